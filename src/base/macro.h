@@ -1,0 +1,35 @@
+/* Small compiler helpers used everywhere: scope-bound release, ownership transfer, array size. */
+#pragma once
+
+#include <stddef.h>
+#include <stdlib.h>
+
+#define _cleanup_(f) __attribute__((cleanup(f)))
+#define _printf_(fmt, args) __attribute__((format(printf, fmt, args)))
+#define _unused_ __attribute__((unused))
+#define _pure_ __attribute__((pure))
+#define _must_check_ __attribute__((warn_unused_result))
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+#define container_of(ptr, type, member) ((type *) ((char *) (ptr) - offsetof(type, member)))
+
+/* Hands a pointer on and forgets it here, so that _cleanup_ does not release it. */
+#define TAKE_PTR(p) ({ __typeof__(p) *_pp = &(p); __typeof__(p) _v = *_pp; *_pp = NULL; _v; })
+
+/* Defines func##p(T *x), the shape that _cleanup_ wants, over func(T x). */
+#define DEFINE_CLEANUP(type, func)                      \
+        static inline _unused_ void func##p(type *x) {  \
+                if (*x)                                 \
+                        func(*x);                       \
+        }
+
+static inline void freep(void *p) {
+        free(*(void **) p);
+}
+#define _cleanup_free_ _cleanup_(freep)
+
+/* Closes a file descriptor held in a scope; negative values are left alone. */
+void closep(int *fd);
+#define _cleanup_close_ _cleanup_(closep)

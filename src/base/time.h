@@ -1,0 +1,31 @@
+/* Time: wall clock for objects, monotonic for intervals, behind one interface so that tests can turn the hands. */
+#pragma once
+
+#include <time.h>
+
+#include "base/str.h"
+
+#define NSEC_PER_SEC 1000000000LL
+#define NSEC_PER_MSEC 1000000LL
+
+struct clock {
+        int64_t (*wall_ns)(const struct clock *c); /* since 1970 UTC */
+        int64_t (*mono_ns)(const struct clock *c); /* from an arbitrary start, never back */
+};
+extern const struct clock system_clock;
+
+int64_t now_wall_ns(void);
+int64_t now_mono_ns(void);
+int64_t now_mono_ms(void);
+
+/* metav1.Time: "2006-01-02T15:04:05Z"; metav1.MicroTime: with six digits after the second; RFC3339Nano with nine.
+ * dst holds at least 36 bytes; returns the text within dst (NUL-terminated after its end). */
+struct str time_format(char dst[static 36], int64_t wall_ns);
+struct str time_format_micro(char dst[static 36], int64_t wall_ns);
+struct str time_format_nano(char dst[static 36], int64_t wall_ns);
+/* Any RFC 3339 time with zone. -EINVAL. */
+int time_parse(struct str s, int64_t *ret_wall_ns);
+/* Go durations: "1h30m", "1.5s", "300ms". -EINVAL, -ERANGE. */
+int duration_parse(struct str s, int64_t *ret_ns);
+struct str duration_format(char dst[static 36], int64_t ns);       /* as Go prints: "1h30m0s", "1.5s" */
+struct str duration_human(char dst[static 36], int64_t ns);        /* as kubectl's AGE column: "5m30s", "3h", "12d" */

@@ -1,0 +1,76 @@
+/* The HTTP server: a listener, n worker loops, one handler. A connection lives on one worker; the handler is called there
+ * with the whole request (headers and body); the answer may come later, from the same worker's thread. */
+#pragma once
+
+#include "http/http.h"
+
+struct http_server;
+struct http_request;
+struct tls_context; /* tls.h: certificate, key, client CA, ALPN */
+
+typedef void (*http_handler)(struct http_request *req, void *arg);
+
+struct http_server_options {
+        const char *address;        /* "0.0.0.0", "::", "127.0.0.1" */
+        uint16_t port;              /* 0: any */
+        int listen_fd;              /* used instead of address and port when >= 0 (-1: none) */
+        struct tls_context *tls;    /* NULL: plain HTTP (h2c by prior knowledge too) */
+        unsigned workers;           /* 0: one for each processor */
+        size_t max_body;            /* 0: 3 MiB; past it 413 is answered */
+        size_t max_header;          /* 0: 64 KiB; past it 431 */
+        unsigned header_timeout_ms; /* 0: 30 s from accept or last response to a whole header */
+        unsigned max_streams;       /* of one HTTP/2 connection; 0: 250 */
+        unsigned max_connections;   /* 0: 20,000 */
+        http_handler handler;
+        void *arg;
+};
+
+int http_server_start(const struct http_server_options *o, struct http_server **ret, struct error *err); /* -EADDRINUSE … */
+uint16_t http_server_port(const struct http_server *s);
+size_t http_server_workers(const struct http_server *s);
+struct loop *http_server_worker(const struct http_server *s, size_t i);
+/* Stops accepting, lets running requests end for at most grace_ms (streams are told to end: on_close), then closes. */
+void http_server_stop(struct http_server *s, unsigned grace_ms);
+
+/* ---- the request: valid from the handler's call until the response is complete or on_close was called ---- */
+
+enum http_method http_request_method(const struct http_request *r);
+struct str http_request_method_text(const struct http_request *r);
+struct str http_request_path(const struct http_request *r);   /* as sent, percent-encoding not resolved, without query */
+struct str http_request_query(const struct http_request *r);  /* after '?', raw */
+struct str http_request_header(const struct http_request *r, const char *lower_name); /* p == NULL when absent */
+size_t http_request_headers(const struct http_request *r, const struct http_header **ret);
+struct str http_request_body(const struct http_request *r);
+struct arena *http_request_arena(struct http_request *r);     /* lives as long as the request */
+struct loop *http_request_loop(const struct http_request *r);
+size_t http_request_worker(const struct http_request *r);
+bool http_request_is_h2(const struct http_request *r);
+struct str http_request_peer(const struct http_request *r);   /* "127.0.0.1:5000" */
+/* The verified client certificate's subject: common name and organizations. False when there is none (or none valid). */
+bool http_request_client_cert(const struct http_request *r, struct str *ret_cn, const struct str **ret_orgs, size_t *ret_n_orgs);
+void http_request_set_userdata(struct http_request *r, void *p);
+void *http_request_userdata(const struct http_request *r);
+/* The client went away, or the server stops, before the response was complete: drop what you have; do not respond. */
+void http_request_on_close(struct http_request *r, void (*fn)(struct http_request *r, void *arg), void *arg);
+
+/* ---- the response: one of these, once ---- */
+
+void http_respond(struct http_request *r, int status, const struct http_header *h, size_t n_h,
+                  const struct http_slice *body, size_t n_body); /* content-length and date are added */
+void http_respond_copy(struct http_request *r, int status, const char *content_type, struct str body);
+
+/* A response of unknown length: chunked in HTTP/1.1, DATA frames in HTTP/2. */
+void http_stream_start(struct http_request *r, int status, const struct http_header *h, size_t n_h);
+void http_stream_send(struct http_request *r, const struct http_slice *s, size_t n);
+size_t http_stream_pending(const struct http_request *r);   /* bytes queued and not yet taken by the socket */
+void http_stream_on_drain(struct http_request *r, void (*fn)(struct http_request *r, void *arg), void *arg); /* below 64 KiB again */
+void http_stream_end(struct http_request *r);
+
+/* Upgrades (HTTP/1.1 only). NULL and an answer already sent (400, 403 or 426) when the request does not fit. */
+bool http_request_wants_websocket(const struct http_request *r);
+bool http_request_wants_upgrade(const struct http_request *r, struct str *ret_protocol); /* "websocket", "SPDY/3.1" */
+/* Accepts a WebSocket (RFC 6455) with this subprotocol (may be NULL); messages are binary both ways. */
+struct duplex *http_accept_websocket(struct http_request *r, const char *subprotocol);
+/* Answers 101 with these headers and hands over the raw byte stream (SPDY; or a proxy that relays the peer's own 101,
+ * then status 0: nothing is written). The request is gone. */
+struct duplex *http_hijack(struct http_request *r, int status, const struct http_header *h, size_t n_h);

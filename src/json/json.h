@@ -1,0 +1,170 @@
+/* The object model: a JSON document as a tree of 16-byte values in one arena.
+ *
+ *   object ──▶ members[len] { key: pointer(48) + length(16) │ value 16 } = 24 bytes a member
+ *   array  ──▶ items[len]   { value 16 }
+ *   string ──▶ view: text is not NUL-terminated; it points into the parsed text, or into the arena where an escape was resolved
+ *
+ * A parsed document keeps views into its text: the text must live as long as the tree.
+ * Trees may share subtrees: to change a part of a document that others see, copy the path to it (json_copy_shallow) and
+ * change the copy. Members keep their order; a duplicate key in the text keeps the last value (and is counted, see
+ * json_parse_opts). Numbers are int64 where the text is one, else double (as encoding/json into interface{} via
+ * Kubernetes' json does). RFC 8259. Limits: depth 10,000 unless told, text 4 GiB, a key 64 KiB. */
+#pragma once
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/error.h"
+
+enum json_type { JSON_NULL, JSON_BOOL, JSON_INT, JSON_DOUBLE, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
+
+struct json_member;
+
+struct json {
+        uint8_t type;
+        uint8_t flags; /* private to json/ */
+        uint16_t spare;
+        uint32_t len; /* bytes, items or members */
+        union {
+                bool b;
+                int64_t i;
+                double d;
+                const char *s;
+                struct json *items;
+                struct json_member *members;
+        };
+};
+
+struct json_member {
+        uint64_t key; /* json_key() */
+        struct json value;
+};
+static inline struct str json_key(const struct json_member *m) {
+        return (struct str) { (const char *) (uintptr_t) (m->key & 0xffffffffffffULL), (size_t) (m->key >> 48) };
+}
+
+/* ---- reading: every function takes NULL for "absent" and any type, so that lookups chain ---- */
+
+static inline enum json_type json_type(const struct json *j) {
+        return j ? (enum json_type) j->type : JSON_NULL;
+}
+static inline bool json_is(const struct json *j, enum json_type t) { /* absent is never anything, not even null */
+        return j && j->type == t;
+}
+static inline size_t json_len(const struct json *j) { /* items or members; 0 for the rest */
+        return j && j->type >= JSON_ARRAY ? j->len : 0;
+}
+const struct json *json_get(const struct json *object, struct str key);           /* NULL when absent */
+const struct json *json_getc(const struct json *object, const char *key);
+const struct json *json_path(const struct json *j, const char *const keys[]);     /* NULL-terminated list of keys */
+#define json_at_path(j, ...) json_path((j), (const char *const[]) { __VA_ARGS__, NULL })
+static inline const struct json *json_item(const struct json *array, size_t i) {
+        return json_is(array, JSON_ARRAY) && i < array->len ? &array->items[i] : NULL;
+}
+/* The value, or the given default when it is absent or of another type. */
+static inline struct str json_str_or(const struct json *j, struct str dflt) {
+        return json_is(j, JSON_STRING) ? str_n(j->s, j->len) : dflt;
+}
+static inline struct str json_str(const struct json *j) {
+        return json_str_or(j, str_n("", 0));
+}
+int64_t json_int_or(const struct json *j, int64_t dflt); /* a double with an integral value counts */
+static inline int64_t json_int(const struct json *j) {
+        return json_int_or(j, 0);
+}
+double json_double_or(const struct json *j, double dflt);
+static inline bool json_bool_or(const struct json *j, bool dflt) {
+        return json_is(j, JSON_BOOL) ? j->b : dflt;
+}
+static inline bool json_bool(const struct json *j) {
+        return json_bool_or(j, false);
+}
+
+/* for (each member m of object j): json_key(m), &m->value. for (each item it of array j). NULL and other types: no rounds. */
+#define json_each_member(m, j)                                                                          \
+        for (struct json_member *m = json_is((j), JSON_OBJECT) ? (j)->members : NULL,                   \
+                                *m##_end = m ? m + (j)->len : NULL; m != m##_end; m++)
+#define json_each_item(it, j)                                                                           \
+        for (struct json *it = json_is((j), JSON_ARRAY) ? (j)->items : NULL,                            \
+                         *it##_end = it ? it + (j)->len : NULL; it != it##_end; it++)
+
+bool json_equal(const struct json *a, const struct json *b); /* member order does not matter; 1 equals 1.0 */
+
+/* ---- building: everything new lives in the arena; keys and strings are NOT copied (views) unless the name says so ---- */
+
+struct json json_null(void);
+struct json json_of_bool(bool b);
+struct json json_of_int(int64_t i);
+struct json json_of_double(double d);
+struct json json_of_str(struct str s);                 /* a view */
+struct json json_of_cstr(const char *s);               /* a view */
+struct json json_of_copy(struct arena *a, struct str s); /* copied into the arena */
+struct json json_of_printf(struct arena *a, const char *fmt, ...) _printf_(2, 3);
+struct json *json_new(struct arena *a, struct json v);
+struct json json_new_object(void); /* empty; needs no memory until something is added */
+struct json json_new_array(void);
+
+/* Sets (adds at the end, or replaces in place) and returns where the value now is; that address is valid until the next
+ * add to the same object. */
+struct json *json_set(struct arena *a, struct json *object, struct str key, struct json v);
+struct json *json_setc(struct arena *a, struct json *object, const char *key, struct json v);
+#define json_set_str(a, o, k, v) json_setc((a), (o), (k), json_of_str(v))
+#define json_set_cstr(a, o, k, v) json_setc((a), (o), (k), json_of_cstr(v))
+#define json_set_int(a, o, k, v) json_setc((a), (o), (k), json_of_int(v))
+#define json_set_bool(a, o, k, v) json_setc((a), (o), (k), json_of_bool(v))
+/* The member for writing: created as an empty object / array when absent or of another type. */
+struct json *json_get_or_add_object(struct arena *a, struct json *object, const char *key);
+struct json *json_get_or_add_array(struct arena *a, struct json *object, const char *key);
+/* A member for writing, NULL when absent. The container must not be shared. */
+struct json *json_get_mut(struct json *object, struct str key);
+bool json_remove(struct json *object, struct str key);  /* keeps the order of the rest */
+bool json_removec(struct json *object, const char *key);
+struct json *json_push(struct arena *a, struct json *array, struct json v);
+void json_insert(struct arena *a, struct json *array, size_t at, struct json v);
+void json_remove_item(struct json *array, size_t at);
+
+struct json json_copy(struct arena *a, const struct json *j);         /* deep, with its strings and keys: shares nothing */
+struct json json_copy_tree(struct arena *a, const struct json *j);    /* deep containers, shared strings (same text life) */
+struct json json_copy_shallow(struct arena *a, const struct json *j); /* own top container, shared children */
+
+/* ---- text ---- */
+
+struct json_parse_opts {
+        size_t max_depth;      /* 0: 10,000 */
+        bool copy_strings;     /* strings go into the arena: the text may go away */
+        /* Set on return when not NULL: the number of duplicate keys, and the path of the first ones in upstream's wording
+         * (`duplicate field "spec.replicas"`), for strict field validation. */
+        struct json_duplicates *duplicates;
+};
+struct json_duplicates {
+        struct arena *arena; /* where paths go */
+        size_t n;
+        struct str paths[16]; /* "spec.containers[0].name" */
+};
+
+/* The whole of text must be one value (space around it allowed). On error -EINVAL and a message in Go's wording with
+ * the offset ("invalid character 'x' looking for beginning of value"). opts may be NULL. */
+int json_parse(struct arena *a, struct str text, const struct json_parse_opts *opts, struct json **ret, struct error *err);
+
+/* Compact text, keys in the order of the tree, strings escaped as Go's encoding/json does (<, >, & and U+2028/9 as
+ * \u003c …). Doubles as Go prints them. */
+void json_write(struct buf *dst, const struct json *j);
+void json_write_pretty(struct buf *dst, const struct json *j, int indent);
+void json_write_string(struct buf *dst, struct str s); /* with quotes */
+
+/* ---- without a tree ---- */
+
+/* Finds a value in valid JSON text by a path of object keys, without building a tree. Returns the raw text of the value
+ * (a string with its quotes), or an empty str. Used for field selectors and metadata on stored bytes. */
+struct str json_scan(struct str text, const char *const keys[]);
+/* The content of a raw string value; copies into the arena only if there is an escape. */
+struct str json_unquote(struct arena *a, struct str raw);
+
+/* ---- patches (patch.c) ---- */
+
+/* RFC 6902. doc is not changed; the result shares with doc and patch. Errors: -EINVAL (bad patch or path not there),
+ * with evanphx/json-patch's wording where the API server shows it; a failed test is -EINVAL too ("testing value … failed"). */
+int json_patch_apply(struct arena *a, const struct json *doc, const struct json *patch, struct json *ret, struct error *err);
+/* RFC 7396. */
+struct json json_merge_patch(struct arena *a, const struct json *doc, const struct json *patch);
+/* The merge patch that makes a into b (as jsonmergepatch.CreateMergePatch). */
+struct json json_merge_diff(struct arena *arena, const struct json *a, const struct json *b);

@@ -1,0 +1,53 @@
+/* An API object as the server keeps it: immutable, reference-counted, shared by threads.
+ *
+ *   ┌ struct object ──────────────────────────────────────────────────────────────┐
+ *   │ refs │ revision │ text ─▶ {"kind":…,"metadata":{…,"resourceVersion":"7"…}…}   │  one allocation
+ *   │ meta: name, namespace, uid, labels, owner uids: views into text               │
+ *   │ doc ─▶ the tree, parsed by the first who looks inside (atomic)                │
+ *   └───────────────────────────────────────────────────────────────────────────────┘
+ *
+ * The text is made once, when the object is written; it is what is stored, listed and watched. The revision is known only
+ * when the store commits, so the text is made with a gap: object_new_unrevisioned() leaves 20 bytes free in front of it, and
+ * object_set_revision() moves the head (kind, apiVersion, name, namespace, uid: ~200 bytes) forward and writes the digits. */
+#pragma once
+
+#include "json/json.h"
+
+struct object;
+
+struct object_label {
+        struct str key, value;
+};
+
+struct object_owner {
+        struct str uid;
+        bool controller;
+        bool block_owner_deletion;
+};
+
+/* From a finished text (copied). The text must be valid JSON with an object at its top. revision 0: take it from
+ * metadata.resourceVersion if that is there. -EINVAL when it is not a JSON object. */
+int object_from_text(struct str text, uint64_t revision, struct object **ret, struct error *err);
+/* From a tree: writes the text, without any metadata.resourceVersion the tree may have, and leaves the gap for it
+ * (right after metadata.uid, where upstream prints it; else after namespace or name; else first in metadata). */
+struct object *object_from_tree(const struct json *tree);
+/* Fills the gap, once, before the object is shared. Owner: the store's writer. */
+void object_set_revision(struct object *o, uint64_t revision);
+
+struct object *object_ref(struct object *o);
+void object_unref(struct object *o); /* NULL is fine */
+DEFINE_CLEANUP(struct object *, object_unref)
+
+struct str object_text(const struct object *o);       /* final bytes */
+uint64_t object_revision(const struct object *o);
+struct str object_name(const struct object *o);
+struct str object_namespace(const struct object *o);
+struct str object_uid(const struct object *o);
+size_t object_labels(const struct object *o, const struct object_label **ret);
+struct str object_label(const struct object *o, struct str key); /* p == NULL when absent */
+size_t object_owners(const struct object *o, const struct object_owner **ret);
+bool object_deleting(const struct object *o);         /* has a deletionTimestamp */
+size_t object_size(const struct object *o);           /* bytes of memory it holds, for bounds */
+
+/* The tree, parsed on first use; lives as long as the object, is shared and must not be changed. Thread-safe. Never NULL. */
+const struct json *object_json(const struct object *o);
