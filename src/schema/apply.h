@@ -1,0 +1,23 @@
+/* Server-side apply and managedFields: who owns which field.
+ * https://kubernetes.io/docs/reference/using-api/server-side-apply/ */
+#pragma once
+
+#include "schema/schema.h"
+
+struct apply_opts {
+        struct str manager;      /* fieldManager, at most 128 characters */
+        struct str subresource;  /* "status", "scale" or "" */
+        struct str api_version;  /* of the request: "apps/v1" */
+        struct str user_agent;   /* names the manager when it is empty: the part before the first "/" */
+        bool force;
+        int64_t now_wall_ns;
+};
+
+/* Merges config (what the applier wants, with only its own fields) into live (NULL when the object does not exist yet), and
+ * updates metadata.managedFields. config must be normalised against t but not defaulted. -EAGAIN, reason Conflict with one
+ * cause a field when other managers own what config changes and force is not set. */
+int apply_merge(struct arena *a, const struct schema_type *t, const struct json *live, const struct json *config,
+                const struct apply_opts *opts, struct json *ret, struct error *err);
+/* After a create (live NULL), update or patch: records in next's managedFields, in place, what the manager changed. */
+int apply_track_update(struct arena *a, const struct schema_type *t, const struct json *live, struct json *next,
+                       const struct apply_opts *opts, struct error *err);

@@ -1,0 +1,11 @@
+/* What `kubectl get` shows: the columns of a resource and the cells of a row, as upstream's printers make them. */
+#pragma once
+
+#include "schema/schema.h"
+
+/* columnDefinitions of a meta.k8s.io/v1 Table. */
+struct json columns_definitions(struct arena *a, const struct api_resource *r);
+/* The cells of one object. Views into object where possible. */
+struct json columns_cells(struct arena *a, const struct api_resource *r, const struct json *object, int64_t now_wall_ns);
+/* The first value at a simple JSONPath (".spec.a[0].b", `.metadata.annotations.a\.b`, filters [?(@.type=="Ready")]), or NULL. */
+const struct json *columns_path(const struct json *object, const char *path);

@@ -1,0 +1,10 @@
+/* Defaults: what the API server fills in before an object is validated and stored. */
+#pragma once
+
+#include "schema/schema.h"
+
+/* Fills in the defaults of type t and all below it, in place: value must be the caller's own tree (the result of
+ * schema_decode). Fields that are added land at the end; run schema_decode once more, or schema_reorder, to print. */
+void schema_default(struct arena *a, const struct schema_type *t, struct json *value);
+/* Puts members into declaration order, in place, and drops nothing. Cheap where the order is right already. */
+void schema_reorder(struct arena *a, const struct schema_type *t, struct json *value);

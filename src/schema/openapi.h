@@ -1,0 +1,13 @@
+/* OpenAPI documents made from the tables. */
+#pragma once
+
+#include "schema/schema.h"
+
+/* The OpenAPI v3 document of one group-version: schemas and paths. */
+void openapi_v3(struct buf *dst, const struct api_group_version *gv);
+/* The index at /openapi/v3: {"paths":{"api/v1":{"serverRelativeURL":"/openapi/v3/api/v1?hash=…"}}}. */
+void openapi_v3_index(struct buf *dst, const struct api_group_version *const *gvs, size_t n);
+/* The OpenAPI v2 (swagger) document of all group-versions, as JSON. */
+void openapi_v2(struct buf *dst, const struct api_group_version *const *gvs, size_t n);
+/* The same as application/com.github.proto-openapi.spec.v2@v1.0+protobuf, which kubectl up to 1.23 asks for. */
+void openapi_v2_protobuf(struct buf *dst, const struct api_group_version *const *gvs, size_t n);
