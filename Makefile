@@ -1,0 +1,48 @@
+# Thin over meson. The two commands: `make start` (a running cluster) and `make test` (every test).
+
+BUILD := build
+CUBE  := $(BUILD)/cube
+
+.PHONY: all build start stop test unit e2e fuzz asan tsan bench fmt lint deb clean deps
+
+all: build
+
+deps:
+	@scripts/deps
+
+$(BUILD)/build.ninja:
+	@meson setup $(BUILD) >/dev/null
+
+build: deps $(BUILD)/build.ninja
+	@ninja -C $(BUILD) --quiet cube
+	@# what users run: stripped, next to the unstripped one that profilers like
+	@strip -o $(CUBE).tmp $(BUILD)/src/cube/cube && mv $(CUBE).tmp $(CUBE)
+
+start: build
+	@$(CUBE) start
+
+stop:
+	@$(CUBE) stop
+
+test:
+	@scripts/deps test
+	@$(MAKE) --no-print-directory build
+	@scripts/test
+
+unit e2e fuzz asan tsan lint:
+	@scripts/deps test
+	@scripts/test $@
+
+bench:
+	@scripts/deps bench
+	@$(MAKE) --no-print-directory build
+	@bench/run
+
+fmt:
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+deb: build
+	@scripts/deb
+
+clean:
+	rm -rf $(BUILD) build-*

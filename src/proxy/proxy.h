@@ -1,0 +1,18 @@
+/* The service proxy: Services and EndpointSlices become nftables maps, changed incrementally. */
+#pragma once
+
+#include "client/client.h"
+
+struct proxy;
+struct proxy_options {
+        struct client *client;
+        const char *node_name;
+        const char *node_ip;        /* NodePorts answer on every local address except loopback-only ones, as upstream's nftables mode */
+        const char *nft_table;      /* "cube": table ip <nft_table>-proxy */
+        const char *cluster_cidr;   /* to tell traffic from pods */
+        const char *bridge;         /* "cni0": hairpin and masquerade decisions */
+        uint16_t healthz_port;      /* 0: none; upstream's 10256 */
+};
+int proxy_start(const struct proxy_options *o, struct proxy **ret, struct error *err); /* thread of its own */
+void proxy_stop(struct proxy *p);  /* and frees it; the rules stay, so that Services go on */
+int proxy_destroy(const char *nft_table, struct error *err); /* removes the table; missing is fine */
