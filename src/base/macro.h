@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/param.h> /* MIN, MAX */
 
 #define _cleanup_(f) __attribute__((cleanup(f)))
 #define _printf_(fmt, args) __attribute__((format(printf, fmt, args)))
@@ -11,8 +12,6 @@
 #define _must_check_ __attribute__((warn_unused_result))
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define MIN(a, b) ((a) < (b) ? (a) : (b))
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
 #define container_of(ptr, type, member) ((type *) ((char *) (ptr) - offsetof(type, member)))
 
 /* Hands a pointer on and forgets it here, so that _cleanup_ does not release it. */
@@ -33,3 +32,4 @@ static inline void freep(void *p) {
 /* Closes a file descriptor held in a scope; negative values are left alone. */
 void closep(int *fd);
 #define _cleanup_close_ _cleanup_(closep)
+#define TAKE_FD(fd) ({ int *_fdp = &(fd); int _v = *_fdp; *_fdp = -1; _v; })

@@ -1,0 +1,262 @@
+/* libuv, plus one queue under a mutex:
+ *
+ *   any thread ── loop_post ──▶ [queue] ──(first post of a burst: uv_async_send)──▶ loop thread: takes the whole queue, runs it
+ *
+ * The mutex guards the list alone and is never held across a callback. */
+#include "base/loop.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdio.h>
+
+#include "base/arena.h"
+#include "base/log.h"
+
+/* Only address space: a page costs memory once it is touched. Trees of JSON_MAX_DEPTH levels must fit. */
+#define THREAD_STACK (8 * 1024 * 1024)
+
+struct loop {
+        uv_loop_t uv;
+        uv_async_t wake;
+        const char *name;
+        pthread_t thread;
+        bool has_thread;
+        pthread_mutex_t lock;
+        struct list queue; /* of loop_work.link; under lock */
+        bool stopping;     /* under lock */
+};
+
+static _Thread_local struct loop *current;
+
+/* Takes what is queued and runs it. Returns false when there was nothing. */
+static bool run_queue(struct loop *l) {
+        struct list batch;
+
+        pthread_mutex_lock(&l->lock);
+        if (list_empty(&l->queue)) {
+                pthread_mutex_unlock(&l->lock);
+                return false;
+        }
+        batch = l->queue;
+        batch.next->prev = batch.prev->next = &batch;
+        list_init(&l->queue);
+        pthread_mutex_unlock(&l->lock);
+
+        while (!list_empty(&batch)) {
+                struct loop_work *w = list_entry(batch.next, struct loop_work, link);
+
+                list_del(&w->link);
+                w->run(w); /* w may be gone now */
+        }
+        return true;
+}
+
+static void on_wake(uv_async_t *wake) {
+        struct loop *l = wake->data;
+        bool stopping;
+
+        run_queue(l);
+        pthread_mutex_lock(&l->lock);
+        stopping = l->stopping;
+        pthread_mutex_unlock(&l->lock);
+        if (stopping)
+                uv_stop(&l->uv);
+}
+
+int loop_new(const char *name, struct loop **ret, struct error *err) {
+        struct loop *l = xcalloc(1, sizeof(*l));
+        int r;
+
+        r = uv_loop_init(&l->uv);
+        if (r < 0) {
+                free(l);
+                return error_errno(err, r, "event loop %s", name);
+        }
+        r = uv_async_init(&l->uv, &l->wake, on_wake);
+        if (r < 0) {
+                uv_loop_close(&l->uv);
+                free(l);
+                return error_errno(err, r, "event loop %s", name);
+        }
+        l->uv.data = l->wake.data = l;
+        l->name = name;
+        pthread_mutex_init(&l->lock, NULL);
+        list_init(&l->queue);
+        *ret = l;
+        return 0;
+}
+
+static void report_handle(uv_handle_t *h, void *arg) {
+        log_error("event loop %s: a %s handle is still open", ((struct loop *) arg)->name, uv_handle_type_name(h->type));
+}
+
+void loop_free(struct loop *l) {
+        struct loop *outer = current;
+
+        if (!l)
+                return;
+        current = l; /* what was posted too late runs here */
+        while (run_queue(l))
+                ;
+        uv_close((uv_handle_t *) &l->wake, NULL);
+        /* Lets closing handles finish; an owner that forgot one would make this wait forever, so it does not wait. */
+        while (uv_run(&l->uv, UV_RUN_NOWAIT) && uv_loop_close(&l->uv) == UV_EBUSY && !uv_loop_alive(&l->uv))
+                ;
+        current = outer;
+        if (uv_loop_close(&l->uv) == UV_EBUSY)
+                uv_walk(&l->uv, report_handle, l);
+        pthread_mutex_destroy(&l->lock);
+        free(l);
+}
+
+uv_loop_t *loop_uv(struct loop *l) {
+        return &l->uv;
+}
+
+bool loop_is_current(const struct loop *l) {
+        return current == l;
+}
+
+void loop_run(struct loop *l) {
+        struct loop *outer = current;
+
+        current = l;
+        uv_run(&l->uv, UV_RUN_DEFAULT);
+        while (run_queue(l))
+                ;
+        pthread_mutex_lock(&l->lock);
+        l->stopping = false; /* it may run again */
+        pthread_mutex_unlock(&l->lock);
+        current = outer;
+}
+
+static void *thread_main(void *arg) {
+        struct loop *l = arg;
+
+        log_set_component(l->name);
+        loop_run(l);
+        return NULL;
+}
+
+void loop_start_thread(struct loop *l) {
+        pthread_attr_t attr;
+        int r;
+
+        pthread_attr_init(&attr);
+        pthread_attr_setstacksize(&attr, THREAD_STACK);
+        r = pthread_create(&l->thread, &attr, thread_main, l);
+        pthread_attr_destroy(&attr);
+        if (r) {
+                log_error("cannot start thread %s: %s", l->name, strerrordesc_np(r));
+                abort();
+        }
+        l->has_thread = true;
+}
+
+void loop_stop(struct loop *l) {
+        pthread_mutex_lock(&l->lock);
+        l->stopping = true;
+        pthread_mutex_unlock(&l->lock);
+        uv_async_send(&l->wake);
+}
+
+void loop_join(struct loop *l) {
+        if (!l->has_thread)
+                return;
+        pthread_join(l->thread, NULL);
+        l->has_thread = false;
+}
+
+void loop_post(struct loop *l, struct loop_work *w) {
+        bool first;
+
+        pthread_mutex_lock(&l->lock);
+        first = list_empty(&l->queue);
+        list_push(&l->queue, &w->link);
+        pthread_mutex_unlock(&l->lock);
+        if (first)
+                uv_async_send(&l->wake);
+}
+
+struct call {
+        struct loop_work work;
+        void (*fn)(void *arg);
+        void *arg;
+        sem_t *done; /* NULL: the call owns itself */
+};
+
+static void run_call(struct loop_work *w) {
+        struct call *c = container_of(w, struct call, work);
+
+        c->fn(c->arg);
+        if (c->done)
+                sem_post(c->done);
+        else
+                free(c);
+}
+
+void loop_call(struct loop *l, void (*fn)(void *arg), void *arg) {
+        struct call *c = xmalloc(sizeof(*c));
+
+        *c = (struct call) { .work.run = run_call, .fn = fn, .arg = arg };
+        loop_post(l, &c->work);
+}
+
+void loop_call_sync(struct loop *l, void (*fn)(void *arg), void *arg) {
+        struct call c = { .work.run = run_call, .fn = fn, .arg = arg };
+        sem_t done;
+
+        if (loop_is_current(l)) {
+                fn(arg);
+                return;
+        }
+        sem_init(&done, 0, 0);
+        c.done = &done;
+        loop_post(l, &c.work);
+        while (sem_wait(&done) < 0 && errno == EINTR)
+                ;
+        sem_destroy(&done);
+}
+
+/* ---- timers ---- */
+
+static void on_timer(uv_timer_t *uv) {
+        struct timer *t = container_of(uv, struct timer, uv);
+
+        t->fire(t);
+}
+
+void timer_start(struct loop *l, struct timer *t, uint64_t ms, void (*fire)(struct timer *t)) {
+        if (!t->initialized) {
+                uv_timer_init(&l->uv, &t->uv);
+                t->initialized = true;
+        }
+        t->fire = fire;
+        uv_timer_start(&t->uv, on_timer, ms, 0);
+}
+
+void timer_stop(struct timer *t) {
+        if (t->initialized)
+                uv_timer_stop(&t->uv);
+}
+
+static void on_timer_closed(uv_handle_t *h) {
+        struct timer *t = container_of((uv_timer_t *) h, struct timer, uv);
+
+        t->initialized = false;
+        if (t->fire)
+                t->fire(t);
+}
+
+void timer_close(struct timer *t, void (*freed)(struct timer *t)) {
+        if (!t->initialized) {
+                if (freed)
+                        freed(t);
+                return;
+        }
+        if (uv_is_closing((uv_handle_t *) &t->uv))
+                return;
+        t->fire = freed; /* it cannot fire any more */
+        uv_close((uv_handle_t *) &t->uv, on_timer_closed);
+}
