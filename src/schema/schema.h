@@ -32,11 +32,6 @@ enum schema_kind {
         SCHEMA_UNION,         /* JSONSchemaPropsOrBool and its kin: one of fields, by the JSON type of the value */
 };
 
-enum schema_encoding { /* how a SCHEMA_ANY travels in protobuf */
-        SCHEMA_ENCODE_PLAIN,
-        SCHEMA_ENCODE_RAW_EXTENSION, /* an object with raw = 1 */
-};
-
 enum schema_type_flags {
         SCHEMA_TYPE_OBJECT = 1 << 0,           /* has kind and apiVersion of its own: an API object */
         SCHEMA_TYPE_ATOMIC = 1 << 1,           /* server-side apply owns the whole of it */
@@ -44,6 +39,7 @@ enum schema_type_flags {
         SCHEMA_TYPE_PRESERVE_UNKNOWN = 1 << 3, /* unknown fields are kept: x-kubernetes-preserve-unknown-fields */
         SCHEMA_TYPE_EMBEDDED = 1 << 4,         /* x-kubernetes-embedded-resource: kind, apiVersion and metadata are implied */
         SCHEMA_TYPE_OPEN_ENUM = 1 << 5,        /* values names the well-known ones, others are allowed */
+        SCHEMA_TYPE_ITEMS_MESSAGE = 1 << 6,    /* a list that is a protobuf message of its own: { items = 1 } */
 };
 
 enum schema_field_flags {
@@ -98,7 +94,6 @@ struct schema_type {
         schema_default_fn defaults;
         uint16_t n_fields, n_inlines, n_by_pb;
         uint8_t kind;     /* enum schema_kind */
-        uint8_t encoding; /* enum schema_encoding */
         uint16_t flags;   /* enum schema_type_flags */
 };
 
@@ -107,7 +102,7 @@ const struct schema_field *schema_field(const struct schema_type *t, struct str 
 
 /* ---- resources ---- */
 
-enum api_verb {
+enum verb_bit {
         VERB_CREATE = 1 << 0,
         VERB_DELETE = 1 << 1,
         VERB_DELETECOLLECTION = 1 << 2,
@@ -117,8 +112,8 @@ enum api_verb {
         VERB_UPDATE = 1 << 6,
         VERB_WATCH = 1 << 7,
 };
-#define API_VERBS 8
-extern const char *const api_verb_names[API_VERBS]; /* by bit, which is also the alphabetical order discovery shows */
+#define N_VERBS 8
+extern const char *const verb_names[N_VERBS]; /* by bit, which is also the alphabetical order discovery shows */
 
 /* A column of `kubectl get`: a path into the object, or a function where the cell has to be computed. */
 typedef struct json (*column_fn)(struct arena *a, const struct json *object, int64_t now_wall_ns);
@@ -146,6 +141,9 @@ struct api_resource {
         const struct schema_type *type;
         const struct schema_type *list_type; /* NULL for custom resources: kind, apiVersion, metadata, items */
         const struct api_column *columns;
+        /* Field selectors beyond metadata.name and metadata.namespace, NULL-terminated or NULL: "spec.nodeName", or
+         * "source=source.component" where label and path differ. */
+        const char *const *select_fields;
         /* The resource as which it is kept: autoscaling/v1 is a view of autoscaling/v2, events.k8s.io of core events.
          * NULL: itself. Other versions go through schema_convert(). */
         const struct api_resource *stored_as;
@@ -160,7 +158,7 @@ static inline const struct api_resource *api_stored_as(const struct api_resource
         return r->stored_as ? r->stored_as : r;
 }
 /* "v1", "apps/v1" */
-struct str api_group_version(char dst[static 320], const struct api_resource *r);
+struct str api_version_of(char dst[static 320], const struct api_resource *r);
 
 /* A group and version with its resources, for discovery. */
 struct api_group_version {

@@ -1,0 +1,106 @@
+/* Lookups in the tables. Everything is sorted at build time, so a lookup is a binary search or a short walk. */
+#include "schema/schema.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+const char *const verb_names[N_VERBS] = {
+        "create", "delete", "deletecollection", "get", "list", "patch", "update", "watch",
+};
+
+static int compare_name(struct str a, const char *b, size_t n) {
+        int c = memcmp(a.p, b, MIN(a.n, n));
+
+        return c ? c : (a.n > n) - (a.n < n);
+}
+
+const struct schema_field *schema_field(const struct schema_type *t, struct str name) {
+        size_t lo = 0, hi = t ? t->n_fields : 0;
+
+        while (lo < hi) {
+                size_t mid = (lo + hi) / 2;
+                const struct schema_field *f = &t->fields[t->by_name[mid]];
+                int c = compare_name(name, f->name, f->name_len);
+
+                if (c == 0)
+                        return f;
+                if (c < 0)
+                        hi = mid;
+                else
+                        lo = mid + 1;
+        }
+        return NULL;
+}
+
+const struct api_subresource *api_subresource(const struct api_resource *r, struct str name) {
+        for (size_t i = 0; i < r->n_subresources; i++)
+                if (str_eqc(name, r->subresources[i].name))
+                        return &r->subresources[i];
+        return NULL;
+}
+
+struct str api_version_of(char dst[static 320], const struct api_resource *r) {
+        int n = snprintf(dst, 320, "%s%s%s", r->group, r->group[0] ? "/" : "", r->version);
+
+        return str_n(dst, (size_t) n);
+}
+
+const struct api_group_version *api_find_group_version(struct str group, struct str version) {
+        for (size_t i = 0; i < api_n_builtin; i++)
+                if (str_eqc(group, api_builtin[i]->group) && str_eqc(version, api_builtin[i]->version))
+                        return api_builtin[i];
+        return NULL;
+}
+
+const struct api_resource *api_find_resource(struct str group, struct str version, struct str plural) {
+        const struct api_group_version *gv = api_find_group_version(group, version);
+
+        for (size_t i = 0; gv && i < gv->n_resources; i++)
+                if (str_eqc(plural, gv->resources[i]->plural))
+                        return gv->resources[i];
+        return NULL;
+}
+
+const struct api_resource *api_find_kind(struct str group, struct str version, struct str kind) {
+        const struct api_group_version *gv = api_find_group_version(group, version);
+
+        for (size_t i = 0; gv && i < gv->n_resources; i++)
+                if (str_eqc(kind, gv->resources[i]->kind))
+                        return gv->resources[i];
+        return NULL;
+}
+
+static const struct schema_type *find_type_in(const struct api_group_version *gv, struct str name) {
+        size_t lo = 0, hi = gv ? gv->n_types : 0;
+
+        while (lo < hi) {
+                size_t mid = (lo + hi) / 2;
+                const char *s = gv->types[mid]->name;
+                int c = compare_name(name, s, strlen(s));
+
+                if (c == 0)
+                        return gv->types[mid];
+                if (c < 0)
+                        hi = mid;
+                else
+                        lo = mid + 1;
+        }
+        return NULL;
+}
+
+/* The option types and Status are part of every group-version upstream; they are kept once, in meta. */
+const struct schema_type *api_find_type(struct str group, struct str version, struct str name) {
+        const struct schema_type *t = find_type_in(api_find_group_version(group, version), name);
+
+        return t ? t : find_type_in(api_find_group_version(STR("meta.k8s.io"), STR("v1")), name);
+}
+
+int api_parse_group_version(struct str api_version, struct str *ret_group, struct str *ret_version, struct error *err) {
+        ssize_t slash = str_find(api_version, '/');
+
+        if (slash >= 0 && slash != str_rfind(api_version, '/'))
+                return error_set(err, -EINVAL, "unexpected GroupVersion string: %" STR_FMT, STR_ARG(api_version));
+        *ret_group = slash < 0 ? STR("") : str_sub(api_version, 0, (size_t) slash);
+        *ret_version = slash < 0 ? api_version : str_sub(api_version, (size_t) slash + 1, api_version.n);
+        return 0;
+}
