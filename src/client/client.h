@@ -24,7 +24,7 @@ struct client_request {
         struct str namespace, name, subresource;
         const struct json *body;
         enum api_patch patch;
-        struct api_options options;
+        struct api_options options; /* for a DELETE start from API_OPTIONS_INIT: a grace period of 0 kills at once */
 };
 
 /* Any thread, blocking. ret (may be NULL) gets a reference. Errors: -ENOENT NotFound, -EEXIST AlreadyExists, -EAGAIN Conflict,
@@ -42,6 +42,7 @@ int client_patch(struct client *c, const struct api_resource *res, struct str ns
 /* o may be NULL. */
 int client_delete(struct client *c, const struct api_resource *res, struct str ns, struct str name, const struct api_options *o,
                   struct error *err);
+/* The whole list, whatever its length (options.limit and continue_token are for clients that page: not for roles). */
 int client_list(struct client *c, const struct api_resource *res, struct str ns, const struct api_options *o, struct api_list **ret,
                 struct error *err);
 

@@ -9,6 +9,7 @@ struct informer;
 struct informer_factory;
 
 struct informer_factory *informer_factory_new(struct client *c, struct loop *loop);
+/* On the loop's thread while it still runs (or before it ever ran); no handler is called any more. */
 void informer_factory_free(struct informer_factory *f);
 
 /* The factory's informer of this resource (made on first use): all namespaces, everything. */
@@ -25,6 +26,13 @@ void informer_add_handler(struct informer *i, informer_handler fn, void *arg);
 void informer_factory_start(struct informer_factory *f);  /* any not yet started; again after adding more */
 bool informer_synced(const struct informer *i);           /* its first LIST is in */
 bool informer_factory_synced(const struct informer_factory *f);
+/* fn is called once, on the loop, as soon as it is synced. */
+void informer_on_synced(struct informer *i, void (*fn)(void *arg), void *arg);
+
+/* Read your own writes: the cache takes in what the API just answered to a write (object), or that key is gone (object NULL),
+ * before the next piece of work on this loop, without waiting for the watch to say the same. Nothing changes within the current
+ * turn. The watch's own, later word wins. */
+void informer_note(struct informer *i, struct str key, struct object *object);
 
 /* key: "namespace/name", or "name" for cluster-scoped. Borrowed until the loop's next turn; -ENOENT is NULL. */
 struct object *informer_get(const struct informer *i, struct str key);

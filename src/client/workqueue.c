@@ -1,0 +1,258 @@
+/* The workqueue: a list of keys that are ready, and a heap of keys that are due later.
+ *
+ *   add ────────────────▶ ready (list) ──▶ work(key) ──▶ 0: forgotten
+ *                           ▲   ▲             │ added again meanwhile: ready once more
+ *   add_after ─▶ heap ──────┘   └─ heap ◀─────┘ failed: due in 5 ms · 2^failures
+ *
+ * One key is worked on in one turn of the loop, so that events and other queues get their share. One timer stands for the
+ * whole heap; an empty queue costs nothing. */
+#include "client/workqueue.h"
+
+#include "base/map.h"
+#include "base/vec.h"
+
+#define RETRY_FIRST_MS 5
+#define RETRY_MAX_MS 1000000
+
+struct entry {
+        struct list link; /* in ready */
+        bool ready, working, again;
+        unsigned failures;
+        size_t heap_at;   /* 1-based; 0: not waiting */
+        int64_t due_ns;
+        struct str key;
+        char text[];
+};
+
+struct workqueue {
+        struct loop *loop;
+        int (*work)(struct str key, void *arg);
+        void *arg;
+        const struct clock *clock;
+        struct map *entries;
+        struct list ready;
+        size_t n_ready;
+        VEC(struct entry *) heap;
+        struct timer timer;
+        struct loop_work turn;
+        bool turn_posted, paused, dead;
+};
+
+/* ---- the heap of delays ---- */
+
+static void heap_set(struct workqueue *q, size_t at, struct entry *e) {
+        q->heap.v[at - 1] = e;
+        e->heap_at = at;
+}
+
+static void heap_up(struct workqueue *q, size_t at, struct entry *e) {
+        while (at > 1 && q->heap.v[at / 2 - 1]->due_ns > e->due_ns) {
+                heap_set(q, at, q->heap.v[at / 2 - 1]);
+                at /= 2;
+        }
+        heap_set(q, at, e);
+}
+
+static void heap_down(struct workqueue *q, size_t at, struct entry *e) {
+        for (size_t child; (child = at * 2) <= q->heap.n; at = child) {
+                if (child < q->heap.n && q->heap.v[child]->due_ns < q->heap.v[child - 1]->due_ns)
+                        child++;
+                if (q->heap.v[child - 1]->due_ns >= e->due_ns)
+                        break;
+                heap_set(q, at, q->heap.v[child - 1]);
+        }
+        heap_set(q, at, e);
+}
+
+static void heap_remove(struct workqueue *q, struct entry *e) {
+        size_t at = e->heap_at;
+        struct entry *last;
+
+        if (at == 0)
+                return;
+        last = vec_pop(&q->heap);
+        e->heap_at = 0;
+        if (last == e)
+                return;
+        if (at > 1 && q->heap.v[at / 2 - 1]->due_ns > last->due_ns)
+                heap_up(q, at, last);
+        else
+                heap_down(q, at, last);
+}
+
+static void timer_fired(struct timer *t) {
+        workqueue_tick(container_of(t, struct workqueue, timer));
+}
+
+static void arm(struct workqueue *q, int64_t now_ns) {
+        int64_t wait;
+
+        if (q->heap.n == 0) {
+                timer_stop(&q->timer);
+                return;
+        }
+        wait = MAX(q->heap.v[0]->due_ns - now_ns, 0);
+        timer_start(q->loop, &q->timer, (uint64_t) ((wait + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC), timer_fired);
+}
+
+/* ---- entries ---- */
+
+static struct entry *entry_of(struct workqueue *q, struct str key) {
+        struct entry *e = map_get(q->entries, key);
+
+        if (e)
+                return e;
+        e = xcalloc(1, sizeof(*e) + key.n);
+        memcpy(e->text, key.p, key.n);
+        e->key = str_n(e->text, key.n);
+        list_init(&e->link);
+        map_put(q->entries, e->key, e);
+        return e;
+}
+
+/* An entry lives while there is something to remember about its key. */
+static void entry_settle(struct workqueue *q, struct entry *e) {
+        if (!e->ready && !e->working && e->heap_at == 0 && e->failures == 0)
+                map_remove(q->entries, e->key);
+}
+
+static void post_turn(struct workqueue *q) {
+        if (q->turn_posted || q->paused || q->dead || q->n_ready == 0)
+                return;
+        q->turn_posted = true;
+        loop_post(q->loop, &q->turn);
+}
+
+static void make_ready(struct workqueue *q, struct entry *e) {
+        if (e->working)
+                e->again = true;
+        else if (!e->ready) {
+                e->ready = true;
+                list_push(&q->ready, &e->link);
+                q->n_ready++;
+                post_turn(q);
+        }
+}
+
+static void add_due(struct workqueue *q, struct entry *e, uint64_t ms) {
+        int64_t now = q->clock->mono_ns(q->clock), due = now + (int64_t) ms * NSEC_PER_MSEC;
+
+        if (e->heap_at != 0 && e->due_ns <= due)
+                return;
+        heap_remove(q, e);
+        e->due_ns = due;
+        vec_push(&q->heap, e);
+        heap_up(q, q->heap.n, e);
+        if (q->heap.v[0] == e)
+                arm(q, now);
+}
+
+static void finish(struct workqueue *q, struct entry *e, int result) {
+        bool again = e->again;
+
+        e->working = e->again = false;
+        if (result != 0) {
+                uint64_t delay = (uint64_t) RETRY_FIRST_MS << MIN(e->failures, 20U);
+
+                e->failures++;
+                add_due(q, e, MIN(delay, (uint64_t) RETRY_MAX_MS));
+        } else
+                e->failures = 0;
+        if (again)
+                make_ready(q, e);
+        entry_settle(q, e);
+}
+
+static void turn(struct loop_work *w) {
+        struct workqueue *q = container_of(w, struct workqueue, turn);
+        struct entry *e;
+
+        if (q->dead || q->paused || list_empty(&q->ready)) {
+                q->turn_posted = false;
+                return;
+        }
+        e = list_entry(q->ready.next, struct entry, link);
+        list_del(&e->link);
+        q->n_ready--;
+        e->ready = false;
+        e->working = true;
+        finish(q, e, q->work(e->key, q->arg));
+        /* Posted only now: what the work posted itself (notes of its writes) comes before the next key. */
+        q->turn_posted = false;
+        post_turn(q);
+}
+
+/* ---- the interface ---- */
+
+struct workqueue *workqueue_new(struct loop *loop, const char *name, int (*work)(struct str key, void *arg), void *arg) {
+        struct workqueue *q = xcalloc(1, sizeof(*q));
+
+        q->loop = loop;
+        q->work = work;
+        q->arg = arg;
+        q->clock = &system_clock;
+        q->entries = map_new(free);
+        q->turn.run = turn;
+        list_init(&q->ready);
+        return q;
+}
+
+static void release(struct timer *t) {
+        free(container_of(t, struct workqueue, timer));
+}
+
+static void close_timer(void *arg) {
+        struct workqueue *q = arg;
+
+        timer_close(&q->timer, release);
+}
+
+void workqueue_free(struct workqueue *q) {
+        if (!q)
+                return;
+        q->dead = true;
+        timer_stop(&q->timer);
+        map_free(q->entries);
+        vec_free(&q->heap);
+        list_init(&q->ready);
+        loop_call(q->loop, close_timer, q); /* behind a turn that may be posted */
+}
+
+void workqueue_add(struct workqueue *q, struct str key) {
+        struct entry *e = entry_of(q, key);
+
+        make_ready(q, e);
+}
+
+void workqueue_add_after(struct workqueue *q, struct str key, uint64_t ms) {
+        if (ms == 0)
+                workqueue_add(q, key);
+        else
+                add_due(q, entry_of(q, key), ms);
+}
+
+size_t workqueue_len(const struct workqueue *q) {
+        return q->n_ready;
+}
+
+void workqueue_pause(struct workqueue *q, bool paused) {
+        q->paused = paused;
+        post_turn(q);
+}
+
+void workqueue_set_clock(struct workqueue *q, const struct clock *clock) {
+        q->clock = clock;
+}
+
+int64_t workqueue_tick(struct workqueue *q) {
+        int64_t now = q->clock->mono_ns(q->clock);
+
+        while (q->heap.n > 0 && q->heap.v[0]->due_ns <= now) {
+                struct entry *e = q->heap.v[0];
+
+                heap_remove(q, e);
+                make_ready(q, e);
+        }
+        arm(q, now);
+        return q->heap.n > 0 ? q->heap.v[0]->due_ns - now : -1;
+}
