@@ -48,6 +48,10 @@ bool http_request_is_h2(const struct http_request *r);
 struct str http_request_peer(const struct http_request *r);   /* "127.0.0.1:5000" */
 /* The verified client certificate's subject: common name and organizations. False when there is none (or none valid). */
 bool http_request_client_cert(const struct http_request *r, struct str *ret_cn, const struct str **ret_orgs, size_t *ret_n_orgs);
+/* True when a certificate was given that does not verify (unknown CA, expired, not for clients): the answer to it is 401. */
+bool http_request_client_cert_invalid(const struct http_request *r);
+/* SHA-256 of the verified certificate in lower-case hex, empty without one: the credential id of KEP-4193. */
+struct str http_request_client_cert_sha256(const struct http_request *r);
 void http_request_set_userdata(struct http_request *r, void *p);
 void *http_request_userdata(const struct http_request *r);
 /* The client went away, or the server stops, before the response was complete: drop what you have; do not respond. */

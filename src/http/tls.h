@@ -19,3 +19,27 @@ struct tls_context *tls_context_ref(struct tls_context *c);
 void tls_context_unref(struct tls_context *c);
 /* New certificate for new handshakes (rotation). Thread-safe. */
 int tls_context_set_cert(struct tls_context *c, struct str cert_pem, struct str key_pem, struct error *err);
+
+/* ---- for the transports of this folder ---- */
+
+struct ssl_st;
+struct x509_st;
+
+/* A session object for one connection. server_name (client; may be NULL) is sent as SNI when it is not an address, and
+ * is what the peer's certificate must be for. NULL when OpenSSL refuses (out of memory). */
+struct ssl_st *tls_context_ssl(struct tls_context *c, const char *server_name);
+
+/* What a client's certificate says, as the authenticator needs it. All text is owned by the struct. */
+struct tls_peer {
+        bool present;            /* a certificate was given */
+        bool valid;              /* … signed by our CA, for client authentication, and in its time */
+        struct str cn;
+        struct str *orgs;
+        size_t n_orgs;
+        struct str sha256;       /* of the certificate, in hex */
+        struct arena *arena;
+};
+void tls_peer_read(struct ssl_st *ssl, struct tls_peer *ret); /* after the handshake */
+void tls_peer_clear(struct tls_peer *p);
+/* The text of what OpenSSL last complained about on this thread; empties its queue. */
+const char *tls_error_text(char *dst, size_t n);

@@ -1,0 +1,379 @@
+/* HTTP/2 on a server's connection: nghttp2 between the transport and the requests.
+ *
+ * Bodies go from their slices straight into the transport's record (NO_COPY): nghttp2 decides which stream may send how much,
+ * send_data puts the frame. All frames that are ready in one turn leave in full TLS records by one write.
+ *
+ * Bounds: streams (SETTINGS and nghttp2), header list, body, resets (nghttp2's token bucket against rapid reset), and nghttp2's own
+ * on queued acks, settings and continuations. A connection without streams is idle, and ends after a while with GOAWAY.
+ */
+#include <errno.h>
+#include <nghttp2/nghttp2.h>
+
+#include "http/server_internal.h"
+
+#define STREAM_WINDOW (1024 * 1024)
+#define CONNECTION_WINDOW (4 * 1024 * 1024)
+
+struct h2 {
+        nghttp2_session *session;
+        struct http_request *receiving; /* whose header comes in now */
+        size_t n_streams;
+        bool stopping;
+};
+
+static struct http_request *request_of(nghttp2_session *s, int32_t stream_id) {
+        return nghttp2_session_get_stream_user_data(s, stream_id);
+}
+
+/* ---- receiving ---- */
+
+static int on_begin_headers(nghttp2_session *s, const nghttp2_frame *f, void *arg) {
+        struct conn *c = arg;
+        struct http_request *r;
+
+        if (f->hd.type != NGHTTP2_HEADERS || f->headers.cat != NGHTTP2_HCAT_REQUEST) {
+                c->h2->receiving = NULL; /* trailers: nothing here wants them */
+                return 0;
+        }
+        r = request_new(c);
+        r->stream_id = f->hd.stream_id;
+        nghttp2_session_set_stream_user_data(s, f->hd.stream_id, r);
+        c->h2->receiving = r;
+        if (c->h2->n_streams++ == 0)
+                conn_set_deadline(c, DEADLINE_BODY); /* until the request is whole */
+        return 0;
+}
+
+static struct str keep(struct http_request *r, nghttp2_rcbuf *b) {
+        nghttp2_vec v = nghttp2_rcbuf_get_buf(b);
+        struct str s = { (const char *) v.base, v.len };
+
+        return nghttp2_rcbuf_is_static(b) ? s : arena_str(r->arena, s);
+}
+
+static int on_header(nghttp2_session *s, const nghttp2_frame *f, nghttp2_rcbuf *name, nghttp2_rcbuf *value,
+                     uint8_t flags, void *arg) {
+        struct conn *c = arg;
+        struct http_request *r = c->h2->receiving;
+        struct str n, v;
+
+        if (!r || r->header_too_large)
+                return 0;
+        n = keep(r, name);
+        v = keep(r, value);
+        if (n.n == 0 || n.p[0] != ':') {
+                if (str_eq(n, STR("expect")) && str_eq_fold(v, STR("100-continue")))
+                        r->expects_continue = true;
+                request_add_header(r, n, v);
+        } else if (str_eq(n, STR(":path")))
+                request_set_target(r, v);
+        else if (str_eq(n, STR(":method")))
+                request_set_method(r, v);
+        else if (str_eq(n, STR(":authority")))
+                request_add_header(r, STR("host"), v);
+        return 0;
+}
+
+static int on_data_chunk(nghttp2_session *s, uint8_t flags, int32_t stream_id, const uint8_t *data, size_t n, void *arg) {
+        struct conn *c = arg;
+        struct http_request *r = request_of(s, stream_id);
+
+        if (!r || r->started)
+                return 0;
+        if (r->body.n + n > c->w->server->o.max_body) {
+                r->too_large = true;
+                request_dispatch(r); /* 413 */
+                return 0;
+        }
+        buf_add(&r->body, data, n);
+        return 0;
+}
+
+static void reserve_body(struct http_request *r, size_t max) {
+        uint64_t n;
+
+        if (str_to_u64(http_request_header(r, "content-length"), &n) == 0) {
+                if (n > max)
+                        r->too_large = true;
+                else if (n > 0)
+                        buf_reserve(&r->body, n);
+        }
+}
+
+static int on_frame_recv(nghttp2_session *s, const nghttp2_frame *f, void *arg) {
+        struct conn *c = arg;
+        struct http_request *r;
+
+        if (f->hd.type != NGHTTP2_HEADERS && f->hd.type != NGHTTP2_DATA)
+                return 0;
+        r = f->hd.type == NGHTTP2_HEADERS && c->h2->receiving ? c->h2->receiving : request_of(s, f->hd.stream_id);
+        if (f->hd.type == NGHTTP2_HEADERS)
+                c->h2->receiving = NULL;
+        if (!r || r->started || r->dispatched)
+                return 0;
+        if (f->hd.flags & NGHTTP2_FLAG_END_STREAM) {
+                if (c->deadline != DEADLINE_NONE)
+                        conn_set_deadline(c, DEADLINE_NONE);
+                request_dispatch(r);
+                return 0;
+        }
+        if (f->hd.type == NGHTTP2_DATA)
+                return 0;
+        reserve_body(r, c->w->server->o.max_body);
+        if (r->too_large || r->header_too_large)
+                request_dispatch(r);
+        else if (r->expects_continue) {
+                static const nghttp2_nv go_on = { (uint8_t *) ":status", (uint8_t *) "100", 7, 3, 0 };
+
+                nghttp2_submit_headers(s, NGHTTP2_FLAG_NONE, r->stream_id, NULL, &go_on, 1, NULL);
+        }
+        return 0;
+}
+
+static int on_stream_close(nghttp2_session *s, int32_t stream_id, uint32_t code, void *arg) {
+        struct conn *c = arg;
+        struct http_request *r = request_of(s, stream_id);
+
+        if (!r)
+                return 0;
+        if (c->h2->receiving == r)
+                c->h2->receiving = NULL;
+        nghttp2_session_set_stream_user_data(s, stream_id, NULL);
+        if (--c->h2->n_streams == 0)
+                conn_set_deadline(c, DEADLINE_IDLE);
+        if (r->ended && r->out.bytes == 0)
+                request_complete(r);
+        else
+                request_gone(r);
+        return 0;
+}
+
+/* ---- sending ---- */
+
+static ssize_t read_body(nghttp2_session *s, int32_t stream_id, uint8_t *dst, size_t n, uint32_t *flags,
+                         nghttp2_data_source *source, void *arg) {
+        struct http_request *r = source->ptr;
+
+        n = MIN(n, r->out.bytes);
+        if (n == 0 && !r->ended) {
+                r->deferred = true;
+                return NGHTTP2_ERR_DEFERRED;
+        }
+        *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+        if (r->ended && n == r->out.bytes)
+                *flags |= NGHTTP2_DATA_FLAG_EOF;
+        return (ssize_t) n;
+}
+
+static int send_data(nghttp2_session *s, nghttp2_frame *f, const uint8_t *head, size_t n, nghttp2_data_source *source,
+                     void *arg) {
+        struct conn *c = arg;
+        struct http_request *r = source->ptr;
+
+        if (!transport_room(&c->t))
+                return NGHTTP2_ERR_WOULDBLOCK;
+        transport_put(&c->t, head, 9);
+        while (n > 0) {
+                struct str p = slices_peek(&r->out);
+                size_t k = MIN(n, p.n);
+
+                transport_put(&c->t, p.p, k);
+                request_sent(r, k);
+                n -= k;
+        }
+        return 0;
+}
+
+/* Frames as large as the peer takes, but not larger than a TLS record's plaintext. */
+static ssize_t frame_length(nghttp2_session *s, uint8_t type, int32_t stream_id, int32_t session_window,
+                            int32_t stream_window, uint32_t max_frame, void *arg) {
+        return MIN(MIN(session_window, stream_window), (int32_t) MIN(max_frame, 16384u));
+}
+
+static void h2_fill(struct conn *c) {
+        struct h2 *h = c->h2;
+
+        while (transport_room(&c->t)) {
+                const uint8_t *p;
+                ssize_t n = nghttp2_session_mem_send(h->session, &p);
+
+                if (n <= 0) {
+                        if (n < 0)
+                                transport_finish(&c->t);
+                        break;
+                }
+                transport_put(&c->t, p, (size_t) n);
+        }
+        if (transport_room(&c->t) && !nghttp2_session_want_read(h->session) && !nghttp2_session_want_write(h->session))
+                transport_finish(&c->t);
+}
+
+#define MAX_HEADERS 64
+
+static nghttp2_nv make_nv(struct str name, struct str value, uint8_t flags) {
+        return (nghttp2_nv) { (uint8_t *) name.p, (uint8_t *) value.p, name.n, value.n, flags };
+}
+
+/* Lower case as HTTP/2 wants it; most callers write it so. */
+static struct str lower_name(struct http_request *r, struct str name) {
+        for (size_t i = 0; i < name.n; i++)
+                if (name.p[i] >= 'A' && name.p[i] <= 'Z') {
+                        char *p = arena_dup(r->arena, name.p, name.n);
+
+                        for (; i < name.n; i++)
+                                if (p[i] >= 'A' && p[i] <= 'Z')
+                                        p[i] |= 0x20;
+                        return str_n(p, name.n);
+                }
+        return name;
+}
+
+static bool connection_specific(struct str name) { /* RFC 9113 8.2.2 */
+        return str_eq(name, STR("connection")) || str_eq(name, STR("transfer-encoding")) ||
+               str_eq(name, STR("keep-alive")) || str_eq(name, STR("upgrade"));
+}
+
+static void h2_start(struct http_request *r, int status, const struct http_header *hv, size_t n_hv) {
+        struct conn *c = r->conn;
+        nghttp2_nv nv[MAX_HEADERS];
+        nghttp2_data_provider body = { .source.ptr = r, .read_callback = read_body };
+        char code[12], length[24];
+        bool length_given = false, date_given = false;
+        size_t n = 0;
+
+        nv[n++] = make_nv(STR(":status"), str_n(code, (size_t) snprintf(code, sizeof(code), "%d", status)),
+                          NGHTTP2_NV_FLAG_NO_COPY_NAME);
+        for (size_t i = 0; i < n_hv && n < MAX_HEADERS - 2; i++) {
+                struct str name = lower_name(r, hv[i].name);
+
+                if (connection_specific(name))
+                        continue;
+                length_given |= str_eq(name, STR("content-length"));
+                date_given |= str_eq(name, STR("date"));
+                /* Different in each response: not worth room in the peer's table. */
+                nv[n++] = make_nv(name, hv[i].value, str_eq(name, STR("audit-id")) ? NGHTTP2_NV_FLAG_NO_INDEX : 0);
+        }
+        if (!date_given)
+                nv[n++] = make_nv(STR("date"), worker_date(c->w), NGHTTP2_NV_FLAG_NO_COPY_NAME);
+        if (r->out_left >= 0 && !length_given && status != 204 && status != 304)
+                nv[n++] = make_nv(STR("content-length"),
+                                  str_n(length, (size_t) snprintf(length, sizeof(length), "%lld", (long long) r->out_left)),
+                                  NGHTTP2_NV_FLAG_NO_COPY_NAME);
+        if (r->bodyless || (r->ended && r->out.bytes == 0)) {
+                r->ended = true;
+                nghttp2_submit_response(c->h2->session, r->stream_id, nv, n, NULL);
+        } else
+                nghttp2_submit_response(c->h2->session, r->stream_id, nv, n, &body);
+        transport_dirty(&c->t);
+}
+
+static void h2_more(struct http_request *r) {
+        struct conn *c = r->conn;
+
+        if (r->deferred) {
+                r->deferred = false;
+                nghttp2_session_resume_data(c->h2->session, r->stream_id);
+        }
+        transport_dirty(&c->t);
+}
+
+/* ---- life ---- */
+
+static nghttp2_session_callbacks *callbacks;
+static nghttp2_option *option;
+
+static void make_callbacks(void) {
+        nghttp2_session_callbacks_new(&callbacks);
+        nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
+        nghttp2_session_callbacks_set_on_header_callback2(callbacks, on_header);
+        nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data_chunk);
+        nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame_recv);
+        nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
+        nghttp2_session_callbacks_set_send_data_callback(callbacks, send_data);
+        nghttp2_session_callbacks_set_data_source_read_length_callback(callbacks, frame_length);
+        nghttp2_option_new(&option);
+        nghttp2_option_set_no_closed_streams(option, 1);
+}
+
+__attribute__((destructor)) static void free_callbacks(void) {
+        nghttp2_session_callbacks_del(callbacks);
+        nghttp2_option_del(option);
+        callbacks = NULL;
+        option = NULL;
+}
+
+static int h2_begin(struct conn *c) {
+        static uv_once_t once = UV_ONCE_INIT;
+        const struct http_server_options *o = &c->w->server->o;
+        nghttp2_settings_entry settings[] = {
+                { NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, o->max_streams },
+                { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW },
+                { NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t) MIN(o->max_header, (size_t) UINT32_MAX) },
+                { NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1 },
+        };
+        struct h2 *h = xcalloc(1, sizeof(*h));
+        int r;
+
+        uv_once(&once, make_callbacks);
+        c->h2 = h;
+        r = nghttp2_session_server_new2(&h->session, callbacks, c, option);
+        if (r == 0)
+                r = nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, settings, ARRAY_SIZE(settings));
+        if (r == 0)
+                r = nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW);
+        return r;
+}
+
+static void h2_stop(struct conn *c);
+
+static void h2_data(struct conn *c, struct str data) {
+        ssize_t n;
+
+        if (!c->h2) {
+                if (h2_begin(c) != 0) {
+                        conn_close(c);
+                        return;
+                }
+                conn_set_deadline(c, DEADLINE_IDLE);
+                transport_dirty(&c->t);
+                if (c->w->stopping)
+                        h2_stop(c);
+        }
+        if (data.n == 0)
+                return;
+        n = nghttp2_session_mem_recv(c->h2->session, (const uint8_t *) data.p, data.n);
+        if (c->t.closed)
+                return;
+        if (n < 0) { /* not HTTP/2 at all; a GOAWAY says why where there is one */
+                transport_finish(&c->t);
+                return;
+        }
+        transport_dirty(&c->t);
+}
+
+static void h2_stop(struct conn *c) {
+        struct h2 *h = c->h2;
+
+        if (!h || h->stopping)
+                return;
+        h->stopping = true;
+        nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h->session),
+                              NGHTTP2_NO_ERROR, NULL, 0);
+        transport_dirty(&c->t);
+}
+
+static void h2_free(struct conn *c) {
+        if (!c->h2)
+                return;
+        nghttp2_session_del(c->h2->session);
+        free(c->h2);
+}
+
+const struct conn_class conn_h2 = {
+        .data = h2_data,
+        .fill = h2_fill,
+        .start = h2_start,
+        .more = h2_more,
+        .stop = h2_stop,
+        .free = h2_free,
+};

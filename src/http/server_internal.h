@@ -1,0 +1,137 @@
+/* What server.c, server_h1.c and server_h2.c share. */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "base/vec.h"
+#include "http/server.h"
+#include "http/slices.h"
+#include "http/tls.h"
+#include "http/transport.h"
+
+struct conn;
+struct h1;
+struct h2;
+
+/* A connection waits for something by a deadline of one of these classes; all of a class wait equally long, so each
+ * class is a queue in order of time and one timer looks at the heads. */
+enum deadline {
+        DEADLINE_HEADER, /* a whole request header (and the TLS handshake before the first) */
+        DEADLINE_IDLE,   /* the next request on a kept-alive connection */
+        DEADLINE_BODY,   /* a whole request body */
+        DEADLINE_LINGER, /* the peer's close after ours */
+        N_DEADLINES,
+        DEADLINE_NONE = N_DEADLINES,
+};
+
+struct worker {
+        struct http_server *server;
+        struct loop *loop;
+        size_t index;
+        char name[24];
+        struct list conns;
+        struct list orphans;        /* requests whose client is gone while their handler is still at work */
+        struct list pool;           /* requests to use again */
+        size_t n_pool;
+        struct list deadlines[N_DEADLINES];
+        struct timer timer;
+        uint64_t timer_at;          /* 0: not armed */
+        atomic_size_t n_conns;
+        int64_t date_second;
+        char date[32];
+        bool stopping;
+};
+
+struct http_server {
+        struct http_server_options o;
+        struct worker *workers;
+        size_t n_workers;
+        size_t next;                /* round robin */
+        int listen_fd;
+        uint16_t port;
+        uv_poll_t listener;         /* on the first worker */
+        struct timer accept_timer;  /* out of descriptors: accepts again after a while */
+        uint64_t deadline_ms[N_DEADLINES];
+};
+
+/* How a version of HTTP does what server.h promises. */
+struct conn_class {
+        void (*data)(struct conn *c, struct str data);
+        void (*fill)(struct conn *c);
+        /* The head of a response. With body: r->out has all of it. */
+        void (*start)(struct http_request *r, int status, const struct http_header *h, size_t n_h);
+        void (*more)(struct http_request *r);       /* r->out grew, or r->ended was set */
+        void (*stop)(struct conn *c);               /* no new requests; close when the running ones ended */
+        void (*free)(struct conn *c);
+};
+extern const struct conn_class conn_h1, conn_h2;
+
+struct conn {
+        struct transport t; /* first: the memory goes with it */
+        struct worker *w;
+        struct list link;
+        struct list deadline_link;
+        uint64_t deadline_at;
+        enum deadline deadline;
+        const struct conn_class *class; /* NULL until known */
+        union {
+                struct h1 *h1;
+                struct h2 *h2;
+        };
+        struct list requests;   /* dispatched, and those being received */
+        struct list drains;     /* requests whose on_drain is due */
+        struct tls_peer *peer;  /* read at the first question */
+        struct buf sniffed;     /* plain: the first bytes, until they tell the version */
+        char address[56];
+        uint8_t n_address;
+};
+
+struct http_request {
+        struct conn *conn;      /* NULL: the client is gone */
+        struct worker *w;
+        struct list link;       /* conn->requests, worker->orphans or worker->pool */
+        struct list drain_link;
+        struct arena *arena;
+        enum http_method method;
+        struct str method_text, path, query;
+        VEC(struct http_header) headers;
+        size_t header_bytes;
+        struct buf body;
+        struct slices out;
+        int64_t out_left;       /* respond: bytes of the body still to come; stream: -1 */
+        void *userdata;
+        void (*on_close)(struct http_request *r, void *arg);
+        void *on_close_arg;
+        void (*on_drain)(struct http_request *r, void *arg);
+        void *on_drain_arg;
+        int32_t stream_id;      /* HTTP/2 */
+        bool dispatched;        /* the handler has it */
+        bool started;           /* a response began */
+        bool streaming;         /* … of unknown length */
+        bool ended;             /* nothing more will be added */
+        bool deferred;          /* HTTP/2: nghttp2 waits for resume */
+        bool above;             /* more than DRAIN_MARK is queued */
+        bool bodyless;          /* HEAD, 204, 304 */
+        bool too_large, header_too_large;
+        bool expects_continue;
+};
+
+#define DRAIN_MARK (64 * 1024)
+
+/* server.c */
+struct http_request *request_new(struct conn *c);
+void request_set_method(struct http_request *r, struct str text);
+void request_set_target(struct http_request *r, struct str target);
+void request_add_header(struct http_request *r, struct str name, struct str value); /* both outlive the request */
+void request_dispatch(struct http_request *r);
+void request_respond_simple(struct http_request *r, int status); /* a plain answer of the server itself: 400, 413, 431 */
+void request_sent(struct http_request *r, size_t n);  /* n bytes of out were taken: bounds, on_drain */
+void request_complete(struct http_request *r);        /* the whole response is sent: frees */
+void request_gone(struct http_request *r);            /* the client is gone: tells the handler, frees or orphans */
+void conn_run_drains(struct conn *c);
+void conn_set_deadline(struct conn *c, enum deadline d);
+void conn_close(struct conn *c);
+struct str worker_date(struct worker *w);             /* for the date header */
+const char *http_status_text(int status);
+/* duplex.c: takes the transport's connection over; first is what was read beyond the request. */
+struct duplex *conn_hijack(struct conn *c, struct str first);

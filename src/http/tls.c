@@ -1,0 +1,335 @@
+/* TLS contexts.
+ *
+ * One tls_context holds one SSL_CTX. SSL_CTXs are not changed once connections use them: a rotated certificate makes a new
+ * SSL_CTX with the same ticket keys, and the pointer is swapped under a lock; connections keep the one they began with.
+ *
+ * Client certificates are asked for, not required, and a bad one does not end the handshake: as in kube-apiserver the
+ * request goes on and the authenticator answers 401, which a person can read. So the verdict is only recorded.
+ */
+#include "http/tls.h"
+
+#include <arpa/inet.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/arena.h"
+#include "base/encode.h"
+
+/* AES-128 first: on CPUs with AES instructions it is the fastest, and clients mostly offer AES-256 before it. */
+#define TLS13_SUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+#define TLS12_CIPHERS                                                                                           \
+        "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"              \
+        "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+
+struct tls_context {
+        atomic_uint refs;
+        pthread_mutex_t lock; /* over ctx */
+        SSL_CTX *ctx;
+        bool server, insecure, require_client_cert, http2;
+        char *ca_pem; /* kept for the next SSL_CTX */
+        size_t ca_n;
+};
+
+static void ssl_ctx_freep(SSL_CTX **c) {
+        SSL_CTX_free(*c);
+}
+static void bio_freep(BIO **b) {
+        BIO_free(*b);
+}
+static void x509_freep(X509 **x) {
+        X509_free(*x);
+}
+static void pkey_freep(EVP_PKEY **k) {
+        EVP_PKEY_free(*k);
+}
+
+const char *tls_error_text(char *dst, size_t n) {
+        unsigned long e = ERR_get_error();
+        const char *reason = e ? ERR_reason_error_string(e) : NULL;
+
+        if (reason)
+                snprintf(dst, n, "%s", reason);
+        else if (e)
+                ERR_error_string_n(e, dst, n);
+        else
+                snprintf(dst, n, "unknown error");
+        ERR_clear_error();
+        return dst;
+}
+
+static int tls_error(struct error *err, const char *what) {
+        char text[256];
+
+        return error_set(err, -EINVAL, "%s: %s", what, tls_error_text(text, sizeof(text)));
+}
+
+/* The first certificate is ours, the rest its chain. */
+static int use_cert(SSL_CTX *ctx, struct str cert_pem, struct str key_pem, struct error *err) {
+        _cleanup_(bio_freep) BIO *cert_bio = BIO_new_mem_buf(cert_pem.p, (int) cert_pem.n);
+        _cleanup_(bio_freep) BIO *key_bio = BIO_new_mem_buf(key_pem.p, (int) key_pem.n);
+        _cleanup_(x509_freep) X509 *cert = PEM_read_bio_X509_AUX(cert_bio, NULL, NULL, NULL);
+        _cleanup_(pkey_freep) EVP_PKEY *key = NULL;
+
+        if (!cert || SSL_CTX_use_certificate(ctx, cert) != 1)
+                return tls_error(err, "certificate");
+        for (;;) {
+                _cleanup_(x509_freep) X509 *ca = PEM_read_bio_X509(cert_bio, NULL, NULL, NULL);
+
+                if (!ca)
+                        break;
+                if (SSL_CTX_add1_chain_cert(ctx, ca) != 1)
+                        return tls_error(err, "certificate chain");
+        }
+        ERR_clear_error(); /* the end of the PEM file */
+        key = PEM_read_bio_PrivateKey(key_bio, NULL, NULL, NULL);
+        if (!key || SSL_CTX_use_PrivateKey(ctx, key) != 1)
+                return tls_error(err, "private key");
+        if (SSL_CTX_check_private_key(ctx) != 1)
+                return tls_error(err, "private key does not match the certificate");
+        return 0;
+}
+
+/* Trusts every certificate of the bundle; a server also tells clients whose certificates it takes. */
+static int use_ca(SSL_CTX *ctx, struct str pem, bool server, struct error *err) {
+        _cleanup_(bio_freep) BIO *bio = BIO_new_mem_buf(pem.p, (int) pem.n);
+        X509_STORE *store = SSL_CTX_get_cert_store(ctx);
+        size_t n = 0;
+
+        for (;; n++) {
+                _cleanup_(x509_freep) X509 *ca = PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL);
+
+                if (!ca)
+                        break;
+                if (X509_STORE_add_cert(store, ca) != 1 || (server && SSL_CTX_add_client_CA(ctx, ca) != 1))
+                        return tls_error(err, "CA certificate");
+        }
+        ERR_clear_error();
+        if (n == 0)
+                return error_set(err, -EINVAL, "CA bundle has no certificate");
+        return 0;
+}
+
+/* Verifies, keeps the verdict (it also travels in session tickets), and lets the handshake go on. */
+static int verify_and_go_on(X509_STORE_CTX *store, void *arg) {
+        int r = X509_verify_cert(store);
+
+        if (r != 1 && X509_STORE_CTX_get_error(store) == X509_V_OK)
+                X509_STORE_CTX_set_error(store, X509_V_ERR_UNSPECIFIED);
+        return 1;
+}
+
+static const unsigned char alpn_list[] = "\x02h2\x08http/1.1";
+static const unsigned alpn_h1_offset = 3;
+
+static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *outlen, const unsigned char *in,
+                       unsigned inlen, void *arg) {
+        const struct tls_context *c = arg;
+        const unsigned char *ours = alpn_list + (c->http2 ? 0 : alpn_h1_offset);
+        unsigned n = (unsigned) sizeof(alpn_list) - 1 - (c->http2 ? 0 : alpn_h1_offset);
+
+        if (SSL_select_next_proto((unsigned char **) out, outlen, ours, n, in, inlen) != OPENSSL_NPN_NEGOTIATED)
+                return SSL_TLSEXT_ERR_NOACK;
+        return SSL_TLSEXT_ERR_OK;
+}
+
+static int make_server_ctx(struct tls_context *c, SSL_CTX *ctx, struct error *err) {
+        static const unsigned char id[] = "cube";
+        int r;
+
+        SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_RENEGOTIATION);
+        SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF); /* tickets only: no memory for who is gone */
+        SSL_CTX_set_num_tickets(ctx, 1);
+        SSL_CTX_set_session_id_context(ctx, id, sizeof(id) - 1);
+        SSL_CTX_set_alpn_select_cb(ctx, select_alpn, c);
+        if (c->ca_n == 0)
+                return 0;
+        r = use_ca(ctx, str_n(c->ca_pem, c->ca_n), true, err);
+        if (r < 0)
+                return r;
+        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (c->require_client_cert ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), NULL);
+        if (!c->require_client_cert)
+                SSL_CTX_set_cert_verify_callback(ctx, verify_and_go_on, NULL);
+        return 0;
+}
+
+static int make_client_ctx(struct tls_context *c, SSL_CTX *ctx, struct error *err) {
+        const unsigned char *alpn = alpn_list + (c->http2 ? 0 : alpn_h1_offset);
+
+        SSL_CTX_set_verify(ctx, c->insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
+        if (SSL_CTX_set_alpn_protos(ctx, alpn, sizeof(alpn_list) - 1 - (c->http2 ? 0 : alpn_h1_offset)) != 0)
+                return tls_error(err, "ALPN");
+        if (c->insecure)
+                return 0;
+        if (c->ca_n)
+                return use_ca(ctx, str_n(c->ca_pem, c->ca_n), false, err);
+        if (SSL_CTX_set_default_verify_paths(ctx) != 1)
+                return tls_error(err, "system CA store");
+        return 0;
+}
+
+static int make_ctx(struct tls_context *c, struct str cert_pem, struct str key_pem, SSL_CTX **ret, struct error *err) {
+        _cleanup_(ssl_ctx_freep) SSL_CTX *ctx = SSL_CTX_new(c->server ? TLS_server_method() : TLS_client_method());
+        int r;
+
+        if (!ctx)
+                return tls_error(err, "TLS context");
+        SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
+        SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION);
+        SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+        if (SSL_CTX_set_ciphersuites(ctx, TLS13_SUITES) != 1 || SSL_CTX_set_cipher_list(ctx, TLS12_CIPHERS) != 1 ||
+            SSL_CTX_set1_groups_list(ctx, "X25519:P-256:P-384") != 1)
+                return tls_error(err, "TLS ciphers");
+        if (cert_pem.n) {
+                r = use_cert(ctx, cert_pem, key_pem, err);
+                if (r < 0)
+                        return r;
+        } else if (c->server)
+                return error_set(err, -EINVAL, "TLS server without a certificate");
+        r = c->server ? make_server_ctx(c, ctx, err) : make_client_ctx(c, ctx, err);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(ctx);
+        return 0;
+}
+
+int tls_context_new(const struct tls_options *o, struct tls_context **ret, struct error *err) {
+        struct tls_context *c = xcalloc(1, sizeof(*c));
+        int r;
+
+        *c = (struct tls_context) {
+                .server = o->server,
+                .insecure = o->insecure,
+                .require_client_cert = o->require_client_cert,
+                .http2 = o->http2,
+                .ca_pem = str_dup(o->ca_pem),
+                .ca_n = o->ca_pem.n,
+        };
+        atomic_init(&c->refs, 1);
+        pthread_mutex_init(&c->lock, NULL);
+        r = make_ctx(c, o->cert_pem, o->key_pem, &c->ctx, err);
+        if (r < 0) {
+                tls_context_unref(c);
+                return r;
+        }
+        *ret = c;
+        return 0;
+}
+
+struct tls_context *tls_context_ref(struct tls_context *c) {
+        if (c)
+                atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+        return c;
+}
+
+void tls_context_unref(struct tls_context *c) {
+        if (!c || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
+                return;
+        SSL_CTX_free(c->ctx);
+        pthread_mutex_destroy(&c->lock);
+        free(c->ca_pem);
+        free(c);
+}
+
+int tls_context_set_cert(struct tls_context *c, struct str cert_pem, struct str key_pem, struct error *err) {
+        SSL_CTX *ctx, *old;
+        int r = make_ctx(c, cert_pem, key_pem, &ctx, err);
+
+        if (r < 0)
+                return r;
+        pthread_mutex_lock(&c->lock);
+        old = c->ctx;
+        if (c->server) { /* tickets given out so far stay good */
+                unsigned char keys[128];
+                long n = SSL_CTX_get_tlsext_ticket_keys(old, NULL, 0);
+
+                if (n > 0 && n <= (long) sizeof(keys) && SSL_CTX_get_tlsext_ticket_keys(old, keys, n) == 1)
+                        SSL_CTX_set_tlsext_ticket_keys(ctx, keys, n);
+                OPENSSL_cleanse(keys, sizeof(keys));
+        }
+        c->ctx = ctx;
+        pthread_mutex_unlock(&c->lock);
+        SSL_CTX_free(old);
+        return 0;
+}
+
+static bool is_address(const char *s) {
+        struct in6_addr a;
+
+        return inet_pton(AF_INET, s, &a) == 1 || inet_pton(AF_INET6, s, &a) == 1;
+}
+
+SSL *tls_context_ssl(struct tls_context *c, const char *server_name) {
+        SSL *ssl;
+        bool ok = true;
+
+        pthread_mutex_lock(&c->lock);
+        ssl = SSL_new(c->ctx);
+        pthread_mutex_unlock(&c->lock);
+        if (!ssl)
+                return NULL;
+        if (c->server) {
+                SSL_set_accept_state(ssl);
+                return ssl;
+        }
+        SSL_set_connect_state(ssl);
+        if (server_name && is_address(server_name))
+                ok = c->insecure || X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), server_name) == 1;
+        else if (server_name)
+                ok = SSL_set_tlsext_host_name(ssl, server_name) == 1 &&
+                     (c->insecure || SSL_set1_host(ssl, server_name) == 1);
+        if (!ok) {
+                SSL_free(ssl);
+                return NULL;
+        }
+        return ssl;
+}
+
+static struct str name_entry(struct arena *a, X509_NAME *name, int i) {
+        unsigned char *utf8 = NULL;
+        int n = ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, i)));
+        struct str s = arena_str(a, str_n((char *) utf8, n > 0 ? (size_t) n : 0));
+
+        OPENSSL_free(utf8);
+        return s;
+}
+
+void tls_peer_read(SSL *ssl, struct tls_peer *ret) {
+        _cleanup_(x509_freep) X509 *cert = SSL_get1_peer_certificate(ssl);
+        unsigned char md[EVP_MAX_MD_SIZE];
+        unsigned n_md = 0;
+        X509_NAME *name;
+        int i;
+
+        *ret = (struct tls_peer) { .present = cert != NULL };
+        /* A resumed session carries the verdict of its first handshake; the certificate may have expired since. */
+        ret->valid = cert && SSL_get_verify_result(ssl) == X509_V_OK &&
+                     X509_cmp_current_time(X509_get0_notAfter(cert)) > 0;
+        if (!ret->valid)
+                return;
+        ret->arena = arena_new(512);
+        name = X509_get_subject_name(cert);
+        ret->orgs = arena_array(ret->arena, struct str, X509_NAME_entry_count(name));
+        i = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
+        if (i >= 0)
+                ret->cn = name_entry(ret->arena, name, i);
+        for (i = -1; (i = X509_NAME_get_index_by_NID(name, NID_organizationName, i)) >= 0;)
+                ret->orgs[ret->n_orgs++] = name_entry(ret->arena, name, i);
+        if (X509_digest(cert, EVP_sha256(), md, &n_md) == 1) {
+                struct buf hex = BUF_INIT;
+
+                hex_encode(&hex, str_n((char *) md, n_md));
+                ret->sha256 = arena_str(ret->arena, buf_str(&hex));
+                buf_free(&hex);
+        }
+}
+
+void tls_peer_clear(struct tls_peer *p) {
+        if (p->arena)
+                arena_free(p->arena);
+        *p = (struct tls_peer) { 0 };
+}
