@@ -32,6 +32,10 @@ DEFINE_CLEANUP(struct store *, store_close)
 
 enum store_op_kind { STORE_CREATE, STORE_UPDATE, STORE_DELETE };
 #define STORE_ANY_REVISION UINT64_MAX
+#define STORE_KEY_MAX 1024            /* bytes of a key; it has at least one and does not begin with NUL */
+#define STORE_TXN_OPS 1024            /* ops of a transaction (at least one), each on another key */
+#define STORE_QUEUE_MAX 16384         /* transactions that wait, */
+#define STORE_QUEUE_BYTES (64U << 20) /* and bytes of their objects */
 
 struct store_op {
         enum store_op_kind kind;
@@ -47,7 +51,10 @@ struct store_txn {
         size_t n_ops;
         /* Called once, on loop (or on the writer thread when loop is NULL: then it must be quick and not block).
          * result: 0; -EEXIST (CREATE of a key that is there); -ENOENT (UPDATE, DELETE of one that is not);
-         * -EAGAIN (other revision); -EIO, -ENOSPC (not written: nothing changed); -ECANCELED (closing). */
+         * -EAGAIN (other revision); -EIO, -ENOSPC (not written: nothing changed); -ECANCELED (closing); -EBUSY (the queue is full:
+         * nothing changed, try later); -EINVAL (an op that breaks the rules above).
+         * After -EIO and -ENOSPC the objects carry a revision that never was: make new ones to try again.
+         * Refused at once (-EBUSY, -ECANCELED) with no loop, done is called inside store_submit. */
         void (*done)(struct store_txn *t);
         struct loop *loop;
         int result;
@@ -109,6 +116,7 @@ uint64_t store_batch_revision(const struct store_batch *b); /* the store's revis
 struct store_subscriber {
         void (*publish)(struct store_subscriber *sub, struct store_batch *b); /* b is borrowed: take a reference */
         struct list link; /* private */
+        uint64_t since;   /* private */
 };
 /* From here on every batch after the returned revision comes to publish. */
 uint64_t store_subscribe(struct store *s, struct store_subscriber *sub);
@@ -120,4 +128,4 @@ int store_history(struct store *s, struct str prefix, uint64_t from_revision, ui
                   void (*each)(const struct store_event *e, void *arg), void *arg);
 /* Forgets history up to and including revision (tests, memory pressure). */
 void store_compact(struct store *s, uint64_t revision);
-uint64_t store_oldest_revision(struct store *s);
+uint64_t store_oldest_revision(struct store *s); /* the least from_revision that store_history still takes */

@@ -1,0 +1,101 @@
+#include "store/record.h"
+
+#include <endian.h>
+#include <errno.h>
+
+#include "base/encode.h"
+
+/* XXH64 (https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md): several bytes a cycle without special instructions. */
+#define P1 0x9E3779B185EBCA87ULL
+#define P2 0xC2B2AE3D27D4EB4FULL
+#define P3 0x165667B19E3779F9ULL
+#define P4 0x85EBCA77C2B2AE63ULL
+#define P5 0x27D4EB2F165667C5ULL
+
+static uint64_t rotate(uint64_t x, unsigned by) {
+        return x << by | x >> (64 - by);
+}
+
+static uint64_t get64(const uint8_t *p) {
+        uint64_t v;
+
+        memcpy(&v, p, sizeof(v));
+        return le64toh(v);
+}
+
+static uint32_t get32(const uint8_t *p) {
+        uint32_t v;
+
+        memcpy(&v, p, sizeof(v));
+        return le32toh(v);
+}
+
+static uint64_t mix(uint64_t lane, uint64_t in) {
+        return rotate(lane + in * P2, 31) * P1;
+}
+
+static uint64_t checksum(const uint8_t *p, size_t n) {
+        const uint8_t *end = p + n;
+        uint64_t h = P5;
+
+        if (n >= 32) {
+                uint64_t lane[4] = { P1 + P2, P2, 0, -P1 };
+
+                for (; end - p >= 32; p += 32)
+                        for (unsigned i = 0; i < 4; i++)
+                                lane[i] = mix(lane[i], get64(p + 8 * i));
+                h = rotate(lane[0], 1) + rotate(lane[1], 7) + rotate(lane[2], 12) + rotate(lane[3], 18);
+                for (unsigned i = 0; i < 4; i++)
+                        h = (h ^ mix(0, lane[i])) * P1 + P4;
+        }
+        h += n;
+        for (; end - p >= 8; p += 8)
+                h = rotate(h ^ mix(0, get64(p)), 27) * P1 + P4;
+        if (end - p >= 4) {
+                h = rotate(h ^ get32(p) * P1, 23) * P2 + P3;
+                p += 4;
+        }
+        for (; p < end; p++)
+                h = rotate(h ^ *p * P5, 11) * P1;
+        h = (h ^ h >> 33) * P2;
+        h = (h ^ h >> 29) * P3;
+        return h ^ h >> 32;
+}
+
+void record_write(const struct record *r, void *dst) {
+        uint8_t *p = dst;
+        uint64_t revision = htole64(r->revision), sum;
+        uint32_t key_n = htole32((uint32_t) r->key.n);
+
+        memcpy(p + 8, &revision, sizeof(revision));
+        memcpy(p + 16, &key_n, sizeof(key_n));
+        memcpy(p + RECORD_HEAD, r->key.p, r->key.n);
+        memcpy(p + RECORD_HEAD + r->key.n, r->text.p, r->text.n);
+        sum = htole64(checksum(p + 8, record_size(r) - 8));
+        memcpy(p, &sum, sizeof(sum));
+}
+
+int record_read(struct str bytes, struct record *ret) {
+        const uint8_t *p = (const uint8_t *) bytes.p;
+        size_t key_n;
+
+        if (bytes.n < RECORD_HEAD)
+                return -EUCLEAN;
+        key_n = get32(p + 16);
+        if (key_n > bytes.n - RECORD_HEAD || get64(p) != checksum(p + 8, bytes.n - 8))
+                return -EUCLEAN;
+        *ret = (struct record) {
+                .revision = get64(p + 8),
+                .key = { bytes.p + RECORD_HEAD, key_n },
+                .text = { bytes.p + RECORD_HEAD + key_n, bytes.n - RECORD_HEAD - key_n },
+        };
+        return 0;
+}
+
+struct str record_file_key(struct str key, char buf[static FILE_KEY_MAX]) {
+        if (key.n <= FILE_KEY_MAX)
+                return key;
+        memcpy(buf, key.p, FILE_KEY_MAX - 32);
+        sha256((uint8_t *) buf + FILE_KEY_MAX - 32, key);
+        return str_n(buf, FILE_KEY_MAX);
+}
