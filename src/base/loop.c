@@ -13,7 +13,7 @@
 #include "base/arena.h"
 #include "base/log.h"
 
-/* Only address space: a page costs memory once it is touched. Trees of JSON_MAX_DEPTH levels must fit. */
+/* Only address space: a page costs memory once it is touched. A tree of 10,000 levels must fit. */
 #define THREAD_STACK (8 * 1024 * 1024)
 
 struct loop {

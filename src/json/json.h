@@ -107,6 +107,8 @@ struct json json_new_array(void);
  * add to the same object. */
 struct json *json_set(struct arena *a, struct json *object, struct str key, struct json v);
 struct json *json_setc(struct arena *a, struct json *object, const char *key, struct json v);
+/* Adds at the end without looking for the key: for a key that cannot be there yet. */
+struct json *json_add(struct arena *a, struct json *object, struct str key, struct json v);
 #define json_set_str(a, o, k, v) json_setc((a), (o), (k), json_of_str(v))
 #define json_set_cstr(a, o, k, v) json_setc((a), (o), (k), json_of_cstr(v))
 #define json_set_int(a, o, k, v) json_setc((a), (o), (k), json_of_int(v))
@@ -141,8 +143,8 @@ struct json_duplicates {
         struct str paths[16]; /* "spec.containers[0].name" */
 };
 
-/* The whole of text must be one value (space around it allowed). On error -EINVAL and a message in Go's wording with
- * the offset ("invalid character 'x' looking for beginning of value"). opts may be NULL. */
+/* The whole of text must be one value (space around it allowed). On error -EINVAL and a message in Go's wording
+ * ("invalid character 'x' looking for beginning of value"). opts may be NULL. */
 int json_parse(struct arena *a, struct str text, const struct json_parse_opts *opts, struct json **ret, struct error *err);
 
 /* Compact text, keys in the order of the tree, strings escaped as Go's encoding/json does (<, >, & and U+2028/9 as

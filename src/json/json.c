@@ -1,0 +1,300 @@
+/* Trees: lookups, building, comparing, copying. An array that grew by one at a time has room up to the next power of
+ * two of its length, and the flag JSON_GROWN says so; every other array is exactly as long as it says. That is the
+ * whole of its bookkeeping. */
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "json/text.h"
+
+/* ---- reading ---- */
+
+const struct json *json_get(const struct json *object, struct str key) {
+        if (!json_is(object, JSON_OBJECT))
+                return NULL;
+        for (const struct json_member *m = object->members, *end = m + object->len; m < end; m++)
+                if (str_eq(json_key(m), key)) /* lengths first */
+                        return &m->value;
+        return NULL;
+}
+
+const struct json *json_getc(const struct json *object, const char *key) {
+        return json_get(object, str_of(key));
+}
+
+const struct json *json_path(const struct json *j, const char *const keys[]) {
+        for (; *keys && j; keys++)
+                j = json_getc(j, *keys);
+        return j;
+}
+
+int64_t json_int_or(const struct json *j, int64_t dflt) {
+        if (json_is(j, JSON_INT))
+                return j->i;
+        if (json_is(j, JSON_DOUBLE) && j->d >= -0x1p63 && j->d < 0x1p63 && j->d == floor(j->d))
+                return (int64_t) j->d;
+        return dflt;
+}
+
+double json_double_or(const struct json *j, double dflt) {
+        return json_is(j, JSON_DOUBLE) ? j->d : json_is(j, JSON_INT) ? (double) j->i : dflt;
+}
+
+/* ---- comparing ---- */
+
+static bool numbers_equal(const struct json *a, const struct json *b) {
+        if (a->type == JSON_INT && b->type == JSON_INT)
+                return a->i == b->i;
+        if (a->type == JSON_DOUBLE && b->type == JSON_DOUBLE)
+                return a->d == b->d;
+        if (a->type == JSON_DOUBLE)
+                return numbers_equal(b, a);
+        /* An int64 beyond 2^53 equals a double only if the double holds exactly it. */
+        return b->d >= -0x1p63 && b->d < 0x1p63 && b->d == floor(b->d) && (int64_t) b->d == a->i;
+}
+
+static bool objects_equal(const struct json *a, const struct json *b) {
+        _cleanup_(json_index_freep) struct json_index *index = NULL;
+
+        for (uint32_t i = 0; i < a->len; i++) {
+                const struct json_member *m = &a->members[i], *n = &b->members[i];
+                const struct json *v = &n->value;
+
+                /* Mostly both have the same order. */
+                if (!str_eq(json_key(m), json_key(n))) {
+                        if (!index && a->len >= JSON_INDEX_FROM)
+                                index = json_index_new(b);
+                        v = index ? json_index_get(index, json_key(m)) : json_get(b, json_key(m));
+                }
+                if (!v || !json_equal(&m->value, v))
+                        return false;
+        }
+        return true;
+}
+
+bool json_equal(const struct json *a, const struct json *b) {
+        if (a == b || !a || !b)
+                return a == b;
+        if ((a->type == JSON_INT || a->type == JSON_DOUBLE) && (b->type == JSON_INT || b->type == JSON_DOUBLE))
+                return numbers_equal(a, b);
+        if (a->type != b->type)
+                return false;
+        switch (a->type) {
+        case JSON_NULL:
+                return true;
+        case JSON_BOOL:
+                return a->b == b->b;
+        case JSON_STRING:
+                return str_eq(json_str(a), json_str(b));
+        case JSON_ARRAY:
+                if (a->len != b->len)
+                        return false;
+                for (uint32_t i = 0; i < a->len; i++)
+                        if (!json_equal(&a->items[i], &b->items[i]))
+                                return false;
+                return true;
+        default:
+                return a->len == b->len && objects_equal(a, b);
+        }
+}
+
+/* ---- building ---- */
+
+struct json json_null(void) {
+        return (struct json) { .type = JSON_NULL };
+}
+
+struct json json_of_bool(bool b) {
+        return (struct json) { .type = JSON_BOOL, .b = b };
+}
+
+struct json json_of_int(int64_t i) {
+        return (struct json) { .type = JSON_INT, .i = i };
+}
+
+struct json json_of_double(double d) {
+        return (struct json) { .type = JSON_DOUBLE, .d = d };
+}
+
+struct json json_of_str(struct str s) {
+        return (struct json) { .type = JSON_STRING, .len = (uint32_t) s.n, .s = s.p };
+}
+
+struct json json_of_cstr(const char *s) {
+        return json_of_str(str_of(s));
+}
+
+struct json json_of_copy(struct arena *a, struct str s) {
+        return json_of_str(arena_str(a, s));
+}
+
+struct json json_of_printf(struct arena *a, const char *fmt, ...) {
+        va_list ap, again;
+        char *p;
+        int n;
+
+        va_start(ap, fmt);
+        va_copy(again, ap);
+        n = vsnprintf(NULL, 0, fmt, ap);
+        va_end(ap);
+        if (n < 0)
+                abort();
+        p = arena_alloc(a, (size_t) n + 1);
+        vsnprintf(p, (size_t) n + 1, fmt, again);
+        va_end(again);
+        return json_of_str(str_n(p, (size_t) n));
+}
+
+struct json *json_new(struct arena *a, struct json v) {
+        return arena_dup(a, &v, sizeof(v));
+}
+
+struct json json_new_object(void) {
+        return (struct json) { .type = JSON_OBJECT };
+}
+
+struct json json_new_array(void) {
+        return (struct json) { .type = JSON_ARRAY };
+}
+
+static size_t power_of_two(size_t n) {
+        return n <= 4 ? 4 : (size_t) 1 << (64 - __builtin_clzll(n - 1));
+}
+
+/* Room for one more; size is that of an item or a member. */
+static void make_room(struct arena *a, struct json *c, size_t size) {
+        size_t cap = c->flags & JSON_GROWN ? power_of_two(c->len) : c->len;
+        void *grown;
+
+        if (c->len < cap)
+                return;
+        grown = arena_alloc(a, power_of_two((size_t) c->len + 1) * size);
+        if (c->len)
+                memcpy(grown, c->items, c->len * size);
+        c->items = grown;
+        c->flags |= JSON_GROWN;
+}
+
+struct json *json_add(struct arena *a, struct json *object, struct str key, struct json v) {
+        struct json_member *m;
+
+        make_room(a, object, sizeof(*m));
+        m = &object->members[object->len++];
+        *m = (struct json_member) { .key = json_make_key(key), .value = v };
+        return &m->value;
+}
+
+struct json *json_get_mut(struct json *object, struct str key) {
+        return (struct json *) json_get(object, key);
+}
+
+struct json *json_set(struct arena *a, struct json *object, struct str key, struct json v) {
+        struct json *old = json_get_mut(object, key);
+
+        if (!old)
+                return json_add(a, object, key, v);
+        *old = v;
+        return old;
+}
+
+struct json *json_setc(struct arena *a, struct json *object, const char *key, struct json v) {
+        return json_set(a, object, str_of(key), v);
+}
+
+static struct json *get_or_add(struct arena *a, struct json *object, const char *key, uint8_t type) {
+        struct json *v = json_get_mut(object, str_of(key)), empty = { .type = type };
+
+        if (!v)
+                return json_setc(a, object, key, empty);
+        if (v->type != type)
+                *v = empty;
+        return v;
+}
+
+struct json *json_get_or_add_object(struct arena *a, struct json *object, const char *key) {
+        return get_or_add(a, object, key, JSON_OBJECT);
+}
+
+struct json *json_get_or_add_array(struct arena *a, struct json *object, const char *key) {
+        return get_or_add(a, object, key, JSON_ARRAY);
+}
+
+/* Takes the element at out of n of the given size. A grown array may lose a power of two here: then it is exact or
+ * smaller than it could be, never larger than it is. */
+static void close_up(struct json *c, size_t at, size_t size) {
+        char *base = (char *) c->items;
+
+        memmove(base + at * size, base + (at + 1) * size, (c->len - at - 1) * size);
+        c->len--;
+}
+
+bool json_remove(struct json *object, struct str key) {
+        struct json *v = json_get_mut(object, key);
+
+        if (!v)
+                return false;
+        close_up(object, (size_t) (container_of(v, struct json_member, value) - object->members), sizeof(struct json_member));
+        return true;
+}
+
+bool json_removec(struct json *object, const char *key) {
+        return json_remove(object, str_of(key));
+}
+
+struct json *json_push(struct arena *a, struct json *array, struct json v) {
+        make_room(a, array, sizeof(v));
+        array->items[array->len] = v;
+        return &array->items[array->len++];
+}
+
+void json_insert(struct arena *a, struct json *array, size_t at, struct json v) {
+        at = MIN(at, (size_t) array->len);
+        make_room(a, array, sizeof(v));
+        memmove(&array->items[at + 1], &array->items[at], (array->len - at) * sizeof(v));
+        array->items[at] = v;
+        array->len++;
+}
+
+void json_remove_item(struct json *array, size_t at) {
+        if (at < json_len(array))
+                close_up(array, at, sizeof(struct json));
+}
+
+/* ---- copying ---- */
+
+struct json json_copy_shallow(struct arena *a, const struct json *j) {
+        struct json copy = *j;
+
+        copy.flags = 0;
+        if (j->type == JSON_ARRAY && j->len)
+                copy.items = arena_dup(a, j->items, j->len * sizeof(*j->items));
+        else if (j->type == JSON_OBJECT && j->len)
+                copy.members = arena_dup(a, j->members, j->len * sizeof(*j->members));
+        return copy;
+}
+
+struct json json_copy_tree(struct arena *a, const struct json *j) {
+        struct json copy = json_copy_shallow(a, j);
+
+        json_each_item(it, &copy)
+                if (it->type >= JSON_ARRAY)
+                        *it = json_copy_tree(a, it);
+        json_each_member(m, &copy)
+                if (m->value.type >= JSON_ARRAY)
+                        m->value = json_copy_tree(a, &m->value);
+        return copy;
+}
+
+struct json json_copy(struct arena *a, const struct json *j) {
+        struct json copy = json_copy_shallow(a, j);
+
+        if (j->type == JSON_STRING)
+                return json_of_copy(a, json_str(j));
+        json_each_item(it, &copy)
+                *it = json_copy(a, it);
+        json_each_member(m, &copy) {
+                m->key = json_make_key(arena_str(a, json_key(m)));
+                m->value = json_copy(a, &m->value);
+        }
+        return copy;
+}

@@ -1,0 +1,169 @@
+/* Text from trees, byte for byte as Go's encoding/json writes it. A string that needs no escape is one copy. */
+#include "json/number.h"
+#include "json/text.h"
+
+/* Whether nothing in s needs an escape. Short strings are looked at in one or two overlapping loads. */
+static inline bool all_safe(struct str s) {
+        const char *p = s.p, *end = p + s.n;
+
+#ifdef JSON_SIMD
+        if (s.n < 16) {
+                char block[16];
+
+                if (s.n >= 8) {
+                        memcpy(block, p, 8);
+                        memcpy(block + 8, end - 8, 8);
+                } else if (s.n >= 4) {
+                        memcpy(block, p, 4);
+                        memcpy(block + 4, end - 4, 4);
+                        memcpy(block + 8, block, 8);
+                } else {
+                        for (; p < end; p++)
+                                if (find_unsafe(p, p + 1) == p)
+                                        return false;
+                        return true;
+                }
+                return find_unsafe(block, block + 16) == block + 16;
+        }
+        for (; end - p >= 16; p += 16)
+                if (find_unsafe(p, p + 16) != p + 16)
+                        return false;
+        return p == end || find_unsafe(end - 16, end) == end;
+#else
+        return find_unsafe(p, end) == end;
+#endif
+}
+
+static void put_escape(struct buf *dst, uint8_t c) {
+        static const char hex[] = "0123456789abcdef";
+        static const char named[] = { ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r', ['"'] = '"',
+                                      ['\\'] = '\\' };
+
+        if (c < sizeof(named) && named[c])
+                buf_add(dst, (char[]) { '\\', named[c] }, 2);
+        else
+                buf_add(dst, (char[]) { '\\', 'u', '0', '0', hex[c >> 4], hex[c & 15] }, 6);
+}
+
+static __attribute__((noinline)) void write_escaped(struct buf *dst, struct str s) {
+        const char *p = s.p, *end = p + s.n;
+
+        buf_putc(dst, '"');
+        while (p < end) {
+                const char *stop = find_unsafe(p, end);
+                size_t n;
+
+                buf_add(dst, p, (size_t) (stop - p));
+                p = stop;
+                if (p == end)
+                        break;
+                if ((signed char) *p >= 0) {
+                        put_escape(dst, (uint8_t) *p++);
+                        continue;
+                }
+                n = utf8_sequence(p, end);
+                if (n == 0)
+                        buf_addc(dst, "\\ufffd");
+                else if (n == 3 && (memcmp(p, "\xe2\x80\xa8", 3) == 0 || memcmp(p, "\xe2\x80\xa9", 3) == 0))
+                        buf_addc(dst, p[2] == (char) 0xa8 ? "\\u2028" : "\\u2029");
+                else
+                        buf_add(dst, p, n);
+                p += MAX(n, (size_t) 1);
+        }
+        buf_putc(dst, '"');
+}
+
+void json_write_string(struct buf *dst, struct str s) {
+        char *p;
+
+        if (!all_safe(s)) {
+                write_escaped(dst, s);
+                return;
+        }
+        p = buf_reserve(dst, s.n + 2);
+        *p++ = '"';
+        if (s.n)
+                memcpy(p, s.p, s.n);
+        p[s.n] = '"';
+        dst->n += s.n + 2;
+}
+
+static void write_scalar(struct buf *dst, const struct json *j) {
+        char text[32];
+
+        switch (j->type) {
+        case JSON_BOOL:
+                buf_add_str(dst, j->b ? STR("true") : STR("false"));
+                break;
+        case JSON_INT:
+                if (j->i < 0)
+                        buf_putc(dst, '-');
+                buf_add_u64(dst, j->i < 0 ? 0 - (uint64_t) j->i : (uint64_t) j->i);
+                break;
+        case JSON_DOUBLE:
+                buf_add_str(dst, json_format_double(text, j->d));
+                break;
+        case JSON_STRING:
+                json_write_string(dst, json_str(j));
+                break;
+        default:
+                buf_add_str(dst, STR("null"));
+        }
+}
+
+void json_write(struct buf *dst, const struct json *j) {
+        if (j->type == JSON_OBJECT) {
+                buf_putc(dst, '{');
+                for (uint32_t i = 0; i < j->len; i++) {
+                        if (i)
+                                buf_putc(dst, ',');
+                        json_write_string(dst, json_key(&j->members[i]));
+                        buf_putc(dst, ':');
+                        json_write(dst, &j->members[i].value);
+                }
+                buf_putc(dst, '}');
+        } else if (j->type == JSON_ARRAY) {
+                buf_putc(dst, '[');
+                for (uint32_t i = 0; i < j->len; i++) {
+                        if (i)
+                                buf_putc(dst, ',');
+                        json_write(dst, &j->items[i]);
+                }
+                buf_putc(dst, ']');
+        } else
+                write_scalar(dst, j);
+}
+
+static void new_line(struct buf *dst, size_t spaces) {
+        char *p = buf_reserve(dst, spaces + 1);
+
+        *p = '\n';
+        memset(p + 1, ' ', spaces);
+        dst->n += spaces + 1;
+}
+
+static void write_pretty(struct buf *dst, const struct json *j, size_t indent, size_t spaces) {
+        bool object = j->type == JSON_OBJECT;
+
+        if (json_len(j) == 0) {
+                json_write(dst, j);
+                return;
+        }
+        buf_putc(dst, object ? '{' : '[');
+        for (uint32_t i = 0; i < j->len; i++) {
+                if (i)
+                        buf_putc(dst, ',');
+                new_line(dst, spaces + indent);
+                if (object) {
+                        json_write_string(dst, json_key(&j->members[i]));
+                        buf_add_str(dst, STR(": "));
+                }
+                write_pretty(dst, object ? &j->members[i].value : &j->items[i], indent, spaces + indent);
+        }
+        new_line(dst, spaces);
+        buf_putc(dst, object ? '}' : ']');
+}
+
+void json_write_pretty(struct buf *dst, const struct json *j, int indent) {
+        write_pretty(dst, j, (size_t) MAX(indent, 0), 0);
+}
