@@ -40,6 +40,7 @@ void log_write(enum log_level level, const char *fmt, ...) {
         struct tm tm;
         size_t n;
         va_list ap;
+        int r;
 
         if (!log_enabled(level))
                 return;
@@ -48,9 +49,9 @@ void log_write(enum log_level level, const char *fmt, ...) {
         line[0] = letters[level];
         n += (size_t) snprintf(line + n, sizeof(line) - n, ".%06d %.32s] ", (int) (now % NSEC_PER_SEC / 1000), component);
         va_start(ap, fmt);
-        n += (size_t) MAX(vsnprintf(line + n, sizeof(line) - n, fmt, ap), 0);
+        r = vsnprintf(line + n, sizeof(line) - n, fmt, ap);
         va_end(ap);
-        n = MIN(n, sizeof(line) - 1);
+        n = MIN(n + (size_t) MAX(r, 0), sizeof(line) - 1);
         while (n && line[n - 1] == '\n')
                 n--;
         /* A line stays a line, whatever a client put into the message. */
