@@ -349,7 +349,13 @@ class Parser:
 
     def top_alias(self, rest):
         name, target, *words = rest.split()
-        self.add_type('ALIAS', name, words, raw=target)
+        t = self.add_type('ALIAS', name, words, raw=target)
+        self.body = lambda line: self.alias_line(t, line)
+
+    def alias_line(self, t, line):
+        if not line.startswith('default by '):
+            self.fail('default by FUNCTION')
+        t.defaults = line[len('default by '):]
 
     def top_enum(self, rest):
         name, *words = rest.split()

@@ -1,0 +1,456 @@
+/* Decoding: one walk over the document and its type side by side. Each struct's members are first put into slots, one for
+ * each field of the type, and then written out in the order of the slots:
+ *
+ *   {"image":"x","foo":1,"name":"c"}     slots of Container: name │ image │ command │ …
+ *      │          │        └───────────────────────▶ c
+ *      │          └─▶ unknown field "spec.containers[0].foo"
+ *      └──────────────────────────────────────────────▶ x
+ *
+ * Frames on the stack remember the way down, for messages only. */
+#include "schema/decode.h"
+
+#include <stdio.h>
+
+#include "base/encode.h"
+#include "base/time.h"
+#include "schema/internal.h"
+#include "schema/quantity.h"
+
+#define MAX_DEPTH 1000
+#define MAX_STRICT 100
+
+struct frame {
+        const struct frame *up;
+        const struct schema_type *in; /* the struct whose field this is; NULL for map keys and list items */
+        struct str key;
+        size_t index; /* of a list item, when key.p is NULL */
+        size_t depth;
+};
+
+struct decoder {
+        struct arena *arena;
+        struct json *strict;
+        struct error *err;
+};
+
+static int decode(struct decoder *d, const struct schema_type *t, const struct json *in, const struct frame *at, struct json *ret);
+
+/* ---- messages ---- */
+
+/* "spec.containers[0].name", as strict errors have it */
+static void print_path(struct buf *b, const struct frame *at) {
+        if (!at)
+                return;
+        print_path(b, at->up);
+        if (!at->key.p)
+                buf_printf(b, "[%zu]", at->index);
+        else {
+                if (b->n > 0)
+                        buf_putc(b, '.');
+                buf_add_str(b, at->key);
+        }
+}
+
+/* "spec.containers.name": only the fields of structs, as Go's type errors have it */
+static void print_fields(struct buf *b, const struct frame *at) {
+        if (!at)
+                return;
+        print_fields(b, at->up);
+        if (!at->in)
+                return;
+        if (b->n > 0)
+                buf_putc(b, '.');
+        buf_add_str(b, at->key);
+}
+
+static const char *go_value(const struct json *v) {
+        static const char *const names[] = {
+                [JSON_NULL] = "null", [JSON_BOOL] = "bool", [JSON_INT] = "number", [JSON_DOUBLE] = "number",
+                [JSON_STRING] = "string", [JSON_ARRAY] = "array", [JSON_OBJECT] = "object",
+        };
+        return names[v->type];
+}
+
+/* json.UnmarshalTypeError; detail: the number's text follows */
+static int type_error(struct decoder *d, const char *go_type, const struct json *v, bool detail, const struct frame *at) {
+        _cleanup_buf_ struct buf path = BUF_INIT, value = BUF_INIT;
+        const struct frame *f = at;
+
+        buf_addc(&value, go_value(v));
+        if (detail) {
+                buf_putc(&value, ' ');
+                json_write(&value, v);
+        }
+        while (f && !f->in)
+                f = f->up;
+        if (!f)
+                return error_set(d->err, -EINVAL, "json: cannot unmarshal %" STR_FMT " into Go value of type %s",
+                                 STR_ARG(buf_str(&value)), go_type);
+        print_fields(&path, f);
+        return error_set(d->err, -EINVAL, "json: cannot unmarshal %" STR_FMT " into Go struct field %s.%" STR_FMT " of type %s",
+                         STR_ARG(buf_str(&value)), f->in->name, STR_ARG(buf_str(&path)), go_type);
+}
+
+static void unknown_field(struct decoder *d, struct str key, const struct frame *at) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct frame last = { .up = at, .key = key };
+
+        if (!d->strict || json_len(d->strict) >= MAX_STRICT)
+                return;
+        print_path(&b, &last);
+        json_push(d->arena, d->strict, json_of_printf(d->arena, "unknown field \"%" STR_FMT "\"", STR_ARG(buf_str(&b))));
+}
+
+/* ---- scalars ---- */
+
+static int decode_int(struct decoder *d, const struct schema_type *t, const struct json *in, const struct frame *at,
+                      struct json *ret) {
+        int64_t v;
+
+        if (!json_is(in, JSON_INT) && !json_is(in, JSON_DOUBLE))
+                return type_error(d, t->go_name, in, false, at);
+        if (json_is(in, JSON_DOUBLE))
+                return type_error(d, t->go_name, in, true, at);
+        v = json_int(in);
+        if (t->kind == SCHEMA_INT32 && v != (int32_t) v)
+                return type_error(d, t->go_name, in, true, at);
+        *ret = *in;
+        return 0;
+}
+
+static int decode_bytes(struct decoder *d, const struct schema_type *t, const struct json *in, const struct frame *at,
+                        struct json *ret) {
+        _cleanup_buf_ struct buf raw = BUF_INIT, text = BUF_INIT, clean = BUF_INIT;
+        struct str s = json_str(in);
+
+        if (!json_is(in, JSON_STRING))
+                return type_error(d, t->go_name, in, false, at);
+        if (memchr(s.p ? s.p : "", '\n', s.n) || memchr(s.p ? s.p : "", '\r', s.n)) { /* Go skips them */
+                for (size_t i = 0; i < s.n; i++)
+                        if (s.p[i] != '\n' && s.p[i] != '\r')
+                                buf_putc(&clean, s.p[i]);
+                s = buf_str(&clean);
+        }
+        if (base64_decode(&raw, s) < 0) {
+                size_t bad = 0;
+
+                while (bad < s.n && (memchr("+/", s.p[bad], 2) || (s.p[bad] >= '0' && s.p[bad] <= '9') ||
+                                     (s.p[bad] >= 'A' && s.p[bad] <= 'Z') || (s.p[bad] >= 'a' && s.p[bad] <= 'z')))
+                        bad++;
+                return error_set(d->err, -EINVAL, "illegal base64 data at input byte %zu", bad == s.n ? s.n / 4 * 4 : bad);
+        }
+        base64_encode(&text, buf_str(&raw));
+        *ret = str_eq(buf_str(&text), json_str(in)) ? *in : json_of_copy(d->arena, buf_str(&text));
+        return 0;
+}
+
+static int decode_quantity(struct decoder *d, const struct json *in, struct json *ret) {
+        struct str text, out;
+        int r;
+
+        if (json_is(in, JSON_STRING))
+                text = str_trim(json_str(in));
+        else {
+                _cleanup_buf_ struct buf b = BUF_INIT;
+
+                json_write(&b, in);
+                text = arena_str(d->arena, buf_str(&b));
+        }
+        r = quantity_canonical(d->arena, text, &out, d->err);
+        if (r < 0)
+                return r;
+        *ret = json_of_str(out);
+        return 0;
+}
+
+/* time.Parse names the first part of the layout that does not fit. */
+static int time_error(struct decoder *d, struct str s, bool micro) {
+        static const char *const parts[] = { "2006", "-", "01", "-", "02", "T", "15", ":", "04", ":", "05" };
+        const char *layout = micro ? "2006-01-02T15:04:05.000000Z07:00" : "2006-01-02T15:04:05Z07:00";
+        size_t at = 0;
+
+        for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+                size_t n = strlen(parts[i]);
+                bool ok = s.n >= at + n;
+
+                for (size_t k = 0; ok && k < n; k++) {
+                        char want = parts[i][k], have = s.p[at + k];
+
+                        ok = want >= '0' && want <= '9' ? have >= '0' && have <= '9' : have == want;
+                }
+                if (!ok)
+                        return error_set(d->err, -EINVAL, "parsing time \"%" STR_FMT "\" as \"%s\": cannot parse \"%" STR_FMT
+                                         "\" as \"%s\"", STR_ARG(s), layout, STR_ARG(str_sub(s, at, s.n)), parts[i]);
+                at += n;
+        }
+        if (micro && (at >= s.n || s.p[at] != '.'))
+                return error_set(d->err, -EINVAL, "parsing time \"%" STR_FMT "\" as \"%s\": cannot parse \"%" STR_FMT
+                                 "\" as \".000000\"", STR_ARG(s), layout, STR_ARG(str_sub(s, at, s.n)));
+        while (at < s.n && (s.p[at] == '.' || (s.p[at] >= '0' && s.p[at] <= '9')))
+                at++;
+        if (at < s.n && s.p[at] != 'Z' && s.p[at] != '+' && s.p[at] != '-')
+                return error_set(d->err, -EINVAL, "parsing time \"%" STR_FMT "\" as \"%s\": cannot parse \"%" STR_FMT
+                                 "\" as \"Z07:00\"", STR_ARG(s), layout, STR_ARG(str_sub(s, at, s.n)));
+        if (at >= s.n)
+                return error_set(d->err, -EINVAL, "parsing time \"%" STR_FMT "\" as \"%s\": cannot parse \"\" as \"Z07:00\"",
+                                 STR_ARG(s), layout);
+        return error_set(d->err, -EINVAL, "parsing time \"%" STR_FMT "\": day out of range", STR_ARG(s));
+}
+
+static int decode_time(struct decoder *d, const struct schema_type *t, const struct json *in, struct json *ret) {
+        bool micro = t->kind == SCHEMA_MICRO_TIME;
+        struct str s = json_str(in), out;
+        char text[36];
+        int64_t ns;
+
+        if (!json_is(in, JSON_STRING))
+                return error_set(d->err, -EINVAL, "json: cannot unmarshal %s into Go value of type string", go_value(in));
+        if (time_parse(s, &ns) < 0 || (micro && (s.n < 26 || s.p[19] != '.')))
+                return time_error(d, s, micro);
+        out = micro ? time_format_micro(text, ns) : time_format(text, ns);
+        *ret = str_eq(out, s) ? *in : json_of_copy(d->arena, out);
+        return 0;
+}
+
+static int decode_duration(struct decoder *d, const struct json *in, struct json *ret) {
+        char text[36];
+        int64_t ns;
+
+        if (!json_is(in, JSON_STRING))
+                return error_set(d->err, -EINVAL, "json: cannot unmarshal %s into Go value of type string", go_value(in));
+        if (duration_parse(json_str(in), &ns) < 0)
+                return error_set(d->err, -EINVAL, "time: invalid duration \"%" STR_FMT "\"", STR_ARG(json_str(in)));
+        *ret = json_of_copy(d->arena, duration_format(text, ns));
+        return 0;
+}
+
+static int decode_int_or_string(struct decoder *d, const struct json *in, struct json *ret) {
+        static const struct schema_type int32 = { .kind = SCHEMA_INT32, .go_name = "int32" };
+
+        if (json_is(in, JSON_STRING)) {
+                *ret = *in;
+                return 0;
+        }
+        return decode_int(d, &int32, in, NULL, ret); /* a decoder of its own upstream: no field is named */
+}
+
+/* ---- containers ---- */
+
+static int decode_list(struct decoder *d, const struct schema_type *t, const struct json *in, const struct frame *at,
+                       struct json *ret) {
+        struct json out;
+        int r;
+
+        if (!json_is(in, JSON_ARRAY))
+                return type_error(d, t->go_name, in, false, at);
+        out = json_array_of(d->arena, json_len(in));
+        for (size_t i = 0; i < json_len(in); i++) {
+                struct frame f = { .up = at, .index = i, .depth = at ? at->depth + 1 : 1 };
+
+                r = decode(d, t->elem, &in->items[i], &f, &out.items[i]);
+                if (r < 0)
+                        return r;
+        }
+        *ret = out;
+        return 0;
+}
+
+static int compare_members(const void *x, const void *y) {
+        return str_cmp(json_key(x), json_key(y));
+}
+
+static int decode_map(struct decoder *d, const struct schema_type *t, const struct json *in, const struct frame *at,
+                      struct json *ret) {
+        struct json out = json_new_object();
+        bool sorted = true;
+        int r;
+
+        if (!json_is(in, JSON_OBJECT))
+                return type_error(d, t->go_name, in, false, at);
+        if (in->len > 0)
+                out.members = arena_array(d->arena, struct json_member, in->len);
+        for (size_t i = 0; i < in->len; i++) {
+                struct json_member *m = &out.members[i];
+                struct frame f = { .up = at, .key = json_key(&in->members[i]), .depth = at ? at->depth + 1 : 1 };
+
+                m->key = in->members[i].key;
+                r = decode(d, t->elem, &in->members[i].value, &f, &m->value);
+                if (r < 0)
+                        return r;
+                sorted = sorted && (i == 0 || str_cmp(json_key(m - 1), json_key(m)) <= 0);
+        }
+        out.len = in->len;
+        if (!sorted) /* Go prints maps by key */
+                qsort(out.members, out.len, sizeof(*out.members), compare_members);
+        *ret = out;
+        return 0;
+}
+
+/* Documents come mostly in the order of the type: try the field after the last one first. */
+static const struct schema_field *next_field(const struct schema_type *t, size_t *hint, struct str key) {
+        const struct schema_field *f;
+
+        if (*hint < t->n_fields && str_eq(key, field_name(&t->fields[*hint])))
+                return &t->fields[(*hint)++];
+        f = schema_field(t, key);
+        if (f)
+                *hint = (size_t) (f - t->fields) + 1;
+        return f;
+}
+
+/* Sorts members into slots; returns how many there will be at most, those that are kept though unknown included. */
+static size_t fill_slots(struct decoder *d, const struct schema_type *t, const struct json *in, const struct frame *at,
+                         const struct json **slots) {
+        size_t hint = 0, extra = 0;
+
+        json_each_member(m, in) {
+                const struct schema_field *f = next_field(t, &hint, json_key(m));
+
+                if (f)
+                        slots[f - t->fields] = &m->value;
+                else if (t->flags & SCHEMA_TYPE_PRESERVE_UNKNOWN)
+                        extra++;
+                else
+                        unknown_field(d, json_key(m), at);
+        }
+        return t->n_fields + extra;
+}
+
+static int decode_field(struct decoder *d, const struct schema_type *t, const struct schema_field *f, const struct json *in,
+                        const struct frame *at, struct json *out, size_t *n) {
+        struct json_member *m = &out->members[*n];
+        struct frame here = { .up = at, .in = t, .key = field_name(f), .depth = at ? at->depth + 1 : 1 };
+        int r;
+
+        m->key = member_key(field_name(f));
+        if (!in || (in->type == JSON_NULL && !(f->flags & SCHEMA_NULLABLE))) {
+                *n += schema_absent(d->arena, f, &m->value);
+                return 0;
+        }
+        if (in->type == JSON_NULL)
+                m->value = *in;
+        else {
+                r = decode(d, f->type, in, &here, &m->value);
+                if (r < 0)
+                        return r;
+        }
+        *n += !schema_is_empty(f, &m->value);
+        return 0;
+}
+
+static int decode_struct(struct decoder *d, const struct schema_type *t, const struct json *in, const struct frame *at,
+                         struct json *ret) {
+        struct json out = json_new_object();
+        const struct json **slots;
+        size_t room, n = 0;
+        int r;
+
+        if (!json_is(in, JSON_OBJECT))
+                return type_error(d, t->go_name, in, false, at);
+        slots = arena_array(d->arena, const struct json *, MAX(t->n_fields, 1));
+        room = fill_slots(d, t, in, at, slots);
+        /* Most fields of most objects are absent and print nothing. */
+        size_t want = room - t->n_fields;
+        for (size_t i = 0; i < t->n_fields; i++)
+                want += slots[i] || !(t->fields[i].flags & SCHEMA_OMITEMPTY) || t->fields[i].type->kind >= SCHEMA_QUANTITY ||
+                        t->fields[i].type->kind == SCHEMA_ANY;
+        out.members = arena_array(d->arena, struct json_member, want + 1);
+        for (size_t i = 0; i < t->n_fields; i++) {
+                if (!slots[i] && (t->fields[i].flags & SCHEMA_OMITEMPTY) && (t->fields[i].flags & SCHEMA_POINTER))
+                        continue;
+                r = decode_field(d, t, &t->fields[i], slots[i], at, &out, &n);
+                if (r < 0)
+                        return r;
+        }
+        if (t->flags & SCHEMA_TYPE_PRESERVE_UNKNOWN)
+                json_each_member(m, in)
+                        if (!schema_field(t, json_key(m)))
+                                out.members[n++] = *m;
+        out.len = (uint32_t) n;
+        *ret = out;
+        return 0;
+}
+
+/* JSONSchemaPropsOrBool, …OrArray, …OrStringArray: the alternative whose JSON type it is. */
+static const struct schema_field *union_field(const struct schema_type *t, const struct json *in) {
+        for (size_t i = 0; i < t->n_fields; i++) {
+                enum schema_kind k = (enum schema_kind) t->fields[i].type->kind;
+
+                if (in->type == (k == SCHEMA_BOOL ? JSON_BOOL : k == SCHEMA_LIST ? JSON_ARRAY : JSON_OBJECT))
+                        return &t->fields[i];
+        }
+        return NULL;
+}
+
+static int decode_union(struct decoder *d, const struct schema_type *t, const struct json *in, const struct frame *at,
+                        struct json *ret) {
+        const struct schema_field *f = union_field(t, in);
+
+        if (f)
+                return decode(d, f->type, in, at, ret);
+        if (schema_field(t, STR("allows")))
+                return error_set(d->err, -EINVAL, "boolean or JSON schema expected");
+        *ret = json_null(); /* upstream drops what is neither */
+        return 0;
+}
+
+static int decode(struct decoder *d, const struct schema_type *t, const struct json *in, const struct frame *at, struct json *ret) {
+        if (at && at->depth > MAX_DEPTH)
+                return error_set(d->err, -EINVAL, "exceeded max depth");
+        if (t->kind == SCHEMA_ANY) {
+                *ret = *in;
+                return 0;
+        }
+        if (in->type == JSON_NULL) { /* in a list or map: the zero value */
+                *ret = schema_zero(d->arena, t);
+                return 0;
+        }
+        switch ((enum schema_kind) t->kind) {
+        case SCHEMA_BOOL:
+                if (in->type != JSON_BOOL)
+                        return type_error(d, t->go_name, in, false, at);
+                *ret = *in;
+                return 0;
+        case SCHEMA_STRING:
+                if (in->type != JSON_STRING)
+                        return type_error(d, t->go_name, in, false, at);
+                *ret = *in;
+                return 0;
+        case SCHEMA_DOUBLE:
+                if (in->type != JSON_INT && in->type != JSON_DOUBLE)
+                        return type_error(d, t->go_name, in, false, at);
+                *ret = *in;
+                return 0;
+        case SCHEMA_INT32:
+        case SCHEMA_INT64:
+                return decode_int(d, t, in, at, ret);
+        case SCHEMA_BYTES:
+                return decode_bytes(d, t, in, at, ret);
+        case SCHEMA_QUANTITY:
+                return decode_quantity(d, in, ret);
+        case SCHEMA_TIME:
+        case SCHEMA_MICRO_TIME:
+                return decode_time(d, t, in, ret);
+        case SCHEMA_DURATION:
+                return decode_duration(d, in, ret);
+        case SCHEMA_INT_OR_STRING:
+                return decode_int_or_string(d, in, ret);
+        case SCHEMA_LIST:
+                return decode_list(d, t, in, at, ret);
+        case SCHEMA_MAP:
+                return decode_map(d, t, in, at, ret);
+        case SCHEMA_STRUCT:
+                return decode_struct(d, t, in, at, ret);
+        case SCHEMA_UNION:
+                return decode_union(d, t, in, at, ret);
+        default:
+                return error_set(d->err, -EINVAL, "type %s is of no known kind", t->go_name);
+        }
+}
+
+int schema_decode(struct arena *a, const struct schema_type *t, const struct json *in, struct json *strict, struct json *ret,
+                  struct error *err) {
+        struct decoder d = { .arena = a, .strict = strict, .err = err };
+
+        return decode(&d, t, in, NULL, ret);
+}

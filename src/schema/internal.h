@@ -1,0 +1,32 @@
+/* What the algorithms over the tables share. Private to src/schema. */
+#pragma once
+
+#include <errno.h>
+
+#include "schema/schema.h"
+
+static inline struct str field_name(const struct schema_field *f) {
+        return str_n(f->name, f->name_len);
+}
+
+static inline uint64_t member_key(struct str s) {
+        return (uint64_t) (uintptr_t) s.p | (uint64_t) s.n << 48;
+}
+
+/* An empty array with room for n, to be filled through json_push. */
+static inline struct json json_array_of(struct arena *a, size_t n) {
+        struct json j = json_new_array();
+
+        if (n > 0) {
+                j.items = arena_array(a, struct json, n);
+                j.len = (uint32_t) n;
+        }
+        return j;
+}
+
+/* What Go prints for the zero value of a type: {} with its own zeros, "", 0, null … */
+struct json schema_zero(struct arena *a, const struct schema_type *t);
+/* True when Go prints the field although nothing was given, and then *ret is what it prints. */
+bool schema_absent(struct arena *a, const struct schema_field *f, struct json *ret);
+/* True when an omitempty field of this value is not printed. */
+bool schema_is_empty(const struct schema_field *f, const struct json *v);

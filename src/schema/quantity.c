@@ -1,0 +1,318 @@
+/* Quantities. Everything is kept in 10^-9 in an __int128, which holds ±1.7e29 whole units: more than any cluster has, and more
+ * than int64 gives. Beyond that values saturate. Upstream keeps a text that is canonical already as it was given
+ * ("+5", "1.500"), so parsing tells whether it is. */
+#include "schema/quantity.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#define INT128_MAX ((__int128) (~(unsigned __int128) 0 >> 1))
+#define NANO ((__int128) 1000000000)
+
+static int format_wrong(struct error *err) {
+        return error_set(err, -EINVAL,
+                         "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
+}
+
+/* The text in its parts: "-012.50Ki" is sign, num "12", denom "50", suffix "Ki". */
+struct parts {
+        bool negative;
+        struct str num, denom, suffix;
+};
+
+static size_t span(struct str s, size_t at, const char *set) {
+        size_t n = 0;
+
+        while (at + n < s.n && s.p[at + n] && strchr(set, s.p[at + n]))
+                n++;
+        return n;
+}
+
+static int split(struct str s, struct parts *ret) {
+        const char *digits = "0123456789";
+        struct parts p = { .num = STR("0"), .denom = STR(""), .suffix = STR("") };
+        size_t at = 0, n;
+
+        if (s.n > 0 && (s.p[0] == '-' || s.p[0] == '+'))
+                p.negative = s.p[at++] == '-';
+        at += span(s, at, "0");
+        n = span(s, at, digits);
+        if (n > 0)
+                p.num = str_n(s.p + at, n);
+        at += n;
+        if (at < s.n && s.p[at] == '.') {
+                n = span(s, ++at, digits);
+                p.denom = str_n(s.p + at, n);
+                at += n;
+        }
+        p.suffix = str_sub(s, at, s.n);
+        n = span(s, at, "eEinumkKMGTP");
+        if (at + n < s.n && (s.p[at + n] == '-' || s.p[at + n] == '+'))
+                n++;
+        n += span(s, at + n, digits);
+        if (at + n != s.n)
+                return -EINVAL;
+        *ret = p;
+        return 0;
+}
+
+static const struct {
+        const char *suffix;
+        int8_t base, exponent;
+} suffixes[] = {
+        { "", 10, 0 },    { "n", 10, -9 },  { "u", 10, -6 },  { "m", 10, -3 },  { "k", 10, 3 },   { "M", 10, 6 },
+        { "G", 10, 9 },   { "T", 10, 12 },  { "P", 10, 15 },  { "E", 10, 18 },  { "Ki", 2, 10 },  { "Mi", 2, 20 },
+        { "Gi", 2, 30 },  { "Ti", 2, 40 },  { "Pi", 2, 50 },  { "Ei", 2, 60 },
+};
+
+static int interpret(struct str s, int64_t *ret_exponent, enum quantity_format *ret_format) {
+        struct str number;
+        int64_t v;
+
+        for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++)
+                if (str_eqc(s, suffixes[i].suffix)) {
+                        *ret_exponent = suffixes[i].exponent;
+                        *ret_format = suffixes[i].base == 2 ? QUANTITY_BINARY_SI : QUANTITY_DECIMAL_SI;
+                        return 0;
+                }
+        if (s.n < 2 || (s.p[0] != 'e' && s.p[0] != 'E'))
+                return -EINVAL;
+        number = str_sub(s, 1, s.n);
+        if (number.p[0] == '+')
+                number = str_sub(number, 1, number.n);
+        if (str_to_i64(number, &v) < 0)
+                return -EINVAL;
+        *ret_exponent = (int32_t) v;
+        *ret_format = QUANTITY_DECIMAL_EXPONENT;
+        return 0;
+}
+
+static __int128 times(__int128 a, __int128 b) { /* neither negative; saturates */
+        __int128 c;
+
+        return __builtin_mul_overflow(a, b, &c) ? INT128_MAX : c;
+}
+
+static __int128 digits_value(struct str num, struct str denom) {
+        __int128 v = 0;
+
+        for (size_t i = 0; i < num.n + denom.n; i++) {
+                char c = i < num.n ? num.p[i] : denom.p[i - num.n];
+
+                v = times(v, 10);
+                v = v > INT128_MAX - (c - '0') ? INT128_MAX : v + (c - '0');
+        }
+        return v;
+}
+
+/* v * 10^exponent, rounded away from zero. */
+static __int128 scale(__int128 v, int64_t exponent) {
+        bool rest = false;
+
+        if (v == 0)
+                return 0;
+        for (; exponent > 0 && v < INT128_MAX; exponent--)
+                v = times(v, 10);
+        for (; exponent < 0; exponent++) {
+                rest = rest || v % 10 != 0;
+                v /= 10;
+                if (v == 0)
+                        break;
+        }
+        return v + rest;
+}
+
+static struct str trim_denom(struct parts p) { /* zeros at the end say nothing, but may be too many digits to hold */
+        while (p.num.n + p.denom.n > 30 && p.denom.n > 0 && p.denom.p[p.denom.n - 1] == '0')
+                p.denom.n--;
+        return p.denom;
+}
+
+/* Whether upstream keeps the text instead of printing the value: see ParseQuantity's fast path. */
+static bool keeps_text(const struct parts *p, int64_t exponent, enum quantity_format format) {
+        int64_t length = (int64_t) (p->num.n + p->denom.n);
+        struct str last = p->denom.n ? p->denom : p->num;
+
+        if (format == QUANTITY_BINARY_SI)
+                return p->denom.n == 0 && 15 - (int64_t) p->num.n - exponent * 3 / 10 - 1 >= 0 &&
+                       (digits_value(p->num, p->denom) & 7) != 0;
+        if (length > 18 || exponent - (int64_t) p->denom.n < -9 || (exponent - (int64_t) p->denom.n) % 3 != 0 || p->num.p[0] == '0')
+                return false;
+        if (p->denom.n > 0 && p->denom.n < 3) { /* does the whole end in three zeros? */
+                size_t zeros = 0;
+
+                while (zeros < last.n && last.p[last.n - 1 - zeros] == '0')
+                        zeros++;
+                if (zeros < last.n)
+                        return true;
+                while (zeros < 3 && zeros - last.n < p->num.n && p->num.p[p->num.n - 1 - (zeros - last.n)] == '0')
+                        zeros++;
+                return zeros < 3;
+        }
+        return !str_has_suffix(last, STR("000"));
+}
+
+static int parse(struct str text, struct quantity *ret, bool *ret_keep, struct error *err) {
+        struct quantity q = { 0 };
+        struct parts p;
+        int64_t exponent;
+
+        if (text.n == 0 || split(text, &p) < 0)
+                return format_wrong(err);
+        if (interpret(p.suffix, &exponent, &q.format) < 0)
+                return error_set(err, -EINVAL, "unable to parse quantity's suffix");
+        *ret_keep = keeps_text(&p, exponent, q.format);
+        p.denom = trim_denom(p);
+        q.nano = digits_value(p.num, p.denom);
+        if (q.format == QUANTITY_BINARY_SI) {
+                const __int128 max = (__int128) INT64_MAX * NANO;
+
+                q.nano = scale(times(q.nano, (__int128) 1 << exponent), 9 - (int64_t) p.denom.n);
+                if (q.nano > max)
+                        q.nano = max;
+                if (q.nano > 0 && q.nano < NANO)
+                        q.format = QUANTITY_DECIMAL_SI;
+        } else
+                q.nano = scale(q.nano, exponent - (int64_t) p.denom.n + 9);
+        if (p.negative)
+                q.nano = -q.nano;
+        *ret = q;
+        return 0;
+}
+
+int quantity_parse(struct str text, struct quantity *ret, struct error *err) {
+        bool keep;
+
+        return parse(text, ret, &keep, err);
+}
+
+int quantity_canonical(struct arena *a, struct str text, struct str *ret, struct error *err) {
+        struct quantity q;
+        char printed[64];
+        struct str s;
+        bool keep;
+        int r;
+
+        r = parse(text, &q, &keep, err);
+        if (r < 0)
+                return r;
+        s = keep ? text : quantity_print(printed, q);
+        *ret = str_eq(s, text) ? text : arena_str(a, s);
+        return 0;
+}
+
+struct quantity quantity_of_json(const struct json *j) {
+        struct quantity q = { 0 };
+
+        if (json_is(j, JSON_INT))
+                q.nano = json_int(j) * NANO;
+        else if (json_is(j, JSON_DOUBLE))
+                q.nano = (__int128) (json_double_or(j, 0) * 1e9);
+        else if (json_is(j, JSON_STRING))
+                (void) quantity_parse(str_trim(json_str(j)), &q, NULL); /* malformed is zero: said in the header */
+        return q;
+}
+
+struct quantity quantity_of_int(int64_t v, enum quantity_format f) {
+        return (struct quantity) { v * NANO, f };
+}
+
+struct quantity quantity_of_milli(int64_t v, enum quantity_format f) {
+        return (struct quantity) { v * (NANO / 1000), f };
+}
+
+static int64_t divided(__int128 nano, __int128 by) {
+        __int128 v = nano / by;
+
+        if (nano % by != 0)
+                v += nano > 0 ? 1 : -1;
+        return v > INT64_MAX ? INT64_MAX : v < INT64_MIN ? INT64_MIN : (int64_t) v;
+}
+
+int64_t quantity_value(struct quantity q) {
+        return divided(q.nano, NANO);
+}
+
+int64_t quantity_milli(struct quantity q) {
+        return divided(q.nano, NANO / 1000);
+}
+
+double quantity_double(struct quantity q) {
+        return (double) q.nano / 1e9;
+}
+
+int quantity_cmp(struct quantity a, struct quantity b) {
+        return (a.nano > b.nano) - (a.nano < b.nano);
+}
+
+struct quantity quantity_add(struct quantity a, struct quantity b) {
+        struct quantity q = { .format = a.nano == 0 ? b.format : a.format };
+
+        if (__builtin_add_overflow(a.nano, b.nano, &q.nano))
+                q.nano = a.nano > 0 ? INT128_MAX : -INT128_MAX;
+        return q;
+}
+
+struct quantity quantity_sub(struct quantity a, struct quantity b) {
+        return quantity_add(a, (struct quantity) { -b.nano, b.format });
+}
+
+/* Rounded up to 1/1000, as the resources of a container are. */
+struct quantity quantity_round_milli(struct quantity q) {
+        const __int128 unit = NANO / 1000;
+        __int128 rest = q.nano % unit;
+
+        if (rest != 0)
+                q.nano += q.nano > 0 ? unit - rest : -(unit + rest);
+        return q;
+}
+
+static struct str print_number(char dst[static 64], __int128 v, const char *suffix) {
+        unsigned __int128 u = v < 0 ? -(unsigned __int128) v : (unsigned __int128) v;
+        size_t at = 48, n = strlen(suffix);
+
+        memcpy(dst + at, suffix, n);
+        do {
+                dst[--at] = (char) ('0' + (int) (u % 10));
+                u /= 10;
+        } while (u > 0);
+        if (v < 0)
+                dst[--at] = '-';
+        return str_n(dst + at, 48 - at + n);
+}
+
+static struct str print_binary(char dst[static 64], __int128 v) {
+        static const char *const names[] = { "", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei" };
+        size_t i = 0;
+
+        while (i + 1 < ARRAY_SIZE(names) && (v >= 1024 || v <= -1024) && v % 1024 == 0) {
+                v /= 1024;
+                i++;
+        }
+        return print_number(dst, v, names[i]);
+}
+
+static struct str print_decimal(char dst[static 64], struct quantity q) {
+        static const char *const names[] = { "n", "u", "m", "", "k", "M", "G", "T", "P", "E" };
+        char suffix[16] = "";
+        int exponent = -9;
+        __int128 v = q.nano;
+
+        while (v % 1000 == 0 && (exponent < 18 || q.format == QUANTITY_DECIMAL_EXPONENT)) {
+                v /= 1000;
+                exponent += 3;
+        }
+        if (q.format == QUANTITY_DECIMAL_SI || q.format == QUANTITY_BINARY_SI)
+                return print_number(dst, v, names[exponent / 3 + 3]);
+        if (exponent != 0)
+                snprintf(suffix, sizeof(suffix), "e%d", exponent);
+        return print_number(dst, v, suffix);
+}
+
+struct str quantity_print(char dst[static 64], struct quantity q) {
+        if (q.nano == 0)
+                return print_number(dst, 0, "");
+        if (q.format == QUANTITY_BINARY_SI && (q.nano >= 1024 * NANO || q.nano <= -1024 * NANO) && q.nano % NANO == 0)
+                return print_binary(dst, q.nano / NANO);
+        return print_decimal(dst, q);
+}
