@@ -1,0 +1,145 @@
+/* `cube image`: the node's images, seen and changed from outside the server. The content store is made for several processes. */
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/time.h"
+#include "cube/node.h"
+
+struct image_command {
+        const char *name, *args;
+        int min_args, max_args;
+        int (*run)(struct runtime *r, const struct flags *f, int argc, char **argv, struct error *err);
+};
+
+static int load(struct runtime *r, const struct flags *f, int argc, char **argv, struct error *err) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        for (int i = 0; i < argc; i++) {
+                struct str *refs;
+                size_t n;
+                const char *path = strcmp(argv[i], "-") == 0 ? "/dev/stdin" : argv[i];
+                int e = runtime_image_load(r, a, path, &refs, &n, err);
+                if (e < 0)
+                        return e;
+                for (size_t k = 0; k < n; k++)
+                        printf("Loaded %" STR_FMT "\n", STR_ARG(refs[k]));
+        }
+        return 0;
+}
+
+static void pull_progress(const char *line, void *arg) {
+        if (isatty(2))
+                fprintf(stderr, "%s\n", line);
+}
+
+static int pull(struct runtime *r, const struct flags *f, int argc, char **argv, struct error *err) {
+        for (int i = 0; i < argc; i++) {
+                _cleanup_(arena_freep) struct arena *a = arena_new(0);
+                _cleanup_free_ char *id = NULL;
+                struct str ref;
+                int e = image_normalize(a, str_of(argv[i]), &ref, err);
+                if (e == 0)
+                        e = runtime_image_pull(r, ref, NULL, pull_progress, NULL, &id, err);
+                if (e < 0)
+                        return e;
+                printf("Pulled %" STR_FMT "\n", STR_ARG(ref));
+        }
+        return 0;
+}
+
+static void print_size(char dst[static 16], uint64_t bytes) {
+        static const char *const units[] = { "B", "KB", "MB", "GB", "TB" };
+        double v = (double) bytes;
+        size_t u = 0;
+        for (; v >= 1000 && u < ARRAY_SIZE(units) - 1; u++)
+                v /= 1000;
+        snprintf(dst, 16, u ? "%.1f%s" : "%.0f%s", v, units[u]);
+}
+
+static int list(struct runtime *r, const struct flags *f, int argc, char **argv, struct error *err) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct image_status *images;
+        size_t n;
+        int e = runtime_image_list(r, a, &images, &n, err);
+        if (e < 0)
+                return e;
+        if (n)
+                printf("%-56s %-16s %-8s %s\n", "IMAGE", "ID", "SIZE", "CREATED");
+        for (size_t i = 0; i < n; i++) {
+                char size[16], age[36];
+                print_size(size, images[i].size);
+                struct str id = str_of(images[i].id), human = duration_human(age, now_wall_ns() - images[i].created_ns);
+                if (str_has_prefix(id, STR("sha256:")))
+                        id = str_sub(id, 7, 7 + 12);
+                char **tag = images[i].tags;
+                do
+                        printf("%-56s %-16" STR_FMT " %-8s %" STR_FMT " ago\n", tag && *tag ? *tag : "<none>", STR_ARG(id), size, STR_ARG(human));
+                while (tag && *tag && *++tag);
+        }
+        return 0;
+}
+
+static int rm(struct runtime *r, const struct flags *f, int argc, char **argv, struct error *err) {
+        for (int i = 0; i < argc; i++) {
+                int e = runtime_image_remove(r, str_of(argv[i]), err);
+                if (e < 0)
+                        return e;
+                printf("Removed %s\n", argv[i]);
+        }
+        return 0;
+}
+
+static int import(struct runtime *r, const struct flags *f, int argc, char **argv, struct error *err) {
+        int e = runtime_image_import(r, argv[0], str_of(argv[1]), NULL, err);
+        if (e == 0)
+                printf("Imported %s\n", argv[1]);
+        return e;
+}
+
+static int save(struct runtime *r, const struct flags *f, int argc, char **argv, struct error *err) {
+        struct str refs[64];
+        if (argc - 1 > (int) ARRAY_SIZE(refs))
+                return error_set(err, -E2BIG, "at most %zu images go into one archive", ARRAY_SIZE(refs));
+        for (int i = 1; i < argc; i++)
+                refs[i - 1] = str_of(argv[i]);
+        int e = runtime_image_save(r, refs, (size_t) argc - 1, argv[0], err);
+        if (e == 0)
+                printf("Saved %s\n", argv[0]);
+        return e;
+}
+
+static int tag(struct runtime *r, const struct flags *f, int argc, char **argv, struct error *err) {
+        return runtime_image_tag(r, str_of(argv[0]), str_of(argv[1]), err);
+}
+
+static const struct image_command image_commands[] = {
+        { "load", "ARCHIVE...", 1, -1, load },          { "pull", "IMAGE...", 1, -1, pull },
+        { "ls", "", 0, 0, list },                       { "rm", "IMAGE...", 1, -1, rm },
+        { "import", "ROOTFS IMAGE", 2, 2, import },     { "save", "ARCHIVE IMAGE...", 2, -1, save },
+        { "tag", "IMAGE NEW", 2, 2, tag },
+};
+
+static int image(struct flags *f, int argc, char **argv, struct error *err) {
+        const struct image_command *cmd = NULL;
+        for (size_t i = 0; i < ARRAY_SIZE(image_commands); i++)
+                if (strcmp(image_commands[i].name, argv[0]) == 0)
+                        cmd = &image_commands[i];
+        if (!cmd)
+                return error_set(err, -EINVAL, "cube image %s is not a command: load, pull, ls, rm, import, save and tag are", argv[0]);
+        argc--, argv++;
+        if (argc < cmd->min_args || (cmd->max_args >= 0 && argc > cmd->max_args))
+                return error_set(err, -EINVAL, "usage: cube image %s %s", cmd->name, cmd->args);
+        _cleanup_cluster_ struct cluster c = { 0 };
+        struct runtime *rt;
+        int r = cluster_load(f, &c, err);
+        if (r == 0)
+                r = node_runtime_new(&c, NULL, &rt, err);
+        if (r < 0)
+                return r;
+        r = cmd->run(rt, f, argc, argv, err);
+        runtime_free(rt);
+        return r;
+}
+
+const struct command cmd_image = { .name = "image", .args = "load|pull|ls|rm|import|save|tag ...", .summary = "Manages the node's images",
+                                   .run = image, .min_args = 1, .max_args = -1, .root = true };

@@ -1,0 +1,298 @@
+/* `cube server`: every role in one process, over the in-process client. Starting is a straight line: each line needs those above. */
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "cube/server.h"
+#include "cube/step.h"
+
+int load_pki(const struct cluster *c, struct pki *ret, bool *ret_changed, struct error *err) {
+        char api_ip[46];
+        cluster_service_ip(c, 1, api_ip);
+        _cleanup_free_ char *dir = cluster_path(c, "pki");
+        struct pki_options o = { .dir = dir, .node_name = c->node_name, .node_ip = c->node_ip, .api_service_ip = api_ip,
+                                 .cluster_domain = CLUSTER_DOMAIN };
+        return pki_load(&o, ret, ret_changed, err);
+}
+
+/* ---- roles ---- */
+
+int control_plane_start(const struct cluster *c, const struct pki *p, struct control_plane *ret, struct error *err) {
+        _cleanup_free_ char *dir = cluster_path(c, "store");
+        struct store_options so = { .path = dir };
+        int r = store_open(&so, &ret->store, err);
+        if (r < 0)
+                return r;
+        struct apiserver_options ao = {
+                .store = ret->store,
+                .address = "0.0.0.0",
+                .port = c->api_port,
+                .cert_pem = str_of(p->apiserver_cert),
+                .key_pem = str_of(p->apiserver_key),
+                .client_ca_pem = str_of(p->ca_cert),
+                .service_account_key_pem = str_of(p->sa_key),
+                .service_account_issuer = "https://kubernetes.default.svc." CLUSTER_DOMAIN,
+                .kubelet_client_cert_pem = str_of(p->apiserver_kubelet_cert),
+                .kubelet_client_key_pem = str_of(p->apiserver_kubelet_key),
+                .kubelet_ca_pem = str_of(p->ca_cert),
+                .service_cidr = c->service_cidr,
+                .node_port_min = 30000,
+                .node_port_max = 32767,
+                .advertise_address = c->node_ip,
+                .anonymous = true,
+        };
+        r = apiserver_new(&ao, &ret->api, err);
+        if (r == 0)
+                r = apiserver_bootstrap(ret->api, err);
+        return r < 0 ? r : apiserver_listen(ret->api, err);
+}
+
+void control_plane_stop(struct control_plane *cp) {
+        if (cp->api) {
+                apiserver_stop(cp->api, 2000);
+                apiserver_free(cp->api);
+        }
+        if (cp->store)
+                store_close(cp->store);
+        *cp = (struct control_plane) { 0 };
+}
+
+int start_controllers(const struct cluster *c, const struct pki *p, struct client *client, struct controllers **ret, struct error *err) {
+        struct controllers_options o = {
+                .client = client,
+                .cluster_cidr = c->cluster_cidr,
+                .node_cidr_mask = 24,
+                .root_ca_pem = str_of(p->ca_cert),
+                .service_account_key_pem = str_of(p->sa_key),
+                .signer_cert_pem = str_of(p->ca_cert),
+                .signer_key_pem = str_of(p->ca_key),
+        };
+        return controllers_start(&o, ret, err);
+}
+
+int start_proxy(const struct cluster *c, struct client *client, struct proxy **ret, struct error *err) {
+        struct proxy_options o = { .client = client, .node_name = c->node_name, .node_ip = c->node_ip, .nft_table = c->nft_table,
+                                   .cluster_cidr = c->cluster_cidr, .bridge = c->bridge };
+        return proxy_start(&o, ret, err);
+}
+
+int start_dns(const struct cluster *c, struct client *client, struct dns **ret, struct error *err) {
+        struct dns_options o = { .client = client, .domain = CLUSTER_DOMAIN, .address = c->node_ip, .port = DNS_PORT };
+        int r = dns_start(&o, ret, err);
+        if (r < 0) {
+                /* Another cluster on this host has that port: any other will do, the Service tells which. */
+                o.port = 0;
+                error_clear(err);
+                r = dns_start(&o, ret, err);
+        }
+        return r;
+}
+
+int node_roles_start(const struct cluster *c, const struct pki *p, struct client *client, void (*ready)(void *arg), void *arg,
+                     struct node_roles *ret, struct error *err) {
+        struct net_options no = node_net_options(c, client);
+        int r = net_start(&no, &ret->net, err);
+        node_net_options_free(&no);
+        if (r == 0)
+                r = node_runtime_new(c, net_pod_network(ret->net), &ret->runtime, err);
+        if (r < 0)
+                return r;
+        char dns_ip[46];
+        cluster_service_ip(c, 10, dns_ip);
+        /* In a node of its own, /var/log is still the host's: its logs stay with its data. */
+        bool host_logs = !c->isolated && strcmp(c->name, CUBE_DEFAULT_NAME) == 0;
+        _cleanup_free_ char *root = cluster_path(c, "kubelet"), *logs = cluster_path(c, "log/pods");
+        struct kubelet_options ko = {
+                .client = client,
+                .runtime = ret->runtime,
+                .network = net_pod_network(ret->net),
+                .node_name = c->node_name,
+                .node_ips = { c->node_ip },
+                .root_dir = root,
+                .pod_log_dir = host_logs ? NODE_POD_LOGS : logs,
+                .container_log_dir = host_logs ? NODE_CONTAINER_LOGS : "",
+                .cluster_dns = dns_ip,
+                .cluster_domain = CLUSTER_DOMAIN,
+                .port = c->kubelet_port,
+                .cert_pem = str_of(p->kubelet_cert),
+                .key_pem = str_of(p->kubelet_key),
+                .client_ca_pem = str_of(p->ca_cert),
+                .node_ready = ready,
+                .arg = arg,
+        };
+        return kubelet_start(&ko, &ret->kubelet, err);
+}
+
+void node_roles_stop(struct node_roles *n) {
+        if (n->kubelet) {
+                kubelet_stop(n->kubelet);
+                kubelet_free(n->kubelet);
+        }
+        if (n->runtime)
+                runtime_free(n->runtime);
+        if (n->net)
+                net_stop(n->net);
+        *n = (struct node_roles) { 0 };
+}
+
+/* ---- the process ---- */
+
+void server_block_signals(void) {
+        sigset_t set;
+        sigemptyset(&set);
+        sigaddset(&set, SIGTERM);
+        sigaddset(&set, SIGINT);
+        sigaddset(&set, SIGHUP);
+        pthread_sigmask(SIG_BLOCK, &set, NULL);
+        /* Each connection, watch and log is a descriptor: take what the system gives. */
+        struct rlimit files;
+        if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+                files.rlim_cur = files.rlim_max;
+                setrlimit(RLIMIT_NOFILE, &files);
+        }
+        mallopt(M_ARENA_MAX, 2); /* a dozen threads must not each hoard a heap */
+}
+
+void server_wait(void (*tick)(void *arg), void *arg) {
+        const struct timespec half_a_day = { .tv_sec = 12 * 3600 };
+        sigset_t set;
+        sigemptyset(&set);
+        sigaddset(&set, SIGTERM);
+        sigaddset(&set, SIGINT);
+        for (;;) {
+                int sig = sigtimedwait(&set, NULL, &half_a_day);
+                if (sig > 0)
+                        return;
+                if (errno == EAGAIN && tick)
+                        tick(arg);
+        }
+}
+
+static void on_node_ready(void *arg) {
+        const struct cluster *c = arg;
+        step_report("node %s is Ready", c->node_name);
+        step_ready();
+        if (getenv("CUBE_WRITE_KUBECONFIG")) {
+                _cleanup_error_ struct error err = ERROR_INIT;
+                if (kubeconfig_write_user(c, &err) < 0)
+                        log_warn("the kubeconfig could not be written: %s", error_text(&err));
+        }
+}
+
+struct role_users {
+        struct api_user controllers, scheduler, node, proxy, dns;
+        struct str node_name, groups[2];
+};
+
+/* The users that the roles are in any cluster, so that what RBAC gives them is what it gives upstream's. */
+static void name_users(struct role_users *u, const struct cluster *c) {
+        u->node_name = str_of(xprintf("system:node:%s", c->node_name));
+        u->groups[0] = STR("system:nodes");
+        u->groups[1] = STR("system:authenticated");
+        struct api_user plain = { .groups = &u->groups[1], .n_groups = 1 };
+        u->controllers = u->scheduler = u->proxy = u->dns = plain;
+        u->controllers.name = STR("system:kube-controller-manager");
+        u->scheduler.name = STR("system:kube-scheduler");
+        u->proxy.name = STR("system:kube-proxy");
+        u->dns.name = STR("system:serviceaccount:kube-system:kube-dns");
+        u->node = (struct api_user) { .name = u->node_name, .groups = u->groups, .n_groups = 2 };
+}
+
+struct server {
+        const struct cluster *cluster;
+        struct pki pki;
+        struct control_plane control;
+        struct role_users users;
+        struct client *c_controllers, *c_scheduler, *c_node, *c_proxy, *c_dns, *c_system;
+        struct controllers *controllers;
+        struct scheduler *scheduler;
+        struct node_roles node;
+        struct proxy *proxy;
+        struct dns *dns;
+};
+
+static int bring_up(struct server *s, struct error *err) {
+        const struct cluster *c = s->cluster;
+        bool made;
+        int r = load_pki(c, &s->pki, &made, err);
+        if (r < 0)
+                return r;
+        step_report("certificates %s", made ? "made" : "loaded");
+        r = control_plane_start(c, &s->pki, &s->control, err);
+        if (r < 0)
+                return r;
+        step_report("API server on port %d", apiserver_port(s->control.api));
+
+        name_users(&s->users, c);
+        s->c_system = client_new_local(s->control.api, &api_user_system);
+        s->c_controllers = client_new_local(s->control.api, &s->users.controllers);
+        s->c_scheduler = client_new_local(s->control.api, &s->users.scheduler);
+        s->c_node = client_new_local(s->control.api, &s->users.node);
+        s->c_proxy = client_new_local(s->control.api, &s->users.proxy);
+        s->c_dns = client_new_local(s->control.api, &s->users.dns);
+        struct scheduler_options so = { .client = s->c_scheduler };
+        r = node_roles_start(c, &s->pki, s->c_node, on_node_ready, (void *) c, &s->node, err);
+        if (r == 0)
+                r = start_controllers(c, &s->pki, s->c_controllers, &s->controllers, err);
+        if (r == 0)
+                r = scheduler_start(&so, &s->scheduler, err);
+        if (r == 0)
+                r = start_proxy(c, s->c_proxy, &s->proxy, err);
+        if (r == 0)
+                r = start_dns(c, s->c_dns, &s->dns, err);
+        if (r == 0)
+                r = addons_ensure_dns(s->c_system, c, dns_port(s->dns), err);
+        if (r == 0)
+                step_report("controllers, scheduler, proxy and DNS started");
+        return r;
+}
+
+static void take_down(struct server *s) {
+        if (s->dns)
+                dns_stop(s->dns);
+        if (s->proxy)
+                proxy_stop(s->proxy);
+        node_roles_stop(&s->node);
+        if (s->scheduler)
+                scheduler_stop(s->scheduler);
+        if (s->controllers)
+                controllers_stop(s->controllers);
+        struct client *clients[] = { s->c_controllers, s->c_scheduler, s->c_node, s->c_proxy, s->c_dns, s->c_system };
+        if (s->control.api)
+                apiserver_stop(s->control.api, 2000);
+        for (size_t i = 0; i < ARRAY_SIZE(clients); i++)
+                if (clients[i])
+                        client_free(clients[i]);
+        control_plane_stop(&s->control);
+        free((char *) s->users.node_name.p);
+        pki_free(&s->pki);
+}
+
+int server_run(const struct cluster *c, int step_fd, struct error *err) {
+        struct server s = { .cluster = c };
+        server_block_signals();
+        step_open(step_fd);
+        int r = bring_up(&s, err);
+        if (r < 0)
+                step_fatal(error_text(err));
+        else
+                server_wait(NULL, NULL);
+        log_info("stopping");
+        take_down(&s);
+        return r;
+}
+
+static int server(struct flags *f, int argc, char **argv, struct error *err) {
+        _cleanup_cluster_ struct cluster c = { 0 };
+        const char *fd = getenv("CUBE_STEP_FD");
+        int r = cluster_load(f, &c, err);
+        return r < 0 ? r : server_run(&c, fd ? atoi(fd) : -1, err);
+}
+
+const struct command cmd_server = { .name = "server", .summary = "Runs all roles of a cluster in this process (cube start does it)", .run = server,
+                                    .root = true };

@@ -1,0 +1,330 @@
+/* rtnetlink requests, each a message with its attributes and one acknowledgement. */
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/if_bridge.h>
+#include <linux/if_link.h>
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
+#include <linux/veth.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <time.h>
+
+#include "net/netlink.h"
+
+struct request {
+        char buf[1024];
+        struct nlmsghdr *h;
+};
+
+static struct nlmsghdr *begin(struct request *q, uint16_t type, uint16_t flags) {
+        q->h = mnl_nlmsg_put_header(q->buf);
+        q->h->nlmsg_type = type;
+        q->h->nlmsg_flags = NLM_F_REQUEST | flags;
+        return q->h;
+}
+
+static struct ifinfomsg *begin_link(struct request *q, uint16_t type, uint16_t flags, int index) {
+        begin(q, type, flags);
+        struct ifinfomsg *i = mnl_nlmsg_put_extra_header(q->h, sizeof(*i));
+        i->ifi_family = AF_UNSPEC;
+        i->ifi_index = index;
+        return i;
+}
+
+/* Sends and reads answers until the acknowledgement; cb (may be NULL) sees the data messages. */
+static int talk(struct request *q, mnl_cb_t cb, void *arg) {
+        struct mnl_socket *s = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+        if (!s)
+                return -errno;
+        int r = 0;
+        if (!(q->h->nlmsg_flags & NLM_F_DUMP))
+                q->h->nlmsg_flags |= NLM_F_ACK;
+        q->h->nlmsg_seq = 1;
+        if (mnl_socket_bind(s, 0, MNL_SOCKET_AUTOPID) < 0 || mnl_socket_sendto(s, q->h, q->h->nlmsg_len) < 0)
+                r = -errno;
+        while (r == 0) {
+                char in[16384];
+                ssize_t n = mnl_socket_recvfrom(s, in, sizeof(in));
+                if (n < 0) {
+                        r = -errno;
+                        break;
+                }
+                int more = mnl_cb_run(in, (size_t) n, 1, mnl_socket_get_portid(s), cb, arg);
+                if (more < 0)
+                        r = -errno;
+                if (more <= 0)
+                        break;
+        }
+        mnl_socket_close(s);
+        return r;
+}
+
+static int run(struct request *q, int fine, struct error *err, const char *what, const char *name) {
+        int r = talk(q, NULL, NULL);
+        if (r == 0 || r == -fine)
+                return 0;
+        return error_errno(err, r, "%s %s", what, name ? name : "");
+}
+
+static int need_index(const char *name, int *ret, struct error *err) {
+        *ret = nl_link_index(name);
+        return *ret ? 0 : error_set(err, -ENODEV, "there is no network interface %s", name);
+}
+
+int nl_link_index(const char *name) {
+        return (int) if_nametoindex(name);
+}
+
+/* ---- links ---- */
+
+int nl_bridge_add(const char *name, int mtu, const uint8_t mac[6], struct error *err) {
+        struct request q;
+        begin_link(&q, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0);
+        mnl_attr_put_strz(q.h, IFLA_IFNAME, name);
+        if (mtu)
+                mnl_attr_put_u32(q.h, IFLA_MTU, (uint32_t) mtu);
+        if (mac)
+                mnl_attr_put(q.h, IFLA_ADDRESS, 6, mac);
+        struct nlattr *info = mnl_attr_nest_start(q.h, IFLA_LINKINFO);
+        mnl_attr_put_strz(q.h, IFLA_INFO_KIND, "bridge");
+        mnl_attr_nest_end(q.h, info);
+        return run(&q, EEXIST, err, "make bridge", name);
+}
+
+int nl_veth_add(const char *name, const char *peer, int peer_netns_fd, int mtu, const uint8_t peer_mac[6], struct error *err) {
+        struct request q;
+        begin_link(&q, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0);
+        mnl_attr_put_strz(q.h, IFLA_IFNAME, name);
+        if (mtu)
+                mnl_attr_put_u32(q.h, IFLA_MTU, (uint32_t) mtu);
+        struct nlattr *info = mnl_attr_nest_start(q.h, IFLA_LINKINFO);
+        mnl_attr_put_strz(q.h, IFLA_INFO_KIND, "veth");
+        struct nlattr *data = mnl_attr_nest_start(q.h, IFLA_INFO_DATA);
+        struct nlattr *p = mnl_attr_nest_start(q.h, VETH_INFO_PEER);
+        struct ifinfomsg *i = mnl_nlmsg_put_extra_header(q.h, sizeof(*i));
+        i->ifi_family = AF_UNSPEC;
+        mnl_attr_put_strz(q.h, IFLA_IFNAME, peer);
+        if (mtu)
+                mnl_attr_put_u32(q.h, IFLA_MTU, (uint32_t) mtu);
+        if (peer_mac)
+                mnl_attr_put(q.h, IFLA_ADDRESS, 6, peer_mac);
+        if (peer_netns_fd >= 0)
+                mnl_attr_put_u32(q.h, IFLA_NET_NS_FD, (uint32_t) peer_netns_fd);
+        mnl_attr_nest_end(q.h, p);
+        mnl_attr_nest_end(q.h, data);
+        mnl_attr_nest_end(q.h, info);
+        return run(&q, EEXIST, err, "make veth", name);
+}
+
+int nl_vxlan_add(const char *name, uint32_t vni, uint16_t port, uint32_t local_ip, const char *dev, int mtu, struct error *err) {
+        struct request q;
+        int index = 0, r = dev ? need_index(dev, &index, err) : 0;
+        if (r < 0)
+                return r;
+        begin_link(&q, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0);
+        mnl_attr_put_strz(q.h, IFLA_IFNAME, name);
+        if (mtu)
+                mnl_attr_put_u32(q.h, IFLA_MTU, (uint32_t) mtu);
+        struct nlattr *info = mnl_attr_nest_start(q.h, IFLA_LINKINFO);
+        mnl_attr_put_strz(q.h, IFLA_INFO_KIND, "vxlan");
+        struct nlattr *data = mnl_attr_nest_start(q.h, IFLA_INFO_DATA);
+        mnl_attr_put_u32(q.h, IFLA_VXLAN_ID, vni);
+        mnl_attr_put_u16(q.h, IFLA_VXLAN_PORT, htons(port));
+        mnl_attr_put_u32(q.h, IFLA_VXLAN_LOCAL, htonl(local_ip));
+        mnl_attr_put_u8(q.h, IFLA_VXLAN_LEARNING, 0);
+        if (index)
+                mnl_attr_put_u32(q.h, IFLA_VXLAN_LINK, (uint32_t) index);
+        mnl_attr_nest_end(q.h, data);
+        mnl_attr_nest_end(q.h, info);
+        return run(&q, EEXIST, err, "make vxlan", name);
+}
+
+int nl_link_up(const char *name, struct error *err) {
+        struct request q;
+        int index, r = need_index(name, &index, err);
+        if (r < 0)
+                return r;
+        struct ifinfomsg *i = begin_link(&q, RTM_NEWLINK, 0, index);
+        i->ifi_flags = i->ifi_change = IFF_UP;
+        return run(&q, 0, err, "set up", name);
+}
+
+int nl_link_set_master(const char *name, const char *bridge, bool hairpin, struct error *err) {
+        struct request q;
+        int index, master, r = need_index(name, &index, err);
+        if (r == 0)
+                r = need_index(bridge, &master, err);
+        if (r < 0)
+                return r;
+        begin_link(&q, RTM_NEWLINK, 0, index);
+        mnl_attr_put_u32(q.h, IFLA_MASTER, (uint32_t) master);
+        r = run(&q, 0, err, "attach to the bridge", name);
+        if (r < 0 || !hairpin)
+                return r;
+        begin_link(&q, RTM_SETLINK, 0, index)->ifi_family = AF_BRIDGE;
+        struct nlattr *port = mnl_attr_nest_start(q.h, IFLA_PROTINFO);
+        mnl_attr_put_u8(q.h, IFLA_BRPORT_MODE, 1);
+        mnl_attr_nest_end(q.h, port);
+        return run(&q, 0, err, "set hairpin mode of", name);
+}
+
+int nl_link_delete(const char *name, struct error *err) {
+        struct request q;
+        int index = nl_link_index(name);
+        if (!index)
+                return 0;
+        begin_link(&q, RTM_DELLINK, 0, index);
+        return run(&q, ENODEV, err, "delete", name);
+}
+
+/* ---- addresses and routes ---- */
+
+static int address(uint16_t type, uint16_t flags, int fine, const char *name, uint32_t ip, unsigned bits, struct error *err) {
+        struct request q;
+        int index, r = need_index(name, &index, err);
+        if (r < 0)
+                return r;
+        begin(&q, type, flags);
+        struct ifaddrmsg *a = mnl_nlmsg_put_extra_header(q.h, sizeof(*a));
+        *a = (struct ifaddrmsg) { .ifa_family = AF_INET, .ifa_prefixlen = (uint8_t) bits, .ifa_index = (uint32_t) index };
+        mnl_attr_put_u32(q.h, IFA_LOCAL, htonl(ip));
+        mnl_attr_put_u32(q.h, IFA_ADDRESS, htonl(ip));
+        if (bits < 31)
+                mnl_attr_put_u32(q.h, IFA_BROADCAST, htonl(ip | (bits ? 0xffffffffu >> bits : 0xffffffffu)));
+        return run(&q, fine, err, type == RTM_NEWADDR ? "add an address to" : "remove an address of", name);
+}
+
+int nl_addr_add(const char *name, uint32_t ip, unsigned bits, struct error *err) {
+        return address(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, EEXIST, name, ip, bits, err);
+}
+
+int nl_addr_delete(const char *name, uint32_t ip, unsigned bits, struct error *err) {
+        return nl_link_index(name) ? address(RTM_DELADDR, 0, EADDRNOTAVAIL, name, ip, bits, err) : 0;
+}
+
+static struct rtmsg *begin_route(struct request *q, uint16_t type, uint16_t flags, uint32_t dest, unsigned bits) {
+        begin(q, type, flags);
+        struct rtmsg *m = mnl_nlmsg_put_extra_header(q->h, sizeof(*m));
+        *m = (struct rtmsg) { .rtm_family = AF_INET, .rtm_dst_len = (uint8_t) bits, .rtm_table = RT_TABLE_MAIN,
+                              .rtm_protocol = RTPROT_STATIC, .rtm_scope = RT_SCOPE_UNIVERSE, .rtm_type = RTN_UNICAST };
+        if (bits)
+                mnl_attr_put_u32(q->h, RTA_DST, htonl(dest));
+        return m;
+}
+
+int nl_route_add(uint32_t dest, unsigned bits, uint32_t gateway, const char *dev, bool onlink, struct error *err) {
+        struct request q;
+        int index = 0, r = dev ? need_index(dev, &index, err) : 0;
+        if (r < 0)
+                return r;
+        struct rtmsg *m = begin_route(&q, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, dest, bits);
+        if (!gateway)
+                m->rtm_scope = RT_SCOPE_LINK;
+        if (onlink)
+                m->rtm_flags |= RTNH_F_ONLINK;
+        if (gateway)
+                mnl_attr_put_u32(q.h, RTA_GATEWAY, htonl(gateway));
+        if (index)
+                mnl_attr_put_u32(q.h, RTA_OIF, (uint32_t) index);
+        return run(&q, 0, err, "add a route", dev);
+}
+
+int nl_route_delete(uint32_t dest, unsigned bits, struct error *err) {
+        struct request q;
+        begin_route(&q, RTM_DELROUTE, 0, dest, bits)->rtm_scope = RT_SCOPE_NOWHERE;
+        return run(&q, ESRCH, err, "delete a route", NULL);
+}
+
+static int neighbour(uint16_t type, uint16_t flags, uint8_t family, const char *dev, const uint8_t *mac, uint32_t ip, struct error *err) {
+        struct request q;
+        int index = nl_link_index(dev);
+        if (!index)
+                return type == RTM_DELNEIGH ? 0 : error_set(err, -ENODEV, "there is no network interface %s", dev);
+        begin(&q, type, flags);
+        struct ndmsg *n = mnl_nlmsg_put_extra_header(q.h, sizeof(*n));
+        *n = (struct ndmsg) { .ndm_family = family, .ndm_ifindex = index, .ndm_state = NUD_PERMANENT,
+                              .ndm_flags = family == AF_BRIDGE ? NTF_SELF : 0 };
+        if (mac)
+                mnl_attr_put(q.h, NDA_LLADDR, 6, mac);
+        if (ip)
+                mnl_attr_put_u32(q.h, NDA_DST, htonl(ip));
+        return run(&q, type == RTM_DELNEIGH ? ENOENT : EEXIST, err, "change the neighbours of", dev);
+}
+
+int nl_neigh_add(const char *dev, uint32_t ip, const uint8_t mac[6], struct error *err) {
+        return neighbour(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, AF_INET, dev, mac, ip, err);
+}
+
+int nl_neigh_delete(const char *dev, uint32_t ip, struct error *err) {
+        return neighbour(RTM_DELNEIGH, 0, AF_INET, dev, NULL, ip, err);
+}
+
+int nl_fdb_add(const char *dev, const uint8_t mac[6], uint32_t remote_ip, struct error *err) {
+        return neighbour(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, AF_BRIDGE, dev, mac, remote_ip, err);
+}
+
+int nl_fdb_delete(const char *dev, const uint8_t mac[6], uint32_t remote_ip, struct error *err) {
+        return neighbour(RTM_DELNEIGH, 0, AF_BRIDGE, dev, mac, remote_ip, err);
+}
+
+/* ---- listing ---- */
+
+struct dump {
+        void (*route)(uint32_t dest, unsigned bits, int ifindex, void *arg);
+        void (*link)(const char *name, int ifindex, void *arg);
+        void *arg;
+};
+
+static int on_route(const struct nlmsghdr *h, void *arg) {
+        struct dump *d = arg;
+        const struct rtmsg *m = mnl_nlmsg_get_payload(h);
+        uint32_t dest = 0;
+        int index = 0;
+        const struct nlattr *a;
+        mnl_attr_for_each(a, h, sizeof(*m)) {
+                if (mnl_attr_get_type(a) == RTA_DST)
+                        dest = ntohl(mnl_attr_get_u32(a));
+                else if (mnl_attr_get_type(a) == RTA_OIF)
+                        index = (int) mnl_attr_get_u32(a);
+        }
+        if (m->rtm_family == AF_INET && m->rtm_table == RT_TABLE_MAIN)
+                d->route(dest, m->rtm_dst_len, index, d->arg);
+        return MNL_CB_OK;
+}
+
+static int on_link(const struct nlmsghdr *h, void *arg) {
+        struct dump *d = arg;
+        const struct ifinfomsg *i = mnl_nlmsg_get_payload(h);
+        const struct nlattr *a;
+        mnl_attr_for_each(a, h, sizeof(*i))
+                if (mnl_attr_get_type(a) == IFLA_IFNAME)
+                        d->link(mnl_attr_get_str(a), i->ifi_index, d->arg);
+        return MNL_CB_OK;
+}
+
+int nl_routes(void (*each)(uint32_t, unsigned, int, void *), void *arg, struct error *err) {
+        struct request q;
+        struct dump d = { .route = each, .arg = arg };
+        begin(&q, RTM_GETROUTE, NLM_F_DUMP);
+        struct rtmsg *m = mnl_nlmsg_put_extra_header(q.h, sizeof(*m));
+        m->rtm_family = AF_INET;
+        int r = talk(&q, on_route, &d);
+        return r < 0 ? error_errno(err, r, "list routes") : 0;
+}
+
+int nl_links(void (*each)(const char *, int, void *), void *arg, struct error *err) {
+        struct request q;
+        struct dump d = { .link = each, .arg = arg };
+        begin_link(&q, RTM_GETLINK, NLM_F_DUMP, 0);
+        int r = talk(&q, on_link, &d);
+        return r < 0 ? error_errno(err, r, "list network interfaces") : 0;
+}
+
+int nl_link_mtu(const char *name) {
+        _cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        struct ifreq q = { 0 };
+        snprintf(q.ifr_name, sizeof(q.ifr_name), "%s", name);
+        return fd >= 0 && ioctl(fd, SIOCGIFMTU, &q) == 0 ? q.ifr_mtu : 0;
+}
