@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "base/time.h"
+#include "http/duplex.h"
 #include "http/server_internal.h"
 
 #define REQUEST_ARENA 2048
@@ -424,8 +425,23 @@ void conn_close(struct conn *c) {
         if (c->t.closed)
                 return;
         list_del(&c->deadline_link);
-        transport_close(&c->t);
+        if (c->raw)
+                raw_duplex_abort(c->raw, -ECANCELED);
+        else
+                transport_close(&c->t);
         conn_drop_requests(c);
+}
+
+static void raw_gone(void *arg) {
+        struct conn *c = arg;
+
+        c->raw = NULL;
+}
+
+struct duplex *conn_hijack(struct conn *c, struct str first) {
+        conn_set_deadline(c, DEADLINE_NONE);
+        c->raw = raw_duplex_new(&c->t, first, raw_gone, c);
+        return c->raw;
 }
 
 static void choose_class(struct conn *c, const struct conn_class *class) {
@@ -777,7 +793,7 @@ static void worker_stop(void *arg) {
                         }
                         http_stream_end(r);
                 }
-                if (c->class)
+                if (c->class && !c->raw)
                         c->class->stop(c);
                 else
                         conn_close(c);

@@ -12,6 +12,7 @@
  */
 #include "http/parser.h"
 
+#include "http/duplex.h"
 #include "http/server_internal.h"
 
 #define AHEAD_MAX (64 * 1024)
@@ -28,7 +29,7 @@ struct h1 {
         struct str name;           /* a header name that waits for its value */
         int refuse;                /* status to answer while parsing: 0, or 400, 413, 501 */
         size_t n_host;
-        bool in_trailer, complete, keep_alive, head_sent, chunked, stopping, has_te, expect, hijacked;
+        bool in_trailer, complete, keep_alive, head_sent, chunked, stopping, has_te, expect, hijacked, processing;
         struct str head;           /* of the response, in the request's arena */
 };
 
@@ -251,7 +252,7 @@ static size_t process(struct conn *c, const char *p, size_t n) {
                         used = take_body(c, p + done, n - done);
                 else
                         break;
-                if (c->class != &conn_h1 || c->h1->hijacked)
+                if (c->h1->hijacked)
                         return done + used;
                 if (used == 0 && c->h1->state == HEAD)
                         break;
@@ -260,9 +261,34 @@ static size_t process(struct conn *c, const char *p, size_t n) {
         return done;
 }
 
-static void h1_data(struct conn *c, struct str data) {
+/* Processes p, of which the rest is left over for later, or for who took the connection over meanwhile. */
+static struct str run(struct conn *c, const char *p, size_t n) {
         struct h1 *h = c->h1;
         size_t used;
+
+        h->processing = true;
+        used = process(c, p, n);
+        h->processing = false;
+        if (!c->t.closed && h->hijacked) {
+                if (used < n)
+                        c->t.ops->on_data(&c->t, str_n(p + used, n - used));
+                used = n;
+        }
+        return str_n(p + used, c->t.closed ? 0 : n - used);
+}
+
+/* The same with what was kept. */
+static void run_kept(struct conn *c) {
+        struct h1 *h = c->h1;
+        struct str rest = run(c, h->in.p, h->in.n);
+
+        buf_consume(&h->in, h->in.n - rest.n);
+        if (h->in.n == 0)
+                buf_free(&h->in);
+}
+
+static void h1_data(struct conn *c, struct str data) {
+        struct h1 *h = c->h1;
 
         if (!h) {
                 c->h1 = h = xcalloc(1, sizeof(*h));
@@ -272,23 +298,15 @@ static void h1_data(struct conn *c, struct str data) {
         }
         if (h->state == CLOSING)
                 return;
-        if (h->in.n > 0 || h->state == BUSY) {
-                buf_add_str(&h->in, data);
-                if (h->state == BUSY) {
-                        if (h->in.n >= AHEAD_MAX)
-                                transport_pause(&c->t, true);
-                        return;
-                }
-                used = process(c, h->in.p, h->in.n);
-                if (!c->t.closed && !h->hijacked)
-                        buf_consume(&h->in, used);
-        } else {
-                used = process(c, data.p, data.n);
-                if (!c->t.closed && used < data.n)
-                        buf_add(&h->in, data.p + used, data.n - used);
+        if (h->in.n == 0 && h->state != BUSY) {
+                buf_add_str(&h->in, run(c, data.p, data.n));
+                return;
         }
-        if (!c->t.closed && h->in.n == 0)
-                buf_free(&h->in);
+        buf_add_str(&h->in, data);
+        if (h->state != BUSY)
+                run_kept(c);
+        else if (h->in.n >= AHEAD_MAX)
+                transport_pause(&c->t, true);
 }
 
 /* ---- sending ---- */
@@ -382,14 +400,8 @@ static void next_request(struct conn *c) {
         h->state = HEAD;
         conn_set_deadline(c, DEADLINE_IDLE);
         transport_pause(&c->t, false);
-        if (h->in.n > 0) {
-                size_t used = process(c, h->in.p, h->in.n);
-
-                if (!h->hijacked && !c->t.closed)
-                        buf_consume(&h->in, used);
-        }
-        if (h->in.n == 0)
-                buf_free(&h->in);
+        if (h->in.n > 0)
+                run_kept(c);
 }
 
 static void h1_fill(struct conn *c) {
@@ -418,9 +430,51 @@ static void h1_fill(struct conn *c) {
                 if (h->chunked)
                         transport_put(&c->t, "0\r\n\r\n", 5);
                 next_request(c);
-                if (c->class != &conn_h1 || h->hijacked)
+                if (h->hijacked)
                         return;
         }
+}
+
+static void add_head(struct buf *b, int status, const struct http_header *hv, size_t n_hv) {
+        buf_printf(b, "HTTP/1.1 %d %s\r\n", status, http_status_text(status));
+        for (size_t i = 0; i < n_hv; i++) {
+                buf_add_str(b, hv[i].name);
+                buf_addc(b, ": ");
+                buf_add_str(b, hv[i].value);
+                buf_addc(b, "\r\n");
+        }
+        buf_addc(b, "\r\n");
+}
+
+struct duplex *http_hijack(struct http_request *r, int status, const struct http_header *hv, size_t n_hv) {
+        struct conn *c = r->conn;
+        struct h1 *h;
+        struct duplex *d;
+
+        if (!c) {
+                http_respond(r, 400, NULL, 0, NULL, 0);
+                return NULL;
+        }
+        if (c->class != &conn_h1 || r->started) {
+                if (!r->started)
+                        http_respond_copy(r, 400, "text/plain; charset=utf-8", STR("this connection cannot be upgraded"));
+                return NULL;
+        }
+        h = c->h1;
+        h->hijacked = true;
+        h->r = NULL;
+        d = conn_hijack(c, h->processing ? (struct str) { 0 } : buf_str(&h->in));
+        if (!h->processing)
+                buf_free(&h->in);
+        if (status) {
+                struct buf b = BUF_INIT;
+
+                add_head(&b, status, hv, n_hv);
+                raw_duplex_put_first(d, buf_str(&b));
+                buf_free(&b);
+        }
+        request_complete(r);
+        return d;
 }
 
 static void h1_stop(struct conn *c) {

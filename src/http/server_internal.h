@@ -80,6 +80,7 @@ struct conn {
         };
         struct list requests;   /* dispatched, and those being received */
         struct list drains;     /* requests whose on_drain is due */
+        struct duplex *raw;     /* the connection was handed over to it */
         struct tls_peer *peer;  /* read at the first question */
         struct buf sniffed;     /* plain: the first bytes, until they tell the version */
         char address[56];
@@ -133,5 +134,4 @@ void conn_set_deadline(struct conn *c, enum deadline d);
 void conn_close(struct conn *c);
 struct str worker_date(struct worker *w);             /* for the date header */
 const char *http_status_text(int status);
-/* duplex.c: takes the transport's connection over; first is what was read beyond the request. */
-struct duplex *conn_hijack(struct conn *c, struct str first);
+struct duplex *conn_hijack(struct conn *c, struct str first); /* first: what was read beyond the request */

@@ -33,6 +33,7 @@ struct transport {
         uv_poll_t poll;
         struct io *io;
         const struct transport_ops *ops;
+        void *owner;             /* for who sets ops */
         struct ssl_st *ssl;      /* NULL: plain */
         struct list dirty;       /* in io->dirty when there may be something to write */
         struct buf pending;      /* what the socket did not take, as it goes on the wire */
