@@ -24,6 +24,20 @@ static inline struct json json_array_of(struct arena *a, size_t n) {
         return j;
 }
 
+/* The member, looked for first behind the last one that was found: fields are mostly asked for in the order they have. */
+static inline const struct json *json_get_after(const struct json *object, struct str key, size_t *hint) {
+        const struct json *v;
+
+        if (!json_is(object, JSON_OBJECT))
+                return NULL;
+        if (*hint < object->len && str_eq(json_key(&object->members[*hint]), key))
+                return &object->members[(*hint)++].value;
+        v = json_get(object, key);
+        if (v)
+                *hint = (size_t) (container_of(v, struct json_member, value) - object->members) + 1;
+        return v;
+}
+
 /* What Go prints for the zero value of a type: {} with its own zeros, "", 0, null … */
 struct json schema_zero(struct arena *a, const struct schema_type *t);
 /* True when Go prints the field although nothing was given, and then *ret is what it prints. */

@@ -1,0 +1,77 @@
+/* Reading the wire format: one field after the other, nothing copied. */
+#include "schema/wire.h"
+
+static int varint(struct str *rest, uint64_t *ret, const char **ret_what) {
+        uint64_t v = 0;
+
+        for (unsigned shift = 0; shift < 64; shift += 7) {
+                uint8_t c;
+
+                if (rest->n == 0) {
+                        *ret_what = "unexpected EOF";
+                        return -EINVAL;
+                }
+                c = (uint8_t) *rest->p++;
+                rest->n--;
+                v |= (uint64_t) (c & 0x7f) << shift;
+                if (c < 0x80) {
+                        *ret = v;
+                        return 0;
+                }
+        }
+        *ret_what = "proto: integer overflow";
+        return -EINVAL;
+}
+
+static int take(struct str *rest, uint64_t n, struct str *ret, const char **ret_what) {
+        if (n > rest->n) {
+                *ret_what = "unexpected EOF";
+                return -EINVAL;
+        }
+        *ret = str_n(rest->p, (size_t) n);
+        rest->p += n;
+        rest->n -= (size_t) n;
+        return 0;
+}
+
+int wire_next(struct str *rest, struct wire_field *ret, const char **ret_what) {
+        struct wire_field f = { 0 };
+        uint64_t tag, n;
+        int r;
+
+        if (rest->n == 0)
+                return 0;
+        r = varint(rest, &tag, ret_what);
+        if (r < 0)
+                return r;
+        f.number = (uint32_t) (tag >> 3);
+        f.type = (enum wire_type) (tag & 7);
+        if (f.number == 0 || tag >> 3 > 0x1fffffff) {
+                *ret_what = "proto: illegal tag";
+                return -EINVAL;
+        }
+        switch (f.type) {
+        case WIRE_VARINT:
+                r = varint(rest, &f.value, ret_what);
+                break;
+        case WIRE_BYTES:
+                r = varint(rest, &n, ret_what);
+                if (r >= 0)
+                        r = take(rest, n, &f.bytes, ret_what);
+                break;
+        case WIRE_FIXED64:
+        case WIRE_FIXED32:
+                n = f.type == WIRE_FIXED64 ? 8 : 4;
+                r = take(rest, n, &f.bytes, ret_what);
+                if (r >= 0)
+                        memcpy(&f.value, f.bytes.p, n);
+                break;
+        default:
+                *ret_what = "proto: illegal wireType";
+                r = -EINVAL;
+        }
+        if (r < 0)
+                return r;
+        *ret = f;
+        return 1;
+}

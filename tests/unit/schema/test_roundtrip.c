@@ -1,0 +1,138 @@
+/* Every filled object of upstream's API test data survives JSON, YAML and protobuf, to the byte. */
+#include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "base/file.h"
+#include "json/yaml.h"
+#include "schema/decode.h"
+#include "schema/defaults.h"
+#include "schema/protobuf.h"
+
+static const char *directory;
+
+static struct str read_data(struct arena *a, const char *name, const char *ext) {
+        _cleanup_error_ struct error err = ERROR_INIT;
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        char path[1024];
+
+        snprintf(path, sizeof(path), "%s/%s.%s", directory, name, ext);
+        if (file_read(path, 0, &b, &err) < 0)
+                fail_msg("%s", error_text(&err));
+        return arena_str(a, buf_str(&b));
+}
+
+/* "apps.v1.Deployment": the group has dots too. */
+static const struct schema_type *type_of(const char *name) {
+        struct str s = str_of(name), group, version, kind;
+        ssize_t dot = str_rfind(s, '.');
+
+        kind = str_sub(s, (size_t) dot + 1, s.n);
+        group = str_sub(s, 0, (size_t) dot);
+        dot = str_rfind(group, '.');
+        version = str_sub(group, (size_t) dot + 1, group.n);
+        group = str_sub(group, 0, (size_t) dot);
+        return api_find_type(str_eqc(group, "core") ? STR("") : group, version, kind);
+}
+
+static struct json normalise(struct arena *a, const struct schema_type *t, const struct json *in, const char *name) {
+        _cleanup_error_ struct error err = ERROR_INIT;
+        struct json strict = json_new_array(), out;
+
+        if (schema_decode(a, t, in, &strict, &out, &err) < 0)
+                fail_msg("%s: %s", name, error_text(&err));
+        json_each_item(it, &strict)
+                fail_msg("%s: %" STR_FMT, name, STR_ARG(json_str(it)));
+        return out;
+}
+
+static void check_text(const struct json *got, const struct json *want, const char *name, const char *what) {
+        _cleanup_buf_ struct buf g = BUF_INIT, w = BUF_INIT;
+
+        json_write(&g, got);
+        json_write(&w, want);
+        if (!str_eq(buf_str(&g), buf_str(&w))) {
+                size_t i = 0;
+
+                while (i < g.n && i < w.n && g.p[i] == w.p[i])
+                        i++;
+                i = i > 60 ? i - 60 : 0;
+                fail_msg("%s: %s differs\n got …%" STR_FMT "\nwant …%" STR_FMT, name, what, STR_ARG(str_sub(buf_str(&g), i, i + 160)),
+                         STR_ARG(str_sub(buf_str(&w), i, i + 160)));
+        }
+}
+
+static void check_protobuf(struct arena *a, const struct schema_type *t, const struct json *want, const char *name) {
+        _cleanup_error_ struct error err = ERROR_INIT;
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct str bytes = read_data(a, name, "pb");
+        struct protobuf_unknown u;
+        struct json got;
+
+        if (protobuf_open(bytes, &u, &err) < 0 || protobuf_decode_object(a, t, &u, &got, &err) < 0)
+                fail_msg("%s.pb: %s", name, error_text(&err));
+        if (!json_getc(want, "kind")) { /* WatchEvent is not an object of its own */
+                json_removec(&got, "kind");
+                json_removec(&got, "apiVersion");
+        }
+        check_text(&got, want, name, "protobuf decoded");
+        if (protobuf_encode_object(&b, t, want, &err) < 0)
+                fail_msg("%s: %s", name, error_text(&err));
+        if (json_getc(want, "kind") && !str_eq(buf_str(&b), bytes)) {
+                size_t i = 0;
+
+                while (i < b.n && i < bytes.n && b.p[i] == bytes.p[i])
+                        i++;
+                fail_msg("%s: protobuf encoded: %zu bytes, want %zu, differs at %zu", name, b.n, bytes.n, i);
+        }
+}
+
+static void check_object(const char *name) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        _cleanup_error_ struct error err = ERROR_INIT;
+        const struct schema_type *t = type_of(name);
+        struct json *parsed, *yaml, out;
+
+        if (!t)
+                fail_msg("%s: no such type", name);
+        if (json_parse(a, read_data(a, name, "json"), NULL, &parsed, &err) < 0)
+                fail_msg("%s.json: %s", name, error_text(&err));
+        out = normalise(a, t, parsed, name);
+        check_text(&out, parsed, name, "JSON");
+        if (yaml_parse(a, read_data(a, name, "yaml"), NULL, &yaml, &err) < 0)
+                fail_msg("%s.yaml: %s", name, error_text(&err));
+        out = normalise(a, t, yaml, name);
+        check_text(&out, parsed, name, "YAML");
+        check_protobuf(a, t, parsed, name);
+        out = json_copy(a, parsed); /* complete objects have nothing to default, but for what is derived */
+        schema_default(a, t, &out);
+        schema_reorder(a, t, &out);
+}
+
+static void test_every_object_survives(void **state) {
+        DIR *d = opendir(directory);
+        size_t n = 0;
+
+        assert_non_null(d);
+        for (struct dirent *e; (e = readdir(d));) {
+                size_t len = strlen(e->d_name);
+
+                if (len < 6 || strcmp(e->d_name + len - 5, ".json"))
+                        continue;
+                e->d_name[len - 5] = '\0';
+                check_object(e->d_name);
+                n++;
+        }
+        closedir(d);
+        assert_int_equal(n, 84);
+}
+
+int main(int argc, char **argv) {
+        const struct CMUnitTest tests[] = { cmocka_unit_test(test_every_object_survives) };
+
+        directory = argc > 1 ? argv[1] : "tests/data/api";
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
