@@ -86,11 +86,16 @@ static int fill(struct error *e, int err, enum status_reason reason, char *messa
         return err;
 }
 
-int error_set(struct error *e, int err, const char *fmt, ...) {
+/* A failure without a number is still one. */
+static int negative(int err) {
+        return err > 0 ? -err : err ? err : -EIO;
+}
+
+int (error_set)(struct error *e, int err, const char *fmt, ...) {
         va_list ap;
         char *message;
 
-        err = err > 0 ? -err : err;
+        err = negative(err);
         if (!e)
                 return err;
         va_start(ap, fmt);
@@ -99,12 +104,12 @@ int error_set(struct error *e, int err, const char *fmt, ...) {
         return fill(e, err, reason_of(err), message);
 }
 
-int error_errno(struct error *e, int err, const char *fmt, ...) {
+int (error_errno)(struct error *e, int err, const char *fmt, ...) {
         _cleanup_free_ char *text = NULL;
         char why[128];
         va_list ap;
 
-        err = err > 0 ? -err : err;
+        err = negative(err);
         if (!e)
                 return err;
         va_start(ap, fmt);
@@ -113,7 +118,7 @@ int error_errno(struct error *e, int err, const char *fmt, ...) {
         return fill(e, err, reason_of(err), xprintf("%s: %s", text, strerror_r(-err, why, sizeof(why))));
 }
 
-int error_status(struct error *e, enum status_reason reason, const char *fmt, ...) {
+int (error_status)(struct error *e, enum status_reason reason, const char *fmt, ...) {
         va_list ap;
         char *message;
 

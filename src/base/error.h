@@ -63,6 +63,15 @@ int error_set(struct error *e, int err, const char *fmt, ...) _printf_(3, 4);
 int error_errno(struct error *e, int err, const char *fmt, ...) _printf_(3, 4);
 /* With an explicit Kubernetes reason; err is derived from it. */
 int error_status(struct error *e, enum status_reason reason, const char *fmt, ...) _printf_(3, 4);
+/* The compiler is told that these results are negative, so that it sees which results a caller may read. */
+static inline int error_is_negative(int r) {
+        if (r >= 0)
+                __builtin_unreachable();
+        return r;
+}
+#define error_set(...) error_is_negative((error_set)(__VA_ARGS__))
+#define error_errno(...) error_is_negative((error_errno)(__VA_ARGS__))
+#define error_status(...) error_is_negative((error_status)(__VA_ARGS__))
 void error_details(struct error *e, struct str name, struct str group, struct str kind);
 void error_add_cause(struct error *e, const char *reason, struct str field, const char *fmt, ...) _printf_(4, 5);
 int error_prefix(struct error *e, const char *fmt, ...) _printf_(2, 3); /* "prefix: message"; returns e->err */

@@ -76,57 +76,86 @@ int json_decode_number(struct str text, struct json *ret) {
 
 /* ---- printing ---- */
 
-/* The fewest digits that read back as d: "d.ddde±x" in text. */
-static void shortest(double d, char text[static 32]) {
-        /* A normal double is told apart by 17 digits and tells 15 apart; a subnormal may need as few as one. */
-        for (int precision = fabs(d) < 2.3e-308 ? 1 : 15; precision <= 17; precision++) {
-                snprintf(text, 32, "%.*e", precision - 1, d);
-                if (strtod(text, NULL) == d)
-                        return;
+/* The shortest decimal that reads back as the number: d.ddd × 10^exponent. */
+struct decimal {
+        char digits[20];
+        int n, exponent;
+};
+
+static struct decimal shortest(double d, bool single) {
+        struct decimal r = { 0 };
+        char text[32], *e;
+        /* A normal double tells 15 digits apart and needs up to 17; a subnormal may need as few as one. */
+        int precision = single || fabs(d) < 2.3e-308 ? 1 : 15;
+
+        for (;; precision++) {
+                snprintf(text, sizeof(text), "%.*e", precision - 1, d);
+                if (precision == 17 || (single ? strtof(text, NULL) == (float) d : strtod(text, NULL) == d))
+                        break;
         }
+        e = strchr(text, 'e');
+        r.exponent = atoi(e + 1);
+        for (const char *c = text; c < e; c++)
+                if (*c != '.')
+                        r.digits[r.n++] = *c;
+        while (r.n > 1 && r.digits[r.n - 1] == '0')
+                r.n--;
+        return r;
+}
+
+/* exponent_digits: at least so many. */
+static char *put_scientific(char *p, const struct decimal *d, int exponent_digits) {
+        *p++ = d->digits[0];
+        if (d->n > 1)
+                *p++ = '.';
+        p = mempcpy(p, d->digits + 1, (size_t) d->n - 1);
+        return p + snprintf(p, 8, "e%c%0*d", d->exponent < 0 ? '-' : '+', exponent_digits, abs(d->exponent));
+}
+
+static char *put_fixed(char *p, const struct decimal *d) {
+        if (d->exponent < 0) {
+                *p++ = '0';
+                *p++ = '.';
+                for (int i = -1; i > d->exponent; i--)
+                        *p++ = '0';
+        }
+        for (int i = 0; i < d->n || i <= d->exponent; i++) {
+                if (i == d->exponent + 1 && d->exponent >= 0)
+                        *p++ = '.';
+                *p++ = i < d->n ? d->digits[i] : '0';
+        }
+        return p;
+}
+
+static struct str format(char *dst, double d, bool single, bool as_g) {
+        struct decimal digits;
+        bool scientific;
+        char *p = dst;
+
+        /* JSON has no NaN and no infinity; Go refuses them, and no object holds one. */
+        if (!isfinite(d))
+                return str_n(strcpy(dst, "null"), 4);
+        if (signbit(d))
+                *p++ = '-';
+        d = fabs(d);
+        if (d == 0) {
+                *p++ = '0';
+                return str_n(dst, (size_t) (p - dst));
+        }
+        digits = shortest(d, single);
+        scientific = as_g ? digits.exponent < -4 || digits.exponent >= 6 : d < 1e-6 || d >= 1e21;
+        p = scientific ? put_scientific(p, &digits, as_g ? 2 : 1) : put_fixed(p, &digits);
+        return str_n(dst, (size_t) (p - dst));
 }
 
 struct str json_format_double(char dst[static 32], double d) {
-        char text[32], digits[20], *p = dst, *e;
-        int n = 0, exponent;
+        return format(dst, d, false, false);
+}
 
-        if (d == 0 || !isfinite(d)) {
-                /* JSON has no NaN and no infinity; Go refuses them, and no object holds one. */
-                const char *zero = !isfinite(d) ? "null" : signbit(d) ? "-0" : "0";
+struct str json_format_double_g(char dst[static 32], double d) {
+        return format(dst, d, false, true);
+}
 
-                return str_n(strcpy(dst, zero), strlen(zero));
-        }
-        if (d < 0)
-                *p++ = '-';
-        d = fabs(d);
-        shortest(d, text);
-        e = strchr(text, 'e');
-        exponent = atoi(e + 1);
-        for (const char *c = text; c < e; c++)
-                if (*c != '.')
-                        digits[n++] = *c;
-        while (n > 1 && digits[n - 1] == '0')
-                n--;
-
-        if (d < 1e-6 || d >= 1e21) {
-                *p++ = digits[0];
-                if (n > 1)
-                        *p++ = '.';
-                memcpy(p, digits + 1, (size_t) n - 1);
-                p += n - 1;
-                p += snprintf(p, 8, "e%c%d", exponent < 0 ? '-' : '+', abs(exponent));
-                return str_n(dst, (size_t) (p - dst));
-        }
-        if (exponent < 0) {
-                *p++ = '0';
-                *p++ = '.';
-                for (int i = -1; i > exponent; i--)
-                        *p++ = '0';
-        }
-        for (int i = 0; i < n || i <= exponent; i++) {
-                if (i == exponent + 1 && exponent >= 0)
-                        *p++ = '.';
-                *p++ = i < n ? digits[i] : '0';
-        }
-        return str_n(dst, (size_t) (p - dst));
+struct str json_format_float(char dst[static 32], float f) {
+        return format(dst, (double) f, true, true);
 }

@@ -1,0 +1,421 @@
+/* RFC 6902 (JSON Patch), RFC 7396 (merge patch) and the merge patch between two documents, with the readings and the
+ * messages of evanphx/json-patch v4, which the API server shows to its clients: an absent member and null are the same
+ * to "test", "replace" of an absent member adds it, negative indices count from the end.
+ *
+ * JSON Patch works on one private copy of the document's containers; what operations add is copied in, so that a later
+ * operation may change it. */
+#include <errno.h>
+#include <limits.h>
+
+#include "json/text.h"
+
+#define MAX_COPIED (3 * 1024 * 1024) /* bytes of text that "copy" operations of one patch may add */
+
+struct patch {
+        struct arena *arena;
+        struct json *doc;
+        size_t copied;
+        struct error *err;
+};
+
+/* Where a path leads: a member or an item of parent. */
+struct place {
+        struct json *parent; /* NULL: the path does not exist */
+        struct str key;      /* decoded last part */
+};
+
+/* ~1 is a slash, ~0 a tilde. */
+static struct str decode_part(struct arena *a, struct str part) {
+        char *out;
+        size_t n = 0;
+
+        if (str_find(part, '~') < 0)
+                return part;
+        out = arena_alloc(a, part.n);
+        for (size_t i = 0; i < part.n; i++) {
+                bool escape = part.p[i] == '~' && i + 1 < part.n && (part.p[i + 1] == '0' || part.p[i + 1] == '1');
+
+                out[n++] = escape ? (part.p[i + 1] == '1' ? '/' : '~') : part.p[i];
+                i += escape;
+        }
+        return str_n(out, n);
+}
+
+/* An index as strconv.Atoi reads it. */
+static int to_index(struct patch *p, struct str key, int64_t *ret) {
+        int r = str_to_i64(key, ret);
+
+        if (r >= 0)
+                return 0;
+        return error_set(p->err, -EINVAL, "strconv.Atoi: parsing \"%" STR_FMT "\": %s", STR_ARG(key),
+                         r == -ERANGE ? "value out of range" : "invalid syntax");
+}
+
+static int bad_index(struct patch *p, int64_t i) {
+        return error_set(p->err, -EINVAL, "Unable to access invalid index: %lld: invalid index referenced", (long long) i);
+}
+
+/* The index of an existing item; len + 1 items exist for one that adds. */
+static int find_index(struct patch *p, struct str key, size_t len, size_t *ret) {
+        int64_t i;
+        int r = to_index(p, key, &i);
+
+        if (r < 0)
+                return r;
+        if (i >= (int64_t) len || i < -(int64_t) len)
+                return bad_index(p, i);
+        *ret = (size_t) (i < 0 ? i + (int64_t) len : i);
+        return 0;
+}
+
+/* The value at key; *ret NULL for an absent member, which is no error. */
+static int place_get(struct patch *p, struct json *parent, struct str key, struct json **ret) {
+        size_t i;
+        int r;
+
+        if (parent->type == JSON_OBJECT) {
+                *ret = json_get_mut(parent, key);
+                return 0;
+        }
+        r = find_index(p, key, parent->len, &i);
+        if (r < 0)
+                return r;
+        *ret = &parent->items[i];
+        return 0;
+}
+
+static struct place find(struct patch *p, struct str path) {
+        struct json *at = p->doc;
+        struct str part;
+
+        if (str_empty(path) || at->type < JSON_ARRAY)
+                return (struct place) { 0 };
+        /* What precedes the first slash is ignored. */
+        if (str_find(path, '/') < 0)
+                return (struct place) { 0 };
+        path = str_sub(path, (size_t) str_find(path, '/') + 1, path.n);
+        for (;;) {
+                ssize_t slash = str_find(path, '/');
+
+                part = decode_part(p->arena, slash < 0 ? path : str_sub(path, 0, (size_t) slash));
+                if (slash < 0)
+                        return (struct place) { at, part };
+                if (place_get(p, at, part, &at) < 0 || !at || at->type < JSON_ARRAY) {
+                        if (p->err)
+                                error_clear(p->err);
+                        return (struct place) { 0 };
+                }
+                path = str_sub(path, (size_t) slash + 1, path.n);
+        }
+}
+
+static int place_add(struct patch *p, struct place at, struct json v) {
+        size_t i = at.parent->len;
+        int64_t unused;
+
+        if (at.parent->type == JSON_OBJECT) {
+                if (at.key.n > JSON_MAX_KEY)
+                        return error_set(p->err, -EINVAL, "object key of %zu bytes is longer than %d", at.key.n, JSON_MAX_KEY);
+                json_set(p->arena, at.parent, at.key, v);
+                return 0;
+        }
+        if (!str_eq(at.key, STR("-"))) {
+                int r = to_index(p, at.key, &unused);
+
+                if (r < 0)
+                        return error_prefix(p->err, "value was not a proper array index: '%" STR_FMT "'", STR_ARG(at.key)), r;
+                r = find_index(p, at.key, (size_t) at.parent->len + 1, &i);
+                if (r < 0)
+                        return r;
+        }
+        json_insert(p->arena, at.parent, i, v);
+        return 0;
+}
+
+static int place_remove(struct patch *p, struct place at) {
+        size_t i;
+        int r;
+
+        if (at.parent->type == JSON_OBJECT) {
+                if (json_remove(at.parent, at.key))
+                        return 0;
+                return error_set(p->err, -EINVAL, "Unable to remove nonexistent key: %" STR_FMT ": missing value",
+                                 STR_ARG(at.key));
+        }
+        r = find_index(p, at.key, at.parent->len, &i);
+        if (r >= 0)
+                json_remove_item(at.parent, i);
+        return r;
+}
+
+/* ---- operations ---- */
+
+struct operation {
+        struct str path, from;
+        bool has_path, has_from;
+        const struct json *value; /* NULL: absent */
+};
+
+#define FAIL(...) return error_set(p->err, -EINVAL, __VA_ARGS__)
+#define WRAP(r, ...) return error_prefix(p->err, __VA_ARGS__), (r)
+
+static struct json own_value(struct patch *p, const struct operation *op) {
+        return op->value ? json_copy_tree(p->arena, op->value) : json_null();
+}
+
+static int op_add(struct patch *p, const struct operation *op) {
+        struct place at;
+        int r;
+
+        if (!op->has_path)
+                FAIL("add operation failed to decode path: missing value");
+        at = find(p, op->path);
+        if (!at.parent)
+                FAIL("add operation does not apply: doc is missing path: \"%" STR_FMT "\": missing value", STR_ARG(op->path));
+        r = place_add(p, at, own_value(p, op));
+        if (r < 0)
+                WRAP(r, "error in add for path: '%" STR_FMT "'", STR_ARG(op->path));
+        return 0;
+}
+
+static int op_remove(struct patch *p, const struct operation *op) {
+        struct place at;
+        int r;
+
+        if (!op->has_path)
+                FAIL("remove operation failed to decode path: missing value");
+        at = find(p, op->path);
+        if (!at.parent)
+                FAIL("remove operation does not apply: doc is missing path: \"%" STR_FMT "\": missing value", STR_ARG(op->path));
+        r = place_remove(p, at);
+        if (r < 0)
+                WRAP(r, "error in remove for path: '%" STR_FMT "'", STR_ARG(op->path));
+        return 0;
+}
+
+static int op_replace(struct patch *p, const struct operation *op) {
+        struct json *old;
+        struct place at;
+
+        if (!op->has_path)
+                FAIL("replace operation failed to decode path: operation missing path field: missing value");
+        if (str_empty(op->path)) {
+                if (json_type(op->value) < JSON_ARRAY)
+                        FAIL("replace operation value must be object or array");
+                *p->doc = own_value(p, op);
+                return 0;
+        }
+        at = find(p, op->path);
+        if (!at.parent)
+                FAIL("replace operation does not apply: doc is missing path: %" STR_FMT ": missing value", STR_ARG(op->path));
+        if (place_get(p, at.parent, at.key, &old) < 0)
+                FAIL("replace operation does not apply: doc is missing key: %" STR_FMT ": missing value", STR_ARG(op->path));
+        if (old)
+                *old = own_value(p, op);
+        else
+                return place_add(p, at, own_value(p, op));
+        return 0;
+}
+
+static int op_move(struct patch *p, const struct operation *op) {
+        struct json *found, value;
+        struct place at;
+        int r;
+
+        if (!op->has_from)
+                FAIL("move operation failed to decode from: operation, missing from field: missing value");
+        at = find(p, op->from);
+        if (!at.parent)
+                FAIL("move operation does not apply: doc is missing from path: %" STR_FMT ": missing value", STR_ARG(op->from));
+        r = place_get(p, at.parent, at.key, &found);
+        if (r >= 0) {
+                value = found ? *found : json_null();
+                r = place_remove(p, at);
+        }
+        if (r < 0)
+                WRAP(r, "error in move for path: '%" STR_FMT "'", STR_ARG(at.key));
+        if (!op->has_path)
+                FAIL("move operation failed to decode path: operation missing path field: missing value");
+        at = find(p, op->path);
+        if (!at.parent)
+                FAIL("move operation does not apply: doc is missing destination path: %" STR_FMT ": missing value",
+                     STR_ARG(op->path));
+        r = place_add(p, at, value);
+        if (r < 0)
+                WRAP(r, "error in move for path: '%" STR_FMT "'", STR_ARG(op->path));
+        return 0;
+}
+
+static int op_copy(struct patch *p, const struct operation *op) {
+        _cleanup_buf_ struct buf text = BUF_INIT;
+        struct json *found, value;
+        struct place at;
+        int r;
+
+        if (!op->has_from)
+                FAIL("copy operation failed to decode from: operation, missing from field: missing value");
+        at = find(p, op->from);
+        if (!at.parent)
+                FAIL("copy operation does not apply: doc is missing from path: %" STR_FMT ": missing value", STR_ARG(op->from));
+        r = place_get(p, at.parent, at.key, &found);
+        if (r < 0)
+                WRAP(r, "error in copy for from: '%" STR_FMT "'", STR_ARG(op->from));
+        if (!op->has_path)
+                FAIL("copy operation failed to decode path: missing value");
+        at = find(p, op->path);
+        if (!at.parent)
+                FAIL("copy operation does not apply: doc is missing destination path: %" STR_FMT ": missing value",
+                     STR_ARG(op->path));
+        if (found)
+                json_write(&text, found);
+        p->copied += text.n;
+        if (p->copied > MAX_COPIED)
+                FAIL("Unable to complete the copy, the accumulated size increase of copy is %zu, exceeding the limit %d",
+                     p->copied, MAX_COPIED);
+        value = found ? json_copy_tree(p->arena, found) : json_null();
+        r = place_add(p, at, value);
+        if (r < 0)
+                WRAP(r, "error while adding value during copy");
+        return 0;
+}
+
+static int op_test(struct patch *p, const struct operation *op) {
+        struct json *found = NULL;
+        struct place at;
+        int r;
+
+        if (!op->has_path)
+                FAIL("test operation failed to decode path: operation missing path field: missing value");
+        if (str_empty(op->path))
+                found = p->doc;
+        else {
+                at = find(p, op->path);
+                if (!at.parent)
+                        FAIL("test operation does not apply: is missing path: %" STR_FMT ": missing value",
+                             STR_ARG(op->path));
+                r = place_get(p, at.parent, at.key, &found);
+                if (r < 0)
+                        WRAP(r, "error in test for path: '%" STR_FMT "'", STR_ARG(op->path));
+        }
+        /* Absent and null are one. */
+        if (json_type(found) == JSON_NULL ? json_type(op->value) == JSON_NULL : json_equal(found, op->value))
+                return 0;
+        FAIL("testing value %" STR_FMT " failed: test failed", STR_ARG(op->path));
+}
+
+static const struct {
+        struct str name;
+        int (*apply)(struct patch *p, const struct operation *op);
+} operations[] = {
+        { STR_INIT("add"), op_add },   { STR_INIT("remove"), op_remove }, { STR_INIT("replace"), op_replace },
+        { STR_INIT("move"), op_move }, { STR_INIT("copy"), op_copy },     { STR_INIT("test"), op_test },
+};
+
+static int apply(struct patch *p, const struct json *j) {
+        struct operation op = {
+                .path = json_str(json_getc(j, "path")),
+                .from = json_str(json_getc(j, "from")),
+                .has_path = json_is(json_getc(j, "path"), JSON_STRING),
+                .has_from = json_is(json_getc(j, "from"), JSON_STRING),
+                .value = json_getc(j, "value"),
+        };
+        struct str name = json_str_or(json_getc(j, "op"), STR("unknown"));
+
+        for (size_t i = 0; i < ARRAY_SIZE(operations); i++)
+                if (str_eq(name, operations[i].name))
+                        return operations[i].apply(p, &op);
+        FAIL("Unexpected kind: %" STR_FMT, STR_ARG(name));
+}
+
+static const char *go_kind(const struct json *j) {
+        static const char *const kinds[] = { "null", "bool", "number", "number", "string", "array", "object" };
+
+        return kinds[j->type];
+}
+
+int json_patch_apply(struct arena *a, const struct json *doc, const struct json *patch, struct json *ret, struct error *err) {
+        struct json copy;
+        struct patch p = { .arena = a, .doc = &copy, .err = err };
+
+        if (patch->type != JSON_ARRAY)
+                return error_set(err, -EINVAL, "json: cannot unmarshal %s into Go value of type jsonpatch.Patch", go_kind(patch));
+        json_each_item(op, patch)
+                if (op->type != JSON_OBJECT)
+                        return error_set(err, -EINVAL,
+                                         "json: cannot unmarshal %s into Go value of type jsonpatch.Operation", go_kind(op));
+        copy = json_copy_tree(a, doc);
+        json_each_item(op, patch) {
+                int r = apply(&p, op);
+
+                if (r < 0)
+                        return r;
+        }
+        *ret = copy;
+        return 0;
+}
+
+/* ---- merge patch ---- */
+
+struct json json_merge_patch(struct arena *a, const struct json *doc, const struct json *patch) {
+        _cleanup_(json_index_freep) struct json_index *index = NULL;
+        struct json result;
+        uint32_t n;
+
+        if (!json_is(patch, JSON_OBJECT))
+                return *patch;
+        result = json_is(doc, JSON_OBJECT) ? json_copy_shallow(a, doc) : json_new_object();
+        n = result.len;
+        if (patch->len >= JSON_INDEX_FROM && n)
+                index = json_index_new(doc); /* the positions of result, until something is removed */
+
+        json_each_member(m, patch) {
+                const struct json *old = index ? json_index_get(index, json_key(m)) : json_get(&result, json_key(m));
+                struct json *mine = old && index ? &result.members[container_of(old, struct json_member, value) - doc->members].value
+                                                 : (struct json *) old;
+                struct json v = m->value;
+
+                if (v.type == JSON_NULL) {
+                        if (mine)
+                                container_of(mine, struct json_member, value)->key = UINT64_MAX; /* dropped below */
+                        continue;
+                }
+                if (v.type == JSON_OBJECT)
+                        v = json_merge_patch(a, mine, &v);
+                if (mine)
+                        *mine = v;
+                else
+                        json_add(a, &result, json_key(m), v);
+        }
+        n = 0;
+        json_each_member(m, &result)
+                if (m->key != UINT64_MAX)
+                        result.members[n++] = *m;
+        result.len = n;
+        return result;
+}
+
+struct json json_merge_diff(struct arena *arena, const struct json *a, const struct json *b) {
+        _cleanup_(json_index_freep) struct json_index *in_a = NULL, *in_b = NULL;
+        struct json diff = json_new_object();
+
+        if (!json_is(a, JSON_OBJECT) || !json_is(b, JSON_OBJECT))
+                return b ? *b : json_null();
+        if (MAX(a->len, b->len) >= JSON_INDEX_FROM) {
+                in_a = json_index_new(a);
+                in_b = json_index_new(b);
+        }
+        json_each_member(m, b) {
+                const struct json *old = in_a ? json_index_get(in_a, json_key(m)) : json_get(a, json_key(m));
+                struct json v = m->value;
+
+                if (old && json_equal(old, &v))
+                        continue;
+                if (old && old->type == JSON_OBJECT && v.type == JSON_OBJECT)
+                        v = json_merge_diff(arena, old, &v);
+                json_add(arena, &diff, json_key(m), v);
+        }
+        json_each_member(m, a)
+                if (!(in_b ? json_index_get(in_b, json_key(m)) : json_get(b, json_key(m))))
+                        json_add(arena, &diff, json_key(m), json_null());
+        return diff;
+}
