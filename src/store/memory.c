@@ -2,14 +2,13 @@
 #include "base/arena.h"
 #include "store/backend.h"
 
-static int memory_load(struct backend *b,
-                       int (*each)(void *arg, struct str key, struct str text, uint64_t revision, struct error *err),
-                       void *arg, uint64_t *ret_revision, struct error *err) {
+static int memory_load(struct backend *b, struct node **ret_root, uint64_t *ret_revision, struct error *err) {
+        *ret_root = NULL;
         *ret_revision = 0;
         return 0;
 }
 
-static int memory_apply(struct backend *b, const struct backend_write *writes, size_t n, uint64_t revision, struct error *err) {
+static int memory_apply(struct backend *b, const struct backend_run *run, struct error *err) {
         return 0;
 }
 

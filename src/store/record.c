@@ -3,8 +3,6 @@
 #include <endian.h>
 #include <errno.h>
 
-#include "base/encode.h"
-
 /* XXH64 (https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md): several bytes a cycle without special instructions. */
 #define P1 0x9E3779B185EBCA87ULL
 #define P2 0xC2B2AE3D27D4EB4FULL
@@ -62,40 +60,46 @@ static uint64_t checksum(const uint8_t *p, size_t n) {
         return h ^ h >> 32;
 }
 
-void record_write(const struct record *r, void *dst) {
-        uint8_t *p = dst;
-        uint64_t revision = htole64(r->revision), sum;
-        uint32_t key_n = htole32((uint32_t) r->key.n);
-
-        memcpy(p + 8, &revision, sizeof(revision));
-        memcpy(p + 16, &key_n, sizeof(key_n));
-        memcpy(p + RECORD_HEAD, r->key.p, r->key.n);
-        memcpy(p + RECORD_HEAD + r->key.n, r->text.p, r->text.n);
-        sum = htole64(checksum(p + 8, record_size(r) - 8));
-        memcpy(p, &sum, sizeof(sum));
+static void put64(char *p, uint64_t v) {
+        v = htole64(v);
+        memcpy(p, &v, sizeof(v));
 }
 
-int record_read(struct str bytes, struct record *ret) {
-        const uint8_t *p = (const uint8_t *) bytes.p;
-        size_t key_n;
+static void put32(char *p, uint32_t v) {
+        v = htole32(v);
+        memcpy(p, &v, sizeof(v));
+}
 
-        if (bytes.n < RECORD_HEAD)
+char *record_write(const struct record *r, char *dst) {
+        char *p = dst + RECORD_HEAD;
+
+        put64(dst + 8, r->revision);
+        put32(dst + 16, (uint32_t) r->key.n);
+        put32(dst + 20, (uint32_t) r->text.n);
+        p = mempcpy(p, r->key.p, r->key.n);
+        p = mempcpy(p, r->text.p, r->text.n);
+        put64(dst, checksum((uint8_t *) dst + 8, (size_t) (p - dst) - 8));
+        return p;
+}
+
+int record_read(struct str *rest, struct record *ret) {
+        const uint8_t *p = (const uint8_t *) rest->p;
+        size_t key_n, text_n, n;
+
+        if (rest->n == 0)
+                return -ENOENT;
+        if (rest->n < RECORD_HEAD)
                 return -EUCLEAN;
         key_n = get32(p + 16);
-        if (key_n > bytes.n - RECORD_HEAD || get64(p) != checksum(p + 8, bytes.n - 8))
+        text_n = get32(p + 20);
+        n = rest->n - RECORD_HEAD;
+        if (key_n > n || text_n > n - key_n || get64(p) != checksum(p + 8, record_size(key_n, text_n) - 8))
                 return -EUCLEAN;
         *ret = (struct record) {
                 .revision = get64(p + 8),
-                .key = { bytes.p + RECORD_HEAD, key_n },
-                .text = { bytes.p + RECORD_HEAD + key_n, bytes.n - RECORD_HEAD - key_n },
+                .key = { rest->p + RECORD_HEAD, key_n },
+                .text = { rest->p + RECORD_HEAD + key_n, text_n },
         };
+        *rest = str_sub(*rest, record_size(key_n, text_n), rest->n);
         return 0;
-}
-
-struct str record_file_key(struct str key, char buf[static FILE_KEY_MAX]) {
-        if (key.n <= FILE_KEY_MAX)
-                return key;
-        memcpy(buf, key.p, FILE_KEY_MAX - 32);
-        sha256((uint8_t *) buf + FILE_KEY_MAX - 32, key);
-        return str_n(buf, FILE_KEY_MAX);
 }

@@ -1,25 +1,23 @@
 /* How a key and its object lie in a file. Private to store/.
  *
- *   │ checksum 8 │ revision 8 │ key length 4 │ key │ text │      little endian
+ *   │ checksum 8 │ revision 8 │ key length 4 │ text length 4 │ key │ text │      little endian
  *
- * The checksum covers all that follows it. The key is there because the file's own key may be a shortened one. */
+ * The checksum covers all that follows it. Records lie one behind the other. */
 #pragma once
 
 #include "base/str.h"
 
-#define RECORD_HEAD 20
+#define RECORD_HEAD 24
 
 struct record {
         uint64_t revision;
         struct str key, text;
 };
 
-static inline size_t record_size(const struct record *r) {
-        return RECORD_HEAD + r->key.n + r->text.n;
+static inline size_t record_size(size_t key_n, size_t text_n) {
+        return RECORD_HEAD + key_n + text_n;
 }
-void record_write(const struct record *r, void *dst); /* record_size bytes; dst need not be aligned */
-int record_read(struct str bytes, struct record *ret); /* views into bytes. -EUCLEAN */
-
-/* A file's key is at most FILE_KEY_MAX bytes (LMDB's limit). A longer key is cut, and ends in the SHA-256 of the whole. */
-#define FILE_KEY_MAX 511
-struct str record_file_key(struct str key, char buf[static FILE_KEY_MAX]);
+/* Writes record_size bytes and returns where they end. dst need not be aligned. */
+char *record_write(const struct record *r, char *dst);
+/* Cuts a record off the front of *rest. Views into it. -ENOENT when nothing is left, -EUCLEAN when it is damaged. */
+int record_read(struct str *rest, struct record *ret);

@@ -187,7 +187,6 @@ static size_t txn_bytes(const struct store_txn *t) {
 }
 
 void store_submit(struct store *s, struct store_txn *t) {
-        size_t bytes = txn_bytes(t);
         bool wake = false;
         int r = 0;
 
@@ -195,16 +194,17 @@ void store_submit(struct store *s, struct store_txn *t) {
         t->failed_op = 0;
         t->revision = 0;
         t->current = NULL;
+        t->bytes = txn_bytes(t);
 
         pthread_mutex_lock(&s->queue_lock);
         if (s->closing)
                 r = -ECANCELED;
-        else if (s->queued > 0 && (s->queued >= STORE_QUEUE_MAX || s->queued_bytes + bytes > STORE_QUEUE_BYTES))
+        else if (s->queued > 0 && (s->queued >= STORE_QUEUE_MAX || s->queued_bytes + t->bytes > STORE_QUEUE_BYTES))
                 r = -EBUSY;
         else {
                 list_push(&s->queue, &t->link);
                 s->queued++;
-                s->queued_bytes += bytes;
+                s->queued_bytes += t->bytes;
                 wake = s->idle;
                 s->idle = false;
         }
@@ -253,14 +253,13 @@ static bool take(struct store *s, struct list *txns) {
         s->idle = false;
         while (!list_empty(&s->queue) && ops < max_ops && bytes < RUN_BYTES) {
                 struct store_txn *t = list_entry(s->queue.next, struct store_txn, link);
-                size_t n = txn_bytes(t);
 
                 list_del(&t->link);
                 list_push(txns, &t->link);
                 ops += MAX(t->n_ops, (size_t) 1);
-                bytes += n;
+                bytes += t->bytes;
                 s->queued--;
-                s->queued_bytes -= n;
+                s->queued_bytes -= t->bytes;
         }
         pthread_mutex_unlock(&s->queue_lock);
         return !list_empty(txns);
@@ -351,8 +350,8 @@ static void carry_out(struct run *run, struct store_txn *t) {
                 vec_push(&run->writes, (struct backend_write) {
                         .key = entry_key(c->now),
                         .object = c->kind == STORE_EVENT_PUT ? c->now->object : NULL,
+                        .before = c->before ? c->before->object : NULL,
                         .revision = t->revision,
-                        .expect = c->before ? object_revision(c->before->object) : 0,
                 });
         }
 }
@@ -430,7 +429,7 @@ static int make_durable(struct store *s, struct run *run) {
         _cleanup_error_ struct error err = ERROR_INIT;
         int r;
 
-        r = s->backend->class->apply(s->backend, run->writes.v, run->writes.n, run->revision, &err);
+        r = s->backend->class->apply(s->backend, &(struct backend_run) { run->writes.v, run->writes.n, run->revision, run->root }, &err);
         if (r < 0 && r != -ENOSPC)
                 r = -EIO;
         /* Said when it begins and when it ends: a full disk fails a thousand times a second. */
@@ -497,18 +496,6 @@ static void *writer(void *arg) {
 
 /* ---- opening and closing ---- */
 
-static int load_one(void *arg, struct str key, struct str text, uint64_t revision, struct error *err) {
-        _cleanup_(object_unrefp) struct object *o = NULL;
-        struct node **root = arg;
-        int r;
-
-        r = object_from_text(text, revision, &o, err);
-        if (r < 0)
-                return error_prefix(err, "%" STR_FMT, STR_ARG(key));
-        btree_put(root, entry_new(key, o));
-        return 0;
-}
-
 static void free_store(struct store *s) {
         s->backend->class->close(s->backend);
         store_snapshot_unref(s->current);
@@ -547,7 +534,7 @@ int store_open_on(struct backend *b, const struct store_options *o, struct store
         list_init(&s->queue);
         list_init(&s->subscribers);
 
-        r = b->class->load(b, load_one, &root, &revision, err);
+        r = b->class->load(b, &root, &revision, err);
         history_init(&s->history, o->history_events ?: 50000, o->history_bytes ?: 16U << 20, revision);
         set_current(s, snapshot_new(root, revision));
         if (r == 0) {

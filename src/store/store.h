@@ -19,7 +19,7 @@ struct store_options {
         const char *path;          /* directory; created. NULL: memory only (tests, --isolated throw-aways) */
         size_t history_bytes;      /* bound on superseded objects kept for watches from the past; 0: 16 MiB */
         size_t history_events;     /* bound on their number; 0: 50,000 */
-        size_t max_map_bytes;      /* LMDB map size; 0: 8 GiB (sparse) */
+        size_t max_map_bytes;      /* bound on the file, of which objects fill at most a quarter; 0: 8 GiB */
 };
 
 /* Errors: -EUCLEAN (not our data or damaged: message says which file and what to do), -EWOULDBLOCK (another cube has it
@@ -64,6 +64,7 @@ struct store_txn {
         void *userdata;
         struct loop_work work;    /* private */
         struct list link;         /* private */
+        size_t bytes;             /* private */
 };
 
 void store_submit(struct store *s, struct store_txn *t);          /* any thread */
