@@ -29,11 +29,10 @@ static const struct {
         { STR_INIT("+.inf"), YAML_FLOAT, INFINITY },  { STR_INIT("+.Inf"), YAML_FLOAT, INFINITY },
         { STR_INIT("+.INF"), YAML_FLOAT, INFINITY },  { STR_INIT("-.inf"), YAML_FLOAT, -INFINITY },
         { STR_INIT("-.Inf"), YAML_FLOAT, -INFINITY }, { STR_INIT("-.INF"), YAML_FLOAT, -INFINITY },
-        { STR_INIT("<<"), YAML_MERGE, 0 },
 };
 
 const char *yaml_scalar_tag(enum yaml_scalar_type type) {
-        static const char *const tags[] = { "str", "null", "bool", "int", "float", "timestamp", "merge" };
+        static const char *const tags[] = { "str", "null", "bool", "int", "float", "timestamp" };
 
         return tags[type];
 }
@@ -185,7 +184,7 @@ static bool is_timestamp(struct str s) {
         return zone.n <= 8 && time_parse(str_n(text, (size_t) n), &unused) >= 0;
 }
 
-/* The type of the text when nothing is said about it. wants_time: a tag asks for a timestamp. */
+/* The type of the text when nothing is said about it; timestamps: whether those are looked for. */
 static void resolve_plain(struct str in, bool timestamps, struct yaml_scalar *ret) {
         _cleanup_free_ char *copy = NULL;
         struct str plain = in;
@@ -232,7 +231,7 @@ int yaml_resolve(struct str text, const char *tag, struct yaml_scalar *ret) {
                 if (strncmp(tag, YAML_TAG_PREFIX, sizeof(YAML_TAG_PREFIX) - 1) != 0)
                         return 0; /* somebody's own tag: its text */
                 tag += sizeof(YAML_TAG_PREFIX) - 1;
-                for (enum yaml_scalar_type t = YAML_NULL; t < YAML_MERGE; t++)
+                for (enum yaml_scalar_type t = YAML_NULL; t <= YAML_TIMESTAMP; t++)
                         if (strcmp(tag, yaml_scalar_tag(t)) == 0)
                                 want = t;
                 if (want == YAML_STRING)
@@ -243,7 +242,7 @@ int yaml_resolve(struct str text, const char *tag, struct yaml_scalar *ret) {
                 return -EINVAL;
         if (ret->type == YAML_FLOAT && ret->value.type == JSON_DOUBLE && !isfinite(ret->value.d))
                 return -ERANGE;
-        if (ret->type == YAML_TIMESTAMP || ret->type == YAML_MERGE)
+        if (ret->type == YAML_TIMESTAMP)
                 ret->type = YAML_STRING;
         return 0;
 }

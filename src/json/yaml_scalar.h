@@ -5,7 +5,7 @@
 
 #define YAML_TAG_PREFIX "tag:yaml.org,2002:"
 
-enum yaml_scalar_type { YAML_STRING, YAML_NULL, YAML_BOOL, YAML_INT, YAML_FLOAT, YAML_TIMESTAMP, YAML_MERGE };
+enum yaml_scalar_type { YAML_STRING, YAML_NULL, YAML_BOOL, YAML_INT, YAML_FLOAT, YAML_TIMESTAMP };
 
 struct yaml_scalar {
         enum yaml_scalar_type type;
