@@ -41,6 +41,8 @@ struct field_selector {
         struct field_requirement {
                 struct str field, value;
                 bool negate;
+                const char *const *keys; /* where it is in the stored object */
+                struct str zero;         /* what an absent field reads as: "", "false", "0" */
         } *reqs;
         size_t n;
 };

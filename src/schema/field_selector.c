@@ -1,0 +1,168 @@
+/* Field selectors. Which fields a resource has is data (`fields` in api/); a requirement carries the path to look at, so that an
+ * object whose tree nobody needed yet is matched on its text. */
+#include <errno.h>
+
+#include "schema/selector.h"
+
+static int unescape(struct arena *a, struct str s, struct str *ret, struct error *err) {
+        char *out = arena_alloc(a, s.n + 1);
+        size_t n = 0;
+
+        for (size_t i = 0; i < s.n; i++) {
+                if (s.p[i] == ',' || s.p[i] == '=')
+                        return error_set(err, -EINVAL, "invalid field selector: unescaped character in value: %d", s.p[i]);
+                if (s.p[i] == '\\') {
+                        i++;
+                        if (i == s.n)
+                                return error_set(err, -EINVAL, "invalid field selector: invalid escape sequence: \\");
+                        if (s.p[i] != '\\' && s.p[i] != ',' && s.p[i] != '=')
+                                return error_set(err, -EINVAL, "invalid field selector: invalid escape sequence: \\%c", s.p[i]);
+                }
+                out[n++] = s.p[i];
+        }
+        *ret = str_n(out, n);
+        return 0;
+}
+
+/* Cuts the part before the next comma without a backslash. */
+static bool next_term(struct str *rest, struct str *ret) {
+        size_t i = 0;
+
+        if (rest->n == 0)
+                return false;
+        while (i < rest->n && rest->p[i] != ',')
+                i += rest->p[i] == '\\' && i + 1 < rest->n ? 2 : 1;
+        *ret = str_sub(*rest, 0, i);
+        *rest = i < rest->n ? str_sub(*rest, i + 1, rest->n) : str_n(NULL, 0);
+        return true;
+}
+
+/* "source=source.component": the path of a label; p == NULL when the resource has no such field. */
+static struct str path_of(const struct api_resource *r, struct str label) {
+        if (str_eqc(label, "metadata.name") || (r->namespaced && str_eqc(label, "metadata.namespace")))
+                return label;
+        for (const char *const *f = r->select_fields; f && *f; f++) {
+                struct str s = str_of(*f);
+                ssize_t eq = str_find(s, '=');
+
+                if (eq < 0 ? str_eq(s, label) : str_eq(str_sub(s, 0, (size_t) eq), label))
+                        return str_sub(s, (size_t) (eq + 1), s.n);
+        }
+        return str_n(NULL, 0);
+}
+
+/* What the field reads as when it is absent: upstream compares Go's zero values. */
+static struct str zero_text(const struct schema_type *t, struct str path) {
+        struct str key;
+
+        while (t && str_split(&path, '.', &key)) {
+                const struct schema_field *f = schema_field(t, key);
+
+                t = f ? f->type : NULL;
+        }
+        if (!t)
+                return STR("");
+        return t->kind == SCHEMA_BOOL ? STR("false") : t->kind == SCHEMA_INT32 || t->kind == SCHEMA_INT64 ? STR("0") : STR("");
+}
+
+static const char *const *split_path(struct arena *a, struct str path) {
+        const char **keys;
+        struct str key, rest = path;
+        size_t n = 1, i = 0;
+
+        for (size_t k = 0; k < path.n; k++)
+                n += path.p[k] == '.';
+        keys = arena_array(a, const char *, n + 1);
+        while (str_split(&rest, '.', &key))
+                keys[i++] = arena_cstr(a, key);
+        return keys;
+}
+
+static int parse_term(struct arena *a, const struct api_resource *r, struct str whole, struct str term,
+                      struct field_requirement *ret, struct error *err) {
+        struct field_requirement q = { 0 };
+        struct str path, rest;
+        size_t i = 0;
+        int e;
+
+        while (i < term.n && term.p[i] != '=' && !(term.p[i] == '!' && i + 1 < term.n && term.p[i + 1] == '='))
+                i++;
+        if (i == term.n)
+                return error_set(err, -EINVAL, "invalid selector: '%" STR_FMT "'; can't understand '%" STR_FMT "'", STR_ARG(whole),
+                                 STR_ARG(term));
+        q.negate = term.p[i] == '!';
+        rest = str_sub(term, i + (q.negate || (i + 1 < term.n && term.p[i + 1] == '=') ? 2 : 1), term.n);
+        q.field = arena_str(a, str_sub(term, 0, i));
+        e = unescape(a, rest, &q.value, err);
+        if (e < 0)
+                return e;
+        path = path_of(r, q.field);
+        if (!path.p && r->select_fields)
+                return error_set(err, -EINVAL, "field label not supported: %" STR_FMT, STR_ARG(q.field));
+        if (!path.p)
+                return error_set(err, -EINVAL, "\"%" STR_FMT "\" is not a known field selector: only \"metadata.name\", "
+                                 "\"metadata.namespace\"", STR_ARG(q.field));
+        q.keys = split_path(a, path);
+        q.zero = zero_text(api_stored_as(r)->type, path);
+        *ret = q;
+        return 0;
+}
+
+int selector_parse_fields(struct arena *a, const struct api_resource *r, struct str text, struct field_selector *ret, struct error *err) {
+        struct field_selector s = { 0 };
+        struct str rest = text, term;
+        size_t room = 1;
+
+        for (size_t i = 0; i < text.n; i++)
+                room += text.p[i] == ',';
+        s.reqs = arena_array(a, struct field_requirement, room);
+        while (next_term(&rest, &term)) {
+                int e;
+
+                if (term.n == 0)
+                        continue;
+                e = parse_term(a, r, text, term, &s.reqs[s.n], err);
+                if (e < 0)
+                        return e;
+                s.n++;
+        }
+        *ret = s;
+        return 0;
+}
+
+static bool equals_raw(struct str raw, const struct field_requirement *q) {
+        _cleanup_(arena_freep) struct arena *a = NULL;
+
+        if (raw.n == 0 || str_eqc(raw, "null"))
+                return str_eq(q->value, q->zero);
+        if (raw.p[0] != '"')
+                return str_eq(raw, q->value);
+        if (str_find(raw, '\\') < 0)
+                return str_eq(str_sub(raw, 1, raw.n - 1), q->value);
+        a = arena_new(0);
+        return str_eq(json_unquote(a, raw), q->value);
+}
+
+bool selector_matches_fields(const struct field_selector *s, const struct object *o) {
+        for (size_t i = 0; i < s->n; i++) {
+                const struct field_requirement *q = &s->reqs[i];
+                bool same;
+
+                if (str_eqc(q->field, "metadata.name"))
+                        same = str_eq(object_name(o), q->value);
+                else if (str_eqc(q->field, "metadata.namespace"))
+                        same = str_eq(object_namespace(o), q->value);
+                else
+                        same = equals_raw(json_scan(object_text(o), q->keys), q);
+                if (same == q->negate)
+                        return false;
+        }
+        return true;
+}
+
+struct str selector_field_value(const struct field_selector *s, struct str field) {
+        for (size_t i = 0; i < s->n; i++)
+                if (!s->reqs[i].negate && str_eq(s->reqs[i].field, field))
+                        return s->reqs[i].value;
+        return str_n(NULL, 0);
+}
