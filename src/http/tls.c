@@ -61,6 +61,44 @@ const char *tls_error_text(char *dst, size_t n) {
         return dst;
 }
 
+static const struct {
+        long code;
+        const char *text;
+} verify_texts[] = {
+        { X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT, "x509: certificate signed by unknown authority" },
+        { X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, "x509: certificate signed by unknown authority" },
+        { X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE, "x509: certificate signed by unknown authority" },
+        { X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN, "x509: certificate signed by unknown authority" },
+        { X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, "x509: certificate signed by unknown authority" },
+        { X509_V_ERR_CERT_SIGNATURE_FAILURE, "x509: certificate signed by unknown authority" },
+        { X509_V_ERR_CERT_HAS_EXPIRED, "x509: certificate has expired or is not yet valid" },
+        { X509_V_ERR_CERT_NOT_YET_VALID, "x509: certificate has expired or is not yet valid" },
+        { X509_V_ERR_HOSTNAME_MISMATCH, "x509: certificate is not valid for this name" },
+        { X509_V_ERR_IP_ADDRESS_MISMATCH, "x509: certificate is not valid for this address" },
+        { X509_V_ERR_INVALID_PURPOSE, "x509: certificate specifies an incompatible key usage" },
+};
+
+const char *tls_handshake_error(SSL *ssl, char *dst, size_t n) {
+        long code = SSL_get_verify_result(ssl);
+        unsigned long e = ERR_peek_error();
+
+        if (!SSL_is_server(ssl) && code != X509_V_OK && ERR_GET_REASON(e) == SSL_R_CERTIFICATE_VERIFY_FAILED) {
+                const char *text = X509_verify_cert_error_string(code);
+
+                for (size_t i = 0; i < ARRAY_SIZE(verify_texts); i++)
+                        if (verify_texts[i].code == code)
+                                text = verify_texts[i].text;
+                snprintf(dst, n, "tls: failed to verify certificate: %s", text);
+        } else if (!SSL_is_server(ssl) && ERR_GET_REASON(e) == SSL_R_WRONG_VERSION_NUMBER)
+                snprintf(dst, n, "http: server gave HTTP response to HTTPS client");
+        else {
+                snprintf(dst, n, "remote error: tls: ");
+                tls_error_text(dst + strlen(dst), n - strlen(dst));
+        }
+        ERR_clear_error();
+        return dst;
+}
+
 static int tls_error(struct error *err, const char *what) {
         char text[256];
 
@@ -157,11 +195,7 @@ static int make_server_ctx(struct tls_context *c, SSL_CTX *ctx, struct error *er
 }
 
 static int make_client_ctx(struct tls_context *c, SSL_CTX *ctx, struct error *err) {
-        const unsigned char *alpn = alpn_list + (c->http2 ? 0 : alpn_h1_offset);
-
         SSL_CTX_set_verify(ctx, c->insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
-        if (SSL_CTX_set_alpn_protos(ctx, alpn, sizeof(alpn_list) - 1 - (c->http2 ? 0 : alpn_h1_offset)) != 0)
-                return tls_error(err, "ALPN");
         if (c->insecure)
                 return 0;
         if (c->ca_n)
@@ -277,6 +311,7 @@ SSL *tls_context_ssl(struct tls_context *c, const char *server_name) {
                 return ssl;
         }
         SSL_set_connect_state(ssl);
+        tls_offer(ssl, c->http2);
         if (server_name && is_address(server_name))
                 ok = c->insecure || X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), server_name) == 1;
         else if (server_name)
@@ -287,6 +322,11 @@ SSL *tls_context_ssl(struct tls_context *c, const char *server_name) {
                 return NULL;
         }
         return ssl;
+}
+
+void tls_offer(SSL *ssl, bool http2) {
+        SSL_set_alpn_protos(ssl, alpn_list + (http2 ? 0 : alpn_h1_offset),
+                            sizeof(alpn_list) - 1 - (http2 ? 0 : alpn_h1_offset));
 }
 
 static struct str name_entry(struct arena *a, X509_NAME *name, int i) {

@@ -28,6 +28,8 @@ struct x509_st;
 /* A session object for one connection. server_name (client; may be NULL) is sent as SNI when it is not an address, and
  * is what the peer's certificate must be for. NULL when OpenSSL refuses (out of memory). */
 struct ssl_st *tls_context_ssl(struct tls_context *c, const char *server_name);
+/* Client: what this connection offers by ALPN, instead of what its context says. */
+void tls_offer(struct ssl_st *ssl, bool http2);
 
 /* What a client's certificate says, as the authenticator needs it. All text is owned by the struct. */
 struct tls_peer {
@@ -41,5 +43,7 @@ struct tls_peer {
 };
 void tls_peer_read(struct ssl_st *ssl, struct tls_peer *ret); /* after the handshake */
 void tls_peer_clear(struct tls_peer *p);
+/* Why a handshake failed, as Go's crypto/tls would say it, since people search for that; empties OpenSSL's queue. */
+const char *tls_handshake_error(struct ssl_st *ssl, char *dst, size_t n);
 /* The text of what OpenSSL last complained about on this thread; empties its queue. */
 const char *tls_error_text(char *dst, size_t n);

@@ -431,14 +431,7 @@ static void handshake(struct transport *t) {
         if (e == SSL_ERROR_WANT_READ || e == SSL_ERROR_WANT_WRITE)
                 return;
         push_out(t); /* the alert */
-        if (SSL_get_verify_result(t->ssl) != X509_V_OK && !SSL_is_server(t->ssl)) {
-                ERR_clear_error();
-                snprintf(why, sizeof(why), "tls: failed to verify certificate: %s",
-                         X509_verify_cert_error_string(SSL_get_verify_result(t->ssl)));
-        } else {
-                memcpy(why, "tls: ", 5);
-                tls_error_text(why + 5, sizeof(why) - 5);
-        }
+        tls_handshake_error(t->ssl, why, sizeof(why));
         broken(t, -EPROTO, why);
 }
 

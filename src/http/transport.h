@@ -23,7 +23,8 @@ struct transport_ops {
         void (*on_fill)(struct transport *t);
         /* After transport_finish: all is with the kernel and our direction is shut. */
         void (*on_finished)(struct transport *t);
-        /* The peer closed (0) or it broke (negative errno). Call transport_close. */
+        /* The peer closed (0) or it broke (negative errno). Call transport_close. why: "connect", "read", "write", "tls", or
+         * with -EPROTO before on_open what was wrong in the handshake. */
         void (*on_close)(struct transport *t, int err, const char *why);
         /* After transport_close, from the loop: the memory may go. */
         void (*on_freed)(struct transport *t);

@@ -560,3 +560,50 @@ struct duplex *http_accept_websocket(struct http_request *r, const char *subprot
         raw = http_hijack(r, 101, h, n);
         return raw ? websocket_server_wrap(raw, 0) : NULL;
 }
+
+struct dial {
+        void (*done)(const struct http_upgrade_result *r, void *arg);
+        void *arg;
+        char key[25];
+};
+
+static void dialed(const struct http_upgrade_result *r, void *arg) {
+        struct dial *d = arg;
+        struct http_upgrade_result result = *r;
+        char want[29];
+
+        websocket_accept_key(want, str_of(d->key));
+        if (r->duplex && str_eqc(http_header_get(r->headers, r->n_headers, "sec-websocket-accept"), want))
+                result.duplex = websocket_client_wrap(r->duplex, 0);
+        else if (r->duplex) { /* not a WebSocket server */
+                static const struct duplex_ops ignore = { 0 };
+
+                duplex_set_ops(r->duplex, &ignore, NULL);
+                duplex_close(r->duplex);
+                result.duplex = NULL;
+                result.err = -EPROTO;
+        }
+        d->done(&result, d->arg);
+        free(d);
+}
+
+void websocket_dial(struct http_client *c, struct str path, const struct http_header *headers, size_t n_headers,
+                    const char *protocols, void (*done)(const struct http_upgrade_result *r, void *arg), void *arg) {
+        struct dial *d = xmalloc(sizeof(*d));
+        struct http_header *h = xcalloc(n_headers + 5, sizeof(*h));
+        size_t n = n_headers;
+
+        *d = (struct dial) { .done = done, .arg = arg };
+        websocket_make_key(d->key);
+        if (n)
+                memcpy(h, headers, n * sizeof(*h));
+        h[n++] = (struct http_header) { STR("Connection"), STR("Upgrade") };
+        h[n++] = (struct http_header) { STR("Upgrade"), STR("websocket") };
+        h[n++] = (struct http_header) { STR("Sec-WebSocket-Version"), STR("13") };
+        h[n++] = (struct http_header) { STR("Sec-WebSocket-Key"), str_of(d->key) };
+        if (protocols)
+                h[n++] = (struct http_header) { STR("Sec-WebSocket-Protocol"), str_of(protocols) };
+        http_client_upgrade(c, &(struct http_call_options) { .method = "GET", .path = path, .headers = h, .n_headers = n },
+                            dialed, d);
+        free(h);
+}
