@@ -8,7 +8,6 @@
  */
 #include <dirent.h>
 #include <errno.h>
-#include <nftables/libnftables.h>
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/statfs.h>
@@ -17,6 +16,7 @@
 #include "base/file.h"
 #include "cube/cube.h"
 #include "net/netlink.h"
+#include "net/nft.h"
 
 #define SUBNET_BITS 24
 
@@ -65,17 +65,6 @@ int isolate_choose(struct cluster *c, struct error *err) {
 
 /* ---- the host's side ---- */
 
-static int nft(const char *commands, struct error *err) {
-        struct nft_ctx *ctx = nft_ctx_new(NFT_CTX_DEFAULT);
-        nft_ctx_buffer_error(ctx);
-        nft_ctx_buffer_output(ctx);
-        int r = 0;
-        if (nft_run_cmd_from_buffer(ctx, commands) != 0)
-                r = error_set(err, -EIO, "nftables: %s", nft_ctx_get_error_buffer(ctx));
-        nft_ctx_free(ctx);
-        return r;
-}
-
 static char *veth_name(const struct cluster *c) {
         return xprintf("cv-%08x", (unsigned) str_hash_stable(str_of(c->name)));
 }
@@ -90,7 +79,7 @@ static int host_rules(const struct cluster *c, struct error *err) {
                                             "  }\n"
                                             "}\n",
                                             c->name, c->name, c->name, c->node_ip, SUBNET_BITS, c->host_bridge);
-        return nft(text, err);
+        return nft_run(text, err);
 }
 
 int isolate_host_setup(const struct cluster *c, int pid, struct error *err) {
@@ -126,8 +115,8 @@ int isolate_destroy(const struct cluster *c, struct error *err) {
                 r = nl_link_delete(c->host_bridge, err);
         if (r < 0)
                 return r;
-        _cleanup_free_ char *text = xprintf("add table ip cube-host-%s\ndelete table ip cube-host-%s\n", c->name, c->name);
-        return nft(text, err);
+        _cleanup_free_ char *table = xprintf("cube-host-%s", c->name);
+        return nft_delete_table("ip", table, err);
 }
 
 /* ---- inside ---- */
