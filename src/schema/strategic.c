@@ -1,0 +1,478 @@
+/* Strategic merge patch. A merge patch whose lists are merged too, where the type says by which key:
+ *
+ *   live   containers: [ {name: a, image: 1}, {name: b, image: 1} ]
+ *   patch  containers: [ {name: b, image: 2} ]                        patchMergeKey: name
+ *   result containers: [ {name: a, image: 1}, {name: b, image: 2} ]
+ *
+ * Members that start with '$' are directives to the merge and never get into the result. Nothing is changed in place: a
+ * container that changes is copied shallowly first. The facts are those of apimachinery's strategicpatch. */
+#include "schema/strategic.h"
+
+#include <stdio.h>
+
+#include "schema/internal.h"
+
+#define MAX_DEPTH 1000
+
+#define DIRECTIVE STR("$patch")
+#define RETAIN_KEYS STR("$retainKeys")
+#define DELETE_FROM STR("$deleteFromPrimitiveList/")
+#define ELEMENT_ORDER STR("$setElementOrder/")
+
+struct merge {
+        struct arena *arena;
+        struct error *err;
+        size_t depth;
+};
+
+static int merge_map(struct merge *m, const struct schema_type *t, const struct json *live, const struct json *patch,
+                     struct json *ret);
+
+/* ---- messages ---- */
+
+/* As fmt.Print("%v") shows it: map[image:x name:y] */
+static void go_print(struct buf *b, const struct json *v) {
+        const char *space = "";
+
+        if (json_is(v, JSON_STRING))
+                buf_add_str(b, json_str(v));
+        else if (json_is(v, JSON_NULL))
+                buf_addc(b, "<nil>");
+        else if (json_is(v, JSON_OBJECT)) {
+                buf_addc(b, "map[");
+                json_each_member(m, v) {
+                        buf_addc(b, space);
+                        buf_add_str(b, json_key(m));
+                        buf_putc(b, ':');
+                        go_print(b, &m->value);
+                        space = " ";
+                }
+                buf_putc(b, ']');
+        } else if (json_is(v, JSON_ARRAY)) {
+                buf_putc(b, '[');
+                json_each_item(it, v) {
+                        buf_addc(b, space);
+                        go_print(b, it);
+                        space = " ";
+                }
+                buf_putc(b, ']');
+        } else
+                json_write(b, v);
+}
+
+static int no_merge_key(struct merge *m, const struct json *map, const char *key) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        go_print(&b, map);
+        return error_set(m->err, -EINVAL, "map: %" STR_FMT " does not contain declared merge key: %s", STR_ARG(buf_str(&b)), key);
+}
+
+static int bad_patch_type(struct merge *m, const struct json *directive, const struct json *map) {
+        _cleanup_buf_ struct buf d = BUF_INIT, b = BUF_INIT;
+
+        go_print(&d, directive);
+        go_print(&b, map);
+        return error_set(m->err, -EINVAL, "unknown patch type: %" STR_FMT " in map: %" STR_FMT, STR_ARG(buf_str(&d)),
+                         STR_ARG(buf_str(&b)));
+}
+
+static int not_a_list(struct merge *m, const struct json *v) {
+        return error_set(m->err, -EINVAL, "expected a []interface {}, but received a %s",
+                         json_is(v, JSON_OBJECT) ? "map[string]interface {}" : json_is(v, JSON_STRING) ? "string" : "scalar");
+}
+
+/* ---- directives leave what is taken over as it is ---- */
+
+/* False: the value says $patch and is left out. Nulls in objects go too: there is nothing for them to delete. */
+static bool without_directives(struct arena *a, const struct json *v, struct json *ret) {
+        struct json out, item;
+
+        if (json_is(v, JSON_OBJECT)) {
+                if (json_get(v, DIRECTIVE))
+                        return false;
+                out = json_new_object();
+                json_each_member(m, v)
+                        if (m->value.type != JSON_NULL && without_directives(a, &m->value, &item))
+                                json_add(a, &out, json_key(m), item);
+        } else if (json_is(v, JSON_ARRAY)) {
+                out = json_new_array();
+                json_each_item(it, v)
+                        if (without_directives(a, it, &item))
+                                json_push(a, &out, item);
+        } else
+                out = *v;
+        *ret = out;
+        return true;
+}
+
+/* ---- lists ---- */
+
+static const struct json *item_id(const struct json *item, const char *key) {
+        return key ? json_getc(item, key) : item;
+}
+
+static ssize_t find_item(const struct json *list, const struct json *id, const char *key) {
+        for (size_t i = 0; id && i < json_len(list); i++)
+                if (json_equal(item_id(&list->items[i], key), id))
+                        return (ssize_t) i;
+        return -1;
+}
+
+/* All elements of both lists must be objects, or none; *ret_objects says which. */
+static int check_elements(struct merge *m, const struct json *a, const struct json *b, bool *ret_objects) {
+        const struct json *lists[] = { a, b };
+        const struct json *first = NULL;
+
+        for (size_t i = 0; i < 2; i++)
+                json_each_item(it, lists[i]) {
+                        if (json_is(it, JSON_ARRAY))
+                                return error_set(m->err, -EINVAL, "lists of lists are not supported");
+                        if (first && json_is(it, JSON_OBJECT) != json_is(first, JSON_OBJECT))
+                                return error_set(m->err, -EINVAL, "list element types are not identical");
+                        first = first ? first : it;
+                }
+        *ret_objects = json_is(first, JSON_OBJECT);
+        return 0;
+}
+
+/* What of list is (or is not) among order: in the order of order, or of list. */
+static struct json partition(struct arena *a, const struct json *list, const struct json *order, const char *key, bool among) {
+        struct json out = json_new_array();
+
+        if (!among) {
+                json_each_item(it, list)
+                        if (find_item(order, item_id(it, key), key) < 0)
+                                json_push(a, &out, *it);
+                return out;
+        }
+        for (size_t i = 0; i < json_len(order); i++) {
+                const struct json *id = item_id(&order->items[i], key);
+
+                if (find_item(order, id, key) == (ssize_t) i) /* the order may name one twice */
+                        json_each_item(it, list)
+                                if (json_equal(item_id(it, key), id))
+                                        json_push(a, &out, *it);
+        }
+        return out;
+}
+
+/* Items of the patch keep the patch's order, the others the live one; where both are live, the live order decides which comes
+ * first. */
+static int order_items(struct merge *m, const struct json *merged, const struct json *order, const struct json *live,
+                       const char *key, struct json *ret) {
+        struct json ours = partition(m->arena, merged, order, key, true), theirs = partition(m->arena, merged, order, key, false);
+        struct json sorted = partition(m->arena, &theirs, live, key, true), added = partition(m->arena, &theirs, live, key, false);
+        struct json out = json_new_array();
+        size_t i = 0, k = 0;
+
+        if (key)
+                json_each_item(it, merged)
+                        if (!json_getc(it, key))
+                                return no_merge_key(m, it, key);
+        json_each_item(it, &added)
+                json_push(m->arena, &sorted, *it);
+        while (i < sorted.len || k < ours.len) {
+                bool take_theirs = k == ours.len;
+
+                if (i < sorted.len && k < ours.len) {
+                        ssize_t a = find_item(live, item_id(&sorted.items[i], key), key);
+                        ssize_t b = find_item(live, item_id(&ours.items[k], key), key);
+
+                        take_theirs = a >= 0 && b >= 0 && a < b;
+                }
+                json_push(m->arena, &out, take_theirs ? sorted.items[i++] : ours.items[k++]);
+        }
+        *ret = out;
+        return 0;
+}
+
+/* [{"name":"x","$patch":"delete"}, {"$patch":"replace"}]: what they say is done to *live; the rest of patch is in *ret. */
+static int list_directives(struct merge *m, const char *key, const struct json *patch, struct json *live, struct json *ret) {
+        struct json rest = json_new_array();
+        bool replace = false;
+
+        json_each_item(it, patch) {
+                const struct json *directive = json_get(it, DIRECTIVE);
+                ssize_t at;
+
+                if (!directive)
+                        json_push(m->arena, &rest, *it);
+                else if (str_eqc(json_str(directive), "replace"))
+                        replace = true;
+                else if (str_eqc(json_str(directive), "merge"))
+                        return error_set(m->err, -EINVAL, "merging lists cannot yet be specified in the patch");
+                else if (!str_eqc(json_str(directive), "delete"))
+                        return bad_patch_type(m, directive, it);
+                else {
+                        if (!json_getc(it, key))
+                                return no_merge_key(m, it, key);
+                        while ((at = find_item(live, json_getc(it, key), key)) >= 0)
+                                json_remove_item(live, (size_t) at);
+                }
+        }
+        if (replace) {
+                *live = rest;
+                rest = json_new_array();
+        }
+        *ret = rest;
+        return 0;
+}
+
+static int merge_objects(struct merge *m, const struct schema_type *elem, const char *key, const struct json *live,
+                         const struct json *patch, struct json *ret) {
+        struct json out = json_copy_shallow(m->arena, live), rest = json_new_array();
+        int r;
+
+        r = list_directives(m, key, patch, &out, &rest);
+        if (r < 0)
+                return r;
+        json_each_item(it, &rest) {
+                const struct json *id = json_getc(it, key);
+                struct json merged;
+                ssize_t at;
+
+                if (!id)
+                        return no_merge_key(m, it, key);
+                at = find_item(&out, id, key);
+                if (at >= 0) {
+                        r = merge_map(m, elem, &out.items[at], it, &merged);
+                        if (r < 0)
+                                return r;
+                        out.items[at] = merged;
+                } else if (without_directives(m->arena, it, &merged))
+                        json_push(m->arena, &out, merged);
+        }
+        *ret = out;
+        return 0;
+}
+
+static int merge_list(struct merge *m, const struct schema_field *f, const struct json *live, const struct json *patch,
+                      const struct json *order, struct json *ret) {
+        struct json merged;
+        bool objects;
+        int r;
+
+        r = check_elements(m, live, patch, &objects);
+        if (r < 0)
+                return r;
+        if (objects && !f->patch_key)
+                return error_set(m->err, -EINVAL, "cannot merge lists without merge key for %s", f->type->go_name);
+        if (objects)
+                r = merge_objects(m, f->type->elem, f->patch_key, live, patch, &merged);
+        else {
+                merged = json_new_array();
+                for (size_t i = 0; i < 2; i++)
+                        json_each_item(it, i ? patch : live)
+                                if (find_item(&merged, it, NULL) < 0)
+                                        json_push(m->arena, &merged, *it);
+        }
+        if (r < 0)
+                return r;
+        return order_items(m, &merged, order ? order : patch, live, objects ? f->patch_key : NULL, ret);
+}
+
+/* ---- objects ---- */
+
+/* $retainKeys: whatever is not named goes. */
+static int retain_keys(struct merge *m, const struct json *patch, struct json *out) {
+        const struct json *keys = json_get(patch, RETAIN_KEYS);
+        struct json kept = json_new_object();
+
+        if (!keys)
+                return 0;
+        if (!json_is(keys, JSON_ARRAY))
+                return error_set(m->err, -EINVAL, "invalid patch format of retainKeys");
+        json_each_member(p, patch) {
+                struct json name = json_of_str(json_key(p));
+
+                if (json_key(p).n > 0 && json_key(p).p[0] != '$' && p->value.type != JSON_NULL && find_item(keys, &name, NULL) < 0)
+                        return error_set(m->err, -EINVAL, "invalid patch format of retainKeys");
+        }
+        json_each_member(o, out) {
+                struct json name = json_of_str(json_key(o));
+
+                if (find_item(keys, &name, NULL) >= 0)
+                        json_add(m->arena, &kept, json_key(o), o->value);
+        }
+        *out = kept;
+        return 0;
+}
+
+/* The patch's items must come in the order that $setElementOrder gives. */
+static int check_order(struct merge *m, const struct json *patch, const struct json *order, const char *key) {
+        size_t p = 0, o = 0;
+
+        while (p < json_len(patch) && o < json_len(order)) {
+                if (key && json_get(&patch->items[p], DIRECTIVE)) {
+                        p++;
+                        continue;
+                }
+                if (json_equal(item_id(&patch->items[p], key), item_id(&order->items[o], key)))
+                        p++;
+                o++;
+        }
+        while (p < json_len(patch) && key && json_get(&patch->items[p], DIRECTIVE))
+                p++;
+        if (p < json_len(patch)) {
+                _cleanup_buf_ struct buf a = BUF_INIT, b = BUF_INIT;
+
+                go_print(&a, patch);
+                go_print(&b, order);
+                return error_set(m->err, -EINVAL, "The order in patch list:\n%" STR_FMT "\n doesn't match $setElementOrder list:\n%" STR_FMT
+                                 "\n", STR_ARG(buf_str(&a)), STR_ARG(buf_str(&b)));
+        }
+        return 0;
+}
+
+static const struct schema_field *list_field(struct merge *m, const struct schema_type *t, struct str key, int *ret_error) {
+        const struct schema_field *f = t && t->kind == SCHEMA_STRUCT ? schema_field(t, key) : NULL;
+
+        if (!f || f->type->kind != SCHEMA_LIST)
+                *ret_error = error_set(m->err, -EINVAL, "unable to find api field in struct %s for the json field \"%" STR_FMT "\"",
+                                       t && t->name ? t->name : "map", STR_ARG(key));
+        return f;
+}
+
+/* $setElementOrder/x: merges x, then orders it as told. */
+static int set_element_order(struct merge *m, const struct schema_type *t, const struct json_member *directive,
+                             const struct json *patch, struct json *out) {
+        struct str name = str_sub(json_key(directive), ELEMENT_ORDER.n, json_key(directive).n);
+        const struct json *live = json_get(out, name), *list = json_get(patch, name), *order = &directive->value;
+        const struct json none = json_new_array();
+        const struct schema_field *f;
+        struct json merged;
+        int r = 0;
+
+        if (!json_is(order, JSON_ARRAY))
+                return error_set(m->err, -EINVAL, "invalid patch format of setElementOrder list");
+        f = list_field(m, t, name, &r);
+        if (r < 0)
+                return r;
+        if (live && !json_is(live, JSON_ARRAY))
+                return not_a_list(m, live);
+        if (list && !json_is(list, JSON_ARRAY))
+                return json_is(list, JSON_NULL) ? 0 : not_a_list(m, list);
+        if (!live && !list)
+                return 0;
+        r = check_order(m, list, order, f->patch_key);
+        if (r < 0)
+                return r;
+        if (list && live && !(f->flags & SCHEMA_PATCH_MERGE))
+                merged = *list;
+        else {
+                r = merge_list(m, f, live ? live : &none, list ? list : &none, order, &merged);
+                if (r < 0)
+                        return r;
+        }
+        json_set(m->arena, out, name, merged);
+        return 0;
+}
+
+static int delete_from_list(struct merge *m, const struct json_member *directive, struct json *out) {
+        struct str name = str_sub(json_key(directive), DELETE_FROM.n, json_key(directive).n);
+        const struct json *live = json_get(out, name);
+
+        if (!json_is(&directive->value, JSON_ARRAY))
+                return error_set(m->err, -EINVAL, "invalid patch format of primitive list");
+        if (!live)
+                return 0;
+        if (!json_is(live, JSON_ARRAY))
+                return not_a_list(m, live);
+        json_set(m->arena, out, name, partition(m->arena, live, &directive->value, NULL, false));
+        return 0;
+}
+
+static int merge_member(struct merge *m, const struct schema_type *t, const struct json_member *p, struct json *out) {
+        const struct json *live = json_get(out, json_key(p)), *v = &p->value;
+        const struct schema_field *f = t && t->kind == SCHEMA_STRUCT ? schema_field(t, json_key(p)) : NULL;
+        const struct schema_type *below = f ? f->type : t && t->kind == SCHEMA_MAP ? t->elem : NULL;
+        bool replace = f && (f->flags & SCHEMA_PATCH_REPLACE);
+        struct json merged;
+        int r;
+
+        if (v->type == JSON_NULL) {
+                json_remove(out, json_key(p));
+                return 0;
+        }
+        if (live && live->type == v->type && v->type == JSON_OBJECT && !replace) {
+                r = merge_map(m, below, live, v, &merged);
+                if (r < 0)
+                        return r;
+        } else if (live && live->type == v->type && v->type == JSON_ARRAY && f && (f->flags & SCHEMA_PATCH_MERGE)) {
+                r = merge_list(m, f, live, v, NULL, &merged);
+                if (r < 0)
+                        return r;
+        } else if (!without_directives(m->arena, v, &merged)) {
+                json_remove(out, json_key(p));
+                return 0;
+        }
+        json_set(m->arena, out, json_key(p), merged);
+        return 0;
+}
+
+static int merge_members(struct merge *m, const struct schema_type *t, const struct json *patch, struct json *out) {
+        int r;
+
+        r = retain_keys(m, patch, out);
+        if (r < 0)
+                return r;
+        json_each_member(p, patch)
+                if (str_has_prefix(json_key(p), ELEMENT_ORDER)) {
+                        r = set_element_order(m, t, p, patch, out);
+                        if (r < 0)
+                                return r;
+                }
+        json_each_member(p, patch) {
+                struct str name = json_key(p);
+                char order[300];
+                int n = snprintf(order, sizeof(order), "$setElementOrder/%" STR_FMT, STR_ARG(name));
+
+                if (str_has_prefix(name, ELEMENT_ORDER) || str_eq(name, RETAIN_KEYS))
+                        continue;
+                if (str_has_prefix(name, DELETE_FROM))
+                        r = delete_from_list(m, p, out);
+                else if (p->value.type != JSON_NULL && n < (int) sizeof(order) && json_get(patch, str_n(order, (size_t) n)))
+                        continue; /* merged already */
+                else
+                        r = merge_member(m, t, p, out);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int merge_map(struct merge *m, const struct schema_type *t, const struct json *live, const struct json *patch,
+                     struct json *ret) {
+        const struct json *directive = json_get(patch, DIRECTIVE);
+        struct json out = json_copy_shallow(m->arena, live);
+        int r;
+
+        if (directive) {
+                if (str_eqc(json_str(directive), "replace")) {
+                        out = json_copy_shallow(m->arena, patch);
+                        json_remove(&out, DIRECTIVE);
+                } else if (str_eqc(json_str(directive), "delete"))
+                        out = json_new_object();
+                else
+                        return bad_patch_type(m, directive, patch);
+                *ret = out;
+                return 0;
+        }
+        if (++m->depth > MAX_DEPTH)
+                return error_set(m->err, -EINVAL, "exceeded max depth");
+        r = merge_members(m, t, patch, &out);
+        m->depth--;
+        if (r < 0)
+                return r;
+        *ret = out;
+        return 0;
+}
+
+int strategic_merge_patch(struct arena *a, const struct schema_type *t, const struct json *doc, const struct json *patch,
+                          struct json *ret, struct error *err) {
+        struct merge m = { .arena = a, .err = err };
+
+        if (!json_is(patch, JSON_OBJECT))
+                return error_set(err, -EINVAL, "invalid JSON document");
+        return merge_map(&m, t, doc, patch, ret);
+}
