@@ -42,8 +42,9 @@ struct arena {
         size_t total;
 };
 
+/* What needs 16 has a size that is a multiple of 16. */
 static size_t align_of(size_t n) {
-        return n >= 16 ? 16 : 8;
+        return n % 16 ? 8 : 16;
 }
 
 static struct chunk *chunk_new(size_t size) {
