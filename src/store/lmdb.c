@@ -27,6 +27,7 @@
 #include "base/log.h"
 #include "base/vec.h"
 #include "store/backend.h"
+#include "store/lmdb_check.h"
 #include "store/record.h"
 
 /* Each segment begins with a record of this text, no key, and the store's revision after it. */
@@ -310,7 +311,7 @@ static int clean(struct lmdb *l, MDB_txn *txn, const struct backend_run *run, st
 /* ---- writing ---- */
 
 static void write_records(const struct backend_run *run, const struct plan *p, char *dst) {
-        dst = record_write(&(struct record) { .revision = run->revision, .text = FORMAT }, dst);
+        dst = record_write(&(struct record) { run->revision, STR(""), FORMAT }, dst);
         for (size_t i = 0; i < p->moved.n; i++) {
                 const struct entry *e = p->moved.v[i];
 
@@ -453,17 +454,35 @@ static int sync_dir(const char *path, struct error *err) {
         return 0;
 }
 
+/* Looks the file over, if it is there already. */
+static int check_file(struct lmdb *l, bool *ret_is_new, size_t *ret_size, struct error *err) {
+        _cleanup_close_ int fd = open(l->file, O_RDONLY | O_CLOEXEC);
+        const char *problem;
+        struct stat st;
+        int r;
+
+        *ret_is_new = fd < 0 && errno == ENOENT;
+        *ret_size = 0;
+        if (*ret_is_new)
+                return 0;
+        if (fd < 0 || fstat(fd, &st) < 0)
+                return error_errno(err, -errno, "open %s", l->file);
+        r = lmdb_check_file(fd, &problem);
+        if (r < 0)
+                return problem ? damaged(l, err, problem) : error_errno(err, r, "read %s", l->file);
+        *ret_size = (size_t) st.st_size;
+        return 0;
+}
+
 static int open_env(struct lmdb *l, struct error *err) {
-        struct stat st = { 0 };
-        bool is_new = false;
+        size_t size;
+        bool is_new;
         int rc, fd;
 
-        if (stat(l->file, &st) < 0) {
-                if (errno != ENOENT)
-                        return error_errno(err, -errno, "open %s", l->file);
-                is_new = true;
-        }
-        l->map_bytes = MIN(MAX(MAP_FIRST, 2 * (size_t) st.st_size), l->max_map_bytes);
+        rc = check_file(l, &is_new, &size, err);
+        if (rc < 0)
+                return rc;
+        l->map_bytes = MIN(MAX(MAP_FIRST, 2 * size), l->max_map_bytes);
         rc = mdb_env_create(&l->env);
         if (rc == 0)
                 rc = mdb_env_set_mapsize(l->env, l->map_bytes);
