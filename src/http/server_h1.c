@@ -52,6 +52,8 @@ static int on_header_field(http_parser *p, const char *at, size_t n) {
         for (size_t i = 0; i < n; i++)
                 if (c[i] >= 'A' && c[i] <= 'Z')
                         c[i] |= 0x20;
+                else if (c[i] == ' ') /* Debian's http-parser is built lenient in this */
+                        h->refuse = 400;
         h->name = str_n(at, n);
         return 0;
 }

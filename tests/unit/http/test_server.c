@@ -1,0 +1,356 @@
+/* The server as a peer sees it: raw bytes for HTTP/1.1, our client for HTTP/2, and what it does to peers that misbehave. */
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/time.h"
+#include "helper.h"
+
+static int setup_plain(void **state) {
+        *state = fixture_new(NULL, false);
+        return 0;
+}
+
+static int teardown(void **state) {
+        fixture_free(*state);
+        return 0;
+}
+
+#define assert_has(text, what) assert_non_null(strstr(text, what))
+
+static void answers(void **state, const char *request, const char *what) {
+        struct fixture *f = *state;
+        char *a = raw_request(f->port, request);
+
+        if (!strstr(a, what))
+                fail_msg("request:\n%s\nwanted: %s\ngot:\n%s", request, what, a);
+        free(a);
+}
+
+static void keeps_alive_and_pipelines(void **state) {
+        struct fixture *f = *state;
+        int fd = raw_connect(f->port);
+        char *a;
+
+        raw_send(fd, "GET /one?x=1 HTTP/1.1\r\nHost: a\r\n\r\nGET /later HTTP/1.1\r\nHost: a\r\n\r\n"
+                     "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhelloGET /last HTTP/1.1\r\nHost: a\r\n"
+                     "Connection: close\r\n\r\n");
+        a = raw_read(fd, NULL, 3000);
+        assert_has(a, "GET /one ?x=1 h2=0");
+        assert_has(a, "later");
+        assert_has(a, "hello");
+        assert_has(a, "GET /last");
+        assert_true(strstr(a, "/one") < strstr(a, "later") && strstr(a, "later") < strstr(a, "hello"));
+        assert_has(a, "Connection: close");
+        free(a);
+        close(fd);
+}
+
+static void takes_bytes_one_by_one(void **state) {
+        static const char text[] = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Type: a/b\r\nTransfer-Encoding: chunked\r\n"
+                                   "Connection: close\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: x\r\n\r\n";
+        struct fixture *f = *state;
+        int fd = raw_connect(f->port);
+        char *a;
+
+        for (size_t i = 0; i < sizeof(text) - 1; i++)
+                send(fd, text + i, 1, MSG_NOSIGNAL);
+        a = raw_read(fd, NULL, 3000);
+        assert_has(a, "200 OK");
+        assert_has(a, "Content-Length: 5");
+        assert_has(a, "\r\n\r\nabcde");
+        free(a);
+        close(fd);
+}
+
+static void speaks_http10(void **state) {
+        answers(state, "GET /x HTTP/1.0\r\n\r\n", "Connection: close");
+        answers(state, "GET /ticks HTTP/1.0\r\n\r\n", "tick\ntick\ntick\n");
+}
+
+static void lower_cases_and_trims_headers(void **state) {
+        answers(state, "GET / HTTP/1.1\r\nHost: a\r\nX-Thing:   v 1 \t \r\nX-Empty:\r\nConnection: close\r\n\r\n",
+                "x-thing: v 1\nx-empty: \n");
+        answers(state, "GET http://h/abs?q HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "GET /abs ?q h2=0");
+}
+
+static void says_continue(void **state) {
+        struct fixture *f = *state;
+        int fd = raw_connect(f->port);
+        char *a;
+
+        raw_send(fd, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+        a = raw_read(fd, "100 Continue\r\n\r\n", 2000);
+        assert_has(a, "HTTP/1.1 100 Continue");
+        free(a);
+        raw_send(fd, "ok");
+        a = raw_read(fd, "\r\n\r\nok", 2000);
+        assert_has(a, "200 OK");
+        free(a);
+        close(fd);
+}
+
+static void answers_head_without_body(void **state) {
+        struct fixture *f = *state;
+        char *a = raw_request(f->port, "HEAD /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+
+        assert_has(a, "Content-Length: ");
+        assert_string_equal(strstr(a, "\r\n\r\n"), "\r\n\r\n");
+        free(a);
+}
+
+/* RFC 9112 11.2 and its relatives: each of these could mean something else to a proxy before us. */
+static void refuses_smuggling(void **state) {
+        static const char *const bad[] = {
+                "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+                "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+                "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nhello",
+                "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5,5\r\n\r\nhello",
+                "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\nhello",
+                "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n",
+                "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                "POST /echo HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n\r\n",
+                "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: a\r\n X: a\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: a\r\nX y: a\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: a\r\nX\x01: a\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: a\r\nX: a\x01\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: a\r\nX: a\rb: c\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: a\r\nnocolon\r\n\r\n",
+                "GET / HTTP/1.1\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+                "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
+                "GET /\x01 HTTP/1.1\r\nHost: a\r\n\r\n",
+                "NOSUCH / HTTP/1.1\r\nHost: a\r\n\r\n",
+                "GET / HTP/1.1\r\nHost: a\r\n\r\n",
+                "\x16\x03\x01\x02\x01\x01\r\n\r\n",
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+                answers(state, bad[i], "HTTP/1.1 400 Bad Request");
+        answers(state, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "HTTP/1.1 501 ");
+        answers(state, "GET / HTTP/2.7\r\nHost: a\r\n\r\n", "HTTP/1.1 505 ");
+}
+
+static void bounds_header_and_body(void **state) {
+        static char header[70 * 1024], huge[200 * 1024];
+        struct fixture *f = fixture_new(&(struct http_server_options) { .max_body = 1000, .max_header = 8192 }, false);
+        void *s = f;
+        size_t n;
+
+        n = (size_t) snprintf(header, sizeof(header), "GET / HTTP/1.1\r\nHost: a\r\nX: ");
+        memset(header + n, 'x', 20000);
+        memcpy(header + n + 20000, "\r\n\r\n", 5);
+        answers(&s, header, "HTTP/1.1 431 Request Header Fields Too Large");
+        answers(&s, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\nExpect: 100-continue\r\n\r\n",
+                "HTTP/1.1 413 Request Entity Too Large");
+        n = (size_t) snprintf(huge, sizeof(huge), "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n10000\r\n");
+        memset(huge + n, 'x', 100000); /* the answer is not lost though the rest of this is never read */
+        answers(&s, huge, "\"message\":\"Request entity too large: limit is 1000\"");
+        answers(&s, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\nConnection: close\r\n\r\n", "");
+        fixture_free(f);
+}
+
+static void drops_slow_headers_and_bodies(void **state) {
+        struct fixture *f = fixture_new(&(struct http_server_options) { .header_timeout_ms = 100 }, false);
+        int quiet = raw_connect(f->port), slow = raw_connect(f->port), body = raw_connect(f->port), used = raw_connect(f->port);
+        int64_t begin = now_mono_ms();
+        char *a;
+
+        raw_send(slow, "GET / HTTP/1.1\r\nHost: a\r\nX");
+        raw_send(body, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc");
+        raw_send(used, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        a = raw_read(used, "h2=0", 1000);
+        free(a);
+        for (int i = 0; i < 3; i++) { /* a byte now and then does not help */
+                usleep(30000);
+                send(slow, "y", 1, MSG_NOSIGNAL);
+        }
+        assert_true(raw_closed(slow, 1000));
+        assert_true(raw_closed(quiet, 1000));
+        assert_true(raw_closed(body, 1000));
+        assert_true(now_mono_ms() - begin < 900);
+        assert_true(raw_closed(used, 1000)); /* idle: three times as long */
+        assert_true(now_mono_ms() - begin >= 290);
+        close(quiet);
+        close(slow);
+        close(body);
+        close(used);
+        fixture_free(f);
+}
+
+static void tells_the_handler_that_the_client_left(void **state) {
+        struct fixture *f = *state;
+        int never = raw_connect(f->port), watch = raw_connect(f->port);
+        char *a;
+
+        atomic_store(&closes, 0);
+        raw_send(never, "GET /never HTTP/1.1\r\nHost: a\r\n\r\n");
+        raw_send(watch, "GET /watch HTTP/1.1\r\nHost: a\r\n\r\n");
+        a = raw_read(watch, "begun", 1000);
+        free(a);
+        usleep(20000);
+        close(never);
+        close(watch);
+        wait_for(&closes, 2);
+}
+
+static void survives_an_answer_after_the_client_left(void **state) {
+        struct fixture *f = *state;
+        int fd = raw_connect(f->port);
+
+        raw_send(fd, "GET /later HTTP/1.1\r\nHost: a\r\n\r\n");
+        close(fd);
+        fd = raw_connect(f->port);
+        raw_send(fd, "GET /ticks HTTP/1.1\r\nHost: a\r\n\r\n");
+        close(fd);
+        usleep(100000);
+        answers(state, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "200 OK");
+}
+
+static void streams_with_backpressure(void **state) {
+        struct fixture *f = *state;
+        int fd = raw_connect(f->port);
+        size_t total = 0;
+        char block[65536];
+        ssize_t n;
+
+        atomic_store(&releases, 0);
+        raw_send(fd, "GET /flood HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        usleep(200000); /* nobody reads: the kernel's buffers fill, then it has to stop */
+        assert_true(atomic_load(&releases) < 200);
+        while ((n = recv(fd, block, sizeof(block), 0)) > 0)
+                total += (size_t) n;
+        assert_true(total > 200 * 64 * 1024);
+        wait_for(&releases, 200);
+        close(fd);
+}
+
+static void stops_gracefully(void **state) {
+        struct fixture *f = fixture_new(NULL, false);
+        int idle = raw_connect(f->port), watch = raw_connect(f->port), later = raw_connect(f->port);
+        char *a;
+
+        atomic_store(&closes, 0);
+        raw_send(idle, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        a = raw_read(idle, "h2=0", 1000);
+        free(a);
+        raw_send(watch, "GET /watch HTTP/1.1\r\nHost: a\r\n\r\n");
+        a = raw_read(watch, "begun", 1000);
+        free(a);
+        raw_send(later, "GET /later HTTP/1.1\r\nHost: a\r\n\r\n");
+        usleep(20000);
+        fixture_free(f);
+        assert_int_equal(atomic_load(&closes), 1);
+        a = raw_read(watch, NULL, 100);
+        assert_has(a, "0\r\n\r\n"); /* ended, not cut */
+        free(a);
+        a = raw_read(later, NULL, 100);
+        assert_has(a, "later"); /* was let finish */
+        free(a);
+        assert_true(raw_closed(idle, 100));
+        close(idle);
+        close(watch);
+        close(later);
+}
+
+static void upgrades_to_a_raw_stream(void **state) {
+        struct fixture *f = *state;
+        int fd = raw_connect(f->port);
+        char *a;
+
+        atomic_store(&closes, 0);
+        raw_send(fd, "POST /raw HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nearly bytes");
+        a = raw_read(fd, "early bytes", 1000);
+        assert_has(a, "HTTP/1.1 101 Switching Protocols\r\n");
+        free(a);
+        raw_send(fd, "more");
+        a = raw_read(fd, "more", 1000);
+        assert_string_equal(a, "more");
+        free(a);
+        close(fd);
+        wait_for(&closes, 1);
+        answers(state, "GET /raw HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "no upgrade");
+}
+
+/* The frames of an HTTP/2 connection by hand. */
+static void h2_frame(int fd, uint8_t type, uint8_t flags, uint32_t stream, const void *p, size_t n) {
+        uint8_t head[9] = { (uint8_t) (n >> 16), (uint8_t) (n >> 8), (uint8_t) n, type, flags,
+                            (uint8_t) (stream >> 24), (uint8_t) (stream >> 16), (uint8_t) (stream >> 8), (uint8_t) stream };
+
+        send(fd, head, 9, MSG_NOSIGNAL | MSG_MORE);
+        send(fd, p, n, MSG_NOSIGNAL);
+}
+
+static void stops_rapid_resets(void **state) {
+        static const uint8_t headers[] = { 0x82, 0x86, 0x84, 0x41, 0x01, 'a' }; /* GET http / :authority a */
+        static const uint8_t cancel[] = { 0, 0, 0, 8 };
+        struct fixture *f = *state;
+        int fd = raw_connect(f->port);
+        bool closed = false;
+
+        raw_send(fd, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        h2_frame(fd, 4, 0, 0, "", 0);
+        for (uint32_t i = 0; i < 20000 && !closed; i++) {
+                char c[65536];
+
+                h2_frame(fd, 1, 5, 2 * i + 1, headers, sizeof(headers));
+                h2_frame(fd, 3, 0, 2 * i + 1, cancel, sizeof(cancel));
+                closed = recv(fd, c, sizeof(c), MSG_DONTWAIT) == 0;
+        }
+        assert_true(closed || raw_closed(fd, 1500));
+        close(fd);
+        answers(state, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "200 OK");
+}
+
+static void refuses_garbage_after_the_preface(void **state) {
+        struct fixture *f = *state;
+        int fd = raw_connect(f->port);
+
+        raw_send(fd, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nthis is not a frame at all, is it, or what do you think?");
+        assert_true(raw_closed(fd, 3000));
+        close(fd);
+}
+
+static void shares_connections_evenly(void **state) {
+        struct fixture *f = *state;
+        int fds[16];
+        size_t n = http_server_workers(f->server);
+
+        assert_int_equal(n, 2);
+        for (int i = 0; i < 16; i++)
+                fds[i] = raw_connect(f->port);
+        usleep(20000);
+        for (int i = 0; i < 16; i++) {
+                raw_send(fds[i], "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+                free(raw_read(fds[i], "h2=0", 1000));
+                close(fds[i]);
+        }
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(keeps_alive_and_pipelines, setup_plain, teardown),
+                cmocka_unit_test_setup_teardown(takes_bytes_one_by_one, setup_plain, teardown),
+                cmocka_unit_test_setup_teardown(speaks_http10, setup_plain, teardown),
+                cmocka_unit_test_setup_teardown(lower_cases_and_trims_headers, setup_plain, teardown),
+                cmocka_unit_test_setup_teardown(says_continue, setup_plain, teardown),
+                cmocka_unit_test_setup_teardown(answers_head_without_body, setup_plain, teardown),
+                cmocka_unit_test_setup_teardown(refuses_smuggling, setup_plain, teardown),
+                cmocka_unit_test(bounds_header_and_body),
+                cmocka_unit_test(drops_slow_headers_and_bodies),
+                cmocka_unit_test_setup_teardown(tells_the_handler_that_the_client_left, setup_plain, teardown),
+                cmocka_unit_test_setup_teardown(survives_an_answer_after_the_client_left, setup_plain, teardown),
+                cmocka_unit_test_setup_teardown(streams_with_backpressure, setup_plain, teardown),
+                cmocka_unit_test(stops_gracefully),
+                cmocka_unit_test_setup_teardown(upgrades_to_a_raw_stream, setup_plain, teardown),
+                cmocka_unit_test_setup_teardown(stops_rapid_resets, setup_plain, teardown),
+                cmocka_unit_test_setup_teardown(refuses_garbage_after_the_preface, setup_plain, teardown),
+                cmocka_unit_test_setup_teardown(shares_connections_evenly, setup_plain, teardown),
+        };
+
+        return cmocka_run_group_tests_name("http server", tests, NULL, NULL);
+}
