@@ -129,7 +129,7 @@ static int install_rules(struct net *n, struct error *err) {
                    "    dnat ip to meta l4proto . th dport map @hostports\n"
                    "  }\n"
                    "  chain prerouting { type nat hook prerouting priority dstnat + 5; fib daddr type local jump ports; }\n"
-                   "  chain output { type nat hook output priority dstnat + 5; fib daddr type local jump ports; }\n"
+                   "  chain output { type nat hook output priority -95; fib daddr type local jump ports; }\n"
                    /* pods must not reach the node's loopback, which route_localnet would let them */
                    "  chain guard { type filter hook prerouting priority raw; iifname \"%s\" ip daddr 127.0.0.0/8 drop; }\n"
                    "  chain postrouting {\n"

@@ -1,0 +1,127 @@
+/* ctnetlink: dump the UDP entries, pick, delete each by its original tuple. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
+#include <time.h>
+
+#include "base/vec.h"
+#include "proxy/conntrack.h"
+
+struct flow {
+        uint32_t src, dst, reply_src;
+        uint16_t sport, dport;
+        uint8_t proto;
+};
+
+struct scan {
+        uint32_t ip;
+        uint16_t port;
+        const uint32_t *backends;
+        size_t n_backends;
+        VEC(struct flow) stale;
+};
+
+static void read_tuple(const struct nlattr *tuple, uint32_t *src, uint32_t *dst, uint16_t *sport, uint16_t *dport, uint8_t *proto) {
+        const struct nlattr *part, *a;
+        mnl_attr_for_each_nested(part, tuple) {
+                uint16_t type = mnl_attr_get_type(part);
+                mnl_attr_for_each_nested(a, part) {
+                        if (type == CTA_TUPLE_IP && mnl_attr_get_type(a) == CTA_IP_V4_SRC)
+                                *src = ntohl(mnl_attr_get_u32(a));
+                        else if (type == CTA_TUPLE_IP && mnl_attr_get_type(a) == CTA_IP_V4_DST)
+                                *dst = ntohl(mnl_attr_get_u32(a));
+                        else if (type == CTA_TUPLE_PROTO && mnl_attr_get_type(a) == CTA_PROTO_NUM)
+                                *proto = mnl_attr_get_u8(a);
+                        else if (type == CTA_TUPLE_PROTO && mnl_attr_get_type(a) == CTA_PROTO_SRC_PORT)
+                                *sport = ntohs(mnl_attr_get_u16(a));
+                        else if (type == CTA_TUPLE_PROTO && mnl_attr_get_type(a) == CTA_PROTO_DST_PORT)
+                                *dport = ntohs(mnl_attr_get_u16(a));
+                }
+        }
+}
+
+static int on_entry(const struct nlmsghdr *h, void *arg) {
+        struct scan *s = arg;
+        struct flow f = { 0 };
+        uint32_t reply_dst;
+        uint16_t reply_sport, reply_dport;
+        uint8_t proto;
+        const struct nlattr *a;
+        mnl_attr_for_each(a, h, sizeof(struct nfgenmsg)) {
+                if (mnl_attr_get_type(a) == CTA_TUPLE_ORIG)
+                        read_tuple(a, &f.src, &f.dst, &f.sport, &f.dport, &f.proto);
+                else if (mnl_attr_get_type(a) == CTA_TUPLE_REPLY)
+                        read_tuple(a, &f.reply_src, &reply_dst, &reply_sport, &reply_dport, &proto);
+        }
+        if (f.proto != IPPROTO_UDP || f.dport != s->port || (s->ip && f.dst != s->ip))
+                return MNL_CB_OK;
+        for (size_t i = 0; i < s->n_backends; i++)
+                if (s->backends[i] == f.reply_src)
+                        return MNL_CB_OK;
+        vec_push(&s->stale, f);
+        return MNL_CB_OK;
+}
+
+static struct nlmsghdr *begin(char *buf, uint16_t type, uint16_t flags) {
+        struct nlmsghdr *h = mnl_nlmsg_put_header(buf);
+        h->nlmsg_type = (uint16_t) (NFNL_SUBSYS_CTNETLINK << 8 | type);
+        h->nlmsg_flags = NLM_F_REQUEST | flags;
+        struct nfgenmsg *g = mnl_nlmsg_put_extra_header(h, sizeof(*g));
+        g->nfgen_family = AF_INET;
+        g->version = NFNETLINK_V0;
+        return h;
+}
+
+static void put_tuple(struct nlmsghdr *h, const struct flow *f) {
+        struct nlattr *tuple = mnl_attr_nest_start(h, CTA_TUPLE_ORIG), *ip = mnl_attr_nest_start(h, CTA_TUPLE_IP);
+        mnl_attr_put_u32(h, CTA_IP_V4_SRC, htonl(f->src));
+        mnl_attr_put_u32(h, CTA_IP_V4_DST, htonl(f->dst));
+        mnl_attr_nest_end(h, ip);
+        struct nlattr *proto = mnl_attr_nest_start(h, CTA_TUPLE_PROTO);
+        mnl_attr_put_u8(h, CTA_PROTO_NUM, f->proto);
+        mnl_attr_put_u16(h, CTA_PROTO_SRC_PORT, htons(f->sport));
+        mnl_attr_put_u16(h, CTA_PROTO_DST_PORT, htons(f->dport));
+        mnl_attr_nest_end(h, proto);
+        mnl_attr_nest_end(h, tuple);
+}
+
+static int talk(struct mnl_socket *s, struct nlmsghdr *h, mnl_cb_t cb, void *arg) {
+        static uint32_t seq;
+        char in[16384];
+        h->nlmsg_seq = __atomic_add_fetch(&seq, 1, __ATOMIC_RELAXED);
+        if (mnl_socket_sendto(s, h, h->nlmsg_len) < 0)
+                return -errno;
+        for (;;) {
+                ssize_t n = mnl_socket_recvfrom(s, in, sizeof(in));
+                if (n < 0)
+                        return -errno;
+                int more = mnl_cb_run(in, (size_t) n, h->nlmsg_seq, mnl_socket_get_portid(s), cb, arg);
+                if (more <= 0)
+                        return more < 0 ? -errno : 0;
+        }
+}
+
+int conntrack_forget_udp(uint32_t ip, uint16_t port, const uint32_t *backends, size_t n_backends, struct error *err) {
+        struct scan scan = { .ip = ip, .port = port, .backends = backends, .n_backends = n_backends };
+        struct mnl_socket *s = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
+        char buf[512];
+        if (!s || mnl_socket_bind(s, 0, MNL_SOCKET_AUTOPID) < 0) {
+                int r = -errno;
+                if (s)
+                        mnl_socket_close(s);
+                return error_errno(err, r, "open a netfilter socket");
+        }
+        int r = talk(s, begin(buf, IPCTNL_MSG_CT_GET, NLM_F_DUMP), on_entry, &scan);
+        for (size_t i = 0; r == 0 && i < scan.stale.n; i++) {
+                struct nlmsghdr *h = begin(buf, IPCTNL_MSG_CT_DELETE, NLM_F_ACK);
+                put_tuple(h, &scan.stale.v[i]);
+                r = talk(s, h, NULL, NULL);
+                if (r == -ENOENT) /* it timed out meanwhile */
+                        r = 0;
+        }
+        vec_free(&scan.stale);
+        mnl_socket_close(s);
+        return r < 0 ? error_errno(err, r, "clean the connection tracking table") : 0;
+}
