@@ -241,7 +241,7 @@ static int take_term(struct str *s, uint64_t *ret) {
                         return -ERANGE;
         if (i < s->n && s->p[i] == '.')
                 for (i++; i < s->n && s->p[i] >= '0' && s->p[i] <= '9'; i++, digits++)
-                        if (fraction < UINT64_MAX / 100) { /* what is finer than that has no weight */
+                        if (fraction <= (INT64_MAX - 9) / 10) { /* what is finer than that has no weight */
                                 fraction = fraction * 10 + (uint64_t) (s->p[i] - '0');
                                 scale *= 10;
                         }
