@@ -456,7 +456,7 @@ static int sync_dir(const char *path, struct error *err) {
 
 /* Looks the file over, if it is there already. */
 static int check_file(struct lmdb *l, bool *ret_is_new, size_t *ret_size, struct error *err) {
-        _cleanup_close_ int fd = open(l->file, O_RDONLY | O_CLOEXEC);
+        _cleanup_close_ int fd = open(l->file, O_RDWR | O_CLOEXEC);
         const char *problem;
         struct stat st;
         int r;
@@ -465,11 +465,13 @@ static int check_file(struct lmdb *l, bool *ret_is_new, size_t *ret_size, struct
         *ret_size = 0;
         if (*ret_is_new)
                 return 0;
-        if (fd < 0 || fstat(fd, &st) < 0)
+        if (fd < 0)
                 return error_errno(err, -errno, "open %s", l->file);
         r = lmdb_check_file(fd, &problem);
         if (r < 0)
                 return problem ? damaged(l, err, problem) : error_errno(err, r, "read %s", l->file);
+        if (fstat(fd, &st) < 0)
+                return error_errno(err, -errno, "open %s", l->file);
         *ret_size = (size_t) st.st_size;
         return 0;
 }
@@ -492,7 +494,10 @@ static int open_env(struct lmdb *l, struct error *err) {
                 return failed(l, rc, err, "open");
         if (mdb_env_get_fd(l->env, &fd) == 0)
                 fcntl(fd, F_SETFD, FD_CLOEXEC);
-        return is_new ? sync_dir(l->dir, err) : 0;
+        if (!is_new)
+                return 0;
+        rc = mdb_env_sync(l->env, 1);
+        return rc ? failed(l, rc, err, "sync") : sync_dir(l->dir, err);
 }
 
 int lmdb_open(const struct store_options *o, struct backend **ret, struct error *err) {

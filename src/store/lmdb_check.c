@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "store/lmdb_check.h"
@@ -260,9 +261,31 @@ const char *lmdb_check(const char *file, size_t bytes) {
         return c.problem;
 }
 
+/* Is it no more than the two meta pages, or what a power loss in their first moment left of them? It holds nothing then. */
+static bool never_used(const char *file, size_t bytes) {
+        static const char zeros[4096];
+        struct page p;
+        struct meta m;
+
+        if (bytes > 2 * sizeof(zeros))
+                return false;
+        for (; bytes > 0; file += MIN(bytes, sizeof(zeros)), bytes -= MIN(bytes, sizeof(zeros))) {
+                if (memcmp(file, zeros, MIN(bytes, sizeof(zeros))) == 0)
+                        continue;
+                if (bytes < sizeof(p) + sizeof(m))
+                        return false;
+                memcpy(&p, file, sizeof(p));
+                memcpy(&m, file + sizeof(p), sizeof(m));
+                if (p.flags != PAGE_META || m.magic != META_MAGIC || m.txn != 0)
+                        return false;
+        }
+        return true;
+}
+
 int lmdb_check_file(int fd, const char **ret_problem) {
         struct stat st;
-        void *map;
+        bool fresh;
+        char *map;
 
         *ret_problem = NULL;
         if (fstat(fd, &st) < 0)
@@ -275,6 +298,11 @@ int lmdb_check_file(int fd, const char **ret_problem) {
         if (map == MAP_FAILED)
                 return -errno;
         *ret_problem = lmdb_check(map, (size_t) st.st_size);
+        fresh = *ret_problem && never_used(map, (size_t) st.st_size);
         munmap(map, (size_t) st.st_size);
+        if (fresh) {
+                *ret_problem = NULL;
+                return ftruncate(fd, 0) < 0 ? -errno : 0;
+        }
         return *ret_problem ? -EUCLEAN : 0;
 }
