@@ -115,12 +115,24 @@ enum verb_bit {
 #define N_VERBS 8
 extern const char *const verb_names[N_VERBS]; /* by bit, which is also the alphabetical order discovery shows */
 
-/* A column of `kubectl get`: a path into the object, or a function where the cell has to be computed. */
+/* A column of `kubectl get`: what is at a path of the object, or a function where the cell has to be computed. */
 typedef struct json (*column_fn)(struct arena *a, const struct json *object, int64_t now_wall_ns);
+enum column_kind {
+        COLUMN_VALUE,    /* as it is; absent: 0, false or "" by type */
+        COLUMN_SINCE,    /* a time, as "5m" ago; absent: <unknown> */
+        COLUMN_COUNT,    /* how many items or members */
+        COLUMN_JOIN,     /* all the path leads to, with commas between */
+        COLUMN_LABELS,   /* a map, as "a=b,c=d" */
+        COLUMN_SELECTOR, /* a LabelSelector, as kubectl -l takes it */
+        COLUMN_TEXT,     /* a value of any type, as text: True, False, 1, 25% */
+        COLUMN_FLAG,     /* a boolean, false when absent */
+};
 struct api_column {
         const char *name, *type, *format, *doc;
         const char *path;   /* ".spec.replicas"; NULL when there is a function */
         column_fn cell;
+        const char *absent; /* what to show when there is nothing, or NULL */
+        enum column_kind kind;
         int priority;       /* above 0: only with -o wide */
 };
 

@@ -1,0 +1,168 @@
+/* Rows of `kubectl get`. What the columns are is data (`column` in api/); here is what the kinds of cells do. Cells that have to be
+ * computed are in cells.c. */
+#include "schema/columns.h"
+
+#include <errno.h>
+
+#include "base/time.h"
+#include "schema/path.h"
+#include "schema/selector.h"
+
+/* Resources without columns of their own show what upstream's default table shows. */
+static const struct api_column default_columns[] = {
+        { .name = "Name", .type = "string", .format = "name", .doc = "", .path = ".metadata.name" },
+        { .name = "Created At", .type = "date", .format = "", .doc = "", .path = ".metadata.creationTimestamp" },
+};
+
+static const struct api_column *columns_of(const struct api_resource *r, size_t *ret_n) {
+        *ret_n = r->n_columns ? r->n_columns : ARRAY_SIZE(default_columns);
+        return r->n_columns ? r->columns : default_columns;
+}
+
+struct json columns_definitions(struct arena *a, const struct api_resource *r) {
+        struct json out = json_new_array();
+        const struct api_column *c;
+        size_t n;
+
+        c = columns_of(r, &n);
+        for (size_t i = 0; i < n; i++) {
+                struct json d = json_new_object();
+
+                json_set_cstr(a, &d, "name", c[i].name);
+                json_set_cstr(a, &d, "type", c[i].type);
+                json_set_cstr(a, &d, "format", c[i].format ? c[i].format : "");
+                json_set_cstr(a, &d, "description", c[i].doc ? c[i].doc : "");
+                json_set_int(a, &d, "priority", c[i].priority);
+                json_push(a, &out, d);
+        }
+        return out;
+}
+
+/* ---- cells ---- */
+
+static struct json nothing(const struct api_column *c) {
+        int64_t number;
+
+        if (c->absent)
+                return str_to_i64(str_of(c->absent), &number) == 0 ? json_of_int(number) : json_of_cstr(c->absent);
+        if (c->type[0] == 'i' || c->type[0] == 'n')
+                return json_of_int(0);
+        return c->type[0] == 'b' ? json_of_bool(false) : json_of_cstr("");
+}
+
+static struct json since(struct arena *a, const struct api_column *c, const struct json *v, int64_t now) {
+        char text[36];
+        int64_t at;
+
+        if (!json_is(v, JSON_STRING) || time_parse(json_str(v), &at) < 0)
+                return json_of_cstr(c->absent ? c->absent : "<unknown>");
+        return json_of_copy(a, duration_human(text, now - at));
+}
+
+static bool add_joined(void *arg, const struct json *v) {
+        struct buf *b = arg;
+
+        if (b->n > 0)
+                buf_putc(b, ',');
+        if (json_is(v, JSON_STRING))
+                buf_add_str(b, json_str(v));
+        else
+                json_write(b, v);
+        return true;
+}
+
+static void add_labels(struct buf *b, const struct json *map) {
+        json_each_member(m, map) { /* the document's maps are sorted */
+                if (b->n > 0)
+                        buf_putc(b, ',');
+                buf_add_str(b, json_key(m));
+                buf_putc(b, '=');
+                buf_add_str(b, json_str(&m->value));
+        }
+}
+
+static void add_selector(struct arena *a, struct buf *b, const struct json *v) {
+        struct selector s;
+
+        if (selector_from_object(a, v, &s, NULL) < 0)
+                buf_addc(b, "<error>");
+        else
+                selector_print(b, &s);
+}
+
+static struct json text_cell(struct arena *a, const struct api_column *c, const struct json *object) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        const struct json *v;
+
+        if (c->kind == COLUMN_JOIN)
+                path_walk(object, c->path, add_joined, &b);
+        else {
+                v = path_first(object, c->path);
+                if (c->kind == COLUMN_LABELS)
+                        add_labels(&b, v);
+                else if (c->kind == COLUMN_SELECTOR)
+                        add_selector(a, &b, v);
+                else if (json_is(v, JSON_BOOL))
+                        buf_addc(&b, v->b ? "True" : "False");
+                else if (v && v->type != JSON_NULL)
+                        add_joined(&b, v);
+        }
+        return b.n > 0 ? json_of_copy(a, buf_str(&b)) : nothing(c);
+}
+
+static struct json cell(struct arena *a, const struct api_column *c, const struct json *object, int64_t now) {
+        const struct json *v;
+
+        if (c->cell)
+                return c->cell(a, object, now);
+        switch (c->kind) {
+        case COLUMN_SINCE:
+                return since(a, c, path_first(object, c->path), now);
+        case COLUMN_COUNT:
+                return json_of_int((int64_t) json_len(path_first(object, c->path)));
+        case COLUMN_FLAG:
+                return json_of_bool(json_bool(path_first(object, c->path)));
+        case COLUMN_VALUE:
+                v = path_first(object, c->path);
+                if (!v || v->type == JSON_NULL || (v->type == JSON_STRING && v->len == 0))
+                        return nothing(c);
+                if (v->type < JSON_ARRAY)
+                        return *v;
+                return text_cell(a, c, object);
+        default:
+                return text_cell(a, c, object);
+        }
+}
+
+struct json columns_cells(struct arena *a, const struct api_resource *r, const struct json *object, int64_t now_wall_ns) {
+        struct json out = json_new_array(), stored;
+        const struct api_column *c;
+        size_t n;
+
+        /* The columns of a view are those of what it is a view of. */
+        if (r->stored_as && schema_convert(a, r, r->stored_as, object, &stored, NULL) == 0)
+                object = &stored;
+        c = columns_of(r, &n);
+        for (size_t i = 0; i < n; i++)
+                json_push(a, &out, cell(a, &c[i], object, now_wall_ns));
+        return out;
+}
+
+const struct json *columns_path(const struct json *object, const char *path) {
+        return path_first(object, path);
+}
+
+struct json columns_conditions(struct arena *a, const struct api_resource *r, const struct json *object) {
+        struct json out = json_new_array(), c = json_new_object();
+        struct str phase = json_str(json_at_path(object, "status", "phase"));
+        bool failed = str_eqc(phase, "Failed");
+
+        if (strcmp(r->kind, "Pod") || r->group[0] || (!failed && !str_eqc(phase, "Succeeded")))
+                return out;
+        json_set_cstr(a, &c, "type", "Completed");
+        json_set_cstr(a, &c, "status", "True");
+        json_set_str(a, &c, "reason", phase);
+        json_set_cstr(a, &c, "message", failed ? "The pod failed." : "The pod has completed successfully.");
+        json_push(a, &out, c);
+        return out;
+}
