@@ -13,9 +13,11 @@
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <sched.h>
 #include <signal.h>
 
 #include "base/log.h"
+#include "base/time.h"
 #include "store/backend.h"
 #include "store/btree.h"
 #include "store/history.h"
@@ -23,6 +25,7 @@
 /* Bounds of one run: they keep answers quick, and the memory that a commit needs small. */
 #define RUN_OPS 512
 #define RUN_BYTES (4U << 20)
+#define LINGER_NS 50000
 
 struct store_snapshot {
         atomic_uint refs;
@@ -52,7 +55,8 @@ struct store {
         struct list *next_subscriber;        /* of the publishing that is under way */
         struct store_subscriber *in_publish; /* whose publish runs */
 
-        bool failing; /* the writer's: the last run was not written */
+        size_t last_n; /* the writer's: transactions of the last run */
+        bool failing;  /* the writer's: the last run was not written */
 };
 
 /* The transactions that are committed together, and what they come to. The writer's. */
@@ -240,10 +244,25 @@ int store_commit(struct store *s, struct store_op *ops, size_t n_ops, uint64_t *
         return w.txn.result;
 }
 
+/* Those whom the last run answered will mostly be back at once: a moment's wait gets them all into one commit, not two. */
+static void linger(struct store *s, size_t expected) {
+        int64_t until = now_mono_ns() + LINGER_NS;
+        size_t queued;
+
+        do {
+                sched_yield();
+                pthread_mutex_lock(&s->queue_lock);
+                queued = s->queued;
+                pthread_mutex_unlock(&s->queue_lock);
+        } while (queued < expected && now_mono_ns() < until);
+}
+
 /* Waits for work and takes a run's worth of it. false: closing, and nothing is left. */
 static bool take(struct store *s, struct list *txns) {
-        size_t ops = 0, bytes = 0, max_ops = s->failing ? 1 : RUN_OPS;
+        size_t ops = 0, bytes = 0, max_ops = s->failing ? 1 : RUN_OPS, n = 0;
 
+        if (s->last_n > 1)
+                linger(s, s->last_n);
         list_init(txns);
         pthread_mutex_lock(&s->queue_lock);
         while (list_empty(&s->queue) && !s->closing) {
@@ -258,10 +277,12 @@ static bool take(struct store *s, struct list *txns) {
                 list_push(txns, &t->link);
                 ops += MAX(t->n_ops, (size_t) 1);
                 bytes += t->bytes;
+                n++;
                 s->queued--;
                 s->queued_bytes -= t->bytes;
         }
         pthread_mutex_unlock(&s->queue_lock);
+        s->last_n = n;
         return !list_empty(txns);
 }
 
