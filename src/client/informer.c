@@ -216,24 +216,6 @@ static void notify(struct informer *i, struct object *old, struct object *new) {
                         i->handlers.v[k].fn(old, new, i->handlers.v[k].arg);
 }
 
-/* Puts what is newer than what is there. */
-static void informer_put(struct informer *i, struct object *new) {
-        struct key_buffer b;
-        struct str key = key_in(&b, object_namespace(new), object_name(new));
-        _cleanup_(object_unrefp) struct object *old = map_get(i->objects, key);
-
-        if (old) {
-                if (object_revision(new) <= object_revision(old)) {
-                        old = NULL;
-                        return;
-                }
-                object_ref(old);
-        }
-        map_put(i->objects, key, object_ref(new));
-        index_change(i, old, new);
-        notify(i, old, new);
-}
-
 /* final: the last state where it is known, for the handlers. */
 static void informer_drop(struct informer *i, struct str key, struct object *final) {
         _cleanup_(object_unrefp) struct object *old = map_take(i->objects, key);
@@ -242,6 +224,26 @@ static void informer_drop(struct informer *i, struct str key, struct object *fin
                 return;
         index_change(i, old, NULL);
         notify(i, final ? final : old, NULL);
+}
+
+/* Puts what is newer than what is there. Another object of the same name means that the old one was deleted in between. */
+static void informer_put(struct informer *i, struct object *new) {
+        struct key_buffer b;
+        struct str key = key_in(&b, object_namespace(new), object_name(new));
+        struct object *old = map_get(i->objects, key);
+
+        if (old && object_revision(new) <= object_revision(old))
+                return;
+        if (old && !str_eq(object_uid(old), object_uid(new))) {
+                informer_drop(i, key, NULL);
+                old = NULL;
+        }
+        if (old)
+                object_ref(old);
+        map_put(i->objects, key, object_ref(new));
+        index_change(i, old, new);
+        notify(i, old, new);
+        object_unref(old);
 }
 
 /* ---- list ---- */
@@ -431,8 +433,10 @@ static void informer_watch_from_revision(struct informer *i) {
         if (client_watch(i->factory->client, &r, i->factory->loop, watch_event, i, &i->watch, &err) >= 0)
                 return;
         i->watch = NULL;
-        i->relist = err.err == -ESTALE;
-        informer_retry(i, "watch", &err);
+        if (err.err == -ESTALE)
+                informer_list(i);
+        else
+                informer_retry(i, "watch", &err);
 }
 
 /* ---- notes ---- */
@@ -544,16 +548,28 @@ static bool same_resource(const struct api_resource *a, const struct api_resourc
         return a == b || (same_text(a->plural, b->plural) && same_text(a->group, b->group) && same_text(a->version, b->version));
 }
 
-struct informer *informer_of_selected(struct informer_factory *f, const struct api_resource *res, const char *ns,
-                                      const char *label_selector, const char *field_selector) {
-        struct informer *i;
-
+static struct informer *find(struct informer_factory *f, const struct api_resource *res, const char *ns, const char *label_selector,
+                             const char *field_selector) {
         for (size_t k = 0; k < f->informers.n; k++) {
-                i = f->informers.v[k];
+                struct informer *i = f->informers.v[k];
+
                 if (same_resource(i->resource, res) && same_text(i->namespace, ns) && same_text(i->label_selector, label_selector) &&
                     same_text(i->field_selector, field_selector))
                         return i;
         }
+        return NULL;
+}
+
+struct informer *informer_find(struct informer_factory *f, const struct api_resource *res) {
+        return find(f, res, "", "", "");
+}
+
+struct informer *informer_of_selected(struct informer_factory *f, const struct api_resource *res, const char *ns,
+                                      const char *label_selector, const char *field_selector) {
+        struct informer *i = find(f, res, ns, label_selector, field_selector);
+
+        if (i)
+                return i;
         i = xcalloc(1, sizeof(*i));
         i->factory = f;
         i->resource = res;

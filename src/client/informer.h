@@ -14,6 +14,8 @@ void informer_factory_free(struct informer_factory *f);
 
 /* The factory's informer of this resource (made on first use): all namespaces, everything. */
 struct informer *informer_of(struct informer_factory *f, const struct api_resource *res);
+/* The same, or NULL when nobody has asked for it. */
+struct informer *informer_find(struct informer_factory *f, const struct api_resource *res);
 /* One with selectors of its own (a kubelet's pods: field_selector "spec.nodeName=n1"), also shared when equal. */
 struct informer *informer_of_selected(struct informer_factory *f, const struct api_resource *res, const char *ns,
                                       const char *label_selector, const char *field_selector);

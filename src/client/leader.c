@@ -74,7 +74,7 @@ static bool may_take(const struct leader_election *l) {
                now_mono_ns() - l->seen_ns > LeaseSpec_leaseDurationSeconds(spec) * NSEC_PER_SEC;
 }
 
-static void send(struct leader_election *l, enum api_verb verb, const struct json *body) {
+static void submit(struct leader_election *l, enum api_verb verb, const struct json *body) {
         l->in_flight = true;
         client_async(l->client,
                      &(struct client_request) {
@@ -110,7 +110,7 @@ static void claim(struct leader_election *l, bool release) {
                 lease = json_build(a, "{ kind: 'Lease', apiVersion: 'coordination.k8s.io/v1', metadata: { name: %c, namespace: %c } }",
                                    l->name, l->namespace);
         json_setc(a, &lease, "spec", spec);
-        send(l, l->lease ? API_UPDATE : API_CREATE, &lease);
+        submit(l, l->lease ? API_UPDATE : API_CREATE, &lease);
 }
 
 static void dispose_timer(struct timer *t) {

@@ -1,0 +1,71 @@
+#include "controllers/conditions.h"
+
+#include "base/time.h"
+#include "json/build.h"
+
+static const struct json *find_at(const struct json *status, const char *type, size_t *ret_at) {
+        const struct json *list = json_getc(status, "conditions");
+
+        for (size_t i = 0; i < json_len(list); i++)
+                if (str_eqc(json_str(json_getc(json_item(list, i), "type")), type)) {
+                        *ret_at = i;
+                        return json_item(list, i);
+                }
+        return NULL;
+}
+
+const struct json *condition_find(const struct json *status, const char *type) {
+        size_t at;
+
+        return find_at(status, type, &at);
+}
+
+bool condition_is(const struct json *status, const char *type, const char *value) {
+        return str_eqc(json_str(json_getc(condition_find(status, type), "status")), value);
+}
+
+bool condition_set(struct arena *a, struct json *status, const struct condition *c, int64_t now_ns, enum condition_flags flags) {
+        size_t at = 0;
+        const struct json *old = find_at(status, c->type, &at);
+        struct str old_status = json_str(json_getc(old, "status")), transition = json_str(json_getc(old, "lastTransitionTime"));
+        bool same_status = old && str_eqc(old_status, c->status);
+        struct json list, v;
+        char now[36];
+
+        if (same_status && str_eqc(json_str(json_getc(old, "reason")), c->reason ? c->reason : "") &&
+            ((flags & CONDITION_IGNORE_MESSAGE) || str_eqc(json_str(json_getc(old, "message")), c->message ? c->message : "")))
+                return false;
+        if (!same_status || str_empty(transition))
+                transition = time_format(now, now_ns);
+        v = json_build(a, "{ type: %c, status: %c, lastProbeTime: %S, lastUpdateTime: %S, lastTransitionTime: %S, reason: %S, message: %S }",
+                       c->type, c->status, flags & CONDITION_PROBE_TIME ? time_format((char[36]) { 0 }, now_ns) : str_n(NULL, 0),
+                       flags & CONDITION_UPDATE_TIME ? time_format((char[36]) { 0 }, now_ns) : str_n(NULL, 0), transition,
+                       c->reason && *c->reason ? str_of(c->reason) : str_n(NULL, 0),
+                       c->message && *c->message ? str_of(c->message) : str_n(NULL, 0));
+        list = json_is(json_getc(status, "conditions"), JSON_ARRAY) ? json_copy_shallow(a, json_getc(status, "conditions"))
+                                                                    : json_new_array();
+        if (old && !(flags & CONDITION_MOVE_LAST))
+                list.items[at] = v;
+        else {
+                if (old)
+                        json_remove_item(&list, at);
+                json_push(a, &list, v);
+        }
+        json_setc(a, status, "conditions", list);
+        return true;
+}
+
+bool condition_remove(struct arena *a, struct json *status, const char *type) {
+        struct json list;
+        size_t at;
+
+        if (!find_at(status, type, &at))
+                return false;
+        list = json_copy_shallow(a, json_getc(status, "conditions"));
+        json_remove_item(&list, at);
+        if (json_len(&list) == 0)
+                json_removec(status, "conditions");
+        else
+                json_setc(a, status, "conditions", list);
+        return true;
+}

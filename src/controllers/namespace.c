@@ -1,0 +1,208 @@
+/* Namespace: a namespace that is being deleted is emptied, resource by resource, and then finalized. Its conditions tell what is
+ * still in the way. Pods go first, so that nothing runs without what it relies on (network policies above all).
+ * https://kubernetes.io/docs/concepts/architecture/garbage-collection/, KEP-5080 */
+#include <errno.h>
+
+#include "base/vec.h"
+#include "controllers/conditions.h"
+#include "controllers/pods.h"
+#include "controllers/resources.h"
+#include "json/build.h"
+#include "schema/types.h"
+
+#define LOOK_AGAIN_MS 5000 /* for what goes without our hearing of it */
+
+struct finalizer_count {
+        struct str name;
+        size_t n;
+};
+
+struct emptying {
+        struct controller *c;
+        struct arena *a;
+        struct str ns;
+        const struct api_resource *only, *except;
+        struct buf remaining, failures;
+        VEC(struct finalizer_count) finalizers;
+        size_t n_remaining;
+};
+
+/* ---- one resource ---- */
+
+static void delete_all(struct emptying *e, const struct api_resource *res, struct api_list *list) {
+        _cleanup_free_ struct client_request *requests = xcalloc(list->n + 1, sizeof(*requests));
+        _cleanup_free_ struct error *errors = xcalloc(list->n + 1, sizeof(*errors));
+        _cleanup_free_ int *results = xcalloc(list->n + 1, sizeof(*results));
+        size_t n = 0;
+
+        for (size_t i = 0; i < list->n; i++)
+                if (!object_deleting(list->items[i]))
+                        requests[n++] = controller_delete_request(res, list->items[i], "Background");
+        controller_batch(e->c, requests, n, results, errors, NULL);
+        for (size_t i = 0; i < n; i++) {
+                if (results[i] < 0 && results[i] != -ENOENT)
+                        buf_printf(&e->failures, "%s%s", e->failures.n ? ", " : "", error_text(&errors[i]));
+                error_clear(&errors[i]);
+        }
+}
+
+static void count_finalizers(struct emptying *e, const struct object *o) {
+        json_each_item(f, json_at_path(object_json(o), "metadata", "finalizers")) {
+                size_t i;
+
+                for (i = 0; i < e->finalizers.n; i++)
+                        if (str_eq(e->finalizers.v[i].name, json_str(f)))
+                                break;
+                if (i == e->finalizers.n)
+                        vec_push(&e->finalizers, (struct finalizer_count) { arena_str(e->a, json_str(f)), 0 });
+                e->finalizers.v[i].n++;
+        }
+}
+
+static void count_rest(struct emptying *e, const struct api_resource *res, const struct api_list *list) {
+        if (list->n == 0)
+                return;
+        e->n_remaining += list->n;
+        buf_printf(&e->remaining, "%s%s.%s has %zu resource instances", e->remaining.n ? ", " : "", res->plural, res->group, list->n);
+        for (size_t i = 0; i < list->n; i++)
+                count_finalizers(e, list->items[i]);
+}
+
+static int list_all(struct emptying *e, const struct api_resource *res, struct api_list **ret) {
+        _cleanup_error_ struct error err = ERROR_INIT;
+        int r;
+
+        r = client_list(e->c->client, res, e->ns, NULL, ret, &err);
+        if (r < 0)
+                buf_printf(&e->failures, "%s%s", e->failures.n ? ", " : "", error_text(&err));
+        return r;
+}
+
+static void empty_resource(const struct api_resource *res, void *arg) {
+        struct emptying *e = arg;
+        struct api_list *list;
+
+        if (!res->namespaced || (e->only && res != e->only) || res == e->except || list_all(e, res, &list) < 0)
+                return;
+        if (list->n > 0) {
+                delete_all(e, res, list);
+                api_list_free(list);
+                if (list_all(e, res, &list) < 0)
+                        return;
+                count_rest(e, res, list);
+        }
+        api_list_free(list);
+}
+
+/* ---- conditions ---- */
+
+static void set(struct emptying *e, struct json *status, const char *type, const char *bad_reason, const char *good_reason,
+                struct str bad, const char *good) {
+        struct condition c = { type, bad.p ? "True" : "False", bad.p ? bad_reason : good_reason, bad.p ? bad.p : good };
+
+        condition_set(e->a, status, &c, controller_now(e->c), 0);
+}
+
+static struct str finalizer_text(struct emptying *e) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        if (e->finalizers.n == 0)
+                return str_n(NULL, 0);
+        buf_addc(&b, "Some content in the namespace has finalizers remaining: ");
+        for (size_t i = 0; i < e->finalizers.n; i++)
+                buf_printf(&b, "%s%" STR_FMT " in %zu resource instances", i ? ", " : "", STR_ARG(e->finalizers.v[i].name),
+                           e->finalizers.v[i].n);
+        return arena_str(e->a, buf_str(&b));
+}
+
+static int write_conditions(struct emptying *e, const struct object *ns, struct error *err) {
+        const struct json *old = Namespace_status(object_json(ns));
+        struct json status = old ? json_copy_shallow(e->a, old) : json_new_object();
+        struct str none = { 0 };
+
+        set(e, &status, "NamespaceDeletionDiscoveryFailure", "", "ResourcesDiscovered", none, "All resources successfully discovered");
+        set(e, &status, "NamespaceDeletionGroupVersionParsingFailure", "", "ParsedGroupVersions", none,
+            "All legacy kube types successfully parsed");
+        set(e, &status, "NamespaceDeletionContentFailure", "ContentDeletionFailed", "ContentDeleted",
+            e->failures.n ? arena_printf(e->a, "Failed to delete all resource types, 1 remaining: %" STR_FMT,
+                                         STR_ARG(buf_str(&e->failures)))
+                          : none,
+            "All content successfully deleted, may be waiting on finalization");
+        set(e, &status, "NamespaceContentRemaining", "SomeResourcesRemain", "ContentRemoved",
+            e->remaining.n ? arena_printf(e->a, "Some resources are remaining: %" STR_FMT, STR_ARG(buf_str(&e->remaining))) : none,
+            "All content successfully removed");
+        set(e, &status, "NamespaceFinalizersRemaining", "SomeFinalizersRemain", "ContentHasNoFinalizers", finalizer_text(e),
+            "All content-preserving finalizers finished");
+        return controller_update_status(e->c, &res_namespaces, ns, &status, err);
+}
+
+/* ---- reconcile ---- */
+
+static bool has_finalizer(const struct object *ns) {
+        json_each_item(f, NamespaceSpec_finalizers(Namespace_spec(object_json(ns))))
+                if (str_eqc(json_str(f), "kubernetes"))
+                        return true;
+        return false;
+}
+
+static int finalize(struct controller *c, struct arena *a, const struct object *ns, struct error *err) {
+        struct json copy = json_copy_tree(a, object_json(ns)), rest = json_new_array();
+        int r;
+
+        json_each_item(f, NamespaceSpec_finalizers(Namespace_spec(object_json(ns))))
+                if (!str_eqc(json_str(f), "kubernetes"))
+                        json_push(a, &rest, *f);
+        json_setc(a, json_get_or_add_object(a, &copy, "spec"), "finalizers", rest);
+        r = client_update(c->client, &res_namespaces, STR("finalize"), &copy, NULL, err);
+        if (r != -ENOENT)
+                return r;
+        error_clear(err);
+        return 0;
+}
+
+static int reconcile(struct controller *c, struct str key, struct error *err) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct object *ns = informer_get(controller_informer(c, &res_namespaces), key);
+        struct emptying e = { .c = c, .a = a, .ns = key, .only = &res_pods };
+        int r;
+
+        if (!ns || !object_deleting(ns) || !has_finalizer(ns))
+                return 0;
+        resources_each(c, empty_resource, &e);
+        if (e.n_remaining == 0 && e.failures.n == 0) {
+                e.only = NULL;
+                e.except = &res_pods;
+                resources_each(c, empty_resource, &e);
+        }
+        if (e.n_remaining == 0 && e.failures.n == 0) {
+                r = finalize(c, a, ns, err);
+        } else {
+                r = write_conditions(&e, ns, err);
+                controller_enqueue_after(c, key, LOOK_AGAIN_MS);
+                if (r == 0 && e.failures.n > 0)
+                        r = error_set(err, -EIO, "%" STR_FMT, STR_ARG(buf_str(&e.failures)));
+        }
+        buf_free(&e.remaining);
+        buf_free(&e.failures);
+        vec_free(&e.finalizers);
+        return r;
+}
+
+static void enqueue_namespace(struct controller *c, struct object *old, struct object *new) {
+        if (new && object_deleting(new))
+                enqueue_self(c, old, new);
+}
+
+/* What holds a namespace up is mostly pods: when one is gone it is time to look again. */
+static void enqueue_pod(struct controller *c, struct object *old, struct object *new) {
+        struct object *ns = new ? NULL : controller_get(c, &res_namespaces, STR(""), object_namespace(old));
+
+        if (ns && object_deleting(ns))
+                controller_enqueue_key(c, object_namespace(old));
+}
+
+const struct controller_class namespace_controller = {
+        .name = "namespace-controller",
+        .watches = { { &res_namespaces, enqueue_namespace }, { &res_pods, enqueue_pod }, { &res_customresourcedefinitions, NULL } },
+        .reconcile = reconcile,
+};

@@ -1,0 +1,23 @@
+/* All controllers, in the order they start. */
+#include "controllers/controller.h"
+
+extern const struct controller_class namespace_controller, serviceaccount_controller, root_ca_controller,
+        deployment_controller, replicaset_controller, replicationcontroller_controller, endpoints_controller,
+        endpointslice_controller, nodelifecycle_controller, tainteviction_controller, nodeipam_controller,
+        podgc_controller;
+
+const struct controller_class *const controller_table[] = {
+        &namespace_controller,
+        &serviceaccount_controller,
+        &root_ca_controller,
+        &deployment_controller,
+        &replicaset_controller,
+        &replicationcontroller_controller,
+        &endpoints_controller,
+        &endpointslice_controller,
+        &nodelifecycle_controller,
+        &tainteviction_controller,
+        &nodeipam_controller,
+        &podgc_controller,
+        NULL,
+};
