@@ -88,7 +88,8 @@ void duplex_write(struct duplex *d, const struct http_slice *s, size_t n) {
 void duplex_write_copy(struct duplex *d, struct str data) {
         char *p = xmalloc(data.n);
 
-        memcpy(p, data.p, data.n);
+        if (data.n)
+                memcpy(p, data.p, data.n);
         duplex_write(d, &(struct http_slice) { { p, data.n }, free, p }, 1);
 }
 

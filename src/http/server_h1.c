@@ -193,6 +193,10 @@ static size_t take_head(struct conn *c, const char *p, size_t n) {
                 return skipped;
         if (skipped)
                 h->scanned = 0;
+        if (*p < 'A' || *p > 'Z') { /* no method begins so: TLS, for one */
+                refuse(c, 400);
+                return skipped + n;
+        }
         if (c->deadline != DEADLINE_HEADER)
                 conn_set_deadline(c, DEADLINE_HEADER);
         end = find_head_end(p, MIN(n, max), &h->scanned);

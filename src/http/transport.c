@@ -430,6 +430,12 @@ static void handshake(struct transport *t) {
         e = SSL_get_error(t->ssl, r);
         if (e == SSL_ERROR_WANT_READ || e == SSL_ERROR_WANT_WRITE)
                 return;
+        if (SSL_is_server(t->ssl) && ERR_GET_REASON(ERR_peek_error()) == SSL_R_HTTP_REQUEST) {
+                static const char text[] = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+
+                t->io->n_out = 0; /* in place of the alert */
+                out_add(t, text, sizeof(text) - 1);
+        }
         push_out(t); /* the alert */
         tls_handshake_error(t->ssl, why, sizeof(why));
         broken(t, -EPROTO, why);

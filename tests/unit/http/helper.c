@@ -304,7 +304,7 @@ static const struct {
         { "/grpc", h_trailers_like_grpc },
 };
 
-static void handler(struct http_request *r, void *arg) {
+void fixture_handler(struct http_request *r, void *arg) {
         for (size_t i = 0; i < ARRAY_SIZE(routes); i++)
                 if (str_eqc(http_request_path(r), routes[i].path)) {
                         routes[i].fn(r);
@@ -324,7 +324,7 @@ struct fixture *fixture_new(const struct http_server_options *o, bool tls) {
         so.address = "127.0.0.1";
         so.listen_fd = -1;
         so.workers = so.workers ? so.workers : 2;
-        so.handler = handler;
+        so.handler = fixture_handler;
         if (tls)
                 assert_int_equal(tls_context_new(&(struct tls_options) { .server = true,
                                                                          .cert_pem = buf_str(&c->cert),

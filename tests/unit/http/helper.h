@@ -35,6 +35,7 @@ struct fixture {
 };
 struct fixture *fixture_new(const struct http_server_options *o, bool tls); /* o may be NULL; the handler is ours */
 void fixture_free(struct fixture *f);
+void fixture_handler(struct http_request *r, void *arg);
 
 struct reply {
         int err, status;

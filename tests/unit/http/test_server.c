@@ -315,6 +315,14 @@ static void refuses_garbage_after_the_preface(void **state) {
         close(fd);
 }
 
+static void explains_plain_http_to_a_tls_port(void **state) {
+        struct fixture *f = fixture_new(NULL, true);
+        void *s = f;
+
+        answers(&s, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "Client sent an HTTP request to an HTTPS server.");
+        fixture_free(f);
+}
+
 static void shares_connections_evenly(void **state) {
         struct fixture *f = *state;
         int fds[16];
@@ -349,6 +357,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(upgrades_to_a_raw_stream, setup_plain, teardown),
                 cmocka_unit_test_setup_teardown(stops_rapid_resets, setup_plain, teardown),
                 cmocka_unit_test_setup_teardown(refuses_garbage_after_the_preface, setup_plain, teardown),
+                cmocka_unit_test(explains_plain_http_to_a_tls_port),
                 cmocka_unit_test_setup_teardown(shares_connections_evenly, setup_plain, teardown),
         };
 
