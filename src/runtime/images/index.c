@@ -1,0 +1,166 @@
+/* index.json: the only truth about what the store holds. */
+#include <errno.h>
+
+#include "base/file.h"
+#include "runtime/images/store.h"
+
+void strings_free(strings *v) {
+        for (size_t i = 0; i < v->n; i++)
+                free(v->v[i]);
+        vec_free(v);
+}
+
+static ssize_t strings_find(const strings *v, struct str s) {
+        for (size_t i = 0; i < v->n; i++)
+                if (str_eqc(s, v->v[i]))
+                        return (ssize_t) i;
+        return -1;
+}
+
+bool strings_has(const strings *v, struct str s) {
+        return strings_find(v, s) >= 0;
+}
+
+void strings_add(strings *v, struct str s) {
+        if (!str_empty(s) && !strings_has(v, s))
+                vec_push(v, str_dup(s));
+}
+
+bool strings_remove(strings *v, struct str s) {
+        ssize_t i = strings_find(v, s);
+
+        if (i < 0)
+                return false;
+        free(v->v[i]);
+        vec_remove(v, (size_t) i);
+        return true;
+}
+
+void image_free(void *image) {
+        struct image *i = image;
+
+        free(i->id);
+        free(i->manifest);
+        free(i->index);
+        free(i->user);
+        strings_free(&i->names);
+        strings_free(&i->digests);
+        strings_free(&i->chains);
+        strings_free(&i->blobs);
+        free(i);
+}
+
+static void read_strings(strings *v, const struct json *list) {
+        json_each_item(it, list)
+                strings_add(v, json_str(it));
+}
+
+static struct json write_strings(struct arena *a, const strings *v) {
+        struct json list = json_new_array();
+
+        for (size_t i = 0; i < v->n; i++)
+                json_push(a, &list, json_of_cstr(v->v[i]));
+        return list;
+}
+
+static void read_image(struct image_store *s, const struct json *j) {
+        struct image *i = xcalloc(1, sizeof(*i));
+
+        i->id = str_dup(json_str(json_getc(j, "id")));
+        i->manifest = str_dup(json_str(json_getc(j, "manifest")));
+        if (json_getc(j, "index"))
+                i->index = str_dup(json_str(json_getc(j, "index")));
+        i->user = str_dup(json_str(json_getc(j, "user")));
+        i->created_ns = json_int(json_getc(j, "created"));
+        i->used_ns = json_int(json_getc(j, "used"));
+        i->pinned = json_bool(json_getc(j, "pinned"));
+        read_strings(&i->names, json_getc(j, "names"));
+        read_strings(&i->digests, json_getc(j, "digests"));
+        read_strings(&i->chains, json_getc(j, "layers"));
+        read_strings(&i->blobs, json_getc(j, "blobs"));
+        map_put(s->images, str_of(i->id), i);
+}
+
+static void read_layer(struct image_store *s, const struct json_member *m) {
+        struct str chain = json_key(m);
+        struct layer *l;
+
+        if (!digest_valid(chain))
+                return;
+        l = xcalloc(1, sizeof(*l));
+        memcpy(l->chain, chain.p, chain.n);
+        l->dir = (unsigned) json_int(json_getc(&m->value, "dir"));
+        l->bytes = (uint64_t) json_int(json_getc(&m->value, "bytes"));
+        l->inodes = (uint64_t) json_int(json_getc(&m->value, "inodes"));
+        s->next_dir = MAX(s->next_dir, l->dir + 1);
+        map_put(s->layers, chain, l);
+}
+
+int index_read(struct image_store *s, struct error *err) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        _cleanup_free_ char *path = xprintf("%s/index.json", s->root);
+        _cleanup_buf_ struct buf text = BUF_INIT;
+        struct json *j;
+        int r = file_read(path, 0, &text, err);
+
+        if (r == -ENOENT) {
+                error_clear(err);
+                return 0;
+        }
+        if (r >= 0)
+                r = json_parse(a, buf_str(&text), NULL, &j, err);
+        if (r < 0)
+                return error_prefix(err, "image index %s", path);
+        json_each_member(m, json_getc(j, "layers"))
+                read_layer(s, m);
+        json_each_item(it, json_getc(j, "images"))
+                if (digest_valid(json_str(json_getc(it, "id"))))
+                        read_image(s, it);
+        return 0;
+}
+
+static struct json write_image(struct arena *a, const struct image *i) {
+        struct json j = json_new_object();
+
+        json_set_cstr(a, &j, "id", i->id);
+        json_set_cstr(a, &j, "manifest", i->manifest);
+        if (i->index)
+                json_set_cstr(a, &j, "index", i->index);
+        json_setc(a, &j, "names", write_strings(a, &i->names));
+        json_setc(a, &j, "digests", write_strings(a, &i->digests));
+        json_setc(a, &j, "layers", write_strings(a, &i->chains));
+        json_setc(a, &j, "blobs", write_strings(a, &i->blobs));
+        json_set_cstr(a, &j, "user", i->user);
+        json_set_int(a, &j, "created", i->created_ns);
+        json_set_int(a, &j, "used", i->used_ns);
+        json_set_bool(a, &j, "pinned", i->pinned);
+        return j;
+}
+
+int index_write(struct image_store *s, struct error *err) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        _cleanup_free_ char *path = xprintf("%s/index.json", s->root);
+        _cleanup_buf_ struct buf text = BUF_INIT;
+        struct json doc = json_new_object(), images = json_new_array(), layers = json_new_object();
+        struct map_iter it = MAP_ITER(s->images);
+
+        while (map_next(&it))
+                json_push(a, &images, write_image(a, it.value));
+        it = MAP_ITER(s->layers);
+        while (map_next(&it)) {
+                const struct layer *l = it.value;
+                struct json j = json_new_object();
+
+                if (l->unpacking)
+                        continue;
+                json_set_int(a, &j, "dir", l->dir);
+                json_set_int(a, &j, "bytes", (int64_t) l->bytes);
+                json_set_int(a, &j, "inodes", (int64_t) l->inodes);
+                json_setc(a, &layers, l->chain, j);
+        }
+        json_setc(a, &doc, "images", images);
+        json_setc(a, &doc, "layers", layers);
+        json_write(&text, &doc);
+        buf_putc(&text, '\n');
+        return file_write_atomic(path, buf_str(&text), 0600, err);
+}

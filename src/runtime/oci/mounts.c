@@ -1,0 +1,133 @@
+/* The mounts of a container: the standard ones, the sandbox' files, then what the pod asks for, parents before children. */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "runtime/oci/spec.h"
+
+static const struct standard_mount {
+        const char *destination, *type, *source, *options;
+        bool kernel; /* read-only unless privileged */
+} standard[] = {
+        { "/proc", "proc", "proc", "nosuid,noexec,nodev", false },
+        { "/dev", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k", false },
+        { "/dev/pts", "devpts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5", false },
+        { "/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev", false },
+        { "/sys", "sysfs", "sysfs", "nosuid,noexec,nodev", true },
+        { "/sys/fs/cgroup", "cgroup", "cgroup", "nosuid,noexec,nodev,relatime", true },
+};
+
+static bool overridden(const struct spec *s, const char *destination) {
+        for (size_t i = 0; i < s->config->n_mounts; i++) {
+                struct str path = s->config->mounts[i].container_path;
+
+                while (path.n > 1 && path.p[path.n - 1] == '/')
+                        path.n--;
+                if (str_eqc(path, destination))
+                        return true;
+        }
+        return false;
+}
+
+static struct json *add(struct spec *s, struct json destination, const char *type, struct json source) {
+        struct json m = json_new_object();
+
+        json_setc(s->a, &m, "destination", destination);
+        json_set_cstr(s->a, &m, "type", type);
+        json_setc(s->a, &m, "source", source);
+        return json_push(s->a, &s->mounts, m);
+}
+
+static void add_options(struct spec *s, struct json *mount, struct str words) {
+        struct json *list = json_get_or_add_array(s->a, mount, "options");
+        struct str one;
+
+        while (str_split(&words, ',', &one))
+                json_push(s->a, list, json_of_str(one));
+}
+
+static void bind_file(struct spec *s, const char *destination, struct json source, const char *options) {
+        if (!overridden(s, destination))
+                add_options(s, add(s, json_of_cstr(destination), "bind", source), str_of(options));
+}
+
+static void standard_mounts(struct spec *s) {
+        for (size_t i = 0; i < ARRAY_SIZE(standard); i++) {
+                const struct standard_mount *m = &standard[i];
+                struct json *j;
+
+                if (overridden(s, m->destination))
+                        continue;
+                j = add(s, json_of_cstr(m->destination), m->type, json_of_cstr(m->source));
+                add_options(s, j, str_of(m->options));
+                if (m->kernel)
+                        add_options(s, j, s->privileged ? STR("rw") : STR("ro"));
+        }
+}
+
+static void sandbox_files(struct spec *s) {
+        bool readonly = json_bool(json_getc(s->config->security, "readOnlyRootFilesystem"));
+        const char *options = readonly ? "rbind,rprivate,ro" : "rbind,rprivate,rw";
+
+        bind_file(s, "/etc/resolv.conf", json_of_printf(s->a, "%s/resolv.conf", s->sandbox->dir), options);
+        bind_file(s, "/etc/hostname", json_of_printf(s->a, "%s/hostname", s->sandbox->dir), options);
+        bind_file(s, "/dev/shm", s->sandbox->host_ipc ? json_of_cstr("/dev/shm") : json_of_printf(s->a, "%s/shm", s->sandbox->dir), "rbind,rprivate,rw");
+}
+
+static size_t depth(struct str path) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < path.n; i++)
+                n += path.p[i] == '/' && i + 1 < path.n && path.p[i + 1] != '/';
+        return n;
+}
+
+static int add_bind(struct spec *s, const struct mount_config *m) {
+        static const char *const propagation[] = { "rprivate", "rslave", "rshared" };
+        char *host = arena_cstr(s->a, m->host_path);
+        struct json *j;
+        struct stat st;
+        int how = m->propagation >= 0 && m->propagation <= 2 ? m->propagation : 0;
+
+        if (str_empty(m->host_path) || host[0] != '/' || str_empty(m->container_path))
+                return error_set(s->err, -EINVAL, "invalid mount of \"%s\" on \"%" STR_FMT "\"", host, STR_ARG(m->container_path));
+        if (stat(host, &st) < 0) {
+                int r = errno == ENOENT ? file_mkdirs(host, 0755, s->err) : error_errno(s->err, -errno, "failed to stat \"%s\"", host);
+
+                if (r < 0)
+                        return r;
+        }
+        j = add(s, json_of_str(m->container_path), "bind", json_of_cstr(host));
+        add_options(s, j, STR("rbind"));
+        add_options(s, j, str_of(propagation[how]));
+        add_options(s, j, m->recursive_readonly ? STR("rro") : m->readonly ? STR("ro") : STR("rw"));
+        /* What is to travel in or out cannot be below a private root. */
+        if (how > 0 && !str_eqc(json_str(json_getc(&s->linux_, "rootfsPropagation")), "rshared"))
+                json_set_cstr(s->a, &s->linux_, "rootfsPropagation", propagation[how]);
+        return 0;
+}
+
+int spec_mounts(struct spec *s) {
+        size_t deepest = 0, left = s->config->n_mounts;
+
+        standard_mounts(s);
+        sandbox_files(s);
+        for (size_t d = 0; left > 0 && d <= 4096; d++) {
+                for (size_t i = 0; i < s->config->n_mounts; i++) {
+                        int r;
+
+                        deepest = MAX(deepest, depth(s->config->mounts[i].container_path));
+                        if (depth(s->config->mounts[i].container_path) != d)
+                                continue;
+                        r = add_bind(s, &s->config->mounts[i]);
+                        if (r < 0)
+                                return r;
+                        left--;
+                }
+                if (d > deepest)
+                        break;
+        }
+        return 0;
+}

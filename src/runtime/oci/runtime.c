@@ -1,0 +1,385 @@
+/* The runtime as a whole: its tables, its references, its start. Locks, from the outermost:
+ *
+ *   sandbox.op │ container.op   one operation at a time on one of them (start, remove, …; a stop waits without it)
+ *   container.save              state.json
+ *   runtime.lock                the tables, references and every field that changes; held for moments, never over a system call
+ *                               that may block */
+#include <dirent.h>
+#include <errno.h>
+#include <linux/capability.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "base/encode.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/rand.h"
+#include "helper_bytes.h"
+#include "runtime/oci/oci.h"
+
+void new_id(char dst[static 65]) {
+        _cleanup_buf_ struct buf hex = BUF_INIT;
+        char bytes[32];
+
+        rand_bytes(bytes, sizeof(bytes));
+        hex_encode(&hex, str_n(bytes, sizeof(bytes)));
+        memcpy(dst, hex.p, 64);
+        dst[64] = 0;
+}
+
+char *find_program(const char *name) {
+        const char *path = getenv("PATH");
+        struct str rest = str_of(path && *path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), dir;
+
+        if (strchr(name, '/'))
+                return access(name, X_OK) == 0 ? xstrdup(name) : NULL;
+        while (str_split(&rest, ':', &dir)) {
+                char *file = xprintf("%" STR_FMT "/%s", STR_ARG(dir), name);
+
+                if (!str_empty(dir) && access(file, X_OK) == 0)
+                        return file;
+                free(file);
+        }
+        return NULL;
+}
+
+int runtime_handler(const struct runtime *r, const char *handler, char **ret_path, struct error *err) {
+        const char *name = handler && *handler ? handler : r->oci_runtime;
+        char *path = strchr(name, '/') && name == handler ? NULL : find_program(name);
+
+        if (!path)
+                return error_set(err, -ENOENT, "no runtime for \"%s\" is configured", name);
+        *ret_path = path;
+        return 0;
+}
+
+/* ---- references ---- */
+
+struct sandbox *sandbox_new(struct runtime *r, const char *id) {
+        struct arena *a = arena_new(2048);
+        struct sandbox *s = arena_new_of(a, struct sandbox);
+
+        s->refs = 1;
+        s->arena = a;
+        s->id = arena_cstr(a, str_of(id));
+        s->dir = (char *) arena_printf(a, "%s/sandboxes/%s", r->state_dir, id).p;
+        s->ns = (char *) arena_printf(a, "%s/ns/%s", r->state_dir, id).p;
+        s->ips[0] = s->ips[1] = s->name = s->namespace = s->uid = s->hostname = s->log_directory = s->cgroup = s->handler = (char *) "";
+        pthread_mutex_init(&s->op, NULL);
+        return s;
+}
+
+void sandbox_put(struct runtime *r, struct sandbox *s) {
+        unsigned left;
+
+        if (!s)
+                return;
+        pthread_mutex_lock(&r->lock);
+        left = --s->refs;
+        pthread_mutex_unlock(&r->lock);
+        if (left)
+                return;
+        pthread_mutex_destroy(&s->op);
+        arena_free(s->arena);
+}
+
+struct container *container_new(struct runtime *r, const char *id) {
+        struct arena *a = arena_new(4096);
+        struct container *c = arena_new_of(a, struct container);
+
+        c->refs = 1;
+        c->arena = a;
+        c->pidfd = -1;
+        c->id = arena_cstr(a, str_of(id));
+        c->dir = (char *) arena_printf(a, "%s/containers/%s", r->state_dir, id).p;
+        c->sandbox_id = c->name = c->image = c->image_id = c->image_form = c->log_path = c->cgroup = c->handler = c->reason = c->message =
+                (char *) "";
+        pthread_mutex_init(&c->op, NULL);
+        pthread_mutex_init(&c->save, NULL);
+        return c;
+}
+
+void container_put(struct runtime *r, struct container *c) {
+        unsigned left;
+
+        if (!c)
+                return;
+        pthread_mutex_lock(&r->lock);
+        left = --c->refs;
+        pthread_mutex_unlock(&r->lock);
+        if (left)
+                return;
+        closep(&c->pidfd);
+        pthread_mutex_destroy(&c->op);
+        pthread_mutex_destroy(&c->save);
+        arena_free(c->arena);
+}
+
+/* Lock held. The id itself, or a prefix that only one has. */
+static void *lookup(const struct map *m, const char *id) {
+        void *found = map_get(m, str_of(id));
+        struct map_iter it = MAP_ITER(m);
+
+        if (found || strlen(id) < 6)
+                return found;
+        while (map_next(&it)) {
+                if (!str_has_prefix(it.key, str_of(id)))
+                        continue;
+                if (found)
+                        return NULL;
+                found = it.value;
+        }
+        return found;
+}
+
+int sandbox_get(struct runtime *r, const char *id, struct sandbox **ret, struct error *err) {
+        struct sandbox *s;
+
+        pthread_mutex_lock(&r->lock);
+        s = lookup(r->sandboxes, id);
+        if (s)
+                s->refs++;
+        pthread_mutex_unlock(&r->lock);
+        if (!s)
+                return error_set(err, -ENOENT, "an error occurred when try to find sandbox \"%s\": not found", id);
+        *ret = s;
+        return 0;
+}
+
+int container_get(struct runtime *r, const char *id, struct container **ret, struct error *err) {
+        struct container *c;
+
+        pthread_mutex_lock(&r->lock);
+        c = lookup(r->containers, id);
+        if (c)
+                c->refs++;
+        pthread_mutex_unlock(&r->lock);
+        if (!c)
+                return error_set(err, -ENOENT, "an error occurred when try to find container \"%s\": not found", id);
+        *ret = c;
+        return 0;
+}
+
+void sandbox_publish(struct runtime *r, struct sandbox *s) {
+        pthread_mutex_lock(&r->lock);
+        s->refs++;
+        map_put(r->sandboxes, str_of(s->id), s);
+        pthread_mutex_unlock(&r->lock);
+}
+
+void container_publish(struct runtime *r, struct container *c) {
+        pthread_mutex_lock(&r->lock);
+        c->refs++;
+        map_put(r->containers, str_of(c->id), c);
+        pthread_mutex_unlock(&r->lock);
+}
+
+void sandbox_forget(struct runtime *r, struct sandbox *s) {
+        void *had;
+
+        pthread_mutex_lock(&r->lock);
+        had = map_take(r->sandboxes, str_of(s->id));
+        pthread_mutex_unlock(&r->lock);
+        sandbox_put(r, had);
+}
+
+void container_forget(struct runtime *r, struct container *c) {
+        void *had;
+
+        pthread_mutex_lock(&r->lock);
+        had = map_take(r->containers, str_of(c->id));
+        pthread_mutex_unlock(&r->lock);
+        container_put(r, had);
+}
+
+size_t containers_of(struct runtime *r, const char *sandbox_id, struct container ***ret) {
+        struct map_iter it;
+        size_t n = 0;
+
+        pthread_mutex_lock(&r->lock);
+        *ret = xcalloc(map_size(r->containers) + 1, sizeof(**ret));
+        it = MAP_ITER(r->containers);
+        while (map_next(&it)) {
+                struct container *c = it.value;
+
+                if (sandbox_id && strcmp(c->sandbox_id, sandbox_id) != 0)
+                        continue;
+                c->refs++;
+                (*ret)[n++] = c;
+        }
+        pthread_mutex_unlock(&r->lock);
+        return n;
+}
+
+/* ---- start ---- */
+
+static bool on_overlayfs(const char *path) {
+        struct statfs fs;
+
+        return statfs(path, &fs) == 0 && fs.f_type == OVERLAYFS_SUPER_MAGIC;
+}
+
+/* overlayfs does not take another overlayfs as its writable layer, nor hold whiteouts for one: where root_dir is on one (a
+ * container's own file system), what would be there moves to state_dir, if that is better. */
+static int choose_root(struct runtime *r, struct error *err) {
+        if (!on_overlayfs(r->root_dir))
+                return 0;
+        if (on_overlayfs(r->state_dir))
+                return error_set(err, -ENOTSUP,
+                                 "%s and %s are on overlayfs, which cannot hold containers: give a data directory on a disk or a volume",
+                                 r->root_dir, r->state_dir);
+        log_warn("%s is on overlayfs, which cannot hold containers: images and containers go to %s and are lost at a reboot", r->root_dir,
+                 r->state_dir);
+        free(r->root_dir);
+        r->root_dir = xprintf("%s/root", r->state_dir);
+        return file_mkdirs(r->root_dir, 0700, err);
+}
+
+static int make_dirs(struct runtime *r, struct error *err) {
+        static const char *const state[] = { "sandboxes", "ns", "containers", "exits", "crun" };
+        _cleanup_free_ char *containers = NULL;
+        int k = file_mkdirs(r->root_dir, 0711, err);
+
+        for (size_t i = 0; i < ARRAY_SIZE(state) && k >= 0; i++) {
+                _cleanup_free_ char *path = xprintf("%s/%s", r->state_dir, state[i]);
+
+                k = file_mkdirs(path, 0711, err);
+        }
+        if (k >= 0)
+                k = choose_root(r, err);
+        if (k < 0)
+                return k;
+        containers = xprintf("%s/containers", r->root_dir);
+        return file_mkdirs(containers, 0711, err);
+}
+
+static int write_helper(struct runtime *r, struct error *err) {
+        struct str bytes = str_n((const char *) helper_bytes, sizeof(helper_bytes));
+        _cleanup_free_ char *tmp = NULL;
+        _cleanup_buf_ struct buf have = BUF_INIT;
+        int k;
+
+        r->helper = xprintf("%s/helper", r->root_dir);
+        if (file_read(r->helper, 1 << 20, &have, NULL) >= 0 && str_eq(buf_str(&have), bytes) && access(r->helper, X_OK) == 0)
+                return 0;
+        tmp = xprintf("%s.tmp", r->helper);
+        k = file_write(tmp, bytes, 0755, err);
+        if (k >= 0 && (chmod(tmp, 0755) < 0 || rename(tmp, r->helper) < 0))
+                k = error_errno(err, -errno, "install %s", r->helper);
+        return k;
+}
+
+static bool has_capability(unsigned cap) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct str rest, line;
+
+        if (file_read("/proc/self/status", 0, &b, NULL) < 0)
+                return false;
+        rest = buf_str(&b);
+        while (str_split(&rest, '\n', &line))
+                if (str_has_prefix(line, STR("CapEff:\t")))
+                        return strtoull(line.p + 8, NULL, 16) >> cap & 1;
+        return false;
+}
+
+static void init_locks(struct runtime *r) {
+        pthread_condattr_t attr;
+
+        pthread_mutex_init(&r->lock, NULL);
+        pthread_condattr_init(&attr);
+        pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+        pthread_cond_init(&r->changed, &attr);
+        pthread_condattr_destroy(&attr);
+}
+
+static int runtime_open(struct runtime *r, const struct runtime_options *o, struct error *err) {
+        _cleanup_free_ char *images = NULL, *program = NULL;
+        int k;
+
+        r->conmon = find_program(o->conmon ? o->conmon : "conmon");
+        if (!r->conmon)
+                return error_set(err, -ENOENT, "%s is not installed", o->conmon ? o->conmon : "conmon");
+        k = runtime_handler(r, NULL, &program, NULL) < 0 ? error_set(err, -ENOENT, "%s is not installed", r->oci_runtime) : 0;
+        if (k >= 0)
+                k = make_dirs(r, err);
+        if (k >= 0)
+                k = write_helper(r, err);
+        if (k >= 0)
+                k = cgroups_detect(&r->cgroups, err);
+        if (k >= 0)
+                k = cgroup_create(&r->cgroups, r->cgroup_parent, err);
+        if (k >= 0)
+                k = cgroup_create(&r->cgroups, r->conmon_cgroup, err);
+        if (k < 0)
+                return k;
+        images = xprintf("%s/images", r->root_dir);
+        k = image_store_open(images, o->registries, &r->images, err);
+        if (k >= 0)
+                k = watch_start(r, err);
+        if (k >= 0)
+                k = runtime_recover(r, err);
+        return k;
+}
+
+static void release_sandbox(void *s) {
+        ((struct sandbox *) s)->refs--; /* by runtime_free only, where nobody else holds one */
+        pthread_mutex_destroy(&((struct sandbox *) s)->op);
+        arena_free(((struct sandbox *) s)->arena);
+}
+
+static void release_container(void *p) {
+        struct container *c = p;
+
+        closep(&c->pidfd);
+        pthread_mutex_destroy(&c->op);
+        pthread_mutex_destroy(&c->save);
+        arena_free(c->arena);
+}
+
+int runtime_new(const struct runtime_options *o, struct runtime **ret, struct error *err) {
+        struct runtime *r = xcalloc(1, sizeof(*r));
+        int k;
+
+        r->root_dir = xstrdup(o->root_dir ? o->root_dir : "/var/lib/cube/runtime");
+        r->state_dir = xstrdup(o->state_dir ? o->state_dir : "/run/cube/runtime");
+        r->oci_runtime = xstrdup(o->oci_runtime ? o->oci_runtime : "crun");
+        r->cgroup_parent = xstrdup(o->cgroup_parent ? o->cgroup_parent : "/kubepods");
+        r->conmon_cgroup = xprintf("%s-conmon", r->cgroup_parent);
+        r->network = o->network;
+        r->epoll = r->inotify = r->wake = -1;
+        r->may_lower_oom_score = has_capability(CAP_SYS_RESOURCE);
+        init_locks(r);
+        r->sandboxes = map_new(release_sandbox);
+        r->containers = map_new(release_container);
+        k = runtime_open(r, o, err);
+        if (k < 0) {
+                runtime_free(r);
+                return k;
+        }
+        *ret = r;
+        return 0;
+}
+
+void runtime_free(struct runtime *r) {
+        if (!r)
+                return;
+        watch_stop(r);
+        map_free(r->sandboxes);
+        map_free(r->containers);
+        image_store_close(r->images);
+        cgroups_free(&r->cgroups);
+        vec_free(&r->listeners);
+        pthread_mutex_destroy(&r->lock);
+        pthread_cond_destroy(&r->changed);
+        free(r->root_dir);
+        free(r->state_dir);
+        free(r->oci_runtime);
+        free(r->conmon);
+        free(r->cgroup_parent);
+        free(r->conmon_cgroup);
+        free(r->helper);
+        free(r);
+}

@@ -1,0 +1,330 @@
+/* What a container may do: user, capabilities, seccomp, masked paths, namespaces, devices. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "runtime/oci/spec.h"
+
+/* By number: linux/capability.h. */
+static const char *const capability_names[] = {
+        "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP", "LINUX_IMMUTABLE",
+        "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT",
+        "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE",
+        "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ",
+        "PERFMON", "BPF", "CHECKPOINT_RESTORE",
+};
+#define ALL_CAPABILITIES ((1ULL << ARRAY_SIZE(capability_names)) - 1)
+
+/* containerd's and Docker's: CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW SYS_CHROOT MKNOD
+ * AUDIT_WRITE SETFCAP */
+#define DEFAULT_CAPABILITIES                                                                                                    \
+        (1ULL << 0 | 1ULL << 1 | 1ULL << 3 | 1ULL << 4 | 1ULL << 5 | 1ULL << 6 | 1ULL << 7 | 1ULL << 8 | 1ULL << 10 |          \
+         1ULL << 13 | 1ULL << 18 | 1ULL << 27 | 1ULL << 29 | 1ULL << 31)
+
+static const char *const masked_paths[] = {
+        "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
+        "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
+};
+
+static const char *const readonly_paths[] = { "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger" };
+
+/* ---- user ---- */
+
+static int make_user(struct spec *s) {
+        _cleanup_free_ char *rootfs = xprintf("%s/rootfs", s->container->dir);
+        struct json user = json_new_object(), groups = json_new_array();
+        struct process_user u;
+        int r = user_resolve(rootfs, s->config->security, json_str(json_getc(s->image->config, "User")), &u, s->err);
+
+        if (r < 0)
+                return error_prefix(s->err, "failed to generate container \"%s\" spec", s->container->id);
+        json_set_int(s->a, &user, "uid", u.uid);
+        json_set_int(s->a, &user, "gid", u.gid);
+        for (size_t i = 0; i < u.n_groups; i++)
+                json_push(s->a, &groups, json_of_int(u.groups[i]));
+        json_setc(s->a, &user, "additionalGids", groups);
+        json_setc(s->a, &s->process, "user", user);
+        return 0;
+}
+
+/* ---- capabilities ---- */
+
+static int capability_bits(struct spec *s, const struct json *list, uint64_t *ret) {
+        uint64_t bits = 0;
+
+        json_each_item(it, list) {
+                struct str name = json_str(it);
+                size_t i = 0;
+
+                if (str_eq_fold(name, STR("ALL"))) {
+                        bits = ALL_CAPABILITIES;
+                        continue;
+                }
+                if (str_has_prefix(name, STR("CAP_")))
+                        name = str_sub(name, 4, name.n);
+                while (i < ARRAY_SIZE(capability_names) && !str_eq_fold(name, str_of(capability_names[i])))
+                        i++;
+                if (i == ARRAY_SIZE(capability_names))
+                        return error_set(s->err, -EINVAL, "failed to generate container \"%s\" spec: unknown capability \"CAP_%" STR_FMT "\"",
+                                         s->container->id, STR_ARG(name));
+                bits |= 1ULL << i;
+        }
+        *ret = bits;
+        return 0;
+}
+
+/* Those that this system knows: asking for more is an error to the OCI runtime. */
+static uint64_t known_capabilities(void) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        int64_t last;
+
+        if (file_read("/proc/sys/kernel/cap_last_cap", 64, &b, NULL) < 0 || str_to_i64(str_trim(buf_str(&b)), &last) < 0)
+                return ALL_CAPABILITIES;
+        return ALL_CAPABILITIES & ((2ULL << MIN(last, 62)) - 1);
+}
+
+/* ALL first, then the single ones: {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]} leaves one. */
+static int effective_capabilities(struct spec *s, uint64_t *ret) {
+        const struct json *caps = json_getc(s->config->security, "capabilities");
+        uint64_t add, drop, have = DEFAULT_CAPABILITIES;
+        int r = capability_bits(s, json_getc(caps, "add"), &add);
+
+        if (r >= 0)
+                r = capability_bits(s, json_getc(caps, "drop"), &drop);
+        if (r < 0)
+                return r;
+        if (add == ALL_CAPABILITIES)
+                have = ALL_CAPABILITIES;
+        if (drop == ALL_CAPABILITIES)
+                have = 0;
+        have |= add == ALL_CAPABILITIES ? 0 : add;
+        have &= drop == ALL_CAPABILITIES ? ~0ULL : ~drop;
+        *ret = s->privileged ? ALL_CAPABILITIES : have;
+        return 0;
+}
+
+/* A set that this process lacks itself cannot be given: where all are asked for, all that there are is meant. */
+static uint64_t own_bounding(void) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct str rest, line;
+
+        if (file_read("/proc/self/status", 0, &b, NULL) < 0)
+                return ALL_CAPABILITIES;
+        rest = buf_str(&b);
+        while (str_split(&rest, '\n', &line))
+                if (str_has_prefix(line, STR("CapBnd:\t")))
+                        return strtoull(line.p + 8, NULL, 16);
+        return ALL_CAPABILITIES;
+}
+
+static int make_capabilities(struct spec *s, uint64_t *ret_bits) {
+        static const char *const sets[] = { "bounding", "effective", "permitted" };
+        struct json caps = json_new_object(), list = json_new_array();
+        uint64_t bits;
+        int r = effective_capabilities(s, &bits);
+
+        if (r < 0)
+                return r;
+        bits &= known_capabilities() & own_bounding();
+        for (size_t i = 0; i < ARRAY_SIZE(capability_names); i++)
+                if (bits >> i & 1)
+                        json_push(s->a, &list, json_of_printf(s->a, "CAP_%s", capability_names[i]));
+        for (size_t i = 0; i < ARRAY_SIZE(sets); i++)
+                json_setc(s->a, &caps, sets[i], list);
+        json_setc(s->a, &s->process, "capabilities", caps);
+        *ret_bits = bits;
+        return 0;
+}
+
+/* ---- seccomp ---- */
+
+static int make_seccomp(struct spec *s, uint64_t capabilities) {
+        const struct json *profile = json_getc(s->config->security, "seccompProfile");
+        struct str type = json_str(json_getc(profile, "type")), file = json_str(json_getc(profile, "localhostProfile"));
+        _cleanup_buf_ struct buf text = BUF_INIT;
+        struct json *j;
+        int r;
+
+        if (s->privileged || str_empty(type) || str_eqc(type, "Unconfined"))
+                return 0;
+        if (str_eqc(type, "RuntimeDefault")) {
+                json_setc(s->a, &s->linux_, "seccomp", *seccomp_default(s->a, capabilities));
+                return 0;
+        }
+        if (!str_eqc(type, "Localhost") || str_empty(file) || file.p[0] != '/')
+                return error_set(s->err, -EINVAL, "invalid seccomp profile \"%" STR_FMT "\"", STR_ARG(str_empty(file) ? type : file));
+        r = file_read(arena_cstr(s->a, file), 4 << 20, &text, s->err);
+        if (r >= 0)
+                r = json_parse(s->a, arena_str(s->a, buf_str(&text)), NULL, &j, s->err);
+        if (r < 0)
+                return error_prefix(s->err, "failed to load seccomp profile \"%" STR_FMT "\"", STR_ARG(file));
+        json_setc(s->a, &s->linux_, "seccomp", *j);
+        return 0;
+}
+
+/* ---- namespaces ---- */
+
+static void add_namespace(struct spec *s, struct json *list, const char *type, const char *path) {
+        struct json ns = json_new_object();
+
+        json_set_cstr(s->a, &ns, "type", type);
+        if (path)
+                json_setc(s->a, &ns, "path", json_of_copy(s->a, str_of(path)));
+        json_push(s->a, list, ns);
+}
+
+static int target_pid(struct spec *s, int64_t *ret) {
+        _cleanup_free_ char *id = str_dup(s->config->target_container);
+        struct container *c;
+        int r = container_get(s->runtime, id, &c, s->err);
+
+        if (r < 0)
+                return r;
+        pthread_mutex_lock(&s->runtime->lock);
+        *ret = c->state == CONTAINER_RUNNING ? c->pid : 0;
+        pthread_mutex_unlock(&s->runtime->lock);
+        container_put(s->runtime, c);
+        return *ret > 0 ? 0 : error_set(s->err, -EINVAL, "invalid target container: container is not running");
+}
+
+static int make_namespaces(struct spec *s) {
+        const struct sandbox *sb = s->sandbox;
+        struct json list = json_new_array();
+        int64_t pid = 0;
+        int r = 0;
+
+        add_namespace(s, &list, "mount", NULL);
+        if (!sb->host_ipc)
+                add_namespace(s, &list, "ipc", arena_printf(s->a, "%s/ipc", sb->ns).p);
+        if (!sb->host_network) {
+                add_namespace(s, &list, "network", arena_printf(s->a, "%s/net", sb->ns).p);
+                add_namespace(s, &list, "uts", arena_printf(s->a, "%s/uts", sb->ns).p);
+        }
+        if (s->runtime->cgroups.mode == CGROUP_V2 && !s->privileged)
+                add_namespace(s, &list, "cgroup", NULL);
+        if (!str_empty(s->config->target_container))
+                r = target_pid(s, &pid);
+        else if (sb->share_pid)
+                pid = sb->pause_pid;
+        if (r < 0)
+                return r;
+        if (pid > 0)
+                add_namespace(s, &list, "pid", arena_printf(s->a, "/proc/%lld/ns/pid", (long long) pid).p);
+        else if (!sb->host_pid)
+                add_namespace(s, &list, "pid", NULL);
+        json_setc(s->a, &s->linux_, "namespaces", list);
+        return 0;
+}
+
+/* ---- devices ---- */
+
+static void allow_device(struct spec *s, const struct stat *st, struct str access) {
+        struct json *list = json_get_or_add_array(s->a, json_get_or_add_object(s->a, &s->linux_, "resources"), "devices");
+        struct json rule = json_new_object();
+
+        json_set_bool(s->a, &rule, "allow", st != NULL || !str_empty(access));
+        if (st) {
+                json_set_cstr(s->a, &rule, "type", S_ISBLK(st->st_mode) ? "b" : "c");
+                json_set_int(s->a, &rule, "major", major(st->st_rdev));
+                json_set_int(s->a, &rule, "minor", minor(st->st_rdev));
+        }
+        json_set_str(s->a, &rule, "access", str_empty(access) ? STR("rwm") : access);
+        json_push(s->a, list, rule);
+}
+
+static void add_device(struct spec *s, const char *path, const struct stat *st) {
+        struct json *list = json_get_or_add_array(s->a, &s->linux_, "devices");
+        struct json d = json_new_object();
+
+        json_setc(s->a, &d, "path", json_of_copy(s->a, str_of(path)));
+        json_set_cstr(s->a, &d, "type", S_ISBLK(st->st_mode) ? "b" : "c");
+        json_set_int(s->a, &d, "major", major(st->st_rdev));
+        json_set_int(s->a, &d, "minor", minor(st->st_rdev));
+        json_set_int(s->a, &d, "fileMode", st->st_mode & 07777);
+        json_set_int(s->a, &d, "uid", st->st_uid);
+        json_set_int(s->a, &d, "gid", st->st_gid);
+        json_push(s->a, list, d);
+}
+
+/* All below dir, without what a container has of its own. */
+static void add_devices_below(struct spec *s, const char *dir, int depth) {
+        static const char *const own[] = { "pts", "shm", "mqueue", "fd", "console", "ptmx", ".lxc", ".udev" };
+        DIR *d = depth < 8 ? opendir(dir) : NULL;
+        struct dirent *e;
+
+        while (d && (e = readdir(d))) {
+                _cleanup_free_ char *path = xprintf("%s/%s", dir, e->d_name);
+                struct stat st;
+                bool skip = e->d_name[0] == '.';
+
+                for (size_t i = 0; depth == 0 && i < ARRAY_SIZE(own); i++)
+                        skip = skip || strcmp(e->d_name, own[i]) == 0;
+                if (skip || lstat(path, &st) < 0)
+                        continue;
+                if (S_ISDIR(st.st_mode))
+                        add_devices_below(s, path, depth + 1);
+                else if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode))
+                        add_device(s, path, &st);
+        }
+        if (d)
+                closedir(d);
+}
+
+/* [{"hostPath", "containerPath", "permissions"}] */
+static int make_devices(struct spec *s) {
+        if (s->privileged) {
+                add_devices_below(s, "/dev", 0);
+                allow_device(s, NULL, STR("rwm"));
+                return 0;
+        }
+        allow_device(s, NULL, STR(""));
+        json_each_item(it, s->config->devices) {
+                char *host = arena_cstr(s->a, json_str(json_getc(it, "hostPath")));
+                struct str inside = json_str(json_getc(it, "containerPath"));
+                struct stat st;
+
+                if (stat(host, &st) < 0 || !(S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)))
+                        return error_set(s->err, -EINVAL, "failed to generate container \"%s\" spec: \"%s\" is not a device", s->container->id, host);
+                add_device(s, str_empty(inside) ? host : arena_cstr(s->a, inside), &st);
+                allow_device(s, &st, json_str_or(json_getc(it, "permissions"), STR("rwm")));
+        }
+        return 0;
+}
+
+/* ---- the whole ---- */
+
+static void set_paths(struct spec *s, const char *key, const char *const *paths, size_t n) {
+        struct json list = json_new_array();
+
+        for (size_t i = 0; i < n; i++)
+                json_push(s->a, &list, json_of_cstr(paths[i]));
+        json_setc(s->a, &s->linux_, key, list);
+}
+
+int spec_security(struct spec *s) {
+        const struct json *escalation = json_getc(s->config->security, "allowPrivilegeEscalation");
+        bool unmasked = s->privileged || str_eqc(json_str(json_getc(s->config->security, "procMount")), "Unmasked");
+        uint64_t capabilities;
+        int r = make_user(s);
+
+        if (r >= 0)
+                r = make_capabilities(s, &capabilities);
+        if (r >= 0)
+                r = make_seccomp(s, capabilities);
+        if (r >= 0)
+                r = make_namespaces(s);
+        if (r >= 0)
+                r = make_devices(s);
+        if (r < 0)
+                return r;
+        json_set_bool(s->a, &s->process, "noNewPrivileges", escalation && !json_bool(escalation));
+        if (!unmasked) {
+                set_paths(s, "maskedPaths", masked_paths, ARRAY_SIZE(masked_paths));
+                set_paths(s, "readonlyPaths", readonly_paths, ARRAY_SIZE(readonly_paths));
+        }
+        return 0;
+}

@@ -1,0 +1,220 @@
+/* config.json for the OCI runtime: what containerd's CRI plugin makes of a container's configuration and its image.
+ *
+ *   container_config ┐
+ *   image config     ┼▶ process (here) · user, capabilities, seccomp (security.c) · mounts (mounts.c) · resources (here) */
+#include "runtime/oci/spec.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/file.h"
+
+#define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+/* ---- process ---- */
+
+static void push_strings(struct spec *s, struct json *list, const struct json *from) {
+        json_each_item(it, from)
+                json_push(s->a, list, *it);
+}
+
+static void push_strs(struct spec *s, struct json *list, const struct str *from, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                json_push(s->a, list, json_of_str(from[i]));
+}
+
+/* A command replaces the image's entrypoint and its arguments; arguments alone replace only those. */
+static int make_args(struct spec *s) {
+        const struct container_config *c = s->config;
+        struct json args = json_new_array();
+
+        if (c->n_command > 0)
+                push_strs(s, &args, c->command, c->n_command);
+        else
+                push_strings(s, &args, json_getc(s->image->config, "Entrypoint"));
+        if (c->n_args > 0)
+                push_strs(s, &args, c->args, c->n_args);
+        else if (c->n_command == 0)
+                push_strings(s, &args, json_getc(s->image->config, "Cmd"));
+        if (json_len(&args) == 0)
+                return error_set(s->err, -EINVAL, "failed to generate container \"%s\" spec: no command specified", s->container->id);
+        json_setc(s->a, &s->process, "args", args);
+        return 0;
+}
+
+static struct str env_name(struct str e) {
+        ssize_t eq = str_find(e, '=');
+
+        return eq < 0 ? e : str_sub(e, 0, (size_t) eq);
+}
+
+/* Replaces the variable of that name, or adds it. */
+static void put_env(struct spec *s, struct json *env, struct str e) {
+        json_each_item(it, env)
+                if (str_eq(env_name(json_str(it)), env_name(e))) {
+                        *it = json_of_str(e);
+                        return;
+                }
+        json_push(s->a, env, json_of_str(e));
+}
+
+static void make_env(struct spec *s) {
+        struct json env = json_new_array();
+
+        json_push(s->a, &env, json_of_cstr(DEFAULT_PATH));
+        json_push(s->a, &env, json_of_printf(s->a, "HOSTNAME=%s", s->sandbox->hostname));
+        if (s->config->tty)
+                json_push(s->a, &env, json_of_cstr("TERM=xterm"));
+        json_each_item(it, json_getc(s->image->config, "Env"))
+                put_env(s, &env, json_str(it));
+        for (size_t i = 0; i < s->config->n_env; i++)
+                put_env(s, &env, arena_printf(s->a, "%" STR_FMT "=%" STR_FMT, STR_ARG(s->config->env[i][0]), STR_ARG(s->config->env[i][1])));
+        json_setc(s->a, &s->process, "env", env);
+}
+
+static void make_cwd(struct spec *s) {
+        struct str cwd = s->config->working_dir;
+
+        if (str_empty(cwd))
+                cwd = json_str(json_getc(s->image->config, "WorkingDir"));
+        if (str_empty(cwd))
+                cwd = STR("/");
+        if (cwd.p[0] != '/')
+                cwd = arena_printf(s->a, "/%" STR_FMT, STR_ARG(cwd));
+        json_set_str(s->a, &s->process, "cwd", cwd);
+}
+
+/* Without CAP_SYS_RESOURCE nothing below our own value can be had: the container keeps ours then. */
+static void make_oom_score(struct spec *s) {
+        const struct json *v = json_getc(s->config->resources, "oom_score_adj");
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        int64_t own;
+
+        if (!json_is(v, JSON_INT))
+                return;
+        if (!s->runtime->may_lower_oom_score && file_read("/proc/self/oom_score_adj", 64, &b, NULL) >= 0 &&
+            str_to_i64(str_trim(buf_str(&b)), &own) >= 0 && json_int(v) < own)
+                return;
+        json_set_int(s->a, &s->process, "oomScoreAdj", MAX(MIN(json_int(v), 1000), -1000));
+}
+
+/* ---- resources ---- */
+
+static void copy_number(struct spec *s, struct json *to, const char *key, const char *resource) {
+        int64_t v = json_int(json_getc(s->config->resources, resource));
+
+        if (v != 0)
+                json_set_int(s->a, to, key, v);
+}
+
+static void copy_text(struct spec *s, struct json *to, const char *key, const char *resource) {
+        struct str v = json_str(json_getc(s->config->resources, resource));
+
+        if (!str_empty(v))
+                json_set_str(s->a, to, key, v);
+}
+
+static void make_resources(struct spec *s, struct json *resources) {
+        struct json cpu = json_new_object(), memory = json_new_object(), pids = json_new_object(), huge = json_new_array();
+        const struct json *unified = json_getc(s->config->resources, "unified");
+
+        copy_number(s, &cpu, "shares", "cpu_shares");
+        copy_number(s, &cpu, "quota", "cpu_quota");
+        copy_number(s, &cpu, "period", "cpu_period");
+        copy_text(s, &cpu, "cpus", "cpuset_cpus");
+        copy_text(s, &cpu, "mems", "cpuset_mems");
+        copy_number(s, &memory, "limit", "memory");
+        if (json_int(json_getc(s->config->resources, "memory")) > 0 && s->runtime->cgroups.mode == CGROUP_V2)
+                copy_number(s, &memory, "swap", "memory"); /* memory and swap together: no swap */
+        copy_number(s, &pids, "limit", "pids");
+        json_each_member(m, json_getc(s->config->resources, "hugepages")) {
+                struct json h = json_new_object();
+
+                json_set_str(s->a, &h, "pageSize", json_key(m));
+                json_set_int(s->a, &h, "limit", json_int(&m->value));
+                json_push(s->a, &huge, h);
+        }
+        if (json_len(&cpu))
+                json_setc(s->a, resources, "cpu", cpu);
+        if (json_len(&memory))
+                json_setc(s->a, resources, "memory", memory);
+        if (json_len(&pids))
+                json_setc(s->a, resources, "pids", pids);
+        if (json_len(&huge))
+                json_setc(s->a, resources, "hugepageLimits", huge);
+        if (s->runtime->cgroups.mode == CGROUP_V2 && json_len(unified))
+                json_setc(s->a, resources, "unified", *unified);
+}
+
+/* ---- the whole ---- */
+
+static void make_annotations(struct spec *s) {
+        struct json notes = json_new_object();
+
+        json_set_cstr(s->a, &notes, "io.kubernetes.cri.container-type", "container");
+        json_set_cstr(s->a, &notes, "io.kubernetes.cri.sandbox-id", s->sandbox->id);
+        json_set_cstr(s->a, &notes, "io.kubernetes.cri.sandbox-name", s->sandbox->name);
+        json_set_cstr(s->a, &notes, "io.kubernetes.cri.sandbox-namespace", s->sandbox->namespace);
+        json_set_cstr(s->a, &notes, "io.kubernetes.cri.container-name", s->container->name);
+        json_setc(s->a, &s->doc, "annotations", notes);
+}
+
+static int make(struct spec *s) {
+        int r = make_args(s);
+
+        if (r < 0)
+                return r;
+        make_env(s);
+        make_cwd(s);
+        make_oom_score(s);
+        json_set_bool(s->a, &s->process, "terminal", s->config->tty);
+        r = spec_security(s);
+        if (r >= 0)
+                r = spec_mounts(s);
+        if (r < 0)
+                return r;
+        make_resources(s, json_get_or_add_object(s->a, &s->linux_, "resources"));
+        json_set_cstr(s->a, &s->linux_, "cgroupsPath", s->container->cgroup);
+        make_annotations(s);
+        return 0;
+}
+
+static int write_spec(struct spec *s) {
+        struct json root = json_new_object();
+        _cleanup_free_ char *path = xprintf("%s/config.json", s->container->dir);
+        _cleanup_buf_ struct buf text = BUF_INIT;
+
+        json_set_cstr(s->a, &root, "path", "rootfs");
+        if (json_bool(json_getc(s->config->security, "readOnlyRootFilesystem")))
+                json_set_bool(s->a, &root, "readonly", true);
+        json_set_cstr(s->a, &s->doc, "ociVersion", "1.0.2");
+        json_setc(s->a, &s->doc, "root", root);
+        json_setc(s->a, &s->doc, "process", s->process);
+        json_setc(s->a, &s->doc, "mounts", s->mounts);
+        json_setc(s->a, &s->doc, "linux", s->linux_);
+        json_write(&text, &s->doc);
+        return file_write(path, buf_str(&text), 0600, s->err);
+}
+
+int spec_write(struct runtime *r, const struct sandbox *sb, struct container *c, const struct container_config *config,
+               const struct image_config *image, struct error *err) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(16 << 10);
+        struct spec s = {
+                .runtime = r,
+                .sandbox = sb,
+                .container = c,
+                .config = config,
+                .image = image,
+                .a = a,
+                .err = err,
+                .privileged = json_bool(json_getc(config->security, "privileged")),
+                .doc = json_new_object(),
+                .process = json_new_object(),
+                .linux_ = json_new_object(),
+                .mounts = json_new_array(),
+        };
+        int k = make(&s);
+
+        return k < 0 ? k : write_spec(&s);
+}

@@ -1,0 +1,123 @@
+/* What containers and sandboxes use, from their cgroups, writable layers and network namespaces; and changing their limits. */
+#include <errno.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/time.h"
+#include "runtime/oci/oci.h"
+
+/* ---- the writable layer ---- */
+
+static void tree_usage(int dir, int depth, uint64_t *bytes, uint64_t *inodes) {
+        DIR *d = fdopendir(dir);
+        struct dirent *e;
+
+        if (!d) {
+                close(dir);
+                return;
+        }
+        while ((e = readdir(d))) {
+                struct stat st;
+
+                if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                        continue;
+                *bytes += (uint64_t) st.st_blocks * 512;
+                ++*inodes;
+                if (S_ISDIR(st.st_mode) && depth < 64) {
+                        int sub = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+                        if (sub >= 0)
+                                tree_usage(sub, depth + 1, bytes, inodes);
+                }
+        }
+        closedir(d);
+}
+
+int runtime_container_usage(struct runtime *r, const char *id, struct runtime_usage *ret, struct error *err) {
+        struct runtime_usage u = { 0 };
+        _cleanup_free_ char *upper = NULL;
+        struct container *c;
+        int fd, k = container_get(r, id, &c, err);
+
+        if (k < 0)
+                return k;
+        cgroup_usage(&r->cgroups, c->cgroup, &u);
+        upper = xprintf("%s/containers/%s/upper", r->root_dir, c->id);
+        container_put(r, c);
+        fd = open(upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd >= 0)
+                tree_usage(fd, 0, &u.rootfs_bytes, &u.rootfs_inodes);
+        *ret = u;
+        return 0;
+}
+
+/* ---- sandboxes ---- */
+
+struct traffic {
+        uint64_t rx, tx;
+};
+
+/* "  eth0: rx_bytes packets errs drop fifo frame compressed multicast tx_bytes …" */
+static int read_traffic(void *arg) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct traffic *t = arg;
+        struct str rest, line;
+        int r = file_read("/proc/thread-self/net/dev", 1 << 20, &b, NULL);
+
+        rest = buf_str(&b);
+        while (str_split(&rest, '\n', &line)) {
+                ssize_t colon = str_find(line, ':');
+                struct str words, word;
+                size_t n = 0;
+                uint64_t v;
+
+                if (colon < 0 || !str_eqc(str_trim(str_sub(line, 0, (size_t) colon)), "eth0"))
+                        continue;
+                words = str_sub(line, (size_t) colon + 1, line.n);
+                while (str_split(&words, ' ', &word)) {
+                        if (str_empty(word) || str_to_u64(word, &v) < 0)
+                                continue;
+                        if (n == 0)
+                                t->rx = v;
+                        else if (n == 8)
+                                t->tx = v;
+                        n++;
+                }
+        }
+        return r;
+}
+
+int runtime_sandbox_usage(struct runtime *r, const char *id, struct runtime_usage *ret, uint64_t *ret_rx_bytes, uint64_t *ret_tx_bytes,
+                          struct error *err) {
+        struct runtime_usage u = { 0 };
+        struct traffic t = { 0 };
+        struct sandbox *s;
+        int k = sandbox_get(r, id, &s, err);
+
+        if (k < 0)
+                return k;
+        cgroup_usage(&r->cgroups, s->cgroup, &u);
+        if (!s->host_network)
+                (void) in_netns(s, read_traffic, &t); /* a stopped one has none any more */
+        sandbox_put(r, s);
+        *ret = u;
+        *ret_rx_bytes = t.rx;
+        *ret_tx_bytes = t.tx;
+        return 0;
+}
+
+int runtime_update_resources(struct runtime *r, const char *id, const struct json *resources, struct error *err) {
+        struct container *c;
+        int k = container_get(r, id, &c, err);
+
+        if (k < 0)
+                return k;
+        k = cgroup_apply(&r->cgroups, c->cgroup, resources, err);
+        if (k < 0)
+                error_prefix(err, "failed to update resources of container \"%s\"", id);
+        container_put(r, c);
+        return k;
+}
