@@ -1,4 +1,3 @@
-/* links: dns base */
 /* DNS messages from anybody: queries as the server reads them, answers as the forwarder does. */
 #include "dns/message.h"
 
