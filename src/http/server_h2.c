@@ -233,16 +233,24 @@ static bool connection_specific(struct str name) { /* RFC 9113 8.2.2 */
                str_eq(name, STR("keep-alive")) || str_eq(name, STR("upgrade"));
 }
 
+static struct str decimal(char dst[static 20], uint64_t v) {
+        size_t i = 20;
+
+        do
+                dst[--i] = (char) ('0' + v % 10);
+        while (v /= 10);
+        return str_n(dst + i, 20 - i);
+}
+
 static void h2_start(struct http_request *r, int status, const struct http_header *hv, size_t n_hv) {
         struct conn *c = r->conn;
         nghttp2_nv nv[MAX_HEADERS];
         nghttp2_data_provider body = { .source.ptr = r, .read_callback = read_body };
-        char code[12], length[24];
+        char code[20], length[20];
         bool length_given = false, date_given = false;
         size_t n = 0;
 
-        nv[n++] = make_nv(STR(":status"), str_n(code, (size_t) snprintf(code, sizeof(code), "%d", status)),
-                          NGHTTP2_NV_FLAG_NO_COPY_NAME);
+        nv[n++] = make_nv(STR(":status"), decimal(code, (unsigned) status), NGHTTP2_NV_FLAG_NO_COPY_NAME);
         for (size_t i = 0; i < n_hv && n < MAX_HEADERS - 2; i++) {
                 struct str name = lower_name(r, hv[i].name);
 
@@ -256,8 +264,7 @@ static void h2_start(struct http_request *r, int status, const struct http_heade
         if (!date_given)
                 nv[n++] = make_nv(STR("date"), worker_date(c->w), NGHTTP2_NV_FLAG_NO_COPY_NAME);
         if (r->out_left >= 0 && !length_given && status != 204 && status != 304)
-                nv[n++] = make_nv(STR("content-length"),
-                                  str_n(length, (size_t) snprintf(length, sizeof(length), "%lld", (long long) r->out_left)),
+                nv[n++] = make_nv(STR("content-length"), decimal(length, (uint64_t) r->out_left),
                                   NGHTTP2_NV_FLAG_NO_COPY_NAME);
         if (r->bodyless || (r->ended && r->out.bytes == 0)) {
                 r->ended = true;
