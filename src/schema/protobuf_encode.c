@@ -1,8 +1,5 @@
 /* Documents to protobuf. The layout is gogo's proto2 with non-nullable fields: what is not a pointer in Go is always written, zero
- * or not, structs included; fields come in the order of their numbers, maps sorted by key, lists never packed.
- *
- * A message is written behind its tag and, once its length is known, moved to make room for the length: most lengths fit
- * one byte, and most messages are small. */
+ * or not, structs included; fields come in the order of their numbers, maps sorted by key, lists never packed. */
 #include "schema/protobuf.h"
 
 #include "base/encode.h"
@@ -12,49 +9,6 @@
 
 static void encode_value(struct buf *b, const struct schema_type *t, const struct json *v, uint32_t number);
 static void encode_message(struct buf *b, const struct schema_type *t, const struct json *v);
-
-static void put_varint(struct buf *b, uint64_t v) {
-        while (v >= 0x80) {
-                buf_putc(b, (char) (v | 0x80));
-                v >>= 7;
-        }
-        buf_putc(b, (char) v);
-}
-
-static void put_tag(struct buf *b, uint32_t number, enum wire_type w) {
-        put_varint(b, (uint64_t) number << 3 | w);
-}
-
-static void put_bytes(struct buf *b, uint32_t number, struct str s) {
-        put_tag(b, number, WIRE_BYTES);
-        put_varint(b, s.n);
-        buf_add_str(b, s);
-}
-
-static void put_int(struct buf *b, uint32_t number, int64_t v) {
-        put_tag(b, number, WIRE_VARINT);
-        put_varint(b, (uint64_t) v);
-}
-
-/* size_t at = open_message(b, 3); … close_message(b, at); */
-static size_t open_message(struct buf *b, uint32_t number) {
-        put_tag(b, number, WIRE_BYTES);
-        return b->n;
-}
-
-static void close_message(struct buf *b, size_t at) {
-        size_t n = b->n - at, v = n, width = 1;
-        char *p;
-
-        while (v >>= 7)
-                width++;
-        buf_reserve(b, width);
-        p = b->p + at;
-        memmove(p + width, p, n);
-        b->n = at;
-        put_varint(b, n);
-        b->n += n;
-}
 
 /* ---- scalars that are messages ---- */
 
@@ -66,14 +20,14 @@ static void encode_time(struct buf *b, const struct schema_type *t, const struct
         seconds = ns / NSEC_PER_SEC;
         if (ns % NSEC_PER_SEC < 0)
                 seconds--;
-        put_int(b, 1, seconds);
-        put_int(b, 2, t->kind == SCHEMA_TIME ? 0 : ns - seconds * NSEC_PER_SEC);
+        wire_put_int(b, 1, seconds);
+        wire_put_int(b, 2, t->kind == SCHEMA_TIME ? 0 : ns - seconds * NSEC_PER_SEC);
 }
 
 static void encode_int_or_string(struct buf *b, const struct json *v) {
-        put_int(b, 1, json_is(v, JSON_STRING));
-        put_int(b, 2, json_int(v));
-        put_bytes(b, 3, json_str(v));
+        wire_put_int(b, 1, json_is(v, JSON_STRING));
+        wire_put_int(b, 2, json_int(v));
+        wire_put_bytes(b, 3, json_str(v));
 }
 
 static void encode_any(struct buf *b, const struct json *v) {
@@ -82,26 +36,26 @@ static void encode_any(struct buf *b, const struct json *v) {
         if (json_type(v) == JSON_NULL)
                 return;
         json_write(&text, v);
-        put_bytes(b, 1, buf_str(&text));
+        wire_put_bytes(b, 1, buf_str(&text));
 }
 
 static void encode_duration(struct buf *b, const struct json *v) {
         int64_t ns = 0;
 
         (void) duration_parse(json_str(v), &ns); /* normalised, or absent: zero */
-        put_int(b, 1, ns);
+        wire_put_int(b, 1, ns);
 }
 
 /* ---- containers ---- */
 
 static void encode_map(struct buf *b, const struct schema_type *t, const struct json *v, uint32_t number) {
         json_each_member(m, v) { /* normalised: sorted by key */
-                size_t at = open_message(b, number);
+                size_t at = wire_open(b, number);
 
-                put_bytes(b, 1, json_key(m));
+                wire_put_bytes(b, 1, json_key(m));
                 if (t->elem->kind != SCHEMA_BYTES || m->value.type != JSON_NULL)
                         encode_value(b, t->elem, &m->value, 2);
-                close_message(b, at);
+                wire_close(b, at);
         }
 }
 
@@ -109,13 +63,13 @@ static void encode_list(struct buf *b, const struct schema_type *t, const struct
         size_t at = 0;
 
         if (t->flags & SCHEMA_TYPE_ITEMS_MESSAGE) {
-                at = open_message(b, number);
+                at = wire_open(b, number);
                 number = 1;
         }
         json_each_item(it, v)
                 encode_value(b, t->elem, it, number);
         if (t->flags & SCHEMA_TYPE_ITEMS_MESSAGE)
-                close_message(b, at);
+                wire_close(b, at);
 }
 
 static void encode_field(struct buf *b, const struct schema_field *f, const struct json *v) {
@@ -138,10 +92,10 @@ static void encode_struct(struct buf *b, const struct schema_type *t, const stru
 
                         encode_field(b, f, json_get_after(v, field_name(f), &hint));
                 } else {
-                        size_t at = open_message(b, t->inlines[k - t->n_fields].pb);
+                        size_t at = wire_open(b, t->inlines[k - t->n_fields].pb);
 
                         encode_message(b, t->inlines[k - t->n_fields].type, v);
-                        close_message(b, at);
+                        wire_close(b, at);
                 }
         }
 }
@@ -153,7 +107,7 @@ static void encode_union(struct buf *b, const struct schema_type *t, const struc
 
                 switch (f->type->kind) {
                 case SCHEMA_BOOL:
-                        put_int(b, f->pb, json_bool_or(v, json_is(v, JSON_OBJECT)));
+                        wire_put_int(b, f->pb, json_bool_or(v, json_is(v, JSON_OBJECT)));
                         break;
                 case SCHEMA_LIST:
                         if (json_is(v, JSON_ARRAY))
@@ -176,7 +130,7 @@ static void encode_message(struct buf *b, const struct schema_type *t, const str
                 encode_union(b, t, v);
                 break;
         case SCHEMA_QUANTITY:
-                put_bytes(b, 1, json_str_or(v, STR("0")));
+                wire_put_bytes(b, 1, json_str_or(v, STR("0")));
                 break;
         case SCHEMA_TIME:
         case SCHEMA_MICRO_TIME:
@@ -197,13 +151,13 @@ static void encode_bytes(struct buf *b, const struct json *v, uint32_t number) {
         _cleanup_buf_ struct buf raw = BUF_INIT;
 
         (void) base64_decode(&raw, json_str(v)); /* normalised: it is valid */
-        put_bytes(b, number, buf_str(&raw));
+        wire_put_bytes(b, number, buf_str(&raw));
 }
 
 static void encode_double(struct buf *b, const struct json *v, uint32_t number) {
         double d = json_double_or(v, 0);
 
-        put_tag(b, number, WIRE_FIXED64);
+        wire_put_tag(b, number, WIRE_FIXED64);
         buf_add(b, &d, sizeof(d)); /* IEEE 754, little-endian like us */
 }
 
@@ -212,17 +166,17 @@ static void encode_value(struct buf *b, const struct schema_type *t, const struc
 
         switch ((enum schema_kind) t->kind) {
         case SCHEMA_BOOL:
-                put_int(b, number, json_bool(v));
+                wire_put_int(b, number, json_bool(v));
                 break;
         case SCHEMA_INT32:
         case SCHEMA_INT64:
-                put_int(b, number, json_int(v));
+                wire_put_int(b, number, json_int(v));
                 break;
         case SCHEMA_DOUBLE:
                 encode_double(b, v, number);
                 break;
         case SCHEMA_STRING:
-                put_bytes(b, number, json_str(v));
+                wire_put_bytes(b, number, json_str(v));
                 break;
         case SCHEMA_BYTES:
                 encode_bytes(b, v, number);
@@ -234,9 +188,9 @@ static void encode_value(struct buf *b, const struct schema_type *t, const struc
                 encode_map(b, t, v, number);
                 break;
         default:
-                at = open_message(b, number);
+                at = wire_open(b, number);
                 encode_message(b, t, v);
-                close_message(b, at);
+                wire_close(b, at);
         }
 }
 
@@ -252,10 +206,10 @@ static void put_envelope(struct buf *b, struct str api_version, struct str kind)
         size_t at;
 
         buf_add_str(b, PROTOBUF_MAGIC);
-        at = open_message(b, 1);
-        put_bytes(b, 1, api_version);
-        put_bytes(b, 2, kind);
-        close_message(b, at);
+        at = wire_open(b, 1);
+        wire_put_bytes(b, 1, api_version);
+        wire_put_bytes(b, 2, kind);
+        wire_close(b, at);
 }
 
 int protobuf_encode_object(struct buf *dst, const struct schema_type *t, const struct json *object, struct error *err) {
@@ -263,15 +217,15 @@ int protobuf_encode_object(struct buf *dst, const struct schema_type *t, const s
         int r;
 
         put_envelope(dst, json_str(json_getc(object, "apiVersion")), json_str(json_getc(object, "kind")));
-        at = open_message(dst, 2);
+        at = wire_open(dst, 2);
         r = protobuf_encode(dst, t, object, err);
         if (r < 0) {
                 dst->n = start;
                 return r;
         }
-        close_message(dst, at);
-        put_bytes(dst, 3, STR(""));
-        put_bytes(dst, 4, STR(""));
+        wire_close(dst, at);
+        wire_put_bytes(dst, 3, STR(""));
+        wire_put_bytes(dst, 4, STR(""));
         return 0;
 }
 
@@ -279,16 +233,16 @@ void protobuf_encode_watch_event(struct buf *dst, struct str type, struct str ob
         size_t raw, at;
 
         buf_add_str(dst, PROTOBUF_MAGIC);
-        at = open_message(dst, 1);
-        put_bytes(dst, 1, STR("v1"));
-        put_bytes(dst, 2, STR("WatchEvent"));
-        close_message(dst, at);
-        at = open_message(dst, 2);
-        put_bytes(dst, 1, type);
-        raw = open_message(dst, 2);
-        put_bytes(dst, 1, object);
-        close_message(dst, raw);
-        close_message(dst, at);
-        put_bytes(dst, 3, STR(""));
-        put_bytes(dst, 4, STR(""));
+        at = wire_open(dst, 1);
+        wire_put_bytes(dst, 1, STR("v1"));
+        wire_put_bytes(dst, 2, STR("WatchEvent"));
+        wire_close(dst, at);
+        at = wire_open(dst, 2);
+        wire_put_bytes(dst, 1, type);
+        raw = wire_open(dst, 2);
+        wire_put_bytes(dst, 1, object);
+        wire_close(dst, raw);
+        wire_close(dst, at);
+        wire_put_bytes(dst, 3, STR(""));
+        wire_put_bytes(dst, 4, STR(""));
 }

@@ -11,6 +11,8 @@
 
 #include "json/json.h"
 
+#define API_RELEASE "v1.33.4" /* the Kubernetes release whose API this is */
+
 /* ---- types ---- */
 
 enum schema_kind {

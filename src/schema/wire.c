@@ -1,4 +1,5 @@
-/* Reading the wire format: one field after the other, nothing copied. */
+/* Reading: one field after the other, nothing copied. Writing: a message goes behind its tag and, once its length is known, is
+ * moved to make room for the length: most lengths fit one byte, and most messages are small. */
 #include "schema/wire.h"
 
 static int varint(struct str *rest, uint64_t *ret, const char **ret_what) {
@@ -74,4 +75,46 @@ int wire_next(struct str *rest, struct wire_field *ret, const char **ret_what) {
                 return r;
         *ret = f;
         return 1;
+}
+
+void wire_put_varint(struct buf *b, uint64_t v) {
+        while (v >= 0x80) {
+                buf_putc(b, (char) (v | 0x80));
+                v >>= 7;
+        }
+        buf_putc(b, (char) v);
+}
+
+void wire_put_tag(struct buf *b, uint32_t number, enum wire_type w) {
+        wire_put_varint(b, (uint64_t) number << 3 | w);
+}
+
+void wire_put_bytes(struct buf *b, uint32_t number, struct str s) {
+        wire_put_tag(b, number, WIRE_BYTES);
+        wire_put_varint(b, s.n);
+        buf_add_str(b, s);
+}
+
+void wire_put_int(struct buf *b, uint32_t number, int64_t v) {
+        wire_put_tag(b, number, WIRE_VARINT);
+        wire_put_varint(b, (uint64_t) v);
+}
+
+size_t wire_open(struct buf *b, uint32_t number) {
+        wire_put_tag(b, number, WIRE_BYTES);
+        return b->n;
+}
+
+void wire_close(struct buf *b, size_t at) {
+        size_t n = b->n - at, v = n, width = 1;
+        char *p;
+
+        while (v >>= 7)
+                width++;
+        buf_reserve(b, width);
+        p = b->p + at;
+        memmove(p + width, p, n);
+        b->n = at;
+        wire_put_varint(b, n);
+        b->n += n;
 }

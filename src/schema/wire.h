@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-#include "base/str.h"
+#include "base/buf.h"
 
 enum wire_type { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_GROUP = 3, WIRE_GROUP_END = 4, WIRE_FIXED32 = 5 };
 
@@ -16,3 +16,11 @@ struct wire_field {
 
 /* The next field of a message: 1, 0 at its end, -EINVAL with *ret_what set. */
 int wire_next(struct str *rest, struct wire_field *ret, const char **ret_what);
+
+void wire_put_varint(struct buf *b, uint64_t v);
+void wire_put_tag(struct buf *b, uint32_t number, enum wire_type w);
+void wire_put_bytes(struct buf *b, uint32_t number, struct str s);
+void wire_put_int(struct buf *b, uint32_t number, int64_t v);
+/* size_t at = wire_open(b, 3); … wire_close(b, at); */
+size_t wire_open(struct buf *b, uint32_t number);
+void wire_close(struct buf *b, size_t at);

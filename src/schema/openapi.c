@@ -1,0 +1,343 @@
+/* OpenAPI documents: each type with a name is a definition, each field a property; what the tables know beyond JSON schema is said
+ * in Kubernetes' extensions (x-kubernetes-list-type, …-patch-strategy, …-group-version-kind). A document holds what its
+ * group-version defines and everything that is reachable from there. */
+#include "schema/openapi.h"
+
+#include <stdio.h>
+
+#include "json/build.h"
+#include "schema/internal.h"
+#include "schema/openapi_private.h"
+#include "schema/types.h"
+
+#define RESOURCE "io.k8s.apimachinery.pkg.api.resource."
+#define META "io.k8s.apimachinery.pkg.apis.meta.v1."
+#define INTSTR "io.k8s.apimachinery.pkg.util.intstr."
+
+/* Scalars that upstream has as definitions of their own. */
+static const struct {
+        uint8_t kind;
+        const char *name, *v2, *v3, *doc;
+} scalars[] = {
+        { SCHEMA_QUANTITY, RESOURCE "Quantity", "{\"type\":\"string\"}", "{\"oneOf\":[{\"type\":\"string\"},{\"type\":\"number\"}]}",
+          "A number with a unit: 100m, 1.5, 2Gi, 1e3. Written in its shortest canonical form." },
+        { SCHEMA_TIME, META "Time", "{\"type\":\"string\",\"format\":\"date-time\"}", NULL, "A time as RFC 3339 writes it, to the second." },
+        { SCHEMA_MICRO_TIME, META "MicroTime", "{\"type\":\"string\",\"format\":\"date-time\"}", NULL,
+          "A time as RFC 3339 writes it, to the microsecond." },
+        { SCHEMA_DURATION, META "Duration", "{\"type\":\"string\"}", NULL, "A span of time: 1h30m, 1.5s, 300ms." },
+        { SCHEMA_INT_OR_STRING, INTSTR "IntOrString", "{\"type\":\"string\",\"format\":\"int-or-string\"}",
+          "{\"format\":\"int-or-string\",\"oneOf\":[{\"type\":\"integer\"},{\"type\":\"string\"}]}", "A number, or a text such as a percentage or a port's name." },
+};
+
+static struct json literal(struct openapi *o, const char *text) {
+        struct json *v = NULL;
+
+        if (json_parse(o->arena, str_of(text), NULL, &v, NULL) < 0)
+                return json_null();
+        return *v;
+}
+
+struct json openapi_ref(struct openapi *o, const char *name) {
+        return json_build(o->arena, "{ '$ref': %j }",
+                          json_new(o->arena, json_of_printf(o->arena, "#/%s/%s", o->v3 ? "components/schemas" : "definitions", name)));
+}
+
+/* ---- types ---- */
+
+static bool is_definition(const struct schema_type *t) {
+        return t->name && (t->kind == SCHEMA_STRUCT || t->kind == SCHEMA_UNION || t->kind == SCHEMA_ANY);
+}
+
+static const char *full_name(struct openapi *o, const struct schema_type *t) {
+        struct json s = json_of_printf(o->arena, "%s.%s", t->package, t->name);
+
+        return s.s;
+}
+
+static void want(struct openapi *o, const struct schema_type *t) {
+        if (map_put(o->seen, str_of(full_name(o, t)), (void *) t))
+                vec_push(&o->types, t);
+}
+
+static struct json enum_values(struct arena *a, const char *const *values) {
+        struct json list = json_new_array();
+
+        for (; *values; values++)
+                json_push(a, &list, json_of_cstr(*values));
+        return list;
+}
+
+struct json openapi_schema(struct openapi *o, const struct schema_type *t) {
+        static const char *const plain[] = {
+                [SCHEMA_ANY] = "{}",
+                [SCHEMA_BOOL] = "{\"type\":\"boolean\"}",
+                [SCHEMA_INT32] = "{\"type\":\"integer\",\"format\":\"int32\"}",
+                [SCHEMA_INT64] = "{\"type\":\"integer\",\"format\":\"int64\"}",
+                [SCHEMA_DOUBLE] = "{\"type\":\"number\",\"format\":\"double\"}",
+                [SCHEMA_STRING] = "{\"type\":\"string\"}",
+                [SCHEMA_BYTES] = "{\"type\":\"string\",\"format\":\"byte\"}",
+        };
+        struct json s, elem;
+
+        if (is_definition(t)) {
+                want(o, t);
+                return openapi_ref(o, full_name(o, t));
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(scalars); i++)
+                if (scalars[i].kind == t->kind) {
+                        map_put(o->seen, str_of(scalars[i].name), NULL);
+                        return openapi_ref(o, scalars[i].name);
+                }
+        if (t->kind == SCHEMA_LIST || t->kind == SCHEMA_MAP) {
+                elem = openapi_schema(o, t->elem);
+                return json_build(o->arena, t->kind == SCHEMA_LIST ? "{ type: 'array', items: %j }"
+                                                                   : "{ type: 'object', additionalProperties: %j }",
+                                  json_new(o->arena, elem));
+        }
+        if (t->kind == SCHEMA_STRUCT)
+                return json_build(o->arena, "{ type: 'object' }");
+        s = literal(o, plain[t->kind]);
+        if (t->values && !(t->flags & SCHEMA_TYPE_OPEN_ENUM))
+                json_setc(o->arena, &s, "enum", enum_values(o->arena, t->values));
+        return s;
+}
+
+/* ---- fields ---- */
+
+static void set_default(struct openapi *o, const struct schema_field *f, struct json *s) {
+        if (f->dflt)
+                json_setc(o->arena, s, "default", literal(o, f->dflt));
+        else if (f->flags & SCHEMA_POINTER)
+                return;
+        else if (f->type->kind == SCHEMA_STRUCT)
+                json_setc(o->arena, s, "default", json_new_object());
+        else if (!(f->flags & SCHEMA_OMITEMPTY) && f->type->kind >= SCHEMA_BOOL && f->type->kind <= SCHEMA_STRING)
+                json_setc(o->arena, s, "default", schema_zero(o->arena, f->type));
+}
+
+static void set_list_type(struct openapi *o, const struct schema_field *f, struct json *s) {
+        static const char *const names[] = { NULL, "atomic", "set", "map" };
+        struct str rest = str_of(f->list_keys), key;
+        struct json keys = json_new_array();
+
+        if (names[f->list_type])
+                json_set_cstr(o->arena, s, "x-kubernetes-list-type", names[f->list_type]);
+        while (str_split(&rest, ',', &key))
+                json_push(o->arena, &keys, json_of_str(key));
+        if (keys.len > 0)
+                json_setc(o->arena, s, "x-kubernetes-list-map-keys", keys);
+        if (f->flags & SCHEMA_MAP_ATOMIC)
+                json_set_cstr(o->arena, s, "x-kubernetes-map-type", "atomic");
+}
+
+static void set_patch(struct openapi *o, const struct schema_field *f, struct json *s) {
+        bool merge = f->flags & SCHEMA_PATCH_MERGE, retain = f->flags & SCHEMA_PATCH_RETAIN_KEYS;
+
+        if (merge || retain)
+                json_set_cstr(o->arena, s, "x-kubernetes-patch-strategy",
+                              merge && retain ? "merge,retainKeys" : merge ? "merge" : "retainKeys");
+        else if (f->flags & SCHEMA_PATCH_REPLACE)
+                json_set_cstr(o->arena, s, "x-kubernetes-patch-strategy", "replace");
+        if (f->patch_key)
+                json_set_cstr(o->arena, s, "x-kubernetes-patch-merge-key", f->patch_key);
+}
+
+static struct json property(struct openapi *o, const struct schema_field *f) {
+        struct json s = openapi_schema(o, f->type);
+
+        if (o->v3 && json_getc(&s, "$ref")) /* v3 allows nothing beside $ref */
+                s = json_build(o->arena, "{ allOf: [ %j ] }", json_new(o->arena, s));
+        if (f->doc)
+                json_set_cstr(o->arena, &s, "description", f->doc);
+        if (o->v3)
+                set_default(o, f, &s);
+        if (o->v3 && (f->flags & SCHEMA_NULLABLE))
+                json_set_bool(o->arena, &s, "nullable", true);
+        set_list_type(o, f, &s);
+        set_patch(o, f, &s);
+        return s;
+}
+
+static const char *const type_meta_docs[] = {
+        "The kind of object this is, as in the resource it is kept as; in CamelCase. Cannot be changed.",
+        "The group and version of the schema this object follows: apps/v1, v1.",
+};
+
+/* ---- definitions ---- */
+
+static const struct api_group_version *defined_in(const struct schema_type *t) {
+        for (size_t i = 0; i < api_n_builtin; i++)
+                for (size_t k = 0; k < api_builtin[i]->n_types; k++)
+                        if (api_builtin[i]->types[k] == t)
+                                return api_builtin[i];
+        return NULL;
+}
+
+static void add_kind(struct arena *a, struct json *list, const char *group, const char *version, const char *kind) {
+        json_push(a, list, json_build(a, "{ group: %c, kind: %c, version: %c }", group, kind, version));
+}
+
+/* x-kubernetes-group-version-kind; the options and events of requests belong to every group-version. */
+static void set_kinds(struct openapi *o, const struct schema_type *t, struct json *s) {
+        const struct api_group_version *gv = defined_in(t);
+        struct json list = json_new_array();
+
+        if (!(t->flags & SCHEMA_TYPE_OBJECT) && t != &type_WatchEvent)
+                return;
+        if (t == &type_DeleteOptions || t == &type_WatchEvent) {
+                for (size_t i = 0; i < api_n_builtin; i++)
+                        if (api_builtin[i]->served)
+                                add_kind(o->arena, &list, api_builtin[i]->group, api_builtin[i]->version, t->name);
+        } else if (gv)
+                add_kind(o->arena, &list, strcmp(gv->group, "meta.k8s.io") ? gv->group : "", gv->version, t->name);
+        if (list.len > 0)
+                json_setc(o->arena, s, "x-kubernetes-group-version-kind", list);
+}
+
+static struct json definition(struct openapi *o, const struct schema_type *t) {
+        struct json s = json_new_object(), properties = json_new_object(), required = json_new_array();
+
+        if (t->doc)
+                json_set_cstr(o->arena, &s, "description", t->doc);
+        if (t->kind == SCHEMA_STRUCT || (t->kind == SCHEMA_ANY && strcmp(t->name, "JSON")))
+                json_set_cstr(o->arena, &s, "type", "object");
+        for (size_t i = 0; t->kind == SCHEMA_STRUCT && i < t->n_fields; i++) {
+                const struct schema_field *f = &t->fields[i];
+                struct json p = property(o, f);
+
+                if ((t->flags & SCHEMA_TYPE_OBJECT) && i < 2)
+                        json_set_cstr(o->arena, &p, "description", type_meta_docs[i]);
+                json_add(o->arena, &properties, field_name(f), p);
+                if (!(f->flags & (SCHEMA_OPTIONAL | SCHEMA_OMITEMPTY)))
+                        json_push(o->arena, &required, json_of_str(field_name(f)));
+        }
+        if (properties.len > 0)
+                json_setc(o->arena, &s, "properties", properties);
+        if (required.len > 0)
+                json_setc(o->arena, &s, "required", required);
+        if (t->flags & SCHEMA_TYPE_ATOMIC)
+                json_set_cstr(o->arena, &s, "x-kubernetes-map-type", "atomic");
+        if (t->flags & SCHEMA_TYPE_PRESERVE_UNKNOWN)
+                json_set_bool(o->arena, &s, "x-kubernetes-preserve-unknown-fields", true);
+        set_kinds(o, t, &s);
+        return s;
+}
+
+static int compare_members(const void *x, const void *y) {
+        return str_cmp(json_key(x), json_key(y));
+}
+
+/* All types on the list, which grows while they are written. */
+static struct json definitions(struct openapi *o) {
+        struct json out = json_new_object();
+
+        for (size_t i = 0; i < o->types.n; i++) {
+                struct json d = definition(o, o->types.v[i]);
+
+                json_add(o->arena, &out, str_of(full_name(o, o->types.v[i])), d);
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(scalars); i++)
+                if (map_has(o->seen, str_of(scalars[i].name))) {
+                        struct json s = literal(o, o->v3 && scalars[i].v3 ? scalars[i].v3 : scalars[i].v2);
+
+                        json_set_cstr(o->arena, &s, "description", scalars[i].doc);
+                        json_setc(o->arena, &out, scalars[i].name, s);
+                }
+        json_setc(o->arena, &out, META "Patch",
+                  json_build(o->arena, "{ type: 'object', description: 'A change to an object, in one of the forms that PATCH takes.' }"));
+        if (out.len > 0)
+                qsort(out.members, out.len, sizeof(*out.members), compare_members);
+        return out;
+}
+
+/* ---- documents ---- */
+
+static void openapi_init(struct openapi *o, bool v3) {
+        *o = (struct openapi) { .arena = arena_new(1 << 20), .v3 = v3, .seen = map_new(NULL) };
+}
+
+static void openapi_done(struct openapi *o) {
+        vec_free(&o->types);
+        map_free(o->seen);
+        arena_free(o->arena);
+}
+
+static void want_all(struct openapi *o, const struct api_group_version *gv) {
+        for (size_t i = 0; i < gv->n_types; i++)
+                if (is_definition(gv->types[i]))
+                        want(o, gv->types[i]);
+}
+
+void openapi_v3(struct buf *dst, const struct api_group_version *gv) {
+        struct json paths = json_new_object(), schemas, document;
+        struct openapi o;
+
+        openapi_init(&o, true);
+        want_all(&o, gv);
+        openapi_paths(&o, gv, &paths);
+        schemas = definitions(&o);
+        document = json_build(o.arena,
+                              "{ openapi: '3.0.0', info: { title: 'Kubernetes', version: %c }, paths: %j, components: { schemas: %j,"
+                              " securitySchemes: { BearerToken: { type: 'apiKey', description: 'Bearer Token authentication',"
+                              " name: 'authorization', in: 'header' } } } }",
+                              API_RELEASE, &paths, &schemas);
+        json_write(dst, &document);
+        openapi_done(&o);
+}
+
+void openapi_v3_index(struct buf *dst, const struct api_group_version *const *gvs, size_t n) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct json paths = json_new_object(), document;
+
+        for (size_t i = 0; i < n; i++) {
+                _cleanup_buf_ struct buf text = BUF_INIT;
+                bool core = gvs[i]->group[0] == '\0';
+                struct json path, url;
+
+                if (!gvs[i]->served)
+                        continue;
+                openapi_v3(&text, gvs[i]);
+                path = json_of_printf(a, "%s%s/%s", core ? "api" : "apis/", gvs[i]->group, gvs[i]->version);
+                url = json_of_printf(a, "/openapi/v3/%" STR_FMT "?hash=%016llX", STR_ARG(json_str(&path)),
+                                     (unsigned long long) str_hash_stable(buf_str(&text)));
+                json_add(a, &paths, json_str(&path), json_build(a, "{ serverRelativeURL: %j }", &url));
+        }
+        document = json_build(a, "{ paths: %j }", &paths);
+        json_write(dst, &document);
+}
+
+static struct json make_v2(struct openapi *o, const struct api_group_version *const *gvs, size_t n) {
+        struct json paths = json_new_object(), types;
+
+        for (size_t i = 0; i < n; i++)
+                if (gvs[i]->served) {
+                        want_all(o, gvs[i]);
+                        openapi_paths(o, gvs[i], &paths);
+                }
+        types = definitions(o);
+        return json_build(o->arena,
+                          "{ swagger: '2.0', info: { title: 'Kubernetes', version: %c }, paths: %j, definitions: %j,"
+                          " securityDefinitions: { BearerToken: { type: 'apiKey', description: 'Bearer Token authentication',"
+                          " name: 'authorization', in: 'header' } }, security: [ { BearerToken: [] } ] }",
+                          API_RELEASE, &paths, &types);
+}
+
+void openapi_v2(struct buf *dst, const struct api_group_version *const *gvs, size_t n) {
+        struct json document;
+        struct openapi o;
+
+        openapi_init(&o, false);
+        document = make_v2(&o, gvs, n);
+        json_write(dst, &document);
+        openapi_done(&o);
+}
+
+void openapi_v2_protobuf(struct buf *dst, const struct api_group_version *const *gvs, size_t n) {
+        struct json document;
+        struct openapi o;
+
+        openapi_init(&o, false);
+        document = make_v2(&o, gvs, n);
+        openapi_to_protobuf(dst, &document);
+        openapi_done(&o);
+}

@@ -1,0 +1,300 @@
+/* The paths of an OpenAPI document: what can be done with each resource, from its verbs.
+ *
+ *   …/pods                                   list for all namespaces
+ *   …/namespaces/{namespace}/pods            list create deletecollection
+ *   …/namespaces/{namespace}/pods/{name}     get update patch delete
+ *   …/namespaces/{namespace}/pods/{name}/log a subresource
+ */
+#include <ctype.h>
+#include <stdio.h>
+
+#include "json/build.h"
+#include "schema/internal.h"
+#include "schema/openapi_private.h"
+#include "schema/types.h"
+
+enum { LIST = 1, GET = 2, CREATE = 4, UPDATE = 8, PATCH = 16, DELETE = 32, COLLECTION = 64 };
+
+static const struct {
+        const char *name, *type, *doc;
+        unsigned verbs;
+} query_parameters[] = {
+        { "allowWatchBookmarks", "boolean", "Ask a watch for BOOKMARK events, which tell how far it is.", LIST },
+        { "continue", "string", "Where the list goes on: the value that the page before gave.", LIST | COLLECTION },
+        { "dryRun", "string", "All: go through everything, but keep nothing.", CREATE | UPDATE | PATCH | DELETE | COLLECTION },
+        { "fieldManager", "string", "The name of who makes this change. Required for apply.", CREATE | UPDATE | PATCH },
+        { "fieldSelector", "string", "Only objects whose fields match, as metadata.name=x.", LIST | COLLECTION },
+        { "fieldValidation", "string", "What to do with unknown and duplicate fields: Ignore, Warn (the default) or Strict.",
+          CREATE | UPDATE | PATCH },
+        { "force", "boolean", "Apply: take fields over from other managers.", PATCH },
+        { "gracePeriodSeconds", "integer", "How long the object may take to go; 0 is at once.", DELETE | COLLECTION },
+        { "ignoreStoreReadErrorWithClusterBreakingPotential", "boolean", "Delete the object even if it cannot be read.",
+          DELETE | COLLECTION },
+        { "labelSelector", "string", "Only objects whose labels match.", LIST | COLLECTION },
+        { "limit", "integer", "At most so many items in one page.", LIST | COLLECTION },
+        { "orphanDependents", "boolean", "The old way to say propagationPolicy=Orphan.", DELETE | COLLECTION },
+        { "propagationPolicy", "string", "What happens to dependents: Orphan, Background or Foreground.", DELETE | COLLECTION },
+        { "resourceVersion", "string", "The version to answer from, or to watch from.", LIST | COLLECTION },
+        { "resourceVersionMatch", "string", "How resourceVersion is meant: Exact or NotOlderThan.", LIST | COLLECTION },
+        { "sendInitialEvents", "boolean", "A watch starts with what there is.", LIST | COLLECTION },
+        { "timeoutSeconds", "integer", "How long the call may take.", LIST | COLLECTION },
+        { "watch", "boolean", "Answer with changes as they happen.", LIST },
+};
+
+static const struct {
+        unsigned op;
+        const char *method, *id, *action, *what;
+} operations[] = {
+        { LIST, "get", "list", "list", "list or watch objects of kind" },
+        { CREATE, "post", "create", "post", "create" },
+        { COLLECTION, "delete", "delete", "deletecollection", "delete collection of" },
+        { GET, "get", "read", "get", "read the specified" },
+        { UPDATE, "put", "replace", "put", "replace the specified" },
+        { PATCH, "patch", "patch", "patch", "partially update the specified" },
+        { DELETE, "delete", "delete", "delete", "delete" },
+};
+
+/* What one path is about. */
+struct place {
+        const struct api_resource *resource;
+        const struct api_subresource *sub; /* or NULL */
+        const char *path;
+        bool in_namespace, all_namespaces, item;
+        bool connect; /* exec, proxy …: a connection, not an object */
+};
+
+/* ---- words ---- */
+
+/* rbac.authorization.k8s.io → RbacAuthorization */
+static void add_camel(struct buf *b, const char *s, bool upper) {
+        struct str rest = str_of(s[0] ? s : "core"), part;
+
+        if (str_has_suffix(rest, STR(".k8s.io")))
+                rest.n -= 7;
+        for (bool first = true; str_split(&rest, '.', &part); first = false) {
+                buf_putc(b, (char) (first && !upper ? tolower(part.p[0]) : toupper(part.p[0])));
+                buf_add_str(b, str_sub(part, 1, part.n));
+        }
+}
+
+static struct json operation_id(struct openapi *o, const struct place *p, size_t op) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        buf_addc(&b, p->connect ? "connect" : operations[op].id);
+        add_camel(&b, p->resource->group, true);
+        buf_putc(&b, (char) toupper(p->resource->version[0]));
+        buf_addc(&b, p->resource->version + 1);
+        if (p->connect) {
+                buf_putc(&b, (char) toupper(operations[op].method[0]));
+                buf_addc(&b, operations[op].method + 1);
+        }
+        if (operations[op].op == COLLECTION)
+                buf_addc(&b, "Collection");
+        if (p->in_namespace)
+                buf_addc(&b, "Namespaced");
+        buf_addc(&b, p->resource->kind);
+        if (p->sub) {
+                buf_putc(&b, (char) toupper(p->sub->name[0]));
+                buf_addc(&b, p->sub->name + 1);
+        }
+        if (p->all_namespaces)
+                buf_addc(&b, "ForAllNamespaces");
+        return json_of_copy(o->arena, buf_str(&b));
+}
+
+/* ---- parts of an operation ---- */
+
+static struct json parameter(struct openapi *o, const char *name, const char *in, const char *type, const char *doc) {
+        bool required = !strcmp(in, "path");
+        struct json p;
+
+        if (o->v3)
+                p = json_build(o->arena, "{ name: %c, in: %c, description: %c, schema: { type: %c, uniqueItems: true } }", name, in, doc, type);
+        else
+                p = json_build(o->arena, "{ name: %c, in: %c, description: %c, type: %c, uniqueItems: true }", name, in, doc, type);
+        if (required)
+                json_set_bool(o->arena, &p, "required", true);
+        return p;
+}
+
+static struct json parameters(struct openapi *o, unsigned op) {
+        struct json list = json_new_array();
+
+        for (size_t i = 0; i < ARRAY_SIZE(query_parameters); i++)
+                if (query_parameters[i].verbs & op)
+                        json_push(o->arena, &list, parameter(o, query_parameters[i].name, "query", query_parameters[i].type,
+                                                             query_parameters[i].doc));
+        return list;
+}
+
+static const char *const body_media[] = { "*/*", NULL };
+static const char *const delete_media[] = { "application/json", NULL };
+static const char *const patch_media[] = {
+        "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json",
+        "application/apply-patch+yaml", NULL,
+};
+static const char *const answer_media[] = { "application/json", "application/yaml", "application/vnd.kubernetes.protobuf", NULL };
+
+static struct json content(struct openapi *o, const char *const *media, const struct json *schema) {
+        struct json c = json_new_object();
+
+        for (; *media; media++)
+                json_add(o->arena, &c, str_of(*media), json_build(o->arena, "{ schema: %j }", schema));
+        return c;
+}
+
+static void set_body(struct openapi *o, const struct place *p, unsigned op, struct json *operation, struct json *list) {
+        const struct schema_type *t = p->sub ? p->sub->type : p->resource->type;
+        struct json schema, media;
+
+        if (op == PATCH)
+                schema = openapi_ref(o, "io.k8s.apimachinery.pkg.apis.meta.v1.Patch");
+        else
+                schema = openapi_schema(o, op & (DELETE | COLLECTION) ? &type_DeleteOptions : t);
+        if (o->v3) {
+                media = content(o, op == PATCH ? patch_media : op & (DELETE | COLLECTION) ? delete_media : body_media, &schema);
+                json_setc(o->arena, operation, "requestBody",
+                          op & (DELETE | COLLECTION) ? json_build(o->arena, "{ content: %j }", &media)
+                                                     : json_build(o->arena, "{ content: %j, required: true }", &media));
+        } else
+                json_push(o->arena, list, json_build(o->arena, "{ name: 'body', in: 'body', required: %b, schema: %j }",
+                                                     !(op & (DELETE | COLLECTION)), &schema));
+}
+
+static void add_response(struct openapi *o, struct json *responses, const char *code, const char *text, const struct json *schema) {
+        struct json r = json_build(o->arena, "{ description: %c }", text), media;
+
+        if (schema && o->v3) {
+                media = content(o, answer_media, schema);
+                json_setc(o->arena, &r, "content", media);
+        } else if (schema)
+                json_setc(o->arena, &r, "schema", *schema);
+        json_setc(o->arena, responses, code, r);
+}
+
+static struct json responses(struct openapi *o, const struct place *p, unsigned op) {
+        const struct schema_type *t = p->sub ? p->sub->type : p->resource->type;
+        struct json out = json_new_object(), schema;
+
+        if (op == LIST && p->resource->list_type)
+                t = p->resource->list_type;
+        else if (op & (DELETE | COLLECTION))
+                t = &type_Status;
+        schema = p->connect ? json_build(o->arena, "{ type: 'string' }") : openapi_schema(o, t);
+        add_response(o, &out, "200", "OK", &schema);
+        if (op & (CREATE | UPDATE | PATCH) && !p->connect)
+                add_response(o, &out, "201", "Created", &schema);
+        if (op & (CREATE | DELETE) && !p->connect)
+                add_response(o, &out, "202", "Accepted", &schema);
+        add_response(o, &out, "401", "Unauthorized", NULL);
+        return out;
+}
+
+static struct json operation(struct openapi *o, const struct place *p, size_t i) {
+        const struct api_resource *r = p->resource;
+        _cleanup_buf_ struct buf tag = BUF_INIT;
+        unsigned op = operations[i].op;
+        struct json id = operation_id(o, p, i), list = parameters(o, p->connect ? 0 : op), out, answers, text;
+        const char *group = p->sub ? p->sub->group : r->group, *version = p->sub ? p->sub->version : r->version;
+
+        add_camel(&tag, r->group, false);
+        buf_printf(&tag, "_%s", r->version);
+        text = json_of_printf(o->arena, "%s %s%s%s", p->connect ? "connect to" : operations[i].what, p->sub ? p->sub->name : "",
+                              p->sub ? " of " : "", r->kind);
+        out = json_build(o->arena, "{ description: %j, tags: [ %S ], operationId: %j }", &text, buf_str(&tag), &id);
+        if (!p->connect && op & (CREATE | UPDATE | PATCH | DELETE | COLLECTION))
+                set_body(o, p, op, &out, &list);
+        if (list.len > 0)
+                json_setc(o->arena, &out, "parameters", list);
+        if (!o->v3) {
+                struct json media = json_new_array();
+
+                for (const char *const *m = op == PATCH ? patch_media : body_media; *m; m++)
+                        json_push(o->arena, &media, json_of_cstr(*m));
+                json_setc(o->arena, &out, "consumes", media);
+                json_setc(o->arena, &out, "produces", json_build(o->arena, "[ 'application/json' ]"));
+                json_setc(o->arena, &out, "schemes", json_build(o->arena, "[ 'https' ]"));
+        }
+        answers = responses(o, p, op);
+        json_setc(o->arena, &out, "responses", answers);
+        json_set_cstr(o->arena, &out, "x-kubernetes-action", p->connect ? "connect" : operations[i].action);
+        json_setc(o->arena, &out, "x-kubernetes-group-version-kind",
+                  json_build(o->arena, "{ group: %c, kind: %c, version: %c }", group, p->sub ? p->sub->kind : r->kind, version));
+        return out;
+}
+
+/* ---- paths ---- */
+
+static unsigned operations_of(uint32_t verbs, bool item) {
+        if (!item)
+                return (verbs & VERB_LIST ? LIST : 0u) | (verbs & VERB_CREATE ? CREATE : 0u) |
+                       (verbs & VERB_DELETECOLLECTION ? COLLECTION : 0u);
+        return (verbs & VERB_GET ? GET : 0u) | (verbs & VERB_UPDATE ? UPDATE : 0u) | (verbs & VERB_PATCH ? PATCH : 0u) |
+               (verbs & VERB_DELETE ? DELETE : 0u);
+}
+
+static void add_path(struct openapi *o, const struct place *p, unsigned ops, struct json *paths) {
+        struct json item = json_new_object(), list = json_new_array();
+
+        for (size_t i = 0; i < ARRAY_SIZE(operations); i++)
+                if (operations[i].op & ops) {
+                        struct json op = operation(o, p, i);
+
+                        json_setc(o->arena, &item, operations[i].method, op);
+                }
+        if (p->in_namespace)
+                json_push(o->arena, &list, parameter(o, "namespace", "path", "string", "The namespace of the objects."));
+        if (p->item)
+                json_push(o->arena, &list, parameter(o, "name", "path", "string", "The name of the object."));
+        json_push(o->arena, &list, parameter(o, "pretty", "query", "string", "true: indented, for people."));
+        json_setc(o->arena, &item, "parameters", list);
+        if (ops)
+                json_add(o->arena, paths, str_of(p->path), item);
+}
+
+static const char *path_text(struct openapi *o, const struct api_resource *r, bool in_namespace, const char *rest) {
+        bool core = r->group[0] == '\0';
+
+        return json_of_printf(o->arena, "%s%s/%s/%s%s%s", core ? "/api" : "/apis/", r->group, r->version,
+                              in_namespace ? "namespaces/{namespace}/" : "", r->plural, rest).s;
+}
+
+static void add_subresource(struct openapi *o, struct place p, const struct api_subresource *sub, struct json *paths) {
+        char rest[128];
+        unsigned ops = operations_of(sub->verbs, true) | (sub->verbs & VERB_CREATE ? CREATE : 0u);
+
+        snprintf(rest, sizeof(rest), "/{name}/%s", sub->name);
+        p.sub = sub;
+        p.item = true;
+        p.connect = !strcmp(sub->name, "exec") || !strcmp(sub->name, "attach") || !strcmp(sub->name, "portforward") ||
+                    !strcmp(sub->name, "proxy");
+        p.path = path_text(o, p.resource, p.in_namespace, rest);
+        add_path(o, &p, ops, paths);
+}
+
+static int compare_members(const void *x, const void *y) {
+        return str_cmp(json_key(x), json_key(y));
+}
+
+void openapi_paths(struct openapi *o, const struct api_group_version *gv, struct json *paths) {
+        for (size_t i = 0; i < gv->n_resources; i++) {
+                const struct api_resource *r = gv->resources[i];
+                struct place p = { .resource = r, .in_namespace = r->namespaced };
+
+                if (r->namespaced && (r->verbs & VERB_LIST)) {
+                        struct place all = { .resource = r, .all_namespaces = true };
+
+                        all.path = path_text(o, r, false, "");
+                        add_path(o, &all, LIST, paths);
+                }
+                p.path = path_text(o, r, r->namespaced, "");
+                add_path(o, &p, operations_of(r->verbs, false), paths);
+                p.item = true;
+                p.path = path_text(o, r, r->namespaced, "/{name}");
+                add_path(o, &p, operations_of(r->verbs, true), paths);
+                for (size_t k = 0; k < r->n_subresources; k++)
+                        add_subresource(o, p, &r->subresources[k], paths);
+        }
+        if (paths->len > 0)
+                qsort(paths->members, paths->len, sizeof(*paths->members), compare_members);
+}

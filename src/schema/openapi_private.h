@@ -1,0 +1,22 @@
+/* Between the files that make OpenAPI documents. */
+#pragma once
+
+#include "base/map.h"
+#include "base/vec.h"
+#include "schema/openapi.h"
+
+struct openapi {
+        struct arena *arena;
+        bool v3;
+        struct map *seen; /* definition name → it is in types or pending */
+        VEC(const struct schema_type *) types;
+};
+
+/* {"$ref": …} to a type with a name, or its schema; the type is put on the list of those to define. */
+struct json openapi_schema(struct openapi *o, const struct schema_type *t);
+/* A reference to a definition by name alone. */
+struct json openapi_ref(struct openapi *o, const char *name);
+/* The paths of a group-version are added to the object paths. */
+void openapi_paths(struct openapi *o, const struct api_group_version *gv, struct json *paths);
+/* A v2 document as gnostic's openapi.v2.Document. */
+void openapi_to_protobuf(struct buf *dst, const struct json *document);
