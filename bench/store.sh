@@ -1,7 +1,8 @@
 #!/bin/sh
-# The store beside Debian's etcd-server, under the same load on the same disk: durable puts of 1 KB with 256 in flight, and gets.
-# etcd is driven over its own gRPC by h2load: 16 connections of 16 streams, one prepared PutRequest (one key: the easiest case for
-# etcd; ours takes 10,000 keys at random).
+# The store beside Debian's etcd-server, on the same disk: durable puts of 1 KB with 256 in flight, and gets.
+# etcd is driven over its own gRPC by h2load: 16 connections of 16 streams, one prepared PutRequest (of one key, the
+# easiest case for etcd; the store gets 10,000 keys at random). h2load takes a part of the machine, as the store's own
+# driver does.
 #
 #   bench/store.sh [seconds [directory]]      directory: on the disk to measure; a new one below it is used and removed
 set -eu
@@ -21,7 +22,10 @@ ninja -C "$build" --quiet bench/store/bench_store
 "$build/bench/store/bench_store" "$dir/cube" "$seconds" 256 10000 | tee "$dir/cube.out"
 
 for program in etcd h2load; do
-        command -v "$program" >/dev/null || { echo "etcd: not measured, $program is missing (apt-get install etcd-server nghttp2-client)"; exit 0; }
+        if ! command -v "$program" >/dev/null; then
+                echo "etcd: not measured, $program is missing (apt-get install etcd-server etcd-client nghttp2-client)"
+                exit 0
+        fi
 done
 
 # An etcdserverpb.PutRequest { 1: key, 2: value } behind gRPC's five bytes: not compressed, length.
@@ -38,7 +42,8 @@ P
 
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 peer=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-etcd --data-dir "$dir/etcd" --listen-client-urls "http://127.0.0.1:$port" --advertise-client-urls "http://127.0.0.1:$port" \
+etcd --data-dir "$dir/etcd" \
+        --listen-client-urls "http://127.0.0.1:$port" --advertise-client-urls "http://127.0.0.1:$port" \
         --listen-peer-urls "http://127.0.0.1:$peer" --initial-advertise-peer-urls "http://127.0.0.1:$peer" \
         --initial-cluster "default=http://127.0.0.1:$peer" >"$dir/etcd.log" 2>&1 &
 etcd_pid=$!

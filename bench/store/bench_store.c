@@ -2,8 +2,8 @@
  *
  *   bench_store [directory [seconds [writers [keys]]]]
  *
- * One event loop plays all writers, as an HTTP worker does: each writer makes an object of 1 KB, submits it, and makes the next
- * when the answer comes. Keys are taken at random. */
+ * One event loop plays all writers, as an HTTP worker does: each writer makes an object of 1 KB, submits it, and makes
+ * the next when the answer comes. Keys are taken at random. */
 #include <pthread.h>
 #include <stdio.h>
 
@@ -58,8 +58,10 @@ static void next_put(struct writer *w) {
         struct bench *b = w->bench;
 
         object_unref(w->op.object);
-        w->op = (struct store_op) { .kind = STORE_UPDATE, .expect = STORE_ANY_REVISION,
-                                    .key = str_of(b->key[next_rand(&b->seed) % b->n_keys]), .object = object_from_tree(b->tree) };
+        w->op = (struct store_op){.kind = STORE_UPDATE,
+                                  .expect = STORE_ANY_REVISION,
+                                  .key = str_of(b->key[next_rand(&b->seed) % b->n_keys]),
+                                  .object = object_from_tree(b->tree)};
         w->submitted = now_mono_ns();
         store_submit(b->store, &w->txn);
 }
@@ -93,7 +95,7 @@ static void bench_puts(struct bench *b, double seconds) {
         b->running = b->n_writers;
         for (size_t i = 0; i < b->n_writers; i++) {
                 writers[i].bench = b;
-                writers[i].txn = (struct store_txn) { .ops = &writers[i].op, .n_ops = 1, .done = on_put, .loop = b->loop };
+                writers[i].txn = (struct store_txn){.ops = &writers[i].op, .n_ops = 1, .done = on_put, .loop = b->loop};
                 next_put(&writers[i]);
         }
         loop_run(b->loop);
@@ -116,14 +118,16 @@ static void load(struct bench *b) {
                 size_t n = 0;
 
                 for (; n < ARRAY_SIZE(ops) && i < b->n_keys; i++, n++)
-                        ops[n] = (struct store_op) { .kind = STORE_CREATE, .key = str_of(b->key[i]),
-                                                     .object = object_from_tree(b->tree) };
+                        ops[n] = (struct store_op){.kind = STORE_CREATE,
+                                                   .key = str_of(b->key[i]),
+                                                   .object = object_from_tree(b->tree)};
                 if (store_commit(b->store, ops, n, NULL) < 0)
                         fprintf(stderr, "load failed\n");
                 for (size_t k = 0; k < n; k++)
                         object_unref(ops[k].object);
         }
-        printf("load: %.0f keys/s in transactions of 100\n", (double) b->n_keys * 1e9 / (double) (now_mono_ns() - start));
+        printf("load: %.0f keys/s in transactions of 100\n",
+               (double) b->n_keys * 1e9 / (double) (now_mono_ns() - start));
 }
 
 struct reader {
@@ -153,14 +157,15 @@ static void bench_gets(struct bench *b, size_t threads, double seconds) {
 
         b->until = now_mono_ns() + (int64_t) (seconds * 1e9);
         for (size_t i = 0; i < threads; i++) {
-                readers[i] = (struct reader) { .bench = b, .seed = 77 + i };
+                readers[i] = (struct reader){.bench = b, .seed = 77 + i};
                 pthread_create(&readers[i].thread, NULL, read_all, &readers[i]);
         }
         for (size_t i = 0; i < threads; i++) {
                 pthread_join(readers[i].thread, NULL);
                 gets += readers[i].gets;
         }
-        printf("gets: %.0f/s, a snapshot for each, %zu thread%s\n", (double) gets / seconds, threads, threads > 1 ? "s" : "");
+        printf("gets: %.0f/s, a snapshot for each, %zu thread%s\n", (double) gets / seconds, threads,
+               threads > 1 ? "s" : "");
 }
 
 static void bench_list(struct bench *b) {
@@ -180,7 +185,8 @@ static void print_memory(const char *when) {
         FILE *f = fopen("/proc/self/status", "re");
 
         while (f && fgets(line, sizeof(line), f))
-                if (strncmp(line, "VmRSS", 5) == 0 || strncmp(line, "RssFile", 7) == 0 || strncmp(line, "VmHWM", 5) == 0)
+                if (strncmp(line, "VmRSS", 5) == 0 || strncmp(line, "RssFile", 7) == 0 ||
+                    strncmp(line, "VmHWM", 5) == 0)
                         printf("%s: %s", when, line);
         if (f)
                 fclose(f);
@@ -199,8 +205,9 @@ int main(int argc, char **argv) {
         b->tree = make_tree(a);
         b->key = xcalloc(b->n_keys, sizeof(b->key[0]));
         for (size_t i = 0; i < b->n_keys; i++)
-                snprintf(b->key[i], sizeof(b->key[i]), "core/configmaps/default/web-%08zx", i * 2654435761U % (1UL << 32));
-        if (store_open(&(struct store_options) { .path = argc > 1 ? argv[1] : NULL }, &b->store, &err) < 0 ||
+                snprintf(b->key[i], sizeof(b->key[i]), "core/configmaps/default/web-%08zx",
+                         i * 2654435761U % (1UL << 32));
+        if (store_open(&(struct store_options){.path = argc > 1 ? argv[1] : NULL}, &b->store, &err) < 0 ||
             loop_new("bench", &b->loop, &err) < 0) {
                 fprintf(stderr, "%s\n", error_text(&err));
                 return 1;

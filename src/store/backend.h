@@ -1,8 +1,8 @@
 /* What the store needs from a durable backend. All reads are answered from memory; the backend only remembers.
  *
- * One thread at a time uses it: the opener, then the store's writer. memory.c forgets; lmdb.c keeps a file on this machine;
- * tests have one that fails at step N. For etcd, several writers share the data: before lets apply make each write conditional
- * on its revision, and answer -EAGAIN when another was faster. */
+ * One thread at a time uses it: the opener, then the store's writer. memory.c forgets; lmdb.c keeps a file on this
+ * machine; tests have one that fails at step N. For etcd, several writers share the data: before lets apply make each
+ * write conditional on its revision, and answer -EAGAIN when another was faster. */
 #pragma once
 
 #include "store/btree.h"

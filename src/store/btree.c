@@ -5,20 +5,20 @@
  *                      b   c    d               b  c  d ──┘    b'    a reader of A never notices, and pays nothing
  *                                               └──────────▶ (copy with k)
  *
- * Nodes and entries count their references. A node that is reached over nodes of one reference each is the writer's alone
- * (only owners hand out references), so it is changed in place: a batch of writes copies each node at most once,
+ * Nodes and entries count their references. A node that is reached over nodes of one reference each is the writer's
+ * alone (only owners hand out references), so it is changed in place: a batch of writes copies each node at most once,
  * and the tree of a closed snapshot costs nothing.
  *
  *   node   │ refs │ n │ common │ count │ head[32] │ entry[32] │ child[32] (branches) │
  *                                           │          └─▶ entry: key and object
  *                                           └─▶ the 8 bytes of each key that follow the prefix common to the node
  *
- * Keys of a node share long prefixes ("core/pods/default/web-…"). The prefix is compared once, then a binary search runs over
- * the heads, integers that lie side by side; a key's own bytes (a cache miss) are read only where heads tie.
+ * Keys of a node share long prefixes ("core/pods/default/web-…"). The prefix is compared once, then a binary search
+ * runs over the heads, integers that lie side by side; a key's own bytes (a cache miss) are read only where heads tie.
  *
- * In a branch, entry[i] is a separator (no object): the smallest key that may be below child[i]. entry[0] is not looked at:
- * the first child takes all that is smaller. Nodes are at most 32 wide. Removal merges a node that is less than a quarter
- * full into a neighbour where both fit into one; an empty node always goes. */
+ * In a branch, entry[i] is a separator (no object): the smallest key that may be below child[i]. entry[0] is not looked
+ * at: the first child takes all that is smaller. Nodes are at most 32 wide. Removal merges a node that is less than a
+ * quarter full into a neighbour where both fit into one; an empty node always goes. */
 #include "store/btree.h"
 
 #include <endian.h>
@@ -248,8 +248,9 @@ static void insert_at(struct node *n, unsigned at, struct entry *e, struct node 
                 n->head[at] = head_of(entry_key(e), n->common);
 }
 
-/* Inserts at index at of a node of the caller's. Full, it is split first, and the right half returned. Appending at the end of
- * the tree leaves full nodes behind: that is how a sorted load goes. The counts of branches include the new child already. */
+/* Inserts at index at of a node of the caller's. Full, it is split first, and the right half returned. Appending at the
+ * end of the tree leaves full nodes behind: that is how a sorted load goes. The counts of branches include the new
+ * child already. */
 static struct node *insert(struct node *n, unsigned at, struct entry *e, struct node *child, bool append) {
         unsigned cut = append ? FANOUT : FANOUT / 2;
         struct node *right;
@@ -351,7 +352,7 @@ static void merge(struct node *n, unsigned i) {
 
         memcpy(&left->entry[left->n], right->entry, right->n * sizeof(left->entry[0]));
         if (!left->leaf) {
-                /* Its first child may hold smaller keys than its own first separator says: the parent's is the true one. */
+                /* Its first child may hold smaller keys than its own first separator says: the parent's is true. */
                 entry_unref(left->entry[left->n]);
                 left->entry[left->n] = entry_ref(n->entry[i + 1]);
                 memcpy(&left->child[left->n], right->child, right->n * sizeof(left->child[0]));

@@ -23,18 +23,18 @@ static inline struct entry *entry_ref(struct entry *e) {
         return e;
 }
 static inline struct str entry_key(const struct entry *e) {
-        return (struct str) { e->key, e->key_n };
+        return (struct str){e->key, e->key_n};
 }
 
 struct node;
 
 struct node *btree_ref(struct node *root); /* NULL is fine, here and in all that follow */
 void btree_unref(struct node *root);
-size_t btree_size(const struct node *root);                                  /* O(1) */
-struct entry *btree_find(const struct node *root, struct str key);           /* borrowed; NULL when absent */
-size_t btree_rank(const struct node *root, struct str key);                  /* entries with a smaller key; O(log n) */
-void btree_put(struct node **root, struct entry *e);                         /* inserts or replaces; takes over the reference */
-bool btree_remove(struct node **root, struct str key);                       /* false when absent */
+size_t btree_size(const struct node *root);                        /* O(1) */
+struct entry *btree_find(const struct node *root, struct str key); /* borrowed; NULL when absent */
+size_t btree_rank(const struct node *root, struct str key);        /* entries with a smaller key; O(log n) */
+void btree_put(struct node **root, struct entry *e);               /* inserts or replaces; takes over the reference */
+bool btree_remove(struct node **root, struct str key);             /* false when absent */
 
 /* Walks entries in key order. Borrows the tree. */
 #define BTREE_DEPTH_MAX 10

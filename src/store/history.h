@@ -18,7 +18,7 @@ struct change {
 /* Takes over the entries. */
 struct store_batch *batch_new(const struct change *changes, size_t n, uint64_t revision);
 
-/* Batches in a growing array of which the front is forgotten, bounded by events and by the memory that only they keep. */
+/* Batches in a growing array of which the front is forgotten; bounded by events, and by memory that only they keep. */
 struct history {
         pthread_mutex_t lock;
         VEC(struct store_batch *) batches;

@@ -4,16 +4,18 @@
  *     value        dead  │ live dead live │ dead  │ live live                    a segment: the records of one run
  *                   └─ cleaned: what still lives goes along with the next run ─────────▶ 5
  *
- * All objects are in memory, so the file is never searched; it is laid out for writing. A run of writes becomes one value,
- * which LMDB puts on neighbouring pages: one large write, where a tree by key would write a page here and there for each
- * object (five times slower, measured with 256 puts in flight). Loading reads the segments: the newest record of a key
- * counts, an empty text deletes. A record lives while memory still has its revision under its key; when more than half of
- * the file is dead, the oldest segments go, and what lives in them moves to the new one. A deletion dies with its segment,
- * since nothing older is left by then. Under random updates this writes 1.25 bytes for each, and at most twice each.
+ * All objects are in memory, so the file is never searched; it is laid out for writing. A run of writes becomes one
+ * value, which LMDB puts on neighbouring pages: one large write, where a tree by key would write a page here and there
+ * for each object (five times slower, measured with 256 puts in flight). Loading reads the segments: the newest record
+ * of a key counts, an empty text deletes. A record lives while memory still has its revision under its key; when more
+ * than half of the file is dead, the oldest segments go, and what lives in them moves to the new one. A deletion dies
+ * with its segment, since nothing older is left by then. Under random updates this writes 1.25 bytes for each, and at
+ * most twice each.
  *
- * Each run is one LMDB transaction: changed pages go to unused places in the file (fdatasync), then one page that makes them the
- * newest tree (O_DSYNC). A crash in between leaves the old tree. These are LMDB's defaults; no flag here weakens them.
- * LMDB's own locking (lock.mdb) is off: there is one process, by flock on the file "lock", and one thread at a time. */
+ * Each run is one LMDB transaction: changed pages go to unused places in the file (fdatasync), then one page that makes
+ * them the newest tree (O_DSYNC). A crash in between leaves the old tree. These are LMDB's defaults; no flag here
+ * weakens them. LMDB's own locking (lock.mdb) is off: there is one process, by flock on the file "lock", and one thread
+ * at a time. */
 #include <endian.h>
 #include <errno.h>
 #include <lmdb.h>
@@ -47,11 +49,11 @@ struct lmdb {
         MDB_env *env;
         MDB_dbi dbi;
         size_t map_bytes, max_map_bytes;
-        char *map;      /* where the file is mapped; NULL: not known */
-        size_t touched; /* bytes of it that may count as our memory, about */
-        uint64_t last;  /* number of the newest segment */
+        char *map;          /* where the file is mapped; NULL: not known */
+        size_t touched;     /* bytes of it that may count as our memory, about */
+        uint64_t last;      /* number of the newest segment */
         size_t total, live; /* bytes of all segments, and of the records in them that count */
-        bool unclean;       /* an old segment cannot be read: what memory has is fine, but nothing is cleaned any more */
+        bool unclean; /* an old segment cannot be read: what memory has is fine, but nothing is cleaned any more */
 };
 
 /* ---- errors ---- */
@@ -73,8 +75,10 @@ static int to_errno(int rc) {
 }
 
 static int damaged(const struct lmdb *l, struct error *err, const char *what) {
-        return error_set(err, -EUCLEAN, "%s is damaged or not a file of cube's (%s): put a copy of %s back, or move it away to "
-                         "start empty", l->file, what, l->dir);
+        return error_set(err, -EUCLEAN,
+                         "%s is damaged or not a file of cube's (%s): put a copy of %s back, or move it away to start "
+                         "empty",
+                         l->file, what, l->dir);
 }
 
 static int failed(const struct lmdb *l, int rc, struct error *err, const char *doing) {
@@ -120,7 +124,7 @@ static bool grow_map(struct lmdb *l) {
 /* ---- reading ---- */
 
 static MDB_val number_val(const uint64_t *number) {
-        return (MDB_val) { sizeof(*number), (void *) number };
+        return (MDB_val){sizeof(*number), (void *) number};
 }
 
 static struct str str_val(MDB_val v) {
@@ -136,14 +140,16 @@ static int read_head(const struct lmdb *l, MDB_val key, MDB_val value, struct st
         if (key.mv_size != sizeof(uint64_t) || record_read(&rest, &head) < 0 || head.key.n > 0)
                 return damaged(l, err, "the head of a segment cannot be read");
         if (!str_eq(head.text, FORMAT))
-                return error_set(err, -EUCLEAN, "%s was written by another version of cube (\"%" STR_FMT "\"): use that version, or "
-                                 "move %s away to start empty", l->file, STR_ARG(head.text), l->dir);
+                return error_set(err, -EUCLEAN,
+                                 "%s was written by another version of cube (\"%" STR_FMT "\"): use that version, or "
+                                 "move %s away to start empty",
+                                 l->file, STR_ARG(head.text), l->dir);
         *ret_records = rest;
         *ret_revision = head.revision;
         return 0;
 }
 
-/* Newer records have been loaded before: the first of a key counts. A deletion stays as an entry without object until the end. */
+/* Newer records have been loaded before: the first of a key counts. A deletion is an entry without object meanwhile. */
 static int load_record(struct node **root, const struct record *rec) {
         _cleanup_(object_unrefp) struct object *o = NULL;
 
@@ -159,7 +165,7 @@ static int load_record(struct node **root, const struct record *rec) {
 
 static int load_segment(struct lmdb *l, MDB_val key, MDB_val value, struct node **root, uint64_t *ret_revision,
                         struct error *err) {
-        VEC(struct record) records = { 0 };
+        VEC(struct record) records = {0};
         struct record rec;
         struct str rest;
         int r;
@@ -214,7 +220,7 @@ static int load_all(struct lmdb *l, MDB_txn *txn, struct node **root, uint64_t *
 }
 
 static void drop_deletions(struct node **root) {
-        VEC(struct entry *) deleted = { 0 };
+        VEC(struct entry *) deleted = {0};
         struct btree_cursor c;
         struct entry *e;
 
@@ -337,22 +343,24 @@ static int clean(struct lmdb *l, MDB_txn *txn, const struct backend_run *run, st
 /* ---- writing ---- */
 
 static void write_records(const struct backend_run *run, const struct plan *p, char *dst) {
-        dst = record_write(&(struct record) { run->revision, STR(""), FORMAT }, dst);
+        dst = record_write(&(struct record){run->revision, STR(""), FORMAT}, dst);
         for (size_t i = 0; i < p->moved.n; i++) {
                 const struct entry *e = p->moved.v[i];
 
-                dst = record_write(&(struct record) { object_revision(e->object), entry_key(e), object_text(e->object) }, dst);
+                dst = record_write(&(struct record){object_revision(e->object), entry_key(e), object_text(e->object)},
+                                   dst);
         }
         for (size_t i = 0; i < run->n; i++) {
                 const struct backend_write *w = &run->writes[i];
 
-                dst = record_write(&(struct record) { w->revision, w->key, w->object ? object_text(w->object) : STR("") }, dst);
+                dst = record_write(&(struct record){w->revision, w->key, w->object ? object_text(w->object) : STR("")},
+                                   dst);
         }
 }
 
 static int write_segment(struct lmdb *l, MDB_txn *txn, const struct backend_run *run, const struct plan *p) {
         uint64_t number = htobe64(l->last + 1);
-        MDB_val key = number_val(&number), value = { p->own_bytes + p->moved_bytes, NULL };
+        MDB_val key = number_val(&number), value = {p->own_bytes + p->moved_bytes, NULL};
         int rc;
 
         rc = mdb_put(txn, l->dbi, &key, &value, MDB_APPEND | MDB_RESERVE); /* then it is written where it will lie */
@@ -407,25 +415,27 @@ static int commit_somehow(struct lmdb *l, const struct backend_run *run, struct 
                 cleaning = false;
                 if (to_errno(rc) != -EUCLEAN)
                         continue;
-                log_error("store: an old segment of %s cannot be read any more. Memory has all objects, but a restart may fail: "
-                          "save them, and start with a new directory", l->file);
+                log_error("store: an old segment of %s cannot be read any more. Memory has all objects, but a restart "
+                          "may fail: save them, and start with a new directory",
+                          l->file);
                 l->unclean = true;
         }
 }
 
-/* The map is bounded four times as wide as its content, so that there is always room for what is dead, and for deletions. */
+/* The map's bound is four times that of its content: there is always room for what is dead, and for deletions. */
 static bool over_limit(const struct lmdb *l, const struct plan *p) {
         return p->live > l->live && p->live > l->max_map_bytes / 4;
 }
 
 static int lmdb_apply(struct backend *b, const struct backend_run *run, struct error *err) {
         struct lmdb *l = container_of(b, struct lmdb, backend);
-        struct plan p = { 0 };
+        struct plan p = {0};
         int rc;
 
         plan_run(l, run, &p);
         if (over_limit(l, &p))
-                return error_set(err, -ENOSPC, "%s has reached its limit of %zu MiB of objects", l->file, l->max_map_bytes >> 22);
+                return error_set(err, -ENOSPC, "%s has reached its limit of %zu MiB of objects", l->file,
+                                 l->max_map_bytes >> 22);
         rc = commit_somehow(l, run, &p);
         vec_free(&p.moved);
         if (rc == MDB_MAP_FULL)
@@ -465,7 +475,8 @@ static int lock_dir(struct lmdb *l, struct error *err) {
                 return error_errno(err, -errno, "open %s", path);
         if (flock(l->lock, LOCK_EX | LOCK_NB) < 0) {
                 if (errno == EWOULDBLOCK)
-                        return error_set(err, -EWOULDBLOCK, "%s is in use by another cube: stop that one first", l->dir);
+                        return error_set(err, -EWOULDBLOCK, "%s is in use by another cube: stop that one first",
+                                         l->dir);
                 return error_errno(err, -errno, "lock %s", path);
         }
         return 0;
@@ -528,10 +539,10 @@ static int open_env(struct lmdb *l, struct error *err) {
 
 int lmdb_open(const struct store_options *o, struct backend **ret, struct error *err) {
         static const struct backend_class lmdb_class = {
-                .name = "lmdb",
-                .load = lmdb_load,
-                .apply = lmdb_apply,
-                .close = lmdb_close,
+                        .name = "lmdb",
+                        .load = lmdb_load,
+                        .apply = lmdb_apply,
+                        .close = lmdb_close,
         };
         struct lmdb *l = xcalloc(1, sizeof(*l));
         int r;

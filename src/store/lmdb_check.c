@@ -1,12 +1,12 @@
-/* Is an LMDB file sound? LMDB trusts its pages: a wrong offset in one would have it read or write anywhere, and a page beyond the
- * end of the file is a SIGBUS. So each page that can be reached is looked at before LMDB opens the file.
+/* Is an LMDB file sound? LMDB trusts its pages: a wrong offset in one would have it read or write anywhere, and a page
+ * beyond the end of the file is a SIGBUS. So each page that can be reached is looked at before LMDB opens the file.
  *
  *   page 0, 1: meta (the newer counts) ──▶ free-list tree: transaction ─▶ pages it freed
- *                                      └─▶ main tree:      segment number ─▶ bytes, in the leaf or on pages of their own
+ *                                      └─▶ main tree: segment number ─▶ bytes, in the leaf or on pages of their own
  *
- * Checked: each page says its own number and its kind; nodes lie inside their page; keys rise; leaves lie at one depth; no page is
- * used twice, nor used and free. What a segment says is under its records' checksums. The format is that of LMDB 0.9
- * (data version 1), as its mdb.c describes it. */
+ * Checked: each page says its own number and its kind; nodes lie inside their page; keys rise; leaves lie at one depth;
+ * no page is used twice, nor used and free. What a segment says is under its records' checksums. The format is that of
+ * LMDB 0.9 (data version 1), as its mdb.c describes it. */
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -197,8 +197,8 @@ static bool check_page(struct check *c, size_t number, unsigned depth, bool list
                 }
                 if (h.key_n > c->page_bytes - offset - sizeof(h) || (i > 0 && h.key_n != 8))
                         return problem(c, "an entry does not fit its page");
-                if (!check_page(c, h.lo | (size_t) h.hi << 16 | (sizeof(size_t) > 4 ? (size_t) h.flags << 16 << 16 : 0), depth + 1,
-                                lists))
+                if (!check_page(c, h.lo | (size_t) h.hi << 16 | (sizeof(size_t) > 4 ? (size_t) h.flags << 16 << 16 : 0),
+                                depth + 1, lists))
                         return false;
         }
         return true;
@@ -246,7 +246,7 @@ static bool read_meta(struct check *c, struct meta *ret) {
 }
 
 const char *lmdb_check(const char *file, size_t bytes) {
-        struct check c = { .file = file, .bytes = bytes };
+        struct check c = {.file = file, .bytes = bytes};
         _cleanup_free_ uint8_t *used = NULL;
         struct meta m;
 
@@ -261,7 +261,8 @@ const char *lmdb_check(const char *file, size_t bytes) {
         return c.problem;
 }
 
-/* Is it no more than the two meta pages, or what a power loss in their first moment left of them? It holds nothing then. */
+/* Is it no more than the two meta pages, or what a power loss in their first moment left of them? It holds nothing
+ * then. */
 static bool never_used(const char *file, size_t bytes) {
         static const char zeros[4096];
         struct page p;

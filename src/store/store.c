@@ -11,6 +11,7 @@
 #include "store/store.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <sched.h>
@@ -128,7 +129,7 @@ struct object *store_get(struct store_snapshot *s, struct str key) {
 void store_iter_init(struct store_iter *it, struct store_snapshot *s, struct str prefix, struct str start) {
         _Static_assert(sizeof(struct btree_cursor) <= sizeof(it->priv), "the cursor lives in priv");
 
-        *it = (struct store_iter) { .snapshot = s, .prefix = prefix };
+        *it = (struct store_iter){.snapshot = s, .prefix = prefix};
         btree_seek((struct btree_cursor *) it->priv, s->root, str_cmp(start, prefix) > 0 ? start : prefix);
 }
 
@@ -231,7 +232,7 @@ static void wake_waiting(struct store_txn *t) {
 }
 
 int store_commit(struct store *s, struct store_op *ops, size_t n_ops, uint64_t *ret_revision) {
-        struct waiting w = { .txn = { .ops = ops, .n_ops = n_ops, .done = wake_waiting } };
+        struct waiting w = {.txn = {.ops = ops, .n_ops = n_ops, .done = wake_waiting}};
 
         sem_init(&w.answered, 0, 0);
         store_submit(s, &w.txn);
@@ -244,7 +245,7 @@ int store_commit(struct store *s, struct store_op *ops, size_t n_ops, uint64_t *
         return w.txn.result;
 }
 
-/* Those whom the last run answered will mostly be back at once: a moment's wait gets them all into one commit, not two. */
+/* Those whom the last run answered are mostly back at once: a moment's wait gets them into one commit, not two. */
 static void linger(struct store *s, size_t expected) {
         int64_t until = now_mono_ns() + LINGER_NS;
         size_t queued;
@@ -328,10 +329,7 @@ static int check(struct run *run, struct store_txn *t) {
                 if (t->result == -EEXIST || t->result == -EAGAIN)
                         t->current = object_ref(before->object);
                 else if (t->result == 0)
-                        vec_push(&run->changes, (struct change) {
-                                .kind = op->kind == STORE_DELETE ? STORE_EVENT_DELETE : STORE_EVENT_PUT,
-                                .before = before ? entry_ref(before) : NULL,
-                        });
+                        vec_push(&run->changes, (struct change){.before = before ? entry_ref(before) : NULL});
         }
         if (t->result < 0)
                 while (run->changes.n > keep)
@@ -339,15 +337,22 @@ static int check(struct run *run, struct store_txn *t) {
         return t->result;
 }
 
-/* The last object as a delete shows it: with the revision of the delete. */
-static struct object *tombstone(const struct object *last) {
-        _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        struct json *tree;
+/* The last object as a delete shows it: with the revision of the delete in place of its own. */
+static struct object *tombstone(const struct object *last, uint64_t revision) {
+        static const char *const path[] = {"metadata", "resourceVersion", NULL};
+        struct str text = object_text(last), old = json_scan(text, path);
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct object *o;
 
-        /* Not object_json(): its tree would stay with the last object, which history keeps. */
-        if (json_parse(a, object_text(last), NULL, &tree, NULL) < 0)
+        if (old.n > 0) {
+                buf_add(&b, text.p, (size_t) (old.p - text.p));
+                buf_printf(&b, "\"%" PRIu64 "\"", revision);
+                text = str_sub(text, (size_t) (old.p + old.n - text.p), text.n);
+        }
+        buf_add_str(&b, text);
+        if (object_from_text(buf_str(&b), revision, &o, NULL) < 0)
                 abort(); /* it was an object when it came */
-        return object_from_tree(tree);
+        return o;
 }
 
 /* Carries out what check found possible. It cannot fail. */
@@ -358,22 +363,22 @@ static void carry_out(struct run *run, struct store_txn *t) {
         for (size_t i = 0; i < t->n_ops; i++) {
                 const struct store_op *op = &t->ops[i];
                 struct change *c = &changes[i];
-                struct object *o = op->object ? object_ref(op->object) : tombstone(c->before->object);
+                struct object *o = op->object ? object_ref(op->object) : tombstone(c->before->object, t->revision);
+                struct backend_write w = {.revision = t->revision};
 
                 object_set_revision(o, t->revision);
+                c->kind = op->kind == STORE_DELETE ? STORE_EVENT_DELETE : STORE_EVENT_PUT;
                 c->revision = t->revision;
                 c->now = entry_new(op->key, o);
-                object_unref(o);
                 if (c->kind == STORE_EVENT_PUT)
                         btree_put(&run->root, entry_ref(c->now));
                 else
                         btree_remove(&run->root, op->key);
-                vec_push(&run->writes, (struct backend_write) {
-                        .key = entry_key(c->now),
-                        .object = c->kind == STORE_EVENT_PUT ? c->now->object : NULL,
-                        .before = c->before ? c->before->object : NULL,
-                        .revision = t->revision,
-                });
+                w.key = entry_key(c->now);
+                w.object = c->kind == STORE_EVENT_PUT ? o : NULL;
+                w.before = c->before ? c->before->object : NULL;
+                vec_push(&run->writes, w);
+                object_unref(o);
         }
 }
 
@@ -447,10 +452,11 @@ uint64_t store_oldest_revision(struct store *s) {
 /* ---- the writer: runs ---- */
 
 static int make_durable(struct store *s, struct run *run) {
+        struct backend_run writes = {run->writes.v, run->writes.n, run->revision, run->root};
         _cleanup_error_ struct error err = ERROR_INIT;
         int r;
 
-        r = s->backend->class->apply(s->backend, &(struct backend_run) { run->writes.v, run->writes.n, run->revision, run->root }, &err);
+        r = s->backend->class->apply(s->backend, &writes, &err);
         if (r < 0 && r != -ENOSPC)
                 r = -EIO;
         /* Said when it begins and when it ends: a full disk fails a thousand times a second. */
@@ -458,7 +464,7 @@ static int make_durable(struct store *s, struct run *run) {
                 log_error("store: writes fail: %s", error_text(&err));
         else if (r == 0 && s->failing)
                 log_info("store: writes succeed again");
-        /* While it fails, transactions go one by one, so that a delete, which frees space, is not failed by its neighbours. */
+        /* While it fails, transactions go one by one: a delete, which frees space, is not failed by its neighbours. */
         s->failing = r < 0;
         return r;
 }
@@ -470,7 +476,7 @@ static void fail_run(struct run *run, int result) {
                 entry_unref(run->changes.v[i].before);
         }
         run->changes.n = 0;
-        list_for_each(l, &run->txns) {
+        list_for_each (l, &run->txns) {
                 struct store_txn *t = list_entry(l, struct store_txn, link);
 
                 object_unref(TAKE_PTR(t->current));
@@ -485,7 +491,7 @@ static void commit_run(struct store *s, struct run *run) {
         run->root = btree_ref(s->current->root); /* only this thread changes current */
         run->revision = store_revision(s);
         run->changes.n = run->writes.n = 0;
-        list_for_each(l, &run->txns) {
+        list_for_each (l, &run->txns) {
                 struct store_txn *t = list_entry(l, struct store_txn, link);
 
                 if (check(run, t) == 0)
@@ -499,13 +505,13 @@ static void commit_run(struct store *s, struct run *run) {
                         publish(s, run);
         }
         btree_unref(TAKE_PTR(run->root));
-        list_for_each_safe(l, &run->txns)
+        list_for_each_safe (l, &run->txns)
                 answer(list_entry(l, struct store_txn, link));
 }
 
 static void *writer(void *arg) {
         struct store *s = arg;
-        struct run run = { 0 };
+        struct run run = {0};
 
         log_set_component("store");
         while (take(s, &run.txns))

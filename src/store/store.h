@@ -16,10 +16,10 @@ struct store;
 struct store_snapshot;
 
 struct store_options {
-        const char *path;          /* directory; created. NULL: memory only (tests, --isolated throw-aways) */
-        size_t history_bytes;      /* bound on superseded objects kept for watches from the past; 0: 16 MiB */
-        size_t history_events;     /* bound on their number; 0: 50,000 */
-        size_t max_map_bytes;      /* bound on the file, of which objects fill at most a quarter; 0: 8 GiB */
+        const char *path;      /* directory; created. NULL: memory only (tests, --isolated throw-aways) */
+        size_t history_bytes;  /* bound on superseded objects kept for watches from the past; 0: 16 MiB */
+        size_t history_events; /* bound on their number; 0: 50,000 */
+        size_t max_map_bytes;  /* bound on the file, of which objects fill at most a quarter; 0: 8 GiB */
 };
 
 /* Errors: -EUCLEAN (not our data or damaged: message says which file and what to do), -EWOULDBLOCK (another cube has it
@@ -39,11 +39,11 @@ enum store_op_kind { STORE_CREATE, STORE_UPDATE, STORE_DELETE };
 
 struct store_op {
         enum store_op_kind kind;
-        struct str key;           /* must stay valid until done */
-        struct object *object;    /* CREATE, UPDATE: from object_from_tree; the store takes a reference and sets its revision.
-                                   * DELETE: the final state to show to watchers (may be NULL: the last stored object, with the
-                                   * delete's revision set in a copy) */
-        uint64_t expect;          /* UPDATE, DELETE: the revision the key must have, or STORE_ANY_REVISION (must exist) */
+        struct str key;        /* must stay valid until done */
+        struct object *object; /* CREATE, UPDATE: from object_from_tree; the store takes a reference and sets its
+                                * revision. DELETE: the final state to show to watchers (may be NULL: the last stored
+                                * object, with the delete's revision set in a copy) */
+        uint64_t expect;       /* UPDATE, DELETE: the revision the key must have, or STORE_ANY_REVISION (must exist) */
 };
 
 struct store_txn {
@@ -51,33 +51,35 @@ struct store_txn {
         size_t n_ops;
         /* Called once, on loop (or on the writer thread when loop is NULL: then it must be quick and not block).
          * result: 0; -EEXIST (CREATE of a key that is there); -ENOENT (UPDATE, DELETE of one that is not);
-         * -EAGAIN (other revision); -EIO, -ENOSPC (not written: nothing changed); -ECANCELED (closing); -EBUSY (the queue is full:
-         * nothing changed, try later); -EINVAL (an op that breaks the rules above).
-         * After -EIO and -ENOSPC the objects carry a revision that never was: make new ones to try again.
-         * Refused at once (-EBUSY, -ECANCELED) with no loop, done is called inside store_submit. */
+         * -EAGAIN (other revision); -EIO, -ENOSPC (not written: nothing changed); -ECANCELED (closing); -EBUSY (the
+         * queue is full: nothing changed, try later); -EINVAL (an op that breaks the rules above).
+         *
+         * After -EIO and -ENOSPC the objects carry a revision that never was: make new ones to try again. Refused at
+         * once (-EBUSY, -ECANCELED) with no loop, done is called inside store_submit. */
         void (*done)(struct store_txn *t);
         struct loop *loop;
         int result;
-        size_t failed_op;         /* which op made it fail */
-        uint64_t revision;        /* of this transaction when result is 0 */
-        struct object *current;   /* on -EEXIST, -EAGAIN: what is there now (a reference; done's to unref) */
+        size_t failed_op;       /* which op made it fail */
+        uint64_t revision;      /* of this transaction when result is 0 */
+        struct object *current; /* on -EEXIST, -EAGAIN: what is there now (a reference; done's to unref) */
         void *userdata;
-        struct loop_work work;    /* private */
-        struct list link;         /* private */
-        size_t bytes;             /* private */
+        struct loop_work work; /* private */
+        struct list link;      /* private */
+        size_t bytes;          /* private */
 };
 
-void store_submit(struct store *s, struct store_txn *t);          /* any thread */
-int store_commit(struct store *s, struct store_op *ops, size_t n_ops, uint64_t *ret_revision); /* waits. Not on the writer thread */
+void store_submit(struct store *s, struct store_txn *t); /* any thread */
+/* Waits for the answer. Not on the writer thread. */
+int store_commit(struct store *s, struct store_op *ops, size_t n_ops, uint64_t *ret_revision);
 
 /* ---- reading ---- */
 
-struct store_snapshot *store_snapshot(struct store *s);           /* the latest published; any thread */
+struct store_snapshot *store_snapshot(struct store *s); /* the latest published; any thread */
 struct store_snapshot *store_snapshot_ref(struct store_snapshot *s);
 void store_snapshot_unref(struct store_snapshot *s);
 DEFINE_CLEANUP(struct store_snapshot *, store_snapshot_unref)
 uint64_t store_snapshot_revision(const struct store_snapshot *s);
-uint64_t store_revision(struct store *s);                         /* of the latest published */
+uint64_t store_revision(struct store *s); /* of the latest published */
 
 struct object *store_get(struct store_snapshot *s, struct str key); /* borrowed from the snapshot; NULL when absent */
 
@@ -90,7 +92,7 @@ struct store_iter {
         void *priv[16];
 };
 void store_iter_init(struct store_iter *it, struct store_snapshot *s, struct str prefix, struct str start);
-bool store_iter_next(struct store_iter *it); /* fills key and object */
+bool store_iter_next(struct store_iter *it);                                       /* fills key and object */
 size_t store_count(struct store_snapshot *s, struct str prefix, struct str start); /* keys from start on; O(log n) */
 
 /* ---- watching ---- */
@@ -116,15 +118,16 @@ uint64_t store_batch_revision(const struct store_batch *b); /* the store's revis
  * return. The fan-out to watchers of a prefix is the subscriber's (apiserver/watch.c). */
 struct store_subscriber {
         void (*publish)(struct store_subscriber *sub, struct store_batch *b); /* b is borrowed: take a reference */
-        struct list link; /* private */
-        uint64_t since;   /* private */
+        struct list link;                                                     /* private */
+        uint64_t since;                                                       /* private */
 };
 /* From here on every batch after the returned revision comes to publish. */
 uint64_t store_subscribe(struct store *s, struct store_subscriber *sub);
 void store_unsubscribe(struct store *s, struct store_subscriber *sub); /* when it returns publish is not running */
 
 /* Events with this prefix after from_revision up to to_revision, from the history in memory, oldest first.
- * -ESTALE when the history no longer reaches back that far. Calls each for every one; objects are borrowed in the call. */
+ * -ESTALE when the history no longer reaches back that far. Calls each for every one; objects are borrowed meanwhile.
+ */
 int store_history(struct store *s, struct str prefix, uint64_t from_revision, uint64_t to_revision,
                   void (*each)(const struct store_event *e, void *arg), void *arg);
 /* Forgets history up to and including revision (tests, memory pressure). */

@@ -19,7 +19,7 @@ int remove_key(struct store *s, const char *key, uint64_t expect, uint64_t *ret_
 /* The integer .n of the object under key now, or -1. */
 int64_t number_of(struct store *s, const char *key);
 
-char *make_dir(void); /* a new directory under the system's place for temporary files; free it */
+char *make_dir(void);        /* a new directory under the system's place for temporary files; free it */
 void remove_dir(char *path); /* frees it */
 
 /* Lets a thread wait for done() calls. */
@@ -28,6 +28,7 @@ struct counter {
         pthread_cond_t cond;
         size_t n;
 };
-#define COUNTER_INIT { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0 }
+#define COUNTER_INIT \
+        { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0 }
 void counter_add(struct counter *c);
 void counter_wait(struct counter *c, size_t n);

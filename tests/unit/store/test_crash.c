@@ -1,12 +1,14 @@
 /* The writer is killed at any moment, again and again; or the power goes at any moment. What was acknowledged is there
  * afterwards, no transaction is there by half, and revisions only rise.
  *
- *   child:  32 slots; step m of slot k writes a/k and b/k in one transaction (every fifth deletes both) ── (k, m, revision) ──▶ pipe
- *   parent: kills it, reads the pipe to its end, opens the store: slot k must be in the state of the last step acknowledged,
- *           or of the one after it, which may have been written but not told
+ *   child:  step m of slot k (of 32) writes a/k and b/k in one transaction; every fifth deletes both
+ *               │ (k, m, revision)
+ *   parent: ◀───┘ kills it, reads the pipe to its end, opens the store: slot k must be in the state of the last step
+ *           acknowledged, or of the one after it, which may have been written but not told
  *
- * For the power, this program stands between LMDB and the C library: it knows what the disk was told to keep (fdatasync, O_DSYNC)
- * and what it may have lost since, 512 bytes at a time. Images of such a disk, taken at random, are opened afterwards. */
+ * For the power, this program stands between LMDB and the C library: it knows what the disk was told to keep
+ * (fdatasync, O_DSYNC) and what it may have lost since, 512 bytes at a time. Images of such a disk, taken at random,
+ * are opened afterwards. */
 #include "help.h"
 
 #include <signal.h>
@@ -52,7 +54,7 @@ static struct store *open_in(const char *dir) {
         struct store *s;
 
         /* A small file, so that cleaning is under way all the time. */
-        if (store_open(&(struct store_options) { .path = dir, .max_map_bytes = 8U << 20 }, &s, &err) < 0)
+        if (store_open(&(struct store_options){.path = dir, .max_map_bytes = 8U << 20}, &s, &err) < 0)
                 fail_msg("%s", error_text(&err));
         return s;
 }
@@ -64,11 +66,15 @@ static void next_step(struct slot *slot) {
         memset(filler, 'f', sizeof(filler) - 1);
         for (int i = 0; i < 2; i++) {
                 object_unref(slot->ops[i].object);
-                slot->ops[i] = (struct store_op) {
-                        .kind = deletes(step) ? STORE_DELETE : deletes(slot->step) ? STORE_CREATE : STORE_UPDATE,
-                        .key = str_of(slot->keys[i]),
-                        .object = deletes(step) ? NULL : make_object("{\"metadata\":{},\"n\":%u,\"v\":\"%s\"}", step, filler),
-                        .expect = STORE_ANY_REVISION,
+                slot->ops[i] = (struct store_op){
+                                .kind = deletes(step)         ? STORE_DELETE
+                                        : deletes(slot->step) ? STORE_CREATE
+                                                              : STORE_UPDATE,
+                                .key = str_of(slot->keys[i]),
+                                .object = deletes(step) ? NULL
+                                                        : make_object("{\"metadata\":{},\"n\":%u,\"v\":\"%s\"}", step,
+                                                                      filler),
+                                .expect = STORE_ANY_REVISION,
                 };
         }
         store_submit(slot->s, &slot->txn);
@@ -76,7 +82,7 @@ static void next_step(struct slot *slot) {
 
 static void on_done(struct store_txn *t) {
         struct slot *slot = container_of(t, struct slot, txn);
-        struct ack ack = { t->revision, (uint32_t) (slot - slots), slot->step + 1 };
+        struct ack ack = {t->revision, (uint32_t) (slot - slots), slot->step + 1};
 
         if (t->result != 0 || (slot->pipe >= 0 && write(slot->pipe, &ack, sizeof(ack)) != sizeof(ack)))
                 abort();
@@ -101,7 +107,7 @@ static void start_slots(struct store *s, int pipe, uint32_t last) {
                 slot->s = s;
                 slot->pipe = pipe;
                 slot->last = last;
-                slot->txn = (struct store_txn) { .ops = slot->ops, .n_ops = 2, .done = on_done };
+                slot->txn = (struct store_txn){.ops = slot->ops, .n_ops = 2, .done = on_done};
                 next_step(slot);
         }
 }
@@ -174,7 +180,7 @@ static void acknowledged_writes_survive_being_killed(void **state) {
                         run_child(dir, fds[1]);
                 }
                 close(fds[1]);
-                /* After a while, which may be before it has opened the store; or after some acknowledgements and a bit. */
+                /* After a while, maybe before it has opened the store; or after some acknowledgements and a bit. */
                 if (round % 2)
                         usleep((useconds_t) rand_below(20000));
                 else {
@@ -236,7 +242,7 @@ static void apply(struct buf *dst, off_t at, const void *p, size_t n) {
 
 /* The power goes now: of what was not synced, some sectors are there. */
 static void take_image(void) {
-        struct image image = { .revision = disk.s ? store_revision(disk.s) : 0 };
+        struct image image = {.revision = disk.s ? store_revision(disk.s) : 0};
         uint64_t luck = rand_below(4); /* 0: none of it, 1: all of it, else: a coin for each sector */
 
         buf_add_str(&image.bytes, buf_str(&disk.kept));
@@ -260,7 +266,7 @@ static bool is_the_file(int fd) {
 }
 
 static void on_write(int fd, off_t at, const void *p, size_t n) {
-        struct lost_write w = { .at = at };
+        struct lost_write w = {.at = at};
 
         if (!is_the_file(fd))
                 return;
@@ -368,8 +374,8 @@ static void acknowledged_writes_survive_a_power_loss(void **state) {
 }
 
 int main(void) {
-        const struct CMUnitTest tests[] = { cmocka_unit_test(acknowledged_writes_survive_being_killed),
-                                            cmocka_unit_test(acknowledged_writes_survive_a_power_loss) };
+        const struct CMUnitTest tests[] = {cmocka_unit_test(acknowledged_writes_survive_being_killed),
+                                           cmocka_unit_test(acknowledged_writes_survive_a_power_loss)};
 
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
