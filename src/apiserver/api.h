@@ -55,6 +55,7 @@ struct api_call {
         struct api_options options;
         enum api_patch patch;
         const struct json *body;      /* CREATE, UPDATE: the object; PATCH: the patch; DELETE: unused (see options) */
+        const struct json *strict;    /* what strict validation of the text has found already (duplicate fields), or NULL */
         struct api_user user;
         struct arena *arena;          /* the call's memory; what it returns lives there or is referenced */
 

@@ -1,0 +1,289 @@
+/* Admission plugins, in upstream's order. Each looks at one thing and is a line in the table at the end. */
+#include <errno.h>
+
+#include "apiserver/admission.h"
+#include "apiserver/writes.h"
+#include "base/rand.h"
+#include "schema/types.h"
+
+struct review {
+        struct op *op;
+        struct apiserver *s;
+        struct arena *a;
+        enum admission_operation operation;
+        struct json *obj;
+        const struct json *old;
+};
+
+static bool is(const struct review *r, const struct api_resource *res) {
+        return r->op->rest->stored->resource == res;
+}
+
+/* ---- NamespaceLifecycle ---- */
+
+static int namespace_lifecycle(struct review *r, struct error *err) {
+        static const char *const immortal[] = { "default", "kube-system", "kube-public" };
+        const struct rest *rest = r->op->rest;
+        struct object *ns;
+
+        if (r->operation == ADMIT_DELETE && is(r, &res_namespaces)) {
+                for (size_t i = 0; i < ARRAY_SIZE(immortal); i++)
+                        if (str_eqc(r->op->name, immortal[i]))
+                                return err_forbidden(err, rest, r->op->name, "this namespace may not be deleted");
+                return 0;
+        }
+        if (r->operation != ADMIT_CREATE || !rest->resource->namespaced)
+                return 0;
+        ns = server_get(r->s, r->op->snap, &res_namespaces, STR(""), r->op->namespace);
+        if (!ns)
+                return err_not_found(err, rest_of(r->s, &res_namespaces), r->op->namespace);
+        if (!object_deleting(ns))
+                return 0;
+        err_forbidden(err, rest, r->op->name, "unable to create new content in namespace %" STR_FMT " because it is being terminated",
+                      STR_ARG(r->op->namespace));
+        error_add_cause(err, "NamespaceTerminating", STR("metadata.namespace"), "namespace %" STR_FMT " is being terminated",
+                        STR_ARG(r->op->namespace));
+        return -EACCES;
+}
+
+/* ---- Priority ---- */
+
+static struct object *default_priority_class(struct review *r) {
+        const struct rest *rest = rest_of(r->s, &res_priorityclasses);
+        struct object *best = NULL;
+        struct store_iter it;
+
+        store_iter_init(&it, r->op->snap, rest->prefix, rest->prefix);
+        while (store_iter_next(&it)) {
+                const struct json *j = object_json(it.object);
+
+                if (json_bool(json_getc(j, "globalDefault")) &&
+                    (!best || json_int(json_getc(j, "value")) < json_int(json_getc(object_json(best), "value"))))
+                        best = it.object;
+        }
+        return best;
+}
+
+static int priority(struct review *r, struct error *err) {
+        struct json *spec = json_get_mut(r->obj, STR("spec"));
+        struct str name = json_str(json_getc(spec, "priorityClassName"));
+        const struct json *given = json_getc(spec, "priority"), *class_json, *policy;
+        struct object *class;
+        int64_t value;
+
+        if (!is(r, &res_pods) || r->operation != ADMIT_CREATE)
+                return 0;
+        class = str_empty(name) ? default_priority_class(r) : server_get(r->s, r->op->snap, &res_priorityclasses, STR(""), name);
+        if (!str_empty(name) && !class)
+                return err_forbidden(err, r->op->rest, r->op->name, "no PriorityClass with name %" STR_FMT " was found", STR_ARG(name));
+        class_json = class ? object_json(class) : NULL;
+        value = json_int(json_getc(class_json, "value"));
+        if (class && str_empty(name))
+                json_setc(r->a, spec, "priorityClassName", json_of_copy(r->a, object_name(class)));
+        if (json_is(given, JSON_INT) && given->i != value)
+                return err_forbidden(err, r->op->rest, r->op->name, "the integer value of priority (%lld) must not be provided in pod spec; "
+                                     "priority admission controller computed %lld from the given PriorityClass name",
+                                     (long long) given->i, (long long) value);
+        json_set_int(r->a, spec, "priority", value);
+        policy = json_getc(class_json, "preemptionPolicy");
+        if (!json_getc(spec, "preemptionPolicy"))
+                json_setc(r->a, spec, "preemptionPolicy",
+                          json_is(policy, JSON_STRING) ? json_of_copy(r->a, json_str(policy)) : json_of_cstr("PreemptLowerPriority"));
+        return 0;
+}
+
+/* ---- DefaultTolerationSeconds ---- */
+
+static bool tolerates(const struct json *tolerations, const char *key) {
+        json_each_item(t, tolerations) {
+                struct str k = json_str(json_getc(t, "key")), effect = json_str(json_getc(t, "effect"));
+
+                if ((str_eqc(k, key) || str_empty(k)) && (str_empty(effect) || str_eqc(effect, "NoExecute")))
+                        return true;
+        }
+        return false;
+}
+
+static int default_toleration_seconds(struct review *r, struct error *err) {
+        static const char *const keys[] = { "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable" };
+        struct json *spec, *list;
+
+        if (!is(r, &res_pods) || r->operation != ADMIT_CREATE)
+                return 0;
+        spec = json_get_or_add_object(r->a, r->obj, "spec");
+        list = json_get_or_add_array(r->a, spec, "tolerations");
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+                struct json t = json_new_object();
+
+                if (tolerates(list, keys[i]))
+                        continue;
+                json_set_cstr(r->a, &t, "key", keys[i]);
+                json_set_cstr(r->a, &t, "operator", "Exists");
+                json_set_cstr(r->a, &t, "effect", "NoExecute");
+                json_set_int(r->a, &t, "tolerationSeconds", 300);
+                json_push(r->a, list, t);
+        }
+        return 0;
+}
+
+/* ---- ServiceAccount ---- */
+
+#define TOKEN_PATH "/var/run/secrets/kubernetes.io/serviceaccount"
+#define TOKEN_SECONDS 3607
+
+static struct json object1(struct arena *a, const char *k, struct json v) {
+        struct json o = json_new_object();
+
+        json_setc(a, &o, k, v);
+        return o;
+}
+
+static struct json array1(struct arena *a, struct json v) {
+        struct json l = json_new_array();
+
+        json_push(a, &l, v);
+        return l;
+}
+
+static struct json key_to_path(struct arena *a, const char *key) {
+        struct json o = json_new_object();
+
+        json_set_cstr(a, &o, "key", key);
+        json_set_cstr(a, &o, "path", key);
+        return o;
+}
+
+/* The projected volume that gives a pod its token, the cluster's CA and its namespace. */
+static struct json token_volume(struct arena *a, struct str name) {
+        struct json sources = json_new_array(), token = json_new_object(), ca = json_new_object(), item = json_new_object();
+        struct json field = json_new_object(), projected = json_new_object(), volume = json_new_object();
+
+        json_set_int(a, &token, "expirationSeconds", TOKEN_SECONDS);
+        json_set_cstr(a, &token, "path", "token");
+        json_push(a, &sources, object1(a, "serviceAccountToken", token));
+
+        json_set_cstr(a, &ca, "name", "kube-root-ca.crt");
+        json_setc(a, &ca, "items", array1(a, key_to_path(a, "ca.crt")));
+        json_push(a, &sources, object1(a, "configMap", ca));
+
+        json_set_cstr(a, &field, "apiVersion", "v1");
+        json_set_cstr(a, &field, "fieldPath", "metadata.namespace");
+        json_set_cstr(a, &item, "path", "namespace");
+        json_setc(a, &item, "fieldRef", field);
+        json_push(a, &sources, object1(a, "downwardAPI", object1(a, "items", array1(a, item))));
+
+        json_setc(a, &projected, "sources", sources);
+        json_set_int(a, &projected, "defaultMode", 420);
+        json_set_str(a, &volume, "name", name);
+        json_setc(a, &volume, "projected", projected);
+        return volume;
+}
+
+static bool mounts_at(const struct json *container, const char *path) {
+        json_each_item(m, json_getc(container, "volumeMounts"))
+                if (str_eqc(json_str(json_getc(m, "mountPath")), path))
+                        return true;
+        return false;
+}
+
+static bool add_token_mounts(struct arena *a, struct json *spec, const char *list, struct str volume) {
+        bool added = false;
+
+        json_each_item(c, json_getc(spec, list)) {
+                struct json m = json_new_object();
+
+                if (mounts_at(c, TOKEN_PATH))
+                        continue;
+                json_set_str(a, &m, "name", volume);
+                json_set_bool(a, &m, "readOnly", true);
+                json_set_cstr(a, &m, "mountPath", TOKEN_PATH);
+                json_push(a, json_get_or_add_array(a, c, "volumeMounts"), m);
+                added = true;
+        }
+        return added;
+}
+
+static struct str token_volume_name(struct review *r, const struct json *spec) {
+        char suffix[5];
+
+        json_each_item(v, json_getc(spec, "volumes")) /* a copy of a pod brings its own along */
+                if (str_has_prefix(json_str(json_getc(v, "name")), STR("kube-api-access-")) && json_getc(v, "projected"))
+                        return json_str(json_getc(v, "name"));
+        rand_suffix(suffix, sizeof(suffix));
+        return arena_printf(r->a, "kube-api-access-%.5s", suffix);
+}
+
+static bool wants_token(const struct json *spec, const struct json *account) {
+        const struct json *pod = json_getc(spec, "automountServiceAccountToken");
+
+        if (json_is(pod, JSON_BOOL))
+                return pod->b;
+        return json_bool_or(json_getc(account, "automountServiceAccountToken"), true);
+}
+
+static void copy_pull_secrets(struct review *r, struct json *spec, const struct json *account) {
+        const struct json *secrets = json_getc(account, "imagePullSecrets");
+
+        if (json_len(json_getc(spec, "imagePullSecrets")) == 0 && json_len(secrets) > 0)
+                json_setc(r->a, spec, "imagePullSecrets", json_copy(r->a, secrets));
+}
+
+static int service_account(struct review *r, struct error *err) {
+        struct json *spec;
+        struct object *account;
+        struct str name, volume;
+        size_t had;
+
+        if (!is(r, &res_pods) || r->operation != ADMIT_CREATE)
+                return 0;
+        spec = json_get_or_add_object(r->a, r->obj, "spec");
+        if (json_getc(json_at_path(r->obj, "metadata", "annotations"), "kubernetes.io/config.mirror"))
+                return 0; /* a mirror pod is what its node says */
+        name = json_str(json_getc(spec, "serviceAccountName"));
+        if (str_empty(name)) {
+                name = STR("default");
+                json_set_str(r->a, spec, "serviceAccountName", name);
+        }
+        json_set_str(r->a, spec, "serviceAccount", name);
+        account = server_get(r->s, r->op->snap, &res_serviceaccounts, r->op->namespace, name);
+        if (!account)
+                return err_forbidden(err, r->op->rest, r->op->name, "error looking up service account %" STR_FMT "/%" STR_FMT
+                                     ": serviceaccount \"%" STR_FMT "\" not found",
+                                     STR_ARG(r->op->namespace), STR_ARG(name), STR_ARG(name));
+        copy_pull_secrets(r, spec, object_json(account));
+        if (!wants_token(spec, object_json(account)))
+                return 0;
+        volume = token_volume_name(r, spec);
+        had = json_len(json_getc(spec, "volumes"));
+        if (!add_token_mounts(r->a, spec, "initContainers", volume) & !add_token_mounts(r->a, spec, "containers", volume))
+                return 0;
+        for (size_t i = 0; i < had; i++)
+                if (str_eq(json_str(json_getc(json_item(json_getc(spec, "volumes"), i), "name")), volume))
+                        return 0;
+        json_push(r->a, json_get_or_add_array(r->a, spec, "volumes"), token_volume(r->a, volume));
+        return 0;
+}
+
+/* ---- the table ---- */
+
+static const struct {
+        const char *name;
+        int (*admit)(struct review *r, struct error *err);
+} plugins[] = {
+        { "NamespaceLifecycle", namespace_lifecycle },
+        { "ServiceAccount", service_account },
+        { "Priority", priority },
+        { "DefaultTolerationSeconds", default_toleration_seconds },
+};
+
+int admission_run(struct op *op, enum admission_operation o, struct json *obj, const struct json *old, struct error *err) {
+        struct review r = { .op = op, .s = op->s, .a = op->c->arena, .operation = o, .obj = obj, .old = old };
+
+        for (size_t i = 0; i < ARRAY_SIZE(plugins); i++) {
+                int e = plugins[i].admit(&r, err);
+
+                if (e < 0)
+                        return e;
+        }
+        return 0;
+}

@@ -1,0 +1,175 @@
+/* What every cluster has from the start, made where it is missing, in one transaction: namespaces, the kubernetes Service with
+ * its endpoints, priority classes, RBAC policy. The Service's endpoints follow the address that we are given. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "apiserver/allocator.h"
+#include "apiserver/bootstrap.h"
+#include "base/log.h"
+#include "base/rand.h"
+#include "schema/decode.h"
+#include "schema/defaults.h"
+#include "schema/types.h"
+
+struct bootstrap {
+        struct apiserver *s;
+        struct arena *a;
+        struct store_snapshot *snap;
+        struct error *err;
+        VEC(struct store_op) ops;
+        int result;
+};
+
+/* An object as it would be after a create: decoded, defaulted, with metadata. */
+static int finish_object(struct bootstrap *b, const struct rest *r, const struct json *in, const struct object *old, struct json *ret) {
+        struct json *meta;
+        char uid[37];
+        int e;
+
+        e = schema_decode(b->a, r->resource->type, in, NULL, ret, b->err);
+        if (e < 0)
+                return error_prefix(b->err, "bootstrap of %s", r->resource->kind);
+        schema_default(b->a, r->resource->type, ret);
+        meta = json_get_or_add_object(b->a, ret, "metadata");
+        if (old) {
+                json_setc(b->a, meta, "uid", json_of_copy(b->a, object_uid(old)));
+                json_setc(b->a, meta, "creationTimestamp", *json_at_path(object_json(old), "metadata", "creationTimestamp"));
+                json_setc(b->a, meta, "resourceVersion",
+                          json_of_printf(b->a, "%llu", (unsigned long long) object_revision(old)));
+        } else {
+                rand_uuid(uid);
+                json_setc(b->a, meta, "uid", json_of_copy(b->a, str_n(uid, 36)));
+                json_set_str(b->a, meta, "creationTimestamp", now_text(b->a));
+        }
+        schema_reorder(b->a, r->resource->type, ret);
+        return 0;
+}
+
+/* Creates it where it is missing; with update also when it differs. */
+static void want(struct bootstrap *b, const struct api_resource *res, const struct json *in, bool update) {
+        const struct rest *r = rest_of(b->s, res);
+        const struct json *meta = json_getc(in, "metadata");
+        struct str ns = json_str(json_getc(meta, "namespace")), name = json_str(json_getc(meta, "name"));
+        struct object *old = rest_get(b->snap, r, ns, name);
+        struct json tree;
+
+        if (b->result < 0 || (old && !update))
+                return;
+        b->result = finish_object(b, r, in, old, &tree);
+        if (b->result < 0 || (old && json_equal(&tree, object_json(old))))
+                return;
+        vec_push(&b->ops, (struct store_op) {
+                                  .kind = old ? STORE_UPDATE : STORE_CREATE,
+                                  .key = rest_key(b->a, r, ns, name),
+                                  .object = object_from_tree(&tree),
+                                  .expect = old ? object_revision(old) : 0,
+                          });
+}
+
+static void want_text(struct bootstrap *b, const struct api_resource *res, struct str text, bool update) {
+        struct json *doc;
+
+        if (b->result < 0)
+                return;
+        b->result = json_parse(b->a, text, NULL, &doc, b->err);
+        if (b->result == 0)
+                want(b, res, doc, update);
+}
+
+static void namespaces(struct bootstrap *b) {
+        static const char *const names[] = { "default", "kube-system", "kube-public", "kube-node-lease" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+                want_text(b, &res_namespaces,
+                          arena_printf(b->a, "{\"metadata\":{\"name\":\"%s\",\"labels\":{\"kubernetes.io/metadata.name\":\"%s\"}},"
+                                             "\"spec\":{\"finalizers\":[\"kubernetes\"]},\"status\":{\"phase\":\"Active\"}}",
+                                       names[i], names[i]),
+                          false);
+}
+
+static void priority_classes(struct bootstrap *b) {
+        static const struct {
+                const char *name, *description;
+                int64_t value;
+        } classes[] = {
+                { "system-cluster-critical",
+                  "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.", 2000000000 },
+                { "system-node-critical", "Used for system critical pods that must not be moved from their current node.", 2000001000 },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(classes); i++)
+                want_text(b, &res_priorityclasses,
+                          arena_printf(b->a, "{\"metadata\":{\"name\":\"%s\",\"generation\":1},\"value\":%lld,\"description\":\"%s\"}",
+                                       classes[i].name, (long long) classes[i].value, classes[i].description),
+                          false);
+}
+
+static void kubernetes_service(struct bootstrap *b) {
+        const struct apiserver_options *o = &b->s->options;
+        struct str ip = allocator_first_ip(b->s->allocator, b->a);
+        const char *address = o->advertise_address;
+        unsigned port = o->port ? o->port : 6443;
+
+        want_text(b, &res_services,
+                  arena_printf(b->a, "{\"metadata\":{\"name\":\"kubernetes\",\"namespace\":\"default\",\"labels\":{\"component\":\"apiserver\","
+                                     "\"provider\":\"kubernetes\"}},\"spec\":{\"ports\":[{\"name\":\"https\",\"protocol\":\"TCP\",\"port\":443,"
+                                     "\"targetPort\":%u}],\"clusterIP\":\"%" STR_FMT "\",\"clusterIPs\":[\"%" STR_FMT "\"],\"type\":"
+                                     "\"ClusterIP\",\"sessionAffinity\":\"None\",\"ipFamilies\":[\"IPv4\"],\"ipFamilyPolicy\":"
+                                     "\"SingleStack\",\"internalTrafficPolicy\":\"Cluster\"},\"status\":{\"loadBalancer\":{}}}",
+                               port, STR_ARG(ip), STR_ARG(ip)),
+                  false);
+        if (!address)
+                return;
+        want_text(b, &res_endpoints,
+                  arena_printf(b->a, "{\"metadata\":{\"name\":\"kubernetes\",\"namespace\":\"default\",\"labels\":{"
+                                     "\"endpointslice.kubernetes.io/skip-mirror\":\"true\"}},\"subsets\":[{\"addresses\":[{\"ip\":\"%s\"}],"
+                                     "\"ports\":[{\"name\":\"https\",\"port\":%u,\"protocol\":\"TCP\"}]}]}",
+                               address, port),
+                  true);
+        want_text(b, &res_endpointslices,
+                  arena_printf(b->a, "{\"metadata\":{\"name\":\"kubernetes\",\"namespace\":\"default\",\"generation\":1,\"labels\":{"
+                                     "\"kubernetes.io/service-name\":\"kubernetes\"}},\"addressType\":\"IPv4\",\"endpoints\":[{"
+                                     "\"addresses\":[\"%s\"],\"conditions\":{\"ready\":true}}],\"ports\":[{\"name\":\"https\",\"protocol\":"
+                                     "\"TCP\",\"port\":%u}]}",
+                               address, port),
+                  true);
+}
+
+/* The CA for client certificates, where extension servers look for it. */
+static void authentication_config(struct bootstrap *b) {
+        struct json o = json_new_object(), *meta = json_get_or_add_object(b->a, &o, "metadata");
+
+        if (str_empty(b->s->options.client_ca_pem))
+                return;
+        json_set_cstr(b->a, meta, "name", "extension-apiserver-authentication");
+        json_set_cstr(b->a, meta, "namespace", "kube-system");
+        json_set_str(b->a, json_get_or_add_object(b->a, &o, "data"), "client-ca-file", b->s->options.client_ca_pem);
+        want(b, &res_configmaps, &o, true);
+}
+
+static void emit_policy(struct json object, void *arg) {
+        bool role = str_eqc(json_str(json_getc(&object, "kind")), "ClusterRole");
+
+        want(arg, role ? &res_clusterroles : &res_clusterrolebindings, &object, false);
+}
+
+int apiserver_bootstrap(struct apiserver *s, struct error *err) {
+        struct bootstrap b = { .s = s, .a = arena_new(262144), .snap = store_snapshot(s->store), .err = err };
+
+        namespaces(&b);
+        priority_classes(&b);
+        kubernetes_service(&b);
+        authentication_config(&b);
+        bootstrap_policy(b.a, emit_policy, &b);
+        if (b.result == 0 && b.ops.n > 0) {
+                b.result = store_commit(s->store, b.ops.v, b.ops.n, NULL);
+                if (b.result < 0)
+                        error_errno(err, b.result, "bootstrap of the cluster's own objects");
+        }
+        for (size_t i = 0; i < b.ops.n; i++)
+                object_unref(b.ops.v[i].object);
+        vec_free(&b.ops);
+        store_snapshot_unref(b.snap);
+        arena_free(b.a);
+        return b.result;
+}

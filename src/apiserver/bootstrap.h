@@ -1,0 +1,7 @@
+/* What every cluster has from the start. Private to src/apiserver. */
+#pragma once
+
+#include "apiserver/server.h"
+
+/* The default RBAC roles and bindings, one call of emit each; the trees live in a. */
+void bootstrap_policy(struct arena *a, void (*emit)(struct json object, void *arg), void *arg);

@@ -1,0 +1,276 @@
+/* The RBAC roles and bindings that every cluster has, as upstream's default policy gives them:
+ * https://kubernetes.io/docs/reference/access-authn-authz/rbac/#default-roles-and-role-bindings
+ *
+ * A rule is a line: verbs, resources, API groups ("-" is core), and perhaps resource names. "read" is get, list and watch;
+ * "write" is create, delete, deletecollection, patch and update. "url" in place of groups: paths instead of resources. */
+#include <stdio.h>
+
+#include "apiserver/bootstrap.h"
+
+struct role {
+        const char *name;
+        const char *aggregate_to;   /* the label that puts it into admin, edit or view */
+        const char *aggregates;     /* the label it collects */
+        const char *const *rules;   /* NULL-terminated */
+};
+
+#define RULES(...) (const char *const[]) { __VA_ARGS__, NULL }
+
+static const struct role cluster_roles[] = {
+        { "cluster-admin", NULL, NULL, RULES("* * *", "* * url") },
+        { "admin", NULL, "admin", NULL },
+        { "edit", "admin", "edit", NULL },
+        { "view", "edit", "view", NULL },
+        { "system:aggregate-to-admin", "admin", NULL,
+          RULES("create localsubjectaccessreviews authorization.k8s.io",
+                "write,read rolebindings,roles rbac.authorization.k8s.io") },
+        { "system:aggregate-to-edit", "edit", NULL,
+          RULES("read pods/attach,pods/exec,pods/portforward,pods/proxy,secrets,services/proxy -",
+                "impersonate serviceaccounts -",
+                "write pods,pods/attach,pods/exec,pods/portforward,pods/proxy -",
+                "create pods/eviction -",
+                "write configmaps,events,persistentvolumeclaims,replicationcontrollers,replicationcontrollers/scale,secrets,"
+                "serviceaccounts,services,services/proxy -",
+                "create serviceaccounts/token -",
+                "write daemonsets,deployments,deployments/rollback,deployments/scale,replicasets,replicasets/scale,statefulsets,"
+                "statefulsets/scale apps",
+                "write horizontalpodautoscalers autoscaling", "write cronjobs,jobs batch", "write poddisruptionbudgets policy",
+                "write ingresses,networkpolicies networking.k8s.io", "write,read leases coordination.k8s.io") },
+        { "system:aggregate-to-view", "view", NULL,
+          RULES("read configmaps,endpoints,persistentvolumeclaims,persistentvolumeclaims/status,pods,replicationcontrollers,"
+                "replicationcontrollers/scale,serviceaccounts,services,services/status -",
+                "read bindings,events,limitranges,namespaces/status,pods/log,pods/status,replicationcontrollers/status,resourcequotas,"
+                "resourcequotas/status -",
+                "read namespaces -", "read endpointslices discovery.k8s.io",
+                "read controllerrevisions,daemonsets,daemonsets/status,deployments,deployments/scale,deployments/status,replicasets,"
+                "replicasets/scale,replicasets/status,statefulsets,statefulsets/scale,statefulsets/status apps",
+                "read horizontalpodautoscalers,horizontalpodautoscalers/status autoscaling",
+                "read cronjobs,cronjobs/status,jobs,jobs/status batch", "read poddisruptionbudgets,poddisruptionbudgets/status policy",
+                "read ingresses,ingresses/status,networkpolicies networking.k8s.io") },
+        { "system:basic-user", NULL, NULL,
+          RULES("create selfsubjectaccessreviews,selfsubjectrulesreviews authorization.k8s.io",
+                "create selfsubjectreviews authentication.k8s.io") },
+        { "system:discovery", NULL, NULL,
+          RULES("get /api,/api/*,/apis,/apis/*,/healthz,/livez,/openapi,/openapi/*,/readyz,/version,/version/ url") },
+        { "system:public-info-viewer", NULL, NULL, RULES("get /healthz,/livez,/readyz,/version,/version/ url") },
+        { "system:monitoring", NULL, NULL,
+          RULES("get /healthz,/healthz/*,/livez,/livez/*,/metrics,/metrics/slis,/readyz,/readyz/* url") },
+        { "system:service-account-issuer-discovery", NULL, NULL,
+          RULES("get /.well-known/openid-configuration,/.well-known/openid-configuration/,/openid/v1/jwks,/openid/v1/jwks/ url") },
+        { "system:auth-delegator", NULL, NULL,
+          RULES("create tokenreviews authentication.k8s.io", "create subjectaccessreviews authorization.k8s.io") },
+        { "system:node", NULL, NULL,
+          RULES("create tokenreviews authentication.k8s.io", "create subjectaccessreviews,localsubjectaccessreviews authorization.k8s.io",
+                "read services -", "create,read nodes -", "patch,update nodes/status -", "patch,update nodes -",
+                "create,patch,update events -,events.k8s.io", "read pods -", "create,delete pods -", "patch,update pods/status -",
+                "create pods/eviction -", "read configmaps,secrets -", "get persistentvolumeclaims,persistentvolumes -",
+                "get endpoints -", "create,read certificatesigningrequests certificates.k8s.io",
+                "create,delete,get,patch,update leases coordination.k8s.io", "get volumeattachments storage.k8s.io",
+                "create serviceaccounts/token -", "get,patch,update persistentvolumeclaims/status -", "read csidrivers storage.k8s.io",
+                "create,delete,get,patch,update csinodes storage.k8s.io", "read runtimeclasses node.k8s.io") },
+        { "system:node-proxier", NULL, NULL,
+          RULES("list,watch endpoints,services -", "read nodes -", "create,patch,update events -,events.k8s.io",
+                "list,watch endpointslices discovery.k8s.io", "list,watch servicecidrs networking.k8s.io") },
+        { "system:node-bootstrapper", NULL, NULL, RULES("create,read certificatesigningrequests certificates.k8s.io") },
+        { "system:node-problem-detector", NULL, NULL,
+          RULES("get nodes -", "patch nodes/status -", "create,patch,update events -,events.k8s.io") },
+        { "system:kubelet-api-admin", NULL, NULL,
+          RULES("read nodes -", "proxy nodes -",
+                "* nodes/log,nodes/metrics,nodes/proxy,nodes/stats,nodes/healthz,nodes/configz,nodes/pods,nodes/checkpoint -") },
+        { "system:kube-scheduler", NULL, NULL,
+          RULES("create,patch,update events -,events.k8s.io", "create leases coordination.k8s.io",
+                "get,update leases coordination.k8s.io kube-scheduler", "read nodes -", "delete,read pods -",
+                "create bindings,pods/binding -", "patch,update pods/status -", "read replicationcontrollers,services -",
+                "read replicasets,statefulsets apps", "read poddisruptionbudgets policy",
+                "read persistentvolumeclaims,persistentvolumes -", "create tokenreviews authentication.k8s.io",
+                "create subjectaccessreviews authorization.k8s.io", "read csinodes,csidrivers,csistoragecapacities storage.k8s.io",
+                "read namespaces -", "read storageclasses storage.k8s.io") },
+        { "system:volume-scheduler", NULL, NULL,
+          RULES("get,list,patch,update,watch persistentvolumes -", "read storageclasses storage.k8s.io",
+                "get,list,patch,update,watch persistentvolumeclaims -") },
+        { "system:kube-controller-manager", NULL, NULL,
+          RULES("create,patch,update events -,events.k8s.io", "create leases coordination.k8s.io",
+                "get,update leases coordination.k8s.io kube-controller-manager", "create secrets,serviceaccounts -", "delete secrets -",
+                "get configmaps,namespaces,secrets,serviceaccounts -", "update secrets,serviceaccounts -",
+                "create tokenreviews authentication.k8s.io", "create subjectaccessreviews authorization.k8s.io", "list,watch * *",
+                "create serviceaccounts/token -") },
+        { "system:kube-dns", NULL, NULL, RULES("list,watch endpoints,services -") },
+        { "system:kube-aggregator", NULL, NULL, RULES("read endpoints,services -") },
+        { "system:heapster", NULL, NULL, RULES("read events,namespaces,nodes,pods -") },
+        { "system:persistent-volume-provisioner", NULL, NULL,
+          RULES("create,delete,read persistentvolumes -", "read,update persistentvolumeclaims -", "read storageclasses storage.k8s.io",
+                "watch events -", "create,patch,update events -,events.k8s.io") },
+        { "system:certificates.k8s.io:certificatesigningrequests:nodeclient", NULL, NULL,
+          RULES("create certificatesigningrequests/nodeclient certificates.k8s.io") },
+        { "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", NULL, NULL,
+          RULES("create certificatesigningrequests/selfnodeclient certificates.k8s.io") },
+        { "system:certificates.k8s.io:kube-apiserver-client-approver", NULL, NULL,
+          RULES("approve signers certificates.k8s.io kubernetes.io/kube-apiserver-client") },
+        { "system:certificates.k8s.io:kube-apiserver-client-kubelet-approver", NULL, NULL,
+          RULES("approve signers certificates.k8s.io kubernetes.io/kube-apiserver-client-kubelet") },
+        { "system:certificates.k8s.io:kubelet-serving-approver", NULL, NULL,
+          RULES("approve signers certificates.k8s.io kubernetes.io/kubelet-serving") },
+        { "system:certificates.k8s.io:legacy-unknown-approver", NULL, NULL,
+          RULES("approve signers certificates.k8s.io kubernetes.io/legacy-unknown") },
+};
+
+static const struct {
+        const char *name, *role;
+        const char *subjects[3];   /* "g:system:masters", "u:system:kube-proxy" */
+} cluster_bindings[] = {
+        { "cluster-admin", "cluster-admin", { "g:system:masters" } },
+        { "system:basic-user", "system:basic-user", { "g:system:authenticated" } },
+        { "system:discovery", "system:discovery", { "g:system:authenticated" } },
+        { "system:public-info-viewer", "system:public-info-viewer", { "g:system:authenticated", "g:system:unauthenticated" } },
+        { "system:monitoring", "system:monitoring", { "g:system:monitoring" } },
+        { "system:service-account-issuer-discovery", "system:service-account-issuer-discovery", { "g:system:serviceaccounts" } },
+        { "system:node-proxier", "system:node-proxier", { "u:system:kube-proxy" } },
+        { "system:kube-scheduler", "system:kube-scheduler", { "u:system:kube-scheduler" } },
+        { "system:volume-scheduler", "system:volume-scheduler", { "u:system:kube-scheduler" } },
+        { "system:kube-controller-manager", "system:kube-controller-manager", { "u:system:kube-controller-manager" } },
+        { "system:kube-dns", "system:kube-dns", { "s:kube-system/kube-dns" } },
+        { "system:node", "system:node", { NULL } },
+};
+
+/* ---- to objects ---- */
+
+static void push_words(struct arena *a, struct json *list, struct str words) {
+        static const struct {
+                const char *word;
+                const char *verbs[5];
+        } groups[] = {
+                { "read", { "get", "list", "watch" } },
+                { "write", { "create", "delete", "deletecollection", "patch", "update" } },
+        };
+        struct str w;
+
+        while (str_split(&words, ',', &w)) {
+                bool group = false;
+
+                for (size_t g = 0; g < ARRAY_SIZE(groups); g++) {
+                        if (!str_eqc(w, groups[g].word))
+                                continue;
+                        group = true;
+                        for (size_t i = 0; i < 5 && groups[g].verbs[i]; i++)
+                                json_push(a, list, json_of_cstr(groups[g].verbs[i]));
+                }
+                if (!group)
+                        json_push(a, list, str_eqc(w, "-") ? json_of_cstr("") : json_of_str(w));
+        }
+}
+
+static struct json words(struct arena *a, struct str text) {
+        struct json list = json_new_array();
+
+        push_words(a, &list, text);
+        return list;
+}
+
+static struct json rule_json(struct arena *a, const char *line) {
+        struct str text = str_of(line), verbs = { 0 }, resources = { 0 }, groups = { 0 }, names = { 0 };
+        struct json r = json_new_object();
+
+        str_split(&text, ' ', &verbs);
+        str_split(&text, ' ', &resources);
+        str_split(&text, ' ', &groups);
+        str_split(&text, ' ', &names);
+        json_setc(a, &r, "verbs", words(a, verbs));
+        if (str_eqc(groups, "url")) {
+                json_setc(a, &r, "nonResourceURLs", words(a, resources));
+                return r;
+        }
+        json_setc(a, &r, "apiGroups", words(a, groups));
+        json_setc(a, &r, "resources", words(a, resources));
+        if (names.n > 0)
+                json_setc(a, &r, "resourceNames", words(a, names));
+        return r;
+}
+
+static void push_rules(struct arena *a, struct json *list, const char *const *rules) {
+        for (; rules && *rules; rules++)
+                json_push(a, list, rule_json(a, *rules));
+}
+
+/* The rules of admin, edit and view: those of all that aggregate into them, so that they can be read without a controller. */
+static void push_aggregated(struct arena *a, struct json *list, const char *label) {
+        for (size_t i = 0; i < ARRAY_SIZE(cluster_roles); i++) {
+                const struct role *r = &cluster_roles[i];
+
+                if (!r->aggregate_to || strcmp(r->aggregate_to, label) != 0)
+                        continue;
+                push_rules(a, list, r->rules);
+                if (r->aggregates)
+                        push_aggregated(a, list, r->aggregates);
+        }
+}
+
+static struct json head(struct arena *a, const char *kind, const char *name, struct json **ret_labels) {
+        struct json o = json_new_object(), *meta;
+
+        json_set_cstr(a, &o, "kind", kind);
+        json_set_cstr(a, &o, "apiVersion", "rbac.authorization.k8s.io/v1");
+        meta = json_get_or_add_object(a, &o, "metadata");
+        json_set_cstr(a, meta, "name", name);
+        json_set_cstr(a, json_get_or_add_object(a, meta, "annotations"), "rbac.authorization.kubernetes.io/autoupdate", "true");
+        *ret_labels = json_get_or_add_object(a, meta, "labels");
+        json_set_cstr(a, *ret_labels, "kubernetes.io/bootstrapping", "rbac-defaults");
+        return o;
+}
+
+static struct json role_json(struct arena *a, const struct role *r) {
+        struct json *labels, rules = json_new_array(), o = head(a, "ClusterRole", r->name, &labels);
+
+        if (r->aggregate_to)
+                json_setc(a, labels, arena_printf(a, "rbac.authorization.k8s.io/aggregate-to-%s", r->aggregate_to).p,
+                          json_of_cstr("true"));
+        if (r->aggregates) {
+                struct json selector = json_new_object();
+
+                json_setc(a, json_get_or_add_object(a, &selector, "matchLabels"),
+                          arena_printf(a, "rbac.authorization.k8s.io/aggregate-to-%s", r->aggregates).p, json_of_cstr("true"));
+                json_push(a, json_get_or_add_array(a, json_get_or_add_object(a, &o, "aggregationRule"), "clusterRoleSelectors"), selector);
+                push_aggregated(a, &rules, r->aggregates);
+        } else {
+                push_rules(a, &rules, r->rules);
+        }
+        json_setc(a, &o, "rules", rules);
+        return o;
+}
+
+static struct json subject_json(struct arena *a, const char *text) {
+        struct json s = json_new_object();
+        struct str rest = str_of(text + 2), ns;
+
+        if (*text == 's') {
+                str_split(&rest, '/', &ns);
+                json_set_cstr(a, &s, "kind", "ServiceAccount");
+                json_set_str(a, &s, "namespace", ns);
+        } else {
+                json_set_cstr(a, &s, "kind", *text == 'g' ? "Group" : "User");
+                json_set_cstr(a, &s, "apiGroup", "rbac.authorization.k8s.io");
+        }
+        json_set_str(a, &s, "name", rest);
+        return s;
+}
+
+static struct json binding_json(struct arena *a, const char *name, const char *role, const char *const *subjects) {
+        struct json *labels, o = head(a, "ClusterRoleBinding", name, &labels), ref = json_new_object();
+        struct json *list = json_get_or_add_array(a, &o, "subjects");
+
+        for (size_t i = 0; i < 3 && subjects[i]; i++)
+                json_push(a, list, subject_json(a, subjects[i]));
+        if (json_len(list) == 0)
+                json_removec(&o, "subjects");
+        json_set_cstr(a, &ref, "apiGroup", "rbac.authorization.k8s.io");
+        json_set_cstr(a, &ref, "kind", "ClusterRole");
+        json_set_cstr(a, &ref, "name", role);
+        json_setc(a, &o, "roleRef", ref);
+        return o;
+}
+
+void bootstrap_policy(struct arena *a, void (*emit)(struct json object, void *arg), void *arg) {
+        for (size_t i = 0; i < ARRAY_SIZE(cluster_roles); i++)
+                emit(role_json(a, &cluster_roles[i]), arg);
+        for (size_t i = 0; i < ARRAY_SIZE(cluster_bindings); i++)
+                emit(binding_json(a, cluster_bindings[i].name, cluster_bindings[i].role, cluster_bindings[i].subjects), arg);
+}

@@ -1,0 +1,188 @@
+/* The way of every call, from HTTP or from a role in this process: find the resource, authorize, dispatch by a table, finish
+ * once. An op lives in the call's arena and goes through the store at most a few times. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "apiserver/server.h"
+
+const struct api_user api_user_system = {
+        .name = STR_INIT("system:apiserver"),
+        .groups = (struct str[]) { STR_INIT("system:masters"), STR_INIT("system:authenticated") },
+        .n_groups = 2,
+};
+
+static void op_release(struct op *op) {
+        if (op->snap)
+                store_snapshot_unref(TAKE_PTR(op->snap));
+        vec_free(&op->warnings);
+}
+
+static void publish_warnings(struct op *op) {
+        struct api_call *c = op->c;
+
+        if (op->warnings.n == 0)
+                return;
+        c->warnings = arena_dup(c->arena, op->warnings.v, op->warnings.n * sizeof(struct str));
+        c->n_warnings = op->warnings.n;
+}
+
+void op_finish(struct op *op, int code) {
+        struct api_call *c = op->c;
+
+        c->code = code;
+        if (op->result) {
+                c->object = object_in_version(op->rest->stored, op->rest, op->result);
+                object_unref(TAKE_PTR(op->result));
+        }
+        publish_warnings(op);
+        op_release(op);
+        c->done(c);
+}
+
+void op_fail(struct op *op) {
+        struct api_call *c = op->c;
+
+        if (op->undo)
+                op->undo(op);
+        if (op->result)
+                object_unref(TAKE_PTR(op->result));
+        if (!c->error.err)
+                error_status(&c->error, REASON_INTERNAL, "Internal error occurred: unknown");
+        c->code = c->error.code ? c->error.code : status_reason_code(c->error.reason);
+        publish_warnings(op);
+        op_release(op);
+        c->done(c);
+}
+
+void op_warn(struct op *op, struct str message) {
+        if (op->warnings.n < 64)
+                vec_push(&op->warnings, arena_str(op->c->arena, message));
+}
+
+void op_refresh(struct op *op) {
+        if (op->snap)
+                store_snapshot_unref(op->snap);
+        op->snap = store_snapshot(op->s->store);
+}
+
+static void submitted(struct store_txn *t) {
+        struct op *op = container_of(t, struct op, txn);
+
+        if (t->current)
+                object_unref(TAKE_PTR(t->current));
+        for (size_t i = 0; i < t->n_ops; i++)
+                if (op->ops[i].object && op->ops[i].object != op->result)
+                        object_unref(op->ops[i].object);
+        op->finished(op);
+}
+
+void op_submit(struct op *op, size_t n_ops, void (*finished)(struct op *op)) {
+        op->finished = finished;
+        op->txn = (struct store_txn) { .ops = op->ops, .n_ops = n_ops, .done = submitted, .loop = op->c->loop };
+        store_submit(op->s->store, &op->txn);
+}
+
+const char *call_verb_name(const struct api_call *c) {
+        static const char *const names[] = {
+                [API_GET] = "get",       [API_LIST] = "list",     [API_WATCH] = "watch",
+                [API_CREATE] = "create", [API_UPDATE] = "update", [API_PATCH] = "patch",
+                [API_DELETE] = "delete", [API_DELETE_COLLECTION] = "deletecollection", [API_CONNECT] = "create",
+        };
+
+        return names[c->verb];
+}
+
+static uint32_t verb_mask(const struct api_call *c) {
+        static const uint32_t bits[] = {
+                [API_GET] = VERB_GET,       [API_LIST] = VERB_LIST,     [API_WATCH] = VERB_WATCH,
+                [API_CREATE] = VERB_CREATE, [API_UPDATE] = VERB_UPDATE, [API_PATCH] = VERB_PATCH,
+                [API_DELETE] = VERB_DELETE, [API_DELETE_COLLECTION] = VERB_DELETECOLLECTION, [API_CONNECT] = VERB_CREATE | VERB_GET,
+        };
+
+        return bits[c->verb];
+}
+
+static int not_allowed(struct error *err) {
+        return error_status(err, REASON_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
+}
+
+/* Fills op->rest and op->sub, and checks that the verb exists there. */
+static int find_target(struct op *op, struct error *err) {
+        const struct api_call *c = op->c;
+
+        op->rest = rest_of(op->s, c->resource);
+        if (!op->rest)
+                return error_status(err, REASON_NOT_FOUND, "the server could not find the requested resource");
+        if (str_empty(c->subresource))
+                return op->rest->resource->verbs & verb_mask(c) ? 0 : not_allowed(err);
+        op->sub = api_subresource(op->rest->resource, c->subresource);
+        if (!op->sub)
+                return error_status(err, REASON_NOT_FOUND, "the server could not find the requested resource");
+        return op->sub->verbs & verb_mask(c) ? 0 : not_allowed(err);
+}
+
+static const struct {
+        void (*run)(struct op *op);
+} verbs[] = {
+        [API_GET] = { registry_get },       [API_LIST] = { registry_list },
+        [API_CREATE] = { registry_create }, [API_UPDATE] = { registry_update },
+        [API_PATCH] = { registry_patch },   [API_DELETE] = { registry_delete },
+        [API_DELETE_COLLECTION] = { registry_delete_collection },
+        [API_CONNECT] = { NULL },           [API_WATCH] = { NULL },
+};
+
+void apiserver_call(struct apiserver *s, struct api_call *c) {
+        struct op *op = arena_new_of(c->arena, struct op);
+        subresource_fn special = NULL;
+
+        op->s = s;
+        op->c = c;
+        op->namespace = c->namespace;
+        op->name = c->name;
+        c->code = 0;
+        c->error = ERROR_INIT;
+        c->object = NULL;
+        c->tree = NULL;
+        c->list = NULL;
+        c->n_warnings = 0;
+
+        if (find_target(op, &c->error) < 0)
+                goto fail;
+        struct attributes at = {
+                .verb = call_verb_name(c),
+                .group = op->rest->group,
+                .version = op->rest->version,
+                .resource = op->rest->plural,
+                .subresource = c->subresource,
+                .namespace = c->namespace,
+                .name = c->name,
+        };
+        if (authorize_or_error(s, &c->user, &at, &c->error) < 0)
+                goto fail;
+        if (op->sub)
+                special = subresource_handler(op->rest, c->subresource, c->verb);
+        else if (op->rest->resource->transient)
+                special = transient_handler(op->rest);
+        if (special) {
+                special(op);
+                return;
+        }
+        if (!verbs[c->verb].run || op->rest->resource->transient) {
+                not_allowed(&c->error);
+                goto fail;
+        }
+        verbs[c->verb].run(op);
+        return;
+fail:
+        op_fail(op);
+}
+
+void api_list_free(struct api_list *l) {
+        if (!l)
+                return;
+        for (size_t i = 0; i < l->n; i++)
+                object_unref(l->items[i]);
+        free(l->items);
+        free((char *) l->continue_token.p);
+        free(l);
+}

@@ -1,0 +1,355 @@
+/* DELETE: at once, gracefully (pods), or marked with a deletionTimestamp until the last finalizer is gone.
+ *
+ *   delete ─┬─ pod on a node, grace > 0 ──▶ deletionTimestamp = now + grace ──▶ its kubelet deletes it with grace 0
+ *           ├─ has finalizers, or must get one (Foreground, Orphan) ──▶ deletionTimestamp; who removes the last one deletes
+ *           └─ else ──▶ gone */
+#include <errno.h>
+
+#include "apiserver/admission.h"
+#include "apiserver/strategy.h"
+#include "apiserver/writes.h"
+#include "schema/defaults.h"
+
+#define FINALIZER_ORPHAN "orphan"
+#define FINALIZER_FOREGROUND "foregroundDeletion"
+
+static int check_preconditions(struct op *op, struct error *err) {
+        const struct api_options *o = &op->c->options;
+        uint64_t revision = 0;
+
+        if (!str_empty(o->precondition_uid) && !str_eq(o->precondition_uid, object_uid(op->old)))
+                return err_conflict(err, op->rest, op->name, "Precondition failed: UID in precondition: %" STR_FMT
+                                    ", UID in object meta: %" STR_FMT,
+                                    STR_ARG(o->precondition_uid), STR_ARG(object_uid(op->old)));
+        if (str_empty(o->precondition_resource_version))
+                return 0;
+        if (str_to_u64(o->precondition_resource_version, &revision) < 0 || revision != object_revision(op->old))
+                return err_conflict(err, op->rest, op->name, "Precondition failed: ResourceVersion in precondition: %" STR_FMT
+                                    ", ResourceVersion in object meta: %llu",
+                                    STR_ARG(o->precondition_resource_version), (unsigned long long) object_revision(op->old));
+        return 0;
+}
+
+static bool has_finalizer(const struct json *list, const char *name, size_t *ret_at) {
+        size_t i = 0;
+
+        json_each_item(f, list) {
+                if (str_eqc(json_str(f), name)) {
+                        if (ret_at)
+                                *ret_at = i;
+                        return true;
+                }
+                i++;
+        }
+        return false;
+}
+
+/* foregroundDeletion and orphan follow from the propagation policy. True when the list has changed. */
+static bool set_gc_finalizers(struct op *op, struct json *meta) {
+        struct arena *a = op->c->arena;
+        struct str policy = op->c->options.propagation_policy;
+        struct json list = json_copy_tree(a, json_getc(meta, "finalizers"));
+        bool had_orphan, had_foreground, orphan, foreground;
+        size_t at;
+
+        if (json_type(&list) != JSON_ARRAY)
+                list = json_new_array();
+        had_orphan = has_finalizer(&list, FINALIZER_ORPHAN, NULL);
+        had_foreground = has_finalizer(&list, FINALIZER_FOREGROUND, NULL);
+        if (str_empty(policy)) { /* what was asked for before stays; else the kind's default */
+                orphan = had_orphan || (!had_foreground && (op->rest->stored->strategy->flags & STRATEGY_ORPHAN));
+                foreground = had_foreground;
+        } else {
+                orphan = str_eqc(policy, "Orphan");
+                foreground = str_eqc(policy, "Foreground");
+        }
+        if (orphan == had_orphan && foreground == had_foreground)
+                return false;
+        if (had_orphan && !orphan && has_finalizer(&list, FINALIZER_ORPHAN, &at))
+                json_remove_item(&list, at);
+        if (had_foreground && !foreground && has_finalizer(&list, FINALIZER_FOREGROUND, &at))
+                json_remove_item(&list, at);
+        if (!had_orphan && orphan)
+                json_push(a, &list, json_of_cstr(FINALIZER_ORPHAN));
+        if (!had_foreground && foreground)
+                json_push(a, &list, json_of_cstr(FINALIZER_FOREGROUND));
+        if (json_len(&list) > 0)
+                json_setc(a, meta, "finalizers", list);
+        else
+                json_removec(meta, "finalizers");
+        return true;
+}
+
+static void mark_deleted(struct op *op, struct json *meta, int64_t grace) {
+        struct arena *a = op->c->arena;
+        const struct json *generation = json_getc(meta, "generation");
+        char text[36];
+
+        json_setc(a, meta, "deletionTimestamp", json_of_copy(a, time_format(text, now_wall_ns() + grace * NSEC_PER_SEC)));
+        json_set_int(a, meta, "deletionGracePeriodSeconds", grace);
+        if (json_int(generation) > 0)
+                json_set_int(a, meta, "generation", json_int(generation) + 1);
+}
+
+/* How long a pod gets: upstream's podStrategy.CheckGracefulDelete. */
+static int64_t pod_grace(const struct op *op, const struct json *pod) {
+        int64_t grace = op->c->options.grace_period_seconds;
+        struct str phase = json_str(json_at_path(pod, "status", "phase"));
+
+        if (grace < 0)
+                grace = json_int_or(json_at_path(pod, "spec", "terminationGracePeriodSeconds"), 30);
+        if (str_empty(json_str(json_at_path(pod, "spec", "nodeName"))))
+                return 0;
+        if (str_eqc(phase, "Failed") || str_eqc(phase, "Succeeded"))
+                return 0;
+        return MAX(grace, 0);
+}
+
+enum outcome { OUTCOME_DELETE, OUTCOME_MARK, OUTCOME_NOTHING };
+
+static enum outcome decide_pod(struct op *op, struct json *meta, bool finalizers_changed) {
+        const struct json *old = object_json(op->old);
+        int64_t grace = pod_grace(op, old);
+
+        if (object_deleting(op->old)) {
+                int64_t left = json_int(json_getc(meta, "deletionGracePeriodSeconds"));
+
+                if (op->c->options.grace_period_seconds < 0 || grace >= left) {
+                        if (left > 0)
+                                return finalizers_changed ? OUTCOME_MARK : OUTCOME_NOTHING;
+                } else if (grace > 0) {
+                        mark_deleted(op, meta, grace);
+                        return OUTCOME_MARK;
+                }
+        } else if (grace > 0) {
+                mark_deleted(op, meta, grace);
+                return OUTCOME_MARK;
+        }
+        if (json_len(json_getc(meta, "finalizers")) == 0)
+                return OUTCOME_DELETE;
+        if (!object_deleting(op->old) || json_int(json_getc(meta, "deletionGracePeriodSeconds")) > 0) {
+                mark_deleted(op, meta, 0);
+                return OUTCOME_MARK;
+        }
+        return finalizers_changed ? OUTCOME_MARK : OUTCOME_NOTHING;
+}
+
+static enum outcome decide(struct op *op) {
+        struct arena *a = op->c->arena;
+        struct json *meta = meta_of(a, &op->tree);
+        bool changed = set_gc_finalizers(op, meta);
+        bool is_namespace = str_eqc(op->rest->stored->plural, "namespaces") && str_empty(op->rest->group);
+
+        if (str_eqc(op->rest->stored->plural, "pods") && str_empty(op->rest->group))
+                return decide_pod(op, meta, changed);
+        if (is_namespace) {
+                struct json *status = json_get_or_add_object(a, &op->tree, "status");
+
+                if (json_len(json_getc(meta, "finalizers")) == 0 && json_len(json_at_path(&op->tree, "spec", "finalizers")) == 0)
+                        return OUTCOME_DELETE;
+                if (object_deleting(op->old))
+                        return changed ? OUTCOME_MARK : OUTCOME_NOTHING;
+                json_set_cstr(a, status, "phase", "Terminating");
+        } else if (json_len(json_getc(meta, "finalizers")) == 0) {
+                return OUTCOME_DELETE;
+        }
+        if (object_deleting(op->old))
+                return changed ? OUTCOME_MARK : OUTCOME_NOTHING;
+        mark_deleted(op, meta, 0);
+        if (is_namespace)
+                json_removec(meta, "deletionGracePeriodSeconds");
+        return OUTCOME_MARK;
+}
+
+static void answer_deleted(struct op *op) {
+        struct arena *a = op->c->arena;
+        const struct rest *r = op->rest;
+
+        if (r->stored->strategy->flags & STRATEGY_RETURN_DELETED) {
+                if (!op->result)
+                        op->result = object_ref(op->old);
+                op_finish(op, 200);
+                return;
+        }
+        op->c->tree = json_new(a, status_success(a, op->name, r->group, r->plural, arena_str(a, object_uid(op->old))));
+        if (op->result)
+                object_unref(TAKE_PTR(op->result));
+        op_finish(op, 200);
+}
+
+static bool retry(struct op *op) {
+        if (op->txn.result != -EAGAIN || ++op->attempts >= 32)
+                return false;
+        if (op->result)
+                object_unref(TAKE_PTR(op->result));
+        registry_delete(op);
+        return true;
+}
+
+static void deleted(struct op *op) {
+        if (op->txn.result == 0) {
+                answer_deleted(op);
+        } else if (!retry(op)) {
+                writes_store_error(op);
+                op_fail(op);
+        }
+}
+
+static void marked(struct op *op) {
+        if (op->txn.result == 0) {
+                op_finish(op, 200);
+        } else if (!retry(op)) {
+                writes_store_error(op);
+                op_fail(op);
+        }
+}
+
+static void remove_now(struct op *op) {
+        if (op->c->options.dry_run) {
+                answer_deleted(op);
+                return;
+        }
+        op->ops[0] = (struct store_op) { .kind = STORE_DELETE, .key = op->key, .expect = object_revision(op->old) };
+        op_submit(op, 1, deleted);
+}
+
+static void mark(struct op *op) {
+        schema_reorder(op->c->arena, op->rest->stored->resource->type, &op->tree);
+        op->result = object_from_tree(&op->tree);
+        if (op->c->options.dry_run) {
+                object_set_revision(op->result, object_revision(op->old));
+                op_finish(op, 200);
+                return;
+        }
+        op->ops[0] = (struct store_op) { .kind = STORE_UPDATE, .key = op->key, .object = op->result,
+                                         .expect = object_revision(op->old) };
+        op_submit(op, 1, marked);
+}
+
+static int check_policy(const struct op *op, struct error *err) {
+        struct str p = op->c->options.propagation_policy;
+
+        if (str_empty(p) || str_eqc(p, "Background") || str_eqc(p, "Foreground") || str_eqc(p, "Orphan"))
+                return 0;
+        return error_status(err, REASON_INVALID, "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: "
+                                                 "\"%" STR_FMT "\": supported values: \"Foreground\", \"Background\", \"Orphan\", nil",
+                            STR_ARG(p));
+}
+
+void registry_delete(struct op *op) {
+        struct error *err = &op->c->error;
+        struct arena *a = op->c->arena;
+        const struct rest *r = op->rest->stored;
+
+        op_refresh(op);
+        if (check_policy(op, err) < 0)
+                goto fail;
+        op->old = rest_get(op->snap, r, op->namespace, op->name);
+        if (!op->old) {
+                err_not_found(err, op->rest, op->name);
+                goto fail;
+        }
+        if (check_preconditions(op, err) < 0)
+                goto fail;
+        op->key = rest_key(a, r, op->namespace, op->name);
+        op->tree = json_copy_shallow(a, object_json(op->old));
+        json_setc(a, &op->tree, "metadata", json_copy_tree(a, json_getc(object_json(op->old), "metadata")));
+        if (json_is(json_getc(&op->tree, "status"), JSON_OBJECT))
+                json_setc(a, &op->tree, "status", json_copy_shallow(a, json_getc(&op->tree, "status")));
+        if (admission_run(op, ADMIT_DELETE, &op->tree, object_json(op->old), err) < 0)
+                goto fail;
+        switch (decide(op)) {
+        case OUTCOME_DELETE:
+                remove_now(op);
+                return;
+        case OUTCOME_MARK:
+                mark(op);
+                return;
+        case OUTCOME_NOTHING:
+                op->result = object_ref(op->old);
+                op_finish(op, 200);
+                return;
+        }
+        return;
+fail:
+        op_fail(op);
+}
+
+/* ---- deletecollection: one delete after the other, each as its own call ---- */
+
+struct collection {
+        struct op *op;
+        struct api_list *list;
+        struct arena *arena;   /* of one item's call */
+        size_t next;
+        struct api_call call;
+        bool running, inside;  /* keep the stack flat when deletes finish at once */
+};
+
+static void collection_step(struct collection *k);
+
+static void item_deleted(struct api_call *call) {
+        struct collection *k = call->userdata;
+
+        if (call->object)
+                object_unref(call->object);
+        if (call->code >= 400 && call->error.reason != REASON_NOT_FOUND && !k->op->c->error.err)
+                error_move(&k->op->c->error, &call->error);
+        error_clear(&call->error);
+        k->running = false;
+        if (!k->inside)
+                collection_step(k);
+}
+
+static void collection_done(struct collection *k) {
+        struct op *op = k->op;
+
+        arena_free(k->arena);
+        if (op->c->error.err) {
+                api_list_free(k->list);
+                op_fail(op);
+                return;
+        }
+        op->c->list = k->list;
+        op_finish(op, 200);
+}
+
+static void collection_step(struct collection *k) {
+        struct op *op = k->op;
+
+        while (!k->running) {
+                struct object *o;
+
+                if (k->next == k->list->n || op->c->error.err) {
+                        collection_done(k);
+                        return;
+                }
+                o = k->list->items[k->next++];
+                arena_reset(k->arena);
+                k->call = *op->c;
+                k->call.verb = API_DELETE;
+                k->call.name = object_name(o);
+                k->call.namespace = object_namespace(o);
+                k->call.user = api_user_system; /* the collection was authorized as such */
+                k->call.arena = k->arena;
+                k->call.done = item_deleted;
+                k->call.userdata = k;
+                k->running = true;
+                k->inside = true;
+                apiserver_call(op->s, &k->call);
+                k->inside = false;
+        }
+}
+
+void registry_delete_collection(struct op *op) {
+        struct collection *k = arena_new_of(op->c->arena, struct collection);
+
+        op_refresh(op);
+        if (list_collect(op->s, op->c, op->rest, op->snap, &k->list, &op->c->error) < 0) {
+                op_fail(op);
+                return;
+        }
+        k->op = op;
+        k->arena = arena_new(0);
+        collection_step(k);
+}

@@ -1,0 +1,440 @@
+/* Discovery: the tables of the schema as the documents that clients read first.
+ *
+ *   /api, /apis                     APIVersions, APIGroupList; or all at once: apidiscovery.k8s.io/v2 APIGroupDiscoveryList
+ *   /apis/apps                      APIGroup
+ *   /api/v1, /apis/apps/v1          APIResourceList
+ *   /openapi/v2, /openapi/v3[/…]    schemas (schema/openapi.h) */
+#include <stdio.h>
+
+#include "apiserver/discovery.h"
+#include "base/encode.h"
+#include "schema/openapi.h"
+
+struct document { /* made when it is first asked for */
+        struct str text;
+        char etag[68];
+};
+
+struct discovery {
+        struct apiserver *s;
+        pthread_mutex_t lock;
+        struct map *documents; /* path and variant → struct document */
+        const struct api_group_version **served;
+        size_t n_served;
+};
+
+/* ---- pieces ---- */
+
+static struct json version_json(struct arena *a, const struct api_group_version *gv) {
+        struct json v = json_new_object();
+
+        json_setc(a, &v, "groupVersion", *gv->group ? json_of_printf(a, "%s/%s", gv->group, gv->version) : json_of_cstr(gv->version));
+        json_set_cstr(a, &v, "version", gv->version);
+        return v;
+}
+
+static struct json group_json(struct arena *a, const struct discovery *d, const char *group, bool with_kind) {
+        struct json g = json_new_object(), versions = json_new_array(), preferred = json_new_object();
+
+        if (with_kind) {
+                json_set_cstr(a, &g, "kind", "APIGroup");
+                json_set_cstr(a, &g, "apiVersion", "v1");
+        }
+        json_set_cstr(a, &g, "name", group);
+        for (size_t i = 0; i < d->n_served; i++) {
+                if (strcmp(d->served[i]->group, group) != 0)
+                        continue;
+                if (json_len(&versions) == 0 || d->served[i]->preferred)
+                        preferred = version_json(a, d->served[i]);
+                json_push(a, &versions, version_json(a, d->served[i]));
+        }
+        json_setc(a, &g, "versions", versions);
+        json_setc(a, &g, "preferredVersion", preferred);
+        return g;
+}
+
+static bool first_of_group(const struct discovery *d, size_t i) {
+        for (size_t k = 0; k < i; k++)
+                if (strcmp(d->served[k]->group, d->served[i]->group) == 0)
+                        return false;
+        return true;
+}
+
+static struct json verbs_json(struct arena *a, uint32_t verbs) {
+        struct json v = json_new_array();
+
+        for (size_t i = 0; i < N_VERBS; i++)
+                if (verbs & (1U << i))
+                        json_push(a, &v, json_of_cstr(verb_names[i]));
+        return v;
+}
+
+static void set_list(struct arena *a, struct json *o, const char *key, const char *const *list) {
+        struct json l = json_new_array();
+
+        if (!list)
+                return;
+        for (; *list; list++)
+                json_push(a, &l, json_of_cstr(*list));
+        if (json_len(&l) > 0)
+                json_setc(a, o, key, l);
+}
+
+/* A stable text of what is stored: upstream hashes group, version and kind alike. */
+static void set_storage_hash(struct arena *a, struct json *o, const struct api_resource *r) {
+        const struct api_resource *st = api_stored_as(r);
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        uint8_t digest[32];
+
+        if (r->transient)
+                return;
+        sha256(digest, arena_printf(a, "%s/%s/%s", st->group, st->version, st->kind));
+        base64_encode(&b, str_n((const char *) digest, 8));
+        json_setc(a, o, "storageVersionHash", json_of_copy(a, buf_str(&b)));
+}
+
+/* ---- classic ---- */
+
+static void add_resource(struct arena *a, struct json *list, const struct api_resource *r) {
+        struct json o = json_new_object();
+
+        json_set_cstr(a, &o, "name", r->plural);
+        json_set_cstr(a, &o, "singularName", r->singular);
+        json_set_bool(a, &o, "namespaced", r->namespaced);
+        json_set_cstr(a, &o, "kind", r->kind);
+        json_setc(a, &o, "verbs", verbs_json(a, r->verbs));
+        set_list(a, &o, "shortNames", r->short_names);
+        set_list(a, &o, "categories", r->categories);
+        set_storage_hash(a, &o, r);
+        json_push(a, list, o);
+        for (size_t i = 0; i < r->n_subresources; i++) {
+                const struct api_subresource *sub = &r->subresources[i];
+
+                o = json_new_object();
+                json_setc(a, &o, "name", json_of_printf(a, "%s/%s", r->plural, sub->name));
+                json_set_cstr(a, &o, "singularName", "");
+                json_set_bool(a, &o, "namespaced", r->namespaced);
+                if (sub->group)
+                        json_set_cstr(a, &o, "group", sub->group);
+                if (sub->version)
+                        json_set_cstr(a, &o, "version", sub->version);
+                json_set_cstr(a, &o, "kind", sub->kind);
+                json_setc(a, &o, "verbs", verbs_json(a, sub->verbs));
+                json_push(a, list, o);
+        }
+}
+
+static bool make_resource_list(const struct discovery *d, struct arena *a, struct str group, struct str version, struct json *ret) {
+        const struct api_group_version *gv = api_find_group_version(group, version);
+        struct json resources = json_new_array();
+
+        if (!gv || !gv->served)
+                return false;
+        for (size_t i = 0; i < gv->n_resources; i++)
+                add_resource(a, &resources, gv->resources[i]);
+        *ret = json_new_object();
+        json_set_cstr(a, ret, "kind", "APIResourceList");
+        if (group.n > 0)
+                json_set_cstr(a, ret, "apiVersion", "v1");
+        json_setc(a, ret, "groupVersion", json_of_printf(a, "%s%s%s", gv->group, *gv->group ? "/" : "", gv->version));
+        json_setc(a, ret, "resources", resources);
+        return true;
+}
+
+static void make_groups(const struct discovery *d, struct arena *a, struct json *ret) {
+        struct json groups = json_new_array();
+
+        for (size_t i = 0; i < d->n_served; i++)
+                if (*d->served[i]->group && first_of_group(d, i))
+                        json_push(a, &groups, group_json(a, d, d->served[i]->group, false));
+        *ret = json_new_object();
+        json_set_cstr(a, ret, "kind", "APIGroupList");
+        json_set_cstr(a, ret, "apiVersion", "v1");
+        json_setc(a, ret, "groups", groups);
+}
+
+static void make_legacy_versions(const struct discovery *d, struct arena *a, struct json *ret) {
+        struct json versions = json_new_array(), cidrs = json_new_array(), cidr = json_new_object();
+        const struct apiserver_options *o = &d->s->options;
+
+        json_push(a, &versions, json_of_cstr("v1"));
+        json_set_cstr(a, &cidr, "clientCIDR", "0.0.0.0/0");
+        json_setc(a, &cidr, "serverAddress", json_of_printf(a, "%s:%u", o->advertise_address ? o->advertise_address : "127.0.0.1",
+                                                            apiserver_port(d->s)));
+        json_push(a, &cidrs, cidr);
+        *ret = json_new_object();
+        json_set_cstr(a, ret, "kind", "APIVersions");
+        json_setc(a, ret, "versions", versions);
+        json_setc(a, ret, "serverAddressByClientCIDRs", cidrs);
+}
+
+/* ---- aggregated ---- */
+
+static struct json kind_json(struct arena *a, const char *group, const char *version, const char *kind) {
+        struct json k = json_new_object();
+
+        json_set_cstr(a, &k, "group", group);
+        json_set_cstr(a, &k, "version", version);
+        json_set_cstr(a, &k, "kind", kind);
+        return k;
+}
+
+static struct json resource_discovery(struct arena *a, const struct api_resource *r) {
+        struct json o = json_new_object(), subs = json_new_array();
+
+        json_set_cstr(a, &o, "resource", r->plural);
+        json_setc(a, &o, "responseKind", kind_json(a, r->group, r->version, r->kind));
+        json_set_cstr(a, &o, "scope", r->namespaced ? "Namespaced" : "Cluster");
+        json_set_cstr(a, &o, "singularResource", r->singular);
+        json_setc(a, &o, "verbs", verbs_json(a, r->verbs));
+        set_list(a, &o, "shortNames", r->short_names);
+        set_list(a, &o, "categories", r->categories);
+        for (size_t i = 0; i < r->n_subresources; i++) {
+                const struct api_subresource *sub = &r->subresources[i];
+                struct json s = json_new_object();
+
+                json_set_cstr(a, &s, "subresource", sub->name);
+                json_setc(a, &s, "responseKind", kind_json(a, sub->group ? sub->group : r->group, sub->version ? sub->version : r->version,
+                                                           sub->kind));
+                json_setc(a, &s, "verbs", verbs_json(a, sub->verbs));
+                json_push(a, &subs, s);
+        }
+        if (json_len(&subs) > 0)
+                json_setc(a, &o, "subresources", subs);
+        return o;
+}
+
+static struct json version_discovery(struct arena *a, const struct api_group_version *gv) {
+        struct json v = json_new_object(), resources = json_new_array();
+
+        json_set_cstr(a, &v, "version", gv->version);
+        for (size_t i = 0; i < gv->n_resources; i++)
+                json_push(a, &resources, resource_discovery(a, gv->resources[i]));
+        json_setc(a, &v, "resources", resources);
+        json_set_cstr(a, &v, "freshness", "Current");
+        return v;
+}
+
+static void make_aggregated(const struct discovery *d, struct arena *a, bool legacy, bool beta, struct json *ret) {
+        struct json items = json_new_array();
+
+        for (size_t i = 0; i < d->n_served; i++) {
+                struct json item = json_new_object(), versions = json_new_array(), meta = json_new_object();
+                const char *group = d->served[i]->group;
+
+                if (legacy != (*group == '\0') || !first_of_group(d, i))
+                        continue;
+                if (*group)
+                        json_set_cstr(a, &meta, "name", group);
+                json_setc(a, &meta, "creationTimestamp", json_null());
+                for (size_t k = i; k < d->n_served; k++)
+                        if (strcmp(d->served[k]->group, group) == 0)
+                                json_push(a, &versions, version_discovery(a, d->served[k]));
+                json_setc(a, &item, "metadata", meta);
+                json_setc(a, &item, "versions", versions);
+                json_push(a, &items, item);
+        }
+        *ret = json_new_object();
+        json_set_cstr(a, ret, "kind", "APIGroupDiscoveryList");
+        json_set_cstr(a, ret, "apiVersion", beta ? "apidiscovery.k8s.io/v2beta1" : "apidiscovery.k8s.io/v2");
+        json_setc(a, ret, "metadata", json_new_object());
+        json_setc(a, ret, "items", items);
+}
+
+/* ---- documents ---- */
+
+static struct document *keep(struct discovery *d, struct str key, struct buf *text) {
+        struct document *doc = xcalloc(1, sizeof(*doc));
+        char hex[65];
+        size_t n;
+        char *p = buf_take(text, &n);
+
+        doc->text = str_n(p, n);
+        sha256_hex(hex, doc->text);
+        snprintf(doc->etag, sizeof(doc->etag), "\"%s\"", hex);
+        map_put(d->documents, key, doc);
+        return doc;
+}
+
+typedef bool (*maker)(struct discovery *d, struct arena *a, const struct request_info *i, const struct negotiated *n, struct buf *dst);
+
+static const struct document *document(struct discovery *d, struct arena *a, struct str key, const struct request_info *i,
+                                       const struct negotiated *n, maker make) {
+        struct buf text = BUF_INIT;
+        struct document *doc;
+
+        pthread_mutex_lock(&d->lock);
+        doc = map_get(d->documents, key);
+        if (!doc && make(d, a, i, n, &text))
+                doc = keep(d, key, &text);
+        pthread_mutex_unlock(&d->lock);
+        return doc;
+}
+
+static bool make_root(struct discovery *d, struct arena *a, const struct request_info *i, const struct negotiated *n, struct buf *dst) {
+        struct json doc;
+        bool legacy = i->version.p && i->group.n == 0;
+
+        if (n->shape == SHAPE_DISCOVERY)
+                make_aggregated(d, a, legacy, n->v1beta1, &doc);
+        else if (legacy)
+                make_legacy_versions(d, a, &doc);
+        else
+                make_groups(d, a, &doc);
+        json_write(dst, &doc);
+        return true;
+}
+
+static bool make_group(struct discovery *d, struct arena *a, const struct request_info *i, const struct negotiated *n, struct buf *dst) {
+        for (size_t k = 0; k < d->n_served; k++)
+                if (str_eqc(i->group, d->served[k]->group)) {
+                        struct json g = group_json(a, d, d->served[k]->group, true);
+
+                        json_write(dst, &g);
+                        return true;
+                }
+        return false;
+}
+
+static bool make_version(struct discovery *d, struct arena *a, const struct request_info *i, const struct negotiated *n,
+                         struct buf *dst) {
+        struct json list;
+
+        if (!make_resource_list(d, a, i->group, i->version, &list))
+                return false;
+        json_write(dst, &list);
+        return true;
+}
+
+static bool make_openapi_v2(struct discovery *d, struct arena *a, const struct request_info *i, const struct negotiated *n,
+                            struct buf *dst) {
+        if (n->media == MEDIA_PROTOBUF)
+                openapi_v2_protobuf(dst, d->served, d->n_served);
+        else
+                openapi_v2(dst, d->served, d->n_served);
+        return true;
+}
+
+static bool make_openapi_index(struct discovery *d, struct arena *a, const struct request_info *i, const struct negotiated *n,
+                               struct buf *dst) {
+        openapi_v3_index(dst, d->served, d->n_served);
+        return true;
+}
+
+static bool make_openapi_v3(struct discovery *d, struct arena *a, const struct request_info *i, const struct negotiated *n,
+                            struct buf *dst) {
+        const struct api_group_version *gv = api_find_group_version(i->group, i->version);
+
+        if (!gv || !gv->served)
+                return false;
+        openapi_v3(dst, gv);
+        return true;
+}
+
+/* ---- requests ---- */
+
+static void send_document(struct exchange *x, const struct document *doc, const char *type) {
+        struct http_header h[3] = {
+                { STR("content-type"), str_of(type) },
+                { STR("etag"), str_of(doc->etag) },
+                { STR("vary"), STR("Accept") },
+        };
+        struct http_slice body = { .data = doc->text }; /* documents live as long as the server */
+
+        if (str_eq(http_request_header(x->req, "if-none-match"), str_of(doc->etag)))
+                http_respond(x->req, 304, h, 3, NULL, 0);
+        else
+                http_respond(x->req, 200, h, 3, &body, 1);
+}
+
+static bool serve(struct exchange *x, struct str key, const struct request_info *i, const char *type, maker make) {
+        const struct document *doc = document(x->s->discovery, http_request_arena(x->req), key, i, &x->format.as, make);
+
+        if (!doc)
+                return false;
+        if (!type && (x->format.pretty || x->format.as.media != MEDIA_JSON))
+                respond_json_text(x->req, &x->format, 200, doc->text, NULL);
+        else
+                send_document(x, doc, type ? type : "application/json");
+        return true;
+}
+
+static bool serve_root(struct exchange *x, const char *path) {
+        struct request_info i = { .version = strcmp(path, "/api") == 0 ? STR("v1") : str_n(NULL, 0) };
+        bool aggregated = x->format.as.shape == SHAPE_DISCOVERY, beta = x->format.as.v1beta1;
+        struct str key = arena_printf(http_request_arena(x->req), "%s;%d%d", path, aggregated, beta);
+        const char *type = NULL;
+
+        if (aggregated)
+                type = beta ? "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
+                            : "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+        return serve(x, key, &i, type, make_root);
+}
+
+static bool serve_openapi(struct exchange *x, struct str path) {
+        struct arena *a = http_request_arena(x->req);
+        struct str accept = http_request_header(x->req, "accept");
+        struct request_info i;
+
+        x->format.pretty = false;
+        if (str_eqc(path, "/openapi/v2")) {
+                bool pb = str_search(accept, STR("proto-openapi.spec.v2")) >= 0;
+
+                x->format.as = (struct negotiated) { .media = pb ? MEDIA_PROTOBUF : MEDIA_JSON };
+                return serve(x, arena_printf(a, "v2;%d", pb), NULL,
+                             pb ? "application/com.github.proto-openapi.spec.v2@v1.0+protobuf" : "application/json", make_openapi_v2);
+        }
+        x->format.as = (struct negotiated) { 0 };
+        if (str_eqc(path, "/openapi/v3"))
+                return serve(x, STR("v3"), NULL, "application/json", make_openapi_index);
+        if (!str_has_prefix(path, STR("/openapi/v3/")) || request_parse_path(a, str_sub(path, 11, path.n), &i) < 0 || str_empty(i.version))
+                return false;
+        return serve(x, arena_printf(a, "v3%" STR_FMT, STR_ARG(path)), &i, "application/json", make_openapi_v3);
+}
+
+bool discovery_handle(struct exchange *x) {
+        struct str path = http_request_path(x->req);
+
+        while (path.n > 1 && path.p[path.n - 1] == '/')
+                path.n--;
+        if (str_has_prefix(path, STR("/openapi/")))
+                return serve_openapi(x, path);
+        if (str_eqc(path, "/api") || str_eqc(path, "/apis"))
+                return serve_root(x, str_eqc(path, "/api") ? "/api" : "/apis");
+        if (str_has_prefix(path, STR("/apis/")) && str_empty(x->info.version))
+                return serve(x, path, &x->info, NULL, make_group);
+        if (str_has_prefix(path, STR("/apis/")) || str_has_prefix(path, STR("/api/")))
+                return serve(x, path, &x->info, NULL, make_version);
+        return false;
+}
+
+/* ---- life ---- */
+
+static void free_document(void *p) {
+        struct document *d = p;
+
+        free((char *) d->text.p);
+        free(d);
+}
+
+struct discovery *discovery_new(struct apiserver *s) {
+        struct discovery *d = xcalloc(1, sizeof(*d));
+
+        d->s = s;
+        pthread_mutex_init(&d->lock, NULL);
+        d->documents = map_new(free_document);
+        d->served = xcalloc(api_n_builtin, sizeof(*d->served));
+        for (size_t i = 0; i < api_n_builtin; i++)
+                if (api_builtin[i]->served && api_builtin[i]->n_resources > 0)
+                        d->served[d->n_served++] = api_builtin[i];
+        return d;
+}
+
+void discovery_free(struct discovery *d) {
+        if (!d)
+                return;
+        map_free(d->documents);
+        pthread_mutex_destroy(&d->lock);
+        free(d->served);
+        free(d);
+}

@@ -1,0 +1,135 @@
+/* The errors that clients match on, in upstream's words, and metav1.Status made from them. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "apiserver/server.h"
+
+static struct str kind_of_details(const struct rest *r) {
+        return r->plural; /* upstream puts the resource where the name says kind */
+}
+
+int err_not_found(struct error *err, const struct rest *r, struct str name) {
+        error_status(err, REASON_NOT_FOUND, "%" STR_FMT " \"%" STR_FMT "\" not found", STR_ARG(r->qualified), STR_ARG(name));
+        error_details(err, name, r->group, kind_of_details(r));
+        return -ENOENT;
+}
+
+int err_exists(struct error *err, const struct rest *r, struct str name) {
+        error_status(err, REASON_ALREADY_EXISTS, "%" STR_FMT " \"%" STR_FMT "\" already exists", STR_ARG(r->qualified),
+                     STR_ARG(name));
+        error_details(err, name, r->group, kind_of_details(r));
+        return -EEXIST;
+}
+
+int err_conflict(struct error *err, const struct rest *r, struct str name, const char *fmt, ...) {
+        _cleanup_free_ char *text = NULL;
+        va_list ap;
+
+        va_start(ap, fmt);
+        if (vasprintf(&text, fmt, ap) < 0)
+                abort();
+        va_end(ap);
+        error_status(err, REASON_CONFLICT, "Operation cannot be fulfilled on %" STR_FMT " \"%" STR_FMT "\": %s",
+                     STR_ARG(r->qualified), STR_ARG(name), text);
+        error_details(err, name, r->group, kind_of_details(r));
+        return -EAGAIN;
+}
+
+int err_forbidden(struct error *err, const struct rest *r, struct str name, const char *fmt, ...) {
+        _cleanup_free_ char *text = NULL;
+        va_list ap;
+
+        va_start(ap, fmt);
+        if (vasprintf(&text, fmt, ap) < 0)
+                abort();
+        va_end(ap);
+        if (str_empty(name))
+                error_status(err, REASON_FORBIDDEN, "%" STR_FMT " is forbidden: %s", STR_ARG(r->qualified), text);
+        else
+                error_status(err, REASON_FORBIDDEN, "%" STR_FMT " \"%" STR_FMT "\" is forbidden: %s", STR_ARG(r->qualified),
+                             STR_ARG(name), text);
+        error_details(err, name, r->group, kind_of_details(r));
+        return -EACCES;
+}
+
+int err_bad_request(struct error *err, const char *fmt, ...) {
+        _cleanup_free_ char *text = NULL;
+        va_list ap;
+
+        va_start(ap, fmt);
+        if (vasprintf(&text, fmt, ap) < 0)
+                abort();
+        va_end(ap);
+        return error_status(err, REASON_BAD_REQUEST, "%s", text);
+}
+
+int err_method(struct error *err, const struct rest *r, const char *verb) {
+        error_status(err, REASON_METHOD_NOT_ALLOWED, "%s is not supported on resources of kind \"%" STR_FMT "\"", verb,
+                     STR_ARG(r->qualified));
+        error_details(err, str_n(NULL, 0), r->group, kind_of_details(r));
+        return -EOPNOTSUPP;
+}
+
+static struct json status_head(struct arena *a, const char *status) {
+        struct json s = json_new_object();
+
+        json_set_cstr(a, &s, "kind", "Status");
+        json_set_cstr(a, &s, "apiVersion", "v1");
+        json_setc(a, &s, "metadata", json_new_object());
+        json_set_cstr(a, &s, "status", status);
+        return s;
+}
+
+static void set_text(struct arena *a, struct json *o, const char *key, const char *text) {
+        if (text && *text)
+                json_setc(a, o, key, json_of_copy(a, str_of(text)));
+}
+
+struct json status_of_error(struct arena *a, const struct error *e) {
+        struct json s = status_head(a, "Failure"), details = json_new_object(), causes = json_new_array();
+        int code = e->code ? e->code : status_reason_code(e->reason);
+
+        json_setc(a, &s, "message", json_of_copy(a, str_of(error_text(e))));
+        set_text(a, &s, "reason", status_reason_text(e->reason));
+
+        set_text(a, &details, "name", e->name);
+        set_text(a, &details, "group", e->group);
+        set_text(a, &details, "kind", e->kind);
+        set_text(a, &details, "uid", e->uid);
+        for (size_t i = 0; i < e->n_causes; i++) {
+                struct json cause = json_new_object();
+
+                set_text(a, &cause, "reason", e->causes[i].reason);
+                set_text(a, &cause, "message", e->causes[i].message);
+                set_text(a, &cause, "field", e->causes[i].field);
+                json_push(a, &causes, cause);
+        }
+        if (json_len(&causes) > 0)
+                json_setc(a, &details, "causes", causes);
+        if (e->retry_after_seconds > 0)
+                json_set_int(a, &details, "retryAfterSeconds", e->retry_after_seconds);
+        if (json_len(&details) > 0 || e->reason == REASON_NOT_FOUND || e->reason == REASON_FORBIDDEN)
+                json_setc(a, &s, "details", details);
+        json_set_int(a, &s, "code", code);
+        return s;
+}
+
+struct json status_success(struct arena *a, struct str name, struct str group, struct str kind, struct str uid) {
+        struct json s = status_head(a, "Success"), details = json_new_object();
+
+        json_set_str(a, &details, "name", name);
+        if (!str_empty(group))
+                json_set_str(a, &details, "group", group);
+        json_set_str(a, &details, "kind", kind);
+        if (!str_empty(uid))
+                json_set_str(a, &details, "uid", uid);
+        json_setc(a, &s, "details", details);
+        return s;
+}
+
+struct str now_text(struct arena *a) {
+        char text[36];
+
+        return arena_str(a, time_format(text, now_wall_ns()));
+}

@@ -1,0 +1,112 @@
+/* Events live for an hour after they were last written, as upstream's --event-ttl. Once a minute one worker looks at the old
+ * ones. A store has no clock: what counts is the event's own time of last change. Paged lists' snapshots are aged here too. */
+#include "apiserver/expiry.h"
+#include "base/log.h"
+#include "schema/types.h"
+
+#define EVENT_TTL_NS (3600 * NSEC_PER_SEC)
+#define INTERVAL_MS 60000
+#define MAX_BATCH 500
+
+struct expiry {
+        struct timer timer;
+        struct apiserver *s;
+        struct loop *loop;
+        bool running;             /* a batch is at the store */
+        struct arena *arena;
+        struct store_op ops[MAX_BATCH];
+        struct store_txn txn;
+};
+
+static int64_t last_change(const struct object *o) {
+        static const char *const series[] = { "series", "lastObservedTime", NULL };
+        static const char *const last[] = { "lastTimestamp", NULL };
+        static const char *const time[] = { "eventTime", NULL };
+        static const char *const created[] = { "metadata", "creationTimestamp", NULL };
+        static const char *const *const paths[] = { series, last, time, created };
+        int64_t newest = 0;
+
+        for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+                struct str raw = json_scan(object_text(o), paths[i]);
+                int64_t t;
+
+                if (raw.n > 2 && time_parse(str_sub(raw, 1, raw.n - 1), &t) == 0)
+                        newest = MAX(newest, t);
+        }
+        return newest;
+}
+
+static void expired(struct store_txn *t) {
+        struct expiry *x = container_of(t, struct expiry, txn);
+
+        if (t->current)
+                object_unref(t->current);
+        if (t->result < 0 && t->result != -EAGAIN && t->result != -ENOENT && t->result != -ECANCELED)
+                log_warn("cannot remove old events: %s", strerror(-t->result));
+        x->running = false;
+}
+
+static void sweep(struct expiry *x) {
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(x->s->store);
+        const struct rest *r = rest_of(x->s, &res_events);
+        int64_t before = now_wall_ns() - EVENT_TTL_NS;
+        struct store_iter it;
+        size_t n = 0;
+
+        if (x->running)
+                return;
+        arena_reset(x->arena);
+        store_iter_init(&it, snap, r->prefix, r->prefix);
+        while (n < MAX_BATCH && store_iter_next(&it))
+                if (last_change(it.object) < before)
+                        x->ops[n++] = (struct store_op) { .kind = STORE_DELETE, .key = arena_str(x->arena, it.key),
+                                                          .expect = object_revision(it.object) };
+        if (n == 0)
+                return;
+        x->txn = (struct store_txn) { .ops = x->ops, .n_ops = n, .done = expired, .loop = x->loop };
+        x->running = true;
+        store_submit(x->s->store, &x->txn);
+}
+
+static void tick(struct timer *t) {
+        struct expiry *x = container_of(t, struct expiry, timer);
+
+        sweep(x);
+        snapshots_clear(x->s, false);
+        timer_start(x->loop, t, INTERVAL_MS, tick);
+}
+
+static void start(void *arg) {
+        struct expiry *x = arg;
+
+        timer_start(x->loop, &x->timer, INTERVAL_MS, tick);
+}
+
+static void freed(struct timer *t) {
+        struct expiry *x = container_of(t, struct expiry, timer);
+
+        arena_free(x->arena);
+        free(x);
+}
+
+static void stop(void *arg) {
+        struct expiry *x = arg;
+
+        timer_close(&x->timer, freed);
+}
+
+void expiry_start(struct apiserver *s) {
+        struct expiry *x = xcalloc(1, sizeof(*x));
+
+        x->s = s;
+        x->loop = http_server_worker(s->http, 0);
+        x->arena = arena_new(0);
+        s->expiry = x;
+        loop_call(x->loop, start, x);
+}
+
+void expiry_stop(struct apiserver *s) {
+        if (s->expiry)
+                loop_call_sync(s->expiry->loop, stop, s->expiry);
+        s->expiry = NULL;
+}

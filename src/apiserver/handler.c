@@ -1,0 +1,350 @@
+/* One HTTP request: who is it (authn.c), what is asked for (request.c), run it (call.c), answer (respond.c).
+ *
+ * Reads are answered at once, in the memory of the HTTP request. Writes wait for the store, and the client may be gone before
+ * the answer is there: they get an arena of their own, with copies of what they need from the request. */
+#include <errno.h>
+
+#include "apiserver/handler.h"
+#include "json/yaml.h"
+#include "schema/protobuf.h"
+
+/* ---- bodies ---- */
+
+/* A body as a tree in a, by its media type; views into text. */
+static int parse_body(struct exchange *x, struct arena *a, enum media media, struct str text, struct json_duplicates *dup,
+                      struct json **ret, struct error *err) {
+        struct json_parse_opts opts = { .max_depth = 1000, .duplicates = dup };
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct protobuf_unknown u;
+        const struct schema_type *t;
+        struct str group, version;
+        struct json doc;
+
+        switch (media) {
+        case MEDIA_JSON:
+                if (json_parse(a, text, &opts, ret, &e) < 0)
+                        return err_bad_request(err, "couldn't get version/kind; json parse error: %s", error_text(&e));
+                return 0;
+        case MEDIA_YAML:
+                if (yaml_parse(a, text, dup, ret, &e) < 0)
+                        return err_bad_request(err, "error converting YAML to JSON: yaml: %s", error_text(&e));
+                return 0;
+        case MEDIA_PROTOBUF:
+                if (protobuf_open(text, &u, &e) < 0)
+                        return err_bad_request(err, "%s", error_text(&e));
+                t = x->rest && str_eq(u.kind, x->rest->kind) ? x->rest->resource->type : NULL;
+                if (!t && api_parse_group_version(u.api_version, &group, &version, NULL) == 0)
+                        t = api_find_type(group, version, u.kind);
+                if (!t)
+                        t = api_find_type(STR("meta.k8s.io"), STR("v1"), u.kind);
+                if (!t)
+                        return err_bad_request(err, "no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT "\"",
+                                               STR_ARG(u.kind), STR_ARG(u.api_version));
+                if (protobuf_decode_object(a, t, &u, &doc, &e) < 0)
+                        return err_bad_request(err, "%s", error_text(&e));
+                *ret = json_new(a, doc);
+                return 0;
+        }
+        return -EINVAL;
+}
+
+/* ---- writes ---- */
+
+struct http_write {
+        struct api_call call;
+        struct exchange x;       /* x.req is NULL once the client is gone */
+        struct arena *arena;
+        struct json strict;      /* duplicate fields, found before decoding */
+};
+
+static void client_gone(struct http_request *req, void *arg) {
+        struct http_write *w = arg;
+
+        w->x.req = NULL;
+}
+
+static void count(struct apiserver *s, enum api_verb verb, int code) {
+        static const uint8_t group[] = {
+                [API_GET] = 0, [API_LIST] = 1, [API_WATCH] = 2, [API_CREATE] = 3, [API_UPDATE] = 4, [API_PATCH] = 5, [API_DELETE] = 6,
+                [API_DELETE_COLLECTION] = 7, [API_CONNECT] = 0,
+        };
+
+        atomic_fetch_add_explicit(&s->requests[group[verb]][MIN(code / 100, 5)], 1, memory_order_relaxed);
+}
+
+static void answer(struct exchange *x, struct api_call *c) {
+        count(x->s, c->verb, c->code);
+        if (c->code >= 400)
+                respond_error(x->req, &x->format, &c->error);
+        else if (c->list)
+                respond_list(x->req, &x->format, x->rest, TAKE_PTR(c->list));
+        else if (c->object)
+                respond_object(x->req, &x->format, c->code, x->rest, c->object, c->warnings, c->n_warnings);
+        else
+                respond_tree(x->req, &(struct format) { .as.media = x->format.as.media, .pretty = x->format.pretty }, c->code, c->tree,
+                             x->rest);
+}
+
+static void drop_results(struct api_call *c) {
+        if (c->object)
+                object_unref(TAKE_PTR(c->object));
+        if (c->list)
+                api_list_free(TAKE_PTR(c->list));
+        error_clear(&c->error);
+}
+
+static void write_done(struct api_call *c) {
+        struct http_write *w = container_of(c, struct http_write, call);
+
+        if (w->x.req) {
+                http_request_on_close(w->x.req, NULL, NULL); /* w goes now */
+                answer(&w->x, c);
+        }
+        drop_results(c);
+        arena_free(w->arena);
+}
+
+static void copy_str(struct arena *a, struct str *s) {
+        *s = arena_str(a, *s);
+}
+
+static void copy_user(struct arena *a, struct api_user *u) {
+        struct str *groups = arena_array(a, struct str, u->n_groups);
+
+        for (size_t i = 0; i < u->n_groups; i++)
+                groups[i] = arena_str(a, u->groups[i]);
+        u->groups = groups;
+        copy_str(a, &u->name);
+        copy_str(a, &u->uid);
+        if (u->extra)
+                u->extra = json_new(a, json_copy(a, u->extra));
+}
+
+static void copy_call(struct arena *a, struct api_call *c) {
+        struct str *const texts[] = {
+                &c->namespace, &c->name, &c->subresource, &c->options.label_selector, &c->options.field_selector,
+                &c->options.resource_version, &c->options.continue_token, &c->options.field_manager, &c->options.propagation_policy,
+                &c->options.resource_version_match,
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+                copy_str(a, texts[i]);
+        copy_user(a, &c->user);
+}
+
+static int read_body(struct http_write *w, struct error *err) {
+        struct http_request *req = w->x.req;
+        struct str text = http_request_body(req), type = http_request_header(req, "content-type");
+        struct json_duplicates dup = { .arena = w->arena };
+        struct json *body = NULL;
+        enum media media = MEDIA_JSON;
+        int r;
+
+        if (w->call.verb == API_PATCH) {
+                r = request_patch_type(type, &w->call.patch, err);
+                if (r == 0 && w->call.patch == API_PATCH_APPLY)
+                        media = MEDIA_YAML;
+        } else {
+                r = request_body_media(type, &media, err);
+        }
+        if (r < 0)
+                return r;
+        if (str_empty(text))
+                return w->call.verb == API_DELETE || w->call.verb == API_DELETE_COLLECTION
+                                       ? 0
+                                       : err_bad_request(err, "the object provided is unrecognized (must be of type %" STR_FMT
+                                                              "): couldn't get version/kind; unexpected end of JSON input",
+                                                         STR_ARG(w->x.rest->kind));
+        text = arena_str(w->arena, text);
+        r = parse_body(&w->x, w->arena, media, text, &dup, &body, err);
+        if (r < 0)
+                return r;
+        if (w->call.verb == API_DELETE || w->call.verb == API_DELETE_COLLECTION)
+                return request_delete_options(body, &w->call.options, err);
+        w->call.body = body;
+        w->strict = json_new_array();
+        for (size_t i = 0; i < MIN(dup.n, ARRAY_SIZE(dup.paths)); i++)
+                json_push(w->arena, &w->strict, json_of_printf(w->arena, "duplicate field \"%" STR_FMT "\"", STR_ARG(dup.paths[i])));
+        if (dup.n > 0)
+                w->call.strict = &w->strict;
+        return 0;
+}
+
+static void handle_write(struct exchange *x, const struct api_call *call) {
+        struct arena *a = arena_new(16384);
+        struct http_write *w = arena_new_of(a, struct http_write);
+        struct str agent;
+
+        w->arena = a;
+        w->x = *x;
+        w->call = *call;
+        w->call.arena = a;
+        w->call.done = write_done;
+        copy_call(a, &w->call);
+        agent = http_request_header(x->req, "user-agent");
+        if (str_empty(w->call.options.field_manager) && agent.n > 0) /* upstream: the part before the first '/' */
+                w->call.options.field_manager = arena_str(a, str_sub(agent, 0, str_find(agent, '/') < 0 ? MIN(agent.n, 128)
+                                                                                : (size_t) str_find(agent, '/')));
+        if (w->call.verb == API_PATCH)
+                w->call.options.field_manager = arena_str(a, call->options.field_manager); /* apply demands an explicit one */
+        http_request_on_close(x->req, client_gone, w);
+        w->call.error = ERROR_INIT;
+        if (read_body(w, &w->call.error) < 0) {
+                w->call.code = w->call.error.code ? w->call.error.code : status_reason_code(w->call.error.reason);
+                w->call.object = NULL;
+                w->call.list = NULL;
+                write_done(&w->call);
+                return;
+        }
+        apiserver_call(x->s, &w->call);
+}
+
+/* ---- reads ---- */
+
+struct http_read {
+        struct api_call call;
+        struct exchange *x;
+};
+
+static void read_done(struct api_call *c) {
+        struct http_read *r = container_of(c, struct http_read, call);
+
+        answer(r->x, c);
+        drop_results(c);
+}
+
+static void handle_read(struct exchange *x, const struct api_call *call) {
+        struct http_read r = { .call = *call, .x = x }; /* on the stack: reads are done when apiserver_call returns */
+
+        r.call.done = read_done;
+        apiserver_call(x->s, &r.call);
+}
+
+/* ---- requests ---- */
+
+static void not_found_page(struct http_request *req) {
+        respond_text(req, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
+}
+
+static bool verb_of(enum http_method m, const struct exchange *x, enum api_verb *ret) {
+        bool named = !str_empty(x->info.name);
+
+        switch (m) {
+        case HTTP_M_GET:
+        case HTTP_M_HEAD:
+                if (x->info.legacy_watch || (x->query.watch && str_empty(x->info.subresource)))
+                        *ret = API_WATCH;
+                else
+                        *ret = named ? API_GET : API_LIST;
+                return true;
+        case HTTP_M_POST:
+                *ret = API_CREATE;
+                return !named || !str_empty(x->info.subresource);
+        case HTTP_M_PUT:
+                *ret = API_UPDATE;
+                return named;
+        case HTTP_M_PATCH:
+                *ret = API_PATCH;
+                return named;
+        case HTTP_M_DELETE:
+                *ret = named ? API_DELETE : API_DELETE_COLLECTION;
+                return true;
+        default:
+                return false;
+        }
+}
+
+static bool is_browser(struct http_request *req) {
+        static const char *const agents[] = { "curl", "Wget", "Mozilla/5.0" };
+        struct str ua = http_request_header(req, "user-agent");
+
+        for (size_t i = 0; i < ARRAY_SIZE(agents); i++)
+                if (str_has_prefix(ua, str_of(agents[i])))
+                        return true;
+        return false;
+}
+
+static int read_format(struct exchange *x, unsigned shapes, struct error *err) {
+        int r;
+
+        r = request_negotiate(http_request_header(x->req, "accept"), shapes, &x->format.as, err);
+        if (r < 0)
+                return r;
+        if (x->query.pretty_given || x->format.as.media != MEDIA_JSON)
+                x->format.pretty = x->query.pretty;
+        else
+                x->format.pretty = is_browser(x->req);
+        x->format.with_object = str_eqc(x->query.include_object, "Object");
+        x->format.no_object = str_eqc(x->query.include_object, "None");
+        return 0;
+}
+
+static void method_not_allowed(struct exchange *x) {
+        _cleanup_error_ struct error e = ERROR_INIT;
+
+        error_status(&e, REASON_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
+        respond_error(x->req, &x->format, &e);
+}
+
+static void handle_resource(struct exchange *x) {
+        struct api_call c = { .arena = http_request_arena(x->req), .loop = http_request_loop(x->req), .user = x->user,
+                              .options = x->query.options };
+        const struct request_info *i = &x->info;
+        bool is_namespace = str_eqc(i->plural, "namespaces");
+
+        x->rest = rest_find(x->s, i->group, i->version, i->plural);
+        if (!x->rest || (!x->rest->resource->namespaced && !is_namespace && !str_empty(i->namespace)) ||
+            (x->rest->resource->namespaced && str_empty(i->namespace) && !str_empty(i->name))) {
+                not_found_page(x->req);
+                return;
+        }
+        c.resource = x->rest->resource;
+        c.namespace = is_namespace ? STR("") : i->namespace;
+        c.name = i->name;
+        c.subresource = i->subresource;
+        if (is_connect(i)) {
+                handle_connect(x);
+                return;
+        }
+        if (!verb_of(http_request_method(x->req), x, &c.verb)) {
+                method_not_allowed(x);
+                return;
+        }
+        if (c.verb == API_WATCH)
+                handle_watch(x, &c);
+        else if (c.verb == API_GET || c.verb == API_LIST)
+                handle_read(x, &c);
+        else
+                handle_write(x, &c);
+}
+
+static void handle_failed(struct exchange *x, struct error *e) {
+        respond_error(x->req, &x->format, e);
+        error_clear(e);
+}
+
+void handle_request(struct http_request *req, void *arg) {
+        struct exchange x = { .s = arg, .req = req };
+        struct arena *a = http_request_arena(req);
+        struct error e = ERROR_INIT;
+
+        if (request_parse_path(a, http_request_path(req), &x.info) < 0) {
+                err_bad_request(&e, "invalid URL escape in path");
+                handle_failed(&x, &e);
+                return;
+        }
+        if (authenticate(x.s, req, &x.user, &e) < 0 || request_parse_query(a, http_request_query(req), &x.query, &e) < 0) {
+                handle_failed(&x, &e);
+                return;
+        }
+        if (!x.info.is_resource) {
+                handle_nonresource(&x);
+                return;
+        }
+        if (read_format(&x, 1U << SHAPE_TABLE | 1U << SHAPE_PARTIAL, &e) < 0 && !is_connect(&x.info)) {
+                handle_failed(&x, &e);
+                return;
+        }
+        error_clear(&e);
+        handle_resource(&x);
+}

@@ -1,0 +1,27 @@
+/* From HTTP to calls and back. Private to src/apiserver. */
+#pragma once
+
+#include "apiserver/authn.h"
+#include "apiserver/request.h"
+#include "apiserver/respond.h"
+
+void handle_request(struct http_request *req, void *apiserver);
+
+/* A request that has been understood: lives in the HTTP request's arena. */
+struct exchange {
+        struct apiserver *s;
+        struct http_request *req;
+        struct request_info info;
+        struct request_query query;
+        struct format format;
+        struct api_user user;
+        const struct rest *rest;
+};
+
+/* nonresource.c: what is no resource. */
+void handle_nonresource(struct exchange *x);
+/* stream.c: a watch over HTTP. */
+void handle_watch(struct exchange *x, const struct api_call *c);
+/* kubelet_proxy.c: log, exec, attach, portforward, proxy. True when this subresource is one of them. */
+bool is_connect(const struct request_info *i);
+void handle_connect(struct exchange *x);

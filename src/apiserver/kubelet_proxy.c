@@ -1,0 +1,633 @@
+/* What goes on to others: to a node's kubelet (log, exec, attach, portforward, nodes/proxy), to a pod or the pods of a Service
+ * (proxy).
+ *
+ *   client ══▶ worker ══▶ kubelet :10250     an ordinary call: its answer is streamed through, with back-pressure
+ *   client ◀═ raw bytes ═▶ kubelet           an upgrade (WebSocket, SPDY): both ends speak the same protocol, nothing is translated
+ *
+ * Each worker has clients of its own, kept by address. A request becomes a target (where, which path); then one of the two. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "apiserver/handler.h"
+#include "apiserver/kubelet_proxy.h"
+#include "base/encode.h"
+#include "base/rand.h"
+#include "http/client.h"
+#include "http/tls.h"
+#include "schema/types.h"
+
+#define MAX_CLIENTS 1024
+#define MAX_WORKERS 256
+#define MAX_PENDING (256 * 1024)
+
+struct kubelets {
+        struct apiserver *s;
+        struct tls_context *tls;      /* with our client certificate */
+        struct map *clients[MAX_WORKERS]; /* by worker, touched by it only: "host:port" or "plain host:port" → http_client */
+};
+
+/* Where a request goes. */
+struct target {
+        struct str host;
+        uint16_t port;
+        bool tls;
+        struct str path;              /* with query */
+};
+
+/* ---- clients ---- */
+
+int kubelets_new(struct apiserver *s, struct kubelets **ret, struct error *err) {
+        const struct apiserver_options *o = &s->options;
+        struct kubelets *k = xcalloc(1, sizeof(*k));
+        struct tls_options tls = { .cert_pem = o->kubelet_client_cert_pem, .key_pem = o->kubelet_client_key_pem,
+                                   .ca_pem = o->kubelet_ca_pem, .insecure = str_empty(o->kubelet_ca_pem) };
+        int r;
+
+        k->s = s;
+        r = tls_context_new(&tls, &k->tls, err);
+        if (r < 0) {
+                free(k);
+                return r;
+        }
+        *ret = k;
+        return 0;
+}
+
+static void free_client(void *p) {
+        http_client_free(p);
+}
+
+static void drop_clients(void *p) {
+        struct map **m = p;
+
+        map_free(*m);
+        *m = NULL;
+}
+
+void kubelets_stop(struct kubelets *k) {
+        for (size_t i = 0; i < MIN(http_server_workers(k->s->http), MAX_WORKERS); i++)
+                if (k->clients[i])
+                        loop_call_sync(http_server_worker(k->s->http, i), drop_clients, &k->clients[i]);
+}
+
+void kubelets_free(struct kubelets *k) {
+        if (!k)
+                return;
+        tls_context_unref(k->tls);
+        free(k);
+}
+
+static int client_of(struct exchange *x, const struct target *t, struct http_client **ret, struct error *err) {
+        struct kubelets *k = x->s->kubelets;
+        struct map **clients = &k->clients[http_request_worker(x->req) % MAX_WORKERS];
+        struct arena *a = http_request_arena(x->req);
+        struct str key = arena_printf(a, "%s%" STR_FMT ":%u", t->tls ? "" : "plain ", STR_ARG(t->host), t->port);
+        struct http_client_options o = {
+                .loop = http_request_loop(x->req), .host = arena_cstr(a, t->host), .port = t->port, .tls = t->tls ? k->tls : NULL,
+        };
+        int r;
+
+        if (!*clients)
+                *clients = map_new(free_client);
+        *ret = map_get(*clients, key);
+        if (*ret)
+                return 0;
+        if (map_size(*clients) >= MAX_CLIENTS)
+                return error_status(err, REASON_UNAVAILABLE, "too many addresses are being proxied to");
+        r = http_client_new(&o, ret, err);
+        if (r == 0)
+                map_put(*clients, key, *ret);
+        return r;
+}
+
+/* ---- relaying an ordinary call ---- */
+
+struct relay {
+        struct http_request *req;    /* NULL: the client is gone */
+        struct http_call *call;
+        bool started, is_log;
+        struct arena *arena;
+        struct format format;
+        struct str host;
+};
+
+static bool is_hop_header(struct str name) {
+        static const char *const names[] = { "connection", "keep-alive", "transfer-encoding", "content-length", "upgrade", "te", "trailer",
+                                             "proxy-connection", "host", "authorization", "date" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+                if (str_eqc(name, names[i]))
+                        return true;
+        return false;
+}
+
+static void relay_response(struct http_call *c, int status, const struct http_header *h, size_t n, void *arg) {
+        struct relay *r = arg;
+        struct http_header *out;
+        size_t k = 0;
+
+        if (!r->req)
+                return;
+        out = arena_array(r->arena, struct http_header, n + 1);
+        for (size_t i = 0; i < n; i++)
+                if (!is_hop_header(h[i].name))
+                        out[k++] = h[i];
+        r->started = true;
+        http_stream_start(r->req, status, out, k);
+}
+
+static void free_bytes(void *p) {
+        free(p);
+}
+
+static void relay_data(struct http_call *c, struct str data, void *arg) {
+        struct relay *r = arg;
+        struct http_slice s = { .data = str_n(str_dup(data), data.n), .release = free_bytes };
+
+        s.arg = (void *) s.data.p;
+        if (!r->req) {
+                free(s.arg);
+                return;
+        }
+        http_stream_send(r->req, &s, 1);
+        if (http_stream_pending(r->req) > MAX_PENDING)
+                http_call_pause(c, true);
+}
+
+static void relay_drained(struct http_request *req, void *arg) {
+        struct relay *r = arg;
+
+        if (r->call)
+                http_call_pause(r->call, false);
+}
+
+static void relay_done(struct http_call *c, int err, const struct error *error, void *arg) {
+        struct relay *r = arg;
+        _cleanup_error_ struct error e = ERROR_INIT;
+
+        r->call = NULL;
+        if (r->req) {
+                http_request_on_close(r->req, NULL, NULL);
+                if (r->started) {
+                        http_stream_on_drain(r->req, NULL, NULL);
+                        http_stream_end(r->req);
+                } else {
+                        error_status(&e, REASON_UNAVAILABLE, "error trying to reach service: %s", error ? error_text(error) : strerror(-err));
+                        e.code = 502;
+                        respond_error(r->req, &r->format, &e);
+                }
+        }
+        arena_free(r->arena);
+}
+
+static void relay_gone(struct http_request *req, void *arg) {
+        struct relay *r = arg;
+
+        r->req = NULL;
+        if (r->call)
+                http_call_cancel(r->call);
+}
+
+/* The request's own headers, without those that belong to a connection. */
+static size_t forward_headers(struct exchange *x, struct arena *a, bool upgrade, struct http_header **ret) {
+        const struct http_header *h;
+        size_t n = http_request_headers(x->req, &h), k = 0;
+        struct http_header *out = arena_array(a, struct http_header, n + 2);
+
+        for (size_t i = 0; i < n; i++) {
+                bool keep = !is_hop_header(h[i].name) || (upgrade && (str_eqc(h[i].name, "connection") || str_eqc(h[i].name, "upgrade")));
+
+                if (keep && !(h[i].name.n > 0 && h[i].name.p[0] == ':') && !str_has_prefix(h[i].name, STR("impersonate-")))
+                        out[k++] = (struct http_header) { arena_str(a, h[i].name), arena_str(a, h[i].value) };
+        }
+        *ret = out;
+        return k;
+}
+
+static void relay(struct exchange *x, const struct target *t) {
+        struct arena *a = arena_new(0);
+        struct relay *r = arena_new_of(a, struct relay);
+        struct http_header *headers;
+        struct http_client *client;
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct http_call_options o = {
+                .method = arena_cstr(a, http_request_method_text(x->req)),
+                .path = arena_str(a, t->path),
+                .body = http_request_body(x->req),
+                .on_response = relay_response,
+                .on_data = relay_data,
+                .on_done = relay_done,
+                .arg = r,
+        };
+
+        if (client_of(x, t, &client, &e) < 0) {
+                respond_error(x->req, &x->format, &e);
+                arena_free(a);
+                return;
+        }
+        r->req = x->req;
+        r->arena = a;
+        r->format = x->format;
+        o.n_headers = forward_headers(x, a, false, &headers);
+        o.headers = headers;
+        http_request_on_close(x->req, relay_gone, r);
+        http_stream_on_drain(x->req, relay_drained, r);
+        r->call = http_client_call(client, &o);
+}
+
+/* ---- relaying an upgrade ---- */
+
+struct tunnel {
+        struct http_request *req;
+        struct arena *arena;
+        struct format format;
+};
+
+static void tunnel_gone(struct http_request *req, void *arg) {
+        struct tunnel *t = arg;
+
+        t->req = NULL;
+}
+
+static void pipe_done(void *arg) {
+}
+
+static void tunnel_refused(struct tunnel *t, const struct http_upgrade_result *r) {
+        _cleanup_error_ struct error e = ERROR_INIT;
+        const struct str type = http_header_get(r->headers, r->n_headers, "content-type");
+
+        if (r->err == 0) {
+                respond_text(t->req, r->status, type.p ? arena_cstr(t->arena, type) : "text/plain", r->body);
+                return;
+        }
+        error_status(&e, REASON_INTERNAL, "error dialing backend: %s", strerror(-r->err));
+        respond_error(t->req, &t->format, &e);
+}
+
+static void tunnel_open(const struct http_upgrade_result *r, void *arg) {
+        struct tunnel *t = arg;
+        struct duplex *client;
+
+        if (!t->req) {
+                if (r->duplex)
+                        duplex_close(r->duplex);
+        } else if (!r->duplex) {
+                http_request_on_close(t->req, NULL, NULL);
+                tunnel_refused(t, r);
+        } else {
+                http_request_on_close(t->req, NULL, NULL);
+                client = http_hijack(t->req, 101, r->headers, r->n_headers);
+                if (client)
+                        duplex_pipe(client, r->duplex, pipe_done, NULL);
+                else
+                        duplex_close(r->duplex);
+        }
+        arena_free(t->arena);
+}
+
+static void tunnel(struct exchange *x, const struct target *where) {
+        struct arena *a = arena_new(0);
+        struct tunnel *t = arena_new_of(a, struct tunnel);
+        struct http_header *headers;
+        struct http_client *client;
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct http_call_options o = { .method = arena_cstr(a, http_request_method_text(x->req)), .path = arena_str(a, where->path) };
+
+        if (client_of(x, where, &client, &e) < 0) {
+                respond_error(x->req, &x->format, &e);
+                arena_free(a);
+                return;
+        }
+        t->req = x->req;
+        t->arena = a;
+        t->format = x->format;
+        o.n_headers = forward_headers(x, a, true, &headers);
+        o.headers = headers;
+        http_request_on_close(x->req, tunnel_gone, t);
+        http_client_upgrade(client, &o, tunnel_open, t);
+}
+
+/* ---- targets ---- */
+
+static int node_target(struct exchange *x, struct store_snapshot *snap, struct str node, struct target *t, struct error *err) {
+        static const char *const preferred[] = { "InternalIP", "Hostname", "ExternalIP" };
+        struct object *o = server_get(x->s, snap, &res_nodes, STR(""), node);
+        const struct json *status;
+
+        if (!o)
+                return err_not_found(err, rest_of(x->s, &res_nodes), node);
+        status = json_getc(object_json(o), "status");
+        t->tls = true;
+        t->port = (uint16_t) json_int_or(json_at_path(status, "daemonEndpoints", "kubeletEndpoint", "Port"), 10250);
+        for (size_t i = 0; i < ARRAY_SIZE(preferred); i++)
+                json_each_item(a, json_getc(status, "addresses"))
+                        if (str_eqc(json_str(json_getc(a, "type")), preferred[i])) {
+                                t->host = arena_str(http_request_arena(x->req), json_str(json_getc(a, "address")));
+                                return 0;
+                        }
+        return error_status(err, REASON_INTERNAL, "no preferred addresses found; known addresses: []");
+}
+
+static bool has_container(const struct json *pod, struct str name) {
+        static const char *const lists[] = { "containers", "initContainers", "ephemeralContainers" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+                json_each_item(c, json_at_path(pod, "spec", lists[i]))
+                        if (str_eq(json_str(json_getc(c, "name")), name))
+                                return true;
+        return false;
+}
+
+static void list_names(struct buf *b, const struct json *containers) {
+        size_t n = 0;
+
+        json_each_item(c, containers)
+                buf_printf(b, "%s%" STR_FMT, n++ ? " " : "", STR_ARG(json_str(json_getc(c, "name"))));
+}
+
+/* The container that is meant: the named one, or the only one. */
+static int pick_container(struct exchange *x, const struct object *pod, struct str *ret, struct error *err) {
+        const struct json *j = object_json(pod), *containers = json_at_path(j, "spec", "containers");
+        struct arena *a = http_request_arena(x->req);
+        struct str name = request_query_get(a, http_request_query(x->req), "container");
+        _cleanup_buf_ struct buf names = BUF_INIT;
+
+        if (str_empty(name)) {
+                if (json_len(containers) == 1) {
+                        *ret = arena_str(a, json_str(json_getc(json_item(containers, 0), "name")));
+                        return 0;
+                }
+                name = json_str(json_at_path(j, "metadata", "annotations", "kubectl.kubernetes.io/default-container"));
+                if (!str_empty(name) && has_container(j, name)) {
+                        *ret = arena_str(a, name);
+                        return 0;
+                }
+                list_names(&names, containers);
+                return err_bad_request(err, "a container name must be specified for pod %" STR_FMT ", choose one of: [%" STR_FMT "]",
+                                       STR_ARG(object_name(pod)), STR_ARG(buf_str(&names)));
+        }
+        if (!has_container(j, name))
+                return err_bad_request(err, "container %" STR_FMT " is not valid for pod %" STR_FMT, STR_ARG(name), STR_ARG(object_name(pod)));
+        *ret = name;
+        return 0;
+}
+
+/* Query parameters for the kubelet: those of the table, under its names; true becomes 1 where it wants a number. */
+static struct str kubelet_query(struct exchange *x, const char *const (*names)[2]) {
+        struct arena *a = http_request_arena(x->req);
+        struct str query = http_request_query(x->req), pair;
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        while (str_split(&query, '&', &pair)) {
+                ssize_t eq = str_find(pair, '=');
+                struct str key = eq < 0 ? pair : str_sub(pair, 0, (size_t) eq), value = eq < 0 ? STR("") : str_sub(pair, (size_t) eq + 1, pair.n);
+
+                for (size_t i = 0; names[i][0]; i++) {
+                        bool renamed = strcmp(names[i][0], names[i][1]) != 0;
+
+                        if (!str_eqc(key, names[i][0]))
+                                continue;
+                        if (renamed && !str_eqc(value, "true") && !str_eqc(value, "1"))
+                                continue;
+                        buf_printf(&b, "%s%s=", b.n ? "&" : "?", names[i][1]);
+                        buf_add_str(&b, renamed ? STR("1") : value);
+                }
+        }
+        return arena_str(a, buf_str(&b));
+}
+
+static int get_pod(struct exchange *x, struct store_snapshot *snap, struct object **ret, struct error *err) {
+        *ret = server_get(x->s, snap, &res_pods, x->info.namespace, x->info.name);
+        return *ret ? 0 : err_not_found(err, rest_of(x->s, &res_pods), x->info.name);
+}
+
+static int pod_target(struct exchange *x, struct store_snapshot *snap, const char *kubelet_path, bool container,
+                      const char *const (*names)[2], struct target *t, struct error *err) {
+        struct arena *a = http_request_arena(x->req);
+        struct str name = STR(""), node;
+        struct object *pod;
+        const struct json *j;
+        bool log = strcmp(kubelet_path, "containerLogs") == 0;
+        int r;
+
+        r = get_pod(x, snap, &pod, err);
+        if (r == 0 && container)
+                r = pick_container(x, pod, &name, err);
+        if (r < 0)
+                return r;
+        j = object_json(pod);
+        node = json_str(json_at_path(j, "spec", "nodeName"));
+        if (str_empty(node)) {
+                if (log)
+                        return 0; /* nothing yet: an empty log */
+                return err_bad_request(err, "pod %" STR_FMT " does not have a host assigned", STR_ARG(x->info.name));
+        }
+        if (!log) {
+                struct str phase = json_str(json_at_path(j, "status", "phase"));
+
+                if (str_eqc(phase, "Succeeded") || str_eqc(phase, "Failed"))
+                        return err_bad_request(err, "cannot exec into a container in a completed pod; current phase is %" STR_FMT,
+                                               STR_ARG(phase));
+        }
+        t->path = arena_printf(a, "/%s/%" STR_FMT "/%" STR_FMT "%s%" STR_FMT "%" STR_FMT, kubelet_path, STR_ARG(x->info.namespace),
+                               STR_ARG(x->info.name), container ? "/" : "", STR_ARG(name), STR_ARG(kubelet_query(x, names)));
+        return node_target(x, snap, node, t, err);
+}
+
+static const char *const log_params[][2] = {
+        { "follow", "follow" }, { "previous", "previous" }, { "sinceSeconds", "sinceSeconds" }, { "sinceTime", "sinceTime" },
+        { "timestamps", "timestamps" }, { "tailLines", "tailLines" }, { "limitBytes", "limitBytes" }, { "stream", "stream" }, { NULL, NULL },
+};
+static const char *const exec_params[][2] = {
+        { "stdin", "input" }, { "stdout", "output" }, { "stderr", "error" }, { "tty", "tty" }, { "command", "command" }, { NULL, NULL },
+};
+static const char *const port_params[][2] = { { "port", "port" }, { "ports", "ports" }, { NULL, NULL } };
+
+static int log_target(struct exchange *x, struct store_snapshot *snap, struct target *t, struct error *err) {
+        return pod_target(x, snap, "containerLogs", true, log_params, t, err);
+}
+static int exec_target(struct exchange *x, struct store_snapshot *snap, struct target *t, struct error *err) {
+        return pod_target(x, snap, "exec", true, exec_params, t, err);
+}
+static int attach_target(struct exchange *x, struct store_snapshot *snap, struct target *t, struct error *err) {
+        return pod_target(x, snap, "attach", true, exec_params, t, err);
+}
+static int port_target(struct exchange *x, struct store_snapshot *snap, struct target *t, struct error *err) {
+        return pod_target(x, snap, "portForward", false, port_params, t, err);
+}
+
+/* "https:web:8443" → scheme, name, port; each of scheme and port may be absent. */
+static bool split_name(struct str text, struct str *scheme, struct str *name, struct str *port) {
+        struct str parts[3];
+        size_t n = 0;
+
+        *scheme = *port = STR("");
+        while (n < 3 && str_split(&text, ':', &parts[n]))
+                n++;
+        if (n == 0 || text.n > 0)
+                return false;
+        *name = parts[n == 3 ? 1 : 0];
+        if (n == 3)
+                *scheme = parts[0];
+        if (n >= 2)
+                *port = parts[n - 1];
+        return str_empty(*scheme) || str_eqc(*scheme, "http") || str_eqc(*scheme, "https");
+}
+
+static struct str proxied_path(struct exchange *x) {
+        struct str query = http_request_query(x->req);
+
+        return arena_printf(http_request_arena(x->req), "%s%" STR_FMT "%s%" STR_FMT, str_empty(x->info.tail) ? "/" : "",
+                            STR_ARG(x->info.tail), str_empty(query) ? "" : "?", STR_ARG(query));
+}
+
+static int node_proxy_target(struct exchange *x, struct store_snapshot *snap, struct target *t, struct error *err) {
+        struct str scheme, name, port;
+        uint64_t n;
+
+        if (!split_name(x->info.name, &scheme, &name, &port))
+                return err_bad_request(err, "invalid node request \"%" STR_FMT "\"", STR_ARG(x->info.name));
+        t->path = proxied_path(x);
+        if (node_target(x, snap, name, t, err) < 0)
+                return -ENOENT;
+        if (!str_empty(port) && str_to_u64(port, &n) == 0 && n <= 65535)
+                t->port = (uint16_t) n;
+        return 0;
+}
+
+static int pod_proxy_target(struct exchange *x, struct store_snapshot *snap, struct target *t, struct error *err) {
+        struct str scheme, name, port;
+        struct object *pod;
+        const struct json *j;
+        uint64_t n = 0;
+
+        if (!split_name(x->info.name, &scheme, &name, &port))
+                return err_bad_request(err, "invalid pod request \"%" STR_FMT "\"", STR_ARG(x->info.name));
+        pod = server_get(x->s, snap, &res_pods, x->info.namespace, name);
+        if (!pod)
+                return err_not_found(err, rest_of(x->s, &res_pods), name);
+        j = object_json(pod);
+        if (str_empty(port)) {
+                json_each_item(c, json_at_path(j, "spec", "containers"))
+                        if (n == 0)
+                                n = (uint64_t) json_int(json_getc(json_item(json_getc(c, "ports"), 0), "containerPort"));
+                if (n == 0)
+                        n = 80;
+        } else if (str_to_u64(port, &n) < 0) {
+                json_each_item(c, json_at_path(j, "spec", "containers"))
+                        json_each_item(p, json_getc(c, "ports"))
+                                if (str_eq(json_str(json_getc(p, "name")), port))
+                                        n = (uint64_t) json_int(json_getc(p, "containerPort"));
+        }
+        t->host = arena_str(http_request_arena(x->req), json_str(json_at_path(j, "status", "podIP")));
+        if (str_empty(t->host) || n == 0 || n > 65535)
+                return err_bad_request(err, "address not allowed");
+        t->port = (uint16_t) n;
+        t->tls = str_eqc(scheme, "https");
+        t->path = proxied_path(x);
+        return 0;
+}
+
+/* One of the Service's ready endpoints, for the port that is meant. */
+static int service_proxy_target(struct exchange *x, struct store_snapshot *snap, struct target *t, struct error *err) {
+        struct str scheme, name, port, wanted = STR("");
+        struct object *service, *endpoints;
+        size_t candidates = 0;
+
+        if (!split_name(x->info.name, &scheme, &name, &port))
+                return err_bad_request(err, "invalid service request \"%" STR_FMT "\"", STR_ARG(x->info.name));
+        service = server_get(x->s, snap, &res_services, x->info.namespace, name);
+        if (!service)
+                return err_not_found(err, rest_of(x->s, &res_services), name);
+        json_each_item(p, json_at_path(object_json(service), "spec", "ports")) {
+                struct str pname = json_str(json_getc(p, "name"));
+                int64_t number = -1;
+
+                str_to_i64(port, &number);
+                if (str_empty(port) || str_eq(pname, port) || json_int(json_getc(p, "port")) == number) {
+                        wanted = pname;
+                        candidates++;
+                        break;
+                }
+        }
+        if (candidates == 0)
+                return error_status(err, REASON_UNAVAILABLE, "no service port \"%" STR_FMT "\" found for service \"%" STR_FMT "\"",
+                                    STR_ARG(port), STR_ARG(name));
+        endpoints = server_get(x->s, snap, &res_endpoints, x->info.namespace, name);
+        candidates = 0;
+        json_each_item(subset, endpoints ? json_getc(object_json(endpoints), "subsets") : NULL)
+                json_each_item(p, json_getc(subset, "ports"))
+                        if (str_eq(json_str(json_getc(p, "name")), wanted))
+                                json_each_item(a, json_getc(subset, "addresses"))
+                                        if (rand_below(++candidates) == 0) { /* each with the same chance */
+                                                t->host = arena_str(http_request_arena(x->req), json_str(json_getc(a, "ip")));
+                                                t->port = (uint16_t) json_int(json_getc(p, "port"));
+                                        }
+        if (candidates == 0)
+                return error_status(err, REASON_UNAVAILABLE, "no endpoints available for service \"%" STR_FMT "\"", STR_ARG(x->info.name));
+        t->tls = str_eqc(scheme, "https");
+        t->path = proxied_path(x);
+        return 0;
+}
+
+/* ---- the table ---- */
+
+static const struct connector {
+        const char *resource, *subresource;
+        int (*target)(struct exchange *x, struct store_snapshot *snap, struct target *t, struct error *err);
+        bool must_upgrade;
+} connectors[] = {
+        { "pods", "log", log_target, false },
+        { "pods", "exec", exec_target, true },
+        { "pods", "attach", attach_target, true },
+        { "pods", "portforward", port_target, true },
+        { "pods", "proxy", pod_proxy_target, false },
+        { "services", "proxy", service_proxy_target, false },
+        { "nodes", "proxy", node_proxy_target, false },
+};
+
+static const struct connector *find(const struct request_info *i) {
+        for (size_t k = 0; k < ARRAY_SIZE(connectors); k++)
+                if (str_empty(i->group) && str_eqc(i->plural, connectors[k].resource) && str_eqc(i->subresource, connectors[k].subresource))
+                        return &connectors[k];
+        return NULL;
+}
+
+bool is_connect(const struct request_info *i) {
+        return find(i) != NULL;
+}
+
+static const char *connect_verb(const struct exchange *x) {
+        static const char *const verbs[] = {
+                [HTTP_M_GET] = "get", [HTTP_M_HEAD] = "get", [HTTP_M_POST] = "create", [HTTP_M_PUT] = "update", [HTTP_M_PATCH] = "patch",
+                [HTTP_M_DELETE] = "delete", [HTTP_M_OPTIONS] = "get", [HTTP_M_CONNECT] = "create", [HTTP_M_OTHER] = "get",
+        };
+
+        return verbs[http_request_method(x->req)];
+}
+
+void handle_connect(struct exchange *x) {
+        const struct connector *c = find(&x->info);
+        struct attributes at = { .verb = connect_verb(x), .version = x->info.version, .resource = x->info.plural,
+                                 .subresource = x->info.subresource, .namespace = x->info.namespace, .name = x->info.name };
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(x->s->store);
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct target t = { 0 };
+        struct str protocol;
+        bool upgrade = http_request_wants_upgrade(x->req, &protocol);
+
+        if (authorize_or_error(x->s, &x->user, &at, &e) < 0 || c->target(x, snap, &t, &e) < 0) {
+                respond_error(x->req, &x->format, &e);
+                return;
+        }
+        if (str_empty(t.host)) {
+                respond_text(x->req, 200, "text/plain", STR(""));
+        } else if (upgrade) {
+                tunnel(x, &t);
+        } else if (c->must_upgrade) {
+                err_bad_request(&e, "Upgrade request required");
+                respond_error(x->req, &x->format, &e);
+        } else {
+                relay(x, &t);
+        }
+}

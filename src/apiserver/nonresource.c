@@ -1,0 +1,235 @@
+/* Paths that are no resource: health, version, metrics, discovery, the list of paths. A table; any other path is 404. */
+#include <stdio.h>
+#include <sys/utsname.h>
+
+#include "apiserver/discovery.h"
+#include "apiserver/metrics.h"
+
+#define GIT_VERSION "v1.33.4+cube1"
+
+/* ---- version ---- */
+
+static const char *architecture(void) {
+#if defined(__x86_64__)
+        return "amd64";
+#elif defined(__aarch64__)
+        return "arm64";
+#elif defined(__arm__)
+        return "arm";
+#elif defined(__riscv)
+        return "riscv64";
+#else
+        return "unknown";
+#endif
+}
+
+static void handle_version(struct exchange *x) {
+        struct arena *a = http_request_arena(x->req);
+        struct json v = json_new_object();
+
+        json_set_cstr(a, &v, "major", "1");
+        json_set_cstr(a, &v, "minor", "33");
+        json_set_cstr(a, &v, "emulationMajor", "1");
+        json_set_cstr(a, &v, "emulationMinor", "33");
+        json_set_cstr(a, &v, "minCompatibilityMajor", "1");
+        json_set_cstr(a, &v, "minCompatibilityMinor", "32");
+        json_set_cstr(a, &v, "gitVersion", GIT_VERSION);
+        json_set_cstr(a, &v, "gitCommit", "");
+        json_set_cstr(a, &v, "gitTreeState", "clean");
+        json_set_cstr(a, &v, "buildDate", "1970-01-01T00:00:00Z");
+        json_set_cstr(a, &v, "goVersion", "none (C17)");
+        json_set_cstr(a, &v, "compiler", __VERSION__[0] ? "gcc" : "cc");
+        json_setc(a, &v, "platform", json_of_printf(a, "linux/%s", architecture()));
+        x->format.pretty = true; /* upstream indents it for everybody */
+        respond_tree(x->req, &x->format, 200, &v, NULL);
+}
+
+/* ---- health ---- */
+
+static bool check_ping(const struct apiserver *s) {
+        return true;
+}
+static bool check_store(const struct apiserver *s) {
+        return store_revision(s->store) > 0 || !s->stopping;
+}
+static bool check_ready(const struct apiserver *s) {
+        return s->ready;
+}
+static bool check_not_stopping(const struct apiserver *s) {
+        return !s->stopping;
+}
+
+enum { HEALTHZ = 1, LIVEZ = 2, READYZ = 4 };
+
+static const struct {
+        const char *name;
+        unsigned of;
+        bool (*ok)(const struct apiserver *s);
+} checks[] = {
+        { "ping", HEALTHZ | LIVEZ | READYZ, check_ping },
+        { "log", HEALTHZ | LIVEZ | READYZ, check_ping },
+        { "etcd", HEALTHZ | LIVEZ | READYZ, check_store },
+        { "etcd-readiness", READYZ, check_store },
+        { "informer-sync", READYZ, check_ready },
+        { "poststarthook/rbac/bootstrap-roles", HEALTHZ | LIVEZ | READYZ, check_ready },
+        { "poststarthook/scheduling/bootstrap-system-priority-classes", HEALTHZ | LIVEZ | READYZ, check_ready },
+        { "poststarthook/bootstrap-controller", HEALTHZ | LIVEZ | READYZ, check_ready },
+        { "shutdown", READYZ, check_not_stopping },
+};
+
+static bool excluded(struct arena *a, struct str query, const char *name) {
+        struct str pair;
+
+        while (str_split(&query, '&', &pair)) {
+                struct str value = request_query_get(a, pair, "exclude");
+
+                if (value.p && str_eqc(value, name))
+                        return true;
+        }
+        return false;
+}
+
+static void handle_health(struct exchange *x, const char *name, unsigned kind) {
+        struct arena *a = http_request_arena(x->req);
+        struct str query = http_request_query(x->req), path = http_request_path(x->req);
+        struct str one = str_sub(path, strlen(name) + 2, path.n); /* /livez/ping */
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        bool verbose = request_query_get(a, query, "verbose").p, ok = true, found = str_empty(one);
+
+        for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
+                bool good;
+
+                if (!(checks[i].of & kind) || (!str_empty(one) && !str_eqc(one, checks[i].name)))
+                        continue;
+                found = true;
+                if (excluded(a, query, checks[i].name)) {
+                        buf_printf(&b, "[+]%s excluded: ok\n", checks[i].name);
+                        continue;
+                }
+                good = checks[i].ok(x->s);
+                ok = ok && good;
+                buf_printf(&b, good ? "[+]%s ok\n" : "[-]%s failed: reason withheld\n", checks[i].name);
+        }
+        if (!found) {
+                respond_text(x->req, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
+                return;
+        }
+        buf_printf(&b, "%s check %s\n", name, ok ? "passed" : "failed");
+        if (ok && !(verbose && str_empty(one)))
+                respond_text(x->req, 200, "text/plain; charset=utf-8", STR("ok"));
+        else
+                respond_text(x->req, ok ? 200 : 500, "text/plain; charset=utf-8", buf_str(&b));
+}
+
+static void handle_healthz(struct exchange *x) {
+        handle_health(x, "healthz", HEALTHZ);
+}
+static void handle_livez(struct exchange *x) {
+        handle_health(x, "livez", LIVEZ);
+}
+static void handle_readyz(struct exchange *x) {
+        handle_health(x, "readyz", READYZ);
+}
+
+/* ---- the rest ---- */
+
+static void handle_metrics(struct exchange *x) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        metrics_write(x->s, &b);
+        respond_text(x->req, 200, "text/plain; version=0.0.4; charset=utf-8", buf_str(&b));
+}
+
+static void handle_issuer(struct exchange *x) {
+        struct arena *a = http_request_arena(x->req);
+        struct json doc = authn_openid_configuration(x->s->authn, a);
+
+        respond_tree(x->req, &(struct format) { 0 }, 200, &doc, NULL);
+}
+
+static void handle_jwks(struct exchange *x) {
+        struct arena *a = http_request_arena(x->req);
+        struct json doc = authn_jwks(x->s->authn, a);
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        json_write(&b, &doc);
+        respond_text(x->req, 200, "application/jwk-set+json", buf_str(&b));
+}
+
+static void handle_paths(struct exchange *x);
+
+static const struct {
+        const char *path;
+        bool below;              /* and what is below it: /livez/ping */
+        void (*handle)(struct exchange *x);
+} paths[] = {
+        { "/.well-known/openid-configuration", false, handle_issuer },
+        { "/healthz", true, handle_healthz },
+        { "/livez", true, handle_livez },
+        { "/metrics", false, handle_metrics },
+        { "/openid/v1/jwks", false, handle_jwks },
+        { "/readyz", true, handle_readyz },
+        { "/version", false, handle_version },
+        { "/version/", false, handle_version },
+        { "/", false, handle_paths },
+};
+
+static void handle_paths(struct exchange *x) {
+        static const char *const more[] = { "/openapi/v2", "/openapi/v3", "/api", "/api/v1", "/apis" };
+        struct arena *a = http_request_arena(x->req);
+        struct json doc = json_new_object(), list = json_new_array();
+
+        for (size_t i = 0; i < ARRAY_SIZE(more); i++)
+                json_push(a, &list, json_of_cstr(more[i]));
+        for (size_t i = 0; i < api_n_builtin; i++)
+                if (api_builtin[i]->served && *api_builtin[i]->group)
+                        json_push(a, &list, json_of_printf(a, "/apis/%s/%s", api_builtin[i]->group, api_builtin[i]->version));
+        for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
+                json_push(a, &list, json_of_printf(a, "/livez/%s", checks[i].name));
+        for (size_t i = 0; i + 2 < ARRAY_SIZE(paths); i++)
+                json_push(a, &list, json_of_cstr(paths[i].path));
+        json_setc(a, &doc, "paths", list);
+        x->format.pretty = true;
+        respond_tree(x->req, &x->format, 200, &doc, NULL);
+}
+
+static const char *method_verb(enum http_method m) {
+        static const char *const names[] = {
+                [HTTP_M_GET] = "get", [HTTP_M_HEAD] = "head", [HTTP_M_POST] = "post", [HTTP_M_PUT] = "put", [HTTP_M_PATCH] = "patch",
+                [HTTP_M_DELETE] = "delete", [HTTP_M_OPTIONS] = "options", [HTTP_M_CONNECT] = "connect", [HTTP_M_OTHER] = "other",
+        };
+
+        return names[m];
+}
+
+void handle_nonresource(struct exchange *x) {
+        struct str path = http_request_path(x->req);
+        struct attributes at = { .verb = method_verb(http_request_method(x->req)), .path = path };
+        _cleanup_error_ struct error e = ERROR_INIT;
+        enum http_method m = http_request_method(x->req);
+
+        if (authorize_or_error(x->s, &x->user, &at, &e) < 0) {
+                respond_error(x->req, &x->format, &e);
+                return;
+        }
+        if (request_negotiate(http_request_header(x->req, "accept"), 1U << SHAPE_DISCOVERY, &x->format.as, &e) < 0)
+                x->format.as = (struct negotiated) { 0 }; /* text pages are sent to everybody */
+        x->format.pretty = x->query.pretty;
+        if (m != HTTP_M_GET && m != HTTP_M_HEAD) {
+                error_clear(&e);
+                error_status(&e, REASON_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
+                respond_error(x->req, &x->format, &e);
+                return;
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+                size_t n = strlen(paths[i].path);
+
+                if (str_eqc(path, paths[i].path) ||
+                    (paths[i].below && path.n > n && path.p[n] == '/' && str_has_prefix(path, str_of(paths[i].path)))) {
+                        paths[i].handle(x);
+                        return;
+                }
+        }
+        if (!discovery_handle(x))
+                respond_text(x->req, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
+}

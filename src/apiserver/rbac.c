@@ -1,0 +1,329 @@
+/* Authorization: RBAC over an index that is made anew after a role or binding has changed.
+ *
+ *   "u:jane", "g:system:nodes", "s:default/app" ──▶ grants: { namespace or everywhere, rules }
+ *
+ * The index holds references to the role objects; its rules are views into their trees. Readers take a reference and walk it
+ * without locks. system:masters may do everything, as upstream. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "apiserver/rbac.h"
+#include "schema/selector.h"
+#include "schema/types.h"
+
+struct grant {
+        struct str namespace;      /* empty: everywhere */
+        const struct json *rules;
+};
+
+struct grants {
+        VEC(struct grant) list;
+};
+
+struct index {
+        atomic_uint refs;
+        unsigned long long generation;
+        struct map *subjects;      /* → struct grants */
+        struct store_snapshot *snapshot; /* holds what rules point into */
+        struct arena *arena;
+};
+
+struct rbac {
+        struct apiserver *s;
+        pthread_mutex_t lock;
+        struct index *index;
+        atomic_ullong generation;
+};
+
+/* ---- the index ---- */
+
+static void free_grants(void *p) {
+        struct grants *g = p;
+
+        vec_free(&g->list);
+        free(g);
+}
+
+static void index_unref(struct index *x) {
+        if (!x || atomic_fetch_sub(&x->refs, 1) != 1)
+                return;
+        map_free(x->subjects);
+        store_snapshot_unref(x->snapshot);
+        arena_free(x->arena);
+        free(x);
+}
+DEFINE_CLEANUP(struct index *, index_unref)
+
+/* The rules of a ClusterRole: its own, and those of the roles that it aggregates. */
+static const struct json *cluster_role_rules(const struct rbac *r, struct index *x, const struct json *role) {
+        const struct json *selectors = json_at_path(role, "aggregationRule", "clusterRoleSelectors");
+        const struct rest *rest = rest_of(r->s, &res_clusterroles);
+        struct json rules;
+        struct store_iter it;
+
+        if (json_len(selectors) == 0)
+                return json_getc(role, "rules");
+        rules = json_new_array();
+        store_iter_init(&it, x->snapshot, rest->prefix, rest->prefix);
+        while (store_iter_next(&it)) {
+                json_each_item(sel, selectors) {
+                        struct selector s;
+
+                        if (selector_from_object(x->arena, sel, &s, NULL) < 0 || !selector_matches_object(&s, it.object))
+                                continue;
+                        json_each_item(rule, json_getc(object_json(it.object), "rules"))
+                                json_push(x->arena, &rules, *rule);
+                        break;
+                }
+        }
+        return json_new(x->arena, rules);
+}
+
+static const struct json *rules_of_binding(const struct rbac *r, struct index *x, const struct object *binding) {
+        const struct json *ref = json_getc(object_json(binding), "roleRef");
+        struct str kind = json_str(json_getc(ref, "kind")), name = json_str(json_getc(ref, "name"));
+        struct object *role;
+
+        if (str_eqc(kind, "ClusterRole")) {
+                role = server_get(r->s, x->snapshot, &res_clusterroles, STR(""), name);
+                return role ? cluster_role_rules(r, x, object_json(role)) : NULL;
+        }
+        role = server_get(r->s, x->snapshot, &res_roles, object_namespace(binding), name);
+        return role ? json_getc(object_json(role), "rules") : NULL;
+}
+
+static struct str subject_key(struct arena *a, const struct json *subject, struct str binding_ns) {
+        struct str kind = json_str(json_getc(subject, "kind")), name = json_str(json_getc(subject, "name"));
+        struct str ns = json_str_or(json_getc(subject, "namespace"), binding_ns);
+
+        if (str_eqc(kind, "ServiceAccount"))
+                return arena_printf(a, "u:system:serviceaccount:%" STR_FMT ":%" STR_FMT, STR_ARG(ns), STR_ARG(name));
+        return arena_printf(a, "%c:%" STR_FMT, str_eqc(kind, "Group") ? 'g' : 'u', STR_ARG(name));
+}
+
+static void add_bindings(const struct rbac *r, struct index *x, const struct api_resource *resource) {
+        const struct rest *rest = rest_of(r->s, resource);
+        struct store_iter it;
+
+        store_iter_init(&it, x->snapshot, rest->prefix, rest->prefix);
+        while (store_iter_next(&it)) {
+                struct grant g = { .namespace = object_namespace(it.object), .rules = rules_of_binding(r, x, it.object) };
+
+                if (!g.rules)
+                        continue;
+                json_each_item(subject, json_getc(object_json(it.object), "subjects")) {
+                        struct str key = subject_key(x->arena, subject, g.namespace);
+                        struct grants *list = map_get(x->subjects, key);
+
+                        if (!list) {
+                                list = xcalloc(1, sizeof(*list));
+                                map_put(x->subjects, key, list);
+                        }
+                        vec_push(&list->list, g);
+                }
+        }
+}
+
+static struct index *index_build(struct rbac *r, unsigned long long generation) {
+        struct index *x = xcalloc(1, sizeof(*x));
+
+        atomic_store(&x->refs, 1);
+        x->generation = generation;
+        x->arena = arena_new(0);
+        x->subjects = map_new(free_grants);
+        x->snapshot = store_snapshot(r->s->store);
+        add_bindings(r, x, &res_clusterrolebindings);
+        add_bindings(r, x, &res_rolebindings);
+        return x;
+}
+
+static struct index *index_get(struct rbac *r) {
+        struct index *x;
+
+        pthread_mutex_lock(&r->lock);
+        if (!r->index || r->index->generation != atomic_load(&r->generation)) {
+                unsigned long long generation = atomic_load(&r->generation); /* before the snapshot: a change in between counts anew */
+
+                x = index_build(r, generation);
+                index_unref(r->index);
+                r->index = x;
+        }
+        x = r->index;
+        atomic_fetch_add(&x->refs, 1);
+        pthread_mutex_unlock(&r->lock);
+        return x;
+}
+
+/* ---- rules ---- */
+
+static bool has(const struct json *list, struct str s) {
+        json_each_item(i, list)
+                if (str_eqc(json_str(i), "*") || str_eq(json_str(i), s))
+                        return true;
+        return false;
+}
+
+/* "pods", "pods/log", "*", and "*" + "/" + subresource */
+static bool resource_matches(const struct json *list, struct str resource, struct str sub) {
+        json_each_item(i, list) {
+                struct str r = json_str(i);
+                ssize_t slash = str_find(r, '/');
+
+                if (str_eqc(r, "*"))
+                        return true;
+                if (slash < 0) {
+                        if (str_empty(sub) && str_eq(r, resource))
+                                return true;
+                        continue;
+                }
+                if (!str_eq(str_sub(r, (size_t) slash + 1, r.n), sub))
+                        continue;
+                if (str_eqc(str_sub(r, 0, (size_t) slash), "*") || str_eq(str_sub(r, 0, (size_t) slash), resource))
+                        return true;
+        }
+        return false;
+}
+
+static bool path_matches(const struct json *list, struct str path) {
+        json_each_item(i, list) {
+                struct str r = json_str(i);
+
+                if (str_eqc(r, "*") || str_eq(r, path))
+                        return true;
+                if (str_has_suffix(r, STR("*")) && str_has_prefix(path, str_sub(r, 0, r.n - 1)))
+                        return true;
+        }
+        return false;
+}
+
+bool rbac_rule_allows(const struct json *rule, const struct attributes *at) {
+        const struct json *names = json_getc(rule, "resourceNames");
+
+        if (!has(json_getc(rule, "verbs"), str_of(at->verb)))
+                return false;
+        if (!str_empty(at->path))
+                return path_matches(json_getc(rule, "nonResourceURLs"), at->path);
+        return has(json_getc(rule, "apiGroups"), at->group) &&
+               resource_matches(json_getc(rule, "resources"), at->resource, at->subresource) &&
+               (json_len(names) == 0 || has(names, at->name));
+}
+
+static void visit_subject(const struct index *x, struct str key, const struct attributes *at, rbac_visit visit, void *arg, bool *stop) {
+        const struct grants *g = map_get(x->subjects, key);
+
+        for (size_t i = 0; g && i < g->list.n && !*stop; i++) {
+                if (!str_empty(g->list.v[i].namespace) && !str_eq(g->list.v[i].namespace, at->namespace))
+                        continue;
+                json_each_item(rule, g->list.v[i].rules) {
+                        *stop = visit(rule, at, arg);
+                        if (*stop)
+                                return;
+                }
+        }
+}
+
+void rbac_each_rule(struct apiserver *s, const struct api_user *user, const struct attributes *at, rbac_visit visit, void *arg) {
+        _cleanup_(index_unrefp) struct index *x = index_get(s->rbac);
+        char key[1024];
+        bool stop = false;
+
+        if (user->name.n + 2 <= sizeof(key)) {
+                memcpy(key, "u:", 2);
+                memcpy(key + 2, user->name.p, user->name.n);
+                visit_subject(x, str_n(key, user->name.n + 2), at, visit, arg, &stop);
+        }
+        for (size_t i = 0; i < user->n_groups && !stop; i++) {
+                if (user->groups[i].n + 2 > sizeof(key))
+                        continue;
+                memcpy(key, "g:", 2);
+                memcpy(key + 2, user->groups[i].p, user->groups[i].n);
+                visit_subject(x, str_n(key, user->groups[i].n + 2), at, visit, arg, &stop);
+        }
+}
+
+static bool visit_allowed(const struct json *rule, const struct attributes *at, void *arg) {
+        bool *allowed = arg;
+
+        *allowed = rbac_rule_allows(rule, at);
+        return *allowed;
+}
+
+/* Upstream's authorizer for kubelets is a graph; here a node gets the rules of the role made for it. */
+static bool node_allowed(struct apiserver *s, const struct api_user *user, const struct attributes *at) {
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = NULL;
+        struct object *role;
+        bool is_node = false;
+
+        if (!str_has_prefix(user->name, STR("system:node:")))
+                return false;
+        for (size_t i = 0; i < user->n_groups; i++)
+                is_node = is_node || str_eqc(user->groups[i], "system:nodes");
+        if (!is_node)
+                return false;
+        snap = store_snapshot(s->store);
+        role = server_get(s, snap, &res_clusterroles, STR(""), STR("system:node"));
+        json_each_item(rule, role ? json_getc(object_json(role), "rules") : NULL)
+                if (rbac_rule_allows(rule, at))
+                        return true;
+        return false;
+}
+
+bool authorize(struct apiserver *s, const struct api_user *user, const struct attributes *at) {
+        bool allowed = false;
+
+        for (size_t i = 0; i < user->n_groups; i++)
+                if (str_eqc(user->groups[i], "system:masters"))
+                        return true;
+        rbac_each_rule(s, user, at, visit_allowed, &allowed);
+        return allowed || node_allowed(s, user, at);
+}
+
+int authorize_or_error(struct apiserver *s, const struct api_user *user, const struct attributes *at, struct error *err) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        if (authorize(s, user, at))
+                return 0;
+        if (!str_empty(at->path))
+                return error_status(err, REASON_FORBIDDEN, "forbidden: User \"%" STR_FMT "\" cannot %s path \"%" STR_FMT "\"",
+                                    STR_ARG(user->name), at->verb, STR_ARG(at->path));
+        buf_add_str(&b, at->resource);
+        if (!str_empty(at->group))
+                buf_printf(&b, ".%" STR_FMT, STR_ARG(at->group));
+        if (!str_empty(at->name))
+                buf_printf(&b, " \"%" STR_FMT "\"", STR_ARG(at->name));
+        buf_printf(&b, " is forbidden: User \"%" STR_FMT "\" cannot %s resource \"%" STR_FMT "%s%" STR_FMT "\" in API group \"%" STR_FMT
+                   "\"",
+                   STR_ARG(user->name), at->verb, STR_ARG(at->resource), str_empty(at->subresource) ? "" : "/",
+                   STR_ARG(at->subresource), STR_ARG(at->group));
+        if (str_empty(at->namespace))
+                buf_addc(&b, " at the cluster scope");
+        else
+                buf_printf(&b, " in the namespace \"%" STR_FMT "\"", STR_ARG(at->namespace));
+        error_status(err, REASON_FORBIDDEN, "%" STR_FMT, STR_ARG(buf_str(&b)));
+        error_details(err, at->name, at->group, at->resource);
+        return -EACCES;
+}
+
+/* ---- life ---- */
+
+/* On the store's writer thread. */
+void rbac_changed(struct rbac *r, struct str key) {
+        if (str_has_prefix(key, STR("rbac.authorization.k8s.io/")))
+                atomic_fetch_add(&r->generation, 1);
+}
+
+struct rbac *rbac_new(struct apiserver *s) {
+        struct rbac *r = xcalloc(1, sizeof(*r));
+
+        r->s = s;
+        pthread_mutex_init(&r->lock, NULL);
+        return r;
+}
+
+void rbac_free(struct rbac *r) {
+        if (!r)
+                return;
+        index_unref(r->index);
+        pthread_mutex_destroy(&r->lock);
+        free(r);
+}

@@ -1,0 +1,644 @@
+/* Writing objects: create, update and patch of every kind, over one pipeline.
+ *
+ *   body ─▶ decode + strict check ─▶ default ─▶ admission ─▶ prepare (strategy.c) ─▶ validate ─▶ text ─▶ store_submit
+ *                                                  ▲                                                       │
+ *                                                  └────────── once more, when another writer was faster ──┘
+ *
+ * The tree of the object is built in the call's arena; the text is made once, by object_from_tree. Writers do not lock: the
+ * store checks the revision that the change was made from. */
+#include <errno.h>
+
+#include "apiserver/admission.h"
+#include "apiserver/strategy.h"
+#include "apiserver/writes.h"
+#include "base/rand.h"
+#include "schema/apply.h"
+#include "schema/decode.h"
+#include "schema/defaults.h"
+
+#define MAX_ATTEMPTS 32     /* of a write without a resourceVersion, against other writers */
+#define MAX_NAME_ATTEMPTS 8 /* of generateName */
+#define MAX_GENERATED_PREFIX 58
+
+/* ---- decoding ---- */
+
+static int check_kind(struct op *op, const struct json *body, struct error *err) {
+        const struct rest *r = op->rest;
+        struct str kind = json_str_or(json_getc(body, "kind"), r->kind);
+        struct str version = json_str_or(json_getc(body, "apiVersion"), r->api_version);
+
+        if (json_type(body) != JSON_OBJECT)
+                return err_bad_request(err, "the object provided is unrecognized (must be of type %" STR_FMT
+                                            "): couldn't get version/kind; json parse error: json: cannot unmarshal into Go value",
+                                       STR_ARG(r->kind));
+        if (!str_eq(kind, r->kind) && !str_empty(kind))
+                return err_bad_request(err, "%" STR_FMT " in version \"%" STR_FMT "\" cannot be handled as a %" STR_FMT, STR_ARG(kind),
+                                       STR_ARG(version), STR_ARG(r->kind));
+        if (!str_eq(version, r->api_version) && !str_empty(version))
+                return err_bad_request(err, "the API version in the data (%" STR_FMT
+                                            ") does not match the expected API version (%" STR_FMT ")",
+                                       STR_ARG(version), STR_ARG(r->api_version));
+        return 0;
+}
+
+static int strict_result(struct op *op, const struct json *strict, struct error *err) {
+        enum api_field_validation mode = op->c->options.field_validation;
+        _cleanup_buf_ struct buf text = BUF_INIT;
+
+        if (json_len(strict) == 0 || mode == API_VALIDATE_IGNORE)
+                return 0;
+        if (mode != API_VALIDATE_STRICT) {
+                json_each_item(m, strict)
+                        op_warn(op, json_str(m));
+                return 0;
+        }
+        json_each_item(m, strict) {
+                if (text.n > 0)
+                        buf_addc(&text, ", ");
+                buf_add_str(&text, json_str(m));
+        }
+        return error_status(err, REASON_BAD_REQUEST, "strict decoding error: %" STR_FMT, STR_ARG(buf_str(&text)));
+}
+
+/* body without its status: what the client may not set on create need not be decoded, and decoding adds the empty one. */
+static struct json without_status(struct arena *a, const struct json *body) {
+        struct json copy = json_copy_shallow(a, body);
+
+        json_removec(&copy, "status");
+        return copy;
+}
+
+static int decode_body(struct op *op, const struct json *body, bool keep_status, struct json *ret, struct error *err) {
+        struct arena *a = op->c->arena;
+        struct json in = keep_status || !json_getc(body, "status") ? json_copy_shallow(a, body) : without_status(a, body);
+        struct json strict = op->c->strict ? json_copy_shallow(a, op->c->strict) : json_new_array();
+        bool want_strict = op->c->options.field_validation != API_VALIDATE_IGNORE;
+        int r;
+
+        json_set_str(a, &in, "kind", op->rest->kind);
+        json_set_str(a, &in, "apiVersion", op->rest->api_version);
+        r = schema_decode(a, op->rest->resource->type, &in, want_strict ? &strict : NULL, ret, err);
+        return r < 0 ? r : strict_result(op, &strict, err);
+}
+
+int registry_decode(struct op *op, const struct json *body, struct json *ret, struct error *err) {
+        bool keep = op->c->verb != API_CREATE || (op->rest->strategy->flags & STRATEGY_KEEP_STATUS);
+        _cleanup_error_ struct error e = ERROR_INIT;
+        int r;
+
+        r = check_kind(op, body, err);
+        if (r < 0)
+                return r;
+        r = decode_body(op, body, keep, ret, &e);
+        if (r < 0)
+                return err_bad_request(err, "%" STR_FMT " in version \"%" STR_FMT "\" cannot be handled as a %" STR_FMT ": %s",
+                                       STR_ARG(op->rest->kind), STR_ARG(op->rest->version), STR_ARG(op->rest->kind), error_text(&e));
+        return 0;
+}
+
+/* From the version of the request to the one that is kept. */
+static int to_stored(struct op *op, struct json *tree, struct error *err) {
+        const struct rest *r = op->rest;
+
+        if (r->stored == r)
+                return 0;
+        return schema_convert(op->c->arena, r->resource, r->stored->resource, tree, tree, err);
+}
+
+struct object *object_in_version(const struct rest *stored, const struct rest *as, struct object *o) {
+        _cleanup_(arena_freep) struct arena *a = NULL;
+        struct object *result;
+        struct json out;
+
+        if (stored == as)
+                return object_ref(o);
+        a = arena_new(0);
+        if (schema_convert(a, stored->resource, as->resource, object_json(o), &out, NULL) < 0)
+                return object_ref(o);
+        result = object_from_tree(&out);
+        object_set_revision(result, object_revision(o));
+        return result;
+}
+
+/* ---- metadata ---- */
+
+struct json *meta_of(struct arena *a, struct json *obj) {
+        return json_get_or_add_object(a, obj, "metadata");
+}
+
+/* Checks name and namespace of a body against the request, and fills in what is missing. */
+static int match_request(struct op *op, struct json *obj, struct error *err) {
+        struct arena *a = op->c->arena;
+        struct json *meta = meta_of(a, obj);
+        struct str name = json_str(json_getc(meta, "name")), ns = json_str(json_getc(meta, "namespace"));
+
+        if (op->c->verb != API_CREATE || !str_empty(op->c->name)) {
+                if (str_empty(name))
+                        json_set_str(a, meta, "name", op->c->name);
+                else if (!str_eq(name, op->c->name))
+                        return err_bad_request(err, "the name of the object (%" STR_FMT
+                                                    ") does not match the name on the URL (%" STR_FMT ")",
+                                               STR_ARG(name), STR_ARG(op->c->name));
+        }
+        if (!op->rest->resource->namespaced) {
+                json_removec(meta, "namespace");
+                return 0;
+        }
+        if (str_empty(op->c->namespace) && str_empty(ns))
+                return err_bad_request(err, "an empty namespace may not be set during creation");
+        if (str_empty(op->c->namespace))
+                op->namespace = ns;
+        if (!str_empty(ns) && !str_eq(ns, op->namespace))
+                return err_bad_request(err, "the namespace of the provided object does not match the namespace sent on the request");
+        json_set_str(a, meta, "namespace", op->namespace);
+        return 0;
+}
+
+static void generate_name(struct op *op, struct json *meta) {
+        struct str base = json_str(json_getc(meta, "generateName"));
+        char suffix[5];
+
+        rand_suffix(suffix, sizeof(suffix));
+        base = str_sub(base, 0, MAX_GENERATED_PREFIX);
+        op->name = arena_printf(op->c->arena, "%" STR_FMT "%.5s", STR_ARG(base), suffix);
+        json_set_str(op->c->arena, meta, "name", op->name);
+}
+
+static void fill_new_metadata(struct op *op, struct json *meta) {
+        struct arena *a = op->c->arena;
+        static const char *const server_owned[] = { "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion",
+                                                    "generation" };
+        char uid[37];
+
+        for (size_t i = 0; i < ARRAY_SIZE(server_owned); i++)
+                json_removec(meta, server_owned[i]);
+        rand_uuid(uid);
+        json_setc(a, meta, "uid", json_of_copy(a, str_n(uid, 36)));
+        json_set_str(a, meta, "creationTimestamp", now_text(a));
+        if (op->rest->stored->strategy->flags & STRATEGY_GENERATION)
+                json_set_int(a, meta, "generation", 1);
+}
+
+/* managedFields are kept for objects that are applied; others stay small (docs/architecture.md says why). */
+static int track_fields(struct op *op, const struct json *old, struct json *obj, struct error *err) {
+        struct apply_opts opts;
+
+        if (op->applied || json_len(json_at_path(old ? old : obj, "metadata", "managedFields")) == 0)
+                return 0;
+        opts = writes_apply_opts(op);
+        return apply_track_update(op->c->arena, op->rest->stored->resource->type, old, obj, &opts, err);
+}
+
+struct apply_opts writes_apply_opts(const struct op *op) {
+        return (struct apply_opts) {
+                .manager = op->c->options.field_manager,
+                .subresource = op->c->subresource,
+                .api_version = op->rest->api_version,
+                .user_agent = str_empty(op->c->options.field_manager) ? STR("unknown") : op->c->options.field_manager,
+                .force = op->c->options.force,
+                .now_wall_ns = now_wall_ns(),
+        };
+}
+
+/* ---- validation ---- */
+
+static int validate(struct op *op, const struct json *obj, const struct json *old, struct error *err) {
+        const struct rest *r = op->rest->stored;
+        const struct strategy *st = r->strategy;
+        struct field_errors fe = { .a = op->c->arena };
+        int result;
+
+        validate_metadata(&fe, obj, old, r->resource->namespaced, st->name);
+        if (op->sub && old && str_eqc(op->c->subresource, "status")) {
+                if (st->validate_status)
+                        st->validate_status(&fe, obj, old);
+        } else if (st->validate) {
+                st->validate(&fe, obj, old);
+        }
+        result = field_errors_finish(&fe, r->kind, r->group, op->name, err);
+        vec_free(&fe.list);
+        return result;
+}
+
+/* ---- answers ---- */
+
+/* What went wrong in the store, as an error of the call. */
+void writes_store_error(struct op *op) {
+        struct error *err = &op->c->error;
+
+        switch (op->txn.result) {
+        case -EEXIST:
+                err_exists(err, op->rest, op->name);
+                break;
+        case -ENOENT:
+                err_not_found(err, op->rest, op->name);
+                break;
+        case -EAGAIN:
+                err_conflict(err, op->rest, op->name, OBJECT_MODIFIED);
+                break;
+        case -ECANCELED:
+                error_status(err, REASON_UNAVAILABLE, "the server is shutting down");
+                break;
+        default:
+                error_status(err, REASON_INTERNAL, "Internal error occurred: the store could not write: %s", strerror(-op->txn.result));
+        }
+}
+
+static void answer(struct op *op, int code) {
+        if (op->then)
+                op->then(op);
+        else
+                op_finish(op, code);
+}
+
+/* A dry run answers with the object as it would have been written. */
+static void finish_dry(struct op *op, int code) {
+        if (op->undo)
+                op->undo(op);
+        if (op->old)
+                object_set_revision(op->result, object_revision(op->old));
+        answer(op, code);
+}
+
+/* ---- create ---- */
+
+static void created(struct op *op) {
+        if (op->txn.result == 0) {
+                op_finish(op, 201);
+                return;
+        }
+        if (op->txn.result == -EEXIST && op->generated && ++op->attempts < MAX_NAME_ATTEMPTS) {
+                object_unref(TAKE_PTR(op->result));
+                generate_name(op, meta_of(op->c->arena, &op->tree));
+                writes_put_new(op);
+                return;
+        }
+        if (op->txn.result == -EEXIST && op->upsert && ++op->attempts < MAX_ATTEMPTS) {
+                if (op->undo)
+                        op->undo(op);
+                object_unref(TAKE_PTR(op->result));
+                (op->c->verb == API_PATCH ? registry_patch : registry_update)(op);
+                return;
+        }
+        writes_store_error(op);
+        if (op->generated && op->txn.result == -EEXIST) {
+                error_prefix(&op->c->error, "the server was not able to generate a unique name for the object");
+                op->c->error.retry_after_seconds = 1;
+        }
+        op_fail(op);
+}
+
+/* op->tree is finished: to the store with it. */
+void writes_put_new(struct op *op) {
+        const struct rest *r = op->rest->stored;
+
+        op->result = object_from_tree(&op->tree);
+        if (op->c->options.dry_run) {
+                finish_dry(op, 201);
+                return;
+        }
+        op->key = rest_key(op->c->arena, r, op->namespace, op->name);
+        op->ops[0] = (struct store_op) { .kind = STORE_CREATE, .key = op->key, .object = op->result };
+        op_submit(op, 1, created);
+}
+
+static int prepare_new(struct op *op, struct error *err) {
+        const struct rest *r = op->rest->stored;
+        struct arena *a = op->c->arena;
+        struct json *meta = meta_of(a, &op->tree);
+        int e;
+
+        if (!str_empty(json_str(json_getc(meta, "resourceVersion"))))
+                return err_bad_request(err, "resourceVersion should not be set on objects to be created");
+        op->name = json_str(json_getc(meta, "name"));
+        op->generated = str_empty(op->name) && !str_empty(json_str(json_getc(meta, "generateName")));
+        if (op->generated)
+                generate_name(op, meta);
+        fill_new_metadata(op, meta);
+        if (!op->applied)
+                json_removec(meta, "managedFields");
+
+        e = admission_run(op, ADMIT_CREATE, &op->tree, NULL, err);
+        if (e < 0)
+                return e;
+        if (r->strategy->prepare_create) {
+                e = r->strategy->prepare_create(op, &op->tree, err);
+                if (e < 0)
+                        return e;
+        }
+        e = track_fields(op, NULL, &op->tree, err);
+        if (e < 0)
+                return e;
+        schema_reorder(a, r->resource->type, &op->tree);
+        return validate(op, &op->tree, NULL, err);
+}
+
+void registry_write_new(struct op *op) {
+        if (!op->snap)
+                op_refresh(op);
+        op->old = NULL;
+        if (prepare_new(op, &op->c->error) < 0) {
+                op_fail(op);
+                return;
+        }
+        writes_put_new(op);
+}
+
+static int decode_new(struct op *op, const struct json *body, struct error *err) {
+        int r;
+
+        r = registry_decode(op, body, &op->tree, err);
+        if (r < 0)
+                return r;
+        r = match_request(op, &op->tree, err);
+        if (r < 0)
+                return r;
+        schema_default(op->c->arena, op->rest->resource->type, &op->tree);
+        return to_stored(op, &op->tree, err);
+}
+
+void registry_create(struct op *op) {
+        if (decode_new(op, op->c->body, &op->c->error) < 0) {
+                op_fail(op);
+                return;
+        }
+        registry_write_new(op);
+}
+
+/* ---- update ---- */
+
+/* Everything outside of metadata and status, and kind and apiVersion which never change. */
+static bool spec_differs(const struct json *a, const struct json *b) {
+        size_t n = 0;
+
+        json_each_member(m, a) {
+                struct str k = json_key(m);
+
+                if (str_eqc(k, "metadata") || str_eqc(k, "status") || str_eqc(k, "kind") || str_eqc(k, "apiVersion"))
+                        continue;
+                if (!json_equal(&m->value, json_get(b, k)))
+                        return true;
+                n++;
+        }
+        json_each_member(m, b) {
+                struct str k = json_key(m);
+
+                if (!str_eqc(k, "metadata") && !str_eqc(k, "status") && !str_eqc(k, "kind") && !str_eqc(k, "apiVersion"))
+                        n--;
+        }
+        return n != 0;
+}
+
+static void copy_member(struct arena *a, struct json *to, const struct json *from, const char *key) {
+        const struct json *v = json_getc(from, key);
+
+        if (v)
+                json_setc(a, to, key, *v);
+        else
+                json_removec(to, key);
+}
+
+/* What no client changes. */
+static void carry_metadata(struct arena *a, struct json *meta, const struct json *old) {
+        static const char *const kept[] = { "name", "generateName", "namespace", "uid", "creationTimestamp", "deletionTimestamp",
+                                            "deletionGracePeriodSeconds", "generation", "selfLink", "resourceVersion" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+                copy_member(a, meta, old, kept[i]);
+}
+
+/* A subresource changes its part of the object only: the rest is the stored object's. */
+static void merge_subresource(struct op *op, struct json *obj, const struct json *old) {
+        struct arena *a = op->c->arena;
+        const struct strategy *st = op->rest->stored->strategy;
+        struct json sent = *obj, sent_meta, *meta;
+
+        *obj = json_copy_shallow(a, old);
+        if (str_eqc(op->c->subresource, "status")) {
+                sent_meta = json_copy_shallow(a, json_getc(&sent, "metadata"));
+                carry_metadata(a, &sent_meta, json_getc(old, "metadata"));
+                meta = json_setc(a, obj, "metadata", sent_meta);
+                copy_member(a, meta, json_getc(old, "metadata"), "ownerReferences");
+                if (st->flags & STRATEGY_STATUS_KEEPS_LABELS)
+                        copy_member(a, meta, json_getc(old, "metadata"), "labels");
+                copy_member(a, obj, &sent, "status");
+                if (st->prepare_status)
+                        st->prepare_status(op, obj, old);
+                return;
+        }
+        writes_merge_part(op, obj, &sent, old);
+}
+
+static int merge_main(struct op *op, struct json *obj, const struct json *old, struct error *err) {
+        const struct rest *r = op->rest->stored;
+        struct arena *a = op->c->arena;
+        const struct json *old_meta = json_getc(old, "metadata");
+        struct json *meta = meta_of(a, obj);
+
+        carry_metadata(a, meta, old_meta);
+        if (api_subresource(r->resource, STR("status")))
+                copy_member(a, obj, old, "status");
+        if (r->strategy->prepare_update) {
+                int e = r->strategy->prepare_update(op, obj, old, err);
+
+                if (e < 0)
+                        return e;
+        }
+        if ((r->strategy->flags & STRATEGY_GENERATION) && spec_differs(obj, old))
+                json_set_int(a, meta_of(a, obj), "generation", json_int(json_getc(old_meta, "generation")) + 1);
+        return 0;
+}
+
+static void changed(struct op *op) {
+        if (op->txn.result == 0) {
+                answer(op, 200);
+                return;
+        }
+        if (op->txn.result == -EAGAIN && !op->pinned && ++op->attempts < MAX_ATTEMPTS && op->again) {
+                if (op->undo)
+                        op->undo(op);
+                op->undo = NULL;
+                if (op->result)
+                        object_unref(TAKE_PTR(op->result));
+                op_refresh(op);
+                op->again(op);
+                return;
+        }
+        writes_store_error(op);
+        op_fail(op);
+}
+
+/* The last finalizer of an object that waits for deletion is gone: the update deletes it. */
+static bool completes_deletion(const struct json *obj) {
+        const struct json *meta = json_getc(obj, "metadata"), *spec = json_getc(obj, "spec");
+        const struct json *grace = json_getc(meta, "deletionGracePeriodSeconds");
+
+        if (!json_is(json_getc(meta, "deletionTimestamp"), JSON_STRING) || json_len(json_getc(meta, "finalizers")) > 0)
+                return false;
+        if (str_eqc(json_str(json_getc(obj, "kind")), "Namespace") && json_len(json_getc(spec, "finalizers")) > 0)
+                return false;
+        return json_int(grace) == 0;
+}
+
+void writes_put_changed(struct op *op) {
+        const struct rest *r = op->rest->stored;
+        bool delete = completes_deletion(&op->tree);
+
+        if (!delete && json_equal(&op->tree, object_json(op->old))) {
+                op->result = object_ref(op->old);
+                if (op->undo)
+                        op->undo(op);
+                answer(op, 200);
+                return;
+        }
+        op->result = object_from_tree(&op->tree);
+        if (op->c->options.dry_run) {
+                finish_dry(op, 200);
+                return;
+        }
+        op->key = rest_key(op->c->arena, r, op->namespace, op->name);
+        op->ops[0] = (struct store_op) {
+                .kind = delete ? STORE_DELETE : STORE_UPDATE,
+                .key = op->key,
+                .object = op->result,
+                .expect = object_revision(op->old),
+        };
+        op_submit(op, 1, changed);
+}
+
+static int prepare_changed(struct op *op, struct error *err) {
+        const struct rest *r = op->rest->stored;
+        struct arena *a = op->c->arena;
+        const struct json *old = object_json(op->old);
+        int e;
+
+        if (op->sub) {
+                merge_subresource(op, &op->tree, old);
+        } else {
+                e = merge_main(op, &op->tree, old, err);
+                if (e < 0)
+                        return e;
+        }
+        e = admission_run(op, ADMIT_UPDATE, &op->tree, old, err);
+        if (e < 0)
+                return e;
+        if (!op->applied) {
+                e = track_fields(op, old, &op->tree, err);
+                if (e < 0)
+                        return e;
+        }
+        schema_reorder(a, r->resource->type, &op->tree);
+        return validate(op, &op->tree, old, err);
+}
+
+void registry_write_changed(struct op *op) {
+        if (prepare_changed(op, &op->c->error) < 0) {
+                op_fail(op);
+                return;
+        }
+        writes_put_changed(op);
+}
+
+/* The object to change, and whether the body was made from it. */
+int writes_check_current(struct op *op, const struct json *body, struct error *err) {
+        const struct json *meta = json_getc(body, "metadata");
+        struct str rv = json_str(json_getc(meta, "resourceVersion")), uid = json_str(json_getc(meta, "uid"));
+        uint64_t revision = 0;
+
+        if (!str_empty(uid) && !str_eq(uid, object_uid(op->old)))
+                return err_conflict(err, op->rest, op->name, "Precondition failed: UID in precondition: %" STR_FMT
+                                    ", UID in object meta: %" STR_FMT,
+                                    STR_ARG(uid), STR_ARG(object_uid(op->old)));
+        if (str_empty(rv) || str_eqc(rv, "0")) {
+                struct field_errors fe = { .a = op->c->arena };
+                struct json zero = json_of_int(0);
+                int r;
+
+                if (!(op->rest->stored->strategy->flags & STRATEGY_CONDITIONAL) || op->c->verb != API_UPDATE)
+                        return 0;
+                field_invalid(&fe, PATH(PATH(NULL, "metadata"), "resourceVersion"), &zero, "must be specified for an update");
+                r = field_errors_finish(&fe, op->rest->kind, op->rest->group, op->name, err);
+                vec_free(&fe.list);
+                return r;
+        }
+        if (str_to_u64(rv, &revision) < 0)
+                return err_bad_request(err, "strconv.ParseUint: parsing \"%" STR_FMT "\": invalid syntax", STR_ARG(rv));
+        op->pinned = op->c->verb == API_UPDATE;
+        if (revision != object_revision(op->old))
+                return err_conflict(err, op->rest, op->name, OBJECT_MODIFIED);
+        return 0;
+}
+
+static int decode_changed(struct op *op, struct error *err) {
+        struct arena *a = op->c->arena;
+        int r;
+
+        r = registry_decode(op, op->c->body, &op->tree, err);
+        if (r < 0)
+                return r;
+        r = match_request(op, &op->tree, err);
+        if (r < 0)
+                return r;
+        op->name = json_str(json_at_path(&op->tree, "metadata", "name"));
+        schema_default(a, op->rest->resource->type, &op->tree);
+        return to_stored(op, &op->tree, err);
+}
+
+void registry_update(struct op *op) {
+        struct error *err = &op->c->error;
+        const struct rest *r = op->rest->stored;
+
+        op->again = registry_update;
+        op_refresh(op);
+        op->warnings.n = 0;
+        if (decode_changed(op, err) < 0)
+                goto fail;
+        op->old = rest_get(op->snap, r, op->namespace, op->name);
+        if (!op->old) {
+                if (!op->sub && (r->strategy->flags & STRATEGY_CREATE_ON_UPDATE)) {
+                        op->upsert = true;
+                        json_removec(meta_of(op->c->arena, &op->tree), "resourceVersion");
+                        registry_write_new(op);
+                        return;
+                }
+                err_not_found(err, op->rest, op->name);
+                goto fail;
+        }
+        if (writes_check_current(op, &op->tree, err) < 0)
+                goto fail;
+        registry_write_changed(op);
+        return;
+fail:
+        op_fail(op);
+}
+
+/* ---- changes by the server itself ---- */
+
+void registry_modify(struct op *op, int (*change)(struct op *op, struct error *err), void (*then)(struct op *op)) {
+        struct error *err = &op->c->error;
+        int r;
+
+        op->change = change;
+        op->then = then;
+        op->again = registry_modify_again;
+        op_refresh(op);
+        op->old = rest_get(op->snap, op->rest->stored, op->namespace, op->name);
+        if (!op->old) {
+                err_not_found(err, op->rest, op->name);
+                op_fail(op);
+                return;
+        }
+        op->tree = json_copy_tree(op->c->arena, object_json(op->old));
+        r = change(op, err);
+        if (r < 0) {
+                op_fail(op);
+                return;
+        }
+        if (r > 0)
+                schema_reorder(op->c->arena, op->rest->stored->resource->type, &op->tree);
+        writes_put_changed(op);
+}
+
+void registry_modify_again(struct op *op) {
+        registry_modify(op, op->change, op->then);
+}

@@ -1,0 +1,444 @@
+/* From the text of a request to what it asks for.
+ *
+ *   /apis/apps/v1/namespaces/default/deployments/web/scale?dryRun=All
+ *         └group└version           └namespace  └plural  └name └subresource
+ */
+#include <errno.h>
+
+#include "apiserver/request.h"
+#include "base/encode.h"
+
+/* ---- path ---- */
+
+static int decode(struct arena *a, struct str *s) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        if (str_find(*s, '%') < 0)
+                return 0;
+        if (url_decode(&b, *s, false) < 0)
+                return -EINVAL;
+        *s = arena_str(a, buf_str(&b));
+        return 0;
+}
+
+/* The next non-empty segment; *path goes on after it (at its '/'). */
+static bool next_segment(struct str *path, struct str *ret) {
+        size_t i = 0, j;
+
+        while (i < path->n && path->p[i] == '/')
+                i++;
+        if (i == path->n)
+                return false;
+        for (j = i; j < path->n && path->p[j] != '/';)
+                j++;
+        *ret = str_sub(*path, i, j);
+        *path = str_sub(*path, j, path->n);
+        return true;
+}
+
+/* Subresources of a namespace that are not resources in it. */
+static bool namespace_subresource(struct str s) {
+        return str_eqc(s, "status") || str_eqc(s, "finalize");
+}
+
+static int parse_resource(struct arena *a, struct str path, struct request_info *i) {
+        struct str first = { 0 };
+
+        if (!next_segment(&path, &first))
+                return 0;
+        if (str_eqc(first, "watch") || str_eqc(first, "proxy")) {
+                i->legacy_watch = str_eqc(first, "watch");
+                if (!next_segment(&path, &first))
+                        return 0;
+        }
+        i->is_resource = true;
+        i->plural = first;
+        if (str_eqc(first, "namespaces")) {
+                struct str ns = { 0 }, next = { 0 };
+                struct str after_ns;
+
+                if (!next_segment(&path, &ns))
+                        return 0;
+                after_ns = path;
+                i->namespace = ns;
+                if (next_segment(&path, &next) && !namespace_subresource(next)) {
+                        i->plural = next;
+                } else {
+                        i->name = ns;
+                        path = after_ns;
+                        goto subresource;
+                }
+        }
+        next_segment(&path, &i->name);
+subresource:
+        if (next_segment(&path, &i->subresource))
+                i->tail = path;
+        if (decode(a, &i->plural) < 0 || decode(a, &i->namespace) < 0 || decode(a, &i->name) < 0 || decode(a, &i->subresource) < 0)
+                return -EINVAL;
+        return 0;
+}
+
+int request_parse_path(struct arena *a, struct str path, struct request_info *ret) {
+        struct str root = { 0 };
+
+        *ret = (struct request_info) { 0 };
+        if (!next_segment(&path, &root))
+                return 0;
+        if (str_eqc(root, "apis")) {
+                if (!next_segment(&path, &ret->group))
+                        return 0;
+        } else if (str_eqc(root, "api")) {
+                ret->group = STR("");
+        } else {
+                return 0;
+        }
+        if (!next_segment(&path, &ret->version))
+                return 0;
+        return parse_resource(a, path, ret);
+}
+
+/* ---- query ---- */
+
+static int parse_bool(struct str v, bool *ret) { /* strconv.ParseBool, and the empty value that upstream takes for true */
+        static const char *const yes[] = { "", "1", "t", "T", "true", "TRUE", "True" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(yes); i++)
+                if (str_eqc(v, yes[i])) {
+                        *ret = true;
+                        return 0;
+                }
+        *ret = false;
+        return 0;
+}
+
+static int parse_validation(struct str v, enum api_field_validation *ret, struct error *err) {
+        static const struct {
+                const char *text;
+                enum api_field_validation value;
+        } table[] = {
+                { "", API_VALIDATE_DEFAULT },
+                { "Ignore", API_VALIDATE_IGNORE },
+                { "Warn", API_VALIDATE_WARN },
+                { "Strict", API_VALIDATE_STRICT },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+                if (str_eqc(v, table[i].text)) {
+                        *ret = table[i].value;
+                        return 0;
+                }
+        return error_status(err, REASON_INVALID,
+                            "CreateOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: \"%" STR_FMT
+                            "\": supported values: \"Ignore\", \"Strict\", \"Warn\"",
+                            STR_ARG(v));
+}
+
+static int parse_dry_run(struct str v, bool *ret, struct error *err) {
+        if (!str_empty(v) && !str_eqc(v, "All"))
+                return error_status(err, REASON_INVALID,
+                                    "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: \"%" STR_FMT
+                                    "\": supported values: \"All\"",
+                                    STR_ARG(v));
+        *ret = !str_empty(v);
+        return 0;
+}
+
+static int parse_number(const char *what, struct str v, int64_t *ret, struct error *err) {
+        if (str_to_i64(v, ret) < 0)
+                return error_status(err, REASON_BAD_REQUEST,
+                                    "strconv.ParseInt: parsing \"%" STR_FMT "\": invalid syntax (%s)", STR_ARG(v), what);
+        return 0;
+}
+
+enum param { P_STR, P_BOOL, P_INT, P_VALIDATION, P_DRY_RUN };
+
+static const struct param_desc {
+        const char *name;
+        enum param type;
+        size_t offset;
+} params[] = {
+#define OPT(name, type, field) { name, type, offsetof(struct request_query, field) }
+        OPT("labelSelector", P_STR, options.label_selector),
+        OPT("fieldSelector", P_STR, options.field_selector),
+        OPT("resourceVersion", P_STR, options.resource_version),
+        OPT("resourceVersionMatch", P_STR, options.resource_version_match),
+        OPT("limit", P_INT, options.limit),
+        OPT("continue", P_STR, options.continue_token),
+        OPT("allowWatchBookmarks", P_BOOL, options.watch_bookmarks),
+        OPT("sendInitialEvents", P_BOOL, options.send_initial_events),
+        OPT("timeoutSeconds", P_INT, options.timeout_seconds),
+        OPT("dryRun", P_DRY_RUN, options.dry_run),
+        OPT("force", P_BOOL, options.force),
+        OPT("fieldValidation", P_VALIDATION, options.field_validation),
+        OPT("fieldManager", P_STR, options.field_manager),
+        OPT("gracePeriodSeconds", P_INT, options.grace_period_seconds),
+        OPT("propagationPolicy", P_STR, options.propagation_policy),
+        OPT("watch", P_BOOL, watch),
+        OPT("pretty", P_BOOL, pretty),
+        OPT("includeObject", P_STR, include_object),
+#undef OPT
+};
+
+static int set_param(const struct param_desc *d, struct request_query *q, struct str value, struct error *err) {
+        void *at = (char *) q + d->offset;
+
+        switch (d->type) {
+        case P_STR:
+                *(struct str *) at = value;
+                return 0;
+        case P_BOOL:
+                return parse_bool(value, at);
+        case P_INT:
+                return parse_number(d->name, value, at, err);
+        case P_VALIDATION:
+                return parse_validation(value, at, err);
+        case P_DRY_RUN:
+                return parse_dry_run(value, at, err);
+        }
+        return 0;
+}
+
+static int query_text(struct arena *a, struct str *s) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        if (str_find(*s, '%') < 0 && str_find(*s, '+') < 0)
+                return 0;
+        if (url_decode(&b, *s, true) < 0)
+                return -EINVAL;
+        *s = arena_str(a, buf_str(&b));
+        return 0;
+}
+
+static void split_pair(struct str pair, struct str *ret_key, struct str *ret_value) {
+        ssize_t eq = str_find(pair, '=');
+
+        *ret_key = eq < 0 ? pair : str_sub(pair, 0, (size_t) eq);
+        *ret_value = eq < 0 ? str_n("", 0) : str_sub(pair, (size_t) eq + 1, pair.n);
+}
+
+int request_parse_query(struct arena *a, struct str query, struct request_query *ret, struct error *err) {
+        struct str pair;
+
+        *ret = (struct request_query) { .options = API_OPTIONS_INIT };
+        while (str_split(&query, '&', &pair)) {
+                struct str key, value;
+
+                split_pair(pair, &key, &value);
+                if (query_text(a, &key) < 0 || query_text(a, &value) < 0)
+                        return error_status(err, REASON_BAD_REQUEST, "invalid URL escape in query");
+                for (size_t i = 0; i < ARRAY_SIZE(params); i++) {
+                        int r;
+
+                        if (!str_eqc(key, params[i].name))
+                                continue;
+                        r = set_param(&params[i], ret, value, err);
+                        if (r < 0)
+                                return r;
+                        if (str_eqc(key, "pretty"))
+                                ret->pretty_given = true;
+                }
+        }
+        return 0;
+}
+
+struct str request_query_get(struct arena *a, struct str query, const char *name) {
+        struct str pair;
+
+        while (str_split(&query, '&', &pair)) {
+                struct str key, value;
+
+                split_pair(pair, &key, &value);
+                if (query_text(a, &key) == 0 && str_eqc(key, name) && query_text(a, &value) == 0)
+                        return value;
+        }
+        return str_n(NULL, 0);
+}
+
+int request_delete_options(const struct json *body, struct api_options *o, struct error *err) {
+        const struct json *pre = json_getc(body, "preconditions"), *orphan = json_getc(body, "orphanDependents");
+        struct str policy = json_str(json_getc(body, "propagationPolicy"));
+
+        if (!body)
+                return 0;
+        if (json_type(body) != JSON_OBJECT)
+                return error_status(err, REASON_BAD_REQUEST, "couldn't get version/kind; json parse error: json: cannot unmarshal into Go value of "
+                                            "type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string "
+                                            "\"json:\\\"kind,omitempty\\\"\" }");
+        if (json_is(json_getc(body, "gracePeriodSeconds"), JSON_INT))
+                o->grace_period_seconds = json_int(json_getc(body, "gracePeriodSeconds"));
+        if (!str_empty(policy))
+                o->propagation_policy = policy;
+        else if (json_is(orphan, JSON_BOOL))
+                o->propagation_policy = orphan->b ? STR("Orphan") : STR("Background");
+        if (!str_empty(json_str(json_getc(pre, "uid"))))
+                o->precondition_uid = json_str(json_getc(pre, "uid"));
+        if (!str_empty(json_str(json_getc(pre, "resourceVersion"))))
+                o->precondition_resource_version = json_str(json_getc(pre, "resourceVersion"));
+        if (json_len(json_getc(body, "dryRun")) > 0)
+                return parse_dry_run(json_str(json_item(json_getc(body, "dryRun"), 0)), &o->dry_run, err);
+        return 0;
+}
+
+/* ---- media types ---- */
+
+struct media_range {
+        struct str type;     /* "application/json" */
+        struct str as, group, version;
+        bool stream;
+};
+
+static void parse_media(struct str text, struct media_range *ret) {
+        struct str part;
+
+        *ret = (struct media_range) { 0 };
+        if (!str_split(&text, ';', &part))
+                return;
+        ret->type = str_trim(part);
+        while (str_split(&text, ';', &part)) {
+                struct str key, value;
+
+                split_pair(str_trim(part), &key, &value);
+                if (str_eqc(key, "as"))
+                        ret->as = value;
+                else if (str_eqc(key, "g"))
+                        ret->group = value;
+                else if (str_eqc(key, "v"))
+                        ret->version = value;
+                else if (str_eqc(key, "stream"))
+                        ret->stream = true;
+        }
+}
+
+static const struct {
+        const char *text;
+        enum media media;
+} media_types[] = {
+        { "application/json", MEDIA_JSON },
+        { "*/*", MEDIA_JSON },
+        { "application/*", MEDIA_JSON },
+        { "application/vnd.kubernetes.protobuf", MEDIA_PROTOBUF },
+        { "application/yaml", MEDIA_YAML },
+        { "text/html", MEDIA_JSON }, /* a browser gets JSON to read */
+};
+
+static bool media_of(struct str type, enum media *ret) {
+        for (size_t i = 0; i < ARRAY_SIZE(media_types); i++)
+                if (str_eqc(type, media_types[i].text)) {
+                        *ret = media_types[i].media;
+                        return true;
+                }
+        return false;
+}
+
+static bool shape_of(const struct media_range *m, unsigned shapes, struct negotiated *n) {
+        static const struct {
+                const char *as;
+                enum shape shape;
+        } table[] = {
+                { "Table", SHAPE_TABLE },
+                { "PartialObjectMetadata", SHAPE_PARTIAL },
+                { "PartialObjectMetadataList", SHAPE_PARTIAL },
+                { "APIGroupDiscoveryList", SHAPE_DISCOVERY },
+        };
+
+        if (str_empty(m->as)) {
+                n->shape = SHAPE_OBJECT;
+                return true;
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+                if (str_eqc(m->as, table[i].as) && (shapes & (1U << table[i].shape))) {
+                        n->shape = table[i].shape;
+                        n->v1beta1 = str_has_prefix(m->version, STR("v1beta1")) || str_has_prefix(m->version, STR("v2beta1"));
+                        return true;
+                }
+        return false;
+}
+
+int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret, struct error *err) {
+        struct str part;
+
+        *ret = (struct negotiated) { 0 };
+        if (str_empty(str_trim(accept)))
+                return 0;
+        while (str_split(&accept, ',', &part)) {
+                struct media_range m;
+
+                parse_media(part, &m);
+                if (media_of(m.type, &ret->media) && shape_of(&m, shapes, ret))
+                        return 0;
+        }
+        return error_status(err, REASON_NOT_ACCEPTABLE,
+                            "only the following media types are accepted: application/json, application/yaml, "
+                            "application/vnd.kubernetes.protobuf");
+}
+
+int request_body_media(struct str content_type, enum media *ret, struct error *err) {
+        struct media_range m;
+
+        parse_media(content_type, &m);
+        if (str_empty(m.type)) {
+                *ret = MEDIA_JSON;
+                return 0;
+        }
+        if (!str_has_prefix(m.type, STR("application/")) || !media_of(m.type, ret))
+                return error_status(err, REASON_UNSUPPORTED_MEDIA,
+                                    "the body of the request was in an unknown format - accepted media types include: "
+                                    "application/json, application/yaml, application/vnd.kubernetes.protobuf");
+        return 0;
+}
+
+int request_patch_type(struct str content_type, enum api_patch *ret, struct error *err) {
+        static const struct {
+                const char *text;
+                enum api_patch type;
+        } table[] = {
+                { "application/json-patch+json", API_PATCH_JSON },
+                { "application/merge-patch+json", API_PATCH_MERGE },
+                { "application/strategic-merge-patch+json", API_PATCH_STRATEGIC },
+                { "application/apply-patch+yaml", API_PATCH_APPLY },
+        };
+        struct media_range m;
+
+        parse_media(content_type, &m);
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+                if (str_eqc(m.type, table[i].text)) {
+                        *ret = table[i].type;
+                        return 0;
+                }
+        return error_status(err, REASON_UNSUPPORTED_MEDIA,
+                            "the body of the request was in an unknown format - accepted media types include: "
+                            "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, "
+                            "application/strategic-merge-patch+json");
+}
+
+/* ---- continue tokens: {"v":"meta.k8s.io/v1","rv":7,"start":"default/web\u0000"} in URL-safe base64 ---- */
+
+struct str continue_encode(struct arena *a, uint64_t revision, struct str start) {
+        _cleanup_buf_ struct buf text = BUF_INIT;
+        _cleanup_buf_ struct buf b64 = BUF_INIT;
+
+        buf_printf(&text, "{\"v\":\"meta.k8s.io/v1\",\"rv\":%lld,\"start\":", (long long) revision);
+        json_write_string(&text, start);
+        buf_putc(&text, '}');
+        base64url_encode(&b64, buf_str(&text));
+        return arena_str(a, buf_str(&b64));
+}
+
+int continue_decode(struct arena *a, struct str token, uint64_t *ret_revision, struct str *ret_start, struct error *err) {
+        _cleanup_buf_ struct buf text = BUF_INIT;
+        struct json *j = NULL;
+        struct str start;
+
+        if (base64url_decode(&text, token) < 0 || json_parse(a, arena_str(a, buf_str(&text)), NULL, &j, NULL) < 0)
+                return error_status(err, REASON_BAD_REQUEST, "continue key is not valid: illegal base64 data or JSON");
+        if (!str_eqc(json_str(json_getc(j, "v")), "meta.k8s.io/v1"))
+                return error_status(err, REASON_BAD_REQUEST, "continue key is not valid: server does not recognize this encoded version \"%" STR_FMT
+                                            "\"",
+                                       STR_ARG(json_str(json_getc(j, "v"))));
+        start = json_str(json_getc(j, "start"));
+        if (str_empty(start))
+                return error_status(err, REASON_BAD_REQUEST, "continue key is not valid: encoded continue token is missing start key");
+        *ret_revision = (uint64_t) json_int(json_getc(j, "rv"));
+        *ret_start = start;
+        return 0;
+}

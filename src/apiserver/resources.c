@@ -1,0 +1,117 @@
+/* The table of what is served: every resource of the schema with its texts made once, found by path or by handle. */
+#include "apiserver/server.h"
+#include "apiserver/strategy.h"
+
+static struct str lookup_key(char *dst, size_t cap, struct str group, struct str version, struct str plural) {
+        struct str none = { NULL, 0 };
+        size_t n = 0;
+
+        if (group.n + version.n + plural.n + 2 > cap)
+                return none;
+        memcpy(dst, group.p, group.n);
+        n = group.n;
+        dst[n++] = '/';
+        memcpy(dst + n, version.p, version.n);
+        n += version.n;
+        dst[n++] = '/';
+        memcpy(dst + n, plural.p, plural.n);
+        return str_n(dst, n + plural.n);
+}
+
+static struct str pointer_key(const struct api_resource *const *r) {
+        return str_n((const char *) r, sizeof(*r));
+}
+
+static void rest_fill(struct arena *a, struct rest *r, const struct api_resource *res) {
+        char gv[320];
+        struct str api_version = api_version_of(gv, res);
+
+        r->resource = res;
+        r->group = str_of(res->group);
+        r->version = str_of(res->version);
+        r->plural = str_of(res->plural);
+        r->kind = str_of(res->kind);
+        r->api_version = arena_str(a, api_version);
+        r->prefix = arena_printf(a, "%s/%s/", res->group, res->plural);
+        r->type_head = arena_printf(a, "\"kind\":\"%s\",\"apiVersion\":\"%" STR_FMT "\",", res->kind, STR_ARG(api_version));
+        r->list_head = arena_printf(a, "{\"kind\":\"%s\",\"apiVersion\":\"%" STR_FMT "\",\"metadata\":{\"resourceVersion\":\"",
+                                    res->list_kind ? res->list_kind : "List", STR_ARG(api_version));
+        r->qualified = *res->group ? arena_printf(a, "%s.%s", res->plural, res->group) : r->plural;
+}
+
+int resources_init(struct apiserver *s) {
+        size_t n = 0;
+
+        s->rests = map_new(NULL);
+        s->rests_by_resource = map_new(NULL);
+        for (size_t g = 0; g < api_n_builtin; g++)
+                n += api_builtin[g]->served ? api_builtin[g]->n_resources : 0;
+        s->rest_table = arena_array(s->arena, struct rest, n);
+
+        for (size_t g = 0; g < api_n_builtin; g++) {
+                const struct api_group_version *gv = api_builtin[g];
+
+                for (size_t i = 0; gv->served && i < gv->n_resources; i++) {
+                        struct rest *r = &s->rest_table[s->n_rests++];
+                        char key[1024];
+
+                        rest_fill(s->arena, r, gv->resources[i]);
+                        map_put(s->rests, lookup_key(key, sizeof(key), r->group, r->version, r->plural), r);
+                        map_put(s->rests_by_resource, pointer_key(&r->resource), r);
+                }
+        }
+        for (size_t i = 0; i < s->n_rests; i++) {
+                struct rest *r = &s->rest_table[i];
+                const struct rest *stored = rest_of(s, api_stored_as(r->resource));
+
+                r->stored = stored ? stored : r;
+                r->prefix = r->stored->prefix;
+                r->strategy = strategy_of(r->stored->resource);
+        }
+        return 0;
+}
+
+const struct rest *rest_find(const struct apiserver *s, struct str group, struct str version, struct str plural) {
+        char key[1024];
+        struct str k = lookup_key(key, sizeof(key), group, version, plural);
+
+        return k.p ? map_get(s->rests, k) : NULL;
+}
+
+const struct rest *rest_of(const struct apiserver *s, const struct api_resource *r) {
+        return map_get(s->rests_by_resource, pointer_key(&r));
+}
+
+static size_t key_write(char *dst, const struct rest *r, struct str namespace, struct str name) {
+        size_t n = r->prefix.n;
+
+        memcpy(dst, r->prefix.p, n);
+        if (r->resource->namespaced) {
+                memcpy(dst + n, namespace.p, namespace.n);
+                n += namespace.n;
+                dst[n++] = '/';
+        }
+        memcpy(dst + n, name.p, name.n);
+        return n + name.n;
+}
+
+struct str rest_key(struct arena *a, const struct rest *r, struct str namespace, struct str name) {
+        char *p = arena_alloc(a, r->prefix.n + namespace.n + name.n + 2);
+
+        return str_n(p, key_write(p, r, namespace, name));
+}
+
+struct object *rest_get(struct store_snapshot *snap, const struct rest *r, struct str namespace, struct str name) {
+        char key[1024];
+
+        if (r->prefix.n + namespace.n + name.n + 1 > sizeof(key))
+                return NULL; /* longer than any valid name */
+        return store_get(snap, str_n(key, key_write(key, r, namespace, name)));
+}
+
+struct object *server_get(const struct apiserver *s, struct store_snapshot *snap, const struct api_resource *res,
+                          struct str namespace, struct str name) {
+        const struct rest *r = rest_of(s, res);
+
+        return r ? rest_get(snap, r->stored, namespace, name) : NULL;
+}

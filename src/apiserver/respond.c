@@ -1,0 +1,454 @@
+/* Answers as bytes. The common case costs nothing: the text of an object, or the texts of a list, go to the socket as slices of
+ * the memory in which the store keeps them. Everything else is written as JSON first and then turned into what was asked for. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "apiserver/respond.h"
+#include "apiserver/watch.h"
+#include "json/yaml.h"
+#include "schema/columns.h"
+#include "schema/protobuf.h"
+
+#define HEADER(n, v) { STR_INIT(n), STR_INIT(v) }
+
+static const struct http_header json_headers[] = {
+        HEADER("cache-control", "no-cache, private"),
+        HEADER("content-type", "application/json"),
+};
+
+static const char *const media_names[] = {
+        [MEDIA_JSON] = "application/json",
+        [MEDIA_YAML] = "application/yaml",
+        [MEDIA_PROTOBUF] = "application/vnd.kubernetes.protobuf",
+};
+
+static void free_heap(void *p) {
+        free(p);
+}
+
+static void unref_object(void *p) {
+        object_unref(p);
+}
+
+static void free_list(void *p) {
+        api_list_free(p);
+}
+
+/* ---- sending ---- */
+
+/* Warning: 299 - "text", one header each (RFC 7234). */
+static size_t warning_headers(struct arena *a, struct http_header *h, const struct str *warnings, size_t n) {
+        for (size_t i = 0; i < n; i++) {
+                _cleanup_buf_ struct buf b = BUF_INIT;
+
+                buf_addc(&b, "299 - \"");
+                for (size_t k = 0; k < warnings[i].n; k++) {
+                        char c = warnings[i].p[k];
+
+                        if (c == '"' || c == '\\')
+                                buf_putc(&b, '\\');
+                        buf_putc(&b, (unsigned char) c < 0x20 ? ' ' : c);
+                }
+                buf_putc(&b, '"');
+                h[i] = (struct http_header) { STR("warning"), arena_str(a, buf_str(&b)) };
+        }
+        return n;
+}
+
+static void send_slices(struct http_request *req, int code, const char *type, const struct str *warnings, size_t n_warnings,
+                        const struct http_slice *body, size_t n_body) {
+        struct http_header h[66];
+        size_t n = 2;
+
+        if (n_warnings == 0 && type == media_names[MEDIA_JSON]) {
+                http_respond(req, code, json_headers, ARRAY_SIZE(json_headers), body, n_body);
+                return;
+        }
+        h[0] = json_headers[0];
+        h[1] = (struct http_header) { STR("content-type"), str_of(type) };
+        n += warning_headers(http_request_arena(req), h + n, warnings, MIN(n_warnings, 64));
+        http_respond(req, code, h, n, body, n_body);
+}
+
+/* Takes the buffer's memory over. */
+static void send_buf(struct http_request *req, int code, const char *type, const struct str *warnings, size_t n_warnings,
+                     struct buf *b) {
+        size_t n;
+        char *p = buf_take(b, &n);
+        struct http_slice s = { .data = str_n(p, n), .release = free_heap, .arg = p };
+
+        send_slices(req, code, type, warnings, n_warnings, &s, 1);
+}
+
+void respond_text(struct http_request *req, int code, const char *content_type, struct str text) {
+        struct buf b = BUF_INIT;
+
+        buf_add_str(&b, text);
+        send_buf(req, code, content_type, NULL, 0, &b);
+}
+
+/* ---- other media ---- */
+
+static const struct schema_type *type_of_document(const struct rest *rest, const struct json *doc) {
+        struct str kind = json_str(json_getc(doc, "kind")), version = json_str(json_getc(doc, "apiVersion")), group = { 0 }, v = { 0 };
+        const struct schema_type *t;
+
+        if (rest && str_eq(kind, rest->kind))
+                return rest->resource->type;
+        if (rest && rest->resource->list_kind && str_eqc(kind, rest->resource->list_kind))
+                return rest->resource->list_type;
+        if (api_parse_group_version(version, &group, &v, NULL) < 0)
+                return NULL;
+        t = api_find_type(group, v, kind);
+        return t ? t : api_find_type(STR("meta.k8s.io"), STR("v1"), kind);
+}
+
+/* JSON text as what the format asks for. -EINVAL when it has no such form. */
+static int transcode(struct buf *dst, const struct format *f, struct str text, const struct rest *rest) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(text.n * 2);
+        const struct schema_type *t;
+        struct json *doc;
+
+        if (json_parse(a, text, NULL, &doc, NULL) < 0)
+                return -EINVAL;
+        switch (f->as.media) {
+        case MEDIA_JSON:
+                json_write_pretty(dst, doc, 2);
+                buf_putc(dst, '\n');
+                return 0;
+        case MEDIA_YAML:
+                yaml_write(dst, doc);
+                return 0;
+        case MEDIA_PROTOBUF:
+                t = type_of_document(rest, doc);
+                return t ? protobuf_encode_object(dst, t, doc, NULL) : -EINVAL;
+        }
+        return -EINVAL;
+}
+
+static bool plain(const struct format *f) {
+        return f->as.media == MEDIA_JSON && !f->pretty;
+}
+
+static void send_json(struct http_request *req, const struct format *f, int code, struct buf *text, const struct rest *rest,
+                      const struct str *warnings, size_t n_warnings) {
+        struct buf out = BUF_INIT;
+        struct error e = ERROR_INIT;
+
+        if (plain(f)) {
+                send_buf(req, code, media_names[MEDIA_JSON], warnings, n_warnings, text);
+                return;
+        }
+        if (transcode(&out, f, buf_str(text), rest) == 0) {
+                send_buf(req, code, media_names[f->as.media], warnings, n_warnings, &out);
+                buf_free(text);
+                return;
+        }
+        buf_free(&out);
+        buf_free(text);
+        error_status(&e, REASON_NOT_ACCEPTABLE, "only the following media types are accepted: application/json, application/yaml");
+        respond_error(req, &(struct format) { 0 }, &e);
+        error_clear(&e);
+}
+
+void respond_json_text(struct http_request *req, const struct format *f, int code, struct str text, const struct rest *rest) {
+        struct buf b = BUF_INIT;
+
+        buf_add_str(&b, text);
+        send_json(req, f, code, &b, rest, NULL, 0);
+}
+
+void respond_tree(struct http_request *req, const struct format *f, int code, const struct json *tree, const struct rest *rest) {
+        struct buf b = BUF_INIT;
+
+        json_write(&b, tree);
+        send_json(req, f, code, &b, rest, NULL, 0);
+}
+
+void respond_error(struct http_request *req, const struct format *f, const struct error *e) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct json status = status_of_error(a, e);
+        struct http_header h[4];
+        struct format as = { .as.media = f->as.media, .pretty = f->pretty };
+        struct buf b = BUF_INIT, out = BUF_INIT;
+        char retry[16];
+        struct http_slice s;
+        size_t n = 2;
+        char *p;
+
+        json_write(&b, &status);
+        if (!plain(&as) && transcode(&out, &as, buf_str(&b), NULL) == 0) {
+                buf_free(&b);
+                b = out;
+        } else {
+                as.as.media = MEDIA_JSON;
+        }
+        h[0] = json_headers[0];
+        h[1] = (struct http_header) { STR("content-type"), str_of(media_names[as.as.media]) };
+        if (e->retry_after_seconds > 0) {
+                snprintf(retry, sizeof(retry), "%d", e->retry_after_seconds);
+                h[n++] = (struct http_header) { STR("retry-after"), str_of(retry) };
+        }
+        p = buf_take(&b, &s.data.n);
+        s = (struct http_slice) { .data = str_n(p, s.data.n), .release = free_heap, .arg = p };
+        http_respond(req, e->code ? e->code : status_reason_code(e->reason), h, n, &s, 1);
+}
+
+/* ---- tables and partial metadata ---- */
+
+#define META_VERSION(f) ((f)->as.v1beta1 ? "meta.k8s.io/v1beta1" : "meta.k8s.io/v1")
+
+static void write_partial(struct buf *b, const struct format *f, const struct object *o) {
+        static const char *const path[] = { "metadata", NULL };
+        struct str meta = json_scan(object_text(o), path);
+
+        buf_printf(b, "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"%s\",\"metadata\":", META_VERSION(f));
+        buf_add_str(b, meta.n ? meta : STR("{}"));
+        buf_putc(b, '}');
+}
+
+static void write_row(struct buf *b, struct arena *scratch, const struct format *f, const struct rest *rest, struct object *o,
+                      int64_t now) {
+        struct json *doc, cells;
+
+        arena_reset(scratch);
+        if (json_parse(scratch, object_text(o), NULL, &doc, NULL) < 0)
+                return;
+        cells = columns_cells(scratch, rest->resource, doc, now);
+        buf_addc(b, "{\"cells\":");
+        json_write(b, &cells);
+        buf_addc(b, ",\"object\":");
+        if (f->with_object)
+                buf_add_str(b, object_text(o));
+        else if (f->no_object)
+                buf_addc(b, "null");
+        else
+                write_partial(b, f, o);
+        buf_putc(b, '}');
+}
+
+static void write_columns(struct buf *b, struct arena *scratch, const struct rest *rest) {
+        struct json columns = columns_definitions(scratch, rest->resource);
+
+        json_write(b, &columns);
+}
+
+static void write_table_head(struct buf *b, const struct format *f, uint64_t revision) {
+        buf_printf(b, "{\"kind\":\"Table\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":\"%llu\"", META_VERSION(f),
+                   (unsigned long long) revision);
+}
+
+static void write_continue(struct buf *b, const struct api_list *l) {
+        if (str_empty(l->continue_token))
+                return;
+        buf_printf(b, ",\"continue\":\"%" STR_FMT "\"", STR_ARG(l->continue_token));
+        if (l->remaining >= 0)
+                buf_printf(b, ",\"remainingItemCount\":%lld", (long long) l->remaining);
+}
+
+static void write_table(struct buf *b, const struct format *f, const struct rest *rest, struct object *const *items, size_t n,
+                        const struct api_list *l, uint64_t revision, bool columns) {
+        _cleanup_(arena_freep) struct arena *scratch = arena_new(0);
+        int64_t now = now_wall_ns();
+
+        write_table_head(b, f, revision);
+        if (l)
+                write_continue(b, l);
+        buf_addc(b, "},\"columnDefinitions\":");
+        if (columns)
+                write_columns(b, scratch, rest);
+        else
+                buf_addc(b, "null");
+        buf_addc(b, ",\"rows\":[");
+        for (size_t i = 0; i < n; i++) {
+                if (i > 0)
+                        buf_putc(b, ',');
+                write_row(b, scratch, f, rest, items[i], now);
+        }
+        buf_addc(b, "]}");
+}
+
+/* An object in the shape that is asked for, as JSON. */
+static void write_object(struct buf *b, const struct format *f, const struct rest *rest, struct object *o, bool columns) {
+        switch (f->as.shape) {
+        case SHAPE_TABLE:
+                write_table(b, f, rest, &o, 1, NULL, object_revision(o), columns);
+                break;
+        case SHAPE_PARTIAL:
+                write_partial(b, f, o);
+                break;
+        default:
+                buf_add_str(b, object_text(o));
+        }
+}
+
+void respond_object(struct http_request *req, const struct format *f, int code, const struct rest *rest, struct object *o,
+                    const struct str *warnings, size_t n_warnings) {
+        struct buf b = BUF_INIT;
+
+        if (f->as.shape == SHAPE_OBJECT && plain(f)) {
+                struct http_slice s = { .data = object_text(o), .release = unref_object, .arg = object_ref(o) };
+
+                send_slices(req, code, media_names[MEDIA_JSON], warnings, n_warnings, &s, 1);
+                return;
+        }
+        write_object(&b, f, rest, o, true);
+        send_json(req, f, code, &b, rest, warnings, n_warnings);
+}
+
+/* ---- lists ---- */
+
+static struct str list_head(struct arena *a, const struct rest *rest, const struct api_list *l) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        buf_add_str(&b, rest->list_head);
+        buf_printf(&b, "%llu\"", (unsigned long long) l->revision);
+        write_continue(&b, l);
+        buf_addc(&b, "},\"items\":[");
+        return arena_str(a, buf_str(&b));
+}
+
+/* The text of an item of a list: without kind and apiVersion, as upstream prints them. Begins after the '{'. */
+static struct str item_text(const struct rest *rest, const struct object *o) {
+        struct str t = object_text(o);
+
+        t = str_sub(t, 1, t.n);
+        return str_has_prefix(t, rest->type_head) ? str_sub(t, rest->type_head.n, t.n) : t;
+}
+
+/* head , { item , { item … ]} : no byte of an object is copied. The last slice holds the list. */
+static void send_list(struct http_request *req, const struct rest *rest, struct api_list *l) {
+        size_t n = 0;
+        struct http_slice *v = xmalloc((l->n * 2 + 2) * sizeof(*v));
+
+        v[n++] = (struct http_slice) { .data = list_head(http_request_arena(req), rest, l) };
+        for (size_t i = 0; i < l->n; i++) {
+                v[n++] = (struct http_slice) { .data = i ? STR(",{") : STR("{") };
+                v[n++] = (struct http_slice) { .data = item_text(rest, l->items[i]) };
+        }
+        v[n++] = (struct http_slice) { .data = STR("]}"), .release = free_list, .arg = l };
+        send_slices(req, 200, media_names[MEDIA_JSON], NULL, 0, v, n);
+        free(v);
+}
+
+static void write_list(struct buf *b, struct arena *a, const struct format *f, const struct rest *rest, const struct api_list *l) {
+        if (f->as.shape == SHAPE_TABLE) {
+                write_table(b, f, rest, l->items, l->n, l, l->revision, true);
+                return;
+        }
+        if (f->as.shape == SHAPE_PARTIAL) {
+                buf_printf(b, "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":\"%llu\"",
+                           META_VERSION(f), (unsigned long long) l->revision);
+                write_continue(b, l);
+                buf_addc(b, "},\"items\":[");
+        } else {
+                buf_add_str(b, list_head(a, rest, l));
+        }
+        for (size_t i = 0; i < l->n; i++) {
+                if (i > 0)
+                        buf_putc(b, ',');
+                if (f->as.shape == SHAPE_PARTIAL) {
+                        write_partial(b, f, l->items[i]);
+                } else {
+                        buf_putc(b, '{');
+                        buf_add_str(b, item_text(rest, l->items[i]));
+                }
+        }
+        buf_addc(b, "]}");
+}
+
+void respond_list(struct http_request *req, const struct format *f, const struct rest *rest, struct api_list *l) {
+        struct buf b = BUF_INIT;
+
+        if (f->as.shape == SHAPE_OBJECT && plain(f)) {
+                send_list(req, rest, l);
+                return;
+        }
+        write_list(&b, http_request_arena(req), f, rest, l);
+        api_list_free(l);
+        send_json(req, f, 200, &b, rest, NULL, 0);
+}
+
+/* ---- events ---- */
+
+static const char *const event_names[] = {
+        [API_ADDED] = "ADDED", [API_MODIFIED] = "MODIFIED", [API_DELETED] = "DELETED", [API_BOOKMARK] = "BOOKMARK", [API_ERROR] = "ERROR",
+};
+
+const char *respond_stream_type(const struct format *f) {
+        static const char *const types[] = {
+                [MEDIA_JSON] = "application/json",
+                [MEDIA_YAML] = "application/yaml;stream=watch",
+                [MEDIA_PROTOBUF] = "application/vnd.kubernetes.protobuf;stream=watch",
+        };
+
+        return types[f->as.media];
+}
+
+static void put_varint(struct buf *b, uint64_t v) {
+        for (; v >= 0x80; v >>= 7)
+                buf_putc(b, (char) (v | 0x80));
+        buf_putc(b, (char) v);
+}
+
+/* metav1.WatchEvent { type = 1, object = 2 { raw = 1 } } behind four bytes of length. */
+static void frame_protobuf(struct buf *dst, const char *type, struct str raw) {
+        _cleanup_buf_ struct buf extension = BUF_INIT;
+        _cleanup_buf_ struct buf event = BUF_INIT;
+        size_t n = strlen(type);
+        uint8_t be[4];
+
+        buf_putc(&extension, 0x0a);
+        put_varint(&extension, raw.n);
+        buf_add_str(&extension, raw);
+        buf_putc(&event, 0x0a);
+        put_varint(&event, n);
+        buf_add(&event, type, n);
+        buf_putc(&event, 0x12);
+        put_varint(&event, extension.n);
+        buf_add_str(&event, buf_str(&extension));
+        be[0] = (uint8_t) (event.n >> 24);
+        be[1] = (uint8_t) (event.n >> 16);
+        be[2] = (uint8_t) (event.n >> 8);
+        be[3] = (uint8_t) event.n;
+        buf_add(dst, be, 4);
+        buf_add_str(dst, buf_str(&event));
+}
+
+static void event_object(struct buf *b, const struct format *f, const struct rest *rest, const struct watch_event *e, bool first) {
+        _cleanup_(arena_freep) struct arena *a = NULL;
+
+        if (e->type == API_ERROR) {
+                struct json status;
+
+                a = arena_new(0);
+                status = status_of_error(a, e->error);
+                json_write(b, &status);
+        } else if (e->type == API_BOOKMARK && f->as.shape == SHAPE_TABLE) {
+                write_table(b, f, rest, NULL, 0, NULL, e->revision, false);
+        } else {
+                write_object(b, f, rest, e->object, first);
+        }
+}
+
+void respond_event(struct buf *dst, const struct format *f, const struct rest *rest, const struct watch_event *e, bool first) {
+        _cleanup_buf_ struct buf object = BUF_INIT;
+        _cleanup_buf_ struct buf message = BUF_INIT;
+        const char *type = event_names[e->type];
+
+        if (f->as.media == MEDIA_PROTOBUF) {
+                event_object(&object, f, rest, e, first);
+                if (transcode(&message, f, buf_str(&object), rest) == 0)
+                        frame_protobuf(dst, type, buf_str(&message));
+                return;
+        }
+        buf_printf(&message, "{\"type\":\"%s\",\"object\":", type);
+        event_object(&message, f, rest, e, first);
+        buf_addc(&message, "}\n");
+        if (f->as.media == MEDIA_YAML) {
+                buf_addc(dst, "---\n");
+                transcode(dst, f, buf_str(&message), rest);
+                return;
+        }
+        buf_add_str(dst, buf_str(&message));
+}

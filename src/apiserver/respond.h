@@ -1,0 +1,28 @@
+/* Answers as bytes: objects, lists, tables, partial metadata, events, errors; in JSON, YAML or protobuf.
+ * Private to src/apiserver. */
+#pragma once
+
+#include "apiserver/request.h"
+#include "apiserver/server.h"
+
+/* How this request wants its answer. */
+struct format {
+        struct negotiated as;
+        bool pretty;
+        bool with_object, no_object; /* of a Table's rows: the whole object, none; else its metadata */
+};
+
+void respond_error(struct http_request *req, const struct format *f, const struct error *e);
+void respond_tree(struct http_request *req, const struct format *f, int code, const struct json *tree, const struct rest *rest);
+void respond_object(struct http_request *req, const struct format *f, int code, const struct rest *rest, struct object *o,
+                    const struct str *warnings, size_t n_warnings);
+/* Takes the list over. */
+void respond_list(struct http_request *req, const struct format *f, const struct rest *rest, struct api_list *l);
+/* text in the format's media type; type_of says what it is (an object of rest, or NULL: by its kind). */
+void respond_json_text(struct http_request *req, const struct format *f, int code, struct str text, const struct rest *rest);
+void respond_text(struct http_request *req, int code, const char *content_type, struct str text);
+
+/* One event of a watch stream. first: the columns of a table are still to be told. */
+struct watch_event;
+void respond_event(struct buf *dst, const struct format *f, const struct rest *rest, const struct watch_event *e, bool first);
+const char *respond_stream_type(const struct format *f);

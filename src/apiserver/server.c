@@ -1,0 +1,147 @@
+/* The API server's life: made over a store, bootstrapped, listening, stopped. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "apiserver/allocator.h"
+#include "apiserver/authn.h"
+#include "apiserver/discovery.h"
+#include "apiserver/expiry.h"
+#include "apiserver/kubelet_proxy.h"
+#include "apiserver/rbac.h"
+#include "apiserver/watch.h"
+#include "base/log.h"
+#include "http/tls.h"
+#include "schema/types.h"
+
+/* ---- what the server keeps beside the store follows its events ---- */
+
+static void publish(struct store_subscriber *sub, struct store_batch *b) {
+        struct apiserver *s = container_of(sub, struct apiserver, subscriber);
+        const struct store_event *e;
+        size_t n = store_batch_events(b, &e);
+        const struct rest *services = rest_of(s, &res_services);
+
+        for (size_t i = 0; i < n; i++) {
+                rbac_changed(s->rbac, e[i].key);
+                if (str_has_prefix(e[i].key, services->prefix))
+                        allocator_changed(s->allocator, e[i].previous ? e[i].previous : NULL,
+                                          e[i].kind == STORE_EVENT_DELETE ? NULL : e[i].object);
+        }
+}
+
+/* ---- options ---- */
+
+static const char *keep_text(struct arena *a, const char *s) {
+        return s ? arena_cstr(a, str_of(s)) : NULL;
+}
+
+static void copy_options(struct apiserver *s, const struct apiserver_options *o) {
+        struct apiserver_options *c = &s->options;
+        struct str *const pems[] = { &c->cert_pem, &c->key_pem, &c->client_ca_pem, &c->service_account_key_pem,
+                                     &c->kubelet_client_cert_pem, &c->kubelet_client_key_pem, &c->kubelet_ca_pem };
+        const char **const texts[] = { &c->address, &c->service_account_issuer, &c->service_cidr, &c->advertise_address };
+
+        *c = *o;
+        for (size_t i = 0; i < ARRAY_SIZE(pems); i++)
+                *pems[i] = arena_str(s->arena, *pems[i]);
+        for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+                *texts[i] = keep_text(s->arena, *texts[i]);
+}
+
+int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, struct error *err) {
+        struct apiserver *s = xcalloc(1, sizeof(*s));
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = NULL;
+        int r;
+
+        s->arena = arena_new(65536);
+        s->store = o->store;
+        s->started_ns = now_wall_ns();
+        copy_options(s, o);
+        pthread_mutex_init(&s->hubs_lock, NULL);
+        pthread_mutex_init(&s->snapshots_lock, NULL);
+        resources_init(s);
+        s->rbac = rbac_new(s);
+        s->discovery = discovery_new(s);
+        r = allocator_new(s, &s->allocator, err);
+        if (r == 0)
+                r = authn_new(s, &s->authn, err);
+        if (r == 0)
+                r = kubelets_new(s, &s->kubelets, err);
+        if (r < 0) {
+                apiserver_free(s);
+                return r;
+        }
+        s->subscriber.publish = publish;
+        store_subscribe(s->store, &s->subscriber);
+        s->subscribed = true;
+        snap = store_snapshot(s->store);
+        allocator_load(s->allocator, snap, rest_of(s, &res_services)->prefix);
+        *ret = s;
+        return 0;
+}
+
+int apiserver_listen(struct apiserver *s, struct error *err) {
+        const struct apiserver_options *o = &s->options;
+        struct tls_options tls = { .server = true, .cert_pem = o->cert_pem, .key_pem = o->key_pem, .ca_pem = o->client_ca_pem,
+                                   .http2 = true };
+        struct http_server_options http = {
+                .address = o->address ? o->address : "0.0.0.0",
+                .port = o->port,
+                .listen_fd = -1,
+                .workers = o->workers,
+                .handler = handle_request,
+                .arg = s,
+        };
+        int r;
+
+        r = tls_context_new(&tls, &s->tls, err);
+        if (r < 0)
+                return r;
+        http.tls = s->tls;
+        atomic_store(&s->ready, true);
+        r = http_server_start(&http, &s->http, err);
+        if (r < 0) {
+                atomic_store(&s->ready, false);
+                return r;
+        }
+        expiry_start(s);
+        return 0;
+}
+
+uint16_t apiserver_port(const struct apiserver *s) {
+        return s->http ? http_server_port(s->http) : s->options.port;
+}
+
+void apiserver_stop(struct apiserver *s, unsigned grace_ms) {
+        atomic_store(&s->stopping, true);
+        atomic_store(&s->ready, false);
+        if (!s->http)
+                return;
+        expiry_stop(s);
+        kubelets_stop(s->kubelets);
+        http_server_stop(s->http, grace_ms);
+        s->http = NULL;
+}
+
+void apiserver_free(struct apiserver *s) {
+        if (!s)
+                return;
+        apiserver_stop(s, 0);
+        if (s->subscribed)
+                store_unsubscribe(s->store, &s->subscriber);
+        hubs_free(s);
+        snapshots_clear(s, true);
+        kubelets_free(s->kubelets);
+        authn_free(s->authn);
+        allocator_free(s->allocator);
+        rbac_free(s->rbac);
+        discovery_free(s->discovery);
+        map_free(s->rests);
+        map_free(s->rests_by_resource);
+        if (s->tls)
+                tls_context_unref(s->tls);
+        pthread_mutex_destroy(&s->hubs_lock);
+        pthread_mutex_destroy(&s->snapshots_lock);
+        arena_free(s->arena);
+        free(s);
+}

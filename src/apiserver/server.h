@@ -1,0 +1,202 @@
+/* Private to src/apiserver: the server's state and the parts it is made of.
+ *
+ *   handler.c ─ request.c ─ respond.c          HTTP: path and query in, bytes out
+ *        │
+ *        ▼
+ *   call.c ─ authorize (rbac.c) ─▶ registry.c (create, update, patch.c, delete.c) ─▶ store
+ *                    │                 │ strategy.c: what differs from kind to kind, as a table
+ *                    │                 │ admission.c, validate*.c
+ *                    ├─▶ read.c        get and list
+ *                    ├─▶ subresource.c scale, binding, eviction, token …: a table
+ *                    └─▶ watch.c       one hub for each loop
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "apiserver/apiserver.h"
+#include "base/map.h"
+#include "base/time.h"
+#include "base/vec.h"
+#include "http/server.h"
+
+struct strategy;
+struct rbac;
+struct authn;
+struct allocator;
+struct kubelets;
+struct metrics;
+struct watch_hub;
+struct discovery;
+struct expiry;
+
+/* A resource as it is served: the schema's description with what every request would otherwise work out anew. */
+struct rest {
+        const struct api_resource *resource;
+        const struct rest *stored;        /* itself, or the resource as which it is kept */
+        const struct strategy *strategy;  /* never NULL; of the stored resource */
+        struct str group, version, plural, kind, api_version;
+        struct str prefix;                /* of its keys: "apps/deployments/" */
+        struct str type_head;             /* "kind":"Deployment","apiVersion":"apps/v1", as stored texts begin after '{' */
+        struct str list_head;             /* {"kind":"DeploymentList","apiVersion":"apps/v1","metadata":{"resourceVersion":" */
+        struct str qualified;             /* "deployments.apps" */
+};
+
+#define SNAPSHOT_CACHE 64
+
+struct apiserver {
+        struct arena *arena;              /* configuration and tables */
+        struct apiserver_options options; /* texts copied into arena */
+        struct store *store;
+        struct http_server *http;
+        struct tls_context *tls;
+        struct map *rests;                /* "group/version/plural" → struct rest */
+        struct map *rests_by_resource;    /* address of the struct api_resource → struct rest */
+        struct rest *rest_table;
+        size_t n_rests;
+
+        struct store_subscriber subscriber; /* keeps rbac and the allocators up to date */
+        struct rbac *rbac;
+        struct authn *authn;
+        struct allocator *allocator;
+        struct kubelets *kubelets;
+
+        pthread_mutex_t hubs_lock;
+        VEC(struct watch_hub *) hubs;
+        atomic_size_t watchers;
+
+        pthread_mutex_t snapshots_lock;   /* of paged lists: oldest first */
+        struct {
+                struct store_snapshot *snapshot;
+                int64_t used_ms;
+        } snapshots[SNAPSHOT_CACHE];
+        size_t n_snapshots;
+
+        struct discovery *discovery;
+        atomic_ullong requests[8][6];     /* by verb group and hundreds of the status code */
+        atomic_bool ready, stopping;
+        int64_t started_ns;
+        struct expiry *expiry;            /* of Events, on a worker */
+        bool subscribed;
+};
+
+/* ---- resources.c ---- */
+
+int resources_init(struct apiserver *s);
+const struct rest *rest_find(const struct apiserver *s, struct str group, struct str version, struct str plural);
+const struct rest *rest_of(const struct apiserver *s, const struct api_resource *r);
+/* The key of an object: prefix[namespace/]name. */
+struct str rest_key(struct arena *a, const struct rest *r, struct str namespace, struct str name);
+/* The object of a built-in resource in a snapshot, borrowed; NULL when there is none. */
+struct object *rest_get(struct store_snapshot *snap, const struct rest *r, struct str namespace, struct str name);
+/* The same by the schema's handle, for admission and subresources. */
+struct object *server_get(const struct apiserver *s, struct store_snapshot *snap, const struct api_resource *r, struct str namespace,
+                          struct str name);
+
+/* ---- errors.c: upstream's wordings ---- */
+
+int err_not_found(struct error *err, const struct rest *r, struct str name);
+int err_exists(struct error *err, const struct rest *r, struct str name);
+int err_conflict(struct error *err, const struct rest *r, struct str name, const char *fmt, ...) _printf_(4, 5);
+#define OBJECT_MODIFIED "the object has been modified; please apply your changes to the latest version and try again"
+int err_forbidden(struct error *err, const struct rest *r, struct str name, const char *fmt, ...) _printf_(4, 5);
+int err_bad_request(struct error *err, const char *fmt, ...) _printf_(2, 3);
+int err_method(struct error *err, const struct rest *r, const char *verb);
+/* metav1.Status of an error, and of a success with the details of what was deleted (uid may be empty). */
+struct json status_of_error(struct arena *a, const struct error *err);
+struct json status_success(struct arena *a, struct str name, struct str group, struct str kind, struct str uid);
+
+/* ---- call.c: the way of every call ---- */
+
+/* A call on its way through the server. Lives in the call's arena. */
+struct op {
+        struct apiserver *s;
+        struct api_call *c;
+        const struct rest *rest;
+        const struct api_subresource *sub;
+        struct store_snapshot *snap;   /* what this attempt sees */
+        struct object *old;            /* borrowed from snap; NULL: create */
+        const struct json *live;       /* its tree, in the version of the request */
+        struct str name, namespace;    /* as given or generated */
+        struct str key;
+        int attempts;
+        bool upsert;                   /* an update that may create, an apply */
+        bool generated;                /* the name comes from generateName */
+        bool applied;                  /* server-side apply has recorded the owners of fields */
+        bool pinned;                   /* the client named the resourceVersion: a conflict is its business */
+        struct json tree;              /* the object being written */
+        struct object *result;         /* a reference, or NULL */
+        VEC(struct str) warnings;
+        void (*undo)(struct op *op);   /* releases reservations when the write fails; may be NULL */
+        void *undo_arg;
+        void (*again)(struct op *op);  /* starts over when another writer was faster */
+        int (*change)(struct op *op, struct error *err); /* of registry_modify */
+        void (*then)(struct op *op);   /* of registry_modify: the answer, instead of the object */
+        void (*finished)(struct op *op);
+        struct store_op ops[4];
+        struct store_txn txn;
+};
+
+void op_finish(struct op *op, int code);                 /* success: op->result or c->tree */
+void op_fail(struct op *op);                             /* c->error is set */
+void op_warn(struct op *op, struct str message);
+/* Takes a new snapshot for this attempt. */
+void op_refresh(struct op *op);
+/* Hands op->ops to the store; finished comes on the call's loop (or the writer thread when it has none). */
+void op_submit(struct op *op, size_t n_ops, void (*finished)(struct op *op));
+
+/* ---- registry ---- */
+
+void registry_create(struct op *op);
+void registry_update(struct op *op);
+void registry_patch(struct op *op);
+void registry_delete(struct op *op);
+void registry_delete_collection(struct op *op);
+void registry_get(struct op *op);
+void registry_list(struct op *op);
+/* Decodes a body for this resource: strict errors become warnings or an error as options say. */
+int registry_decode(struct op *op, const struct json *body, struct json *ret, struct error *err);
+/* From op->tree (decoded) on: prepare, admit, validate, write. */
+void registry_write_new(struct op *op);
+void registry_write_changed(struct op *op);
+/* Changes the stored object by a function and writes it, again on conflict: for subresources. change edits op->tree (a private
+ * copy of the live object), returns 1 to write, 0 when nothing changes, or a negative errno. */
+void registry_modify(struct op *op, int (*change)(struct op *op, struct error *err), void (*then)(struct op *op));
+/* The names of a list's page: what registry_list and deletecollection share. */
+int list_collect(struct apiserver *s, struct api_call *c, const struct rest *rest, struct store_snapshot *snap, struct api_list **ret,
+                 struct error *err);
+
+/* An object in another version of its resource (a reference; the same object when there is nothing to convert). */
+struct object *object_in_version(const struct rest *stored, const struct rest *as, struct object *o);
+
+/* ---- snapshots of paged lists (read.c) ---- */
+
+void snapshots_put(struct apiserver *s, struct store_snapshot *snap);
+struct store_snapshot *snapshots_get(struct apiserver *s, uint64_t revision);
+void snapshots_clear(struct apiserver *s, bool all);
+
+/* ---- authorization ---- */
+
+struct attributes {
+        const char *verb;
+        struct str group, version, resource, subresource, namespace, name;
+        struct str path;               /* of a request for no resource; else empty */
+};
+/* True when RBAC allows it. */
+bool authorize(struct apiserver *s, const struct api_user *user, const struct attributes *a);
+/* -EACCES with upstream's text when it does not. */
+int authorize_or_error(struct apiserver *s, const struct api_user *user, const struct attributes *a, struct error *err);
+const char *call_verb_name(const struct api_call *c);
+
+/* ---- subresources ---- */
+
+typedef void (*subresource_fn)(struct op *op);
+/* NULL when this subresource is handled as the resource itself ("status", "finalize", "approval"). */
+subresource_fn subresource_handler(const struct rest *r, struct str name, enum api_verb verb);
+/* TokenReview, SubjectAccessReview …: answered, not stored. */
+subresource_fn transient_handler(const struct rest *r);
+
+/* ---- time ---- */
+
+struct str now_text(struct arena *a);

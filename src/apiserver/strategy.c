@@ -1,0 +1,222 @@
+/* The kinds and what is special about each when it is written: one line a kind. */
+#include <stdio.h>
+
+#include "apiserver/strategy.h"
+#include "apiserver/writes.h"
+
+/* ---- namespaces ---- */
+
+static int namespace_prepare_create(struct op *op, struct json *obj, struct error *err) {
+        struct arena *a = op->c->arena;
+        struct json *spec = json_get_or_add_object(a, obj, "spec");
+        struct json *list = json_get_or_add_array(a, spec, "finalizers"), *labels;
+        bool has = false;
+
+        json_each_item(f, list)
+                has = has || str_eqc(json_str(f), "kubernetes");
+        if (!has)
+                json_push(a, list, json_of_cstr("kubernetes"));
+        json_set_cstr(a, json_get_or_add_object(a, obj, "status"), "phase", "Active");
+        labels = json_get_or_add_object(a, meta_of(a, obj), "labels");
+        json_set_str(a, labels, "kubernetes.io/metadata.name", op->name);
+        return 0;
+}
+
+static int namespace_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err) {
+        struct arena *a = op->c->arena;
+
+        json_setc(a, obj, "spec", *json_getc(old, "spec")); /* finalizers change through /finalize only */
+        json_set_str(a, json_get_or_add_object(a, meta_of(a, obj), "labels"), "kubernetes.io/metadata.name", op->name);
+        return 0;
+}
+
+/* ---- volumes, quotas, disruption budgets: a first phase ---- */
+
+static int phase_pending(struct op *op, struct json *obj, struct error *err) {
+        json_set_cstr(op->c->arena, json_get_or_add_object(op->c->arena, obj, "status"), "phase", "Pending");
+        return 0;
+}
+
+static int csr_prepare_create(struct op *op, struct json *obj, struct error *err) {
+        struct arena *a = op->c->arena;
+        struct json *spec = json_get_or_add_object(a, obj, "spec");
+        struct json groups = json_new_array();
+
+        for (size_t i = 0; i < op->c->user.n_groups; i++)
+                json_push(a, &groups, json_of_str(op->c->user.groups[i]));
+        json_set_str(a, spec, "username", op->c->user.name);
+        json_set_str(a, spec, "uid", op->c->user.uid);
+        json_setc(a, spec, "groups", groups);
+        if (op->c->user.extra)
+                json_setc(a, spec, "extra", *op->c->user.extra);
+        else
+                json_removec(spec, "extra");
+        return 0;
+}
+
+static int csr_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err) {
+        json_setc(op->c->arena, obj, "spec", *json_getc(old, "spec"));
+        return 0;
+}
+
+/* stringData is written into data and never stored. */
+static int secret_prepare(struct op *op, struct json *obj, struct error *err) {
+        return 0;
+}
+
+static int secret_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err) {
+        if (str_empty(json_str(json_getc(obj, "type"))))
+                json_set_str(op->c->arena, obj, "type", json_str(json_getc(old, "type")));
+        return secret_prepare(op, obj, err);
+}
+
+static int job_prepare_create(struct op *op, struct json *obj, struct error *err);
+
+/* ---- the table ---- */
+
+#define GEN STRATEGY_GENERATION
+#define UPSERT STRATEGY_CREATE_ON_UPDATE
+#define CONDITIONAL STRATEGY_CONDITIONAL
+#define KEEP STRATEGY_KEEP_STATUS
+#define RETURN STRATEGY_RETURN_DELETED
+#define WORKLOAD (STRATEGY_GENERATION | STRATEGY_STATUS_KEEPS_LABELS)
+
+static const struct strategy strategies[] = {
+        { "", "pods", GEN | RETURN, NULL, pod_prepare_create, pod_prepare_update, NULL, NULL, NULL },
+        { "", "services", UPSERT | RETURN, check_dns1035_label, service_prepare_create, service_prepare_update, NULL, NULL, NULL },
+        { "", "namespaces", CONDITIONAL, check_dns_label, namespace_prepare_create, namespace_prepare_update, NULL, NULL, NULL },
+        { "", "nodes", KEEP, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "", "configmaps", 0, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "", "secrets", 0, NULL, secret_prepare, secret_prepare_update, NULL, NULL, NULL },
+        { "", "serviceaccounts", CONDITIONAL | RETURN, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "", "endpoints", UPSERT, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "", "events", UPSERT, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "", "limitranges", UPSERT, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "", "resourcequotas", RETURN, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "", "persistentvolumes", RETURN, NULL, phase_pending, NULL, NULL, NULL, NULL },
+        { "", "persistentvolumeclaims", RETURN, NULL, phase_pending, NULL, NULL, NULL, NULL },
+        { "", "podtemplates", GEN | RETURN, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "", "replicationcontrollers", WORKLOAD | STRATEGY_ORPHAN, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "apps", "deployments", WORKLOAD, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "apps", "replicasets", WORKLOAD, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "apps", "statefulsets", WORKLOAD, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "apps", "daemonsets", WORKLOAD, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "apps", "controllerrevisions", 0, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "batch", "jobs", WORKLOAD | STRATEGY_ORPHAN, NULL, job_prepare_create, NULL, NULL, NULL, NULL },
+        { "batch", "cronjobs", WORKLOAD, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "networking.k8s.io", "ingresses", GEN, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "networking.k8s.io", "ingressclasses", GEN, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "networking.k8s.io", "networkpolicies", GEN, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "policy", "poddisruptionbudgets", GEN | CONDITIONAL, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "autoscaling", "horizontalpodautoscalers", 0, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "rbac.authorization.k8s.io", "roles", UPSERT, check_path_segment, NULL, NULL, NULL, NULL, NULL },
+        { "rbac.authorization.k8s.io", "clusterroles", UPSERT, check_path_segment, NULL, NULL, NULL, NULL, NULL },
+        { "rbac.authorization.k8s.io", "rolebindings", UPSERT, check_path_segment, NULL, NULL, NULL, NULL, NULL },
+        { "rbac.authorization.k8s.io", "clusterrolebindings", UPSERT, check_path_segment, NULL, NULL, NULL, NULL, NULL },
+        { "scheduling.k8s.io", "priorityclasses", GEN, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "coordination.k8s.io", "leases", UPSERT | CONDITIONAL, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "discovery.k8s.io", "endpointslices", GEN, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "storage.k8s.io", "storageclasses", RETURN, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "storage.k8s.io", "csinodes", RETURN | CONDITIONAL, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "storage.k8s.io", "csidrivers", RETURN | CONDITIONAL, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "storage.k8s.io", "volumeattachments", RETURN | CONDITIONAL, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "node.k8s.io", "runtimeclasses", CONDITIONAL, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "certificates.k8s.io", "certificatesigningrequests", 0, NULL, csr_prepare_create, csr_prepare_update, NULL, NULL, NULL },
+        { "admissionregistration.k8s.io", "mutatingwebhookconfigurations", GEN, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "admissionregistration.k8s.io", "validatingwebhookconfigurations", GEN, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "admissionregistration.k8s.io", "validatingadmissionpolicies", GEN, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "admissionregistration.k8s.io", "validatingadmissionpolicybindings", GEN, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "apiextensions.k8s.io", "customresourcedefinitions", GEN | CONDITIONAL, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "apiregistration.k8s.io", "apiservices", CONDITIONAL, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "flowcontrol.apiserver.k8s.io", "flowschemas", GEN, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", GEN, NULL, NULL, NULL, NULL, NULL, NULL },
+};
+
+const struct strategy *strategy_of(const struct api_resource *r) {
+        static const struct strategy plain = { 0 };
+
+        for (size_t i = 0; i < ARRAY_SIZE(strategies); i++)
+                if (strcmp(strategies[i].group, r->group) == 0 && strcmp(strategies[i].resource, r->plural) == 0)
+                        return &strategies[i];
+        return &plain;
+}
+
+/* ---- jobs ---- */
+
+/* Unless told otherwise a job selects its pods by its uid: upstream's generateSelector. */
+static int job_prepare_create(struct op *op, struct json *obj, struct error *err) {
+        struct arena *a = op->c->arena;
+        struct json *spec = json_get_or_add_object(a, obj, "spec"), *labels, *match;
+        const struct json *meta = json_getc(obj, "metadata");
+        struct str uid = json_str(json_getc(meta, "uid"));
+        const struct {
+                const char *key;
+                struct str value;
+        } set[] = {
+                { "batch.kubernetes.io/controller-uid", uid },
+                { "batch.kubernetes.io/job-name", op->name },
+                { "controller-uid", uid },
+                { "job-name", op->name },
+        };
+
+        if (json_bool(json_getc(spec, "manualSelector")))
+                return 0;
+        labels = json_get_or_add_object(a, json_get_or_add_object(a, json_get_or_add_object(a, spec, "template"), "metadata"), "labels");
+        for (size_t i = 0; i < ARRAY_SIZE(set); i++)
+                json_set_str(a, labels, set[i].key, set[i].value);
+        match = json_get_or_add_object(a, json_get_or_add_object(a, spec, "selector"), "matchLabels");
+        json_set_str(a, match, set[0].key, uid);
+        return 0;
+}
+
+/* ---- subresources that are parts of an object ---- */
+
+static void take(struct op *op, struct json *obj, const struct json *sent, const char *outer, const char *inner) {
+        struct arena *a = op->c->arena;
+        const struct json *v = json_at_path(sent, outer, inner);
+        struct json part = json_copy_shallow(a, json_getc(obj, outer));
+
+        if (json_type(&part) != JSON_OBJECT)
+                part = json_new_object();
+        if (v)
+                json_setc(a, &part, inner, *v);
+        else
+                json_removec(&part, inner);
+        json_setc(a, obj, outer, part);
+}
+
+static void merge_resize(struct op *op, struct json *obj, const struct json *sent) {
+        struct arena *a = op->c->arena;
+        struct json spec = json_copy_shallow(a, json_getc(obj, "spec"));
+        struct json containers = json_copy_shallow(a, json_getc(&spec, "containers"));
+
+        json_each_item(c, &containers) {
+                struct json copy = json_copy_shallow(a, c);
+
+                json_each_item(s, json_at_path(sent, "spec", "containers")) {
+                        if (!str_eq(json_str(json_getc(s, "name")), json_str(json_getc(c, "name"))))
+                                continue;
+                        if (json_getc(s, "resources"))
+                                json_setc(a, &copy, "resources", *json_getc(s, "resources"));
+                        if (json_getc(s, "resizePolicy"))
+                                json_setc(a, &copy, "resizePolicy", *json_getc(s, "resizePolicy"));
+                }
+                *c = copy;
+        }
+        json_setc(a, &spec, "containers", containers);
+        json_setc(a, obj, "spec", spec);
+}
+
+void writes_merge_part(struct op *op, struct json *obj, const struct json *sent, const struct json *old) {
+        struct str sub = op->c->subresource;
+
+        if (str_eqc(sub, "finalize")) {
+                take(op, obj, sent, "spec", "finalizers");
+        } else if (str_eqc(sub, "approval")) {
+                take(op, obj, sent, "status", "conditions");
+        } else if (str_eqc(sub, "ephemeralcontainers")) {
+                take(op, obj, sent, "spec", "ephemeralContainers");
+        } else if (str_eqc(sub, "resize")) {
+                merge_resize(op, obj, sent);
+        }
+}

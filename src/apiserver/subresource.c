@@ -1,0 +1,545 @@
+/* Subresources that are not simply a part of their object: scale, binding, eviction, tokens. Found by a table. */
+#include <errno.h>
+
+#include "apiserver/authn.h"
+#include "apiserver/review.h"
+#include "apiserver/validate.h"
+#include "apiserver/writes.h"
+#include "base/rand.h"
+#include "schema/decode.h"
+#include "schema/selector.h"
+#include "schema/strategic.h"
+#include "schema/types.h"
+
+static void copy(struct arena *a, struct json *to, const struct json *from, const char *key) {
+        const struct json *v = json_getc(from, key);
+
+        if (v)
+                json_setc(a, to, key, *v);
+}
+
+static bool load(struct op *op) {
+        op_refresh(op);
+        op->old = rest_get(op->snap, op->rest->stored, op->namespace, op->name);
+        if (op->old)
+                return true;
+        err_not_found(&op->c->error, op->rest, op->name);
+        op_fail(op);
+        return false;
+}
+
+/* ---- scale: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/scale ---- */
+
+static struct str selector_text(struct arena *a, const struct json *selector) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct selector s;
+
+        if (json_getc(selector, "matchLabels") || json_getc(selector, "matchExpressions")) {
+                if (selector_from_object(a, selector, &s, NULL) < 0)
+                        return STR("");
+        } else {
+                selector_from_map(a, selector, &s); /* a replication controller's */
+        }
+        selector_print(&b, &s);
+        return arena_str(a, buf_str(&b));
+}
+
+static struct json scale_of(struct arena *a, const struct json *obj, uint64_t revision) {
+        static const char *const kept[] = { "name", "namespace", "uid" };
+        struct json s = json_new_object(), meta = json_new_object(), spec = json_new_object(), status = json_new_object();
+        const struct json *from = json_getc(obj, "metadata");
+        struct str selector = selector_text(a, json_at_path(obj, "spec", "selector"));
+
+        for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+                copy(a, &meta, from, kept[i]);
+        json_setc(a, &meta, "resourceVersion", json_of_printf(a, "%llu", (unsigned long long) revision));
+        copy(a, &meta, from, "creationTimestamp");
+        json_set_int(a, &spec, "replicas", json_int(json_at_path(obj, "spec", "replicas")));
+        json_set_int(a, &status, "replicas", json_int(json_at_path(obj, "status", "replicas")));
+        if (!str_empty(selector))
+                json_set_str(a, &status, "selector", selector);
+        json_set_cstr(a, &s, "kind", "Scale");
+        json_set_cstr(a, &s, "apiVersion", "autoscaling/v1");
+        json_setc(a, &s, "metadata", meta);
+        json_setc(a, &s, "spec", spec);
+        json_setc(a, &s, "status", status);
+        return s;
+}
+
+static void answer_scale(struct op *op) {
+        struct object *o = op->result ? op->result : op->old;
+
+        struct json scale = scale_of(op->c->arena, object_json(o), object_revision(o));
+
+        op->c->tree = json_new(op->c->arena, json_copy(op->c->arena, &scale)); /* it shares with an object that may go now */
+        if (op->result)
+                object_unref(TAKE_PTR(op->result));
+        op_finish(op, 200);
+}
+
+static void get_scale(struct op *op) {
+        if (load(op))
+                answer_scale(op);
+}
+
+/* The Scale that the request makes of the current one. */
+static int wanted_scale(struct op *op, struct json *ret, struct error *err) {
+        struct arena *a = op->c->arena;
+        struct json now = scale_of(a, object_json(op->old), object_revision(op->old));
+        const struct schema_type *t = op->sub->type;
+        struct json doc = now;
+
+        if (op->c->verb == API_UPDATE)
+                doc = *op->c->body;
+        else if (op->c->patch == API_PATCH_JSON) {
+                if (json_patch_apply(a, &now, op->c->body, &doc, err) < 0)
+                        return -EINVAL;
+        } else if (op->c->patch == API_PATCH_STRATEGIC && t) {
+                if (strategic_merge_patch(a, t, &now, op->c->body, &doc, err) < 0)
+                        return -EINVAL;
+        } else {
+                doc = json_merge_patch(a, &now, op->c->body);
+        }
+        if (t)
+                return schema_decode(a, t, &doc, NULL, ret, err);
+        *ret = doc;
+        return 0;
+}
+
+static int change_scale(struct op *op, struct error *err) {
+        struct arena *a = op->c->arena;
+        const struct json *replicas;
+        struct json want, *meta, *spec;
+        struct str rv;
+
+        if (wanted_scale(op, &want, err) < 0)
+                return -EINVAL;
+        rv = json_str(json_at_path(&want, "metadata", "resourceVersion"));
+        if (!str_empty(rv) && !str_eq(rv, arena_printf(a, "%llu", (unsigned long long) object_revision(op->old))))
+                return err_conflict(err, op->rest, op->name, OBJECT_MODIFIED);
+        op->pinned = op->c->verb == API_UPDATE && !str_empty(rv);
+        replicas = json_at_path(&want, "spec", "replicas");
+        if (json_int(replicas) < 0) {
+                struct field_errors fe = { .a = a };
+                int r;
+
+                field_invalid(&fe, PATH(PATH(NULL, "spec"), "replicas"), replicas, "must be greater than or equal to 0");
+                r = field_errors_finish(&fe, STR("Scale"), STR("autoscaling"), op->name, err);
+                vec_free(&fe.list);
+                return r;
+        }
+        spec = json_get_or_add_object(a, &op->tree, "spec");
+        if (json_int(json_getc(spec, "replicas")) == json_int(replicas) && json_getc(spec, "replicas"))
+                return 0;
+        json_set_int(a, spec, "replicas", json_int(replicas));
+        meta = meta_of(a, &op->tree);
+        json_set_int(a, meta, "generation", json_int(json_getc(meta, "generation")) + 1);
+        return 1;
+}
+
+static void put_scale(struct op *op) {
+        registry_modify(op, change_scale, answer_scale);
+}
+
+/* ---- binding ---- */
+
+static struct json condition(struct arena *a, const char *type, const char *status, struct str now) {
+        struct json c = json_new_object();
+
+        json_set_cstr(a, &c, "type", type);
+        json_set_cstr(a, &c, "status", status);
+        json_setc(a, &c, "lastProbeTime", json_null());
+        json_set_str(a, &c, "lastTransitionTime", now);
+        return c;
+}
+
+/* Adds the condition, or turns the one that is there. */
+static void set_condition(struct arena *a, struct json *status, const char *type, const char *value, const char *reason,
+                          const char *message) {
+        struct json *list = json_get_or_add_array(a, status, "conditions");
+        struct json c = condition(a, type, value, now_text(a));
+
+        if (reason)
+                json_set_cstr(a, &c, "reason", reason);
+        if (message)
+                json_set_cstr(a, &c, "message", message);
+        json_each_item(i, list)
+                if (str_eqc(json_str(json_getc(i, "type")), type)) {
+                        if (!str_eqc(json_str(json_getc(i, "status")), value))
+                                *i = c;
+                        return;
+                }
+        json_push(a, list, c);
+}
+
+static int change_binding(struct op *op, struct error *err) {
+        struct arena *a = op->c->arena;
+        const struct json *body = op->c->body, *target = json_getc(body, "target"), *meta = json_getc(body, "metadata");
+        struct str kind = json_str(json_getc(target, "kind")), node = json_str(json_getc(target, "name"));
+        struct str uid = json_str(json_getc(meta, "uid"));
+        struct json *spec = json_get_or_add_object(a, &op->tree, "spec");
+        struct str bound = json_str(json_getc(spec, "nodeName"));
+
+        if (str_empty(node) || (!str_empty(kind) && !str_eqc(kind, "Node") && !str_eqc(kind, "Minion"))) {
+                struct field_errors fe = { .a = a };
+                static const char *const kinds[] = { "Node", "<empty>", NULL };
+                int r;
+
+                if (!str_empty(kind) && !str_eqc(kind, "Node"))
+                        field_not_supported(&fe, PATH(PATH(NULL, "target"), "kind"), kind, kinds);
+                if (str_empty(node))
+                        field_required(&fe, PATH(PATH(NULL, "target"), "name"), "");
+                r = field_errors_finish(&fe, STR("Binding"), STR(""), op->name, err);
+                vec_free(&fe.list);
+                return r;
+        }
+        if (!str_empty(uid) && !str_eq(uid, object_uid(op->old)))
+                return err_conflict(err, op->rest, op->name, "Precondition failed: UID in precondition: %" STR_FMT
+                                    ", UID in object meta: %" STR_FMT,
+                                    STR_ARG(uid), STR_ARG(object_uid(op->old)));
+        if (object_deleting(op->old))
+                return err_conflict(err, op->rest, op->name, "pod %" STR_FMT " is being deleted, cannot be assigned to a host",
+                                    STR_ARG(op->name));
+        if (!str_empty(bound))
+                return err_conflict(err, op->rest, op->name, "pod %" STR_FMT " is already assigned to node \"%" STR_FMT "\"",
+                                    STR_ARG(op->name), STR_ARG(bound));
+        if (json_len(json_getc(spec, "schedulingGates")) > 0)
+                return err_conflict(err, op->rest, op->name, "pod %" STR_FMT " has non-empty .spec.schedulingGates", STR_ARG(op->name));
+        json_set_str(a, spec, "nodeName", node);
+        json_each_member(m, json_getc(meta, "annotations"))
+                json_set(a, json_get_or_add_object(a, meta_of(a, &op->tree), "annotations"), json_key(m), m->value);
+        json_each_member(m, json_getc(meta, "labels"))
+                json_set(a, json_get_or_add_object(a, meta_of(a, &op->tree), "labels"), json_key(m), m->value);
+        set_condition(a, json_get_or_add_object(a, &op->tree, "status"), "PodScheduled", "True", NULL, NULL);
+        return 1;
+}
+
+static struct json success(struct arena *a) {
+        struct json s = json_new_object();
+
+        json_set_cstr(a, &s, "kind", "Status");
+        json_set_cstr(a, &s, "apiVersion", "v1");
+        json_setc(a, &s, "metadata", json_new_object());
+        json_set_cstr(a, &s, "status", "Success");
+        json_set_int(a, &s, "code", 201);
+        return s;
+}
+
+static void answer_success(struct op *op) {
+        if (op->result)
+                object_unref(TAKE_PTR(op->result));
+        op->c->tree = json_new(op->c->arena, success(op->c->arena));
+        op_finish(op, 201);
+}
+
+static void create_binding(struct op *op) {
+        registry_modify(op, change_binding, answer_success);
+}
+
+/* POST /bindings: the pod is the one the Binding is named after. */
+void legacy_binding(struct op *op) {
+        op->rest = rest_of(op->s, &res_pods);
+        op->name = json_str(json_at_path(op->c->body, "metadata", "name"));
+        create_binding(op);
+}
+
+/* ---- eviction: https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/ ---- */
+
+struct eviction {
+        struct op *op;
+        struct api_call call;    /* the disruption budget's update, then the delete */
+        struct json budget;
+        bool deleting;
+};
+
+static void evict_delete(struct eviction *e);
+
+static int too_disruptive(struct op *op, const struct object *pdb, struct error *err) {
+        const struct json *status = json_getc(object_json(pdb), "status");
+
+        error_status(err, REASON_TOO_MANY_REQUESTS, "Cannot evict pod as it would violate the pod's disruption budget.");
+        error_add_cause(err, "DisruptionBudget", STR(""), "The disruption budget %" STR_FMT " needs %lld healthy pods and has %lld currently",
+                        STR_ARG(object_name(pdb)), (long long) json_int(json_getc(status, "desiredHealthy")),
+                        (long long) json_int(json_getc(status, "currentHealthy")));
+        return -EBUSY;
+}
+
+static bool pod_is(const struct json *pod, const char *type) {
+        json_each_item(c, json_at_path(pod, "status", "conditions"))
+                if (str_eqc(json_str(json_getc(c, "type")), type))
+                        return str_eqc(json_str(json_getc(c, "status")), "True");
+        return false;
+}
+
+/* The budget that covers the pod, if any. -EINVAL when there are several. */
+static int find_budget(struct op *op, struct object **ret, struct error *err) {
+        const struct rest *r = rest_of(op->s, &res_poddisruptionbudgets);
+        struct arena *a = op->c->arena;
+        struct str prefix = arena_printf(a, "%" STR_FMT "%" STR_FMT "/", STR_ARG(r->prefix), STR_ARG(op->namespace));
+        struct store_iter it;
+
+        *ret = NULL;
+        store_iter_init(&it, op->snap, prefix, prefix);
+        while (store_iter_next(&it)) {
+                struct selector s;
+
+                if (selector_from_object(a, json_at_path(object_json(it.object), "spec", "selector"), &s, NULL) < 0 ||
+                    !selector_matches_object(&s, op->old))
+                        continue;
+                if (*ret)
+                        return error_status(err, REASON_INTERNAL, "This pod has more than one PodDisruptionBudget, which the eviction "
+                                                                  "subresource does not support.");
+                *ret = it.object;
+        }
+        return 0;
+}
+
+static void eviction_done(struct api_call *c) {
+        struct eviction *e = c->userdata;
+        struct op *op = e->op;
+
+        if (c->object)
+                object_unref(TAKE_PTR(c->object));
+        if (c->code == 409 && !e->deleting) { /* the budget has changed under us: look again */
+                error_clear(&c->error);
+                if (++op->attempts < 20) {
+                        create_eviction(op);
+                        return;
+                }
+                error_status(&op->c->error, REASON_TOO_MANY_REQUESTS, "couldn't update PodDisruptionBudget due to conflicts");
+                op_fail(op);
+                return;
+        }
+        if (c->code >= 400) {
+                error_move(&op->c->error, &c->error);
+                op_fail(op);
+                return;
+        }
+        if (!e->deleting) {
+                evict_delete(e);
+                return;
+        }
+        answer_success(op);
+}
+
+static void evict_call(struct eviction *e, enum api_verb verb, const struct api_resource *r) {
+        struct op *op = e->op;
+
+        e->call = (struct api_call) {
+                .verb = verb, .resource = r, .namespace = op->namespace, .options = API_OPTIONS_INIT, .user = api_user_system,
+                .arena = op->c->arena, .loop = op->c->loop, .done = eviction_done, .userdata = e,
+        };
+}
+
+static void evict_delete(struct eviction *e) {
+        struct op *op = e->op;
+        const struct json *options = json_getc(op->c->body, "deleteOptions");
+
+        e->deleting = true;
+        evict_call(e, API_DELETE, &res_pods);
+        e->call.name = op->name;
+        e->call.options.dry_run = op->c->options.dry_run;
+        if (json_is(json_getc(options, "gracePeriodSeconds"), JSON_INT))
+                e->call.options.grace_period_seconds = json_int(json_getc(options, "gracePeriodSeconds"));
+        e->call.options.precondition_uid = json_str(json_at_path(options, "preconditions", "uid"));
+        e->call.options.precondition_resource_version = json_str(json_at_path(options, "preconditions", "resourceVersion"));
+        apiserver_call(op->s, &e->call);
+}
+
+static void spend_budget(struct eviction *e, struct object *pdb) {
+        struct op *op = e->op;
+        struct arena *a = op->c->arena;
+        struct json *status;
+
+        e->budget = json_copy(a, object_json(pdb));
+        status = json_get_or_add_object(a, &e->budget, "status");
+        json_set_int(a, status, "disruptionsAllowed", json_int(json_getc(status, "disruptionsAllowed")) - 1);
+        json_set_str(a, json_get_or_add_object(a, status, "disruptedPods"), arena_cstr(a, op->name), now_text(a));
+        evict_call(e, API_UPDATE, &res_poddisruptionbudgets);
+        e->call.name = arena_str(a, object_name(pdb));
+        e->call.subresource = STR("status");
+        e->call.body = &e->budget;
+        apiserver_call(op->s, &e->call);
+}
+
+void create_eviction(struct op *op) {
+        struct eviction *e = arena_new_of(op->c->arena, struct eviction);
+        const struct json *status, *spec;
+        struct object *pdb = NULL;
+        struct str phase;
+
+        if (!load(op))
+                return;
+        e->op = op;
+        phase = json_str(json_at_path(object_json(op->old), "status", "phase"));
+        if (str_eqc(phase, "Succeeded") || str_eqc(phase, "Failed") || str_eqc(phase, "Pending") || object_deleting(op->old)) {
+                evict_delete(e);
+                return;
+        }
+        if (find_budget(op, &pdb, &op->c->error) < 0) {
+                op_fail(op);
+                return;
+        }
+        status = pdb ? json_getc(object_json(pdb), "status") : NULL;
+        spec = pdb ? json_getc(object_json(pdb), "spec") : NULL;
+        if (!pdb || (!pod_is(object_json(op->old), "Ready") &&
+                     (str_eqc(json_str(json_getc(spec, "unhealthyPodEvictionPolicy")), "AlwaysAllow") ||
+                      (json_int(json_getc(status, "currentHealthy")) >= json_int(json_getc(status, "desiredHealthy")) &&
+                       json_int(json_getc(status, "desiredHealthy")) > 0)))) {
+                evict_delete(e);
+                return;
+        }
+        if (json_int(json_getc(status, "disruptionsAllowed")) <= 0) {
+                too_disruptive(op, pdb, &op->c->error);
+                op_fail(op);
+                return;
+        }
+        spend_budget(e, pdb);
+}
+
+/* ---- serviceaccounts/token ---- */
+
+#define MIN_TOKEN_SECONDS 600
+#define MAX_TOKEN_SECONDS (1LL << 32)
+
+static int bind_token(struct op *op, const struct json *ref, struct json *claim, struct error *err) {
+        struct arena *a = op->c->arena;
+        struct str kind = json_str(json_getc(ref, "kind")), name = json_str(json_getc(ref, "name")), uid = json_str(json_getc(ref, "uid"));
+        const struct api_resource *res = str_eqc(kind, "Pod") ? &res_pods : str_eqc(kind, "Secret") ? &res_secrets : NULL;
+        struct str node;
+        struct object *o, *n;
+        struct json part = json_new_object();
+
+        if (!ref || json_type(ref) != JSON_OBJECT)
+                return 0;
+        if (!res)
+                return err_bad_request(err, "cannot bind token to object of type %" STR_FMT "/%" STR_FMT,
+                                       STR_ARG(json_str(json_getc(ref, "apiVersion"))), STR_ARG(kind));
+        o = server_get(op->s, op->snap, res, op->namespace, name);
+        if (!o)
+                return err_not_found(err, rest_of(op->s, res), name);
+        if (!str_empty(uid) && !str_eq(uid, object_uid(o)))
+                return err_conflict(err, rest_of(op->s, res), name, "the UID in the bound object reference (%" STR_FMT
+                                    ") does not match the UID in record. The object might have been deleted and then recreated",
+                                    STR_ARG(uid));
+        if (res == &res_pods && !str_eq(json_str(json_at_path(object_json(o), "spec", "serviceAccountName")), op->name))
+                return err_bad_request(err, "cannot bind token for serviceaccount \"%" STR_FMT "\" to pod running with different "
+                                            "serviceaccount name.",
+                                       STR_ARG(op->name));
+        json_set_str(a, &part, "name", name);
+        json_setc(a, &part, "uid", json_of_copy(a, object_uid(o)));
+        json_setc(a, claim, res == &res_pods ? "pod" : "secret", part);
+        node = res == &res_pods ? json_str(json_at_path(object_json(o), "spec", "nodeName")) : STR("");
+        n = str_empty(node) ? NULL : server_get(op->s, op->snap, &res_nodes, STR(""), node);
+        if (n) {
+                part = json_new_object();
+                json_setc(a, &part, "name", json_of_copy(a, node));
+                json_setc(a, &part, "uid", json_of_copy(a, object_uid(n)));
+                json_setc(a, claim, "node", part);
+        }
+        return 0;
+}
+
+static int make_claims(struct op *op, const struct json *spec, int64_t seconds, struct json *ret, struct error *err) {
+        struct arena *a = op->c->arena;
+        int64_t now = now_wall_ns() / NSEC_PER_SEC;
+        struct json k = json_new_object(), account = json_new_object(), aud = json_new_array();
+        char uuid[37];
+        int r;
+
+        if (json_len(json_getc(spec, "audiences")) > 0)
+                aud = json_copy(a, json_getc(spec, "audiences"));
+        else
+                json_push(a, &aud, json_of_str(authn_issuer(op->s->authn)));
+        rand_uuid(uuid);
+        json_set_str(a, &k, "namespace", op->namespace);
+        r = bind_token(op, json_getc(spec, "boundObjectRef"), &k, err);
+        if (r < 0)
+                return r;
+        json_set_str(a, &account, "name", op->name);
+        json_setc(a, &account, "uid", json_of_copy(a, object_uid(op->old)));
+        json_setc(a, &k, "serviceaccount", account);
+
+        *ret = json_new_object();
+        json_setc(a, ret, "aud", aud);
+        json_set_int(a, ret, "exp", now + seconds);
+        json_set_int(a, ret, "iat", now);
+        json_set_str(a, ret, "iss", authn_issuer(op->s->authn));
+        json_setc(a, ret, "jti", json_of_copy(a, str_n(uuid, 36)));
+        json_setc(a, ret, "kubernetes.io", k);
+        json_set_int(a, ret, "nbf", now);
+        json_setc(a, ret, "sub", json_of_printf(a, "system:serviceaccount:%" STR_FMT ":%" STR_FMT, STR_ARG(op->namespace),
+                                                STR_ARG(op->name)));
+        return 0;
+}
+
+static int check_seconds(struct op *op, const struct json *v, struct error *err) {
+        struct field_errors fe = { .a = op->c->arena };
+        const struct path *p = PATH(PATH(NULL, "spec"), "expirationSeconds");
+        int r;
+
+        if (json_int_or(v, 3600) < MIN_TOKEN_SECONDS)
+                field_invalid(&fe, p, v, "may not specify a duration less than 10 minutes");
+        else if (json_int_or(v, 3600) > MAX_TOKEN_SECONDS)
+                field_invalid(&fe, p, v, "may not specify a duration larger than 2^32 seconds");
+        r = field_errors_finish(&fe, STR("TokenRequest"), STR("authentication.k8s.io"), STR(""), err);
+        vec_free(&fe.list);
+        return r;
+}
+
+static void create_token(struct op *op) {
+        struct arena *a = op->c->arena;
+        const struct json *spec = json_getc(op->c->body, "spec"), *seconds = json_getc(spec, "expirationSeconds");
+        int64_t valid = json_int_or(seconds, 3600);
+        struct json claims, answer, *status, *meta, *out;
+        struct str token;
+        char text[36];
+
+        if (!load(op))
+                return;
+        if (check_seconds(op, seconds, &op->c->error) < 0 || make_claims(op, spec, valid, &claims, &op->c->error) < 0 ||
+            authn_sign(op->s->authn, a, &claims, &token, &op->c->error) < 0) {
+                op_fail(op);
+                return;
+        }
+        answer = json_new_object();
+        json_set_cstr(a, &answer, "kind", "TokenRequest");
+        json_set_cstr(a, &answer, "apiVersion", "authentication.k8s.io/v1");
+        meta = json_get_or_add_object(a, &answer, "metadata");
+        json_set_str(a, meta, "name", op->name);
+        json_set_str(a, meta, "namespace", op->namespace);
+        json_set_str(a, meta, "creationTimestamp", now_text(a));
+        out = json_get_or_add_object(a, &answer, "spec");
+        json_setc(a, out, "audiences", *json_getc(&claims, "aud"));
+        json_set_int(a, out, "expirationSeconds", valid);
+        json_setc(a, out, "boundObjectRef", json_getc(spec, "boundObjectRef") ? *json_getc(spec, "boundObjectRef") : json_null());
+        status = json_get_or_add_object(a, &answer, "status");
+        json_set_str(a, status, "token", token);
+        json_setc(a, status, "expirationTimestamp", json_of_copy(a, time_format(text, now_wall_ns() + valid * NSEC_PER_SEC)));
+        op->c->tree = json_new(a, answer);
+        op_finish(op, 201);
+}
+
+/* ---- the table ---- */
+
+static const struct {
+        const char *name;
+        const char *resource;    /* NULL: any */
+        enum api_verb verb;
+        subresource_fn run;
+} table[] = {
+        { "scale", NULL, API_GET, get_scale },
+        { "scale", NULL, API_UPDATE, put_scale },
+        { "scale", NULL, API_PATCH, put_scale },
+        { "binding", "pods", API_CREATE, create_binding },
+        { "eviction", "pods", API_CREATE, create_eviction },
+        { "token", "serviceaccounts", API_CREATE, create_token },
+};
+
+subresource_fn subresource_handler(const struct rest *r, struct str name, enum api_verb verb) {
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+                if (str_eqc(name, table[i].name) && verb == table[i].verb &&
+                    (!table[i].resource || str_eqc(r->plural, table[i].resource)))
+                        return table[i].run;
+        return NULL;
+}

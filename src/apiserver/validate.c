@@ -1,0 +1,573 @@
+/* The tools of validation: errors with paths, checks of names and numbers, metadata.
+ * Wording: k8s.io/apimachinery/pkg/util/validation and validation/field of v1.33. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "apiserver/validate.h"
+
+#define MAX_FIELD_ERRORS 100
+
+/* ---- paths and errors ---- */
+
+void path_print(struct buf *dst, const struct path *p) {
+        if (!p)
+                return;
+        path_print(dst, p->up);
+        if (p->name)
+                buf_printf(dst, "%s%s", dst->n ? "." : "", p->name);
+        else if (p->key.p)
+                buf_printf(dst, "[%" STR_FMT "]", STR_ARG(p->key));
+        else
+                buf_printf(dst, "[%zd]", p->index);
+}
+
+/* value: what stands between the type and the detail, or empty. */
+static void add(struct field_errors *fe, const char *type, const struct path *p, const char *title, struct str value,
+                const char *detail) {
+        _cleanup_buf_ struct buf path = BUF_INIT;
+        struct field_error e = { .type = type };
+
+        if (fe->list.n >= MAX_FIELD_ERRORS)
+                return;
+        path_print(&path, p);
+        e.field = arena_str(fe->a, buf_str(&path));
+        e.body = arena_printf(fe->a, "%s%s%" STR_FMT "%s%s", title, value.n ? ": " : "", STR_ARG(value), *detail ? ": " : "", detail);
+        vec_push(&fe->list, e);
+}
+
+static struct str print_value(struct arena *a, const struct json *v) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        if (!v)
+                return STR("null");
+        json_write(&b, v);
+        return arena_str(a, buf_str(&b));
+}
+
+/* Go's %q: JSON's escapes do for what names are made of. */
+static struct str quote(struct arena *a, struct str s) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        buf_putc(&b, '"');
+        for (size_t i = 0; i < s.n; i++) {
+                unsigned char c = (unsigned char) s.p[i];
+
+                if (c == '"' || c == '\\')
+                        buf_printf(&b, "\\%c", c);
+                else if (c == '\n')
+                        buf_addc(&b, "\\n");
+                else if (c == '\t')
+                        buf_addc(&b, "\\t");
+                else if (c == '\r')
+                        buf_addc(&b, "\\r");
+                else if (c < 0x20 || c == 0x7f)
+                        buf_printf(&b, "\\x%02x", c);
+                else
+                        buf_putc(&b, (char) c);
+        }
+        buf_putc(&b, '"');
+        return arena_str(a, buf_str(&b));
+}
+
+#define FORMAT(text)                                            \
+        _cleanup_free_ char *text = NULL;                       \
+        do {                                                    \
+                va_list _ap;                                    \
+                va_start(_ap, fmt);                             \
+                if (vasprintf(&text, fmt, _ap) < 0)             \
+                        abort();                                \
+                va_end(_ap);                                    \
+        } while (0)
+
+void field_required(struct field_errors *fe, const struct path *p, const char *detail) {
+        add(fe, "FieldValueRequired", p, "Required value", STR(""), detail);
+}
+
+void field_forbidden(struct field_errors *fe, const struct path *p, const char *fmt, ...) {
+        FORMAT(text);
+        add(fe, "FieldValueForbidden", p, "Forbidden", STR(""), text);
+}
+
+void field_invalid(struct field_errors *fe, const struct path *p, const struct json *value, const char *fmt, ...) {
+        FORMAT(text);
+        if (json_is(value, JSON_STRING))
+                add(fe, "FieldValueInvalid", p, "Invalid value", quote(fe->a, json_str(value)), text);
+        else
+                add(fe, "FieldValueInvalid", p, "Invalid value", print_value(fe->a, value), text);
+}
+
+void field_invalid_str(struct field_errors *fe, const struct path *p, struct str value, const char *fmt, ...) {
+        FORMAT(text);
+        add(fe, "FieldValueInvalid", p, "Invalid value", quote(fe->a, value), text);
+}
+
+void field_not_supported(struct field_errors *fe, const struct path *p, struct str value, const char *const *supported) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        for (size_t i = 0; supported && supported[i]; i++)
+                buf_printf(&b, "%s\"%s\"", i ? ", " : "supported values: ", supported[i]);
+        buf_putc(&b, '\0');
+        add(fe, "FieldValueNotSupported", p, "Unsupported value", quote(fe->a, value), b.p);
+}
+
+void field_duplicate(struct field_errors *fe, const struct path *p, struct str value) {
+        add(fe, "FieldValueDuplicate", p, "Duplicate value", quote(fe->a, value), "");
+}
+
+void field_not_found(struct field_errors *fe, const struct path *p, struct str value) {
+        add(fe, "FieldValueNotFound", p, "Not found", quote(fe->a, value), "");
+}
+
+void field_too_long(struct field_errors *fe, const struct path *p, size_t max) {
+        char detail[64];
+
+        snprintf(detail, sizeof(detail), "may not be more than %zu bytes", max);
+        add(fe, "FieldValueTooLong", p, "Too long", STR(""), detail);
+}
+
+void field_too_many(struct field_errors *fe, const struct path *p, size_t n, size_t max) {
+        char detail[64];
+
+        snprintf(detail, sizeof(detail), "must have at most %zu items", max);
+        add(fe, "FieldValueTooMany", p, "Too many", arena_printf(fe->a, "%zu", n), detail);
+}
+
+static bool seen_before(const struct field_errors *fe, size_t i) {
+        for (size_t j = 0; j < i; j++)
+                if (str_eq(fe->list.v[j].field, fe->list.v[i].field) && str_eq(fe->list.v[j].body, fe->list.v[i].body))
+                        return true;
+        return false;
+}
+
+int field_errors_finish(struct field_errors *fe, struct str kind, struct str group, struct str name, struct error *err) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        size_t distinct = 0;
+
+        if (fe->list.n == 0)
+                return 0;
+        for (size_t i = 0; i < fe->list.n; i++) {
+                if (seen_before(fe, i))
+                        continue;
+                buf_printf(&b, "%s%" STR_FMT ": %" STR_FMT, distinct ? ", " : "", STR_ARG(fe->list.v[i].field),
+                           STR_ARG(fe->list.v[i].body));
+                distinct++;
+        }
+        error_status(err, REASON_INVALID, "%" STR_FMT "%s%" STR_FMT " \"%" STR_FMT "\" is invalid: %s%" STR_FMT "%s", STR_ARG(kind),
+                     str_empty(group) ? "" : ".", STR_ARG(group), STR_ARG(name), distinct > 1 ? "[" : "", STR_ARG(buf_str(&b)),
+                     distinct > 1 ? "]" : "");
+        error_details(err, name, group, kind);
+        for (size_t i = 0; i < fe->list.n; i++)
+                error_add_cause(err, fe->list.v[i].type, fe->list.v[i].field, "%" STR_FMT, STR_ARG(fe->list.v[i].body));
+        return -EINVAL;
+}
+
+/* ---- names ---- */
+
+static bool is_lower_alnum(char c) {
+        return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
+static bool is_alnum(char c) {
+        return is_lower_alnum(c) || (c >= 'A' && c <= 'Z');
+}
+
+/* [a-z0-9]([-a-z0-9]*[a-z0-9])? */
+static bool label_syntax(struct str s) {
+        if (s.n == 0 || !is_lower_alnum(s.p[0]) || !is_lower_alnum(s.p[s.n - 1]))
+                return false;
+        for (size_t i = 1; i + 1 < s.n; i++)
+                if (!is_lower_alnum(s.p[i]) && s.p[i] != '-')
+                        return false;
+        return true;
+}
+
+static bool subdomain_syntax(struct str s) {
+        size_t from = 0;
+
+        for (size_t i = 0; i <= s.n; i++) {
+                if (i < s.n && s.p[i] != '.')
+                        continue;
+                if (!label_syntax(str_sub(s, from, i)))
+                        return false;
+                from = i + 1;
+        }
+        return true;
+}
+
+/* [A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])? */
+static bool qualified_syntax(struct str s) {
+        if (s.n == 0 || !is_alnum(s.p[0]) || !is_alnum(s.p[s.n - 1]))
+                return false;
+        for (size_t i = 1; i + 1 < s.n; i++)
+                if (!is_alnum(s.p[i]) && !strchr("-_.", s.p[i]))
+                        return false;
+        return true;
+}
+
+#define LABEL_RE "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+
+size_t check_dns_label(struct str s, const char *ret[2]) {
+        size_t n = 0;
+
+        if (s.n > 63)
+                ret[n++] = "must be no more than 63 bytes";
+        if (!label_syntax(s))
+                ret[n++] = subdomain_syntax(s) ? "must not contain dots"
+                                               : "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and "
+                                                 "must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex "
+                                                 "used for validation is '" LABEL_RE "')";
+        return n;
+}
+
+size_t check_dns_subdomain(struct str s, const char *ret[2]) {
+        size_t n = 0;
+
+        if (s.n > 253)
+                ret[n++] = "must be no more than 253 bytes";
+        if (!subdomain_syntax(s))
+                ret[n++] = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and "
+                           "end with an alphanumeric character (e.g. 'example.com', regex used for validation is '" LABEL_RE
+                           "(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+        return n;
+}
+
+size_t check_dns1035_label(struct str s, const char *ret[2]) {
+        size_t n = 0;
+
+        if (s.n > 63)
+                ret[n++] = "must be no more than 63 bytes";
+        if (!label_syntax(s) || !(s.p[0] >= 'a' && s.p[0] <= 'z'))
+                ret[n++] = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and "
+                           "end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is "
+                           "'[a-z]([-a-z0-9]*[a-z0-9])?')";
+        return n;
+}
+
+size_t check_path_segment(struct str s, const char *ret[2]) {
+        size_t n = 0;
+
+        if (str_eqc(s, ".") || str_eqc(s, "..")) {
+                ret[0] = str_eqc(s, ".") ? "may not be '.'" : "may not be '..'";
+                return 1;
+        }
+        if (str_find(s, '/') >= 0)
+                ret[n++] = "may not contain '/'";
+        if (str_find(s, '%') >= 0)
+                ret[n++] = "may not contain '%'";
+        return n;
+}
+
+size_t check_any_name(struct str s, const char *ret[2]) {
+        return check_path_segment(s, ret);
+}
+
+#define QUALIFIED_MSG                                                                                                        \
+        "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character "   \
+        "(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+
+size_t check_qualified_name(struct str s, const char *ret[2]) {
+        ssize_t slash = str_find(s, '/');
+        struct str name = slash < 0 ? s : str_sub(s, (size_t) slash + 1, s.n);
+        size_t n = 0;
+
+        if (slash >= 0 && str_find(name, '/') >= 0) {
+                ret[0] = "a qualified name " QUALIFIED_MSG
+                         " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
+                return 1;
+        }
+        if (slash == 0) {
+                ret[n++] = "prefix part must be non-empty";
+        } else if (slash > 0) {
+                const char *sub[2];
+
+                if (check_dns_subdomain(str_sub(s, 0, (size_t) slash), sub) > 0)
+                        ret[n++] = "prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
+                                   "'.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for "
+                                   "validation is '" LABEL_RE "(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+        }
+        if (name.n == 0 && n < 2)
+                ret[n++] = "name part must be non-empty";
+        else if (name.n > 63 && n < 2)
+                ret[n++] = "name part must be no more than 63 bytes";
+        if (!qualified_syntax(name) && n < 2)
+                ret[n++] = "name part " QUALIFIED_MSG;
+        return n;
+}
+
+size_t check_label_value(struct str s, const char *ret[2]) {
+        size_t n = 0;
+
+        if (s.n > 63)
+                ret[n++] = "must be no more than 63 bytes";
+        if (s.n > 0 && !qualified_syntax(s))
+                ret[n++] = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
+                           "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
+                           "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+        return n;
+}
+
+static bool chdir_prefix(struct str s, const char **ret) {
+        if (str_eqc(s, ".") || str_eqc(s, ".."))
+                *ret = str_eqc(s, ".") ? "must not be '.'" : "must not be '..'";
+        else if (str_has_prefix(s, STR("..")))
+                *ret = "must not start with '..'";
+        else
+                return false;
+        return true;
+}
+
+size_t check_config_key(struct str s, const char *ret[2]) {
+        size_t n = 0;
+        bool ok = s.n > 0;
+
+        if (s.n > 253)
+                ret[n++] = "must be no more than 253 bytes";
+        for (size_t i = 0; i < s.n; i++)
+                ok = ok && (is_alnum(s.p[i]) || strchr("-._", s.p[i]));
+        if (!ok)
+                ret[n++] = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or "
+                           "'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
+        if (n < 2 && chdir_prefix(s, &ret[n]))
+                n++;
+        return n;
+}
+
+size_t check_env_name(struct str s, const char *ret[2]) { /* RelaxedEnvironmentVariableValidation */
+        if (s.n == 0) {
+                ret[0] = "environment variable name must be non-empty";
+                return 1;
+        }
+        for (size_t i = 0; i < s.n; i++)
+                if (s.p[i] < 0x20 || s.p[i] > 0x7e || s.p[i] == '=') {
+                        ret[0] = "a valid environment variable name must consist only of printable ASCII characters other than '='";
+                        return 1;
+                }
+        return 0;
+}
+
+size_t check_port_name(struct str s, const char *ret[2]) {
+        size_t n = 0;
+        bool charset = s.n > 0, letter = false;
+
+        for (size_t i = 0; i < s.n; i++) {
+                charset = charset && (is_lower_alnum(s.p[i]) || s.p[i] == '-');
+                letter = letter || (s.p[i] >= 'a' && s.p[i] <= 'z');
+        }
+        if (s.n > 15)
+                ret[n++] = "must be no more than 15 bytes";
+        if (!charset)
+                ret[n++] = "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)";
+        if (!letter && n < 2)
+                ret[n++] = "must contain at least one letter (a-z)";
+        if (str_search(s, STR("--")) >= 0 && n < 2)
+                ret[n++] = "must not contain consecutive hyphens";
+        if (s.n > 0 && (s.p[0] == '-' || s.p[s.n - 1] == '-') && n < 2)
+                ret[n++] = "must not begin or end with a hyphen";
+        return n;
+}
+
+bool check_field(struct field_errors *fe, const struct path *p, struct str s, name_check check) {
+        const char *messages[2];
+        size_t n = check(s, messages);
+
+        for (size_t i = 0; i < n; i++)
+                field_invalid_str(fe, p, s, "%s", messages[i]);
+        return n == 0;
+}
+
+/* ---- numbers and enums ---- */
+
+void check_nonnegative(struct field_errors *fe, const struct path *p, const struct json *v) {
+        if (json_is(v, JSON_INT) && v->i < 0)
+                field_invalid(fe, p, v, "must be greater than or equal to 0");
+}
+
+void check_positive(struct field_errors *fe, const struct path *p, const struct json *v) {
+        if (json_is(v, JSON_INT) && v->i <= 0)
+                field_invalid(fe, p, v, "must be greater than 0");
+}
+
+bool check_port(struct field_errors *fe, const struct path *p, const struct json *v) {
+        int64_t port = json_int(v);
+        struct json zero = json_of_int(0);
+
+        if (port >= 1 && port <= 65535)
+                return true;
+        field_invalid(fe, p, v ? v : &zero, "must be between 1 and 65535, inclusive");
+        return false;
+}
+
+void check_port_or_name(struct field_errors *fe, const struct path *p, const struct json *v) {
+        if (json_is(v, JSON_STRING))
+                check_field(fe, p, json_str(v), check_port_name);
+        else
+                check_port(fe, p, v);
+}
+
+void check_int_or_percent(struct field_errors *fe, const struct path *p, const struct json *v) {
+        struct str s = json_str(v);
+        int64_t n;
+
+        if (json_is(v, JSON_INT)) {
+                check_nonnegative(fe, p, v);
+                return;
+        }
+        if (!json_is(v, JSON_STRING))
+                return;
+        if (!str_has_suffix(s, STR("%")) || str_to_i64(str_sub(s, 0, s.n - 1), &n) < 0 || n < 0)
+                field_invalid(fe, p, v, "a valid percent string must be a numeric string followed by an ending '%%' (e.g. '1%%',  or '93%%', "
+                                        "regex used for validation is '[0-9]+%%')");
+}
+
+bool check_enum(struct field_errors *fe, const struct path *p, struct str v, const char *const *values) {
+        for (size_t i = 0; values[i]; i++)
+                if (str_eqc(v, values[i]))
+                        return true;
+        field_not_supported(fe, p, v, values);
+        return false;
+}
+
+void check_immutable(struct field_errors *fe, const struct path *p, const struct json *now, const struct json *old) {
+        if (!now && !old)
+                return;
+        if (!now || !old || !json_equal(now, old))
+                field_invalid(fe, p, now, "field is immutable");
+}
+
+/* ---- metadata ---- */
+
+void validate_labels(struct field_errors *fe, const struct path *p, const struct json *labels) {
+        json_each_member(m, labels) {
+                const char *msgs[2];
+
+                check_field(fe, p, json_key(m), check_qualified_name);
+                for (size_t i = 0, n = check_label_value(json_str(&m->value), msgs); i < n; i++)
+                        field_invalid_str(fe, PATH_KEY(p, json_key(m)), json_str(&m->value), "%s", msgs[i]);
+        }
+}
+
+#define MAX_ANNOTATIONS (256 * 1024)
+
+static void validate_annotations(struct field_errors *fe, const struct path *p, const struct json *annotations) {
+        size_t total = 0;
+
+        json_each_member(m, annotations) {
+                struct str key = json_key(m);
+                char lower[320];
+                size_t n = MIN(key.n, sizeof(lower));
+
+                for (size_t i = 0; i < n; i++) /* keys may have upper case in their prefix */
+                        lower[i] = key.p[i] >= 'A' && key.p[i] <= 'Z' ? (char) (key.p[i] + 32) : key.p[i];
+                {
+                        const char *msgs[2];
+
+                        for (size_t i = 0, k = check_qualified_name(str_n(lower, n), msgs); i < k; i++)
+                                field_invalid_str(fe, p, key, "%s", msgs[i]);
+                }
+                total += key.n + json_str(&m->value).n;
+        }
+        if (total > MAX_ANNOTATIONS)
+                field_too_long(fe, p, MAX_ANNOTATIONS);
+}
+
+static void validate_owners(struct field_errors *fe, const struct path *p, const struct json *owners) {
+        size_t i = 0;
+        struct str controller = { NULL, 0 };
+
+        json_each_item(o, owners) {
+                const struct path *at = PATH_INDEX(p, i++);
+                static const char *const needed[] = { "apiVersion", "kind", "name", "uid" };
+
+                for (size_t k = 0; k < ARRAY_SIZE(needed); k++)
+                        if (str_empty(json_str(json_getc(o, needed[k]))))
+                                field_invalid_str(fe, PATH(at, needed[k]), STR(""), "%s must not be empty",
+                                                  k == 0 ? "version" : needed[k]);
+                if (!json_bool(json_getc(o, "controller")))
+                        continue;
+                if (controller.p)
+                        field_invalid(fe, p, owners, "Only one reference can have Controller set to true. Found \"true\" in references for "
+                                                     "%" STR_FMT " and %" STR_FMT,
+                                      STR_ARG(controller), STR_ARG(json_str(json_getc(o, "name"))));
+                controller = json_str(json_getc(o, "name"));
+        }
+}
+
+static void validate_finalizers(struct field_errors *fe, const struct path *p, const struct json *list) {
+        bool orphan = false, foreground = false;
+        size_t i = 0;
+
+        json_each_item(f, list) {
+                struct str s = json_str(f);
+
+                check_field(fe, PATH_INDEX(p, i++), s, check_qualified_name);
+                orphan = orphan || str_eqc(s, "orphan");
+                foreground = foreground || str_eqc(s, "foregroundDeletion");
+        }
+        if (orphan && foreground)
+                field_invalid(fe, p, list, "finalizer orphan and foregroundDeletion cannot be both set");
+}
+
+/* An object that is being deleted gets no new finalizers. */
+static void forbid_new_finalizers(struct field_errors *fe, const struct path *p, const struct json *now, const struct json *old) {
+        _cleanup_buf_ struct buf added = BUF_INIT;
+        size_t n = 0;
+
+        json_each_item(f, now) {
+                bool found = false;
+
+                json_each_item(o, old)
+                        found = found || json_equal(f, o);
+                if (!found)
+                        buf_printf(&added, "%s\"%" STR_FMT "\"", n++ ? ", " : "", STR_ARG(json_str(f)));
+        }
+        if (n > 0)
+                field_forbidden(fe, p, "no new finalizers can be added if the object is being deleted, found new finalizers []string{%"
+                                STR_FMT "}",
+                                STR_ARG(buf_str(&added)));
+}
+
+void validate_metadata(struct field_errors *fe, const struct json *obj, const struct json *old, bool namespaced, name_check name_ok) {
+        const struct json *meta = json_getc(obj, "metadata"), *old_meta = json_getc(old, "metadata");
+        const struct path *p = PATH(NULL, "metadata");
+        struct str name = json_str(json_getc(meta, "name")), generate = json_str(json_getc(meta, "generateName"));
+
+        if (!old) {
+                if (str_empty(name))
+                        field_required(fe, PATH(p, "name"), "name or generateName is required");
+                else
+                        check_field(fe, PATH(p, "name"), name, name_ok ? name_ok : check_dns_subdomain);
+                if (!str_empty(generate) && str_empty(name))
+                        check_field(fe, PATH(p, "generateName"), generate, name_ok ? name_ok : check_dns_subdomain);
+                if (namespaced)
+                        check_field(fe, PATH(p, "namespace"), json_str(json_getc(meta, "namespace")), check_dns_label);
+        }
+        if (!old || !json_equal(json_getc(meta, "labels"), json_getc(old_meta, "labels")))
+                validate_labels(fe, PATH(p, "labels"), json_getc(meta, "labels"));
+        if (!old || !json_equal(json_getc(meta, "annotations"), json_getc(old_meta, "annotations")))
+                validate_annotations(fe, PATH(p, "annotations"), json_getc(meta, "annotations"));
+        validate_owners(fe, PATH(p, "ownerReferences"), json_getc(meta, "ownerReferences"));
+        validate_finalizers(fe, PATH(p, "finalizers"), json_getc(meta, "finalizers"));
+        if (json_is(json_getc(old_meta, "deletionTimestamp"), JSON_STRING))
+                forbid_new_finalizers(fe, PATH(p, "finalizers"), json_getc(meta, "finalizers"), json_getc(old_meta, "finalizers"));
+}
+
+void validate_label_selector(struct field_errors *fe, const struct path *p, const struct json *selector) {
+        static const char *const ops[] = { "In", "NotIn", "Exists", "DoesNotExist", NULL };
+        const struct path *list = PATH(p, "matchExpressions");
+        size_t i = 0;
+
+        validate_labels(fe, PATH(p, "matchLabels"), json_getc(selector, "matchLabels"));
+        json_each_item(e, json_getc(selector, "matchExpressions")) {
+                const struct path *at = PATH_INDEX(list, i++);
+                struct str op = json_str(json_getc(e, "operator"));
+                size_t n = json_len(json_getc(e, "values"));
+
+                if ((str_eqc(op, "In") || str_eqc(op, "NotIn")) && n == 0)
+                        field_required(fe, PATH(at, "values"), "must be specified when `operator` is 'In' or 'NotIn'");
+                else if ((str_eqc(op, "Exists") || str_eqc(op, "DoesNotExist")) && n > 0)
+                        field_forbidden(fe, PATH(at, "values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+                else if (!str_eqc(op, ops[0]) && !str_eqc(op, ops[1]) && !str_eqc(op, ops[2]) && !str_eqc(op, ops[3]))
+                        field_invalid_str(fe, PATH(at, "operator"), op, "not a valid selector operator");
+                check_field(fe, PATH(at, "key"), json_str(json_getc(e, "key")), check_qualified_name);
+        }
+}

@@ -1,0 +1,114 @@
+/* Validation: errors collected with the path of the field, in upstream's words.
+ * Private to src/apiserver. A path is a chain of stack nodes: it costs nothing until an error prints it. */
+#pragma once
+
+#include "base/vec.h"
+#include "json/object.h"
+#include "schema/schema.h"
+
+struct path {
+        const struct path *up;
+        const char *name;    /* ".name", or NULL */
+        struct str key;      /* "[key]" when name is NULL and key.p is set */
+        ssize_t index;       /* "[index]" when both are absent */
+};
+#define PATH(up, n) (&(struct path) { (up), (n), { NULL, 0 }, 0 })
+#define PATH_KEY(up, k) (&(struct path) { (up), NULL, (k), 0 })
+#define PATH_INDEX(up, i) (&(struct path) { (up), NULL, { NULL, 0 }, (ssize_t) (i) })
+void path_print(struct buf *dst, const struct path *p);
+
+struct field_error {
+        const char *type;    /* "FieldValueInvalid" */
+        struct str field, body;
+};
+struct field_errors {
+        struct arena *a;
+        VEC(struct field_error) list; /* at most 100 */
+};
+
+void field_required(struct field_errors *fe, const struct path *p, const char *detail);   /* detail may be "" everywhere */
+void field_forbidden(struct field_errors *fe, const struct path *p, const char *fmt, ...) _printf_(3, 4);
+/* value may be NULL: null. */
+void field_invalid(struct field_errors *fe, const struct path *p, const struct json *value, const char *fmt, ...) _printf_(4, 5);
+void field_invalid_str(struct field_errors *fe, const struct path *p, struct str value, const char *fmt, ...) _printf_(4, 5);
+void field_not_supported(struct field_errors *fe, const struct path *p, struct str value, const char *const *supported);
+void field_duplicate(struct field_errors *fe, const struct path *p, struct str value);
+void field_not_found(struct field_errors *fe, const struct path *p, struct str value);
+void field_too_long(struct field_errors *fe, const struct path *p, size_t max);
+void field_too_many(struct field_errors *fe, const struct path *p, size_t n, size_t max);
+/* 0 when there are none, else -EINVAL: `Pod "x" is invalid: …` with its causes. */
+int field_errors_finish(struct field_errors *fe, struct str kind, struct str group, struct str name, struct error *err);
+
+/* ---- texts: each says what is wrong with it (at most two messages), or nothing ---- */
+
+typedef size_t (*name_check)(struct str s, const char *ret[2]);
+size_t check_dns_label(struct str s, const char *ret[2]);
+size_t check_dns_subdomain(struct str s, const char *ret[2]);
+size_t check_dns1035_label(struct str s, const char *ret[2]);
+size_t check_path_segment(struct str s, const char *ret[2]);
+size_t check_any_name(struct str s, const char *ret[2]);
+size_t check_qualified_name(struct str s, const char *ret[2]);
+size_t check_label_value(struct str s, const char *ret[2]);
+size_t check_config_key(struct str s, const char *ret[2]);
+size_t check_env_name(struct str s, const char *ret[2]);
+size_t check_port_name(struct str s, const char *ret[2]);
+/* Adds an Invalid error for each message; true when s is fine. */
+bool check_field(struct field_errors *fe, const struct path *p, struct str s, name_check check);
+
+/* ---- numbers ---- */
+
+void check_nonnegative(struct field_errors *fe, const struct path *p, const struct json *v); /* absent is fine */
+void check_positive(struct field_errors *fe, const struct path *p, const struct json *v);
+bool check_port(struct field_errors *fe, const struct path *p, const struct json *v);
+void check_port_or_name(struct field_errors *fe, const struct path *p, const struct json *v); /* IntOrString */
+/* IntOrString: a number >= 0 or a percentage. */
+void check_int_or_percent(struct field_errors *fe, const struct path *p, const struct json *v);
+bool check_enum(struct field_errors *fe, const struct path *p, struct str v, const char *const *values);
+/* The old value must still be there. */
+void check_immutable(struct field_errors *fe, const struct path *p, const struct json *now, const struct json *old);
+
+/* ---- parts shared by kinds ---- */
+
+void validate_metadata(struct field_errors *fe, const struct json *obj, const struct json *old, bool namespaced, name_check name);
+void validate_labels(struct field_errors *fe, const struct path *p, const struct json *labels);
+void validate_label_selector(struct field_errors *fe, const struct path *p, const struct json *selector);
+void validate_pod_spec(struct field_errors *fe, const struct path *p, const struct json *spec);
+/* spec.template of a workload whose selector must match it. restart: the only policies allowed, or NULL. */
+void validate_pod_template(struct field_errors *fe, const struct path *p, const struct json *template);
+
+/* ---- kinds (validate_*.c), for the table in strategy.c ---- */
+
+#define VALIDATE(name) void name(struct field_errors *fe, const struct json *obj, const struct json *old)
+VALIDATE(validate_pod);
+VALIDATE(validate_pod_status);
+VALIDATE(validate_deployment);
+VALIDATE(validate_replicaset);
+VALIDATE(validate_statefulset);
+VALIDATE(validate_daemonset);
+VALIDATE(validate_replication_controller);
+VALIDATE(validate_job);
+VALIDATE(validate_cronjob);
+VALIDATE(validate_service);
+VALIDATE(validate_endpoints);
+VALIDATE(validate_endpoint_slice);
+VALIDATE(validate_namespace);
+VALIDATE(validate_node);
+VALIDATE(validate_config_map);
+VALIDATE(validate_secret);
+VALIDATE(validate_pvc);
+VALIDATE(validate_pv);
+VALIDATE(validate_storage_class);
+VALIDATE(validate_resource_quota);
+VALIDATE(validate_limit_range);
+VALIDATE(validate_priority_class);
+VALIDATE(validate_ingress);
+VALIDATE(validate_ingress_class);
+VALIDATE(validate_network_policy);
+VALIDATE(validate_pdb);
+VALIDATE(validate_hpa);
+VALIDATE(validate_role);
+VALIDATE(validate_binding);
+VALIDATE(validate_lease);
+VALIDATE(validate_runtime_class);
+VALIDATE(validate_csr);
+VALIDATE(validate_event);

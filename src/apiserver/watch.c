@@ -1,0 +1,658 @@
+/* How one write reaches 1,000 watchers.
+ *
+ *   store's writer ──batch──▶ hub of loop A ──▶ by resource prefix ──▶ watcher ─▶ filter ─▶ sink: HTTP stream, or a callback
+ *                  └─batch──▶ hub of loop B …                    └──▶ watcher …
+ *
+ * There is one hub for each loop that has watchers: the batch comes as one message and everything after that happens on the
+ * loop's thread, without locks. The bytes of an event are made once for a loop, whoever asks for them first, and every stream
+ * sends the same buffer.
+ *
+ * A watcher is its position: the revision up to which it has seen everything. It is live, or it lags (just begun, or its client
+ * reads too slowly): a lagging watcher gets nothing from the hub; it reads the store's history from its position when its
+ * stream has drained, and is live again when it has caught up. So a slow client costs one position, not a queue. One that is
+ * slower than the history is long gets 410 Expired. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "apiserver/watch.h"
+#include "base/rand.h"
+#include "schema/selector.h"
+
+#define MAX_QUEUED_BATCHES 4096
+#define BOOKMARK_MS 60000
+#define MAX_WATCHERS 100000
+
+struct api_watch {
+        struct list link;            /* among the watchers of its resource */
+        struct watch_hub *hub;
+        const struct rest *rest;
+        struct arena *arena;
+        struct str namespace;
+        struct selector labels;
+        struct field_selector fields;
+        struct str node_name;        /* what the selector demands of spec.nodeName; p == NULL: nothing */
+        bool by_label, by_field;
+        bool bookmarks, initial_bookmark, initial; /* initial: begin with everything there is */
+        bool lagging, stopped, failed, linked;
+        uint64_t position;
+        int64_t deadline_ms, next_bookmark_ms; /* 0: none */
+        struct store_snapshot *snapshot;       /* while the initial objects are sent */
+        struct store_iter iter;
+        struct object *pending;                /* the iterator stands on it, the sink was full */
+        const struct watch_sink *sink;
+        void *arg;
+        struct loop_work start;
+};
+
+struct watched { /* one resource in a hub */
+        struct list watchers;
+};
+
+struct hub_timer {
+        struct timer timer;
+        struct watch_hub *hub;
+};
+
+struct watch_hub {
+        struct apiserver *s;
+        struct loop *loop;
+        struct store_subscriber subscriber;
+        struct map *resources;       /* prefix → struct watched */
+        atomic_size_t n_watchers, queued;
+        atomic_bool overflow;        /* batches were dropped: everybody reads the history */
+        unsigned dispatching;        /* depth; the dead are buried at 0 */
+        VEC(struct api_watch *) dead;
+        struct hub_timer *timer;
+        int64_t timer_due_ms;
+        uint64_t revision;           /* of the last batch */
+};
+
+struct hub_message {
+        struct loop_work work;
+        struct watch_hub *hub;
+        struct store_batch *batch;
+};
+
+void shared_bytes_unref(void *p) {
+        struct shared_bytes *b = p;
+
+        if (b && --b->refs == 0)
+                free(b);
+}
+
+void *watch_arg(const struct api_watch *w) {
+        return w->arg;
+}
+
+const struct rest *watch_rest(const struct api_watch *w) {
+        return w->rest;
+}
+
+/* ---- life ---- */
+
+static void watch_free(struct api_watch *w) {
+        if (w->snapshot)
+                store_snapshot_unref(w->snapshot);
+        arena_free(w->arena);
+}
+
+static void bury(struct watch_hub *hub) {
+        if (hub->dispatching > 0)
+                return;
+        while (hub->dead.n > 0) {
+                struct api_watch *w = vec_pop(&hub->dead);
+
+                if (w->linked)
+                        list_del(&w->link);
+                watch_free(w);
+        }
+}
+
+static void timer_freed(struct timer *t) {
+        free(container_of(t, struct hub_timer, timer));
+}
+
+static void drop_timer(struct watch_hub *hub) {
+        if (!hub->timer)
+                return;
+        hub->timer->hub = NULL;
+        timer_close(&hub->timer->timer, timer_freed);
+        hub->timer = NULL;
+        hub->timer_due_ms = 0;
+}
+
+void api_watch_stop(struct api_watch *w) {
+        struct watch_hub *hub = w->hub;
+
+        if (w->stopped)
+                return;
+        w->stopped = true;
+        atomic_fetch_sub(&hub->s->watchers, 1);
+        if (atomic_fetch_sub(&hub->n_watchers, 1) == 1)
+                drop_timer(hub);
+        if (!w->linked)
+                return; /* its start is still in the loop's queue and frees it */
+        vec_push(&hub->dead, w);
+        bury(hub);
+}
+
+/* ---- delivery ---- */
+
+static bool matches(const struct api_watch *w, const struct object *o) {
+        if (w->namespace.n > 0 && !str_eq(object_namespace(o), w->namespace))
+                return false;
+        if (w->by_label && !selector_matches_object(&w->labels, o))
+                return false;
+        return !w->by_field || selector_matches_fields(&w->fields, o);
+}
+
+static void emit(struct api_watch *w, enum api_event_type type, struct object *o, uint64_t revision, struct shared_bytes **shared) {
+        struct watch_event e = { .type = type, .object = o, .revision = revision, .shared = shared };
+
+        if (w->rest->stored == w->rest) {
+                w->sink->event(w, &e);
+                return;
+        }
+        e.object = object_in_version(w->rest->stored, w->rest, o);
+        e.shared = NULL;
+        w->sink->event(w, &e);
+        object_unref(e.object);
+}
+
+/* The state an object had, as of a later revision: what a watcher sees when it leaves its selector. */
+static struct object *at_revision(struct object *o, uint64_t revision) {
+        struct object *copy = object_from_tree(object_json(o));
+
+        object_set_revision(copy, revision);
+        return copy;
+}
+
+static void deliver(struct api_watch *w, const struct store_event *e, struct shared_bytes **shared) {
+        struct object *before = e->previous ? e->previous : e->kind == STORE_EVENT_DELETE ? e->object : NULL;
+        bool was = before && matches(w, before), is;
+
+        if (e->kind == STORE_EVENT_DELETE) {
+                if (was)
+                        emit(w, API_DELETED, e->object, e->revision, shared);
+                return;
+        }
+        is = matches(w, e->object);
+        if (is) {
+                emit(w, was ? API_MODIFIED : API_ADDED, e->object, e->revision, shared);
+        } else if (was) {
+                _cleanup_(object_unrefp) struct object *gone = at_revision(before, e->revision);
+
+                emit(w, API_DELETED, gone, e->revision, NULL);
+        }
+}
+
+static void fail(struct api_watch *w, const struct error *error) {
+        struct watch_event e = { .type = API_ERROR, .error = error };
+
+        w->failed = true;
+        w->sink->event(w, &e);
+        if (!w->stopped && w->sink->over)
+                w->sink->over(w);
+}
+
+/* An object of the kind with nothing but a resourceVersion. */
+static void bookmark(struct api_watch *w, uint64_t revision, bool initial_end) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        _cleanup_(object_unrefp) struct object *o = NULL;
+        struct json tree = json_new_object(), meta = json_new_object();
+        struct watch_event e = { .type = API_BOOKMARK, .revision = revision, .initial_end = initial_end };
+
+        json_set_str(a, &tree, "kind", w->rest->kind);
+        json_set_str(a, &tree, "apiVersion", w->rest->api_version);
+        json_setc(a, &meta, "creationTimestamp", json_null());
+        if (initial_end)
+                json_setc(a, json_get_or_add_object(a, &meta, "annotations"), "k8s.io/initial-events-end", json_of_cstr("true"));
+        json_setc(a, &tree, "metadata", meta);
+        o = object_from_tree(&tree);
+        object_set_revision(o, revision);
+        e.object = o;
+        w->sink->event(w, &e);
+}
+
+static bool full(struct api_watch *w) {
+        return w->stopped || w->failed || (w->sink->full && w->sink->full(w));
+}
+
+/* ---- catching up ---- */
+
+struct catch_up {
+        struct api_watch *w;
+        bool blocked;
+};
+
+static void each_past(const struct store_event *e, void *arg) {
+        struct catch_up *c = arg;
+
+        if (c->blocked)
+                return;
+        if (full(c->w)) {
+                c->blocked = true;
+                return;
+        }
+        deliver(c->w, e, NULL);
+        c->w->position = e->revision;
+}
+
+/* Sends what there is in the snapshot; false when the sink is full. */
+static bool send_initial(struct api_watch *w) {
+        for (;;) {
+                if (full(w))
+                        return false;
+                if (!store_iter_next(&w->iter))
+                        break;
+                if (matches(w, w->iter.object))
+                        emit(w, API_ADDED, w->iter.object, object_revision(w->iter.object), NULL);
+        }
+        w->position = store_snapshot_revision(w->snapshot);
+        store_snapshot_unref(TAKE_PTR(w->snapshot));
+        if (w->initial_bookmark && !w->stopped)
+                bookmark(w, w->position, true);
+        return true;
+}
+
+static void catch_up(struct api_watch *w) {
+        struct apiserver *s = w->hub->s;
+        struct watch_hub *hub = w->hub;
+        struct catch_up c = { .w = w };
+        uint64_t now;
+
+        hub->dispatching++;
+        if (w->snapshot && !send_initial(w))
+                goto out;
+        now = store_revision(s->store);
+        if (w->position < now && !full(w)) {
+                if (store_history(s->store, w->rest->prefix, w->position, now, each_past, &c) == -ESTALE) {
+                        _cleanup_error_ struct error e = ERROR_INIT;
+
+                        error_status(&e, REASON_EXPIRED, "too old resource version: %llu (%llu)", (unsigned long long) w->position,
+                                     (unsigned long long) store_oldest_revision(s->store));
+                        fail(w, &e);
+                        goto out;
+                }
+                if (c.blocked)
+                        goto out;
+                w->position = MAX(w->position, now);
+        }
+        if (!full(w))
+                w->lagging = false;
+out:
+        hub->dispatching--;
+        bury(hub);
+}
+
+void watch_drained(struct api_watch *w) {
+        if (w->lagging && w->linked && !w->stopped && !w->failed)
+                catch_up(w);
+}
+
+/* ---- dispatch ---- */
+
+static struct str resource_prefix(struct str key) {
+        ssize_t first = str_find(key, '/'), second;
+
+        if (first < 0)
+                return key;
+        second = str_find(str_sub(key, (size_t) first + 1, key.n), '/');
+        return second < 0 ? key : str_sub(key, 0, (size_t) (first + second + 2));
+}
+
+static void dispatch_event(struct watch_hub *hub, const struct store_event *e) {
+        struct watched *r = map_get(hub->resources, resource_prefix(e->key));
+        struct shared_bytes *shared[API_ERROR + 1] = { NULL };
+
+        if (!r)
+                return;
+        list_for_each(it, &r->watchers) {
+                struct api_watch *w = list_entry(it, struct api_watch, link);
+
+                if (w->stopped || w->lagging || w->failed || e->revision <= w->position)
+                        continue;
+                if (full(w)) {
+                        w->lagging = true;
+                        continue;
+                }
+                deliver(w, e, shared);
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(shared); i++)
+                shared_bytes_unref(shared[i]);
+}
+
+/* After a batch every live watcher has seen everything up to its revision. */
+static void advance(struct watch_hub *hub, uint64_t revision, bool overflow) {
+        struct map_iter it = MAP_ITER(hub->resources);
+
+        while (map_next(&it)) {
+                struct watched *r = it.value;
+
+                list_for_each(l, &r->watchers) {
+                        struct api_watch *w = list_entry(l, struct api_watch, link);
+
+                        if (overflow)
+                                w->lagging = true;
+                        else if (!w->lagging && w->position < revision)
+                                w->position = revision;
+                }
+        }
+}
+
+static void catch_up_all(struct watch_hub *hub) {
+        struct map_iter it = MAP_ITER(hub->resources);
+
+        hub->dispatching++;
+        while (map_next(&it)) {
+                struct watched *r = it.value;
+
+                list_for_each(l, &r->watchers)
+                        watch_drained(list_entry(l, struct api_watch, link));
+        }
+        hub->dispatching--;
+        bury(hub);
+}
+
+static void hub_batch(struct loop_work *work) {
+        struct hub_message *m = container_of(work, struct hub_message, work);
+        struct watch_hub *hub = m->hub;
+        const struct store_event *events;
+        size_t n = store_batch_events(m->batch, &events);
+        bool overflow = atomic_exchange(&hub->overflow, false);
+
+        atomic_fetch_sub(&hub->queued, 1);
+        hub->revision = store_batch_revision(m->batch);
+        if (overflow) {
+                advance(hub, 0, true);
+                catch_up_all(hub);
+        } else {
+                hub->dispatching++;
+                for (size_t i = 0; i < n; i++)
+                        dispatch_event(hub, &events[i]);
+                advance(hub, hub->revision, false);
+                hub->dispatching--;
+                bury(hub);
+        }
+        store_batch_unref(m->batch);
+        free(m);
+}
+
+/* On the store's writer thread. */
+static void publish(struct store_subscriber *sub, struct store_batch *b) {
+        struct watch_hub *hub = container_of(sub, struct watch_hub, subscriber);
+        struct hub_message *m;
+
+        if (atomic_load(&hub->n_watchers) == 0)
+                return;
+        if (atomic_load(&hub->queued) >= MAX_QUEUED_BATCHES) {
+                atomic_store(&hub->overflow, true); /* seen with the next of those that are queued */
+                return;
+        }
+        m = xcalloc(1, sizeof(*m));
+        m->work.run = hub_batch;
+        m->hub = hub;
+        m->batch = store_batch_ref(b);
+        atomic_fetch_add(&hub->queued, 1);
+        loop_post(hub->loop, &m->work);
+}
+
+/* ---- bookmarks and deadlines: one timer a hub, set to what is due next ---- */
+
+static void schedule(struct watch_hub *hub);
+
+static void tick_watch(struct api_watch *w, int64_t now) {
+        if (w->stopped || w->failed)
+                return;
+        if (w->deadline_ms && now >= w->deadline_ms) {
+                w->failed = true;
+                if (w->sink->over)
+                        w->sink->over(w);
+                return;
+        }
+        if (w->next_bookmark_ms && now >= w->next_bookmark_ms) {
+                w->next_bookmark_ms = now + BOOKMARK_MS;
+                if (!w->lagging)
+                        bookmark(w, w->position, false);
+        }
+}
+
+static void tick(struct timer *t) {
+        struct watch_hub *hub = container_of(t, struct hub_timer, timer)->hub;
+        struct map_iter it;
+        int64_t now = now_mono_ms();
+
+        if (!hub)
+                return;
+        hub->timer_due_ms = 0;
+        hub->dispatching++;
+        it = MAP_ITER(hub->resources);
+        while (map_next(&it)) {
+                struct watched *r = it.value;
+
+                list_for_each(l, &r->watchers)
+                        tick_watch(list_entry(l, struct api_watch, link), now);
+        }
+        hub->dispatching--;
+        bury(hub);
+        schedule(hub);
+}
+
+static int64_t sooner(int64_t a, int64_t b) { /* 0: never */
+        return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
+static void arm(struct watch_hub *hub, int64_t due) {
+        int64_t now = now_mono_ms();
+
+        if (due == 0 || (hub->timer_due_ms != 0 && hub->timer_due_ms <= due))
+                return;
+        if (!hub->timer) {
+                hub->timer = xcalloc(1, sizeof(*hub->timer));
+                hub->timer->hub = hub;
+        }
+        hub->timer_due_ms = due;
+        timer_start(hub->loop, &hub->timer->timer, (uint64_t) MAX(due - now, 1), tick);
+}
+
+static void schedule(struct watch_hub *hub) {
+        struct map_iter it = MAP_ITER(hub->resources);
+        int64_t due = 0;
+
+        while (map_next(&it)) {
+                struct watched *r = it.value;
+
+                list_for_each(l, &r->watchers) {
+                        struct api_watch *w = list_entry(l, struct api_watch, link);
+
+                        if (!w->stopped)
+                                due = sooner(due, sooner(w->deadline_ms, w->next_bookmark_ms));
+                }
+        }
+        arm(hub, due);
+}
+
+/* ---- start ---- */
+
+static struct watch_hub *hub_of(struct apiserver *s, struct loop *loop) {
+        struct watch_hub *hub = NULL;
+
+        pthread_mutex_lock(&s->hubs_lock);
+        for (size_t i = 0; i < s->hubs.n && !hub; i++)
+                if (s->hubs.v[i]->loop == loop)
+                        hub = s->hubs.v[i];
+        if (!hub) {
+                hub = xcalloc(1, sizeof(*hub));
+                hub->s = s;
+                hub->loop = loop;
+                hub->resources = map_new(free);
+                hub->subscriber.publish = publish;
+                hub->revision = store_subscribe(s->store, &hub->subscriber);
+                vec_push(&s->hubs, hub);
+        }
+        pthread_mutex_unlock(&s->hubs_lock);
+        return hub;
+}
+
+void hubs_free(struct apiserver *s) {
+        for (size_t i = 0; i < s->hubs.n; i++) {
+                struct watch_hub *hub = s->hubs.v[i];
+
+                store_unsubscribe(s->store, &hub->subscriber);
+                map_free(hub->resources);
+                vec_free(&hub->dead);
+                free(hub);
+        }
+        vec_free(&s->hubs);
+}
+
+static void link_watch(struct api_watch *w) {
+        struct watched *r = map_get(w->hub->resources, w->rest->prefix);
+
+        if (!r) {
+                r = xcalloc(1, sizeof(*r));
+                list_init(&r->watchers);
+                map_put(w->hub->resources, w->rest->prefix, r);
+        }
+        list_push(&r->watchers, &w->link);
+        w->linked = true;
+}
+
+static void begin(struct loop_work *work) {
+        struct api_watch *w = container_of(work, struct api_watch, start);
+
+        if (w->stopped) {
+                watch_free(w);
+                return;
+        }
+        link_watch(w);
+        if (w->initial) {
+                struct str prefix = w->rest->prefix;
+
+                w->snapshot = store_snapshot(w->hub->s->store);
+                if (w->namespace.n > 0 && w->rest->resource->namespaced)
+                        prefix = arena_printf(w->arena, "%" STR_FMT "%" STR_FMT "/", STR_ARG(prefix), STR_ARG(w->namespace));
+                store_iter_init(&w->iter, w->snapshot, prefix, prefix);
+        }
+        arm(w->hub, sooner(w->deadline_ms, w->next_bookmark_ms));
+        catch_up(w);
+}
+
+static int set_position(struct api_watch *w, const struct api_options *o, struct error *err) {
+        struct str rv = o->resource_version;
+
+        w->initial = str_empty(rv) || str_eqc(rv, "0") || o->send_initial_events;
+        w->initial_bookmark = o->send_initial_events && o->watch_bookmarks;
+        if (w->initial)
+                return 0;
+        if (str_to_u64(rv, &w->position) < 0)
+                return error_status(err, REASON_INVALID, "resourceVersion: Invalid value: \"%" STR_FMT
+                                    "\": strconv.ParseUint: parsing \"%" STR_FMT "\": invalid syntax",
+                                    STR_ARG(rv), STR_ARG(rv));
+        return 0;
+}
+
+static int set_filter(struct api_watch *w, const struct api_call *c, struct error *err) {
+        const struct api_options *o = &c->options;
+        int r;
+
+        w->namespace = arena_str(w->arena, c->namespace);
+        w->by_label = !str_empty(o->label_selector);
+        w->by_field = !str_empty(o->field_selector);
+        if (w->by_label) {
+                r = selector_parse_labels(w->arena, o->label_selector, &w->labels, err);
+                if (r < 0)
+                        return r;
+        }
+        if (!str_empty(c->name)) { /* watch of one object by its name */
+                struct str text = arena_printf(w->arena, "metadata.name=%" STR_FMT "%s%" STR_FMT, STR_ARG(c->name),
+                                               w->by_field ? "," : "", STR_ARG(o->field_selector));
+
+                w->by_field = true;
+                return selector_parse_fields(w->arena, w->rest->resource, text, &w->fields, err);
+        }
+        return w->by_field ? selector_parse_fields(w->arena, w->rest->resource, o->field_selector, &w->fields, err) : 0;
+}
+
+int watch_new(struct apiserver *s, const struct api_call *c, const struct watch_sink *sink, void *arg, int64_t deadline_ms,
+              struct api_watch **ret, struct error *err) {
+        const struct rest *rest = rest_of(s, c->resource);
+        _cleanup_(arena_freep) struct arena *a = NULL;
+        struct api_watch *w;
+        int r;
+
+        if (!rest)
+                return error_status(err, REASON_NOT_FOUND, "the server could not find the requested resource");
+        if (!(rest->resource->verbs & VERB_WATCH))
+                return err_method(err, rest, "watch");
+        struct attributes at = { .verb = "watch", .group = rest->group, .version = rest->version, .resource = rest->plural,
+                                 .namespace = c->namespace, .name = c->name };
+        r = authorize_or_error(s, &c->user, &at, err);
+        if (r < 0)
+                return r;
+        if (atomic_load(&s->watchers) >= MAX_WATCHERS)
+                return error_status(err, REASON_TOO_MANY_REQUESTS, "too many watches, please try again later");
+
+        a = arena_new(sizeof(*w) + 256);
+        w = arena_new_of(a, struct api_watch);
+        w->arena = a;
+        w->rest = rest;
+        w->sink = sink;
+        w->arg = arg;
+        w->lagging = true;
+        w->deadline_ms = deadline_ms;
+        w->bookmarks = c->options.watch_bookmarks;
+        if (w->bookmarks) /* spread, so that watchers that began together do not wake together for ever */
+                w->next_bookmark_ms = now_mono_ms() + BOOKMARK_MS - (int64_t) rand_below(BOOKMARK_MS / 10);
+        r = set_filter(w, c, err);
+        if (r < 0)
+                return r;
+        r = set_position(w, &c->options, err);
+        if (r < 0)
+                return r;
+        w->hub = hub_of(s, c->loop);
+        atomic_fetch_add(&s->watchers, 1);
+        atomic_fetch_add(&w->hub->n_watchers, 1); /* before its snapshot is taken: no batch is missed */
+        w->start.run = begin;
+        *ret = w;
+        TAKE_PTR(a);
+        return 0;
+}
+
+void watch_begin(struct api_watch *w) {
+        loop_post(w->hub->loop, &w->start);
+}
+
+/* ---- watches of roles in this process ---- */
+
+struct local_watch {
+        void (*event)(const struct api_event *e, void *arg);
+        void *arg;
+};
+
+static void local_event(struct api_watch *w, const struct watch_event *e) {
+        struct local_watch *l = w->arg;
+        struct api_event out = { .type = e->type, .object = e->object, .error = e->error, .revision = e->revision };
+
+        l->event(&out, l->arg);
+}
+
+static const struct watch_sink local_sink = { .event = local_event };
+
+int apiserver_watch(struct apiserver *s, const struct api_call *c, void (*event)(const struct api_event *e, void *arg), void *arg,
+                    struct api_watch **ret, struct error *err) {
+        struct local_watch *l;
+        struct api_watch *w;
+        int r;
+
+        r = watch_new(s, c, &local_sink, NULL, 0, &w, err);
+        if (r < 0)
+                return r;
+        l = arena_new_of(w->arena, struct local_watch);
+        l->event = event;
+        l->arg = arg;
+        w->arg = l;
+        *ret = w;
+        watch_begin(w);
+        return 0;
+}

@@ -1,0 +1,18 @@
+/* What registry.c, patch.c and delete.c share about writing. Private to src/apiserver. */
+#pragma once
+
+#include "apiserver/server.h"
+#include "schema/apply.h"
+
+struct json *meta_of(struct arena *a, struct json *obj);
+struct apply_opts writes_apply_opts(const struct op *op);
+/* uid and resourceVersion of a body against op->old. */
+int writes_check_current(struct op *op, const struct json *body, struct error *err);
+/* Subresources other than status: the part of sent that replaces obj's. obj is a shallow copy of old. */
+void writes_merge_part(struct op *op, struct json *obj, const struct json *sent, const struct json *old);
+/* op->tree is finished: write it, or answer when nothing has changed. */
+void writes_put_new(struct op *op);
+void writes_put_changed(struct op *op);
+/* c->error from the store's result. */
+void writes_store_error(struct op *op);
+void registry_modify_again(struct op *op);
