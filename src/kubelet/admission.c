@@ -1,0 +1,158 @@
+/* What the node itself asks of a pod before it runs it. The scheduler asked already, but it may have been bypassed (spec.nodeName
+ * set by hand) or have been too early. https://kubernetes.io/docs/reference/scheduling/ */
+#include "kubelet/internal.h"
+
+#include "schema/quantity.h"
+#include "schema/selector.h"
+#include "schema/types.h"
+
+struct sums {
+        int64_t cpu, memory, storage;
+        size_t pods;
+};
+
+static bool is_terminal(const struct json *pod) {
+        struct str phase = jstr(json_getc(pod, "status"), "phase");
+
+        return str_eqc(phase, "Succeeded") || str_eqc(phase, "Failed");
+}
+
+static void add_demand(struct sums *s, const struct json *pod) {
+        const struct json *spec = json_getc(pod, "spec");
+
+        s->cpu += pod_request(spec, "requests", "cpu", true);
+        s->memory += pod_request(spec, "requests", "memory", false);
+        s->storage += pod_request(spec, "requests", "ephemeral-storage", false);
+        s->pods++;
+}
+
+static bool fits(const struct kubelet_options *o, const struct sums *used, const struct sums *wanted, const char **ret_reason,
+                 struct error *message) {
+        const struct {
+                const char *name, *reason;
+                int64_t wanted, used, capacity;
+        } all[] = {
+                { "pods", "OutOfpods", (int64_t) wanted->pods, (int64_t) used->pods, o->max_pods },
+                { "cpu", "OutOfcpu", wanted->cpu, used->cpu, o->cpu_milli - o->reserved_cpu_milli },
+                { "memory", "OutOfmemory", wanted->memory, used->memory,
+                  o->memory_bytes - o->reserved_memory_bytes - MAX(o->eviction_memory_bytes, 0) },
+                { "ephemeral-storage", "OutOfephemeral-storage", wanted->storage, used->storage, o->storage_bytes },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+                if (all[i].wanted == 0 || all[i].used + all[i].wanted <= all[i].capacity)
+                        continue;
+                *ret_reason = all[i].reason;
+                error_set(message, -ENOSPC, "Node didn't have enough resource: %s, requested: %lld, used: %lld, capacity: %lld",
+                          all[i].name, (long long) all[i].wanted, (long long) all[i].used, (long long) all[i].capacity);
+                return false;
+        }
+        return true;
+}
+
+/* ---- affinity ---- */
+
+static bool expression_matches(struct arena *a, const struct json *e, const struct json *labels) {
+        struct str key = jstr(e, "key"), op = jstr(e, "operator");
+        const struct json *have = json_get(labels, key), *values = json_getc(e, "values");
+        int64_t x, y;
+        bool in = false;
+
+        json_each_item(v, values)
+                in = in || (have && str_eq(json_str(v), json_str(have)));
+        if (str_eqc(op, "In"))
+                return in;
+        if (str_eqc(op, "NotIn"))
+                return !in;
+        if (str_eqc(op, "Exists"))
+                return have;
+        if (str_eqc(op, "DoesNotExist"))
+                return !have;
+        if (!have || str_to_i64(json_str(have), &x) < 0 || str_to_i64(json_str(json_item(values, 0)), &y) < 0)
+                return false;
+        return str_eqc(op, "Gt") ? x > y : str_eqc(op, "Lt") && x < y;
+}
+
+static bool term_matches(struct arena *a, const struct json *term, const struct object *node) {
+        const struct json *labels = json_at_path(object_json(node), "metadata", "labels");
+        struct json fields = json_new_object();
+
+        if (json_len(json_getc(term, "matchExpressions")) == 0 && json_len(json_getc(term, "matchFields")) == 0)
+                return false;
+        json_set_str(a, &fields, "metadata.name", object_name(node));
+        json_each_item(e, json_getc(term, "matchExpressions"))
+                if (!expression_matches(a, e, labels))
+                        return false;
+        json_each_item(e, json_getc(term, "matchFields"))
+                if (!expression_matches(a, e, &fields))
+                        return false;
+        return true;
+}
+
+static bool affinity_matches(const struct json *spec, const struct object *node) {
+        const struct json *required = json_at_path(spec, "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution");
+        const struct json *labels = json_at_path(object_json(node), "metadata", "labels");
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+
+        json_each_member(m, json_getc(spec, "nodeSelector"))
+                if (!json_get(labels, json_key(m)) || !str_eq(json_str(json_get(labels, json_key(m))), json_str(&m->value)))
+                        return false;
+        if (!required)
+                return true;
+        json_each_item(term, json_getc(required, "nodeSelectorTerms"))
+                if (term_matches(a, term, node))
+                        return true;
+        return false;
+}
+
+static bool tolerates(const struct json *spec, const struct json *taint) {
+        json_each_item(t, json_getc(spec, "tolerations")) {
+                struct str key = jstr(t, "key"), effect = jstr(t, "effect");
+                bool exists = str_eqc(jstr(t, "operator"), "Exists");
+
+                if (effect.n && !str_eq(effect, jstr(taint, "effect")))
+                        continue;
+                if (key.n ? !str_eq(key, jstr(taint, "key")) : !exists)
+                        continue;
+                if (exists || str_eq(jstr(t, "value"), jstr(taint, "value")))
+                        return true;
+        }
+        return false;
+}
+
+static bool has_untolerated(const struct json *spec, const struct object *node) {
+        json_each_item(taint, json_at_path(object_json(node), "spec", "taints"))
+                if (str_eqc(jstr(taint, "effect"), "NoExecute") && !tolerates(spec, taint))
+                        return true;
+        return false;
+}
+
+/* others: the pods already let in, this one not among them. */
+bool pod_admit(struct pod *p, struct pod *const *others, size_t n, const char **ret_reason, struct error *message) {
+        const struct json *pod = object_json(p->object), *spec = json_getc(pod, "spec");
+        _cleanup_(object_unrefp) struct object *node = node_object(p->k);
+        struct sums used = { 0 }, wanted = { 0 };
+
+        for (size_t i = 0; i < n; i++)
+                if (others[i]->object && !is_terminal(object_json(others[i]->object)))
+                        add_demand(&used, object_json(others[i]->object));
+        add_demand(&wanted, pod);
+        if (!fits(&p->k->o, &used, &wanted, ret_reason, message))
+                return false;
+        if (node && !affinity_matches(spec, node)) {
+                *ret_reason = "NodeAffinity";
+                error_set(message, -EINVAL, "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector");
+                return false;
+        }
+        if (node && has_untolerated(spec, node)) {
+                *ret_reason = "TaintToleration";
+                error_set(message, -EINVAL, "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate");
+                return false;
+        }
+        if (!str_eqc(json_at_path(spec, "os", "name") ? jstr(json_getc(spec, "os"), "name") : STR("linux"), "linux")) {
+                *ret_reason = "PodOSNotSupported";
+                error_set(message, -EINVAL, "Failed to admit pod as the OS field doesn't match node OS");
+                return false;
+        }
+        return true;
+}

@@ -1,0 +1,216 @@
+/* The configuration of one container, put together from its spec: image, command, environment, mounts, security, resources,
+ * and the labels and annotations by which a later kubelet knows it again. */
+#include "kubelet/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "base/file.h"
+
+/* As upstream's: only what cannot be changed in place counts, which is the image (and the name). */
+uint64_t container_hash(const struct json *spec) {
+        struct buf b = BUF_INIT;
+        uint64_t h;
+
+        buf_add_str(&b, jstr(spec, "name"));
+        buf_putc(&b, 0);
+        buf_add_str(&b, jstr(spec, "image"));
+        h = str_hash_stable(buf_str(&b));
+        buf_free(&b);
+        return h;
+}
+
+/* ---- labels ---- */
+
+static struct json make_labels(struct pod *p, struct container *c) {
+        struct json o = json_new_object();
+
+        json_set_cstr(p->arena, &o, "io.kubernetes.container.name", c->name);
+        json_set_cstr(p->arena, &o, "io.kubernetes.pod.name", p->name);
+        json_set_cstr(p->arena, &o, "io.kubernetes.pod.namespace", p->ns);
+        json_set_cstr(p->arena, &o, "io.kubernetes.pod.uid", p->uid);
+        return o;
+}
+
+static struct json make_annotations(struct pod *p, struct container *c, uint32_t attempt) {
+        struct json o = json_new_object();
+        struct arena *a = p->arena;
+
+        json_setc(a, &o, "io.kubernetes.container.hash", json_of_printf(a, "%llx", (unsigned long long) container_hash(c->spec)));
+        json_setc(a, &o, "io.kubernetes.container.restartCount", json_of_printf(a, "%u", attempt));
+        json_set_str(a, &o, "io.kubernetes.container.terminationMessagePath", jstr(c->spec, "terminationMessagePath"));
+        json_set_str(a, &o, "io.kubernetes.container.terminationMessagePolicy", jstr(c->spec, "terminationMessagePolicy"));
+        json_setc(a, &o, "io.kubernetes.pod.terminationGracePeriod", json_of_printf(a, "%lld", (long long) pod_grace(p)));
+        return o;
+}
+
+/* ---- security ---- */
+
+/* The container's own word goes before the pod's. */
+static struct json make_security(struct pod *p, struct container *c) {
+        static const char *const of_pod[] = { "runAsUser", "runAsGroup", "runAsNonRoot", "seccompProfile", "appArmorProfile",
+                                              "seLinuxOptions", "supplementalGroups", "supplementalGroupsPolicy", "fsGroup" };
+        const struct json *pod = json_getc(p->spec, "securityContext");
+        const struct json *own = json_getc(c->spec, "securityContext");
+        struct json o = own ? json_copy_shallow(p->arena, own) : json_new_object();
+
+        for (size_t i = 0; i < ARRAY_SIZE(of_pod); i++)
+                if (json_getc(pod, of_pod[i]) && !json_getc(&o, of_pod[i]))
+                        json_setc(p->arena, &o, of_pod[i], *json_getc(pod, of_pod[i]));
+        return o;
+}
+
+static int verify_non_root(struct pod *p, struct container *c, const struct json *security, struct error *err) {
+        const struct json *uid = json_getc(security, "runAsUser");
+        struct image_status image = { 0 };
+        int r;
+
+        if (!json_bool(json_getc(security, "runAsNonRoot")))
+                return 0;
+        if (uid) {
+                if (json_int(uid) != 0)
+                        return 0;
+                return error_set(err, -EINVAL, "container's runAsUser breaks non-root policy (pod: \"" POD_FMT "\", container: %s)",
+                                 POD_ARG(p), c->name);
+        }
+        r = runtime_image_status(p->k->runtime, p->arena, str_of(c->image_id), &image, err);
+        if (r < 0)
+                return r;
+        if (image.uid < 0 && image.username && image.username[0])
+                return error_set(err, -EINVAL,
+                                 "container has runAsNonRoot and image has non-numeric user (%s), cannot verify user is non-root "
+                                 "(pod: \"" POD_FMT "\", container: %s)", image.username, POD_ARG(p), c->name);
+        if (image.uid <= 0)
+                return error_set(err, -EINVAL,
+                                 "container has runAsNonRoot and image will run as root (pod: \"" POD_FMT "\", container: %s)",
+                                 POD_ARG(p), c->name);
+        return 0;
+}
+
+/* ---- command ---- */
+
+static size_t expand_list(struct pod *p, const struct json *list, const struct str (*env)[2], size_t n_env, const struct str **ret) {
+        struct str *v = arena_array(p->arena, struct str, json_len(list) + 1);
+        size_t n = 0;
+
+        json_each_item(it, list)
+                v[n++] = env_expand(p->arena, json_str(it), env, n_env);
+        *ret = n ? v : NULL;
+        return n;
+}
+
+/* ---- files beside the volumes ---- */
+
+static int add_termination_log(struct pod *p, struct container *c, uint32_t attempt, struct mount_list *mounts, struct error *err) {
+        struct str path = json_str_or(json_getc(c->spec, "terminationMessagePath"), STR("/dev/termination-log"));
+        struct str dir = arena_printf(p->arena, "%s/containers/%s", p->dir, c->name);
+        struct str file = arena_printf(p->arena, "%s/%u", dir.p, attempt);
+        int r;
+
+        if (str_empty(path))
+                return 0;
+        r = file_mkdirs(dir.p, 0750, err);
+        if (r >= 0)
+                r = file_write(file.p, STR(""), 0666, err);
+        if (r < 0)
+                return r;
+        if (chmod(file.p, 0666) < 0) /* whatever the umask */
+                return error_errno(err, -errno, "chmod %s", file.p);
+        vec_push(mounts, (struct mount_config) { .host_path = file, .container_path = path });
+        return 0;
+}
+
+static bool mounted(const struct mount_list *mounts, const char *path) {
+        for (size_t i = 0; i < mounts->n; i++)
+                if (str_eqc(mounts->v[i].container_path, path))
+                        return true;
+        return false;
+}
+
+static int add_hosts(struct pod *p, struct mount_list *mounts, struct error *err) {
+        char *path = NULL;
+        int r;
+
+        if (mounted(mounts, "/etc/hosts"))
+                return 0;
+        r = pod_hosts_file(p, &path, err);
+        if (r < 0)
+                return r;
+        vec_push(mounts, (struct mount_config) { .host_path = str_of(path), .container_path = STR("/etc/hosts") });
+        return 0;
+}
+
+static int make_mounts(struct pod *p, struct container *c, uint32_t attempt, const struct str (*env)[2], size_t n_env,
+                       struct mount_list *mounts, struct error *err) {
+        int r;
+
+        r = volumes_mounts(p, c, env, n_env, mounts, err);
+        if (r >= 0)
+                r = add_hosts(p, mounts, err);
+        if (r >= 0)
+                r = add_termination_log(p, c, attempt, mounts, err);
+        return r;
+}
+
+static struct str target_id(struct pod *p, struct container *c) {
+        const struct container *target = pod_container(p, jstr(c->spec, "targetContainerName"));
+
+        return target && target->is_running ? str_of(target->id) : STR("");
+}
+
+static int stop_signal(struct container *c) {
+        static const struct {
+                const char *name;
+                int number;
+        } signals[] = {
+                { "SIGTERM", SIGTERM }, { "SIGINT", SIGINT },   { "SIGQUIT", SIGQUIT }, { "SIGHUP", SIGHUP },
+                { "SIGUSR1", SIGUSR1 }, { "SIGUSR2", SIGUSR2 }, { "SIGKILL", SIGKILL }, { "SIGWINCH", SIGWINCH },
+        };
+        struct str name = jstr(json_getc(c->spec, "lifecycle"), "stopSignal");
+
+        for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+                if (str_eqc(name, signals[i].name))
+                        return signals[i].number;
+        return 0;
+}
+
+int container_make(struct pod *p, struct container *c, uint32_t attempt, char **ret_id, const char **ret_reason, struct error *err) {
+        struct json labels = make_labels(p, c), annotations = make_annotations(p, c, attempt);
+        struct json security = make_security(p, c), resources = container_resources(p->arena, p, c);
+        struct container_config config = {
+                .name = str_of(c->name),
+                .attempt = attempt,
+                .image = str_of(c->image_id),
+                .log_path = arena_printf(p->arena, "%s/%u.log", c->name, attempt),
+                .stdin_open = json_bool(json_getc(c->spec, "stdin")),
+                .stdin_once = json_bool(json_getc(c->spec, "stdinOnce")),
+                .tty = json_bool(json_getc(c->spec, "tty")),
+                .resources = &resources,
+                .security = &security,
+                .labels = &labels,
+                .annotations = &annotations,
+                .target_container = target_id(p, c),
+                .stop_signal = stop_signal(c),
+        };
+        struct mount_list mounts = { 0 };
+        int r;
+
+        *ret_reason = "CreateContainerConfigError";
+        r = verify_non_root(p, c, &security, err);
+        if (r >= 0)
+                r = env_make(p, c, &config.env, &config.n_env, err);
+        if (r >= 0)
+                r = make_mounts(p, c, attempt, config.env, config.n_env, &mounts, err);
+        if (r >= 0) {
+                *ret_reason = "CreateContainerError";
+                config.n_command = expand_list(p, json_getc(c->spec, "command"), config.env, config.n_env, &config.command);
+                config.n_args = expand_list(p, json_getc(c->spec, "args"), config.env, config.n_env, &config.args);
+                config.working_dir = jstr(c->spec, "workingDir");
+                config.mounts = mounts.v;
+                config.n_mounts = mounts.n;
+                r = runtime_create_container(p->k->runtime, p->sandbox->id, &config, ret_id, err);
+        }
+        vec_free(&mounts);
+        return r;
+}

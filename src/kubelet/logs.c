@@ -1,0 +1,111 @@
+#include "kubelet/logs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define BLOCK 16384
+
+bool log_parse(struct str line, struct log_line *ret) {
+        ssize_t a = str_find(line, ' '), b, c;
+        struct str rest, tags;
+
+        if (a <= 0)
+                return false;
+        rest = str_sub(line, (size_t) a + 1, line.n);
+        b = str_find(rest, ' ');
+        if (b <= 0)
+                return false;
+        ret->time = str_sub(line, 0, (size_t) a);
+        ret->stream = str_sub(rest, 0, (size_t) b);
+        if (!str_eqc(ret->stream, "stdout") && !str_eqc(ret->stream, "stderr"))
+                return false;
+        rest = str_sub(rest, (size_t) b + 1, rest.n);
+        c = str_find(rest, ' ');
+        tags = c < 0 ? rest : str_sub(rest, 0, (size_t) c);
+        ret->text = c < 0 ? STR("") : str_sub(rest, (size_t) c + 1, rest.n);
+        ret->partial = tags.n >= 1 && tags.p[0] == 'P' && (tags.n == 1 || tags.p[1] == ':');
+        return tags.n > 0;
+}
+
+/* Backwards in blocks, counting the ends of whole lines; the one that ends before the n-th from the end is where it begins.
+ * A part of a long line does not count: it belongs to the line that ends later. */
+int64_t log_tail_offset(int fd, int64_t lines) {
+        int64_t size = lseek(fd, 0, SEEK_END), end = size;
+        char block[BLOCK];
+        int64_t found = 0;
+
+        if (size < 0)
+                return -1;
+        if (lines <= 0)
+                return size;
+        while (end > 0) {
+                int64_t start = end > BLOCK ? end - BLOCK : 0;
+                ssize_t n = pread(fd, block, (size_t) (end - start), start);
+
+                if (n < 0)
+                        return -1;
+                for (ssize_t i = n - 1; i >= 0; i--) {
+                        char head[128];
+                        struct log_line l;
+                        ssize_t m;
+
+                        if (block[i] != '\n' || start + i == size - 1)
+                                continue;
+                        /* A line begins after this newline. It is the end of the wanted ones if the line before it was whole. */
+                        found++;
+                        if (found < lines)
+                                continue;
+                        /* Parts that precede the first wanted line are its beginning. */
+                        int64_t at = start + i + 1, before = start + i;
+
+                        for (;;) {
+                                int64_t from = before;
+                                char c;
+
+                                while (from > 0 && pread(fd, &c, 1, from - 1) == 1 && c != '\n')
+                                        from--;
+                                m = pread(fd, head, sizeof(head), from);
+                                if (m <= 0 || !log_parse(str_n(head, (size_t) MIN((int64_t) m, before - from)), &l) || !l.partial)
+                                        return at;
+                                at = from;
+                                if (from == 0)
+                                        return 0;
+                                before = from - 1;
+                        }
+                }
+                end = start;
+        }
+        return 0;
+}
+
+void log_tail_plain(const char *path, size_t lines, size_t bytes, struct buf *dst) {
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+        _cleanup_buf_ struct buf text = BUF_INIT;
+        int64_t at = fd < 0 ? -1 : log_tail_offset(fd, (int64_t) lines);
+        struct str rest, line;
+        ssize_t n;
+
+        if (at < 0)
+                return;
+        do {
+                n = pread(fd, buf_reserve(&text, BLOCK), BLOCK, at);
+                if (n > 0) {
+                        text.n += (size_t) n;
+                        at += n;
+                }
+        } while (n > 0 && text.n < (1 << 20));
+        rest = buf_str(&text);
+        while (str_split(&rest, '\n', &line)) {
+                struct log_line l;
+
+                if (!log_parse(line, &l))
+                        continue;
+                buf_add_str(dst, l.text);
+                if (!l.partial)
+                        buf_putc(dst, '\n');
+        }
+        if (dst->n > bytes)
+                buf_consume(dst, dst->n - bytes);
+}

@@ -1,0 +1,242 @@
+/* The files of configMap, secret, downwardAPI and projected volumes, service account tokens among them.
+ * https://kubernetes.io/docs/concepts/storage/projected-volumes/ */
+#include "kubelet/volumes.h"
+
+#include <errno.h>
+
+#include "base/encode.h"
+#include "base/file.h"
+#include "schema/types.h"
+
+#define DAY_NS (24 * 3600 * NSEC_PER_SEC)
+
+/* Where the files of the volume under way go, and with which mode unless an item says otherwise. */
+struct making {
+        struct pod *p;
+        struct payload *files;
+        mode_t default_mode;
+};
+
+static void put(struct making *m, struct str path, struct str data, const struct json *mode) {
+        mode_t bits = mode ? (mode_t) json_int(mode) : m->default_mode;
+
+        for (size_t i = 0; i < m->files->n; i++)
+                if (str_eq(m->files->v[i].path, path)) {
+                        m->files->v[i].data = data;
+                        m->files->v[i].mode = bits;
+                        return;
+                }
+        vec_push(m->files, (struct payload_file) { path, data, bits });
+}
+
+/* ---- configMap and secret ---- */
+
+struct keyed {
+        const struct api_resource *resource;
+        const char *kind;      /* as messages call it */
+        const char *name_key;  /* of the source: configMap.name, but secret.secretName outside of projected */
+        bool plain;            /* data is text; binaryData and a secret's data are base64 */
+};
+
+static struct str decoded(struct arena *a, struct str base64) {
+        struct buf out = BUF_INIT;
+        struct str s = STR("");
+
+        if (base64_decode(&out, base64) == 0)
+                s = arena_str(a, buf_str(&out));
+        buf_free(&out);
+        return s;
+}
+
+static bool find_key(const struct object *o, const struct keyed *k, struct arena *a, struct str key, struct str *ret) {
+        const struct json *v = json_get(json_getc(object_json(o), "data"), key);
+
+        if (v) {
+                *ret = k->plain ? arena_str(a, json_str(v)) : decoded(a, json_str(v));
+                return true;
+        }
+        v = json_get(json_getc(object_json(o), "binaryData"), key);
+        if (v)
+                *ret = decoded(a, json_str(v));
+        return v != NULL;
+}
+
+static void put_every_key(struct making *m, const struct object *o, const struct keyed *k) {
+        static const char *const maps[] = { "data", "binaryData" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(maps); i++)
+                json_each_member(member, json_getc(object_json(o), maps[i])) {
+                        struct str value = STR(""), key = arena_str(m->p->arena, json_key(member));
+
+                        find_key(o, k, m->p->arena, key, &value);
+                        put(m, key, value, NULL);
+                }
+}
+
+static int put_keyed(struct making *m, const struct json *source, const struct keyed *k, struct error *err) {
+        _cleanup_(object_unrefp) struct object *o = NULL;
+        struct str name = json_str_or(json_getc(source, k->name_key), jstr(source, "name"));
+        bool optional = json_bool(json_getc(source, "optional"));
+        const struct json *items = json_getc(source, "items");
+        int r;
+
+        r = client_get(m->p->k->client, k->resource, str_of(m->p->ns), name, &o, err);
+        if (r == -ENOENT && optional) {
+                error_clear(err);
+                return 0;
+        }
+        if (r < 0)
+                return r;
+        if (json_len(items) == 0)
+                put_every_key(m, o, k);
+        json_each_item(item, items) {
+                struct str value;
+
+                if (find_key(o, k, m->p->arena, jstr(item, "key"), &value))
+                        put(m, jstr(item, "path"), value, json_getc(item, "mode"));
+                else if (!optional)
+                        return error_set(err, -ENOENT, "references non-existent %s key: %" STR_FMT, k->kind, STR_ARG(jstr(item, "key")));
+        }
+        return 0;
+}
+
+static int put_config_map(struct making *m, const struct json *source, struct error *err) {
+        static const struct keyed k = { &res_configmaps, "config", "name", true };
+
+        return put_keyed(m, source, &k, err);
+}
+
+static int put_secret(struct making *m, const struct json *source, struct error *err) {
+        static const struct keyed k = { &res_secrets, "secret", "secretName", false };
+
+        return put_keyed(m, source, &k, err);
+}
+
+/* ---- downward API ---- */
+
+static int put_downward(struct making *m, const struct json *source, struct error *err) {
+        json_each_item(item, json_getc(source, "items")) {
+                const struct json *field = json_getc(item, "fieldRef"), *resource = json_getc(item, "resourceFieldRef");
+                struct str value = STR("");
+                int r = 0;
+
+                if (field)
+                        r = field_ref(m->p, jstr(field, "fieldPath"), &value, err);
+                else if (resource)
+                        r = resource_ref(m->p, resource, NULL, &value, err);
+                if (r < 0)
+                        return r;
+                put(m, jstr(item, "path"), value, json_getc(item, "mode"));
+        }
+        return 0;
+}
+
+/* ---- tokens ---- */
+
+static struct json token_request(struct pod *p, struct arena *a, struct str audience, int64_t seconds) {
+        struct json o = json_new_object(), spec = json_new_object(), audiences = json_new_array(), ref = json_new_object();
+
+        json_set_cstr(a, &o, "kind", "TokenRequest");
+        json_set_cstr(a, &o, "apiVersion", "authentication.k8s.io/v1");
+        if (audience.n)
+                json_push(a, &audiences, json_of_str(audience));
+        json_setc(a, &spec, "audiences", audiences);
+        json_set_int(a, &spec, "expirationSeconds", seconds);
+        json_set_cstr(a, &ref, "kind", "Pod");
+        json_set_cstr(a, &ref, "apiVersion", "v1");
+        json_set_cstr(a, &ref, "name", p->name);
+        json_set_cstr(a, &ref, "uid", p->uid);
+        json_setc(a, &spec, "boundObjectRef", ref);
+        json_setc(a, &o, "spec", spec);
+        return o;
+}
+
+/* A token is asked for again at 80 % of its life, or after a day. */
+static int get_token(struct pod *p, struct str audience, int64_t seconds, struct str *ret, int64_t *ret_refresh_ns, struct error *err) {
+        struct json body = token_request(p, p->arena, audience, seconds);
+        _cleanup_(object_unrefp) struct object *o = NULL;
+        struct client_request r = {
+                .verb = API_CREATE,
+                .resource = &res_serviceaccounts,
+                .namespace = str_of(p->ns),
+                .name = json_str_or(json_getc(p->spec, "serviceAccountName"), STR("default")),
+                .subresource = STR("token"),
+                .body = &body,
+                .options = API_OPTIONS_INIT,
+        };
+        int64_t expires = 0, now = kubelet_now(p->k), life;
+        int e;
+
+        e = client_do(p->k->client, &r, &o, err);
+        if (e < 0)
+                return error_prefix(err, "failed to fetch token");
+        *ret = arena_str(p->arena, jstr(json_getc(object_json(o), "status"), "token"));
+        if (time_parse(jstr(json_getc(object_json(o), "status"), "expirationTimestamp"), &expires) < 0)
+                expires = now + seconds * NSEC_PER_SEC;
+        life = expires - now;
+        *ret_refresh_ns = now + MIN(life / 5 * 4, DAY_NS);
+        return 0;
+}
+
+static bool keep_token(struct making *m, struct str path) {
+        _cleanup_free_ char *file = m->files->tokens_in ? xprintf("%s/..data/%" STR_FMT, m->files->tokens_in, STR_ARG(path)) : NULL;
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        if (!file || file_read(file, 64 * 1024, &b, NULL) < 0 || b.n == 0)
+                return false;
+        put(m, path, arena_str(m->p->arena, buf_str(&b)), NULL);
+        return true;
+}
+
+static int put_token(struct making *m, const struct json *source, struct error *err) {
+        int64_t seconds = json_int_or(json_getc(source, "expirationSeconds"), 3600), refresh = 0;
+        struct str token;
+        int r;
+
+        if (keep_token(m, jstr(source, "path")))
+                return 0;
+        r = get_token(m->p, jstr(source, "audience"), seconds, &token, &refresh, err);
+        if (r < 0)
+                return r;
+        put(m, jstr(source, "path"), token, NULL);
+        if (m->files->refresh_at_ns == 0 || refresh < m->files->refresh_at_ns)
+                m->files->refresh_at_ns = refresh;
+        return 0;
+}
+
+/* ---- all of them ---- */
+
+static int put_projected(struct making *m, const struct json *source, struct error *err);
+
+static const struct source {
+        const char *name;
+        int (*put)(struct making *m, const struct json *source, struct error *err);
+} sources[] = {
+        { "configMap", put_config_map }, { "secret", put_secret },       { "downwardAPI", put_downward },
+        { "serviceAccountToken", put_token }, { "projected", put_projected },
+};
+
+static int put_projected(struct making *m, const struct json *source, struct error *err) {
+        json_each_item(entry, json_getc(source, "sources"))
+                json_each_member(kind, entry) {
+                        int r = -ENOTSUP;
+
+                        for (size_t i = 0; i < ARRAY_SIZE(sources); i++)
+                                if (str_eqc(json_key(kind), sources[i].name) && sources[i].put != put_projected)
+                                        r = sources[i].put(m, &kind->value, err);
+                        if (r == -ENOTSUP)
+                                return error_set(err, r, "projected volume source %" STR_FMT " is not supported", STR_ARG(json_key(kind)));
+                        if (r < 0)
+                                return r;
+                }
+        return 0;
+}
+
+int payload_make(struct pod *p, const char *kind, const struct json *source, struct payload *ret, struct error *err) {
+        struct making m = { p, ret, (mode_t) json_int_or(json_getc(source, "defaultMode"), 0644) };
+
+        for (size_t i = 0; i < ARRAY_SIZE(sources); i++)
+                if (strcmp(kind, sources[i].name) == 0)
+                        return sources[i].put(&m, source, err);
+        return error_set(err, -ENOTSUP, "volume source %s is not supported", kind);
+}

@@ -1,0 +1,361 @@
+/* What the node and its pods use: /stats/summary, /metrics/resource, /metrics/cadvisor. Asking the runtime blocks, so it is a task.
+ * https://kubernetes.io/docs/reference/instrumentation/node-metrics/ */
+#include "kubelet/server.h"
+
+#include <stdio.h>
+#include <sys/statvfs.h>
+
+#include "base/file.h"
+
+struct container_usage {
+        const struct container_view *view;
+        struct runtime_usage use;
+};
+
+struct pod_usage {
+        struct pod_view *view;
+        uint64_t rx, tx;
+        struct container_usage *containers;
+        size_t n;
+};
+
+struct gather {
+        struct task task;
+        struct live live;
+        struct kubelet *k;
+        struct http_request *request; /* NULL: the client is gone */
+        void (*render)(struct gather *g, struct buf *out);
+        const char *type;
+        struct arena *arena;
+        struct pod_usage *pods;
+        size_t n;
+        uint64_t node_cpu_ns;
+        int64_t node_available, now_ns;
+        struct statvfs fs;
+        uint64_t image_bytes, image_inodes;
+        struct buf out;
+};
+
+/* ---- numbers ---- */
+
+static uint64_t node_cpu(void) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        unsigned long long v[8] = { 0 };
+
+        if (file_read("/proc/stat", 1 << 20, &b, NULL) < 0)
+                return 0;
+        buf_putc(&b, 0);
+        sscanf(b.p, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6], &v[7]);
+        return (v[0] + v[1] + v[2] + v[5] + v[6] + v[7]) * (NSEC_PER_SEC / 100);
+}
+
+static void gather_pod(struct gather *g, struct pod_usage *u, struct pod_view *v) {
+        struct runtime_usage sum = { 0 };
+
+        u->view = v;
+        u->containers = arena_array(g->arena, struct container_usage, v->n_containers + 1);
+        if (v->sandbox_id)
+                runtime_sandbox_usage(g->k->runtime, v->sandbox_id, &sum, &u->rx, &u->tx, NULL);
+        for (size_t i = 0; i < v->n_containers; i++) {
+                struct container_usage *c = &u->containers[u->n];
+
+                if (!v->containers[i].running || runtime_container_usage(g->k->runtime, v->containers[i].id, &c->use, NULL) < 0)
+                        continue;
+                c->view = &v->containers[i];
+                u->n++;
+        }
+}
+
+static void gather_run(struct task *t) {
+        struct gather *g = container_of(t, struct gather, task);
+        struct pod_view **all;
+        size_t n;
+
+        all = view_all(g->k, &n);
+        g->pods = arena_array(g->arena, struct pod_usage, n + 1);
+        for (size_t i = 0; i < n; i++)
+                gather_pod(g, &g->pods[g->n++], all[i]);
+        free(all);
+        g->now_ns = kubelet_now(g->k);
+        g->node_cpu_ns = node_cpu();
+        g->node_available = machine_memory_available(g->k->o.memory_bytes);
+        statvfs(g->k->o.root_dir, &g->fs);
+        runtime_image_usage(g->k->runtime, &g->image_bytes, &g->image_inodes, NULL);
+        g->render(g, &g->out);
+        for (size_t i = 0; i < n; i++)
+                view_unref(g->pods[i].view);
+}
+
+static void gather_done(struct task *t) {
+        struct gather *g = container_of(t, struct gather, task);
+
+        if (g->request)
+                http_respond_copy(g->request, 200, g->type, buf_str(&g->out));
+        server_live_remove(g->k, &g->live);
+        buf_free(&g->out);
+        arena_free(g->arena);
+        free(g);
+}
+
+static void gather_gone(struct http_request *r, void *arg) {
+        ((struct gather *) arg)->request = NULL;
+}
+
+static void gather_end(struct live *l) {
+        /* it is over soon by itself */
+}
+
+static void start(struct http_request *r, struct kubelet *k, const char *type, void (*render)(struct gather *g, struct buf *out)) {
+        struct gather *g = xcalloc(1, sizeof(*g));
+
+        g->k = k;
+        g->request = r;
+        g->type = type;
+        g->render = render;
+        g->arena = arena_new(0);
+        g->task.run = gather_run;
+        g->task.done = gather_done;
+        g->task.loop = http_request_loop(r);
+        server_live_add(k, &g->live, gather_end);
+        http_request_on_close(r, gather_gone, g);
+        pool_submit(k->pool, &g->task);
+}
+
+/* ---- /stats/summary ---- */
+
+static struct json time_json(struct gather *g) {
+        char text[36];
+
+        return json_of_copy(g->arena, time_format(text, g->now_ns));
+}
+
+static struct json cpu_json(struct gather *g, uint64_t ns) {
+        struct json o = json_new_object();
+
+        json_setc(g->arena, &o, "time", time_json(g));
+        json_set_int(g->arena, &o, "usageCoreNanoSeconds", (int64_t) ns);
+        return o;
+}
+
+static struct json memory_json(struct gather *g, const struct runtime_usage *u, int64_t available) {
+        struct json o = json_new_object();
+
+        json_setc(g->arena, &o, "time", time_json(g));
+        if (available >= 0)
+                json_set_int(g->arena, &o, "availableBytes", available);
+        json_set_int(g->arena, &o, "usageBytes", (int64_t) u->memory_bytes);
+        json_set_int(g->arena, &o, "workingSetBytes", (int64_t) u->memory_working_set);
+        json_set_int(g->arena, &o, "rssBytes", (int64_t) u->memory_rss);
+        json_set_int(g->arena, &o, "pageFaults", (int64_t) u->memory_page_faults);
+        json_set_int(g->arena, &o, "majorPageFaults", (int64_t) u->memory_major_page_faults);
+        return o;
+}
+
+static struct json fs_json(struct gather *g, int64_t used, int64_t inodes_used) {
+        struct json o = json_new_object();
+
+        json_setc(g->arena, &o, "time", time_json(g));
+        json_set_int(g->arena, &o, "availableBytes", (int64_t) (g->fs.f_bavail * g->fs.f_frsize));
+        json_set_int(g->arena, &o, "capacityBytes", (int64_t) (g->fs.f_blocks * g->fs.f_frsize));
+        json_set_int(g->arena, &o, "usedBytes", used);
+        json_set_int(g->arena, &o, "inodesFree", (int64_t) g->fs.f_favail);
+        json_set_int(g->arena, &o, "inodes", (int64_t) g->fs.f_files);
+        json_set_int(g->arena, &o, "inodesUsed", inodes_used);
+        return o;
+}
+
+static struct json start_json(struct gather *g, int64_t ns) {
+        char text[36];
+
+        return json_of_copy(g->arena, time_format(text, ns));
+}
+
+static struct json container_json(struct gather *g, const struct container_usage *c) {
+        struct json o = json_new_object();
+
+        json_set_cstr(g->arena, &o, "name", c->view->name);
+        json_setc(g->arena, &o, "startTime", start_json(g, c->view->started_ns));
+        json_setc(g->arena, &o, "cpu", cpu_json(g, c->use.cpu_ns));
+        json_setc(g->arena, &o, "memory", memory_json(g, &c->use, -1));
+        json_setc(g->arena, &o, "rootfs", fs_json(g, (int64_t) c->use.rootfs_bytes, (int64_t) c->use.rootfs_inodes));
+        return o;
+}
+
+static void add_up(struct runtime_usage *sum, const struct runtime_usage *u) {
+        sum->cpu_ns += u->cpu_ns;
+        sum->memory_bytes += u->memory_bytes;
+        sum->memory_working_set += u->memory_working_set;
+        sum->memory_rss += u->memory_rss;
+        sum->memory_page_faults += u->memory_page_faults;
+        sum->memory_major_page_faults += u->memory_major_page_faults;
+        sum->pids += u->pids;
+        sum->rootfs_bytes += u->rootfs_bytes;
+        sum->rootfs_inodes += u->rootfs_inodes;
+}
+
+static struct json pod_json(struct gather *g, const struct pod_usage *p) {
+        struct json o = json_new_object(), ref = json_new_object(), containers = json_new_array(), net = json_new_object();
+        struct json pids = json_new_object();
+        struct arena *a = g->arena;
+        struct runtime_usage sum = { 0 };
+        int64_t started = 0;
+
+        json_set_str(a, &ref, "name", arena_str(a, str_of(p->view->name)));
+        json_set_str(a, &ref, "namespace", arena_str(a, str_of(p->view->ns)));
+        json_set_str(a, &ref, "uid", arena_str(a, str_of(p->view->uid)));
+        json_setc(a, &o, "podRef", ref);
+        for (size_t i = 0; i < p->n; i++) {
+                json_push(a, &containers, container_json(g, &p->containers[i]));
+                add_up(&sum, &p->containers[i].use);
+                started = started ? MIN(started, p->containers[i].view->started_ns) : p->containers[i].view->started_ns;
+        }
+        json_setc(a, &o, "startTime", start_json(g, started));
+        json_setc(a, &o, "containers", containers);
+        json_setc(a, &o, "cpu", cpu_json(g, sum.cpu_ns));
+        json_setc(a, &o, "memory", memory_json(g, &sum, -1));
+        json_setc(a, &net, "time", time_json(g));
+        json_set_cstr(a, &net, "name", "eth0");
+        json_set_int(a, &net, "rxBytes", (int64_t) p->rx);
+        json_set_int(a, &net, "txBytes", (int64_t) p->tx);
+        json_setc(a, &o, "network", net);
+        json_setc(a, &o, "ephemeral-storage", fs_json(g, (int64_t) sum.rootfs_bytes, (int64_t) sum.rootfs_inodes));
+        json_set_int(a, &pids, "process_count", (int64_t) sum.pids);
+        json_setc(a, &o, "process_stats", pids);
+        return o;
+}
+
+static void render_summary(struct gather *g, struct buf *out) {
+        struct json o = json_new_object(), node = json_new_object(), pods = json_new_array(), runtime = json_new_object();
+        struct runtime_usage use = { 0 };
+        struct arena *a = g->arena;
+        int64_t fs_used = (int64_t) ((g->fs.f_blocks - g->fs.f_bfree) * g->fs.f_frsize);
+
+        use.memory_bytes = use.memory_working_set = (uint64_t) MAX(g->k->o.memory_bytes - g->node_available, 0);
+        json_set_cstr(a, &node, "nodeName", g->k->o.node_name);
+        json_setc(a, &node, "cpu", cpu_json(g, g->node_cpu_ns));
+        json_setc(a, &node, "memory", memory_json(g, &use, g->node_available));
+        json_setc(a, &node, "fs", fs_json(g, fs_used, (int64_t) (g->fs.f_files - g->fs.f_ffree)));
+        json_setc(a, &runtime, "imageFs", fs_json(g, (int64_t) g->image_bytes, (int64_t) g->image_inodes));
+        json_setc(a, &node, "runtime", runtime);
+        for (size_t i = 0; i < g->n; i++)
+                if (g->pods[i].n)
+                        json_push(a, &pods, pod_json(g, &g->pods[i]));
+        json_setc(a, &o, "node", node);
+        json_setc(a, &o, "pods", pods);
+        json_write_pretty(out, &o, 1);
+}
+
+void serve_stats_summary(struct http_request *r, const struct route_args *a) {
+        start(r, a->k, "application/json", render_summary);
+}
+
+/* ---- Prometheus ---- */
+
+#define TEXT_TYPE "text/plain; version=0.0.4; charset=utf-8"
+
+static void head(struct buf *out, const char *name, const char *type, const char *help) {
+        buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void each_container(struct gather *g, struct buf *out, const char *name, double (*value)(const struct container_usage *c)) {
+        for (size_t i = 0; i < g->n; i++)
+                for (size_t j = 0; j < g->pods[i].n; j++) {
+                        const struct container_usage *c = &g->pods[i].containers[j];
+
+                        buf_printf(out, "%s{container=\"%s\",namespace=\"%s\",pod=\"%s\"} %.9g %lld\n", name, c->view->name,
+                                   g->pods[i].view->ns, g->pods[i].view->name, value(c), (long long) (g->now_ns / NSEC_PER_MSEC));
+                }
+}
+
+static double cpu_seconds(const struct container_usage *c) {
+        return (double) c->use.cpu_ns / NSEC_PER_SEC;
+}
+
+static double working_set(const struct container_usage *c) {
+        return (double) c->use.memory_working_set;
+}
+
+static double started(const struct container_usage *c) {
+        return (double) c->view->started_ns / NSEC_PER_SEC;
+}
+
+static double usage_bytes(const struct container_usage *c) {
+        return (double) c->use.memory_bytes;
+}
+
+static double rss_bytes(const struct container_usage *c) {
+        return (double) c->use.memory_rss;
+}
+
+static double fs_bytes(const struct container_usage *c) {
+        return (double) c->use.rootfs_bytes;
+}
+
+static void render_resource(struct gather *g, struct buf *out) {
+        long long now = (long long) (g->now_ns / NSEC_PER_MSEC);
+
+        head(out, "container_cpu_usage_seconds_total", "counter", "[STABLE] Cumulative cpu time consumed by the container in core-seconds");
+        each_container(g, out, "container_cpu_usage_seconds_total", cpu_seconds);
+        head(out, "container_memory_working_set_bytes", "gauge", "[STABLE] Current working set of the container in bytes");
+        each_container(g, out, "container_memory_working_set_bytes", working_set);
+        head(out, "container_start_time_seconds", "gauge", "[STABLE] Start time of the container since unix epoch in seconds");
+        each_container(g, out, "container_start_time_seconds", started);
+        head(out, "node_cpu_usage_seconds_total", "counter", "[STABLE] Cumulative cpu time consumed by the node in core-seconds");
+        buf_printf(out, "node_cpu_usage_seconds_total %.9g %lld\n", (double) g->node_cpu_ns / NSEC_PER_SEC, now);
+        head(out, "node_memory_working_set_bytes", "gauge", "[STABLE] Current working set of the node in bytes");
+        buf_printf(out, "node_memory_working_set_bytes %lld %lld\n", (long long) (g->k->o.memory_bytes - g->node_available), now);
+        head(out, "pod_cpu_usage_seconds_total", "counter", "[STABLE] Cumulative cpu time consumed by the pod in core-seconds");
+        for (size_t i = 0; i < g->n; i++) {
+                struct runtime_usage sum = { 0 };
+
+                for (size_t j = 0; j < g->pods[i].n; j++)
+                        add_up(&sum, &g->pods[i].containers[j].use);
+                if (g->pods[i].n)
+                        buf_printf(out, "pod_cpu_usage_seconds_total{namespace=\"%s\",pod=\"%s\"} %.9g %lld\n", g->pods[i].view->ns,
+                                   g->pods[i].view->name, (double) sum.cpu_ns / NSEC_PER_SEC, now);
+        }
+        head(out, "pod_memory_working_set_bytes", "gauge", "[STABLE] Current working set of the pod in bytes");
+        for (size_t i = 0; i < g->n; i++) {
+                struct runtime_usage sum = { 0 };
+
+                for (size_t j = 0; j < g->pods[i].n; j++)
+                        add_up(&sum, &g->pods[i].containers[j].use);
+                if (g->pods[i].n)
+                        buf_printf(out, "pod_memory_working_set_bytes{namespace=\"%s\",pod=\"%s\"} %llu %lld\n", g->pods[i].view->ns,
+                                   g->pods[i].view->name, (unsigned long long) sum.memory_working_set, now);
+        }
+        head(out, "resource_scrape_error", "gauge", "[STABLE] 1 if there was an error while getting container metrics, 0 otherwise");
+        buf_addc(out, "resource_scrape_error 0\n");
+}
+
+void serve_metrics_resource(struct http_request *r, const struct route_args *a) {
+        start(r, a->k, TEXT_TYPE, render_resource);
+}
+
+static void render_cadvisor(struct gather *g, struct buf *out) {
+        static const struct {
+                const char *name, *type, *help;
+                double (*value)(const struct container_usage *c);
+        } metrics[] = {
+                { "container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed in seconds.", cpu_seconds },
+                { "container_memory_working_set_bytes", "gauge", "Current working set in bytes.", working_set },
+                { "container_memory_usage_bytes", "gauge", "Current memory usage in bytes, including all memory regardless of when it was accessed",
+                  usage_bytes },
+                { "container_memory_rss", "gauge", "Size of RSS in bytes.", rss_bytes },
+                { "container_fs_usage_bytes", "gauge", "Number of bytes that are consumed by the container on this filesystem.", fs_bytes },
+                { "container_start_time_seconds", "gauge", "Start time of the container since unix epoch in seconds.", started },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(metrics); i++) {
+                head(out, metrics[i].name, metrics[i].type, metrics[i].help);
+                each_container(g, out, metrics[i].name, metrics[i].value);
+        }
+        buf_printf(out, "# HELP machine_cpu_cores Number of logical CPU cores.\n# TYPE machine_cpu_cores gauge\nmachine_cpu_cores %lld\n",
+                   (long long) g->k->machine->cpus);
+        buf_printf(out, "# HELP machine_memory_bytes Amount of memory installed on the machine.\n# TYPE machine_memory_bytes gauge\n"
+                        "machine_memory_bytes %lld\n", (long long) g->k->machine->memory_bytes);
+}
+
+void serve_metrics_cadvisor(struct http_request *r, const struct route_args *a) {
+        start(r, a->k, TEXT_TYPE, render_cadvisor);
+}

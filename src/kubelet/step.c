@@ -1,0 +1,109 @@
+/* One step of a pod, on a thread of the pool: look at what is wanted and what is, make the next moves, say how it is.
+ *
+ *   wanted (the API's object) ┐            ┌─▶ pod_run        sandbox, volumes, containers
+ *                             ├─▶ pod_step ┤
+ *   is (the runtime)          ┘            └─▶ pod_terminate  stop, report, delete, clean
+ *
+ * Nothing here depends on what was done before: each step starts from the two sides alone, so killing the kubelet between any
+ * two lines loses nothing. */
+#include "kubelet/internal.h"
+
+#include "schema/types.h"
+
+/* The API says that it ended before we came (a restart of the kubelet): it does not run again. */
+static void note_ended_before(struct pod *p) {
+        struct str phase = jstr(json_getc(object_json(p->current), "status"), "phase");
+
+        if (!str_eqc(phase, "Succeeded") && !str_eqc(phase, "Failed"))
+                return;
+        p->end = POD_ENDS;
+        p->final_sent = true;
+}
+
+static void note_deadline(struct pod *p) {
+        int64_t seconds = json_int_or(json_getc(p->spec, "activeDeadlineSeconds"), -1);
+        int64_t left;
+
+        if (seconds < 0 || p->start_time_ns == 0)
+                return;
+        left = p->start_time_ns + seconds * NSEC_PER_SEC - kubelet_now(p->k);
+        if (left > 0) {
+                pod_retry(p, left / NSEC_PER_MSEC + 1);
+                return;
+        }
+        pod_event(p, NULL, "Normal", "DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
+        pod_end(p, "Failed", "DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
+}
+
+/* No app container runs or will run again: what is left are sidecars, which have nobody to serve. */
+static bool is_done(struct pod *p) {
+        bool any = false;
+
+        for (size_t i = 0; i < p->containers.n; i++) {
+                const struct container *c = p->containers.v[i];
+
+                if (c->kind != CONTAINER_APP || !c->listed)
+                        continue;
+                if (!container_is(c, CONTAINER_EXITED) || container_restarts(c))
+                        return false;
+                any = true;
+        }
+        return any;
+}
+
+static void decide(struct pod *p) {
+        const char *phase;
+
+        if (p->end != POD_RUNS)
+                return;
+        if (p->is_absent || !p->current || object_deleting(p->current)) {
+                p->end = POD_ENDS;
+                return;
+        }
+        if (!p->sent)
+                note_ended_before(p);
+        if (p->end == POD_RUNS)
+                note_deadline(p);
+        if (p->end != POD_RUNS)
+                return;
+        phase = pod_phase(p);
+        if (strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0 || is_done(p))
+                p->end = POD_ENDS;
+}
+
+static void report(struct pod *p) {
+        _cleanup_error_ struct error err = ERROR_INIT;
+
+        if (p->is_absent || !p->current || p->final_sent || p->end == POD_GONE)
+                return;
+        if (status_send(p, &err) < 0) {
+                log_warn("kubelet: status of pod %s/%s: %s", p->ns, p->name, error_text(&err));
+                pod_retry(p, retry_next(&p->status_retry, 100, 10 * 1000));
+        } else
+                p->status_retry.tries = 0;
+}
+
+void pod_step(struct pod *p) {
+        _cleanup_error_ struct error err = ERROR_INIT;
+
+        p->again_ms = 0;
+        if (p->end == POD_GONE)
+                return;
+        arena_reset(p->arena);
+        p->spec = NULL;
+        if (p->current)
+                pod_load_spec(p);
+        if (pod_refresh(p, &err) < 0) {
+                log_warn("kubelet: pod %s/%s: %s", p->ns, p->name, error_text(&err));
+                pod_retry(p, 1000);
+                return;
+        }
+        decide(p);
+        if (p->end == POD_RUNS) {
+                pod_run(p);
+                decide(p);
+        }
+        if (p->end != POD_RUNS)
+                pod_terminate(p);
+        report(p);
+}
