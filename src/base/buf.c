@@ -11,16 +11,13 @@ void buf_free(struct buf *b) {
         *b = BUF_INIT;
 }
 
-char *buf_reserve(struct buf *b, size_t more) {
-        if (__builtin_expect(b->cap - b->n < more, 0)) {
-                size_t want;
+void buf_grow(struct buf *b, size_t more) {
+        size_t want;
 
-                if (__builtin_add_overflow(b->n, more, &want) || want > SIZE_MAX / 4)
-                        abort();
-                b->cap = MAX(want, MAX(b->cap * 2, (size_t) 64));
-                b->p = xrealloc(b->p, b->cap);
-        }
-        return b->p + b->n;
+        if (__builtin_add_overflow(b->n, more, &want) || want > SIZE_MAX / 4)
+                abort();
+        b->cap = MAX(want, MAX(b->cap * 2, (size_t) 64));
+        b->p = xrealloc(b->p, b->cap);
 }
 
 void buf_add(struct buf *b, const void *p, size_t n) {
@@ -36,11 +33,6 @@ void buf_add_str(struct buf *b, struct str s) {
 
 void buf_addc(struct buf *b, const char *cstr) {
         buf_add(b, cstr, strlen(cstr));
-}
-
-void buf_putc(struct buf *b, char c) {
-        *buf_reserve(b, 1) = c;
-        b->n++;
 }
 
 void buf_printf(struct buf *b, const char *fmt, ...) {

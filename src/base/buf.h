@@ -15,11 +15,20 @@ struct buf {
 void buf_free(struct buf *b); /* leaves an empty buf; also the shape _cleanup_ wants */
 #define _cleanup_buf_ _cleanup_(buf_free)
 
-char *buf_reserve(struct buf *b, size_t more); /* room for more bytes after n; returns where they go */
+void buf_grow(struct buf *b, size_t more); /* the slow half of buf_reserve */
+/* Room for more bytes after n; returns where they go. */
+static inline char *buf_reserve(struct buf *b, size_t more) {
+        if (__builtin_expect(b->cap - b->n < more, 0))
+                buf_grow(b, more);
+        return b->p + b->n;
+}
 void buf_add(struct buf *b, const void *p, size_t n);
 void buf_add_str(struct buf *b, struct str s);
 void buf_addc(struct buf *b, const char *cstr);
-void buf_putc(struct buf *b, char c);
+static inline void buf_putc(struct buf *b, char c) {
+        *buf_reserve(b, 1) = c;
+        b->n++;
+}
 void buf_printf(struct buf *b, const char *fmt, ...) _printf_(2, 3);
 void buf_add_u64(struct buf *b, uint64_t v); /* decimal */
 void buf_consume(struct buf *b, size_t n);   /* drops n bytes from the front */

@@ -16,20 +16,85 @@ static const char *skip_string(const char *p, const char *end) {
         return NULL;
 }
 
+/* 64 bytes as bits: the first byte is bit 0. */
+struct block {
+        uint64_t quote, backslash, open, close;
+};
+
+static inline struct block load_block(const char *p) {
+        struct block b = { 0 };
+
+#ifdef __SSE2__
+        for (int i = 0; i < 4; i++) {
+                vec16 v = v_load(p + 16 * i), bracket = v_with(v, 0x20); /* [ and ] look like { and } */
+
+                b.quote |= v_mask(v_eq(v, '"')) << 16 * i;
+                b.backslash |= v_mask(v_eq(v, '\\')) << 16 * i;
+                b.open |= v_mask(v_eq(bracket, '{')) << 16 * i;
+                b.close |= v_mask(v_eq(bracket, '}')) << 16 * i;
+        }
+#else
+        for (int i = 0; i < 64; i++) {
+                b.quote |= (uint64_t) (p[i] == '"') << i;
+                b.backslash |= (uint64_t) (p[i] == '\\') << i;
+                b.open |= (uint64_t) ((p[i] | 0x20) == '{') << i;
+                b.close |= (uint64_t) ((p[i] | 0x20) == '}') << i;
+        }
+#endif
+        return b;
+}
+
+/* The bytes that a backslash takes the meaning of. *carry: the first one of this block, of the next one on return. */
+static uint64_t escaped_bytes(uint64_t backslash, uint64_t *carry) {
+        uint64_t escaped = *carry;
+
+        backslash &= ~*carry;
+        *carry = 0;
+        while (backslash) {
+                unsigned at = (unsigned) __builtin_ctzll(backslash);
+
+                if (at == 63) {
+                        *carry = 1;
+                        break;
+                }
+                escaped |= 2ULL << at;
+                backslash &= ~(3ULL << at);
+        }
+        return escaped;
+}
+
+/* Each bit becomes the parity of those up to it: from one quote to the next the bits are set. */
+static uint64_t between(uint64_t quotes) {
+        for (int shift = 1; shift < 64; shift *= 2)
+                quotes ^= quotes << shift;
+        return quotes;
+}
+
+/* p is at the opening bracket. Brackets are counted a block at a time; only the block where the last one closes is
+ * looked at more closely. */
 static const char *skip_container(const char *p, const char *end) {
-        size_t depth = 0;
+        uint64_t carry = 0, in_string = 0, depth = 0;
 
-        while ((p = find_bracket(p, end)) < end) {
-                char c = *p++;
+        for (; p < end; p += 64) {
+                char tail[64] = { 0 };
+                struct block b = load_block(end - p >= 64 ? p : memcpy(tail, p, (size_t) (end - p)));
+                uint64_t strings;
 
-                if (c == '"') {
-                        p = skip_string(p, end);
-                        if (!p)
-                                return NULL;
-                } else if ((c | 0x20) == '{')
-                        depth++;
-                else if (--depth == 0)
-                        return p;
+                if (b.backslash || carry)
+                        b.quote &= ~escaped_bytes(b.backslash, &carry);
+                strings = between(b.quote) ^ in_string;
+                in_string = 0 - (strings >> 63);
+                b.open &= ~strings;
+                b.close &= ~strings;
+                if ((uint64_t) __builtin_popcountll(b.close) >= depth)
+                        for (uint64_t bits = b.open | b.close; bits; bits &= bits - 1) {
+                                if (b.open & bits & -bits)
+                                        depth++;
+                                else if (--depth == 0)
+                                        return p + __builtin_ctzll(bits) + 1;
+                        }
+                else
+                        depth += (uint64_t) __builtin_popcountll(b.open) - (uint64_t) __builtin_popcountll(b.close);
         }
         return NULL;
 }

@@ -95,9 +95,6 @@ DEFINE_FIND(find_string_special, v_or(v_or(v_eq(v, '"'), v_eq(v, '\\')), v_less(
             c == '"' || c == '\\' || (signed char) c < 0x20)
 /* In a string that is known to be valid: its end or an escape. */
 DEFINE_FIND(find_quote, v_or(v_eq(v, '"'), v_eq(v, '\\')), c == '"' || c == '\\')
-/* What opens or closes: " { } [ ]. Bit 5 makes [ and ] look like { and }. */
-DEFINE_FIND(find_bracket, v_or(v_eq(v, '"'), v_or(v_eq(v_with(v, 0x20), '{'), v_eq(v_with(v, 0x20), '}'))),
-            c == '"' || (c | 0x20) == '{' || (c | 0x20) == '}')
 /* What encoding/json does not write as it is: " \ < > & control, and beyond ASCII (U+2028, U+2029 and what is invalid). */
 DEFINE_FIND(find_unsafe,
             v_or(v_or(v_eq(v_with(v, 4), '&'), v_eq(v_with(v, 2), '>')), v_or(v_eq(v, '\\'), v_less(v, 0x20))),

@@ -73,19 +73,48 @@ static __attribute__((noinline)) void write_escaped(struct buf *dst, struct str 
         buf_putc(dst, '"');
 }
 
-void json_write_string(struct buf *dst, struct str s) {
+/* memcpy for lengths that are mostly small and never the same twice. */
+static inline void copy(char *dst, const char *src, size_t n) {
+        if (n > 16)
+                memcpy(dst, src, n);
+        else if (n >= 8) {
+                uint64_t head, tail;
+
+                memcpy(&head, src, 8);
+                memcpy(&tail, src + n - 8, 8);
+                memcpy(dst, &head, 8);
+                memcpy(dst + n - 8, &tail, 8);
+        } else
+                for (size_t i = 0; i < n; i++)
+                        dst[i] = src[i];
+}
+
+/* The string, and then the text of after (0: none), a comma before where wanted. */
+static inline void write_string(struct buf *dst, struct str s, bool comma, char after) {
         char *p;
 
-        if (!all_safe(s)) {
+        if (__builtin_expect(!all_safe(s), 0)) {
+                if (comma)
+                        buf_putc(dst, ',');
                 write_escaped(dst, s);
+                if (after)
+                        buf_putc(dst, after);
                 return;
         }
-        p = buf_reserve(dst, s.n + 2);
+        p = buf_reserve(dst, s.n + 4);
+        *p = ',';
+        p += comma;
         *p++ = '"';
-        if (s.n)
-                memcpy(p, s.p, s.n);
-        p[s.n] = '"';
-        dst->n += s.n + 2;
+        copy(p, s.p, s.n);
+        p += s.n;
+        *p++ = '"';
+        *p = after;
+        p += after != 0;
+        dst->n = (size_t) (p - dst->p);
+}
+
+void json_write_string(struct buf *dst, struct str s) {
+        write_string(dst, s, false, 0);
 }
 
 static void write_scalar(struct buf *dst, const struct json *j) {
@@ -115,11 +144,13 @@ void json_write(struct buf *dst, const struct json *j) {
         if (j->type == JSON_OBJECT) {
                 buf_putc(dst, '{');
                 for (uint32_t i = 0; i < j->len; i++) {
-                        if (i)
-                                buf_putc(dst, ',');
-                        json_write_string(dst, json_key(&j->members[i]));
-                        buf_putc(dst, ':');
-                        json_write(dst, &j->members[i].value);
+                        const struct json *v = &j->members[i].value;
+
+                        write_string(dst, json_key(&j->members[i]), i, ':');
+                        if (v->type == JSON_STRING)
+                                write_string(dst, str_n(v->s, v->len), false, 0);
+                        else
+                                json_write(dst, v);
                 }
                 buf_putc(dst, '}');
         } else if (j->type == JSON_ARRAY) {
