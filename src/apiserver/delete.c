@@ -48,12 +48,11 @@ static bool has_finalizer(const struct json *list, const char *name, size_t *ret
 static bool set_gc_finalizers(struct op *op, struct json *meta) {
         struct arena *a = op->c->arena;
         struct str policy = op->c->options.propagation_policy;
-        struct json list = json_copy_tree(a, json_getc(meta, "finalizers"));
+        const struct json *now = json_getc(meta, "finalizers");
+        struct json list = json_is(now, JSON_ARRAY) ? json_copy_tree(a, now) : json_new_array();
         bool had_orphan, had_foreground, orphan, foreground;
         size_t at;
 
-        if (json_type(&list) != JSON_ARRAY)
-                list = json_new_array();
         had_orphan = has_finalizer(&list, FINALIZER_ORPHAN, NULL);
         had_foreground = has_finalizer(&list, FINALIZER_FOREGROUND, NULL);
         if (str_empty(policy)) { /* what was asked for before stays; else the kind's default */

@@ -415,7 +415,7 @@ static void merge_subresource(struct op *op, struct json *obj, const struct json
 
         *obj = json_copy_shallow(a, old);
         if (str_eqc(op->c->subresource, "status")) {
-                sent_meta = json_copy_shallow(a, json_getc(&sent, "metadata"));
+                sent_meta = json_getc(&sent, "metadata") ? json_copy_shallow(a, json_getc(&sent, "metadata")) : json_new_object();
                 carry_metadata(a, &sent_meta, json_getc(old, "metadata"));
                 meta = json_setc(a, obj, "metadata", sent_meta);
                 copy_member(a, meta, json_getc(old, "metadata"), "ownerReferences");

@@ -174,10 +174,9 @@ static int job_prepare_create(struct op *op, struct json *obj, struct error *err
 static void take(struct op *op, struct json *obj, const struct json *sent, const char *outer, const char *inner) {
         struct arena *a = op->c->arena;
         const struct json *v = json_at_path(sent, outer, inner);
-        struct json part = json_copy_shallow(a, json_getc(obj, outer));
+        const struct json *now = json_getc(obj, outer);
+        struct json part = json_is(now, JSON_OBJECT) ? json_copy_shallow(a, now) : json_new_object();
 
-        if (json_type(&part) != JSON_OBJECT)
-                part = json_new_object();
         if (v)
                 json_setc(a, &part, inner, *v);
         else
