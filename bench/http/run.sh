@@ -17,14 +17,13 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$d
 mkdir "$dir/www"
 head -c 1700 /dev/zero | tr '\0' x >"$dir/www/one"
 head -c 17000000 /dev/zero | tr '\0' x >"$dir/www/list"
-"$build/src/http/bench_http" 0 2 "$dir/cert" "$dir/key" >"$dir/port" &
+"$build/bench/http/bench_http" 0 2 "$dir/cert" "$dir/key" >"$dir/port" &
 pids="$pids $!"
 nghttpd_port=$((20000 + $$ % 10000))
 nghttpd -n 2 -d "$dir/www" "$nghttpd_port" "$dir/key" "$dir/cert" >/dev/null &
 pids="$pids $!"
 sleep 1
 port=$(cat "$dir/port")
-echo '{"kind":"Pod"}' >"$dir/body"
 head -c 1700 /dev/zero | tr '\0' y >"$dir/body"
 
 rate() { # URL, further h2load options

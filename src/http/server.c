@@ -542,6 +542,7 @@ static void format_address(struct conn *c, const struct sockaddr_storage *a) {
         c->n_address = (uint8_t) strlen(c->address);
 }
 
+/* A connection on its way to its worker. */
 struct accepted {
         struct loop_work work;
         struct worker *w;
@@ -549,9 +550,7 @@ struct accepted {
         struct sockaddr_storage address;
 };
 
-static void adopt(struct loop_work *work) {
-        struct accepted *a = container_of(work, struct accepted, work);
-        struct worker *w = a->w;
+void worker_adopt(struct worker *w, int fd, const struct sockaddr_storage *address) {
         struct conn *c = xcalloc(1, sizeof(*c));
 
         c->w = w;
@@ -559,16 +558,21 @@ static void adopt(struct loop_work *work) {
         list_init(&c->deadline_link);
         list_init(&c->requests);
         list_init(&c->drains);
-        format_address(c, &a->address);
-        if (w->stopping || transport_init(&c->t, w->loop, a->fd, w->server->o.tls, NULL, false, &conn_ops) < 0) {
-                close(a->fd);
+        format_address(c, address);
+        if (w->stopping || transport_init(&c->t, w->loop, fd, w->server->o.tls, NULL, false, &conn_ops) < 0) {
+                close(fd);
                 free(c);
-                free(a);
                 atomic_fetch_sub_explicit(&w->n_conns, 1, memory_order_relaxed);
                 return;
         }
         list_push(&w->conns, &c->link);
         conn_set_deadline(c, DEADLINE_HEADER);
+}
+
+static void adopt(struct loop_work *work) {
+        struct accepted *a = container_of(work, struct accepted, work);
+
+        worker_adopt(a->w, a->fd, &a->address);
         free(a);
 }
 
@@ -689,6 +693,16 @@ static void server_free(struct http_server *s) {
         free(s);
 }
 
+void worker_init(struct worker *w, struct http_server *s, size_t index) {
+        *w = (struct worker) { .server = s, .index = index };
+        snprintf(w->name, sizeof(w->name), "http/%zu", index);
+        list_init(&w->conns);
+        list_init(&w->orphans);
+        list_init(&w->pool);
+        for (int d = 0; d < N_DEADLINES; d++)
+                list_init(&w->deadlines[d]);
+}
+
 static int make_workers(struct http_server *s, struct error *err) {
         size_t n = s->o.workers;
         long cpus = sysconf(_SC_NPROCESSORS_ONLN);
@@ -700,27 +714,27 @@ static int make_workers(struct http_server *s, struct error *err) {
                 struct worker *w = &s->workers[i];
                 int r;
 
-                *w = (struct worker) { .server = s, .index = i };
-                snprintf(w->name, sizeof(w->name), "http/%zu", i);
+                worker_init(w, s, i);
                 r = loop_new(w->name, &w->loop, err);
                 if (r < 0)
                         return r;
                 s->n_workers++;
-                list_init(&w->conns);
-                list_init(&w->orphans);
-                list_init(&w->pool);
-                for (int d = 0; d < N_DEADLINES; d++)
-                        list_init(&w->deadlines[d]);
         }
         return 0;
 }
 
-static void set_defaults(struct http_server_options *o) {
+void http_server_defaults(struct http_server *s) {
+        struct http_server_options *o = &s->o;
+
         o->max_body = o->max_body ? o->max_body : 3 * 1024 * 1024;
         o->max_header = o->max_header ? o->max_header : 64 * 1024;
         o->header_timeout_ms = o->header_timeout_ms ? o->header_timeout_ms : 30 * 1000;
         o->max_streams = o->max_streams ? o->max_streams : 250;
         o->max_connections = o->max_connections ? o->max_connections : 20000;
+        s->deadline_ms[DEADLINE_HEADER] = o->header_timeout_ms;
+        s->deadline_ms[DEADLINE_IDLE] = 3 * (uint64_t) o->header_timeout_ms;
+        s->deadline_ms[DEADLINE_BODY] = 2 * (uint64_t) o->header_timeout_ms;
+        s->deadline_ms[DEADLINE_LINGER] = 1000;
 }
 
 int http_server_start(const struct http_server_options *o, struct http_server **ret, struct error *err) {
@@ -731,11 +745,7 @@ int http_server_start(const struct http_server_options *o, struct http_server **
 
         s->o = *o;
         tls_context_ref(s->o.tls);
-        set_defaults(&s->o);
-        s->deadline_ms[DEADLINE_HEADER] = s->o.header_timeout_ms;
-        s->deadline_ms[DEADLINE_IDLE] = 3 * (uint64_t) s->o.header_timeout_ms;
-        s->deadline_ms[DEADLINE_BODY] = 2 * (uint64_t) s->o.header_timeout_ms;
-        s->deadline_ms[DEADLINE_LINGER] = 1000;
+        http_server_defaults(s);
         s->listen_fd = o->listen_fd > 0 ? o->listen_fd : -1;
         if (s->listen_fd < 0)
                 r = make_listener(&s->o, &s->listen_fd, err);
@@ -800,7 +810,7 @@ static void worker_stop(void *arg) {
         }
 }
 
-static void worker_close(void *arg) {
+void worker_close(void *arg) {
         struct worker *w = arg;
 
         list_for_each_safe(it, &w->conns)
@@ -808,7 +818,7 @@ static void worker_close(void *arg) {
         timer_close(&w->timer, NULL);
 }
 
-static void worker_empty_pools(struct worker *w) {
+void worker_empty_pools(struct worker *w) {
         struct list *lists[] = { &w->pool, &w->orphans };
 
         for (size_t i = 0; i < ARRAY_SIZE(lists); i++)

@@ -120,6 +120,11 @@ struct http_request {
 #define DRAIN_MARK (64 * 1024)
 
 /* server.c */
+void http_server_defaults(struct http_server *s);     /* fills s->o and the deadlines */
+void worker_init(struct worker *w, struct http_server *s, size_t index);
+void worker_adopt(struct worker *w, int fd, const struct sockaddr_storage *address); /* a connection, on the worker's thread */
+void worker_close(void *worker);                      /* all connections, at once */
+void worker_empty_pools(struct worker *w);
 struct http_request *request_new(struct conn *c);
 void request_set_method(struct http_request *r, struct str text);
 void request_set_target(struct http_request *r, struct str target);
