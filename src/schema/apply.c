@@ -1,0 +1,479 @@
+/* managedFields: one entry for each manager, operation, version and subresource, with the set of fields it owns.
+ *
+ *   apply   set := fields of config; fields it had and drops go from the object, unless another owns them
+ *   update  set += what it changed
+ *   both    what changes under another manager is a conflict (apply without force) or is taken from it
+ *
+ * Behaviour and texts: k8s.io/apimachinery/pkg/util/managedfields. Entries of another version of the resource are kept as they
+ * are: only autoscalers and events have two. */
+#include "schema/apply.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/time.h"
+#include "schema/internal.h"
+#include "schema/structure.h"
+#include "schema/types.h"
+
+#define MAX_UPDATERS 10
+#define LAST_APPLIED "kubectl.kubernetes.io/last-applied-configuration"
+
+struct manager {
+        struct str name, version, subresource, time;
+        bool apply;
+        struct fieldset *fields;
+};
+
+struct managers {
+        struct manager *v;
+        size_t n, room;
+};
+
+/* ---- entries ---- */
+
+static struct manager *add_manager(struct arena *a, struct managers *m, const struct manager *x) {
+        if (m->n == m->room) {
+                struct manager *grown;
+
+                m->room = m->room ? m->room * 2 : 4;
+                grown = arena_array(a, struct manager, m->room);
+                if (m->n)
+                        memcpy(grown, m->v, m->n * sizeof(*grown));
+                m->v = grown;
+        }
+        m->v[m->n] = *x;
+        return &m->v[m->n++];
+}
+
+static void drop_manager(struct managers *m, size_t i) {
+        memmove(&m->v[i], &m->v[i + 1], (m->n - i - 1) * sizeof(*m->v));
+        m->n--;
+}
+
+static void drop_empty(struct managers *m) {
+        for (size_t i = m->n; i-- > 0;)
+                if (fieldset_empty(m->v[i].fields))
+                        drop_manager(m, i);
+}
+
+/* An applier has one entry whatever the version. */
+static struct manager *find_manager(struct managers *m, const struct manager *x) {
+        for (size_t i = 0; i < m->n; i++)
+                if (m->v[i].apply == x->apply && str_eq(m->v[i].name, x->name) && str_eq(m->v[i].subresource, x->subresource) &&
+                    (x->apply || str_eq(m->v[i].version, x->version)))
+                        return &m->v[i];
+        return NULL;
+}
+
+static int decode_managers(struct arena *a, const struct json *entries, struct managers *ret) {
+        struct managers m = { 0 };
+
+        json_each_item(e, entries) {
+                struct manager x = {
+                        .name = ManagedFieldsEntry_manager(e), .version = ManagedFieldsEntry_apiVersion(e),
+                        .subresource = ManagedFieldsEntry_subresource(e), .time = ManagedFieldsEntry_time(e),
+                        .apply = str_eqc(ManagedFieldsEntry_operation(e), "Apply"),
+                };
+                if (!x.apply && !str_eqc(ManagedFieldsEntry_operation(e), "Update"))
+                        return -EINVAL;
+                if (!ManagedFieldsEntry_fieldsV1(e) || fieldset_from_json(a, ManagedFieldsEntry_fieldsV1(e), &x.fields) < 0)
+                        return -EINVAL;
+                add_manager(a, &m, &x);
+        }
+        *ret = m;
+        return 0;
+}
+
+static int compare_managers(const void *p, const void *q) {
+        const struct manager *x = p, *y = q;
+        int c;
+
+        if (x->apply != y->apply)
+                return x->apply ? -1 : 1;
+        if ((c = str_cmp(x->time, y->time)) || (c = str_cmp(x->name, y->name)) || (c = str_cmp(x->version, y->version)))
+                return c;
+        return str_cmp(x->subresource, y->subresource);
+}
+
+static void encode_managers(struct arena *a, struct managers *m, struct json *object) {
+        struct json *meta = json_get_or_add_object(a, object, "metadata"), list = json_new_array();
+
+        if (m->n > 1)
+                qsort(m->v, m->n, sizeof(*m->v), compare_managers);
+        for (size_t i = 0; i < m->n; i++) {
+                const struct manager *x = &m->v[i];
+                struct json e = json_new_object();
+
+                json_set_str(a, &e, "manager", x->name);
+                json_set_cstr(a, &e, "operation", x->apply ? "Apply" : "Update");
+                json_set_str(a, &e, "apiVersion", x->version);
+                if (x->time.n > 0)
+                        json_set_str(a, &e, "time", x->time);
+                json_set_cstr(a, &e, "fieldsType", "FieldsV1");
+                json_setc(a, &e, "fieldsV1", fieldset_to_json(a, x->fields));
+                if (x->subresource.n > 0)
+                        json_set_str(a, &e, "subresource", x->subresource);
+                json_push(a, &list, e);
+        }
+        if (list.len > 0)
+                json_setc(a, meta, "managedFields", list);
+        else
+                json_removec(meta, "managedFields");
+}
+
+static struct manager manager_of(struct arena *a, const struct apply_opts *o, bool apply) {
+        struct str name = o->manager, agent = o->user_agent;
+        ssize_t slash = str_find(agent, '/');
+        char text[36];
+
+        if (name.n == 0)
+                name = slash >= 0 ? str_sub(agent, 0, (size_t) slash) : agent;
+        if (name.n == 0)
+                name = STR("unknown");
+        return (struct manager) {
+                .name = arena_str(a, str_sub(name, 0, 128)), .version = arena_str(a, o->api_version),
+                .subresource = arena_str(a, o->subresource), .time = arena_str(a, time_format(text, o->now_wall_ns)), .apply = apply,
+        };
+}
+
+/* ---- fields nobody owns ---- */
+
+/* What identifies an object and what the server keeps itself: owned by nobody. */
+static struct fieldset *strip_set(struct arena *a) {
+        static const char *const names[] = {
+                "f:name", "f:namespace", "f:creationTimestamp", "f:selfLink", "f:uid", "f:clusterName", "f:generation",
+                "f:managedFields", "f:resourceVersion",
+        };
+        struct fieldpath metadata = { NULL, STR_INIT("f:metadata") };
+        struct fieldset *s = fieldset_new(a);
+
+        fieldset_insert(a, s, &(struct fieldpath) { NULL, STR_INIT("f:apiVersion") });
+        fieldset_insert(a, s, &(struct fieldpath) { NULL, STR_INIT("f:kind") });
+        fieldset_insert(a, s, &metadata);
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+                fieldset_insert(a, s, &(struct fieldpath) { &metadata, str_of(names[i]) });
+        return s;
+}
+
+/* What a call cannot change: the status through the object, the spec through its status. */
+static struct fieldset *reachable(struct arena *a, const struct apply_opts *o, const struct fieldset *s) {
+        static const char *const main_reset[] = { "f:status", NULL }, *const status_reset[] = { "f:spec", NULL };
+
+        if (str_eqc(o->subresource, "status"))
+                return fieldset_without(a, s, status_reset);
+        return o->subresource.n == 0 ? fieldset_without(a, s, main_reset) : (struct fieldset *) s;
+}
+
+/* ---- conflicts ---- */
+
+struct conflicts {
+        struct error *err;
+        struct buf text;
+        const struct manager *manager;
+        size_t n;
+        char who[512];
+};
+
+static void name_manager(struct conflicts *c, const struct manager *m) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        json_write_string(&b, m->name);
+        if (m->subresource.n > 0) {
+                buf_addc(&b, " with subresource ");
+                json_write_string(&b, m->subresource);
+        }
+        if (!m->apply)
+                buf_printf(&b, " using %" STR_FMT, STR_ARG(m->version));
+        snprintf(c->who, sizeof(c->who), "%" STR_FMT, STR_ARG(buf_str(&b)));
+        c->manager = m;
+}
+
+static void add_conflict(void *arg, struct str path) {
+        struct conflicts *c = arg;
+
+        error_add_cause(c->err, "FieldManagerConflict", path, "conflict with %s", c->who);
+        buf_printf(&c->text, "\n- %" STR_FMT, STR_ARG(path));
+        c->n++;
+}
+
+static int conflict_error(struct conflicts *c, struct error *err, const char *who_of_one) {
+        struct error causes = *c->err; /* error_status drops what was there */
+        int r;
+
+        *c->err = ERROR_INIT;
+        if (c->n == 1)
+                r = error_status(err, REASON_CONFLICT, "Apply failed with 1 conflict: conflict with %s: %" STR_FMT, who_of_one,
+                                 STR_ARG(str_of(causes.causes[0].field)));
+        else
+                r = error_status(err, REASON_CONFLICT, "Apply failed with %zu conflicts:%" STR_FMT, c->n, STR_ARG(buf_str(&c->text)));
+        for (size_t i = 0; i < causes.n_causes; i++)
+                error_add_cause(err, causes.causes[i].reason, str_of(causes.causes[i].field), "%s", causes.causes[i].message);
+        error_clear(&causes);
+        return r;
+}
+
+static int report_conflicts(struct managers *m, struct fieldset *const *sets, struct error *err) {
+        _cleanup_error_ struct error causes = ERROR_INIT;
+        struct conflicts c = { .err = &causes };
+        int r;
+
+        for (size_t i = 0; i < m->n; i++) {
+                if (fieldset_empty(sets[i]))
+                        continue;
+                name_manager(&c, &m->v[i]);
+                buf_printf(&c.text, "%sconflicts with %s:", c.text.n ? "\n" : " ", c.who);
+                fieldset_each(sets[i], add_conflict, &c);
+        }
+        r = conflict_error(&c, err, c.who);
+        buf_free(&c.text);
+        return r;
+}
+
+/* ---- the two operations ---- */
+
+/* Takes from all managers but self what has changed. allowed: conflicts that do not count (or NULL). */
+static int take_changes(struct arena *a, struct managers *m, const struct manager *self, const struct structure_diff *d, bool force,
+                        const struct fieldset *allowed, struct error *err) {
+        struct fieldset *changed = fieldset_union(a, d->modified, d->added);
+        struct fieldset **conflicts = arena_array(a, struct fieldset *, m->n + 1);
+        bool any = false;
+
+        for (size_t i = 0; i < m->n; i++) {
+                if (&m->v[i] == self || (self && !str_eq(m->v[i].version, self->version)))
+                        continue;
+                conflicts[i] = fieldset_intersection(a, m->v[i].fields, changed);
+                if (allowed)
+                        conflicts[i] = fieldset_difference(a, conflicts[i], allowed);
+                any = any || !fieldset_empty(conflicts[i]);
+        }
+        if (any && !force)
+                return report_conflicts(m, conflicts, err);
+        for (size_t i = 0; i < m->n; i++) {
+                if (&m->v[i] == self || (self && !str_eq(m->v[i].version, self->version)))
+                        continue;
+                m->v[i].fields = fieldset_difference(a, m->v[i].fields, changed);
+                m->v[i].fields = fieldset_difference(a, m->v[i].fields, d->removed);
+        }
+        return 0;
+}
+
+static struct structure_diff diff_of(struct arena *a, const struct schema_type *t, const struct apply_opts *o, const struct json *old,
+                                     const struct json *new) {
+        struct structure_diff d = structure_compare(a, t, old, new);
+
+        d.added = reachable(a, o, d.added);
+        d.modified = reachable(a, o, d.modified);
+        d.removed = reachable(a, o, d.removed);
+        return d;
+}
+
+static void remove_managed_fields(struct arena *a, struct json *object) {
+        struct json *meta = json_get_mut(object, STR("metadata"));
+
+        if (!json_is(meta, JSON_OBJECT))
+                return;
+        *meta = json_copy_shallow(a, meta);
+        json_removec(meta, "managedFields");
+}
+
+static int by_age(const void *p, const void *q) {
+        const struct manager *x = p, *y = q;
+        int c = str_cmp(x->time, y->time);
+
+        return c ? c : str_cmp(x->name, y->name);
+}
+
+/* At most ten updaters: the oldest of a version become one, "ancient-changes". */
+static void cap_updaters(struct arena *a, struct managers *m) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < m->n; i++)
+                n += !m->v[i].apply;
+        if (n <= MAX_UPDATERS)
+                return;
+        qsort(m->v, m->n, sizeof(*m->v), by_age);
+        for (size_t i = 0; i < m->n && n > MAX_UPDATERS; i++) {
+                struct manager *old = &m->v[i];
+                size_t k = i + 1;
+
+                while (k < m->n && (m->v[k].apply || !str_eq(m->v[k].version, old->version)))
+                        k++;
+                if (old->apply || k == m->n)
+                        continue;
+                old->fields = fieldset_union(a, old->fields, m->v[k].fields);
+                old->time = m->v[k].time;
+                old->name = STR("ancient-changes");
+                old->subresource = STR("");
+                drop_manager(m, k);
+                n--;
+                i--;
+        }
+}
+
+static int track(struct arena *a, const struct schema_type *t, const struct json *old, const struct json *new, struct managers *m,
+                 const struct manager *self, const struct apply_opts *o) {
+        struct structure_diff d = diff_of(a, t, o, old, new);
+        struct fieldset *changed = fieldset_difference(a, fieldset_union(a, d.modified, d.added), strip_set(a));
+        struct manager *mine, me = *self;
+        int r;
+
+        r = take_changes(a, m, NULL, &d, true, NULL, NULL);
+        if (r < 0)
+                return r;
+        if (!fieldset_empty(changed)) {
+                mine = find_manager(m, self);
+                me.fields = mine ? fieldset_union(a, changed, mine->fields) : changed;
+                if (mine)
+                        *mine = me;
+                else
+                        add_manager(a, m, &me);
+        }
+        drop_empty(m);
+        cap_updaters(a, m);
+        return 0;
+}
+
+/* Clients that do not know managedFields must not lose them: what is there counts unless the new object brings its own. [{}]
+ * resets. */
+static void current_managers(struct arena *a, const struct json *live, const struct json *next, struct managers *ret) {
+        const struct json *entries = ObjectMeta_managedFields(Pod_metadata(next));
+
+        *ret = (struct managers) { 0 };
+        if (json_len(entries) == 1 && json_len(json_item(entries, 0)) == 0)
+                return;
+        if (json_len(entries) > 0 && decode_managers(a, entries, ret) == 0 && ret->n > 0)
+                return;
+        *ret = (struct managers) { 0 };
+        if (decode_managers(a, ObjectMeta_managedFields(Pod_metadata(live)), ret) < 0)
+                *ret = (struct managers) { 0 };
+}
+
+int apply_track_update(struct arena *a, const struct schema_type *t, const struct json *live, struct json *next,
+                       const struct apply_opts *opts, struct error *err) {
+        struct manager self = manager_of(a, opts, false);
+        struct json old = live ? json_copy_shallow(a, live) : schema_zero(a, t), new = json_copy_shallow(a, next);
+        struct managers m;
+
+        current_managers(a, live, next, &m);
+        remove_managed_fields(a, &old);
+        remove_managed_fields(a, &new);
+        if (live && m.n == 0) { /* nobody was asked to keep track of this object */
+                encode_managers(a, &m, next);
+                return 0;
+        }
+        track(a, t, &old, &new, &m, &self, opts);
+        encode_managers(a, &m, next);
+        return 0;
+}
+
+/* Fields that were applied last time and are not now go from the object, unless somebody else owns them, or nobody did. */
+static struct json prune(struct arena *a, const struct schema_type *t, const struct json *merged, const struct managers *m,
+                         const struct fieldset *last) {
+        struct fieldset *owned = fieldset_new(a), *all, *kept, *gone;
+        struct json pruned;
+
+        if (fieldset_empty(last))
+                return *merged;
+        all = structure_with_parents(a, t, structure_fields(a, t, merged));
+        last = structure_with_parents(a, t, last);
+        pruned = structure_remove(a, t, merged, last);
+        for (size_t i = 0; i < m->n; i++)
+                owned = fieldset_union(a, owned, m->v[i].fields);
+        kept = fieldset_union(a, structure_with_parents(a, t, structure_fields(a, t, &pruned)), structure_with_parents(a, t, owned));
+        pruned = structure_remove(a, t, merged, fieldset_difference(a, all, kept));
+        kept = structure_with_parents(a, t, structure_fields(a, t, &pruned));
+        gone = fieldset_intersection(a, fieldset_difference(a, all, kept), last);
+        return structure_remove(a, t, merged, gone);
+}
+
+/* `kubectl apply --server-side` after client-side applies: what the annotation says was applied, and still is so, may be taken
+ * over without a conflict. NULL: nothing. */
+static struct fieldset *allowed_by_last_applied(struct arena *a, const struct schema_type *t, const struct json *live,
+                                                const struct apply_opts *o) {
+        const struct json *text = json_getc(ObjectMeta_annotations(Pod_metadata(live)), LAST_APPLIED);
+        struct json *applied = NULL;
+        struct structure_diff d;
+        struct fieldset *s;
+
+        if (!str_eqc(o->manager, "kubectl") || !json_is(text, JSON_STRING))
+                return NULL;
+        if (json_parse(a, json_str(text), &(struct json_parse_opts) { .copy_strings = true }, &applied, NULL) < 0)
+                return NULL;
+        if (!str_eq(json_str(json_getc(applied, "apiVersion")), o->api_version))
+                return NULL;
+        d = structure_compare(a, t, applied, live);
+        s = fieldset_difference(a, structure_fields(a, t, applied), d.modified);
+        return fieldset_difference(a, fieldset_difference(a, s, d.added), d.removed);
+}
+
+/* The annotation follows, so that a client-side apply afterwards starts from the truth. */
+static void sync_last_applied(struct arena *a, struct json *object, const struct json *config, const struct apply_opts *o) {
+        struct json *meta = json_get_mut(object, STR("metadata")), annotations, plain, plain_meta;
+        _cleanup_buf_ struct buf text = BUF_INIT;
+
+        if (!str_eqc(o->manager, "kubectl") || json_str(json_getc(ObjectMeta_annotations(meta), LAST_APPLIED)).n == 0)
+                return;
+        plain = json_copy_shallow(a, config);
+        if (json_getc(ObjectMeta_annotations(Pod_metadata(config)), LAST_APPLIED)) {
+                annotations = json_copy_shallow(a, ObjectMeta_annotations(Pod_metadata(config)));
+                json_removec(&annotations, LAST_APPLIED);
+                plain_meta = json_copy_shallow(a, Pod_metadata(config));
+                json_setc(a, &plain_meta, "annotations", annotations);
+                json_setc(a, &plain, "metadata", plain_meta);
+        }
+        json_write(&text, &plain);
+        buf_putc(&text, '\n');
+        *meta = json_copy_shallow(a, meta);
+        annotations = json_copy_shallow(a, ObjectMeta_annotations(meta));
+        json_setc(a, &annotations, LAST_APPLIED, json_of_copy(a, buf_str(&text)));
+        json_setc(a, meta, "annotations", annotations);
+}
+
+int apply_merge(struct arena *a, const struct schema_type *t, const struct json *live, const struct json *config,
+                const struct apply_opts *opts, struct json *ret, struct error *err) {
+        struct manager self = manager_of(a, opts, true), *mine;
+        struct json old = live ? json_copy_shallow(a, live) : schema_zero(a, t), wanted = structure_explicit(a, t, config), merged;
+        struct fieldset *last = NULL;
+        struct managers m = { 0 };
+        struct structure_diff d;
+        bool changed;
+        int r;
+
+        if (live && decode_managers(a, ObjectMeta_managedFields(Pod_metadata(live)), &m) < 0)
+                m = (struct managers) { 0 };
+        remove_managed_fields(a, &old);
+        if (live && m.n == 0) {
+                struct manager before = self;
+                struct json zero = schema_zero(a, t);
+
+                before.name = STR("before-first-apply");
+                before.apply = false;
+                before.subresource = STR("");
+                track(a, t, &zero, &old, &m, &before, &(struct apply_opts) { .subresource = STR_INIT("") });
+        }
+        r = structure_merge(a, t, &old, &wanted, &merged, err);
+        if (r < 0)
+                return error_prefix(err, "failed to merge config"), r;
+        mine = find_manager(&m, &self);
+        if (mine)
+                last = mine->fields;
+        else
+                mine = add_manager(a, &m, &self);
+        mine->fields = reachable(a, opts, structure_fields(a, t, &wanted));
+        mine->version = self.version;
+        merged = prune(a, t, &merged, &m, last);
+        d = diff_of(a, t, opts, &old, &merged);
+        r = take_changes(a, &m, mine, &d, opts->force, allowed_by_last_applied(a, t, &old, opts), err);
+        if (r < 0)
+                return r;
+        mine->fields = fieldset_difference(a, mine->fields, strip_set(a));
+        changed = !json_equal(&old, &merged);
+        if (changed || mine->time.n == 0)
+                mine->time = self.time;
+        sync_last_applied(a, &merged, &wanted, opts);
+        drop_empty(&m);
+        encode_managers(a, &m, &merged);
+        *ret = merged;
+        return 0;
+}

@@ -1,0 +1,316 @@
+/* The operations on two sets are one merge of two sorted lists, with a different idea of what stays. */
+#include "schema/fieldset.h"
+
+#include <errno.h>
+
+#define MAX_DEPTH 100
+
+/* ---- order: fields, keys, values, indices; numbers by value ---- */
+
+static int rank(struct str s) {
+        const char *at = s.n > 0 ? strchr("fkvi", s.p[0]) : NULL;
+
+        return at ? (int) (at - "fkvi") : 4;
+}
+
+/* The number that starts where both texts still agree, behind a ':'; for k:{"port":80} and k:{"port":443}. */
+static bool number_at(struct str s, size_t at, int64_t *ret) {
+        size_t start = at, end = at;
+
+        while (start > 0 && (s.p[start - 1] == '-' || (s.p[start - 1] >= '0' && s.p[start - 1] <= '9')))
+                start--;
+        while (end < s.n && s.p[end] >= '0' && s.p[end] <= '9')
+                end++;
+        return start > 0 && s.p[start - 1] == ':' && end > start && str_to_i64(str_sub(s, start, end), ret) == 0;
+}
+
+static int compare(struct str a, struct str b) {
+        size_t i = 0;
+        int64_t x, y;
+
+        if (rank(a) != rank(b))
+                return rank(a) - rank(b);
+        while (i < a.n && i < b.n && a.p[i] == b.p[i])
+                i++;
+        if (rank(a) > 0 && i < MAX(a.n, b.n) && number_at(a, i, &x) && number_at(b, i, &y) && x != y)
+                return x < y ? -1 : 1;
+        return str_cmp(str_sub(a, i, a.n), str_sub(b, i, b.n));
+}
+
+/* ---- one set ---- */
+
+struct fieldset *fieldset_new(struct arena *a) {
+        return arena_new_of(a, struct fieldset);
+}
+
+static size_t lower_bound(const struct fieldset *s, struct str element) {
+        size_t lo = 0, hi = s->n;
+
+        if (hi > 0 && compare(s->v[hi - 1].element, element) < 0) /* mostly what is inserted comes in order */
+                return hi;
+        while (lo < hi) {
+                size_t mid = (lo + hi) / 2;
+
+                if (compare(s->v[mid].element, element) < 0)
+                        lo = mid + 1;
+                else
+                        hi = mid;
+        }
+        return lo;
+}
+
+static struct fieldset_entry *insert_at(struct arena *a, struct fieldset *s, size_t at, struct str element) {
+        if (s->n == s->cap) {
+                struct fieldset_entry *grown;
+
+                s->cap = s->cap ? s->cap * 2 : 4;
+                grown = arena_array(a, struct fieldset_entry, s->cap);
+                if (s->n)
+                        memcpy(grown, s->v, s->n * sizeof(*grown));
+                s->v = grown;
+        }
+        memmove(&s->v[at + 1], &s->v[at], (s->n - at) * sizeof(*s->v));
+        s->v[at] = (struct fieldset_entry) { .element = element };
+        s->n++;
+        return &s->v[at];
+}
+
+static struct fieldset_entry *get_or_add(struct arena *a, struct fieldset *s, struct str element) {
+        size_t at = lower_bound(s, element);
+
+        if (at < s->n && str_eq(s->v[at].element, element))
+                return &s->v[at];
+        return insert_at(a, s, at, element);
+}
+
+static struct fieldset_entry *entry_of(struct arena *a, struct fieldset *s, const struct fieldpath *path) {
+        if (path->up) {
+                struct fieldset_entry *parent = entry_of(a, s, path->up);
+
+                if (!parent->below)
+                        parent->below = fieldset_new(a);
+                s = parent->below;
+        }
+        return get_or_add(a, s, path->element);
+}
+
+void fieldset_insert(struct arena *a, struct fieldset *s, const struct fieldpath *path) {
+        if (path) /* the root itself is never a member */
+                entry_of(a, s, path)->member = true;
+}
+
+const struct fieldset_entry *fieldset_find(const struct fieldset *s, struct str element) {
+        size_t at = s ? lower_bound(s, element) : 0;
+
+        return s && at < s->n && str_eq(s->v[at].element, element) ? &s->v[at] : NULL;
+}
+
+static const struct fieldset_entry *find_path(const struct fieldset *s, const struct fieldpath *path) {
+        if (path->up) {
+                const struct fieldset_entry *parent = find_path(s, path->up);
+
+                s = parent ? parent->below : NULL;
+        }
+        return fieldset_find(s, path->element);
+}
+
+bool fieldset_has(const struct fieldset *s, const struct fieldpath *path) {
+        const struct fieldset_entry *e = path ? find_path(s, path) : NULL;
+
+        return e && e->member;
+}
+
+bool fieldset_empty(const struct fieldset *s) {
+        for (size_t i = 0; s && i < s->n; i++)
+                if (s->v[i].member || !fieldset_empty(s->v[i].below))
+                        return false;
+        return true;
+}
+
+/* ---- two sets ---- */
+
+enum operation { UNION, DIFFERENCE, INTERSECTION };
+
+static struct fieldset *combine(struct arena *a, const struct fieldset *x, const struct fieldset *y, enum operation op) {
+        struct fieldset *out;
+        size_t i = 0, k = 0;
+
+        if (!x || !y)
+                return (struct fieldset *) (op == UNION ? (x ? x : y) : op == DIFFERENCE ? x : NULL);
+        out = fieldset_new(a);
+        while (i < x->n || k < y->n) {
+                int c = i == x->n ? 1 : k == y->n ? -1 : compare(x->v[i].element, y->v[k].element);
+                const struct fieldset_entry *e = c <= 0 ? &x->v[i++] : NULL, *f = c >= 0 ? &y->v[k++] : NULL;
+                bool in_e = e && e->member, in_f = f && f->member;
+                bool member = op == UNION ? in_e || in_f : op == DIFFERENCE ? in_e && !in_f : in_e && in_f;
+                struct fieldset *below = combine(a, e ? e->below : NULL, f ? f->below : NULL, op);
+
+                if (fieldset_empty(below))
+                        below = NULL;
+                if (member || below) {
+                        struct fieldset_entry *added = insert_at(a, out, out->n, e ? e->element : f->element);
+
+                        added->member = member;
+                        added->below = below;
+                }
+        }
+        return out;
+}
+
+struct fieldset *fieldset_union(struct arena *a, const struct fieldset *x, const struct fieldset *y) {
+        return combine(a, x, y, UNION);
+}
+
+struct fieldset *fieldset_difference(struct arena *a, const struct fieldset *x, const struct fieldset *y) {
+        return combine(a, x, y, DIFFERENCE);
+}
+
+struct fieldset *fieldset_intersection(struct arena *a, const struct fieldset *x, const struct fieldset *y) {
+        return combine(a, x, y, INTERSECTION);
+}
+
+struct fieldset *fieldset_without(struct arena *a, const struct fieldset *s, const char *const elements[]) {
+        struct fieldset *out = fieldset_new(a);
+
+        for (size_t i = 0; s && i < s->n; i++) {
+                const char *const *e = elements;
+
+                while (*e && !str_eqc(s->v[i].element, *e))
+                        e++;
+                if (!*e)
+                        *insert_at(a, out, out->n, s->v[i].element) = s->v[i];
+        }
+        return out;
+}
+
+/* ---- FieldsV1 ---- */
+
+static struct json to_json(struct arena *a, const struct fieldset *s, bool self) {
+        struct json o = json_new_object();
+
+        if (self && s && s->n > 0)
+                json_add(a, &o, STR("."), json_new_object());
+        for (size_t i = 0; s && i < s->n; i++)
+                json_add(a, &o, s->v[i].element, to_json(a, s->v[i].below, s->v[i].member));
+        return o;
+}
+
+struct json fieldset_to_json(struct arena *a, const struct fieldset *s) {
+        return to_json(a, s, false);
+}
+
+static int compare_members(const void *x, const void *y) {
+        return str_cmp(json_key(x), json_key(y));
+}
+
+/* Keys and values as we write them ourselves: no spaces, names sorted. */
+static int canonical(struct arena *a, struct str element, struct str *ret) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct json *v = NULL;
+
+        if (element.n < 2 || element.p[1] != ':' || rank(element) > 3)
+                return -EINVAL;
+        *ret = element;
+        if (element.p[0] != 'k' && element.p[0] != 'v')
+                return 0;
+        if (json_parse(a, str_sub(element, 2, element.n), NULL, &v, NULL) < 0)
+                return -EINVAL;
+        if (json_is(v, JSON_OBJECT) && v->len > 1)
+                qsort(v->members, v->len, sizeof(*v->members), compare_members);
+        buf_add(&b, element.p, 2);
+        json_write(&b, v);
+        *ret = str_eq(buf_str(&b), element) ? element : arena_str(a, buf_str(&b));
+        return 0;
+}
+
+static int from_json(struct arena *a, const struct json *j, struct fieldset *s, size_t depth) {
+        int r;
+
+        if (!json_is(j, JSON_OBJECT) || depth > MAX_DEPTH)
+                return -EINVAL;
+        json_each_member(m, j) {
+                struct fieldset_entry *e;
+                struct str element;
+
+                if (str_eqc(json_key(m), "."))
+                        continue;
+                r = canonical(a, json_key(m), &element);
+                if (r < 0 || !json_is(&m->value, JSON_OBJECT))
+                        return -EINVAL;
+                e = get_or_add(a, s, element);
+                e->member = json_len(&m->value) == 0 || json_getc(&m->value, ".");
+                if (json_len(&m->value) == 0)
+                        continue;
+                e->below = fieldset_new(a);
+                r = from_json(a, &m->value, e->below, depth + 1);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+int fieldset_from_json(struct arena *a, const struct json *j, struct fieldset **ret) {
+        struct fieldset *s = fieldset_new(a);
+        int r;
+
+        r = from_json(a, j, s, 0);
+        if (r < 0)
+                return r;
+        *ret = s;
+        return 0;
+}
+
+/* ---- paths for people ---- */
+
+/* k:{"name":"x","port":1} → [name="x",port=1] */
+static void print_element(struct buf *b, struct str element) {
+        _cleanup_(arena_freep) struct arena *a = NULL;
+        struct str text = str_sub(element, 2, element.n);
+        struct json *keys = NULL;
+        const char *comma = "";
+
+        switch (element.p[0]) {
+        case 'f':
+                buf_putc(b, '.');
+                buf_add_str(b, text);
+                break;
+        case 'k':
+                a = arena_new(0);
+                if (json_parse(a, text, NULL, &keys, NULL) < 0)
+                        break;
+                buf_putc(b, '[');
+                json_each_member(m, keys) {
+                        buf_addc(b, comma);
+                        buf_add_str(b, json_key(m));
+                        buf_putc(b, '=');
+                        json_write(b, &m->value);
+                        comma = ",";
+                }
+                buf_putc(b, ']');
+                break;
+        default:
+                buf_putc(b, '[');
+                if (element.p[0] == 'v')
+                        buf_putc(b, '=');
+                buf_add_str(b, text);
+                buf_putc(b, ']');
+        }
+}
+
+static void each(const struct fieldset *s, struct buf *path, void (*fn)(void *arg, struct str path), void *arg) {
+        size_t length = path->n;
+
+        for (size_t i = 0; s && i < s->n; i++) {
+                print_element(path, s->v[i].element);
+                if (s->v[i].member)
+                        fn(arg, buf_str(path));
+                each(s->v[i].below, path, fn, arg);
+                path->n = length;
+        }
+}
+
+void fieldset_each(const struct fieldset *s, void (*fn)(void *arg, struct str path), void *arg) {
+        _cleanup_buf_ struct buf path = BUF_INIT;
+
+        each(s, &path, fn, arg);
+}

@@ -1,0 +1,48 @@
+/* Sets of field paths: what managedFields is made of.
+ *
+ *   {"f:metadata":{"f:labels":{".":{},"f:app":{}}},"f:spec":{"f:ports":{"k:{\"port\":80}":{".":{},"f:name":{}}}}}
+ *
+ * A set is a tree. Each element of a path is kept as the text FieldsV1 has for it: f:NAME a field, k:{…} the list item with those
+ * keys, v:VALUE the item of a list that is a set, i:N an index. An element is a member itself ("."), or on the way to one, or
+ * both. Sets live in an arena; functions that return one leave their arguments as they are and may share with them. */
+#pragma once
+
+#include "schema/schema.h"
+
+struct fieldset;
+
+struct fieldset_entry {
+        struct str element;
+        bool member;
+        struct fieldset *below; /* or NULL */
+};
+
+struct fieldset { /* entries are sorted as upstream sorts them */
+        struct fieldset_entry *v;
+        uint32_t n, cap;
+};
+
+/* A path while something is walked: frames on the stack. */
+struct fieldpath {
+        const struct fieldpath *up;
+        struct str element;
+};
+
+struct fieldset *fieldset_new(struct arena *a);
+/* The path becomes a member. */
+void fieldset_insert(struct arena *a, struct fieldset *s, const struct fieldpath *path);
+const struct fieldset_entry *fieldset_find(const struct fieldset *s, struct str element);
+bool fieldset_has(const struct fieldset *s, const struct fieldpath *path);
+bool fieldset_empty(const struct fieldset *s); /* NULL is empty */
+
+struct fieldset *fieldset_union(struct arena *a, const struct fieldset *x, const struct fieldset *y);
+struct fieldset *fieldset_difference(struct arena *a, const struct fieldset *x, const struct fieldset *y);
+struct fieldset *fieldset_intersection(struct arena *a, const struct fieldset *x, const struct fieldset *y);
+/* Without everything at and below the top-level fields that are named ("f:status", …; ends with NULL). */
+struct fieldset *fieldset_without(struct arena *a, const struct fieldset *s, const char *const elements[]);
+
+struct json fieldset_to_json(struct arena *a, const struct fieldset *s);
+/* -EINVAL when it is not FieldsV1. */
+int fieldset_from_json(struct arena *a, const struct json *j, struct fieldset **ret);
+/* ".spec.containers[name=\"x\"].image" of each member, in order. */
+void fieldset_each(const struct fieldset *s, void (*fn)(void *arg, struct str path), void *arg);

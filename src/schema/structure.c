@@ -1,0 +1,412 @@
+/* Walks over one or two documents along their type. At each place it is one of
+ *
+ *   leaf    a scalar, or what is atomic: owned as a whole
+ *   struct, map       owned field by field
+ *   set, keyed list   owned item by item
+ */
+#include "schema/structure.h"
+
+#include <errno.h>
+
+#include "schema/internal.h"
+
+enum form { LEAF, STRUCT, MAP, SET, KEYED };
+
+struct place {
+        const struct schema_type *type;
+        const struct schema_field *field; /* whose value this is, or NULL */
+};
+
+static enum form form_of(struct place p) {
+        const struct schema_field *f = p.field;
+        bool atomic = (p.type->flags & SCHEMA_TYPE_ATOMIC) && !(f && (f->flags & SCHEMA_GRANULAR));
+
+        if (atomic || (f && (f->flags & SCHEMA_MAP_ATOMIC)))
+                return LEAF;
+        switch (p.type->kind) {
+        case SCHEMA_STRUCT:
+                return STRUCT;
+        case SCHEMA_MAP:
+                return MAP;
+        case SCHEMA_LIST:
+                return !f ? LEAF : f->list_type == SCHEMA_LIST_SET ? SET : f->list_type == SCHEMA_LIST_MAP ? KEYED : LEAF;
+        default:
+                return LEAF;
+        }
+}
+
+static struct place place_of_member(struct place p, struct str key) {
+        if (p.type->kind == SCHEMA_STRUCT) {
+                const struct schema_field *f = schema_field(p.type, key);
+
+                return (struct place) { f ? f->type : NULL, f };
+        }
+        return (struct place) { p.type->elem, NULL };
+}
+
+/* ---- elements of paths ---- */
+
+static struct str field_element(struct arena *a, struct str key) {
+        char *p = arena_alloc(a, key.n + 2);
+
+        p[0] = 'f';
+        p[1] = ':';
+        memcpy(p + 2, key.p, key.n);
+        return str_n(p, key.n + 2);
+}
+
+static struct str element_text(struct arena *a, char prefix, const struct json *v) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        buf_putc(&b, prefix);
+        buf_putc(&b, ':');
+        json_write(&b, v);
+        return arena_str(a, buf_str(&b));
+}
+
+static int compare_members(const void *x, const void *y) {
+        return str_cmp(json_key(x), json_key(y));
+}
+
+/* The element that names an item; p == NULL with *ret_missing set when it lacks a key that has no default. */
+static struct str item_element(struct arena *a, struct place list, const struct json *item, struct str *ret_missing) {
+        struct json keys = json_new_object();
+        struct str rest, key;
+
+        *ret_missing = STR("");
+        if (form_of(list) == SET)
+                return element_text(a, 'v', item);
+        rest = str_of(list.field->list_keys);
+        while (str_split(&rest, ',', &key)) {
+                const struct schema_field *f = schema_field(list.type->elem, key);
+                const struct json *v = json_get(item, key);
+                struct json *dflt = NULL;
+
+                if (json_type(v) == JSON_NULL && f && f->dflt && json_parse(a, str_of(f->dflt), NULL, &dflt, NULL) == 0)
+                        v = dflt;
+                if (json_type(v) == JSON_NULL) {
+                        *ret_missing = key;
+                        return str_n(NULL, 0);
+                }
+                json_add(a, &keys, key, *v);
+        }
+        if (keys.len > 1)
+                qsort(keys.members, keys.len, sizeof(*keys.members), compare_members);
+        return element_text(a, 'k', &keys);
+}
+
+static struct str *item_elements(struct arena *a, struct place list, const struct json *v) {
+        struct str *elements = arena_array(a, struct str, json_len(v) + 1), missing;
+
+        for (size_t i = 0; i < json_len(v); i++)
+                elements[i] = item_element(a, list, &v->items[i], &missing);
+        return elements;
+}
+
+static ssize_t find_element(const struct str *elements, size_t n, struct str e) {
+        for (size_t i = 0; e.p && i < n; i++)
+                if (elements[i].p && str_eq(elements[i], e))
+                        return (ssize_t) i;
+        return -1;
+}
+
+/* ---- the fields a value sets ---- */
+
+static void add_fields(struct arena *a, struct place p, const struct json *v, const struct fieldpath *at, struct fieldset *out) {
+        enum form form = form_of(p);
+
+        if (form == LEAF) {
+                fieldset_insert(a, out, at);
+                return;
+        }
+        json_each_member(m, v) {
+                struct place below = place_of_member(p, json_key(m));
+                struct fieldpath here = { at, field_element(a, json_key(m)) };
+
+                if (below.type)
+                        add_fields(a, below, &m->value, &here, out);
+                if (form == MAP || !below.type || m->value.type == JSON_NULL || (m->value.type == JSON_OBJECT && m->value.len == 0))
+                        fieldset_insert(a, out, &here);
+        }
+        if (form != SET && form != KEYED)
+                return;
+        json_each_item(it, v) {
+                struct str missing;
+                struct fieldpath here = { at, item_element(a, p, it, &missing) };
+
+                if (!here.element.p)
+                        continue;
+                add_fields(a, (struct place) { p.type->elem, NULL }, it, &here, out);
+                fieldset_insert(a, out, &here);
+        }
+}
+
+struct fieldset *structure_fields(struct arena *a, const struct schema_type *t, const struct json *value) {
+        struct fieldset *out = fieldset_new(a);
+
+        add_fields(a, (struct place) { t, NULL }, value, NULL, out);
+        return out;
+}
+
+/* ---- differences ---- */
+
+struct differ {
+        struct arena *arena;
+        struct structure_diff diff;
+};
+
+static void compare(struct differ *d, struct place p, const struct json *old, const struct json *new, const struct fieldpath *at);
+
+static void mark(struct differ *d, const struct json *old, const struct json *new, const struct fieldpath *at) {
+        fieldset_insert(d->arena, !old ? d->diff.added : !new ? d->diff.removed : d->diff.modified, at);
+}
+
+static void compare_members_of(struct differ *d, struct place p, const struct json *old, const struct json *new,
+                               const struct fieldpath *at) {
+        size_t hint = 0;
+
+        json_each_member(m, old) {
+                const struct json *other = json_get_after(new, json_key(m), &hint);
+
+                if (other && other->type < JSON_ARRAY && json_equal(&m->value, other))
+                        continue; /* the most common case, without making a path */
+                compare(d, place_of_member(p, json_key(m)), &m->value, other,
+                        &(struct fieldpath) { at, field_element(d->arena, json_key(m)) });
+        }
+        hint = 0;
+        json_each_member(m, new)
+                if (!json_get_after(old, json_key(m), &hint))
+                        compare(d, place_of_member(p, json_key(m)), NULL, &m->value,
+                                &(struct fieldpath) { at, field_element(d->arena, json_key(m)) });
+}
+
+/* Items that are there twice are compared with nothing: they are gone or new as a whole. */
+static void compare_items(struct differ *d, struct place p, const struct json *old, const struct json *new, const struct fieldpath *at) {
+        struct place below = { p.type->elem, NULL };
+        struct str *olds = item_elements(d->arena, p, old), *news = item_elements(d->arena, p, new);
+
+        for (size_t i = 0; i < json_len(old); i++) {
+                ssize_t k = find_element(news, json_len(new), olds[i]);
+
+                if (olds[i].p && find_element(olds, i, olds[i]) < 0)
+                        compare(d, below, &old->items[i], k < 0 ? NULL : &new->items[k], &(struct fieldpath) { at, olds[i] });
+        }
+        for (size_t i = 0; i < json_len(new); i++)
+                if (news[i].p && find_element(news, i, news[i]) < 0 && find_element(olds, json_len(old), news[i]) < 0)
+                        compare(d, below, NULL, &new->items[i], &(struct fieldpath) { at, news[i] });
+}
+
+static void compare(struct differ *d, struct place p, const struct json *old, const struct json *new, const struct fieldpath *at) {
+        enum form form = p.type ? form_of(p) : LEAF;
+
+        if (form != LEAF && json_len(old) == 0 && json_len(new) == 0)
+                form = LEAF; /* so that empty and null stay different */
+        if (form == LEAF) {
+                if (!old || !new || !json_equal(old, new))
+                        mark(d, old, new, at);
+                return;
+        }
+        if (form == STRUCT || form == MAP)
+                compare_members_of(d, p, old, new, at);
+        else
+                compare_items(d, p, old, new, at);
+        if (!old || !new)
+                mark(d, old, new, at);
+}
+
+struct structure_diff structure_compare(struct arena *a, const struct schema_type *t, const struct json *old, const struct json *new) {
+        struct differ d = { a, { fieldset_new(a), fieldset_new(a), fieldset_new(a) } };
+
+        compare(&d, (struct place) { t, NULL }, old, new, NULL);
+        return d.diff;
+}
+
+/* ---- merging ---- */
+
+struct merger {
+        struct arena *arena;
+        struct error *err;
+};
+
+static int merge(struct merger *m, struct place p, const struct json *live, const struct json *config, struct json *ret);
+
+static int merge_map(struct merger *m, struct place p, const struct json *live, const struct json *config, struct json *ret) {
+        struct json out = json_is(live, JSON_OBJECT) ? json_copy_shallow(m->arena, live) : json_new_object(), v;
+        int r;
+
+        json_each_member(c, config) {
+                struct place below = place_of_member(p, json_key(c));
+
+                if (below.type) {
+                        r = merge(m, below, json_get(live, json_key(c)), &c->value, &v);
+                        if (r < 0)
+                                return error_prefix(m->err, ".%" STR_FMT, STR_ARG(json_key(c))), r;
+                } else
+                        v = c->value;
+                json_set(m->arena, &out, json_key(c), v);
+        }
+        *ret = out;
+        return 0;
+}
+
+static int check_items(struct merger *m, struct place p, const struct json *config, struct str *elements) {
+        for (size_t i = 0; i < json_len(config); i++) {
+                struct str missing;
+
+                elements[i] = item_element(m->arena, p, &config->items[i], &missing);
+                if (!elements[i].p)
+                        return error_set(m->err, -EINVAL, "element %zu: associative list with keys has an element that omits key field "
+                                         "\"%" STR_FMT "\" (and doesn't have default value)", i, STR_ARG(missing));
+                if (find_element(elements, i, elements[i]) >= 0)
+                        return error_set(m->err, -EINVAL, "duplicate entries for key %" STR_FMT, STR_ARG(elements[i]));
+        }
+        return 0;
+}
+
+/* Both orders are kept as far as they agree: items only the live list has stay where they are relative to those that come after
+ * them; the items of the config come in the config's order. */
+static int merge_items(struct merger *m, struct place p, const struct json *live, const struct json *config, struct json *ret) {
+        struct place below = { p.type->elem, NULL };
+        size_t n_live = json_len(live), n_config = json_len(config), l = 0;
+        struct str *lives = item_elements(m->arena, p, live), *configs = arena_array(m->arena, struct str, n_config + 1);
+        struct json out = json_new_array(), v;
+        int r;
+
+        r = check_items(m, p, config, configs);
+        if (r < 0)
+                return r;
+        for (size_t c = 0; c <= n_config; c++) {
+                ssize_t at = c < n_config ? find_element(lives, n_live, configs[c]) : (ssize_t) n_live;
+
+                /* What only the live list has, up to where this item is in it. */
+                for (; at >= 0 && l < (size_t) at; l++)
+                        if (find_element(configs, n_config, lives[l]) < 0)
+                                json_push(m->arena, &out, live->items[l]);
+                if (c == n_config)
+                        break;
+                r = merge(m, below, at >= 0 ? &live->items[at] : NULL, &config->items[c], &v);
+                if (r < 0)
+                        return r;
+                json_push(m->arena, &out, v);
+        }
+        *ret = out;
+        return 0;
+}
+
+static int merge(struct merger *m, struct place p, const struct json *live, const struct json *config, struct json *ret) {
+        enum form form = form_of(p);
+        bool list = form == SET || form == KEYED;
+
+        if (form == LEAF || !json_is(config, list ? JSON_ARRAY : JSON_OBJECT) || (json_len(live) == 0 && json_len(config) == 0)) {
+                *ret = *config;
+                return 0;
+        }
+        return list ? merge_items(m, p, live, config, ret) : merge_map(m, p, live, config, ret);
+}
+
+int structure_merge(struct arena *a, const struct schema_type *t, const struct json *live, const struct json *config,
+                    struct json *ret, struct error *err) {
+        struct merger m = { a, err };
+
+        return merge(&m, (struct place) { t, NULL }, live, config, ret);
+}
+
+/* ---- removing ---- */
+
+static struct json without(struct arena *a, struct place p, const struct json *v, const struct fieldset *s) {
+        enum form form = form_of(p);
+        struct json out;
+
+        if (form == LEAF || json_len(v) == 0 || fieldset_empty(s))
+                return *v;
+        out = json_is(v, JSON_ARRAY) ? json_new_array() : json_new_object();
+        json_each_member(m, v) {
+                const struct fieldset_entry *e = fieldset_find(s, field_element(a, json_key(m)));
+                struct place below = place_of_member(p, json_key(m));
+
+                if (!e || !e->member)
+                        json_add(a, &out, json_key(m), e && below.type ? without(a, below, &m->value, e->below) : m->value);
+        }
+        json_each_item(it, v) {
+                struct str missing, element = item_element(a, p, it, &missing);
+                const struct fieldset_entry *e = element.p ? fieldset_find(s, element) : NULL;
+
+                if (!e || !e->member)
+                        json_push(a, &out, e ? without(a, (struct place) { p.type->elem, NULL }, it, e->below) : *it);
+        }
+        return out;
+}
+
+struct json structure_remove(struct arena *a, const struct schema_type *t, const struct json *value, const struct fieldset *s) {
+        return without(a, (struct place) { t, NULL }, value, s);
+}
+
+/* ---- sets by type ---- */
+
+static struct fieldset *with_parents(struct arena *a, struct place p, const struct fieldset *s) {
+        struct fieldset *out = fieldset_new(a);
+
+        for (size_t i = 0; s && i < s->n; i++) {
+                struct fieldset_entry e = s->v[i];
+                struct fieldpath path = { NULL, e.element };
+                struct place below = { NULL, NULL };
+
+                if (p.type && e.element.p[0] == 'f') {
+                        below = place_of_member(p, str_sub(e.element, 2, e.element.n));
+                        e.member = e.member || (p.type->kind == SCHEMA_STRUCT && below.type);
+                } else if (p.type && p.type->kind == SCHEMA_LIST)
+                        below.type = p.type->elem;
+                fieldset_insert(a, out, &path);
+                out->v[out->n - 1].member = e.member;
+                out->v[out->n - 1].below = e.below ? with_parents(a, below, e.below) : NULL;
+        }
+        return out;
+}
+
+struct fieldset *structure_with_parents(struct arena *a, const struct schema_type *t, const struct fieldset *s) {
+        return with_parents(a, (struct place) { t, NULL }, s);
+}
+
+/* ---- what was meant ---- */
+
+static bool is_printed_zero(const struct schema_field *f, const struct json *v) {
+        if (f->flags & SCHEMA_POINTER)
+                return v->type == JSON_NULL;
+        switch (v->type) {
+        case JSON_NULL:
+                return true;
+        case JSON_OBJECT:
+                return f->type->kind == SCHEMA_STRUCT && v->len == 0;
+        case JSON_STRING:
+                return v->len == 0 ? !(f->flags & SCHEMA_OMITEMPTY) : f->type->kind == SCHEMA_QUANTITY && str_eqc(json_str(v), "0");
+        case JSON_INT:
+                return v->i == 0 && (!(f->flags & SCHEMA_OMITEMPTY) || f->type->kind == SCHEMA_INT_OR_STRING);
+        case JSON_BOOL:
+                return !v->b && !(f->flags & SCHEMA_OMITEMPTY);
+        default:
+                return false;
+        }
+}
+
+struct json structure_explicit(struct arena *a, const struct schema_type *t, const struct json *config) {
+        struct json out;
+
+        if (json_is(config, JSON_ARRAY) && t->kind == SCHEMA_LIST) {
+                out = json_new_array();
+                json_each_item(it, config)
+                        json_push(a, &out, structure_explicit(a, t->elem, it));
+                return out;
+        }
+        if (!json_is(config, JSON_OBJECT) || (t->kind != SCHEMA_STRUCT && t->kind != SCHEMA_MAP))
+                return *config;
+        out = json_new_object();
+        json_each_member(m, config) {
+                const struct schema_field *f = t->kind == SCHEMA_STRUCT ? schema_field(t, json_key(m)) : NULL;
+                const struct schema_type *below = f ? f->type : t->kind == SCHEMA_MAP ? t->elem : NULL;
+                struct json v = below ? structure_explicit(a, below, &m->value) : m->value;
+
+                if (!f || !is_printed_zero(f, &v))
+                        json_add(a, &out, json_key(m), v);
+        }
+        return out;
+}
