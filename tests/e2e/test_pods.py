@@ -1,0 +1,165 @@
+"""What runs in a pod: configuration, volumes, probes, hooks, init containers, resources, identity."""
+import base64
+import json
+import re
+
+from conftest import pod, wait
+
+
+def logs_of(cluster, ns, name, seconds=20):
+    wait(lambda: cluster.json("get", "pod", name, "-n", ns)["status"]["phase"] in ("Succeeded", "Failed"), seconds)
+    return cluster.kubectl("logs", name, "-n", ns)
+
+
+def test_environment_from_everywhere_and_expanded(cluster, ns):
+    cluster.kubectl("create", "configmap", "conf", "-n", ns, "--from-literal=COLOR=blue")
+    cluster.kubectl("create", "secret", "generic", "sec", "-n", ns, "--from-literal=PASS=word")
+    env = [
+        {"name": "A", "value": "1"}, {"name": "B", "value": "$(A)2 $$(A) $(NONE)"},
+        {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+        {"name": "LABEL", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['app']"}}},
+        {"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1m"}}},
+        {"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "sec", "key": "PASS"}}},
+        {"name": "OPT", "valueFrom": {"configMapKeyRef": {"name": "absent", "key": "x", "optional": True}}},
+    ]
+    cluster.apply(pod("env", "echo \"$A|$B|$NODE|$LABEL|$CPU|$KEY|$COLOR|$OPT|$KUBERNETES_SERVICE_HOST|$0\"", restartPolicy="Never",
+                      container={"env": env, "envFrom": [{"configMapRef": {"name": "conf"}}],
+                                 "resources": {"limits": {"cpu": "250m", "memory": "64Mi"}}}), namespace=ns)
+    assert logs_of(cluster, ns, "env").strip() == "1|12 $(A) $(NONE)|e2e|env|250|word|blue||10.96.0.1|/bin/sh"
+
+
+def test_volumes_of_every_kind(cluster, ns):
+    cluster.kubectl("create", "configmap", "conf", "-n", ns, "--from-literal=key=value")
+    cluster.kubectl("create", "secret", "generic", "sec", "-n", ns, "--from-literal=pass=word")
+    volumes = [
+        {"name": "scratch", "emptyDir": {}}, {"name": "mem", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+        {"name": "conf", "configMap": {"name": "conf"}}, {"name": "sec", "secret": {"secretName": "sec", "defaultMode": 0o400}},
+        {"name": "host", "hostPath": {"path": "/tmp/cube-e2e-host", "type": "DirectoryOrCreate"}},
+        {"name": "all", "projected": {"sources": [
+            {"configMap": {"name": "conf", "items": [{"key": "key", "path": "deep/renamed"}]}},
+            {"downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
+            {"serviceAccountToken": {"path": "token", "audience": "vault", "expirationSeconds": 600}}]}},
+    ]
+    mounts = [{"name": v["name"], "mountPath": "/v/" + v["name"]} for v in volumes]
+    mounts.append({"name": "conf", "mountPath": "/one", "subPath": "key", "readOnly": True})
+    script = ("set -e; echo x > /v/scratch/f; echo x > /v/mem/f; grep -q 'tmpfs /v/mem' /proc/mounts; cat /v/conf/key; echo; cat /one; echo; "
+              "stat -Lc %a /v/sec/pass; cat /v/sec/pass; echo; cat /v/all/deep/renamed; echo; cat /v/all/labels; echo; "
+              "cut -d. -f2 /v/all/token; echo x > /v/host/seen; ls /var/run/secrets/kubernetes.io/serviceaccount | tr '\\n' ' '; "
+              "if echo no > /v/conf/key 2>/dev/null; then echo WRITABLE; fi")
+    cluster.apply(pod("vols", script, restartPolicy="Never", container={"volumeMounts": mounts}, volumes=volumes), namespace=ns)
+    out = logs_of(cluster, ns, "vols").split("\n")
+    assert out[:6] == ["value", "value", "400", "word", "value", 'app="vols"'], out
+    claims = json.loads(base64.urlsafe_b64decode(out[6] + "=" * (-len(out[6]) % 4)))
+    assert claims["aud"] == ["vault"] and claims["kubernetes.io"]["pod"]["name"] == "vols" and claims["sub"] == f"system:serviceaccount:{ns}:default"
+    assert out[7].split() == ["ca.crt", "namespace", "token"] and "WRITABLE" not in "".join(out)
+
+
+def test_a_mounted_config_map_follows_its_object(cluster, ns):
+    cluster.kubectl("create", "configmap", "live", "-n", ns, "--from-literal=v=old")
+    cluster.apply(pod("watcher", "while true; do cat /c/v; echo; sleep 0.2; done", container={"volumeMounts": [{"name": "c", "mountPath": "/c"}]},
+                      volumes=[{"name": "c", "configMap": {"name": "live"}}]), namespace=ns)
+    wait(lambda: "old" in cluster.kubectl("logs", "watcher", "-n", ns))
+    cluster.kubectl("patch", "configmap", "live", "-n", ns, "-p", '{"data":{"v":"new"}}')
+    wait(lambda: "new" in cluster.kubectl("logs", "watcher", "-n", ns), 90)
+
+
+def test_init_containers_come_first_and_in_order(cluster, ns):
+    v = [{"name": "s", "mountPath": "/s"}]
+    p = pod("init", "cat /s/log", restartPolicy="Never", container={"volumeMounts": v}, volumes=[{"name": "s", "emptyDir": {}}],
+            initContainers=[{"name": n, "image": "busybox:test", "command": ["sh", "-c", f"echo {n} >> /s/log"], "volumeMounts": v} for n in ("one", "two")])
+    cluster.apply(p, namespace=ns)
+    assert logs_of(cluster, ns, "init").split() == ["one", "two"]
+    conditions = {c["type"]: c["status"] for c in cluster.json("get", "pod", "init", "-n", ns)["status"]["conditions"]}
+    assert conditions["Initialized"] == "True" and conditions["PodScheduled"] == "True"
+
+
+def test_probes(cluster, ns):
+    cluster.apply(pod("probed", "sleep 1; touch /tmp/ready; sleep 3; rm /tmp/ready; sleep 3600", container={
+        "readinessProbe": {"exec": {"command": ["test", "-f", "/tmp/ready"]}, "periodSeconds": 1, "failureThreshold": 1}}), namespace=ns)
+
+    def is_ready():
+        return {c["type"]: c["status"] for c in cluster.json("get", "pod", "probed", "-n", ns)["status"]["conditions"]}["Ready"] == "True"
+    assert not is_ready() if cluster.json("get", "pod", "probed", "-n", ns)["status"].get("conditions") else True
+    wait(is_ready)
+    wait(lambda: not is_ready())
+    assert "Readiness probe failed" in wait(lambda: (o := cluster.kubectl("get", "events", "-n", ns)) and "Readiness probe failed" in o and o)
+    cluster.apply(pod("sick", "httpd -p 80 -h /www; sleep 1; kill -9 $(pidof httpd); sleep 3600", container={
+        "livenessProbe": {"httpGet": {"path": "/", "port": 80}, "periodSeconds": 1, "failureThreshold": 2, "initialDelaySeconds": 1}}), namespace=ns)
+    wait(lambda: cluster.json("get", "pod", "sick", "-n", ns)["status"]["containerStatuses"][0]["restartCount"] >= 1)
+
+
+def test_hooks_and_grace(cluster, ns):
+    p = pod("hooked", "trap 'echo term; exit 0' TERM; while true; do sleep 0.1; done", terminationGracePeriodSeconds=20, container={
+        "lifecycle": {"postStart": {"exec": {"command": ["sh", "-c", "echo post > /proc/1/fd/1"]}},
+                      "preStop": {"exec": {"command": ["sh", "-c", "echo pre > /proc/1/fd/1"]}}}})
+    cluster.apply(p, namespace=ns)
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/hooked", "-n", ns, "--timeout=20s")
+    import subprocess
+    follow = subprocess.Popen(["kubectl", "logs", "-f", "hooked", "-n", ns], env=cluster.env, stdout=subprocess.PIPE, text=True)
+    cluster.kubectl("delete", "pod", "hooked", "-n", ns, "--timeout=15s")
+    assert follow.communicate(timeout=10)[0].split() == ["post", "pre", "term"]
+
+
+def test_resources_become_cgroup_limits(cluster, ns):
+    script = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max; sleep 3600"
+    cluster.apply(pod("limited", script, container={"resources": {"limits": {"memory": "64Mi", "cpu": "500m"}}}), namespace=ns)
+    assert wait(lambda: cluster.kubectl("logs", "limited", "-n", ns)).strip() == str(64 * 1024 * 1024)
+    assert cluster.json("get", "pod", "limited", "-n", ns)["status"]["qosClass"] == "Guaranteed"
+
+
+def test_too_much_memory_is_oom_killed(cluster, ns):
+    cluster.apply(pod("greedy", "sleep 0.3; x=$(head -c 200000000 /dev/zero | tr '\\0' x); echo ${#x}", restartPolicy="Never",
+                      container={"resources": {"limits": {"memory": "32Mi"}}}), namespace=ns)
+    wait(lambda: cluster.json("get", "pod", "greedy", "-n", ns)["status"]["phase"] == "Failed")
+    t = cluster.json("get", "pod", "greedy", "-n", ns)["status"]["containerStatuses"][0]["state"]["terminated"]
+    assert t["reason"] == "OOMKilled" and t["exitCode"] == 137
+
+
+def test_security_context(cluster, ns):
+    cluster.apply(pod("secure", "id -u; id -g; id -G; touch /x 2>&1; grep CapEff /proc/self/status; grep NoNewPrivs /proc/self/status; ls -ldn /d",
+                      restartPolicy="Never", securityContext={"runAsUser": 1234, "runAsGroup": 2345, "fsGroup": 3456},
+                      volumes=[{"name": "d", "emptyDir": {}}],
+                      container={"securityContext": {"readOnlyRootFilesystem": True, "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                                 "volumeMounts": [{"name": "d", "mountPath": "/d"}]}), namespace=ns)
+    out = logs_of(cluster, ns, "secure")
+    assert out.split()[:2] == ["1234", "2345"] and "3456" in out and "Read-only file system" in out
+    assert "CapEff:\t0000000000000000" in out and "NoNewPrivs:\t1" in out and re.search(r"^drwxrws\S*\s+\d+ 0\s+3456", out, re.M)
+
+
+def test_the_pod_knows_its_name_hosts_and_resolver(cluster, ns):
+    cluster.apply(pod("self", "hostname; cat /etc/hosts; cat /etc/resolv.conf; hostname -i", restartPolicy="Never",
+                      hostAliases=[{"ip": "10.9.8.7", "hostnames": ["alias"]}]), namespace=ns)
+    out = logs_of(cluster, ns, "self")
+    assert out.split()[0] == "self" and "10.9.8.7\talias" in out and "nameserver 10.96.0.10" in out
+    assert f"search {ns}.svc.cluster.local svc.cluster.local cluster.local" in out and "options ndots:5" in out
+    assert re.search(r"^10\.244\.\d+\.\d+\tself$", out, re.M)
+
+
+def test_the_service_account_reaches_the_api(cluster, ns):
+    script = ("T=$(cat /var/run/secrets/kubernetes.io/serviceaccount/token); "
+              "wget -qO- --no-check-certificate --header \"Authorization: Bearer $T\" https://kubernetes.default.svc/api/v1/namespaces/" + ns + "/pods/me "
+              "|| true; echo END")
+    cluster.apply(pod("me", script, restartPolicy="Never"), namespace=ns)
+    out = logs_of(cluster, ns, "me")
+    assert "END" in out
+    token = cluster.kubectl("create", "token", "default", "-n", ns).strip()
+    assert token.count(".") == 2
+    who = cluster.kubectl("auth", "whoami", "--token", token, "-o", "jsonpath={.status.userInfo.username}") \
+        if False else cluster.run("--token", token, "get", "pods", "-n", ns, check=False)
+    if not isinstance(who, str):
+        assert "cannot list resource" in who.stderr or who.returncode == 0
+
+
+def test_restart_policies(cluster, ns):
+    cluster.apply(pod("good", "exit 0", restartPolicy="OnFailure"), pod("bad", "exit 2", restartPolicy="Never"), namespace=ns)
+    wait(lambda: cluster.json("get", "pod", "good", "-n", ns)["status"]["phase"] == "Succeeded")
+    wait(lambda: cluster.json("get", "pod", "bad", "-n", ns)["status"]["phase"] == "Failed")
+    assert "Completed" in cluster.kubectl("get", "pod", "good", "-n", ns) and "Error" in cluster.kubectl("get", "pod", "bad", "-n", ns)
+
+
+def test_host_ports_open_on_the_node(cluster, ns):
+    cluster.apply(pod("open", "echo hello > /www/index.html; httpd -f -p 80 -h /www",
+                      container={"ports": [{"containerPort": 80, "hostPort": 18080}]}), namespace=ns)
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/open", "-n", ns, "--timeout=20s")
+    import urllib.request
+    assert wait(lambda: urllib.request.urlopen(f"http://{cluster.ip()}:18080/", timeout=2).read()) == b"hello\n"
