@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include "base/time.h"
+#include "schema/decode.h"
 #include "schema/internal.h"
 #include "schema/structure.h"
 #include "schema/types.h"
@@ -454,7 +455,10 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
         }
         r = structure_merge(a, t, &old, &wanted, &merged, err);
         if (r < 0)
-                return error_prefix(err, "failed to merge config"), r;
+                return error_prefix(err, "failed to create typed patch object (%" STR_FMT "/%" STR_FMT "; %" STR_FMT ", Kind=%s)",
+                                    STR_ARG(ObjectMeta_namespace(Pod_metadata(config))),
+                                    STR_ARG(ObjectMeta_name(Pod_metadata(config))), STR_ARG(opts->api_version), t->name),
+                       r;
         mine = find_manager(&m, &self);
         if (mine)
                 last = mine->fields;
@@ -474,6 +478,5 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
         sync_last_applied(a, &merged, &wanted, opts);
         drop_empty(&m);
         encode_managers(a, &m, &merged);
-        *ret = merged;
-        return 0;
+        return schema_decode(a, t, &merged, NULL, ret, err); /* in order, with what Go prints */
 }

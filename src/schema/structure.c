@@ -228,9 +228,11 @@ struct merger {
         struct error *err;
 };
 
-static int merge(struct merger *m, struct place p, const struct json *live, const struct json *config, struct json *ret);
+static int merge(struct merger *m, struct place p, const struct json *live, const struct json *config, const struct fieldpath *at,
+                 struct json *ret);
 
-static int merge_map(struct merger *m, struct place p, const struct json *live, const struct json *config, struct json *ret) {
+static int merge_map(struct merger *m, struct place p, const struct json *live, const struct json *config, const struct fieldpath *at,
+                     struct json *ret) {
         struct json out = json_is(live, JSON_OBJECT) ? json_copy_shallow(m->arena, live) : json_new_object(), v;
         int r;
 
@@ -238,9 +240,9 @@ static int merge_map(struct merger *m, struct place p, const struct json *live, 
                 struct place below = place_of_member(p, json_key(c));
 
                 if (below.type) {
-                        r = merge(m, below, json_get(live, json_key(c)), &c->value, &v);
+                        r = merge(m, below, json_get(live, json_key(c)), &c->value, &(struct fieldpath) { at, json_key(c) }, &v);
                         if (r < 0)
-                                return error_prefix(m->err, ".%" STR_FMT, STR_ARG(json_key(c))), r;
+                                return r;
                 } else
                         v = c->value;
                 json_set(m->arena, &out, json_key(c), v);
@@ -249,42 +251,63 @@ static int merge_map(struct merger *m, struct place p, const struct json *live, 
         return 0;
 }
 
-static int check_items(struct merger *m, struct place p, const struct json *config, struct str *elements) {
+/* ".spec.containers[name=\"x\"]" */
+static void print_path(struct buf *b, const struct fieldpath *at) {
+        if (!at)
+                return;
+        print_path(b, at->up);
+        buf_putc(b, '.');
+        buf_add_str(b, at->element);
+}
+
+/* Upstream's texts, which it answers with 500 and no reason. */
+static int item_error(struct merger *m, const struct fieldpath *at, size_t i, struct str missing, struct str element) {
+        _cleanup_buf_ struct buf path = BUF_INIT;
+
+        print_path(&path, at);
+        if (!element.p)
+                error_status(m->err, REASON_UNKNOWN, "%" STR_FMT ": element %zu: associative list with keys has an element that omits "
+                             "key field \"%" STR_FMT "\" (and doesn't have default value)", STR_ARG(buf_str(&path)), i, STR_ARG(missing));
+        else
+                error_status(m->err, REASON_UNKNOWN, "%" STR_FMT ": duplicate entries for key %" STR_FMT, STR_ARG(buf_str(&path)),
+                             STR_ARG(str_sub(element, 2, element.n)));
+        return -EINVAL;
+}
+
+static int check_items(struct merger *m, struct place p, const struct json *config, const struct fieldpath *at, struct str *elements) {
         for (size_t i = 0; i < json_len(config); i++) {
                 struct str missing;
 
                 elements[i] = item_element(m->arena, p, &config->items[i], &missing);
-                if (!elements[i].p)
-                        return error_set(m->err, -EINVAL, "element %zu: associative list with keys has an element that omits key field "
-                                         "\"%" STR_FMT "\" (and doesn't have default value)", i, STR_ARG(missing));
-                if (find_element(elements, i, elements[i]) >= 0)
-                        return error_set(m->err, -EINVAL, "duplicate entries for key %" STR_FMT, STR_ARG(elements[i]));
+                if (!elements[i].p || find_element(elements, i, elements[i]) >= 0)
+                        return item_error(m, at, i, missing, elements[i]);
         }
         return 0;
 }
 
 /* Both orders are kept as far as they agree: items only the live list has stay where they are relative to those that come after
  * them; the items of the config come in the config's order. */
-static int merge_items(struct merger *m, struct place p, const struct json *live, const struct json *config, struct json *ret) {
+static int merge_items(struct merger *m, struct place p, const struct json *live, const struct json *config,
+                       const struct fieldpath *at, struct json *ret) {
         struct place below = { p.type->elem, NULL };
         size_t n_live = json_len(live), n_config = json_len(config), l = 0;
         struct str *lives = item_elements(m->arena, p, live), *configs = arena_array(m->arena, struct str, n_config + 1);
         struct json out = json_new_array(), v;
         int r;
 
-        r = check_items(m, p, config, configs);
+        r = check_items(m, p, config, at, configs);
         if (r < 0)
                 return r;
         for (size_t c = 0; c <= n_config; c++) {
-                ssize_t at = c < n_config ? find_element(lives, n_live, configs[c]) : (ssize_t) n_live;
+                ssize_t k = c < n_config ? find_element(lives, n_live, configs[c]) : (ssize_t) n_live;
 
                 /* What only the live list has, up to where this item is in it. */
-                for (; at >= 0 && l < (size_t) at; l++)
+                for (; k >= 0 && l < (size_t) k; l++)
                         if (find_element(configs, n_config, lives[l]) < 0)
                                 json_push(m->arena, &out, live->items[l]);
                 if (c == n_config)
                         break;
-                r = merge(m, below, at >= 0 ? &live->items[at] : NULL, &config->items[c], &v);
+                r = merge(m, below, k >= 0 ? &live->items[k] : NULL, &config->items[c], at, &v);
                 if (r < 0)
                         return r;
                 json_push(m->arena, &out, v);
@@ -293,7 +316,8 @@ static int merge_items(struct merger *m, struct place p, const struct json *live
         return 0;
 }
 
-static int merge(struct merger *m, struct place p, const struct json *live, const struct json *config, struct json *ret) {
+static int merge(struct merger *m, struct place p, const struct json *live, const struct json *config, const struct fieldpath *at,
+                 struct json *ret) {
         enum form form = form_of(p);
         bool list = form == SET || form == KEYED;
 
@@ -301,14 +325,14 @@ static int merge(struct merger *m, struct place p, const struct json *live, cons
                 *ret = *config;
                 return 0;
         }
-        return list ? merge_items(m, p, live, config, ret) : merge_map(m, p, live, config, ret);
+        return list ? merge_items(m, p, live, config, at, ret) : merge_map(m, p, live, config, at, ret);
 }
 
 int structure_merge(struct arena *a, const struct schema_type *t, const struct json *live, const struct json *config,
                     struct json *ret, struct error *err) {
         struct merger m = { a, err };
 
-        return merge(&m, (struct place) { t, NULL }, live, config, ret);
+        return merge(&m, (struct place) { t, NULL }, live, config, NULL, ret);
 }
 
 /* ---- removing ---- */
