@@ -55,7 +55,8 @@ size_t client_batch(struct client *c, const struct client_request *requests, siz
 void client_async(struct client *c, const struct client_request *r, struct loop *loop,
                   void (*done)(int result, struct object *object, const struct error *error, void *arg), void *arg);
 
-/* A watch on loop. Reconnecting is the informer's business. */
+/* A watch on loop. Reconnecting is the informer's business: after an API_ERROR event (its error's err is 0 when the server ended
+ * the watch in order) nothing more comes, and client_watch_stop is due. */
 struct client_watch;
 int client_watch(struct client *c, const struct client_request *r, struct loop *loop,
                  void (*event)(const struct api_event *e, void *arg), void *arg, struct client_watch **ret, struct error *err);

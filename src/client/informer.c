@@ -17,11 +17,13 @@
 
 #include "base/log.h"
 #include "base/rand.h"
+#include "base/time.h"
 #include "base/vec.h"
 #include "client/transport.h"
 
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS 30000
+#define SHORT_WATCH_MS 1000 /* a watch that ends sooner is begun again later */
 
 struct handler {
         informer_handler fn;
@@ -60,6 +62,7 @@ struct informer {
         uint64_t backoff_ms;
         uint64_t revision;   /* everything up to here is in the map */
         bool started, synced, relist, failing, catching_up;
+        int64_t watching_ms; /* when this watch began */
 };
 
 struct note {
@@ -268,9 +271,10 @@ static void retry_fired(struct timer *t) {
 }
 
 static void informer_retry(struct informer *i, const char *what, const struct error *err) {
-        if (!i->failing)
+        if (!i->failing && err && err->err < 0) {
                 log_warn("%s %s: %s; trying again", what, i->resource->plural, error_text(err));
-        i->failing = true;
+                i->failing = true;
+        }
         i->backoff_ms = MIN(MAX(i->backoff_ms * 2, (uint64_t) BACKOFF_FIRST_MS), (uint64_t) BACKOFF_MAX_MS);
         timer_start(i->factory->loop, &i->retry, i->backoff_ms / 2 + rand_below(i->backoff_ms / 2 + 1), retry_fired);
 }
@@ -330,6 +334,7 @@ static void list_arrived(struct loop_work *w) {
                 if (api_call_result(&l->call) < 0)
                         informer_retry(i, "list", &l->call.error);
                 else {
+                        informer_healthy(i);
                         informer_replace(i, l->call.list);
                         i->revision = l->call.list->revision;
                         i->relist = false;
@@ -383,20 +388,20 @@ static void informer_list(struct informer *i) {
 
 static void watch_ended(struct informer *i, const struct error *error) {
         client_watch_stop(TAKE_PTR(i->watch));
-        i->relist = error && error->err == -ESTALE;
-        if (i->relist)
+        if (error && error->err == -ESTALE)
                 informer_list(i);
-        else if (error && error->err < 0)
+        else if ((error && error->err < 0) || now_mono_ms() - i->watching_ms < SHORT_WATCH_MS)
                 informer_retry(i, "watch", error);
         else
-                informer_watch_from_revision(i);
+                informer_watch_from_revision(i); /* its time was over */
 }
 
 static void watch_event(const struct api_event *e, void *arg) {
         struct informer *i = arg;
         struct key_buffer b;
 
-        informer_healthy(i);
+        if (e->type != API_ERROR)
+                informer_healthy(i);
         switch (e->type) {
         case API_ADDED:
         case API_MODIFIED:
@@ -430,6 +435,7 @@ static void informer_watch_from_revision(struct informer *i) {
         r.options.field_selector = str_of(i->field_selector);
         r.options.watch_bookmarks = true;
         i->relist = false;
+        i->watching_ms = now_mono_ms();
         if (client_watch(i->factory->client, &r, i->factory->loop, watch_event, i, &i->watch, &err) >= 0)
                 return;
         i->watch = NULL;

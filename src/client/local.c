@@ -9,10 +9,14 @@ static void local_call(void *transport, struct api_call *call) {
 
 static int local_watch(void *transport, const struct api_call *call, void (*event)(const struct api_event *e, void *arg), void *arg,
                        void **ret_watch, struct error *err) {
+        struct api_call quiet = *call;
         struct api_watch *w;
         int r;
 
-        r = apiserver_watch(transport, call, event, arg, &w, err);
+        /* Nothing is lost between us and the server: bookmarks would only wake an idle loop. */
+        if (!call->options.send_initial_events)
+                quiet.options.watch_bookmarks = false;
+        r = apiserver_watch(transport, &quiet, event, arg, &w, err);
         if (r < 0)
                 return r;
         *ret_watch = w;

@@ -17,12 +17,12 @@ struct str pod_node(const struct object *pod) {
         return PodSpec_nodeName(Pod_spec(object_json(pod)));
 }
 
-struct str pod_phase(const struct object *pod) {
+struct str object_phase(const struct object *pod) {
         return PodStatus_phase(Pod_status(object_json(pod)));
 }
 
 bool pod_is_terminal(const struct object *pod) {
-        struct str phase = pod_phase(pod);
+        struct str phase = object_phase(pod);
 
         return str_eqc(phase, "Succeeded") || str_eqc(phase, "Failed");
 }
@@ -252,7 +252,7 @@ void pods_rank_for_deletion(struct object **pods, size_t n, struct object *const
 
                 r->pod = pods[i];
                 r->assigned = !str_empty(pod_node(pods[i]));
-                r->phase = phase_rank(pod_phase(pods[i]));
+                r->phase = phase_rank(object_phase(pods[i]));
                 r->ready = pod_is_ready(pods[i]);
                 r->ready_since = pod_ready_since(pods[i]);
                 r->created = object_created_at(pods[i]);

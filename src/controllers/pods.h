@@ -4,7 +4,7 @@
 #include "controllers/owners.h"
 
 struct str pod_node(const struct object *pod);   /* spec.nodeName */
-struct str pod_phase(const struct object *pod);
+struct str object_phase(const struct object *pod);
 bool pod_is_terminal(const struct object *pod);  /* Succeeded or Failed */
 bool pod_is_active(const struct object *pod);    /* neither terminal nor being deleted */
 bool pod_is_ready(const struct object *pod);

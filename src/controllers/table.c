@@ -4,7 +4,7 @@
 extern const struct controller_class namespace_controller, serviceaccount_controller, root_ca_controller,
         deployment_controller, replicaset_controller, replicationcontroller_controller, endpoints_controller,
         endpointslice_controller, nodelifecycle_controller, tainteviction_controller, nodeipam_controller,
-        podgc_controller;
+        podgc_controller, garbagecollector_controller;
 
 const struct controller_class *const controller_table[] = {
         &namespace_controller,
@@ -19,5 +19,6 @@ const struct controller_class *const controller_table[] = {
         &tainteviction_controller,
         &nodeipam_controller,
         &podgc_controller,
+        &garbagecollector_controller,
         NULL,
 };
