@@ -70,6 +70,18 @@ static void tell_upgraded(struct http_call *c, int err, struct duplex *d) {
         c->upgraded(&r, c->o.arg);
 }
 
+/* The connection that was made for this call alone, also while it still connects. */
+static void close_upgrade_conn(struct http_call *c) {
+        list_for_each(it, &c->client->conns) {
+                struct client_conn *conn = list_entry(it, struct client_conn, link);
+
+                if (conn->upgrade == c) {
+                        conn_close_now(conn);
+                        return;
+                }
+        }
+}
+
 static void call_end(struct http_call *c, int err, const struct error *error) {
         struct client_conn *conn = c->conn;
         struct http_client *k = c->client;
@@ -83,8 +95,7 @@ static void call_end(struct http_call *c, int err, const struct error *error) {
         if (conn)
                 conn_call_ended(conn, c);
         if (c->upgraded) {
-                if (conn)
-                        conn_close_now(conn);
+                close_upgrade_conn(c);
                 tell_upgraded(c, err, NULL);
         } else if (c->o.on_done)
                 c->o.on_done(c, err, err ? error : NULL, c->o.arg);

@@ -208,8 +208,6 @@ static void h2_fill(struct conn *c) {
                 transport_finish(&c->t);
 }
 
-#define MAX_HEADERS 64
-
 static nghttp2_nv make_nv(struct str name, struct str value, uint8_t flags) {
         return (nghttp2_nv) { (uint8_t *) name.p, (uint8_t *) value.p, name.n, value.n, flags };
 }
@@ -244,14 +242,16 @@ static struct str decimal(char dst[static 20], uint64_t v) {
 
 static void h2_start(struct http_request *r, int status, const struct http_header *hv, size_t n_hv) {
         struct conn *c = r->conn;
-        nghttp2_nv nv[MAX_HEADERS];
+        nghttp2_nv few[32], *nv = few;
         nghttp2_data_provider body = { .source.ptr = r, .read_callback = read_body };
         char code[20], length[20];
         bool length_given = false, date_given = false;
         size_t n = 0;
 
+        if (n_hv + 3 > ARRAY_SIZE(few))
+                nv = arena_array(r->arena, nghttp2_nv, n_hv + 3);
         nv[n++] = make_nv(STR(":status"), decimal(code, (unsigned) status), NGHTTP2_NV_FLAG_NO_COPY_NAME);
-        for (size_t i = 0; i < n_hv && n < MAX_HEADERS - 2; i++) {
+        for (size_t i = 0; i < n_hv; i++) {
                 struct str name = lower_name(r, hv[i].name);
 
                 if (connection_specific(name))

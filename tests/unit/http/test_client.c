@@ -1,5 +1,7 @@
 /* Our client against our server: both versions of HTTP, plain and TLS, certificates, trouble. */
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <semaphore.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -367,6 +369,50 @@ static void says_what_went_wrong_as_go_does(void **state) {
         fixture_free(f);
 }
 
+/* A server that accepts and says nothing. */
+static void upgrade_done(const struct http_upgrade_result *r, void *arg) {
+        struct duet *d = arg;
+
+        d->err = r->err;
+        sem_post(&d->done);
+}
+
+static void upgrade_start(void *arg) {
+        struct duet *d = arg;
+
+        http_client_upgrade(d->b->c, &(struct http_call_options) { .path = STR("/never"), .timeout_ms = 50 }, upgrade_done, d);
+}
+
+static void gives_up_on_a_silent_upgrade(void **state) {
+        struct both *b = *state;
+        struct duet d = { .b = b };
+        struct both deaf = { .f = b->f };
+        int fd = socket(AF_INET, SOCK_STREAM, 0);
+        struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        socklen_t n = sizeof(a);
+
+        sem_init(&d.done, 0, 0);
+        loop_call(b->f->loop, upgrade_start, &d);
+        while (sem_wait(&d.done) < 0)
+                ;
+        assert_int_equal(d.err, -ETIMEDOUT);
+        /* and while the TLS handshake gets no answer */
+        bind(fd, (struct sockaddr *) &a, sizeof(a));
+        listen(fd, 5);
+        getsockname(fd, (struct sockaddr *) &a, &n);
+        deaf.tls = client_tls(false, NULL, NULL);
+        deaf.c = client_new(b->f, &(struct http_client_options) { .port = ntohs(a.sin_port), .tls = deaf.tls });
+        d.b = &deaf;
+        loop_call(b->f->loop, upgrade_start, &d);
+        while (sem_wait(&d.done) < 0)
+                ;
+        assert_int_equal(d.err, -ETIMEDOUT);
+        client_free(b->f, deaf.c);
+        tls_context_unref(deaf.tls);
+        close(fd);
+        sem_destroy(&d.done);
+}
+
 static void shows_client_certificates(void **state) {
         const struct certs *certs = test_certs();
         struct fixture *f = fixture_new(NULL, true);
@@ -470,6 +516,7 @@ int main(void) {
                 IN_ALL_MODES(cancels),
                 IN_ALL_MODES(freeing_the_client_ends_calls),
                 IN_ALL_MODES(reconnects_after_the_server_restarted),
+                cmocka_unit_test_setup_teardown(gives_up_on_a_silent_upgrade, setup_plain_h1, teardown),
                 cmocka_unit_test(says_what_went_wrong_as_go_does),
                 cmocka_unit_test(shows_client_certificates),
                 cmocka_unit_test(rotates_the_certificate),
