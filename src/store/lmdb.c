@@ -101,7 +101,7 @@ static void trim(struct lmdb *l) {
 /* Learns where the file is mapped: LMDB does not tell, but a page begins with its own number. */
 static void find_map(struct lmdb *l, const void *value) {
         size_t page = (size_t) sysconf(_SC_PAGESIZE), number;
-        char *p = (char *) ((uintptr_t) value & ~(page - 1));
+        char *p = (char *) value - (uintptr_t) value % page;
         MDB_stat st;
 
         if (l->map || mdb_env_stat(l->env, &st) != 0 || st.ms_psize != page)

@@ -255,7 +255,8 @@ const char *lmdb_check(const char *file, size_t bytes) {
         /* Pages at the end that were freed before they were written may be missing in the file; not many. */
         if (m.last_page / 2 > bytes / c.page_bytes + 65536)
                 return "the file is cut short";
-        c.used = used = xcalloc(1, m.last_page / 8 + 1);
+        used = xcalloc(1, m.last_page / 8 + 1);
+        c.used = used;
         if (check_tree(&c, &m.free, true, false) && check_tree(&c, &m.main, false, false))
                 check_tree(&c, &m.free, true, true);
         return c.problem;

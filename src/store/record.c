@@ -40,7 +40,7 @@ static uint64_t checksum(const uint8_t *p, size_t n) {
                 uint64_t lane[4] = {P1 + P2, P2, 0, -P1};
 
                 for (; end - p >= 32; p += 32)
-                        for (unsigned i = 0; i < 4; i++)
+                        for (size_t i = 0; i < 4; i++)
                                 lane[i] = mix(lane[i], get64(p + 8 * i));
                 h = rotate(lane[0], 1) + rotate(lane[1], 7) + rotate(lane[2], 12) + rotate(lane[3], 18);
                 for (unsigned i = 0; i < 4; i++)
