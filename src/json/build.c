@@ -64,6 +64,11 @@ static bool argument(struct builder *b, struct json *ret) {
         switch (*b->p++) {
         case 's':
                 return text(va_arg(b->args, struct str), ret);
+        case 'o': {
+                struct str s = va_arg(b->args, struct str);
+
+                return text(s, ret) && s.n > 0;
+        }
         case 'S': {
                 struct str s = va_arg(b->args, struct str);
 

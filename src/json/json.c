@@ -12,7 +12,7 @@
 const struct json *json_get(const struct json *object, struct str key) {
         if (!json_is(object, JSON_OBJECT))
                 return NULL;
-        for (const struct json_member *m = object->members, *end = m + object->len; m < end; m++)
+        json_each_member(m, object)
                 if (str_eq(json_key(m), key)) /* lengths first */
                         return &m->value;
         return NULL;

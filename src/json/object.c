@@ -152,7 +152,7 @@ static struct object *object_new(struct str text, size_t gap, const struct meta 
 }
 
 int object_from_text(struct str text, uint64_t revision, struct object **ret, struct error *err) {
-        const char *p = json_skip_space(text.p, text.p + text.n), *end = text.p + text.n;
+        const char *end = text.n ? text.p + text.n : NULL, *p = text.n ? json_skip_space(text.p, end) : NULL;
         const char *stop = p < end && *p == '{' ? json_skip_value(p, end) : NULL;
         struct object *o;
         struct meta m;

@@ -472,6 +472,8 @@ int json_parse(struct arena *a, struct str text, const struct json_parse_opts *o
         const char *end = text.p;
         int r;
 
+        if (!text.n)
+                return error_set(err, -EINVAL, "unexpected end of JSON input");
         if (text.n > UINT32_MAX)
                 return error_set(err, -EINVAL, "JSON text of %zu bytes is longer than 4 GiB", text.n);
         if (opts) {

@@ -114,6 +114,8 @@ const char *json_skip_value(const char *p, const char *end) {
 }
 
 bool json_scan_open(struct json_scan *s, struct str text) {
+        if (!text.n)
+                return false;
         s->end = text.p + text.n;
         s->p = json_skip_space(text.p, s->end);
         if (s->p >= s->end || (*s->p != '{' && *s->p != '['))

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/time.h"
+#include "json/number.h"
 #include "json/text.h"
 
 static const struct {
@@ -124,11 +125,14 @@ static bool parse_float(struct str s, double *ret) {
         return isfinite(*ret);
 }
 
-/* What JSON would make of the number: 1.0 is printed as 1 and read as an integer. */
+/* What JSON makes of the number: 1.0 is printed as 1 and read as an integer. */
 static struct json number(double d) {
-        if (d == floor(d) && d >= -0x1p63 && d < 0x1p63)
-                return json_of_int((int64_t) d);
-        return json_of_double(d);
+        struct json v = json_of_double(d);
+        char text[32];
+
+        if (isfinite(d) && d == floor(d) && fabs(d) < 1e21)
+                json_decode_number(json_format_double(text, d), &v);
+        return v;
 }
 
 static bool take_number(struct str *s, size_t max, int *ret) {
