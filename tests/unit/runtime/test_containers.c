@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -71,6 +72,7 @@ static int setup(void **state) {
         char suffix[9] = { 0 }, path[128];
         const char *layers[] = { path };
 
+        arena = arena_new(0);
         missing = geteuid() != 0 ? "not root" : !have("crun") ? "crun is not installed" : !have("conmon") ? "conmon is not installed" : NULL;
         if (missing)
                 return 0;
@@ -87,7 +89,6 @@ static int setup(void **state) {
                 missing = "busybox-static is not installed";
                 return 0;
         }
-        arena = arena_new(0);
         rt = open_runtime();
         {
                 _cleanup_error_ struct error err = ERROR_INIT;
@@ -96,7 +97,8 @@ static int setup(void **state) {
                 size_t n;
 
                 snprintf(archive, sizeof(archive), "%s/image.tar", base);
-                pack_image(archive, "busybox:test", "{\"Env\":[\"FROM_IMAGE=1\"],\"Cmd\":[\"/bin/sh\"],\"WorkingDir\":\"/tmp\"}", layers, 1, PACK_DOCKER);
+                pack_image(archive, "busybox:test", "{\"Env\":[\"FROM_IMAGE=1\"],\"Cmd\":[\"/bin/sh\"],\"WorkingDir\":\"/tmp\"}", layers,
+                           1, PACK_DOCKER);
                 must(runtime_image_load(rt, arena, archive, &refs, &n, &err), &err);
                 assert_int_equal(n, 1);
                 assert_str(refs[0], "docker.io/library/busybox:test");
@@ -113,8 +115,10 @@ static void assert_nothing_left(void) {
 }
 
 static int teardown(void **state) {
-        if (missing)
-                return 0;
+        if (missing) {
+                arena_free(arena);
+                return file_remove_tree(base, NULL);
+        }
         runtime_free(rt);
         arena_free(arena);
         assert_nothing_left();
@@ -147,13 +151,15 @@ static char *sandbox_with(void (*change)(struct sandbox_config *c)) {
 }
 
 static struct container_config shell(const char *script) {
-        static struct str args[3];
+        struct str *args = arena_array(arena, struct str, 3);
+        static int n;
 
         args[0] = STR("/bin/sh");
         args[1] = STR("-c");
         args[2] = str_of(script);
         return (struct container_config) {
-                .name = STR("app"), .image = STR("busybox:test"), .command = args, .n_command = 3, .log_path = STR("app/0.log"),
+                .name = STR("app"), .image = STR("busybox:test"), .command = args, .n_command = 3,
+                .log_path = arena_printf(arena, "app/%d.log", n++),
         };
 }
 
@@ -266,10 +272,579 @@ static void exec_runs_inside_and_returns_its_code(void **state) {
         drop(sandbox);
 }
 
+static void a_stop_waits_for_the_grace_and_then_kills(void **state) {
+        struct container_config c = shell("trap '' TERM; echo up; while true; do sleep 0.05; done");
+        _cleanup_error_ struct error err = ERROR_INIT;
+        char *sandbox, *id;
+        int64_t start;
+
+        NEEDS_GROUND();
+        sandbox = sandbox_with(NULL);
+        id = run(sandbox, &c);
+        assert_logged(id, "stdout F up");
+        start = now_mono_ms();
+        must(runtime_stop_container(rt, id, 300, &err), &err);
+        assert_true(now_mono_ms() - start >= 290 && now_mono_ms() - start < 3000);
+        assert_int_equal(status_of(id).exit_code, 137);
+        assert_string_equal(status_of(id).reason, "Error");
+        must(runtime_stop_container(rt, id, 300, &err), &err); /* again: nothing to do */
+        free(id);
+        drop(sandbox);
+}
+
+static void a_missing_program_is_a_start_error(void **state) {
+        struct str args[] = { STR_INIT("/no/such/program") };
+        struct container_config c = { .name = STR("app"), .image = STR("busybox:test"), .command = args, .n_command = 1 };
+        _cleanup_error_ struct error err = ERROR_INIT;
+        struct container_status s;
+        char *sandbox, *id;
+
+        NEEDS_GROUND();
+        sandbox = sandbox_with(NULL);
+        id = create(sandbox, &c);
+        assert_true(runtime_start_container(rt, id, &err) < 0);
+        assert_non_null(strstr(error_text(&err), "/no/such/program"));
+        assert_non_null(strstr(error_text(&err), "No such file or directory"));
+        s = status_of(id);
+        assert_int_equal(s.state, CONTAINER_EXITED);
+        assert_int_equal(s.exit_code, 128);
+        assert_string_equal(s.reason, "StartError");
+        error_clear(&err);
+        must(runtime_remove_container(rt, id, &err), &err);
+        assert_int_equal(runtime_container_status(rt, arena, id, &s, &err), -ENOENT);
+        c.image = STR("nope:1");
+        error_clear(&err);
+        assert_int_equal(runtime_create_container(rt, sandbox, &c, &id, &err), -ENOENT);
+        free(id);
+        drop(sandbox);
+}
+
+static void memory_beyond_the_limit_is_oom_killed(void **state) {
+        struct container_config c = shell("exec dd if=/dev/zero of=/dev/null bs=200M count=2");
+        struct json resources = json_new_object();
+        char *sandbox, *id;
+        struct container_status s;
+
+        NEEDS_GROUND();
+        json_set_int(arena, &resources, "memory", 32 << 20);
+        json_set_int(arena, &resources, "cpu_shares", 512);
+        json_set_int(arena, &resources, "oom_score_adj", -998);
+        c.resources = &resources;
+        sandbox = sandbox_with(NULL);
+        id = run(sandbox, &c);
+        s = wait_exit(id);
+        assert_int_equal(s.exit_code, 137);
+        assert_string_equal(s.reason, "OOMKilled");
+        free(id);
+        drop(sandbox);
+}
+
+static void a_new_runtime_finds_what_the_old_one_left(void **state) {
+        struct container_config c = shell("while true; do sleep 0.05; done"), quick = shell("sleep 0.3; exit 9");
+        _cleanup_error_ struct error err = ERROR_INIT;
+        char *sandbox, *stays, *ends, *created;
+        struct sandbox_status sb;
+        struct container_status s;
+        int pid;
+
+        NEEDS_GROUND();
+        sandbox = sandbox_with(NULL);
+        stays = run(sandbox, &c);
+        ends = run(sandbox, &quick);
+        created = create(sandbox, &c);
+        pid = status_of(stays).pid;
+        runtime_free(rt); /* as after kill -9: nothing is said, nothing is ended */
+        usleep(600000);
+        {
+                /* What a crash in the middle of a create leaves. */
+                char half[256];
+
+                snprintf(half, sizeof(half), "%s/containers/%064d", state_dir, 1);
+                assert_int_equal(mkdir(half, 0700), 0);
+                snprintf(half, sizeof(half), "%s/sandboxes/%064d", state_dir, 1);
+                assert_int_equal(mkdir(half, 0700), 0);
+        }
+        rt = open_runtime();
+        s = status_of(stays);
+        assert_int_equal(s.state, CONTAINER_RUNNING);
+        assert_int_equal(s.pid, pid);
+        s = status_of(ends);
+        assert_int_equal(s.state, CONTAINER_EXITED);
+        assert_int_equal(s.exit_code, 9);
+        assert_int_equal(status_of(created).state, CONTAINER_CREATED);
+        must(runtime_sandbox_status(rt, arena, sandbox, &sb, &err), &err);
+        assert_int_equal(sb.state, SANDBOX_READY);
+        assert_string_equal(sb.ips[0], "10.1.2.3");
+        must(runtime_start_container(rt, created, &err), &err);
+        assert_int_equal(runtime_image_remove(rt, STR("busybox:test"), &err), -EBUSY);
+        error_clear(&err);
+        must(runtime_stop_container(rt, stays, 0, &err), &err);
+        assert_int_equal(status_of(stays).exit_code, 137);
+        free(stays);
+        free(ends);
+        free(created);
+        drop(sandbox);
+}
+
+static void a_killed_monitor_leaves_an_exit_nobody_knows(void **state) {
+        struct container_config c = shell("sleep 0.2; exit 5");
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        char *sandbox, *id, path[256];
+        struct container_status s;
+
+        NEEDS_GROUND();
+        sandbox = sandbox_with(NULL);
+        id = run(sandbox, &c);
+        snprintf(path, sizeof(path), "%s/containers/%s/conmon.pid", state_dir, id);
+        must(file_read(path, 0, &b, NULL), NULL);
+        buf_putc(&b, 0);
+        assert_int_equal(kill(atoi(b.p), SIGKILL), 0);
+        s = wait_exit(id);
+        assert_int_equal(s.exit_code, 255);
+        assert_string_equal(s.reason, "ContainerStatusUnknown");
+        free(id);
+        drop(sandbox);
+}
+
+static struct json *json_text(const char *text) {
+        struct json *j;
+
+        must(json_parse(arena, str_of(text), NULL, &j, NULL), NULL);
+        return j;
+}
+
+static void the_process_is_who_the_security_context_says(void **state) {
+        static const struct {
+                const char *security, *expected;
+        } cases[] = {
+                { "{}", "uid=0(root) gid=0(root) groups=0(root)" },
+                { "{\"runAsUser\":1001}", "uid=1001(web) gid=1002(web) groups=1002(web),1500(extra)" },
+                { "{\"runAsUser\":1001,\"supplementalGroupsPolicy\":\"Strict\"}", "uid=1001(web) gid=1002(web) groups=1002(web)" },
+                { "{\"runAsUser\":7,\"runAsGroup\":8,\"fsGroup\":9,\"supplementalGroups\":[10]}", "uid=7 gid=8 groups=8,9,10" },
+        };
+        char *sandbox;
+
+        NEEDS_GROUND();
+        sandbox = sandbox_with(NULL);
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct container_config c = shell("id");
+                char *id;
+
+                c.security = json_text(cases[i].security);
+                id = run(sandbox, &c);
+                wait_exit(id);
+                assert_logged(id, cases[i].expected);
+                free(id);
+        }
+        drop(sandbox);
+}
+
+static void capabilities_seccomp_and_privileges_are_as_asked(void **state) {
+        static const struct {
+                const char *security, *script, *expected;
+        } cases[] = {
+                { "{}", "grep CapEff /proc/self/status", "00000000a80425fb" },
+                { "{\"capabilities\":{\"drop\":[\"ALL\"],\"add\":[\"NET_BIND_SERVICE\"]}}", "grep CapEff /proc/self/status", "0000000000000400" },
+                { "{\"capabilities\":{\"drop\":[\"CAP_KILL\"]}}", "grep CapEff /proc/self/status", "00000000a80425db" },
+                { "{\"seccompProfile\":{\"type\":\"RuntimeDefault\"}}", "grep Seccomp: /proc/self/status", "Seccomp:\t2" },
+                { "{\"seccompProfile\":{\"type\":\"RuntimeDefault\"},\"capabilities\":{\"add\":[\"SYS_ADMIN\"]}}",
+                  "mount -t tmpfs x /tmp && echo mounted", "mounted" },
+                { "{\"seccompProfile\":{\"type\":\"Unconfined\"}}", "grep Seccomp: /proc/self/status", "Seccomp:\t0" },
+                { "{\"allowPrivilegeEscalation\":false}", "grep NoNewPrivs /proc/self/status", "NoNewPrivs:\t1" },
+                { "{\"readOnlyRootFilesystem\":true}", "touch /x || echo cannot", "cannot" },
+                { "{}", "ls /proc/kcore -l; dd if=/proc/kcore bs=1 count=1 2>/dev/null | wc -c", "stdout F 0" },
+                { "{}", "echo 1 > /proc/sys/kernel/panic || echo readonly", "readonly" },
+                { "{\"privileged\":true}", "ls /dev/kmsg /dev/fuse /dev/net/tun; mount -t tmpfs x /tmp && echo mounted", "mounted" },
+        };
+        char *sandbox;
+
+        NEEDS_GROUND();
+        sandbox = sandbox_with(NULL);
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct container_config c = shell(cases[i].script);
+                char *id;
+
+                c.security = json_text(cases[i].security);
+                id = run(sandbox, &c);
+                wait_exit(id);
+                assert_logged(id, cases[i].expected);
+                free(id);
+        }
+        drop(sandbox);
+}
+
+static void host_paths_are_mounted(void **state) {
+        struct mount_config mounts[3];
+        char dir[128], file[160], fresh[160];
+        struct container_config c = shell("cat /data/in; echo out > /data/out; touch /data/ro/x || echo readonly; ls -d /made");
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        char *sandbox, *id;
+
+        NEEDS_GROUND();
+        snprintf(dir, sizeof(dir), "%s/volume", base);
+        snprintf(file, sizeof(file), "%s/in", dir);
+        snprintf(fresh, sizeof(fresh), "%s/fresh", base);
+        assert_int_equal(mkdir(dir, 0755), 0);
+        must(file_write(file, STR("from the host\n"), 0644, NULL), NULL);
+        memset(mounts, 0, sizeof(mounts));
+        mounts[0] = (struct mount_config) { .host_path = str_of(dir), .container_path = STR("/data/ro"), .readonly = true };
+        mounts[1] = (struct mount_config) { .host_path = str_of(dir), .container_path = STR("/data") };
+        mounts[2] = (struct mount_config) { .host_path = str_of(fresh), .container_path = STR("/made"), .propagation = 1 };
+        c.mounts = mounts;
+        c.n_mounts = 3;
+        sandbox = sandbox_with(NULL);
+        id = run(sandbox, &c);
+        wait_exit(id);
+        assert_logged(id, "from the host");
+        assert_logged(id, "readonly");
+        assert_logged(id, "/made");
+        snprintf(file, sizeof(file), "%s/out", dir);
+        must(file_read(file, 0, &b, NULL), NULL);
+        assert_str(buf_str(&b), "out\n");
+        free(id);
+        drop(sandbox);
+}
+
+/* Reads packets until text is in them. */
+static void expect_from(int fd, const char *text, bool packets) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct pollfd p = { .fd = fd, .events = POLLIN };
+
+        while (!memmem(b.p ? b.p : "", b.n, text, strlen(text))) {
+                char block[8192];
+                ssize_t n;
+
+                if (poll(&p, 1, 3000) <= 0) {
+                        print_error("\"%" STR_FMT "\" lacks \"%s\"\n", (int) b.n, b.p ? b.p : "", text);
+                        fail();
+                }
+                n = read(fd, block, sizeof(block));
+                assert_true(n > 0);
+                buf_add(&b, block + packets, (size_t) n - packets);
+        }
+}
+
+static void attach_reads_and_writes(void **state) {
+        struct container_config c = shell("read line; echo got $line; sleep 5");
+        _cleanup_error_ struct error err = ERROR_INIT;
+        char *sandbox, *id;
+        int fd;
+
+        NEEDS_GROUND();
+        c.stdin_open = true;
+        sandbox = sandbox_with(NULL);
+        id = run(sandbox, &c);
+        must(runtime_attach(rt, id, true, false, &fd, &err), &err);
+        assert_int_equal(write(fd, "hello\n", 6), 6);
+        expect_from(fd, "got hello\n", true);
+        close(fd);
+        free(id);
+        drop(sandbox);
+}
+
+static void a_terminal_has_a_size(void **state) {
+        struct container_config c = shell("read line; stty size; sleep 5");
+        _cleanup_error_ struct error err = ERROR_INIT;
+        char *sandbox, *id;
+        int fd;
+
+        NEEDS_GROUND();
+        c.stdin_open = c.tty = true;
+        sandbox = sandbox_with(NULL);
+        id = run(sandbox, &c);
+        must(runtime_attach(rt, id, true, true, &fd, &err), &err);
+        must(runtime_resize_container(rt, id, 123, 45, &err), &err);
+        usleep(100000);
+        assert_int_equal(write(fd, "\n", 1), 1);
+        expect_from(fd, "45 123", true);
+        close(fd);
+        free(id);
+        drop(sandbox);
+}
+
+static void exec_streams_with_pipes_and_with_a_terminal(void **state) {
+        struct container_config c = shell("sleep 20");
+        char *argv[] = { (char *) "sh", (char *) "-c", (char *) "read x; echo $x; test -t 0 && stty size; exit 6", NULL };
+        _cleanup_error_ struct error err = ERROR_INIT;
+        struct runtime_stream s;
+        char *sandbox, *id;
+        int code;
+
+        NEEDS_GROUND();
+        sandbox = sandbox_with(NULL);
+        id = run(sandbox, &c);
+        must(runtime_exec_start(rt, id, argv, true, true, false, false, &s, &err), &err);
+        assert_int_equal(write(s.stdin_fd, "piped\n", 6), 6);
+        expect_from(s.stdout_fd, "piped\n", false);
+        must(runtime_exec_wait(rt, &s, &code, &err), &err);
+        assert_int_equal(code, 6);
+        close(s.stdin_fd);
+        close(s.stdout_fd);
+        must(runtime_exec_start(rt, id, argv, true, true, true, true, &s, &err), &err);
+        assert_true(s.tty && isatty(s.stdout_fd));
+        runtime_stream_resize(&s, 91, 17);
+        assert_int_equal(write(s.stdout_fd, "typed\n", 6), 6);
+        expect_from(s.stdout_fd, "17 91", false);
+        must(runtime_exec_wait(rt, &s, &code, &err), &err);
+        assert_int_equal(code, 6);
+        close(s.stdout_fd);
+        free(id);
+        drop(sandbox);
+}
+
+static void an_exec_that_takes_too_long_is_killed(void **state) {
+        struct container_config c = shell("sleep 20");
+        char *argv[] = { (char *) "sleep", (char *) "10", NULL }, *none[] = { (char *) "/nope", NULL };
+        _cleanup_buf_ struct buf out = BUF_INIT, errout = BUF_INIT;
+        _cleanup_error_ struct error err = ERROR_INIT;
+        char *sandbox, *id;
+        int code = 0;
+
+        NEEDS_GROUND();
+        sandbox = sandbox_with(NULL);
+        id = run(sandbox, &c);
+        assert_int_equal(runtime_exec_sync(rt, id, argv, 200, &out, &errout, &code, &err), -ETIMEDOUT);
+        error_clear(&err);
+        must(runtime_exec_sync(rt, id, none, 2000, &out, &errout, &code, &err), &err);
+        assert_int_not_equal(code, 0);
+        free(id);
+        drop(sandbox);
+}
+
+static void share_pids(struct sandbox_config *c) {
+        c->share_process_namespace = true;
+}
+
+static void a_pod_can_share_its_pid_namespace(void **state) {
+        struct container_config c = shell("sleep 20"), look = shell("sleep 0.1; ps");
+        char *sandbox, *id, *second;
+
+        NEEDS_GROUND();
+        sandbox = sandbox_with(share_pids);
+        id = run(sandbox, &c);
+        second = run(sandbox, &look);
+        wait_exit(second);
+        assert_logged(second, "sleep 20");
+        assert_logged(second, "helper pause");
+        free(id);
+        free(second);
+        drop(sandbox);
+}
+
+static void a_target_container_shares_its_pids(void **state) {
+        struct container_config c = shell("sleep 20"), look = shell("ps");
+        char *sandbox, *id, *second;
+
+        NEEDS_GROUND();
+        sandbox = sandbox_with(NULL);
+        id = run(sandbox, &c);
+        look.target_container = str_of(id);
+        second = run(sandbox, &look);
+        wait_exit(second);
+        assert_logged(second, "sleep 20");
+        free(id);
+        free(second);
+        drop(sandbox);
+}
+
+static void a_port_inside_is_reached(void **state) {
+        struct container_config c = shell("echo pong | nc -l -p 8080; sleep 5");
+        _cleanup_error_ struct error err = ERROR_INIT;
+        char *sandbox, *id;
+        int fd, r = -1;
+
+        NEEDS_GROUND();
+        sandbox = sandbox_with(NULL);
+        assert_true(runtime_port_forward(rt, sandbox, 8081, &fd, &err) < 0);
+        assert_non_null(strstr(error_text(&err), "Connection refused"));
+        error_clear(&err);
+        id = run(sandbox, &c);
+        for (int i = 0; i < 100 && r < 0; i++) {
+                r = runtime_port_forward(rt, sandbox, 8080, &fd, &err);
+                usleep(10000);
+        }
+        must(r, &err);
+        expect_from(fd, "pong\n", false);
+        close(fd);
+        free(id);
+        drop(sandbox);
+}
+
+static void logs_go_on_in_a_new_file_after_rotation(void **state) {
+        struct container_config c = shell("i=0; while true; do echo line $i; i=$((i+1)); sleep 0.02; done");
+        _cleanup_error_ struct error err = ERROR_INIT;
+        char *sandbox, *id, rotated[256];
+        struct container_status s;
+
+        NEEDS_GROUND();
+        sandbox = sandbox_with(NULL);
+        id = run(sandbox, &c);
+        assert_logged(id, "line 3");
+        s = status_of(id);
+        snprintf(rotated, sizeof(rotated), "%s.1", s.log_path);
+        assert_int_equal(rename(s.log_path, rotated), 0);
+        must(runtime_reopen_log(rt, id, &err), &err);
+        assert_logged(id, "line");
+        assert_true(str_search(log_of(id), STR("line 3\n")) < 0);
+        free(id);
+        drop(sandbox);
+}
+
+static void usage_is_counted(void **state) {
+        struct container_config c = shell("dd if=/dev/zero of=/blob bs=1M count=3 2>/dev/null; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 9");
+        _cleanup_error_ struct error err = ERROR_INIT;
+        struct runtime_usage u, pod;
+        char *sandbox, *id;
+        uint64_t rx, tx;
+
+        NEEDS_GROUND();
+        sandbox = sandbox_with(NULL);
+        id = run(sandbox, &c);
+        usleep(400000);
+        must(runtime_container_usage(rt, id, &u, &err), &err);
+        must(runtime_sandbox_usage(rt, sandbox, &pod, &rx, &tx, &err), &err);
+        assert_true(u.cpu_ns > 1000000);
+        assert_true(u.memory_bytes > 0 && u.pids >= 1);
+        assert_true(u.rootfs_bytes >= 3 << 20 && u.rootfs_inodes >= 1);
+        assert_true(pod.cpu_ns >= u.cpu_ns);
+        must(runtime_update_resources(rt, id, json_text("{\"memory\":67108864,\"cpu_shares\":100,\"cpu_quota\":20000,\"cpu_period\":100000}"), &err),
+             &err);
+        free(id);
+        drop(sandbox);
+}
+
+static atomic_int ends;
+static char last_end[65];
+
+static void on_end(const char *id, void *arg) {
+        snprintf(last_end, sizeof(last_end), "%s", id);
+        ends++;
+}
+
+static void an_exit_is_told_at_once(void **state) {
+        struct container_config c = shell("sleep 0.1");
+        struct loop *loop;
+        char *sandbox, *id;
+        int64_t when;
+
+        NEEDS_GROUND();
+        must(loop_new("test", &loop, NULL), NULL);
+        loop_start_thread(loop);
+        runtime_on_exit(rt, loop, on_end, NULL);
+        sandbox = sandbox_with(NULL);
+        id = run(sandbox, &c);
+        for (int i = 0; i < 400 && !ends; i++)
+                usleep(2000);
+        when = now_wall_ns();
+        assert_int_equal(ends, 1);
+        assert_string_equal(last_end, id);
+        assert_true(when - status_of(id).finished_ns < 50 * NSEC_PER_MSEC);
+        free(id);
+        drop(sandbox);
+        loop_stop(loop);
+        loop_join(loop);
+        /* The runtime would still post to it. */
+        runtime_free(rt);
+        loop_free(loop);
+        rt = open_runtime();
+}
+
+static void on_host_network(struct sandbox_config *c) {
+        c->host_network = c->host_ipc = c->host_pid = true;
+        c->hostname = STR("");
+}
+
+static void a_pod_may_live_in_the_hosts_namespaces(void **state) {
+        struct container_config c = shell("hostname; ls /proc/net/dev; (sleep 30 &) ; exit 0");
+        char *sandbox, *id, host[65] = "";
+
+        NEEDS_GROUND();
+        gethostname(host, sizeof(host) - 1);
+        sandbox = sandbox_with(on_host_network);
+        id = run(sandbox, &c);
+        assert_int_equal(wait_exit(id).exit_code, 0);
+        assert_logged(id, host);
+        free(id);
+        drop(sandbox);
+}
+
+static void tuned(struct sandbox_config *c) {
+        c->sysctls = json_text("{\"net.ipv4.ip_unprivileged_port_start\":\"77\",\"kernel.shmmax\":\"123456\"}");
+        c->dns = json_text("{\"servers\":[\"10.96.0.10\"],\"searches\":[\"default.svc.cluster.local\",\"svc.cluster.local\"],\"options\":[\"ndots:5\"]}");
+        c->cgroup_resources = json_text("{\"memory\":104857600,\"cpu_shares\":256}");
+}
+
+static void sysctls_and_dns_are_the_sandbox_s(void **state) {
+        struct container_config c = shell("cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/shmmax; cat /etc/resolv.conf; "
+                                          "echo x > /dev/shm/x && echo shm");
+        char *sandbox, *id;
+
+        NEEDS_GROUND();
+        sandbox = sandbox_with(tuned);
+        id = run(sandbox, &c);
+        wait_exit(id);
+        assert_logged(id, "stdout F 77\n");
+        assert_logged(id, "stdout F 123456\n");
+        assert_logged(id, "stdout F search default.svc.cluster.local svc.cluster.local\n");
+        assert_logged(id, "stdout F nameserver 10.96.0.10\n");
+        assert_logged(id, "stdout F options ndots:5\n");
+        assert_logged(id, "stdout F shm\n");
+        free(id);
+        drop(sandbox);
+}
+
+static void stopping_a_sandbox_ends_its_containers(void **state) {
+        struct container_config c = shell("trap '' TERM; while true; do sleep 0.05; done");
+        _cleanup_error_ struct error err = ERROR_INIT;
+        struct sandbox_status sb;
+        struct container_status *list;
+        char *sandbox, *a, *b;
+        size_t n;
+        int before = detached;
+
+        NEEDS_GROUND();
+        sandbox = sandbox_with(NULL);
+        a = run(sandbox, &c);
+        b = run(sandbox, &c);
+        must(runtime_list_containers(rt, arena, sandbox, &list, &n, &err), &err);
+        assert_int_equal(n, 2);
+        must(runtime_stop_sandbox(rt, sandbox, &err), &err);
+        must(runtime_stop_sandbox(rt, sandbox, &err), &err);
+        assert_int_equal(detached, before + 1);
+        must(runtime_sandbox_status(rt, arena, sandbox, &sb, &err), &err);
+        assert_int_equal(sb.state, SANDBOX_NOTREADY);
+        assert_int_equal(status_of(a).exit_code, 137);
+        assert_int_equal(runtime_create_container(rt, sandbox, &c, &(char *) { NULL }, &err), -EINVAL);
+        free(a);
+        free(b);
+        drop(sandbox);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_container_runs_logs_and_ends_with_its_code),
                 cmocka_unit_test(exec_runs_inside_and_returns_its_code),
+                cmocka_unit_test(a_stop_waits_for_the_grace_and_then_kills),
+                cmocka_unit_test(a_missing_program_is_a_start_error),
+                cmocka_unit_test(memory_beyond_the_limit_is_oom_killed),
+                cmocka_unit_test(a_new_runtime_finds_what_the_old_one_left),
+                cmocka_unit_test(a_killed_monitor_leaves_an_exit_nobody_knows),
+                cmocka_unit_test(the_process_is_who_the_security_context_says),
+                cmocka_unit_test(capabilities_seccomp_and_privileges_are_as_asked),
+                cmocka_unit_test(host_paths_are_mounted),
+                cmocka_unit_test(attach_reads_and_writes),
+                cmocka_unit_test(a_terminal_has_a_size),
+                cmocka_unit_test(exec_streams_with_pipes_and_with_a_terminal),
+                cmocka_unit_test(an_exec_that_takes_too_long_is_killed),
+                cmocka_unit_test(a_pod_can_share_its_pid_namespace),
+                cmocka_unit_test(a_target_container_shares_its_pids),
+                cmocka_unit_test(a_port_inside_is_reached),
+                cmocka_unit_test(logs_go_on_in_a_new_file_after_rotation),
+                cmocka_unit_test(usage_is_counted),
+                cmocka_unit_test(an_exit_is_told_at_once),
+                cmocka_unit_test(a_pod_may_live_in_the_hosts_namespaces),
+                cmocka_unit_test(sysctls_and_dns_are_the_sandbox_s),
+                cmocka_unit_test(stopping_a_sandbox_ends_its_containers),
         };
 
         return cmocka_run_group_tests(tests, setup, teardown);
