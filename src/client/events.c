@@ -190,12 +190,11 @@ static void series_create(struct record *r, const struct api_resource *res, cons
         snprintf(revision, sizeof(revision), "%" PRIu64, object_revision(about));
         body = json_build(a,
                           "{ kind: 'Event', apiVersion: 'v1', metadata: { name: %c, namespace: %c }, involvedObject: { kind: %c,"
-                          "  namespace: %s, name: %s, uid: %s, apiVersion: %s, resourceVersion: %c, fieldPath: %c }, reason: %c,"
+                          "  namespace: %o, name: %s, uid: %s, apiVersion: %s, resourceVersion: %c, fieldPath: %c }, reason: %c,"
                           "  message: %c, source: { component: %c, host: %c }, firstTimestamp: %t, lastTimestamp: %t, count: 1,"
                           "  type: %c, eventTime: null, reportingComponent: %c, reportingInstance: %c }",
                           r->name, r->namespace, res->kind,
-                          str_empty(object_namespace(about)) ? str_n(NULL, 0) : object_namespace(about), object_name(about),
-                          object_uid(about), api_version_of(gv, res), revision, field_path, reason, message, er->component,
+                          object_namespace(about), object_name(about), object_uid(about), api_version_of(gv, res), revision, field_path, reason, message, er->component,
                           er->host, r->last_ns, r->last_ns, type, er->component, er->host ? er->host : "");
         client_async(er->client,
                      &(struct client_request) {

@@ -67,8 +67,8 @@ struct informer {
 
 struct note {
         struct informer *informer;
-        char *key;
-        struct object *object;
+        struct object *object; /* NULL: gone */
+        char *key, *uid;
 };
 
 struct informer_factory {
@@ -447,6 +447,27 @@ static void informer_watch_from_revision(struct informer *i) {
 
 /* ---- notes ---- */
 
+static void note_apply(const struct note *note) {
+        struct informer *i = note->informer;
+        struct object *o;
+
+        if (note->object) {
+                /* What the watch has already told is not told again: the object may be gone since. */
+                if (object_revision(note->object) > i->revision)
+                        informer_put(i, note->object);
+                return;
+        }
+        o = map_get(i->objects, str_of(note->key));
+        if (o && str_eqc(object_uid(o), note->uid)) /* and not another that has taken its name */
+                informer_drop(i, str_of(note->key), NULL);
+}
+
+static void note_clear(struct note *note) {
+        object_unref(note->object);
+        free(note->key);
+        free(note->uid);
+}
+
 static void notes_apply(void *arg) {
         struct informer_factory *f = arg;
 
@@ -455,22 +476,24 @@ static void notes_apply(void *arg) {
         for (size_t k = 0; k < f->notes.n; k++) { /* a handler may note more */
                 struct note note = f->notes.v[k];
 
-                if (note.object)
-                        informer_put(note.informer, note.object);
-                else
-                        informer_drop(note.informer, str_of(note.key), NULL);
-                object_unref(note.object);
-                free(note.key);
+                note_apply(&note);
+                note_clear(&note);
         }
         f->notes.n = 0;
 }
 
-void informer_note(struct informer *i, struct str key, struct object *object) {
-        struct informer_factory *f = i->factory;
-
+static void add_note(struct informer_factory *f, struct note note) {
         if (f->notes.n == 0)
                 loop_call(f->loop, notes_apply, f);
-        vec_push(&f->notes, (struct note) { i, str_dup(key), object ? object_ref(object) : NULL });
+        vec_push(&f->notes, note);
+}
+
+void informer_note(struct informer *i, struct object *object) {
+        add_note(i->factory, (struct note) { .informer = i, .object = object_ref(object) });
+}
+
+void informer_note_gone(struct informer *i, struct str key, struct str uid) {
+        add_note(i->factory, (struct note) { .informer = i, .key = str_dup(key), .uid = str_dup(uid) });
 }
 
 /* ---- the factory ---- */
@@ -515,10 +538,8 @@ static void factory_release(void *arg) {
         for (size_t k = 0; k < f->informers.n; k++)
                 informer_free(f->informers.v[k]);
         vec_free(&f->informers);
-        for (size_t k = 0; k < f->notes.n; k++) {
-                object_unref(f->notes.v[k].object);
-                free(f->notes.v[k].key);
-        }
+        for (size_t k = 0; k < f->notes.n; k++)
+                note_clear(&f->notes.v[k]);
         vec_free(&f->notes);
         pthread_cond_destroy(&f->cond);
         pthread_mutex_destroy(&f->lock);

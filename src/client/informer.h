@@ -31,10 +31,11 @@ bool informer_factory_synced(const struct informer_factory *f);
 /* fn is called once, on the loop, as soon as it is synced. */
 void informer_on_synced(struct informer *i, void (*fn)(void *arg), void *arg);
 
-/* Read your own writes: the cache takes in what the API just answered to a write (object), or that key is gone (object NULL),
+/* Read your own writes: the cache takes in what the API just answered to a write, or that the object of this key and uid is gone,
  * before the next piece of work on this loop, without waiting for the watch to say the same. Nothing changes within the current
- * turn. The watch's own, later word wins. */
-void informer_note(struct informer *i, struct str key, struct object *object);
+ * turn. Where the watch was faster, or speaks later, its word counts. */
+void informer_note(struct informer *i, struct object *object);
+void informer_note_gone(struct informer *i, struct str key, struct str uid);
 
 /* key: "namespace/name", or "name" for cluster-scoped. Borrowed until the loop's next turn; -ENOENT is NULL. */
 struct object *informer_get(const struct informer *i, struct str key);

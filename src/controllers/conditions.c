@@ -37,11 +37,10 @@ bool condition_set(struct arena *a, struct json *status, const struct condition 
                 return false;
         if (!same_status || str_empty(transition))
                 transition = time_format(now, now_ns);
-        v = json_build(a, "{ type: %c, status: %c, lastProbeTime: %S, lastUpdateTime: %S, lastTransitionTime: %S, reason: %S, message: %S }",
+        v = json_build(a, "{ type: %c, status: %c, lastProbeTime: %S, lastUpdateTime: %S, lastTransitionTime: %S, reason: %o, message: %o }",
                        c->type, c->status, flags & CONDITION_PROBE_TIME ? time_format((char[36]) { 0 }, now_ns) : str_n(NULL, 0),
                        flags & CONDITION_UPDATE_TIME ? time_format((char[36]) { 0 }, now_ns) : str_n(NULL, 0), transition,
-                       c->reason && *c->reason ? str_of(c->reason) : str_n(NULL, 0),
-                       c->message && *c->message ? str_of(c->message) : str_n(NULL, 0));
+                       arena_str(a, str_of(c->reason)), arena_str(a, str_of(c->message)));
         list = json_is(json_getc(status, "conditions"), JSON_ARRAY) ? json_copy_shallow(a, json_getc(status, "conditions"))
                                                                     : json_new_array();
         if (old && !(flags & CONDITION_MOVE_LAST))

@@ -87,24 +87,24 @@ int64_t controller_now(const struct controller *c) {
         return c->clock->wall_ns(c->clock);
 }
 
-static void note(struct controller *c, const struct api_resource *res, struct str ns, struct str name, struct object *o) {
-        _cleanup_(arena_freep) struct arena *a = arena_new(512);
-        struct informer *i = informer_find(c->informers, res);
-
-        if (i)
-                informer_note(i, str_empty(ns) ? name : arena_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(ns), STR_ARG(name)), o);
-}
-
 /* What the answer to a write says about the cached object. Subresources other than status answer with something else. */
 static void note_answer(struct controller *c, const struct client_request *r, struct object *answer) {
         bool whole = str_empty(r->subresource) || str_eqc(r->subresource, "status");
+        struct informer *i = informer_find(c->informers, r->resource);
+        struct str uid = r->options.precondition_uid;
 
-        if (r->verb == API_DELETE) {
-                bool stays = answer && object_deleting(answer) && str_eq(object_name(answer), r->name);
+        if (!i)
+                return;
+        if (r->verb == API_DELETE && !(answer && object_deleting(answer) && str_eq(object_uid(answer), uid))) {
+                _cleanup_(arena_freep) struct arena *a = arena_new(512);
 
-                note(c, r->resource, r->namespace, r->name, stays ? answer : NULL);
+                if (!str_empty(uid))
+                        informer_note_gone(i, str_empty(r->namespace) ? r->name
+                                                                      : arena_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(r->namespace),
+                                                                                     STR_ARG(r->name)),
+                                           uid);
         } else if (whole && answer)
-                note(c, r->resource, object_namespace(answer), object_name(answer), answer);
+                informer_note(i, answer);
 }
 
 static int write_one(struct controller *c, const struct client_request *r, struct object **ret, struct error *err) {

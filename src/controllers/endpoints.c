@@ -21,10 +21,9 @@ static struct json *subset_for(struct arena *a, struct json *subsets, const stru
 
 static struct json address_of(struct arena *a, const struct object *service, const struct object *pod) {
         struct json ref = pod_target_ref(a, pod);
-        struct str node = pod_node(pod);
 
-        return json_build(a, "{ ip: %s, hostname: %s, nodeName: %s, targetRef: %j }", PodStatus_podIP(Pod_status(object_json(pod))),
-                          service_hostname_of_pod(service, pod), str_empty(node) ? str_n(NULL, 0) : node, &ref);
+        return json_build(a, "{ ip: %s, hostname: %s, nodeName: %o, targetRef: %j }", PodStatus_podIP(Pod_status(object_json(pod))),
+                          service_hostname_of_pod(service, pod), pod_node(pod), &ref);
 }
 
 static struct json make_subsets(struct controller *c, struct arena *a, const struct object *service, bool *ret_truncated) {

@@ -69,9 +69,9 @@ static struct json endpoint_of(struct slices *s, const struct object *pod, struc
                 zone = object_label(node, STR("topology.kubernetes.io/zone"));
         return json_build(s->a,
                           "{ addresses: [ %s ], conditions: { ready: %b, serving: %b, terminating: %b }, hostname: %s, targetRef: %j,"
-                          "  nodeName: %s, zone: %s }",
+                          "  nodeName: %o, zone: %s }",
                           address, publish || (serving && !terminating), serving, terminating,
-                          service_hostname_of_pod(s->service, pod), &ref, str_empty(node_name) ? str_n(NULL, 0) : node_name, zone);
+                          service_hostname_of_pod(s->service, pod), &ref, node_name, zone);
 }
 
 static struct group *group_of(struct slices *s, struct str family, const struct json *ports) {

@@ -79,14 +79,14 @@ static void unlink_dependent(struct gc *gc, struct str owner_uid, struct gc_kind
                 }
 }
 
-static bool has_owner(const struct object *o, struct str uid) {
+static const struct object_owner *find_owner(const struct object *o, struct str uid) {
         const struct object_owner *owners;
         size_t n = o ? object_owners(o, &owners) : 0;
 
         for (size_t i = 0; i < n; i++)
                 if (str_eq(owners[i].uid, uid))
-                        return true;
-        return false;
+                        return &owners[i];
+        return NULL;
 }
 
 /* *changed is set when the owners are not the same. */
@@ -95,14 +95,17 @@ static void relink(struct gc *gc, struct gc_kind *kind, struct str key, struct o
         size_t n;
 
         n = old ? object_owners(old, &owners) : 0;
-        for (size_t i = 0; i < n; i++)
-                if (!has_owner(new, owners[i].uid)) {
+        for (size_t i = 0; i < n; i++) {
+                const struct object_owner *now = find_owner(new, owners[i].uid);
+
+                if (!now)
                         unlink_dependent(gc, owners[i].uid, kind, key);
+                if (!now || now->block_owner_deletion != owners[i].block_owner_deletion)
                         *changed = true;
-                }
+        }
         n = new ? object_owners(new, &owners) : 0;
         for (size_t i = 0; i < n; i++)
-                if (!has_owner(old, owners[i].uid)) {
+                if (!find_owner(old, owners[i].uid)) {
                         link_dependent(gc, owners[i].uid, kind, key);
                         *changed = true;
                 }
@@ -254,7 +257,7 @@ static int orphan_dependents(struct gc *gc, struct gc_kind *kind, const struct o
                 struct object *child = informer_get(d->kind->informer, str_of(d->key));
                 int r;
 
-                if (!child || !has_owner(child, uid))
+                if (!child || !find_owner(child, uid))
                         continue;
                 r = edit_references(d->kind, child, &uid, 1, err);
                 if (r < 0)
@@ -264,13 +267,9 @@ static int orphan_dependents(struct gc *gc, struct gc_kind *kind, const struct o
 }
 
 static bool blocks(const struct object *child, struct str owner_uid) {
-        const struct object_owner *owners;
-        size_t n = object_owners(child, &owners);
+        const struct object_owner *o = find_owner(child, owner_uid);
 
-        for (size_t i = 0; i < n; i++)
-                if (str_eq(owners[i].uid, owner_uid) && owners[i].block_owner_deletion)
-                        return true;
-        return false;
+        return o && o->block_owner_deletion;
 }
 
 static int wait_for_dependents(struct gc *gc, struct gc_kind *kind, const struct object *o, struct error *err) {

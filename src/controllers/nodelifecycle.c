@@ -83,8 +83,8 @@ static void enqueue_node(struct controller *c, struct object *old, struct object
 static bool make_unknown(struct arena *a, struct json *status, const char *type, int64_t now) {
         const struct json *old = condition_find(status, type);
         struct json c = json_build(a,
-                                   "{ type: %c, status: 'Unknown', lastHeartbeatTime: %s, lastTransitionTime: %t, reason: %c, message: %c }",
-                                   type, old ? NodeCondition_lastHeartbeatTime(old) : str_n(NULL, 0), now,
+                                   "{ type: %c, status: 'Unknown', lastHeartbeatTime: %o, lastTransitionTime: %t, reason: %c, message: %c }",
+                                   type, NodeCondition_lastHeartbeatTime(old), now,
                                    old ? "NodeStatusUnknown" : "NodeStatusNeverUpdated",
                                    old ? "Kubelet stopped posting node status." : "Kubelet never posted node status."), list;
 

@@ -87,9 +87,9 @@ struct json pod_from_template(struct arena *a, const struct json *template, cons
         struct str prefix = str_empty(name) ? arena_printf(a, "%" STR_FMT "-", STR_ARG(object_name(owner))) : str_n(NULL, 0);
 
         return json_build(a,
-                          "{ kind: 'Pod', apiVersion: 'v1', metadata: { name: %s, generateName: %s, namespace: %s, labels: %j,"
+                          "{ kind: 'Pod', apiVersion: 'v1', metadata: { name: %o, generateName: %s, namespace: %s, labels: %j,"
                           "  annotations: %j, ownerReferences: [ %j ], finalizers: %j }, spec: %j }",
-                          str_empty(name) ? str_n(NULL, 0) : name, prefix, object_namespace(owner), ObjectMeta_labels(meta),
+                          name, prefix, object_namespace(owner), ObjectMeta_labels(meta),
                           ObjectMeta_annotations(meta), &ref, ObjectMeta_finalizers(meta), PodTemplateSpec_spec(template));
 }
 
