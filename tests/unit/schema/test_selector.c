@@ -1,0 +1,146 @@
+#include <errno.h>
+
+#include "check.h"
+#include "schema/selector.h"
+#include "schema/types.h"
+
+static void printed(struct arena *a, const char *text, const char *want) {
+        _cleanup_error_ struct error err = ERROR_INIT;
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct selector s;
+
+        if (selector_parse_labels(a, str_of(text), &s, &err) < 0)
+                fail_msg("%s: %s", text, error_text(&err));
+        selector_print(&b, &s);
+        check_str(buf_str(&b), want);
+}
+
+static void test_grammar(void **state) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+
+        printed(a, "", "");
+        printed(a, "x=a,y=b", "x=a,y=b");
+        printed(a, " x == a , !y, z ", "x==a,!y,z");
+        printed(a, "z in (c,a , b),x!=d", "x!=d,z in (a,b,c)");
+        printed(a, "x notin (a,,b)", "x notin (,a,b)");
+        printed(a, "x in ()", "x in ()");
+        printed(a, "x=,y", "x=,y");
+        printed(a, "x>1,y<2", "x>1,y<2");
+        printed(a, "in in (in),notin=in", "in in (in),notin=in");
+        printed(a, "example.com/a=b", "example.com/a=b");
+}
+
+static void test_errors_are_upstreams(void **state) {
+        static const char *const cases[][2] = {
+                { "x=a y", "found 'y', expected: ',' or 'end of string'" },
+                { "x,", "found '', expected: identifier after ','" },
+                { ",x", "found ',', expected: !, identifier, or 'end of string'" },
+                { "x in a", "unable to parse requirement: found 'a' expected: '('" },
+                { "x in (a b)", "unable to parse requirement: found 'b', expected: ',' or ')'" },
+                { "!x=a", "found '=', expected: ',' or 'end of string'" },
+                { "x y", "unable to parse requirement: found 'y', expected: in, notin, =, ==, !=, gt, lt" },
+                { "x>a", "unable to parse requirement: values[0]: Invalid value: \"a\": for 'Gt', 'Lt' operators, the value must be an integer" },
+                { "=a", "found '=', expected: !, identifier, or 'end of string'" },
+                { "/x", "unable to parse requirement: <nil>: Invalid value: \"/x\": prefix part must be non-empty" },
+        };
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_error_ struct error err = ERROR_INIT;
+                struct selector s;
+
+                if (selector_parse_labels(a, str_of(cases[i][0]), &s, &err) != -EINVAL)
+                        fail_msg("%s was taken", cases[i][0]);
+                assert_string_equal(error_text(&err), cases[i][1]);
+        }
+}
+
+static bool matches(struct arena *a, const char *text, const char *labels) {
+        struct json l = doc(a, labels);
+        struct selector s;
+
+        assert_int_equal(selector_parse_labels(a, str_of(text), &s, NULL), 0);
+        return selector_matches_labels(&s, &l);
+}
+
+static void test_matching(void **state) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+
+        assert_true(matches(a, "x=a", "{'x':'a','y':'b'}"));
+        assert_false(matches(a, "x=a", "{'x':'b'}"));
+        assert_false(matches(a, "x=a", "{}"));
+        assert_true(matches(a, "x!=a", "{}"));
+        assert_true(matches(a, "x notin (a)", "{}"));
+        assert_false(matches(a, "x in (a,b)", "{}"));
+        assert_true(matches(a, "x in (a,b)", "{'x':'b'}"));
+        assert_true(matches(a, "x", "{'x':''}"));
+        assert_true(matches(a, "!x", "{}"));
+        assert_true(matches(a, "x>1", "{'x':'2'}"));
+        assert_false(matches(a, "x>1", "{'x':'z'}"));
+        assert_true(matches(a, "x=", "{'x':''}"));
+}
+
+static void test_label_selector_objects(void **state) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        _cleanup_error_ struct error err = ERROR_INIT;
+        struct json o = doc(a, "{'matchLabels':{'a':'b'},'matchExpressions':[{'key':'c','operator':'In','values':['d','e']},"
+                               "{'key':'f','operator':'DoesNotExist'}]}");
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct json labels = json_new_object();
+        struct selector s;
+
+        assert_int_equal(selector_from_object(a, &o, &s, NULL), 0);
+        selector_print(&b, &s);
+        check_str(buf_str(&b), "a=b,c in (d,e),!f");
+        assert_int_equal(selector_from_object(a, NULL, &s, NULL), 0);
+        assert_false(selector_matches_labels(&s, &labels));
+        assert_int_equal(selector_from_object(a, &labels, &s, NULL), 0);
+        assert_true(selector_matches_labels(&s, &labels));
+        o = doc(a, "{'matchExpressions':[{'key':'c','operator':'Foo'}]}");
+        assert_int_equal(selector_from_object(a, &o, &s, &err), -EINVAL);
+        assert_string_equal(error_text(&err), "\"Foo\" is not a valid label selector operator");
+}
+
+static bool fields_match(struct arena *a, const struct api_resource *r, const char *text, struct object *o) {
+        _cleanup_error_ struct error err = ERROR_INIT;
+        struct field_selector s;
+
+        if (selector_parse_fields(a, r, str_of(text), &s, &err) < 0)
+                fail_msg("%s: %s", text, error_text(&err));
+        return selector_matches_fields(&s, o);
+}
+
+static void test_field_selectors(void **state) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        _cleanup_(object_unrefp) struct object *pod = NULL;
+        _cleanup_error_ struct error err = ERROR_INIT;
+        struct field_selector s;
+
+        assert_int_equal(object_from_text(STR("{\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\",\"namespace\":\"d\"},"
+                                              "\"spec\":{\"nodeName\":\"n\"},\"status\":{\"phase\":\"Running\"}}"), 1, &pod, NULL), 0);
+        assert_true(fields_match(a, &res_pods, "metadata.name=p", pod));
+        assert_true(fields_match(a, &res_pods, "spec.nodeName==n,status.phase!=Failed", pod));
+        assert_false(fields_match(a, &res_pods, "spec.nodeName=m", pod));
+        assert_true(fields_match(a, &res_pods, "spec.hostNetwork=false", pod));
+        assert_true(fields_match(a, &res_pods, "spec.schedulerName=", pod));
+        assert_int_equal(selector_parse_fields(a, &res_pods, STR("spec.foo=x"), &s, &err), -EINVAL);
+        assert_string_equal(error_text(&err), "field label not supported: spec.foo");
+        assert_int_equal(selector_parse_fields(a, &res_leases, STR("spec.foo=x"), &s, &err), -EINVAL);
+        assert_string_equal(error_text(&err),
+                            "\"spec.foo\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"");
+        assert_int_equal(selector_parse_fields(a, &res_pods, STR("foo"), &s, &err), -EINVAL);
+        assert_string_equal(error_text(&err), "invalid selector: 'foo'; can't understand 'foo'");
+        assert_int_equal(selector_parse_fields(a, &res_pods, STR("metadata.name=a\\,b"), &s, NULL), 0);
+        check_str(selector_field_value(&s, STR("metadata.name")), "a,b");
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_grammar),
+                cmocka_unit_test(test_errors_are_upstreams),
+                cmocka_unit_test(test_matching),
+                cmocka_unit_test(test_label_selector_objects),
+                cmocka_unit_test(test_field_selectors),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
