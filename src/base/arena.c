@@ -7,7 +7,6 @@
  * of its own behind the head, so that the head's free space is not lost. */
 #include "base/arena.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -175,21 +174,32 @@ char *arena_cstr(struct arena *a, struct str s) {
         return c;
 }
 
-struct str arena_printf(struct arena *a, const char *fmt, ...) {
-        va_list ap, again;
-        char *p;
+struct str arena_vprintf(struct arena *a, const char *fmt, va_list ap) {
+        char text[256], *p;
+        va_list again;
         int n;
 
-        va_start(ap, fmt);
         va_copy(again, ap);
-        n = vsnprintf(NULL, 0, fmt, ap);
-        va_end(ap);
+        n = vsnprintf(text, sizeof(text), fmt, ap);
         if (n < 0)
                 abort();
         p = arena_alloc(a, (size_t) n + 1);
-        vsnprintf(p, (size_t) n + 1, fmt, again);
+        if ((size_t) n < sizeof(text))
+                memcpy(p, text, (size_t) n + 1);
+        else
+                vsnprintf(p, (size_t) n + 1, fmt, again);
         va_end(again);
         return str_n(p, (size_t) n);
+}
+
+struct str arena_printf(struct arena *a, const char *fmt, ...) {
+        struct str s;
+        va_list ap;
+
+        va_start(ap, fmt);
+        s = arena_vprintf(a, fmt, ap);
+        va_end(ap);
+        return s;
 }
 
 static __attribute__((noreturn)) void out_of_memory(void) {

@@ -2,6 +2,8 @@
  * Not thread-safe. Running out of memory aborts the process (cube is crash-safe; half-handled ENOMEM is not). */
 #pragma once
 
+#include <stdarg.h>
+
 #include "base/macro.h"
 #include "base/str.h"
 
@@ -19,6 +21,7 @@ void *arena_dup(struct arena *a, const void *p, size_t n);
 struct str arena_str(struct arena *a, struct str s);   /* a copy, NUL-terminated after its end */
 char *arena_cstr(struct arena *a, struct str s);       /* the same as a C string */
 struct str arena_printf(struct arena *a, const char *fmt, ...) _printf_(2, 3); /* NUL-terminated after its end */
+struct str arena_vprintf(struct arena *a, const char *fmt, va_list ap) _printf_(2, 0);
 
 #define arena_new_of(a, type) ((type *) arena_alloc0((a), sizeof(type)))
 #define arena_array(a, type, n) ((type *) arena_alloc0((a), sizeof(type) * (size_t) (n)))

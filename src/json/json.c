@@ -2,8 +2,6 @@
  * two of its length, and the flag JSON_GROWN says so; every other array is exactly as long as it says. That is the
  * whole of its bookkeeping. */
 #include <math.h>
-#include <stdarg.h>
-#include <stdio.h>
 
 #include "json/text.h"
 
@@ -129,20 +127,13 @@ struct json json_of_copy(struct arena *a, struct str s) {
 }
 
 struct json json_of_printf(struct arena *a, const char *fmt, ...) {
-        va_list ap, again;
-        char *p;
-        int n;
+        struct str s;
+        va_list ap;
 
         va_start(ap, fmt);
-        va_copy(again, ap);
-        n = vsnprintf(NULL, 0, fmt, ap);
+        s = arena_vprintf(a, fmt, ap);
         va_end(ap);
-        if (n < 0)
-                abort();
-        p = arena_alloc(a, (size_t) n + 1);
-        vsnprintf(p, (size_t) n + 1, fmt, again);
-        va_end(again);
-        return json_of_str(str_n(p, (size_t) n));
+        return json_of_str(s);
 }
 
 struct json *json_new(struct arena *a, struct json v) {

@@ -5,7 +5,6 @@
  * JSON Patch works on one private copy of the document's containers; what operations add is copied in, so that a later
  * operation may change it. */
 #include <errno.h>
-#include <limits.h>
 
 #include "json/text.h"
 
@@ -55,16 +54,16 @@ static int bad_index(struct patch *p, int64_t i) {
         return error_set(p->err, -EINVAL, "Unable to access invalid index: %lld: invalid index referenced", (long long) i);
 }
 
-/* The index of an existing item; len + 1 items exist for one that adds. */
-static int find_index(struct patch *p, struct str key, size_t len, size_t *ret) {
+/* The index of one of n items. */
+static int find_index(struct patch *p, struct str key, size_t n, size_t *ret) {
         int64_t i;
         int r = to_index(p, key, &i);
 
         if (r < 0)
                 return r;
-        if (i >= (int64_t) len || i < -(int64_t) len)
+        if (i >= (int64_t) n || i < -(int64_t) n)
                 return bad_index(p, i);
-        *ret = (size_t) (i < 0 ? i + (int64_t) len : i);
+        *ret = (size_t) (i < 0 ? i + (int64_t) n : i);
         return 0;
 }
 
@@ -111,7 +110,8 @@ static struct place find(struct patch *p, struct str path) {
 
 static int place_add(struct patch *p, struct place at, struct json v) {
         size_t i = at.parent->len;
-        int64_t unused;
+        int64_t number;
+        int r;
 
         if (at.parent->type == JSON_OBJECT) {
                 if (at.key.n > JSON_MAX_KEY)
@@ -120,8 +120,7 @@ static int place_add(struct patch *p, struct place at, struct json v) {
                 return 0;
         }
         if (!str_eq(at.key, STR("-"))) {
-                int r = to_index(p, at.key, &unused);
-
+                r = to_index(p, at.key, &number);
                 if (r < 0)
                         return error_prefix(p->err, "value was not a proper array index: '%" STR_FMT "'", STR_ARG(at.key)), r;
                 r = find_index(p, at.key, (size_t) at.parent->len + 1, &i);
