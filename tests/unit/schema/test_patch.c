@@ -1,0 +1,210 @@
+/* Strategic merge patch and server-side apply. */
+#include <errno.h>
+
+#include "check.h"
+#include "schema/apply.h"
+#include "schema/decode.h"
+#include "schema/strategic.h"
+#include "schema/types.h"
+
+static void patched(const struct schema_type *t, const char *live, const char *patch, const char *want) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        _cleanup_error_ struct error err = ERROR_INIT;
+        struct json l = doc(a, live), p = doc(a, patch), before = json_copy(a, &l), out;
+
+        if (strategic_merge_patch(a, t, &l, &p, &out, &err) < 0)
+                fail_msg("%s: %s", patch, error_text(&err));
+        check_json(a, &out, want);
+        assert_true(json_equal(&before, &l));
+}
+
+static void test_lists_merge_by_key(void **state) {
+        patched(&type_PodSpec, "{'containers':[{'name':'a','image':'1'},{'name':'b','image':'1'}]}",
+                "{'containers':[{'name':'b','image':'2'}]}", "{'containers':[{'name':'a','image':'1'},{'name':'b','image':'2'}]}");
+        patched(&type_PodSpec, "{'containers':[{'name':'a'}]}", "{'containers':[{'name':'b'}]}",
+                "{'containers':[{'name':'b'},{'name':'a'}]}");
+        patched(&type_PodSpec, "{'containers':[{'name':'a','args':['x']}]}", "{'containers':[{'name':'a','args':['y']}]}",
+                "{'containers':[{'name':'a','args':['y']}]}");
+        patched(&type_Container, "{'ports':[{'containerPort':80},{'containerPort':81}]}",
+                "{'ports':[{'containerPort':81,'name':'x'}]}",
+                "{'ports':[{'containerPort':80},{'containerPort':81,'name':'x'}]}");
+}
+
+static void test_directives(void **state) {
+        patched(&type_PodSpec, "{'containers':[{'name':'a'},{'name':'b'}]}", "{'containers':[{'name':'a','$patch':'delete'}]}",
+                "{'containers':[{'name':'b'}]}");
+        patched(&type_PodSpec, "{'containers':[{'name':'a'},{'name':'b'}]}", "{'containers':[{'$patch':'replace'},{'name':'c'}]}",
+                "{'containers':[{'name':'c'}]}");
+        patched(&type_ObjectMeta, "{'labels':{'a':'b','c':'d'}}", "{'labels':{'$patch':'replace','e':'f'}}", "{'labels':{'e':'f'}}");
+        patched(&type_ObjectMeta, "{'labels':{'a':'b'}}", "{'labels':{'a':null,'x':'y'}}", "{'labels':{'x':'y'}}");
+        patched(&type_ObjectMeta, "{'finalizers':['a','b']}", "{'finalizers':['c']}", "{'finalizers':['c','a','b']}");
+        patched(&type_ObjectMeta, "{'finalizers':['a','b','c']}", "{'$deleteFromPrimitiveList/finalizers':['b']}",
+                "{'finalizers':['a','c']}");
+        patched(&type_DeploymentSpec, "{'strategy':{'type':'RollingUpdate','rollingUpdate':{'maxSurge':1}}}",
+                "{'strategy':{'$retainKeys':['type'],'type':'Recreate'}}", "{'strategy':{'type':'Recreate'}}");
+        patched(&type_PodSpec, "{'containers':[{'name':'a'},{'name':'b'},{'name':'c'}]}",
+                "{'$setElementOrder/containers':[{'name':'c'},{'name':'b'},{'name':'a'}],'containers':[{'name':'b','image':'x'}]}",
+                "{'containers':[{'name':'c'},{'name':'b','image':'x'},{'name':'a'}]}");
+        patched(&type_PodSpec, "{'volumes':[{'name':'v','emptyDir':{}}]}",
+                "{'volumes':[{'name':'v','$retainKeys':['name','hostPath'],'hostPath':{'path':'/x'}}]}",
+                "{'volumes':[{'name':'v','hostPath':{'path':'/x'}}]}");
+}
+
+static void test_what_is_new_has_no_directives(void **state) {
+        patched(&type_PodSpec, "{}", "{'containers':[{'name':'a','$patch':'delete'},{'name':'b'}],'nodeSelector':{'a':null,'b':'c'}}",
+                "{'containers':[{'name':'b'}],'nodeSelector':{'b':'c'}}");
+}
+
+static void test_patch_errors(void **state) {
+        static const char *const cases[][2] = {
+                { "{'containers':[{'image':'x'}]}", "map: map[image:x] does not contain declared merge key: name" },
+                { "{'securityContext':{'$patch':'foo'}}", "unknown patch type: foo in map: map[$patch:foo]" },
+                { "{'$retainKeys':'x'}", "invalid patch format of retainKeys" },
+        };
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_error_ struct error err = ERROR_INIT;
+                struct json live = doc(a, "{'containers':[{'name':'a'}],'securityContext':{}}"), p = doc(a, cases[i][0]), out;
+
+                assert_int_equal(strategic_merge_patch(a, &type_PodSpec, &live, &p, &out, &err), -EINVAL);
+                assert_string_equal(error_text(&err), cases[i][1]);
+        }
+}
+
+/* ---- server-side apply ---- */
+
+struct scene {
+        struct arena *a;
+        struct error err;
+        struct json live;
+        bool exists;
+        int64_t now;
+};
+
+static int apply(struct scene *s, const char *manager, bool force, const char *config) {
+        struct apply_opts o = { .manager = str_of(manager), .api_version = STR("v1"), .force = force, .now_wall_ns = s->now += 1000000000 };
+        struct json c = doc(s->a, config), out;
+        int r;
+
+        error_clear(&s->err);
+        r = apply_merge(s->a, &type_ConfigMap, s->exists ? &s->live : NULL, &c, &o, &out, &s->err);
+        if (r == 0) {
+                s->live = out;
+                s->exists = true;
+        }
+        return r;
+}
+
+static void update(struct scene *s, const char *manager, const char *key, const char *value) {
+        struct apply_opts o = { .manager = str_of(manager), .api_version = STR("v1"), .now_wall_ns = s->now += 1000000000 };
+        struct json next = json_copy(s->a, &s->live);
+
+        json_set_cstr(s->a, json_get_or_add_object(s->a, &next, "data"), key, value);
+        assert_int_equal(apply_track_update(s->a, &type_ConfigMap, &s->live, &next, &o, &s->err), 0);
+        s->live = next;
+}
+
+static void owned(struct scene *s, size_t i, const char *manager, const char *fields) {
+        const struct json *e = json_item(ObjectMeta_managedFields(ConfigMap_metadata(&s->live)), i);
+
+        check_str(ManagedFieldsEntry_manager(e), manager);
+        check_json(s->a, ManagedFieldsEntry_fieldsV1(e), fields);
+}
+
+#define CONFIG(data) "{'kind':'ConfigMap','apiVersion':'v1','metadata':{'name':'c'},'data':" data "}"
+
+static void test_appliers_own_what_they_apply(void **state) {
+        struct scene s = { .a = arena_new(0) };
+
+        assert_int_equal(apply(&s, "a", false, CONFIG("{'x':'1','y':'1'}")), 0);
+        owned(&s, 0, "a", "{'f:data':{'f:x':{},'f:y':{}}}");
+        assert_int_equal(apply(&s, "b", false, CONFIG("{'y':'1','z':'1'}")), 0); /* the same value: shared */
+        owned(&s, 1, "b", "{'f:data':{'f:y':{},'f:z':{}}}");
+        assert_int_equal(apply(&s, "a", false, CONFIG("{'x':'2'}")), 0); /* y stays: b has it */
+        check_json(s.a, ConfigMap_data(&s.live), "{'x':'2','y':'1','z':'1'}");
+        assert_int_equal(apply(&s, "b", false, CONFIG("{}")), 0);
+        check_json(s.a, ConfigMap_data(&s.live), "{'x':'2'}");
+        error_clear(&s.err);
+        arena_free(s.a);
+}
+
+static void test_conflicts_are_told_and_forced(void **state) {
+        struct scene s = { .a = arena_new(0) };
+
+        assert_int_equal(apply(&s, "a", false, CONFIG("{'x':'1','y':'1'}")), 0);
+        update(&s, "kubectl-edit", "x", "2");
+        assert_int_equal(apply(&s, "a", false, CONFIG("{'x':'1','y':'1'}")), -EAGAIN);
+        assert_string_equal(error_text(&s.err), "Apply failed with 1 conflict: conflict with \"kubectl-edit\" using v1: .data.x");
+        assert_int_equal(s.err.reason, REASON_CONFLICT);
+        assert_string_equal(s.err.causes[0].reason, "FieldManagerConflict");
+        assert_string_equal(s.err.causes[0].field, ".data.x");
+        assert_int_equal(apply(&s, "b", false, CONFIG("{'x':'3','y':'3'}")), -EAGAIN);
+        assert_string_equal(error_text(&s.err), "Apply failed with 2 conflicts: conflicts with \"a\":\n- .data.y\n"
+                                                "conflicts with \"kubectl-edit\" using v1:\n- .data.x");
+        assert_int_equal(apply(&s, "a", true, CONFIG("{'x':'1','y':'1'}")), 0);
+        check_json(s.a, ConfigMap_data(&s.live), "{'x':'1','y':'1'}");
+        assert_int_equal(json_len(ObjectMeta_managedFields(ConfigMap_metadata(&s.live))), 1);
+        error_clear(&s.err);
+        arena_free(s.a);
+}
+
+static void test_objects_nobody_tracked_get_an_owner_at_the_first_apply(void **state) {
+        struct scene s = { .a = arena_new(0), .exists = true };
+
+        s.live = doc(s.a, CONFIG("{'x':'1'}"));
+        update(&s, "someone", "z", "1");
+        assert_null(ObjectMeta_managedFields(ConfigMap_metadata(&s.live)));
+        assert_int_equal(apply(&s, "a", false, CONFIG("{'y':'1'}")), 0);
+        owned(&s, 0, "a", "{'f:data':{'f:y':{}}}");
+        owned(&s, 1, "before-first-apply", "{'f:data':{'.':{},'f:x':{},'f:z':{}}}");
+        error_clear(&s.err);
+        arena_free(s.a);
+}
+
+static void test_an_apply_that_changes_nothing_keeps_the_time(void **state) {
+        struct scene s = { .a = arena_new(0) };
+        struct json before;
+
+        assert_int_equal(apply(&s, "a", false, CONFIG("{'x':'1'}")), 0);
+        before = s.live;
+        assert_int_equal(apply(&s, "a", false, CONFIG("{'x':'1'}")), 0);
+        assert_true(json_equal(&before, &s.live));
+        error_clear(&s.err);
+        arena_free(s.a);
+}
+
+static void test_keyed_items_are_owned_one_by_one(void **state) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        _cleanup_error_ struct error err = ERROR_INIT;
+        struct apply_opts o = { .manager = STR("m"), .api_version = STR("v1"), .now_wall_ns = 1 };
+        struct json c = doc(a, "{'kind':'Pod','apiVersion':'v1','metadata':{'name':'p'},'spec':{'containers':[{'name':'c','image':'i',"
+                               "'ports':[{'containerPort':443},{'containerPort':80,'protocol':'UDP'}],'command':['a','b']}]}}"), out;
+
+        assert_int_equal(apply_merge(a, &type_Pod, NULL, &c, &o, &out, &err), 0);
+        check_json(a, ManagedFieldsEntry_fieldsV1(json_item(ObjectMeta_managedFields(Pod_metadata(&out)), 0)),
+                   "{'f:spec':{'f:containers':{'k:{\\'name\\':\\'c\\'}':{'.':{},'f:command':{},'f:image':{},'f:name':{},'f:ports':{"
+                   "'k:{\\'containerPort\\':80,\\'protocol\\':\\'UDP\\'}':{'.':{},'f:containerPort':{},'f:protocol':{}},"
+                   "'k:{\\'containerPort\\':443,\\'protocol\\':\\'TCP\\'}':{'.':{},'f:containerPort':{}}}}}}}");
+        c = doc(a, "{'kind':'Pod','apiVersion':'v1','metadata':{'name':'p','namespace':'d'},'spec':{'containers':[{'image':'i'}]}}");
+        assert_int_equal(apply_merge(a, &type_Pod, NULL, &c, &o, &out, &err), -EINVAL);
+        assert_string_equal(error_text(&err),
+                            "failed to create typed patch object (d/p; v1, Kind=Pod): .spec.containers: element 0: associative list with "
+                            "keys has an element that omits key field \"name\" (and doesn't have default value)");
+        assert_int_equal(err.code ? err.code : status_reason_code(err.reason), 500);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_lists_merge_by_key),
+                cmocka_unit_test(test_directives),
+                cmocka_unit_test(test_what_is_new_has_no_directives),
+                cmocka_unit_test(test_patch_errors),
+                cmocka_unit_test(test_appliers_own_what_they_apply),
+                cmocka_unit_test(test_conflicts_are_told_and_forced),
+                cmocka_unit_test(test_objects_nobody_tracked_get_an_owner_at_the_first_apply),
+                cmocka_unit_test(test_an_apply_that_changes_nothing_keeps_the_time),
+                cmocka_unit_test(test_keyed_items_are_owned_one_by_one),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
