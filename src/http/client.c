@@ -164,9 +164,9 @@ static void call_timeout(struct timer *t) {
 
         if (conn && conn->class)
                 conn->class->drop(c);
-        call_done(c, -ETIMEDOUT, c->got_bytes
-                                         ? "context deadline exceeded (Client.Timeout or context cancellation while reading body)"
-                                         : "context deadline exceeded (Client.Timeout exceeded while awaiting headers)");
+        call_done(c, -ETIMEDOUT,
+                  c->got_bytes ? "context deadline exceeded (Client.Timeout or context cancellation while reading body)"
+                               : "context deadline exceeded (Client.Timeout exceeded while awaiting headers)");
 }
 
 void http_call_cancel(struct http_call *c) {
@@ -315,13 +315,15 @@ static void conn_close_now(struct client_conn *c) {
 }
 
 static bool idempotent(const struct http_call *c) {
-        return strcmp(c->o.method, "GET") == 0 || strcmp(c->o.method, "HEAD") == 0 || strcmp(c->o.method, "OPTIONS") == 0;
+        return strcmp(c->o.method, "GET") == 0 || strcmp(c->o.method, "HEAD") == 0 ||
+               strcmp(c->o.method, "OPTIONS") == 0;
 }
 
 void conn_fail(struct client_conn *c, int err, const char *why) {
         bool connected = c->open;
         struct http_client *k = c->client;
         struct http_call *upgrade = c->upgrade;
+        int cause = err ? err : -ECONNRESET;
 
         if (c->failed)
                 return;
@@ -331,18 +333,18 @@ void conn_fail(struct client_conn *c, int err, const char *why) {
                 struct http_call *call = list_entry(c->calls.next, struct http_call, link);
 
                 if (c->reused && !call->got_bytes && idempotent(call))
-                        call_retry(call, err ? err : -ECONNRESET, why);
+                        call_retry(call, cause, why);
                 else
-                        call_done(call, err ? err : -ECONNRESET, "%s", err ? why : call->got_bytes ? "unexpected EOF" : "EOF");
+                        call_done(call, cause, "%s", err || !call->got_bytes ? why : "unexpected EOF");
         }
         if (upgrade && !upgrade->done)
-                call_done(upgrade, err ? err : -ECONNRESET, "%s", why);
+                call_done(upgrade, cause, "%s", why);
         if (k->freed)
                 return;
         /* Who waits for a connection that cannot be made hears why, unless another one may still come free. */
         if (!connected && !upgrade && list_empty(&k->conns))
                 while (!list_empty(&k->waiting))
-                        call_done(list_entry(k->waiting.next, struct http_call, link), err, "%s", why);
+                        call_done(list_entry(k->waiting.next, struct http_call, link), cause, "%s", why);
         else
                 pump(k);
 }
@@ -517,7 +519,7 @@ static int connect_to(struct client_conn *c, const struct sockaddr *a, socklen_t
                 close(fd);
                 return r;
         }
-        /* Also what connected at once (Unix) goes through the poll, so that nothing is called from within connecting. */
+        /* What connected at once (Unix) goes through the poll too: nothing is called from within connecting. */
         r = transport_init(&c->t, k->o.loop, fd, k->o.tls, k->server_name ? k->server_name : k->host, true, &conn_ops);
         if (r < 0) {
                 close(fd);

@@ -1,6 +1,6 @@
 /* The HTTP client, on a loop: requests over HTTP/2 or HTTP/1.1 with kept-alive connections, streams, upgrades.
- * For the API (remote roles), for kubelets (logs, exec), webhooks, aggregated servers, gRPC (etcd, CRI) over TCP, TLS or a
- * Unix socket. Image registries use libcurl instead. */
+ * For the API (remote roles), for kubelets (logs, exec), webhooks, aggregated servers, gRPC (etcd, CRI) over TCP, TLS
+ * or a Unix socket. Image registries use libcurl instead. */
 #pragma once
 
 #include "http/http.h"
@@ -45,8 +45,9 @@ void http_call_send(struct http_call *c, struct str data, bool end);
 size_t http_call_pending(const struct http_call *c); /* of http_call_send, not yet taken by the socket */
 struct str http_call_trailer(const struct http_call *c, const char *lower_name);
 
-/* Opens a connection of its own, sends the request as given (an Upgrade), and hands over the raw stream after the response's
- * header. status is 101 when the peer agreed; otherwise body has its answer (at most 64 KiB) and duplex is NULL. */
+/* Opens a connection of its own, sends the request as given (an Upgrade), and hands over the raw stream after the
+ * response's header. status is 101 when the peer agreed; otherwise body has its answer (at most 64 KiB) and duplex is
+ * NULL. */
 struct http_upgrade_result {
         int err;                     /* 0 or negative errno */
         int status;

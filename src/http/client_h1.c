@@ -1,5 +1,5 @@
-/* HTTP/1.1 on a client's connection: one call at a time. As in server_h1.c a header is collected whole before http-parser
- * sees it; a body is handed on as it comes. */
+/* HTTP/1.1 on a client's connection: one call at a time. As in server_h1.c a header is collected whole before
+ * http-parser sees it; a body is handed on as it comes. */
 #include <errno.h>
 
 #include "http/client_internal.h"

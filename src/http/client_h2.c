@@ -1,5 +1,5 @@
-/* HTTP/2 on a client's connection: nghttp2 between the transport and the calls. Bodies are not buffered by us: the window of
- * a stream is given back as its data is taken, so a paused call stops its stream and no other. */
+/* HTTP/2 on a client's connection: nghttp2 between the transport and the calls. Bodies are not buffered by us: the
+ * window of a stream is given back as its data is taken, so a paused call stops its stream and no other. */
 #include <errno.h>
 #include <nghttp2/nghttp2.h>
 
@@ -24,8 +24,8 @@ static struct http_call *call_of(nghttp2_session *s, int32_t stream_id) {
 
 /* ---- receiving ---- */
 
-static int on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t *name, size_t n_name, const uint8_t *value,
-                     size_t n_value, uint8_t flags, void *arg) {
+static int on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t *name, size_t n_name,
+                     const uint8_t *value, size_t n_value, uint8_t flags, void *arg) {
         struct http_call *c = call_of(s, f->hd.stream_id);
         struct http_header h;
         int64_t status;
@@ -46,7 +46,8 @@ static int on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t *
         return 0;
 }
 
-static int on_data_chunk(nghttp2_session *s, uint8_t flags, int32_t stream_id, const uint8_t *data, size_t n, void *arg) {
+static int on_data_chunk(nghttp2_session *s, uint8_t flags, int32_t stream_id, const uint8_t *data, size_t n,
+                         void *arg) {
         struct http_call *c = call_of(s, stream_id);
 
         if (!c || c->done) {

@@ -3,8 +3,9 @@
  *        on_data ◀── class ◀── transport, WebSocket frames, SPDY frames
  *   duplex_write ──▶ class ──▶ queue of slices ──▶ …            on_drain: the queue is short again
  *
- * A duplex may end before its owner has set ops (the handler still dials the other side): it then waits to tell. And it may end
- * while its own code is on the stack: so memory goes later, from the loop, by the same message that resumes reading.
+ * A duplex may end before its owner has set ops (the handler still dials the other side): it then waits to tell. And it
+ * may end while its own code is on the stack: so memory goes later, from the loop, by the same message that resumes
+ * reading.
  */
 #include "http/duplex.h"
 

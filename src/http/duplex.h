@@ -1,5 +1,5 @@
-/* What stands behind a struct duplex (http.h): the raw one over a transport is here; WebSockets and SPDY streams are built
- * the same way elsewhere. */
+/* What stands behind a struct duplex (http.h): the raw one over a transport is here; WebSockets and SPDY streams are
+ * built the same way elsewhere. */
 #pragma once
 
 #include "http/http.h"
@@ -38,8 +38,8 @@ void slices_release(const struct http_slice *s, size_t n);
 #define DUPLEX_LOW_WATER (64 * 1024)
 #define DUPLEX_HIGH_WATER (256 * 1024)
 
-/* Makes an open transport a duplex. first: bytes read already. gone(arg) (may be NULL): it closed the transport, whose memory
- * still goes by the transport's own on_freed. */
+/* Makes an open transport a duplex. first: bytes read already. gone(arg) (may be NULL): it closed the transport, whose
+ * memory still goes by the transport's own on_freed. */
 struct duplex *raw_duplex_new(struct transport *t, struct str first, void (*gone)(void *arg), void *arg);
 void raw_duplex_put_first(struct duplex *d, struct str data); /* sent before all else */
 void raw_duplex_abort(struct duplex *d, int err);             /* closes at once; on_close comes with err */

@@ -5,29 +5,43 @@
 #include "base/arena.h"
 #include "base/loop.h"
 
-enum http_method { HTTP_M_GET, HTTP_M_HEAD, HTTP_M_POST, HTTP_M_PUT, HTTP_M_PATCH, HTTP_M_DELETE, HTTP_M_OPTIONS, HTTP_M_CONNECT, HTTP_M_OTHER };
+enum http_method {
+        HTTP_M_GET,
+        HTTP_M_HEAD,
+        HTTP_M_POST,
+        HTTP_M_PUT,
+        HTTP_M_PATCH,
+        HTTP_M_DELETE,
+        HTTP_M_OPTIONS,
+        HTTP_M_CONNECT,
+        HTTP_M_OTHER
+};
 
 struct http_header {
         struct str name;  /* lower case in what is received; any case in what is sent */
         struct str value;
 };
 
-/* Bytes on their way out, shared or owned: release(arg) is called when they are sent or dropped, on the loop's thread. */
+/* Bytes to send, shared or owned: release(arg) is called on the loop's thread when they are sent or dropped. */
 struct http_slice {
         struct str data;
         void (*release)(void *arg); /* NULL: static */
         void *arg;
 };
 
-struct str http_header_get(const struct http_header *h, size_t n, const char *lower_name); /* first; p == NULL when absent */
+/* The first of this name; p == NULL when absent. */
+struct str http_header_get(const struct http_header *h, size_t n, const char *lower_name);
 
 /* A byte stream with back-pressure, both ways: an upgraded connection, a WebSocket's messages, a raw TLS tunnel.
  * All calls on its loop's thread. */
 struct duplex;
 struct duplex_ops {
-        void (*on_data)(struct duplex *d, struct str data, void *arg);   /* for a WebSocket: one whole message */
-        void (*on_drain)(struct duplex *d, void *arg);                   /* the queue fell below the low-water mark; may be NULL */
-        void (*on_close)(struct duplex *d, int err, void *arg);          /* last call: 0 peer closed in order, else negative errno */
+        /* For a WebSocket: one whole message. */
+        void (*on_data)(struct duplex *d, struct str data, void *arg);
+        /* The queue fell below the low-water mark. May be NULL. */
+        void (*on_drain)(struct duplex *d, void *arg);
+        /* The last call: 0 when the peer closed in order, else negative errno. */
+        void (*on_close)(struct duplex *d, int err, void *arg);
 };
 void duplex_set_ops(struct duplex *d, const struct duplex_ops *ops, void *arg);
 void duplex_write(struct duplex *d, const struct http_slice *s, size_t n);

@@ -1,5 +1,5 @@
-/* The HTTP server: a listener, n worker loops, one handler. A connection lives on one worker; the handler is called there
- * with the whole request (headers and body); the answer may come later, from the same worker's thread. */
+/* The HTTP server: a listener, n worker loops, one handler. A connection lives on one worker; the handler is called
+ * there with the whole request (headers and body); the answer may come later, from the same worker's thread. */
 #pragma once
 
 #include "http/http.h"
@@ -25,7 +25,8 @@ struct http_server_options {
         void *arg;
 };
 
-int http_server_start(const struct http_server_options *o, struct http_server **ret, struct error *err); /* -EADDRINUSE … */
+/* -EADDRINUSE and the other errors of bind(2). */
+int http_server_start(const struct http_server_options *o, struct http_server **ret, struct error *err);
 uint16_t http_server_port(const struct http_server *s);
 size_t http_server_workers(const struct http_server *s);
 struct loop *http_server_worker(const struct http_server *s, size_t i);
@@ -36,7 +37,7 @@ void http_server_stop(struct http_server *s, unsigned grace_ms);
 
 enum http_method http_request_method(const struct http_request *r);
 struct str http_request_method_text(const struct http_request *r);
-struct str http_request_path(const struct http_request *r);   /* as sent, percent-encoding not resolved, without query */
+struct str http_request_path(const struct http_request *r); /* as sent, percent-encoding not resolved, without query */
 struct str http_request_query(const struct http_request *r);  /* after '?', raw */
 struct str http_request_header(const struct http_request *r, const char *lower_name); /* p == NULL when absent */
 size_t http_request_headers(const struct http_request *r, const struct http_header **ret);
@@ -46,9 +47,11 @@ struct loop *http_request_loop(const struct http_request *r);
 size_t http_request_worker(const struct http_request *r);
 bool http_request_is_h2(const struct http_request *r);
 struct str http_request_peer(const struct http_request *r);   /* "127.0.0.1:5000" */
-/* The verified client certificate's subject: common name and organizations. False when there is none (or none valid). */
-bool http_request_client_cert(const struct http_request *r, struct str *ret_cn, const struct str **ret_orgs, size_t *ret_n_orgs);
-/* True when a certificate was given that does not verify (unknown CA, expired, not for clients): the answer to it is 401. */
+/* The verified client certificate's subject: common name and organizations. False without a valid one. */
+bool http_request_client_cert(const struct http_request *r, struct str *ret_cn, const struct str **ret_orgs,
+                              size_t *ret_n_orgs);
+/* True when a certificate was given that does not verify (unknown CA, expired, not for clients): the answer to it is
+ * 401. */
 bool http_request_client_cert_invalid(const struct http_request *r);
 /* SHA-256 of the verified certificate in lower-case hex, empty without one: the credential id of KEP-4193. */
 struct str http_request_client_cert_sha256(const struct http_request *r);
@@ -67,7 +70,8 @@ void http_respond_copy(struct http_request *r, int status, const char *content_t
 void http_stream_start(struct http_request *r, int status, const struct http_header *h, size_t n_h);
 void http_stream_send(struct http_request *r, const struct http_slice *s, size_t n);
 size_t http_stream_pending(const struct http_request *r);   /* bytes queued and not yet taken by the socket */
-void http_stream_on_drain(struct http_request *r, void (*fn)(struct http_request *r, void *arg), void *arg); /* below 64 KiB again */
+/* Called when less than 64 KiB is queued again. */
+void http_stream_on_drain(struct http_request *r, void (*fn)(struct http_request *r, void *arg), void *arg);
 void http_stream_end(struct http_request *r);
 
 /* Upgrades (HTTP/1.1 only). NULL and an answer already sent (400, 403 or 426) when the request does not fit. */

@@ -3,12 +3,13 @@
  *   HEAD ──(whole header)──▶ BODY ──(whole body)──▶ BUSY ──(response sent)──▶ HEAD …
  *                                                     └──(not kept alive, or malformed)──▶ CLOSING
  *
- * One request at a time: what a client sends ahead (pipelining) is kept in h1->in, at most 64 KiB, and then the socket is
- * not read. A header is collected whole before http-parser sees it, so its callbacks get each element in one piece and headers
- * are slices of one copy in the request's arena.
+ * One request at a time: what a client sends ahead (pipelining) is kept in h1->in, at most 64 KiB, and then the socket
+ * is not read. A header is collected whole before http-parser sees it, so its callbacks get each element in one piece
+ * and headers are slices of one copy in the request's arena.
  *
- * What two parsers could read differently is refused, because a proxy before us may be the other one (RFC 9112 11.2): line
- * folding, both content-length and transfer-encoding, a transfer coding other than chunked, more or less than one host.
+ * What two parsers could read differently is refused, because a proxy before us may be the other one (RFC 9112 11.2):
+ * line folding, both content-length and transfer-encoding, a transfer coding other than chunked, more or less than one
+ * host.
  */
 #include "http/parser.h"
 
@@ -463,7 +464,8 @@ struct duplex *http_hijack(struct http_request *r, int status, const struct http
         }
         if (c->class != &conn_h1 || r->started) {
                 if (!r->started)
-                        http_respond_copy(r, 400, "text/plain; charset=utf-8", STR("this connection cannot be upgraded"));
+                        http_respond_copy(r, 400, "text/plain; charset=utf-8",
+                                          STR("this connection cannot be upgraded"));
                 return NULL;
         }
         h = c->h1;

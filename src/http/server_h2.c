@@ -1,10 +1,11 @@
 /* HTTP/2 on a server's connection: nghttp2 between the transport and the requests.
  *
- * Bodies go from their slices straight into the transport's record (NO_COPY): nghttp2 decides which stream may send how much,
- * send_data puts the frame. All frames that are ready in one turn leave in full TLS records by one write.
+ * Bodies go from their slices straight into the transport's record (NO_COPY): nghttp2 decides which stream may send how
+ * much, send_data puts the frame. All frames that are ready in one turn leave in full TLS records by one write.
  *
- * Bounds: streams (SETTINGS and nghttp2), header list, body, resets (nghttp2's token bucket against rapid reset), and nghttp2's own
- * on queued acks, settings and continuations. A connection without streams is idle, and ends after a while with GOAWAY.
+ * Bounds: streams (SETTINGS and nghttp2), header list, body, resets (nghttp2's token bucket against rapid reset), and
+ * nghttp2's own on queued acks, settings and continuations. A connection without streams is idle, and ends after a
+ * while with GOAWAY.
  */
 #include <errno.h>
 #include <nghttp2/nghttp2.h>
@@ -74,7 +75,8 @@ static int on_header(nghttp2_session *s, const nghttp2_frame *f, nghttp2_rcbuf *
         return 0;
 }
 
-static int on_data_chunk(nghttp2_session *s, uint8_t flags, int32_t stream_id, const uint8_t *data, size_t n, void *arg) {
+static int on_data_chunk(nghttp2_session *s, uint8_t flags, int32_t stream_id, const uint8_t *data, size_t n,
+                         void *arg) {
         struct conn *c = arg;
         struct http_request *r = request_of(s, stream_id);
 

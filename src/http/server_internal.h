@@ -122,21 +122,25 @@ struct http_request {
 /* server.c */
 void http_server_defaults(struct http_server *s);     /* fills s->o and the deadlines */
 void worker_init(struct worker *w, struct http_server *s, size_t index);
-void worker_adopt(struct worker *w, int fd, const struct sockaddr_storage *address); /* a connection, on the worker's thread */
+/* A connection, on the worker's thread. */
+void worker_adopt(struct worker *w, int fd, const struct sockaddr_storage *address);
 void worker_close(void *worker);                      /* all connections, at once */
 void worker_empty_pools(struct worker *w);
+void conn_set_deadline(struct conn *c, enum deadline d);
+void conn_close(struct conn *c);
+struct duplex *conn_hijack(struct conn *c, struct str first); /* first: what was read beyond the request */
+
+/* request.c */
 struct http_request *request_new(struct conn *c);
 void request_set_method(struct http_request *r, struct str text);
 void request_set_target(struct http_request *r, struct str target);
 void request_add_header(struct http_request *r, struct str name, struct str value); /* both outlive the request */
 void request_dispatch(struct http_request *r);
-void request_respond_simple(struct http_request *r, int status); /* a plain answer of the server itself: 400, 413, 431 */
+void request_respond_simple(struct http_request *r, int status); /* the server's own answers: 400, 413, 431 */
 void request_sent(struct http_request *r, size_t n);  /* n bytes of out were taken: bounds, on_drain */
 void request_complete(struct http_request *r);        /* the whole response is sent: frees */
 void request_gone(struct http_request *r);            /* the client is gone: tells the handler, frees or orphans */
+void request_destroy(struct http_request *r);         /* its memory, not to be used again */
 void conn_run_drains(struct conn *c);
-void conn_set_deadline(struct conn *c, enum deadline d);
-void conn_close(struct conn *c);
 struct str worker_date(struct worker *w);             /* for the date header */
 const char *http_status_text(int status);
-struct duplex *conn_hijack(struct conn *c, struct str first); /* first: what was read beyond the request */

@@ -1,4 +1,5 @@
-/* A queue of slices on their way out: batches as they were handed over, sent from the front, each released when done. */
+/* A queue of slices on their way out: batches as they were handed over, sent from the front, each released when done.
+ */
 #pragma once
 
 #include "http/http.h"

@@ -4,12 +4,13 @@
  *            | flags (8) | length (24)        |            | flags (8) | length (24) |
  *            | payload …                      |            | payload …               |
  *
- * Header blocks are zlib streams, one for each direction that lives as long as the session, begun with a dictionary that the
- * protocol names; each block is flushed. So every block must be inflated, also one for a stream that is refused.
+ * Header blocks are zlib streams, one for each direction that lives as long as the session, begun with a dictionary
+ * that the protocol names; each block is flushed. So every block must be inflated, also one for a stream that is
+ * refused.
  *
- * Data is handed on as it arrives, frames are not collected. A paused stream keeps up to HELD_MAX, then the transport is paused:
- * without windows that is all the back-pressure there is, and it is the same in spdystream.
- * on_close of streams and session comes from the loop, so nothing is freed under a caller's feet.
+ * Data is handed on as it arrives, frames are not collected. A paused stream keeps up to HELD_MAX, then the transport
+ * is paused: without windows that is all the back-pressure there is, and it is the same in spdystream. on_close of
+ * streams and session comes from the loop, so nothing is freed under a caller's feet.
  */
 #include "http/spdy.h"
 
@@ -205,7 +206,8 @@ static bool parse_headers(struct spdy_stream *st, struct str block) {
 
 /* ---- sending ---- */
 
-static void send_frame(struct spdy_session *s, const void *head, size_t n, const struct http_slice *rest, size_t n_rest) {
+static void send_frame(struct spdy_session *s, const void *head, size_t n, const struct http_slice *rest,
+                       size_t n_rest) {
         struct http_slice few[9], *v = few;
         char *p;
 
@@ -442,7 +444,8 @@ static bool take_syn_stream(struct spdy_session *s, unsigned flags, struct str p
                 buf_free(&block);
                 return broken(s);
         }
-        if (s->closing || s->went_away || (id & 1) == (s->server ? 0 : 1) || id <= s->last_id || s->n_streams >= MAX_STREAMS) {
+        if (s->closing || s->went_away || (id & 1) == (s->server ? 0 : 1) || id <= s->last_id ||
+            s->n_streams >= MAX_STREAMS) {
                 buf_free(&block);
                 send_pair(s, RST_STREAM, id, s->n_streams >= MAX_STREAMS ? RST_REFUSED : RST_PROTOCOL_ERROR);
                 return true;
@@ -509,7 +512,8 @@ static bool take_control(struct spdy_session *s, unsigned type, unsigned flags, 
                 if (p.n != 4)
                         return broken(s);
                 /* Theirs have their parity; the others answer ours. Who does not read gets no answers. */
-                if ((p.p[3] & 1) == (s->server ? 1 : 0) && s->transport && duplex_pending(s->transport) < DUPLEX_HIGH_WATER)
+                if ((p.p[3] & 1) == (s->server ? 1 : 0) && s->transport &&
+                    duplex_pending(s->transport) < DUPLEX_HIGH_WATER)
                         send_control(s, PING, 0, p.p, 4);
                 return true;
         case GOAWAY:
@@ -601,7 +605,8 @@ static const struct duplex_ops transport_ops = { on_data, on_drain, transport_cl
 
 /* ---- what owners call ---- */
 
-struct spdy_session *spdy_session_new(struct duplex *transport, bool server, const struct spdy_session_ops *ops, void *arg) {
+struct spdy_session *spdy_session_new(struct duplex *transport, bool server, const struct spdy_session_ops *ops,
+                                      void *arg) {
         static uv_once_t once = UV_ONCE_INIT;
         struct spdy_session *s = xcalloc(1, sizeof(*s));
 
@@ -615,7 +620,8 @@ struct spdy_session *spdy_session_new(struct duplex *transport, bool server, con
         s->next_ping = server ? 2 : 1;
         list_init(&s->streams);
         /* A small window: header blocks are short, and each session holds this memory as long as it lives. */
-        if (inflateInit(&s->inflate) != Z_OK || deflateInit2(&s->deflate, Z_BEST_SPEED, Z_DEFLATED, 11, 1, Z_DEFAULT_STRATEGY) != Z_OK ||
+        if (inflateInit(&s->inflate) != Z_OK ||
+            deflateInit2(&s->deflate, Z_BEST_SPEED, Z_DEFLATED, 11, 1, Z_DEFAULT_STRATEGY) != Z_OK ||
             deflateSetDictionary(&s->deflate, dictionary, sizeof(dictionary)) != Z_OK)
                 abort(); /* out of memory */
         duplex_set_ops(transport, &transport_ops, s);

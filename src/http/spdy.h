@@ -1,6 +1,7 @@
-/* SPDY/3.1 streams over any duplex: an upgraded connection (exec, attach and port-forward of older clients), or a WebSocket that
- * is used as a byte stream (KEP-4006: kubectl port-forward since 1.31). Server and client side, as moby/spdystream, which all
- * Kubernetes clients use, speaks it: windows are neither kept nor announced. Everything on the duplex's loop. */
+/* SPDY/3.1 streams over any duplex: an upgraded connection (exec, attach and port-forward of older clients), or a
+ * WebSocket that is used as a byte stream (KEP-4006: kubectl port-forward since 1.31). Server and client side, as
+ * moby/spdystream, which all Kubernetes clients use, speaks it: windows are neither kept nor announced. Everything on
+ * the duplex's loop. */
 #pragma once
 
 #include "http/http.h"
@@ -9,24 +10,27 @@ struct spdy_session;
 struct spdy_stream;
 
 struct spdy_session_ops {
-        /* The peer opened a stream. Call spdy_stream_accept before returning (and spdy_stream_pause when it cannot take data yet);
-         * otherwise the stream is refused. */
+        /* The peer opened a stream. Call spdy_stream_accept before returning (and spdy_stream_pause when it cannot take
+         * data yet); otherwise the stream is refused. */
         void (*on_stream)(struct spdy_session *s, struct spdy_stream *st, void *arg);
         void (*on_close)(struct spdy_session *s, int err, void *arg); /* last; after on_close of each stream */
 };
 
 struct spdy_stream_ops {
-        void (*on_reply)(struct spdy_stream *st, void *arg);                 /* of a stream we opened: accepted. May be NULL */
+        void (*on_reply)(struct spdy_stream *st, void *arg); /* of a stream we opened: accepted. May be NULL */
         void (*on_data)(struct spdy_stream *st, struct str data, void *arg);
         void (*on_end)(struct spdy_stream *st, void *arg);                   /* the peer sends no more. May be NULL */
         void (*on_drain)(struct spdy_stream *st, void *arg);                 /* pending is low again. May be NULL */
-        /* Last: 0 when both directions ended, -ECONNRESET after a reset (by either side), else what broke the session. */
+        /* Last: 0 when both directions ended, -ECONNRESET after a reset (by either side), else what broke the session.
+         */
         void (*on_close)(struct spdy_stream *st, int err, void *arg);
 };
 
 /* Takes the transport over. The session lives until its on_close was called. */
-struct spdy_session *spdy_session_new(struct duplex *transport, bool server, const struct spdy_session_ops *ops, void *arg);
-void spdy_session_close(struct spdy_session *s); /* GOAWAY, what is queued is sent, then the transport closes; streams end */
+struct spdy_session *spdy_session_new(struct duplex *transport, bool server, const struct spdy_session_ops *ops,
+                                      void *arg);
+void spdy_session_close(
+                struct spdy_session *s); /* GOAWAY, what is queued is sent, then the transport closes; streams end */
 void spdy_session_ping(struct spdy_session *s);  /* keeps the connection from looking idle */
 struct duplex *spdy_session_transport(struct spdy_session *s);
 

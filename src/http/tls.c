@@ -1,7 +1,8 @@
 /* TLS contexts.
  *
- * One tls_context holds one SSL_CTX. SSL_CTXs are not changed once connections use them: a rotated certificate makes a new
- * SSL_CTX with the same ticket keys, and the pointer is swapped under a lock; connections keep the one they began with.
+ * One tls_context holds one SSL_CTX. SSL_CTXs are not changed once connections use them: a rotated certificate makes a
+ * new SSL_CTX with the same ticket keys, and the pointer is swapped under a lock; connections keep the one they began
+ * with.
  *
  * Client certificates are asked for, not required, and a bad one does not end the handshake: as in kube-apiserver the
  * request goes on and the authenticator answers 401, which a person can read. So the verdict is only recorded.

@@ -8,8 +8,8 @@ struct tls_context;
 struct tls_options {
         bool server;
         struct str cert_pem, key_pem;  /* server: needed; client: may be empty */
-        struct str ca_pem;             /* server: verifies client certificates (asked for, not required); client: verifies the
-                                        * server (empty with insecure false: the system's store) */
+        struct str ca_pem; /* server: verifies client certificates (asked for, not required); client: verifies the
+                            * server (empty with insecure false: the system's store) */
         bool insecure;                 /* client: does not verify */
         bool require_client_cert;      /* server */
         bool http2;                    /* ALPN h2 before http/1.1 */

@@ -4,13 +4,15 @@
  *   out:  on_fill ──put──▶ io->stage 16 KiB ──(TLS record)──▶ io->out 128 KiB ──▶ write(2)
  *                                                                   └─ what the socket refuses ─▶ t->pending
  *
- * The buffers belong to the thread's io, not to the connection: a connection at rest holds no buffer at all. So a buffer
- * is used only within one call here and is empty again at its end; io->owner says for whom io->out is in use.
+ * The buffers belong to the thread's io, not to the connection: a connection at rest holds no buffer at all. So a
+ * buffer is used only within one call here and is empty again at its end; io->owner says for whom io->out is in use.
  * OpenSSL reads and writes through a BIO over these buffers: one read(2) takes in many records, and all that
- * a connection has to say in one turn of the loop (frames of many streams) is packed in full records and leaves by one write(2).
+ * a connection has to say in one turn of the loop (frames of many streams) is packed in full records and leaves by one
+ * write(2).
  *
- * Nobody writes at once. Who has something to say marks its transport dirty; it is flushed right after its own input was
- * handled, or, when the word came from elsewhere (another thread's message, a timer), after all events of this turn.
+ * Nobody writes at once. Who has something to say marks its transport dirty; it is flushed right after its own input
+ * was handled, or, when the word came from elsewhere (another thread's message, a timer), after all events of this
+ * turn.
  */
 #include "http/transport.h"
 
@@ -250,7 +252,8 @@ static void encrypt(struct transport *t, const char *p, size_t n) {
         while (n > 0 && t->error == 0) {
                 size_t k = 0;
 
-                if (SSL_write_ex(t->ssl, p, MIN(n, (size_t) STAGE_SIZE), &k) != 1) { /* the BIO takes all: it is broken */
+                if (SSL_write_ex(t->ssl, p, MIN(n, (size_t) STAGE_SIZE), &k) !=
+                    1) { /* the BIO takes all: it is broken */
                         ERR_clear_error();
                         t->error = -EPROTO;
                         return;
@@ -431,7 +434,8 @@ static void handshake(struct transport *t) {
         if (e == SSL_ERROR_WANT_READ || e == SSL_ERROR_WANT_WRITE)
                 return;
         if (SSL_is_server(t->ssl) && ERR_GET_REASON(ERR_peek_error()) == SSL_R_HTTP_REQUEST) {
-                static const char text[] = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+                static const char text[] =
+                                "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
                 t->io->n_out = 0; /* in place of the alert */
                 out_add(t, text, sizeof(text) - 1);

@@ -1,5 +1,6 @@
-/* A connected socket, plain or TLS, as the protocols of this folder see it: plaintext comes in through on_data, and when
- * the socket takes more, on_fill asks for it. Everything on the loop's thread. See transport.c for the way of the bytes. */
+/* A connected socket, plain or TLS, as the protocols of this folder see it: plaintext comes in through on_data, and
+ * when the socket takes more, on_fill asks for it. Everything on the loop's thread. See transport.c for the way of the
+ * bytes. */
 #pragma once
 
 #include <sys/socket.h>
@@ -23,8 +24,8 @@ struct transport_ops {
         void (*on_fill)(struct transport *t);
         /* After transport_finish: all is with the kernel and our direction is shut. */
         void (*on_finished)(struct transport *t);
-        /* The peer closed (0) or it broke (negative errno). Call transport_close. why: "connect", "read", "write", "tls", or
-         * with -EPROTO before on_open what was wrong in the handshake. */
+        /* The peer closed (0) or it broke (negative errno). Call transport_close. why: "connect", "read", "write",
+         * "tls", or with -EPROTO before on_open what was wrong in the handshake. */
         void (*on_close)(struct transport *t, int err, const char *why);
         /* After transport_close, from the loop: the memory may go. */
         void (*on_freed)(struct transport *t);
@@ -49,14 +50,14 @@ struct transport {
 /* Takes over fd (nonblocking); tls may be NULL. connecting: connect() is under way. server_name: for TLS clients. */
 int transport_init(struct transport *t, struct loop *l, int fd, struct tls_context *tls, const char *server_name,
                    bool connecting, const struct transport_ops *ops);
-void transport_dirty(struct transport *t);              /* something to write: on_fill is called in this turn of the loop */
+void transport_dirty(struct transport *t); /* something to write: on_fill is called in this turn of the loop */
 void transport_put(struct transport *t, const void *p, size_t n); /* only in on_fill */
 static inline bool transport_room(const struct transport *t) {
         return t->pending.n == 0 && t->budget > 0 && t->error == 0;
 }
 void transport_flush(struct transport *t);              /* now; not from on_fill */
 void transport_pause(struct transport *t, bool paused); /* reading */
-void transport_finish(struct transport *t);             /* shut our direction once on_fill has no more; input is dropped */
+void transport_finish(struct transport *t); /* shut our direction once on_fill has no more; input is dropped */
 void transport_close(struct transport *t);              /* at once; no callback but on_freed comes after it */
 struct str transport_alpn(const struct transport *t);
 struct loop *transport_loop(const struct transport *t);

@@ -1,4 +1,5 @@
-/* WebSocket framing, own: a header of 2 to 14 bytes, a mask, and rules; less code than to drive a library with callbacks.
+/* WebSocket framing, own: a header of 2 to 14 bytes, a mask, and rules; less code than to drive a library with
+ * callbacks.
  *
  *    0                   1                   2                   3
  *   |F|RSV|opcode |M| length 7    | 16 or 64 bits more when 126, 127 | mask (client to server) | payload …
@@ -49,7 +50,8 @@ struct ws {
 
 /* ---- writing ---- */
 
-static size_t make_head(const struct ws *w, uint8_t dst[static 14], unsigned opcode, uint64_t n, const uint8_t mask[4]) {
+static size_t make_head(const struct ws *w, uint8_t dst[static 14], unsigned opcode, uint64_t n,
+                        const uint8_t mask[4]) {
         size_t k = 2;
 
         dst[0] = (uint8_t) (0x80 | opcode);
@@ -520,7 +522,8 @@ const char *websocket_choose(struct str offered, const char *const *ours, size_t
 bool http_request_wants_upgrade(const struct http_request *r, struct str *ret_protocol) {
         struct str protocol = http_request_header(r, "upgrade");
 
-        if (http_request_is_h2(r) || protocol.n == 0 || !has_token(http_request_header(r, "connection"), STR("upgrade")))
+        if (http_request_is_h2(r) || protocol.n == 0 ||
+            !has_token(http_request_header(r, "connection"), STR("upgrade")))
                 return false;
         *ret_protocol = protocol;
         return true;
@@ -603,7 +606,8 @@ void websocket_dial(struct http_client *c, struct str path, const struct http_he
         h[n++] = (struct http_header) { STR("Sec-WebSocket-Key"), str_of(d->key) };
         if (protocols)
                 h[n++] = (struct http_header) { STR("Sec-WebSocket-Protocol"), str_of(protocols) };
-        http_client_upgrade(c, &(struct http_call_options) { .method = "GET", .path = path, .headers = h, .n_headers = n },
+        http_client_upgrade(c,
+                            &(struct http_call_options){ .method = "GET", .path = path, .headers = h, .n_headers = n },
                             dialed, d);
         free(h);
 }

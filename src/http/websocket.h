@@ -1,5 +1,6 @@
-/* WebSocket (RFC 6455) over a raw stream that was upgraded: each message is one on_data, each duplex_write one binary message.
- * Pings are answered, fragments put together, the closing handshake done; text messages arrive like binary ones. */
+/* WebSocket (RFC 6455) over a raw stream that was upgraded: each message is one on_data, each duplex_write one binary
+ * message. Pings are answered, fragments put together, the closing handshake done; text messages arrive like binary
+ * ones. */
 #pragma once
 
 #include "http/http.h"
@@ -22,7 +23,7 @@ void websocket_accept_key(char dst[static 29], struct str key);    /* what the s
 /* Chooses the first protocol that the server has (in its order) of the request's Sec-WebSocket-Protocol; NULL: none. */
 const char *websocket_choose(struct str offered, const char *const *ours, size_t n_ours);
 
-/* Dials ws: http_client_upgrade with the WebSocket headers added. protocols: "v5.channel.k8s.io, v4.channel.k8s.io" or NULL.
- * In done, duplex is the WebSocket; the protocol chosen is in the headers. */
+/* Dials ws: http_client_upgrade with the WebSocket headers added. protocols: "v5.channel.k8s.io, v4.channel.k8s.io" or
+ * NULL. In done, duplex is the WebSocket; the protocol chosen is in the headers. */
 void websocket_dial(struct http_client *c, struct str path, const struct http_header *headers, size_t n_headers,
                     const char *protocols, void (*done)(const struct http_upgrade_result *r, void *arg), void *arg);

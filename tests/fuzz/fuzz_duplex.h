@@ -35,7 +35,9 @@ static void fuzz_free(struct duplex *d) {
                 free(f);
         f->gone = true; /* the fuzzer lets go last */
 }
-static const struct duplex_class fuzz_class = { .write = fuzz_write, .pending = fuzz_pending, .close = fuzz_close, .free = fuzz_free };
+static const struct duplex_class fuzz_class = {
+        .write = fuzz_write, .pending = fuzz_pending, .close = fuzz_close, .free = fuzz_free
+};
 
 static struct fuzz_duplex *fuzz_duplex_new(struct loop *l) {
         struct fuzz_duplex *f = xcalloc(1, sizeof(*f));

@@ -1,6 +1,7 @@
 /* links: http base */
-/* Bytes from outside into the server (HTTP/1.1, or HTTP/2 when they begin with its preface) and into the client as a response.
- * First byte: bit 0 client, the rest how the input is cut into pieces. All in one thread, over socket pairs. */
+/* Bytes from outside into the server (HTTP/1.1, or HTTP/2 when they begin with its preface) and into the client as a
+ * response. First byte: bit 0 client, the rest how the input is cut into pieces. All in one thread, over socket pairs.
+ */
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -102,7 +103,9 @@ static void fuzz_client(struct loop *l, const uint8_t *data, size_t n, size_t pi
         static struct sockaddr_un un = { .sun_family = AF_UNIX };
         struct http_client *c;
         int fd, done = 0;
-        struct http_call_options o = { .method = n & 1 ? "GET" : "HEAD", .path = STR("/"), .on_done = on_done, .arg = &done };
+        struct http_call_options o = {
+                .method = n & 1 ? "GET" : "HEAD", .path = STR("/"), .on_done = on_done, .arg = &done
+        };
 
         if (listener < 0) {
                 snprintf(un.sun_path, sizeof(un.sun_path), "/tmp/cube-fuzz-http-%d", (int) getpid());
@@ -111,7 +114,8 @@ static void fuzz_client(struct loop *l, const uint8_t *data, size_t n, size_t pi
                 if (bind(listener, (struct sockaddr *) &un, sizeof(un)) < 0 || listen(listener, 16) < 0)
                         abort();
         }
-        if (http_client_new(&(struct http_client_options) { .loop = l, .unix_path = un.sun_path, .http2 = n & 2 }, &c, NULL) < 0)
+        if (http_client_new(&(struct http_client_options){ .loop = l, .unix_path = un.sun_path, .http2 = n & 2 }, &c,
+                            NULL) < 0)
                 abort();
         if (n & 4)
                 http_client_upgrade(c, &o, on_upgraded, &done);

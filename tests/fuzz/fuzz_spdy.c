@@ -1,5 +1,6 @@
 /* links: http base */
-/* Frames from outside into a SPDY session; first byte: bit 0 client side, bit 1 pauses streams, the rest cuts the input. */
+/* Frames from outside into a SPDY session; first byte: bit 0 client side, bit 1 pauses streams, the rest cuts the
+ * input. */
 #include "http/duplex.h"
 #include "http/spdy.h"
 
@@ -56,7 +57,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
         f = fuzz_duplex_new(l);
         session = spdy_session_new(&f->d, !(data[0] & 1), &session_ops, &s);
         fuzz_turn(l);
-        if (data[0] & 1 && spdy_stream_open(session, &(struct http_header) { STR("streamtype"), STR("data") }, 1, &stream_ops, &s))
+        if (data[0] & 1 &&
+            spdy_stream_open(session, &(struct http_header){ STR("streamtype"), STR("data") }, 1, &stream_ops, &s))
                 s.opened++;
         for (size_t i = 1, piece = (data[0] >> 2) + 1u; i < n; i += piece)
                 fuzz_duplex_feed(f, data + i, MIN(piece, n - i));

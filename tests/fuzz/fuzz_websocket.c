@@ -1,5 +1,6 @@
 /* links: http base */
-/* Frames from outside into a WebSocket; first byte: bit 0 client side, bit 1 pauses now and then, the rest cuts the input. */
+/* Frames from outside into a WebSocket; first byte: bit 0 client side, bit 1 pauses now and then, the rest cuts the
+ * input. */
 #include "http/duplex.h"
 #include "http/websocket.h"
 

@@ -112,7 +112,9 @@ const struct certs *test_certs(void) {
 
 __attribute__((destructor)) static void free_certs(void) {
         struct certs *c = (struct certs *) test_certs();
-        struct buf *all[] = { &c->ca, &c->cert, &c->key, &c->client_cert, &c->client_key, &c->other_cert, &c->other_key };
+        struct buf *all[] = {
+                &c->ca, &c->cert, &c->key, &c->client_cert, &c->client_key, &c->other_cert, &c->other_key
+        };
 
         for (size_t i = 0; i < ARRAY_SIZE(all); i++)
                 buf_free(all[i]);
@@ -449,7 +451,9 @@ void reply_free(struct reply *r) {
 /* ---- raw sockets ---- */
 
 int raw_connect(uint16_t port) {
-        struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        struct sockaddr_in a = { .sin_family = AF_INET,
+                                 .sin_port = htons(port),
+                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
         assert_int_equal(connect(fd, (struct sockaddr *) &a, sizeof(a)), 0);

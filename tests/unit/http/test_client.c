@@ -67,12 +67,17 @@ static void gets_and_posts(void **state) {
         struct reply r;
         char *big = xmalloc(2 * 1024 * 1024);
 
-        expect_ok(get(b->f, b->c, "/path?a=b"), b->mode == PLAIN_H2 || b->mode == TLS_H2 ? "GET /path ?a=b h2=1" : "h2=0");
+        expect_ok(get(b->f, b->c, "/path?a=b"),
+                  b->mode == PLAIN_H2 || b->mode == TLS_H2 ? "GET /path ?a=b h2=1" : "h2=0");
         expect_ok(get(b->f, b->c, "/later"), "later");
         expect_ok(get(b->f, b->c, "/ticks"), "tick\ntick\ntick\ntick\ntick\n");
         memset(big, 'z', 2 * 1024 * 1024);
-        r = call(b->f, b->c, &(struct http_call_options) { .method = "POST", .path = STR("/echo"), .headers = &h, .n_headers = 1,
-                                                           .body = str_n(big, 2 * 1024 * 1024) });
+        r = call(b->f, b->c,
+                 &(struct http_call_options){ .method = "POST",
+                                              .path = STR("/echo"),
+                                              .headers = &h,
+                                              .n_headers = 1,
+                                              .body = str_n(big, 2 * 1024 * 1024) });
         assert_int_equal(r.err, 0);
         assert_string_equal(r.type, "application/json");
         assert_int_equal(r.body.n, 2 * 1024 * 1024);
@@ -251,8 +256,11 @@ static void pause_at_once(struct http_call *c, int status, const struct http_hea
 static void pause_start(void *arg) {
         struct duet *d = arg;
 
-        d->call = http_client_call(d->b->c, &(struct http_call_options) { .path = STR("/flood"), .on_response = pause_at_once,
-                                                                          .on_data = duet_data, .on_done = duet_done, .arg = d });
+        d->call = http_client_call(d->b->c, &(struct http_call_options){ .path = STR("/flood"),
+                                                                         .on_response = pause_at_once,
+                                                                         .on_data = duet_data,
+                                                                         .on_done = duet_done,
+                                                                         .arg = d });
 }
 
 static void pauses_a_response(void **state) {
@@ -338,7 +346,8 @@ static void says_what_went_wrong_as_go_does(void **state) {
                 const char *want;
         } cases[] = {
                 { { .host = "127.0.0.1", .port = 1 }, "dial tcp 127.0.0.1:1: connect: connection refused" },
-                { { .host = "no-such-host.invalid", .port = 1 }, "dial tcp: lookup no-such-host.invalid: no such host" },
+                { { .host = "no-such-host.invalid", .port = 1 },
+                  "dial tcp: lookup no-such-host.invalid: no such host" },
                 { { .unix_path = "/no/such/socket" }, "dial unix /no/such/socket: connect: no such file or directory" },
                 { { .port = f->port, .tls = tls }, "http: server gave HTTP response to HTTPS client" },
                 { { .port = secure->port, .tls = tls, .server_name = "elsewhere" },
@@ -359,7 +368,8 @@ static void says_what_went_wrong_as_go_does(void **state) {
                 struct http_client *c = client_new(secure, &(struct http_client_options) { .tls = stranger });
                 struct reply r = get(secure, c, "/");
 
-                assert_string_equal(r.error, "tls: failed to verify certificate: x509: certificate signed by unknown authority");
+                assert_string_equal(r.error,
+                                    "tls: failed to verify certificate: x509: certificate signed by unknown authority");
                 reply_free(&r);
                 client_free(secure, c);
         }
@@ -380,7 +390,8 @@ static void upgrade_done(const struct http_upgrade_result *r, void *arg) {
 static void upgrade_start(void *arg) {
         struct duet *d = arg;
 
-        http_client_upgrade(d->b->c, &(struct http_call_options) { .path = STR("/never"), .timeout_ms = 50 }, upgrade_done, d);
+        http_client_upgrade(d->b->c, &(struct http_call_options){ .path = STR("/never"), .timeout_ms = 50 },
+                            upgrade_done, d);
 }
 
 static void gives_up_on_a_silent_upgrade(void **state) {
@@ -448,8 +459,10 @@ static void rotates_the_certificate(void **state) {
         struct reply r;
 
         expect_ok(get(f, before, "/x"), "/x");
-        assert_int_equal(tls_context_set_cert(f->tls, buf_str(&certs->other_cert), buf_str(&certs->key), NULL), -EINVAL);
-        assert_int_equal(tls_context_set_cert(f->tls, buf_str(&certs->other_cert), buf_str(&certs->other_key), NULL), 0);
+        assert_int_equal(tls_context_set_cert(f->tls, buf_str(&certs->other_cert), buf_str(&certs->key), NULL),
+                         -EINVAL);
+        assert_int_equal(tls_context_set_cert(f->tls, buf_str(&certs->other_cert), buf_str(&certs->other_key), NULL),
+                         0);
         expect_ok(get(f, before, "/x"), "/x");
         after = client_new(f, &(struct http_client_options) { .tls = tls });
         r = get(f, after, "/x");
@@ -465,8 +478,11 @@ static void refuses_bad_certificates_with_a_reason(void **state) {
         struct tls_context *tls = NULL;
         _cleanup_error_ struct error err = ERROR_INIT;
 
-        assert_int_equal(tls_context_new(&(struct tls_options) { .server = true, .cert_pem = STR("x"), .key_pem = STR("y") },
-                                         &tls, &err), -EINVAL);
+        assert_int_equal(tls_context_new(&(struct tls_options){ .server = true,
+                                                                .cert_pem = STR("x"),
+                                                                .key_pem = STR("y") },
+                                         &tls, &err),
+                         -EINVAL);
         assert_null(tls);
         assert_non_null(strstr(error_text(&err), "certificate"));
 }

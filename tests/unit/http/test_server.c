@@ -1,4 +1,5 @@
-/* The server as a peer sees it: raw bytes for HTTP/1.1, our client for HTTP/2, and what it does to peers that misbehave. */
+/* The server as a peer sees it: raw bytes for HTTP/1.1, our client for HTTP/2, and what it does to peers that
+ * misbehave. */
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -47,8 +48,9 @@ static void keeps_alive_and_pipelines(void **state) {
 }
 
 static void takes_bytes_one_by_one(void **state) {
-        static const char text[] = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Type: a/b\r\nTransfer-Encoding: chunked\r\n"
-                                   "Connection: close\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: x\r\n\r\n";
+        static const char text[] =
+                        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Type: a/b\r\nTransfer-Encoding: chunked\r\n"
+                        "Connection: close\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: x\r\n\r\n";
         struct fixture *f = *state;
         int fd = raw_connect(f->port);
         char *a;
@@ -109,7 +111,8 @@ static void refuses_smuggling(void **state) {
                 "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5,5\r\n\r\nhello",
                 "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\nhello",
                 "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n",
-                "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: "
+                "chunked\r\n\r\n0\r\n\r\n",
                 "POST /echo HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
                 "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n\r\n",
                 "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
@@ -131,7 +134,8 @@ static void refuses_smuggling(void **state) {
 
         for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
                 answers(state, bad[i], "HTTP/1.1 400 Bad Request");
-        answers(state, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "HTTP/1.1 501 ");
+        answers(state, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+                "HTTP/1.1 501 ");
         answers(state, "GET / HTTP/2.7\r\nHost: a\r\n\r\n", "HTTP/1.1 505 ");
 }
 
@@ -147,7 +151,8 @@ static void bounds_header_and_body(void **state) {
         answers(&s, header, "HTTP/1.1 431 Request Header Fields Too Large");
         answers(&s, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\nExpect: 100-continue\r\n\r\n",
                 "HTTP/1.1 413 Request Entity Too Large");
-        n = (size_t) snprintf(huge, sizeof(huge), "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n10000\r\n");
+        n = (size_t) snprintf(huge, sizeof(huge),
+                              "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n10000\r\n");
         memset(huge + n, 'x', 100000); /* the answer is not lost though the rest of this is never read */
         answers(&s, huge, "\"message\":\"Request entity too large: limit is 1000\"");
         answers(&s, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\nConnection: close\r\n\r\n", "");
@@ -156,7 +161,8 @@ static void bounds_header_and_body(void **state) {
 
 static void drops_slow_headers_and_bodies(void **state) {
         struct fixture *f = fixture_new(&(struct http_server_options) { .header_timeout_ms = 100 }, false);
-        int quiet = raw_connect(f->port), slow = raw_connect(f->port), body = raw_connect(f->port), used = raw_connect(f->port);
+        int quiet = raw_connect(f->port), slow = raw_connect(f->port), body = raw_connect(f->port),
+            used = raw_connect(f->port);
         int64_t begin = now_mono_ms();
         char *a;
 
@@ -278,8 +284,15 @@ static void upgrades_to_a_raw_stream(void **state) {
 
 /* The frames of an HTTP/2 connection by hand. */
 static void h2_frame(int fd, uint8_t type, uint8_t flags, uint32_t stream, const void *p, size_t n) {
-        uint8_t head[9] = { (uint8_t) (n >> 16), (uint8_t) (n >> 8), (uint8_t) n, type, flags,
-                            (uint8_t) (stream >> 24), (uint8_t) (stream >> 16), (uint8_t) (stream >> 8), (uint8_t) stream };
+        uint8_t head[9] = { (uint8_t) (n >> 16),
+                            (uint8_t) (n >> 8),
+                            (uint8_t) n,
+                            type,
+                            flags,
+                            (uint8_t) (stream >> 24),
+                            (uint8_t) (stream >> 16),
+                            (uint8_t) (stream >> 8),
+                            (uint8_t) stream };
 
         send(fd, head, 9, MSG_NOSIGNAL | MSG_MORE);
         send(fd, p, n, MSG_NOSIGNAL);

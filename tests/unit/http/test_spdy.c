@@ -115,8 +115,10 @@ static void talk_dial(void *arg) {
         if (t->websocket)
                 websocket_dial(t->c, STR("/"), NULL, 0, "SPDY/3.1+portforward.k8s.io", talk_begin, t);
         else
-                http_client_upgrade(t->c, &(struct http_call_options) { .method = "POST", .path = STR("/"), .headers = h,
-                                                                        .n_headers = 2 }, talk_begin, t);
+                http_client_upgrade(t->c,
+                                    &(struct http_call_options){
+                                                    .method = "POST", .path = STR("/"), .headers = h, .n_headers = 2 },
+                                    talk_begin, t);
 }
 
 static void talk_run(bool websocket, int streams, size_t size) {
@@ -171,9 +173,11 @@ static int spdy_raw(uint16_t port) {
 
 /* SYN_STREAM 1 with streamtype: echo, compressed as Go does; data "hi" with FIN. Split at every place. */
 static void understands_frames_however_they_are_split(void **state) {
-        static const uint8_t block[] = { 0x78, 0xf9, 0xe3, 0xc6, 0xa7, 0xc2, /* zlib with the SPDY/3 dictionary, then stored: */
-                                         0x00, 0x1a, 0x00, 0xe5, 0xff, 0, 0, 0, 1, 0, 0, 0, 10, 's', 't', 'r', 'e', 'a', 'm',
-                                         't', 'y', 'p', 'e', 0, 0, 0, 4, 'e', 'c', 'h', 'o', 0, 0, 0, 0xff, 0xff };
+        static const uint8_t block[] = {
+                0x78, 0xf9, 0xe3, 0xc6, 0xa7, 0xc2, /* zlib with the SPDY/3 dictionary, then stored: */
+                0x00, 0x1a, 0x00, 0xe5, 0xff, 0,    0, 0, 1, 0,   0,   0,   10,  's', 't', 'r', 'e',  'a',
+                'm',  't',  'y',  'p',  'e',  0,    0, 0, 4, 'e', 'c', 'h', 'o', 0,   0,   0,   0xff, 0xff
+        };
         static const uint8_t data[] = { 0, 0, 0, 1, 1, 0, 0, 2, 'h', 'i' };
         struct http_server_options o = { .workers = 1, .address = "127.0.0.1", .listen_fd = -1, .handler = handler };
         uint8_t all[128] = { 0x80, 3, 0, 1, 0, 0, 0, 10 + sizeof(block), 0, 0, 0, 1 };

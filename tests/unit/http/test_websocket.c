@@ -263,10 +263,12 @@ static void refuses_bad_handshakes(void **state) {
                 const char *request, *want;
         } bad[] = {
                 { "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "400 Bad Request" },
-                { "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                { "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade, close\r\nUpgrade: "
+                  "websocket\r\nSec-WebSocket-Version: 13\r\n"
                   "Sec-WebSocket-Key: short\r\n\r\n",
                   "400 Bad Request" },
-                { "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 8\r\n"
+                { "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade, close\r\nUpgrade: "
+                  "websocket\r\nSec-WebSocket-Version: 8\r\n"
                   "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
                   "426 Upgrade Required" },
         };
@@ -308,7 +310,8 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(joins_fragments_and_answers_pings_between, setup, teardown),
                 cmocka_unit_test_setup_teardown(closes_with_the_right_code, setup, teardown),
                 cmocka_unit_test_setup_teardown(refuses_bad_handshakes, setup, teardown),
-                cmocka_unit_test_setup_teardown(takes_frames_byte_by_byte_and_right_behind_the_handshake, setup, teardown),
+                cmocka_unit_test_setup_teardown(takes_frames_byte_by_byte_and_right_behind_the_handshake, setup,
+                                                teardown),
         };
 
         return cmocka_run_group_tests_name("websocket", tests, NULL, NULL);

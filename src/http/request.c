@@ -1,0 +1,352 @@
+/* The life of a request, what handlers ask of it and what they answer.
+ *
+ *   request_new ─▶ request_dispatch ─▶ handler ─▶ http_respond | http_stream_* ─▶ request_complete
+ *                                         └─ the client goes away: request_gone ─▶ on_close, or an orphan that waits
+ *                                            for its handler's answer and drops it
+ *
+ * Requests and their arenas are used again through a small pool of each worker. How a response becomes bytes is up to
+ * the connection's class: server_h1.c, server_h2.c.
+ */
+#include "base/time.h"
+#include "http/server_internal.h"
+
+#define REQUEST_ARENA 2048
+#define POOL_MAX 64           /* requests kept by a worker for later */
+#define POOL_KEEP_BYTES 16384 /* … whose arena is not larger than this */
+
+struct http_request *request_new(struct conn *c) {
+        struct worker *w = c->w;
+        struct http_request *r;
+
+        if (list_empty(&w->pool)) {
+                r = xcalloc(1, sizeof(*r));
+                r->arena = arena_new(REQUEST_ARENA);
+        } else {
+                r = list_entry(w->pool.next, struct http_request, link);
+                list_del(&r->link);
+                w->n_pool--;
+        }
+        r->conn = c;
+        r->w = w;
+        list_init(&r->drain_link);
+        list_push(&c->requests, &r->link);
+        return r;
+}
+
+void request_destroy(struct http_request *r) {
+        slices_clear(&r->out);
+        vec_free(&r->headers);
+        buf_free(&r->body);
+        arena_free(r->arena);
+        free(r);
+}
+
+static void request_free(struct http_request *r) {
+        struct worker *w = r->w;
+        struct arena *arena = r->arena;
+        __typeof__(r->headers) headers = r->headers;
+
+        list_del(&r->link);
+        list_del(&r->drain_link);
+        if (w->n_pool >= POOL_MAX || arena_size(arena) > POOL_KEEP_BYTES || headers.cap > 64) {
+                request_destroy(r);
+                return;
+        }
+        slices_clear(&r->out);
+        buf_free(&r->body);
+        arena_reset(arena);
+        headers.n = 0;
+        *r = (struct http_request) { .arena = arena, .headers = headers };
+        list_push_front(&w->pool, &r->link);
+        w->n_pool++;
+}
+
+static const struct {
+        struct str text;
+        enum http_method method;
+} methods[] = {
+        { STR_INIT("GET"), HTTP_M_GET },         { STR_INIT("POST"), HTTP_M_POST },
+        { STR_INIT("PUT"), HTTP_M_PUT },         { STR_INIT("PATCH"), HTTP_M_PATCH },
+        { STR_INIT("DELETE"), HTTP_M_DELETE },   { STR_INIT("HEAD"), HTTP_M_HEAD },
+        { STR_INIT("OPTIONS"), HTTP_M_OPTIONS }, { STR_INIT("CONNECT"), HTTP_M_CONNECT },
+};
+
+void request_set_method(struct http_request *r, struct str text) {
+        r->method = HTTP_M_OTHER;
+        for (size_t i = 0; i < ARRAY_SIZE(methods); i++)
+                if (str_eq(methods[i].text, text)) {
+                        r->method = methods[i].method;
+                        r->method_text = methods[i].text;
+                        return;
+                }
+        r->method_text = arena_str(r->arena, text);
+}
+
+/* origin-form, or absolute-form (RFC 9112 3.2), whose scheme and authority are dropped. */
+void request_set_target(struct http_request *r, struct str target) {
+        ssize_t q;
+
+        if (target.n && target.p[0] != '/' && r->method != HTTP_M_CONNECT) {
+                ssize_t i = str_search(target, STR("://"));
+
+                if (i > 0) {
+                        target = str_sub(target, (size_t) i + 3, target.n);
+                        i = str_find(target, '/');
+                        target = i < 0 ? STR("/") : str_sub(target, (size_t) i, target.n);
+                }
+        }
+        q = str_find(target, '?');
+        r->path = q < 0 ? target : str_sub(target, 0, (size_t) q);
+        r->query = q < 0 ? (struct str) { 0 } : str_sub(target, (size_t) q + 1, target.n);
+}
+
+void request_add_header(struct http_request *r, struct str name, struct str value) {
+        r->header_bytes += name.n + value.n + 32; /* as RFC 9113 6.5.2 counts */
+        if (r->header_bytes > r->w->server->o.max_header) {
+                r->header_too_large = true;
+                return;
+        }
+        vec_push(&r->headers, (struct http_header) { name, value });
+}
+
+void request_dispatch(struct http_request *r) {
+        const struct http_server_options *o = &r->w->server->o;
+
+        if (r->header_too_large)
+                request_respond_simple(r, 431);
+        else if (r->too_large)
+                request_respond_simple(r, 413);
+        else {
+                r->dispatched = true;
+                o->handler(r, o->arg);
+        }
+}
+
+/* The text of 413 is what kube-apiserver answers to a body past its limit. */
+void request_respond_simple(struct http_request *r, int status) {
+        struct str body;
+
+        if (status == 413) {
+                body = arena_printf(r->arena,
+                                    "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\","
+                                    "\"message\":\"Request entity too large: limit is %zu\","
+                                    "\"reason\":\"RequestEntityTooLarge\",\"code\":413}\n",
+                                    r->w->server->o.max_body);
+                http_respond_copy(r, 413, "application/json", body);
+                return;
+        }
+        body = arena_printf(r->arena, "%d %s", status, http_status_text(status));
+        http_respond_copy(r, status, "text/plain; charset=utf-8", body);
+}
+
+void request_sent(struct http_request *r, size_t n) {
+        slices_consume(&r->out, n);
+        if (r->above && r->out.bytes < DRAIN_MARK) {
+                r->above = false;
+                if (r->on_drain && !r->ended && list_empty(&r->drain_link))
+                        list_push(&r->conn->drains, &r->drain_link);
+        }
+}
+
+void conn_run_drains(struct conn *c) {
+        while (!list_empty(&c->drains)) {
+                struct http_request *r = list_entry(c->drains.next, struct http_request, drain_link);
+
+                list_del(&r->drain_link);
+                if (!r->ended)
+                        r->on_drain(r, r->on_drain_arg);
+        }
+}
+
+void request_complete(struct http_request *r) {
+        request_free(r);
+}
+
+void request_gone(struct http_request *r) {
+        bool told = r->on_close != NULL;
+
+        list_del(&r->link);
+        list_del(&r->drain_link);
+        r->conn = NULL;
+        if (!r->dispatched || r->ended || (r->started && !r->streaming)) {
+                request_free(r);
+                return;
+        }
+        if (told) {
+                r->on_close(r, r->on_close_arg);
+                request_free(r);
+                return;
+        }
+        slices_clear(&r->out);
+        list_push(&r->w->orphans, &r->link); /* freed when its handler answers */
+}
+
+/* ---- what handlers ask ---- */
+
+enum http_method http_request_method(const struct http_request *r) {
+        return r->method;
+}
+struct str http_request_method_text(const struct http_request *r) {
+        return r->method_text;
+}
+struct str http_request_path(const struct http_request *r) {
+        return r->path;
+}
+struct str http_request_query(const struct http_request *r) {
+        return r->query;
+}
+struct str http_request_header(const struct http_request *r, const char *lower_name) {
+        return http_header_get(r->headers.v, r->headers.n, lower_name);
+}
+size_t http_request_headers(const struct http_request *r, const struct http_header **ret) {
+        *ret = r->headers.v;
+        return r->headers.n;
+}
+struct str http_request_body(const struct http_request *r) {
+        return buf_str(&r->body);
+}
+struct arena *http_request_arena(struct http_request *r) {
+        return r->arena;
+}
+struct loop *http_request_loop(const struct http_request *r) {
+        return r->w->loop;
+}
+size_t http_request_worker(const struct http_request *r) {
+        return r->w->index;
+}
+bool http_request_is_h2(const struct http_request *r) {
+        return r->stream_id != 0;
+}
+struct str http_request_peer(const struct http_request *r) {
+        return r->conn ? str_n(r->conn->address, r->conn->n_address) : (struct str) { 0 };
+}
+void http_request_set_userdata(struct http_request *r, void *p) {
+        r->userdata = p;
+}
+void *http_request_userdata(const struct http_request *r) {
+        return r->userdata;
+}
+void http_request_on_close(struct http_request *r, void (*fn)(struct http_request *r, void *arg), void *arg) {
+        r->on_close = fn;
+        r->on_close_arg = arg;
+}
+
+static const struct tls_peer *peer_of(const struct http_request *r) {
+        struct conn *c = r->conn;
+
+        if (!c || !c->t.ssl)
+                return NULL;
+        if (!c->peer) {
+                c->peer = xmalloc(sizeof(*c->peer));
+                tls_peer_read(c->t.ssl, c->peer);
+        }
+        return c->peer;
+}
+
+bool http_request_client_cert(const struct http_request *r, struct str *ret_cn, const struct str **ret_orgs,
+                              size_t *ret_n_orgs) {
+        const struct tls_peer *p = peer_of(r);
+
+        if (!p || !p->valid)
+                return false;
+        *ret_cn = p->cn;
+        *ret_orgs = p->orgs;
+        *ret_n_orgs = p->n_orgs;
+        return true;
+}
+
+bool http_request_client_cert_invalid(const struct http_request *r) {
+        const struct tls_peer *p = peer_of(r);
+
+        return p && p->present && !p->valid;
+}
+
+struct str http_request_client_cert_sha256(const struct http_request *r) {
+        const struct tls_peer *p = peer_of(r);
+
+        return p ? p->sha256 : (struct str) { 0 };
+}
+
+/* ---- what they answer ---- */
+
+struct str worker_date(struct worker *w) {
+        struct timespec ts;
+        struct tm tm;
+
+        clock_gettime(CLOCK_REALTIME_COARSE, &ts);
+        if (ts.tv_sec != w->date_second) {
+                w->date_second = ts.tv_sec;
+                gmtime_r(&ts.tv_sec, &tm);
+                strftime(w->date, sizeof(w->date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+        }
+        return str_n(w->date, 29);
+}
+
+static void release_all(const struct http_slice *s, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                if (s[i].release)
+                        s[i].release(s[i].arg);
+}
+
+void http_respond(struct http_request *r, int status, const struct http_header *h, size_t n_h,
+                  const struct http_slice *body, size_t n_body) {
+        if (!r->conn) {
+                release_all(body, n_body);
+                request_free(r);
+                return;
+        }
+        r->started = r->ended = true;
+        r->bodyless = r->method == HTTP_M_HEAD || status == 204 || status == 304;
+        slices_add(&r->out, body, n_body, r->arena);
+        r->out_left = (int64_t) r->out.bytes;
+        if (r->bodyless)
+                slices_clear(&r->out);
+        r->conn->class->start(r, status, h, n_h);
+}
+
+void http_respond_copy(struct http_request *r, int status, const char *content_type, struct str body) {
+        struct http_header h = { STR("content-type"), str_of(content_type) };
+        struct http_slice s = { r->conn ? arena_str(r->arena, body) : body, NULL, NULL };
+
+        http_respond(r, status, &h, content_type ? 1 : 0, &s, 1);
+}
+
+void http_stream_start(struct http_request *r, int status, const struct http_header *h, size_t n_h) {
+        r->started = r->streaming = true;
+        r->out_left = -1;
+        if (!r->conn)
+                return;
+        r->bodyless = r->method == HTTP_M_HEAD || status == 204 || status == 304;
+        r->conn->class->start(r, status, h, n_h);
+}
+
+void http_stream_send(struct http_request *r, const struct http_slice *s, size_t n) {
+        if (!r->conn || r->bodyless || r->ended) {
+                release_all(s, n);
+                return;
+        }
+        slices_add(&r->out, s, n, NULL);
+        if (r->out.bytes >= DRAIN_MARK)
+                r->above = true;
+        r->conn->class->more(r);
+}
+
+size_t http_stream_pending(const struct http_request *r) {
+        return r->out.bytes;
+}
+
+void http_stream_on_drain(struct http_request *r, void (*fn)(struct http_request *r, void *arg), void *arg) {
+        r->on_drain = fn;
+        r->on_drain_arg = arg;
+}
+
+void http_stream_end(struct http_request *r) {
+        if (!r->conn) {
+                request_free(r);
+                return;
+        }
+        if (r->ended)
+                return;
+        r->ended = true;
+        r->conn->class->more(r);
+}
