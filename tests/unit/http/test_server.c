@@ -23,8 +23,8 @@ static void answers(void **state, const char *request, const char *what) {
         struct fixture *f = *state;
         char *a = raw_request(f->port, request);
 
-        if (!strstr(a, what))
-                fail_msg("request:\n%s\nwanted: %s\ngot:\n%s", request, what, a);
+        if (!a || !strstr(a, what))
+                fail_msg("request:\n%s\nwanted: %s\ngot:\n%s", request, what, a ? a : "");
         free(a);
 }
 
