@@ -22,7 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
         return 0;
 }
 
-/* Random bytes have no right checksum: lets the fuzzer mutate lengths and contents, and then puts the checksum right. */
+/* Random bytes have no right checksum: lets the fuzzer mutate lengths and contents, and then puts the checksum right.
+ */
 size_t LLVMFuzzerMutate(uint8_t *data, size_t n, size_t max);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n, size_t max, unsigned seed);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n, size_t max, unsigned seed) {
@@ -31,8 +32,10 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n, size_t max, unsigned see
                 size_t key_n = (seed >> 2) % (n - RECORD_HEAD + 1);
                 char *copy = malloc(n);
 
-                record_write(&(struct record) { seed, { (char *) data + RECORD_HEAD, key_n },
-                                                { (char *) data + RECORD_HEAD + key_n, n - RECORD_HEAD - key_n } }, copy);
+                record_write(&(struct record){seed,
+                                              {(char *) data + RECORD_HEAD, key_n},
+                                              {(char *) data + RECORD_HEAD + key_n, n - RECORD_HEAD - key_n}},
+                             copy);
                 memcpy(data, copy, n);
                 free(copy);
         }
