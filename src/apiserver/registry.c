@@ -212,8 +212,10 @@ static int validate(struct op *op, const struct json *obj, const struct json *ol
         if (op->sub && old && str_eqc(op->c->subresource, "status")) {
                 if (st->validate_status)
                         st->validate_status(&fe, obj, old);
-        } else if (st->validate) {
-                st->validate(&fe, obj, old);
+        } else {
+                validate_enums(&fe, r->resource->type, obj);
+                if (st->validate)
+                        st->validate(&fe, obj, old);
         }
         result = field_errors_finish(&fe, r->kind, r->group, op->name, err);
         vec_free(&fe.list);

@@ -73,8 +73,11 @@ void validate_metadata(struct field_errors *fe, const struct json *obj, const st
 void validate_labels(struct field_errors *fe, const struct path *p, const struct json *labels);
 void validate_label_selector(struct field_errors *fe, const struct path *p, const struct json *selector);
 void validate_pod_spec(struct field_errors *fe, const struct path *p, const struct json *spec);
-/* spec.template of a workload whose selector must match it. restart: the only policies allowed, or NULL. */
+/* spec.template of a workload. */
 void validate_pod_template(struct field_errors *fe, const struct path *p, const struct json *template);
+
+/* Every field with an enumerated type, outside of metadata and status. */
+void validate_enums(struct field_errors *fe, const struct schema_type *t, const struct json *obj);
 
 /* ---- kinds (validate_*.c), for the table in strategy.c ---- */
 
@@ -91,7 +94,6 @@ VALIDATE(validate_cronjob);
 VALIDATE(validate_service);
 VALIDATE(validate_endpoints);
 VALIDATE(validate_endpoint_slice);
-VALIDATE(validate_namespace);
 VALIDATE(validate_node);
 VALIDATE(validate_config_map);
 VALIDATE(validate_secret);
