@@ -55,6 +55,10 @@ static struct chunk *chunk_new(size_t size) {
         return c;
 }
 
+static size_t next_after(const struct chunk *c) {
+        return MIN(2 * (c->size + sizeof(*c)), (size_t) MAX_CHUNK);
+}
+
 static void chunk_free(struct chunk *c) {
         unpoison(c->data, c->size);
         free(c);
@@ -70,7 +74,7 @@ struct arena *arena_new(size_t first_chunk) {
                 .p = c->data + sizeof(*a),
                 .end = c->data + c->size,
                 .chunks = c,
-                .next_chunk = MIN(MAX(2 * (c->size + sizeof(*c)), (size_t) DEFAULT_CHUNK), (size_t) MAX_CHUNK),
+                .next_chunk = next_after(c),
                 .total = c->size + sizeof(*c),
         };
         return a;
@@ -101,7 +105,7 @@ void arena_reset(struct arena *a) {
         a->p = c->data + sizeof(*a);
         a->end = c->data + c->size;
         a->total = c->size + sizeof(*c);
-        a->next_chunk = MIN(MAX(2 * a->total, (size_t) DEFAULT_CHUNK), (size_t) MAX_CHUNK);
+        a->next_chunk = next_after(c);
         poison(a->p, (size_t) (a->end - a->p));
 }
 

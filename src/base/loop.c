@@ -93,6 +93,7 @@ static void report_handle(uv_handle_t *h, void *arg) {
 
 void loop_free(struct loop *l) {
         struct loop *outer = current;
+        int r = 0;
 
         if (!l)
                 return;
@@ -100,12 +101,14 @@ void loop_free(struct loop *l) {
         while (run_queue(l))
                 ;
         uv_close((uv_handle_t *) &l->wake, NULL);
-        /* Lets closing handles finish; an owner that forgot one would make this wait forever, so it does not wait. */
-        while (uv_run(&l->uv, UV_RUN_NOWAIT) && uv_loop_close(&l->uv) == UV_EBUSY && !uv_loop_alive(&l->uv))
-                ;
+        /* Handles that close need a few turns for it; one that its owner forgot would need forever. */
+        for (int turn = 0; turn < 100 && (r = uv_loop_close(&l->uv)) == UV_EBUSY; turn++)
+                uv_run(&l->uv, UV_RUN_NOWAIT);
         current = outer;
-        if (uv_loop_close(&l->uv) == UV_EBUSY)
+        if (r < 0) {
                 uv_walk(&l->uv, report_handle, l);
+                return; /* the forgotten handle still points here */
+        }
         pthread_mutex_destroy(&l->lock);
         free(l);
 }

@@ -334,7 +334,7 @@ size_t object_size(const struct object *o) {
 
 static struct doc *parse_doc(const struct object *o) {
         _cleanup_error_ struct error err = ERROR_INIT;
-        struct arena *arena = arena_new(o->text_len * 3 / 4 + 256); /* what the tree of a common object takes */
+        struct arena *arena = arena_new(json_tree_size(object_text(o)) + 192); /* all of it in one piece */
         struct doc *doc = arena_new_of(arena, struct doc);
 
         doc->arena = arena;

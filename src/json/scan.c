@@ -44,6 +44,19 @@ static inline struct block load_block(const char *p) {
         return b;
 }
 
+static inline uint64_t find_in_block(const char *p, char c) {
+        uint64_t bits = 0;
+
+#ifdef __SSE2__
+        for (int i = 0; i < 4; i++)
+                bits |= v_mask(v_eq(v_load(p + 16 * i), c)) << 16 * i;
+#else
+        for (int i = 0; i < 64; i++)
+                bits |= (uint64_t) (p[i] == c) << i;
+#endif
+        return bits;
+}
+
 /* The bytes that a backslash takes the meaning of. *carry: the first one of this block, of the next one on return. */
 static uint64_t escaped_bytes(uint64_t backslash, uint64_t *carry) {
         uint64_t escaped = *carry;
@@ -97,6 +110,48 @@ static const char *skip_container(const char *p, const char *end) {
                         depth += (uint64_t) __builtin_popcountll(b.open) - (uint64_t) __builtin_popcountll(b.close);
         }
         return NULL;
+}
+
+/* Strings that have escapes are copied when they are parsed. */
+static size_t escaped_size(const char *p, const char *end) {
+        size_t n = 0;
+
+        while (p && p < end && (p = memchr(p, '\\', (size_t) (end - p)))) {
+                const char *start = p;
+
+                while (*start != '"') /* the text is valid: there is one */
+                        start--;
+                p = skip_string(start + 1, end);
+                n += p ? (size_t) (p - start) + 16 : 0;
+        }
+        return n;
+}
+
+size_t json_tree_size(struct str text) {
+        uint64_t carry = 0, in_string = 0;
+        size_t members = 0, values = 1, containers = 0, n;
+        bool escapes = false;
+
+        for (size_t i = 0; i < text.n; i += 64) {
+                char tail[64] = { 0 };
+                const char *p = text.n - i >= 64 ? text.p + i : memcpy(tail, text.p + i, text.n - i);
+                struct block b = load_block(p);
+                uint64_t strings;
+
+                if (b.backslash || carry) {
+                        b.quote &= ~escaped_bytes(b.backslash, &carry);
+                        escapes = true;
+                }
+                strings = between(b.quote) ^ in_string;
+                in_string = 0 - (strings >> 63);
+                members += (size_t) __builtin_popcountll(find_in_block(p, ':') & ~strings);
+                values += (size_t) __builtin_popcountll(find_in_block(p, ',') & ~strings);
+                containers += (size_t) __builtin_popcountll(b.open & ~strings);
+        }
+        /* A container has one value more than commas. Each may lose 8 bytes to alignment. */
+        n = (values + containers) * sizeof(struct json) + members * (sizeof(struct json_member) - sizeof(struct json)) +
+            containers * 8;
+        return n + (escapes ? escaped_size(text.p, text.p + text.n) : 0);
 }
 
 const char *json_skip_value(const char *p, const char *end) {

@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "json/json.h"
+#include "json/scan.h"
 
 static void text_and_tree_agree(struct arena *a, const struct json *j) {
         _cleanup_buf_ struct buf compact = BUF_INIT, pretty = BUF_INIT;
@@ -17,6 +18,16 @@ static void text_and_tree_agree(struct arena *a, const struct json *j) {
         json_write_pretty(&pretty, j, 0); /* indented, the deep ones would be quadratic */
         assert_int_equal(json_parse(a, buf_str(&pretty), NULL, &back, NULL), 0);
         assert_true(json_equal(j, back));
+}
+
+/* An arena of the size that was measured holds the tree without growing. */
+static void the_measure_suffices(struct str text) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(json_tree_size(text) + 128);
+        size_t before = arena_size(a);
+        struct json *j;
+
+        assert_int_equal(json_parse(a, text, NULL, &j, NULL), 0);
+        assert_int_equal(arena_size(a), before);
 }
 
 static void check_file(const char *name) {
@@ -43,6 +54,8 @@ static void check_file(const char *name) {
         assert_int_equal(json_parse(a, str_n(exact, b.n), &copy, &k, NULL), 0);
         assert_true(json_equal(j, k));
         text_and_tree_agree(a, j);
+        if (name[0] == 'y')
+                the_measure_suffices(str_n(exact, b.n));
 }
 
 static void every_file_of_the_corpus_is_judged_right(void **state) {
