@@ -513,7 +513,7 @@ static int connect_to(struct client_conn *c, const struct sockaddr *a, socklen_t
 
         if (fd < 0)
                 return -errno;
-        transport_set_nodelay(fd);
+        transport_set_options(fd);
         if (connect(fd, a, n) < 0 && errno != EINPROGRESS) {
                 r = -errno;
                 close(fd);

@@ -286,7 +286,6 @@ static void on_acceptable(uv_poll_t *h, int status, int events) {
                         close(fd);
                         continue;
                 }
-                transport_set_nodelay(fd);
                 a = xmalloc(sizeof(*a));
                 *a = (struct accepted) { .w = least_loaded(s), .fd = fd, .address = address };
                 a->work.run = adopt;
@@ -408,6 +407,7 @@ int http_server_start(const struct http_server_options *o, struct http_server **
                 server_free(s);
                 return r;
         }
+        transport_set_options(s->listen_fd); /* each accepted socket inherits them */
         getsockname(s->listen_fd, (struct sockaddr *) &a, &n);
         s->port = ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *) &a)->sin6_port
                                                 : ((struct sockaddr_in *) &a)->sin_port);

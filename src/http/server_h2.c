@@ -111,9 +111,11 @@ static int on_frame_recv(nghttp2_session *s, const nghttp2_frame *f, void *arg) 
         r = f->hd.type == NGHTTP2_HEADERS && c->h2->receiving ? c->h2->receiving : request_of(s, f->hd.stream_id);
         if (f->hd.type == NGHTTP2_HEADERS)
                 c->h2->receiving = NULL;
+        if (r && f->hd.flags & NGHTTP2_FLAG_END_STREAM)
+                r->received = true;
         if (!r || r->started || r->dispatched)
                 return 0;
-        if (f->hd.flags & NGHTTP2_FLAG_END_STREAM) {
+        if (r->received) {
                 if (c->deadline != DEADLINE_NONE)
                         conn_set_deadline(c, DEADLINE_NONE);
                 request_dispatch(r);
@@ -162,8 +164,11 @@ static ssize_t read_body(nghttp2_session *s, int32_t stream_id, uint8_t *dst, si
                 return NGHTTP2_ERR_DEFERRED;
         }
         *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-        if (r->ended && n == r->out.bytes)
+        if (r->ended && n == r->out.bytes) {
                 *flags |= NGHTTP2_DATA_FLAG_EOF;
+                if (!r->received) /* answered early: the rest of the request is not wanted (RFC 9113 8.1) */
+                        nghttp2_submit_rst_stream(s, NGHTTP2_FLAG_NONE, stream_id, NGHTTP2_NO_ERROR);
+        }
         return (ssize_t) n;
 }
 
@@ -271,6 +276,8 @@ static void h2_start(struct http_request *r, int status, const struct http_heade
         if (r->bodyless || (r->ended && r->out.bytes == 0)) {
                 r->ended = true;
                 nghttp2_submit_response(c->h2->session, r->stream_id, nv, n, NULL);
+                if (!r->received)
+                        nghttp2_submit_rst_stream(c->h2->session, NGHTTP2_FLAG_NONE, r->stream_id, NGHTTP2_NO_ERROR);
         } else
                 nghttp2_submit_response(c->h2->session, r->stream_id, nv, n, &body);
         transport_dirty(&c->t);

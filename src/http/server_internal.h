@@ -106,6 +106,7 @@ struct http_request {
         void (*on_drain)(struct http_request *r, void *arg);
         void *on_drain_arg;
         int32_t stream_id;      /* HTTP/2 */
+        bool received;          /* HTTP/2: the peer sent all of it */
         bool dispatched;        /* the handler has it */
         bool started;           /* a response began */
         bool streaming;         /* … of unknown length */

@@ -349,6 +349,17 @@ static void shut(struct transport *t) {
 
 static void take_input(struct transport *t, const char *p, size_t n);
 
+static void on_readable(struct transport *t);
+
+/* A peer that closes early may have said why: reads what it sent before. */
+static void write_failed(struct transport *t) {
+        int turns = 0;
+
+        while (!t->closed && !t->eof && !t->paused && !t->discard && ++turns < 32)
+                on_readable(t);
+        broken(t, t->error, "write");
+}
+
 void transport_flush(struct transport *t) {
         struct io *io = t->io;
         bool finished_now = false;
@@ -386,7 +397,7 @@ void transport_flush(struct transport *t) {
         if (t->closed)
                 return;
         if (t->error)
-                broken(t, t->error, "write");
+                write_failed(t);
         else if (finished_now)
                 t->ops->on_finished(t);
         else if (t->budget <= 0)
@@ -535,10 +546,17 @@ static void on_poll(uv_poll_t *h, int status, int events) {
 
 /* ---- life ---- */
 
-void transport_set_nodelay(int fd) {
-        int one = 1;
+void transport_set_options(int fd) {
+        static const struct {
+                int level, name, value;
+        } options[] = {
+                { IPPROTO_TCP, TCP_NODELAY, 1 },         { SOL_SOCKET, SO_KEEPALIVE, 1 },
+                { IPPROTO_TCP, TCP_KEEPIDLE, 60 },       { IPPROTO_TCP, TCP_KEEPINTVL, 15 },
+                { IPPROTO_TCP, TCP_KEEPCNT, 4 },         { IPPROTO_TCP, TCP_USER_TIMEOUT, 120 * 1000 },
+        };
 
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* fails on Unix sockets: fine */
+        for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+                setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(options[i].value));
 }
 
 int transport_init(struct transport *t, struct loop *l, int fd, struct tls_context *tls, const char *server_name,
