@@ -1,5 +1,6 @@
-/* JSON, side by side: Cube's parser and writer, jansson, and simdjson's DOM, on one generated list of 10,000 pods (17 MB)
- * such as `kubectl get pods -A` receives. Times are medians over rounds; memory is what the heap grew by, the text included.
+/* JSON, side by side: Cube's parser and writer, jansson, and simdjson's DOM, on one generated list of 10,000 pods
+ * (17 MB) such as `kubectl get pods -A` receives. Times are medians over rounds; memory is what the heap grew by, the
+ * text included.
  *   bench_json [PODS] [ROUNDS] */
 #include <inttypes.h>
 #include <malloc.h>
@@ -42,7 +43,8 @@ static struct json container_status(struct arena *a, const char *when) {
         json_set_int(a, c, "restartCount", 0);
         json_set_cstr(a, c, "image", "registry.example.com/team/web-frontend:1.24.3");
         json_setc(a, c, "imageID", json_of_printf(a, "sha256:%016" PRIx64 "%016" PRIx64, rand_u64(), rand_u64()));
-        json_setc(a, c, "containerID", json_of_printf(a, "containerd://%016" PRIx64 "%016" PRIx64, rand_u64(), rand_u64()));
+        json_setc(a, c, "containerID",
+                  json_of_printf(a, "containerd://%016" PRIx64 "%016" PRIx64, rand_u64(), rand_u64()));
         json_set_bool(a, c, "started", true);
         return list;
 }

@@ -6,7 +6,8 @@
 #include "base/macro.h"
 #include "base/str.h"
 
-/* metav1.StatusReason with its HTTP code: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/ */
+/* metav1.StatusReason with its HTTP code:
+ * https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/ */
 enum status_reason {
         REASON_UNKNOWN = 0,        /* 500, reason "" */
         REASON_BAD_REQUEST,        /* 400 BadRequest */

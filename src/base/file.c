@@ -78,7 +78,8 @@ int file_write(const char *path, struct str data, mode_t mode, struct error *err
 
 static int sync_parent(const char *path, struct error *err) {
         const char *slash = strrchr(path, '/');
-        _cleanup_free_ char *dir = !slash ? xstrdup(".") : str_dup(str_n(path, MAX((size_t) (slash - path), (size_t) 1)));
+        _cleanup_free_ char *dir =
+                        !slash ? xstrdup(".") : str_dup(str_n(path, MAX((size_t) (slash - path), (size_t) 1)));
         _cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
         if (fd < 0)

@@ -6,10 +6,14 @@
 #include "base/buf.h"
 #include "base/error.h"
 
-int file_read(const char *path, size_t limit, struct buf *dst, struct error *err); /* -EFBIG past limit bytes (0: 64 MiB) */
-int file_write(const char *path, struct str data, mode_t mode, struct error *err); /* truncates; not atomic: /proc, /sys, scratch */
-/* Temporary file beside path, fsync, rename, fsync of the directory: after a crash the old or the new content is there. */
+/* -EFBIG past limit bytes (0: 64 MiB). */
+int file_read(const char *path, size_t limit, struct buf *dst, struct error *err);
+/* Truncates; not atomic: for /proc, /sys and scratch files. */
+int file_write(const char *path, struct str data, mode_t mode, struct error *err);
+/* Temporary file beside path, fsync, rename, fsync of the directory: after a crash the old or the new content is
+ * there. */
 int file_write_atomic(const char *path, struct str data, mode_t mode, struct error *err);
 int file_mkdirs(const char *path, mode_t mode, struct error *err);                 /* and its parents */
-int file_remove_tree(const char *path, struct error *err); /* never crosses a mount point or follows a symlink; missing is fine */
+/* Never crosses a mount point or follows a symlink. Missing is fine. */
+int file_remove_tree(const char *path, struct error *err);
 bool file_exists(const char *path);

@@ -47,7 +47,8 @@ void log_write(enum log_level level, const char *fmt, ...) {
         localtime_r(&secs, &tm);
         n = strftime(line + 1, sizeof(line) - 1, "%m%d %H:%M:%S", &tm) + 1;
         line[0] = letters[level];
-        n += (size_t) snprintf(line + n, sizeof(line) - n, ".%06d %.32s] ", (int) (now % NSEC_PER_SEC / 1000), component);
+        n += (size_t) snprintf(line + n, sizeof(line) - n, ".%06d %.32s] ", (int) (now % NSEC_PER_SEC / 1000),
+                               component);
         va_start(ap, fmt);
         r = vsnprintf(line + n, sizeof(line) - n, fmt, ap);
         va_end(ap);

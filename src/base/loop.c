@@ -1,6 +1,6 @@
 /* libuv, plus one queue under a mutex:
  *
- *   any thread ── loop_post ──▶ [queue] ──(first post of a burst: uv_async_send)──▶ loop thread: takes the whole queue, runs it
+ *   any thread ── loop_post ──▶ [queue] ── first of a burst: uv_async_send ──▶ loop thread: takes it whole, runs it
  *
  * The mutex guards the list alone and is never held across a callback. */
 #include "base/loop.h"
@@ -88,7 +88,8 @@ int loop_new(const char *name, struct loop **ret, struct error *err) {
 }
 
 static void report_handle(uv_handle_t *h, void *arg) {
-        log_error("event loop %s: a %s handle is still open", ((struct loop *) arg)->name, uv_handle_type_name(h->type));
+        log_error("event loop %s: a %s handle is still open", ((struct loop *) arg)->name,
+                  uv_handle_type_name(h->type));
 }
 
 void loop_free(struct loop *l) {

@@ -148,7 +148,8 @@ static int open_pipe(int *ret_read, int *ret_write) {
         return 0;
 }
 
-int process_run(char *const argv[], struct str stdin_data, int timeout_ms, struct process_result *ret, struct error *err) {
+int process_run(char *const argv[], struct str stdin_data, int timeout_ms, struct process_result *ret,
+                struct error *err) {
         _cleanup_close_ int in = -1, out_read = -1, out_write = -1, err_read = -1, err_write = -1, pidfd = -1;
         _cleanup_(process_result_free) struct process_result result = { 0 };
         int64_t deadline = timeout_ms > 0 ? now_mono_ms() + timeout_ms : 0;

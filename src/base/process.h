@@ -13,6 +13,7 @@ void process_result_free(struct process_result *r);
 
 /* argv ends with NULL; argv[0] is looked up in PATH. stdin_data may be empty. timeout_ms 0: none; at the timeout the
  * process group is killed. Returns 0 when the program ran (look at exit_code). Descriptors are not inherited. */
-int process_run(char *const argv[], struct str stdin_data, int timeout_ms, struct process_result *ret, struct error *err);
+int process_run(char *const argv[], struct str stdin_data, int timeout_ms, struct process_result *ret,
+                struct error *err);
 /* The same, and an exit code other than 0 is an error that quotes the first line of stderr. */
 int process_check(char *const argv[], struct str stdin_data, int timeout_ms, struct error *err);

@@ -1,4 +1,5 @@
-/* A typed growing array: VEC(struct pod *) pods = {0}; vec_push(&pods, p); for (i < pods.n) pods.v[i]; vec_free(&pods). */
+/* A typed growing array:
+ *   VEC(struct pod *) pods = {0}; vec_push(&pods, p); for (i < pods.n) pods.v[i]; vec_free(&pods). */
 #pragma once
 
 #include "base/arena.h"

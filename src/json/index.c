@@ -1,5 +1,5 @@
 /* Finding keys among many: a table of positions by hash, used where a linear search for each key would be quadratic.
- * For the few keys most objects have, a bitmap of 256 hashes proves that there is no duplicate without comparing any. */
+ * For the few keys most objects have, a bitmap of 256 hashes proves that there is no duplicate without a comparison. */
 #include "json/text.h"
 
 #define NONE UINT32_MAX
@@ -70,7 +70,8 @@ static bool surely_unique(const struct json_member *m, size_t n) {
         return !hit;
 }
 
-size_t json_unique_members(struct json_member *m, size_t n, void (*on_duplicate)(void *arg, struct str key), void *arg) {
+size_t json_unique_members(struct json_member *m, size_t n, void (*on_duplicate)(void *arg, struct str key),
+                           void *arg) {
         _cleanup_(json_index_freep) struct json_index *index = NULL;
         size_t kept = 0;
 

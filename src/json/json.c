@@ -224,7 +224,8 @@ bool json_remove(struct json *object, struct str key) {
 
         if (!v)
                 return false;
-        close_up(object, (size_t) (container_of(v, struct json_member, value) - object->members), sizeof(struct json_member));
+        close_up(object, (size_t) (container_of(v, struct json_member, value) - object->members),
+                 sizeof(struct json_member));
         return true;
 }
 

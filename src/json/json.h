@@ -2,7 +2,7 @@
  *
  *   object ──▶ members[len] { key: pointer(48) + length(16) │ value 16 } = 24 bytes a member
  *   array  ──▶ items[len]   { value 16 }
- *   string ──▶ view: text is not NUL-terminated; it points into the parsed text, or into the arena where an escape was resolved
+ *   string ──▶ view: not NUL-terminated; it points into the parsed text, or into the arena where an escape was resolved
  *
  * A parsed document keeps views into its text: the text must live as long as the tree.
  * Trees may share subtrees: to change a part of a document that others see, copy the path to it (json_copy_shallow) and
@@ -79,7 +79,8 @@ static inline bool json_bool(const struct json *j) {
         return json_bool_or(j, false);
 }
 
-/* for (each member m of object j): json_key(m), &m->value. for (each item it of array j). NULL and other types: no rounds. */
+/* for (each member m of object j): json_key(m), &m->value. for (each item it of array j).
+ * NULL and other types: no rounds. */
 #define json_each_member(m, j)                                                                          \
         for (struct json_member *m = json_is((j), JSON_OBJECT) ? (j)->members : NULL,                   \
                                 *m##_end = m ? m + (j)->len : NULL; m != m##_end; m++)
@@ -89,7 +90,9 @@ static inline bool json_bool(const struct json *j) {
 
 bool json_equal(const struct json *a, const struct json *b); /* member order does not matter; 1 equals 1.0 */
 
-/* ---- building: everything new lives in the arena; keys and strings are NOT copied (views) unless the name says so ---- */
+/* ---- building: everything new lives in the arena; keys and strings are views unless the name says copy ----
+ *
+ * Only containers that nobody else looks at may be changed: two struct json that share members must not both grow. */
 
 struct json json_null(void);
 struct json json_of_bool(bool b);
@@ -124,8 +127,8 @@ struct json *json_push(struct arena *a, struct json *array, struct json v);
 void json_insert(struct arena *a, struct json *array, size_t at, struct json v);
 void json_remove_item(struct json *array, size_t at);
 
-struct json json_copy(struct arena *a, const struct json *j);         /* deep, with its strings and keys: shares nothing */
-struct json json_copy_tree(struct arena *a, const struct json *j);    /* deep containers, shared strings (same text life) */
+struct json json_copy(struct arena *a, const struct json *j);      /* deep, with its strings and keys: shares nothing */
+struct json json_copy_tree(struct arena *a, const struct json *j); /* deep containers, shared strings */
 struct json json_copy_shallow(struct arena *a, const struct json *j); /* own top container, shared children */
 
 /* ---- text ---- */
@@ -133,8 +136,8 @@ struct json json_copy_shallow(struct arena *a, const struct json *j); /* own top
 struct json_parse_opts {
         size_t max_depth;      /* 0: 10,000 */
         bool copy_strings;     /* strings go into the arena: the text may go away */
-        /* Set on return when not NULL: the number of duplicate keys, and the path of the first ones in upstream's wording
-         * (`duplicate field "spec.replicas"`), for strict field validation. */
+        /* Set on return when not NULL: the number of duplicate keys, and the path of the first ones as upstream words
+         * it (`duplicate field "spec.replicas"`), for strict field validation. */
         struct json_duplicates *duplicates;
 };
 struct json_duplicates {
@@ -145,7 +148,8 @@ struct json_duplicates {
 
 /* The whole of text must be one value (space around it allowed). On error -EINVAL and a message in Go's wording
  * ("invalid character 'x' looking for beginning of value"). opts may be NULL. */
-int json_parse(struct arena *a, struct str text, const struct json_parse_opts *opts, struct json **ret, struct error *err);
+int json_parse(struct arena *a, struct str text, const struct json_parse_opts *opts, struct json **ret,
+               struct error *err);
 
 /* Compact text, keys in the order of the tree, strings escaped as Go's encoding/json does (<, >, & and U+2028/9 as
  * \u003c …). Doubles as Go prints them. */
@@ -164,8 +168,9 @@ struct str json_unquote(struct arena *a, struct str raw);
 /* ---- patches (patch.c) ---- */
 
 /* RFC 6902. doc is not changed; the result shares with doc and patch. Errors: -EINVAL (bad patch or path not there),
- * with evanphx/json-patch's wording where the API server shows it; a failed test is -EINVAL too ("testing value … failed"). */
-int json_patch_apply(struct arena *a, const struct json *doc, const struct json *patch, struct json *ret, struct error *err);
+ * with evanphx/json-patch's wording, which the API server shows; a failed test is -EINVAL too. */
+int json_patch_apply(struct arena *a, const struct json *doc, const struct json *patch, struct json *ret,
+                     struct error *err);
 /* RFC 7396. */
 struct json json_merge_patch(struct arena *a, const struct json *doc, const struct json *patch);
 /* The merge patch that makes a into b (as jsonmergepatch.CreateMergePatch). */

@@ -127,7 +127,8 @@ static void index_owners(struct object *o, struct str raw) {
 /* A new object with a copy of text, gap bytes in front of it. */
 static struct object *object_new(struct str text, size_t gap, const struct meta *m) {
         uint32_t n_labels = count(m->labels, true), n_owners = count(m->owners, false);
-        size_t fixed = sizeof(struct object) + n_labels * sizeof(struct object_label) + n_owners * sizeof(struct object_owner);
+        size_t fixed = sizeof(struct object) + n_labels * sizeof(struct object_label) +
+                       n_owners * sizeof(struct object_owner);
         struct object *o = xmalloc(fixed + gap + text.n);
         struct meta own;
 
@@ -180,7 +181,8 @@ static const struct json_member *member_before_revision(const struct json *metad
         return NULL;
 }
 
-/* Writes metadata without its resourceVersion; *ret_gap is where that belongs. Returns whether anything follows there. */
+/* Writes metadata without its resourceVersion; *ret_gap is where that belongs, *ret_first: at the start. Returns
+ * whether there is any other member. */
 static bool write_meta(struct buf *dst, const struct json *metadata, size_t *ret_gap, bool *ret_first) {
         const struct json_member *before = member_before_revision(metadata);
         bool first = true;
@@ -328,8 +330,8 @@ bool object_deleting(const struct object *o) {
 size_t object_size(const struct object *o) {
         const struct doc *doc = atomic_load_explicit(&((struct object *) o)->doc, memory_order_acquire);
 
-        return sizeof(*o) + o->n_labels * sizeof(struct object_label) + o->n_owners * sizeof(struct object_owner) + GAP +
-               o->text_len + (doc ? arena_size(doc->arena) : 0) + (o->unescaped ? arena_size(o->unescaped) : 0);
+        return sizeof(*o) + o->n_labels * sizeof(struct object_label) + o->n_owners * sizeof(struct object_owner) +
+               GAP + o->text_len + (doc ? arena_size(doc->arena) : 0) + (o->unescaped ? arena_size(o->unescaped) : 0);
 }
 
 static struct doc *parse_doc(const struct object *o) {
@@ -338,10 +340,10 @@ static struct doc *parse_doc(const struct object *o) {
         struct doc *doc = arena_new_of(arena, struct doc);
 
         doc->arena = arena;
-        /* Acting on a part of an object would do harm (a Deployment without its spec scales to nothing): stop instead. */
+        /* Acting on a part of an object does harm (a Deployment without its spec scales to nothing): stop instead. */
         if (json_parse(arena, object_text(o), NULL, &doc->root, &err) < 0) {
-                log_error("stored object %" STR_FMT "/%" STR_FMT " is damaged: %s", STR_ARG(o->namespace), STR_ARG(o->name),
-                          error_text(&err));
+                log_error("stored object %" STR_FMT "/%" STR_FMT " is damaged: %s", STR_ARG(o->namespace),
+                          STR_ARG(o->name), error_text(&err));
                 abort();
         }
         return doc;
@@ -354,7 +356,8 @@ const struct json *object_json(const struct object *object) {
         if (doc)
                 return doc->root;
         doc = parse_doc(o);
-        if (atomic_compare_exchange_strong_explicit(&o->doc, &expected, doc, memory_order_acq_rel, memory_order_acquire))
+        if (atomic_compare_exchange_strong_explicit(&o->doc, &expected, doc, memory_order_acq_rel,
+                                                    memory_order_acquire))
                 return doc->root;
         arena_free(doc->arena); /* somebody was faster */
         return expected->root;

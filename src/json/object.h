@@ -6,9 +6,9 @@
  *   │ doc ─▶ the tree, parsed by the first who looks inside (atomic)                │
  *   └───────────────────────────────────────────────────────────────────────────────┘
  *
- * The text is made once, when the object is written; it is what is stored, listed and watched. The revision is known only
- * when the store commits, so the text is made with a gap: object_new_unrevisioned() leaves 20 bytes free in front of it, and
- * object_set_revision() moves the head (kind, apiVersion, name, namespace, uid: ~200 bytes) forward and writes the digits. */
+ * The text is made once, when the object is written; it is what is stored, listed and watched. The revision is known
+ * only when the store commits, so object_from_tree() leaves a gap in front of the text, and object_set_revision() moves
+ * the head (kind, apiVersion, name, namespace, uid: ~200 bytes) into it and writes "resourceVersion" behind it. */
 #pragma once
 
 #include "json/json.h"
@@ -49,5 +49,6 @@ size_t object_owners(const struct object *o, const struct object_owner **ret);
 bool object_deleting(const struct object *o);         /* has a deletionTimestamp */
 size_t object_size(const struct object *o);           /* bytes of memory it holds, for bounds */
 
-/* The tree, parsed on first use; lives as long as the object, is shared and must not be changed. Thread-safe. Never NULL. */
+/* The tree, parsed on first use; lives as long as the object, is shared and must not be changed. Thread-safe. Never
+ * NULL: a stored text that does not parse means damaged data, and the process stops with a message. */
 const struct json *object_json(const struct object *o);

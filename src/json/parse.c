@@ -154,7 +154,7 @@ static int check_escape(struct parser *ps, const char *p, const char **ret_end) 
         return 0;
 }
 
-/* A string that starts at p (after its quote) and has something special at q. Returns the byte after its closing quote. */
+/* A string that starts at p (after its quote) and has something special at q. *ret_end: after its closing quote. */
 static __attribute__((noinline)) int string_slow(struct parser *ps, const char *p, const char *q, struct str *ret,
                                                  const char **ret_end) {
         size_t invalid = 0;
@@ -198,7 +198,8 @@ static const char *digits(const char *p, const char *end) {
 }
 
 /* The number at p: checks the grammar, returns its end. */
-static __attribute__((noinline)) int number_slow(struct parser *ps, const char *p, struct json *ret, const char **ret_end) {
+static __attribute__((noinline)) int number_slow(struct parser *ps, const char *p, struct json *ret,
+                                                 const char **ret_end) {
         const char *end = ps->end, *q = p + (*p == '-'), *d;
         int r;
 
@@ -386,7 +387,8 @@ value:
 
                 for (q = d; q < end && (uint8_t) (*q - '0') < 10; q++)
                         n = n * 10 + (uint64_t) (*q - '0');
-                if (q > d && q - d <= 18 && (*d != '0' || q == d + 1) && (q == end || (*q != '.' && (*q | 0x20) != 'e'))) {
+                if (q > d && q - d <= 18 && (*d != '0' || q == d + 1) &&
+                    (q == end || (*q != '.' && (*q | 0x20) != 'e'))) {
                         *v = (struct json) { .type = JSON_INT, .i = negative ? -(int64_t) n : (int64_t) n };
                         p = q;
                         break;
@@ -466,7 +468,8 @@ end_array:
         goto after;
 }
 
-int json_parse(struct arena *a, struct str text, const struct json_parse_opts *opts, struct json **ret, struct error *err) {
+int json_parse(struct arena *a, struct str text, const struct json_parse_opts *opts, struct json **ret,
+               struct error *err) {
         struct json_member first[FIRST_STACK];
         struct parser ps = { .arena = a, .err = err, .max_depth = JSON_MAX_DEPTH, .first = first };
         const char *end = text.p;

@@ -51,7 +51,8 @@ static int to_index(struct patch *p, struct str key, int64_t *ret) {
 }
 
 static int bad_index(struct patch *p, int64_t i) {
-        return error_set(p->err, -EINVAL, "Unable to access invalid index: %lld: invalid index referenced", (long long) i);
+        return error_set(p->err, -EINVAL, "Unable to access invalid index: %lld: invalid index referenced",
+                         (long long) i);
 }
 
 /* The index of one of n items. */
@@ -115,14 +116,17 @@ static int place_add(struct patch *p, struct place at, struct json v) {
 
         if (at.parent->type == JSON_OBJECT) {
                 if (at.key.n > JSON_MAX_KEY)
-                        return error_set(p->err, -EINVAL, "object key of %zu bytes is longer than %d", at.key.n, JSON_MAX_KEY);
+                        return error_set(p->err, -EINVAL, "object key of %zu bytes is longer than %d", at.key.n,
+                                         JSON_MAX_KEY);
                 json_set(p->arena, at.parent, at.key, v);
                 return 0;
         }
         if (!str_eq(at.key, STR("-"))) {
                 r = to_index(p, at.key, &number);
                 if (r < 0)
-                        return error_prefix(p->err, "value was not a proper array index: '%" STR_FMT "'", STR_ARG(at.key)), r;
+                        return error_prefix(p->err, "value was not a proper array index: '%" STR_FMT "'",
+                                            STR_ARG(at.key)),
+                               r;
                 r = find_index(p, at.key, (size_t) at.parent->len + 1, &i);
                 if (r < 0)
                         return r;
@@ -170,7 +174,8 @@ static int op_add(struct patch *p, const struct operation *op) {
                 FAIL("add operation failed to decode path: missing value");
         at = find(p, op->path);
         if (!at.parent)
-                FAIL("add operation does not apply: doc is missing path: \"%" STR_FMT "\": missing value", STR_ARG(op->path));
+                FAIL("add operation does not apply: doc is missing path: \"%" STR_FMT "\": missing value",
+                     STR_ARG(op->path));
         r = place_add(p, at, own_value(p, op));
         if (r < 0)
                 WRAP(r, "error in add for path: '%" STR_FMT "'", STR_ARG(op->path));
@@ -185,7 +190,8 @@ static int op_remove(struct patch *p, const struct operation *op) {
                 FAIL("remove operation failed to decode path: missing value");
         at = find(p, op->path);
         if (!at.parent)
-                FAIL("remove operation does not apply: doc is missing path: \"%" STR_FMT "\": missing value", STR_ARG(op->path));
+                FAIL("remove operation does not apply: doc is missing path: \"%" STR_FMT "\": missing value",
+                     STR_ARG(op->path));
         r = place_remove(p, at);
         if (r < 0)
                 WRAP(r, "error in remove for path: '%" STR_FMT "'", STR_ARG(op->path));
@@ -206,9 +212,11 @@ static int op_replace(struct patch *p, const struct operation *op) {
         }
         at = find(p, op->path);
         if (!at.parent)
-                FAIL("replace operation does not apply: doc is missing path: %" STR_FMT ": missing value", STR_ARG(op->path));
+                FAIL("replace operation does not apply: doc is missing path: %" STR_FMT ": missing value",
+                     STR_ARG(op->path));
         if (place_get(p, at.parent, at.key, &old) < 0)
-                FAIL("replace operation does not apply: doc is missing key: %" STR_FMT ": missing value", STR_ARG(op->path));
+                FAIL("replace operation does not apply: doc is missing key: %" STR_FMT ": missing value",
+                     STR_ARG(op->path));
         if (old)
                 *old = own_value(p, op);
         else
@@ -225,7 +233,8 @@ static int op_move(struct patch *p, const struct operation *op) {
                 FAIL("move operation failed to decode from: operation, missing from field: missing value");
         at = find(p, op->from);
         if (!at.parent)
-                FAIL("move operation does not apply: doc is missing from path: %" STR_FMT ": missing value", STR_ARG(op->from));
+                FAIL("move operation does not apply: doc is missing from path: %" STR_FMT ": missing value",
+                     STR_ARG(op->from));
         r = place_get(p, at.parent, at.key, &found);
         if (r >= 0) {
                 value = found ? *found : json_null();
@@ -255,7 +264,8 @@ static int op_copy(struct patch *p, const struct operation *op) {
                 FAIL("copy operation failed to decode from: operation, missing from field: missing value");
         at = find(p, op->from);
         if (!at.parent)
-                FAIL("copy operation does not apply: doc is missing from path: %" STR_FMT ": missing value", STR_ARG(op->from));
+                FAIL("copy operation does not apply: doc is missing from path: %" STR_FMT ": missing value",
+                     STR_ARG(op->from));
         r = place_get(p, at.parent, at.key, &found);
         if (r < 0)
                 WRAP(r, "error in copy for from: '%" STR_FMT "'", STR_ARG(op->from));
@@ -269,7 +279,8 @@ static int op_copy(struct patch *p, const struct operation *op) {
                 json_write(&text, found);
         p->copied += text.n;
         if (p->copied > MAX_COPIED)
-                FAIL("Unable to complete the copy, the accumulated size increase of copy is %zu, exceeding the limit %d",
+                FAIL("Unable to complete the copy, the accumulated size increase of copy is %zu, exceeding the limit "
+                     "%d",
                      p->copied, MAX_COPIED);
         value = found ? json_copy_tree(p->arena, found) : json_null();
         r = place_add(p, at, value);
@@ -332,16 +343,19 @@ static const char *go_kind(const struct json *j) {
         return kinds[j->type];
 }
 
-int json_patch_apply(struct arena *a, const struct json *doc, const struct json *patch, struct json *ret, struct error *err) {
+int json_patch_apply(struct arena *a, const struct json *doc, const struct json *patch, struct json *ret,
+                     struct error *err) {
         struct json copy;
         struct patch p = { .arena = a, .doc = &copy, .err = err };
 
         if (patch->type != JSON_ARRAY)
-                return error_set(err, -EINVAL, "json: cannot unmarshal %s into Go value of type jsonpatch.Patch", go_kind(patch));
+                return error_set(err, -EINVAL, "json: cannot unmarshal %s into Go value of type jsonpatch.Patch",
+                                 go_kind(patch));
         json_each_item(op, patch)
                 if (op->type != JSON_OBJECT)
                         return error_set(err, -EINVAL,
-                                         "json: cannot unmarshal %s into Go value of type jsonpatch.Operation", go_kind(op));
+                                         "json: cannot unmarshal %s into Go value of type jsonpatch.Operation",
+                                         go_kind(op));
         copy = json_copy_tree(a, doc);
         json_each_item(op, patch) {
                 int r = apply(&p, op);
@@ -355,27 +369,29 @@ int json_patch_apply(struct arena *a, const struct json *doc, const struct json 
 
 /* ---- merge patch ---- */
 
+#define REMOVED 0xff /* a type that no value has */
+
+static struct json *find_member(struct json *object, const struct json_index *index, struct str key) {
+        return index ? (struct json *) json_index_get(index, key) : json_get_mut(object, key);
+}
+
 struct json json_merge_patch(struct arena *a, const struct json *doc, const struct json *patch) {
         _cleanup_(json_index_freep) struct json_index *index = NULL;
-        struct json result;
-        uint32_t n;
+        struct json old, added = json_new_object();
+        uint32_t n = 0;
 
         if (!json_is(patch, JSON_OBJECT))
                 return *patch;
-        result = json_is(doc, JSON_OBJECT) ? json_copy_shallow(a, doc) : json_new_object();
-        n = result.len;
-        if (patch->len >= JSON_INDEX_FROM && n)
-                index = json_index_new(doc); /* the positions of result, until something is removed */
+        old = json_is(doc, JSON_OBJECT) ? json_copy_shallow(a, doc) : json_new_object();
+        if (patch->len >= JSON_INDEX_FROM)
+                index = json_index_new(&old);
 
         json_each_member(m, patch) {
-                const struct json *old = index ? json_index_get(index, json_key(m)) : json_get(&result, json_key(m));
-                struct json *mine = old && index ? &result.members[container_of(old, struct json_member, value) - doc->members].value
-                                                 : (struct json *) old;
-                struct json v = m->value;
+                struct json *mine = find_member(&old, index, json_key(m)), v = m->value;
 
                 if (v.type == JSON_NULL) {
                         if (mine)
-                                container_of(mine, struct json_member, value)->key = UINT64_MAX; /* dropped below */
+                                mine->type = REMOVED;
                         continue;
                 }
                 if (v.type == JSON_OBJECT)
@@ -383,14 +399,15 @@ struct json json_merge_patch(struct arena *a, const struct json *doc, const stru
                 if (mine)
                         *mine = v;
                 else
-                        json_add(a, &result, json_key(m), v);
+                        json_add(a, &added, json_key(m), v);
         }
-        n = 0;
-        json_each_member(m, &result)
-                if (m->key != UINT64_MAX)
-                        result.members[n++] = *m;
-        result.len = n;
-        return result;
+        json_each_member(m, &old)
+                if (m->value.type != REMOVED)
+                        old.members[n++] = *m;
+        old.len = n;
+        json_each_member(m, &added)
+                json_add(a, &old, json_key(m), m->value);
+        return old;
 }
 
 struct json json_merge_diff(struct arena *arena, const struct json *a, const struct json *b) {

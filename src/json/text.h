@@ -95,7 +95,7 @@ DEFINE_FIND(find_string_special, v_or(v_or(v_eq(v, '"'), v_eq(v, '\\')), v_less(
             c == '"' || c == '\\' || (signed char) c < 0x20)
 /* In a string that is known to be valid: its end or an escape. */
 DEFINE_FIND(find_quote, v_or(v_eq(v, '"'), v_eq(v, '\\')), c == '"' || c == '\\')
-/* What encoding/json does not write as it is: " \ < > & control, and beyond ASCII (U+2028, U+2029 and what is invalid). */
+/* What encoding/json does not write as it is: " \ < > & control, and beyond ASCII (U+2028, U+2029, what is invalid). */
 DEFINE_FIND(find_unsafe,
             v_or(v_or(v_eq(v_with(v, 4), '&'), v_eq(v_with(v, 2), '>')), v_or(v_eq(v, '\\'), v_less(v, 0x20))),
             (c | 4) == '&' || (c | 2) == '>' || c == '\\' || (signed char) c < 0x20)
@@ -110,7 +110,8 @@ static inline const char *json_skip_space(const char *p, const char *end) {
 #ifdef JSON_SIMD
         for (; end - p >= 16; p += 16) {
                 vec16 v = v_load(p);
-                uint64_t mask = ~v_mask(v_or(v_or(v_eq(v, ' '), v_eq(v, '\n')), v_or(v_eq(v, '\r'), v_eq(v, '\t')))) & MASK_ALL;
+                vec16 space = v_or(v_or(v_eq(v, ' '), v_eq(v, '\n')), v_or(v_eq(v, '\r'), v_eq(v, '\t')));
+                uint64_t mask = ~v_mask(space) & MASK_ALL;
 
                 if (mask)
                         return p + (__builtin_ctzll(mask) >> MASK_SHIFT);

@@ -55,8 +55,10 @@ static int next_event(struct loader *l) {
                 return 0;
         line = p->problem_mark.line ? p->problem_mark.line + (p->error == YAML_SCANNER_ERROR) : p->context_mark.line;
         if (line)
-                return error_set(l->err, -EINVAL, FAILED "yaml: line %zu: %s", line, p->problem ? p->problem : "unknown problem parsing YAML content");
-        return error_set(l->err, -EINVAL, FAILED "yaml: %s", p->problem ? p->problem : "unknown problem parsing YAML content");
+                return error_set(l->err, -EINVAL, FAILED "yaml: line %zu: %s", line,
+                                 p->problem ? p->problem : "unknown problem parsing YAML content");
+        return error_set(l->err, -EINVAL, FAILED "yaml: %s",
+                         p->problem ? p->problem : "unknown problem parsing YAML content");
 }
 
 static int fail_at(struct loader *l, const char *what, struct str detail) {
@@ -92,9 +94,11 @@ static int load_alias(struct loader *l, struct json *ret) {
         const struct anchor *anchor = map_get(l->anchors, name);
 
         if (!anchor)
-                return error_set(l->err, -EINVAL, FAILED "yaml: unknown anchor '%" STR_FMT "' referenced", STR_ARG(name));
+                return error_set(l->err, -EINVAL, FAILED "yaml: unknown anchor '%" STR_FMT "' referenced",
+                                 STR_ARG(name));
         if (!anchor->complete)
-                return error_set(l->err, -EINVAL, FAILED "yaml: anchor '%" STR_FMT "' value contains itself", STR_ARG(name));
+                return error_set(l->err, -EINVAL, FAILED "yaml: anchor '%" STR_FMT "' value contains itself",
+                                 STR_ARG(name));
         l->nodes += anchor->nodes;
         if (l->nodes > MAX_NODES)
                 return fail_at(l, "document contains excessive aliasing", STR(""));
@@ -241,7 +245,8 @@ static int merge(struct loader *l, const struct json *sources, struct json *obje
                 if (s->type == JSON_ARRAY)
                         for (uint32_t k = s->len; k-- > 0;)
                                 if (s->items[k].type != JSON_OBJECT)
-                                        return fail_at(l, "map merge requires map or sequence of maps as the value", STR(""));
+                                        return fail_at(l, "map merge requires map or sequence of maps as the value",
+                                                       STR(""));
                                 else
                                         json_each_member(m, &s->items[k])
                                                 json_add(l->arena, &all, json_key(m), m->value);
@@ -289,7 +294,8 @@ static int load_mapping(struct loader *l, const struct frame *up, size_t depth, 
                 else
                         json_add(l->arena, &object, here.key, v);
         }
-        object.len = (uint32_t) json_unique_members(object.members, object.len, l->duplicates ? on_duplicate : NULL, &dup);
+        object.len = (uint32_t) json_unique_members(object.members, object.len, l->duplicates ? on_duplicate : NULL,
+                                                    &dup);
         if (sources.len) {
                 r = merge(l, &sources, &object);
                 if (r < 0)
@@ -334,7 +340,8 @@ static int load_node(struct loader *l, const struct frame *up, size_t depth, str
 static int loader_init(struct loader *l, struct arena *a, struct str text, struct error *err) {
         *l = (struct loader) { .arena = a, .err = err };
         if (text.n > MAX_TEXT)
-                return error_set(err, -EINVAL, "YAML text of %zu bytes is longer than the limit of %d", text.n, MAX_TEXT);
+                return error_set(err, -EINVAL, "YAML text of %zu bytes is longer than the limit of %d", text.n,
+                                 MAX_TEXT);
         if (!yaml_parser_initialize(&l->parser))
                 abort(); /* out of memory */
         yaml_parser_set_input_string(&l->parser, (const unsigned char *) (text.p ? text.p : ""), text.n);
@@ -369,7 +376,8 @@ static int next_document(struct loader *l, struct json *ret) {
         return r < 0 ? r : 1;
 }
 
-int yaml_parse(struct arena *a, struct str text, struct json_duplicates *duplicates, struct json **ret, struct error *err) {
+int yaml_parse(struct arena *a, struct str text, struct json_duplicates *duplicates, struct json **ret,
+               struct error *err) {
         _cleanup_(loader_done) struct loader l = { 0 };
         struct json v = json_null();
         int r;

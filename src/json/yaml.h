@@ -7,7 +7,8 @@
 
 /* The first document; null when there is none. -EINVAL with upstream's text ("error converting YAML to JSON: yaml: line
  * N: …"). duplicates as in json_parse_opts, may be NULL. */
-int yaml_parse(struct arena *a, struct str text, struct json_duplicates *duplicates, struct json **ret, struct error *err);
+int yaml_parse(struct arena *a, struct str text, struct json_duplicates *duplicates, struct json **ret,
+               struct error *err);
 /* Every document of a stream ("---"), empty ones left out: ret is an array. */
 int yaml_parse_all(struct arena *a, struct str text, struct json **ret, struct error *err);
 /* As sigs.k8s.io/yaml prints: keys sorted, two spaces, strings quoted only where they must be. */

@@ -163,8 +163,8 @@ static bool is_timestamp(struct str s) {
         bool zoned;
         int n;
 
-        if (digits(s, 0) != 4 || !take_number(&s, 4, &y) || !take(&s, '-') || !take_number(&s, 2, &mo) || !take(&s, '-') ||
-            !take_number(&s, 2, &d))
+        if (digits(s, 0) != 4 || !take_number(&s, 4, &y) || !take(&s, '-') || !take_number(&s, 2, &mo) ||
+            !take(&s, '-') || !take_number(&s, 2, &d))
                 return false;
         if (s.n) {
                 zoned = s.p[0] != ' ';
@@ -183,8 +183,8 @@ static bool is_timestamp(struct str s) {
                 else if (s.n)
                         return false;
         }
-        n = snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d%" STR_FMT, y, mo, d, h, mi, sec, (int) MIN(zone.n, 8),
-                     zone.p);
+        n = snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d%" STR_FMT, y, mo, d, h, mi, sec,
+                     (int) MIN(zone.n, 8), zone.p);
         return zone.n <= 8 && time_parse(str_n(text, (size_t) n), &unused) >= 0;
 }
 

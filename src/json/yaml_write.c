@@ -27,7 +27,8 @@ static void emit(struct writer *w, yaml_event_t *e) {
 static void emit_scalar(struct writer *w, struct str s, yaml_scalar_style_t style) {
         yaml_event_t e;
 
-        if (!yaml_scalar_event_initialize(&e, NULL, NULL, (const yaml_char_t *) (s.p ? s.p : ""), (int) s.n, 1, 1, style))
+        if (!yaml_scalar_event_initialize(&e, NULL, NULL, (const yaml_char_t *) (s.p ? s.p : ""), (int) s.n, 1, 1,
+                                          style))
                 abort();
         emit(w, &e);
 }
@@ -83,7 +84,8 @@ static uint64_t number_at(const char *p, const char *end, uint64_t v, const char
 }
 
 static int compare_keys(const void *x, const void *y) {
-        struct str a = json_key(*(const struct json_member *const *) x), b = json_key(*(const struct json_member *const *) y);
+        struct str a = json_key(*(const struct json_member *const *) x),
+                   b = json_key(*(const struct json_member *const *) y);
         const char *p = a.p, *q = b.p, *pe = p + a.n, *qe = q + b.n, *after_p, *after_q;
 
         while (p < pe && q < qe) {

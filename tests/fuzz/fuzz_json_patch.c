@@ -28,7 +28,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         struct buf before = BUF_INIT, after = BUF_INIT, out = BUF_INIT;
         struct json *j, result, diff;
 
-        if (json_parse(a, str_n((const char *) data, size), NULL, &j, NULL) == 0 && json_len(j) == 2 && j->type == JSON_ARRAY) {
+        if (json_parse(a, str_n((const char *) data, size), NULL, &j, NULL) == 0 && json_len(j) == 2 &&
+            j->type == JSON_ARRAY) {
                 const struct json *doc = &j->items[0], *patch = &j->items[1];
 
                 json_write(&before, j);

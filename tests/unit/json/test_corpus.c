@@ -72,7 +72,8 @@ static void every_file_of_the_corpus_is_judged_right(void **state) {
 }
 
 static void every_cut_of_a_document_is_refused(void **state) {
-        static const char text[] = "{\"a\":[1,-2.5e3,true,null,\"x\\u00e9\\n\"],\"b\":{\"c\":\"0123456789abcdef\xc3\xa9\"}}";
+        static const char text[] =
+                        "{\"a\":[1,-2.5e3,true,null,\"x\\u00e9\\n\"],\"b\":{\"c\":\"0123456789abcdef\xc3\xa9\"}}";
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
 
         for (size_t n = 0; n < sizeof(text) - 1; n++) {

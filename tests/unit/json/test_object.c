@@ -15,19 +15,27 @@ static struct object *from_tree(const char *text) {
 }
 
 static void the_revision_goes_where_upstream_prints_it(void **state) {
-        static const struct { const char *tree, *unrevisioned, *revisioned; } cases[] = {
-                { "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\",\"namespace\":\"n\",\"uid\":\"u\",\"labels\":{}}}",
-                  "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\",\"namespace\":\"n\",\"uid\":\"u\",\"labels\":{}}}",
-                  "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\",\"namespace\":\"n\",\"uid\":\"u\",\"resourceVersion\":\"42\",\"labels\":{}}}" },
-                { "{\"metadata\":{\"name\":\"a\",\"resourceVersion\":\"7\",\"namespace\":\"n\"},\"spec\":{\"x\":[1]}}",
-                  "{\"metadata\":{\"name\":\"a\",\"namespace\":\"n\"},\"spec\":{\"x\":[1]}}",
-                  "{\"metadata\":{\"name\":\"a\",\"namespace\":\"n\",\"resourceVersion\":\"42\"},\"spec\":{\"x\":[1]}}" },
-                { "{\"metadata\":{\"labels\":{\"k\":\"v\"},\"name\":\"a\"}}", "{\"metadata\":{\"labels\":{\"k\":\"v\"},\"name\":\"a\"}}",
-                  "{\"metadata\":{\"labels\":{\"k\":\"v\"},\"name\":\"a\",\"resourceVersion\":\"42\"}}" },
-                { "{\"metadata\":{\"labels\":{}}}", "{\"metadata\":{\"labels\":{}}}",
-                  "{\"metadata\":{\"resourceVersion\":\"42\",\"labels\":{}}}" },
-                { "{\"metadata\":{\"resourceVersion\":\"1\"}}", "{\"metadata\":{}}", "{\"metadata\":{\"resourceVersion\":\"42\"}}" },
-                { "{\"kind\":\"X\"}", "{\"kind\":\"X\"}", "{\"kind\":\"X\"}" },
+        static const struct { const char *tree, *unrevisioned, *revisioned;
+        } cases[] = {
+                        {"{\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\",\"namespace\":\"n\",\"uid\":\"u\",\"labels\":{"
+                         "}}}",
+                         "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\",\"namespace\":\"n\",\"uid\":\"u\",\"labels\":{"
+                         "}}}",
+                         "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\",\"namespace\":\"n\",\"uid\":\"u\","
+                         "\"resourceVersion\":\"42\",\"labels\":{}}}"},
+                        {"{\"metadata\":{\"name\":\"a\",\"resourceVersion\":\"7\",\"namespace\":\"n\"},\"spec\":{\"x\":"
+                         "[1]}}",
+                         "{\"metadata\":{\"name\":\"a\",\"namespace\":\"n\"},\"spec\":{\"x\":[1]}}",
+                         "{\"metadata\":{\"name\":\"a\",\"namespace\":\"n\",\"resourceVersion\":\"42\"},\"spec\":{"
+                         "\"x\":[1]}}"},
+                        {"{\"metadata\":{\"labels\":{\"k\":\"v\"},\"name\":\"a\"}}",
+                         "{\"metadata\":{\"labels\":{\"k\":\"v\"},\"name\":\"a\"}}",
+                         "{\"metadata\":{\"labels\":{\"k\":\"v\"},\"name\":\"a\",\"resourceVersion\":\"42\"}}"},
+                        {"{\"metadata\":{\"labels\":{}}}", "{\"metadata\":{\"labels\":{}}}",
+                         "{\"metadata\":{\"resourceVersion\":\"42\",\"labels\":{}}}"},
+                        {"{\"metadata\":{\"resourceVersion\":\"1\"}}", "{\"metadata\":{}}",
+                         "{\"metadata\":{\"resourceVersion\":\"42\"}}"},
+                        {"{\"kind\":\"X\"}", "{\"kind\":\"X\"}", "{\"kind\":\"X\"}"},
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -42,10 +50,12 @@ static void the_revision_goes_where_upstream_prints_it(void **state) {
 }
 
 static void the_index_survives_the_move_of_the_head(void **state) {
-        _cleanup_(object_unrefp) struct object *o = from_tree(
-                "{\"metadata\":{\"labels\":{\"app\":\"w\\\"eb\",\"tier\":\"x\"},\"ownerReferences\":[{\"uid\":\"o1\",\"controller\":true},"
-                "{\"uid\":\"o2\",\"blockOwnerDeletion\":true}],\"deletionTimestamp\":\"2026-01-01T00:00:00Z\",\"name\":\"a\","
-                "\"namespace\":\"n\",\"uid\":\"u\",\"annotations\":{\"labels\":\"no\"}}}");
+        _cleanup_(object_unrefp) struct object *o =
+                        from_tree("{\"metadata\":{\"labels\":{\"app\":\"w\\\"eb\",\"tier\":\"x\"},\"ownerReferences\":["
+                                  "{\"uid\":\"o1\",\"controller\":true},"
+                                  "{\"uid\":\"o2\",\"blockOwnerDeletion\":true}],\"deletionTimestamp\":\"2026-01-01T00:"
+                                  "00:00Z\",\"name\":\"a\","
+                                  "\"namespace\":\"n\",\"uid\":\"u\",\"annotations\":{\"labels\":\"no\"}}}");
         const struct object_label *labels;
         const struct object_owner *owners;
 
@@ -72,13 +82,15 @@ static void the_index_survives_the_move_of_the_head(void **state) {
 
 static void a_finished_text_brings_its_revision(void **state) {
         _cleanup_(object_unrefp) struct object *a = NULL, *b = NULL;
-        struct str text = STR(" {\"metadata\":{\"name\":\"x\",\"resourceVersion\":\"99\",\"deletionTimestamp\":null}} \n");
+        struct str text = STR(
+                        " {\"metadata\":{\"name\":\"x\",\"resourceVersion\":\"99\",\"deletionTimestamp\":null}} \n");
 
         assert_int_equal(object_from_text(text, 0, &a, NULL), 0);
         assert_int_equal(object_revision(a), 99);
         assert_str(object_name(a), "x");
         assert_false(object_deleting(a));
-        assert_str(object_text(a), "{\"metadata\":{\"name\":\"x\",\"resourceVersion\":\"99\",\"deletionTimestamp\":null}}");
+        assert_str(object_text(a),
+                   "{\"metadata\":{\"name\":\"x\",\"resourceVersion\":\"99\",\"deletionTimestamp\":null}}");
         assert_int_equal(object_from_text(text, 7, &b, NULL), 0);
         assert_int_equal(object_revision(b), 7);
 }
@@ -93,8 +105,11 @@ static void what_is_not_an_object_is_refused(void **state) {
 
 static void odd_metadata_is_no_trouble(void **state) {
         static const char *const texts[] = {
-                "{}", "{\"metadata\":null}", "{\"metadata\":[]}", "{\"metadata\":{\"name\":5,\"labels\":[1],\"ownerReferences\":{\"a\":1}}}",
-                "{\"metadata\":{\"labels\":{\"a\":null,\"b\":{}},\"ownerReferences\":[1,{},{\"uid\":2}]}}",
+                        "{}",
+                        "{\"metadata\":null}",
+                        "{\"metadata\":[]}",
+                        "{\"metadata\":{\"name\":5,\"labels\":[1],\"ownerReferences\":{\"a\":1}}}",
+                        "{\"metadata\":{\"labels\":{\"a\":null,\"b\":{}},\"ownerReferences\":[1,{},{\"uid\":2}]}}",
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {

@@ -61,7 +61,8 @@ static void members_are_set_replaced_and_removed_in_order(void **state) {
         json_set_bool(arena, child, "x", true);
         json_push(arena, json_get_or_add_array(arena, &j, "list"), json_null());
         json_push(arena, json_get_or_add_array(arena, &j, "list"), json_of_printf(arena, "%d!", 5));
-        assert_text(&j, "{\"k1\":1,\"k2\":2,\"k3\":\"three\",\"k4\":{\"x\":true},\"k5\":5,\"k6\":6,\"k7\":7,\"list\":[null,\"5!\"]}");
+        assert_text(&j, "{\"k1\":1,\"k2\":2,\"k3\":\"three\",\"k4\":{\"x\":true},\"k5\":5,\"k6\":6,\"k7\":7,\"list\":["
+                        "null,\"5!\"]}");
 }
 
 static void arrays_grow_shrink_and_grow_again(void **state) {

@@ -49,27 +49,34 @@ static void plain_scalars_have_the_types_of_yaml_1_1(void **state) {
                     "[9223372036854775807,9223372036854776000,18446744073709552000]");
         assert_json("[1.5, .5, -1.5e3, 1e3, 6.02e23, 08, 1.]", "[1.5,0.5,-1500,1000,6.02e+23,8,1]");
         assert_json("[2001-12-14, 2001-12-14t21:59:43.10-05:00, 12:30:45, 1.2.3, 0x, 1e, -, +a, .e1, 1__, 0xg]",
-                    "[\"2001-12-14\",\"2001-12-14t21:59:43.10-05:00\",\"12:30:45\",\"1.2.3\",\"0x\",\"1e\",\"-\",\"+a\",\".e1\",1,\"0xg\"]");
-        assert_json("['yes', \"1\", !!str 1, !!int '7', !!float 2, !custom x, !!bool \"on\"]", "[\"yes\",\"1\",\"1\",7,2,\"x\",true]");
+                    "[\"2001-12-14\",\"2001-12-14t21:59:43.10-05:00\",\"12:30:45\",\"1.2.3\",\"0x\",\"1e\",\"-\",\"+"
+                    "a\",\".e1\",1,\"0xg\"]");
+        assert_json("['yes', \"1\", !!str 1, !!int '7', !!float 2, !custom x, !!bool \"on\"]",
+                    "[\"yes\",\"1\",\"1\",7,2,\"x\",true]");
         assert_json("!!binary aGVsbG8=", "\"hello\"");
 }
 
 static void keys_become_strings(void **state) {
-        assert_json("1: a\ntrue: b\n1.5: c\n0x10: d\nyes: e\n", "{\"1\":\"a\",\"true\":\"e\",\"1.5\":\"c\",\"16\":\"d\"}");
+        assert_json("1: a\ntrue: b\n1.5: c\n0x10: d\nyes: e\n",
+                    "{\"1\":\"a\",\"true\":\"e\",\"1.5\":\"c\",\"16\":\"d\"}");
         assert_refused("? [a]\n: b\n", "error converting YAML to JSON: yaml: line 1: invalid map key");
 }
 
 static void blocks_and_folds_keep_their_line_breaks(void **state) {
-        assert_json("a: |\n  x\n  y\nb: |-\n  z\nc: >\n  f\n  g\n\n  h\nd: |+\n  k\n\n", "{\"a\":\"x\\ny\\n\",\"b\":\"z\",\"c\":\"f g\\nh\\n\",\"d\":\"k\\n\\n\"}");
+        assert_json("a: |\n  x\n  y\nb: |-\n  z\nc: >\n  f\n  g\n\n  h\nd: |+\n  k\n\n",
+                    "{\"a\":\"x\\ny\\n\",\"b\":\"z\",\"c\":\"f g\\nh\\n\",\"d\":\"k\\n\\n\"}");
 }
 
 static void anchors_and_merge_keys_are_followed(void **state) {
-        assert_json("a: &x {p: 1, q: 2}\nb: *x\nc:\n  <<: *x\n  q: 3\n", "{\"a\":{\"p\":1,\"q\":2},\"b\":{\"p\":1,\"q\":2},\"c\":{\"p\":1,\"q\":3}}");
-        assert_json("a: &a {p: 1}\nb: &b {p: 2, r: 3}\nc:\n  q: 0\n  <<: [*a, *b]\n", "{\"a\":{\"p\":1},\"b\":{\"p\":2,\"r\":3},\"c\":{\"p\":1,\"r\":3,\"q\":0}}");
+        assert_json("a: &x {p: 1, q: 2}\nb: *x\nc:\n  <<: *x\n  q: 3\n",
+                    "{\"a\":{\"p\":1,\"q\":2},\"b\":{\"p\":1,\"q\":2},\"c\":{\"p\":1,\"q\":3}}");
+        assert_json("a: &a {p: 1}\nb: &b {p: 2, r: 3}\nc:\n  q: 0\n  <<: [*a, *b]\n",
+                    "{\"a\":{\"p\":1},\"b\":{\"p\":2,\"r\":3},\"c\":{\"p\":1,\"r\":3,\"q\":0}}");
         assert_json("a: &x 1\nb: &x 2\nc: *x\n", "{\"a\":1,\"b\":2,\"c\":2}");
         assert_refused("a: *x", "error converting YAML to JSON: yaml: unknown anchor 'x' referenced");
         assert_refused("a: &x [*x]", "error converting YAML to JSON: yaml: anchor 'x' value contains itself");
-        assert_refused("<<: 1", "error converting YAML to JSON: yaml: line 2: map merge requires map or sequence of maps as the value");
+        assert_refused("<<: 1", "error converting YAML to JSON: yaml: line 2: map merge requires map or sequence of "
+                                "maps as the value");
 }
 
 static void a_bomb_is_refused_and_stays_small(void **state) {
@@ -101,9 +108,12 @@ static void a_bomb_is_refused_and_stays_small(void **state) {
 }
 
 static void mistakes_are_told_with_their_line(void **state) {
-        assert_refused("a: b\nc: [1,\n", "error converting YAML to JSON: yaml: line 2: did not find expected node content");
-        assert_refused("a: b: c", "error converting YAML to JSON: yaml: mapping values are not allowed in this context");
-        assert_refused("a: b\nc: d: e", "error converting YAML to JSON: yaml: line 2: mapping values are not allowed in this context");
+        assert_refused("a: b\nc: [1,\n",
+                       "error converting YAML to JSON: yaml: line 2: did not find expected node content");
+        assert_refused("a: b: c",
+                       "error converting YAML to JSON: yaml: mapping values are not allowed in this context");
+        assert_refused("a: b\nc: d: e",
+                       "error converting YAML to JSON: yaml: line 2: mapping values are not allowed in this context");
         assert_refused("a: 'x", "error converting YAML to JSON: yaml: found unexpected end of stream");
         assert_refused("!!int x", "error converting YAML to JSON: yaml: cannot decode !!str `x` as a !!int");
         assert_refused("a: .nan", "error converting YAML to JSON: json: unsupported value: NaN");
@@ -114,7 +124,9 @@ static void duplicates_are_reported_with_their_path(void **state) {
         struct json_duplicates d = { .arena = arena };
         struct json *j;
 
-        assert_int_equal(yaml_parse(arena, STR("spec:\n  c:\n  - x: 1\n  - name: 1\n    name: 2\na: 1\na: 2\n"), &d, &j, NULL), 0);
+        assert_int_equal(yaml_parse(arena, STR("spec:\n  c:\n  - x: 1\n  - name: 1\n    name: 2\na: 1\na: 2\n"), &d, &j,
+                                    NULL),
+                         0);
         assert_int_equal(d.n, 2);
         assert_str(d.paths[0], "spec.c[1].name");
         assert_str(d.paths[1], "a");
@@ -125,7 +137,9 @@ static void a_stream_gives_its_documents_without_the_empty_ones(void **state) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct json *all, *first;
 
-        assert_int_equal(yaml_parse_all(arena, STR("---\na: 1\n---\n---\n# nothing\n---\n{\"b\": 2}\n...\n---\n- c\n"), &all, NULL), 0);
+        assert_int_equal(yaml_parse_all(arena, STR("---\na: 1\n---\n---\n# nothing\n---\n{\"b\": 2}\n...\n---\n- c\n"),
+                                        &all, NULL),
+                         0);
         json_write(&b, all);
         assert_str(buf_str(&b), "[{\"a\":1},{\"b\":2},[\"c\"]]");
         assert_int_equal(yaml_parse_all(arena, STR(""), &all, NULL), 0);
@@ -137,18 +151,26 @@ static void a_stream_gives_its_documents_without_the_empty_ones(void **state) {
 }
 
 static void printing_quotes_what_would_be_read_as_something_else(void **state) {
-        static const struct { const char *json, *yaml; } cases[] = {
-                { "{}", "{}\n" },
-                { "[]", "[]\n" },
-                { "{\"b\":[1,{\"y\":2,\"x\":[]}],\"a\":{\"c\":null}}", "a:\n  c: null\nb:\n- 1\n- x: []\n  \"y\": 2\n" },
-                { "[\"yes\",\"no\",\"1\",\"1.5\",\"0x1f\",\"null\",\"~\",\"\",\"true\",\"2001-01-01\",\"12:30\",\"1e3\"]",
-                  "- \"yes\"\n- \"no\"\n- \"1\"\n- \"1.5\"\n- \"0x1f\"\n- \"null\"\n- \"~\"\n- \"\"\n- \"true\"\n- \"2001-01-01\"\n- \"12:30\"\n- \"1e3\"\n" },
-                { "[\"plain text\",\"a: b\",\"- x\",\"# c\",\" lead\",\"it's\",\"{x}\",\"*a\",\"<<\",\"a#b\",\"é\"]",
-                  "- plain text\n- 'a: b'\n- '- x'\n- '# c'\n- ' lead'\n- it's\n- '{x}'\n- '*a'\n- <<\n- a#b\n- é\n" },
-                { "{\"a\":\"x\\ny\\n\",\"b\":\"x\\ny\",\"c\":\"x\\n\\n\"}", "a: |\n  x\n  y\nb: |-\n  x\n  y\nc: |+\n  x\n\n" },
-                { "{\"a\":\"tab\\there\",\"b\":\"bell\\u0007\"}", "a: \"tab\\there\"\nb: \"bell\\a\"\n" },
-                { "[1.0,1e20,1e21,0.000001,1234567.5,-7]", "- 1\n- 100000000000000000000\n- 1e+21\n- 1e-06\n- 1.2345675e+06\n- -7\n" },
-                { "{\"a10\":1,\"a9\":2,\"B\":3,\"a\":4,\"a-b\":5}", "B: 3\na: 4\na-b: 5\na9: 2\na10: 1\n" },
+        static const struct { const char *json, *yaml;
+        } cases[] = {
+                        {"{}", "{}\n"},
+                        {"[]", "[]\n"},
+                        {"{\"b\":[1,{\"y\":2,\"x\":[]}],\"a\":{\"c\":null}}",
+                         "a:\n  c: null\nb:\n- 1\n- x: []\n  \"y\": 2\n"},
+                        {"[\"yes\",\"no\",\"1\",\"1.5\",\"0x1f\",\"null\",\"~\",\"\",\"true\",\"2001-01-01\",\"12:30\","
+                         "\"1e3\"]",
+                         "- \"yes\"\n- \"no\"\n- \"1\"\n- \"1.5\"\n- \"0x1f\"\n- \"null\"\n- \"~\"\n- \"\"\n- "
+                         "\"true\"\n- \"2001-01-01\"\n- \"12:30\"\n- \"1e3\"\n"},
+                        {"[\"plain text\",\"a: b\",\"- x\",\"# c\",\" "
+                         "lead\",\"it's\",\"{x}\",\"*a\",\"<<\",\"a#b\",\"é\"]",
+                         "- plain text\n- 'a: b'\n- '- x'\n- '# c'\n- ' lead'\n- it's\n- '{x}'\n- '*a'\n- <<\n- a#b\n- "
+                         "é\n"},
+                        {"{\"a\":\"x\\ny\\n\",\"b\":\"x\\ny\",\"c\":\"x\\n\\n\"}",
+                         "a: |\n  x\n  y\nb: |-\n  x\n  y\nc: |+\n  x\n\n"},
+                        {"{\"a\":\"tab\\there\",\"b\":\"bell\\u0007\"}", "a: \"tab\\there\"\nb: \"bell\\a\"\n"},
+                        {"[1.0,1e20,1e21,0.000001,1234567.5,-7]",
+                         "- 1\n- 100000000000000000000\n- 1e+21\n- 1e-06\n- 1.2345675e+06\n- -7\n"},
+                        {"{\"a10\":1,\"a9\":2,\"B\":3,\"a\":4,\"a-b\":5}", "B: 3\na: 4\na-b: 5\na9: 2\na10: 1\n"},
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
