@@ -262,9 +262,9 @@ struct quantity quantity_round_milli(struct quantity q) {
         const __int128 unit = NANO / 1000;
         __int128 rest = q.nano % unit;
 
-        if (rest != 0)
-                q.nano += q.nano > 0 ? unit - rest : -(unit + rest);
-        return q;
+        if (rest == 0)
+                return q;
+        return quantity_add(q, (struct quantity) { q.nano > 0 ? unit - rest : -(unit + rest), q.format });
 }
 
 static struct str print_number(char dst[static 64], __int128 v, const char *suffix) {
