@@ -261,7 +261,7 @@ enum shown_state container_shown(const struct container *c); /* as status.contai
 struct json status_make(struct pod *p, struct arena *a);
 struct json conditions_make(struct pod *p, struct arena *a, const char *phase, const struct json *old);
 int status_send(struct pod *p, struct error *err); /* step: if it differs from what was sent */
-const char *pod_phase(struct pod *p);             /* step: from the containers */
+const char *phase_from_containers(struct pod *p);             /* step: from the containers */
 bool container_ready(const struct container *c), container_started(const struct container *c);
 int status_delete_pod(struct pod *p, struct error *err);
 

@@ -256,7 +256,7 @@ static void count_app(struct counts *n, const struct container *c) {
         }
 }
 
-const char *pod_phase(struct pod *p) {
+const char *phase_from_containers(struct pod *p) {
         struct str policy = pod_restart_policy(p);
         struct counts n = { 0 };
 
@@ -320,7 +320,7 @@ static void add_addresses(struct pod *p, struct arena *a, struct json *status) {
 
 struct json status_make(struct pod *p, struct arena *a) {
         const struct json *current = json_getc(object_json(p->current), "status"), *old = current;
-        const char *phase = pod_phase(p);
+        const char *phase = phase_from_containers(p);
         struct json o = json_new_object(), *sent = NULL;
 
         if (p->sent && json_parse(a, str_of(p->sent), NULL, &sent, NULL) == 0)

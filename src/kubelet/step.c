@@ -66,7 +66,7 @@ static void decide(struct pod *p) {
                 note_deadline(p);
         if (p->end != POD_RUNS)
                 return;
-        phase = pod_phase(p);
+        phase = phase_from_containers(p);
         if (strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0 || is_done(p))
                 p->end = POD_ENDS;
 }
