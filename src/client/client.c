@@ -63,9 +63,11 @@ void client_call(struct client *c, struct api_call *call) {
         c->ops->call(c->transport, call);
 }
 
-int api_call_result(const struct api_call *call) {
+int api_call_result(struct api_call *call) {
         if (call->code < 400 && call->error.err == 0)
                 return 0;
+        if (call->error.code == 0)
+                call->error.code = call->code;
         return call->error.err < 0 ? call->error.err : -EIO;
 }
 
@@ -218,11 +220,8 @@ int client_list(struct client *c, const struct api_resource *res, struct str ns,
         if (result < 0) {
                 if (err)
                         error_move(err, &call.error);
-        } else if (ret) {
-                /* The token is the one part of a list that may live in the call's arena. Roles ask for the whole. */
-                call.list->continue_token = str_n("", 0);
+        } else if (ret)
                 *ret = TAKE_PTR(call.list);
-        }
         call_release(&call);
         return result;
 }

@@ -42,7 +42,7 @@ int client_patch(struct client *c, const struct api_resource *res, struct str ns
 /* o may be NULL. */
 int client_delete(struct client *c, const struct api_resource *res, struct str ns, struct str name, const struct api_options *o,
                   struct error *err);
-/* The whole list, whatever its length (options.limit and continue_token are for clients that page: not for roles). */
+/* The whole list, or a page of it (options.limit, continue_token). */
 int client_list(struct client *c, const struct api_resource *res, struct str ns, const struct api_options *o, struct api_list **ret,
                 struct error *err);
 

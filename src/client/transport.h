@@ -22,4 +22,4 @@ struct client *client_new(const struct transport_ops *ops, void *transport, cons
 /* The raw call: fills in the user and hands it to the transport. call->arena is needed. */
 void client_call(struct client *c, struct api_call *call);
 /* 0, or the negative errno of the call's error. */
-int api_call_result(const struct api_call *call);
+int api_call_result(struct api_call *call);

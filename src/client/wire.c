@@ -206,7 +206,11 @@ static void list_of_json(struct api_call *c, const struct json *j) {
         json_each_item(it, items)
                 l->items[l->n++] = item_object(c->arena, c->resource, it);
         l->revision = revision_of(j);
-        l->continue_token = arena_str(c->arena, json_str(json_getc(meta, "continue")));
+        l->continue_token = json_str(json_getc(meta, "continue"));
+        if (l->continue_token.n > 0) /* the list's own, as api_list_free has it */
+                l->continue_token.p = str_dup(l->continue_token);
+        else
+                l->continue_token.p = NULL;
         l->remaining = json_int_or(json_getc(meta, "remainingItemCount"), -1);
         c->list = l;
 }
