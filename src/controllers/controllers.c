@@ -220,8 +220,8 @@ static int work(struct str key, void *arg) {
         _cleanup_error_ struct error err = ERROR_INIT;
         int result = r->c.class->reconcile(&r->c, key, &err);
 
-        /* A conflict means that the cache is behind, which passes; the rest is worth a line. */
-        if (result < 0 && result != -EAGAIN && result != -ECANCELED)
+        /* A conflict, or something gone, means that the cache is behind, which passes; the rest is worth a line. */
+        if (result < 0 && result != -EAGAIN && result != -ENOENT && result != -ECANCELED)
                 log_warn("%s: %" STR_FMT ": %s", r->c.class->name, STR_ARG(key), error_text(&err));
         return result;
 }
