@@ -39,7 +39,7 @@ static int talk(struct request *q, mnl_cb_t cb, void *arg) {
         if (!s)
                 return -errno;
         int r = 0;
-        if (!(q->h->nlmsg_flags & NLM_F_DUMP))
+        if ((q->h->nlmsg_flags & NLM_F_DUMP) != NLM_F_DUMP) /* its bits are those of CREATE's companions too */
                 q->h->nlmsg_flags |= NLM_F_ACK;
         q->h->nlmsg_seq = 1;
         if (mnl_socket_bind(s, 0, MNL_SOCKET_AUTOPID) < 0 || mnl_socket_sendto(s, q->h, q->h->nlmsg_len) < 0)
