@@ -23,7 +23,7 @@
 
 #define CONNECT_TIMEOUT_MS 10000
 #define MAX_CONNECTIONS 32
-#define IDLE_MS 90000
+#define IDLE_MS 60000 /* sooner than servers do, ours and Go's: a request should not meet a close */
 #define SILENCE_MS 30000 /* HTTP/2 with running calls: then a ping */
 #define PING_MS 15000
 #define UPGRADE_ANSWER_MAX (64 * 1024)
@@ -70,6 +70,25 @@ static void tell_upgraded(struct http_call *c, int err, struct duplex *d) {
         c->upgraded(&r, c->o.arg);
 }
 
+static void call_wait(struct http_call *c, bool first) {
+        struct list *waiting = &c->client->waiting;
+
+        if (first)
+                list_push_front(waiting, &c->link);
+        else
+                list_push(waiting, &c->link);
+        c->waiting = true;
+        c->client->n_waiting++;
+}
+
+static void call_unwait(struct http_call *c) {
+        if (!c->waiting)
+                return;
+        list_del(&c->link);
+        c->waiting = false;
+        c->client->n_waiting--;
+}
+
 /* The connection that was made for this call alone, also while it still connects. */
 static void close_upgrade_conn(struct http_call *c) {
         list_for_each(it, &c->client->conns) {
@@ -91,7 +110,7 @@ static void call_end(struct http_call *c, int err, const struct error *error) {
         c->done = true;
         k->refs++; /* on_done may free the client */
         timer_stop(&c->timer);
-        list_del(&c->link);
+        call_unwait(c);
         if (conn)
                 conn_call_ended(conn, c);
         if (c->upgraded) {
@@ -129,16 +148,13 @@ void call_retry(struct http_call *c, int err, const char *why) {
                 call_done(c, err, "%s", why);
                 return;
         }
-        if (c->conn) {
-                list_del(&c->link);
+        if (c->conn)
                 conn_call_ended(c->conn, c);
-        }
-        c->conn = NULL;
         c->retried = true;
         c->stream_id = 0;
         slices_clear(&c->out);
         slices_add(&c->out, &(struct http_slice) { .data = c->o.body }, 1, NULL);
-        list_push_front(&c->client->waiting, &c->link);
+        call_wait(c, true);
         pump(c->client);
 }
 
@@ -235,23 +251,15 @@ static void fail_now(struct loop_work *w) {
                 call_done(c, -EBUSY, "too many requests wait for a connection to %s", c->client->authority);
 }
 
-static size_t count(const struct list *head) {
-        size_t n = 0;
-
-        list_for_each(it, head)
-                n++;
-        return n;
-}
-
 struct http_call *http_client_call(struct http_client *k, const struct http_call_options *o) {
         struct http_call *c = call_new(k, o);
 
-        if (!list_empty(&k->waiting) && count(&k->waiting) >= MAX_WAITING) {
+        if (k->n_waiting >= MAX_WAITING) {
                 c->work.run = fail_now;
                 loop_post(k->o.loop, &c->work);
                 return c;
         }
-        list_push(&k->waiting, &c->link);
+        call_wait(c, false);
         pump(k);
         return c;
 }
@@ -396,7 +404,7 @@ void conn_call_ended(struct client_conn *c, struct http_call *call) {
 }
 
 static void conn_assign(struct client_conn *c, struct http_call *call) {
-        list_del(&call->link);
+        call_unwait(call);
         list_push(&c->calls, &call->link);
         call->conn = c;
         if (c->n_calls++ == 0) {
@@ -646,7 +654,7 @@ static struct client_conn *with_room(struct http_client *k) {
 }
 
 static void pump(struct http_client *k) {
-        size_t n_waiting = 0, n_connecting = 0, want;
+        size_t n_connecting = 0, want;
 
         while (!list_empty(&k->waiting)) {
                 struct client_conn *c = with_room(k);
@@ -660,10 +668,7 @@ static void pump(struct http_client *k) {
 
                 n_connecting += !c->class && !c->upgrade;
         }
-        list_for_each(it, &k->waiting)
-                if (++n_waiting >= k->o.max_connections)
-                        break;
-        want = k->o.http2 && !k->http1_only ? MIN(n_waiting, (size_t) 1) : n_waiting;
+        want = k->o.http2 && !k->http1_only ? MIN(k->n_waiting, (size_t) 1) : k->n_waiting;
         for (; n_connecting < want && k->n_conns < k->o.max_connections; n_connecting++)
                 conn_new(k, NULL);
 }

@@ -52,7 +52,7 @@ struct http_client {
         struct http_client_options o;
         char *host, *unix_path, *server_name, *authority;
         struct list conns, waiting;
-        size_t n_conns, refs;
+        size_t n_conns, n_waiting, refs;
         bool freed, http1_only;       /* it negotiated HTTP/1.1 once */
 };
 
@@ -70,7 +70,7 @@ struct http_call {
         struct loop_work work;
         struct buf held;              /* HTTP/2: came while paused */
         int32_t stream_id;
-        bool paused, deferred, done, got_bytes, retried;
+        bool waiting, paused, deferred, done, got_bytes, retried;
         /* upgrades */
         void (*upgraded)(const struct http_upgrade_result *r, void *arg);
         struct buf answer;

@@ -329,13 +329,6 @@ static void update_events(struct transport *t) {
                 uv_poll_stop(&t->poll);
 }
 
-static struct transport *acquire(struct transport *t) {
-        struct transport *before = t->io->owner;
-
-        t->io->owner = t;
-        return before;
-}
-
 static void shut(struct transport *t) {
         t->finished = t->discard = true;
         if (t->ssl) {
@@ -376,7 +369,7 @@ void transport_flush(struct transport *t) {
                 if (t->closed)
                         return;
         }
-        acquire(t);
+        io->owner = t;
         t->budget = FILL_BUDGET;
         if (write_pending(t) && t->open && !t->finished) {
                 t->filling = true;
@@ -491,7 +484,7 @@ static void take_input(struct transport *t, const char *p, size_t n) {
                         t->ops->on_data(t, str_n(p, n));
                 return;
         }
-        acquire(t);
+        io->owner = t;
         io->in_p = p;
         io->in_n = n;
         decrypt(t);
