@@ -84,7 +84,7 @@ static int job_prepare_create(struct op *op, struct json *obj, struct error *err
 static const struct strategy strategies[] = {
         { "", "pods", GEN | RETURN, NULL, pod_prepare_create, pod_prepare_update, NULL, validate_pod, validate_pod_status },
         { "", "services", UPSERT | RETURN, check_dns1035_label, service_prepare_create, service_prepare_update, NULL, validate_service, NULL },
-        { "", "namespaces", CONDITIONAL, check_dns_label, namespace_prepare_create, namespace_prepare_update, NULL, NULL, NULL },
+        { "", "namespaces", 0, check_dns_label, namespace_prepare_create, namespace_prepare_update, NULL, NULL, NULL },
         { "", "nodes", KEEP, NULL, NULL, NULL, NULL, validate_node, NULL },
         { "", "configmaps", 0, NULL, NULL, NULL, NULL, validate_config_map, NULL },
         { "", "secrets", 0, NULL, secret_prepare, secret_prepare_update, NULL, validate_secret, NULL },

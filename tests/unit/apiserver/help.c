@@ -1,0 +1,104 @@
+#include "help.h"
+
+#include <semaphore.h>
+
+#include "schema/columns.h"
+
+int fixture_setup(void **state) {
+        struct fixture *f = xcalloc(1, sizeof(*f));
+        struct apiserver_options o = { .advertise_address = "127.0.0.1", .anonymous = true };
+        struct error e = ERROR_INIT;
+
+        assert_int_equal(store_open(&(struct store_options) { 0 }, &f->store, &e), 0);
+        o.store = f->store;
+        if (apiserver_new(&o, &f->s, &e) < 0 || apiserver_bootstrap(f->s, &e) < 0)
+                fail_msg("%s", error_text(&e));
+        f->a = arena_new(0);
+        *state = f;
+        return 0;
+}
+
+int fixture_teardown(void **state) {
+        struct fixture *f = *state;
+
+        apiserver_free(f->s);
+        store_close(f->store);
+        arena_free(f->a);
+        free(f);
+        return 0;
+}
+
+static void done(struct api_call *c) {
+        sem_post(c->userdata);
+}
+
+static const struct json *list_body(struct fixture *f, const struct api_list *l) {
+        struct json body = json_new_object(), items = json_new_array();
+
+        for (size_t i = 0; i < l->n; i++)
+                json_push(f->a, &items, json_copy(f->a, object_json(l->items[i])));
+        json_setc(f->a, &body, "items", items);
+        json_setc(f->a, &body, "continue", json_of_copy(f->a, l->continue_token));
+        json_set_int(f->a, &body, "remaining", l->remaining);
+        json_set_int(f->a, &body, "revision", (int64_t) l->revision);
+        return json_new(f->a, body);
+}
+
+static void keep(struct fixture *f, struct api_call *c, struct answer *r) {
+        r->code = c->code;
+        r->n_warnings = c->n_warnings;
+        if (c->n_warnings)
+                r->warning = arena_str(f->a, c->warnings[0]);
+        if (c->code >= 400) {
+                r->message = arena_cstr(f->a, str_of(error_text(&c->error)));
+                r->reason = status_reason_text(c->error.reason);
+        } else if (c->list) {
+                r->body = list_body(f, c->list);
+        } else {
+                r->body = json_new(f->a, json_copy(f->a, c->object ? object_json(c->object) : c->tree));
+        }
+        object_unref(c->object);
+        api_list_free(c->list);
+        error_clear(&c->error);
+}
+
+struct answer ask(struct fixture *f, struct request q) {
+        struct arena *a = arena_new(0);
+        struct answer r = { 0 };
+        struct json *body = NULL;
+        sem_t sem;
+        struct api_call c = {
+                .verb = q.verb, .resource = q.resource, .namespace = str_of(q.ns ? q.ns : ""), .name = str_of(q.name ? q.name : ""),
+                .subresource = str_of(q.sub ? q.sub : ""), .options = q.options, .patch = q.patch,
+                .user = q.user ? *q.user : api_user_system, .arena = a, .done = done, .userdata = &sem,
+        };
+        struct error e = ERROR_INIT;
+
+        c.options.grace_period_seconds = q.grace_zero ? 0 : -1;
+        if (q.body && json_parse(a, str_of(q.body), NULL, &body, &e) < 0)
+                fail_msg("%s in %s", error_text(&e), q.body);
+        c.body = body;
+        sem_init(&sem, 0, 0);
+        apiserver_call(f->s, &c);
+        sem_wait(&sem);
+        sem_destroy(&sem);
+        keep(f, &c, &r);
+        arena_free(a);
+        return r;
+}
+
+const char *at(struct fixture *f, struct answer r, const char *path) {
+        const struct json *v = columns_path(r.body, path);
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        if (!v)
+                return "(absent)";
+        if (json_is(v, JSON_STRING))
+                return arena_cstr(f->a, json_str(v));
+        json_write(&b, v);
+        return arena_cstr(f->a, buf_str(&b));
+}
+
+void make_account(struct fixture *f, const char *ns) {
+        assert_int_equal(ASK(f, API_CREATE, &res_serviceaccounts, ns, .body = "{\"metadata\":{\"name\":\"default\"}}").code, 201);
+}

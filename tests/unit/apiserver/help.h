@@ -1,0 +1,42 @@
+/* An API server over a store in memory, and calls that wait. */
+#pragma once
+
+#include "../test.h"
+
+#include "apiserver/server.h"
+#include "schema/types.h"
+
+struct fixture {
+        struct store *store;
+        struct apiserver *s;
+        struct arena *a;          /* of everything a test makes */
+};
+
+int fixture_setup(void **state);
+int fixture_teardown(void **state);
+
+struct answer {
+        int code;
+        const struct json *body;  /* the object's or answer's tree; lives in the fixture's arena */
+        char *message;            /* of the error */
+        const char *reason;
+        struct api_list *list;    /* freed with the fixture: copied into body.items */
+        size_t n_warnings;
+        struct str warning;
+};
+
+struct request {
+        enum api_verb verb;
+        const struct api_resource *resource;
+        const char *ns, *name, *sub, *body;
+        enum api_patch patch;
+        struct api_options options;
+        const struct api_user *user;
+        bool grace_zero;           /* else none is given */
+};
+struct answer ask(struct fixture *f, struct request r);
+#define ASK(f, ...) ask((f), (struct request) { __VA_ARGS__ })
+/* The value at a path of the answer as text: strings as they are, the rest as JSON. */
+const char *at(struct fixture *f, struct answer r, const char *path);
+
+void make_account(struct fixture *f, const char *ns);

@@ -1,0 +1,403 @@
+/* What a client sees of the registry, kind by kind: codes, messages, metadata. */
+#include "help.h"
+
+#define POD "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}}"
+#define CM(data) "{\"metadata\":{\"name\":\"a\"},\"data\":{" data "}}"
+#define DEPLOYMENT                                                                                                                 \
+        "{\"metadata\":{\"name\":\"w\"},\"spec\":{\"replicas\":1,\"selector\":{\"matchLabels\":{\"a\":\"b\"}},\"template\":{\"metadata\":{"  \
+        "\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}}}}"
+
+#define check(r, c, path, text)                                         \
+        do {                                                            \
+                struct answer _r = (r);                                 \
+                if (_r.code != (c))                                     \
+                        fail_msg("code %d: %s", _r.code, _r.message);   \
+                assert_string_equal(at(f, _r, (path)), (text));         \
+        } while (0)
+#define check_error(r, c, text)                                         \
+        do {                                                            \
+                struct answer _r = (r);                                 \
+                assert_int_equal(_r.code, (c));                         \
+                assert_string_equal(_r.message, (text));                \
+        } while (0)
+
+static void a_created_object_can_be_read_and_has_metadata(void **state) {
+        struct fixture *f = *state;
+        struct answer r = ASK(f, API_CREATE, &res_configmaps, "default", .body = CM("\"k\":\"v\""));
+
+        check(r, 201, ".data.k", "v");
+        assert_int_equal(strlen(at(f, r, ".metadata.uid")), 36);
+        assert_string_equal(at(f, r, ".metadata.namespace"), "default");
+        check(ASK(f, API_GET, &res_configmaps, "default", "a"), 200, ".metadata.resourceVersion", at(f, r, ".metadata.resourceVersion"));
+}
+
+static void errors_read_as_upstream(void **state) {
+        struct fixture *f = *state;
+
+        check_error(ASK(f, API_GET, &res_pods, "default", "x"), 404, "pods \"x\" not found");
+        check_error(ASK(f, API_GET, &res_deployments, "default", "x"), 404, "deployments.apps \"x\" not found");
+        ASK(f, API_CREATE, &res_configmaps, "default", .body = CM(""));
+        check_error(ASK(f, API_CREATE, &res_configmaps, "default", .body = CM("")), 409, "configmaps \"a\" already exists");
+        check_error(ASK(f, API_CREATE, &res_configmaps, "nope", .body = CM("")), 404, "namespaces \"nope\" not found");
+        check_error(ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{}}"), 422,
+                    "ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required");
+        check_error(ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"kind\":\"Secret\",\"metadata\":{\"name\":\"x\"}}"), 400,
+                    "Secret in version \"v1\" cannot be handled as a ConfigMap");
+        check_error(ASK(f, API_CREATE, &res_deployments, "default", .body = "{\"metadata\":{\"name\":\"d\"},\"spec\":{\"replicas\":\"x\"}}"), 400,
+                    "Deployment in version \"v1\" cannot be handled as a Deployment: json: cannot unmarshal string into Go struct field "
+                    "DeploymentSpec.spec.replicas of type int32");
+        check_error(ASK(f, API_UPDATE, &res_configmaps, "default", "b", .body = CM("")), 400,
+                    "the name of the object (a) does not match the name on the URL (b)");
+        check_error(ASK(f, API_DELETE, &res_namespaces, .name = "default"), 403,
+                    "namespaces \"default\" is forbidden: this namespace may not be deleted");
+        check_error(ASK(f, API_CREATE, &res_pods, "default", .body = POD), 403,
+                    "pods \"p\" is forbidden: error looking up service account default/default: serviceaccount \"default\" not found");
+}
+
+static void unknown_fields_warn_or_fail_as_asked(void **state) {
+        struct fixture *f = *state;
+        static const char body[] = "{\"metadata\":{\"name\":\"a\"},\"dataa\":{}}";
+        struct answer r;
+
+        check_error(ASK(f, API_CREATE, &res_configmaps, "default", .body = body, .options.field_validation = API_VALIDATE_STRICT), 400,
+                    "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"dataa\"");
+        r = ASK(f, API_CREATE, &res_configmaps, "default", .body = body, .options.dry_run = true);
+        assert_int_equal(r.code, 201);
+        assert_int_equal(r.n_warnings, 1);
+        assert_string_equal(arena_cstr(f->a, r.warning), "unknown field \"dataa\"");
+        r = ASK(f, API_CREATE, &res_configmaps, "default", .body = body, .options.field_validation = API_VALIDATE_IGNORE);
+        assert_int_equal(r.n_warnings, 0);
+}
+
+static void a_dry_run_stores_nothing(void **state) {
+        struct fixture *f = *state;
+
+        check(ASK(f, API_CREATE, &res_configmaps, "default", .body = CM(""), .options.dry_run = true), 201, ".metadata.name", "a");
+        assert_int_equal(ASK(f, API_GET, &res_configmaps, "default", "a").code, 404);
+}
+
+static void an_update_checks_the_resource_version(void **state) {
+        struct fixture *f = *state;
+        const char *rv = at(f, ASK(f, API_CREATE, &res_configmaps, "default", .body = CM("\"k\":\"1\"")), ".metadata.resourceVersion");
+        char body[256];
+
+        snprintf(body, sizeof(body), "{\"metadata\":{\"name\":\"a\",\"resourceVersion\":\"%s\"},\"data\":{\"k\":\"2\"}}", rv);
+        check(ASK(f, API_UPDATE, &res_configmaps, "default", "a", .body = body), 200, ".data.k", "2");
+        check_error(ASK(f, API_UPDATE, &res_configmaps, "default", "a", .body = body), 409,
+                    "Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply your changes to the latest "
+                    "version and try again");
+        check(ASK(f, API_UPDATE, &res_configmaps, "default", "a", .body = CM("\"k\":\"3\"")), 200, ".data.k", "3");
+}
+
+static void an_update_that_changes_nothing_keeps_the_revision(void **state) {
+        struct fixture *f = *state;
+        const char *rv = at(f, ASK(f, API_CREATE, &res_configmaps, "default", .body = CM("\"k\":\"1\"")), ".metadata.resourceVersion");
+
+        check(ASK(f, API_UPDATE, &res_configmaps, "default", "a", .body = CM("\"k\":\"1\"")), 200, ".metadata.resourceVersion", rv);
+}
+
+static void generation_counts_changes_of_spec_only(void **state) {
+        struct fixture *f = *state;
+
+        check(ASK(f, API_CREATE, &res_deployments, "default", .body = DEPLOYMENT), 201, ".metadata.generation", "1");
+        check(ASK(f, API_PATCH, &res_deployments, "default", "w", .patch = API_PATCH_MERGE, .body = "{\"metadata\":{\"labels\":{\"x\":\"y\"}}}"),
+              200, ".metadata.generation", "1");
+        check(ASK(f, API_PATCH, &res_deployments, "default", "w", .patch = API_PATCH_MERGE, .body = "{\"spec\":{\"replicas\":3}}"), 200,
+              ".metadata.generation", "2");
+        check(ASK(f, API_PATCH, &res_deployments, "default", "w", "status", .patch = API_PATCH_MERGE, .body = "{\"status\":{\"replicas\":3}}"),
+              200, ".metadata.generation", "2");
+}
+
+static void spec_and_status_are_written_apart(void **state) {
+        struct fixture *f = *state;
+
+        ASK(f, API_CREATE, &res_deployments, "default", .body = DEPLOYMENT);
+        check(ASK(f, API_PATCH, &res_deployments, "default", "w", "status", .patch = API_PATCH_MERGE,
+                  .body = "{\"spec\":{\"replicas\":9},\"status\":{\"replicas\":2}}"),
+              200, ".spec.replicas", "1");
+        check(ASK(f, API_PATCH, &res_deployments, "default", "w", .patch = API_PATCH_MERGE,
+                  .body = "{\"spec\":{\"replicas\":5},\"status\":{\"replicas\":7}}"),
+              200, ".status.replicas", "2");
+        check(ASK(f, API_GET, &res_deployments, "default", "w"), 200, ".spec.replicas", "5");
+}
+
+static void the_scale_subresource_reads_and_writes_replicas(void **state) {
+        struct fixture *f = *state;
+
+        ASK(f, API_CREATE, &res_deployments, "default", .body = DEPLOYMENT);
+        check(ASK(f, API_GET, &res_deployments, "default", "w", "scale"), 200, ".status.selector", "a=b");
+        check(ASK(f, API_PATCH, &res_deployments, "default", "w", "scale", .patch = API_PATCH_MERGE, .body = "{\"spec\":{\"replicas\":4}}"), 200,
+              ".spec.replicas", "4");
+        check(ASK(f, API_GET, &res_deployments, "default", "w"), 200, ".metadata.generation", "2");
+        check_error(ASK(f, API_PATCH, &res_deployments, "default", "w", "scale", .patch = API_PATCH_MERGE, .body = "{\"spec\":{\"replicas\":-1}}"),
+                    422, "Scale.autoscaling \"w\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0");
+}
+
+static void the_four_patches_change_an_object(void **state) {
+        struct fixture *f = *state;
+
+        ASK(f, API_CREATE, &res_deployments, "default", .body = DEPLOYMENT);
+        check(ASK(f, API_PATCH, &res_deployments, "default", "w", .patch = API_PATCH_JSON,
+                  .body = "[{\"op\":\"replace\",\"path\":\"/spec/replicas\",\"value\":2}]"),
+              200, ".spec.replicas", "2");
+        check(ASK(f, API_PATCH, &res_deployments, "default", "w", .patch = API_PATCH_MERGE, .body = "{\"spec\":{\"replicas\":3}}"), 200,
+              ".spec.replicas", "3");
+        check(ASK(f, API_PATCH, &res_deployments, "default", "w", .patch = API_PATCH_STRATEGIC,
+                  .body = "{\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"name\":\"d\",\"image\":\"y\"}]}}}}"),
+              200, ".spec.template.spec.containers[1].name", "c");
+        check(ASK(f, API_PATCH, &res_configmaps, "default", "new", .patch = API_PATCH_APPLY, .options.field_manager = STR("m"),
+                  .body = "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"new\"},\"data\":{\"a\":\"b\"}}"),
+              201, ".metadata.managedFields[0].manager", "m");
+        check_error(ASK(f, API_PATCH, &res_configmaps, "default", "nope", .patch = API_PATCH_MERGE, .body = "{}"), 404,
+                    "configmaps \"nope\" not found");
+}
+
+static void generated_names_get_a_suffix(void **state) {
+        struct fixture *f = *state;
+        struct answer r = ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"generateName\":\"web-\"}}");
+
+        assert_int_equal(strlen(at(f, r, ".metadata.name")), 9);
+        assert_memory_equal(at(f, r, ".metadata.name"), "web-", 4);
+}
+
+static void a_pod_gets_what_admission_gives(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+
+        make_account(f, "default");
+        r = ASK(f, API_CREATE, &res_pods, "default", .body = POD);
+        check(r, 201, ".spec.serviceAccountName", "default");
+        assert_string_equal(at(f, r, ".spec.containers[0].volumeMounts[0].mountPath"), "/var/run/secrets/kubernetes.io/serviceaccount");
+        assert_string_equal(at(f, r, ".spec.volumes[0].projected.sources[0].serviceAccountToken.expirationSeconds"), "3607");
+        assert_string_equal(at(f, r, ".spec.tolerations[1].key"), "node.kubernetes.io/unreachable");
+        assert_string_equal(at(f, r, ".spec.priority"), "0");
+        assert_string_equal(at(f, r, ".status.phase"), "Pending");
+        assert_string_equal(at(f, r, ".status.qosClass"), "BestEffort");
+}
+
+static void an_unscheduled_pod_is_deleted_at_once(void **state) {
+        struct fixture *f = *state;
+
+        make_account(f, "default");
+        ASK(f, API_CREATE, &res_pods, "default", .body = POD);
+        check(ASK(f, API_DELETE, &res_pods, "default", "p"), 200, ".metadata.name", "p");
+        assert_int_equal(ASK(f, API_GET, &res_pods, "default", "p").code, 404);
+}
+
+static void a_bound_pod_is_deleted_gracefully(void **state) {
+        struct fixture *f = *state;
+
+        make_account(f, "default");
+        ASK(f, API_CREATE, &res_pods, "default", .body = POD);
+        assert_int_equal(ASK(f, API_CREATE, &res_pods, "default", "p", "binding",
+                             .body = "{\"metadata\":{\"name\":\"p\"},\"target\":{\"kind\":\"Node\",\"name\":\"n1\"}}")
+                                 .code,
+                         201);
+        check(ASK(f, API_GET, &res_pods, "default", "p"), 200, ".spec.nodeName", "n1");
+        check(ASK(f, API_DELETE, &res_pods, "default", "p"), 200, ".metadata.deletionGracePeriodSeconds", "30");
+        check(ASK(f, API_GET, &res_pods, "default", "p"), 200, ".metadata.deletionGracePeriodSeconds", "30");
+        assert_int_equal(ASK(f, API_DELETE, &res_pods, "default", "p", .grace_zero = true).code, 200);
+        assert_int_equal(ASK(f, API_GET, &res_pods, "default", "p").code, 404);
+}
+
+static void a_pod_is_bound_once(void **state) {
+        struct fixture *f = *state;
+        static const char body[] = "{\"metadata\":{\"name\":\"p\"},\"target\":{\"kind\":\"Node\",\"name\":\"n1\"}}";
+
+        make_account(f, "default");
+        ASK(f, API_CREATE, &res_pods, "default", .body = POD);
+        ASK(f, API_CREATE, &res_pods, "default", "p", "binding", .body = body);
+        check_error(ASK(f, API_CREATE, &res_pods, "default", "p", "binding", .body = body), 409,
+                    "Operation cannot be fulfilled on pods \"p\": pod p is already assigned to node \"n1\"");
+}
+
+static void finalizers_hold_an_object_until_they_are_gone(void **state) {
+        struct fixture *f = *state;
+
+        ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"a\",\"finalizers\":[\"x.io/y\"]}}");
+        assert_int_equal(ASK(f, API_DELETE, &res_configmaps, "default", "a").code, 200);
+        check(ASK(f, API_GET, &res_configmaps, "default", "a"), 200, ".metadata.deletionGracePeriodSeconds", "0");
+        assert_int_equal(ASK(f, API_PATCH, &res_configmaps, "default", "a", .patch = API_PATCH_MERGE,
+                             .body = "{\"metadata\":{\"finalizers\":null}}")
+                                 .code,
+                         200);
+        assert_int_equal(ASK(f, API_GET, &res_configmaps, "default", "a").code, 404);
+}
+
+static void propagation_policies_set_their_finalizers(void **state) {
+        struct fixture *f = *state;
+
+        ASK(f, API_CREATE, &res_deployments, "default", .body = DEPLOYMENT);
+        check(ASK(f, API_DELETE, &res_deployments, "default", "w", .options.propagation_policy = STR("Foreground")), 200,
+              ".metadata.finalizers[0]", "foregroundDeletion");
+        check(ASK(f, API_DELETE, &res_deployments, "default", "w", .options.propagation_policy = STR("Orphan")), 200,
+              ".metadata.finalizers[0]", "orphan");
+        check_error(ASK(f, API_DELETE, &res_deployments, "default", "w", .options.propagation_policy = STR("Sideways")), 422,
+                    "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"Sideways\": supported values: "
+                    "\"Foreground\", \"Background\", \"Orphan\", nil");
+}
+
+static void a_namespace_ends_with_finalize(void **state) {
+        struct fixture *f = *state;
+
+        ASK(f, API_CREATE, &res_namespaces, .body = "{\"metadata\":{\"name\":\"foo\"}}");
+        check(ASK(f, API_DELETE, &res_namespaces, .name = "foo"), 200, ".status.phase", "Terminating");
+        check_error(ASK(f, API_CREATE, &res_configmaps, "foo", .body = CM("")), 403,
+                    "configmaps \"a\" is forbidden: unable to create new content in namespace foo because it is being terminated");
+        assert_int_equal(ASK(f, API_UPDATE, &res_namespaces, .name = "foo", .sub = "finalize",
+                             .body = "{\"metadata\":{\"name\":\"foo\"},\"spec\":{\"finalizers\":[]}}")
+                                 .code,
+                         200);
+        assert_int_equal(ASK(f, API_GET, &res_namespaces, .name = "foo").code, 404);
+}
+
+static void a_service_gets_an_address_and_gives_it_back(void **state) {
+        struct fixture *f = *state;
+        static const char body[] = "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"clusterIP\":\"10.96.0.77\",\"type\":\"NodePort\",\"ports\":[{"
+                                   "\"port\":80,\"nodePort\":30080}]}}";
+        static const char other[] = "{\"metadata\":{\"name\":\"t\"},\"spec\":{\"clusterIP\":\"10.96.0.77\",\"ports\":[{\"port\":80}]}}";
+
+        check(ASK(f, API_CREATE, &res_services, "default", .body = body), 201, ".spec.clusterIPs[0]", "10.96.0.77");
+        check_error(ASK(f, API_CREATE, &res_services, "default", .body = other), 422,
+                    "Service \"t\" is invalid: spec.clusterIPs: Invalid value: [\"10.96.0.77\"]: failed to allocate IP 10.96.0.77: provided IP "
+                    "is already allocated");
+        assert_int_equal(ASK(f, API_DELETE, &res_services, "default", "s").code, 200);
+        check(ASK(f, API_CREATE, &res_services, "default", .body = other), 201, ".spec.clusterIP", "10.96.0.77");
+        assert_int_equal(ASK(f, API_CREATE, &res_services, "default", .body = body).code, 422);
+}
+
+static void a_service_type_can_change(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+
+        ASK(f, API_CREATE, &res_services, "default", .body = "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"ports\":[{\"port\":80}]}}");
+        r = ASK(f, API_PATCH, &res_services, "default", "s", .patch = API_PATCH_MERGE, .body = "{\"spec\":{\"type\":\"NodePort\"}}");
+        assert_int_equal(r.code, 200);
+        assert_true(atoi(at(f, r, ".spec.ports[0].nodePort")) >= 30000);
+        r = ASK(f, API_PATCH, &res_services, "default", "s", .patch = API_PATCH_MERGE, .body = "{\"spec\":{\"type\":\"ClusterIP\"}}");
+        check(r, 200, ".spec.ports[0].nodePort", "(absent)");
+}
+
+static void lists_are_filtered_and_paged_consistently(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+        char body[128];
+
+        for (int i = 0; i < 5; i++) {
+                snprintf(body, sizeof(body), "{\"metadata\":{\"name\":\"c%d\",\"labels\":{\"n\":\"%d\"}}}", i, i % 2);
+                ASK(f, API_CREATE, &res_configmaps, "default", .body = body);
+        }
+        assert_string_equal(at(f, ASK(f, API_LIST, &res_configmaps, "default", .options.label_selector = STR("n=1")), ".items[1].metadata.name"),
+                            "c3");
+        check(ASK(f, API_LIST, &res_configmaps, "default", .options.field_selector = STR("metadata.name=c4")), 200, ".items[0].metadata.name",
+              "c4");
+        r = ASK(f, API_LIST, &res_configmaps, "default", .options.limit = 2);
+        check(r, 200, ".remaining", "3");
+        ASK(f, API_DELETE, &res_configmaps, "default", "c3");
+        r = ASK(f, API_LIST, &res_configmaps, "default", .options.limit = 2, .options.continue_token = str_of(at(f, r, ".continue")));
+        check(r, 200, ".items[1].metadata.name", "c3"); /* as it was when the list began */
+        check_error(ASK(f, API_LIST, &res_configmaps, "default", .options.resource_version = STR("99999")), 504,
+                    "Timeout: Too large resource version: 99999, current: 7");
+}
+
+static void deletecollection_deletes_what_it_selects(void **state) {
+        struct fixture *f = *state;
+
+        ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"a\",\"labels\":{\"x\":\"y\"}}}");
+        ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"b\"}}");
+        assert_int_equal(ASK(f, API_DELETE_COLLECTION, &res_configmaps, "default", .options.label_selector = STR("x=y")).code, 200);
+        assert_int_equal(ASK(f, API_GET, &res_configmaps, "default", "a").code, 404);
+        assert_int_equal(ASK(f, API_GET, &res_configmaps, "default", "b").code, 200);
+}
+
+static void rbac_decides(void **state) {
+        struct fixture *f = *state;
+        struct api_user jane = { .name = STR("jane") };
+
+        check_error(ASK(f, API_LIST, &res_pods, "default", .user = &jane), 403,
+                    "pods is forbidden: User \"jane\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\"");
+        ASK(f, API_CREATE, &res_roles, "default",
+            .body = "{\"metadata\":{\"name\":\"r\"},\"rules\":[{\"verbs\":[\"list\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"]}]}");
+        ASK(f, API_CREATE, &res_rolebindings, "default",
+            .body = "{\"metadata\":{\"name\":\"r\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"Role\",\"name\":\"r\"},"
+                    "\"subjects\":[{\"kind\":\"User\",\"apiGroup\":\"rbac.authorization.k8s.io\",\"name\":\"jane\"}]}");
+        assert_int_equal(ASK(f, API_LIST, &res_pods, "default", .user = &jane).code, 200);
+        assert_int_equal(ASK(f, API_LIST, &res_pods, "kube-system", .user = &jane).code, 403);
+        assert_int_equal(ASK(f, API_GET, &res_pods, "default", "x", .user = &jane).code, 403);
+}
+
+static void an_eviction_respects_the_disruption_budget(void **state) {
+        struct fixture *f = *state;
+        static const char eviction[] = "{\"metadata\":{\"name\":\"p\"}}";
+
+        make_account(f, "default");
+        ASK(f, API_CREATE, &res_pods, "default",
+            .body = "{\"metadata\":{\"name\":\"p\",\"labels\":{\"a\":\"b\"}},\"spec\":{\"nodeName\":\"n\",\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}}");
+        ASK(f, API_PATCH, &res_pods, "default", "p", "status", .patch = API_PATCH_MERGE,
+            .body = "{\"status\":{\"phase\":\"Running\",\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}");
+        ASK(f, API_CREATE, &res_poddisruptionbudgets, "default",
+            .body = "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"minAvailable\":1,\"selector\":{\"matchLabels\":{\"a\":\"b\"}}}}");
+        check_error(ASK(f, API_CREATE, &res_pods, "default", "p", "eviction", .body = eviction), 429,
+                    "Cannot evict pod as it would violate the pod's disruption budget.");
+        ASK(f, API_PATCH, &res_poddisruptionbudgets, "default", "b", "status", .patch = API_PATCH_MERGE,
+            .body = "{\"status\":{\"disruptionsAllowed\":1,\"currentHealthy\":2,\"desiredHealthy\":1}}");
+        assert_int_equal(ASK(f, API_CREATE, &res_pods, "default", "p", "eviction", .body = eviction).code, 201);
+        check(ASK(f, API_GET, &res_poddisruptionbudgets, "default", "b"), 200, ".status.disruptionsAllowed", "0");
+        check(ASK(f, API_GET, &res_pods, "default", "p"), 200, ".metadata.deletionGracePeriodSeconds", "30");
+}
+
+static void other_versions_of_a_resource_are_views(void **state) {
+        struct fixture *f = *state;
+        const struct api_resource *v1 = api_find_resource(STR("autoscaling"), STR("v1"), STR("horizontalpodautoscalers"));
+        const struct api_resource *v2 = api_find_resource(STR("autoscaling"), STR("v2"), STR("horizontalpodautoscalers"));
+
+        check(ASK(f, API_CREATE, v1, "default",
+                  .body = "{\"metadata\":{\"name\":\"h\"},\"spec\":{\"maxReplicas\":3,\"targetCPUUtilizationPercentage\":50,\"scaleTargetRef\":{"
+                          "\"kind\":\"Deployment\",\"name\":\"w\",\"apiVersion\":\"apps/v1\"}}}"),
+              201, ".apiVersion", "autoscaling/v1");
+        check(ASK(f, API_GET, v2, "default", "h"), 200, ".spec.metrics[0].resource.target.averageUtilization", "50");
+        check(ASK(f, API_GET, v1, "default", "h"), 200, ".spec.targetCPUUtilizationPercentage", "50");
+}
+
+static void leases_are_created_by_an_update(void **state) {
+        struct fixture *f = *state;
+
+        check(ASK(f, API_UPDATE, &res_leases, "kube-system", "l", .body = "{\"metadata\":{\"name\":\"l\"},\"spec\":{\"holderIdentity\":\"me\"}}"),
+              201, ".spec.holderIdentity", "me");
+        check_error(ASK(f, API_UPDATE, &res_leases, "kube-system", "l", .body = "{\"metadata\":{\"name\":\"l\"},\"spec\":{\"holderIdentity\":\"x\"}}"),
+                    422, "Lease.coordination.k8s.io \"l\" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update");
+}
+
+int main(void) {
+#define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+        const struct CMUnitTest tests[] = {
+                T(a_created_object_can_be_read_and_has_metadata),
+                T(errors_read_as_upstream),
+                T(unknown_fields_warn_or_fail_as_asked),
+                T(a_dry_run_stores_nothing),
+                T(an_update_checks_the_resource_version),
+                T(an_update_that_changes_nothing_keeps_the_revision),
+                T(generation_counts_changes_of_spec_only),
+                T(spec_and_status_are_written_apart),
+                T(the_scale_subresource_reads_and_writes_replicas),
+                T(the_four_patches_change_an_object),
+                T(generated_names_get_a_suffix),
+                T(a_pod_gets_what_admission_gives),
+                T(an_unscheduled_pod_is_deleted_at_once),
+                T(a_bound_pod_is_deleted_gracefully),
+                T(a_pod_is_bound_once),
+                T(finalizers_hold_an_object_until_they_are_gone),
+                T(propagation_policies_set_their_finalizers),
+                T(a_namespace_ends_with_finalize),
+                T(a_service_gets_an_address_and_gives_it_back),
+                T(a_service_type_can_change),
+                T(lists_are_filtered_and_paged_consistently),
+                T(deletecollection_deletes_what_it_selects),
+                T(rbac_decides),
+                T(an_eviction_respects_the_disruption_budget),
+                T(other_versions_of_a_resource_are_views),
+                T(leases_are_created_by_an_update),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,170 @@
+#include "../test.h"
+
+#include "apiserver/request.h"
+
+static struct request_info parse(struct arena *a, const char *path) {
+        struct request_info i;
+
+        assert_int_equal(request_parse_path(a, str_of(path), &i), 0);
+        return i;
+}
+
+static void paths_name_group_version_resource_and_subresource(void **state) {
+        static const struct {
+                const char *path, *group, *version, *plural, *ns, *name, *sub, *tail;
+                bool is_resource;
+        } table[] = {
+                { "/api/v1/pods", "", "v1", "pods", "", "", "", "", true },
+                { "/api/v1/namespaces/default/pods/a", "", "v1", "pods", "default", "a", "", "", true },
+                { "/api/v1/namespaces/default/pods/a/log", "", "v1", "pods", "default", "a", "log", "", true },
+                { "/api/v1/namespaces", "", "v1", "namespaces", "", "", "", "", true },
+                { "/api/v1/namespaces/x", "", "v1", "namespaces", "x", "x", "", "", true },
+                { "/api/v1/namespaces/x/status", "", "v1", "namespaces", "x", "x", "status", "", true },
+                { "/api/v1/namespaces/x/finalize", "", "v1", "namespaces", "x", "x", "finalize", "", true },
+                { "/apis/apps/v1/namespaces/d/deployments/w/scale", "apps", "v1", "deployments", "d", "w", "scale", "", true },
+                { "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode", "rbac.authorization.k8s.io", "v1", "clusterroles", "",
+                  "system:node", "", "", true },
+                { "/api/v1/namespaces/d/services/http:web:80/proxy/a/b", "", "v1", "services", "d", "http:web:80", "proxy", "/a/b", true },
+                { "/api/v1/nodes/n/proxy/", "", "v1", "nodes", "", "n", "proxy", "/", true },
+                { "/apis/apps/v1", "apps", "v1", "", "", "", "", "", false },
+                { "/apis/apps", "apps", "", "", "", "", "", "", false },
+                { "/healthz", "", "", "", "", "", "", "", false },
+                { "/", "", "", "", "", "", "", "", false },
+                { "//api//v1//pods//", "", "v1", "pods", "", "", "", "", true },
+        };
+        struct arena *a = arena_new(0);
+
+        for (size_t k = 0; k < ARRAY_SIZE(table); k++) {
+                struct request_info i = parse(a, table[k].path);
+
+                assert_int_equal(i.is_resource, table[k].is_resource);
+                assert_str(i.group, table[k].group);
+                assert_str(i.version, table[k].version);
+                assert_str(i.plural, table[k].plural);
+                assert_str(i.namespace, table[k].ns);
+                assert_str(i.name, table[k].name);
+                assert_str(i.subresource, table[k].sub);
+                assert_str(i.tail, table[k].tail);
+        }
+        arena_free(a);
+}
+
+static void a_broken_escape_in_a_path_is_an_error(void **state) {
+        struct arena *a = arena_new(0);
+        struct request_info i;
+
+        assert_true(request_parse_path(a, STR("/api/v1/pods/%zz"), &i) < 0);
+        arena_free(a);
+}
+
+static void query_parameters_become_options(void **state) {
+        struct arena *a = arena_new(0);
+        struct request_query q;
+
+        assert_int_equal(request_parse_query(a, STR("watch=true&labelSelector=a%3Db%2Cc&limit=5&timeoutSeconds=7&dryRun=All&"
+                                                    "fieldValidation=Strict&unknown=1&gracePeriodSeconds=0&pretty=false"),
+                                             &q, NULL),
+                         0);
+        assert_true(q.watch);
+        assert_str(q.options.label_selector, "a=b,c");
+        assert_int_equal(q.options.limit, 5);
+        assert_int_equal(q.options.timeout_seconds, 7);
+        assert_int_equal(q.options.grace_period_seconds, 0);
+        assert_true(q.options.dry_run);
+        assert_int_equal(q.options.field_validation, API_VALIDATE_STRICT);
+        assert_true(q.pretty_given && !q.pretty);
+        assert_int_equal(request_parse_query(a, STR(""), &q, NULL), 0);
+        assert_int_equal(q.options.grace_period_seconds, -1);
+        assert_true(request_parse_query(a, STR("limit=x"), &q, NULL) < 0);
+        assert_true(request_parse_query(a, STR("dryRun=Some"), &q, NULL) < 0);
+        assert_true(request_parse_query(a, STR("fieldValidation=Maybe"), &q, NULL) < 0);
+        arena_free(a);
+}
+
+static void accept_picks_the_first_that_can_be_made(void **state) {
+        static const unsigned tables = 1U << SHAPE_TABLE | 1U << SHAPE_PARTIAL;
+        static const struct {
+                const char *accept;
+                enum media media;
+                enum shape shape;
+                int result;
+        } table[] = {
+                { "", MEDIA_JSON, SHAPE_OBJECT, 0 },
+                { "application/json", MEDIA_JSON, SHAPE_OBJECT, 0 },
+                { "*/*", MEDIA_JSON, SHAPE_OBJECT, 0 },
+                { "application/vnd.kubernetes.protobuf,application/json", MEDIA_PROTOBUF, SHAPE_OBJECT, 0 },
+                { "application/yaml", MEDIA_YAML, SHAPE_OBJECT, 0 },
+                { "application/json;as=Table;v=v1;g=meta.k8s.io,application/json", MEDIA_JSON, SHAPE_TABLE, 0 },
+                { "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1", MEDIA_JSON, SHAPE_PARTIAL, 0 },
+                { "application/json;as=Nothing;v=v1;g=x,application/json", MEDIA_JSON, SHAPE_OBJECT, 0 },
+                { "application/cbor, application/json;q=0.5", MEDIA_JSON, SHAPE_OBJECT, 0 },
+                { "image/png", 0, 0, -1 },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                struct negotiated n;
+                int r = request_negotiate(str_of(table[i].accept), tables, &n, NULL);
+
+                assert_int_equal(r < 0, table[i].result < 0);
+                if (r < 0)
+                        continue;
+                assert_int_equal(n.media, table[i].media);
+                assert_int_equal(n.shape, table[i].shape);
+        }
+}
+
+static void content_type_tells_the_kind_of_patch(void **state) {
+        enum api_patch p;
+        enum media m;
+
+        assert_int_equal(request_patch_type(STR("application/strategic-merge-patch+json"), &p, NULL), 0);
+        assert_int_equal(p, API_PATCH_STRATEGIC);
+        assert_int_equal(request_patch_type(STR("application/json-patch+json; charset=utf-8"), &p, NULL), 0);
+        assert_int_equal(p, API_PATCH_JSON);
+        assert_true(request_patch_type(STR("application/json"), &p, NULL) < 0);
+        assert_true(request_body_media(STR("text/plain"), &m, NULL) < 0);
+        assert_int_equal(request_body_media(STR("application/yaml"), &m, NULL), 0);
+        assert_int_equal(m, MEDIA_YAML);
+}
+
+static void a_continue_token_comes_back_as_it_went(void **state) {
+        struct arena *a = arena_new(0);
+        struct str token = continue_encode(a, 42, STR("default/web")), start;
+        uint64_t revision;
+
+        assert_int_equal(continue_decode(a, token, &revision, &start, NULL), 0);
+        assert_int_equal(revision, 42);
+        assert_str(start, "default/web");
+        assert_true(continue_decode(a, STR("!!!"), &revision, &start, NULL) < 0);
+        assert_true(continue_decode(a, STR("e30"), &revision, &start, NULL) < 0);
+        arena_free(a);
+}
+
+static void delete_options_of_a_body_go_over_those_of_the_query(void **state) {
+        struct arena *a = arena_new(0);
+        struct api_options o = API_OPTIONS_INIT;
+        struct json *body;
+
+        json_parse(a, STR("{\"gracePeriodSeconds\":0,\"propagationPolicy\":\"Orphan\",\"preconditions\":{\"uid\":\"u\"},\"dryRun\":[\"All\"]}"),
+                   NULL, &body, NULL);
+        assert_int_equal(request_delete_options(body, &o, NULL), 0);
+        assert_int_equal(o.grace_period_seconds, 0);
+        assert_str(o.propagation_policy, "Orphan");
+        assert_str(o.precondition_uid, "u");
+        assert_true(o.dry_run);
+        arena_free(a);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(paths_name_group_version_resource_and_subresource),
+                cmocka_unit_test(a_broken_escape_in_a_path_is_an_error),
+                cmocka_unit_test(query_parameters_become_options),
+                cmocka_unit_test(accept_picks_the_first_that_can_be_made),
+                cmocka_unit_test(content_type_tells_the_kind_of_patch),
+                cmocka_unit_test(a_continue_token_comes_back_as_it_went),
+                cmocka_unit_test(delete_options_of_a_body_go_over_those_of_the_query),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,234 @@
+/* Watches of roles in this process: what comes, in which order, from where. */
+#include "help.h"
+
+#include <pthread.h>
+
+struct watcher {
+        struct fixture *f;
+        struct loop *loop;
+        struct api_watch *watch;
+        pthread_mutex_t lock;
+        pthread_cond_t more;
+        char log[4096];           /* "ADDED a;MODIFIED a;" */
+        uint64_t last;
+};
+
+static void on_event(const struct api_event *e, void *arg) {
+        static const char *const names[] = { "ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR" };
+        struct watcher *w = arg;
+        size_t n;
+
+        pthread_mutex_lock(&w->lock);
+        n = strlen(w->log);
+        if (e->type == API_ERROR)
+                snprintf(w->log + n, sizeof(w->log) - n, "ERROR %s;", error_text(e->error));
+        else
+                snprintf(w->log + n, sizeof(w->log) - n, "%s %" STR_FMT ";", names[e->type], STR_ARG(object_name(e->object)));
+        w->last = e->revision;
+        pthread_cond_broadcast(&w->more);
+        pthread_mutex_unlock(&w->lock);
+}
+
+static struct watcher *watch(struct fixture *f, struct api_options options) {
+        struct watcher *w = xcalloc(1, sizeof(*w));
+        struct error e = ERROR_INIT;
+        struct api_call c = { .verb = API_WATCH, .resource = &res_configmaps, .namespace = STR("default"), .options = options,
+                              .user = api_user_system };
+
+        w->f = f;
+        pthread_mutex_init(&w->lock, NULL);
+        pthread_cond_init(&w->more, NULL);
+        assert_int_equal(loop_new("test", &w->loop, &e), 0);
+        loop_start_thread(w->loop);
+        c.loop = w->loop;
+        if (apiserver_watch(f->s, &c, on_event, w, &w->watch, &e) < 0)
+                fail_msg("%s", error_text(&e));
+        return w;
+}
+
+/* Waits until the log is this text. */
+static void expect(struct watcher *w, const char *text) {
+        struct timespec until;
+        int r = 0;
+
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += 5;
+        pthread_mutex_lock(&w->lock);
+        while (r == 0 && strlen(w->log) < strlen(text))
+                r = pthread_cond_timedwait(&w->more, &w->lock, &until);
+        pthread_mutex_unlock(&w->lock);
+        assert_string_equal(w->log, text);
+}
+
+static void stop(void *arg) {
+        struct watcher *w = arg;
+
+        api_watch_stop(w->watch);
+}
+
+static void watch_end(struct watcher *w) {
+        loop_call_sync(w->loop, stop, w);
+        loop_stop(w->loop);
+        loop_join(w->loop);
+        loop_free(w->loop);
+        pthread_mutex_destroy(&w->lock);
+        pthread_cond_destroy(&w->more);
+        free(w);
+}
+
+static uint64_t create(struct fixture *f, const char *name, const char *label) {
+        char body[256];
+        struct answer r;
+
+        snprintf(body, sizeof(body), "{\"metadata\":{\"name\":\"%s\",\"labels\":{\"l\":\"%s\"}}}", name, label);
+        r = ASK(f, API_CREATE, &res_configmaps, "default", .body = body);
+        assert_int_equal(r.code, 201);
+        return strtoull(at(f, r, ".metadata.resourceVersion"), NULL, 10);
+}
+
+static void patch(struct fixture *f, const char *name, const char *body) {
+        assert_int_equal(ASK(f, API_PATCH, &res_configmaps, "default", name, .patch = API_PATCH_MERGE, .body = body).code, 200);
+}
+
+static void without_a_revision_it_begins_with_what_there_is(void **state) {
+        struct fixture *f = *state;
+        struct watcher *w;
+
+        create(f, "a", "x");
+        w = watch(f, API_OPTIONS_INIT);
+        expect(w, "ADDED a;");
+        create(f, "b", "x");
+        patch(f, "a", "{\"data\":{\"k\":\"v\"}}");
+        ASK(f, API_DELETE, &res_configmaps, "default", "b");
+        expect(w, "ADDED a;ADDED b;MODIFIED a;DELETED b;");
+        watch_end(w);
+}
+
+static void from_a_revision_it_tells_what_came_after(void **state) {
+        struct fixture *f = *state;
+        struct api_options o = API_OPTIONS_INIT;
+        uint64_t revision = create(f, "a", "x");
+        char text[32];
+        struct watcher *w;
+
+        create(f, "b", "x");
+        snprintf(text, sizeof(text), "%llu", (unsigned long long) revision);
+        o.resource_version = str_of(text);
+        w = watch(f, o);
+        expect(w, "ADDED b;");
+        create(f, "c", "x");
+        expect(w, "ADDED b;ADDED c;");
+        watch_end(w);
+}
+
+static void a_selector_sees_objects_come_and_go(void **state) {
+        struct fixture *f = *state;
+        struct api_options o = API_OPTIONS_INIT;
+        struct watcher *w;
+        char text[32];
+
+        o.label_selector = STR("l=x");
+        snprintf(text, sizeof(text), "%llu", (unsigned long long) create(f, "other", "y"));
+        o.resource_version = str_of(text);
+        w = watch(f, o);
+        create(f, "a", "x");
+        patch(f, "a", "{\"metadata\":{\"labels\":{\"l\":\"y\"}}}");
+        patch(f, "a", "{\"data\":{\"k\":\"v\"}}");
+        patch(f, "a", "{\"metadata\":{\"labels\":{\"l\":\"x\"}}}");
+        ASK(f, API_DELETE, &res_configmaps, "default", "other");
+        ASK(f, API_DELETE, &res_configmaps, "default", "a");
+        expect(w, "ADDED a;DELETED a;ADDED a;DELETED a;");
+        watch_end(w);
+}
+
+static void other_namespaces_are_not_seen(void **state) {
+        struct fixture *f = *state;
+        struct watcher *w = watch(f, API_OPTIONS_INIT);
+
+        ASK(f, API_CREATE, &res_configmaps, "kube-system", .body = "{\"metadata\":{\"name\":\"z\"}}");
+        create(f, "a", "x");
+        expect(w, "ADDED a;");
+        watch_end(w);
+}
+
+static void a_revision_that_is_forgotten_is_expired(void **state) {
+        struct fixture *f = *state;
+        struct api_options o = API_OPTIONS_INIT;
+        struct watcher *w;
+
+        create(f, "a", "x");
+        create(f, "b", "x");
+        store_compact(f->store, 3);
+        o.resource_version = STR("1");
+        w = watch(f, o);
+        expect(w, "ERROR too old resource version: 1 (3);");
+        watch_end(w);
+}
+
+static void initial_events_end_with_a_bookmark(void **state) {
+        struct fixture *f = *state;
+        struct api_options o = API_OPTIONS_INIT;
+        struct watcher *w;
+
+        o.send_initial_events = o.watch_bookmarks = true;
+        create(f, "a", "x");
+        w = watch(f, o);
+        expect(w, "ADDED a;BOOKMARK ;");
+        watch_end(w);
+}
+
+static void *write_many(void *arg) {
+        struct fixture *f = arg;
+        struct fixture own = { .s = f->s, .store = f->store, .a = arena_new(0) };
+        char name[32];
+
+        for (int i = 0; i < 200; i++) {
+                snprintf(name, sizeof(name), "n%p-%d", (void *) &own, i);
+                create(&own, name + (strncmp(name, "n0x", 3) == 0 ? 3 : 0), "x");
+        }
+        arena_free(own.a);
+        return NULL;
+}
+
+/* Watches that begin while others write miss nothing and see nothing twice. */
+static void watches_begun_amid_writes_see_everything_once(void **state) {
+        struct fixture *f = *state;
+        struct watcher *w[4];
+        pthread_t t[2];
+        uint64_t end;
+
+        for (size_t i = 0; i < 2; i++)
+                pthread_create(&t[i], NULL, write_many, f);
+        for (size_t i = 0; i < 4; i++)
+                w[i] = watch(f, API_OPTIONS_INIT);
+        for (size_t i = 0; i < 2; i++)
+                pthread_join(t[i], NULL);
+        end = create(f, "last", "x");
+        for (size_t i = 0; i < 4; i++) {
+                for (int k = 0; k < 500; k++) {
+                        pthread_mutex_lock(&w[i]->lock);
+                        bool there = w[i]->last >= end;
+                        pthread_mutex_unlock(&w[i]->lock);
+                        if (there)
+                                break;
+                        nanosleep(&(struct timespec) { .tv_nsec = 10 * NSEC_PER_MSEC }, NULL);
+                }
+                assert_int_equal(w[i]->last, end);
+                watch_end(w[i]);
+        }
+}
+
+int main(void) {
+#define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+        const struct CMUnitTest tests[] = {
+                T(without_a_revision_it_begins_with_what_there_is),
+                T(from_a_revision_it_tells_what_came_after),
+                T(a_selector_sees_objects_come_and_go),
+                T(other_namespaces_are_not_seen),
+                T(a_revision_that_is_forgotten_is_expired),
+                T(initial_events_end_with_a_bookmark),
+                T(watches_begun_amid_writes_see_everything_once),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
