@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -244,9 +245,29 @@ int oci_run(struct runtime *r, struct container *c, char *const args[], struct e
         return error_set(err, -EIO, "OCI runtime %s failed: %" STR_FMT, argv[2], STR_ARG(str_trim(buf_str(&complaint))));
 }
 
+/* Loading crun takes longer (4 ms of CPU for its libraries) than what its `start` and `delete` then do: a byte into a FIFO, and the removal
+ * of its directory. For crun both are done here; whatever does not look as expected goes to the program itself. */
+static bool is_crun(const struct runtime *r, const struct container *c) {
+        const char *name = *c->handler ? c->handler : r->oci_runtime, *slash = strrchr(name, '/');
+
+        return strcmp(slash ? slash + 1 : name, "crun") == 0;
+}
+
+static bool start_by_fifo(const struct runtime *r, const struct container *c) {
+        _cleanup_free_ char *fifo = xprintf("%s/crun/%s/exec.fifo", r->state_dir, c->id);
+        _cleanup_close_ int fd = open(fifo, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+        struct stat st;
+
+        if (fd < 0 || fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode) || unlink(fifo) < 0)
+                return false;
+        return write(fd, "", 1) == 1;
+}
+
 int oci_start(struct runtime *r, struct container *c, struct error *err) {
         char *args[] = { (char *) "start", c->id, NULL };
 
+        if (is_crun(r, c) && start_by_fifo(r, c))
+                return 0;
         return oci_run(r, c, args, err);
 }
 
@@ -254,7 +275,11 @@ void oci_delete(struct runtime *r, struct container *c) {
         char *args[] = { (char *) "delete", (char *) "--force", c->id, NULL };
         _cleanup_free_ char *state = xprintf("%s/crun/%s", r->state_dir, c->id);
 
-        if (file_exists(state))
+        if (!file_exists(state))
+                return;
+        if (is_crun(r, c) && *c->cgroup)
+                cgroup_kill(&r->cgroups, c->cgroup);
+        else
                 (void) oci_run(r, c, args, NULL);
         (void) file_remove_tree(state, NULL);
 }
