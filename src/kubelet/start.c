@@ -59,10 +59,9 @@ static struct json sysctls(struct pod *p) {
 }
 
 static struct json sandbox_labels(struct pod *p) {
-        struct json labels = json_copy_shallow(p->arena, json_at_path(object_json(p->current), "metadata", "labels"));
+        const struct json *own = json_at_path(object_json(p->current), "metadata", "labels");
+        struct json labels = own ? json_copy_shallow(p->arena, own) : json_new_object();
 
-        if (labels.type != JSON_OBJECT)
-                labels = json_new_object();
         json_set_cstr(p->arena, &labels, "io.kubernetes.pod.name", p->name);
         json_set_cstr(p->arena, &labels, "io.kubernetes.pod.namespace", p->ns);
         json_set_cstr(p->arena, &labels, "io.kubernetes.pod.uid", p->uid);

@@ -166,6 +166,17 @@ static struct json volume_mounts_json(struct arena *a, const struct container *c
         return list;
 }
 
+/* The runtime got the image's id; people know it by the name they wrote, in full. */
+static struct str image_name(struct arena *a, const struct container *c) {
+        struct str given = c->status && c->status->image ? str_of(c->status->image) : STR(""), written = jstr(c->spec, "image"), full;
+
+        if (given.n && !str_has_prefix(given, STR("sha256:")))
+                return arena_str(a, given);
+        if (!c->status || image_normalize(a, written, &full, NULL) < 0)
+                return written;
+        return full;
+}
+
 static struct json container_json(struct arena *a, const struct container *c) {
         const struct json *resources = json_getc(c->spec, "resources");
         struct json o = json_new_object(), mounts = volume_mounts_json(a, c);
@@ -176,7 +187,7 @@ static struct json container_json(struct arena *a, const struct container *c) {
         json_setc(a, &o, "lastState", last_state_json(a, c));
         json_set_bool(a, &o, "ready", container_ready(c));
         json_set_int(a, &o, "restartCount", s ? s->attempt : 0);
-        json_set_str(a, &o, "image", s && s->image && s->image[0] ? arena_str(a, str_of(s->image)) : jstr(c->spec, "image"));
+        json_set_str(a, &o, "image", image_name(a, c));
         json_set_str(a, &o, "imageID", s && s->image_id ? arena_str(a, str_of(s->image_id)) : STR(""));
         if (s)
                 json_setc(a, &o, "containerID", container_id_json(a, s->id));
@@ -353,12 +364,39 @@ static void replace_list(struct arena *a, struct json *status, const char *key) 
         json_setc(a, status, key, copy);
 }
 
+static const struct json *condition_of(const struct json *status, struct str type) {
+        json_each_item(c, json_getc(status, "conditions"))
+                if (str_eq(jstr(c, "type"), type))
+                        return c;
+        return NULL;
+}
+
+/* Conditions merge by type: a reason that is over has to be taken away by name. */
+static void clear_old_reasons(struct pod *p, struct arena *a, struct json *status) {
+        static const char *const keys[] = { "reason", "message" };
+        const struct json *current = json_getc(object_json(p->current), "status");
+        struct json *sent = NULL, list = json_copy_tree(a, json_getc(status, "conditions"));
+
+        if (p->sent)
+                json_parse(a, str_of(p->sent), NULL, &sent, NULL);
+        json_each_item(c, &list)
+                for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+                        struct str type = jstr(c, "type");
+
+                        if (!json_getc(c, keys[i]) &&
+                            (json_getc(condition_of(current, type), keys[i]) || json_getc(condition_of(sent, type), keys[i])))
+                                json_setc(a, c, keys[i], json_null());
+                }
+        json_setc(a, status, "conditions", list);
+}
+
 static int write_status(struct pod *p, struct arena *a, struct json status, struct error *err) {
         struct json patch = json_new_object(), meta = json_new_object();
         const struct json *was = json_getc(object_json(p->current), "status");
         static const char *const optional[] = { "message", "reason" };
         int r;
 
+        clear_old_reasons(p, a, &status);
         replace_list(a, &status, "podIPs");
         replace_list(a, &status, "hostIPs");
         for (size_t i = 0; i < ARRAY_SIZE(optional); i++)
