@@ -180,7 +180,7 @@ static int move_to_top(struct remove_tree *t, int dir, const char *name) {
 }
 
 static int remove_dir(struct remove_tree *t, int dir, const char *name, int level) {
-        uint64_t mount;
+        uint64_t mount = 0;
         int fd, r;
 
         r = mount_of(dir, name, &mount);

@@ -153,7 +153,7 @@ int process_run(char *const argv[], struct str stdin_data, int timeout_ms, struc
         _cleanup_close_ int in = -1, out_read = -1, out_write = -1, err_read = -1, err_write = -1, pidfd = -1;
         _cleanup_(process_result_free) struct process_result result = { 0 };
         int64_t deadline = timeout_ms > 0 ? now_mono_ms() + timeout_ms : 0;
-        pid_t pid;
+        pid_t pid = -1;
         int r;
 
         r = open_input(stdin_data, &in);

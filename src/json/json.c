@@ -26,10 +26,15 @@ const struct json *json_path(const struct json *j, const char *const keys[]) {
         return j;
 }
 
+/* Integral and within int64: 2^63 itself is not. */
+static bool is_int64(double d) {
+        return d == floor(d) && fabs(d) <= 9223372036854775808.0 && d != 9223372036854775808.0;
+}
+
 int64_t json_int_or(const struct json *j, int64_t dflt) {
         if (json_is(j, JSON_INT))
                 return j->i;
-        if (json_is(j, JSON_DOUBLE) && j->d >= -0x1p63 && j->d < 0x1p63 && j->d == floor(j->d))
+        if (json_is(j, JSON_DOUBLE) && is_int64(j->d))
                 return (int64_t) j->d;
         return dflt;
 }
@@ -48,7 +53,7 @@ static bool numbers_equal(const struct json *a, const struct json *b) {
         if (a->type == JSON_DOUBLE)
                 return numbers_equal(b, a);
         /* An int64 beyond 2^53 equals a double only if the double holds exactly it. */
-        return b->d >= -0x1p63 && b->d < 0x1p63 && b->d == floor(b->d) && (int64_t) b->d == a->i;
+        return is_int64(b->d) && (int64_t) b->d == a->i;
 }
 
 static bool objects_equal(const struct json *a, const struct json *b) {

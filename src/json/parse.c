@@ -256,7 +256,7 @@ static __attribute__((noinline)) void grow(struct parser *ps) {
 
 /* Where the container at c is: "spec.containers[0]". */
 static void write_path(struct parser *ps, struct buf *dst, const struct json_member *c) {
-        const struct json_member *chain[64], *parent;
+        const struct json_member *chain[64] = { 0 }, *parent;
         size_t n = 0;
 
         for (; c->value.type != ROOT && n < ARRAY_SIZE(chain); c = ps->stack + c->value.len)

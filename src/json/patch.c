@@ -85,7 +85,7 @@ static int place_get(struct patch *p, struct json *parent, struct str key, struc
 }
 
 static struct place find(struct patch *p, struct str path) {
-        struct json *at = p->doc;
+        struct json *at = p->doc, *next = NULL;
         struct str part;
 
         if (str_empty(path) || at->type < JSON_ARRAY)
@@ -100,11 +100,12 @@ static struct place find(struct patch *p, struct str path) {
                 part = decode_part(p->arena, slash < 0 ? path : str_sub(path, 0, (size_t) slash));
                 if (slash < 0)
                         return (struct place) { at, part };
-                if (place_get(p, at, part, &at) < 0 || !at || at->type < JSON_ARRAY) {
+                if (place_get(p, at, part, &next) < 0 || !next || next->type < JSON_ARRAY) {
                         if (p->err)
                                 error_clear(p->err);
                         return (struct place) { 0 };
                 }
+                at = next;
                 path = str_sub(path, (size_t) slash + 1, path.n);
         }
 }

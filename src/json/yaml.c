@@ -155,7 +155,7 @@ static int load_sequence(struct loader *l, const struct frame *up, size_t depth,
         int r;
 
         for (;; here.index++) {
-                struct json v;
+                struct json v = json_null();
 
                 r = next_event(l);
                 if (r < 0)
@@ -270,7 +270,7 @@ static int load_mapping(struct loader *l, const struct frame *up, size_t depth, 
         int r;
 
         for (;;) {
-                struct json key, v;
+                struct json key = json_null(), v = json_null();
                 bool merging;
 
                 r = next_event(l);
@@ -395,7 +395,7 @@ int yaml_parse(struct arena *a, struct str text, struct json_duplicates *duplica
 
 int yaml_parse_all(struct arena *a, struct str text, struct json **ret, struct error *err) {
         _cleanup_(loader_done) struct loader l = { 0 };
-        struct json all = json_new_array(), v;
+        struct json all = json_new_array(), v = json_null();
         int r;
 
         r = loader_init(&l, a, text, err);

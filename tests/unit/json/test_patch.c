@@ -222,6 +222,29 @@ static void large_objects_are_merged_by_index(void **state) {
         assert_true(json_equal(&back, &b));
 }
 
+static void ten_thousand_levels_fit_on_the_stack(void **state) {
+        _cleanup_buf_ struct buf a = BUF_INIT, b = BUF_INIT;
+        struct json *doc, *patch, merged, diff, copy;
+
+        for (int i = 0; i < 9999; i++) {
+                buf_addc(&a, "{\"x\":");
+                buf_addc(&b, "{\"x\":");
+        }
+        buf_addc(&a, "{\"y\":1}");
+        buf_addc(&b, "{\"y\":null,\"z\":[]}");
+        for (int i = 0; i < 9999; i++) {
+                buf_putc(&a, '}');
+                buf_putc(&b, '}');
+        }
+        assert_int_equal(json_parse(arena, buf_str(&a), NULL, &doc, NULL), 0);
+        assert_int_equal(json_parse(arena, buf_str(&b), NULL, &patch, NULL), 0);
+        merged = json_merge_patch(arena, doc, patch);
+        diff = json_merge_diff(arena, doc, &merged);
+        assert_true(json_equal(&diff, patch));
+        copy = json_copy(arena, &merged);
+        assert_true(json_equal(&copy, &merged));
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(operations_do_what_rfc_6902_shows),
@@ -231,6 +254,7 @@ int main(void) {
                 cmocka_unit_test(merge_patches_do_what_rfc_7396_shows),
                 cmocka_unit_test(a_diff_makes_one_document_into_the_other),
                 cmocka_unit_test(large_objects_are_merged_by_index),
+                cmocka_unit_test(ten_thousand_levels_fit_on_the_stack),
         };
 
         return cmocka_run_group_tests(tests, set_up, tear_down);
