@@ -226,13 +226,13 @@ static void ten_thousand_levels_fit_on_the_stack(void **state) {
         _cleanup_buf_ struct buf a = BUF_INIT, b = BUF_INIT;
         struct json *doc, *patch, merged, diff, copy;
 
-        for (int i = 0; i < 9999; i++) {
+        for (int i = 0; i < 9998; i++) {
                 buf_addc(&a, "{\"x\":");
                 buf_addc(&b, "{\"x\":");
         }
         buf_addc(&a, "{\"y\":1}");
         buf_addc(&b, "{\"y\":null,\"z\":[]}");
-        for (int i = 0; i < 9999; i++) {
+        for (int i = 0; i < 9998; i++) {
                 buf_putc(&a, '}');
                 buf_putc(&b, '}');
         }
