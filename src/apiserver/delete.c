@@ -282,8 +282,9 @@ struct collection {
         struct arena *arena;   /* of one item's call */
         size_t next;
         struct api_call call;
-        bool running, inside;  /* keep the stack flat when deletes finish at once */
+        atomic_int turn;       /* who goes on after an item: the starter, or its done when that comes later (on any thread) */
 };
+enum { TURN_STARTER, TURN_WAITING, TURN_DONE };
 
 static void collection_step(struct collection *k);
 
@@ -295,8 +296,7 @@ static void item_deleted(struct api_call *call) {
         if (call->code >= 400 && call->error.reason != REASON_NOT_FOUND && !k->op->c->error.err)
                 error_move(&k->op->c->error, &call->error);
         error_clear(&call->error);
-        k->running = false;
-        if (!k->inside)
+        if (atomic_exchange(&k->turn, TURN_DONE) == TURN_WAITING)
                 collection_step(k);
 }
 
@@ -316,7 +316,7 @@ static void collection_done(struct collection *k) {
 static void collection_step(struct collection *k) {
         struct op *op = k->op;
 
-        while (!k->running) {
+        for (;;) {
                 struct object *o;
 
                 if (k->next == k->list->n || op->c->error.err) {
@@ -333,10 +333,10 @@ static void collection_step(struct collection *k) {
                 k->call.arena = k->arena;
                 k->call.done = item_deleted;
                 k->call.userdata = k;
-                k->running = true;
-                k->inside = true;
+                atomic_store(&k->turn, TURN_STARTER);
                 apiserver_call(op->s, &k->call);
-                k->inside = false;
+                if (atomic_exchange(&k->turn, TURN_WAITING) != TURN_DONE)
+                        return;
         }
 }
 
