@@ -119,7 +119,8 @@ int runtime_list_containers(struct runtime *r, struct arena *a, const char *sand
                             size_t *ret_n, struct error *err);
 int runtime_reopen_log(struct runtime *r, const char *id, struct error *err); /* after rotation */
 int runtime_update_resources(struct runtime *r, const char *id, const struct json *resources, struct error *err);
-/* Called on loop when a container exits (inotify on conmon's exit files): the kubelet need not poll. */
+/* Called on loop when a container exits (inotify on conmon's exit files): the kubelet need not poll. fn NULL: no
+ * longer to the one with this arg. */
 void runtime_on_exit(struct runtime *r, struct loop *loop, void (*fn)(const char *container_id, void *arg), void *arg);
 
 /* ---- exec, attach: with pipes or a pty ---- */

@@ -76,7 +76,14 @@ static void tell(struct runtime *r, const struct container *c) {
 
 void runtime_on_exit(struct runtime *r, struct loop *loop, void (*fn)(const char *container_id, void *arg), void *arg) {
         pthread_mutex_lock(&r->lock);
-        vec_push(&r->listeners, (struct exit_listener) { loop, fn, arg });
+        for (size_t i = 0; !fn && i < r->listeners.n;) {
+                if (r->listeners.v[i].arg == arg)
+                        vec_remove(&r->listeners, i);
+                else
+                        i++;
+        }
+        if (fn)
+                vec_push(&r->listeners, (struct exit_listener) { loop, fn, arg });
         pthread_mutex_unlock(&r->lock);
 }
 
