@@ -581,7 +581,7 @@ static void stop_on_loop(void *arg) {
         timer_close(&k->house_timer, NULL);
         eviction_stop(k->eviction);
         node_stop(k->node);
-        runtime_on_exit(k->runtime, NULL, NULL, NULL);
+        runtime_on_exit(k->runtime, NULL, NULL, k);
         informer_factory_free(k->informers);
         k->informers = NULL;
 }
