@@ -20,7 +20,7 @@ The language, by example (docs/api-language.md has all of it):
     ## Two lines about the type.
     type DeploymentSpec
             replicas?  *int32  = 1  default 1  | How many pods are wanted.
-            ^name      ^type   ^protobuf       ^doc
+            ^name      ^type   ^protobuf       ^doc, or on the next line behind a `|`
             `?` is omitempty, `*` tells absent from zero
 
 A resource implies its list type. Everything is checked here; a mistake stops the build with file and line.
@@ -373,6 +373,11 @@ class Parser:
     # -- lines of a type --
 
     def type_line(self, t, line):
+        if line.startswith('| '):  # the doc of the field above, where it did not fit, or goes on
+            if not t.raw:
+                self.fail('no field this belongs to')
+            t.raw[-1].doc = ' '.join(filter(None, [t.raw[-1].doc, line[2:].strip()]))
+            return
         line, _, doc = (x.strip() for x in line.partition(' | '))
         if line.startswith('default by '):
             t.defaults = line[len('default by '):]
