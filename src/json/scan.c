@@ -113,13 +113,14 @@ static const char *skip_container(const char *p, const char *end) {
 }
 
 /* Strings that have escapes are copied when they are parsed. */
-static size_t escaped_size(const char *p, const char *end) {
+static size_t escaped_size(const char *begin, const char *end) {
+        const char *p = begin;
         size_t n = 0;
 
         while (p && p < end && (p = memchr(p, '\\', (size_t) (end - p)))) {
                 const char *start = p;
 
-                while (*start != '"') /* the text is valid: there is one */
+                while (start > begin && *start != '"')
                         start--;
                 p = skip_string(start + 1, end);
                 n += p ? (size_t) (p - start) + 16 : 0;

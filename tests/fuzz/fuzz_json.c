@@ -26,6 +26,23 @@ static void check_object(const struct json *tree) {
         object_unref(o);
 }
 
+/* The index is made of whatever is there. */
+static void check_index(struct str text) {
+        const struct object_label *labels;
+        const struct object_owner *owners;
+        struct object *o = NULL;
+
+        json_tree_size(text);
+        if (object_from_text(text, 0, &o, NULL) < 0)
+                return;
+        for (size_t i = 0, n = object_labels(o, &labels); i < n; i++)
+                str_hash(labels[i].key), str_hash(labels[i].value);
+        for (size_t i = 0, n = object_owners(o, &owners); i < n; i++)
+                str_hash(owners[i].uid);
+        str_hash(object_name(o));
+        object_unref(o);
+}
+
 static void check_scan(struct arena *a, struct str text, const struct json *tree) {
         struct json_scan s;
         size_t n = 0;
@@ -52,6 +69,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         struct json *j, *k, *l;
 
         json_scan(text, path);
+        check_index(text);
         json_unquote(a, text);
         if (json_parse(a, text, &opts, &j, &err) == 0) {
                 json_write(&b, j);
