@@ -1,8 +1,8 @@
 /* Who sends a request. A client certificate names user (CN) and groups (O). A bearer token is a JWT that this server signed for
  * a service account (KEP-1205): ES256, bound to the account and perhaps a pod, which must still be there.
  *
- * Checking a signature costs more than everything else about a request, and a token is sent many times: signatures that were
- * right are remembered by the token's SHA-256 (expiry and bound objects are looked at each time). */
+ * Checking a signature costs more than everything else about a request, and a token is sent many times: tokens whose signature
+ * was right are remembered with the user they stand for (expiry and bound objects are looked at each time). */
 #include <errno.h>
 
 #include <openssl/ec.h>
@@ -15,8 +15,17 @@
 #include "base/encode.h"
 #include "schema/types.h"
 
-#define MAX_SIGNATURES 4096
+#define MAX_TOKENS 1024
+#define TOKEN_IDLE_MS 60000 /* far longer than a request looks at its user before it copies it */
 #define ES256_PART 32
+
+/* A token that was opened: everything about it lives in its arena. */
+struct token {
+        struct arena *arena;
+        struct json *claims;
+        struct api_user user;
+        atomic_llong used_ms;
+};
 
 struct authn {
         struct apiserver *s;
@@ -25,11 +34,18 @@ struct authn {
         char key_id[44];
         struct str x, y;             /* of the public key, base64url */
         pthread_mutex_t lock;
-        struct map *signatures;      /* SHA-256 of tokens whose signature is right */
+        struct map *tokens;          /* text of a token → struct token */
 };
 
 static int unauthorized(struct error *err) {
         return error_status(err, REASON_UNAUTHORIZED, "Unauthorized");
+}
+
+static void token_free(void *p) {
+        struct token *t = p;
+
+        if (t)
+                arena_free(t->arena);
 }
 
 /* ---- keys ---- */
@@ -67,7 +83,7 @@ int authn_new(struct apiserver *s, struct authn **ret, struct error *err) {
 
         n->s = s;
         n->issuer = str_of(issuer ? issuer : "https://kubernetes.default.svc.cluster.local");
-        n->signatures = map_new(NULL);
+        n->tokens = map_new(token_free);
         pthread_mutex_init(&n->lock, NULL);
         if (!str_empty(pem)) {
                 BIO *bio = BIO_new_mem_buf(pem.p, (int) pem.n);
@@ -90,7 +106,7 @@ void authn_free(struct authn *n) {
         if (!n)
                 return;
         EVP_PKEY_free(n->key);
-        map_free(n->signatures);
+        map_free(n->tokens);
         pthread_mutex_destroy(&n->lock);
         free(n);
 }
@@ -198,28 +214,6 @@ static bool signature_is_right(struct authn *n, struct str text, struct str raw)
         return ok;
 }
 
-static bool check_signature(struct authn *n, struct str token, struct str signed_part, struct str raw) {
-        uint8_t digest[32];
-        struct str key = { (const char *) digest, sizeof(digest) };
-        bool known, ok;
-
-        sha256(digest, token);
-        pthread_mutex_lock(&n->lock);
-        known = map_has(n->signatures, key);
-        pthread_mutex_unlock(&n->lock);
-        if (known)
-                return true;
-        ok = signature_is_right(n, signed_part, raw);
-        if (!ok)
-                return false;
-        pthread_mutex_lock(&n->lock);
-        if (map_size(n->signatures) >= MAX_SIGNATURES)
-                map_clear(n->signatures);
-        map_put(n->signatures, key, n);
-        pthread_mutex_unlock(&n->lock);
-        return true;
-}
-
 /* The claims of a token whose form and signature are right. */
 static int open_token(struct authn *n, struct arena *a, struct str token, struct json **ret) {
         _cleanup_buf_ struct buf head = BUF_INIT;
@@ -237,7 +231,7 @@ static int open_token(struct authn *n, struct arena *a, struct str token, struct
         if (json_parse(a, arena_str(a, buf_str(&head)), NULL, &header, NULL) < 0 ||
             !str_eqc(json_str(json_getc(header, "alg")), "ES256"))
                 return -EACCES;
-        if (!check_signature(n, token, str_sub(token, 0, (size_t) last), buf_str(&raw)))
+        if (!signature_is_right(n, str_sub(token, 0, (size_t) last), buf_str(&raw)))
                 return -EACCES;
         return json_parse(a, arena_str(a, buf_str(&body)), NULL, ret, NULL) < 0 ? -EACCES : 0;
 }
@@ -299,16 +293,83 @@ static void service_account_user(struct arena *a, const struct json *claims, str
         ret->extra = json_new(a, extra);
 }
 
+/* ---- tokens that are known ---- */
+
+static void drop_idle(struct authn *n, int64_t now) {
+        struct map_iter it = MAP_ITER(n->tokens);
+
+        while (map_next(&it))
+                if (now - atomic_load(&((struct token *) it.value)->used_ms) > TOKEN_IDLE_MS)
+                        map_remove(n->tokens, it.key);
+}
+
+/* Keeps a new one. When all are in use it is not kept: true tells that it belongs to the map now. */
+static bool keep_token(struct authn *n, struct str text, struct token *t) {
+        int64_t now = now_mono_ms();
+        bool kept;
+
+        pthread_mutex_lock(&n->lock);
+        if (map_size(n->tokens) >= MAX_TOKENS)
+                drop_idle(n, now);
+        kept = map_size(n->tokens) < MAX_TOKENS && !map_has(n->tokens, text);
+        if (kept)
+                map_put(n->tokens, text, t);
+        pthread_mutex_unlock(&n->lock);
+        return kept;
+}
+
+static const struct token *known_token(struct authn *n, struct str text) {
+        struct token *t;
+
+        pthread_mutex_lock(&n->lock);
+        t = map_get(n->tokens, text);
+        if (t)
+                atomic_store(&t->used_ms, now_mono_ms());
+        pthread_mutex_unlock(&n->lock);
+        return t;
+}
+
+/* The token, from the known ones or opened (then in a, unless it is kept). */
+static int find_token(struct authn *n, struct arena *a, struct str text, const struct token **ret) {
+        _cleanup_(arena_freep) struct arena *own = NULL;
+        struct token *t;
+
+        *ret = known_token(n, text);
+        if (*ret)
+                return 0;
+        own = arena_new(0);
+        t = arena_new_of(own, struct token);
+        t->arena = own;
+        atomic_store(&t->used_ms, now_mono_ms());
+        if (open_token(n, own, text, &t->claims) < 0)
+                return -EACCES;
+        service_account_user(own, t->claims, &t->user);
+        if (keep_token(n, text, t)) {
+                TAKE_PTR(own);
+                *ret = t;
+                return 0;
+        }
+        t = arena_new_of(a, struct token); /* once more, for this request alone */
+        t->arena = NULL;
+        if (open_token(n, a, text, &t->claims) < 0)
+                return -EACCES;
+        service_account_user(a, t->claims, &t->user);
+        *ret = t;
+        return 0;
+}
+
 int authn_check_token(struct apiserver *s, struct arena *a, struct str token, const struct json *audiences, struct api_user *ret,
                       struct json *ret_audiences, struct error *err) {
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = NULL;
         int64_t now = now_wall_ns() / NSEC_PER_SEC;
-        struct json *claims, matched;
-        const struct json *k, *sa;
+        const struct json *k, *sa, *claims;
+        const struct token *t;
+        struct json matched;
         struct str ns;
 
-        if (open_token(s->authn, a, token, &claims) < 0)
+        if (find_token(s->authn, a, token, &t) < 0)
                 return unauthorized(err);
+        claims = t->claims;
         k = json_getc(claims, "kubernetes.io");
         sa = json_getc(k, "serviceaccount");
         ns = json_str(json_getc(k, "namespace"));
@@ -322,9 +383,9 @@ int authn_check_token(struct apiserver *s, struct arena *a, struct str token, co
             !bound_object_is_there(s, snap, &res_pods, ns, json_getc(k, "pod")) ||
             !bound_object_is_there(s, snap, &res_secrets, ns, json_getc(k, "secret")))
                 return unauthorized(err);
-        service_account_user(a, claims, ret);
+        *ret = t->user;
         if (ret_audiences)
-                *ret_audiences = matched;
+                *ret_audiences = json_copy(a, &matched);
         return 0;
 }
 
