@@ -34,6 +34,9 @@ struct runtime_options {
 };
 int runtime_new(const struct runtime_options *o, struct runtime **ret, struct error *err);
 void runtime_free(struct runtime *r); /* stops nothing */
+/* From here on nothing waits for containers any more: stops under their grace period and execs return -ECANCELED, at once. Before
+ * the threads that wait are joined. */
+void runtime_interrupt(struct runtime *r);
 
 /* ---- sandboxes ---- */
 enum sandbox_state { SANDBOX_READY, SANDBOX_NOTREADY };

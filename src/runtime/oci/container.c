@@ -243,7 +243,7 @@ static bool wait_end(struct runtime *r, struct container *c, int64_t timeout_ms)
         bool ended;
 
         pthread_mutex_lock(&r->lock);
-        while (c->state == CONTAINER_RUNNING)
+        while (c->state == CONTAINER_RUNNING && !r->interrupted)
                 if (pthread_cond_timedwait(&r->changed, &r->lock, &ts) == ETIMEDOUT)
                         break;
         ended = c->state != CONTAINER_RUNNING;
@@ -290,8 +290,12 @@ int runtime_stop_container(struct runtime *r, const char *id, int64_t grace_ms, 
         pthread_mutex_unlock(&c->op);
         if (grace_ms > 0)
                 container_signal(r, c, (int) c->stop_signal);
-        if (grace_ms <= 0 || !wait_end(r, c, grace_ms))
-                k = container_kill_all(r, c, KILL_TIMEOUT_MS, err);
+        if (grace_ms <= 0 || !wait_end(r, c, grace_ms)) {
+                if (grace_ms > 0 && __atomic_load_n(&r->interrupted, __ATOMIC_RELAXED))
+                        k = error_set(err, -ECANCELED, "stopping container \"%s\" was interrupted", id);
+                else
+                        k = container_kill_all(r, c, KILL_TIMEOUT_MS, err);
+        }
         container_put(r, c);
         return k;
 }

@@ -92,6 +92,7 @@ struct runtime {
         pthread_t watcher;
         int epoll, inotify, wake;      /* watch.c */
         bool watching, stopping;
+        bool interrupted;              /* under lock, or atomic */
 };
 
 /* runtime.c. get: a reference, or -ENOENT with CRI's wording. An id may be a unique prefix. */

@@ -363,6 +363,13 @@ int runtime_new(const struct runtime_options *o, struct runtime **ret, struct er
         return 0;
 }
 
+void runtime_interrupt(struct runtime *r) {
+        pthread_mutex_lock(&r->lock);
+        __atomic_store_n(&r->interrupted, true, __ATOMIC_RELAXED);
+        pthread_cond_broadcast(&r->changed);
+        pthread_mutex_unlock(&r->lock);
+}
+
 void runtime_free(struct runtime *r) {
         if (!r)
                 return;

@@ -147,8 +147,10 @@ static bool take(int fd, struct buf *dst) {
         return true;
 }
 
-/* Collects both outputs until they close. -ETIMEDOUT */
-static int collect(int out_fd, int err_fd, int timeout_ms, struct buf *out, struct buf *errout) {
+#define INTERRUPT_MS 500 /* how soon an exec notices runtime_interrupt() */
+
+/* Collects both outputs until they close. -ETIMEDOUT, -ECANCELED */
+static int collect(struct runtime *r, int out_fd, int err_fd, int timeout_ms, struct buf *out, struct buf *errout) {
         struct pollfd p[2] = { { .fd = out_fd, .events = POLLIN }, { .fd = err_fd, .events = POLLIN } };
         int64_t deadline = now_mono_ms() + timeout_ms;
 
@@ -157,7 +159,9 @@ static int collect(int out_fd, int err_fd, int timeout_ms, struct buf *out, stru
 
                 if (left <= 0)
                         return -ETIMEDOUT;
-                if (poll(p, 2, timeout_ms > 0 ? (int) left : -1) < 0 && errno != EINTR)
+                if (__atomic_load_n(&r->interrupted, __ATOMIC_RELAXED))
+                        return -ECANCELED;
+                if (poll(p, 2, (int) MIN(left, (int64_t) INTERRUPT_MS)) < 0 && errno != EINTR)
                         return -errno;
                 if (p[0].revents && !take(p[0].fd, out))
                         p[0].fd = -1;
@@ -199,7 +203,7 @@ int runtime_exec_sync(struct runtime *r, const char *id, char *const argv[], int
         if (k >= 0) {
                 int code;
 
-                k = collect(out_read, err_read, timeout_ms, out, errout);
+                k = collect(r, out_read, err_read, timeout_ms, out, errout);
                 if (k < 0)
                         exec_kill(&x);
                 code = wait_program(x.pid);
