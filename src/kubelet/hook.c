@@ -10,6 +10,8 @@
 #include "kubelet/check.h"
 #include "schema/types.h"
 
+#define NAP_MS 250
+
 static char **argv_of(struct arena *a, const struct json *command) {
         char **argv = arena_array(a, char *, json_len(command) + 1);
         size_t n = 0;
@@ -32,12 +34,15 @@ static int run_exec(struct kubelet *k, const struct json *exec, const char *cont
         return r;
 }
 
-static void run_sleep(int64_t seconds, int64_t timeout_ms) {
-        int64_t ms = MIN(seconds * 1000, timeout_ms);
-        struct timespec left = { ms / 1000, ms % 1000 * NSEC_PER_MSEC };
+/* In naps, so that the kubelet's stop need not wait for all of it. */
+static void run_sleep(struct kubelet *k, int64_t seconds, int64_t timeout_ms) {
+        int64_t until = now_mono_ms() + MIN(seconds * 1000, timeout_ms), left;
 
-        while (nanosleep(&left, &left) < 0 && errno == EINTR)
-                ;
+        while ((left = until - now_mono_ms()) > 0 && !__atomic_load_n(&k->stopping, __ATOMIC_RELAXED)) {
+                struct timespec nap = { 0, MIN(left, (int64_t) NAP_MS) * NSEC_PER_MSEC };
+
+                nanosleep(&nap, NULL);
+        }
 }
 
 int hook_run(struct kubelet *k, const struct json *handler, const char *container_id, const char *ip, const struct json *container_spec,
@@ -54,7 +59,7 @@ int hook_run(struct kubelet *k, const struct json *handler, const char *containe
         if (json_getc(handler, "exec"))
                 return run_exec(k, json_getc(handler, "exec"), container_id, timeout_ms, err);
         if (json_getc(handler, "sleep")) {
-                run_sleep(json_int(json_at_path(handler, "sleep", "seconds")), timeout_ms);
+                run_sleep(k, json_int(json_at_path(handler, "sleep", "seconds")), timeout_ms);
                 return 0;
         }
         return check_wait(&o, err);

@@ -568,7 +568,7 @@ static void stop_on_loop(void *arg) {
         struct kubelet *k = arg;
         struct map_iter it = MAP_ITER(k->pods);
 
-        k->stopping = true;
+        __atomic_store_n(&k->stopping, true, __ATOMIC_RELAXED);
         while (map_next(&it)) {
                 struct pod *p = it.value;
 
@@ -602,6 +602,7 @@ void kubelet_stop(struct kubelet *k) {
                 return;
         server_stop(k);
         loop_call_sync(k->loop, stop_on_loop, k);
+        runtime_interrupt(k->runtime);
         pool_drain(k->pool);
         loop_call_sync(k->loop, nothing, NULL); /* the messages of the last tasks */
         loop_call_sync(k->loop, close_pods, k);
