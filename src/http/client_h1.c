@@ -1,9 +1,8 @@
-/* HTTP/1.1 on a client's connection: one call at a time. As in server_h1.c a header is collected whole before
- * http-parser sees it; a body is handed on as it comes. */
+/* HTTP/1.1 on a client's connection: one call at a time. As in server_h1.c a header is collected whole before it is
+ * parsed; a body is handed on as it comes. */
 #include <errno.h>
 
 #include "http/client_internal.h"
-#include "http/parser.h"
 
 #define HEAD_MAX (256 * 1024)
 
@@ -14,10 +13,11 @@ struct h1 {
         struct http_call *call;
         enum state state;
         struct buf in;          /* of a header that is not whole yet */
-        http_parser parser;
-        struct str name;
+        size_t scanned;         /* of in */
+        struct http1_head response;
+        struct http1_body body;
         struct str head;        /* of the request; empty once sent */
-        bool complete, in_trailer, chunked, end_sent, keep_alive;
+        bool chunked, end_sent; /* the request */
 };
 
 /* ---- sending ---- */
@@ -37,7 +37,7 @@ static void h1_start(struct client_conn *c, struct http_call *call) {
 
         h->call = call;
         h->state = HEAD;
-        h->end_sent = h->complete = false;
+        h->end_sent = false;
         buf_printf(&b, "%s %" STR_FMT " HTTP/1.1\r\n", o->method, STR_ARG(o->path));
         for (size_t i = 0; i < o->n_headers; i++) {
                 has_host |= str_eq_fold(o->headers[i].name, STR("host"));
@@ -92,141 +92,82 @@ static void h1_more(struct http_call *call) {
 
 /* ---- receiving ---- */
 
-static int on_header_field(http_parser *p, const char *at, size_t n) {
-        struct h1 *h = p->data;
-        struct str s;
-
-        if (h->call->done)
-                return -1;
-        s = arena_str(h->call->arena, str_n(at, n));
-        for (size_t i = 0; i < n; i++)
-                if (s.p[i] >= 'A' && s.p[i] <= 'Z')
-                        ((char *) s.p)[i] |= 0x20;
-        h->name = s;
-        return 0;
+static bool kept_alive(const struct http1_head *r) {
+        return !r->close && (r->minor > 0 || r->keep_alive);
 }
-
-static int on_header_value(http_parser *p, const char *at, size_t n) {
-        struct h1 *h = p->data;
-        struct http_call *c = h->call;
-        struct http_header hv = { h->name, (struct str) { 0 } };
-
-        if (c->done || c->trailers.n > 256)
-                return -1;
-        hv.value = arena_str(c->arena, str_trim(str_n(at, n)));
-        if (h->in_trailer)
-                vec_push(&c->trailers, hv);
-        else
-                vec_push(&c->headers, hv);
-        return 0;
-}
-
-static int on_headers_complete(http_parser *p) {
-        struct h1 *h = p->data;
-
-        h->in_trailer = true;
-        return strcmp(h->call->o.method, "HEAD") == 0; /* 1: no body follows */
-}
-
-static int on_body(http_parser *p, const char *at, size_t n) {
-        struct h1 *h = p->data;
-
-        call_data(h->call, str_n(at, n));
-        return h->call->done ? -1 : 0;
-}
-
-static int on_message_complete(http_parser *p) {
-        struct h1 *h = p->data;
-
-        h->complete = true;
-        h->keep_alive = http_should_keep_alive(p);
-        http_parser_pause(p, 1);
-        return 0;
-}
-
-static const http_parser_settings settings = {
-        .on_header_field = on_header_field,
-        .on_header_value = on_header_value,
-        .on_headers_complete = on_headers_complete,
-        .on_body = on_body,
-        .on_message_complete = on_message_complete,
-};
 
 static void finish(struct client_conn *c, bool more_came) {
         struct h1 *h = c->state;
         struct http_call *call = h->call;
 
+        /* An answer before the whole request was sent, or more than an answer: not to be used again. */
+        if (!kept_alive(&h->response) || h->body.kind == HTTP1_UNTIL_EOF || !h->end_sent || more_came)
+                c->draining = true;
+        http1_body_clear(&h->body);
         h->call = NULL;
         h->state = IDLE;
-        /* An answer before the whole request was sent, or more than an answer: not to be used again. */
-        if (!h->keep_alive || !h->end_sent || more_came)
-                c->draining = true;
         call_done(call, 0, "%s", "");
 }
 
-/* Runs the parser; false: it is over with this connection. */
-static bool parse(struct client_conn *c, const char *p, size_t n, size_t *ret_used) {
-        struct h1 *h = c->state;
-        struct http_call *call = h->call;
-        enum http_errno e;
-
-        *ret_used = http_parser_execute(&h->parser, &settings, p, n);
-        if (call->done || c->closed)
-                return false;
-        e = HTTP_PARSER_ERRNO(&h->parser);
-        if (e != HPE_OK && !(e == HPE_PAUSED && h->complete)) {
-                char why[128];
-
-                snprintf(why, sizeof(why), "malformed HTTP response: %s", http_errno_description(e));
-                conn_fail(c, -EPROTO, why);
-                return false;
-        }
-        return true;
+static void malformed(struct client_conn *c) {
+        conn_fail(c, -EPROTO, "malformed HTTP response");
 }
 
-static size_t head_end(struct str s) {
-        ssize_t i = str_search(s, STR("\r\n\r\n"));
-
-        if (i >= 0)
-                return (size_t) i + 4;
-        i = str_search(s, STR("\n\n"));
-        return i >= 0 ? (size_t) i + 2 : 0;
-}
-
-/* A whole header. Returns false when the call or the connection is over. */
+/* A whole header. False when this call or the connection is over, and rest was taken care of. */
 static bool take_head(struct client_conn *c, struct str head, struct str rest) {
         struct h1 *h = c->state;
         struct http_call *call = h->call;
-        size_t used;
 
-        http_parser_init(&h->parser, HTTP_RESPONSE);
-        h->parser.data = h;
-        h->complete = h->in_trailer = false;
         call->headers.n = 0;
-        if (!parse(c, head.p, head.n, &used))
+        if (http1_parse_response(arena_dup(call->arena, head.p, head.n), head.n, &h->response, &call->headers) < 0) {
+                malformed(c);
                 return false;
-        if (h->parser.status_code == 101 && call->upgraded) {
+        }
+        if (h->response.status == 101 && call->upgraded) {
                 call_response(call, 101);
                 client_conn_upgraded(c, rest);
                 return false;
         }
-        if (h->parser.status_code < 200) /* 100, 103: the real one follows */
+        if (h->response.status < 200) /* 100, 103: the real one follows */
                 return true;
+        http1_body_init(&h->body, &h->response, false);
+        if (strcmp(call->o.method, "HEAD") == 0) {
+                h->body.kind = HTTP1_NONE;
+                h->body.done = true;
+        }
         h->state = BODY;
-        call_response(call, h->parser.status_code);
+        call_response(call, h->response.status);
         if (call->done || c->closed)
                 return false;
-        if (h->complete) {
+        if (h->body.done)
                 finish(c, rest.n > 0);
+        return !h->body.done;
+}
+
+/* Part of a body; the same. */
+static bool take_body(struct client_conn *c, struct str *data) {
+        struct h1 *h = c->state;
+        struct http_call *call = h->call;
+        struct str part;
+        ssize_t used = http1_body_take(&h->body, data->p, data->n, &part);
+
+        if (used < 0 || (h->body.done && http1_body_trailers(&h->body, &call->trailers) < 0)) {
+                malformed(c);
                 return false;
         }
-        return true;
+        *data = str_sub(*data, (size_t) used, data->n);
+        if (part.n)
+                call_data(call, part);
+        if (call->done || c->closed)
+                return false;
+        if (h->body.done)
+                finish(c, data->n > 0);
+        return h->call == call;
 }
 
 static void h1_data(struct client_conn *c, struct str data) {
         struct h1 *h = c->state;
         struct buf kept = h->in;
-        size_t used;
 
         if (kept.n) {
                 buf_add_str(&kept, data);
@@ -234,29 +175,30 @@ static void h1_data(struct client_conn *c, struct str data) {
                 h->in = BUF_INIT;
         }
         while (data.n > 0) {
+                ssize_t n;
+
                 if (h->state == IDLE) { /* nobody asked */
                         conn_fail(c, -EPROTO, "unsolicited response received on idle HTTP channel");
                         break;
                 }
-                if (h->state == HEAD) {
-                        size_t n = head_end(str_sub(data, 0, HEAD_MAX));
-
-                        if (n == 0 && data.n >= HEAD_MAX)
-                                conn_fail(c, -EPROTO, "server response headers exceeded 262144 bytes; aborted");
-                        else if (n == 0)
-                                buf_add_str(&h->in, data);
-                        if (n == 0 || !take_head(c, str_sub(data, 0, n), str_sub(data, n, data.n)))
+                if (h->state == BODY) {
+                        if (!take_body(c, &data))
                                 break;
-                        data = str_sub(data, n, data.n);
                         continue;
                 }
-                if (!parse(c, data.p, data.n, &used))
+                n = http1_find_end(data.p, MIN(data.n, (size_t) HEAD_MAX), &h->scanned);
+                if (n == 0 && data.n >= HEAD_MAX)
+                        conn_fail(c, -EPROTO, "server response headers exceeded 262144 bytes; aborted");
+                else if (n < 0)
+                        malformed(c);
+                else if (n == 0)
+                        buf_add_str(&h->in, data);
+                if (n <= 0)
                         break;
-                data = str_sub(data, used, data.n);
-                if (h->complete) {
-                        finish(c, data.n > 0);
+                h->scanned = 0;
+                if (!take_head(c, str_sub(data, 0, (size_t) n), str_sub(data, (size_t) n, data.n)))
                         break;
-                }
+                data = str_sub(data, (size_t) n, data.n);
         }
         buf_free(&kept);
 }
@@ -264,12 +206,9 @@ static void h1_data(struct client_conn *c, struct str data) {
 /* A body without a length ends with the connection. */
 static void h1_eof(struct client_conn *c) {
         struct h1 *h = c->state;
-        size_t used;
 
-        if (h->state == BODY && parse(c, NULL, 0, &used) && h->complete) {
-                h->keep_alive = false;
+        if (h->state == BODY && h->body.kind == HTTP1_UNTIL_EOF)
                 finish(c, false);
-        }
 }
 
 /* ---- the rest ---- */
@@ -292,17 +231,14 @@ static void h1_pause(struct http_call *call) {
 }
 
 static void h1_drop(struct http_call *call) {
-        struct client_conn *c = call->conn;
-        struct h1 *h = c->state;
-
-        h->keep_alive = false;
-        c->draining = true; /* closed when the call has left it */
+        call->conn->draining = true; /* closed when the call has left it */
 }
 
 static void h1_free(struct client_conn *c) {
         struct h1 *h = c->state;
 
         buf_free(&h->in);
+        http1_body_clear(&h->body);
         free(h);
 }
 

@@ -3,8 +3,8 @@
 
 #include <netdb.h>
 
-#include "base/vec.h"
 #include "http/client.h"
+#include "http/http1.h"
 #include "http/slices.h"
 #include "http/tls.h"
 #include "http/transport.h"
@@ -65,7 +65,7 @@ struct http_call {
         struct slices out;
         bool out_ended;
         int status;
-        VEC(struct http_header) headers, trailers;
+        http1_headers headers, trailers;
         struct timer timer;
         struct loop_work work;
         struct buf held;              /* HTTP/2: came while paused */

@@ -44,7 +44,7 @@ void request_destroy(struct http_request *r) {
 static void request_free(struct http_request *r) {
         struct worker *w = r->w;
         struct arena *arena = r->arena;
-        __typeof__(r->headers) headers = r->headers;
+        http1_headers headers = r->headers;
 
         list_del(&r->link);
         list_del(&r->drain_link);

@@ -4,15 +4,8 @@
  *                                                     └──(not kept alive, or malformed)──▶ CLOSING
  *
  * One request at a time: what a client sends ahead (pipelining) is kept in h1->in, at most 64 KiB, and then the socket
- * is not read. A header is collected whole before http-parser sees it, so its callbacks get each element in one piece
- * and headers are slices of one copy in the request's arena.
- *
- * What two parsers could read differently is refused, because a proxy before us may be the other one (RFC 9112 11.2):
- * line folding, both content-length and transfer-encoding, a transfer coding other than chunked, more or less than one
- * host.
+ * is not read. A header is collected whole and parsed in one copy in the request's arena (http1.h).
  */
-#include "http/parser.h"
-
 #include "http/duplex.h"
 #include "http/server_internal.h"
 
@@ -25,102 +18,15 @@ struct h1 {
         enum state state;
         struct buf in;             /* not consumed yet */
         size_t scanned;            /* of in: holds no end of the header */
-        http_parser parser;
         struct http_request *r;    /* the one being received or answered */
-        struct str name;           /* a header name that waits for its value */
-        int refuse;                /* status to answer while parsing: 0, or 400, 413, 501 */
-        size_t n_host;
-        bool in_trailer, complete, keep_alive, head_sent, chunked, stopping, has_te, expect, hijacked, processing;
+        struct http1_head request;
+        struct http1_body body;
         struct str head;           /* of the response, in the request's arena */
+        bool head_sent, chunked;   /* the response */
+        bool keep_alive, stopping, hijacked, processing;
 };
 
 /* ---- receiving ---- */
-
-static int on_url(http_parser *p, const char *at, size_t n) {
-        struct h1 *h = p->data;
-
-        request_set_method(h->r, str_of(http_method_str(p->method)));
-        request_set_target(h->r, str_n(at, n));
-        return 0;
-}
-
-static int on_header_field(http_parser *p, const char *at, size_t n) {
-        struct h1 *h = p->data;
-        char *c = (char *) at; /* it is our own copy */
-
-        if (h->in_trailer)
-                return 0;
-        for (size_t i = 0; i < n; i++)
-                if (c[i] >= 'A' && c[i] <= 'Z')
-                        c[i] |= 0x20;
-                else if (c[i] == ' ') /* Debian's http-parser is built lenient in this */
-                        h->refuse = 400;
-        h->name = str_n(at, n);
-        return 0;
-}
-
-static int on_header_value(http_parser *p, const char *at, size_t n) {
-        struct h1 *h = p->data;
-        struct str value = str_trim(str_n(at, n));
-
-        if (h->in_trailer)
-                return 0;
-        if (str_eq(h->name, STR("host")))
-                h->n_host++;
-        else if (str_eq(h->name, STR("transfer-encoding"))) {
-                if (h->has_te || p->http_minor == 0)
-                        h->refuse = 400;
-                else if (!str_eq_fold(value, STR("chunked")))
-                        h->refuse = 501;
-                h->has_te = true;
-        } else if (str_eq(h->name, STR("expect")))
-                h->expect = str_eq_fold(value, STR("100-continue"));
-        request_add_header(h->r, h->name, value);
-        return 0;
-}
-
-static int on_headers_complete(http_parser *p) {
-        struct h1 *h = p->data;
-
-        h->in_trailer = true;
-        if (p->http_major != 1)
-                h->refuse = 505;
-        else if (h->n_host > 1 || (h->n_host == 0 && p->http_minor > 0))
-                h->refuse = 400;
-        else if (p->content_length != ULLONG_MAX && p->content_length > h->r->w->server->o.max_body)
-                h->refuse = 413;
-        else if (p->content_length != ULLONG_MAX && p->content_length > 0)
-                buf_reserve(&h->r->body, p->content_length);
-        return 0;
-}
-
-static int on_body(http_parser *p, const char *at, size_t n) {
-        struct h1 *h = p->data;
-
-        if (h->r->body.n + n > h->r->w->server->o.max_body) {
-                h->refuse = 413;
-                return -1;
-        }
-        buf_add(&h->r->body, at, n);
-        return 0;
-}
-
-static int on_message_complete(http_parser *p) {
-        struct h1 *h = p->data;
-
-        h->complete = true;
-        http_parser_pause(p, 1);
-        return 0;
-}
-
-static const http_parser_settings settings = {
-        .on_url = on_url,
-        .on_header_field = on_header_field,
-        .on_header_value = on_header_value,
-        .on_headers_complete = on_headers_complete,
-        .on_body = on_body,
-        .on_message_complete = on_message_complete,
-};
 
 /* Answers by ourselves and closes: what follows on this connection cannot be trusted. */
 static void refuse(struct conn *c, int status) {
@@ -136,55 +42,21 @@ static void refuse(struct conn *c, int status) {
 
 static void dispatch(struct conn *c) {
         struct h1 *h = c->h1;
+        const struct http1_head *q = &h->request;
 
-        h->keep_alive = http_should_keep_alive(&h->parser) && !h->stopping && !h->r->header_too_large;
-        if (h->parser.upgrade && h->r->method == HTTP_M_CONNECT)
-                h->keep_alive = false; /* we are no proxy of this kind: what follows is no request */
+        /* CONNECT: we are no proxy of this kind, and what follows is no request. */
+        h->keep_alive = !q->close && (q->minor > 0 || q->keep_alive) && !h->stopping && h->r->method != HTTP_M_CONNECT;
+        http1_body_clear(&h->body);
         h->state = BUSY;
         conn_set_deadline(c, DEADLINE_NONE);
         request_dispatch(h->r);
 }
 
-/* Runs the parser over p; false when the request was refused. Bytes of the message are consumed up to its end. */
-static bool parse(struct conn *c, const char *p, size_t n, size_t *ret_used) {
-        struct h1 *h = c->h1;
-        size_t used = http_parser_execute(&h->parser, &settings, p, n);
-        enum http_errno e = HTTP_PARSER_ERRNO(&h->parser);
-
-        if (h->refuse || (e != HPE_OK && !(e == HPE_PAUSED && h->complete))) {
-                refuse(c, h->refuse ? h->refuse : e == HPE_HEADER_OVERFLOW ? 431 : 400);
-                return false;
-        }
-        *ret_used = used;
-        return true;
-}
-
-/* The length of the header including its empty line; 0: not whole yet; -1: folded lines. */
-static ssize_t find_head_end(const char *p, size_t n, size_t *scanned) {
-        size_t i = *scanned;
-
-        for (;;) {
-                const char *nl = memchr(p + i, '\n', n - i);
-
-                if (!nl)
-                        break;
-                i = (size_t) (nl - p) + 1;
-                if (i < n && (p[i] == ' ' || p[i] == '\t'))
-                        return -1;
-                if (i < n && p[i] == '\n')
-                        return (ssize_t) i + 1;
-                if (i + 1 < n && p[i] == '\r' && p[i + 1] == '\n')
-                        return (ssize_t) i + 2;
-        }
-        *scanned = n > 3 ? n - 3 : 0;
-        return 0;
-}
-
 static size_t take_head(struct conn *c, const char *p, size_t n) {
         struct h1 *h = c->h1;
-        size_t skipped = 0, used, max = c->w->server->o.max_header;
+        size_t skipped = 0, max = c->w->server->o.max_header;
         ssize_t end;
-        char *copy;
+        int r;
 
         while (skipped < n && (p[skipped] == '\r' || p[skipped] == '\n')) /* RFC 9112 2.2 */
                 skipped++;
@@ -200,7 +72,7 @@ static size_t take_head(struct conn *c, const char *p, size_t n) {
         }
         if (c->deadline != DEADLINE_HEADER)
                 conn_set_deadline(c, DEADLINE_HEADER);
-        end = find_head_end(p, MIN(n, max), &h->scanned);
+        end = http1_find_end(p, MIN(n, max), &h->scanned);
         if (end < 0) {
                 refuse(c, 400);
                 return skipped + n;
@@ -212,21 +84,26 @@ static size_t take_head(struct conn *c, const char *p, size_t n) {
         }
         h->scanned = 0;
         h->r = request_new(c);
-        h->name = h->head = (struct str) { 0 };
-        h->refuse = 0;
-        h->n_host = 0;
-        h->in_trailer = h->complete = h->head_sent = h->chunked = h->has_te = h->expect = false;
-        http_parser_init(&h->parser, HTTP_REQUEST);
-        h->parser.data = h;
-        copy = arena_dup(h->r->arena, p, (size_t) end);
-        if (!parse(c, copy, (size_t) end, &used))
+        h->head = (struct str) { 0 };
+        h->head_sent = h->chunked = false;
+        r = http1_parse_request(arena_dup(h->r->arena, p, (size_t) end), (size_t) end, &h->request, &h->r->headers);
+        if (r == 0 && h->request.content_length > (int64_t) c->w->server->o.max_body)
+                r = -413;
+        if (r < 0) {
+                refuse(c, -r);
                 return skipped + n;
-        if (h->complete)
+        }
+        request_set_method(h->r, h->request.method);
+        request_set_target(h->r, h->request.target);
+        http1_body_init(&h->body, &h->request, true);
+        if (h->body.done)
                 dispatch(c);
         else {
                 h->state = BODY;
                 conn_set_deadline(c, DEADLINE_BODY);
-                if (h->expect && h->parser.http_minor > 0) {
+                if (h->body.kind == HTTP1_LENGTH)
+                        buf_reserve(&h->r->body, h->body.left);
+                if (h->request.expect_continue && h->request.minor > 0) {
                         h->r->expects_continue = true;
                         transport_dirty(&c->t);
                 }
@@ -236,14 +113,19 @@ static size_t take_head(struct conn *c, const char *p, size_t n) {
 
 static size_t take_body(struct conn *c, const char *p, size_t n) {
         struct h1 *h = c->h1;
-        size_t used;
+        struct str part;
+        ssize_t used = http1_body_take(&h->body, p, n, &part);
 
         h->r->expects_continue = false; /* it did not wait */
-        if (!parse(c, p, n, &used))
+        if (used < 0 || h->r->body.n + part.n > c->w->server->o.max_body) {
+                refuse(c, used < 0 ? 400 : 413);
                 return n;
-        if (h->complete)
+        }
+        if (part.n)
+                buf_add_str(&h->r->body, part);
+        if (h->body.done)
                 dispatch(c);
-        return used;
+        return (size_t) used;
 }
 
 /* Takes what it can; returns how much. */
@@ -343,7 +225,7 @@ static void h1_start(struct http_request *r, int status, const struct http_heade
         if (r->out_left >= 0 && !length_given && status != 204 && status != 304)
                 buf_printf(&b, "Content-Length: %lld\r\n", (long long) r->out_left);
         else if (r->out_left < 0 && !length_given && !r->bodyless) {
-                h->chunked = h->parser.http_minor > 0;
+                h->chunked = h->request.minor > 0;
                 if (h->chunked)
                         buf_addc(&b, "Transfer-Encoding: chunked\r\n");
                 else
@@ -352,7 +234,7 @@ static void h1_start(struct http_request *r, int status, const struct http_heade
         if (!h->keep_alive || h->stopping) {
                 h->keep_alive = false;
                 buf_addc(&b, "Connection: close\r\n");
-        } else if (h->parser.http_minor == 0)
+        } else if (h->request.minor == 0)
                 buf_addc(&b, "Connection: keep-alive\r\n");
         buf_addc(&b, "\r\n");
         h->head = arena_str(r->arena, buf_str(&b));
@@ -504,6 +386,7 @@ static void h1_free(struct conn *c) {
         if (!c->h1)
                 return;
         buf_free(&c->h1->in);
+        http1_body_clear(&c->h1->body);
         free(c->h1);
 }
 

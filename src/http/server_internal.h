@@ -3,7 +3,7 @@
 
 #include <stdatomic.h>
 
-#include "base/vec.h"
+#include "http/http1.h"
 #include "http/server.h"
 #include "http/slices.h"
 #include "http/tls.h"
@@ -95,7 +95,7 @@ struct http_request {
         struct arena *arena;
         enum http_method method;
         struct str method_text, path, query;
-        VEC(struct http_header) headers;
+        http1_headers headers;
         size_t header_bytes;
         struct buf body;
         struct slices out;

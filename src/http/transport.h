@@ -61,6 +61,6 @@ void transport_finish(struct transport *t); /* shut our direction once on_fill h
 void transport_close(struct transport *t);              /* at once; no callback but on_freed comes after it */
 struct str transport_alpn(const struct transport *t);
 struct loop *transport_loop(const struct transport *t);
-/* What every TCP socket of ours wants: no delay, and an end when the peer has been silent or deaf for a minute or two. What
- * is set on a listener is inherited. Does nothing on other sockets. */
+/* What every TCP socket of ours wants: no delay, and an end when the peer has been silent or deaf for a minute or two.
+ * What is set on a listener is inherited. Does nothing on other sockets. */
 void transport_set_options(int fd);

@@ -73,6 +73,7 @@ static void speaks_http10(void **state) {
 static void lower_cases_and_trims_headers(void **state) {
         answers(state, "GET / HTTP/1.1\r\nHost: a\r\nX-Thing:   v 1 \t \r\nX-Empty:\r\nConnection: close\r\n\r\n",
                 "x-thing: v 1\nx-empty: \n");
+        answers(state, "PROPFIND /dav HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "PROPFIND /dav ");
         answers(state, "GET http://h/abs?q HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "GET /abs ?q h2=0");
 }
 
@@ -127,7 +128,17 @@ static void refuses_smuggling(void **state) {
                 "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
                 "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
                 "GET /\x01 HTTP/1.1\r\nHost: a\r\n\r\n",
-                "NOSUCH / HTTP/1.1\r\nHost: a\r\n\r\n",
+                "GE T / HTTP/1.1\r\nHost: a\r\n\r\n",
+                "GET / HxxP/1.1\r\nHost: a\r\n\r\n",
+                "GET / HTTP/1.1 \r\nHost: a\r\n\r\n",
+                "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+                "GET /\r\nHost: a\r\n\r\n",
+                "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\nx\r\n0\r\n\r\n",
+                "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nxyz0\r\n\r\n",
+                "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;a\nb\r\nx\r\n0\r\n\r\n",
+                "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n11111111111111111\r\nx\r\n",
+                "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0x1\r\nx\r\n0\r\n\r\n",
+                "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nT: x\n\r\n",
                 "GET / HTP/1.1\r\nHost: a\r\n\r\n",
                 "\x16\x03\x01\x02\x01\x01\r\n\r\n",
         };

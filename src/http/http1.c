@@ -1,0 +1,321 @@
+#include "http/http1.h"
+
+#include <errno.h>
+
+#define LINE_MAX_BYTES 4096    /* of a chunk's size with its extensions */
+#define TRAILER_MAX (16 * 1024)
+
+/* tchar of RFC 9110 5.6.2: letters in lower case as their value, others allowed as themselves, the rest 0. */
+static const char token[256] = {
+        ['!'] = '!', ['#'] = '#', ['$'] = '$', ['%'] = '%', ['&'] = '&', ['\''] = '\'', ['*'] = '*', ['+'] = '+',
+        ['-'] = '-', ['.'] = '.', ['^'] = '^', ['_'] = '_', ['`'] = '`', ['|'] = '|', ['~'] = '~',
+        ['0'] = '0', ['1'] = '1', ['2'] = '2', ['3'] = '3', ['4'] = '4', ['5'] = '5', ['6'] = '6', ['7'] = '7',
+        ['8'] = '8', ['9'] = '9',
+        ['a'] = 'a', ['b'] = 'b', ['c'] = 'c', ['d'] = 'd', ['e'] = 'e', ['f'] = 'f', ['g'] = 'g', ['h'] = 'h',
+        ['i'] = 'i', ['j'] = 'j', ['k'] = 'k', ['l'] = 'l', ['m'] = 'm', ['n'] = 'n', ['o'] = 'o', ['p'] = 'p',
+        ['q'] = 'q', ['r'] = 'r', ['s'] = 's', ['t'] = 't', ['u'] = 'u', ['v'] = 'v', ['w'] = 'w', ['x'] = 'x',
+        ['y'] = 'y', ['z'] = 'z',
+        ['A'] = 'a', ['B'] = 'b', ['C'] = 'c', ['D'] = 'd', ['E'] = 'e', ['F'] = 'f', ['G'] = 'g', ['H'] = 'h',
+        ['I'] = 'i', ['J'] = 'j', ['K'] = 'k', ['L'] = 'l', ['M'] = 'm', ['N'] = 'n', ['O'] = 'o', ['P'] = 'p',
+        ['Q'] = 'q', ['R'] = 'r', ['S'] = 's', ['T'] = 't', ['U'] = 'u', ['V'] = 'v', ['W'] = 'w', ['X'] = 'x',
+        ['Y'] = 'y', ['Z'] = 'z',
+};
+
+ssize_t http1_find_end(const char *p, size_t n, size_t *scanned) {
+        size_t i = *scanned;
+
+        for (;;) {
+                const char *nl = memchr(p + i, '\n', n - i);
+
+                if (!nl)
+                        break;
+                i = (size_t) (nl - p) + 1;
+                if (i < n && (p[i] == ' ' || p[i] == '\t'))
+                        return -1;
+                if (i < n && p[i] == '\n')
+                        return (ssize_t) i + 1;
+                if (i + 1 < n && p[i] == '\r' && p[i + 1] == '\n')
+                        return (ssize_t) i + 2;
+        }
+        *scanned = n > 3 ? n - 3 : 0;
+        return 0;
+}
+
+/* Cuts the next line off, without its end. */
+static bool next_line(char **p, char *end, char **ret, size_t *ret_n) {
+        char *nl = memchr(*p, '\n', (size_t) (end - *p));
+
+        if (!nl)
+                return false;
+        *ret = *p;
+        *ret_n = (size_t) (nl - *p);
+        if (*ret_n > 0 && nl[-1] == '\r')
+                --*ret_n;
+        *p = nl + 1;
+        return true;
+}
+
+/* "HTTP/1.x"; the status to refuse with. */
+static int parse_version(struct str s, int *ret_minor) {
+        if (s.n != 8 || memcmp(s.p, "HTTP/", 5) != 0 || s.p[5] < '0' || s.p[5] > '9' || s.p[6] != '.' || s.p[7] < '0' ||
+            s.p[7] > '9')
+                return -400;
+        *ret_minor = s.p[7] - '0';
+        return s.p[5] == '1' ? 0 : -505;
+}
+
+static int parse_field(char *p, size_t n, struct http_header *ret) {
+        size_t i = 0, end;
+
+        for (; i < n && token[(unsigned char) p[i]]; i++)
+                p[i] = token[(unsigned char) p[i]];
+        if (i == 0 || i == n || p[i] != ':')
+                return -400;
+        ret->name = str_n(p, i);
+        for (i++; i < n && (p[i] == ' ' || p[i] == '\t'); i++)
+                ;
+        for (end = n; end > i && (p[end - 1] == ' ' || p[end - 1] == '\t'); end--)
+                ;
+        ret->value = str_n(p + i, end - i);
+        for (; i < end; i++)
+                if (((unsigned char) p[i] < ' ' && p[i] != '\t') || p[i] == 0x7f)
+                        return -400;
+        return 0;
+}
+
+static void take_connection(struct str value, struct http1_head *h) {
+        struct str part;
+
+        while (str_split(&value, ',', &part)) {
+                part = str_trim(part);
+                h->close |= str_eq_fold(part, STR("close"));
+                h->keep_alive |= str_eq_fold(part, STR("keep-alive"));
+        }
+}
+
+static int take_length(struct str value, struct http1_head *h) {
+        int64_t n = 0;
+
+        if (h->content_length >= 0 || value.n == 0 || value.n > 18)
+                return -400;
+        for (size_t i = 0; i < value.n; i++) {
+                if (value.p[i] < '0' || value.p[i] > '9')
+                        return -400;
+                n = n * 10 + (value.p[i] - '0');
+        }
+        h->content_length = n;
+        return 0;
+}
+
+/* What the message itself depends on. */
+static int take_field(const struct http_header *f, struct http1_head *h) {
+        if (str_eq(f->name, STR("host")))
+                h->n_host++;
+        else if (str_eq(f->name, STR("connection")))
+                take_connection(f->value, h);
+        else if (str_eq(f->name, STR("content-length")))
+                return take_length(f->value, h);
+        else if (str_eq(f->name, STR("expect")))
+                h->expect_continue = str_eq_fold(f->value, STR("100-continue"));
+        else if (str_eq(f->name, STR("transfer-encoding"))) {
+                if (h->chunked || h->minor == 0)
+                        return -400;
+                if (!str_eq_fold(f->value, STR("chunked")))
+                        return -501;
+                h->chunked = true;
+        }
+        return 0;
+}
+
+static int parse_fields(char *p, char *end, struct http1_head *h, http1_headers *headers) {
+        char *line;
+        size_t n;
+
+        while (next_line(&p, end, &line, &n) && n > 0) {
+                struct http_header f;
+                int r = parse_field(line, n, &f);
+
+                if (r == 0 && h)
+                        r = take_field(&f, h);
+                if (r < 0)
+                        return r;
+                vec_push(headers, f);
+        }
+        return 0;
+}
+
+int http1_parse_request(char *p, size_t n, struct http1_head *ret, http1_headers *ret_headers) {
+        char *end = p + n, *line;
+        struct str rest;
+        size_t n_line;
+        ssize_t space;
+        int r;
+
+        *ret = (struct http1_head) { .content_length = -1 };
+        if (!next_line(&p, end, &line, &n_line))
+                return -400;
+        rest = str_n(line, n_line);
+        space = str_find(rest, ' ');
+        if (space <= 0)
+                return -400;
+        ret->method = str_sub(rest, 0, (size_t) space);
+        for (size_t i = 0; i < ret->method.n; i++)
+                if (!token[(unsigned char) ret->method.p[i]])
+                        return -400;
+        rest = str_sub(rest, (size_t) space + 1, rest.n);
+        space = str_find(rest, ' ');
+        if (space <= 0)
+                return -400;
+        ret->target = str_sub(rest, 0, (size_t) space);
+        for (size_t i = 0; i < ret->target.n; i++)
+                if ((unsigned char) ret->target.p[i] <= ' ' || ret->target.p[i] == 0x7f)
+                        return -400;
+        r = parse_version(str_sub(rest, (size_t) space + 1, rest.n), &ret->minor);
+        if (r == 0)
+                r = parse_fields(p, end, ret, ret_headers);
+        if (r < 0)
+                return r;
+        if (ret->n_host > 1 || (ret->n_host == 0 && ret->minor > 0) || (ret->chunked && ret->content_length >= 0))
+                return -400;
+        return 0;
+}
+
+int http1_parse_response(char *p, size_t n, struct http1_head *ret, http1_headers *ret_headers) {
+        char *end = p + n, *line;
+        size_t n_line;
+        int r;
+
+        *ret = (struct http1_head) { .content_length = -1 };
+        if (!next_line(&p, end, &line, &n_line) || n_line < 12 || line[8] != ' ' || (n_line > 12 && line[12] != ' '))
+                return -400;
+        r = parse_version(str_n(line, 8), &ret->minor);
+        if (r < 0)
+                return r;
+        for (int i = 9; i < 12; i++) {
+                if (line[i] < '0' || line[i] > '9')
+                        return -400;
+                ret->status = ret->status * 10 + (line[i] - '0');
+        }
+        return ret->status < 100 ? -400 : parse_fields(p, end, ret, ret_headers);
+}
+
+/* ---- bodies ---- */
+
+enum { SIZE_FIRST, SIZE, EXTENSION, SIZE_LF, DATA, DATA_CR, DATA_LF, TRAILER };
+
+void http1_body_init(struct http1_body *b, const struct http1_head *head, bool request) {
+        *b = (struct http1_body) { 0 };
+        if (!request && (head->status < 200 || head->status == 204 || head->status == 304))
+                b->kind = HTTP1_NONE;
+        else if (head->chunked)
+                b->kind = HTTP1_CHUNKED;
+        else if (head->content_length >= 0)
+                b->kind = HTTP1_LENGTH;
+        else
+                b->kind = request ? HTTP1_NONE : HTTP1_UNTIL_EOF;
+        b->left = b->kind == HTTP1_LENGTH ? (uint64_t) head->content_length : 0;
+        b->done = b->kind == HTTP1_NONE || (b->kind == HTTP1_LENGTH && b->left == 0);
+}
+
+static int hex_digit(char c) {
+        if (c >= '0' && c <= '9')
+                return c - '0';
+        c |= 0x20;
+        return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* A byte of a chunk's size line. */
+static int take_size(struct http1_body *b, char c) {
+        int digit;
+
+        if (++b->n_line > LINE_MAX_BYTES)
+                return -EPROTO;
+        switch (b->state) {
+        case SIZE_FIRST:
+        case SIZE:
+                digit = hex_digit(c);
+                if (digit >= 0) {
+                        if (b->left >> 56)
+                                return -EPROTO;
+                        b->left = b->left << 4 | (unsigned) digit;
+                        b->state = SIZE;
+                        return 0;
+                }
+                if (b->state == SIZE_FIRST || (c != ';' && c != ' ' && c != '\t' && c != '\r'))
+                        return -EPROTO;
+                b->state = c == '\r' ? SIZE_LF : EXTENSION;
+                return 0;
+        case EXTENSION:
+                if (c == '\r')
+                        b->state = SIZE_LF;
+                return c == '\n' || c == 0 ? -EPROTO : 0;
+        default: /* SIZE_LF */
+                b->state = b->left ? DATA : TRAILER;
+                b->n_line = 0;
+                return c == '\n' ? 0 : -EPROTO;
+        }
+}
+
+/* A byte of the trailer; an empty line ends it. */
+static int take_trailer(struct http1_body *b, char c) {
+        if (b->trailer.n >= TRAILER_MAX)
+                return -EPROTO;
+        buf_putc(&b->trailer, c);
+        if (c != '\n') {
+                b->n_line++;
+                return 0;
+        }
+        if (b->n_line == 0 || b->trailer.p[b->trailer.n - 2] != '\r')
+                return -EPROTO;
+        b->done = b->n_line == 1;
+        b->n_line = 0;
+        return 0;
+}
+
+ssize_t http1_body_take(struct http1_body *b, const char *p, size_t n, struct str *ret_data) {
+        size_t i = 0;
+
+        *ret_data = (struct str) { 0 };
+        if (b->kind != HTTP1_CHUNKED) {
+                size_t k = b->kind == HTTP1_LENGTH ? (size_t) MIN((uint64_t) n, b->left) : n;
+
+                if (b->kind == HTTP1_LENGTH) {
+                        b->left -= k;
+                        b->done = b->left == 0;
+                }
+                *ret_data = str_n(p, k);
+                return (ssize_t) k;
+        }
+        while (i < n && !b->done) {
+                int r = 0;
+
+                if (b->state == DATA) {
+                        size_t k = (size_t) MIN((uint64_t) (n - i), b->left);
+
+                        *ret_data = str_n(p + i, k);
+                        b->left -= k;
+                        if (b->left == 0)
+                                b->state = DATA_CR;
+                        return (ssize_t) (i + k);
+                }
+                if (b->state == DATA_CR || b->state == DATA_LF) {
+                        r = p[i] == (b->state == DATA_CR ? '\r' : '\n') ? 0 : -EPROTO;
+                        b->state = b->state == DATA_CR ? DATA_LF : SIZE_FIRST;
+                } else if (b->state == TRAILER)
+                        r = take_trailer(b, p[i]);
+                else
+                        r = take_size(b, p[i]);
+                if (r < 0)
+                        return r;
+                i++;
+        }
+        return (ssize_t) i;
+}
+
+int http1_body_trailers(struct http1_body *b, http1_headers *ret) {
+        return b->trailer.n > 2 ? parse_fields(b->trailer.p, b->trailer.p + b->trailer.n, NULL, ret) : 0;
+}
+
+void http1_body_clear(struct http1_body *b) {
+        buf_free(&b->trailer);
+}

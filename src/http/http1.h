@@ -1,0 +1,46 @@
+/* The grammar of HTTP/1.1 messages (RFC 9112), for both sides: a head that is whole, and bodies as they come.
+ *
+ * What two parsers could read differently is refused, because a proxy before us may be the other one (RFC 9112 11.2): line
+ * folding, both content-length and transfer-encoding, more or less than one host, chunks that do not end as they should.
+ * That is why it is our own: Debian builds http-parser without its strict mode. */
+#pragma once
+
+#include "base/buf.h"
+#include "base/vec.h"
+#include "http/http.h"
+
+struct http1_head {
+        struct str method, target;      /* of a request */
+        int status;                     /* of a response */
+        int minor;                      /* HTTP/1.minor */
+        int64_t content_length;         /* -1: not given */
+        size_t n_host;
+        bool chunked, close, keep_alive, expect_continue;
+};
+
+typedef VEC(struct http_header) http1_headers;
+
+/* The length of a head with its empty line, 0 while it is not whole, -1 for what is refused (a folded line). *scanned is
+ * kept between calls with the same p and a greater n. */
+ssize_t http1_find_end(const char *p, size_t n, size_t *scanned);
+
+/* Parses a whole head in place: names are made lower case, values trimmed; headers point into p.
+ * 0, or negative the status to refuse it with: -400, -501 (a transfer coding), -505. */
+int http1_parse_request(char *p, size_t n, struct http1_head *ret, http1_headers *ret_headers);
+int http1_parse_response(char *p, size_t n, struct http1_head *ret, http1_headers *ret_headers);
+
+/* A body as it comes. */
+struct http1_body {
+        enum { HTTP1_NONE, HTTP1_LENGTH, HTTP1_CHUNKED, HTTP1_UNTIL_EOF } kind;
+        int state;
+        uint64_t left;                  /* of the body or the chunk */
+        size_t n_line;                  /* of the chunk's or trailer's line */
+        struct buf trailer;             /* its lines, as they came */
+        bool done;
+};
+void http1_body_init(struct http1_body *b, const struct http1_head *head, bool request);
+/* Takes bytes: returns how many (all, unless the body is done), *ret_data the part that is body. -EPROTO. */
+ssize_t http1_body_take(struct http1_body *b, const char *p, size_t n, struct str *ret_data);
+/* The trailer's fields, once the body is done. */
+int http1_body_trailers(struct http1_body *b, http1_headers *ret);
+void http1_body_clear(struct http1_body *b);
