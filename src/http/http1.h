@@ -1,8 +1,8 @@
 /* The grammar of HTTP/1.1 messages (RFC 9112), for both sides: a head that is whole, and bodies as they come.
  *
- * What two parsers could read differently is refused, because a proxy before us may be the other one (RFC 9112 11.2): line
- * folding, both content-length and transfer-encoding, more or less than one host, chunks that do not end as they should.
- * That is why it is our own: Debian builds http-parser without its strict mode. */
+ * What two parsers could read differently is refused, because a proxy before us may be the other one (RFC 9112 11.2):
+ * line folding, both content-length and transfer-encoding, more or less than one host, chunks that do not end as they
+ * should. That is why it is our own: Debian builds http-parser without its strict mode. */
 #pragma once
 
 #include "base/buf.h"
@@ -20,8 +20,8 @@ struct http1_head {
 
 typedef VEC(struct http_header) http1_headers;
 
-/* The length of a head with its empty line, 0 while it is not whole, -1 for what is refused (a folded line). *scanned is
- * kept between calls with the same p and a greater n. */
+/* The length of a head with its empty line, 0 while it is not whole, -1 for what is refused (a folded line).
+ * *scanned is kept between calls with the same p and a greater n. */
 ssize_t http1_find_end(const char *p, size_t n, size_t *scanned);
 
 /* Parses a whole head in place: names are made lower case, values trimmed; headers point into p.

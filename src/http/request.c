@@ -97,7 +97,8 @@ void request_set_target(struct http_request *r, struct str target) {
         }
         q = str_find(target, '?');
         r->path = q < 0 ? target : str_sub(target, 0, (size_t) q);
-        r->query = q < 0 ? (struct str) { 0 } : str_sub(target, (size_t) q + 1, target.n);
+        if (q >= 0)
+                r->query = str_sub(target, (size_t) q + 1, target.n);
 }
 
 void request_add_header(struct http_request *r, struct str name, struct str value) {

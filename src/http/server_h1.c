@@ -353,7 +353,7 @@ struct duplex *http_hijack(struct http_request *r, int status, const struct http
         h = c->h1;
         h->hijacked = true;
         h->r = NULL;
-        d = conn_hijack(c, h->processing ? (struct str) { 0 } : buf_str(&h->in));
+        d = conn_hijack(c, str_n(h->in.p, h->processing ? 0 : h->in.n));
         if (!h->processing)
                 buf_free(&h->in);
         if (status) {
