@@ -189,7 +189,7 @@ static void understands_frames_however_they_are_split(void **state) {
         assert_int_equal(http_server_start(&o, &s, NULL), 0);
         for (size_t cut = 1; cut < n; cut += 5) {
                 int fd = spdy_raw(http_server_port(s));
-                uint8_t got[256];
+                uint8_t got[256] = { 0 };
                 size_t have = 0;
 
                 send(fd, all, cut, MSG_NOSIGNAL);
