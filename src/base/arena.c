@@ -26,7 +26,7 @@
 #endif
 
 #define DEFAULT_CHUNK 4096
-#define MAX_CHUNK (1024 * 1024) /* growth stops here: an arena never holds more than this in vain */
+#define MAX_CHUNK (256 * 1024) /* growth stops here: an arena never holds more than this in vain */
 
 struct chunk {
         struct chunk *next;
@@ -40,11 +40,6 @@ struct arena {
         size_t next_chunk;
         size_t total;
 };
-
-/* What needs 16 has a size that is a multiple of 16. */
-static size_t align_of(size_t n) {
-        return n % 16 ? 8 : 16;
-}
 
 static struct chunk *chunk_new(size_t size) {
         struct chunk *c = xmalloc(sizeof(*c) + size);
@@ -144,8 +139,7 @@ static __attribute__((noinline)) void *alloc_slow(struct arena *a, size_t n) {
         return p;
 }
 
-void *arena_alloc(struct arena *a, size_t n) {
-        size_t align = align_of(n);
+static inline void *alloc(struct arena *a, size_t n, size_t align) {
         char *p = (char *) (((uintptr_t) a->p + align - 1) & ~(uintptr_t) (align - 1));
 
         if (__builtin_expect(p > a->end || n > (size_t) (a->end - p), 0))
@@ -153,6 +147,14 @@ void *arena_alloc(struct arena *a, size_t n) {
         a->p = p + n;
         unpoison(p, n);
         return p;
+}
+
+void *arena_alloc(struct arena *a, size_t n) {
+        return alloc(a, n, n % 16 ? 8 : 16); /* what needs 16 has a size that is a multiple of 16 */
+}
+
+void *arena_alloc8(struct arena *a, size_t n) {
+        return alloc(a, n, 8);
 }
 
 void *arena_alloc0(struct arena *a, size_t n) {

@@ -300,13 +300,13 @@ static inline void close_object(struct parser *ps) {
         ps->top = m;
         ps->cur = ps->stack + v->len;
         v->len = (uint32_t) n;
-        v->members = n ? memcpy(arena_alloc(ps->arena, n * sizeof(*m)), m, n * sizeof(*m)) : NULL;
+        v->members = n ? memcpy(arena_alloc8(ps->arena, n * sizeof(*m)), m, n * sizeof(*m)) : NULL;
 }
 
 static inline void close_array(struct parser *ps) {
         struct json_member *m = ps->cur + 1;
         size_t n = (size_t) (ps->top - m);
-        struct json *v = &ps->cur->value, *items = n ? arena_alloc(ps->arena, n * sizeof(*items)) : NULL;
+        struct json *v = &ps->cur->value, *items = n ? arena_alloc8(ps->arena, n * sizeof(*items)) : NULL;
 
         ps->top = m;
         ps->cur = ps->stack + v->len;

@@ -149,9 +149,8 @@ size_t json_tree_size(struct str text) {
                 values += (size_t) __builtin_popcountll(find_in_block(p, ',') & ~strings);
                 containers += (size_t) __builtin_popcountll(b.open & ~strings);
         }
-        /* A container has one value more than commas. Each may lose 8 bytes to alignment. */
-        n = (values + containers) * sizeof(struct json) + members * (sizeof(struct json_member) - sizeof(struct json)) +
-            containers * 8;
+        /* A container has one value more than commas, and all are packed. The root, which is not, may lose 8 bytes. */
+        n = (values + containers) * sizeof(struct json) + members * (sizeof(struct json_member) - sizeof(struct json)) + 8;
         return n + (escapes ? escaped_size(text.p, text.p + text.n) : 0);
 }
 

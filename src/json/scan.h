@@ -16,5 +16,5 @@ struct json_scan {
 bool json_scan_open(struct json_scan *s, struct str text); /* false when text is neither object nor array */
 bool json_scan_next(struct json_scan *s);
 
-/* The arena that json_parse() of this valid text takes: exact, but for a few bytes a container. */
+/* The arena that json_parse() of this valid text takes: exact, but for empty containers. */
 size_t json_tree_size(struct str text);
