@@ -4,8 +4,8 @@
  *   update  set += what it changed
  *   both    what changes under another manager is a conflict (apply without force) or is taken from it
  *
- * Behaviour and texts: k8s.io/apimachinery/pkg/util/managedfields. Entries of another version of the resource are kept as they
- * are: only autoscalers and events have two. */
+ * Behaviour and texts: k8s.io/apimachinery/pkg/util/managedfields. Entries of another version of the resource are kept
+ * as they are: only autoscalers and events have two. */
 #include "schema/apply.h"
 
 #include <errno.h>
@@ -61,8 +61,8 @@ static void drop_empty(struct managers *m) {
 /* An applier has one entry whatever the version. */
 static struct manager *find_manager(struct managers *m, const struct manager *x) {
         for (size_t i = 0; i < m->n; i++)
-                if (m->v[i].apply == x->apply && str_eq(m->v[i].name, x->name) && str_eq(m->v[i].subresource, x->subresource) &&
-                    (x->apply || str_eq(m->v[i].version, x->version)))
+                if (m->v[i].apply == x->apply && str_eq(m->v[i].name, x->name) &&
+                    str_eq(m->v[i].subresource, x->subresource) && (x->apply || str_eq(m->v[i].version, x->version)))
                         return &m->v[i];
         return NULL;
 }
@@ -78,7 +78,8 @@ static int decode_managers(struct arena *a, const struct json *entries, struct m
                 };
                 if (!x.apply && !str_eqc(ManagedFieldsEntry_operation(e), "Update"))
                         return -EINVAL;
-                if (!ManagedFieldsEntry_fieldsV1(e) || fieldset_from_json(a, ManagedFieldsEntry_fieldsV1(e), &x.fields) < 0)
+                if (!ManagedFieldsEntry_fieldsV1(e) ||
+                    fieldset_from_json(a, ManagedFieldsEntry_fieldsV1(e), &x.fields) < 0)
                         return -EINVAL;
                 add_manager(a, &m, &x);
         }
@@ -133,8 +134,11 @@ static struct manager manager_of(struct arena *a, const struct apply_opts *o, bo
         if (name.n == 0)
                 name = STR("unknown");
         return (struct manager) {
-                .name = arena_str(a, str_sub(name, 0, 128)), .version = arena_str(a, o->api_version),
-                .subresource = arena_str(a, o->subresource), .time = arena_str(a, time_format(text, o->now_wall_ns)), .apply = apply,
+                .name = arena_str(a, str_sub(name, 0, 128)),
+                .version = arena_str(a, o->api_version),
+                .subresource = arena_str(a, o->subresource),
+                .time = arena_str(a, time_format(text, o->now_wall_ns)),
+                .apply = apply,
         };
 }
 
@@ -204,12 +208,14 @@ static int conflict_error(struct conflicts *c, struct error *err, const char *wh
 
         *c->err = ERROR_INIT;
         if (c->n == 1)
-                r = error_status(err, REASON_CONFLICT, "Apply failed with 1 conflict: conflict with %s: %" STR_FMT, who_of_one,
-                                 STR_ARG(str_of(causes.causes[0].field)));
+                r = error_status(err, REASON_CONFLICT, "Apply failed with 1 conflict: conflict with %s: %" STR_FMT,
+                                 who_of_one, STR_ARG(str_of(causes.causes[0].field)));
         else
-                r = error_status(err, REASON_CONFLICT, "Apply failed with %zu conflicts:%" STR_FMT, c->n, STR_ARG(buf_str(&c->text)));
+                r = error_status(err, REASON_CONFLICT, "Apply failed with %zu conflicts:%" STR_FMT, c->n,
+                                 STR_ARG(buf_str(&c->text)));
         for (size_t i = 0; i < causes.n_causes; i++)
-                error_add_cause(err, causes.causes[i].reason, str_of(causes.causes[i].field), "%s", causes.causes[i].message);
+                error_add_cause(err, causes.causes[i].reason, str_of(causes.causes[i].field), "%s",
+                                causes.causes[i].message);
         error_clear(&causes);
         return r;
 }
@@ -234,8 +240,8 @@ static int report_conflicts(struct managers *m, struct fieldset *const *sets, st
 /* ---- the two operations ---- */
 
 /* Takes from all managers but self what has changed. allowed: conflicts that do not count (or NULL). */
-static int take_changes(struct arena *a, struct managers *m, const struct manager *self, const struct structure_diff *d, bool force,
-                        const struct fieldset *allowed, struct error *err) {
+static int take_changes(struct arena *a, struct managers *m, const struct manager *self, const struct structure_diff *d,
+                        bool force, const struct fieldset *allowed, struct error *err) {
         struct fieldset *changed = fieldset_union(a, d->modified, d->added);
         struct fieldset **conflicts = arena_array(a, struct fieldset *, m->n + 1);
         bool any = false;
@@ -259,8 +265,8 @@ static int take_changes(struct arena *a, struct managers *m, const struct manage
         return 0;
 }
 
-static struct structure_diff diff_of(struct arena *a, const struct schema_type *t, const struct apply_opts *o, const struct json *old,
-                                     const struct json *new) {
+static struct structure_diff diff_of(struct arena *a, const struct schema_type *t, const struct apply_opts *o,
+                                     const struct json *old, const struct json *new) {
         struct structure_diff d = structure_compare(a, t, old, new);
 
         d.added = reachable(a, o, d.added);
@@ -312,8 +318,8 @@ static void cap_updaters(struct arena *a, struct managers *m) {
         }
 }
 
-static int track(struct arena *a, const struct schema_type *t, const struct json *old, const struct json *new, struct managers *m,
-                 const struct manager *self, const struct apply_opts *o) {
+static int track(struct arena *a, const struct schema_type *t, const struct json *old, const struct json *new,
+                 struct managers *m, const struct manager *self, const struct apply_opts *o) {
         struct structure_diff d = diff_of(a, t, o, old, new);
         struct fieldset *changed = fieldset_difference(a, fieldset_union(a, d.modified, d.added), strip_set(a));
         struct manager *mine, me = *self;
@@ -335,8 +341,8 @@ static int track(struct arena *a, const struct schema_type *t, const struct json
         return 0;
 }
 
-/* Clients that do not know managedFields must not lose them: what is there counts unless the new object brings its own. [{}]
- * resets. */
+/* Clients that do not know managedFields must not lose them: what is there counts unless the new object brings its own.
+ * [{}] resets. */
 static void current_managers(struct arena *a, const struct json *live, const struct json *next, struct managers *ret) {
         const struct json *entries = ObjectMeta_managedFields(Pod_metadata(next));
 
@@ -368,9 +374,9 @@ int apply_track_update(struct arena *a, const struct schema_type *t, const struc
         return 0;
 }
 
-/* Fields that were applied last time and are not now go from the object, unless somebody else owns them, or nobody did. */
-static struct json prune(struct arena *a, const struct schema_type *t, const struct json *merged, const struct managers *m,
-                         const struct fieldset *last) {
+/* What was applied last time and is not now goes from the object, unless somebody else owns it, or nobody did. */
+static struct json prune(struct arena *a, const struct schema_type *t, const struct json *merged,
+                         const struct managers *m, const struct fieldset *last) {
         struct fieldset *owned = fieldset_new(a), *all, *kept, *gone;
         struct json pruned;
 
@@ -381,15 +387,16 @@ static struct json prune(struct arena *a, const struct schema_type *t, const str
         pruned = structure_remove(a, t, merged, last);
         for (size_t i = 0; i < m->n; i++)
                 owned = fieldset_union(a, owned, m->v[i].fields);
-        kept = fieldset_union(a, structure_with_parents(a, t, structure_fields(a, t, &pruned)), structure_with_parents(a, t, owned));
+        kept = fieldset_union(a, structure_with_parents(a, t, structure_fields(a, t, &pruned)),
+                              structure_with_parents(a, t, owned));
         pruned = structure_remove(a, t, merged, fieldset_difference(a, all, kept));
         kept = structure_with_parents(a, t, structure_fields(a, t, &pruned));
         gone = fieldset_intersection(a, fieldset_difference(a, all, kept), last);
         return structure_remove(a, t, merged, gone);
 }
 
-/* `kubectl apply --server-side` after client-side applies: what the annotation says was applied, and still is so, may be taken
- * over without a conflict. NULL: nothing. */
+/* `kubectl apply --server-side` after client-side applies: what the annotation says was applied, and still is so, may
+ * be taken over without a conflict. NULL: nothing. */
 static struct fieldset *allowed_by_last_applied(struct arena *a, const struct schema_type *t, const struct json *live,
                                                 const struct apply_opts *o) {
         const struct json *text = json_getc(ObjectMeta_annotations(Pod_metadata(live)), LAST_APPLIED);
@@ -409,7 +416,8 @@ static struct fieldset *allowed_by_last_applied(struct arena *a, const struct sc
 }
 
 /* The annotation follows, so that a client-side apply afterwards starts from the truth. */
-static void sync_last_applied(struct arena *a, struct json *object, const struct json *config, const struct apply_opts *o) {
+static void sync_last_applied(struct arena *a, struct json *object, const struct json *config,
+                              const struct apply_opts *o) {
         struct json *meta = json_get_mut(object, STR("metadata")), annotations, plain, plain_meta;
         _cleanup_buf_ struct buf text = BUF_INIT;
 
@@ -434,7 +442,8 @@ static void sync_last_applied(struct arena *a, struct json *object, const struct
 int apply_merge(struct arena *a, const struct schema_type *t, const struct json *live, const struct json *config,
                 const struct apply_opts *opts, struct json *ret, struct error *err) {
         struct manager self = manager_of(a, opts, true), *mine;
-        struct json old = live ? json_copy_shallow(a, live) : schema_zero(a, t), wanted = structure_explicit(a, t, config), merged;
+        struct json old = live ? json_copy_shallow(a, live) : schema_zero(a, t),
+                    wanted = structure_explicit(a, t, config), merged;
         struct fieldset *last = NULL;
         struct managers m = { 0 };
         struct structure_diff d;
@@ -455,9 +464,11 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
         }
         r = structure_merge(a, t, &old, &wanted, &merged, err);
         if (r < 0)
-                return error_prefix(err, "failed to create typed patch object (%" STR_FMT "/%" STR_FMT "; %" STR_FMT ", Kind=%s)",
-                                    STR_ARG(ObjectMeta_namespace(Pod_metadata(config))),
-                                    STR_ARG(ObjectMeta_name(Pod_metadata(config))), STR_ARG(opts->api_version), t->name),
+                return error_prefix(
+                               err,
+                               "failed to create typed patch object (%" STR_FMT "/%" STR_FMT "; %" STR_FMT ", Kind=%s)",
+                               STR_ARG(ObjectMeta_namespace(Pod_metadata(config))),
+                               STR_ARG(ObjectMeta_name(Pod_metadata(config))), STR_ARG(opts->api_version), t->name),
                        r;
         mine = find_manager(&m, &self);
         if (mine)

@@ -1,5 +1,5 @@
-/* Cells of `kubectl get` that are more than a value of the object: `x()` in a column of api/ is cell_x() here. What they show is what
- * upstream's printers show. */
+/* Cells of `kubectl get` that are more than a value of the object: `x()` in a column of api/ is cell_x() here. What
+ * they show is what upstream's printers show. */
 #include <stdio.h>
 
 #include "base/time.h"
@@ -73,7 +73,8 @@ static void set_exit(struct pod_summary *s, const char *prefix, const struct jso
         else if (signal != 0)
                 snprintf(s->reason, sizeof(s->reason), "%sSignal:%lld", prefix, (long long) signal);
         else
-                snprintf(s->reason, sizeof(s->reason), "%sExitCode:%lld", prefix, (long long) ContainerStateTerminated_exitCode(terminated));
+                snprintf(s->reason, sizeof(s->reason), "%sExitCode:%lld", prefix,
+                         (long long) ContainerStateTerminated_exitCode(terminated));
 }
 
 static bool is_sidecar(const struct json *pod, struct str name) {
@@ -83,7 +84,8 @@ static bool is_sidecar(const struct json *pod, struct str name) {
 }
 
 static void count_restarts(const struct json *status, int64_t *count, struct str *last) {
-        struct str at = ContainerStateTerminated_finishedAt(ContainerState_terminated(ContainerStatus_lastState(status)));
+        struct str at =
+                ContainerStateTerminated_finishedAt(ContainerState_terminated(ContainerStatus_lastState(status)));
 
         *count += ContainerStatus_restartCount(status);
         if (str_cmp(at, *last) > 0) /* all in RFC 3339 UTC: text order is time order */
@@ -115,7 +117,8 @@ static void summarize_init(struct pod_summary *s, const struct json *pod) {
                 else if (waiting.n > 0 && !str_eqc(waiting, "PodInitializing"))
                         set_reason(s, "Init:", waiting);
                 else
-                        snprintf(s->reason, sizeof(s->reason), "Init:%zu/%zu", i, json_len(PodSpec_initContainers(Pod_spec(pod))));
+                        snprintf(s->reason, sizeof(s->reason), "Init:%zu/%zu", i,
+                                 json_len(PodSpec_initContainers(Pod_spec(pod))));
                 return;
         }
 }
@@ -141,7 +144,8 @@ static void summarize_containers(struct pod_summary *s, const struct json *pod) 
                 }
         }
         if (running && !strcmp(s->reason, "Completed"))
-                set_reason(s, "", is_true(PodStatus_conditions(Pod_status(pod)), "Ready") ? STR("Running") : STR("NotReady"));
+                set_reason(s, "",
+                           is_true(PodStatus_conditions(Pod_status(pod)), "Ready") ? STR("Running") : STR("NotReady"));
 }
 
 static void summarize_pod(struct pod_summary *s, const struct json *pod) {
@@ -196,7 +200,8 @@ struct json cell_pod_gates(struct arena *a, const struct json *object, int64_t n
         if (json_len(gates) == 0)
                 return json_of_cstr("<none>");
         json_each_item(g, gates) {
-                const struct json *c = find_by(PodStatus_conditions(Pod_status(object)), "type", PodReadinessGate_conditionType(g));
+                const struct json *c =
+                        find_by(PodStatus_conditions(Pod_status(object)), "type", PodReadinessGate_conditionType(g));
 
                 n += str_eqc(PodCondition_status(c), "True");
         }
@@ -327,7 +332,8 @@ static void add_metric(struct buf *b, const struct json *spec, const struct json
 
 struct json cell_autoscaler_targets(struct arena *a, const struct json *object, int64_t now_wall_ns) {
         const struct json *specs = HorizontalPodAutoscalerSpec_metrics(HorizontalPodAutoscaler_spec(object));
-        const struct json *current = HorizontalPodAutoscalerStatus_currentMetrics(HorizontalPodAutoscaler_status(object));
+        const struct json *current =
+                HorizontalPodAutoscalerStatus_currentMetrics(HorizontalPodAutoscaler_status(object));
         struct buf b = BUF_INIT;
 
         for (size_t i = 0; i < json_len(specs) && i < 2; i++) {
@@ -359,7 +365,8 @@ static void add_ingress_points(struct buf *b, const struct json *balancer) {
         size_t n = 0;
 
         json_each_item(i, LoadBalancerStatus_ingress(balancer))
-                add_sorted(list, &n, ARRAY_SIZE(list), LoadBalancerIngress_ip(i).n ? LoadBalancerIngress_ip(i) : LoadBalancerIngress_hostname(i));
+                add_sorted(list, &n, ARRAY_SIZE(list),
+                           LoadBalancerIngress_ip(i).n ? LoadBalancerIngress_ip(i) : LoadBalancerIngress_hostname(i));
         for (size_t i = 0; i < n; i++)
                 join(b, list[i], ",");
 }
@@ -426,8 +433,8 @@ struct json cell_endpoints(struct arena *a, const struct json *object, int64_t n
                                         list_add(&l, ip);
                                         continue;
                                 }
-                                snprintf(text, sizeof(text), "%s%" STR_FMT "%s:%lld", v6 ? "[" : "", STR_ARG(ip), v6 ? "]" : "",
-                                         (long long) EndpointPort_port(json_item(ports, i)));
+                                snprintf(text, sizeof(text), "%s%" STR_FMT "%s:%lld", v6 ? "[" : "", STR_ARG(ip),
+                                         v6 ? "]" : "", (long long) EndpointPort_port(json_item(ports, i)));
                                 list_add(&l, str_of(text));
                         }
         }
@@ -517,7 +524,10 @@ struct json cell_ip_parent(struct arena *a, const struct json *object, int64_t n
 struct json cell_node_status(struct arena *a, const struct json *object, int64_t now_wall_ns) {
         const struct json *ready = find_by(NodeStatus_conditions(Node_status(object)), "type", STR("Ready"));
 
-        return json_of_printf(a, "%s%s", !ready ? "Unknown" : str_eqc(NodeCondition_status(ready), "True") ? "Ready" : "NotReady",
+        return json_of_printf(a, "%s%s",
+                              !ready                                         ? "Unknown"
+                              : str_eqc(NodeCondition_status(ready), "True") ? "Ready"
+                                                                             : "NotReady",
                               NodeSpec_unschedulable(Node_spec(object)) ? ",SchedulingDisabled" : "");
 }
 
@@ -594,7 +604,10 @@ struct json cell_event_message(struct arena *a, const struct json *object, int64
 
 static struct json access_modes(struct arena *a, const struct json *modes) {
         static const char *const names[][2] = {
-                { "ReadWriteOnce", "RWO" }, { "ReadOnlyMany", "ROX" }, { "ReadWriteMany", "RWX" }, { "ReadWriteOncePod", "RWOP" },
+                { "ReadWriteOnce", "RWO" },
+                { "ReadOnlyMany", "ROX" },
+                { "ReadWriteMany", "RWX" },
+                { "ReadWriteOncePod", "RWOP" },
         };
         struct buf b = BUF_INIT;
 
@@ -616,7 +629,8 @@ struct json cell_volume_claim(struct arena *a, const struct json *object, int64_
 
         if (!ref)
                 return json_of_cstr("");
-        return json_of_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(ObjectReference_namespace(ref)), STR_ARG(ObjectReference_name(ref)));
+        return json_of_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(ObjectReference_namespace(ref)),
+                              STR_ARG(ObjectReference_name(ref)));
 }
 
 struct json cell_phase_or_terminating(struct arena *a, const struct json *object, int64_t now_wall_ns) {
@@ -639,8 +653,9 @@ struct json cell_claim_capacity(struct arena *a, const struct json *object, int6
 
 struct json cell_storage_class_name(struct arena *a, const struct json *object, int64_t now_wall_ns) {
         const struct json *meta = StorageClass_metadata(object), *annotations = ObjectMeta_annotations(meta);
-        bool is_default = str_eqc(json_str(json_getc(annotations, "storageclass.kubernetes.io/is-default-class")), "true") ||
-                          str_eqc(json_str(json_getc(annotations, "storageclass.beta.kubernetes.io/is-default-class")), "true");
+        bool is_default =
+                str_eqc(json_str(json_getc(annotations, "storageclass.kubernetes.io/is-default-class")), "true") ||
+                str_eqc(json_str(json_getc(annotations, "storageclass.beta.kubernetes.io/is-default-class")), "true");
 
         return json_of_printf(a, "%" STR_FMT "%s", STR_ARG(ObjectMeta_name(meta)), is_default ? " (default)" : "");
 }
@@ -696,7 +711,8 @@ struct json cell_csr_duration(struct arena *a, const struct json *object, int64_
 
         if (!CertificateSigningRequestSpec_has_expirationSeconds(spec))
                 return json_of_cstr("<none>");
-        return json_of_copy(a, duration_human(text, CertificateSigningRequestSpec_expirationSeconds(spec) * NSEC_PER_SEC));
+        return json_of_copy(a,
+                            duration_human(text, CertificateSigningRequestSpec_expirationSeconds(spec) * NSEC_PER_SEC));
 }
 
 struct json cell_csr_condition(struct arena *a, const struct json *object, int64_t now_wall_ns) {
@@ -732,8 +748,8 @@ static struct json quota(struct arena *a, const struct json *object, bool limits
 
                 if (str_has_prefix(json_key(m), STR("limits.")) != limits)
                         continue;
-                buf_printf(&b, "%s%" STR_FMT ": %" STR_FMT "/%" STR_FMT, b.n ? ", " : "", STR_ARG(json_key(m)), STR_ARG(used),
-                           STR_ARG(json_str(&m->value)));
+                buf_printf(&b, "%s%" STR_FMT ": %" STR_FMT "/%" STR_FMT, b.n ? ", " : "", STR_ARG(json_key(m)),
+                           STR_ARG(used), STR_ARG(json_str(&m->value)));
         }
         return of_buf(a, &b, "");
 }
@@ -751,16 +767,19 @@ struct json cell_policy_param_kind(struct arena *a, const struct json *object, i
 
         if (!kind)
                 return json_of_cstr("<unset>");
-        return json_of_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(ParamKind_apiVersion(kind)), STR_ARG(ParamKind_kind(kind)));
+        return json_of_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(ParamKind_apiVersion(kind)),
+                              STR_ARG(ParamKind_kind(kind)));
 }
 
 struct json cell_policy_param_ref(struct arena *a, const struct json *object, int64_t now_wall_ns) {
-        const struct json *ref = ValidatingAdmissionPolicyBindingSpec_paramRef(ValidatingAdmissionPolicyBinding_spec(object));
+        const struct json *ref =
+                ValidatingAdmissionPolicyBindingSpec_paramRef(ValidatingAdmissionPolicyBinding_spec(object));
         struct str ns = ParamRef_namespace(ref);
 
         if (ParamRef_name(ref).n == 0)
                 return json_of_cstr("<unset>");
-        return json_of_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(ns.n > 0 ? ns : STR("*")), STR_ARG(ParamRef_name(ref)));
+        return json_of_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(ns.n > 0 ? ns : STR("*")),
+                              STR_ARG(ParamRef_name(ref)));
 }
 
 struct json cell_api_service(struct arena *a, const struct json *object, int64_t now_wall_ns) {
@@ -773,7 +792,8 @@ struct json cell_api_service(struct arena *a, const struct json *object, int64_t
 }
 
 struct json cell_api_service_available(struct arena *a, const struct json *object, int64_t now_wall_ns) {
-        const struct json *c = find_by(APIServiceStatus_conditions(APIService_status(object)), "type", STR("Available"));
+        const struct json *c =
+                find_by(APIServiceStatus_conditions(APIService_status(object)), "type", STR("Available"));
 
         if (!c)
                 return json_of_cstr("Unknown");

@@ -1,5 +1,5 @@
-/* Rows of `kubectl get`. What the columns are is data (`column` in api/); here is what the kinds of cells do. Cells that have to be
- * computed are in cells.c. */
+/* Rows of `kubectl get`. What the columns are is data (`column` in api/); here is what the kinds of cells do. Cells
+ * that have to be computed are in cells.c. */
 #include "schema/columns.h"
 
 #include <errno.h>
@@ -134,7 +134,8 @@ static struct json cell(struct arena *a, const struct api_column *c, const struc
         }
 }
 
-struct json columns_cells(struct arena *a, const struct api_resource *r, const struct json *object, int64_t now_wall_ns) {
+struct json columns_cells(struct arena *a, const struct api_resource *r, const struct json *object,
+                          int64_t now_wall_ns) {
         struct json out = json_new_array(), stored;
         const struct api_column *c;
         size_t n;

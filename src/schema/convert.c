@@ -1,5 +1,5 @@
-/* Between the versions of one resource. Only two resources have more than one: the autoscaler, whose v1 knows CPU only and keeps
- * what it cannot say in annotations, and events, whose core view has older names for the same things. */
+/* Between the versions of one resource. Only two resources have more than one: the autoscaler, whose v1 knows CPU only
+ * and keeps what it cannot say in annotations, and events, whose core view has older names for the same things. */
 #include <errno.h>
 
 #include "schema/decode.h"
@@ -105,7 +105,8 @@ static void autoscaler_to_v1(struct arena *a, struct json *object) {
         json_each_item(metric, HorizontalPodAutoscalerSpec_metrics(&spec)) {
                 if (!have && is_cpu(metric, false)) {
                         json_set_int(a, &spec, "targetCPUUtilizationPercentage",
-                                     MetricTarget_averageUtilization(ResourceMetricSource_target(MetricSpec_resource(metric))));
+                                     MetricTarget_averageUtilization(
+                                             ResourceMetricSource_target(MetricSpec_resource(metric))));
                         have = true;
                 } else
                         json_push(a, &others, *metric);
@@ -114,7 +115,8 @@ static void autoscaler_to_v1(struct arena *a, struct json *object) {
                 const struct json *value = ResourceMetricStatus_current(MetricStatus_resource(metric));
 
                 if (is_cpu(metric, true) && MetricValueStatus_has_averageUtilization(value))
-                        json_set_int(a, &status, "currentCPUUtilizationPercentage", MetricValueStatus_averageUtilization(value));
+                        json_set_int(a, &status, "currentCPUUtilizationPercentage",
+                                     MetricValueStatus_averageUtilization(value));
                 json_push(a, &current, *metric);
         }
         set_annotation(a, object, METRICS, &others);
@@ -129,8 +131,10 @@ static void autoscaler_from_v1(struct arena *a, struct json *object) {
         const struct json none = json_new_object();
         struct json spec = json_copy_shallow(a, member_or(object, "spec", &none));
         struct json status = json_copy_shallow(a, member_or(object, "status", &none));
-        struct json metrics = take_annotation(a, object, METRICS), current = take_annotation(a, object, CURRENT_METRICS);
-        struct json conditions = take_annotation(a, object, CONDITIONS), behavior = take_annotation(a, object, BEHAVIOR);
+        struct json metrics = take_annotation(a, object, METRICS),
+                    current = take_annotation(a, object, CURRENT_METRICS);
+        struct json conditions = take_annotation(a, object, CONDITIONS),
+                    behavior = take_annotation(a, object, BEHAVIOR);
 
         if (metrics.type != JSON_ARRAY)
                 metrics = json_new_array();
@@ -138,7 +142,8 @@ static void autoscaler_from_v1(struct arena *a, struct json *object) {
                 struct json target = json_new_object(), resource = json_new_object(), metric = json_new_object();
 
                 json_set_cstr(a, &target, "type", "Utilization");
-                json_set_int(a, &target, "averageUtilization", HorizontalPodAutoscalerSpecV1_targetCPUUtilizationPercentage(&spec));
+                json_set_int(a, &target, "averageUtilization",
+                             HorizontalPodAutoscalerSpecV1_targetCPUUtilizationPercentage(&spec));
                 json_set_cstr(a, &resource, "name", "cpu");
                 json_setc(a, &resource, "target", target);
                 json_set_cstr(a, &metric, "type", "Resource");
@@ -159,8 +164,8 @@ static void autoscaler_from_v1(struct arena *a, struct json *object) {
 
 /* ---- all ---- */
 
-int schema_convert(struct arena *a, const struct api_resource *from, const struct api_resource *to, const struct json *object,
-                   struct json *ret, struct error *err) {
+int schema_convert(struct arena *a, const struct api_resource *from, const struct api_resource *to,
+                   const struct json *object, struct json *ret, struct error *err) {
         struct json out;
         char text[320];
 
@@ -168,7 +173,8 @@ int schema_convert(struct arena *a, const struct api_resource *from, const struc
                 *ret = *object;
                 return 0;
         }
-        if ((from == &res_events && to == &res_events_events_k8s_io) || (from == &res_events_events_k8s_io && to == &res_events))
+        if ((from == &res_events && to == &res_events_events_k8s_io) ||
+            (from == &res_events_events_k8s_io && to == &res_events))
                 out = renamed(a, object, event_names, ARRAY_SIZE(event_names), to == &res_events);
         else if (from == &res_horizontalpodautoscalers && to == &res_horizontalpodautoscalers_v1) {
                 out = json_copy_shallow(a, object);
@@ -177,8 +183,8 @@ int schema_convert(struct arena *a, const struct api_resource *from, const struc
                 out = json_copy_shallow(a, object);
                 autoscaler_from_v1(a, &out);
         } else
-                return error_set(err, -EINVAL, "no conversion from %s/%s %s to %s/%s %s", from->group, from->version, from->kind,
-                                 to->group, to->version, to->kind);
+                return error_set(err, -EINVAL, "no conversion from %s/%s %s to %s/%s %s", from->group, from->version,
+                                 from->kind, to->group, to->version, to->kind);
         json_setc(a, &out, "apiVersion", json_of_copy(a, api_version_of(text, to)));
         return schema_decode(a, to->type, &out, NULL, ret, err);
 }

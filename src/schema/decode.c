@@ -1,5 +1,5 @@
-/* Decoding: one walk over the document and its type side by side. Each struct's members are first put into slots, one for
- * each field of the type, and then written out in the order of the slots:
+/* Decoding: one walk over the document and its type side by side. Each struct's members are first put into slots, one
+ * for each field of the type, and then written out in the order of the slots:
  *
  *   {"image":"x","foo":1,"name":"c"}     slots of Container: name │ image │ command │ …
  *      │          │        └───────────────────────▶ c
@@ -33,7 +33,8 @@ struct decoder {
         struct error *err;
 };
 
-static int decode(struct decoder *d, const struct schema_type *t, const struct json *in, const struct frame *at, struct json *ret);
+static int decode(struct decoder *d, const struct schema_type *t, const struct json *in, const struct frame *at,
+                  struct json *ret);
 
 /* ---- messages ---- */
 
@@ -72,7 +73,8 @@ static const char *go_value(const struct json *v) {
 }
 
 /* json.UnmarshalTypeError; detail: the number's text follows */
-static int type_error(struct decoder *d, const char *go_type, const struct json *v, bool detail, const struct frame *at) {
+static int type_error(struct decoder *d, const char *go_type, const struct json *v, bool detail,
+                      const struct frame *at) {
         _cleanup_buf_ struct buf path = BUF_INIT, value = BUF_INIT;
         const struct frame *f = at;
 
@@ -87,7 +89,8 @@ static int type_error(struct decoder *d, const char *go_type, const struct json 
                 return error_set(d->err, -EINVAL, "json: cannot unmarshal %" STR_FMT " into Go value of type %s",
                                  STR_ARG(buf_str(&value)), go_type);
         print_fields(&path, f);
-        return error_set(d->err, -EINVAL, "json: cannot unmarshal %" STR_FMT " into Go struct field %s.%" STR_FMT " of type %s",
+        return error_set(d->err, -EINVAL,
+                         "json: cannot unmarshal %" STR_FMT " into Go struct field %s.%" STR_FMT " of type %s",
                          STR_ARG(buf_str(&value)), f->in->name, STR_ARG(buf_str(&path)), go_type);
 }
 
@@ -98,7 +101,8 @@ static void unknown_field(struct decoder *d, struct str key, const struct frame 
         if (!d->strict || json_len(d->strict) >= MAX_STRICT)
                 return;
         print_path(&b, &last);
-        json_push(d->arena, d->strict, json_of_printf(d->arena, "unknown field \"%" STR_FMT "\"", STR_ARG(buf_str(&b))));
+        json_push(d->arena, d->strict,
+                  json_of_printf(d->arena, "unknown field \"%" STR_FMT "\"", STR_ARG(buf_str(&b))));
 }
 
 /* ---- scalars ---- */
@@ -137,7 +141,8 @@ static int decode_bytes(struct decoder *d, const struct schema_type *t, const st
                 while (bad < s.n && (memchr("+/", s.p[bad], 2) || (s.p[bad] >= '0' && s.p[bad] <= '9') ||
                                      (s.p[bad] >= 'A' && s.p[bad] <= 'Z') || (s.p[bad] >= 'a' && s.p[bad] <= 'z')))
                         bad++;
-                return error_set(d->err, -EINVAL, "illegal base64 data at input byte %zu", bad == s.n ? s.n / 4 * 4 : bad);
+                return error_set(d->err, -EINVAL, "illegal base64 data at input byte %zu",
+                                 bad == s.n ? s.n / 4 * 4 : bad);
         }
         base64_encode(&text, buf_str(&raw));
         *ret = str_eq(buf_str(&text), json_str(in)) ? *in : json_of_copy(d->arena, buf_str(&text));
@@ -179,8 +184,10 @@ static int time_error(struct decoder *d, struct str s, bool micro) {
                         ok = want >= '0' && want <= '9' ? have >= '0' && have <= '9' : have == want;
                 }
                 if (!ok)
-                        return error_set(d->err, -EINVAL, "parsing time \"%" STR_FMT "\" as \"%s\": cannot parse \"%" STR_FMT
-                                         "\" as \"%s\"", STR_ARG(s), layout, STR_ARG(str_sub(s, at, s.n)), parts[i]);
+                        return error_set(d->err, -EINVAL,
+                                         "parsing time \"%" STR_FMT "\" as \"%s\": cannot parse \"%" STR_FMT
+                                         "\" as \"%s\"",
+                                         STR_ARG(s), layout, STR_ARG(str_sub(s, at, s.n)), parts[i]);
                 at += n;
         }
         if (micro && (at >= s.n || s.p[at] != '.'))
@@ -192,8 +199,9 @@ static int time_error(struct decoder *d, struct str s, bool micro) {
                 return error_set(d->err, -EINVAL, "parsing time \"%" STR_FMT "\" as \"%s\": cannot parse \"%" STR_FMT
                                  "\" as \"Z07:00\"", STR_ARG(s), layout, STR_ARG(str_sub(s, at, s.n)));
         if (at >= s.n)
-                return error_set(d->err, -EINVAL, "parsing time \"%" STR_FMT "\" as \"%s\": cannot parse \"\" as \"Z07:00\"",
-                                 STR_ARG(s), layout);
+                return error_set(d->err, -EINVAL,
+                                 "parsing time \"%" STR_FMT "\" as \"%s\": cannot parse \"\" as \"Z07:00\"", STR_ARG(s),
+                                 layout);
         return error_set(d->err, -EINVAL, "parsing time \"%" STR_FMT "\": day out of range", STR_ARG(s));
 }
 
@@ -204,7 +212,8 @@ static int decode_time(struct decoder *d, const struct schema_type *t, const str
         int64_t ns;
 
         if (!json_is(in, JSON_STRING))
-                return error_set(d->err, -EINVAL, "json: cannot unmarshal %s into Go value of type string", go_value(in));
+                return error_set(d->err, -EINVAL, "json: cannot unmarshal %s into Go value of type string",
+                                 go_value(in));
         if (time_parse(s, &ns) < 0 || (micro && (s.n < 26 || s.p[19] != '.')))
                 return time_error(d, s, micro);
         out = micro ? time_format_micro(text, ns) : time_format(text, ns);
@@ -217,7 +226,8 @@ static int decode_duration(struct decoder *d, const struct json *in, struct json
         int64_t ns;
 
         if (!json_is(in, JSON_STRING))
-                return error_set(d->err, -EINVAL, "json: cannot unmarshal %s into Go value of type string", go_value(in));
+                return error_set(d->err, -EINVAL, "json: cannot unmarshal %s into Go value of type string",
+                                 go_value(in));
         if (duration_parse(json_str(in), &ns) < 0)
                 return error_set(d->err, -EINVAL, "time: invalid duration \"%" STR_FMT "\"", STR_ARG(json_str(in)));
         *ret = json_of_copy(d->arena, duration_format(text, ns));
@@ -316,8 +326,8 @@ static size_t fill_slots(struct decoder *d, const struct schema_type *t, const s
         return t->n_fields + extra;
 }
 
-static int decode_field(struct decoder *d, const struct schema_type *t, const struct schema_field *f, const struct json *in,
-                        const struct frame *at, struct json *out, size_t *n) {
+static int decode_field(struct decoder *d, const struct schema_type *t, const struct schema_field *f,
+                        const struct json *in, const struct frame *at, struct json *out, size_t *n) {
         struct json_member *m = &out->members[*n];
         struct frame here = { .up = at, .in = t, .key = field_name(f), .depth = at ? at->depth + 1 : 1 };
         int r;
@@ -352,8 +362,8 @@ static int decode_struct(struct decoder *d, const struct schema_type *t, const s
         /* Most fields of most objects are absent and print nothing. */
         size_t want = room - t->n_fields;
         for (size_t i = 0; i < t->n_fields; i++)
-                want += slots[i] || !(t->fields[i].flags & SCHEMA_OMITEMPTY) || t->fields[i].type->kind >= SCHEMA_QUANTITY ||
-                        t->fields[i].type->kind == SCHEMA_ANY;
+                want += slots[i] || !(t->fields[i].flags & SCHEMA_OMITEMPTY) ||
+                        t->fields[i].type->kind >= SCHEMA_QUANTITY || t->fields[i].type->kind == SCHEMA_ANY;
         out.members = arena_array(d->arena, struct json_member, want + 1);
         for (size_t i = 0; i < t->n_fields; i++) {
                 if (!slots[i] && (t->fields[i].flags & SCHEMA_OMITEMPTY) && (t->fields[i].flags & SCHEMA_POINTER))
@@ -394,7 +404,8 @@ static int decode_union(struct decoder *d, const struct schema_type *t, const st
         return 0;
 }
 
-static int decode(struct decoder *d, const struct schema_type *t, const struct json *in, const struct frame *at, struct json *ret) {
+static int decode(struct decoder *d, const struct schema_type *t, const struct json *in, const struct frame *at,
+                  struct json *ret) {
         if (at && at->depth > MAX_DEPTH)
                 return error_set(d->err, -EINVAL, "exceeded max depth");
         if (t->kind == SCHEMA_ANY) {
@@ -448,8 +459,8 @@ static int decode(struct decoder *d, const struct schema_type *t, const struct j
         }
 }
 
-int schema_decode(struct arena *a, const struct schema_type *t, const struct json *in, struct json *strict, struct json *ret,
-                  struct error *err) {
+int schema_decode(struct arena *a, const struct schema_type *t, const struct json *in, struct json *strict,
+                  struct json *ret, struct error *err) {
         struct decoder d = { .arena = a, .strict = strict, .err = err };
 
         return decode(&d, t, in, NULL, ret);

@@ -1,14 +1,16 @@
 /* From a parsed document to the document upstream would print for the same object.
  *
- * Unknown fields are pruned, nulls dropped, fields put in declaration order, quantities, times and base64 brought to their
- * canonical form, empty omitempty fields left out, and what Go always prints added ("status":{}, "creationTimestamp":null). */
+ * Unknown fields are pruned, nulls dropped, fields put in declaration order, quantities, times and base64 brought to
+ * their canonical form, empty omitempty fields left out, and what Go always prints added ("status":{},
+ * "creationTimestamp":null). */
 #pragma once
 
 #include "schema/schema.h"
 
 /* strict: when not NULL, an array to which the messages of strict field validation are added, in upstream's words
  * (`unknown field "spec.foo"`), at most 100. Strings in it live in a. Errors are -EINVAL with the text of Go's decoder
- * ("json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"), without the server's prefix.
- * The result shares strings with in; in is not changed. Case matters in field names, as in Kubernetes' own decoder. */
-int schema_decode(struct arena *a, const struct schema_type *t, const struct json *in, struct json *strict, struct json *ret,
-                  struct error *err);
+ * ("json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"), without the
+ * server's prefix. The result shares strings with in; in is not changed. Case matters in field names, as in Kubernetes'
+ * own decoder. */
+int schema_decode(struct arena *a, const struct schema_type *t, const struct json *in, struct json *strict,
+                  struct json *ret, struct error *err);

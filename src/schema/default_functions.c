@@ -1,5 +1,5 @@
-/* The defaults that depend on something: `default by x` in api/ is default_x() here. Each gets a value of its type that is the
- * caller's own, before its members are defaulted. The facts are those of upstream's SetDefaults_* functions. */
+/* The defaults that depend on something: `default by x` in api/ is default_x() here. Each gets a value of its type that
+ * is the caller's own, before its members are defaulted. The facts are those of upstream's SetDefaults_* functions. */
 #include "base/encode.h"
 #include "schema/hooks.h"
 #include "schema/internal.h"
@@ -153,7 +153,8 @@ void default_limit_range_item(struct arena *a, struct json *value) {
 
 void default_replication_controller(struct arena *a, struct json *value) {
         struct json *spec = json_get_or_add_object(a, value, "spec");
-        const struct json *labels = ObjectMeta_labels(PodTemplateSpec_metadata(ReplicationControllerSpec_template(spec)));
+        const struct json *labels =
+                ObjectMeta_labels(PodTemplateSpec_metadata(ReplicationControllerSpec_template(spec)));
 
         if (json_len(labels) == 0)
                 return;
@@ -209,10 +210,12 @@ void default_service(struct arena *a, struct json *value) {
         json_each_item(port, get_mut(spec, "ports")) {
                 const struct json *target = ServicePort_targetPort(port);
 
-                if (!target || (json_is(target, JSON_INT) && target->i == 0) || (json_is(target, JSON_STRING) && target->len == 0))
+                if (!target || (json_is(target, JSON_INT) && target->i == 0) ||
+                    (json_is(target, JSON_STRING) && target->len == 0))
                         json_set_int(a, port, "targetPort", ServicePort_port(port));
         }
-        if ((balanced || str_eqc(type, "NodePort") || (str_eqc(type, "ClusterIP") && json_len(ServiceSpec_externalIPs(spec)) > 0)) &&
+        if ((balanced || str_eqc(type, "NodePort") ||
+             (str_eqc(type, "ClusterIP") && json_len(ServiceSpec_externalIPs(spec)) > 0)) &&
             ServiceSpec_externalTrafficPolicy(spec).n == 0)
                 json_set_cstr(a, spec, "externalTrafficPolicy", "Cluster");
         if (!str_eqc(type, "ExternalName"))
@@ -297,7 +300,8 @@ void default_autoscaler(struct arena *a, struct json *value) {
         struct json *behavior = get_mut(value, "behavior");
 
         if (json_len(HorizontalPodAutoscalerSpec_metrics(value)) == 0) {
-                struct json *metric = json_push(a, json_get_or_add_array(a, value, "metrics"), json_new_object()), *target;
+                struct json *metric = json_push(a, json_get_or_add_array(a, value, "metrics"), json_new_object()),
+                            *target;
 
                 json_set_cstr(a, metric, "type", "Resource");
                 metric = json_setc(a, metric, "resource", json_new_object());

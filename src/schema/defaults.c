@@ -1,6 +1,7 @@
 /* Defaults. The plain ones are data (`default 30` in api/); the few that depend on something are the functions of
- * default_functions.c that api/ names. For each struct: its fields' own defaults, then its function, then what is below, so that
- * a default of {} gets its own defaults in turn. Types without any default at or below them are skipped (HAS_DEFAULTS). */
+ * default_functions.c that api/ names. For each struct: its fields' own defaults, then its function, then what is
+ * below, so that a default of {} gets its own defaults in turn. Types without any default at or below them are skipped
+ * (HAS_DEFAULTS). */
 #include "schema/defaults.h"
 
 #include "schema/internal.h"
@@ -21,8 +22,8 @@ static bool is_unset(const struct schema_field *f, const struct json *v) {
                 return true;
         if (f->flags & SCHEMA_POINTER)
                 return false;
-        return (v->type == JSON_STRING && v->len == 0) || (v->type == JSON_INT && v->i == 0) || (v->type == JSON_BOOL && !v->b) ||
-               (v->type == JSON_ARRAY && v->len == 0);
+        return (v->type == JSON_STRING && v->len == 0) || (v->type == JSON_INT && v->i == 0) ||
+               (v->type == JSON_BOOL && !v->b) || (v->type == JSON_ARRAY && v->len == 0);
 }
 
 static void default_struct(struct arena *a, const struct schema_type *t, struct json *value) {

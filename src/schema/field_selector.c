@@ -1,5 +1,5 @@
-/* Field selectors. Which fields a resource has is data (`fields` in api/); a requirement carries the path to look at, so that an
- * object whose tree nobody needed yet is matched on its text. */
+/* Field selectors. Which fields a resource has is data (`fields` in api/); a requirement carries the path to look at,
+ * so that an object whose tree nobody needed yet is matched on its text. */
 #include <errno.h>
 
 #include "schema/selector.h"
@@ -10,13 +10,15 @@ static int unescape(struct arena *a, struct str s, struct str *ret, struct error
 
         for (size_t i = 0; i < s.n; i++) {
                 if (s.p[i] == ',' || s.p[i] == '=')
-                        return error_set(err, -EINVAL, "invalid field selector: unescaped character in value: %d", s.p[i]);
+                        return error_set(err, -EINVAL, "invalid field selector: unescaped character in value: %d",
+                                         s.p[i]);
                 if (s.p[i] == '\\') {
                         i++;
                         if (i == s.n)
                                 return error_set(err, -EINVAL, "invalid field selector: invalid escape sequence: \\");
                         if (s.p[i] != '\\' && s.p[i] != ',' && s.p[i] != '=')
-                                return error_set(err, -EINVAL, "invalid field selector: invalid escape sequence: \\%c", s.p[i]);
+                                return error_set(err, -EINVAL, "invalid field selector: invalid escape sequence: \\%c",
+                                                 s.p[i]);
                 }
                 out[n++] = s.p[i];
         }
@@ -62,7 +64,9 @@ static struct str zero_text(const struct schema_type *t, struct str path) {
         }
         if (!t)
                 return STR("");
-        return t->kind == SCHEMA_BOOL ? STR("false") : t->kind == SCHEMA_INT32 || t->kind == SCHEMA_INT64 ? STR("0") : STR("");
+        return t->kind == SCHEMA_BOOL                               ? STR("false")
+               : t->kind == SCHEMA_INT32 || t->kind == SCHEMA_INT64 ? STR("0")
+                                                                    : STR("");
 }
 
 static const char *const *split_path(struct arena *a, struct str path) {
@@ -88,8 +92,8 @@ static int parse_term(struct arena *a, const struct api_resource *r, struct str 
         while (i < term.n && term.p[i] != '=' && !(term.p[i] == '!' && i + 1 < term.n && term.p[i + 1] == '='))
                 i++;
         if (i == term.n)
-                return error_set(err, -EINVAL, "invalid selector: '%" STR_FMT "'; can't understand '%" STR_FMT "'", STR_ARG(whole),
-                                 STR_ARG(term));
+                return error_set(err, -EINVAL, "invalid selector: '%" STR_FMT "'; can't understand '%" STR_FMT "'",
+                                 STR_ARG(whole), STR_ARG(term));
         q.negate = term.p[i] == '!';
         rest = str_sub(term, i + (q.negate || (i + 1 < term.n && term.p[i + 1] == '=') ? 2 : 1), term.n);
         q.field = arena_str(a, str_sub(term, 0, i));
@@ -100,15 +104,18 @@ static int parse_term(struct arena *a, const struct api_resource *r, struct str 
         if (!path.p && r->select_fields)
                 return error_set(err, -EINVAL, "field label not supported: %" STR_FMT, STR_ARG(q.field));
         if (!path.p)
-                return error_set(err, -EINVAL, "\"%" STR_FMT "\" is not a known field selector: only \"metadata.name\", "
-                                 "\"metadata.namespace\"", STR_ARG(q.field));
+                return error_set(err, -EINVAL,
+                                 "\"%" STR_FMT "\" is not a known field selector: only \"metadata.name\", "
+                                 "\"metadata.namespace\"",
+                                 STR_ARG(q.field));
         q.keys = split_path(a, path);
         q.zero = zero_text(api_stored_as(r)->type, path);
         *ret = q;
         return 0;
 }
 
-int selector_parse_fields(struct arena *a, const struct api_resource *r, struct str text, struct field_selector *ret, struct error *err) {
+int selector_parse_fields(struct arena *a, const struct api_resource *r, struct str text, struct field_selector *ret,
+                          struct error *err) {
         struct field_selector s = { 0 };
         struct str rest = text, term;
         size_t room = 1;

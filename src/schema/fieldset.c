@@ -131,7 +131,8 @@ bool fieldset_empty(const struct fieldset *s) {
 
 enum operation { UNION, DIFFERENCE, INTERSECTION };
 
-static struct fieldset *combine(struct arena *a, const struct fieldset *x, const struct fieldset *y, enum operation op) {
+static struct fieldset *combine(struct arena *a, const struct fieldset *x, const struct fieldset *y,
+                                enum operation op) {
         struct fieldset *out;
         size_t i = 0, k = 0;
 

@@ -2,9 +2,10 @@
  *
  *   {"f:metadata":{"f:labels":{".":{},"f:app":{}}},"f:spec":{"f:ports":{"k:{\"port\":80}":{".":{},"f:name":{}}}}}
  *
- * A set is a tree. Each element of a path is kept as the text FieldsV1 has for it: f:NAME a field, k:{…} the list item with those
- * keys, v:VALUE the item of a list that is a set, i:N an index. An element is a member itself ("."), or on the way to one, or
- * both. Sets live in an arena; functions that return one leave their arguments as they are and may share with them. */
+ * A set is a tree. Each element of a path is kept as the text FieldsV1 has for it: f:NAME a field, k:{…} the list item
+ * with those keys, v:VALUE the item of a list that is a set, i:N an index. An element is a member itself ("."), or on
+ * the way to one, or both. Sets live in an arena; functions that return one leave their arguments as they are and may
+ * share with them. */
 #pragma once
 
 #include "schema/schema.h"

@@ -24,7 +24,7 @@ static inline struct json json_array_of(struct arena *a, size_t n) {
         return j;
 }
 
-/* The member, looked for first behind the last one that was found: fields are mostly asked for in the order they have. */
+/* The member, looked for first behind the last one that was found: fields are mostly asked for in their order. */
 static inline const struct json *json_get_after(const struct json *object, struct str key, size_t *hint) {
         const struct json *v;
 

@@ -20,29 +20,52 @@ struct rule {
 };
 
 static const struct rule qualified = {
-        DIGIT | LOWER | UPPER, DIGIT | LOWER | UPPER | DASH | DOT | UNDERSCORE, DIGIT | LOWER | UPPER, 63,
-        "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character "
+        DIGIT | LOWER | UPPER,
+        DIGIT | LOWER | UPPER | DASH | DOT | UNDERSCORE,
+        DIGIT | LOWER | UPPER,
+        63,
+        "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric "
+        "character "
         "(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '" QUALIFIED "')",
 };
 static const struct rule label_value = {
-        DIGIT | LOWER | UPPER, DIGIT | LOWER | UPPER | DASH | DOT | UNDERSCORE, DIGIT | LOWER | UPPER, 63,
-        "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with "
-        "an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(" QUALIFIED ")?')",
+        DIGIT | LOWER | UPPER,
+        DIGIT | LOWER | UPPER | DASH | DOT | UNDERSCORE,
+        DIGIT | LOWER | UPPER,
+        63,
+        "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start "
+        "and end with "
+        "an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
+        "'(" QUALIFIED ")?')",
 };
 static const struct rule dns1123_label = {
-        DIGIT | LOWER, DIGIT | LOWER | DASH, DIGIT | LOWER, 63,
-        "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an "
+        DIGIT | LOWER,
+        DIGIT | LOWER | DASH,
+        DIGIT | LOWER,
+        63,
+        "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
+        "with an "
         "alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '" DNS1123_LABEL "')",
 };
 static const struct rule dns1123_subdomain = {
-        DIGIT | LOWER, DIGIT | LOWER | DASH, DIGIT | LOWER, 253,
-        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end "
-        "with an alphanumeric character (e.g. 'example.com', regex used for validation is '" DNS1123_LABEL "(\\." DNS1123_LABEL ")*')",
+        DIGIT | LOWER,
+        DIGIT | LOWER | DASH,
+        DIGIT | LOWER,
+        253,
+        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
+        "and end "
+        "with an alphanumeric character (e.g. 'example.com', regex used for validation is '" DNS1123_LABEL
+        "(\\." DNS1123_LABEL ")*')",
 };
 static const struct rule dns1035_label = {
-        LOWER, DIGIT | LOWER | DASH, DIGIT | LOWER, 63,
-        "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end "
-        "with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')",
+        LOWER,
+        DIGIT | LOWER | DASH,
+        DIGIT | LOWER,
+        63,
+        "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic "
+        "character, and end "
+        "with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is "
+        "'[a-z]([-a-z0-9]*[a-z0-9])?')",
 };
 
 static unsigned class_of(char c) {

@@ -1,6 +1,6 @@
-/* OpenAPI documents: each type with a name is a definition, each field a property; what the tables know beyond JSON schema is said
- * in Kubernetes' extensions (x-kubernetes-list-type, …-patch-strategy, …-group-version-kind). A document holds what its
- * group-version defines and everything that is reachable from there. */
+/* OpenAPI documents: each type with a name is a definition, each field a property; what the tables know beyond JSON
+ * schema is said in Kubernetes' extensions (x-kubernetes-list-type, …-patch-strategy, …-group-version-kind). A document
+ * holds what its group-version defines and everything that is reachable from there. */
 #include "schema/openapi.h"
 
 #include <stdio.h>
@@ -19,14 +19,17 @@ static const struct {
         uint8_t kind;
         const char *name, *v2, *v3, *doc;
 } scalars[] = {
-        { SCHEMA_QUANTITY, RESOURCE "Quantity", "{\"type\":\"string\"}", "{\"oneOf\":[{\"type\":\"string\"},{\"type\":\"number\"}]}",
+        { SCHEMA_QUANTITY, RESOURCE "Quantity", "{\"type\":\"string\"}",
+          "{\"oneOf\":[{\"type\":\"string\"},{\"type\":\"number\"}]}",
           "A number with a unit: 100m, 1.5, 2Gi, 1e3. Written in its shortest canonical form." },
-        { SCHEMA_TIME, META "Time", "{\"type\":\"string\",\"format\":\"date-time\"}", NULL, "A time as RFC 3339 writes it, to the second." },
+        { SCHEMA_TIME, META "Time", "{\"type\":\"string\",\"format\":\"date-time\"}", NULL,
+          "A time as RFC 3339 writes it, to the second." },
         { SCHEMA_MICRO_TIME, META "MicroTime", "{\"type\":\"string\",\"format\":\"date-time\"}", NULL,
           "A time as RFC 3339 writes it, to the microsecond." },
         { SCHEMA_DURATION, META "Duration", "{\"type\":\"string\"}", NULL, "A span of time: 1h30m, 1.5s, 300ms." },
         { SCHEMA_INT_OR_STRING, INTSTR "IntOrString", "{\"type\":\"string\",\"format\":\"int-or-string\"}",
-          "{\"format\":\"int-or-string\",\"oneOf\":[{\"type\":\"integer\"},{\"type\":\"string\"}]}", "A number, or a text such as a percentage or a port's name." },
+          "{\"format\":\"int-or-string\",\"oneOf\":[{\"type\":\"integer\"},{\"type\":\"string\"}]}",
+          "A number, or a text such as a percentage or a port's name." },
 };
 
 static struct json literal(struct openapi *o, const char *text) {
@@ -39,7 +42,8 @@ static struct json literal(struct openapi *o, const char *text) {
 
 struct json openapi_ref(struct openapi *o, const char *name) {
         return json_build(o->arena, "{ '$ref': %j }",
-                          json_new(o->arena, json_of_printf(o->arena, "#/%s/%s", o->v3 ? "components/schemas" : "definitions", name)));
+                          json_new(o->arena, json_of_printf(o->arena, "#/%s/%s",
+                                                            o->v3 ? "components/schemas" : "definitions", name)));
 }
 
 /* ---- types ---- */
@@ -244,7 +248,8 @@ static struct json definitions(struct openapi *o) {
                         json_setc(o->arena, &out, scalars[i].name, s);
                 }
         json_setc(o->arena, &out, META "Patch",
-                  json_build(o->arena, "{ type: 'object', description: 'A change to an object, in one of the forms that PATCH takes.' }"));
+                  json_build(o->arena, "{ type: 'object', description: 'A change to an object, in one of the forms "
+                                       "that PATCH takes.' }"));
         if (out.len > 0)
                 qsort(out.members, out.len, sizeof(*out.members), compare_members);
         return out;
@@ -276,11 +281,12 @@ void openapi_v3(struct buf *dst, const struct api_group_version *gv) {
         want_all(&o, gv);
         openapi_paths(&o, gv, &paths);
         schemas = definitions(&o);
-        document = json_build(o.arena,
-                              "{ openapi: '3.0.0', info: { title: 'Kubernetes', version: %c }, paths: %j, components: { schemas: %j,"
-                              " securitySchemes: { BearerToken: { type: 'apiKey', description: 'Bearer Token authentication',"
-                              " name: 'authorization', in: 'header' } } } }",
-                              API_RELEASE, &paths, &schemas);
+        document = json_build(
+                o.arena,
+                "{ openapi: '3.0.0', info: { title: 'Kubernetes', version: %c }, paths: %j, components: { schemas: %j,"
+                " securitySchemes: { BearerToken: { type: 'apiKey', description: 'Bearer Token authentication',"
+                " name: 'authorization', in: 'header' } } } }",
+                API_RELEASE, &paths, &schemas);
         json_write(dst, &document);
         openapi_done(&o);
 }
@@ -315,11 +321,12 @@ static struct json make_v2(struct openapi *o, const struct api_group_version *co
                         openapi_paths(o, gvs[i], &paths);
                 }
         types = definitions(o);
-        return json_build(o->arena,
-                          "{ swagger: '2.0', info: { title: 'Kubernetes', version: %c }, paths: %j, definitions: %j,"
-                          " securityDefinitions: { BearerToken: { type: 'apiKey', description: 'Bearer Token authentication',"
-                          " name: 'authorization', in: 'header' } }, security: [ { BearerToken: [] } ] }",
-                          API_RELEASE, &paths, &types);
+        return json_build(
+                o->arena,
+                "{ swagger: '2.0', info: { title: 'Kubernetes', version: %c }, paths: %j, definitions: %j,"
+                " securityDefinitions: { BearerToken: { type: 'apiKey', description: 'Bearer Token authentication',"
+                " name: 'authorization', in: 'header' } }, security: [ { BearerToken: [] } ] }",
+                API_RELEASE, &paths, &types);
 }
 
 void openapi_v2(struct buf *dst, const struct api_group_version *const *gvs, size_t n) {

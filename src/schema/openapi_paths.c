@@ -21,10 +21,12 @@ static const struct {
 } query_parameters[] = {
         { "allowWatchBookmarks", "boolean", "Ask a watch for BOOKMARK events, which tell how far it is.", LIST },
         { "continue", "string", "Where the list goes on: the value that the page before gave.", LIST | COLLECTION },
-        { "dryRun", "string", "All: go through everything, but keep nothing.", CREATE | UPDATE | PATCH | DELETE | COLLECTION },
+        { "dryRun", "string", "All: go through everything, but keep nothing.",
+          CREATE | UPDATE | PATCH | DELETE | COLLECTION },
         { "fieldManager", "string", "The name of who makes this change. Required for apply.", CREATE | UPDATE | PATCH },
         { "fieldSelector", "string", "Only objects whose fields match, as metadata.name=x.", LIST | COLLECTION },
-        { "fieldValidation", "string", "What to do with unknown and duplicate fields: Ignore, Warn (the default) or Strict.",
+        { "fieldValidation", "string",
+          "What to do with unknown and duplicate fields: Ignore, Warn (the default) or Strict.",
           CREATE | UPDATE | PATCH },
         { "force", "boolean", "Apply: take fields over from other managers.", PATCH },
         { "gracePeriodSeconds", "integer", "How long the object may take to go; 0 is at once.", DELETE | COLLECTION },
@@ -33,7 +35,8 @@ static const struct {
         { "labelSelector", "string", "Only objects whose labels match.", LIST | COLLECTION },
         { "limit", "integer", "At most so many items in one page.", LIST | COLLECTION },
         { "orphanDependents", "boolean", "The old way to say propagationPolicy=Orphan.", DELETE | COLLECTION },
-        { "propagationPolicy", "string", "What happens to dependents: Orphan, Background or Foreground.", DELETE | COLLECTION },
+        { "propagationPolicy", "string", "What happens to dependents: Orphan, Background or Foreground.",
+          DELETE | COLLECTION },
         { "resourceVersion", "string", "The version to answer from, or to watch from.", LIST | COLLECTION },
         { "resourceVersionMatch", "string", "How resourceVersion is meant: Exact or NotOlderThan.", LIST | COLLECTION },
         { "sendInitialEvents", "boolean", "A watch starts with what there is.", LIST | COLLECTION },
@@ -109,9 +112,12 @@ static struct json parameter(struct openapi *o, const char *name, const char *in
         struct json p;
 
         if (o->v3)
-                p = json_build(o->arena, "{ name: %c, in: %c, description: %c, schema: { type: %c, uniqueItems: true } }", name, in, doc, type);
+                p = json_build(o->arena,
+                               "{ name: %c, in: %c, description: %c, schema: { type: %c, uniqueItems: true } }", name,
+                               in, doc, type);
         else
-                p = json_build(o->arena, "{ name: %c, in: %c, description: %c, type: %c, uniqueItems: true }", name, in, doc, type);
+                p = json_build(o->arena, "{ name: %c, in: %c, description: %c, type: %c, uniqueItems: true }", name, in,
+                               doc, type);
         if (required)
                 json_set_bool(o->arena, &p, "required", true);
         return p;
@@ -122,8 +128,9 @@ static struct json parameters(struct openapi *o, unsigned op) {
 
         for (size_t i = 0; i < ARRAY_SIZE(query_parameters); i++)
                 if (query_parameters[i].verbs & op)
-                        json_push(o->arena, &list, parameter(o, query_parameters[i].name, "query", query_parameters[i].type,
-                                                             query_parameters[i].doc));
+                        json_push(o->arena, &list,
+                                  parameter(o, query_parameters[i].name, "query", query_parameters[i].type,
+                                            query_parameters[i].doc));
         return list;
 }
 
@@ -133,7 +140,8 @@ static const char *const patch_media[] = {
         "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json",
         "application/apply-patch+yaml", NULL,
 };
-static const char *const answer_media[] = { "application/json", "application/yaml", "application/vnd.kubernetes.protobuf", NULL };
+static const char *const answer_media[] = { "application/json", "application/yaml",
+                                            "application/vnd.kubernetes.protobuf", NULL };
 
 static struct json content(struct openapi *o, const char *const *media, const struct json *schema) {
         struct json c = json_new_object();
@@ -152,7 +160,11 @@ static void set_body(struct openapi *o, const struct place *p, unsigned op, stru
         else
                 schema = openapi_schema(o, op & (DELETE | COLLECTION) ? &type_DeleteOptions : t);
         if (o->v3) {
-                media = content(o, op == PATCH ? patch_media : op & (DELETE | COLLECTION) ? delete_media : body_media, &schema);
+                media = content(o,
+                                op == PATCH                  ? patch_media
+                                : op & (DELETE | COLLECTION) ? delete_media
+                                                             : body_media,
+                                &schema);
                 json_setc(o->arena, operation, "requestBody",
                           op & (DELETE | COLLECTION) ? json_build(o->arena, "{ content: %j }", &media)
                                                      : json_build(o->arena, "{ content: %j, required: true }", &media));
@@ -161,7 +173,8 @@ static void set_body(struct openapi *o, const struct place *p, unsigned op, stru
                                                      !(op & (DELETE | COLLECTION)), &schema));
 }
 
-static void add_response(struct openapi *o, struct json *responses, const char *code, const char *text, const struct json *schema) {
+static void add_response(struct openapi *o, struct json *responses, const char *code, const char *text,
+                         const struct json *schema) {
         struct json r = json_build(o->arena, "{ description: %c }", text), media;
 
         if (schema && o->v3) {
@@ -199,8 +212,8 @@ static struct json operation(struct openapi *o, const struct place *p, size_t i)
 
         add_camel(&tag, r->group, false);
         buf_printf(&tag, "_%s", r->version);
-        text = json_of_printf(o->arena, "%s %s%s%s", p->connect ? "connect to" : operations[i].what, p->sub ? p->sub->name : "",
-                              p->sub ? " of " : "", r->kind);
+        text = json_of_printf(o->arena, "%s %s%s%s", p->connect ? "connect to" : operations[i].what,
+                              p->sub ? p->sub->name : "", p->sub ? " of " : "", r->kind);
         out = json_build(o->arena, "{ description: %j, tags: [ %S ], operationId: %j }", &text, buf_str(&tag), &id);
         if (!p->connect && op & (CREATE | UPDATE | PATCH | DELETE | COLLECTION))
                 set_body(o, p, op, &out, &list);
@@ -219,7 +232,8 @@ static struct json operation(struct openapi *o, const struct place *p, size_t i)
         json_setc(o->arena, &out, "responses", answers);
         json_set_cstr(o->arena, &out, "x-kubernetes-action", p->connect ? "connect" : operations[i].action);
         json_setc(o->arena, &out, "x-kubernetes-group-version-kind",
-                  json_build(o->arena, "{ group: %c, kind: %c, version: %c }", group, p->sub ? p->sub->kind : r->kind, version));
+                  json_build(o->arena, "{ group: %c, kind: %c, version: %c }", group, p->sub ? p->sub->kind : r->kind,
+                             version));
         return out;
 }
 
@@ -243,7 +257,8 @@ static void add_path(struct openapi *o, const struct place *p, unsigned ops, str
                         json_setc(o->arena, &item, operations[i].method, op);
                 }
         if (p->in_namespace)
-                json_push(o->arena, &list, parameter(o, "namespace", "path", "string", "The namespace of the objects."));
+                json_push(o->arena, &list,
+                          parameter(o, "namespace", "path", "string", "The namespace of the objects."));
         if (p->item)
                 json_push(o->arena, &list, parameter(o, "name", "path", "string", "The name of the object."));
         json_push(o->arena, &list, parameter(o, "pretty", "query", "string", "true: indented, for people."));

@@ -1,6 +1,6 @@
-/* An OpenAPI v2 document in protobuf, as github.com/google/gnostic's OpenAPIv2.proto lays it out and kubectl up to 1.23 wants it. The
- * document is made as JSON and translated by tables: which member goes to which field, and how. Only what our documents contain
- * is in the tables. */
+/* An OpenAPI v2 document in protobuf, as github.com/google/gnostic's OpenAPIv2.proto lays it out and kubectl up to 1.23
+ * wants it. The document is made as JSON and translated by tables: which member goes to which field, and how. Only what
+ * our documents contain is in the tables. */
 #include "schema/openapi_private.h"
 #include "schema/wire.h"
 
@@ -33,39 +33,69 @@ struct entry {
 #define EXTENSIONS(n) { NULL, n, END, NULL }
 
 static const struct entry schema_entries[] = {
-        { "$ref", 1, TEXT, NULL }, { "format", 2, TEXT, NULL }, { "description", 4, TEXT, NULL }, { "default", 5, YAML, NULL },
-        { "uniqueItems", 16, FLAG, NULL }, { "required", 19, TEXTS, NULL }, { "enum", 20, YAMLS, NULL },
-        { "additionalProperties", 21, WRAPPED, schema_entries }, { "type", 22, TYPE, NULL },
-        { "items", 23, WRAPPED, schema_entries }, { "properties", 25, NAMED, schema_entries }, EXTENSIONS(31),
+        { "$ref", 1, TEXT, NULL },
+        { "format", 2, TEXT, NULL },
+        { "description", 4, TEXT, NULL },
+        { "default", 5, YAML, NULL },
+        { "uniqueItems", 16, FLAG, NULL },
+        { "required", 19, TEXTS, NULL },
+        { "enum", 20, YAMLS, NULL },
+        { "additionalProperties", 21, WRAPPED, schema_entries },
+        { "type", 22, TYPE, NULL },
+        { "items", 23, WRAPPED, schema_entries },
+        { "properties", 25, NAMED, schema_entries },
+        EXTENSIONS(31),
 };
 static const struct entry query_entries[] = {
-        { "required", 1, FLAG, NULL }, { "in", 2, TEXT, NULL }, { "description", 3, TEXT, NULL }, { "name", 4, TEXT, NULL },
-        { "type", 6, TEXT, NULL }, { "uniqueItems", 20, FLAG, NULL }, EXTENSIONS(23),
+        { "required", 1, FLAG, NULL },
+        { "in", 2, TEXT, NULL },
+        { "description", 3, TEXT, NULL },
+        { "name", 4, TEXT, NULL },
+        { "type", 6, TEXT, NULL },
+        { "uniqueItems", 20, FLAG, NULL },
+        EXTENSIONS(23),
 };
 static const struct entry path_entries[] = {
-        { "required", 1, FLAG, NULL }, { "in", 2, TEXT, NULL }, { "description", 3, TEXT, NULL }, { "name", 4, TEXT, NULL },
-        { "type", 5, TEXT, NULL }, { "uniqueItems", 19, FLAG, NULL }, EXTENSIONS(22),
+        { "required", 1, FLAG, NULL },
+        { "in", 2, TEXT, NULL },
+        { "description", 3, TEXT, NULL },
+        { "name", 4, TEXT, NULL },
+        { "type", 5, TEXT, NULL },
+        { "uniqueItems", 19, FLAG, NULL },
+        EXTENSIONS(22),
 };
 static const struct entry body_entries[] = {
-        { "description", 1, TEXT, NULL }, { "name", 2, TEXT, NULL }, { "in", 3, TEXT, NULL }, { "required", 4, FLAG, NULL },
-        { "schema", 5, MESSAGE, schema_entries }, EXTENSIONS(6),
+        { "description", 1, TEXT, NULL },
+        { "name", 2, TEXT, NULL },
+        { "in", 3, TEXT, NULL },
+        { "required", 4, FLAG, NULL },
+        { "schema", 5, MESSAGE, schema_entries },
+        EXTENSIONS(6),
 };
 static const struct entry response_entries[] = {
         { "description", 1, TEXT, NULL }, { "schema", 2, WRAPPED, schema_entries }, EXTENSIONS(5),
 };
 static const struct entry operation_entries[] = {
-        { "tags", 1, TEXTS, NULL }, { "description", 3, TEXT, NULL }, { "operationId", 5, TEXT, NULL }, { "produces", 6, TEXTS, NULL },
-        { "consumes", 7, TEXTS, NULL }, { "parameters", 8, PARAMETERS, NULL }, { "responses", 9, RESPONSES, NULL },
-        { "schemes", 10, TEXTS, NULL }, EXTENSIONS(13),
+        { "tags", 1, TEXTS, NULL },          { "description", 3, TEXT, NULL }, { "operationId", 5, TEXT, NULL },
+        { "produces", 6, TEXTS, NULL },      { "consumes", 7, TEXTS, NULL },   { "parameters", 8, PARAMETERS, NULL },
+        { "responses", 9, RESPONSES, NULL }, { "schemes", 10, TEXTS, NULL },   EXTENSIONS(13),
 };
 static const struct entry path_item_entries[] = {
-        { "get", 2, MESSAGE, operation_entries }, { "put", 3, MESSAGE, operation_entries }, { "post", 4, MESSAGE, operation_entries },
-        { "delete", 5, MESSAGE, operation_entries }, { "patch", 8, MESSAGE, operation_entries },
-        { "parameters", 9, PARAMETERS, NULL }, EXTENSIONS(10),
+        { "get", 2, MESSAGE, operation_entries },
+        { "put", 3, MESSAGE, operation_entries },
+        { "post", 4, MESSAGE, operation_entries },
+        { "delete", 5, MESSAGE, operation_entries },
+        { "patch", 8, MESSAGE, operation_entries },
+        { "parameters", 9, PARAMETERS, NULL },
+        EXTENSIONS(10),
 };
 static const struct entry info_entries[] = { { "title", 1, TEXT, NULL }, { "version", 2, TEXT, NULL }, EXTENSIONS(7) };
 static const struct entry key_entries[] = {
-        { "type", 1, TEXT, NULL }, { "name", 2, TEXT, NULL }, { "in", 3, TEXT, NULL }, { "description", 4, TEXT, NULL }, EXTENSIONS(5),
+        { "type", 1, TEXT, NULL },
+        { "name", 2, TEXT, NULL },
+        { "in", 3, TEXT, NULL },
+        { "description", 4, TEXT, NULL },
+        EXTENSIONS(5),
 };
 static const struct entry document_entries[] = {
         { "swagger", 1, TEXT, NULL }, { "info", 2, MESSAGE, info_entries }, { "paths", 8, PATHS, NULL },

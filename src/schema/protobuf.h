@@ -1,5 +1,5 @@
-/* Protobuf, as Kubernetes speaks it (application/vnd.kubernetes.protobuf): a runtime.Unknown envelope with magic bytes around
- * a message whose layout the tables give. Encoding is deterministic and equals upstream's byte for byte. */
+/* Protobuf, as Kubernetes speaks it (application/vnd.kubernetes.protobuf): a runtime.Unknown envelope with magic bytes
+ * around a message whose layout the tables give. Encoding is deterministic and equals upstream's byte for byte. */
 #pragma once
 
 #include "schema/schema.h"
@@ -12,16 +12,17 @@ struct protobuf_unknown { /* runtime.Unknown; views into the message */
 /* -EINVAL when the magic or the envelope is wrong. */
 int protobuf_open(struct str message, struct protobuf_unknown *ret, struct error *err);
 
-/* A message of type t to the same document schema_decode gives for it (without kind and apiVersion). Strings are views into
- * bytes where possible. Limits: depth 100, bytes as given. -EINVAL. */
-int protobuf_decode(struct arena *a, const struct schema_type *t, struct str bytes, struct json *ret, struct error *err);
+/* A message of type t to the same document schema_decode gives for it (without kind and apiVersion). Strings are views
+ * into bytes where possible. Limits: depth 100, bytes as given. -EINVAL. */
+int protobuf_decode(struct arena *a, const struct schema_type *t, struct str bytes, struct json *ret,
+                    struct error *err);
 /* A normalised document (schema_decode) of type t to a message. */
 int protobuf_encode(struct buf *dst, const struct schema_type *t, const struct json *value, struct error *err);
 
 /* With the envelope: kind and apiVersion travel outside of the message. Decoding puts them in front of the document. */
 int protobuf_encode_object(struct buf *dst, const struct schema_type *t, const struct json *object, struct error *err);
-int protobuf_decode_object(struct arena *a, const struct schema_type *t, const struct protobuf_unknown *u, struct json *ret,
-                           struct error *err);
+int protobuf_decode_object(struct arena *a, const struct schema_type *t, const struct protobuf_unknown *u,
+                           struct json *ret, struct error *err);
 
-/* A frame of a watch: meta.k8s.io/v1 WatchEvent with its envelope; object is the message protobuf_encode_object made. */
+/* A frame of a watch: a WatchEvent with its envelope; object is the message protobuf_encode_object made. */
 void protobuf_encode_watch_event(struct buf *dst, struct str type, struct str object);

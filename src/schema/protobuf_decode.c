@@ -1,6 +1,6 @@
-/* Protobuf to documents. Fields may come in any order and lists in pieces, so a message's values are collected in slots, one for each
- * field of the type, and written out in declaration order, as decode.c does. A message that is inlined in JSON fills the
- * slots of its own fields within its parent's. */
+/* Protobuf to documents. Fields may come in any order and lists in pieces, so a message's values are collected in
+ * slots, one for each field of the type, and written out in declaration order, as decode.c does. A message that is
+ * inlined in JSON fills the slots of its own fields within its parent's. */
 #include "schema/protobuf.h"
 
 #include "base/encode.h"
@@ -131,7 +131,8 @@ static int read_any(struct reader *r, struct str bytes, struct json *ret) {
                         return n;
                 t = api_find_type(group, version, u.kind);
                 if (!t || t->kind != SCHEMA_STRUCT)
-                        return error_set(r->err, -EINVAL, "no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT "\"",
+                        return error_set(r->err, -EINVAL,
+                                         "no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT "\"",
                                          STR_ARG(u.kind), STR_ARG(u.api_version));
                 return protobuf_decode_object(r->arena, t, &u, ret, r->err);
         }
@@ -152,7 +153,8 @@ static int read_bytes(struct reader *r, struct str bytes, struct json *ret) {
 
 /* ---- containers ---- */
 
-static int read_list_item(struct reader *r, const struct schema_type *t, const struct wire_field *w, struct json *list) {
+static int read_list_item(struct reader *r, const struct schema_type *t, const struct wire_field *w,
+                          struct json *list) {
         struct json item;
         int n;
 
@@ -171,7 +173,8 @@ static int read_list_item(struct reader *r, const struct schema_type *t, const s
                                 if (c < 0x80)
                                         break;
                         }
-                        json_push(r->arena, list, json_of_int(t->elem->kind == SCHEMA_INT32 ? (int32_t) v : (int64_t) v));
+                        json_push(r->arena, list,
+                                  json_of_int(t->elem->kind == SCHEMA_INT32 ? (int32_t) v : (int64_t) v));
                 }
                 return 0;
         }
@@ -223,7 +226,8 @@ static int read_field(struct reader *r, const struct schema_field *f, const stru
         return n;
 }
 
-static const struct schema_field *field_by_number(const struct schema_type *t, uint32_t number, const struct schema_inline **ret_inline) {
+static const struct schema_field *field_by_number(const struct schema_type *t, uint32_t number,
+                                                  const struct schema_inline **ret_inline) {
         for (size_t i = 0; i < t->n_by_pb; i++) {
                 size_t k = t->by_pb[i];
 
@@ -291,13 +295,15 @@ static int read_struct(struct reader *r, const struct schema_type *t, struct str
 
                 if (slots[i].set && f->type->kind == SCHEMA_MAP)
                         sort_map(&slots[i].value);
-                slots[i].set = slots[i].set ? !schema_is_empty(f, &slots[i].value) : schema_absent(r->arena, f, &slots[i].value);
+                slots[i].set = slots[i].set ? !schema_is_empty(f, &slots[i].value)
+                                            : schema_absent(r->arena, f, &slots[i].value);
                 n += slots[i].set;
         }
         out.members = arena_array(r->arena, struct json_member, n + 1);
         for (size_t i = 0; i < t->n_fields; i++)
                 if (slots[i].set)
-                        out.members[out.len++] = (struct json_member) { member_key(field_name(&t->fields[i])), slots[i].value };
+                        out.members[out.len++] =
+                                (struct json_member) { member_key(field_name(&t->fields[i])), slots[i].value };
         *ret = out;
         return 0;
 }
@@ -414,7 +420,9 @@ int protobuf_open(struct str message, struct protobuf_unknown *ret, struct error
         int n;
 
         if (!str_has_prefix(message, PROTOBUF_MAGIC))
-                return error_set(err, -EINVAL, "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
+                return error_set(
+                        err, -EINVAL,
+                        "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
         rest = str_sub(message, PROTOBUF_MAGIC.n, message.n);
         while ((n = next(&r, &rest, &w)) > 0) {
                 if (w.type != WIRE_BYTES)
@@ -438,14 +446,15 @@ int protobuf_open(struct str message, struct protobuf_unknown *ret, struct error
         return 0;
 }
 
-int protobuf_decode(struct arena *a, const struct schema_type *t, struct str bytes, struct json *ret, struct error *err) {
+int protobuf_decode(struct arena *a, const struct schema_type *t, struct str bytes, struct json *ret,
+                    struct error *err) {
         struct reader r = { .arena = a, .err = err };
 
         return read_message(&r, t, bytes, ret);
 }
 
-int protobuf_decode_object(struct arena *a, const struct schema_type *t, const struct protobuf_unknown *u, struct json *ret,
-                           struct error *err) {
+int protobuf_decode_object(struct arena *a, const struct schema_type *t, const struct protobuf_unknown *u,
+                           struct json *ret, struct error *err) {
         struct json body, out = json_new_object();
         int r;
 

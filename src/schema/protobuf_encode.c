@@ -1,5 +1,6 @@
-/* Documents to protobuf. The layout is gogo's proto2 with non-nullable fields: what is not a pointer in Go is always written, zero
- * or not, structs included; fields come in the order of their numbers, maps sorted by key, lists never packed. */
+/* Documents to protobuf. The layout is gogo's proto2 with non-nullable fields: what is not a pointer in Go is always
+ * written, zero or not, structs included; fields come in the order of their numbers, maps sorted by key, lists never
+ * packed. */
 #include "schema/protobuf.h"
 
 #include "base/encode.h"
@@ -196,8 +197,10 @@ static void encode_value(struct buf *b, const struct schema_type *t, const struc
 
 int protobuf_encode(struct buf *dst, const struct schema_type *t, const struct json *value, struct error *err) {
         if (t->kind != SCHEMA_STRUCT || (t->n_by_pb == 0 && t->n_fields > 2)) /* Table: its fields have no numbers */
-                return error_status(err, REASON_NOT_ACCEPTABLE, "object %s does not implement the protobuf marshalling interface "
-                                    "and cannot be encoded to a protobuf message", t->go_name);
+                return error_status(err, REASON_NOT_ACCEPTABLE,
+                                    "object %s does not implement the protobuf marshalling interface "
+                                    "and cannot be encoded to a protobuf message",
+                                    t->go_name);
         encode_message(dst, t, value);
         return 0;
 }

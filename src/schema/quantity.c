@@ -1,5 +1,6 @@
-/* Quantities. Everything is kept in 10^-9 in an __int128, which holds ±1.7e29 whole units: more than any cluster has, and more
- * than int64 gives. Beyond that values saturate. Upstream keeps a text that is canonical already as it was given
+/* Quantities. Everything is kept in 10^-9 in an __int128, which holds ±1.7e29 whole units: more than any cluster has,
+ * and more than int64 gives. Beyond that values saturate. Upstream keeps a text that is canonical already as it was
+ * given
  * ("+5", "1.500"), so parsing tells whether it is. */
 #include "schema/quantity.h"
 
@@ -136,7 +137,8 @@ static bool keeps_text(const struct parts *p, int64_t exponent, enum quantity_fo
         if (format == QUANTITY_BINARY_SI)
                 return p->denom.n == 0 && 15 - (int64_t) p->num.n - exponent * 3 / 10 - 1 >= 0 &&
                        (digits_value(p->num, p->denom) & 7) != 0;
-        if (length > 18 || exponent - (int64_t) p->denom.n < -9 || (exponent - (int64_t) p->denom.n) % 3 != 0 || p->num.p[0] == '0')
+        if (length > 18 || exponent - (int64_t) p->denom.n < -9 || (exponent - (int64_t) p->denom.n) % 3 != 0 ||
+            p->num.p[0] == '0')
                 return false;
         if (p->denom.n > 0 && p->denom.n < 3) { /* does the whole end in three zeros? */
                 size_t zeros = 0;

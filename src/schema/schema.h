@@ -1,12 +1,13 @@
 /* The API as data: what a type looks like, which resources there are.
  *
  *   api/apps/v1.api ──scripts/apic.py──▶ const tables ─┐
- *   CustomResourceDefinition ──at run time──▶ tables ──┴─▶ decode, default, prune, patch, apply, protobuf, OpenAPI, columns
+ *   CustomResourceDefinition ──at run time──▶ tables ──┴─▶ decode, default, patch, apply, protobuf, OpenAPI, columns
  *
  * One struct schema_type describes a type however it came to be, so built-in and custom resources take the same path.
  * Tables are immutable once they are used, and shared by all threads. The built-in ones are static const data; C code
- * reads objects through the accessors generated from them: include "schema/types.h" (`PodSpec_nodeName(Pod_spec(j))`) and
- * add dep_schema to the `dependencies` of your target in meson.build, so that the header is generated before it is used. */
+ * reads objects through the accessors generated from them: include "schema/types.h" (`PodSpec_nodeName(Pod_spec(j))`)
+ * and add dep_schema to the `dependencies` of your target in meson.build, so that the header is generated before it is
+ * used. */
 #pragma once
 
 #include "json/json.h"
@@ -39,21 +40,21 @@ enum schema_type_flags {
         SCHEMA_TYPE_ATOMIC = 1 << 1,           /* server-side apply owns the whole of it */
         SCHEMA_TYPE_HAS_DEFAULTS = 1 << 2,     /* a default is somewhere at or below it */
         SCHEMA_TYPE_PRESERVE_UNKNOWN = 1 << 3, /* unknown fields are kept: x-kubernetes-preserve-unknown-fields */
-        SCHEMA_TYPE_EMBEDDED = 1 << 4,         /* x-kubernetes-embedded-resource: kind, apiVersion and metadata are implied */
-        SCHEMA_TYPE_OPEN_ENUM = 1 << 5,        /* values names the well-known ones, others are allowed */
-        SCHEMA_TYPE_ITEMS_MESSAGE = 1 << 6,    /* a list that is a protobuf message of its own: { items = 1 } */
+        SCHEMA_TYPE_EMBEDDED = 1 << 4,  /* x-kubernetes-embedded-resource: kind, apiVersion and metadata are implied */
+        SCHEMA_TYPE_OPEN_ENUM = 1 << 5, /* values names the well-known ones, others are allowed */
+        SCHEMA_TYPE_ITEMS_MESSAGE = 1 << 6, /* a list that is a protobuf message of its own: { items = 1 } */
 };
 
 enum schema_field_flags {
         SCHEMA_OPTIONAL = 1 << 0,
-        SCHEMA_OMITEMPTY = 1 << 1,  /* not printed when empty */
-        SCHEMA_POINTER = 1 << 2,    /* absent differs from zero: a zero is printed */
-        SCHEMA_NULLABLE = 1 << 3,   /* custom resources: null is a value */
-        SCHEMA_PATCH_MERGE = 1 << 4,       /* strategic merge patch merges the list by patch_key (a list of scalars: as a set) */
+        SCHEMA_OMITEMPTY = 1 << 1, /* not printed when empty */
+        SCHEMA_POINTER = 1 << 2,   /* absent differs from zero: a zero is printed */
+        SCHEMA_NULLABLE = 1 << 3,  /* custom resources: null is a value */
+        SCHEMA_PATCH_MERGE = 1 << 4, /* strategic merge patch merges the list by patch_key, or as a set */
         SCHEMA_PATCH_RETAIN_KEYS = 1 << 5, /* $retainKeys is honoured */
         SCHEMA_PATCH_REPLACE = 1 << 6,
-        SCHEMA_MAP_ATOMIC = 1 << 7,    /* server-side apply owns the map or struct as a whole */
-        SCHEMA_GRANULAR = 1 << 8,      /* the type is atomic elsewhere, not here */
+        SCHEMA_MAP_ATOMIC = 1 << 7, /* server-side apply owns the map or struct as a whole */
+        SCHEMA_GRANULAR = 1 << 8,   /* the type is atomic elsewhere, not here */
 };
 
 enum schema_list_type { SCHEMA_LIST_NONE, SCHEMA_LIST_ATOMIC, SCHEMA_LIST_SET, SCHEMA_LIST_MAP };
@@ -73,7 +74,8 @@ struct schema_field {
         uint16_t pb;                   /* protobuf number; 0: not in protobuf, or part of an inlined message */
 };
 
-/* A Go struct embedded in another: its fields are among the outer type's fields; protobuf has it as a message of its own. */
+/* A Go struct embedded in another: its fields are among the outer type's fields; protobuf has it as a message of its
+ * own. */
 struct schema_inline {
         const struct schema_type *type;
         uint16_t pb;
@@ -179,7 +181,7 @@ struct api_group_version {
         const char *group, *version;
         const struct api_resource *const *resources; /* sorted by plural */
         size_t n_resources;
-        const struct schema_type *const *types;      /* all it defines, sorted by name, for OpenAPI and lookups by kind */
+        const struct schema_type *const *types; /* all it defines, sorted by name, for OpenAPI and lookups by kind */
         size_t n_types;
         bool preferred;   /* the version of the group that clients should use */
         bool served;      /* false: only types (meta/v1, admission/v1) */
@@ -198,9 +200,9 @@ const struct schema_type *api_find_type(struct str group, struct str version, st
 /* Splits "apps/v1" or "v1". -EINVAL with upstream's text on more than one slash. */
 int api_parse_group_version(struct str api_version, struct str *ret_group, struct str *ret_version, struct error *err);
 
-/* Turns an object of one version of a resource into another version of the same (HPA v1 and v2, the two Events). The result
- * shares with object. -EINVAL when there is no such conversion. */
-int schema_convert(struct arena *a, const struct api_resource *from, const struct api_resource *to, const struct json *object,
-                   struct json *ret, struct error *err);
+/* Turns an object of one version of a resource into another version of the same (HPA v1 and v2, the two Events). The
+ * result shares with object. -EINVAL when there is no such conversion. */
+int schema_convert(struct arena *a, const struct api_resource *from, const struct api_resource *to,
+                   const struct json *object, struct json *ret, struct error *err);
 
 /* Every built-in resource has a handle for C code: res_pods, res_deployments, … in "schema/types.h". */

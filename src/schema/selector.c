@@ -48,10 +48,13 @@ static int check_requirement(const struct selector_requirement *r, struct error 
         };
         _cleanup_buf_ struct buf all = BUF_INIT, why = BUF_INIT;
         size_t n = 0;
-        bool fits = r->op <= SELECTOR_NOT_IN ? r->n_values > 0 : r->op <= SELECTOR_NOT_EXISTS ? r->n_values == 0 : r->n_values == 1;
+        bool fits = r->op <= SELECTOR_NOT_IN       ? r->n_values > 0
+                    : r->op <= SELECTOR_NOT_EXISTS ? r->n_values == 0
+                                                   : r->n_values == 1;
 
         if (!name_is_qualified(r->key, &why)) {
-                buf_printf(&all, "key: Invalid value: \"%" STR_FMT "\": %" STR_FMT, STR_ARG(r->key), STR_ARG(buf_str(&why)));
+                buf_printf(&all, "key: Invalid value: \"%" STR_FMT "\": %" STR_FMT, STR_ARG(r->key),
+                           STR_ARG(buf_str(&why)));
                 n++;
         }
         if (!fits) {
@@ -62,11 +65,14 @@ static int check_requirement(const struct selector_requirement *r, struct error 
 
                 why.n = 0;
                 if (r->op >= SELECTOR_GT && str_to_i64(r->values[i], &number) < 0)
-                        buf_printf(&all, "%svalues[%zu]: Invalid value: \"%" STR_FMT "\": for 'Gt', 'Lt' operators, the value must be "
-                                   "an integer", n++ ? ", " : "", i, STR_ARG(r->values[i]));
+                        buf_printf(&all,
+                                   "%svalues[%zu]: Invalid value: \"%" STR_FMT
+                                   "\": for 'Gt', 'Lt' operators, the value must be "
+                                   "an integer",
+                                   n++ ? ", " : "", i, STR_ARG(r->values[i]));
                 if (!name_is_label_value(r->values[i], &why))
-                        buf_printf(&all, "%svalues[%zu][%" STR_FMT "]: Invalid value: \"%" STR_FMT "\": %" STR_FMT, n++ ? ", " : "",
-                                   i, STR_ARG(r->key), STR_ARG(r->values[i]), STR_ARG(buf_str(&why)));
+                        buf_printf(&all, "%svalues[%zu][%" STR_FMT "]: Invalid value: \"%" STR_FMT "\": %" STR_FMT,
+                                   n++ ? ", " : "", i, STR_ARG(r->key), STR_ARG(r->values[i]), STR_ARG(buf_str(&why)));
         }
         if (n == 0)
                 return 0;
@@ -373,8 +379,10 @@ bool selector_matches_labels(const struct selector *s, const struct json *labels
 
 void selector_print(struct buf *dst, const struct selector *s) {
         static const char *const ops[] = {
-                [SELECTOR_IN] = " in (", [SELECTOR_NOT_IN] = " notin (", [SELECTOR_EXISTS] = "", [SELECTOR_NOT_EXISTS] = "",
-                [SELECTOR_EQUALS] = "=", [SELECTOR_DOUBLE_EQUALS] = "==", [SELECTOR_NOT_EQUALS] = "!=", [SELECTOR_GT] = ">",
+                [SELECTOR_IN] = " in (",      [SELECTOR_NOT_IN] = " notin (",
+                [SELECTOR_EXISTS] = "",       [SELECTOR_NOT_EXISTS] = "",
+                [SELECTOR_EQUALS] = "=",      [SELECTOR_DOUBLE_EQUALS] = "==",
+                [SELECTOR_NOT_EQUALS] = "!=", [SELECTOR_GT] = ">",
                 [SELECTOR_LT] = "<",
         };
         for (size_t i = 0; i < s->n; i++) {

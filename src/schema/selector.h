@@ -23,7 +23,8 @@ struct selector {
         bool nothing;
 };
 
-/* "a=b,c in (x,y),!d,e>3": upstream's grammar and messages ("unable to parse requirement: …"). The result lives in a; text is copied. */
+/* "a=b,c in (x,y),!d,e>3": upstream's grammar and messages ("unable to parse requirement: …"). The result lives in a;
+ * text is copied. */
 int selector_parse_labels(struct arena *a, struct str text, struct selector *ret, struct error *err);
 /* metav1.LabelSelector; absent (NULL or null) selects nothing, {} everything. */
 int selector_from_object(struct arena *a, const struct json *label_selector, struct selector *ret, struct error *err);
@@ -46,7 +47,8 @@ struct field_selector {
         } *reqs;
         size_t n;
 };
-int selector_parse_fields(struct arena *a, const struct api_resource *r, struct str text, struct field_selector *ret, struct error *err);
+int selector_parse_fields(struct arena *a, const struct api_resource *r, struct str text, struct field_selector *ret,
+                          struct error *err);
 bool selector_matches_fields(const struct field_selector *s, const struct object *o);
 /* The value that the selector demands of a field (metadata.name, spec.nodeName), p == NULL when it does not. */
 struct str selector_field_value(const struct field_selector *s, struct str field);

@@ -64,7 +64,8 @@ static int no_merge_key(struct merge *m, const struct json *map, const char *key
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         go_print(&b, map);
-        return error_set(m->err, -EINVAL, "map: %" STR_FMT " does not contain declared merge key: %s", STR_ARG(buf_str(&b)), key);
+        return error_set(m->err, -EINVAL, "map: %" STR_FMT " does not contain declared merge key: %s",
+                         STR_ARG(buf_str(&b)), key);
 }
 
 static int bad_patch_type(struct merge *m, const struct json *directive, const struct json *map) {
@@ -78,7 +79,9 @@ static int bad_patch_type(struct merge *m, const struct json *directive, const s
 
 static int not_a_list(struct merge *m, const struct json *v) {
         return error_set(m->err, -EINVAL, "expected a []interface {}, but received a %s",
-                         json_is(v, JSON_OBJECT) ? "map[string]interface {}" : json_is(v, JSON_STRING) ? "string" : "scalar");
+                         json_is(v, JSON_OBJECT)   ? "map[string]interface {}"
+                         : json_is(v, JSON_STRING) ? "string"
+                                                   : "scalar");
 }
 
 /* ---- directives leave what is taken over as it is ---- */
@@ -136,7 +139,8 @@ static int check_elements(struct merge *m, const struct json *a, const struct js
 }
 
 /* What of list is (or is not) among order: in the order of order, or of list. */
-static struct json partition(struct arena *a, const struct json *list, const struct json *order, const char *key, bool among) {
+static struct json partition(struct arena *a, const struct json *list, const struct json *order, const char *key,
+                             bool among) {
         struct json out = json_new_array();
 
         if (!among) {
@@ -156,12 +160,14 @@ static struct json partition(struct arena *a, const struct json *list, const str
         return out;
 }
 
-/* Items of the patch keep the patch's order, the others the live one; where both are live, the live order decides which comes
- * first. */
+/* Items of the patch keep the patch's order, the others the live one; where both are live, the live order decides which
+ * comes first. */
 static int order_items(struct merge *m, const struct json *merged, const struct json *order, const struct json *live,
                        const char *key, struct json *ret) {
-        struct json ours = partition(m->arena, merged, order, key, true), theirs = partition(m->arena, merged, order, key, false);
-        struct json sorted = partition(m->arena, &theirs, live, key, true), added = partition(m->arena, &theirs, live, key, false);
+        struct json ours = partition(m->arena, merged, order, key, true),
+                    theirs = partition(m->arena, merged, order, key, false);
+        struct json sorted = partition(m->arena, &theirs, live, key, true),
+                    added = partition(m->arena, &theirs, live, key, false);
         struct json out = json_new_array();
         size_t i = 0, k = 0;
 
@@ -186,8 +192,9 @@ static int order_items(struct merge *m, const struct json *merged, const struct 
         return 0;
 }
 
-/* [{"name":"x","$patch":"delete"}, {"$patch":"replace"}]: what they say is done to *live; the rest of patch is in *ret. */
-static int list_directives(struct merge *m, const char *key, const struct json *patch, struct json *live, struct json *ret) {
+/* [{"name":"x","$patch":"delete"}, {"$patch":"replace"}] are done to *live; the rest of patch is in *ret. */
+static int list_directives(struct merge *m, const char *key, const struct json *patch, struct json *live,
+                           struct json *ret) {
         struct json rest = json_new_array();
         bool replace = false;
 
@@ -285,7 +292,8 @@ static int retain_keys(struct merge *m, const struct json *patch, struct json *o
         json_each_member(p, patch) {
                 struct json name = json_of_str(json_key(p));
 
-                if (json_key(p).n > 0 && json_key(p).p[0] != '$' && p->value.type != JSON_NULL && find_item(keys, &name, NULL) < 0)
+                if (json_key(p).n > 0 && json_key(p).p[0] != '$' && p->value.type != JSON_NULL &&
+                    find_item(keys, &name, NULL) < 0)
                         return error_set(m->err, -EINVAL, "invalid patch format of retainKeys");
         }
         json_each_member(o, out) {
@@ -318,17 +326,21 @@ static int check_order(struct merge *m, const struct json *patch, const struct j
 
                 go_print(&a, patch);
                 go_print(&b, order);
-                return error_set(m->err, -EINVAL, "The order in patch list:\n%" STR_FMT "\n doesn't match $setElementOrder list:\n%" STR_FMT
-                                 "\n", STR_ARG(buf_str(&a)), STR_ARG(buf_str(&b)));
+                return error_set(m->err, -EINVAL,
+                                 "The order in patch list:\n%" STR_FMT
+                                 "\n doesn't match $setElementOrder list:\n%" STR_FMT "\n",
+                                 STR_ARG(buf_str(&a)), STR_ARG(buf_str(&b)));
         }
         return 0;
 }
 
-static const struct schema_field *list_field(struct merge *m, const struct schema_type *t, struct str key, int *ret_error) {
+static const struct schema_field *list_field(struct merge *m, const struct schema_type *t, struct str key,
+                                             int *ret_error) {
         const struct schema_field *f = t && t->kind == SCHEMA_STRUCT ? schema_field(t, key) : NULL;
 
         if (!f || f->type->kind != SCHEMA_LIST)
-                *ret_error = error_set(m->err, -EINVAL, "unable to find api field in struct %s for the json field \"%" STR_FMT "\"",
+                *ret_error = error_set(m->err, -EINVAL,
+                                       "unable to find api field in struct %s for the json field \"%" STR_FMT "\"",
                                        t && t->name ? t->name : "map", STR_ARG(key));
         return f;
 }
@@ -431,7 +443,8 @@ static int merge_members(struct merge *m, const struct schema_type *t, const str
                         continue;
                 if (str_has_prefix(name, DELETE_FROM))
                         r = delete_from_list(m, p, out);
-                else if (p->value.type != JSON_NULL && n < (int) sizeof(order) && json_get(patch, str_n(order, (size_t) n)))
+                else if (p->value.type != JSON_NULL && n < (int) sizeof(order) &&
+                         json_get(patch, str_n(order, (size_t) n)))
                         continue; /* merged already */
                 else
                         r = merge_member(m, t, p, out);
@@ -468,8 +481,8 @@ static int merge_map(struct merge *m, const struct schema_type *t, const struct 
         return 0;
 }
 
-int strategic_merge_patch(struct arena *a, const struct schema_type *t, const struct json *doc, const struct json *patch,
-                          struct json *ret, struct error *err) {
+int strategic_merge_patch(struct arena *a, const struct schema_type *t, const struct json *doc,
+                          const struct json *patch, struct json *ret, struct error *err) {
         struct merge m = { .arena = a, .err = err };
 
         if (!json_is(patch, JSON_OBJECT))

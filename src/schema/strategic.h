@@ -1,9 +1,10 @@
-/* Strategic merge patch: https://github.com/kubernetes/community/blob/master/contributors/devel/sig-api-machinery/strategic-merge-patch.md */
+/* Strategic merge patch:
+ * https://github.com/kubernetes/community/blob/master/contributors/devel/sig-api-machinery/strategic-merge-patch.md */
 #pragma once
 
 #include "schema/schema.h"
 
 /* Applies patch to doc of type t with all its directives ($patch, $retainKeys, $deleteFromPrimitiveList/x,
  * $setElementOrder/x). doc and patch are not changed; the result shares with both. -EINVAL with upstream's text. */
-int strategic_merge_patch(struct arena *a, const struct schema_type *t, const struct json *doc, const struct json *patch,
-                          struct json *ret, struct error *err);
+int strategic_merge_patch(struct arena *a, const struct schema_type *t, const struct json *doc,
+                          const struct json *patch, struct json *ret, struct error *err);

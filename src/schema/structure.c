@@ -29,7 +29,10 @@ static enum form form_of(struct place p) {
         case SCHEMA_MAP:
                 return MAP;
         case SCHEMA_LIST:
-                return !f ? LEAF : f->list_type == SCHEMA_LIST_SET ? SET : f->list_type == SCHEMA_LIST_MAP ? KEYED : LEAF;
+                return !f                                ? LEAF
+                       : f->list_type == SCHEMA_LIST_SET ? SET
+                       : f->list_type == SCHEMA_LIST_MAP ? KEYED
+                                                         : LEAF;
         default:
                 return LEAF;
         }
@@ -112,7 +115,8 @@ static ssize_t find_element(const struct str *elements, size_t n, struct str e) 
 
 /* ---- the fields a value sets ---- */
 
-static void add_fields(struct arena *a, struct place p, const struct json *v, const struct fieldpath *at, struct fieldset *out) {
+static void add_fields(struct arena *a, struct place p, const struct json *v, const struct fieldpath *at,
+                       struct fieldset *out) {
         enum form form = form_of(p);
 
         if (form == LEAF) {
@@ -125,7 +129,8 @@ static void add_fields(struct arena *a, struct place p, const struct json *v, co
 
                 if (below.type)
                         add_fields(a, below, &m->value, &here, out);
-                if (form == MAP || !below.type || m->value.type == JSON_NULL || (m->value.type == JSON_OBJECT && m->value.len == 0))
+                if (form == MAP || !below.type || m->value.type == JSON_NULL ||
+                    (m->value.type == JSON_OBJECT && m->value.len == 0))
                         fieldset_insert(a, out, &here);
         }
         if (form != SET && form != KEYED)
@@ -155,7 +160,8 @@ struct differ {
         struct structure_diff diff;
 };
 
-static void compare(struct differ *d, struct place p, const struct json *old, const struct json *new, const struct fieldpath *at);
+static void compare(struct differ *d, struct place p, const struct json *old, const struct json *new,
+                    const struct fieldpath *at);
 
 static void mark(struct differ *d, const struct json *old, const struct json *new, const struct fieldpath *at) {
         fieldset_insert(d->arena, !old ? d->diff.added : !new ? d->diff.removed : d->diff.modified, at);
@@ -181,7 +187,8 @@ static void compare_members_of(struct differ *d, struct place p, const struct js
 }
 
 /* Items that are there twice are compared with nothing: they are gone or new as a whole. */
-static void compare_items(struct differ *d, struct place p, const struct json *old, const struct json *new, const struct fieldpath *at) {
+static void compare_items(struct differ *d, struct place p, const struct json *old, const struct json *new,
+                          const struct fieldpath *at) {
         struct place below = { p.type->elem, NULL };
         struct str *olds = item_elements(d->arena, p, old), *news = item_elements(d->arena, p, new);
 
@@ -189,14 +196,16 @@ static void compare_items(struct differ *d, struct place p, const struct json *o
                 ssize_t k = find_element(news, json_len(new), olds[i]);
 
                 if (olds[i].p && find_element(olds, i, olds[i]) < 0)
-                        compare(d, below, &old->items[i], k < 0 ? NULL : &new->items[k], &(struct fieldpath) { at, olds[i] });
+                        compare(d, below, &old->items[i], k < 0 ? NULL : &new->items[k],
+                                &(struct fieldpath) { at, olds[i] });
         }
         for (size_t i = 0; i < json_len(new); i++)
                 if (news[i].p && find_element(news, i, news[i]) < 0 && find_element(olds, json_len(old), news[i]) < 0)
                         compare(d, below, NULL, &new->items[i], &(struct fieldpath) { at, news[i] });
 }
 
-static void compare(struct differ *d, struct place p, const struct json *old, const struct json *new, const struct fieldpath *at) {
+static void compare(struct differ *d, struct place p, const struct json *old, const struct json *new,
+                    const struct fieldpath *at) {
         enum form form = p.type ? form_of(p) : LEAF;
 
         if (form != LEAF && json_len(old) == 0 && json_len(new) == 0)
@@ -214,7 +223,8 @@ static void compare(struct differ *d, struct place p, const struct json *old, co
                 mark(d, old, new, at);
 }
 
-struct structure_diff structure_compare(struct arena *a, const struct schema_type *t, const struct json *old, const struct json *new) {
+struct structure_diff structure_compare(struct arena *a, const struct schema_type *t, const struct json *old,
+                                        const struct json *new) {
         struct differ d = { a, { fieldset_new(a), fieldset_new(a), fieldset_new(a) } };
 
         compare(&d, (struct place) { t, NULL }, old, new, NULL);
@@ -228,11 +238,11 @@ struct merger {
         struct error *err;
 };
 
-static int merge(struct merger *m, struct place p, const struct json *live, const struct json *config, const struct fieldpath *at,
-                 struct json *ret);
+static int merge(struct merger *m, struct place p, const struct json *live, const struct json *config,
+                 const struct fieldpath *at, struct json *ret);
 
-static int merge_map(struct merger *m, struct place p, const struct json *live, const struct json *config, const struct fieldpath *at,
-                     struct json *ret) {
+static int merge_map(struct merger *m, struct place p, const struct json *live, const struct json *config,
+                     const struct fieldpath *at, struct json *ret) {
         struct json out = json_is(live, JSON_OBJECT) ? json_copy_shallow(m->arena, live) : json_new_object(), v;
         int r;
 
@@ -240,7 +250,8 @@ static int merge_map(struct merger *m, struct place p, const struct json *live, 
                 struct place below = place_of_member(p, json_key(c));
 
                 if (below.type) {
-                        r = merge(m, below, json_get(live, json_key(c)), &c->value, &(struct fieldpath) { at, json_key(c) }, &v);
+                        r = merge(m, below, json_get(live, json_key(c)), &c->value,
+                                  &(struct fieldpath) { at, json_key(c) }, &v);
                         if (r < 0)
                                 return r;
                 } else
@@ -266,15 +277,18 @@ static int item_error(struct merger *m, const struct fieldpath *at, size_t i, st
 
         print_path(&path, at);
         if (!element.p)
-                error_status(m->err, REASON_UNKNOWN, "%" STR_FMT ": element %zu: associative list with keys has an element that omits "
-                             "key field \"%" STR_FMT "\" (and doesn't have default value)", STR_ARG(buf_str(&path)), i, STR_ARG(missing));
+                error_status(m->err, REASON_UNKNOWN,
+                             "%" STR_FMT ": element %zu: associative list with keys has an element that omits "
+                             "key field \"%" STR_FMT "\" (and doesn't have default value)",
+                             STR_ARG(buf_str(&path)), i, STR_ARG(missing));
         else
-                error_status(m->err, REASON_UNKNOWN, "%" STR_FMT ": duplicate entries for key %" STR_FMT, STR_ARG(buf_str(&path)),
-                             STR_ARG(str_sub(element, 2, element.n)));
+                error_status(m->err, REASON_UNKNOWN, "%" STR_FMT ": duplicate entries for key %" STR_FMT,
+                             STR_ARG(buf_str(&path)), STR_ARG(str_sub(element, 2, element.n)));
         return -EINVAL;
 }
 
-static int check_items(struct merger *m, struct place p, const struct json *config, const struct fieldpath *at, struct str *elements) {
+static int check_items(struct merger *m, struct place p, const struct json *config, const struct fieldpath *at,
+                       struct str *elements) {
         for (size_t i = 0; i < json_len(config); i++) {
                 struct str missing;
 
@@ -285,13 +299,14 @@ static int check_items(struct merger *m, struct place p, const struct json *conf
         return 0;
 }
 
-/* Both orders are kept as far as they agree: items only the live list has stay where they are relative to those that come after
- * them; the items of the config come in the config's order. */
+/* Both orders are kept as far as they agree: items only the live list has stay where they are relative to those that
+ * come after them; the items of the config come in the config's order. */
 static int merge_items(struct merger *m, struct place p, const struct json *live, const struct json *config,
                        const struct fieldpath *at, struct json *ret) {
         struct place below = { p.type->elem, NULL };
         size_t n_live = json_len(live), n_config = json_len(config), l = 0;
-        struct str *lives = item_elements(m->arena, p, live), *configs = arena_array(m->arena, struct str, n_config + 1);
+        struct str *lives = item_elements(m->arena, p, live),
+                   *configs = arena_array(m->arena, struct str, n_config + 1);
         struct json out = json_new_array(), v;
         int r;
 
@@ -316,12 +331,13 @@ static int merge_items(struct merger *m, struct place p, const struct json *live
         return 0;
 }
 
-static int merge(struct merger *m, struct place p, const struct json *live, const struct json *config, const struct fieldpath *at,
-                 struct json *ret) {
+static int merge(struct merger *m, struct place p, const struct json *live, const struct json *config,
+                 const struct fieldpath *at, struct json *ret) {
         enum form form = form_of(p);
         bool list = form == SET || form == KEYED;
 
-        if (form == LEAF || !json_is(config, list ? JSON_ARRAY : JSON_OBJECT) || (json_len(live) == 0 && json_len(config) == 0)) {
+        if (form == LEAF || !json_is(config, list ? JSON_ARRAY : JSON_OBJECT) ||
+            (json_len(live) == 0 && json_len(config) == 0)) {
                 *ret = *config;
                 return 0;
         }
@@ -349,7 +365,8 @@ static struct json without(struct arena *a, struct place p, const struct json *v
                 struct place below = place_of_member(p, json_key(m));
 
                 if (!e || !e->member)
-                        json_add(a, &out, json_key(m), e && below.type ? without(a, below, &m->value, e->below) : m->value);
+                        json_add(a, &out, json_key(m),
+                                 e && below.type ? without(a, below, &m->value, e->below) : m->value);
         }
         json_each_item(it, v) {
                 struct str missing, element = item_element(a, p, it, &missing);
@@ -361,7 +378,8 @@ static struct json without(struct arena *a, struct place p, const struct json *v
         return out;
 }
 
-struct json structure_remove(struct arena *a, const struct schema_type *t, const struct json *value, const struct fieldset *s) {
+struct json structure_remove(struct arena *a, const struct schema_type *t, const struct json *value,
+                             const struct fieldset *s) {
         return without(a, (struct place) { t, NULL }, value, s);
 }
 
@@ -402,7 +420,8 @@ static bool is_printed_zero(const struct schema_field *f, const struct json *v) 
         case JSON_OBJECT:
                 return f->type->kind == SCHEMA_STRUCT && v->len == 0;
         case JSON_STRING:
-                return v->len == 0 ? !(f->flags & SCHEMA_OMITEMPTY) : f->type->kind == SCHEMA_QUANTITY && str_eqc(json_str(v), "0");
+                return v->len == 0 ? !(f->flags & SCHEMA_OMITEMPTY)
+                                   : f->type->kind == SCHEMA_QUANTITY && str_eqc(json_str(v), "0");
         case JSON_INT:
                 return v->i == 0 && (!(f->flags & SCHEMA_OMITEMPTY) || f->type->kind == SCHEMA_INT_OR_STRING);
         case JSON_BOOL:

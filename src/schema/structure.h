@@ -1,5 +1,5 @@
-/* Documents by structure: what of them is owned as a whole, what item by item. The ground of server-side apply; the behaviour is that
- * of sigs.k8s.io/structured-merge-diff. */
+/* Documents by structure: what of them is owned as a whole, what item by item. The ground of server-side apply; the
+ * behaviour is that of sigs.k8s.io/structured-merge-diff. */
 #pragma once
 
 #include "schema/fieldset.h"
@@ -11,12 +11,14 @@ struct structure_diff {
 /* Every field that value sets. */
 struct fieldset *structure_fields(struct arena *a, const struct schema_type *t, const struct json *value);
 /* How new differs from old. */
-struct structure_diff structure_compare(struct arena *a, const struct schema_type *t, const struct json *old, const struct json *new);
+struct structure_diff structure_compare(struct arena *a, const struct schema_type *t, const struct json *old,
+                                        const struct json *new);
 /* live with what config says laid over it. -EINVAL on list items without their keys, or twice the same. */
 int structure_merge(struct arena *a, const struct schema_type *t, const struct json *live, const struct json *config,
                     struct json *ret, struct error *err);
 /* value without the members of s. */
-struct json structure_remove(struct arena *a, const struct schema_type *t, const struct json *value, const struct fieldset *s);
+struct json structure_remove(struct arena *a, const struct schema_type *t, const struct json *value,
+                             const struct fieldset *s);
 /* s with the fields of structs on the way to its members as members too. */
 struct fieldset *structure_with_parents(struct arena *a, const struct schema_type *t, const struct fieldset *s);
 /* A config as its applier meant it: without the empty structs and nulls that only come from printing Go values. */

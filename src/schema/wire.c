@@ -1,5 +1,5 @@
-/* Reading: one field after the other, nothing copied. Writing: a message goes behind its tag and, once its length is known, is
- * moved to make room for the length: most lengths fit one byte, and most messages are small. */
+/* Reading: one field after the other, nothing copied. Writing: a message goes behind its tag and, once its length is
+ * known, is moved to make room for the length: most lengths fit one byte, and most messages are small. */
 #include "schema/wire.h"
 
 static int varint(struct str *rest, uint64_t *ret, const char **ret_what) {

@@ -5,7 +5,14 @@
 
 #include "base/buf.h"
 
-enum wire_type { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_GROUP = 3, WIRE_GROUP_END = 4, WIRE_FIXED32 = 5 };
+enum wire_type {
+        WIRE_VARINT = 0,
+        WIRE_FIXED64 = 1,
+        WIRE_BYTES = 2,
+        WIRE_GROUP = 3,
+        WIRE_GROUP_END = 4,
+        WIRE_FIXED32 = 5
+};
 
 struct wire_field {
         uint32_t number;

@@ -1,5 +1,5 @@
-/* What Go prints where nothing was given. encoding/json leaves out an omitempty field only when it is a false, 0, "", nil or
- * empty list or map; a struct is never empty, so "status":{} and "creationTimestamp":null appear. */
+/* What Go prints where nothing was given. encoding/json leaves out an omitempty field only when it is a false, 0, "",
+ * nil or empty list or map; a struct is never empty, so "status":{} and "creationTimestamp":null appear. */
 #include "schema/internal.h"
 
 static bool has_empty(enum schema_kind k) { /* kinds that omitempty leaves out when zero */

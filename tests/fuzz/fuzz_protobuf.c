@@ -1,6 +1,7 @@
 /* links: schema json base */
-/* Any bytes as a message of any type (the first byte says which): what decodes must encode, and decode again to the same. And any
- * text as a document of that type: what decodes must be what decodes again, default, be applied, and go through protobuf. */
+/* Any bytes as a message of any type (the first byte says which): what decodes must encode, and decode again to the
+ * same. And any text as a document of that type: what decodes must be what decodes again, default, be applied, and go
+ * through protobuf. */
 #include <stdlib.h>
 
 #include "schema/apply.h"
@@ -19,10 +20,26 @@ static void check(bool ok) {
 
 static const struct schema_type *pick(uint8_t n) {
         static const struct schema_type *const types[] = {
-                &type_Pod, &type_Deployment, &type_Service, &type_Node, &type_Event, &type_Secret, &type_CustomResourceDefinition,
-                &type_HorizontalPodAutoscaler, &type_Lease, &type_EndpointSlice, &type_List, &type_WatchEvent, &type_PodList,
-                &type_NetworkPolicy, &type_AdmissionReview, &type_CertificateSigningRequest, &type_DeleteOptions,
-                &type_APIGroupDiscoveryList, &type_ControllerRevision, &type_PersistentVolume,
+                &type_Pod,
+                &type_Deployment,
+                &type_Service,
+                &type_Node,
+                &type_Event,
+                &type_Secret,
+                &type_CustomResourceDefinition,
+                &type_HorizontalPodAutoscaler,
+                &type_Lease,
+                &type_EndpointSlice,
+                &type_List,
+                &type_WatchEvent,
+                &type_PodList,
+                &type_NetworkPolicy,
+                &type_AdmissionReview,
+                &type_CertificateSigningRequest,
+                &type_DeleteOptions,
+                &type_APIGroupDiscoveryList,
+                &type_ControllerRevision,
+                &type_PersistentVolume,
         };
         return types[n % ARRAY_SIZE(types)];
 }

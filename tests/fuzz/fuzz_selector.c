@@ -1,5 +1,6 @@
 /* links: schema json base */
-/* Any text as a label selector, a field selector and a quantity. What a selector prints must parse to what prints the same. */
+/* Any text as a label selector, a field selector and a quantity. What a selector prints must parse to what prints the
+ * same. */
 #include <stdlib.h>
 
 #include "schema/quantity.h"

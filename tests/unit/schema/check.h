@@ -1,4 +1,5 @@
-/* What the tests of src/schema share: documents written as text, compared as text. Documents are written with ' for ". */
+/* What the tests of src/schema share: documents written as text, compared as text. Documents are written with ' for ".
+ */
 #pragma once
 
 #include <setjmp.h>

@@ -21,50 +21,70 @@ static void row(const struct api_resource *r, const char *object, const char *wa
 #define META "'metadata':{'name':'x','creationTimestamp':'2024-01-01T00:55:00Z'}"
 
 static void test_pods(void **state) {
-        row(&res_pods, "{" META ",'spec':{'nodeName':'n','containers':[{},{}]},'status':{'phase':'Running','podIPs':[{'ip':'10.0.0.1'}],"
-                       "'conditions':[{'type':'Ready','status':'True'}],'containerStatuses':[{'ready':true,'restartCount':2,"
-                       "'state':{'running':{}},'lastState':{'terminated':{'finishedAt':'2024-01-01T00:59:00Z'}}},"
-                       "{'ready':false,'restartCount':0,'state':{'terminated':{'exitCode':0,'reason':'Completed'}}}]}}",
+        row(&res_pods,
+            "{" META
+            ",'spec':{'nodeName':'n','containers':[{},{}]},'status':{'phase':'Running','podIPs':[{'ip':'10.0.0.1'}],"
+            "'conditions':[{'type':'Ready','status':'True'}],'containerStatuses':[{'ready':true,'restartCount':2,"
+            "'state':{'running':{}},'lastState':{'terminated':{'finishedAt':'2024-01-01T00:59:00Z'}}},"
+            "{'ready':false,'restartCount':0,'state':{'terminated':{'exitCode':0,'reason':'Completed'}}}]}}",
             "['x','1/2','Running','2 (60s ago)','5m','10.0.0.1','n','<none>','<none>']");
-        row(&res_pods, "{" META ",'spec':{'containers':[{}]},'status':{'phase':'Pending','containerStatuses':[{'state':{'waiting':"
-                       "{'reason':'ImagePullBackOff'}}}]}}",
+        row(&res_pods,
+            "{" META ",'spec':{'containers':[{}]},'status':{'phase':'Pending','containerStatuses':[{'state':{'waiting':"
+            "{'reason':'ImagePullBackOff'}}}]}}",
             "['x','0/1','ImagePullBackOff','0','5m','<none>','<none>','<none>','<none>']");
-        row(&res_pods, "{" META ",'spec':{'containers':[{}],'initContainers':[{'name':'a'},{'name':'b'}]},'status':{'phase':'Pending',"
-                       "'initContainerStatuses':[{'name':'a','state':{'terminated':{'exitCode':0}}},{'name':'b','state':{'running':{}}}]}}",
+        row(&res_pods,
+            "{" META
+            ",'spec':{'containers':[{}],'initContainers':[{'name':'a'},{'name':'b'}]},'status':{'phase':'Pending',"
+            "'initContainerStatuses':[{'name':'a','state':{'terminated':{'exitCode':0}}},{'name':'b','state':{'running'"
+            ":{}}}]}}",
             "['x','0/1','Init:1/2','0','5m','<none>','<none>','<none>','<none>']");
-        row(&res_pods, "{'metadata':{'name':'x','deletionTimestamp':'" NOW "'},'spec':{'containers':[{}]},'status':{'phase':'Running'}}",
+        row(&res_pods,
+            "{'metadata':{'name':'x','deletionTimestamp':'" NOW
+            "'},'spec':{'containers':[{}]},'status':{'phase':'Running'}}",
             "['x','0/1','Terminating','0','<unknown>','<none>','<none>','<none>','<none>']");
 }
 
 static void test_workloads_and_services(void **state) {
-        row(&res_deployments, "{" META ",'spec':{'replicas':3,'selector':{'matchLabels':{'a':'b'}},'template':{'spec':{'containers':["
-                              "{'name':'c','image':'i'},{'name':'d','image':'j'}]}}},'status':{'readyReplicas':1,'updatedReplicas':2}}",
+        row(&res_deployments,
+            "{" META ",'spec':{'replicas':3,'selector':{'matchLabels':{'a':'b'}},'template':{'spec':{'containers':["
+            "{'name':'c','image':'i'},{'name':'d','image':'j'}]}}},'status':{'readyReplicas':1,'updatedReplicas':2}}",
             "['x','1/3',2,0,'5m','c,d','i,j','a=b']");
-        row(&res_services, "{" META ",'spec':{'type':'NodePort','clusterIPs':['10.96.0.1'],'ports':[{'port':80,'nodePort':30080,"
-                           "'protocol':'TCP'},{'port':53,'protocol':'UDP'}],'selector':{'a':'b','c':'d'}}}",
+        row(&res_services,
+            "{" META ",'spec':{'type':'NodePort','clusterIPs':['10.96.0.1'],'ports':[{'port':80,'nodePort':30080,"
+            "'protocol':'TCP'},{'port':53,'protocol':'UDP'}],'selector':{'a':'b','c':'d'}}}",
             "['x','NodePort','10.96.0.1','<none>','80:30080/TCP,53/UDP','5m','a=b,c=d']");
-        row(&res_jobs, "{" META ",'spec':{'completions':3,'template':{}},'status':{'succeeded':1,'startTime':'2024-01-01T00:59:00Z'}}",
+        row(&res_jobs,
+            "{" META
+            ",'spec':{'completions':3,'template':{}},'status':{'succeeded':1,'startTime':'2024-01-01T00:59:00Z'}}",
             "['x','Running','1/3','60s','5m','','','<none>']");
-        row(&res_endpointslices, "{" META ",'addressType':'IPv4','ports':[{'port':80}],'endpoints':[{'addresses':['1']},{'addresses':['2']},"
-                                 "{'addresses':['3']},{'addresses':['4']}]}",
+        row(&res_endpointslices,
+            "{" META ",'addressType':'IPv4','ports':[{'port':80}],'endpoints':[{'addresses':['1']},{'addresses':['2']},"
+            "{'addresses':['3']},{'addresses':['4']}]}",
             "['x','IPv4','80','1,2,3 + 1 more...','5m']");
 }
 
 static void test_nodes_events_and_others(void **state) {
-        row(&res_nodes, "{'metadata':{'name':'x','labels':{'node-role.kubernetes.io/control-plane':''}},'spec':{'unschedulable':true},"
-                        "'status':{'conditions':[{'type':'Ready','status':'True'}],'nodeInfo':{'kubeletVersion':'v1'},"
-                        "'addresses':[{'type':'InternalIP','address':'1.2.3.4'}]}}",
-            "['x','Ready,SchedulingDisabled','control-plane','<unknown>','v1','1.2.3.4','<none>','<unknown>','<unknown>','<unknown>']");
-        row(&res_events, "{'metadata':{'name':'e'},'type':'Normal','reason':'R','message':'m\\n','involvedObject':{'kind':'Pod','name':'p'},"
-                         "'lastTimestamp':'2024-01-01T00:59:00Z','count':3,'source':{'component':'kubelet','host':'n'}}",
+        row(&res_nodes,
+            "{'metadata':{'name':'x','labels':{'node-role.kubernetes.io/"
+            "control-plane':''}},'spec':{'unschedulable':true},"
+            "'status':{'conditions':[{'type':'Ready','status':'True'}],'nodeInfo':{'kubeletVersion':'v1'},"
+            "'addresses':[{'type':'InternalIP','address':'1.2.3.4'}]}}",
+            "['x','Ready,SchedulingDisabled','control-plane','<unknown>','v1','1.2.3.4','<none>','<unknown>','<unknown>"
+            "','<unknown>']");
+        row(&res_events,
+            "{'metadata':{'name':'e'},'type':'Normal','reason':'R','message':'m\\n','involvedObject':{'kind':'Pod','"
+            "name':'p'},"
+            "'lastTimestamp':'2024-01-01T00:59:00Z','count':3,'source':{'component':'kubelet','host':'n'}}",
             "['60s','Normal','R','pod/p','','kubelet, n','m','<unknown>',3,'e']");
-        row(&res_events_events_k8s_io, "{'metadata':{'name':'e'},'type':'Normal','reason':'R','note':'m','regarding':{'kind':'Pod','name':'p'},"
-                                       "'eventTime':'2024-01-01T00:59:00.000000Z','reportingController':'c'}",
+        row(&res_events_events_k8s_io,
+            "{'metadata':{'name':'e'},'type':'Normal','reason':'R','note':'m','regarding':{'kind':'Pod','name':'p'},"
+            "'eventTime':'2024-01-01T00:59:00.000000Z','reportingController':'c'}",
             "['60s','Normal','R','pod/p','','c','m','60s',1,'e']");
         row(&res_secrets, "{" META ",'type':'Opaque','data':{'a':'','b':''}}", "['x','Opaque',2,'5m']");
         row(&res_clusterroles, "{" META "}", "['x','2024-01-01T00:55:00Z']");
-        row(&res_persistentvolumeclaims, "{" META ",'spec':{'volumeName':'v','storageClassName':'s','volumeMode':'Filesystem'},"
-                                         "'status':{'phase':'Bound','capacity':{'storage':'1Gi'},'accessModes':['ReadWriteOnce']}}",
+        row(&res_persistentvolumeclaims,
+            "{" META ",'spec':{'volumeName':'v','storageClassName':'s','volumeMode':'Filesystem'},"
+            "'status':{'phase':'Bound','capacity':{'storage':'1Gi'},'accessModes':['ReadWriteOnce']}}",
             "['x','Bound','v','1Gi','RWO','s','<unset>','5m','Filesystem']");
 }
 
@@ -107,7 +127,8 @@ static void test_patch_takes_field_validation(void **state) {
 
         openapi_v3(&b, api_find_group_version(STR("apps"), STR("v1")));
         op = json_at_path(parse(a, &b), "paths", "/apis/apps/v1/namespaces/{namespace}/deployments/{name}", "patch");
-        check_json(a, json_getc(op, "x-kubernetes-group-version-kind"), "{'group':'apps','kind':'Deployment','version':'v1'}");
+        check_json(a, json_getc(op, "x-kubernetes-group-version-kind"),
+                   "{'group':'apps','kind':'Deployment','version':'v1'}");
         json_each_item(p, json_getc(op, "parameters"))
                 found = found || str_eqc(json_str(json_getc(p, "name")), "fieldValidation");
         assert_true(found);

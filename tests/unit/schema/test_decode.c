@@ -24,11 +24,15 @@ static void refused(struct arena *a, const struct schema_type *t, const char *te
 
 static void test_fields_come_in_the_order_of_the_type(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        struct json d = decode(a, &type_Pod, "{'spec':{'nodeName':'n','containers':[{'image':'i','name':'c'}]},'metadata':{'name':'p'},"
-                                             "'apiVersion':'v1','kind':'Pod'}", NULL);
+        struct json d =
+                decode(a, &type_Pod,
+                       "{'spec':{'nodeName':'n','containers':[{'image':'i','name':'c'}]},'metadata':{'name':'p'},"
+                       "'apiVersion':'v1','kind':'Pod'}",
+                       NULL);
 
-        check_json(a, &d, "{'kind':'Pod','apiVersion':'v1','metadata':{'name':'p','creationTimestamp':null},"
-                          "'spec':{'containers':[{'name':'c','image':'i','resources':{}}],'nodeName':'n'},'status':{}}");
+        check_json(a, &d,
+                   "{'kind':'Pod','apiVersion':'v1','metadata':{'name':'p','creationTimestamp':null},"
+                   "'spec':{'containers':[{'name':'c','image':'i','resources':{}}],'nodeName':'n'},'status':{}}");
 }
 
 static void test_zeros_are_printed_as_go_does(void **state) {
@@ -37,8 +41,10 @@ static void test_zeros_are_printed_as_go_does(void **state) {
 
         check_json(a, &d, "{'port':80,'targetPort':0}");
         d = decode(a, &type_DeploymentSpec, "{'replicas':0,'selector':null,'template':{}}", NULL);
-        check_json(a, &d, "{'replicas':0,'selector':null,'template':{'metadata':{'creationTimestamp':null},'spec':{'containers':null}},"
-                          "'strategy':{}}");
+        check_json(a, &d,
+                   "{'replicas':0,'selector':null,'template':{'metadata':{'creationTimestamp':null},'spec':{'"
+                   "containers':null}},"
+                   "'strategy':{}}");
         d = decode(a, &type_ClusterRole, "{'rules':null}", NULL);
         check_json(a, &d, "{'metadata':{'creationTimestamp':null},'rules':null}");
         d = decode(a, &type_ResourceFieldSelector, "{'resource':'limits.cpu'}", NULL);
@@ -49,10 +55,12 @@ static void test_zeros_are_printed_as_go_does(void **state) {
 
 static void test_values_are_normalised(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        struct json d = decode(a, &type_ResourceRequirements, "{'limits':{'memory':'1024Mi','cpu':'1000m','b':1,'a':0.5}}", NULL);
+        struct json d = decode(a, &type_ResourceRequirements,
+                               "{'limits':{'memory':'1024Mi','cpu':'1000m','b':1,'a':0.5}}", NULL);
 
         check_json(a, &d, "{'limits':{'a':'500m','b':'1','cpu':'1','memory':'1Gi'}}");
-        d = decode(a, &type_ObjectMeta, "{'creationTimestamp':'2024-01-02T03:04:05.678+02:00','labels':{'b':'2','a':'1','c':null}}", NULL);
+        d = decode(a, &type_ObjectMeta,
+                   "{'creationTimestamp':'2024-01-02T03:04:05.678+02:00','labels':{'b':'2','a':'1','c':null}}", NULL);
         check_json(a, &d, "{'creationTimestamp':'2024-01-02T01:04:05Z','labels':{'a':'1','b':'2','c':''}}");
         d = decode(a, &type_LeaseSpec, "{'renewTime':'2024-01-02T03:04:05.678901Z'}", NULL);
         check_json(a, &d, "{'renewTime':'2024-01-02T03:04:05.678901Z'}");
@@ -61,8 +69,9 @@ static void test_values_are_normalised(void **state) {
 static void test_unknown_fields_are_named_and_pruned(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct json strict = json_new_array();
-        struct json d = decode(a, &type_Pod, "{'Kind':'Pod','spec':{'containers':[{'name':'c'},{'name':'d','imagee':'x'}],'Volumes':[]}}",
-                               &strict);
+        struct json d = decode(
+                a, &type_Pod,
+                "{'Kind':'Pod','spec':{'containers':[{'name':'c'},{'name':'d','imagee':'x'}],'Volumes':[]}}", &strict);
 
         check_json(a, &strict, "['unknown field \\'Kind\\'','unknown field \\'spec.Volumes\\'',"
                                "'unknown field \\'spec.containers[1].imagee\\'']");
@@ -77,11 +86,13 @@ static void test_type_errors_have_gos_wording(void **state) {
         refused(a, &type_Deployment, "{'spec':{'replicas':1.5}}",
                 "json: cannot unmarshal number 1.5 into Go struct field DeploymentSpec.spec.replicas of type int32");
         refused(a, &type_Deployment, "{'spec':{'replicas':3000000000}}",
-                "json: cannot unmarshal number 3000000000 into Go struct field DeploymentSpec.spec.replicas of type int32");
+                "json: cannot unmarshal number 3000000000 into Go struct field DeploymentSpec.spec.replicas of type "
+                "int32");
         refused(a, &type_Pod, "{'spec':{'containers':{'name':'x'}}}",
                 "json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container");
         refused(a, &type_Pod, "{'spec':{'containers':[{'ports':[{'containerPort':'x'}]}]}}",
-                "json: cannot unmarshal string into Go struct field ContainerPort.spec.containers.ports.containerPort of type int32");
+                "json: cannot unmarshal string into Go struct field ContainerPort.spec.containers.ports.containerPort "
+                "of type int32");
         refused(a, &type_Pod, "{'metadata':{'labels':{'a':1}}}",
                 "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.labels of type string");
         refused(a, &type_Pod, "{'metadata':{'creationTimestamp':'x'}}",
@@ -90,7 +101,8 @@ static void test_type_errors_have_gos_wording(void **state) {
         refused(a, &type_Secret, "{'data':{'a':'!!'}}", "illegal base64 data at input byte 0");
         refused(a, &type_ResourceRequirements, "{'limits':{'cpu':'x'}}",
                 "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
-        refused(a, &type_ServicePort, "{'targetPort':1.5}", "json: cannot unmarshal number 1.5 into Go value of type int32");
+        refused(a, &type_ServicePort, "{'targetPort':1.5}",
+                "json: cannot unmarshal number 1.5 into Go value of type int32");
 }
 
 static struct json defaulted(struct arena *a, const struct schema_type *t, const char *text) {
@@ -103,27 +115,36 @@ static struct json defaulted(struct arena *a, const struct schema_type *t, const
 
 static void test_pod_defaults(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        struct json d = defaulted(a, &type_Pod,
-                                  "{'metadata':{'name':'p'},'spec':{'hostNetwork':true,'containers':[{'name':'c','image':'busybox:1',"
-                                  "'ports':[{'containerPort':80}],'resources':{'limits':{'cpu':'1'}},"
-                                  "'livenessProbe':{'httpGet':{'port':80}}}],'volumes':[{'name':'v'},{'name':'s','secret':{}}],"
-                                  "'serviceAccountName':'x'}}");
+        struct json d = defaulted(
+                a, &type_Pod,
+                "{'metadata':{'name':'p'},'spec':{'hostNetwork':true,'containers':[{'name':'c','image':'busybox:1',"
+                "'ports':[{'containerPort':80}],'resources':{'limits':{'cpu':'1'}},"
+                "'livenessProbe':{'httpGet':{'port':80}}}],'volumes':[{'name':'v'},{'name':'s','secret':{}}],"
+                "'serviceAccountName':'x'}}");
 
         check_json(a, &d,
                    "{'metadata':{'name':'p','creationTimestamp':null},'spec':{'volumes':[{'name':'v','emptyDir':{}},"
-                   "{'name':'s','secret':{'defaultMode':420}}],'containers':[{'name':'c','image':'busybox:1','ports':[{'hostPort':80,"
+                   "{'name':'s','secret':{'defaultMode':420}}],'containers':[{'name':'c','image':'busybox:1','ports':[{"
+                   "'hostPort':80,"
                    "'containerPort':80,'protocol':'TCP'}],'resources':{'limits':{'cpu':'1'},'requests':{'cpu':'1'}},"
-                   "'livenessProbe':{'httpGet':{'path':'/','port':80,'scheme':'HTTP'},'timeoutSeconds':1,'periodSeconds':10,"
+                   "'livenessProbe':{'httpGet':{'path':'/"
+                   "','port':80,'scheme':'HTTP'},'timeoutSeconds':1,'periodSeconds':10,"
                    "'successThreshold':1,'failureThreshold':3},'terminationMessagePath':'/dev/termination-log',"
                    "'terminationMessagePolicy':'File','imagePullPolicy':'IfNotPresent'}],'restartPolicy':'Always',"
-                   "'terminationGracePeriodSeconds':30,'dnsPolicy':'ClusterFirst','serviceAccountName':'x','serviceAccount':'x',"
-                   "'hostNetwork':true,'securityContext':{},'schedulerName':'default-scheduler','enableServiceLinks':true},'status':{}}");
+                   "'terminationGracePeriodSeconds':30,'dnsPolicy':'ClusterFirst','serviceAccountName':'x','"
+                   "serviceAccount':'x',"
+                   "'hostNetwork':true,'securityContext':{},'schedulerName':'default-scheduler','enableServiceLinks':"
+                   "true},'status':{}}");
 }
 
 static void test_image_decides_the_pull_policy(void **state) {
         static const char *const cases[][2] = {
-                { "nginx", "Always" }, { "nginx:latest", "Always" }, { "nginx:1", "IfNotPresent" }, { "localhost:5000/nginx", "Always" },
-                { "nginx@sha256:0123", "IfNotPresent" }, { "r:5000/a/b:v1", "IfNotPresent" },
+                { "nginx", "Always" },
+                { "nginx:latest", "Always" },
+                { "nginx:1", "IfNotPresent" },
+                { "localhost:5000/nginx", "Always" },
+                { "nginx@sha256:0123", "IfNotPresent" },
+                { "r:5000/a/b:v1", "IfNotPresent" },
         };
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
 
@@ -138,10 +159,12 @@ static void test_image_decides_the_pull_policy(void **state) {
 
 static void test_service_defaults(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        struct json d = defaulted(a, &type_Service, "{'spec':{'ports':[{'port':80}],'type':'NodePort','sessionAffinity':'ClientIP'}}");
+        struct json d = defaulted(a, &type_Service,
+                                  "{'spec':{'ports':[{'port':80}],'type':'NodePort','sessionAffinity':'ClientIP'}}");
 
         check_json(a, Service_spec(&d),
-                   "{'ports':[{'protocol':'TCP','port':80,'targetPort':80}],'type':'NodePort','sessionAffinity':'ClientIP',"
+                   "{'ports':[{'protocol':'TCP','port':80,'targetPort':80}],'type':'NodePort','sessionAffinity':'"
+                   "ClientIP',"
                    "'externalTrafficPolicy':'Cluster','sessionAffinityConfig':{'clientIP':{'timeoutSeconds':10800}},"
                    "'internalTrafficPolicy':'Cluster'}");
 }
@@ -151,10 +174,12 @@ static void test_workload_defaults(void **state) {
         struct json d = defaulted(a, &type_DeploymentSpec, "{'selector':{},'template':{}}");
 
         assert_int_equal(DeploymentSpec_replicas(&d), 1);
-        check_json(a, DeploymentSpec_strategy(&d), "{'type':'RollingUpdate','rollingUpdate':{'maxUnavailable':'25%','maxSurge':'25%'}}");
+        check_json(a, DeploymentSpec_strategy(&d),
+                   "{'type':'RollingUpdate','rollingUpdate':{'maxUnavailable':'25%','maxSurge':'25%'}}");
         d = defaulted(a, &type_DeploymentSpec, "{'selector':{},'template':{},'strategy':{'type':'Recreate'}}");
         check_json(a, DeploymentSpec_strategy(&d), "{'type':'Recreate'}");
-        d = defaulted(a, &type_StatefulSetSpec, "{'selector':{},'template':{},'serviceName':'s','volumeClaimTemplates':[{}]}");
+        d = defaulted(a, &type_StatefulSetSpec,
+                      "{'selector':{},'template':{},'serviceName':'s','volumeClaimTemplates':[{}]}");
         check_json(a, StatefulSetSpec_updateStrategy(&d), "{'type':'RollingUpdate','rollingUpdate':{'partition':0}}");
         check_json(a, StatefulSetSpec_volumeClaimTemplates(&d),
                    "[{'kind':'PersistentVolumeClaim','apiVersion':'v1','metadata':{'creationTimestamp':null},"
@@ -175,15 +200,23 @@ static void test_secret_strings_become_data(void **state) {
 static void test_versions_convert(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct json v1 = decode(a, &type_HorizontalPodAutoscalerV1,
-                                "{'kind':'HorizontalPodAutoscaler','apiVersion':'autoscaling/v1','spec':{'scaleTargetRef':{'kind':'D',"
-                                "'name':'x'},'maxReplicas':3,'targetCPUUtilizationPercentage':50}}", NULL), v2, back;
+                                "{'kind':'HorizontalPodAutoscaler','apiVersion':'autoscaling/"
+                                "v1','spec':{'scaleTargetRef':{'kind':'D',"
+                                "'name':'x'},'maxReplicas':3,'targetCPUUtilizationPercentage':50}}",
+                                NULL),
+                    v2, back;
 
-        assert_int_equal(schema_convert(a, &res_horizontalpodautoscalers_v1, &res_horizontalpodautoscalers, &v1, &v2, NULL), 0);
+        assert_int_equal(
+                schema_convert(a, &res_horizontalpodautoscalers_v1, &res_horizontalpodautoscalers, &v1, &v2, NULL), 0);
         check_json(a, HorizontalPodAutoscalerSpec_metrics(HorizontalPodAutoscaler_spec(&v2)),
-                   "[{'type':'Resource','resource':{'name':'cpu','target':{'type':'Utilization','averageUtilization':50}}}]");
-        assert_int_equal(schema_convert(a, &res_horizontalpodautoscalers, &res_horizontalpodautoscalers_v1, &v2, &back, NULL), 0);
+                   "[{'type':'Resource','resource':{'name':'cpu','target':{'type':'Utilization','averageUtilization':"
+                   "50}}}]");
+        assert_int_equal(
+                schema_convert(a, &res_horizontalpodautoscalers, &res_horizontalpodautoscalers_v1, &v2, &back, NULL),
+                0);
         assert_true(json_equal(HorizontalPodAutoscalerV1_spec(&v1), HorizontalPodAutoscalerV1_spec(&back)));
-        v1 = decode(a, &type_Event, "{'kind':'Event','apiVersion':'v1','involvedObject':{'name':'p'},'message':'m'}", NULL);
+        v1 = decode(a, &type_Event, "{'kind':'Event','apiVersion':'v1','involvedObject':{'name':'p'},'message':'m'}",
+                    NULL);
         assert_int_equal(schema_convert(a, &res_events, &res_events_events_k8s_io, &v1, &v2, NULL), 0);
         check_str(EventsEvent_note(&v2), "m");
         check_str(EventsEvent_apiVersion(&v2), "events.k8s.io/v1");

@@ -20,22 +20,24 @@ static void patched(const struct schema_type *t, const char *live, const char *p
 
 static void test_lists_merge_by_key(void **state) {
         patched(&type_PodSpec, "{'containers':[{'name':'a','image':'1'},{'name':'b','image':'1'}]}",
-                "{'containers':[{'name':'b','image':'2'}]}", "{'containers':[{'name':'a','image':'1'},{'name':'b','image':'2'}]}");
+                "{'containers':[{'name':'b','image':'2'}]}",
+                "{'containers':[{'name':'a','image':'1'},{'name':'b','image':'2'}]}");
         patched(&type_PodSpec, "{'containers':[{'name':'a'}]}", "{'containers':[{'name':'b'}]}",
                 "{'containers':[{'name':'b'},{'name':'a'}]}");
-        patched(&type_PodSpec, "{'containers':[{'name':'a','args':['x']}]}", "{'containers':[{'name':'a','args':['y']}]}",
-                "{'containers':[{'name':'a','args':['y']}]}");
+        patched(&type_PodSpec, "{'containers':[{'name':'a','args':['x']}]}",
+                "{'containers':[{'name':'a','args':['y']}]}", "{'containers':[{'name':'a','args':['y']}]}");
         patched(&type_Container, "{'ports':[{'containerPort':80},{'containerPort':81}]}",
                 "{'ports':[{'containerPort':81,'name':'x'}]}",
                 "{'ports':[{'containerPort':80},{'containerPort':81,'name':'x'}]}");
 }
 
 static void test_directives(void **state) {
-        patched(&type_PodSpec, "{'containers':[{'name':'a'},{'name':'b'}]}", "{'containers':[{'name':'a','$patch':'delete'}]}",
-                "{'containers':[{'name':'b'}]}");
-        patched(&type_PodSpec, "{'containers':[{'name':'a'},{'name':'b'}]}", "{'containers':[{'$patch':'replace'},{'name':'c'}]}",
-                "{'containers':[{'name':'c'}]}");
-        patched(&type_ObjectMeta, "{'labels':{'a':'b','c':'d'}}", "{'labels':{'$patch':'replace','e':'f'}}", "{'labels':{'e':'f'}}");
+        patched(&type_PodSpec, "{'containers':[{'name':'a'},{'name':'b'}]}",
+                "{'containers':[{'name':'a','$patch':'delete'}]}", "{'containers':[{'name':'b'}]}");
+        patched(&type_PodSpec, "{'containers':[{'name':'a'},{'name':'b'}]}",
+                "{'containers':[{'$patch':'replace'},{'name':'c'}]}", "{'containers':[{'name':'c'}]}");
+        patched(&type_ObjectMeta, "{'labels':{'a':'b','c':'d'}}", "{'labels':{'$patch':'replace','e':'f'}}",
+                "{'labels':{'e':'f'}}");
         patched(&type_ObjectMeta, "{'labels':{'a':'b'}}", "{'labels':{'a':null,'x':'y'}}", "{'labels':{'x':'y'}}");
         patched(&type_ObjectMeta, "{'finalizers':['a','b']}", "{'finalizers':['c']}", "{'finalizers':['c','a','b']}");
         patched(&type_ObjectMeta, "{'finalizers':['a','b','c']}", "{'$deleteFromPrimitiveList/finalizers':['b']}",
@@ -43,7 +45,8 @@ static void test_directives(void **state) {
         patched(&type_DeploymentSpec, "{'strategy':{'type':'RollingUpdate','rollingUpdate':{'maxSurge':1}}}",
                 "{'strategy':{'$retainKeys':['type'],'type':'Recreate'}}", "{'strategy':{'type':'Recreate'}}");
         patched(&type_PodSpec, "{'containers':[{'name':'a'},{'name':'b'},{'name':'c'}]}",
-                "{'$setElementOrder/containers':[{'name':'c'},{'name':'b'},{'name':'a'}],'containers':[{'name':'b','image':'x'}]}",
+                "{'$setElementOrder/"
+                "containers':[{'name':'c'},{'name':'b'},{'name':'a'}],'containers':[{'name':'b','image':'x'}]}",
                 "{'containers':[{'name':'c'},{'name':'b','image':'x'},{'name':'a'}]}");
         patched(&type_PodSpec, "{'volumes':[{'name':'v','emptyDir':{}}]}",
                 "{'volumes':[{'name':'v','$retainKeys':['name','hostPath'],'hostPath':{'path':'/x'}}]}",
@@ -51,7 +54,8 @@ static void test_directives(void **state) {
 }
 
 static void test_what_is_new_has_no_directives(void **state) {
-        patched(&type_PodSpec, "{}", "{'containers':[{'name':'a','$patch':'delete'},{'name':'b'}],'nodeSelector':{'a':null,'b':'c'}}",
+        patched(&type_PodSpec, "{}",
+                "{'containers':[{'name':'a','$patch':'delete'},{'name':'b'}],'nodeSelector':{'a':null,'b':'c'}}",
                 "{'containers':[{'name':'b'}],'nodeSelector':{'b':'c'}}");
 }
 
@@ -65,7 +69,8 @@ static void test_patch_errors(void **state) {
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 _cleanup_error_ struct error err = ERROR_INIT;
-                struct json live = doc(a, "{'containers':[{'name':'a'}],'securityContext':{}}"), p = doc(a, cases[i][0]), out;
+                struct json live = doc(a, "{'containers':[{'name':'a'}],'securityContext':{}}"),
+                            p = doc(a, cases[i][0]), out;
 
                 assert_int_equal(strategic_merge_patch(a, &type_PodSpec, &live, &p, &out, &err), -EINVAL);
                 assert_string_equal(error_text(&err), cases[i][1]);
@@ -83,7 +88,10 @@ struct scene {
 };
 
 static int apply(struct scene *s, const char *manager, bool force, const char *config) {
-        struct apply_opts o = { .manager = str_of(manager), .api_version = STR("v1"), .force = force, .now_wall_ns = s->now += 1000000000 };
+        struct apply_opts o = { .manager = str_of(manager),
+                                .api_version = STR("v1"),
+                                .force = force,
+                                .now_wall_ns = s->now += 1000000000 };
         struct json c = doc(s->a, config), out;
         int r;
 
@@ -97,7 +105,9 @@ static int apply(struct scene *s, const char *manager, bool force, const char *c
 }
 
 static void update(struct scene *s, const char *manager, const char *key, const char *value) {
-        struct apply_opts o = { .manager = str_of(manager), .api_version = STR("v1"), .now_wall_ns = s->now += 1000000000 };
+        struct apply_opts o = { .manager = str_of(manager),
+                                .api_version = STR("v1"),
+                                .now_wall_ns = s->now += 1000000000 };
         struct json next = json_copy(s->a, &s->live);
 
         json_set_cstr(s->a, json_get_or_add_object(s->a, &next, "data"), key, value);
@@ -135,7 +145,8 @@ static void test_conflicts_are_told_and_forced(void **state) {
         assert_int_equal(apply(&s, "a", false, CONFIG("{'x':'1','y':'1'}")), 0);
         update(&s, "kubectl-edit", "x", "2");
         assert_int_equal(apply(&s, "a", false, CONFIG("{'x':'1','y':'1'}")), -EAGAIN);
-        assert_string_equal(error_text(&s.err), "Apply failed with 1 conflict: conflict with \"kubectl-edit\" using v1: .data.x");
+        assert_string_equal(error_text(&s.err),
+                            "Apply failed with 1 conflict: conflict with \"kubectl-edit\" using v1: .data.x");
         assert_int_equal(s.err.reason, REASON_CONFLICT);
         assert_string_equal(s.err.causes[0].reason, "FieldManagerConflict");
         assert_string_equal(s.err.causes[0].field, ".data.x");
@@ -178,18 +189,25 @@ static void test_keyed_items_are_owned_one_by_one(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_error_ struct error err = ERROR_INIT;
         struct apply_opts o = { .manager = STR("m"), .api_version = STR("v1"), .now_wall_ns = 1 };
-        struct json c = doc(a, "{'kind':'Pod','apiVersion':'v1','metadata':{'name':'p'},'spec':{'containers':[{'name':'c','image':'i',"
-                               "'ports':[{'containerPort':443},{'containerPort':80,'protocol':'UDP'}],'command':['a','b']}]}}"), out;
+        struct json c = doc(a, "{'kind':'Pod','apiVersion':'v1','metadata':{'name':'p'},'spec':{'containers':[{'name':'"
+                               "c','image':'i',"
+                               "'ports':[{'containerPort':443},{'containerPort':80,'protocol':'UDP'}],'command':['a','"
+                               "b']}]}}"),
+                    out;
 
         assert_int_equal(apply_merge(a, &type_Pod, NULL, &c, &o, &out, &err), 0);
-        check_json(a, ManagedFieldsEntry_fieldsV1(json_item(ObjectMeta_managedFields(Pod_metadata(&out)), 0)),
-                   "{'f:spec':{'f:containers':{'k:{\\'name\\':\\'c\\'}':{'.':{},'f:command':{},'f:image':{},'f:name':{},'f:ports':{"
-                   "'k:{\\'containerPort\\':80,\\'protocol\\':\\'UDP\\'}':{'.':{},'f:containerPort':{},'f:protocol':{}},"
-                   "'k:{\\'containerPort\\':443,\\'protocol\\':\\'TCP\\'}':{'.':{},'f:containerPort':{}}}}}}}");
-        c = doc(a, "{'kind':'Pod','apiVersion':'v1','metadata':{'name':'p','namespace':'d'},'spec':{'containers':[{'image':'i'}]}}");
+        check_json(
+                a, ManagedFieldsEntry_fieldsV1(json_item(ObjectMeta_managedFields(Pod_metadata(&out)), 0)),
+                "{'f:spec':{'f:containers':{'k:{\\'name\\':\\'c\\'}':{'.':{},'f:command':{},'f:image':{},'f:name':{},'"
+                "f:ports':{"
+                "'k:{\\'containerPort\\':80,\\'protocol\\':\\'UDP\\'}':{'.':{},'f:containerPort':{},'f:protocol':{}},"
+                "'k:{\\'containerPort\\':443,\\'protocol\\':\\'TCP\\'}':{'.':{},'f:containerPort':{}}}}}}}");
+        c = doc(a, "{'kind':'Pod','apiVersion':'v1','metadata':{'name':'p','namespace':'d'},'spec':{'containers':[{'"
+                   "image':'i'}]}}");
         assert_int_equal(apply_merge(a, &type_Pod, NULL, &c, &o, &out, &err), -EINVAL);
         assert_string_equal(error_text(&err),
-                            "failed to create typed patch object (d/p; v1, Kind=Pod): .spec.containers: element 0: associative list with "
+                            "failed to create typed patch object (d/p; v1, Kind=Pod): .spec.containers: element 0: "
+                            "associative list with "
                             "keys has an element that omits key field \"name\" (and doesn't have default value)");
         assert_int_equal(err.code ? err.code : status_reason_code(err.reason), 500);
 }

@@ -5,13 +5,40 @@
 
 static void test_prints_as_upstream(void **state) {
         static const char *const cases[][2] = {
-                { "1000m", "1" }, { "0.5", "500m" }, { "1", "1" }, { "0", "0" }, { "100m", "100m" }, { "1Gi", "1Gi" },
-                { "1024Mi", "1Gi" }, { "512Mi", "512Mi" }, { "1.5Gi", "1536Mi" }, { "1e3", "1e3" }, { "12e6", "12e6" },
-                { "1000", "1k" }, { "1500", "1500" }, { "1000000", "1M" }, { "0.1Gi", "107374182400m" }, { "1e-3", "1e-3" },
-                { "-1", "-1" }, { "+5", "+5" }, { "1.500", "1.500" }, { "0.0001", "100u" }, { "1n", "1n" }, { "0.1n", "1n" },
-                { "1Ki", "1Ki" }, { "1023", "1023" }, { "1024Ki", "1Mi" }, { "9223372036854775807", "9223372036854775807" },
-                { "1E", "1E" }, { "123456789Ki", "123456789Ki" }, { "1e6", "1e6" }, { "1000e3", "1e6" }, { "0.0", "0" },
-                { "100Ei", "9223372036854775807" }, { "1.", "1." }, { "2500000000000000000", "2500P" },
+                { "1000m", "1" },
+                { "0.5", "500m" },
+                { "1", "1" },
+                { "0", "0" },
+                { "100m", "100m" },
+                { "1Gi", "1Gi" },
+                { "1024Mi", "1Gi" },
+                { "512Mi", "512Mi" },
+                { "1.5Gi", "1536Mi" },
+                { "1e3", "1e3" },
+                { "12e6", "12e6" },
+                { "1000", "1k" },
+                { "1500", "1500" },
+                { "1000000", "1M" },
+                { "0.1Gi", "107374182400m" },
+                { "1e-3", "1e-3" },
+                { "-1", "-1" },
+                { "+5", "+5" },
+                { "1.500", "1.500" },
+                { "0.0001", "100u" },
+                { "1n", "1n" },
+                { "0.1n", "1n" },
+                { "1Ki", "1Ki" },
+                { "1023", "1023" },
+                { "1024Ki", "1Mi" },
+                { "9223372036854775807", "9223372036854775807" },
+                { "1E", "1E" },
+                { "123456789Ki", "123456789Ki" },
+                { "1e6", "1e6" },
+                { "1000e3", "1e6" },
+                { "0.0", "0" },
+                { "100Ei", "9223372036854775807" },
+                { "1.", "1." },
+                { "2500000000000000000", "2500P" },
         };
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
 
@@ -29,8 +56,9 @@ static void test_refuses_with_upstreams_words(void **state) {
         static const char *const wrong = "quantities must match the regular expression "
                                          "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
         static const char *const suffix = "unable to parse quantity's suffix";
-        const char *const cases[][2] = { { "", wrong }, { "abc", wrong }, { "1 Gi", wrong }, { "1Qi", wrong }, { "1KM", suffix },
-                                         { "1ki", suffix }, { "1e", suffix }, { "1ee3", suffix }, { "--1", suffix } };
+        const char *const cases[][2] = { { "", wrong },    { "abc", wrong },   { "1 Gi", wrong },
+                                         { "1Qi", wrong }, { "1KM", suffix },  { "1ki", suffix },
+                                         { "1e", suffix }, { "1ee3", suffix }, { "--1", suffix } };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 _cleanup_error_ struct error err = ERROR_INIT;

@@ -60,8 +60,8 @@ static void check_text(const struct json *got, const struct json *want, const ch
                 while (i < g.n && i < w.n && g.p[i] == w.p[i])
                         i++;
                 i = i > 60 ? i - 60 : 0;
-                fail_msg("%s: %s differs\n got …%" STR_FMT "\nwant …%" STR_FMT, name, what, STR_ARG(str_sub(buf_str(&g), i, i + 160)),
-                         STR_ARG(str_sub(buf_str(&w), i, i + 160)));
+                fail_msg("%s: %s differs\n got …%" STR_FMT "\nwant …%" STR_FMT, name, what,
+                         STR_ARG(str_sub(buf_str(&g), i, i + 160)), STR_ARG(str_sub(buf_str(&w), i, i + 160)));
         }
 }
 

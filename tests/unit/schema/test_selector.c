@@ -39,7 +39,8 @@ static void test_errors_are_upstreams(void **state) {
                 { "x in (a b)", "unable to parse requirement: found 'b', expected: ',' or ')'" },
                 { "!x=a", "found '=', expected: ',' or 'end of string'" },
                 { "x y", "unable to parse requirement: found 'y', expected: in, notin, =, ==, !=, gt, lt" },
-                { "x>a", "unable to parse requirement: values[0]: Invalid value: \"a\": for 'Gt', 'Lt' operators, the value must be an integer" },
+                { "x>a", "unable to parse requirement: values[0]: Invalid value: \"a\": for 'Gt', 'Lt' operators, the "
+                         "value must be an integer" },
                 { "=a", "found '=', expected: !, identifier, or 'end of string'" },
                 { "/x", "unable to parse requirement: <nil>: Invalid value: \"/x\": prefix part must be non-empty" },
         };
@@ -83,8 +84,9 @@ static void test_matching(void **state) {
 static void test_label_selector_objects(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_error_ struct error err = ERROR_INIT;
-        struct json o = doc(a, "{'matchLabels':{'a':'b'},'matchExpressions':[{'key':'c','operator':'In','values':['d','e']},"
-                               "{'key':'f','operator':'DoesNotExist'}]}");
+        struct json o =
+                doc(a, "{'matchLabels':{'a':'b'},'matchExpressions':[{'key':'c','operator':'In','values':['d','e']},"
+                       "{'key':'f','operator':'DoesNotExist'}]}");
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct json labels = json_new_object();
         struct selector s;
@@ -117,7 +119,9 @@ static void test_field_selectors(void **state) {
         struct field_selector s;
 
         assert_int_equal(object_from_text(STR("{\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\",\"namespace\":\"d\"},"
-                                              "\"spec\":{\"nodeName\":\"n\"},\"status\":{\"phase\":\"Running\"}}"), 1, &pod, NULL), 0);
+                                              "\"spec\":{\"nodeName\":\"n\"},\"status\":{\"phase\":\"Running\"}}"),
+                                          1, &pod, NULL),
+                         0);
         assert_true(fields_match(a, &res_pods, "metadata.name=p", pod));
         assert_true(fields_match(a, &res_pods, "spec.nodeName==n,status.phase!=Failed", pod));
         assert_false(fields_match(a, &res_pods, "spec.nodeName=m", pod));
@@ -126,8 +130,9 @@ static void test_field_selectors(void **state) {
         assert_int_equal(selector_parse_fields(a, &res_pods, STR("spec.foo=x"), &s, &err), -EINVAL);
         assert_string_equal(error_text(&err), "field label not supported: spec.foo");
         assert_int_equal(selector_parse_fields(a, &res_leases, STR("spec.foo=x"), &s, &err), -EINVAL);
-        assert_string_equal(error_text(&err),
-                            "\"spec.foo\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"");
+        assert_string_equal(
+                error_text(&err),
+                "\"spec.foo\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"");
         assert_int_equal(selector_parse_fields(a, &res_pods, STR("foo"), &s, &err), -EINVAL);
         assert_string_equal(error_text(&err), "invalid selector: 'foo'; can't understand 'foo'");
         assert_int_equal(selector_parse_fields(a, &res_pods, STR("metadata.name=a\\,b"), &s, NULL), 0);
