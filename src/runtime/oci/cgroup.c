@@ -22,29 +22,20 @@
 
 /* ---- what is mounted ---- */
 
-/* The cgroup of this process in the hierarchy of controllers ("" for v2) is "/". */
-static bool in_root(struct str table, const char *controllers) {
+/* The cgroup of this process in the hierarchy with these controllers (empty: v2) is "/". Lines: "5:cpu,cpuacct:/user.slice". */
+static bool in_root(struct str table, struct str controllers) {
         struct str line;
 
         while (str_split(&table, '\n', &line)) {
-                struct str id, names, name;
-                bool same;
+                struct str id, names;
 
-                if (!str_split(&line, ':', &id) || !str_split(&line, ':', &names))
-                        continue;
-                same = str_empty(names) && !*controllers;
-                while (!same && *controllers && str_split(&names, ',', &name)) {
-                        _cleanup_free_ char *key = xprintf(",%" STR_FMT ",", STR_ARG(name));
-
-                        same = strstr(controllers, key);
-                }
-                if (same)
+                if (str_split(&line, ':', &id) && str_split(&line, ':', &names) && str_eq(names, controllers))
                         return str_eqc(line, "/");
         }
         return true;
 }
 
-static void add_tree(struct cgroups *g, struct str mount, struct str controllers, struct str table) {
+static void add_tree(struct cgroups *g, struct str mount, struct str controllers, bool root) {
         struct cgroup_tree *t;
 
         for (size_t i = 0; i < g->n; i++)
@@ -54,8 +45,8 @@ static void add_tree(struct cgroups *g, struct str mount, struct str controllers
                 return;
         t = &g->trees[g->n++];
         t->mount = str_dup(mount);
-        t->controllers = str_empty(controllers) ? xstrdup("") : xprintf(",%" STR_FMT ",", STR_ARG(controllers));
-        t->in_root = in_root(table, t->controllers);
+        t->controllers = xprintf(",%" STR_FMT ",", STR_ARG(controllers));
+        t->in_root = root;
 }
 
 /* A v1 hierarchy's super options: "rw,cpu,cpuacct" or "rw,xattr,name=systemd". */
@@ -68,6 +59,15 @@ static struct str v1_controllers(struct arena *a, struct str options) {
                     !str_eqc(o, "noprefix") && !str_has_prefix(o, STR("release_agent=")))
                         buf_printf(&b, "%s%" STR_FMT, b.n ? "," : "", STR_ARG(o));
         return arena_str(a, buf_str(&b));
+}
+
+static struct str v2_controllers(struct arena *a) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        (void) file_read(ROOT "/cgroup.controllers", 4096, &b, NULL);
+        for (size_t i = 0; i < b.n; i++)
+                b.p[i] = b.p[i] == ' ' ? ',' : b.p[i];
+        return arena_str(a, str_trim(buf_str(&b)));
 }
 
 /* id parent major:minor root mount-point options [tags] - type source super-options */
@@ -86,10 +86,12 @@ static void read_mounts(struct cgroups *g, struct arena *a, struct str mountinfo
                 rest = str_sub(line, (size_t) dash + 3, line.n);
                 if (!str_split(&rest, ' ', &type) || !str_split(&rest, ' ', &source) || !str_has_prefix(field[4], STR(ROOT)))
                         continue;
-                if (str_eqc(type, "cgroup") && g->mode != CGROUP_V2)
-                        add_tree(g, field[4], v1_controllers(a, rest), table);
-                else if (str_eqc(type, "cgroup2") && g->mode == CGROUP_V2 && str_eqc(field[4], ROOT))
-                        add_tree(g, field[4], STR(""), table);
+                if (str_eqc(type, "cgroup") && g->mode != CGROUP_V2) {
+                        struct str controllers = v1_controllers(a, rest);
+
+                        add_tree(g, field[4], controllers, in_root(table, controllers));
+                } else if (str_eqc(type, "cgroup2") && g->mode == CGROUP_V2 && str_eqc(field[4], ROOT))
+                        add_tree(g, field[4], v2_controllers(a), in_root(table, STR("")));
         }
 }
 
@@ -125,13 +127,23 @@ void cgroups_free(struct cgroups *g) {
         g->n = 0;
 }
 
-char *cgroup_dir(const struct cgroups *g, const char *controller, const char *path) {
+static const struct cgroup_tree *tree_of(const struct cgroups *g, const char *controller) {
         _cleanup_free_ char *key = xprintf(",%s,", controller);
 
         for (size_t i = 0; i < g->n; i++)
-                if (g->mode == CGROUP_V2 || strstr(g->trees[i].controllers, key))
-                        return xprintf("%s%s", g->trees[i].mount, path);
+                if (strstr(g->trees[i].controllers, key))
+                        return &g->trees[i];
         return NULL;
+}
+
+bool cgroup_has(const struct cgroups *g, const char *controller) {
+        return tree_of(g, controller);
+}
+
+char *cgroup_dir(const struct cgroups *g, const char *controller, const char *path) {
+        const struct cgroup_tree *t = g->mode == CGROUP_V2 ? &g->trees[0] : tree_of(g, controller);
+
+        return t ? xprintf("%s%s", t->mount, path) : NULL;
 }
 
 /* ---- making and removing ---- */
@@ -326,13 +338,9 @@ int cgroup_apply(const struct cgroups *g, const char *path, const struct json *r
                 _cleanup_free_ char *dir = cgroup_dir(g, knobs[i].controller, path);
                 int r;
 
-                if (!knob || str_empty(value) || !dir)
+                if (!knob || str_empty(value) || !dir || !cgroup_has(g, knobs[i].controller))
                         continue;
                 r = write_knob(dir, knob, value);
-                if (r == -ENOENT && access(dir, F_OK) == 0) {
-                        log_debug("cgroup %s has no %s: the kernel lacks it", dir, knob);
-                        continue;
-                }
                 if (r < 0)
                         return error_errno(err, r, "write %" STR_FMT " to %s/%s", STR_ARG(value), dir, knob);
         }

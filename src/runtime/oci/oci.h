@@ -34,6 +34,7 @@ struct cgroups {
 };
 int cgroups_detect(struct cgroups *g, struct error *err);
 void cgroups_free(struct cgroups *g);
+bool cgroup_has(const struct cgroups *g, const char *controller); /* not every kernel has every controller */
 /* The directory of path ("/kubepods/x") in the hierarchy with that controller; NULL when there is none. v2: the one directory. */
 char *cgroup_dir(const struct cgroups *g, const char *controller, const char *path);
 int cgroup_create(const struct cgroups *g, const char *path, struct error *err);

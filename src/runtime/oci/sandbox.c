@@ -293,6 +293,21 @@ int runtime_remove_sandbox(struct runtime *r, const char *id, struct error *err)
         return k;
 }
 
+int runtime_remove_all(struct runtime *r, struct error *err) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct sandbox_status *list;
+        size_t n;
+        int k = runtime_list_sandboxes(r, a, &list, &n, err);
+
+        for (size_t i = 0; i < n && k >= 0; i++)
+                k = runtime_remove_sandbox(r, list[i].id, err);
+        if (k < 0)
+                return k;
+        cgroup_remove(&r->cgroups, r->cgroup_parent);
+        cgroup_remove(&r->cgroups, r->conmon_cgroup);
+        return 0;
+}
+
 /* ---- looking ---- */
 
 /* Lock held. */

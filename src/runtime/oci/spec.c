@@ -101,49 +101,41 @@ static void make_oom_score(struct spec *s) {
 
 /* ---- resources ---- */
 
-static void copy_number(struct spec *s, struct json *to, const char *key, const char *resource) {
-        int64_t v = json_int(json_getc(s->config->resources, resource));
-
-        if (v != 0)
-                json_set_int(s->a, to, key, v);
-}
-
-static void copy_text(struct spec *s, struct json *to, const char *key, const char *resource) {
-        struct str v = json_str(json_getc(s->config->resources, resource));
-
-        if (!str_empty(v))
-                json_set_str(s->a, to, key, v);
-}
+/* Limits that the kernel has no controller for are left out, as the OCI runtime would refuse the container. */
+static const struct {
+        const char *controller, *object, *key, *resource;
+} limits[] = {
+        { "cpu", "cpu", "shares", "cpu_shares" },
+        { "cpu", "cpu", "quota", "cpu_quota" },
+        { "cpu", "cpu", "period", "cpu_period" },
+        { "cpuset", "cpu", "cpus", "cpuset_cpus" },
+        { "cpuset", "cpu", "mems", "cpuset_mems" },
+        { "memory", "memory", "limit", "memory" },
+        { "pids", "pids", "limit", "pids" },
+};
 
 static void make_resources(struct spec *s, struct json *resources) {
-        struct json cpu = json_new_object(), memory = json_new_object(), pids = json_new_object(), huge = json_new_array();
-        const struct json *unified = json_getc(s->config->resources, "unified");
+        const struct cgroups *g = &s->runtime->cgroups;
+        const struct json *wanted = s->config->resources, *unified = json_getc(wanted, "unified"), *memory = json_getc(wanted, "memory");
 
-        copy_number(s, &cpu, "shares", "cpu_shares");
-        copy_number(s, &cpu, "quota", "cpu_quota");
-        copy_number(s, &cpu, "period", "cpu_period");
-        copy_text(s, &cpu, "cpus", "cpuset_cpus");
-        copy_text(s, &cpu, "mems", "cpuset_mems");
-        copy_number(s, &memory, "limit", "memory");
-        if (json_int(json_getc(s->config->resources, "memory")) > 0 && s->runtime->cgroups.mode == CGROUP_V2)
-                copy_number(s, &memory, "swap", "memory"); /* memory and swap together: no swap */
-        copy_number(s, &pids, "limit", "pids");
-        json_each_member(m, json_getc(s->config->resources, "hugepages")) {
+        for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
+                const struct json *v = json_getc(wanted, limits[i].resource);
+                bool set = json_is(v, JSON_STRING) ? v->len > 0 : json_int(v) != 0;
+
+                if (set && cgroup_has(g, limits[i].controller))
+                        json_setc(s->a, json_get_or_add_object(s->a, resources, limits[i].object), limits[i].key, *v);
+        }
+        if (json_int(memory) > 0 && g->mode == CGROUP_V2 && cgroup_has(g, "memory"))
+                json_setc(s->a, json_get_or_add_object(s->a, resources, "memory"), "swap", *memory); /* memory and swap together: no swap */
+        json_each_member(m, json_getc(wanted, "hugepages")) {
                 struct json h = json_new_object();
 
                 json_set_str(s->a, &h, "pageSize", json_key(m));
                 json_set_int(s->a, &h, "limit", json_int(&m->value));
-                json_push(s->a, &huge, h);
+                if (cgroup_has(g, "hugetlb"))
+                        json_push(s->a, json_get_or_add_array(s->a, resources, "hugepageLimits"), h);
         }
-        if (json_len(&cpu))
-                json_setc(s->a, resources, "cpu", cpu);
-        if (json_len(&memory))
-                json_setc(s->a, resources, "memory", memory);
-        if (json_len(&pids))
-                json_setc(s->a, resources, "pids", pids);
-        if (json_len(&huge))
-                json_setc(s->a, resources, "hugepageLimits", huge);
-        if (s->runtime->cgroups.mode == CGROUP_V2 && json_len(unified))
+        if (g->mode == CGROUP_V2 && json_len(unified))
                 json_setc(s->a, resources, "unified", *unified);
 }
 

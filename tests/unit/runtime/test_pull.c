@@ -29,7 +29,7 @@ static struct json *registries; /* for the next open_store */
 
 static void must(int r, const struct error *err) {
         if (r < 0)
-                print_error("%s\n", error_text(err));
+                print_error("%s\n", err ? error_text(err) : strerror(-r));
         assert_true(r >= 0);
 }
 
