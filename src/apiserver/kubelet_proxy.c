@@ -19,6 +19,7 @@
 #define MAX_CLIENTS 1024
 #define MAX_WORKERS 256
 #define MAX_PENDING (256 * 1024)
+#define MAX_REASON 50000
 
 struct kubelets {
         struct apiserver *s;
@@ -106,9 +107,11 @@ struct relay {
         struct http_request *req;    /* NULL: the client is gone */
         struct http_call *call;
         bool started, is_log;
+        int refused;                 /* a kubelet's answer that is an error: what it says becomes a Status */
+        struct buf reason;
         struct arena *arena;
         struct format format;
-        struct str host;
+        struct str name;
 };
 
 static bool is_hop_header(struct str name) {
@@ -128,6 +131,10 @@ static void relay_response(struct http_call *c, int status, const struct http_he
 
         if (!r->req)
                 return;
+        if (r->is_log && (status < 200 || status > 206)) {
+                r->refused = status;
+                return;
+        }
         out = arena_array(r->arena, struct http_header, n + 1);
         for (size_t i = 0; i < n; i++)
                 if (!is_hop_header(h[i].name))
@@ -142,13 +149,15 @@ static void free_bytes(void *p) {
 
 static void relay_data(struct http_call *c, struct str data, void *arg) {
         struct relay *r = arg;
-        struct http_slice s = { .data = str_n(str_dup(data), data.n), .release = free_bytes };
+        struct http_slice s = { .data.n = data.n, .release = free_bytes };
 
-        s.arg = (void *) s.data.p;
-        if (!r->req) {
-                free(s.arg);
+        if (!r->req)
+                return;
+        if (r->refused) {
+                buf_add_str(&r->reason, str_sub(data, 0, MAX_REASON - MIN(r->reason.n, MAX_REASON)));
                 return;
         }
+        s.data.p = s.arg = str_dup(data);
         http_stream_send(r->req, &s, 1);
         if (http_stream_pending(r->req) > MAX_PENDING)
                 http_call_pause(c, true);
@@ -161,6 +170,27 @@ static void relay_drained(struct http_request *req, void *arg) {
                 http_call_pause(r->call, false);
 }
 
+/* A kubelet says in plain text why there is no log: upstream's GenericHttpResponseChecker. */
+static void answer_refused(struct relay *r) {
+        struct str text = buf_str(&r->reason);
+        _cleanup_error_ struct error e = ERROR_INIT;
+
+        if (r->refused == 400) {
+                error_status(&e, REASON_BAD_REQUEST, "%" STR_FMT, STR_ARG(text));
+        } else if (r->refused == 500) {
+                error_status(&e, REASON_INTERNAL, "Internal error occurred: %" STR_FMT, STR_ARG(text));
+                error_add_cause(&e, "", STR(""), "%" STR_FMT, STR_ARG(text));
+        } else {
+                error_status(&e, r->refused == 404 ? REASON_NOT_FOUND : REASON_UNKNOWN,
+                             r->refused == 404 ? "the server could not find the requested resource ( pods/log %" STR_FMT ")"
+                                               : "the server responded with a status that is no success ( pods/log %" STR_FMT ")",
+                             STR_ARG(r->name));
+                error_details(&e, r->name, STR(""), STR("pods/log"));
+                e.code = r->refused;
+        }
+        respond_error(r->req, &r->format, &e);
+}
+
 static void relay_done(struct http_call *c, int err, const struct error *error, void *arg) {
         struct relay *r = arg;
         _cleanup_error_ struct error e = ERROR_INIT;
@@ -171,12 +201,15 @@ static void relay_done(struct http_call *c, int err, const struct error *error, 
                 if (r->started) {
                         http_stream_on_drain(r->req, NULL, NULL);
                         http_stream_end(r->req);
+                } else if (r->refused) {
+                        answer_refused(r);
                 } else {
                         error_status(&e, REASON_UNAVAILABLE, "error trying to reach service: %s", error ? error_text(error) : strerror(-err));
                         e.code = 502;
                         respond_error(r->req, &r->format, &e);
                 }
         }
+        buf_free(&r->reason);
         arena_free(r->arena);
 }
 
@@ -228,6 +261,8 @@ static void relay(struct exchange *x, const struct target *t) {
         r->req = x->req;
         r->arena = a;
         r->format = x->format;
+        r->is_log = str_eqc(x->info.subresource, "log");
+        r->name = arena_str(a, x->info.name);
         o.n_headers = forward_headers(x, a, false, &headers);
         o.headers = headers;
         http_request_on_close(x->req, relay_gone, r);

@@ -210,9 +210,12 @@ static void set_traffic_defaults(struct op *op, struct json *spec) {
 
 int service_prepare_create(struct op *op, struct json *obj, struct error *err) {
         struct json *spec = json_get_or_add_object(op->c->arena, obj, "spec");
-        struct reservation *res = reserve(op, json_len(json_getc(spec, "ports")));
+        struct reservation *res;
         int r;
 
+        if (rest_get(op->snap, op->rest->stored, op->namespace, op->name)) /* rather than "its address is taken" */
+                return err_exists(err, op->rest, op->name);
+        res = reserve(op, json_len(json_getc(spec, "ports")));
         set_traffic_defaults(op, spec);
         if (needs_ip(spec)) {
                 r = take_ip(op, res, spec, err);
