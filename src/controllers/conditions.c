@@ -68,3 +68,14 @@ bool condition_remove(struct arena *a, struct json *status, const char *type) {
                 json_setc(a, status, "conditions", list);
         return true;
 }
+
+void status_count(struct arena *a, struct json *status, const char *key, int64_t n) {
+        if (n != 0)
+                json_set_int(a, status, key, n);
+        else
+                json_removec(status, key);
+}
+
+struct json status_copy(struct arena *a, const struct json *status) {
+        return json_is(status, JSON_OBJECT) ? json_copy_shallow(a, status) : json_new_object();
+}

@@ -1,4 +1,4 @@
-/* status.conditions, whatever the kind. */
+/* status: conditions and counts, whatever the kind. */
 #pragma once
 
 #include "json/json.h"
@@ -20,3 +20,8 @@ bool condition_is(const struct json *status, const char *type, const char *value
  * shared (they are copied when changed). Returns whether anything changed. */
 bool condition_set(struct arena *a, struct json *status, const struct condition *c, int64_t now_ns, enum condition_flags flags);
 bool condition_remove(struct arena *a, struct json *status, const char *type);
+
+/* A count that is left out when it is 0. */
+void status_count(struct arena *a, struct json *status, const char *key, int64_t n);
+/* The caller's own copy of status to change; an empty object when there is none. */
+struct json status_copy(struct arena *a, const struct json *status);

@@ -77,17 +77,6 @@ static void find_new(struct rollout *r, struct replica_set *all, size_t n) {
 
 /* ---- rounding as upstream: surge up, unavailable down, never both zero ---- */
 
-static int64_t int_or_percent(const struct json *v, int64_t total, bool up) {
-        struct str s = json_str(v);
-        int64_t percent;
-
-        if (json_is(v, JSON_INT))
-                return v->i;
-        if (!str_has_suffix(s, STR("%")) || str_to_i64(str_sub(s, 0, s.n - 1), &percent) < 0)
-                return 0;
-        return up ? (percent * total + 99) / 100 : percent * total / 100;
-}
-
 static void read_strategy(struct rollout *r) {
         const struct json *strategy = DeploymentSpec_strategy(r->spec), *rolling = DeploymentStrategy_rollingUpdate(strategy);
 
@@ -504,7 +493,7 @@ static int write_status(struct rollout *r, struct error *err) {
 }
 
 static void rollout_init(struct rollout *r, struct controller *c, struct arena *a, struct object *d) {
-        const struct json *doc = object_json(d), *status = Deployment_status(doc);
+        const struct json *doc = object_json(d);
 
         *r = (struct rollout) {
                 .c = c,
@@ -512,7 +501,7 @@ static void rollout_init(struct rollout *r, struct controller *c, struct arena *
                 .d = d,
                 .spec = Deployment_spec(doc),
                 .now = controller_now(c),
-                .status = json_is(status, JSON_OBJECT) ? json_copy_shallow(a, status) : json_new_object(),
+                .status = status_copy(a, Deployment_status(doc)),
         };
         r->replicas = DeploymentSpec_replicas(r->spec);
         r->paused = DeploymentSpec_paused(r->spec);

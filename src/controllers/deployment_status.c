@@ -8,10 +8,7 @@
 #include "schema/types.h"
 
 static void set_count(struct rollout *r, const char *key, int64_t n) {
-        if (n != 0)
-                json_set_int(r->a, &r->status, key, n);
-        else
-                json_removec(&r->status, key);
+        status_count(r->a, &r->status, key, n);
 }
 
 static void set(struct rollout *r, const char *type, const char *status, const char *reason, struct str message) {

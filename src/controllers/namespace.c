@@ -117,7 +117,7 @@ static struct str finalizer_text(struct emptying *e) {
 
 static int write_conditions(struct emptying *e, const struct object *ns, struct error *err) {
         const struct json *old = Namespace_status(object_json(ns));
-        struct json status = old ? json_copy_shallow(e->a, old) : json_new_object();
+        struct json status = status_copy(e->a, old);
         struct str none = { 0 };
 
         set(e, &status, "NamespaceDeletionDiscoveryFailure", "", "ResourcesDiscovered", none, "All resources successfully discovered");

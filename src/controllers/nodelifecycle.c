@@ -100,7 +100,7 @@ static bool make_unknown(struct arena *a, struct json *status, const char *type,
 static int mark_unknown(struct controller *c, struct arena *a, const struct object *node, struct error *err) {
         static const char *const types[] = { "Ready", "MemoryPressure", "DiskPressure", "PIDPressure" };
         const struct json *old = Node_status(object_json(node));
-        struct json status = old ? json_copy_shallow(a, old) : json_new_object();
+        struct json status = status_copy(a, old);
         bool changed = false;
 
         for (size_t i = 0; i < ARRAY_SIZE(types); i++)

@@ -74,7 +74,7 @@ static int remove_pod(struct controller *c, struct arena *a, const struct object
         int result, r;
 
         if (!pod_is_terminal(pod)) {
-                status = old ? json_copy_shallow(a, old) : json_new_object();
+                status = status_copy(a, old);
                 json_set_cstr(a, &status, "phase", "Failed");
                 if (reason)
                         condition_set(a, &status, &(struct condition) { "DisruptionTarget", "True", "DeletionByPodGC", reason },

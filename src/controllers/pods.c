@@ -78,6 +78,17 @@ bool pod_is_available(const struct object *pod, int64_t min_ready_seconds, int64
         return false;
 }
 
+int64_t int_or_percent(const struct json *v, int64_t total, bool up) {
+        struct str s = json_str(v);
+        int64_t percent;
+
+        if (json_is(v, JSON_INT))
+                return v->i;
+        if (!str_has_suffix(s, STR("%")) || str_to_i64(str_sub(s, 0, s.n - 1), &percent) < 0)
+                return 0;
+        return up ? (percent * total + 99) / 100 : percent * total / 100;
+}
+
 /* ---- making ---- */
 
 struct json pod_from_template(struct arena *a, const struct json *template, const struct api_resource *owner_res,

@@ -17,6 +17,9 @@ int64_t object_generation(const struct object *o);
  * is lowered to when it will be. */
 bool pod_is_available(const struct object *pod, int64_t min_ready_seconds, int64_t now_ns, uint64_t *ret_wait_ms);
 
+/* 3, or "25%" of total, rounded up or down. */
+int64_t int_or_percent(const struct json *v, int64_t total, bool up);
+
 /* A new pod from spec.template, owned by owner. name may be empty: then generateName is "owner-". */
 struct json pod_from_template(struct arena *a, const struct json *template, const struct api_resource *owner_res,
                               const struct object *owner, struct str name);

@@ -77,17 +77,10 @@ static bool has_template_labels(const struct object *pod, const struct json *tem
         return true;
 }
 
-static void set_count(struct arena *a, struct json *status, const char *key, int64_t n) {
-        if (n != 0)
-                json_set_int(a, status, key, n);
-        else
-                json_removec(status, key);
-}
-
 static struct json new_status(struct controller *c, struct arena *a, const struct object *rs, struct object_list active,
                               int64_t diff, const struct error *failure, uint64_t *wait_ms) {
         const struct json *doc = object_json(rs), *spec = ReplicaSet_spec(doc), *old = ReplicaSet_status(doc);
-        struct json status = json_is(old, JSON_OBJECT) ? json_copy_shallow(a, old) : json_new_object();
+        struct json status = status_copy(a, old);
         int64_t labeled = 0, ready = 0, available = 0, now = controller_now(c), min_ready = ReplicaSetSpec_minReadySeconds(spec);
 
         for (size_t i = 0; i < active.n; i++) {
@@ -103,10 +96,10 @@ static struct json new_status(struct controller *c, struct arena *a, const struc
         else
                 condition_remove(a, &status, "ReplicaFailure");
         json_set_int(a, &status, "replicas", (int64_t) active.n);
-        set_count(a, &status, "fullyLabeledReplicas", labeled);
-        set_count(a, &status, "readyReplicas", ready);
-        set_count(a, &status, "availableReplicas", available);
-        set_count(a, &status, "observedGeneration", object_generation(rs));
+        status_count(a, &status, "fullyLabeledReplicas", labeled);
+        status_count(a, &status, "readyReplicas", ready);
+        status_count(a, &status, "availableReplicas", available);
+        status_count(a, &status, "observedGeneration", object_generation(rs));
         return status;
 }
 

@@ -2,9 +2,9 @@
 #include "controllers/controller.h"
 
 extern const struct controller_class namespace_controller, serviceaccount_controller, root_ca_controller,
-        deployment_controller, replicaset_controller, replicationcontroller_controller, endpoints_controller,
-        endpointslice_controller, nodelifecycle_controller, tainteviction_controller, nodeipam_controller,
-        podgc_controller, garbagecollector_controller;
+        deployment_controller, replicaset_controller, replicationcontroller_controller, daemonset_controller,
+        statefulset_controller, endpoints_controller, endpointslice_controller, nodelifecycle_controller,
+        tainteviction_controller, nodeipam_controller, podgc_controller, garbagecollector_controller;
 
 const struct controller_class *const controller_table[] = {
         &namespace_controller,
@@ -13,6 +13,8 @@ const struct controller_class *const controller_table[] = {
         &deployment_controller,
         &replicaset_controller,
         &replicationcontroller_controller,
+        &daemonset_controller,
+        &statefulset_controller,
         &endpoints_controller,
         &endpointslice_controller,
         &nodelifecycle_controller,

@@ -4,6 +4,7 @@
 
 #include "base/time.h"
 #include "controllers/conditions.h"
+#include "controllers/nodefit.h"
 #include "controllers/pods.h"
 #include "json/build.h"
 #include "schema/types.h"
@@ -47,18 +48,6 @@ static void enqueue_node(struct controller *c, struct object *old, struct object
 
 /* ---- tolerance ---- */
 
-static bool tolerates(const struct json *toleration, const struct json *taint) {
-        struct str effect = Toleration_effect(toleration), key = Toleration_key(toleration), op = Toleration_operator(toleration);
-
-        if (!str_empty(effect) && !str_eq(effect, Taint_effect(taint)))
-                return false;
-        if (!str_empty(key) && !str_eq(key, Taint_key(taint)))
-                return false;
-        if (str_eqc(op, "Exists"))
-                return true;
-        return (str_empty(op) || str_eqc(op, "Equal")) && str_eq(Toleration_value(toleration), Taint_value(taint));
-}
-
 /* When the pod has to go: 0 at once, NEVER. since: for taints that do not say when they were put there. */
 static int64_t due(const struct object *pod, const struct object *node, int64_t since) {
         const struct json *tolerations = PodSpec_tolerations(Pod_spec(object_json(pod)));
@@ -72,7 +61,7 @@ static int64_t due(const struct object *pod, const struct object *node, int64_t 
                 if (time_parse(Taint_timeAdded(taint), &added) < 0)
                         added = since;
                 json_each_item(t, tolerations) {
-                        if (!tolerates(t, taint))
+                        if (!toleration_matches(t, taint))
                                 continue;
                         int64_t seconds = Toleration_has_tolerationSeconds(t) ? MAX(Toleration_tolerationSeconds(t), 0) : NEVER;
 
@@ -91,7 +80,7 @@ static int64_t due(const struct object *pod, const struct object *node, int64_t 
 static int evict(struct controller *c, const struct object *pod, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         const struct json *old = Pod_status(object_json(pod));
-        struct json status = old ? json_copy_shallow(a, old) : json_new_object();
+        struct json status = status_copy(a, old);
         int r;
 
         event_record(c->events, &res_pods, pod, NULL, "Normal", "TaintManagerEviction", "Marking for deletion Pod %" STR_FMT "/%" STR_FMT,
