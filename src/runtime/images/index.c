@@ -101,12 +101,11 @@ int index_read(struct image_store *s, struct error *err) {
         _cleanup_free_ char *path = xprintf("%s/index.json", s->root);
         _cleanup_buf_ struct buf text = BUF_INIT;
         struct json *j;
-        int r = file_read(path, 0, &text, err);
+        int r;
 
-        if (r == -ENOENT) {
-                error_clear(err);
+        if (!file_exists(path)) /* a new store */
                 return 0;
-        }
+        r = file_read(path, 0, &text, err);
         if (r >= 0)
                 r = json_parse(a, buf_str(&text), NULL, &j, err);
         if (r < 0)

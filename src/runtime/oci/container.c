@@ -110,6 +110,8 @@ static int make(struct runtime *r, const struct sandbox *s, struct container *c,
         if (k >= 0)
                 k = rootfs_mount(r, c, image->lowers.p, err);
         if (k >= 0)
+                k = volumes_mount(r, c, config, err);
+        if (k >= 0)
                 k = spec_write(r, s, c, config, &image->config, err);
         if (k >= 0)
                 k = container_save(r, c, err);
@@ -329,6 +331,7 @@ void container_clean(struct runtime *r, struct container *c) {
         if (!c->own_pid_ns)
                 cgroup_kill(&r->cgroups, c->cgroup);
         cgroup_remove(&r->cgroups, c->cgroup);
+        volumes_unmount(r, c);
         rootfs_unmount(r, c);
         unlink(exit_file);
         if (file_remove_tree(c->dir, &err) < 0)

@@ -84,14 +84,16 @@ static size_t depth(struct str path) {
         return n;
 }
 
-static int add_bind(struct spec *s, const struct mount_config *m) {
+static int add_bind(struct spec *s, size_t i) {
         static const char *const propagation[] = { "rprivate", "rslave", "rshared" };
-        char *host = arena_cstr(s->a, m->host_path);
+        const struct mount_config *m = &s->config->mounts[i];
+        bool image = !str_empty(m->image);
+        char *host = image ? (char *) arena_printf(s->a, "%s/volumes/%zu", s->container->dir, i).p : arena_cstr(s->a, m->host_path);
         struct json *j;
         struct stat st;
         int how = m->propagation >= 0 && m->propagation <= 2 ? m->propagation : 0;
 
-        if (str_empty(m->host_path) || host[0] != '/' || str_empty(m->container_path))
+        if (host[0] != '/' || str_empty(m->container_path))
                 return error_set(s->err, -EINVAL, "invalid mount of \"%s\" on \"%" STR_FMT "\"", host, STR_ARG(m->container_path));
         if (stat(host, &st) < 0) {
                 int r = errno == ENOENT ? file_mkdirs(host, 0755, s->err) : error_errno(s->err, -errno, "failed to stat \"%s\"", host);
@@ -102,7 +104,7 @@ static int add_bind(struct spec *s, const struct mount_config *m) {
         j = add(s, json_of_str(m->container_path), "bind", json_of_cstr(host));
         add_options(s, j, STR("rbind"));
         add_options(s, j, str_of(propagation[how]));
-        add_options(s, j, m->recursive_readonly ? STR("rro") : m->readonly ? STR("ro") : STR("rw"));
+        add_options(s, j, m->recursive_readonly ? STR("rro") : m->readonly || image ? STR("ro") : STR("rw"));
         /* What is to travel in or out cannot be below a private root. */
         if (how > 0 && !str_eqc(json_str(json_getc(&s->linux_, "rootfsPropagation")), "rshared"))
                 json_set_cstr(s->a, &s->linux_, "rootfsPropagation", propagation[how]);
@@ -121,7 +123,7 @@ int spec_mounts(struct spec *s) {
                         deepest = MAX(deepest, depth(s->config->mounts[i].container_path));
                         if (depth(s->config->mounts[i].container_path) != d)
                                 continue;
-                        r = add_bind(s, &s->config->mounts[i]);
+                        r = add_bind(s, i);
                         if (r < 0)
                                 return r;
                         left--;

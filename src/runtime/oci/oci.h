@@ -63,6 +63,7 @@ struct container {
         struct arena *arena;
         char *id, *sandbox_id, *name, *image, *image_id, *image_form, *log_path, *cgroup, *handler;
         struct json *labels, *annotations, *mounts;
+        struct json *images;           /* ids of images it holds as volumes */
         int64_t attempt, created_ns, stop_signal, pid_start;
         bool tty, stdin_open, stdin_once, own_pid_ns;
         /* what changes: runtime.lock */
@@ -137,6 +138,9 @@ void container_clean(struct runtime *r, struct container *c);          /* what i
 /* rootfs.c: the overlay of a container. */
 int rootfs_mount(struct runtime *r, const struct container *c, const char *lowers, struct error *err);
 void rootfs_unmount(struct runtime *r, const struct container *c);
+/* Image volumes, read-only: the one for mount i of the configuration is in <bundle>/volumes/i. Holds their images in c->images. */
+int volumes_mount(struct runtime *r, struct container *c, const struct container_config *config, struct error *err);
+void volumes_unmount(struct runtime *r, const struct container *c); /* and releases the images */
 
 /* spec.c: writes config.json into the bundle. */
 int spec_write(struct runtime *r, const struct sandbox *s, struct container *c, const struct container_config *config,

@@ -98,6 +98,8 @@ static void recover_container(struct runtime *r, const char *id) {
                 return;
         }
         (void) image_store_hold(r->images, c->image_id);
+        json_each_item(it, c->images)
+                (void) image_store_hold(r->images, arena_cstr(c->arena, json_str(it)));
         container_publish(r, c);
         if (c->state == CONTAINER_CREATED)
                 end_lost_start(r, c);

@@ -526,6 +526,25 @@ static void host_paths_are_mounted(void **state) {
         drop(sandbox);
 }
 
+static void an_image_is_mounted_as_a_volume(void **state) {
+        struct mount_config mounts[1];
+        struct container_config c = shell("/image/bin/busybox echo from the volume; touch /image/x || echo readonly");
+        char *sandbox, *id;
+
+        NEEDS_GROUND();
+        memset(mounts, 0, sizeof(mounts));
+        mounts[0] = (struct mount_config) { .image = STR("busybox:test"), .container_path = STR("/image") };
+        c.mounts = mounts;
+        c.n_mounts = 1;
+        sandbox = sandbox_with(NULL);
+        id = run(sandbox, &c);
+        wait_exit(id);
+        assert_logged(id, "from the volume");
+        assert_logged(id, "readonly");
+        free(id);
+        drop(sandbox);
+}
+
 /* Reads packets until text is in them. */
 static void expect_from(int fd, const char *text, bool packets) {
         _cleanup_buf_ struct buf b = BUF_INIT;
@@ -853,6 +872,7 @@ int main(void) {
                 cmocka_unit_test(the_process_is_who_the_security_context_says),
                 cmocka_unit_test(capabilities_seccomp_and_privileges_are_as_asked),
                 cmocka_unit_test(host_paths_are_mounted),
+                cmocka_unit_test(an_image_is_mounted_as_a_volume),
                 cmocka_unit_test(attach_reads_and_writes),
                 cmocka_unit_test(a_terminal_has_a_size),
                 cmocka_unit_test(exec_streams_with_pipes_and_with_a_terminal),
