@@ -1,82 +1,73 @@
-/* What a cluster has beyond its API: the kube-dns Service, whose endpoint is the DNS server in this program. */
+/* What a cluster has beyond its API: cluster DNS as a Service, with the role it reads the cluster by. kubeadm's names, so that what
+ * looks for them finds them. */
 #include <errno.h>
 
-#include "base/log.h"
 #include "cube/server.h"
-#include "schema/types.h"
+#include "json/yaml.h"
 
-#define NAMESPACE STR("kube-system")
-
-static struct json metadata(struct arena *a, const char *name, struct json labels) {
-        struct json m = json_new_object();
-        json_set_cstr(a, &m, "name", name);
-        json_set_str(a, &m, "namespace", NAMESPACE);
-        json_setc(a, &m, "labels", labels);
-        return m;
-}
-
-static void dns_ports(struct arena *a, struct json *array, int64_t port, int64_t target) {
-        static const char *const ports[][2] = { { "dns", "UDP" }, { "dns-tcp", "TCP" } };
-        for (size_t i = 0; i < ARRAY_SIZE(ports); i++) {
-                struct json p = json_new_object();
-                json_set_cstr(a, &p, "name", ports[i][0]);
-                json_set_cstr(a, &p, "protocol", ports[i][1]);
-                json_set_int(a, &p, "port", port);
-                if (target)
-                        json_set_int(a, &p, "targetPort", target);
-                json_push(a, array, p);
-        }
-}
-
-static struct json dns_service(struct arena *a, const char *cluster_ip, uint16_t port) {
-        struct json labels = json_new_object(), o = json_new_object();
-        json_set_cstr(a, &labels, "k8s-app", "kube-dns");
-        json_set_cstr(a, &labels, "kubernetes.io/cluster-service", "true");
-        json_set_cstr(a, &labels, "kubernetes.io/name", "CoreDNS");
-        json_set_cstr(a, &o, "kind", "Service");
-        json_set_cstr(a, &o, "apiVersion", "v1");
-        json_setc(a, &o, "metadata", metadata(a, "kube-dns", labels));
-        struct json *spec = json_get_or_add_object(a, &o, "spec");
-        json_set_cstr(a, spec, "clusterIP", cluster_ip);
-        dns_ports(a, json_get_or_add_array(a, spec, "ports"), 53, port);
-        return o;
-}
-
-static struct json dns_slice(struct arena *a, const char *address, const char *node, uint16_t port) {
-        struct json labels = json_new_object(), o = json_new_object(), e = json_new_object();
-        json_set_cstr(a, &labels, "kubernetes.io/service-name", "kube-dns");
-        json_set_cstr(a, &labels, "endpointslice.kubernetes.io/managed-by", "cube");
-        json_set_cstr(a, &o, "kind", "EndpointSlice");
-        json_set_cstr(a, &o, "apiVersion", "discovery.k8s.io/v1");
-        json_setc(a, &o, "metadata", metadata(a, "kube-dns", labels));
-        json_set_cstr(a, &o, "addressType", "IPv4");
-        json_push(a, json_get_or_add_array(a, &e, "addresses"), json_of_cstr(address));
-        json_set_bool(a, json_get_or_add_object(a, &e, "conditions"), "ready", true);
-        json_set_cstr(a, &e, "nodeName", node);
-        json_push(a, json_get_or_add_array(a, &o, "endpoints"), e);
-        dns_ports(a, json_get_or_add_array(a, &o, "ports"), port, 0);
-        return o;
-}
+static const char dns_manifest[] =
+        "apiVersion: rbac.authorization.k8s.io/v1\n"
+        "kind: ClusterRole\n"
+        "metadata: {name: \"system:coredns\"}\n"
+        "rules:\n"
+        "- {apiGroups: [\"\"], resources: [endpoints, services, pods, namespaces], verbs: [list, watch]}\n"
+        "- {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch]}\n"
+        "---\n"
+        "apiVersion: rbac.authorization.k8s.io/v1\n"
+        "kind: ClusterRoleBinding\n"
+        "metadata: {name: \"system:coredns\"}\n"
+        "roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: \"system:coredns\"}\n"
+        "subjects: [{kind: ServiceAccount, name: coredns, namespace: kube-system}]\n"
+        "---\n"
+        "apiVersion: v1\n"
+        "kind: Service\n"
+        "metadata:\n"
+        "  name: kube-dns\n"
+        "  namespace: kube-system\n"
+        "  labels: {k8s-app: kube-dns, kubernetes.io/cluster-service: \"true\", kubernetes.io/name: CoreDNS}\n"
+        "spec:\n"
+        "  clusterIP: %s\n"
+        "  ports:\n"
+        "  - {name: dns, protocol: UDP, port: 53, targetPort: %d}\n"
+        "  - {name: dns-tcp, protocol: TCP, port: 53, targetPort: %d}\n"
+        "---\n"
+        "apiVersion: discovery.k8s.io/v1\n"
+        "kind: EndpointSlice\n"
+        "metadata:\n"
+        "  name: kube-dns\n"
+        "  namespace: kube-system\n"
+        "  labels: {kubernetes.io/service-name: kube-dns, endpointslice.kubernetes.io/managed-by: cube}\n"
+        "addressType: IPv4\n"
+        "endpoints:\n"
+        "- {addresses: [%s], conditions: {ready: true}, nodeName: %s}\n"
+        "ports:\n"
+        "- {name: dns, protocol: UDP, port: %d}\n"
+        "- {name: dns-tcp, protocol: TCP, port: %d}\n";
 
 /* Creates it, or brings what is there up to date: the node's address and the port may have changed since. */
-static int ensure(struct client *c, const struct api_resource *res, const struct json *want, const char *const fields[], struct error *err) {
-        _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        int r = client_create(c, res, NAMESPACE, want, NULL, err);
+static int ensure(struct client *c, const struct json *want, struct error *err) {
+        struct str group, version, name = json_str(json_at_path(want, "metadata", "name")), ns = json_str(json_at_path(want, "metadata", "namespace"));
+        int r = api_parse_group_version(json_str(json_getc(want, "apiVersion")), &group, &version, err);
+        if (r < 0)
+                return r;
+        const struct api_resource *res = api_find_kind(group, version, json_str(json_getc(want, "kind")));
+        r = client_create(c, res, ns, want, NULL, err);
         if (r != -EEXIST)
                 return r;
         error_clear(err);
-        struct json patch = json_new_object();
-        for (const char *const *f = fields; *f; f++)
-                json_setc(a, &patch, *f, *json_getc(want, *f));
-        return client_patch(c, res, NAMESPACE, STR("kube-dns"), str_n("", 0), API_PATCH_MERGE, &patch, NULL, err);
+        return client_patch(c, res, ns, name, str_n("", 0), API_PATCH_MERGE, want, NULL, err);
 }
 
 int addons_ensure_dns(struct client *c, const struct cluster *cluster, uint16_t port, struct error *err) {
-        static const char *const service_fields[] = { "spec", NULL }, *const slice_fields[] = { "endpoints", "ports", NULL };
-        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        _cleanup_(arena_freep) struct arena *a = arena_new(8192);
+        struct json *all;
         char ip[46];
         cluster_service_ip(cluster, 10, ip);
-        struct json service = dns_service(a, ip, port), slice = dns_slice(a, cluster->node_ip, cluster->node_name, port);
-        int r = ensure(c, &res_services, &service, service_fields, err);
-        return r < 0 ? r : ensure(c, &res_endpointslices, &slice, slice_fields, err);
+        struct str text = arena_printf(a, dns_manifest, ip, port, port, cluster->node_ip, cluster->node_name, port, port);
+        int r = yaml_parse_all(a, text, &all, err);
+        json_each_item(o, all) {
+                if (r == 0)
+                        r = ensure(c, o, err);
+        }
+        return r;
 }

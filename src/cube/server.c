@@ -202,7 +202,7 @@ static void name_users(struct role_users *u, const struct cluster *c) {
         u->controllers = (struct api_user) { .name = STR("system:kube-controller-manager"), .groups = u->masters, .n_groups = 2 };
         u->scheduler.name = STR("system:kube-scheduler");
         u->proxy.name = STR("system:kube-proxy");
-        u->dns.name = STR("system:serviceaccount:kube-system:kube-dns");
+        u->dns.name = STR("system:serviceaccount:kube-system:coredns");
         u->node = (struct api_user) { .name = u->node_name, .groups = u->groups, .n_groups = 2 };
 }
 

@@ -1,12 +1,15 @@
-/* One libnftables context for each thread that uses it: it keeps a netlink socket, which belongs to a network namespace, so a context
- * is made anew for each call. A call costs about 0.2 ms; callers gather what belongs together. */
+/* libnftables keeps state of the whole process, so calls go one by one. A context has a netlink socket, which belongs to a network
+ * namespace: it is made anew for each call. A call costs about 0.2 ms; callers gather what belongs together. */
 #include <errno.h>
+#include <pthread.h>
 #include <nftables/libnftables.h>
 
 #include "base/arena.h"
 #include "net/nft.h"
 
-int nft_run(const char *commands, struct error *err) {
+static pthread_mutex_t one_by_one = PTHREAD_MUTEX_INITIALIZER;
+
+static int run(const char *commands, struct error *err) {
         struct nft_ctx *ctx = nft_ctx_new(NFT_CTX_DEFAULT);
         if (!ctx)
                 return error_set(err, -ENOMEM, "nftables cannot be used: no context");
@@ -16,6 +19,13 @@ int nft_run(const char *commands, struct error *err) {
         if (nft_run_cmd_from_buffer(ctx, commands) != 0)
                 r = error_set(err, -EIO, "nftables: %" STR_FMT, STR_ARG(str_trim(str_of(nft_ctx_get_error_buffer(ctx)))));
         nft_ctx_free(ctx);
+        return r;
+}
+
+int nft_run(const char *commands, struct error *err) {
+        pthread_mutex_lock(&one_by_one);
+        int r = run(commands, err);
+        pthread_mutex_unlock(&one_by_one);
         return r;
 }
 

@@ -216,7 +216,7 @@ static void chain_for(struct proxy *p, struct buf *b, const struct front *f, cha
         const char *t = p->table;
         buf_printf(b, "add chain ip %s-proxy %s\nflush chain ip %s-proxy %s\n", t, name, t, name);
         if (f->affinity)
-                buf_printf(b, "add rule ip %s-proxy %s meta mark set ip saddr . ip daddr . meta l4proto . th dport map @affinity goto %sdnat\n", t, name,
+                buf_printf(b, "add rule ip %s-proxy %s meta mark set ip saddr . ip daddr . meta l4proto . th dport map @affinity goto %ssend\n", t, name,
                            prefix(f));
         buf_printf(b, "add rule ip %s-proxy %s meta mark set numgen random mod %zu offset %u\n", t, name, f->n,
                    f->masquerade ? MASQUERADE_MARK : 0);
@@ -357,8 +357,8 @@ static void write_skeleton(const struct proxy *p, struct buf *b) {
                    "  }\n"
                    "  set hairpin { type ipv4_addr . ipv4_addr; }\n"
                    "  set cluster_ips { type ipv4_addr; }\n"
-                   "  chain dnat { dnat ip to ip daddr . meta l4proto . th dport . meta mark map @endpoints; }\n"
-                   "  chain node_dnat { dnat ip to meta l4proto . th dport . meta mark map @node_endpoints; }\n"
+                   "  chain send { dnat ip to ip daddr . meta l4proto . th dport . meta mark map @endpoints; }\n"
+                   "  chain node_send { dnat ip to meta l4proto . th dport . meta mark map @node_endpoints; }\n"
                    "  chain dispatch {\n"
                    "    ip daddr . meta l4proto . th dport vmap @services\n"
                    "    fib daddr type local meta l4proto . th dport vmap @node_services\n"
