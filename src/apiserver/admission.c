@@ -264,6 +264,35 @@ static int service_account(struct review *r, struct error *err) {
         return 0;
 }
 
+/* ---- LimitRanger, DefaultStorageClass ---- */
+
+static int limit_ranger(struct review *r, struct error *err) {
+        return r->operation == ADMIT_CREATE ? admission_limit_ranger(r->op, r->obj, err) : 0;
+}
+
+static int default_storage_class(struct review *r, struct error *err) {
+        static const char *const marks[] = { "storageclass.kubernetes.io/is-default-class",
+                                             "storageclass.beta.kubernetes.io/is-default-class" };
+        const struct rest *rest = rest_of(r->s, &res_storageclasses);
+        struct object *best = NULL;
+        struct store_iter it;
+
+        if (!is(r, &res_persistentvolumeclaims) || r->operation != ADMIT_CREATE || json_at_path(r->obj, "spec", "storageClassName"))
+                return 0;
+        store_iter_init(&it, r->op->snap, rest->prefix, rest->prefix);
+        while (store_iter_next(&it)) {
+                const struct json *notes = json_at_path(object_json(it.object), "metadata", "annotations");
+
+                for (size_t i = 0; i < ARRAY_SIZE(marks); i++) /* the newest of several */
+                        if (str_eqc(json_str(json_getc(notes, marks[i])), "true") &&
+                            (!best || object_revision(it.object) > object_revision(best)))
+                                best = it.object;
+        }
+        if (best)
+                json_setc(r->a, json_get_or_add_object(r->a, r->obj, "spec"), "storageClassName", json_of_copy(r->a, object_name(best)));
+        return 0;
+}
+
 /* ---- the table ---- */
 
 static const struct {
@@ -271,9 +300,11 @@ static const struct {
         int (*admit)(struct review *r, struct error *err);
 } plugins[] = {
         { "NamespaceLifecycle", namespace_lifecycle },
+        { "LimitRanger", limit_ranger },
         { "ServiceAccount", service_account },
         { "Priority", priority },
         { "DefaultTolerationSeconds", default_toleration_seconds },
+        { "DefaultStorageClass", default_storage_class },
 };
 
 int admission_run(struct op *op, enum admission_operation o, struct json *obj, const struct json *old, struct error *err) {

@@ -17,6 +17,7 @@
 #include "apiserver/watch.h"
 #include "base/rand.h"
 #include "schema/selector.h"
+#include "schema/types.h"
 
 #define MAX_QUEUED_BATCHES 4096
 #define BOOKMARK_MS 60000
@@ -65,6 +66,10 @@ struct watch_hub {
         struct hub_timer *timer;
         int64_t timer_due_ms;
         uint64_t revision;           /* of the last batch */
+        struct node_of {             /* spec.nodeName of the two objects of the event at hand: 5,000 kubelets ask for it */
+                const struct object *object;
+                struct str name;
+        } nodes[2];
 };
 
 struct hub_message {
@@ -138,7 +143,22 @@ void api_watch_stop(struct api_watch *w) {
 
 /* ---- delivery ---- */
 
+static struct str node_of(struct watch_hub *hub, const struct object *o) {
+        static const char *const path[] = { "spec", "nodeName", NULL };
+        struct str raw;
+
+        for (size_t i = 0; i < ARRAY_SIZE(hub->nodes); i++)
+                if (hub->nodes[i].object == o)
+                        return hub->nodes[i].name;
+        raw = json_scan(object_text(o), path);
+        hub->nodes[1] = hub->nodes[0];
+        hub->nodes[0] = (struct node_of) { o, raw.n > 1 ? str_sub(raw, 1, raw.n - 1) : STR("") };
+        return hub->nodes[0].name;
+}
+
 static bool matches(const struct api_watch *w, const struct object *o) {
+        if (w->node_name.p && !str_eq(node_of(w->hub, o), w->node_name))
+                return false;
         if (w->namespace.n > 0 && !str_eq(object_namespace(o), w->namespace))
                 return false;
         if (w->by_label && !selector_matches_object(&w->labels, o))
@@ -230,6 +250,7 @@ static void each_past(const struct store_event *e, void *arg) {
 
         if (c->blocked)
                 return;
+        memset(c->w->hub->nodes, 0, sizeof(c->w->hub->nodes));
         if (full(c->w)) {
                 c->blocked = true;
                 return;
@@ -245,6 +266,7 @@ static bool send_initial(struct api_watch *w) {
                         return false;
                 if (!store_iter_next(&w->iter))
                         break;
+                memset(w->hub->nodes, 0, sizeof(w->hub->nodes));
                 if (matches(w, w->iter.object))
                         emit(w, API_ADDED, w->iter.object, object_revision(w->iter.object), NULL);
         }
@@ -307,6 +329,7 @@ static void dispatch_event(struct watch_hub *hub, const struct store_event *e) {
 
         if (!r)
                 return;
+        memset(hub->nodes, 0, sizeof(hub->nodes));
         list_for_each(it, &r->watchers) {
                 struct api_watch *w = list_entry(it, struct api_watch, link);
 
@@ -571,7 +594,12 @@ static int set_filter(struct api_watch *w, const struct api_call *c, struct erro
                 w->by_field = true;
                 return selector_parse_fields(w->arena, w->rest->resource, text, &w->fields, err);
         }
-        return w->by_field ? selector_parse_fields(w->arena, w->rest->resource, o->field_selector, &w->fields, err) : 0;
+        if (!w->by_field)
+                return 0;
+        r = selector_parse_fields(w->arena, w->rest->resource, o->field_selector, &w->fields, err);
+        if (r == 0 && w->rest->resource == &res_pods)
+                w->node_name = selector_field_value(&w->fields, STR("spec.nodeName"));
+        return r;
 }
 
 int watch_new(struct apiserver *s, const struct api_call *c, const struct watch_sink *sink, void *arg, int64_t deadline_ms,
