@@ -14,7 +14,7 @@ $(BUILD)/build.ninja:
 	@meson setup $(BUILD) >/dev/null
 
 build: deps $(BUILD)/build.ninja
-	@ninja -C $(BUILD) --quiet cube
+	@ninja -C $(BUILD) --quiet src/cube/cube
 	@# what users run: stripped, next to the unstripped one that profilers like
 	@strip -o $(CUBE).tmp $(BUILD)/src/cube/cube && mv $(CUBE).tmp $(CUBE)
 
