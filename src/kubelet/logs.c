@@ -29,12 +29,10 @@ bool log_parse(struct str line, struct log_line *ret) {
         return tags.n > 0;
 }
 
-/* Backwards in blocks, counting the ends of whole lines; the one that ends before the n-th from the end is where it begins.
- * A part of a long line does not count: it belongs to the line that ends later. */
+/* Backwards in blocks, counting newlines; the part of a long line counts as a line, as upstream counts. */
 int64_t log_tail_offset(int fd, int64_t lines) {
-        int64_t size = lseek(fd, 0, SEEK_END), end = size;
+        int64_t size = lseek(fd, 0, SEEK_END), end = size, found = 0;
         char block[BLOCK];
-        int64_t found = 0;
 
         if (size < 0)
                 return -1;
@@ -46,35 +44,9 @@ int64_t log_tail_offset(int fd, int64_t lines) {
 
                 if (n < 0)
                         return -1;
-                for (ssize_t i = n - 1; i >= 0; i--) {
-                        char head[128];
-                        struct log_line l;
-                        ssize_t m;
-
-                        if (block[i] != '\n' || start + i == size - 1)
-                                continue;
-                        /* A line begins after this newline. It is the end of the wanted ones if the line before it was whole. */
-                        found++;
-                        if (found < lines)
-                                continue;
-                        /* Parts that precede the first wanted line are its beginning. */
-                        int64_t at = start + i + 1, before = start + i;
-
-                        for (;;) {
-                                int64_t from = before;
-                                char c;
-
-                                while (from > 0 && pread(fd, &c, 1, from - 1) == 1 && c != '\n')
-                                        from--;
-                                m = pread(fd, head, sizeof(head), from);
-                                if (m <= 0 || !log_parse(str_n(head, (size_t) MIN((int64_t) m, before - from)), &l) || !l.partial)
-                                        return at;
-                                at = from;
-                                if (from == 0)
-                                        return 0;
-                                before = from - 1;
-                        }
-                }
+                for (ssize_t i = n - 1; i >= 0; i--)
+                        if (block[i] == '\n' && start + i != size - 1 && ++found == lines)
+                                return start + i + 1;
                 end = start;
         }
         return 0;

@@ -18,5 +18,5 @@ bool log_parse(struct str line, struct log_line *ret);
 /* What the container wrote last, without times: at most n lines and bytes. For termination messages. */
 void log_tail_plain(const char *path, size_t lines, size_t bytes, struct buf *dst);
 
-/* The offset in fd at which the last n whole lines begin. -1: an I/O error (errno). */
+/* The offset in fd at which the last n lines begin. -1: an I/O error (errno). */
 int64_t log_tail_offset(int fd, int64_t lines);
