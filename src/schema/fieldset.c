@@ -149,7 +149,7 @@ static struct fieldset *combine(struct arena *a, const struct fieldset *x, const
                 if (fieldset_empty(below))
                         below = NULL;
                 if (member || below) {
-                        struct fieldset_entry *added = insert_at(a, out, out->n, e ? e->element : f->element);
+                        struct fieldset_entry *added = insert_at(a, out, out->n, (e ? e : f)->element);
 
                         added->member = member;
                         added->below = below;

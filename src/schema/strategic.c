@@ -116,7 +116,7 @@ static const struct json *item_id(const struct json *item, const char *key) {
 
 static ssize_t find_item(const struct json *list, const struct json *id, const char *key) {
         for (size_t i = 0; id && i < json_len(list); i++)
-                if (json_equal(item_id(&list->items[i], key), id))
+                if (json_equal(item_id(json_item(list, i), key), id))
                         return (ssize_t) i;
         return -1;
 }
@@ -150,7 +150,7 @@ static struct json partition(struct arena *a, const struct json *list, const str
                 return out;
         }
         for (size_t i = 0; i < json_len(order); i++) {
-                const struct json *id = item_id(&order->items[i], key);
+                const struct json *id = item_id(json_item(order, i), key);
 
                 if (find_item(order, id, key) == (ssize_t) i) /* the order may name one twice */
                         json_each_item(it, list)
@@ -181,8 +181,8 @@ static int order_items(struct merge *m, const struct json *merged, const struct 
                 bool take_theirs = k == ours.len;
 
                 if (i < sorted.len && k < ours.len) {
-                        ssize_t a = find_item(live, item_id(&sorted.items[i], key), key);
-                        ssize_t b = find_item(live, item_id(&ours.items[k], key), key);
+                        ssize_t a = find_item(live, item_id(json_item(&sorted, i), key), key);
+                        ssize_t b = find_item(live, item_id(json_item(&ours, k), key), key);
 
                         take_theirs = a >= 0 && b >= 0 && a < b;
                 }
@@ -311,15 +311,15 @@ static int check_order(struct merge *m, const struct json *patch, const struct j
         size_t p = 0, o = 0;
 
         while (p < json_len(patch) && o < json_len(order)) {
-                if (key && json_get(&patch->items[p], DIRECTIVE)) {
+                if (key && json_get(json_item(patch, p), DIRECTIVE)) {
                         p++;
                         continue;
                 }
-                if (json_equal(item_id(&patch->items[p], key), item_id(&order->items[o], key)))
+                if (json_equal(item_id(json_item(patch, p), key), item_id(json_item(order, o), key)))
                         p++;
                 o++;
         }
-        while (p < json_len(patch) && key && json_get(&patch->items[p], DIRECTIVE))
+        while (p < json_len(patch) && key && json_get(json_item(patch, p), DIRECTIVE))
                 p++;
         if (p < json_len(patch)) {
                 _cleanup_buf_ struct buf a = BUF_INIT, b = BUF_INIT;
@@ -352,7 +352,7 @@ static int set_element_order(struct merge *m, const struct schema_type *t, const
         const struct json *live = json_get(out, name), *list = json_get(patch, name), *order = &directive->value;
         const struct json none = json_new_array();
         const struct schema_field *f;
-        struct json merged;
+        struct json merged = none;
         int r = 0;
 
         if (!json_is(order, JSON_ARRAY))
@@ -399,7 +399,7 @@ static int merge_member(struct merge *m, const struct schema_type *t, const stru
         const struct schema_field *f = t && t->kind == SCHEMA_STRUCT ? schema_field(t, json_key(p)) : NULL;
         const struct schema_type *below = f ? f->type : t && t->kind == SCHEMA_MAP ? t->elem : NULL;
         bool replace = f && (f->flags & SCHEMA_PATCH_REPLACE);
-        struct json merged;
+        struct json merged = json_null();
         int r;
 
         if (v->type == JSON_NULL) {

@@ -79,7 +79,7 @@ static struct str item_element(struct arena *a, struct place list, const struct 
         *ret_missing = STR("");
         if (form_of(list) == SET)
                 return element_text(a, 'v', item);
-        rest = str_of(list.field->list_keys);
+        rest = str_of(list.field ? list.field->list_keys : NULL);
         while (str_split(&rest, ',', &key)) {
                 const struct schema_field *f = schema_field(list.type->elem, key);
                 const struct json *v = json_get(item, key);
@@ -98,11 +98,16 @@ static struct str item_element(struct arena *a, struct place list, const struct 
         return element_text(a, 'k', &keys);
 }
 
-static struct str *item_elements(struct arena *a, struct place list, const struct json *v) {
-        struct str *elements = arena_array(a, struct str, json_len(v) + 1), missing;
+/* What is not a list, though it should be, has no items: documents need not be checked before they get here. */
+static size_t n_items(const struct json *v) {
+        return json_is(v, JSON_ARRAY) ? v->len : 0;
+}
 
-        for (size_t i = 0; i < json_len(v); i++)
-                elements[i] = item_element(a, list, &v->items[i], &missing);
+static struct str *item_elements(struct arena *a, struct place list, const struct json *v) {
+        struct str *elements = arena_array(a, struct str, n_items(v) + 1), missing;
+
+        for (size_t i = 0; i < n_items(v); i++)
+                elements[i] = item_element(a, list, json_item(v, i), &missing);
         return elements;
 }
 
@@ -192,16 +197,16 @@ static void compare_items(struct differ *d, struct place p, const struct json *o
         struct place below = { p.type->elem, NULL };
         struct str *olds = item_elements(d->arena, p, old), *news = item_elements(d->arena, p, new);
 
-        for (size_t i = 0; i < json_len(old); i++) {
-                ssize_t k = find_element(news, json_len(new), olds[i]);
+        for (size_t i = 0; i < n_items(old); i++) {
+                ssize_t k = find_element(news, n_items(new), olds[i]);
 
                 if (olds[i].p && find_element(olds, i, olds[i]) < 0)
-                        compare(d, below, &old->items[i], k < 0 ? NULL : &new->items[k],
+                        compare(d, below, json_item(old, i), k < 0 ? NULL : json_item(new, (size_t) k),
                                 &(struct fieldpath) { at, olds[i] });
         }
-        for (size_t i = 0; i < json_len(new); i++)
-                if (news[i].p && find_element(news, i, news[i]) < 0 && find_element(olds, json_len(old), news[i]) < 0)
-                        compare(d, below, NULL, &new->items[i], &(struct fieldpath) { at, news[i] });
+        for (size_t i = 0; i < n_items(new); i++)
+                if (news[i].p && find_element(news, i, news[i]) < 0 && find_element(olds, n_items(old), news[i]) < 0)
+                        compare(d, below, NULL, json_item(new, i), &(struct fieldpath) { at, news[i] });
 }
 
 static void compare(struct differ *d, struct place p, const struct json *old, const struct json *new,
@@ -289,10 +294,10 @@ static int item_error(struct merger *m, const struct fieldpath *at, size_t i, st
 
 static int check_items(struct merger *m, struct place p, const struct json *config, const struct fieldpath *at,
                        struct str *elements) {
-        for (size_t i = 0; i < json_len(config); i++) {
+        for (size_t i = 0; i < n_items(config); i++) {
                 struct str missing;
 
-                elements[i] = item_element(m->arena, p, &config->items[i], &missing);
+                elements[i] = item_element(m->arena, p, json_item(config, i), &missing);
                 if (!elements[i].p || find_element(elements, i, elements[i]) >= 0)
                         return item_error(m, at, i, missing, elements[i]);
         }
@@ -304,7 +309,7 @@ static int check_items(struct merger *m, struct place p, const struct json *conf
 static int merge_items(struct merger *m, struct place p, const struct json *live, const struct json *config,
                        const struct fieldpath *at, struct json *ret) {
         struct place below = { p.type->elem, NULL };
-        size_t n_live = json_len(live), n_config = json_len(config), l = 0;
+        size_t n_live = n_items(live), n_config = n_items(config), l = 0;
         struct str *lives = item_elements(m->arena, p, live),
                    *configs = arena_array(m->arena, struct str, n_config + 1);
         struct json out = json_new_array(), v;
@@ -319,10 +324,10 @@ static int merge_items(struct merger *m, struct place p, const struct json *live
                 /* What only the live list has, up to where this item is in it. */
                 for (; k >= 0 && l < (size_t) k; l++)
                         if (find_element(configs, n_config, lives[l]) < 0)
-                                json_push(m->arena, &out, live->items[l]);
+                                json_push(m->arena, &out, *json_item(live, l));
                 if (c == n_config)
                         break;
-                r = merge(m, below, k >= 0 ? &live->items[k] : NULL, &config->items[c], at, &v);
+                r = merge(m, below, k >= 0 ? json_item(live, (size_t) k) : NULL, json_item(config, c), at, &v);
                 if (r < 0)
                         return r;
                 json_push(m->arena, &out, v);

@@ -185,6 +185,34 @@ static void test_an_apply_that_changes_nothing_keeps_the_time(void **state) {
         arena_free(s.a);
 }
 
+/* The annotation is whatever somebody wrote there. */
+static void test_client_side_applies_are_taken_over_without_conflict(void **state) {
+        static const char *const annotations[][2] = {
+                { "{'apiVersion':'v1','kind':'ConfigMap','data':{'x':'1'}}", "ok" }, /* still so: kubectl may have it */
+                { "{'apiVersion':'v1','kind':'ConfigMap','data':{'x':'0'}}", "conflict" },
+                { "{'apiVersion':'v1','metadata':{'finalizers':{'a':1},'ownerReferences':{'b':{}}},'data':[1,2]}", "conflict" },
+                { "{'apiVersion':'v1'", "conflict" },
+                { "[]", "conflict" },
+        };
+        for (size_t i = 0; i < ARRAY_SIZE(annotations); i++) {
+                struct scene s = { .a = arena_new(0) };
+                char *text = arena_cstr(s.a, str_of(annotations[i][0]));
+                struct json *meta, map = json_new_object();
+
+                for (char *p = text; *p; p++)
+                        *p = *p == '\'' ? '"' : *p;
+                assert_int_equal(apply(&s, "a", false, CONFIG("{'y':'1'}")), 0);
+                update(&s, "kubectl-client-side-apply", "x", "1");
+                meta = json_get_or_add_object(s.a, &s.live, "metadata");
+                json_set_cstr(s.a, &map, "kubectl.kubernetes.io/last-applied-configuration", text);
+                json_setc(s.a, meta, "annotations", map);
+                assert_int_equal(apply(&s, "kubectl", false, CONFIG("{'x':'2'}")),
+                                 strcmp(annotations[i][1], "ok") ? -EAGAIN : 0);
+                error_clear(&s.err);
+                arena_free(s.a);
+        }
+}
+
 static void test_keyed_items_are_owned_one_by_one(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_error_ struct error err = ERROR_INIT;
@@ -222,6 +250,7 @@ int main(void) {
                 cmocka_unit_test(test_conflicts_are_told_and_forced),
                 cmocka_unit_test(test_objects_nobody_tracked_get_an_owner_at_the_first_apply),
                 cmocka_unit_test(test_an_apply_that_changes_nothing_keeps_the_time),
+                cmocka_unit_test(test_client_side_applies_are_taken_over_without_conflict),
                 cmocka_unit_test(test_keyed_items_are_owned_one_by_one),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
