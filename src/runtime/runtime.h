@@ -36,7 +36,7 @@ int runtime_new(const struct runtime_options *o, struct runtime **ret, struct er
 void runtime_free(struct runtime *r); /* stops nothing */
 /* `cube delete`: ends and removes every container and sandbox, and the cgroups. Images stay (files below root_dir). */
 int runtime_remove_all(struct runtime *r, struct error *err);
-/* From here on nothing waits for containers any more: stops under their grace period and execs return -ECANCELED, at once. Before
+/* From here on nothing waits any more: stops under their grace period, execs and pulls return -ECANCELED, at once. Before
  * the threads that wait are joined. */
 void runtime_interrupt(struct runtime *r);
 

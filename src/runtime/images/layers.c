@@ -45,8 +45,8 @@ static void layer_settle(struct image_store *s, struct layer *l, int result, con
         pthread_mutex_unlock(&s->lock);
 }
 
-static int unpack_into(struct image_store *s, const char *dir, const int *parents, size_t n_parents, struct str blob, struct str diff_id,
-                       struct unpack_result *u, struct error *err) {
+static int unpack_into(struct image_store *s, const char *dir, const int *parents, size_t n_parents, struct str blob,
+                       struct str diff_id, struct unpack_result *u, struct error *err) {
         _cleanup_close_ int blob_fd = image_store_blob_open(s, blob), dir_fd = -1;
         int r;
 
@@ -59,13 +59,14 @@ static int unpack_into(struct image_store *s, const char *dir, const int *parent
         if (r < 0)
                 return error_prefix(err, "failed to extract layer %" STR_FMT, STR_ARG(diff_id));
         if (!str_eqc(diff_id, u->diff_id))
-                return error_set(err, -EBADMSG, "wrong diff id calculated on extraction \"%s\": expected \"%" STR_FMT "\"", u->diff_id,
+                return error_set(err, -EBADMSG,
+                                 "wrong diff id calculated on extraction \"%s\": expected \"%" STR_FMT "\"", u->diff_id,
                                  STR_ARG(diff_id));
         return 0;
 }
 
-static int layer_make(struct image_store *s, struct layer *l, const int *parents, size_t n_parents, struct str blob, struct str diff_id,
-                      struct unpack_result *u, struct error *err) {
+static int layer_make(struct image_store *s, struct layer *l, const int *parents, size_t n_parents, struct str blob,
+                      struct str diff_id, struct unpack_result *u, struct error *err) {
         _cleanup_free_ char *tmp = image_store_tmp_dir(s, "layer", err), *path = layer_path(s, l->dir);
         int r;
 
@@ -79,8 +80,8 @@ static int layer_make(struct image_store *s, struct layer *l, const int *parents
         return r;
 }
 
-int layer_ensure(struct image_store *s, char *const *chains, size_t n_below, const char *chain, struct str blob, struct str diff_id,
-                 struct error *err) {
+int layer_ensure(struct image_store *s, char *const *chains, size_t n_below, const char *chain, struct str blob,
+                 struct str diff_id, struct error *err) {
         _cleanup_free_ int *parents = xcalloc(n_below + 1, sizeof(*parents));
         struct unpack_result u = { 0 };
         struct layer *l;
@@ -140,7 +141,8 @@ static bool layer_wanted(struct image_store *s, struct str name) {
 }
 
 /* Moves what is not wanted out of sub into tmp/: a rename each, so that the lock is held for a moment only. */
-static void sweep_dir(struct image_store *s, const char *sub, bool (*wanted)(struct image_store *, struct str), const char *to) {
+static void sweep_dir(struct image_store *s, const char *sub, bool (*wanted)(struct image_store *, struct str),
+                      const char *to) {
         _cleanup_free_ char *dir = xprintf("%s/%s", s->root, sub);
         DIR *d = opendir(dir);
         struct dirent *e;

@@ -1,5 +1,5 @@
-/* Loading archives: an OCI layout (index.json), a docker archive (manifest.json), or both in one as `docker save` writes.
- * Either way every image becomes: a manifest blob, a config blob, layer blobs, and image_store_add(). */
+/* Loading archives: an OCI layout (index.json), a docker archive (manifest.json), or both in one as `docker save`
+ * writes. Either way every image becomes: a manifest blob, a config blob, layer blobs, and image_store_add(). */
 #include <errno.h>
 
 #include "base/log.h"
@@ -47,7 +47,8 @@ static void loaded(struct load *l, struct str ref) {
 }
 
 /* One image under all its names (normalised); one without a name is known by its id. */
-static int add(struct load *l, struct str manifest, struct str index, const struct str *names, size_t n, bool by_digest, struct error *err) {
+static int add(struct load *l, struct str manifest, struct str index, const struct str *names, size_t n, bool by_digest,
+               struct error *err) {
         _cleanup_free_ char *id = NULL;
         int r;
 
@@ -183,7 +184,8 @@ static int load_docker_image(struct load *l, const struct json *image, struct er
         int r;
 
         if (!config)
-                return error_set(err, -EBADMSG, "manifest.json: no file \"%" STR_FMT "\"", STR_ARG(json_str(json_getc(image, "Config"))));
+                return error_set(err, -EBADMSG, "manifest.json: no file \"%" STR_FMT "\"",
+                                 STR_ARG(json_str(json_getc(image, "Config"))));
         r = staging_commit(&l->stage, str_of(config->digest), err);
         json_each_item(it, json_getc(image, "Layers")) {
                 const struct staged *f = staging_get(&l->stage, json_str(it));
@@ -191,7 +193,8 @@ static int load_docker_image(struct load *l, const struct json *image, struct er
                 if (r < 0)
                         return r;
                 if (!f)
-                        return error_set(err, -EBADMSG, "manifest.json: no file \"%" STR_FMT "\"", STR_ARG(json_str(it)));
+                        return error_set(err, -EBADMSG, "manifest.json: no file \"%" STR_FMT "\"",
+                                         STR_ARG(json_str(it)));
                 json_push(a, &layers, describe(a, MEDIA_OCI_LAYER, f));
                 r = staging_commit(&l->stage, str_of(f->digest), err);
         }
@@ -220,7 +223,10 @@ static int load_all(struct load *l, const char *path, struct error *err) {
                 return r;
         l->docker = docker;
         if (!index && !docker)
-                return error_set(err, -EINVAL, "%s is not an image archive: it has neither index.json (OCI) nor manifest.json (docker)", path);
+                return error_set(err, -EINVAL,
+                                 "%s is not an image archive: it has neither index.json (OCI) nor manifest.json "
+                                 "(docker)",
+                                 path);
         if (index && staging_get(&l->stage, STR("oci-layout")))
                 r = load_oci(l, index, err);
         else
@@ -230,11 +236,14 @@ static int load_all(struct load *l, const char *path, struct error *err) {
                                 break;
                 }
         if (r >= 0 && l->refs.n == 0)
-                r = error_set(err, -ENOENT, l->other_platform ? "%s has no image for linux/%s" : "%s has no image in it", path, platform_arch());
+                r = error_set(err, -ENOENT,
+                              l->other_platform ? "%s has no image for linux/%s" : "%s has no image in it", path,
+                              platform_arch());
         return r;
 }
 
-int image_store_load(struct image_store *s, struct arena *a, const char *path, struct str **ret_refs, size_t *ret_n, struct error *err) {
+int image_store_load(struct image_store *s, struct arena *a, const char *path, struct str **ret_refs, size_t *ret_n,
+                     struct error *err) {
         struct load l = { .images = s, .arena = a };
         int r;
 

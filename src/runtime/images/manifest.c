@@ -51,7 +51,8 @@ static int descriptor_read(const struct json *j, struct descriptor *d, struct er
         return 0;
 }
 
-static int descriptors_read(struct arena *a, const struct json *list, struct descriptor **ret, size_t *ret_n, struct error *err) {
+static int descriptors_read(struct arena *a, const struct json *list, struct descriptor **ret, size_t *ret_n,
+                            struct error *err) {
         size_t n = 0;
 
         *ret = arena_array(a, struct descriptor, json_len(list) + 1);
@@ -72,12 +73,15 @@ int manifest_parse(struct arena *a, struct str text, struct manifest *ret, struc
         int r;
 
         if (text.n > MANIFEST_MAX_BYTES)
-                return error_set(err, -EFBIG, "manifest of %zu bytes is larger than %u bytes", text.n, MANIFEST_MAX_BYTES);
+                return error_set(err, -EFBIG, "manifest of %zu bytes is larger than %u bytes", text.n,
+                                 MANIFEST_MAX_BYTES);
         r = json_parse(a, text, &opts, &j, err);
         if (r < 0)
                 return error_prefix(err, "failed to parse manifest");
         if (json_int(json_getc(j, "schemaVersion")) == 1)
-                return error_set(err, -ENOTSUP, "manifest schema 1 is not supported: the image must be pushed again in a newer format");
+                return error_set(
+                                err, -ENOTSUP,
+                                "manifest schema 1 is not supported: the image must be pushed again in a newer format");
         if (json_is(json_getc(j, "manifests"), JSON_ARRAY)) {
                 m.is_index = true;
                 if (json_len(json_getc(j, "manifests")) > 1000)
@@ -107,7 +111,8 @@ int image_config_parse(struct arena *a, struct str text, struct image_config *re
         int r;
 
         if (text.n > MANIFEST_MAX_BYTES)
-                return error_set(err, -EFBIG, "image config of %zu bytes is larger than %u bytes", text.n, MANIFEST_MAX_BYTES);
+                return error_set(err, -EFBIG, "image config of %zu bytes is larger than %u bytes", text.n,
+                                 MANIFEST_MAX_BYTES);
         r = json_parse(a, text, &opts, &j, err);
         if (r < 0)
                 return error_prefix(err, "failed to parse image config");
@@ -123,7 +128,8 @@ int image_config_parse(struct arena *a, struct str text, struct image_config *re
         c.diff_ids = arena_array(a, struct str, json_len(ids) + 1);
         json_each_item(it, ids) {
                 if (!digest_valid(json_str(it)))
-                        return error_set(err, -EINVAL, "invalid diff id \"%" STR_FMT "\" in image config", STR_ARG(json_str(it)));
+                        return error_set(err, -EINVAL, "invalid diff id \"%" STR_FMT "\" in image config",
+                                         STR_ARG(json_str(it)));
                 c.diff_ids[c.n_diff_ids++] = json_str(it);
         }
         *ret = c;

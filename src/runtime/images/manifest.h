@@ -39,7 +39,8 @@ struct image_config {
         int64_t created_ns;
         struct str *diff_ids;
         size_t n_diff_ids;
-        const struct json *config; /* {"Env","Entrypoint","Cmd","User","WorkingDir","Labels","StopSignal",…}; may be NULL */
+        const struct json *config; /* {"Env","Entrypoint","Cmd","User","WorkingDir","Labels","StopSignal",…}; may be
+                                      NULL */
         const struct json *doc;
 };
 

@@ -1,4 +1,5 @@
-/* Pulling: a reference becomes a digest, the digest a manifest for this machine, the manifest blobs, the blobs an image.
+/* Pulling: a reference becomes a digest, the digest a manifest for this machine, the manifest blobs, the blobs an
+ * image.
  *
  *   HEAD tag ─▶ digest ─▶ index? ─▶ manifest ─▶ config, layers (several at once, those we have not) ─▶ image_store_add
  *
@@ -74,6 +75,7 @@ static void open_registry(struct pull *p, struct str host, const struct registry
         if (str_search(host, STR("://")) < 0)
                 base = arena_printf(p->arena, "%s://%" STR_FMT, plain ? "http" : "https", STR_ARG(host));
         registry_init(&p->registry, base, p->ref->path);
+        p->registry.interrupted = image_store_interrupted(p->store);
         p->registry.insecure = json_bool(json_getc(c, "insecure"));
         if (json_is(json_getc(c, "ca"), JSON_STRING))
                 p->registry.ca = str_dup(json_str(json_getc(c, "ca")));
@@ -94,7 +96,8 @@ static int check_digest(struct str body, struct str expected, struct error *err)
         sha256_hex(digest + 7, body);
         if (str_eqc(expected, digest))
                 return 0;
-        return error_set(err, -EBADMSG, "unexpected commit digest %s, expected %" STR_FMT ": failed precondition", digest, STR_ARG(expected));
+        return error_set(err, -EBADMSG, "unexpected commit digest %s, expected %" STR_FMT ": failed precondition",
+                         digest, STR_ARG(expected));
 }
 
 /* A manifest by its digest, from the store or the registry; in the store afterwards. */
@@ -197,7 +200,8 @@ static void *fetcher(void *arg) {
                         p->result = r;
                         error_move(&p->err, &err);
                 } else if (r >= 0)
-                        say(p, "%.12s: downloaded, %lld bytes (%zu of %zu)", d->digest.p + 7, (long long) d->size, ++p->done, p->n_wanted);
+                        say(p, "%.12s: downloaded, %lld bytes (%zu of %zu)", d->digest.p + 7, (long long) d->size,
+                            ++p->done, p->n_wanted);
         }
         pthread_mutex_unlock(&p->lock);
         return NULL;
@@ -248,12 +252,13 @@ static int pull_all(struct pull *p, char **ret_id, struct error *err) {
         if (p->n_wanted > 0)
                 say(p, "%" STR_FMT ": unpacking", STR_ARG(p->name));
         by_digest.digest = p->top;
-        return image_store_add(p->store, p->manifest, str_eq(p->top, p->manifest) ? STR("") : p->top, tagged ? p->name : STR(""),
-                               image_reference_format(p->arena, &by_digest), ret_id, err);
+        return image_store_add(p->store, p->manifest, str_eq(p->top, p->manifest) ? STR("") : p->top,
+                               tagged ? p->name : STR(""), image_reference_format(p->arena, &by_digest), ret_id, err);
 }
 
-static int pull_from(struct image_store *s, struct arena *a, const struct image_reference *ref, struct str host, const struct registry_auth *auth,
-                     void (*progress)(const char *line, void *arg), void *arg, char **ret_id, struct error *err) {
+static int pull_from(struct image_store *s, struct arena *a, const struct image_reference *ref, struct str host,
+                     const struct registry_auth *auth, void (*progress)(const char *line, void *arg), void *arg,
+                     char **ret_id, struct error *err) {
         struct pull p = { .store = s, .arena = a, .ref = ref, .progress = progress, .progress_arg = arg };
         int r = 0;
 
@@ -272,8 +277,8 @@ static int pull_from(struct image_store *s, struct arena *a, const struct image_
         return r;
 }
 
-int image_store_pull(struct image_store *s, struct str ref, const struct registry_auth *auth, void (*progress)(const char *line, void *arg),
-                     void *arg, char **ret_id, struct error *err) {
+int image_store_pull(struct image_store *s, struct str ref, const struct registry_auth *auth,
+                     void (*progress)(const char *line, void *arg), void *arg, char **ret_id, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         const struct json *mirrors;
         struct image_reference r;
@@ -293,6 +298,7 @@ int image_store_pull(struct image_store *s, struct str ref, const struct registr
                 k = pull_from(s, a, &r, image_reference_host(&r), auth, progress, arg, ret_id, err);
         image_store_work_end(s);
         if (k < 0)
-                error_prefix(err, "failed to pull and unpack image \"%" STR_FMT "\"", STR_ARG(image_reference_format(a, &r)));
+                error_prefix(err, "failed to pull and unpack image \"%" STR_FMT "\"",
+                             STR_ARG(image_reference_format(a, &r)));
         return k;
 }

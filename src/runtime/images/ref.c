@@ -161,7 +161,8 @@ int image_reference_parse(struct arena *a, struct str ref, struct image_referenc
         if (i >= 0) {
                 struct str first = str_sub(rest, 0, (size_t) i);
 
-                if (str_find(first, '.') >= 0 || str_find(first, ':') >= 0 || str_eqc(first, "localhost") || has_upper(first)) {
+                if (str_find(first, '.') >= 0 || str_find(first, ':') >= 0 || str_eqc(first, "localhost") ||
+                    has_upper(first)) {
                         r.domain = str_eqc(first, "index.docker.io") ? STR("docker.io") : first;
                         rest = str_sub(rest, (size_t) i + 1, rest.n);
                 }
@@ -178,8 +179,8 @@ int image_reference_parse(struct arena *a, struct str ref, struct image_referenc
                 r.path = arena_printf(a, "library/%" STR_FMT, STR_ARG(rest));
         if (has_upper(rest))
                 return error_set(err, -EINVAL,
-                                 "couldn't parse image reference \"%" STR_FMT "\": invalid reference format: repository name (%" STR_FMT
-                                 ") must be lowercase",
+                                 "couldn't parse image reference \"%" STR_FMT
+                                 "\": invalid reference format: repository name (%" STR_FMT ") must be lowercase",
                                  STR_ARG(ref), STR_ARG(r.path));
         if (!path_valid(r.path) || !domain_valid(r.domain))
                 return invalid(err, ref, "invalid reference format");
@@ -201,8 +202,8 @@ struct str image_reference_format(struct arena *a, const struct image_reference 
         bool by_digest = !str_empty(r->digest);
         struct str last = by_digest ? r->digest : r->tag;
 
-        return arena_printf(a, "%" STR_FMT "/%" STR_FMT "%c%" STR_FMT, STR_ARG(r->domain), STR_ARG(r->path), by_digest ? '@' : ':',
-                            STR_ARG(last));
+        return arena_printf(a, "%" STR_FMT "/%" STR_FMT "%c%" STR_FMT, STR_ARG(r->domain), STR_ARG(r->path),
+                            by_digest ? '@' : ':', STR_ARG(last));
 }
 
 struct str image_reference_host(const struct image_reference *r) {

@@ -1,11 +1,11 @@
 /* Talking to a registry, over libcurl.
  *
  *   GET /v2/<repo>/manifests/<tag> ──▶ 401 WWW-Authenticate: Bearer realm="…",service="…",scope="…"
- *   GET <realm>?service=…&scope=…  ──▶ {"token": "…"}          (Basic, or a POST with the identity token, where we have one)
- *   GET … Authorization: Bearer …  ──▶ 200                      and the token is kept for all that follows
+ *   GET <realm>?service=…&scope=…  ──▶ {"token": "…"}          (Basic, or a POST with the identity token, where we have
+ * one) GET … Authorization: Bearer …  ──▶ 200                      and the token is kept for all that follows
  *
- * A blob is hashed while it is written. A broken connection is taken up again with a Range request; what does not hold its
- * digest in the end is thrown away. */
+ * A blob is hashed while it is written. A broken connection is taken up again with a Range request; what does not hold
+ * its digest in the end is thrown away. */
 #include "runtime/images/registry.h"
 
 #include <curl/curl.h>
@@ -22,7 +22,7 @@
 #define ATTEMPTS 5
 #define TOKEN_MAX (1U << 20)
 #define DENIED "pull access denied, repository does not exist or may require authorization: "
-#define ACCEPT                                                                                                           \
+#define ACCEPT \
         "Accept: " MEDIA_OCI_INDEX ", " MEDIA_DOCKER_LIST ", " MEDIA_OCI_MANIFEST ", " MEDIA_DOCKER_MANIFEST ", */*"
 
 void registry_init(struct registry *g, struct str base, struct str repository) {
@@ -114,6 +114,13 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg) {
         return n * size;
 }
 
+/* Called about once a second, and while bytes move. */
+static int on_progress(void *arg, curl_off_t dl_total, curl_off_t dl, curl_off_t ul_total, curl_off_t ul) {
+        const struct registry *g = arg;
+
+        return g->interrupted && __atomic_load_n(g->interrupted, __ATOMIC_RELAXED);
+}
+
 static const char *title(const char *method) {
         return strcmp(method, "HEAD") == 0 ? "Head" : strcmp(method, "POST") == 0 ? "Post" : "Get";
 }
@@ -138,6 +145,9 @@ static int explain(struct request *q, CURLcode code, const char *detail, struct 
                 break;
         case CURLE_OPERATION_TIMEDOUT:
                 r = error_set(err, -ETIMEDOUT, "dial tcp %.*s%s: i/o timeout", host_n, host, port);
+                break;
+        case CURLE_ABORTED_BY_CALLBACK:
+                r = error_set(err, -ECANCELED, "context canceled");
                 break;
         case CURLE_PEER_FAILED_VERIFICATION:
                 error_set(err, r, "tls: failed to verify certificate: %s", detail);
@@ -182,6 +192,9 @@ static void configure(const struct registry *g, struct request *q, struct curl_s
         curl_easy_setopt(c, CURLOPT_WRITEDATA, q);
         curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
         curl_easy_setopt(c, CURLOPT_HEADERDATA, q);
+        curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
+        curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, on_progress);
+        curl_easy_setopt(c, CURLOPT_XFERINFODATA, g);
         if (strcmp(q->method, "HEAD") == 0)
                 curl_easy_setopt(c, CURLOPT_NOBODY, 1L);
         if (q->form)
@@ -233,9 +246,18 @@ static const char *status_text(int code) {
                 int code;
                 const char *text;
         } texts[] = {
-                { 400, "Bad Request" }, { 401, "Unauthorized" }, { 403, "Forbidden" }, { 404, "Not Found" }, { 405, "Method Not Allowed" },
-                { 406, "Not Acceptable" }, { 416, "Requested Range Not Satisfiable" }, { 429, "Too Many Requests" },
-                { 500, "Internal Server Error" }, { 502, "Bad Gateway" }, { 503, "Service Unavailable" }, { 504, "Gateway Timeout" },
+                        {400, "Bad Request"},
+                        {401, "Unauthorized"},
+                        {403, "Forbidden"},
+                        {404, "Not Found"},
+                        {405, "Method Not Allowed"},
+                        {406, "Not Acceptable"},
+                        {416, "Requested Range Not Satisfiable"},
+                        {429, "Too Many Requests"},
+                        {500, "Internal Server Error"},
+                        {502, "Bad Gateway"},
+                        {503, "Service Unavailable"},
+                        {504, "Gateway Timeout"},
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
@@ -338,7 +360,9 @@ static int fetch_token(struct registry *g, const char *challenge, char **ret, st
                 r = unexpected(&q, answer.code, err);
         if (r >= 0)
                 r = token_of(a, buf_str(&body), ret, err);
-        return r < 0 ? error_prefix(err, "failed to authorize: failed to fetch %s token", basic || refresh ? "oauth" : "anonymous") : 0;
+        return r < 0 ? error_prefix(err, "failed to authorize: failed to fetch %s token",
+                                    basic || refresh ? "oauth" : "anonymous")
+                     : 0;
 }
 
 /* Answers a challenge; used: what the refused request carried. */
@@ -399,9 +423,15 @@ static void pause_before(int attempt, const struct registry_answer *a) {
         usleep((useconds_t) ms * 1000);
 }
 
-int registry_manifest(struct registry *g, struct str tag_or_digest, struct buf *body, struct registry_answer *ret, struct error *err) {
-        _cleanup_free_ char *url = xprintf("%s/v2/%s/manifests/%" STR_FMT, g->base, g->repository, STR_ARG(tag_or_digest));
-        struct request q = { .method = body ? "GET" : "HEAD", .url = url, .accept = ACCEPT, .body = body, .limit = MANIFEST_MAX_BYTES };
+int registry_manifest(struct registry *g, struct str tag_or_digest, struct buf *body, struct registry_answer *ret,
+                      struct error *err) {
+        _cleanup_free_ char *url =
+                        xprintf("%s/v2/%s/manifests/%" STR_FMT, g->base, g->repository, STR_ARG(tag_or_digest));
+        struct request q = {.method = body ? "GET" : "HEAD",
+                            .url = url,
+                            .accept = ACCEPT,
+                            .body = body,
+                            .limit = MANIFEST_MAX_BYTES};
         int r;
 
         for (int attempt = 0;; attempt++) {
@@ -443,7 +473,8 @@ static int download_write(struct request *q, const void *p, size_t n) {
         const char *at = p;
 
         if (d->have + (int64_t) n > d->size)
-                return error_set(d->err, -EBADMSG, "failed size validation: more than %lld bytes: failed precondition", (long long) d->size);
+                return error_set(d->err, -EBADMSG, "failed size validation: more than %lld bytes: failed precondition",
+                                 (long long) d->size);
         digest_add(d->digest, p, n);
         d->have += (int64_t) n;
         while (n > 0) {
@@ -463,11 +494,12 @@ static int download_check(struct download *d, const struct descriptor *want, str
         char digest[72];
 
         if (d->have != d->size)
-                return error_set(err, -EIO, "unexpected commit size %lld, expected %lld: failed precondition", (long long) d->have,
-                                 (long long) d->size);
+                return error_set(err, -EIO, "unexpected commit size %lld, expected %lld: failed precondition",
+                                 (long long) d->have, (long long) d->size);
         digest_finish(d->digest, digest);
         if (!str_eqc(want->digest, digest))
-                return error_set(err, -EBADMSG, "unexpected commit digest %s, expected %" STR_FMT ": failed precondition", digest,
+                return error_set(err, -EBADMSG,
+                                 "unexpected commit digest %s, expected %" STR_FMT ": failed precondition", digest,
                                  STR_ARG(want->digest));
         return 0;
 }
@@ -477,7 +509,12 @@ static int download(struct registry *g, const char *url, struct download *d, str
         int r = 0;
 
         for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-                struct request q = { .method = "GET", .url = url, .from = d->have, .begin = download_begin, .write = download_write, .arg = d };
+                struct request q = {.method = "GET",
+                                    .url = url,
+                                    .from = d->have,
+                                    .begin = download_begin,
+                                    .write = download_write,
+                                    .arg = d};
                 int64_t before = d->have;
 
                 error_clear(err);

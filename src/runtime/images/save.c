@@ -1,4 +1,5 @@
-/* Writing archives (OCI layout and docker archive in one tar, as `docker save` does), and images made of a root file system. */
+/* Writing archives (OCI layout and docker archive in one tar, as `docker save` does), and images made of a root file
+ * system. */
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
@@ -81,8 +82,8 @@ static struct json blob_name(struct save *s, struct str digest) {
 
 static void describe_image(struct save *s, struct str digest, size_t size, struct str name, const struct manifest *m) {
         struct arena *a = s->arena;
-        struct json d = json_new_object(), notes = json_new_object(), docker = json_new_object(), tags = json_new_array(),
-                    layers = json_new_array();
+        struct json d = json_new_object(), notes = json_new_object(), docker = json_new_object(),
+                    tags = json_new_array(), layers = json_new_array();
         struct image_reference ref;
 
         json_set_cstr(a, &d, "mediaType", MEDIA_OCI_MANIFEST);
@@ -146,7 +147,8 @@ static int save_all(struct save *s, const struct str *refs, size_t n, struct err
         return r;
 }
 
-int image_store_save(struct image_store *images, const struct str *refs, size_t n, const char *path, struct error *err) {
+int image_store_save(struct image_store *images, const struct str *refs, size_t n, const char *path,
+                     struct error *err) {
         struct save s = { .images = images, .index = json_new_array(), .docker = json_new_array() };
         _cleanup_close_ int fd = -1;
         struct stat st;
@@ -215,8 +217,8 @@ static int diff_id_of(struct image_store *s, struct str blob, char dst[static 72
         return (int) n;
 }
 
-static int write_config(struct image_store *s, struct arena *a, const char *diff_id, const struct json *config, char digest[static 72],
-                        size_t *ret_size, struct error *err) {
+static int write_config(struct image_store *s, struct arena *a, const char *diff_id, const struct json *config,
+                        char digest[static 72], size_t *ret_size, struct error *err) {
         struct json doc = json_new_object(), rootfs = json_new_object(), ids = json_new_array();
         _cleanup_buf_ struct buf text = BUF_INIT;
         char now[36];
@@ -234,7 +236,8 @@ static int write_config(struct image_store *s, struct arena *a, const char *diff
         return image_store_blob_write(s, buf_str(&text), digest, err);
 }
 
-static int import_staged(struct image_store *s, const struct staging *st, struct str name, const struct json *config, struct error *err) {
+static int import_staged(struct image_store *s, const struct staging *st, struct str name, const struct json *config,
+                         struct error *err) {
         const struct staged *layer = staging_get(st, STR("layer"));
         char diff_id[72], config_digest[72], manifest_digest[72];
         struct json m = json_new_object(), c = json_new_object(), d = json_new_object(), layers = json_new_array();
@@ -252,7 +255,8 @@ static int import_staged(struct image_store *s, const struct staging *st, struct
         json_set_cstr(a, &c, "mediaType", MEDIA_OCI_CONFIG);
         json_set_cstr(a, &c, "digest", config_digest);
         json_set_int(a, &c, "size", (int64_t) config_size);
-        json_set_cstr(a, &d, "mediaType", strcmp(diff_id, layer->digest) == 0 ? MEDIA_OCI_LAYER : MEDIA_OCI_LAYER "+gzip");
+        json_set_cstr(a, &d, "mediaType",
+                      strcmp(diff_id, layer->digest) == 0 ? MEDIA_OCI_LAYER : MEDIA_OCI_LAYER "+gzip");
         json_set_cstr(a, &d, "digest", layer->digest);
         json_set_int(a, &d, "size", layer->size);
         json_push(a, &layers, d);
@@ -265,7 +269,8 @@ static int import_staged(struct image_store *s, const struct staging *st, struct
         return r < 0 ? r : image_store_add(s, str_of(manifest_digest), STR(""), name, STR(""), NULL, err);
 }
 
-int image_store_import(struct image_store *s, const char *path, struct str ref, const struct json *config, struct error *err) {
+int image_store_import(struct image_store *s, const char *path, struct str ref, const struct json *config,
+                       struct error *err) {
         struct staging st = { .images = s };
         struct image_reference parsed;
         int r;

@@ -1,5 +1,5 @@
-/* Staging: the files of an archive go, hashed on the way, into a scratch directory under the name of their digest. So the order of
- * the archive does not matter, and "this file has that digest" is proved by its name. */
+/* Staging: the files of an archive go, hashed on the way, into a scratch directory under the name of their digest. So
+ * the order of the archive does not matter, and "this file has that digest" is proved by its name. */
 #include "runtime/images/staging.h"
 
 #include <archive.h>
@@ -40,7 +40,8 @@ static int write_block(int fd, struct digest *d, const char *p, size_t n, struct
         return 0;
 }
 
-static int settle(const struct staging *s, struct str path, const char *from, struct digest *d, int64_t size, struct error *err) {
+static int settle(const struct staging *s, struct str path, const char *from, struct digest *d, int64_t size,
+                  struct error *err) {
         struct staged *f = arena_new_of(s->arena, struct staged);
         _cleanup_free_ char *to = NULL;
 

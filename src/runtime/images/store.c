@@ -90,6 +90,14 @@ void image_store_close(struct image_store *s) {
         free(s);
 }
 
+void image_store_interrupt(struct image_store *s) {
+        __atomic_store_n(&s->interrupted, true, __ATOMIC_RELAXED);
+}
+
+const bool *image_store_interrupted(const struct image_store *s) {
+        return &s->interrupted;
+}
+
 const struct json *image_store_registries(const struct image_store *s) {
         return s->registries;
 }
@@ -151,7 +159,8 @@ int image_store_blob_open(struct image_store *s, struct str digest) {
         return fd < 0 ? -errno : fd;
 }
 
-int image_store_blob_read(struct image_store *s, struct arena *a, struct str digest, size_t limit, struct str *ret, struct error *err) {
+int image_store_blob_read(struct image_store *s, struct arena *a, struct str digest, size_t limit, struct str *ret,
+                          struct error *err) {
         _cleanup_free_ char *path = blob_path(s, digest);
         _cleanup_buf_ struct buf b = BUF_INIT;
         int r = file_read(path, limit, &b, err);
@@ -233,7 +242,8 @@ static struct str lowers_of(struct image_store *s, struct arena *a, const struct
         return arena_str(a, buf_str(&b));
 }
 
-int image_store_use(struct image_store *s, struct arena *a, struct str ref_or_id, struct image_use *ret, struct error *err) {
+int image_store_use(struct image_store *s, struct arena *a, struct str ref_or_id, struct image_use *ret,
+                    struct error *err) {
         struct image_use use = { 0 };
         struct image *i;
         struct str text;
@@ -306,12 +316,14 @@ static void chain_next(char chain[static 72], struct str diff_id) {
         }
 }
 
-static int unpack_layers(struct image_store *s, struct image *i, const struct manifest *m, const struct image_config *c, struct error *err) {
+static int unpack_layers(struct image_store *s, struct image *i, const struct manifest *m, const struct image_config *c,
+                         struct error *err) {
         char chain[72] = "";
         int r = 0;
 
         if (c->n_diff_ids != m->n_layers)
-                return error_set(err, -EBADMSG, "image has %zu layers, but its config names %zu", m->n_layers, c->n_diff_ids);
+                return error_set(err, -EBADMSG, "image has %zu layers, but its config names %zu", m->n_layers,
+                                 c->n_diff_ids);
         for (size_t k = 0; k < m->n_layers && r >= 0; k++) {
                 chain_next(chain, c->diff_ids[k]);
                 r = layer_ensure(s, i->chains.v, i->chains.n, chain, m->layers[k].digest, c->diff_ids[k], err);
@@ -362,8 +374,8 @@ static int publish(struct image_store *s, struct image *i, struct str name, stru
         return r;
 }
 
-int image_store_add(struct image_store *s, struct str manifest_digest, struct str also, struct str name, struct str repo_digest, char **ret_id,
-               struct error *err) {
+int image_store_add(struct image_store *s, struct str manifest_digest, struct str also, struct str name,
+                    struct str repo_digest, char **ret_id, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_free_ char *id = NULL;
         struct image_config config;
@@ -435,11 +447,12 @@ static int remove_locked(struct image_store *s, struct str ref, struct error *er
 
         if (!i)
                 return not_found(err, ref);
-        if (!image_id_like(ref, &hex) && image_normalize(a, ref, &name, err) >= 0 && i->names.n > 1 && strings_remove(&i->names, name))
+        if (!image_id_like(ref, &hex) && image_normalize(a, ref, &name, err) >= 0 && i->names.n > 1 &&
+            strings_remove(&i->names, name))
                 return index_write(s, err);
         if (i->holds > 0)
-                return error_set(err, -EBUSY, "image \"%" STR_FMT "\" is in use by %u container%s: remove them first", STR_ARG(ref), i->holds,
-                                 i->holds == 1 ? "" : "s");
+                return error_set(err, -EBUSY, "image \"%" STR_FMT "\" is in use by %u container%s: remove them first",
+                                 STR_ARG(ref), i->holds, i->holds == 1 ? "" : "s");
         map_remove(s->images, str_of(i->id));
         s->sweep_wanted = true;
         return index_write(s, err);
@@ -493,7 +506,8 @@ static void status_of(struct image_store *s, struct arena *a, const struct image
         }
 }
 
-int image_store_status(struct image_store *s, struct arena *a, struct str ref_or_id, struct image_status *ret, struct error *err) {
+int image_store_status(struct image_store *s, struct arena *a, struct str ref_or_id, struct image_status *ret,
+                       struct error *err) {
         struct image *i;
 
         pthread_mutex_lock(&s->lock);
@@ -520,7 +534,8 @@ int image_store_list(struct image_store *s, struct arena *a, struct image_status
         return 0;
 }
 
-int image_store_manifest(struct image_store *s, struct arena *a, struct str ref_or_id, struct str *ret_digest, struct str *ret_name, struct error *err) {
+int image_store_manifest(struct image_store *s, struct arena *a, struct str ref_or_id, struct str *ret_digest,
+                         struct str *ret_name, struct error *err) {
         struct image *i;
 
         pthread_mutex_lock(&s->lock);

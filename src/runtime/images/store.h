@@ -41,6 +41,7 @@ struct image_store {
         unsigned next_dir;
         unsigned workers;     /* between work_begin and work_end */
         bool sweep_wanted, sweeping;
+        bool interrupted;     /* atomic */
         struct arena *arena;  /* registries */
         struct json *registries;
 };
@@ -49,7 +50,8 @@ struct image_store {
 int index_read(struct image_store *s, struct error *err);
 int index_write(struct image_store *s, struct error *err); /* lock held */
 /* layers.c: makes layers/<n> for diff_id on top of chains[0..n), unless it is there. */
-int layer_ensure(struct image_store *s, char *const *chains, size_t n_below, const char *chain, struct str blob, struct str diff_id, struct error *err);
+int layer_ensure(struct image_store *s, char *const *chains, size_t n_below, const char *chain, struct str blob,
+                 struct str diff_id, struct error *err);
 char *layer_path(const struct image_store *s, unsigned dir);
 /* sweep.c: removes what the index does not name. */
 void image_store_sweep(struct image_store *s);

@@ -5,8 +5,8 @@
 
 struct stream;
 
-/* fd is borrowed and read from its start. gzip, zstd or neither: told by the first bytes. Bytes out are limited to max_bytes (-EFBIG),
- * and so is what they may be of the bytes in (a decompression bomb, -EFBIG). */
+/* fd is borrowed and read from its start. gzip, zstd or neither: told by the first bytes. Bytes out are limited to
+ * max_bytes (-EFBIG), and so is what they may be of the bytes in (a decompression bomb, -EFBIG). */
 int stream_open(int fd, uint64_t max_bytes, struct stream **ret, struct error *err);
 void stream_close(struct stream *s);
 DEFINE_CLEANUP(struct stream *, stream_close)

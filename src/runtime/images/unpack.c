@@ -1,10 +1,11 @@
 /* Unpacking one layer.
  *
- *   blob ─▶ stream (inflate, hash) ─▶ libarchive (tar) ─▶ entry ─▶ parent directory, opened within the layer ─▶ the *at() calls
+ *   blob ─▶ stream (inflate, hash) ─▶ libarchive (tar) ─▶ entry ─▶ parent directory, opened within the layer ─▶ the
+ * *at() calls
  *
- * A layer is hostile: names with "..", symlinks that lead out, hard links to the host's files. So no path is ever given to the
- * kernel whole: the parent is opened by openat2(RESOLVE_IN_ROOT), which takes ".." and absolute links as inside the layer,
- * and the last component is made relative to it without following links. libarchive only reads.
+ * A layer is hostile: names with "..", symlinks that lead out, hard links to the host's files. So no path is ever given
+ * to the kernel whole: the parent is opened by openat2(RESOLVE_IN_ROOT), which takes ".." and absolute links as inside
+ * the layer, and the last component is made relative to it without following links. libarchive only reads.
  *
  * Whiteouts (OCI image spec, layer.md): ".wh.x" becomes the character device 0:0 named x, ".wh..wh..opq" the xattr
  * trusted.overlay.opaque=y of its directory. A directory that has a whiteout beside it in the same layer is opaque. */
@@ -327,7 +328,7 @@ static int make_node(struct unpack *u, struct archive_entry *e, int dir, const c
 
 static int set_attributes(struct unpack *u, struct archive_entry *e, int dir, const char *name, const char *path) {
         mode_t type = archive_entry_filetype(e);
-        struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { archive_entry_mtime(e), archive_entry_mtime_nsec(e) } };
+        struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {archive_entry_mtime(e), archive_entry_mtime_nsec(e)}};
         int r;
 
         if (type == S_IFSOCK)
@@ -351,7 +352,8 @@ static int set_attributes(struct unpack *u, struct archive_entry *e, int dir, co
 static int set_root_attributes(struct unpack *u, struct archive_entry *e) {
         if (archive_entry_filetype(e) != S_IFDIR)
                 return error_set(u->err, -EBADMSG, "the root is not a directory");
-        if (fchown(u->root, (uid_t) archive_entry_uid(e), (gid_t) archive_entry_gid(e)) < 0 || fchmod(u->root, archive_entry_perm(e)) < 0)
+        if (fchown(u->root, (uid_t) archive_entry_uid(e), (gid_t) archive_entry_gid(e)) < 0 ||
+            fchmod(u->root, archive_entry_perm(e)) < 0)
                 return error_errno(u->err, -errno, "set attributes of the root");
         return 0;
 }
@@ -412,7 +414,8 @@ static int unpack_all(struct unpack *u) {
 
         while ((k = archive_read_next_header(u->tar, &e)) != ARCHIVE_EOF) {
                 if (k < ARCHIVE_WARN)
-                        return u->err->err ? u->err->err : error_set(u->err, -EBADMSG, "tar: %s", archive_error_string(u->tar));
+                        return u->err->err ? u->err->err
+                                           : error_set(u->err, -EBADMSG, "tar: %s", archive_error_string(u->tar));
                 if (++n > LAYER_MAX_ENTRIES)
                         return error_set(u->err, -EFBIG, "more than %u entries", LAYER_MAX_ENTRIES);
                 r = unpack_entry(u, e);
@@ -434,7 +437,8 @@ static int unpack_all(struct unpack *u) {
         return k;
 }
 
-int layer_unpack(int blob_fd, int dir_fd, const int *parents, size_t n_parents, struct unpack_result *ret, struct error *err) {
+int layer_unpack(int blob_fd, int dir_fd, const int *parents, size_t n_parents, struct unpack_result *ret,
+                 struct error *err) {
         _cleanup_error_ struct error own = ERROR_INIT;
         _cleanup_(stream_closep) struct stream *s = NULL;
         struct unpack u = { .err = &own, .root = dir_fd, .parents = parents, .n_parents = n_parents, .dir_fd = -1 };
@@ -480,7 +484,8 @@ static int pack_data(struct archive *disk, struct archive *tar) {
                 if (k < ARCHIVE_WARN)
                         return -EIO;
                 while (done < at) { /* at the end, at is the size */
-                        la_ssize_t w = archive_write_data(tar, zeros, (size_t) MIN(at - done, (la_int64_t) sizeof(zeros)));
+                        la_ssize_t w = archive_write_data(tar, zeros,
+                                                          (size_t) MIN(at - done, (la_int64_t) sizeof(zeros)));
 
                         if (w <= 0)
                                 return -EIO;
@@ -518,7 +523,8 @@ int tree_pack(const char *dir, int fd, struct error *err) {
         archive_write_set_format_pax_restricted(tar);
         archive_write_set_bytes_in_last_block(tar, 1);
         if (archive_write_open_fd(tar, fd) != ARCHIVE_OK || archive_read_disk_open(disk, dir) != ARCHIVE_OK)
-                r = error_set(err, -EIO, "%s: %s", dir, archive_error_string(disk) ? archive_error_string(disk) : archive_error_string(tar));
+                r = error_set(err, -EIO, "%s: %s", dir,
+                              archive_error_string(disk) ? archive_error_string(disk) : archive_error_string(tar));
         while (r == 0) {
                 int k = archive_read_next_header2(disk, e);
 

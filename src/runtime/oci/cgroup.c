@@ -1,7 +1,8 @@
 /* cgroups, both versions. A path ("/kubepods/burstable/pod…") is the same in every hierarchy:
  *
  *   v1, hybrid   /sys/fs/cgroup/{cpu,memory,pids,…}/kubepods/…      one directory each, knobs by controller
- *   v2           /sys/fs/cgroup/kubepods/…                           one directory, controllers enabled from the top down
+ *   v2           /sys/fs/cgroup/kubepods/…                           one directory, controllers enabled from the top
+ * down
  *
  * Which knob a resource turns is a table. */
 #include <dirent.h>
@@ -22,7 +23,8 @@
 
 /* ---- what is mounted ---- */
 
-/* The cgroup of this process in the hierarchy with these controllers (empty: v2) is "/". Lines: "5:cpu,cpuacct:/user.slice". */
+/* The cgroup of this process in the hierarchy with these controllers (empty: v2) is "/". Lines:
+ * "5:cpu,cpuacct:/user.slice". */
 static bool in_root(struct str table, struct str controllers) {
         struct str line;
 
@@ -84,7 +86,8 @@ static void read_mounts(struct cgroups *g, struct arena *a, struct str mountinfo
                         if (!str_split(&rest, ' ', &field[i]))
                                 field[i] = STR("");
                 rest = str_sub(line, (size_t) dash + 3, line.n);
-                if (!str_split(&rest, ' ', &type) || !str_split(&rest, ' ', &source) || !str_has_prefix(field[4], STR(ROOT)))
+                if (!str_split(&rest, ' ', &type) || !str_split(&rest, ' ', &source) ||
+                    !str_has_prefix(field[4], STR(ROOT)))
                         continue;
                 if (str_eqc(type, "cgroup") && g->mode != CGROUP_V2) {
                         struct str controllers = v1_controllers(a, rest);
@@ -172,7 +175,8 @@ static void inherit_cpuset(const char *dir) {
         for (size_t i = 0; i < ARRAY_SIZE(knobs); i++) {
                 _cleanup_buf_ struct buf mine = BUF_INIT, above = BUF_INIT;
 
-                if (read_knob(dir, knobs[i], &mine) && str_empty(str_trim(buf_str(&mine))) && read_knob(parent, knobs[i], &above))
+                if (read_knob(dir, knobs[i], &mine) && str_empty(str_trim(buf_str(&mine))) &&
+                    read_knob(parent, knobs[i], &above))
                         (void) write_knob(dir, knobs[i], str_trim(buf_str(&above)));
         }
 }
@@ -307,7 +311,8 @@ static const struct knob knobs[] = {
         { "cpuset_mems", "cpuset", "cpuset.mems", "cpuset.mems" },
 };
 
-static struct str knob_value(const struct cgroups *g, struct arena *a, const struct knob *k, const struct json *resources) {
+static struct str knob_value(const struct cgroups *g, struct arena *a, const struct knob *k,
+                             const struct json *resources) {
         const struct json *v = json_getc(resources, k->resource);
         int64_t n = json_int(v);
 

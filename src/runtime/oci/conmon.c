@@ -1,4 +1,5 @@
-/* Starting programs: conmon (which holds a container for its whole life, and outlives us), the OCI runtime for single commands.
+/* Starting programs: conmon (which holds a container for its whole life, and outlives us), the OCI runtime for single
+ * commands.
  *
  *   us ──posix_spawn──▶ [helper: cgroup, hybrid] ──exec──▶ conmon ──fork──▶ conmon (session leader, child of init)
  *       ◀── fd 3: {"pid": 4711} or {"pid": -1, "message": "…"} ────────────┘  └─▶ crun create
@@ -35,7 +36,8 @@ static void wrap(const struct runtime *r, const struct spawn *s, struct arena *a
         for (size_t i = 0; s->cgroup && i < r->cgroups.n; i++)
                 if (!r->cgroups.trees[i].in_root) {
                         argv[n++] = (char *) "g";
-                        argv[n++] = (char *) arena_printf(a, "%s%s/cgroup.procs", r->cgroups.trees[i].mount, s->cgroup).p;
+                        argv[n++] = (char *) arena_printf(a, "%s%s/cgroup.procs", r->cgroups.trees[i].mount, s->cgroup)
+                                                    .p;
                 }
         if (n == 2)
                 n = 0; /* nothing to do */
@@ -51,7 +53,8 @@ static int file_actions(posix_spawn_file_actions_t *actions, const struct spawn 
 
         for (int i = 0; i < 3 && r == 0; i++)
                 r = s->fds[i] >= 0 ? posix_spawn_file_actions_adddup2(actions, s->fds[i], i)
-                                   : posix_spawn_file_actions_addopen(actions, i, "/dev/null", i ? O_WRONLY : O_RDONLY, 0);
+                                   : posix_spawn_file_actions_addopen(actions, i, "/dev/null", i ? O_WRONLY : O_RDONLY,
+                                                                      0);
         if (r == 0 && s->fd3 >= 0)
                 r = posix_spawn_file_actions_adddup2(actions, s->fd3, 3);
         if (r == 0)
@@ -174,18 +177,19 @@ static int parse_answer(struct arena *a, struct str text, int *ret_pid, struct e
         if (*ret_pid > 0)
                 return 0;
         message = str_trim(json_str(json_getc(j, "message")));
-        return error_set(err, -EIO, "OCI runtime create failed: %" STR_FMT, STR_ARG(str_empty(message) ? STR("unknown error") : message));
+        return error_set(err, -EIO, "OCI runtime create failed: %" STR_FMT,
+                         STR_ARG(str_empty(message) ? STR("unknown error") : message));
 }
 
 int conmon_start(struct runtime *r, struct container *c, int *ret_pid, struct error *err) {
-        static char *const env[] = { (char *) "_OCI_SYNCPIPE=3", (char *) "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                                     NULL };
+        static char *const env[] = {(char *) "_OCI_SYNCPIPE=3",
+                                    (char *) "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_buf_ struct buf answer = BUF_INIT;
         _cleanup_close_ int read_fd = -1, write_fd = -1;
         _cleanup_free_ char *oci = NULL;
         char *argv[MAX_ARGS];
-        struct spawn s = { .argv = argv, .fds = { -1, -1, -1 }, .env = env, .cgroup = r->conmon_cgroup, .session = true };
+        struct spawn s = {.argv = argv, .fds = {-1, -1, -1}, .env = env, .cgroup = r->conmon_cgroup, .session = true};
         int p[2], pid, k;
 
         k = runtime_handler(r, c->handler, &oci, err);
@@ -242,11 +246,13 @@ int oci_run(struct runtime *r, struct container *c, char *const args[], struct e
         code = wait_program(pid);
         if (code == 0)
                 return 0;
-        return error_set(err, -EIO, "OCI runtime %s failed: %" STR_FMT, argv[2], STR_ARG(str_trim(buf_str(&complaint))));
+        return error_set(err, -EIO, "OCI runtime %s failed: %" STR_FMT, argv[2],
+                         STR_ARG(str_trim(buf_str(&complaint))));
 }
 
-/* Loading crun takes longer (4 ms of CPU for its libraries) than what its `start` and `delete` then do: a byte into a FIFO, and the removal
- * of its directory. For crun both are done here; whatever does not look as expected goes to the program itself. */
+/* Loading crun takes longer (4 ms of CPU for its libraries) than what its `start` and `delete` then do: a byte into a
+ * FIFO, and the removal of its directory. For crun both are done here; whatever does not look as expected goes to the
+ * program itself. */
 static bool is_crun(const struct runtime *r, const struct container *c) {
         const char *name = *c->handler ? c->handler : r->oci_runtime, *slash = strrchr(name, '/');
 

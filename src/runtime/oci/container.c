@@ -34,7 +34,8 @@ static int signal_number(struct str name) {
                 if (abbrev && str_eqc(name, abbrev))
                         return sig;
         }
-        if (str_has_prefix(name, STR("RTMIN+")) && str_to_i64(str_sub(name, 6, name.n), &n) >= 0 && n >= 0 && SIGRTMIN + n <= SIGRTMAX)
+        if (str_has_prefix(name, STR("RTMIN+")) && str_to_i64(str_sub(name, 6, name.n), &n) >= 0 && n >= 0 &&
+            SIGRTMIN + n <= SIGRTMAX)
                 return SIGRTMIN + (int) n;
         return 0;
 }
@@ -54,8 +55,8 @@ static struct json *mounts_kept(struct arena *a, const struct container_config *
         return json_new(a, list);
 }
 
-static struct container *container_from(struct runtime *r, const struct sandbox *s, const struct container_config *config,
-                                        const struct image_use *image) {
+static struct container *container_from(struct runtime *r, const struct sandbox *s,
+                                        const struct container_config *config, const struct image_use *image) {
         _cleanup_free_ char *form = image_store_digest_form(r->images, image->id);
         struct container *c;
         struct arena *a;
@@ -127,7 +128,8 @@ static bool sandbox_ready(struct runtime *r, struct sandbox *s) {
         return ready;
 }
 
-static int create(struct runtime *r, struct sandbox *s, const struct container_config *config, char **ret_id, struct error *err) {
+static int create(struct runtime *r, struct sandbox *s, const struct container_config *config, char **ret_id,
+                  struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct container *c;
         struct image_use image;
@@ -151,8 +153,8 @@ static int create(struct runtime *r, struct sandbox *s, const struct container_c
         return k;
 }
 
-int runtime_create_container(struct runtime *r, const char *sandbox_id, const struct container_config *config, char **ret_id,
-                             struct error *err) {
+int runtime_create_container(struct runtime *r, const char *sandbox_id, const struct container_config *config,
+                             char **ret_id, struct error *err) {
         struct sandbox *s;
         int k = sandbox_get(r, sandbox_id, &s, err);
 
@@ -166,7 +168,8 @@ int runtime_create_container(struct runtime *r, const char *sandbox_id, const st
 /* ---- start ---- */
 
 static const char *state_name(int64_t state) {
-        static const char *const names[] = { "CONTAINER_CREATED", "CONTAINER_RUNNING", "CONTAINER_EXITED", "CONTAINER_UNKNOWN" };
+        static const char *const names[] = {"CONTAINER_CREATED", "CONTAINER_RUNNING", "CONTAINER_EXITED",
+                                            "CONTAINER_UNKNOWN"};
 
         return names[state >= 0 && state < 4 ? state : 3];
 }
@@ -190,7 +193,8 @@ static int start(struct runtime *r, struct container *c, struct error *err) {
         int pid, k;
 
         pthread_mutex_lock(&r->lock);
-        k = c->state == CONTAINER_CREATED ? 0 : error_set(err, -EINVAL, "container is in %s state", state_name(c->state));
+        k = c->state == CONTAINER_CREATED ? 0
+                                          : error_set(err, -EINVAL, "container is in %s state", state_name(c->state));
         pthread_mutex_unlock(&r->lock);
         if (k < 0)
                 return k;
@@ -316,7 +320,8 @@ static void wait_conmon(const struct container *c) {
                 return;
         p.fd = fd = (int) syscall(SYS_pidfd_open, (pid_t) pid, 0);
         cmdline = xprintf("/proc/%d/cmdline", (int) pid);
-        if (fd < 0 || file_read(cmdline, 1 << 20, &line, NULL) < 0 || !memmem(line.p ? line.p : "", line.n, c->id, strlen(c->id)))
+        if (fd < 0 || file_read(cmdline, 1 << 20, &line, NULL) < 0 ||
+            !memmem(line.p ? line.p : "", line.n, c->id, strlen(c->id)))
                 return; /* another one's pid by now */
         if (poll(&p, 1, 2000) == 0)
                 (void) syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
@@ -395,7 +400,8 @@ static void status_of(struct arena *a, const struct container *c, struct contain
         };
 }
 
-int runtime_container_status(struct runtime *r, struct arena *a, const char *id, struct container_status *ret, struct error *err) {
+int runtime_container_status(struct runtime *r, struct arena *a, const char *id, struct container_status *ret,
+                             struct error *err) {
         struct container *c;
         int k = container_get(r, id, &c, err);
 
@@ -408,8 +414,8 @@ int runtime_container_status(struct runtime *r, struct arena *a, const char *id,
         return 0;
 }
 
-int runtime_list_containers(struct runtime *r, struct arena *a, const char *sandbox_id, struct container_status **ret, size_t *ret_n,
-                            struct error *err) {
+int runtime_list_containers(struct runtime *r, struct arena *a, const char *sandbox_id, struct container_status **ret,
+                            size_t *ret_n, struct error *err) {
         struct container_status *list;
         struct map_iter it;
         size_t n = 0;

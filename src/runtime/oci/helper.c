@@ -1,12 +1,11 @@
-/* The smallest program that Cube needs outside itself: a few KB without a C library, kept inside the cube binary and written to
- * root_dir/helper at start. It runs between us and others' programs where posix_spawn(3) cannot express what is to be done, so
- * that nothing of ours has to fork.
+/* The smallest program that Cube needs outside itself: a few KB without a C library, kept inside the cube binary and
+ * written to root_dir/helper at start. It runs between us and others' programs where posix_spawn(3) cannot express what
+ * is to be done, so that nothing of ours has to fork.
  *
- *   helper run [u] [g FILE]... -- PROGRAM ARG...   g: writes 0 to FILE (a cgroup.procs), in order to start in that cgroup
- *                                                u: with hybrid cgroups, hides the v2 tree in a mount namespace of its own:
- *                                                   crun refuses to run while it sees both
- *   helper pause                                 makes a PID namespace, prints the pid (as we see it) of its init, which
- *                                                reaps the pod's orphans and does nothing else */
+ *   helper run [u] [g FILE]... -- PROGRAM ARG...   g: writes 0 to FILE (a cgroup.procs), in order to start in that
+ * cgroup u: with hybrid cgroups, hides the v2 tree in a mount namespace of its own: crun refuses to run while it sees
+ * both helper pause                                 makes a PID namespace, prints the pid (as we see it) of its init,
+ * which reaps the pod's orphans and does nothing else */
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <signal.h>
@@ -20,7 +19,10 @@ static long call(long n, long a, long b, long c, long d, long e) {
         register long r8 __asm__("r8") = e;
         long ret;
 
-        __asm__ volatile("syscall" : "=a"(ret) : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8) : "rcx", "r11", "memory");
+        __asm__ volatile("syscall"
+                         : "=a"(ret)
+                         : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
+                         : "rcx", "r11", "memory");
         return ret;
 }
 __asm__(".globl _start\n_start:\n\txor %ebp, %ebp\n\tmov %rsp, %rdi\n\tand $-16, %rsp\n\tcall start\n");
@@ -116,7 +118,8 @@ static _Noreturn void run(char **args, char **env) {
         fail("helper: cannot run the program\n");
 }
 
-/* SIG_IGN for SIGCHLD: the kernel reaps. The layout is the kernel's struct sigaction, whose first word is the handler. */
+/* SIG_IGN for SIGCHLD: the kernel reaps. The layout is the kernel's struct sigaction, whose first word is the handler.
+ */
 static _Noreturn void idle(void) {
         long ignore[4] = { (long) SIG_IGN, 0, 0, 0 };
 

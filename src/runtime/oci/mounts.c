@@ -1,4 +1,5 @@
-/* The mounts of a container: the standard ones, the sandbox' files, then what the pod asks for, parents before children. */
+/* The mounts of a container: the standard ones, the sandbox' files, then what the pod asks for, parents before
+ * children. */
 #include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -73,7 +74,9 @@ static void sandbox_files(struct spec *s) {
 
         bind_file(s, "/etc/resolv.conf", json_of_printf(s->a, "%s/resolv.conf", s->sandbox->dir), options);
         bind_file(s, "/etc/hostname", json_of_printf(s->a, "%s/hostname", s->sandbox->dir), options);
-        bind_file(s, "/dev/shm", s->sandbox->host_ipc ? json_of_cstr("/dev/shm") : json_of_printf(s->a, "%s/shm", s->sandbox->dir), "rbind,rprivate,rw");
+        bind_file(s, "/dev/shm",
+                  s->sandbox->host_ipc ? json_of_cstr("/dev/shm") : json_of_printf(s->a, "%s/shm", s->sandbox->dir),
+                  "rbind,rprivate,rw");
 }
 
 static size_t depth(struct str path) {
@@ -88,15 +91,18 @@ static int add_bind(struct spec *s, size_t i) {
         static const char *const propagation[] = { "rprivate", "rslave", "rshared" };
         const struct mount_config *m = &s->config->mounts[i];
         bool image = !str_empty(m->image);
-        char *host = image ? (char *) arena_printf(s->a, "%s/volumes/%zu", s->container->dir, i).p : arena_cstr(s->a, m->host_path);
+        char *host = image ? (char *) arena_printf(s->a, "%s/volumes/%zu", s->container->dir, i).p
+                           : arena_cstr(s->a, m->host_path);
         struct json *j;
         struct stat st;
         int how = m->propagation >= 0 && m->propagation <= 2 ? m->propagation : 0;
 
         if (host[0] != '/' || str_empty(m->container_path))
-                return error_set(s->err, -EINVAL, "invalid mount of \"%s\" on \"%" STR_FMT "\"", host, STR_ARG(m->container_path));
+                return error_set(s->err, -EINVAL, "invalid mount of \"%s\" on \"%" STR_FMT "\"", host,
+                                 STR_ARG(m->container_path));
         if (stat(host, &st) < 0) {
-                int r = errno == ENOENT ? file_mkdirs(host, 0755, s->err) : error_errno(s->err, -errno, "failed to stat \"%s\"", host);
+                int r = errno == ENOENT ? file_mkdirs(host, 0755, s->err)
+                                        : error_errno(s->err, -errno, "failed to stat \"%s\"", host);
 
                 if (r < 0)
                         return r;

@@ -1,5 +1,6 @@
-/* A sandbox' namespaces, without a process to hold them: a thread unshares, configures what it is in then, and pins it by
- * bind mounts of its own /proc/thread-self/ns files. Thread-wide unshare(2) of net, uts and ipc touches nobody else. */
+/* A sandbox' namespaces, without a process to hold them: a thread unshares, configures what it is in then, and pins it
+ * by bind mounts of its own /proc/thread-self/ns files. Thread-wide unshare(2) of net, uts and ipc touches nobody else.
+ */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/magic.h>

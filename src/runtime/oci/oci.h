@@ -2,11 +2,9 @@
  *
  *   state_dir/sandboxes/<id>/   state.json, resolv.conf, hostname, shm (a tmpfs)
  *   state_dir/ns/<id>/          net, uts, ipc: the pinned namespaces of a sandbox
- *   state_dir/containers/<id>/  the bundle: state.json, config.json, rootfs (the overlay), pidfile, conmon's sockets and FIFOs
- *   state_dir/exits/<id>        an exit code, written by conmon
- *   state_dir/crun/             the OCI runtime's own state
- *   root_dir/containers/<id>/   upper, work
- *   root_dir/helper             oci/helper.c
+ *   state_dir/containers/<id>/  the bundle: state.json, config.json, rootfs (the overlay), pidfile, conmon's sockets
+ * and FIFOs state_dir/exits/<id>        an exit code, written by conmon state_dir/crun/             the OCI runtime's
+ * own state root_dir/containers/<id>/   upper, work root_dir/helper             oci/helper.c
  *
  * A directory without state.json is half made and is removed at start. */
 #pragma once
@@ -35,7 +33,8 @@ struct cgroups {
 int cgroups_detect(struct cgroups *g, struct error *err);
 void cgroups_free(struct cgroups *g);
 bool cgroup_has(const struct cgroups *g, const char *controller); /* not every kernel has every controller */
-/* The directory of path ("/kubepods/x") in the hierarchy with that controller; NULL when there is none. v2: the one directory. */
+/* The directory of path ("/kubepods/x") in the hierarchy with that controller; NULL when there is none. v2: the one
+ * directory. */
 char *cgroup_dir(const struct cgroups *g, const char *controller, const char *path);
 int cgroup_create(const struct cgroups *g, const char *path, struct error *err);
 int cgroup_apply(const struct cgroups *g, const char *path, const struct json *resources, struct error *err);
@@ -108,7 +107,8 @@ void sandbox_forget(struct runtime *r, struct sandbox *s);
 void container_forget(struct runtime *r, struct container *c);
 struct sandbox *sandbox_new(struct runtime *r, const char *id);     /* one reference */
 struct container *container_new(struct runtime *r, const char *id);
-size_t containers_of(struct runtime *r, const char *sandbox_id, struct container ***ret); /* references; free the list */
+size_t containers_of(struct runtime *r, const char *sandbox_id,
+                     struct container ***ret);                  /* references; free the list */
 char *find_program(const char *name);                           /* an absolute path, or NULL */
 int runtime_handler(const struct runtime *r, const char *handler, char **ret_path, struct error *err);
 void new_id(char dst[static 65]);
@@ -126,10 +126,12 @@ int runtime_recover(struct runtime *r, struct error *err);
 int namespaces_make(struct runtime *r, struct sandbox *s, const struct sandbox_config *c, struct error *err);
 void namespaces_drop(struct sandbox *s);
 bool namespaces_there(const struct sandbox *s);
-int in_netns(const struct sandbox *s, int (*fn)(void *arg), void *arg); /* on a thread of its own; fn's result, or -errno */
+int in_netns(const struct sandbox *s, int (*fn)(void *arg),
+             void *arg); /* on a thread of its own; fn's result, or -errno */
 
 /* sandbox.c */
-void sandbox_clean(struct runtime *r, struct sandbox *s, bool remove); /* network, namespaces, mounts, cgroup; remove: files too */
+void sandbox_clean(struct runtime *r, struct sandbox *s,
+                   bool remove); /* network, namespaces, mounts, cgroup; remove: files too */
 /* container.c */
 void container_signal(struct runtime *r, struct container *c, int sig); /* its first process, if that runs */
 int container_kill_all(struct runtime *r, struct container *c, int64_t timeout_ms, struct error *err);
@@ -138,7 +140,8 @@ void container_clean(struct runtime *r, struct container *c);          /* what i
 /* rootfs.c: the overlay of a container. */
 int rootfs_mount(struct runtime *r, const struct container *c, const char *lowers, struct error *err);
 void rootfs_unmount(struct runtime *r, const struct container *c);
-/* Image volumes, read-only: the one for mount i of the configuration is in <bundle>/volumes/i. Holds their images in c->images. */
+/* Image volumes, read-only: the one for mount i of the configuration is in <bundle>/volumes/i. Holds their images in
+ * c->images. */
 int volumes_mount(struct runtime *r, struct container *c, const struct container_config *config, struct error *err);
 void volumes_unmount(struct runtime *r, const struct container *c); /* and releases the images */
 
@@ -153,7 +156,8 @@ struct process_user {
         uint32_t groups[256];
         size_t n_groups;
 };
-int user_resolve(const char *rootfs, const struct json *security, struct str image_user, struct process_user *ret, struct error *err);
+int user_resolve(const char *rootfs, const struct json *security, struct str image_user, struct process_user *ret,
+                 struct error *err);
 
 /* conmon.c: starting programs. */
 struct spawn {
@@ -167,10 +171,12 @@ struct spawn {
 };
 int spawn_program(const struct runtime *r, const struct spawn *s, int *ret_pid, struct error *err);
 int wait_program(int pid); /* exit code, 128 + signal */
-int conmon_start(struct runtime *r, struct container *c, int *ret_pid, struct error *err); /* conmon + create; the container's pid */
+int conmon_start(struct runtime *r, struct container *c, int *ret_pid,
+                 struct error *err); /* conmon + create; the container's pid */
 int oci_start(struct runtime *r, struct container *c, struct error *err);
 void oci_delete(struct runtime *r, struct container *c); /* --force */
-int oci_run(struct runtime *r, struct container *c, char *const args[], struct error *err); /* crun ARGS…; quotes its stderr */
+int oci_run(struct runtime *r, struct container *c, char *const args[],
+            struct error *err); /* crun ARGS…; quotes its stderr */
 
 /* watch.c */
 int watch_start(struct runtime *r, struct error *err);
@@ -178,4 +184,5 @@ void watch_stop(struct runtime *r);
 void watch_container(struct runtime *r, struct container *c);  /* it runs: look at its pidfd */
 void container_exited(struct runtime *r, struct container *c); /* reads the exit file, or says that it is lost */
 bool container_has_exit(const struct runtime *r, const char *id);
-int64_t process_start_time(int pid); /* in ticks since boot: tells a process from a later one with its pid. -1: there is none */
+int64_t process_start_time(
+                int pid); /* in ticks since boot: tells a process from a later one with its pid. -1: there is none */

@@ -17,7 +17,8 @@
 #include "base/time.h"
 #include "runtime/oci/oci.h"
 
-static void for_each_id(struct runtime *r, const char *base, const char *sub, void (*fn)(struct runtime *r, const char *id)) {
+static void for_each_id(struct runtime *r, const char *base, const char *sub,
+                        void (*fn)(struct runtime *r, const char *id)) {
         _cleanup_free_ char *dir = xprintf("%s/%s", base, sub);
         DIR *d = opendir(dir);
         struct dirent *e;
@@ -144,7 +145,8 @@ static void forget_sandbox(struct runtime *r, const char *id) {
         sandbox_put(r, s);
 }
 
-/* state_dir is meant to be gone after a reboot. Where it is not (no tmpfs on /run), its processes and mounts are all the same. */
+/* state_dir is meant to be gone after a reboot. Where it is not (no tmpfs on /run), its processes and mounts are all
+ * the same. */
 static int forget_other_boot(struct runtime *r, struct error *err) {
         _cleanup_free_ char *path = xprintf("%s/boot", r->state_dir);
         _cleanup_buf_ struct buf now = BUF_INIT, then = BUF_INIT;

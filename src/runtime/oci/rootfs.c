@@ -23,43 +23,76 @@ static char *shorten(const char *lowers, int layers_fd, const char *layers_dir) 
         size_t skip = strlen(layers_dir) + 1;
 
         while (str_split(&rest, ':', &one))
-                buf_printf(&b, "%s/proc/self/fd/%d/%" STR_FMT, b.n ? ":" : "", layers_fd, STR_ARG(str_sub(one, skip, one.n)));
+                buf_printf(&b, "%s/proc/self/fd/%d/%" STR_FMT, b.n ? ":" : "", layers_fd,
+                           STR_ARG(str_sub(one, skip, one.n)));
         return buf_take(&b, NULL);
+}
+
+/* The container sees upper as its root directory: with the attributes that the image's root has. */
+static int make_upper(const char *path, const char *lowers, struct error *err) {
+        _cleanup_free_ char *top = str_dup(str_n(lowers, strcspn(lowers, ":")));
+        struct stat st = { .st_mode = 0755 };
+
+        if (*top && stat(top, &st) < 0)
+                return error_errno(err, -errno, "stat %s", top);
+        if ((mkdir(path, 0755) < 0 && errno != EEXIST) || chown(path, st.st_uid, st.st_gid) < 0 ||
+            chmod(path, st.st_mode & 07777) < 0)
+                return error_errno(err, -errno, "mkdir %s", path);
+        return 0;
+}
+
+static int make_dir(const char *path, struct error *err) {
+        return mkdir(path, 0700) < 0 && errno != EEXIST ? error_errno(err, -errno, "mkdir %s", path) : 0;
+}
+
+/* root_dir/containers/<id>/… and the mount point. An image without layers gets an empty one. */
+static int make_dirs(const char *base, const char *at, const char *lowers, struct error *err) {
+        _cleanup_free_ char *upper = xprintf("%s/upper", base), *work = xprintf("%s/work", base);
+        _cleanup_free_ char *empty = xprintf("%s/empty", base);
+        int k = make_dir(base, err);
+
+        if (k >= 0)
+                k = make_dir(work, err);
+        if (k >= 0)
+                k = make_dir(at, err);
+        if (k >= 0 && !*lowers)
+                k = make_dir(empty, err);
+        return k < 0 ? k : make_upper(upper, lowers, err);
+}
+
+/* volatile: nothing of a container outlives the machine, so no sync(2) waits for the disk, not even the last. */
+static int mount_overlay(const char *at, const char *lowers, const char *base, struct error *err) {
+        _cleanup_free_ char *options = NULL;
+
+        options = xprintf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work,volatile", lowers, base, base);
+        if (strlen(options) > OPTIONS_MAX)
+                return error_set(err, -E2BIG, "the image has too many layers for overlayfs");
+        if (mount("overlay", at, "overlay", 0, options) == 0)
+                return 0;
+        if (errno == EINVAL) { /* before Linux 5.10 */
+                options[strlen(options) - strlen(",volatile")] = 0;
+                if (mount("overlay", at, "overlay", 0, options) == 0)
+                        return 0;
+        }
+        return error_errno(err, -errno, "mount overlay on %s", at);
 }
 
 int rootfs_mount(struct runtime *r, const struct container *c, const char *lowers, struct error *err) {
         _cleanup_free_ char *base = xprintf("%s/containers/%s", r->root_dir, c->id), *at = xprintf("%s/rootfs", c->dir);
-        _cleanup_free_ char *layers = xprintf("%s/images/layers", r->root_dir), *options = NULL, *shorter = NULL, *empty = NULL;
+        _cleanup_free_ char *layers = xprintf("%s/images/layers", r->root_dir), *empty = xprintf("%s/empty", base);
+        _cleanup_free_ char *shorter = NULL;
         _cleanup_close_ int fd = -1;
+        int k = make_dirs(base, at, lowers, err);
 
-        for (size_t i = 0; i < 3; i++) {
-                static const char *const subs[] = { "", "/upper", "/work" };
-                _cleanup_free_ char *path = xprintf("%s%s", base, subs[i]);
-
-                /* upper is the root directory that the container sees: everybody may pass it */
-                if (mkdir(path, i == 1 ? 0755 : 0700) < 0 && errno != EEXIST)
-                        return error_errno(err, -errno, "mkdir %s", path);
-        }
-        if (mkdir(at, 0755) < 0 && errno != EEXIST)
-                return error_errno(err, -errno, "mkdir %s", at);
-        if (!*lowers) { /* an image without layers */
-                empty = xprintf("%s/empty", base);
-                if (mkdir(empty, 0755) < 0 && errno != EEXIST)
-                        return error_errno(err, -errno, "mkdir %s", empty);
+        if (k < 0)
+                return k;
+        if (!*lowers)
                 lowers = empty;
-        }
-        options = xprintf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work", lowers, base, base);
-        if (strlen(options) > OPTIONS_MAX && lowers != empty) {
+        else if (strlen(lowers) + 2 * strlen(base) + 48 > OPTIONS_MAX) {
                 fd = open(layers, O_PATH | O_DIRECTORY | O_CLOEXEC);
-                shorter = shorten(lowers, fd, layers);
-                free(options);
-                options = xprintf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work", shorter, base, base);
-                if (strlen(options) > OPTIONS_MAX)
-                        return error_set(err, -E2BIG, "the image has too many layers for overlayfs");
+                lowers = shorter = shorten(lowers, fd, layers);
         }
-        if (mount("overlay", at, "overlay", 0, options) < 0)
-                return error_errno(err, -errno, "mount overlay on %s", at);
-        return 0;
+        return mount_overlay(at, lowers, base, err);
 }
 
 void rootfs_unmount(struct runtime *r, const struct container *c) {
@@ -80,9 +113,12 @@ static int mount_layers(const char *lowers, const char *at, struct error *err) {
         int k;
 
         if (strchr(lowers, ':'))
-                k = strlen(options) > OPTIONS_MAX ? (errno = E2BIG, -1) : mount("overlay", at, "overlay", MS_RDONLY, options);
+                k = strlen(options) > OPTIONS_MAX ? (errno = E2BIG, -1)
+                                                  : mount("overlay", at, "overlay", MS_RDONLY, options);
         else
-                k = mount(lowers, at, NULL, MS_BIND, NULL) < 0 ? -1 : mount(NULL, at, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL);
+                k = mount(lowers, at, NULL, MS_BIND, NULL) < 0
+                                    ? -1
+                                    : mount(NULL, at, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL);
         return k < 0 ? error_errno(err, -errno, "mount image on %s", at) : 0;
 }
 

@@ -2,8 +2,8 @@
  *
  *   sandbox.op │ container.op   one operation at a time on one of them (start, remove, …; a stop waits without it)
  *   container.save              state.json
- *   runtime.lock                the tables, references and every field that changes; held for moments, never over a system call
- *                               that may block */
+ *   runtime.lock                the tables, references and every field that changes; held for moments, never over a
+ * system call that may block */
 #include <dirent.h>
 #include <errno.h>
 #include <linux/capability.h>
@@ -32,7 +32,8 @@ void new_id(char dst[static 65]) {
 
 char *find_program(const char *name) {
         const char *path = getenv("PATH");
-        struct str rest = str_of(path && *path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), dir;
+        struct str rest = str_of(path && *path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+                   dir;
 
         if (strchr(name, '/'))
                 return access(name, X_OK) == 0 ? xstrdup(name) : NULL;
@@ -67,7 +68,8 @@ struct sandbox *sandbox_new(struct runtime *r, const char *id) {
         s->id = arena_cstr(a, str_of(id));
         s->dir = (char *) arena_printf(a, "%s/sandboxes/%s", r->state_dir, id).p;
         s->ns = (char *) arena_printf(a, "%s/ns/%s", r->state_dir, id).p;
-        s->ips[0] = s->ips[1] = s->name = s->namespace = s->uid = s->hostname = s->log_directory = s->cgroup = s->handler = (char *) "";
+        s->ips[0] = s->ips[1] = s->name = s->namespace = s->uid = s->hostname = s->log_directory = s->cgroup =
+                        s->handler = (char *) "";
         pthread_mutex_init(&s->op, NULL);
         return s;
 }
@@ -95,8 +97,8 @@ struct container *container_new(struct runtime *r, const char *id) {
         c->pidfd = -1;
         c->id = arena_cstr(a, str_of(id));
         c->dir = (char *) arena_printf(a, "%s/containers/%s", r->state_dir, id).p;
-        c->sandbox_id = c->name = c->image = c->image_id = c->image_form = c->log_path = c->cgroup = c->handler = c->reason = c->message =
-                (char *) "";
+        c->sandbox_id = c->name = c->image = c->image_id = c->image_form = c->log_path = c->cgroup = c->handler =
+                        c->reason = c->message = (char *) "";
         pthread_mutex_init(&c->op, NULL);
         pthread_mutex_init(&c->save, NULL);
         return c;
@@ -222,17 +224,19 @@ static bool on_overlayfs(const char *path) {
         return statfs(path, &fs) == 0 && fs.f_type == OVERLAYFS_SUPER_MAGIC;
 }
 
-/* overlayfs does not take another overlayfs as its writable layer, nor hold whiteouts for one: where root_dir is on one (a
- * container's own file system), what would be there moves to state_dir, if that is better. */
+/* overlayfs does not take another overlayfs as its writable layer, nor hold whiteouts for one: where root_dir is on one
+ * (a container's own file system), what would be there moves to state_dir, if that is better. */
 static int choose_root(struct runtime *r, struct error *err) {
         if (!on_overlayfs(r->root_dir))
                 return 0;
         if (on_overlayfs(r->state_dir))
                 return error_set(err, -ENOTSUP,
-                                 "%s and %s are on overlayfs, which cannot hold containers: give a data directory on a disk or a volume",
+                                 "%s and %s are on overlayfs, which cannot hold containers: give a data directory on a "
+                                 "disk or a volume",
                                  r->root_dir, r->state_dir);
-        log_warn("%s is on overlayfs, which cannot hold containers: images and containers go to %s and are lost at a reboot", r->root_dir,
-                 r->state_dir);
+        log_warn("%s is on overlayfs, which cannot hold containers: images and containers go to %s and are lost at a "
+                 "reboot",
+                 r->root_dir, r->state_dir);
         free(r->root_dir);
         r->root_dir = xprintf("%s/root", r->state_dir);
         return file_mkdirs(r->root_dir, 0700, err);
@@ -263,7 +267,8 @@ static int write_helper(struct runtime *r, struct error *err) {
         int k;
 
         r->helper = xprintf("%s/helper", r->root_dir);
-        if (file_read(r->helper, 1 << 20, &have, NULL) >= 0 && str_eq(buf_str(&have), bytes) && access(r->helper, X_OK) == 0)
+        if (file_read(r->helper, 1 << 20, &have, NULL) >= 0 && str_eq(buf_str(&have), bytes) &&
+            access(r->helper, X_OK) == 0)
                 return 0;
         tmp = xprintf("%s.tmp", r->helper);
         k = file_write(tmp, bytes, 0755, err);
@@ -302,7 +307,9 @@ static int runtime_open(struct runtime *r, const struct runtime_options *o, stru
         r->conmon = find_program(o->conmon ? o->conmon : "conmon");
         if (!r->conmon)
                 return error_set(err, -ENOENT, "%s is not installed", o->conmon ? o->conmon : "conmon");
-        k = runtime_handler(r, NULL, &program, NULL) < 0 ? error_set(err, -ENOENT, "%s is not installed", r->oci_runtime) : 0;
+        k = runtime_handler(r, NULL, &program, NULL) < 0
+                            ? error_set(err, -ENOENT, "%s is not installed", r->oci_runtime)
+                            : 0;
         if (k >= 0)
                 k = make_dirs(r, err);
         if (k >= 0)
@@ -364,6 +371,7 @@ int runtime_new(const struct runtime_options *o, struct runtime **ret, struct er
 }
 
 void runtime_interrupt(struct runtime *r) {
+        image_store_interrupt(r->images);
         pthread_mutex_lock(&r->lock);
         __atomic_store_n(&r->interrupted, true, __ATOMIC_RELAXED);
         pthread_cond_broadcast(&r->changed);

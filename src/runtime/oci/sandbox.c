@@ -1,4 +1,5 @@
-/* Sandboxes: namespaces, the files that containers share (resolv.conf, hostname, /dev/shm), the pod's cgroup and its network. */
+/* Sandboxes: namespaces, the files that containers share (resolv.conf, hostname, /dev/shm), the pod's cgroup and its
+ * network. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,8 +32,9 @@ static struct sandbox *sandbox_from(struct runtime *r, const struct sandbox_conf
         keep(s->arena, &s->hostname, str_empty(c->hostname) ? str_of(host) : c->hostname);
         keep(s->arena, &s->log_directory, c->log_directory);
         keep(s->arena, &s->handler, c->runtime_handler);
-        s->cgroup = (char *) arena_printf(s->arena, "%s%s%" STR_FMT, r->cgroup_parent, str_empty(c->cgroup_parent) ? "" : "/",
-                                          STR_ARG(c->cgroup_parent)).p;
+        s->cgroup = (char *) arena_printf(s->arena, "%s%s%" STR_FMT, r->cgroup_parent,
+                                          str_empty(c->cgroup_parent) ? "" : "/", STR_ARG(c->cgroup_parent))
+                                    .p;
         s->attempt = c->attempt;
         s->created_ns = now_wall_ns();
         s->host_network = c->host_network;
@@ -48,9 +50,17 @@ static void add_words(struct buf *b, const char *keyword, const struct json *wor
         if (one_line && json_len(words) > 0)
                 buf_addc(b, keyword);
         json_each_item(it, words)
-                buf_printf(b, "%s%s%" STR_FMT "%s", one_line ? "" : keyword, " ", STR_ARG(json_str(it)), one_line ? "" : "\n");
+                buf_printf(b, "%s%s%" STR_FMT "%s", one_line ? "" : keyword, " ", STR_ARG(json_str(it)),
+                           one_line ? "" : "\n");
         if (one_line && json_len(words) > 0)
                 buf_putc(b, '\n');
+}
+
+/* Everybody in the containers may read it, whatever our umask. */
+static int write_public(const char *path, struct str text, struct error *err) {
+        int r = file_write(path, text, 0644, err);
+
+        return r >= 0 && chmod(path, 0644) < 0 ? error_errno(err, -errno, "chmod %s", path) : r;
 }
 
 static int write_resolv_conf(const struct sandbox *s, const struct json *dns, struct error *err) {
@@ -67,15 +77,16 @@ static int write_resolv_conf(const struct sandbox *s, const struct json *dns, st
                 add_words(&b, "nameserver", json_getc(dns, "servers"), false);
                 add_words(&b, "options", json_getc(dns, "options"), true);
         }
-        return file_write(path, buf_str(&b), 0644, err);
+        return write_public(path, buf_str(&b), err);
 }
 
 static int make_files(const struct sandbox *s, const struct sandbox_config *c, struct error *err) {
-        _cleanup_free_ char *hostname = xprintf("%s/hostname", s->dir), *shm = xprintf("%s/shm", s->dir), *line = xprintf("%s\n", s->hostname);
+        _cleanup_free_ char *hostname = xprintf("%s/hostname", s->dir), *shm = xprintf("%s/shm", s->dir),
+                            *line = xprintf("%s\n", s->hostname);
         int r = write_resolv_conf(s, c->dns, err);
 
         if (r >= 0)
-                r = file_write(hostname, str_of(line), 0644, err);
+                r = write_public(hostname, str_of(line), err);
         if (r < 0 || s->host_ipc)
                 return r;
         if (mkdir(shm, 01777) < 0 ||
@@ -94,7 +105,7 @@ static int make_cgroup(struct runtime *r, const struct sandbox *s, const struct 
 static int start_pause(struct runtime *r, struct sandbox *s, struct error *err) {
         char *argv[] = { r->helper, (char *) "pause", NULL };
         _cleanup_close_ int read_fd = -1, write_fd = -1;
-        struct spawn sp = { .argv = argv, .fd3 = -1, .fds = { -1, -1, -1 }, .cgroup = r->conmon_cgroup, .session = true };
+        struct spawn sp = {.argv = argv, .fd3 = -1, .fds = {-1, -1, -1}, .cgroup = r->conmon_cgroup, .session = true};
         char digits[32] = "";
         int p[2], pid, k;
         ssize_t n;
@@ -327,7 +338,8 @@ static void status_of(struct arena *a, const struct sandbox *s, struct sandbox_s
                 snprintf(ret->ips[i], sizeof(ret->ips[i]), "%s", s->ips[i]);
 }
 
-int runtime_sandbox_status(struct runtime *r, struct arena *a, const char *id, struct sandbox_status *ret, struct error *err) {
+int runtime_sandbox_status(struct runtime *r, struct arena *a, const char *id, struct sandbox_status *ret,
+                           struct error *err) {
         struct sandbox *s;
         int k = sandbox_get(r, id, &s, err);
 
@@ -340,7 +352,8 @@ int runtime_sandbox_status(struct runtime *r, struct arena *a, const char *id, s
         return 0;
 }
 
-int runtime_list_sandboxes(struct runtime *r, struct arena *a, struct sandbox_status **ret, size_t *ret_n, struct error *err) {
+int runtime_list_sandboxes(struct runtime *r, struct arena *a, struct sandbox_status **ret, size_t *ret_n,
+                           struct error *err) {
         struct sandbox_status *list;
         struct map_iter it;
         size_t n = 0;

@@ -11,26 +11,30 @@
 
 /* By number: linux/capability.h. */
 static const char *const capability_names[] = {
-        "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP", "LINUX_IMMUTABLE",
-        "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT",
-        "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE",
-        "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ",
-        "PERFMON", "BPF", "CHECKPOINT_RESTORE",
+        "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
+        "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
+        "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE",
+        "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP",
+        "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF",
+        "CHECKPOINT_RESTORE",
 };
 #define ALL_CAPABILITIES ((1ULL << ARRAY_SIZE(capability_names)) - 1)
 
-/* containerd's and Docker's: CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW SYS_CHROOT MKNOD
- * AUDIT_WRITE SETFCAP */
-#define DEFAULT_CAPABILITIES                                                                                                    \
-        (1ULL << 0 | 1ULL << 1 | 1ULL << 3 | 1ULL << 4 | 1ULL << 5 | 1ULL << 6 | 1ULL << 7 | 1ULL << 8 | 1ULL << 10 |          \
+/* containerd's and Docker's: CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW
+ * SYS_CHROOT MKNOD AUDIT_WRITE SETFCAP */
+#define DEFAULT_CAPABILITIES                                                                                          \
+        (1ULL << 0 | 1ULL << 1 | 1ULL << 3 | 1ULL << 4 | 1ULL << 5 | 1ULL << 6 | 1ULL << 7 | 1ULL << 8 | 1ULL << 10 | \
          1ULL << 13 | 1ULL << 18 | 1ULL << 27 | 1ULL << 29 | 1ULL << 31)
 
 static const char *const masked_paths[] = {
-        "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
-        "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
+        "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+        "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+        "/sys/devices/virtual/powercap",
 };
 
-static const char *const readonly_paths[] = { "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger" };
+static const char *const readonly_paths[] = {
+        "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
+};
 
 /* ---- user ---- */
 
@@ -69,7 +73,9 @@ static int capability_bits(struct spec *s, const struct json *list, uint64_t *re
                 while (i < ARRAY_SIZE(capability_names) && !str_eq_fold(name, str_of(capability_names[i])))
                         i++;
                 if (i == ARRAY_SIZE(capability_names))
-                        return error_set(s->err, -EINVAL, "failed to generate container \"%s\" spec: unknown capability \"CAP_%" STR_FMT "\"",
+                        return error_set(s->err, -EINVAL,
+                                         "failed to generate container \"%s\" spec: unknown capability \"CAP_%" STR_FMT
+                                         "\"",
                                          s->container->id, STR_ARG(name));
                 bits |= 1ULL << i;
         }
@@ -82,7 +88,8 @@ static uint64_t known_capabilities(void) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         int64_t last;
 
-        if (file_read("/proc/sys/kernel/cap_last_cap", 64, &b, NULL) < 0 || str_to_i64(str_trim(buf_str(&b)), &last) < 0)
+        if (file_read("/proc/sys/kernel/cap_last_cap", 64, &b, NULL) < 0 ||
+            str_to_i64(str_trim(buf_str(&b)), &last) < 0)
                 return ALL_CAPABILITIES;
         return ALL_CAPABILITIES & ((2ULL << MIN(last, 62)) - 1);
 }
@@ -156,7 +163,8 @@ static int make_seccomp(struct spec *s, uint64_t capabilities) {
                 return 0;
         }
         if (!str_eqc(type, "Localhost") || str_empty(file) || file.p[0] != '/')
-                return error_set(s->err, -EINVAL, "invalid seccomp profile \"%" STR_FMT "\"", STR_ARG(str_empty(file) ? type : file));
+                return error_set(s->err, -EINVAL, "invalid seccomp profile \"%" STR_FMT "\"",
+                                 STR_ARG(str_empty(file) ? type : file));
         r = file_read(arena_cstr(s->a, file), 4 << 20, &text, s->err);
         if (r >= 0)
                 r = json_parse(s->a, arena_str(s->a, buf_str(&text)), NULL, &j, s->err);
@@ -223,7 +231,8 @@ static int make_namespaces(struct spec *s) {
 /* ---- devices ---- */
 
 static void allow_device(struct spec *s, const struct stat *st, struct str access) {
-        struct json *list = json_get_or_add_array(s->a, json_get_or_add_object(s->a, &s->linux_, "resources"), "devices");
+        struct json *list =
+                        json_get_or_add_array(s->a, json_get_or_add_object(s->a, &s->linux_, "resources"), "devices");
         struct json rule = json_new_object();
 
         json_set_bool(s->a, &rule, "allow", st != NULL || !str_empty(access));
@@ -288,7 +297,9 @@ static int make_devices(struct spec *s) {
                 struct stat st;
 
                 if (stat(host, &st) < 0 || !(S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)))
-                        return error_set(s->err, -EINVAL, "failed to generate container \"%s\" spec: \"%s\" is not a device", s->container->id, host);
+                        return error_set(s->err, -EINVAL,
+                                         "failed to generate container \"%s\" spec: \"%s\" is not a device",
+                                         s->container->id, host);
                 add_device(s, str_empty(inside) ? host : arena_cstr(s->a, inside), &st);
                 allow_device(s, &st, json_str_or(json_getc(it, "permissions"), STR("rwm")));
         }

@@ -1,7 +1,8 @@
 /* config.json for the OCI runtime: what containerd's CRI plugin makes of a container's configuration and its image.
  *
  *   container_config ┐
- *   image config     ┼▶ process (here) · user, capabilities, seccomp (security.c) · mounts (mounts.c) · resources (here) */
+ *   image config     ┼▶ process (here) · user, capabilities, seccomp (security.c) · mounts (mounts.c) · resources
+ * (here) */
 #include "runtime/oci/spec.h"
 
 #include <errno.h>
@@ -38,7 +39,8 @@ static int make_args(struct spec *s) {
         else if (c->n_command == 0)
                 push_strings(s, &args, json_getc(s->image->config, "Cmd"));
         if (json_len(&args) == 0)
-                return error_set(s->err, -EINVAL, "failed to generate container \"%s\" spec: no command specified", s->container->id);
+                return error_set(s->err, -EINVAL, "failed to generate container \"%s\" spec: no command specified",
+                                 s->container->id);
         json_setc(s->a, &s->process, "args", args);
         return 0;
 }
@@ -69,7 +71,9 @@ static void make_env(struct spec *s) {
         json_each_item(it, json_getc(s->image->config, "Env"))
                 put_env(s, &env, json_str(it));
         for (size_t i = 0; i < s->config->n_env; i++)
-                put_env(s, &env, arena_printf(s->a, "%" STR_FMT "=%" STR_FMT, STR_ARG(s->config->env[i][0]), STR_ARG(s->config->env[i][1])));
+                put_env(s, &env,
+                        arena_printf(s->a, "%" STR_FMT "=%" STR_FMT, STR_ARG(s->config->env[i][0]),
+                                     STR_ARG(s->config->env[i][1])));
         json_setc(s->a, &s->process, "env", env);
 }
 
@@ -116,7 +120,8 @@ static const struct {
 
 static void make_resources(struct spec *s, struct json *resources) {
         const struct cgroups *g = &s->runtime->cgroups;
-        const struct json *wanted = s->config->resources, *unified = json_getc(wanted, "unified"), *memory = json_getc(wanted, "memory");
+        const struct json *wanted = s->config->resources, *unified = json_getc(wanted, "unified"),
+                          *memory = json_getc(wanted, "memory");
 
         for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
                 const struct json *v = json_getc(wanted, limits[i].resource);
@@ -126,7 +131,8 @@ static void make_resources(struct spec *s, struct json *resources) {
                         json_setc(s->a, json_get_or_add_object(s->a, resources, limits[i].object), limits[i].key, *v);
         }
         if (json_int(memory) > 0 && g->mode == CGROUP_V2 && cgroup_has(g, "memory"))
-                json_setc(s->a, json_get_or_add_object(s->a, resources, "memory"), "swap", *memory); /* memory and swap together: no swap */
+                json_setc(s->a, json_get_or_add_object(s->a, resources, "memory"), "swap",
+                          *memory); /* memory and swap together: no swap */
         json_each_member(m, json_getc(wanted, "hugepages")) {
                 struct json h = json_new_object();
 

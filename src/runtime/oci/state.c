@@ -1,5 +1,5 @@
-/* What is kept on disk about sandboxes and containers: state.json in their directories, by a table of their fields. It is replaced
- * by a rename, without fsync: state_dir is not meant to outlive the machine, only us. */
+/* What is kept on disk about sandboxes and containers: state.json in their directories, by a table of their fields. It
+ * is replaced by a rename, without fsync: state_dir is not meant to outlive the machine, only us. */
 #include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -19,18 +19,18 @@ struct field {
 #define C(kind, field) { #field, kind, offsetof(struct container, field) }
 
 static const struct field sandbox_fields[] = {
-        S(F_STR, name), S(F_STR, namespace), S(F_STR, uid), S(F_STR, hostname), S(F_STR, log_directory), S(F_STR, cgroup), S(F_STR, handler),
-        S(F_INT, attempt), S(F_INT, created_ns), S(F_INT, state), S(F_INT, pause_pid),
-        S(F_BOOL, host_network), S(F_BOOL, host_ipc), S(F_BOOL, host_pid), S(F_BOOL, share_pid),
+        S(F_STR, name), S(F_STR, namespace), S(F_STR, uid), S(F_STR, hostname), S(F_STR, log_directory),
+        S(F_STR, cgroup), S(F_STR, handler), S(F_INT, attempt), S(F_INT, created_ns), S(F_INT, state),
+        S(F_INT, pause_pid), S(F_BOOL, host_network), S(F_BOOL, host_ipc), S(F_BOOL, host_pid), S(F_BOOL, share_pid),
         S(F_JSON, labels), S(F_JSON, annotations),
         { "ip0", F_STR, offsetof(struct sandbox, ips[0]) }, { "ip1", F_STR, offsetof(struct sandbox, ips[1]) },
 };
 
 static const struct field container_fields[] = {
-        C(F_STR, sandbox_id), C(F_STR, name), C(F_STR, image), C(F_STR, image_id), C(F_STR, image_form), C(F_STR, log_path), C(F_STR, cgroup),
-        C(F_STR, handler), C(F_STR, reason), C(F_STR, message),
-        C(F_INT, attempt), C(F_INT, created_ns), C(F_INT, stop_signal), C(F_INT, pid_start), C(F_INT, state), C(F_INT, started_ns),
-        C(F_INT, finished_ns), C(F_INT, exit_code), C(F_INT, pid),
+        C(F_STR, sandbox_id), C(F_STR, name), C(F_STR, image), C(F_STR, image_id), C(F_STR, image_form),
+        C(F_STR, log_path), C(F_STR, cgroup), C(F_STR, handler), C(F_STR, reason), C(F_STR, message),
+        C(F_INT, attempt), C(F_INT, created_ns), C(F_INT, stop_signal), C(F_INT, pid_start), C(F_INT, state),
+        C(F_INT, started_ns), C(F_INT, finished_ns), C(F_INT, exit_code), C(F_INT, pid),
         C(F_BOOL, tty), C(F_BOOL, stdin_open), C(F_BOOL, stdin_once), C(F_BOOL, own_pid_ns),
         C(F_JSON, labels), C(F_JSON, annotations), C(F_JSON, mounts), C(F_JSON, images),
 };

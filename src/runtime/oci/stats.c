@@ -1,4 +1,5 @@
-/* What containers and sandboxes use, from their cgroups, writable layers and network namespaces; and changing their limits. */
+/* What containers and sandboxes use, from their cgroups, writable layers and network namespaces; and changing their
+ * limits. */
 #include <errno.h>
 #include <dirent.h>
 #include <stdio.h>
@@ -22,7 +23,8 @@ static void tree_usage(int dir, int depth, uint64_t *bytes, uint64_t *inodes) {
         while ((e = readdir(d))) {
                 struct stat st;
 
-                if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
+                    fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                         continue;
                 *bytes += (uint64_t) st.st_blocks * 512;
                 ++*inodes;
@@ -90,8 +92,8 @@ static int read_traffic(void *arg) {
         return r;
 }
 
-int runtime_sandbox_usage(struct runtime *r, const char *id, struct runtime_usage *ret, uint64_t *ret_rx_bytes, uint64_t *ret_tx_bytes,
-                          struct error *err) {
+int runtime_sandbox_usage(struct runtime *r, const char *id, struct runtime_usage *ret, uint64_t *ret_rx_bytes,
+                          uint64_t *ret_tx_bytes, struct error *err) {
         struct runtime_usage u = { 0 };
         struct traffic t = { 0 };
         struct sandbox *s;

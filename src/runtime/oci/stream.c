@@ -2,7 +2,8 @@
  *
  *   exec without a terminal   crun exec with our pipes as its 0, 1, 2
  *   exec with one             crun makes the pty inside and sends its master over a socket
- *   attach                    conmon's socket in the bundle: packets, first byte the stream (2 stdout, 3 stderr); bytes in are stdin */
+ *   attach                    conmon's socket in the bundle: packets, first byte the stream (2 stdout, 3 stderr); bytes
+ * in are stdin */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -69,7 +70,8 @@ static int write_process(const struct container *c, char *const argv[], bool tty
         return fd;
 }
 
-static int exec_prepare(struct runtime *r, const char *id, char *const argv[], bool tty, struct exec *x, struct error *err) {
+static int exec_prepare(struct runtime *r, const char *id, char *const argv[], bool tty, struct exec *x,
+                        struct error *err) {
         bool running;
         int k;
 
@@ -82,17 +84,23 @@ static int exec_prepare(struct runtime *r, const char *id, char *const argv[], b
         pthread_mutex_lock(&r->lock);
         running = x->c->state == CONTAINER_RUNNING;
         pthread_mutex_unlock(&r->lock);
-        k = running ? write_process(x->c, argv, tty, err) : error_set(err, -EINVAL, "container is in CONTAINER_EXITED state");
+        k = running ? write_process(x->c, argv, tty, err)
+                    : error_set(err, -EINVAL, "container is in CONTAINER_EXITED state");
         x->process = k;
         if (k < 0)
                 exec_done(r, x);
         return k;
 }
 
-static int exec_spawn(struct runtime *r, struct exec *x, const char *console, const int fds[static 3], struct error *err) {
+static int exec_spawn(struct runtime *r, struct exec *x, const char *console, const int fds[static 3],
+                      struct error *err) {
         _cleanup_free_ char *oci = NULL, *root = xprintf("--root=%s/crun", r->state_dir);
         char *argv[16];
-        struct spawn s = { .argv = argv, .fds = { fds[0], fds[1], fds[2] }, .fd3 = x->process, .session = true, .needs_cgroups = true };
+        struct spawn s = {.argv = argv,
+                          .fds = {fds[0], fds[1], fds[2]},
+                          .fd3 = x->process,
+                          .session = true,
+                          .needs_cgroups = true};
         size_t n = 0;
         int k = runtime_handler(r, x->c->handler, &oci, err);
 
@@ -181,8 +189,8 @@ static int make_pipe(int *ret_read, int *ret_write, struct error *err) {
         return 0;
 }
 
-int runtime_exec_sync(struct runtime *r, const char *id, char *const argv[], int timeout_ms, struct buf *out, struct buf *errout,
-                      int *ret_exit_code, struct error *err) {
+int runtime_exec_sync(struct runtime *r, const char *id, char *const argv[], int timeout_ms, struct buf *out,
+                      struct buf *errout, int *ret_exit_code, struct error *err) {
         _cleanup_close_ int out_read = -1, err_read = -1;
         int out_write = -1, err_write = -1, k;
         char suffix[13] = { 0 };
@@ -220,7 +228,7 @@ int runtime_exec_sync(struct runtime *r, const char *id, char *const argv[], int
 static int receive_master(int listen_fd, int pid, struct error *err) {
         char byte[256], control[CMSG_SPACE(sizeof(int))];
         struct iovec iov = { byte, sizeof(byte) };
-        struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+        struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
         struct pollfd p = { .fd = listen_fd, .events = POLLIN };
         _cleanup_close_ int fd = -1;
         struct cmsghdr *c;
@@ -276,11 +284,13 @@ static int exec_tty(struct runtime *r, struct exec *x, struct runtime_stream *re
                 }
                 return master;
         }
-        *ret = (struct runtime_stream) { .stdin_fd = -1, .stdout_fd = master, .stderr_fd = -1, .pid = x->pid, .tty = true };
+        *ret = (struct runtime_stream){
+                        .stdin_fd = -1, .stdout_fd = master, .stderr_fd = -1, .pid = x->pid, .tty = true};
         return 0;
 }
 
-static int exec_pipes(struct runtime *r, struct exec *x, const bool want[static 3], struct runtime_stream *ret, struct error *err) {
+static int exec_pipes(struct runtime *r, struct exec *x, const bool want[static 3], struct runtime_stream *ret,
+                      struct error *err) {
         int ours[3] = { -1, -1, -1 }, theirs[3] = { -1, -1, -1 }, k = 0;
 
         for (int i = 0; i < 3 && k >= 0; i++)
@@ -294,18 +304,20 @@ static int exec_pipes(struct runtime *r, struct exec *x, const bool want[static 
                         closep(&ours[i]);
         }
         if (k >= 0)
-                *ret = (struct runtime_stream) { .stdin_fd = ours[0], .stdout_fd = ours[1], .stderr_fd = ours[2], .pid = x->pid };
+                *ret = (struct runtime_stream){
+                                .stdin_fd = ours[0], .stdout_fd = ours[1], .stderr_fd = ours[2], .pid = x->pid};
         return k;
 }
 
-int runtime_exec_start(struct runtime *r, const char *id, char *const argv[], bool want_stdin, bool want_stdout, bool want_stderr, bool tty,
-                       struct runtime_stream *ret, struct error *err) {
+int runtime_exec_start(struct runtime *r, const char *id, char *const argv[], bool want_stdin, bool want_stdout,
+                       bool want_stderr, bool tty, struct runtime_stream *ret, struct error *err) {
         struct exec x;
         int k = exec_prepare(r, id, argv, tty, &x, err);
 
         if (k < 0)
                 return k;
-        k = tty ? exec_tty(r, &x, ret, err) : exec_pipes(r, &x, (bool[]) { want_stdin, want_stdout, want_stderr }, ret, err);
+        k = tty ? exec_tty(r, &x, ret, err)
+                : exec_pipes(r, &x, (bool[]){want_stdin, want_stdout, want_stderr}, ret, err);
         exec_done(r, &x);
         return k;
 }
@@ -405,8 +417,10 @@ static int connect_to(int family, const struct sockaddr *addr, socklen_t n) {
 /* localhost, IPv4 first. */
 static int dial(void *arg) {
         struct dial *d = arg;
-        struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons(d->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-        struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons(d->port), .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+        struct sockaddr_in v4 = {
+                        .sin_family = AF_INET, .sin_port = htons(d->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        struct sockaddr_in6 v6 = {
+                        .sin6_family = AF_INET6, .sin6_port = htons(d->port), .sin6_addr = IN6ADDR_LOOPBACK_INIT};
         int r4 = connect_to(AF_INET, (struct sockaddr *) &v4, sizeof(v4));
 
         d->fd = r4 >= 0 ? r4 : connect_to(AF_INET6, (struct sockaddr *) &v6, sizeof(v6));

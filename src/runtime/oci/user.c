@@ -1,5 +1,5 @@
-/* Who a container's process is: the security context's numbers, else the image's USER, with /etc/passwd and /etc/group of the root
- * file system, which is opened so that no link leads out of it. */
+/* Who a container's process is: the security context's numbers, else the image's USER, with /etc/passwd and /etc/group
+ * of the root file system, which is opened so that no link leads out of it. */
 #include <errno.h>
 #include <linux/openat2.h>
 #include <stdio.h>
@@ -13,14 +13,17 @@
 
 /* An absent file is an empty one. */
 static int read_db(const char *rootfs, const char *name, struct buf *dst, struct error *err) {
-        struct open_how how = { .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
+        struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
+                               .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
         _cleanup_close_ int root = open(rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC), fd = -1;
 
         if (root < 0)
                 return error_errno(err, -errno, "open %s", rootfs);
         fd = (int) syscall(SYS_openat2, root, name, &how, sizeof(how));
         if (fd < 0)
-                return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? 0 : error_errno(err, -errno, "open %s of the image", name);
+                return errno == ENOENT || errno == ENOTDIR || errno == ELOOP
+                                       ? 0
+                                       : error_errno(err, -errno, "open %s of the image", name);
         for (;;) {
                 ssize_t n = read(fd, buf_reserve(dst, 4096), 4096);
 
@@ -110,8 +113,8 @@ static void add_memberships(struct process_user *u, struct str group, struct str
         }
 }
 
-static int resolve_image_user(struct str image_user, struct str passwd, struct str group, struct process_user *u, struct str *ret_name,
-                              struct error *err) {
+static int resolve_image_user(struct str image_user, struct str passwd, struct str group, struct process_user *u,
+                              struct str *ret_name, struct error *err) {
         struct str user = image_user, grp = STR("");
         ssize_t colon = str_find(image_user, ':');
 
@@ -122,13 +125,16 @@ static int resolve_image_user(struct str image_user, struct str passwd, struct s
         if (str_empty(user))
                 user = STR("0");
         if (!find_user(passwd, user, ret_name, &u->uid, &u->gid) && !id_of(user, &u->uid))
-                return error_set(err, -ENOENT, "unable to find user %" STR_FMT ": no matching entries in passwd file", STR_ARG(user));
+                return error_set(err, -ENOENT, "unable to find user %" STR_FMT ": no matching entries in passwd file",
+                                 STR_ARG(user));
         if (!str_empty(grp) && !id_of(grp, &u->gid) && !find_group(group, grp, &u->gid))
-                return error_set(err, -ENOENT, "unable to find group %" STR_FMT ": no matching entries in group file", STR_ARG(grp));
+                return error_set(err, -ENOENT, "unable to find group %" STR_FMT ": no matching entries in group file",
+                                 STR_ARG(grp));
         return 0;
 }
 
-int user_resolve(const char *rootfs, const struct json *security, struct str image_user, struct process_user *ret, struct error *err) {
+int user_resolve(const char *rootfs, const struct json *security, struct str image_user, struct process_user *ret,
+                 struct error *err) {
         const struct json *uid = json_getc(security, "runAsUser"), *gid = json_getc(security, "runAsGroup");
         _cleanup_buf_ struct buf passwd = BUF_INIT, group = BUF_INIT;
         struct str name = STR("");

@@ -4,8 +4,8 @@
  *   container's pid ──pidfd──────────────────▶ ├ epoll ─▶ state, state.json, runtime.changed, listeners
  *   runtime_free ──eventfd───────────────────▶ ┘
  *
- * The exit file has the code; the pidfd is there for the day when conmon was killed: if no file follows the end of the process for
- * LOST_MS, the container ended with a code nobody knows. */
+ * The exit file has the code; the pidfd is there for the day when conmon was killed: if no file follows the end of the
+ * process for LOST_MS, the container ended with a code nobody knows. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -129,7 +129,10 @@ void container_exited(struct runtime *r, struct container *c) {
                 c->finished_ns = MAX(when, c->started_ns);
                 c->died_ms = 0;
                 if (!*c->reason)
-                        c->reason = (char *) (oom ? "OOMKilled" : !known ? "ContainerStatusUnknown" : code ? "Error" : "Completed");
+                        c->reason = (char *) (oom      ? "OOMKilled"
+                                              : !known ? "ContainerStatusUnknown"
+                                              : code   ? "Error"
+                                                       : "Completed");
                 if (!known)
                         c->message = (char *) "The container could not be located when it ended: its monitor was gone";
                 pthread_cond_broadcast(&r->changed);
@@ -254,7 +257,8 @@ void watch_container(struct runtime *r, struct container *c) {
 
 int watch_start(struct runtime *r, struct error *err) {
         _cleanup_free_ char *exits = xprintf("%s/exits", r->state_dir);
-        struct epoll_event wake = { .events = EPOLLIN, .data.ptr = &r->wake }, notify = { .events = EPOLLIN, .data.ptr = &r->inotify };
+        struct epoll_event wake = {.events = EPOLLIN, .data.ptr = &r->wake},
+                           notify = {.events = EPOLLIN, .data.ptr = &r->inotify};
         sigset_t all, old;
         int k;
 

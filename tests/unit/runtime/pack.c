@@ -55,8 +55,9 @@ void pack_tar(const char *path, const struct pack_entry *entries, size_t n) {
 }
 
 bool pack_root(const char *path) {
-        static const char *const applets[] = { "sh", "cat", "echo", "sleep", "true", "false", "id", "ls", "env", "nc", "kill", "ps", "stty",
-                                               "hostname", "mount", "dd", "grep", "pwd", "wc", "head", "touch", "test", "seq", "httpd" };
+        static const char *const applets[] = {"sh",   "cat", "echo", "sleep", "true",  "false",    "id",    "ls",
+                                              "env",  "nc",  "kill", "ps",    "stty",  "hostname", "mount", "dd",
+                                              "grep", "pwd", "wc",   "head",  "touch", "test",     "seq",   "httpd"};
         static const char *const candidates[] = { "/bin/busybox", "/usr/bin/busybox" };
         _cleanup_buf_ struct buf busybox = BUF_INIT;
         struct archive *tar;
@@ -103,10 +104,11 @@ static struct str text_of(struct arena *a, const struct json *j) {
         return arena_str(a, buf_str(&b));
 }
 
-void pack_image(const char *path, const char *ref, const char *config, const char *const *layers, size_t n_layers, int formats) {
+void pack_image(const char *path, const char *ref, const char *config, const char *const *layers, size_t n_layers,
+                int formats) {
         struct arena *a = arena_new(0);
-        struct json doc = json_new_object(), rootfs = json_new_object(), ids = json_new_array(), descs = json_new_array(),
-                    files = json_new_array(), m = json_new_object(), d, *parsed;
+        struct json doc = json_new_object(), rootfs = json_new_object(), ids = json_new_array(),
+                    descs = json_new_array(), files = json_new_array(), m = json_new_object(), d, *parsed;
         struct archive *tar = open_tar(path);
         struct str text;
 

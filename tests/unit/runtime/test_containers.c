@@ -1,4 +1,5 @@
-/* Real containers with crun and conmon, of an image packed from busybox. Needs root; skipped where something is missing. */
+/* Real containers with crun and conmon, of an image packed from busybox. Needs root; skipped where something is
+ * missing. */
 #include "../test.h"
 
 #include <errno.h>
@@ -24,8 +25,9 @@ static int attached, detached;
 
 /* ---- a network that does nothing ---- */
 
-static int fake_attach(struct pod_network *n, const char *sandbox_id, const char *netns_path, const struct json *annotations,
-                       const struct json *hostports, char ips[2][46], struct error *err) {
+static int fake_attach(struct pod_network *n, const char *sandbox_id, const char *netns_path,
+                       const struct json *annotations, const struct json *hostports, char ips[2][46],
+                       struct error *err) {
         attached++;
         snprintf(ips[0], 46, "10.1.2.3");
         return file_exists(netns_path) ? 0 : error_set(err, -ENOENT, "no namespace");
@@ -73,7 +75,10 @@ static int setup(void **state) {
         const char *layers[] = { path };
 
         arena = arena_new(0);
-        missing = geteuid() != 0 ? "not root" : !have("crun") ? "crun is not installed" : !have("conmon") ? "conmon is not installed" : NULL;
+        missing = geteuid() != 0    ? "not root"
+                  : !have("crun")   ? "crun is not installed"
+                  : !have("conmon") ? "conmon is not installed"
+                                    : NULL;
         if (missing)
                 return 0;
         rand_suffix(suffix, 8);
@@ -97,8 +102,9 @@ static int setup(void **state) {
                 size_t n;
 
                 snprintf(archive, sizeof(archive), "%s/image.tar", base);
-                pack_image(archive, "busybox:test", "{\"Env\":[\"FROM_IMAGE=1\"],\"Cmd\":[\"/bin/sh\"],\"WorkingDir\":\"/tmp\"}", layers,
-                           1, PACK_DOCKER);
+                pack_image(archive, "busybox:test",
+                           "{\"Env\":[\"FROM_IMAGE=1\"],\"Cmd\":[\"/bin/sh\"],\"WorkingDir\":\"/tmp\"}", layers, 1,
+                           PACK_DOCKER);
                 must(runtime_image_load(rt, arena, archive, &refs, &n, &err), &err);
                 assert_int_equal(n, 1);
                 assert_str(refs[0], "docker.io/library/busybox:test");
@@ -141,7 +147,8 @@ static bool have_memory_controller(void) {
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         return file_exists("/sys/fs/cgroup/memory/memory.limit_in_bytes") ||
-               (file_read("/sys/fs/cgroup/cgroup.controllers", 0, &b, NULL) >= 0 && str_search(buf_str(&b), STR("memory")) >= 0);
+               (file_read("/sys/fs/cgroup/cgroup.controllers", 0, &b, NULL) >= 0 &&
+                str_search(buf_str(&b), STR("memory")) >= 0);
 }
 
 #define NEEDS_GROUND()                  \
@@ -251,7 +258,8 @@ static void drop(char *sandbox) {
 
 static void a_container_runs_logs_and_ends_with_its_code(void **state) {
         char *sandbox, *id;
-        struct container_config c = shell("echo out; echo err >&2; echo $FROM_IMAGE $HOSTNAME $(pwd) $(hostname); exit 7");
+        struct container_config c =
+                        shell("echo out; echo err >&2; echo $FROM_IMAGE $HOSTNAME $(pwd) $(hostname); exit 7");
         _cleanup_error_ struct error err = ERROR_INIT;
         struct container_status s;
 
@@ -273,7 +281,9 @@ static void a_container_runs_logs_and_ends_with_its_code(void **state) {
 
 static void exec_runs_inside_and_returns_its_code(void **state) {
         struct container_config c = shell("trap 'exit 3' TERM; while true; do sleep 0.1; done");
-        char *sandbox, *id, *argv[] = { (char *) "sh", (char *) "-c", (char *) "echo hello $FROM_IMAGE; echo bad >&2; exit 4", NULL };
+        char *sandbox, *id,
+                        *argv[] = {(char *) "sh", (char *) "-c",
+                                   (char *) "echo hello $FROM_IMAGE; echo bad >&2; exit 4", NULL};
         _cleanup_buf_ struct buf out = BUF_INIT, errout = BUF_INIT;
         _cleanup_error_ struct error err = ERROR_INIT;
         int code = -1;
@@ -313,7 +323,7 @@ static void a_stop_waits_for_the_grace_and_then_kills(void **state) {
 
 static void a_missing_program_is_a_start_error(void **state) {
         struct str args[] = { STR_INIT("/no/such/program") };
-        struct container_config c = { .name = STR("app"), .image = STR("busybox:test"), .command = args, .n_command = 1 };
+        struct container_config c = {.name = STR("app"), .image = STR("busybox:test"), .command = args, .n_command = 1};
         _cleanup_error_ struct error err = ERROR_INIT;
         struct container_status s;
         char *sandbox, *id;
@@ -438,10 +448,12 @@ static void the_process_is_who_the_security_context_says(void **state) {
         static const struct {
                 const char *security, *expected;
         } cases[] = {
-                { "{}", "uid=0(root) gid=0(root) groups=0(root)" },
-                { "{\"runAsUser\":1001}", "uid=1001(web) gid=1002(web) groups=1002(web),1500(extra)" },
-                { "{\"runAsUser\":1001,\"supplementalGroupsPolicy\":\"Strict\"}", "uid=1001(web) gid=1002(web) groups=1002(web)" },
-                { "{\"runAsUser\":7,\"runAsGroup\":8,\"fsGroup\":9,\"supplementalGroups\":[10]}", "uid=7 gid=8 groups=8,9,10" },
+                        {"{}", "uid=0(root) gid=0(root) groups=0(root)"},
+                        {"{\"runAsUser\":1001}", "uid=1001(web) gid=1002(web) groups=1002(web),1500(extra)"},
+                        {"{\"runAsUser\":1001,\"supplementalGroupsPolicy\":\"Strict\"}",
+                         "uid=1001(web) gid=1002(web) groups=1002(web)"},
+                        {"{\"runAsUser\":7,\"runAsGroup\":8,\"fsGroup\":9,\"supplementalGroups\":[10]}",
+                         "uid=7 gid=8 groups=8,9,10"},
         };
         char *sandbox;
 
@@ -464,18 +476,24 @@ static void capabilities_seccomp_and_privileges_are_as_asked(void **state) {
         static const struct {
                 const char *security, *script, *expected;
         } cases[] = {
-                { "{}", "grep CapEff /proc/self/status", "00000000a80425fb" },
-                { "{\"capabilities\":{\"drop\":[\"ALL\"],\"add\":[\"NET_BIND_SERVICE\"]}}", "grep CapEff /proc/self/status", "0000000000000400" },
-                { "{\"capabilities\":{\"drop\":[\"CAP_KILL\"]}}", "grep CapEff /proc/self/status", "00000000a80425db" },
-                { "{\"seccompProfile\":{\"type\":\"RuntimeDefault\"}}", "grep Seccomp: /proc/self/status", "Seccomp:\t2" },
-                { "{\"seccompProfile\":{\"type\":\"RuntimeDefault\"},\"capabilities\":{\"add\":[\"SYS_ADMIN\"]}}",
-                  "mount -t tmpfs x /tmp && echo mounted", "mounted" },
-                { "{\"seccompProfile\":{\"type\":\"Unconfined\"}}", "grep Seccomp: /proc/self/status", "Seccomp:\t0" },
-                { "{\"allowPrivilegeEscalation\":false}", "grep NoNewPrivs /proc/self/status", "NoNewPrivs:\t1" },
-                { "{\"readOnlyRootFilesystem\":true}", "touch /x || echo cannot", "cannot" },
-                { "{}", "ls /proc/kcore -l; dd if=/proc/kcore bs=1 count=1 2>/dev/null | wc -c", "stdout F 0" },
-                { "{}", "echo 1 > /proc/sys/kernel/panic || echo readonly", "readonly" },
-                { "{\"privileged\":true}", "ls /dev/kmsg /dev/fuse /dev/net/tun; mount -t tmpfs x /tmp && echo mounted", "mounted" },
+                        {"{}", "grep CapEff /proc/self/status", "00000000a80425fb"},
+                        {"{\"capabilities\":{\"drop\":[\"ALL\"],\"add\":[\"NET_BIND_SERVICE\"]}}",
+                         "grep CapEff /proc/self/status", "0000000000000400"},
+                        {"{\"capabilities\":{\"drop\":[\"CAP_KILL\"]}}", "grep CapEff /proc/self/status",
+                         "00000000a80425db"},
+                        {"{\"seccompProfile\":{\"type\":\"RuntimeDefault\"}}", "grep Seccomp: /proc/self/status",
+                         "Seccomp:\t2"},
+                        {"{\"seccompProfile\":{\"type\":\"RuntimeDefault\"},\"capabilities\":{\"add\":[\"SYS_ADMIN\"]}"
+                         "}",
+                         "mount -t tmpfs x /tmp && echo mounted", "mounted"},
+                        {"{\"seccompProfile\":{\"type\":\"Unconfined\"}}", "grep Seccomp: /proc/self/status",
+                         "Seccomp:\t0"},
+                        {"{\"allowPrivilegeEscalation\":false}", "grep NoNewPrivs /proc/self/status", "NoNewPrivs:\t1"},
+                        {"{\"readOnlyRootFilesystem\":true}", "touch /x || echo cannot", "cannot"},
+                        {"{}", "ls /proc/kcore -l; dd if=/proc/kcore bs=1 count=1 2>/dev/null | wc -c", "stdout F 0"},
+                        {"{}", "echo 1 > /proc/sys/kernel/panic || echo readonly", "readonly"},
+                        {"{\"privileged\":true}",
+                         "ls /dev/kmsg /dev/fuse /dev/net/tun; mount -t tmpfs x /tmp && echo mounted", "mounted"},
         };
         char *sandbox;
 
@@ -497,7 +515,8 @@ static void capabilities_seccomp_and_privileges_are_as_asked(void **state) {
 static void host_paths_are_mounted(void **state) {
         struct mount_config mounts[3];
         char dir[128], file[160], fresh[160];
-        struct container_config c = shell("cat /data/in; echo out > /data/out; touch /data/ro/x || echo readonly; ls -d /made");
+        struct container_config c =
+                        shell("cat /data/in; echo out > /data/out; touch /data/ro/x || echo readonly; ls -d /made");
         _cleanup_buf_ struct buf b = BUF_INIT;
         char *sandbox, *id;
 
@@ -508,9 +527,10 @@ static void host_paths_are_mounted(void **state) {
         assert_int_equal(mkdir(dir, 0755), 0);
         must(file_write(file, STR("from the host\n"), 0644, NULL), NULL);
         memset(mounts, 0, sizeof(mounts));
-        mounts[0] = (struct mount_config) { .host_path = str_of(dir), .container_path = STR("/data/ro"), .readonly = true };
+        mounts[0] = (struct mount_config){
+                        .host_path = str_of(dir), .container_path = STR("/data/ro"), .readonly = true};
         mounts[1] = (struct mount_config) { .host_path = str_of(dir), .container_path = STR("/data") };
-        mounts[2] = (struct mount_config) { .host_path = str_of(fresh), .container_path = STR("/made"), .propagation = 1 };
+        mounts[2] = (struct mount_config){.host_path = str_of(fresh), .container_path = STR("/made"), .propagation = 1};
         c.mounts = mounts;
         c.n_mounts = 3;
         sandbox = sandbox_with(NULL);
@@ -604,7 +624,7 @@ static void a_terminal_has_a_size(void **state) {
 
 static void exec_streams_with_pipes_and_with_a_terminal(void **state) {
         struct container_config c = shell("sleep 20");
-        char *argv[] = { (char *) "sh", (char *) "-c", (char *) "read x; echo $x; test -t 0 && stty size; exit 6", NULL };
+        char *argv[] = {(char *) "sh", (char *) "-c", (char *) "read x; echo $x; test -t 0 && stty size; exit 6", NULL};
         _cleanup_error_ struct error err = ERROR_INIT;
         struct runtime_stream s;
         char *sandbox, *id;
@@ -731,7 +751,8 @@ static void logs_go_on_in_a_new_file_after_rotation(void **state) {
 }
 
 static void usage_is_counted(void **state) {
-        struct container_config c = shell("dd if=/dev/zero of=/blob bs=1M count=3 2>/dev/null; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 9");
+        struct container_config c = shell("dd if=/dev/zero of=/blob bs=1M count=3 2>/dev/null; i=0; while [ $i -lt "
+                                          "20000 ]; do i=$((i+1)); done; sleep 9");
         _cleanup_error_ struct error err = ERROR_INIT;
         struct runtime_usage u, pod;
         char *sandbox, *id;
@@ -747,7 +768,10 @@ static void usage_is_counted(void **state) {
         assert_true(!have_memory_controller() || (u.memory_bytes > 0 && u.pids >= 1));
         assert_true(u.rootfs_bytes >= 3 << 20 && u.rootfs_inodes >= 1);
         assert_true(pod.cpu_ns >= u.cpu_ns);
-        must(runtime_update_resources(rt, id, json_text("{\"memory\":67108864,\"cpu_shares\":100,\"cpu_quota\":20000,\"cpu_period\":100000}"), &err),
+        must(runtime_update_resources(rt, id,
+                                      json_text("{\"memory\":67108864,\"cpu_shares\":100,\"cpu_quota\":20000,\"cpu_"
+                                                "period\":100000}"),
+                                      &err),
              &err);
         free(id);
         drop(sandbox);
@@ -810,12 +834,14 @@ static void a_pod_may_live_in_the_hosts_namespaces(void **state) {
 
 static void tuned(struct sandbox_config *c) {
         c->sysctls = json_text("{\"net.ipv4.ip_unprivileged_port_start\":\"77\",\"kernel.shmmax\":\"123456\"}");
-        c->dns = json_text("{\"servers\":[\"10.96.0.10\"],\"searches\":[\"default.svc.cluster.local\",\"svc.cluster.local\"],\"options\":[\"ndots:5\"]}");
+        c->dns = json_text("{\"servers\":[\"10.96.0.10\"],\"searches\":[\"default.svc.cluster.local\",\"svc.cluster."
+                           "local\"],\"options\":[\"ndots:5\"]}");
         c->cgroup_resources = json_text("{\"memory\":104857600,\"cpu_shares\":256}");
 }
 
 static void sysctls_and_dns_are_the_sandbox_s(void **state) {
-        struct container_config c = shell("cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/shmmax; cat /etc/resolv.conf; "
+        struct container_config c = shell("cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/shmmax; "
+                                          "cat /etc/resolv.conf; "
                                           "echo x > /dev/shm/x && echo shm");
         char *sandbox, *id;
 

@@ -103,17 +103,24 @@ static void an_invalid_reference_says_so(void **state) {
         image_normalize(arena, STR("a b"), &s, &err);
         assert_string_equal(error_text(&err), "couldn't parse image reference \"a b\": invalid reference format");
         image_normalize(arena, STR("Busybox"), &s, &err);
-        assert_string_equal(error_text(&err), "couldn't parse image reference \"Busybox\": invalid reference format: repository name "
-                                              "(library/Busybox) must be lowercase");
+        assert_string_equal(error_text(&err),
+                            "couldn't parse image reference \"Busybox\": invalid reference format: repository name "
+                            "(library/Busybox) must be lowercase");
 }
 
 /* ---- manifests ---- */
 
 static void manifests_are_checked(void **state) {
         static const char *const bad[] = {
-                "", "[]", "{}", "{\"schemaVersion\":1}", "{\"config\":{\"digest\":\"sha256:12\",\"size\":1},\"layers\":[]}",
-                "{\"config\":{\"digest\":\"md5:0123456789abcdef\",\"size\":1}}", "{\"manifests\":[{}]}",
-                "{\"manifests\":[{\"digest\":\"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"}]}",
+                        "",
+                        "[]",
+                        "{}",
+                        "{\"schemaVersion\":1}",
+                        "{\"config\":{\"digest\":\"sha256:12\",\"size\":1},\"layers\":[]}",
+                        "{\"config\":{\"digest\":\"md5:0123456789abcdef\",\"size\":1}}",
+                        "{\"manifests\":[{}]}",
+                        "{\"manifests\":[{\"digest\":\"sha256:"
+                        "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"}]}",
         };
         struct manifest m;
 
@@ -136,8 +143,8 @@ static void the_index_entry_of_this_machine_is_chosen(void **state) {
 
 /* ---- unpacking ---- */
 
-static int unpack(const char *name, const struct pack_entry *entries, size_t n, const int *parents, size_t n_parents, char **ret_dir,
-                  struct error *err) {
+static int unpack(const char *name, const struct pack_entry *entries, size_t n, const int *parents, size_t n_parents,
+                  char **ret_dir, struct error *err) {
         char *tar = (char *) arena_printf(arena, "%s/%s.tar", base, name).p;
         struct unpack_result result;
         int blob, dir, r;
@@ -159,9 +166,14 @@ static bool in(const char *dir, const char *name, struct stat *st) {
 
 static void a_layer_is_unpacked_as_packed(void **state) {
         static const struct pack_entry entries[] = {
-                { "./", 'd', 0711, "" },     { "./etc/", 'd', 0750, "" },           { "etc/file", 'f', 04755, "content" },
-                { "etc/link", 'l', 0777, "file" }, { "etc/same", 'h', 0644, "etc/file" }, { "deep/er/file", 'f', 0600, "x" },
-                { "etc/file2", 'f', 0644, "first" }, { "etc/file2", 'f', 0600, "second" },
+                        {"./", 'd', 0711, ""},
+                        {"./etc/", 'd', 0750, ""},
+                        {"etc/file", 'f', 04755, "content"},
+                        {"etc/link", 'l', 0777, "file"},
+                        {"etc/same", 'h', 0644, "etc/file"},
+                        {"deep/er/file", 'f', 0600, "x"},
+                        {"etc/file2", 'f', 0644, "first"},
+                        {"etc/file2", 'f', 0600, "second"},
         };
         _cleanup_error_ struct error err = ERROR_INIT;
         _cleanup_buf_ struct buf b = BUF_INIT;
@@ -173,7 +185,8 @@ static void a_layer_is_unpacked_as_packed(void **state) {
         must(unpack("plain", entries, ARRAY_SIZE(entries), NULL, 0, &dir, &err), &err);
         assert_true(stat(dir, &st) == 0 && (st.st_mode & 07777) == 0711);
         assert_true(in(dir, "etc", &st) && (st.st_mode & 07777) == 0750 && st.st_mtime == 1000000000);
-        assert_true(in(dir, "etc/file", &st) && (st.st_mode & 07777) == 04755 && st.st_size == 7 && st.st_mtime == 1000000000);
+        assert_true(in(dir, "etc/file", &st) && (st.st_mode & 07777) == 04755 && st.st_size == 7 &&
+                    st.st_mtime == 1000000000);
         assert_true(in(dir, "etc/same", &same) && same.st_ino == st.st_ino);
         assert_true(in(dir, "etc/link", &st) && S_ISLNK(st.st_mode));
         assert_true(in(dir, "deep/er", &st) && (st.st_mode & 07777) == 0755);
@@ -184,8 +197,8 @@ static void a_layer_is_unpacked_as_packed(void **state) {
 static void whiteouts_become_overlayfs_own(void **state) {
         static const struct pack_entry below[] = { { "tmp", 'd', 01777, "" }, { "a", 'f', 0644, "" } };
         static const struct pack_entry entries[] = {
-                { ".wh.a", 'f', 0, "" }, { "dir/.wh..wh..opq", 'f', 0, "" }, { ".wh.x", 'f', 0, "" }, { "x/y", 'f', 0644, "" },
-                { ".wh..wh.plnk", 'f', 0, "" }, { "tmp/new", 'f', 0644, "" },
+                        {".wh.a", 'f', 0, ""},  {"dir/.wh..wh..opq", 'f', 0, ""}, {".wh.x", 'f', 0, ""},
+                        {"x/y", 'f', 0644, ""}, {".wh..wh.plnk", 'f', 0, ""},     {"tmp/new", 'f', 0644, ""},
         };
         _cleanup_error_ struct error err = ERROR_INIT;
         char *lower, *dir, value[4];
@@ -199,8 +212,10 @@ static void whiteouts_become_overlayfs_own(void **state) {
         must(unpack("whiteouts", entries, ARRAY_SIZE(entries), &parent, 1, &dir, &err), &err);
         close(parent);
         assert_true(in(dir, "a", &st) && S_ISCHR(st.st_mode) && st.st_rdev == makedev(0, 0));
-        assert_int_equal(getxattr(arena_printf(arena, "%s/dir", dir).p, "trusted.overlay.opaque", value, sizeof(value)), 1);
-        assert_int_equal(getxattr(arena_printf(arena, "%s/x", dir).p, "trusted.overlay.opaque", value, sizeof(value)), 1);
+        assert_int_equal(getxattr(arena_printf(arena, "%s/dir", dir).p, "trusted.overlay.opaque", value, sizeof(value)),
+                         1);
+        assert_int_equal(getxattr(arena_printf(arena, "%s/x", dir).p, "trusted.overlay.opaque", value, sizeof(value)),
+                         1);
         assert_false(in(dir, ".wh..wh.plnk", &st));
         assert_true(in(dir, "tmp", &st) && (st.st_mode & 07777) == 01777); /* as below */
 }

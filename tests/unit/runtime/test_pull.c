@@ -74,19 +74,24 @@ static struct artifact make_artifact(const char *content) {
         struct artifact x;
 
         x.layer = small_layer(content);
-        x.config = arena_printf(arena,
-                                "{\"architecture\":\"%s\",\"os\":\"linux\",\"config\":{\"Cmd\":[\"/hello\"],\"User\":\"42\"},"
-                                "\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"%s\"]}}",
-                                platform_arch(), digest_of(x.layer).p);
+        x.config = arena_printf(
+                        arena,
+                        "{\"architecture\":\"%s\",\"os\":\"linux\",\"config\":{\"Cmd\":[\"/hello\"],\"User\":\"42\"},"
+                        "\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"%s\"]}}",
+                        platform_arch(), digest_of(x.layer).p);
         x.manifest = arena_printf(arena,
-                                  "{\"schemaVersion\":2,\"mediaType\":\"" MEDIA_OCI_MANIFEST "\",\"config\":{\"mediaType\":\"" MEDIA_OCI_CONFIG
+                                  "{\"schemaVersion\":2,\"mediaType\":\"" MEDIA_OCI_MANIFEST
+                                  "\",\"config\":{\"mediaType\":\"" MEDIA_OCI_CONFIG
                                   "\",\"digest\":\"%s\",\"size\":%zu},\"layers\":[{\"mediaType\":\"" MEDIA_OCI_LAYER
                                   "\",\"digest\":\"%s\",\"size\":%zu}]}",
                                   digest_of(x.config).p, x.config.n, digest_of(x.layer).p, x.layer.n);
         x.index = arena_printf(arena,
-                               "{\"schemaVersion\":2,\"mediaType\":\"" MEDIA_OCI_INDEX "\",\"manifests\":[{\"mediaType\":\"" MEDIA_OCI_MANIFEST
-                               "\",\"digest\":\"sha256:%064d\",\"size\":5,\"platform\":{\"os\":\"linux\",\"architecture\":\"made-up\"}},"
-                               "{\"mediaType\":\"" MEDIA_OCI_MANIFEST "\",\"digest\":\"%s\",\"size\":%zu,\"platform\":{\"os\":\"linux\","
+                               "{\"schemaVersion\":2,\"mediaType\":\"" MEDIA_OCI_INDEX
+                               "\",\"manifests\":[{\"mediaType\":\"" MEDIA_OCI_MANIFEST
+                               "\",\"digest\":\"sha256:%064d\",\"size\":5,\"platform\":{\"os\":\"linux\","
+                               "\"architecture\":\"made-up\"}},"
+                               "{\"mediaType\":\"" MEDIA_OCI_MANIFEST
+                               "\",\"digest\":\"%s\",\"size\":%zu,\"platform\":{\"os\":\"linux\","
                                "\"architecture\":\"%s\"}}]}",
                                7, digest_of(x.manifest).p, x.manifest.n, platform_arch());
         return x;
@@ -190,7 +195,8 @@ static void serve(int fd, const char *request) {
                 char challenge[256];
 
                 snprintf(challenge, sizeof(challenge),
-                         "WWW-Authenticate: Bearer realm=\"http://127.0.0.1:%d/token\",service=\"test\",scope=\"repository:team/app:pull\"\r\n",
+                         "WWW-Authenticate: Bearer "
+                         "realm=\"http://127.0.0.1:%d/token\",service=\"test\",scope=\"repository:team/app:pull\"\r\n",
                          server.port);
                 answer(fd, 401, challenge, STR(""), 0);
                 return;
@@ -201,7 +207,8 @@ static void serve(int fd, const char *request) {
         }
         if (strstr(request, "/manifests/v1 ")) {
                 if (!(server.tricks & TRICK_NO_DIGEST))
-                        snprintf(digest_header, sizeof(digest_header), "Docker-Content-Digest: %s\r\n", digest_of(server.artifact.index).p);
+                        snprintf(digest_header, sizeof(digest_header), "Docker-Content-Digest: %s\r\n",
+                                 digest_of(server.artifact.index).p);
                 answer(fd, 200, digest_header, server.artifact.index, head ? 0 : server.artifact.index.n);
         } else if (strstr(request, digest_of(server.artifact.index).p))
                 answer(fd, 200, "", server.artifact.index, server.artifact.index.n);
@@ -311,7 +318,9 @@ static void an_index_is_followed_to_this_machine(void **state) {
 static void a_pull_by_digest_needs_no_tag(void **state) {
         const char *ref = start_server(0);
         _cleanup_error_ struct error err = ERROR_INIT;
-        char *by_digest = (char *) arena_printf(arena, "127.0.0.1:%d/team/app@%s", server.port, digest_of(server.artifact.index).p).p;
+        char *by_digest = (char *) arena_printf(arena, "127.0.0.1:%d/team/app@%s", server.port,
+                                                digest_of(server.artifact.index).p)
+                                          .p;
 
         assert_non_null(ref);
         must(pull(by_digest, NULL, &err), &err);
@@ -334,7 +343,8 @@ static void a_refused_token_says_so(void **state) {
         _cleanup_error_ struct error err = ERROR_INIT;
 
         assert_true(pull(ref, NULL, &err) < 0);
-        assert_says(&err, "failed to authorize: failed to fetch anonymous token: unexpected status from GET request to");
+        assert_says(&err,
+                    "failed to authorize: failed to fetch anonymous token: unexpected status from GET request to");
         stop_server();
 }
 
@@ -405,14 +415,17 @@ static void what_is_not_there_is_not_found(void **state) {
         snprintf(want, sizeof(want), "127.0.0.1:%d/team/app:v2", port);
         assert_int_equal(pull(want, NULL, &err), -ENOENT);
         snprintf(want, sizeof(want),
-                 "failed to pull and unpack image \"127.0.0.1:%d/team/app:v2\": failed to resolve reference \"127.0.0.1:%d/team/app:v2\": "
+                 "failed to pull and unpack image \"127.0.0.1:%d/team/app:v2\": failed to resolve reference "
+                 "\"127.0.0.1:%d/team/app:v2\": "
                  "127.0.0.1:%d/team/app:v2: not found",
                  port, port, port);
         assert_string_equal(error_text(&err), want);
         stop_server();
         snprintf(want, sizeof(want), "127.0.0.1:%d/team/app:v1", port);
         assert_true(pull(want, NULL, &err) < 0);
-        snprintf(want, sizeof(want), "Head \"http://127.0.0.1:%d/v2/team/app/manifests/v1\": dial tcp 127.0.0.1:%d: connect: connection refused",
+        snprintf(want, sizeof(want),
+                 "Head \"http://127.0.0.1:%d/v2/team/app/manifests/v1\": dial tcp 127.0.0.1:%d: connect: connection "
+                 "refused",
                  port, port);
         assert_says(&err, want);
 }
@@ -423,7 +436,10 @@ static void a_mirror_is_asked_first(void **state) {
 
         start_server(0);
         image_store_close(store);
-        must(json_parse(arena, arena_printf(arena, "{\"registry.example\":{\"mirrors\":[\"http://127.0.0.1:%d\"]}}", server.port), NULL, &config, &err),
+        must(json_parse(arena,
+                        arena_printf(arena, "{\"registry.example\":{\"mirrors\":[\"http://127.0.0.1:%d\"]}}",
+                                     server.port),
+                        NULL, &config, &err),
              &err);
         registries = config;
         open_store("mirrored");
@@ -482,7 +498,9 @@ static pid_t start_registry(int port) {
 
         snprintf(config, sizeof(config), "%s/registry.yml", base);
         snprintf(data, sizeof(data), "%s/registry", base);
-        snprintf(text, sizeof(text), "version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: \"127.0.0.1:%d\"}\n",
+        snprintf(text, sizeof(text),
+                 "version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: "
+                 "\"127.0.0.1:%d\"}\n",
                  data, port);
         must(file_write(config, str_of(text), 0600, NULL), NULL);
         posix_spawn_file_actions_init(&quiet);
