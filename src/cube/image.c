@@ -1,48 +1,57 @@
-/* `cube image`: the node's images, seen and changed from outside the server. The content store is made for several processes. */
+/* `cube image`: the node's images. A running server does it (control.c), since it has the store open; otherwise this process. */
 #include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "base/time.h"
+#include "cube/control.h"
 #include "cube/node.h"
+
+struct io {
+        int in;
+        FILE *out;
+};
 
 struct image_command {
         const char *name, *args;
         int min_args, max_args;
-        int (*run)(struct runtime *r, const struct flags *f, int argc, char **argv, struct error *err);
+        int (*run)(struct runtime *r, int argc, char **argv, const struct io *io, struct error *err);
 };
 
-static int load(struct runtime *r, const struct flags *f, int argc, char **argv, struct error *err) {
+static int load(struct runtime *r, int argc, char **argv, const struct io *io, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         for (int i = 0; i < argc; i++) {
                 struct str *refs;
                 size_t n;
-                const char *path = strcmp(argv[i], "-") == 0 ? "/dev/stdin" : argv[i];
-                int e = runtime_image_load(r, a, path, &refs, &n, err);
+                _cleanup_free_ char *in = xprintf("/proc/self/fd/%d", io->in);
+                int e = runtime_image_load(r, a, strcmp(argv[i], "-") == 0 ? in : argv[i], &refs, &n, err);
                 if (e < 0)
                         return e;
                 for (size_t k = 0; k < n; k++)
-                        printf("Loaded %" STR_FMT "\n", STR_ARG(refs[k]));
+                        fprintf(io->out, "Loaded %" STR_FMT "\n", STR_ARG(refs[k]));
         }
         return 0;
 }
 
 static void pull_progress(const char *line, void *arg) {
-        if (isatty(2))
-                fprintf(stderr, "%s\n", line);
+        const struct io *io = arg;
+        if (isatty(fileno(io->out))) {
+                fprintf(io->out, "%s\n", line);
+                fflush(io->out);
+        }
 }
 
-static int pull(struct runtime *r, const struct flags *f, int argc, char **argv, struct error *err) {
+static int pull(struct runtime *r, int argc, char **argv, const struct io *io, struct error *err) {
         for (int i = 0; i < argc; i++) {
                 _cleanup_(arena_freep) struct arena *a = arena_new(0);
                 _cleanup_free_ char *id = NULL;
                 struct str ref;
                 int e = image_normalize(a, str_of(argv[i]), &ref, err);
                 if (e == 0)
-                        e = runtime_image_pull(r, ref, NULL, pull_progress, NULL, &id, err);
+                        e = runtime_image_pull(r, ref, NULL, pull_progress, (void *) io, &id, err);
                 if (e < 0)
                         return e;
-                printf("Pulled %" STR_FMT "\n", STR_ARG(ref));
+                fprintf(io->out, "Pulled %" STR_FMT "\n", STR_ARG(ref));
         }
         return 0;
 }
@@ -56,7 +65,7 @@ static void print_size(char dst[static 16], uint64_t bytes) {
         snprintf(dst, 16, u ? "%.1f%s" : "%.0f%s", v, units[u]);
 }
 
-static int list(struct runtime *r, const struct flags *f, int argc, char **argv, struct error *err) {
+static int list(struct runtime *r, int argc, char **argv, const struct io *io, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct image_status *images;
         size_t n;
@@ -64,7 +73,7 @@ static int list(struct runtime *r, const struct flags *f, int argc, char **argv,
         if (e < 0)
                 return e;
         if (n)
-                printf("%-56s %-16s %-8s %s\n", "IMAGE", "ID", "SIZE", "CREATED");
+                fprintf(io->out, "%-56s %-16s %-8s %s\n", "IMAGE", "ID", "SIZE", "CREATED");
         for (size_t i = 0; i < n; i++) {
                 char size[16], age[36];
                 print_size(size, images[i].size);
@@ -73,30 +82,30 @@ static int list(struct runtime *r, const struct flags *f, int argc, char **argv,
                         id = str_sub(id, 7, 7 + 12);
                 char **tag = images[i].tags;
                 do
-                        printf("%-56s %-16" STR_FMT " %-8s %" STR_FMT " ago\n", tag && *tag ? *tag : "<none>", STR_ARG(id), size, STR_ARG(human));
+                        fprintf(io->out, "%-56s %-16" STR_FMT " %-8s %" STR_FMT " ago\n", tag && *tag ? *tag : "<none>", STR_ARG(id), size, STR_ARG(human));
                 while (tag && *tag && *++tag);
         }
         return 0;
 }
 
-static int rm(struct runtime *r, const struct flags *f, int argc, char **argv, struct error *err) {
+static int rm(struct runtime *r, int argc, char **argv, const struct io *io, struct error *err) {
         for (int i = 0; i < argc; i++) {
                 int e = runtime_image_remove(r, str_of(argv[i]), err);
                 if (e < 0)
                         return e;
-                printf("Removed %s\n", argv[i]);
+                fprintf(io->out, "Removed %s\n", argv[i]);
         }
         return 0;
 }
 
-static int import(struct runtime *r, const struct flags *f, int argc, char **argv, struct error *err) {
+static int import(struct runtime *r, int argc, char **argv, const struct io *io, struct error *err) {
         int e = runtime_image_import(r, argv[0], str_of(argv[1]), NULL, err);
         if (e == 0)
-                printf("Imported %s\n", argv[1]);
+                fprintf(io->out, "Imported %s\n", argv[1]);
         return e;
 }
 
-static int save(struct runtime *r, const struct flags *f, int argc, char **argv, struct error *err) {
+static int save(struct runtime *r, int argc, char **argv, const struct io *io, struct error *err) {
         struct str refs[64];
         if (argc - 1 > (int) ARRAY_SIZE(refs))
                 return error_set(err, -E2BIG, "at most %zu images go into one archive", ARRAY_SIZE(refs));
@@ -104,11 +113,11 @@ static int save(struct runtime *r, const struct flags *f, int argc, char **argv,
                 refs[i - 1] = str_of(argv[i]);
         int e = runtime_image_save(r, refs, (size_t) argc - 1, argv[0], err);
         if (e == 0)
-                printf("Saved %s\n", argv[0]);
+                fprintf(io->out, "Saved %s\n", argv[0]);
         return e;
 }
 
-static int tag(struct runtime *r, const struct flags *f, int argc, char **argv, struct error *err) {
+static int tag(struct runtime *r, int argc, char **argv, const struct io *io, struct error *err) {
         return runtime_image_tag(r, str_of(argv[0]), str_of(argv[1]), err);
 }
 
@@ -119,24 +128,66 @@ static const struct image_command image_commands[] = {
         { "tag", "IMAGE NEW", 2, 2, tag },
 };
 
+static int find_command(int argc, char **argv, const struct image_command **ret, struct error *err) {
+        for (size_t i = 0; i < ARRAY_SIZE(image_commands); i++) {
+                const struct image_command *c = &image_commands[i];
+                if (strcmp(c->name, argv[0]) != 0)
+                        continue;
+                if (argc - 1 < c->min_args || (c->max_args >= 0 && argc - 1 > c->max_args))
+                        return error_set(err, -EINVAL, "usage: cube image %s %s", c->name, c->args);
+                *ret = c;
+                return 0;
+        }
+        return error_set(err, -EINVAL, "cube image %s is not a command: load, pull, ls, rm, import, save and tag are", argv[0]);
+}
+
+int image_run(struct runtime *r, int argc, char **argv, int in_fd, FILE *out, struct error *err) {
+        const struct image_command *c;
+        struct io io = { in_fd, out };
+        int e = find_command(argc, argv, &c, err);
+        return e < 0 ? e : c->run(r, argc - 1, argv + 1, &io, err);
+}
+
+/* The server's working directory is another: what names a file is made absolute. */
+static int absolute_paths(int argc, char **argv, struct error *err) {
+        static const char *const takes_files[] = { "load", "import", "save" };
+        for (size_t i = 0; i < ARRAY_SIZE(takes_files); i++) {
+                if (strcmp(argv[0], takes_files[i]) != 0)
+                        continue;
+                int last = strcmp(argv[0], "load") == 0 ? argc - 1 : 1;
+                for (int k = 1; k <= last; k++) {
+                        char cwd[4096];
+                        if (argv[k][0] == '/' || strcmp(argv[k], "-") == 0)
+                                continue;
+                        if (!getcwd(cwd, sizeof(cwd)))
+                                return error_errno(err, -errno, "find the working directory");
+                        argv[k] = xprintf("%s/%s", cwd, argv[k]); /* kept until the process ends */
+                }
+        }
+        return 0;
+}
+
 static int image(struct flags *f, int argc, char **argv, struct error *err) {
-        const struct image_command *cmd = NULL;
-        for (size_t i = 0; i < ARRAY_SIZE(image_commands); i++)
-                if (strcmp(image_commands[i].name, argv[0]) == 0)
-                        cmd = &image_commands[i];
-        if (!cmd)
-                return error_set(err, -EINVAL, "cube image %s is not a command: load, pull, ls, rm, import, save and tag are", argv[0]);
-        argc--, argv++;
-        if (argc < cmd->min_args || (cmd->max_args >= 0 && argc > cmd->max_args))
-                return error_set(err, -EINVAL, "usage: cube image %s %s", cmd->name, cmd->args);
+        const struct image_command *cmd;
         _cleanup_cluster_ struct cluster c = { 0 };
+        _cleanup_close_ int lock = -1;
         struct runtime *rt;
-        int r = cluster_load(f, &c, err);
+        int r = find_command(argc, argv, &cmd, err);
+        if (r == 0)
+                r = cluster_load(f, &c, err);
+        if (r == 0)
+                r = absolute_paths(argc, argv, err);
+        if (r < 0)
+                return r;
+        if (cluster_pid(&c) > 0)
+                return cluster_paused(&c) ? error_set(err, -EBUSY, "%s is paused: cube unpause wakes it", c.name)
+                                          : control_ask(&c, argc, argv, err);
+        r = cluster_lock(&c, &lock, err); /* no server may start while this process has the store open */
         if (r == 0)
                 r = node_runtime_new(&c, NULL, &rt, err);
         if (r < 0)
                 return r;
-        r = cmd->run(rt, f, argc, argv, err);
+        r = image_run(rt, argc, argv, 0, stdout, err);
         runtime_free(rt);
         return r;
 }

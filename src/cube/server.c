@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "cube/control.h"
 #include "cube/server.h"
 #include "cube/step.h"
 
@@ -215,6 +216,7 @@ struct server {
         struct controllers *controllers;
         struct scheduler *scheduler;
         struct node_roles node;
+        struct control *image_control;
         struct proxy *proxy;
         struct dns *dns;
 };
@@ -241,14 +243,18 @@ static int bring_up(struct server *s, struct error *err) {
         struct scheduler_options so = { .client = s->c_scheduler };
         r = node_roles_start(c, &s->pki, s->c_node, on_node_ready, (void *) c, &s->node, err);
         if (r == 0)
+                r = control_start(c, s->node.runtime, &s->image_control, err);
+        if (r == 0)
                 r = start_controllers(c, &s->pki, s->c_controllers, &s->controllers, err);
         if (r == 0)
                 r = scheduler_start(&so, &s->scheduler, err);
         if (r == 0)
                 r = start_proxy(c, s->c_proxy, &s->proxy, err);
         if (r == 0)
-                r = start_dns(c, s->c_dns, &s->dns, err);
+                r = addons_ensure_dns(s->c_system, c, DNS_PORT, err); /* with the role by which it may read */
         if (r == 0)
+                r = start_dns(c, s->c_dns, &s->dns, err);
+        if (r == 0 && dns_port(s->dns) != DNS_PORT)
                 r = addons_ensure_dns(s->c_system, c, dns_port(s->dns), err);
         if (r == 0)
                 step_report("controllers, scheduler, proxy and DNS started");
@@ -260,6 +266,8 @@ static void take_down(struct server *s) {
                 dns_stop(s->dns);
         if (s->proxy)
                 proxy_stop(s->proxy);
+        if (s->image_control)
+                control_stop(s->image_control);
         node_roles_stop(&s->node);
         if (s->scheduler)
                 scheduler_stop(s->scheduler);
