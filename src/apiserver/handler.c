@@ -5,13 +5,38 @@
 #include <errno.h>
 
 #include "apiserver/handler.h"
+#include "base/encode.h"
 #include "json/yaml.h"
 #include "schema/protobuf.h"
 
 /* ---- bodies ---- */
 
+/* The beginning of a body, for an error to show: as text when it looks like JSON, else in hex. */
+static struct str summarize(struct arena *a, struct str text) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct str head = str_sub(text, 0, 30);
+
+        if (str_empty(text))
+                return STR("<empty>");
+        if (text.p[0] == '{')
+                buf_add_str(&b, head);
+        else
+                hex_encode(&b, head);
+        if (head.n < text.n)
+                buf_addc(&b, " ...");
+        return arena_str(a, buf_str(&b));
+}
+
+static int bad_json(struct exchange *x, struct arena *a, bool patch, struct str text, const struct error *e, struct error *err) {
+        if (patch)
+                return err_bad_request(err, "error decoding patch: %s", error_text(e));
+        return err_bad_request(err, "the object provided is unrecognized (must be of type %" STR_FMT "): couldn't get version/kind; json parse "
+                                    "error: %s (%" STR_FMT ")",
+                               STR_ARG(x->rest->kind), error_text(e), STR_ARG(summarize(a, text)));
+}
+
 /* A body as a tree in a, by its media type; views into text. */
-static int parse_body(struct exchange *x, struct arena *a, enum media media, struct str text, struct json_duplicates *dup,
+static int parse_body(struct exchange *x, struct arena *a, enum media media, bool patch, struct str text, struct json_duplicates *dup,
                       struct json **ret, struct error *err) {
         struct json_parse_opts opts = { .max_depth = 1000, .duplicates = dup };
         _cleanup_error_ struct error e = ERROR_INIT;
@@ -23,7 +48,7 @@ static int parse_body(struct exchange *x, struct arena *a, enum media media, str
         switch (media) {
         case MEDIA_JSON:
                 if (json_parse(a, text, &opts, ret, &e) < 0)
-                        return err_bad_request(err, "couldn't get version/kind; json parse error: %s", error_text(&e));
+                        return bad_json(x, a, patch, text, &e, err);
                 return 0;
         case MEDIA_YAML:
                 if (yaml_parse(a, text, dup, ret, &e) < 0)
@@ -153,10 +178,11 @@ static int read_body(struct http_write *w, struct error *err) {
                 return w->call.verb == API_DELETE || w->call.verb == API_DELETE_COLLECTION
                                        ? 0
                                        : err_bad_request(err, "the object provided is unrecognized (must be of type %" STR_FMT
-                                                              "): couldn't get version/kind; unexpected end of JSON input",
+                                                              "): couldn't get version/kind; json parse error: unexpected end of JSON input "
+                                                              "(<empty>)",
                                                          STR_ARG(w->x.rest->kind));
         text = arena_str(w->arena, text);
-        r = parse_body(&w->x, w->arena, media, text, &dup, &body, err);
+        r = parse_body(&w->x, w->arena, media, w->call.verb == API_PATCH, text, &dup, &body, err);
         if (r < 0)
                 return r;
         if (w->call.verb == API_DELETE || w->call.verb == API_DELETE_COLLECTION)
