@@ -67,7 +67,7 @@ static void round_trip(struct arena *a, const struct schema_type *t, const struc
 }
 
 static void try_text(struct arena *a, const struct schema_type *t, struct str text) {
-        struct apply_opts o = { .manager = STR("f"), .api_version = STR("v1"), .force = true };
+        struct apply_opts o = { .manager = STR("kubectl"), .api_version = STR("v1"), .force = true };
         struct json *in, doc, same, strict = json_new_array(), applied, patched;
 
         if (json_parse(a, text, NULL, &in, NULL) < 0 || schema_decode(a, t, in, &strict, &doc, NULL) < 0)
