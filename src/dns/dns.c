@@ -8,6 +8,7 @@
 #include "dns/records.h"
 
 #define MAX_CONNECTIONS 512
+#define MAX_UNREAD (256 << 10) /* answers a client has not taken: it is cut off */
 #define IDLE_MS 10000
 #define TCP_MAX 65535
 
@@ -40,17 +41,21 @@ struct connection {
         struct timer idle;
         struct buf in;
         unsigned asking, open_handles;
+        bool ended;   /* the client has said all; it is closed after the answers */
         bool closing;
         char room[4096];
 };
 
+/* A question on its way to its answer. */
 struct asked {
         struct dns *dns;
         struct dns_query q;
+        size_t max;                /* the answer's size */
         struct sockaddr_in from;   /* UDP */
         struct connection *conn;   /* TCP, else NULL */
-        char question[DNS_NAME_MAX + 32];
-        size_t n_question;
+        char question[DNS_NAME_MAX + 32]; /* the head of its message */
+        struct buf out;            /* the answer */
+        struct records_alias alias;
 };
 
 /* ---- sending ---- */
@@ -76,7 +81,8 @@ static void on_tcp_sent(uv_write_t *r, int status) {
 
 static void send_udp(struct dns *d, struct buf *b, const struct sockaddr_in *to) {
         uv_buf_t u = uv_buf_init(b->p, (unsigned) b->n);
-        if (uv_udp_try_send(&d->udp, &u, 1, (const struct sockaddr *) to) >= 0) {
+        if (uv_udp_try_send(&d->udp, &u, 1, (const struct sockaddr *) to) >= 0 ||
+            uv_udp_get_send_queue_size(&d->udp) > MAX_UNREAD) { /* of a flood some get lost */
                 buf_free(b);
                 return;
         }
@@ -85,21 +91,6 @@ static void send_udp(struct dns *d, struct buf *b, const struct sockaddr_in *to)
         *b = BUF_INIT;
         u = uv_buf_init(s->b.p, (unsigned) s->b.n);
         if (uv_udp_send(&s->udp, &d->udp, &u, 1, (const struct sockaddr *) to, on_udp_sent) < 0)
-                sending_free(s);
-}
-
-static void send_tcp(struct connection *c, struct buf *b) {
-        if (c->closing) {
-                buf_free(b);
-                return;
-        }
-        struct sending *s = xcalloc(1, sizeof(*s));
-        char head[2] = { (char) (b->n >> 8), (char) b->n };
-        buf_add(&s->b, head, 2);
-        buf_add_str(&s->b, buf_str(b));
-        buf_free(b);
-        uv_buf_t u = uv_buf_init(s->b.p, (unsigned) s->b.n);
-        if (uv_write(&s->tcp, (uv_stream_t *) &c->tcp, &u, 1, on_tcp_sent) < 0)
                 sending_free(s);
 }
 
@@ -141,67 +132,133 @@ static void on_idle(struct timer *t) {
         close_connection(container_of(t, struct connection, idle));
 }
 
-/* ---- questions ---- */
-
-static void reply(const struct asked *a, struct buf *b) {
-        if (a->conn)
-                send_tcp(a->conn, b);
-        else
-                send_udp(a->dns, b, &a->from);
-}
-
-static void on_forwarded(struct str answer, void *arg) {
-        struct asked *a = arg;
-        struct buf b = BUF_INIT;
-        if (a->dns->stopping) {
-                free(a);
+static void send_tcp(struct connection *c, struct buf *b) {
+        if (c->closing) {
+                buf_free(b);
                 return;
         }
-        size_t max = a->conn ? TCP_MAX : a->q.max_udp;
-        if (answer.n && answer.n <= max) {
-                buf_add_str(&b, answer);
-        } else if (answer.n) { /* more than the client takes: it will come again over TCP */
-                dns_refuse(&b, str_n(a->question, a->n_question), &a->q, DNS_NOERROR);
-                b.p[2] |= 0x02;
-        } else {
-                dns_refuse(&b, str_n(a->question, a->n_question), &a->q, DNS_SERVFAIL);
+        struct sending *s = xcalloc(1, sizeof(*s));
+        char head[2] = { (char) (b->n >> 8), (char) b->n };
+        buf_add(&s->b, head, 2);
+        buf_add_str(&s->b, buf_str(b));
+        buf_free(b);
+        uv_buf_t u = uv_buf_init(s->b.p, (unsigned) s->b.n);
+        if (uv_stream_get_write_queue_size((uv_stream_t *) &c->tcp) > MAX_UNREAD) {
+                close_connection(c);
+                sending_free(s);
+                return;
         }
-        reply(a, &b);
+        if (uv_write(&s->tcp, (uv_stream_t *) &c->tcp, &u, 1, on_tcp_sent) < 0)
+                sending_free(s);
+}
+
+/* ---- questions ---- */
+
+static void asked_free(struct asked *a) {
+        buf_free(&a->out);
         if (a->conn) {
                 a->conn->asking--;
+                if (a->conn->ended && !a->conn->asking)
+                        close_connection(a->conn);
                 connection_gone(a->conn);
         }
         free(a);
 }
 
+static void reply(struct asked *a) {
+        if (a->conn)
+                send_tcp(a->conn, &a->out);
+        else
+                send_udp(a->dns, &a->out, &a->from);
+        asked_free(a);
+}
+
+static void refuse(struct asked *a, enum dns_rcode rcode) {
+        buf_free(&a->out);
+        dns_refuse(&a->out, str_n(a->question, a->q.question_end), &a->q, rcode);
+        reply(a);
+}
+
+static void on_forwarded(struct str answer, void *arg) {
+        struct asked *a = arg;
+        if (a->dns->stopping) {
+                asked_free(a);
+        } else if (!answer.n) {
+                refuse(a, DNS_SERVFAIL);
+        } else if (answer.n <= a->max) {
+                buf_add_str(&a->out, answer);
+                reply(a);
+        } else { /* more than the client takes: it will come again over TCP */
+                dns_begin(&a->alias.w, &a->out, str_n(a->question, a->q.question_end), &a->q, (uint8_t) answer.p[3] & 15, false);
+                dns_truncated(&a->alias.w);
+                dns_end(&a->alias.w, &a->q, a->max);
+                reply(a);
+        }
+}
+
+static void on_alias_known(struct str answer, void *arg) {
+        struct asked *a = arg;
+        if (a->dns->stopping) {
+                asked_free(a);
+                return;
+        }
+        dns_copy_answers(&a->alias.w, answer); /* none: the alias alone is still true */
+        dns_end(&a->alias.w, &a->q, a->max);
+        reply(a);
+}
+
+/* From the cache or from somebody else. */
+static void look_outside(struct asked *a, struct str wire, const struct dns_query *q, void (*done)(struct str answer, void *arg)) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        if (forward_cached(a->dns->forwarder, wire, q, &b))
+                done(buf_str(&b), a);
+        else
+                forward_ask(a->dns->forwarder, wire, q, a->conn != NULL, done, a);
+}
+
+static void follow_alias(struct asked *a) {
+        _cleanup_buf_ struct buf wire = BUF_INIT;
+        struct dns_query q;
+        dns_make_query(&wire, a->alias.target, a->q.type);
+        if (dns_query_parse(buf_str(&wire), &q) == 0)
+                look_outside(a, buf_str(&wire), &q, on_alias_known);
+        else /* no name that could be asked for */
+                on_alias_known(str_n("", 0), a);
+}
+
+static void answer(struct asked *a, struct str wire) {
+        switch (records_answer(&a->dns->records, wire, &a->q, a->max, &a->out, &a->alias)) {
+        case RECORDS_ANSWERED:
+                reply(a);
+                return;
+        case RECORDS_ALIAS:
+                follow_alias(a);
+                return;
+        case RECORDS_FORWARD:
+                look_outside(a, wire, &a->q, on_forwarded);
+                return;
+        case RECORDS_NOT_YET:
+                refuse(a, DNS_SERVFAIL);
+                return;
+        }
+}
+
 static void handle(struct dns *d, struct str wire, const struct sockaddr_in *from, struct connection *conn) {
+        struct dns_query q;
+        int r = dns_query_parse(wire, &q);
+        if (!q.question_end) /* not even a header: silence */
+                return;
         struct asked *a = xcalloc(1, sizeof(*a));
-        struct buf b = BUF_INIT;
-        *a = (struct asked) { .dns = d, .conn = conn };
+        *a = (struct asked) { .dns = d, .q = q, .conn = conn, .max = conn ? TCP_MAX : q.max_udp };
+        memcpy(a->question, wire.p, MIN(q.question_end, sizeof(a->question)));
         if (from)
                 a->from = *from;
-        int r = dns_query_parse(wire, &a->q);
-        size_t max = conn ? TCP_MAX : a->q.max_udp;
-        if (r < 0) {
-                if (a->q.question_end) { /* else not even a header: silence */
-                        dns_refuse(&b, wire, &a->q, r == -EOPNOTSUPP ? DNS_NOTIMP : DNS_FORMERR);
-                        reply(a, &b);
-                }
-                free(a);
-                return;
-        }
-        if (records_answer(&d->records, wire, &a->q, max, &b) == RECORDS_ANSWERED ||
-            (forward_cached(d->forwarder, &a->q, &b) && b.n <= max)) {
-                reply(a, &b);
-                free(a);
-                return;
-        }
-        buf_free(&b);
-        a->n_question = MIN(a->q.question_end, sizeof(a->question));
-        memcpy(a->question, wire.p, a->n_question);
         if (conn)
                 conn->asking++;
-        forward_ask(d->forwarder, wire, &a->q, conn != NULL, on_forwarded, a);
+        if (r < 0)
+                refuse(a, r == -EOPNOTSUPP ? DNS_NOTIMP : DNS_FORMERR);
+        else
+                answer(a, wire);
 }
 
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf) {
@@ -221,6 +278,11 @@ static void on_conn_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf) {
 
 static void on_conn_data(uv_stream_t *h, ssize_t n, const uv_buf_t *buf) {
         struct connection *c = h->data;
+        if (n == UV_EOF && c->asking) {
+                c->ended = true;
+                uv_read_stop(h);
+                return;
+        }
         if (n < 0) {
                 close_connection(c);
                 return;
@@ -280,9 +342,7 @@ static void begin(void *arg) {
                 d->start_result = error_errno(err, r, "DNS cannot listen on %s:%d", ip, ntohs(d->address.sin_port));
                 return;
         }
-        d->start_result = forwarder_new(d->loop, d->resolv_conf, &d->forwarder, err);
-        if (d->start_result < 0)
-                return;
+        d->forwarder = forwarder_new(d->loop, d->resolv_conf);
         d->informers = informer_factory_new(d->client, d->loop);
         records_init(&d->records, d->informers, d->domain);
         informer_factory_start(d->informers);
@@ -300,15 +360,14 @@ static void end(void *arg) {
         d->closing = 2;
         uv_close((uv_handle_t *) &d->udp, on_listener_closed);
         uv_close((uv_handle_t *) &d->tcp, on_listener_closed);
-        if (d->informers)
-                informer_factory_free(d->informers);
         list_for_each_safe(l, &d->connections) {
                 struct connection *c = list_entry(l, struct connection, link);
-                c->asking = 0; /* the forwarder drops the questions */
                 close_connection(c);
         }
         if (d->forwarder)
-                forwarder_free(d->forwarder);
+                forwarder_free(d->forwarder); /* which drops the questions */
+        if (d->informers)
+                informer_factory_free(d->informers);
 }
 
 static void dns_release(struct dns *d) {

@@ -10,7 +10,7 @@ struct dns_options {
         const char *domain;             /* "cluster.local" */
         const char *address;            /* UDP and TCP; "0.0.0.0" or the node's address */
         uint16_t port;                  /* 10053: the kube-dns Service maps 53 to it */
-        const char *resolv_conf;        /* upstream resolvers; NULL: /etc/resolv.conf, read again when it changes */
+        const char *resolv_conf;        /* upstream resolvers, read again when it changes; NULL: /etc/resolv.conf */
 };
 int dns_start(const struct dns_options *o, struct dns **ret, struct error *err); /* thread of its own */
 uint16_t dns_port(const struct dns *d);

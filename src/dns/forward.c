@@ -1,5 +1,5 @@
 /* Forwarding. Each question has a socket of its own with a random port and a random id, so an answer cannot be guessed; a server that is
- * silent for a second is followed by the next. The cache keeps whole answers by question, for their TTL and at most 30 s as kubeadm's
+ * silent for a second (over TCP: that fails, or is silent for two) is followed by the next. The cache keeps whole answers by question, for their TTL and at most 30 s as kubeadm's
  * CoreDNS does, 1,000 of them; a full cache drops the oldest. */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -17,6 +17,7 @@
 #define MAX_CACHED 1000
 #define MAX_TTL 30
 #define TRY_MS 1000
+#define TCP_TRY_MS 2000
 #define MAX_TRIES 4
 #define MAX_SERVERS 3 /* as resolv.conf(5) */
 
@@ -28,76 +29,118 @@ struct cached {
         int64_t made_ms, until_ms;
 };
 
+union address {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+};
+
 struct forwarder {
         struct loop *loop;
         char *resolv_conf;
-        struct timespec read_at;
-        struct sockaddr_in servers[MAX_SERVERS];
+        struct stat read_at;          /* of the file when it was read */
+        union address servers[MAX_SERVERS];
         size_t n_servers;
-        struct map *cache;   /* "name type flags" → struct cached */
+        struct map *cache;            /* "name type flags" → struct cached */
         struct list by_age;
         struct list asking;
         size_t n_asking;
+        char room[65536];             /* what is being read */
 };
 
 struct question {
         struct list link;
-        struct forwarder *f; /* NULL: the forwarder is gone */
+        struct forwarder *f;
         struct dns_query q;
-        char *wire;
-        size_t n;
+        char *wire;                   /* two bytes of length, as TCP wants it, then the query */
+        size_t n;                     /* without them */
         uint16_t id;
         bool tcp, closing;
         int tries;
         unsigned open_handles;
         struct timer timer;
-        uv_udp_t udp;
-        uv_tcp_t stream;
+        union {
+                uv_handle_t handle;
+                uv_udp_t udp;
+                uv_tcp_t stream;
+        };
         uv_connect_t connect;
         uv_write_t write;
         struct buf in;
-        char room[65536];
         void (*done)(struct str answer, void *arg);
         void *arg;
 };
 
 /* ---- servers ---- */
 
-static void read_servers(struct forwarder *f) {
-        struct stat st;
-        _cleanup_buf_ struct buf b = BUF_INIT;
-        if (stat(f->resolv_conf, &st) < 0 || (st.st_mtim.tv_sec == f->read_at.tv_sec && st.st_mtim.tv_nsec == f->read_at.tv_nsec))
-                return;
-        f->read_at = st.st_mtim;
+static bool parse_server(const char *text, uint16_t port, union address *ret) {
+        return uv_ip4_addr(text, port, &ret->v4) == 0 || uv_ip6_addr(text, port, &ret->v6) == 0;
+}
+
+/* The nameserver lines; of the first one's address family, since a question has one socket. */
+static void parse_servers(struct forwarder *f, struct str text) {
+        struct str line;
         f->n_servers = 0;
-        if (file_read(f->resolv_conf, 1 << 16, &b, NULL) < 0)
-                return;
-        struct str rest = buf_str(&b), line, word;
-        while (f->n_servers < MAX_SERVERS && str_split(&rest, '\n', &line)) {
-                struct str left = str_trim(line);
-                if (!str_split(&left, ' ', &word) || !str_eq(word, STR("nameserver")))
+        while (f->n_servers < MAX_SERVERS && str_split(&text, '\n', &line)) {
+                struct str rest = str_trim(line);
+                if (!str_has_prefix(rest, STR("nameserver")) || rest.n < 11 || !strchr(" \t", rest.p[10]))
                         continue;
-                _cleanup_free_ char *text = str_dup(str_trim(left));
-                struct sockaddr_in *s = &f->servers[f->n_servers];
-                *s = (struct sockaddr_in) { .sin_family = AF_INET, .sin_port = htons(53) };
-                if (inet_pton(AF_INET, text, &s->sin_addr) == 1)
+                _cleanup_free_ char *word = str_dup(str_trim(str_sub(rest, 10, rest.n)));
+                union address *a = &f->servers[f->n_servers];
+                word[strcspn(word, " \t")] = 0;
+                if (parse_server(word, 53, a) && a->any.sa_family == f->servers[0].any.sa_family)
                         f->n_servers++;
         }
 }
 
-int forwarder_new(struct loop *loop, const char *resolv_conf, struct forwarder **ret, struct error *err) {
+static bool only_systemds_stub(const struct forwarder *f) {
+        return f->n_servers == 1 && f->servers[0].any.sa_family == AF_INET && ntohl(f->servers[0].v4.sin_addr.s_addr) == 0x7f000035;
+}
+
+static void read_servers(struct forwarder *f) {
+        struct stat st;
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        const char *path = f->resolv_conf ? f->resolv_conf : "/etc/resolv.conf";
+        if (stat(path, &st) < 0 || (st.st_mtim.tv_sec == f->read_at.st_mtim.tv_sec && st.st_mtim.tv_nsec == f->read_at.st_mtim.tv_nsec &&
+                                    st.st_size == f->read_at.st_size && st.st_ino == f->read_at.st_ino))
+                return;
+        if (file_read(path, 1 << 16, &b, NULL) < 0)
+                return;
+        f->read_at = st;
+        parse_servers(f, buf_str(&b));
+        if (f->resolv_conf || !only_systemds_stub(f))
+                return;
+        buf_free(&b);
+        if (file_read("/run/systemd/resolve/resolv.conf", 1 << 16, &b, NULL) == 0)
+                parse_servers(f, buf_str(&b));
+}
+
+static bool is_server(const struct forwarder *f, const struct sockaddr *from) {
+        for (size_t i = 0; i < f->n_servers; i++) {
+                const union address *a = &f->servers[i], *b = (const union address *) from;
+                if (a->any.sa_family != from->sa_family || a->v4.sin_port != b->v4.sin_port) /* the port is at the same place in both */
+                        continue;
+                if (from->sa_family == AF_INET ? a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr
+                                               : memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, 16) == 0)
+                        return true;
+        }
+        return false;
+}
+
+struct forwarder *forwarder_new(struct loop *loop, const char *resolv_conf) {
         struct forwarder *f = xcalloc(1, sizeof(*f));
-        *f = (struct forwarder) { .loop = loop, .resolv_conf = xstrdup(resolv_conf ? resolv_conf : "/etc/resolv.conf"), .cache = map_new(NULL) };
+        f->loop = loop;
+        f->resolv_conf = resolv_conf ? xstrdup(resolv_conf) : NULL;
+        f->cache = map_new(NULL);
         list_init(&f->by_age);
         list_init(&f->asking);
-        *ret = f;
-        return 0;
+        return f;
 }
 
 /* ---- cache ---- */
 
 static char *cache_key(const struct dns_query *q) {
-        return xprintf("%s %u %u %d %d", q->name, q->type, q->class, q->dnssec_ok, q->edns);
+        return xprintf("%s %u %u %d %d %d", q->name, q->type, q->class, q->dnssec_ok, q->edns, q->flags & 0x10 /* CD */);
 }
 
 static void forget(struct forwarder *f, struct cached *c) {
@@ -108,7 +151,7 @@ static void forget(struct forwarder *f, struct cached *c) {
         free(c);
 }
 
-bool forward_cached(struct forwarder *f, const struct dns_query *q, struct buf *out) {
+bool forward_cached(struct forwarder *f, struct str wire, const struct dns_query *q, struct buf *out) {
         _cleanup_free_ char *key = cache_key(q);
         struct cached *c = map_get(f->cache, str_of(key));
         int64_t now = now_mono_ms();
@@ -120,8 +163,7 @@ bool forward_cached(struct forwarder *f, const struct dns_query *q, struct buf *
         }
         size_t at = out->n;
         buf_add(out, c->wire, c->n);
-        out->p[at] = (char) (q->id >> 8);
-        out->p[at + 1] = (char) q->id;
+        dns_adopt(out->p + at, c->n, wire, q);
         dns_age(out->p + at, c->n, (uint32_t) ((now - c->made_ms) / 1000));
         return true;
 }
@@ -164,126 +206,152 @@ static void on_timer_closed(struct timer *t) {
 }
 
 static void close_question(struct question *q) {
-        if (q->closing)
-                return;
         q->closing = true;
         list_del(&q->link);
-        if (q->f)
-                q->f->n_asking--;
+        q->f->n_asking--;
         timer_close(&q->timer, on_timer_closed);
-        uv_close(q->tcp ? (uv_handle_t *) &q->stream : (uv_handle_t *) &q->udp, on_handle_closed);
+        uv_close(&q->handle, on_handle_closed);
 }
 
 static void finish(struct question *q, struct str answer) {
-        if (q->closing)
-                return;
         void (*done)(struct str, void *) = q->done;
         void *arg = q->arg;
         close_question(q);
         done(answer, arg);
 }
 
-static void on_answer(struct question *q, char *p, size_t n) {
+/* false: nothing that answers this question. */
+static bool on_answer(struct question *q, char *p, size_t n) {
         uint32_t ttl;
         bool truncated;
         if (n < 12 || (uint8_t) p[0] != q->id >> 8 || (uint8_t) p[1] != (q->id & 255))
-                return;
+                return false;
         if (dns_answer_check(str_n(p, n), &q->q, &ttl, &truncated) < 0)
-                return;
-        p[0] = (char) (q->q.id >> 8);
-        p[1] = (char) q->q.id;
+                return false;
         uint8_t rcode = (uint8_t) p[3] & 15;
+        dns_adopt(p, n, str_n(q->wire + 2, q->n), &q->q);
         if (!truncated && (rcode == DNS_NOERROR || rcode == DNS_NXDOMAIN))
                 remember(q->f, &q->q, str_n(p, n), ttl);
         finish(q, str_n(p, n));
+        return true;
 }
 
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf) {
         struct question *q = h->data;
-        *buf = uv_buf_init(q->room, sizeof(q->room));
+        *buf = uv_buf_init(q->f->room, sizeof(q->f->room));
 }
 
 static void on_udp(uv_udp_t *h, ssize_t n, const uv_buf_t *buf, const struct sockaddr *from, unsigned flags) {
-        if (n > 0 && !(flags & UV_UDP_PARTIAL))
-                on_answer(h->data, buf->base, (size_t) n);
+        struct question *q = h->data;
+        if (n > 0 && from && !(flags & UV_UDP_PARTIAL) && is_server(q->f, from))
+                on_answer(q, buf->base, (size_t) n);
+}
+
+static void ask(struct forwarder *f, char *wire, size_t n, const struct question *like, int tries);
+
+/* A TCP connection that failed: the same question goes to the next server over one of its own. */
+static void next_over_tcp(struct question *q) {
+        ask(q->f, TAKE_PTR(q->wire), q->n, q, q->tries);
+        close_question(q);
 }
 
 static void on_stream(uv_stream_t *h, ssize_t n, const uv_buf_t *buf) {
         struct question *q = h->data;
         if (n < 0) {
-                finish(q, str_n("", 0));
+                next_over_tcp(q);
                 return;
         }
         buf_add(&q->in, buf->base, (size_t) n);
-        size_t want = q->in.n >= 2 ? (size_t) ((uint8_t) q->in.p[0] << 8 | (uint8_t) q->in.p[1]) : 65536;
-        if (q->in.n >= want + 2)
-                on_answer(q, q->in.p + 2, want);
+        if (q->in.n < 2)
+                return;
+        size_t want = (size_t) ((uint8_t) q->in.p[0] << 8 | (uint8_t) q->in.p[1]);
+        if (q->in.n >= want + 2 && !on_answer(q, q->in.p + 2, want))
+                next_over_tcp(q);
 }
 
 static void on_connected(uv_connect_t *c, int status) {
         struct question *q = c->handle->data;
-        if (status < 0 || q->closing) {
-                finish(q, str_n("", 0));
+        if (q->closing)
                 return;
-        }
-        q->room[0] = (char) (q->n >> 8);
-        q->room[1] = (char) q->n;
-        uv_buf_t parts[] = { uv_buf_init(q->room, 2), uv_buf_init(q->wire, (unsigned) q->n) };
-        if (uv_write(&q->write, (uv_stream_t *) &q->stream, parts, 2, NULL) < 0 ||
+        uv_buf_t whole = uv_buf_init(q->wire, (unsigned) q->n + 2);
+        if (status < 0 || uv_write(&q->write, (uv_stream_t *) &q->stream, &whole, 1, NULL) < 0 ||
             uv_read_start((uv_stream_t *) &q->stream, on_alloc, on_stream) < 0)
-                finish(q, str_n("", 0));
+                next_over_tcp(q);
 }
 
+static void on_tcp_timeout(struct timer *t) {
+        next_over_tcp(container_of(t, struct question, timer));
+}
+
+/* Asks the next server; answers of the ones before still count. */
 static void try_next(struct timer *t) {
         struct question *q = container_of(t, struct question, timer);
         struct forwarder *f = q->f;
-        if (q->tries >= (q->tcp ? 1 : MAX_TRIES)) {
+        if (q->tries >= MAX_TRIES || !f->n_servers) {
                 finish(q, str_n("", 0));
                 return;
         }
-        const struct sockaddr *to = (const struct sockaddr *) &f->servers[(size_t) q->tries++ % f->n_servers];
-        timer_start(f->loop, &q->timer, q->tcp ? 2 * TRY_MS : TRY_MS, try_next);
-        if (q->tcp) {
-                if (uv_tcp_connect(&q->connect, &q->stream, to, on_connected) < 0)
-                        finish(q, str_n("", 0));
-        } else {
-                uv_buf_t b = uv_buf_init(q->wire, (unsigned) q->n);
-                uv_udp_try_send(&q->udp, &b, 1, to); /* if it does not go out the next try will */
-        }
+        const struct sockaddr *to = &f->servers[(size_t) q->tries++ % f->n_servers].any;
+        uv_buf_t b = uv_buf_init(q->wire + 2, (unsigned) q->n);
+        int r = uv_udp_try_send(&q->udp, &b, 1, to);
+        timer_start(f->loop, &q->timer, r >= 0 || r == UV_EAGAIN ? TRY_MS : 0, try_next);
 }
 
-void forward_ask(struct forwarder *f, struct str wire, const struct dns_query *query, bool tcp, void (*done)(struct str answer, void *arg), void *arg) {
-        read_servers(f);
-        if (!f->n_servers || f->n_asking >= MAX_ASKING) {
-                done(str_n("", 0), arg);
+static int start_udp(struct question *q) {
+        union address any;
+        parse_server(q->f->servers[0].any.sa_family == AF_INET ? "0.0.0.0" : "::", 0, &any);
+        int r = uv_udp_bind(&q->udp, &any.any, 0);
+        return r < 0 ? r : uv_udp_recv_start(&q->udp, on_alloc, on_udp);
+}
+
+static void start_tcp(struct question *q) {
+        const struct sockaddr *to = &q->f->servers[(size_t) q->tries++ % q->f->n_servers].any;
+        bool failed = uv_tcp_connect(&q->connect, &q->stream, to, on_connected) < 0;
+        timer_start(q->f->loop, &q->timer, failed ? 0 : TCP_TRY_MS, on_tcp_timeout);
+}
+
+/* Takes wire. like: the query, over what, and who wants to know. */
+static void ask(struct forwarder *f, char *wire, size_t n, const struct question *like, int tries) {
+        if (!f->n_servers || f->n_asking >= MAX_ASKING || tries >= MAX_TRIES) {
+                free(wire);
+                like->done(str_n("", 0), like->arg);
                 return;
         }
         struct question *q = xcalloc(1, sizeof(*q));
-        *q = (struct question) { .f = f, .q = *query, .n = wire.n, .tcp = tcp, .done = done, .arg = arg, .open_handles = 2 };
-        q->wire = xmalloc(wire.n);
-        memcpy(q->wire, wire.p, wire.n);
+        *q = (struct question) { .f = f, .q = like->q, .wire = wire, .n = n, .tcp = like->tcp, .tries = tries, .done = like->done,
+                                 .arg = like->arg, .open_handles = 2 };
         rand_bytes(&q->id, sizeof(q->id));
-        q->wire[0] = (char) (q->id >> 8);
-        q->wire[1] = (char) q->id;
+        wire[0] = (char) (n >> 8);
+        wire[1] = (char) n;
+        wire[2] = (char) (q->id >> 8);
+        wire[3] = (char) q->id;
         f->n_asking++;
         list_push(&f->asking, &q->link);
-        if (tcp) {
+        if (q->tcp)
                 uv_tcp_init(loop_uv(f->loop), &q->stream);
-                q->stream.data = q;
-        } else {
+        else
                 uv_udp_init(loop_uv(f->loop), &q->udp);
-                q->udp.data = q;
-                uv_udp_recv_start(&q->udp, on_alloc, on_udp);
-        }
-        try_next(&q->timer);
+        q->handle.data = q;
+        if (q->tcp)
+                start_tcp(q);
+        else if (start_udp(q) == 0)
+                try_next(&q->timer);
+        else
+                finish(q, str_n("", 0)); /* no socket is left */
+}
+
+void forward_ask(struct forwarder *f, struct str wire, const struct dns_query *query, bool tcp,
+                 void (*done)(struct str answer, void *arg), void *arg) {
+        struct question like = { .q = *query, .tcp = tcp, .done = done, .arg = arg };
+        char *copy = xmalloc(wire.n + 2);
+        memcpy(copy + 2, wire.p, wire.n);
+        read_servers(f);
+        ask(f, copy, wire.n, &like, 0);
 }
 
 void forwarder_free(struct forwarder *f) {
-        list_for_each_safe(l, &f->asking) {
-                struct question *q = list_entry(l, struct question, link);
-                finish(q, str_n("", 0));
-                q->f = NULL;
-        }
+        while (!list_empty(&f->asking))
+                finish(list_entry(f->asking.next, struct question, link), str_n("", 0));
         list_for_each_safe(l, &f->by_age)
                 forget(f, list_entry(l, struct cached, link));
         map_free(f->cache);

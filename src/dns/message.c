@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "base/rand.h"
 #include "dns/message.h"
 
 #define HEADER 12
@@ -62,7 +63,7 @@ static int read_name(struct str wire, size_t *pos, char dst[static DNS_NAME_MAX]
                 at++;
                 if (!len)
                         break;
-                if (at + len > wire.n || n + len + 2 > DNS_NAME_MAX)
+                if (at + len > wire.n || n + len + 2 > DNS_NAME_MAX - 2) /* RFC 1035: 255 octets on the wire */
                         return -EBADMSG;
                 if (n)
                         dst[n++] = '.';
@@ -94,7 +95,7 @@ static int read_record(struct str wire, size_t *pos, struct record *r) {
         r->type = get16(p);
         r->class = get16(p + 2);
         r->ttl_at = *pos + 4;
-        r->ttl = get32(p + 4);
+        r->ttl = get32(p + 4) > INT32_MAX ? 0 : get32(p + 4); /* RFC 2181 */
         r->len = get16(p + 8);
         r->data = *pos + 10;
         if (r->data + r->len > wire.n)
@@ -124,6 +125,8 @@ int dns_query_parse(struct str wire, struct dns_query *ret) {
                 if (read_record(wire, &pos, &r) < 0)
                         return -EBADMSG;
                 if (i >= others && r.type == DNS_OPT) {
+                        if (ret->edns) /* RFC 6891: one at most */
+                                return -EBADMSG;
                         ret->edns = true;
                         ret->dnssec_ok = r.ttl & 0x8000;
                         ret->max_udp = r.class < DNS_UDP_PLAIN ? DNS_UDP_PLAIN : MIN(r.class, DNS_UDP_EDNS);
@@ -137,10 +140,14 @@ int dns_answer_check(struct str wire, const struct dns_query *q, uint32_t *ret_t
         size_t pos = HEADER;
         if (wire.n < HEADER || !(get16(wire.p + 2) & QR) || get16(wire.p + 4) != 1)
                 return -EBADMSG;
-        if (read_name(wire, &pos, name) < 0 || pos + 4 > wire.n || strcmp(name, q->name) != 0 || get16(wire.p + pos) != q->type)
+        if (read_name(wire, &pos, name) < 0 || pos + 4 > wire.n || strcmp(name, q->name) != 0 || get16(wire.p + pos) != q->type ||
+            get16(wire.p + pos + 2) != q->class)
                 return -EBADMSG;
         pos += 4;
+        *ret_ttl = 0;
         *ret_truncated = get16(wire.p + 2) & TC;
+        if (*ret_truncated) /* some servers cut within a record */
+                return 0;
         uint32_t ttl = UINT32_MAX;
         unsigned n = get16(wire.p + 6) + get16(wire.p + 8) + get16(wire.p + 10);
         for (unsigned i = 0; i < n; i++) {
@@ -175,6 +182,12 @@ void dns_age(char *wire, size_t n, uint32_t seconds) {
                 put16(wire + r.ttl_at, (uint16_t) (left >> 16));
                 put16(wire + r.ttl_at + 2, (uint16_t) left);
         }
+}
+
+void dns_adopt(char *wire, size_t n, struct str question, const struct dns_query *q) {
+        put16(wire, q->id);
+        if (n >= q->question_end && question.n >= q->question_end)
+                memcpy(wire + HEADER, question.p + HEADER, q->question_end - HEADER);
 }
 
 /* ---- writing ---- */
@@ -263,14 +276,33 @@ void dns_add_soa(struct dns_writer *w, const char *zone, uint32_t ttl, uint32_t 
         end_record(w, at);
 }
 
+/* Cuts the message after the last record that still fits. Additional records may be missing, the others must not in silence. */
+static void cut(struct dns_writer *w, size_t question_end, size_t max) {
+        struct buf *b = w->out;
+        struct str whole = str_n(b->p + w->base, b->n - w->base);
+        size_t pos = question_end, fits = question_end;
+        uint16_t had[3];
+        memcpy(had, w->counts, sizeof(had));
+        memset(w->counts, 0, sizeof(w->counts));
+        for (int section = 0; section < 3; section++)
+                while (w->counts[section] < had[section]) {
+                        struct record r;
+                        if (read_record(whole, &pos, &r) < 0 || pos > max) {
+                                if (section < 2)
+                                        put16(b->p + w->base + 2, get16(b->p + w->base + 2) | TC);
+                                b->n = w->base + fits;
+                                return;
+                        }
+                        fits = pos;
+                        w->counts[section]++;
+                }
+}
+
 void dns_end(struct dns_writer *w, const struct dns_query *q, size_t max) {
         struct buf *b = w->out;
         size_t opt = q->edns ? 11 : 0;
-        if (b->n - w->base + opt > max) {
-                b->n = w->base + q->question_end;
-                memset(w->counts, 0, sizeof(w->counts));
-                put16(b->p + w->base + 2, get16(b->p + w->base + 2) | TC);
-        }
+        if (b->n - w->base + opt > max)
+                cut(w, q->question_end, max - opt);
         if (q->edns) {
                 buf_putc(b, 0);
                 add16(b, DNS_OPT);
@@ -281,6 +313,57 @@ void dns_end(struct dns_writer *w, const struct dns_query *q, size_t max) {
         }
         for (int i = 0; i < 3; i++)
                 put16(b->p + w->base + 6 + 2 * i, w->counts[i]);
+}
+
+void dns_copy_answers(struct dns_writer *w, struct str wire) {
+        char target[DNS_NAME_MAX];
+        size_t pos = HEADER;
+        if (wire.n < HEADER || read_name(wire, &pos, target) < 0)
+                return;
+        pos += 4;
+        if (get16(wire.p + 2) & TC)
+                dns_truncated(w);
+        for (unsigned i = get16(wire.p + 6); i; i--) {
+                struct record r;
+                if (read_record(wire, &pos, &r) < 0)
+                        return;
+                size_t at = r.data;
+                if (r.type == DNS_CNAME && read_name(wire, &at, target) == 0) {
+                        dns_add_name(w, r.name, DNS_CNAME, r.ttl, target);
+                } else if ((r.type == DNS_A && r.len == 4) || (r.type == DNS_AAAA && r.len == 16)) {
+                        at = begin_record(w, r.name, r.type, r.ttl);
+                        buf_add(w->out, wire.p + r.data, r.len);
+                        end_record(w, at);
+                }
+        }
+}
+
+void dns_truncated(struct dns_writer *w) {
+        char *flags = w->out->p + w->base + 2;
+        put16(flags, get16(flags) | TC);
+}
+
+void dns_shuffle(struct dns_writer *w, size_t question_end) {
+        const size_t size = 16; /* of an A record of the question's own name: pointer, type, class, TTL, length, address */
+        char *first = w->out->p + w->base + question_end, t[16];
+        if ((size_t) w->counts[0] * size != w->out->n - w->base - question_end)
+                return;
+        for (size_t i = w->counts[0]; i > 1; i--) {
+                char *a = first + (i - 1) * size, *b = first + rand_below(i) * size;
+                memcpy(t, a, size);
+                memmove(a, b, size);
+                memcpy(b, t, size);
+        }
+}
+
+void dns_make_query(struct buf *out, const char *name, enum dns_type type) {
+        struct dns_query q = { .edns = true };
+        struct dns_writer w = { .out = out, .base = out->n };
+        buf_add(out, "\0\0\1\0\0\1\0\0\0\0\0\0", HEADER); /* RD, one question */
+        add_name(&w, name);
+        add16(out, (uint16_t) type);
+        add16(out, 1);
+        dns_end(&w, &q, DNS_UDP_EDNS);
 }
 
 void dns_refuse(struct buf *out, struct str wire, const struct dns_query *q, enum dns_rcode rcode) {

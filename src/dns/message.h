@@ -38,12 +38,24 @@ void dns_add_srv(struct dns_writer *w, const char *name, uint32_t ttl, uint16_t 
 void dns_add_txt(struct dns_writer *w, const char *name, uint32_t ttl, const char *text);
 void dns_add_soa(struct dns_writer *w, const char *zone, uint32_t ttl, uint32_t serial);
 void dns_section(struct dns_writer *w, int section); /* 0 answer, 1 authority, 2 additional; only forward */
-/* Adds the OPT record, sets the counts; an answer longer than max becomes empty with the TC bit. */
+/* Everything so far are A records of the question's own name: brings them into a random order, so that clients that take the first
+ * spread over all. */
+void dns_shuffle(struct dns_writer *w, size_t question_end);
+/* The A, AAAA and CNAME records of another server's answer, and its TC bit. */
+void dns_copy_answers(struct dns_writer *w, struct str wire);
+void dns_truncated(struct dns_writer *w); /* sets the TC bit */
+/* Adds the OPT record, sets the counts. Of an answer longer than max the records that fit remain, with the TC bit unless only
+ * additional ones are missing. (Not none at all: there are resolvers that take what they get and never ask over TCP.) */
 void dns_end(struct dns_writer *w, const struct dns_query *q, size_t max);
+/* A query of our own, with EDNS; its id is 0. */
+void dns_make_query(struct buf *out, const char *name, enum dns_type type);
 /* A whole answer with no records. */
 void dns_refuse(struct buf *out, struct str wire, const struct dns_query *q, enum dns_rcode rcode);
 
-/* Of an answer by somebody else: that it is one to this question, and the least TTL in it (SOA minimum when it is negative). -EBADMSG. */
+/* Of an answer by somebody else: that it is one to this question, and the least TTL in it (SOA minimum when it is negative; 0 when
+ * it was cut). -EBADMSG. */
 int dns_answer_check(struct str wire, const struct dns_query *q, uint32_t *ret_ttl, bool *ret_truncated);
+/* Makes an answer to the same question in other letter case one to this query: its id, and the question as it was spelt there. */
+void dns_adopt(char *wire, size_t n, struct str question, const struct dns_query *q);
 /* Takes seconds off every TTL in a well-formed message (at least 0 remains). */
 void dns_age(char *wire, size_t n, uint32_t seconds);

@@ -1,6 +1,7 @@
 /* Names to records. A name below the cluster's domain is cut into labels from the right: zone (svc, pod), namespace, Service, and then
  * either an endpoint's name or _port._protocol. */
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -8,13 +9,18 @@
 #include "schema/types.h"
 
 #define MAX_LABELS 6
+#define MAX_ALIASES 8 /* ExternalNames that name each other; as CoreDNS */
 
 struct lookup {
         struct records *r;
         const struct dns_query *q;
-        struct dns_writer w;
-        struct dns_writer extra;  /* additional records, written after the answers */
-        struct buf extra_buf;
+        struct dns_writer *w;
+        const char *owner;        /* of the answers: "" is the question's name, else where a CNAME has led */
+        char alias[DNS_NAME_MAX]; /* the CNAME just answered leads there */
+        struct map *seen;         /* addresses answered */
+        struct map *extra;        /* targets of SRV records → address: additional records */
+        bool counting;            /* a first round over SRV records, which share their weight */
+        unsigned n_srv;
         bool exists;              /* the name is there, perhaps without records of this type */
 };
 
@@ -68,9 +74,8 @@ static bool parse_ip(struct str s, uint32_t *ret) {
 static void endpoint_label(const struct json *e, struct str address, char dst[static 64]) {
         struct str host = Endpoint_hostname(e);
         snprintf(dst, 64, "%" STR_FMT, STR_ARG(host.n ? host : address));
-        for (char *p = dst; !host.n && *p; p++)
-                if (*p == '.')
-                        *p = '-';
+        for (char *p = dst; *p; p++)
+                *p = *p == '.' && !host.n ? '-' : (char) tolower((unsigned char) *p);
 }
 
 struct endpoint {
@@ -107,11 +112,14 @@ static bool wants(const struct lookup *l, enum dns_type t) {
 }
 
 static void answer_a(struct lookup *l, uint32_t ip) {
+        char bytes[sizeof(ip)];
+        memcpy(bytes, &ip, sizeof(ip));
         l->exists = true;
-        if (wants(l, DNS_A))
-                dns_add_a(&l->w, "", DNS_TTL, ip);
+        if (wants(l, DNS_A) && map_put(l->seen, str_n(bytes, sizeof(bytes)), l)) /* slices of several ports name it again */
+                dns_add_a(l->w, l->owner, DNS_TTL, ip);
 }
 
+/* arg: the label asked for, or NULL for all. */
 static void answer_endpoint(struct lookup *l, const struct endpoint *e, void *arg) {
         const char *label = arg;
         if (!label || strcmp(label, e->label) == 0)
@@ -121,60 +129,79 @@ static void answer_endpoint(struct lookup *l, const struct endpoint *e, void *ar
 struct srv_query {
         struct str port, protocol; /* empty: all */
         const char *service_name;  /* "web.default.svc.cluster.local" */
+        const char *label;         /* of one endpoint, or NULL */
 };
 
 static bool port_fits(const struct srv_query *s, struct str name, struct str protocol) {
-        return (!s->port.n || str_eq_fold(s->port, name)) && (!s->protocol.n || str_eq_fold(s->protocol, protocol)) && (s->port.n || name.n);
+        return (!s->port.n || str_eq_fold(s->port, name)) && (!s->protocol.n || str_eq_fold(s->protocol, protocol));
 }
 
 static void answer_srv(struct lookup *l, int64_t port, const char *target, uint32_t ip) {
         l->exists = true;
-        if (!wants(l, DNS_SRV))
-                return;
-        dns_add_srv(&l->w, "", DNS_TTL, 0, 100, (uint16_t) port, target);
-        dns_add_a(&l->extra, target, DNS_TTL, ip);
+        if (l->counting) {
+                l->n_srv++;
+        } else if (wants(l, DNS_SRV)) {
+                dns_add_srv(l->w, l->owner, DNS_TTL, 0, (uint16_t) MAX(100 / l->n_srv, 1u), (uint16_t) port, target);
+                map_put(l->extra, str_of(target), (void *) (uintptr_t) ip);
+        }
 }
 
 static void answer_endpoint_srv(struct lookup *l, const struct endpoint *e, void *arg) {
         const struct srv_query *s = arg;
-        char target[DNS_NAME_MAX];
+        char target[DNS_NAME_MAX + 64];
+        if (s->label && strcmp(s->label, e->label) != 0)
+                return;
         snprintf(target, sizeof(target), "%s.%s", e->label, s->service_name);
         json_each_item(p, EndpointSlice_ports(e->slice))
                 if (port_fits(s, EndpointPort_name(p), json_str_or(json_getc(p, "protocol"), STR("TCP"))))
                         answer_srv(l, EndpointPort_port(p), target, e->ip);
 }
 
-static void answer_service_srv(struct lookup *l, const struct json *spec, struct str key, const struct srv_query *s) {
+static void answer_srvs(struct lookup *l, const struct json *spec, struct str key, const struct srv_query *s) {
         uint32_t ip;
-        if (str_eq(ServiceSpec_clusterIP(spec), STR("None"))) {
-                each_endpoint(l, key, answer_endpoint_srv, (void *) s);
-        } else if (parse_ip(ServiceSpec_clusterIP(spec), &ip)) {
-                json_each_item(p, ServiceSpec_ports(spec))
-                        if (port_fits(s, ServicePort_name(p), json_str_or(json_getc(p, "protocol"), STR("TCP"))))
-                                answer_srv(l, ServicePort_port(p), s->service_name, ip);
+        for (int round = 0; round < 2; round++) {
+                l->counting = round == 0;
+                if (s->label || str_eq(ServiceSpec_clusterIP(spec), STR("None"))) {
+                        each_endpoint(l, key, answer_endpoint_srv, (void *) s);
+                } else if (parse_ip(ServiceSpec_clusterIP(spec), &ip)) {
+                        json_each_item(p, ServiceSpec_ports(spec))
+                                if (port_fits(s, ServicePort_name(p), json_str_or(json_getc(p, "protocol"), STR("TCP"))))
+                                        answer_srv(l, ServicePort_port(p), s->service_name, ip);
+                }
         }
 }
 
+static void answer_external_name(struct lookup *l, struct str target) {
+        uint32_t ip;
+        if (target.n && target.p[target.n - 1] == '.')
+                target.n--;
+        if (!target.n || target.n >= sizeof(l->alias) || parse_ip(target, &ip)) /* an address is no name */
+                return;
+        l->exists = true;
+        if (!wants(l, DNS_A) && !wants(l, DNS_AAAA) && !wants(l, DNS_CNAME))
+                return;
+        char text[DNS_NAME_MAX];
+        for (size_t i = 0; i <= target.n; i++)
+                text[i] = i == target.n ? 0 : (char) tolower((unsigned char) target.p[i]);
+        dns_add_name(l->w, l->owner, DNS_CNAME, DNS_TTL, text);
+        if (l->q->type != DNS_CNAME)
+                memcpy(l->alias, text, target.n + 1);
+}
+
 static void answer_service(struct lookup *l, const struct json *spec, struct str key, const char *name) {
-        struct str ip = ServiceSpec_clusterIP(spec);
+        struct srv_query s = { .service_name = name };
         uint32_t v4;
         if (str_eq(ServiceSpec_type(spec), STR("ExternalName"))) {
-                char target[DNS_NAME_MAX];
-                snprintf(target, sizeof(target), "%" STR_FMT, STR_ARG(ServiceSpec_externalName(spec)));
-                l->exists = true;
-                if (target[0] && (wants(l, DNS_A) || wants(l, DNS_AAAA) || wants(l, DNS_CNAME)))
-                        dns_add_name(&l->w, "", DNS_CNAME, DNS_TTL, target);
-        } else if (str_eq(ip, STR("None"))) {
+                answer_external_name(l, ServiceSpec_externalName(spec));
+        } else if (str_eq(ServiceSpec_clusterIP(spec), STR("None"))) {
                 each_endpoint(l, key, answer_endpoint, NULL);
-        } else if (parse_ip(ip, &v4)) {
+        } else if (parse_ip(ServiceSpec_clusterIP(spec), &v4)) {
                 answer_a(l, v4);
         } else {
                 l->exists = true; /* of the other address family */
         }
-        if (l->q->type == DNS_SRV) {
-                struct srv_query s = { .service_name = name };
-                answer_service_srv(l, spec, key, &s);
-        }
+        if (l->q->type == DNS_SRV)
+                answer_srvs(l, spec, key, &s);
 }
 
 /* labels: from the right, without "svc" and the domain: namespace, Service, … */
@@ -194,17 +221,19 @@ static void lookup_svc(struct lookup *l, const struct str *labels, size_t n) {
         if (!svc)
                 return;
         const struct json *spec = Service_spec(object_json(svc));
-        bool headless = str_eq(ServiceSpec_clusterIP(spec), STR("None"));
         if (n == 2) {
                 answer_service(l, spec, str_of(key), name);
-        } else if (n == 3 && labels[2].p[0] != '_' && headless) {
+        } else if (n == 3 && labels[2].p[0] != '_') {
                 char label[64];
+                struct srv_query s = { .service_name = name, .label = label };
                 snprintf(label, sizeof(label), "%" STR_FMT, STR_ARG(labels[2]));
                 each_endpoint(l, str_of(key), answer_endpoint, label);
+                if (l->q->type == DNS_SRV)
+                        answer_srvs(l, spec, str_of(key), &s);
         } else if (n == 4 && labels[2].p[0] == '_' && labels[3].p[0] == '_') {
                 struct srv_query s = { .protocol = str_sub(labels[2], 1, labels[2].n), .port = str_sub(labels[3], 1, labels[3].n),
                                        .service_name = name };
-                answer_service_srv(l, spec, str_of(key), &s);
+                answer_srvs(l, spec, str_of(key), &s);
         }
 }
 
@@ -238,19 +267,22 @@ static int cut_labels(struct str rest, struct str labels[static MAX_LABELS]) {
         return n;
 }
 
+/* before_domain "": the domain itself. */
 static void lookup_name(struct lookup *l, struct str before_domain) {
         struct str labels[MAX_LABELS];
         int n = cut_labels(before_domain, labels);
-        if (n == 0)
+        if (n == 0) {
                 l->exists = true;
-        else if (n > 0 && str_eq(labels[0], STR("svc")))
+                if (wants(l, DNS_SOA))
+                        dns_add_soa(l->w, l->r->domain, DNS_TTL, (uint32_t) time(NULL));
+        } else if (n > 0 && str_eq(labels[0], STR("svc"))) {
                 lookup_svc(l, labels + 1, (size_t) n - 1);
-        else if (n > 0 && str_eq(labels[0], STR("pod")))
+        } else if (n > 0 && str_eq(labels[0], STR("pod"))) {
                 lookup_pod(l, labels + 1, (size_t) n - 1);
-        else if (n == 1 && str_eq(labels[0], STR("dns-version"))) {
+        } else if (n == 1 && str_eq(labels[0], STR("dns-version"))) {
                 l->exists = true;
                 if (wants(l, DNS_TXT))
-                        dns_add_txt(&l->w, "", DNS_TTL, "1.1.0");
+                        dns_add_txt(l->w, l->owner, DNS_TTL, "1.1.0");
         }
 }
 
@@ -275,7 +307,7 @@ static bool lookup_reverse(struct lookup *l, const char *address) {
                          l->r->domain);
                 l->exists = true;
                 if (wants(l, DNS_PTR))
-                        dns_add_name(&l->w, "", DNS_PTR, DNS_TTL, name);
+                        dns_add_name(l->w, "", DNS_PTR, DNS_TTL, name);
         }
         n = l->exists ? 0 : informer_index_get(l->r->slices_by_address, str_of(address), &found);
         for (size_t i = 0; i < n; i++) {
@@ -287,46 +319,77 @@ static bool lookup_reverse(struct lookup *l, const char *address) {
                                  STR_ARG(object_namespace(found[i])), l->r->domain);
                         l->exists = true;
                         if (wants(l, DNS_PTR))
-                                dns_add_name(&l->w, "", DNS_PTR, DNS_TTL, name);
+                                dns_add_name(l->w, "", DNS_PTR, DNS_TTL, name);
                 }
         }
         return l->exists;
 }
 
-static void finish(struct lookup *l, size_t max) {
-        if (!l->w.counts[0]) { /* RFC 2308: who says so, and how long it holds */
-                dns_section(&l->w, 1);
-                dns_add_soa(&l->w, l->r->domain, DNS_TTL, (uint32_t) time(NULL));
+static void finish(struct lookup *l, const char *zone, size_t max) {
+        struct dns_writer *w = l->w;
+        if (!w->counts[0]) { /* RFC 2308: who says so, and how long it holds */
+                dns_section(w, 1);
+                dns_add_soa(w, zone, DNS_TTL, (uint32_t) time(NULL));
         }
-        buf_add_str(l->w.out, buf_str(&l->extra_buf));
-        l->w.counts[2] = l->extra.counts[2];
+        struct map_iter it = MAP_ITER(l->extra);
+        dns_section(w, 2);
+        while (map_next(&it)) {
+                _cleanup_free_ char *target = str_dup(it.key);
+                dns_add_a(w, target, DNS_TTL, (uint32_t) (uintptr_t) it.value);
+        }
+        if (l->q->type == DNS_A)
+                dns_shuffle(w, l->q->question_end);
         if (!l->exists) {
-                char *flags = l->w.out->p + l->w.base + 3;
+                char *flags = w->out->p + w->base + 3;
                 *flags = (char) ((*flags & 0xf0) | DNS_NXDOMAIN);
         }
-        dns_end(&l->w, l->q, max);
+        dns_end(w, l->q, max);
 }
 
-enum records_result records_answer(struct records *r, struct str wire, const struct dns_query *q, size_t max, struct buf *out) {
-        struct str name = str_of(q->name), domain = str_of(r->domain);
-        bool inside = str_eq(name, domain) || (str_has_suffix(name, domain) && name.n > domain.n && name.p[name.n - domain.n - 1] == '.');
-        bool reverse = str_has_suffix(name, STR(".in-addr.arpa"));
+/* What stands before the domain in a name below it. */
+static bool below(struct str name, struct str domain, struct str *ret) {
+        if (!str_has_suffix(name, domain) || (name.n > domain.n && name.p[name.n - domain.n - 1] != '.'))
+                return false;
+        *ret = str_sub(name, 0, name.n == domain.n ? 0 : name.n - domain.n - 1);
+        return true;
+}
+
+/* Answers a name of the cluster's, and follows CNAMEs as long as they stay in it. true: one has led out, to l->alias. */
+static bool lookup_inside(struct lookup *l, struct str before_domain) {
+        char owner[DNS_NAME_MAX];
+        for (int n = 0;; n++) {
+                l->alias[0] = 0;
+                lookup_name(l, before_domain);
+                if (!l->alias[0] || n == MAX_ALIASES || strcmp(l->alias, l->q->name) == 0)
+                        return false;
+                memcpy(owner, l->alias, sizeof(owner));
+                l->owner = owner;
+                if (!below(str_of(owner), str_of(l->r->domain), &before_domain))
+                        return true;
+        }
+}
+
+enum records_result records_answer(struct records *r, struct str wire, const struct dns_query *q, size_t max, struct buf *out,
+                                   struct records_alias *alias) {
+        struct str name = str_of(q->name), before;
+        bool inside = below(name, str_of(r->domain), &before);
         char address[46];
-        if (q->class != 1 || (!inside && !(reverse && reverse_address(name, address))))
+        if (q->class != 1 || (!inside && !(str_has_suffix(name, STR(".in-addr.arpa")) && reverse_address(name, address))))
                 return RECORDS_FORWARD;
-        struct lookup l = { .r = r, .q = q };
+        if (!informer_synced(r->services) || !informer_synced(r->slices) || !informer_synced(r->namespaces))
+                return RECORDS_NOT_YET;
+        _cleanup_(map_freep) struct map *extra = map_new(NULL), *seen = map_new(NULL);
+        struct lookup l = { .r = r, .q = q, .w = &alias->w, .owner = "", .extra = extra, .seen = seen };
         size_t begun = out->n;
-        l.extra = (struct dns_writer) { .out = &l.extra_buf, .section = 2 };
-        dns_begin(&l.w, out, wire, q, DNS_NOERROR, true);
-        enum records_result result = RECORDS_ANSWERED;
-        if (inside)
-                lookup_name(&l, str_sub(name, 0, name.n == domain.n ? 0 : name.n - domain.n - 1));
-        else if (!lookup_reverse(&l, address))
-                result = RECORDS_FORWARD;
-        if (result == RECORDS_FORWARD)
+        dns_begin(l.w, out, wire, q, DNS_NOERROR, true);
+        if (inside && lookup_inside(&l, before)) {
+                memcpy(alias->target, l.alias, sizeof(l.alias));
+                return RECORDS_ALIAS;
+        }
+        if (!inside && !lookup_reverse(&l, address)) {
                 out->n = begun;
-        else
-                finish(&l, max);
-        buf_free(&l.extra_buf);
-        return result;
+                return RECORDS_FORWARD;
+        }
+        finish(&l, inside ? r->domain : "in-addr.arpa", max);
+        return RECORDS_ANSWERED;
 }

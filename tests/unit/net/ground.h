@@ -1,0 +1,47 @@
+/* The ground of the network's tests: a network namespace of the test's own, and an API in it. */
+#pragma once
+
+#include "../test.h"
+
+#include "apiserver/apiserver.h"
+#include "client/client.h"
+#include "schema/types.h"
+
+/* Puts the whole test program into a new network namespace (with lo up): nothing it does is seen outside, and it goes when the
+ * program ends. false: not allowed here; main() then says so with exit code 77. */
+bool ground_enter(void);
+
+/* Runs a shell command, which must succeed; its output is valid until the next few calls. */
+const char *shell(const char *fmt, ...) _printf_(1, 2);
+/* The same, returning the exit code. */
+int shell_code(const char *fmt, ...) _printf_(1, 2);
+
+/* Pods' namespaces: `ip netns` names that belong to this process. netns_path is where it is pinned. */
+void netns_add(const char *name);
+void netns_delete(const char *name);
+const char *netns_path(const char *name);
+
+/* A real API server over a store in memory, in this process. */
+struct ground_api {
+        struct store *store;
+        struct apiserver *server;
+        struct client *client;
+};
+void ground_api_start(struct ground_api *g);
+void ground_api_stop(struct ground_api *g);
+/* Creates it, or replaces what is there. Single quotes stand for double ones. */
+void ground_put(struct ground_api *g, const struct api_resource *res, const char *ns, const char *fmt, ...) _printf_(4, 5);
+void ground_delete(struct ground_api *g, const struct api_resource *res, const char *ns, const char *name);
+
+/* Asks again until it is true, or fails the test after 5 s. */
+#define eventually(condition)                                                   \
+        do {                                                                    \
+                int64_t _end = now_mono_ms() + 5000;                            \
+                while (!(condition)) {                                          \
+                        if (now_mono_ms() > _end) {                             \
+                                print_error("never true: %s\n", #condition);    \
+                                _fail(__FILE__, __LINE__);                      \
+                        }                                                       \
+                        usleep(5000);                                           \
+                }                                                               \
+        } while (0)
