@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
@@ -21,7 +22,7 @@ static char base[64], root_dir[96], state_dir[96], log_dir[96], cgroup_parent[64
 static const char *missing; /* why the tests are skipped */
 static struct runtime *rt;
 static struct arena *arena;
-static int attached, detached;
+static atomic_int attached, detached;
 
 /* ---- a network that does nothing ---- */
 
@@ -886,6 +887,55 @@ static void stopping_a_sandbox_ends_its_containers(void **state) {
         drop(sandbox);
 }
 
+static void *one_pod(void *arg) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct str args[] = { STR_INIT("/bin/sh"), STR_INIT("-c"), STR_INIT("exit 3") };
+        struct sandbox_config sc = { .name = STR("many"), .namespace = STR("d"), .uid = STR("u"), .hostname = STR("h") };
+        struct container_config cc = { .name = STR("app"), .image = STR("busybox:test"), .command = args, .n_command = 3 };
+        _cleanup_error_ struct error err = ERROR_INIT;
+        _cleanup_free_ char *sandbox = NULL, *id = NULL;
+        struct container_status s = { 0 };
+        struct container_status *list;
+        size_t n;
+        int r = runtime_run_sandbox(rt, &sc, &sandbox, &err);
+
+        if (r >= 0)
+                r = runtime_create_container(rt, sandbox, &cc, &id, &err);
+        if (r >= 0)
+                r = runtime_start_container(rt, id, &err);
+        for (int i = 0; r >= 0 && s.state != CONTAINER_EXITED && i < 2000; i++) {
+                usleep(2000);
+                r = runtime_container_status(rt, a, id, &s, &err);
+                runtime_list_containers(rt, a, NULL, &list, &n, &err);
+        }
+        if (r >= 0 && s.exit_code != 3)
+                r = error_set(&err, -EINVAL, "exit code %d", s.exit_code);
+        if (r >= 0)
+                r = runtime_stop_container(rt, id, 1000, &err);
+        if (r >= 0)
+                r = runtime_stop_sandbox(rt, sandbox, &err);
+        if (r >= 0)
+                r = runtime_remove_sandbox(rt, sandbox, &err);
+        if (r < 0)
+                print_error("%s\n", error_text(&err));
+        *(int *) arg = r;
+        return NULL;
+}
+
+static void many_pods_live_at_once(void **state) {
+        pthread_t threads[8];
+        int results[8];
+
+        NEEDS_GROUND();
+        for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+                assert_int_equal(pthread_create(&threads[i], NULL, one_pod, &results[i]), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(threads); i++) {
+                pthread_join(threads[i], NULL);
+                assert_true(results[i] >= 0);
+        }
+        assert_nothing_left();
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_container_runs_logs_and_ends_with_its_code),
@@ -912,6 +962,7 @@ int main(void) {
                 cmocka_unit_test(a_pod_may_live_in_the_hosts_namespaces),
                 cmocka_unit_test(sysctls_and_dns_are_the_sandbox_s),
                 cmocka_unit_test(stopping_a_sandbox_ends_its_containers),
+                cmocka_unit_test(many_pods_live_at_once),
         };
 
         return cmocka_run_group_tests(tests, setup, teardown);
