@@ -3,8 +3,9 @@
 
 extern const struct controller_class namespace_controller, serviceaccount_controller, root_ca_controller,
         deployment_controller, replicaset_controller, replicationcontroller_controller, daemonset_controller,
-        statefulset_controller, endpoints_controller, endpointslice_controller, nodelifecycle_controller,
-        tainteviction_controller, nodeipam_controller, podgc_controller, garbagecollector_controller;
+        statefulset_controller, job_controller, cronjob_controller, endpoints_controller, endpointslice_controller,
+        nodelifecycle_controller, tainteviction_controller, nodeipam_controller, podgc_controller,
+        garbagecollector_controller, ttlafterfinished_controller;
 
 const struct controller_class *const controller_table[] = {
         &namespace_controller,
@@ -15,6 +16,8 @@ const struct controller_class *const controller_table[] = {
         &replicationcontroller_controller,
         &daemonset_controller,
         &statefulset_controller,
+        &job_controller,
+        &cronjob_controller,
         &endpoints_controller,
         &endpointslice_controller,
         &nodelifecycle_controller,
@@ -22,5 +25,6 @@ const struct controller_class *const controller_table[] = {
         &nodeipam_controller,
         &podgc_controller,
         &garbagecollector_controller,
+        &ttlafterfinished_controller,
         NULL,
 };

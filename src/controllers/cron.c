@@ -1,0 +1,308 @@
+/* Schedules as bit sets, and the next time found by walking days, then the hours and minutes of a day that matches.
+ *
+ * Civil time becomes UTC through the zone's offset. A time that a change of the clock skips does not come; one that it repeats
+ * comes once. */
+#include "controllers/cron.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "base/arena.h"
+#include "base/file.h"
+#include "base/time.h"
+
+#define DAY 86400
+#define SEARCH_DAYS (5 * 366)
+
+/* ---- parsing ---- */
+
+static const struct {
+        const char *name, *meaning;
+} macros[] = {
+        { "@yearly", "0 0 1 1 *" },  { "@annually", "0 0 1 1 *" }, { "@monthly", "0 0 1 * *" },  { "@weekly", "0 0 * * 0" },
+        { "@daily", "0 0 * * *" },   { "@midnight", "0 0 * * *" }, { "@hourly", "0 * * * *" },
+};
+
+static const struct field {
+        const char *what;
+        int64_t min, max;
+        const char *names; /* three letters each, from min on */
+} fields[] = {
+        { "minute", 0, 59, NULL },
+        { "hour", 0, 23, NULL },
+        { "day of month", 1, 31, NULL },
+        { "month", 1, 12, "janfebmaraprmayjunjulaugsepoctnovdec" },
+        { "day of week", 0, 6, "sunmontuewedthufrisat" },
+};
+
+static int parse_value(const struct field *f, struct str s, int64_t *ret, struct error *err) {
+        if (str_to_i64(s, ret) == 0)
+                return 0;
+        for (int64_t i = 0; f->names && s.n == 3 && i <= f->max - f->min; i++)
+                if (str_eq_fold(s, str_n(f->names + 3 * i, 3))) {
+                        *ret = f->min + i;
+                        return 0;
+                }
+        return error_set(err, -EINVAL, "failed to parse int from %" STR_FMT ": not a %s", STR_ARG(s), f->what);
+}
+
+/* "*", "5", "1-5", each with "/2". */
+static int parse_range(const struct field *f, struct str s, uint64_t *bits, bool *any, struct error *err) {
+        ssize_t slash = str_find(s, '/'), dash;
+        struct str range = slash < 0 ? s : str_sub(s, 0, (size_t) slash);
+        int64_t from, to, step = 1;
+        int r;
+
+        if (str_eqc(range, "*") || str_eqc(range, "?")) {
+                from = f->min;
+                to = f->max;
+                *any |= slash < 0;
+        } else {
+                dash = str_find(range, '-');
+                r = parse_value(f, dash < 0 ? range : str_sub(range, 0, (size_t) dash), &from, err);
+                if (r < 0)
+                        return r;
+                to = slash < 0 ? from : f->max; /* "5/15": from 5 on */
+                if (dash >= 0) {
+                        r = parse_value(f, str_sub(range, (size_t) dash + 1, range.n), &to, err);
+                        if (r < 0)
+                                return r;
+                }
+        }
+        if (slash >= 0 && (str_to_i64(str_sub(s, (size_t) slash + 1, s.n), &step) < 0 || step < 1))
+                return error_set(err, -EINVAL, "step of range should be a positive number: %" STR_FMT, STR_ARG(s));
+        if (from < f->min)
+                return error_set(err, -EINVAL, "beginning of range (%lld) below minimum (%lld): %" STR_FMT, (long long) from,
+                                 (long long) f->min, STR_ARG(s));
+        if (to > f->max)
+                return error_set(err, -EINVAL, "end of range (%lld) above maximum (%lld): %" STR_FMT, (long long) to, (long long) f->max,
+                                 STR_ARG(s));
+        if (from > to)
+                return error_set(err, -EINVAL, "beginning of range (%lld) beyond end of range (%lld): %" STR_FMT, (long long) from,
+                                 (long long) to, STR_ARG(s));
+        for (; from <= to; from += MIN(step, 64))
+                *bits |= 1ULL << from;
+        return 0;
+}
+
+static int parse_field(const struct field *f, struct str s, uint64_t *ret, bool *any, struct error *err) {
+        struct str part;
+
+        *ret = 0;
+        *any = false;
+        while (str_split(&s, ',', &part)) {
+                int r = parse_range(f, part, ret, any, err);
+
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* The words between runs of space; more than max are counted, not kept. */
+static size_t split_words(struct str s, struct str *words, size_t max) {
+        size_t n = 0;
+
+        for (s = str_trim(s); s.n > 0; s = str_trim(s)) {
+                size_t len = 0;
+
+                while (len < s.n && s.p[len] != ' ' && s.p[len] != '\t')
+                        len++;
+                if (n < max)
+                        words[n] = str_sub(s, 0, len);
+                n++;
+                s = str_sub(s, len, s.n);
+        }
+        return n;
+}
+
+int cron_parse(struct str text, struct cron *ret, struct error *err) {
+        struct cron c = { 0 };
+        uint64_t *const bits[] = { &c.minute, &c.hour, &c.day, &c.month, &c.weekday };
+        struct str words[5];
+        size_t n;
+
+        text = str_trim(text);
+        if (str_has_prefix(text, STR("@every "))) {
+                if (duration_parse(str_sub(text, 7, text.n), &c.every_ns) < 0 || c.every_ns <= 0)
+                        return error_set(err, -EINVAL, "failed to parse duration %" STR_FMT, STR_ARG(text));
+                c.every_ns = MAX(c.every_ns / NSEC_PER_SEC, 1) * NSEC_PER_SEC;
+                *ret = c;
+                return 0;
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(macros); i++)
+                if (str_eqc(text, macros[i].name))
+                        text = str_of(macros[i].meaning);
+        if (str_has_prefix(text, STR("@")))
+                return error_set(err, -EINVAL, "unrecognized descriptor: %" STR_FMT, STR_ARG(text));
+        n = split_words(text, words, 5);
+        if (n != 5)
+                return error_set(err, -EINVAL, "expected exactly 5 fields, found %zu: [%" STR_FMT "]", n, STR_ARG(text));
+        for (size_t i = 0; i < 5; i++) {
+                bool any;
+                int r = parse_field(&fields[i], words[i], bits[i], &any, err);
+
+                if (r < 0)
+                        return r;
+                if (i == 2)
+                        c.any_day = any;
+                if (i == 4)
+                        c.any_weekday = any;
+        }
+        *ret = c;
+        return 0;
+}
+
+/* ---- zones: RFC 8536 ---- */
+
+struct timezone_data {
+        size_t n;
+        int64_t *at;      /* seconds UTC of each change … */
+        int32_t *offset;  /* … and the offset from then on */
+        int32_t first;    /* before all changes */
+};
+
+static int64_t read_be(const uint8_t *p, size_t n) {
+        uint64_t v = 0;
+
+        for (size_t i = 0; i < n; i++)
+                v = v << 8 | p[i];
+        return n == 8 ? (int64_t) v : (int32_t) (uint32_t) v;
+}
+
+struct header {
+        size_t isutc, isstd, leap, time, type, chars;
+};
+
+static bool read_header(const uint8_t *p, size_t n, struct header *h) {
+        if (n < 44 || memcmp(p, "TZif", 4) != 0)
+                return false;
+        *h = (struct header) { (size_t) read_be(p + 20, 4), (size_t) read_be(p + 24, 4), (size_t) read_be(p + 28, 4),
+                               (size_t) read_be(p + 32, 4), (size_t) read_be(p + 36, 4), (size_t) read_be(p + 40, 4) };
+        return h->time < 10000 && h->type < 300 && h->chars < 10000 && h->leap < 10000 && h->isutc < 300 && h->isstd < 300;
+}
+
+static size_t block_size(const struct header *h, size_t wide) {
+        return h->time * wide + h->time + h->type * 6 + h->chars + h->leap * (wide + 4) + h->isstd + h->isutc;
+}
+
+int timezone_load(struct str name, struct timezone_data **ret, struct error *err) {
+        _cleanup_buf_ struct buf text = BUF_INIT;
+        _cleanup_free_ char *path = xprintf("/usr/share/zoneinfo/%" STR_FMT, STR_ARG(name));
+        struct timezone_data *z;
+        const uint8_t *p;
+        struct header h;
+        size_t n;
+
+        if (str_empty(name) || str_search(name, STR("..")) >= 0 || name.p[0] == '/')
+                return error_set(err, -ENOENT, "unknown time zone %" STR_FMT, STR_ARG(name));
+        if (file_read(path, 1024 * 1024, &text, NULL) < 0)
+                return error_set(err, -ENOENT, "unknown time zone %" STR_FMT, STR_ARG(name));
+        p = (const uint8_t *) text.p;
+        n = text.n;
+        /* The second block has 64-bit times; every file since 2005 has it. */
+        if (!read_header(p, n, &h) || n < 44 + block_size(&h, 4))
+                return error_set(err, -EINVAL, "malformed time zone information: %" STR_FMT, STR_ARG(name));
+        p += 44 + block_size(&h, 4);
+        n -= 44 + block_size(&h, 4);
+        if (!read_header(p, n, &h) || n < 44 + block_size(&h, 8) || h.type == 0)
+                return error_set(err, -EINVAL, "malformed time zone information: %" STR_FMT, STR_ARG(name));
+        p += 44;
+        z = xcalloc(1, sizeof(*z));
+        z->n = h.time;
+        z->at = xcalloc(h.time + 1, sizeof(*z->at));
+        z->offset = xcalloc(h.time + 1, sizeof(*z->offset));
+        z->first = (int32_t) read_be(p + h.time * 9, 4);
+        for (size_t i = 0; i < h.time; i++) {
+                size_t type = p[h.time * 8 + i];
+
+                z->at[i] = read_be(p + i * 8, 8);
+                z->offset[i] = type < h.type ? (int32_t) read_be(p + h.time * 9 + type * 6, 4) : z->first;
+        }
+        *ret = z;
+        return 0;
+}
+
+void timezone_free(struct timezone_data *z) {
+        if (!z)
+                return;
+        free(z->at);
+        free(z->offset);
+        free(z);
+}
+
+int64_t timezone_offset(const struct timezone_data *z, int64_t seconds) {
+        size_t lo = 0, hi;
+        struct tm tm;
+        time_t t = seconds;
+
+        if (!z) {
+                localtime_r(&t, &tm);
+                return tm.tm_gmtoff;
+        }
+        for (hi = z->n; lo < hi;) {
+                size_t mid = (lo + hi) / 2;
+
+                if (z->at[mid] <= seconds)
+                        lo = mid + 1;
+                else
+                        hi = mid;
+        }
+        return lo == 0 ? z->first : z->offset[lo - 1];
+}
+
+/* ---- the next time ---- */
+
+static bool day_matches(const struct cron *c, const struct tm *tm) {
+        bool day = c->day & 1ULL << tm->tm_mday, weekday = c->weekday & 1ULL << tm->tm_wday;
+
+        if (!(c->month & 1ULL << (tm->tm_mon + 1)))
+                return false;
+        return c->any_day || c->any_weekday ? day && weekday : day || weekday;
+}
+
+/* UTC of a civil time (as if it were UTC); false when the clock skips it. */
+static bool civil_to_utc(const struct timezone_data *z, int64_t civil, int64_t *ret) {
+        int64_t t = civil - timezone_offset(z, civil);
+
+        t = civil - timezone_offset(z, t);
+        *ret = t;
+        return t + timezone_offset(z, t) == civil;
+}
+
+static int64_t next_on_day(const struct cron *c, const struct timezone_data *z, int64_t midnight, int64_t after) {
+        for (int hour = 0; hour < 24; hour++) {
+                if (!(c->hour & 1ULL << hour))
+                        continue;
+                for (int minute = 0; minute < 60; minute++) {
+                        int64_t t;
+
+                        if ((c->minute & 1ULL << minute) && civil_to_utc(z, midnight + hour * 3600 + minute * 60, &t) && t > after)
+                                return t;
+                }
+        }
+        return INT64_MAX;
+}
+
+int64_t cron_next(const struct cron *c, const struct timezone_data *zone, int64_t t) {
+        int64_t after = t / NSEC_PER_SEC, civil, midnight;
+
+        if (c->every_ns)
+                return after * NSEC_PER_SEC + c->every_ns;
+        civil = after + timezone_offset(zone, after);
+        midnight = civil - ((civil % DAY) + DAY) % DAY;
+        for (int i = 0; i < SEARCH_DAYS; i++, midnight += DAY) {
+                time_t day = midnight;
+                struct tm tm;
+                int64_t found;
+
+                gmtime_r(&day, &tm);
+                if (!day_matches(c, &tm))
+                        continue;
+                found = next_on_day(c, zone, midnight, after);
+                if (found != INT64_MAX)
+                        return found * NSEC_PER_SEC;
+        }
+        return INT64_MAX;
+}
