@@ -73,7 +73,7 @@ class Resource:
     def __init__(self, plural, kind, namespaced):
         self.plural, self.kind, self.namespaced = plural, kind, namespaced
         self.short, self.category, self.subs, self.columns, self.fields = [], [], [], [], []
-        self.verbs, self.stored, self.singular = [], None, kind.lower()
+        self.verbs, self.stored, self.warning, self.singular = [], None, None, kind.lower()
 
 
 class GroupVersion:
@@ -423,6 +423,8 @@ class Parser:
             r.verbs = VERBS if rest == 'all' else self.verbs(rest)
         elif word == 'singular':
             r.singular = rest
+        elif word == 'warns':
+            r.warning = rest
         elif word == 'stored':
             r.stored = rest.partition('as ')[2]
         elif word == 'sub':
@@ -572,6 +574,8 @@ class Writer:
             if values:
                 self.strings('%s_%s' % (r.c, attribute), values)
                 parts.append('.%s = %s_%s' % (attribute, r.c, attribute))
+        if r.warning:
+            parts.append('.warning = ' + quote(r.warning))
         if r.stored:
             parts.append('.stored_as = &' + r.stored.c)
         if r.subs:

@@ -296,25 +296,13 @@ static int decode_map(struct decoder *d, const struct schema_type *t, const stru
         return 0;
 }
 
-/* Documents come mostly in the order of the type: try the field after the last one first. */
-static const struct schema_field *next_field(const struct schema_type *t, size_t *hint, struct str key) {
-        const struct schema_field *f;
-
-        if (*hint < t->n_fields && str_eq(key, field_name(&t->fields[*hint])))
-                return &t->fields[(*hint)++];
-        f = schema_field(t, key);
-        if (f)
-                *hint = (size_t) (f - t->fields) + 1;
-        return f;
-}
-
 /* Sorts members into slots; returns how many there will be at most, those that are kept though unknown included. */
 static size_t fill_slots(struct decoder *d, const struct schema_type *t, const struct json *in, const struct frame *at,
                          const struct json **slots) {
         size_t hint = 0, extra = 0;
 
         json_each_member(m, in) {
-                const struct schema_field *f = next_field(t, &hint, json_key(m));
+                const struct schema_field *f = schema_field_after(t, json_key(m), &hint);
 
                 if (f)
                         slots[f - t->fields] = &m->value;

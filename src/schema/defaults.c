@@ -60,24 +60,37 @@ void schema_default(struct arena *a, const struct schema_type *t, struct json *v
                         schema_default(a, t->elem, &m->value);
 }
 
+/* Moves member i, which belongs to field f, before those of later fields. */
+static void move_back(const struct schema_type *t, struct json *value, size_t i, const struct schema_field *f) {
+        struct json_member m = value->members[i];
+        size_t k = i;
+
+        while (k > 0) {
+                const struct schema_field *before = schema_field(t, json_key(&value->members[k - 1]));
+
+                if (before && before < f)
+                        break;
+                k--;
+        }
+        memmove(&value->members[k + 1], &value->members[k], (i - k) * sizeof(m));
+        value->members[k] = m;
+}
+
 /* Insertion sort: what was added at the end goes to its place, the rest stays. */
-static void reorder_members(const struct schema_type *t, struct json *value) {
-        for (size_t i = 1; i < value->len; i++) {
-                struct json_member m = value->members[i];
-                const struct schema_field *f = schema_field(t, json_key(&m));
-                size_t k = i;
+static void reorder_struct(struct arena *a, const struct schema_type *t, struct json *value) {
+        const struct schema_field *last = NULL;
+        size_t hint = 0;
 
-                while (f && k > 0) {
-                        const struct schema_field *before = schema_field(t, json_key(&value->members[k - 1]));
+        for (size_t i = 0; i < value->len; i++) {
+                const struct schema_field *f = schema_field_after(t, json_key(&value->members[i]), &hint);
 
-                        if (before && before < f)
-                                break;
-                        k--;
-                }
-                if (k == i)
+                if (!f)
                         continue;
-                memmove(&value->members[k + 1], &value->members[k], (i - k) * sizeof(m));
-                value->members[k] = m;
+                schema_reorder(a, f->type, &value->members[i].value);
+                if (last && f < last)
+                        move_back(t, value, i, f);
+                else
+                        last = f;
         }
 }
 
@@ -94,13 +107,6 @@ void schema_reorder(struct arena *a, const struct schema_type *t, struct json *v
                         qsort(value->members, value->len, sizeof(*value->members), compare_keys);
                 json_each_member(m, value)
                         schema_reorder(a, t->elem, &m->value);
-        } else if (t->kind == SCHEMA_STRUCT && json_is(value, JSON_OBJECT)) {
-                reorder_members(t, value);
-                json_each_member(m, value) {
-                        const struct schema_field *f = schema_field(t, json_key(m));
-
-                        if (f)
-                                schema_reorder(a, f->type, &m->value);
-                }
-        }
+        } else if (t->kind == SCHEMA_STRUCT && json_is(value, JSON_OBJECT))
+                reorder_struct(a, t, value);
 }

@@ -38,6 +38,19 @@ static inline const struct json *json_get_after(const struct json *object, struc
         return v;
 }
 
+/* The field of that name, looked for first behind the last one that was found: documents come mostly in the order of the
+ * type. */
+static inline const struct schema_field *schema_field_after(const struct schema_type *t, struct str key, size_t *hint) {
+        const struct schema_field *f;
+
+        if (*hint < t->n_fields && str_eq(key, field_name(&t->fields[*hint])))
+                return &t->fields[(*hint)++];
+        f = schema_field(t, key);
+        if (f)
+                *hint = (size_t) (f - t->fields) + 1;
+        return f;
+}
+
 /* What Go prints for the zero value of a type: {} with its own zeros, "", 0, null … */
 struct json schema_zero(struct arena *a, const struct schema_type *t);
 /* True when Go prints the field although nothing was given, and then *ret is what it prints. */

@@ -160,6 +160,7 @@ struct api_resource {
         /* Field selectors beyond metadata.name and metadata.namespace, NULL-terminated or NULL: "spec.nodeName", or
          * "source=source.component" where label and path differ. */
         const char *const *select_fields;
+        const char *warning; /* sent with every answer, or NULL: "v1 Endpoints is deprecated in v1.33+; …" */
         /* The resource as which it is kept: autoscaling/v1 is a view of autoscaling/v2, events.k8s.io of core events.
          * NULL: itself. Other versions go through schema_convert(). */
         const struct api_resource *stored_as;
