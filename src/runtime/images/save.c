@@ -105,7 +105,7 @@ static void describe_image(struct save *s, struct str digest, size_t size, struc
 }
 
 static int save_image(struct save *s, struct str ref, struct error *err) {
-        struct str digest, first_name, name, hex, text;
+        struct str digest, first_name, name, hex, text = { 0 };
         struct manifest m;
         int r = image_store_manifest(s->images, s->arena, ref, &digest, &first_name, err);
 

@@ -63,7 +63,6 @@ struct stream {
         enum compression kind;
         bool eof, member_done; /* no more input; the last member is complete */
         uint64_t bytes_in, bytes_out, max;
-        off_t at;
         size_t in_at, in_n;
         z_stream z;
         ZSTD_DStream *zstd;
@@ -77,11 +76,10 @@ static int fill(struct stream *s, struct error *err) {
         if (s->in_at < s->in_n || s->eof)
                 return 0;
         do
-                n = pread(s->fd, s->in, BLOCK, s->at);
+                n = read(s->fd, s->in, BLOCK);
         while (n < 0 && errno == EINTR);
         if (n < 0)
                 return error_errno(err, -errno, "read");
-        s->at += n;
         s->in_at = 0;
         s->in_n = (size_t) n;
         s->bytes_in += (uint64_t) n;
@@ -94,6 +92,8 @@ int stream_open(int fd, uint64_t max_bytes, struct stream **ret, struct error *e
         _cleanup_(stream_closep) struct stream *s = xcalloc(1, sizeof(*s));
         int r;
 
+        if (lseek(fd, 0, SEEK_SET) < 0 && errno != ESPIPE) /* a pipe is taken as it comes */
+                return error_errno(err, -errno, "seek");
         s->fd = fd;
         s->max = max_bytes;
         s->digest = digest_new();

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -371,6 +372,31 @@ static void a_root_file_system_is_imported(void **state) {
         image_store_close(s);
 }
 
+static void an_archive_may_come_through_a_pipe(void **state) {
+        struct image_store *s;
+        char *path, number[32], *argv[] = { (char *) "cat", NULL, NULL };
+        posix_spawn_file_actions_t out;
+        int p[2];
+        pid_t pid;
+
+        if (geteuid() != 0)
+                skip();
+        path = argv[1] = two_layers("two.tar", PACK_DOCKER);
+        assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+        posix_spawn_file_actions_init(&out);
+        posix_spawn_file_actions_adddup2(&out, p[1], 1);
+        assert_int_equal(posix_spawnp(&pid, "cat", &out, NULL, argv, environ), 0);
+        posix_spawn_file_actions_destroy(&out);
+        close(p[1]);
+        snprintf(number, sizeof(number), "/proc/self/fd/%d", p[0]);
+        s = open_store("piped");
+        assert_loaded(s, number, "example.com/two:v1");
+        image_store_close(s);
+        close(p[0]);
+        waitpid(pid, NULL, 0);
+        assert_true(file_exists(path));
+}
+
 static void broken_archives_are_refused(void **state) {
         _cleanup_error_ struct error err = ERROR_INIT;
         struct image_store *s = open_store("broken");
@@ -455,6 +481,7 @@ int main(void) {
                 cmocka_unit_test(both_kinds_of_archives_are_loaded),
                 cmocka_unit_test(what_is_saved_can_be_loaded),
                 cmocka_unit_test(a_root_file_system_is_imported),
+                cmocka_unit_test(an_archive_may_come_through_a_pipe),
                 cmocka_unit_test(broken_archives_are_refused),
                 cmocka_unit_test(a_crash_leaves_no_half_image),
         };
