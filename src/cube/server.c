@@ -159,7 +159,7 @@ void server_block_signals(void) {
         mallopt(M_ARENA_MAX, 2); /* a dozen threads must not each hoard a heap */
 }
 
-void server_wait(void (*tick)(void *arg), void *arg) {
+void server_wait(bool (*tick)(void *arg), void *arg) {
         const struct timespec half_a_day = { .tv_sec = 12 * 3600 };
         sigset_t set;
         sigemptyset(&set);
@@ -169,8 +169,8 @@ void server_wait(void (*tick)(void *arg), void *arg) {
                 int sig = sigtimedwait(&set, NULL, &half_a_day);
                 if (sig > 0)
                         return;
-                if (errno == EAGAIN && tick)
-                        tick(arg);
+                if (errno == EAGAIN && tick && tick(arg))
+                        return;
         }
 }
 
@@ -284,6 +284,19 @@ static void take_down(struct server *s) {
         pki_free(&s->pki);
 }
 
+/* Renewed certificates are taken up by starting anew, which no pod notices: the supervisor (or systemd) starts the server again. */
+static bool renew_certificates(void *arg) {
+        const struct cluster *c = arg;
+        _cleanup_(pki_free) struct pki p = { 0 };
+        _cleanup_error_ struct error err = ERROR_INIT;
+        bool changed = false;
+        if (load_pki(c, &p, &changed, &err) < 0)
+                log_error("certificates cannot be renewed: %s", error_text(&err));
+        else if (changed)
+                log_info("certificates near their end were renewed; starting again with them");
+        return changed;
+}
+
 int server_run(const struct cluster *c, int step_fd, struct error *err) {
         struct server s = { .cluster = c };
         server_block_signals();
@@ -292,7 +305,7 @@ int server_run(const struct cluster *c, int step_fd, struct error *err) {
         if (r < 0)
                 step_fatal(error_text(err));
         else
-                server_wait(NULL, NULL);
+                server_wait(renew_certificates, (void *) c);
         log_info("stopping");
         take_down(&s);
         return r;

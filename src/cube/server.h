@@ -36,5 +36,5 @@ int load_pki(const struct cluster *c, struct pki *ret, bool *ret_changed, struct
 
 /* Blocks the signals that end a server in this thread and those it makes: call before the first thread. */
 void server_block_signals(void);
-/* Waits for SIGTERM or SIGINT; tick (may be NULL) is called twice a day. */
-void server_wait(void (*tick)(void *arg), void *arg);
+/* Waits for SIGTERM or SIGINT. tick (may be NULL) is called twice a day; true: the server is to end and be started again. */
+void server_wait(bool (*tick)(void *arg), void *arg);
