@@ -3,7 +3,7 @@
  *   Services ◀ envFrom ◀ env (values expanded with what is known so far)
  *
  * Services are seen through an immutable snapshot that the loop makes anew when one changes: steps on threads hold a reference. */
-#include "kubelet/internal.h"
+#include "kubelet/volumes.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -166,17 +166,21 @@ static void put_services(struct env *e, struct pod *p) {
 
 /* ---- sources ---- */
 
-/* A ConfigMap or Secret of the pod's namespace. 0 and NULL: absent and optional. */
-static int get_source(struct pod *p, const struct api_resource *res, const struct json *ref, struct object **ret, struct error *err) {
+int source_get(struct pod *p, const struct api_resource *res, struct str name, bool optional, struct object **ret, struct error *err) {
         int r;
 
         *ret = NULL;
-        r = client_get(p->k->client, res, str_of(p->ns), jstr(ref, "name"), ret, err);
-        if (r == -ENOENT && json_bool(json_getc(ref, "optional"))) {
-                error_clear(err);
+        r = client_get(p->k->client, res, str_of(p->ns), name, ret, err);
+        if (r != -ENOENT)
+                return r;
+        error_clear(err);
+        if (optional)
                 return 0;
-        }
-        return r;
+        return error_status(err, REASON_NOT_FOUND, "%s \"%" STR_FMT "\" not found", res->singular, STR_ARG(name));
+}
+
+static int get_source(struct pod *p, const struct api_resource *res, const struct json *ref, struct object **ret, struct error *err) {
+        return source_get(p, res, jstr(ref, "name"), json_bool(json_getc(ref, "optional")), ret, err);
 }
 
 static struct str plain(struct arena *a, bool secret, const struct json *value) {

@@ -3,7 +3,7 @@
  *   every 10 s: memory.available, nodefs.available, nodefs.inodesFree
  *     below its threshold ─▶ condition of the Node (at least 5 min) ─▶ disk: images first ─▶ one pod is evicted, then look again
  *
- * The first to go uses more than it asked for; among those the one with the lowest priority; then the one furthest above. */
+ * A pod beyond its own limits of local storage (storage.c) goes without pressure. Under pressure, the first to go uses more than it asked for; among those the one with the lowest priority; then the one furthest above. */
 #include "kubelet/internal.h"
 
 #include <sys/statvfs.h>
@@ -146,11 +146,9 @@ static void choose(struct eviction *e, enum signal s, struct pod_view *const *al
                              STR_ARG(print_bytes(a, e->readings[s].threshold)), STR_ARG(print_bytes(b, e->readings[s].available)));
 }
 
-static void run(struct task *t) {
-        struct eviction *e = container_of(t, struct eviction, task);
+/* The signal under pressure, or SIGNALS. */
+static enum signal find_pressure(struct eviction *e) {
         enum signal pressed = SIGNALS;
-        struct pod_view **all;
-        size_t n;
 
         measure(e);
         for (enum signal s = 0; s < SIGNALS; s++)
@@ -160,16 +158,25 @@ static void run(struct task *t) {
                         __atomic_store_n(&e->pressed_ns[s], now_mono_ns(), __ATOMIC_RELAXED);
                         pressed = MIN(pressed, s);
                 }
-        if (pressed == SIGNALS)
-                return;
-        if (pressed != SIGNAL_MEMORY) {
-                images_collect(e->k);
-                measure(e);
-                if (e->readings[pressed].available >= e->readings[pressed].threshold)
-                        return;
-        }
+        if (pressed == SIGNALS || pressed == SIGNAL_MEMORY)
+                return pressed;
+        images_collect(e->k);
+        measure(e);
+        return e->readings[pressed].available < e->readings[pressed].threshold ? pressed : SIGNALS;
+}
+
+static void run(struct task *t) {
+        struct eviction *e = container_of(t, struct eviction, task);
+        enum signal pressed = find_pressure(e);
+        struct pod_view **all;
+        size_t n;
+
         all = view_all(e->k, &n);
-        choose(e, pressed, all, n);
+        for (size_t i = 0; i < n && !e->uid; i++)
+                if (may_go(all[i]) && storage_exceeds(e->k, all[i], &e->message))
+                        e->uid = xstrdup(all[i]->uid);
+        if (!e->uid && pressed != SIGNALS)
+                choose(e, pressed, all, n);
         for (size_t i = 0; i < n; i++)
                 view_unref(all[i]);
         free(all);

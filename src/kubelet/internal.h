@@ -331,6 +331,7 @@ void server_stop(struct kubelet *k);
 /* housekeeping */
 void gc_run(struct kubelet *k);                   /* pool */
 void logs_rotate(struct kubelet *k);              /* pool */
+bool storage_exceeds(struct kubelet *k, const struct pod_view *v, char **ret_message); /* pool; the message of its eviction */
 struct eviction *eviction_start(struct kubelet *k);
 void eviction_stop(struct eviction *e);
 bool eviction_memory_pressure(struct kubelet *k), eviction_disk_pressure(struct kubelet *k), eviction_pid_pressure(struct kubelet *k);

@@ -80,12 +80,8 @@ static int put_keyed(struct making *m, const struct json *source, const struct k
         const struct json *items = json_getc(source, "items");
         int r;
 
-        r = client_get(m->p->k->client, k->resource, str_of(m->p->ns), name, &o, err);
-        if (r == -ENOENT && optional) {
-                error_clear(err);
-                return 0;
-        }
-        if (r < 0)
+        r = source_get(m->p, k->resource, name, optional, &o, err);
+        if (r < 0 || !o)
                 return r;
         if (json_len(items) == 0)
                 put_every_key(m, o, k);

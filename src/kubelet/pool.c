@@ -2,7 +2,7 @@
  *
  *   submit ─▶ queue ─▶ an idle thread takes it; none idle and fewer than the limit: a new thread
  *
- * A thread that has been idle for ten seconds ends, so that an idle node has none. Steps of pods block in the runtime and in the
+ * A thread that has been idle for a quarter of a minute ends: an idle node keeps one, for its lease. Steps of pods block in the runtime and in the
  * API, sometimes for the grace period of a container, hence the generous limit: a blocked thread costs its stack, of which it
  * has touched a few pages. */
 #include "kubelet/pool.h"
@@ -16,7 +16,7 @@
 #include "base/log.h"
 
 #define STACK_BYTES (512 * 1024)
-#define IDLE_SECONDS 10
+#define IDLE_SECONDS 15
 
 struct pool {
         struct loop *loop;

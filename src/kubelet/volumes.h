@@ -19,6 +19,9 @@ struct payload {
  * arena. kind: "configMap", "secret", "downwardAPI", "projected". */
 int payload_make(struct pod *p, const char *kind, const struct json *source, struct payload *ret, struct error *err);
 
+/* A ConfigMap or Secret of the pod's namespace; the error names it as kubelets do, in the singular. 0 and NULL: absent and optional. */
+int source_get(struct pod *p, const struct api_resource *res, struct str name, bool optional, struct object **ret, struct error *err);
+
 /* Makes dir show exactly these files, all at once: https://pkg.go.dev/k8s.io/kubernetes/pkg/volume/util#AtomicWriter
  * gid: the files' group, -1 for none. ret_changed may be NULL. */
 int atomic_write(const char *dir, const struct payload *files, int64_t gid, bool *ret_changed, struct error *err);

@@ -423,7 +423,7 @@ static void a_missing_config_map_holds_the_container(void **state) {
 
         create_pod(w, "p", "", ",'env':[{'name':'A','valueFrom':{'configMapKeyRef':{'name':'late','key':'k'}}}]");
         wait_text(w, &res_pods, "p", "'reason':'CreateContainerConfigError'");
-        wait_text(w, &res_pods, "p", "configmaps \\\"late\\\" not found");
+        wait_text(w, &res_pods, "p", "configmap \\\"late\\\" not found");
 }
 
 static void volumes_show_their_sources(void **state) {
@@ -448,7 +448,7 @@ static void a_missing_volume_source_is_an_event(void **state) {
         struct world *w = *state;
 
         create_pod(w, "p", "'volumes':[{'name':'c','configMap':{'name':'late'}}],", ",'volumeMounts':[{'name':'c','mountPath':'/c'}]");
-        wait_event(w, "p", "MountVolume.SetUp failed for volume \"c\" : configmaps \"late\" not found");
+        wait_event(w, "p", "MountVolume.SetUp failed for volume \"c\" : configmap \"late\" not found");
         wait_text(w, &res_pods, "p", "'reason':'ContainerCreating'");
         create(w, &res_configmaps, "{'kind':'ConfigMap','apiVersion':'v1','metadata':{'name':'late'},'data':{'k':'v'}}");
         wait_text(w, &res_pods, "p", "'phase':'Running'");
