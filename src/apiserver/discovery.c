@@ -378,11 +378,11 @@ static bool serve_openapi(struct exchange *x, struct str path) {
 
         x->format.pretty = false;
         if (str_eqc(path, "/openapi/v2")) {
-                bool pb = str_search(accept, STR("proto-openapi.spec.v2")) >= 0;
+                bool pb = str_search(accept, STR("proto-openapi.spec.v2")) >= 0; /* old clients write @v1.0, which is no media type */
 
                 x->format.as = (struct negotiated) { .media = pb ? MEDIA_PROTOBUF : MEDIA_JSON };
                 return serve(x, arena_printf(a, "v2;%d", pb), NULL,
-                             pb ? "application/com.github.proto-openapi.spec.v2@v1.0+protobuf" : "application/json", make_openapi_v2);
+                             pb ? "application/com.github.proto-openapi.spec.v2.v1.0+protobuf" : "application/json", make_openapi_v2);
         }
         x->format.as = (struct negotiated) { 0 };
         if (str_eqc(path, "/openapi/v3"))

@@ -9,5 +9,5 @@ void openapi_v3(struct buf *dst, const struct api_group_version *gv);
 void openapi_v3_index(struct buf *dst, const struct api_group_version *const *gvs, size_t n);
 /* The OpenAPI v2 (swagger) document of all group-versions, as JSON. */
 void openapi_v2(struct buf *dst, const struct api_group_version *const *gvs, size_t n);
-/* The same as application/com.github.proto-openapi.spec.v2@v1.0+protobuf, which kubectl up to 1.23 asks for. */
+/* The same as application/com.github.proto-openapi.spec.v2.v1.0+protobuf, which kubectl prefers. */
 void openapi_v2_protobuf(struct buf *dst, const struct api_group_version *const *gvs, size_t n);
