@@ -78,7 +78,7 @@ static int load(struct ipam *i, struct error *err) {
                 struct in_addr a;
                 _cleanup_free_ char *path = xprintf("%s/%s", i->dir, e->d_name);
                 _cleanup_buf_ struct buf b = BUF_INIT;
-                if (e->d_name[0] == '.')
+                if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
                         continue;
                 struct lease *l = NULL;
                 if (inet_pton(AF_INET, e->d_name, &a) == 1 && file_read(path, 1 << 20, &b, NULL) == 0)
@@ -97,7 +97,9 @@ static int load(struct ipam *i, struct error *err) {
 
 int ipam_open(const char *dir, const char *cidr, struct ipam **ret, struct error *err) {
         unsigned a, b, c, d, bits;
-        if (sscanf(cidr, "%u.%u.%u.%u/%u", &a, &b, &c, &d, &bits) != 5 || a > 255 || b > 255 || c > 255 || d > 255 || bits < 8 || bits > 30)
+        int end = 0;
+        if (sscanf(cidr, "%3u.%3u.%3u.%3u/%2u%n", &a, &b, &c, &d, &bits, &end) != 5 || cidr[end] || strchr(cidr, '+') || a > 255 || b > 255 || c > 255 || d > 255 ||
+            bits < 8 || bits > 30)
                 return error_set(err, -EINVAL, "podCIDR \"%s\" is not an IPv4 range from /8 to /30", cidr);
         int r = file_mkdirs(dir, 0700, err);
         if (r < 0)

@@ -5,6 +5,9 @@
  *   │ eth0 .5   ├────────────┤ vethXXXX ── cni0 .1 ── routing, nft ── eth0
  *   └───────────┘            └──────────────────────────────────────┘
  *
+ * A pod's address is a /32 with the bridge's as its only neighbour, so that everything goes through the node's routing, to pods beside
+ * it too: what was sent to a Service comes back the way it went, with or without br_netfilter, and the source address stays the pod's.
+ *
  * table ip <nft>-net: masquerade of what leaves the cluster, and host ports as two maps (with and without a host address).
  * attach and detach run on the kubelet's threads; the Node is watched on the net's own loop. */
 #include <arpa/inet.h>
@@ -17,6 +20,8 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/map.h"
+#include "base/vec.h"
 #include "client/informer.h"
 #include "net/ipam.h"
 #include "net/net.h"
@@ -36,6 +41,9 @@ struct net {
         struct timer retry;
         struct ipam *ipam;          /* set once, before ready */
         atomic_bool ready;
+        pthread_mutex_t rules;      /* nft's host ports follow the leases under it */
+        bool rules_stale;           /* they did not; all of them are to be written */
+        struct map *left;           /* sandboxes detached before there was an ipam */
         void (*on_ready)(bool ready, void *arg);
         void *on_ready_arg;
 };
@@ -78,33 +86,28 @@ static struct port_rule port_rule(const struct json *j) {
         return p;
 }
 
-static void add_port_elements(struct buf *b, const char *table, const char *verb, uint32_t ip, const struct json *hostports) {
+static void add_port_elements(struct buf *b, const char *table, bool add, uint32_t ip, const struct json *hostports) {
+        const char *verb = add ? "add" : "delete";
         char pod[46];
+        bool any = false;
         ip_text(ip, pod);
         json_each_item(j, hostports) {
                 struct port_rule p = port_rule(j);
                 const char *proto = str_eq(p.protocol, STR("UDP")) ? "udp" : str_eq(p.protocol, STR("SCTP")) ? "sctp" : "tcp";
-                if (p.host <= 0)
+                if (p.host <= 0 || p.host > 65535)
                         continue;
-                bool delete = verb[0] == 'd';
                 buf_printf(b, "%s element ip %s-net %s { %s%s%s . %lld", verb, table, p.host_ip[0] ? "hostports_ip" : "hostports", p.host_ip,
                            p.host_ip[0] ? " . " : "", proto, (long long) p.host);
-                if (!delete)
+                if (add)
                         buf_printf(b, " : %s . %lld", pod, (long long) (p.container ? p.container : p.host));
                 buf_addc(b, " }\n");
+                any = true;
         }
+        if (any) /* it may come to its own host port */
+                buf_printf(b, "%s element ip %s-net hairpin { %s . %s }\n", verb, table, pod, pod);
 }
 
-static int change_ports(const char *table, const char *verb, uint32_t ip, const struct json *hostports, struct error *err) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
-        add_port_elements(&b, table, verb, ip, hostports);
-        if (!b.n)
-                return 0;
-        buf_putc(&b, 0);
-        return nft_run(b.p, err);
-}
-
-/* ---- the node's side ---- */
+/* ---- the node's side: rules are changed with n->rules held ---- */
 
 struct ports_ctx {
         struct buf *b;
@@ -113,7 +116,7 @@ struct ports_ctx {
 
 static void restore_ports(uint32_t ip, const struct json *lease, void *arg) {
         struct ports_ctx *c = arg;
-        add_port_elements(c->b, c->table, "add", ip, json_getc(lease, "hostports"));
+        add_port_elements(c->b, c->table, true, ip, json_getc(lease, "hostports"));
 }
 
 static int install_rules(struct net *n, struct error *err) {
@@ -124,6 +127,7 @@ static int install_rules(struct net *n, struct error *err) {
                    "table ip %s-net {\n"
                    "  map hostports { type inet_proto . inet_service : ipv4_addr . inet_service; }\n"
                    "  map hostports_ip { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }\n"
+                   "  set hairpin { type ipv4_addr . ipv4_addr; }\n"
                    "  chain ports {\n"
                    "    dnat ip to ip daddr . meta l4proto . th dport map @hostports_ip\n"
                    "    dnat ip to meta l4proto . th dport map @hostports\n"
@@ -132,18 +136,43 @@ static int install_rules(struct net *n, struct error *err) {
                    "  chain output { type nat hook output priority -95; fib daddr type local jump ports; }\n"
                    /* pods must not reach the node's loopback, which route_localnet would let them */
                    "  chain guard { type filter hook prerouting priority raw; iifname \"%s\" ip daddr 127.0.0.0/8 drop; }\n"
+                   /* they come in and go out by the bridge, on purpose */
+                   "  chain redirects { type filter hook output priority filter; oifname \"%s\" icmp type redirect drop; }\n"
                    "  chain postrouting {\n"
                    "    type nat hook postrouting priority srcnat;\n"
                    "    ip saddr %s ip daddr != %s ip daddr != 224.0.0.0/4 masquerade\n"
                    "    ip saddr 127.0.0.0/8 oifname \"%s\" masquerade\n"
-                   "    ip saddr %s oifname \"%s\" ct status dnat ct original ip daddr != %s masquerade\n"
+                   "    ct status dnat ip saddr . ip daddr @hairpin masquerade\n"
                    "  }\n"
                    "}\n",
-                   t, n->bridge, n->pod_cidr, n->cluster_cidr, n->bridge, n->pod_cidr, n->bridge, n->cluster_cidr);
+                   t, n->bridge, n->bridge, n->pod_cidr, n->cluster_cidr, n->bridge);
         struct ports_ctx ctx = { &b, t };
         ipam_each(n->ipam, restore_ports, &ctx);
         buf_putc(&b, 0);
-        return nft_run(b.p, err);
+        int r = nft_run(b.p, err);
+        n->rules_stale = r < 0;
+        return r;
+}
+
+static int add_ports(struct net *n, uint32_t ip, const struct json *hostports, struct error *err) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        if (n->rules_stale)
+                return install_rules(n, err);
+        add_port_elements(&b, n->table, true, ip, hostports);
+        if (!b.n)
+                return 0;
+        buf_putc(&b, 0);
+        return nft_run(b.p, err) < 0 ? error_prefix(err, "host ports of the pod") : 0;
+}
+
+/* After the lease's end. Where one of them is not there all are brought to what the leases say. */
+static int remove_ports(struct net *n, uint32_t ip, const struct json *hostports, struct error *err) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        add_port_elements(&b, n->table, false, ip, hostports);
+        buf_putc(&b, 0);
+        if (!n->rules_stale && (b.n == 1 || nft_run(b.p, NULL) == 0))
+                return 0;
+        return install_rules(n, err);
 }
 
 static int set_sysctl(const char *name, const char *value, struct error *err) {
@@ -173,17 +202,40 @@ static int install(struct net *n, struct error *err) {
         return r;
 }
 
+/* Leases of sandboxes that went while they could not be ended yet. */
+static int release_left(struct net *n, struct error *err) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        const struct json *hostports;
+        struct map_iter it = MAP_ITER(n->left);
+        uint32_t ip;
+        int r = 0;
+        while (r == 0 && map_next(&it)) {
+                _cleanup_free_ char *sandbox = str_dup(it.key);
+                r = ipam_release(n->ipam, sandbox, a, &ip, &hostports, err);
+                if (r == 0)
+                        map_remove(n->left, it.key);
+        }
+        return r;
+}
+
 static void configure(struct net *n) {
         _cleanup_error_ struct error err = ERROR_INIT;
         _cleanup_free_ char *leases = xprintf("%s/leases", n->state_dir);
         int r = n->ipam ? 0 : ipam_open(leases, n->pod_cidr, &n->ipam, &err);
+        if (!n->mtu)
+                n->mtu = nl_default_mtu();
+        pthread_mutex_lock(&n->rules);
+        if (r == 0)
+                r = release_left(n, &err);
         if (r == 0)
                 r = install(n, &err);
+        if (r == 0)
+                atomic_store(&n->ready, true);
+        pthread_mutex_unlock(&n->rules);
         if (r < 0) {
                 log_error("the pod network cannot be set up, trying again: %s", error_text(&err));
                 return;
         }
-        atomic_store(&n->ready, true);
         log_info("pod network %s on %s", n->pod_cidr, n->bridge);
         if (n->on_ready)
                 n->on_ready(true, n->on_ready_arg);
@@ -228,16 +280,17 @@ static int in_namespace(const char *path, int (*fn)(void *arg, struct error *err
 
 struct pod_side {
         uint32_t ip, gateway;
-        unsigned bits;
 };
 
 static int setup_inside(void *arg, struct error *err) {
         struct pod_side *p = arg;
         int r = nl_link_up("lo", err);
         if (r == 0)
-                r = nl_addr_add("eth0", p->ip, p->bits, err);
+                r = nl_addr_add("eth0", p->ip, 32, err);
         if (r == 0)
                 r = nl_link_up("eth0", err);
+        if (r == 0)
+                r = nl_route_add(p->gateway, 32, 0, "eth0", false, err);
         return r < 0 ? r : nl_route_add(0, 0, p->gateway, "eth0", false, err);
 }
 
@@ -246,7 +299,7 @@ static int attach(struct pod_network *network, const char *sandbox_id, const cha
         struct net *n = container_of(network, struct net, network);
         if (!atomic_load(&n->ready))
                 return error_set(err, -EAGAIN, "the pod network is not ready: the node has no podCIDR yet");
-        struct pod_side p = { .gateway = ipam_gateway(n->ipam), .bits = ipam_bits(n->ipam) };
+        struct pod_side p = { .gateway = ipam_gateway(n->ipam) };
         char veth[16];
         uint8_t mac[6];
         int r = ipam_acquire(n->ipam, sandbox_id, netns_path, hostports, &p.ip, err);
@@ -260,13 +313,15 @@ static int attach(struct pod_network *network, const char *sandbox_id, const cha
         if (r == 0)
                 r = nl_veth_add(veth, "eth0", fd, n->mtu, mac, err);
         if (r == 0)
-                r = nl_link_set_master(veth, n->bridge, true, err);
+                r = nl_link_set_master(veth, n->bridge, true, err); /* with br_netfilter, what a pod sends to itself never leaves the bridge */
         if (r == 0)
                 r = nl_link_up(veth, err);
         if (r == 0)
                 r = in_namespace(netns_path, setup_inside, &p, err);
+        pthread_mutex_lock(&n->rules);
         if (r == 0)
-                r = change_ports(n->table, "add", p.ip, hostports, err);
+                r = add_ports(n, p.ip, hostports, err);
+        pthread_mutex_unlock(&n->rules);
         if (r < 0) {
                 network->detach(network, sandbox_id, netns_path, NULL);
                 return r;
@@ -284,10 +339,16 @@ static int detach(struct pod_network *network, const char *sandbox_id, const cha
         uint32_t ip = 0;
         veth_name(sandbox_id, veth);
         int r = nl_link_delete(veth, err);
-        if (r == 0 && atomic_load(&n->ready))
+        if (r < 0)
+                return r;
+        pthread_mutex_lock(&n->rules);
+        if (!atomic_load(&n->ready))
+                map_put(n->left, str_of(sandbox_id), n);
+        else
                 r = ipam_release(n->ipam, sandbox_id, a, &ip, &hostports, err);
-        if (r == 0 && ip && hostports && change_ports(n->table, "delete", ip, hostports, NULL) < 0)
-                r = install_rules(n, err); /* one of them is not there: bring all to what the leases say */
+        if (r == 0 && (hostports || n->rules_stale) && n->ipam)
+                r = remove_ports(n, ip, hostports, err);
+        pthread_mutex_unlock(&n->rules);
         return r;
 }
 
@@ -320,7 +381,9 @@ int net_start(const struct net_options *o, struct net **ret, struct error *err) 
                 .cluster_cidr = xstrdup(o->cluster_cidr),
                 .mtu = o->mtu,
                 .loop = loop,
+                .left = map_new(NULL),
         };
+        pthread_mutex_init(&n->rules, NULL);
         n->informers = informer_factory_new(n->client, n->loop);
         loop_start_thread(n->loop);
         loop_call(n->loop, begin, n);
@@ -368,6 +431,8 @@ void net_stop(struct net *n) {
         loop_join(n->loop);
         loop_free(n->loop);
         ipam_close(n->ipam);
+        map_free(n->left);
+        pthread_mutex_destroy(&n->rules);
         free(n->node_name);
         free(n->state_dir);
         free(n->bridge);
@@ -377,18 +442,27 @@ void net_stop(struct net *n) {
         free(n);
 }
 
-static void delete_port(const char *name, int ifindex, void *arg) {
-        const char *bridge = arg;
-        _cleanup_free_ char *master = xprintf("/sys/class/net/%s/master", name);
-        char target[256];
-        ssize_t n = readlink(master, target, sizeof(target) - 1);
-        if (n > 0 && str_has_suffix(str_n(target, (size_t) n), str_of(bridge)))
-                nl_link_delete(name, NULL);
+struct ports {
+        int bridge;
+        VEC(char *) v;
+};
+
+static void note_port(const char *name, int ifindex, int master, void *arg) {
+        struct ports *p = arg;
+        if (p->bridge && master == p->bridge)
+                vec_push(&p->v, xstrdup(name));
 }
 
 int net_destroy(const struct net_options *o, struct error *err) {
         _cleanup_free_ char *table = xprintf("%s-net", o->nft_table);
-        int r = nl_links(delete_port, (void *) o->bridge, err);
+        struct ports ports = { .bridge = nl_link_index(o->bridge) };
+        int r = nl_links(note_port, &ports, err);
+        for (size_t i = 0; i < ports.v.n; i++) {
+                if (r == 0)
+                        r = nl_link_delete(ports.v.v[i], err);
+                free(ports.v.v[i]);
+        }
+        vec_free(&ports.v);
         if (r == 0)
                 r = nl_link_delete(o->bridge, err);
         if (r == 0)

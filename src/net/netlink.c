@@ -65,7 +65,7 @@ static int run(struct request *q, int fine, struct error *err, const char *what,
         int r = talk(q, NULL, NULL);
         if (r == 0 || r == -fine)
                 return 0;
-        return error_errno(err, r, "%s %s", what, name ? name : "");
+        return error_errno(err, r, "%s%s%s", what, name ? " " : "", name ? name : "");
 }
 
 static int need_index(const char *name, int *ret, struct error *err) {
@@ -273,7 +273,7 @@ int nl_fdb_delete(const char *dev, const uint8_t mac[6], uint32_t remote_ip, str
 
 struct dump {
         void (*route)(uint32_t dest, unsigned bits, int ifindex, void *arg);
-        void (*link)(const char *name, int ifindex, void *arg);
+        void (*link)(const char *name, int ifindex, int master, void *arg);
         void *arg;
 };
 
@@ -297,11 +297,26 @@ static int on_route(const struct nlmsghdr *h, void *arg) {
 static int on_link(const struct nlmsghdr *h, void *arg) {
         struct dump *d = arg;
         const struct ifinfomsg *i = mnl_nlmsg_get_payload(h);
+        const char *name = NULL;
+        int master = 0;
         const struct nlattr *a;
-        mnl_attr_for_each(a, h, sizeof(*i))
+        mnl_attr_for_each(a, h, sizeof(*i)) {
                 if (mnl_attr_get_type(a) == IFLA_IFNAME)
-                        d->link(mnl_attr_get_str(a), i->ifi_index, d->arg);
+                        name = mnl_attr_get_str(a);
+                else if (mnl_attr_get_type(a) == IFLA_MASTER)
+                        master = (int) mnl_attr_get_u32(a);
+        }
+        if (name)
+                d->link(name, i->ifi_index, master, d->arg);
         return MNL_CB_OK;
+}
+
+/* -EINTR: what is listed changed meanwhile. */
+static int dump(struct request *q, mnl_cb_t cb, struct dump *d) {
+        int r = -EINTR;
+        for (int i = 0; i < 20 && r == -EINTR; i++)
+                r = talk(q, cb, d);
+        return r;
 }
 
 int nl_routes(void (*each)(uint32_t, unsigned, int, void *), void *arg, struct error *err) {
@@ -310,16 +325,28 @@ int nl_routes(void (*each)(uint32_t, unsigned, int, void *), void *arg, struct e
         begin(&q, RTM_GETROUTE, NLM_F_DUMP);
         struct rtmsg *m = mnl_nlmsg_put_extra_header(q.h, sizeof(*m));
         m->rtm_family = AF_INET;
-        int r = talk(&q, on_route, &d);
+        int r = dump(&q, on_route, &d);
         return r < 0 ? error_errno(err, r, "list routes") : 0;
 }
 
-int nl_links(void (*each)(const char *, int, void *), void *arg, struct error *err) {
+int nl_links(void (*each)(const char *, int, int, void *), void *arg, struct error *err) {
         struct request q;
         struct dump d = { .link = each, .arg = arg };
         begin_link(&q, RTM_GETLINK, NLM_F_DUMP, 0);
-        int r = talk(&q, on_link, &d);
+        int r = dump(&q, on_link, &d);
         return r < 0 ? error_errno(err, r, "list network interfaces") : 0;
+}
+
+static void note_default(uint32_t dest, unsigned bits, int ifindex, void *arg) {
+        if (!dest && !bits && !*(int *) arg)
+                *(int *) arg = ifindex;
+}
+
+int nl_default_mtu(void) {
+        char name[IF_NAMESIZE];
+        int index = 0;
+        nl_routes(note_default, &index, NULL);
+        return index && if_indextoname((unsigned) index, name) ? nl_link_mtu(name) : 0;
 }
 
 int nl_link_mtu(const char *name) {

@@ -24,7 +24,10 @@ int nl_neigh_add(const char *dev, uint32_t ip, const uint8_t mac[6], struct erro
 int nl_fdb_add(const char *dev, const uint8_t mac[6], uint32_t remote_ip, struct error *err);
 int nl_neigh_delete(const char *dev, uint32_t ip, struct error *err);
 int nl_fdb_delete(const char *dev, const uint8_t mac[6], uint32_t remote_ip, struct error *err);
-/* Addresses are host order. Calls each for every IPv4 route (dest, bits, interface index). */
+/* Addresses are host order. Calls each for every IPv4 route of the main table, for every link (master: the index of the bridge it is
+ * a port of, or 0). While the list changes it is read again: what has been told may come twice. */
 int nl_routes(void (*each)(uint32_t dest, unsigned bits, int ifindex, void *arg), void *arg, struct error *err);
-int nl_links(void (*each)(const char *name, int ifindex, void *arg), void *arg, struct error *err);
+int nl_links(void (*each)(const char *name, int ifindex, int master, void *arg), void *arg, struct error *err);
+/* That of the interface of the default route; 0 when there is none. */
+int nl_default_mtu(void);
 int nl_link_mtu(const char *name);               /* 0 when there is none */

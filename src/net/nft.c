@@ -7,6 +7,8 @@
 #include "base/arena.h"
 #include "net/nft.h"
 
+#define MAX_ERROR 1000 /* a failed transaction tells of each of its commands */
+
 static pthread_mutex_t one_by_one = PTHREAD_MUTEX_INITIALIZER;
 
 static int run(const char *commands, struct error *err) {
@@ -16,8 +18,10 @@ static int run(const char *commands, struct error *err) {
         nft_ctx_buffer_error(ctx);
         nft_ctx_buffer_output(ctx);
         int r = 0;
-        if (nft_run_cmd_from_buffer(ctx, commands) != 0)
-                r = error_set(err, -EIO, "nftables: %" STR_FMT, STR_ARG(str_trim(str_of(nft_ctx_get_error_buffer(ctx)))));
+        if (nft_run_cmd_from_buffer(ctx, commands) != 0) {
+                struct str why = str_trim(str_of(nft_ctx_get_error_buffer(ctx))); /* once: reading it empties it */
+                r = error_set(err, -EIO, "nftables: %" STR_FMT, STR_ARG(str_sub(why, 0, MAX_ERROR)));
+        }
         nft_ctx_free(ctx);
         return r;
 }

@@ -1,8 +1,13 @@
 #include "ground.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/process.h"
@@ -89,6 +94,124 @@ const char *netns_path(const char *name) {
         snprintf(p, sizeof(paths[0]), "/run/netns/%s", full);
         return p;
 }
+
+/* ---- traffic ---- */
+
+int socket_in(const char *netns, int type) {
+        _cleanup_close_ int here = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC), there = -1;
+        if (netns) {
+                there = open(netns_path(netns), O_RDONLY | O_CLOEXEC);
+                assert_true(here >= 0 && there >= 0);
+                assert_int_equal(setns(there, CLONE_NEWNET), 0);
+        }
+        int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
+        if (netns)
+                assert_int_equal(setns(here, CLONE_NEWNET), 0);
+        assert_true(fd >= 0);
+        return fd;
+}
+
+#define MAX_SERVED 64
+
+static struct served {
+        const char *name;
+        int fd, type;
+} served[MAX_SERVED];
+static size_t n_served;
+static pthread_t server_thread;
+static int wake[2];
+static pthread_mutex_t serving = PTHREAD_MUTEX_INITIALIZER;
+
+static void answer_one(const struct served *s) {
+        struct sockaddr_in from;
+        socklen_t len = sizeof(from);
+        char in[64], out[128], ip[46];
+        int fd = s->type == SOCK_STREAM ? accept4(s->fd, (struct sockaddr *) &from, &len, SOCK_CLOEXEC) : s->fd;
+        if (fd < 0 || (s->type == SOCK_DGRAM && recvfrom(fd, in, sizeof(in), 0, (struct sockaddr *) &from, &len) < 0))
+                return;
+        size_t n = (size_t) snprintf(out, sizeof(out), "%s %s", s->name, inet_ntop(AF_INET, &from.sin_addr, ip, sizeof(ip)));
+        if (s->type == SOCK_DGRAM) {
+                sendto(fd, out, n, 0, (struct sockaddr *) &from, len);
+                return;
+        }
+        send(fd, out, n, MSG_NOSIGNAL);
+        close(fd);
+}
+
+static void *run_server(void *arg) {
+        struct pollfd fds[MAX_SERVED + 1];
+        char c;
+        for (;;) {
+                pthread_mutex_lock(&serving);
+                size_t n = n_served;
+                for (size_t i = 0; i < n; i++)
+                        fds[i] = (struct pollfd) { .fd = served[i].fd, .events = POLLIN };
+                pthread_mutex_unlock(&serving);
+                fds[n] = (struct pollfd) { .fd = wake[0], .events = POLLIN };
+                poll(fds, n + 1, -1);
+                if (fds[n].revents && read(wake[0], &c, 1) == 1 && c == 'q')
+                        return NULL;
+                for (size_t i = 0; i < n; i++)
+                        if (fds[i].revents)
+                                answer_one(&served[i]);
+        }
+}
+
+void serve(const char *netns, int type, uint16_t port) {
+        struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(port) };
+        int fd = socket_in(netns, type), one = 1;
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+        assert_int_equal(bind(fd, (struct sockaddr *) &a, sizeof(a)), 0);
+        if (type == SOCK_STREAM)
+                assert_int_equal(listen(fd, 128), 0);
+        if (!n_served) {
+                assert_int_equal(pipe2(wake, O_CLOEXEC), 0);
+                pthread_create(&server_thread, NULL, run_server, NULL);
+        }
+        pthread_mutex_lock(&serving);
+        assert_true(n_served < MAX_SERVED);
+        served[n_served++] = (struct served) { netns ? netns : "node", fd, type };
+        pthread_mutex_unlock(&serving);
+        assert_int_equal(write(wake[1], "w", 1), 1);
+}
+
+void serve_end(void) {
+        if (!n_served)
+                return;
+        assert_int_equal(write(wake[1], "q", 1), 1);
+        pthread_join(server_thread, NULL);
+        for (size_t i = 0; i < n_served; i++)
+                close(served[i].fd);
+        close(wake[0]);
+        close(wake[1]);
+        n_served = 0;
+}
+
+const char *ask_from(const char *netns, int type, const char *ip, uint16_t port) {
+        static char answers[8][128];
+        static unsigned turn;
+        char *answer = answers[turn++ % 8];
+        struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(port) };
+        struct timeval limit = { 0, 300000 };
+        _cleanup_close_ int fd = socket_in(netns, type);
+        assert_int_equal(inet_pton(AF_INET, ip, &a.sin_addr), 1);
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)); /* of connect too */
+        ssize_t n = connect(fd, (struct sockaddr *) &a, sizeof(a));
+        if (n == 0 && type == SOCK_DGRAM)
+                n = send(fd, "?", 1, 0);
+        if (n >= 0)
+                n = recv(fd, answer, sizeof(answers[0]) - 1, 0);
+        if (n < 0)
+                return errno == ECONNREFUSED                          ? "refused"
+                       : errno == EAGAIN || errno == EINPROGRESS ? "timeout"
+                       : errno == EHOSTUNREACH || errno == ENETUNREACH ? "unreachable"
+                                                                       : strerror(errno);
+        answer[n] = 0;
+        return answer;
+}
+
+/* ---- the API ---- */
 
 static void must(int r, const struct error *err) {
         if (r < 0)

@@ -3,7 +3,10 @@
 
 #include "../test.h"
 
+#include <unistd.h>
+
 #include "apiserver/apiserver.h"
+#include "base/time.h"
 #include "client/client.h"
 #include "schema/types.h"
 
@@ -20,6 +23,15 @@ int shell_code(const char *fmt, ...) _printf_(1, 2);
 void netns_add(const char *name);
 void netns_delete(const char *name);
 const char *netns_path(const char *name);
+
+/* Answers TCP (SOCK_STREAM) or UDP (SOCK_DGRAM) on a port of all addresses of a namespace (NULL: the test's own) with
+ * "<netns> <address it came from>"; "node" for the test's own. Until serve_end(). */
+void serve(const char *netns, int type, uint16_t port);
+void serve_end(void);
+/* Asks it: the answer, or "refused", "timeout" (after 300 ms), "unreachable". Valid until the next few calls. */
+const char *ask_from(const char *netns, int type, const char *ip, uint16_t port);
+/* A socket in that namespace. */
+int socket_in(const char *netns, int type);
 
 /* A real API server over a store in memory, in this process. */
 struct ground_api {
