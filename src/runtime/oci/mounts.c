@@ -2,6 +2,7 @@
  * children. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -87,6 +88,35 @@ static size_t depth(struct str path) {
         return n;
 }
 
+/* What a container mounts can reach the host only through a shared mount: saying so now is better than losing volumes. */
+static int check_shared(struct spec *s, const char *path) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct str rest, line, best = STR(""), options = STR("");
+        _cleanup_free_ char *real = realpath(path, NULL);
+        int r = file_read("/proc/self/mountinfo", 0, &b, s->err);
+
+        if (r < 0 || !real)
+                return r < 0 ? r : error_errno(s->err, -errno, "failed to resolve \"%s\"", path);
+        rest = buf_str(&b);
+        while (str_split(&rest, '\n', &line)) { /* id parent major:minor root mount-point options tag… - */
+                struct str words = line, field = STR("");
+
+                for (int i = 0; i < 5; i++)
+                        (void) str_split(&words, ' ', &field);
+                if (field.n < best.n || !str_has_prefix(str_of(real), field) ||
+                    (field.n > 1 && real[field.n] != '/' && real[field.n]))
+                        continue;
+                best = field; /* the deepest, and of several on one point the last */
+                options = str_sub(words, 0, (size_t) MAX(str_search(words, STR(" - ")), (ssize_t) 0));
+        }
+        if (str_search(options, STR("shared:")) >= 0)
+                return 0;
+        return error_set(s->err, -EINVAL,
+                         "failed to generate container \"%s\" spec: path \"%s\" is mounted on \"%" STR_FMT
+                         "\" but it is not a shared mount",
+                         s->container->id, path, STR_ARG(best));
+}
+
 static int add_bind(struct spec *s, size_t i) {
         static const char *const propagation[] = { "rprivate", "rslave", "rshared" };
         const struct mount_config *m = &s->config->mounts[i];
@@ -103,6 +133,12 @@ static int add_bind(struct spec *s, size_t i) {
         if (stat(host, &st) < 0) {
                 int r = errno == ENOENT ? file_mkdirs(host, 0755, s->err)
                                         : error_errno(s->err, -errno, "failed to stat \"%s\"", host);
+
+                if (r < 0)
+                        return r;
+        }
+        if (how == 2) {
+                int r = check_shared(s, host);
 
                 if (r < 0)
                         return r;

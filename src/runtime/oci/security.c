@@ -9,6 +9,8 @@
 #include "base/file.h"
 #include "runtime/oci/spec.h"
 
+#define SECCOMP_ROOT "/var/lib/kubelet/seccomp" /* where Kubernetes documents local profiles to be */
+
 /* By number: linux/capability.h. */
 static const char *const capability_names[] = {
         "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
@@ -162,6 +164,8 @@ static int make_seccomp(struct spec *s, uint64_t capabilities) {
                 json_setc(s->a, &s->linux_, "seccomp", *seccomp_default(s->a, capabilities));
                 return 0;
         }
+        if (str_eqc(type, "Localhost") && !str_empty(file) && file.p[0] != '/' && str_search(file, STR("..")) < 0)
+                file = arena_printf(s->a, SECCOMP_ROOT "/%" STR_FMT, STR_ARG(file));
         if (!str_eqc(type, "Localhost") || str_empty(file) || file.p[0] != '/')
                 return error_set(s->err, -EINVAL, "invalid seccomp profile \"%" STR_FMT "\"",
                                  STR_ARG(str_empty(file) ? type : file));
@@ -172,6 +176,14 @@ static int make_seccomp(struct spec *s, uint64_t capabilities) {
                 return error_prefix(s->err, "failed to load seccomp profile \"%" STR_FMT "\"", STR_ARG(file));
         json_setc(s->a, &s->linux_, "seccomp", *j);
         return 0;
+}
+
+/* A profile that the administrator loaded. There is none of our own for RuntimeDefault. */
+static void make_apparmor(struct spec *s) {
+        const struct json *profile = json_getc(s->config->security, "appArmorProfile");
+
+        if (!s->privileged && str_eqc(json_str(json_getc(profile, "type")), "Localhost"))
+                json_set_str(s->a, &s->process, "apparmorProfile", json_str(json_getc(profile, "localhostProfile")));
 }
 
 /* ---- namespaces ---- */
@@ -332,6 +344,7 @@ int spec_security(struct spec *s) {
                 r = make_devices(s);
         if (r < 0)
                 return r;
+        make_apparmor(s);
         json_set_bool(s->a, &s->process, "noNewPrivileges", escalation && !json_bool(escalation));
         if (!unmasked) {
                 set_paths(s, "maskedPaths", masked_paths, ARRAY_SIZE(masked_paths));

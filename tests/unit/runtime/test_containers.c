@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -547,6 +548,38 @@ static void host_paths_are_mounted(void **state) {
         drop(sandbox);
 }
 
+static void mounts_travel_to_the_host_when_asked(void **state) {
+        struct mount_config mounts[1];
+        struct container_config c = shell("mkdir /shared/in && mount -t tmpfs x /shared/in && echo mounted; sleep 9");
+        _cleanup_error_ struct error err = ERROR_INIT;
+        char *sandbox, *id = NULL, dir[128], inside[160];
+        struct stat out, in;
+
+        NEEDS_GROUND();
+        snprintf(dir, sizeof(dir), "%s/shared", base);
+        snprintf(inside, sizeof(inside), "%s/in", dir);
+        assert_int_equal(mkdir(dir, 0755), 0);
+        assert_int_equal(mount("tmpfs", dir, "tmpfs", 0, NULL), 0);
+        assert_int_equal(mount(NULL, dir, NULL, MS_PRIVATE, NULL), 0);
+        memset(mounts, 0, sizeof(mounts));
+        mounts[0] = (struct mount_config) { .host_path = str_of(dir), .container_path = STR("/shared"), .propagation = 2 };
+        c.mounts = mounts;
+        c.n_mounts = 1;
+        c.security = json_text("{\"privileged\":true}");
+        sandbox = sandbox_with(NULL);
+        assert_true(runtime_create_container(rt, sandbox, &c, &id, &err) < 0);
+        assert_non_null(strstr(error_text(&err), "but it is not a shared mount"));
+        assert_int_equal(mount(NULL, dir, NULL, MS_SHARED, NULL), 0);
+        id = run(sandbox, &c);
+        assert_logged(id, "mounted");
+        assert_true(stat(dir, &out) == 0 && stat(inside, &in) == 0 && out.st_dev != in.st_dev);
+        must(runtime_stop_container(rt, id, 0, NULL), NULL);
+        assert_int_equal(umount2(inside, MNT_DETACH), 0);
+        assert_int_equal(umount2(dir, MNT_DETACH), 0);
+        free(id);
+        drop(sandbox);
+}
+
 static void an_image_is_mounted_as_a_volume(void **state) {
         struct mount_config mounts[1];
         struct container_config c = shell("/image/bin/busybox echo from the volume; touch /image/x || echo readonly");
@@ -948,6 +981,7 @@ int main(void) {
                 cmocka_unit_test(the_process_is_who_the_security_context_says),
                 cmocka_unit_test(capabilities_seccomp_and_privileges_are_as_asked),
                 cmocka_unit_test(host_paths_are_mounted),
+                cmocka_unit_test(mounts_travel_to_the_host_when_asked),
                 cmocka_unit_test(an_image_is_mounted_as_a_volume),
                 cmocka_unit_test(attach_reads_and_writes),
                 cmocka_unit_test(a_terminal_has_a_size),

@@ -120,8 +120,8 @@ static void manifests_are_checked(void **state) {
                         "{\"config\":{\"digest\":\"sha256:12\",\"size\":1},\"layers\":[]}",
                         "{\"config\":{\"digest\":\"md5:0123456789abcdef\",\"size\":1}}",
                         "{\"manifests\":[{}]}",
-                        "{\"manifests\":[{\"digest\":\"sha256:"
-                        "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"}]}",
+                        ("{\"manifests\":[{\"digest\":\"sha256:"
+                         "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"}]}"),
         };
         struct manifest m;
 
