@@ -232,7 +232,7 @@ static int service_account(struct review *r, struct error *err) {
         struct json *spec;
         struct object *account;
         struct str name, volume;
-        size_t had;
+        size_t had, added = 0;
 
         if (!is(r, &res_pods) || r->operation != ADMIT_CREATE)
                 return 0;
@@ -255,7 +255,9 @@ static int service_account(struct review *r, struct error *err) {
                 return 0;
         volume = token_volume_name(r, spec);
         had = json_len(json_getc(spec, "volumes"));
-        if (!add_token_mounts(r->a, spec, "initContainers", volume) & !add_token_mounts(r->a, spec, "containers", volume))
+        added += add_token_mounts(r->a, spec, "initContainers", volume);
+        added += add_token_mounts(r->a, spec, "containers", volume);
+        if (!added)
                 return 0;
         for (size_t i = 0; i < had; i++)
                 if (str_eq(json_str(json_getc(json_item(json_getc(spec, "volumes"), i), "name")), volume))

@@ -1,4 +1,5 @@
 /* DNS messages from anybody: queries as the server reads them, answers as the forwarder does. */
+#include "base/arena.h"
 #include "dns/message.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

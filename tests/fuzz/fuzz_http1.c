@@ -1,4 +1,3 @@
-/* links: http base */
 /* Bytes from outside into the server (HTTP/1.1, or HTTP/2 when they begin with its preface) and into the client as a
  * response. First byte: bit 0 client, the rest how the input is cut into pieces. All in one thread, over socket pairs.
  */

@@ -1,4 +1,3 @@
-/* links: json base */
 /* Any text: what parses must come back equal from its own text (from the second time on: as in Go, a double that is
  * printed without a point comes back as an integer), the scanner must stay within bounds and agree with the
  * tree where the text is valid, and an object made of it keeps its index through a revision. */

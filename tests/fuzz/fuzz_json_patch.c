@@ -1,4 +1,3 @@
-/* links: json base */
 /* Two documents in one text, an array [document, patch]: the patch is applied as JSON Patch and as merge patch, and the
  * difference between the two must lead from the one to the other. */
 #include <stdlib.h>

@@ -1,4 +1,3 @@
-/* links: schema json base */
 /* Any bytes as a message of any type (the first byte says which): what decodes must encode, and decode again to the
  * same. And any text as a document of that type: what decodes must be what decodes again, default, be applied, and go
  * through protobuf. */

@@ -1,9 +1,40 @@
-/* links: apiserver http store schema json base */
 /* What an HTTP request's first line and headers can say: path, query, Accept, Content-Type, continue token. The input's lines
- * are taken for these in turn. */
+ * are taken for these in turn. And all of it as a label selector, a field selector and a quantity: what a selector prints must
+ * parse to what prints the same. */
+#include <stdlib.h>
+
 #include "apiserver/request.h"
+#include "schema/quantity.h"
+#include "schema/selector.h"
+#include "schema/types.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check(bool ok) {
+        if (!ok)
+                abort();
+}
+
+static void selectors(struct arena *a, struct str text) {
+        _cleanup_buf_ struct buf first = BUF_INIT, second = BUF_INIT;
+        struct json labels = json_new_object();
+        struct str canonical, again;
+        struct field_selector fields;
+        struct selector s, t;
+
+        if (selector_parse_labels(a, text, &s, NULL) == 0) {
+                selector_print(&first, &s);
+                check(selector_parse_labels(a, buf_str(&first), &t, NULL) == 0);
+                selector_print(&second, &t);
+                check(str_eq(buf_str(&first), buf_str(&second)));
+                check(selector_matches_labels(&s, &labels) == selector_matches_labels(&t, &labels));
+        }
+        (void) selector_parse_fields(a, &res_pods, text, &fields, NULL);
+        if (quantity_canonical(a, text, &canonical, NULL) == 0) {
+                check(quantity_canonical(a, canonical, &again, NULL) == 0);
+                check(str_eq(canonical, again));
+        }
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         struct str text = { (const char *) data, size }, line;
@@ -18,6 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         uint64_t revision;
         struct str start;
 
+        selectors(a, text);
         for (int i = 0; i < 6 && str_split(&text, '\n', &line); i++) {
                 switch (i) {
                 case 0:

@@ -1,4 +1,3 @@
-/* links: http base */
 /* Frames from outside into a SPDY session; first byte: bit 0 client side, bit 1 pauses streams, the rest cuts the
  * input. */
 #include "http/duplex.h"

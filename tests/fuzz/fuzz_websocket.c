@@ -1,4 +1,3 @@
-/* links: http base */
 /* Frames from outside into a WebSocket; first byte: bit 0 client side, bit 1 pauses now and then, the rest cuts the
  * input. */
 #include "http/duplex.h"

@@ -1,4 +1,3 @@
-/* links: json base */
 /* Any text as YAML: what parses must come back equal from the YAML and from the JSON that we print of it. */
 #include <stdlib.h>
 

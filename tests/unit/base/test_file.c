@@ -42,7 +42,6 @@ static void an_atomic_write_replaces_the_file_and_leaves_nothing_beside_it(void 
 
 static void a_failed_atomic_write_leaves_the_old_file(void **state) {
         _cleanup_error_ struct error e = ERROR_INIT;
-        _cleanup_buf_ struct buf b = BUF_INIT;
 
         assert_int_equal(mkdir(path("target"), 0755), 0);
         assert_int_equal(mkdir(path("target/sub"), 0755), 0);

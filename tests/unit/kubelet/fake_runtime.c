@@ -45,7 +45,7 @@ struct runtime {
         bool stubborn, interrupted;
 };
 
-#define LOCKED(r) _cleanup_(unlock) struct runtime *_locked = (pthread_mutex_lock(&(r)->lock), (r))
+#define LOCKED(r) _cleanup_(unlock) _unused_ struct runtime *_locked = (pthread_mutex_lock(&(r)->lock), (r))
 static void unlock(struct runtime **r) {
         pthread_mutex_unlock(&(*r)->lock);
 }

@@ -1,14 +1,16 @@
-/* links: store json base */
-/* Records as they lie in the store's file: what is read is within the bytes, and is written back as the same bytes. */
-#include "store/record.h"
-
+/* Records as they lie in the store's file: what is read is within the bytes, and is written back as the same bytes. And the
+ * file itself, damaged in any way: the check reads nothing outside it. */
 #include <stdlib.h>
+
+#include "store/lmdb_check.h"
+#include "store/record.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
         struct str rest = str_n((const char *) data, n), before = rest;
         struct record rec;
 
+        lmdb_check((const char *) data, n);
         while (record_read(&rest, &rec) == 0) {
                 size_t size = before.n - rest.n;
                 char *copy = malloc(size);

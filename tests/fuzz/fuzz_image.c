@@ -1,11 +1,25 @@
-/* links: runtime json base */
-/* Image manifests, indexes and configs from a registry or an archive. */
+/* Image manifests, indexes and configs from a registry or an archive; and image references: what is taken is normal, and
+ * normalising it again changes nothing. */
 #include <stdlib.h>
 
 #include "runtime/images/manifest.h"
 #include "runtime/images/ref.h"
+#include "runtime/runtime.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void reference(struct arena *a, struct str text) {
+        struct str once, twice, hex;
+        struct image_reference r;
+
+        (void) image_id_like(text, &hex);
+        if (image_normalize(a, text, &once, NULL) < 0)
+                return;
+        if (image_normalize(a, once, &twice, NULL) < 0 || !str_eq(once, twice))
+                abort();
+        if (image_reference_parse(a, once, &r, NULL) < 0 || str_empty(r.path) || str_empty(r.tag) == str_empty(r.digest))
+                abort();
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
@@ -13,6 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         struct image_config c;
         struct manifest m;
 
+        reference(a, text);
         if (manifest_parse(a, text, &m, NULL) >= 0) {
                 const struct descriptor *d = m.is_index ? manifest_choose(&m) : &m.config;
 
