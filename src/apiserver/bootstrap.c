@@ -29,6 +29,8 @@ static int finish_object(struct bootstrap *b, const struct rest *r, const struct
         e = schema_decode(b->a, r->resource->type, in, NULL, ret, b->err);
         if (e < 0)
                 return error_prefix(b->err, "bootstrap of %s", r->resource->kind);
+        json_set_str(b->a, ret, "kind", r->kind);
+        json_set_str(b->a, ret, "apiVersion", r->api_version);
         schema_default(b->a, r->resource->type, ret);
         meta = json_get_or_add_object(b->a, ret, "metadata");
         if (old) {

@@ -48,6 +48,17 @@ def test_node_is_ready_and_says_what_it_is(cluster):
     assert node["spec"]["podCIDR"].startswith("10.244.")
 
 
+@pytest.mark.parametrize("path,kind", [
+    ("/api/v1/namespaces/default", "Namespace"), ("/api/v1/namespaces/default/services/kubernetes", "Service"),
+    ("/api/v1/namespaces/default/endpoints/kubernetes", "Endpoints"), ("/apis/rbac.authorization.k8s.io/v1/clusterroles/admin", "ClusterRole"),
+    ("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes", "EndpointSlice"),
+    ("/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical", "PriorityClass"), ("/api/v1/nodes/e2e", "Node"),
+])
+def test_what_every_cluster_has_names_its_kind(cluster, path, kind):
+    o = json.loads(cluster.kubectl("get", "--raw", path))
+    assert (o["kind"], o["metadata"]["name"]) == (kind, path.rsplit("/", 1)[1])
+
+
 def test_three_pods_answer_behind_a_node_port(cluster, web):
     port = node_port(cluster, web)
     names = {p["metadata"]["name"] for p in cluster.json("get", "pods", "-n", web, "-l", "app=web")["items"]}
