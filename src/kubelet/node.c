@@ -16,6 +16,8 @@
 #define LEASE_MS (10 * 1000)
 #define STATUS_NS (300 * NSEC_PER_SEC)
 #define RETRY_MS 200
+#define SETTLE_NS (5 * NSEC_PER_SEC) /* how long a node that was Ready before keeps saying so while its network comes up */
+#define SETTLE_MS 10
 #define MAX_RETRY_MS (7 * 1000)
 #define MAX_IMAGES 50
 #define MAX_IMAGE_NAMES 5
@@ -28,6 +30,9 @@ struct node_agent {
         bool poke_queued;              /* atomic */
         bool busy, stopping;           /* loop */
         bool registered, has_lease, announced; /* task */
+        bool settling;                 /* task → loop: waits for the network */
+        int64_t started_ns;            /* monotonic */
+        bool pressed[3], ready, told;  /* task: what events have said */
         bool force;                    /* loop → task: write even if nothing changed */
         unsigned failures;
         bool again;
@@ -156,10 +161,14 @@ static void push_condition(struct node_agent *n, struct arena *a, struct json *l
         json_push(a, list, o);
 }
 
+static bool network_ready(struct kubelet *k) {
+        return !k->o.network || !k->o.network->ready || k->o.network->ready(k->o.network);
+}
+
 static struct json conditions_json(struct node_agent *n, struct arena *a, const struct json *old) {
         struct kubelet *k = n->k;
         bool memory = eviction_memory_pressure(k), disk = eviction_disk_pressure(k), pid = eviction_pid_pressure(k);
-        bool network = !k->o.network || !k->o.network->ready || k->o.network->ready(k->o.network);
+        bool network = network_ready(k);
         const struct condition conditions[] = {
                 { "MemoryPressure", memory ? "KubeletHasInsufficientMemory" : "KubeletHasSufficientMemory",
                   memory ? "kubelet has insufficient memory available" : "kubelet has sufficient memory available", memory },
@@ -255,11 +264,37 @@ static int adopt_node(struct node_agent *n, struct arena *a, struct error *err) 
         return client_patch(n->k->client, &res_nodes, STR(""), str_of(n->k->o.node_name), STR(""), API_PATCH_MERGE, &patch, NULL, err);
 }
 
-static void node_event(struct node_agent *n, const char *reason, const char *message) {
+/* Upstream's events about a node: at the start each condition, later what changes. */
+static void tell_events(struct node_agent *n, const struct json *status) {
+        static const struct {
+                const char *type, *yes, *no;
+        } conditions[] = {
+                { "MemoryPressure", "NodeHasInsufficientMemory", "NodeHasSufficientMemory" },
+                { "DiskPressure", "NodeHasDiskPressure", "NodeHasNoDiskPressure" },
+                { "PIDPressure", "NodeHasInsufficientPID", "NodeHasSufficientPID" },
+                { "Ready", "NodeReady", "NodeNotReady" },
+        };
         _cleanup_(object_unrefp) struct object *o = NULL;
+        bool *told[] = { &n->pressed[0], &n->pressed[1], &n->pressed[2], &n->ready };
 
-        if (client_get(n->k->client, &res_nodes, STR(""), str_of(n->k->o.node_name), &o, NULL) >= 0)
-                event_record(n->k->events, &res_nodes, o, NULL, "Normal", reason, "%s", message);
+        if (client_get(n->k->client, &res_nodes, STR(""), str_of(n->k->o.node_name), &o, NULL) < 0)
+                return;
+        if (!n->told)
+                event_record(n->k->events, &res_nodes, o, NULL, "Normal", "Starting", "Starting kubelet.");
+        for (size_t i = 0; i < ARRAY_SIZE(conditions); i++)
+                json_each_item(c, json_getc(status, "conditions")) {
+                        bool now = str_eqc(jstr(c, "status"), "True");
+                        const char *reason = now ? conditions[i].yes : conditions[i].no;
+
+                        if (!str_eqc(jstr(c, "type"), conditions[i].type) || (n->told && now == *told[i]))
+                                continue;
+                        *told[i] = now;
+                        event_record(n->k->events, &res_nodes, o, NULL, "Normal", reason, "Node %s status is now: %s", n->k->o.node_name, reason);
+                }
+        if (!n->told)
+                event_record(n->k->events, &res_nodes, o, NULL, "Normal", "NodeAllocatableEnforced",
+                             "Updated Node Allocatable limit across pods");
+        n->told = true;
 }
 
 static void call_ready(void *arg) {
@@ -280,10 +315,11 @@ static void note_sent(struct node_agent *n, struct arena *a, const struct json *
         free(n->sent);
         n->sent = fingerprint(a, status);
         n->sent_ns = now_mono_ns();
-        if (n->announced || !says_ready(status))
-                return;
-        n->announced = true;
-        loop_call(n->k->loop, call_ready, n->k);
+        if (!n->announced && says_ready(status)) {
+                n->announced = true;
+                loop_call(n->k->loop, call_ready, n->k);
+        }
+        tell_events(n, status);
 }
 
 static int register_node(struct node_agent *n, struct arena *a, struct error *err) {
@@ -385,14 +421,11 @@ static void run(struct task *t) {
 
         if (first)
                 r = register_node(n, a, &err);
-        if (r >= 0 && (!first || !n->sent))
+        n->settling = !n->announced && !network_ready(n->k) && now_mono_ns() - n->started_ns < SETTLE_NS;
+        if (r >= 0 && !n->settling && (!first || !n->sent))
                 r = update_status(n, a, &err);
-        if (r >= 0)
+        if (r >= 0 && (!n->settling || !n->has_lease))
                 r = renew_lease(n, a, &err);
-        if (r >= 0 && first) {
-                node_event(n, "Starting", "Starting kubelet.");
-                node_event(n, "NodeReady", "Node is ready");
-        }
         if (r < 0 && (n->failures++ % 20) == 0)
                 log_warn("kubelet: node %s: %s", n->k->o.node_name, error_text(&err));
         else if (r >= 0)
@@ -415,7 +448,7 @@ static void done(struct task *t) {
         else if (n->again)
                 ms = 1;
         else if (!n->announced)
-                ms = RETRY_MS; /* the network comes up */
+                ms = n->settling ? SETTLE_MS : RETRY_MS;
         n->again = false;
         timer_start(n->k->loop, &n->timer, ms, fire);
 }
@@ -454,6 +487,7 @@ struct node_agent *node_start(struct kubelet *k) {
         struct node_agent *n = xcalloc(1, sizeof(*n));
 
         n->k = k;
+        n->started_ns = now_mono_ns();
         fire(&n->timer);
         return n;
 }
