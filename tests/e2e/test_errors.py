@@ -5,6 +5,9 @@ import re
 from conftest import deployment, pod, wait
 
 
+CONFIG_MAP = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a": "1"}})
+
+
 def fails(cluster, *args, **kw):
     p = cluster.run(*args, check=False, **kw)
     assert p.returncode != 0, p.stdout
@@ -79,13 +82,14 @@ def test_invalid_values_are_all_named(cluster, ns):
 
 
 def test_a_missing_namespace(cluster):
-    err = fails(cluster, "create", "configmap", "c", "-n", "nowhere")
-    assert 'Error from server (NotFound): namespaces "nowhere" not found' in err
+    err = fails(cluster, "create", "-n", "nowhere", "-f", "-", input=CONFIG_MAP)
+    assert 'Error from server (NotFound): error when creating "STDIN": namespaces "nowhere" not found' in err
 
 
 def test_what_is_there_already(cluster, ns):
-    cluster.kubectl("create", "configmap", "c", "-n", ns)
-    assert 'Error from server (AlreadyExists): configmaps "c" already exists' in fails(cluster, "create", "configmap", "c", "-n", ns)
+    cluster.kubectl("create", "-n", ns, "-f", "-", input=CONFIG_MAP)
+    assert 'Error from server (AlreadyExists): error when creating "STDIN": configmaps "c" already exists' in fails(
+        cluster, "create", "-n", ns, "-f", "-", input=CONFIG_MAP)
     assert 'Error from server (NotFound): pods "nobody" not found' in fails(cluster, "get", "pod", "nobody", "-n", ns)
     assert "the server doesn't have a resource type \"gadgets\"" in fails(cluster, "get", "gadgets")
 

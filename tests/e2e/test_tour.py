@@ -72,8 +72,8 @@ def test_three_pods_answer_behind_a_node_port(cluster, web):
 
 def test_service_is_found_by_name_from_a_pod(cluster, web):
     node_port(cluster, web)
-    script = ("until nslookup web >/dev/null 2>&1; do sleep 0.1; done; "
-              f"nslookup -type=a web.{web}.svc.cluster.local; wget -qO- http://web/; nslookup kubernetes.default.svc.cluster.local")
+    script = ("until wget -qO- http://web/; do sleep 0.1; done; "
+              f"nslookup -type=a web.{web}.svc.cluster.local; nslookup kubernetes.default.svc.cluster.local")
     cluster.apply(pod("client", script, restartPolicy="Never"), namespace=web)
     wait(lambda: cluster.json("get", "pod", "client", "-n", web)["status"]["phase"] == "Succeeded", 20)
     out = cluster.kubectl("logs", "client", "-n", web)

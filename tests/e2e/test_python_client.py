@@ -1,0 +1,182 @@
+"""The tour with the Python client: what programs do through it, over HTTP, watches and WebSockets."""
+import threading
+
+import pytest
+import yaml
+
+from conftest import deployment, pod, wait
+
+client = pytest.importorskip("kubernetes.client")
+from kubernetes import config, watch  # noqa: E402
+from kubernetes.client.rest import ApiException  # noqa: E402
+from kubernetes.stream import stream  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def api(cluster):
+    with open(cluster.kubeconfig) as f:
+        made = config.new_client_from_config_dict(yaml.safe_load(f))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def core(api):
+    return client.CoreV1Api(api)
+
+
+@pytest.fixture
+def apps(api):
+    return client.AppsV1Api(api)
+
+
+def config_map(name, **data):
+    return client.V1ConfigMap(metadata=client.V1ObjectMeta(name=name, labels={"made-by": "python"}), data=data)
+
+
+def running(core, ns, name):
+    p = core.read_namespaced_pod(name, ns)
+    return p.status.phase == "Running" and all(c.ready for c in p.status.container_statuses or []) and p
+
+
+def test_version_nodes_and_discovery(api, core):
+    assert client.VersionApi(api).get_code().git_version.startswith("v1.33.4+cube")
+    node, = core.list_node().items
+    assert node.metadata.name == "e2e" and node.status.node_info.operating_system == "linux"
+    assert {"pods", "pods/log", "pods/exec", "services"} <= {r.name for r in core.get_api_resources().resources}
+    assert {"apps", "batch", "apiextensions.k8s.io"} <= {g.name for g in client.ApisApi(api).get_api_versions().groups}
+
+
+def test_objects_are_made_listed_changed_and_deleted(core, ns):
+    made = core.create_namespaced_config_map(ns, config_map("one", a="1"))
+    assert made.metadata.uid and made.metadata.creation_timestamp.tzinfo is not None
+    assert [m.metadata.name for m in core.list_namespaced_config_map(ns, label_selector="made-by=python").items] == ["one"]
+    made.data["b"] = "2"
+    changed = core.replace_namespaced_config_map("one", ns, made)
+    assert changed.metadata.resource_version != made.metadata.resource_version
+    with pytest.raises(ApiException) as conflict:
+        core.replace_namespaced_config_map("one", ns, made)
+    assert conflict.value.status == 409 and "the object has been modified" in conflict.value.body
+    assert core.patch_namespaced_config_map("one", ns, {"data": {"a": None}}).data == {"b": "2"}
+    json_patch = [{"op": "replace", "path": "/data/b", "value": "3"}]
+    assert core.patch_namespaced_config_map("one", ns, json_patch).data == {"b": "3"}
+    tried = core.create_namespaced_config_map(ns, config_map("dry"), dry_run="All")
+    assert tried.metadata.uid and len(core.list_namespaced_config_map(ns, field_selector="metadata.name=dry").items) == 0
+    assert core.delete_namespaced_config_map("one", ns).status == "Success"
+    with pytest.raises(ApiException) as gone:
+        core.read_namespaced_config_map("one", ns)
+    assert gone.value.status == 404 and 'configmaps \\"one\\" not found' in gone.value.body
+
+
+def test_a_list_comes_in_pages(core, ns):
+    for i in range(7):
+        core.create_namespaced_config_map(ns, config_map(f"m{i}"))
+    names, token = [], None
+    while True:
+        page = core.list_namespaced_config_map(ns, label_selector="made-by=python", limit=3, _continue=token)
+        names += [m.metadata.name for m in page.items]
+        token = page.metadata._continue
+        assert len(page.items) == (3 if token else 1)
+        if not token:
+            break
+    assert names == [f"m{i}" for i in range(7)]
+    core.delete_collection_namespaced_config_map(ns, label_selector="made-by=python")
+    assert wait(lambda: not core.list_namespaced_config_map(ns, label_selector="made-by=python").items)
+
+
+def test_a_watch_starts_where_a_list_ended(core, ns):
+    since = core.list_namespaced_config_map(ns).metadata.resource_version
+
+    def change():
+        core.create_namespaced_config_map(ns, config_map("seen", a="1"))
+        core.patch_namespaced_config_map("seen", ns, {"data": {"a": "2"}})
+        core.delete_namespaced_config_map("seen", ns)
+    worker = threading.Thread(target=change)
+    worker.start()
+    events = []
+    w = watch.Watch()
+    for e in w.stream(core.list_namespaced_config_map, ns, label_selector="made-by=python", resource_version=since, timeout_seconds=20):
+        events.append((e["type"], e["object"].data["a"]))
+        if e["type"] == "DELETED":
+            w.stop()
+    worker.join()
+    assert events == [("ADDED", "1"), ("MODIFIED", "2"), ("DELETED", "2")]
+
+
+def test_a_deployment_runs_and_scales(core, apps, ns):
+    apps.create_namespaced_deployment(ns, deployment("web", 1))
+    wait(lambda: apps.read_namespaced_deployment_status("web", ns).status.ready_replicas == 1)
+    scale = apps.read_namespaced_deployment_scale("web", ns)
+    assert scale.spec.replicas == 1 and scale.status.selector == "app=web"
+    apps.patch_namespaced_deployment_scale("web", ns, {"spec": {"replicas": 2}})
+    wait(lambda: apps.read_namespaced_deployment("web", ns).status.ready_replicas == 2)
+    apps.delete_namespaced_deployment("web", ns, propagation_policy="Foreground")
+    wait(lambda: not core.list_namespaced_pod(ns).items)
+
+
+def test_the_status_is_patched_apart_from_the_spec(core, apps, ns):
+    stopped = {**deployment("still", 0)}
+    stopped["spec"]["paused"] = True
+    apps.create_namespaced_deployment(ns, stopped)
+    wanted = {"status": {"conditions": [{"type": "Tested", "status": "True", "reason": "ByPython", "message": "so it says"}]}, "spec": {"replicas": 9}}
+    got = apps.patch_namespaced_deployment_status("still", ns, wanted)
+    assert got.spec.replicas == 0 and "Tested" in {c.type for c in got.status.conditions}
+    core.create_namespaced_pod(ns, pod("gated", "true", readinessGates=[{"conditionType": "example.com/open"}], nodeSelector={"no": "where"}))
+    core.patch_namespaced_pod_status("gated", ns, {"status": {"conditions": [{"type": "example.com/open", "status": "True"}]}})
+    conditions = core.read_namespaced_pod("gated", ns).status.conditions
+    assert {c.type: c.status for c in conditions}["example.com/open"] == "True"
+
+
+def test_exec_logs_and_deletion_of_a_pod(core, ns):
+    core.create_namespaced_pod(ns, pod("box", "for i in 1 2 3; do echo line $i; done; sleep 3600"))
+    wait(lambda: running(core, ns, "box"))
+    assert wait(lambda: "line 3" in (o := core.read_namespaced_pod_log("box", ns)) and o) == "line 1\nline 2\nline 3\n"
+    assert core.read_namespaced_pod_log("box", ns, tail_lines=1) == "line 3\n"
+    out = stream(core.connect_get_namespaced_pod_exec, "box", ns, command=["sh", "-c", "echo here; echo there >&2"],
+                 stdout=True, stderr=True, stdin=False, tty=False)
+    assert sorted(out.split()) == ["here", "there"]
+    talk = stream(core.connect_get_namespaced_pod_exec, "box", ns, command=["sh", "-c", "read x; echo got $x; exit 7"],
+                  stdout=True, stderr=True, stdin=True, tty=False, _preload_content=False)
+    talk.write_stdin("word\n")
+    talk.run_forever(timeout=10)
+    assert talk.read_stdout() == "got word\n" and talk.returncode == 7
+    core.delete_namespaced_pod("box", ns, grace_period_seconds=0)
+    wait(lambda: not core.list_namespaced_pod(ns).items)
+
+
+def test_logs_are_followed(core, ns):
+    core.create_namespaced_pod(ns, pod("ticker", "i=0; while true; do i=$((i+1)); echo tick $i; sleep 0.1; done"))
+    wait(lambda: running(core, ns, "ticker"))
+    lines = []
+    w = watch.Watch()
+    for line in w.stream(core.read_namespaced_pod_log, "ticker", ns):
+        lines.append(line)
+        if len(lines) == 10:
+            w.stop()
+    assert lines == [f"tick {i}" for i in range(1, 11)]
+
+
+def test_custom_resources(api, cluster, ns):
+    crd = {
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "gauges.python.example.com"},
+        "spec": {"group": "python.example.com", "scope": "Namespaced", "names": {"plural": "gauges", "singular": "gauge", "kind": "Gauge"},
+                 "versions": [{"name": "v1", "served": True, "storage": True, "subresources": {"status": {}}, "schema": {"openAPIV3Schema": {
+                     "type": "object", "properties": {
+                         "spec": {"type": "object", "required": ["level"], "properties": {"level": {"type": "integer", "maximum": 10}}},
+                         "status": {"type": "object", "properties": {"shown": {"type": "integer"}}}}}}}]}}
+    crds, custom = client.ApiextensionsV1Api(api), client.CustomObjectsApi(api)
+    where = ("python.example.com", "v1", ns, "gauges")
+    crds.create_custom_resource_definition(crd)
+    try:
+        gauge = {"apiVersion": "python.example.com/v1", "kind": "Gauge", "metadata": {"name": "g"}, "spec": {"level": 3}}
+        wait(lambda: any(c.type == "Established" and c.status == "True" for c in
+                         crds.read_custom_resource_definition(crd["metadata"]["name"]).status.conditions or []))
+        custom.create_namespaced_custom_object(*where, gauge)
+        with pytest.raises(ApiException) as wrong:
+            custom.create_namespaced_custom_object(*where, {**gauge, "metadata": {"name": "h"}, "spec": {"level": 11}})
+        assert wrong.value.status == 422 and "should be less than or equal to 10" in wrong.value.body
+        got = custom.patch_namespaced_custom_object_status(*where, "g", {"status": {"shown": 3}, "spec": {"level": 9}})
+        assert got["status"] == {"shown": 3} and got["spec"] == {"level": 3}
+        assert cluster.kubectl("get", "gauges", "-n", ns, "-o", "name").strip() == "gauge.python.example.com/g"
+    finally:
+        crds.delete_custom_resource_definition(crd["metadata"]["name"])
