@@ -5,7 +5,7 @@
  *                    RUNNING, process there watched again
  *                    RUNNING, it is not     exited: the code is in exits/<id>, or lost
  *   sandboxes/<id>   no state.json          half made: cleaned
- *                    namespaces gone        not ready
+ *                    namespaces gone        its stop is finished: not ready
  *   another boot     everything of it goes */
 #include <dirent.h>
 #include <errno.h>
@@ -48,7 +48,8 @@ static void recover_sandbox(struct runtime *r, const char *id) {
                 clean_sandbox(r, id);
                 return;
         }
-        if (s->state == SANDBOX_READY && !namespaces_there(s)) {
+        if (s->state == SANDBOX_READY && !namespaces_there(s)) { /* died while stopping it */
+                sandbox_clean(r, s, false);
                 s->state = SANDBOX_NOTREADY;
                 (void) sandbox_save(r, s, NULL);
         }

@@ -216,8 +216,8 @@ void sandbox_clean(struct runtime *r, struct sandbox *s, bool remove) {
                 stop_pause(s);
                 if (detach_network(r, s, &err) < 0)
                         log_warn("%s", error_text(&err));
-                namespaces_drop(s);
         }
+        namespaces_drop(s);
         if (!remove)
                 return;
         if (strcmp(s->cgroup, r->cgroup_parent) != 0)

@@ -42,6 +42,16 @@ static void exec_done(struct runtime *r, struct exec *x) {
         container_put(r, x->c);
 }
 
+static void add_term(struct arena *a, struct json *process) {
+        struct json env = json_copy_tree(a, json_getc(process, "env"));
+
+        json_each_item(it, &env)
+                if (str_has_prefix(json_str(it), STR("TERM=")))
+                        return;
+        json_push(a, &env, json_of_cstr("TERM=xterm"));
+        json_setc(a, process, "env", env);
+}
+
 /* The container's own process with other arguments: same user, environment, directory and capabilities. */
 static int write_process(const struct container *c, char *const argv[], bool tty, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(16 << 10);
@@ -60,6 +70,8 @@ static int write_process(const struct container *c, char *const argv[], bool tty
         json_setc(a, &process, "args", args);
         json_set_bool(a, &process, "terminal", tty);
         json_removec(&process, "oomScoreAdj");
+        if (tty)
+                add_term(a, &process);
         json_write(&out, &process);
         fd = memfd_create("exec", MFD_CLOEXEC);
         if (fd < 0 || write(fd, out.p, out.n) != (ssize_t) out.n) {

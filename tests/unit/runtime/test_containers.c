@@ -2,6 +2,7 @@
  * missing. */
 #include "../test.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -11,6 +12,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -658,7 +660,7 @@ static void a_terminal_has_a_size(void **state) {
 
 static void exec_streams_with_pipes_and_with_a_terminal(void **state) {
         struct container_config c = shell("sleep 20");
-        char *argv[] = {(char *) "sh", (char *) "-c", (char *) "read x; echo $x; test -t 0 && stty size; exit 6", NULL};
+        char *argv[] = {(char *) "sh", (char *) "-c", (char *) "read x; echo $x; test -t 0 && echo $TERM && stty size; exit 6", NULL};
         _cleanup_error_ struct error err = ERROR_INIT;
         struct runtime_stream s;
         char *sandbox, *id;
@@ -678,7 +680,7 @@ static void exec_streams_with_pipes_and_with_a_terminal(void **state) {
         assert_true(s.tty && isatty(s.stdout_fd));
         runtime_stream_resize(&s, 91, 17);
         assert_int_equal(write(s.stdout_fd, "typed\n", 6), 6);
-        expect_from(s.stdout_fd, "17 91", false);
+        expect_from(s.stdout_fd, "xterm\r\n17 91", false);
         must(runtime_exec_wait(rt, &s, &code, &err), &err);
         assert_int_equal(code, 6);
         close(s.stdout_fd);
@@ -955,6 +957,59 @@ static void *one_pod(void *arg) {
         return NULL;
 }
 
+/* Processes of ours: their command lines name our directories. */
+static size_t processes_of_ours(void) {
+        DIR *d = opendir("/proc");
+        struct dirent *e;
+        size_t n = 0;
+
+        while ((e = readdir(d))) {
+                _cleanup_buf_ struct buf b = BUF_INIT;
+                char path[300];
+
+                snprintf(path, sizeof(path), "/proc/%s/cmdline", e->d_name);
+                if (e->d_name[0] < '1' || e->d_name[0] > '9' || atoi(e->d_name) == getpid() || file_read(path, 0, &b, NULL) < 0)
+                        continue;
+                n += b.n > 0 && memmem(b.p, b.n, base, strlen(base)) != NULL;
+        }
+        closedir(d);
+        return n;
+}
+
+/* kill -9 of us at any moment of a pod's life: the next runtime finds what is whole, removes what is not, and in the end
+ * nothing is left. */
+static void a_crash_at_any_moment_leaves_nothing_behind(void **state) {
+        NEEDS_GROUND();
+        runtime_free(rt);
+        for (int round = 0; round < 20; round++) {
+                _cleanup_error_ struct error err = ERROR_INIT;
+                pid_t pid = fork();
+
+                if (pid == 0) {
+                        struct runtime_options o = {
+                                .root_dir = root_dir, .state_dir = state_dir, .cgroup_parent = cgroup_parent, .network = &network,
+                        };
+                        int r;
+
+                        if (runtime_new(&o, &rt, NULL) < 0)
+                                _exit(1);
+                        for (;;)
+                                one_pod(&r);
+                }
+                usleep((useconds_t) (20000 + rand_below(150000)));
+                kill(pid, SIGKILL);
+                waitpid(pid, NULL, 0);
+                rt = open_runtime();
+                must(runtime_remove_all(rt, &err), &err);
+                runtime_free(rt);
+                assert_nothing_left();
+                for (int i = 0; i < 200 && processes_of_ours(); i++)
+                        usleep(10000); /* conmon on its way out */
+                assert_int_equal(processes_of_ours(), 0);
+        }
+        rt = open_runtime();
+}
+
 static void many_pods_live_at_once(void **state) {
         pthread_t threads[8];
         int results[8];
@@ -997,6 +1052,7 @@ int main(void) {
                 cmocka_unit_test(sysctls_and_dns_are_the_sandbox_s),
                 cmocka_unit_test(stopping_a_sandbox_ends_its_containers),
                 cmocka_unit_test(many_pods_live_at_once),
+                cmocka_unit_test(a_crash_at_any_moment_leaves_nothing_behind),
         };
 
         return cmocka_run_group_tests(tests, setup, teardown);
