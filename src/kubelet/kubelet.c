@@ -444,6 +444,7 @@ static void start_on_loop(void *arg) {
         _cleanup_free_ char *selector = xprintf("spec.nodeName=%s", k->o.node_name);
         _cleanup_free_ char *own = xprintf("metadata.name=%s", k->o.node_name);
 
+        k->eviction = eviction_start(k); /* before the node, whose task asks it */
         k->node = node_start(k);
         inventory_submit(k);
         k->informers = informer_factory_new(k->client, k->loop);
@@ -455,7 +456,6 @@ static void start_on_loop(void *arg) {
         informer_add_handler(k->node_informer, on_node, k);
         informer_factory_start(k->informers);
         runtime_on_exit(k->runtime, k->loop, on_exit_event, k);
-        k->eviction = eviction_start(k);
         timer_start(k->loop, &k->start_timer, 1, begin_pods);
 }
 

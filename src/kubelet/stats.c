@@ -262,7 +262,7 @@ static void each_container(struct gather *g, struct buf *out, const char *name, 
                 for (size_t j = 0; j < g->pods[i].n; j++) {
                         const struct container_usage *c = &g->pods[i].containers[j];
 
-                        buf_printf(out, "%s{container=\"%s\",namespace=\"%s\",pod=\"%s\"} %.9g %lld\n", name, c->view->name,
+                        buf_printf(out, "%s{container=\"%s\",namespace=\"%s\",pod=\"%s\"} %.14g %lld\n", name, c->view->name,
                                    g->pods[i].view->ns, g->pods[i].view->name, value(c), (long long) (g->now_ns / NSEC_PER_MSEC));
                 }
 }
@@ -301,7 +301,7 @@ static void render_resource(struct gather *g, struct buf *out) {
         head(out, "container_start_time_seconds", "gauge", "[STABLE] Start time of the container since unix epoch in seconds");
         each_container(g, out, "container_start_time_seconds", started);
         head(out, "node_cpu_usage_seconds_total", "counter", "[STABLE] Cumulative cpu time consumed by the node in core-seconds");
-        buf_printf(out, "node_cpu_usage_seconds_total %.9g %lld\n", (double) g->node_cpu_ns / NSEC_PER_SEC, now);
+        buf_printf(out, "node_cpu_usage_seconds_total %.14g %lld\n", (double) g->node_cpu_ns / NSEC_PER_SEC, now);
         head(out, "node_memory_working_set_bytes", "gauge", "[STABLE] Current working set of the node in bytes");
         buf_printf(out, "node_memory_working_set_bytes %lld %lld\n", (long long) (g->k->o.memory_bytes - g->node_available), now);
         head(out, "pod_cpu_usage_seconds_total", "counter", "[STABLE] Cumulative cpu time consumed by the pod in core-seconds");
@@ -311,7 +311,7 @@ static void render_resource(struct gather *g, struct buf *out) {
                 for (size_t j = 0; j < g->pods[i].n; j++)
                         add_up(&sum, &g->pods[i].containers[j].use);
                 if (g->pods[i].n)
-                        buf_printf(out, "pod_cpu_usage_seconds_total{namespace=\"%s\",pod=\"%s\"} %.9g %lld\n", g->pods[i].view->ns,
+                        buf_printf(out, "pod_cpu_usage_seconds_total{namespace=\"%s\",pod=\"%s\"} %.14g %lld\n", g->pods[i].view->ns,
                                    g->pods[i].view->name, (double) sum.cpu_ns / NSEC_PER_SEC, now);
         }
         head(out, "pod_memory_working_set_bytes", "gauge", "[STABLE] Current working set of the pod in bytes");
