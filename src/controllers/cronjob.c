@@ -78,7 +78,7 @@ static void sort_jobs(struct sync *s) {
 }
 
 static int trim_history(struct sync *s, struct object **jobs, size_t n, bool has_limit, int64_t limit, struct error *err) {
-        if (!has_limit)
+        if (!has_limit || n == 0)
                 return 0;
         qsort(jobs, n, sizeof(*jobs), by_start);
         for (size_t i = 0; i + (size_t) MAX(limit, 0) < n; i++) {

@@ -110,7 +110,8 @@ static int collect_terminated(struct controller *c, struct error *err) {
         for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(c, &res_pods))); map_next(&it);)
                 if (pod_is_terminal(it.value))
                         vec_push(&pods, (struct oldest) { object_created_at(it.value), it.value });
-        qsort(pods.v, pods.n, sizeof(*pods.v), by_creation);
+        if (pods.n > THRESHOLD)
+                qsort(pods.v, pods.n, sizeof(*pods.v), by_creation);
         for (size_t i = 0; i + THRESHOLD < pods.n && r == 0; i++)
                 r = remove_pod(c, a, pods.v[i].pod, NULL, err);
         vec_free(&pods);

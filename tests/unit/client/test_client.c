@@ -405,14 +405,12 @@ static void a_list_of_files_is_one_config(void **state) {
         kubeconfig_clear(&k);
         /* an entry is changed where it is, although another file comes first now */
         write_text("a", "apiVersion: v1\nkind: Config\ncurrent-context: cube\n");
-        assert_int_equal(kubeconfig_merge(NULL, &entry, false, &where, NULL), 0);
+        assert_int_equal(kubeconfig_merge(NULL, &entry, false, NULL, NULL), 0);
         text = read_text("a");
         assert_null(strstr(text, "server"));
         assert_int_equal(kubeconfig_load(NULL, NULL, &k, NULL), 0);
         assert_string_equal(k.server, "https://127.0.0.1:6443");
         unsetenv("KUBECONFIG");
-        free(where);
-        where = NULL;
 }
 
 static void a_file_that_is_no_kubeconfig_is_left_alone(void **state) {
