@@ -1,5 +1,5 @@
-/* What the node itself asks of a pod before it runs it. The scheduler asked already, but it may have been bypassed (spec.nodeName
- * set by hand) or have been too early. https://kubernetes.io/docs/reference/scheduling/ */
+/* What the node itself asks of a pod before it runs it. The scheduler asked already, but it may have been bypassed
+ * (spec.nodeName set by hand) or have been too early. https://kubernetes.io/docs/reference/scheduling/ */
 #include "kubelet/internal.h"
 
 #include "schema/quantity.h"
@@ -26,8 +26,8 @@ static void add_demand(struct sums *s, const struct json *pod) {
         s->pods++;
 }
 
-static bool fits(const struct kubelet_options *o, const struct sums *used, const struct sums *wanted, const char **ret_reason,
-                 struct error *message) {
+static bool fits(const struct kubelet_options *o, const struct sums *used, const struct sums *wanted,
+                 const char **ret_reason, struct error *message) {
         const struct {
                 const char *name, *reason;
                 int64_t wanted, used, capacity;
@@ -43,7 +43,8 @@ static bool fits(const struct kubelet_options *o, const struct sums *used, const
                 if (all[i].wanted == 0 || all[i].used + all[i].wanted <= all[i].capacity)
                         continue;
                 *ret_reason = all[i].reason;
-                error_set(message, -ENOSPC, "Node didn't have enough resource: %s, requested: %lld, used: %lld, capacity: %lld",
+                error_set(message, -ENOSPC,
+                          "Node didn't have enough resource: %s, requested: %lld, used: %lld, capacity: %lld",
                           all[i].name, (long long) all[i].wanted, (long long) all[i].used, (long long) all[i].capacity);
                 return false;
         }
@@ -90,12 +91,14 @@ static bool term_matches(struct arena *a, const struct json *term, const struct 
 }
 
 static bool affinity_matches(const struct json *spec, const struct object *node) {
-        const struct json *required = json_at_path(spec, "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution");
+        const struct json *required = json_at_path(spec, "affinity", "nodeAffinity",
+                                                   "requiredDuringSchedulingIgnoredDuringExecution");
         const struct json *labels = json_at_path(object_json(node), "metadata", "labels");
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
 
         json_each_member(m, json_getc(spec, "nodeSelector"))
-                if (!json_get(labels, json_key(m)) || !str_eq(json_str(json_get(labels, json_key(m))), json_str(&m->value)))
+                if (!json_get(labels, json_key(m)) ||
+                    !str_eq(json_str(json_get(labels, json_key(m))), json_str(&m->value)))
                         return false;
         if (!required)
                 return true;
@@ -141,12 +144,14 @@ bool pod_admit(struct pod *p, struct pod *const *others, size_t n, const char **
                 return false;
         if (node && !affinity_matches(spec, node)) {
                 *ret_reason = "NodeAffinity";
-                error_set(message, -EINVAL, "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector");
+                error_set(message, -EINVAL,
+                          "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector");
                 return false;
         }
         if (node && has_untolerated(spec, node)) {
                 *ret_reason = "TaintToleration";
-                error_set(message, -EINVAL, "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate");
+                error_set(message, -EINVAL,
+                          "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate");
                 return false;
         }
         if (!str_eqc(json_at_path(spec, "os", "name") ? jstr(json_getc(spec, "os"), "name") : STR("linux"), "linux")) {

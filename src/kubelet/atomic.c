@@ -154,8 +154,8 @@ int atomic_write(const char *dir, const struct payload *files, int64_t gid, bool
                 return 0;
         clock_gettime(CLOCK_REALTIME, &now);
         gmtime_r(&now.tv_sec, &tm);
-        snprintf(set, sizeof(set), "..%04d_%02d_%02d_%02d_%02d_%02d.%09ld", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
-                 tm.tm_min, tm.tm_sec, now.tv_nsec);
+        snprintf(set, sizeof(set), "..%04d_%02d_%02d_%02d_%02d_%02d.%09ld", tm.tm_year + 1900, tm.tm_mon + 1,
+                 tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, now.tv_nsec);
         path = xprintf("%s/%s", dir, set);
         if (mkdir(path, 0755) < 0)
                 return error_errno(err, -errno, "mkdir %s", path);

@@ -1,7 +1,8 @@
 /* Checks over the network, on the loop: HTTP and gRPC through the HTTP client, TCP by connecting.
  *
- * Texts are Go's, because they end in events that people know: `Get "http://10.0.0.1:80/": dial tcp 10.0.0.1:80: connect:
- * connection refused`. https://kubernetes.io/docs/tasks/configure-pod-container/configure-liveness-readiness-startup-probes/ */
+ * Texts are Go's, because they end in events that people know: `Get "http://10.0.0.1:80/": dial tcp 10.0.0.1:80:
+ * connect: connection refused`.
+ * https://kubernetes.io/docs/tasks/configure-pod-container/configure-liveness-readiness-startup-probes/ */
 #include "kubelet/check.h"
 
 #include <arpa/inet.h>
@@ -20,7 +21,7 @@ struct check {
         struct kubelet *k;
         struct check_options o;
         struct arena *arena;
-        char *url;                 /* as Go quotes it; NULL for TCP */
+        char *url; /* as Go quotes it; NULL for TCP */
         char address[80];
         int status;
         struct buf body;
@@ -98,7 +99,9 @@ void check_cancel(struct check *c) {
 }
 
 static const char *go_errno(int err) {
-        return -err == ECONNREFUSED ? "connection refused" : -err == EHOSTUNREACH ? "no route to host" : strerrordesc_np(-err);
+        return -err == ECONNREFUSED   ? "connection refused"
+               : -err == EHOSTUNREACH ? "no route to host"
+                                      : strerrordesc_np(-err);
 }
 
 /* ---- TCP ---- */
@@ -160,11 +163,14 @@ static void http_done(struct http_call *call, int err, const struct error *error
 
         c->call = NULL;
         if (err == -ETIMEDOUT)
-                finish(c, false, "Get \"%s\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)", c->url);
+                finish(c, false,
+                       "Get \"%s\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
+                       c->url);
         else if (err == -ECONNREFUSED || err == -EHOSTUNREACH || err == -ENETUNREACH)
                 finish(c, false, "Get \"%s\": dial tcp %s: connect: %s", c->url, c->address, go_errno(err));
         else if (err < 0 && c->status == 0)
-                finish(c, false, "Get \"%s\": %s", c->url, err == -ECONNRESET || err == -EPIPE ? "EOF" : error_text(error));
+                finish(c, false, "Get \"%s\": %s", c->url,
+                       err == -ECONNRESET || err == -EPIPE ? "EOF" : error_text(error));
         else if (c->status >= 200 && c->status < 400)
                 finish(c, true, "%" STR_FMT, STR_ARG(buf_str(&c->body)));
         else
@@ -213,29 +219,29 @@ static void start_http(struct check *c, const struct json *get) {
         c->url = xprintf("%s://%s%" STR_FMT, tls ? "https" : "http", c->address, STR_ARG(path));
         json_each_item(it, headers)
                 if (n < MAX_HEADERS) {
-                        h[n++] = (struct http_header) { jstr(it, "name"), jstr(it, "value") };
+                        h[n++] = (struct http_header){ jstr(it, "name"), jstr(it, "value") };
                         has_agent = has_agent || str_eq_fold(jstr(it, "name"), STR("user-agent"));
                         has_accept = has_accept || str_eq_fold(jstr(it, "name"), STR("accept"));
                 }
         if (!has_agent)
-                h[n++] = (struct http_header) { STR("User-Agent"), str_of(c->o.user_agent) };
+                h[n++] = (struct http_header){ STR("User-Agent"), str_of(c->o.user_agent) };
         if (!has_accept)
-                h[n++] = (struct http_header) { STR("Accept"), STR("*/*") };
-        h[n++] = (struct http_header) { STR("Connection"), STR("close") };
+                h[n++] = (struct http_header){ STR("Accept"), STR("*/*") };
+        h[n++] = (struct http_header){ STR("Connection"), STR("close") };
         if (new_client(c, host, port, tls, false, &err) < 0) {
                 finish(c, false, "%s", error_text(&err));
                 return;
         }
-        c->call = http_client_call(c->client, &(struct http_call_options) {
-                                                      .method = "GET",
-                                                      .path = path,
-                                                      .headers = h,
-                                                      .n_headers = n,
-                                                      .timeout_ms = c->o.timeout_ms,
-                                                      .on_response = http_response,
-                                                      .on_data = http_data,
-                                                      .on_done = http_done,
-                                                      .arg = c,
+        c->call = http_client_call(c->client, &(struct http_call_options){
+                                                              .method = "GET",
+                                                              .path = path,
+                                                              .headers = h,
+                                                              .n_headers = n,
+                                                              .timeout_ms = c->o.timeout_ms,
+                                                              .on_response = http_response,
+                                                              .on_data = http_data,
+                                                              .on_done = http_done,
+                                                              .arg = c,
                                               });
 }
 
@@ -249,8 +255,10 @@ static void grpc_done(struct http_call *call, int err, const struct error *error
 
         c->call = NULL;
         if (err < 0) {
-                finish(c, false, err == -ETIMEDOUT ? "timeout: failed to connect service \"%s\" within %ums: context deadline exceeded"
-                                                   : "error: this server could not be reached: %s (%u)",
+                finish(c, false,
+                       err == -ETIMEDOUT ? "timeout: failed to connect service \"%s\" within %ums: context deadline "
+                                           "exceeded"
+                                         : "error: this server could not be reached: %s (%u)",
                        err == -ETIMEDOUT ? c->address : error_text(error), c->o.timeout_ms);
                 return;
         }
@@ -264,7 +272,8 @@ static void grpc_done(struct http_call *call, int err, const struct error *error
         if (state == 1)
                 finish(c, true, "%s", "service healthy");
         else
-                finish(c, false, "service unhealthy (responded with \"%s\")", state < ARRAY_SIZE(states) ? states[state] : "UNKNOWN");
+                finish(c, false, "service unhealthy (responded with \"%s\")",
+                       state < ARRAY_SIZE(states) ? states[state] : "UNKNOWN");
 }
 
 static void start_grpc(struct check *c, const struct json *grpc) {
@@ -290,16 +299,16 @@ static void start_grpc(struct check *c, const struct json *grpc) {
                 finish(c, false, "%s", error_text(&err));
                 return;
         }
-        c->call = http_client_call(c->client, &(struct http_call_options) {
-                                                      .method = "POST",
-                                                      .path = STR("/grpc.health.v1.Health/Check"),
-                                                      .headers = h,
-                                                      .n_headers = ARRAY_SIZE(h),
-                                                      .body = str_n(message, n),
-                                                      .timeout_ms = c->o.timeout_ms,
-                                                      .on_data = http_data,
-                                                      .on_done = grpc_done,
-                                                      .arg = c,
+        c->call = http_client_call(c->client, &(struct http_call_options){
+                                                              .method = "POST",
+                                                              .path = STR("/grpc.health.v1.Health/Check"),
+                                                              .headers = h,
+                                                              .n_headers = ARRAY_SIZE(h),
+                                                              .body = str_n(message, n),
+                                                              .timeout_ms = c->o.timeout_ms,
+                                                              .on_data = http_data,
+                                                              .on_done = grpc_done,
+                                                              .arg = c,
                                               });
 }
 

@@ -1,5 +1,5 @@
-/* One check of a container over the network: httpGet, tcpSocket, grpc. For probes (on the loop) and for lifecycle hooks (a thread
- * that waits). Exec and sleep are not here: they need no socket. */
+/* One check of a container over the network: httpGet, tcpSocket, grpc. For probes (on the loop) and for lifecycle hooks
+ * (a thread that waits). Exec and sleep are not here: they need no socket. */
 #pragma once
 
 #include "kubelet/internal.h"
@@ -8,11 +8,11 @@ struct check;
 
 struct check_options {
         struct kubelet *k;
-        const struct json *handler;         /* {"httpGet":…} or {"tcpSocket":…} or {"grpc":…} */
-        const struct json *container_spec;  /* for named ports; may be NULL */
-        const char *ip;                     /* the pod's */
+        const struct json *handler;        /* {"httpGet":…} or {"tcpSocket":…} or {"grpc":…} */
+        const struct json *container_spec; /* for named ports; may be NULL */
+        const char *ip;                    /* the pod's */
         unsigned timeout_ms;
-        const char *user_agent;             /* "kube-probe/1.33", "kube-lifecycle/1.33" */
+        const char *user_agent;                             /* "kube-probe/1.33", "kube-lifecycle/1.33" */
         void (*done)(bool ok, const char *text, void *arg); /* once, on the loop, never from within check_start */
         void *arg;
 };

@@ -1,5 +1,5 @@
-/* The conditions of a pod that the kubelet owns, with upstream's reasons and messages; a transition time changes with the status
- * only. */
+/* The conditions of a pod that the kubelet owns, with upstream's reasons and messages; a transition time changes with
+ * the status only. */
 #include "kubelet/internal.h"
 
 #include "schema/types.h"
@@ -26,7 +26,8 @@ static void put(struct conditions *c, const char *type, bool status, const char 
         json_set_cstr(c->a, &o, "type", type);
         json_set_cstr(c->a, &o, "status", status ? "True" : "False");
         json_setc(c->a, &o, "lastProbeTime", json_null());
-        if (old && str_eqc(jstr(old, "status"), status ? "True" : "False") && json_is(json_getc(old, "lastTransitionTime"), JSON_STRING))
+        if (old && str_eqc(jstr(old, "status"), status ? "True" : "False") &&
+            json_is(json_getc(old, "lastTransitionTime"), JSON_STRING))
                 json_setc(c->a, &o, "lastTransitionTime", json_of_copy(c->a, jstr(old, "lastTransitionTime")));
         else
                 json_setc(c->a, &o, "lastTransitionTime", json_of_copy(c->a, time_format(text, kubelet_now(c->p->k))));
@@ -64,7 +65,8 @@ static bool is_unready(const struct container *c) {
 }
 
 static bool has_started(const struct container *c) {
-        return c->kind == CONTAINER_APP && (container_is(c, CONTAINER_RUNNING) || container_is(c, CONTAINER_EXITED) || c->previous);
+        return c->kind == CONTAINER_APP &&
+               (container_is(c, CONTAINER_RUNNING) || container_is(c, CONTAINER_EXITED) || c->previous);
 }
 
 static bool any(struct conditions *c, bool (*is)(const struct container *)) {
@@ -99,10 +101,12 @@ static struct str closed_gates(struct conditions *c) {
                         continue;
                 buf_addc(&b, b.n ? ", " : "");
                 if (have)
-                        buf_printf(&b, "the status of pod readiness gate \"%" STR_FMT "\" is not \"True\", but %" STR_FMT, STR_ARG(type),
-                                   STR_ARG(jstr(have, "status")));
+                        buf_printf(&b,
+                                   "the status of pod readiness gate \"%" STR_FMT "\" is not \"True\", but %" STR_FMT,
+                                   STR_ARG(type), STR_ARG(jstr(have, "status")));
                 else
-                        buf_printf(&b, "corresponding condition of pod readiness gate \"%" STR_FMT "\" does not exist.", STR_ARG(type));
+                        buf_printf(&b, "corresponding condition of pod readiness gate \"%" STR_FMT "\" does not exist.",
+                                   STR_ARG(type));
         }
         s = arena_str(c->a, buf_str(&b));
         buf_free(&b);
@@ -111,7 +115,9 @@ static struct str closed_gates(struct conditions *c) {
 
 static void put_ready(struct conditions *c, const char *phase) {
         struct str unready = list_containers(c, "unready", is_unready), gates = closed_gates(c);
-        const char *reason = strcmp(phase, "Succeeded") == 0 ? "PodCompleted" : strcmp(phase, "Failed") == 0 ? "PodFailed" : NULL;
+        const char *reason = strcmp(phase, "Succeeded") == 0 ? "PodCompleted"
+                             : strcmp(phase, "Failed") == 0  ? "PodFailed"
+                                                             : NULL;
 
         if (reason) {
                 put(c, "Ready", false, reason, STR(""));

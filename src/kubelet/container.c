@@ -1,5 +1,5 @@
-/* The configuration of one container, put together from its spec: image, command, environment, mounts, security, resources,
- * and the labels and annotations by which a later kubelet knows it again. */
+/* The configuration of one container, put together from its spec: image, command, environment, mounts, security,
+ * resources, and the labels and annotations by which a later kubelet knows it again. */
 #include "kubelet/internal.h"
 
 #include <errno.h>
@@ -37,11 +37,14 @@ static struct json make_annotations(struct pod *p, struct container *c, uint32_t
         struct json o = json_new_object();
         struct arena *a = p->arena;
 
-        json_setc(a, &o, "io.kubernetes.container.hash", json_of_printf(a, "%llx", (unsigned long long) container_hash(c->spec)));
+        json_setc(a, &o, "io.kubernetes.container.hash",
+                  json_of_printf(a, "%llx", (unsigned long long) container_hash(c->spec)));
         json_setc(a, &o, "io.kubernetes.container.restartCount", json_of_printf(a, "%u", attempt));
         json_set_str(a, &o, "io.kubernetes.container.terminationMessagePath", jstr(c->spec, "terminationMessagePath"));
-        json_set_str(a, &o, "io.kubernetes.container.terminationMessagePolicy", jstr(c->spec, "terminationMessagePolicy"));
-        json_setc(a, &o, "io.kubernetes.pod.terminationGracePeriod", json_of_printf(a, "%lld", (long long) pod_grace(p)));
+        json_set_str(a, &o, "io.kubernetes.container.terminationMessagePolicy",
+                     jstr(c->spec, "terminationMessagePolicy"));
+        json_setc(a, &o, "io.kubernetes.pod.terminationGracePeriod",
+                  json_of_printf(a, "%lld", (long long) pod_grace(p)));
         return o;
 }
 
@@ -49,8 +52,11 @@ static struct json make_annotations(struct pod *p, struct container *c, uint32_t
 
 /* The container's own word goes before the pod's. */
 static struct json make_security(struct pod *p, struct container *c) {
-        static const char *const of_pod[] = { "runAsUser", "runAsGroup", "runAsNonRoot", "seccompProfile", "appArmorProfile",
-                                              "seLinuxOptions", "supplementalGroups", "supplementalGroupsPolicy", "fsGroup" };
+        static const char *const of_pod[] = {
+                "runAsUser",       "runAsGroup",     "runAsNonRoot",       "seccompProfile",
+                "appArmorProfile", "seLinuxOptions", "supplementalGroups", "supplementalGroupsPolicy",
+                "fsGroup"
+        };
         const struct json *pod = json_getc(p->spec, "securityContext");
         const struct json *own = json_getc(c->spec, "securityContext");
         struct json o = own ? json_copy_shallow(p->arena, own) : json_new_object();
@@ -71,7 +77,8 @@ static int verify_non_root(struct pod *p, struct container *c, const struct json
         if (uid) {
                 if (json_int(uid) != 0)
                         return 0;
-                return error_set(err, -EINVAL, "container's runAsUser breaks non-root policy (pod: \"" POD_FMT "\", container: %s)",
+                return error_set(err, -EINVAL,
+                                 "container's runAsUser breaks non-root policy (pod: \"" POD_FMT "\", container: %s)",
                                  POD_ARG(p), c->name);
         }
         r = runtime_image_status(p->k->runtime, p->arena, str_of(c->image_id), &image, err);
@@ -79,18 +86,22 @@ static int verify_non_root(struct pod *p, struct container *c, const struct json
                 return r;
         if (image.uid < 0 && image.username && image.username[0])
                 return error_set(err, -EINVAL,
-                                 "container has runAsNonRoot and image has non-numeric user (%s), cannot verify user is non-root "
-                                 "(pod: \"" POD_FMT "\", container: %s)", image.username, POD_ARG(p), c->name);
+                                 "container has runAsNonRoot and image has non-numeric user (%s), cannot verify user "
+                                 "is non-root "
+                                 "(pod: \"" POD_FMT "\", container: %s)",
+                                 image.username, POD_ARG(p), c->name);
         if (image.uid <= 0)
                 return error_set(err, -EINVAL,
-                                 "container has runAsNonRoot and image will run as root (pod: \"" POD_FMT "\", container: %s)",
+                                 "container has runAsNonRoot and image will run as root (pod: \"" POD_FMT
+                                 "\", container: %s)",
                                  POD_ARG(p), c->name);
         return 0;
 }
 
 /* ---- command ---- */
 
-static size_t expand_list(struct pod *p, const struct json *list, const struct str (*env)[2], size_t n_env, const struct str **ret) {
+static size_t expand_list(struct pod *p, const struct json *list, const struct str (*env)[2], size_t n_env,
+                          const struct str **ret) {
         struct str *v = arena_array(p->arena, struct str, json_len(list) + 1);
         size_t n = 0;
 
@@ -102,7 +113,8 @@ static size_t expand_list(struct pod *p, const struct json *list, const struct s
 
 /* ---- files beside the volumes ---- */
 
-static int add_termination_log(struct pod *p, struct container *c, uint32_t attempt, struct mount_list *mounts, struct error *err) {
+static int add_termination_log(struct pod *p, struct container *c, uint32_t attempt, struct mount_list *mounts,
+                               struct error *err) {
         struct str path = json_str_or(json_getc(c->spec, "terminationMessagePath"), STR("/dev/termination-log"));
         struct str dir = arena_printf(p->arena, "%s/containers/%s", p->dir, c->name);
         struct str file = arena_printf(p->arena, "%s/%u", dir.p, attempt);
@@ -117,7 +129,7 @@ static int add_termination_log(struct pod *p, struct container *c, uint32_t atte
                 return r;
         if (chmod(file.p, 0666) < 0) /* whatever the umask */
                 return error_errno(err, -errno, "chmod %s", file.p);
-        vec_push(mounts, (struct mount_config) { .host_path = file, .container_path = path });
+        vec_push(mounts, (struct mount_config){ .host_path = file, .container_path = path });
         return 0;
 }
 
@@ -137,7 +149,7 @@ static int add_hosts(struct pod *p, struct mount_list *mounts, struct error *err
         r = pod_hosts_file(p, &path, err);
         if (r < 0)
                 return r;
-        vec_push(mounts, (struct mount_config) { .host_path = str_of(path), .container_path = STR("/etc/hosts") });
+        vec_push(mounts, (struct mount_config){ .host_path = str_of(path), .container_path = STR("/etc/hosts") });
         return 0;
 }
 
@@ -175,7 +187,8 @@ static int stop_signal(struct container *c) {
         return 0;
 }
 
-int container_make(struct pod *p, struct container *c, uint32_t attempt, char **ret_id, const char **ret_reason, struct error *err) {
+int container_make(struct pod *p, struct container *c, uint32_t attempt, char **ret_id, const char **ret_reason,
+                   struct error *err) {
         struct json labels = make_labels(p, c), annotations = make_annotations(p, c, attempt);
         struct json security = make_security(p, c), resources = container_resources(p->arena, p, c);
         struct container_config config = {
@@ -204,7 +217,8 @@ int container_make(struct pod *p, struct container *c, uint32_t attempt, char **
                 r = make_mounts(p, c, attempt, config.env, config.n_env, &mounts, err);
         if (r >= 0) {
                 *ret_reason = "CreateContainerError";
-                config.n_command = expand_list(p, json_getc(c->spec, "command"), config.env, config.n_env, &config.command);
+                config.n_command = expand_list(p, json_getc(c->spec, "command"), config.env, config.n_env,
+                                               &config.command);
                 config.n_args = expand_list(p, json_getc(c->spec, "args"), config.env, config.n_env, &config.args);
                 config.working_dir = jstr(c->spec, "workingDir");
                 config.mounts = mounts.v;

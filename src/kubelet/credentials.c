@@ -1,8 +1,8 @@
 /* imagePullSecrets: https://kubernetes.io/docs/concepts/containers/images/#config-json
  *
  * An entry's key is a registry with an optional scheme, port and path: "https://index.docker.io/v1/", "*.example.com",
- * "registry:5000/team". It fits an image whose registry matches part by part (* stands for one or more characters of a label)
- * and whose path begins with the entry's. */
+ * "registry:5000/team". It fits an image whose registry matches part by part (* stands for one or more characters of a
+ * label) and whose path begins with the entry's. */
 #include "kubelet/credentials.h"
 
 #include <errno.h>
@@ -74,7 +74,8 @@ static struct registry_auth read_entry(struct arena *a, const struct json *entry
         return auth;
 }
 
-void credentials_of_config(struct arena *a, const struct json *config, struct str ref, struct registry_auth **ret, size_t *ret_n) {
+void credentials_of_config(struct arena *a, const struct json *config, struct str ref, struct registry_auth **ret,
+                           size_t *ret_n) {
         const struct json *auths = json_getc(config, "auths") ? json_getc(config, "auths") : config;
         struct found {
                 struct str key;
@@ -89,7 +90,7 @@ void credentials_of_config(struct arena *a, const struct json *config, struct st
                         continue;
                 for (at = n++; at > 0 && found[at - 1].key.n < json_key(m).n; at--) /* the longest key first */
                         found[at] = found[at - 1];
-                found[at] = (struct found) { json_key(m), read_entry(a, &m->value) };
+                found[at] = (struct found){ json_key(m), read_entry(a, &m->value) };
         }
         *ret = arena_array(a, struct registry_auth, n + 1);
         *ret_n = n;
@@ -97,7 +98,8 @@ void credentials_of_config(struct arena *a, const struct json *config, struct st
                 (*ret)[i] = found[i].auth;
 }
 
-static void use_secret(struct arena *a, const struct object *secret, struct str ref, struct registry_auth **ret, size_t *ret_n) {
+static void use_secret(struct arena *a, const struct object *secret, struct str ref, struct registry_auth **ret,
+                       size_t *ret_n) {
         static const char *const keys[] = { ".dockerconfigjson", ".dockercfg" };
         const struct json *data = json_getc(object_json(secret), "data");
         struct json_parse_opts opts = { .max_depth = MAX_DEPTH };
@@ -123,8 +125,8 @@ static void use_secret(struct arena *a, const struct object *secret, struct str 
         }
 }
 
-void credentials_of_pod(struct kubelet *k, struct arena *a, const struct object *pod, struct str ref, struct registry_auth **ret,
-                        size_t *ret_n) {
+void credentials_of_pod(struct kubelet *k, struct arena *a, const struct object *pod, struct str ref,
+                        struct registry_auth **ret, size_t *ret_n) {
         struct buf missing = BUF_INIT;
 
         json_each_item(it, json_at_path(object_json(pod), "spec", "imagePullSecrets")) {
@@ -138,7 +140,8 @@ void credentials_of_pod(struct kubelet *k, struct arena *a, const struct object 
         }
         if (missing.n)
                 event_record(k->events, &res_pods, pod, NULL, "Warning", "FailedToRetrieveImagePullSecret",
-                             "Unable to retrieve some image pull secrets (%" STR_FMT "); attempting to pull the image may not succeed.",
+                             "Unable to retrieve some image pull secrets (%" STR_FMT
+                             "); attempting to pull the image may not succeed.",
                              STR_ARG(buf_str(&missing)));
         buf_free(&missing);
 }

@@ -2,7 +2,8 @@
  *
  *   Services ◀ envFrom ◀ env (values expanded with what is known so far)
  *
- * Services are seen through an immutable snapshot that the loop makes anew when one changes: steps on threads hold a reference. */
+ * Services are seen through an immutable snapshot that the loop makes anew when one changes: steps on threads hold a
+ * reference. */
 #include "kubelet/volumes.h"
 
 #include <ctype.h>
@@ -64,14 +65,14 @@ static void env_put(struct env *e, struct str name, struct str value) {
                         e->vars.v[i].kv[1] = value;
                         return;
                 }
-        vec_push(&e->vars, (struct env_var) { { name, value } });
+        vec_push(&e->vars, (struct env_var){ { name, value } });
 }
 
 static struct str lookup(struct str name, const struct str (*env)[2], size_t n) {
         for (size_t i = 0; i < n; i++)
                 if (str_eq(env[i][0], name))
                         return env[i][1];
-        return (struct str) { 0 };
+        return (struct str){ 0 };
 }
 
 /* $(NAME) becomes its value, or stays where there is none; $$ is one $. */
@@ -116,7 +117,8 @@ static struct str env_name(struct arena *a, struct str s) {
         return str_n(p, s.n);
 }
 
-/* REDIS_SERVICE_HOST and its kin: https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables */
+/* REDIS_SERVICE_HOST and its kin:
+ * https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables */
 static void put_service(struct env *e, const struct object *o) {
         const struct json *spec = json_getc(object_json(o), "spec");
         struct str ip = jstr(spec, "clusterIP"), name = env_name(e->a, object_name(o));
@@ -134,16 +136,18 @@ static void put_service(struct env *e, const struct object *o) {
 
                 for (char *c = lower; *c; c++)
                         *c = (char) tolower((unsigned char) *c);
-                url = arena_printf(e->a, str_find(ip, ':') >= 0 ? "%s://[%" STR_FMT "]:%lld" : "%s://%" STR_FMT ":%lld", lower,
-                                   STR_ARG(ip), number);
+                url = arena_printf(e->a, str_find(ip, ':') >= 0 ? "%s://[%" STR_FMT "]:%lld" : "%s://%" STR_FMT ":%lld",
+                                   lower, STR_ARG(ip), number);
                 prefix = arena_printf(e->a, "%" STR_FMT "_PORT_%lld_%" STR_FMT, STR_ARG(name), number, STR_ARG(proto));
                 if (first) {
                         env_put(e, arena_printf(e->a, "%" STR_FMT "_SERVICE_PORT", STR_ARG(name)), text);
                         env_put(e, arena_printf(e->a, "%" STR_FMT "_PORT", STR_ARG(name)), url);
                 }
                 if (!str_empty(port_name))
-                        env_put(e, arena_printf(e->a, "%" STR_FMT "_SERVICE_PORT_%" STR_FMT, STR_ARG(name),
-                                                STR_ARG(env_name(e->a, port_name))), text);
+                        env_put(e,
+                                arena_printf(e->a, "%" STR_FMT "_SERVICE_PORT_%" STR_FMT, STR_ARG(name),
+                                             STR_ARG(env_name(e->a, port_name))),
+                                text);
                 env_put(e, prefix, url);
                 env_put(e, arena_printf(e->a, "%" STR_FMT "_PROTO", STR_ARG(prefix)), str_of(lower));
                 env_put(e, arena_printf(e->a, "%" STR_FMT "_PORT", STR_ARG(prefix)), text);
@@ -166,7 +170,8 @@ static void put_services(struct env *e, struct pod *p) {
 
 /* ---- sources ---- */
 
-int source_get(struct pod *p, const struct api_resource *res, struct str name, bool optional, struct object **ret, struct error *err) {
+int source_get(struct pod *p, const struct api_resource *res, struct str name, bool optional, struct object **ret,
+               struct error *err) {
         int r;
 
         *ret = NULL;
@@ -179,7 +184,8 @@ int source_get(struct pod *p, const struct api_resource *res, struct str name, b
         return error_status(err, REASON_NOT_FOUND, "%s \"%" STR_FMT "\" not found", res->singular, STR_ARG(name));
 }
 
-static int get_source(struct pod *p, const struct api_resource *res, const struct json *ref, struct object **ret, struct error *err) {
+static int get_source(struct pod *p, const struct api_resource *res, const struct json *ref, struct object **ret,
+                      struct error *err) {
         return source_get(p, res, jstr(ref, "name"), json_bool(json_getc(ref, "optional")), ret, err);
 }
 
@@ -250,7 +256,7 @@ static int put_one(struct env *e, struct pod *p, struct container *c, const stru
         int r = 0;
 
         if (!from)
-                value = env_expand(e->a, jstr(var, "value"), (const struct str (*)[2]) e->vars.v, e->vars.n);
+                value = env_expand(e->a, jstr(var, "value"), (const struct str(*)[2]) e->vars.v, e->vars.n);
         else if ((ref = json_getc(from, "fieldRef")))
                 r = field_ref(p, jstr(ref, "fieldPath"), &value, err);
         else if ((ref = json_getc(from, "resourceFieldRef")))
@@ -383,7 +389,8 @@ int field_ref(struct pod *p, struct str path, struct str *ret, struct error *err
         return error_set(err, -EINVAL, "unsupported fieldPath: %" STR_FMT, STR_ARG(path));
 }
 
-int resource_ref(struct pod *p, const struct json *ref, const struct container *in, struct str *ret, struct error *err) {
+int resource_ref(struct pod *p, const struct json *ref, const struct container *in, struct str *ret,
+                 struct error *err) {
         struct str resource = jstr(ref, "resource"), name = jstr(ref, "containerName"), kind, what;
         const struct json *spec = in ? in->spec : NULL, *value;
         _cleanup_(object_unrefp) struct object *node = NULL;

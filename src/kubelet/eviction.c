@@ -1,9 +1,11 @@
 /* Node pressure: https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/
  *
  *   every 10 s: memory.available, nodefs.available, nodefs.inodesFree
- *     below its threshold ─▶ condition of the Node (at least 5 min) ─▶ disk: images first ─▶ one pod is evicted, then look again
+ *     below its threshold ─▶ condition of the Node (at least 5 min) ─▶ disk: images first ─▶ one pod is evicted, then
+ * look again
  *
- * A pod beyond its own limits of local storage (storage.c) goes without pressure. Under pressure, the first to go uses more than it asked for; among those the one with the lowest priority; then the one furthest above. */
+ * A pod beyond its own limits of local storage (storage.c) goes without pressure. Under pressure, the first to go uses
+ * more than it asked for; among those the one with the lowest priority; then the one furthest above. */
 #include "kubelet/internal.h"
 
 #include <sys/statvfs.h>
@@ -27,8 +29,9 @@ struct eviction {
         struct task task;
         bool stopping, told[SIGNALS];
         struct reading readings[SIGNALS];
-        int64_t pressed_ns[SIGNALS];   /* monotonic: when last below; 0: never. Read by others through the functions below */
-        char *uid, *message;           /* the chosen one, task → loop */
+        int64_t pressed_ns[SIGNALS]; /* monotonic: when last below; 0: never. Read by others through the functions below
+                                      */
+        char *uid, *message;         /* the chosen one, task → loop */
 };
 
 static const struct {
@@ -135,15 +138,19 @@ static void choose(struct eviction *e, enum signal s, struct pod_view *const *al
                         continue;
                 c.priority = json_int(json_at_path(object_json(all[i]->object), "spec", "priority"));
                 c.used = used_by(e->k, all[i], s);
-                c.requested = s == SIGNAL_INODES ? 0 : pod_request(json_getc(object_json(all[i]->object), "spec"), "requests", names[s].request, false);
+                c.requested = s == SIGNAL_INODES ? 0
+                                                 : pod_request(json_getc(object_json(all[i]->object), "spec"),
+                                                               "requests", names[s].request, false);
                 if (!best.view || goes_before(&c, &best))
                         best = c;
         }
         if (!best.view)
                 return;
         e->uid = xstrdup(best.view->uid);
-        e->message = xprintf("The node was low on resource: %s. Threshold quantity: %" STR_FMT ", available: %" STR_FMT ". ", names[s].resource,
-                             STR_ARG(print_bytes(a, e->readings[s].threshold)), STR_ARG(print_bytes(b, e->readings[s].available)));
+        e->message = xprintf("The node was low on resource: %s. Threshold quantity: %" STR_FMT ", available: %" STR_FMT
+                             ". ",
+                             names[s].resource, STR_ARG(print_bytes(a, e->readings[s].threshold)),
+                             STR_ARG(print_bytes(b, e->readings[s].available)));
 }
 
 /* The signal under pressure, or SIGNALS. */

@@ -130,7 +130,8 @@ static void remove_old_records(struct kubelet *k, const struct pod_view *v) {
                 if (list[i].log_path)
                         unlink(list[i].log_path);
                 _cleanup_free_ char *message = xprintf("%s/containers/%s/%u", v->dir, list[i].name, list[i].attempt);
-                _cleanup_free_ char *link = xprintf("%s/%s_%s_%s-%s.log", k->o.container_log_dir, v->name, v->ns, list[i].name, list[i].id);
+                _cleanup_free_ char *link = xprintf("%s/%s_%s_%s-%s.log", k->o.container_log_dir, v->name, v->ns,
+                                                    list[i].name, list[i].id);
 
                 unlink(message);
                 unlink(link);
@@ -144,9 +145,10 @@ static bool is_known(struct pod_view *const *all, size_t n, const char *uid) {
         return false;
 }
 
-/* Directories of pods that nobody knows: they were deleted while no kubelet ran. Only those older than a few minutes, so that
- * a pod whose first step is under way keeps its own. */
-static void remove_orphan_dirs(struct kubelet *k, const char *base, struct pod_view *const *all, size_t n, bool is_log) {
+/* Directories of pods that nobody knows: they were deleted while no kubelet ran. Only those older than a few minutes,
+ * so that a pod whose first step is under way keeps its own. */
+static void remove_orphan_dirs(struct kubelet *k, const char *base, struct pod_view *const *all, size_t n,
+                               bool is_log) {
         DIR *d = opendir(base);
         struct dirent *e;
 
@@ -157,7 +159,8 @@ static void remove_orphan_dirs(struct kubelet *k, const char *base, struct pod_v
                 struct stat st;
                 int r;
 
-                if (e->d_name[0] == '.' || is_known(all, n, uid) || stat(path, &st) < 0 || time(NULL) - st.st_ctime < 300)
+                if (e->d_name[0] == '.' || is_known(all, n, uid) || stat(path, &st) < 0 ||
+                    time(NULL) - st.st_ctime < 300)
                         continue;
                 r = is_log ? file_remove_tree(path, &err) : kubelet_remove_pod_dir(k, uid, &err);
                 if (r < 0)

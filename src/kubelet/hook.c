@@ -1,6 +1,6 @@
 /* Lifecycle hooks: https://kubernetes.io/docs/concepts/containers/container-lifecycle-hooks/
- * A postStart hook is a task beside the pod's steps: until it ends the container counts as not started; when it fails the container
- * is stopped. A preStop hook runs in the task that stops the container. */
+ * A postStart hook is a task beside the pod's steps: until it ends the container counts as not started; when it fails
+ * the container is stopped. A preStop hook runs in the task that stops the container. */
 #include "kubelet/internal.h"
 
 #include <errno.h>
@@ -21,16 +21,17 @@ static char **argv_of(struct arena *a, const struct json *command) {
         return argv;
 }
 
-static int run_exec(struct kubelet *k, const struct json *exec, const char *container_id, int64_t timeout_ms, struct error *err) {
+static int run_exec(struct kubelet *k, const struct json *exec, const char *container_id, int64_t timeout_ms,
+                    struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_buf_ struct buf out = BUF_INIT, errout = BUF_INIT;
         int code = 0, r;
 
-        r = runtime_exec_sync(k->runtime, container_id, argv_of(a, json_getc(exec, "command")), (int) MIN(timeout_ms, INT_MAX), &out, &errout,
-                              &code, err);
+        r = runtime_exec_sync(k->runtime, container_id, argv_of(a, json_getc(exec, "command")),
+                              (int) MIN(timeout_ms, INT_MAX), &out, &errout, &code, err);
         if (r >= 0 && code != 0)
-                r = error_set(err, -EIO, "command exited with %d: %" STR_FMT "%" STR_FMT, code, STR_ARG(buf_str(&errout)),
-                              STR_ARG(buf_str(&out)));
+                r = error_set(err, -EIO, "command exited with %d: %" STR_FMT "%" STR_FMT, code,
+                              STR_ARG(buf_str(&errout)), STR_ARG(buf_str(&out)));
         return r;
 }
 
@@ -45,8 +46,8 @@ static void run_sleep(struct kubelet *k, int64_t seconds, int64_t timeout_ms) {
         }
 }
 
-int hook_run(struct kubelet *k, const struct json *handler, const char *container_id, const char *ip, const struct json *container_spec,
-             int64_t timeout_ms, struct error *err) {
+int hook_run(struct kubelet *k, const struct json *handler, const char *container_id, const char *ip,
+             const struct json *container_spec, int64_t timeout_ms, struct error *err) {
         struct check_options o = {
                 .k = k,
                 .handler = handler,
@@ -81,7 +82,8 @@ struct post_start {
 static void post_start_run(struct pod_task *t) {
         struct post_start *h = container_of(t, struct post_start, task);
 
-        h->result = hook_run(t->pod->k, json_at_path(h->spec, "lifecycle", "postStart"), h->id, h->ip, h->spec, POST_START_MS, &h->error);
+        h->result = hook_run(t->pod->k, json_at_path(h->spec, "lifecycle", "postStart"), h->id, h->ip, h->spec,
+                             POST_START_MS, &h->error);
 }
 
 static void post_start_applied(struct pod_task *t) {

@@ -14,7 +14,7 @@
 #include "kubelet/credentials.h"
 #include "schema/types.h"
 
-#define SHOW_ERROR_MS 2000         /* how long ErrImagePull is seen before ImagePullBackOff */
+#define SHOW_ERROR_MS 2000 /* how long ErrImagePull is seen before ImagePullBackOff */
 #define RETRY_MS (10 * 1000)
 #define MIN_AGE_NS (120 * NSEC_PER_SEC)
 
@@ -28,7 +28,7 @@ struct images {
 struct pull {
         struct pod_task task;
         struct list link;
-        struct object *object;     /* the pod: for its secrets */
+        struct object *object;         /* the pod: for its secrets */
         char *container, *ref, *shown; /* shown: as the spec writes it */
         bool always;
         int64_t queued_ns, took_ns, waited_ns; /* monotonic */
@@ -130,12 +130,13 @@ static void report_pulled(struct pull *q, struct container *c) {
         took = duration_format(a, q->took_ns / NSEC_PER_MSEC * NSEC_PER_MSEC);
         all = duration_format(b, (q->took_ns + q->waited_ns) / NSEC_PER_MSEC * NSEC_PER_MSEC);
         pod_event(q->task.pod, c, "Normal", "Pulled",
-                  "Successfully pulled image \"%s\" in %" STR_FMT " (%" STR_FMT " including waiting). Image size: %llu bytes.",
+                  "Successfully pulled image \"%s\" in %" STR_FMT " (%" STR_FMT
+                  " including waiting). Image size: %llu bytes.",
                   q->shown, STR_ARG(took), STR_ARG(all), (unsigned long long) q->size);
         c->pull = JOB_DONE;
         set_string(&c->image_id, str_of(q->id));
-        set_string(&c->pull_error, (struct str) { 0 });
-        c->pull_backoff = (struct backoff) { 0 };
+        set_string(&c->pull_error, (struct str){ 0 });
+        c->pull_backoff = (struct backoff){ 0 };
 }
 
 static void report_failed(struct pull *q, struct container *c) {
@@ -226,7 +227,8 @@ static bool backing_off(struct container *c, struct str image) {
 
 bool image_ensure(struct container *c) {
         struct pod *p = c->pod;
-        struct str image = jstr(c->spec, "image"), policy = json_str_or(json_getc(c->spec, "imagePullPolicy"), STR("IfNotPresent"));
+        struct str image = jstr(c->spec, "image"),
+                   policy = json_str_or(json_getc(c->spec, "imagePullPolicy"), STR("IfNotPresent"));
         struct image_status status = { 0 };
         _cleanup_error_ struct error err = ERROR_INIT;
         struct str ref;
@@ -251,20 +253,23 @@ bool image_ensure(struct container *c) {
                 return false;
         }
         if (image_normalize(p->arena, image, &ref, &err) < 0)
-                return refuse(c, "InvalidImageName", "InspectFailed", "Failed to apply default image tag \"%" STR_FMT "\": %s",
-                              STR_ARG(image), error_text(&err));
+                return refuse(c, "InvalidImageName", "InspectFailed",
+                              "Failed to apply default image tag \"%" STR_FMT "\": %s", STR_ARG(image),
+                              error_text(&err));
         r = runtime_image_status(p->k->runtime, p->arena, ref, &status, &err);
         if (r < 0 && r != -ENOENT)
                 return refuse(c, "ImageInspectError", "InspectFailed", "Failed to inspect image \"%" STR_FMT "\": %s",
                               STR_ARG(image), error_text(&err));
         if (r >= 0 && !str_eqc(policy, "Always")) {
-                pod_event(p, c, "Normal", "Pulled", "Container image \"%" STR_FMT "\" already present on machine", STR_ARG(image));
+                pod_event(p, c, "Normal", "Pulled", "Container image \"%" STR_FMT "\" already present on machine",
+                          STR_ARG(image));
                 set_string(&c->image_id, str_of(status.id));
                 return true;
         }
         if (str_eqc(policy, "Never"))
                 return refuse(c, "ErrImageNeverPull", "ErrImageNeverPull",
-                              "Container image \"%" STR_FMT "\" is not present with pull policy of Never", STR_ARG(image));
+                              "Container image \"%" STR_FMT "\" is not present with pull policy of Never",
+                              STR_ARG(image));
         if (!backing_off(c, image))
                 queue_pull(c, ref, str_eqc(policy, "Always"));
         return false;
@@ -287,8 +292,8 @@ static int by_use(const void *a, const void *b) {
         return x->used_ns < y->used_ns ? -1 : x->used_ns > y->used_ns;
 }
 
-/* When the disk is fuller than the high mark: the images that were used longest ago go until the low one. The runtime keeps
- * those that containers use. */
+/* When the disk is fuller than the high mark: the images that were used longest ago go until the low one. The runtime
+ * keeps those that containers use. */
 void images_collect(struct kubelet *k) {
         _cleanup_(arena_freep) struct arena *a = NULL;
         struct image_status *list = NULL;

@@ -1,7 +1,8 @@
 /* The kubelet's start, its stop, and the loop between: pods come from the informer, steps go to the pool.
  *
  *   start ──▶ server, node (registers at once), inventory of the runtime, informers
- *               └─ when inventory and first lists are in: every pod gets a worker; what the API does not know is stopped
+ *               └─ when inventory and first lists are in: every pod gets a worker; what the API does not know is
+ * stopped
  *
  *   pod:  poke ─▶ dirty ─▶ step on a thread ─▶ inbox applied, view published, probes set ─▶ dirty again? next step
  */
@@ -19,7 +20,11 @@
 /* What the runtime had of a pod when we came. */
 struct adopted {
         char *ns, *name;
-        VEC(struct adopted_sandbox { char *id; uint32_t attempt; }) sandboxes;
+        VEC(struct adopted_sandbox {
+                char *id;
+                uint32_t attempt;
+        })
+        sandboxes;
 };
 
 static void adopted_free(void *p) {
@@ -257,8 +262,8 @@ struct object *node_object(struct kubelet *k) {
         return o;
 }
 
-/* A container ended. Its pod is the one whose view has it; when a step is just now making it, no view does yet: then the
- * pods with a step under way look again. */
+/* A container ended. Its pod is the one whose view has it; when a step is just now making it, no view does yet: then
+ * the pods with a step under way look again. */
 static void on_exit_event(const char *container_id, void *arg) {
         struct kubelet *k = arg;
         struct map_iter it = MAP_ITER(k->views);
@@ -335,7 +340,7 @@ static void adopt(struct kubelet *k, const struct sandbox_status *s) {
                 a->name = xstrdup(s->name);
                 map_put(k->adopted, str_of(s->uid), a);
         }
-        vec_push(&a->sandboxes, (struct adopted_sandbox) { xstrdup(s->id), s->attempt });
+        vec_push(&a->sandboxes, (struct adopted_sandbox){ xstrdup(s->id), s->attempt });
         for (at = a->sandboxes.n - 1; at > 0 && a->sandboxes.v[at - 1].attempt > a->sandboxes.v[at].attempt; at--) {
                 struct adopted_sandbox swap = a->sandboxes.v[at];
 
@@ -471,7 +476,8 @@ static void fill_defaults(struct kubelet *k) {
                 if (*c >= 'A' && *c <= 'Z')
                         *c += 'a' - 'A';
         DEFAULT_TEXT(node_name, host);
-        DEFAULT_TEXT(runtime_version, "cube://" "1.33.4");
+        DEFAULT_TEXT(runtime_version, "cube://"
+                                      "1.33.4");
         DEFAULT_TEXT(root_dir, "/var/lib/cube/kubelet");
         DEFAULT_TEXT(pod_log_dir, "/var/log/pods");
         DEFAULT_TEXT(container_log_dir, "/var/log/containers");

@@ -83,8 +83,8 @@ static void read_hugepages(struct machine *m) {
                 snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/%s/nr_hugepages", e->d_name);
                 if (!read_line(path, count, sizeof(count)))
                         continue;
-                snprintf(m->hugepages[m->n_hugepages].size, sizeof(m->hugepages[0].size), kb >= 1 << 20 ? "%lldGi" : "%lldMi",
-                         kb >= 1 << 20 ? kb >> 20 : kb >> 10);
+                snprintf(m->hugepages[m->n_hugepages].size, sizeof(m->hugepages[0].size),
+                         kb >= 1 << 20 ? "%lldGi" : "%lldMi", kb >= 1 << 20 ? kb >> 20 : kb >> 10);
                 m->hugepages[m->n_hugepages++].bytes = strtoll(count, NULL, 10) * kb * 1024;
         }
         if (d)
@@ -93,20 +93,24 @@ static void read_hugepages(struct machine *m) {
 
 /* The address from which this machine would reach the world; else the first that is not loopback. */
 static void find_address(struct machine *m) {
-        struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(53), .sin_addr.s_addr = htonl(0x01010101) }, from;
+        struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(53), .sin_addr.s_addr = htonl(0x01010101) },
+                           from;
         socklen_t n = sizeof(from);
         struct ifaddrs *all = NULL;
         int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
-        if (fd >= 0 && connect(fd, (struct sockaddr *) &to, sizeof(to)) == 0 && getsockname(fd, (struct sockaddr *) &from, &n) == 0)
+        if (fd >= 0 && connect(fd, (struct sockaddr *) &to, sizeof(to)) == 0 &&
+            getsockname(fd, (struct sockaddr *) &from, &n) == 0)
                 inet_ntop(AF_INET, &from.sin_addr, m->ips[0], sizeof(m->ips[0]));
         if (fd >= 0)
                 close(fd);
         if (m->ips[0][0] || getifaddrs(&all) < 0)
                 return;
         for (struct ifaddrs *i = all; i && !m->ips[0][0]; i = i->ifa_next)
-                if (i->ifa_addr && i->ifa_addr->sa_family == AF_INET && !(i->ifa_flags & IFF_LOOPBACK) && (i->ifa_flags & IFF_UP))
-                        inet_ntop(AF_INET, &((struct sockaddr_in *) i->ifa_addr)->sin_addr, m->ips[0], sizeof(m->ips[0]));
+                if (i->ifa_addr && i->ifa_addr->sa_family == AF_INET && !(i->ifa_flags & IFF_LOOPBACK) &&
+                    (i->ifa_flags & IFF_UP))
+                        inet_ntop(AF_INET, &((struct sockaddr_in *) i->ifa_addr)->sin_addr, m->ips[0],
+                                  sizeof(m->ips[0]));
         freeifaddrs(all);
         if (!m->ips[0][0])
                 snprintf(m->ips[0], sizeof(m->ips[0]), "127.0.0.1");

@@ -16,7 +16,8 @@
 #define LEASE_MS (10 * 1000)
 #define STATUS_NS (300 * NSEC_PER_SEC)
 #define RETRY_MS 200
-#define SETTLE_NS (5 * NSEC_PER_SEC) /* how long a node that was Ready before keeps saying so while its network comes up */
+#define SETTLE_NS \
+        (5 * NSEC_PER_SEC) /* how long a node that was Ready before keeps saying so while its network comes up */
 #define SETTLE_MS 10
 #define MAX_RETRY_MS (7 * 1000)
 #define MAX_IMAGES 50
@@ -27,17 +28,17 @@ struct node_agent {
         struct timer timer;
         struct task task;
         struct loop_work poked;
-        bool poke_queued;              /* atomic */
-        bool busy, stopping;           /* loop */
+        bool poke_queued;                      /* atomic */
+        bool busy, stopping;                   /* loop */
         bool registered, has_lease, announced; /* task */
-        bool settling;                 /* task → loop: waits for the network */
-        int64_t started_ns;            /* monotonic */
-        bool pressed[3], ready, told;  /* task: what events have said */
-        bool force;                    /* loop → task: write even if nothing changed */
+        bool settling;                         /* task → loop: waits for the network */
+        int64_t started_ns;                    /* monotonic */
+        bool pressed[3], ready, told;          /* task: what events have said */
+        bool force;                            /* loop → task: write even if nothing changed */
         unsigned failures;
         bool again;
-        char *sent;                    /* the status last written, without heartbeat times */
-        int64_t sent_ns;               /* monotonic */
+        char *sent;      /* the status last written, without heartbeat times */
+        int64_t sent_ns; /* monotonic */
 };
 
 /* ---- status ---- */
@@ -73,7 +74,8 @@ static struct json resources_json(struct node_agent *n, struct arena *a, bool al
         else
                 put_kib(a, &list, "ephemeral-storage", storage);
         for (size_t i = 0; i < n->k->machine->n_hugepages; i++)
-                put_bytes(a, &list, arena_printf(a, "hugepages-%s", n->k->machine->hugepages[i].size).p, n->k->machine->hugepages[i].bytes);
+                put_bytes(a, &list, arena_printf(a, "hugepages-%s", n->k->machine->hugepages[i].size).p,
+                          n->k->machine->hugepages[i].bytes);
         put_kib(a, &list, "memory", memory);
         json_setc(a, &list, "pods", json_of_printf(a, "%d", o->max_pods));
         return list;
@@ -144,7 +146,8 @@ struct condition {
         bool status;
 };
 
-static void push_condition(struct node_agent *n, struct arena *a, struct json *list, const struct condition *c, const struct json *old) {
+static void push_condition(struct node_agent *n, struct arena *a, struct json *list, const struct condition *c,
+                           const struct json *old) {
         struct json o = json_new_object(), now;
         char text[36];
 
@@ -171,15 +174,18 @@ static struct json conditions_json(struct node_agent *n, struct arena *a, const 
         bool network = network_ready(k);
         const struct condition conditions[] = {
                 { "MemoryPressure", memory ? "KubeletHasInsufficientMemory" : "KubeletHasSufficientMemory",
-                  memory ? "kubelet has insufficient memory available" : "kubelet has sufficient memory available", memory },
+                  memory ? "kubelet has insufficient memory available" : "kubelet has sufficient memory available",
+                  memory },
                 { "DiskPressure", disk ? "KubeletHasDiskPressure" : "KubeletHasNoDiskPressure",
                   disk ? "kubelet has disk pressure" : "kubelet has no disk pressure", disk },
                 { "PIDPressure", pid ? "KubeletHasInsufficientPID" : "KubeletHasSufficientPID",
                   pid ? "kubelet has insufficient PID available" : "kubelet has sufficient PID available", pid },
                 { "Ready", network ? "KubeletReady" : "KubeletNotReady",
                   network ? "kubelet is posting ready status"
-                          : "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady "
-                            "message:Network plugin returns error: pod network is not ready", network },
+                          : "container runtime network not ready: NetworkReady=false "
+                            "reason:NetworkPluginNotReady "
+                            "message:Network plugin returns error: pod network is not ready",
+                  network },
         };
         struct json list = json_new_array();
 
@@ -189,7 +195,8 @@ static struct json conditions_json(struct node_agent *n, struct arena *a, const 
 }
 
 static struct json status_json(struct node_agent *n, struct arena *a, const struct json *old) {
-        struct json o = json_new_object(), port = json_new_object(), endpoints = json_new_object(), images = images_json(n, a);
+        struct json o = json_new_object(), port = json_new_object(), endpoints = json_new_object(),
+                    images = images_json(n, a);
 
         json_setc(a, &o, "capacity", resources_json(n, a, false));
         json_setc(a, &o, "allocatable", resources_json(n, a, true));
@@ -223,8 +230,10 @@ static struct json labels_json(struct node_agent *n, struct arena *a) {
         const struct {
                 const char *key, *value;
         } own[] = {
-                { "beta.kubernetes.io/arch", n->k->machine->arch }, { "beta.kubernetes.io/os", "linux" },
-                { "kubernetes.io/arch", n->k->machine->arch },      { "kubernetes.io/hostname", n->k->o.node_name },
+                { "beta.kubernetes.io/arch", n->k->machine->arch },
+                { "beta.kubernetes.io/os", "linux" },
+                { "kubernetes.io/arch", n->k->machine->arch },
+                { "kubernetes.io/hostname", n->k->o.node_name },
                 { "kubernetes.io/os", "linux" },
         };
         struct json o = json_new_object();
@@ -237,7 +246,8 @@ static struct json labels_json(struct node_agent *n, struct arena *a) {
 }
 
 static struct json node_json(struct node_agent *n, struct arena *a) {
-        struct json o = json_new_object(), meta = json_new_object(), spec = json_new_object(), annotations = json_new_object();
+        struct json o = json_new_object(), meta = json_new_object(), spec = json_new_object(),
+                    annotations = json_new_object();
 
         json_set_cstr(a, &o, "kind", "Node");
         json_set_cstr(a, &o, "apiVersion", "v1");
@@ -261,7 +271,8 @@ static int adopt_node(struct node_agent *n, struct arena *a, struct error *err) 
 
         json_setc(a, &meta, "labels", labels_json(n, a));
         json_setc(a, &patch, "metadata", meta);
-        return client_patch(n->k->client, &res_nodes, STR(""), str_of(n->k->o.node_name), STR(""), API_PATCH_MERGE, &patch, NULL, err);
+        return client_patch(n->k->client, &res_nodes, STR(""), str_of(n->k->o.node_name), STR(""), API_PATCH_MERGE,
+                            &patch, NULL, err);
 }
 
 /* Upstream's events about a node: at the start each condition, later what changes. */
@@ -289,7 +300,8 @@ static void tell_events(struct node_agent *n, const struct json *status) {
                         if (!str_eqc(jstr(c, "type"), conditions[i].type) || (n->told && now == *told[i]))
                                 continue;
                         *told[i] = now;
-                        event_record(n->k->events, &res_nodes, o, NULL, "Normal", reason, "Node %s status is now: %s", n->k->o.node_name, reason);
+                        event_record(n->k->events, &res_nodes, o, NULL, "Normal", reason, "Node %s status is now: %s",
+                                     n->k->o.node_name, reason);
                 }
         if (!n->told)
                 event_record(n->k->events, &res_nodes, o, NULL, "Normal", "NodeAllocatableEnforced",
@@ -359,7 +371,8 @@ static int update_status(struct node_agent *n, struct arena *a, struct error *er
         addresses = json_get_mut(&status, STR("addresses"));
         json_insert(a, addresses, 0, directive);
         json_setc(a, &patch, "status", status);
-        r = client_patch(n->k->client, &res_nodes, STR(""), str_of(n->k->o.node_name), STR("status"), API_PATCH_STRATEGIC, &patch, NULL, err);
+        r = client_patch(n->k->client, &res_nodes, STR(""), str_of(n->k->o.node_name), STR("status"),
+                         API_PATCH_STRATEGIC, &patch, NULL, err);
         json_remove_item(addresses, 0);
         if (r >= 0)
                 note_sent(n, a, &status);
@@ -367,7 +380,8 @@ static int update_status(struct node_agent *n, struct arena *a, struct error *er
 }
 
 static struct json lease_json(struct node_agent *n, struct arena *a, const struct object *node) {
-        struct json o = json_new_object(), meta = json_new_object(), spec = json_new_object(), owners = json_new_array();
+        struct json o = json_new_object(), meta = json_new_object(), spec = json_new_object(),
+                    owners = json_new_array();
         struct json owner = json_new_object();
         char text[36];
 
@@ -402,8 +416,8 @@ static int renew_lease(struct node_agent *n, struct arena *a, struct error *err)
                         return r;
         }
         lease = lease_json(n, a, node);
-        r = client_patch(n->k->client, &res_leases, STR("kube-node-lease"), str_of(n->k->o.node_name), STR(""), API_PATCH_MERGE, &lease, NULL,
-                         err);
+        r = client_patch(n->k->client, &res_leases, STR("kube-node-lease"), str_of(n->k->o.node_name), STR(""),
+                         API_PATCH_MERGE, &lease, NULL, err);
         if (r == -ENOENT) {
                 error_clear(err);
                 r = client_create(n->k->client, &res_leases, STR("kube-node-lease"), &lease, NULL, err);

@@ -26,16 +26,16 @@ static void put(struct making *m, struct str path, struct str data, const struct
                         m->files->v[i].mode = bits;
                         return;
                 }
-        vec_push(m->files, (struct payload_file) { path, data, bits });
+        vec_push(m->files, (struct payload_file){ path, data, bits });
 }
 
 /* ---- configMap and secret ---- */
 
 struct keyed {
         const struct api_resource *resource;
-        const char *kind;      /* as messages call it */
-        const char *name_key;  /* of the source: configMap.name, but secret.secretName outside of projected */
-        bool plain;            /* data is text; binaryData and a secret's data are base64 */
+        const char *kind;     /* as messages call it */
+        const char *name_key; /* of the source: configMap.name, but secret.secretName outside of projected */
+        bool plain;           /* data is text; binaryData and a secret's data are base64 */
 };
 
 static struct str decoded(struct arena *a, struct str base64) {
@@ -91,7 +91,8 @@ static int put_keyed(struct making *m, const struct json *source, const struct k
                 if (find_key(o, k, m->p->arena, jstr(item, "key"), &value))
                         put(m, jstr(item, "path"), value, json_getc(item, "mode"));
                 else if (!optional)
-                        return error_set(err, -ENOENT, "references non-existent %s key: %" STR_FMT, k->kind, STR_ARG(jstr(item, "key")));
+                        return error_set(err, -ENOENT, "references non-existent %s key: %" STR_FMT, k->kind,
+                                         STR_ARG(jstr(item, "key")));
         }
         return 0;
 }
@@ -130,7 +131,8 @@ static int put_downward(struct making *m, const struct json *source, struct erro
 /* ---- tokens ---- */
 
 static struct json token_request(struct pod *p, struct arena *a, struct str audience, int64_t seconds) {
-        struct json o = json_new_object(), spec = json_new_object(), audiences = json_new_array(), ref = json_new_object();
+        struct json o = json_new_object(), spec = json_new_object(), audiences = json_new_array(),
+                    ref = json_new_object();
 
         json_set_cstr(a, &o, "kind", "TokenRequest");
         json_set_cstr(a, &o, "apiVersion", "authentication.k8s.io/v1");
@@ -148,7 +150,8 @@ static struct json token_request(struct pod *p, struct arena *a, struct str audi
 }
 
 /* A token is asked for again at 80 % of its life, or after a day. */
-static int get_token(struct pod *p, struct str audience, int64_t seconds, struct str *ret, int64_t *ret_refresh_ns, struct error *err) {
+static int get_token(struct pod *p, struct str audience, int64_t seconds, struct str *ret, int64_t *ret_refresh_ns,
+                     struct error *err) {
         struct json body = token_request(p, p->arena, audience, seconds);
         _cleanup_(object_unrefp) struct object *o = NULL;
         struct client_request r = {
@@ -175,7 +178,8 @@ static int get_token(struct pod *p, struct str audience, int64_t seconds, struct
 }
 
 static bool keep_token(struct making *m, struct str path) {
-        _cleanup_free_ char *file = m->files->tokens_in ? xprintf("%s/..data/%" STR_FMT, m->files->tokens_in, STR_ARG(path)) : NULL;
+        _cleanup_free_ char *file =
+                        m->files->tokens_in ? xprintf("%s/..data/%" STR_FMT, m->files->tokens_in, STR_ARG(path)) : NULL;
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         if (!file || file_read(file, 64 * 1024, &b, NULL) < 0 || b.n == 0)
@@ -208,7 +212,7 @@ static const struct source {
         const char *name;
         int (*put)(struct making *m, const struct json *source, struct error *err);
 } sources[] = {
-        { "configMap", put_config_map }, { "secret", put_secret },       { "downwardAPI", put_downward },
+        { "configMap", put_config_map },      { "secret", put_secret },       { "downwardAPI", put_downward },
         { "serviceAccountToken", put_token }, { "projected", put_projected },
 };
 
@@ -221,7 +225,8 @@ static int put_projected(struct making *m, const struct json *source, struct err
                                 if (str_eqc(json_key(kind), sources[i].name) && sources[i].put != put_projected)
                                         r = sources[i].put(m, &kind->value, err);
                         if (r == -ENOTSUP)
-                                return error_set(err, r, "projected volume source %" STR_FMT " is not supported", STR_ARG(json_key(kind)));
+                                return error_set(err, r, "projected volume source %" STR_FMT " is not supported",
+                                                 STR_ARG(json_key(kind)));
                         if (r < 0)
                                 return r;
                 }

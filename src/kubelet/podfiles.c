@@ -23,8 +23,8 @@ struct str pod_hostname(struct arena *a, const struct pod *p) {
         if (str_empty(name))
                 name = str_of(p->name);
         if (json_bool(json_getc(p->spec, "setHostnameAsFQDN")) && !str_empty(jstr(p->spec, "subdomain")))
-                return arena_printf(a, "%" STR_FMT ".%" STR_FMT ".%s.svc.%s", STR_ARG(name), STR_ARG(jstr(p->spec, "subdomain")),
-                                    p->ns, p->k->o.cluster_domain);
+                return arena_printf(a, "%" STR_FMT ".%" STR_FMT ".%s.svc.%s", STR_ARG(name),
+                                    STR_ARG(jstr(p->spec, "subdomain")), p->ns, p->k->o.cluster_domain);
         name = str_sub(name, 0, MAX_HOSTNAME);
         while (name.n && (name.p[name.n - 1] == '-' || name.p[name.n - 1] == '.'))
                 name.n--;
@@ -125,7 +125,8 @@ static void add_config(struct resolv *rc, const struct json *config) {
         json_each_item(o, json_getc(config, "options")) {
                 struct str name = jstr(o, "name"), value = jstr(o, "value");
 
-                push_option(rc, value.n ? arena_printf(rc->a, "%" STR_FMT ":%" STR_FMT, STR_ARG(name), STR_ARG(value)) : name);
+                push_option(rc, value.n ? arena_printf(rc->a, "%" STR_FMT ":%" STR_FMT, STR_ARG(name), STR_ARG(value))
+                                        : name);
         }
 }
 
@@ -188,8 +189,8 @@ static void add_own(struct buf *b, struct pod *p) {
                     "fe00::2\tip6-allrouters\n");
         for (size_t i = 0; i < 2 && p->ips[i][0]; i++) {
                 if (subdomain.n && p->k->o.cluster_domain[0])
-                        buf_printf(b, "%s\t%" STR_FMT ".%" STR_FMT ".%s.svc.%s\t%" STR_FMT "\n", p->ips[i], STR_ARG(host),
-                                   STR_ARG(subdomain), p->ns, p->k->o.cluster_domain, STR_ARG(host));
+                        buf_printf(b, "%s\t%" STR_FMT ".%" STR_FMT ".%s.svc.%s\t%" STR_FMT "\n", p->ips[i],
+                                   STR_ARG(host), STR_ARG(subdomain), p->ns, p->k->o.cluster_domain, STR_ARG(host));
                 else
                         buf_printf(b, "%s\t%" STR_FMT "\n", p->ips[i], STR_ARG(host));
         }

@@ -2,9 +2,9 @@
  *
  *   submit ─▶ queue ─▶ an idle thread takes it; none idle and fewer than the limit: a new thread
  *
- * A thread that has been idle for a quarter of a minute ends: an idle node keeps one, for its lease. Steps of pods block in the runtime and in the
- * API, sometimes for the grace period of a container, hence the generous limit: a blocked thread costs its stack, of which it
- * has touched a few pages. */
+ * A thread that has been idle for a quarter of a minute ends: an idle node keeps one, for its lease. Steps of pods
+ * block in the runtime and in the API, sometimes for the grace period of a container, hence the generous limit: a
+ * blocked thread costs its stack, of which it has touched a few pages. */
 #include "kubelet/pool.h"
 
 #include <errno.h>

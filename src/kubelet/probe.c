@@ -1,10 +1,11 @@
 /* Probes: one struct for each probe of each running container, on the loop, with a timer.
  *
  *   probes_update (after each step) ─ makes those of containers that run, ends the others
- *   timer ─▶ check (httpGet, tcpSocket, grpc: here) or task (exec: on the pool) ─▶ counted ─▶ threshold crossed: message to the pod
+ *   timer ─▶ check (httpGet, tcpSocket, grpc: here) or task (exec: on the pool) ─▶ counted
+ *         ─▶ threshold crossed: message to the pod
  *
- * A startup probe goes first; liveness and readiness begin when it has succeeded. A container that failed liveness is not probed
- * again: it is stopped, and the next one has an id, and probes, of its own. */
+ * A startup probe goes first; liveness and readiness begin when it has succeeded. A container that failed liveness is
+ * not probed again: it is stopped, and the next one has an id, and probes, of its own. */
 #include "kubelet/internal.h"
 
 #include <errno.h>
@@ -27,15 +28,15 @@ struct probe {
         struct pod *pod;
         char *container, *id, *ip;
         enum probe_kind kind;
-        struct object *object;          /* keeps spec */
+        struct object *object; /* keeps spec */
         const struct json *container_spec, *spec;
-        int64_t started_ns;             /* wall clock: of the container */
+        int64_t started_ns; /* wall clock: of the container */
         struct timer timer;
         struct check *check;
         struct exec_probe *exec;
-        enum probe_result result;       /* told */
-        enum probe_result last;         /* of the last try */
-        unsigned run;                   /* how often in a row */
+        enum probe_result result; /* told */
+        enum probe_result last;   /* of the last try */
+        unsigned run;             /* how often in a row */
         bool ended;
 };
 
@@ -79,7 +80,8 @@ static void tell(struct probe *b) {
 static void probe_event(struct probe *b, const char *text) {
         _cleanup_free_ char *path = xprintf("spec.containers{%s}", b->container);
 
-        event_record(b->pod->k->events, &res_pods, b->object, path, "Warning", "Unhealthy", "%s probe failed: %s", kinds[b->kind].title, text);
+        event_record(b->pod->k->events, &res_pods, b->object, path, "Warning", "Unhealthy", "%s probe failed: %s",
+                     kinds[b->kind].title, text);
 }
 
 static void schedule(struct probe *b, int64_t ms);
@@ -110,7 +112,7 @@ static void tried(struct probe *b, bool ok, const char *text) {
 
 struct exec_probe {
         struct task task;
-        struct probe *probe;           /* NULL: it was ended meanwhile */
+        struct probe *probe; /* NULL: it was ended meanwhile */
         struct kubelet *k;
         struct pod *pod;
         struct object *object;
@@ -136,7 +138,8 @@ static void exec_run(struct task *t) {
         r = runtime_exec_sync(e->k->runtime, e->id, argv, e->timeout_ms, &out, &errout, &code, &err);
         e->ok = r >= 0 && code == 0;
         if (r == -ETIMEDOUT)
-                buf_printf(&e->text, "command timed out: \"%s\" timed out after %ds", n ? argv[0] : "", e->timeout_ms / 1000);
+                buf_printf(&e->text, "command timed out: \"%s\" timed out after %ds", n ? argv[0] : "",
+                           e->timeout_ms / 1000);
         else if (r < 0)
                 buf_addc(&e->text, error_text(&err));
         else {
@@ -193,15 +196,15 @@ static void fire(struct timer *t) {
         if (json_getc(b->spec, "exec"))
                 start_exec(b);
         else
-                b->check = check_start(&(struct check_options) {
-                        .k = b->pod->k,
-                        .handler = b->spec,
-                        .container_spec = b->container_spec,
-                        .ip = b->ip,
-                        .timeout_ms = (unsigned) setting(b, "timeoutSeconds", 1) * 1000,
-                        .user_agent = "kube-probe/1.33",
-                        .done = check_done,
-                        .arg = b,
+                b->check = check_start(&(struct check_options){
+                                .k = b->pod->k,
+                                .handler = b->spec,
+                                .container_spec = b->container_spec,
+                                .ip = b->ip,
+                                .timeout_ms = (unsigned) setting(b, "timeoutSeconds", 1) * 1000,
+                                .user_agent = "kube-probe/1.33",
+                                .done = check_done,
+                                .arg = b,
                 });
 }
 

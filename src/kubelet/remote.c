@@ -77,7 +77,8 @@ static void resized(struct remote *r, struct str text) {
         struct json *j = NULL;
 
         if (json_parse(a, text, &opts, &j, NULL) == 0)
-                r->ops->on_resize(r, (uint16_t) json_int(json_getc(j, "Width")), (uint16_t) json_int(json_getc(j, "Height")), r->arg);
+                r->ops->on_resize(r, (uint16_t) json_int(json_getc(j, "Width")),
+                                  (uint16_t) json_int(json_getc(j, "Height")), r->arg);
 }
 
 /* ---- WebSocket ---- */
@@ -133,7 +134,8 @@ static void ws_write(struct remote *r, enum remote_channel c, struct str data) {
         buf_free(&b);
 }
 
-static struct remote *new_remote(struct http_request *req, const struct remote_options *o, const struct remote_ops *ops, void *arg) {
+static struct remote *new_remote(struct http_request *req, const struct remote_options *o, const struct remote_ops *ops,
+                                 void *arg) {
         struct remote *r = xcalloc(1, sizeof(*r));
 
         r->o = *o;
@@ -143,10 +145,11 @@ static struct remote *new_remote(struct http_request *req, const struct remote_o
         return r;
 }
 
-static struct remote *open_websocket(struct http_request *req, const struct remote_options *o, const struct remote_ops *ops, void *arg) {
+static struct remote *open_websocket(struct http_request *req, const struct remote_options *o,
+                                     const struct remote_ops *ops, void *arg) {
         static const char *const protocols[] = {
-                "v5.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io",
-                "channel.k8s.io", "base64.channel.k8s.io",
+                "v5.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "v3.channel.k8s.io",
+                "v2.channel.k8s.io", "channel.k8s.io",    "base64.channel.k8s.io",
         };
         static const struct duplex_ops dops = { ws_data, ws_drain, ws_close };
         struct str offered = http_request_header(req, "sec-websocket-protocol");
@@ -155,7 +158,8 @@ static struct remote *open_websocket(struct http_request *req, const struct remo
         struct remote *r;
 
         if (!protocol && offered.n) {
-                server_error(req, 403, "unable to upgrade: none of the protocols offered is supported: %" STR_FMT, STR_ARG(offered));
+                server_error(req, 403, "unable to upgrade: none of the protocols offered is supported: %" STR_FMT,
+                             STR_ARG(offered));
                 return NULL;
         }
         r = new_remote(req, o, ops, arg);
@@ -230,7 +234,10 @@ static void stream_close(struct spdy_stream *st, int err, void *arg) {
 
 static void on_stream(struct spdy_session *s, struct spdy_stream *st, void *arg) {
         static const struct spdy_stream_ops ops = {
-                .on_data = stream_data, .on_end = stream_end, .on_drain = stream_drain, .on_close = stream_close,
+                .on_data = stream_data,
+                .on_end = stream_end,
+                .on_drain = stream_drain,
+                .on_close = stream_close,
         };
         struct str type = spdy_stream_header(st, "streamtype");
         struct remote *r = arg;
@@ -268,7 +275,8 @@ static void streams_missing(struct timer *t) {
 }
 
 static const char *choose_spdy(struct http_request *req) {
-        static const char *const protocols[] = { "v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io" };
+        static const char *const protocols[] = { "v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io",
+                                                 "channel.k8s.io" };
         const struct http_header *h;
         size_t n = http_request_headers(req, &h);
 
@@ -284,7 +292,8 @@ static const char *choose_spdy(struct http_request *req) {
         return NULL;
 }
 
-static struct remote *open_spdy(struct http_request *req, const struct remote_options *o, const struct remote_ops *ops, void *arg) {
+static struct remote *open_spdy(struct http_request *req, const struct remote_options *o, const struct remote_ops *ops,
+                                void *arg) {
         static const struct spdy_session_ops sops = { on_stream, session_closed };
         const char *protocol = choose_spdy(req);
         struct http_header headers[] = {
@@ -337,7 +346,8 @@ int remote_parse(struct http_request *r, struct remote_options *ret) {
         return 0;
 }
 
-struct remote *remote_open(struct http_request *r, const struct remote_options *o, const struct remote_ops *ops, void *arg) {
+struct remote *remote_open(struct http_request *r, const struct remote_options *o, const struct remote_ops *ops,
+                           void *arg) {
         struct str protocol = STR("");
 
         if (http_request_wants_websocket(r))
@@ -360,8 +370,9 @@ void remote_write(struct remote *r, enum remote_channel c, struct str data) {
 size_t remote_pending(const struct remote *r) {
         if (r->ws)
                 return duplex_pending(r->ws);
-        return r->streams[REMOTE_STDOUT] ? spdy_stream_pending(r->streams[REMOTE_STDOUT])
-               : r->streams[REMOTE_STDERR] ? spdy_stream_pending(r->streams[REMOTE_STDERR]) : 0;
+        return r->streams[REMOTE_STDOUT]   ? spdy_stream_pending(r->streams[REMOTE_STDOUT])
+               : r->streams[REMOTE_STDERR] ? spdy_stream_pending(r->streams[REMOTE_STDERR])
+                                           : 0;
 }
 
 void remote_pause(struct remote *r, bool paused) {
@@ -384,7 +395,8 @@ void remote_abort(struct remote *r) {
 /* metav1.Status as client-go's remotecommand reads it. */
 static void write_status(struct remote *r, struct buf *out, int exit_code, const struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        struct json o = json_new_object(), details = json_new_object(), causes = json_new_array(), cause = json_new_object();
+        struct json o = json_new_object(), details = json_new_object(), causes = json_new_array(),
+                    cause = json_new_object();
 
         json_setc(a, &o, "metadata", json_new_object());
         json_set_cstr(a, &o, "status", err || exit_code ? "Failure" : "Success");
@@ -393,7 +405,8 @@ static void write_status(struct remote *r, struct buf *out, int exit_code, const
                 json_set_cstr(a, &o, "reason", "InternalError");
                 json_set_int(a, &o, "code", 500);
         } else if (exit_code) {
-                json_setc(a, &o, "message", json_of_printf(a, "command terminated with non-zero exit code: exit status %d", exit_code));
+                json_setc(a, &o, "message",
+                          json_of_printf(a, "command terminated with non-zero exit code: exit status %d", exit_code));
                 json_set_cstr(a, &o, "reason", "NonZeroExitCode");
                 json_set_cstr(a, &cause, "reason", "ExitCode");
                 json_setc(a, &cause, "message", json_of_printf(a, "%d", exit_code));

@@ -1,7 +1,7 @@
 /* The streams of exec and attach as the client sees them, whatever carries them:
  *
- *   WebSocket  v5.channel.k8s.io, v4., v3., v2., channel.k8s.io, and the base64. ones: one byte of channel before each message
- *   SPDY/3.1   a stream for each, named by its header streamtype
+ *   WebSocket  v5.channel.k8s.io, v4., v3., v2., channel.k8s.io, and the base64. ones: one byte of channel before each
+ * message SPDY/3.1   a stream for each, named by its header streamtype
  *
  * https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/4006-transition-spdy-to-websockets */
 #pragma once
@@ -17,22 +17,25 @@ struct remote_options {
 };
 
 struct remote_ops {
-        void (*ready)(struct remote *r, void *arg);                            /* all streams are there: begin */
+        void (*ready)(struct remote *r, void *arg); /* all streams are there: begin */
         void (*on_stdin)(struct remote *r, struct str data, void *arg);
         void (*on_stdin_end)(struct remote *r, void *arg);
         void (*on_resize)(struct remote *r, uint16_t columns, uint16_t rows, void *arg);
         void (*on_drain)(struct remote *r, void *arg);
-        void (*on_close)(struct remote *r, void *arg);                         /* last; the remote is gone */
+        void (*on_close)(struct remote *r, void *arg); /* last; the remote is gone */
 };
 
 /* What a request asks for (stdin/input, stdout/output, stderr/error, tty). -EINVAL: the answer is sent. */
 int remote_parse(struct http_request *r, struct remote_options *ret);
-/* Accepts the upgrade. NULL: an error was answered. All calls and callbacks on the request's loop; never called back from within. */
-struct remote *remote_open(struct http_request *r, const struct remote_options *o, const struct remote_ops *ops, void *arg);
+/* Accepts the upgrade. NULL: an error was answered. All calls and callbacks on the request's loop; never called back
+ * from within. */
+struct remote *remote_open(struct http_request *r, const struct remote_options *o, const struct remote_ops *ops,
+                           void *arg);
 struct loop *remote_loop(struct remote *r);
 void remote_write(struct remote *r, enum remote_channel c, struct str data);
 size_t remote_pending(const struct remote *r);
 void remote_pause(struct remote *r, bool paused); /* stdin */
 void remote_abort(struct remote *r);              /* closes without a word; on_close comes */
-/* The end: a Status on the error channel (err NULL: success; exit_code other than 0: NonZeroExitCode), then everything closes. */
+/* The end: a Status on the error channel (err NULL: success; exit_code other than 0: NonZeroExitCode), then everything
+ * closes. */
 void remote_finish(struct remote *r, int exit_code, const struct error *err);

@@ -16,7 +16,8 @@ int64_t container_request(const struct json *container, const char *kind, const 
         return milli ? quantity_milli(q) : quantity_value(q);
 }
 
-/* The larger of: all app containers and sidecars together; any init container with the sidecars before it. Plus overhead. */
+/* The larger of: all app containers and sidecars together; any init container with the sidecars before it. Plus
+ * overhead. */
 int64_t pod_request(const struct json *spec, const char *kind, const char *resource, bool milli) {
         struct quantity overhead = quantity_of_json(json_at_path(spec, "overhead", resource));
         int64_t total = 0, sidecars = 0, init_max = 0;
@@ -41,7 +42,8 @@ static void qos_of_list(const struct json *list, bool *any, bool *guaranteed) {
 
         json_each_item(c, list)
                 for (size_t i = 0; i < ARRAY_SIZE(resources); i++) {
-                        struct quantity request = quantity_of_json(json_at_path(c, "resources", "requests", resources[i]));
+                        struct quantity request =
+                                        quantity_of_json(json_at_path(c, "resources", "requests", resources[i]));
                         struct quantity limit = quantity_of_json(json_at_path(c, "resources", "limits", resources[i]));
 
                         if (request.nano == 0)

@@ -1,7 +1,8 @@
-/* exec, attach, run: a process on one side, a remote (remote.h) on the other, and between them descriptors on the server's loop.
+/* exec, attach, run: a process on one side, a remote (remote.h) on the other, and between them descriptors on the
+ * server's loop.
  *
- *   client ◀─ stdout, stderr ─ uv_poll ◀─ process        What blocks (starting, waiting for the end) is a task on the pool.
- *          ── stdin ──▶ queue ─ uv_poll ─▶
+ *   client ◀─ stdout, stderr ─ uv_poll ◀─ process        What blocks (starting, waiting for the end) is a task on the
+ * pool. ── stdin ──▶ queue ─ uv_poll ─▶
  */
 #include "kubelet/remote.h"
 
@@ -20,19 +21,19 @@ struct pump {
         struct session *session;
         uv_poll_t poll;
         int fd;
-        bool open;                /* the handle exists */
+        bool open; /* the handle exists */
         enum remote_channel channel;
 };
 
 struct session {
         struct kubelet *k;
         struct live live;
-        struct remote *remote;    /* NULL: the client is gone */
+        struct remote *remote; /* NULL: the client is gone */
         struct remote_options o;
         struct loop *loop;
         struct task start, wait;
-        char *id;                 /* of the container */
-        char **argv;              /* NULL: attach */
+        char *id;    /* of the container */
+        char **argv; /* NULL: attach */
         bool attach, container_tty;
         struct runtime_stream stream;
         struct pump in, out, err;
@@ -204,7 +205,8 @@ static void write_input(struct session *s) {
         if (!s->in.open)
                 return;
         while (s->input.n > 0) {
-                n = write(input_fd(s), s->input.p, MIN(s->input.n, (size_t) 8192)); /* a packet, where the socket has them */
+                n = write(input_fd(s), s->input.p,
+                          MIN(s->input.n, (size_t) 8192)); /* a packet, where the socket has them */
                 if (n <= 0)
                         break;
                 buf_consume(&s->input, (size_t) n);
@@ -262,11 +264,12 @@ static void on_resize(struct remote *r, uint16_t columns, uint16_t rows, void *a
 static void start_run(struct task *t) {
         struct session *s = container_of(t, struct session, start);
 
-        s->stream = (struct runtime_stream) { -1, -1, -1, 0, s->o.tty };
+        s->stream = (struct runtime_stream){ -1, -1, -1, 0, s->o.tty };
         if (s->attach)
                 s->result = runtime_attach(s->k->runtime, s->id, s->o.in, s->o.tty, &s->stream.stdout_fd, &s->error);
         else
-                s->result = runtime_exec_start(s->k->runtime, s->id, s->argv, s->o.in, s->o.out, s->o.err, s->o.tty, &s->stream, &s->error);
+                s->result = runtime_exec_start(s->k->runtime, s->id, s->argv, s->o.in, s->o.out, s->o.err, s->o.tty,
+                                               &s->stream, &s->error);
 }
 
 static void end_process(struct session *s) {

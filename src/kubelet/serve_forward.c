@@ -1,10 +1,11 @@
 /* port-forward: bytes between the client's streams and TCP connections inside the pod's network.
  *
- *   SPDY/3.1                          a pair of streams for each connection: data and error, with headers port and requestID;
- *   SPDY/3.1+portforward.k8s.io       the same, its bytes inside WebSocket messages (kubectl since 1.31)
+ *   SPDY/3.1                          a pair of streams for each connection: data and error, with headers port and
+ * requestID; SPDY/3.1+portforward.k8s.io       the same, its bytes inside WebSocket messages (kubectl since 1.31)
  *   v4.channel.k8s.io, portforward.k8s.io   WebSocket with two channels for each ?ports=: 2i data, 2i+1 error
  *
- * Opening the connection enters another network namespace and blocks: a task. After that it is a descriptor on the server's loop. */
+ * Opening the connection enters another network namespace and blocks: a task. After that it is a descriptor on the
+ * server's loop. */
 #include "kubelet/server.h"
 
 #include <errno.h>
@@ -35,7 +36,7 @@ struct connection {
         struct error why;
         uv_poll_t poll;
         bool connecting, polling, closing_poll, client_ended, pod_ended, dead;
-        struct buf out;                   /* on its way into the pod */
+        struct buf out; /* on its way into the pod */
 };
 
 struct forward {
@@ -113,7 +114,8 @@ static void client_pause(struct connection *c, bool paused) {
 }
 
 static void tell_error(struct connection *c) {
-        _cleanup_free_ char *text = xprintf("error forwarding port %u to pod %s, uid : %s", c->port, c->forward->pod, error_text(&c->why));
+        _cleanup_free_ char *text = xprintf("error forwarding port %u to pod %s, uid : %s", c->port, c->forward->pod,
+                                            error_text(&c->why));
 
         if (c->channel >= 0)
                 ws_send(c->forward, c->channel + 1, str_of(text));
@@ -338,7 +340,10 @@ static struct connection *find_connection(struct forward *f, struct str id) {
 
 static void on_stream(struct spdy_session *s, struct spdy_stream *st, void *arg) {
         static const struct spdy_stream_ops ops = {
-                .on_data = stream_data, .on_end = stream_end, .on_drain = stream_drain, .on_close = stream_close,
+                .on_data = stream_data,
+                .on_end = stream_end,
+                .on_drain = stream_drain,
+                .on_close = stream_close,
         };
         struct forward *f = arg;
         struct str type = spdy_stream_header(st, "streamtype"), id = spdy_stream_header(st, "requestid");
@@ -476,8 +481,8 @@ static struct forward *forward_new(struct http_request *r, const struct route_ar
 static const struct spdy_session_ops session_ops = { on_stream, session_closed };
 
 static void serve_websocket(struct http_request *r, const struct route_args *a, const struct pod_view *v) {
-        static const char *const protocols[] = { "SPDY/3.1+portforward.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io",
-                                                 "portforward.k8s.io" };
+        static const char *const protocols[] = { "SPDY/3.1+portforward.k8s.io", "v4.channel.k8s.io",
+                                                 "v4.base64.channel.k8s.io", "portforward.k8s.io" };
         static const struct duplex_ops ops = { ws_data, ws_drain, ws_closed };
         struct str offered = http_request_header(r, "sec-websocket-protocol"), *ports;
         const char *protocol = websocket_choose(offered, protocols, ARRAY_SIZE(protocols));
@@ -488,7 +493,8 @@ static void serve_websocket(struct http_request *r, const struct route_args *a, 
         if (!n)
                 n = server_query_all(r, "port", &ports);
         if ((!protocol && offered.n) || (protocol != protocols[0] && n == 0)) {
-                server_error(r, 400, n ? "unable to upgrade: no supported protocol" : "query parameter \"ports\" is required");
+                server_error(r, 400,
+                             n ? "unable to upgrade: no supported protocol" : "query parameter \"ports\" is required");
                 return;
         }
         for (size_t i = 0; i < n; i++) /* http_accept_websocket takes the request: keep what it held */

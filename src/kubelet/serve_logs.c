@@ -1,7 +1,8 @@
 /* GET /containerLogs/{ns}/{pod}/{container}: a file in the CRI's format, turned into what the container wrote.
  *
  *   file ─ blocks ─▶ lines ─▶ since? stream? timestamps? ─▶ response, as fast as the client takes it
- *     └ at its end: without follow, done; with follow, inotify says when there is more, or a new file in its place (rotation) */
+ *     └ at its end: without follow, done; with follow, inotify says when there is more, or a new file in its place
+ * (rotation) */
 #include "kubelet/server.h"
 
 #include <errno.h>
@@ -14,23 +15,23 @@
 
 #define BLOCK (64 * 1024)
 #define HIGH_WATER (256 * 1024)
-#define CHECK_MS 1000      /* whether a followed container still runs */
+#define CHECK_MS 1000 /* whether a followed container still runs */
 #define ENDING_MS 30
 #define MAX_LINE (1 << 20)
 
 struct log_stream {
-        struct http_request *request;    /* NULL: the client is gone */
+        struct http_request *request; /* NULL: the client is gone */
         struct kubelet *k;
         char *ns, *pod, *container, *path, *id;
         int fd, notify_fd;
-        struct buf line;                 /* what is read and not yet a line */
+        struct buf line; /* what is read and not yet a line */
         bool follow, timestamps, at_line_start, draining, stopped;
-        struct str stream;               /* "stdout", "stderr"; empty: both */
-        int64_t since_ns, left;          /* left: bytes still allowed; -1: no limit */
+        struct str stream;      /* "stdout", "stderr"; empty: both */
+        int64_t since_ns, left; /* left: bytes still allowed; -1: no limit */
         uv_poll_t poll;
         struct timer timer;
         bool polling;
-        int handles;                     /* open libuv handles: the memory goes with the last */
+        int handles; /* open libuv handles: the memory goes with the last */
 };
 
 static void free_stream(struct log_stream *s) {
@@ -90,7 +91,7 @@ static void emit(struct log_stream *s, struct str text) {
                 return;
         copy = xmalloc(text.n);
         memcpy(copy, text.p, text.n);
-        http_stream_send(s->request, &(struct http_slice) { { copy, text.n }, free, copy }, 1);
+        http_stream_send(s->request, &(struct http_slice){ { copy, text.n }, free, copy }, 1);
 }
 
 static void add_line(struct log_stream *s, struct buf *out, struct str line) {
@@ -145,7 +146,8 @@ static bool reopen(struct log_stream *s) {
         struct stat have, now;
         int fd;
 
-        if (fstat(s->fd, &have) < 0 || stat(s->path, &now) < 0 || (have.st_ino == now.st_ino && have.st_dev == now.st_dev))
+        if (fstat(s->fd, &have) < 0 || stat(s->path, &now) < 0 ||
+            (have.st_ino == now.st_ino && have.st_dev == now.st_dev))
                 return false;
         fd = open(s->path, O_RDONLY | O_CLOEXEC);
         if (fd < 0)
@@ -237,8 +239,8 @@ static void watch(struct log_stream *s) {
 /* ---- the request ---- */
 
 /* Which of the container's runs is asked for. False: the answer is sent. */
-static bool find_log(struct http_request *r, const struct pod_view *v, struct str name, bool previous, const struct container_view **ret,
-                     const char **ret_path, const char **ret_id) {
+static bool find_log(struct http_request *r, const struct pod_view *v, struct str name, bool previous,
+                     const struct container_view **ret, const char **ret_path, const char **ret_id) {
         const struct container_view *c = view_container(v, name);
 
         if (!c) {
@@ -248,22 +250,28 @@ static bool find_log(struct http_request *r, const struct pod_view *v, struct st
         *ret = c;
         *ret_path = previous ? c->previous_log_path : c->log_path;
         *ret_id = previous ? c->previous_id : c->id;
-        if (previous && !*ret_id && c->id && !c->running) { /* it ended and waits to run again: the last run is the previous one */
+        if (previous && !*ret_id && c->id &&
+            !c->running) { /* it ended and waits to run again: the last run is the previous one */
                 *ret_path = c->log_path;
                 *ret_id = c->id;
         }
         if (*ret_id && *ret_path)
                 return true;
         if (previous)
-                server_error(r, 400, "previous terminated container \"%" STR_FMT "\" in pod \"%s\" not found", STR_ARG(name), v->name);
+                server_error(r, 400, "previous terminated container \"%" STR_FMT "\" in pod \"%s\" not found",
+                             STR_ARG(name), v->name);
         else
-                server_error(r, 400, "container \"%" STR_FMT "\" in pod \"%s\" is waiting to start: %s", STR_ARG(name), v->name,
-                             c->waiting ? c->waiting : v->n_containers > 1 && c->kind == CONTAINER_APP ? "PodInitializing" : "ContainerCreating");
+                server_error(r, 400, "container \"%" STR_FMT "\" in pod \"%s\" is waiting to start: %s", STR_ARG(name),
+                             v->name,
+                             c->waiting                                        ? c->waiting
+                             : v->n_containers > 1 && c->kind == CONTAINER_APP ? "PodInitializing"
+                                                                               : "ContainerCreating");
         return false;
 }
 
 static bool read_options(struct http_request *r, struct log_stream *s, int64_t *ret_tail) {
-        struct str tail = server_query(r, "tailLines"), limit = server_query(r, "limitBytes"), since = server_query(r, "sinceSeconds");
+        struct str tail = server_query(r, "tailLines"), limit = server_query(r, "limitBytes"),
+                   since = server_query(r, "sinceSeconds");
         struct str since_time = server_query(r, "sinceTime"), stream = server_query(r, "stream");
         int64_t seconds;
 
@@ -308,7 +316,8 @@ void serve_logs(struct http_request *r, const struct route_args *a) {
         s->at_line_start = true;
         s->fd = open(path, O_RDONLY | O_CLOEXEC);
         if (s->fd < 0) {
-                server_error(r, 500, "failed to try resolving symlinks in path \"%s\": %s", path, strerrordesc_np(errno));
+                server_error(r, 500, "failed to try resolving symlinks in path \"%s\": %s", path,
+                             strerrordesc_np(errno));
                 free_stream(s);
                 return;
         }

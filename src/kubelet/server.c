@@ -1,6 +1,7 @@
 /* The HTTPS server of the node, for the API server: logs, exec, attach, port-forward, stats.
  *
- * Who calls is known by the client certificate: members of system:masters, and those the options name. Nobody else gets in. */
+ * Who calls is known by the client certificate: members of system:masters, and those the options name. Nobody else gets
+ * in. */
 #include "kubelet/server.h"
 
 #include <errno.h>
@@ -74,7 +75,7 @@ struct str server_query(struct http_request *r, const char *name) {
         struct str *all;
         size_t n = server_query_all(r, name, &all);
 
-        return n ? all[0] : (struct str) { 0 };
+        return n ? all[0] : (struct str){ 0 };
 }
 
 bool server_query_bool(struct http_request *r, const char *name) {
@@ -143,7 +144,8 @@ static void serve_configz(struct http_request *r, const struct route_args *a) {
         json_set_int(arena, &c, "imageGCHighThresholdPercent", a->k->o.image_gc_high_percent);
         json_set_int(arena, &c, "imageGCLowThresholdPercent", a->k->o.image_gc_low_percent);
         json_set_int(arena, &c, "containerLogMaxFiles", a->k->o.log_max_files);
-        json_setc(arena, &c, "containerLogMaxSize", json_of_printf(arena, "%lldMi", (long long) a->k->o.log_max_bytes >> 20));
+        json_setc(arena, &c, "containerLogMaxSize",
+                  json_of_printf(arena, "%lldMi", (long long) a->k->o.log_max_bytes >> 20));
         json_set_int(arena, &c, "maxParallelImagePulls", a->k->o.max_parallel_pulls);
         json_setc(arena, &o, "kubeletconfig", c);
         json_write(&text, &o);
@@ -226,8 +228,9 @@ static void handle(struct http_request *r, void *arg) {
                 return;
         }
         if (!is_allowed(k, cn, orgs, n)) {
-                server_error(r, 403, "Forbidden (user=%" STR_FMT ", verb=%" STR_FMT ", resource=nodes, subresource=proxy)", STR_ARG(cn),
-                             STR_ARG(http_request_method_text(r)));
+                server_error(r, 403,
+                             "Forbidden (user=%" STR_FMT ", verb=%" STR_FMT ", resource=nodes, subresource=proxy)",
+                             STR_ARG(cn), STR_ARG(http_request_method_text(r)));
                 return;
         }
         for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {

@@ -1,9 +1,11 @@
 /* How a pod comes to run, and goes on running:
  *
  *   directories ─▶ volumes ─▶ sandbox ─▶ init containers, one after the other ─▶ app containers
- *                                          └ sidecars stay                        └ each by itself: restart, back-off, probes
+ *                                          └ sidecars stay                        └ each by itself: restart, back-off,
+ * probes
  *
- * Each call makes the moves that are possible now; what has to be waited for (a pull, a hook, a back-off) brings the next step. */
+ * Each call makes the moves that are possible now; what has to be waited for (a pull, a hook, a back-off) brings the
+ * next step. */
 #include "kubelet/internal.h"
 
 #include <errno.h>
@@ -118,7 +120,8 @@ static int create_sandbox(struct pod *p, struct error *err) {
         return pod_refresh(p, err);
 }
 
-/* After a reboot, or when somebody stopped the sandbox: what is left of the old one goes, its containers' records stay. */
+/* After a reboot, or when somebody stopped the sandbox: what is left of the old one goes, its containers' records stay.
+ */
 static void abandon_sandbox(struct pod *p) {
         _cleanup_error_ struct error err = ERROR_INIT;
 
@@ -224,9 +227,10 @@ static bool past_backoff(struct container *c) {
         if (c->waiting && strcmp(c->waiting, "CrashLoopBackOff") == 0)
                 return false;
         duration_format(text, c->restart.wait_ns);
-        container_wait_reason(c, "CrashLoopBackOff", "back-off %s restarting failed container=%s pod=" POD_FMT, text, c->name,
-                              POD_ARG(p));
-        pod_event(p, c, "Warning", "BackOff", "Back-off restarting failed container %s in pod " POD_FMT, c->name, POD_ARG(p));
+        container_wait_reason(c, "CrashLoopBackOff", "back-off %s restarting failed container=%s pod=" POD_FMT, text,
+                              c->name, POD_ARG(p));
+        pod_event(p, c, "Warning", "BackOff", "Back-off restarting failed container %s in pod " POD_FMT, c->name,
+                  POD_ARG(p));
         return false;
 }
 
@@ -269,8 +273,8 @@ static void check_running(struct container *c) {
                 why = "definition changed";
                 restart = true;
                 tail = ", will be restarted";
-                c->restart = (struct backoff) { 0 };
-                set_string(&c->image_id, (struct str) { 0 });
+                c->restart = (struct backoff){ 0 };
+                set_string(&c->image_id, (struct str){ 0 });
         } else if (c->post_start == JOB_FAILED)
                 why = "failed postStart hook";
         else if (probed && c->results[PROBE_STARTUP] == PROBE_FAILURE)

@@ -1,5 +1,5 @@
-/* What the node and its pods use: /stats/summary, /metrics/resource, /metrics/cadvisor. Asking the runtime blocks, so it is a task.
- * https://kubernetes.io/docs/reference/instrumentation/node-metrics/ */
+/* What the node and its pods use: /stats/summary, /metrics/resource, /metrics/cadvisor. Asking the runtime blocks, so
+ * it is a task. https://kubernetes.io/docs/reference/instrumentation/node-metrics/ */
 #include "kubelet/server.h"
 
 #include <stdio.h>
@@ -45,7 +45,8 @@ static uint64_t node_cpu(void) {
         if (file_read("/proc/stat", 1 << 20, &b, NULL) < 0)
                 return 0;
         buf_putc(&b, 0);
-        sscanf(b.p, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6], &v[7]);
+        sscanf(b.p, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6],
+               &v[7]);
         return (v[0] + v[1] + v[2] + v[5] + v[6] + v[7]) * (NSEC_PER_SEC / 100);
 }
 
@@ -59,7 +60,8 @@ static void gather_pod(struct gather *g, struct pod_usage *u, struct pod_view *v
         for (size_t i = 0; i < v->n_containers; i++) {
                 struct container_usage *c = &u->containers[u->n];
 
-                if (!v->containers[i].running || runtime_container_usage(g->k->runtime, v->containers[i].id, &c->use, NULL) < 0)
+                if (!v->containers[i].running ||
+                    runtime_container_usage(g->k->runtime, v->containers[i].id, &c->use, NULL) < 0)
                         continue;
                 c->view = &v->containers[i];
                 u->n++;
@@ -105,7 +107,8 @@ static void gather_end(struct live *l) {
         /* it is over soon by itself */
 }
 
-static void start(struct http_request *r, struct kubelet *k, const char *type, void (*render)(struct gather *g, struct buf *out)) {
+static void start(struct http_request *r, struct kubelet *k, const char *type,
+                  void (*render)(struct gather *g, struct buf *out)) {
         struct gather *g = xcalloc(1, sizeof(*g));
 
         g->k = k;
@@ -194,7 +197,8 @@ static void add_up(struct runtime_usage *sum, const struct runtime_usage *u) {
 }
 
 static struct json pod_json(struct gather *g, const struct pod_usage *p) {
-        struct json o = json_new_object(), ref = json_new_object(), containers = json_new_array(), net = json_new_object();
+        struct json o = json_new_object(), ref = json_new_object(), containers = json_new_array(),
+                    net = json_new_object();
         struct json pids = json_new_object();
         struct arena *a = g->arena;
         struct runtime_usage sum = { 0 };
@@ -225,7 +229,8 @@ static struct json pod_json(struct gather *g, const struct pod_usage *p) {
 }
 
 static void render_summary(struct gather *g, struct buf *out) {
-        struct json o = json_new_object(), node = json_new_object(), pods = json_new_array(), runtime = json_new_object();
+        struct json o = json_new_object(), node = json_new_object(), pods = json_new_array(),
+                    runtime = json_new_object();
         struct runtime_usage use = { 0 };
         struct arena *a = g->arena;
         int64_t fs_used = (int64_t) ((g->fs.f_blocks - g->fs.f_bfree) * g->fs.f_frsize);
@@ -257,13 +262,15 @@ static void head(struct buf *out, const char *name, const char *type, const char
         buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void each_container(struct gather *g, struct buf *out, const char *name, double (*value)(const struct container_usage *c)) {
+static void each_container(struct gather *g, struct buf *out, const char *name,
+                           double (*value)(const struct container_usage *c)) {
         for (size_t i = 0; i < g->n; i++)
                 for (size_t j = 0; j < g->pods[i].n; j++) {
                         const struct container_usage *c = &g->pods[i].containers[j];
 
-                        buf_printf(out, "%s{container=\"%s\",namespace=\"%s\",pod=\"%s\"} %.14g %lld\n", name, c->view->name,
-                                   g->pods[i].view->ns, g->pods[i].view->name, value(c), (long long) (g->now_ns / NSEC_PER_MSEC));
+                        buf_printf(out, "%s{container=\"%s\",namespace=\"%s\",pod=\"%s\"} %.14g %lld\n", name,
+                                   c->view->name, g->pods[i].view->ns, g->pods[i].view->name, value(c),
+                                   (long long) (g->now_ns / NSEC_PER_MSEC));
                 }
 }
 
@@ -294,25 +301,31 @@ static double fs_bytes(const struct container_usage *c) {
 static void render_resource(struct gather *g, struct buf *out) {
         long long now = (long long) (g->now_ns / NSEC_PER_MSEC);
 
-        head(out, "container_cpu_usage_seconds_total", "counter", "[STABLE] Cumulative cpu time consumed by the container in core-seconds");
+        head(out, "container_cpu_usage_seconds_total", "counter",
+             "[STABLE] Cumulative cpu time consumed by the container in core-seconds");
         each_container(g, out, "container_cpu_usage_seconds_total", cpu_seconds);
-        head(out, "container_memory_working_set_bytes", "gauge", "[STABLE] Current working set of the container in bytes");
+        head(out, "container_memory_working_set_bytes", "gauge",
+             "[STABLE] Current working set of the container in bytes");
         each_container(g, out, "container_memory_working_set_bytes", working_set);
-        head(out, "container_start_time_seconds", "gauge", "[STABLE] Start time of the container since unix epoch in seconds");
+        head(out, "container_start_time_seconds", "gauge",
+             "[STABLE] Start time of the container since unix epoch in seconds");
         each_container(g, out, "container_start_time_seconds", started);
-        head(out, "node_cpu_usage_seconds_total", "counter", "[STABLE] Cumulative cpu time consumed by the node in core-seconds");
+        head(out, "node_cpu_usage_seconds_total", "counter",
+             "[STABLE] Cumulative cpu time consumed by the node in core-seconds");
         buf_printf(out, "node_cpu_usage_seconds_total %.14g %lld\n", (double) g->node_cpu_ns / NSEC_PER_SEC, now);
         head(out, "node_memory_working_set_bytes", "gauge", "[STABLE] Current working set of the node in bytes");
-        buf_printf(out, "node_memory_working_set_bytes %lld %lld\n", (long long) (g->k->o.memory_bytes - g->node_available), now);
-        head(out, "pod_cpu_usage_seconds_total", "counter", "[STABLE] Cumulative cpu time consumed by the pod in core-seconds");
+        buf_printf(out, "node_memory_working_set_bytes %lld %lld\n",
+                   (long long) (g->k->o.memory_bytes - g->node_available), now);
+        head(out, "pod_cpu_usage_seconds_total", "counter",
+             "[STABLE] Cumulative cpu time consumed by the pod in core-seconds");
         for (size_t i = 0; i < g->n; i++) {
                 struct runtime_usage sum = { 0 };
 
                 for (size_t j = 0; j < g->pods[i].n; j++)
                         add_up(&sum, &g->pods[i].containers[j].use);
                 if (g->pods[i].n)
-                        buf_printf(out, "pod_cpu_usage_seconds_total{namespace=\"%s\",pod=\"%s\"} %.14g %lld\n", g->pods[i].view->ns,
-                                   g->pods[i].view->name, (double) sum.cpu_ns / NSEC_PER_SEC, now);
+                        buf_printf(out, "pod_cpu_usage_seconds_total{namespace=\"%s\",pod=\"%s\"} %.14g %lld\n",
+                                   g->pods[i].view->ns, g->pods[i].view->name, (double) sum.cpu_ns / NSEC_PER_SEC, now);
         }
         head(out, "pod_memory_working_set_bytes", "gauge", "[STABLE] Current working set of the pod in bytes");
         for (size_t i = 0; i < g->n; i++) {
@@ -321,10 +334,12 @@ static void render_resource(struct gather *g, struct buf *out) {
                 for (size_t j = 0; j < g->pods[i].n; j++)
                         add_up(&sum, &g->pods[i].containers[j].use);
                 if (g->pods[i].n)
-                        buf_printf(out, "pod_memory_working_set_bytes{namespace=\"%s\",pod=\"%s\"} %llu %lld\n", g->pods[i].view->ns,
-                                   g->pods[i].view->name, (unsigned long long) sum.memory_working_set, now);
+                        buf_printf(out, "pod_memory_working_set_bytes{namespace=\"%s\",pod=\"%s\"} %llu %lld\n",
+                                   g->pods[i].view->ns, g->pods[i].view->name,
+                                   (unsigned long long) sum.memory_working_set, now);
         }
-        head(out, "resource_scrape_error", "gauge", "[STABLE] 1 if there was an error while getting container metrics, 0 otherwise");
+        head(out, "resource_scrape_error", "gauge",
+             "[STABLE] 1 if there was an error while getting container metrics, 0 otherwise");
         buf_addc(out, "resource_scrape_error 0\n");
 }
 
@@ -337,23 +352,32 @@ static void render_cadvisor(struct gather *g, struct buf *out) {
                 const char *name, *type, *help;
                 double (*value)(const struct container_usage *c);
         } metrics[] = {
-                { "container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed in seconds.", cpu_seconds },
+                { "container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed in seconds.",
+                  cpu_seconds },
                 { "container_memory_working_set_bytes", "gauge", "Current working set in bytes.", working_set },
-                { "container_memory_usage_bytes", "gauge", "Current memory usage in bytes, including all memory regardless of when it was accessed",
+                { "container_memory_usage_bytes", "gauge",
+                  "Current memory usage in bytes, including all memory regardless of when it was accessed",
                   usage_bytes },
                 { "container_memory_rss", "gauge", "Size of RSS in bytes.", rss_bytes },
-                { "container_fs_usage_bytes", "gauge", "Number of bytes that are consumed by the container on this filesystem.", fs_bytes },
-                { "container_start_time_seconds", "gauge", "Start time of the container since unix epoch in seconds.", started },
+                { "container_fs_usage_bytes", "gauge",
+                  "Number of bytes that are consumed by the container on this filesystem.", fs_bytes },
+                { "container_start_time_seconds", "gauge", "Start time of the container since unix epoch in seconds.",
+                  started },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(metrics); i++) {
                 head(out, metrics[i].name, metrics[i].type, metrics[i].help);
                 each_container(g, out, metrics[i].name, metrics[i].value);
         }
-        buf_printf(out, "# HELP machine_cpu_cores Number of logical CPU cores.\n# TYPE machine_cpu_cores gauge\nmachine_cpu_cores %lld\n",
+        buf_printf(out,
+                   "# HELP machine_cpu_cores Number of logical CPU cores.\n# TYPE machine_cpu_cores "
+                   "gauge\nmachine_cpu_cores %lld\n",
                    (long long) g->k->machine->cpus);
-        buf_printf(out, "# HELP machine_memory_bytes Amount of memory installed on the machine.\n# TYPE machine_memory_bytes gauge\n"
-                        "machine_memory_bytes %lld\n", (long long) g->k->machine->memory_bytes);
+        buf_printf(out,
+                   "# HELP machine_memory_bytes Amount of memory installed on the machine.\n# TYPE "
+                   "machine_memory_bytes gauge\n"
+                   "machine_memory_bytes %lld\n",
+                   (long long) g->k->machine->memory_bytes);
 }
 
 void serve_metrics_cadvisor(struct http_request *r, const struct route_args *a) {

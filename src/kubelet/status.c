@@ -1,6 +1,6 @@
-/* status of a pod: made anew from the containers at the end of each step, and written when it differs from what was written
- * before. It goes out as a strategic merge patch of the status subresource with the uid in it, so that it never lands on
- * another pod of the same name, and leaves the conditions that others own alone. */
+/* status of a pod: made anew from the containers at the end of each step, and written when it differs from what was
+ * written before. It goes out as a strategic merge patch of the status subresource with the uid in it, so that it never
+ * lands on another pod of the same name, and leaves the conditions that others own alone. */
 #include "kubelet/internal.h"
 
 #include <errno.h>
@@ -67,8 +67,10 @@ static struct str termination_message(struct arena *a, const struct container *c
         struct str message = str_of(s->message);
 
         if (file_read(path, MESSAGE_BYTES * 64, &text, NULL) >= 0 && text.n > 0)
-                message = arena_str(a, str_sub(buf_str(&text), text.n > MESSAGE_BYTES ? text.n - MESSAGE_BYTES : 0, text.n));
-        else if (s->exit_code != 0 && str_eqc(jstr(c->spec, "terminationMessagePolicy"), "FallbackToLogsOnError") && s->log_path) {
+                message = arena_str(a, str_sub(buf_str(&text), text.n > MESSAGE_BYTES ? text.n - MESSAGE_BYTES : 0,
+                                               text.n));
+        else if (s->exit_code != 0 && str_eqc(jstr(c->spec, "terminationMessagePolicy"), "FallbackToLogsOnError") &&
+                 s->log_path) {
                 text.n = 0;
                 log_tail_plain(s->log_path, FALLBACK_LINES, FALLBACK_BYTES, &text);
                 if (text.n)
@@ -112,7 +114,10 @@ static struct json waiting_json(struct arena *a, const struct container *c) {
         bool initializing = has_init_containers(c->pod) && c->kind != CONTAINER_EPHEMERAL;
         struct json o = json_new_object();
 
-        json_set_cstr(a, &o, "reason", c->waiting ? c->waiting : initializing ? "PodInitializing" : "ContainerCreating");
+        json_set_cstr(a, &o, "reason",
+                      c->waiting     ? c->waiting
+                      : initializing ? "PodInitializing"
+                                     : "ContainerCreating");
         if (c->waiting && c->waiting_message)
                 json_set_str(a, &o, "message", arena_str(a, str_of(c->waiting_message)));
         return o;
@@ -159,7 +164,8 @@ static struct json volume_mounts_json(struct arena *a, const struct container *c
                 json_setc(a, &o, "mountPath", json_of_str(jstr(m, "mountPath")));
                 if (readonly) {
                         json_set_bool(a, &o, "readOnly", true);
-                        json_set_cstr(a, &o, "recursiveReadOnly", str_eqc(jstr(m, "recursiveReadOnly"), "Enabled") ? "Enabled" : "Disabled");
+                        json_set_cstr(a, &o, "recursiveReadOnly",
+                                      str_eqc(jstr(m, "recursiveReadOnly"), "Enabled") ? "Enabled" : "Disabled");
                 }
                 json_push(a, &list, o);
         }
@@ -168,7 +174,8 @@ static struct json volume_mounts_json(struct arena *a, const struct container *c
 
 /* The runtime got the image's id; people know it by the name they wrote, in full. */
 static struct str image_name(struct arena *a, const struct container *c) {
-        struct str given = c->status && c->status->image ? str_of(c->status->image) : STR(""), written = jstr(c->spec, "image"), full;
+        struct str given = c->status && c->status->image ? str_of(c->status->image) : STR(""),
+                   written = jstr(c->spec, "image"), full;
 
         if (given.n && !str_has_prefix(given, STR("sha256:")))
                 return arena_str(a, given);
@@ -201,7 +208,8 @@ static struct json container_json(struct arena *a, const struct container *c) {
         return o;
 }
 
-static void add_statuses(struct pod *p, struct arena *a, struct json *status, const char *key, enum container_kind kind) {
+static void add_statuses(struct pod *p, struct arena *a, struct json *status, const char *key,
+                         enum container_kind kind) {
         struct json list = json_new_array();
 
         if (p->is_final && !p->admitted)
@@ -285,7 +293,8 @@ const char *phase_from_containers(struct pod *p) {
                 return "Failed";
         if (p->is_final)
                 return n.stopped > 0 && n.stopped == n.succeeded && n.failed_init == 0 ? "Succeeded" : "Failed";
-        if (n.pending_init > 0 || (n.failed_init > 0 && !n.app_started) || (n.pending_sidecar > 0 && !n.app_started) || n.waiting > 0)
+        if (n.pending_init > 0 || (n.failed_init > 0 && !n.app_started) || (n.pending_sidecar > 0 && !n.app_started) ||
+            n.waiting > 0)
                 return "Pending";
         if (n.running > 0)
                 return n.running > 0 && !n.app_started ? "Pending" : "Running";
@@ -383,8 +392,8 @@ static void clear_old_reasons(struct pod *p, struct arena *a, struct json *statu
                 for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
                         struct str type = jstr(c, "type");
 
-                        if (!json_getc(c, keys[i]) &&
-                            (json_getc(condition_of(current, type), keys[i]) || json_getc(condition_of(sent, type), keys[i])))
+                        if (!json_getc(c, keys[i]) && (json_getc(condition_of(current, type), keys[i]) ||
+                                                       json_getc(condition_of(sent, type), keys[i])))
                                 json_setc(a, c, keys[i], json_null());
                 }
         json_setc(a, status, "conditions", list);
@@ -405,7 +414,8 @@ static int write_status(struct pod *p, struct arena *a, struct json status, stru
         json_set_cstr(a, &meta, "uid", p->uid);
         json_setc(a, &patch, "metadata", meta);
         json_setc(a, &patch, "status", status);
-        r = client_patch(p->k->client, &res_pods, str_of(p->ns), str_of(p->name), STR("status"), API_PATCH_STRATEGIC, &patch, NULL, err);
+        r = client_patch(p->k->client, &res_pods, str_of(p->ns), str_of(p->name), STR("status"), API_PATCH_STRATEGIC,
+                         &patch, NULL, err);
         return r == -ENOENT ? 0 : r;
 }
 

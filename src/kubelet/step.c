@@ -4,8 +4,8 @@
  *                             ├─▶ pod_step ┤
  *   is (the runtime)          ┘            └─▶ pod_terminate  stop, report, delete, clean
  *
- * Nothing here depends on what was done before: each step starts from the two sides alone, so killing the kubelet between any
- * two lines loses nothing. */
+ * Nothing here depends on what was done before: each step starts from the two sides alone, so killing the kubelet
+ * between any two lines loses nothing. */
 #include "kubelet/internal.h"
 
 #include "schema/types.h"
@@ -31,7 +31,8 @@ static void note_deadline(struct pod *p) {
                 pod_retry(p, left / NSEC_PER_MSEC + 1);
                 return;
         }
-        pod_event(p, NULL, "Normal", "DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
+        pod_event(p, NULL, "Normal", "DeadlineExceeded",
+                  "Pod was active on the node longer than the specified deadline");
         pod_end(p, "Failed", "DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
 }
 

@@ -18,9 +18,9 @@
 struct stop_task {
         struct pod_task task;
         char *name, *id, *ip;
-        struct object *object;     /* keeps spec */
-        const struct json *spec;   /* of the container; NULL: unknown */
-        int64_t until_ns;          /* monotonic */
+        struct object *object;   /* keeps spec */
+        const struct json *spec; /* of the container; NULL: unknown */
+        int64_t until_ns;        /* monotonic */
         bool hook;
         int result;
 };
@@ -157,8 +157,9 @@ static void remove_links(struct pod *p) {
                 const struct container_status *both[] = { c->status, c->previous };
 
                 for (size_t j = 0; j < ARRAY_SIZE(both); j++) {
-                        _cleanup_free_ char *link = both[j] ? xprintf("%s/%s_%s_%s-%s.log", p->k->o.container_log_dir, p->name,
-                                                                      p->ns, c->name, both[j]->id) : NULL;
+                        _cleanup_free_ char *link = both[j] ? xprintf("%s/%s_%s_%s-%s.log", p->k->o.container_log_dir,
+                                                                      p->name, p->ns, c->name, both[j]->id)
+                                                            : NULL;
 
                         if (link)
                                 unlink(link);

@@ -1,5 +1,6 @@
-/* Limits on local storage: an emptyDir's sizeLimit, a container's and a pod's limit of ephemeral-storage. A pod beyond one of them
- * is evicted. https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/#local-ephemeral-storage */
+/* Limits on local storage: an emptyDir's sizeLimit, a container's and a pod's limit of ephemeral-storage. A pod beyond
+ * one of them is evicted.
+ * https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/#local-ephemeral-storage */
 #include "kubelet/internal.h"
 
 #include <dirent.h>
@@ -44,7 +45,8 @@ static bool is_on_disk(const struct json *volume) {
 }
 
 static int64_t volume_usage(const struct pod_view *v, const struct json *volume) {
-        _cleanup_free_ char *path = xprintf("%s/volumes/kubernetes.io~empty-dir/%" STR_FMT, v->dir, STR_ARG(jstr(volume, "name")));
+        _cleanup_free_ char *path =
+                        xprintf("%s/volumes/kubernetes.io~empty-dir/%" STR_FMT, v->dir, STR_ARG(jstr(volume, "name")));
 
         return disk_usage(AT_FDCWD, path, 0, 0);
 }
@@ -79,8 +81,8 @@ static bool check_containers(struct kubelet *k, const struct pod_view *v, const 
 
                 if (!limit || !c || container_usage(k, v, c) <= quantity_value(quantity_of_json(limit)))
                         continue;
-                *ret_message = xprintf("Container %s exceeded its local ephemeral storage limit \"%" STR_FMT "\". ", c->name,
-                                       STR_ARG(json_str(limit)));
+                *ret_message = xprintf("Container %s exceeded its local ephemeral storage limit \"%" STR_FMT "\". ",
+                                       c->name, STR_ARG(json_str(limit)));
                 return true;
         }
         return false;
@@ -101,12 +103,14 @@ static bool check_pod(struct kubelet *k, const struct pod_view *v, const struct 
         if (total <= limit)
                 return false;
         shown = quantity_print(text, quantity_of_int(limit, QUANTITY_BINARY_SI));
-        *ret_message = xprintf("Pod ephemeral local storage usage exceeds the total limit of containers %" STR_FMT ". ", STR_ARG(shown));
+        *ret_message = xprintf("Pod ephemeral local storage usage exceeds the total limit of containers %" STR_FMT ". ",
+                               STR_ARG(shown));
         return true;
 }
 
 bool storage_exceeds(struct kubelet *k, const struct pod_view *v, char **ret_message) {
-        const struct json *spec = v->object && !object_deleting(v->object) ? json_getc(object_json(v->object), "spec") : NULL;
+        const struct json *spec =
+                        v->object && !object_deleting(v->object) ? json_getc(object_json(v->object), "spec") : NULL;
 
         return spec && (check_volumes(v, spec, ret_message) || check_containers(k, v, spec, ret_message) ||
                         check_pod(k, v, spec, ret_message));

@@ -1,7 +1,8 @@
 /* Mounts: sub-paths of volumes without a way out, and the end of all mounts of a pod.
  *
- * A container may change its volume while we mount part of it: a symbolic link to / in the right place would give it the host.
- * So the kernel resolves the path (openat2 with RESOLVE_BENEATH), and what is mounted is the descriptor, not the path. */
+ * A container may change its volume while we mount part of it: a symbolic link to / in the right place would give it
+ * the host. So the kernel resolves the path (openat2 with RESOLVE_BENEATH), and what is mounted is the descriptor, not
+ * the path. */
 #include "kubelet/volumes.h"
 
 #include <errno.h>
@@ -92,15 +93,17 @@ static int make_target(const char *path, bool directory, struct error *err) {
         return file_exists(path) ? 0 : file_write(path, STR(""), 0640, err);
 }
 
-int subpath_bind(struct pod *p, const char *volume_path, struct str volume, const char *container, size_t index, struct str sub,
-                 char **ret_path, struct error *err) {
-        struct str target = arena_printf(p->arena, "%s/volume-subpaths/%" STR_FMT "/%s/%zu", p->dir, STR_ARG(volume), container, index);
+int subpath_bind(struct pod *p, const char *volume_path, struct str volume, const char *container, size_t index,
+                 struct str sub, char **ret_path, struct error *err) {
+        struct str target = arena_printf(p->arena, "%s/volume-subpaths/%" STR_FMT "/%s/%zu", p->dir, STR_ARG(volume),
+                                         container, index);
         char source[64];
         struct stat st;
         int r;
 
         if (str_empty(sub) || sub.p[0] == '/')
-                return error_set(err, -EINVAL, "error SubPath `%" STR_FMT "` must not be an absolute path", STR_ARG(sub));
+                return error_set(err, -EINVAL, "error SubPath `%" STR_FMT "` must not be an absolute path",
+                                 STR_ARG(sub));
         _cleanup_close_ int fd = open_sub(volume_path, sub, err);
 
         if (fd < 0)

@@ -1,5 +1,5 @@
-/* Views: what the threads of the :10250 server may see of a pod. A view is an immutable copy, made after each step that changed
- * something; readers take a reference under a short lock and look at their leisure. */
+/* Views: what the threads of the :10250 server may see of a pod. A view is an immutable copy, made after each step that
+ * changed something; readers take a reference under a short lock and look at their leisure. */
 #include "kubelet/internal.h"
 
 #include "json/object.h"
@@ -103,7 +103,8 @@ struct pod_view *view_get(struct kubelet *k, struct str ns, struct str name) {
                 struct pod_view *v = it.value;
 
                 /* A new pod may have the name of one that is still ending. */
-                if (str_eqc(ns, v->ns) && str_eqc(name, v->name) && v->object && (!found || !object_deleting(v->object)))
+                if (str_eqc(ns, v->ns) && str_eqc(name, v->name) && v->object &&
+                    (!found || !object_deleting(v->object)))
                         found = v;
         }
         if (found)

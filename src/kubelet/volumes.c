@@ -1,9 +1,11 @@
-/* Volumes of a pod: one row in a table for each kind. A kind gives the path of its content on this machine; most make it below
+/* Volumes of a pod: one row in a table for each kind. A kind gives the path of its content on this machine; most make
+ * it below
  *
  *   root_dir/pods/<uid>/volumes/kubernetes.io~<kind>/<name>
  *
- * Each step asks for all of them; what is set up is left alone, except that the files of configMaps, secrets, tokens and the
- * downward API are compared with their sources once a minute, and at once when the pod's own metadata changes. */
+ * Each step asks for all of them; what is set up is left alone, except that the files of configMaps, secrets, tokens
+ * and the downward API are compared with their sources once a minute, and at once when the pod's own metadata changes.
+ */
 #include "kubelet/volumes.h"
 
 #include <dirent.h>
@@ -23,9 +25,9 @@
 struct volume {
         char *name, *path;
         bool ready;
-        int64_t made_ns;            /* wall clock: when the payload was last compared */
+        int64_t made_ns; /* wall clock: when the payload was last compared */
         int64_t token_refresh_ns;
-        uint64_t revision;          /* of the pod at that time */
+        uint64_t revision; /* of the pod at that time */
         bool has_payload;
         bool is_image;
         char *image;
@@ -161,9 +163,12 @@ static int setup_host_path(struct pod *p, struct volume *v, const struct json *s
                 mode_t mode;
                 bool create;
         } types[] = {
-                { "DirectoryOrCreate", "a directory", S_IFDIR, true }, { "Directory", "a directory", S_IFDIR, false },
-                { "FileOrCreate", "a file", S_IFREG, true },           { "File", "a file", S_IFREG, false },
-                { "Socket", "a socket file", S_IFSOCK, false },        { "CharDevice", "a character device", S_IFCHR, false },
+                { "DirectoryOrCreate", "a directory", S_IFDIR, true },
+                { "Directory", "a directory", S_IFDIR, false },
+                { "FileOrCreate", "a file", S_IFREG, true },
+                { "File", "a file", S_IFREG, false },
+                { "Socket", "a socket file", S_IFSOCK, false },
+                { "CharDevice", "a character device", S_IFCHR, false },
                 { "BlockDevice", "a block device", S_IFBLK, false },
         };
         struct str type = jstr(source, "type");
@@ -180,7 +185,8 @@ static int setup_host_path(struct pod *p, struct volume *v, const struct json *s
                                 return r;
                 }
                 if (stat(v->path, &st) < 0 || (st.st_mode & S_IFMT) != types[i].mode)
-                        return error_set(err, -EINVAL, "hostPath type check failed: %s is not %s", v->path, types[i].what);
+                        return error_set(err, -EINVAL, "hostPath type check failed: %s is not %s", v->path,
+                                         types[i].what);
                 return 0;
         }
         return 0;
@@ -189,7 +195,8 @@ static int setup_host_path(struct pod *p, struct volume *v, const struct json *s
 /* ---- configMap, secret, downwardAPI, projected ---- */
 
 /* Secrets stay off the disk. */
-static int setup_payload(struct pod *p, struct volume *v, const char *kind, const struct json *source, struct error *err) {
+static int setup_payload(struct pod *p, struct volume *v, const char *kind, const struct json *source,
+                         struct error *err) {
         int64_t now = kubelet_now(p->k);
         bool keep = v->ready && v->token_refresh_ns > now;
         struct payload files = { .tokens_in = keep ? v->path : NULL, .refresh_at_ns = keep ? v->token_refresh_ns : 0 };
@@ -251,7 +258,9 @@ static int setup_persistent(struct pod *p, struct volume *v, struct str claim_na
         else if (json_getc(spec, "local"))
                 set_string(&v->path, jstr(json_getc(spec, "local"), "path"));
         else
-                return error_set(err, -ENOTSUP, "the kind of PersistentVolume %" STR_FMT " is not supported by this node", STR_ARG(name));
+                return error_set(err, -ENOTSUP,
+                                 "the kind of PersistentVolume %" STR_FMT " is not supported by this node",
+                                 STR_ARG(name));
         if (r >= 0 && !file_exists(v->path))
                 return error_set(err, -ENOENT, "path \"%s\" does not exist", v->path);
         return r;
@@ -339,8 +348,10 @@ static int setup_one(struct pod *p, const struct json *volume, struct error *err
         int r;
 
         if (!kind)
-                return error_set(err, -ENOTSUP, "no volume plugin matched name: %" STR_FMT, STR_ARG(json_len(volume) > 1 && volume->members
-                                 ? json_key(&volume->members[json_len(volume) - 1]) : name));
+                return error_set(err, -ENOTSUP, "no volume plugin matched name: %" STR_FMT,
+                                 STR_ARG(json_len(volume) > 1 && volume->members
+                                                         ? json_key(&volume->members[json_len(volume) - 1])
+                                                         : name));
         if (!v)
                 v = add_volume(p, name, kind);
         if (is_fresh(p, v))
@@ -356,7 +367,8 @@ int volumes_setup(struct pod *p, struct error *err) {
                 int r = setup_one(p, volume, err);
 
                 if (r < 0)
-                        return error_prefix(err, "MountVolume.SetUp failed for volume \"%" STR_FMT "\" ", STR_ARG(jstr(volume, "name")));
+                        return error_prefix(err, "MountVolume.SetUp failed for volume \"%" STR_FMT "\" ",
+                                            STR_ARG(jstr(volume, "name")));
         }
         return 0;
 }
@@ -380,16 +392,17 @@ static int propagation_of(struct str s) {
         return str_eqc(s, "HostToContainer") ? 1 : str_eqc(s, "Bidirectional") ? 2 : 0;
 }
 
-static int mount_of(struct pod *p, struct container *c, const struct json *m, size_t index, const struct str (*env)[2], size_t n_env,
-                    struct mount_config *ret, struct error *err) {
+static int mount_of(struct pod *p, struct container *c, const struct json *m, size_t index, const struct str (*env)[2],
+                    size_t n_env, struct mount_config *ret, struct error *err) {
         struct volume *v = find_volume(p, jstr(m, "name"));
         struct str sub = jstr(m, "subPath"), expression = jstr(m, "subPathExpr");
         char *path = NULL;
         int r;
 
         if (!v)
-                return error_set(err, -ENOENT, "cannot find volume \"%" STR_FMT "\" to mount into container \"%s\"", STR_ARG(jstr(m, "name")), c->name);
-        *ret = (struct mount_config) {
+                return error_set(err, -ENOENT, "cannot find volume \"%" STR_FMT "\" to mount into container \"%s\"",
+                                 STR_ARG(jstr(m, "name")), c->name);
+        *ret = (struct mount_config){
                 .host_path = str_of(v->path),
                 .container_path = jstr(m, "mountPath"),
                 .readonly = json_bool(json_getc(m, "readOnly")),
@@ -408,12 +421,14 @@ static int mount_of(struct pod *p, struct container *c, const struct json *m, si
                 return 0;
         r = subpath_bind(p, v->path, str_of(v->name), c->name, index, sub, &path, err);
         if (r < 0)
-                return error_prefix(err, "failed to prepare subPath for volumeMount \"%s\" of container \"%s\"", v->name, c->name);
+                return error_prefix(err, "failed to prepare subPath for volumeMount \"%s\" of container \"%s\"",
+                                    v->name, c->name);
         ret->host_path = str_of(path);
         return 0;
 }
 
-int volumes_mounts(struct pod *p, struct container *c, const struct str (*env)[2], size_t n_env, struct mount_list *ret, struct error *err) {
+int volumes_mounts(struct pod *p, struct container *c, const struct str (*env)[2], size_t n_env, struct mount_list *ret,
+                   struct error *err) {
         size_t index = 0;
 
         json_each_item(m, json_getc(c->spec, "volumeMounts")) {

@@ -23,8 +23,8 @@ struct container {
         uint32_t attempt;
         enum container_state state;
         int64_t created_ns, started_ns, finished_ns;
-        int code, exits_with;           /* exits_with < 0: runs on */
-        struct arena *arena;            /* labels, annotations, env, mounts */
+        int code, exits_with; /* exits_with < 0: runs on */
+        struct arena *arena;  /* labels, annotations, env, mounts */
         struct json *labels, *annotations;
         struct str (*env)[2];
         struct mount_config *mounts;
@@ -301,15 +301,21 @@ static char *keep(struct arena *a, const char *s) {
 
 static struct sandbox_status sandbox_status(struct arena *a, const struct sandbox *s) {
         struct sandbox_status st = {
-                .id = keep(a, s->id), .name = keep(a, s->name), .namespace = keep(a, s->ns), .uid = keep(a, s->uid),
-                .attempt = s->attempt, .state = s->state, .created_ns = s->created_ns,
+                .id = keep(a, s->id),
+                .name = keep(a, s->name),
+                .namespace = keep(a, s->ns),
+                .uid = keep(a, s->uid),
+                .attempt = s->attempt,
+                .state = s->state,
+                .created_ns = s->created_ns,
         };
 
         snprintf(st.ips[0], sizeof(st.ips[0]), "%s", s->ip);
         return st;
 }
 
-int runtime_sandbox_status(struct runtime *r, struct arena *a, const char *id, struct sandbox_status *ret, struct error *err) {
+int runtime_sandbox_status(struct runtime *r, struct arena *a, const char *id, struct sandbox_status *ret,
+                           struct error *err) {
         LOCKED(r);
         struct sandbox *s = find_sandbox(r, id);
 
@@ -319,7 +325,8 @@ int runtime_sandbox_status(struct runtime *r, struct arena *a, const char *id, s
         return 0;
 }
 
-int runtime_list_sandboxes(struct runtime *r, struct arena *a, struct sandbox_status **ret, size_t *ret_n, struct error *err) {
+int runtime_list_sandboxes(struct runtime *r, struct arena *a, struct sandbox_status **ret, size_t *ret_n,
+                           struct error *err) {
         LOCKED(r);
 
         *ret = arena_array(a, struct sandbox_status, r->sandboxes.n + 1);
@@ -329,7 +336,8 @@ int runtime_list_sandboxes(struct runtime *r, struct arena *a, struct sandbox_st
         return 0;
 }
 
-int runtime_create_container(struct runtime *r, const char *sandbox_id, const struct container_config *c, char **ret_id, struct error *err) {
+int runtime_create_container(struct runtime *r, const char *sandbox_id, const struct container_config *c, char **ret_id,
+                             struct error *err) {
         LOCKED(r);
         struct container *n = xcalloc(1, sizeof(*n));
 
@@ -341,7 +349,8 @@ int runtime_create_container(struct runtime *r, const char *sandbox_id, const st
         n->attempt = c->attempt;
         n->created_ns = now_wall_ns();
         n->state = CONTAINER_CREATED;
-        n->exits_with = c->n_command == 2 && str_eqc(c->command[0], "exit") ? atoi(arena_cstr(n->arena, c->command[1])) : -1;
+        n->exits_with = c->n_command == 2 && str_eqc(c->command[0], "exit") ? atoi(arena_cstr(n->arena, c->command[1]))
+                                                                            : -1;
         n->labels = json_new(n->arena, json_copy(n->arena, c->labels));
         n->annotations = json_new(n->arena, json_copy(n->arena, c->annotations));
         n->env = arena_alloc0(n->arena, (c->n_env + 1) * sizeof(*n->env));
@@ -409,16 +418,30 @@ int runtime_remove_container(struct runtime *r, const char *id, struct error *er
 }
 
 static struct container_status container_status(struct arena *a, const struct container *c) {
-        return (struct container_status) {
-                .id = keep(a, c->id), .sandbox_id = keep(a, c->sandbox_id), .name = keep(a, c->name), .attempt = c->attempt,
-                .state = c->state, .created_ns = c->created_ns, .started_ns = c->started_ns, .finished_ns = c->finished_ns,
-                .exit_code = c->code, .pid = 1, .reason = keep(a, c->state != CONTAINER_EXITED ? NULL : c->code ? "Error" : "Completed"),
-                .image = keep(a, c->image), .image_id = keep(a, "sha256:1234"), .log_path = keep(a, "/dev/null"),
-                .labels = json_new(a, json_copy(a, c->labels)), .annotations = json_new(a, json_copy(a, c->annotations)),
+        return (struct container_status){
+                .id = keep(a, c->id),
+                .sandbox_id = keep(a, c->sandbox_id),
+                .name = keep(a, c->name),
+                .attempt = c->attempt,
+                .state = c->state,
+                .created_ns = c->created_ns,
+                .started_ns = c->started_ns,
+                .finished_ns = c->finished_ns,
+                .exit_code = c->code,
+                .pid = 1,
+                .reason = keep(a, c->state != CONTAINER_EXITED ? NULL
+                                  : c->code                    ? "Error"
+                                                               : "Completed"),
+                .image = keep(a, c->image),
+                .image_id = keep(a, "sha256:1234"),
+                .log_path = keep(a, "/dev/null"),
+                .labels = json_new(a, json_copy(a, c->labels)),
+                .annotations = json_new(a, json_copy(a, c->annotations)),
         };
 }
 
-int runtime_container_status(struct runtime *r, struct arena *a, const char *id, struct container_status *ret, struct error *err) {
+int runtime_container_status(struct runtime *r, struct arena *a, const char *id, struct container_status *ret,
+                             struct error *err) {
         LOCKED(r);
         struct container *c = find_container(r, id);
 
@@ -428,8 +451,8 @@ int runtime_container_status(struct runtime *r, struct arena *a, const char *id,
         return 0;
 }
 
-int runtime_list_containers(struct runtime *r, struct arena *a, const char *sandbox_id, struct container_status **ret, size_t *ret_n,
-                            struct error *err) {
+int runtime_list_containers(struct runtime *r, struct arena *a, const char *sandbox_id, struct container_status **ret,
+                            size_t *ret_n, struct error *err) {
         LOCKED(r);
         size_t n = 0;
 
@@ -459,8 +482,8 @@ void runtime_on_exit(struct runtime *r, struct loop *loop, void (*fn)(const char
                 r->interrupted = false; /* the next kubelet of the test begins anew */
 }
 
-int runtime_exec_sync(struct runtime *r, const char *id, char *const argv[], int timeout_ms, struct buf *out, struct buf *errout,
-                      int *ret_exit_code, struct error *err) {
+int runtime_exec_sync(struct runtime *r, const char *id, char *const argv[], int timeout_ms, struct buf *out,
+                      struct buf *errout, int *ret_exit_code, struct error *err) {
         LOCKED(r);
 
         if (r->exec_output)
@@ -469,8 +492,8 @@ int runtime_exec_sync(struct runtime *r, const char *id, char *const argv[], int
         return 0;
 }
 
-int runtime_exec_start(struct runtime *r, const char *id, char *const argv[], bool want_stdin, bool want_stdout, bool want_stderr, bool tty,
-                       struct runtime_stream *ret, struct error *err) {
+int runtime_exec_start(struct runtime *r, const char *id, char *const argv[], bool want_stdin, bool want_stdout,
+                       bool want_stderr, bool tty, struct runtime_stream *ret, struct error *err) {
         return error_set(err, -ENOTSUP, "the fake has no exec");
 }
 
@@ -494,13 +517,15 @@ int runtime_port_forward(struct runtime *r, const char *sandbox_id, uint16_t por
 }
 
 int runtime_container_usage(struct runtime *r, const char *id, struct runtime_usage *ret, struct error *err) {
-        *ret = (struct runtime_usage) { .time_ns = now_wall_ns(), .memory_bytes = 1 << 20, .memory_working_set = 1 << 20 };
+        *ret = (struct runtime_usage){ .time_ns = now_wall_ns(),
+                                       .memory_bytes = 1 << 20,
+                                       .memory_working_set = 1 << 20 };
         return 0;
 }
 
-int runtime_sandbox_usage(struct runtime *r, const char *id, struct runtime_usage *ret, uint64_t *ret_rx_bytes, uint64_t *ret_tx_bytes,
-                          struct error *err) {
-        *ret = (struct runtime_usage) { 0 };
+int runtime_sandbox_usage(struct runtime *r, const char *id, struct runtime_usage *ret, uint64_t *ret_rx_bytes,
+                          uint64_t *ret_tx_bytes, struct error *err) {
+        *ret = (struct runtime_usage){ 0 };
         *ret_rx_bytes = *ret_tx_bytes = 0;
         return 0;
 }
@@ -508,29 +533,35 @@ int runtime_sandbox_usage(struct runtime *r, const char *id, struct runtime_usag
 int image_normalize(struct arena *a, struct str ref, struct str *ret, struct error *err) {
         for (size_t i = 0; i < ref.n; i++)
                 if (ref.p[i] >= 'A' && ref.p[i] <= 'Z')
-                        return error_set(err, -EINVAL, "couldn't parse image reference \"%" STR_FMT "\": invalid reference format", STR_ARG(ref));
+                        return error_set(err, -EINVAL,
+                                         "couldn't parse image reference \"%" STR_FMT "\": invalid reference format",
+                                         STR_ARG(ref));
         *ret = arena_printf(a, "docker.io/library/%" STR_FMT ":latest", STR_ARG(ref));
         return 0;
 }
 
-int runtime_image_status(struct runtime *r, struct arena *a, struct str ref, struct image_status *ret, struct error *err) {
+int runtime_image_status(struct runtime *r, struct arena *a, struct str ref, struct image_status *ret,
+                         struct error *err) {
         LOCKED(r);
 
         for (size_t i = 0; i < r->images.n; i++)
                 if (str_eqc(ref, r->images.v[i])) {
-                        *ret = (struct image_status) { .id = keep(a, r->images.v[i]), .size = 1000, .uid = -1, .username = keep(a, "") };
+                        *ret = (struct image_status){
+                                .id = keep(a, r->images.v[i]), .size = 1000, .uid = -1, .username = keep(a, "")
+                        };
                         return 0;
                 }
         return error_set(err, -ENOENT, "no image %" STR_FMT, STR_ARG(ref));
 }
 
-int runtime_image_list(struct runtime *r, struct arena *a, struct image_status **ret, size_t *ret_n, struct error *err) {
+int runtime_image_list(struct runtime *r, struct arena *a, struct image_status **ret, size_t *ret_n,
+                       struct error *err) {
         *ret_n = 0;
         return 0;
 }
 
-int runtime_image_pull(struct runtime *r, struct str ref, const struct registry_auth *auth, void (*progress)(const char *line, void *arg),
-                       void *arg, char **ret_id, struct error *err) {
+int runtime_image_pull(struct runtime *r, struct str ref, const struct registry_auth *auth,
+                       void (*progress)(const char *line, void *arg), void *arg, char **ret_id, struct error *err) {
         LOCKED(r);
 
         if (r->pull_error)

@@ -1,5 +1,5 @@
-/* A container runtime in memory, in the place of src/runtime: it implements runtime.h at link time. Containers "run" until the test
- * lets them end; a command of {"exit", "3"} ends at once with that code. */
+/* A container runtime in memory, in the place of src/runtime: it implements runtime.h at link time. Containers "run"
+ * until the test lets them end; a command of {"exit", "3"} ends at once with that code. */
 #pragma once
 
 #include "runtime/runtime.h"

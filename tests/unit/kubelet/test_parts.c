@@ -28,9 +28,10 @@ static void variables_expand_as_upstream(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         const struct str env[][2] = { { STR("A"), STR("1") }, { STR("EMPTY"), STR("") } };
         static const char *const cases[][2] = {
-                { "$(A)", "1" },         { "x$(A)y", "x1y" },     { "$(NONE)", "$(NONE)" }, { "$$(A)", "$(A)" },
-                { "$", "$" },            { "$A", "$A" },          { "$(A", "$(A" },         { "$$$(A)", "$1" },
-                { "$(EMPTY)!", "!" },    { "a$$b", "a$b" },       { "", "" },               { "$(A)$(A)", "11" },
+                { "$(A)", "1" },     { "x$(A)y", "x1y" }, { "$(NONE)", "$(NONE)" },
+                { "$$(A)", "$(A)" }, { "$", "$" },        { "$A", "$A" },
+                { "$(A", "$(A" },    { "$$$(A)", "$1" },  { "$(EMPTY)!", "!" },
+                { "a$$b", "a$b" },   { "", "" },          { "$(A)$(A)", "11" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
@@ -90,8 +91,11 @@ static void the_tail_is_found_across_blocks(void **state) {
 
 static void credentials_fit_their_registry(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        const struct json *config = parse(a, "{'auths':{'https://index.docker.io/v1/':{'auth':'dTpw'},'reg:5000':{'username':'a','password':'b'},"
-                                             "'reg:5000/team':{'username':'t','password':'x'},'*.example.com':{'username':'w','password':'y'}}}");
+        const struct json *config = parse(
+                        a, "{'auths':{'https://index.docker.io/v1/"
+                           "':{'auth':'dTpw'},'reg:5000':{'username':'a','password':'b'},"
+                           "'reg:5000/"
+                           "team':{'username':'t','password':'x'},'*.example.com':{'username':'w','password':'y'}}}");
         struct registry_auth *auths;
         size_t n;
 
@@ -175,7 +179,8 @@ static void quality_of_service_follows_requests_and_limits(void **state) {
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 _cleanup_(arena_freep) struct arena *a = arena_new(0);
-                struct str text = arena_printf(a, "{'spec':{'containers':[{'name':'c','resources':%s}]}}", cases[i].resources);
+                struct str text = arena_printf(a, "{'spec':{'containers':[{'name':'c','resources':%s}]}}",
+                                               cases[i].resources);
 
                 assert_string_equal(qos_name(pod_qos(parse(a, text.p))), cases[i].qos);
         }
@@ -186,7 +191,8 @@ static void a_pod_asks_for_the_largest_of_its_phases(void **state) {
         const struct json *spec = parse(a, "{'initContainers':[{'resources':{'requests':{'cpu':'3'}}},"
                                            "{'restartPolicy':'Always','resources':{'requests':{'cpu':'1'}}},"
                                            "{'resources':{'requests':{'cpu':'1'}}}],"
-                                           "'containers':[{'resources':{'requests':{'cpu':'500m'}}},{'resources':{'requests':{'cpu':'500m'}}}],"
+                                           "'containers':[{'resources':{'requests':{'cpu':'500m'}}},{'resources':{'"
+                                           "requests':{'cpu':'500m'}}}],"
                                            "'overhead':{'cpu':'100m'}}");
 
         assert_int_equal(pod_request(spec, "requests", "cpu", true), 3100);

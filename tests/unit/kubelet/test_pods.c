@@ -78,8 +78,10 @@ static void create(struct world *w, const struct api_resource *res, const char *
 /* A pod of one container named c. spec and container are more members of both. */
 static void create_pod(struct world *w, const char *name, const char *spec, const char *container) {
         create(w, &res_pods,
-               "{'kind':'Pod','apiVersion':'v1','metadata':{'name':'%s'},'spec':{'nodeName':'" NODE "','automountServiceAccountToken':false,%s"
-               "'containers':[{'name':'c','image':'app','imagePullPolicy':'IfNotPresent'%s}]}}", name, spec, container);
+               "{'kind':'Pod','apiVersion':'v1','metadata':{'name':'%s'},'spec':{'nodeName':'" NODE
+               "','automountServiceAccountToken':false,%s"
+               "'containers':[{'name':'c','image':'app','imagePullPolicy':'IfNotPresent'%s}]}}",
+               name, spec, container);
 }
 
 static void start_kubelet(struct world *w) {
@@ -355,7 +357,10 @@ static void init_containers_go_first(void **state) {
 static void sidecars_run_beside_and_end_last(void **state) {
         struct world *w = *state;
 
-        create_pod(w, "p", "'restartPolicy':'Never','initContainers':[{'name':'s','image':'app','imagePullPolicy':'IfNotPresent','restartPolicy':'Always'}],", "");
+        create_pod(w, "p",
+                   "'restartPolicy':'Never','initContainers':[{'name':'s','image':'app','imagePullPolicy':'"
+                   "IfNotPresent','restartPolicy':'Always'}],",
+                   "");
         wait_text(w, &res_pods, "p", "'phase':'Running'");
         assert_true(fake_exit(w->runtime, "p", "s", 1));
         wait_text(w, &res_pods, "p", "'restartCount':1");
@@ -366,15 +371,19 @@ static void sidecars_run_beside_and_end_last(void **state) {
 static void images_are_pulled_and_failures_back_off(void **state) {
         struct world *w = *state;
 
-        create(w, &res_pods, "{'kind':'Pod','apiVersion':'v1','metadata':{'name':'p'},'spec':{'nodeName':'" NODE "','automountServiceAccountToken':false,"
-                             "'containers':[{'name':'c','image':'other','imagePullPolicy':'IfNotPresent'}]}}");
+        create(w, &res_pods,
+               "{'kind':'Pod','apiVersion':'v1','metadata':{'name':'p'},'spec':{'nodeName':'" NODE
+               "','automountServiceAccountToken':false,"
+               "'containers':[{'name':'c','image':'other','imagePullPolicy':'IfNotPresent'}]}}");
         wait_text(w, &res_pods, "p", "'phase':'Running'");
         wait_event(w, "p", "Pulling image \"other\"");
         wait_event(w, "p", "Successfully pulled image \"other\" in ");
 
         fake_pull_error(w->runtime, "registry says no");
-        create(w, &res_pods, "{'kind':'Pod','apiVersion':'v1','metadata':{'name':'q'},'spec':{'nodeName':'" NODE "','automountServiceAccountToken':false,"
-                             "'containers':[{'name':'c','image':'third','imagePullPolicy':'IfNotPresent'}]}}");
+        create(w, &res_pods,
+               "{'kind':'Pod','apiVersion':'v1','metadata':{'name':'q'},'spec':{'nodeName':'" NODE
+               "','automountServiceAccountToken':false,"
+               "'containers':[{'name':'c','image':'third','imagePullPolicy':'IfNotPresent'}]}}");
         wait_text(w, &res_pods, "q", "'reason':'ErrImagePull'");
         wait_event(w, "q", "Failed to pull image \"third\": registry says no");
         wait_text(w, &res_pods, "q", "'reason':'ImagePullBackOff'");
@@ -385,11 +394,15 @@ static void images_are_pulled_and_failures_back_off(void **state) {
 static void a_wrong_image_name_is_said(void **state) {
         struct world *w = *state;
 
-        create(w, &res_pods, "{'kind':'Pod','apiVersion':'v1','metadata':{'name':'p'},'spec':{'nodeName':'" NODE "','automountServiceAccountToken':false,"
-                             "'containers':[{'name':'c','image':'BAD','imagePullPolicy':'IfNotPresent'}]}}");
+        create(w, &res_pods,
+               "{'kind':'Pod','apiVersion':'v1','metadata':{'name':'p'},'spec':{'nodeName':'" NODE
+               "','automountServiceAccountToken':false,"
+               "'containers':[{'name':'c','image':'BAD','imagePullPolicy':'IfNotPresent'}]}}");
         wait_text(w, &res_pods, "p", "'reason':'InvalidImageName'");
-        create(w, &res_pods, "{'kind':'Pod','apiVersion':'v1','metadata':{'name':'n'},'spec':{'nodeName':'" NODE "','automountServiceAccountToken':false,"
-                             "'containers':[{'name':'c','image':'absent','imagePullPolicy':'Never'}]}}");
+        create(w, &res_pods,
+               "{'kind':'Pod','apiVersion':'v1','metadata':{'name':'n'},'spec':{'nodeName':'" NODE
+               "','automountServiceAccountToken':false,"
+               "'containers':[{'name':'c','image':'absent','imagePullPolicy':'Never'}]}}");
         wait_text(w, &res_pods, "n", "'reason':'ErrImageNeverPull'");
 }
 
@@ -397,15 +410,20 @@ static void the_environment_has_all_sources(void **state) {
         struct world *w = *state;
 
         create(w, &res_configmaps, "{'kind':'ConfigMap','apiVersion':'v1','metadata':{'name':'cm'},'data':{'k':'v'}}");
-        create(w, &res_secrets, "{'kind':'Secret','apiVersion':'v1','metadata':{'name':'s'},'stringData':{'pw':'x'},'data':{'pw':'aHVudGVy'}}");
+        create(w, &res_secrets,
+               "{'kind':'Secret','apiVersion':'v1','metadata':{'name':'s'},'stringData':{'pw':'x'},'data':{'pw':'"
+               "aHVudGVy'}}");
         create_pod(w, "p", "",
-                   ",'env':[{'name':'A','value':'1'},{'name':'B','value':'$(A)-$(K)'},{'name':'N','valueFrom':{'fieldRef':{'fieldPath':'metadata.name'}}},"
+                   ",'env':[{'name':'A','value':'1'},{'name':'B','value':'$(A)-$(K)'},{'name':'N','valueFrom':{'"
+                   "fieldRef':{'fieldPath':'metadata.name'}}},"
                    "{'name':'PW','valueFrom':{'secretKeyRef':{'name':'s','key':'pw'}}},"
                    "{'name':'CPU','valueFrom':{'resourceFieldRef':{'resource':'limits.cpu','divisor':'1m'}}},"
                    "{'name':'NO','valueFrom':{'configMapKeyRef':{'name':'none','key':'x','optional':true}}}],"
                    "'envFrom':[{'prefix':'P_','configMapRef':{'name':'cm'}}],'resources':{'limits':{'cpu':'500m'}}");
         wait_text(w, &res_pods, "p", "'ready':true");
-        static const char *const wanted[][2] = { { "A", "1" }, { "B", "1-$(K)" }, { "N", "p" }, { "CPU", "500" }, { "P_k", "v" } };
+        static const char *const wanted[][2] = {
+                { "A", "1" }, { "B", "1-$(K)" }, { "N", "p" }, { "CPU", "500" }, { "P_k", "v" }
+        };
         for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
                 _cleanup_free_ char *v = fake_container_env(w->runtime, "p", "c", wanted[i][0]);
 
@@ -429,11 +447,15 @@ static void a_missing_config_map_holds_the_container(void **state) {
 static void volumes_show_their_sources(void **state) {
         struct world *w = *state;
 
-        create(w, &res_configmaps, "{'kind':'ConfigMap','apiVersion':'v1','metadata':{'name':'cm'},'data':{'k':'v','l':'w'}}");
-        create_pod(w, "p", "'volumes':[{'name':'e','emptyDir':{}},{'name':'c','configMap':{'name':'cm','items':[{'key':'k','path':'deep/k'}]}}],",
+        create(w, &res_configmaps,
+               "{'kind':'ConfigMap','apiVersion':'v1','metadata':{'name':'cm'},'data':{'k':'v','l':'w'}}");
+        create_pod(w, "p",
+                   "'volumes':[{'name':'e','emptyDir':{}},{'name':'c','configMap':{'name':'cm','items':[{'key':'k','"
+                   "path':'deep/k'}]}}],",
                    ",'volumeMounts':[{'name':'e','mountPath':'/e'},{'name':'c','mountPath':'/c'}]");
         wait_text(w, &res_pods, "p", "'ready':true");
-        _cleanup_free_ char *dir = fake_container_mount(w->runtime, "p", "c", "/c"), *empty = fake_container_mount(w->runtime, "p", "c", "/e");
+        _cleanup_free_ char *dir = fake_container_mount(w->runtime, "p", "c", "/c"),
+                            *empty = fake_container_mount(w->runtime, "p", "c", "/e");
         assert_non_null(dir);
         assert_non_null(empty);
         _cleanup_free_ char *file = xprintf("%s/deep/k", dir);
@@ -447,10 +469,12 @@ static void volumes_show_their_sources(void **state) {
 static void a_missing_volume_source_is_an_event(void **state) {
         struct world *w = *state;
 
-        create_pod(w, "p", "'volumes':[{'name':'c','configMap':{'name':'late'}}],", ",'volumeMounts':[{'name':'c','mountPath':'/c'}]");
+        create_pod(w, "p", "'volumes':[{'name':'c','configMap':{'name':'late'}}],",
+                   ",'volumeMounts':[{'name':'c','mountPath':'/c'}]");
         wait_event(w, "p", "MountVolume.SetUp failed for volume \"c\" : configmap \"late\" not found");
         wait_text(w, &res_pods, "p", "'reason':'ContainerCreating'");
-        create(w, &res_configmaps, "{'kind':'ConfigMap','apiVersion':'v1','metadata':{'name':'late'},'data':{'k':'v'}}");
+        create(w, &res_configmaps,
+               "{'kind':'ConfigMap','apiVersion':'v1','metadata':{'name':'late'},'data':{'k':'v'}}");
         wait_text(w, &res_pods, "p", "'phase':'Running'");
 }
 
@@ -488,7 +512,8 @@ static void probes_decide_readiness_and_life(void **state) {
         struct world *w = *state;
 
         fake_exec_result(w->runtime, 1, "not yet");
-        create_pod(w, "p", "'terminationGracePeriodSeconds':1,", ",'readinessProbe':{'exec':{'command':['x']},'periodSeconds':1}");
+        create_pod(w, "p", "'terminationGracePeriodSeconds':1,",
+                   ",'readinessProbe':{'exec':{'command':['x']},'periodSeconds':1}");
         wait_text(w, &res_pods, "p", "'phase':'Running'");
         wait_event(w, "p", "Readiness probe failed: not yet");
         wait_text(w, &res_pods, "p", "containers with unready status: [c]");
@@ -496,7 +521,8 @@ static void probes_decide_readiness_and_life(void **state) {
         wait_text(w, &res_pods, "p", "'ready':true");
 
         fake_exec_result(w->runtime, 1, "dead");
-        create_pod(w, "l", "'terminationGracePeriodSeconds':1,", ",'livenessProbe':{'exec':{'command':['x']},'periodSeconds':1,'failureThreshold':1}");
+        create_pod(w, "l", "'terminationGracePeriodSeconds':1,",
+                   ",'livenessProbe':{'exec':{'command':['x']},'periodSeconds':1,'failureThreshold':1}");
         wait_event(w, "l", "Liveness probe failed: dead");
         wait_event(w, "l", "Container c failed liveness probe, will be restarted");
         fake_exec_result(w->runtime, 0, "");
@@ -507,7 +533,8 @@ static void a_failed_post_start_hook_stops_the_container(void **state) {
         struct world *w = *state;
 
         fake_exec_result(w->runtime, 1, "no");
-        create_pod(w, "p", "'terminationGracePeriodSeconds':1,", ",'lifecycle':{'postStart':{'exec':{'command':['x']}}}");
+        create_pod(w, "p", "'terminationGracePeriodSeconds':1,",
+                   ",'lifecycle':{'postStart':{'exec':{'command':['x']}}}");
         wait_event(w, "p", "PostStartHook failed");
         fake_exec_result(w->runtime, 0, "");
         wait_text(w, &res_pods, "p", "'restartCount':1");
