@@ -1,8 +1,7 @@
 /* Node pressure: https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/
  *
  *   every 10 s: memory.available, nodefs.available, nodefs.inodesFree
- *     below its threshold ─▶ condition of the Node (at least 5 min) ─▶ disk: images first ─▶ one pod is evicted, then
- * look again
+ *     below its threshold ─▶ condition of the Node (at least 5 min) ─▶ disk: images first ─▶ one pod goes, and again
  *
  * A pod beyond its own limits of local storage (storage.c) goes without pressure. Under pressure, the first to go uses
  * more than it asked for; among those the one with the lowest priority; then the one furthest above. */

@@ -1,8 +1,7 @@
 /* The kubelet's start, its stop, and the loop between: pods come from the informer, steps go to the pool.
  *
  *   start ──▶ server, node (registers at once), inventory of the runtime, informers
- *               └─ when inventory and first lists are in: every pod gets a worker; what the API does not know is
- * stopped
+ *               └─ when inventory and first lists are in: every pod gets a worker, strangers are stopped
  *
  *   pod:  poke ─▶ dirty ─▶ step on a thread ─▶ inbox applied, view published, probes set ─▶ dirty again? next step
  */

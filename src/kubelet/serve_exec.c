@@ -1,9 +1,10 @@
 /* exec, attach, run: a process on one side, a remote (remote.h) on the other, and between them descriptors on the
  * server's loop.
  *
- *   client ◀─ stdout, stderr ─ uv_poll ◀─ process        What blocks (starting, waiting for the end) is a task on the
- * pool. ── stdin ──▶ queue ─ uv_poll ─▶
- */
+ *   client ◀─ stdout, stderr ─ uv_poll ◀─ process
+ *          ── stdin ──▶ queue ─ uv_poll ─▶
+ *
+ * What blocks (starting it, waiting for its end) is a task on the pool. */
 #include "kubelet/remote.h"
 
 #include <errno.h>

@@ -1,8 +1,7 @@
 /* GET /containerLogs/{ns}/{pod}/{container}: a file in the CRI's format, turned into what the container wrote.
  *
  *   file ─ blocks ─▶ lines ─▶ since? stream? timestamps? ─▶ response, as fast as the client takes it
- *     └ at its end: without follow, done; with follow, inotify says when there is more, or a new file in its place
- * (rotation) */
+ *     └ at its end: without follow, done; with follow, inotify says when there is more, or a new file (rotation) */
 #include "kubelet/server.h"
 
 #include <errno.h>

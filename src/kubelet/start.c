@@ -1,8 +1,7 @@
 /* How a pod comes to run, and goes on running:
  *
  *   directories ─▶ volumes ─▶ sandbox ─▶ init containers, one after the other ─▶ app containers
- *                                          └ sidecars stay                        └ each by itself: restart, back-off,
- * probes
+ *                                          └ sidecars stay                        └ each by itself
  *
  * Each call makes the moves that are possible now; what has to be waited for (a pull, a hook, a back-off) brings the
  * next step. */
