@@ -178,6 +178,7 @@ static void start_failed(struct runtime *r, struct container *c, struct error *e
         oci_delete(r, c);
         pthread_mutex_lock(&r->lock);
         c->state = CONTAINER_EXITED;
+        c->starting = false;
         c->reason = (char *) "StartError";
         c->message = arena_cstr(c->arena, str_of(error_text(err)));
         c->exit_code = 128;
@@ -198,12 +199,18 @@ static int start(struct runtime *r, struct container *c, struct error *err) {
         pthread_mutex_unlock(&r->lock);
         if (k < 0)
                 return k;
-        k = conmon_start(r, c, &pid, err);
+        pthread_mutex_lock(&r->lock);
+        c->starting = true;
+        pthread_mutex_unlock(&r->lock);
+        k = container_save(r, c, err);
+        if (k >= 0)
+                k = conmon_start(r, c, &pid, err);
         if (k < 0) {
                 start_failed(r, c, err);
                 return k;
         }
         pthread_mutex_lock(&r->lock);
+        c->starting = false;
         c->pid = pid;
         c->pid_start = process_start_time(pid);
         c->state = CONTAINER_RUNNING; /* before the start: its end may come first */

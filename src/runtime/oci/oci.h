@@ -65,6 +65,7 @@ struct container {
         struct json *images;           /* ids of images it holds as volumes */
         int64_t attempt, created_ns, stop_signal, pid_start;
         bool tty, stdin_open, stdin_once, own_pid_ns;
+        bool starting;                 /* between the decision and the result: on the disk for recover.c */
         /* what changes: runtime.lock */
         int64_t state, started_ns, finished_ns, exit_code, pid;
         char *reason, *message;        /* in arena: they are set once */

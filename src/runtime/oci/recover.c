@@ -1,7 +1,7 @@
 /* A new start: what a predecessor left on the disk becomes known again, what it left half made goes.
  *
  *   containers/<id>  no state.json          half made: cleaned
- *                    CREATED, conmon there  died in the middle of a start: killed, exited with StartError
+ *                    starting               died in the middle of a start: killed, exited with StartError
  *                    RUNNING, process there watched again
  *                    RUNNING, it is not     exited: the code is in exits/<id>, or lost
  *   sandboxes/<id>   no state.json          half made: cleaned
@@ -9,6 +9,7 @@
  *   another boot     everything of it goes */
 #include <dirent.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -72,12 +73,33 @@ static void clean_container(struct runtime *r, const char *id) {
         container_put(r, c);
 }
 
-static void end_lost_start(struct runtime *r, struct container *c) {
-        _cleanup_free_ char *pidfile = xprintf("%s/conmon.pid", c->dir);
+/* conmon, the helper and the OCI runtime name the container in their command lines. true: there was one. */
+static bool kill_starters(const char *id) {
+        DIR *d = opendir("/proc");
+        struct dirent *e;
+        bool found = false;
 
-        if (!file_exists(pidfile))
-                return; /* still as it was created */
+        while (d && (e = readdir(d))) {
+                _cleanup_free_ char *path = xprintf("/proc/%s/cmdline", e->d_name);
+                _cleanup_buf_ struct buf b = BUF_INIT;
+                int64_t pid;
+
+                if (str_to_i64(str_of(e->d_name), &pid) < 0 || pid <= 1 || pid == getpid())
+                        continue;
+                if (file_read(path, 1 << 20, &b, NULL) < 0 || !b.n || !memmem(b.p, b.n, id, strlen(id)))
+                        continue;
+                found = kill((pid_t) pid, SIGKILL) == 0 || found;
+        }
+        if (d)
+                closedir(d);
+        return found;
+}
+
+static void end_lost_start(struct runtime *r, struct container *c) {
+        for (int i = 0; kill_starters(c->id) && i < 100; i++)
+                usleep(10000);
         oci_delete(r, c);
+        c->starting = false;
         c->state = CONTAINER_EXITED;
         c->reason = (char *) "StartError";
         c->message = (char *) "the start of the container was interrupted";
@@ -103,7 +125,7 @@ static void recover_container(struct runtime *r, const char *id) {
         json_each_item(it, c->images)
                 (void) image_store_hold(r->images, arena_cstr(c->arena, json_str(it)));
         container_publish(r, c);
-        if (c->state == CONTAINER_CREATED)
+        if (c->starting)
                 end_lost_start(r, c);
         else if (c->state == CONTAINER_RUNNING) {
                 if (process_start_time((int) c->pid) == c->pid_start && c->pid_start >= 0)

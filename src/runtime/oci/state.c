@@ -31,7 +31,7 @@ static const struct field container_fields[] = {
         C(F_STR, log_path), C(F_STR, cgroup), C(F_STR, handler), C(F_STR, reason), C(F_STR, message),
         C(F_INT, attempt), C(F_INT, created_ns), C(F_INT, stop_signal), C(F_INT, pid_start), C(F_INT, state),
         C(F_INT, started_ns), C(F_INT, finished_ns), C(F_INT, exit_code), C(F_INT, pid),
-        C(F_BOOL, tty), C(F_BOOL, stdin_open), C(F_BOOL, stdin_once), C(F_BOOL, own_pid_ns),
+        C(F_BOOL, tty), C(F_BOOL, stdin_open), C(F_BOOL, stdin_once), C(F_BOOL, own_pid_ns), C(F_BOOL, starting),
         C(F_JSON, labels), C(F_JSON, annotations), C(F_JSON, mounts), C(F_JSON, images),
 };
 
