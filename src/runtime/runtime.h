@@ -102,8 +102,8 @@ struct container_config {
         bool stdin_open, stdin_once, tty;
         /* {"cpu_shares","cpu_quota","cpu_period","memory","pids","oom_score_adj","cpuset_cpus","hugepages": {…}, …} */
         const struct json *resources;
-        /* The effective container SecurityContext merged with the pod's: runAsUser, runAsGroup, supplementalGroups, fsGroup,
-         * privileged, capabilities, readOnlyRootFilesystem, allowPrivilegeEscalation, seccompProfile, procMount, … */
+        /* The effective container SecurityContext merged with the pod's: runAsUser, runAsGroup, supplementalGroups,
+         * fsGroup, privileged, capabilities, readOnlyRootFilesystem, allowPrivilegeEscalation, seccompProfile, … */
         const struct json *security;
         const struct json *devices;
         const struct json *labels, *annotations;
