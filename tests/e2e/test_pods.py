@@ -60,6 +60,7 @@ def test_a_mounted_config_map_follows_its_object(cluster, ns):
                       volumes=[{"name": "c", "configMap": {"name": "live"}}]), namespace=ns)
     wait(lambda: "old" in cluster.kubectl("logs", "watcher", "-n", ns))
     cluster.kubectl("patch", "configmap", "live", "-n", ns, "-p", '{"data":{"v":"new"}}')
+    cluster.kubectl("annotate", "pod", "watcher", "-n", ns, "look=now") # without it, within the minute
     wait(lambda: "new" in cluster.kubectl("logs", "watcher", "-n", ns), 90)
 
 
