@@ -30,10 +30,9 @@ struct flag {
 
 /* Every flag of every command lives here: a command's table says which it takes. */
 struct flags {
-        const char *name, *data_dir, *service_cidr, *cluster_cidr, *node_name, *node_ip, *output, *kubeconfig, *tag, *container;
-        const char *log_level, *manifest_dir;
+        const char *name, *data_dir, *service_cidr, *cluster_cidr, *node_name, *node_ip, *output, *kubeconfig, *log_level;
         uint16_t api_port, kubelet_port;
-        bool isolated, foreground, follow, all, no_kubeconfig, pods, insecure;
+        bool isolated, foreground, follow, no_kubeconfig, pods;
         int64_t wait_ms;
 };
 
