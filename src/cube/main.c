@@ -132,16 +132,18 @@ static int parse_flags(const struct command *c, struct flags *values, int *argc,
         return 0;
 }
 
+/* Handed on in the environment, so that `cube start` sets it for the server it starts. */
 int flags_apply_log_level(const struct flags *f, struct error *err) {
         static const char *const names[] = { "error", "warn", "info", "debug" };
-        if (!f->log_level)
+        const char *level = f->log_level ? f->log_level : getenv("CUBE_LOG_LEVEL");
+        if (!level)
                 return 0;
         for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-                if (strcmp(f->log_level, names[i]) == 0) {
+                if (strcmp(level, names[i]) == 0) {
                         log_set_level((enum log_level) i);
-                        return 0;
+                        return setenv("CUBE_LOG_LEVEL", level, 1);
                 }
-        return error_set(err, -EINVAL, "--log-level: \"%s\" is none of error, warn, info, debug", f->log_level);
+        return error_set(err, -EINVAL, "--log-level: \"%s\" is none of error, warn, info, debug", level);
 }
 
 int main(int argc, char **argv) {
