@@ -46,6 +46,28 @@ static int namespace_lifecycle(struct review *r, struct error *err) {
         return -EACCES;
 }
 
+/* ---- what is kept but not acted on yet is refused, so that nobody relies on it ---- */
+
+static int not_served(struct review *r, struct error *err) {
+        static const struct {
+                const struct api_resource *resource;
+                const char *what;
+        } table[] = {
+                { &res_customresourcedefinitions, "custom resources" },
+                { &res_apiservices, "aggregated API servers" },
+                { &res_mutatingwebhookconfigurations, "admission webhooks" },
+                { &res_validatingwebhookconfigurations, "admission webhooks" },
+                { &res_validatingadmissionpolicies, "admission policies" },
+                { &res_validatingadmissionpolicybindings, "admission policies" },
+                { &res_resourcequotas, "resource quotas" },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(table) && r->operation == ADMIT_CREATE; i++)
+                if (is(r, table[i].resource))
+                        return err_forbidden(err, r->op->rest, r->op->name, "this version of cube does not have %s yet", table[i].what);
+        return 0;
+}
+
 /* ---- Priority ---- */
 
 static struct object *default_priority_class(struct review *r) {
@@ -301,6 +323,7 @@ static const struct {
         const char *name;
         int (*admit)(struct review *r, struct error *err);
 } plugins[] = {
+        { "NotServed", not_served },
         { "NamespaceLifecycle", namespace_lifecycle },
         { "LimitRanger", limit_ranger },
         { "ServiceAccount", service_account },

@@ -159,6 +159,8 @@ void apiserver_call(struct apiserver *s, struct api_call *c) {
         };
         if (authorize_or_error(s, &c->user, &at, &c->error) < 0)
                 goto fail;
+        if (op->rest->deprecated.n)
+                op_warn(op, op->rest->deprecated);
         if (op->sub)
                 special = subresource_handler(op->rest, c->subresource, c->verb);
         else if (op->rest->resource->transient)

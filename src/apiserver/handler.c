@@ -102,7 +102,7 @@ static void answer(struct exchange *x, struct api_call *c) {
         if (c->code >= 400)
                 respond_error(x->req, &x->format, &c->error);
         else if (c->list)
-                respond_list(x->req, &x->format, x->rest, TAKE_PTR(c->list));
+                respond_list(x->req, &x->format, x->rest, TAKE_PTR(c->list), c->warnings, c->n_warnings);
         else if (c->object)
                 respond_object(x->req, &x->format, c->code, x->rest, c->object, c->warnings, c->n_warnings);
         else

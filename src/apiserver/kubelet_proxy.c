@@ -407,9 +407,17 @@ static int pick_container(struct exchange *x, const struct object *pod, struct s
         return 0;
 }
 
-/* Query parameters for the kubelet: those of the table, under its names; true becomes 1 where it wants a number. */
+/* A parameter as the kubelet reads it: switches are 1 and 0 under its own names, else true and false in lower case. */
+static struct str kubelet_value(struct str key, struct str value, bool renamed) {
+        if (renamed || str_eqc(key, "tty"))
+                return request_bool(value) ? STR("1") : STR("0");
+        if (str_eqc(key, "command"))
+                return value;
+        return str_eq_fold(value, STR("true")) ? STR("true") : str_eq_fold(value, STR("false")) ? STR("false") : value;
+}
+
+/* The query for the kubelet: those parameters that are in the table, under its names. */
 static struct str kubelet_query(struct exchange *x, const char *const (*names)[2]) {
-        struct arena *a = http_request_arena(x->req);
         struct str query = http_request_query(x->req), pair;
         _cleanup_buf_ struct buf b = BUF_INIT;
 
@@ -418,17 +426,13 @@ static struct str kubelet_query(struct exchange *x, const char *const (*names)[2
                 struct str key = eq < 0 ? pair : str_sub(pair, 0, (size_t) eq), value = eq < 0 ? STR("") : str_sub(pair, (size_t) eq + 1, pair.n);
 
                 for (size_t i = 0; names[i][0]; i++) {
-                        bool renamed = strcmp(names[i][0], names[i][1]) != 0;
-
                         if (!str_eqc(key, names[i][0]))
                                 continue;
-                        if (renamed && !str_eqc(value, "true") && !str_eqc(value, "1"))
-                                continue;
                         buf_printf(&b, "%s%s=", b.n ? "&" : "?", names[i][1]);
-                        buf_add_str(&b, renamed ? STR("1") : value);
+                        buf_add_str(&b, kubelet_value(key, value, strcmp(names[i][0], names[i][1]) != 0));
                 }
         }
-        return arena_str(a, buf_str(&b));
+        return arena_str(http_request_arena(x->req), buf_str(&b));
 }
 
 static int get_pod(struct exchange *x, struct store_snapshot *snap, struct object **ret, struct error *err) {

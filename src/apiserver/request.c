@@ -99,16 +99,8 @@ int request_parse_path(struct arena *a, struct str path, struct request_info *re
 
 /* ---- query ---- */
 
-static int parse_bool(struct str v, bool *ret) { /* strconv.ParseBool, and the empty value that upstream takes for true */
-        static const char *const yes[] = { "", "1", "t", "T", "true", "TRUE", "True" };
-
-        for (size_t i = 0; i < ARRAY_SIZE(yes); i++)
-                if (str_eqc(v, yes[i])) {
-                        *ret = true;
-                        return 0;
-                }
-        *ret = false;
-        return 0;
+bool request_bool(struct str v) {
+        return !str_eqc(v, "0") && !str_eq_fold(v, STR("false"));
 }
 
 static int parse_validation(struct str v, enum api_field_validation *ret, struct error *err) {
@@ -187,7 +179,8 @@ static int set_param(const struct param_desc *d, struct request_query *q, struct
                 *(struct str *) at = value;
                 return 0;
         case P_BOOL:
-                return parse_bool(value, at);
+                *(bool *) at = request_bool(value);
+                return 0;
         case P_INT:
                 return parse_number(d->name, value, at, err);
         case P_VALIDATION:

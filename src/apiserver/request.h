@@ -21,6 +21,8 @@ struct request_query {
 };
 /* Unknown parameters are ignored, as upstream does. Errors: -EINVAL, BadRequest. */
 int request_parse_query(struct arena *a, struct str query, struct request_query *ret, struct error *err);
+/* Of a parameter that is there: everything but "0" and "false" is true, as upstream's conversion has it. */
+bool request_bool(struct str value);
 /* The first value of one parameter, decoded into a; p == NULL when it is not there. */
 struct str request_query_get(struct arena *a, struct str query, const char *key);
 /* The options of a DELETE's body (metav1.DeleteOptions) over those of the query. */

@@ -22,6 +22,21 @@ static struct str pointer_key(const struct api_resource *const *r) {
         return str_n((const char *) r, sizeof(*r));
 }
 
+/* As of v1.33: https://kubernetes.io/docs/reference/using-api/deprecation-guide/ */
+static struct str deprecation(const struct api_resource *r) {
+        static const struct {
+                const char *resource, *warning;
+        } table[] = {
+                { "componentstatuses", "v1 ComponentStatus is deprecated in v1.19+" },
+                { "endpoints", "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice" },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+                if (*r->group == '\0' && strcmp(r->plural, table[i].resource) == 0)
+                        return str_of(table[i].warning);
+        return str_n(NULL, 0);
+}
+
 static void rest_fill(struct arena *a, struct rest *r, const struct api_resource *res) {
         char gv[320];
         struct str api_version = api_version_of(gv, res);
@@ -36,6 +51,7 @@ static void rest_fill(struct arena *a, struct rest *r, const struct api_resource
         r->type_head = arena_printf(a, "\"kind\":\"%s\",\"apiVersion\":\"%" STR_FMT "\",", res->kind, STR_ARG(api_version));
         r->list_head = arena_printf(a, "{\"kind\":\"%s\",\"apiVersion\":\"%" STR_FMT "\",\"metadata\":{\"resourceVersion\":\"",
                                     res->list_kind ? res->list_kind : "List", STR_ARG(api_version));
+        r->deprecated = deprecation(res);
         r->qualified = *res->group ? arena_printf(a, "%s.%s", res->plural, res->group) : r->plural;
 }
 

@@ -37,7 +37,7 @@ static void free_list(void *p) {
 /* ---- sending ---- */
 
 /* Warning: 299 - "text", one header each (RFC 7234). */
-static size_t warning_headers(struct arena *a, struct http_header *h, const struct str *warnings, size_t n) {
+size_t respond_warnings(struct arena *a, struct http_header *h, const struct str *warnings, size_t n) {
         for (size_t i = 0; i < n; i++) {
                 _cleanup_buf_ struct buf b = BUF_INIT;
 
@@ -66,7 +66,7 @@ static void send_slices(struct http_request *req, int code, const char *type, co
         }
         h[0] = json_headers[0];
         h[1] = (struct http_header) { STR("content-type"), str_of(type) };
-        n += warning_headers(http_request_arena(req), h + n, warnings, MIN(n_warnings, 64));
+        n += respond_warnings(http_request_arena(req), h + n, warnings, MIN(n_warnings, 64));
         http_respond(req, code, h, n, body, n_body);
 }
 
@@ -317,7 +317,7 @@ static struct str item_text(const struct rest *rest, const struct object *o) {
 }
 
 /* head , { item , { item … ]} : no byte of an object is copied. The last slice holds the list. */
-static void send_list(struct http_request *req, const struct rest *rest, struct api_list *l) {
+static void send_list(struct http_request *req, const struct rest *rest, struct api_list *l, const struct str *warnings, size_t n_warnings) {
         size_t n = 0;
         struct http_slice *v = xmalloc((l->n * 2 + 2) * sizeof(*v));
 
@@ -327,7 +327,7 @@ static void send_list(struct http_request *req, const struct rest *rest, struct 
                 v[n++] = (struct http_slice) { .data = item_text(rest, l->items[i]) };
         }
         v[n++] = (struct http_slice) { .data = STR("]}"), .release = free_list, .arg = l };
-        send_slices(req, 200, media_names[MEDIA_JSON], NULL, 0, v, n);
+        send_slices(req, 200, media_names[MEDIA_JSON], warnings, n_warnings, v, n);
         free(v);
 }
 
@@ -357,16 +357,17 @@ static void write_list(struct buf *b, struct arena *a, const struct format *f, c
         buf_addc(b, "]}");
 }
 
-void respond_list(struct http_request *req, const struct format *f, const struct rest *rest, struct api_list *l) {
+void respond_list(struct http_request *req, const struct format *f, const struct rest *rest, struct api_list *l,
+                  const struct str *warnings, size_t n_warnings) {
         struct buf b = BUF_INIT;
 
         if (f->as.shape == SHAPE_OBJECT && plain(f)) {
-                send_list(req, rest, l);
+                send_list(req, rest, l, warnings, n_warnings);
                 return;
         }
         write_list(&b, http_request_arena(req), f, rest, l);
         api_list_free(l);
-        send_json(req, f, 200, &b, rest, NULL, 0);
+        send_json(req, f, 200, &b, rest, warnings, n_warnings);
 }
 
 /* ---- events ---- */

@@ -41,6 +41,7 @@ struct rest {
         struct str type_head;             /* "kind":"Deployment","apiVersion":"apps/v1", as stored texts begin after '{' */
         struct str list_head;             /* {"kind":"DeploymentList","apiVersion":"apps/v1","metadata":{"resourceVersion":" */
         struct str qualified;             /* "deployments.apps" */
+        struct str deprecated;            /* the warning that every request for it gets, or empty */
 };
 
 #define SNAPSHOT_CACHE 64

@@ -97,7 +97,8 @@ void handle_watch(struct exchange *x, const struct api_call *c) {
         struct stream *s = arena_new_of(http_request_arena(x->req), struct stream);
         _cleanup_error_ struct error e = ERROR_INIT;
         int64_t timeout = c->options.timeout_seconds * 1000;
-        struct http_header h[2];
+        struct http_header h[3];
+        size_t n = 2;
 
         if (timeout <= 0) /* as upstream: 30 to 60 minutes, so that watches do not all end together */
                 timeout = MIN_REQUEST_TIMEOUT_MS + (int64_t) rand_below(MIN_REQUEST_TIMEOUT_MS);
@@ -113,6 +114,8 @@ void handle_watch(struct exchange *x, const struct api_call *c) {
         h[1] = (struct http_header) { STR("content-type"), str_of(respond_stream_type(&x->format)) };
         http_request_on_close(x->req, client_gone, s);
         http_stream_on_drain(x->req, drained, s);
-        http_stream_start(x->req, 200, h, 2);
+        if (x->rest->deprecated.n)
+                n += respond_warnings(http_request_arena(x->req), h + n, &x->rest->deprecated, 1);
+        http_stream_start(x->req, 200, h, n);
         watch_begin(s->watch);
 }
