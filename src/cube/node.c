@@ -57,16 +57,13 @@ int node_stop_pods(const struct cluster *c, bool remove, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct sandbox_status *sandboxes;
         struct runtime *rt;
-        size_t n;
+        size_t n = 0;
         int r = node_runtime_new(c, &network, &rt, err);
         if (r < 0)
                 return r;
-        r = runtime_list_sandboxes(rt, a, &sandboxes, &n, err);
-        for (size_t i = 0; r == 0 && i < n; i++) {
+        r = remove ? runtime_remove_all(rt, err) : runtime_list_sandboxes(rt, a, &sandboxes, &n, err);
+        for (size_t i = 0; r == 0 && i < n; i++)
                 r = runtime_stop_sandbox(rt, sandboxes[i].id, err);
-                if (r == 0 && remove)
-                        r = runtime_remove_sandbox(rt, sandboxes[i].id, err);
-        }
         runtime_free(rt);
         return r;
 }

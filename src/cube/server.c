@@ -266,6 +266,8 @@ static void take_down(struct server *s) {
                 dns_stop(s->dns);
         if (s->proxy)
                 proxy_stop(s->proxy);
+        if (s->node.runtime)
+                runtime_interrupt(s->node.runtime); /* a pull must not hold up the end */
         if (s->image_control)
                 control_stop(s->image_control);
         node_roles_stop(&s->node);
