@@ -376,7 +376,7 @@ static void validate_volumes(struct field_errors *fe, const struct path *spec, c
                         if (volume_sources[k].needs && str_empty(TEXT(s, volume_sources[k].needs)))
                                 field_required(fe, PATH(at, volume_sources[k].needs), "");
                         validate_mode(fe, PATH(at, "defaultMode"), GET(s, "defaultMode"));
-                        if (GET(s, "items"))
+                        if (GET(s, "items") && !GET(v, "downwardAPI")) /* whose items have fields, not keys */
                                 validate_key_paths(fe, PATH(at, "items"), GET(s, "items"));
                         if (GET(v, "projected"))
                                 validate_projected(fe, at, s);
