@@ -1,0 +1,273 @@
+/* CertificateSigningRequests: signs what is approved, for the signers that are the cluster's own.
+ * https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/ */
+#include <errno.h>
+#include <openssl/pem.h>
+#include <openssl/rand.h>
+#include <openssl/x509v3.h>
+
+#include "base/encode.h"
+#include "base/time.h"
+#include "controllers/conditions.h"
+#include "controllers/controller.h"
+#include "json/build.h"
+#include "schema/types.h"
+
+#define YEAR_SECONDS (365 * 86400)
+#define BACKDATE_SECONDS 300
+#define MIN_SECONDS 600
+
+struct signer {
+        X509 *ca;
+        EVP_PKEY *key;
+};
+
+DEFINE_CLEANUP(BIO *, BIO_free_all)
+DEFINE_CLEANUP(X509 *, X509_free)
+DEFINE_CLEANUP(X509_REQ *, X509_REQ_free)
+DEFINE_CLEANUP(EVP_PKEY *, EVP_PKEY_free)
+DEFINE_CLEANUP(ASN1_INTEGER *, ASN1_INTEGER_free)
+DEFINE_CLEANUP(BIGNUM *, BN_free)
+
+/* ---- what is asked for ---- */
+
+static const struct {
+        const char *name;
+        bool client, server;
+        const char *organization; /* subjects must have just this one */
+} signers[] = {
+        { "kubernetes.io/kube-apiserver-client", true, false, NULL },
+        { "kubernetes.io/kube-apiserver-client-kubelet", true, false, "system:nodes" },
+        { "kubernetes.io/kubelet-serving", false, true, "system:nodes" },
+        { "kubernetes.io/legacy-unknown", true, true, NULL },
+};
+
+static const struct {
+        const char *usage, *key_usage, *extended;
+} usages[] = {
+        { "digital signature", "digitalSignature", NULL },
+        { "key encipherment", "keyEncipherment", NULL },
+        { "data encipherment", "dataEncipherment", NULL },
+        { "key agreement", "keyAgreement", NULL },
+        { "content commitment", "nonRepudiation", NULL },
+        { "signing", "digitalSignature", NULL },
+        { "client auth", NULL, "clientAuth" },
+        { "server auth", NULL, "serverAuth" },
+        { "code signing", NULL, "codeSigning" },
+        { "email protection", NULL, "emailProtection" },
+};
+
+static void add_word(struct buf *b, const char *word) {
+        if (!word)
+                return;
+        buf_printf(b, "%s%s", b->n ? "," : "", word);
+}
+
+static int read_usages(const struct json *spec, size_t signer, struct buf *key_usage, struct buf *extended, struct error *err) {
+        json_each_item(u, CertificateSigningRequestSpec_usages(spec)) {
+                size_t i;
+
+                for (i = 0; i < ARRAY_SIZE(usages) && !str_eqc(json_str(u), usages[i].usage); i++)
+                        ;
+                if (i == ARRAY_SIZE(usages))
+                        return error_set(err, -EINVAL, "unrecognized usage: %" STR_FMT, STR_ARG(json_str(u)));
+                if ((str_eqc(json_str(u), "client auth") && !signers[signer].client) || (str_eqc(json_str(u), "server auth") && !signers[signer].server))
+                        return error_set(err, -EINVAL, "usages did not match those of signer %s: %" STR_FMT, signers[signer].name, STR_ARG(json_str(u)));
+                add_word(key_usage, usages[i].key_usage);
+                add_word(extended, usages[i].extended);
+        }
+        return 0;
+}
+
+static int read_request(const struct json *spec, X509_REQ **ret, struct error *err) {
+        _cleanup_buf_ struct buf pem = BUF_INIT;
+        _cleanup_(BIO_free_allp) BIO *bio = NULL;
+        _cleanup_(X509_REQ_freep) X509_REQ *request = NULL;
+        EVP_PKEY *key;
+
+        if (base64_decode(&pem, CertificateSigningRequestSpec_request(spec)) < 0 || pem.n == 0)
+                return error_set(err, -EINVAL, "the request is not base64");
+        bio = BIO_new_mem_buf(pem.p, (int) pem.n);
+        request = PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL);
+        if (!request)
+                return error_set(err, -EINVAL, "PEM block type must be CERTIFICATE REQUEST");
+        key = X509_REQ_get0_pubkey(request);
+        if (!key || X509_REQ_verify(request, key) != 1)
+                return error_set(err, -EINVAL, "unable to verify certificate request signature");
+        *ret = TAKE_PTR(request);
+        return 0;
+}
+
+static int check_subject(X509_REQ *request, size_t signer, struct error *err) {
+        X509_NAME *subject = X509_REQ_get_subject_name(request);
+        const char *want = signers[signer].organization;
+        char text[256] = "";
+
+        if (!want)
+                return 0;
+        X509_NAME_get_text_by_NID(subject, NID_organizationName, text, sizeof(text));
+        if (strcmp(text, want) != 0)
+                return error_set(err, -EINVAL, "subject organization is not %s", want);
+        X509_NAME_get_text_by_NID(subject, NID_commonName, text, sizeof(text));
+        if (strncmp(text, "system:node:", 12) != 0)
+                return error_set(err, -EINVAL, "subject common name does not begin with system:node:");
+        return 0;
+}
+
+/* ---- signing ---- */
+
+static bool add_extension(X509 *cert, X509 *ca, int nid, const char *value) {
+        X509_EXTENSION *e;
+        X509V3_CTX ctx;
+        bool ok;
+
+        X509V3_set_ctx(&ctx, ca, cert, NULL, NULL, 0);
+        X509V3_set_ctx_nodb(&ctx);
+        e = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
+        ok = e && X509_add_ext(cert, e, -1) == 1;
+        X509_EXTENSION_free(e);
+        return ok;
+}
+
+/* Of the extensions asked for only the alternative names are taken over. */
+static bool copy_names(X509 *cert, X509_REQ *request) {
+        STACK_OF(X509_EXTENSION) *all = X509_REQ_get_extensions(request);
+        int at = X509v3_get_ext_by_NID(all, NID_subject_alt_name, -1);
+        bool ok = at < 0 || X509_add_ext(cert, X509v3_get_ext(all, at), -1) == 1;
+
+        sk_X509_EXTENSION_pop_free(all, X509_EXTENSION_free);
+        return ok;
+}
+
+static bool set_serial(X509 *cert) {
+        _cleanup_(BN_freep) BIGNUM *n = BN_new();
+        _cleanup_(ASN1_INTEGER_freep) ASN1_INTEGER *serial = NULL;
+
+        if (!BN_rand(n, 127, BN_RAND_TOP_ANY, BN_RAND_BOTTOM_ANY))
+                return false;
+        serial = BN_to_ASN1_INTEGER(n, NULL);
+        return serial && X509_set_serialNumber(cert, serial) == 1;
+}
+
+static bool set_times(X509 *cert, X509 *ca, int64_t now, int64_t seconds) {
+        ASN1_TIME *end;
+
+        ASN1_TIME_set(X509_getm_notBefore(cert), now - BACKDATE_SECONDS);
+        end = ASN1_TIME_set(X509_getm_notAfter(cert), now + seconds);
+        if (end && ASN1_TIME_compare(X509_get0_notAfter(ca), end) < 0) /* not beyond our own */
+                return X509_set1_notAfter(cert, X509_get0_notAfter(ca)) == 1;
+        return end != NULL;
+}
+
+static int sign(const struct signer *s, X509_REQ *request, const struct buf *key_usage, const struct buf *extended, int64_t now,
+                int64_t seconds, struct buf *ret_pem, struct error *err) {
+        _cleanup_(X509_freep) X509 *cert = X509_new();
+        _cleanup_(BIO_free_allp) BIO *bio = BIO_new(BIO_s_mem());
+        _cleanup_free_ char *words = xprintf("critical,%.*s", (int) key_usage->n, key_usage->p ? key_usage->p : ""),
+                            *purposes = str_dup(str_n(extended->p ? extended->p : "", extended->n));
+        char *data;
+        long n;
+        bool ok;
+
+        ok = X509_set_version(cert, 2) && set_serial(cert) && X509_set_subject_name(cert, X509_REQ_get_subject_name(request)) &&
+             X509_set_issuer_name(cert, X509_get_subject_name(s->ca)) && X509_set_pubkey(cert, X509_REQ_get0_pubkey(request)) &&
+             set_times(cert, s->ca, now, seconds) && add_extension(cert, s->ca, NID_basic_constraints, "critical,CA:FALSE") &&
+             (key_usage->n == 0 || add_extension(cert, s->ca, NID_key_usage, words)) &&
+             (extended->n == 0 || add_extension(cert, s->ca, NID_ext_key_usage, purposes)) && copy_names(cert, request) &&
+             add_extension(cert, s->ca, NID_authority_key_identifier, "keyid") && X509_sign(cert, s->key, EVP_sha256()) > 0 &&
+             PEM_write_bio_X509(bio, cert);
+        if (!ok)
+                return error_set(err, -EIO, "the certificate could not be made");
+        n = BIO_get_mem_data(bio, &data);
+        buf_add(ret_pem, data, (size_t) n);
+        return 0;
+}
+
+/* ---- the controller ---- */
+
+static int make_certificate(struct controller *c, const struct json *spec, size_t signer, struct buf *ret_pem, struct error *err) {
+        _cleanup_(X509_REQ_freep) X509_REQ *request = NULL;
+        _cleanup_buf_ struct buf key_usage = BUF_INIT, extended = BUF_INIT;
+        int64_t seconds = CertificateSigningRequestSpec_has_expirationSeconds(spec) ? CertificateSigningRequestSpec_expirationSeconds(spec)
+                                                                                  : YEAR_SECONDS;
+        int r;
+
+        r = read_request(spec, &request, err);
+        if (r == 0)
+                r = check_subject(request, signer, err);
+        if (r == 0)
+                r = read_usages(spec, signer, &key_usage, &extended, err);
+        if (r < 0)
+                return r;
+        return sign(c->state, request, &key_usage, &extended, controller_now(c) / NSEC_PER_SEC, MAX(MIN(seconds, YEAR_SECONDS), MIN_SECONDS),
+                    ret_pem, err);
+}
+
+static int reconcile(struct controller *c, struct str key, struct error *err) {
+        _cleanup_(arena_freep) struct arena *a = NULL;
+        struct object *csr = informer_get(controller_informer(c, &res_certificatesigningrequests), key);
+        _cleanup_buf_ struct buf pem = BUF_INIT, text = BUF_INIT;
+        const struct json *spec, *old;
+        struct json status;
+        size_t signer;
+        int r;
+
+        if (!csr || !c->state)
+                return 0;
+        spec = CertificateSigningRequest_spec(object_json(csr));
+        old = CertificateSigningRequest_status(object_json(csr));
+        for (signer = 0; signer < ARRAY_SIZE(signers); signer++)
+                if (str_eqc(CertificateSigningRequestSpec_signerName(spec), signers[signer].name))
+                        break;
+        if (signer == ARRAY_SIZE(signers) || !condition_is(old, "Approved", "True") || condition_find(old, "Denied") ||
+            condition_find(old, "Failed") || !str_empty(CertificateSigningRequestStatus_certificate(old)))
+                return 0;
+        a = arena_new(0);
+        status = status_copy(a, old);
+        r = make_certificate(c, spec, signer, &pem, err);
+        if (r == -EINVAL) { /* it will not get better */
+                condition_set(a, &status, &(struct condition) { "Failed", "True", "SignerValidationFailure", error_text(err) }, controller_now(c),
+                              CONDITION_UPDATE_TIME);
+                r = controller_update_status(c, &res_certificatesigningrequests, csr, &status, NULL);
+                error_clear(err);
+                return r;
+        }
+        if (r < 0)
+                return r;
+        base64_encode(&text, buf_str(&pem));
+        json_set_str(a, &status, "certificate", buf_str(&text));
+        return controller_update_status(c, &res_certificatesigningrequests, csr, &status, err);
+}
+
+static void destroy(void *state) {
+        struct signer *s = state;
+
+        X509_free(s->ca);
+        EVP_PKEY_free(s->key);
+        free(s);
+}
+
+static int init(struct controller *c, void **ret_state, struct error *err) {
+        const struct controllers_options *o = controllers_options(c->all);
+        _cleanup_(BIO_free_allp) BIO *cert = NULL, *key = NULL;
+        struct signer *s;
+
+        if (str_empty(o->signer_cert_pem) || str_empty(o->signer_key_pem))
+                return 0; /* somebody else signs */
+        s = xcalloc(1, sizeof(*s));
+        *ret_state = s;
+        cert = BIO_new_mem_buf(o->signer_cert_pem.p, (int) o->signer_cert_pem.n);
+        key = BIO_new_mem_buf(o->signer_key_pem.p, (int) o->signer_key_pem.n);
+        s->ca = PEM_read_bio_X509(cert, NULL, NULL, NULL);
+        s->key = PEM_read_bio_PrivateKey(key, NULL, NULL, NULL);
+        if (!s->ca || !s->key)
+                return error_set(err, -EINVAL, "the signing certificate or its key cannot be read");
+        return 0;
+}
+
+const struct controller_class csrsigning_controller = {
+        .name = "certificatesigningrequest-signing-controller",
+        .watches = { { &res_certificatesigningrequests, enqueue_self } },
+        .init = init,
+        .destroy = destroy,
+        .reconcile = reconcile,
+};
