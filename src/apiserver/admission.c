@@ -39,10 +39,11 @@ static int namespace_lifecycle(struct review *r, struct error *err) {
                 return err_not_found(err, rest_of(r->s, &res_namespaces), r->op->namespace);
         if (!object_deleting(ns))
                 return 0;
-        err_forbidden(err, rest, r->op->name, "unable to create new content in namespace %" STR_FMT " because it is being terminated",
+        err_forbidden(err, rest, r->op->name,
+                      "unable to create new content in namespace %" STR_FMT " because it is being terminated",
                       STR_ARG(r->op->namespace));
-        error_add_cause(err, "NamespaceTerminating", STR("metadata.namespace"), "namespace %" STR_FMT " is being terminated",
-                        STR_ARG(r->op->namespace));
+        error_add_cause(err, "NamespaceTerminating", STR("metadata.namespace"),
+                        "namespace %" STR_FMT " is being terminated", STR_ARG(r->op->namespace));
         return -EACCES;
 }
 
@@ -64,7 +65,8 @@ static int not_served(struct review *r, struct error *err) {
 
         for (size_t i = 0; i < ARRAY_SIZE(table) && r->operation == ADMIT_CREATE; i++)
                 if (is(r, table[i].resource))
-                        return err_forbidden(err, r->op->rest, r->op->name, "this version of cube does not have %s yet", table[i].what);
+                        return err_forbidden(err, r->op->rest, r->op->name, "this version of cube does not have %s yet",
+                                             table[i].what);
         return 0;
 }
 
@@ -95,22 +97,26 @@ static int priority(struct review *r, struct error *err) {
 
         if (!is(r, &res_pods) || r->operation != ADMIT_CREATE)
                 return 0;
-        class = str_empty(name) ? default_priority_class(r) : server_get(r->s, r->op->snap, &res_priorityclasses, STR(""), name);
+        class = str_empty(name) ? default_priority_class(r)
+                                : server_get(r->s, r->op->snap, &res_priorityclasses, STR(""), name);
         if (!str_empty(name) && !class)
-                return err_forbidden(err, r->op->rest, r->op->name, "no PriorityClass with name %" STR_FMT " was found", STR_ARG(name));
+                return err_forbidden(err, r->op->rest, r->op->name, "no PriorityClass with name %" STR_FMT " was found",
+                                     STR_ARG(name));
         class_json = class ? object_json(class) : NULL;
         value = json_int(json_getc(class_json, "value"));
         if (class && str_empty(name))
                 json_setc(r->a, spec, "priorityClassName", json_of_copy(r->a, object_name(class)));
         if (json_is(given, JSON_INT) && given->i != value)
-                return err_forbidden(err, r->op->rest, r->op->name, "the integer value of priority (%lld) must not be provided in pod spec; "
+                return err_forbidden(err, r->op->rest, r->op->name,
+                                     "the integer value of priority (%lld) must not be provided in pod spec; "
                                      "priority admission controller computed %lld from the given PriorityClass name",
                                      (long long) given->i, (long long) value);
         json_set_int(r->a, spec, "priority", value);
         policy = json_getc(class_json, "preemptionPolicy");
         if (!json_getc(spec, "preemptionPolicy"))
                 json_setc(r->a, spec, "preemptionPolicy",
-                          json_is(policy, JSON_STRING) ? json_of_copy(r->a, json_str(policy)) : json_of_cstr("PreemptLowerPriority"));
+                          json_is(policy, JSON_STRING) ? json_of_copy(r->a, json_str(policy))
+                                                       : json_of_cstr("PreemptLowerPriority"));
         return 0;
 }
 
@@ -177,7 +183,8 @@ static struct json key_to_path(struct arena *a, const char *key) {
 
 /* The projected volume that gives a pod its token, the cluster's CA and its namespace. */
 static struct json token_volume(struct arena *a, struct str name) {
-        struct json sources = json_new_array(), token = json_new_object(), ca = json_new_object(), item = json_new_object();
+        struct json sources = json_new_array(), token = json_new_object(), ca = json_new_object(),
+                    item = json_new_object();
         struct json field = json_new_object(), projected = json_new_object(), volume = json_new_object();
 
         json_set_int(a, &token, "expirationSeconds", TOKEN_SECONDS);
@@ -229,7 +236,8 @@ static struct str token_volume_name(struct review *r, const struct json *spec) {
         char suffix[5];
 
         json_each_item(v, json_getc(spec, "volumes")) /* a copy of a pod brings its own along */
-                if (str_has_prefix(json_str(json_getc(v, "name")), STR("kube-api-access-")) && json_getc(v, "projected"))
+                if (str_has_prefix(json_str(json_getc(v, "name")), STR("kube-api-access-")) &&
+                    json_getc(v, "projected"))
                         return json_str(json_getc(v, "name"));
         rand_suffix(suffix, sizeof(suffix));
         return arena_printf(r->a, "kube-api-access-%.5s", suffix);
@@ -269,7 +277,8 @@ static int service_account(struct review *r, struct error *err) {
         json_set_str(r->a, spec, "serviceAccount", name);
         account = server_get(r->s, r->op->snap, &res_serviceaccounts, r->op->namespace, name);
         if (!account)
-                return err_forbidden(err, r->op->rest, r->op->name, "error looking up service account %" STR_FMT "/%" STR_FMT
+                return err_forbidden(err, r->op->rest, r->op->name,
+                                     "error looking up service account %" STR_FMT "/%" STR_FMT
                                      ": serviceaccount \"%" STR_FMT "\" not found",
                                      STR_ARG(r->op->namespace), STR_ARG(name), STR_ARG(name));
         copy_pull_secrets(r, spec, object_json(account));
@@ -301,7 +310,8 @@ static int default_storage_class(struct review *r, struct error *err) {
         struct object *best = NULL;
         struct store_iter it;
 
-        if (!is(r, &res_persistentvolumeclaims) || r->operation != ADMIT_CREATE || json_at_path(r->obj, "spec", "storageClassName"))
+        if (!is(r, &res_persistentvolumeclaims) || r->operation != ADMIT_CREATE ||
+            json_at_path(r->obj, "spec", "storageClassName"))
                 return 0;
         store_iter_init(&it, r->op->snap, rest->prefix, rest->prefix);
         while (store_iter_next(&it)) {
@@ -313,7 +323,8 @@ static int default_storage_class(struct review *r, struct error *err) {
                                 best = it.object;
         }
         if (best)
-                json_setc(r->a, json_get_or_add_object(r->a, r->obj, "spec"), "storageClassName", json_of_copy(r->a, object_name(best)));
+                json_setc(r->a, json_get_or_add_object(r->a, r->obj, "spec"), "storageClassName",
+                          json_of_copy(r->a, object_name(best)));
         return 0;
 }
 
@@ -332,7 +343,8 @@ static const struct {
         { "DefaultStorageClass", default_storage_class },
 };
 
-int admission_run(struct op *op, enum admission_operation o, struct json *obj, const struct json *old, struct error *err) {
+int admission_run(struct op *op, enum admission_operation o, struct json *obj, const struct json *old,
+                  struct error *err) {
         struct review r = { .op = op, .s = op->s, .a = op->c->arena, .operation = o, .obj = obj, .old = old };
 
         for (size_t i = 0; i < ARRAY_SIZE(plugins); i++) {

@@ -43,7 +43,8 @@ static struct str text_of(struct arena *a, struct quantity q) {
 }
 
 /* min, max and maxLimitRequestRatio of one type over the usage of one thing. */
-static void check_usage(struct limits *l, const struct json *item, const struct json *requests, const struct json *limits) {
+static void check_usage(struct limits *l, const struct json *item, const struct json *requests,
+                        const struct json *limits) {
         struct arena *a = l->op->c->arena;
         struct str type = json_str(json_getc(item, "type"));
 
@@ -52,14 +53,22 @@ static void check_usage(struct limits *l, const struct json *item, const struct 
                 struct str min = json_str(&m->value), key = json_key(m);
 
                 if (!request)
-                        problem(l, arena_printf(a, "minimum %" STR_FMT " usage per %" STR_FMT " is %" STR_FMT ".  No request is specified",
+                        problem(l, arena_printf(a,
+                                                "minimum %" STR_FMT " usage per %" STR_FMT " is %" STR_FMT
+                                                ".  No request is specified",
                                                 STR_ARG(key), STR_ARG(type), STR_ARG(min)));
                 else if (quantity_cmp(quantity_of_json(request), quantity_of_json(&m->value)) < 0)
-                        problem(l, arena_printf(a, "minimum %" STR_FMT " usage per %" STR_FMT " is %" STR_FMT ", but request is %" STR_FMT,
-                                                STR_ARG(key), STR_ARG(type), STR_ARG(min), STR_ARG(text_of(a, quantity_of_json(request)))));
+                        problem(l, arena_printf(a,
+                                                "minimum %" STR_FMT " usage per %" STR_FMT " is %" STR_FMT
+                                                ", but request is %" STR_FMT,
+                                                STR_ARG(key), STR_ARG(type), STR_ARG(min),
+                                                STR_ARG(text_of(a, quantity_of_json(request)))));
                 if (limit && quantity_cmp(quantity_of_json(limit), quantity_of_json(&m->value)) < 0)
-                        problem(l, arena_printf(a, "minimum %" STR_FMT " usage per %" STR_FMT " is %" STR_FMT ", but limit is %" STR_FMT,
-                                                STR_ARG(key), STR_ARG(type), STR_ARG(min), STR_ARG(text_of(a, quantity_of_json(limit)))));
+                        problem(l, arena_printf(a,
+                                                "minimum %" STR_FMT " usage per %" STR_FMT " is %" STR_FMT
+                                                ", but limit is %" STR_FMT,
+                                                STR_ARG(key), STR_ARG(type), STR_ARG(min),
+                                                STR_ARG(text_of(a, quantity_of_json(limit)))));
         }
         json_each_member(m, json_getc(item, "max")) {
                 const struct json *request = json_get(requests, json_key(m)), *limit = json_get(limits, json_key(m));
@@ -67,14 +76,22 @@ static void check_usage(struct limits *l, const struct json *item, const struct 
                 bool claim = str_eqc(type, "PersistentVolumeClaim");
 
                 if (!limit && !claim)
-                        problem(l, arena_printf(a, "maximum %" STR_FMT " usage per %" STR_FMT " is %" STR_FMT ".  No limit is specified",
+                        problem(l, arena_printf(a,
+                                                "maximum %" STR_FMT " usage per %" STR_FMT " is %" STR_FMT
+                                                ".  No limit is specified",
                                                 STR_ARG(key), STR_ARG(type), STR_ARG(max)));
                 else if (limit && quantity_cmp(quantity_of_json(limit), quantity_of_json(&m->value)) > 0)
-                        problem(l, arena_printf(a, "maximum %" STR_FMT " usage per %" STR_FMT " is %" STR_FMT ", but limit is %" STR_FMT,
-                                                STR_ARG(key), STR_ARG(type), STR_ARG(max), STR_ARG(text_of(a, quantity_of_json(limit)))));
+                        problem(l, arena_printf(a,
+                                                "maximum %" STR_FMT " usage per %" STR_FMT " is %" STR_FMT
+                                                ", but limit is %" STR_FMT,
+                                                STR_ARG(key), STR_ARG(type), STR_ARG(max),
+                                                STR_ARG(text_of(a, quantity_of_json(limit)))));
                 if (request && quantity_cmp(quantity_of_json(request), quantity_of_json(&m->value)) > 0)
-                        problem(l, arena_printf(a, "maximum %" STR_FMT " usage per %" STR_FMT " is %" STR_FMT ", but request is %" STR_FMT,
-                                                STR_ARG(key), STR_ARG(type), STR_ARG(max), STR_ARG(text_of(a, quantity_of_json(request)))));
+                        problem(l, arena_printf(a,
+                                                "maximum %" STR_FMT " usage per %" STR_FMT " is %" STR_FMT
+                                                ", but request is %" STR_FMT,
+                                                STR_ARG(key), STR_ARG(type), STR_ARG(max),
+                                                STR_ARG(text_of(a, quantity_of_json(request)))));
         }
         json_each_member(m, json_getc(item, "maxLimitRequestRatio")) {
                 const struct json *request = json_get(requests, json_key(m)), *limit = json_get(limits, json_key(m));
@@ -84,9 +101,11 @@ static void check_usage(struct limits *l, const struct json *item, const struct 
                         continue;
                 ratio = quantity_double(quantity_of_json(limit)) / quantity_double(quantity_of_json(request));
                 if (ratio > max)
-                        problem(l, arena_printf(a, "%" STR_FMT " max limit to request ratio per %" STR_FMT " is %" STR_FMT
-                                                ", but provided ratio is %f",
-                                                STR_ARG(json_key(m)), STR_ARG(type), STR_ARG(json_str(&m->value)), ratio));
+                        problem(l,
+                                arena_printf(a,
+                                             "%" STR_FMT " max limit to request ratio per %" STR_FMT " is %" STR_FMT
+                                             ", but provided ratio is %f",
+                                             STR_ARG(json_key(m)), STR_ARG(type), STR_ARG(json_str(&m->value)), ratio));
         }
 }
 
@@ -96,7 +115,8 @@ static struct json pod_sum(struct arena *a, const struct json *spec, const char 
 
         json_each_item(c, json_getc(spec, "containers"))
                 json_each_member(m, json_at_path(c, "resources", kind)) {
-                        struct quantity q = quantity_add(quantity_of_json(json_get(&sum, json_key(m))), quantity_of_json(&m->value));
+                        struct quantity q = quantity_add(quantity_of_json(json_get(&sum, json_key(m))),
+                                                         quantity_of_json(&m->value));
 
                         json_set(a, &sum, json_key(m), json_of_str(text_of(a, q)));
                 }
@@ -116,7 +136,8 @@ static void apply_to_pod(struct limits *l, const struct json *item) {
                 for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
                         json_each_item(c, json_getc(spec, lists[i])) {
                                 default_container(l, c, item);
-                                check_usage(l, item, json_at_path(c, "resources", "requests"), json_at_path(c, "resources", "limits"));
+                                check_usage(l, item, json_at_path(c, "resources", "requests"),
+                                            json_at_path(c, "resources", "limits"));
                         }
         }
 }
@@ -126,13 +147,14 @@ static int refuse(struct limits *l, struct error *err) {
 
         for (size_t i = 0; i < l->problems.n; i++)
                 buf_printf(&b, "%s%" STR_FMT, i ? ", " : "", STR_ARG(l->problems.v[i]));
-        return err_forbidden(err, l->op->rest, l->op->name, "%s%" STR_FMT "%s", l->problems.n > 1 ? "[" : "", STR_ARG(buf_str(&b)),
-                             l->problems.n > 1 ? "]" : "");
+        return err_forbidden(err, l->op->rest, l->op->name, "%s%" STR_FMT "%s", l->problems.n > 1 ? "[" : "",
+                             STR_ARG(buf_str(&b)), l->problems.n > 1 ? "]" : "");
 }
 
 int admission_limit_ranger(struct op *op, struct json *obj, struct error *err) {
         const struct rest *ranges = rest_of(op->s, &res_limitranges);
-        bool pod = op->rest->stored->resource == &res_pods, claim = op->rest->stored->resource == &res_persistentvolumeclaims;
+        bool pod = op->rest->stored->resource == &res_pods,
+             claim = op->rest->stored->resource == &res_persistentvolumeclaims;
         struct limits l = { .op = op, .obj = obj };
         struct store_iter it;
         struct str prefix;
@@ -140,7 +162,8 @@ int admission_limit_ranger(struct op *op, struct json *obj, struct error *err) {
 
         if (!pod && !claim)
                 return 0;
-        prefix = arena_printf(op->c->arena, "%" STR_FMT "%" STR_FMT "/", STR_ARG(ranges->prefix), STR_ARG(op->namespace));
+        prefix = arena_printf(op->c->arena, "%" STR_FMT "%" STR_FMT "/", STR_ARG(ranges->prefix),
+                              STR_ARG(op->namespace));
         store_iter_init(&it, op->snap, prefix, prefix);
         while (store_iter_next(&it))
                 json_each_item(item, json_at_path(object_json(it.object), "spec", "limits")) {

@@ -1,6 +1,6 @@
-/* Cluster IPs and node ports. Two bitmaps: one bit for an address of the service range (at most 2^20 of them), one for a port.
- * A write that needs one takes it under the lock before it goes to the store and gives it back if it fails; the store's events
- * keep the maps right whoever deletes a Service. At the start they are made from what is stored. */
+/* Cluster IPs and node ports. Two bitmaps: one bit for an address of the service range (at most 2^20 of them), one for
+ * a port. A write that needs one takes it under the lock before it goes to the store and gives it back if it fails; the
+ * store's events keep the maps right whoever deletes a Service. At the start they are made from what is stored. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
@@ -13,7 +13,7 @@
 struct allocator {
         pthread_mutex_t lock;
         char cidr[64];
-        uint32_t base, n_addresses;   /* host byte order; offset 0 is the network, never given */
+        uint32_t base, n_addresses; /* host byte order; offset 0 is the network, never given */
         uint64_t *addresses;
         int port_min, port_max;
         uint64_t *ports;
@@ -54,9 +54,11 @@ int allocator_new(struct apiserver *s, struct allocator **ret, struct error *err
         uint64_t size;
 
         snprintf(al->cidr, sizeof(al->cidr), "%" STR_FMT, STR_ARG(cidr));
-        if (!str_split(&cidr, '/', &ip) || !parse_ip(ip, &al->base) || str_to_u64(cidr, &bits) < 0 || bits < 8 || bits > 30) {
+        if (!str_split(&cidr, '/', &ip) || !parse_ip(ip, &al->base) || str_to_u64(cidr, &bits) < 0 || bits < 8 ||
+            bits > 30) {
                 free(al);
-                return error_set(err, -EINVAL, "the service range \"%s\" is no IPv4 network with a prefix of 8 to 30 bits",
+                return error_set(err, -EINVAL,
+                                 "the service range \"%s\" is no IPv4 network with a prefix of 8 to 30 bits",
                                  s->options.service_cidr);
         }
         size = 1ULL << (32 - bits);

@@ -10,8 +10,8 @@ void allocator_free(struct allocator *al);
 void allocator_load(struct allocator *al, struct store_snapshot *snap, struct str services_prefix);
 void allocator_changed(struct allocator *al, const struct object *before, const struct object *after);
 
-/* Takes a certain one, or any. -EEXIST it is taken, -ERANGE not ours to give, -ENOSPC all are taken. Given back by release when
- * the write that wanted it fails. */
+/* Takes a certain one, or any. -EEXIST it is taken, -ERANGE not ours to give, -ENOSPC all are taken. Given back by
+ * release when the write that wanted it fails. */
 int allocator_take_ip(struct allocator *al, struct str ip);
 int allocator_any_ip(struct allocator *al, struct arena *a, struct str *ret);
 int allocator_take_port(struct allocator *al, int64_t port);

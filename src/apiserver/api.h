@@ -1,5 +1,5 @@
-/* One call of the Kubernetes API, without HTTP: what the handlers build from a request and what the roles in this process
- * submit directly. "In-process transport: no sockets, no encoding." Watches share the store's objects.
+/* One call of the Kubernetes API, without HTTP: what the handlers build from a request and what the roles in this
+ * process submit directly. "In-process transport: no sockets, no encoding." Watches share the store's objects.
  *
  *   HTTP request ─▶ handler.c ┐
  *                             ├─▶ api_call ─▶ authorize ─▶ admit ─▶ validate ─▶ registry ─▶ store
@@ -14,7 +14,14 @@
 struct apiserver;
 
 enum api_verb {
-        API_GET, API_LIST, API_WATCH, API_CREATE, API_UPDATE, API_PATCH, API_DELETE, API_DELETE_COLLECTION,
+        API_GET,
+        API_LIST,
+        API_WATCH,
+        API_CREATE,
+        API_UPDATE,
+        API_PATCH,
+        API_DELETE,
+        API_DELETE_COLLECTION,
         API_CONNECT, /* exec, attach, portforward, proxy: HTTP only */
 };
 
@@ -37,15 +44,15 @@ struct api_options { /* metav1.{Get,List,Create,Update,Patch,Delete}Options in o
         int64_t limit;
         struct str continue_token;
         bool watch_bookmarks, send_initial_events;
-        int64_t timeout_seconds;      /* 0: none given */
+        int64_t timeout_seconds; /* 0: none given */
         bool dry_run, force;
         enum api_field_validation field_validation;
         struct str field_manager;
-        int64_t grace_period_seconds; /* -1: none given */
-        struct str propagation_policy;/* "Background", "Foreground", "Orphan" or empty */
+        int64_t grace_period_seconds;  /* -1: none given */
+        struct str propagation_policy; /* "Background", "Foreground", "Orphan" or empty */
         struct str precondition_uid, precondition_resource_version;
 };
-#define API_OPTIONS_INIT ((struct api_options) { .grace_period_seconds = -1 })
+#define API_OPTIONS_INIT ((struct api_options){ .grace_period_seconds = -1 })
 
 /* Everything given must stay valid until done. */
 struct api_call {
@@ -54,36 +61,37 @@ struct api_call {
         struct str namespace, name, subresource;
         struct api_options options;
         enum api_patch patch;
-        const struct json *body;      /* CREATE, UPDATE: the object; PATCH: the patch; DELETE: unused (see options) */
-        const struct json *strict;    /* what strict validation of the text has found already (duplicate fields), or NULL */
+        const struct json *body; /* CREATE, UPDATE: the object; PATCH: the patch; DELETE: unused (see options) */
+        const struct json
+                        *strict; /* what strict validation of the text has found already (duplicate fields), or NULL */
         struct api_user user;
-        struct arena *arena;          /* the call's memory; what it returns lives there or is referenced */
+        struct arena *arena; /* the call's memory; what it returns lives there or is referenced */
 
-        struct loop *loop;            /* done is called there (may be called within apiserver_call when nothing has to wait) */
+        struct loop *loop; /* done is called there (may be called within apiserver_call when nothing has to wait) */
         void (*done)(struct api_call *c);
         void *userdata;
 
         /* result */
-        int code;                     /* HTTP code: 200, 201, 202, or the error's */
-        struct error error;           /* set when code >= 400; done's to error_clear */
-        struct object *object;        /* one object; done's to unref. NULL when the answer is `tree` or `list` */
-        struct json *tree;            /* an answer that is not stored: TokenReview, Status of a delete, Scale … */
-        struct api_list *list;        /* LIST; done's to api_list_free */
+        int code;              /* HTTP code: 200, 201, 202, or the error's */
+        struct error error;    /* set when code >= 400; done's to error_clear */
+        struct object *object; /* one object; done's to unref. NULL when the answer is `tree` or `list` */
+        struct json *tree;     /* an answer that is not stored: TokenReview, Status of a delete, Scale … */
+        struct api_list *list; /* LIST; done's to api_list_free */
         struct str *warnings;
         size_t n_warnings;
         void *priv[4];
 };
 
 struct api_list {
-        struct object **items;        /* references */
+        struct object **items; /* references */
         size_t n;
         uint64_t revision;
-        struct str continue_token;    /* empty at the end */
-        int64_t remaining;            /* remainingItemCount, -1: not known */
+        struct str continue_token; /* empty at the end */
+        int64_t remaining;         /* remainingItemCount, -1: not known */
 };
 void api_list_free(struct api_list *l);
 
-void apiserver_call(struct apiserver *s, struct api_call *c);   /* any thread; never blocks */
+void apiserver_call(struct apiserver *s, struct api_call *c); /* any thread; never blocks */
 
 /* ---- watch ---- */
 
@@ -91,14 +99,15 @@ enum api_event_type { API_ADDED, API_MODIFIED, API_DELETED, API_BOOKMARK, API_ER
 
 struct api_event {
         enum api_event_type type;
-        struct object *object;        /* borrowed. BOOKMARK: an empty object of the kind with its resourceVersion. ERROR: NULL */
-        const struct error *error;    /* ERROR (410 Expired): the watch is over */
+        struct object *object; /* borrowed. BOOKMARK: an empty object of the kind with its resourceVersion. ERROR: NULL
+                                */
+        const struct error *error; /* ERROR (410 Expired): the watch is over */
         uint64_t revision;
 };
 
 struct api_watch;
-/* Starts as the WATCH verb says (resource, namespace, options.*), with events on loop from the next turn on. The watch ends
- * only by api_watch_stop (loop's thread) or after an ERROR event. Errors at the start: as a call's. */
-int apiserver_watch(struct apiserver *s, const struct api_call *c, void (*event)(const struct api_event *e, void *arg), void *arg,
-                    struct api_watch **ret, struct error *err);
+/* Starts as the WATCH verb says (resource, namespace, options.*), with events on loop from the next turn on. The watch
+ * ends only by api_watch_stop (loop's thread) or after an ERROR event. Errors at the start: as a call's. */
+int apiserver_watch(struct apiserver *s, const struct api_call *c, void (*event)(const struct api_event *e, void *arg),
+                    void *arg, struct api_watch **ret, struct error *err);
 void api_watch_stop(struct api_watch *w);

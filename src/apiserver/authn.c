@@ -1,8 +1,9 @@
-/* Who sends a request. A client certificate names user (CN) and groups (O). A bearer token is a JWT that this server signed for
- * a service account (KEP-1205): ES256, bound to the account and perhaps a pod, which must still be there.
+/* Who sends a request. A client certificate names user (CN) and groups (O). A bearer token is a JWT that this server
+ * signed for a service account (KEP-1205): ES256, bound to the account and perhaps a pod, which must still be there.
  *
- * Checking a signature costs more than everything else about a request, and a token is sent many times: tokens whose signature
- * was right are remembered with the user they stand for (expiry and bound objects are looked at each time). */
+ * Checking a signature costs more than everything else about a request, and a token is sent many times: tokens whose
+ * signature was right are remembered with the user they stand for (expiry and bound objects are looked at each time).
+ */
 #include <errno.h>
 
 #include <openssl/ec.h>
@@ -32,9 +33,9 @@ struct authn {
         EVP_PKEY *key;
         struct str issuer;
         char key_id[44];
-        struct str x, y;             /* of the public key, base64url */
+        struct str x, y; /* of the public key, base64url */
         pthread_mutex_t lock;
-        struct map *tokens;          /* text of a token → struct token */
+        struct map *tokens; /* text of a token → struct token */
 };
 
 static int unauthorized(struct error *err) {
@@ -92,7 +93,8 @@ int authn_new(struct apiserver *s, struct authn **ret, struct error *err) {
                 BIO_free(bio);
                 if (!n->key || !EVP_PKEY_is_a(n->key, "EC")) {
                         authn_free(n);
-                        return error_set(err, -EINVAL, "the service account key is no PEM of an ECDSA P-256 private key");
+                        return error_set(err, -EINVAL,
+                                         "the service account key is no PEM of an ECDSA P-256 private key");
                 }
                 n->x = public_part(s->arena, n->key, "qx");
                 n->y = public_part(s->arena, n->key, "qy");
@@ -116,7 +118,8 @@ struct str authn_issuer(const struct authn *n) {
 }
 
 struct json authn_openid_configuration(const struct authn *n, struct arena *a) {
-        struct json d = json_new_object(), types = json_new_array(), subjects = json_new_array(), algs = json_new_array();
+        struct json d = json_new_object(), types = json_new_array(), subjects = json_new_array(),
+                    algs = json_new_array();
 
         json_push(a, &types, json_of_cstr("id_token"));
         json_push(a, &subjects, json_of_cstr("public"));
@@ -178,7 +181,8 @@ int authn_sign(struct authn *n, struct arena *a, const struct json *claims, stru
         uint8_t raw[2 * ES256_PART];
 
         if (!n->key)
-                return error_status(err, REASON_INTERNAL, "Internal error occurred: the API server has no service account key");
+                return error_status(err, REASON_INTERNAL,
+                                    "Internal error occurred: the API server has no service account key");
         base64url_encode(&token, arena_printf(a, "{\"alg\":\"ES256\",\"kid\":\"%s\"}", n->key_id));
         buf_putc(&token, '.');
         json_write(&part, claims);
@@ -236,8 +240,8 @@ static int open_token(struct authn *n, struct arena *a, struct str token, struct
         return json_parse(a, arena_str(a, buf_str(&body)), NULL, ret, NULL) < 0 ? -EACCES : 0;
 }
 
-static bool bound_object_is_there(struct apiserver *s, struct store_snapshot *snap, const struct api_resource *r, struct str ns,
-                                  const struct json *ref) {
+static bool bound_object_is_there(struct apiserver *s, struct store_snapshot *snap, const struct api_resource *r,
+                                  struct str ns, const struct json *ref) {
         struct object *o;
 
         if (!ref)
@@ -270,11 +274,12 @@ static void add_extra(struct arena *a, struct json *extra, const char *key, stru
 }
 
 static void service_account_user(struct arena *a, const struct json *claims, struct api_user *ret) {
-        const struct json *k = json_getc(claims, "kubernetes.io"), *pod = json_getc(k, "pod"), *node = json_getc(k, "node");
+        const struct json *k = json_getc(claims, "kubernetes.io"), *pod = json_getc(k, "pod"),
+                          *node = json_getc(k, "node");
         struct str ns = json_str(json_getc(k, "namespace"));
         struct json extra = json_new_object();
 
-        *ret = (struct api_user) {
+        *ret = (struct api_user){
                 .name = json_str(json_getc(claims, "sub")),
                 .uid = json_str(json_at_path(k, "serviceaccount", "uid")),
                 .groups = arena_array(a, struct str, 3),
@@ -358,8 +363,8 @@ static int find_token(struct authn *n, struct arena *a, struct str text, const s
         return 0;
 }
 
-int authn_check_token(struct apiserver *s, struct arena *a, struct str token, const struct json *audiences, struct api_user *ret,
-                      struct json *ret_audiences, struct error *err) {
+int authn_check_token(struct apiserver *s, struct arena *a, struct str token, const struct json *audiences,
+                      struct api_user *ret, struct json *ret_audiences, struct error *err) {
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = NULL;
         int64_t now = now_wall_ns() / NSEC_PER_SEC;
         const struct json *k, *sa, *claims;
@@ -373,8 +378,8 @@ int authn_check_token(struct apiserver *s, struct arena *a, struct str token, co
         k = json_getc(claims, "kubernetes.io");
         sa = json_getc(k, "serviceaccount");
         ns = json_str(json_getc(k, "namespace"));
-        if (!str_eq(json_str(json_getc(claims, "iss")), s->authn->issuer) || now >= json_int(json_getc(claims, "exp")) ||
-            now < json_int(json_getc(claims, "nbf")) || !sa)
+        if (!str_eq(json_str(json_getc(claims, "iss")), s->authn->issuer) ||
+            now >= json_int(json_getc(claims, "exp")) || now < json_int(json_getc(claims, "nbf")) || !sa)
                 return unauthorized(err);
         if (!audience_fits(json_getc(claims, "aud"), audiences, s->authn->issuer, a, &matched))
                 return unauthorized(err);
@@ -391,8 +396,11 @@ int authn_check_token(struct apiserver *s, struct arena *a, struct str token, co
 
 /* ---- requests ---- */
 
-static void certificate_user(struct arena *a, struct str cn, const struct str *orgs, size_t n_orgs, struct api_user *ret) {
-        *ret = (struct api_user) { .name = cn, .groups = arena_array(a, struct str, n_orgs + 1), .n_groups = n_orgs + 1 };
+static void certificate_user(struct arena *a, struct str cn, const struct str *orgs, size_t n_orgs,
+                             struct api_user *ret) {
+        *ret = (struct api_user){ .name = cn,
+                                  .groups = arena_array(a, struct str, n_orgs + 1),
+                                  .n_groups = n_orgs + 1 };
         for (size_t i = 0; i < n_orgs; i++)
                 ret->groups[i] = orgs[i];
         ret->groups[n_orgs] = STR("system:authenticated");
@@ -432,7 +440,9 @@ static int impersonate(struct apiserver *s, struct http_request *req, struct api
         for (size_t i = 0; i < n; i++) {
                 if (!str_eqc(h[i].name, "impersonate-group"))
                         continue;
-                at = (struct attributes) { .verb = "impersonate", .version = STR("v1"), .resource = STR("groups"), .name = h[i].value };
+                at = (struct attributes){
+                        .verb = "impersonate", .version = STR("v1"), .resource = STR("groups"), .name = h[i].value
+                };
                 r = authorize_or_error(s, user, &at, err);
                 if (r < 0)
                         return r;
@@ -445,7 +455,8 @@ static int impersonate(struct apiserver *s, struct http_request *req, struct api
                 as.groups[groups++] = STR("system:serviceaccounts");
                 as.groups[groups++] = arena_printf(a, "system:serviceaccounts:%" STR_FMT, STR_ARG(ns));
         }
-        as.groups[groups++] = str_eqc(name, "system:anonymous") ? STR("system:unauthenticated") : STR("system:authenticated");
+        as.groups[groups++] =
+                        str_eqc(name, "system:anonymous") ? STR("system:unauthenticated") : STR("system:authenticated");
         as.n_groups = groups;
         *user = as;
         return 0;
@@ -469,7 +480,7 @@ int authenticate(struct apiserver *s, struct http_request *req, struct api_user 
         } else if (http_request_client_cert_invalid(req) || !s->options.anonymous) {
                 return unauthorized(err);
         } else {
-                *ret = (struct api_user) { .name = STR("system:anonymous"), .groups = nobody, .n_groups = 1 };
+                *ret = (struct api_user){ .name = STR("system:anonymous"), .groups = nobody, .n_groups = 1 };
         }
         return impersonate(s, req, ret, err);
 }

@@ -1,5 +1,6 @@
-/* What every cluster has from the start, made where it is missing, in one transaction: namespaces, the kubernetes Service with
- * its endpoints, priority classes, RBAC policy. The Service's endpoints follow the address that we are given. */
+/* What every cluster has from the start, made where it is missing, in one transaction: namespaces, the kubernetes
+ * Service with its endpoints, priority classes, RBAC policy. The Service's endpoints follow the address that we are
+ * given. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -21,7 +22,8 @@ struct bootstrap {
 };
 
 /* An object as it would be after a create: decoded, defaulted, with metadata. */
-static int finish_object(struct bootstrap *b, const struct rest *r, const struct json *in, const struct object *old, struct json *ret) {
+static int finish_object(struct bootstrap *b, const struct rest *r, const struct json *in, const struct object *old,
+                         struct json *ret) {
         struct json *meta;
         char uid[37];
         int e;
@@ -35,7 +37,8 @@ static int finish_object(struct bootstrap *b, const struct rest *r, const struct
         meta = json_get_or_add_object(b->a, ret, "metadata");
         if (old) {
                 json_setc(b->a, meta, "uid", json_of_copy(b->a, object_uid(old)));
-                json_setc(b->a, meta, "creationTimestamp", *json_at_path(object_json(old), "metadata", "creationTimestamp"));
+                json_setc(b->a, meta, "creationTimestamp",
+                          *json_at_path(object_json(old), "metadata", "creationTimestamp"));
                 json_setc(b->a, meta, "resourceVersion",
                           json_of_printf(b->a, "%llu", (unsigned long long) object_revision(old)));
         } else {
@@ -60,11 +63,11 @@ static void want(struct bootstrap *b, const struct api_resource *res, const stru
         b->result = finish_object(b, r, in, old, &tree);
         if (b->result < 0 || (old && json_equal(&tree, object_json(old))))
                 return;
-        vec_push(&b->ops, (struct store_op) {
-                                  .kind = old ? STORE_UPDATE : STORE_CREATE,
-                                  .key = rest_key(b->a, r, ns, name),
-                                  .object = object_from_tree(&tree),
-                                  .expect = old ? object_revision(old) : 0,
+        vec_push(&b->ops, (struct store_op){
+                                          .kind = old ? STORE_UPDATE : STORE_CREATE,
+                                          .key = rest_key(b->a, r, ns, name),
+                                          .object = object_from_tree(&tree),
+                                          .expect = old ? object_revision(old) : 0,
                           });
 }
 
@@ -83,8 +86,10 @@ static void namespaces(struct bootstrap *b) {
 
         for (size_t i = 0; i < ARRAY_SIZE(names); i++)
                 want_text(b, &res_namespaces,
-                          arena_printf(b->a, "{\"metadata\":{\"name\":\"%s\",\"labels\":{\"kubernetes.io/metadata.name\":\"%s\"}},"
-                                             "\"spec\":{\"finalizers\":[\"kubernetes\"]},\"status\":{\"phase\":\"Active\"}}",
+                          arena_printf(b->a,
+                                       "{\"metadata\":{\"name\":\"%s\",\"labels\":{\"kubernetes.io/"
+                                       "metadata.name\":\"%s\"}},"
+                                       "\"spec\":{\"finalizers\":[\"kubernetes\"]},\"status\":{\"phase\":\"Active\"}}",
                                        names[i], names[i]),
                           false);
 }
@@ -95,13 +100,18 @@ static void priority_classes(struct bootstrap *b) {
                 int64_t value;
         } classes[] = {
                 { "system-cluster-critical",
-                  "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.", 2000000000 },
-                { "system-node-critical", "Used for system critical pods that must not be moved from their current node.", 2000001000 },
+                  "Used for system critical pods that must run in the cluster, but can be moved to another node if "
+                  "necessary.",
+                  2000000000 },
+                { "system-node-critical",
+                  "Used for system critical pods that must not be moved from their current node.", 2000001000 },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(classes); i++)
                 want_text(b, &res_priorityclasses,
-                          arena_printf(b->a, "{\"metadata\":{\"name\":\"%s\",\"generation\":1},\"value\":%lld,\"description\":\"%s\"}",
+                          arena_printf(b->a,
+                                       "{\"metadata\":{\"name\":\"%s\",\"generation\":1},\"value\":%lld,"
+                                       "\"description\":\"%s\"}",
                                        classes[i].name, (long long) classes[i].value, classes[i].description),
                           false);
 }
@@ -113,26 +123,38 @@ static void kubernetes_service(struct bootstrap *b) {
         unsigned port = o->port ? o->port : 6443;
 
         want_text(b, &res_services,
-                  arena_printf(b->a, "{\"metadata\":{\"name\":\"kubernetes\",\"namespace\":\"default\",\"labels\":{\"component\":\"apiserver\","
-                                     "\"provider\":\"kubernetes\"}},\"spec\":{\"ports\":[{\"name\":\"https\",\"protocol\":\"TCP\",\"port\":443,"
-                                     "\"targetPort\":%u}],\"clusterIP\":\"%" STR_FMT "\",\"clusterIPs\":[\"%" STR_FMT "\"],\"type\":"
-                                     "\"ClusterIP\",\"sessionAffinity\":\"None\",\"ipFamilies\":[\"IPv4\"],\"ipFamilyPolicy\":"
-                                     "\"SingleStack\",\"internalTrafficPolicy\":\"Cluster\"},\"status\":{\"loadBalancer\":{}}}",
+                  arena_printf(b->a,
+                               "{\"metadata\":{\"name\":\"kubernetes\",\"namespace\":\"default\",\"labels\":{"
+                               "\"component\":\"apiserver\","
+                               "\"provider\":\"kubernetes\"}},\"spec\":{\"ports\":[{\"name\":\"https\",\"protocol\":"
+                               "\"TCP\",\"port\":443,"
+                               "\"targetPort\":%u}],\"clusterIP\":\"%" STR_FMT "\",\"clusterIPs\":[\"%" STR_FMT
+                               "\"],\"type\":"
+                               "\"ClusterIP\",\"sessionAffinity\":\"None\",\"ipFamilies\":[\"IPv4\"],"
+                               "\"ipFamilyPolicy\":"
+                               "\"SingleStack\",\"internalTrafficPolicy\":\"Cluster\"},\"status\":{\"loadBalancer\":{}}"
+                               "}",
                                port, STR_ARG(ip), STR_ARG(ip)),
                   false);
         if (!address)
                 return;
         want_text(b, &res_endpoints,
-                  arena_printf(b->a, "{\"metadata\":{\"name\":\"kubernetes\",\"namespace\":\"default\",\"labels\":{"
-                                     "\"endpointslice.kubernetes.io/skip-mirror\":\"true\"}},\"subsets\":[{\"addresses\":[{\"ip\":\"%s\"}],"
-                                     "\"ports\":[{\"name\":\"https\",\"port\":%u,\"protocol\":\"TCP\"}]}]}",
+                  arena_printf(b->a,
+                               "{\"metadata\":{\"name\":\"kubernetes\",\"namespace\":\"default\",\"labels\":{"
+                               "\"endpointslice.kubernetes.io/"
+                               "skip-mirror\":\"true\"}},\"subsets\":[{\"addresses\":[{\"ip\":\"%s\"}],"
+                               "\"ports\":[{\"name\":\"https\",\"port\":%u,\"protocol\":\"TCP\"}]}]}",
                                address, port),
                   true);
         want_text(b, &res_endpointslices,
-                  arena_printf(b->a, "{\"metadata\":{\"name\":\"kubernetes\",\"namespace\":\"default\",\"generation\":1,\"labels\":{"
-                                     "\"kubernetes.io/service-name\":\"kubernetes\"}},\"addressType\":\"IPv4\",\"endpoints\":[{"
-                                     "\"addresses\":[\"%s\"],\"conditions\":{\"ready\":true}}],\"ports\":[{\"name\":\"https\",\"protocol\":"
-                                     "\"TCP\",\"port\":%u}]}",
+                  arena_printf(b->a,
+                               "{\"metadata\":{\"name\":\"kubernetes\",\"namespace\":\"default\",\"generation\":1,"
+                               "\"labels\":{"
+                               "\"kubernetes.io/"
+                               "service-name\":\"kubernetes\"}},\"addressType\":\"IPv4\",\"endpoints\":[{"
+                               "\"addresses\":[\"%s\"],\"conditions\":{\"ready\":true}}],\"ports\":[{\"name\":"
+                               "\"https\",\"protocol\":"
+                               "\"TCP\",\"port\":%u}]}",
                                address, port),
                   true);
 }

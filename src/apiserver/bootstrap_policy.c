@@ -1,20 +1,24 @@
 /* The RBAC roles and bindings that every cluster has, as upstream's default policy gives them:
  * https://kubernetes.io/docs/reference/access-authn-authz/rbac/#default-roles-and-role-bindings
  *
- * A rule is a line: verbs, resources, API groups ("-" is core), and perhaps resource names. "read" is get, list and watch;
- * "write" is create, delete, deletecollection, patch and update. "url" in place of groups: paths instead of resources. */
+ * A rule is a line: verbs, resources, API groups ("-" is core), and perhaps resource names. "read" is get, list and
+ * watch; "write" is create, delete, deletecollection, patch and update. "url" in place of groups: paths instead of
+ * resources. */
 #include <stdio.h>
 
 #include "apiserver/bootstrap.h"
 
 struct role {
         const char *name;
-        const char *aggregate_to;   /* the label that puts it into admin, edit or view */
-        const char *aggregates;     /* the label it collects */
-        const char *const *rules;   /* NULL-terminated */
+        const char *aggregate_to; /* the label that puts it into admin, edit or view */
+        const char *aggregates;   /* the label it collects */
+        const char *const *rules; /* NULL-terminated */
 };
 
-#define RULES(...) (const char *const[]) { __VA_ARGS__, NULL }
+#define RULES(...)                \
+        (const char *const[]) {   \
+                __VA_ARGS__, NULL \
+        }
 
 static const struct role cluster_roles[] = {
         { "cluster-admin", NULL, NULL, RULES("* * *", "* * url") },
@@ -26,26 +30,35 @@ static const struct role cluster_roles[] = {
                 "write,read rolebindings,roles rbac.authorization.k8s.io") },
         { "system:aggregate-to-edit", "edit", NULL,
           RULES("read pods/attach,pods/exec,pods/portforward,pods/proxy,secrets,services/proxy -",
-                "impersonate serviceaccounts -",
-                "write pods,pods/attach,pods/exec,pods/portforward,pods/proxy -",
+                "impersonate serviceaccounts -", "write pods,pods/attach,pods/exec,pods/portforward,pods/proxy -",
                 "create pods/eviction -",
-                "write configmaps,events,persistentvolumeclaims,replicationcontrollers,replicationcontrollers/scale,secrets,"
+                "write "
+                "configmaps,events,persistentvolumeclaims,replicationcontrollers,replicationcontrollers/scale,secrets,"
                 "serviceaccounts,services,services/proxy -",
                 "create serviceaccounts/token -",
-                "write daemonsets,deployments,deployments/rollback,deployments/scale,replicasets,replicasets/scale,statefulsets,"
+                "write "
+                "daemonsets,deployments,deployments/rollback,deployments/scale,replicasets,replicasets/"
+                "scale,statefulsets,"
                 "statefulsets/scale apps",
-                "write horizontalpodautoscalers autoscaling", "write cronjobs,jobs batch", "write poddisruptionbudgets policy",
-                "write ingresses,networkpolicies networking.k8s.io", "write,read leases coordination.k8s.io") },
+                "write horizontalpodautoscalers autoscaling", "write cronjobs,jobs batch",
+                "write poddisruptionbudgets policy", "write ingresses,networkpolicies networking.k8s.io",
+                "write,read leases coordination.k8s.io") },
         { "system:aggregate-to-view", "view", NULL,
-          RULES("read configmaps,endpoints,persistentvolumeclaims,persistentvolumeclaims/status,pods,replicationcontrollers,"
+          RULES("read "
+                "configmaps,endpoints,persistentvolumeclaims,persistentvolumeclaims/status,pods,replicationcontrollers,"
                 "replicationcontrollers/scale,serviceaccounts,services,services/status -",
-                "read bindings,events,limitranges,namespaces/status,pods/log,pods/status,replicationcontrollers/status,resourcequotas,"
+                "read "
+                "bindings,events,limitranges,namespaces/status,pods/log,pods/status,replicationcontrollers/"
+                "status,resourcequotas,"
                 "resourcequotas/status -",
                 "read namespaces -", "read endpointslices discovery.k8s.io",
-                "read controllerrevisions,daemonsets,daemonsets/status,deployments,deployments/scale,deployments/status,replicasets,"
+                "read "
+                "controllerrevisions,daemonsets,daemonsets/status,deployments,deployments/scale,deployments/"
+                "status,replicasets,"
                 "replicasets/scale,replicasets/status,statefulsets,statefulsets/scale,statefulsets/status apps",
                 "read horizontalpodautoscalers,horizontalpodautoscalers/status autoscaling",
-                "read cronjobs,cronjobs/status,jobs,jobs/status batch", "read poddisruptionbudgets,poddisruptionbudgets/status policy",
+                "read cronjobs,cronjobs/status,jobs,jobs/status batch",
+                "read poddisruptionbudgets,poddisruptionbudgets/status policy",
                 "read ingresses,ingresses/status,networkpolicies networking.k8s.io") },
         { "system:basic-user", NULL, NULL,
           RULES("create selfsubjectaccessreviews,selfsubjectrulesreviews authorization.k8s.io",
@@ -56,18 +69,23 @@ static const struct role cluster_roles[] = {
         { "system:monitoring", NULL, NULL,
           RULES("get /healthz,/healthz/*,/livez,/livez/*,/metrics,/metrics/slis,/readyz,/readyz/* url") },
         { "system:service-account-issuer-discovery", NULL, NULL,
-          RULES("get /.well-known/openid-configuration,/.well-known/openid-configuration/,/openid/v1/jwks,/openid/v1/jwks/ url") },
+          RULES("get "
+                "/.well-known/openid-configuration,/.well-known/openid-configuration/,/openid/v1/jwks,/openid/v1/jwks/ "
+                "url") },
         { "system:auth-delegator", NULL, NULL,
           RULES("create tokenreviews authentication.k8s.io", "create subjectaccessreviews authorization.k8s.io") },
         { "system:node", NULL, NULL,
-          RULES("create tokenreviews authentication.k8s.io", "create subjectaccessreviews,localsubjectaccessreviews authorization.k8s.io",
-                "read services -", "create,read nodes -", "patch,update nodes/status -", "patch,update nodes -",
-                "create,patch,update events -,events.k8s.io", "read pods -", "create,delete pods -", "patch,update pods/status -",
-                "create pods/eviction -", "read configmaps,secrets -", "get persistentvolumeclaims,persistentvolumes -",
-                "get endpoints -", "create,read certificatesigningrequests certificates.k8s.io",
+          RULES("create tokenreviews authentication.k8s.io",
+                "create subjectaccessreviews,localsubjectaccessreviews authorization.k8s.io", "read services -",
+                "create,read nodes -", "patch,update nodes/status -", "patch,update nodes -",
+                "create,patch,update events -,events.k8s.io", "read pods -", "create,delete pods -",
+                "patch,update pods/status -", "create pods/eviction -", "read configmaps,secrets -",
+                "get persistentvolumeclaims,persistentvolumes -", "get endpoints -",
+                "create,read certificatesigningrequests certificates.k8s.io",
                 "create,delete,get,patch,update leases coordination.k8s.io", "get volumeattachments storage.k8s.io",
-                "create serviceaccounts/token -", "get,patch,update persistentvolumeclaims/status -", "read csidrivers storage.k8s.io",
-                "create,delete,get,patch,update csinodes storage.k8s.io", "read runtimeclasses node.k8s.io") },
+                "create serviceaccounts/token -", "get,patch,update persistentvolumeclaims/status -",
+                "read csidrivers storage.k8s.io", "create,delete,get,patch,update csinodes storage.k8s.io",
+                "read runtimeclasses node.k8s.io") },
         { "system:node-proxier", NULL, NULL,
           RULES("list,watch endpoints,services -", "read nodes -", "create,patch,update events -,events.k8s.io",
                 "list,watch endpointslices discovery.k8s.io", "list,watch servicecidrs networking.k8s.io") },
@@ -76,30 +94,34 @@ static const struct role cluster_roles[] = {
           RULES("get nodes -", "patch nodes/status -", "create,patch,update events -,events.k8s.io") },
         { "system:kubelet-api-admin", NULL, NULL,
           RULES("read nodes -", "proxy nodes -",
-                "* nodes/log,nodes/metrics,nodes/proxy,nodes/stats,nodes/healthz,nodes/configz,nodes/pods,nodes/checkpoint -") },
+                "* "
+                "nodes/log,nodes/metrics,nodes/proxy,nodes/stats,nodes/healthz,nodes/configz,nodes/pods,nodes/"
+                "checkpoint -") },
         { "system:kube-scheduler", NULL, NULL,
           RULES("create,patch,update events -,events.k8s.io", "create leases coordination.k8s.io",
                 "get,update leases coordination.k8s.io kube-scheduler", "read nodes -", "delete,read pods -",
-                "create bindings,pods/binding -", "patch,update pods/status -", "read replicationcontrollers,services -",
-                "read replicasets,statefulsets apps", "read poddisruptionbudgets policy",
-                "read persistentvolumeclaims,persistentvolumes -", "create tokenreviews authentication.k8s.io",
-                "create subjectaccessreviews authorization.k8s.io", "read csinodes,csidrivers,csistoragecapacities storage.k8s.io",
-                "read namespaces -", "read storageclasses storage.k8s.io") },
+                "create bindings,pods/binding -", "patch,update pods/status -",
+                "read replicationcontrollers,services -", "read replicasets,statefulsets apps",
+                "read poddisruptionbudgets policy", "read persistentvolumeclaims,persistentvolumes -",
+                "create tokenreviews authentication.k8s.io", "create subjectaccessreviews authorization.k8s.io",
+                "read csinodes,csidrivers,csistoragecapacities storage.k8s.io", "read namespaces -",
+                "read storageclasses storage.k8s.io") },
         { "system:volume-scheduler", NULL, NULL,
           RULES("get,list,patch,update,watch persistentvolumes -", "read storageclasses storage.k8s.io",
                 "get,list,patch,update,watch persistentvolumeclaims -") },
         { "system:kube-controller-manager", NULL, NULL,
           RULES("create,patch,update events -,events.k8s.io", "create leases coordination.k8s.io",
-                "get,update leases coordination.k8s.io kube-controller-manager", "create secrets,serviceaccounts -", "delete secrets -",
-                "get configmaps,namespaces,secrets,serviceaccounts -", "update secrets,serviceaccounts -",
-                "create tokenreviews authentication.k8s.io", "create subjectaccessreviews authorization.k8s.io", "list,watch * *",
+                "get,update leases coordination.k8s.io kube-controller-manager", "create secrets,serviceaccounts -",
+                "delete secrets -", "get configmaps,namespaces,secrets,serviceaccounts -",
+                "update secrets,serviceaccounts -", "create tokenreviews authentication.k8s.io",
+                "create subjectaccessreviews authorization.k8s.io", "list,watch * *",
                 "create serviceaccounts/token -") },
         { "system:kube-dns", NULL, NULL, RULES("list,watch endpoints,services -") },
         { "system:kube-aggregator", NULL, NULL, RULES("read endpoints,services -") },
         { "system:heapster", NULL, NULL, RULES("read events,namespaces,nodes,pods -") },
         { "system:persistent-volume-provisioner", NULL, NULL,
-          RULES("create,delete,read persistentvolumes -", "read,update persistentvolumeclaims -", "read storageclasses storage.k8s.io",
-                "watch events -", "create,patch,update events -,events.k8s.io") },
+          RULES("create,delete,read persistentvolumes -", "read,update persistentvolumeclaims -",
+                "read storageclasses storage.k8s.io", "watch events -", "create,patch,update events -,events.k8s.io") },
         { "system:certificates.k8s.io:certificatesigningrequests:nodeclient", NULL, NULL,
           RULES("create certificatesigningrequests/nodeclient certificates.k8s.io") },
         { "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", NULL, NULL,
@@ -116,14 +138,18 @@ static const struct role cluster_roles[] = {
 
 static const struct {
         const char *name, *role;
-        const char *subjects[3];   /* "g:system:masters", "u:system:kube-proxy" */
+        const char *subjects[3]; /* "g:system:masters", "u:system:kube-proxy" */
 } cluster_bindings[] = {
         { "cluster-admin", "cluster-admin", { "g:system:masters" } },
         { "system:basic-user", "system:basic-user", { "g:system:authenticated" } },
         { "system:discovery", "system:discovery", { "g:system:authenticated" } },
-        { "system:public-info-viewer", "system:public-info-viewer", { "g:system:authenticated", "g:system:unauthenticated" } },
+        { "system:public-info-viewer",
+          "system:public-info-viewer",
+          { "g:system:authenticated", "g:system:unauthenticated" } },
         { "system:monitoring", "system:monitoring", { "g:system:monitoring" } },
-        { "system:service-account-issuer-discovery", "system:service-account-issuer-discovery", { "g:system:serviceaccounts" } },
+        { "system:service-account-issuer-discovery",
+          "system:service-account-issuer-discovery",
+          { "g:system:serviceaccounts" } },
         { "system:node-proxier", "system:node-proxier", { "u:system:kube-proxy" } },
         { "system:kube-scheduler", "system:kube-scheduler", { "u:system:kube-scheduler" } },
         { "system:volume-scheduler", "system:volume-scheduler", { "u:system:kube-scheduler" } },
@@ -191,7 +217,8 @@ static void push_rules(struct arena *a, struct json *list, const char *const *ru
                 json_push(a, list, rule_json(a, *rules));
 }
 
-/* The rules of admin, edit and view: those of all that aggregate into them, so that they can be read without a controller. */
+/* The rules of admin, edit and view: those of all that aggregate into them, so that they can be read without a
+ * controller. */
 static void push_aggregated(struct arena *a, struct json *list, const char *label) {
         for (size_t i = 0; i < ARRAY_SIZE(cluster_roles); i++) {
                 const struct role *r = &cluster_roles[i];
@@ -211,7 +238,8 @@ static struct json head(struct arena *a, const char *kind, const char *name, str
         json_set_cstr(a, &o, "apiVersion", "rbac.authorization.k8s.io/v1");
         meta = json_get_or_add_object(a, &o, "metadata");
         json_set_cstr(a, meta, "name", name);
-        json_set_cstr(a, json_get_or_add_object(a, meta, "annotations"), "rbac.authorization.kubernetes.io/autoupdate", "true");
+        json_set_cstr(a, json_get_or_add_object(a, meta, "annotations"), "rbac.authorization.kubernetes.io/autoupdate",
+                      "true");
         *ret_labels = json_get_or_add_object(a, meta, "labels");
         json_set_cstr(a, *ret_labels, "kubernetes.io/bootstrapping", "rbac-defaults");
         return o;
@@ -227,8 +255,12 @@ static struct json role_json(struct arena *a, const struct role *r) {
                 struct json selector = json_new_object();
 
                 json_setc(a, json_get_or_add_object(a, &selector, "matchLabels"),
-                          arena_printf(a, "rbac.authorization.k8s.io/aggregate-to-%s", r->aggregates).p, json_of_cstr("true"));
-                json_push(a, json_get_or_add_array(a, json_get_or_add_object(a, &o, "aggregationRule"), "clusterRoleSelectors"), selector);
+                          arena_printf(a, "rbac.authorization.k8s.io/aggregate-to-%s", r->aggregates).p,
+                          json_of_cstr("true"));
+                json_push(a,
+                          json_get_or_add_array(a, json_get_or_add_object(a, &o, "aggregationRule"),
+                                                "clusterRoleSelectors"),
+                          selector);
                 push_aggregated(a, &rules, r->aggregates);
         } else {
                 push_rules(a, &rules, r->rules);
@@ -272,5 +304,6 @@ void bootstrap_policy(struct arena *a, void (*emit)(struct json object, void *ar
         for (size_t i = 0; i < ARRAY_SIZE(cluster_roles); i++)
                 emit(role_json(a, &cluster_roles[i]), arg);
         for (size_t i = 0; i < ARRAY_SIZE(cluster_bindings); i++)
-                emit(binding_json(a, cluster_bindings[i].name, cluster_bindings[i].role, cluster_bindings[i].subjects), arg);
+                emit(binding_json(a, cluster_bindings[i].name, cluster_bindings[i].role, cluster_bindings[i].subjects),
+                     arg);
 }

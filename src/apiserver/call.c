@@ -1,5 +1,5 @@
-/* The way of every call, from HTTP or from a role in this process: find the resource, authorize, dispatch by a table, finish
- * once. An op lives in the call's arena and goes through the store at most a few times. */
+/* The way of every call, from HTTP or from a role in this process: find the resource, authorize, dispatch by a table,
+ * finish once. An op lives in the call's arena and goes through the store at most a few times. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -7,7 +7,7 @@
 
 const struct api_user api_user_system = {
         .name = STR_INIT("system:apiserver"),
-        .groups = (struct str[]) { STR_INIT("system:masters"), STR_INIT("system:authenticated") },
+        .groups = (struct str[]){ STR_INIT("system:masters"), STR_INIT("system:authenticated") },
         .n_groups = 2,
 };
 
@@ -78,15 +78,17 @@ static void submitted(struct store_txn *t) {
 
 void op_submit(struct op *op, size_t n_ops, void (*finished)(struct op *op)) {
         op->finished = finished;
-        op->txn = (struct store_txn) { .ops = op->ops, .n_ops = n_ops, .done = submitted, .loop = op->c->loop };
+        op->txn = (struct store_txn){ .ops = op->ops, .n_ops = n_ops, .done = submitted, .loop = op->c->loop };
         store_submit(op->s->store, &op->txn);
 }
 
 const char *call_verb_name(const struct api_call *c) {
         static const char *const names[] = {
-                [API_GET] = "get",       [API_LIST] = "list",     [API_WATCH] = "watch",
-                [API_CREATE] = "create", [API_UPDATE] = "update", [API_PATCH] = "patch",
-                [API_DELETE] = "delete", [API_DELETE_COLLECTION] = "deletecollection", [API_CONNECT] = "create",
+                [API_GET] = "get",        [API_LIST] = "list",
+                [API_WATCH] = "watch",    [API_CREATE] = "create",
+                [API_UPDATE] = "update",  [API_PATCH] = "patch",
+                [API_DELETE] = "delete",  [API_DELETE_COLLECTION] = "deletecollection",
+                [API_CONNECT] = "create",
         };
 
         return names[c->verb];
@@ -94,16 +96,23 @@ const char *call_verb_name(const struct api_call *c) {
 
 static uint32_t verb_mask(const struct api_call *c) {
         static const uint32_t bits[] = {
-                [API_GET] = VERB_GET,       [API_LIST] = VERB_LIST,     [API_WATCH] = VERB_WATCH,
-                [API_CREATE] = VERB_CREATE, [API_UPDATE] = VERB_UPDATE, [API_PATCH] = VERB_PATCH,
-                [API_DELETE] = VERB_DELETE, [API_DELETE_COLLECTION] = VERB_DELETECOLLECTION, [API_CONNECT] = VERB_CREATE | VERB_GET,
+                [API_GET] = VERB_GET,
+                [API_LIST] = VERB_LIST,
+                [API_WATCH] = VERB_WATCH,
+                [API_CREATE] = VERB_CREATE,
+                [API_UPDATE] = VERB_UPDATE,
+                [API_PATCH] = VERB_PATCH,
+                [API_DELETE] = VERB_DELETE,
+                [API_DELETE_COLLECTION] = VERB_DELETECOLLECTION,
+                [API_CONNECT] = VERB_CREATE | VERB_GET,
         };
 
         return bits[c->verb];
 }
 
 static int not_allowed(struct error *err) {
-        return error_status(err, REASON_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
+        return error_status(err, REASON_METHOD_NOT_ALLOWED,
+                            "the server does not allow this method on the requested resource");
 }
 
 /* Fills op->rest and op->sub, and checks that the verb exists there. */
@@ -124,11 +133,15 @@ static int find_target(struct op *op, struct error *err) {
 static const struct {
         void (*run)(struct op *op);
 } verbs[] = {
-        [API_GET] = { registry_get },       [API_LIST] = { registry_list },
-        [API_CREATE] = { registry_create }, [API_UPDATE] = { registry_update },
-        [API_PATCH] = { registry_patch },   [API_DELETE] = { registry_delete },
+        [API_GET] = { registry_get },
+        [API_LIST] = { registry_list },
+        [API_CREATE] = { registry_create },
+        [API_UPDATE] = { registry_update },
+        [API_PATCH] = { registry_patch },
+        [API_DELETE] = { registry_delete },
         [API_DELETE_COLLECTION] = { registry_delete_collection },
-        [API_CONNECT] = { NULL },           [API_WATCH] = { NULL },
+        [API_CONNECT] = { NULL },
+        [API_WATCH] = { NULL },
 };
 
 void apiserver_call(struct apiserver *s, struct api_call *c) {

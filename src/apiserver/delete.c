@@ -1,8 +1,8 @@
 /* DELETE: at once, gracefully (pods), or marked with a deletionTimestamp until the last finalizer is gone.
  *
  *   delete ─┬─ pod on a node, grace > 0 ──▶ deletionTimestamp = now + grace ──▶ its kubelet deletes it with grace 0
- *           ├─ has finalizers, or must get one (Foreground, Orphan) ──▶ deletionTimestamp; who removes the last one deletes
- *           └─ else ──▶ gone */
+ *           ├─ has finalizers, or must get one (Foreground, Orphan) ──▶ deletionTimestamp; who removes the last one
+ * deletes └─ else ──▶ gone */
 #include <errno.h>
 
 #include "apiserver/admission.h"
@@ -18,15 +18,18 @@ static int check_preconditions(struct op *op, struct error *err) {
         uint64_t revision = 0;
 
         if (!str_empty(o->precondition_uid) && !str_eq(o->precondition_uid, object_uid(op->old)))
-                return err_conflict(err, op->rest, op->name, "Precondition failed: UID in precondition: %" STR_FMT
+                return err_conflict(err, op->rest, op->name,
+                                    "Precondition failed: UID in precondition: %" STR_FMT
                                     ", UID in object meta: %" STR_FMT,
                                     STR_ARG(o->precondition_uid), STR_ARG(object_uid(op->old)));
         if (str_empty(o->precondition_resource_version))
                 return 0;
         if (str_to_u64(o->precondition_resource_version, &revision) < 0 || revision != object_revision(op->old))
-                return err_conflict(err, op->rest, op->name, "Precondition failed: ResourceVersion in precondition: %" STR_FMT
+                return err_conflict(err, op->rest, op->name,
+                                    "Precondition failed: ResourceVersion in precondition: %" STR_FMT
                                     ", ResourceVersion in object meta: %llu",
-                                    STR_ARG(o->precondition_resource_version), (unsigned long long) object_revision(op->old));
+                                    STR_ARG(o->precondition_resource_version),
+                                    (unsigned long long) object_revision(op->old));
         return 0;
 }
 
@@ -84,7 +87,8 @@ static void mark_deleted(struct op *op, struct json *meta, int64_t grace) {
         const struct json *generation = json_getc(meta, "generation");
         char text[36];
 
-        json_setc(a, meta, "deletionTimestamp", json_of_copy(a, time_format(text, now_wall_ns() + grace * NSEC_PER_SEC)));
+        json_setc(a, meta, "deletionTimestamp",
+                  json_of_copy(a, time_format(text, now_wall_ns() + grace * NSEC_PER_SEC)));
         json_set_int(a, meta, "deletionGracePeriodSeconds", grace);
         if (json_int(generation) > 0)
                 json_set_int(a, meta, "generation", json_int(generation) + 1);
@@ -144,7 +148,8 @@ static enum outcome decide(struct op *op) {
         if (is_namespace) {
                 struct json *status = json_get_or_add_object(a, &op->tree, "status");
 
-                if (json_len(json_getc(meta, "finalizers")) == 0 && json_len(json_at_path(&op->tree, "spec", "finalizers")) == 0)
+                if (json_len(json_getc(meta, "finalizers")) == 0 &&
+                    json_len(json_at_path(&op->tree, "spec", "finalizers")) == 0)
                         return OUTCOME_DELETE;
                 if (object_deleting(op->old))
                         return changed ? OUTCOME_MARK : OUTCOME_NOTHING;
@@ -208,7 +213,7 @@ static void remove_now(struct op *op) {
                 answer_deleted(op);
                 return;
         }
-        op->ops[0] = (struct store_op) { .kind = STORE_DELETE, .key = op->key, .expect = object_revision(op->old) };
+        op->ops[0] = (struct store_op){ .kind = STORE_DELETE, .key = op->key, .expect = object_revision(op->old) };
         op_submit(op, 1, deleted);
 }
 
@@ -220,8 +225,9 @@ static void mark(struct op *op) {
                 op_finish(op, 200);
                 return;
         }
-        op->ops[0] = (struct store_op) { .kind = STORE_UPDATE, .key = op->key, .object = op->result,
-                                         .expect = object_revision(op->old) };
+        op->ops[0] = (struct store_op){
+                .kind = STORE_UPDATE, .key = op->key, .object = op->result, .expect = object_revision(op->old)
+        };
         op_submit(op, 1, marked);
 }
 
@@ -230,8 +236,9 @@ static int check_policy(const struct op *op, struct error *err) {
 
         if (str_empty(p) || str_eqc(p, "Background") || str_eqc(p, "Foreground") || str_eqc(p, "Orphan"))
                 return 0;
-        return error_status(err, REASON_INVALID, "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: "
-                                                 "\"%" STR_FMT "\": supported values: \"Foreground\", \"Background\", \"Orphan\", nil",
+        return error_status(err, REASON_INVALID,
+                            "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: "
+                            "\"%" STR_FMT "\": supported values: \"Foreground\", \"Background\", \"Orphan\", nil",
                             STR_ARG(p));
 }
 
@@ -279,10 +286,10 @@ fail:
 struct collection {
         struct op *op;
         struct api_list *list;
-        struct arena *arena;   /* of one item's call */
+        struct arena *arena; /* of one item's call */
         size_t next;
         struct api_call call;
-        atomic_int turn;       /* who goes on after an item: the starter, or its done when that comes later (on any thread) */
+        atomic_int turn; /* who goes on after an item: the starter, or its done when that comes later (on any thread) */
 };
 enum { TURN_STARTER, TURN_WAITING, TURN_DONE };
 

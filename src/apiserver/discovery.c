@@ -1,8 +1,7 @@
 /* Discovery: the tables of the schema as the documents that clients read first.
  *
- *   /api, /apis                     APIVersions, APIGroupList; or all at once: apidiscovery.k8s.io/v2 APIGroupDiscoveryList
- *   /apis/apps                      APIGroup
- *   /api/v1, /apis/apps/v1          APIResourceList
+ *   /api, /apis                     APIVersions, APIGroupList; or all at once: apidiscovery.k8s.io/v2
+ * APIGroupDiscoveryList /apis/apps                      APIGroup /api/v1, /apis/apps/v1          APIResourceList
  *   /openapi/v2, /openapi/v3[/…]    schemas (schema/openapi.h) */
 #include <stdio.h>
 
@@ -28,7 +27,8 @@ struct discovery {
 static struct json version_json(struct arena *a, const struct api_group_version *gv) {
         struct json v = json_new_object();
 
-        json_setc(a, &v, "groupVersion", *gv->group ? json_of_printf(a, "%s/%s", gv->group, gv->version) : json_of_cstr(gv->version));
+        json_setc(a, &v, "groupVersion",
+                  *gv->group ? json_of_printf(a, "%s/%s", gv->group, gv->version) : json_of_cstr(gv->version));
         json_set_cstr(a, &v, "version", gv->version);
         return v;
 }
@@ -124,7 +124,8 @@ static void add_resource(struct arena *a, struct json *list, const struct api_re
         }
 }
 
-static bool make_resource_list(const struct discovery *d, struct arena *a, struct str group, struct str version, struct json *ret) {
+static bool make_resource_list(const struct discovery *d, struct arena *a, struct str group, struct str version,
+                               struct json *ret) {
         const struct api_group_version *gv = api_find_group_version(group, version);
         struct json resources = json_new_array();
 
@@ -159,8 +160,9 @@ static void make_legacy_versions(const struct discovery *d, struct arena *a, str
 
         json_push(a, &versions, json_of_cstr("v1"));
         json_set_cstr(a, &cidr, "clientCIDR", "0.0.0.0/0");
-        json_setc(a, &cidr, "serverAddress", json_of_printf(a, "%s:%u", o->advertise_address ? o->advertise_address : "127.0.0.1",
-                                                            apiserver_port(d->s)));
+        json_setc(a, &cidr, "serverAddress",
+                  json_of_printf(a, "%s:%u", o->advertise_address ? o->advertise_address : "127.0.0.1",
+                                 apiserver_port(d->s)));
         json_push(a, &cidrs, cidr);
         *ret = json_new_object();
         json_set_cstr(a, ret, "kind", "APIVersions");
@@ -194,8 +196,9 @@ static struct json resource_discovery(struct arena *a, const struct api_resource
                 struct json s = json_new_object();
 
                 json_set_cstr(a, &s, "subresource", sub->name);
-                json_setc(a, &s, "responseKind", kind_json(a, sub->group ? sub->group : r->group, sub->version ? sub->version : r->version,
-                                                           sub->kind));
+                json_setc(a, &s, "responseKind",
+                          kind_json(a, sub->group ? sub->group : r->group, sub->version ? sub->version : r->version,
+                                    sub->kind));
                 json_setc(a, &s, "verbs", verbs_json(a, sub->verbs));
                 json_push(a, &subs, s);
         }
@@ -256,10 +259,11 @@ static struct document *keep(struct discovery *d, struct str key, struct buf *te
         return doc;
 }
 
-typedef bool (*maker)(struct discovery *d, struct arena *a, const struct request_info *i, const struct negotiated *n, struct buf *dst);
+typedef bool (*maker)(struct discovery *d, struct arena *a, const struct request_info *i, const struct negotiated *n,
+                      struct buf *dst);
 
-static const struct document *document(struct discovery *d, struct arena *a, struct str key, const struct request_info *i,
-                                       const struct negotiated *n, maker make) {
+static const struct document *document(struct discovery *d, struct arena *a, struct str key,
+                                       const struct request_info *i, const struct negotiated *n, maker make) {
         struct buf text = BUF_INIT;
         struct document *doc;
 
@@ -271,7 +275,8 @@ static const struct document *document(struct discovery *d, struct arena *a, str
         return doc;
 }
 
-static bool make_root(struct discovery *d, struct arena *a, const struct request_info *i, const struct negotiated *n, struct buf *dst) {
+static bool make_root(struct discovery *d, struct arena *a, const struct request_info *i, const struct negotiated *n,
+                      struct buf *dst) {
         struct json doc;
         bool legacy = i->version.p && i->group.n == 0;
 
@@ -285,7 +290,8 @@ static bool make_root(struct discovery *d, struct arena *a, const struct request
         return true;
 }
 
-static bool make_group(struct discovery *d, struct arena *a, const struct request_info *i, const struct negotiated *n, struct buf *dst) {
+static bool make_group(struct discovery *d, struct arena *a, const struct request_info *i, const struct negotiated *n,
+                       struct buf *dst) {
         for (size_t k = 0; k < d->n_served; k++)
                 if (str_eqc(i->group, d->served[k]->group)) {
                         struct json g = group_json(a, d, d->served[k]->group, true);
@@ -306,8 +312,8 @@ static bool make_version(struct discovery *d, struct arena *a, const struct requ
         return true;
 }
 
-static bool make_openapi_v2(struct discovery *d, struct arena *a, const struct request_info *i, const struct negotiated *n,
-                            struct buf *dst) {
+static bool make_openapi_v2(struct discovery *d, struct arena *a, const struct request_info *i,
+                            const struct negotiated *n, struct buf *dst) {
         if (n->media == MEDIA_PROTOBUF)
                 openapi_v2_protobuf(dst, d->served, d->n_served);
         else
@@ -315,14 +321,14 @@ static bool make_openapi_v2(struct discovery *d, struct arena *a, const struct r
         return true;
 }
 
-static bool make_openapi_index(struct discovery *d, struct arena *a, const struct request_info *i, const struct negotiated *n,
-                               struct buf *dst) {
+static bool make_openapi_index(struct discovery *d, struct arena *a, const struct request_info *i,
+                               const struct negotiated *n, struct buf *dst) {
         openapi_v3_index(dst, d->served, d->n_served);
         return true;
 }
 
-static bool make_openapi_v3(struct discovery *d, struct arena *a, const struct request_info *i, const struct negotiated *n,
-                            struct buf *dst) {
+static bool make_openapi_v3(struct discovery *d, struct arena *a, const struct request_info *i,
+                            const struct negotiated *n, struct buf *dst) {
         const struct api_group_version *gv = api_find_group_version(i->group, i->version);
 
         if (!gv || !gv->served)
@@ -378,16 +384,19 @@ static bool serve_openapi(struct exchange *x, struct str path) {
 
         x->format.pretty = false;
         if (str_eqc(path, "/openapi/v2")) {
-                bool pb = str_search(accept, STR("proto-openapi.spec.v2")) >= 0; /* old clients write @v1.0, which is no media type */
+                bool pb = str_search(accept, STR("proto-openapi.spec.v2")) >=
+                          0; /* old clients write @v1.0, which is no media type */
 
-                x->format.as = (struct negotiated) { .media = pb ? MEDIA_PROTOBUF : MEDIA_JSON };
+                x->format.as = (struct negotiated){ .media = pb ? MEDIA_PROTOBUF : MEDIA_JSON };
                 return serve(x, arena_printf(a, "v2;%d", pb), NULL,
-                             pb ? "application/com.github.proto-openapi.spec.v2.v1.0+protobuf" : "application/json", make_openapi_v2);
+                             pb ? "application/com.github.proto-openapi.spec.v2.v1.0+protobuf" : "application/json",
+                             make_openapi_v2);
         }
-        x->format.as = (struct negotiated) { 0 };
+        x->format.as = (struct negotiated){ 0 };
         if (str_eqc(path, "/openapi/v3"))
                 return serve(x, STR("v3"), NULL, "application/json", make_openapi_index);
-        if (!str_has_prefix(path, STR("/openapi/v3/")) || request_parse_path(a, str_sub(path, 11, path.n), &i) < 0 || str_empty(i.version))
+        if (!str_has_prefix(path, STR("/openapi/v3/")) || request_parse_path(a, str_sub(path, 11, path.n), &i) < 0 ||
+            str_empty(i.version))
                 return false;
         return serve(x, arena_printf(a, "v3%" STR_FMT, STR_ARG(path)), &i, "application/json", make_openapi_v3);
 }

@@ -10,7 +10,8 @@ static struct str kind_of_details(const struct rest *r) {
 }
 
 int err_not_found(struct error *err, const struct rest *r, struct str name) {
-        error_status(err, REASON_NOT_FOUND, "%" STR_FMT " \"%" STR_FMT "\" not found", STR_ARG(r->qualified), STR_ARG(name));
+        error_status(err, REASON_NOT_FOUND, "%" STR_FMT " \"%" STR_FMT "\" not found", STR_ARG(r->qualified),
+                     STR_ARG(name));
         error_details(err, name, r->group, kind_of_details(r));
         return -ENOENT;
 }
@@ -47,8 +48,8 @@ int err_forbidden(struct error *err, const struct rest *r, struct str name, cons
         if (str_empty(name))
                 error_status(err, REASON_FORBIDDEN, "%" STR_FMT " is forbidden: %s", STR_ARG(r->qualified), text);
         else
-                error_status(err, REASON_FORBIDDEN, "%" STR_FMT " \"%" STR_FMT "\" is forbidden: %s", STR_ARG(r->qualified),
-                             STR_ARG(name), text);
+                error_status(err, REASON_FORBIDDEN, "%" STR_FMT " \"%" STR_FMT "\" is forbidden: %s",
+                             STR_ARG(r->qualified), STR_ARG(name), text);
         error_details(err, name, r->group, kind_of_details(r));
         return -EACCES;
 }

@@ -1,5 +1,6 @@
-/* Events live for an hour after they were last written, as upstream's --event-ttl. Once a minute one worker looks at the old
- * ones. A store has no clock: what counts is the event's own time of last change. Paged lists' snapshots are aged here too. */
+/* Events live for an hour after they were last written, as upstream's --event-ttl. Once a minute one worker looks at
+ * the old ones. A store has no clock: what counts is the event's own time of last change. Paged lists' snapshots are
+ * aged here too. */
 #include "apiserver/expiry.h"
 #include "base/log.h"
 #include "schema/types.h"
@@ -12,7 +13,7 @@ struct expiry {
         struct timer timer;
         struct apiserver *s;
         struct loop *loop;
-        bool running;             /* a batch is at the store */
+        bool running; /* a batch is at the store */
         struct arena *arena;
         struct store_op ops[MAX_BATCH];
         struct store_txn txn;
@@ -59,11 +60,12 @@ static void sweep(struct expiry *x) {
         store_iter_init(&it, snap, r->prefix, r->prefix);
         while (n < MAX_BATCH && store_iter_next(&it))
                 if (last_change(it.object) < before)
-                        x->ops[n++] = (struct store_op) { .kind = STORE_DELETE, .key = arena_str(x->arena, it.key),
-                                                          .expect = object_revision(it.object) };
+                        x->ops[n++] = (struct store_op){ .kind = STORE_DELETE,
+                                                         .key = arena_str(x->arena, it.key),
+                                                         .expect = object_revision(it.object) };
         if (n == 0)
                 return;
-        x->txn = (struct store_txn) { .ops = x->ops, .n_ops = n, .done = expired, .loop = x->loop };
+        x->txn = (struct store_txn){ .ops = x->ops, .n_ops = n, .done = expired, .loop = x->loop };
         x->running = true;
         store_submit(x->s->store, &x->txn);
 }

@@ -1,7 +1,7 @@
 /* One HTTP request: who is it (authn.c), what is asked for (request.c), run it (call.c), answer (respond.c).
  *
- * Reads are answered at once, in the memory of the HTTP request. Writes wait for the store, and the client may be gone before
- * the answer is there: they get an arena of their own, with copies of what they need from the request. */
+ * Reads are answered at once, in the memory of the HTTP request. Writes wait for the store, and the client may be gone
+ * before the answer is there: they get an arena of their own, with copies of what they need from the request. */
 #include <errno.h>
 
 #include "apiserver/handler.h"
@@ -27,17 +27,20 @@ static struct str summarize(struct arena *a, struct str text) {
         return arena_str(a, buf_str(&b));
 }
 
-static int bad_json(struct exchange *x, struct arena *a, bool patch, struct str text, const struct error *e, struct error *err) {
+static int bad_json(struct exchange *x, struct arena *a, bool patch, struct str text, const struct error *e,
+                    struct error *err) {
         if (patch)
                 return err_bad_request(err, "error decoding patch: %s", error_text(e));
-        return err_bad_request(err, "the object provided is unrecognized (must be of type %" STR_FMT "): couldn't get version/kind; json parse "
-                                    "error: %s (%" STR_FMT ")",
+        return err_bad_request(err,
+                               "the object provided is unrecognized (must be of type %" STR_FMT
+                               "): couldn't get version/kind; json parse "
+                               "error: %s (%" STR_FMT ")",
                                STR_ARG(x->rest->kind), error_text(e), STR_ARG(summarize(a, text)));
 }
 
 /* A body as a tree in a, by its media type; views into text. */
-static int parse_body(struct exchange *x, struct arena *a, enum media media, bool patch, struct str text, struct json_duplicates *dup,
-                      struct json **ret, struct error *err) {
+static int parse_body(struct exchange *x, struct arena *a, enum media media, bool patch, struct str text,
+                      struct json_duplicates *dup, struct json **ret, struct error *err) {
         struct json_parse_opts opts = { .max_depth = 1000, .duplicates = dup };
         _cleanup_error_ struct error e = ERROR_INIT;
         struct protobuf_unknown u;
@@ -63,7 +66,8 @@ static int parse_body(struct exchange *x, struct arena *a, enum media media, boo
                 if (!t)
                         t = api_find_type(STR("meta.k8s.io"), STR("v1"), u.kind);
                 if (!t)
-                        return err_bad_request(err, "no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT "\"",
+                        return err_bad_request(err,
+                                               "no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT "\"",
                                                STR_ARG(u.kind), STR_ARG(u.api_version));
                 if (protobuf_decode_object(a, t, &u, &doc, &e) < 0)
                         return err_bad_request(err, "%s", error_text(&e));
@@ -77,9 +81,9 @@ static int parse_body(struct exchange *x, struct arena *a, enum media media, boo
 
 struct http_write {
         struct api_call call;
-        struct exchange x;       /* x.req is NULL once the client is gone */
+        struct exchange x; /* x.req is NULL once the client is gone */
         struct arena *arena;
-        struct json strict;      /* duplicate fields, found before decoding */
+        struct json strict; /* duplicate fields, found before decoding */
 };
 
 static void client_gone(struct http_request *req, void *arg) {
@@ -90,8 +94,9 @@ static void client_gone(struct http_request *req, void *arg) {
 
 static void count(struct apiserver *s, enum api_verb verb, int code) {
         static const uint8_t group[] = {
-                [API_GET] = 0, [API_LIST] = 1, [API_WATCH] = 2, [API_CREATE] = 3, [API_UPDATE] = 4, [API_PATCH] = 5, [API_DELETE] = 6,
-                [API_DELETE_COLLECTION] = 7, [API_CONNECT] = 0,
+                [API_GET] = 0,     [API_LIST] = 1,  [API_WATCH] = 2,  [API_CREATE] = 3,
+                [API_UPDATE] = 4,  [API_PATCH] = 5, [API_DELETE] = 6, [API_DELETE_COLLECTION] = 7,
+                [API_CONNECT] = 0,
         };
 
         atomic_fetch_add_explicit(&s->requests[group[verb]][MIN(code / 100, 5)], 1, memory_order_relaxed);
@@ -106,8 +111,8 @@ static void answer(struct exchange *x, struct api_call *c) {
         else if (c->object)
                 respond_object(x->req, &x->format, c->code, x->rest, c->object, c->warnings, c->n_warnings);
         else
-                respond_tree(x->req, &(struct format) { .as.media = x->format.as.media, .pretty = x->format.pretty }, c->code, c->tree,
-                             x->rest);
+                respond_tree(x->req, &(struct format){ .as.media = x->format.as.media, .pretty = x->format.pretty },
+                             c->code, c->tree, x->rest);
 }
 
 static void drop_results(struct api_call *c) {
@@ -147,8 +152,15 @@ static void copy_user(struct arena *a, struct api_user *u) {
 
 static void copy_call(struct arena *a, struct api_call *c) {
         struct str *const texts[] = {
-                &c->namespace, &c->name, &c->subresource, &c->options.label_selector, &c->options.field_selector,
-                &c->options.resource_version, &c->options.continue_token, &c->options.field_manager, &c->options.propagation_policy,
+                &c->namespace,
+                &c->name,
+                &c->subresource,
+                &c->options.label_selector,
+                &c->options.field_selector,
+                &c->options.resource_version,
+                &c->options.continue_token,
+                &c->options.field_manager,
+                &c->options.propagation_policy,
                 &c->options.resource_version_match,
         };
 
@@ -177,9 +189,11 @@ static int read_body(struct http_write *w, struct error *err) {
         if (str_empty(text))
                 return w->call.verb == API_DELETE || w->call.verb == API_DELETE_COLLECTION
                                        ? 0
-                                       : err_bad_request(err, "the object provided is unrecognized (must be of type %" STR_FMT
-                                                              "): couldn't get version/kind; json parse error: unexpected end of JSON input "
-                                                              "(<empty>)",
+                                       : err_bad_request(err,
+                                                         "the object provided is unrecognized (must be of type "
+                                                         "%" STR_FMT "): couldn't get version/kind; json parse error: "
+                                                                     "unexpected end of JSON input "
+                                                         "(<empty>)",
                                                          STR_ARG(w->x.rest->kind));
         text = arena_str(w->arena, text);
         r = parse_body(&w->x, w->arena, media, w->call.verb == API_PATCH, text, &dup, &body, err);
@@ -190,7 +204,8 @@ static int read_body(struct http_write *w, struct error *err) {
         w->call.body = body;
         w->strict = json_new_array();
         for (size_t i = 0; i < MIN(dup.n, ARRAY_SIZE(dup.paths)); i++)
-                json_push(w->arena, &w->strict, json_of_printf(w->arena, "duplicate field \"%" STR_FMT "\"", STR_ARG(dup.paths[i])));
+                json_push(w->arena, &w->strict,
+                          json_of_printf(w->arena, "duplicate field \"%" STR_FMT "\"", STR_ARG(dup.paths[i])));
         if (dup.n > 0)
                 w->call.strict = &w->strict;
         return 0;
@@ -209,10 +224,13 @@ static void handle_write(struct exchange *x, const struct api_call *call) {
         copy_call(a, &w->call);
         agent = http_request_header(x->req, "user-agent");
         if (str_empty(w->call.options.field_manager) && agent.n > 0) /* upstream: the part before the first '/' */
-                w->call.options.field_manager = arena_str(a, str_sub(agent, 0, str_find(agent, '/') < 0 ? MIN(agent.n, 128)
-                                                                                : (size_t) str_find(agent, '/')));
+                w->call.options.field_manager =
+                                arena_str(a, str_sub(agent, 0,
+                                                     str_find(agent, '/') < 0 ? MIN(agent.n, 128)
+                                                                              : (size_t) str_find(agent, '/')));
         if (w->call.verb == API_PATCH)
-                w->call.options.field_manager = arena_str(a, call->options.field_manager); /* apply demands an explicit one */
+                w->call.options.field_manager =
+                                arena_str(a, call->options.field_manager); /* apply demands an explicit one */
         http_request_on_close(x->req, client_gone, w);
         w->call.error = ERROR_INIT;
         if (read_body(w, &w->call.error) < 0) {
@@ -313,7 +331,9 @@ static void method_not_allowed(struct exchange *x) {
 }
 
 static void handle_resource(struct exchange *x) {
-        struct api_call c = { .arena = http_request_arena(x->req), .loop = http_request_loop(x->req), .user = x->user,
+        struct api_call c = { .arena = http_request_arena(x->req),
+                              .loop = http_request_loop(x->req),
+                              .user = x->user,
                               .options = x->query.options };
         const struct request_info *i = &x->info;
         bool is_namespace = str_eqc(i->plural, "namespaces");
@@ -359,7 +379,8 @@ void handle_request(struct http_request *req, void *arg) {
                 handle_failed(&x, &e);
                 return;
         }
-        if (authenticate(x.s, req, &x.user, &e) < 0 || request_parse_query(a, http_request_query(req), &x.query, &e) < 0) {
+        if (authenticate(x.s, req, &x.user, &e) < 0 ||
+            request_parse_query(a, http_request_query(req), &x.query, &e) < 0) {
                 handle_failed(&x, &e);
                 return;
         }

@@ -1,10 +1,12 @@
-/* What goes on to others: to a node's kubelet (log, exec, attach, portforward, nodes/proxy), to a pod or the pods of a Service
- * (proxy).
+/* What goes on to others: to a node's kubelet (log, exec, attach, portforward, nodes/proxy), to a pod or the pods of a
+ * Service (proxy).
  *
  *   client ══▶ worker ══▶ kubelet :10250     an ordinary call: its answer is streamed through, with back-pressure
- *   client ◀═ raw bytes ═▶ kubelet           an upgrade (WebSocket, SPDY): both ends speak the same protocol, nothing is translated
+ *   client ◀═ raw bytes ═▶ kubelet           an upgrade (WebSocket, SPDY): both ends speak the same protocol, nothing
+ * is translated
  *
- * Each worker has clients of its own, kept by address. A request becomes a target (where, which path); then one of the two. */
+ * Each worker has clients of its own, kept by address. A request becomes a target (where, which path); then one of the
+ * two. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -23,8 +25,9 @@
 
 struct kubelets {
         struct apiserver *s;
-        struct tls_context *tls;      /* with our client certificate */
-        struct map *clients[MAX_WORKERS]; /* by worker, touched by it only: "host:port" or "plain host:port" → http_client */
+        struct tls_context *tls;          /* with our client certificate */
+        struct map *clients[MAX_WORKERS]; /* by worker, touched by it only: "host:port" or "plain host:port" →
+                                             http_client */
 };
 
 /* Where a request goes. */
@@ -32,7 +35,7 @@ struct target {
         struct str host;
         uint16_t port;
         bool tls;
-        struct str path;              /* with query */
+        struct str path; /* with query */
 };
 
 /* ---- clients ---- */
@@ -40,8 +43,10 @@ struct target {
 int kubelets_new(struct apiserver *s, struct kubelets **ret, struct error *err) {
         const struct apiserver_options *o = &s->options;
         struct kubelets *k = xcalloc(1, sizeof(*k));
-        struct tls_options tls = { .cert_pem = o->kubelet_client_cert_pem, .key_pem = o->kubelet_client_key_pem,
-                                   .ca_pem = o->kubelet_ca_pem, .insecure = str_empty(o->kubelet_ca_pem) };
+        struct tls_options tls = { .cert_pem = o->kubelet_client_cert_pem,
+                                   .key_pem = o->kubelet_client_key_pem,
+                                   .ca_pem = o->kubelet_ca_pem,
+                                   .insecure = str_empty(o->kubelet_ca_pem) };
         int r;
 
         k->s = s;
@@ -84,7 +89,10 @@ static int client_of(struct exchange *x, const struct target *t, struct http_cli
         struct arena *a = http_request_arena(x->req);
         struct str key = arena_printf(a, "%s%" STR_FMT ":%u", t->tls ? "" : "plain ", STR_ARG(t->host), t->port);
         struct http_client_options o = {
-                .loop = http_request_loop(x->req), .host = arena_cstr(a, t->host), .port = t->port, .tls = t->tls ? k->tls : NULL,
+                .loop = http_request_loop(x->req),
+                .host = arena_cstr(a, t->host),
+                .port = t->port,
+                .tls = t->tls ? k->tls : NULL,
         };
         int r;
 
@@ -104,10 +112,10 @@ static int client_of(struct exchange *x, const struct target *t, struct http_cli
 /* ---- relaying an ordinary call ---- */
 
 struct relay {
-        struct http_request *req;    /* NULL: the client is gone */
+        struct http_request *req; /* NULL: the client is gone */
         struct http_call *call;
         bool started, is_log;
-        int refused;                 /* a kubelet's answer that is an error: what it says becomes a Status */
+        int refused; /* a kubelet's answer that is an error: what it says becomes a Status */
         struct buf reason;
         struct arena *arena;
         struct format format;
@@ -115,8 +123,11 @@ struct relay {
 };
 
 static bool is_hop_header(struct str name) {
-        static const char *const names[] = { "connection", "keep-alive", "transfer-encoding", "content-length", "upgrade", "te", "trailer",
-                                             "proxy-connection", "host", "authorization", "date" };
+        static const char *const names[] = {
+                "connection", "keep-alive", "transfer-encoding", "content-length", "upgrade",
+                "te",         "trailer",    "proxy-connection",  "host",           "authorization",
+                "date"
+        };
 
         for (size_t i = 0; i < ARRAY_SIZE(names); i++)
                 if (str_eqc(name, names[i]))
@@ -182,8 +193,10 @@ static void answer_refused(struct relay *r) {
                 error_add_cause(&e, "", STR(""), "%" STR_FMT, STR_ARG(text));
         } else {
                 error_status(&e, r->refused == 404 ? REASON_NOT_FOUND : REASON_UNKNOWN,
-                             r->refused == 404 ? "the server could not find the requested resource ( pods/log %" STR_FMT ")"
-                                               : "the server responded with a status that is no success ( pods/log %" STR_FMT ")",
+                             r->refused == 404 ? "the server could not find the requested resource ( pods/log %" STR_FMT
+                                                 ")"
+                                               : "the server responded with a status that is no success ( pods/log "
+                                                 "%" STR_FMT ")",
                              STR_ARG(r->name));
                 error_details(&e, r->name, STR(""), STR("pods/log"));
                 e.code = r->refused;
@@ -204,7 +217,8 @@ static void relay_done(struct http_call *c, int err, const struct error *error, 
                 } else if (r->refused) {
                         answer_refused(r);
                 } else {
-                        error_status(&e, REASON_UNAVAILABLE, "error trying to reach service: %s", error ? error_text(error) : strerror(-err));
+                        error_status(&e, REASON_UNAVAILABLE, "error trying to reach service: %s",
+                                     error ? error_text(error) : strerror(-err));
                         e.code = 502;
                         respond_error(r->req, &r->format, &e);
                 }
@@ -228,10 +242,12 @@ static size_t forward_headers(struct exchange *x, struct arena *a, bool upgrade,
         struct http_header *out = arena_array(a, struct http_header, n + 2);
 
         for (size_t i = 0; i < n; i++) {
-                bool keep = !is_hop_header(h[i].name) || (upgrade && (str_eqc(h[i].name, "connection") || str_eqc(h[i].name, "upgrade")));
+                bool keep = !is_hop_header(h[i].name) ||
+                            (upgrade && (str_eqc(h[i].name, "connection") || str_eqc(h[i].name, "upgrade")));
 
-                if (keep && !(h[i].name.n > 0 && h[i].name.p[0] == ':') && !str_has_prefix(h[i].name, STR("impersonate-")))
-                        out[k++] = (struct http_header) { arena_str(a, h[i].name), arena_str(a, h[i].value) };
+                if (keep && !(h[i].name.n > 0 && h[i].name.p[0] == ':') &&
+                    !str_has_prefix(h[i].name, STR("impersonate-")))
+                        out[k++] = (struct http_header){ arena_str(a, h[i].name), arena_str(a, h[i].value) };
         }
         *ret = out;
         return k;
@@ -326,7 +342,8 @@ static void tunnel(struct exchange *x, const struct target *where) {
         struct http_header *headers;
         struct http_client *client;
         _cleanup_error_ struct error e = ERROR_INIT;
-        struct http_call_options o = { .method = arena_cstr(a, http_request_method_text(x->req)), .path = arena_str(a, where->path) };
+        struct http_call_options o = { .method = arena_cstr(a, http_request_method_text(x->req)),
+                                       .path = arena_str(a, where->path) };
 
         if (client_of(x, where, &client, &e) < 0) {
                 respond_error(x->req, &x->format, &e);
@@ -344,7 +361,8 @@ static void tunnel(struct exchange *x, const struct target *where) {
 
 /* ---- targets ---- */
 
-static int node_target(struct exchange *x, struct store_snapshot *snap, struct str node, struct target *t, struct error *err) {
+static int node_target(struct exchange *x, struct store_snapshot *snap, struct str node, struct target *t,
+                       struct error *err) {
         static const char *const preferred[] = { "InternalIP", "Hostname", "ExternalIP" };
         struct object *o = server_get(x->s, snap, &res_nodes, STR(""), node);
         const struct json *status;
@@ -398,11 +416,14 @@ static int pick_container(struct exchange *x, const struct object *pod, struct s
                         return 0;
                 }
                 list_names(&names, containers);
-                return err_bad_request(err, "a container name must be specified for pod %" STR_FMT ", choose one of: [%" STR_FMT "]",
+                return err_bad_request(err,
+                                       "a container name must be specified for pod %" STR_FMT
+                                       ", choose one of: [%" STR_FMT "]",
                                        STR_ARG(object_name(pod)), STR_ARG(buf_str(&names)));
         }
         if (!has_container(j, name))
-                return err_bad_request(err, "container %" STR_FMT " is not valid for pod %" STR_FMT, STR_ARG(name), STR_ARG(object_name(pod)));
+                return err_bad_request(err, "container %" STR_FMT " is not valid for pod %" STR_FMT, STR_ARG(name),
+                                       STR_ARG(object_name(pod)));
         *ret = name;
         return 0;
 }
@@ -423,7 +444,8 @@ static struct str kubelet_query(struct exchange *x, const char *const (*names)[2
 
         while (str_split(&query, '&', &pair)) {
                 ssize_t eq = str_find(pair, '=');
-                struct str key = eq < 0 ? pair : str_sub(pair, 0, (size_t) eq), value = eq < 0 ? STR("") : str_sub(pair, (size_t) eq + 1, pair.n);
+                struct str key = eq < 0 ? pair : str_sub(pair, 0, (size_t) eq),
+                           value = eq < 0 ? STR("") : str_sub(pair, (size_t) eq + 1, pair.n);
 
                 for (size_t i = 0; names[i][0]; i++) {
                         if (!str_eqc(key, names[i][0]))
@@ -465,20 +487,25 @@ static int pod_target(struct exchange *x, struct store_snapshot *snap, const cha
                 struct str phase = json_str(json_at_path(j, "status", "phase"));
 
                 if (str_eqc(phase, "Succeeded") || str_eqc(phase, "Failed"))
-                        return err_bad_request(err, "cannot exec into a container in a completed pod; current phase is %" STR_FMT,
-                                               STR_ARG(phase));
+                        return err_bad_request(
+                                        err,
+                                        "cannot exec into a container in a completed pod; current phase is %" STR_FMT,
+                                        STR_ARG(phase));
         }
-        t->path = arena_printf(a, "/%s/%" STR_FMT "/%" STR_FMT "%s%" STR_FMT "%" STR_FMT, kubelet_path, STR_ARG(x->info.namespace),
-                               STR_ARG(x->info.name), container ? "/" : "", STR_ARG(name), STR_ARG(kubelet_query(x, names)));
+        t->path = arena_printf(a, "/%s/%" STR_FMT "/%" STR_FMT "%s%" STR_FMT "%" STR_FMT, kubelet_path,
+                               STR_ARG(x->info.namespace), STR_ARG(x->info.name), container ? "/" : "", STR_ARG(name),
+                               STR_ARG(kubelet_query(x, names)));
         return node_target(x, snap, node, t, err);
 }
 
 static const char *const log_params[][2] = {
-        { "follow", "follow" }, { "previous", "previous" }, { "sinceSeconds", "sinceSeconds" }, { "sinceTime", "sinceTime" },
-        { "timestamps", "timestamps" }, { "tailLines", "tailLines" }, { "limitBytes", "limitBytes" }, { "stream", "stream" }, { NULL, NULL },
+        { "follow", "follow" },         { "previous", "previous" },     { "sinceSeconds", "sinceSeconds" },
+        { "sinceTime", "sinceTime" },   { "timestamps", "timestamps" }, { "tailLines", "tailLines" },
+        { "limitBytes", "limitBytes" }, { "stream", "stream" },         { NULL, NULL },
 };
 static const char *const exec_params[][2] = {
-        { "stdin", "input" }, { "stdout", "output" }, { "stderr", "error" }, { "tty", "tty" }, { "command", "command" }, { NULL, NULL },
+        { "stdin", "input" }, { "stdout", "output" },   { "stderr", "error" },
+        { "tty", "tty" },     { "command", "command" }, { NULL, NULL },
 };
 static const char *const port_params[][2] = { { "port", "port" }, { "ports", "ports" }, { NULL, NULL } };
 
@@ -549,7 +576,8 @@ static int pod_proxy_target(struct exchange *x, struct store_snapshot *snap, str
         if (str_empty(port)) {
                 json_each_item(c, json_at_path(j, "spec", "containers"))
                         if (n == 0)
-                                n = (uint64_t) json_int(json_getc(json_item(json_getc(c, "ports"), 0), "containerPort"));
+                                n = (uint64_t) json_int(
+                                                json_getc(json_item(json_getc(c, "ports"), 0), "containerPort"));
                 if (n == 0)
                         n = 80;
         } else if (str_to_u64(port, &n) < 0) {
@@ -590,7 +618,8 @@ static int service_proxy_target(struct exchange *x, struct store_snapshot *snap,
                 }
         }
         if (candidates == 0)
-                return error_status(err, REASON_UNAVAILABLE, "no service port \"%" STR_FMT "\" found for service \"%" STR_FMT "\"",
+                return error_status(err, REASON_UNAVAILABLE,
+                                    "no service port \"%" STR_FMT "\" found for service \"%" STR_FMT "\"",
                                     STR_ARG(port), STR_ARG(name));
         endpoints = server_get(x->s, snap, &res_endpoints, x->info.namespace, name);
         candidates = 0;
@@ -599,11 +628,13 @@ static int service_proxy_target(struct exchange *x, struct store_snapshot *snap,
                         if (str_eq(json_str(json_getc(p, "name")), wanted))
                                 json_each_item(a, json_getc(subset, "addresses"))
                                         if (rand_below(++candidates) == 0) { /* each with the same chance */
-                                                t->host = arena_str(http_request_arena(x->req), json_str(json_getc(a, "ip")));
+                                                t->host = arena_str(http_request_arena(x->req),
+                                                                    json_str(json_getc(a, "ip")));
                                                 t->port = (uint16_t) json_int(json_getc(p, "port"));
                                         }
         if (candidates == 0)
-                return error_status(err, REASON_UNAVAILABLE, "no endpoints available for service \"%" STR_FMT "\"", STR_ARG(x->info.name));
+                return error_status(err, REASON_UNAVAILABLE, "no endpoints available for service \"%" STR_FMT "\"",
+                                    STR_ARG(x->info.name));
         t->tls = str_eqc(scheme, "https");
         t->path = proxied_path(x);
         return 0;
@@ -616,18 +647,16 @@ static const struct connector {
         int (*target)(struct exchange *x, struct store_snapshot *snap, struct target *t, struct error *err);
         bool must_upgrade;
 } connectors[] = {
-        { "pods", "log", log_target, false },
-        { "pods", "exec", exec_target, true },
-        { "pods", "attach", attach_target, true },
-        { "pods", "portforward", port_target, true },
-        { "pods", "proxy", pod_proxy_target, false },
-        { "services", "proxy", service_proxy_target, false },
+        { "pods", "log", log_target, false },           { "pods", "exec", exec_target, true },
+        { "pods", "attach", attach_target, true },      { "pods", "portforward", port_target, true },
+        { "pods", "proxy", pod_proxy_target, false },   { "services", "proxy", service_proxy_target, false },
         { "nodes", "proxy", node_proxy_target, false },
 };
 
 static const struct connector *find(const struct request_info *i) {
         for (size_t k = 0; k < ARRAY_SIZE(connectors); k++)
-                if (str_empty(i->group) && str_eqc(i->plural, connectors[k].resource) && str_eqc(i->subresource, connectors[k].subresource))
+                if (str_empty(i->group) && str_eqc(i->plural, connectors[k].resource) &&
+                    str_eqc(i->subresource, connectors[k].subresource))
                         return &connectors[k];
         return NULL;
 }
@@ -638,8 +667,9 @@ bool is_connect(const struct request_info *i) {
 
 static const char *connect_verb(const struct exchange *x) {
         static const char *const verbs[] = {
-                [HTTP_M_GET] = "get", [HTTP_M_HEAD] = "get", [HTTP_M_POST] = "create", [HTTP_M_PUT] = "update", [HTTP_M_PATCH] = "patch",
-                [HTTP_M_DELETE] = "delete", [HTTP_M_OPTIONS] = "get", [HTTP_M_CONNECT] = "create", [HTTP_M_OTHER] = "get",
+                [HTTP_M_GET] = "get",     [HTTP_M_HEAD] = "get",       [HTTP_M_POST] = "create",
+                [HTTP_M_PUT] = "update",  [HTTP_M_PATCH] = "patch",    [HTTP_M_DELETE] = "delete",
+                [HTTP_M_OPTIONS] = "get", [HTTP_M_CONNECT] = "create", [HTTP_M_OTHER] = "get",
         };
 
         return verbs[http_request_method(x->req)];
@@ -647,8 +677,12 @@ static const char *connect_verb(const struct exchange *x) {
 
 void handle_connect(struct exchange *x) {
         const struct connector *c = find(&x->info);
-        struct attributes at = { .verb = connect_verb(x), .version = x->info.version, .resource = x->info.plural,
-                                 .subresource = x->info.subresource, .namespace = x->info.namespace, .name = x->info.name };
+        struct attributes at = { .verb = connect_verb(x),
+                                 .version = x->info.version,
+                                 .resource = x->info.plural,
+                                 .subresource = x->info.subresource,
+                                 .namespace = x->info.namespace,
+                                 .name = x->info.name };
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(x->s->store);
         _cleanup_error_ struct error e = ERROR_INIT;
         struct target t = { 0 };

@@ -4,5 +4,5 @@
 #include "apiserver/server.h"
 
 int kubelets_new(struct apiserver *s, struct kubelets **ret, struct error *err);
-void kubelets_stop(struct kubelets *k);   /* before the workers' loops end */
+void kubelets_stop(struct kubelets *k); /* before the workers' loops end */
 void kubelets_free(struct kubelets *k);

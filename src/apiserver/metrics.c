@@ -23,7 +23,8 @@ static void write_objects(struct apiserver *s, struct buf *b) {
                         continue;
                 n = store_count(snap, r->prefix, r->prefix);
                 if (n > 0)
-                        buf_printf(b, "apiserver_storage_objects{resource=\"%" STR_FMT "\"} %zu\n", STR_ARG(r->qualified), n);
+                        buf_printf(b, "apiserver_storage_objects{resource=\"%" STR_FMT "\"} %zu\n",
+                                   STR_ARG(r->qualified), n);
         }
 }
 
@@ -47,9 +48,11 @@ void metrics_write(struct apiserver *s, struct buf *b) {
                         unsigned long long n = atomic_load_explicit(&s->requests[v][c], memory_order_relaxed);
 
                         if (n > 0)
-                                buf_printf(b, "apiserver_request_total{verb=\"%s\",code=\"%zuxx\"} %llu\n", groups[v], c, n);
+                                buf_printf(b, "apiserver_request_total{verb=\"%s\",code=\"%zuxx\"} %llu\n", groups[v],
+                                           c, n);
                 }
-        header(b, "apiserver_longrunning_requests", "gauge", "Running watches, of clients and of the roles in this process.");
+        header(b, "apiserver_longrunning_requests", "gauge",
+               "Running watches, of clients and of the roles in this process.");
         buf_printf(b, "apiserver_longrunning_requests{verb=\"WATCH\"} %zu\n", atomic_load(&s->watchers));
         header(b, "apiserver_storage_revision", "gauge", "Revision of the store.");
         buf_printf(b, "apiserver_storage_revision %llu\n", (unsigned long long) store_revision(s->store));

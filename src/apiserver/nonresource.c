@@ -1,4 +1,5 @@
-/* Paths that are no resource: health, version, metrics, discovery, the list of paths. A table; any other path is 404. */
+/* Paths that are no resource: health, version, metrics, discovery, the list of paths. A table; any other path is 404.
+ */
 #include <stdio.h>
 #include <sys/utsname.h>
 
@@ -144,7 +145,7 @@ static void handle_issuer(struct exchange *x) {
         struct arena *a = http_request_arena(x->req);
         struct json doc = authn_openid_configuration(x->s->authn, a);
 
-        respond_tree(x->req, &(struct format) { 0 }, 200, &doc, NULL);
+        respond_tree(x->req, &(struct format){ 0 }, 200, &doc, NULL);
 }
 
 static void handle_jwks(struct exchange *x) {
@@ -160,7 +161,7 @@ static void handle_paths(struct exchange *x);
 
 static const struct {
         const char *path;
-        bool below;              /* and what is below it: /livez/ping */
+        bool below; /* and what is below it: /livez/ping */
         void (*handle)(struct exchange *x);
 } paths[] = {
         { "/.well-known/openid-configuration", false, handle_issuer },
@@ -183,7 +184,8 @@ static void handle_paths(struct exchange *x) {
                 json_push(a, &list, json_of_cstr(more[i]));
         for (size_t i = 0; i < api_n_builtin; i++)
                 if (api_builtin[i]->served && *api_builtin[i]->group)
-                        json_push(a, &list, json_of_printf(a, "/apis/%s/%s", api_builtin[i]->group, api_builtin[i]->version));
+                        json_push(a, &list,
+                                  json_of_printf(a, "/apis/%s/%s", api_builtin[i]->group, api_builtin[i]->version));
         for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
                 json_push(a, &list, json_of_printf(a, "/livez/%s", checks[i].name));
         for (size_t i = 0; i + 2 < ARRAY_SIZE(paths); i++)
@@ -195,8 +197,9 @@ static void handle_paths(struct exchange *x) {
 
 static const char *method_verb(enum http_method m) {
         static const char *const names[] = {
-                [HTTP_M_GET] = "get", [HTTP_M_HEAD] = "head", [HTTP_M_POST] = "post", [HTTP_M_PUT] = "put", [HTTP_M_PATCH] = "patch",
-                [HTTP_M_DELETE] = "delete", [HTTP_M_OPTIONS] = "options", [HTTP_M_CONNECT] = "connect", [HTTP_M_OTHER] = "other",
+                [HTTP_M_GET] = "get",         [HTTP_M_HEAD] = "head",       [HTTP_M_POST] = "post",
+                [HTTP_M_PUT] = "put",         [HTTP_M_PATCH] = "patch",     [HTTP_M_DELETE] = "delete",
+                [HTTP_M_OPTIONS] = "options", [HTTP_M_CONNECT] = "connect", [HTTP_M_OTHER] = "other",
         };
 
         return names[m];
@@ -213,11 +216,12 @@ void handle_nonresource(struct exchange *x) {
                 return;
         }
         if (request_negotiate(http_request_header(x->req, "accept"), 1U << SHAPE_DISCOVERY, &x->format.as, &e) < 0)
-                x->format.as = (struct negotiated) { 0 }; /* text pages are sent to everybody */
+                x->format.as = (struct negotiated){ 0 }; /* text pages are sent to everybody */
         x->format.pretty = x->query.pretty;
         if (m != HTTP_M_GET && m != HTTP_M_HEAD) {
                 error_clear(&e);
-                error_status(&e, REASON_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
+                error_status(&e, REASON_METHOD_NOT_ALLOWED,
+                             "the server does not allow this method on the requested resource");
                 respond_error(x->req, &x->format, &e);
                 return;
         }

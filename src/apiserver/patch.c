@@ -1,5 +1,5 @@
-/* PATCH: the four kinds of patch make a document from the live one; then it is an update like any other. When another writer
- * is faster the patch is applied anew to what that one wrote. */
+/* PATCH: the four kinds of patch make a document from the live one; then it is an update like any other. When another
+ * writer is faster the patch is applied anew to what that one wrote. */
 #include <errno.h>
 
 #include "apiserver/strategy.h"
@@ -31,21 +31,26 @@ static int apply_patch(struct op *op, const struct json *live, struct json *ret,
                 if (json_patch_apply(a, live, op->c->body, ret, &e) == 0)
                         return 0;
                 if (json_type(op->c->body) != JSON_ARRAY)
-                        return err_bad_request(err, "error decoding patch: json: cannot unmarshal object into Go value of type "
-                                                    "jsonpatch.Patch");
-                error_status(err, REASON_INVALID, "the server rejected our request due to an error in our request: %s", error_text(&e));
+                        return err_bad_request(
+                                        err,
+                                        "error decoding patch: json: cannot unmarshal object into Go value of type "
+                                        "jsonpatch.Patch");
+                error_status(err, REASON_INVALID, "the server rejected our request due to an error in our request: %s",
+                             error_text(&e));
                 error_add_cause(err, "", STR(""), "%s", error_text(&e));
                 return -EINVAL;
         case API_PATCH_MERGE:
                 if (json_type(op->c->body) != JSON_OBJECT)
-                        return err_bad_request(err, "error decoding patch: json: cannot unmarshal into Go value of type "
-                                                    "map[string]interface {}");
+                        return err_bad_request(err,
+                                               "error decoding patch: json: cannot unmarshal into Go value of type "
+                                               "map[string]interface {}");
                 *ret = json_merge_patch(a, live, op->c->body);
                 return 0;
         case API_PATCH_STRATEGIC:
                 if (json_type(op->c->body) != JSON_OBJECT)
-                        return err_bad_request(err, "error decoding patch: json: cannot unmarshal into Go value of type "
-                                                    "map[string]interface {}");
+                        return err_bad_request(err,
+                                               "error decoding patch: json: cannot unmarshal into Go value of type "
+                                               "map[string]interface {}");
                 if (strategic_merge_patch(a, op->rest->resource->type, live, op->c->body, ret, &e) < 0)
                         return err_bad_request(err, "%s", error_text(&e));
                 return 0;
@@ -70,7 +75,9 @@ static int decode_patched(struct op *op, struct json *doc, struct error *err) {
         }
         name = json_str(json_at_path(&op->tree, "metadata", "name"));
         if (!str_eq(name, op->name))
-                return err_bad_request(err, "the name of the object (%" STR_FMT ") does not match the name on the URL (%" STR_FMT ")",
+                return err_bad_request(err,
+                                       "the name of the object (%" STR_FMT
+                                       ") does not match the name on the URL (%" STR_FMT ")",
                                        STR_ARG(name), STR_ARG(op->name));
         schema_default(a, op->rest->resource->type, &op->tree);
         return 0;
@@ -105,8 +112,9 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         int r;
 
         if (str_empty(op->c->options.field_manager))
-                return error_status(err, REASON_INVALID, "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is "
-                                                         "required for apply patch");
+                return error_status(err, REASON_INVALID,
+                                    "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is "
+                                    "required for apply patch");
         r = registry_decode(op, op->c->body, &config, err);
         if (r < 0)
                 return r;
@@ -115,7 +123,9 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
                 return err_bad_request(err, "metadata.managedFields must be nil");
         name = json_str(json_getc(meta, "name"));
         if (!str_empty(name) && !str_eq(name, op->name))
-                return err_bad_request(err, "the name of the object (%" STR_FMT ") does not match the name on the URL (%" STR_FMT ")",
+                return err_bad_request(err,
+                                       "the name of the object (%" STR_FMT
+                                       ") does not match the name on the URL (%" STR_FMT ")",
                                        STR_ARG(name), STR_ARG(op->name));
         json_set_str(a, meta, "name", op->name);
         if (op->rest->resource->namespaced)

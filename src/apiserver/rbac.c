@@ -2,8 +2,8 @@
  *
  *   "u:jane", "g:system:nodes", "s:default/app" ──▶ grants: { namespace or everywhere, rules }
  *
- * The index holds references to the role objects; its rules are views into their trees. Readers take a reference and walk it
- * without locks. system:masters may do everything, as upstream. */
+ * The index holds references to the role objects; its rules are views into their trees. Readers take a reference and
+ * walk it without locks. system:masters may do everything, as upstream. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -12,7 +12,7 @@
 #include "schema/types.h"
 
 struct grant {
-        struct str namespace;      /* empty: everywhere */
+        struct str namespace; /* empty: everywhere */
         const struct json *rules;
 };
 
@@ -23,7 +23,7 @@ struct grants {
 struct index {
         atomic_uint refs;
         unsigned long long generation;
-        struct map *subjects;      /* → struct grants */
+        struct map *subjects;            /* → struct grants */
         struct store_snapshot *snapshot; /* holds what rules point into */
         struct arena *arena;
 };
@@ -69,7 +69,8 @@ static const struct json *cluster_role_rules(const struct rbac *r, struct index 
                 json_each_item(sel, selectors) {
                         struct selector s;
 
-                        if (selector_from_object(x->arena, sel, &s, NULL) < 0 || !selector_matches_object(&s, it.object))
+                        if (selector_from_object(x->arena, sel, &s, NULL) < 0 ||
+                            !selector_matches_object(&s, it.object))
                                 continue;
                         json_each_item(rule, json_getc(object_json(it.object), "rules"))
                                 json_push(x->arena, &rules, *rule);
@@ -107,7 +108,8 @@ static void add_bindings(const struct rbac *r, struct index *x, const struct api
 
         store_iter_init(&it, x->snapshot, rest->prefix, rest->prefix);
         while (store_iter_next(&it)) {
-                struct grant g = { .namespace = object_namespace(it.object), .rules = rules_of_binding(r, x, it.object) };
+                struct grant g = { .namespace = object_namespace(it.object),
+                                   .rules = rules_of_binding(r, x, it.object) };
 
                 if (!g.rules)
                         continue;
@@ -142,7 +144,8 @@ static struct index *index_get(struct rbac *r) {
 
         pthread_mutex_lock(&r->lock);
         if (!r->index || r->index->generation != atomic_load(&r->generation)) {
-                unsigned long long generation = atomic_load(&r->generation); /* before the snapshot: a change in between counts anew */
+                unsigned long long generation =
+                                atomic_load(&r->generation); /* before the snapshot: a change in between counts anew */
 
                 x = index_build(r, generation);
                 index_unref(r->index);
@@ -208,7 +211,8 @@ bool rbac_rule_allows(const struct json *rule, const struct attributes *at) {
                (json_len(names) == 0 || has(names, at->name));
 }
 
-static void visit_subject(const struct index *x, struct str key, const struct attributes *at, rbac_visit visit, void *arg, bool *stop) {
+static void visit_subject(const struct index *x, struct str key, const struct attributes *at, rbac_visit visit,
+                          void *arg, bool *stop) {
         const struct grants *g = map_get(x->subjects, key);
 
         for (size_t i = 0; g && i < g->list.n && !*stop; i++) {
@@ -222,7 +226,8 @@ static void visit_subject(const struct index *x, struct str key, const struct at
         }
 }
 
-void rbac_each_rule(struct apiserver *s, const struct api_user *user, const struct attributes *at, rbac_visit visit, void *arg) {
+void rbac_each_rule(struct apiserver *s, const struct api_user *user, const struct attributes *at, rbac_visit visit,
+                    void *arg) {
         _cleanup_(index_unrefp) struct index *x = index_get(s->rbac);
         char key[1024];
         bool stop = false;
@@ -278,21 +283,24 @@ bool authorize(struct apiserver *s, const struct api_user *user, const struct at
         return allowed || node_allowed(s, user, at);
 }
 
-int authorize_or_error(struct apiserver *s, const struct api_user *user, const struct attributes *at, struct error *err) {
+int authorize_or_error(struct apiserver *s, const struct api_user *user, const struct attributes *at,
+                       struct error *err) {
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         if (authorize(s, user, at))
                 return 0;
         if (!str_empty(at->path))
-                return error_status(err, REASON_FORBIDDEN, "forbidden: User \"%" STR_FMT "\" cannot %s path \"%" STR_FMT "\"",
+                return error_status(err, REASON_FORBIDDEN,
+                                    "forbidden: User \"%" STR_FMT "\" cannot %s path \"%" STR_FMT "\"",
                                     STR_ARG(user->name), at->verb, STR_ARG(at->path));
         buf_add_str(&b, at->resource);
         if (!str_empty(at->group))
                 buf_printf(&b, ".%" STR_FMT, STR_ARG(at->group));
         if (!str_empty(at->name))
                 buf_printf(&b, " \"%" STR_FMT "\"", STR_ARG(at->name));
-        buf_printf(&b, " is forbidden: User \"%" STR_FMT "\" cannot %s resource \"%" STR_FMT "%s%" STR_FMT "\" in API group \"%" STR_FMT
-                   "\"",
+        buf_printf(&b,
+                   " is forbidden: User \"%" STR_FMT "\" cannot %s resource \"%" STR_FMT "%s%" STR_FMT
+                   "\" in API group \"%" STR_FMT "\"",
                    STR_ARG(user->name), at->verb, STR_ARG(at->resource), str_empty(at->subresource) ? "" : "/",
                    STR_ARG(at->subresource), STR_ARG(at->group));
         if (str_empty(at->namespace))

@@ -71,13 +71,14 @@ static int check_revision(const struct store_snapshot *snap, struct str rv, stru
         if (str_empty(rv))
                 return 0;
         if (str_to_u64(rv, &want) < 0)
-                return error_status(err, REASON_INVALID, "resourceVersion: Invalid value: \"%" STR_FMT
+                return error_status(err, REASON_INVALID,
+                                    "resourceVersion: Invalid value: \"%" STR_FMT
                                     "\": strconv.ParseUint: parsing \"%" STR_FMT "\": invalid syntax",
                                     STR_ARG(rv), STR_ARG(rv));
         if (want <= now)
                 return 0;
-        error_status(err, REASON_TIMEOUT, "Timeout: Too large resource version: %llu, current: %llu", (unsigned long long) want,
-                     (unsigned long long) now);
+        error_status(err, REASON_TIMEOUT, "Timeout: Too large resource version: %llu, current: %llu",
+                     (unsigned long long) want, (unsigned long long) now);
         error_add_cause(err, "ResourceVersionTooLarge", STR(""), "Too large resource version");
         err->retry_after_seconds = 1;
         return -ETIMEDOUT;
@@ -107,10 +108,11 @@ struct filter {
         bool by_label, by_field;
 };
 
-static int make_filter(struct arena *a, const struct rest *r, const struct api_options *o, struct filter *ret, struct error *err) {
+static int make_filter(struct arena *a, const struct rest *r, const struct api_options *o, struct filter *ret,
+                       struct error *err) {
         int e;
 
-        *ret = (struct filter) { .by_label = !str_empty(o->label_selector), .by_field = !str_empty(o->field_selector) };
+        *ret = (struct filter){ .by_label = !str_empty(o->label_selector), .by_field = !str_empty(o->field_selector) };
         if (ret->by_label) {
                 e = selector_parse_labels(a, o->label_selector, &ret->labels, err);
                 if (e < 0)
@@ -120,7 +122,8 @@ static int make_filter(struct arena *a, const struct rest *r, const struct api_o
 }
 
 static bool filter_matches(const struct filter *f, const struct object *o) {
-        return (!f->by_label || selector_matches_object(&f->labels, o)) && (!f->by_field || selector_matches_fields(&f->fields, o));
+        return (!f->by_label || selector_matches_object(&f->labels, o)) &&
+               (!f->by_field || selector_matches_fields(&f->fields, o));
 }
 
 static void list_push_object(struct api_list *l, size_t *cap, struct object *o) {
@@ -131,10 +134,13 @@ static void list_push_object(struct api_list *l, size_t *cap, struct object *o) 
         l->items[l->n++] = o;
 }
 
-#define EXPIRED_CONTINUE                                                                                                         \
-        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the "  \
-        "continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing "   \
-        "with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the " \
+#define EXPIRED_CONTINUE                                                                                             \
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list "  \
+        "without the "                                                                                               \
+        "continue parameter, or use the continue token in this response to retrieve the remainder of the results. "  \
+        "Continuing "                                                                                                \
+        "with the provided token results in an inconsistent list - objects that were created, modified, or deleted " \
+        "between the "                                                                                               \
         "time the first chunk was returned and now may show up in the list."
 
 /* The snapshot to list from, and where to start (a key below the prefix). Takes over *snap. */
@@ -157,9 +163,10 @@ static int list_position(struct apiserver *s, struct api_call *c, struct store_s
                         return 0;
         } else {
                 if (str_empty(o->resource_version) && !str_empty(o->resource_version_match) && !o->send_initial_events)
-                        return error_status(err, REASON_INVALID, "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: "
-                                                                 "Forbidden: resourceVersionMatch is forbidden unless resourceVersion "
-                                                                 "is provided");
+                        return error_status(err, REASON_INVALID,
+                                            "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: "
+                                            "Forbidden: resourceVersionMatch is forbidden unless resourceVersion "
+                                            "is provided");
                 r = check_revision(*snap, o->resource_version, err);
                 if (r < 0 || !exact)
                         return r;
@@ -170,7 +177,8 @@ static int list_position(struct apiserver *s, struct api_call *c, struct store_s
         at = snapshots_get(s, revision);
         if (!at) {
                 if (exact)
-                        return error_status(err, REASON_EXPIRED, "The resourceVersion for the provided list is too old.");
+                        return error_status(err, REASON_EXPIRED,
+                                            "The resourceVersion for the provided list is too old.");
                 error_status(err, REASON_EXPIRED, EXPIRED_CONTINUE);
                 return -ESTALE;
         }
@@ -183,8 +191,8 @@ static struct str heap_copy(struct str s) {
         return str_n(str_dup(s), s.n);
 }
 
-static void list_fill(struct api_call *c, const struct rest *rest, struct store_snapshot *snap, struct str prefix, struct str start,
-                      const struct filter *f, struct api_list *l) {
+static void list_fill(struct api_call *c, const struct rest *rest, struct store_snapshot *snap, struct str prefix,
+                      struct str start, const struct filter *f, struct api_list *l) {
         bool filtered = f->by_label || f->by_field;
         struct store_iter it;
         size_t cap = 0;
@@ -222,7 +230,8 @@ int list_collect(struct apiserver *s, struct api_call *c, const struct rest *res
         if (rest->resource->namespaced && !str_empty(c->namespace))
                 prefix = arena_printf(c->arena, "%" STR_FMT "%" STR_FMT "/", STR_ARG(prefix), STR_ARG(c->namespace));
         start = str_empty(start) ? prefix
-                                 : arena_printf(c->arena, "%" STR_FMT "%" STR_FMT, STR_ARG(rest->prefix), STR_ARG(start));
+                                 : arena_printf(c->arena, "%" STR_FMT "%" STR_FMT, STR_ARG(rest->prefix),
+                                                STR_ARG(start));
 
         l = xcalloc(1, sizeof(*l));
         l->revision = store_snapshot_revision(snap);

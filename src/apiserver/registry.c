@@ -4,8 +4,8 @@
  *                                                  ▲                                                       │
  *                                                  └────────── once more, when another writer was faster ──┘
  *
- * The tree of the object is built in the call's arena; the text is made once, by object_from_tree. Writers do not lock: the
- * store checks the revision that the change was made from. */
+ * The tree of the object is built in the call's arena; the text is made once, by object_from_tree. Writers do not lock:
+ * the store checks the revision that the change was made from. */
 #include <errno.h>
 
 #include "apiserver/admission.h"
@@ -28,15 +28,18 @@ static int check_kind(struct op *op, const struct json *body, struct error *err)
         struct str version = json_str_or(json_getc(body, "apiVersion"), r->api_version);
 
         if (json_type(body) != JSON_OBJECT)
-                return err_bad_request(err, "the object provided is unrecognized (must be of type %" STR_FMT
-                                            "): couldn't get version/kind; json parse error: json: cannot unmarshal into Go value",
-                                       STR_ARG(r->kind));
+                return err_bad_request(
+                                err,
+                                "the object provided is unrecognized (must be of type %" STR_FMT
+                                "): couldn't get version/kind; json parse error: json: cannot unmarshal into Go value",
+                                STR_ARG(r->kind));
         if (!str_eq(kind, r->kind) && !str_empty(kind))
-                return err_bad_request(err, "%" STR_FMT " in version \"%" STR_FMT "\" cannot be handled as a %" STR_FMT, STR_ARG(kind),
-                                       STR_ARG(version), STR_ARG(r->kind));
+                return err_bad_request(err, "%" STR_FMT " in version \"%" STR_FMT "\" cannot be handled as a %" STR_FMT,
+                                       STR_ARG(kind), STR_ARG(version), STR_ARG(r->kind));
         if (!str_eq(version, r->api_version) && !str_empty(version))
-                return err_bad_request(err, "the API version in the data (%" STR_FMT
-                                            ") does not match the expected API version (%" STR_FMT ")",
+                return err_bad_request(err,
+                                       "the API version in the data (%" STR_FMT
+                                       ") does not match the expected API version (%" STR_FMT ")",
                                        STR_ARG(version), STR_ARG(r->api_version));
         return 0;
 }
@@ -60,7 +63,8 @@ static int strict_result(struct op *op, const struct json *strict, struct error 
         return error_status(err, REASON_BAD_REQUEST, "strict decoding error: %" STR_FMT, STR_ARG(buf_str(&text)));
 }
 
-/* body without its status: what the client may not set on create need not be decoded, and decoding adds the empty one. */
+/* body without its status: what the client may not set on create need not be decoded, and decoding adds the empty one.
+ */
 static struct json without_status(struct arena *a, const struct json *body) {
         struct json copy = json_copy_shallow(a, body);
 
@@ -70,7 +74,8 @@ static struct json without_status(struct arena *a, const struct json *body) {
 
 static int decode_body(struct op *op, const struct json *body, bool keep_status, struct json *ret, struct error *err) {
         struct arena *a = op->c->arena;
-        struct json in = keep_status || !json_getc(body, "status") ? json_copy_shallow(a, body) : without_status(a, body);
+        struct json in = keep_status || !json_getc(body, "status") ? json_copy_shallow(a, body)
+                                                                   : without_status(a, body);
         struct json strict = op->c->strict ? json_copy_shallow(a, op->c->strict) : json_new_array();
         bool want_strict = op->c->options.field_validation != API_VALIDATE_IGNORE;
         int r;
@@ -91,8 +96,10 @@ int registry_decode(struct op *op, const struct json *body, struct json *ret, st
                 return r;
         r = decode_body(op, body, keep, ret, &e);
         if (r < 0)
-                return err_bad_request(err, "%" STR_FMT " in version \"%" STR_FMT "\" cannot be handled as a %" STR_FMT ": %s",
-                                       STR_ARG(op->rest->kind), STR_ARG(op->rest->version), STR_ARG(op->rest->kind), error_text(&e));
+                return err_bad_request(
+                                err, "%" STR_FMT " in version \"%" STR_FMT "\" cannot be handled as a %" STR_FMT ": %s",
+                                STR_ARG(op->rest->kind), STR_ARG(op->rest->version), STR_ARG(op->rest->kind),
+                                error_text(&e));
         return 0;
 }
 
@@ -136,8 +143,9 @@ static int match_request(struct op *op, struct json *obj, struct error *err) {
                 if (str_empty(name))
                         json_set_str(a, meta, "name", op->c->name);
                 else if (!str_eq(name, op->c->name))
-                        return err_bad_request(err, "the name of the object (%" STR_FMT
-                                                    ") does not match the name on the URL (%" STR_FMT ")",
+                        return err_bad_request(err,
+                                               "the name of the object (%" STR_FMT
+                                               ") does not match the name on the URL (%" STR_FMT ")",
                                                STR_ARG(name), STR_ARG(op->c->name));
         }
         if (!op->rest->resource->namespaced) {
@@ -149,7 +157,8 @@ static int match_request(struct op *op, struct json *obj, struct error *err) {
         if (str_empty(op->c->namespace))
                 op->namespace = ns;
         if (!str_empty(ns) && !str_eq(ns, op->namespace))
-                return err_bad_request(err, "the namespace of the provided object does not match the namespace sent on the request");
+                return err_bad_request(err, "the namespace of the provided object does not match the namespace sent on "
+                                            "the request");
         json_set_str(a, meta, "namespace", op->namespace);
         return 0;
 }
@@ -166,8 +175,8 @@ static void generate_name(struct op *op, struct json *meta) {
 
 static void fill_new_metadata(struct op *op, struct json *meta) {
         struct arena *a = op->c->arena;
-        static const char *const server_owned[] = { "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion",
-                                                    "generation" };
+        static const char *const server_owned[] = { "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink",
+                                                    "resourceVersion", "generation" };
         char uid[37];
 
         for (size_t i = 0; i < ARRAY_SIZE(server_owned); i++)
@@ -190,7 +199,7 @@ static int track_fields(struct op *op, const struct json *old, struct json *obj,
 }
 
 struct apply_opts writes_apply_opts(const struct op *op) {
-        return (struct apply_opts) {
+        return (struct apply_opts){
                 .manager = op->c->options.field_manager,
                 .subresource = op->c->subresource,
                 .api_version = op->rest->api_version,
@@ -242,7 +251,8 @@ void writes_store_error(struct op *op) {
                 error_status(err, REASON_UNAVAILABLE, "the server is shutting down");
                 break;
         default:
-                error_status(err, REASON_INTERNAL, "Internal error occurred: the store could not write: %s", strerror(-op->txn.result));
+                error_status(err, REASON_INTERNAL, "Internal error occurred: the store could not write: %s",
+                             strerror(-op->txn.result));
         }
 }
 
@@ -300,7 +310,7 @@ void writes_put_new(struct op *op) {
                 return;
         }
         op->key = rest_key(op->c->arena, r, op->namespace, op->name);
-        op->ops[0] = (struct store_op) { .kind = STORE_CREATE, .key = op->key, .object = op->result };
+        op->ops[0] = (struct store_op){ .kind = STORE_CREATE, .key = op->key, .object = op->result };
         op_submit(op, 1, created);
 }
 
@@ -385,7 +395,8 @@ static bool spec_differs(const struct json *a, const struct json *b) {
         json_each_member(m, b) {
                 struct str k = json_key(m);
 
-                if (!str_eqc(k, "metadata") && !str_eqc(k, "status") && !str_eqc(k, "kind") && !str_eqc(k, "apiVersion"))
+                if (!str_eqc(k, "metadata") && !str_eqc(k, "status") && !str_eqc(k, "kind") &&
+                    !str_eqc(k, "apiVersion"))
                         n--;
         }
         return n != 0;
@@ -402,8 +413,16 @@ static void copy_member(struct arena *a, struct json *to, const struct json *fro
 
 /* What no client changes. */
 static void carry_metadata(struct arena *a, struct json *meta, const struct json *old) {
-        static const char *const kept[] = { "name", "generateName", "namespace", "uid", "creationTimestamp", "deletionTimestamp",
-                                            "deletionGracePeriodSeconds", "generation", "selfLink", "resourceVersion" };
+        static const char *const kept[] = { "name",
+                                            "generateName",
+                                            "namespace",
+                                            "uid",
+                                            "creationTimestamp",
+                                            "deletionTimestamp",
+                                            "deletionGracePeriodSeconds",
+                                            "generation",
+                                            "selfLink",
+                                            "resourceVersion" };
 
         for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
                 copy_member(a, meta, old, kept[i]);
@@ -417,7 +436,8 @@ static void merge_subresource(struct op *op, struct json *obj, const struct json
 
         *obj = json_copy_shallow(a, old);
         if (str_eqc(op->c->subresource, "status")) {
-                sent_meta = json_getc(&sent, "metadata") ? json_copy_shallow(a, json_getc(&sent, "metadata")) : json_new_object();
+                sent_meta = json_getc(&sent, "metadata") ? json_copy_shallow(a, json_getc(&sent, "metadata"))
+                                                         : json_new_object();
                 carry_metadata(a, &sent_meta, json_getc(old, "metadata"));
                 meta = json_setc(a, obj, "metadata", sent_meta);
                 copy_member(a, meta, json_getc(old, "metadata"), "ownerReferences");
@@ -486,7 +506,7 @@ void writes_put_changed(struct op *op) {
         const struct rest *r = op->rest->stored;
         bool delete = completes_deletion(&op->tree);
 
-        if (!delete && json_equal(&op->tree, object_json(op->old))) {
+        if (!delete &&json_equal(&op->tree, object_json(op->old))) {
                 op->result = object_ref(op->old);
                 if (op->undo)
                         op->undo(op);
@@ -499,7 +519,7 @@ void writes_put_changed(struct op *op) {
                 return;
         }
         op->key = rest_key(op->c->arena, r, op->namespace, op->name);
-        op->ops[0] = (struct store_op) {
+        op->ops[0] = (struct store_op){
                 .kind = delete ? STORE_DELETE : STORE_UPDATE,
                 .key = op->key,
                 .object = op->result,
@@ -548,7 +568,8 @@ int writes_check_current(struct op *op, const struct json *body, struct error *e
         uint64_t revision = 0;
 
         if (!str_empty(uid) && !str_eq(uid, object_uid(op->old)))
-                return err_conflict(err, op->rest, op->name, "Precondition failed: UID in precondition: %" STR_FMT
+                return err_conflict(err, op->rest, op->name,
+                                    "Precondition failed: UID in precondition: %" STR_FMT
                                     ", UID in object meta: %" STR_FMT,
                                     STR_ARG(uid), STR_ARG(object_uid(op->old)));
         if (str_empty(rv) || str_eqc(rv, "0")) {
@@ -558,7 +579,8 @@ int writes_check_current(struct op *op, const struct json *body, struct error *e
 
                 if (!(op->rest->stored->strategy->flags & STRATEGY_CONDITIONAL) || op->c->verb != API_UPDATE)
                         return 0;
-                field_invalid(&fe, PATH(PATH(NULL, "metadata"), "resourceVersion"), &zero, "must be specified for an update");
+                field_invalid(&fe, PATH(PATH(NULL, "metadata"), "resourceVersion"), &zero,
+                              "must be specified for an update");
                 r = field_errors_finish(&fe, op->rest->kind, op->rest->group, op->name, err);
                 vec_free(&fe.list);
                 return r;

@@ -73,7 +73,8 @@ static int parse_resource(struct arena *a, struct str path, struct request_info 
 subresource:
         if (next_segment(&path, &i->subresource))
                 i->tail = path;
-        if (decode(a, &i->plural) < 0 || decode(a, &i->namespace) < 0 || decode(a, &i->name) < 0 || decode(a, &i->subresource) < 0)
+        if (decode(a, &i->plural) < 0 || decode(a, &i->namespace) < 0 || decode(a, &i->name) < 0 ||
+            decode(a, &i->subresource) < 0)
                 return -EINVAL;
         return 0;
 }
@@ -81,7 +82,7 @@ subresource:
 int request_parse_path(struct arena *a, struct str path, struct request_info *ret) {
         struct str root = { 0 };
 
-        *ret = (struct request_info) { 0 };
+        *ret = (struct request_info){ 0 };
         if (!next_segment(&path, &root))
                 return 0;
         if (str_eqc(root, "apis")) {
@@ -138,7 +139,8 @@ static int parse_dry_run(struct str v, bool *ret, struct error *err) {
 static int parse_number(const char *what, struct str v, int64_t *ret, struct error *err) {
         if (str_to_i64(v, ret) < 0)
                 return error_status(err, REASON_BAD_REQUEST,
-                                    "strconv.ParseInt: parsing \"%" STR_FMT "\": invalid syntax (%s)", STR_ARG(v), what);
+                                    "strconv.ParseInt: parsing \"%" STR_FMT "\": invalid syntax (%s)", STR_ARG(v),
+                                    what);
         return 0;
 }
 
@@ -149,7 +151,8 @@ static const struct param_desc {
         enum param type;
         size_t offset;
 } params[] = {
-#define OPT(name, type, field) { name, type, offsetof(struct request_query, field) }
+#define OPT(name, type, field) \
+        { name, type, offsetof(struct request_query, field) }
         OPT("labelSelector", P_STR, options.label_selector),
         OPT("fieldSelector", P_STR, options.field_selector),
         OPT("resourceVersion", P_STR, options.resource_version),
@@ -212,7 +215,7 @@ static void split_pair(struct str pair, struct str *ret_key, struct str *ret_val
 int request_parse_query(struct arena *a, struct str query, struct request_query *ret, struct error *err) {
         struct str pair;
 
-        *ret = (struct request_query) { .options = API_OPTIONS_INIT };
+        *ret = (struct request_query){ .options = API_OPTIONS_INIT };
         while (str_split(&query, '&', &pair)) {
                 struct str key, value;
 
@@ -254,9 +257,11 @@ int request_delete_options(const struct json *body, struct api_options *o, struc
         if (!body)
                 return 0;
         if (json_type(body) != JSON_OBJECT)
-                return error_status(err, REASON_BAD_REQUEST, "couldn't get version/kind; json parse error: json: cannot unmarshal into Go value of "
-                                            "type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string "
-                                            "\"json:\\\"kind,omitempty\\\"\" }");
+                return error_status(
+                                err, REASON_BAD_REQUEST,
+                                "couldn't get version/kind; json parse error: json: cannot unmarshal into Go value of "
+                                "type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string "
+                                "\"json:\\\"kind,omitempty\\\"\" }");
         if (json_is(json_getc(body, "gracePeriodSeconds"), JSON_INT))
                 o->grace_period_seconds = json_int(json_getc(body, "gracePeriodSeconds"));
         if (!str_empty(policy))
@@ -275,7 +280,7 @@ int request_delete_options(const struct json *body, struct api_options *o, struc
 /* ---- media types ---- */
 
 struct media_range {
-        struct str type;     /* "application/json" */
+        struct str type; /* "application/json" */
         struct str as, group, version;
         bool stream;
 };
@@ -283,7 +288,7 @@ struct media_range {
 static void parse_media(struct str text, struct media_range *ret) {
         struct str part;
 
-        *ret = (struct media_range) { 0 };
+        *ret = (struct media_range){ 0 };
         if (!str_split(&text, ';', &part))
                 return;
         ret->type = str_trim(part);
@@ -306,12 +311,9 @@ static const struct {
         const char *text;
         enum media media;
 } media_types[] = {
-        { "application/json", MEDIA_JSON },
-        { "*/*", MEDIA_JSON },
-        { "application/*", MEDIA_JSON },
-        { "application/vnd.kubernetes.protobuf", MEDIA_PROTOBUF },
-        { "application/yaml", MEDIA_YAML },
-        { "text/html", MEDIA_JSON }, /* a browser gets JSON to read */
+        { "application/json", MEDIA_JSON }, { "*/*", MEDIA_JSON },
+        { "application/*", MEDIA_JSON },    { "application/vnd.kubernetes.protobuf", MEDIA_PROTOBUF },
+        { "application/yaml", MEDIA_YAML }, { "text/html", MEDIA_JSON }, /* a browser gets JSON to read */
 };
 
 static bool media_of(struct str type, enum media *ret) {
@@ -341,7 +343,8 @@ static bool shape_of(const struct media_range *m, unsigned shapes, struct negoti
         for (size_t i = 0; i < ARRAY_SIZE(table); i++)
                 if (str_eqc(m->as, table[i].as) && (shapes & (1U << table[i].shape))) {
                         n->shape = table[i].shape;
-                        n->v1beta1 = str_has_prefix(m->version, STR("v1beta1")) || str_has_prefix(m->version, STR("v2beta1"));
+                        n->v1beta1 = str_has_prefix(m->version, STR("v1beta1")) ||
+                                     str_has_prefix(m->version, STR("v2beta1"));
                         return true;
                 }
         return false;
@@ -350,7 +353,7 @@ static bool shape_of(const struct media_range *m, unsigned shapes, struct negoti
 int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret, struct error *err) {
         struct str part;
 
-        *ret = (struct negotiated) { 0 };
+        *ret = (struct negotiated){ 0 };
         if (str_empty(str_trim(accept)))
                 return 0;
         while (str_split(&accept, ',', &part)) {
@@ -417,7 +420,8 @@ struct str continue_encode(struct arena *a, uint64_t revision, struct str start)
         return arena_str(a, buf_str(&b64));
 }
 
-int continue_decode(struct arena *a, struct str token, uint64_t *ret_revision, struct str *ret_start, struct error *err) {
+int continue_decode(struct arena *a, struct str token, uint64_t *ret_revision, struct str *ret_start,
+                    struct error *err) {
         _cleanup_buf_ struct buf text = BUF_INIT;
         struct json *j = NULL;
         struct str start;
@@ -425,12 +429,15 @@ int continue_decode(struct arena *a, struct str token, uint64_t *ret_revision, s
         if (base64url_decode(&text, token) < 0 || json_parse(a, arena_str(a, buf_str(&text)), NULL, &j, NULL) < 0)
                 return error_status(err, REASON_BAD_REQUEST, "continue key is not valid: illegal base64 data or JSON");
         if (!str_eqc(json_str(json_getc(j, "v")), "meta.k8s.io/v1"))
-                return error_status(err, REASON_BAD_REQUEST, "continue key is not valid: server does not recognize this encoded version \"%" STR_FMT
-                                            "\"",
-                                       STR_ARG(json_str(json_getc(j, "v"))));
+                return error_status(
+                                err, REASON_BAD_REQUEST,
+                                "continue key is not valid: server does not recognize this encoded version \"%" STR_FMT
+                                "\"",
+                                STR_ARG(json_str(json_getc(j, "v"))));
         start = json_str(json_getc(j, "start"));
         if (str_empty(start))
-                return error_status(err, REASON_BAD_REQUEST, "continue key is not valid: encoded continue token is missing start key");
+                return error_status(err, REASON_BAD_REQUEST,
+                                    "continue key is not valid: encoded continue token is missing start key");
         *ret_revision = (uint64_t) json_int(json_getc(j, "rv"));
         *ret_start = start;
         return 0;

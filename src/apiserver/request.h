@@ -1,15 +1,16 @@
-/* What an HTTP request asks for, read from its path, query and headers. Pure functions over text: fuzzed by fuzz_request. */
+/* What an HTTP request asks for, read from its path, query and headers. Pure functions over text: fuzzed by
+ * fuzz_request. */
 #pragma once
 
 #include "apiserver/api.h"
 
 /* https://kubernetes.io/docs/reference/access-authn-authz/authorization/#determine-the-request-verb */
 struct request_info {
-        bool is_resource;             /* else a path such as /healthz */
-        bool legacy_watch;            /* /api/v1/watch/… */
-        struct str group, version;    /* also set for /api/v1 and /apis/apps/v1 themselves */
+        bool is_resource;          /* else a path such as /healthz */
+        bool legacy_watch;         /* /api/v1/watch/… */
+        struct str group, version; /* also set for /api/v1 and /apis/apps/v1 themselves */
         struct str plural, namespace, name, subresource;
-        struct str tail;              /* what follows the subresource, with its '/': proxy paths. Not decoded */
+        struct str tail; /* what follows the subresource, with its '/': proxy paths. Not decoded */
 };
 /* Views into path, or into a where a segment was percent-encoded. -EINVAL when the encoding is broken. */
 int request_parse_path(struct arena *a, struct str path, struct request_info *ret);
@@ -17,7 +18,7 @@ int request_parse_path(struct arena *a, struct str path, struct request_info *re
 struct request_query {
         struct api_options options;
         bool watch, pretty, pretty_given;
-        struct str include_object;    /* of a Table: None, Metadata, Object */
+        struct str include_object; /* of a Table: None, Metadata, Object */
 };
 /* Unknown parameters are ignored, as upstream does. Errors: -EINVAL, BadRequest. */
 int request_parse_query(struct arena *a, struct str query, struct request_query *ret, struct error *err);
@@ -34,10 +35,10 @@ enum shape { SHAPE_OBJECT, SHAPE_TABLE, SHAPE_PARTIAL, SHAPE_DISCOVERY };
 struct negotiated {
         enum media media;
         enum shape shape;
-        bool v1beta1;                 /* of the shape: apidiscovery.k8s.io/v2beta1 */
+        bool v1beta1; /* of the shape: apidiscovery.k8s.io/v2beta1 */
 };
-/* The best of an Accept header (empty: JSON). shapes: a bit for each shape that the endpoint can make besides the object.
- * -EINVAL, NotAcceptable. */
+/* The best of an Accept header (empty: JSON). shapes: a bit for each shape that the endpoint can make besides the
+ * object. -EINVAL, NotAcceptable. */
 int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret, struct error *err);
 /* The format of a body by its Content-Type (empty: JSON). -EINVAL, UnsupportedMediaType. */
 int request_body_media(struct str content_type, enum media *ret, struct error *err);
@@ -45,4 +46,5 @@ int request_patch_type(struct str content_type, enum api_patch *ret, struct erro
 
 /* The server's continue token: where a paged list goes on, and of which revision. */
 struct str continue_encode(struct arena *a, uint64_t revision, struct str start);
-int continue_decode(struct arena *a, struct str token, uint64_t *ret_revision, struct str *ret_start, struct error *err);
+int continue_decode(struct arena *a, struct str token, uint64_t *ret_revision, struct str *ret_start,
+                    struct error *err);

@@ -48,9 +48,11 @@ static void rest_fill(struct arena *a, struct rest *r, const struct api_resource
         r->kind = str_of(res->kind);
         r->api_version = arena_str(a, api_version);
         r->prefix = arena_printf(a, "%s/%s/", res->group, res->plural);
-        r->type_head = arena_printf(a, "\"kind\":\"%s\",\"apiVersion\":\"%" STR_FMT "\",", res->kind, STR_ARG(api_version));
-        r->list_head = arena_printf(a, "{\"kind\":\"%s\",\"apiVersion\":\"%" STR_FMT "\",\"metadata\":{\"resourceVersion\":\"",
-                                    res->list_kind ? res->list_kind : "List", STR_ARG(api_version));
+        r->type_head = arena_printf(a, "\"kind\":\"%s\",\"apiVersion\":\"%" STR_FMT "\",", res->kind,
+                                    STR_ARG(api_version));
+        r->list_head = arena_printf(
+                        a, "{\"kind\":\"%s\",\"apiVersion\":\"%" STR_FMT "\",\"metadata\":{\"resourceVersion\":\"",
+                        res->list_kind ? res->list_kind : "List", STR_ARG(api_version));
         r->deprecated = deprecation(res);
         r->qualified = *res->group ? arena_printf(a, "%s.%s", res->plural, res->group) : r->plural;
 }

@@ -1,5 +1,6 @@
-/* Answers as bytes. The common case costs nothing: the text of an object, or the texts of a list, go to the socket as slices of
- * the memory in which the store keeps them. Everything else is written as JSON first and then turned into what was asked for. */
+/* Answers as bytes. The common case costs nothing: the text of an object, or the texts of a list, go to the socket as
+ * slices of the memory in which the store keeps them. Everything else is written as JSON first and then turned into
+ * what was asked for. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -9,7 +10,8 @@
 #include "schema/columns.h"
 #include "schema/protobuf.h"
 
-#define HEADER(n, v) { STR_INIT(n), STR_INIT(v) }
+#define HEADER(n, v) \
+        { STR_INIT(n), STR_INIT(v) }
 
 static const struct http_header json_headers[] = {
         HEADER("cache-control", "no-cache, private"),
@@ -50,13 +52,13 @@ size_t respond_warnings(struct arena *a, struct http_header *h, const struct str
                         buf_putc(&b, (unsigned char) c < 0x20 ? ' ' : c);
                 }
                 buf_putc(&b, '"');
-                h[i] = (struct http_header) { STR("warning"), arena_str(a, buf_str(&b)) };
+                h[i] = (struct http_header){ STR("warning"), arena_str(a, buf_str(&b)) };
         }
         return n;
 }
 
-static void send_slices(struct http_request *req, int code, const char *type, const struct str *warnings, size_t n_warnings,
-                        const struct http_slice *body, size_t n_body) {
+static void send_slices(struct http_request *req, int code, const char *type, const struct str *warnings,
+                        size_t n_warnings, const struct http_slice *body, size_t n_body) {
         struct http_header h[66];
         size_t n = 2;
 
@@ -65,14 +67,14 @@ static void send_slices(struct http_request *req, int code, const char *type, co
                 return;
         }
         h[0] = json_headers[0];
-        h[1] = (struct http_header) { STR("content-type"), str_of(type) };
+        h[1] = (struct http_header){ STR("content-type"), str_of(type) };
         n += respond_warnings(http_request_arena(req), h + n, warnings, MIN(n_warnings, 64));
         http_respond(req, code, h, n, body, n_body);
 }
 
 /* Takes the buffer's memory over. */
-static void send_buf(struct http_request *req, int code, const char *type, const struct str *warnings, size_t n_warnings,
-                     struct buf *b) {
+static void send_buf(struct http_request *req, int code, const char *type, const struct str *warnings,
+                     size_t n_warnings, struct buf *b) {
         size_t n;
         char *p = buf_take(b, &n);
         struct http_slice s = { .data = str_n(p, n), .release = free_heap, .arg = p };
@@ -90,7 +92,8 @@ void respond_text(struct http_request *req, int code, const char *content_type, 
 /* ---- other media ---- */
 
 static const struct schema_type *type_of_document(const struct rest *rest, const struct json *doc) {
-        struct str kind = json_str(json_getc(doc, "kind")), version = json_str(json_getc(doc, "apiVersion")), group = { 0 }, v = { 0 };
+        struct str kind = json_str(json_getc(doc, "kind")), version = json_str(json_getc(doc, "apiVersion")),
+                   group = { 0 }, v = { 0 };
         const struct schema_type *t;
 
         if (rest && str_eq(kind, rest->kind))
@@ -130,8 +133,8 @@ static bool plain(const struct format *f) {
         return f->as.media == MEDIA_JSON && !f->pretty;
 }
 
-static void send_json(struct http_request *req, const struct format *f, int code, struct buf *text, const struct rest *rest,
-                      const struct str *warnings, size_t n_warnings) {
+static void send_json(struct http_request *req, const struct format *f, int code, struct buf *text,
+                      const struct rest *rest, const struct str *warnings, size_t n_warnings) {
         struct buf out = BUF_INIT;
         struct error e = ERROR_INIT;
 
@@ -146,19 +149,22 @@ static void send_json(struct http_request *req, const struct format *f, int code
         }
         buf_free(&out);
         buf_free(text);
-        error_status(&e, REASON_NOT_ACCEPTABLE, "only the following media types are accepted: application/json, application/yaml");
-        respond_error(req, &(struct format) { 0 }, &e);
+        error_status(&e, REASON_NOT_ACCEPTABLE,
+                     "only the following media types are accepted: application/json, application/yaml");
+        respond_error(req, &(struct format){ 0 }, &e);
         error_clear(&e);
 }
 
-void respond_json_text(struct http_request *req, const struct format *f, int code, struct str text, const struct rest *rest) {
+void respond_json_text(struct http_request *req, const struct format *f, int code, struct str text,
+                       const struct rest *rest) {
         struct buf b = BUF_INIT;
 
         buf_add_str(&b, text);
         send_json(req, f, code, &b, rest, NULL, 0);
 }
 
-void respond_tree(struct http_request *req, const struct format *f, int code, const struct json *tree, const struct rest *rest) {
+void respond_tree(struct http_request *req, const struct format *f, int code, const struct json *tree,
+                  const struct rest *rest) {
         struct buf b = BUF_INIT;
 
         json_write(&b, tree);
@@ -184,13 +190,13 @@ void respond_error(struct http_request *req, const struct format *f, const struc
                 as.as.media = MEDIA_JSON;
         }
         h[0] = json_headers[0];
-        h[1] = (struct http_header) { STR("content-type"), str_of(media_names[as.as.media]) };
+        h[1] = (struct http_header){ STR("content-type"), str_of(media_names[as.as.media]) };
         if (e->retry_after_seconds > 0) {
                 snprintf(retry, sizeof(retry), "%d", e->retry_after_seconds);
-                h[n++] = (struct http_header) { STR("retry-after"), str_of(retry) };
+                h[n++] = (struct http_header){ STR("retry-after"), str_of(retry) };
         }
         p = buf_take(&b, &s.data.n);
-        s = (struct http_slice) { .data = str_n(p, s.data.n), .release = free_heap, .arg = p };
+        s = (struct http_slice){ .data = str_n(p, s.data.n), .release = free_heap, .arg = p };
         http_respond(req, e->code ? e->code : status_reason_code(e->reason), h, n, &s, 1);
 }
 
@@ -207,8 +213,8 @@ static void write_partial(struct buf *b, const struct format *f, const struct ob
         buf_putc(b, '}');
 }
 
-static void write_row(struct buf *b, struct arena *scratch, const struct format *f, const struct rest *rest, struct object *o,
-                      int64_t now) {
+static void write_row(struct buf *b, struct arena *scratch, const struct format *f, const struct rest *rest,
+                      struct object *o, int64_t now) {
         struct json *doc, cells;
 
         arena_reset(scratch);
@@ -234,8 +240,8 @@ static void write_columns(struct buf *b, struct arena *scratch, const struct res
 }
 
 static void write_table_head(struct buf *b, const struct format *f, uint64_t revision) {
-        buf_printf(b, "{\"kind\":\"Table\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":\"%llu\"", META_VERSION(f),
-                   (unsigned long long) revision);
+        buf_printf(b, "{\"kind\":\"Table\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":\"%llu\"",
+                   META_VERSION(f), (unsigned long long) revision);
 }
 
 static void write_continue(struct buf *b, const struct api_list *l) {
@@ -246,8 +252,8 @@ static void write_continue(struct buf *b, const struct api_list *l) {
                 buf_printf(b, ",\"remainingItemCount\":%lld", (long long) l->remaining);
 }
 
-static void write_table(struct buf *b, const struct format *f, const struct rest *rest, struct object *const *items, size_t n,
-                        const struct api_list *l, uint64_t revision, bool columns) {
+static void write_table(struct buf *b, const struct format *f, const struct rest *rest, struct object *const *items,
+                        size_t n, const struct api_list *l, uint64_t revision, bool columns) {
         _cleanup_(arena_freep) struct arena *scratch = arena_new(0);
         int64_t now = now_wall_ns();
 
@@ -269,7 +275,8 @@ static void write_table(struct buf *b, const struct format *f, const struct rest
 }
 
 /* An object in the shape that is asked for, as JSON. */
-static void write_object(struct buf *b, const struct format *f, const struct rest *rest, struct object *o, bool columns) {
+static void write_object(struct buf *b, const struct format *f, const struct rest *rest, struct object *o,
+                         bool columns) {
         switch (f->as.shape) {
         case SHAPE_TABLE:
                 write_table(b, f, rest, &o, 1, NULL, object_revision(o), columns);
@@ -282,8 +289,8 @@ static void write_object(struct buf *b, const struct format *f, const struct res
         }
 }
 
-void respond_object(struct http_request *req, const struct format *f, int code, const struct rest *rest, struct object *o,
-                    const struct str *warnings, size_t n_warnings) {
+void respond_object(struct http_request *req, const struct format *f, int code, const struct rest *rest,
+                    struct object *o, const struct str *warnings, size_t n_warnings) {
         struct buf b = BUF_INIT;
 
         if (f->as.shape == SHAPE_OBJECT && plain(f)) {
@@ -317,27 +324,31 @@ static struct str item_text(const struct rest *rest, const struct object *o) {
 }
 
 /* head , { item , { item … ]} : no byte of an object is copied. The last slice holds the list. */
-static void send_list(struct http_request *req, const struct rest *rest, struct api_list *l, const struct str *warnings, size_t n_warnings) {
+static void send_list(struct http_request *req, const struct rest *rest, struct api_list *l, const struct str *warnings,
+                      size_t n_warnings) {
         size_t n = 0;
         struct http_slice *v = xmalloc((l->n * 2 + 2) * sizeof(*v));
 
-        v[n++] = (struct http_slice) { .data = list_head(http_request_arena(req), rest, l) };
+        v[n++] = (struct http_slice){ .data = list_head(http_request_arena(req), rest, l) };
         for (size_t i = 0; i < l->n; i++) {
-                v[n++] = (struct http_slice) { .data = i ? STR(",{") : STR("{") };
-                v[n++] = (struct http_slice) { .data = item_text(rest, l->items[i]) };
+                v[n++] = (struct http_slice){ .data = i ? STR(",{") : STR("{") };
+                v[n++] = (struct http_slice){ .data = item_text(rest, l->items[i]) };
         }
-        v[n++] = (struct http_slice) { .data = STR("]}"), .release = free_list, .arg = l };
+        v[n++] = (struct http_slice){ .data = STR("]}"), .release = free_list, .arg = l };
         send_slices(req, 200, media_names[MEDIA_JSON], warnings, n_warnings, v, n);
         free(v);
 }
 
-static void write_list(struct buf *b, struct arena *a, const struct format *f, const struct rest *rest, const struct api_list *l) {
+static void write_list(struct buf *b, struct arena *a, const struct format *f, const struct rest *rest,
+                       const struct api_list *l) {
         if (f->as.shape == SHAPE_TABLE) {
                 write_table(b, f, rest, l->items, l->n, l, l->revision, true);
                 return;
         }
         if (f->as.shape == SHAPE_PARTIAL) {
-                buf_printf(b, "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":\"%llu\"",
+                buf_printf(b,
+                           "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"%s\",\"metadata\":{"
+                           "\"resourceVersion\":\"%llu\"",
                            META_VERSION(f), (unsigned long long) l->revision);
                 write_continue(b, l);
                 buf_addc(b, "},\"items\":[");
@@ -373,7 +384,8 @@ void respond_list(struct http_request *req, const struct format *f, const struct
 /* ---- events ---- */
 
 static const char *const event_names[] = {
-        [API_ADDED] = "ADDED", [API_MODIFIED] = "MODIFIED", [API_DELETED] = "DELETED", [API_BOOKMARK] = "BOOKMARK", [API_ERROR] = "ERROR",
+        [API_ADDED] = "ADDED",       [API_MODIFIED] = "MODIFIED", [API_DELETED] = "DELETED",
+        [API_BOOKMARK] = "BOOKMARK", [API_ERROR] = "ERROR",
 };
 
 const char *respond_stream_type(const struct format *f) {
@@ -416,7 +428,8 @@ static void frame_protobuf(struct buf *dst, const char *type, struct str raw) {
         buf_add_str(dst, buf_str(&event));
 }
 
-static void event_object(struct buf *b, const struct format *f, const struct rest *rest, const struct watch_event *e, bool first) {
+static void event_object(struct buf *b, const struct format *f, const struct rest *rest, const struct watch_event *e,
+                         bool first) {
         _cleanup_(arena_freep) struct arena *a = NULL;
 
         if (e->type == API_ERROR) {
@@ -432,7 +445,8 @@ static void event_object(struct buf *b, const struct format *f, const struct res
         }
 }
 
-void respond_event(struct buf *dst, const struct format *f, const struct rest *rest, const struct watch_event *e, bool first) {
+void respond_event(struct buf *dst, const struct format *f, const struct rest *rest, const struct watch_event *e,
+                   bool first) {
         _cleanup_buf_ struct buf object = BUF_INIT;
         _cleanup_buf_ struct buf message = BUF_INIT;
         const char *type = event_names[e->type];

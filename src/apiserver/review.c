@@ -1,4 +1,5 @@
-/* Resources that are questions, answered at once and never stored: who is this token, may this user do that, who am I. */
+/* Resources that are questions, answered at once and never stored: who is this token, may this user do that, who am I.
+ */
 #include <errno.h>
 
 #include "apiserver/authn.h"
@@ -55,7 +56,8 @@ static void token_review(struct op *op) {
                 op_fail(op);
                 return;
         }
-        if (authn_check_token(op->s, a, json_str(json_getc(spec, "token")), json_getc(spec, "audiences"), &user, &audiences, &e) < 0) {
+        if (authn_check_token(op->s, a, json_str(json_getc(spec, "token")), json_getc(spec, "audiences"), &user,
+                              &audiences, &e) < 0) {
                 json_setc(a, &status, "user", json_new_object());
                 json_set_cstr(a, &status, "error", "[invalid bearer token]");
         } else {
@@ -73,10 +75,12 @@ static int read_attributes(struct op *op, const struct json *spec, struct attrib
         const struct json *r = json_getc(spec, "resourceAttributes"), *n = json_getc(spec, "nonResourceAttributes");
 
         if ((r != NULL) == (n != NULL))
-                return error_status(err, REASON_INVALID, "%" STR_FMT ".%" STR_FMT " \"\" is invalid: spec.resourceAttributes: Invalid value: "
-                                                         "null: exactly one of nonResourceAttributes or resourceAttributes must be specified",
-                                    STR_ARG(op->rest->kind), STR_ARG(op->rest->group));
-        *ret = (struct attributes) { .verb = arena_cstr(a, json_str(json_getc(r ? r : n, "verb"))) };
+                return error_status(
+                                err, REASON_INVALID,
+                                "%" STR_FMT ".%" STR_FMT " \"\" is invalid: spec.resourceAttributes: Invalid value: "
+                                "null: exactly one of nonResourceAttributes or resourceAttributes must be specified",
+                                STR_ARG(op->rest->kind), STR_ARG(op->rest->group));
+        *ret = (struct attributes){ .verb = arena_cstr(a, json_str(json_getc(r ? r : n, "verb"))) };
         if (n) {
                 ret->path = json_str(json_getc(n, "path"));
                 return 0;
@@ -102,7 +106,8 @@ static void access_review(struct op *op, const struct api_user *user, bool local
                 return;
         }
         if (local && !str_eq(at.namespace, op->namespace)) {
-                err_bad_request(&op->c->error, "spec.resourceAttributes.namespace must match namespace: %" STR_FMT, STR_ARG(op->namespace));
+                err_bad_request(&op->c->error, "spec.resourceAttributes.namespace must match namespace: %" STR_FMT,
+                                STR_ARG(op->namespace));
                 op_fail(op);
                 return;
         }
@@ -116,14 +121,16 @@ static void access_review(struct op *op, const struct api_user *user, bool local
 static void subject_access_review(struct op *op) {
         struct arena *a = op->c->arena;
         const struct json *spec = json_getc(op->c->body, "spec"), *groups = json_getc(spec, "groups");
-        struct api_user user = { .name = json_str(json_getc(spec, "user")), .uid = json_str(json_getc(spec, "uid")),
+        struct api_user user = { .name = json_str(json_getc(spec, "user")),
+                                 .uid = json_str(json_getc(spec, "uid")),
                                  .groups = arena_array(a, struct str, json_len(groups) + 1) };
 
         json_each_item(g, groups)
                 user.groups[user.n_groups++] = json_str(g);
         if (str_empty(user.name) && user.n_groups == 0) {
-                error_status(&op->c->error, REASON_INVALID, "%" STR_FMT ".%" STR_FMT " \"\" is invalid: spec.user: Invalid value: \"\": at "
-                                                            "least one of user or group must be specified",
+                error_status(&op->c->error, REASON_INVALID,
+                             "%" STR_FMT ".%" STR_FMT " \"\" is invalid: spec.user: Invalid value: \"\": at "
+                             "least one of user or group must be specified",
                              STR_ARG(op->rest->kind), STR_ARG(op->rest->group));
                 op_fail(op);
                 return;
@@ -157,7 +164,8 @@ static bool collect_rule(const struct json *rule, const struct attributes *at, v
         return false;
 }
 
-static const char everything[] = "{\"verbs\":[\"*\"],\"apiGroups\":[\"*\"],\"resources\":[\"*\"],\"nonResourceURLs\":[\"*\"]}";
+static const char everything[] =
+                "{\"verbs\":[\"*\"],\"apiGroups\":[\"*\"],\"resources\":[\"*\"],\"nonResourceURLs\":[\"*\"]}";
 
 static void self_subject_rules_review(struct op *op) {
         struct arena *a = op->c->arena;
@@ -172,7 +180,8 @@ static void self_subject_rules_review(struct op *op) {
                 return;
         }
         for (size_t i = 0; i < op->c->user.n_groups; i++)
-                if (str_eqc(op->c->user.groups[i], "system:masters") && !all && json_parse(a, STR(everything), NULL, &all, NULL) == 0) {
+                if (str_eqc(op->c->user.groups[i], "system:masters") && !all &&
+                    json_parse(a, STR(everything), NULL, &all, NULL) == 0) {
                         copy = json_copy_shallow(a, all);
                         json_removec(&copy, "nonResourceURLs");
                         collect_rule(&copy, &at, &r);

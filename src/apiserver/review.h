@@ -3,5 +3,5 @@
 
 #include "apiserver/server.h"
 
-void legacy_binding(struct op *op);      /* subresource.c */
+void legacy_binding(struct op *op); /* subresource.c */
 void create_eviction(struct op *op);

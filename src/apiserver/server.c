@@ -37,9 +37,15 @@ static const char *keep_text(struct arena *a, const char *s) {
 
 static void copy_options(struct apiserver *s, const struct apiserver_options *o) {
         struct apiserver_options *c = &s->options;
-        struct str *const pems[] = { &c->cert_pem, &c->key_pem, &c->client_ca_pem, &c->service_account_key_pem,
-                                     &c->kubelet_client_cert_pem, &c->kubelet_client_key_pem, &c->kubelet_ca_pem };
-        const char **const texts[] = { &c->address, &c->service_account_issuer, &c->service_cidr, &c->advertise_address };
+        struct str *const pems[] = { &c->cert_pem,
+                                     &c->key_pem,
+                                     &c->client_ca_pem,
+                                     &c->service_account_key_pem,
+                                     &c->kubelet_client_cert_pem,
+                                     &c->kubelet_client_key_pem,
+                                     &c->kubelet_ca_pem };
+        const char **const texts[] = { &c->address, &c->service_account_issuer, &c->service_cidr,
+                                       &c->advertise_address };
 
         *c = *o;
         for (size_t i = 0; i < ARRAY_SIZE(pems); i++)
@@ -82,7 +88,10 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
 
 int apiserver_listen(struct apiserver *s, struct error *err) {
         const struct apiserver_options *o = &s->options;
-        struct tls_options tls = { .server = true, .cert_pem = o->cert_pem, .key_pem = o->key_pem, .ca_pem = o->client_ca_pem,
+        struct tls_options tls = { .server = true,
+                                   .cert_pem = o->cert_pem,
+                                   .key_pem = o->key_pem,
+                                   .ca_pem = o->client_ca_pem,
                                    .http2 = true };
         struct http_server_options http = {
                 .address = o->address ? o->address : "0.0.0.0",

@@ -34,14 +34,14 @@ struct expiry;
 /* A resource as it is served: the schema's description with what every request would otherwise work out anew. */
 struct rest {
         const struct api_resource *resource;
-        const struct rest *stored;        /* itself, or the resource as which it is kept */
-        const struct strategy *strategy;  /* never NULL; of the stored resource */
+        const struct rest *stored;       /* itself, or the resource as which it is kept */
+        const struct strategy *strategy; /* never NULL; of the stored resource */
         struct str group, version, plural, kind, api_version;
-        struct str prefix;                /* of its keys: "apps/deployments/" */
-        struct str type_head;             /* "kind":"Deployment","apiVersion":"apps/v1", as stored texts begin after '{' */
-        struct str list_head;             /* {"kind":"DeploymentList","apiVersion":"apps/v1","metadata":{"resourceVersion":" */
-        struct str qualified;             /* "deployments.apps" */
-        struct str deprecated;            /* the warning that every request for it gets, or empty */
+        struct str prefix;     /* of its keys: "apps/deployments/" */
+        struct str type_head;  /* "kind":"Deployment","apiVersion":"apps/v1", as stored texts begin after '{' */
+        struct str list_head;  /* {"kind":"DeploymentList","apiVersion":"apps/v1","metadata":{"resourceVersion":" */
+        struct str qualified;  /* "deployments.apps" */
+        struct str deprecated; /* the warning that every request for it gets, or empty */
 };
 
 #define SNAPSHOT_CACHE 64
@@ -52,8 +52,8 @@ struct apiserver {
         struct store *store;
         struct http_server *http;
         struct tls_context *tls;
-        struct map *rests;                /* "group/version/plural" → struct rest */
-        struct map *rests_by_resource;    /* address of the struct api_resource → struct rest */
+        struct map *rests;             /* "group/version/plural" → struct rest */
+        struct map *rests_by_resource; /* address of the struct api_resource → struct rest */
         struct rest *rest_table;
         size_t n_rests;
 
@@ -67,7 +67,7 @@ struct apiserver {
         VEC(struct watch_hub *) hubs;
         atomic_size_t watchers;
 
-        pthread_mutex_t snapshots_lock;   /* of paged lists: oldest first */
+        pthread_mutex_t snapshots_lock; /* of paged lists: oldest first */
         struct {
                 struct store_snapshot *snapshot;
                 int64_t used_ms;
@@ -75,10 +75,10 @@ struct apiserver {
         size_t n_snapshots;
 
         struct discovery *discovery;
-        atomic_ullong requests[8][6];     /* by verb group and hundreds of the status code */
+        atomic_ullong requests[8][6]; /* by verb group and hundreds of the status code */
         atomic_bool ready, stopping;
         int64_t started_ns;
-        struct expiry *expiry;            /* of Events, on a worker */
+        struct expiry *expiry; /* of Events, on a worker */
         bool subscribed;
 };
 
@@ -92,8 +92,8 @@ struct str rest_key(struct arena *a, const struct rest *r, struct str namespace,
 /* The object of a built-in resource in a snapshot, borrowed; NULL when there is none. */
 struct object *rest_get(struct store_snapshot *snap, const struct rest *r, struct str namespace, struct str name);
 /* The same by the schema's handle, for admission and subresources. */
-struct object *server_get(const struct apiserver *s, struct store_snapshot *snap, const struct api_resource *r, struct str namespace,
-                          struct str name);
+struct object *server_get(const struct apiserver *s, struct store_snapshot *snap, const struct api_resource *r,
+                          struct str namespace, struct str name);
 
 /* ---- errors.c: upstream's wordings ---- */
 
@@ -116,31 +116,31 @@ struct op {
         struct api_call *c;
         const struct rest *rest;
         const struct api_subresource *sub;
-        struct store_snapshot *snap;   /* what this attempt sees */
-        struct object *old;            /* borrowed from snap; NULL: create */
-        const struct json *live;       /* its tree, in the version of the request */
-        struct str name, namespace;    /* as given or generated */
+        struct store_snapshot *snap; /* what this attempt sees */
+        struct object *old;          /* borrowed from snap; NULL: create */
+        const struct json *live;     /* its tree, in the version of the request */
+        struct str name, namespace;  /* as given or generated */
         struct str key;
         int attempts;
-        bool upsert;                   /* an update that may create, an apply */
-        bool generated;                /* the name comes from generateName */
-        bool applied;                  /* server-side apply has recorded the owners of fields */
-        bool pinned;                   /* the client named the resourceVersion: a conflict is its business */
-        struct json tree;              /* the object being written */
-        struct object *result;         /* a reference, or NULL */
+        bool upsert;           /* an update that may create, an apply */
+        bool generated;        /* the name comes from generateName */
+        bool applied;          /* server-side apply has recorded the owners of fields */
+        bool pinned;           /* the client named the resourceVersion: a conflict is its business */
+        struct json tree;      /* the object being written */
+        struct object *result; /* a reference, or NULL */
         VEC(struct str) warnings;
-        void (*undo)(struct op *op);   /* releases reservations when the write fails; may be NULL */
+        void (*undo)(struct op *op); /* releases reservations when the write fails; may be NULL */
         void *undo_arg;
-        void (*again)(struct op *op);  /* starts over when another writer was faster */
+        void (*again)(struct op *op);                    /* starts over when another writer was faster */
         int (*change)(struct op *op, struct error *err); /* of registry_modify */
-        void (*then)(struct op *op);   /* of registry_modify: the answer, instead of the object */
+        void (*then)(struct op *op);                     /* of registry_modify: the answer, instead of the object */
         void (*finished)(struct op *op);
         struct store_op ops[4];
         struct store_txn txn;
 };
 
-void op_finish(struct op *op, int code);                 /* success: op->result or c->tree */
-void op_fail(struct op *op);                             /* c->error is set */
+void op_finish(struct op *op, int code); /* success: op->result or c->tree */
+void op_fail(struct op *op);             /* c->error is set */
 void op_warn(struct op *op, struct str message);
 /* Takes a new snapshot for this attempt. */
 void op_refresh(struct op *op);
@@ -161,12 +161,12 @@ int registry_decode(struct op *op, const struct json *body, struct json *ret, st
 /* From op->tree (decoded) on: prepare, admit, validate, write. */
 void registry_write_new(struct op *op);
 void registry_write_changed(struct op *op);
-/* Changes the stored object by a function and writes it, again on conflict: for subresources. change edits op->tree (a private
- * copy of the live object), returns 1 to write, 0 when nothing changes, or a negative errno. */
+/* Changes the stored object by a function and writes it, again on conflict: for subresources. change edits op->tree (a
+ * private copy of the live object), returns 1 to write, 0 when nothing changes, or a negative errno. */
 void registry_modify(struct op *op, int (*change)(struct op *op, struct error *err), void (*then)(struct op *op));
 /* The names of a list's page: what registry_list and deletecollection share. */
-int list_collect(struct apiserver *s, struct api_call *c, const struct rest *rest, struct store_snapshot *snap, struct api_list **ret,
-                 struct error *err);
+int list_collect(struct apiserver *s, struct api_call *c, const struct rest *rest, struct store_snapshot *snap,
+                 struct api_list **ret, struct error *err);
 
 /* An object in another version of its resource (a reference; the same object when there is nothing to convert). */
 struct object *object_in_version(const struct rest *stored, const struct rest *as, struct object *o);
@@ -182,7 +182,7 @@ void snapshots_clear(struct apiserver *s, bool all);
 struct attributes {
         const char *verb;
         struct str group, version, resource, subresource, namespace, name;
-        struct str path;               /* of a request for no resource; else empty */
+        struct str path; /* of a request for no resource; else empty */
 };
 /* True when RBAC allows it. */
 bool authorize(struct apiserver *s, const struct api_user *user, const struct attributes *a);

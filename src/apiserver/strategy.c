@@ -59,15 +59,11 @@ static int csr_prepare_update(struct op *op, struct json *obj, const struct json
         return 0;
 }
 
-/* stringData is written into data and never stored. */
-static int secret_prepare(struct op *op, struct json *obj, struct error *err) {
-        return 0;
-}
-
+/* The type of a Secret stays when an update leaves it out. */
 static int secret_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err) {
         if (str_empty(json_str(json_getc(obj, "type"))))
                 json_set_str(op->c->arena, obj, "type", json_str(json_getc(old, "type")));
-        return secret_prepare(op, obj, err);
+        return 0;
 }
 
 static int job_prepare_create(struct op *op, struct json *obj, struct error *err);
@@ -82,54 +78,60 @@ static int job_prepare_create(struct op *op, struct json *obj, struct error *err
 #define WORKLOAD (STRATEGY_GENERATION | STRATEGY_STATUS_KEEPS_LABELS)
 
 static const struct strategy strategies[] = {
-        { "", "pods", GEN | RETURN, NULL, pod_prepare_create, pod_prepare_update, NULL, validate_pod, validate_pod_status },
-        { "", "services", UPSERT | RETURN, check_dns1035_label, service_prepare_create, service_prepare_update, NULL, validate_service, NULL },
-        { "", "namespaces", 0, check_dns_label, namespace_prepare_create, namespace_prepare_update, NULL, NULL, NULL },
-        { "", "nodes", KEEP, NULL, NULL, NULL, NULL, validate_node, NULL },
-        { "", "configmaps", 0, NULL, NULL, NULL, NULL, validate_config_map, NULL },
-        { "", "secrets", 0, NULL, secret_prepare, secret_prepare_update, NULL, validate_secret, NULL },
-        { "", "serviceaccounts", CONDITIONAL | RETURN, NULL, NULL, NULL, NULL, NULL, NULL },
-        { "", "endpoints", UPSERT, NULL, NULL, NULL, NULL, validate_endpoints, NULL },
-        { "", "events", UPSERT, NULL, NULL, NULL, NULL, validate_event, NULL },
-        { "", "limitranges", UPSERT, NULL, NULL, NULL, NULL, validate_limit_range, NULL },
-        { "", "resourcequotas", RETURN, NULL, NULL, NULL, NULL, validate_resource_quota, NULL },
-        { "", "persistentvolumes", RETURN, NULL, phase_pending, NULL, NULL, validate_pv, NULL },
-        { "", "persistentvolumeclaims", RETURN, NULL, phase_pending, NULL, NULL, validate_pvc, NULL },
-        { "", "podtemplates", GEN | RETURN, NULL, NULL, NULL, NULL, NULL, NULL },
-        { "", "replicationcontrollers", WORKLOAD | STRATEGY_ORPHAN, NULL, NULL, NULL, NULL, validate_replication_controller, NULL },
-        { "apps", "deployments", WORKLOAD, NULL, NULL, NULL, NULL, validate_deployment, NULL },
-        { "apps", "replicasets", WORKLOAD, NULL, NULL, NULL, NULL, validate_replicaset, NULL },
-        { "apps", "statefulsets", WORKLOAD, NULL, NULL, NULL, NULL, validate_statefulset, NULL },
-        { "apps", "daemonsets", WORKLOAD, NULL, NULL, NULL, NULL, validate_daemonset, NULL },
-        { "apps", "controllerrevisions", 0, NULL, NULL, NULL, NULL, NULL, NULL },
-        { "batch", "jobs", WORKLOAD | STRATEGY_ORPHAN, NULL, job_prepare_create, NULL, NULL, validate_job, NULL },
-        { "batch", "cronjobs", WORKLOAD, NULL, NULL, NULL, NULL, validate_cronjob, NULL },
-        { "networking.k8s.io", "ingresses", GEN, NULL, NULL, NULL, NULL, validate_ingress, NULL },
-        { "networking.k8s.io", "ingressclasses", GEN, NULL, NULL, NULL, NULL, validate_ingress_class, NULL },
-        { "networking.k8s.io", "networkpolicies", GEN, NULL, NULL, NULL, NULL, validate_network_policy, NULL },
-        { "policy", "poddisruptionbudgets", GEN | CONDITIONAL, NULL, NULL, NULL, NULL, validate_pdb, NULL },
-        { "autoscaling", "horizontalpodautoscalers", 0, NULL, NULL, NULL, NULL, validate_hpa, NULL },
-        { "rbac.authorization.k8s.io", "roles", UPSERT, check_path_segment, NULL, NULL, NULL, validate_role, NULL },
-        { "rbac.authorization.k8s.io", "clusterroles", UPSERT, check_path_segment, NULL, NULL, NULL, validate_role, NULL },
-        { "rbac.authorization.k8s.io", "rolebindings", UPSERT, check_path_segment, NULL, NULL, NULL, validate_binding, NULL },
-        { "rbac.authorization.k8s.io", "clusterrolebindings", UPSERT, check_path_segment, NULL, NULL, NULL, validate_binding, NULL },
-        { "scheduling.k8s.io", "priorityclasses", GEN, NULL, NULL, NULL, NULL, validate_priority_class, NULL },
-        { "coordination.k8s.io", "leases", UPSERT | CONDITIONAL, NULL, NULL, NULL, NULL, validate_lease, NULL },
-        { "discovery.k8s.io", "endpointslices", GEN, NULL, NULL, NULL, NULL, validate_endpoint_slice, NULL },
-        { "storage.k8s.io", "storageclasses", RETURN, NULL, NULL, NULL, NULL, validate_storage_class, NULL },
-        { "storage.k8s.io", "csinodes", RETURN | CONDITIONAL, NULL, NULL, NULL, NULL, NULL, NULL },
-        { "storage.k8s.io", "csidrivers", RETURN | CONDITIONAL, NULL, NULL, NULL, NULL, NULL, NULL },
-        { "storage.k8s.io", "volumeattachments", RETURN | CONDITIONAL, NULL, NULL, NULL, NULL, NULL, NULL },
-        { "node.k8s.io", "runtimeclasses", CONDITIONAL, NULL, NULL, NULL, NULL, validate_runtime_class, NULL },
-        { "certificates.k8s.io", "certificatesigningrequests", 0, NULL, csr_prepare_create, csr_prepare_update, NULL, validate_csr, NULL },
-        { "admissionregistration.k8s.io", "mutatingwebhookconfigurations", GEN, NULL, NULL, NULL, NULL, NULL, NULL },
-        { "admissionregistration.k8s.io", "validatingwebhookconfigurations", GEN, NULL, NULL, NULL, NULL, NULL, NULL },
-        { "admissionregistration.k8s.io", "validatingadmissionpolicies", GEN, NULL, NULL, NULL, NULL, NULL, NULL },
-        { "admissionregistration.k8s.io", "validatingadmissionpolicybindings", GEN, NULL, NULL, NULL, NULL, NULL, NULL },
-        { "apiextensions.k8s.io", "customresourcedefinitions", GEN | CONDITIONAL, NULL, NULL, NULL, NULL, NULL, NULL },
-        { "apiregistration.k8s.io", "apiservices", CONDITIONAL, NULL, NULL, NULL, NULL, NULL, NULL },
-        { "flowcontrol.apiserver.k8s.io", "flowschemas", GEN, NULL, NULL, NULL, NULL, NULL, NULL },
-        { "flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", GEN, NULL, NULL, NULL, NULL, NULL, NULL },
+        { "", "pods", GEN | RETURN, .prepare_create = pod_prepare_create, .validate = validate_pod,
+          .validate_status = validate_pod_status },
+        { "", "services", UPSERT | RETURN, .name = check_dns1035_label, .prepare_create = service_prepare_create,
+          .prepare_update = service_prepare_update, .validate = validate_service },
+        { "", "namespaces", 0, .name = check_dns_label, .prepare_create = namespace_prepare_create,
+          .prepare_update = namespace_prepare_update },
+        { "", "nodes", KEEP, .validate = validate_node },
+        { "", "configmaps", 0, .validate = validate_config_map },
+        { "", "secrets", 0, .prepare_update = secret_prepare_update, .validate = validate_secret },
+        { "", "serviceaccounts", CONDITIONAL | RETURN },
+        { "", "endpoints", UPSERT, .validate = validate_endpoints },
+        { "", "events", UPSERT, .validate = validate_event },
+        { "", "limitranges", UPSERT, .validate = validate_limit_range },
+        { "", "resourcequotas", RETURN, .validate = validate_resource_quota },
+        { "", "persistentvolumes", RETURN, .prepare_create = phase_pending, .validate = validate_pv },
+        { "", "persistentvolumeclaims", RETURN, .prepare_create = phase_pending, .validate = validate_pvc },
+        { "", "podtemplates", GEN | RETURN },
+        { "", "replicationcontrollers", WORKLOAD | STRATEGY_ORPHAN, .validate = validate_replication_controller },
+        { "apps", "deployments", WORKLOAD, .validate = validate_deployment },
+        { "apps", "replicasets", WORKLOAD, .validate = validate_replicaset },
+        { "apps", "statefulsets", WORKLOAD, .validate = validate_statefulset },
+        { "apps", "daemonsets", WORKLOAD, .validate = validate_daemonset },
+        { "apps", "controllerrevisions", 0 },
+        { "batch", "jobs", WORKLOAD | STRATEGY_ORPHAN, .prepare_create = job_prepare_create, .validate = validate_job },
+        { "batch", "cronjobs", WORKLOAD, .validate = validate_cronjob },
+        { "networking.k8s.io", "ingresses", GEN, .validate = validate_ingress },
+        { "networking.k8s.io", "ingressclasses", GEN, .validate = validate_ingress_class },
+        { "networking.k8s.io", "networkpolicies", GEN, .validate = validate_network_policy },
+        { "policy", "poddisruptionbudgets", GEN | CONDITIONAL, .validate = validate_pdb },
+        { "autoscaling", "horizontalpodautoscalers", 0, .validate = validate_hpa },
+        { "rbac.authorization.k8s.io", "roles", UPSERT, .name = check_path_segment, .validate = validate_role },
+        { "rbac.authorization.k8s.io", "clusterroles", UPSERT, .name = check_path_segment, .validate = validate_role },
+        { "rbac.authorization.k8s.io", "rolebindings", UPSERT, .name = check_path_segment,
+          .validate = validate_binding },
+        { "rbac.authorization.k8s.io", "clusterrolebindings", UPSERT, .name = check_path_segment,
+          .validate = validate_binding },
+        { "scheduling.k8s.io", "priorityclasses", GEN, .validate = validate_priority_class },
+        { "coordination.k8s.io", "leases", UPSERT | CONDITIONAL, .validate = validate_lease },
+        { "discovery.k8s.io", "endpointslices", GEN, .validate = validate_endpoint_slice },
+        { "storage.k8s.io", "storageclasses", RETURN, .validate = validate_storage_class },
+        { "storage.k8s.io", "csinodes", RETURN | CONDITIONAL },
+        { "storage.k8s.io", "csidrivers", RETURN | CONDITIONAL },
+        { "storage.k8s.io", "volumeattachments", RETURN | CONDITIONAL },
+        { "node.k8s.io", "runtimeclasses", CONDITIONAL, .validate = validate_runtime_class },
+        { "certificates.k8s.io", "certificatesigningrequests", 0, .prepare_create = csr_prepare_create,
+          .prepare_update = csr_prepare_update, .validate = validate_csr },
+        { "admissionregistration.k8s.io", "mutatingwebhookconfigurations", GEN },
+        { "admissionregistration.k8s.io", "validatingwebhookconfigurations", GEN },
+        { "admissionregistration.k8s.io", "validatingadmissionpolicies", GEN },
+        { "admissionregistration.k8s.io", "validatingadmissionpolicybindings", GEN },
+        { "apiextensions.k8s.io", "customresourcedefinitions", GEN | CONDITIONAL },
+        { "apiregistration.k8s.io", "apiservices", CONDITIONAL },
+        { "flowcontrol.apiserver.k8s.io", "flowschemas", GEN },
+        { "flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", GEN },
 };
 
 const struct strategy *strategy_of(const struct api_resource *r) {
@@ -161,7 +163,9 @@ static int job_prepare_create(struct op *op, struct json *obj, struct error *err
 
         if (json_bool(json_getc(spec, "manualSelector")))
                 return 0;
-        labels = json_get_or_add_object(a, json_get_or_add_object(a, json_get_or_add_object(a, spec, "template"), "metadata"), "labels");
+        labels = json_get_or_add_object(
+                        a, json_get_or_add_object(a, json_get_or_add_object(a, spec, "template"), "metadata"),
+                        "labels");
         for (size_t i = 0; i < ARRAY_SIZE(set); i++)
                 json_set_str(a, labels, set[i].key, set[i].value);
         match = json_get_or_add_object(a, json_get_or_add_object(a, spec, "selector"), "matchLabels");

@@ -6,12 +6,12 @@
 #include "apiserver/validate.h"
 
 enum strategy_flags {
-        STRATEGY_GENERATION = 1 << 0,      /* metadata.generation counts changes outside of metadata and status */
-        STRATEGY_CREATE_ON_UPDATE = 1 << 1,/* PUT of a name that is not there creates it */
-        STRATEGY_CONDITIONAL = 1 << 2,     /* an update must name its resourceVersion */
-        STRATEGY_KEEP_STATUS = 1 << 3,     /* status may be set on create (nodes) or is no subresource */
-        STRATEGY_RETURN_DELETED = 1 << 4,  /* DELETE answers with the object instead of a Status */
-        STRATEGY_ORPHAN = 1 << 5,          /* without a propagation policy dependents are orphaned */
+        STRATEGY_GENERATION = 1 << 0,          /* metadata.generation counts changes outside of metadata and status */
+        STRATEGY_CREATE_ON_UPDATE = 1 << 1,    /* PUT of a name that is not there creates it */
+        STRATEGY_CONDITIONAL = 1 << 2,         /* an update must name its resourceVersion */
+        STRATEGY_KEEP_STATUS = 1 << 3,         /* status may be set on create (nodes) or is no subresource */
+        STRATEGY_RETURN_DELETED = 1 << 4,      /* DELETE answers with the object instead of a Status */
+        STRATEGY_ORPHAN = 1 << 5,              /* without a propagation policy dependents are orphaned */
         STRATEGY_STATUS_KEEPS_LABELS = 1 << 6, /* the status subresource does not change labels */
 };
 
@@ -30,10 +30,10 @@ struct strategy {
         void (*validate_status)(struct field_errors *fe, const struct json *obj, const struct json *old);
 };
 
-const struct strategy *strategy_of(const struct api_resource *r); /* never NULL: a plain one for kinds not in the table */
+const struct strategy *strategy_of(
+                const struct api_resource *r); /* never NULL: a plain one for kinds not in the table */
 
 /* Hooks that live with their kind. */
 int pod_prepare_create(struct op *op, struct json *obj, struct error *err);
-int pod_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err);
 int service_prepare_create(struct op *op, struct json *obj, struct error *err);
 int service_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err);

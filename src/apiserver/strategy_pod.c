@@ -48,7 +48,3 @@ int pod_prepare_create(struct op *op, struct json *obj, struct error *err) {
         json_set_cstr(a, status, "qosClass", qos_class(spec));
         return 0;
 }
-
-int pod_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err) {
-        return 0;
-}

@@ -100,17 +100,21 @@ static int take_ip(struct op *op, struct reservation *res, struct json *spec, st
         }
         if (str_empty(ip)) {
                 if (allocator_any_ip(op->s->allocator, a, &ip) < 0)
-                        return error_status(err, REASON_INTERNAL, "Internal error occurred: failed to allocate a serviceIP: range is full");
+                        return error_status(err, REASON_INTERNAL,
+                                            "Internal error occurred: failed to allocate a serviceIP: range is full");
         } else {
                 struct json bad = one(a, json_of_str(ip));
 
                 r = allocator_take_ip(op->s->allocator, ip);
                 if (r == -ERANGE)
-                        field_invalid(&fe, p, &bad, "failed to allocate IP %" STR_FMT ": the provided IP (%" STR_FMT
+                        field_invalid(&fe, p, &bad,
+                                      "failed to allocate IP %" STR_FMT ": the provided IP (%" STR_FMT
                                       ") is not in the valid range. The range of valid IPs is %s",
                                       STR_ARG(ip), STR_ARG(ip), allocator_cidr(op->s->allocator));
                 else if (r == -EEXIST)
-                        field_invalid(&fe, p, &bad, "failed to allocate IP %" STR_FMT ": provided IP is already allocated", STR_ARG(ip));
+                        field_invalid(&fe, p, &bad,
+                                      "failed to allocate IP %" STR_FMT ": provided IP is already allocated",
+                                      STR_ARG(ip));
                 if (r < 0)
                         return invalid(op, &fe, err);
         }
@@ -138,15 +142,16 @@ static bool held_before(const struct json *old, int64_t port) {
 }
 
 /* 0, or what is wrong as an Invalid error. *port 0: any. */
-static int take_port(struct op *op, struct reservation *res, const struct path *p, const struct json *old, int64_t *port,
-                     struct error *err) {
+static int take_port(struct op *op, struct reservation *res, const struct path *p, const struct json *old,
+                     int64_t *port, struct error *err) {
         struct field_errors fe = { .a = op->c->arena };
         struct json bad = json_of_int(*port);
         int r, min, max;
 
         if (*port == 0) {
                 if (allocator_any_port(op->s->allocator, port) < 0)
-                        return error_status(err, REASON_INTERNAL, "Internal error occurred: failed to allocate a nodePort: range is full");
+                        return error_status(err, REASON_INTERNAL,
+                                            "Internal error occurred: failed to allocate a nodePort: range is full");
                 vec_push(&res->ports, *port);
                 return 0;
         }
@@ -159,13 +164,15 @@ static int take_port(struct op *op, struct reservation *res, const struct path *
         }
         allocator_port_range(op->s->allocator, &min, &max);
         if (r == -ERANGE)
-                field_invalid(&fe, p, &bad, "provided port is not in the valid range. The range of valid ports is %d-%d", min, max);
+                field_invalid(&fe, p, &bad,
+                              "provided port is not in the valid range. The range of valid ports is %d-%d", min, max);
         else
                 field_invalid(&fe, p, &bad, "provided port is already allocated");
         return invalid(op, &fe, err);
 }
 
-static int take_ports(struct op *op, struct reservation *res, struct json *spec, const struct json *old, struct error *err) {
+static int take_ports(struct op *op, struct reservation *res, struct json *spec, const struct json *old,
+                      struct error *err) {
         const struct path *ports = PATH(PATH(NULL, "spec"), "ports");
         struct arena *a = op->c->arena;
         size_t i = 0;
@@ -263,13 +270,15 @@ static void carry_allocated(struct op *op, struct json *spec, const struct json 
 /* What a type does not have goes when the type changes. */
 static void drop_unused(struct json *spec, const struct json *old) {
         if (!needs_ip(spec) && needs_ip(old)) {
-                static const char *const keys[] = { "clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy" };
+                static const char *const keys[] = { "clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy",
+                                                    "internalTrafficPolicy" };
 
                 for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
                         json_removec(spec, keys[i]);
         }
         if (!is_type(spec, "NodePort") && !is_type(spec, "LoadBalancer")) {
-                if (str_eq(json_str(json_getc(spec, "externalTrafficPolicy")), json_str(json_getc(old, "externalTrafficPolicy"))))
+                if (str_eq(json_str(json_getc(spec, "externalTrafficPolicy")),
+                           json_str(json_getc(old, "externalTrafficPolicy"))))
                         json_removec(spec, "externalTrafficPolicy");
                 json_each_item(p, json_getc(spec, "ports")) /* those it had as a NodePort */
                         json_each_item(o, json_getc(old, "ports"))

@@ -3,7 +3,7 @@
 #include "apiserver/watch.h"
 #include "base/rand.h"
 
-#define MAX_PENDING (1024 * 1024)       /* bytes on their way to a slow client before it lags */
+#define MAX_PENDING (1024 * 1024) /* bytes on their way to a slow client before it lags */
 #define MIN_REQUEST_TIMEOUT_MS (1800 * 1000)
 
 struct stream {
@@ -51,7 +51,7 @@ static void send_event(struct api_watch *w, const struct watch_event *e) {
         if (s->shareable) {
                 struct shared_bytes *b = shared_event(e, watch_rest(w));
 
-                slice = (struct http_slice) { .data = b->data, .release = release_shared, .arg = b };
+                slice = (struct http_slice){ .data = b->data, .release = release_shared, .arg = b };
         } else {
                 respond_event(&text, &s->format, watch_rest(w), e, !s->told_columns);
                 if (text.n == 0)
@@ -110,8 +110,8 @@ void handle_watch(struct exchange *x, const struct api_call *c) {
                 respond_error(x->req, &x->format, &e);
                 return;
         }
-        h[0] = (struct http_header) { STR("cache-control"), STR("no-cache, private") };
-        h[1] = (struct http_header) { STR("content-type"), str_of(respond_stream_type(&x->format)) };
+        h[0] = (struct http_header){ STR("cache-control"), STR("no-cache, private") };
+        h[1] = (struct http_header){ STR("content-type"), str_of(respond_stream_type(&x->format)) };
         http_request_on_close(x->req, client_gone, s);
         http_stream_on_drain(x->req, drained, s);
         if (x->rest->deprecated.n)

@@ -46,7 +46,8 @@ static struct str selector_text(struct arena *a, const struct json *selector) {
 
 static struct json scale_of(struct arena *a, const struct json *obj, uint64_t revision) {
         static const char *const kept[] = { "name", "namespace", "uid" };
-        struct json s = json_new_object(), meta = json_new_object(), spec = json_new_object(), status = json_new_object();
+        struct json s = json_new_object(), meta = json_new_object(), spec = json_new_object(),
+                    status = json_new_object();
         const struct json *from = json_getc(obj, "metadata");
         struct str selector = selector_text(a, json_at_path(obj, "spec", "selector"));
 
@@ -71,7 +72,8 @@ static void answer_scale(struct op *op) {
 
         struct json scale = scale_of(op->c->arena, object_json(o), object_revision(o));
 
-        op->c->tree = json_new(op->c->arena, json_copy(op->c->arena, &scale)); /* it shares with an object that may go now */
+        op->c->tree = json_new(op->c->arena,
+                               json_copy(op->c->arena, &scale)); /* it shares with an object that may go now */
         if (op->result)
                 object_unref(TAKE_PTR(op->result));
         op_finish(op, 200);
@@ -123,7 +125,8 @@ static int change_scale(struct op *op, struct error *err) {
                 struct field_errors fe = { .a = a };
                 int r;
 
-                field_invalid(&fe, PATH(PATH(NULL, "spec"), "replicas"), replicas, "must be greater than or equal to 0");
+                field_invalid(&fe, PATH(PATH(NULL, "spec"), "replicas"), replicas,
+                              "must be greater than or equal to 0");
                 r = field_errors_finish(&fe, STR("Scale"), STR("autoscaling"), op->name, err);
                 vec_free(&fe.list);
                 return r;
@@ -194,17 +197,21 @@ static int change_binding(struct op *op, struct error *err) {
                 return r;
         }
         if (!str_empty(uid) && !str_eq(uid, object_uid(op->old)))
-                return err_conflict(err, op->rest, op->name, "Precondition failed: UID in precondition: %" STR_FMT
+                return err_conflict(err, op->rest, op->name,
+                                    "Precondition failed: UID in precondition: %" STR_FMT
                                     ", UID in object meta: %" STR_FMT,
                                     STR_ARG(uid), STR_ARG(object_uid(op->old)));
         if (object_deleting(op->old))
-                return err_conflict(err, op->rest, op->name, "pod %" STR_FMT " is being deleted, cannot be assigned to a host",
+                return err_conflict(err, op->rest, op->name,
+                                    "pod %" STR_FMT " is being deleted, cannot be assigned to a host",
                                     STR_ARG(op->name));
         if (!str_empty(bound))
-                return err_conflict(err, op->rest, op->name, "pod %" STR_FMT " is already assigned to node \"%" STR_FMT "\"",
-                                    STR_ARG(op->name), STR_ARG(bound));
+                return err_conflict(err, op->rest, op->name,
+                                    "pod %" STR_FMT " is already assigned to node \"%" STR_FMT "\"", STR_ARG(op->name),
+                                    STR_ARG(bound));
         if (json_len(json_getc(spec, "schedulingGates")) > 0)
-                return err_conflict(err, op->rest, op->name, "pod %" STR_FMT " has non-empty .spec.schedulingGates", STR_ARG(op->name));
+                return err_conflict(err, op->rest, op->name, "pod %" STR_FMT " has non-empty .spec.schedulingGates",
+                                    STR_ARG(op->name));
         json_set_str(a, spec, "nodeName", node);
         json_each_member(m, json_getc(meta, "annotations"))
                 json_set(a, json_get_or_add_object(a, meta_of(a, &op->tree), "annotations"), json_key(m), m->value);
@@ -247,7 +254,7 @@ void legacy_binding(struct op *op) {
 
 struct eviction {
         struct op *op;
-        struct api_call call;    /* the disruption budget's update, then the delete */
+        struct api_call call; /* the disruption budget's update, then the delete */
         struct json budget;
         bool deleting;
 };
@@ -257,8 +264,10 @@ static void evict_delete(struct eviction *e);
 static int too_disruptive(struct op *op, const struct object *pdb, struct error *err) {
         const struct json *status = json_getc(object_json(pdb), "status");
 
-        error_status(err, REASON_TOO_MANY_REQUESTS, "Cannot evict pod as it would violate the pod's disruption budget.");
-        error_add_cause(err, "DisruptionBudget", STR(""), "The disruption budget %" STR_FMT " needs %lld healthy pods and has %lld currently",
+        error_status(err, REASON_TOO_MANY_REQUESTS,
+                     "Cannot evict pod as it would violate the pod's disruption budget.");
+        error_add_cause(err, "DisruptionBudget", STR(""),
+                        "The disruption budget %" STR_FMT " needs %lld healthy pods and has %lld currently",
                         STR_ARG(object_name(pdb)), (long long) json_int(json_getc(status, "desiredHealthy")),
                         (long long) json_int(json_getc(status, "currentHealthy")));
         return -EBUSY;
@@ -287,8 +296,9 @@ static int find_budget(struct op *op, struct object **ret, struct error *err) {
                     !selector_matches_object(&s, op->old))
                         continue;
                 if (*ret)
-                        return error_status(err, REASON_INTERNAL, "This pod has more than one PodDisruptionBudget, which the eviction "
-                                                                  "subresource does not support.");
+                        return error_status(err, REASON_INTERNAL,
+                                            "This pod has more than one PodDisruptionBudget, which the eviction "
+                                            "subresource does not support.");
                 *ret = it.object;
         }
         return 0;
@@ -306,7 +316,8 @@ static void eviction_done(struct api_call *c) {
                         create_eviction(op);
                         return;
                 }
-                error_status(&op->c->error, REASON_TOO_MANY_REQUESTS, "couldn't update PodDisruptionBudget due to conflicts");
+                error_status(&op->c->error, REASON_TOO_MANY_REQUESTS,
+                             "couldn't update PodDisruptionBudget due to conflicts");
                 op_fail(op);
                 return;
         }
@@ -325,9 +336,16 @@ static void eviction_done(struct api_call *c) {
 static void evict_call(struct eviction *e, enum api_verb verb, const struct api_resource *r) {
         struct op *op = e->op;
 
-        e->call = (struct api_call) {
-                .verb = verb, .resource = r, .namespace = op->namespace, .options = API_OPTIONS_INIT, .user = api_user_system,
-                .arena = op->c->arena, .loop = op->c->loop, .done = eviction_done, .userdata = e,
+        e->call = (struct api_call){
+                .verb = verb,
+                .resource = r,
+                .namespace = op->namespace,
+                .options = API_OPTIONS_INIT,
+                .user = api_user_system,
+                .arena = op->c->arena,
+                .loop = op->c->loop,
+                .done = eviction_done,
+                .userdata = e,
         };
 }
 
@@ -342,7 +360,8 @@ static void evict_delete(struct eviction *e) {
         if (json_is(json_getc(options, "gracePeriodSeconds"), JSON_INT))
                 e->call.options.grace_period_seconds = json_int(json_getc(options, "gracePeriodSeconds"));
         e->call.options.precondition_uid = json_str(json_at_path(options, "preconditions", "uid"));
-        e->call.options.precondition_resource_version = json_str(json_at_path(options, "preconditions", "resourceVersion"));
+        e->call.options.precondition_resource_version =
+                        json_str(json_at_path(options, "preconditions", "resourceVersion"));
         apiserver_call(op->s, &e->call);
 }
 
@@ -372,7 +391,8 @@ void create_eviction(struct op *op) {
                 return;
         e->op = op;
         phase = json_str(json_at_path(object_json(op->old), "status", "phase"));
-        if (str_eqc(phase, "Succeeded") || str_eqc(phase, "Failed") || str_eqc(phase, "Pending") || object_deleting(op->old)) {
+        if (str_eqc(phase, "Succeeded") || str_eqc(phase, "Failed") || str_eqc(phase, "Pending") ||
+            object_deleting(op->old)) {
                 evict_delete(e);
                 return;
         }
@@ -404,8 +424,11 @@ void create_eviction(struct op *op) {
 
 static int bind_token(struct op *op, const struct json *ref, struct json *claim, struct error *err) {
         struct arena *a = op->c->arena;
-        struct str kind = json_str(json_getc(ref, "kind")), name = json_str(json_getc(ref, "name")), uid = json_str(json_getc(ref, "uid"));
-        const struct api_resource *res = str_eqc(kind, "Pod") ? &res_pods : str_eqc(kind, "Secret") ? &res_secrets : NULL;
+        struct str kind = json_str(json_getc(ref, "kind")), name = json_str(json_getc(ref, "name")),
+                   uid = json_str(json_getc(ref, "uid"));
+        const struct api_resource *res = str_eqc(kind, "Pod")      ? &res_pods
+                                         : str_eqc(kind, "Secret") ? &res_secrets
+                                                                   : NULL;
         struct str node;
         struct object *o, *n;
         struct json part = json_new_object();
@@ -419,12 +442,16 @@ static int bind_token(struct op *op, const struct json *ref, struct json *claim,
         if (!o)
                 return err_not_found(err, rest_of(op->s, res), name);
         if (!str_empty(uid) && !str_eq(uid, object_uid(o)))
-                return err_conflict(err, rest_of(op->s, res), name, "the UID in the bound object reference (%" STR_FMT
-                                    ") does not match the UID in record. The object might have been deleted and then recreated",
+                return err_conflict(err, rest_of(op->s, res), name,
+                                    "the UID in the bound object reference (%" STR_FMT
+                                    ") does not match the UID in record. The object might have been deleted and then "
+                                    "recreated",
                                     STR_ARG(uid));
         if (res == &res_pods && !str_eq(json_str(json_at_path(object_json(o), "spec", "serviceAccountName")), op->name))
-                return err_bad_request(err, "cannot bind token for serviceaccount \"%" STR_FMT "\" to pod running with different "
-                                            "serviceaccount name.",
+                return err_bad_request(err,
+                                       "cannot bind token for serviceaccount \"%" STR_FMT
+                                       "\" to pod running with different "
+                                       "serviceaccount name.",
                                        STR_ARG(op->name));
         json_set_str(a, &part, "name", name);
         json_setc(a, &part, "uid", json_of_copy(a, object_uid(o)));
@@ -468,8 +495,9 @@ static int make_claims(struct op *op, const struct json *spec, int64_t seconds, 
         json_setc(a, ret, "jti", json_of_copy(a, str_n(uuid, 36)));
         json_setc(a, ret, "kubernetes.io", k);
         json_set_int(a, ret, "nbf", now);
-        json_setc(a, ret, "sub", json_of_printf(a, "system:serviceaccount:%" STR_FMT ":%" STR_FMT, STR_ARG(op->namespace),
-                                                STR_ARG(op->name)));
+        json_setc(a, ret, "sub",
+                  json_of_printf(a, "system:serviceaccount:%" STR_FMT ":%" STR_FMT, STR_ARG(op->namespace),
+                                 STR_ARG(op->name)));
         return 0;
 }
 
@@ -512,10 +540,12 @@ static void create_token(struct op *op) {
         out = json_get_or_add_object(a, &answer, "spec");
         json_setc(a, out, "audiences", *json_getc(&claims, "aud"));
         json_set_int(a, out, "expirationSeconds", valid);
-        json_setc(a, out, "boundObjectRef", json_getc(spec, "boundObjectRef") ? *json_getc(spec, "boundObjectRef") : json_null());
+        json_setc(a, out, "boundObjectRef",
+                  json_getc(spec, "boundObjectRef") ? *json_getc(spec, "boundObjectRef") : json_null());
         status = json_get_or_add_object(a, &answer, "status");
         json_set_str(a, status, "token", token);
-        json_setc(a, status, "expirationTimestamp", json_of_copy(a, time_format(text, now_wall_ns() + valid * NSEC_PER_SEC)));
+        json_setc(a, status, "expirationTimestamp",
+                  json_of_copy(a, time_format(text, now_wall_ns() + valid * NSEC_PER_SEC)));
         op->c->tree = json_new(a, answer);
         op_finish(op, 201);
 }
@@ -524,7 +554,7 @@ static void create_token(struct op *op) {
 
 static const struct {
         const char *name;
-        const char *resource;    /* NULL: any */
+        const char *resource; /* NULL: any */
         enum api_verb verb;
         subresource_fn run;
 } table[] = {

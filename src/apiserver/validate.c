@@ -32,7 +32,8 @@ static void add(struct field_errors *fe, const char *type, const struct path *p,
                 return;
         path_print(&path, p);
         e.field = arena_str(fe->a, buf_str(&path));
-        e.body = arena_printf(fe->a, "%s%s%" STR_FMT "%s%s", title, value.n ? ": " : "", STR_ARG(value), *detail ? ": " : "", detail);
+        e.body = arena_printf(fe->a, "%s%s%" STR_FMT "%s%s", title, value.n ? ": " : "", STR_ARG(value),
+                              *detail ? ": " : "", detail);
         vec_push(&fe->list, e);
 }
 
@@ -70,14 +71,14 @@ static struct str quote(struct arena *a, struct str s) {
         return arena_str(a, buf_str(&b));
 }
 
-#define FORMAT(text)                                            \
-        _cleanup_free_ char *text = NULL;                       \
-        do {                                                    \
-                va_list _ap;                                    \
-                va_start(_ap, fmt);                             \
-                if (vasprintf(&text, fmt, _ap) < 0)             \
-                        abort();                                \
-                va_end(_ap);                                    \
+#define FORMAT(text)                                \
+        _cleanup_free_ char *text = NULL;           \
+        do {                                        \
+                va_list _ap;                        \
+                va_start(_ap, fmt);                 \
+                if (vasprintf(&text, fmt, _ap) < 0) \
+                        abort();                    \
+                va_end(_ap);                        \
         } while (0)
 
 void field_required(struct field_errors *fe, const struct path *p, const char *detail) {
@@ -102,7 +103,8 @@ void field_invalid_str(struct field_errors *fe, const struct path *p, struct str
         add(fe, "FieldValueInvalid", p, "Invalid value", quote(fe->a, value), text);
 }
 
-void field_not_supported(struct field_errors *fe, const struct path *p, struct str value, const char *const *supported) {
+void field_not_supported(struct field_errors *fe, const struct path *p, struct str value,
+                         const char *const *supported) {
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         for (size_t i = 0; supported && supported[i]; i++)
@@ -140,7 +142,8 @@ static bool seen_before(const struct field_errors *fe, size_t i) {
         return false;
 }
 
-int field_errors_finish(struct field_errors *fe, struct str kind, struct str group, struct str name, struct error *err) {
+int field_errors_finish(struct field_errors *fe, struct str kind, struct str group, struct str name,
+                        struct error *err) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         size_t distinct = 0;
 
@@ -153,9 +156,9 @@ int field_errors_finish(struct field_errors *fe, struct str kind, struct str gro
                            STR_ARG(fe->list.v[i].body));
                 distinct++;
         }
-        error_status(err, REASON_INVALID, "%" STR_FMT "%s%" STR_FMT " \"%" STR_FMT "\" is invalid: %s%" STR_FMT "%s", STR_ARG(kind),
-                     str_empty(group) ? "" : ".", STR_ARG(group), STR_ARG(name), distinct > 1 ? "[" : "", STR_ARG(buf_str(&b)),
-                     distinct > 1 ? "]" : "");
+        error_status(err, REASON_INVALID, "%" STR_FMT "%s%" STR_FMT " \"%" STR_FMT "\" is invalid: %s%" STR_FMT "%s",
+                     STR_ARG(kind), str_empty(group) ? "" : ".", STR_ARG(group), STR_ARG(name), distinct > 1 ? "[" : "",
+                     STR_ARG(buf_str(&b)), distinct > 1 ? "]" : "");
         error_details(err, name, group, kind);
         for (size_t i = 0; i < fe->list.n; i++)
                 error_add_cause(err, fe->list.v[i].type, fe->list.v[i].field, "%" STR_FMT, STR_ARG(fe->list.v[i].body));
@@ -213,8 +216,10 @@ size_t check_dns_label(struct str s, const char *ret[2]) {
                 ret[n++] = "must be no more than 63 bytes";
         if (!label_syntax(s))
                 ret[n++] = subdomain_syntax(s) ? "must not contain dots"
-                                               : "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and "
-                                                 "must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex "
+                                               : "a lowercase RFC 1123 label must consist of lower case alphanumeric "
+                                                 "characters or '-', and "
+                                                 "must start and end with an alphanumeric character (e.g. 'my-name',  "
+                                                 "or '123-abc', regex "
                                                  "used for validation is '" LABEL_RE "')";
         return n;
 }
@@ -225,9 +230,10 @@ size_t check_dns_subdomain(struct str s, const char *ret[2]) {
         if (s.n > 253)
                 ret[n++] = "must be no more than 253 bytes";
         if (!subdomain_syntax(s))
-                ret[n++] = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and "
-                           "end with an alphanumeric character (e.g. 'example.com', regex used for validation is '" LABEL_RE
-                           "(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+                ret[n++] = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
+                           "'.', and must start and "
+                           "end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+                           "'" LABEL_RE "(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
         return n;
 }
 
@@ -237,8 +243,10 @@ size_t check_dns1035_label(struct str s, const char *ret[2]) {
         if (s.n > 63)
                 ret[n++] = "must be no more than 63 bytes";
         if (!label_syntax(s) || !(s.p[0] >= 'a' && s.p[0] <= 'z'))
-                ret[n++] = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and "
-                           "end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is "
+                ret[n++] = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an "
+                           "alphabetic character, and "
+                           "end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for "
+                           "validation is "
                            "'[a-z]([-a-z0-9]*[a-z0-9])?')";
         return n;
 }
@@ -261,9 +269,11 @@ size_t check_any_name(struct str s, const char *ret[2]) {
         return check_path_segment(s, ret);
 }
 
-#define QUALIFIED_MSG                                                                                                        \
-        "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character "   \
-        "(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+#define QUALIFIED_MSG                                                                                            \
+        "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric " \
+        "character "                                                                                             \
+        "(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "                            \
+        "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
 
 size_t check_qualified_name(struct str s, const char *ret[2]) {
         ssize_t slash = str_find(s, '/');
@@ -281,8 +291,10 @@ size_t check_qualified_name(struct str s, const char *ret[2]) {
                 const char *sub[2];
 
                 if (check_dns_subdomain(str_sub(s, 0, (size_t) slash), sub) > 0)
-                        ret[n++] = "prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
-                                   "'.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for "
+                        ret[n++] = "prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric "
+                                   "characters, '-' or "
+                                   "'.', and must start and end with an alphanumeric character (e.g. 'example.com', "
+                                   "regex used for "
                                    "validation is '" LABEL_RE "(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
         }
         if (name.n == 0 && n < 2)
@@ -300,8 +312,10 @@ size_t check_label_value(struct str s, const char *ret[2]) {
         if (s.n > 63)
                 ret[n++] = "must be no more than 63 bytes";
         if (s.n > 0 && !qualified_syntax(s))
-                ret[n++] = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
-                           "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
+                ret[n++] = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or "
+                           "'.', and must start and "
+                           "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex "
+                           "used for validation is "
                            "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
         return n;
 }
@@ -325,7 +339,8 @@ size_t check_config_key(struct str s, const char *ret[2]) {
         for (size_t i = 0; i < s.n; i++)
                 ok = ok && (is_alnum(s.p[i]) || strchr("-._", s.p[i]));
         if (!ok)
-                ret[n++] = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or "
+                ret[n++] = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. "
+                           "'key.name',  or 'KEY_NAME',  or "
                            "'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
         if (n < 2 && chdir_prefix(s, &ret[n]))
                 n++;
@@ -339,7 +354,8 @@ size_t check_env_name(struct str s, const char *ret[2]) { /* RelaxedEnvironmentV
         }
         for (size_t i = 0; i < s.n; i++)
                 if (s.p[i] < 0x20 || s.p[i] > 0x7e || s.p[i] == '=') {
-                        ret[0] = "a valid environment variable name must consist only of printable ASCII characters other than '='";
+                        ret[0] = "a valid environment variable name must consist only of printable ASCII characters "
+                                 "other than '='";
                         return 1;
                 }
         return 0;
@@ -415,8 +431,10 @@ void check_int_or_percent(struct field_errors *fe, const struct path *p, const s
         if (!json_is(v, JSON_STRING))
                 return;
         if (!str_has_suffix(s, STR("%")) || str_to_i64(str_sub(s, 0, s.n - 1), &n) < 0 || n < 0)
-                field_invalid(fe, p, v, "a valid percent string must be a numeric string followed by an ending '%%' (e.g. '1%%',  or '93%%', "
-                                        "regex used for validation is '[0-9]+%%')");
+                field_invalid(fe, p, v,
+                              "a valid percent string must be a numeric string followed by an ending '%%' (e.g. '1%%', "
+                              " or '93%%', "
+                              "regex used for validation is '[0-9]+%%')");
 }
 
 bool check_enum(struct field_errors *fe, const struct path *p, struct str v, const char *const *values) {
@@ -485,8 +503,10 @@ static void validate_owners(struct field_errors *fe, const struct path *p, const
                 if (!json_bool(json_getc(o, "controller")))
                         continue;
                 if (controller.p)
-                        field_invalid(fe, p, owners, "Only one reference can have Controller set to true. Found \"true\" in references for "
-                                                     "%" STR_FMT " and %" STR_FMT,
+                        field_invalid(fe, p, owners,
+                                      "Only one reference can have Controller set to true. Found \"true\" in "
+                                      "references for "
+                                      "%" STR_FMT " and %" STR_FMT,
                                       STR_ARG(controller), STR_ARG(json_str(json_getc(o, "name"))));
                 controller = json_str(json_getc(o, "name"));
         }
@@ -508,7 +528,8 @@ static void validate_finalizers(struct field_errors *fe, const struct path *p, c
 }
 
 /* An object that is being deleted gets no new finalizers. */
-static void forbid_new_finalizers(struct field_errors *fe, const struct path *p, const struct json *now, const struct json *old) {
+static void forbid_new_finalizers(struct field_errors *fe, const struct path *p, const struct json *now,
+                                  const struct json *old) {
         _cleanup_buf_ struct buf added = BUF_INIT;
         size_t n = 0;
 
@@ -521,12 +542,14 @@ static void forbid_new_finalizers(struct field_errors *fe, const struct path *p,
                         buf_printf(&added, "%s\"%" STR_FMT "\"", n++ ? ", " : "", STR_ARG(json_str(f)));
         }
         if (n > 0)
-                field_forbidden(fe, p, "no new finalizers can be added if the object is being deleted, found new finalizers []string{%"
-                                STR_FMT "}",
+                field_forbidden(fe, p,
+                                "no new finalizers can be added if the object is being deleted, found new finalizers "
+                                "[]string{%" STR_FMT "}",
                                 STR_ARG(buf_str(&added)));
 }
 
-void validate_metadata(struct field_errors *fe, const struct json *obj, const struct json *old, bool namespaced, name_check name_ok) {
+void validate_metadata(struct field_errors *fe, const struct json *obj, const struct json *old, bool namespaced,
+                       name_check name_ok) {
         const struct json *meta = json_getc(obj, "metadata"), *old_meta = json_getc(old, "metadata");
         const struct path *p = PATH(NULL, "metadata");
         struct str name = json_str(json_getc(meta, "name")), generate = json_str(json_getc(meta, "generateName"));
@@ -548,7 +571,8 @@ void validate_metadata(struct field_errors *fe, const struct json *obj, const st
         validate_owners(fe, PATH(p, "ownerReferences"), json_getc(meta, "ownerReferences"));
         validate_finalizers(fe, PATH(p, "finalizers"), json_getc(meta, "finalizers"));
         if (json_is(json_getc(old_meta, "deletionTimestamp"), JSON_STRING))
-                forbid_new_finalizers(fe, PATH(p, "finalizers"), json_getc(meta, "finalizers"), json_getc(old_meta, "finalizers"));
+                forbid_new_finalizers(fe, PATH(p, "finalizers"), json_getc(meta, "finalizers"),
+                                      json_getc(old_meta, "finalizers"));
 }
 
 void validate_label_selector(struct field_errors *fe, const struct path *p, const struct json *selector) {
@@ -565,7 +589,8 @@ void validate_label_selector(struct field_errors *fe, const struct path *p, cons
                 if ((str_eqc(op, "In") || str_eqc(op, "NotIn")) && n == 0)
                         field_required(fe, PATH(at, "values"), "must be specified when `operator` is 'In' or 'NotIn'");
                 else if ((str_eqc(op, "Exists") || str_eqc(op, "DoesNotExist")) && n > 0)
-                        field_forbidden(fe, PATH(at, "values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+                        field_forbidden(fe, PATH(at, "values"),
+                                        "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
                 else if (!str_eqc(op, ops[0]) && !str_eqc(op, ops[1]) && !str_eqc(op, ops[2]) && !str_eqc(op, ops[3]))
                         field_invalid_str(fe, PATH(at, "operator"), op, "not a valid selector operator");
                 check_field(fe, PATH(at, "key"), json_str(json_getc(e, "key")), check_qualified_name);

@@ -8,17 +8,17 @@
 
 struct path {
         const struct path *up;
-        const char *name;    /* ".name", or NULL */
-        struct str key;      /* "[key]" when name is NULL and key.p is set */
-        ssize_t index;       /* "[index]" when both are absent */
+        const char *name; /* ".name", or NULL */
+        struct str key;   /* "[key]" when name is NULL and key.p is set */
+        ssize_t index;    /* "[index]" when both are absent */
 };
-#define PATH(up, n) (&(struct path) { (up), (n), { NULL, 0 }, 0 })
-#define PATH_KEY(up, k) (&(struct path) { (up), NULL, (k), 0 })
-#define PATH_INDEX(up, i) (&(struct path) { (up), NULL, { NULL, 0 }, (ssize_t) (i) })
+#define PATH(up, n) (&(struct path){ (up), (n), { NULL, 0 }, 0 })
+#define PATH_KEY(up, k) (&(struct path){ (up), NULL, (k), 0 })
+#define PATH_INDEX(up, i) (&(struct path){ (up), NULL, { NULL, 0 }, (ssize_t) (i) })
 void path_print(struct buf *dst, const struct path *p);
 
 struct field_error {
-        const char *type;    /* "FieldValueInvalid" */
+        const char *type; /* "FieldValueInvalid" */
         struct str field, body;
 };
 struct field_errors {
@@ -26,11 +26,14 @@ struct field_errors {
         VEC(struct field_error) list; /* at most 100 */
 };
 
-void field_required(struct field_errors *fe, const struct path *p, const char *detail);   /* detail may be "" everywhere */
+void field_required(struct field_errors *fe, const struct path *p,
+                    const char *detail); /* detail may be "" everywhere */
 void field_forbidden(struct field_errors *fe, const struct path *p, const char *fmt, ...) _printf_(3, 4);
 /* value may be NULL: null. */
-void field_invalid(struct field_errors *fe, const struct path *p, const struct json *value, const char *fmt, ...) _printf_(4, 5);
-void field_invalid_str(struct field_errors *fe, const struct path *p, struct str value, const char *fmt, ...) _printf_(4, 5);
+void field_invalid(struct field_errors *fe, const struct path *p, const struct json *value, const char *fmt, ...)
+                _printf_(4, 5);
+void field_invalid_str(struct field_errors *fe, const struct path *p, struct str value, const char *fmt, ...)
+                _printf_(4, 5);
 void field_not_supported(struct field_errors *fe, const struct path *p, struct str value, const char *const *supported);
 void field_duplicate(struct field_errors *fe, const struct path *p, struct str value);
 void field_not_found(struct field_errors *fe, const struct path *p, struct str value);
@@ -69,7 +72,8 @@ void check_immutable(struct field_errors *fe, const struct path *p, const struct
 
 /* ---- parts shared by kinds ---- */
 
-void validate_metadata(struct field_errors *fe, const struct json *obj, const struct json *old, bool namespaced, name_check name);
+void validate_metadata(struct field_errors *fe, const struct json *obj, const struct json *old, bool namespaced,
+                       name_check name);
 void validate_labels(struct field_errors *fe, const struct path *p, const struct json *labels);
 void validate_label_selector(struct field_errors *fe, const struct path *p, const struct json *selector);
 void validate_pod_spec(struct field_errors *fe, const struct path *p, const struct json *spec);

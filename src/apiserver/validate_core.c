@@ -52,11 +52,13 @@ static void validate_service_ports(struct field_errors *fe, const struct path *s
                 if (GET(port, "targetPort") && !str_eqc(TEXT(spec, "type"), "ExternalName"))
                         check_port_or_name(fe, PATH(p, "targetPort"), GET(port, "targetPort"));
                 if (json_int(GET(port, "nodePort")) != 0 && !external)
-                        field_forbidden(fe, PATH(p, "nodePort"), "may not be used when `type` is '%" STR_FMT "'", STR_ARG(TEXT(spec, "type")));
+                        field_forbidden(fe, PATH(p, "nodePort"), "may not be used when `type` is '%" STR_FMT "'",
+                                        STR_ARG(TEXT(spec, "type")));
                 for (size_t k = 0; k < i; k++) {
                         const struct json *other = json_item(ports, k);
 
-                        if (json_int(GET(other, "port")) != json_int(GET(port, "port")) || !str_eq(TEXT(other, "protocol"), TEXT(port, "protocol")))
+                        if (json_int(GET(other, "port")) != json_int(GET(port, "port")) ||
+                            !str_eq(TEXT(other, "protocol"), TEXT(port, "protocol")))
                                 continue;
                         field_duplicate(fe, p, TEXT(port, "name"));
                         break;
@@ -95,7 +97,8 @@ void validate_service(struct field_errors *fe, const struct json *obj, const str
                         check_ip(fe, PATH(PATH(p, "clusterIPs"), "0"), ip);
         }
         if (headless && (str_eqc(type, "NodePort") || str_eqc(type, "LoadBalancer")))
-                field_invalid(fe, PATH_INDEX(PATH(p, "clusterIPs"), 0), GET(spec, "clusterIP"), "may not be set to 'None' for %s services",
+                field_invalid(fe, PATH_INDEX(PATH(p, "clusterIPs"), 0), GET(spec, "clusterIP"),
+                              "may not be set to 'None' for %s services",
                               str_eqc(type, "NodePort") ? "NodePort" : "LoadBalancer");
         validate_service_ports(fe, p, spec);
         validate_labels(fe, PATH(p, "selector"), GET(spec, "selector"));
@@ -104,11 +107,14 @@ void validate_service(struct field_errors *fe, const struct json *obj, const str
         if (timeout && (json_int(timeout) <= 0 || json_int(timeout) > 86400))
                 field_invalid(fe, PATH(PATH(PATH(p, "sessionAffinityConfig"), "clientIP"), "timeoutSeconds"), timeout,
                               "must be greater than 0 and less than 86400");
-        if (str_eqc(TEXT(spec, "externalTrafficPolicy"), "Local") && !str_eqc(type, "NodePort") && !str_eqc(type, "LoadBalancer"))
+        if (str_eqc(TEXT(spec, "externalTrafficPolicy"), "Local") && !str_eqc(type, "NodePort") &&
+            !str_eqc(type, "LoadBalancer"))
                 field_invalid(fe, PATH(p, "externalTrafficPolicy"), GET(spec, "externalTrafficPolicy"),
                               "may only be set for externally-accessible services");
-        if (old && !str_eqc(type, "ExternalName") && !str_eqc(TEXT(before, "type"), "ExternalName") && !str_empty(was) && !str_eq(was, ip)) {
-                field_invalid(fe, PATH_INDEX(PATH(p, "clusterIPs"), 0), GET(spec, "clusterIPs"), "may not change once set");
+        if (old && !str_eqc(type, "ExternalName") && !str_eqc(TEXT(before, "type"), "ExternalName") &&
+            !str_empty(was) && !str_eq(was, ip)) {
+                field_invalid(fe, PATH_INDEX(PATH(p, "clusterIPs"), 0), GET(spec, "clusterIPs"),
+                              "may not change once set");
         }
 }
 
@@ -164,9 +170,12 @@ void validate_node(struct field_errors *fe, const struct json *obj, const struct
                 i++;
         }
         if (old && !str_empty(TEXT(before, "podCIDR")) && !str_eq(TEXT(before, "podCIDR"), TEXT(spec, "podCIDR")))
-                field_forbidden(fe, PATH(p, "podCIDRs"), "node updates may not change podCIDR except from \"\" to valid");
-        if (old && !str_empty(TEXT(before, "providerID")) && !str_eq(TEXT(before, "providerID"), TEXT(spec, "providerID")))
-                field_forbidden(fe, PATH(p, "providerID"), "node updates may not change providerID except from \"\" to valid");
+                field_forbidden(fe, PATH(p, "podCIDRs"),
+                                "node updates may not change podCIDR except from \"\" to valid");
+        if (old && !str_empty(TEXT(before, "providerID")) &&
+            !str_eq(TEXT(before, "providerID"), TEXT(spec, "providerID")))
+                field_forbidden(fe, PATH(p, "providerID"),
+                                "node updates may not change providerID except from \"\" to valid");
 }
 
 /* ---- ConfigMap and Secret ---- */
@@ -174,7 +183,8 @@ void validate_node(struct field_errors *fe, const struct json *obj, const struct
 #define MAX_SECRET_SIZE (1024 * 1024)
 
 /* An object marked immutable keeps its data, and the mark. */
-static bool check_data_immutable(struct field_errors *fe, const struct json *obj, const struct json *old, const char *const *fields) {
+static bool check_data_immutable(struct field_errors *fe, const struct json *obj, const struct json *old,
+                                 const char *const *fields) {
         if (!json_bool(GET(old, "immutable")))
                 return true;
         if (!json_bool(GET(obj, "immutable")))
@@ -221,7 +231,8 @@ static void validate_docker_config(struct field_errors *fe, const struct json *d
         if (!v) {
                 require_key(fe, data, key);
         } else if (base64_decode(&b, json_str(v)) < 0 || json_parse(fe->a, buf_str(&b), NULL, &j, &e) < 0) {
-                field_invalid_str(fe, PATH_KEY(PATH(NULL, "data"), str_of(key)), STR("<secret contents redacted>"), "%s", error_text(&e));
+                field_invalid_str(fe, PATH_KEY(PATH(NULL, "data"), str_of(key)), STR("<secret contents redacted>"),
+                                  "%s", error_text(&e));
         }
 }
 
@@ -243,8 +254,12 @@ void validate_secret(struct field_errors *fe, const struct json *obj, const stru
                 check_data_immutable(fe, obj, old, fields);
         }
         if (str_eqc(type, "kubernetes.io/service-account-token")) {
-                if (str_empty(json_str(json_at_path(obj, "metadata", "annotations", "kubernetes.io/service-account.name"))))
-                        field_required(fe, PATH_KEY(PATH(PATH(NULL, "metadata"), "annotations"), STR("kubernetes.io/service-account.name")), "");
+                if (str_empty(json_str(json_at_path(obj, "metadata", "annotations",
+                                                    "kubernetes.io/service-account.name"))))
+                        field_required(fe,
+                                       PATH_KEY(PATH(PATH(NULL, "metadata"), "annotations"),
+                                                STR("kubernetes.io/service-account.name")),
+                                       "");
         } else if (str_eqc(type, "kubernetes.io/dockercfg")) {
                 validate_docker_config(fe, data, ".dockercfg");
         } else if (str_eqc(type, "kubernetes.io/dockerconfigjson")) {
@@ -292,9 +307,11 @@ void validate_pvc(struct field_errors *fe, const struct json *obj, const struct 
 
         if (!old) {
                 validate_access_modes(fe, p, spec);
-                validate_storage(fe, PATH(PATH(p, "resources"), "requests"), json_at_path(spec, "resources", "requests"));
+                validate_storage(fe, PATH(PATH(p, "resources"), "requests"),
+                                 json_at_path(spec, "resources", "requests"));
                 if (!str_empty(TEXT(spec, "storageClassName")))
-                        check_field(fe, PATH(p, "storageClassName"), TEXT(spec, "storageClassName"), check_dns_subdomain);
+                        check_field(fe, PATH(p, "storageClassName"), TEXT(spec, "storageClassName"),
+                                    check_dns_subdomain);
                 return;
         }
         struct json a = json_copy_shallow(fe->a, spec), b = json_copy_shallow(fe->a, before);
@@ -303,16 +320,22 @@ void validate_pvc(struct field_errors *fe, const struct json *obj, const struct 
                 json_removec(&a, mutable[i]);
                 json_removec(&b, mutable[i]);
         }
-        if (!json_equal(&a, &b) || (!str_empty(TEXT(before, "volumeName")) && !str_eq(TEXT(before, "volumeName"), TEXT(spec, "volumeName"))))
-                field_forbidden(fe, p, "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims");
+        if (!json_equal(&a, &b) ||
+            (!str_empty(TEXT(before, "volumeName")) && !str_eq(TEXT(before, "volumeName"), TEXT(spec, "volumeName"))))
+                field_forbidden(fe, p,
+                                "spec is immutable after creation except resources.requests and "
+                                "volumeAttributesClassName for bound claims");
         else if (quantity_cmp(quantity_of_json(json_at_path(spec, "resources", "requests", "storage")),
                               quantity_of_json(json_at_path(before, "resources", "requests", "storage"))) < 0)
-                field_forbidden(fe, PATH(PATH(PATH(p, "resources"), "requests"), "storage"), "field can not be less than previous value");
+                field_forbidden(fe, PATH(PATH(PATH(p, "resources"), "requests"), "storage"),
+                                "field can not be less than previous value");
 }
 
 void validate_pv(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        static const char *const not_sources[] = { "capacity", "accessModes", "claimRef", "persistentVolumeReclaimPolicy", "storageClassName",
-                                                   "mountOptions", "volumeMode", "nodeAffinity", "volumeAttributesClassName" };
+        static const char *const not_sources[] = {
+                "capacity",     "accessModes", "claimRef",     "persistentVolumeReclaimPolicy", "storageClassName",
+                "mountOptions", "volumeMode",  "nodeAffinity", "volumeAttributesClassName"
+        };
         const struct path *p = PATH(NULL, "spec");
         const struct json *spec = GET(obj, "spec");
         size_t sources = 0;
@@ -344,23 +367,28 @@ void validate_resource_quota(struct field_errors *fe, const struct json *obj, co
                 if (quantity_of_json(&m->value).nano < 0)
                         field_invalid(fe, PATH_KEY(hard, json_key(m)), &m->value, "must be greater than or equal to 0");
         if (old)
-                check_immutable(fe, PATH(PATH(NULL, "spec"), "scopes"), json_at_path(obj, "spec", "scopes"), json_at_path(old, "spec", "scopes"));
+                check_immutable(fe, PATH(PATH(NULL, "spec"), "scopes"), json_at_path(obj, "spec", "scopes"),
+                                json_at_path(old, "spec", "scopes"));
 }
 
-static void check_order(struct field_errors *fe, const struct path *p, const struct json *limit, const char *low, const char *high) {
+static void check_order(struct field_errors *fe, const struct path *p, const struct json *limit, const char *low,
+                        const char *high) {
         json_each_member(m, GET(limit, low)) {
                 const struct json *h = json_get(GET(limit, high), json_key(m));
 
                 if (h && quantity_cmp(quantity_of_json(&m->value), quantity_of_json(h)) > 0)
-                        field_invalid(fe, PATH_KEY(PATH(p, low), json_key(m)), &m->value, "%s value %" STR_FMT " is greater than %s value %" STR_FMT,
-                                      low, STR_ARG(json_str(&m->value)), high, STR_ARG(json_str(h)));
+                        field_invalid(fe, PATH_KEY(PATH(p, low), json_key(m)), &m->value,
+                                      "%s value %" STR_FMT " is greater than %s value %" STR_FMT, low,
+                                      STR_ARG(json_str(&m->value)), high, STR_ARG(json_str(h)));
         }
 }
 
 void validate_limit_range(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct path *list = PATH(PATH(NULL, "spec"), "limits");
-        static const char *const orders[][2] = { { "min", "max" }, { "min", "defaultRequest" }, { "defaultRequest", "max" },
-                                                 { "min", "default" }, { "default", "max" }, { "defaultRequest", "default" } };
+        static const char *const orders[][2] = {
+                { "min", "max" },     { "min", "defaultRequest" }, { "defaultRequest", "max" },
+                { "min", "default" }, { "default", "max" },        { "defaultRequest", "default" }
+        };
         size_t i = 0;
 
         json_each_item(l, json_at_path(obj, "spec", "limits")) {
@@ -380,5 +408,6 @@ void validate_event(struct field_errors *fe, const struct json *obj, const struc
         struct str about = json_str(json_at_path(obj, "involvedObject", "namespace"));
 
         if (str_empty(about) ? !str_eqc(ns, "default") && !str_eqc(ns, "kube-system") : !str_eq(ns, about))
-                field_invalid_str(fe, PATH(PATH(NULL, "involvedObject"), "namespace"), about, "does not match event.namespace");
+                field_invalid_str(fe, PATH(PATH(NULL, "involvedObject"), "namespace"), about,
+                                  "does not match event.namespace");
 }

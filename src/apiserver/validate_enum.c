@@ -3,9 +3,11 @@
 
 #define MAX_DEPTH 64
 
-static void walk(struct field_errors *fe, const struct path *p, const struct schema_type *t, const struct json *v, unsigned depth);
+static void walk(struct field_errors *fe, const struct path *p, const struct schema_type *t, const struct json *v,
+                 unsigned depth);
 
-static void walk_list(struct field_errors *fe, const struct path *p, const struct schema_type *t, const struct json *v, unsigned depth) {
+static void walk_list(struct field_errors *fe, const struct path *p, const struct schema_type *t, const struct json *v,
+                      unsigned depth) {
         size_t i = 0;
 
         if (t->elem && (t->elem->kind >= SCHEMA_LIST || t->elem->values))
@@ -13,22 +15,25 @@ static void walk_list(struct field_errors *fe, const struct path *p, const struc
                         walk(fe, PATH_INDEX(p, i++), t->elem, it, depth);
 }
 
-static void walk_map(struct field_errors *fe, const struct path *p, const struct schema_type *t, const struct json *v, unsigned depth) {
+static void walk_map(struct field_errors *fe, const struct path *p, const struct schema_type *t, const struct json *v,
+                     unsigned depth) {
         if (t->elem && (t->elem->kind >= SCHEMA_LIST || t->elem->values))
                 json_each_member(m, v)
                         walk(fe, PATH_KEY(p, json_key(m)), t->elem, &m->value, depth);
 }
 
-static void walk_struct(struct field_errors *fe, const struct path *p, const struct schema_type *t, const struct json *v, unsigned depth) {
+static void walk_struct(struct field_errors *fe, const struct path *p, const struct schema_type *t,
+                        const struct json *v, unsigned depth) {
         json_each_member(m, v) {
-                const struct schema_field *f = schema_field(t, json_key(m));
+                const struct schema_field *f = schema_field_of(t, m);
 
                 if (f && (f->type->kind >= SCHEMA_LIST || f->type->values))
                         walk(fe, PATH(p, f->name), f->type, &m->value, depth);
         }
 }
 
-static void walk(struct field_errors *fe, const struct path *p, const struct schema_type *t, const struct json *v, unsigned depth) {
+static void walk(struct field_errors *fe, const struct path *p, const struct schema_type *t, const struct json *v,
+                 unsigned depth) {
         if (depth > MAX_DEPTH)
                 return;
         switch ((enum schema_kind) t->kind) {
@@ -52,7 +57,7 @@ static void walk(struct field_errors *fe, const struct path *p, const struct sch
 
 void validate_enums(struct field_errors *fe, const struct schema_type *t, const struct json *obj) {
         json_each_member(m, obj) {
-                const struct schema_field *f = schema_field(t, json_key(m));
+                const struct schema_field *f = schema_field_of(t, m);
 
                 if (f && !str_eqc(json_key(m), "metadata") && !str_eqc(json_key(m), "status"))
                         walk(fe, PATH(NULL, f->name), f->type, &m->value, 0);

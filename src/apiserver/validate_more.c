@@ -1,4 +1,5 @@
-/* The other groups: networking, policy, autoscaling, RBAC, coordination, discovery, storage, scheduling, node, certificates. */
+/* The other groups: networking, policy, autoscaling, RBAC, coordination, discovery, storage, scheduling, node,
+ * certificates. */
 #include <arpa/inet.h>
 
 #include "apiserver/validate.h"
@@ -62,11 +63,13 @@ void validate_ingress(struct field_errors *fe, const struct json *obj, const str
         size_t i = 0;
 
         if (json_len(GET(spec, "rules")) == 0 && !GET(spec, "defaultBackend"))
-                field_invalid(fe, spec_path, GET(spec, "rules"), "either `defaultBackend` or `rules` must be specified");
+                field_invalid(fe, spec_path, GET(spec, "rules"),
+                              "either `defaultBackend` or `rules` must be specified");
         if (GET(spec, "defaultBackend"))
                 validate_backend(fe, PATH(spec_path, "defaultBackend"), GET(spec, "defaultBackend"));
         if (!str_empty(TEXT(spec, "ingressClassName")))
-                check_field(fe, PATH(spec_path, "ingressClassName"), TEXT(spec, "ingressClassName"), check_dns_subdomain);
+                check_field(fe, PATH(spec_path, "ingressClassName"), TEXT(spec, "ingressClassName"),
+                            check_dns_subdomain);
         json_each_item(rule, GET(spec, "rules")) {
                 const struct path *p = PATH_INDEX(rules, i++), *paths = PATH(PATH(p, "http"), "paths");
                 size_t k = 0;
@@ -80,7 +83,8 @@ void validate_ingress(struct field_errors *fe, const struct json *obj, const str
 
                         if (str_empty(TEXT(path, "pathType")))
                                 field_required(fe, PATH(at, "pathType"), "pathType must be specified");
-                        if (!str_has_prefix(text, STR("/")) && (!str_empty(text) || !str_eqc(TEXT(path, "pathType"), "ImplementationSpecific")))
+                        if (!str_has_prefix(text, STR("/")) &&
+                            (!str_empty(text) || !str_eqc(TEXT(path, "pathType"), "ImplementationSpecific")))
                                 field_invalid_str(fe, PATH(at, "path"), text, "must be an absolute path");
                         validate_backend(fe, PATH(at, "backend"), GET(path, "backend"));
                 }
@@ -125,7 +129,8 @@ static void validate_policy_ports(struct field_errors *fe, const struct path *p,
                 if (GET(port, "endPort") && !GET(port, "port"))
                         field_required(fe, PATH(at, "port"), "must be specified when `endPort` is specified");
                 else if (GET(port, "endPort") && json_int(GET(port, "endPort")) < json_int(GET(port, "port")))
-                        field_invalid(fe, PATH(at, "endPort"), GET(port, "endPort"), "must be greater than or equal to `port`");
+                        field_invalid(fe, PATH(at, "endPort"), GET(port, "endPort"),
+                                      "must be greater than or equal to `port`");
         }
 }
 
@@ -147,7 +152,8 @@ void validate_network_policy(struct field_errors *fe, const struct json *obj, co
                 }
         }
         if (json_len(GET(spec, "policyTypes")) > 2)
-                field_invalid(fe, PATH(p, "policyTypes"), GET(spec, "policyTypes"), "may not specify more than two policyTypes");
+                field_invalid(fe, PATH(p, "policyTypes"), GET(spec, "policyTypes"),
+                              "may not specify more than two policyTypes");
 }
 
 /* ---- policy, autoscaling ---- */
@@ -206,7 +212,9 @@ void validate_role(struct field_errors *fe, const struct json *obj, const struct
 }
 
 void validate_binding(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        static const char *const role_kinds[] = { "Role", "ClusterRole", NULL }, *const cluster_kinds[] = { "ClusterRole", NULL };
+        static const char *const role_kinds[] = { "Role", "ClusterRole", NULL }, *const cluster_kinds[] = {
+                "ClusterRole", NULL
+        };
         static const char *const subject_kinds[] = { "ServiceAccount", "User", "Group", NULL };
         bool namespaced = !str_empty(json_str(json_at_path(obj, "metadata", "namespace")));
         const struct path *p = PATH(NULL, "roleRef"), *subjects = PATH(NULL, "subjects");
@@ -277,11 +285,13 @@ void validate_storage_class(struct field_errors *fe, const struct json *obj, con
         if (!str_eq(TEXT(obj, "provisioner"), TEXT(old, "provisioner")))
                 field_forbidden(fe, PATH(NULL, "provisioner"), "updates to provisioner are forbidden.");
         if (json_len(GET(obj, "parameters")) + json_len(GET(old, "parameters")) > 0 &&
-            (!GET(obj, "parameters") || !GET(old, "parameters") || !json_equal(GET(obj, "parameters"), GET(old, "parameters"))))
+            (!GET(obj, "parameters") || !GET(old, "parameters") ||
+             !json_equal(GET(obj, "parameters"), GET(old, "parameters"))))
                 field_forbidden(fe, PATH(NULL, "parameters"), "updates to parameters are forbidden.");
         if (!str_eq(TEXT(obj, "reclaimPolicy"), TEXT(old, "reclaimPolicy")))
                 field_forbidden(fe, PATH(NULL, "reclaimPolicy"), "updates to reclaimPolicy are forbidden.");
-        check_immutable(fe, PATH(NULL, "volumeBindingMode"), GET(obj, "volumeBindingMode"), GET(old, "volumeBindingMode"));
+        check_immutable(fe, PATH(NULL, "volumeBindingMode"), GET(obj, "volumeBindingMode"),
+                        GET(old, "volumeBindingMode"));
 }
 
 #define HIGHEST_USER_PRIORITY 1000000000
@@ -292,15 +302,18 @@ void validate_priority_class(struct field_errors *fe, const struct json *obj, co
 
         if (!old && str_has_prefix(name, STR("system-")) && !str_eqc(name, "system-cluster-critical") &&
             !str_eqc(name, "system-node-critical"))
-                field_forbidden(fe, PATH(PATH(NULL, "metadata"), "name"), "priority class names with 'system-' prefix are reserved for system use "
-                                                                          "only. error: %" STR_FMT " is not a known system priority class",
+                field_forbidden(fe, PATH(PATH(NULL, "metadata"), "name"),
+                                "priority class names with 'system-' prefix are reserved for system use "
+                                "only. error: %" STR_FMT " is not a known system priority class",
                                 STR_ARG(name));
         else if (!old && value > HIGHEST_USER_PRIORITY && !str_has_prefix(name, STR("system-")))
-                field_forbidden(fe, PATH(NULL, "value"), "maximum allowed value of a user defined priority is %d", HIGHEST_USER_PRIORITY);
+                field_forbidden(fe, PATH(NULL, "value"), "maximum allowed value of a user defined priority is %d",
+                                HIGHEST_USER_PRIORITY);
         if (old && value != json_int(GET(old, "value")))
                 field_forbidden(fe, PATH(NULL, "value"), "may not be changed in an update.");
         if (old && !str_eq(TEXT(obj, "preemptionPolicy"), TEXT(old, "preemptionPolicy")))
-                check_immutable(fe, PATH(NULL, "preemptionPolicy"), GET(obj, "preemptionPolicy"), GET(old, "preemptionPolicy"));
+                check_immutable(fe, PATH(NULL, "preemptionPolicy"), GET(obj, "preemptionPolicy"),
+                                GET(old, "preemptionPolicy"));
 }
 
 void validate_runtime_class(struct field_errors *fe, const struct json *obj, const struct json *old) {
@@ -321,8 +334,10 @@ void validate_csr(struct field_errors *fe, const struct json *obj, const struct 
         if (str_empty(TEXT(spec, "signerName")))
                 field_required(fe, PATH(p, "signerName"), "");
         else if (str_find(TEXT(spec, "signerName"), '/') < 0)
-                field_invalid_str(fe, PATH(p, "signerName"), TEXT(spec, "signerName"), "must be a fully qualified domain and path of the form "
-                                                                                       "\"example.com/signer-name\"");
+                field_invalid_str(fe, PATH(p, "signerName"), TEXT(spec, "signerName"),
+                                  "must be a fully qualified domain and path of the form "
+                                  "\"example.com/signer-name\"");
         if (seconds && json_int(seconds) < 600)
-                field_invalid(fe, PATH(p, "expirationSeconds"), seconds, "may not specify a duration less than 600 seconds (10 minutes)");
+                field_invalid(fe, PATH(p, "expirationSeconds"), seconds,
+                              "may not specify a duration less than 600 seconds (10 minutes)");
 }

@@ -1,5 +1,5 @@
-/* Pods and what pods are made of: pkg/apis/core/validation of v1.33, the parts that users meet. Enumerations are checked by
- * validate_enum.c. */
+/* Pods and what pods are made of: pkg/apis/core/validation of v1.33, the parts that users meet. Enumerations are
+ * checked by validate_enum.c. */
 #include "apiserver/validate.h"
 #include "schema/quantity.h"
 
@@ -36,7 +36,8 @@ static void validate_quantities(struct field_errors *fe, const struct path *p, c
                                 str_eqc(key, "storage") || str_has_prefix(key, STR("hugepages-"));
 
                 if (str_find(key, '/') < 0 && !standard)
-                        field_invalid_str(fe, PATH_KEY(p, key), key, "must be a standard resource type or fully qualified");
+                        field_invalid_str(fe, PATH_KEY(p, key), key,
+                                          "must be a standard resource type or fully qualified");
                 if (q.nano < 0)
                         field_invalid(fe, PATH_KEY(p, key), &m->value, "must be greater than or equal to 0");
                 if (str_find(key, '/') >= 0 && q.nano % 1000000000 != 0)
@@ -53,18 +54,23 @@ static void validate_resources(struct field_errors *fe, const struct path *p, co
                 const struct json *limit = json_get(limits, json_key(m));
 
                 if (limit && quantity_cmp(quantity_of_json(&m->value), quantity_of_json(limit)) > 0)
-                        field_invalid(fe, PATH(p, "requests"), &m->value, "must be less than or equal to %" STR_FMT " limit of %" STR_FMT,
+                        field_invalid(fe, PATH(p, "requests"), &m->value,
+                                      "must be less than or equal to %" STR_FMT " limit of %" STR_FMT,
                                       STR_ARG(json_key(m)), STR_ARG(json_str(limit)));
         }
 }
 
 /* ---- environment ---- */
 
-static void validate_env_source(struct field_errors *fe, const struct path *p, const struct json *from, bool has_value) {
+static void validate_env_source(struct field_errors *fe, const struct path *p, const struct json *from,
+                                bool has_value) {
         static const struct {
                 const char *name, *needs;
         } sources[] = {
-                { "fieldRef", "fieldPath" }, { "resourceFieldRef", "resource" }, { "configMapKeyRef", "key" }, { "secretKeyRef", "key" },
+                { "fieldRef", "fieldPath" },
+                { "resourceFieldRef", "resource" },
+                { "configMapKeyRef", "key" },
+                { "secretKeyRef", "key" },
         };
         size_t n = 0;
 
@@ -80,7 +86,9 @@ static void validate_env_source(struct field_errors *fe, const struct path *p, c
                         check_field(fe, PATH(PATH(p, sources[i].name), "key"), TEXT(s, "key"), check_config_key);
         }
         if (n == 0)
-                field_invalid_str(fe, p, STR(""), "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`");
+                field_invalid_str(fe, p, STR(""),
+                                  "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or "
+                                  "`secretKeyRef`");
         if (has_value && n > 0)
                 field_invalid_str(fe, p, STR(""), "may not be specified when `value` is not empty");
         else if (n > 1)
@@ -99,7 +107,8 @@ static void validate_env(struct field_errors *fe, const struct path *c, const st
                 else
                         check_field(fe, PATH(p, "name"), TEXT(e, "name"), check_env_name);
                 if (GET(e, "valueFrom"))
-                        validate_env_source(fe, PATH(p, "valueFrom"), GET(e, "valueFrom"), !str_empty(TEXT(e, "value")));
+                        validate_env_source(fe, PATH(p, "valueFrom"), GET(e, "valueFrom"),
+                                            !str_empty(TEXT(e, "value")));
         }
         i = 0;
         json_each_item(e, GET(container, "envFrom")) {
@@ -119,7 +128,8 @@ static void validate_env(struct field_errors *fe, const struct path *c, const st
 
 /* ---- mounts, ports, probes ---- */
 
-static void validate_mounts(struct field_errors *fe, const struct path *c, const struct json *container, const struct json *volumes) {
+static void validate_mounts(struct field_errors *fe, const struct path *c, const struct json *container,
+                            const struct json *volumes) {
         const struct path *list = PATH(c, "volumeMounts");
         const struct json *mounts = GET(container, "volumeMounts");
         size_t i = 0;
@@ -142,14 +152,16 @@ static void validate_mounts(struct field_errors *fe, const struct path *c, const
                 else if (seen_before(mounts, i, "mountPath"))
                         field_invalid_str(fe, PATH(p, "mountPath"), at, "must be unique");
                 if (!str_empty(TEXT(m, "subPath")) && !str_empty(TEXT(m, "subPathExpr")))
-                        field_invalid_str(fe, PATH(p, "subPathExpr"), TEXT(m, "subPathExpr"), "subPathExpr and subPath are mutually exclusive");
+                        field_invalid_str(fe, PATH(p, "subPathExpr"), TEXT(m, "subPathExpr"),
+                                          "subPathExpr and subPath are mutually exclusive");
                 if (str_has_prefix(TEXT(m, "subPath"), STR("/")))
                         field_invalid_str(fe, PATH(p, "subPath"), TEXT(m, "subPath"), "must be a relative path");
                 i++;
         }
 }
 
-static void validate_ports(struct field_errors *fe, const struct path *c, const struct json *container, bool host_network) {
+static void validate_ports(struct field_errors *fe, const struct path *c, const struct json *container,
+                           bool host_network) {
         const struct path *list = PATH(c, "ports");
         const struct json *ports = GET(container, "ports");
         size_t i = 0;
@@ -159,7 +171,8 @@ static void validate_ports(struct field_errors *fe, const struct path *c, const 
                 struct str name = TEXT(port, "name");
                 int64_t host = json_int(GET(port, "hostPort"));
 
-                if (!str_empty(name) && check_field(fe, PATH(p, "name"), name, check_port_name) && seen_before(ports, i, "name"))
+                if (!str_empty(name) && check_field(fe, PATH(p, "name"), name, check_port_name) &&
+                    seen_before(ports, i, "name"))
                         field_duplicate(fe, PATH(p, "name"), name);
                 if (json_int(GET(port, "containerPort")) == 0)
                         field_required(fe, PATH(p, "containerPort"), "");
@@ -168,12 +181,14 @@ static void validate_ports(struct field_errors *fe, const struct path *c, const 
                 if (host != 0)
                         check_port(fe, PATH(p, "hostPort"), GET(port, "hostPort"));
                 if (host_network && host != 0 && host != json_int(GET(port, "containerPort")))
-                        field_invalid(fe, PATH(p, "containerPort"), GET(port, "containerPort"), "must match `hostPort` when `hostNetwork` is true");
+                        field_invalid(fe, PATH(p, "containerPort"), GET(port, "containerPort"),
+                                      "must match `hostPort` when `hostNetwork` is true");
                 i++;
         }
 }
 
-static void validate_action(struct field_errors *fe, const struct path *p, const struct json *action, const char *what) {
+static void validate_action(struct field_errors *fe, const struct path *p, const struct json *action,
+                            const char *what) {
         static const char *const kinds[] = { "exec", "httpGet", "tcpSocket", "grpc", "sleep" };
         size_t n = 0;
 
@@ -195,8 +210,10 @@ static void validate_action(struct field_errors *fe, const struct path *p, const
                 field_required(fe, p, "must specify a handler type");
 }
 
-static void validate_probe(struct field_errors *fe, const struct path *p, const struct json *probe, bool only_one_success) {
-        static const char *const counts[] = { "initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold" };
+static void validate_probe(struct field_errors *fe, const struct path *p, const struct json *probe,
+                           bool only_one_success) {
+        static const char *const counts[] = { "initialDelaySeconds", "timeoutSeconds", "periodSeconds",
+                                              "successThreshold", "failureThreshold" };
 
         if (!probe)
                 return;
@@ -221,15 +238,17 @@ static void validate_container_security(struct field_errors *fe, const struct pa
                 field_invalid(fe, p, sc, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
         json_each_item(c, json_at_path(sc, "capabilities", "add"))
                 if (str_eqc(json_str(c), "CAP_SYS_ADMIN"))
-                        field_invalid(fe, p, sc, "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN");
+                        field_invalid(fe, p, sc,
+                                      "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` "
+                                      "CAP_SYS_ADMIN");
 }
 
 /* ---- containers ---- */
 
 enum container_kind { CONTAINER, INIT_CONTAINER, EPHEMERAL_CONTAINER };
 
-static void validate_container(struct field_errors *fe, const struct path *p, const struct json *c, const struct json *spec,
-                               enum container_kind kind) {
+static void validate_container(struct field_errors *fe, const struct path *p, const struct json *c,
+                               const struct json *spec, enum container_kind kind) {
         const struct path *lifecycle = PATH(p, "lifecycle");
         struct str image = TEXT(c, "image");
         bool restartable = kind == INIT_CONTAINER && str_eqc(TEXT(c, "restartPolicy"), "Always");
@@ -251,7 +270,8 @@ static void validate_container(struct field_errors *fe, const struct path *p, co
         if (kind == INIT_CONTAINER && !restartable) {
                 for (size_t i = 0; i < ARRAY_SIZE(probes); i++)
                         if (GET(c, probes[i]))
-                                field_forbidden(fe, PATH(p, probes[i]), "may not be set for init containers without restartPolicy=Always");
+                                field_forbidden(fe, PATH(p, probes[i]),
+                                                "may not be set for init containers without restartPolicy=Always");
                 return;
         }
         validate_probe(fe, PATH(p, "livenessProbe"), GET(c, "livenessProbe"), true);
@@ -293,13 +313,36 @@ static void validate_containers(struct field_errors *fe, const struct path *spec
 static const struct {
         const char *source, *needs; /* a member that must not be empty, or NULL */
 } volume_sources[] = {
-        { "hostPath", "path" }, { "emptyDir", NULL }, { "gcePersistentDisk", "pdName" }, { "awsElasticBlockStore", "volumeID" },
-        { "gitRepo", "repository" }, { "secret", "secretName" }, { "nfs", "server" }, { "iscsi", "targetPortal" }, { "glusterfs", "endpoints" },
-        { "persistentVolumeClaim", "claimName" }, { "rbd", "image" }, { "flexVolume", "driver" }, { "cinder", "volumeID" },
-        { "cephfs", NULL }, { "flocker", NULL }, { "downwardAPI", NULL }, { "fc", NULL }, { "azureFile", "secretName" }, { "configMap", "name" },
-        { "vsphereVolume", "volumePath" }, { "quobyte", "registry" }, { "azureDisk", "diskName" }, { "photonPersistentDisk", "pdID" },
-        { "projected", NULL }, { "portworxVolume", "volumeID" }, { "scaleIO", "gateway" }, { "storageos", NULL }, { "csi", "driver" },
-        { "ephemeral", NULL }, { "image", NULL },
+        { "hostPath", "path" },
+        { "emptyDir", NULL },
+        { "gcePersistentDisk", "pdName" },
+        { "awsElasticBlockStore", "volumeID" },
+        { "gitRepo", "repository" },
+        { "secret", "secretName" },
+        { "nfs", "server" },
+        { "iscsi", "targetPortal" },
+        { "glusterfs", "endpoints" },
+        { "persistentVolumeClaim", "claimName" },
+        { "rbd", "image" },
+        { "flexVolume", "driver" },
+        { "cinder", "volumeID" },
+        { "cephfs", NULL },
+        { "flocker", NULL },
+        { "downwardAPI", NULL },
+        { "fc", NULL },
+        { "azureFile", "secretName" },
+        { "configMap", "name" },
+        { "vsphereVolume", "volumePath" },
+        { "quobyte", "registry" },
+        { "azureDisk", "diskName" },
+        { "photonPersistentDisk", "pdID" },
+        { "projected", NULL },
+        { "portworxVolume", "volumeID" },
+        { "scaleIO", "gateway" },
+        { "storageos", NULL },
+        { "csi", "driver" },
+        { "ephemeral", NULL },
+        { "image", NULL },
 };
 
 static void validate_key_paths(struct field_errors *fe, const struct path *p, const struct json *items) {
@@ -326,7 +369,8 @@ static void validate_mode(struct field_errors *fe, const struct path *p, const s
 }
 
 static void validate_projected(struct field_errors *fe, const struct path *p, const struct json *projected) {
-        static const char *const kinds[] = { "secret", "configMap", "downwardAPI", "serviceAccountToken", "clusterTrustBundle" };
+        static const char *const kinds[] = { "secret", "configMap", "downwardAPI", "serviceAccountToken",
+                                             "clusterTrustBundle" };
         const struct path *list = PATH(p, "sources");
         size_t i = 0;
 
@@ -340,14 +384,17 @@ static void validate_projected(struct field_errors *fe, const struct path *p, co
                         if (!GET(s, kinds[k]))
                                 continue;
                         if (n++ > 0)
-                                field_forbidden(fe, PATH(at, kinds[k]), "may not specify more than 1 volume type per source");
+                                field_forbidden(fe, PATH(at, kinds[k]),
+                                                "may not specify more than 1 volume type per source");
                         if (k < 2 && str_empty(TEXT(GET(s, kinds[k]), "name")))
                                 field_required(fe, PATH(PATH(at, kinds[k]), "name"), "");
                         if (k < 2)
-                                validate_key_paths(fe, PATH(PATH(at, kinds[k]), "items"), GET(GET(s, kinds[k]), "items"));
+                                validate_key_paths(fe, PATH(PATH(at, kinds[k]), "items"),
+                                                   GET(GET(s, kinds[k]), "items"));
                 }
                 if (token && json_int(GET(token, "expirationSeconds")) < 600)
-                        field_invalid(fe, PATH(PATH(at, "serviceAccountToken"), "expirationSeconds"), GET(token, "expirationSeconds"),
+                        field_invalid(fe, PATH(PATH(at, "serviceAccountToken"), "expirationSeconds"),
+                                      GET(token, "expirationSeconds"),
                                       "may not specify a duration less than 10 minutes");
                 if (token && str_empty(TEXT(token, "path")))
                         field_required(fe, PATH(PATH(at, "serviceAccountToken"), "path"), "");
@@ -394,15 +441,18 @@ static void validate_tolerations(struct field_errors *fe, const struct path *spe
 
         json_each_item(t, list) {
                 const struct path *p = PATH_INDEX(at, i++);
-                struct str key = TEXT(t, "key"), op = TEXT(t, "operator"), value = TEXT(t, "value"), effect = TEXT(t, "effect");
+                struct str key = TEXT(t, "key"), op = TEXT(t, "operator"), value = TEXT(t, "value"),
+                           effect = TEXT(t, "effect");
 
                 if (!str_empty(key))
                         check_field(fe, PATH(p, "key"), key, check_qualified_name);
                 else if (!str_eqc(op, "Exists"))
-                        field_invalid_str(fe, PATH(p, "operator"), op, "operator must be Exists when `key` is empty, which means \"match all "
-                                                                       "values and all keys\"");
+                        field_invalid_str(fe, PATH(p, "operator"), op,
+                                          "operator must be Exists when `key` is empty, which means \"match all "
+                                          "values and all keys\"");
                 if (GET(t, "tolerationSeconds") && !str_eqc(effect, "NoExecute"))
-                        field_invalid_str(fe, PATH(p, "effect"), effect, "effect must be 'NoExecute' when `tolerationSeconds` is set");
+                        field_invalid_str(fe, PATH(p, "effect"), effect,
+                                          "effect must be 'NoExecute' when `tolerationSeconds` is set");
                 if (str_eqc(op, "Exists") && !str_empty(value))
                         field_invalid(fe, PATH(p, "operator"), t, "value must be empty when `operator` is 'Exists'");
                 else if (!str_eqc(op, "Exists"))
@@ -424,11 +474,14 @@ static void validate_node_terms(struct field_errors *fe, const struct path *p, c
 
                         check_field(fe, PATH(at, "key"), TEXT(e, "key"), check_qualified_name);
                         if ((str_eqc(op, "In") || str_eqc(op, "NotIn")) && n == 0)
-                                field_required(fe, PATH(at, "values"), "must be specified when `operator` is 'In' or 'NotIn'");
+                                field_required(fe, PATH(at, "values"),
+                                               "must be specified when `operator` is 'In' or 'NotIn'");
                         else if ((str_eqc(op, "Exists") || str_eqc(op, "DoesNotExist")) && n > 0)
-                                field_forbidden(fe, PATH(at, "values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+                                field_forbidden(fe, PATH(at, "values"),
+                                                "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
                         else if ((str_eqc(op, "Gt") || str_eqc(op, "Lt")) && n != 1)
-                                field_required(fe, PATH(at, "values"), "must be specified single value when `operator` is 'Lt' or 'Gt'");
+                                field_required(fe, PATH(at, "values"),
+                                               "must be specified single value when `operator` is 'Lt' or 'Gt'");
                 }
         }
 }
@@ -455,7 +508,8 @@ static void validate_affinity(struct field_errors *fe, const struct path *spec, 
         if (node && json_len(GET(node, "nodeSelectorTerms")) == 0)
                 field_required(fe, PATH(PATH(PATH(p, "nodeAffinity"), required), "nodeSelectorTerms"),
                                "must have at least one node selector term");
-        validate_node_terms(fe, PATH(PATH(PATH(p, "nodeAffinity"), required), "nodeSelectorTerms"), GET(node, "nodeSelectorTerms"));
+        validate_node_terms(fe, PATH(PATH(PATH(p, "nodeAffinity"), required), "nodeSelectorTerms"),
+                            GET(node, "nodeSelectorTerms"));
         validate_pod_terms(fe, PATH(p, "podAffinity"), GET(affinity, "podAffinity"));
         validate_pod_terms(fe, PATH(p, "podAntiAffinity"), GET(affinity, "podAntiAffinity"));
 }
@@ -482,9 +536,13 @@ void validate_pod_spec(struct field_errors *fe, const struct path *p, const stru
                 const char *field;
                 name_check check;
         } names[] = {
-                { "serviceAccountName", check_dns_subdomain }, { "nodeName", check_dns_subdomain }, { "hostname", check_dns_label },
-                { "subdomain", check_dns_label },              { "priorityClassName", check_dns_subdomain },
-                { "runtimeClassName", check_dns_subdomain },   { "schedulerName", check_qualified_name },
+                { "serviceAccountName", check_dns_subdomain },
+                { "nodeName", check_dns_subdomain },
+                { "hostname", check_dns_label },
+                { "subdomain", check_dns_label },
+                { "priorityClassName", check_dns_subdomain },
+                { "runtimeClassName", check_dns_subdomain },
+                { "schedulerName", check_qualified_name },
         };
         const struct json *deadline = GET(spec, "activeDeadlineSeconds");
 
@@ -498,7 +556,8 @@ void validate_pod_spec(struct field_errors *fe, const struct path *p, const stru
         validate_labels(fe, PATH(p, "nodeSelector"), GET(spec, "nodeSelector"));
         check_nonnegative(fe, PATH(p, "terminationGracePeriodSeconds"), GET(spec, "terminationGracePeriodSeconds"));
         if (json_is(deadline, JSON_INT) && (deadline->i < 1 || deadline->i > INT32_MAX))
-                field_invalid(fe, PATH(p, "activeDeadlineSeconds"), deadline, "must be between 1 and 2147483647, inclusive");
+                field_invalid(fe, PATH(p, "activeDeadlineSeconds"), deadline,
+                              "must be between 1 and 2147483647, inclusive");
         validate_tolerations(fe, p, GET(spec, "tolerations"));
         validate_affinity(fe, p, GET(spec, "affinity"));
         validate_spread(fe, p, GET(spec, "topologySpreadConstraints"));
@@ -506,20 +565,23 @@ void validate_pod_spec(struct field_errors *fe, const struct path *p, const stru
                 field_invalid(fe, PATH(p, "shareProcessNamespace"), GET(spec, "shareProcessNamespace"),
                               "ShareProcessNamespace and HostPID cannot both be enabled");
         if (str_eqc(TEXT(spec, "dnsPolicy"), "None") && json_len(json_at_path(spec, "dnsConfig", "nameservers")) == 0)
-                field_required(fe, PATH(PATH(p, "dnsConfig"), "nameservers"), "must provide at least one DNS nameserver when `dnsPolicy` is None");
+                field_required(fe, PATH(PATH(p, "dnsConfig"), "nameservers"),
+                               "must provide at least one DNS nameserver when `dnsPolicy` is None");
 }
 
 void validate_pod_template(struct field_errors *fe, const struct path *p, const struct json *template) {
         validate_labels(fe, PATH(PATH(p, "metadata"), "labels"), json_at_path(template, "metadata", "labels"));
         validate_pod_spec(fe, PATH(p, "spec"), GET(template, "spec"));
         if (json_len(json_at_path(template, "spec", "ephemeralContainers")) > 0)
-                field_forbidden(fe, PATH(PATH(p, "spec"), "ephemeralContainers"), "ephemeral containers not allowed in pod template");
+                field_forbidden(fe, PATH(PATH(p, "spec"), "ephemeralContainers"),
+                                "ephemeral containers not allowed in pod template");
 }
 
 /* What may change in a running pod: the fields that are set to the old value here before the rest is compared. */
 static bool same_but_allowed(struct arena *a, const struct json *now, const struct json *old) {
-        static const char *const free_fields[] = { "activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds",
-                                                   "schedulingGates", "ephemeralContainers" };
+        static const char *const free_fields[] = { "activeDeadlineSeconds", "tolerations",
+                                                   "terminationGracePeriodSeconds", "schedulingGates",
+                                                   "ephemeralContainers" };
         static const char *const lists[] = { "containers", "initContainers" };
         struct json copy = json_copy_shallow(a, now), before = json_copy_shallow(a, old);
 
@@ -562,15 +624,20 @@ static void validate_pod_update(struct field_errors *fe, const struct json *obj,
                 return;
         if (!same_but_allowed(fe->a, now, before))
                 field_forbidden(fe, PATH(NULL, "spec"),
-                                "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
-                                "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
-                                "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)");
+                                "pod updates may not change fields other than "
+                                "`spec.containers[*].image`,`spec.initContainers[*].image`,"
+                                "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing "
+                                "tolerations),"
+                                "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously "
+                                "negative)");
         json_each_item(t, GET(before, "tolerations")) {
                 bool kept = false;
 
                 json_each_item(n, GET(now, "tolerations"))
-                        kept = kept || (str_eq(TEXT(t, "key"), TEXT(n, "key")) && str_eq(TEXT(t, "effect"), TEXT(n, "effect")) &&
-                                        str_eq(TEXT(t, "operator"), TEXT(n, "operator")) && str_eq(TEXT(t, "value"), TEXT(n, "value")));
+                        kept = kept || (str_eq(TEXT(t, "key"), TEXT(n, "key")) &&
+                                        str_eq(TEXT(t, "effect"), TEXT(n, "effect")) &&
+                                        str_eq(TEXT(t, "operator"), TEXT(n, "operator")) &&
+                                        str_eq(TEXT(t, "value"), TEXT(n, "value")));
                 if (!kept) {
                         field_forbidden(fe, PATH(PATH(NULL, "spec"), "tolerations"),
                                         "existing toleration can not be modified except its tolerationSeconds");
@@ -587,8 +654,8 @@ void validate_pod(struct field_errors *fe, const struct json *obj, const struct 
 }
 
 void validate_pod_status(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        struct str before = json_str(json_at_path(old, "status", "nominatedNodeName")), now = json_str(json_at_path(obj, "status",
-                                                                                                                  "nominatedNodeName"));
+        struct str before = json_str(json_at_path(old, "status", "nominatedNodeName")),
+                   now = json_str(json_at_path(obj, "status", "nominatedNodeName"));
 
         if (!str_empty(now) && !str_eq(before, now))
                 check_field(fe, PATH(PATH(NULL, "status"), "nominatedNodeName"), now, check_dns_subdomain);

@@ -6,8 +6,8 @@
 #define TEXT(o, k) json_str(json_getc((o), (k)))
 
 /* spec.selector: required, well formed, and the template's labels satisfy it. */
-static void validate_selector_and_template(struct field_errors *fe, const struct json *spec, const struct json *old_spec,
-                                           const char *restart, const char *what) {
+static void validate_selector_and_template(struct field_errors *fe, const struct json *spec,
+                                           const struct json *old_spec, const char *restart, const char *what) {
         const struct path *p = PATH(NULL, "spec"), *template = PATH(p, "template");
         const struct json *selector = GET(spec, "selector"), *t = GET(spec, "template");
         const struct json *labels = json_at_path(t, "metadata", "labels");
@@ -34,11 +34,12 @@ static void validate_selector_and_template(struct field_errors *fe, const struct
             !str_eqc(json_str(json_at_path(t, "spec", "restartPolicy")), restart)) {
                 const char *const allowed[] = { restart, NULL };
 
-                field_not_supported(fe, PATH(PATH(template, "spec"), "restartPolicy"), json_str(json_at_path(t, "spec", "restartPolicy")),
-                                    allowed);
+                field_not_supported(fe, PATH(PATH(template, "spec"), "restartPolicy"),
+                                    json_str(json_at_path(t, "spec", "restartPolicy")), allowed);
         }
         if (json_at_path(t, "spec", "activeDeadlineSeconds") && restart)
-                field_forbidden(fe, PATH(PATH(template, "spec"), "activeDeadlineSeconds"), "activeDeadlineSeconds in ReplicaSet is not Supported");
+                field_forbidden(fe, PATH(PATH(template, "spec"), "activeDeadlineSeconds"),
+                                "activeDeadlineSeconds in ReplicaSet is not Supported");
 }
 
 static int64_t as_count(const struct json *v) { /* -1: a percentage that is not 0 */
@@ -67,12 +68,14 @@ static void validate_rolling_update(struct field_errors *fe, const struct path *
 
 void validate_deployment(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct path *p = PATH(NULL, "spec"), *strategy = PATH(p, "strategy");
-        const struct json *spec = GET(obj, "spec"), *s = GET(spec, "strategy"), *deadline = GET(spec, "progressDeadlineSeconds");
+        const struct json *spec = GET(obj, "spec"), *s = GET(spec, "strategy"),
+                          *deadline = GET(spec, "progressDeadlineSeconds");
 
         check_nonnegative(fe, PATH(p, "replicas"), GET(spec, "replicas"));
         validate_selector_and_template(fe, spec, GET(old, "spec"), "Always", "deployment");
         if (str_eqc(TEXT(s, "type"), "Recreate") && GET(s, "rollingUpdate"))
-                field_forbidden(fe, PATH(strategy, "rollingUpdate"), "may not be specified when strategy `type` is 'Recreate'");
+                field_forbidden(fe, PATH(strategy, "rollingUpdate"),
+                                "may not be specified when strategy `type` is 'Recreate'");
         if (str_eqc(TEXT(s, "type"), "RollingUpdate"))
                 validate_rolling_update(fe, PATH(strategy, "rollingUpdate"), GET(s, "rollingUpdate"));
         check_nonnegative(fe, PATH(p, "minReadySeconds"), GET(spec, "minReadySeconds"));
@@ -106,7 +109,8 @@ void validate_daemonset(struct field_errors *fe, const struct json *obj, const s
         }
 }
 
-static bool only_differs_in(struct arena *a, const struct json *now, const struct json *old, const char *const *fields) {
+static bool only_differs_in(struct arena *a, const struct json *now, const struct json *old,
+                            const char *const *fields) {
         struct json x = json_copy_shallow(a, now), y = json_copy_shallow(a, old);
 
         for (; *fields; fields++) {
@@ -117,17 +121,27 @@ static bool only_differs_in(struct arena *a, const struct json *now, const struc
 }
 
 void validate_statefulset(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        static const char *const mutable[] = { "replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
-                                               "persistentVolumeClaimRetentionPolicy", "minReadySeconds", NULL };
+        static const char *const mutable[] = { "replicas",
+                                               "ordinals",
+                                               "template",
+                                               "updateStrategy",
+                                               "revisionHistoryLimit",
+                                               "persistentVolumeClaimRetentionPolicy",
+                                               "minReadySeconds",
+                                               NULL };
         const struct path *p = PATH(NULL, "spec");
-        const struct json *spec = GET(obj, "spec"), *partition = json_at_path(spec, "updateStrategy", "rollingUpdate", "partition");
+        const struct json *spec = GET(obj, "spec"),
+                          *partition = json_at_path(spec, "updateStrategy", "rollingUpdate", "partition");
 
         check_nonnegative(fe, PATH(p, "replicas"), GET(spec, "replicas"));
         check_nonnegative(fe, PATH(p, "minReadySeconds"), GET(spec, "minReadySeconds"));
         check_nonnegative(fe, PATH(PATH(PATH(p, "updateStrategy"), "rollingUpdate"), "partition"), partition);
         if (old && !only_differs_in(fe->a, spec, GET(old, "spec"), mutable)) {
-                field_forbidden(fe, p, "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
-                                       "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden");
+                field_forbidden(fe, p,
+                                "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', "
+                                "'updateStrategy', "
+                                "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' "
+                                "are forbidden");
                 return;
         }
         validate_selector_and_template(fe, spec, NULL, "Always", "statefulset");
@@ -135,7 +149,8 @@ void validate_statefulset(struct field_errors *fe, const struct json *obj, const
 
 void validate_replication_controller(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct path *p = PATH(NULL, "spec");
-        const struct json *spec = GET(obj, "spec"), *selector = GET(spec, "selector"), *template = GET(spec, "template");
+        const struct json *spec = GET(obj, "spec"), *selector = GET(spec, "selector"),
+                          *template = GET(spec, "template");
         struct selector s;
 
         check_nonnegative(fe, PATH(p, "replicas"), GET(spec, "replicas"));
@@ -148,7 +163,8 @@ void validate_replication_controller(struct field_errors *fe, const struct json 
         }
         selector_from_map(fe->a, selector, &s);
         if (json_len(selector) > 0 && !selector_matches_labels(&s, json_at_path(template, "metadata", "labels")))
-                field_invalid(fe, PATH(PATH(PATH(p, "template"), "metadata"), "labels"), json_at_path(template, "metadata", "labels"),
+                field_invalid(fe, PATH(PATH(PATH(p, "template"), "metadata"), "labels"),
+                              json_at_path(template, "metadata", "labels"),
                               "`selector` does not match template `labels`");
         if (!old || !json_equal(template, json_at_path(old, "spec", "template")))
                 validate_pod_template(fe, PATH(p, "template"), template);
@@ -157,8 +173,13 @@ void validate_replication_controller(struct field_errors *fe, const struct json 
 /* ---- jobs ---- */
 
 static void validate_job_spec(struct field_errors *fe, const struct path *p, const struct json *spec) {
-        static const char *const counts[] = { "parallelism", "completions", "activeDeadlineSeconds", "backoffLimit",
-                                              "ttlSecondsAfterFinished", "backoffLimitPerIndex", "maxFailedIndexes" };
+        static const char *const counts[] = { "parallelism",
+                                              "completions",
+                                              "activeDeadlineSeconds",
+                                              "backoffLimit",
+                                              "ttlSecondsAfterFinished",
+                                              "backoffLimitPerIndex",
+                                              "maxFailedIndexes" };
         static const char *const policies[] = { "OnFailure", "Never", NULL };
         const struct path *template = PATH(p, "template");
         struct str restart = json_str(json_at_path(spec, "template", "spec", "restartPolicy"));
@@ -169,18 +190,21 @@ static void validate_job_spec(struct field_errors *fe, const struct path *p, con
         if (indexed && !GET(spec, "completions"))
                 field_required(fe, PATH(p, "completions"), "when completion mode is Indexed");
         if (!indexed && GET(spec, "backoffLimitPerIndex"))
-                field_invalid(fe, PATH(p, "backoffLimitPerIndex"), GET(spec, "backoffLimitPerIndex"), "requires indexed completion mode");
+                field_invalid(fe, PATH(p, "backoffLimitPerIndex"), GET(spec, "backoffLimitPerIndex"),
+                              "requires indexed completion mode");
         validate_pod_template(fe, template, GET(spec, "template"));
         if (str_eqc(restart, "Always"))
-                field_required(fe, PATH(PATH(template, "spec"), "restartPolicy"), "valid values: \"OnFailure\", \"Never\"");
+                field_required(fe, PATH(PATH(template, "spec"), "restartPolicy"),
+                               "valid values: \"OnFailure\", \"Never\"");
         else if (!str_empty(restart) && !str_eqc(restart, policies[0]) && !str_eqc(restart, policies[1]))
                 field_not_supported(fe, PATH(PATH(template, "spec"), "restartPolicy"), restart, policies);
 }
 
 /* The template of a job is fixed, but for the placement of a suspended one. */
-static void validate_job_update(struct field_errors *fe, const struct path *p, const struct json *spec, const struct json *old) {
-        static const char *const fixed[] = { "selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy",
-                                             "successPolicy" };
+static void validate_job_update(struct field_errors *fe, const struct path *p, const struct json *spec,
+                                const struct json *old) {
+        static const char *const fixed[] = { "selector",  "completionMode", "podFailurePolicy", "backoffLimitPerIndex",
+                                             "managedBy", "successPolicy" };
         bool suspended = json_bool(GET(old, "suspend"));
 
         for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
@@ -205,7 +229,8 @@ void validate_job(struct field_errors *fe, const struct json *obj, const struct 
                 field_required(fe, PATH(p, "selector"), "");
         else if (selector_from_object(fe->a, selector, &s, NULL) == 0 &&
                  !selector_matches_labels(&s, json_at_path(spec, "template", "metadata", "labels")))
-                field_invalid(fe, PATH(PATH(PATH(p, "template"), "metadata"), "labels"), json_at_path(spec, "template", "metadata", "labels"),
+                field_invalid(fe, PATH(PATH(PATH(p, "template"), "metadata"), "labels"),
+                              json_at_path(spec, "template", "metadata", "labels"),
                               "`selector` does not match template `labels`");
 }
 
@@ -250,7 +275,8 @@ static bool cron_part(struct str part, int field) {
 }
 
 static bool cron_valid(struct str s) {
-        static const char *const macros[] = { "@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly" };
+        static const char *const macros[] = { "@yearly", "@annually", "@monthly", "@weekly",
+                                              "@daily",  "@midnight", "@hourly" };
         struct str field, part;
         int n = 0;
 
@@ -273,7 +299,8 @@ static bool cron_valid(struct str s) {
 }
 
 void validate_cronjob(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        static const char *const counts[] = { "startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit" };
+        static const char *const counts[] = { "startingDeadlineSeconds", "successfulJobsHistoryLimit",
+                                              "failedJobsHistoryLimit" };
         const struct path *p = PATH(NULL, "spec");
         const struct json *spec = GET(obj, "spec");
         struct str schedule = TEXT(spec, "schedule"), name = json_str(json_at_path(obj, "metadata", "name"));
@@ -283,7 +310,8 @@ void validate_cronjob(struct field_errors *fe, const struct json *obj, const str
         if (str_empty(schedule))
                 field_required(fe, PATH(p, "schedule"), "");
         else if (str_search(schedule, STR("TZ")) >= 0)
-                field_invalid_str(fe, PATH(p, "schedule"), schedule, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
+                field_invalid_str(fe, PATH(p, "schedule"), schedule,
+                                  "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
         else if (!cron_valid(schedule))
                 field_invalid_str(fe, PATH(p, "schedule"), schedule, "expected exactly 5 fields, found %s",
                                   "a schedule that is not in the cron format");

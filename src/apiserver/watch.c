@@ -1,16 +1,16 @@
 /* How one write reaches 1,000 watchers.
  *
- *   store's writer ──batch──▶ hub of loop A ──▶ by resource prefix ──▶ watcher ─▶ filter ─▶ sink: HTTP stream, or a callback
- *                  └─batch──▶ hub of loop B …                    └──▶ watcher …
+ *   store's writer ──batch──▶ hub of loop A ──▶ by resource prefix ──▶ watcher ─▶ filter ─▶ sink: HTTP stream, or a
+ * callback └─batch──▶ hub of loop B …                    └──▶ watcher …
  *
- * There is one hub for each loop that has watchers: the batch comes as one message and everything after that happens on the
- * loop's thread, without locks. The bytes of an event are made once for a loop, whoever asks for them first, and every stream
- * sends the same buffer.
+ * There is one hub for each loop that has watchers: the batch comes as one message and everything after that happens on
+ * the loop's thread, without locks. The bytes of an event are made once for a loop, whoever asks for them first, and
+ * every stream sends the same buffer.
  *
- * A watcher is its position: the revision up to which it has seen everything. It is live, or it lags (just begun, or its client
- * reads too slowly): a lagging watcher gets nothing from the hub; it reads the store's history from its position when its
- * stream has drained, and is live again when it has caught up. So a slow client costs one position, not a queue. One that is
- * slower than the history is long gets 410 Expired. */
+ * A watcher is its position: the revision up to which it has seen everything. It is live, or it lags (just begun, or
+ * its client reads too slowly): a lagging watcher gets nothing from the hub; it reads the store's history from its
+ * position when its stream has drained, and is live again when it has caught up. So a slow client costs one position,
+ * not a queue. One that is slower than the history is long gets 410 Expired. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -24,14 +24,14 @@
 #define MAX_WATCHERS 100000
 
 struct api_watch {
-        struct list link;            /* among the watchers of its resource */
+        struct list link; /* among the watchers of its resource */
         struct watch_hub *hub;
         const struct rest *rest;
         struct arena *arena;
         struct str namespace;
         struct selector labels;
         struct field_selector fields;
-        struct str node_name;        /* what the selector demands of spec.nodeName; p == NULL: nothing */
+        struct str node_name; /* what the selector demands of spec.nodeName; p == NULL: nothing */
         bool by_label, by_field;
         bool bookmarks, initial_bookmark, initial; /* initial: begin with everything there is */
         bool lagging, stopped, failed, linked;
@@ -39,7 +39,7 @@ struct api_watch {
         int64_t deadline_ms, next_bookmark_ms; /* 0: none */
         struct store_snapshot *snapshot;       /* while the initial objects are sent */
         struct store_iter iter;
-        struct object *pending;                /* the iterator stands on it, the sink was full */
+        struct object *pending; /* the iterator stands on it, the sink was full */
         const struct watch_sink *sink;
         void *arg;
         struct loop_work start;
@@ -58,15 +58,15 @@ struct watch_hub {
         struct apiserver *s;
         struct loop *loop;
         struct store_subscriber subscriber;
-        struct map *resources;       /* prefix → struct watched */
+        struct map *resources; /* prefix → struct watched */
         atomic_size_t n_watchers, queued;
-        atomic_bool overflow;        /* batches were dropped: everybody reads the history */
-        unsigned dispatching;        /* depth; the dead are buried at 0 */
+        atomic_bool overflow; /* batches were dropped: everybody reads the history */
+        unsigned dispatching; /* depth; the dead are buried at 0 */
         VEC(struct api_watch *) dead;
         struct hub_timer *timer;
         int64_t timer_due_ms;
-        uint64_t revision;           /* of the last batch */
-        struct node_of {             /* spec.nodeName of the two objects of the event at hand: 5,000 kubelets ask for it */
+        uint64_t revision; /* of the last batch */
+        struct node_of {   /* spec.nodeName of the two objects of the event at hand: 5,000 kubelets ask for it */
                 const struct object *object;
                 struct str name;
         } nodes[2];
@@ -152,7 +152,7 @@ static struct str node_of(struct watch_hub *hub, const struct object *o) {
                         return hub->nodes[i].name;
         raw = json_scan(object_text(o), path);
         hub->nodes[1] = hub->nodes[0];
-        hub->nodes[0] = (struct node_of) { o, raw.n > 1 ? str_sub(raw, 1, raw.n - 1) : STR("") };
+        hub->nodes[0] = (struct node_of){ o, raw.n > 1 ? str_sub(raw, 1, raw.n - 1) : STR("") };
         return hub->nodes[0].name;
 }
 
@@ -166,7 +166,8 @@ static bool matches(const struct api_watch *w, const struct object *o) {
         return !w->by_field || selector_matches_fields(&w->fields, o);
 }
 
-static void emit(struct api_watch *w, enum api_event_type type, struct object *o, uint64_t revision, struct shared_bytes **shared) {
+static void emit(struct api_watch *w, enum api_event_type type, struct object *o, uint64_t revision,
+                 struct shared_bytes **shared) {
         struct watch_event e = { .type = type, .object = o, .revision = revision, .shared = shared };
 
         if (w->rest->stored == w->rest) {
@@ -226,7 +227,8 @@ static void bookmark(struct api_watch *w, uint64_t revision, bool initial_end) {
         json_set_str(a, &tree, "apiVersion", w->rest->api_version);
         json_setc(a, &meta, "creationTimestamp", json_null());
         if (initial_end)
-                json_setc(a, json_get_or_add_object(a, &meta, "annotations"), "k8s.io/initial-events-end", json_of_cstr("true"));
+                json_setc(a, json_get_or_add_object(a, &meta, "annotations"), "k8s.io/initial-events-end",
+                          json_of_cstr("true"));
         json_setc(a, &tree, "metadata", meta);
         o = object_from_tree(&tree);
         object_set_revision(o, revision);
@@ -291,7 +293,8 @@ static void catch_up(struct api_watch *w) {
                 if (store_history(s->store, w->rest->prefix, w->position, now, each_past, &c) == -ESTALE) {
                         _cleanup_error_ struct error e = ERROR_INIT;
 
-                        error_status(&e, REASON_EXPIRED, "too old resource version: %llu (%llu)", (unsigned long long) w->position,
+                        error_status(&e, REASON_EXPIRED, "too old resource version: %llu (%llu)",
+                                     (unsigned long long) w->position,
                                      (unsigned long long) store_oldest_revision(s->store));
                         fail(w, &e);
                         goto out;
@@ -554,7 +557,8 @@ static void begin(struct loop_work *work) {
 
                 w->snapshot = store_snapshot(w->hub->s->store);
                 if (w->namespace.n > 0 && w->rest->resource->namespaced)
-                        prefix = arena_printf(w->arena, "%" STR_FMT "%" STR_FMT "/", STR_ARG(prefix), STR_ARG(w->namespace));
+                        prefix = arena_printf(w->arena, "%" STR_FMT "%" STR_FMT "/", STR_ARG(prefix),
+                                              STR_ARG(w->namespace));
                 store_iter_init(&w->iter, w->snapshot, prefix, prefix);
         }
         arm(w->hub, sooner(w->deadline_ms, w->next_bookmark_ms));
@@ -569,7 +573,8 @@ static int set_position(struct api_watch *w, const struct api_options *o, struct
         if (w->initial)
                 return 0;
         if (str_to_u64(rv, &w->position) < 0)
-                return error_status(err, REASON_INVALID, "resourceVersion: Invalid value: \"%" STR_FMT
+                return error_status(err, REASON_INVALID,
+                                    "resourceVersion: Invalid value: \"%" STR_FMT
                                     "\": strconv.ParseUint: parsing \"%" STR_FMT "\": invalid syntax",
                                     STR_ARG(rv), STR_ARG(rv));
         return 0;
@@ -602,8 +607,8 @@ static int set_filter(struct api_watch *w, const struct api_call *c, struct erro
         return r;
 }
 
-int watch_new(struct apiserver *s, const struct api_call *c, const struct watch_sink *sink, void *arg, int64_t deadline_ms,
-              struct api_watch **ret, struct error *err) {
+int watch_new(struct apiserver *s, const struct api_call *c, const struct watch_sink *sink, void *arg,
+              int64_t deadline_ms, struct api_watch **ret, struct error *err) {
         const struct rest *rest = rest_of(s, c->resource);
         _cleanup_(arena_freep) struct arena *a = NULL;
         struct api_watch *w;
@@ -613,8 +618,12 @@ int watch_new(struct apiserver *s, const struct api_call *c, const struct watch_
                 return error_status(err, REASON_NOT_FOUND, "the server could not find the requested resource");
         if (!(rest->resource->verbs & VERB_WATCH))
                 return err_method(err, rest, "watch");
-        struct attributes at = { .verb = "watch", .group = rest->group, .version = rest->version, .resource = rest->plural,
-                                 .namespace = c->namespace, .name = c->name };
+        struct attributes at = { .verb = "watch",
+                                 .group = rest->group,
+                                 .version = rest->version,
+                                 .resource = rest->plural,
+                                 .namespace = c->namespace,
+                                 .name = c->name };
         r = authorize_or_error(s, &c->user, &at, err);
         if (r < 0)
                 return r;
@@ -667,8 +676,8 @@ static void local_event(struct api_watch *w, const struct watch_event *e) {
 
 static const struct watch_sink local_sink = { .event = local_event };
 
-int apiserver_watch(struct apiserver *s, const struct api_call *c, void (*event)(const struct api_event *e, void *arg), void *arg,
-                    struct api_watch **ret, struct error *err) {
+int apiserver_watch(struct apiserver *s, const struct api_call *c, void (*event)(const struct api_event *e, void *arg),
+                    void *arg, struct api_watch **ret, struct error *err) {
         struct local_watch *l;
         struct api_watch *w;
         int r;

@@ -6,7 +6,7 @@
 
 /* Bytes made once for all watchers of a loop that want the same. */
 struct shared_bytes {
-        unsigned refs;         /* one loop: no atomics */
+        unsigned refs; /* one loop: no atomics */
         struct str data;
         char text[];
 };
@@ -17,19 +17,21 @@ struct watch_event {
         struct object *object; /* borrowed; NULL for API_ERROR */
         uint64_t revision;
         const struct error *error;
-        struct shared_bytes **shared; /* by type: where the JSON of this event is kept while it is dispatched; or NULL */
-        bool initial_end;      /* of a BOOKMARK: the initial events are complete */
+        struct shared_bytes *
+                        *shared; /* by type: where the JSON of this event is kept while it is dispatched; or NULL */
+        bool initial_end;        /* of a BOOKMARK: the initial events are complete */
 };
 
 struct watch_sink {
         void (*event)(struct api_watch *w, const struct watch_event *e);
-        bool (*full)(struct api_watch *w);    /* slow reader: deliver no more until watch_drained; NULL: never */
-        void (*over)(struct api_watch *w);    /* the server ends it (timeout, error sent); stopping it is the sink's part */
+        bool (*full)(struct api_watch *w); /* slow reader: deliver no more until watch_drained; NULL: never */
+        void (*over)(struct api_watch
+                                     *w); /* the server ends it (timeout, error sent); stopping it is the sink's part */
 };
 
 /* A watch for a sink, checked and authorized; c's texts are copied. Nothing comes before watch_begin. Any thread. */
-int watch_new(struct apiserver *s, const struct api_call *c, const struct watch_sink *sink, void *arg, int64_t deadline_ms,
-              struct api_watch **ret, struct error *err);
+int watch_new(struct apiserver *s, const struct api_call *c, const struct watch_sink *sink, void *arg,
+              int64_t deadline_ms, struct api_watch **ret, struct error *err);
 void watch_begin(struct api_watch *w); /* events from the loop's next turn on */
 void watch_drained(struct api_watch *w);
 void *watch_arg(const struct api_watch *w);

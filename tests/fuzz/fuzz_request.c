@@ -1,6 +1,6 @@
-/* What an HTTP request's first line and headers can say: path, query, Accept, Content-Type, continue token. The input's lines
- * are taken for these in turn. And all of it as a label selector, a field selector and a quantity: what a selector prints must
- * parse to what prints the same. */
+/* What an HTTP request's first line and headers can say: path, query, Accept, Content-Type, continue token. The input's
+ * lines are taken for these in turn. And all of it as a label selector, a field selector and a quantity: what a
+ * selector prints must parse to what prints the same. */
 #include <stdlib.h>
 
 #include "apiserver/request.h"

@@ -1,5 +1,5 @@
-/* Any JSON as a body: creates of every kind, and the four patches of a stored Deployment, Pod and Service, as dry runs through
- * decoding, defaults, admission, validation. The first byte chooses the kind, the second what is done. */
+/* Any JSON as a body: creates of every kind, and the four patches of a stored Deployment, Pod and Service, as dry runs
+ * through decoding, defaults, admission, validation. The first byte chooses the kind, the second what is done. */
 #include "apiserver/server.h"
 #include "schema/types.h"
 
@@ -14,11 +14,20 @@ static void done(struct api_call *c) {
         *(_Atomic bool *) c->userdata = true;
 }
 
-static void run(enum api_verb verb, const struct api_resource *r, const char *name, enum api_patch patch, const struct json *body, bool dry) {
+static void run(enum api_verb verb, const struct api_resource *r, const char *name, enum api_patch patch,
+                const struct json *body, bool dry) {
         struct arena *a = arena_new(0);
         _Atomic bool finished = false;
-        struct api_call c = { .verb = verb, .resource = r, .namespace = r->namespaced ? STR("default") : STR(""), .name = str_of(name),
-                              .options = API_OPTIONS_INIT, .patch = patch, .body = body, .user = api_user_system, .arena = a, .done = done,
+        struct api_call c = { .verb = verb,
+                              .resource = r,
+                              .namespace = r->namespaced ? STR("default") : STR(""),
+                              .name = str_of(name),
+                              .options = API_OPTIONS_INIT,
+                              .patch = patch,
+                              .body = body,
+                              .user = api_user_system,
+                              .arena = a,
+                              .done = done,
                               .userdata = (void *) &finished };
 
         c.options.dry_run = dry;
@@ -58,15 +67,17 @@ static void setup(void) {
         static struct store *store;
         struct apiserver_options o = { 0 };
 
-        if (store_open(&(struct store_options) { 0 }, &store, NULL) < 0)
+        if (store_open(&(struct store_options){ 0 }, &store, NULL) < 0)
                 abort();
         o.store = store;
         if (apiserver_new(&o, &server, NULL) < 0 || apiserver_bootstrap(server, NULL) < 0)
                 abort();
         seed(&res_serviceaccounts, "{\"metadata\":{\"name\":\"default\"}}");
         seed(&res_pods, "{\"metadata\":{\"name\":\"x\"},\"spec\":" SPEC "}");
-        seed(&res_services, "{\"metadata\":{\"name\":\"x\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80}]}}");
-        seed(&res_deployments, "{\"metadata\":{\"name\":\"x\"},\"spec\":{\"selector\":{\"matchLabels\":{\"a\":\"b\"}},\"template\":{\"metadata\":{"
+        seed(&res_services,
+             "{\"metadata\":{\"name\":\"x\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80}]}}");
+        seed(&res_deployments, "{\"metadata\":{\"name\":\"x\"},\"spec\":{\"selector\":{\"matchLabels\":{\"a\":\"b\"}},"
+                               "\"template\":{\"metadata\":{"
                                "\"labels\":{\"a\":\"b\"}},\"spec\":" SPEC "}}}");
 }
 

@@ -9,7 +9,7 @@ int fixture_setup(void **state) {
         struct apiserver_options o = { .advertise_address = "127.0.0.1", .anonymous = true };
         struct error e = ERROR_INIT;
 
-        assert_int_equal(store_open(&(struct store_options) { 0 }, &f->store, &e), 0);
+        assert_int_equal(store_open(&(struct store_options){ 0 }, &f->store, &e), 0);
         o.store = f->store;
         if (apiserver_new(&o, &f->s, &e) < 0 || apiserver_bootstrap(f->s, &e) < 0)
                 fail_msg("%s", error_text(&e));
@@ -68,9 +68,17 @@ struct answer ask(struct fixture *f, struct request q) {
         struct json *body = NULL;
         sem_t sem;
         struct api_call c = {
-                .verb = q.verb, .resource = q.resource, .namespace = str_of(q.ns ? q.ns : ""), .name = str_of(q.name ? q.name : ""),
-                .subresource = str_of(q.sub ? q.sub : ""), .options = q.options, .patch = q.patch,
-                .user = q.user ? *q.user : api_user_system, .arena = a, .done = done, .userdata = &sem,
+                .verb = q.verb,
+                .resource = q.resource,
+                .namespace = str_of(q.ns ? q.ns : ""),
+                .name = str_of(q.name ? q.name : ""),
+                .subresource = str_of(q.sub ? q.sub : ""),
+                .options = q.options,
+                .patch = q.patch,
+                .user = q.user ? *q.user : api_user_system,
+                .arena = a,
+                .done = done,
+                .userdata = &sem,
         };
         struct error e = ERROR_INIT;
 
@@ -100,5 +108,7 @@ const char *at(struct fixture *f, struct answer r, const char *path) {
 }
 
 void make_account(struct fixture *f, const char *ns) {
-        assert_int_equal(ASK(f, API_CREATE, &res_serviceaccounts, ns, .body = "{\"metadata\":{\"name\":\"default\"}}").code, 201);
+        assert_int_equal(ASK(f, API_CREATE, &res_serviceaccounts, ns, .body = "{\"metadata\":{\"name\":\"default\"}}")
+                                         .code,
+                         201);
 }

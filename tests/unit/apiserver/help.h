@@ -9,7 +9,7 @@
 struct fixture {
         struct store *store;
         struct apiserver *s;
-        struct arena *a;          /* of everything a test makes */
+        struct arena *a; /* of everything a test makes */
 };
 
 int fixture_setup(void **state);
@@ -17,10 +17,10 @@ int fixture_teardown(void **state);
 
 struct answer {
         int code;
-        const struct json *body;  /* the object's or answer's tree; lives in the fixture's arena */
-        char *message;            /* of the error */
+        const struct json *body; /* the object's or answer's tree; lives in the fixture's arena */
+        char *message;           /* of the error */
         const char *reason;
-        struct api_list *list;    /* freed with the fixture: copied into body.items */
+        struct api_list *list; /* freed with the fixture: copied into body.items */
         size_t n_warnings;
         struct str warning;
 };
@@ -32,10 +32,10 @@ struct request {
         enum api_patch patch;
         struct api_options options;
         const struct api_user *user;
-        bool grace_zero;           /* else none is given */
+        bool grace_zero; /* else none is given */
 };
 struct answer ask(struct fixture *f, struct request r);
-#define ASK(f, ...) ask((f), (struct request) { __VA_ARGS__ })
+#define ASK(f, ...) ask((f), (struct request){ __VA_ARGS__ })
 /* The value at a path of the answer as text: strings as they are, the rest as JSON. */
 const char *at(struct fixture *f, struct answer r, const char *path);
 

@@ -84,14 +84,19 @@ static void make_default_account(struct apiserver *s) {
         struct arena *a = arena_new(0);
         _Atomic bool done = false;
         struct json *body;
-        struct api_call c = { .verb = API_CREATE, .resource = api_find_resource(STR(""), STR("v1"), STR("serviceaccounts")),
-                              .namespace = STR("default"), .options = API_OPTIONS_INIT, .user = api_user_system, .arena = a,
-                              .done = created, .userdata = (void *) &done };
+        struct api_call c = { .verb = API_CREATE,
+                              .resource = api_find_resource(STR(""), STR("v1"), STR("serviceaccounts")),
+                              .namespace = STR("default"),
+                              .options = API_OPTIONS_INIT,
+                              .user = api_user_system,
+                              .arena = a,
+                              .done = created,
+                              .userdata = (void *) &done };
 
         json_parse(a, STR("{\"metadata\":{\"name\":\"default\"}}"), NULL, &body, NULL);
         c.body = body;
         apiserver_call(s, &c);
         while (!done)
-                nanosleep(&(struct timespec) { .tv_nsec = 1000000 }, NULL);
+                nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
         arena_free(a);
 }

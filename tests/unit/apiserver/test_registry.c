@@ -3,22 +3,23 @@
 
 #define POD "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}}"
 #define CM(data) "{\"metadata\":{\"name\":\"a\"},\"data\":{" data "}}"
-#define DEPLOYMENT                                                                                                                 \
-        "{\"metadata\":{\"name\":\"w\"},\"spec\":{\"replicas\":1,\"selector\":{\"matchLabels\":{\"a\":\"b\"}},\"template\":{\"metadata\":{"  \
+#define DEPLOYMENT                                                                                              \
+        "{\"metadata\":{\"name\":\"w\"},\"spec\":{\"replicas\":1,\"selector\":{\"matchLabels\":{\"a\":\"b\"}}," \
+        "\"template\":{\"metadata\":{"                                                                          \
         "\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}}}}"
 
-#define check(r, c, path, text)                                         \
-        do {                                                            \
-                struct answer _r = (r);                                 \
-                if (_r.code != (c))                                     \
-                        fail_msg("code %d: %s", _r.code, _r.message);   \
-                assert_string_equal(at(f, _r, (path)), (text));         \
+#define check(r, c, path, text)                                       \
+        do {                                                          \
+                struct answer _r = (r);                               \
+                if (_r.code != (c))                                   \
+                        fail_msg("code %d: %s", _r.code, _r.message); \
+                assert_string_equal(at(f, _r, (path)), (text));       \
         } while (0)
-#define check_error(r, c, text)                                         \
-        do {                                                            \
-                struct answer _r = (r);                                 \
-                assert_int_equal(_r.code, (c));                         \
-                assert_string_equal(_r.message, (text));                \
+#define check_error(r, c, text)                          \
+        do {                                             \
+                struct answer _r = (r);                  \
+                assert_int_equal(_r.code, (c));          \
+                assert_string_equal(_r.message, (text)); \
         } while (0)
 
 static void a_created_object_can_be_read_and_has_metadata(void **state) {
@@ -28,7 +29,8 @@ static void a_created_object_can_be_read_and_has_metadata(void **state) {
         check(r, 201, ".data.k", "v");
         assert_int_equal(strlen(at(f, r, ".metadata.uid")), 36);
         assert_string_equal(at(f, r, ".metadata.namespace"), "default");
-        check(ASK(f, API_GET, &res_configmaps, "default", "a"), 200, ".metadata.resourceVersion", at(f, r, ".metadata.resourceVersion"));
+        check(ASK(f, API_GET, &res_configmaps, "default", "a"), 200, ".metadata.resourceVersion",
+              at(f, r, ".metadata.resourceVersion"));
 }
 
 static void errors_read_as_upstream(void **state) {
@@ -37,21 +39,27 @@ static void errors_read_as_upstream(void **state) {
         check_error(ASK(f, API_GET, &res_pods, "default", "x"), 404, "pods \"x\" not found");
         check_error(ASK(f, API_GET, &res_deployments, "default", "x"), 404, "deployments.apps \"x\" not found");
         ASK(f, API_CREATE, &res_configmaps, "default", .body = CM(""));
-        check_error(ASK(f, API_CREATE, &res_configmaps, "default", .body = CM("")), 409, "configmaps \"a\" already exists");
+        check_error(ASK(f, API_CREATE, &res_configmaps, "default", .body = CM("")), 409,
+                    "configmaps \"a\" already exists");
         check_error(ASK(f, API_CREATE, &res_configmaps, "nope", .body = CM("")), 404, "namespaces \"nope\" not found");
         check_error(ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{}}"), 422,
                     "ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required");
-        check_error(ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"kind\":\"Secret\",\"metadata\":{\"name\":\"x\"}}"), 400,
-                    "Secret in version \"v1\" cannot be handled as a ConfigMap");
-        check_error(ASK(f, API_CREATE, &res_deployments, "default", .body = "{\"metadata\":{\"name\":\"d\"},\"spec\":{\"replicas\":\"x\"}}"), 400,
-                    "Deployment in version \"v1\" cannot be handled as a Deployment: json: cannot unmarshal string into Go struct field "
+        check_error(ASK(f, API_CREATE, &res_configmaps, "default",
+                        .body = "{\"kind\":\"Secret\",\"metadata\":{\"name\":\"x\"}}"),
+                    400, "Secret in version \"v1\" cannot be handled as a ConfigMap");
+        check_error(ASK(f, API_CREATE, &res_deployments, "default",
+                        .body = "{\"metadata\":{\"name\":\"d\"},\"spec\":{\"replicas\":\"x\"}}"),
+                    400,
+                    "Deployment in version \"v1\" cannot be handled as a Deployment: json: cannot unmarshal string "
+                    "into Go struct field "
                     "DeploymentSpec.spec.replicas of type int32");
         check_error(ASK(f, API_UPDATE, &res_configmaps, "default", "b", .body = CM("")), 400,
                     "the name of the object (a) does not match the name on the URL (b)");
         check_error(ASK(f, API_DELETE, &res_namespaces, .name = "default"), 403,
                     "namespaces \"default\" is forbidden: this namespace may not be deleted");
         check_error(ASK(f, API_CREATE, &res_pods, "default", .body = POD), 403,
-                    "pods \"p\" is forbidden: error looking up service account default/default: serviceaccount \"default\" not found");
+                    "pods \"p\" is forbidden: error looking up service account default/default: serviceaccount "
+                    "\"default\" not found");
 }
 
 static void unknown_fields_warn_or_fail_as_asked(void **state) {
@@ -59,52 +67,65 @@ static void unknown_fields_warn_or_fail_as_asked(void **state) {
         static const char body[] = "{\"metadata\":{\"name\":\"a\"},\"dataa\":{}}";
         struct answer r;
 
-        check_error(ASK(f, API_CREATE, &res_configmaps, "default", .body = body, .options.field_validation = API_VALIDATE_STRICT), 400,
-                    "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"dataa\"");
+        check_error(ASK(f, API_CREATE, &res_configmaps, "default", .body = body,
+                        .options.field_validation = API_VALIDATE_STRICT),
+                    400,
+                    "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown "
+                    "field \"dataa\"");
         r = ASK(f, API_CREATE, &res_configmaps, "default", .body = body, .options.dry_run = true);
         assert_int_equal(r.code, 201);
         assert_int_equal(r.n_warnings, 1);
         assert_string_equal(arena_cstr(f->a, r.warning), "unknown field \"dataa\"");
-        r = ASK(f, API_CREATE, &res_configmaps, "default", .body = body, .options.field_validation = API_VALIDATE_IGNORE);
+        r = ASK(f, API_CREATE, &res_configmaps, "default", .body = body,
+                .options.field_validation = API_VALIDATE_IGNORE);
         assert_int_equal(r.n_warnings, 0);
 }
 
 static void a_dry_run_stores_nothing(void **state) {
         struct fixture *f = *state;
 
-        check(ASK(f, API_CREATE, &res_configmaps, "default", .body = CM(""), .options.dry_run = true), 201, ".metadata.name", "a");
+        check(ASK(f, API_CREATE, &res_configmaps, "default", .body = CM(""), .options.dry_run = true), 201,
+              ".metadata.name", "a");
         assert_int_equal(ASK(f, API_GET, &res_configmaps, "default", "a").code, 404);
 }
 
 static void an_update_checks_the_resource_version(void **state) {
         struct fixture *f = *state;
-        const char *rv = at(f, ASK(f, API_CREATE, &res_configmaps, "default", .body = CM("\"k\":\"1\"")), ".metadata.resourceVersion");
+        const char *rv = at(f, ASK(f, API_CREATE, &res_configmaps, "default", .body = CM("\"k\":\"1\"")),
+                            ".metadata.resourceVersion");
         char body[256];
 
-        snprintf(body, sizeof(body), "{\"metadata\":{\"name\":\"a\",\"resourceVersion\":\"%s\"},\"data\":{\"k\":\"2\"}}", rv);
+        snprintf(body, sizeof(body),
+                 "{\"metadata\":{\"name\":\"a\",\"resourceVersion\":\"%s\"},\"data\":{\"k\":\"2\"}}", rv);
         check(ASK(f, API_UPDATE, &res_configmaps, "default", "a", .body = body), 200, ".data.k", "2");
         check_error(ASK(f, API_UPDATE, &res_configmaps, "default", "a", .body = body), 409,
-                    "Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply your changes to the latest "
+                    "Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply "
+                    "your changes to the latest "
                     "version and try again");
         check(ASK(f, API_UPDATE, &res_configmaps, "default", "a", .body = CM("\"k\":\"3\"")), 200, ".data.k", "3");
 }
 
 static void an_update_that_changes_nothing_keeps_the_revision(void **state) {
         struct fixture *f = *state;
-        const char *rv = at(f, ASK(f, API_CREATE, &res_configmaps, "default", .body = CM("\"k\":\"1\"")), ".metadata.resourceVersion");
+        const char *rv = at(f, ASK(f, API_CREATE, &res_configmaps, "default", .body = CM("\"k\":\"1\"")),
+                            ".metadata.resourceVersion");
 
-        check(ASK(f, API_UPDATE, &res_configmaps, "default", "a", .body = CM("\"k\":\"1\"")), 200, ".metadata.resourceVersion", rv);
+        check(ASK(f, API_UPDATE, &res_configmaps, "default", "a", .body = CM("\"k\":\"1\"")), 200,
+              ".metadata.resourceVersion", rv);
 }
 
 static void generation_counts_changes_of_spec_only(void **state) {
         struct fixture *f = *state;
 
         check(ASK(f, API_CREATE, &res_deployments, "default", .body = DEPLOYMENT), 201, ".metadata.generation", "1");
-        check(ASK(f, API_PATCH, &res_deployments, "default", "w", .patch = API_PATCH_MERGE, .body = "{\"metadata\":{\"labels\":{\"x\":\"y\"}}}"),
+        check(ASK(f, API_PATCH, &res_deployments, "default", "w", .patch = API_PATCH_MERGE,
+                  .body = "{\"metadata\":{\"labels\":{\"x\":\"y\"}}}"),
               200, ".metadata.generation", "1");
-        check(ASK(f, API_PATCH, &res_deployments, "default", "w", .patch = API_PATCH_MERGE, .body = "{\"spec\":{\"replicas\":3}}"), 200,
-              ".metadata.generation", "2");
-        check(ASK(f, API_PATCH, &res_deployments, "default", "w", "status", .patch = API_PATCH_MERGE, .body = "{\"status\":{\"replicas\":3}}"),
+        check(ASK(f, API_PATCH, &res_deployments, "default", "w", .patch = API_PATCH_MERGE,
+                  .body = "{\"spec\":{\"replicas\":3}}"),
+              200, ".metadata.generation", "2");
+        check(ASK(f, API_PATCH, &res_deployments, "default", "w", "status", .patch = API_PATCH_MERGE,
+                  .body = "{\"status\":{\"replicas\":3}}"),
               200, ".metadata.generation", "2");
 }
 
@@ -126,11 +147,15 @@ static void the_scale_subresource_reads_and_writes_replicas(void **state) {
 
         ASK(f, API_CREATE, &res_deployments, "default", .body = DEPLOYMENT);
         check(ASK(f, API_GET, &res_deployments, "default", "w", "scale"), 200, ".status.selector", "a=b");
-        check(ASK(f, API_PATCH, &res_deployments, "default", "w", "scale", .patch = API_PATCH_MERGE, .body = "{\"spec\":{\"replicas\":4}}"), 200,
-              ".spec.replicas", "4");
+        check(ASK(f, API_PATCH, &res_deployments, "default", "w", "scale", .patch = API_PATCH_MERGE,
+                  .body = "{\"spec\":{\"replicas\":4}}"),
+              200, ".spec.replicas", "4");
         check(ASK(f, API_GET, &res_deployments, "default", "w"), 200, ".metadata.generation", "2");
-        check_error(ASK(f, API_PATCH, &res_deployments, "default", "w", "scale", .patch = API_PATCH_MERGE, .body = "{\"spec\":{\"replicas\":-1}}"),
-                    422, "Scale.autoscaling \"w\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0");
+        check_error(ASK(f, API_PATCH, &res_deployments, "default", "w", "scale", .patch = API_PATCH_MERGE,
+                        .body = "{\"spec\":{\"replicas\":-1}}"),
+                    422,
+                    "Scale.autoscaling \"w\" is invalid: spec.replicas: Invalid value: -1: must be greater than or "
+                    "equal to 0");
 }
 
 static void the_four_patches_change_an_object(void **state) {
@@ -140,13 +165,16 @@ static void the_four_patches_change_an_object(void **state) {
         check(ASK(f, API_PATCH, &res_deployments, "default", "w", .patch = API_PATCH_JSON,
                   .body = "[{\"op\":\"replace\",\"path\":\"/spec/replicas\",\"value\":2}]"),
               200, ".spec.replicas", "2");
-        check(ASK(f, API_PATCH, &res_deployments, "default", "w", .patch = API_PATCH_MERGE, .body = "{\"spec\":{\"replicas\":3}}"), 200,
-              ".spec.replicas", "3");
+        check(ASK(f, API_PATCH, &res_deployments, "default", "w", .patch = API_PATCH_MERGE,
+                  .body = "{\"spec\":{\"replicas\":3}}"),
+              200, ".spec.replicas", "3");
         check(ASK(f, API_PATCH, &res_deployments, "default", "w", .patch = API_PATCH_STRATEGIC,
                   .body = "{\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"name\":\"d\",\"image\":\"y\"}]}}}}"),
               200, ".spec.template.spec.containers[1].name", "c");
-        check(ASK(f, API_PATCH, &res_configmaps, "default", "new", .patch = API_PATCH_APPLY, .options.field_manager = STR("m"),
-                  .body = "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"new\"},\"data\":{\"a\":\"b\"}}"),
+        check(ASK(f, API_PATCH, &res_configmaps, "default", "new", .patch = API_PATCH_APPLY,
+                  .options.field_manager = STR("m"),
+                  .body = "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"new\"},\"data\":{"
+                          "\"a\":\"b\"}}"),
               201, ".metadata.managedFields[0].manager", "m");
         check_error(ASK(f, API_PATCH, &res_configmaps, "default", "nope", .patch = API_PATCH_MERGE, .body = "{}"), 404,
                     "configmaps \"nope\" not found");
@@ -154,7 +182,8 @@ static void the_four_patches_change_an_object(void **state) {
 
 static void generated_names_get_a_suffix(void **state) {
         struct fixture *f = *state;
-        struct answer r = ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"generateName\":\"web-\"}}");
+        struct answer r = ASK(f, API_CREATE, &res_configmaps, "default",
+                              .body = "{\"metadata\":{\"generateName\":\"web-\"}}");
 
         assert_int_equal(strlen(at(f, r, ".metadata.name")), 9);
         assert_memory_equal(at(f, r, ".metadata.name"), "web-", 4);
@@ -167,8 +196,10 @@ static void a_pod_gets_what_admission_gives(void **state) {
         make_account(f, "default");
         r = ASK(f, API_CREATE, &res_pods, "default", .body = POD);
         check(r, 201, ".spec.serviceAccountName", "default");
-        assert_string_equal(at(f, r, ".spec.containers[0].volumeMounts[0].mountPath"), "/var/run/secrets/kubernetes.io/serviceaccount");
-        assert_string_equal(at(f, r, ".spec.volumes[0].projected.sources[0].serviceAccountToken.expirationSeconds"), "3607");
+        assert_string_equal(at(f, r, ".spec.containers[0].volumeMounts[0].mountPath"),
+                            "/var/run/secrets/kubernetes.io/serviceaccount");
+        assert_string_equal(at(f, r, ".spec.volumes[0].projected.sources[0].serviceAccountToken.expirationSeconds"),
+                            "3607");
         assert_string_equal(at(f, r, ".spec.tolerations[1].key"), "node.kubernetes.io/unreachable");
         assert_string_equal(at(f, r, ".spec.priority"), "0");
         assert_string_equal(at(f, r, ".status.phase"), "Pending");
@@ -191,7 +222,7 @@ static void a_bound_pod_is_deleted_gracefully(void **state) {
         ASK(f, API_CREATE, &res_pods, "default", .body = POD);
         assert_int_equal(ASK(f, API_CREATE, &res_pods, "default", "p", "binding",
                              .body = "{\"metadata\":{\"name\":\"p\"},\"target\":{\"kind\":\"Node\",\"name\":\"n1\"}}")
-                                 .code,
+                                         .code,
                          201);
         check(ASK(f, API_GET, &res_pods, "default", "p"), 200, ".spec.nodeName", "n1");
         check(ASK(f, API_DELETE, &res_pods, "default", "p"), 200, ".metadata.deletionGracePeriodSeconds", "30");
@@ -214,12 +245,13 @@ static void a_pod_is_bound_once(void **state) {
 static void finalizers_hold_an_object_until_they_are_gone(void **state) {
         struct fixture *f = *state;
 
-        ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"a\",\"finalizers\":[\"x.io/y\"]}}");
+        ASK(f, API_CREATE, &res_configmaps, "default",
+            .body = "{\"metadata\":{\"name\":\"a\",\"finalizers\":[\"x.io/y\"]}}");
         assert_int_equal(ASK(f, API_DELETE, &res_configmaps, "default", "a").code, 200);
         check(ASK(f, API_GET, &res_configmaps, "default", "a"), 200, ".metadata.deletionGracePeriodSeconds", "0");
         assert_int_equal(ASK(f, API_PATCH, &res_configmaps, "default", "a", .patch = API_PATCH_MERGE,
                              .body = "{\"metadata\":{\"finalizers\":null}}")
-                                 .code,
+                                         .code,
                          200);
         assert_int_equal(ASK(f, API_GET, &res_configmaps, "default", "a").code, 404);
 }
@@ -228,12 +260,14 @@ static void propagation_policies_set_their_finalizers(void **state) {
         struct fixture *f = *state;
 
         ASK(f, API_CREATE, &res_deployments, "default", .body = DEPLOYMENT);
-        check(ASK(f, API_DELETE, &res_deployments, "default", "w", .options.propagation_policy = STR("Foreground")), 200,
-              ".metadata.finalizers[0]", "foregroundDeletion");
+        check(ASK(f, API_DELETE, &res_deployments, "default", "w", .options.propagation_policy = STR("Foreground")),
+              200, ".metadata.finalizers[0]", "foregroundDeletion");
         check(ASK(f, API_DELETE, &res_deployments, "default", "w", .options.propagation_policy = STR("Orphan")), 200,
               ".metadata.finalizers[0]", "orphan");
-        check_error(ASK(f, API_DELETE, &res_deployments, "default", "w", .options.propagation_policy = STR("Sideways")), 422,
-                    "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"Sideways\": supported values: "
+        check_error(ASK(f, API_DELETE, &res_deployments, "default", "w", .options.propagation_policy = STR("Sideways")),
+                    422,
+                    "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"Sideways\": "
+                    "supported values: "
                     "\"Foreground\", \"Background\", \"Orphan\", nil");
 }
 
@@ -243,23 +277,27 @@ static void a_namespace_ends_with_finalize(void **state) {
         ASK(f, API_CREATE, &res_namespaces, .body = "{\"metadata\":{\"name\":\"foo\"}}");
         check(ASK(f, API_DELETE, &res_namespaces, .name = "foo"), 200, ".status.phase", "Terminating");
         check_error(ASK(f, API_CREATE, &res_configmaps, "foo", .body = CM("")), 403,
-                    "configmaps \"a\" is forbidden: unable to create new content in namespace foo because it is being terminated");
+                    "configmaps \"a\" is forbidden: unable to create new content in namespace foo because it is being "
+                    "terminated");
         assert_int_equal(ASK(f, API_UPDATE, &res_namespaces, .name = "foo", .sub = "finalize",
                              .body = "{\"metadata\":{\"name\":\"foo\"},\"spec\":{\"finalizers\":[]}}")
-                                 .code,
+                                         .code,
                          200);
         assert_int_equal(ASK(f, API_GET, &res_namespaces, .name = "foo").code, 404);
 }
 
 static void a_service_gets_an_address_and_gives_it_back(void **state) {
         struct fixture *f = *state;
-        static const char body[] = "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"clusterIP\":\"10.96.0.77\",\"type\":\"NodePort\",\"ports\":[{"
+        static const char body[] = "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"clusterIP\":\"10.96.0.77\",\"type\":"
+                                   "\"NodePort\",\"ports\":[{"
                                    "\"port\":80,\"nodePort\":30080}]}}";
-        static const char other[] = "{\"metadata\":{\"name\":\"t\"},\"spec\":{\"clusterIP\":\"10.96.0.77\",\"ports\":[{\"port\":80}]}}";
+        static const char other[] = "{\"metadata\":{\"name\":\"t\"},\"spec\":{\"clusterIP\":\"10.96.0.77\",\"ports\":[{"
+                                    "\"port\":80}]}}";
 
         check(ASK(f, API_CREATE, &res_services, "default", .body = body), 201, ".spec.clusterIPs[0]", "10.96.0.77");
         check_error(ASK(f, API_CREATE, &res_services, "default", .body = other), 422,
-                    "Service \"t\" is invalid: spec.clusterIPs: Invalid value: [\"10.96.0.77\"]: failed to allocate IP 10.96.0.77: provided IP "
+                    "Service \"t\" is invalid: spec.clusterIPs: Invalid value: [\"10.96.0.77\"]: failed to allocate IP "
+                    "10.96.0.77: provided IP "
                     "is already allocated");
         assert_int_equal(ASK(f, API_DELETE, &res_services, "default", "s").code, 200);
         check(ASK(f, API_CREATE, &res_services, "default", .body = other), 201, ".spec.clusterIP", "10.96.0.77");
@@ -270,11 +308,14 @@ static void a_service_type_can_change(void **state) {
         struct fixture *f = *state;
         struct answer r;
 
-        ASK(f, API_CREATE, &res_services, "default", .body = "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"ports\":[{\"port\":80}]}}");
-        r = ASK(f, API_PATCH, &res_services, "default", "s", .patch = API_PATCH_MERGE, .body = "{\"spec\":{\"type\":\"NodePort\"}}");
+        ASK(f, API_CREATE, &res_services, "default",
+            .body = "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"ports\":[{\"port\":80}]}}");
+        r = ASK(f, API_PATCH, &res_services, "default", "s", .patch = API_PATCH_MERGE,
+                .body = "{\"spec\":{\"type\":\"NodePort\"}}");
         assert_int_equal(r.code, 200);
         assert_true(atoi(at(f, r, ".spec.ports[0].nodePort")) >= 30000);
-        r = ASK(f, API_PATCH, &res_services, "default", "s", .patch = API_PATCH_MERGE, .body = "{\"spec\":{\"type\":\"ClusterIP\"}}");
+        r = ASK(f, API_PATCH, &res_services, "default", "s", .patch = API_PATCH_MERGE,
+                .body = "{\"spec\":{\"type\":\"ClusterIP\"}}");
         check(r, 200, ".spec.ports[0].nodePort", "(absent)");
 }
 
@@ -287,14 +328,16 @@ static void lists_are_filtered_and_paged_consistently(void **state) {
                 snprintf(body, sizeof(body), "{\"metadata\":{\"name\":\"c%d\",\"labels\":{\"n\":\"%d\"}}}", i, i % 2);
                 ASK(f, API_CREATE, &res_configmaps, "default", .body = body);
         }
-        assert_string_equal(at(f, ASK(f, API_LIST, &res_configmaps, "default", .options.label_selector = STR("n=1")), ".items[1].metadata.name"),
+        assert_string_equal(at(f, ASK(f, API_LIST, &res_configmaps, "default", .options.label_selector = STR("n=1")),
+                               ".items[1].metadata.name"),
                             "c3");
-        check(ASK(f, API_LIST, &res_configmaps, "default", .options.field_selector = STR("metadata.name=c4")), 200, ".items[0].metadata.name",
-              "c4");
+        check(ASK(f, API_LIST, &res_configmaps, "default", .options.field_selector = STR("metadata.name=c4")), 200,
+              ".items[0].metadata.name", "c4");
         r = ASK(f, API_LIST, &res_configmaps, "default", .options.limit = 2);
         check(r, 200, ".remaining", "3");
         ASK(f, API_DELETE, &res_configmaps, "default", "c3");
-        r = ASK(f, API_LIST, &res_configmaps, "default", .options.limit = 2, .options.continue_token = str_of(at(f, r, ".continue")));
+        r = ASK(f, API_LIST, &res_configmaps, "default", .options.limit = 2,
+                .options.continue_token = str_of(at(f, r, ".continue")));
         check(r, 200, ".items[1].metadata.name", "c3"); /* as it was when the list began */
         check_error(ASK(f, API_LIST, &res_configmaps, "default", .options.resource_version = STR("99999")), 504,
                     "Timeout: Too large resource version: 99999, current: 7");
@@ -303,9 +346,12 @@ static void lists_are_filtered_and_paged_consistently(void **state) {
 static void deletecollection_deletes_what_it_selects(void **state) {
         struct fixture *f = *state;
 
-        ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"a\",\"labels\":{\"x\":\"y\"}}}");
+        ASK(f, API_CREATE, &res_configmaps, "default",
+            .body = "{\"metadata\":{\"name\":\"a\",\"labels\":{\"x\":\"y\"}}}");
         ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"b\"}}");
-        assert_int_equal(ASK(f, API_DELETE_COLLECTION, &res_configmaps, "default", .options.label_selector = STR("x=y")).code, 200);
+        assert_int_equal(ASK(f, API_DELETE_COLLECTION, &res_configmaps, "default", .options.label_selector = STR("x=y"))
+                                         .code,
+                         200);
         assert_int_equal(ASK(f, API_GET, &res_configmaps, "default", "a").code, 404);
         assert_int_equal(ASK(f, API_GET, &res_configmaps, "default", "b").code, 200);
 }
@@ -315,11 +361,14 @@ static void rbac_decides(void **state) {
         struct api_user jane = { .name = STR("jane") };
 
         check_error(ASK(f, API_LIST, &res_pods, "default", .user = &jane), 403,
-                    "pods is forbidden: User \"jane\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\"");
+                    "pods is forbidden: User \"jane\" cannot list resource \"pods\" in API group \"\" in the namespace "
+                    "\"default\"");
         ASK(f, API_CREATE, &res_roles, "default",
-            .body = "{\"metadata\":{\"name\":\"r\"},\"rules\":[{\"verbs\":[\"list\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"]}]}");
+            .body = "{\"metadata\":{\"name\":\"r\"},\"rules\":[{\"verbs\":[\"list\"],\"apiGroups\":[\"\"],"
+                    "\"resources\":[\"pods\"]}]}");
         ASK(f, API_CREATE, &res_rolebindings, "default",
-            .body = "{\"metadata\":{\"name\":\"r\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"Role\",\"name\":\"r\"},"
+            .body = "{\"metadata\":{\"name\":\"r\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":"
+                    "\"Role\",\"name\":\"r\"},"
                     "\"subjects\":[{\"kind\":\"User\",\"apiGroup\":\"rbac.authorization.k8s.io\",\"name\":\"jane\"}]}");
         assert_int_equal(ASK(f, API_LIST, &res_pods, "default", .user = &jane).code, 200);
         assert_int_equal(ASK(f, API_LIST, &res_pods, "kube-system", .user = &jane).code, 403);
@@ -332,11 +381,13 @@ static void an_eviction_respects_the_disruption_budget(void **state) {
 
         make_account(f, "default");
         ASK(f, API_CREATE, &res_pods, "default",
-            .body = "{\"metadata\":{\"name\":\"p\",\"labels\":{\"a\":\"b\"}},\"spec\":{\"nodeName\":\"n\",\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}}");
+            .body = "{\"metadata\":{\"name\":\"p\",\"labels\":{\"a\":\"b\"}},\"spec\":{\"nodeName\":\"n\","
+                    "\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}}");
         ASK(f, API_PATCH, &res_pods, "default", "p", "status", .patch = API_PATCH_MERGE,
             .body = "{\"status\":{\"phase\":\"Running\",\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}");
         ASK(f, API_CREATE, &res_poddisruptionbudgets, "default",
-            .body = "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"minAvailable\":1,\"selector\":{\"matchLabels\":{\"a\":\"b\"}}}}");
+            .body = "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"minAvailable\":1,\"selector\":{\"matchLabels\":{\"a\":"
+                    "\"b\"}}}}");
         check_error(ASK(f, API_CREATE, &res_pods, "default", "p", "eviction", .body = eviction), 429,
                     "Cannot evict pod as it would violate the pod's disruption budget.");
         ASK(f, API_PATCH, &res_poddisruptionbudgets, "default", "b", "status", .patch = API_PATCH_MERGE,
@@ -348,11 +399,14 @@ static void an_eviction_respects_the_disruption_budget(void **state) {
 
 static void other_versions_of_a_resource_are_views(void **state) {
         struct fixture *f = *state;
-        const struct api_resource *v1 = api_find_resource(STR("autoscaling"), STR("v1"), STR("horizontalpodautoscalers"));
-        const struct api_resource *v2 = api_find_resource(STR("autoscaling"), STR("v2"), STR("horizontalpodautoscalers"));
+        const struct api_resource *v1 =
+                        api_find_resource(STR("autoscaling"), STR("v1"), STR("horizontalpodautoscalers"));
+        const struct api_resource *v2 =
+                        api_find_resource(STR("autoscaling"), STR("v2"), STR("horizontalpodautoscalers"));
 
         check(ASK(f, API_CREATE, v1, "default",
-                  .body = "{\"metadata\":{\"name\":\"h\"},\"spec\":{\"maxReplicas\":3,\"targetCPUUtilizationPercentage\":50,\"scaleTargetRef\":{"
+                  .body = "{\"metadata\":{\"name\":\"h\"},\"spec\":{\"maxReplicas\":3,"
+                          "\"targetCPUUtilizationPercentage\":50,\"scaleTargetRef\":{"
                           "\"kind\":\"Deployment\",\"name\":\"w\",\"apiVersion\":\"apps/v1\"}}}"),
               201, ".apiVersion", "autoscaling/v1");
         check(ASK(f, API_GET, v2, "default", "h"), 200, ".spec.metrics[0].resource.target.averageUtilization", "50");
@@ -362,10 +416,14 @@ static void other_versions_of_a_resource_are_views(void **state) {
 static void leases_are_created_by_an_update(void **state) {
         struct fixture *f = *state;
 
-        check(ASK(f, API_UPDATE, &res_leases, "kube-system", "l", .body = "{\"metadata\":{\"name\":\"l\"},\"spec\":{\"holderIdentity\":\"me\"}}"),
+        check(ASK(f, API_UPDATE, &res_leases, "kube-system", "l",
+                  .body = "{\"metadata\":{\"name\":\"l\"},\"spec\":{\"holderIdentity\":\"me\"}}"),
               201, ".spec.holderIdentity", "me");
-        check_error(ASK(f, API_UPDATE, &res_leases, "kube-system", "l", .body = "{\"metadata\":{\"name\":\"l\"},\"spec\":{\"holderIdentity\":\"x\"}}"),
-                    422, "Lease.coordination.k8s.io \"l\" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update");
+        check_error(ASK(f, API_UPDATE, &res_leases, "kube-system", "l",
+                        .body = "{\"metadata\":{\"name\":\"l\"},\"spec\":{\"holderIdentity\":\"x\"}}"),
+                    422,
+                    "Lease.coordination.k8s.io \"l\" is invalid: metadata.resourceVersion: Invalid value: 0: must be "
+                    "specified for an update");
 }
 
 int main(void) {

@@ -21,10 +21,12 @@ static void paths_name_group_version_resource_and_subresource(void **state) {
                 { "/api/v1/namespaces/x", "", "v1", "namespaces", "x", "x", "", "", true },
                 { "/api/v1/namespaces/x/status", "", "v1", "namespaces", "x", "x", "status", "", true },
                 { "/api/v1/namespaces/x/finalize", "", "v1", "namespaces", "x", "x", "finalize", "", true },
-                { "/apis/apps/v1/namespaces/d/deployments/w/scale", "apps", "v1", "deployments", "d", "w", "scale", "", true },
-                { "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode", "rbac.authorization.k8s.io", "v1", "clusterroles", "",
-                  "system:node", "", "", true },
-                { "/api/v1/namespaces/d/services/http:web:80/proxy/a/b", "", "v1", "services", "d", "http:web:80", "proxy", "/a/b", true },
+                { "/apis/apps/v1/namespaces/d/deployments/w/scale", "apps", "v1", "deployments", "d", "w", "scale", "",
+                  true },
+                { "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode", "rbac.authorization.k8s.io", "v1",
+                  "clusterroles", "", "system:node", "", "", true },
+                { "/api/v1/namespaces/d/services/http:web:80/proxy/a/b", "", "v1", "services", "d", "http:web:80",
+                  "proxy", "/a/b", true },
                 { "/api/v1/nodes/n/proxy/", "", "v1", "nodes", "", "n", "proxy", "/", true },
                 { "/apis/apps/v1", "apps", "v1", "", "", "", "", "", false },
                 { "/apis/apps", "apps", "", "", "", "", "", "", false },
@@ -61,9 +63,11 @@ static void query_parameters_become_options(void **state) {
         struct arena *a = arena_new(0);
         struct request_query q;
 
-        assert_int_equal(request_parse_query(a, STR("watch=true&labelSelector=a%3Db%2Cc&limit=5&timeoutSeconds=7&dryRun=All&"
-                                                    "fieldValidation=Strict&unknown=1&gracePeriodSeconds=0&pretty=false"),
-                                             &q, NULL),
+        assert_int_equal(request_parse_query(
+                                         a,
+                                         STR("watch=true&labelSelector=a%3Db%2Cc&limit=5&timeoutSeconds=7&dryRun=All&"
+                                             "fieldValidation=Strict&unknown=1&gracePeriodSeconds=0&pretty=false"),
+                                         &q, NULL),
                          0);
         assert_true(q.watch);
         assert_str(q.options.label_selector, "a=b,c");
@@ -145,7 +149,9 @@ static void delete_options_of_a_body_go_over_those_of_the_query(void **state) {
         struct api_options o = API_OPTIONS_INIT;
         struct json *body;
 
-        json_parse(a, STR("{\"gracePeriodSeconds\":0,\"propagationPolicy\":\"Orphan\",\"preconditions\":{\"uid\":\"u\"},\"dryRun\":[\"All\"]}"),
+        json_parse(a,
+                   STR("{\"gracePeriodSeconds\":0,\"propagationPolicy\":\"Orphan\",\"preconditions\":{\"uid\":\"u\"},"
+                       "\"dryRun\":[\"All\"]}"),
                    NULL, &body, NULL);
         assert_int_equal(request_delete_options(body, &o, NULL), 0);
         assert_int_equal(o.grace_period_seconds, 0);

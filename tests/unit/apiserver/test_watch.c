@@ -9,7 +9,7 @@ struct watcher {
         struct api_watch *watch;
         pthread_mutex_t lock;
         pthread_cond_t more;
-        char log[4096];           /* "ADDED a;MODIFIED a;" */
+        char log[4096]; /* "ADDED a;MODIFIED a;" */
         uint64_t last;
 };
 
@@ -23,7 +23,8 @@ static void on_event(const struct api_event *e, void *arg) {
         if (e->type == API_ERROR)
                 snprintf(w->log + n, sizeof(w->log) - n, "ERROR %s;", error_text(e->error));
         else
-                snprintf(w->log + n, sizeof(w->log) - n, "%s %" STR_FMT ";", names[e->type], STR_ARG(object_name(e->object)));
+                snprintf(w->log + n, sizeof(w->log) - n, "%s %" STR_FMT ";", names[e->type],
+                         STR_ARG(object_name(e->object)));
         w->last = e->revision;
         pthread_cond_broadcast(&w->more);
         pthread_mutex_unlock(&w->lock);
@@ -32,7 +33,10 @@ static void on_event(const struct api_event *e, void *arg) {
 static struct watcher *watch(struct fixture *f, struct api_options options) {
         struct watcher *w = xcalloc(1, sizeof(*w));
         struct error e = ERROR_INIT;
-        struct api_call c = { .verb = API_WATCH, .resource = &res_configmaps, .namespace = STR("default"), .options = options,
+        struct api_call c = { .verb = API_WATCH,
+                              .resource = &res_configmaps,
+                              .namespace = STR("default"),
+                              .options = options,
                               .user = api_user_system };
 
         w->f = f;
@@ -87,7 +91,9 @@ static uint64_t create(struct fixture *f, const char *name, const char *label) {
 }
 
 static void patch(struct fixture *f, const char *name, const char *body) {
-        assert_int_equal(ASK(f, API_PATCH, &res_configmaps, "default", name, .patch = API_PATCH_MERGE, .body = body).code, 200);
+        assert_int_equal(ASK(f, API_PATCH, &res_configmaps, "default", name, .patch = API_PATCH_MERGE, .body = body)
+                                         .code,
+                         200);
 }
 
 static void without_a_revision_it_begins_with_what_there_is(void **state) {
@@ -211,7 +217,7 @@ static void watches_begun_amid_writes_see_everything_once(void **state) {
                         pthread_mutex_unlock(&w[i]->lock);
                         if (there)
                                 break;
-                        nanosleep(&(struct timespec) { .tv_nsec = 10 * NSEC_PER_MSEC }, NULL);
+                        nanosleep(&(struct timespec){ .tv_nsec = 10 * NSEC_PER_MSEC }, NULL);
                 }
                 assert_int_equal(w[i]->last, end);
                 watch_end(w[i]);
