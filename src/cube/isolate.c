@@ -143,12 +143,12 @@ static int mount_sys(const struct cluster *c, struct error *err) {
 
 int isolate_inside_setup(const struct cluster *c, struct error *err) {
         int r = mount_at("none", "/", NULL, MS_REC | MS_SLAVE, err);
-        if (r == 0) /* a peer group of the node's own: volumes may be mounted with Bidirectional propagation */
-                r = mount_at("none", "/", NULL, MS_REC | MS_SHARED, err);
         if (r == 0)
                 r = mount_at("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, err);
         if (r == 0)
                 r = mount_sys(c, err);
+        if (r == 0) /* a peer group of the node's own, for Bidirectional propagation; last, or the unmount above reached its peers */
+                r = mount_at("none", "/", NULL, MS_REC | MS_SHARED, err);
         if (r < 0)
                 return r;
         if (sethostname(c->node_name, strlen(c->node_name)) < 0)
