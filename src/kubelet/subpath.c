@@ -23,6 +23,16 @@ static int open_beneath(int dir, const char *path, uint64_t flags) {
         return fd < 0 ? -errno : fd;
 }
 
+/* With exactly this mode, whatever the umask. */
+static int make_one(int dir, const char *name, mode_t mode) {
+        _cleanup_close_ int fd = -1;
+
+        if (mkdirat(dir, name, mode) < 0)
+                return errno == EEXIST ? 0 : -errno;
+        fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        return fd < 0 || fchmod(fd, mode) < 0 ? -errno : 0;
+}
+
 /* Makes what is missing of sub, one directory at a time, never leaving the volume. */
 static int make_beneath(int volume, struct str sub, mode_t mode) {
         struct str rest = sub, part;
@@ -45,8 +55,7 @@ static int make_beneath(int volume, struct str sub, mode_t mode) {
                 }
                 _cleanup_free_ char *name = str_dup(part);
 
-                if (mkdirat(fd, name, mode) < 0 && errno != EEXIST)
-                        r = -errno;
+                r = make_one(fd, name, mode);
                 close(fd);
                 if (done.n)
                         buf_putc(&done, '/');

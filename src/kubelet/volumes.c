@@ -205,6 +205,8 @@ static int setup_payload(struct pod *p, struct volume *v, const char *kind, cons
         r = file_mkdirs(v->path, 0777, err);
         if (r >= 0 && strcmp(kind, "configMap") != 0)
                 r = mount_tmpfs(v->path, 0, 0777, err);
+        if (r >= 0 && chmod(v->path, 0777) < 0) /* whatever the umask */
+                r = error_errno(err, -errno, "chmod %s", v->path);
         if (r >= 0)
                 r = payload_make(p, kind, source, &files, err);
         if (r >= 0)
