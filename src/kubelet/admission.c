@@ -2,6 +2,8 @@
  * (spec.nodeName set by hand) or have been too early. https://kubernetes.io/docs/reference/scheduling/ */
 #include "kubelet/internal.h"
 
+#include <errno.h>
+
 #include "schema/quantity.h"
 #include "schema/selector.h"
 #include "schema/types.h"
@@ -130,10 +132,124 @@ static bool has_untolerated(const struct json *spec, const struct object *node) 
         return false;
 }
 
+/* ---- host ports ---- */
+
+static bool same_address(struct str a, struct str b) {
+        bool any_a = str_empty(a) || str_eqc(a, "0.0.0.0"), any_b = str_empty(b) || str_eqc(b, "0.0.0.0");
+
+        return any_a || any_b || str_eq(a, b);
+}
+
+static bool port_taken(const struct json *port, const struct json *spec) {
+        struct str proto = json_str_or(json_getc(port, "protocol"), STR("TCP"));
+
+        json_each_item(c, json_getc(spec, "containers"))
+                json_each_item(other, json_getc(c, "ports"))
+                        if (json_int(json_getc(other, "hostPort")) == json_int(json_getc(port, "hostPort")) &&
+                            str_eq(json_str_or(json_getc(other, "protocol"), STR("TCP")), proto) &&
+                            same_address(jstr(other, "hostIP"), jstr(port, "hostIP")))
+                                return true;
+        return false;
+}
+
+static bool ports_free(const struct json *spec, struct pod *const *others, size_t n) {
+        json_each_item(c, json_getc(spec, "containers"))
+                json_each_item(port, json_getc(c, "ports"))
+                        for (size_t i = 0; json_int(json_getc(port, "hostPort")) > 0 && i < n; i++)
+                                if (others[i]->object && !is_terminal(object_json(others[i]->object)) &&
+                                    port_taken(port, json_getc(object_json(others[i]->object), "spec")))
+                                        return false;
+        return true;
+}
+
+/* ---- sysctls ---- */
+
+/* What belongs to the pod's own namespaces and cannot harm its neighbours. */
+static const struct json *forbidden_sysctl(const struct json *spec) {
+        static const char *const safe[] = {
+                "kernel.shm_rmid_forced",
+                "net.ipv4.ip_local_port_range",
+                "net.ipv4.tcp_syncookies",
+                "net.ipv4.ping_group_range",
+                "net.ipv4.ip_unprivileged_port_start",
+                "net.ipv4.ip_local_reserved_ports",
+                "net.ipv4.tcp_keepalive_time",
+                "net.ipv4.tcp_fin_timeout",
+                "net.ipv4.tcp_keepalive_intvl",
+                "net.ipv4.tcp_keepalive_probes",
+                "net.ipv4.tcp_rmem",
+                "net.ipv4.tcp_wmem",
+        };
+
+        json_each_item(s, json_at_path(spec, "securityContext", "sysctls")) {
+                bool found = false;
+
+                for (size_t i = 0; i < ARRAY_SIZE(safe); i++)
+                        found = found || str_eqc(jstr(s, "name"), safe[i]);
+                if (!found)
+                        return s;
+        }
+        return NULL;
+}
+
+/* ---- the rules ---- */
+
+struct asked {
+        const struct json *spec;
+        const struct object *node; /* NULL: not known yet */
+        struct pod *const *others;
+        size_t n;
+};
+
+/* Each says no with a message. */
+static bool rule_ports(const struct asked *q, struct error *message) {
+        if (!ports_free(q->spec, q->others, q->n))
+                error_set(message, -EADDRINUSE,
+                          "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports");
+        return message->err == 0;
+}
+
+static bool rule_sysctls(const struct asked *q, struct error *message) {
+        const struct json *bad = forbidden_sysctl(q->spec);
+
+        if (bad)
+                error_set(message, -EPERM, "forbidden sysctl: \"%" STR_FMT "\" not allowlisted", STR_ARG(jstr(bad, "name")));
+        return message->err == 0;
+}
+
+static bool rule_affinity(const struct asked *q, struct error *message) {
+        if (q->node && !affinity_matches(q->spec, q->node))
+                error_set(message, -EINVAL,
+                          "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector");
+        return message->err == 0;
+}
+
+static bool rule_taints(const struct asked *q, struct error *message) {
+        if (q->node && has_untolerated(q->spec, q->node))
+                error_set(message, -EINVAL,
+                          "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate");
+        return message->err == 0;
+}
+
+static bool rule_os(const struct asked *q, struct error *message) {
+        if (!str_eqc(json_str_or(json_at_path(q->spec, "os", "name"), STR("linux")), "linux"))
+                error_set(message, -EINVAL, "Failed to admit pod as the OS field doesn't match node OS");
+        return message->err == 0;
+}
+
+static const struct {
+        const char *reason;
+        bool (*passes)(const struct asked *q, struct error *message);
+} rules[] = {
+        { "NodePorts", rule_ports },         { "SysctlForbidden", rule_sysctls }, { "NodeAffinity", rule_affinity },
+        { "TaintToleration", rule_taints }, { "PodOSNotSupported", rule_os },
+};
+
 /* others: the pods already let in, this one not among them. */
 bool pod_admit(struct pod *p, struct pod *const *others, size_t n, const char **ret_reason, struct error *message) {
-        const struct json *pod = object_json(p->object), *spec = json_getc(pod, "spec");
+        const struct json *pod = object_json(p->object);
         _cleanup_(object_unrefp) struct object *node = node_object(p->k);
+        struct asked q = { json_getc(pod, "spec"), node, others, n };
         struct sums used = { 0 }, wanted = { 0 };
 
         for (size_t i = 0; i < n; i++)
@@ -142,22 +258,10 @@ bool pod_admit(struct pod *p, struct pod *const *others, size_t n, const char **
         add_demand(&wanted, pod);
         if (!fits(&p->k->o, &used, &wanted, ret_reason, message))
                 return false;
-        if (node && !affinity_matches(spec, node)) {
-                *ret_reason = "NodeAffinity";
-                error_set(message, -EINVAL,
-                          "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector");
-                return false;
-        }
-        if (node && has_untolerated(spec, node)) {
-                *ret_reason = "TaintToleration";
-                error_set(message, -EINVAL,
-                          "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate");
-                return false;
-        }
-        if (!str_eqc(json_at_path(spec, "os", "name") ? jstr(json_getc(spec, "os"), "name") : STR("linux"), "linux")) {
-                *ret_reason = "PodOSNotSupported";
-                error_set(message, -EINVAL, "Failed to admit pod as the OS field doesn't match node OS");
-                return false;
-        }
+        for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
+                if (!rules[i].passes(&q, message)) {
+                        *ret_reason = rules[i].reason;
+                        return false;
+                }
         return true;
 }

@@ -1,4 +1,4 @@
-/* Housekeeping, once a minute on the pool: log files are rotated, old records of containers and traces of pods removed.
+/* Housekeeping on the pool: log files are rotated (every 10 s), old records of containers and traces of pods removed.
  *
  *   <n>.log ─▶ <n>.log.20260102-030405 ─▶ … at most log_max_files, the older ones compressed with zlib
  */

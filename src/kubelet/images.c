@@ -133,6 +133,7 @@ static void report_pulled(struct pull *q, struct container *c) {
                   "Successfully pulled image \"%s\" in %" STR_FMT " (%" STR_FMT
                   " including waiting). Image size: %llu bytes.",
                   q->shown, STR_ARG(took), STR_ARG(all), (unsigned long long) q->size);
+        node_poke(q->task.pod->k); /* its list of images */
         c->pull = JOB_DONE;
         set_string(&c->image_id, str_of(q->id));
         set_string(&c->pull_error, (struct str){ 0 });

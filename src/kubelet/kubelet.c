@@ -382,7 +382,6 @@ struct house {
 static void house_run(struct task *t) {
         struct kubelet *k = container_of(t, struct house, task)->k;
 
-        logs_rotate(k);
         images_collect(k);
         gc_run(k);
 }
@@ -391,7 +390,7 @@ static void house_done(struct task *t) {
         free(container_of(t, struct house, task));
 }
 
-/* Once a minute: log files that grew too long, images nobody needs, traces of pods that are gone. */
+/* Once a minute: images nobody needs, old records of containers, traces of pods that are gone. */
 static void house_keeping(struct timer *t) {
         struct kubelet *k = container_of(t, struct kubelet, house_timer);
         struct house *h = xcalloc(1, sizeof(*h));

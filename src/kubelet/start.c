@@ -258,35 +258,45 @@ static bool definition_changed(const struct container *c) {
         return was.n > 0 && !str_eqc(was, now);
 }
 
-/* A running container that has to go, and come back where the restart policy allows it. */
+/* Why a running container has to go; NULL: it need not. */
+static const char *why_stop(const struct container *c, const struct json **ret_probe) {
+        bool probed = c->probed_id && strcmp(c->probed_id, c->status->id) == 0;
+
+        if (definition_changed(c))
+                return "definition changed";
+        if (c->post_start == JOB_FAILED)
+                return "failed postStart hook";
+        if (probed && c->results[PROBE_STARTUP] == PROBE_FAILURE) {
+                *ret_probe = json_getc(c->spec, "startupProbe");
+                return "failed startup probe";
+        }
+        if (probed && c->results[PROBE_LIVENESS] == PROBE_FAILURE) {
+                *ret_probe = json_getc(c->spec, "livenessProbe");
+                return "failed liveness probe";
+        }
+        return NULL;
+}
+
+/* It comes back where the restart policy allows it. A probe may have a grace period of its own. */
 static void check_running(struct container *c) {
         struct pod *p = c->pod;
-        bool restart = c->sidecar || !str_eqc(pod_restart_policy(p), "Never");
-        const char *tail = restart ? ", will be restarted" : "";
-        bool probed = c->probed_id && strcmp(c->probed_id, c->status->id) == 0;
-        const char *why = NULL;
+        const struct json *probe = NULL;
+        const char *why = c->stops == 0 ? why_stop(c, &probe) : NULL;
+        bool changed = why && strcmp(why, "definition changed") == 0;
+        int64_t grace = json_int_or(json_getc(probe, "terminationGracePeriodSeconds"), pod_grace(p));
 
-        if (c->stops > 0)
-                return;
-        if (definition_changed(c)) {
-                why = "definition changed";
-                restart = true;
-                tail = ", will be restarted";
-                c->restart = (struct backoff){ 0 };
-                set_string(&c->image_id, (struct str){ 0 });
-        } else if (c->post_start == JOB_FAILED)
-                why = "failed postStart hook";
-        else if (probed && c->results[PROBE_STARTUP] == PROBE_FAILURE)
-                why = "failed startup probe";
-        else if (probed && c->results[PROBE_LIVENESS] == PROBE_FAILURE)
-                why = "failed liveness probe";
         if (!why)
                 return;
-        c->restart_wanted = restart;
+        if (changed) {
+                c->restart = (struct backoff){ 0 };
+                set_string(&c->image_id, (struct str){ 0 });
+        }
+        c->restart_wanted = changed || c->sidecar || !str_eqc(pod_restart_policy(p), "Never");
         if (c->post_start == JOB_FAILED)
-                container_stop(c, pod_grace(p), true, "FailedPostStartHook");
+                container_stop(c, grace, true, "FailedPostStartHook");
         else
-                container_stop(c, pod_grace(p), true, "Container %s %s%s", c->name, why, tail);
+                container_stop(c, grace, true, "Container %s %s%s", c->name, why,
+                               c->restart_wanted ? ", will be restarted" : "");
 }
 
 /* Keeps one container as it should be. */
