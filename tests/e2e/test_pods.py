@@ -28,13 +28,13 @@ def test_environment_from_everywhere_and_expanded(cluster, ns):
     assert logs_of(cluster, ns, "env").strip() == "1|12 $(A) $(NONE)|e2e|env|250|word|blue||10.96.0.1|/bin/sh"
 
 
-def test_volumes_of_every_kind(cluster, ns):
+def test_volumes_of_every_kind(cluster, ns, tmp_path):
     cluster.kubectl("create", "configmap", "conf", "-n", ns, "--from-literal=key=value")
     cluster.kubectl("create", "secret", "generic", "sec", "-n", ns, "--from-literal=pass=word")
     volumes = [
         {"name": "scratch", "emptyDir": {}}, {"name": "mem", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
         {"name": "conf", "configMap": {"name": "conf"}}, {"name": "sec", "secret": {"secretName": "sec", "defaultMode": 0o400}},
-        {"name": "host", "hostPath": {"path": "/tmp/cube-e2e-host", "type": "DirectoryOrCreate"}},
+        {"name": "host", "hostPath": {"path": str(tmp_path / "host"), "type": "DirectoryOrCreate"}},
         {"name": "all", "projected": {"sources": [
             {"configMap": {"name": "conf", "items": [{"key": "key", "path": "deep/renamed"}]}},
             {"downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
@@ -45,13 +45,14 @@ def test_volumes_of_every_kind(cluster, ns):
     script = ("set -e; echo x > /v/scratch/f; echo x > /v/mem/f; grep -q 'tmpfs /v/mem' /proc/mounts; cat /v/conf/key; echo; cat /one; echo; "
               "stat -Lc %a /v/sec/pass; cat /v/sec/pass; echo; cat /v/all/deep/renamed; echo; cat /v/all/labels; echo; "
               "cut -d. -f2 /v/all/token; echo x > /v/host/seen; ls /var/run/secrets/kubernetes.io/serviceaccount | tr '\\n' ' '; "
-              "if echo no > /v/conf/key 2>/dev/null; then echo WRITABLE; fi")
+              "if (echo no > /v/conf/key) 2>/dev/null; then echo WRITABLE; fi")
     cluster.apply(pod("vols", script, restartPolicy="Never", container={"volumeMounts": mounts}, volumes=volumes), namespace=ns)
     out = logs_of(cluster, ns, "vols").split("\n")
     assert out[:6] == ["value", "value", "400", "word", "value", 'app="vols"'], out
     claims = json.loads(base64.urlsafe_b64decode(out[6] + "=" * (-len(out[6]) % 4)))
     assert claims["aud"] == ["vault"] and claims["kubernetes.io"]["pod"]["name"] == "vols" and claims["sub"] == f"system:serviceaccount:{ns}:default"
     assert out[7].split() == ["ca.crt", "namespace", "token"] and "WRITABLE" not in "".join(out)
+    assert (tmp_path / "host" / "seen").read_text() == "x\n"
 
 
 def test_a_mounted_config_map_follows_its_object(cluster, ns):
