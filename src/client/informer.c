@@ -76,6 +76,7 @@ struct informer_factory {
         struct loop *loop;
         VEC(struct informer *) informers;
         VEC(struct note) notes;
+        size_t n_failing; /* informers that wait to try again */
         bool dead; /* being freed: calls still queued on the loop do nothing */
         /* Lists in flight answer on any thread; free waits for them. */
         pthread_mutex_t lock;
@@ -272,16 +273,19 @@ static void retry_fired(struct timer *t) {
 
 static void informer_retry(struct informer *i, const char *what, const struct error *err) {
         if (!i->failing && err && err->err < 0) {
-                log_warn("%s %s: %s; trying again", what, i->resource->plural, error_text(err));
+                /* A server that is away is away for all: said once. */
+                if (err->err != -ENOTCONN || i->factory->n_failing == 0)
+                        log_warn("%s %s: %s; trying again", what, i->resource->plural, error_text(err));
                 i->failing = true;
+                i->factory->n_failing++;
         }
         i->backoff_ms = MIN(MAX(i->backoff_ms * 2, (uint64_t) BACKOFF_FIRST_MS), (uint64_t) BACKOFF_MAX_MS);
         timer_start(i->factory->loop, &i->retry, i->backoff_ms / 2 + rand_below(i->backoff_ms / 2 + 1), retry_fired);
 }
 
 static void informer_healthy(struct informer *i) {
-        if (i->failing)
-                log_info("following %s again", i->resource->plural);
+        if (i->failing && --i->factory->n_failing == 0)
+                log_info("following %s and all others again", i->resource->plural);
         i->failing = false;
         i->backoff_ms = 0;
 }
