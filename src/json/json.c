@@ -8,16 +8,14 @@
 /* ---- reading ---- */
 
 const struct json *json_get(const struct json *object, struct str key) {
-        if (!json_is(object, JSON_OBJECT))
-                return NULL;
-        json_each_member(m, object)
-                if (str_eq(json_key(m), key)) /* lengths first */
-                        return &m->value;
-        return NULL;
-}
+        json_each_member(m, object) {
+                struct str k = json_key(m);
 
-const struct json *json_getc(const struct json *object, const char *key) {
-        return json_get(object, str_of(key));
+                /* Most keys of one length differ in their ends. */
+                if (k.n == key.n && (k.p == key.p || k.n == 0 || (k.p[k.n - 1] == key.p[k.n - 1] && memcmp(k.p, key.p, k.n) == 0)))
+                        return &m->value;
+        }
+        return NULL;
 }
 
 const struct json *json_path(const struct json *j, const char *const keys[]) {

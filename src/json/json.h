@@ -22,7 +22,7 @@ struct json_member;
 struct json {
         uint8_t type;
         uint8_t flags; /* private to json/ */
-        uint16_t spare;
+        uint16_t hint;  /* schema's: 1 + the number of the field that this is the value of, or anything */
         uint32_t len; /* bytes, items or members */
         union {
                 bool b;
@@ -54,7 +54,9 @@ static inline size_t json_len(const struct json *j) { /* items or members; 0 for
         return j && j->type >= JSON_ARRAY ? j->len : 0;
 }
 const struct json *json_get(const struct json *object, struct str key);           /* NULL when absent */
-const struct json *json_getc(const struct json *object, const char *key);
+static inline const struct json *json_getc(const struct json *object, const char *key) {
+        return json_get(object, str_of(key)); /* here, so that the length of a literal costs nothing */
+}
 const struct json *json_path(const struct json *j, const char *const keys[]);     /* NULL-terminated list of keys */
 #define json_at_path(j, ...) json_path((j), (const char *const[]) { __VA_ARGS__, NULL })
 static inline const struct json *json_item(const struct json *array, size_t i) {

@@ -332,6 +332,7 @@ static int decode_field(struct decoder *d, const struct schema_type *t, const st
                 if (r < 0)
                         return r;
         }
+        m->value.hint = (uint16_t) (f - t->fields + 1);
         *n += !schema_is_empty(f, &m->value);
         return 0;
 }

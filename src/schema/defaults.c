@@ -36,7 +36,7 @@ static void default_struct(struct arena *a, const struct schema_type *t, struct 
         if (t->defaults)
                 t->defaults(a, value);
         json_each_member(m, value) {
-                const struct schema_field *f = schema_field(t, json_key(m));
+                const struct schema_field *f = schema_field_of(t, m);
 
                 if (f)
                         schema_default(a, f->type, &m->value);
@@ -66,7 +66,7 @@ static void move_back(const struct schema_type *t, struct json *value, size_t i,
         size_t k = i;
 
         while (k > 0) {
-                const struct schema_field *before = schema_field(t, json_key(&value->members[k - 1]));
+                const struct schema_field *before = schema_field_of(t, &value->members[k - 1]);
 
                 if (before && before < f)
                         break;
@@ -79,10 +79,9 @@ static void move_back(const struct schema_type *t, struct json *value, size_t i,
 /* Insertion sort: what was added at the end goes to its place, the rest stays. */
 static void reorder_struct(struct arena *a, const struct schema_type *t, struct json *value) {
         const struct schema_field *last = NULL;
-        size_t hint = 0;
 
         for (size_t i = 0; i < value->len; i++) {
-                const struct schema_field *f = schema_field_after(t, json_key(&value->members[i]), &hint);
+                const struct schema_field *f = schema_field_of(t, &value->members[i]);
 
                 if (!f)
                         continue;
