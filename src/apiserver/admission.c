@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "apiserver/admission.h"
+#include "apiserver/node_authz.h"
 #include "apiserver/writes.h"
 #include "base/rand.h"
 #include "schema/types.h"
@@ -67,6 +68,37 @@ static int not_served(struct review *r, struct error *err) {
                 if (is(r, table[i].resource))
                         return err_forbidden(err, r->op->rest, r->op->name, "this version of cube does not have %s yet",
                                              table[i].what);
+        return 0;
+}
+
+/* ---- NodeRestriction: a node changes itself, its lease and its own pods ---- */
+
+static int node_restriction(struct review *r, struct error *err) {
+        const struct json *spec = json_getc(r->old ? r->old : r->obj, "spec");
+        struct str node, bound = json_str(json_getc(spec, "nodeName"));
+
+        if (!node_user(&r->op->c->user, &node))
+                return 0;
+        if (is(r, &res_nodes) && !str_eq(r->op->name, node))
+                return err_forbidden(err, r->op->rest, r->op->name,
+                                     "node \"%" STR_FMT "\" is not allowed to modify node \"%" STR_FMT "\"",
+                                     STR_ARG(node), STR_ARG(r->op->name));
+        if (is(r, &res_leases) && (!str_eqc(r->op->namespace, "kube-node-lease") || !str_eq(r->op->name, node)))
+                return err_forbidden(err, r->op->rest, r->op->name,
+                                     "can only access node lease with the same name as the requesting node");
+        if (is(r, &res_pods) && !str_eq(bound, node))
+                return err_forbidden(err, r->op->rest, r->op->name,
+                                     "node \"%" STR_FMT "\" can only %s pods with spec.nodeName set to itself",
+                                     STR_ARG(node),
+                                     r->operation == ADMIT_CREATE   ? "create"
+                                     : r->operation == ADMIT_DELETE ? "delete"
+                                                                    : "update pod status for");
+        if (is(r, &res_pods) && r->operation == ADMIT_CREATE &&
+            !json_getc(json_at_path(r->obj, "metadata", "annotations"), "kubernetes.io/config.mirror"))
+                return err_forbidden(err, r->op->rest, r->op->name,
+                                     "pod does not have \"kubernetes.io/config.mirror\" annotation, node \"%" STR_FMT
+                                     "\" can only create mirror pods",
+                                     STR_ARG(node));
         return 0;
 }
 
@@ -336,6 +368,7 @@ static const struct {
 } plugins[] = {
         { "NotServed", not_served },
         { "NamespaceLifecycle", namespace_lifecycle },
+        { "NodeRestriction", node_restriction },
         { "LimitRanger", limit_ranger },
         { "ServiceAccount", service_account },
         { "Priority", priority },

@@ -15,6 +15,7 @@ struct role {
         const char *const *rules; /* NULL-terminated */
 };
 
+/* Lines that go on over several literals are in parentheses. */
 #define RULES(...)                \
         (const char *const[]) {   \
                 __VA_ARGS__, NULL \
@@ -32,30 +33,31 @@ static const struct role cluster_roles[] = {
           RULES("read pods/attach,pods/exec,pods/portforward,pods/proxy,secrets,services/proxy -",
                 "impersonate serviceaccounts -", "write pods,pods/attach,pods/exec,pods/portforward,pods/proxy -",
                 "create pods/eviction -",
-                "write "
-                "configmaps,events,persistentvolumeclaims,replicationcontrollers,replicationcontrollers/scale,secrets,"
-                "serviceaccounts,services,services/proxy -",
+                ("write "
+                 "configmaps,events,persistentvolumeclaims,replicationcontrollers,replicationcontrollers/scale,secrets,"
+                 "serviceaccounts,services,services/proxy -"),
                 "create serviceaccounts/token -",
-                "write "
-                "daemonsets,deployments,deployments/rollback,deployments/scale,replicasets,replicasets/"
-                "scale,statefulsets,"
-                "statefulsets/scale apps",
+                ("write "
+                 "daemonsets,deployments,deployments/rollback,deployments/scale,replicasets,replicasets/"
+                 "scale,statefulsets,"
+                 "statefulsets/scale apps"),
                 "write horizontalpodautoscalers autoscaling", "write cronjobs,jobs batch",
                 "write poddisruptionbudgets policy", "write ingresses,networkpolicies networking.k8s.io",
                 "write,read leases coordination.k8s.io") },
         { "system:aggregate-to-view", "view", NULL,
-          RULES("read "
-                "configmaps,endpoints,persistentvolumeclaims,persistentvolumeclaims/status,pods,replicationcontrollers,"
-                "replicationcontrollers/scale,serviceaccounts,services,services/status -",
-                "read "
-                "bindings,events,limitranges,namespaces/status,pods/log,pods/status,replicationcontrollers/"
-                "status,resourcequotas,"
-                "resourcequotas/status -",
+          RULES(("read "
+                 "configmaps,endpoints,persistentvolumeclaims,persistentvolumeclaims/"
+                 "status,pods,replicationcontrollers,"
+                 "replicationcontrollers/scale,serviceaccounts,services,services/status -"),
+                ("read "
+                 "bindings,events,limitranges,namespaces/status,pods/log,pods/status,replicationcontrollers/"
+                 "status,resourcequotas,"
+                 "resourcequotas/status -"),
                 "read namespaces -", "read endpointslices discovery.k8s.io",
-                "read "
-                "controllerrevisions,daemonsets,daemonsets/status,deployments,deployments/scale,deployments/"
-                "status,replicasets,"
-                "replicasets/scale,replicasets/status,statefulsets,statefulsets/scale,statefulsets/status apps",
+                ("read "
+                 "controllerrevisions,daemonsets,daemonsets/status,deployments,deployments/scale,deployments/"
+                 "status,replicasets,"
+                 "replicasets/scale,replicasets/status,statefulsets,statefulsets/scale,statefulsets/status apps"),
                 "read horizontalpodautoscalers,horizontalpodautoscalers/status autoscaling",
                 "read cronjobs,cronjobs/status,jobs,jobs/status batch",
                 "read poddisruptionbudgets,poddisruptionbudgets/status policy",
@@ -69,9 +71,10 @@ static const struct role cluster_roles[] = {
         { "system:monitoring", NULL, NULL,
           RULES("get /healthz,/healthz/*,/livez,/livez/*,/metrics,/metrics/slis,/readyz,/readyz/* url") },
         { "system:service-account-issuer-discovery", NULL, NULL,
-          RULES("get "
-                "/.well-known/openid-configuration,/.well-known/openid-configuration/,/openid/v1/jwks,/openid/v1/jwks/ "
-                "url") },
+          RULES(("get "
+                 "/.well-known/openid-configuration,/.well-known/openid-configuration/,/openid/v1/jwks,/openid/v1/jwks/"
+                 " "
+                 "url")) },
         { "system:auth-delegator", NULL, NULL,
           RULES("create tokenreviews authentication.k8s.io", "create subjectaccessreviews authorization.k8s.io") },
         { "system:node", NULL, NULL,
@@ -94,9 +97,9 @@ static const struct role cluster_roles[] = {
           RULES("get nodes -", "patch nodes/status -", "create,patch,update events -,events.k8s.io") },
         { "system:kubelet-api-admin", NULL, NULL,
           RULES("read nodes -", "proxy nodes -",
-                "* "
-                "nodes/log,nodes/metrics,nodes/proxy,nodes/stats,nodes/healthz,nodes/configz,nodes/pods,nodes/"
-                "checkpoint -") },
+                ("* "
+                 "nodes/log,nodes/metrics,nodes/proxy,nodes/stats,nodes/healthz,nodes/configz,nodes/pods,nodes/"
+                 "checkpoint -")) },
         { "system:kube-scheduler", NULL, NULL,
           RULES("create,patch,update events -,events.k8s.io", "create leases coordination.k8s.io",
                 "get,update leases coordination.k8s.io kube-scheduler", "read nodes -", "delete,read pods -",

@@ -130,6 +130,25 @@ static int find_target(struct op *op, struct error *err) {
         return op->sub->verbs & verb_mask(c) ? 0 : not_allowed(err);
 }
 
+/* What a call is about, for the authorizer. A list or watch of one object by its name is about that one. */
+struct attributes call_attributes(const struct api_call *c, const struct rest *r, const char *verb) {
+        static const struct str by_name = STR_INIT("metadata.name=");
+        struct attributes at = { .verb = verb,
+                                 .group = r->group,
+                                 .version = r->version,
+                                 .resource = r->plural,
+                                 .subresource = c->subresource,
+                                 .namespace = c->namespace,
+                                 .name = c->name };
+        struct str fields = c->options.field_selector;
+
+        if (str_empty(at.name) && str_has_prefix(fields, by_name) && str_find(fields, ',') < 0)
+                at.name = str_sub(fields, by_name.n, fields.n);
+        if (str_empty(at.group) && str_eqc(at.resource, "namespaces"))
+                at.namespace = c->name; /* a role in a namespace may speak of it */
+        return at;
+}
+
 static const struct {
         void (*run)(struct op *op);
 } verbs[] = {
@@ -161,15 +180,8 @@ void apiserver_call(struct apiserver *s, struct api_call *c) {
 
         if (find_target(op, &c->error) < 0)
                 goto fail;
-        struct attributes at = {
-                .verb = call_verb_name(c),
-                .group = op->rest->group,
-                .version = op->rest->version,
-                .resource = op->rest->plural,
-                .subresource = c->subresource,
-                .namespace = c->namespace,
-                .name = c->name,
-        };
+        struct attributes at = call_attributes(c, op->rest, call_verb_name(c));
+
         if (authorize_or_error(s, &c->user, &at, &c->error) < 0)
                 goto fail;
         if (op->rest->deprecated.n)

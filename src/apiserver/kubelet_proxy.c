@@ -689,7 +689,7 @@ void handle_connect(struct exchange *x) {
         struct str protocol;
         bool upgrade = http_request_wants_upgrade(x->req, &protocol);
 
-        if (authorize_or_error(x->s, &x->user, &at, &e) < 0 || c->target(x, snap, &t, &e) < 0) {
+        if (!c || authorize_or_error(x->s, &x->user, &at, &e) < 0 || c->target(x, snap, &t, &e) < 0) {
                 respond_error(x->req, &x->format, &e);
                 return;
         }

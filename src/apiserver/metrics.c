@@ -36,7 +36,8 @@ static size_t resident_bytes(void) {
         if (file_read("/proc/self/statm", 256, &b, NULL) < 0)
                 return 0;
         text = buf_str(&b);
-        if (str_split(&text, ' ', &field) && str_split(&text, ' ', &field))
+        str_split(&text, ' ', &field); /* size, resident, … */
+        if (str_split(&text, ' ', &field))
                 str_to_u64(field, &pages);
         return (size_t) pages * (size_t) sysconf(_SC_PAGESIZE);
 }

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "apiserver/node_authz.h"
 #include "apiserver/rbac.h"
 #include "schema/selector.h"
 #include "schema/types.h"
@@ -226,24 +227,29 @@ static void visit_subject(const struct index *x, struct str key, const struct at
         }
 }
 
+/* "u:jane". False when it does not fit: no binding names it then. */
+static bool subject_of(char *dst, size_t cap, char kind, struct str name, struct str *ret) {
+        if (name.n + 2 > cap)
+                return false;
+        dst[0] = kind;
+        dst[1] = ':';
+        memcpy(dst + 2, name.p, name.n);
+        *ret = str_n(dst, name.n + 2);
+        return true;
+}
+
 void rbac_each_rule(struct apiserver *s, const struct api_user *user, const struct attributes *at, rbac_visit visit,
                     void *arg) {
         _cleanup_(index_unrefp) struct index *x = index_get(s->rbac);
+        struct str subject;
         char key[1024];
         bool stop = false;
 
-        if (user->name.n + 2 <= sizeof(key)) {
-                memcpy(key, "u:", 2);
-                memcpy(key + 2, user->name.p, user->name.n);
-                visit_subject(x, str_n(key, user->name.n + 2), at, visit, arg, &stop);
-        }
-        for (size_t i = 0; i < user->n_groups && !stop; i++) {
-                if (user->groups[i].n + 2 > sizeof(key))
-                        continue;
-                memcpy(key, "g:", 2);
-                memcpy(key + 2, user->groups[i].p, user->groups[i].n);
-                visit_subject(x, str_n(key, user->groups[i].n + 2), at, visit, arg, &stop);
-        }
+        if (subject_of(key, sizeof(key), 'u', user->name, &subject))
+                visit_subject(x, subject, at, visit, arg, &stop);
+        for (size_t i = 0; i < user->n_groups && !stop; i++)
+                if (subject_of(key, sizeof(key), 'g', user->groups[i], &subject))
+                        visit_subject(x, subject, at, visit, arg, &stop);
 }
 
 static bool visit_allowed(const struct json *rule, const struct attributes *at, void *arg) {
@@ -253,26 +259,6 @@ static bool visit_allowed(const struct json *rule, const struct attributes *at, 
         return *allowed;
 }
 
-/* Upstream's authorizer for kubelets is a graph; here a node gets the rules of the role made for it. */
-static bool node_allowed(struct apiserver *s, const struct api_user *user, const struct attributes *at) {
-        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = NULL;
-        struct object *role;
-        bool is_node = false;
-
-        if (!str_has_prefix(user->name, STR("system:node:")))
-                return false;
-        for (size_t i = 0; i < user->n_groups; i++)
-                is_node = is_node || str_eqc(user->groups[i], "system:nodes");
-        if (!is_node)
-                return false;
-        snap = store_snapshot(s->store);
-        role = server_get(s, snap, &res_clusterroles, STR(""), STR("system:node"));
-        json_each_item(rule, role ? json_getc(object_json(role), "rules") : NULL)
-                if (rbac_rule_allows(rule, at))
-                        return true;
-        return false;
-}
-
 bool authorize(struct apiserver *s, const struct api_user *user, const struct attributes *at) {
         bool allowed = false;
 
@@ -280,7 +266,7 @@ bool authorize(struct apiserver *s, const struct api_user *user, const struct at
                 if (str_eqc(user->groups[i], "system:masters"))
                         return true;
         rbac_each_rule(s, user, at, visit_allowed, &allowed);
-        return allowed || node_allowed(s, user, at);
+        return allowed || node_authorize(s, user, at);
 }
 
 int authorize_or_error(struct apiserver *s, const struct api_user *user, const struct attributes *at,

@@ -189,6 +189,7 @@ bool authorize(struct apiserver *s, const struct api_user *user, const struct at
 /* -EACCES with upstream's text when it does not. */
 int authorize_or_error(struct apiserver *s, const struct api_user *user, const struct attributes *a, struct error *err);
 const char *call_verb_name(const struct api_call *c);
+struct attributes call_attributes(const struct api_call *c, const struct rest *r, const char *verb);
 
 /* ---- subresources ---- */
 

@@ -618,12 +618,7 @@ int watch_new(struct apiserver *s, const struct api_call *c, const struct watch_
                 return error_status(err, REASON_NOT_FOUND, "the server could not find the requested resource");
         if (!(rest->resource->verbs & VERB_WATCH))
                 return err_method(err, rest, "watch");
-        struct attributes at = { .verb = "watch",
-                                 .group = rest->group,
-                                 .version = rest->version,
-                                 .resource = rest->plural,
-                                 .namespace = c->namespace,
-                                 .name = c->name };
+        struct attributes at = call_attributes(c, rest, "watch");
         r = authorize_or_error(s, &c->user, &at, err);
         if (r < 0)
                 return r;
