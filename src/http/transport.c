@@ -296,6 +296,11 @@ void transport_put(struct transport *t, const void *p, size_t n) {
         }
 }
 
+void transport_end_record(struct transport *t) {
+        if (t->ssl)
+                push_stage(t);
+}
+
 /* ---- events ---- */
 
 static void on_poll(uv_poll_t *h, int status, int events);

@@ -52,6 +52,7 @@ int transport_init(struct transport *t, struct loop *l, int fd, struct tls_conte
                    bool connecting, const struct transport_ops *ops);
 void transport_dirty(struct transport *t); /* something to write: on_fill is called in this turn of the loop */
 void transport_put(struct transport *t, const void *p, size_t n); /* only in on_fill */
+void transport_end_record(struct transport *t); /* only in on_fill: what was put goes as a TLS record of its own */
 static inline bool transport_room(const struct transport *t) {
         return t->pending.n == 0 && t->budget > 0 && t->error == 0;
 }
