@@ -170,20 +170,6 @@ static void put_services(struct env *e, struct pod *p) {
 
 /* ---- sources ---- */
 
-int source_get(struct pod *p, const struct api_resource *res, struct str name, bool optional, struct object **ret,
-               struct error *err) {
-        int r;
-
-        *ret = NULL;
-        r = client_get(p->k->client, res, str_of(p->ns), name, ret, err);
-        if (r != -ENOENT)
-                return r;
-        error_clear(err);
-        if (optional)
-                return 0;
-        return error_status(err, REASON_NOT_FOUND, "%s \"%" STR_FMT "\" not found", res->singular, STR_ARG(name));
-}
-
 static int get_source(struct pod *p, const struct api_resource *res, const struct json *ref, struct object **ret,
                       struct error *err) {
         return source_get(p, res, jstr(ref, "name"), json_bool(json_getc(ref, "optional")), ret, err);

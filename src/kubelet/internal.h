@@ -58,6 +58,7 @@ struct kubelet {
         /* What other threads may look at: under lock, never held over a call. */
         pthread_mutex_t lock;
         struct map *views;          /* uid → struct pod_view, a reference */
+        struct map *sources; /* sources.c: ConfigMaps and Secrets as last seen */
         struct object *node_object; /* our Node as the API has it; NULL before */
         bool stopping;
 };

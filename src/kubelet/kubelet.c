@@ -528,6 +528,10 @@ static void ask_machine(struct kubelet *k) {
                 o->node_ips[0] = k->machine->ips[0];
 }
 
+static void object_unref_value(void *o) {
+        object_unref(o);
+}
+
 static void view_unref_value(void *v) {
         view_unref(v);
 }
@@ -546,6 +550,7 @@ int kubelet_start(const struct kubelet_options *o, struct kubelet **ret, struct 
         k->pods = map_new(NULL);
         k->adopted = map_new(adopted_free);
         k->views = map_new(view_unref_value);
+        k->sources = map_new(object_unref_value);
 
         r = make_directories(k, err);
         ask_machine(k);
@@ -627,6 +632,7 @@ void kubelet_free(struct kubelet *k) {
         map_free(k->pods);
         map_free(k->adopted);
         map_free(k->views);
+        map_free(k->sources);
         object_unref(k->node_object);
         free(k->machine);
         pthread_mutex_destroy(&k->lock);
