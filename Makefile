@@ -3,7 +3,7 @@
 BUILD := build
 CUBE  := $(BUILD)/cube
 
-.PHONY: all build start stop test unit e2e fuzz asan tsan bench fmt lint deb clean deps
+.PHONY: all build start stop test unit asan tsan lint fuzz e2e asan-e2e bench fmt deb clean deps
 
 all: build
 
@@ -29,7 +29,7 @@ test:
 	@$(MAKE) --no-print-directory build
 	@scripts/test
 
-unit e2e fuzz asan tsan lint:
+unit asan tsan lint fuzz e2e asan-e2e:
 	@scripts/deps test
 	@scripts/test $@
 

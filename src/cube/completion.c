@@ -20,13 +20,13 @@ static const struct flag version_flags[] = {
 };
 const struct command cmd_version = { .name = "version", .summary = "Prints the version", .run = version, .flags = version_flags };
 
-static void print_words(bool want_flags, const struct command *of) {
-        if (!want_flags) {
-                for (const struct command *const *c = commands; *c; c++)
-                        if (!(*c)->hidden)
-                                printf("%s ", (*c)->name);
-                return;
-        }
+static void print_commands(void) {
+        for (const struct command *const *c = commands; *c; c++)
+                if (!(*c)->hidden)
+                        printf("%s ", (*c)->name);
+}
+
+static void print_flags(const struct command *of) {
         for (const struct flag *f = of->flags; f && f->name; f++)
                 printf("--%s ", f->name);
         printf("--name --data-dir --log-level --help");
@@ -34,7 +34,7 @@ static void print_words(bool want_flags, const struct command *of) {
 
 static void bash(void) {
         printf("_cube() {\n  local cur=${COMP_WORDS[COMP_CWORD]}\n  if [ \"$COMP_CWORD\" = 1 ]; then\n    COMPREPLY=($(compgen -W \"");
-        print_words(false, NULL);
+        print_commands();
         printf("\" -- \"$cur\"))\n    return\n  fi\n  case ${COMP_WORDS[1]} in\n");
         for (const struct command *const *c = commands; *c; c++) {
                 if ((*c)->hidden)
@@ -44,7 +44,7 @@ static void bash(void) {
                         for (const char *p = (*c)->args; *p && *p != ' '; p++)
                                 putchar(*p == '|' ? ' ' : *p);
                 putchar(' ');
-                print_words(true, *c);
+                print_flags(*c);
                 printf("\" -- \"$cur\")) ;;\n");
         }
         printf("  esac\n}\ncomplete -o default -F _cube cube\n");

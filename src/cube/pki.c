@@ -125,7 +125,7 @@ static int read_pem(const char *dir, const char *file, char **ret, struct error 
 
 static int load_ca(const char *dir, struct pki *p, struct error *err) {
         int r = read_pem(dir, "ca.crt", &p->ca_cert, err);
-        if (r >= 0 && r == 1)
+        if (r == 1)
                 r = read_pem(dir, "ca.key", &p->ca_key, err);
         if (r < 0)
                 return r;

@@ -66,7 +66,7 @@ static int split(struct str s, struct parts *ret) {
 
 static const struct {
         const char *suffix;
-        int8_t base, exponent;
+        int base, exponent;
 } suffixes[] = {
         { "", 10, 0 },    { "n", 10, -9 },  { "u", 10, -6 },  { "m", 10, -3 },  { "k", 10, 3 },   { "M", 10, 6 },
         { "G", 10, 9 },   { "T", 10, 12 },  { "P", 10, 15 },  { "E", 10, 18 },  { "Ki", 2, 10 },  { "Mi", 2, 20 },
