@@ -2,7 +2,26 @@
 
 #include <semaphore.h>
 
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+
 #include "schema/columns.h"
+
+/* A signing key for service account tokens. */
+static struct str make_key(void) {
+        EVP_PKEY *key = EVP_EC_gen("P-256");
+        BIO *bio = BIO_new(BIO_s_mem());
+        char *p;
+        long n;
+        struct str pem;
+
+        PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL);
+        n = BIO_get_mem_data(bio, &p);
+        pem = str_n(str_dup(str_n(p, (size_t) n)), (size_t) n);
+        BIO_free(bio);
+        EVP_PKEY_free(key);
+        return pem;
+}
 
 int fixture_setup(void **state) {
         struct fixture *f = xcalloc(1, sizeof(*f));
@@ -11,8 +30,10 @@ int fixture_setup(void **state) {
 
         assert_int_equal(store_open(&(struct store_options){ 0 }, &f->store, &e), 0);
         o.store = f->store;
+        o.service_account_key_pem = make_key();
         if (apiserver_new(&o, &f->s, &e) < 0 || apiserver_bootstrap(f->s, &e) < 0)
                 fail_msg("%s", error_text(&e));
+        free((char *) o.service_account_key_pem.p);
         f->a = arena_new(0);
         *state = f;
         return 0;

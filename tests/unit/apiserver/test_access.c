@@ -1,0 +1,183 @@
+/* Who may do what: tokens and their reviews, the node authorizer, NodeRestriction, LimitRanger. */
+#include "help.h"
+
+#define check(r, c, path, text)                                       \
+        do {                                                          \
+                struct answer _r = (r);                               \
+                if (_r.code != (c))                                   \
+                        fail_msg("code %d: %s", _r.code, _r.message); \
+                assert_string_equal(at(f, _r, (path)), (text));       \
+        } while (0)
+#define check_error(r, c, text)                          \
+        do {                                             \
+                struct answer _r = (r);                  \
+                assert_int_equal(_r.code, (c));          \
+                assert_string_equal(_r.message, (text)); \
+        } while (0)
+
+#define TOKEN_REVIEW "{\"spec\":{\"token\":\"%s\"}}"
+
+static struct answer review(struct fixture *f, const char *token) {
+        return ASK(f, API_CREATE, &res_tokenreviews, .body = arena_printf(f->a, TOKEN_REVIEW, token).p);
+}
+
+static const char *make_token(struct fixture *f, const char *spec) {
+        struct answer r = ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token", .body = spec);
+
+        assert_int_equal(r.code, 201);
+        return at(f, r, ".status.token");
+}
+
+static void a_token_stands_for_its_service_account(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+
+        make_account(f, "default");
+        r = review(f, make_token(f, "{\"spec\":{}}"));
+        check(r, 201, ".status.authenticated", "true");
+        assert_string_equal(at(f, r, ".status.user.username"), "system:serviceaccount:default:default");
+        assert_string_equal(at(f, r, ".status.user.groups[1]"), "system:serviceaccounts:default");
+}
+
+static void a_token_ends_with_its_account(void **state) {
+        struct fixture *f = *state;
+        const char *token;
+
+        make_account(f, "default");
+        token = make_token(f, "{\"spec\":{}}");
+        check(review(f, token), 201, ".status.authenticated", "true");
+        ASK(f, API_DELETE, &res_serviceaccounts, "default", "default");
+        check(review(f, token), 201, ".status.authenticated", "(absent)");
+}
+
+static void a_bound_token_ends_with_its_pod(void **state) {
+        struct fixture *f = *state;
+        static const char pod[] =
+                        "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}}";
+        const char *token;
+
+        make_account(f, "default");
+        ASK(f, API_CREATE, &res_pods, "default", .body = pod);
+        token = make_token(f,
+                           "{\"spec\":{\"boundObjectRef\":{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"name\":\"p\"}}}");
+        check(review(f, token), 201, ".status.user.extra.authentication\\.kubernetes\\.io/pod-name[0]", "p");
+        ASK(f, API_DELETE, &res_pods, "default", "p");
+        check(review(f, token), 201, ".status.error", "[invalid bearer token]");
+}
+
+static void a_token_is_for_its_audience(void **state) {
+        struct fixture *f = *state;
+
+        make_account(f, "default");
+        check(review(f, make_token(f, "{\"spec\":{\"audiences\":[\"vault\"]}}")), 201, ".status.authenticated",
+              "(absent)");
+        check_error(ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token",
+                        .body = "{\"spec\":{\"expirationSeconds\":5}}"),
+                    422,
+                    "TokenRequest.authentication.k8s.io \"\" is invalid: spec.expirationSeconds: Invalid value: 5: may "
+                    "not "
+                    "specify a duration less than 10 minutes");
+}
+
+static void a_changed_token_is_worth_nothing(void **state) {
+        struct fixture *f = *state;
+        char *token;
+
+        make_account(f, "default");
+        token = arena_cstr(f->a, str_of(make_token(f, "{\"spec\":{}}")));
+        token[strlen(token) / 2] ^= 1;
+        check(review(f, token), 201, ".status.authenticated", "(absent)");
+        check(review(f, "a.b.c"), 201, ".status.authenticated", "(absent)");
+}
+
+static void a_node_reads_what_its_pods_refer_to(void **state) {
+        struct fixture *f = *state;
+        struct str groups[] = { STR_INIT("system:nodes"), STR_INIT("system:authenticated") };
+        struct api_user one = { .name = STR("system:node:n1"), .groups = groups, .n_groups = 2 };
+        struct api_user two = { .name = STR("system:node:n2"), .groups = groups, .n_groups = 2 };
+
+        make_account(f, "default");
+        ASK(f, API_CREATE, &res_secrets, "default", .body = "{\"metadata\":{\"name\":\"s\"}}");
+        ASK(f, API_CREATE, &res_secrets, "default", .body = "{\"metadata\":{\"name\":\"other\"}}");
+        assert_int_equal(ASK(f, API_GET, &res_secrets, "default", "s", .user = &one).code, 403);
+        ASK(f, API_CREATE, &res_pods, "default",
+            .body = "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"nodeName\":\"n1\",\"containers\":[{\"name\":\"c\","
+                    "\"image\":\"x\"}],"
+                    "\"volumes\":[{\"name\":\"v\",\"secret\":{\"secretName\":\"s\"}}]}}");
+        assert_int_equal(ASK(f, API_GET, &res_secrets, "default", "s", .user = &one).code, 200);
+        assert_int_equal(ASK(f, API_GET, &res_secrets, "default", "other", .user = &one).code, 403);
+        assert_int_equal(ASK(f, API_GET, &res_secrets, "default", "s", .user = &two).code, 403);
+        assert_int_equal(ASK(f, API_LIST, &res_secrets, "default", .user = &one).code, 403);
+        check_error(ASK(f, API_PATCH, &res_pods, "default", "p", "status", .patch = API_PATCH_MERGE,
+                        .body = "{\"status\":{\"phase\":\"Running\"}}", .user = &two),
+                    403,
+                    "pods \"p\" is forbidden: node \"n2\" can only update pod status for pods with spec.nodeName set "
+                    "to itself");
+        assert_int_equal(ASK(f, API_PATCH, &res_pods, "default", "p", "status", .patch = API_PATCH_MERGE,
+                             .body = "{\"status\":{\"phase\":\"Running\"}}", .user = &one)
+                                         .code,
+                         200);
+}
+
+static void access_reviews_say_who_may(void **state) {
+        struct fixture *f = *state;
+        struct api_user jane = { .name = STR("jane") };
+
+        check(ASK(f, API_CREATE, &res_subjectaccessreviews,
+                  .body = "{\"spec\":{\"user\":\"jane\",\"resourceAttributes\":{\"verb\":\"get\",\"resource\":\"pods\"}"
+                          "}}"),
+              201, ".status.allowed", "false");
+        check(ASK(f, API_CREATE, &res_subjectaccessreviews,
+                  .body = "{\"spec\":{\"groups\":[\"system:masters\"],\"resourceAttributes\":{\"verb\":\"get\","
+                          "\"resource\":\"pods\"}}}"),
+              201, ".status.allowed", "true");
+        assert_int_equal(ASK(f, API_CREATE, &res_subjectaccessreviews, .user = &jane, .body = "{}").code, 403);
+        check(ASK(f, API_CREATE, &res_selfsubjectreviews, .body = "{}"), 201, ".status.userInfo.username",
+              "system:apiserver");
+}
+
+static void a_limit_range_gives_and_forbids(void **state) {
+        struct fixture *f = *state;
+
+        make_account(f, "default");
+        ASK(f, API_CREATE, &res_limitranges, "default",
+            .body = "{\"metadata\":{\"name\":\"l\"},\"spec\":{\"limits\":[{\"type\":\"Container\",\"default\":{\"cpu\":"
+                    "\"500m\"},"
+                    "\"defaultRequest\":{\"cpu\":\"100m\"},\"max\":{\"cpu\":\"1\"}}]}}");
+        check(ASK(f, API_CREATE, &res_pods, "default",
+                  .body = "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}"
+                          "}"),
+              201, ".spec.containers[0].resources.requests.cpu", "100m");
+        check_error(ASK(f, API_CREATE, &res_pods, "default",
+                        .body = "{\"metadata\":{\"name\":\"q\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":"
+                                "\"x\",\"resources\":{"
+                                "\"limits\":{\"cpu\":\"2\"}}}]}}"),
+                    403,
+                    "pods \"q\" is forbidden: [maximum cpu usage per Container is 1, but limit is 2, maximum cpu usage "
+                    "per "
+                    "Container is 1, but request is 2]");
+}
+
+static void what_is_not_served_is_refused(void **state) {
+        struct fixture *f = *state;
+
+        check_error(ASK(f, API_CREATE, &res_resourcequotas, "default", .body = "{\"metadata\":{\"name\":\"q\"}}"), 403,
+                    "resourcequotas \"q\" is forbidden: this version of cube does not have resource quotas yet");
+}
+
+int main(void) {
+#define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+        const struct CMUnitTest tests[] = {
+                T(a_token_stands_for_its_service_account),
+                T(a_token_ends_with_its_account),
+                T(a_bound_token_ends_with_its_pod),
+                T(a_token_is_for_its_audience),
+                T(a_changed_token_is_worth_nothing),
+                T(a_node_reads_what_its_pods_refer_to),
+                T(access_reviews_say_who_may),
+                T(a_limit_range_gives_and_forbids),
+                T(what_is_not_served_is_refused),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
