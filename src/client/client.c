@@ -72,7 +72,7 @@ int api_call_result(struct api_call *call) {
 }
 
 static void call_init(struct api_call *call, const struct client_request *r, struct arena *a) {
-        *call = (struct api_call) {
+        *call = (struct api_call){
                 .verb = r->verb,
                 .resource = r->resource,
                 .namespace = r->namespace,
@@ -102,7 +102,8 @@ static void call_release(struct api_call *call) {
         error_clear(&call->error);
 }
 
-/* Counts answers down. The last one wakes the caller while the lock is held, so that the waiter may live on its stack. */
+/* Counts answers down. The last one wakes the caller while the lock is held, so that the waiter may live on its stack.
+ */
 struct waiter {
         pthread_mutex_t lock;
         pthread_cond_t cond;
@@ -152,13 +153,17 @@ int client_do(struct client *c, const struct client_request *r, struct object **
         return result;
 }
 
-int client_get(struct client *c, const struct api_resource *res, struct str ns, struct str name, struct object **ret, struct error *err) {
-        return client_do(c, &(struct client_request) { .verb = API_GET, .resource = res, .namespace = ns, .name = name }, ret, err);
+int client_get(struct client *c, const struct api_resource *res, struct str ns, struct str name, struct object **ret,
+               struct error *err) {
+        return client_do(c, &(struct client_request){ .verb = API_GET, .resource = res, .namespace = ns, .name = name },
+                         ret, err);
 }
 
-int client_create(struct client *c, const struct api_resource *res, struct str ns, const struct json *body, struct object **ret,
-                  struct error *err) {
-        return client_do(c, &(struct client_request) { .verb = API_CREATE, .resource = res, .namespace = ns, .body = body }, ret, err);
+int client_create(struct client *c, const struct api_resource *res, struct str ns, const struct json *body,
+                  struct object **ret, struct error *err) {
+        return client_do(c,
+                         &(struct client_request){ .verb = API_CREATE, .resource = res, .namespace = ns, .body = body },
+                         ret, err);
 }
 
 int client_update(struct client *c, const struct api_resource *res, struct str subresource, const struct json *body,
@@ -166,34 +171,35 @@ int client_update(struct client *c, const struct api_resource *res, struct str s
         const struct json *meta = json_getc(body, "metadata");
 
         return client_do(c,
-                         &(struct client_request) {
-                                 .verb = API_UPDATE,
-                                 .resource = res,
-                                 .namespace = json_str(json_getc(meta, "namespace")),
-                                 .name = json_str(json_getc(meta, "name")),
-                                 .subresource = subresource,
-                                 .body = body,
+                         &(struct client_request){
+                                         .verb = API_UPDATE,
+                                         .resource = res,
+                                         .namespace = json_str(json_getc(meta, "namespace")),
+                                         .name = json_str(json_getc(meta, "name")),
+                                         .subresource = subresource,
+                                         .body = body,
                          },
                          ret, err);
 }
 
-int client_patch(struct client *c, const struct api_resource *res, struct str ns, struct str name, struct str subresource,
-                 enum api_patch type, const struct json *patch, struct object **ret, struct error *err) {
+int client_patch(struct client *c, const struct api_resource *res, struct str ns, struct str name,
+                 struct str subresource, enum api_patch type, const struct json *patch, struct object **ret,
+                 struct error *err) {
         return client_do(c,
-                         &(struct client_request) {
-                                 .verb = API_PATCH,
-                                 .resource = res,
-                                 .namespace = ns,
-                                 .name = name,
-                                 .subresource = subresource,
-                                 .body = patch,
-                                 .patch = type,
+                         &(struct client_request){
+                                         .verb = API_PATCH,
+                                         .resource = res,
+                                         .namespace = ns,
+                                         .name = name,
+                                         .subresource = subresource,
+                                         .body = patch,
+                                         .patch = type,
                          },
                          ret, err);
 }
 
-int client_delete(struct client *c, const struct api_resource *res, struct str ns, struct str name, const struct api_options *o,
-                  struct error *err) {
+int client_delete(struct client *c, const struct api_resource *res, struct str ns, struct str name,
+                  const struct api_options *o, struct error *err) {
         struct client_request r = {
                 .verb = API_DELETE,
                 .resource = res,
@@ -205,8 +211,8 @@ int client_delete(struct client *c, const struct api_resource *res, struct str n
         return client_do(c, &r, NULL, err);
 }
 
-int client_list(struct client *c, const struct api_resource *res, struct str ns, const struct api_options *o, struct api_list **ret,
-                struct error *err) {
+int client_list(struct client *c, const struct api_resource *res, struct str ns, const struct api_options *o,
+                struct api_list **ret, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct client_request r = { .verb = API_LIST, .resource = res, .namespace = ns };
         struct api_call call;
@@ -230,8 +236,8 @@ int client_list(struct client *c, const struct api_resource *res, struct str ns,
 
 #define BATCH_WINDOW 256 /* calls in flight of one batch */
 
-static size_t batch_window(struct client *c, const struct client_request *requests, size_t n, int *results, struct error *errors,
-                           struct object **objects) {
+static size_t batch_window(struct client *c, const struct client_request *requests, size_t n, int *results,
+                           struct error *errors, struct object **objects) {
         _cleanup_free_ struct api_call *calls = xcalloc(n, sizeof(*calls));
         size_t failed = 0;
 
@@ -254,8 +260,8 @@ static size_t batch_window(struct client *c, const struct client_request *reques
         return failed;
 }
 
-size_t client_batch(struct client *c, const struct client_request *requests, size_t n, int *results, struct error *errors,
-                    struct object **objects) {
+size_t client_batch(struct client *c, const struct client_request *requests, size_t n, int *results,
+                    struct error *errors, struct object **objects) {
         size_t failed = 0;
 
         for (size_t i = 0; i < n; i += BATCH_WINDOW)
@@ -286,9 +292,9 @@ static void async_done(struct api_call *call) {
 
 static struct api_options copy_options(struct arena *a, const struct api_options *o) {
         struct api_options c = *o;
-        struct str *texts[] = { &c.label_selector, &c.field_selector, &c.resource_version, &c.resource_version_match,
-                                &c.continue_token, &c.field_manager, &c.propagation_policy, &c.precondition_uid,
-                                &c.precondition_resource_version };
+        struct str *texts[] = { &c.label_selector,         &c.field_selector,   &c.resource_version,
+                                &c.resource_version_match, &c.continue_token,   &c.field_manager,
+                                &c.propagation_policy,     &c.precondition_uid, &c.precondition_resource_version };
 
         for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
                 *texts[i] = arena_str(a, *texts[i]);
@@ -318,7 +324,8 @@ void client_async(struct client *c, const struct client_request *r, struct loop 
 /* ---- watch ---- */
 
 int client_watch(struct client *c, const struct client_request *r, struct loop *loop,
-                 void (*event)(const struct api_event *e, void *arg), void *arg, struct client_watch **ret, struct error *err) {
+                 void (*event)(const struct api_event *e, void *arg), void *arg, struct client_watch **ret,
+                 struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_free_ struct client_watch *w = xcalloc(1, sizeof(*w));
         struct api_call call;
@@ -347,8 +354,9 @@ void client_watch_stop(struct client_watch *w) {
 
 #define MODIFY_TRIES 10
 
-int client_modify(struct client *c, const struct api_resource *res, struct str ns, struct str name, struct str subresource,
-                  int (*change)(struct arena *a, struct json *object, void *arg), void *arg, struct object **ret, struct error *err) {
+int client_modify(struct client *c, const struct api_resource *res, struct str ns, struct str name,
+                  struct str subresource, int (*change)(struct arena *a, struct json *object, void *arg), void *arg,
+                  struct object **ret, struct error *err) {
         for (int try = 1;; try++) {
                 _cleanup_(arena_freep) struct arena *a = arena_new(0);
                 _cleanup_(object_unrefp) struct object *o = NULL;

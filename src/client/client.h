@@ -1,8 +1,9 @@
-/* The one client of the API, for every role: in this process (straight into apiserver/api.h, objects shared) or over HTTPS with
- * a kubeconfig. Both behave alike; a role cannot tell.
+/* The one client of the API, for every role: in this process (straight into apiserver/api.h, objects shared) or over
+ * HTTPS with a kubeconfig. Both behave alike; a role cannot tell.
  *
- * Calls block the calling thread until the answer is there: each role has threads of its own, so code reads top to bottom.
- * Where many writes go out at once (a ReplicaSet of 500 pods, a scheduler's bindings) use the client_batch or client_async. */
+ * Calls block the calling thread until the answer is there: each role has threads of its own, so code reads top to
+ * bottom. Where many writes go out at once (a ReplicaSet of 500 pods, a scheduler's bindings) use the client_batch or
+ * client_async. */
 #pragma once
 
 #include "apiserver/api.h"
@@ -27,42 +28,47 @@ struct client_request {
         struct api_options options; /* for a DELETE start from API_OPTIONS_INIT: a grace period of 0 kills at once */
 };
 
-/* Any thread, blocking. ret (may be NULL) gets a reference. Errors: -ENOENT NotFound, -EEXIST AlreadyExists, -EAGAIN Conflict,
- * -ESTALE Gone/Expired, -EACCES Forbidden, -EINVAL Invalid/BadRequest, -ENOTCONN the server cannot be reached … */
+/* Any thread, blocking. ret (may be NULL) gets a reference. Errors: -ENOENT NotFound, -EEXIST AlreadyExists, -EAGAIN
+ * Conflict, -ESTALE Gone/Expired, -EACCES Forbidden, -EINVAL Invalid/BadRequest, -ENOTCONN the server cannot be reached
+ * … */
 int client_do(struct client *c, const struct client_request *r, struct object **ret, struct error *err);
 
-int client_get(struct client *c, const struct api_resource *res, struct str ns, struct str name, struct object **ret, struct error *err);
-int client_create(struct client *c, const struct api_resource *res, struct str ns, const struct json *body, struct object **ret,
-                  struct error *err);
+int client_get(struct client *c, const struct api_resource *res, struct str ns, struct str name, struct object **ret,
+               struct error *err);
+int client_create(struct client *c, const struct api_resource *res, struct str ns, const struct json *body,
+                  struct object **ret, struct error *err);
 /* The object named in body.metadata; its resourceVersion (if any) must be current. subresource "" or "status" … */
 int client_update(struct client *c, const struct api_resource *res, struct str subresource, const struct json *body,
                   struct object **ret, struct error *err);
-int client_patch(struct client *c, const struct api_resource *res, struct str ns, struct str name, struct str subresource,
-                 enum api_patch type, const struct json *patch, struct object **ret, struct error *err);
+int client_patch(struct client *c, const struct api_resource *res, struct str ns, struct str name,
+                 struct str subresource, enum api_patch type, const struct json *patch, struct object **ret,
+                 struct error *err);
 /* o may be NULL. */
-int client_delete(struct client *c, const struct api_resource *res, struct str ns, struct str name, const struct api_options *o,
-                  struct error *err);
+int client_delete(struct client *c, const struct api_resource *res, struct str ns, struct str name,
+                  const struct api_options *o, struct error *err);
 /* The whole list, or a page of it (options.limit, continue_token). */
-int client_list(struct client *c, const struct api_resource *res, struct str ns, const struct api_options *o, struct api_list **ret,
-                struct error *err);
+int client_list(struct client *c, const struct api_resource *res, struct str ns, const struct api_options *o,
+                struct api_list **ret, struct error *err);
 
-/* Sends many requests at once and waits for all. results[i] is 0 or negative errno; errors may be NULL, else errors[i] is filled
- * (the caller clears). objects may be NULL. Returns the number that failed. */
-size_t client_batch(struct client *c, const struct client_request *requests, size_t n, int *results, struct error *errors,
-                    struct object **objects);
+/* Sends many requests at once and waits for all. results[i] is 0 or negative errno; errors may be NULL, else errors[i]
+ * is filled (the caller clears). objects may be NULL. Returns the number that failed. */
+size_t client_batch(struct client *c, const struct client_request *requests, size_t n, int *results,
+                    struct error *errors, struct object **objects);
 
 /* Does not wait: everything in r is copied; done is called on loop. */
 void client_async(struct client *c, const struct client_request *r, struct loop *loop,
                   void (*done)(int result, struct object *object, const struct error *error, void *arg), void *arg);
 
-/* A watch on loop. Reconnecting is the informer's business: after an API_ERROR event (its error's err is 0 when the server ended
- * the watch in order) nothing more comes, and client_watch_stop is due. */
+/* A watch on loop. Reconnecting is the informer's business: after an API_ERROR event (its error's err is 0 when the
+ * server ended the watch in order) nothing more comes, and client_watch_stop is due. */
 struct client_watch;
 int client_watch(struct client *c, const struct client_request *r, struct loop *loop,
-                 void (*event)(const struct api_event *e, void *arg), void *arg, struct client_watch **ret, struct error *err);
+                 void (*event)(const struct api_event *e, void *arg), void *arg, struct client_watch **ret,
+                 struct error *err);
 void client_watch_stop(struct client_watch *w); /* loop's thread */
 
-/* Get, change, update, again on conflict (at most 10 times): change edits the tree in place (it is a private copy) and returns
- * 1 to write it, 0 when nothing has to be written, or a negative errno to give up. */
-int client_modify(struct client *c, const struct api_resource *res, struct str ns, struct str name, struct str subresource,
-                  int (*change)(struct arena *a, struct json *object, void *arg), void *arg, struct object **ret, struct error *err);
+/* Get, change, update, again on conflict (at most 10 times): change edits the tree in place (it is a private copy) and
+ * returns 1 to write it, 0 when nothing has to be written, or a negative errno to give up. */
+int client_modify(struct client *c, const struct api_resource *res, struct str ns, struct str name,
+                  struct str subresource, int (*change)(struct arena *a, struct json *object, void *arg), void *arg,
+                  struct object **ret, struct error *err);

@@ -3,9 +3,9 @@
  *   event_record ─▶ spam filter (per object) ─▶ similar? (10 messages of one reason in 10 min: combined)
  *                                             ─▶ the same again? count + 1: PATCH, else CREATE
  *
- * The three memories are records in one map with one LRU list, bounded. At most one write of a series is in flight; what happens
- * meanwhile is counted and written with the next one, so a storm of equal events costs few writes. client-go's correlator:
- * https://github.com/kubernetes/client-go/blob/master/tools/record/events_cache.go */
+ * The three memories are records in one map with one LRU list, bounded. At most one write of a series is in flight;
+ * what happens meanwhile is counted and written with the next one, so a storm of equal events costs few writes.
+ * client-go's correlator: https://github.com/kubernetes/client-go/blob/master/tools/record/events_cache.go */
 #include "client/events.h"
 
 #include <errno.h>
@@ -78,7 +78,8 @@ static void evict_one(struct event_recorder *er) {
         }
 }
 
-static struct record *record_of(struct event_recorder *er, enum record_kind kind, uint64_t hash, int64_t now, bool *ret_new) {
+static struct record *record_of(struct event_recorder *er, enum record_kind kind, uint64_t hash, int64_t now,
+                                bool *ret_new) {
         struct record *r;
         char key[18];
 
@@ -180,8 +181,8 @@ static void series_done(int result, struct object *object, const struct error *e
                 series_patch(r, count, last_ns);
 }
 
-static void series_create(struct record *r, const struct api_resource *res, const struct object *about, const char *field_path,
-                          const char *type, const char *reason, const char *message) {
+static void series_create(struct record *r, const struct api_resource *res, const struct object *about,
+                          const char *field_path, const char *type, const char *reason, const char *message) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct event_recorder *er = r->recorder;
         char gv[320], revision[24];
@@ -189,26 +190,32 @@ static void series_create(struct record *r, const struct api_resource *res, cons
 
         snprintf(revision, sizeof(revision), "%" PRIu64, object_revision(about));
         body = json_build(a,
-                          "{ kind: 'Event', apiVersion: 'v1', metadata: { name: %c, namespace: %c }, involvedObject: { kind: %c,"
-                          "  namespace: %o, name: %s, uid: %s, apiVersion: %s, resourceVersion: %c, fieldPath: %c }, reason: %c,"
-                          "  message: %c, source: { component: %c, host: %c }, firstTimestamp: %t, lastTimestamp: %t, count: 1,"
+                          "{ kind: 'Event', apiVersion: 'v1', metadata: { name: %c, namespace: %c }, involvedObject: { "
+                          "kind: %c,"
+                          "  namespace: %o, name: %s, uid: %s, apiVersion: %s, resourceVersion: %c, fieldPath: %c }, "
+                          "reason: %c,"
+                          "  message: %c, source: { component: %c, host: %c }, firstTimestamp: %t, lastTimestamp: %t, "
+                          "count: 1,"
                           "  type: %c, eventTime: null, reportingComponent: %c, reportingInstance: %c }",
-                          r->name, r->namespace, res->kind,
-                          object_namespace(about), object_name(about), object_uid(about), api_version_of(gv, res), revision, field_path, reason, message, er->component,
-                          er->host, r->last_ns, r->last_ns, type, er->component, er->host ? er->host : "");
+                          r->name, r->namespace, res->kind, object_namespace(about), object_name(about),
+                          object_uid(about), api_version_of(gv, res), revision, field_path, reason, message,
+                          er->component, er->host, r->last_ns, r->last_ns, type, er->component,
+                          er->host ? er->host : "");
         client_async(er->client,
-                     &(struct client_request) {
-                             .verb = API_CREATE,
-                             .resource = &res_events,
-                             .namespace = str_of(r->namespace),
-                             .body = &body,
-                             .options = API_OPTIONS_INIT,
+                     &(struct client_request){
+                                     .verb = API_CREATE,
+                                     .resource = &res_events,
+                                     .namespace = str_of(r->namespace),
+                                     .body = &body,
+                                     .options = API_OPTIONS_INIT,
                      },
                      NULL, series_done, r);
 }
 
-/* Begins (true) or continues (false) a series. The record is then ours alone until series_done. NULL: nothing to write now. */
-static struct record *series_next(struct event_recorder *er, uint64_t key, const struct object *about, int64_t now, bool *ret_new) {
+/* Begins (true) or continues (false) a series. The record is then ours alone until series_done. NULL: nothing to write
+ * now. */
+static struct record *series_next(struct event_recorder *er, uint64_t key, const struct object *about, int64_t now,
+                                  bool *ret_new) {
         struct record *r = record_of(er, RECORD_SERIES, key, now, ret_new);
 
         r->last_ns = now;
@@ -238,8 +245,8 @@ static uint64_t hash_of(struct buf *b) {
         return str_hash(buf_str(b));
 }
 
-void event_record(struct event_recorder *er, const struct api_resource *res, const struct object *about, const char *field_path,
-                  const char *type, const char *reason, const char *fmt, ...) {
+void event_record(struct event_recorder *er, const struct api_resource *res, const struct object *about,
+                  const char *field_path, const char *type, const char *reason, const char *fmt, ...) {
         _cleanup_buf_ struct buf key = BUF_INIT;
         char text[MESSAGE_MAX + 64], *message = text + 32;
         static const char combined[] = "(combined from similar events): ";

@@ -6,9 +6,10 @@
  *            ▲ error: wait 0.1 s · 2^n, at most 30 s   │
  *            └─────────────────────────────────────────┘
  *
- * A LIST is compared with what is there, so handlers hear of everything that changed while we were away, deletions included;
- * no event is lost and none is invented. Revisions decide what is newer, therefore a late event never brings back old content.
- * In this process LIST and WATCH hand out references to the store's own objects: an informer costs a map of pointers. */
+ * A LIST is compared with what is there, so handlers hear of everything that changed while we were away, deletions
+ * included; no event is lost and none is invented. Revisions decide what is newer, therefore a late event never brings
+ * back old content. In this process LIST and WATCH hand out references to the store's own objects: an informer costs a
+ * map of pointers. */
 #include "client/informer.h"
 
 #include <errno.h>
@@ -60,7 +61,7 @@ struct informer {
         struct list_call *listing;
         struct timer retry;
         uint64_t backoff_ms;
-        uint64_t revision;   /* everything up to here is in the map */
+        uint64_t revision; /* everything up to here is in the map */
         bool started, synced, relist, failing, catching_up;
         int64_t watching_ms; /* when this watch began */
 };
@@ -77,7 +78,7 @@ struct informer_factory {
         VEC(struct informer *) informers;
         VEC(struct note) notes;
         size_t n_failing; /* informers that wait to try again */
-        bool dead; /* being freed: calls still queued on the loop do nothing */
+        bool dead;        /* being freed: calls still queued on the loop do nothing */
         /* Lists in flight answer on any thread; free waits for them. */
         pthread_mutex_t lock;
         pthread_cond_t cond;
@@ -87,7 +88,8 @@ struct informer_factory {
 /* ---- keys ---- */
 
 static struct str key_of(struct arena *a, struct str ns, struct str name) {
-        return str_empty(ns) ? arena_str(a, name) : arena_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(ns), STR_ARG(name));
+        return str_empty(ns) ? arena_str(a, name)
+                             : arena_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(ns), STR_ARG(name));
 }
 
 struct str object_key(struct arena *a, const struct object *o) {
@@ -173,7 +175,8 @@ static void index_change(struct informer *i, struct object *old, struct object *
 }
 
 struct informer_index *informer_add_index(struct informer *i, const char *name,
-                                          void (*index_fn)(const struct object *o, void (*emit)(void *ctx, struct str value), void *ctx)) {
+                                          void (*index_fn)(const struct object *o,
+                                                           void (*emit)(void *ctx, struct str value), void *ctx)) {
         struct informer_index *x;
 
         for (size_t k = 0; k < i->indexes.n; k++)
@@ -230,7 +233,8 @@ static void informer_drop(struct informer *i, struct str key, struct object *fin
         notify(i, final ? final : old, NULL);
 }
 
-/* Puts what is newer than what is there. Another object of the same name means that the old one was deleted in between. */
+/* Puts what is newer than what is there. Another object of the same name means that the old one was deleted in between.
+ */
 static void informer_put(struct informer *i, struct object *new) {
         struct key_buffer b;
         struct str key = key_in(&b, object_namespace(new), object_name(new));
@@ -290,8 +294,8 @@ static void informer_healthy(struct informer *i) {
         i->backoff_ms = 0;
 }
 
-/* Makes the map equal to the list, telling the handlers of each difference. What is newer than the list (noted by ourselves
- * meanwhile) stays: the watch will speak of it. */
+/* Makes the map equal to the list, telling the handlers of each difference. What is newer than the list (noted by
+ * ourselves meanwhile) stays: the watch will speak of it. */
 static void informer_replace(struct informer *i, const struct api_list *list) {
         _cleanup_(map_freep) struct map *seen = map_new(NULL);
         VEC(struct object *) gone = { 0 };
@@ -369,7 +373,7 @@ static void informer_list(struct informer *i) {
         l->factory = f;
         l->informer = i;
         l->work.run = list_arrived;
-        l->call = (struct api_call) {
+        l->call = (struct api_call){
                 .verb = API_LIST,
                 .resource = i->resource,
                 .namespace = arena_str(a, str_of(i->namespace)),
@@ -493,11 +497,11 @@ static void add_note(struct informer_factory *f, struct note note) {
 }
 
 void informer_note(struct informer *i, struct object *object) {
-        add_note(i->factory, (struct note) { .informer = i, .object = object_ref(object) });
+        add_note(i->factory, (struct note){ .informer = i, .object = object_ref(object) });
 }
 
 void informer_note_gone(struct informer *i, struct str key, struct str uid) {
-        add_note(i->factory, (struct note) { .informer = i, .key = str_dup(key), .uid = str_dup(uid) });
+        add_note(i->factory, (struct note){ .informer = i, .key = str_dup(key), .uid = str_dup(uid) });
 }
 
 /* ---- the factory ---- */
@@ -576,16 +580,17 @@ static bool same_text(const char *a, const char *b) {
 }
 
 static bool same_resource(const struct api_resource *a, const struct api_resource *b) {
-        return a == b || (same_text(a->plural, b->plural) && same_text(a->group, b->group) && same_text(a->version, b->version));
+        return a == b ||
+               (same_text(a->plural, b->plural) && same_text(a->group, b->group) && same_text(a->version, b->version));
 }
 
-static struct informer *find(struct informer_factory *f, const struct api_resource *res, const char *ns, const char *label_selector,
-                             const char *field_selector) {
+static struct informer *find(struct informer_factory *f, const struct api_resource *res, const char *ns,
+                             const char *label_selector, const char *field_selector) {
         for (size_t k = 0; k < f->informers.n; k++) {
                 struct informer *i = f->informers.v[k];
 
-                if (same_resource(i->resource, res) && same_text(i->namespace, ns) && same_text(i->label_selector, label_selector) &&
-                    same_text(i->field_selector, field_selector))
+                if (same_resource(i->resource, res) && same_text(i->namespace, ns) &&
+                    same_text(i->label_selector, label_selector) && same_text(i->field_selector, field_selector))
                         return i;
         }
         return NULL;
@@ -647,7 +652,7 @@ static void catch_up(void *arg) {
 void informer_add_handler(struct informer *i, informer_handler fn, void *arg) {
         bool fresh = map_size(i->objects) == 0;
 
-        vec_push(&i->handlers, (struct handler) { fn, arg, fresh });
+        vec_push(&i->handlers, (struct handler){ fn, arg, fresh });
         if (!fresh && !i->catching_up) {
                 i->catching_up = true;
                 loop_call(i->factory->loop, catch_up, i);
@@ -664,7 +669,7 @@ static void synced_already(void *arg) {
 void informer_on_synced(struct informer *i, void (*fn)(void *arg), void *arg) {
         if (i->synced && i->on_synced.n == 0)
                 loop_call(i->factory->loop, synced_already, i);
-        vec_push(&i->on_synced, (struct synced_call) { fn, arg });
+        vec_push(&i->on_synced, (struct synced_call){ fn, arg });
 }
 
 /* ---- reading ---- */

@@ -20,20 +20,20 @@ struct informer *informer_find(struct informer_factory *f, const struct api_reso
 struct informer *informer_of_selected(struct informer_factory *f, const struct api_resource *res, const char *ns,
                                       const char *label_selector, const char *field_selector);
 
-/* handler: old NULL: added; new NULL: deleted; both: changed, or a resync after a reconnect. Registered before or after the start
- * (then everything there is comes as added, on the next turn). */
+/* handler: old NULL: added; new NULL: deleted; both: changed, or a resync after a reconnect. Registered before or after
+ * the start (then everything there is comes as added, on the next turn). */
 typedef void (*informer_handler)(struct object *old, struct object *new, void *arg);
 void informer_add_handler(struct informer *i, informer_handler fn, void *arg);
 
-void informer_factory_start(struct informer_factory *f);  /* any not yet started; again after adding more */
-bool informer_synced(const struct informer *i);           /* its first LIST is in */
+void informer_factory_start(struct informer_factory *f); /* any not yet started; again after adding more */
+bool informer_synced(const struct informer *i);          /* its first LIST is in */
 bool informer_factory_synced(const struct informer_factory *f);
 /* fn is called once, on the loop, as soon as it is synced. */
 void informer_on_synced(struct informer *i, void (*fn)(void *arg), void *arg);
 
-/* Read your own writes: the cache takes in what the API just answered to a write, or that the object of this key and uid is gone,
- * before the next piece of work on this loop, without waiting for the watch to say the same. Nothing changes within the current
- * turn. Where the watch was faster, or speaks later, its word counts. */
+/* Read your own writes: the cache takes in what the API just answered to a write, or that the object of this key and
+ * uid is gone, before the next piece of work on this loop, without waiting for the watch to say the same. Nothing
+ * changes within the current turn. Where the watch was faster, or speaks later, its word counts. */
 void informer_note(struct informer *i, struct object *object);
 void informer_note_gone(struct informer *i, struct str key, struct str uid);
 
@@ -47,7 +47,8 @@ const struct map *informer_objects(const struct informer *i);
 /* An index: index_fn gives the values under which an object is found (append with emit). Added before the start. */
 struct informer_index;
 struct informer_index *informer_add_index(struct informer *i, const char *name,
-                                          void (*index_fn)(const struct object *o, void (*emit)(void *ctx, struct str value), void *ctx));
+                                          void (*index_fn)(const struct object *o,
+                                                           void (*emit)(void *ctx, struct str value), void *ctx));
 /* The objects under this value: a borrowed array, valid until the loop's next turn. */
 size_t informer_index_get(const struct informer_index *x, struct str value, struct object *const **ret);
 /* Ready-made: by namespace, by controller owner's uid, by spec.nodeName. */

@@ -1,7 +1,8 @@
 /* Kubeconfigs: see kubeconfig.h. A set of files in order of precedence, each kept as the tree it was parsed into:
  *
  *   $KUBECONFIG = a:b:c ─▶ [a tree][b tree][- c is not there]     reading: the first file that has a name wins
- *                                                                 writing: where the name is, else the first file there is
+ *                                                                 writing: where the name is, else the first file there
+ * is
  *
  * Only trees that changed are written, each under its lock. */
 #include "client/kubeconfig.h"
@@ -65,7 +66,7 @@ static void add_path(struct config_set *s, char *path) {
                         free(path);
                         return;
                 }
-        vec_push(&s->files, (struct config_file) { .path = path });
+        vec_push(&s->files, (struct config_file){ .path = path });
 }
 
 static void set_paths(struct config_set *s, const char *path) {
@@ -98,7 +99,8 @@ static int check_shape(const char *path, const struct json *tree, struct error *
 }
 
 static struct json empty_config(struct arena *a) {
-        return json_build(a, "{ apiVersion: 'v1', clusters: [], contexts: [], current-context: '', kind: 'Config', preferences: {}, users: [] }");
+        return json_build(a, "{ apiVersion: 'v1', clusters: [], contexts: [], current-context: '', kind: 'Config', "
+                             "preferences: {}, users: [] }");
 }
 
 static int read_file(struct config_set *s, struct config_file *f, struct error *err) {
@@ -170,7 +172,7 @@ static int lock_file(const char *path, char **ret_lock, struct error *err) {
                 }
                 if (errno != EEXIST)
                         return error_errno(err, -errno, "create %s", lock);
-                nanosleep(&(struct timespec) { .tv_nsec = LOCK_WAIT_MS * 1000000L }, NULL);
+                nanosleep(&(struct timespec){ .tv_nsec = LOCK_WAIT_MS * 1000000L }, NULL);
         }
         return error_set(err, -EBUSY, "%s is being changed by another program; if none is, remove %s", path, lock);
 }
@@ -195,7 +197,8 @@ static int make_parent(const char *path, struct error *err) {
 }
 
 /* Reads the set under the locks of all files, changes it, and writes what changed. */
-static int change_files(const char *path, int (*change)(struct config_set *s, void *arg, struct error *err), void *arg, struct error *err) {
+static int change_files(const char *path, int (*change)(struct config_set *s, void *arg, struct error *err), void *arg,
+                        struct error *err) {
         _cleanup_set_ struct config_set s = { 0 }, paths = { 0 };
         VEC(char *) locks = { 0 };
         int r = 0;
@@ -237,13 +240,15 @@ static struct json *tree_of(struct config_set *s, struct config_file *f) {
 }
 
 /* The inner object ("cluster" of an entry of "clusters") for writing; the entry is added where it is missing. */
-static struct json *entry_for(struct config_set *s, const char *list, const char *inner, struct str name, struct config_file **ret_file) {
+static struct json *entry_for(struct config_set *s, const char *list, const char *inner, struct str name,
+                              struct config_file **ret_file) {
         struct config_file *f = default_file(s);
         struct json *e = find(s, list, name, &f);
 
         tree_of(s, f);
         if (!e)
-                e = json_push(s->arena, json_get_or_add_array(s->arena, f->tree, list), json_build(s->arena, "{ name: %S }", name));
+                e = json_push(s->arena, json_get_or_add_array(s->arena, f->tree, list),
+                              json_build(s->arena, "{ name: %S }", name));
         if (ret_file)
                 *ret_file = f;
         return json_get_or_add_object(s->arena, e, inner);
@@ -273,8 +278,10 @@ static void use(struct config_set *s, struct str name) {
 }
 
 static void put_entry(struct config_set *s, const struct kubeconfig_entry *e, struct config_file **ret_file) {
-        static const char *const other_ways[] = { "client-certificate", "client-key", "token", "tokenFile", "username", "password",
-                                                  "exec", "auth-provider", "as", "as-uid", "as-groups", "as-user-extra" };
+        static const char *const other_ways[] = {
+                "client-certificate", "client-key", "token",  "tokenFile", "username",     "password", "exec",
+                "auth-provider",      "as",         "as-uid", "as-groups", "as-user-extra"
+        };
         struct str name = str_of(e->name);
         struct arena *a = s->arena;
         struct json *cluster, *user, *context;
@@ -315,7 +322,8 @@ static int merge(struct config_set *s, void *arg, struct error *err) {
         return 0;
 }
 
-int kubeconfig_merge(const char *path, const struct kubeconfig_entry *e, bool make_current, char **ret_path, struct error *err) {
+int kubeconfig_merge(const char *path, const struct kubeconfig_entry *e, bool make_current, char **ret_path,
+                     struct error *err) {
         struct merge m = { e, make_current, NULL };
         int r;
 
@@ -369,7 +377,8 @@ static int use_name(struct config_set *s, void *arg, struct error *err) {
 
         if (!str_empty(name)) {
                 if (!find(s, "contexts", name, NULL))
-                        return error_set(err, -ENOENT, "no context exists with the name: \"%" STR_FMT "\"", STR_ARG(name));
+                        return error_set(err, -ENOENT, "no context exists with the name: \"%" STR_FMT "\"",
+                                         STR_ARG(name));
                 use(s, name);
                 return 0;
         }
@@ -386,7 +395,7 @@ int kubeconfig_use(const char *path, const char *name, struct error *err) {
 void kubeconfig_print(struct buf *dst, const struct kubeconfig_entry *e) {
         _cleanup_set_ struct config_set s = { .arena = arena_new(0) };
 
-        vec_push(&s.files, (struct config_file) { .path = xstrdup("-") });
+        vec_push(&s.files, (struct config_file){ .path = xstrdup("-") });
         put_entry(&s, e, NULL);
         use(&s, str_of(e->name));
         yaml_write(dst, s.files.v[0].tree);
@@ -420,7 +429,8 @@ static char *resolve(const struct config_file *f, struct str path) {
 }
 
 /* key-data inline, or the file that key names. */
-static int load_pem(const struct config_file *f, const struct json *object, const char *key, struct buf *dst, struct error *err) {
+static int load_pem(const struct config_file *f, const struct json *object, const char *key, struct buf *dst,
+                    struct error *err) {
         _cleanup_free_ char *data_key = xprintf("%s-data", key), *path = NULL;
         struct str data = json_str(json_getc(object, data_key)), name = json_str(json_getc(object, key));
 
@@ -442,7 +452,8 @@ static int load_cluster(struct config_set *s, struct str name, struct kubeconfig
         if (!cluster)
                 return error_set(err, -ENOENT, "cluster \"%" STR_FMT "\" does not exist", STR_ARG(name));
         if (json_getc(cluster, "proxy-url"))
-                return error_set(err, -EOPNOTSUPP, "%s: proxy-url of cluster \"%" STR_FMT "\" is not supported", f->path, STR_ARG(name));
+                return error_set(err, -EOPNOTSUPP, "%s: proxy-url of cluster \"%" STR_FMT "\" is not supported",
+                                 f->path, STR_ARG(name));
         k->server = text_or_null(cluster, "server");
         k->tls_server_name = text_or_null(cluster, "tls-server-name");
         k->insecure = json_bool(json_getc(cluster, "insecure-skip-tls-verify"));
@@ -461,9 +472,11 @@ static int load_user(struct config_set *s, struct str name, struct kubeconfig *k
                 return 0;
         if (!user)
                 return error_set(err, -ENOENT, "auth info \"%" STR_FMT "\" does not exist", STR_ARG(name));
-        for (const char *const *p = (const char *const[]) { "exec", "auth-provider", NULL }; *p; p++)
+        for (const char *const *p = (const char *const[]){ "exec", "auth-provider", NULL }; *p; p++)
                 if (json_getc(user, *p))
-                        return error_set(err, -EOPNOTSUPP, "%s: %s of user \"%" STR_FMT "\" is not supported: use a certificate or a token",
+                        return error_set(err, -EOPNOTSUPP,
+                                         "%s: %s of user \"%" STR_FMT
+                                         "\" is not supported: use a certificate or a token",
                                          f->path, *p, STR_ARG(name));
         k->token = text_or_null(user, "token");
         token_file = json_str(json_getc(user, "tokenFile"));
@@ -510,13 +523,14 @@ int kubeconfig_load(const char *path, const char *context, struct kubeconfig *re
         if (r < 0)
                 return r;
         *ret = k;
-        k = (struct kubeconfig) { 0 };
+        k = (struct kubeconfig){ 0 };
         return 0;
 }
 
 void kubeconfig_clear(struct kubeconfig *k) {
-        char **texts[] = { &k->context, &k->cluster_name, &k->user_name, &k->namespace, &k->server, &k->tls_server_name,
-                           &k->token, &k->token_file, &k->username, &k->password, &k->impersonate };
+        char **texts[] = { &k->context,  &k->cluster_name,    &k->user_name,  &k->namespace,
+                           &k->server,   &k->tls_server_name, &k->token,      &k->token_file,
+                           &k->username, &k->password,        &k->impersonate };
 
         for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
                 free(*texts[i]);

@@ -1,9 +1,9 @@
-/* Leader election on a Lease: whoever holds it renews every retry_seconds; who sees it unchanged for lease_seconds by his own
- * clock takes it over. Clocks of different machines are never compared.
+/* Leader election on a Lease: whoever holds it renews every retry_seconds; who sees it unchanged for lease_seconds by
+ * his own clock takes it over. Clocks of different machines are never compared.
  *
  *   timer ─▶ GET lease ─┬─ not there ──────────▶ CREATE with us as holder ─┐
- *                       ├─ ours, or run out ───▶ UPDATE (conflict: lost) ──┤─▶ leading, until renew_seconds pass without success
- *                       └─ another's ──────────────────────────────────────┴─▶ waiting
+ *                       ├─ ours, or run out ───▶ UPDATE (conflict: lost) ──┤─▶ leading, until renew_seconds pass
+ * without success └─ another's ──────────────────────────────────────┴─▶ waiting
  */
 #include "client/leader.h"
 
@@ -23,10 +23,10 @@ struct leader_election {
         char *namespace, *name, *identity;
         struct timer timer;
         bool leading, stopping, in_flight;
-        uint64_t seen_revision;   /* of the lease as we last saw it change … */
-        int64_t seen_ns;          /* … and when, by our own clock */
+        uint64_t seen_revision; /* of the lease as we last saw it change … */
+        int64_t seen_ns;        /* … and when, by our own clock */
         int64_t renewed_ns;
-        struct object *lease;     /* as last written or read by us */
+        struct object *lease; /* as last written or read by us */
 };
 
 static void step(struct leader_election *l);
@@ -77,13 +77,13 @@ static bool may_take(const struct leader_election *l) {
 static void submit(struct leader_election *l, enum api_verb verb, const struct json *body) {
         l->in_flight = true;
         client_async(l->client,
-                     &(struct client_request) {
-                             .verb = verb,
-                             .resource = &res_leases,
-                             .namespace = str_of(l->namespace),
-                             .name = verb == API_CREATE ? str_n("", 0) : str_of(l->name),
-                             .body = body,
-                             .options = API_OPTIONS_INIT,
+                     &(struct client_request){
+                                     .verb = verb,
+                                     .resource = &res_leases,
+                                     .namespace = str_of(l->namespace),
+                                     .name = verb == API_CREATE ? str_n("", 0) : str_of(l->name),
+                                     .body = body,
+                                     .options = API_OPTIONS_INIT,
                      },
                      l->o.loop, answered, l);
 }
@@ -107,7 +107,9 @@ static void claim(struct leader_election *l, bool release) {
         if (l->lease)
                 lease = json_copy_tree(a, object_json(l->lease));
         else
-                lease = json_build(a, "{ kind: 'Lease', apiVersion: 'coordination.k8s.io/v1', metadata: { name: %c, namespace: %c } }",
+                lease = json_build(a,
+                                   "{ kind: 'Lease', apiVersion: 'coordination.k8s.io/v1', metadata: { name: %c, "
+                                   "namespace: %c } }",
                                    l->name, l->namespace);
         json_setc(a, &lease, "spec", spec);
         submit(l, l->lease ? API_UPDATE : API_CREATE, &lease);
@@ -173,12 +175,12 @@ static void step(struct leader_election *l) {
         }
         l->in_flight = true;
         client_async(l->client,
-                     &(struct client_request) {
-                             .verb = API_GET,
-                             .resource = &res_leases,
-                             .namespace = str_of(l->namespace),
-                             .name = str_of(l->name),
-                             .options = API_OPTIONS_INIT,
+                     &(struct client_request){
+                                     .verb = API_GET,
+                                     .resource = &res_leases,
+                                     .namespace = str_of(l->namespace),
+                                     .name = str_of(l->name),
+                                     .options = API_OPTIONS_INIT,
                      },
                      l->o.loop, looked, l);
 }

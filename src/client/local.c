@@ -1,14 +1,15 @@
 /* The in-process transport: a call goes straight into the apiserver, a watch shares the store's objects.
- * Nothing here waits: an answer comes on the store's writer or a worker thread, so a loop that blocks in client_do cannot
- * hold up what it is waiting for. */
+ * Nothing here waits: an answer comes on the store's writer or a worker thread, so a loop that blocks in client_do
+ * cannot hold up what it is waiting for. */
 #include "client/transport.h"
 
 static void local_call(void *transport, struct api_call *call) {
         apiserver_call(transport, call);
 }
 
-static int local_watch(void *transport, const struct api_call *call, void (*event)(const struct api_event *e, void *arg), void *arg,
-                       void **ret_watch, struct error *err) {
+static int local_watch(void *transport, const struct api_call *call,
+                       void (*event)(const struct api_event *e, void *arg), void *arg, void **ret_watch,
+                       struct error *err) {
         struct api_call quiet = *call;
         struct api_watch *w;
         int r;

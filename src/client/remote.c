@@ -1,10 +1,10 @@
 /* The transport over HTTPS. All I/O is on a loop with a thread of its own, so that calls work from any thread:
  *
- *   caller ── call ──▶ [loop_post] ──▶ I/O thread: HTTP/2 stream ──▶ answer decoded here ──▶ done on the caller's loop, or here
- *   watch:                             lines ──▶ objects ──▶ [loop_post] ──▶ event on the watch's loop
+ *   caller ── call ──▶ [loop_post] ──▶ I/O thread: HTTP/2 stream ──▶ answer decoded here ──▶ done on the caller's loop,
+ * or here watch:                             lines ──▶ objects ──▶ [loop_post] ──▶ event on the watch's loop
  *
- * A watch whose reader is slow stops reading from the server (at most WATCH_QUEUE events wait); HTTP/2's own flow control then
- * holds the server back. */
+ * A watch whose reader is slow stops reading from the server (at most WATCH_QUEUE events wait); HTTP/2's own flow
+ * control then holds the server back. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -55,22 +55,23 @@ static void refresh_token(struct remote *r) {
 
 #define MAX_HEADERS 6
 
-static size_t make_headers(struct remote *r, struct buf *auth, const char *content_type, struct http_header h[static MAX_HEADERS]) {
+static size_t make_headers(struct remote *r, struct buf *auth, const char *content_type,
+                           struct http_header h[static MAX_HEADERS]) {
         size_t n = 0;
 
         refresh_token(r);
-        h[n++] = (struct http_header) { STR("user-agent"), str_of(r->user_agent) };
-        h[n++] = (struct http_header) { STR("accept"), STR("application/json") };
+        h[n++] = (struct http_header){ STR("user-agent"), str_of(r->user_agent) };
+        h[n++] = (struct http_header){ STR("accept"), STR("application/json") };
         if (content_type)
-                h[n++] = (struct http_header) { STR("content-type"), str_of(content_type) };
+                h[n++] = (struct http_header){ STR("content-type"), str_of(content_type) };
         if (r->token)
                 buf_printf(auth, "Bearer %s", r->token);
         else if (r->basic)
                 buf_printf(auth, "Basic %s", r->basic);
         if (auth->n > 0)
-                h[n++] = (struct http_header) { STR("authorization"), buf_str(auth) };
+                h[n++] = (struct http_header){ STR("authorization"), buf_str(auth) };
         if (r->impersonate)
-                h[n++] = (struct http_header) { STR("impersonate-user"), str_of(r->impersonate) };
+                h[n++] = (struct http_header){ STR("impersonate-user"), str_of(r->impersonate) };
         return n;
 }
 
@@ -121,7 +122,8 @@ static void call_done(struct http_call *h, int err, const struct error *error, v
         struct remote_call *x = arg;
 
         if (err < 0) {
-                error_set(&x->call->error, err == -ETIMEDOUT ? -ETIMEDOUT : -ENOTCONN, "%s", error ? error_text(error) : "connection lost");
+                error_set(&x->call->error, err == -ETIMEDOUT ? -ETIMEDOUT : -ENOTCONN, "%s",
+                          error ? error_text(error) : "connection lost");
                 x->call->code = 503;
         } else if (x->too_large) {
                 error_set(&x->call->error, -EFBIG, "the server's answer is larger than %lu bytes", MAX_ANSWER);
@@ -139,17 +141,17 @@ static void call_start(struct loop_work *w) {
         size_t n = make_headers(x->remote, &auth, type, headers);
 
         wire_path(&path, x->remote->prefix, x->call, false);
-        http_client_call(x->remote->http, &(struct http_call_options) {
-                                                  .method = wire_method(x->call),
-                                                  .path = buf_str(&path),
-                                                  .headers = headers,
-                                                  .n_headers = n,
-                                                  .body = buf_str(&body),
-                                                  .timeout_ms = CALL_TIMEOUT_MS,
-                                                  .on_response = call_response,
-                                                  .on_data = call_data,
-                                                  .on_done = call_done,
-                                                  .arg = x,
+        http_client_call(x->remote->http, &(struct http_call_options){
+                                                          .method = wire_method(x->call),
+                                                          .path = buf_str(&path),
+                                                          .headers = headers,
+                                                          .n_headers = n,
+                                                          .body = buf_str(&body),
+                                                          .timeout_ms = CALL_TIMEOUT_MS,
+                                                          .on_response = call_response,
+                                                          .on_data = call_data,
+                                                          .on_done = call_done,
+                                                          .arg = x,
                                           });
 }
 
@@ -174,9 +176,9 @@ static void remote_call(void *transport, struct api_call *call) {
 struct remote_watch {
         atomic_int refs;
         atomic_int queued;
-        atomic_bool waking;                /* go_on is posted */
+        atomic_bool waking; /* go_on is posted */
         struct remote *remote;
-        struct loop *loop;                 /* the reader's */
+        struct loop *loop; /* the reader's */
         struct arena *arena;
         struct api_call call;
         void (*event)(const struct api_event *e, void *arg);
@@ -243,7 +245,8 @@ static void deliver(struct loop_work *work) {
         watch_unref(w);
 }
 
-static void queue_event(struct remote_watch *w, enum api_event_type type, struct object *o, uint64_t revision, struct error *error) {
+static void queue_event(struct remote_watch *w, enum api_event_type type, struct object *o, uint64_t revision,
+                        struct error *error) {
         struct queued_event *q = xcalloc(1, sizeof(*q));
 
         q->work.run = deliver;
@@ -338,21 +341,24 @@ static void watch_start(struct loop_work *work) {
         }
         n = make_headers(w->remote, &auth, NULL, headers);
         wire_path(&path, w->remote->prefix, &w->call, true);
-        w->http = http_client_call(w->remote->http, &(struct http_call_options) {
-                                                            .method = "GET",
-                                                            .path = buf_str(&path),
-                                                            .headers = headers,
-                                                            .n_headers = n,
-                                                            .timeout_ms = (unsigned) (w->call.options.timeout_seconds + 30) * 1000,
-                                                            .on_response = watch_response,
-                                                            .on_data = watch_data,
-                                                            .on_done = watch_done,
-                                                            .arg = w,
-                                                    });
+        w->http = http_client_call(
+                        w->remote->http,
+                        &(struct http_call_options){
+                                        .method = "GET",
+                                        .path = buf_str(&path),
+                                        .headers = headers,
+                                        .n_headers = n,
+                                        .timeout_ms = (unsigned) (w->call.options.timeout_seconds + 30) * 1000,
+                                        .on_response = watch_response,
+                                        .on_data = watch_data,
+                                        .on_done = watch_done,
+                                        .arg = w,
+                        });
 }
 
-static int remote_watch(void *transport, const struct api_call *call, void (*event)(const struct api_event *e, void *arg), void *arg,
-                        void **ret_watch, struct error *err) {
+static int remote_watch(void *transport, const struct api_call *call,
+                        void (*event)(const struct api_event *e, void *arg), void *arg, void **ret_watch,
+                        struct error *err) {
         struct arena *a = arena_new(0);
         struct remote_watch *w = arena_new_of(a, struct remote_watch);
 
@@ -434,7 +440,8 @@ static void remote_free(void *transport) {
 static const struct transport_ops remote_ops = { remote_call, remote_watch, remote_watch_stop, remote_free };
 
 /* "https://host:port/prefix", "[::1]" for an IPv6 host. */
-static int parse_server(const char *url, bool *ret_tls, char **ret_host, uint16_t *ret_port, char **ret_prefix, struct error *err) {
+static int parse_server(const char *url, bool *ret_tls, char **ret_host, uint16_t *ret_port, char **ret_prefix,
+                        struct error *err) {
         struct str s = str_of(url), authority, prefix, host, port = { 0 };
         bool tls = !str_has_prefix(s, STR("http://"));
         ssize_t at = str_search(s, STR("://"));
@@ -502,11 +509,11 @@ static int remote_new(struct kubeconfig *k, const char *user_agent, struct clien
         }
         e = parse_server(k->server, &tls, &r->host, &options.port, &r->prefix, err);
         if (e == 0 && tls)
-                e = tls_context_new(&(struct tls_options) { .cert_pem = buf_str(&k->cert_pem),
-                                                            .key_pem = buf_str(&k->key_pem),
-                                                            .ca_pem = buf_str(&k->ca_pem),
-                                                            .insecure = k->insecure,
-                                                            .http2 = true },
+                e = tls_context_new(&(struct tls_options){ .cert_pem = buf_str(&k->cert_pem),
+                                                           .key_pem = buf_str(&k->key_pem),
+                                                           .ca_pem = buf_str(&k->ca_pem),
+                                                           .insecure = k->insecure,
+                                                           .http2 = true },
                                     &r->tls, err);
         if (e == 0)
                 e = loop_new("client", &r->loop, err);
@@ -545,8 +552,9 @@ int client_new_in_cluster(struct client **ret, struct error *err) {
         int r;
 
         if (!host || !port || !*host || !*port)
-                return error_set(err, -ENOENT, "unable to load in-cluster configuration, KUBERNETES_SERVICE_HOST and "
-                                               "KUBERNETES_SERVICE_PORT must be defined");
+                return error_set(err, -ENOENT,
+                                 "unable to load in-cluster configuration, KUBERNETES_SERVICE_HOST and "
+                                 "KUBERNETES_SERVICE_PORT must be defined");
         k.server = strchr(host, ':') ? xprintf("https://[%s]:%s", host, port) : xprintf("https://%s:%s", host, port);
         k.token_file = xstrdup(IN_CLUSTER "token");
         r = file_read(IN_CLUSTER "ca.crt", 1024 * 1024, &k.ca_pem, err);

@@ -1,17 +1,17 @@
-/* How a client reaches the API: the seam between client.c, which everybody calls, and what carries a call (local.c into the
- * apiserver of this process, remote.c over HTTPS, a fake in tests). A transport speaks in struct api_call, so all of them answer
- * in the same words. */
+/* How a client reaches the API: the seam between client.c, which everybody calls, and what carries a call (local.c into
+ * the apiserver of this process, remote.c over HTTPS, a fake in tests). A transport speaks in struct api_call, so all
+ * of them answer in the same words. */
 #pragma once
 
 #include "client/client.h"
 
 struct transport_ops {
-        /* Starts the call; never blocks. done comes exactly once: on call->loop, or on any thread when that is NULL (even
-         * before this returns). */
+        /* Starts the call; never blocks. done comes exactly once: on call->loop, or on any thread when that is NULL
+         * (even before this returns). */
         void (*call)(void *transport, struct api_call *call);
         /* As apiserver_watch: events on call->loop until stop or an API_ERROR event. ret_watch is for watch_stop. */
-        int (*watch)(void *transport, const struct api_call *call, void (*event)(const struct api_event *e, void *arg), void *arg,
-                     void **ret_watch, struct error *err);
+        int (*watch)(void *transport, const struct api_call *call, void (*event)(const struct api_event *e, void *arg),
+                     void *arg, void **ret_watch, struct error *err);
         void (*watch_stop)(void *transport, void *watch);
         /* No call and no watch is left. */
         void (*free)(void *transport);

@@ -12,9 +12,11 @@
 
 const char *wire_method(const struct api_call *c) {
         static const char *const methods[] = {
-                [API_GET] = "GET",     [API_LIST] = "GET",       [API_WATCH] = "GET",
-                [API_CREATE] = "POST", [API_UPDATE] = "PUT",     [API_PATCH] = "PATCH",
-                [API_DELETE] = "DELETE", [API_DELETE_COLLECTION] = "DELETE", [API_CONNECT] = "POST",
+                [API_GET] = "GET",       [API_LIST] = "GET",
+                [API_WATCH] = "GET",     [API_CREATE] = "POST",
+                [API_UPDATE] = "PUT",    [API_PATCH] = "PATCH",
+                [API_DELETE] = "DELETE", [API_DELETE_COLLECTION] = "DELETE",
+                [API_CONNECT] = "POST",
         };
 
         return methods[c->verb];
@@ -54,7 +56,8 @@ void wire_path(struct buf *dst, const char *prefix, const struct api_call *c, bo
         static const char *const validations[] = { "", "Ignore", "Warn", "Strict" };
         bool first = true;
 
-        buf_printf(dst, "%s%s%s/%s", prefix, *c->resource->group ? "/apis/" : "/api", c->resource->group, c->resource->version);
+        buf_printf(dst, "%s%s%s/%s", prefix, *c->resource->group ? "/apis/" : "/api", c->resource->group,
+                   c->resource->version);
         if (c->resource->namespaced && !str_empty(c->namespace)) {
                 buf_addc(dst, "/namespaces");
                 add_segment(dst, c->namespace);
@@ -73,7 +76,8 @@ void wire_path(struct buf *dst, const char *prefix, const struct api_call *c, bo
         add_flag(dst, &first, "allowWatchBookmarks", o->watch_bookmarks);
         add_flag(dst, &first, "sendInitialEvents", o->send_initial_events);
         add_number(dst, &first, "timeoutSeconds", o->timeout_seconds);
-        if (c->verb == API_DELETE || c->verb == API_DELETE_COLLECTION || c->verb == API_GET || c->verb == API_LIST || watch)
+        if (c->verb == API_DELETE || c->verb == API_DELETE_COLLECTION || c->verb == API_GET || c->verb == API_LIST ||
+            watch)
                 return;
         if (o->dry_run)
                 add_query(dst, &first, "dryRun", STR("All"));
@@ -85,7 +89,8 @@ void wire_path(struct buf *dst, const char *prefix, const struct api_call *c, bo
 /* ---- bodies ---- */
 
 static struct json delete_options(struct arena *a, const struct api_options *o) {
-        struct json options = json_build(a, "{ kind: 'DeleteOptions', apiVersion: 'v1' }"), preconditions = json_new_object();
+        struct json options = json_build(a, "{ kind: 'DeleteOptions', apiVersion: 'v1' }"),
+                    preconditions = json_new_object();
 
         if (o->grace_period_seconds >= 0)
                 json_set_int(a, &options, "gracePeriodSeconds", o->grace_period_seconds);
@@ -147,12 +152,14 @@ static int status_to_error(struct error *err, const struct json *status, int htt
                 err->err = -EIO;
         if (!details)
                 return err->err;
-        error_details(err, json_str(json_getc(details, "name")), json_str(json_getc(details, "group")), json_str(json_getc(details, "kind")));
+        error_details(err, json_str(json_getc(details, "name")), json_str(json_getc(details, "group")),
+                      json_str(json_getc(details, "kind")));
         err->retry_after_seconds = (int) json_int(json_getc(details, "retryAfterSeconds"));
         json_each_item(c, json_getc(details, "causes")) {
                 _cleanup_free_ char *reason = str_dup(json_str(json_getc(c, "reason")));
 
-                error_add_cause(err, reason, json_str(json_getc(c, "field")), "%" STR_FMT, STR_ARG(json_str(json_getc(c, "message"))));
+                error_add_cause(err, reason, json_str(json_getc(c, "field")), "%" STR_FMT,
+                                STR_ARG(json_str(json_getc(c, "message"))));
         }
         return err->err;
 }
@@ -165,7 +172,8 @@ int wire_error(struct error *err, int http_status, struct str body) {
                 return status_to_error(err, j, http_status);
         body = str_trim(body);
         body.n = MIN(body.n, (size_t) MAX_LIST_MESSAGE);
-        error_status(err, reason_of(STR(""), http_status), "%" STR_FMT, STR_ARG(str_empty(body) ? STR("the server gave no reason") : body));
+        error_status(err, reason_of(STR(""), http_status), "%" STR_FMT,
+                     STR_ARG(str_empty(body) ? STR("the server gave no reason") : body));
         err->code = http_status;
         if (err->err == 0)
                 err->err = -EIO;
@@ -226,9 +234,9 @@ void wire_answer(struct api_call *c, int http_status, struct str body) {
         if (c->verb == API_LIST) {
                 if (json_parse(c->arena, body, NULL, &j, &c->error) == 0)
                         list_of_json(c, j);
-        } else if (json_scan(body, (const char *const[]) { "metadata", "resourceVersion", NULL }).n > 0)
+        } else if (json_scan(body, (const char *const[]){ "metadata", "resourceVersion", NULL }).n > 0)
                 object_from_text(body, 0, &c->object, &c->error);
-        else if (json_parse(c->arena, body, &(struct json_parse_opts) { .copy_strings = true }, &j, &c->error) == 0)
+        else if (json_parse(c->arena, body, &(struct json_parse_opts){ .copy_strings = true }, &j, &c->error) == 0)
                 c->tree = j; /* a Status, a Scale: nothing that is stored */
         if (c->error.err < 0) {
                 error_prefix(&c->error, "couldn't parse the server's answer");
@@ -236,13 +244,14 @@ void wire_answer(struct api_call *c, int http_status, struct str body) {
         }
 }
 
-int wire_event(struct str line, enum api_event_type *ret_type, struct object **ret_object, uint64_t *ret_revision, struct error *err) {
+int wire_event(struct str line, enum api_event_type *ret_type, struct object **ret_object, uint64_t *ret_revision,
+               struct error *err) {
         static const char *const types[] = {
-                [API_ADDED] = "\"ADDED\"", [API_MODIFIED] = "\"MODIFIED\"", [API_DELETED] = "\"DELETED\"",
+                [API_ADDED] = "\"ADDED\"",       [API_MODIFIED] = "\"MODIFIED\"", [API_DELETED] = "\"DELETED\"",
                 [API_BOOKMARK] = "\"BOOKMARK\"", [API_ERROR] = "\"ERROR\"",
         };
-        struct str type = json_scan(line, (const char *const[]) { "type", NULL }),
-                   object = json_scan(line, (const char *const[]) { "object", NULL });
+        struct str type = json_scan(line, (const char *const[]){ "type", NULL }),
+                   object = json_scan(line, (const char *const[]){ "object", NULL });
         struct object *o;
         size_t i;
         int r;

@@ -14,5 +14,7 @@ void wire_answer(struct api_call *c, int http_status, struct str body);
 /* An error out of an answer that is (or is not) a Status. Returns its errno. */
 int wire_error(struct error *err, int http_status, struct str body);
 
-/* One line of a watch stream. *ret_object is a reference (NULL for ERROR, whose Status goes to err). -EINVAL: not an event. */
-int wire_event(struct str line, enum api_event_type *ret_type, struct object **ret_object, uint64_t *ret_revision, struct error *err);
+/* One line of a watch stream. *ret_object is a reference (NULL for ERROR, whose Status goes to err). -EINVAL: not an
+ * event. */
+int wire_event(struct str line, enum api_event_type *ret_type, struct object **ret_object, uint64_t *ret_revision,
+               struct error *err);

@@ -4,8 +4,8 @@
  *                           ▲   ▲             │ added again meanwhile: ready once more
  *   add_after ─▶ heap ──────┘   └─ heap ◀─────┘ failed: due in 5 ms · 2^failures
  *
- * One key is worked on in one turn of the loop, so that events and other queues get their share. One timer stands for the
- * whole heap; an empty queue costs nothing. */
+ * One key is worked on in one turn of the loop, so that events and other queues get their share. One timer stands for
+ * the whole heap; an empty queue costs nothing. */
 #include "client/workqueue.h"
 
 #include "base/map.h"
@@ -18,7 +18,7 @@ struct entry {
         struct list link; /* in ready */
         bool ready, working, again;
         unsigned failures;
-        size_t heap_at;   /* 1-based; 0: not waiting */
+        size_t heap_at; /* 1-based; 0: not waiting */
         int64_t due_ns;
         struct str key;
         char text[];
@@ -184,7 +184,8 @@ static void turn(struct loop_work *w) {
 
 /* ---- the interface ---- */
 
-struct workqueue *workqueue_new(struct loop *loop, const char *name, int (*work)(struct str key, void *arg), void *arg) {
+struct workqueue *workqueue_new(struct loop *loop, const char *name, int (*work)(struct str key, void *arg),
+                                void *arg) {
         struct workqueue *q = xcalloc(1, sizeof(*q));
 
         q->loop = loop;

@@ -24,25 +24,32 @@ bool condition_is(const struct json *status, const char *type, const char *value
         return str_eqc(json_str(json_getc(condition_find(status, type), "status")), value);
 }
 
-bool condition_set(struct arena *a, struct json *status, const struct condition *c, int64_t now_ns, enum condition_flags flags) {
+bool condition_set(struct arena *a, struct json *status, const struct condition *c, int64_t now_ns,
+                   enum condition_flags flags) {
         size_t at = 0;
         const struct json *old = find_at(status, c->type, &at);
-        struct str old_status = json_str(json_getc(old, "status")), transition = json_str(json_getc(old, "lastTransitionTime"));
+        struct str old_status = json_str(json_getc(old, "status")),
+                   transition = json_str(json_getc(old, "lastTransitionTime"));
         bool same_status = old && str_eqc(old_status, c->status);
         struct json list, v;
         char now[36];
 
         if (same_status && str_eqc(json_str(json_getc(old, "reason")), c->reason ? c->reason : "") &&
-            ((flags & CONDITION_IGNORE_MESSAGE) || str_eqc(json_str(json_getc(old, "message")), c->message ? c->message : "")))
+            ((flags & CONDITION_IGNORE_MESSAGE) ||
+             str_eqc(json_str(json_getc(old, "message")), c->message ? c->message : "")))
                 return false;
         if (!same_status || str_empty(transition))
                 transition = time_format(now, now_ns);
-        v = json_build(a, "{ type: %c, status: %c, lastProbeTime: %S, lastUpdateTime: %S, lastTransitionTime: %S, reason: %o, message: %o }",
-                       c->type, c->status, flags & CONDITION_PROBE_TIME ? time_format((char[36]) { 0 }, now_ns) : str_n(NULL, 0),
-                       flags & CONDITION_UPDATE_TIME ? time_format((char[36]) { 0 }, now_ns) : str_n(NULL, 0), transition,
-                       arena_str(a, str_of(c->reason)), arena_str(a, str_of(c->message)));
-        list = json_is(json_getc(status, "conditions"), JSON_ARRAY) ? json_copy_shallow(a, json_getc(status, "conditions"))
-                                                                    : json_new_array();
+        v = json_build(a,
+                       "{ type: %c, status: %c, lastProbeTime: %S, lastUpdateTime: %S, lastTransitionTime: %S, reason: "
+                       "%o, message: %o }",
+                       c->type, c->status,
+                       flags & CONDITION_PROBE_TIME ? time_format((char[36]){ 0 }, now_ns) : str_n(NULL, 0),
+                       flags & CONDITION_UPDATE_TIME ? time_format((char[36]){ 0 }, now_ns) : str_n(NULL, 0),
+                       transition, arena_str(a, str_of(c->reason)), arena_str(a, str_of(c->message)));
+        list = json_is(json_getc(status, "conditions"), JSON_ARRAY)
+                               ? json_copy_shallow(a, json_getc(status, "conditions"))
+                               : json_new_array();
         if (old && !(flags & CONDITION_MOVE_LAST))
                 list.items[at] = v;
         else {

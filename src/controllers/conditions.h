@@ -8,17 +8,18 @@ struct condition {
 };
 
 enum condition_flags {
-        CONDITION_UPDATE_TIME = 1 << 0, /* has lastUpdateTime (Deployments) */
-        CONDITION_MOVE_LAST = 1 << 1,   /* a changed condition goes to the end, as apps/v1 controllers do */
+        CONDITION_UPDATE_TIME = 1 << 0,    /* has lastUpdateTime (Deployments) */
+        CONDITION_MOVE_LAST = 1 << 1,      /* a changed condition goes to the end, as apps/v1 controllers do */
         CONDITION_IGNORE_MESSAGE = 1 << 2, /* the same status and reason: nothing changed (apps/v1) */
-        CONDITION_PROBE_TIME = 1 << 3,  /* has lastProbeTime (Jobs, Pods) */
+        CONDITION_PROBE_TIME = 1 << 3,     /* has lastProbeTime (Jobs, Pods) */
 };
 
 const struct json *condition_find(const struct json *status, const char *type); /* in status.conditions; NULL */
 bool condition_is(const struct json *status, const char *type, const char *value);
-/* Adds or changes; lastTransitionTime moves only when the status does. status is the caller's own object, its conditions may be
- * shared (they are copied when changed). Returns whether anything changed. */
-bool condition_set(struct arena *a, struct json *status, const struct condition *c, int64_t now_ns, enum condition_flags flags);
+/* Adds or changes; lastTransitionTime moves only when the status does. status is the caller's own object, its
+ * conditions may be shared (they are copied when changed). Returns whether anything changed. */
+bool condition_set(struct arena *a, struct json *status, const struct condition *c, int64_t now_ns,
+                   enum condition_flags flags);
 bool condition_remove(struct arena *a, struct json *status, const char *type);
 
 /* A count that is left out when it is 0. */

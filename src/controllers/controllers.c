@@ -54,10 +54,11 @@ static void enqueue_owner_of(struct controller *c, const struct object *o) {
 
         if (!ref || !ref_is_kind(ref, c->class->watches[0].resource))
                 return;
-        workqueue_add(c->queue, str_empty(object_namespace(o))
-                                        ? json_str(json_getc(ref, "name"))
-                                        : arena_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(object_namespace(o)),
-                                                       STR_ARG(json_str(json_getc(ref, "name")))));
+        workqueue_add(c->queue,
+                      str_empty(object_namespace(o))
+                                      ? json_str(json_getc(ref, "name"))
+                                      : arena_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(object_namespace(o)),
+                                                     STR_ARG(json_str(json_getc(ref, "name")))));
 }
 
 void enqueue_owner(struct controller *c, struct object *old, struct object *new) {
@@ -79,7 +80,8 @@ struct informer *controller_informer(const struct controller *c, const struct ap
         return informer_of(c->informers, res);
 }
 
-struct object *controller_get(const struct controller *c, const struct api_resource *res, struct str ns, struct str name) {
+struct object *controller_get(const struct controller *c, const struct api_resource *res, struct str ns,
+                              struct str name) {
         return informer_get_named(informer_of(c->informers, res), ns, name);
 }
 
@@ -87,7 +89,8 @@ int64_t controller_now(const struct controller *c) {
         return c->clock->wall_ns(c->clock);
 }
 
-/* What the answer to a write says about the cached object. Subresources other than status answer with something else. */
+/* What the answer to a write says about the cached object. Subresources other than status answer with something else.
+ */
 static void note_answer(struct controller *c, const struct client_request *r, struct object *answer) {
         bool whole = str_empty(r->subresource) || str_eqc(r->subresource, "status");
         struct informer *i = informer_find(c->informers, r->resource);
@@ -99,9 +102,11 @@ static void note_answer(struct controller *c, const struct client_request *r, st
                 _cleanup_(arena_freep) struct arena *a = arena_new(512);
 
                 if (!str_empty(uid))
-                        informer_note_gone(i, str_empty(r->namespace) ? r->name
-                                                                      : arena_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(r->namespace),
-                                                                                     STR_ARG(r->name)),
+                        informer_note_gone(i,
+                                           str_empty(r->namespace)
+                                                           ? r->name
+                                                           : arena_printf(a, "%" STR_FMT "/%" STR_FMT,
+                                                                          STR_ARG(r->namespace), STR_ARG(r->name)),
                                            uid);
         } else if (whole && answer)
                 informer_note(i, answer);
@@ -127,8 +132,8 @@ int controller_create(struct controller *c, const struct api_resource *res, stru
         return write_one(c, &r, ret, err);
 }
 
-int controller_update(struct controller *c, const struct api_resource *res, struct str subresource, const struct json *body,
-                      struct error *err) {
+int controller_update(struct controller *c, const struct api_resource *res, struct str subresource,
+                      const struct json *body, struct error *err) {
         const struct json *meta = json_getc(body, "metadata");
         struct client_request r = {
                 .verb = API_UPDATE,
@@ -142,8 +147,8 @@ int controller_update(struct controller *c, const struct api_resource *res, stru
         return write_one(c, &r, NULL, err);
 }
 
-int controller_patch(struct controller *c, const struct api_resource *res, const struct object *o, struct str subresource,
-                     enum api_patch type, const struct json *patch, struct error *err) {
+int controller_patch(struct controller *c, const struct api_resource *res, const struct object *o,
+                     struct str subresource, enum api_patch type, const struct json *patch, struct error *err) {
         struct client_request r = {
                 .verb = API_PATCH,
                 .resource = res,
@@ -157,7 +162,8 @@ int controller_patch(struct controller *c, const struct api_resource *res, const
         return write_one(c, &r, NULL, err);
 }
 
-struct client_request controller_delete_request(const struct api_resource *res, const struct object *o, const char *propagation) {
+struct client_request controller_delete_request(const struct api_resource *res, const struct object *o,
+                                                const char *propagation) {
         struct client_request r = {
                 .verb = API_DELETE,
                 .resource = res,
@@ -171,8 +177,8 @@ struct client_request controller_delete_request(const struct api_resource *res, 
         return r;
 }
 
-int controller_delete(struct controller *c, const struct api_resource *res, const struct object *o, const char *propagation,
-                      struct error *err) {
+int controller_delete(struct controller *c, const struct api_resource *res, const struct object *o,
+                      const char *propagation, struct error *err) {
         struct client_request request = controller_delete_request(res, o, propagation);
         int r;
 
@@ -184,8 +190,8 @@ int controller_delete(struct controller *c, const struct api_resource *res, cons
         return 0;
 }
 
-size_t controller_batch(struct controller *c, const struct client_request *requests, size_t n, int *results, struct error *errors,
-                        struct object **objects) {
+size_t controller_batch(struct controller *c, const struct client_request *requests, size_t n, int *results,
+                        struct error *errors, struct object **objects) {
         _cleanup_free_ struct object **own = objects ? NULL : xcalloc(n + 1, sizeof(*own));
         struct object **answers = objects ? objects : own;
         size_t failed = client_batch(c->client, requests, n, results, errors, answers);
@@ -199,8 +205,8 @@ size_t controller_batch(struct controller *c, const struct client_request *reque
         return failed;
 }
 
-int controller_update_status(struct controller *c, const struct api_resource *res, const struct object *o, const struct json *status,
-                             struct error *err) {
+int controller_update_status(struct controller *c, const struct api_resource *res, const struct object *o,
+                             const struct json *status, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = NULL;
         const struct json *doc = object_json(o);
         struct json copy;
@@ -265,7 +271,7 @@ static int controller_add(struct controllers *all, const struct controller_class
         for (size_t n = 0; n < ARRAY_SIZE(class->watches) && class->watches[n].resource; n++) {
                 struct informer *i = informer_of(all->informers, class->watches[n].resource);
 
-                r->watches[n] = (struct watch_ctx) { c, class->watches[n].enqueue };
+                r->watches[n] = (struct watch_ctx){ c, class->watches[n].enqueue };
                 if (class->watches[n].enqueue)
                         informer_add_handler(i, on_change, &r->watches[n]);
                 controller_wait_for(c, i);
@@ -277,8 +283,8 @@ static struct str copy(struct arena *a, struct str s) {
         return arena_str(a, s);
 }
 
-int controllers_new(const struct controllers_options *o, struct loop *loop, const struct controller_class *const classes[],
-                    struct controllers **ret, struct error *err) {
+int controllers_new(const struct controllers_options *o, struct loop *loop,
+                    const struct controller_class *const classes[], struct controllers **ret, struct error *err) {
         struct controllers *all = xcalloc(1, sizeof(*all));
 
         all->arena = arena_new(0);

@@ -1,7 +1,7 @@
 /* Schedules as bit sets, and the next time found by walking days, then the hours and minutes of a day that matches.
  *
- * Civil time becomes UTC through the zone's offset. A time that a change of the clock skips does not come; one that it repeats
- * comes once. */
+ * Civil time becomes UTC through the zone's offset. A time that a change of the clock skips does not come; one that it
+ * repeats comes once. */
 #include "controllers/cron.h"
 
 #include <errno.h>
@@ -20,8 +20,9 @@
 static const struct {
         const char *name, *meaning;
 } macros[] = {
-        { "@yearly", "0 0 1 1 *" },  { "@annually", "0 0 1 1 *" }, { "@monthly", "0 0 1 * *" },  { "@weekly", "0 0 * * 0" },
-        { "@daily", "0 0 * * *" },   { "@midnight", "0 0 * * *" }, { "@hourly", "0 * * * *" },
+        { "@yearly", "0 0 1 1 *" }, { "@annually", "0 0 1 1 *" }, { "@monthly", "0 0 1 * *" },
+        { "@weekly", "0 0 * * 0" }, { "@daily", "0 0 * * *" },    { "@midnight", "0 0 * * *" },
+        { "@hourly", "0 * * * *" },
 };
 
 static const struct field {
@@ -73,14 +74,14 @@ static int parse_range(const struct field *f, struct str s, uint64_t *bits, bool
         if (slash >= 0 && (str_to_i64(str_sub(s, (size_t) slash + 1, s.n), &step) < 0 || step < 1))
                 return error_set(err, -EINVAL, "step of range should be a positive number: %" STR_FMT, STR_ARG(s));
         if (from < f->min)
-                return error_set(err, -EINVAL, "beginning of range (%lld) below minimum (%lld): %" STR_FMT, (long long) from,
-                                 (long long) f->min, STR_ARG(s));
+                return error_set(err, -EINVAL, "beginning of range (%lld) below minimum (%lld): %" STR_FMT,
+                                 (long long) from, (long long) f->min, STR_ARG(s));
         if (to > f->max)
-                return error_set(err, -EINVAL, "end of range (%lld) above maximum (%lld): %" STR_FMT, (long long) to, (long long) f->max,
-                                 STR_ARG(s));
+                return error_set(err, -EINVAL, "end of range (%lld) above maximum (%lld): %" STR_FMT, (long long) to,
+                                 (long long) f->max, STR_ARG(s));
         if (from > to)
-                return error_set(err, -EINVAL, "beginning of range (%lld) beyond end of range (%lld): %" STR_FMT, (long long) from,
-                                 (long long) to, STR_ARG(s));
+                return error_set(err, -EINVAL, "beginning of range (%lld) beyond end of range (%lld): %" STR_FMT,
+                                 (long long) from, (long long) to, STR_ARG(s));
         for (; from <= to; from += MIN(step, 64))
                 *bits |= 1ULL << from;
         return 0;
@@ -138,7 +139,8 @@ int cron_parse(struct str text, struct cron *ret, struct error *err) {
                 return error_set(err, -EINVAL, "unrecognized descriptor: %" STR_FMT, STR_ARG(text));
         n = split_words(text, words, 5);
         if (n != 5)
-                return error_set(err, -EINVAL, "expected exactly 5 fields, found %zu: [%" STR_FMT "]", n, STR_ARG(text));
+                return error_set(err, -EINVAL, "expected exactly 5 fields, found %zu: [%" STR_FMT "]", n,
+                                 STR_ARG(text));
         for (size_t i = 0; i < 5; i++) {
                 bool any;
                 int r = parse_field(&fields[i], words[i], bits[i], &any, err);
@@ -158,9 +160,9 @@ int cron_parse(struct str text, struct cron *ret, struct error *err) {
 
 struct timezone_data {
         size_t n;
-        int64_t *at;      /* seconds UTC of each change … */
-        int32_t *offset;  /* … and the offset from then on */
-        int32_t first;    /* before all changes */
+        int64_t *at;     /* seconds UTC of each change … */
+        int32_t *offset; /* … and the offset from then on */
+        int32_t first;   /* before all changes */
 };
 
 static int64_t read_be(const uint8_t *p, size_t n) {
@@ -178,9 +180,10 @@ struct header {
 static bool read_header(const uint8_t *p, size_t n, struct header *h) {
         if (n < 44 || memcmp(p, "TZif", 4) != 0)
                 return false;
-        *h = (struct header) { (size_t) read_be(p + 20, 4), (size_t) read_be(p + 24, 4), (size_t) read_be(p + 28, 4),
-                               (size_t) read_be(p + 32, 4), (size_t) read_be(p + 36, 4), (size_t) read_be(p + 40, 4) };
-        return h->time < 10000 && h->type < 300 && h->chars < 10000 && h->leap < 10000 && h->isutc < 300 && h->isstd < 300;
+        *h = (struct header){ (size_t) read_be(p + 20, 4), (size_t) read_be(p + 24, 4), (size_t) read_be(p + 28, 4),
+                              (size_t) read_be(p + 32, 4), (size_t) read_be(p + 36, 4), (size_t) read_be(p + 40, 4) };
+        return h->time < 10000 && h->type < 300 && h->chars < 10000 && h->leap < 10000 && h->isutc < 300 &&
+               h->isstd < 300;
 }
 
 static size_t block_size(const struct header *h, size_t wide) {
@@ -278,7 +281,8 @@ static int64_t next_on_day(const struct cron *c, const struct timezone_data *z, 
                 for (int minute = 0; minute < 60; minute++) {
                         int64_t t;
 
-                        if ((c->minute & 1ULL << minute) && civil_to_utc(z, midnight + hour * 3600 + minute * 60, &t) && t > after)
+                        if ((c->minute & 1ULL << minute) && civil_to_utc(z, midnight + hour * 3600 + minute * 60, &t) &&
+                            t > after)
                                 return t;
                 }
         }

@@ -1,4 +1,5 @@
-/* Cron schedules as Kubernetes reads them: five fields (minute hour day month weekday), names, lists, ranges, steps, or one of
+/* Cron schedules as Kubernetes reads them: five fields (minute hour day month weekday), names, lists, ranges, steps, or
+ * one of
  * @yearly @annually @monthly @weekly @daily @midnight @hourly, or "@every 1h30m".
  * https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/#schedule-syntax */
 #pragma once
@@ -16,8 +17,8 @@ struct cron {
 
 /* -EINVAL with what is wrong. */
 int cron_parse(struct str text, struct cron *ret, struct error *err);
-/* The first time after t (ns UTC, whole minutes), by the clock of that zone (NULL: the machine's). INT64_MAX: never within five
- * years. */
+/* The first time after t (ns UTC, whole minutes), by the clock of that zone (NULL: the machine's). INT64_MAX: never
+ * within five years. */
 int64_t cron_next(const struct cron *c, const struct timezone_data *zone, int64_t t);
 
 /* A zone of the system's database, "Europe/Berlin". -ENOENT when there is none of that name. */

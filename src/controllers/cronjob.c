@@ -1,5 +1,6 @@
-/* CronJob: makes a Job at each time of its schedule. It wakes exactly then; what was missed while it slept is made up for once,
- * the latest, unless startingDeadlineSeconds says it is too late. The Job's name holds the minute, so that a time never makes two. */
+/* CronJob: makes a Job at each time of its schedule. It wakes exactly then; what was missed while it slept is made up
+ * for once, the latest, unless startingDeadlineSeconds says it is too late. The Job's name holds the minute, so that a
+ * time never makes two. */
 #include <errno.h>
 #include <inttypes.h>
 
@@ -41,7 +42,8 @@ static int64_t time_of(struct str text) {
 
 static int by_start(const void *pa, const void *pb) {
         const struct object *a = *(struct object *const *) pa, *b = *(struct object *const *) pb;
-        int64_t x = time_of(JobStatus_startTime(Job_status(object_json(a)))), y = time_of(JobStatus_startTime(Job_status(object_json(b))));
+        int64_t x = time_of(JobStatus_startTime(Job_status(object_json(a)))),
+                y = time_of(JobStatus_startTime(Job_status(object_json(b))));
 
         return x != y ? (x < y ? -1 : 1) : str_cmp(object_name(a), object_name(b));
 }
@@ -66,7 +68,8 @@ static void sort_jobs(struct sync *s) {
                 }
                 if (was_active(s, job))
                         event_record(s->c->events, &res_cronjobs, s->cj, NULL, "Normal", "SawCompletedJob",
-                                     "Saw completed job: %" STR_FMT ", condition: %s", STR_ARG(object_name(job)), complete ? "Complete" : "Failed");
+                                     "Saw completed job: %" STR_FMT ", condition: %s", STR_ARG(object_name(job)),
+                                     complete ? "Complete" : "Failed");
                 if (complete) {
                         last = MAX(last, time_of(JobStatus_completionTime(Job_status(object_json(job)))));
                         vec_push(&s->succeeded, job);
@@ -77,7 +80,8 @@ static void sort_jobs(struct sync *s) {
                 json_setc(s->a, &s->status, "lastSuccessfulTime", json_build(s->a, "%t", last));
 }
 
-static int trim_history(struct sync *s, struct object **jobs, size_t n, bool has_limit, int64_t limit, struct error *err) {
+static int trim_history(struct sync *s, struct object **jobs, size_t n, bool has_limit, int64_t limit,
+                        struct error *err) {
         if (!has_limit || n == 0)
                 return 0;
         qsort(jobs, n, sizeof(*jobs), by_start);
@@ -86,8 +90,8 @@ static int trim_history(struct sync *s, struct object **jobs, size_t n, bool has
 
                 if (r < 0)
                         return r;
-                event_record(s->c->events, &res_cronjobs, s->cj, NULL, "Normal", "SuccessfulDelete", "Deleted job %" STR_FMT,
-                             STR_ARG(object_name(jobs[i])));
+                event_record(s->c->events, &res_cronjobs, s->cj, NULL, "Normal", "SuccessfulDelete",
+                             "Deleted job %" STR_FMT, STR_ARG(object_name(jobs[i])));
         }
         return 0;
 }
@@ -100,7 +104,9 @@ static void set_active(struct sync *s, const struct object *made) {
 
                 if (job)
                         json_push(s->a, &list,
-                                  json_build(s->a, "{ kind: 'Job', namespace: %S, name: %S, uid: %S, apiVersion: 'batch/v1', resourceVersion: %S }",
+                                  json_build(s->a,
+                                             "{ kind: 'Job', namespace: %S, name: %S, uid: %S, apiVersion: 'batch/v1', "
+                                             "resourceVersion: %S }",
                                              object_namespace(job), object_name(job), object_uid(job),
                                              arena_printf(s->a, "%" PRIu64, object_revision(job))));
         }
@@ -124,7 +130,8 @@ static int64_t latest_due(const struct sync *s, int64_t from, bool *ret_many) {
         }
         *ret_many = n > MANY;
         if (!*ret_many || s->cron.every_ns)
-                return s->cron.every_ns && *ret_many ? latest + (s->now - latest) / s->cron.every_ns * s->cron.every_ns : latest;
+                return s->cron.every_ns && *ret_many ? latest + (s->now - latest) / s->cron.every_ns * s->cron.every_ns
+                                                     : latest;
         for (size_t i = 0; i < ARRAY_SIZE(windows); i++) { /* so many: look back from now, not forth from then */
                 t = cron_next(&s->cron, s->zone, MAX(from, s->now - windows[i] * NSEC_PER_SEC));
                 if (t > s->now)
@@ -159,7 +166,8 @@ static int read_schedule(struct sync *s, struct error *err) {
         }
         if (r < 0) /* the user has to change it: nothing to try again */
                 event_record(s->c->events, &res_cronjobs, s->cj, NULL, "Warning", reason, "%s: %s",
-                             strcmp(reason, "UnknownTimeZone") ? "unparseable schedule" : "invalid timeZone", error_text(&what));
+                             strcmp(reason, "UnknownTimeZone") ? "unparseable schedule" : "invalid timeZone",
+                             error_text(&what));
         return r;
 }
 
@@ -167,26 +175,32 @@ static int read_schedule(struct sync *s, struct error *err) {
 
 static int create_job(struct sync *s, int64_t when, struct error *err) {
         const struct json *template = CronJobSpec_jobTemplate(s->spec), *meta = JobTemplateSpec_metadata(template);
-        struct str name = arena_printf(s->a, "%" STR_FMT "-%" PRId64, STR_ARG(object_name(s->cj)), (int64_t) (when / NSEC_PER_SEC / 60));
+        struct str name = arena_printf(s->a, "%" STR_FMT "-%" PRId64, STR_ARG(object_name(s->cj)),
+                                       (int64_t) (when / NSEC_PER_SEC / 60));
         struct json ref = controller_ref(s->a, &res_cronjobs, s->cj), annotations, body;
         _cleanup_(object_unrefp) struct object *made = NULL;
         char text[36];
         int r;
 
         annotations = status_copy(s->a, ObjectMeta_annotations(meta));
-        json_setc(s->a, &annotations, "batch.kubernetes.io/cronjob-scheduled-timestamp", json_of_copy(s->a, time_format(text, when)));
+        json_setc(s->a, &annotations, "batch.kubernetes.io/cronjob-scheduled-timestamp",
+                  json_of_copy(s->a, time_format(text, when)));
         body = json_build(s->a,
-                          "{ kind: 'Job', apiVersion: 'batch/v1', metadata: { name: %s, namespace: %s, labels: %j, annotations: %j,"
+                          "{ kind: 'Job', apiVersion: 'batch/v1', metadata: { name: %s, namespace: %s, labels: %j, "
+                          "annotations: %j,"
                           "  ownerReferences: [ %j ] }, spec: %j }",
-                          name, object_namespace(s->cj), ObjectMeta_labels(meta), &annotations, &ref, JobTemplateSpec_spec(template));
+                          name, object_namespace(s->cj), ObjectMeta_labels(meta), &annotations, &ref,
+                          JobTemplateSpec_spec(template));
         r = controller_create(s->c, &res_jobs, object_namespace(s->cj), &body, &made, err);
         if (r == -EEXIST) { /* made before we could write it down */
                 error_clear(err);
                 r = client_get(s->c->client, &res_jobs, object_namespace(s->cj), name, &made, err);
         } else if (r == 0)
-                event_record(s->c->events, &res_cronjobs, s->cj, NULL, "Normal", "SuccessfulCreate", "Created job %" STR_FMT, STR_ARG(name));
+                event_record(s->c->events, &res_cronjobs, s->cj, NULL, "Normal", "SuccessfulCreate",
+                             "Created job %" STR_FMT, STR_ARG(name));
         if (r < 0) {
-                event_record(s->c->events, &res_cronjobs, s->cj, NULL, "Warning", "FailedCreate", "Error creating job: %s", error_text(err));
+                event_record(s->c->events, &res_cronjobs, s->cj, NULL, "Warning", "FailedCreate",
+                             "Error creating job: %s", error_text(err));
                 return r;
         }
         json_setc(s->a, &s->status, "lastScheduleTime", json_build(s->a, "%t", when));
@@ -205,8 +219,8 @@ static int replace_active(struct sync *s, struct error *err) {
 
                 if (r < 0)
                         return r;
-                event_record(s->c->events, &res_cronjobs, s->cj, NULL, "Normal", "SuccessfulDelete", "Deleted job %" STR_FMT,
-                             STR_ARG(object_name(s->active.v[i])));
+                event_record(s->c->events, &res_cronjobs, s->cj, NULL, "Normal", "SuccessfulDelete",
+                             "Deleted job %" STR_FMT, STR_ARG(object_name(s->active.v[i])));
         }
         s->active.n = 0;
         return 0;
@@ -220,7 +234,8 @@ static int make_due(struct sync *s, struct error *err) {
 
         if (many)
                 event_record(s->c->events, &res_cronjobs, s->cj, NULL, "Warning", "TooManyMissedTimes",
-                             "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew");
+                             "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check "
+                             "clock skew");
         if (due == 0)
                 return 0;
         if (s->active.n > 0 && str_eqc(policy, "Forbid")) {
@@ -248,9 +263,11 @@ static int sync_all(struct sync *s, struct str key, struct error *err) {
                                  CronJobSpec_failedJobsHistoryLimit(s->spec), err);
         if (r == 0 && !object_deleting(s->cj) && !CronJobSpec_suspend(s->spec) && read_schedule(s, err) == 0) {
                 r = make_due(s, err);
-                next = cron_next(&s->cron, s->zone, s->cron.every_ns ? MAX(begin_of_search(s), s->now - s->cron.every_ns) : s->now);
+                next = cron_next(&s->cron, s->zone,
+                                 s->cron.every_ns ? MAX(begin_of_search(s), s->now - s->cron.every_ns) : s->now);
                 if (next != INT64_MAX)
-                        controller_enqueue_after(s->c, key, (uint64_t) (MAX(next - s->now, 0) / NSEC_PER_MSEC) + SLACK_MS);
+                        controller_enqueue_after(s->c, key,
+                                                 (uint64_t) (MAX(next - s->now, 0) / NSEC_PER_MSEC) + SLACK_MS);
         }
         return r < 0 ? r : controller_update_status(s->c, &res_cronjobs, s->cj, &s->status, err);
 }

@@ -62,7 +62,8 @@ static void add_word(struct buf *b, const char *word) {
         buf_printf(b, "%s%s", b->n ? "," : "", word);
 }
 
-static int read_usages(const struct json *spec, size_t signer, struct buf *key_usage, struct buf *extended, struct error *err) {
+static int read_usages(const struct json *spec, size_t signer, struct buf *key_usage, struct buf *extended,
+                       struct error *err) {
         json_each_item(u, CertificateSigningRequestSpec_usages(spec)) {
                 size_t i;
 
@@ -70,8 +71,10 @@ static int read_usages(const struct json *spec, size_t signer, struct buf *key_u
                         ;
                 if (i == ARRAY_SIZE(usages))
                         return error_set(err, -EINVAL, "unrecognized usage: %" STR_FMT, STR_ARG(json_str(u)));
-                if ((str_eqc(json_str(u), "client auth") && !signers[signer].client) || (str_eqc(json_str(u), "server auth") && !signers[signer].server))
-                        return error_set(err, -EINVAL, "usages did not match those of signer %s: %" STR_FMT, signers[signer].name, STR_ARG(json_str(u)));
+                if ((str_eqc(json_str(u), "client auth") && !signers[signer].client) ||
+                    (str_eqc(json_str(u), "server auth") && !signers[signer].server))
+                        return error_set(err, -EINVAL, "usages did not match those of signer %s: %" STR_FMT,
+                                         signers[signer].name, STR_ARG(json_str(u)));
                 add_word(key_usage, usages[i].key_usage);
                 add_word(extended, usages[i].extended);
         }
@@ -158,8 +161,8 @@ static bool set_times(X509 *cert, X509 *ca, int64_t now, int64_t seconds) {
         return end != NULL;
 }
 
-static int sign(const struct signer *s, X509_REQ *request, const struct buf *key_usage, const struct buf *extended, int64_t now,
-                int64_t seconds, struct buf *ret_pem, struct error *err) {
+static int sign(const struct signer *s, X509_REQ *request, const struct buf *key_usage, const struct buf *extended,
+                int64_t now, int64_t seconds, struct buf *ret_pem, struct error *err) {
         _cleanup_(X509_freep) X509 *cert = X509_new();
         _cleanup_(BIO_free_allp) BIO *bio = BIO_new(BIO_s_mem());
         _cleanup_free_ char *words = xprintf("critical,%.*s", (int) key_usage->n, key_usage->p ? key_usage->p : ""),
@@ -168,13 +171,15 @@ static int sign(const struct signer *s, X509_REQ *request, const struct buf *key
         long n;
         bool ok;
 
-        ok = X509_set_version(cert, 2) && set_serial(cert) && X509_set_subject_name(cert, X509_REQ_get_subject_name(request)) &&
-             X509_set_issuer_name(cert, X509_get_subject_name(s->ca)) && X509_set_pubkey(cert, X509_REQ_get0_pubkey(request)) &&
-             set_times(cert, s->ca, now, seconds) && add_extension(cert, s->ca, NID_basic_constraints, "critical,CA:FALSE") &&
+        ok = X509_set_version(cert, 2) && set_serial(cert) &&
+             X509_set_subject_name(cert, X509_REQ_get_subject_name(request)) &&
+             X509_set_issuer_name(cert, X509_get_subject_name(s->ca)) &&
+             X509_set_pubkey(cert, X509_REQ_get0_pubkey(request)) && set_times(cert, s->ca, now, seconds) &&
+             add_extension(cert, s->ca, NID_basic_constraints, "critical,CA:FALSE") &&
              (key_usage->n == 0 || add_extension(cert, s->ca, NID_key_usage, words)) &&
-             (extended->n == 0 || add_extension(cert, s->ca, NID_ext_key_usage, purposes)) && copy_names(cert, request) &&
-             add_extension(cert, s->ca, NID_authority_key_identifier, "keyid") && X509_sign(cert, s->key, EVP_sha256()) > 0 &&
-             PEM_write_bio_X509(bio, cert);
+             (extended->n == 0 || add_extension(cert, s->ca, NID_ext_key_usage, purposes)) &&
+             copy_names(cert, request) && add_extension(cert, s->ca, NID_authority_key_identifier, "keyid") &&
+             X509_sign(cert, s->key, EVP_sha256()) > 0 && PEM_write_bio_X509(bio, cert);
         if (!ok)
                 return error_set(err, -EIO, "the certificate could not be made");
         n = BIO_get_mem_data(bio, &data);
@@ -184,11 +189,13 @@ static int sign(const struct signer *s, X509_REQ *request, const struct buf *key
 
 /* ---- the controller ---- */
 
-static int make_certificate(struct controller *c, const struct json *spec, size_t signer, struct buf *ret_pem, struct error *err) {
+static int make_certificate(struct controller *c, const struct json *spec, size_t signer, struct buf *ret_pem,
+                            struct error *err) {
         _cleanup_(X509_REQ_freep) X509_REQ *request = NULL;
         _cleanup_buf_ struct buf key_usage = BUF_INIT, extended = BUF_INIT;
-        int64_t seconds = CertificateSigningRequestSpec_has_expirationSeconds(spec) ? CertificateSigningRequestSpec_expirationSeconds(spec)
-                                                                                  : YEAR_SECONDS;
+        int64_t seconds = CertificateSigningRequestSpec_has_expirationSeconds(spec)
+                                          ? CertificateSigningRequestSpec_expirationSeconds(spec)
+                                          : YEAR_SECONDS;
         int r;
 
         r = read_request(spec, &request, err);
@@ -198,8 +205,8 @@ static int make_certificate(struct controller *c, const struct json *spec, size_
                 r = read_usages(spec, signer, &key_usage, &extended, err);
         if (r < 0)
                 return r;
-        return sign(c->state, request, &key_usage, &extended, controller_now(c) / NSEC_PER_SEC, MAX(MIN(seconds, YEAR_SECONDS), MIN_SECONDS),
-                    ret_pem, err);
+        return sign(c->state, request, &key_usage, &extended, controller_now(c) / NSEC_PER_SEC,
+                    MAX(MIN(seconds, YEAR_SECONDS), MIN_SECONDS), ret_pem, err);
 }
 
 static int reconcile(struct controller *c, struct str key, struct error *err) {
@@ -225,8 +232,9 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         status = status_copy(a, old);
         r = make_certificate(c, spec, signer, &pem, err);
         if (r == -EINVAL) { /* it will not get better */
-                condition_set(a, &status, &(struct condition) { "Failed", "True", "SignerValidationFailure", error_text(err) }, controller_now(c),
-                              CONDITION_UPDATE_TIME);
+                condition_set(a, &status,
+                              &(struct condition){ "Failed", "True", "SignerValidationFailure", error_text(err) },
+                              controller_now(c), CONDITION_UPDATE_TIME);
                 r = controller_update_status(c, &res_certificatesigningrequests, csr, &status, NULL);
                 error_clear(err);
                 return r;

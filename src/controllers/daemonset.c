@@ -1,9 +1,8 @@
 /* DaemonSet: one pod on every node that fits.
  *
- *   node ─▶ should it run here? ─┬─ yes, none there ─▶ create, bound to the node by affinity (the scheduler still has its say)
- *                                ├─ yes, several ────▶ keep the oldest
- *                                └─ no ──────────────▶ delete
- *   then, with RollingUpdate: pods of an old revision are replaced within maxUnavailable, or doubled within maxSurge
+ *   node ─▶ should it run here? ─┬─ yes, none there ─▶ create, bound to the node by affinity (the scheduler still has
+ * its say) ├─ yes, several ────▶ keep the oldest └─ no ──────────────▶ delete then, with RollingUpdate: pods of an old
+ * revision are replaced within maxUnavailable, or doubled within maxSurge
  */
 #include <errno.h>
 
@@ -62,8 +61,9 @@ static struct json tolerations_of(struct arena *a, const struct json *pod_spec) 
 
         for (size_t i = 0; i < ARRAY_SIZE(daemon_tolerations); i++)
                 if (!daemon_tolerations[i].host_network_only || PodSpec_hostNetwork(pod_spec))
-                        json_push(a, &list, json_build(a, "{ key: %c, operator: 'Exists', effect: %c }", daemon_tolerations[i].key,
-                                                       daemon_tolerations[i].effect));
+                        json_push(a, &list,
+                                  json_build(a, "{ key: %c, operator: 'Exists', effect: %c }",
+                                             daemon_tolerations[i].key, daemon_tolerations[i].effect));
         return list;
 }
 
@@ -134,7 +134,9 @@ static void find_places(struct sync *s) {
 /* ---- one pod each ---- */
 
 static void add_pod(struct sync *s, const struct object *node) {
-        struct json pod = pod_from_template(s->a, DaemonSetSpec_template(s->spec), &res_daemonsets, s->ds, str_n(NULL, 0)), *spec, *labels, *affinity;
+        struct json pod = pod_from_template(s->a, DaemonSetSpec_template(s->spec), &res_daemonsets, s->ds,
+                                            str_n(NULL, 0)),
+                    *spec, *labels, *affinity;
         struct str generation = object_annotation(s->ds, GENERATION);
 
         pod = json_copy_tree(s->a, &pod);
@@ -146,7 +148,9 @@ static void add_pod(struct sync *s, const struct object *node) {
         json_setc(s->a, spec, "tolerations", s->tolerations);
         affinity = json_get_or_add_object(s->a, json_get_or_add_object(s->a, spec, "affinity"), "nodeAffinity");
         json_setc(s->a, affinity, "requiredDuringSchedulingIgnoredDuringExecution",
-                  json_build(s->a, "{ nodeSelectorTerms: [ { matchFields: [ { key: 'metadata.name', operator: 'In', values: [ %s ] } ] } ] }",
+                  json_build(s->a,
+                             "{ nodeSelectorTerms: [ { matchFields: [ { key: 'metadata.name', operator: 'In', values: "
+                             "[ %s ] } ] } ] }",
                              object_name(node)));
         vec_push(&s->create, pod);
 }
@@ -156,8 +160,10 @@ static void remove_finished(struct sync *s, struct object *pod, const struct obj
 
         event_record(s->c->events, &res_daemonsets, s->ds, NULL, failed ? "Warning" : "Normal",
                      failed ? "FailedDaemonPod" : "SucceededDaemonPod",
-                     failed ? "Found failed daemon pod %" STR_FMT "/%" STR_FMT " on node %" STR_FMT ", will try to kill it"
-                            : "Found succeeded daemon pod %" STR_FMT "/%" STR_FMT " on node %" STR_FMT ", will try to delete it",
+                     failed ? "Found failed daemon pod %" STR_FMT "/%" STR_FMT " on node %" STR_FMT
+                              ", will try to kill it"
+                            : "Found succeeded daemon pod %" STR_FMT "/%" STR_FMT " on node %" STR_FMT
+                              ", will try to delete it",
                      STR_ARG(object_namespace(pod)), STR_ARG(object_name(pod)), STR_ARG(object_name(node)));
         vec_push(&s->remove, pod);
 }
@@ -282,7 +288,8 @@ static struct json new_status(struct sync *s, uint64_t *wait_ms) {
 /* ---- reconcile ---- */
 
 static void read_strategy(struct sync *s) {
-        const struct json *strategy = DaemonSetSpec_updateStrategy(s->spec), *rolling = DaemonSetUpdateStrategy_rollingUpdate(strategy);
+        const struct json *strategy = DaemonSetSpec_updateStrategy(s->spec),
+                          *rolling = DaemonSetUpdateStrategy_rollingUpdate(strategy);
         int64_t desired = 0;
 
         for (struct map_iter it = MAP_ITER(s->places); map_next(&it);)
@@ -291,7 +298,8 @@ static void read_strategy(struct sync *s) {
         if (!s->rolling)
                 return;
         s->max_surge = int_or_percent(RollingUpdateDaemonSet_maxSurge(rolling), desired, true);
-        s->max_unavailable = rolling ? int_or_percent(RollingUpdateDaemonSet_maxUnavailable(rolling), desired, true) : 1;
+        s->max_unavailable =
+                        rolling ? int_or_percent(RollingUpdateDaemonSet_maxUnavailable(rolling), desired, true) : 1;
         if (s->max_surge == 0 && s->max_unavailable == 0)
                 s->max_unavailable = 1;
 }
@@ -326,7 +334,8 @@ static int sync_all(struct sync *s, struct str key, struct error *err) {
                 if (r == 0 && (s->create.n > 0 || s->remove.n > 0))
                         return 0; /* the pods' own news bring us back */
                 if (r == 0)
-                        r = revisions_trim(s->c, &s->revisions, DaemonSetSpec_revisionHistoryLimit(s->spec), s->pods, STR(""), err);
+                        r = revisions_trim(s->c, &s->revisions, DaemonSetSpec_revisionHistoryLimit(s->spec), s->pods,
+                                           STR(""), err);
         }
         status = new_status(s, &wait_ms);
         if (r == 0)
@@ -378,7 +387,7 @@ static bool same_for_us(const struct object *a, const struct object *b) {
 }
 
 static void enqueue_node(struct controller *c, struct object *old, struct object *new) {
-        if (old && new && same_for_us(old, new))
+        if (old && new &&same_for_us(old, new))
                 return;
         for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(c, &res_daemonsets))); map_next(&it);)
                 controller_enqueue_key(c, it.key);

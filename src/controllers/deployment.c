@@ -4,9 +4,9 @@
  *                    old ReplicaSets ─────────────────────────────────────▶ scale down within        ├─▶ status
  *                                      unhealthy pods first                 maxUnavailable           ┘
  *
- * Each reconcile makes one step; the ReplicaSets' own news bring us back for the next. A change of spec.replicas in the middle
- * of a rollout is spread over all ReplicaSets in proportion (deployment_scale.c). The rollout as a whole, and what its
- * conditions say: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/ */
+ * Each reconcile makes one step; the ReplicaSets' own news bring us back for the next. A change of spec.replicas in the
+ * middle of a rollout is spread over all ReplicaSets in proportion (deployment_scale.c). The rollout as a whole, and
+ * what its conditions say: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/ */
 #include <errno.h>
 
 #include "base/time.h"
@@ -30,7 +30,7 @@ static void read_replica_set(struct replica_set *rs, struct object *o) {
         const struct json *doc = object_json(o), *status = ReplicaSet_status(doc);
         const struct json *template = ReplicaSetSpec_template(ReplicaSet_spec(doc));
 
-        *rs = (struct replica_set) {
+        *rs = (struct replica_set){
                 .object = o,
                 .template = template,
                 .replicas = ReplicaSetSpec_replicas(ReplicaSet_spec(doc)),
@@ -78,7 +78,8 @@ static void find_new(struct rollout *r, struct replica_set *all, size_t n) {
 /* ---- rounding as upstream: surge up, unavailable down, never both zero ---- */
 
 static void read_strategy(struct rollout *r) {
-        const struct json *strategy = DeploymentSpec_strategy(r->spec), *rolling = DeploymentStrategy_rollingUpdate(strategy);
+        const struct json *strategy = DeploymentSpec_strategy(r->spec),
+                          *rolling = DeploymentStrategy_rollingUpdate(strategy);
 
         r->recreate = str_eqc(DeploymentStrategy_type(strategy), "Recreate");
         if (r->recreate) {
@@ -111,7 +112,8 @@ int rollout_scale(struct rollout *r, struct replica_set *rs, int64_t replicas, s
         struct json patch;
         int result;
 
-        if (!sized && str_eq(object_annotation(rs->object, DESIRED), desired) && str_eq(object_annotation(rs->object, MAXIMUM), max))
+        if (!sized && str_eq(object_annotation(rs->object, DESIRED), desired) &&
+            str_eq(object_annotation(rs->object, MAXIMUM), max))
                 return 0;
         patch = json_build(r->a, "{ metadata: { uid: %s, annotations: { %c: %s, %c: %s } }, spec: { replicas: %l } }",
                            object_uid(rs->object), DESIRED, desired, MAXIMUM, max, replicas);
@@ -121,15 +123,19 @@ int rollout_scale(struct rollout *r, struct replica_set *rs, int64_t replicas, s
         r->wrote = true;
         if (sized)
                 event_record(r->c->events, &res_deployments, r->d, NULL, "Normal", "ScalingReplicaSet",
-                             "Scaled %s replica set %" STR_FMT " from %" PRId64 " to %" PRId64, replicas > before ? "up" : "down",
-                             STR_ARG(object_name(rs->object)), before, replicas);
+                             "Scaled %s replica set %" STR_FMT " from %" PRId64 " to %" PRId64,
+                             replicas > before ? "up" : "down", STR_ARG(object_name(rs->object)), before, replicas);
         rs->replicas = replicas;
         return 0;
 }
 
 /* Annotations that say something about one object alone. */
 static bool is_private_annotation(struct str key) {
-        static const char *const keys[] = { "kubectl.kubernetes.io/last-applied-configuration", REVISION, HISTORY, DESIRED, MAXIMUM,
+        static const char *const keys[] = { "kubectl.kubernetes.io/last-applied-configuration",
+                                            REVISION,
+                                            HISTORY,
+                                            DESIRED,
+                                            MAXIMUM,
                                             "deprecated.deployment.rollback.to" };
 
         for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
@@ -146,8 +152,8 @@ static int64_t max_old_revision(const struct rollout *r) {
         return max;
 }
 
-/* The new ReplicaSet carries the Deployment's annotations and the highest revision. A ReplicaSet that is new again (a rollback)
- * remembers its former revisions. */
+/* The new ReplicaSet carries the Deployment's annotations and the highest revision. A ReplicaSet that is new again (a
+ * rollback) remembers its former revisions. */
 static int refresh_new(struct rollout *r, struct error *err) {
         const struct object *rs = r->new->object;
         int64_t revision = MAX(max_old_revision(r) + 1, r->new->revision),
@@ -156,8 +162,9 @@ static int refresh_new(struct rollout *r, struct error *err) {
         int result;
 
         json_each_member(m, json_at_path(object_json(r->d), "metadata", "annotations")) {
-                struct str has = json_str_or(json_get(json_at_path(object_json(rs), "metadata", "annotations"), json_key(m)),
-                                             str_n(NULL, 0));
+                struct str has = json_str_or(
+                                json_get(json_at_path(object_json(rs), "metadata", "annotations"), json_key(m)),
+                                str_n(NULL, 0));
 
                 if (!is_private_annotation(json_key(m)) && (!has.p || !str_eq(has, json_str(&m->value))))
                         json_set(r->a, &annotations, json_key(m), m->value);
@@ -169,13 +176,15 @@ static int refresh_new(struct rollout *r, struct error *err) {
                 if (before.p)
                         json_setc(r->a, &annotations, HISTORY,
                                   str_empty(history) ? json_of_str(before)
-                                                     : json_of_printf(r->a, "%" STR_FMT ",%" STR_FMT, STR_ARG(history), STR_ARG(before)));
+                                                     : json_of_printf(r->a, "%" STR_FMT ",%" STR_FMT, STR_ARG(history),
+                                                                      STR_ARG(before)));
         }
         r->revision = revision;
-        if (json_len(&annotations) == 0 && min_ready == ReplicaSetSpec_minReadySeconds(ReplicaSet_spec(object_json(rs))))
+        if (json_len(&annotations) == 0 &&
+            min_ready == ReplicaSetSpec_minReadySeconds(ReplicaSet_spec(object_json(rs))))
                 return 0;
-        patch = json_build(r->a, "{ metadata: { uid: %s, annotations: %j }, spec: { minReadySeconds: %l } }", object_uid(rs),
-                           json_len(&annotations) ? &annotations : NULL, min_ready);
+        patch = json_build(r->a, "{ metadata: { uid: %s, annotations: %j }, spec: { minReadySeconds: %l } }",
+                           object_uid(rs), json_len(&annotations) ? &annotations : NULL, min_ready);
         result = controller_patch(r->c, &res_replicasets, rs, STR(""), API_PATCH_MERGE, &patch, err);
         if (result == 0)
                 r->wrote = true;
@@ -196,12 +205,13 @@ static struct json new_replica_set(struct rollout *r, struct str name, struct st
         json_setc(r->a, &annotations, REVISION, json_of_printf(r->a, "%" PRId64, r->revision));
         json_setc(r->a, &annotations, DESIRED, json_of_printf(r->a, "%" PRId64, r->replicas));
         json_setc(r->a, &annotations, MAXIMUM, json_of_printf(r->a, "%" PRId64, r->replicas + r->max_surge));
-        return json_build(r->a,
-                          "{ kind: 'ReplicaSet', apiVersion: 'apps/v1', metadata: { name: %s, namespace: %s, labels: %j,"
-                          "  annotations: %j, ownerReferences: [ %j ] }, spec: { replicas: %l, minReadySeconds: %l,"
-                          "  selector: %j, template: %j } }",
-                          name, object_namespace(r->d), labels, &annotations, &ref, replicas,
-                          DeploymentSpec_minReadySeconds(r->spec), &chosen, &labeled);
+        return json_build(
+                        r->a,
+                        "{ kind: 'ReplicaSet', apiVersion: 'apps/v1', metadata: { name: %s, namespace: %s, labels: %j,"
+                        "  annotations: %j, ownerReferences: [ %j ] }, spec: { replicas: %l, minReadySeconds: %l,"
+                        "  selector: %j, template: %j } }",
+                        name, object_namespace(r->d), labels, &annotations, &ref, replicas,
+                        DeploymentSpec_minReadySeconds(r->spec), &chosen, &labeled);
 }
 
 /* Somebody has the name: ourselves (our cache was behind), or a stranger, and then another hash is tried. */
@@ -213,16 +223,19 @@ static int create_collided(struct rollout *r, struct str name, struct error *err
         if (result < 0)
                 return result;
         if (is_controlled_by(there, object_uid(r->d)) &&
-            same_template(ReplicaSetSpec_template(ReplicaSet_spec(object_json(there))), DeploymentSpec_template(r->spec)))
+            same_template(ReplicaSetSpec_template(ReplicaSet_spec(object_json(there))),
+                          DeploymentSpec_template(r->spec)))
                 return error_set(err, -EAGAIN, "replica set %" STR_FMT " is not in the cache yet", STR_ARG(name));
         json_set_int(r->a, &r->status, "collisionCount", DeploymentStatus_collisionCount(&r->status) + 1);
         result = controller_update_status(r->c, &res_deployments, r->d, &r->status, err);
-        return result < 0 ? result : error_set(err, -EAGAIN, "replica set %" STR_FMT " belongs to another", STR_ARG(name));
+        return result < 0 ? result
+                          : error_set(err, -EAGAIN, "replica set %" STR_FMT " belongs to another", STR_ARG(name));
 }
 
 static int create_new(struct rollout *r, struct error *err) {
         bool collided = json_getc(&r->status, "collisionCount") != NULL;
-        struct str hash = template_hash(r->a, DeploymentSpec_template(r->spec), DeploymentStatus_collisionCount(&r->status), collided);
+        struct str hash = template_hash(r->a, DeploymentSpec_template(r->spec),
+                                        DeploymentStatus_collisionCount(&r->status), collided);
         struct str name = arena_printf(r->a, "%" STR_FMT "-%" STR_FMT, STR_ARG(object_name(r->d)), STR_ARG(hash));
         struct object *created = NULL;
         struct json body;
@@ -240,10 +253,12 @@ static int create_new(struct rollout *r, struct error *err) {
         if (result < 0) {
                 if (DeploymentSpec_has_progressDeadlineSeconds(r->spec)) {
                         condition_set(r->a, &r->status,
-                                      &(struct condition) { "Progressing", "False", "ReplicaSetCreateError",
-                                                            arena_printf(r->a, "Failed to create new replica set \"%" STR_FMT "\": %s",
-                                                                         STR_ARG(name), error_text(err))
-                                                                    .p },
+                                      &(struct condition){ "Progressing", "False", "ReplicaSetCreateError",
+                                                           arena_printf(r->a,
+                                                                        "Failed to create new replica set \"%" STR_FMT
+                                                                        "\": %s",
+                                                                        STR_ARG(name), error_text(err))
+                                                                           .p },
                                       r->now, APPS_CONDITION);
                         controller_update_status(r->c, &res_deployments, r->d, &r->status, NULL);
                 }
@@ -258,8 +273,10 @@ static int create_new(struct rollout *r, struct error *err) {
                              "Scaled up replica set %" STR_FMT " from 0 to %" PRId64, STR_ARG(name), replicas);
         if (DeploymentSpec_has_progressDeadlineSeconds(r->spec))
                 condition_set(r->a, &r->status,
-                              &(struct condition) { "Progressing", "True", "NewReplicaSetCreated",
-                                                    arena_printf(r->a, "Created new replica set \"%" STR_FMT "\"", STR_ARG(name)).p },
+                              &(struct condition){ "Progressing", "True", "NewReplicaSetCreated",
+                                                   arena_printf(r->a, "Created new replica set \"%" STR_FMT "\"",
+                                                                STR_ARG(name))
+                                                                   .p },
                               r->now, APPS_CONDITION);
         return 0;
 }
@@ -273,12 +290,13 @@ static int sync_new(struct rollout *r, bool create, struct error *err) {
         result = r->new ? refresh_new(r, err) : create_new(r, err);
         if (result < 0)
                 return result;
-        if (!r->created && DeploymentSpec_has_progressDeadlineSeconds(r->spec) && !condition_find(&r->status, "Progressing"))
+        if (!r->created && DeploymentSpec_has_progressDeadlineSeconds(r->spec) &&
+            !condition_find(&r->status, "Progressing"))
                 condition_set(r->a, &r->status,
-                              &(struct condition) { "Progressing", "True", "FoundNewReplicaSet",
-                                                    arena_printf(r->a, "Found new replica set \"%" STR_FMT "\"",
-                                                                 STR_ARG(object_name(r->new->object)))
-                                                            .p },
+                              &(struct condition){ "Progressing", "True", "FoundNewReplicaSet",
+                                                   arena_printf(r->a, "Found new replica set \"%" STR_FMT "\"",
+                                                                STR_ARG(object_name(r->new->object)))
+                                                                   .p },
                               r->now, APPS_CONDITION);
         return 0;
 }
@@ -286,9 +304,10 @@ static int sync_new(struct rollout *r, bool create, struct error *err) {
 /* ---- the strategies ---- */
 
 static bool is_complete(const struct rollout *r) {
-        return r->new && r->new->actual == r->replicas && rollout_sum(r, offsetof(struct replica_set, actual)) == r->replicas &&
-               r->new->available == r->replicas &&
-               json_int(json_getc(&r->status, "observedGeneration")) >= object_generation(r->d);
+        return r->new &&
+               r->new->actual == r->replicas &&rollout_sum(r, offsetof(struct replica_set, actual)) == r->replicas &&
+               r->new->available == r->replicas &&json_int(json_getc(&r->status, "observedGeneration")) >=
+                                                    object_generation(r->d);
 }
 
 /* How many pods the new ReplicaSet may have now, in a rolling update. */
@@ -321,7 +340,8 @@ static int clean_unhealthy(struct rollout *r, int64_t max, int64_t *ret_cleaned,
 }
 
 static int scale_down_old(struct rollout *r, bool *ret_scaled, struct error *err) {
-        int64_t old_pods = 0, min_available = r->replicas - r->max_unavailable, cleaned = 0, available, room, unavailable_new, max;
+        int64_t old_pods = 0, min_available = r->replicas - r->max_unavailable, cleaned = 0, available, room,
+                unavailable_new, max;
         int result;
 
         for (size_t i = 0; i < r->n_old; i++)
@@ -403,7 +423,8 @@ static int recreate(struct rollout *r, struct error *err) {
 
 /* Old ReplicaSets beyond revisionHistoryLimit, which have nothing left, go. */
 static int clean_history(struct rollout *r, struct error *err) {
-        int64_t limit = DeploymentSpec_has_revisionHistoryLimit(r->spec) ? DeploymentSpec_revisionHistoryLimit(r->spec) : 10;
+        int64_t limit = DeploymentSpec_has_revisionHistoryLimit(r->spec) ? DeploymentSpec_revisionHistoryLimit(r->spec)
+                                                                         : 10;
         int64_t alive = 0;
 
         for (size_t i = 0; i < r->n_old; i++)
@@ -414,13 +435,15 @@ static int clean_history(struct rollout *r, struct error *err) {
                 int result;
 
                 for (size_t i = 0; i < r->n_old; i++)
-                        if (!r->old[i]->dropped && !object_deleting(r->old[i]->object) && (!lowest || r->old[i]->revision < lowest->revision))
+                        if (!r->old[i]->dropped && !object_deleting(r->old[i]->object) &&
+                            (!lowest || r->old[i]->revision < lowest->revision))
                                 lowest = r->old[i];
                 if (!lowest)
                         break;
                 lowest->dropped = true;
                 if (lowest->actual != 0 || lowest->replicas != 0 ||
-                    object_generation(lowest->object) > ReplicaSetStatus_observedGeneration(ReplicaSet_status(object_json(lowest->object))))
+                    object_generation(lowest->object) >
+                                    ReplicaSetStatus_observedGeneration(ReplicaSet_status(object_json(lowest->object))))
                         continue;
                 result = controller_delete(r->c, &res_replicasets, lowest->object, NULL, err);
                 if (result < 0)
@@ -439,12 +462,15 @@ static void sync_paused(struct rollout *r) {
         if (!DeploymentSpec_has_progressDeadlineSeconds(r->spec) || str_eqc(reason, "ProgressDeadlineExceeded"))
                 return;
         if (r->paused && !told)
-                condition_set(r->a, &r->status, &(struct condition) { "Progressing", "Unknown", "DeploymentPaused", "Deployment is paused" },
+                condition_set(r->a, &r->status,
+                              &(struct condition){ "Progressing", "Unknown", "DeploymentPaused",
+                                                   "Deployment is paused" },
                               r->now, APPS_CONDITION);
         else if (!r->paused && told)
                 condition_set(r->a, &r->status,
-                              &(struct condition) { "Progressing", "Unknown", "DeploymentResumed", "Deployment is resumed" }, r->now,
-                              APPS_CONDITION);
+                              &(struct condition){ "Progressing", "Unknown", "DeploymentResumed",
+                                                   "Deployment is resumed" },
+                              r->now, APPS_CONDITION);
 }
 
 static bool is_scaling(const struct rollout *r) {
@@ -452,7 +478,8 @@ static bool is_scaling(const struct rollout *r) {
                 const struct replica_set *rs = i < r->n_old ? r->old[i] : r->new;
                 int64_t desired;
 
-                if (rs && rs->replicas > 0 && str_to_i64(object_annotation(rs->object, DESIRED), &desired) == 0 && desired != r->replicas)
+                if (rs && rs->replicas > 0 && str_to_i64(object_annotation(rs->object, DESIRED), &desired) == 0 &&
+                    desired != r->replicas)
                         return true;
         }
         return false;
@@ -495,7 +522,7 @@ static int write_status(struct rollout *r, struct error *err) {
 static void rollout_init(struct rollout *r, struct controller *c, struct arena *a, struct object *d) {
         const struct json *doc = object_json(d);
 
-        *r = (struct rollout) {
+        *r = (struct rollout){
                 .c = c,
                 .a = a,
                 .d = d,
@@ -567,7 +594,9 @@ static void enqueue_pod(struct controller *c, struct object *old, struct object 
 
 const struct controller_class deployment_controller = {
         .name = "deployment-controller",
-        .watches = { { &res_deployments, enqueue_self }, { &res_replicasets, enqueue_owner_or_matching }, { &res_pods, enqueue_pod } },
+        .watches = { { &res_deployments, enqueue_self },
+                     { &res_replicasets, enqueue_owner_or_matching },
+                     { &res_pods, enqueue_pod } },
         .init = init,
         .reconcile = reconcile,
 };

@@ -1,5 +1,5 @@
-/* One reconcile of a Deployment, shared by its three files: deployment.c decides, deployment_scale.c spreads a change of size
- * over ReplicaSets, deployment_status.c tells. */
+/* One reconcile of a Deployment, shared by its three files: deployment.c decides, deployment_scale.c spreads a change
+ * of size over ReplicaSets, deployment_status.c tells. */
 #pragma once
 
 #include <inttypes.h>
@@ -26,15 +26,15 @@ struct rollout {
         struct arena *a;
         struct object *d;
         const struct json *spec;
-        struct json status;          /* as it will be written */
+        struct json status; /* as it will be written */
         int64_t now, replicas, max_surge, max_unavailable;
-        int64_t revision;            /* of the new ReplicaSet, 0: not known */
+        int64_t revision; /* of the new ReplicaSet, 0: not known */
         bool recreate, paused;
-        bool wrote;                  /* a ReplicaSet was changed: the step is made */
-        struct replica_set *new;     /* NULL: not there yet */
-        struct replica_set **old;    /* oldest first */
+        bool wrote;               /* a ReplicaSet was changed: the step is made */
+        struct replica_set *new;  /* NULL: not there yet */
+        struct replica_set **old; /* oldest first */
         size_t n_old;
-        struct object *created;      /* a reference: the new one when it was made just now */
+        struct object *created; /* a reference: the new one when it was made just now */
 };
 
 /* The sum over all ReplicaSets of a field: offsetof(struct replica_set, …). */

@@ -1,5 +1,6 @@
-/* A Deployment that changes its size: with one active ReplicaSet that one simply follows; in the middle of a rollout each gets
- * its share, in proportion to what it has, so that the risk taken stays the same. What rounding leaves over goes to the largest. */
+/* A Deployment that changes its size: with one active ReplicaSet that one simply follows; in the middle of a rollout
+ * each gets its share, in proportion to what it has, so that the risk taken stays the same. What rounding leaves over
+ * goes to the largest. */
 #include "controllers/deployment.h"
 #include "controllers/pods.h"
 
@@ -22,8 +23,8 @@ static struct replica_set *only_one(const struct rollout *r) {
 static bool is_saturated(const struct rollout *r) {
         int64_t desired;
 
-        return r->new && str_to_i64(object_annotation(r->new->object, DESIRED), &desired) == 0 && r->new->replicas == r->replicas &&
-               desired == r->replicas && r->new->available == r->replicas;
+        return r->new &&str_to_i64(object_annotation(r->new->object, DESIRED), &desired) == 0 &&
+               r->new->replicas == r->replicas &&desired == r->replicas && r->new->available == r->replicas;
 }
 
 struct share {
@@ -68,7 +69,7 @@ static int spread(struct rollout *r, struct error *err) {
 
                 if (!rs || rs->replicas == 0)
                         continue;
-                shares[n++] = (struct share) { rs, rs->replicas };
+                shares[n++] = (struct share){ rs, rs->replicas };
                 total += rs->replicas;
         }
         rest = (r->replicas > 0 ? r->replicas + r->max_surge : 0) - total;
@@ -101,7 +102,8 @@ int rollout_proportional(struct rollout *r, struct error *err) {
         int result;
 
         if (one)
-                return one->replicas == r->replicas ? rollout_scale(r, one, one->replicas, err) : rollout_scale(r, one, r->replicas, err);
+                return one->replicas == r->replicas ? rollout_scale(r, one, one->replicas, err)
+                                                    : rollout_scale(r, one, r->replicas, err);
         if (is_saturated(r)) {
                 for (size_t i = 0; i < r->n_old; i++)
                         if (r->old[i]->replicas > 0) {

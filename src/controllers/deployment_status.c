@@ -1,5 +1,5 @@
-/* What a Deployment's status says: the counts, Available (enough pods), Progressing (is the rollout getting anywhere), and
- * ReplicaFailure passed on from its ReplicaSets. */
+/* What a Deployment's status says: the counts, Available (enough pods), Progressing (is the rollout getting anywhere),
+ * and ReplicaFailure passed on from its ReplicaSets. */
 #include <stdio.h>
 
 #include "base/time.h"
@@ -12,19 +12,21 @@ static void set_count(struct rollout *r, const char *key, int64_t n) {
 }
 
 static void set(struct rollout *r, const char *type, const char *status, const char *reason, struct str message) {
-        condition_set(r->a, &r->status, &(struct condition) { type, status, reason, message.p }, r->now, APPS_CONDITION);
+        condition_set(r->a, &r->status, &(struct condition){ type, status, reason, message.p }, r->now, APPS_CONDITION);
 }
 
 static void sync_failure(struct rollout *r) {
         for (size_t i = 0; i <= r->n_old; i++) { /* the new one's word counts first */
                 const struct replica_set *rs = i == 0 ? r->new : r->old[i - 1];
-                const struct json *c = rs ? condition_find(ReplicaSet_status(object_json(rs->object)), "ReplicaFailure") : NULL;
+                const struct json *c = rs ? condition_find(ReplicaSet_status(object_json(rs->object)), "ReplicaFailure")
+                                          : NULL;
 
                 if (!c)
                         continue;
                 condition_set(r->a, &r->status,
-                              &(struct condition) { "ReplicaFailure", "True", arena_cstr(r->a, ReplicaSetCondition_reason(c)),
-                                                    arena_cstr(r->a, ReplicaSetCondition_message(c)) },
+                              &(struct condition){ "ReplicaFailure", "True",
+                                                   arena_cstr(r->a, ReplicaSetCondition_reason(c)),
+                                                   arena_cstr(r->a, ReplicaSetCondition_message(c)) },
                               r->now, APPS_CONDITION);
                 return;
         }
@@ -76,7 +78,8 @@ static bool is_done(const struct rollout *r) {
         const struct json *s = &r->status;
 
         return count(s, "updatedReplicas") == r->replicas && count(s, "replicas") == r->replicas &&
-               count(s, "availableReplicas") == r->replicas && count(s, "observedGeneration") >= count(json_getc(object_json(r->d), "metadata"), "generation");
+               count(s, "availableReplicas") == r->replicas &&
+               count(s, "observedGeneration") >= count(json_getc(object_json(r->d), "metadata"), "generation");
 }
 
 static void sync_progress(struct rollout *r, const struct json *before) {
@@ -84,7 +87,8 @@ static void sync_progress(struct rollout *r, const struct json *before) {
         bool stood = count(&r->status, "replicas") == count(&r->status, "updatedReplicas") &&
                      str_eqc(DeploymentCondition_reason(progress), "NewReplicaSetAvailable");
 
-        if (!DeploymentSpec_has_progressDeadlineSeconds(r->spec) || progress_deadline_ns(r) == INT32_MAX * NSEC_PER_SEC) {
+        if (!DeploymentSpec_has_progressDeadlineSeconds(r->spec) ||
+            progress_deadline_ns(r) == INT32_MAX * NSEC_PER_SEC) {
                 condition_remove(r->a, &r->status, "Progressing");
                 return;
         }
@@ -97,13 +101,14 @@ static void sync_progress(struct rollout *r, const struct json *before) {
                 const struct json *old = condition_find(&r->status, "Progressing");
 
                 /* The same word again still moves lastUpdateTime: that is the clock of the deadline. */
-                if (str_eqc(DeploymentCondition_status(old), "True") && str_eqc(DeploymentCondition_reason(old), "ReplicaSetUpdated")) {
+                if (str_eqc(DeploymentCondition_status(old), "True") &&
+                    str_eqc(DeploymentCondition_reason(old), "ReplicaSetUpdated")) {
                         struct json kept = *old;
 
                         condition_remove(r->a, &r->status, "Progressing");
                         condition_set(r->a, &r->status, &c, r->now, APPS_CONDITION);
-                        json_set_str(r->a, (struct json *) condition_find(&r->status, "Progressing"), "lastTransitionTime",
-                                     DeploymentCondition_lastTransitionTime(&kept));
+                        json_set_str(r->a, (struct json *) condition_find(&r->status, "Progressing"),
+                                     "lastTransitionTime", DeploymentCondition_lastTransitionTime(&kept));
                 } else
                         condition_set(r->a, &r->status, &c, r->now, APPS_CONDITION);
         } else if (has_timed_out(r, progress))
@@ -125,13 +130,15 @@ uint64_t rollout_status(struct rollout *r) {
         if (available >= r->replicas - r->max_unavailable)
                 set(r, "Available", "True", "MinimumReplicasAvailable", STR("Deployment has minimum availability."));
         else
-                set(r, "Available", "False", "MinimumReplicasUnavailable", STR("Deployment does not have minimum availability."));
+                set(r, "Available", "False", "MinimumReplicasUnavailable",
+                    STR("Deployment does not have minimum availability."));
         sync_failure(r);
         if (!r->paused && !object_deleting(r->d))
                 sync_progress(r, &before);
 
         progress = condition_find(&r->status, "Progressing");
-        if (!progress || r->paused || is_done(r) || str_eqc(DeploymentCondition_reason(progress), "NewReplicaSetAvailable") ||
+        if (!progress || r->paused || is_done(r) ||
+            str_eqc(DeploymentCondition_reason(progress), "NewReplicaSetAvailable") ||
             str_eqc(DeploymentCondition_reason(progress), "ProgressDeadlineExceeded"))
                 return 0;
         left = last_progress(progress) + progress_deadline_ns(r) - r->now;

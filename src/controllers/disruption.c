@@ -1,6 +1,6 @@
-/* PodDisruptionBudget: how many of its pods may be evicted now. The eviction subresource takes from disruptionsAllowed and notes
- * the pod in disruptedPods; here the pods are counted again, and a note is dropped when the pod is gone or, after two minutes,
- * was not deleted after all. */
+/* PodDisruptionBudget: how many of its pods may be evicted now. The eviction subresource takes from disruptionsAllowed
+ * and notes the pod in disruptedPods; here the pods are counted again, and a note is dropped when the pod is gone or,
+ * after two minutes, was not deleted after all. */
 #include <errno.h>
 
 #include "base/time.h"
@@ -13,7 +13,8 @@
 
 /* ---- how many pods there should be ---- */
 
-static const struct api_resource *const scalable[] = { &res_replicasets, &res_replicationcontrollers, &res_statefulsets, &res_deployments };
+static const struct api_resource *const scalable[] = { &res_replicasets, &res_replicationcontrollers, &res_statefulsets,
+                                                       &res_deployments };
 
 /* The replicas that the pod's controller wants, and its uid (to count it once). -ENOENT: nobody scales this pod. */
 static int scale_of(struct controller *c, const struct object *pod, int64_t *ret_replicas, struct str *ret_uid) {
@@ -47,15 +48,16 @@ static int expected_scale(struct controller *c, struct object *const *pods, size
                 struct str uid;
 
                 if (scale_of(c, pods[i], &replicas, &uid) < 0)
-                        return error_set(err, -ENOENT, "found no controllers for pod \"%" STR_FMT "\"", STR_ARG(object_name(pods[i])));
+                        return error_set(err, -ENOENT, "found no controllers for pod \"%" STR_FMT "\"",
+                                         STR_ARG(object_name(pods[i])));
                 if (map_put(counted, uid, counted))
                         *ret += replicas;
         }
         return 0;
 }
 
-static int expectations(struct controller *c, const struct json *spec, struct object *const *pods, size_t n, int64_t *ret_expected,
-                        int64_t *ret_desired, struct error *err) {
+static int expectations(struct controller *c, const struct json *spec, struct object *const *pods, size_t n,
+                        int64_t *ret_expected, int64_t *ret_desired, struct error *err) {
         const struct json *max = json_getc(spec, "maxUnavailable"), *min = json_getc(spec, "minAvailable");
         int r;
 
@@ -67,15 +69,16 @@ static int expectations(struct controller *c, const struct json *spec, struct ob
         r = expected_scale(c, pods, n, ret_expected, err);
         if (r < 0)
                 return r;
-        *ret_desired = max ? MAX(*ret_expected - int_or_percent(max, *ret_expected, true), 0) : int_or_percent(min, *ret_expected, true);
+        *ret_desired = max ? MAX(*ret_expected - int_or_percent(max, *ret_expected, true), 0)
+                           : int_or_percent(min, *ret_expected, true);
         return 0;
 }
 
 /* ---- the status ---- */
 
 /* The notes of pods that are still there and not yet on their way; *wait_ms as pod_is_available's. */
-static struct json keep_notes(struct arena *a, const struct json *notes, struct object *const *pods, size_t n, int64_t now,
-                              uint64_t *wait_ms) {
+static struct json keep_notes(struct arena *a, const struct json *notes, struct object *const *pods, size_t n,
+                              int64_t now, uint64_t *wait_ms) {
         struct json kept = json_new_object();
 
         json_each_member(m, notes) {
@@ -93,8 +96,10 @@ static struct json keep_notes(struct arena *a, const struct json *notes, struct 
         return kept;
 }
 
-static void set_allowed(struct controller *c, struct arena *a, struct json *status, const struct object *pdb, bool allowed) {
-        struct condition condition = { "DisruptionAllowed", allowed ? "True" : "False", allowed ? "SufficientPods" : "InsufficientPods", "" };
+static void set_allowed(struct controller *c, struct arena *a, struct json *status, const struct object *pdb,
+                        bool allowed) {
+        struct condition condition = { "DisruptionAllowed", allowed ? "True" : "False",
+                                       allowed ? "SufficientPods" : "InsufficientPods", "" };
         struct json *list;
 
         if (!condition_set(a, status, &condition, controller_now(c), 0))
@@ -129,18 +134,21 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
                 if (!pod_is_terminal(all[i]) && selector_matches_object(&selector, all[i]))
                         pods[found++] = all[i];
         if (found == 0)
-                event_record(c->events, &res_poddisruptionbudgets, pdb, NULL, "Normal", "NoPods", "No matching pods found");
+                event_record(c->events, &res_poddisruptionbudgets, pdb, NULL, "Normal", "NoPods",
+                             "No matching pods found");
         r = expectations(c, PodDisruptionBudget_spec(object_json(pdb)), pods, found, &expected, &desired, err);
         if (r == -ENOENT) {
-                event_record(c->events, &res_poddisruptionbudgets, pdb, NULL, "Warning", "CalculateExpectedPodCountFailed",
-                             "Failed to calculate the number of expected pods: %s", error_text(err));
+                event_record(c->events, &res_poddisruptionbudgets, pdb, NULL, "Warning",
+                             "CalculateExpectedPodCountFailed", "Failed to calculate the number of expected pods: %s",
+                             error_text(err));
                 error_clear(err);
                 expected = desired = 0; /* fail safe: nothing may be evicted */
         }
         status = status_copy(a, PodDisruptionBudget_status(object_json(pdb)));
         notes = keep_notes(a, PodDisruptionBudgetStatus_disruptedPods(&status), pods, found, now, &wait_ms);
         for (size_t i = 0; i < found; i++)
-                healthy += !object_deleting(pods[i]) && !json_get(&notes, object_name(pods[i])) && pod_is_ready(pods[i]);
+                healthy += !object_deleting(pods[i]) && !json_get(&notes, object_name(pods[i])) &&
+                           pod_is_ready(pods[i]);
         allowed = expected <= 0 ? 0 : MAX(healthy - desired, 0);
 
         if (json_len(&notes))
@@ -163,15 +171,17 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
 static void enqueue_namespace(struct controller *c, struct str ns, const struct object *pod) {
         _cleanup_(arena_freep) struct arena *a = NULL;
 
-        for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(c, &res_poddisruptionbudgets))); map_next(&it);) {
+        for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(c, &res_poddisruptionbudgets)));
+             map_next(&it);) {
                 struct selector s;
 
                 if (!str_eq(object_namespace(it.value), ns))
                         continue;
                 if (!a)
                         a = arena_new(0);
-                if (!pod || (selector_from_object(a, json_at_path(object_json(it.value), "spec", "selector"), &s, NULL) == 0 &&
-                             selector_matches_object(&s, pod)))
+                if (!pod ||
+                    (selector_from_object(a, json_at_path(object_json(it.value), "spec", "selector"), &s, NULL) == 0 &&
+                     selector_matches_object(&s, pod)))
                         controller_enqueue_key(c, it.key);
         }
 }

@@ -22,11 +22,13 @@ static struct json *subset_for(struct arena *a, struct json *subsets, const stru
 static struct json address_of(struct arena *a, const struct object *service, const struct object *pod) {
         struct json ref = pod_target_ref(a, pod);
 
-        return json_build(a, "{ ip: %s, hostname: %s, nodeName: %o, targetRef: %j }", PodStatus_podIP(Pod_status(object_json(pod))),
-                          service_hostname_of_pod(service, pod), pod_node(pod), &ref);
+        return json_build(a, "{ ip: %s, hostname: %s, nodeName: %o, targetRef: %j }",
+                          PodStatus_podIP(Pod_status(object_json(pod))), service_hostname_of_pod(service, pod),
+                          pod_node(pod), &ref);
 }
 
-static struct json make_subsets(struct controller *c, struct arena *a, const struct object *service, bool *ret_truncated) {
+static struct json make_subsets(struct controller *c, struct arena *a, const struct object *service,
+                                bool *ret_truncated) {
         bool publish = ServiceSpec_publishNotReadyAddresses(Service_spec(object_json(service)));
         struct json subsets = json_new_array();
         struct object **pods;
@@ -53,7 +55,8 @@ static struct json make_subsets(struct controller *c, struct arena *a, const str
                         room--;
                 }
         json_each_item(s, &subsets)
-                for (const char *const *k = (const char *const[]) { "addresses", "notReadyAddresses", "ports", NULL }; *k; k++)
+                for (const char *const *k = (const char *const[]){ "addresses", "notReadyAddresses", "ports", NULL };
+                     *k; k++)
                         if (json_len(json_getc(s, *k)) == 0)
                                 json_removec(s, *k);
         return subsets;
@@ -87,7 +90,8 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         labels = labels_for(a, service);
         if (!current) {
                 copy = json_build(a,
-                                  "{ kind: 'Endpoints', apiVersion: 'v1', metadata: { name: %s, namespace: %s, labels: %j,"
+                                  "{ kind: 'Endpoints', apiVersion: 'v1', metadata: { name: %s, namespace: %s, labels: "
+                                  "%j,"
                                   "  annotations: %j }, subsets: %j }",
                                   object_name(service), object_namespace(service), &labels,
                                   truncated ? json_new(a, json_build(a, "{ '" OVER_CAPACITY "': 'truncated' }")) : NULL,
@@ -122,7 +126,9 @@ static void started(struct controller *c) {
 
 const struct controller_class endpoints_controller = {
         .name = "endpoint-controller",
-        .watches = { { &res_services, enqueue_self }, { &res_pods, enqueue_services_of_pod }, { &res_endpoints, enqueue_self } },
+        .watches = { { &res_services, enqueue_self },
+                     { &res_pods, enqueue_services_of_pod },
+                     { &res_endpoints, enqueue_self } },
         .init = services_init,
         .started = started,
         .reconcile = reconcile,

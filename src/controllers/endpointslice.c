@@ -1,7 +1,7 @@
 /* EndpointSlices: the endpoints of a Service in pieces of at most 100, so that one pod's change is one small write.
  *
- *   pods ─▶ groups: address family × ports ─▶ slices there are: an endpoint stays in its slice, what is gone is taken out,
- *                                             what is new fills the gaps ─▶ new slices for the rest, empty ones go
+ *   pods ─▶ groups: address family × ports ─▶ slices there are: an endpoint stays in its slice, what is gone is taken
+ * out, what is new fills the gaps ─▶ new slices for the rest, empty ones go
  */
 #include <errno.h>
 
@@ -68,7 +68,8 @@ static struct json endpoint_of(struct slices *s, const struct object *pod, struc
         if (node)
                 zone = object_label(node, STR("topology.kubernetes.io/zone"));
         return json_build(s->a,
-                          "{ addresses: [ %s ], conditions: { ready: %b, serving: %b, terminating: %b }, hostname: %s, targetRef: %j,"
+                          "{ addresses: [ %s ], conditions: { ready: %b, serving: %b, terminating: %b }, hostname: %s, "
+                          "targetRef: %j,"
                           "  nodeName: %o, zone: %s }",
                           address, publish || (serving && !terminating), serving, terminating,
                           service_hostname_of_pod(s->service, pod), &ref, node_name, zone);
@@ -78,7 +79,7 @@ static struct group *group_of(struct slices *s, struct str family, const struct 
         for (size_t i = 0; i < s->groups.n; i++)
                 if (str_eq(s->groups.v[i].family, family) && json_equal(&s->groups.v[i].ports, ports))
                         return &s->groups.v[i];
-        vec_push(&s->groups, (struct group) { .family = family, .ports = *ports });
+        vec_push(&s->groups, (struct group){ .family = family, .ports = *ports });
         return &s->groups.v[s->groups.n - 1];
 }
 
@@ -96,7 +97,8 @@ static void collect(struct slices *s, struct str family) {
                         continue;
                 ports = service_ports_of_pod(s->a, s->service, pods[i]);
                 g = group_of(s, family, &ports);
-                vec_push(&g->endpoints, (struct endpoint) { object_uid(pods[i]), endpoint_of(s, pods[i], address), false, false });
+                vec_push(&g->endpoints,
+                         (struct endpoint){ object_uid(pods[i]), endpoint_of(s, pods[i], address), false, false });
         }
 }
 
@@ -156,7 +158,8 @@ static int write_slice(struct slices *s, struct object *slice, const struct json
         const struct json *doc = object_json(slice);
         struct json copy;
 
-        if (json_equal(endpoints, EndpointSlice_endpoints(doc) ? EndpointSlice_endpoints(doc) : json_new(s->a, json_new_array())) &&
+        if (json_equal(endpoints, EndpointSlice_endpoints(doc) ? EndpointSlice_endpoints(doc)
+                                                               : json_new(s->a, json_new_array())) &&
             json_equal(&s->labels, ObjectMeta_labels(EndpointSlice_metadata(doc))))
                 return 0;
         copy = json_copy_tree(s->a, doc);
@@ -165,19 +168,22 @@ static int write_slice(struct slices *s, struct object *slice, const struct json
         return controller_update(s->c, &res_endpointslices, STR(""), &copy, err);
 }
 
-static int create_slice(struct slices *s, struct str family, const struct json *ports, const struct json *endpoints, struct error *err) {
+static int create_slice(struct slices *s, struct str family, const struct json *ports, const struct json *endpoints,
+                        struct error *err) {
         struct json ref = controller_ref(s->a, &res_services, s->service);
-        struct json body = json_build(s->a,
-                                      "{ kind: 'EndpointSlice', apiVersion: 'discovery.k8s.io/v1', metadata: { generateName: %s,"
-                                      "  namespace: %s, labels: %j, ownerReferences: [ %j ] }, addressType: %s, endpoints: %j, ports: %j }",
-                                      arena_printf(s->a, "%" STR_FMT "-", STR_ARG(object_name(s->service))),
-                                      object_namespace(s->service), &s->labels, &ref, family, endpoints, ports);
+        struct json body = json_build(
+                        s->a,
+                        "{ kind: 'EndpointSlice', apiVersion: 'discovery.k8s.io/v1', metadata: { generateName: %s,"
+                        "  namespace: %s, labels: %j, ownerReferences: [ %j ] }, addressType: %s, endpoints: %j, "
+                        "ports: %j }",
+                        arena_printf(s->a, "%" STR_FMT "-", STR_ARG(object_name(s->service))),
+                        object_namespace(s->service), &s->labels, &ref, family, endpoints, ports);
 
         return controller_create(s->c, &res_endpointslices, object_namespace(s->service), &body, NULL, err);
 }
 
-/* One slice there is: keeps its endpoints that are still wanted, in their order, takes in new ones, goes when it is empty and
- * not the last. */
+/* One slice there is: keeps its endpoints that are still wanted, in their order, takes in new ones, goes when it is
+ * empty and not the last. */
 static int sync_slice(struct slices *s, struct object *slice, struct error *err) {
         const struct json *doc = object_json(slice);
         struct group *g = group_of_slice(s, doc);

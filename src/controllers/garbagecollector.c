@@ -4,13 +4,13 @@
  *
  *   an object ──▶ all its owners are gone ───────────────────▶ delete it
  *             ──▶ some are gone, some live ──────────────────▶ drop the references to the dead
- *             ──▶ an owner waits for it (foreground) ────────▶ delete it, in the foreground when it has dependents itself
- *   an owner being deleted with the finalizer
- *             ──▶ foregroundDeletion: no blocking dependents left ─▶ drop the finalizer; else they are deleted first
- *             ──▶ orphan: dependents lose their reference to it ───▶ drop the finalizer
+ *             ──▶ an owner waits for it (foreground) ────────▶ delete it, in the foreground when it has dependents
+ * itself an owner being deleted with the finalizer ──▶ foregroundDeletion: no blocking dependents left ─▶ drop the
+ * finalizer; else they are deleted first ──▶ orphan: dependents lose their reference to it ───▶ drop the finalizer
  *
- * The caches decide what may be garbage, the server is asked before anything is deleted. Keys are "number namespace/name" with the
- * number of the resource in our table. https://kubernetes.io/docs/concepts/architecture/garbage-collection/ */
+ * The caches decide what may be garbage, the server is asked before anything is deleted. Keys are "number
+ * namespace/name" with the number of the resource in our table.
+ * https://kubernetes.io/docs/concepts/architecture/garbage-collection/ */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -63,7 +63,7 @@ static void link_dependent(struct gc *gc, struct str owner_uid, struct gc_kind *
                 o = xcalloc(1, sizeof(*o));
                 map_put(gc->owners, owner_uid, o);
         }
-        vec_push(&o->dependents, (struct dependent) { kind, str_dup(key) });
+        vec_push(&o->dependents, (struct dependent){ kind, str_dup(key) });
 }
 
 static void unlink_dependent(struct gc *gc, struct str owner_uid, struct gc_kind *kind, struct str key) {
@@ -90,7 +90,8 @@ static const struct object_owner *find_owner(const struct object *o, struct str 
 }
 
 /* *changed is set when the owners are not the same. */
-static void relink(struct gc *gc, struct gc_kind *kind, struct str key, struct object *old, struct object *new, bool *changed) {
+static void relink(struct gc *gc, struct gc_kind *kind, struct str key, struct object *old, struct object *new,
+                   bool *changed) {
         const struct object_owner *owners;
         size_t n;
 
@@ -163,7 +164,9 @@ static bool waits_for_dependents(const struct object *o) {
 static void enqueue_waiting_owners(struct gc *gc, const struct object *o) {
         json_each_item(ref, json_at_path(object_json(o), "metadata", "ownerReferences")) {
                 struct gc_kind *kind = kind_of_ref(gc, ref);
-                struct object *owner = kind ? informer_get_named(kind->informer, owner_namespace(kind, o), OwnerReference_name(ref)) : NULL;
+                struct object *owner = kind ? informer_get_named(kind->informer, owner_namespace(kind, o),
+                                                                 OwnerReference_name(ref))
+                                            : NULL;
                 _cleanup_(arena_freep) struct arena *a = NULL;
 
                 if (!owner || !waits_for_dependents(owner))
@@ -178,7 +181,7 @@ static void on_change(struct object *old, struct object *new, void *arg) {
         const struct object_owner *owners;
         struct gc_kind *kind = arg;
         struct gc *gc = kind->c->state;
-        bool changed = false, had = old && object_owners(old, &owners) > 0, has = new && object_owners(new, &owners) > 0;
+        bool changed = false, had = old && object_owners(old, &owners) > 0, has = new &&object_owners(new, &owners) > 0;
         struct str key;
 
         if (new && !had && !has && !object_deleting(new))
@@ -193,7 +196,8 @@ static void on_change(struct object *old, struct object *new, void *arg) {
                         enqueue_waiting_owners(gc, old);
                 return;
         }
-        if ((has && changed) || (object_deleting(new) && (has_finalizer(new, ORPHAN) || has_finalizer(new, FOREGROUND))))
+        if ((has && changed) ||
+            (object_deleting(new) && (has_finalizer(new, ORPHAN) || has_finalizer(new, FOREGROUND))))
                 enqueue(kind, key);
         if (had && changed)
                 enqueue_waiting_owners(gc, old); /* one reference less may be what an owner waited for */
@@ -203,7 +207,8 @@ static void on_change(struct object *old, struct object *new, void *arg) {
 
 static int drop_finalizer(struct gc_kind *kind, const struct object *o, const char *name, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        struct json copy = json_copy_tree(a, object_json(o)), rest = json_new_array(), *meta = json_get_or_add_object(a, &copy, "metadata");
+        struct json copy = json_copy_tree(a, object_json(o)), rest = json_new_array(),
+                    *meta = json_get_or_add_object(a, &copy, "metadata");
         int r;
 
         json_each_item(f, json_getc(meta, "finalizers"))
@@ -217,9 +222,10 @@ static int drop_finalizer(struct gc_kind *kind, const struct object *o, const ch
         return 0;
 }
 
-/* Removes the references to these owners (or, with no owners, clears blockOwnerDeletion everywhere). Custom resources know no
- * strategic merge, so the list is written whole, guarded by the revision. */
-static int edit_references(struct gc_kind *kind, const struct object *o, const struct str *uids, size_t n, struct error *err) {
+/* Removes the references to these owners (or, with no owners, clears blockOwnerDeletion everywhere). Custom resources
+ * know no strategic merge, so the list is written whole, guarded by the revision. */
+static int edit_references(struct gc_kind *kind, const struct object *o, const struct str *uids, size_t n,
+                           struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct json rest = json_new_array(), patch;
         int r;
@@ -293,7 +299,8 @@ static int wait_for_dependents(struct gc *gc, struct gc_kind *kind, const struct
 
 enum owner_state { OWNER_SOLID, OWNER_DANGLING, OWNER_WAITING };
 
-static int look_up_owner(struct gc *gc, struct gc_kind *self, const struct object *o, const struct json *ref, enum owner_state *ret, struct error *err) {
+static int look_up_owner(struct gc *gc, struct gc_kind *self, const struct object *o, const struct json *ref,
+                         enum owner_state *ret, struct error *err) {
         struct gc_kind *kind = kind_of_ref(gc, ref);
         _cleanup_(object_unrefp) struct object *fresh = NULL;
         struct object *owner;
@@ -304,14 +311,16 @@ static int look_up_owner(struct gc *gc, struct gc_kind *self, const struct objec
                 return 0; /* a kind we do not know may well have that object */
         if (kind->res->namespaced && str_empty(object_namespace(o))) {
                 event_record(kind->c->events, self->res, o, NULL, "Warning", "OwnerRefInvalidNamespace",
-                             "ownerRef [%" STR_FMT "/%s, namespace: , name: %" STR_FMT ", uid: %" STR_FMT "] does not exist in namespace \"\"",
-                             STR_ARG(OwnerReference_apiVersion(ref)), kind->res->kind, STR_ARG(OwnerReference_name(ref)),
-                             STR_ARG(OwnerReference_uid(ref)));
+                             "ownerRef [%" STR_FMT "/%s, namespace: , name: %" STR_FMT ", uid: %" STR_FMT
+                             "] does not exist in namespace \"\"",
+                             STR_ARG(OwnerReference_apiVersion(ref)), kind->res->kind,
+                             STR_ARG(OwnerReference_name(ref)), STR_ARG(OwnerReference_uid(ref)));
                 return 0; /* a namespaced owner of a cluster-scoped object is nobody's business */
         }
         owner = informer_get_named(kind->informer, owner_namespace(kind, o), OwnerReference_name(ref));
         if (!owner || !str_eq(object_uid(owner), OwnerReference_uid(ref))) {
-                r = client_get(kind->c->client, kind->res, owner_namespace(kind, o), OwnerReference_name(ref), &fresh, err);
+                r = client_get(kind->c->client, kind->res, owner_namespace(kind, o), OwnerReference_name(ref), &fresh,
+                               err);
                 if (r < 0 && r != -ENOENT)
                         return r;
                 if (r < 0)
@@ -333,7 +342,7 @@ struct verdict {
 };
 
 static int judge(struct gc *gc, struct gc_kind *self, const struct object *o, struct verdict *v, struct error *err) {
-        *v = (struct verdict) { 0 };
+        *v = (struct verdict){ 0 };
         json_each_item(ref, json_at_path(object_json(o), "metadata", "ownerReferences")) {
                 enum owner_state state;
                 int r = look_up_owner(gc, self, o, ref, &state, err);
@@ -354,7 +363,8 @@ static bool has_waiting_dependents(struct gc *gc, const struct object *o) {
         struct owner *owner = map_get(gc->owners, object_uid(o));
 
         for (size_t i = 0; owner && i < owner->dependents.n; i++) {
-                struct object *child = informer_get(owner->dependents.v[i].kind->informer, str_of(owner->dependents.v[i].key));
+                struct object *child =
+                                informer_get(owner->dependents.v[i].kind->informer, str_of(owner->dependents.v[i].key));
 
                 if (child && waits_for_dependents(child))
                         return true;
@@ -362,9 +372,12 @@ static bool has_waiting_dependents(struct gc *gc, const struct object *o) {
         return false;
 }
 
-static int collect(struct gc *gc, struct gc_kind *kind, const struct object *o, const struct verdict *v, struct error *err) {
+static int collect(struct gc *gc, struct gc_kind *kind, const struct object *o, const struct verdict *v,
+                   struct error *err) {
         bool has_dependents = map_has(gc->owners, object_uid(o));
-        const char *policy = has_finalizer(o, ORPHAN) ? "Orphan" : has_finalizer(o, FOREGROUND) ? "Foreground" : "Background";
+        const char *policy = has_finalizer(o, ORPHAN)       ? "Orphan"
+                             : has_finalizer(o, FOREGROUND) ? "Foreground"
+                                                            : "Background";
 
         if (v->solid > 0)
                 return v->n > 0 ? edit_references(kind, o, v->uids, v->n, err) : 0;
@@ -434,7 +447,7 @@ static void follow(const struct api_resource *res, void *arg) {
                 if (gc->kinds.v[i]->res == res)
                         return;
         kind = xcalloc(1, sizeof(*kind));
-        *kind = (struct gc_kind) { c, res, controller_informer(c, res), gc->kinds.n };
+        *kind = (struct gc_kind){ c, res, controller_informer(c, res), gc->kinds.n };
         vec_push(&gc->kinds, kind);
         informer_add_handler(kind->informer, on_change, kind);
         if (res->type) /* built-in: there from the start */

@@ -30,8 +30,10 @@ struct state {
         struct map *backoffs; /* by uid of the Job */
 };
 
-static void set_condition(struct job_sync *s, const char *type, const char *status, const char *reason, const char *message) {
-        condition_set(s->a, &s->status, &(struct condition) { type, status, reason, message }, s->now, CONDITION_PROBE_TIME);
+static void set_condition(struct job_sync *s, const char *type, const char *status, const char *reason,
+                          const char *message) {
+        condition_set(s->a, &s->status, &(struct condition){ type, status, reason, message }, s->now,
+                      CONDITION_PROBE_TIME);
 }
 
 static void tell(struct job_sync *s, const char *type, const char *reason, const char *message) {
@@ -57,7 +59,7 @@ static int64_t backoff_left(struct job_sync *s) {
         int64_t wait;
 
         if (s->new_success)
-                *b = (struct backoff) { 0 };
+                *b = (struct backoff){ 0 };
         b->failures += s->new_failures;
         b->last_ns = MAX(b->last_ns, s->last_failure_ns);
         if (b->failures == 0)
@@ -70,16 +72,19 @@ static int64_t backoff_left(struct job_sync *s) {
 
 static void add_index(struct job_sync *s, struct json *pod, int64_t index) {
         struct str text = arena_printf(s->a, "%" PRId64, index);
-        struct json *meta = json_get_or_add_object(s->a, pod, "metadata"), *spec = json_get_or_add_object(s->a, pod, "spec");
-        struct json env = json_build(s->a, "{ name: 'JOB_COMPLETION_INDEX', valueFrom: { fieldRef: { fieldPath: %c } } }",
-                                     "metadata.labels['" JOB_INDEX "']");
+        struct json *meta = json_get_or_add_object(s->a, pod, "metadata"),
+                    *spec = json_get_or_add_object(s->a, pod, "spec");
+        struct json env =
+                        json_build(s->a, "{ name: 'JOB_COMPLETION_INDEX', valueFrom: { fieldRef: { fieldPath: %c } } }",
+                                   "metadata.labels['" JOB_INDEX "']");
         static const char *const lists[] = { "initContainers", "containers" };
 
         json_set_str(s->a, json_get_or_add_object(s->a, meta, "annotations"), JOB_INDEX, text);
         json_set_str(s->a, json_get_or_add_object(s->a, meta, "labels"), JOB_INDEX, text);
         json_setc(s->a, meta, "generateName",
                   json_of_printf(s->a, "%" STR_FMT "-%" STR_FMT "-", STR_ARG(object_name(s->job)), STR_ARG(text)));
-        json_setc(s->a, spec, "hostname", json_of_printf(s->a, "%" STR_FMT "-%" STR_FMT, STR_ARG(object_name(s->job)), STR_ARG(text)));
+        json_setc(s->a, spec, "hostname",
+                  json_of_printf(s->a, "%" STR_FMT "-%" STR_FMT, STR_ARG(object_name(s->job)), STR_ARG(text)));
         for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
                 json_each_item(c, json_getc(spec, lists[i])) {
                         struct json *list = json_get_or_add_array(s->a, c, "env");
@@ -96,7 +101,8 @@ static struct json new_pod(struct job_sync *s, int64_t index) {
         struct json pod = pod_from_template(s->a, JobSpec_template(s->spec), &res_jobs, s->job, str_n(NULL, 0));
 
         pod = json_copy_tree(s->a, &pod);
-        json_push(s->a, json_get_or_add_array(s->a, json_get_or_add_object(s->a, &pod, "metadata"), "finalizers"), json_of_cstr(JOB_FINALIZER));
+        json_push(s->a, json_get_or_add_array(s->a, json_get_or_add_object(s->a, &pod, "metadata"), "finalizers"),
+                  json_of_cstr(JOB_FINALIZER));
         if (index >= 0)
                 add_index(s, &pod, index);
         return pod;
@@ -207,19 +213,23 @@ static void decide(struct job_sync *s) {
         if (s->failure_reason)
                 set_condition(s, "FailureTarget", "True", s->failure_reason, s->failure_message);
         else if (exceeds_backoff_limit(s))
-                set_condition(s, "FailureTarget", "True", "BackoffLimitExceeded", "Job has reached the specified backoff limit");
+                set_condition(s, "FailureTarget", "True", "BackoffLimitExceeded",
+                              "Job has reached the specified backoff limit");
         else if (deadline_left(s) <= 0)
-                set_condition(s, "FailureTarget", "True", "DeadlineExceeded", "Job was active longer than specified deadline");
+                set_condition(s, "FailureTarget", "True", "DeadlineExceeded",
+                              "Job was active longer than specified deadline");
         else if ((policy = job_success_policy(s)))
                 set_condition(s, "SuccessCriteriaMet", "True", "SuccessPolicy", policy);
         else if (is_enough(s))
-                set_condition(s, "SuccessCriteriaMet", "True", "CompletionsReached", "Reached expected number of succeeded pods");
+                set_condition(s, "SuccessCriteriaMet", "True", "CompletionsReached",
+                              "Reached expected number of succeeded pods");
 }
 
 /* Decided: pods still running are stopped; when all are gone and counted, the Job is over. */
 static int wind_up(struct job_sync *s, const struct json *verdict, struct error *err) {
         bool failed = str_eqc(JobCondition_type(verdict), "FailureTarget");
-        const char *reason = arena_cstr(s->a, JobCondition_reason(verdict)), *message = arena_cstr(s->a, JobCondition_message(verdict));
+        const char *reason = arena_cstr(s->a, JobCondition_reason(verdict)),
+                   *message = arena_cstr(s->a, JobCondition_message(verdict));
 
         if (s->active.n > 0)
                 return delete_active(s, s->active.n, err);
@@ -345,7 +355,9 @@ static void enqueue_pod(struct controller *c, struct object *old, struct object 
         enqueue_owner_or_matching(c, old, new);
         if (!new || !job_tracks(new))
                 return;
-        job = ref && ref_is_kind(ref, &res_jobs) ? controller_get(c, &res_jobs, object_namespace(new), OwnerReference_name(ref)) : NULL;
+        job = ref && ref_is_kind(ref, &res_jobs)
+                              ? controller_get(c, &res_jobs, object_namespace(new), OwnerReference_name(ref))
+                              : NULL;
         if (!job || !str_eq(object_uid(job), OwnerReference_uid(ref)))
                 if (c->n_unsynced == 0 && (object_deleting(new) || !ref))
                         enqueue_orphan(c, new);

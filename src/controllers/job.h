@@ -1,5 +1,5 @@
-/* One reconcile of a Job, shared by its files: job.c decides, job_track.c counts finished pods so that none is lost or counted
- * twice, job_policy.c reads podFailurePolicy and successPolicy. */
+/* One reconcile of a Job, shared by its files: job.c decides, job_track.c counts finished pods so that none is lost or
+ * counted twice, job_policy.c reads podFailurePolicy and successPolicy. */
 #pragma once
 
 #include "base/vec.h"
@@ -26,16 +26,16 @@ struct job_sync {
         struct arena *a;
         struct object *job;
         const struct json *spec;
-        struct json status;                     /* as it will be written */
-        struct object_list pods;                /* all of ours */
-        VEC(struct object *) active, finished;  /* finished: to be rid of the finalizer */
+        struct json status;                    /* as it will be written */
+        struct object_list pods;               /* all of ours */
+        VEC(struct object *) active, finished; /* finished: to be rid of the finalizer */
         struct index_set completed;
-        int64_t now, succeeded, failed;         /* with those not yet settled */
+        int64_t now, succeeded, failed; /* with those not yet settled */
         int64_t terminating, ready;
-        int64_t new_failures, last_failure_ns;  /* of this reconcile */
+        int64_t new_failures, last_failure_ns; /* of this reconcile */
         bool new_success;
         bool indexed, only_replace_failed;
-        bool settled;                           /* nothing is on its way to be counted */
+        bool settled;                                 /* nothing is on its way to be counted */
         const char *failure_reason, *failure_message; /* of podFailurePolicy: the Job has failed */
 };
 

@@ -55,20 +55,23 @@ enum job_failure_action job_failure_policy(struct job_sync *s, const struct obje
                 if (container || condition) {
                         if (container)
                                 *ret_message = arena_printf(s->a,
-                                                            "Container %" STR_FMT " for pod %" STR_FMT "/%" STR_FMT " failed with exit code %" PRId64
-                                                            " matching %" STR_FMT " rule at index %zu",
-                                                            STR_ARG(ContainerStatus_name(container)), STR_ARG(object_namespace(pod)),
-                                                            STR_ARG(object_name(pod)),
-                                                            json_int(json_at_path(container, "state", "terminated", "exitCode")),
+                                                            "Container %" STR_FMT " for pod %" STR_FMT "/%" STR_FMT
+                                                            " failed with exit code %" PRId64 " matching %" STR_FMT
+                                                            " rule at index %zu",
+                                                            STR_ARG(ContainerStatus_name(container)),
+                                                            STR_ARG(object_namespace(pod)), STR_ARG(object_name(pod)),
+                                                            json_int(json_at_path(container, "state", "terminated",
+                                                                                  "exitCode")),
                                                             STR_ARG(action), i)
-                                                       .p;
+                                                               .p;
                         else
-                                *ret_message = arena_printf(s->a, "Pod %" STR_FMT "/%" STR_FMT " has condition %" STR_FMT " matching %" STR_FMT
-                                                                  " rule at index %zu",
+                                *ret_message = arena_printf(s->a,
+                                                            "Pod %" STR_FMT "/%" STR_FMT " has condition %" STR_FMT
+                                                            " matching %" STR_FMT " rule at index %zu",
                                                             STR_ARG(object_namespace(pod)), STR_ARG(object_name(pod)),
                                                             STR_ARG(PodCondition_type(condition)), STR_ARG(action), i)
-                                                       .p;
-                        return str_eqc(action, "FailJob") ? JOB_FAILURE_FAIL_JOB
+                                                               .p;
+                        return str_eqc(action, "FailJob")  ? JOB_FAILURE_FAIL_JOB
                                : str_eqc(action, "Ignore") ? JOB_FAILURE_IGNORE
                                                            : JOB_FAILURE_COUNT;
                 }

@@ -1,6 +1,7 @@
 /* Counting finished pods exactly once, though the count and the pod are two objects that cannot be written together:
  *
- *   pod has finished, with finalizer ─▶ its uid in status.uncountedTerminatedPods ─▶ finalizer off ─▶ uid out, counter + 1
+ *   pod has finished, with finalizer ─▶ its uid in status.uncountedTerminatedPods ─▶ finalizer off ─▶ uid out, counter
+ * + 1
  *
  * At whatever step we are stopped, the uid tells how far it came. */
 #include <errno.h>
@@ -21,9 +22,9 @@ void index_set_add(struct index_set *s, int64_t i) {
                 return;
         while (at < s->ranges.n && s->ranges.v[at].last < i)
                 at++;
-        vec_push(&s->ranges, (struct index_range) { i, i });
+        vec_push(&s->ranges, (struct index_range){ i, i });
         memmove(&s->ranges.v[at + 1], &s->ranges.v[at], (s->ranges.n - 1 - at) * sizeof(s->ranges.v[0]));
-        s->ranges.v[at] = (struct index_range) { i, i };
+        s->ranges.v[at] = (struct index_range){ i, i };
         if (at + 1 < s->ranges.n && s->ranges.v[at + 1].first == i + 1) {
                 s->ranges.v[at].last = s->ranges.v[at + 1].last;
                 vec_remove(&s->ranges, at + 1);
@@ -59,7 +60,8 @@ void index_set_parse(struct index_set *s, struct str text) {
                 if (str_to_i64(dash < 0 ? part : str_sub(part, 0, (size_t) dash), &r.first) < 0)
                         continue;
                 r.last = r.first;
-                if (dash >= 0 && (str_to_i64(str_sub(part, (size_t) dash + 1, part.n), &r.last) < 0 || r.last < r.first))
+                if (dash >= 0 &&
+                    (str_to_i64(str_sub(part, (size_t) dash + 1, part.n), &r.last) < 0 || r.last < r.first))
                         continue;
                 vec_push(&s->ranges, r);
         }
@@ -230,10 +232,11 @@ int job_release(struct controller *c, struct object *const *pods, size_t n, stru
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct client_request *requests = arena_array(a, struct client_request, n + 1);
         _cleanup_free_ int *results = xcalloc(n + 1, sizeof(*results));
-        struct json patch = json_build(a, "{ metadata: { '$deleteFromPrimitiveList/finalizers': [ '" JOB_FINALIZER "' ] } }");
+        struct json patch = json_build(a, "{ metadata: { '$deleteFromPrimitiveList/finalizers': [ '" JOB_FINALIZER
+                                          "' ] } }");
 
         for (size_t i = 0; i < n; i++)
-                requests[i] = (struct client_request) {
+                requests[i] = (struct client_request){
                         .verb = API_PATCH,
                         .resource = &res_pods,
                         .namespace = object_namespace(pods[i]),
@@ -244,6 +247,7 @@ int job_release(struct controller *c, struct object *const *pods, size_t n, stru
         controller_batch(c, requests, n, results, NULL, NULL);
         for (size_t i = 0; i < n; i++)
                 if (results[i] < 0 && results[i] != -ENOENT)
-                        return error_set(err, results[i], "cannot take the finalizer off pod %" STR_FMT, STR_ARG(object_name(pods[i])));
+                        return error_set(err, results[i], "cannot take the finalizer off pod %" STR_FMT,
+                                         STR_ARG(object_name(pods[i])));
         return 0;
 }

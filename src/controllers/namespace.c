@@ -1,6 +1,6 @@
-/* Namespace: a namespace that is being deleted is emptied, resource by resource, and then finalized. Its conditions tell what is
- * still in the way. Pods go first, so that nothing runs without what it relies on (network policies above all).
- * https://kubernetes.io/docs/concepts/architecture/garbage-collection/, KEP-5080 */
+/* Namespace: a namespace that is being deleted is emptied, resource by resource, and then finalized. Its conditions
+ * tell what is still in the way. Pods go first, so that nothing runs without what it relies on (network policies above
+ * all). https://kubernetes.io/docs/concepts/architecture/garbage-collection/, KEP-5080 */
 #include <errno.h>
 
 #include "base/vec.h"
@@ -54,7 +54,7 @@ static void count_finalizers(struct emptying *e, const struct object *o) {
                         if (str_eq(e->finalizers.v[i].name, json_str(f)))
                                 break;
                 if (i == e->finalizers.n)
-                        vec_push(&e->finalizers, (struct finalizer_count) { arena_str(e->a, json_str(f)), 0 });
+                        vec_push(&e->finalizers, (struct finalizer_count){ arena_str(e->a, json_str(f)), 0 });
                 e->finalizers.v[i].n++;
         }
 }
@@ -63,7 +63,8 @@ static void count_rest(struct emptying *e, const struct api_resource *res, const
         if (list->n == 0)
                 return;
         e->n_remaining += list->n;
-        buf_printf(&e->remaining, "%s%s.%s has %zu resource instances", e->remaining.n ? ", " : "", res->plural, res->group, list->n);
+        buf_printf(&e->remaining, "%s%s.%s has %zu resource instances", e->remaining.n ? ", " : "", res->plural,
+                   res->group, list->n);
         for (size_t i = 0; i < list->n; i++)
                 count_finalizers(e, list->items[i]);
 }
@@ -96,8 +97,8 @@ static void empty_resource(const struct api_resource *res, void *arg) {
 
 /* ---- conditions ---- */
 
-static void set(struct emptying *e, struct json *status, const char *type, const char *bad_reason, const char *good_reason,
-                struct str bad, const char *good) {
+static void set(struct emptying *e, struct json *status, const char *type, const char *bad_reason,
+                const char *good_reason, struct str bad, const char *good) {
         struct condition c = { type, bad.p ? "True" : "False", bad.p ? bad_reason : good_reason, bad.p ? bad.p : good };
 
         condition_set(e->a, status, &c, controller_now(e->c), 0);
@@ -110,8 +111,8 @@ static struct str finalizer_text(struct emptying *e) {
                 return str_n(NULL, 0);
         buf_addc(&b, "Some content in the namespace has finalizers remaining: ");
         for (size_t i = 0; i < e->finalizers.n; i++)
-                buf_printf(&b, "%s%" STR_FMT " in %zu resource instances", i ? ", " : "", STR_ARG(e->finalizers.v[i].name),
-                           e->finalizers.v[i].n);
+                buf_printf(&b, "%s%" STR_FMT " in %zu resource instances", i ? ", " : "",
+                           STR_ARG(e->finalizers.v[i].name), e->finalizers.v[i].n);
         return arena_str(e->a, buf_str(&b));
 }
 
@@ -120,7 +121,8 @@ static int write_conditions(struct emptying *e, const struct object *ns, struct 
         struct json status = status_copy(e->a, old);
         struct str none = { 0 };
 
-        set(e, &status, "NamespaceDeletionDiscoveryFailure", "", "ResourcesDiscovered", none, "All resources successfully discovered");
+        set(e, &status, "NamespaceDeletionDiscoveryFailure", "", "ResourcesDiscovered", none,
+            "All resources successfully discovered");
         set(e, &status, "NamespaceDeletionGroupVersionParsingFailure", "", "ParsedGroupVersions", none,
             "All legacy kube types successfully parsed");
         set(e, &status, "NamespaceDeletionContentFailure", "ContentDeletionFailed", "ContentDeleted",
@@ -129,10 +131,12 @@ static int write_conditions(struct emptying *e, const struct object *ns, struct 
                           : none,
             "All content successfully deleted, may be waiting on finalization");
         set(e, &status, "NamespaceContentRemaining", "SomeResourcesRemain", "ContentRemoved",
-            e->remaining.n ? arena_printf(e->a, "Some resources are remaining: %" STR_FMT, STR_ARG(buf_str(&e->remaining))) : none,
+            e->remaining.n ? arena_printf(e->a, "Some resources are remaining: %" STR_FMT,
+                                          STR_ARG(buf_str(&e->remaining)))
+                           : none,
             "All content successfully removed");
-        set(e, &status, "NamespaceFinalizersRemaining", "SomeFinalizersRemain", "ContentHasNoFinalizers", finalizer_text(e),
-            "All content-preserving finalizers finished");
+        set(e, &status, "NamespaceFinalizersRemaining", "SomeFinalizersRemain", "ContentHasNoFinalizers",
+            finalizer_text(e), "All content-preserving finalizers finished");
         return controller_update_status(e->c, &res_namespaces, ns, &status, err);
 }
 
@@ -189,7 +193,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
 }
 
 static void enqueue_namespace(struct controller *c, struct object *old, struct object *new) {
-        if (new && object_deleting(new))
+        if (new &&object_deleting(new))
                 enqueue_self(c, old, new);
 }
 
@@ -203,6 +207,8 @@ static void enqueue_pod(struct controller *c, struct object *old, struct object 
 
 const struct controller_class namespace_controller = {
         .name = "namespace-controller",
-        .watches = { { &res_namespaces, enqueue_namespace }, { &res_pods, enqueue_pod }, { &res_customresourcedefinitions, NULL } },
+        .watches = { { &res_namespaces, enqueue_namespace },
+                     { &res_pods, enqueue_pod },
+                     { &res_customresourcedefinitions, NULL } },
         .reconcile = reconcile,
 };

@@ -29,7 +29,8 @@ static bool requirement_holds(const struct json *r, struct str value) {
 }
 
 static bool term_holds(const struct object *node, const struct json *term) {
-        const struct json *expressions = NodeSelectorTerm_matchExpressions(term), *fields = NodeSelectorTerm_matchFields(term);
+        const struct json *expressions = NodeSelectorTerm_matchExpressions(term),
+                          *fields = NodeSelectorTerm_matchFields(term);
 
         if (json_len(expressions) == 0 && json_len(fields) == 0)
                 return false; /* an empty term matches nothing */
@@ -43,7 +44,8 @@ static bool term_holds(const struct object *node, const struct json *term) {
 }
 
 bool node_matches(const struct object *node, const struct json *pod_spec) {
-        const struct json *required = json_at_path(pod_spec, "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution");
+        const struct json *required = json_at_path(pod_spec, "affinity", "nodeAffinity",
+                                                   "requiredDuringSchedulingIgnoredDuringExecution");
 
         json_each_member(m, PodSpec_nodeSelector(pod_spec)) {
                 struct str value = object_label(node, json_key(m));
@@ -60,7 +62,8 @@ bool node_matches(const struct object *node, const struct json *pod_spec) {
 }
 
 bool toleration_matches(const struct json *toleration, const struct json *taint) {
-        struct str effect = Toleration_effect(toleration), key = Toleration_key(toleration), op = Toleration_operator(toleration);
+        struct str effect = Toleration_effect(toleration), key = Toleration_key(toleration),
+                   op = Toleration_operator(toleration);
 
         if (!str_empty(effect) && !str_eq(effect, Taint_effect(taint)))
                 return false;

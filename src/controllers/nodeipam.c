@@ -1,5 +1,5 @@
-/* Node IPAM: each node gets a range of pod addresses cut from the cluster's range. A bit for each range; a node's deletion gives
- * its range back. */
+/* Node IPAM: each node gets a range of pod addresses cut from the cluster's range. A bit for each range; a node's
+ * deletion gives its range back. */
 #include <arpa/inet.h>
 #include <errno.h>
 
@@ -13,7 +13,7 @@ struct ipam {
         uint8_t base[16];
         int family, prefix, mask; /* of the cluster, of a node */
         size_t n, hint;
-        uint8_t *used;            /* a bit for each range */
+        uint8_t *used; /* a bit for each range */
 };
 
 static bool is_used(const struct ipam *m, size_t i) {
@@ -37,7 +37,8 @@ static int parse_cidr(struct str text, int *ret_family, uint8_t address[static 1
         int64_t prefix;
         int family = str_find(text, ':') >= 0 ? AF_INET6 : AF_INET;
 
-        if (slash < 0 || slash >= (ssize_t) sizeof(ip) || str_to_i64(str_sub(text, (size_t) slash + 1, text.n), &prefix) < 0)
+        if (slash < 0 || slash >= (ssize_t) sizeof(ip) ||
+            str_to_i64(str_sub(text, (size_t) slash + 1, text.n), &prefix) < 0)
                 return -EINVAL;
         memcpy(ip, text.p, (size_t) slash);
         ip[slash] = '\0';
@@ -114,9 +115,11 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
                 ;
         m->hint = i;
         if (i == m->n) {
-                event_record(c->events, &res_nodes, node, NULL, "Normal", "CIDRNotAvailable", "Node %" STR_FMT " status is now: CIDRNotAvailable",
-                             STR_ARG(key));
-                return error_set(err, -ENOSPC, "CIDR allocation failed; there are no remaining CIDRs left to allocate in the accepted range");
+                event_record(c->events, &res_nodes, node, NULL, "Normal", "CIDRNotAvailable",
+                             "Node %" STR_FMT " status is now: CIDRNotAvailable", STR_ARG(key));
+                return error_set(err, -ENOSPC,
+                                 "CIDR allocation failed; there are no remaining CIDRs left to allocate in the "
+                                 "accepted range");
         }
         a = arena_new(0);
         cidr = print_range(m, i, text);
@@ -142,7 +145,8 @@ static int init(struct controller *c, void **ret_state, struct error *err) {
         m->mask = o->node_cidr_mask > 0 ? o->node_cidr_mask : m->family == AF_INET ? 24 : 64;
         bits = m->mask - m->prefix;
         if (bits < 0 || m->mask > (m->family == AF_INET ? 32 : 128))
-                return error_set(err, -EINVAL, "a node's range /%d does not fit in the cluster CIDR \"%s\"", m->mask, o->cluster_cidr);
+                return error_set(err, -EINVAL, "a node's range /%d does not fit in the cluster CIDR \"%s\"", m->mask,
+                                 o->cluster_cidr);
         for (int bit = m->prefix; bit < 128; bit++)
                 m->base[bit / 8] &= (uint8_t) ~(0x80 >> bit % 8);
         m->n = (size_t) 1 << MIN(bits, __builtin_ctz(MAX_RANGES));

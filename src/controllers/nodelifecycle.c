@@ -1,8 +1,9 @@
-/* Node lifecycle: a kubelet that is not heard of makes its node's conditions Unknown; conditions become taints; pods on a node
- * that is not ready are not ready.
+/* Node lifecycle: a kubelet that is not heard of makes its node's conditions Unknown; conditions become taints; pods on
+ * a node that is not ready are not ready.
  *
  *   lease renewed, Ready heartbeat ─▶ seen now, by our own clock (clocks of nodes are not trusted)
- *   40 s nothing ─▶ Ready, MemoryPressure, … = Unknown ─▶ taint unreachable NoSchedule + NoExecute ─▶ eviction (tainteviction.c)
+ *   40 s nothing ─▶ Ready, MemoryPressure, … = Unknown ─▶ taint unreachable NoSchedule + NoExecute ─▶ eviction
+ * (tainteviction.c)
  *
  * One timer a node, due when the grace period would run out. */
 #include <errno.h>
@@ -54,15 +55,15 @@ static void enqueue_node(struct controller *c, struct object *old, struct object
 
         if (!new) {
                 event_record(c->events, &res_nodes, old, NULL, "Normal", "RemovingNode",
-                             "Node %" STR_FMT " event: Removing Node %" STR_FMT " from Controller", STR_ARG(object_name(old)),
-                             STR_ARG(object_name(old)));
+                             "Node %" STR_FMT " event: Removing Node %" STR_FMT " from Controller",
+                             STR_ARG(object_name(old)), STR_ARG(object_name(old)));
                 map_remove(c->state, object_name(old));
                 return;
         }
         if (!old && c->n_unsynced == 0)
                 event_record(c->events, &res_nodes, new, NULL, "Normal", "RegisteredNode",
-                             "Node %" STR_FMT " event: Registered Node %" STR_FMT " in Controller", STR_ARG(object_name(new)),
-                             STR_ARG(object_name(new)));
+                             "Node %" STR_FMT " event: Registered Node %" STR_FMT " in Controller",
+                             STR_ARG(object_name(new)), STR_ARG(object_name(new)));
         h = health_of(c, object_name(new));
         ready = condition_find(Node_status(object_json(new)), "Ready");
         if (!str_eqc(NodeCondition_lastHeartbeatTime(ready), h->heartbeat)) {
@@ -83,15 +84,18 @@ static void enqueue_node(struct controller *c, struct object *old, struct object
 static bool make_unknown(struct arena *a, struct json *status, const char *type, int64_t now) {
         const struct json *old = condition_find(status, type);
         struct json c = json_build(a,
-                                   "{ type: %c, status: 'Unknown', lastHeartbeatTime: %o, lastTransitionTime: %t, reason: %c, message: %c }",
+                                   "{ type: %c, status: 'Unknown', lastHeartbeatTime: %o, lastTransitionTime: %t, "
+                                   "reason: %c, message: %c }",
                                    type, NodeCondition_lastHeartbeatTime(old), now,
                                    old ? "NodeStatusUnknown" : "NodeStatusNeverUpdated",
-                                   old ? "Kubelet stopped posting node status." : "Kubelet never posted node status."), list;
+                                   old ? "Kubelet stopped posting node status." : "Kubelet never posted node status."),
+                    list;
 
         if (old && str_eqc(NodeCondition_status(old), "Unknown"))
                 return false;
         condition_remove(a, status, type);
-        list = json_getc(status, "conditions") ? json_copy_shallow(a, json_getc(status, "conditions")) : json_new_array();
+        list = json_getc(status, "conditions") ? json_copy_shallow(a, json_getc(status, "conditions"))
+                                               : json_new_array();
         json_push(a, &list, c);
         json_setc(a, status, "conditions", list);
         return true;
@@ -144,7 +148,8 @@ static size_t which_taint(const struct json *taint) {
 
 /* A node that never said anything about Ready keeps the taint it was registered with. */
 static bool is_undecided(const struct object *node, size_t i) {
-        return taints[i].type && str_eqc(str_of(taints[i].type), "Ready") && !condition_find(Node_status(object_json(node)), "Ready");
+        return taints[i].type && str_eqc(str_of(taints[i].type), "Ready") &&
+               !condition_find(Node_status(object_json(node)), "Ready");
 }
 
 static int sync_taints(struct controller *c, struct arena *a, const struct object *node, struct error *err) {
@@ -168,7 +173,9 @@ static int sync_taints(struct controller *c, struct arena *a, const struct objec
                 if (has[i] || !wants_taint(node, i))
                         continue;
                 changed = true;
-                json_push(a, &list, json_build(a, "{ key: %c, effect: %c, timeAdded: %t }", taints[i].key, taints[i].effect, controller_now(c)));
+                json_push(a, &list,
+                          json_build(a, "{ key: %c, effect: %c, timeAdded: %t }", taints[i].key, taints[i].effect,
+                                     controller_now(c)));
         }
         if (!changed)
                 return 0;
@@ -189,7 +196,8 @@ static void by_node(const struct object *pod, void (*emit)(void *ctx, struct str
 
 static int unready_pods(struct controller *c, struct arena *a, const struct object *node, struct error *err) {
         struct object *const *pods;
-        size_t n = informer_index_get(informer_add_index(controller_informer(c, &res_pods), "assigned", by_node), object_name(node), &pods);
+        size_t n = informer_index_get(informer_add_index(controller_informer(c, &res_pods), "assigned", by_node),
+                                      object_name(node), &pods);
         int result = 0;
 
         for (size_t i = 0; i < n; i++) {
@@ -200,7 +208,8 @@ static int unready_pods(struct controller *c, struct arena *a, const struct obje
                 if (!str_eqc(PodCondition_status(ready), "True"))
                         continue;
                 status = json_copy_shallow(a, old);
-                condition_set(a, &status, &(struct condition) { "Ready", "False", "NodeNotReady", "Node is not ready" }, controller_now(c), 0);
+                condition_set(a, &status, &(struct condition){ "Ready", "False", "NodeNotReady", "Node is not ready" },
+                              controller_now(c), 0);
                 event_record(c->events, &res_pods, pods[i], NULL, "Warning", "NodeNotReady", "Node is not ready");
                 r = controller_update_status(c, &res_pods, pods[i], &status, err);
                 if (r < 0 && r != -ENOENT)
@@ -227,8 +236,8 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         left_ms = (ready ? GRACE_MS : STARTUP_GRACE_MS) - (controller_now(c) - h->seen_ns) / NSEC_PER_MSEC;
         if (left_ms <= 0 && !str_eqc(NodeCondition_status(ready), "Unknown")) {
                 if (str_eqc(NodeCondition_status(ready), "True"))
-                        event_record(c->events, &res_nodes, node, NULL, "Normal", "NodeNotReady", "Node %" STR_FMT " status is now: NodeNotReady",
-                                     STR_ARG(key));
+                        event_record(c->events, &res_nodes, node, NULL, "Normal", "NodeNotReady",
+                                     "Node %" STR_FMT " status is now: NodeNotReady", STR_ARG(key));
                 return mark_unknown(c, a, node, err); /* its news bring us back */
         }
         r = sync_taints(c, a, node, err);

@@ -1,5 +1,5 @@
-/* Ownership: see owners.h. Adoption first asks the server whether the owner still lives, because the cache may be behind and an
- * adopted child of a dead owner would be collected. */
+/* Ownership: see owners.h. Adoption first asks the server whether the owner still lives, because the cache may be
+ * behind and an adopted child of a dead owner would be collected. */
 #include "controllers/owners.h"
 
 #include <errno.h>
@@ -25,7 +25,8 @@ bool ref_is_kind(const struct json *ref, const struct api_resource *res) {
 
         if (!str_eqc(OwnerReference_kind(ref), res->kind))
                 return false;
-        return api_parse_group_version(OwnerReference_apiVersion(ref), &group, &version, NULL) == 0 && str_eqc(group, res->group);
+        return api_parse_group_version(OwnerReference_apiVersion(ref), &group, &version, NULL) == 0 &&
+               str_eqc(group, res->group);
 }
 
 bool is_controlled_by(const struct object *o, struct str owner_uid) {
@@ -80,13 +81,14 @@ struct object_list owned_children(struct informer_index *children, const struct 
         struct object *const *v;
         size_t n = informer_index_get(children, object_uid(owner), &v);
 
-        return (struct object_list) { (struct object **) v, n };
+        return (struct object_list){ (struct object **) v, n };
 }
 
 /* ---- claiming ---- */
 
 /* 0: the owner lives and is the one we think. */
-static int check_owner(struct controller *c, const struct api_resource *res, const struct object *owner, struct error *err) {
+static int check_owner(struct controller *c, const struct api_resource *res, const struct object *owner,
+                       struct error *err) {
         _cleanup_(object_unrefp) struct object *fresh = NULL;
         int r;
 
@@ -94,27 +96,32 @@ static int check_owner(struct controller *c, const struct api_resource *res, con
         if (r < 0)
                 return r;
         if (!str_eq(object_uid(fresh), object_uid(owner)))
-                return error_set(err, -EAGAIN, "original %s %" STR_FMT "/%" STR_FMT " is gone: got uid %" STR_FMT ", wanted %" STR_FMT,
-                                 res->kind, STR_ARG(object_namespace(owner)), STR_ARG(object_name(owner)), STR_ARG(object_uid(fresh)),
-                                 STR_ARG(object_uid(owner)));
+                return error_set(err, -EAGAIN,
+                                 "original %s %" STR_FMT "/%" STR_FMT " is gone: got uid %" STR_FMT
+                                 ", wanted %" STR_FMT,
+                                 res->kind, STR_ARG(object_namespace(owner)), STR_ARG(object_name(owner)),
+                                 STR_ARG(object_uid(fresh)), STR_ARG(object_uid(owner)));
         if (object_deleting(fresh))
-                return error_set(err, -EAGAIN, "%" STR_FMT "/%" STR_FMT " has just been deleted", STR_ARG(object_namespace(owner)),
-                                 STR_ARG(object_name(owner)));
+                return error_set(err, -EAGAIN, "%" STR_FMT "/%" STR_FMT " has just been deleted",
+                                 STR_ARG(object_namespace(owner)), STR_ARG(object_name(owner)));
         return 0;
 }
 
-static int adopt(struct controller *c, struct arena *a, const struct api_resource *owner_res, const struct object *owner,
-                 const struct api_resource *res, const struct object *child, struct error *err) {
+static int adopt(struct controller *c, struct arena *a, const struct api_resource *owner_res,
+                 const struct object *owner, const struct api_resource *res, const struct object *child,
+                 struct error *err) {
         struct json ref = controller_ref(a, owner_res, owner);
-        struct json patch = json_build(a, "{ metadata: { ownerReferences: [ %j ], uid: %s } }", &ref, object_uid(child));
+        struct json patch =
+                        json_build(a, "{ metadata: { ownerReferences: [ %j ], uid: %s } }", &ref, object_uid(child));
 
         return controller_patch(c, res, child, STR(""), API_PATCH_STRATEGIC, &patch, err);
 }
 
 static int release(struct controller *c, struct arena *a, const struct object *owner, const struct api_resource *res,
                    const struct object *child, struct error *err) {
-        struct json patch = json_build(a, "{ metadata: { ownerReferences: [ { '$patch': 'delete', uid: %s } ], uid: %s } }",
-                                       object_uid(owner), object_uid(child));
+        struct json patch =
+                        json_build(a, "{ metadata: { ownerReferences: [ { '$patch': 'delete', uid: %s } ], uid: %s } }",
+                                   object_uid(owner), object_uid(child));
         int r = controller_patch(c, res, child, STR(""), API_PATCH_STRATEGIC, &patch, err);
 
         /* Gone, or no longer the same object: nothing left to release. */
@@ -125,9 +132,9 @@ static int release(struct controller *c, struct arena *a, const struct object *o
         return 0;
 }
 
-int claim_children(struct controller *c, struct arena *a, const struct api_resource *owner_res, const struct object *owner,
-                   const struct selector *selector, const struct api_resource *res, struct informer_index *children,
-                   struct object_list *ret, bool *ret_changed, struct error *err) {
+int claim_children(struct controller *c, struct arena *a, const struct api_resource *owner_res,
+                   const struct object *owner, const struct selector *selector, const struct api_resource *res,
+                   struct informer_index *children, struct object_list *ret, bool *ret_changed, struct error *err) {
         struct object_list owned = owned_children(children, owner);
         struct object *const *orphans;
         size_t n_orphans = orphans_in(children, object_namespace(owner), &orphans);

@@ -1,4 +1,5 @@
-/* Who owns what: controller references, and the claim by which a controller finds its own (adopting and releasing by selector). */
+/* Who owns what: controller references, and the claim by which a controller finds its own (adopting and releasing by
+ * selector). */
 #pragma once
 
 #include "controllers/controller.h"
@@ -16,20 +17,21 @@ struct json controller_ref(struct arena *a, const struct api_resource *owner_res
 void index_by_controller(const struct object *o, void (*emit)(void *ctx, struct str value), void *ctx);
 struct informer_index *children_index(struct controller *c, const struct api_resource *res);
 
-/* The children of owner: those that refer to it and match, plus orphans that match and are adopted; those that refer to it and
- * no longer match are released. Array in the arena, borrowed for this turn. Adoption shows in the cache from the next turn on:
- * *ret_changed (may be NULL) tells that there was one. */
+/* The children of owner: those that refer to it and match, plus orphans that match and are adopted; those that refer to
+ * it and no longer match are released. Array in the arena, borrowed for this turn. Adoption shows in the cache from the
+ * next turn on: *ret_changed (may be NULL) tells that there was one. */
 struct object_list {
         struct object **v;
         size_t n;
 };
-int claim_children(struct controller *c, struct arena *a, const struct api_resource *owner_res, const struct object *owner,
-                   const struct selector *selector, const struct api_resource *res, struct informer_index *children,
-                   struct object_list *ret, bool *ret_changed, struct error *err);
+int claim_children(struct controller *c, struct arena *a, const struct api_resource *owner_res,
+                   const struct object *owner, const struct selector *selector, const struct api_resource *res,
+                   struct informer_index *children, struct object_list *ret, bool *ret_changed, struct error *err);
 /* Only what refers to owner already, without any writing. */
 struct object_list owned_children(struct informer_index *children, const struct object *owner);
 
-/* spec.selector of a workload: a LabelSelector, or a ReplicationController's map. An empty or broken one selects nothing. */
+/* spec.selector of a workload: a LabelSelector, or a ReplicationController's map. An empty or broken one selects
+ * nothing. */
 struct selector workload_selector(struct arena *a, const struct api_resource *res, const struct object *o);
 
 /* For the enqueue of an orphan: every object of the reconciled resource in its namespace whose selector matches it. */

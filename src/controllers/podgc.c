@@ -1,8 +1,8 @@
 /* Pod garbage: pods on nodes that are gone, terminating pods that never got a node, terminating pods on nodes tainted
  * out-of-service, and terminated pods beyond a threshold (the oldest first).
  *
- * The key is a pod, except for one that stands for the threshold. A node may be missing for a moment (it registers anew, or our
- * cache of nodes is behind that of pods): 40 s pass, then the server is asked. */
+ * The key is a pod, except for one that stands for the threshold. A node may be missing for a moment (it registers
+ * anew, or our cache of nodes is behind that of pods): 40 s pass, then the server is asked. */
 #include <errno.h>
 
 #include "base/time.h"
@@ -32,13 +32,14 @@ static void enqueue_pod(struct controller *c, struct object *old, struct object 
         struct state *s = c->state;
         struct str node;
 
-        s->n_terminated += (new && pod_is_terminal(new)) - (old && pod_is_terminal(old));
+        s->n_terminated += (new &&pod_is_terminal(new)) - (old && pod_is_terminal(old));
         if (s->n_terminated > THRESHOLD)
                 controller_enqueue_key(c, THRESHOLD_KEY);
         if (!new)
                 return;
         node = pod_node(new);
-        if (str_empty(node) ? object_deleting(new) : !controller_get(c, &res_nodes, STR(""), node) || object_deleting(new))
+        if (str_empty(node) ? object_deleting(new)
+                            : !controller_get(c, &res_nodes, STR(""), node) || object_deleting(new))
                 enqueue_self(c, old, new);
 }
 
@@ -67,7 +68,8 @@ static void enqueue_node(struct controller *c, struct object *old, struct object
 /* ---- removing ---- */
 
 /* For good and at once: nobody is there to confirm its end. A pod that did not end by itself has failed. */
-static int remove_pod(struct controller *c, struct arena *a, const struct object *pod, const char *reason, struct error *err) {
+static int remove_pod(struct controller *c, struct arena *a, const struct object *pod, const char *reason,
+                      struct error *err) {
         const struct json *old = Pod_status(object_json(pod));
         struct client_request request = controller_delete_request(&res_pods, pod, NULL);
         struct json status;
@@ -77,7 +79,8 @@ static int remove_pod(struct controller *c, struct arena *a, const struct object
                 status = status_copy(a, old);
                 json_set_cstr(a, &status, "phase", "Failed");
                 if (reason)
-                        condition_set(a, &status, &(struct condition) { "DisruptionTarget", "True", "DeletionByPodGC", reason },
+                        condition_set(a, &status,
+                                      &(struct condition){ "DisruptionTarget", "True", "DeletionByPodGC", reason },
                                       controller_now(c), 0);
                 r = controller_update_status(c, &res_pods, pod, &status, err);
                 if (r < 0 && r != -ENOENT)
@@ -99,7 +102,8 @@ struct oldest {
 static int by_creation(const void *pa, const void *pb) {
         const struct oldest *a = pa, *b = pb;
 
-        return a->created != b->created ? (a->created < b->created ? -1 : 1) : str_cmp(object_name(a->pod), object_name(b->pod));
+        return a->created != b->created ? (a->created < b->created ? -1 : 1)
+                                        : str_cmp(object_name(a->pod), object_name(b->pod));
 }
 
 static int collect_terminated(struct controller *c, struct error *err) {
@@ -109,7 +113,7 @@ static int collect_terminated(struct controller *c, struct error *err) {
 
         for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(c, &res_pods))); map_next(&it);)
                 if (pod_is_terminal(it.value))
-                        vec_push(&pods, (struct oldest) { object_created_at(it.value), it.value });
+                        vec_push(&pods, (struct oldest){ object_created_at(it.value), it.value });
         if (pods.n > THRESHOLD)
                 qsort(pods.v, pods.n, sizeof(*pods.v), by_creation);
         for (size_t i = 0; i + THRESHOLD < pods.n && r == 0; i++)

@@ -95,13 +95,15 @@ struct json pod_from_template(struct arena *a, const struct json *template, cons
                               const struct object *owner, struct str name) {
         const struct json *meta = PodTemplateSpec_metadata(template);
         struct json ref = controller_ref(a, owner_res, owner);
-        struct str prefix = str_empty(name) ? arena_printf(a, "%" STR_FMT "-", STR_ARG(object_name(owner))) : str_n(NULL, 0);
+        struct str prefix = str_empty(name) ? arena_printf(a, "%" STR_FMT "-", STR_ARG(object_name(owner)))
+                                            : str_n(NULL, 0);
 
         return json_build(a,
-                          "{ kind: 'Pod', apiVersion: 'v1', metadata: { name: %o, generateName: %s, namespace: %s, labels: %j,"
+                          "{ kind: 'Pod', apiVersion: 'v1', metadata: { name: %o, generateName: %s, namespace: %s, "
+                          "labels: %j,"
                           "  annotations: %j, ownerReferences: [ %j ], finalizers: %j }, spec: %j }",
-                          name, prefix, object_namespace(owner), ObjectMeta_labels(meta),
-                          ObjectMeta_annotations(meta), &ref, ObjectMeta_finalizers(meta), PodTemplateSpec_spec(template));
+                          name, prefix, object_namespace(owner), ObjectMeta_labels(meta), ObjectMeta_annotations(meta),
+                          &ref, ObjectMeta_finalizers(meta), PodTemplateSpec_spec(template));
 }
 
 static bool namespace_is_terminating(const struct error *e) {
@@ -121,7 +123,7 @@ static size_t create_wave(struct controller *c, const struct api_resource *owner
         size_t created = 0;
 
         for (size_t i = 0; i < n; i++)
-                requests[i] = (struct client_request) {
+                requests[i] = (struct client_request){
                         .verb = API_CREATE,
                         .resource = &res_pods,
                         .namespace = object_namespace(owner),
@@ -131,8 +133,8 @@ static size_t create_wave(struct controller *c, const struct api_resource *owner
         for (size_t i = 0; i < n; i++) {
                 if (results[i] == 0) {
                         created++;
-                        event_record(c->events, owner_res, owner, NULL, "Normal", "SuccessfulCreate", "Created pod: %" STR_FMT,
-                                     STR_ARG(object_name(pods[i])));
+                        event_record(c->events, owner_res, owner, NULL, "Normal", "SuccessfulCreate",
+                                     "Created pod: %" STR_FMT, STR_ARG(object_name(pods[i])));
                 } else if (!namespace_is_terminating(&errors[i])) {
                         event_record(c->events, owner_res, owner, NULL, "Warning", "FailedCreate", "Error creating: %s",
                                      error_text(&errors[i]));
@@ -145,8 +147,8 @@ static size_t create_wave(struct controller *c, const struct api_resource *owner
         return created;
 }
 
-size_t pods_create(struct controller *c, const struct api_resource *owner_res, const struct object *owner, const struct json *bodies,
-                   size_t n, bool same, struct error *err) {
+size_t pods_create(struct controller *c, const struct api_resource *owner_res, const struct object *owner,
+                   const struct json *bodies, size_t n, bool same, struct error *err) {
         size_t done = 0;
 
         for (size_t wave = 1; done < n; wave *= 2) {
@@ -160,8 +162,8 @@ size_t pods_create(struct controller *c, const struct api_resource *owner_res, c
         return done;
 }
 
-int pods_delete(struct controller *c, const struct api_resource *owner_res, const struct object *owner, struct object **pods, size_t n,
-                struct error *err) {
+int pods_delete(struct controller *c, const struct api_resource *owner_res, const struct object *owner,
+                struct object **pods, size_t n, struct error *err) {
         _cleanup_free_ struct client_request *requests = xcalloc(n + 1, sizeof(*requests));
         _cleanup_free_ struct error *errors = xcalloc(n + 1, sizeof(*errors));
         _cleanup_free_ int *results = xcalloc(n + 1, sizeof(*results));
@@ -172,8 +174,8 @@ int pods_delete(struct controller *c, const struct api_resource *owner_res, cons
         controller_batch(c, requests, n, results, errors, NULL);
         for (size_t i = 0; i < n; i++) {
                 if (results[i] == 0)
-                        event_record(c->events, owner_res, owner, NULL, "Normal", "SuccessfulDelete", "Deleted pod: %" STR_FMT,
-                                     STR_ARG(object_name(pods[i])));
+                        event_record(c->events, owner_res, owner, NULL, "Normal", "SuccessfulDelete",
+                                     "Deleted pod: %" STR_FMT, STR_ARG(object_name(pods[i])));
                 else if (results[i] != -ENOENT) {
                         event_record(c->events, owner_res, owner, NULL, "Warning", "FailedDelete", "Error deleting: %s",
                                      error_text(&errors[i]));
@@ -208,9 +210,9 @@ static int compare_ages(int64_t a, int64_t b, int64_t now) {
         return log2_of(now - a) - log2_of(now - b);
 }
 
-#define COMPARE(x, y)                           \
-        do {                                    \
-                if ((x) != (y))                 \
+#define COMPARE(x, y)                              \
+        do {                                       \
+                if ((x) != (y))                    \
                         return (x) < (y) ? -1 : 1; \
         } while (0)
 
@@ -251,13 +253,15 @@ static size_t crowd_of(struct map *nodes, struct str node) {
         return (size_t) (uintptr_t) map_get(nodes, node);
 }
 
-void pods_rank_for_deletion(struct object **pods, size_t n, struct object *const *related, size_t n_related, int64_t now_ns) {
+void pods_rank_for_deletion(struct object **pods, size_t n, struct object *const *related, size_t n_related,
+                            int64_t now_ns) {
         _cleanup_free_ struct ranked *ranked = xcalloc(n + 1, sizeof(*ranked));
         _cleanup_(map_freep) struct map *nodes = map_new(NULL);
 
         for (size_t i = 0; i < n_related; i++)
                 if (pod_is_active(related[i]))
-                        map_put(nodes, pod_node(related[i]), (void *) (uintptr_t) (crowd_of(nodes, pod_node(related[i])) + 1));
+                        map_put(nodes, pod_node(related[i]),
+                                (void *) (uintptr_t) (crowd_of(nodes, pod_node(related[i])) + 1));
         for (size_t i = 0; i < n; i++) {
                 struct ranked *r = &ranked[i];
 
@@ -318,7 +322,8 @@ static uint32_t hash_tree(uint32_t h, const struct json *j) {
         return fnv32a(h, text.p, text.n);
 }
 
-struct str template_hash(struct arena *a, const struct json *template, int64_t collision_count, bool has_collision_count) {
+struct str template_hash(struct arena *a, const struct json *template, int64_t collision_count,
+                         bool has_collision_count) {
         static const char safe[] = "bcdfghjklmnpqrstvwxz2456789";
         uint32_t h = hash_tree(2166136261u, template);
         char digits[16], *p;

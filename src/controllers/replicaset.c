@@ -18,7 +18,8 @@ static int init(struct controller *c, void **ret_state, struct error *err) {
 }
 
 /* Active pods of all ReplicaSets of the same Deployment: they tell which nodes are crowded. */
-static struct object_list related_pods(struct controller *c, struct arena *a, const struct object *rs, struct object_list own) {
+static struct object_list related_pods(struct controller *c, struct arena *a, const struct object *rs,
+                                       struct object_list own) {
         const struct json *deployment = controller_ref_of(rs);
         struct object_list related = { NULL, 0 };
         struct object *const *siblings;
@@ -40,10 +41,10 @@ static struct object_list related_pods(struct controller *c, struct arena *a, co
         return related;
 }
 
-/* Moves the number of active pods toward wanted. *ret_diff: what is missing (> 0) or too much (< 0); *ret_done: whether all of
- * that was put right, so that the pods' own news will bring us back. */
-static int manage(struct controller *c, struct arena *a, const struct object *rs, struct object_list active, int64_t wanted,
-                  bool *ret_done, struct error *err) {
+/* Moves the number of active pods toward wanted. *ret_diff: what is missing (> 0) or too much (< 0); *ret_done: whether
+ * all of that was put right, so that the pods' own news will bring us back. */
+static int manage(struct controller *c, struct arena *a, const struct object *rs, struct object_list active,
+                  int64_t wanted, bool *ret_done, struct error *err) {
         const struct api_resource *res = c->class->watches[0].resource;
         int64_t diff = wanted - (int64_t) active.n;
         struct object_list related;
@@ -53,7 +54,8 @@ static int manage(struct controller *c, struct arena *a, const struct object *rs
         *ret_done = false;
         if (diff > 0) {
                 diff = MIN(diff, BURST);
-                body = pod_from_template(a, ReplicaSetSpec_template(ReplicaSet_spec(object_json(rs))), res, rs, str_n(NULL, 0));
+                body = pod_from_template(a, ReplicaSetSpec_template(ReplicaSet_spec(object_json(rs))), res, rs,
+                                         str_n(NULL, 0));
                 created = pods_create(c, res, rs, &body, (size_t) diff, true, err);
                 *ret_done = created == (size_t) diff;
                 return err->err;
@@ -81,7 +83,8 @@ static struct json new_status(struct controller *c, struct arena *a, const struc
                               int64_t diff, const struct error *failure, uint64_t *wait_ms) {
         const struct json *doc = object_json(rs), *spec = ReplicaSet_spec(doc), *old = ReplicaSet_status(doc);
         struct json status = status_copy(a, old);
-        int64_t labeled = 0, ready = 0, available = 0, now = controller_now(c), min_ready = ReplicaSetSpec_minReadySeconds(spec);
+        int64_t labeled = 0, ready = 0, available = 0, now = controller_now(c),
+                min_ready = ReplicaSetSpec_minReadySeconds(spec);
 
         for (size_t i = 0; i < active.n; i++) {
                 labeled += has_template_labels(active.v[i], ReplicaSetSpec_template(spec));
@@ -90,8 +93,8 @@ static struct json new_status(struct controller *c, struct arena *a, const struc
         }
         if (failure->err)
                 condition_set(a, &status,
-                              &(struct condition) { "ReplicaFailure", "True", diff > 0 ? "FailedCreate" : "FailedDelete",
-                                                    error_text(failure) },
+                              &(struct condition){ "ReplicaFailure", "True", diff > 0 ? "FailedCreate" : "FailedDelete",
+                                                   error_text(failure) },
                               now, CONDITION_MOVE_LAST | CONDITION_IGNORE_MESSAGE);
         else
                 condition_remove(a, &status, "ReplicaFailure");
@@ -122,7 +125,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         r = claim_children(c, a, res, rs, &selector, &res_pods, c->state, &pods, &changed, err);
         if (r < 0)
                 return r;
-        active = (struct object_list) { pods.v, 0 };
+        active = (struct object_list){ pods.v, 0 };
         for (size_t i = 0; i < pods.n; i++)
                 if (pod_is_active(pods.v[i]))
                         active.v[active.n++] = pods.v[i];

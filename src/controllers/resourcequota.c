@@ -1,5 +1,6 @@
-/* ResourceQuota: what a namespace uses of what its quotas limit. Admission (the API server's part) charges ahead; here everything is
- * counted again whenever something that is counted changes. https://kubernetes.io/docs/concepts/policy/resource-quotas/ */
+/* ResourceQuota: what a namespace uses of what its quotas limit. Admission (the API server's part) charges ahead; here
+ * everything is counted again whenever something that is counted changes.
+ * https://kubernetes.io/docs/concepts/policy/resource-quotas/ */
 #include <errno.h>
 
 #include "controllers/conditions.h"
@@ -26,7 +27,8 @@ static bool is_sidecar(const struct json *container) {
         return str_eqc(Container_restartPolicy(container), "Always");
 }
 
-/* What the pod asks for: its containers and sidecars together, or the largest init container with the sidecars before it. */
+/* What the pod asks for: its containers and sidecars together, or the largest init container with the sidecars before
+ * it. */
 static struct quantity pod_quantity(const struct object *pod, const char *list, struct str name) {
         const struct json *spec = Pod_spec(object_json(pod));
         struct quantity sum = { 0 }, sidecars = { 0 }, most = { 0 };
@@ -104,12 +106,13 @@ static bool count_pods(struct counting *k, struct str name, struct quantity *ret
         } else if (str_has_prefix(name, STR("limits."))) {
                 name = str_sub(name, 7, name.n);
                 list = "limits";
-        } else if (!number && !str_eqc(name, "cpu") && !str_eqc(name, "memory") && !str_eqc(name, "ephemeral-storage") &&
-                   !str_has_prefix(name, STR("hugepages-")))
+        } else if (!number && !str_eqc(name, "cpu") && !str_eqc(name, "memory") &&
+                   !str_eqc(name, "ephemeral-storage") && !str_has_prefix(name, STR("hugepages-")))
                 return false;
         for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(k->c, &res_pods))); map_next(&it);)
                 if (str_eq(object_namespace(it.value), k->ns) && is_counted(k->quota, it.value))
-                        *ret = quantity_add(*ret, number ? quantity_of_int(1, QUANTITY_DECIMAL_SI) : pod_quantity(it.value, list, name));
+                        *ret = quantity_add(*ret, number ? quantity_of_int(1, QUANTITY_DECIMAL_SI)
+                                                         : pod_quantity(it.value, list, name));
         return true;
 }
 
@@ -138,13 +141,16 @@ static void count_services(struct counting *k, struct str name, struct quantity 
 
 /* "requests.storage", or "class.storageclass.storage.k8s.io/requests.storage" and "…/persistentvolumeclaims". */
 static void count_claims(struct counting *k, struct str class, bool storage, struct quantity *ret) {
-        for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(k->c, &res_persistentvolumeclaims))); map_next(&it);) {
+        for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(k->c, &res_persistentvolumeclaims)));
+             map_next(&it);) {
                 const struct json *spec = PersistentVolumeClaim_spec(object_json(it.value));
 
-                if (!str_eq(object_namespace(it.value), k->ns) || (class.p && !str_eq(json_str(json_getc(spec, "storageClassName")), class)))
+                if (!str_eq(object_namespace(it.value), k->ns) ||
+                    (class.p && !str_eq(json_str(json_getc(spec, "storageClassName")), class)))
                         continue;
-                *ret = quantity_add(*ret, storage ? quantity_of_json(json_at_path(spec, "resources", "requests", "storage"))
-                                                  : quantity_of_int(1, QUANTITY_DECIMAL_SI));
+                *ret = quantity_add(*ret,
+                                    storage ? quantity_of_json(json_at_path(spec, "resources", "requests", "storage"))
+                                            : quantity_of_int(1, QUANTITY_DECIMAL_SI));
         }
 }
 
@@ -230,14 +236,16 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
 static void enqueue_namespace(struct controller *c, struct object *old, struct object *new) {
         struct object *o = new ? new : old;
 
-        for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(c, &res_resourcequotas))); map_next(&it);)
+        for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(c, &res_resourcequotas)));
+             map_next(&it);)
                 if (str_eq(object_namespace(it.value), object_namespace(o)))
                         controller_enqueue_key(c, it.key);
 }
 
 /* A pod's status changes often; what it uses only when it ends. */
 static void enqueue_pod(struct controller *c, struct object *old, struct object *new) {
-        if (!old || !new || pod_is_terminal(old) != pod_is_terminal(new) || object_generation(old) != object_generation(new))
+        if (!old || !new || pod_is_terminal(old) != pod_is_terminal(new) ||
+            object_generation(old) != object_generation(new))
                 enqueue_namespace(c, old, new);
 }
 

@@ -1,5 +1,5 @@
-/* See resources.h. The tables of custom resources are made on first sight of their definition and kept: informers and requests
- * point to them. Their number is bounded by that of the definitions there ever were in this process. */
+/* See resources.h. The tables of custom resources are made on first sight of their definition and kept: informers and
+ * requests point to them. Their number is bounded by that of the definitions there ever were in this process. */
 #include "controllers/resources.h"
 
 #include "base/vec.h"
@@ -20,7 +20,8 @@ static struct str version_of(const struct json *spec) {
         struct str version = { 0 };
 
         json_each_item(v, CustomResourceDefinitionSpec_versions(spec))
-                if (CustomResourceDefinitionVersion_served(v) && (!version.p || CustomResourceDefinitionVersion_storage(v)))
+                if (CustomResourceDefinitionVersion_served(v) &&
+                    (!version.p || CustomResourceDefinitionVersion_storage(v)))
                         version = CustomResourceDefinitionVersion_name(v);
         return version;
 }
@@ -47,7 +48,8 @@ static const struct api_resource *custom_resource(const struct json *spec) {
         r->singular = arena_cstr(custom.arena, CustomResourceDefinitionNames_singular(names));
         r->kind = arena_cstr(custom.arena, CustomResourceDefinitionNames_kind(names));
         r->list_kind = arena_cstr(custom.arena, CustomResourceDefinitionNames_listKind(names));
-        r->verbs = VERB_CREATE | VERB_DELETE | VERB_DELETECOLLECTION | VERB_GET | VERB_LIST | VERB_PATCH | VERB_UPDATE | VERB_WATCH;
+        r->verbs = VERB_CREATE | VERB_DELETE | VERB_DELETECOLLECTION | VERB_GET | VERB_LIST | VERB_PATCH | VERB_UPDATE |
+                   VERB_WATCH;
         r->namespaced = str_eqc(CustomResourceDefinitionSpec_scope(spec), "Namespaced");
         vec_push(&custom.resources, r);
         return r;
@@ -75,7 +77,8 @@ void resources_each(struct controller *c, void (*each)(const struct api_resource
         }
         for (struct map_iter it = MAP_ITER(informer_objects(crds)); map_next(&it);) {
                 const struct json *doc = object_json(it.value);
-                const struct api_resource *r = is_established(doc) ? custom_resource(CustomResourceDefinition_spec(doc)) : NULL;
+                const struct api_resource *r =
+                                is_established(doc) ? custom_resource(CustomResourceDefinition_spec(doc)) : NULL;
 
                 if (r)
                         each(r, arg);

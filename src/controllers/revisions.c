@@ -1,5 +1,5 @@
-/* A revision holds what would bring the template back, as a patch: {"spec":{"template":{…,"$patch":"replace"}}}. Equal data is
- * the same revision; rolling back to it gives it the highest number again. */
+/* A revision holds what would bring the template back, as a patch: {"spec":{"template":{…,"$patch":"replace"}}}. Equal
+ * data is the same revision; rolling back to it gives it the highest number again. */
 #include "controllers/revisions.h"
 
 #include <errno.h>
@@ -42,15 +42,16 @@ static int64_t next_revision(const struct revisions *r) {
 }
 
 /* The name is taken: by the same content (we were here before), or by another, and then another hash is tried. */
-static int collided(struct controller *c, struct arena *a, const struct object *owner, const struct json *data, struct str name,
-                    struct revisions *r, struct error *err) {
+static int collided(struct controller *c, struct arena *a, const struct object *owner, const struct json *data,
+                    struct str name, struct revisions *r, struct error *err) {
         struct object *there = NULL;
         int result;
 
         result = client_get(c->client, &res_controllerrevisions, object_namespace(owner), name, &there, err);
         if (result < 0)
                 return result;
-        if (is_controlled_by(there, object_uid(owner)) && json_equal(ControllerRevision_data(object_json(there)), data)) {
+        if (is_controlled_by(there, object_uid(owner)) &&
+            json_equal(ControllerRevision_data(object_json(there)), data)) {
                 r->made = there;
                 return 0;
         }
@@ -62,7 +63,8 @@ static int collided(struct controller *c, struct arena *a, const struct object *
 static int make(struct controller *c, struct arena *a, const struct api_resource *owner_res, const struct object *owner,
                 const struct json *data, const char *hash_label, struct revisions *r, struct error *err) {
         const struct json *labels = json_at_path(object_json(owner), "spec", "template", "metadata", "labels");
-        struct json own_labels = labels ? json_copy_shallow(a, labels) : json_new_object(), ref = controller_ref(a, owner_res, owner);
+        struct json own_labels = labels ? json_copy_shallow(a, labels) : json_new_object(),
+                    ref = controller_ref(a, owner_res, owner);
         struct str hash, name;
         struct json body;
         int result;
@@ -72,10 +74,12 @@ static int make(struct controller *c, struct arena *a, const struct api_resource
                 name = arena_printf(a, "%" STR_FMT "-%" STR_FMT, STR_ARG(object_name(owner)), STR_ARG(hash));
                 json_set_str(a, &own_labels, hash_label, hash);
                 body = json_build(a,
-                                  "{ kind: 'ControllerRevision', apiVersion: 'apps/v1', metadata: { name: %s, namespace: %s, labels: %j,"
+                                  "{ kind: 'ControllerRevision', apiVersion: 'apps/v1', metadata: { name: %s, "
+                                  "namespace: %s, labels: %j,"
                                   "  annotations: %j, ownerReferences: [ %j ] }, data: %j, revision: %l }",
-                                  name, object_namespace(owner), &own_labels, json_at_path(object_json(owner), "metadata", "annotations"),
-                                  &ref, data, next_revision(r));
+                                  name, object_namespace(owner), &own_labels,
+                                  json_at_path(object_json(owner), "metadata", "annotations"), &ref, data,
+                                  next_revision(r));
                 result = controller_create(c, &res_controllerrevisions, object_namespace(owner), &body, &r->made, err);
                 if (result == -EEXIST) {
                         error_clear(err);
@@ -87,13 +91,15 @@ static int make(struct controller *c, struct arena *a, const struct api_resource
         return error_set(err, -EAGAIN, "no free name for a revision of %" STR_FMT, STR_ARG(object_name(owner)));
 }
 
-int revisions_sync(struct controller *c, struct arena *a, const struct api_resource *owner_res, const struct object *owner,
-                   const struct selector *selector, const char *hash_label, struct revisions *ret, struct error *err) {
+int revisions_sync(struct controller *c, struct arena *a, const struct api_resource *owner_res,
+                   const struct object *owner, const struct selector *selector, const char *hash_label,
+                   struct revisions *ret, struct error *err) {
         struct json data = data_of(a, owner), patch;
         struct revisions r = { .collisions = json_int(json_at_path(object_json(owner), "status", "collisionCount")) };
         int result;
 
-        result = claim_children(c, a, owner_res, owner, selector, &res_controllerrevisions, revisions_index(c), &r.all, NULL, err);
+        result = claim_children(c, a, owner_res, owner, selector, &res_controllerrevisions, revisions_index(c), &r.all,
+                                NULL, err);
         if (result < 0)
                 return result;
         qsort(r.all.v, r.all.n, sizeof(*r.all.v), by_revision);
@@ -121,7 +127,8 @@ void revisions_release(struct revisions *r) {
         object_unref(TAKE_PTR(r->made));
 }
 
-static bool is_live(const struct revisions *r, const struct object *revision, struct object_list pods, struct str in_use) {
+static bool is_live(const struct revisions *r, const struct object *revision, struct object_list pods,
+                    struct str in_use) {
         struct str name = object_name(revision), hash = object_label(revision, STR(REVISION_HASH));
 
         if (revision == r->update || str_eq(name, in_use))
@@ -135,8 +142,8 @@ static bool is_live(const struct revisions *r, const struct object *revision, st
         return false;
 }
 
-int revisions_trim(struct controller *c, const struct revisions *r, int64_t limit, struct object_list pods, struct str in_use,
-                   struct error *err) {
+int revisions_trim(struct controller *c, const struct revisions *r, int64_t limit, struct object_list pods,
+                   struct str in_use, struct error *err) {
         int64_t spare = -limit;
 
         for (size_t i = 0; i < r->all.n; i++)

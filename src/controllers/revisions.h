@@ -16,12 +16,13 @@ struct revisions {
 struct informer_index *revisions_index(struct controller *c); /* from init */
 
 /* Finds or makes the revision of owner's template. hash_label is what the hash is called in the revision's labels. */
-int revisions_sync(struct controller *c, struct arena *a, const struct api_resource *owner_res, const struct object *owner,
-                   const struct selector *selector, const char *hash_label, struct revisions *ret, struct error *err);
+int revisions_sync(struct controller *c, struct arena *a, const struct api_resource *owner_res,
+                   const struct object *owner, const struct selector *selector, const char *hash_label,
+                   struct revisions *ret, struct error *err);
 void revisions_release(struct revisions *r);
 /* The template that a revision has, or NULL. */
 const struct json *revision_template(const struct object *revision);
 const struct object *revision_named(const struct revisions *r, struct str name);
 /* Deletes the oldest beyond limit of those that no pod (by its label) and no name in use refers to. */
-int revisions_trim(struct controller *c, const struct revisions *r, int64_t limit, struct object_list pods, struct str in_use,
-                   struct error *err);
+int revisions_trim(struct controller *c, const struct revisions *r, int64_t limit, struct object_list pods,
+                   struct str in_use, struct error *err);

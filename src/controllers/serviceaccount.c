@@ -1,5 +1,5 @@
-/* Every namespace has a ServiceAccount "default"; and, rootca below, a ConfigMap "kube-root-ca.crt" by which its pods know the
- * API server. One shape, two objects. */
+/* Every namespace has a ServiceAccount "default"; and, rootca below, a ConfigMap "kube-root-ca.crt" by which its pods
+ * know the API server. One shape, two objects. */
 #include <errno.h>
 
 #include "controllers/controller.h"
@@ -34,7 +34,9 @@ static int reconcile_account(struct controller *c, struct str key, struct error 
         if (!ns || is_going(ns) || controller_get(c, &res_serviceaccounts, key, STR("default")))
                 return 0;
         a = arena_new(0);
-        body = json_build(a, "{ kind: 'ServiceAccount', apiVersion: 'v1', metadata: { name: 'default', namespace: %s } }", key);
+        body = json_build(a,
+                          "{ kind: 'ServiceAccount', apiVersion: 'v1', metadata: { name: 'default', namespace: %s } }",
+                          key);
         return settle(controller_create(c, &res_serviceaccounts, key, &body, NULL, err), err);
 }
 
@@ -52,9 +54,11 @@ const struct controller_class serviceaccount_controller = {
 /* ---- kube-root-ca.crt ---- */
 
 #define ROOT_CA "kube-root-ca.crt"
-#define DESCRIPTION                                                                                                              \
-        "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal " \
-        "service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters."
+#define DESCRIPTION                                                                                                 \
+        "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as " \
+        "the internal "                                                                                             \
+        "service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes "    \
+        "clusters."
 
 static int reconcile_root_ca(struct controller *c, struct str key, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = NULL;
@@ -71,7 +75,8 @@ static int reconcile_root_ca(struct controller *c, struct str key, struct error 
         a = arena_new(0);
         if (!current) {
                 body = json_build(a,
-                                  "{ kind: 'ConfigMap', apiVersion: 'v1', metadata: { name: '" ROOT_CA "', namespace: %s, annotations: {"
+                                  "{ kind: 'ConfigMap', apiVersion: 'v1', metadata: { name: '" ROOT_CA
+                                  "', namespace: %s, annotations: {"
                                   "  'kubernetes.io/description': %c } }, data: { ca.crt: %s } }",
                                   key, DESCRIPTION, pem);
                 return settle(controller_create(c, &res_configmaps, key, &body, NULL, err), err);

@@ -12,8 +12,10 @@ int services_init(struct controller *c, void **ret_state, struct error *err) {
         return 0;
 }
 
-static size_t in_namespace(struct controller *c, const struct api_resource *res, struct str ns, struct object *const **ret) {
-        struct informer_index *x = informer_add_index(controller_informer(c, res), "namespace", informer_index_by_namespace);
+static size_t in_namespace(struct controller *c, const struct api_resource *res, struct str ns,
+                           struct object *const **ret) {
+        struct informer_index *x =
+                        informer_add_index(controller_informer(c, res), "namespace", informer_index_by_namespace);
 
         return informer_index_get(x, ns, ret);
 }
@@ -60,8 +62,8 @@ static bool same_endpoint(const struct object *a, const struct object *b) {
 
         return pod_is_ready(a) == pod_is_ready(b) && pod_is_terminal(a) == pod_is_terminal(b) &&
                object_deleting(a) == object_deleting(b) && str_eq(pod_node(a), pod_node(b)) &&
-               str_eq(PodStatus_podIP(s), PodStatus_podIP(t)) && json_len(PodStatus_podIPs(s)) == json_len(PodStatus_podIPs(t)) &&
-               same_labels(a, b);
+               str_eq(PodStatus_podIP(s), PodStatus_podIP(t)) &&
+               json_len(PodStatus_podIPs(s)) == json_len(PodStatus_podIPs(t)) && same_labels(a, b);
 }
 
 static void enqueue_selecting(struct controller *c, const struct object *pod) {
@@ -74,7 +76,7 @@ static void enqueue_selecting(struct controller *c, const struct object *pod) {
 }
 
 void enqueue_services_of_pod(struct controller *c, struct object *old, struct object *new) {
-        if (old && new && same_endpoint(old, new))
+        if (old && new &&same_endpoint(old, new))
                 return;
         if (new)
                 enqueue_selecting(c, new);
@@ -90,7 +92,8 @@ void enqueue_service_by_label(struct controller *c, struct object *old, struct o
         if (!name.p)
                 return;
         a = arena_new(512);
-        controller_enqueue_key(c, arena_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(object_namespace(o)), STR_ARG(name)));
+        controller_enqueue_key(c,
+                               arena_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(object_namespace(o)), STR_ARG(name)));
 }
 
 /* ---- pods and ports ---- */
@@ -99,13 +102,15 @@ static int by_name(const void *a, const void *b) {
         return str_cmp(object_name(*(struct object *const *) a), object_name(*(struct object *const *) b));
 }
 
-struct object **service_pods(struct controller *c, struct arena *a, const struct object *service, bool with_deleting, size_t *ret_n) {
+struct object **service_pods(struct controller *c, struct arena *a, const struct object *service, bool with_deleting,
+                             size_t *ret_n) {
         struct object *const *all;
         size_t n = in_namespace(c, &res_pods, object_namespace(service), &all), found = 0;
         struct object **pods = arena_array(a, struct object *, n + 1);
 
         for (size_t i = 0; i < n; i++)
-                if (selects(service, all[i]) && !pod_is_terminal(all[i]) && (with_deleting || !object_deleting(all[i])) &&
+                if (selects(service, all[i]) && !pod_is_terminal(all[i]) &&
+                    (with_deleting || !object_deleting(all[i])) &&
                     !str_empty(PodStatus_podIP(Pod_status(object_json(all[i])))))
                         pods[found++] = all[i];
         qsort(pods, found, sizeof(*pods), by_name);
@@ -132,7 +137,8 @@ struct json service_ports_of_pod(struct arena *a, const struct object *service, 
 
         json_each_item(p, ServiceSpec_ports(Service_spec(object_json(service)))) {
                 const struct json *target = ServicePort_targetPort(p);
-                struct str protocol = ServicePort_protocol(p), app = json_str_or(json_getc(p, "appProtocol"), str_n(NULL, 0));
+                struct str protocol = ServicePort_protocol(p),
+                           app = json_str_or(json_getc(p, "appProtocol"), str_n(NULL, 0));
                 int64_t number = json_int(target);
 
                 if (json_is(target, JSON_STRING)) {
@@ -143,8 +149,9 @@ struct json service_ports_of_pod(struct arena *a, const struct object *service, 
                         number = ServicePort_port(p);
                 if (number == 0)
                         continue;
-                json_push(a, &ports, json_build(a, "{ name: %s, port: %l, protocol: %s, appProtocol: %s }", ServicePort_name(p), number,
-                                                protocol, app));
+                json_push(a, &ports,
+                          json_build(a, "{ name: %s, port: %l, protocol: %s, appProtocol: %s }", ServicePort_name(p),
+                                     number, protocol, app));
         }
         return ports;
 }
@@ -159,5 +166,6 @@ struct str service_hostname_of_pod(const struct object *service, const struct ob
 }
 
 struct json pod_target_ref(struct arena *a, const struct object *pod) {
-        return json_build(a, "{ kind: 'Pod', namespace: %s, name: %s, uid: %s }", object_namespace(pod), object_name(pod), object_uid(pod));
+        return json_build(a, "{ kind: 'Pod', namespace: %s, name: %s, uid: %s }", object_namespace(pod),
+                          object_name(pod), object_uid(pod));
 }

@@ -3,8 +3,8 @@
  *   ordinals   start … start+replicas-1: wanted        the rest: condemned, highest first
  *   revisions  below the partition: current            from the partition on: update, replaced highest first
  *
- * OrderedReady makes one step at a time and waits until all before it are ready; Parallel does not wait. A pod's claims are made
- * before it and, unless persistentVolumeClaimRetentionPolicy says otherwise, outlive it. */
+ * OrderedReady makes one step at a time and waits until all before it are ready; Parallel does not wait. A pod's claims
+ * are made before it and, unless persistentVolumeClaimRetentionPolicy says otherwise, outlive it. */
 #include <errno.h>
 #include <inttypes.h>
 
@@ -27,7 +27,7 @@ struct sync {
         struct object **wanted;       /* by ordinal - start; NULL: not there */
         struct object_list condemned; /* highest ordinal first */
         struct revisions revisions;
-        struct str current;           /* name of the revision of pods below the partition */
+        struct str current; /* name of the revision of pods below the partition */
         const struct json *current_template;
         int64_t start, replicas, partition, min_ready, now;
         bool parallel, on_delete;
@@ -46,7 +46,8 @@ static int ordinal_of(const struct object *set, const struct object *pod, int64_
 }
 
 static struct str claim_name(struct sync *s, const struct json *template, struct str pod) {
-        return arena_printf(s->a, "%" STR_FMT "-%" STR_FMT, STR_ARG(ObjectMeta_name(PersistentVolumeClaim_metadata(template))), STR_ARG(pod));
+        return arena_printf(s->a, "%" STR_FMT "-%" STR_FMT,
+                            STR_ARG(ObjectMeta_name(PersistentVolumeClaim_metadata(template))), STR_ARG(pod));
 }
 
 /* ---- pods ---- */
@@ -127,13 +128,14 @@ static int make_claims(struct sync *s, int64_t ordinal, struct error *err) {
                         error_clear(err);
                 else if (r < 0) {
                         event_record(s->c->events, &res_statefulsets, s->set, NULL, "Warning", "FailedCreate",
-                                     "create Claim %" STR_FMT " Pod %" STR_FMT " in StatefulSet %" STR_FMT " failed error: %s", STR_ARG(name),
-                                     STR_ARG(pod), STR_ARG(object_name(s->set)), error_text(err));
+                                     "create Claim %" STR_FMT " Pod %" STR_FMT " in StatefulSet %" STR_FMT
+                                     " failed error: %s",
+                                     STR_ARG(name), STR_ARG(pod), STR_ARG(object_name(s->set)), error_text(err));
                         return r;
                 } else
                         event_record(s->c->events, &res_statefulsets, s->set, NULL, "Normal", "SuccessfulCreate",
-                                     "create Claim %" STR_FMT " Pod %" STR_FMT " in StatefulSet %" STR_FMT " success", STR_ARG(name),
-                                     STR_ARG(pod), STR_ARG(object_name(s->set)));
+                                     "create Claim %" STR_FMT " Pod %" STR_FMT " in StatefulSet %" STR_FMT " success",
+                                     STR_ARG(name), STR_ARG(pod), STR_ARG(object_name(s->set)));
         }
         return 0;
 }
@@ -157,7 +159,8 @@ static int create_pod(struct sync *s, int64_t ordinal, struct error *err) {
         }
         s->wrote = true;
         event_record(s->c->events, &res_statefulsets, s->set, NULL, "Normal", "SuccessfulCreate",
-                     "create Pod %" STR_FMT " in StatefulSet %" STR_FMT " successful", STR_ARG(name), STR_ARG(object_name(s->set)));
+                     "create Pod %" STR_FMT " in StatefulSet %" STR_FMT " successful", STR_ARG(name),
+                     STR_ARG(object_name(s->set)));
         return 0;
 }
 
@@ -325,7 +328,8 @@ static bool goes(const struct sync *s, bool with_pod) {
                        "Delete");
 }
 
-/* A claim is owned by the set (goes with it), or by its condemned pod (goes with that), so that the garbage collector does it. */
+/* A claim is owned by the set (goes with it), or by its condemned pod (goes with that), so that the garbage collector
+ * does it. */
 static int own_claims(struct sync *s, const struct object *pod, bool condemned, struct error *err) {
         json_each_item(t, StatefulSetSpec_volumeClaimTemplates(s->spec)) {
                 struct object *claim = controller_get(s->c, &res_persistentvolumeclaims, object_namespace(s->set),
@@ -353,8 +357,10 @@ static int own_claims(struct sync *s, const struct object *pod, bool condemned, 
                 if (owned == wanted && !foreign)
                         continue;
                 if (wanted && !owned)
-                        json_push(s->a, &refs, json_build(s->a, "{ apiVersion: %S, kind: %c, name: %s, uid: %s }", api_version_of(gv, res),
-                                                          res->kind, object_name(owner), object_uid(owner)));
+                        json_push(s->a, &refs,
+                                  json_build(s->a, "{ apiVersion: %S, kind: %c, name: %s, uid: %s }",
+                                             api_version_of(gv, res), res->kind, object_name(owner),
+                                             object_uid(owner)));
                 patch = json_build(s->a, "{ metadata: { uid: %s, ownerReferences: %j } }", object_uid(claim), &refs);
                 r = controller_patch(s->c, &res_persistentvolumeclaims, claim, STR(""), API_PATCH_MERGE, &patch, err);
                 if (r < 0 && r != -ENOENT)
@@ -396,7 +402,8 @@ static int sync_all(struct sync *s, struct str key, struct error *err) {
         else
                 r = controller_update_status(s->c, &res_statefulsets, s->set, &status, err);
         if (r == 0)
-                r = revisions_trim(s->c, &s->revisions, StatefulSetSpec_revisionHistoryLimit(s->spec), s->pods, s->current, err);
+                r = revisions_trim(s->c, &s->revisions, StatefulSetSpec_revisionHistoryLimit(s->spec), s->pods,
+                                   s->current, err);
         if (wait_ms != UINT64_MAX)
                 controller_enqueue_after(s->c, key, wait_ms);
         return r;

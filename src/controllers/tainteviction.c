@@ -1,5 +1,5 @@
-/* Taint eviction: pods that do not tolerate a NoExecute taint of their node are deleted; those that tolerate it for a time, when
- * the time is over. The key is a pod. */
+/* Taint eviction: pods that do not tolerate a NoExecute taint of their node are deleted; those that tolerate it for a
+ * time, when the time is over. The key is a pod. */
 #include <errno.h>
 
 #include "base/time.h"
@@ -39,9 +39,11 @@ static void enqueue_node(struct controller *c, struct object *old, struct object
 
         if (!has_no_execute(old) && !has_no_execute(new))
                 return;
-        if (old && new && json_equal(NodeSpec_taints(Node_spec(object_json(old))), NodeSpec_taints(Node_spec(object_json(new)))))
+        if (old && new &&json_equal(NodeSpec_taints(Node_spec(object_json(old))),
+                                    NodeSpec_taints(Node_spec(object_json(new)))))
                 return;
-        n = informer_index_get(informer_add_index(controller_informer(c, &res_pods), "assigned", by_node), object_name(new ? new : old), &pods);
+        n = informer_index_get(informer_add_index(controller_informer(c, &res_pods), "assigned", by_node),
+                               object_name(new ? new : old), &pods);
         for (size_t i = 0; i < n; i++)
                 enqueue_self(c, NULL, pods[i]);
 }
@@ -63,7 +65,8 @@ static int64_t due(const struct object *pod, const struct object *node, int64_t 
                 json_each_item(t, tolerations) {
                         if (!toleration_matches(t, taint))
                                 continue;
-                        int64_t seconds = Toleration_has_tolerationSeconds(t) ? MAX(Toleration_tolerationSeconds(t), 0) : NEVER;
+                        int64_t seconds = Toleration_has_tolerationSeconds(t) ? MAX(Toleration_tolerationSeconds(t), 0)
+                                                                              : NEVER;
 
                         limit = limit < 0 ? seconds : MIN(limit, seconds);
                 }
@@ -83,11 +86,12 @@ static int evict(struct controller *c, const struct object *pod, struct error *e
         struct json status = status_copy(a, old);
         int r;
 
-        event_record(c->events, &res_pods, pod, NULL, "Normal", "TaintManagerEviction", "Marking for deletion Pod %" STR_FMT "/%" STR_FMT,
-                     STR_ARG(object_namespace(pod)), STR_ARG(object_name(pod)));
+        event_record(c->events, &res_pods, pod, NULL, "Normal", "TaintManagerEviction",
+                     "Marking for deletion Pod %" STR_FMT "/%" STR_FMT, STR_ARG(object_namespace(pod)),
+                     STR_ARG(object_name(pod)));
         condition_set(a, &status,
-                      &(struct condition) { "DisruptionTarget", "True", "DeletionByTaintManager",
-                                            "Taint manager: deleting due to NoExecute taint" },
+                      &(struct condition){ "DisruptionTarget", "True", "DeletionByTaintManager",
+                                           "Taint manager: deleting due to NoExecute taint" },
                       controller_now(c), 0);
         r = controller_update_status(c, &res_pods, pod, &status, err);
         if (r < 0 && r != -ENOENT)
@@ -109,8 +113,8 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         if (!has_no_execute(node)) {
                 if (since)
                         event_record(c->events, &res_pods, pod, NULL, "Normal", "TaintManagerEviction",
-                                     "Cancelling deletion of Pod %" STR_FMT "/%" STR_FMT, STR_ARG(object_namespace(pod)),
-                                     STR_ARG(object_name(pod)));
+                                     "Cancelling deletion of Pod %" STR_FMT "/%" STR_FMT,
+                                     STR_ARG(object_namespace(pod)), STR_ARG(object_name(pod)));
                 map_remove(seen, object_uid(pod));
                 return 0;
         }

@@ -30,7 +30,7 @@ static int64_t left_ns(const struct object *job, int64_t now) {
 }
 
 static void enqueue(struct controller *c, struct object *old, struct object *new) {
-        if (new && left_ns(new, 0) != INT64_MAX)
+        if (new &&left_ns(new, 0) != INT64_MAX)
                 enqueue_self(c, old, new);
 }
 

@@ -111,12 +111,13 @@ static void deliver(void *arg) {
 static void send_to(struct watcher *w, enum api_event_type type, struct object *o, int err) {
         struct delivery *d = xcalloc(1, sizeof(*d));
 
-        *d = (struct delivery) { w, type, o ? object_ref(o) : NULL, o ? object_revision(o) : 0, err };
+        *d = (struct delivery){ w, type, o ? object_ref(o) : NULL, o ? object_revision(o) : 0, err };
         w->pending++;
         loop_call(w->loop, deliver, d);
 }
 
-static bool matches(const struct api_resource *res, const char *ns, const char *labels, const char *fields, const struct object *o) {
+static bool matches(const struct api_resource *res, const char *ns, const char *labels, const char *fields,
+                    const struct object *o) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct field_selector fs;
         struct selector ls;
@@ -125,7 +126,8 @@ static bool matches(const struct api_resource *res, const char *ns, const char *
                 return false;
         if (*labels && (selector_parse_labels(a, str_of(labels), &ls, NULL) < 0 || !selector_matches_object(&ls, o)))
                 return false;
-        return !*fields || (selector_parse_fields(a, res, str_of(fields), &fs, NULL) == 0 && selector_matches_fields(&fs, o));
+        return !*fields ||
+               (selector_parse_fields(a, res, str_of(fields), &fs, NULL) == 0 && selector_matches_fields(&fs, o));
 }
 
 static void publish(struct fake_api *f, const struct api_resource *res, struct object *old, struct object *new) {
@@ -137,7 +139,7 @@ static void publish(struct fake_api *f, const struct api_resource *res, struct o
                 if (w->stopped || w->res != res)
                         continue;
                 was = old && matches(res, w->ns, w->labels, w->fields, old);
-                is = new && matches(res, w->ns, w->labels, w->fields, new);
+                is = new &&matches(res, w->ns, w->labels, w->fields, new);
                 if (is)
                         send_to(w, was ? API_MODIFIED : API_ADDED, new, 0);
                 else if (was)
@@ -149,16 +151,17 @@ static char *dup_or_empty(struct str s) {
         return str_dup(s.p ? s : STR(""));
 }
 
-static int fake_watch(void *transport, const struct api_call *call, void (*event)(const struct api_event *e, void *arg), void *arg,
-                      void **ret_watch, struct error *err) {
+static int fake_watch(void *transport, const struct api_call *call, void (*event)(const struct api_event *e, void *arg),
+                      void *arg, void **ret_watch, struct error *err) {
         struct fake_api *f = transport;
         struct watcher *w;
         uint64_t revision;
 
-        if (str_to_u64(call->options.resource_version, &revision) < 0 || revision != f->revision) /* it keeps no history */
+        if (str_to_u64(call->options.resource_version, &revision) < 0 ||
+            revision != f->revision) /* it keeps no history */
                 return error_status(err, REASON_EXPIRED, "too old resource version");
         w = xcalloc(1, sizeof(*w));
-        *w = (struct watcher) {
+        *w = (struct watcher){
                 .api = f,
                 .res = call->resource,
                 .ns = dup_or_empty(call->namespace),
@@ -189,7 +192,8 @@ static void fake_watch_stop(void *transport, void *watch) {
 
 /* ---- writes ---- */
 
-static void put(struct fake_api *f, const struct api_resource *res, struct object *old, const struct json *tree, struct object **ret) {
+static void put(struct fake_api *f, const struct api_resource *res, struct object *old, const struct json *tree,
+                struct object **ret) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_(object_unrefp) struct object *keep = old ? object_ref(old) : NULL;
         struct object *o = object_from_tree(tree);
@@ -201,7 +205,8 @@ static void put(struct fake_api *f, const struct api_resource *res, struct objec
                 *ret = object_ref(o);
 }
 
-static void take(struct fake_api *f, const struct api_resource *res, struct object *old, const struct json *tree, struct object **ret) {
+static void take(struct fake_api *f, const struct api_resource *res, struct object *old, const struct json *tree,
+                 struct object **ret) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_(object_unrefp) struct object *keep = object_ref(old), *final = object_from_tree(tree);
 
@@ -232,7 +237,7 @@ static struct json normalized(struct arena *a, const struct api_resource *res, c
         _cleanup_error_ struct error err = ERROR_INIT;
 
         json_set_cstr(a, &full, "kind", res->kind);
-        json_setc(a, &full, "apiVersion", json_of_copy(a, api_version_of((char[320]) { 0 }, res)));
+        json_setc(a, &full, "apiVersion", json_of_copy(a, api_version_of((char[320]){ 0 }, res)));
         json_each_member(m, in)
                 json_set(a, &full, json_key(m), m->value);
         if (schema_decode(a, res->type, &full, NULL, &out, &err) < 0) {
@@ -244,8 +249,8 @@ static struct json normalized(struct arena *a, const struct api_resource *res, c
         return out;
 }
 
-static int do_create(struct fake_api *f, const struct api_resource *res, struct str ns, const struct json *body, struct object **ret,
-                     struct error *err) {
+static int do_create(struct fake_api *f, const struct api_resource *res, struct str ns, const struct json *body,
+                     struct object **ret, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct json tree = json_copy(a, body), *meta = meta_of(a, &tree);
         char uid[37], time[36];
@@ -260,7 +265,8 @@ static int do_create(struct fake_api *f, const struct api_resource *res, struct 
                 name = arena_printf(a, "%" STR_FMT "%s", STR_ARG(prefix), suffix);
         }
         if (map_has(f->objects, key_of(a, res, res->namespaced ? ns : STR(""), name)))
-                return error_status(err, REASON_ALREADY_EXISTS, "%s \"%" STR_FMT "\" already exists", res->plural, STR_ARG(name));
+                return error_status(err, REASON_ALREADY_EXISTS, "%s \"%" STR_FMT "\" already exists", res->plural,
+                                    STR_ARG(name));
         rand_uuid(uid);
         json_set_str(a, meta, "name", name);
         if (res->namespaced)
@@ -278,8 +284,8 @@ static bool is_finished(const struct json *meta) {
                json_int(json_getc(meta, "deletionGracePeriodSeconds")) == 0;
 }
 
-static int do_update(struct fake_api *f, const struct api_resource *res, struct object *old, struct str sub, const struct json *body,
-                     struct object **ret, struct error *err) {
+static int do_update(struct fake_api *f, const struct api_resource *res, struct object *old, struct str sub,
+                     const struct json *body, struct object **ret, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         const struct json *before = object_json(old);
         struct str revision = json_str(json_at_path(body, "metadata", "resourceVersion")),
@@ -305,18 +311,18 @@ static int do_update(struct fake_api *f, const struct api_resource *res, struct 
                         json_setc(a, &tree, "status", *json_getc(before, "status"));
         }
         meta = meta_of(a, &tree);
-        for (const char *const *k = (const char *const[]) { "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
-                                                            "generation", NULL };
+        for (const char *const *k = (const char *const[]){ "uid", "creationTimestamp", "deletionTimestamp",
+                                                           "deletionGracePeriodSeconds", "generation", NULL };
              *k; k++)
                 if (json_at_path(before, "metadata", *k))
                         json_setc(a, meta, *k, *json_at_path(before, "metadata", *k));
         tree = normalized(a, res, &tree);
         meta = meta_of(a, &tree);
         if (!json_equal(json_getc(&tree, "spec"), json_getc(before, "spec")))
-                json_set_int(a, meta, "generation", object_revision(old) ? json_int(json_getc(meta, "generation")) + 1 : 1);
+                json_set_int(a, meta, "generation",
+                             object_revision(old) ? json_int(json_getc(meta, "generation")) + 1 : 1);
         json_removec(meta, "resourceVersion");
-        if (is_finished(meta) &&
-            !(res == &res_namespaces && json_len(json_at_path(&tree, "spec", "finalizers")) > 0))
+        if (is_finished(meta) && !(res == &res_namespaces && json_len(json_at_path(&tree, "spec", "finalizers")) > 0))
                 take(f, res, old, &tree, ret);
         else {
                 struct json copy = json_copy_shallow(a, before), *m = meta_of(a, &copy);
@@ -332,8 +338,8 @@ static int do_update(struct fake_api *f, const struct api_resource *res, struct 
         return 0;
 }
 
-static int do_patch(struct fake_api *f, const struct api_resource *res, struct object *old, struct str sub, enum api_patch type,
-                    const struct json *patch, struct object **ret, struct error *err) {
+static int do_patch(struct fake_api *f, const struct api_resource *res, struct object *old, struct str sub,
+                    enum api_patch type, const struct json *patch, struct object **ret, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct json tree;
         int r;
@@ -351,8 +357,8 @@ static int do_patch(struct fake_api *f, const struct api_resource *res, struct o
         return do_update(f, res, old, sub, &tree, ret, err);
 }
 
-static int do_delete(struct fake_api *f, const struct api_resource *res, struct object *old, const struct api_options *o,
-                     struct object **ret, struct error *err) {
+static int do_delete(struct fake_api *f, const struct api_resource *res, struct object *old,
+                     const struct api_options *o, struct object **ret, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct json tree = json_copy(a, object_json(old)), *meta = meta_of(a, &tree), *finalizers;
         int64_t grace = o->grace_period_seconds;
@@ -378,7 +384,8 @@ static int do_delete(struct fake_api *f, const struct api_resource *res, struct 
         if (!json_getc(meta, "deletionTimestamp")) {
                 char time[36];
 
-                json_setc(a, meta, "deletionTimestamp", json_of_copy(a, time_format(time, f->clock->wall_ns(f->clock))));
+                json_setc(a, meta, "deletionTimestamp",
+                          json_of_copy(a, time_format(time, f->clock->wall_ns(f->clock))));
         } else if (!add && json_int(json_getc(meta, "deletionGracePeriodSeconds")) == grace) {
                 if (ret)
                         *ret = object_ref(old);
@@ -456,7 +463,8 @@ static int dispatch(struct fake_api *f, struct api_call *c) {
                 return do_create(f, c->resource, c->namespace, c->body, &c->object, &c->error);
         o = map_get(f->objects, key_of(a, c->resource, c->namespace, c->name));
         if (!o)
-                return error_status(&c->error, REASON_NOT_FOUND, "%s \"%" STR_FMT "\" not found", c->resource->plural, STR_ARG(c->name));
+                return error_status(&c->error, REASON_NOT_FOUND, "%s \"%" STR_FMT "\" not found", c->resource->plural,
+                                    STR_ARG(c->name));
         switch (c->verb) {
         case API_GET:
                 c->object = object_ref(o);
@@ -512,7 +520,7 @@ static struct json parse(struct arena *a, const char *fmt, va_list ap) {
         for (int i = 0; i < n; i++)
                 if (text[i] == '\'')
                         text[i] = '"';
-        if (json_parse(a, str_of(text), &(struct json_parse_opts) { .copy_strings = true }, &j, &err) < 0) {
+        if (json_parse(a, str_of(text), &(struct json_parse_opts){ .copy_strings = true }, &j, &err) < 0) {
                 fprintf(stderr, "%s\n%s\n", text, error_text(&err));
                 abort();
         }
@@ -527,7 +535,8 @@ static void must(int r, const struct error *err) {
         abort();
 }
 
-struct object *fake_api_create(struct fake_api *f, const struct api_resource *res, const char *ns, const char *fmt, ...) {
+struct object *fake_api_create(struct fake_api *f, const struct api_resource *res, const char *ns, const char *fmt,
+                               ...) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_error_ struct error err = ERROR_INIT;
         _cleanup_(object_unrefp) struct object *o = NULL;
@@ -563,7 +572,8 @@ struct object *fake_api_patch(struct fake_api *f, const struct api_resource *res
         return fake_api_get(f, res, ns, name);
 }
 
-void fake_api_delete(struct fake_api *f, const struct api_resource *res, const char *ns, const char *name, const char *propagation) {
+void fake_api_delete(struct fake_api *f, const struct api_resource *res, const char *ns, const char *name,
+                     const char *propagation) {
         _cleanup_error_ struct error err = ERROR_INIT;
         struct object *old = fake_api_get(f, res, ns, name);
         struct api_options o = API_OPTIONS_INIT;
@@ -583,7 +593,8 @@ void fake_api_remove(struct fake_api *f, const struct api_resource *res, const c
         take(f, res, old, &tree, NULL);
 }
 
-size_t fake_api_list(struct fake_api *f, const struct api_resource *res, const char *ns, struct object **out, size_t max) {
+size_t fake_api_list(struct fake_api *f, const struct api_resource *res, const char *ns, struct object **out,
+                     size_t max) {
         struct api_list *l = do_list(f, res, ns, "", "");
         size_t n = l->n;
 
@@ -599,7 +610,7 @@ size_t fake_api_writes(const struct fake_api *f) {
 
 void fake_api_fail(struct fake_api *f, enum api_verb verb, const struct api_resource *res, enum status_reason reason,
                    const char *message, unsigned n) {
-        vec_push(&f->failures, (struct failure) { verb, res, reason, xstrdup(message), n });
+        vec_push(&f->failures, (struct failure){ verb, res, reason, xstrdup(message), n });
 }
 
 static void end_watches(struct fake_api *f, int err) {
@@ -622,7 +633,7 @@ static int64_t fake_now(const struct clock *c) {
 }
 
 void fake_clock_init(struct fake_clock *c) {
-        c->clock = (struct clock) { fake_now, fake_now };
+        c->clock = (struct clock){ fake_now, fake_now };
         time_parse(STR("2025-01-01T00:00:00Z"), &c->ns);
 }
 

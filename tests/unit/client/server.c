@@ -17,9 +17,16 @@ static void must(int r, const struct error *err) {
 void test_server_start(struct test_server *t) {
         _cleanup_error_ struct error err = ERROR_INIT;
         struct pki pki = { 0 };
-        struct pki_options po = { .node_name = "test", .node_ip = "127.0.0.1", .api_service_ip = "10.96.0.1", .cluster_domain = "cluster.local" };
-        struct apiserver_options o = { .address = "127.0.0.1", .advertise_address = "127.0.0.1", .workers = 1,
-                                       .service_cidr = "10.96.0.0/12", .node_port_min = 30000, .node_port_max = 32767,
+        struct pki_options po = { .node_name = "test",
+                                  .node_ip = "127.0.0.1",
+                                  .api_service_ip = "10.96.0.1",
+                                  .cluster_domain = "cluster.local" };
+        struct apiserver_options o = { .address = "127.0.0.1",
+                                       .advertise_address = "127.0.0.1",
+                                       .workers = 1,
+                                       .service_cidr = "10.96.0.0/12",
+                                       .node_port_min = 30000,
+                                       .node_port_max = 32767,
                                        .service_account_issuer = "https://kubernetes.default.svc.cluster.local" };
         _cleanup_free_ char *server = NULL;
 
@@ -28,7 +35,7 @@ void test_server_start(struct test_server *t) {
                 abort();
         po.dir = t->dir;
         must(pki_load(&po, &pki, NULL, &err), &err);
-        must(store_open(&(struct store_options) { 0 }, &t->store, &err), &err);
+        must(store_open(&(struct store_options){ 0 }, &t->store, &err), &err);
         o.store = t->store;
         o.cert_pem = str_of(pki.apiserver_cert);
         o.key_pem = str_of(pki.apiserver_key);
@@ -40,8 +47,11 @@ void test_server_start(struct test_server *t) {
         t->kubeconfig = xprintf("%s/config", t->dir);
         server = xprintf("https://127.0.0.1:%u", apiserver_port(t->api));
         must(kubeconfig_merge(t->kubeconfig,
-                              &(struct kubeconfig_entry) { .name = "test", .server = server, .ca_pem = str_of(pki.ca_cert),
-                                                           .cert_pem = str_of(pki.admin_cert), .key_pem = str_of(pki.admin_key) },
+                              &(struct kubeconfig_entry){ .name = "test",
+                                                          .server = server,
+                                                          .ca_pem = str_of(pki.ca_cert),
+                                                          .cert_pem = str_of(pki.admin_cert),
+                                                          .key_pem = str_of(pki.admin_key) },
                               true, NULL, &err),
              &err);
         pki_free(&pki);

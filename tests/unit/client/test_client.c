@@ -178,7 +178,8 @@ static void informer_begin(struct informer_test *t) {
         t->informer = informer_of(t->factory, &res_configmaps);
         informer_add_handler(t->informer, on_change, &t->seen);
         for (int i = 0; i < 3; i++)
-                fake_api_create(t->api, &res_configmaps, "ns", "{'metadata':{'name':'m%d','labels':{'n':'%d'}}}", i, i % 2);
+                fake_api_create(t->api, &res_configmaps, "ns", "{'metadata':{'name':'m%d','labels':{'n':'%d'}}}", i,
+                                i % 2);
         informer_factory_start(t->factory);
         fake_settle(t->api, t->loop);
         assert_true(informer_synced(t->informer));
@@ -344,12 +345,17 @@ static char *read_text(const char *name) {
 }
 
 static const struct kubeconfig_entry entry = {
-        .name = "cube", .server = "https://127.0.0.1:6443", .ca_pem = STR_INIT("CA"), .cert_pem = STR_INIT("CERT"), .key_pem = STR_INIT("KEY"),
+        .name = "cube",
+        .server = "https://127.0.0.1:6443",
+        .ca_pem = STR_INIT("CA"),
+        .cert_pem = STR_INIT("CERT"),
+        .key_pem = STR_INIT("KEY"),
 };
 
-#define OTHER                                                                                                                 \
-        "apiVersion: v1\nkind: Config\nclusters:\n- name: prod\n  cluster:\n    server: https://prod\n    unknown: kept\n"    \
-        "contexts:\n- name: prod\n  context: {cluster: prod, user: me, namespace: team}\ncurrent-context: prod\n"             \
+#define OTHER                                                                                                        \
+        "apiVersion: v1\nkind: Config\nclusters:\n- name: prod\n  cluster:\n    server: https://prod\n    unknown: " \
+        "kept\n"                                                                                                     \
+        "contexts:\n- name: prod\n  context: {cluster: prod, user: me, namespace: team}\ncurrent-context: prod\n"    \
         "users:\n- name: me\n  user: {token: secret}\nextra: {a: 1}\n"
 
 static void a_new_file_is_made_private(void **state) {
@@ -365,7 +371,8 @@ static void a_new_file_is_made_private(void **state) {
         assert_string_equal(k.context, "cube");
         assert_string_equal(k.server, "https://127.0.0.1:6443");
         assert_string_equal(k.namespace, "default");
-        assert_true(str_eqc(buf_str(&k.ca_pem), "CA") && str_eqc(buf_str(&k.cert_pem), "CERT") && str_eqc(buf_str(&k.key_pem), "KEY"));
+        assert_true(str_eqc(buf_str(&k.ca_pem), "CA") && str_eqc(buf_str(&k.cert_pem), "CERT") &&
+                    str_eqc(buf_str(&k.key_pem), "KEY"));
 }
 
 static void what_is_there_stays(void **state) {
@@ -435,7 +442,8 @@ static void links_are_followed_and_relative_paths_resolved(void **state) {
         struct stat st;
 
         write_text("ca.crt", "FROM FILE");
-        write_text("real", "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters:\n- name: c\n  cluster: {server: 'https://x', "
+        write_text("real", "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters:\n- name: c\n  cluster: "
+                           "{server: 'https://x', "
                            "certificate-authority: ca.crt}\ncontexts:\n- name: c\n  context: {cluster: c}\n");
         assert_int_equal(symlink(real, link), 0);
         assert_int_equal(kubeconfig_merge(link, &entry, false, NULL, NULL), 0);
@@ -450,7 +458,8 @@ static void what_we_cannot_do_is_said(void **state) {
         _cleanup_error_ struct error err = ERROR_INIT;
         struct kubeconfig k;
 
-        write_text("exec", "kind: Config\ncurrent-context: c\nclusters:\n- name: c\n  cluster: {server: 'https://x'}\ncontexts:\n- name: c\n"
+        write_text("exec", "kind: Config\ncurrent-context: c\nclusters:\n- name: c\n  cluster: {server: "
+                           "'https://x'}\ncontexts:\n- name: c\n"
                            "  context: {cluster: c, user: u}\nusers:\n- name: u\n  user: {exec: {command: aws}}\n");
         assert_int_equal(kubeconfig_load(p, NULL, &k, &err), -EOPNOTSUPP);
         assert_non_null(strstr(error_text(&err), "exec"));
@@ -463,14 +472,22 @@ static void what_we_cannot_do_is_said(void **state) {
 
 static void paths_and_queries(void **state) {
         _cleanup_buf_ struct buf b = BUF_INIT;
-        struct api_call c = { .verb = API_LIST, .resource = &res_deployments, .namespace = STR("ns"), .options = API_OPTIONS_INIT };
+        struct api_call c = {
+                .verb = API_LIST, .resource = &res_deployments, .namespace = STR("ns"), .options = API_OPTIONS_INIT
+        };
 
         c.options.label_selector = STR("a in (b,c)");
         c.options.limit = 5;
         wire_path(&b, "/prefix", &c, false);
-        assert_true(str_eqc(buf_str(&b), "/prefix/apis/apps/v1/namespaces/ns/deployments?labelSelector=a%20in%20%28b%2Cc%29&limit=5"));
+        assert_true(str_eqc(
+                        buf_str(&b),
+                        "/prefix/apis/apps/v1/namespaces/ns/deployments?labelSelector=a%20in%20%28b%2Cc%29&limit=5"));
         b.n = 0;
-        c = (struct api_call) { .verb = API_UPDATE, .resource = &res_nodes, .name = STR("n1"), .subresource = STR("status"), .options = API_OPTIONS_INIT };
+        c = (struct api_call){ .verb = API_UPDATE,
+                               .resource = &res_nodes,
+                               .name = STR("n1"),
+                               .subresource = STR("status"),
+                               .options = API_OPTIONS_INIT };
         wire_path(&b, "", &c, false);
         assert_true(str_eqc(buf_str(&b), "/api/v1/nodes/n1/status"));
 }
@@ -479,7 +496,8 @@ static void a_status_becomes_an_error(void **state) {
         _cleanup_error_ struct error err = ERROR_INIT;
 
         assert_int_equal(wire_error(&err, 404,
-                                    STR("{\"kind\":\"Status\",\"status\":\"Failure\",\"message\":\"pods \\\"x\\\" not found\",\"reason\":\"NotFound\","
+                                    STR("{\"kind\":\"Status\",\"status\":\"Failure\",\"message\":\"pods \\\"x\\\" not "
+                                        "found\",\"reason\":\"NotFound\","
                                         "\"details\":{\"name\":\"x\",\"kind\":\"pods\"},\"code\":404}")),
                          -ENOENT);
         assert_string_equal(err.message, "pods \"x\" not found");
@@ -495,14 +513,18 @@ static void watch_lines_become_events(void **state) {
         struct object *o = NULL;
         uint64_t revision;
 
-        assert_int_equal(wire_event(STR("{\"type\":\"MODIFIED\",\"object\":{\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\",\"resourceVersion\":\"7\"}}}"),
+        assert_int_equal(wire_event(STR("{\"type\":\"MODIFIED\",\"object\":{\"kind\":\"Pod\",\"metadata\":{\"name\":"
+                                        "\"p\",\"resourceVersion\":\"7\"}}}"),
                                     &type, &o, &revision, &err),
                          0);
         assert_int_equal(type, API_MODIFIED);
         assert_int_equal(revision, 7);
         assert_true(str_eqc(object_name(o), "p"));
         object_unref(o);
-        assert_int_equal(wire_event(STR("{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"reason\":\"Expired\",\"code\":410}}"), &type, &o, &revision, &err), 0);
+        assert_int_equal(wire_event(STR("{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"reason\":\"Expired\","
+                                        "\"code\":410}}"),
+                                    &type, &o, &revision, &err),
+                         0);
         assert_int_equal(err.err, -ESTALE);
         assert_true(wire_event(STR("{\"type\":\"PARTY\",\"object\":{}}"), &type, &o, &revision, &err) < 0);
         assert_true(wire_event(STR("no json"), &type, &o, &revision, &err) < 0);

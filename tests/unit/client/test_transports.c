@@ -50,7 +50,10 @@ static int teardown(void **state) {
 }
 
 static struct json config_map(struct arena *a, const char *name, const char *value) {
-        return json_build(a, "{ kind: 'ConfigMap', apiVersion: 'v1', metadata: { name: %c, namespace: 'default' }, data: { k: %c } }", name, value);
+        return json_build(a,
+                          "{ kind: 'ConfigMap', apiVersion: 'v1', metadata: { name: %c, namespace: 'default' }, data: "
+                          "{ k: %c } }",
+                          name, value);
 }
 
 static void create(const char *name, const char *value) {
@@ -74,10 +77,13 @@ static void objects_are_made_read_changed_and_deleted(void **state) {
         assert_int_equal(client_get(fixture.client, &res_configmaps, STR("default"), STR("crud"), &read, &err), 0);
         assert_true(object_revision(read) == object_revision(made));
         assert_true(str_eqc(json_str(json_getc(object_json(read), "kind")), "ConfigMap"));
-        assert_int_equal(client_patch(fixture.client, &res_configmaps, STR("default"), STR("crud"), STR(""), API_PATCH_MERGE, &patch, &changed, &err), 0);
+        assert_int_equal(client_patch(fixture.client, &res_configmaps, STR("default"), STR("crud"), STR(""),
+                                      API_PATCH_MERGE, &patch, &changed, &err),
+                         0);
         assert_true(str_eqc(json_str(json_at_path(object_json(changed), "data", "k")), "2"));
         /* made's revision is old by now */
-        assert_int_equal(client_update(fixture.client, &res_configmaps, STR(""), object_json(made), NULL, &err), -EAGAIN);
+        assert_int_equal(client_update(fixture.client, &res_configmaps, STR(""), object_json(made), NULL, &err),
+                         -EAGAIN);
         assert_int_equal(err.reason, REASON_CONFLICT);
         error_clear(&err);
         assert_int_equal(client_delete(fixture.client, &res_configmaps, STR("default"), STR("crud"), NULL, &err), 0);
@@ -125,7 +131,9 @@ static void a_batch_goes_out_at_once_and_reports_each(void **state) {
 
                 snprintf(name, sizeof(name), "batch-%zu", i == 299 ? 0 : i);
                 bodies[i] = config_map(a, arena_cstr(a, str_of(name)), "1");
-                requests[i] = (struct client_request) { .verb = API_CREATE, .resource = &res_configmaps, .namespace = STR("default"), .body = &bodies[i] };
+                requests[i] = (struct client_request){
+                        .verb = API_CREATE, .resource = &res_configmaps, .namespace = STR("default"), .body = &bodies[i]
+                };
         }
         assert_int_equal(client_batch(fixture.client, requests, 300, results, errors, NULL), 1);
         assert_int_equal(results[5], 0);
@@ -146,7 +154,8 @@ static int increment(struct arena *a, struct json *object, void *arg) {
 
 static void *increment_thread(void *arg) {
         for (int i = 0; i < 5; i++)
-                while (client_modify(fixture.client, &res_configmaps, STR("default"), STR("counter"), STR(""), increment, NULL, NULL, NULL) < 0)
+                while (client_modify(fixture.client, &res_configmaps, STR("default"), STR("counter"), STR(""),
+                                     increment, NULL, NULL, NULL) < 0)
                         ;
         return NULL;
 }
@@ -224,9 +233,12 @@ static void an_informer_follows(void **state) {
         wait_for(&s.added, 1);
         create("inf-after", "1");
         wait_for(&s.added, 2);
-        assert_int_equal(client_patch(fixture.client, &res_configmaps, STR("default"), STR("inf-after"), STR(""), API_PATCH_MERGE, &patch, NULL, NULL), 0);
+        assert_int_equal(client_patch(fixture.client, &res_configmaps, STR("default"), STR("inf-after"), STR(""),
+                                      API_PATCH_MERGE, &patch, NULL, NULL),
+                         0);
         wait_for(&s.changed, 1);
-        assert_int_equal(client_delete(fixture.client, &res_configmaps, STR("default"), STR("inf-before"), NULL, NULL), 0);
+        assert_int_equal(client_delete(fixture.client, &res_configmaps, STR("default"), STR("inf-before"), NULL, NULL),
+                         0);
         wait_for(&s.deleted, 1);
         loop_call_sync(s.loop, informer_end, &s);
         loop_stop(s.loop);
@@ -279,7 +291,11 @@ static void an_asynchronous_call_answers_on_its_loop(void **state) {
                 _cleanup_(arena_freep) struct arena *a = arena_new(0);
                 struct json body = config_map(a, "async", "1");
 
-                client_async(fixture.client, &(struct client_request) { .verb = API_CREATE, .resource = &res_configmaps, .namespace = STR("default"), .body = &body },
+                client_async(fixture.client,
+                             &(struct client_request){ .verb = API_CREATE,
+                                                       .resource = &res_configmaps,
+                                                       .namespace = STR("default"),
+                                                       .body = &body },
                              s.loop, async_done, &s);
         } /* everything was copied */
         sem_wait(&s.done);
@@ -316,7 +332,9 @@ static void lead(void *arg) {
 static void one_of_two_leads_and_hands_over(void **state) {
         struct loop *loop;
         atomic_int a = 0, b = 0, lost = 0;
-        struct leader_options o = { .namespace = "kube-system", .name = "test-lock", .identity = "a", .started = lead, .arg = &a };
+        struct leader_options o = {
+                .namespace = "kube-system", .name = "test-lock", .identity = "a", .started = lead, .arg = &a
+        };
         struct leader_election *first, *second;
 
         assert_int_equal(loop_new("leader", &loop, NULL), 0);

@@ -4,8 +4,9 @@
 
 #include "base/time.h"
 
-void cluster_start(struct cluster *k, const struct controllers_options *o, const struct controller_class *const classes[]) {
-        struct controllers_options options = o ? *o : (struct controllers_options) { 0 };
+void cluster_start(struct cluster *k, const struct controllers_options *o,
+                   const struct controller_class *const classes[]) {
+        struct controllers_options options = o ? *o : (struct controllers_options){ 0 };
 
         fake_clock_init(&k->clock);
         k->api = fake_api_new(&k->clock.clock);
@@ -85,10 +86,11 @@ void make_ready(struct cluster *k, const char *ns, const char *name, const char 
 
         fake_api_patch(k->api, &res_pods, ns, name, "", "{'spec':{'nodeName':'%s'}}", node);
         fake_api_patch(k->api, &res_pods, ns, name, "status",
-                       "{'status':{'phase':'Running','podIP':'10.0.0.%u','podIPs':[{'ip':'10.0.0.%u'}],'conditions':[{'type':'Ready',"
+                       "{'status':{'phase':'Running','podIP':'10.0.0.%u','podIPs':[{'ip':'10.0.0.%u'}],'conditions':[{'"
+                       "type':'Ready',"
                        "'status':'True','lastTransitionTime':'%.*s'}]}}",
-                       (unsigned) (str_hash_stable(str_of(name)) % 250 + 1), (unsigned) (str_hash_stable(str_of(name)) % 250 + 1),
-                       STR_ARG(now));
+                       (unsigned) (str_hash_stable(str_of(name)) % 250 + 1),
+                       (unsigned) (str_hash_stable(str_of(name)) % 250 + 1), STR_ARG(now));
 }
 
 void make_pods_ready(struct cluster *k, const char *ns, const char *node) {

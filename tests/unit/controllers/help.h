@@ -21,7 +21,8 @@ struct cluster {
 };
 
 /* classes end with NULL; o may be NULL. Everything has settled when it returns. */
-void cluster_start(struct cluster *k, const struct controllers_options *o, const struct controller_class *const classes[]);
+void cluster_start(struct cluster *k, const struct controllers_options *o,
+                   const struct controller_class *const classes[]);
 void cluster_stop(struct cluster *k);
 #define _cluster_ _cleanup_(cluster_stop)
 

@@ -42,20 +42,24 @@ static void the_next_time_is_found(void **state) {
                 { "0 0 31 2 *", "UTC", "2025-01-01T00:00:00Z", "never" },
                 { "0 12 * * *", "Europe/Berlin", "2025-01-01T00:00:00Z", "2025-01-01T11:00:00Z" },
                 { "0 12 * * *", "Europe/Berlin", "2025-07-01T00:00:00Z", "2025-07-01T10:00:00Z" },
-                { "30 2 * * *", "Europe/Berlin", "2025-03-29T12:00:00Z", "2025-03-31T00:30:00Z" }, /* skipped on the 30th */
+                { "30 2 * * *", "Europe/Berlin", "2025-03-29T12:00:00Z",
+                  "2025-03-31T00:30:00Z" }, /* skipped on the 30th */
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 if (strcmp(cases[i].zone, "UTC") && access("/usr/share/zoneinfo/Europe/Berlin", R_OK) != 0)
                         continue;
-                assert_string_equal(next(cases[i].schedule, access("/usr/share/zoneinfo/UTC", R_OK) == 0 ? cases[i].zone : NULL, cases[i].from),
+                assert_string_equal(next(cases[i].schedule,
+                                         access("/usr/share/zoneinfo/UTC", R_OK) == 0 ? cases[i].zone : NULL,
+                                         cases[i].from),
                                     cases[i].want);
         }
 }
 
 static void nonsense_is_refused(void **state) {
-        static const char *const bad[] = { "", "* * * *", "* * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 8",
-                                           "5-1 * * * *", "*/0 * * * *", "a * * * *", "@fortnightly", "@every x", "1-2-3 * * * *", "-1 * * * *" };
+        static const char *const bad[] = { "",          "* * * *",      "* * * * * *", "60 * * * *",    "* 24 * * *",
+                                           "* * 0 * *", "* * * 13 *",   "* * * * 8",   "5-1 * * * *",   "*/0 * * * *",
+                                           "a * * * *", "@fortnightly", "@every x",    "1-2-3 * * * *", "-1 * * * *" };
 
         for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
                 struct cron c;
@@ -68,8 +72,10 @@ static void nonsense_is_refused(void **state) {
 
 static void create(struct cluster *k, const char *more) {
         fake_api_create(k->api, &res_cronjobs, "ns",
-                        "{'metadata':{'name':'cj'},'spec':{'timeZone':'UTC','schedule':'*/5 * * * *',%s'jobTemplate':{'metadata':{'labels':{'a':'b'}},"
-                        "'spec':{'template':{'spec':{'restartPolicy':'Never','containers':[{'name':'c','image':'i'}]}}}}}}",
+                        "{'metadata':{'name':'cj'},'spec':{'timeZone':'UTC','schedule':'*/5 * * * "
+                        "*',%s'jobTemplate':{'metadata':{'labels':{'a':'b'}},"
+                        "'spec':{'template':{'spec':{'restartPolicy':'Never','containers':[{'name':'c','image':'i'}]}}}"
+                        "}}}",
                         more);
         cluster_settle(k);
 }
@@ -88,8 +94,10 @@ static void finish(struct cluster *k, const char *type) {
 
                 if (json_len(at(jobs[i], "status.conditions")) == 0)
                         fake_api_patch(k->api, &res_jobs, "ns", name, "status",
-                                       "{'status':{'startTime':'%.*s','completionTime':'%.*s','conditions':[{'type':'%s','status':'True'}]}}",
-                                       STR_ARG(time_format(time, k->clock.ns)), STR_ARG(time_format(time, k->clock.ns)), type);
+                                       "{'status':{'startTime':'%.*s','completionTime':'%.*s','conditions':[{'type':'%"
+                                       "s','status':'True'}]}}",
+                                       STR_ARG(time_format(time, k->clock.ns)), STR_ARG(time_format(time, k->clock.ns)),
+                                       type);
         }
         cluster_settle(k);
 }
@@ -107,7 +115,8 @@ static void makes_a_job_at_each_time(void **state) {
         assert_string_equal(text_at(job, "metadata.name"), "cj-28928165"); /* minutes since 1970 */
         assert_string_equal(text_at(job, "metadata.labels.a"), "b");
         assert_string_equal(text_at(job, "metadata.ownerReferences.0.kind"), "CronJob");
-        assert_true(str_eqc(json_str(json_getc(at(job, "metadata.annotations"), "batch.kubernetes.io/cronjob-scheduled-timestamp")),
+        assert_true(str_eqc(json_str(json_getc(at(job, "metadata.annotations"),
+                                               "batch.kubernetes.io/cronjob-scheduled-timestamp")),
                             "2025-01-01T00:05:00Z"));
         assert_string_equal(text_at(cj(&k), "status.lastScheduleTime"), "2025-01-01T00:05:00Z");
         assert_string_equal(text_at(cj(&k), "status.active.0.name"), "cj-28928165");
@@ -191,14 +200,10 @@ static void too_late_is_left_out(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(the_next_time_is_found),
-                cmocka_unit_test(nonsense_is_refused),
-                cmocka_unit_test(makes_a_job_at_each_time),
-                cmocka_unit_test(forbid_waits_for_the_one_before),
-                cmocka_unit_test(replace_ends_the_one_before),
-                cmocka_unit_test(suspended_it_makes_none),
-                cmocka_unit_test(history_is_kept_to_its_limits),
-                cmocka_unit_test(what_was_missed_is_made_up_for_once),
+                cmocka_unit_test(the_next_time_is_found),        cmocka_unit_test(nonsense_is_refused),
+                cmocka_unit_test(makes_a_job_at_each_time),      cmocka_unit_test(forbid_waits_for_the_one_before),
+                cmocka_unit_test(replace_ends_the_one_before),   cmocka_unit_test(suspended_it_makes_none),
+                cmocka_unit_test(history_is_kept_to_its_limits), cmocka_unit_test(what_was_missed_is_made_up_for_once),
                 cmocka_unit_test(too_late_is_left_out),
         };
 

@@ -4,14 +4,17 @@ extern const struct controller_class daemonset_controller;
 static const struct controller_class *const classes[] = { &daemonset_controller, NULL };
 
 static void node(struct cluster *k, const char *name, const char *more) {
-        fake_api_create(k->api, &res_nodes, "", "{'metadata':{'name':'%s','labels':{'disk':'ssd'}},'spec':{%s}}", name, more);
+        fake_api_create(k->api, &res_nodes, "", "{'metadata':{'name':'%s','labels':{'disk':'ssd'}},'spec':{%s}}", name,
+                        more);
         cluster_settle(k);
 }
 
 static void create(struct cluster *k, const char *more, const char *pod_more) {
         fake_api_create(k->api, &res_daemonsets, "ns",
-                        "{'metadata':{'name':'ds','annotations':{'deprecated.daemonset.template.generation':'1'}},'spec':{%s'selector':{'matchLabels':"
-                        "{'app':'x'}},'template':{'metadata':{'labels':{'app':'x'}},'spec':{%s'containers':[{'name':'c','image':'v1'}]}}}}",
+                        "{'metadata':{'name':'ds','annotations':{'deprecated.daemonset.template.generation':'1'}},'"
+                        "spec':{%s'selector':{'matchLabels':"
+                        "{'app':'x'}},'template':{'metadata':{'labels':{'app':'x'}},'spec':{%s'containers':[{'name':'c'"
+                        ",'image':'v1'}]}}}}",
                         more, pod_more);
         cluster_settle(k);
 }
@@ -21,7 +24,8 @@ static struct object *ds(struct cluster *k) {
 }
 
 static const char *target(const struct object *pod) {
-        return text_at(pod, "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms.0.matchFields.0.values.0");
+        return text_at(pod, "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution."
+                            "nodeSelectorTerms.0.matchFields.0.values.0");
 }
 
 /* What the scheduler and the kubelets do. */
@@ -76,7 +80,8 @@ static void a_cordoned_node_still_gets_its_daemon(void **state) {
         _cluster_ struct cluster k;
 
         cluster_start(&k, NULL, classes);
-        node(&k, "n1", "'unschedulable':true,'taints':[{'key':'node.kubernetes.io/unschedulable','effect':'NoSchedule'}]");
+        node(&k, "n1",
+             "'unschedulable':true,'taints':[{'key':'node.kubernetes.io/unschedulable','effect':'NoSchedule'}]");
         create(&k, "", "");
         assert_int_equal(count(&k, &res_pods, "ns"), 1);
 }
@@ -123,7 +128,8 @@ static void a_rolling_update_takes_one_at_a_time(void **state) {
         node(&k, "n3", "");
         create(&k, "'updateStrategy':{'type':'RollingUpdate','rollingUpdate':{'maxUnavailable':1,'maxSurge':0}},", "");
         run(&k);
-        fake_api_patch(k.api, &res_daemonsets, "ns", "ds", "", "{'spec':{'template':{'spec':{'containers':[{'name':'c','image':'v2'}]}}}}");
+        fake_api_patch(k.api, &res_daemonsets, "ns", "ds", "",
+                       "{'spec':{'template':{'spec':{'containers':[{'name':'c','image':'v2'}]}}}}");
         cluster_settle(&k);
         for (int i = 0; i < 12; i++) {
                 struct object *pods[8];
@@ -146,7 +152,8 @@ static void a_surge_starts_the_new_before_the_old_goes(void **state) {
         node(&k, "n1", "");
         create(&k, "'updateStrategy':{'type':'RollingUpdate','rollingUpdate':{'maxUnavailable':0,'maxSurge':1}},", "");
         run(&k);
-        fake_api_patch(k.api, &res_daemonsets, "ns", "ds", "", "{'spec':{'template':{'spec':{'containers':[{'name':'c','image':'v2'}]}}}}");
+        fake_api_patch(k.api, &res_daemonsets, "ns", "ds", "",
+                       "{'spec':{'template':{'spec':{'containers':[{'name':'c','image':'v2'}]}}}}");
         cluster_settle(&k);
         assert_int_equal(count(&k, &res_pods, "ns"), 2);
         run(&k);
@@ -161,7 +168,8 @@ static void on_delete_waits_for_the_user(void **state) {
         node(&k, "n1", "");
         create(&k, "'updateStrategy':{'type':'OnDelete'},", "");
         run(&k);
-        fake_api_patch(k.api, &res_daemonsets, "ns", "ds", "", "{'spec':{'template':{'spec':{'containers':[{'name':'c','image':'v2'}]}}}}");
+        fake_api_patch(k.api, &res_daemonsets, "ns", "ds", "",
+                       "{'spec':{'template':{'spec':{'containers':[{'name':'c','image':'v2'}]}}}}");
         cluster_settle(&k);
         assert_false(object_deleting(only(&k, &res_pods, "ns")));
         assert_int_equal(int_at(ds(&k), "status.updatedNumberScheduled"), 0);
@@ -175,13 +183,16 @@ static void a_rollback_raises_the_old_revision(void **state) {
         node(&k, "n1", "");
         create(&k, "", "");
         for (int v = 2; v >= 1; v--) {
-                fake_api_patch(k.api, &res_daemonsets, "ns", "ds", "", "{'spec':{'template':{'spec':{'containers':[{'name':'c','image':'v%d'}]}}}}", v);
+                fake_api_patch(k.api, &res_daemonsets, "ns", "ds", "",
+                               "{'spec':{'template':{'spec':{'containers':[{'name':'c','image':'v%d'}]}}}}", v);
                 cluster_settle(&k);
         }
         assert_int_equal(fake_api_list(k.api, &res_controllerrevisions, "ns", revisions, 4), 2);
         for (int i = 0; i < 2; i++)
                 assert_int_equal(int_at(revisions[i], "revision"),
-                                 !strcmp(text_at(revisions[i], "data.spec.template.spec.containers.0.image"), "v1") ? 3 : 2);
+                                 !strcmp(text_at(revisions[i], "data.spec.template.spec.containers.0.image"), "v1")
+                                                 ? 3
+                                                 : 2);
         assert_string_equal(text_at(revisions[0], "data.spec.template.$patch"), "replace");
 }
 

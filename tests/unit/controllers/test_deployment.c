@@ -5,8 +5,10 @@ static const struct controller_class *const classes[] = { &deployment_controller
 
 static void create(struct cluster *k, int replicas, const char *more) {
         fake_api_create(k->api, &res_deployments, "ns",
-                        "{'metadata':{'name':'web','annotations':{'note':'n'}},'spec':{'replicas':%d,%s'selector':{'matchLabels':{'app':'x'}},"
-                        "'template':{'metadata':{'labels':{'app':'x'}},'spec':{'containers':[{'name':'c','image':'v1'}]}}}}",
+                        "{'metadata':{'name':'web','annotations':{'note':'n'}},'spec':{'replicas':%d,%s'selector':{'"
+                        "matchLabels':{'app':'x'}},"
+                        "'template':{'metadata':{'labels':{'app':'x'}},'spec':{'containers':[{'name':'c','image':'v1'}]"
+                        "}}}}",
                         replicas, more);
         cluster_settle(k);
 }
@@ -76,11 +78,18 @@ static void creates_a_replica_set_with_the_hash(void **state) {
         assert_string_equal(text_at(rs, "metadata.name"), name);
         assert_string_equal(text_at(rs, "spec.selector.matchLabels.pod-template-hash"), hash);
         assert_string_equal(text_at(rs, "spec.template.metadata.labels.pod-template-hash"), hash);
-        assert_true(str_eqc(json_str(json_getc(at(rs, "metadata.annotations"), "deployment.kubernetes.io/revision")), "1"));
-        assert_true(str_eqc(json_str(json_getc(at(rs, "metadata.annotations"), "deployment.kubernetes.io/desired-replicas")), "3"));
-        assert_true(str_eqc(json_str(json_getc(at(rs, "metadata.annotations"), "deployment.kubernetes.io/max-replicas")), "4"));
+        assert_true(str_eqc(json_str(json_getc(at(rs, "metadata.annotations"), "deployment.kubernetes.io/revision")),
+                            "1"));
+        assert_true(str_eqc(json_str(json_getc(at(rs, "metadata.annotations"),
+                                               "deployment.kubernetes.io/desired-replicas")),
+                            "3"));
+        assert_true(str_eqc(
+                        json_str(json_getc(at(rs, "metadata.annotations"), "deployment.kubernetes.io/max-replicas")),
+                        "4"));
         assert_string_equal(text_at(rs, "metadata.annotations.note"), "n");
-        assert_true(str_eqc(json_str(json_getc(at(web(&k), "metadata.annotations"), "deployment.kubernetes.io/revision")), "1"));
+        assert_true(str_eqc(
+                        json_str(json_getc(at(web(&k), "metadata.annotations"), "deployment.kubernetes.io/revision")),
+                        "1"));
         assert_int_equal(count(&k, &res_pods, "ns"), 3);
         assert_int_equal(events(&k, "web", "ScalingReplicaSet"), 1);
 }
@@ -92,7 +101,8 @@ static void conditions_tell_the_rollout(void **state) {
         cluster_start(&k, NULL, classes);
         create(&k, 2, "");
         assert_string_equal(condition_text(web(&k), "Available", "reason"), "MinimumReplicasUnavailable");
-        assert_string_equal(condition_text(web(&k), "Available", "message"), "Deployment does not have minimum availability.");
+        assert_string_equal(condition_text(web(&k), "Available", "message"),
+                            "Deployment does not have minimum availability.");
         assert_string_equal(condition_text(web(&k), "Progressing", "reason"), "ReplicaSetUpdated");
         assert_int_equal(int_at(web(&k), "status.unavailableReplicas"), 2);
         make_pods_ready(&k, "ns", "n1");
@@ -121,7 +131,9 @@ static void rolls_within_surge_and_unavailable(void **state) {
         assert_int_equal(int_at(rs_of(&k, "v1"), "spec.replicas"), 0);
         assert_int_equal(int_at(rs_of(&k, "v2"), "spec.replicas"), 4);
         assert_int_equal(count(&k, &res_pods, "ns"), 4);
-        assert_true(str_eqc(json_str(json_getc(at(web(&k), "metadata.annotations"), "deployment.kubernetes.io/revision")), "2"));
+        assert_true(str_eqc(
+                        json_str(json_getc(at(web(&k), "metadata.annotations"), "deployment.kubernetes.io/revision")),
+                        "2"));
         assert_string_equal(condition_text(web(&k), "Progressing", "reason"), "NewReplicaSetAvailable");
 }
 
@@ -134,8 +146,8 @@ static void percentages_round_surge_up_and_unavailable_down(void **state) {
         make_pods_ready(&k, "ns", "n1");
         set_image(&k, "v2");
         roll(&k, &most, &fewest);
-        assert_int_equal(most, 7);    /* 5 + ceil(1.25) */
-        assert_true(fewest >= 4);     /* 5 - floor(1.25) */
+        assert_int_equal(most, 7); /* 5 + ceil(1.25) */
+        assert_true(fewest >= 4);  /* 5 - floor(1.25) */
 }
 
 static void recreate_waits_for_the_last_old_pod(void **state) {
@@ -170,9 +182,14 @@ static void an_old_template_takes_its_replica_set_again(void **state) {
         assert_int_equal(count(&k, &res_replicasets, "ns"), 2);
         rs = rs_of(&k, "v1");
         assert_int_equal(int_at(rs, "spec.replicas"), 1);
-        assert_true(str_eqc(json_str(json_getc(at(rs, "metadata.annotations"), "deployment.kubernetes.io/revision")), "3"));
-        assert_true(str_eqc(json_str(json_getc(at(rs, "metadata.annotations"), "deployment.kubernetes.io/revision-history")), "1"));
-        assert_true(str_eqc(json_str(json_getc(at(web(&k), "metadata.annotations"), "deployment.kubernetes.io/revision")), "3"));
+        assert_true(str_eqc(json_str(json_getc(at(rs, "metadata.annotations"), "deployment.kubernetes.io/revision")),
+                            "3"));
+        assert_true(str_eqc(json_str(json_getc(at(rs, "metadata.annotations"),
+                                               "deployment.kubernetes.io/revision-history")),
+                            "1"));
+        assert_true(str_eqc(
+                        json_str(json_getc(at(web(&k), "metadata.annotations"), "deployment.kubernetes.io/revision")),
+                        "3"));
 }
 
 static void keeps_no_more_history_than_asked_for(void **state) {
@@ -259,7 +276,8 @@ static void another_hash_is_tried_when_the_name_is_taken(void **state) {
         fake_api_remove(k.api, &res_replicasets, "ns", name);
         cluster_settle(&k);
         fake_api_create(k.api, &res_replicasets, "ns",
-                        "{'metadata':{'name':'%s'},'spec':{'replicas':0,'selector':{'matchLabels':{'app':'y'}},'template':{'metadata':{'labels':"
+                        "{'metadata':{'name':'%s'},'spec':{'replicas':0,'selector':{'matchLabels':{'app':'y'}},'"
+                        "template':{'metadata':{'labels':"
                         "{'app':'y'}},'spec':{'containers':[{'name':'c','image':'other'}]}}}}",
                         name);
         create(&k, 1, "");
@@ -286,7 +304,8 @@ static void one_replica_is_ready_in_few_writes(void **state) {
         cluster_start(&k, NULL, classes);
         create(&k, 1, "");
         make_pods_ready(&k, "ns", "n1");
-        /* ReplicaSet, Deployment status (twice, three times), pod, ReplicaSet status (twice): each costs a disk write. */
+        /* ReplicaSet, Deployment status (twice, three times), pod, ReplicaSet status (twice): each costs a disk write.
+         */
         assert_true(fake_api_writes(k.api) <= 8);
 }
 

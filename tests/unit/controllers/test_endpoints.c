@@ -6,7 +6,8 @@ static const struct controller_class *const classes[] = { &endpoints_controller,
 
 static void service(struct cluster *k, const char *more) {
         fake_api_create(k->api, &res_services, "ns",
-                        "{'metadata':{'name':'svc','labels':{'team':'t'}},'spec':{%s'clusterIP':'10.96.0.9','ipFamilies':['IPv4'],'selector':"
+                        "{'metadata':{'name':'svc','labels':{'team':'t'}},'spec':{%s'clusterIP':'10.96.0.9','"
+                        "ipFamilies':['IPv4'],'selector':"
                         "{'app':'x'},'ports':[{'name':'http','port':80,'targetPort':'web','protocol':'TCP'}]}}",
                         more);
         cluster_settle(k);
@@ -14,7 +15,8 @@ static void service(struct cluster *k, const char *more) {
 
 static void pod(struct cluster *k, const char *name, int port, bool ready) {
         fake_api_create(k->api, &res_pods, "ns",
-                        "{'metadata':{'name':'%s','labels':{'app':'x'}},'spec':{'containers':[{'name':'c','ports':[{'name':'web',"
+                        "{'metadata':{'name':'%s','labels':{'app':'x'}},'spec':{'containers':[{'name':'c','ports':[{'"
+                        "name':'web',"
                         "'containerPort':%d,'protocol':'TCP'}]}]}}",
                         name, port);
         if (ready)
@@ -37,7 +39,8 @@ static void a_service_without_pods_has_empty_ones(void **state) {
         service(&k, "");
         assert_int_equal(json_len(at(slice(&k), "endpoints")), 0);
         assert_true(str_eqc(object_label(slice(&k), STR("kubernetes.io/service-name")), "svc"));
-        assert_true(str_eqc(object_label(slice(&k), STR("endpointslice.kubernetes.io/managed-by")), "endpointslice-controller.k8s.io"));
+        assert_true(str_eqc(object_label(slice(&k), STR("endpointslice.kubernetes.io/managed-by")),
+                            "endpointslice-controller.k8s.io"));
         assert_true(str_eqc(object_label(slice(&k), STR("team")), "t"));
         assert_string_equal(text_at(slice(&k), "metadata.generateName"), "svc-");
         assert_string_equal(text_at(slice(&k), "metadata.ownerReferences.0.kind"), "Service");
@@ -52,7 +55,8 @@ static void ready_pods_become_addresses(void **state) {
         service(&k, "");
         pod(&k, "a", 8080, true);
         assert_int_equal(json_len(at(slice(&k), "endpoints")), 1);
-        assert_string_equal(text_at(slice(&k), "endpoints.0.addresses.0"), text_at(fake_api_get(k.api, &res_pods, "ns", "a"), "status.podIP"));
+        assert_string_equal(text_at(slice(&k), "endpoints.0.addresses.0"),
+                            text_at(fake_api_get(k.api, &res_pods, "ns", "a"), "status.podIP"));
         assert_true(json_bool(at(slice(&k), "endpoints.0.conditions.ready")));
         assert_true(json_bool(at(slice(&k), "endpoints.0.conditions.serving")));
         assert_false(json_bool_or(at(slice(&k), "endpoints.0.conditions.terminating"), true));
@@ -71,7 +75,8 @@ static void a_pod_that_is_not_ready_is_listed_as_such(void **state) {
         cluster_start(&k, NULL, classes);
         service(&k, "");
         pod(&k, "a", 8080, true);
-        fake_api_patch(k.api, &res_pods, "ns", "a", "status", "{'status':{'conditions':[{'type':'Ready','status':'False'}]}}");
+        fake_api_patch(k.api, &res_pods, "ns", "a", "status",
+                       "{'status':{'conditions':[{'type':'Ready','status':'False'}]}}");
         cluster_settle(&k);
         assert_false(json_bool_or(at(slice(&k), "endpoints.0.conditions.ready"), true));
         assert_int_equal(json_len(at(old_style(&k), "subsets.0.addresses")), 0);
@@ -101,7 +106,8 @@ static void publish_not_ready_addresses_makes_all_ready(void **state) {
         cluster_start(&k, NULL, classes);
         service(&k, "'publishNotReadyAddresses':true,");
         pod(&k, "a", 8080, true);
-        fake_api_patch(k.api, &res_pods, "ns", "a", "status", "{'status':{'conditions':[{'type':'Ready','status':'False'}]}}");
+        fake_api_patch(k.api, &res_pods, "ns", "a", "status",
+                       "{'status':{'conditions':[{'type':'Ready','status':'False'}]}}");
         cluster_settle(&k);
         assert_true(json_bool(at(slice(&k), "endpoints.0.conditions.ready")));
         assert_int_equal(json_len(at(old_style(&k), "subsets.0.addresses")), 1);
@@ -130,7 +136,8 @@ static void a_slice_holds_a_hundred_and_changes_touch_one(void **state) {
 
                 snprintf(name, sizeof(name), "p%d", i);
                 fake_api_create(k.api, &res_pods, "ns",
-                                "{'metadata':{'name':'%s','labels':{'app':'x'}},'spec':{'containers':[{'name':'c','ports':[{'name':'web',"
+                                "{'metadata':{'name':'%s','labels':{'app':'x'}},'spec':{'containers':[{'name':'c','"
+                                "ports':[{'name':'web',"
                                 "'containerPort':80,'protocol':'TCP'}]}]}}",
                                 name);
                 make_ready(&k, "ns", name, "n1");
@@ -174,9 +181,11 @@ static void headless_slices_say_so_and_have_hostnames(void **state) {
 
         cluster_start(&k, NULL, classes);
         fake_api_create(k.api, &res_services, "ns",
-                        "{'metadata':{'name':'svc'},'spec':{'clusterIP':'None','ipFamilies':['IPv4'],'selector':{'app':'x'}}}");
+                        "{'metadata':{'name':'svc'},'spec':{'clusterIP':'None','ipFamilies':['IPv4'],'selector':{'app':"
+                        "'x'}}}");
         fake_api_create(k.api, &res_pods, "ns",
-                        "{'metadata':{'name':'p','labels':{'app':'x'}},'spec':{'hostname':'p-0','subdomain':'svc','containers':[{'name':'c'}]}}");
+                        "{'metadata':{'name':'p','labels':{'app':'x'}},'spec':{'hostname':'p-0','subdomain':'svc','"
+                        "containers':[{'name':'c'}]}}");
         make_ready(&k, "ns", "p", "n1");
         cluster_settle(&k);
         assert_true(object_label(slice(&k), STR("service.kubernetes.io/headless")).p != NULL);

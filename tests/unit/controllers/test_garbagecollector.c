@@ -7,7 +7,8 @@ static const struct controller_class *const classes[] = { &garbagecollector_cont
 static const char *create(struct cluster *k, const char *name, const char *owner_refs, const char *finalizers) {
         static char uid[64];
         struct object *o = fake_api_create(k->api, &res_configmaps, "ns",
-                                           "{'metadata':{'name':'%s','ownerReferences':[%s],'finalizers':[%s]}}", name, owner_refs, finalizers);
+                                           "{'metadata':{'name':'%s','ownerReferences':[%s],'finalizers':[%s]}}", name,
+                                           owner_refs, finalizers);
 
         snprintf(uid, sizeof(uid), "%" STR_FMT, STR_ARG(object_uid(o)));
         return uid;
@@ -18,7 +19,8 @@ static const char *ref(const char *name, const char *uid, bool block) {
         static int turn;
         char *t = texts[turn++ % 4];
 
-        snprintf(t, sizeof(texts[0]), "{'apiVersion':'v1','kind':'ConfigMap','name':'%s','uid':'%s','blockOwnerDeletion':%s}", name, uid,
+        snprintf(t, sizeof(texts[0]),
+                 "{'apiVersion':'v1','kind':'ConfigMap','name':'%s','uid':'%s','blockOwnerDeletion':%s}", name, uid,
                  block ? "true" : "false");
         return t;
 }
@@ -31,7 +33,8 @@ static void background_deletion_takes_dependents_and_theirs(void **state) {
         _cluster_ struct cluster k;
 
         cluster_start(&k, NULL, classes);
-        create(&k, "grandchild", ref("child", create(&k, "child", ref("owner", create(&k, "owner", "", ""), false), ""), false), "");
+        create(&k, "grandchild",
+               ref("child", create(&k, "child", ref("owner", create(&k, "owner", "", ""), false), ""), false), "");
         cluster_settle(&k);
         assert_true(exists(&k, "owner") && exists(&k, "child") && exists(&k, "grandchild"));
         fake_api_delete(k.api, &res_configmaps, "ns", "owner", "Background");
@@ -64,7 +67,8 @@ static void orphaning_leaves_dependents_without_the_reference(void **state) {
         cluster_settle(&k);
         assert_false(exists(&k, "owner"));
         assert_true(exists(&k, "child"));
-        assert_int_equal(json_len(at(fake_api_get(k.api, &res_configmaps, "ns", "child"), "metadata.ownerReferences")), 0);
+        assert_int_equal(json_len(at(fake_api_get(k.api, &res_configmaps, "ns", "child"), "metadata.ownerReferences")),
+                         0);
 }
 
 static void an_object_of_a_dead_owner_is_collected_on_sight(void **state) {
@@ -111,10 +115,12 @@ static void owners_may_be_of_any_kind(void **state) {
 
         cluster_start(&k, NULL, classes);
         rs = fake_api_create(k.api, &res_replicasets, "ns",
-                             "{'metadata':{'name':'rs'},'spec':{'selector':{'matchLabels':{'a':'b'}},'template':{'metadata':{'labels':{'a':'b'}},"
+                             "{'metadata':{'name':'rs'},'spec':{'selector':{'matchLabels':{'a':'b'}},'template':{'"
+                             "metadata':{'labels':{'a':'b'}},"
                              "'spec':{'containers':[]}}}}");
         fake_api_create(k.api, &res_pods, "ns",
-                        "{'metadata':{'name':'p','ownerReferences':[{'apiVersion':'apps/v1','kind':'ReplicaSet','name':'rs','uid':'%.*s',"
+                        "{'metadata':{'name':'p','ownerReferences':[{'apiVersion':'apps/"
+                        "v1','kind':'ReplicaSet','name':'rs','uid':'%.*s',"
                         "'controller':true,'blockOwnerDeletion':true}]},'spec':{'containers':[]}}",
                         STR_ARG(object_uid(rs)));
         cluster_settle(&k);
@@ -130,7 +136,8 @@ static void a_circle_of_foreground_deletions_comes_to_an_end(void **state) {
         cluster_start(&k, NULL, classes);
         snprintf(a, sizeof(a), "%s", create(&k, "a", "", ""));
         snprintf(b, sizeof(b), "%s", create(&k, "b", ref("a", a, true), ""));
-        fake_api_patch(k.api, &res_configmaps, "ns", "a", "", "{'metadata':{'ownerReferences':[%s]}}", ref("b", b, true));
+        fake_api_patch(k.api, &res_configmaps, "ns", "a", "", "{'metadata':{'ownerReferences':[%s]}}",
+                       ref("b", b, true));
         cluster_settle(&k);
         fake_api_delete(k.api, &res_configmaps, "ns", "a", "Foreground");
         cluster_settle(&k);
@@ -143,7 +150,8 @@ static void an_unknown_kind_of_owner_keeps_it(void **state) {
 
         cluster_start(&k, NULL, classes);
         fake_api_create(k.api, &res_configmaps, "ns",
-                        "{'metadata':{'name':'x','ownerReferences':[{'apiVersion':'example.com/v1','kind':'Thing','name':'t','uid':'u'}]}}");
+                        "{'metadata':{'name':'x','ownerReferences':[{'apiVersion':'example.com/"
+                        "v1','kind':'Thing','name':'t','uid':'u'}]}}");
         cluster_settle(&k);
         assert_true(exists(&k, "x"));
 }

@@ -5,7 +5,8 @@ static const struct controller_class *const classes[] = { &job_controller, &ttla
 
 static void create(struct cluster *k, const char *more) {
         fake_api_create(k->api, &res_jobs, "ns",
-                        "{'metadata':{'name':'job'},'spec':{%s'selector':{'matchLabels':{'job':'x'}},'template':{'metadata':{'labels':{'job':'x'}},"
+                        "{'metadata':{'name':'job'},'spec':{%s'selector':{'matchLabels':{'job':'x'}},'template':{'"
+                        "metadata':{'labels':{'job':'x'}},"
                         "'spec':{'restartPolicy':'Never','containers':[{'name':'c','image':'i'}]}}}}",
                         more);
         cluster_settle(k);
@@ -23,11 +24,13 @@ static size_t end_pods(struct cluster *k, const char *phase) {
         for (size_t i = 0; i < n; i++) {
                 _cleanup_free_ char *name = str_dup(object_name(pods[i]));
 
-                if (!strcmp(text_at(pods[i], "status.phase"), "Succeeded") || !strcmp(text_at(pods[i], "status.phase"), "Failed"))
+                if (!strcmp(text_at(pods[i], "status.phase"), "Succeeded") ||
+                    !strcmp(text_at(pods[i], "status.phase"), "Failed"))
                         continue;
                 fake_api_patch(k->api, &res_pods, "ns", name, "status",
-                               "{'status':{'phase':'%s','containerStatuses':[{'name':'c','state':{'terminated':{'exitCode':%d}}}]}}", phase,
-                               strcmp(phase, "Failed") ? 0 : 42);
+                               "{'status':{'phase':'%s','containerStatuses':[{'name':'c','state':{'terminated':{'"
+                               "exitCode':%d}}}]}}",
+                               phase, strcmp(phase, "Failed") ? 0 : 42);
                 ended++;
         }
         cluster_settle(k);
@@ -94,7 +97,8 @@ static void too_many_failures_fail_it(void **state) {
         create(&k, "'backoffLimit':0,");
         end_pods(&k, "Failed");
         assert_string_equal(condition_text(job(&k), "Failed", "reason"), "BackoffLimitExceeded");
-        assert_string_equal(condition_text(job(&k), "Failed", "message"), "Job has reached the specified backoff limit");
+        assert_string_equal(condition_text(job(&k), "Failed", "message"),
+                            "Job has reached the specified backoff limit");
         assert_int_equal(int_at(job(&k), "status.failed"), 1);
         assert_int_equal(count(&k, &res_pods, "ns"), 1);
 }
@@ -123,7 +127,10 @@ static void indexed_pods_know_their_number(void **state) {
                 char want[16];
                 int64_t index;
 
-                assert_int_equal(str_to_i64(json_str(json_getc(at(pods[i], "metadata.annotations"), "batch.kubernetes.io/job-completion-index")), &index), 0);
+                assert_int_equal(str_to_i64(json_str(json_getc(at(pods[i], "metadata.annotations"),
+                                                               "batch.kubernetes.io/job-completion-index")),
+                                            &index),
+                                 0);
                 snprintf(want, sizeof(want), "job-%d", (int) index);
                 assert_string_equal(text_at(pods[i], "spec.hostname"), want);
                 assert_string_equal(text_at(pods[i], "spec.containers.0.env.0.name"), "JOB_COMPLETION_INDEX");
@@ -152,9 +159,10 @@ static void a_pod_failure_policy_may_fail_the_job_at_once(void **state) {
         char want[200];
 
         cluster_start(&k, NULL, classes);
-        create(&k,
-               "'podReplacementPolicy':'Failed','podFailurePolicy':{'rules':[{'action':'FailJob','onExitCodes':{'operator':'In','values':[42]}}]},");
-        snprintf(want, sizeof(want), "Container c for pod ns/%" STR_FMT " failed with exit code 42 matching FailJob rule at index 0",
+        create(&k, "'podReplacementPolicy':'Failed','podFailurePolicy':{'rules':[{'action':'FailJob','onExitCodes':{'"
+                   "operator':'In','values':[42]}}]},");
+        snprintf(want, sizeof(want),
+                 "Container c for pod ns/%" STR_FMT " failed with exit code 42 matching FailJob rule at index 0",
                  STR_ARG(object_name(only(&k, &res_pods, "ns"))));
         end_pods(&k, "Failed");
         assert_string_equal(condition_text(job(&k), "Failed", "reason"), "PodFailurePolicy");
@@ -165,7 +173,8 @@ static void a_success_policy_may_be_content_with_less(void **state) {
         _cluster_ struct cluster k;
 
         cluster_start(&k, NULL, classes);
-        create(&k, "'completionMode':'Indexed','completions':5,'parallelism':1,'successPolicy':{'rules':[{'succeededCount':2}]},");
+        create(&k, "'completionMode':'Indexed','completions':5,'parallelism':1,'successPolicy':{'rules':[{'"
+                   "succeededCount':2}]},");
         end_pods(&k, "Succeeded");
         assert_string_equal(condition_text(job(&k), "Complete", "status"), "");
         end_pods(&k, "Succeeded");

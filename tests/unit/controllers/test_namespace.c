@@ -2,7 +2,8 @@
 #include "help.h"
 
 extern const struct controller_class namespace_controller, serviceaccount_controller, root_ca_controller;
-static const struct controller_class *const classes[] = { &namespace_controller, &serviceaccount_controller, &root_ca_controller, NULL };
+static const struct controller_class *const classes[] = { &namespace_controller, &serviceaccount_controller,
+                                                          &root_ca_controller, NULL };
 static const struct controllers_options options = { .root_ca_pem = STR_INIT("PEM") };
 
 static void create(struct cluster *k) {
@@ -21,7 +22,10 @@ static void has_a_default_account_and_the_root_ca(void **state) {
         cluster_start(&k, &options, classes);
         create(&k);
         assert_non_null(fake_api_get(k.api, &res_serviceaccounts, "ns", "default"));
-        assert_true(str_eqc(json_str(json_getc(at(fake_api_get(k.api, &res_configmaps, "ns", "kube-root-ca.crt"), "data"), "ca.crt")), "PEM"));
+        assert_true(str_eqc(
+                        json_str(json_getc(at(fake_api_get(k.api, &res_configmaps, "ns", "kube-root-ca.crt"), "data"),
+                                           "ca.crt")),
+                        "PEM"));
 }
 
 static void what_is_deleted_or_changed_comes_back(void **state) {
@@ -33,7 +37,10 @@ static void what_is_deleted_or_changed_comes_back(void **state) {
         fake_api_patch(k.api, &res_configmaps, "ns", "kube-root-ca.crt", "", "{'data':{'ca.crt':'other'}}");
         cluster_settle(&k);
         assert_non_null(fake_api_get(k.api, &res_serviceaccounts, "ns", "default"));
-        assert_true(str_eqc(json_str(json_getc(at(fake_api_get(k.api, &res_configmaps, "ns", "kube-root-ca.crt"), "data"), "ca.crt")), "PEM"));
+        assert_true(str_eqc(
+                        json_str(json_getc(at(fake_api_get(k.api, &res_configmaps, "ns", "kube-root-ca.crt"), "data"),
+                                           "ca.crt")),
+                        "PEM"));
 }
 
 static void deletion_empties_and_finalizes(void **state) {
@@ -43,14 +50,15 @@ static void deletion_empties_and_finalizes(void **state) {
         create(&k);
         fake_api_create(k.api, &res_secrets, "ns", "{'metadata':{'name':'s'}}");
         fake_api_create(k.api, &res_deployments, "ns",
-                        "{'metadata':{'name':'d'},'spec':{'selector':{'matchLabels':{'a':'b'}},'template':{'metadata':{'labels':{'a':'b'}},"
+                        "{'metadata':{'name':'d'},'spec':{'selector':{'matchLabels':{'a':'b'}},'template':{'metadata':{"
+                        "'labels':{'a':'b'}},"
                         "'spec':{'containers':[]}}}}");
         fake_api_create(k.api, &res_secrets, "other", "{'metadata':{'name':'s'}}");
         fake_api_delete(k.api, &res_namespaces, "", "ns", NULL);
         cluster_settle(&k);
         assert_null(ns(&k));
-        assert_int_equal(count(&k, &res_secrets, "ns") + count(&k, &res_deployments, "ns") + count(&k, &res_configmaps, "ns") +
-                                 count(&k, &res_serviceaccounts, "ns"),
+        assert_int_equal(count(&k, &res_secrets, "ns") + count(&k, &res_deployments, "ns") +
+                                         count(&k, &res_configmaps, "ns") + count(&k, &res_serviceaccounts, "ns"),
                          0);
         assert_int_equal(count(&k, &res_secrets, "other"), 1);
 }
@@ -71,7 +79,8 @@ static void waits_for_pods_before_the_rest_and_says_so(void **state) {
         assert_string_equal(condition_text(ns(&k), "NamespaceContentRemaining", "message"),
                             "Some resources are remaining: pods. has 1 resource instances");
         assert_string_equal(condition_text(ns(&k), "NamespaceFinalizersRemaining", "reason"), "ContentHasNoFinalizers");
-        assert_string_equal(condition_text(ns(&k), "NamespaceDeletionDiscoveryFailure", "reason"), "ResourcesDiscovered");
+        assert_string_equal(condition_text(ns(&k), "NamespaceDeletionDiscoveryFailure", "reason"),
+                            "ResourcesDiscovered");
         fake_api_remove(k.api, &res_pods, "ns", "p");
         cluster_settle(&k);
         assert_null(ns(&k));
@@ -88,7 +97,8 @@ static void names_the_finalizers_in_the_way(void **state) {
         cluster_settle(&k);
         assert_string_equal(condition_text(ns(&k), "NamespaceFinalizersRemaining", "reason"), "SomeFinalizersRemain");
         assert_string_equal(condition_text(ns(&k), "NamespaceFinalizersRemaining", "message"),
-                            "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances");
+                            "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource "
+                            "instances");
         fake_api_patch(k.api, &res_secrets, "ns", "s", "", "{'metadata':{'finalizers':null}}");
         cluster_advance(&k, 10);
         assert_null(ns(&k));

@@ -3,16 +3,19 @@
 
 #include "base/time.h"
 
-extern const struct controller_class nodelifecycle_controller, tainteviction_controller, nodeipam_controller, podgc_controller;
-static const struct controller_class *const classes[] = { &nodelifecycle_controller, &tainteviction_controller, &nodeipam_controller,
-                                                          &podgc_controller, NULL };
+extern const struct controller_class nodelifecycle_controller, tainteviction_controller, nodeipam_controller,
+                podgc_controller;
+static const struct controller_class *const classes[] = { &nodelifecycle_controller, &tainteviction_controller,
+                                                          &nodeipam_controller, &podgc_controller, NULL };
 
 static void node(struct cluster *k, const char *name) {
         fake_api_create(k->api, &res_nodes, "",
-                        "{'metadata':{'name':'%s'},'status':{'conditions':[{'type':'Ready','status':'True','reason':'KubeletReady',"
+                        "{'metadata':{'name':'%s'},'status':{'conditions':[{'type':'Ready','status':'True','reason':'"
+                        "KubeletReady',"
                         "'lastHeartbeatTime':'2025-01-01T00:00:00Z'},{'type':'MemoryPressure','status':'False'}]}}",
                         name);
-        fake_api_create(k->api, &res_leases, "kube-node-lease", "{'metadata':{'name':'%s'},'spec':{'holderIdentity':'%s'}}", name, name);
+        fake_api_create(k->api, &res_leases, "kube-node-lease",
+                        "{'metadata':{'name':'%s'},'spec':{'holderIdentity':'%s'}}", name, name);
         cluster_settle(k);
 }
 
@@ -72,13 +75,15 @@ static void taints_follow_conditions(void **state) {
         cluster_start(&k, NULL, classes);
         node(&k, "n1");
         fake_api_patch(k.api, &res_nodes, "", "n1", "status",
-                       "{'status':{'conditions':[{'type':'Ready','status':'False'},{'type':'MemoryPressure','status':'True'}]}}");
+                       "{'status':{'conditions':[{'type':'Ready','status':'False'},{'type':'MemoryPressure','status':'"
+                       "True'}]}}");
         cluster_settle(&k);
         assert_true(has_taint(&k, "node.kubernetes.io/not-ready", "NoSchedule"));
         assert_true(has_taint(&k, "node.kubernetes.io/not-ready", "NoExecute"));
         assert_true(has_taint(&k, "node.kubernetes.io/memory-pressure", "NoSchedule"));
         fake_api_patch(k.api, &res_nodes, "", "n1", "status",
-                       "{'status':{'conditions':[{'type':'Ready','status':'True'},{'type':'MemoryPressure','status':'False'}]}}");
+                       "{'status':{'conditions':[{'type':'Ready','status':'True'},{'type':'MemoryPressure','status':'"
+                       "False'}]}}");
         fake_api_patch(k.api, &res_nodes, "", "n1", "", "{'spec':{'unschedulable':true}}");
         cluster_settle(&k);
         assert_int_equal(json_len(at(get(&k, "n1"), "spec.taints")), 1);
@@ -91,7 +96,8 @@ static void pods_of_a_lost_node_are_not_ready(void **state) {
         cluster_start(&k, NULL, classes);
         node(&k, "n1");
         fake_api_create(k.api, &res_pods, "ns",
-                        "{'metadata':{'name':'p'},'spec':{'tolerations':[{'operator':'Exists'}],'containers':[{'name':'c'}]}}");
+                        "{'metadata':{'name':'p'},'spec':{'tolerations':[{'operator':'Exists'}],'containers':[{'name':'"
+                        "c'}]}}");
         make_ready(&k, "ns", "p", "n1");
         cluster_settle(&k);
         cluster_advance(&k, 60);
@@ -105,14 +111,17 @@ static void pods_are_evicted_when_their_toleration_is_over(void **state) {
         node(&k, "n1");
         fake_api_create(k.api, &res_pods, "ns", "{'metadata':{'name':'now'},'spec':{'containers':[{'name':'c'}]}}");
         fake_api_create(k.api, &res_pods, "ns",
-                        "{'metadata':{'name':'later'},'spec':{'tolerations':[{'key':'node.kubernetes.io/unreachable','operator':'Exists',"
+                        "{'metadata':{'name':'later'},'spec':{'tolerations':[{'key':'node.kubernetes.io/"
+                        "unreachable','operator':'Exists',"
                         "'effect':'NoExecute','tolerationSeconds':300}],'containers':[{'name':'c'}]}}");
         fake_api_create(k.api, &res_pods, "ns",
-                        "{'metadata':{'name':'never'},'spec':{'tolerations':[{'operator':'Exists'}],'containers':[{'name':'c'}]}}");
+                        "{'metadata':{'name':'never'},'spec':{'tolerations':[{'operator':'Exists'}],'containers':[{'"
+                        "name':'c'}]}}");
         make_pods_ready(&k, "ns", "n1");
         cluster_advance(&k, 50);
         assert_true(object_deleting(fake_api_get(k.api, &res_pods, "ns", "now")));
-        assert_string_equal(condition_text(fake_api_get(k.api, &res_pods, "ns", "now"), "DisruptionTarget", "reason"), "DeletionByTaintManager");
+        assert_string_equal(condition_text(fake_api_get(k.api, &res_pods, "ns", "now"), "DisruptionTarget", "reason"),
+                            "DeletionByTaintManager");
         assert_false(object_deleting(fake_api_get(k.api, &res_pods, "ns", "later")));
         cluster_advance(&k, 250);
         assert_false(object_deleting(fake_api_get(k.api, &res_pods, "ns", "later")));
@@ -126,7 +135,8 @@ static void each_node_gets_a_range_of_its_own(void **state) {
         const struct controllers_options o = { .cluster_cidr = "10.244.0.0/16", .node_cidr_mask = 24 };
 
         cluster_start(&k, &o, classes);
-        fake_api_create(k.api, &res_nodes, "", "{'metadata':{'name':'old'},'spec':{'podCIDR':'10.244.1.0/24','podCIDRs':['10.244.1.0/24']}}");
+        fake_api_create(k.api, &res_nodes, "",
+                        "{'metadata':{'name':'old'},'spec':{'podCIDR':'10.244.1.0/24','podCIDRs':['10.244.1.0/24']}}");
         cluster_settle(&k);
         node(&k, "n1");
         node(&k, "n2");
@@ -170,7 +180,8 @@ static void a_terminating_pod_without_node_is_removed(void **state) {
         _cluster_ struct cluster k;
 
         cluster_start(&k, NULL, classes);
-        fake_api_create(k.api, &res_pods, "ns", "{'metadata':{'name':'p','finalizers':['x/y']},'spec':{'containers':[{'name':'c'}]}}");
+        fake_api_create(k.api, &res_pods, "ns",
+                        "{'metadata':{'name':'p','finalizers':['x/y']},'spec':{'containers':[{'name':'c'}]}}");
         fake_api_delete(k.api, &res_pods, "ns", "p", NULL);
         cluster_settle(&k);
         assert_string_equal(text_at(fake_api_get(k.api, &res_pods, "ns", "p"), "status.phase"), "Failed");

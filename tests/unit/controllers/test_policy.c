@@ -7,15 +7,17 @@
 #include "base/encode.h"
 
 extern const struct controller_class disruption_controller, resourcequota_controller, clusterroleaggregation_controller,
-        csrsigning_controller;
+                csrsigning_controller;
 static const struct controller_class *const classes[] = { &disruption_controller, &resourcequota_controller,
-                                                          &clusterroleaggregation_controller, &csrsigning_controller, NULL };
+                                                          &clusterroleaggregation_controller, &csrsigning_controller,
+                                                          NULL };
 
 /* ---- disruption budgets ---- */
 
 static void workload(struct cluster *k, int replicas) {
         struct object *rs = fake_api_create(k->api, &res_replicasets, "ns",
-                                            "{'metadata':{'name':'rs'},'spec':{'replicas':%d,'selector':{'matchLabels':{'app':'x'}},'template':{"
+                                            "{'metadata':{'name':'rs'},'spec':{'replicas':%d,'selector':{'matchLabels':"
+                                            "{'app':'x'}},'template':{"
                                             "'metadata':{'labels':{'app':'x'}},'spec':{'containers':[]}}}}",
                                             replicas);
         char uid[64];
@@ -23,14 +25,16 @@ static void workload(struct cluster *k, int replicas) {
         snprintf(uid, sizeof(uid), "%" STR_FMT, STR_ARG(object_uid(rs)));
         for (int i = 0; i < replicas; i++)
                 fake_api_create(k->api, &res_pods, "ns",
-                                "{'metadata':{'name':'p%d','labels':{'app':'x'},'ownerReferences':[{'apiVersion':'apps/v1','kind':'ReplicaSet','name':"
+                                "{'metadata':{'name':'p%d','labels':{'app':'x'},'ownerReferences':[{'apiVersion':'apps/"
+                                "v1','kind':'ReplicaSet','name':"
                                 "'rs','uid':'%s','controller':true}]},'spec':{'containers':[{'name':'c'}]}}",
                                 i, uid);
         cluster_settle(k);
 }
 
 static void budget(struct cluster *k, const char *limit) {
-        fake_api_create(k->api, &res_poddisruptionbudgets, "ns", "{'metadata':{'name':'pdb'},'spec':{%s,'selector':{'matchLabels':{'app':'x'}}}}", limit);
+        fake_api_create(k->api, &res_poddisruptionbudgets, "ns",
+                        "{'metadata':{'name':'pdb'},'spec':{%s,'selector':{'matchLabels':{'app':'x'}}}}", limit);
         cluster_settle(k);
 }
 
@@ -72,7 +76,8 @@ static void a_noted_eviction_counts_until_the_pod_is_gone_or_was_spared(void **s
         workload(&k, 2);
         budget(&k, "'minAvailable':1");
         make_pods_ready(&k, "ns", "n1");
-        fake_api_patch(k.api, &res_poddisruptionbudgets, "ns", "pdb", "status", "{'status':{'disruptedPods':{'p0':'2025-01-01T00:00:00Z'}}}");
+        fake_api_patch(k.api, &res_poddisruptionbudgets, "ns", "pdb", "status",
+                       "{'status':{'disruptedPods':{'p0':'2025-01-01T00:00:00Z'}}}");
         cluster_settle(&k);
         assert_int_equal(int_at(pdb(&k), "status.disruptionsAllowed"), 0);
         cluster_advance(&k, 125);
@@ -88,18 +93,25 @@ static void a_quota_counts_what_is_used(void **state) {
 
         cluster_start(&k, NULL, classes);
         fake_api_create(k.api, &res_resourcequotas, "ns",
-                        "{'metadata':{'name':'q'},'spec':{'hard':{'pods':'10','requests.cpu':'2','limits.memory':'1Gi','secrets':'5',"
+                        "{'metadata':{'name':'q'},'spec':{'hard':{'pods':'10','requests.cpu':'2','limits.memory':'1Gi',"
+                        "'secrets':'5',"
                         "'count/configmaps':'5','services.nodeports':'3','requests.storage':'10Gi'}}}");
         fake_api_create(k.api, &res_pods, "ns",
-                        "{'metadata':{'name':'p'},'spec':{'initContainers':[{'name':'i','resources':{'requests':{'cpu':'900m'}}}],'containers':["
-                        "{'name':'a','resources':{'requests':{'cpu':'250m'},'limits':{'memory':'100Mi'}}},{'name':'b','resources':{'requests':"
+                        "{'metadata':{'name':'p'},'spec':{'initContainers':[{'name':'i','resources':{'requests':{'cpu':"
+                        "'900m'}}}],'containers':["
+                        "{'name':'a','resources':{'requests':{'cpu':'250m'},'limits':{'memory':'100Mi'}}},{'name':'b','"
+                        "resources':{'requests':"
                         "{'cpu':'500m'},'limits':{'memory':'28Mi'}}}]}}");
-        fake_api_create(k.api, &res_pods, "ns", "{'metadata':{'name':'done'},'spec':{'containers':[{'name':'c'}]},'status':{'phase':'Succeeded'}}");
+        fake_api_create(k.api, &res_pods, "ns",
+                        "{'metadata':{'name':'done'},'spec':{'containers':[{'name':'c'}]},'status':{'phase':'Succeeded'"
+                        "}}");
         fake_api_create(k.api, &res_secrets, "ns", "{'metadata':{'name':'s'}}");
         fake_api_create(k.api, &res_configmaps, "ns", "{'metadata':{'name':'c'}}");
         fake_api_create(k.api, &res_configmaps, "other", "{'metadata':{'name':'c'}}");
-        fake_api_create(k.api, &res_services, "ns", "{'metadata':{'name':'s'},'spec':{'type':'NodePort','ports':[{'port':1},{'port':2}]}}");
-        fake_api_create(k.api, &res_persistentvolumeclaims, "ns", "{'metadata':{'name':'v'},'spec':{'resources':{'requests':{'storage':'3Gi'}}}}");
+        fake_api_create(k.api, &res_services, "ns",
+                        "{'metadata':{'name':'s'},'spec':{'type':'NodePort','ports':[{'port':1},{'port':2}]}}");
+        fake_api_create(k.api, &res_persistentvolumeclaims, "ns",
+                        "{'metadata':{'name':'v'},'spec':{'resources':{'requests':{'storage':'3Gi'}}}}");
         cluster_settle(&k);
         q = fake_api_get(k.api, &res_resourcequotas, "ns", "q");
         assert_string_equal(text_at(q, "status.hard.pods"), "10");
@@ -119,8 +131,10 @@ static void a_scoped_quota_counts_its_pods_only(void **state) {
         _cluster_ struct cluster k;
 
         cluster_start(&k, NULL, classes);
-        fake_api_create(k.api, &res_resourcequotas, "ns", "{'metadata':{'name':'q'},'spec':{'hard':{'pods':'10'},'scopes':['Terminating']}}");
-        fake_api_create(k.api, &res_pods, "ns", "{'metadata':{'name':'a'},'spec':{'activeDeadlineSeconds':5,'containers':[{'name':'c'}]}}");
+        fake_api_create(k.api, &res_resourcequotas, "ns",
+                        "{'metadata':{'name':'q'},'spec':{'hard':{'pods':'10'},'scopes':['Terminating']}}");
+        fake_api_create(k.api, &res_pods, "ns",
+                        "{'metadata':{'name':'a'},'spec':{'activeDeadlineSeconds':5,'containers':[{'name':'c'}]}}");
         fake_api_create(k.api, &res_pods, "ns", "{'metadata':{'name':'b'},'spec':{'containers':[{'name':'c'}]}}");
         cluster_settle(&k);
         assert_string_equal(text_at(fake_api_get(k.api, &res_resourcequotas, "ns", "q"), "status.used.pods"), "1");
@@ -134,11 +148,15 @@ static void an_aggregated_role_has_the_rules_of_those_it_selects(void **state) {
         size_t before;
 
         cluster_start(&k, NULL, classes);
-        fake_api_create(k.api, &res_clusterroles, "", "{'metadata':{'name':'all'},'aggregationRule':{'clusterRoleSelectors':[{'matchLabels':{'to':'all'}}]}}");
         fake_api_create(k.api, &res_clusterroles, "",
-                        "{'metadata':{'name':'b','labels':{'to':'all'}},'rules':[{'apiGroups':[''],'resources':['pods'],'verbs':['get']}]}");
+                        "{'metadata':{'name':'all'},'aggregationRule':{'clusterRoleSelectors':[{'matchLabels':{'to':'"
+                        "all'}}]}}");
         fake_api_create(k.api, &res_clusterroles, "",
-                        "{'metadata':{'name':'a','labels':{'to':'all'}},'rules':[{'apiGroups':[''],'resources':['secrets'],'verbs':['get']},"
+                        "{'metadata':{'name':'b','labels':{'to':'all'}},'rules':[{'apiGroups':[''],'resources':['pods']"
+                        ",'verbs':['get']}]}");
+        fake_api_create(k.api, &res_clusterroles, "",
+                        "{'metadata':{'name':'a','labels':{'to':'all'}},'rules':[{'apiGroups':[''],'resources':['"
+                        "secrets'],'verbs':['get']},"
                         "{'apiGroups':[''],'resources':['pods'],'verbs':['get']}]}");
         cluster_settle(&k);
         role = fake_api_get(k.api, &res_clusterroles, "", "all");
@@ -152,42 +170,45 @@ static void an_aggregated_role_has_the_rules_of_those_it_selects(void **state) {
 
 /* ---- certificates ---- */
 
-static const char ca_cert[] =
-        "-----BEGIN CERTIFICATE-----\n"
-        "MIIBejCCASGgAwIBAgIUcRTaY75bU7Nwf/72n5+9ijsJJGYwCgYIKoZIzj0EAwIw\n"
-        "EjEQMA4GA1UEAwwHdGVzdC1jYTAgFw0yNjExMjEwMDUzMDNaGA8yMTI2MTAyODAw\n"
-        "NTMwM1owEjEQMA4GA1UEAwwHdGVzdC1jYTBZMBMGByqGSM49AgEGCCqGSM49AwEH\n"
-        "A0IABCWCR6c0ebARxpHgFkoPvqyKuZEEQ7f8yArgMp50/h+Ooj9VutED5XvWqscE\n"
-        "OVQyChgDovTPxJLJ/qquZkl4o5ejUzBRMB0GA1UdDgQWBBSpUI13dOt4+fF15Hyh\n"
-        "T/6MOeWQjzAfBgNVHSMEGDAWgBSpUI13dOt4+fF15HyhT/6MOeWQjzAPBgNVHRMB\n"
-        "Af8EBTADAQH/MAoGCCqGSM49BAMCA0cAMEQCIHZ/fHtuwJa7KJpScXxQQ8qZFcEm\n"
-        "XQVLx2MyHCO5cuGTAiA/CcIZ95jd52jp3juZwMQao2AqlJUUUTTe/khV2UgHFg==\n"
-        "-----END CERTIFICATE-----\n";
-static const char ca_key[] =
-        "-----BEGIN PRIVATE KEY-----\n"
-        "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgdMFl5S14WblzGacS\n"
-        "6gvm2OPdv7t1CU7ulPHGgb/LbCChRANCAAQlgkenNHmwEcaR4BZKD76sirmRBEO3\n"
-        "/MgK4DKedP4fjqI/VbrRA+V71qrHBDlUMgoYA6L0z8SSyf6qrmZJeKOX\n"
-        "-----END PRIVATE KEY-----\n";
+static const char ca_cert[] = "-----BEGIN CERTIFICATE-----\n"
+                              "MIIBejCCASGgAwIBAgIUcRTaY75bU7Nwf/72n5+9ijsJJGYwCgYIKoZIzj0EAwIw\n"
+                              "EjEQMA4GA1UEAwwHdGVzdC1jYTAgFw0yNjExMjEwMDUzMDNaGA8yMTI2MTAyODAw\n"
+                              "NTMwM1owEjEQMA4GA1UEAwwHdGVzdC1jYTBZMBMGByqGSM49AgEGCCqGSM49AwEH\n"
+                              "A0IABCWCR6c0ebARxpHgFkoPvqyKuZEEQ7f8yArgMp50/h+Ooj9VutED5XvWqscE\n"
+                              "OVQyChgDovTPxJLJ/qquZkl4o5ejUzBRMB0GA1UdDgQWBBSpUI13dOt4+fF15Hyh\n"
+                              "T/6MOeWQjzAfBgNVHSMEGDAWgBSpUI13dOt4+fF15HyhT/6MOeWQjzAPBgNVHRMB\n"
+                              "Af8EBTADAQH/MAoGCCqGSM49BAMCA0cAMEQCIHZ/fHtuwJa7KJpScXxQQ8qZFcEm\n"
+                              "XQVLx2MyHCO5cuGTAiA/CcIZ95jd52jp3juZwMQao2AqlJUUUTTe/khV2UgHFg==\n"
+                              "-----END CERTIFICATE-----\n";
+static const char ca_key[] = "-----BEGIN PRIVATE KEY-----\n"
+                             "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgdMFl5S14WblzGacS\n"
+                             "6gvm2OPdv7t1CU7ulPHGgb/LbCChRANCAAQlgkenNHmwEcaR4BZKD76sirmRBEO3\n"
+                             "/MgK4DKedP4fjqI/VbrRA+V71qrHBDlUMgoYA6L0z8SSyf6qrmZJeKOX\n"
+                             "-----END PRIVATE KEY-----\n";
 /* CN=jane, O=dev, with the name jane.example.com */
 static const char request[] =
-        "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlJQkJqQ0JyUUlCQURBZE1RMHdDd1lEVlFRRERBUnFZVzVs"
-        "TVF3d0NnWURWUVFLREFOa1pYWXdXVEFUQmdjcQpoa2pPUFFJQkJnZ3Foa2pPUFFNQkJ3TkNBQVJNWDl5M21zTmw1NlVqTDAy"
-        "dTRrZnJROU54MEF3UkJycE1tblZXCnhWZDVLbnVxMlUzazVTZzBlc1htNmRGNEE5VHdyaFJjYXZ6YkNPV0wyVytrLy9rL29D"
-        "NHdMQVlKS29aSWh2Y04KQVFrT01SOHdIVEFiQmdOVkhSRUVGREFTZ2hCcVlXNWxMbVY0WVcxd2JHVXVZMjl0TUFvR0NDcUdT"
-        "TTQ5QkFNQwpBMGdBTUVVQ0lEeG9wbGxCOE4yWktyeXlYMmU5b0JmVHJrQ3pCUjhxNlp1Yld0am1DZHNhQWlFQS9DdFRCVDdD"
-        "Cklvdi9BcWYzeFZ3aC80WmxQS2xDWElNVlJ5dTMxbGdVcFpzPQotLS0tLUVORCBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0K";
+                "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlJQkJqQ0JyUUlCQURBZE1RMHdDd1lEVlFRRERBUnFZVzVs"
+                "TVF3d0NnWURWUVFLREFOa1pYWXdXVEFUQmdjcQpoa2pPUFFJQkJnZ3Foa2pPUFFNQkJ3TkNBQVJNWDl5M21zTmw1NlVqTDAy"
+                "dTRrZnJROU54MEF3UkJycE1tblZXCnhWZDVLbnVxMlUzazVTZzBlc1htNmRGNEE5VHdyaFJjYXZ6YkNPV0wyVytrLy9rL29D"
+                "NHdMQVlKS29aSWh2Y04KQVFrT01SOHdIVEFiQmdOVkhSRUVGREFTZ2hCcVlXNWxMbVY0WVcxd2JHVXVZMjl0TUFvR0NDcUdT"
+                "TTQ5QkFNQwpBMGdBTUVVQ0lEeG9wbGxCOE4yWktyeXlYMmU5b0JmVHJrQ3pCUjhxNlp1Yld0am1DZHNhQWlFQS9DdFRCVDdD"
+                "Cklvdi9BcWYzeFZ3aC80WmxQS2xDWElNVlJ5dTMxbGdVcFpzPQotLS0tLUVORCBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0K";
 
-static const struct controllers_options signing = { .signer_cert_pem = STR_INIT(ca_cert), .signer_key_pem = STR_INIT(ca_key) };
+static const struct controllers_options signing = { .signer_cert_pem = STR_INIT(ca_cert),
+                                                    .signer_key_pem = STR_INIT(ca_key) };
 
 static struct object *csr(struct cluster *k, const char *signer, const char *usage) {
         fake_api_create(k->api, &res_certificatesigningrequests, "",
-                        "{'metadata':{'name':'csr'},'spec':{'request':'%s','signerName':'%s','usages':['digital signature','%s'],"
+                        "{'metadata':{'name':'csr'},'spec':{'request':'%s','signerName':'%s','usages':['digital "
+                        "signature','%s'],"
                         "'expirationSeconds':3600}}",
                         request, signer, usage);
         cluster_settle(k);
-        assert_string_equal(text_at(fake_api_get(k->api, &res_certificatesigningrequests, "", "csr"), "status.certificate"), "");
-        fake_api_patch(k->api, &res_certificatesigningrequests, "", "csr", "status", "{'status':{'conditions':[{'type':'Approved','status':'True'}]}}");
+        assert_string_equal(
+                        text_at(fake_api_get(k->api, &res_certificatesigningrequests, "", "csr"), "status.certificate"),
+                        "");
+        fake_api_patch(k->api, &res_certificatesigningrequests, "", "csr", "status",
+                       "{'status':{'conditions':[{'type':'Approved','status':'True'}]}}");
         cluster_settle(k);
         return fake_api_get(k->api, &res_certificatesigningrequests, "", "csr");
 }
@@ -200,7 +221,9 @@ static void what_is_approved_is_signed(void **state) {
         X509 *cert, *ca = PEM_read_bio_X509(ca_bio, NULL, NULL, NULL);
 
         cluster_start(&k, &signing, classes);
-        assert_int_equal(base64_decode(&pem, json_str(at(csr(&k, "kubernetes.io/kube-apiserver-client", "client auth"), "status.certificate"))), 0);
+        assert_int_equal(base64_decode(&pem, json_str(at(csr(&k, "kubernetes.io/kube-apiserver-client", "client auth"),
+                                                         "status.certificate"))),
+                         0);
         bio = BIO_new_mem_buf(pem.p, (int) pem.n);
         cert = PEM_read_bio_X509(bio, NULL, NULL, NULL);
         assert_non_null(cert);
@@ -220,14 +243,17 @@ static void what_the_signer_does_not_allow_fails(void **state) {
         _cluster_ struct cluster k;
 
         cluster_start(&k, &signing, classes);
-        assert_string_equal(condition_text(csr(&k, "kubernetes.io/kube-apiserver-client", "server auth"), "Failed", "reason"), "SignerValidationFailure");
+        assert_string_equal(condition_text(csr(&k, "kubernetes.io/kube-apiserver-client", "server auth"), "Failed",
+                                           "reason"),
+                            "SignerValidationFailure");
 }
 
 static void a_kubelet_must_be_a_node(void **state) {
         _cluster_ struct cluster k;
 
         cluster_start(&k, &signing, classes);
-        assert_string_equal(condition_text(csr(&k, "kubernetes.io/kube-apiserver-client-kubelet", "client auth"), "Failed", "message"),
+        assert_string_equal(condition_text(csr(&k, "kubernetes.io/kube-apiserver-client-kubelet", "client auth"),
+                                           "Failed", "message"),
                             "subject organization is not system:nodes");
 }
 

@@ -1,12 +1,15 @@
 #include "help.h"
 
 extern const struct controller_class replicaset_controller, replicationcontroller_controller;
-static const struct controller_class *const classes[] = { &replicaset_controller, &replicationcontroller_controller, NULL };
+static const struct controller_class *const classes[] = { &replicaset_controller, &replicationcontroller_controller,
+                                                          NULL };
 
 static void create_rs(struct cluster *k, const char *name, int replicas, const char *more) {
         fake_api_create(k->api, &res_replicasets, "ns",
-                        "{'metadata':{'name':'%s'},'spec':{'replicas':%d,%s'selector':{'matchLabels':{'app':'x'}},'template':{'metadata':"
-                        "{'labels':{'app':'x'},'annotations':{'a':'b'}},'spec':{'containers':[{'name':'c','image':'i'}]}}}}",
+                        "{'metadata':{'name':'%s'},'spec':{'replicas':%d,%s'selector':{'matchLabels':{'app':'x'}},'"
+                        "template':{'metadata':"
+                        "{'labels':{'app':'x'},'annotations':{'a':'b'}},'spec':{'containers':[{'name':'c','image':'i'}]"
+                        "}}}}",
                         name, replicas, more);
         cluster_settle(k);
 }
@@ -118,7 +121,8 @@ static void scaling_down_heeds_the_deletion_cost(void **state) {
         make_pods_ready(&k, "ns", "n1");
         fake_api_list(k.api, &res_pods, "ns", pods, 4);
         cheap = str_dup(object_name(pods[1]));
-        fake_api_patch(k.api, &res_pods, "ns", cheap, "", "{'metadata':{'annotations':{'controller.kubernetes.io/pod-deletion-cost':'-5'}}}");
+        fake_api_patch(k.api, &res_pods, "ns", cheap, "",
+                       "{'metadata':{'annotations':{'controller.kubernetes.io/pod-deletion-cost':'-5'}}}");
         fake_api_patch(k.api, &res_replicasets, "ns", "web", "", "{'spec':{'replicas':2}}");
         cluster_settle(&k);
         assert_true(object_deleting(fake_api_get(k.api, &res_pods, "ns", cheap)));
@@ -129,7 +133,8 @@ static void adopts_matching_orphans_and_releases_strangers(void **state) {
         struct object *pod;
 
         cluster_start(&k, NULL, classes);
-        fake_api_create(k.api, &res_pods, "ns", "{'metadata':{'name':'orphan','labels':{'app':'x'}},'spec':{'containers':[{'name':'c'}]}}");
+        fake_api_create(k.api, &res_pods, "ns",
+                        "{'metadata':{'name':'orphan','labels':{'app':'x'}},'spec':{'containers':[{'name':'c'}]}}");
         create_rs(&k, "web", 1, "");
         pod = fake_api_get(k.api, &res_pods, "ns", "orphan");
         assert_string_equal(text_at(pod, "metadata.ownerReferences.0.name"), "web");
@@ -178,7 +183,8 @@ static void a_replication_controller_is_the_same_with_a_map_selector(void **stat
 
         cluster_start(&k, NULL, classes);
         fake_api_create(k.api, &res_replicationcontrollers, "ns",
-                        "{'metadata':{'name':'rc'},'spec':{'replicas':2,'selector':{'app':'x'},'template':{'metadata':{'labels':{'app':'x'}},"
+                        "{'metadata':{'name':'rc'},'spec':{'replicas':2,'selector':{'app':'x'},'template':{'metadata':{"
+                        "'labels':{'app':'x'}},"
                         "'spec':{'containers':[{'name':'c','image':'i'}]}}}}");
         cluster_settle(&k);
         assert_int_equal(count(&k, &res_pods, "ns"), 2);

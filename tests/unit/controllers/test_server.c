@@ -19,7 +19,9 @@ static struct client *client, *mine;
 static struct controllers *controllers;
 
 static int start(struct client *c) {
-        struct controllers_options o = { .client = c, .cluster_cidr = "10.244.0.0/16", .node_cidr_mask = 24, .root_ca_pem = STR("PEM") };
+        struct controllers_options o = {
+                .client = c, .cluster_cidr = "10.244.0.0/16", .node_cidr_mask = 24, .root_ca_pem = STR("PEM")
+        };
         struct error err = ERROR_INIT;
 
         mine = client_new_local(server.api, &api_user_system);
@@ -96,9 +98,11 @@ static void make_namespace(const char *name) {
         wait_count(&res_serviceaccounts, name, 1);
 }
 
-#define TEMPLATE(replicas)                                                                                                       \
-        "{\"metadata\":{\"name\":\"web\"},\"spec\":{\"replicas\":" replicas ",\"selector\":{\"matchLabels\":{\"app\":\"web\"}}," \
-        "\"template\":{\"metadata\":{\"labels\":{\"app\":\"web\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}}}"
+#define TEMPLATE(replicas)                                                                                     \
+        "{\"metadata\":{\"name\":\"web\"},\"spec\":{\"replicas\":" replicas                                    \
+        ",\"selector\":{\"matchLabels\":{\"app\":\"web\"}},"                                                   \
+        "\"template\":{\"metadata\":{\"labels\":{\"app\":\"web\"}},\"spec\":{\"containers\":[{\"name\":\"c\"," \
+        "\"image\":\"i\"}]}}}}"
 
 /* The kubelet of all nodes: every pod runs and is ready. */
 static void run_pods(const char *ns) {
@@ -109,7 +113,7 @@ static void run_pods(const char *ns) {
         size_t n = 0;
 
         for (size_t i = 0; i < pods->n; i++)
-                requests[n++] = (struct client_request) {
+                requests[n++] = (struct client_request){
                         .verb = API_PATCH,
                         .resource = &res_pods,
                         .namespace = str_of(ns),
@@ -117,9 +121,11 @@ static void run_pods(const char *ns) {
                         .subresource = STR("status"),
                         .patch = API_PATCH_MERGE,
                         .body = json_new(a, json_build(a,
-                                                       "{ status: { phase: 'Running', podIP: %s, podIPs: [ { ip: %s } ], conditions: [ { type: 'Ready',"
+                                                       "{ status: { phase: 'Running', podIP: %s, podIPs: [ { ip: %s } "
+                                                       "], conditions: [ { type: 'Ready',"
                                                        "  status: 'True', lastTransitionTime: %t } ] } }",
-                                                       arena_printf(a, "10.0.0.%zu", i + 1), arena_printf(a, "10.0.0.%zu", i + 1), now)),
+                                                       arena_printf(a, "10.0.0.%zu", i + 1),
+                                                       arena_printf(a, "10.0.0.%zu", i + 1), now)),
                 };
         client_batch(mine, requests, n, NULL, NULL, NULL);
         api_list_free(pods);
@@ -143,12 +149,14 @@ static void a_deployment_comes_up_and_goes_with_all_it_made(void **state) {
         int64_t created, ready;
 
         make_namespace("one");
-        make(&res_services, "one", "{\"metadata\":{\"name\":\"web\"},\"spec\":{\"selector\":{\"app\":\"web\"},\"ports\":[{\"port\":80}]}}");
+        make(&res_services, "one",
+             "{\"metadata\":{\"name\":\"web\"},\"spec\":{\"selector\":{\"app\":\"web\"},\"ports\":[{\"port\":80}]}}");
         make(&res_deployments, "one", TEMPLATE("30"));
         created = wait_count(&res_pods, "one", 30);
         run_pods("one");
         ready = wait_available("one", 30);
-        print_message("30 pods created in %lld ms, all counted ready in %lld ms\n", (long long) created, (long long) ready);
+        print_message("30 pods created in %lld ms, all counted ready in %lld ms\n", (long long) created,
+                      (long long) ready);
         wait_count(&res_endpointslices, "one", 1);
         assert_int_equal(client_delete(mine, &res_deployments, STR("one"), STR("web"), NULL, NULL), 0);
         wait_count(&res_replicasets, "one", 0);

@@ -5,8 +5,10 @@ static const struct controller_class *const classes[] = { &statefulset_controlle
 
 static void create(struct cluster *k, int replicas, const char *more) {
         fake_api_create(k->api, &res_statefulsets, "ns",
-                        "{'metadata':{'name':'db'},'spec':{'replicas':%d,%s'serviceName':'svc','selector':{'matchLabels':{'app':'x'}},"
-                        "'template':{'metadata':{'labels':{'app':'x'}},'spec':{'containers':[{'name':'c','image':'v1'}]}}}}",
+                        "{'metadata':{'name':'db'},'spec':{'replicas':%d,%s'serviceName':'svc','selector':{'"
+                        "matchLabels':{'app':'x'}},"
+                        "'template':{'metadata':{'labels':{'app':'x'}},'spec':{'containers':[{'name':'c','image':'v1'}]"
+                        "}}}}",
                         replicas, more);
         cluster_settle(k);
 }
@@ -48,7 +50,8 @@ static void pods_come_up_in_order(void **state) {
         assert_string_equal(text_at(pod(&k, 0), "spec.subdomain"), "svc");
         assert_true(str_eqc(object_label(pod(&k, 0), STR("statefulset.kubernetes.io/pod-name")), "db-0"));
         assert_true(str_eqc(object_label(pod(&k, 0), STR("apps.kubernetes.io/pod-index")), "0"));
-        assert_string_equal(text_at(pod(&k, 0), "metadata.labels.controller-revision-hash"), text_at(db(&k), "status.updateRevision"));
+        assert_string_equal(text_at(pod(&k, 0), "metadata.labels.controller-revision-hash"),
+                            text_at(db(&k), "status.updateRevision"));
         ready(&k, 0);
         assert_non_null(pod(&k, 1));
         assert_null(pod(&k, 2));
@@ -93,7 +96,8 @@ static void a_rolling_update_goes_from_the_highest_down(void **state) {
         create(&k, 2, "");
         ready(&k, 0);
         ready(&k, 1);
-        fake_api_patch(k.api, &res_statefulsets, "ns", "db", "", "{'spec':{'template':{'spec':{'containers':[{'name':'c','image':'v2'}]}}}}");
+        fake_api_patch(k.api, &res_statefulsets, "ns", "db", "",
+                       "{'spec':{'template':{'spec':{'containers':[{'name':'c','image':'v2'}]}}}}");
         cluster_settle(&k);
         assert_true(object_deleting(pod(&k, 1)));
         assert_false(object_deleting(pod(&k, 0)));
@@ -115,7 +119,8 @@ static void below_the_partition_the_old_revision_stays(void **state) {
         create(&k, 2, "'updateStrategy':{'type':'RollingUpdate','rollingUpdate':{'partition':1}},");
         ready(&k, 0);
         ready(&k, 1);
-        fake_api_patch(k.api, &res_statefulsets, "ns", "db", "", "{'spec':{'template':{'spec':{'containers':[{'name':'c','image':'v2'}]}}}}");
+        fake_api_patch(k.api, &res_statefulsets, "ns", "db", "",
+                       "{'spec':{'template':{'spec':{'containers':[{'name':'c','image':'v2'}]}}}}");
         cluster_settle(&k);
         gone(&k, 1);
         ready(&k, 1);
@@ -131,7 +136,8 @@ static void claims_are_made_and_outlive_their_pod(void **state) {
 
         cluster_start(&k, NULL, classes);
         create(&k, 1,
-               "'volumeClaimTemplates':[{'metadata':{'name':'data'},'spec':{'accessModes':['ReadWriteOnce'],'resources':{'requests':"
+               "'volumeClaimTemplates':[{'metadata':{'name':'data'},'spec':{'accessModes':['ReadWriteOnce'],'resources'"
+               ":{'requests':"
                "{'storage':'1Gi'}}}}],");
         assert_non_null(fake_api_get(k.api, &res_persistentvolumeclaims, "ns", "data-db-0"));
         assert_string_equal(text_at(pod(&k, 0), "spec.volumes.0.persistentVolumeClaim.claimName"), "data-db-0");
@@ -147,7 +153,8 @@ static void claims_go_with_their_set_when_asked_for(void **state) {
 
         cluster_start(&k, NULL, classes);
         create(&k, 1,
-               "'persistentVolumeClaimRetentionPolicy':{'whenDeleted':'Delete','whenScaled':'Retain'},'volumeClaimTemplates':[{'metadata':"
+               "'persistentVolumeClaimRetentionPolicy':{'whenDeleted':'Delete','whenScaled':'Retain'},'"
+               "volumeClaimTemplates':[{'metadata':"
                "{'name':'data'},'spec':{'accessModes':['ReadWriteOnce']}}],");
         ready(&k, 0);
         claim = fake_api_get(k.api, &res_persistentvolumeclaims, "ns", "data-db-0");
