@@ -5,7 +5,8 @@
  *   40 s nothing ─▶ Ready, MemoryPressure, … = Unknown ─▶ taint unreachable NoSchedule + NoExecute ─▶ eviction
  * (tainteviction.c)
  *
- * One timer a node, due when the grace period would run out. */
+ * One timer a node, due when the grace period would run out. After a sleep of our own (a laptop, `cube pause`) everybody gets the
+ * whole period again. */
 #include <errno.h>
 
 #include "base/time.h"
@@ -16,9 +17,11 @@
 
 #define GRACE_MS 40000
 #define STARTUP_GRACE_MS 60000
+#define ASLEEP_MS 10000 /* called so much too late: it is we who were away */
 
 struct health {
         int64_t seen_ns;
+        int64_t due_ns; /* when we asked to be called again */
         uint64_t lease_revision;
         char heartbeat[40];
 };
@@ -234,6 +237,10 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         h = health_of(c, key);
         ready = condition_find(Node_status(object_json(node)), "Ready");
         left_ms = (ready ? GRACE_MS : STARTUP_GRACE_MS) - (controller_now(c) - h->seen_ns) / NSEC_PER_MSEC;
+        if (left_ms <= 0 && h->due_ns > 0 && controller_now(c) > h->due_ns + ASLEEP_MS * NSEC_PER_MSEC) {
+                h->seen_ns = controller_now(c);
+                left_ms = GRACE_MS;
+        }
         if (left_ms <= 0 && !str_eqc(NodeCondition_status(ready), "Unknown")) {
                 if (str_eqc(NodeCondition_status(ready), "True"))
                         event_record(c->events, &res_nodes, node, NULL, "Normal", "NodeNotReady",
@@ -243,6 +250,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         r = sync_taints(c, a, node, err);
         if (r < 0)
                 return r;
+        h->due_ns = left_ms > 0 ? controller_now(c) + left_ms * NSEC_PER_MSEC : 0;
         if (left_ms > 0)
                 controller_enqueue_after(c, key, (uint64_t) left_ms);
         return ready && !str_eqc(NodeCondition_status(ready), "True") ? unready_pods(c, a, node, err) : 0;

@@ -69,6 +69,18 @@ static void a_silent_node_becomes_unknown_and_unreachable(void **state) {
         assert_int_equal(events(&k, "n1", "NodeNotReady"), 1);
 }
 
+static void after_a_sleep_of_ours_nodes_get_their_time_again(void **state) {
+        _cluster_ struct cluster k;
+
+        cluster_start(&k, NULL, classes);
+        node(&k, "n1");
+        k.clock.ns += 3600 * NSEC_PER_SEC; /* nobody ran */
+        cluster_advance(&k, 30);
+        assert_string_equal(condition_text(get(&k, "n1"), "Ready", "status"), "True");
+        cluster_advance(&k, 15);
+        assert_string_equal(condition_text(get(&k, "n1"), "Ready", "status"), "Unknown");
+}
+
 static void taints_follow_conditions(void **state) {
         _cluster_ struct cluster k;
 
@@ -194,6 +206,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_node_whose_lease_is_renewed_stays_ready),
                 cmocka_unit_test(a_silent_node_becomes_unknown_and_unreachable),
+                cmocka_unit_test(after_a_sleep_of_ours_nodes_get_their_time_again),
                 cmocka_unit_test(taints_follow_conditions),
                 cmocka_unit_test(pods_of_a_lost_node_are_not_ready),
                 cmocka_unit_test(pods_are_evicted_when_their_toleration_is_over),
