@@ -1,8 +1,9 @@
 /* Endpoints and EndpointSlices of the same Services. */
 #include "help.h"
 
-extern const struct controller_class endpoints_controller, endpointslice_controller;
-static const struct controller_class *const classes[] = { &endpoints_controller, &endpointslice_controller, NULL };
+extern const struct controller_class endpoints_controller, endpointslice_controller, endpointslicemirroring_controller;
+static const struct controller_class *const classes[] = { &endpoints_controller, &endpointslice_controller,
+                                                          &endpointslicemirroring_controller, NULL };
 
 static void service(struct cluster *k, const char *more) {
         fake_api_create(k->api, &res_services, "ns",
@@ -203,6 +204,31 @@ static void endpoints_go_with_their_service(void **state) {
         assert_null(old_style(&k));
 }
 
+static void endpoints_written_by_hand_are_mirrored(void **state) {
+        _cluster_ struct cluster k;
+
+        cluster_start(&k, NULL, classes);
+        fake_api_create(k.api, &res_services, "ns", "{'metadata':{'name':'manual'},'spec':{'ports':[{'port':80}]}}");
+        fake_api_create(k.api, &res_endpoints, "ns",
+                        "{'metadata':{'name':'manual'},'subsets':[{'addresses':[{'ip':'192.0.2.1'}],'notReadyAddresses'"
+                        ":"
+                        "[{'ip':'192.0.2.2'}],'ports':[{'name':'http','port':8080,'protocol':'TCP'}]}]}");
+        cluster_settle(&k);
+        assert_int_equal(json_len(at(slice(&k), "endpoints")), 2);
+        assert_string_equal(text_at(slice(&k), "endpoints.0.addresses.0"), "192.0.2.1");
+        assert_false(json_bool_or(at(slice(&k), "endpoints.1.conditions.ready"), true));
+        assert_int_equal(int_at(slice(&k), "ports.0.port"), 8080);
+        assert_true(str_eqc(object_label(slice(&k), STR("kubernetes.io/service-name")), "manual"));
+        fake_api_patch(k.api, &res_endpoints, "ns", "manual", "",
+                       "{'subsets':[{'addresses':[{'ip':'192.0.2.9'}],'ports':[{'name':'http','port':8080,'protocol':'"
+                       "TCP'}]}]}");
+        cluster_settle(&k);
+        assert_string_equal(text_at(slice(&k), "endpoints.0.addresses.0"), "192.0.2.9");
+        fake_api_delete(k.api, &res_endpoints, "ns", "manual", NULL);
+        cluster_settle(&k);
+        assert_int_equal(count(&k, &res_endpointslices, "ns"), 0);
+}
+
 static void a_settled_service_writes_nothing(void **state) {
         _cluster_ struct cluster k;
         size_t before;
@@ -230,6 +256,7 @@ int main(void) {
                 cmocka_unit_test(a_service_without_selector_is_left_to_its_owner),
                 cmocka_unit_test(headless_slices_say_so_and_have_hostnames),
                 cmocka_unit_test(endpoints_go_with_their_service),
+                cmocka_unit_test(endpoints_written_by_hand_are_mirrored),
                 cmocka_unit_test(a_settled_service_writes_nothing),
         };
 
