@@ -9,58 +9,49 @@
 #include "base/vec.h"
 #include "proxy/conntrack.h"
 
-struct flow {
-        uint32_t src, dst, reply_src;
+struct tuple {
+        uint32_t src, dst;
         uint16_t sport, dport;
         uint8_t proto;
 };
 
 struct scan {
-        uint32_t ip;
-        uint16_t port;
-        const uint32_t *backends;
-        size_t n_backends;
-        VEC(struct flow) stale;
+        bool (*stale)(uint32_t ip, uint16_t port, uint32_t reply_ip, uint16_t reply_port, void *arg);
+        void *arg;
+        VEC(struct tuple) found;
 };
 
-static void read_tuple(const struct nlattr *tuple, uint32_t *src, uint32_t *dst, uint16_t *sport, uint16_t *dport, uint8_t *proto) {
+static void read_tuple(const struct nlattr *tuple, struct tuple *t) {
         const struct nlattr *part, *a;
         mnl_attr_for_each_nested(part, tuple) {
                 uint16_t type = mnl_attr_get_type(part);
                 mnl_attr_for_each_nested(a, part) {
                         if (type == CTA_TUPLE_IP && mnl_attr_get_type(a) == CTA_IP_V4_SRC)
-                                *src = ntohl(mnl_attr_get_u32(a));
+                                t->src = ntohl(mnl_attr_get_u32(a));
                         else if (type == CTA_TUPLE_IP && mnl_attr_get_type(a) == CTA_IP_V4_DST)
-                                *dst = ntohl(mnl_attr_get_u32(a));
+                                t->dst = ntohl(mnl_attr_get_u32(a));
                         else if (type == CTA_TUPLE_PROTO && mnl_attr_get_type(a) == CTA_PROTO_NUM)
-                                *proto = mnl_attr_get_u8(a);
+                                t->proto = mnl_attr_get_u8(a);
                         else if (type == CTA_TUPLE_PROTO && mnl_attr_get_type(a) == CTA_PROTO_SRC_PORT)
-                                *sport = ntohs(mnl_attr_get_u16(a));
+                                t->sport = ntohs(mnl_attr_get_u16(a));
                         else if (type == CTA_TUPLE_PROTO && mnl_attr_get_type(a) == CTA_PROTO_DST_PORT)
-                                *dport = ntohs(mnl_attr_get_u16(a));
+                                t->dport = ntohs(mnl_attr_get_u16(a));
                 }
         }
 }
 
 static int on_entry(const struct nlmsghdr *h, void *arg) {
         struct scan *s = arg;
-        struct flow f = { 0 };
-        uint32_t reply_dst;
-        uint16_t reply_sport, reply_dport;
-        uint8_t proto;
+        struct tuple original = { 0 }, reply = { 0 };
         const struct nlattr *a;
         mnl_attr_for_each(a, h, sizeof(struct nfgenmsg)) {
                 if (mnl_attr_get_type(a) == CTA_TUPLE_ORIG)
-                        read_tuple(a, &f.src, &f.dst, &f.sport, &f.dport, &f.proto);
+                        read_tuple(a, &original);
                 else if (mnl_attr_get_type(a) == CTA_TUPLE_REPLY)
-                        read_tuple(a, &f.reply_src, &reply_dst, &reply_sport, &reply_dport, &proto);
+                        read_tuple(a, &reply);
         }
-        if (f.proto != IPPROTO_UDP || f.dport != s->port || (s->ip && f.dst != s->ip))
-                return MNL_CB_OK;
-        for (size_t i = 0; i < s->n_backends; i++)
-                if (s->backends[i] == f.reply_src)
-                        return MNL_CB_OK;
-        vec_push(&s->stale, f);
+        if (original.proto == IPPROTO_UDP && s->stale(original.dst, original.dport, reply.src, reply.sport, s->arg))
+                vec_push(&s->found, original);
         return MNL_CB_OK;
 }
 
@@ -74,7 +65,7 @@ static struct nlmsghdr *begin(char *buf, uint16_t type, uint16_t flags) {
         return h;
 }
 
-static void put_tuple(struct nlmsghdr *h, const struct flow *f) {
+static void put_tuple(struct nlmsghdr *h, const struct tuple *f) {
         struct nlattr *tuple = mnl_attr_nest_start(h, CTA_TUPLE_ORIG), *ip = mnl_attr_nest_start(h, CTA_TUPLE_IP);
         mnl_attr_put_u32(h, CTA_IP_V4_SRC, htonl(f->src));
         mnl_attr_put_u32(h, CTA_IP_V4_DST, htonl(f->dst));
@@ -103,8 +94,9 @@ static int talk(struct mnl_socket *s, struct nlmsghdr *h, mnl_cb_t cb, void *arg
         }
 }
 
-int conntrack_forget_udp(uint32_t ip, uint16_t port, const uint32_t *backends, size_t n_backends, struct error *err) {
-        struct scan scan = { .ip = ip, .port = port, .backends = backends, .n_backends = n_backends };
+int conntrack_forget_udp(bool (*stale)(uint32_t ip, uint16_t port, uint32_t reply_ip, uint16_t reply_port, void *arg), void *arg,
+                         struct error *err) {
+        struct scan scan = { .stale = stale, .arg = arg };
         struct mnl_socket *s = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
         char buf[512];
         if (!s || mnl_socket_bind(s, 0, MNL_SOCKET_AUTOPID) < 0) {
@@ -114,14 +106,14 @@ int conntrack_forget_udp(uint32_t ip, uint16_t port, const uint32_t *backends, s
                 return error_errno(err, r, "open a netfilter socket");
         }
         int r = talk(s, begin(buf, IPCTNL_MSG_CT_GET, NLM_F_DUMP), on_entry, &scan);
-        for (size_t i = 0; r == 0 && i < scan.stale.n; i++) {
+        for (size_t i = 0; r == 0 && i < scan.found.n; i++) {
                 struct nlmsghdr *h = begin(buf, IPCTNL_MSG_CT_DELETE, NLM_F_ACK);
-                put_tuple(h, &scan.stale.v[i]);
+                put_tuple(h, &scan.found.v[i]);
                 r = talk(s, h, NULL, NULL);
                 if (r == -ENOENT) /* it timed out meanwhile */
                         r = 0;
         }
-        vec_free(&scan.stale);
+        vec_free(&scan.found);
         mnl_socket_close(s);
         return r < 0 ? error_errno(err, r, "clean the connection tracking table") : 0;
 }

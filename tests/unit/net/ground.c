@@ -95,6 +95,14 @@ const char *netns_path(const char *name) {
         return p;
 }
 
+void outside_add(void) {
+        netns_add("outside");
+        const char *name = netns_path("outside") + strlen("/run/netns/");
+        shell("ip link add out0 mtu 1400 type veth peer name eth0 netns %s", name);
+        shell("ip addr add 192.0.2.1/24 dev out0 && ip link set out0 up && ip route add default via 192.0.2.2");
+        shell("ip -n %s addr add 192.0.2.2/24 dev eth0 && ip -n %s link set eth0 up && ip -n %s link set lo up", name, name, name);
+}
+
 /* ---- traffic ---- */
 
 int socket_in(const char *netns, int type) {

@@ -24,6 +24,9 @@ void netns_add(const char *name);
 void netns_delete(const char *name);
 const char *netns_path(const char *name);
 
+/* A namespace "outside" at 192.0.2.2, by out0 (mtu 1400) of the test's own, which is 192.0.2.1 there and has its default route so. */
+void outside_add(void);
+
 /* Answers TCP (SOCK_STREAM) or UDP (SOCK_DGRAM) on a port of all addresses of a namespace (NULL: the test's own) with
  * "<netns> <address it came from>"; "node" for the test's own. Until serve_end(). */
 void serve(const char *netns, int type, uint16_t port);

@@ -126,8 +126,7 @@ static void host_ports_lead_to_the_pod(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct json ports = json_build(a, "[{ hostPort: 8080, containerPort: 80 }, { hostPort: 5353, containerPort: 53, protocol: 'UDP' },"
                                           " { hostPort: 9090, containerPort: 80, hostIP: '192.0.2.1' }, { containerPort: 7 }]");
-        const char *ip = attach("a", &ports);
-        _cleanup_free_ char *expected = xprintf("a %s", ip);
+        attach("a", &ports);
         attach("b", NULL);
         serve("a", SOCK_STREAM, 80);
         serve("a", SOCK_DGRAM, 53);
@@ -249,17 +248,14 @@ static void destroying_leaves_nothing(void **state) {
 }
 
 static int setup(void **state) {
-        static const char *const names[] = { "a", "b", "c", "outside" };
+        static const char *const names[] = { "a", "b", "c" };
         ground_api_start(&api);
         snprintf(dir, sizeof(dir), "/tmp/cube-net-test-XXXXXX");
         if (!mkdtemp(dir))
                 return -1;
         for (size_t i = 0; i < ARRAY_SIZE(names); i++)
                 netns_add(names[i]);
-        shell("ip link add out0 mtu 1400 type veth peer name eth0 netns $(basename %s)", netns_path("outside"));
-        shell("ip addr add 192.0.2.1/24 dev out0 && ip link set out0 up && ip route add default via 192.0.2.2");
-        shell("ip -n $(basename %s) addr add 192.0.2.2/24 dev eth0 && ip -n $(basename %s) link set eth0 up", netns_path("outside"),
-              netns_path("outside"));
+        outside_add();
         return 0;
 }
 
