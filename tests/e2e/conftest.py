@@ -91,6 +91,14 @@ class Cluster:
         return self.cube("ip").stdout.strip()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def tidy(request, tmp_path_factory):
+    """The files of tests that passed are deleted; those of a session with failures stay to be looked at."""
+    yield
+    if not request.session.testsfailed:
+        shutil.rmtree(tmp_path_factory.getbasetemp(), ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def image_archive(tmp_path_factory):
     path = tmp_path_factory.mktemp("images") / "test.tar"

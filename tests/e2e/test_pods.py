@@ -2,6 +2,10 @@
 import base64
 import json
 import re
+import ssl
+import subprocess
+import urllib.error
+import urllib.request
 
 from conftest import pod, wait
 
@@ -96,7 +100,6 @@ def test_hooks_and_grace(cluster, ns):
                       "preStop": {"exec": {"command": ["sh", "-c", "echo pre > /proc/1/fd/1"]}}}})
     cluster.apply(p, namespace=ns)
     cluster.kubectl("wait", "--for=condition=Ready", "pod/hooked", "-n", ns, "--timeout=20s")
-    import subprocess
     follow = subprocess.Popen(["kubectl", "logs", "-f", "hooked", "-n", ns], env=cluster.env, stdout=subprocess.PIPE, text=True)
     cluster.kubectl("delete", "pod", "hooked", "-n", ns, "--timeout=15s")
     assert follow.communicate(timeout=10)[0].split() == ["post", "pre", "term"]
@@ -138,18 +141,31 @@ def test_the_pod_knows_its_name_hosts_and_resolver(cluster, ns):
 
 
 def test_the_service_account_reaches_the_api(cluster, ns):
-    script = ("T=$(cat /var/run/secrets/kubernetes.io/serviceaccount/token); "
-              "wget -qO- --no-check-certificate --header \"Authorization: Bearer $T\" https://kubernetes.default.svc/api/v1/namespaces/" + ns + "/pods/me "
-              "|| true; echo END")
-    cluster.apply(pod("me", script, restartPolicy="Never"), namespace=ns)
-    out = logs_of(cluster, ns, "me")
-    assert "END" in out
-    token = cluster.kubectl("create", "token", "default", "-n", ns).strip()
-    assert token.count(".") == 2
-    who = cluster.kubectl("auth", "whoami", "--token", token, "-o", "jsonpath={.status.userInfo.username}") \
-        if False else cluster.run("--token", token, "get", "pods", "-n", ns, check=False)
-    if not isinstance(who, str):
-        assert "cannot list resource" in who.stderr or who.returncode == 0
+    """What a pod is given is enough: address, CA and token; and the token ends with the pod."""
+    cluster.apply(pod("me", "sleep 3600"), namespace=ns)
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/me", "-n", ns, "--timeout=20s")
+    cluster.kubectl("exec", "me", "-n", ns, "--", "sh", "-c", "nc -w 2 $KUBERNETES_SERVICE_HOST $KUBERNETES_SERVICE_PORT </dev/null")
+    cluster.kubectl("exec", "me", "-n", ns, "--", "sh", "-c", "nc -w 2 kubernetes.default.svc 443 </dev/null")
+    given = {f: cluster.kubectl("exec", "me", "-n", ns, "--", "cat", "/var/run/secrets/kubernetes.io/serviceaccount/" + f)
+             for f in ("ca.crt", "token", "namespace")}
+    assert given["namespace"] == ns
+    tls = ssl.create_default_context(cadata=given["ca.crt"])
+
+    def pods():
+        url = f"https://{cluster.ip()}:6443/api/v1/namespaces/{ns}/pods"
+        try:
+            request = urllib.request.Request(url, headers={"Authorization": "Bearer " + given["token"]})
+            with urllib.request.urlopen(request, context=tls, timeout=5) as r:
+                return r.status, json.load(r)
+        except urllib.error.HTTPError as e:
+            return e.code, json.load(e)
+    code, said = pods()
+    assert code == 403 and said["message"] == f'pods is forbidden: User "system:serviceaccount:{ns}:default" cannot list resource "pods" ' \
+        f'in API group "" in the namespace "{ns}"'
+    cluster.kubectl("create", "rolebinding", "see", "-n", ns, "--clusterrole=view", f"--serviceaccount={ns}:default")
+    assert wait(lambda: (got := pods()) and got[0] == 200 and got[1])["items"][0]["metadata"]["name"] == "me"
+    cluster.kubectl("delete", "pod", "me", "-n", ns, "--timeout=15s")
+    wait(lambda: pods()[0] == 401, 60)
 
 
 def test_restart_policies(cluster, ns):
@@ -163,5 +179,4 @@ def test_host_ports_open_on_the_node(cluster, ns):
     cluster.apply(pod("open", "echo hello > /www/index.html; httpd -f -p 80 -h /www",
                       container={"ports": [{"containerPort": 80, "hostPort": 18080}]}), namespace=ns)
     cluster.kubectl("wait", "--for=condition=Ready", "pod/open", "-n", ns, "--timeout=20s")
-    import urllib.request
     assert wait(lambda: urllib.request.urlopen(f"http://{cluster.ip()}:18080/", timeout=2).read()) == b"hello\n"

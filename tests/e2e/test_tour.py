@@ -87,14 +87,20 @@ def test_srv_ptr_headless_and_tcp_lookups(cluster, web):
                    "spec": {"clusterIP": "None", "selector": {"app": "web"}, "ports": [{"name": "http", "port": 80}]}}, namespace=web)
     ip = cluster.json("get", "service", "web", "-n", web)["spec"]["clusterIP"]
     pods = {p["status"]["podIP"] for p in cluster.json("get", "pods", "-n", web, "-l", "app=web")["items"]}
-    script = (f"sleep 0.5; nslookup -type=srv _http._tcp.web.{web}.svc.cluster.local; nslookup {ip}; "
-              f"nslookup each.{web}.svc.cluster.local; nslookup nothing.{web}.svc.cluster.local; true")
+    labels = b"".join(bytes([len(x)]) + x.encode() for x in f"web.{web}.svc.cluster.local".split("."))
+    query = bytes.fromhex("beef01000001000000000000") + labels + bytes.fromhex("0000010001")
+    octal = "".join(f"\\{b:03o}" for b in len(query).to_bytes(2, "big") + query)
+    script = (f"until nslookup each.{web}.svc.cluster.local >/dev/null; do sleep 0.1; done; "
+              f"nslookup -type=srv _http._tcp.web.{web}.svc.cluster.local; nslookup {ip}; nslookup each.{web}.svc.cluster.local; "
+              f"nslookup nothing.{web}.svc.cluster.local; echo TCP; printf '{octal}' | nc -w 2 10.96.0.10 53 | hexdump -v -e '1/1 \"%02x\"'")
     cluster.apply(pod("client", script, restartPolicy="Never"), namespace=web)
     wait(lambda: cluster.json("get", "pod", "client", "-n", web)["status"]["phase"] == "Succeeded", 20)
     out = cluster.kubectl("logs", "client", "-n", web)
-    assert f"web.{web}.svc.cluster.local" in out
+    assert f"service = 0 100 80 web.{web}.svc.cluster.local" in out and f"name = web.{web}.svc.cluster.local" in out
     assert all(p in out for p in pods)
     assert "NXDOMAIN" in out
+    answer = bytes.fromhex(out.split("TCP")[1].strip())
+    assert answer[2:4] == b"\xbe\xef" and answer[4] & 0x82 == 0x80 and answer.endswith(socket.inet_aton(ip))
 
 
 @pytest.mark.parametrize("flags,expect", [
@@ -131,9 +137,11 @@ def test_selectors_pick(cluster, web):
 def test_watch_shows_changes_as_they_come(cluster, ns):
     p = subprocess.Popen(["kubectl", "get", "configmaps", "-n", ns, "-w", "-o", "name"], env=cluster.env, stdout=subprocess.PIPE, text=True)
     try:
-        time.sleep(0.5)
+        assert "kube-root-ca.crt" in p.stdout.readline() # what is there; the rest is news
         cluster.kubectl("create", "configmap", "fresh", "-n", ns, "--from-literal=a=b")
-        assert wait(lambda: any("fresh" in iter_line for iter_line in [p.stdout.readline()]), 10)
+        assert p.stdout.readline() == "configmap/fresh\n"
+        cluster.kubectl("delete", "configmap", "fresh", "-n", ns)
+        assert p.stdout.readline() == "configmap/fresh\n"
     finally:
         p.kill()
         p.wait()
