@@ -401,22 +401,35 @@ static int collide(const struct cluster *c, const struct cluster *o, struct erro
         return 0;
 }
 
-int cluster_check_collisions(const struct cluster *c, struct error *err) {
+/* Calls fn for every other cluster this host knows of, running or not, until it returns something else than 0. */
+static int each_other(const struct cluster *c, int (*fn)(const struct cluster *c, const struct cluster *o, void *arg, struct error *err),
+                      void *arg, struct error *err) {
         DIR *d = opendir(RUN_ROOT);
         int r = 0;
-        if (c->isolated || !d) {
-                if (d)
-                        closedir(d);
-                return 0;
-        }
-        for (struct dirent *e; r == 0 && (e = readdir(d));) {
+        for (struct dirent *e; d && r == 0 && (e = readdir(d));) {
                 _cleanup_cluster_ struct cluster o = { 0 };
                 struct flags f = { .name = e->d_name };
-                if (e->d_name[0] == '.' || strcmp(e->d_name, c->name) == 0 || cluster_load(&f, &o, NULL) < 0)
-                        continue;
-                if (!o.isolated && cluster_pid(&o) > 0)
-                        r = collide(c, &o, err);
+                if (e->d_name[0] != '.' && strcmp(e->d_name, c->name) != 0 && cluster_load(&f, &o, NULL) == 0)
+                        r = fn(c, &o, arg, err);
         }
-        closedir(d);
+        if (d)
+                closedir(d);
         return r;
+}
+
+static int collide_if_running(const struct cluster *c, const struct cluster *o, void *arg, struct error *err) {
+        return !o->isolated && cluster_pid(o) > 0 ? collide(c, o, err) : 0;
+}
+
+int cluster_check_collisions(const struct cluster *c, struct error *err) {
+        return c->isolated ? 0 : each_other(c, collide_if_running, NULL, err);
+}
+
+static int holds_range(const struct cluster *c, const struct cluster *o, void *arg, struct error *err) {
+        struct cidr *range = arg, node = { .bits = 32 };
+        return o->isolated && ipv4_parse(o->node_ip, &node.address) == 0 && cidr_overlaps(node, *range);
+}
+
+bool cluster_range_taken(const struct cluster *c, struct cidr range) {
+        return each_other(c, holds_range, &range, NULL) != 0;
 }

@@ -45,6 +45,17 @@ struct command {
 };
 extern const struct command *const commands[]; /* NULL-terminated */
 
+/* ---- CIDRs (IPv4) ---- */
+
+struct cidr {
+        uint32_t address; /* host order, masked */
+        unsigned bits;
+};
+int cidr_parse(const char *text, struct cidr *ret); /* -EINVAL */
+bool cidr_overlaps(struct cidr a, struct cidr b);
+void ipv4_format(uint32_t address, char ret[46]);
+int ipv4_parse(const char *text, uint32_t *ret);    /* -EINVAL */
+
 /* ---- the cluster ---- */
 
 struct cluster {
@@ -76,6 +87,8 @@ char *cluster_path(const struct cluster *c, const char *name);      /* in the da
 char *cluster_run_path(const struct cluster *c, const char *name);  /* in the run directory; malloc'd */
 /* Refuses ranges, ports and addresses that another running cluster on this host uses. */
 int cluster_check_collisions(const struct cluster *c, struct error *err);
+/* Whether the node of another isolated cluster, running or stopped, has its address in this range. */
+bool cluster_range_taken(const struct cluster *c, struct cidr range);
 /* The first address of the service range (the kubernetes Service), the tenth (DNS). */
 void cluster_service_ip(const struct cluster *c, unsigned n, char ret[46]);
 
@@ -88,17 +101,6 @@ int cluster_lock_note_pid(const struct cluster *c, int pid, struct error *err);
 int cluster_server_pid(const struct cluster *c, int supervisor_pid);
 bool cluster_paused(const struct cluster *c);
 
-/* ---- CIDRs (IPv4) ---- */
-
-struct cidr {
-        uint32_t address; /* host order, masked */
-        unsigned bits;
-};
-int cidr_parse(const char *text, struct cidr *ret); /* -EINVAL */
-bool cidr_overlaps(struct cidr a, struct cidr b);
-void ipv4_format(uint32_t address, char ret[46]);
-int ipv4_parse(const char *text, uint32_t *ret);    /* -EINVAL */
-
 /* ---- pieces ---- */
 
 /* Runs the server of a cluster in this process until SIGTERM. Steps are reported on the pipe step_fd (-1: none) as lines. */
@@ -107,6 +109,7 @@ int server_run(const struct cluster *c, int step_fd, struct error *err);
 int cluster_stop(const struct cluster *c, bool *ret_was_running, struct error *err);
 /* Makes the namespaces' side of an isolated node: called in the supervisor (inside) and in start (on the host). */
 int isolate_choose(struct cluster *c, struct error *err);             /* bridge name and addresses that nothing here uses */
+int isolate_check(const struct cluster *c, struct error *err);       /* that they are still free */
 int isolate_host_setup(const struct cluster *c, int pid, struct error *err);
 int isolate_inside_setup(const struct cluster *c, struct error *err);
 int isolate_inside_network(const struct cluster *c, struct error *err);

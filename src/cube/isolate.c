@@ -8,6 +8,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/statfs.h>
@@ -22,15 +23,27 @@
 
 struct taken {
         struct cidr candidate;
-        bool hit;
+        int own;              /* index of our bridge, whose route does not count */
+        int by;               /* index of the interface that has it; 0: free */
 };
 
 static void check_route(uint32_t dest, unsigned bits, int ifindex, void *arg) {
-        (void) ifindex;
         struct taken *t = arg;
         struct cidr route = { dest, bits };
-        if (bits && cidr_overlaps(route, t->candidate))
-                t->hit = true;
+        if (bits && ifindex != t->own && cidr_overlaps(route, t->candidate))
+                t->by = ifindex;
+}
+
+int isolate_check(const struct cluster *c, struct error *err) {
+        struct taken t = { .own = nl_link_index(c->host_bridge) };
+        _cleanup_free_ char *range = xprintf("%s/%d", c->node_ip, SUBNET_BITS);
+        char dev[IF_NAMESIZE];
+        cidr_parse(range, &t.candidate);
+        int r = nl_routes(check_route, &t, err);
+        if (r < 0 || !t.by)
+                return r;
+        return error_set(err, -EADDRINUSE, "%s, where the node of \"%s\" lives, is used by the interface %s now: free it, or cube delete "
+                                           "--name %s and start anew", range, c->name, if_indextoname((unsigned) t.by, dev) ?: "?", c->name);
 }
 
 int isolate_choose(struct cluster *c, struct error *err) {
@@ -52,7 +65,8 @@ int isolate_choose(struct cluster *c, struct error *err) {
                 int r = nl_routes(check_route, &t, err);
                 if (r < 0)
                         return r;
-                if (t.hit || cidr_overlaps(t.candidate, inside[0]) || cidr_overlaps(t.candidate, inside[1]))
+                if (t.by || cluster_range_taken(c, t.candidate) || cidr_overlaps(t.candidate, inside[0]) ||
+                    cidr_overlaps(t.candidate, inside[1]))
                         continue;
                 ipv4_format(t.candidate.address + 1, text);
                 c->host_ip = xstrdup(text);

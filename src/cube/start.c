@@ -78,8 +78,8 @@ static int check_host(const struct cluster *c, struct error *err) {
         int r = check_programs(err);
         if (r == 0)
                 r = cluster_check_collisions(c, err);
-        if (r == 0 && !c->isolated)
-                r = check_node_ip(c, err);
+        if (r == 0)
+                r = c->isolated ? isolate_check(c, err) : check_node_ip(c, err);
         if (r == 0 && !c->isolated)
                 r = check_port(c->api_port, "api-port", err);
         if (r == 0 && !c->isolated)

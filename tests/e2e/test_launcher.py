@@ -118,6 +118,21 @@ def test_isolated_clusters_live_side_by_side(cluster, small, image_archive):
     assert traces("small") <= before and not os.path.exists(small.data)
 
 
+def test_the_addresses_of_a_node_that_is_off_stay_its_own(small, tmp_path):
+    small.start()
+    address = small.ip()
+    small.cube("stop")
+    other = Cluster("other", tmp_path / "other")
+    os.makedirs(other.base)
+    try:
+        other.start()
+        assert other.ip() != address
+        small.start()
+        assert small.ip() == address and small.run("get", "nodes").returncode == 0
+    finally:
+        other.cube("delete", check=False)
+
+
 def test_pause_and_unpause(small, image_archive):
     small.start()
     small.cube("image load", image_archive)
