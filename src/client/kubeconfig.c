@@ -1,8 +1,7 @@
 /* Kubeconfigs: see kubeconfig.h. A set of files in order of precedence, each kept as the tree it was parsed into:
  *
- *   $KUBECONFIG = a:b:c ─▶ [a tree][b tree][- c is not there]     reading: the first file that has a name wins
- *                                                                 writing: where the name is, else the first file there
- * is
+ *   $KUBECONFIG = a:b:c ─▶ [a tree][b tree][- c is not there]   reading: the first file that has a name wins
+ *                                                               writing: where the name is, else the first there is
  *
  * Only trees that changed are written, each under its lock. */
 #include "client/kubeconfig.h"

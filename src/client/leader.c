@@ -2,8 +2,9 @@
  * his own clock takes it over. Clocks of different machines are never compared.
  *
  *   timer ─▶ GET lease ─┬─ not there ──────────▶ CREATE with us as holder ─┐
- *                       ├─ ours, or run out ───▶ UPDATE (conflict: lost) ──┤─▶ leading, until renew_seconds pass
- * without success └─ another's ──────────────────────────────────────┴─▶ waiting
+ *                       ├─ ours, or run out ───▶ UPDATE (conflict: lost) ──┴─▶ leading, until renew_seconds
+ *                       │                                                      pass without success
+ *                       └─ another's ──────────────────────────────────────────▶ waiting
  */
 #include "client/leader.h"
 

@@ -1,7 +1,7 @@
 /* The transport over HTTPS. All I/O is on a loop with a thread of its own, so that calls work from any thread:
  *
- *   caller ── call ──▶ [loop_post] ──▶ I/O thread: HTTP/2 stream ──▶ answer decoded here ──▶ done on the caller's loop,
- * or here watch:                             lines ──▶ objects ──▶ [loop_post] ──▶ event on the watch's loop
+ *   caller ─ call ─▶ [loop_post] ─▶ I/O thread: HTTP/2 stream ─▶ answer decoded here ─▶ done: caller's loop, or here
+ *                                   watch: lines ─▶ objects ─▶ [loop_post] ─▶ event on the watch's loop
  *
  * A watch whose reader is slow stops reading from the server (at most WATCH_QUEUE events wait); HTTP/2's own flow
  * control then holds the server back. */

@@ -1,6 +1,5 @@
 /* Cron schedules as Kubernetes reads them: five fields (minute hour day month weekday), names, lists, ranges, steps, or
- * one of
- * @yearly @annually @monthly @weekly @daily @midnight @hourly, or "@every 1h30m".
+ * one of @yearly @annually @monthly @weekly @daily @midnight @hourly, or "@every 1h30m".
  * https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/#schedule-syntax */
 #pragma once
 

@@ -1,9 +1,10 @@
 /* DaemonSet: one pod on every node that fits.
  *
- *   node ─▶ should it run here? ─┬─ yes, none there ─▶ create, bound to the node by affinity (the scheduler still has
- * its say) ├─ yes, several ────▶ keep the oldest └─ no ──────────────▶ delete then, with RollingUpdate: pods of an old
- * revision are replaced within maxUnavailable, or doubled within maxSurge
- */
+ *   node ─▶ should it run here? ─┬─ yes, none there ─▶ create, bound by affinity: the scheduler still has its say
+ *                                ├─ yes, several ────▶ keep the oldest
+ *                                └─ no ──────────────▶ delete
+ *
+ * Then, with RollingUpdate, pods of an old revision are replaced within maxUnavailable, or doubled within maxSurge. */
 #include <errno.h>
 
 #include "base/time.h"

@@ -1,7 +1,8 @@
 /* EndpointSlices: the endpoints of a Service in pieces of at most 100, so that one pod's change is one small write.
  *
  *   pods ─▶ groups: address family × ports ─▶ slices there are: an endpoint stays in its slice, what is gone is taken
- * out, what is new fills the gaps ─▶ new slices for the rest, empty ones go
+ *                                             out, what is new fills the gaps
+ *                                         ─▶ new slices for the rest, empty ones go
  */
 #include <errno.h>
 

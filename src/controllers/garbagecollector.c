@@ -4,9 +4,11 @@
  *
  *   an object ──▶ all its owners are gone ───────────────────▶ delete it
  *             ──▶ some are gone, some live ──────────────────▶ drop the references to the dead
- *             ──▶ an owner waits for it (foreground) ────────▶ delete it, in the foreground when it has dependents
- * itself an owner being deleted with the finalizer ──▶ foregroundDeletion: no blocking dependents left ─▶ drop the
- * finalizer; else they are deleted first ──▶ orphan: dependents lose their reference to it ───▶ drop the finalizer
+ *             ──▶ an owner waits for it (foreground) ────────▶ delete it, in the foreground if it has dependents
+ *
+ *   an owner being deleted with the finalizer
+ *             ──▶ foregroundDeletion: blocking dependents are deleted first; none left ─▶ drop the finalizer
+ *             ──▶ orphan: dependents lose their reference to it ──────────────────────▶ drop the finalizer
  *
  * The caches decide what may be garbage, the server is asked before anything is deleted. Keys are "number
  * namespace/name" with the number of the resource in our table.

@@ -1,7 +1,6 @@
 /* Counting finished pods exactly once, though the count and the pod are two objects that cannot be written together:
  *
- *   pod has finished, with finalizer ─▶ its uid in status.uncountedTerminatedPods ─▶ finalizer off ─▶ uid out, counter
- * + 1
+ *   pod has finished ─▶ its uid in status.uncountedTerminatedPods ─▶ finalizer off ─▶ uid out, counter + 1
  *
  * At whatever step we are stopped, the uid tells how far it came. */
 #include <errno.h>
