@@ -213,7 +213,8 @@ static bool rule_sysctls(const struct asked *q, struct error *message) {
         const struct json *bad = forbidden_sysctl(q->spec);
 
         if (bad)
-                error_set(message, -EPERM, "forbidden sysctl: \"%" STR_FMT "\" not allowlisted", STR_ARG(jstr(bad, "name")));
+                error_set(message, -EPERM, "forbidden sysctl: \"%" STR_FMT "\" not allowlisted",
+                          STR_ARG(jstr(bad, "name")));
         return message->err == 0;
 }
 
@@ -241,7 +242,7 @@ static const struct {
         const char *reason;
         bool (*passes)(const struct asked *q, struct error *message);
 } rules[] = {
-        { "NodePorts", rule_ports },         { "SysctlForbidden", rule_sysctls }, { "NodeAffinity", rule_affinity },
+        { "NodePorts", rule_ports },        { "SysctlForbidden", rule_sysctls }, { "NodeAffinity", rule_affinity },
         { "TaintToleration", rule_taints }, { "PodOSNotSupported", rule_os },
 };
 

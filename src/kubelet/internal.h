@@ -58,7 +58,7 @@ struct kubelet {
         /* What other threads may look at: under lock, never held over a call. */
         pthread_mutex_t lock;
         struct map *views;          /* uid → struct pod_view, a reference */
-        struct map *sources; /* sources.c: ConfigMaps and Secrets as last seen */
+        struct map *sources;        /* sources.c: ConfigMaps and Secrets as last seen */
         struct object *node_object; /* our Node as the API has it; NULL before */
         bool stopping;
 };
@@ -104,6 +104,7 @@ struct container {
         char *hook_id;
         unsigned stops;        /* stop tasks under way */
         int64_t stop_until_ns; /* monotonic: when the last of them kills */
+        int64_t stop_again_ns; /* monotonic: the runtime could not; not before this */
         bool restart_wanted;   /* was stopped in order to start again */
 
         char *probed_id; /* the container that results are of */

@@ -1,5 +1,5 @@
-/* ConfigMaps and Secrets that pods use. Each use asks the API, so it sees the newest; what came last is kept, so that containers
- * start again while the API cannot be reached. */
+/* ConfigMaps and Secrets that pods use. Each use asks the API, so it sees the newest; what came last is kept, so that
+ * containers start again while the API cannot be reached. */
 #include "kubelet/volumes.h"
 
 #include <errno.h>

@@ -14,6 +14,7 @@
 #include "schema/types.h"
 
 #define MINIMUM_GRACE_MS 2000
+#define AGAIN_MS 1000 /* after the runtime failed to stop it */
 
 struct stop_task {
         struct pod_task task;
@@ -58,8 +59,10 @@ static void stop_applied(struct pod_task *t) {
         struct stop_task *s = container_of(t, struct stop_task, task);
         struct container *c = pod_container(t->pod, str_of(s->name));
 
-        if (c)
+        if (c) {
                 c->stops--;
+                c->stop_again_ns = s->result < 0 ? kubelet_mono(t->pod->k) + AGAIN_MS * NSEC_PER_MSEC : 0;
+        }
         free(s->name);
         free(s->id);
         free(s->ip);
@@ -77,6 +80,10 @@ void container_stop(struct container *c, int64_t grace_s, bool hooks, const char
         /* Again only when it has to be over clearly sooner than the last time (kubectl delete --grace-period=1). */
         if (c->stops > 0 && until >= c->stop_until_ns - NSEC_PER_SEC / 2)
                 return;
+        if (kubelet_mono(p->k) < c->stop_again_ns) {
+                pod_retry(p, AGAIN_MS);
+                return;
+        }
         if (c->stops == 0) {
                 va_start(ap, fmt);
                 vsnprintf(text, sizeof(text), fmt, ap);

@@ -407,7 +407,8 @@ static int mount_of(struct pod *p, struct container *c, const struct json *m, si
         *ret = (struct mount_config){
                 .host_path = str_of(v->path),
                 .container_path = jstr(m, "mountPath"),
-                .readonly = v->has_payload || json_bool(json_getc(m, "readOnly")), /* what objects hold is changed in the objects */
+                .readonly = v->has_payload ||
+                            json_bool(json_getc(m, "readOnly")), /* what objects hold is changed in the objects */
                 .recursive_readonly = str_eqc(jstr(m, "recursiveReadOnly"), "Enabled"),
                 .propagation = propagation_of(jstr(m, "mountPropagation")),
         };
