@@ -1,4 +1,3 @@
-/* links: controllers base */
 /* Any schedule: what is accepted has a next time that lies ahead, found in bounded time, or none. */
 #include <stdlib.h>
 

@@ -1,4 +1,3 @@
-/* links: client schema json base */
 /* What a server sends, right or wrong: answers, Status objects, lines of a watch. */
 #include <stdlib.h>
 
