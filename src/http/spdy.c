@@ -567,7 +567,8 @@ static void on_data(struct duplex *d, struct str data, void *arg) {
 
                 if (!s->in_frame) {
                         n = MIN(sizeof(s->head) - s->n_head, data.n);
-                        memcpy(s->head + s->n_head, data.p, n);
+                        if (n > 0)
+                                memcpy(s->head + s->n_head, data.p, n);
                         s->n_head += n;
                         data = str_n(data.p + n, data.n - n);
                         if (s->n_head < sizeof(s->head) || !take_head(s))
