@@ -39,7 +39,7 @@ bench:
 	@bench/run
 
 fmt:
-	@git ls-files '*.c' '*.h' | xargs clang-format -i
+	@scripts/fmt
 
 deb: build
 	@scripts/deb
