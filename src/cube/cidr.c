@@ -22,7 +22,8 @@ int cidr_parse(const char *text, struct cidr *ret) {
         struct str rest = str_of(text), ip, bits;
         uint64_t n;
         uint32_t address;
-        if (!str_split(&rest, '/', &ip) || !str_split(&rest, '/', &bits) || rest.n || str_to_u64(bits, &n) < 0 || n > 32)
+        if (!str_split(&rest, '/', &ip) || !str_split(&rest, '/', &bits) || rest.n || str_to_u64(bits, &n) < 0 ||
+            n > 32)
                 return -EINVAL;
         _cleanup_free_ char *c = str_dup(ip);
         if (ipv4_parse(c, &address) < 0)

@@ -1,7 +1,7 @@
 /* A cluster's configuration: chosen once, kept in <data>/cluster.json, found again by name.
  *
  *   /var/lib/cube            cluster.json, pki/, store/, runtime/ (images, layers), kubelet/ (pods' volumes), cube.log
- *   /run/cube/<name>         lock (flock held by the supervisor; its pid inside), data (path of the data directory), runtime/
+ *   /run/cube/<name>         lock (flock held by the supervisor; its pid inside), data (a path), control, runtime/
  */
 #include <errno.h>
 #include <dirent.h>
@@ -48,7 +48,8 @@ static bool dns_name(struct str s, size_t max, bool subdomain) {
         for (size_t i = 0; i < s.n; i++) {
                 char ch = s.p[i];
                 bool edge = i == 0 || i == s.n - 1 || (subdomain && (s.p[i - 1] == '.' || s.p[i + 1] == '.'));
-                if ((ch >= 'a' && ch <= 'z') || (ch >= '0' && ch <= '9') || (!edge && (ch == '-' || (subdomain && ch == '.'))))
+                if ((ch >= 'a' && ch <= 'z') || (ch >= '0' && ch <= '9') ||
+                    (!edge && (ch == '-' || (subdomain && ch == '.'))))
                         continue;
                 return false;
         }
@@ -58,7 +59,9 @@ static bool dns_name(struct str s, size_t max, bool subdomain) {
 int cluster_locate(const struct flags *f, struct cluster *ret, struct error *err) {
         const char *name = f->name ? f->name : CUBE_DEFAULT_NAME;
         if (!dns_name(str_of(name), 32, false))
-                return error_set(err, -EINVAL, "--name: \"%s\" is not a name: use at most 32 lower case letters, digits and dashes", name);
+                return error_set(err, -EINVAL,
+                                 "--name: \"%s\" is not a name: use at most 32 lower case letters, digits and dashes",
+                                 name);
         if (f->data_dir && f->data_dir[0] != '/')
                 return error_set(err, -EINVAL, "--data-dir: \"%s\" is not an absolute path", f->data_dir);
         *ret = (struct cluster) { .name = xstrdup(name), .run_dir = xprintf("%s/%s", RUN_ROOT, name) };
@@ -71,7 +74,8 @@ int cluster_locate(const struct flags *f, struct cluster *ret, struct error *err
         else if (f->data_dir)
                 ret->data_dir = xstrdup(f->data_dir);
         else
-                ret->data_dir = strcmp(name, CUBE_DEFAULT_NAME) == 0 ? xstrdup("/var/lib/cube") : xprintf("/var/lib/cube-%s", name);
+                ret->data_dir = strcmp(name, CUBE_DEFAULT_NAME) == 0 ? xstrdup("/var/lib/cube")
+                                                                     : xprintf("/var/lib/cube-%s", name);
         return 0;
 }
 
@@ -81,10 +85,14 @@ static const struct {
         const char *key;
         size_t offset;
 } text_fields[] = {
-        { "nodeName", offsetof(struct cluster, node_name) },         { "nodeIP", offsetof(struct cluster, node_ip) },
-        { "serviceCIDR", offsetof(struct cluster, service_cidr) },   { "clusterCIDR", offsetof(struct cluster, cluster_cidr) },
-        { "bridge", offsetof(struct cluster, bridge) },              { "nftTable", offsetof(struct cluster, nft_table) },
-        { "hostIP", offsetof(struct cluster, host_ip) },             { "hostBridge", offsetof(struct cluster, host_bridge) },
+        { "nodeName", offsetof(struct cluster, node_name) },
+        { "nodeIP", offsetof(struct cluster, node_ip) },
+        { "serviceCIDR", offsetof(struct cluster, service_cidr) },
+        { "clusterCIDR", offsetof(struct cluster, cluster_cidr) },
+        { "bridge", offsetof(struct cluster, bridge) },
+        { "nftTable", offsetof(struct cluster, nft_table) },
+        { "hostIP", offsetof(struct cluster, host_ip) },
+        { "hostBridge", offsetof(struct cluster, host_bridge) },
 };
 
 static char **text_field(struct cluster *c, size_t i) {
@@ -103,8 +111,10 @@ static int read_config(struct cluster *c, struct error *err) {
                 return r;
         r = json_parse(a, buf_str(&text), NULL, &j, err);
         if (r < 0 || !str_eqc(json_str(json_getc(j, "name")), c->name))
-                return error_set(err, -EUCLEAN, "%s is damaged or belongs to another cluster: restore it from a backup, or remove the "
-                                                "cluster with cube delete --name %s", path, c->name);
+                return error_set(err, -EUCLEAN,
+                                 "%s is damaged or belongs to another cluster: restore it from a backup, or remove the "
+                                 "cluster with cube delete --name %s",
+                                 path, c->name);
         for (size_t i = 0; i < ARRAY_SIZE(text_fields); i++) {
                 const struct json *v = json_getc(j, text_fields[i].key);
                 if (json_is(v, JSON_STRING)) {
@@ -152,8 +162,8 @@ int cluster_load(const struct flags *f, struct cluster *ret, struct error *err) 
                 return r;
         r = read_config(&c, err);
         if (r == -ENOENT)
-                return error_set(err, -ENOENT, "there is no cluster \"%s\" (looked in %s): cube start%s%s makes it", c.name, c.data_dir,
-                                 f->name ? " --name " : "", f->name ? f->name : "");
+                return error_set(err, -ENOENT, "there is no cluster \"%s\" (looked in %s): cube start%s%s makes it",
+                                 c.name, c.data_dir, f->name ? " --name " : "", f->name ? f->name : "");
         if (r < 0)
                 return r;
         *ret = c;
@@ -163,7 +173,8 @@ int cluster_load(const struct flags *f, struct cluster *ret, struct error *err) 
 
 /* ---- choosing ---- */
 
-/* The address by which others reach this host: that of the default route's interface, else the first that is not loopback. */
+/* The address by which others reach this host: that of the default route's interface, else the first that is not
+ * loopback. */
 static char *host_address(void) {
         char dev[64] = "";
         FILE *f = fopen("/proc/net/route", "re");
@@ -212,7 +223,8 @@ static char *short_name(const char *prefix, const char *name, size_t max) {
         size_t room = max - strlen(prefix);
         if (strlen(name) <= room)
                 return xprintf("%s%s", prefix, name);
-        return xprintf("%s%.*s%06x", prefix, (int) room - 6, name, (unsigned) (str_hash_stable(str_of(name)) & 0xffffff));
+        return xprintf("%s%.*s%06x", prefix, (int) room - 6, name,
+                       (unsigned) (str_hash_stable(str_of(name)) & 0xffffff));
 }
 
 static int complete(struct cluster *c, const struct flags *f, struct error *err) {
@@ -238,8 +250,9 @@ static int complete(struct cluster *c, const struct flags *f, struct error *err)
                 c->node_name = host_node_name();
         c->node_ip = f->node_ip ? xstrdup(f->node_ip) : host_address();
         if (!c->node_ip)
-                return error_set(err, -EADDRNOTAVAIL, "this host has no address but loopback, and pods could not reach it: give it one and "
-                                                      "pass --node-ip, or start with --isolated");
+                return error_set(err, -EADDRNOTAVAIL,
+                                 "this host has no address but loopback, and pods could not reach it: give it one and "
+                                 "pass --node-ip, or start with --isolated");
         return 0;
 }
 
@@ -247,13 +260,16 @@ static int validate(const struct cluster *c, struct error *err) {
         struct cidr service, pods;
         uint32_t ip;
         if (cidr_parse(c->service_cidr, &service) < 0 || service.bits < 12 || service.bits > 28)
-                return error_set(err, -EINVAL, "--service-cidr: \"%s\" is not an IPv4 range from /12 to /28 such as 10.96.0.0/12",
+                return error_set(err, -EINVAL,
+                                 "--service-cidr: \"%s\" is not an IPv4 range from /12 to /28 such as 10.96.0.0/12",
                                  c->service_cidr);
         if (cidr_parse(c->cluster_cidr, &pods) < 0 || pods.bits < 8 || pods.bits > 24)
-                return error_set(err, -EINVAL, "--cluster-cidr: \"%s\" is not an IPv4 range from /8 to /24 such as 10.244.0.0/16",
+                return error_set(err, -EINVAL,
+                                 "--cluster-cidr: \"%s\" is not an IPv4 range from /8 to /24 such as 10.244.0.0/16",
                                  c->cluster_cidr);
         if (cidr_overlaps(service, pods))
-                return error_set(err, -EINVAL, "--service-cidr %s and --cluster-cidr %s overlap: choose ranges that do not",
+                return error_set(err, -EINVAL,
+                                 "--service-cidr %s and --cluster-cidr %s overlap: choose ranges that do not",
                                  c->service_cidr, c->cluster_cidr);
         if (ipv4_parse(c->node_ip, &ip) < 0)
                 return error_set(err, -EINVAL, "--node-ip: \"%s\" is not an IPv4 address", c->node_ip);
@@ -263,17 +279,21 @@ static int validate(const struct cluster *c, struct error *err) {
                                  cidr_overlaps(node, pods) ? c->cluster_cidr : c->service_cidr,
                                  cidr_overlaps(node, pods) ? "cluster-cidr" : "service-cidr");
         if (!dns_name(str_of(c->node_name), 253, true))
-                return error_set(err, -EINVAL, "--node-name: \"%s\" is not a lower case RFC 1123 subdomain", c->node_name);
+                return error_set(err, -EINVAL, "--node-name: \"%s\" is not a lower case RFC 1123 subdomain",
+                                 c->node_name);
         if (c->api_port == c->kubelet_port)
                 return error_set(err, -EINVAL, "--api-port and --kubelet-port are both %d", c->api_port);
         return 0;
 }
 
-static int refuse_change(const struct cluster *c, const char *flag, const char *want, const char *have, struct error *err) {
+static int refuse_change(const struct cluster *c, const char *flag, const char *want, const char *have,
+                         struct error *err) {
         if (!want || strcmp(want, have) == 0)
                 return 0;
-        return error_set(err, -EINVAL, "cluster \"%s\" was made with --%s %s and cannot change to %s: leave the flag out, or "
-                                       "cube delete --name %s first", c->name, flag, have, want, c->name);
+        return error_set(err, -EINVAL,
+                         "cluster \"%s\" was made with --%s %s and cannot change to %s: leave the flag out, or "
+                         "cube delete --name %s first",
+                         c->name, flag, have, want, c->name);
 }
 
 int cluster_resolve(const struct flags *f, struct cluster *ret, bool *ret_new, struct error *err) {
@@ -287,7 +307,9 @@ int cluster_resolve(const struct flags *f, struct cluster *ret, bool *ret_new, s
                 r = complete(&c, f, err);
         } else if (r == 0) {
                 if (f->isolated && !c.isolated)
-                        r = error_set(err, -EINVAL, "cluster \"%s\" was made without --isolated: cube delete --name %s first", c.name, c.name);
+                        r = error_set(err, -EINVAL,
+                                      "cluster \"%s\" was made without --isolated: cube delete --name %s first", c.name,
+                                      c.name);
                 if (r == 0)
                         r = refuse_change(&c, "service-cidr", f->service_cidr, c.service_cidr, err);
                 if (r == 0)
@@ -392,17 +414,22 @@ static int collide(const struct cluster *c, const struct cluster *o, struct erro
                 for (int k = 0; k < 2; k++)
                         if (cidr_overlaps(mine[i], theirs[k]))
                                 return error_set(err, -EADDRINUSE,
-                                                 "--%s %s collides with %s of the running cluster \"%s\": choose another range, or start "
-                                                 "with --isolated", flag[i], text[i], k ? o->cluster_cidr : o->service_cidr, o->name);
+                                                 "--%s %s collides with %s of the running cluster \"%s\": choose "
+                                                 "another range, or start "
+                                                 "with --isolated",
+                                                 flag[i], text[i], k ? o->cluster_cidr : o->service_cidr, o->name);
         if (c->api_port == o->api_port || c->kubelet_port == o->kubelet_port)
-                return error_set(err, -EADDRINUSE, "--%s %d is used by the running cluster \"%s\": choose another, or start with --isolated",
+                return error_set(err, -EADDRINUSE,
+                                 "--%s %d is used by the running cluster \"%s\": choose another, or start with "
+                                 "--isolated",
                                  c->api_port == o->api_port ? "api-port" : "kubelet-port",
                                  c->api_port == o->api_port ? c->api_port : c->kubelet_port, o->name);
         return 0;
 }
 
 /* Calls fn for every other cluster this host knows of, running or not, until it returns something else than 0. */
-static int each_other(const struct cluster *c, int (*fn)(const struct cluster *c, const struct cluster *o, void *arg, struct error *err),
+static int each_other(const struct cluster *c,
+                      int (*fn)(const struct cluster *c, const struct cluster *o, void *arg, struct error *err),
                       void *arg, struct error *err) {
         DIR *d = opendir(RUN_ROOT);
         int r = 0;

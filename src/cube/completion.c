@@ -1,4 +1,5 @@
-/* `cube version` and `cube completion`: the shell's scripts are made from the table of commands, so they are never behind. */
+/* `cube version` and `cube completion`: the shell's scripts are made from the table of commands, so they are never
+ * behind. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -18,7 +19,9 @@ static const struct flag version_flags[] = {
         { "output", FLAG_STRING, offsetof(struct flags, output), "FORMAT", "json (-o json)" },
         { NULL },
 };
-const struct command cmd_version = { .name = "version", .summary = "Prints the version", .run = version, .flags = version_flags };
+const struct command cmd_version = {
+        .name = "version", .summary = "Prints the version", .run = version, .flags = version_flags
+};
 
 static void print_commands(void) {
         for (const struct command *const *c = commands; *c; c++)
@@ -33,7 +36,8 @@ static void print_flags(const struct command *of) {
 }
 
 static void bash(void) {
-        printf("_cube() {\n  local cur=${COMP_WORDS[COMP_CWORD]}\n  if [ \"$COMP_CWORD\" = 1 ]; then\n    COMPREPLY=($(compgen -W \"");
+        printf("_cube() {\n  local cur=${COMP_WORDS[COMP_CWORD]}\n  if [ \"$COMP_CWORD\" = 1 ]; then\n    "
+               "COMPREPLY=($(compgen -W \"");
         print_commands();
         printf("\" -- \"$cur\"))\n    return\n  fi\n  case ${COMP_WORDS[1]} in\n");
         for (const struct command *const *c = commands; *c; c++) {
@@ -61,8 +65,8 @@ static void fish(void) {
                         continue;
                 printf("complete -c cube -n __fish_use_subcommand -f -a %s -d '%s'\n", (*c)->name, (*c)->summary);
                 for (const struct flag *f = (*c)->flags; f && f->name; f++)
-                        printf("complete -c cube -n '__fish_seen_subcommand_from %s' -l %s%s -d '%s'\n", (*c)->name, f->name,
-                               f->type == FLAG_BOOL ? "" : " -r", f->help);
+                        printf("complete -c cube -n '__fish_seen_subcommand_from %s' -l %s%s -d '%s'\n", (*c)->name,
+                               f->name, f->type == FLAG_BOOL ? "" : " -r", f->help);
         }
 }
 
@@ -79,5 +83,9 @@ static int completion(struct flags *f, int argc, char **argv, struct error *err)
         return error_set(err, -EINVAL, "\"%s\" is none of bash, zsh, fish", argv[0]);
 }
 
-const struct command cmd_completion = { .name = "completion", .args = "bash|zsh|fish", .summary = "Prints a completion script for a shell",
-                                        .run = completion, .min_args = 1, .max_args = 1 };
+const struct command cmd_completion = { .name = "completion",
+                                        .args = "bash|zsh|fish",
+                                        .summary = "Prints a completion script for a shell",
+                                        .run = completion,
+                                        .min_args = 1,
+                                        .max_args = 1 };

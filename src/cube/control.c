@@ -1,4 +1,5 @@
-/* One connection is one request: a JSON array of arguments with two descriptors beside it (SCM_RIGHTS), answered by a JSON object
+/* One connection is one request: a JSON array of arguments with two descriptors beside it (SCM_RIGHTS), answered by a
+ * JSON object
  * {"error": "…"} or {}. Each runs on a thread of its own, at most MAX_REQUESTS at a time. */
 #include <errno.h>
 #include <fcntl.h>
@@ -50,7 +51,9 @@ static int receive(int conn, struct buf *text, int fds[static 2]) {
                 struct cmsghdr align;
         } control;
         struct iovec iov = { buf_reserve(text, MAX_MESSAGE), MAX_MESSAGE };
-        struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes) };
+        struct msghdr m = {
+                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)
+        };
         ssize_t n = recvmsg(conn, &m, MSG_CMSG_CLOEXEC);
         if (n <= 0)
                 return -EBADMSG;
@@ -150,7 +153,9 @@ int control_start(const struct cluster *cluster, struct runtime *runtime, struct
         if (r < 0)
                 return r;
         struct control *c = xcalloc(1, sizeof(*c));
-        *c = (struct control) { .runtime = runtime, .path = TAKE_PTR(path), .listener = fd, .wake = eventfd(0, EFD_CLOEXEC) };
+        *c = (struct control) {
+                .runtime = runtime, .path = TAKE_PTR(path), .listener = fd, .wake = eventfd(0, EFD_CLOEXEC)
+        };
         fd = -1;
         pthread_mutex_init(&c->lock, NULL);
         pthread_cond_init(&c->idle, NULL);
@@ -183,7 +188,9 @@ static int send_request(int fd, struct str text, struct error *err) {
                 struct cmsghdr align;
         } control = { 0 };
         struct iovec iov = { (char *) text.p, text.n };
-        struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes) };
+        struct msghdr m = {
+                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)
+        };
         struct cmsghdr *h = CMSG_FIRSTHDR(&m);
         int fds[] = { 0, 1 };
         h->cmsg_level = SOL_SOCKET;

@@ -1,5 +1,5 @@
-/* The server's control socket, <run>/control: `cube image` asks the process that has the image store open, so that there is one
- * writer and a running pod can use an image at once. A request carries the caller's stdin and stdout. */
+/* The server's control socket, <run>/control: `cube image` asks the process that has the image store open, so that
+ * there is one writer and a running pod can use an image at once. A request carries the caller's stdin and stdout. */
 #pragma once
 
 #include <stdio.h>

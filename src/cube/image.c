@@ -1,4 +1,5 @@
-/* `cube image`: the node's images. A running server does it (control.c), since it has the store open; otherwise this process. */
+/* `cube image`: the node's images. A running server does it (control.c), since it has the store open; otherwise this
+ * process. */
 #include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -82,7 +83,8 @@ static int list(struct runtime *r, int argc, char **argv, const struct io *io, s
                         id = str_sub(id, 7, 7 + 12);
                 char **tag = images[i].tags;
                 do
-                        fprintf(io->out, "%-56s %-16" STR_FMT " %-8s %" STR_FMT " ago\n", tag && *tag ? *tag : "<none>", STR_ARG(id), size, STR_ARG(human));
+                        fprintf(io->out, "%-56s %-16" STR_FMT " %-8s %" STR_FMT " ago\n", tag && *tag ? *tag : "<none>",
+                                STR_ARG(id), size, STR_ARG(human));
                 while (tag && *tag && *++tag);
         }
         return 0;
@@ -122,9 +124,12 @@ static int tag(struct runtime *r, int argc, char **argv, const struct io *io, st
 }
 
 static const struct image_command image_commands[] = {
-        { "load", "ARCHIVE...", 1, -1, load },          { "pull", "IMAGE...", 1, -1, pull },
-        { "ls", "", 0, 0, list },                       { "rm", "IMAGE...", 1, -1, rm },
-        { "import", "ROOTFS IMAGE", 2, 2, import },     { "save", "ARCHIVE IMAGE...", 2, -1, save },
+        { "load", "ARCHIVE...", 1, -1, load },
+        { "pull", "IMAGE...", 1, -1, pull },
+        { "ls", "", 0, 0, list },
+        { "rm", "IMAGE...", 1, -1, rm },
+        { "import", "ROOTFS IMAGE", 2, 2, import },
+        { "save", "ARCHIVE IMAGE...", 2, -1, save },
         { "tag", "IMAGE NEW", 2, 2, tag },
 };
 
@@ -138,7 +143,8 @@ static int find_command(int argc, char **argv, const struct image_command **ret,
                 *ret = c;
                 return 0;
         }
-        return error_set(err, -EINVAL, "cube image %s is not a command: load, pull, ls, rm, import, save and tag are", argv[0]);
+        return error_set(err, -EINVAL, "cube image %s is not a command: load, pull, ls, rm, import, save and tag are",
+                         argv[0]);
 }
 
 int image_run(struct runtime *r, int argc, char **argv, int in_fd, FILE *out, struct error *err) {
@@ -192,5 +198,10 @@ static int image(struct flags *f, int argc, char **argv, struct error *err) {
         return r;
 }
 
-const struct command cmd_image = { .name = "image", .args = "load|pull|ls|rm|import|save|tag ...", .summary = "Manages the node's images",
-                                   .run = image, .min_args = 1, .max_args = -1, .root = true };
+const struct command cmd_image = { .name = "image",
+                                   .args = "load|pull|ls|rm|import|save|tag ...",
+                                   .summary = "Manages the node's images",
+                                   .run = image,
+                                   .min_args = 1,
+                                   .max_args = -1,
+                                   .root = true };

@@ -1,4 +1,5 @@
-/* An isolated node: its own network, mount, PID and UTS namespaces on a private bridge, so that the host stays as it was.
+/* An isolated node: its own network, mount, PID and UTS namespaces on a private bridge, so that the host stays as it
+ * was.
  *
  *   host                                   node (PID 1: cube supervise)
  *   ┌───────────────┐   veth               ┌──────────────────────────┐
@@ -23,8 +24,8 @@
 
 struct taken {
         struct cidr candidate;
-        int own;              /* index of our bridge, whose route does not count */
-        int by;               /* index of the interface that has it; 0: free */
+        int own; /* index of our bridge, whose route does not count */
+        int by;  /* index of the interface that has it; 0: free */
 };
 
 static void check_route(uint32_t dest, unsigned bits, int ifindex, void *arg) {
@@ -42,8 +43,10 @@ int isolate_check(const struct cluster *c, struct error *err) {
         int r = nl_routes(check_route, &t, err);
         if (r < 0 || !t.by)
                 return r;
-        return error_set(err, -EADDRINUSE, "%s, where the node of \"%s\" lives, is used by the interface %s now: free it, or cube delete "
-                                           "--name %s and start anew", range, c->name, if_indextoname((unsigned) t.by, dev) ?: "?", c->name);
+        return error_set(err, -EADDRINUSE,
+                         "%s, where the node of \"%s\" lives, is used by the interface %s now: free it, or cube delete "
+                         "--name %s and start anew",
+                         range, c->name, if_indextoname((unsigned) t.by, dev) ?: "?", c->name);
 }
 
 int isolate_choose(struct cluster *c, struct error *err) {
@@ -74,7 +77,8 @@ int isolate_choose(struct cluster *c, struct error *err) {
                 c->node_ip = xstrdup(text);
                 return 0;
         }
-        return error_set(err, -EADDRNOTAVAIL, "every 192.168.x.0/24 from 49 up is routed on this host: pass --node-ip with a free address");
+        return error_set(err, -EADDRNOTAVAIL,
+                         "every 192.168.x.0/24 from 49 up is routed on this host: pass --node-ip with a free address");
 }
 
 /* ---- the host's side ---- */
@@ -139,7 +143,8 @@ static int mount_at(const char *src, const char *dst, const char *type, unsigned
         return mount(src, dst, type, flags, NULL) < 0 ? error_errno(err, -errno, "mount %s on %s", src, dst) : 0;
 }
 
-/* /sys shows the network of the namespace it is mounted in, so it is mounted anew; the cgroup mounts below it are carried over. */
+/* /sys shows the network of the namespace it is mounted in, so it is mounted anew; the cgroup mounts below it are
+ * carried over. */
 static int mount_sys(const struct cluster *c, struct error *err) {
         _cleanup_free_ char *keep = cluster_run_path(c, "cgroup");
         int r = file_mkdirs(keep, 0755, err);
@@ -161,7 +166,8 @@ int isolate_inside_setup(const struct cluster *c, struct error *err) {
                 r = mount_at("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, err);
         if (r == 0)
                 r = mount_sys(c, err);
-        if (r == 0) /* a peer group of the node's own, for Bidirectional propagation; last, or the unmount above reached its peers */
+        if (r == 0) /* a peer group of the node's own, for Bidirectional propagation; last, or the unmount above reached
+                       its peers */
                 r = mount_at("none", "/", NULL, MS_REC | MS_SHARED, err);
         if (r < 0)
                 return r;

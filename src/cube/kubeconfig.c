@@ -24,7 +24,8 @@ static int read_file(const struct cluster *c, const char *name, struct buf *dst,
         return file_read(path, 1 << 20, dst, err);
 }
 
-static int read_credentials(const struct cluster *c, struct credentials *ret, struct kubeconfig_entry *ret_entry, struct error *err) {
+static int read_credentials(const struct cluster *c, struct credentials *ret, struct kubeconfig_entry *ret_entry,
+                            struct error *err) {
         int r = read_file(c, "pki/ca.crt", &ret->ca, err);
         if (r == 0)
                 r = read_file(c, "pki/admin.crt", &ret->cert, err);
@@ -33,8 +34,11 @@ static int read_credentials(const struct cluster *c, struct credentials *ret, st
         if (r < 0)
                 return r;
         ret->server = xprintf("https://%s:%d", c->isolated ? c->node_ip : "127.0.0.1", c->api_port);
-        *ret_entry = (struct kubeconfig_entry) { .name = c->name, .server = ret->server, .ca_pem = buf_str(&ret->ca),
-                                                 .cert_pem = buf_str(&ret->cert), .key_pem = buf_str(&ret->key) };
+        *ret_entry = (struct kubeconfig_entry) { .name = c->name,
+                                                 .server = ret->server,
+                                                 .ca_pem = buf_str(&ret->ca),
+                                                 .cert_pem = buf_str(&ret->cert),
+                                                 .key_pem = buf_str(&ret->key) };
         return 0;
 }
 
@@ -69,4 +73,6 @@ static int run_kubeconfig(struct flags *f, int argc, char **argv, struct error *
         return r;
 }
 
-const struct command cmd_kubeconfig = { .name = "kubeconfig", .summary = "Prints a kubeconfig for the cluster", .run = run_kubeconfig, .root = true };
+const struct command cmd_kubeconfig = {
+        .name = "kubeconfig", .summary = "Prints a kubeconfig for the cluster", .run = run_kubeconfig, .root = true
+};

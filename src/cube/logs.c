@@ -26,7 +26,9 @@ static int logs(struct flags *f, int argc, char **argv, struct error *err) {
         _cleanup_free_ char *path = cluster_path(&c, "cube.log");
         _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC), watch = inotify_init1(IN_CLOEXEC);
         if (fd < 0 && errno == ENOENT)
-                return error_set(err, -ENOENT, "%s has no log yet: it was never started, or runs under systemd (journalctl -u cube)", c.name);
+                return error_set(err, -ENOENT,
+                                 "%s has no log yet: it was never started, or runs under systemd (journalctl -u cube)",
+                                 c.name);
         if (fd < 0 || watch < 0 || inotify_add_watch(watch, path, IN_MODIFY) < 0)
                 return error_errno(err, -errno, "open %s", path);
         do {
@@ -42,4 +44,6 @@ static const struct flag logs_flags[] = {
         { "follow", FLAG_BOOL, offsetof(struct flags, follow), NULL, "go on as the log grows (-f)" },
         { NULL },
 };
-const struct command cmd_logs = { .name = "logs", .summary = "Prints the server's log", .run = logs, .flags = logs_flags, .root = true };
+const struct command cmd_logs = {
+        .name = "logs", .summary = "Prints the server's log", .run = logs, .flags = logs_flags, .root = true
+};

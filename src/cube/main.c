@@ -8,22 +8,24 @@
 #include "base/time.h"
 #include "cube/cube.h"
 
-extern const struct command cmd_start, cmd_stop, cmd_delete, cmd_status, cmd_pause, cmd_unpause, cmd_ip, cmd_kubeconfig, cmd_logs, cmd_image,
-                cmd_version, cmd_completion, cmd_server, cmd_apiserver, cmd_controller_manager, cmd_scheduler, cmd_kubelet, cmd_proxy,
-                cmd_dns, cmd_supervise;
+extern const struct command cmd_start, cmd_stop, cmd_delete, cmd_status, cmd_pause, cmd_unpause, cmd_ip, cmd_kubeconfig,
+                cmd_logs, cmd_image, cmd_version, cmd_completion, cmd_server, cmd_apiserver, cmd_controller_manager,
+                cmd_scheduler, cmd_kubelet, cmd_proxy, cmd_dns, cmd_supervise;
 
 const struct command *const commands[] = {
-        &cmd_start,   &cmd_stop,      &cmd_delete,             &cmd_status,    &cmd_pause,   &cmd_unpause, &cmd_ip, &cmd_kubeconfig,
-        &cmd_logs,    &cmd_image,     &cmd_version,            &cmd_completion,
-        &cmd_server,  &cmd_apiserver, &cmd_controller_manager, &cmd_scheduler, &cmd_kubelet, &cmd_proxy,   &cmd_dns,
-        &cmd_supervise, NULL,
+        &cmd_start,     &cmd_stop,       &cmd_delete,     &cmd_status,    &cmd_pause,
+        &cmd_unpause,   &cmd_ip,         &cmd_kubeconfig, &cmd_logs,      &cmd_image,
+        &cmd_version,   &cmd_completion, &cmd_server,     &cmd_apiserver, &cmd_controller_manager,
+        &cmd_scheduler, &cmd_kubelet,    &cmd_proxy,      &cmd_dns,       &cmd_supervise,
+        NULL,
 };
 
 static const struct flag common_flags[] = {
         { "name", FLAG_STRING, offsetof(struct flags, name), "NAME", "the cluster's name (default cube)" },
         { "data-dir", FLAG_STRING, offsetof(struct flags, data_dir), "DIR",
           "where it keeps everything (default /var/lib/cube, or /var/lib/cube-NAME)" },
-        { "log-level", FLAG_STRING, offsetof(struct flags, log_level), "LEVEL", "error, warn, info or debug (default info)" },
+        { "log-level", FLAG_STRING, offsetof(struct flags, log_level), "LEVEL",
+          "error, warn, info or debug (default info)" },
         { NULL },
 };
 
@@ -44,7 +46,8 @@ static void print_usage(FILE *to) {
 }
 
 static void print_command_usage(FILE *to, const struct command *c) {
-        fprintf(to, "%s\n\nUsage: cube %s [FLAGS]%s%s\n\nFlags:\n", c->summary, c->name, c->args ? " " : "", c->args ? c->args : "");
+        fprintf(to, "%s\n\nUsage: cube %s [FLAGS]%s%s\n\nFlags:\n", c->summary, c->name, c->args ? " " : "",
+                c->args ? c->args : "");
         print_flags(to, c->flags);
         print_flags(to, common_flags);
 }
@@ -76,7 +79,8 @@ static int set_flag(struct flags *values, const struct flag *f, const char *text
                 return 0;
         case FLAG_DURATION:
                 if (duration_parse(str_of(text), &ns) < 0 || ns < 0)
-                        return error_set(err, -EINVAL, "--%s: \"%s\" is not a duration such as 30s or 2m", f->name, text);
+                        return error_set(err, -EINVAL, "--%s: \"%s\" is not a duration such as 30s or 2m", f->name,
+                                         text);
                 *(int64_t *) at = ns / NSEC_PER_MSEC;
                 return 0;
         }
@@ -173,8 +177,8 @@ int main(int argc, char **argv) {
         if (r == 0)
                 r = flags_apply_log_level(&flags, &err);
         if (r == 0 && (argc < c->min_args || (c->max_args >= 0 && argc > c->max_args)))
-                r = error_set(&err, -EINVAL, "wrong number of arguments: usage: cube %s [FLAGS]%s%s", c->name, c->args ? " " : "",
-                              c->args ? c->args : "");
+                r = error_set(&err, -EINVAL, "wrong number of arguments: usage: cube %s [FLAGS]%s%s", c->name,
+                              c->args ? " " : "", c->args ? c->args : "");
         if (r < 0) {
                 fprintf(stderr, "cube: %s\n", error_text(&err));
                 return 2;

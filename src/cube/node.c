@@ -1,4 +1,5 @@
-/* The node's directories and cgroups, in one place, so that the server, `cube image`, `cube pause` and `cube delete` agree on them. */
+/* The node's directories and cgroups, in one place, so that the server, `cube image`, `cube pause` and `cube delete`
+ * agree on them. */
 #include <dirent.h>
 #include <errno.h>
 #include <signal.h>
@@ -33,16 +34,21 @@ void node_net_options_free(struct net_options *o) {
 }
 
 int node_runtime_new(const struct cluster *c, struct pod_network *network, struct runtime **ret, struct error *err) {
-        _cleanup_free_ char *root = cluster_path(c, "runtime"), *state = cluster_run_path(c, "runtime"), *cgroup = node_cgroup(c);
+        _cleanup_free_ char *root = cluster_path(c, "runtime"), *state = cluster_run_path(c, "runtime"),
+                            *cgroup = node_cgroup(c);
         _cleanup_free_ char *parent = xprintf("%s/kubepods", cgroup);
-        struct runtime_options o = { .root_dir = root, .state_dir = state, .oci_runtime = "crun", .conmon = "conmon",
-                                     .cgroup_parent = parent, .network = network };
+        struct runtime_options o = { .root_dir = root,
+                                     .state_dir = state,
+                                     .oci_runtime = "crun",
+                                     .conmon = "conmon",
+                                     .cgroup_parent = parent,
+                                     .network = network };
         return runtime_new(&o, ret, err);
 }
 
 /* Outside of the server the network is left to net_destroy: detaching from it one by one is not needed. */
-static int no_attach(struct pod_network *n, const char *id, const char *ns, const struct json *annotations, const struct json *hostports,
-                     char ret_ips[2][46], struct error *err) {
+static int no_attach(struct pod_network *n, const char *id, const char *ns, const struct json *annotations,
+                     const struct json *hostports, char ret_ips[2][46], struct error *err) {
         return error_set(err, -ENOTSUP, "no pod is started outside of the server");
 }
 static int no_detach(struct pod_network *n, const char *id, const char *ns, struct error *err) {
@@ -137,7 +143,8 @@ static int freeze(const char *dir, void *arg, struct error *err) {
 }
 
 static int set_frozen(const struct cluster *c, bool frozen, struct error *err) {
-        _cleanup_free_ char *cgroup = node_cgroup(c), *pods = xprintf("%s/kubepods", cgroup), *mark = cluster_run_path(c, "paused");
+        _cleanup_free_ char *cgroup = node_cgroup(c), *pods = xprintf("%s/kubepods", cgroup),
+                            *mark = cluster_run_path(c, "paused");
         int pid = cluster_pid(c), server = pid > 0 ? cluster_server_pid(c, pid) : 0;
         if (pid <= 0)
                 return error_set(err, -ESRCH, "%s is not running", c->name);

@@ -1,4 +1,5 @@
-/* This machine as a node of a cluster: what the roles on it are given, and what can be done to its pods from outside of them. */
+/* This machine as a node of a cluster: what the roles on it are given, and what can be done to its pods from outside of
+ * them. */
 #pragma once
 
 #include "cube/cube.h"
@@ -10,7 +11,8 @@
 #define NODE_POD_LOGS "/var/log/pods"
 #define NODE_CONTAINER_LOGS "/var/log/containers"
 
-struct net_options node_net_options(const struct cluster *c, struct client *client); /* texts are malloc'd or the cluster's */
+struct net_options node_net_options(const struct cluster *c,
+                                    struct client *client); /* texts are malloc'd or the cluster's */
 void node_net_options_free(struct net_options *o);
 int node_runtime_new(const struct cluster *c, struct pod_network *network, struct runtime **ret, struct error *err);
 /* "/cube/<name>": below it kubepods and what else the node puts into cgroups. */

@@ -1,4 +1,5 @@
-/* Certificates of a cluster. Each is a row of a table: who it names, what it is for; made only when the one on disk will not do. */
+/* Certificates of a cluster. Each is a row of a table: who it names, what it is for; made only when the one on disk
+ * will not do. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <openssl/ec.h>
@@ -27,11 +28,11 @@ DEFINE_CLEANUP(X509_EXTENSION *, X509_EXTENSION_free)
 #define _cleanup_bio_ _cleanup_(BIO_free_allp)
 
 struct leaf {
-        const char *name;            /* <name>.crt and <name>.key */
+        const char *name; /* <name>.crt and <name>.key */
         const char *cn, *org;
-        bool server;                 /* else client */
-        const char *names[12];       /* subject alternative names: DNS or addresses, ends with NULL */
-        char **cert, **key;          /* where the PEM texts go */
+        bool server;           /* else client */
+        const char *names[12]; /* subject alternative names: DNS or addresses, ends with NULL */
+        char **cert, **key;    /* where the PEM texts go */
 };
 
 static int ssl_error(struct error *err, const char *what) {
@@ -133,12 +134,15 @@ static int load_ca(const char *dir, struct pki *p, struct error *err) {
                 _cleanup_x509_ X509 *cert = cert_read(p->ca_cert);
                 _cleanup_pkey_ EVP_PKEY *key = key_read(p->ca_key);
                 if (!cert || !key || X509_check_private_key(cert, key) != 1)
-                        return error_set(err, -EUCLEAN, "%s/ca.crt and ca.key do not belong together: restore them from a backup, "
-                                                        "or remove the directory to get a new CA", dir);
+                        return error_set(err, -EUCLEAN,
+                                         "%s/ca.crt and ca.key do not belong together: restore them from a backup, "
+                                         "or remove the directory to get a new CA",
+                                         dir);
                 return 0;
         }
         if (p->ca_cert)
-                return error_set(err, -EUCLEAN, "%s/ca.key is missing: restore it, or remove the directory to get a new CA", dir);
+                return error_set(err, -EUCLEAN,
+                                 "%s/ca.key is missing: restore it, or remove the directory to get a new CA", dir);
 
         _cleanup_pkey_ EVP_PKEY *key = NULL;
         r = key_new(&key, err);
@@ -200,7 +204,8 @@ static int leaf_make(const struct leaf *l, const char *dir, X509 *ca, EVP_PKEY *
         return write_pair(dir, l->name, *l->cert, *l->key, err);
 }
 
-static int load_leaf(const struct leaf *l, const char *dir, X509 *ca, EVP_PKEY *ca_key, bool *changed, struct error *err) {
+static int load_leaf(const struct leaf *l, const char *dir, X509 *ca, EVP_PKEY *ca_key, bool *changed,
+                     struct error *err) {
         _cleanup_free_ char *crt = xprintf("%s.crt", l->name), *key = xprintf("%s.key", l->name);
         int r = read_pem(dir, crt, l->cert, err);
         if (r == 1)
@@ -241,14 +246,28 @@ int pki_load(const struct pki_options *o, struct pki *ret, bool *ret_changed, st
         _cleanup_free_ char *svc = xprintf("kubernetes.default.svc.%s", o->cluster_domain);
         _cleanup_free_ char *node_cn = xprintf("system:node:%s", o->node_name);
         const struct leaf leaves[] = {
-                { "apiserver", "kube-apiserver", NULL, true,
-                  { "kubernetes", "kubernetes.default", "kubernetes.default.svc", svc, "localhost", "127.0.0.1", o->node_name,
-                    o->api_service_ip, o->node_ip, o->extra_name },
-                  &p.apiserver_cert, &p.apiserver_key },
-                { "kubelet", node_cn, "system:nodes", true, { o->node_name, "localhost", "127.0.0.1", o->node_ip },
-                  &p.kubelet_cert, &p.kubelet_key },
-                { "apiserver-kubelet-client", "kube-apiserver-kubelet-client", "system:masters", false, { NULL },
-                  &p.apiserver_kubelet_cert, &p.apiserver_kubelet_key },
+                { "apiserver",
+                  "kube-apiserver",
+                  NULL,
+                  true,
+                  { "kubernetes", "kubernetes.default", "kubernetes.default.svc", svc, "localhost", "127.0.0.1",
+                    o->node_name, o->api_service_ip, o->node_ip, o->extra_name },
+                  &p.apiserver_cert,
+                  &p.apiserver_key },
+                { "kubelet",
+                  node_cn,
+                  "system:nodes",
+                  true,
+                  { o->node_name, "localhost", "127.0.0.1", o->node_ip },
+                  &p.kubelet_cert,
+                  &p.kubelet_key },
+                { "apiserver-kubelet-client",
+                  "kube-apiserver-kubelet-client",
+                  "system:masters",
+                  false,
+                  { NULL },
+                  &p.apiserver_kubelet_cert,
+                  &p.apiserver_kubelet_key },
                 { "admin", "kubernetes-admin", "system:masters", false, { NULL }, &p.admin_cert, &p.admin_key },
         };
         for (size_t i = 0; i < ARRAY_SIZE(leaves); i++) {
@@ -267,8 +286,17 @@ int pki_load(const struct pki_options *o, struct pki *ret, bool *ret_changed, st
 }
 
 void pki_free(struct pki *p) {
-        char **all[] = { &p->ca_cert, &p->ca_key, &p->apiserver_cert, &p->apiserver_key, &p->kubelet_cert, &p->kubelet_key,
-                         &p->apiserver_kubelet_cert, &p->apiserver_kubelet_key, &p->admin_cert, &p->admin_key, &p->sa_key };
+        char **all[] = { &p->ca_cert,
+                         &p->ca_key,
+                         &p->apiserver_cert,
+                         &p->apiserver_key,
+                         &p->kubelet_cert,
+                         &p->kubelet_key,
+                         &p->apiserver_kubelet_cert,
+                         &p->apiserver_kubelet_key,
+                         &p->admin_cert,
+                         &p->admin_key,
+                         &p->sa_key };
         for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
                 free(*all[i]);
                 *all[i] = NULL;

@@ -22,12 +22,12 @@ struct pki {
 struct pki_options {
         const char *dir;
         const char *node_name, *node_ip;
-        const char *api_service_ip;    /* "10.96.0.1" */
-        const char *cluster_domain;    /* "cluster.local" */
-        const char *extra_name;        /* one more DNS name or address of the API server; may be NULL */
+        const char *api_service_ip; /* "10.96.0.1" */
+        const char *cluster_domain; /* "cluster.local" */
+        const char *extra_name;     /* one more DNS name or address of the API server; may be NULL */
 };
 
-/* Reads what is there, makes what is missing, and renews what ends within 30 days or no longer covers the names and addresses
- * asked for. The CA and sa.key are never replaced. *ret_changed (may be NULL): a certificate was made. */
+/* Reads what is there, makes what is missing, and renews what ends within 30 days or no longer covers the names and
+ * addresses asked for. The CA and sa.key are never replaced. *ret_changed (may be NULL): a certificate was made. */
 int pki_load(const struct pki_options *o, struct pki *ret, bool *ret_changed, struct error *err);
 void pki_free(struct pki *p);

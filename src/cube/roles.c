@@ -1,5 +1,5 @@
-/* One role in a process of its own, as upstream's programs run: the API server with its store, the others as clients of any API
- * server through a kubeconfig. */
+/* One role in a process of its own, as upstream's programs run: the API server with its store, the others as clients of
+ * any API server through a kubeconfig. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -8,12 +8,16 @@
 
 static const struct flag role_flags[] = {
         { "kubeconfig", FLAG_STRING, offsetof(struct flags, kubeconfig), "FILE", "how to reach the API server" },
-        { "service-cidr", FLAG_STRING, offsetof(struct flags, service_cidr), "CIDR", "addresses of Services (default 10.96.0.0/12)" },
-        { "cluster-cidr", FLAG_STRING, offsetof(struct flags, cluster_cidr), "CIDR", "addresses of pods (default 10.244.0.0/16)" },
+        { "service-cidr", FLAG_STRING, offsetof(struct flags, service_cidr), "CIDR",
+          "addresses of Services (default 10.96.0.0/12)" },
+        { "cluster-cidr", FLAG_STRING, offsetof(struct flags, cluster_cidr), "CIDR",
+          "addresses of pods (default 10.244.0.0/16)" },
         { "node-name", FLAG_STRING, offsetof(struct flags, node_name), "NAME", "of this node (default the host name)" },
-        { "node-ip", FLAG_STRING, offsetof(struct flags, node_ip), "IP", "of this node (default that of the default route)" },
+        { "node-ip", FLAG_STRING, offsetof(struct flags, node_ip), "IP",
+          "of this node (default that of the default route)" },
         { "api-port", FLAG_PORT, offsetof(struct flags, api_port), "PORT", "of the API server (default 6443)" },
-        { "kubelet-port", FLAG_PORT, offsetof(struct flags, kubelet_port), "PORT", "of the node agent (default 10250)" },
+        { "kubelet-port", FLAG_PORT, offsetof(struct flags, kubelet_port), "PORT",
+          "of the node agent (default 10250)" },
         { NULL },
 };
 
@@ -30,7 +34,8 @@ static void role_free(struct role *r) {
         cluster_free(&r->cluster);
 }
 
-static int role_init(struct role *role, const struct flags *f, bool needs_pki, bool needs_client, const char *name, struct error *err) {
+static int role_init(struct role *role, const struct flags *f, bool needs_pki, bool needs_client, const char *name,
+                     struct error *err) {
         bool new;
         server_block_signals();
         log_set_component(name);
@@ -125,7 +130,8 @@ static int run_dns(struct flags *f, int argc, char **argv, struct error *err) {
         return r;
 }
 
-#define ROLE(var, cmd, text, fn) const struct command cmd_##var = { .name = cmd, .summary = text, .run = fn, .flags = role_flags, .root = true }
+#define ROLE(var, cmd, text, fn) \
+        const struct command cmd_##var = { .name = cmd, .summary = text, .run = fn, .flags = role_flags, .root = true }
 ROLE(apiserver, "apiserver", "Runs the API server and its store", run_apiserver);
 ROLE(controller_manager, "controller-manager", "Runs the controllers", run_controllers);
 ROLE(scheduler, "scheduler", "Runs the scheduler", run_scheduler);

@@ -1,4 +1,5 @@
-/* `cube server`: every role in one process, over the in-process client. Starting is a straight line: each line needs those above. */
+/* `cube server`: every role in one process, over the in-process client. Starting is a straight line: each line needs
+ * those above. */
 #include <errno.h>
 #include <malloc.h>
 #include <signal.h>
@@ -16,7 +17,10 @@ int load_pki(const struct cluster *c, struct pki *ret, bool *ret_changed, struct
         char api_ip[46];
         cluster_service_ip(c, 1, api_ip);
         _cleanup_free_ char *dir = cluster_path(c, "pki");
-        struct pki_options o = { .dir = dir, .node_name = c->node_name, .node_ip = c->node_ip, .api_service_ip = api_ip,
+        struct pki_options o = { .dir = dir,
+                                 .node_name = c->node_name,
+                                 .node_ip = c->node_ip,
+                                 .api_service_ip = api_ip,
                                  .cluster_domain = CLUSTER_DOMAIN };
         return pki_load(&o, ret, ret_changed, err);
 }
@@ -63,7 +67,8 @@ void control_plane_stop(struct control_plane *cp) {
         *cp = (struct control_plane) { 0 };
 }
 
-int start_controllers(const struct cluster *c, const struct pki *p, struct client *client, struct controllers **ret, struct error *err) {
+int start_controllers(const struct cluster *c, const struct pki *p, struct client *client, struct controllers **ret,
+                      struct error *err) {
         struct controllers_options o = {
                 .client = client,
                 .cluster_cidr = c->cluster_cidr,
@@ -77,8 +82,12 @@ int start_controllers(const struct cluster *c, const struct pki *p, struct clien
 }
 
 int start_proxy(const struct cluster *c, struct client *client, struct proxy **ret, struct error *err) {
-        struct proxy_options o = { .client = client, .node_name = c->node_name, .node_ip = c->node_ip, .nft_table = c->nft_table,
-                                   .cluster_cidr = c->cluster_cidr, .bridge = c->bridge };
+        struct proxy_options o = { .client = client,
+                                   .node_name = c->node_name,
+                                   .node_ip = c->node_ip,
+                                   .nft_table = c->nft_table,
+                                   .cluster_cidr = c->cluster_cidr,
+                                   .bridge = c->bridge };
         return proxy_start(&o, ret, err);
 }
 
@@ -94,8 +103,8 @@ int start_dns(const struct cluster *c, struct client *client, struct dns **ret, 
         return r;
 }
 
-int node_roles_start(const struct cluster *c, const struct pki *p, struct client *client, void (*ready)(void *arg), void *arg,
-                     struct node_roles *ret, struct error *err) {
+int node_roles_start(const struct cluster *c, const struct pki *p, struct client *client, void (*ready)(void *arg),
+                     void *arg, struct node_roles *ret, struct error *err) {
         struct net_options no = node_net_options(c, client);
         int r = net_start(&no, &ret->net, err);
         node_net_options_free(&no);
@@ -197,10 +206,13 @@ static void name_users(struct role_users *u, const struct cluster *c) {
         u->groups[1] = STR("system:authenticated");
         struct api_user plain = { .groups = &u->groups[1], .n_groups = 1 };
         u->controllers = u->scheduler = u->proxy = u->dns = plain;
-        /* Upstream's controllers each have a role of their own (system:controller:…); until those are there, all of them may all. */
+        /* Upstream's controllers each have a role of their own (system:controller:…); until those are there, all of
+         * them may all. */
         u->masters[0] = STR("system:masters");
         u->masters[1] = STR("system:authenticated");
-        u->controllers = (struct api_user) { .name = STR("system:kube-controller-manager"), .groups = u->masters, .n_groups = 2 };
+        u->controllers = (struct api_user) { .name = STR("system:kube-controller-manager"),
+                                             .groups = u->masters,
+                                             .n_groups = 2 };
         u->scheduler.name = STR("system:kube-scheduler");
         u->proxy.name = STR("system:kube-proxy");
         u->dns.name = STR("system:serviceaccount:kube-system:coredns");
@@ -286,7 +298,8 @@ static void take_down(struct server *s) {
         pki_free(&s->pki);
 }
 
-/* Renewed certificates are taken up by starting anew, which no pod notices: the supervisor (or systemd) starts the server again. */
+/* Renewed certificates are taken up by starting anew, which no pod notices: the supervisor (or systemd) starts the
+ * server again. */
 static bool renew_certificates(void *arg) {
         const struct cluster *c = arg;
         _cleanup_(pki_free) struct pki p = { 0 };
@@ -320,5 +333,7 @@ static int server(struct flags *f, int argc, char **argv, struct error *err) {
         return r < 0 ? r : server_run(&c, fd ? atoi(fd) : -1, err);
 }
 
-const struct command cmd_server = { .name = "server", .summary = "Runs all roles of a cluster in this process (cube start does it)", .run = server,
+const struct command cmd_server = { .name = "server",
+                                    .summary = "Runs all roles of a cluster in this process (cube start does it)",
+                                    .run = server,
                                     .root = true };

@@ -1,4 +1,5 @@
-/* The roles of a server process: each started from a cluster's configuration and its keys, each stoppable on its own. */
+/* The roles of a server process: each started from a cluster's configuration and its keys, each stoppable on its own.
+ */
 #pragma once
 
 #include "apiserver/apiserver.h"
@@ -24,11 +25,12 @@ struct node_roles {
         struct kubelet *kubelet;
 };
 /* ready is called once when the node has been posted Ready. */
-int node_roles_start(const struct cluster *c, const struct pki *p, struct client *client, void (*ready)(void *arg), void *arg,
-                     struct node_roles *ret, struct error *err);
+int node_roles_start(const struct cluster *c, const struct pki *p, struct client *client, void (*ready)(void *arg),
+                     void *arg, struct node_roles *ret, struct error *err);
 void node_roles_stop(struct node_roles *n);
 
-int start_controllers(const struct cluster *c, const struct pki *p, struct client *client, struct controllers **ret, struct error *err);
+int start_controllers(const struct cluster *c, const struct pki *p, struct client *client, struct controllers **ret,
+                      struct error *err);
 int start_proxy(const struct cluster *c, struct client *client, struct proxy **ret, struct error *err);
 int start_dns(const struct cluster *c, struct client *client, struct dns **ret, struct error *err);
 int addons_ensure_dns(struct client *c, const struct cluster *cluster, uint16_t port, struct error *err);
@@ -36,5 +38,6 @@ int load_pki(const struct cluster *c, struct pki *ret, bool *ret_changed, struct
 
 /* Blocks the signals that end a server in this thread and those it makes: call before the first thread. */
 void server_block_signals(void);
-/* Waits for SIGTERM or SIGINT. tick (may be NULL) is called twice a day; true: the server is to end and be started again. */
+/* Waits for SIGTERM or SIGINT. tick (may be NULL) is called twice a day; true: the server is to end and be started
+ * again. */
 void server_wait(bool (*tick)(void *arg), void *arg);

@@ -18,17 +18,22 @@
 #define STEP_FD 4
 #define GO_FD 5
 
-#define F(n, t, field, a, h) { n, t, offsetof(struct flags, field), a, h }
+#define F(n, t, field, a, h) \
+        { n, t, offsetof(struct flags, field), a, h }
 static const struct flag start_flags[] = {
-        F("isolated", FLAG_BOOL, isolated, NULL, "give the node its own network, mounts and processes on a private bridge"),
+        F("isolated", FLAG_BOOL, isolated, NULL,
+          "give the node its own network, mounts and processes on a private bridge"),
         F("api-port", FLAG_PORT, api_port, "PORT", "of the API server (default 6443)"),
         F("kubelet-port", FLAG_PORT, kubelet_port, "PORT", "of the node agent (default 10250)"),
         F("service-cidr", FLAG_STRING, service_cidr, "CIDR", "addresses of Services (default 10.96.0.0/12)"),
         F("cluster-cidr", FLAG_STRING, cluster_cidr, "CIDR", "addresses of pods (default 10.244.0.0/16)"),
-        F("node-name", FLAG_STRING, node_name, "NAME", "of the node (default the host name, or the cluster name with --isolated)"),
+        F("node-name", FLAG_STRING, node_name, "NAME",
+          "of the node (default the host name, or the cluster name with --isolated)"),
         F("node-ip", FLAG_STRING, node_ip, "IP", "of the node (default that of the default route)"),
-        F("wait", FLAG_DURATION, wait_ms, "TIME", "for the node to be Ready (default 60s); 0s: only for the API server"),
-        F("foreground", FLAG_BOOL, foreground, NULL, "run the server here and log to the terminal, as systemd wants it"),
+        F("wait", FLAG_DURATION, wait_ms, "TIME",
+          "for the node to be Ready (default 60s); 0s: only for the API server"),
+        F("foreground", FLAG_BOOL, foreground, NULL,
+          "run the server here and log to the terminal, as systemd wants it"),
         F("no-kubeconfig", FLAG_BOOL, no_kubeconfig, NULL, "leave ~/.kube/config alone"),
         { NULL },
 };
@@ -49,7 +54,8 @@ static int check_programs(struct error *err) {
         static const char *const programs[] = { "crun", "conmon" };
         for (size_t i = 0; i < ARRAY_SIZE(programs); i++)
                 if (!in_path(programs[i]))
-                        return error_set(err, -ENOENT, "%s is missing, and containers need it: apt-get install %s", programs[i], programs[i]);
+                        return error_set(err, -ENOENT, "%s is missing, and containers need it: apt-get install %s",
+                                         programs[i], programs[i]);
         return 0;
 }
 
@@ -59,8 +65,11 @@ static int check_port(uint16_t port, const char *flag, struct error *err) {
         int on = 1;
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
         if (bind(fd, (struct sockaddr *) &a, sizeof(a)) < 0)
-                return error_set(err, -errno, "port %d is taken by another program (ss -ltnp 'sport = :%d' shows which): end it, or pass "
-                                              "--%s", port, port, flag);
+                return error_set(err, -errno,
+                                 "port %d is taken by another program (ss -ltnp 'sport = :%d' shows which): end it, or "
+                                 "pass "
+                                 "--%s",
+                                 port, port, flag);
         return 0;
 }
 
@@ -70,7 +79,9 @@ static int check_node_ip(const struct cluster *c, struct error *err) {
         _cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(ip) };
         if (bind(fd, (struct sockaddr *) &a, sizeof(a)) < 0)
-                return error_set(err, -errno, "no interface of this host has the address %s: pass --node-ip with one that it has", c->node_ip);
+                return error_set(err, -errno,
+                                 "no interface of this host has the address %s: pass --node-ip with one that it has",
+                                 c->node_ip);
         return 0;
 }
 
@@ -121,7 +132,8 @@ static int spawn_supervisor(const struct cluster *c, int lock_fd, int step_fd, i
         dup2(from[2], GO_FD);
         syscall(SYS_close_range, GO_FD + 1, ~0U, 0);
         if (chdir("/") == 0)
-                execl("/proc/self/exe", "cube", "supervise", "--name", c->name, "--data-dir", c->data_dir, (char *) NULL);
+                execl("/proc/self/exe", "cube", "supervise", "--name", c->name, "--data-dir", c->data_dir,
+                      (char *) NULL);
         _exit(127);
 }
 
@@ -133,7 +145,8 @@ struct progress {
 static void show(struct progress *p, struct str text) {
         int64_t now = now_mono_ms();
         if (p->tty)
-                printf("  \033[32m✓\033[0m %-44" STR_FMT " \033[2m%5lld ms\033[0m\n", STR_ARG(text), (long long) (now - p->last));
+                printf("  \033[32m✓\033[0m %-44" STR_FMT " \033[2m%5lld ms\033[0m\n", STR_ARG(text),
+                       (long long) (now - p->last));
         else
                 printf("%" STR_FMT " (%lld ms)\n", STR_ARG(text), (long long) (now - p->last));
         fflush(stdout);
@@ -148,7 +161,9 @@ static int follow(const struct cluster *c, int fd, int64_t wait_ms, struct progr
                 struct pollfd pfd = { .fd = fd, .events = POLLIN };
                 int64_t left = end - now_mono_ms();
                 if (left <= 0 || poll(&pfd, 1, (int) left) == 0)
-                        return error_set(err, -ETIMEDOUT, "the node is not Ready after %lld s; it may still become so: see cube logs --name %s",
+                        return error_set(err, -ETIMEDOUT,
+                                         "the node is not Ready after %lld s; it may still become so: see cube logs "
+                                         "--name %s",
                                          (long long) (end - p->begun) / 1000, c->name);
                 ssize_t n = read(fd, buf_reserve(&b, 4096), 4096);
                 if (n < 0 && errno == EINTR)
@@ -174,7 +189,8 @@ static int follow(const struct cluster *c, int fd, int64_t wait_ms, struct progr
 static void print_next(const struct cluster *c, const struct progress *p) {
         printf("%s%s is ready in %.2f s: Kubernetes " CUBE_VERSION " at https://%s:%d\n\n", p->tty ? "\n" : "", c->name,
                (double) (now_mono_ms() - p->begun) / 1000, c->isolated ? c->node_ip : "127.0.0.1", c->api_port);
-        printf("Next:\n  kubectl get nodes\n  cube image load IMAGE.tar%s%s\n  kubectl create deployment web --image=IMAGE\n",
+        printf("Next:\n  kubectl get nodes\n  cube image load IMAGE.tar%s%s\n  kubectl create deployment web "
+               "--image=IMAGE\n",
                strcmp(c->name, CUBE_DEFAULT_NAME) ? " --name " : "", strcmp(c->name, CUBE_DEFAULT_NAME) ? c->name : "");
 }
 
@@ -225,7 +241,9 @@ static int run_foreground(const struct cluster *c, const struct flags *f, struct
         if (r < 0)
                 return r;
         if (c->isolated)
-                return error_set(err, -EINVAL, "--foreground does not go with --isolated: start it without, and follow it with cube logs -f");
+                return error_set(err, -EINVAL,
+                                 "--foreground does not go with --isolated: start it without, and follow it with cube "
+                                 "logs -f");
         r = cluster_lock_note_pid(c, getpid(), err);
         if (r == 0 && !f->no_kubeconfig)
                 setenv("CUBE_WRITE_KUBECONFIG", "1", 1);
@@ -239,7 +257,8 @@ static int start(struct flags *f, int argc, char **argv, struct error *err) {
         if (r < 0)
                 return r;
         if (cluster_pid(&c) > 0) {
-                printf("%s is running already%s\n", c.name, cluster_paused(&c) ? " (paused: cube unpause wakes it)" : "");
+                printf("%s is running already%s\n", c.name,
+                       cluster_paused(&c) ? " (paused: cube unpause wakes it)" : "");
                 return f->no_kubeconfig ? 0 : kubeconfig_write_user(&c, err);
         }
         r = check_host(&c, err);
@@ -250,5 +269,8 @@ static int start(struct flags *f, int argc, char **argv, struct error *err) {
         return f->foreground ? run_foreground(&c, f, err) : launch(&c, f, err);
 }
 
-const struct command cmd_start = { .name = "start", .summary = "Starts a cluster, making it where there is none", .run = start,
-                                   .flags = start_flags, .root = true };
+const struct command cmd_start = { .name = "start",
+                                   .summary = "Starts a cluster, making it where there is none",
+                                   .run = start,
+                                   .flags = start_flags,
+                                   .root = true };

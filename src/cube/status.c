@@ -63,7 +63,8 @@ static void print_json(const struct cluster *c, const struct status *s) {
         json_set_cstr(a, &j, "node", s->node);
         json_set_cstr(a, &j, "nodeName", c->node_name);
         json_set_cstr(a, &j, "nodeIP", c->node_ip);
-        json_setc(a, &j, "server", json_of_printf(a, "https://%s:%d", c->isolated ? c->node_ip : "127.0.0.1", c->api_port));
+        json_setc(a, &j, "server",
+                  json_of_printf(a, "https://%s:%d", c->isolated ? c->node_ip : "127.0.0.1", c->api_port));
         json_set_bool(a, &j, "isolated", c->isolated);
         json_set_cstr(a, &j, "serviceCIDR", c->service_cidr);
         json_set_cstr(a, &j, "clusterCIDR", c->cluster_cidr);
@@ -83,8 +84,11 @@ static int status(struct flags *f, int argc, char **argv, struct error *err) {
         if (r < 0)
                 return r;
         int supervisor = cluster_pid(&c);
-        struct status s = { .state = supervisor <= 0 ? "Stopped" : cluster_paused(&c) ? "Paused" : "Running",
-                            .api = "Unknown", .node = "Unknown" };
+        struct status s = { .state = supervisor <= 0      ? "Stopped"
+                                     : cluster_paused(&c) ? "Paused"
+                                                          : "Running",
+                            .api = "Unknown",
+                            .node = "Unknown" };
         if (supervisor > 0) {
                 s.pid = cluster_server_pid(&c, supervisor) ?: supervisor;
                 s.rss_kib = resident_kib(s.pid);
@@ -94,9 +98,10 @@ static int status(struct flags *f, int argc, char **argv, struct error *err) {
         if (f->output)
                 print_json(&c, &s);
         else
-                printf("name:      %s\nstate:     %s\napiserver: %s\nnode:      %s (%s, %s)\nserver:    https://%s:%d\nmemory:    %.1f MB\n",
-                       c.name, s.state, s.api, s.node, c.node_name, c.node_ip, c.isolated ? c.node_ip : "127.0.0.1", c.api_port,
-                       (double) s.rss_kib / 1024);
+                printf("name:      %s\nstate:     %s\napiserver: %s\nnode:      %s (%s, %s)\nserver:    "
+                       "https://%s:%d\nmemory:    %.1f MB\n",
+                       c.name, s.state, s.api, s.node, c.node_name, c.node_ip, c.isolated ? c.node_ip : "127.0.0.1",
+                       c.api_port, (double) s.rss_kib / 1024);
         return supervisor > 0 ? 0 : EXIT_STOPPED;
 }
 
@@ -133,7 +138,13 @@ static const struct flag status_flags[] = {
         { NULL },
 };
 
-const struct command cmd_status = { .name = "status", .summary = "Tells how a cluster is", .run = status, .flags = status_flags, .root = true };
+const struct command cmd_status = {
+        .name = "status", .summary = "Tells how a cluster is", .run = status, .flags = status_flags, .root = true
+};
 const struct command cmd_ip = { .name = "ip", .summary = "Prints the node's address", .run = ip };
-const struct command cmd_pause = { .name = "pause", .summary = "Freezes a cluster and its pods", .run = pause_cluster, .root = true };
-const struct command cmd_unpause = { .name = "unpause", .summary = "Wakes a paused cluster", .run = unpause_cluster, .root = true };
+const struct command cmd_pause = {
+        .name = "pause", .summary = "Freezes a cluster and its pods", .run = pause_cluster, .root = true
+};
+const struct command cmd_unpause = {
+        .name = "unpause", .summary = "Wakes a paused cluster", .run = unpause_cluster, .root = true
+};

@@ -6,7 +6,7 @@
 
 #include "base/macro.h"
 
-void step_open(int fd);                                  /* -1: nobody listens */
-void step_report(const char *fmt, ...) _printf_(1, 2);   /* any thread */
+void step_open(int fd);                                /* -1: nobody listens */
+void step_report(const char *fmt, ...) _printf_(1, 2); /* any thread */
 void step_ready(void);
 void step_fatal(const char *text);

@@ -1,5 +1,5 @@
-/* `cube stop` and `cube delete`. Stopping stops the program, not the pods (an isolated node is switched off, and its pods with it);
- * deleting leaves no process, mount, link, nft table, cgroup or file. */
+/* `cube stop` and `cube delete`. Stopping stops the program, not the pods (an isolated node is switched off, and its
+ * pods with it); deleting leaves no process, mount, link, nft table, cgroup or file. */
 #include <dirent.h>
 #include <errno.h>
 #include <signal.h>
@@ -102,13 +102,15 @@ static int unmount_below(const char *dir, struct error *err) {
         return r;
 }
 
-/* Log directories under /var/log/pods are named <namespace>_<name>_<uid>; ours are those whose uid we have volumes for. */
+/* Log directories under /var/log/pods are named <namespace>_<name>_<uid>; ours are those whose uid we have volumes for.
+ */
 static void remove_pod_logs(const struct cluster *c) {
         _cleanup_free_ char *pods = cluster_path(c, "kubelet/pods");
         DIR *d = opendir(NODE_POD_LOGS);
         for (struct dirent *e; d && (e = readdir(d));) {
                 const char *uid = strrchr(e->d_name, '_');
-                _cleanup_free_ char *ours = xprintf("%s/%s", pods, uid ? uid + 1 : "-"), *logs = xprintf(NODE_POD_LOGS "/%s", e->d_name);
+                _cleanup_free_ char *ours = xprintf("%s/%s", pods, uid ? uid + 1 : "-"),
+                                    *logs = xprintf(NODE_POD_LOGS "/%s", e->d_name);
                 if (e->d_name[0] != '.' && uid && file_exists(ours))
                         file_remove_tree(logs, NULL);
         }
@@ -121,7 +123,8 @@ static void remove_pod_logs(const struct cluster *c) {
                 _cleanup_free_ char *link = xprintf(NODE_CONTAINER_LOGS "/%s", e->d_name);
                 char target[4096];
                 ssize_t n = readlink(link, target, sizeof(target) - 1);
-                if (n > 0 && str_has_prefix(str_n(target, (size_t) n), STR(NODE_POD_LOGS "/")) && access(link, F_OK) < 0)
+                if (n > 0 && str_has_prefix(str_n(target, (size_t) n), STR(NODE_POD_LOGS "/")) &&
+                    access(link, F_OK) < 0)
                         unlink(link);
         }
         if (d)
@@ -142,7 +145,7 @@ static int delete_host_traces(const struct cluster *c, struct error *err) {
         return r;
 }
 
-static int delete(struct flags *f, int argc, char **argv, struct error *err) {
+static int delete (struct flags *f, int argc, char **argv, struct error *err) {
         _cleanup_cluster_ struct cluster c = { 0 };
         bool was_running;
         int r = cluster_load(f, &c, err);
@@ -175,5 +178,9 @@ static int delete(struct flags *f, int argc, char **argv, struct error *err) {
         return 0;
 }
 
-const struct command cmd_stop = { .name = "stop", .summary = "Stops a cluster; its pods go on", .run = stop, .flags = stop_flags, .root = true };
-const struct command cmd_delete = { .name = "delete", .summary = "Removes a cluster and everything it made", .run = delete, .root = true };
+const struct command cmd_stop = {
+        .name = "stop", .summary = "Stops a cluster; its pods go on", .run = stop, .flags = stop_flags, .root = true
+};
+const struct command cmd_delete = {
+        .name = "delete", .summary = "Removes a cluster and everything it made", .run = delete, .root = true
+};

@@ -1,5 +1,5 @@
-/* `cube supervise` (hidden): the small process that stays when the server does not. It holds the cluster's lock, starts the server
- * again when it dies, reaps what conmon leaves, and is PID 1 of an isolated node. */
+/* `cube supervise` (hidden): the small process that stays when the server does not. It holds the cluster's lock, starts
+ * the server again when it dies, reaps what conmon leaves, and is PID 1 of an isolated node. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -14,7 +14,7 @@
 #include "cube/cube.h"
 #include "cube/step.h"
 
-#define LOCK_FD 3     /* as start.c passes them */
+#define LOCK_FD 3 /* as start.c passes them */
 #define STEP_FD 4
 #define GO_FD 5
 #define GOOD_AFTER_MS 10000
@@ -37,7 +37,8 @@ static int spawn_server(const struct cluster *c, struct error *err) {
         _exit(127);
 }
 
-/* Waits for the server to end while reaping everything else, and passes a request to stop on. *ret_stopped: it was asked to. */
+/* Waits for the server to end while reaping everything else, and passes a request to stop on. *ret_stopped: it was
+ * asked to. */
 static int wait_server(pid_t server, const sigset_t *set, bool *ret_stopped) {
         for (;;) {
                 int status, sig = sigwaitinfo(set, NULL);
@@ -99,12 +100,14 @@ static int supervise(struct flags *f, int argc, char **argv, struct error *err) 
                         break;
                 int status = wait_server(r, &set, &stopped);
                 if (stopped || (WIFEXITED(status) && WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != 127)) {
-                        r = stopped ? 0 : error_set(err, -EIO, "the server could not start: see %s/cube.log", c.data_dir);
+                        r = stopped ? 0
+                                    : error_set(err, -EIO, "the server could not start: see %s/cube.log", c.data_dir);
                         break;
                 }
                 if (now_mono_ms() - begun > GOOD_AFTER_MS)
                         backoff_ms = 100;
-                log_warn("the server ended (%s %d); starting it again in %u ms", WIFSIGNALED(status) ? "signal" : "exit code",
+                log_warn("the server ended (%s %d); starting it again in %u ms",
+                         WIFSIGNALED(status) ? "signal" : "exit code",
                          WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), backoff_ms);
                 struct timespec pause = { backoff_ms / 1000, (long) (backoff_ms % 1000) * 1000000 };
                 sigset_t term = set;
@@ -117,4 +120,6 @@ static int supervise(struct flags *f, int argc, char **argv, struct error *err) 
         return r;
 }
 
-const struct command cmd_supervise = { .name = "supervise", .summary = "Keeps a server running", .run = supervise, .hidden = true, .root = true };
+const struct command cmd_supervise = {
+        .name = "supervise", .summary = "Keeps a server running", .run = supervise, .hidden = true, .root = true
+};

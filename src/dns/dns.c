@@ -1,4 +1,5 @@
-/* The DNS server: UDP and TCP on one loop. What the cluster knows is answered at once from the informers' caches; the rest is forwarded. */
+/* The DNS server: UDP and TCP on one loop. What the cluster knows is answered at once from the informers' caches; the
+ * rest is forwarded. */
 #include <arpa/inet.h>
 #include <errno.h>
 
@@ -24,7 +25,7 @@ struct dns {
         uint16_t port;
         struct list connections;
         size_t n_connections;
-        unsigned closing;     /* handles whose close has to be seen before the end */
+        unsigned closing; /* handles whose close has to be seen before the end */
         bool stopping;
         char room[65536];
         struct sockaddr_in address;
@@ -33,7 +34,8 @@ struct dns {
         struct error *start_error;
 };
 
-/* A client over TCP. It may go away while its question is still being asked: then it waits for the answer to be dropped. */
+/* A client over TCP. It may go away while its question is still being asked: then it waits for the answer to be
+ * dropped. */
 struct connection {
         struct list link;
         struct dns *dns;
@@ -41,7 +43,7 @@ struct connection {
         struct timer idle;
         struct buf in;
         unsigned asking, open_handles;
-        bool ended;   /* the client has said all; it is closed after the answers */
+        bool ended; /* the client has said all; it is closed after the answers */
         bool closing;
         char room[4096];
 };
@@ -50,11 +52,11 @@ struct connection {
 struct asked {
         struct dns *dns;
         struct dns_query q;
-        size_t max;                /* the answer's size */
-        struct sockaddr_in from;   /* UDP */
-        struct connection *conn;   /* TCP, else NULL */
+        size_t max;                       /* the answer's size */
+        struct sockaddr_in from;          /* UDP */
+        struct connection *conn;          /* TCP, else NULL */
         char question[DNS_NAME_MAX + 32]; /* the head of its message */
-        struct buf out;            /* the answer */
+        struct buf out;                   /* the answer */
         struct records_alias alias;
 };
 
@@ -189,7 +191,8 @@ static void on_forwarded(struct str answer, void *arg) {
                 buf_add_str(&a->out, answer);
                 reply(a);
         } else { /* more than the client takes: it will come again over TCP */
-                dns_begin(&a->alias.w, &a->out, str_n(a->question, a->q.question_end), &a->q, (uint8_t) answer.p[3] & 15, false);
+                dns_begin(&a->alias.w, &a->out, str_n(a->question, a->q.question_end), &a->q,
+                          (uint8_t) answer.p[3] & 15, false);
                 dns_truncated(&a->alias.w);
                 dns_end(&a->alias.w, &a->q, a->max);
                 reply(a);
@@ -208,7 +211,8 @@ static void on_alias_known(struct str answer, void *arg) {
 }
 
 /* From the cache or from somebody else. */
-static void look_outside(struct asked *a, struct str wire, const struct dns_query *q, void (*done)(struct str answer, void *arg)) {
+static void look_outside(struct asked *a, struct str wire, const struct dns_query *q,
+                         void (*done)(struct str answer, void *arg)) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         if (forward_cached(a->dns->forwarder, wire, q, &b))
                 done(buf_str(&b), a);

@@ -1,6 +1,7 @@
-/* Forwarding. Each question has a socket of its own with a random port and a random id, so an answer cannot be guessed; a server that is
- * silent for a second (over TCP: that fails, or is silent for two) is followed by the next. The cache keeps whole answers by question, for their TTL and at most 30 s as kubeadm's
- * CoreDNS does, 1,000 of them; a full cache drops the oldest. */
+/* Forwarding. Each question has a socket of its own with a random port and a random id, so an answer cannot be guessed;
+ * a server that is silent for a second (over TCP: that fails, or is silent for two) is followed by the next. The cache
+ * keeps whole answers by question, for their TTL and at most 30 s as kubeadm's CoreDNS does, 1,000 of them; a full
+ * cache drops the oldest. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <sys/stat.h>
@@ -38,22 +39,22 @@ union address {
 struct forwarder {
         struct loop *loop;
         char *resolv_conf;
-        struct stat read_at;          /* of the file when it was read */
+        struct stat read_at; /* of the file when it was read */
         union address servers[MAX_SERVERS];
         size_t n_servers;
-        struct map *cache;            /* "name type flags" → struct cached */
+        struct map *cache; /* "name type flags" → struct cached */
         struct list by_age;
         struct list asking;
         size_t n_asking;
-        char room[65536];             /* what is being read */
+        char room[65536]; /* what is being read */
 };
 
 struct question {
         struct list link;
         struct forwarder *f;
         struct dns_query q;
-        char *wire;                   /* two bytes of length, as TCP wants it, then the query */
-        size_t n;                     /* without them */
+        char *wire; /* two bytes of length, as TCP wants it, then the query */
+        size_t n;   /* without them */
         uint16_t id;
         bool tcp, closing;
         int tries;
@@ -94,15 +95,17 @@ static void parse_servers(struct forwarder *f, struct str text) {
 }
 
 static bool only_systemds_stub(const struct forwarder *f) {
-        return f->n_servers == 1 && f->servers[0].any.sa_family == AF_INET && ntohl(f->servers[0].v4.sin_addr.s_addr) == 0x7f000035;
+        return f->n_servers == 1 && f->servers[0].any.sa_family == AF_INET &&
+               ntohl(f->servers[0].v4.sin_addr.s_addr) == 0x7f000035;
 }
 
 static void read_servers(struct forwarder *f) {
         struct stat st;
         _cleanup_buf_ struct buf b = BUF_INIT;
         const char *path = f->resolv_conf ? f->resolv_conf : "/etc/resolv.conf";
-        if (stat(path, &st) < 0 || (st.st_mtim.tv_sec == f->read_at.st_mtim.tv_sec && st.st_mtim.tv_nsec == f->read_at.st_mtim.tv_nsec &&
-                                    st.st_size == f->read_at.st_size && st.st_ino == f->read_at.st_ino))
+        if (stat(path, &st) < 0 ||
+            (st.st_mtim.tv_sec == f->read_at.st_mtim.tv_sec && st.st_mtim.tv_nsec == f->read_at.st_mtim.tv_nsec &&
+             st.st_size == f->read_at.st_size && st.st_ino == f->read_at.st_ino))
                 return;
         if (file_read(path, 1 << 16, &b, NULL) < 0)
                 return;
@@ -118,7 +121,8 @@ static void read_servers(struct forwarder *f) {
 static bool is_server(const struct forwarder *f, const struct sockaddr *from) {
         for (size_t i = 0; i < f->n_servers; i++) {
                 const union address *a = &f->servers[i], *b = (const union address *) from;
-                if (a->any.sa_family != from->sa_family || a->v4.sin_port != b->v4.sin_port) /* the port is at the same place in both */
+                if (a->any.sa_family != from->sa_family ||
+                    a->v4.sin_port != b->v4.sin_port) /* the port is at the same place in both */
                         continue;
                 if (from->sa_family == AF_INET ? a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr
                                                : memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, 16) == 0)
@@ -140,7 +144,8 @@ struct forwarder *forwarder_new(struct loop *loop, const char *resolv_conf) {
 /* ---- cache ---- */
 
 static char *cache_key(const struct dns_query *q) {
-        return xprintf("%s %u %u %d %d %d", q->name, q->type, q->class, q->dnssec_ok, q->edns, q->flags & 0x10 /* CD */);
+        return xprintf("%s %u %u %d %d %d", q->name, q->type, q->class, q->dnssec_ok, q->edns,
+                       q->flags & 0x10 /* CD */);
 }
 
 static void forget(struct forwarder *f, struct cached *c) {
@@ -318,8 +323,15 @@ static void ask(struct forwarder *f, char *wire, size_t n, const struct question
                 return;
         }
         struct question *q = xcalloc(1, sizeof(*q));
-        *q = (struct question) { .f = f, .q = like->q, .wire = wire, .n = n, .tcp = like->tcp, .tries = tries, .done = like->done,
-                                 .arg = like->arg, .open_handles = 2 };
+        *q = (struct question) { .f = f,
+                                 .q = like->q,
+                                 .wire = wire,
+                                 .n = n,
+                                 .tcp = like->tcp,
+                                 .tries = tries,
+                                 .done = like->done,
+                                 .arg = like->arg,
+                                 .open_handles = 2 };
         rand_bytes(&q->id, sizeof(q->id));
         wire[0] = (char) (n >> 8);
         wire[1] = (char) n;

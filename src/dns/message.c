@@ -140,8 +140,8 @@ int dns_answer_check(struct str wire, const struct dns_query *q, uint32_t *ret_t
         size_t pos = HEADER;
         if (wire.n < HEADER || !(get16(wire.p + 2) & QR) || get16(wire.p + 4) != 1)
                 return -EBADMSG;
-        if (read_name(wire, &pos, name) < 0 || pos + 4 > wire.n || strcmp(name, q->name) != 0 || get16(wire.p + pos) != q->type ||
-            get16(wire.p + pos + 2) != q->class)
+        if (read_name(wire, &pos, name) < 0 || pos + 4 > wire.n || strcmp(name, q->name) != 0 ||
+            get16(wire.p + pos) != q->type || get16(wire.p + pos + 2) != q->class)
                 return -EBADMSG;
         pos += 4;
         *ret_ttl = 0;
@@ -222,7 +222,8 @@ static void end_record(struct dns_writer *w, size_t len_at) {
         put16(w->out->p + len_at, (uint16_t) (w->out->n - len_at - 2));
 }
 
-void dns_begin(struct dns_writer *w, struct buf *out, struct str wire, const struct dns_query *q, enum dns_rcode rcode, bool authoritative) {
+void dns_begin(struct dns_writer *w, struct buf *out, struct str wire, const struct dns_query *q, enum dns_rcode rcode,
+               bool authoritative) {
         *w = (struct dns_writer) { .out = out, .base = out->n };
         add16(out, q->id);
         add16(out, (uint16_t) (QR | (q->flags & (RD | 0x7800)) | RA | (authoritative ? AA : 0) | rcode));
@@ -247,7 +248,8 @@ void dns_add_name(struct dns_writer *w, const char *name, enum dns_type type, ui
         end_record(w, at);
 }
 
-void dns_add_srv(struct dns_writer *w, const char *name, uint32_t ttl, uint16_t priority, uint16_t weight, uint16_t port, const char *target) {
+void dns_add_srv(struct dns_writer *w, const char *name, uint32_t ttl, uint16_t priority, uint16_t weight,
+                 uint16_t port, const char *target) {
         size_t at = begin_record(w, name, DNS_SRV, ttl);
         add16(w->out, priority);
         add16(w->out, weight);
@@ -276,7 +278,8 @@ void dns_add_soa(struct dns_writer *w, const char *zone, uint32_t ttl, uint32_t 
         end_record(w, at);
 }
 
-/* Cuts the message after the last record that still fits. Additional records may be missing, the others must not in silence. */
+/* Cuts the message after the last record that still fits. Additional records may be missing, the others must not in
+ * silence. */
 static void cut(struct dns_writer *w, size_t question_end, size_t max) {
         struct buf *b = w->out;
         struct str whole = str_n(b->p + w->base, b->n - w->base);
@@ -344,7 +347,8 @@ void dns_truncated(struct dns_writer *w) {
 }
 
 void dns_shuffle(struct dns_writer *w, size_t question_end) {
-        const size_t size = 16; /* of an A record of the question's own name: pointer, type, class, TTL, length, address */
+        const size_t size =
+                        16; /* of an A record of the question's own name: pointer, type, class, TTL, length, address */
         char *first = w->out->p + w->base + question_end, t[16];
         if ((size_t) w->counts[0] * size != w->out->n - w->base - question_end)
                 return;

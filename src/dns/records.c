@@ -1,5 +1,5 @@
-/* Names to records. A name below the cluster's domain is cut into labels from the right: zone (svc, pod), namespace, Service, and then
- * either an endpoint's name or _port._protocol. */
+/* Names to records. A name below the cluster's domain is cut into labels from the right: zone (svc, pod), namespace,
+ * Service, and then either an endpoint's name or _port._protocol. */
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <stdio.h>
@@ -21,7 +21,7 @@ struct lookup {
         struct map *extra;        /* targets of SRV records → address: additional records */
         bool counting;            /* a first round over SRV records, which share their weight */
         unsigned n_srv;
-        bool exists;              /* the name is there, perhaps without records of this type */
+        bool exists; /* the name is there, perhaps without records of this type */
 };
 
 /* ---- indexes ---- */
@@ -115,7 +115,8 @@ static void answer_a(struct lookup *l, uint32_t ip) {
         char bytes[sizeof(ip)];
         memcpy(bytes, &ip, sizeof(ip));
         l->exists = true;
-        if (wants(l, DNS_A) && map_put(l->seen, str_n(bytes, sizeof(bytes)), l)) /* slices of several ports name it again */
+        if (wants(l, DNS_A) &&
+            map_put(l->seen, str_n(bytes, sizeof(bytes)), l)) /* slices of several ports name it again */
                 dns_add_a(l->w, l->owner, DNS_TTL, ip);
 }
 
@@ -165,7 +166,8 @@ static void answer_srvs(struct lookup *l, const struct json *spec, struct str ke
                         each_endpoint(l, key, answer_endpoint_srv, (void *) s);
                 } else if (parse_ip(ServiceSpec_clusterIP(spec), &ip)) {
                         json_each_item(p, ServiceSpec_ports(spec))
-                                if (port_fits(s, ServicePort_name(p), json_str_or(json_getc(p, "protocol"), STR("TCP"))))
+                                if (port_fits(s, ServicePort_name(p),
+                                              json_str_or(json_getc(p, "protocol"), STR("TCP"))))
                                         answer_srv(l, ServicePort_port(p), s->service_name, ip);
                 }
         }
@@ -216,7 +218,8 @@ static void lookup_svc(struct lookup *l, const struct str *labels, size_t n) {
                 return;
         }
         snprintf(key, sizeof(key), "%" STR_FMT "/%" STR_FMT, STR_ARG(labels[0]), STR_ARG(labels[1]));
-        snprintf(name, sizeof(name), "%" STR_FMT ".%" STR_FMT ".svc.%s", STR_ARG(labels[1]), STR_ARG(labels[0]), l->r->domain);
+        snprintf(name, sizeof(name), "%" STR_FMT ".%" STR_FMT ".svc.%s", STR_ARG(labels[1]), STR_ARG(labels[0]),
+                 l->r->domain);
         struct object *svc = informer_get(l->r->services, str_of(key));
         if (!svc)
                 return;
@@ -231,7 +234,8 @@ static void lookup_svc(struct lookup *l, const struct str *labels, size_t n) {
                 if (l->q->type == DNS_SRV)
                         answer_srvs(l, spec, str_of(key), &s);
         } else if (n == 4 && labels[2].p[0] == '_' && labels[3].p[0] == '_') {
-                struct srv_query s = { .protocol = str_sub(labels[2], 1, labels[2].n), .port = str_sub(labels[3], 1, labels[3].n),
+                struct srv_query s = { .protocol = str_sub(labels[2], 1, labels[2].n),
+                                       .port = str_sub(labels[3], 1, labels[3].n),
                                        .service_name = name };
                 answer_srvs(l, spec, str_of(key), &s);
         }
@@ -293,8 +297,8 @@ static bool reverse_address(struct str name, char dst[static 46]) {
         uint32_t ip;
         if (cut_labels(rest, labels) != 4)
                 return false;
-        snprintf(dst, 46, "%" STR_FMT ".%" STR_FMT ".%" STR_FMT ".%" STR_FMT, STR_ARG(labels[0]), STR_ARG(labels[1]), STR_ARG(labels[2]),
-                 STR_ARG(labels[3]));
+        snprintf(dst, 46, "%" STR_FMT ".%" STR_FMT ".%" STR_FMT ".%" STR_FMT, STR_ARG(labels[0]), STR_ARG(labels[1]),
+                 STR_ARG(labels[2]), STR_ARG(labels[3]));
         return parse_ip(str_of(dst), &ip);
 }
 
@@ -303,8 +307,8 @@ static bool lookup_reverse(struct lookup *l, const char *address) {
         char name[2 * DNS_NAME_MAX];
         size_t n = informer_index_get(l->r->services_by_ip, str_of(address), &found);
         for (size_t i = 0; i < n; i++) {
-                snprintf(name, sizeof(name), "%" STR_FMT ".%" STR_FMT ".svc.%s", STR_ARG(object_name(found[i])), STR_ARG(object_namespace(found[i])),
-                         l->r->domain);
+                snprintf(name, sizeof(name), "%" STR_FMT ".%" STR_FMT ".svc.%s", STR_ARG(object_name(found[i])),
+                         STR_ARG(object_namespace(found[i])), l->r->domain);
                 l->exists = true;
                 if (wants(l, DNS_PTR))
                         dns_add_name(l->w, "", DNS_PTR, DNS_TTL, name);
@@ -315,8 +319,9 @@ static bool lookup_reverse(struct lookup *l, const char *address) {
                 json_each_item(e, EndpointSlice_endpoints(object_json(found[i]))) {
                         if (!str_eqc(json_str(json_item(Endpoint_addresses(e), 0)), address) || !Endpoint_hostname(e).n)
                                 continue;
-                        snprintf(name, sizeof(name), "%" STR_FMT ".%" STR_FMT ".%" STR_FMT ".svc.%s", STR_ARG(Endpoint_hostname(e)), STR_ARG(service),
-                                 STR_ARG(object_namespace(found[i])), l->r->domain);
+                        snprintf(name, sizeof(name), "%" STR_FMT ".%" STR_FMT ".%" STR_FMT ".svc.%s",
+                                 STR_ARG(Endpoint_hostname(e)), STR_ARG(service), STR_ARG(object_namespace(found[i])),
+                                 l->r->domain);
                         l->exists = true;
                         if (wants(l, DNS_PTR))
                                 dns_add_name(l->w, "", DNS_PTR, DNS_TTL, name);
@@ -354,7 +359,8 @@ static bool below(struct str name, struct str domain, struct str *ret) {
         return true;
 }
 
-/* Answers a name of the cluster's, and follows CNAMEs as long as they stay in it. true: one has led out, to l->alias. */
+/* Answers a name of the cluster's, and follows CNAMEs as long as they stay in it. true: one has led out, to l->alias.
+ */
 static bool lookup_inside(struct lookup *l, struct str before_domain) {
         char owner[DNS_NAME_MAX];
         for (int n = 0;; n++) {
@@ -369,12 +375,13 @@ static bool lookup_inside(struct lookup *l, struct str before_domain) {
         }
 }
 
-enum records_result records_answer(struct records *r, struct str wire, const struct dns_query *q, size_t max, struct buf *out,
-                                   struct records_alias *alias) {
+enum records_result records_answer(struct records *r, struct str wire, const struct dns_query *q, size_t max,
+                                   struct buf *out, struct records_alias *alias) {
         struct str name = str_of(q->name), before;
         bool inside = below(name, str_of(r->domain), &before);
         char address[46];
-        if (q->class != 1 || (!inside && !(str_has_suffix(name, STR(".in-addr.arpa")) && reverse_address(name, address))))
+        if (q->class != 1 ||
+            (!inside && !(str_has_suffix(name, STR(".in-addr.arpa")) && reverse_address(name, address))))
                 return RECORDS_FORWARD;
         if (!informer_synced(r->services) || !informer_synced(r->slices) || !informer_synced(r->namespaces))
                 return RECORDS_NOT_YET;

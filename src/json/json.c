@@ -12,7 +12,8 @@ const struct json *json_get(const struct json *object, struct str key) {
                 struct str k = json_key(m);
 
                 /* Most keys of one length differ in their ends. */
-                if (k.n == key.n && (k.p == key.p || k.n == 0 || (k.p[k.n - 1] == key.p[k.n - 1] && memcmp(k.p, key.p, k.n) == 0)))
+                if (k.n == key.n &&
+                    (k.p == key.p || k.n == 0 || (k.p[k.n - 1] == key.p[k.n - 1] && memcmp(k.p, key.p, k.n) == 0)))
                         return &m->value;
         }
         return NULL;

@@ -1,6 +1,6 @@
-/* IPAM: a bitmap in memory over lease files on disk. A file is made whole and renamed into place before the address is handed out, and
- * removed after it is given back, so a crash at any instant leaks at most until the next open looks at who is still there. Addresses
- * are given out in turn, so that one just given back is not used again at once. */
+/* IPAM: a bitmap in memory over lease files on disk. A file is made whole and renamed into place before the address is
+ * handed out, and removed after it is given back, so a crash at any instant leaks at most until the next open looks at
+ * who is still there. Addresses are given out in turn, so that one just given back is not used again at once. */
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
@@ -25,7 +25,7 @@ struct ipam {
         char *dir, *cidr;
         uint32_t base;
         unsigned bits;
-        uint32_t next; /* offset from base at which the search begins */
+        uint32_t next;          /* offset from base at which the search begins */
         struct map *by_sandbox; /* → struct lease */
         struct map *taken;      /* address text → struct lease */
         pthread_mutex_t lock;
@@ -98,16 +98,20 @@ static int load(struct ipam *i, struct error *err) {
 int ipam_open(const char *dir, const char *cidr, struct ipam **ret, struct error *err) {
         unsigned a, b, c, d, bits;
         int end = 0;
-        if (sscanf(cidr, "%3u.%3u.%3u.%3u/%2u%n", &a, &b, &c, &d, &bits, &end) != 5 || cidr[end] || strchr(cidr, '+') || a > 255 || b > 255 || c > 255 || d > 255 ||
-            bits < 8 || bits > 30)
+        if (sscanf(cidr, "%3u.%3u.%3u.%3u/%2u%n", &a, &b, &c, &d, &bits, &end) != 5 || cidr[end] || strchr(cidr, '+') ||
+            a > 255 || b > 255 || c > 255 || d > 255 || bits < 8 || bits > 30)
                 return error_set(err, -EINVAL, "podCIDR \"%s\" is not an IPv4 range from /8 to /30", cidr);
         int r = file_mkdirs(dir, 0700, err);
         if (r < 0)
                 return r;
         struct ipam *i = xcalloc(1, sizeof(*i));
-        *i = (struct ipam) { .dir = xstrdup(dir), .cidr = xstrdup(cidr), .bits = bits, .next = 2,
+        *i = (struct ipam) { .dir = xstrdup(dir),
+                             .cidr = xstrdup(cidr),
+                             .bits = bits,
+                             .next = 2,
                              .base = (a << 24 | b << 16 | c << 8 | d) & (0xffffffffu << (32 - bits)),
-                             .by_sandbox = map_new(NULL), .taken = map_new(lease_free) };
+                             .by_sandbox = map_new(NULL),
+                             .taken = map_new(lease_free) };
         pthread_mutex_init(&i->lock, NULL);
         r = load(i, err);
         if (r < 0)
@@ -150,7 +154,8 @@ static uint32_t find_free(struct ipam *i) {
         return 0;
 }
 
-static int write_lease(struct ipam *i, uint32_t ip, const char *sandbox, const char *netns, const struct json *hostports, struct error *err) {
+static int write_lease(struct ipam *i, uint32_t ip, const char *sandbox, const char *netns,
+                       const struct json *hostports, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_buf_ struct buf text = BUF_INIT;
         struct json j = json_new_object();
@@ -175,7 +180,8 @@ static int write_lease(struct ipam *i, uint32_t ip, const char *sandbox, const c
         return 0;
 }
 
-int ipam_acquire(struct ipam *i, const char *sandbox, const char *netns, const struct json *hostports, uint32_t *ret, struct error *err) {
+int ipam_acquire(struct ipam *i, const char *sandbox, const char *netns, const struct json *hostports, uint32_t *ret,
+                 struct error *err) {
         int r = 0;
         pthread_mutex_lock(&i->lock);
         struct lease *l = map_get(i->by_sandbox, str_of(sandbox));
@@ -190,7 +196,8 @@ int ipam_acquire(struct ipam *i, const char *sandbox, const char *netns, const s
         return r;
 }
 
-int ipam_release(struct ipam *i, const char *sandbox, struct arena *a, uint32_t *ret, const struct json **ret_hostports, struct error *err) {
+int ipam_release(struct ipam *i, const char *sandbox, struct arena *a, uint32_t *ret, const struct json **ret_hostports,
+                 struct error *err) {
         int r = 0;
         *ret = 0;
         *ret_hostports = NULL;

@@ -5,11 +5,12 @@
  *   │ eth0 .5   ├────────────┤ vethXXXX ── cni0 .1 ── routing, nft ── eth0
  *   └───────────┘            └──────────────────────────────────────┘
  *
- * A pod's address is a /32 with the bridge's as its only neighbour, so that everything goes through the node's routing, to pods beside
- * it too: what was sent to a Service comes back the way it went, with or without br_netfilter, and the source address stays the pod's.
+ * A pod's address is a /32 with the bridge's as its only neighbour, so that everything goes through the node's routing,
+ * to pods beside it too: what was sent to a Service comes back the way it went, with or without br_netfilter, and the
+ * source address stays the pod's.
  *
- * table ip <nft>-net: masquerade of what leaves the cluster, and host ports as two maps (with and without a host address).
- * attach and detach run on the kubelet's threads; the Node is watched on the net's own loop. */
+ * table ip <nft>-net: masquerade of what leaves the cluster, and host ports as two maps (with and without a host
+ * address). attach and detach run on the kubelet's threads; the Node is watched on the net's own loop. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <pthread.h>
@@ -39,11 +40,11 @@ struct net {
         struct loop *loop;
         struct informer_factory *informers;
         struct timer retry;
-        struct ipam *ipam;          /* set once, before ready */
+        struct ipam *ipam; /* set once, before ready */
         atomic_bool ready;
-        pthread_mutex_t rules;      /* nft's host ports follow the leases under it */
-        bool rules_stale;           /* they did not; all of them are to be written */
-        struct map *left;           /* sandboxes detached before there was an ipam */
+        pthread_mutex_t rules; /* nft's host ports follow the leases under it */
+        bool rules_stale;      /* they did not; all of them are to be written */
+        struct map *left;      /* sandboxes detached before there was an ipam */
         void (*on_ready)(bool ready, void *arg);
         void *on_ready_arg;
 };
@@ -76,7 +77,8 @@ struct port_rule {
 };
 
 static struct port_rule port_rule(const struct json *j) {
-        struct port_rule p = { .protocol = json_str_or(json_getc(j, "protocol"), STR("TCP")), .host = json_int(json_getc(j, "hostPort")),
+        struct port_rule p = { .protocol = json_str_or(json_getc(j, "protocol"), STR("TCP")),
+                               .host = json_int(json_getc(j, "hostPort")),
                                .container = json_int(json_getc(j, "containerPort")) };
         struct str ip = json_str(json_getc(j, "hostIP"));
         struct in_addr a;
@@ -93,11 +95,14 @@ static void add_port_elements(struct buf *b, const char *table, bool add, uint32
         ip_text(ip, pod);
         json_each_item(j, hostports) {
                 struct port_rule p = port_rule(j);
-                const char *proto = str_eq(p.protocol, STR("UDP")) ? "udp" : str_eq(p.protocol, STR("SCTP")) ? "sctp" : "tcp";
+                const char *proto = str_eq(p.protocol, STR("UDP"))    ? "udp"
+                                    : str_eq(p.protocol, STR("SCTP")) ? "sctp"
+                                                                      : "tcp";
                 if (p.host <= 0 || p.host > 65535)
                         continue;
-                buf_printf(b, "%s element ip %s-net %s { %s%s%s . %lld", verb, table, p.host_ip[0] ? "hostports_ip" : "hostports", p.host_ip,
-                           p.host_ip[0] ? " . " : "", proto, (long long) p.host);
+                buf_printf(b, "%s element ip %s-net %s { %s%s%s . %lld", verb, table,
+                           p.host_ip[0] ? "hostports_ip" : "hostports", p.host_ip, p.host_ip[0] ? " . " : "", proto,
+                           (long long) p.host);
                 if (add)
                         buf_printf(b, " : %s . %lld", pod, (long long) (p.container ? p.container : p.host));
                 buf_addc(b, " }\n");
@@ -132,12 +137,15 @@ static int install_rules(struct net *n, struct error *err) {
                    "    dnat ip to ip daddr . meta l4proto . th dport map @hostports_ip\n"
                    "    dnat ip to meta l4proto . th dport map @hostports\n"
                    "  }\n"
-                   "  chain prerouting { type nat hook prerouting priority dstnat + 5; fib daddr type local jump ports; }\n"
+                   "  chain prerouting { type nat hook prerouting priority dstnat + 5; fib daddr type local jump "
+                   "ports; }\n"
                    "  chain output { type nat hook output priority -95; fib daddr type local jump ports; }\n"
                    /* pods must not reach the node's loopback, which route_localnet would let them */
-                   "  chain guard { type filter hook prerouting priority raw; iifname \"%s\" ip daddr 127.0.0.0/8 drop; }\n"
+                   "  chain guard { type filter hook prerouting priority raw; iifname \"%s\" ip daddr 127.0.0.0/8 "
+                   "drop; }\n"
                    /* they come in and go out by the bridge, on purpose */
-                   "  chain redirects { type filter hook output priority filter; oifname \"%s\" icmp type redirect drop; }\n"
+                   "  chain redirects { type filter hook output priority filter; oifname \"%s\" icmp type redirect "
+                   "drop; }\n"
                    "  chain postrouting {\n"
                    "    type nat hook postrouting priority srcnat;\n"
                    "    ip saddr %s ip daddr != %s ip daddr != 224.0.0.0/4 masquerade\n"
@@ -253,8 +261,10 @@ static void on_node(struct object *old, struct object *new, void *arg) {
         struct str cidr = new ? NodeSpec_podCIDR(Node_spec(object_json(new))) : str_n("", 0);
         if (!cidr.n || (n->pod_cidr && str_eqc(cidr, n->pod_cidr)))
                 return;
-        if (n->pod_cidr) { /* a podCIDR never changes; a Node made anew may get another one, and pods keep theirs until they end */
-                log_warn("the node's podCIDR is now %" STR_FMT ", its pods have %s: restart the node to change over", STR_ARG(cidr), n->pod_cidr);
+        if (n->pod_cidr) { /* a podCIDR never changes; a Node made anew may get another one, and pods keep theirs until
+                              they end */
+                log_warn("the node's podCIDR is now %" STR_FMT ", its pods have %s: restart the node to change over",
+                         STR_ARG(cidr), n->pod_cidr);
                 return;
         }
         n->pod_cidr = str_dup(cidr);
@@ -265,7 +275,8 @@ static void on_node(struct object *old, struct object *new, void *arg) {
 
 /* Runs fn in another network namespace, on this thread. */
 static int in_namespace(const char *path, int (*fn)(void *arg, struct error *err), void *arg, struct error *err) {
-        _cleanup_close_ int here = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC), there = open(path, O_RDONLY | O_CLOEXEC);
+        _cleanup_close_ int here = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC),
+                            there = open(path, O_RDONLY | O_CLOEXEC);
         if (here < 0 || there < 0)
                 return error_errno(err, -errno, "open network namespace %s", path);
         if (setns(there, CLONE_NEWNET) < 0)
@@ -294,8 +305,9 @@ static int setup_inside(void *arg, struct error *err) {
         return r < 0 ? r : nl_route_add(0, 0, p->gateway, "eth0", false, err);
 }
 
-static int attach(struct pod_network *network, const char *sandbox_id, const char *netns_path, const struct json *annotations,
-                  const struct json *hostports, char ret_ips[2][46], struct error *err) {
+static int attach(struct pod_network *network, const char *sandbox_id, const char *netns_path,
+                  const struct json *annotations, const struct json *hostports, char ret_ips[2][46],
+                  struct error *err) {
         struct net *n = container_of(network, struct net, network);
         if (!atomic_load(&n->ready))
                 return error_set(err, -EAGAIN, "the pod network is not ready: the node has no podCIDR yet");
@@ -313,7 +325,8 @@ static int attach(struct pod_network *network, const char *sandbox_id, const cha
         if (r == 0)
                 r = nl_veth_add(veth, "eth0", fd, n->mtu, mac, err);
         if (r == 0)
-                r = nl_link_set_master(veth, n->bridge, true, err); /* with br_netfilter, what a pod sends to itself never leaves the bridge */
+                r = nl_link_set_master(veth, n->bridge, true,
+                                       err); /* with br_netfilter, what a pod sends to itself never leaves the bridge */
         if (r == 0)
                 r = nl_link_up(veth, err);
         if (r == 0)

@@ -93,7 +93,8 @@ int nl_bridge_add(const char *name, int mtu, const uint8_t mac[6], struct error 
         return run(&q, EEXIST, err, "make bridge", name);
 }
 
-int nl_veth_add(const char *name, const char *peer, int peer_netns_fd, int mtu, const uint8_t peer_mac[6], struct error *err) {
+int nl_veth_add(const char *name, const char *peer, int peer_netns_fd, int mtu, const uint8_t peer_mac[6],
+                struct error *err) {
         struct request q;
         begin_link(&q, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0);
         mnl_attr_put_strz(q.h, IFLA_IFNAME, name);
@@ -118,7 +119,8 @@ int nl_veth_add(const char *name, const char *peer, int peer_netns_fd, int mtu, 
         return run(&q, EEXIST, err, "make veth", name);
 }
 
-int nl_vxlan_add(const char *name, uint32_t vni, uint16_t port, uint32_t local_ip, const char *dev, int mtu, struct error *err) {
+int nl_vxlan_add(const char *name, uint32_t vni, uint16_t port, uint32_t local_ip, const char *dev, int mtu,
+                 struct error *err) {
         struct request q;
         int index = 0, r = dev ? need_index(dev, &index, err) : 0;
         if (r < 0)
@@ -181,14 +183,17 @@ int nl_link_delete(const char *name, struct error *err) {
 
 /* ---- addresses and routes ---- */
 
-static int address(uint16_t type, uint16_t flags, int fine, const char *name, uint32_t ip, unsigned bits, struct error *err) {
+static int address(uint16_t type, uint16_t flags, int fine, const char *name, uint32_t ip, unsigned bits,
+                   struct error *err) {
         struct request q;
         int index, r = need_index(name, &index, err);
         if (r < 0)
                 return r;
         begin(&q, type, flags);
         struct ifaddrmsg *a = mnl_nlmsg_put_extra_header(q.h, sizeof(*a));
-        *a = (struct ifaddrmsg) { .ifa_family = AF_INET, .ifa_prefixlen = (uint8_t) bits, .ifa_index = (uint32_t) index };
+        *a = (struct ifaddrmsg) { .ifa_family = AF_INET,
+                                  .ifa_prefixlen = (uint8_t) bits,
+                                  .ifa_index = (uint32_t) index };
         mnl_attr_put_u32(q.h, IFA_LOCAL, htonl(ip));
         mnl_attr_put_u32(q.h, IFA_ADDRESS, htonl(ip));
         if (bits < 31)
@@ -207,8 +212,12 @@ int nl_addr_delete(const char *name, uint32_t ip, unsigned bits, struct error *e
 static struct rtmsg *begin_route(struct request *q, uint16_t type, uint16_t flags, uint32_t dest, unsigned bits) {
         begin(q, type, flags);
         struct rtmsg *m = mnl_nlmsg_put_extra_header(q->h, sizeof(*m));
-        *m = (struct rtmsg) { .rtm_family = AF_INET, .rtm_dst_len = (uint8_t) bits, .rtm_table = RT_TABLE_MAIN,
-                              .rtm_protocol = RTPROT_STATIC, .rtm_scope = RT_SCOPE_UNIVERSE, .rtm_type = RTN_UNICAST };
+        *m = (struct rtmsg) { .rtm_family = AF_INET,
+                              .rtm_dst_len = (uint8_t) bits,
+                              .rtm_table = RT_TABLE_MAIN,
+                              .rtm_protocol = RTPROT_STATIC,
+                              .rtm_scope = RT_SCOPE_UNIVERSE,
+                              .rtm_type = RTN_UNICAST };
         if (bits)
                 mnl_attr_put_u32(q->h, RTA_DST, htonl(dest));
         return m;
@@ -237,14 +246,17 @@ int nl_route_delete(uint32_t dest, unsigned bits, struct error *err) {
         return run(&q, ESRCH, err, "delete a route", NULL);
 }
 
-static int neighbour(uint16_t type, uint16_t flags, uint8_t family, const char *dev, const uint8_t *mac, uint32_t ip, struct error *err) {
+static int neighbour(uint16_t type, uint16_t flags, uint8_t family, const char *dev, const uint8_t *mac, uint32_t ip,
+                     struct error *err) {
         struct request q;
         int index = nl_link_index(dev);
         if (!index)
                 return type == RTM_DELNEIGH ? 0 : error_set(err, -ENODEV, "there is no network interface %s", dev);
         begin(&q, type, flags);
         struct ndmsg *n = mnl_nlmsg_put_extra_header(q.h, sizeof(*n));
-        *n = (struct ndmsg) { .ndm_family = family, .ndm_ifindex = index, .ndm_state = NUD_PERMANENT,
+        *n = (struct ndmsg) { .ndm_family = family,
+                              .ndm_ifindex = index,
+                              .ndm_state = NUD_PERMANENT,
                               .ndm_flags = family == AF_BRIDGE ? NTF_SELF : 0 };
         if (mac)
                 mnl_attr_put(q.h, NDA_LLADDR, 6, mac);

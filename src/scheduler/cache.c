@@ -1,5 +1,6 @@
-/* What is on each node: pods that the API says are bound, and those this scheduler has just decided on ("assumed") before the API
- * says so. Sums are kept, so a filter is a few comparisons. A node can have pods before it is known itself. */
+/* What is on each node: pods that the API says are bound, and those this scheduler has just decided on ("assumed")
+ * before the API says so. Sums are kept, so a filter is a few comparisons. A node can have pods before it is known
+ * itself. */
 #include "base/log.h"
 #include "schema/quantity.h"
 #include "schema/types.h"
@@ -72,7 +73,8 @@ static void read_allocatable(struct node_info *n, const struct json *status) {
                 else if (str_eq(name, STR("pods")))
                         n->allowed_pods = quantity_value(q);
                 else
-                        n->allocatable.scalars[n->allocatable.n_scalars++] = (struct scalar) { name, quantity_value(q) };
+                        n->allocatable.scalars[n->allocatable.n_scalars++] =
+                                        (struct scalar) { name, quantity_value(q) };
         }
 }
 
@@ -117,7 +119,8 @@ static void account(struct node_info *n, const struct pod_info *p, int64_t sign)
                         if (str_eq(n->used_scalars.v[k].name, want->name))
                                 found = &n->used_scalars.v[k];
                 if (!found) {
-                        vec_push(&n->used_scalars, ((struct scalar) { .name = str_n(str_dup(want->name), want->name.n) }));
+                        vec_push(&n->used_scalars,
+                                 ((struct scalar) { .name = str_n(str_dup(want->name), want->name.n) }));
                         found = &n->used_scalars.v[n->used_scalars.n - 1];
                 }
                 found->value += sign * want->value;

@@ -1,5 +1,6 @@
-/* One decision: which nodes fit, and which of them is best. In large clusters not all nodes are looked at: enough to find
- * max(100, 5..50 %) that fit, beginning where the last cycle ended, as upstream's percentageOfNodesToScore does. */
+/* One decision: which nodes fit, and which of them is best. In large clusters not all nodes are looked at: enough to
+ * find max(100, 5..50 %) that fit, beginning where the last cycle ended, as upstream's percentageOfNodesToScore does.
+ */
 #include <stdio.h>
 
 #include "base/rand.h"
@@ -33,8 +34,8 @@ static enum verdict filter(const struct pod_info *p, const struct node_info *n, 
         return FIT;
 }
 
-static void add_scores(const struct plugin *pl, const struct pod_info *p, struct node_info *const *nodes, int64_t *total, int64_t *scratch,
-                       size_t n) {
+static void add_scores(const struct plugin *pl, const struct pod_info *p, struct node_info *const *nodes,
+                       int64_t *total, int64_t *scratch, size_t n) {
         int64_t max = 0;
         for (size_t i = 0; i < n; i++) {
                 scratch[i] = pl->score(p, nodes[i]);
@@ -113,6 +114,7 @@ void diagnosis_print(const struct diagnosis *d, struct buf *dst) {
         if (helpless)
                 buf_printf(dst, "%zu No preemption victims found for incoming pod", helpless);
         if (d->unresolvable)
-                buf_printf(dst, "%s%zu Preemption is not helpful for scheduling", helpless ? ", " : "", d->unresolvable);
+                buf_printf(dst, "%s%zu Preemption is not helpful for scheduling", helpless ? ", " : "",
+                           d->unresolvable);
         buf_putc(dst, '.');
 }

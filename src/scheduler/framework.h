@@ -111,8 +111,8 @@ struct node_info {
 
 enum verdict {
         FIT,
-        UNSCHEDULABLE,  /* removing pods could help */
-        UNRESOLVABLE,   /* it could not */
+        UNSCHEDULABLE, /* removing pods could help */
+        UNRESOLVABLE,  /* it could not */
 };
 
 /* Why a node does not fit: one or more texts, as upstream prints them ("Insufficient cpu"). */
@@ -125,8 +125,10 @@ void reasons_add(struct reasons *r, const char *fmt, ...) _printf_(2, 3);
 
 struct plugin {
         const char *name;
-        enum verdict (*filter)(const struct pod_info *p, const struct node_info *n, struct reasons *why); /* may be NULL */
-        /* A number for each node, larger is better; may be NULL. Normalized to 0..100 when normalize says so, then weighed. */
+        enum verdict (*filter)(const struct pod_info *p, const struct node_info *n,
+                               struct reasons *why); /* may be NULL */
+        /* A number for each node, larger is better; may be NULL. Normalized to 0..100 when normalize says so, then
+         * weighed. */
         int64_t (*score)(const struct pod_info *p, const struct node_info *n);
         enum { SCORE_AS_IS, SCORE_NORMALIZE, SCORE_NORMALIZE_REVERSE } normalize;
         int weight;
@@ -146,9 +148,9 @@ struct cache {
 };
 void cache_init(struct cache *c);
 void cache_free(struct cache *c);
-void cache_set_node(struct cache *c, struct object *node);    /* true changes are found by the caller */
+void cache_set_node(struct cache *c, struct object *node); /* true changes are found by the caller */
 void cache_remove_node(struct cache *c, struct str name);
-void cache_add_pod(struct cache *c, struct pod_info *p);      /* takes p; replaces what was known of its uid */
+void cache_add_pod(struct cache *c, struct pod_info *p); /* takes p; replaces what was known of its uid */
 bool cache_remove_pod(struct cache *c, struct str uid);
 bool cache_has_pod(const struct cache *c, struct str uid);
 
@@ -157,25 +159,26 @@ bool cache_has_pod(const struct cache *c, struct str uid);
 enum queue_place { QUEUE_NONE, QUEUE_ACTIVE, QUEUE_BACKOFF, QUEUE_UNSCHEDULABLE };
 
 struct queue {
-        VEC(struct pod_info *) heap;   /* active: highest priority first, then oldest */
+        VEC(struct pod_info *) heap; /* active: highest priority first, then oldest */
         struct list backoff, unschedulable;
-        struct map *by_uid;            /* owns the pod_infos */
+        struct map *by_uid; /* owns the pod_infos */
         const struct clock *clock;
 };
 void queue_init(struct queue *q, const struct clock *clock);
 void queue_free(struct queue *q);
-/* Adds or replaces the pod; a replaced one keeps its place, unless its spec or labels changed: then it is tried at once. */
+/* Adds or replaces the pod; a replaced one keeps its place, unless its spec or labels changed: then it is tried at
+ * once. */
 void queue_put(struct queue *q, struct pod_info *p);
 void queue_remove(struct queue *q, struct str uid);
-struct pod_info *queue_pop(struct queue *q);                   /* the caller owns it; NULL: none active */
+struct pod_info *queue_pop(struct queue *q);                               /* the caller owns it; NULL: none active */
 void queue_retry(struct queue *q, struct pod_info *p, bool unschedulable); /* after a failed attempt; takes p */
-void queue_move_all(struct queue *q);                          /* something changed in the cluster: try them again */
-int64_t queue_flush_backoff(struct queue *q);                  /* moves what is due; ms until the next, -1: none */
+void queue_move_all(struct queue *q);         /* something changed in the cluster: try them again */
+int64_t queue_flush_backoff(struct queue *q); /* moves what is due; ms until the next, -1: none */
 
 /* ---- one decision ---- */
 
 struct diagnosis {
-        struct map *counts;            /* text → number of nodes as uintptr_t */
+        struct map *counts; /* text → number of nodes as uintptr_t */
         size_t nodes, unresolvable;
 };
 /* The best node for the pod, or NULL and the diagnosis filled in. */

@@ -1,5 +1,5 @@
-/* The plugins: each a filter, a score, or both, over one pod and one node. Names, weights and texts are those of upstream's default
- * profile. https://kubernetes.io/docs/reference/scheduling/config/#scheduling-plugins */
+/* The plugins: each a filter, a score, or both, over one pod and one node. Names, weights and texts are those of
+ * upstream's default profile. https://kubernetes.io/docs/reference/scheduling/config/#scheduling-plugins */
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -30,7 +30,8 @@ static bool tolerates(const struct pod_info *p, const struct taint *t) {
 }
 
 static enum verdict unschedulable_filter(const struct pod_info *p, const struct node_info *n, struct reasons *why) {
-        static const struct taint cordon = { STR_INIT("node.kubernetes.io/unschedulable"), STR_INIT(""), STR_INIT("NoSchedule") };
+        static const struct taint cordon = { STR_INIT("node.kubernetes.io/unschedulable"), STR_INIT(""),
+                                             STR_INIT("NoSchedule") };
         if (!n->unschedulable || tolerates(p, &cordon))
                 return FIT;
         reasons_add(why, "node(s) were unschedulable");
@@ -55,7 +56,8 @@ static enum verdict taint_filter(const struct pod_info *p, const struct node_inf
                 const struct taint *t = &n->taints[i];
                 if (str_eq(t->effect, STR("PreferNoSchedule")) || tolerates(p, t))
                         continue;
-                reasons_add(why, "node(s) had untolerated taint {%" STR_FMT ": %" STR_FMT "}", STR_ARG(t->key), STR_ARG(t->value));
+                reasons_add(why, "node(s) had untolerated taint {%" STR_FMT ": %" STR_FMT "}", STR_ARG(t->key),
+                            STR_ARG(t->value));
                 return UNRESOLVABLE;
         }
         return FIT;
@@ -68,8 +70,11 @@ static int64_t taint_score(const struct pod_info *p, const struct node_info *n) 
                         intolerable++;
         return intolerable;
 }
-static const struct plugin taint_toleration = { .name = "TaintToleration", .filter = taint_filter, .score = taint_score,
-                                                .normalize = SCORE_NORMALIZE_REVERSE, .weight = 3 };
+static const struct plugin taint_toleration = { .name = "TaintToleration",
+                                                .filter = taint_filter,
+                                                .score = taint_score,
+                                                .normalize = SCORE_NORMALIZE_REVERSE,
+                                                .weight = 3 };
 
 /* ---- NodeAffinity: nodeSelector and node affinity ---- */
 
@@ -130,8 +135,11 @@ static int64_t affinity_score(const struct pod_info *p, const struct node_info *
                         sum += p->preferred[i].weight;
         return sum;
 }
-static const struct plugin node_affinity = { .name = "NodeAffinity", .filter = affinity_filter, .score = affinity_score,
-                                             .normalize = SCORE_NORMALIZE, .weight = 2 };
+static const struct plugin node_affinity = { .name = "NodeAffinity",
+                                             .filter = affinity_filter,
+                                             .score = affinity_score,
+                                             .normalize = SCORE_NORMALIZE,
+                                             .weight = 2 };
 
 /* ---- NodePorts ---- */
 
@@ -174,7 +182,8 @@ static enum verdict fit_filter(const struct pod_info *p, const struct node_info 
         }
         for (size_t i = 0; i < q->n_scalars; i++) {
                 int64_t total = scalar_get(have->scalars, have->n_scalars, q->scalars[i].name);
-                if (!q->scalars[i].value || q->scalars[i].value <= total - scalar_get(n->used_scalars.v, n->used_scalars.n, q->scalars[i].name))
+                if (!q->scalars[i].value ||
+                    q->scalars[i].value <= total - scalar_get(n->used_scalars.v, n->used_scalars.n, q->scalars[i].name))
                         continue;
                 reasons_add(why, "Insufficient %" STR_FMT, STR_ARG(q->scalars[i].name));
                 never |= q->scalars[i].value > total;
@@ -188,9 +197,12 @@ static int64_t least(int64_t requested, int64_t capacity) {
 
 static int64_t fit_score(const struct pod_info *p, const struct node_info *n) {
         return (least(n->nonzero_cpu + p->nonzero_cpu, n->allocatable.milli_cpu) +
-                least(n->nonzero_memory + p->nonzero_memory, n->allocatable.memory)) / 2;
+                least(n->nonzero_memory + p->nonzero_memory, n->allocatable.memory)) /
+               2;
 }
-static const struct plugin node_resources_fit = { .name = "NodeResourcesFit", .filter = fit_filter, .score = fit_score, .weight = 1 };
+static const struct plugin node_resources_fit = {
+        .name = "NodeResourcesFit", .filter = fit_filter, .score = fit_score, .weight = 1
+};
 
 /* ---- NodeResourcesBalancedAllocation ---- */
 
@@ -204,8 +216,11 @@ static int64_t balanced_score(const struct pod_info *p, const struct node_info *
                    fraction(n->used_memory + p->requests.memory, n->allocatable.memory);
         return (int64_t) ((1 - (d < 0 ? -d : d) / 2) * MAX_SCORE);
 }
-static const struct plugin balanced_allocation = { .name = "NodeResourcesBalancedAllocation", .score = balanced_score, .weight = 1 };
+static const struct plugin balanced_allocation = { .name = "NodeResourcesBalancedAllocation",
+                                                   .score = balanced_score,
+                                                   .weight = 1 };
 
 const struct plugin *const plugins[] = {
-        &node_unschedulable, &node_name, &taint_toleration, &node_affinity, &node_ports, &node_resources_fit, &balanced_allocation, NULL,
+        &node_unschedulable, &node_name,          &taint_toleration,    &node_affinity,
+        &node_ports,         &node_resources_fit, &balanced_allocation, NULL,
 };

@@ -1,10 +1,10 @@
-/* A pod as the scheduler reckons with it: what it asks for in numbers, where it may go as compiled terms. Made once, used for every
- * node. https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/ */
+/* A pod as the scheduler reckons with it: what it asks for in numbers, where it may go as compiled terms. Made once,
+ * used for every node. https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/ */
 #include "schema/quantity.h"
 #include "schema/types.h"
 #include "scheduler/framework.h"
 
-#define IDLE_MILLI_CPU 100              /* what a container without requests counts for in scores, as upstream */
+#define IDLE_MILLI_CPU 100 /* what a container without requests counts for in scores, as upstream */
 #define IDLE_MEMORY (200LL * 1024 * 1024)
 
 int64_t scalar_get(const struct scalar *s, size_t n, struct str name) {
@@ -35,7 +35,8 @@ static int64_t *resource_slot(struct arena *a, struct resources *r, struct str n
 static void resources_add_json(struct arena *a, struct resources *r, const struct json *list) {
         json_each_member(m, list) {
                 struct quantity q = quantity_of_json(&m->value);
-                *resource_slot(a, r, json_key(m)) += str_eq(json_key(m), STR("cpu")) ? quantity_milli(q) : quantity_value(q);
+                *resource_slot(a, r, json_key(m)) +=
+                                str_eq(json_key(m), STR("cpu")) ? quantity_milli(q) : quantity_value(q);
         }
 }
 
@@ -68,7 +69,8 @@ static struct resources container_requests(struct arena *a, const struct json *c
         return r;
 }
 
-/* The most the pod can use at any time: all containers with the sidecars, or one init container with the sidecars before it. */
+/* The most the pod can use at any time: all containers with the sidecars, or one init container with the sidecars
+ * before it. */
 static struct resources pod_requests(struct arena *a, const struct json *spec, bool idle) {
         struct resources total = { 0 }, sidecars = { 0 }, init = { 0 };
         json_each_item(c, PodSpec_containers(spec)) {
@@ -116,7 +118,9 @@ static void collect_tolerations(struct pod_info *p, const struct json *spec) {
         p->tolerations = arena_array(p->arena, struct toleration, json_len(list));
         json_each_item(t, list)
                 p->tolerations[p->n_tolerations++] = (struct toleration) {
-                        .key = Toleration_key(t), .value = Toleration_value(t), .effect = Toleration_effect(t),
+                        .key = Toleration_key(t),
+                        .value = Toleration_value(t),
+                        .effect = Toleration_effect(t),
                         .exists = str_eq(Toleration_operator(t), STR("Exists")),
                 };
 }
@@ -125,8 +129,9 @@ static const struct {
         const char *name;
         enum selector_op op;
 } node_operators[] = {
-        { "In", SELECTOR_IN },               { "NotIn", SELECTOR_NOT_IN }, { "Exists", SELECTOR_EXISTS },
-        { "DoesNotExist", SELECTOR_NOT_EXISTS }, { "Gt", SELECTOR_GT },    { "Lt", SELECTOR_LT },
+        { "In", SELECTOR_IN },         { "NotIn", SELECTOR_NOT_IN },
+        { "Exists", SELECTOR_EXISTS }, { "DoesNotExist", SELECTOR_NOT_EXISTS },
+        { "Gt", SELECTOR_GT },         { "Lt", SELECTOR_LT },
 };
 
 static void add_requirements(struct pod_info *p, struct node_term *t, const struct json *list, bool field) {
@@ -145,8 +150,10 @@ static void add_requirements(struct pod_info *p, struct node_term *t, const stru
 }
 
 static struct node_term compile_term(struct pod_info *p, const struct json *term) {
-        const struct json *labels = NodeSelectorTerm_matchExpressions(term), *fields = NodeSelectorTerm_matchFields(term);
-        struct node_term t = { .reqs = arena_array(p->arena, struct node_requirement, json_len(labels) + json_len(fields)) };
+        const struct json *labels = NodeSelectorTerm_matchExpressions(term),
+                          *fields = NodeSelectorTerm_matchFields(term);
+        struct node_term t = { .reqs = arena_array(p->arena, struct node_requirement,
+                                                   json_len(labels) + json_len(fields)) };
         add_requirements(p, &t, labels, false);
         add_requirements(p, &t, fields, true);
         return t;
@@ -158,7 +165,9 @@ static void collect_affinity(struct pod_info *p, const struct json *spec) {
         json_each_member(m, map) {
                 struct str *value = arena_array(p->arena, struct str, 1);
                 *value = json_str(&m->value);
-                p->selector[p->n_selector++] = (struct node_requirement) { .key = json_key(m), .values = value, .n_values = 1, .op = SELECTOR_IN };
+                p->selector[p->n_selector++] = (struct node_requirement) {
+                        .key = json_key(m), .values = value, .n_values = 1, .op = SELECTOR_IN
+                };
         }
         const struct json *required = NodeAffinity_requiredDuringSchedulingIgnoredDuringExecution(affinity);
         const struct json *terms = NodeSelector_nodeSelectorTerms(required);

@@ -1,5 +1,6 @@
-/* The scheduling queue: a heap of pods to try now, and two lists of those that failed: in back-off (1 s, doubled to 10 s), or
- * unschedulable until something in the cluster changes. https://kubernetes.io/docs/concepts/scheduling-eviction/scheduling-framework/ */
+/* The scheduling queue: a heap of pods to try now, and two lists of those that failed: in back-off (1 s, doubled to 10
+ * s), or unschedulable until something in the cluster changes.
+ * https://kubernetes.io/docs/concepts/scheduling-eviction/scheduling-framework/ */
 #include "base/time.h"
 #include "scheduler/framework.h"
 

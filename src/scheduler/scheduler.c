@@ -1,5 +1,6 @@
-/* The scheduler's loop: informers feed the queue and the cache, turns empty the queue, bindings go out without waiting and come back
- * as results. A pod is "assumed" on its node from the decision on, so the next decision already reckons with it. */
+/* The scheduler's loop: informers feed the queue and the cache, turns empty the queue, bindings go out without waiting
+ * and come back as results. A pod is "assumed" on its node from the decision on, so the next decision already reckons
+ * with it. */
 #include <errno.h>
 
 #include "base/log.h"
@@ -10,7 +11,7 @@
 #include "schema/types.h"
 
 #define PODS_A_TURN 128
-#define MAX_BINDS 2048          /* under way; more wait in the queue */
+#define MAX_BINDS 2048 /* under way; more wait in the queue */
 #define UNSCHEDULABLE_RETRY_MS (5 * 60 * 1000)
 #define SYNC_RETRY_MS 20
 
@@ -50,7 +51,8 @@ static bool is_over(const struct object *pod) {
 
 static bool is_ours(const struct scheduler *s, const struct object *pod) {
         const struct json *spec = Pod_spec(object_json(pod));
-        return str_eq(PodSpec_schedulerName(spec), s->name) && !json_len(PodSpec_schedulingGates(spec)) && !object_deleting(pod);
+        return str_eq(PodSpec_schedulerName(spec), s->name) && !json_len(PodSpec_schedulingGates(spec)) &&
+               !object_deleting(pod);
 }
 
 static void pod_gone(struct scheduler *s, struct object *pod) {
@@ -66,7 +68,8 @@ static void on_pod(struct object *old, struct object *new, void *arg) {
                 pod_gone(s, new ? new : old);
         } else if (PodSpec_nodeName(Pod_spec(object_json(new))).n) {
                 queue_remove(&s->queue, object_uid(new));
-                bool known = old && PodSpec_nodeName(Pod_spec(object_json(old))).n && cache_has_pod(&s->cache, object_uid(new));
+                bool known = old && PodSpec_nodeName(Pod_spec(object_json(old))).n &&
+                             cache_has_pod(&s->cache, object_uid(new));
                 if (!known || !same_part(old, new, spec_path))
                         cache_add_pod(&s->cache, pod_info_new(new));
         } else if (!is_ours(s, new)) {
@@ -111,14 +114,17 @@ static void on_bound(int result, struct object *object, const struct error *erro
         struct scheduler *s = b->s;
         if (result == 0) {
                 event_record(s->events, &res_pods, b->pod, NULL, "Normal", "Scheduled",
-                             "Successfully assigned %" STR_FMT "/%" STR_FMT " to %" STR_FMT, STR_ARG(object_namespace(b->pod)),
-                             STR_ARG(object_name(b->pod)), STR_ARG(b->node));
+                             "Successfully assigned %" STR_FMT "/%" STR_FMT " to %" STR_FMT,
+                             STR_ARG(object_namespace(b->pod)), STR_ARG(object_name(b->pod)), STR_ARG(b->node));
         } else {
-                struct object *now = s->stopping ? NULL : informer_get_named(s->pods, object_namespace(b->pod), object_name(b->pod));
-                bool waits = now && str_eq(object_uid(now), object_uid(b->pod)) && !PodSpec_nodeName(Pod_spec(object_json(now))).n;
+                struct object *now = s->stopping ? NULL
+                                                 : informer_get_named(s->pods, object_namespace(b->pod),
+                                                                      object_name(b->pod));
+                bool waits = now && str_eq(object_uid(now), object_uid(b->pod)) &&
+                             !PodSpec_nodeName(Pod_spec(object_json(now))).n;
                 if (result != -ENOENT)
-                        log_warn("binding %" STR_FMT "/%" STR_FMT ": %s", STR_ARG(object_namespace(b->pod)), STR_ARG(object_name(b->pod)),
-                                 error_text(error));
+                        log_warn("binding %" STR_FMT "/%" STR_FMT ": %s", STR_ARG(object_namespace(b->pod)),
+                                 STR_ARG(object_name(b->pod)), error_text(error));
                 if (waits) { /* else the informer has told, or will tell, where it is */
                         cache_remove_pod(&s->cache, object_uid(now));
                         struct pod_info *p = pod_info_new(now);
@@ -149,8 +155,12 @@ static void bind_pod(struct scheduler *s, struct pod_info *p, struct node_info *
         struct json *target = json_get_or_add_object(a, &body, "target");
         json_set_cstr(a, target, "kind", "Node");
         json_set_str(a, target, "name", n->name);
-        struct client_request q = { .verb = API_CREATE, .resource = &res_pods, .namespace = object_namespace(p->pod),
-                                    .name = object_name(p->pod), .subresource = STR("binding"), .body = &body,
+        struct client_request q = { .verb = API_CREATE,
+                                    .resource = &res_pods,
+                                    .namespace = object_namespace(p->pod),
+                                    .name = object_name(p->pod),
+                                    .subresource = STR("binding"),
+                                    .body = &body,
                                     .options = API_OPTIONS_INIT };
         p->node_name = n->name;
         s->binds++;
@@ -179,8 +189,13 @@ static void patch_condition(struct scheduler *s, const struct object *pod, struc
         json_set_cstr(a, &cond, "reason", "Unschedulable");
         json_set_str(a, &cond, "message", message);
         json_push(a, json_get_or_add_array(a, json_get_or_add_object(a, &patch, "status"), "conditions"), cond);
-        struct client_request q = { .verb = API_PATCH, .resource = &res_pods, .namespace = object_namespace(pod), .name = object_name(pod),
-                                    .subresource = STR("status"), .body = &patch, .patch = API_PATCH_STRATEGIC,
+        struct client_request q = { .verb = API_PATCH,
+                                    .resource = &res_pods,
+                                    .namespace = object_namespace(pod),
+                                    .name = object_name(pod),
+                                    .subresource = STR("status"),
+                                    .body = &patch,
+                                    .patch = API_PATCH_STRATEGIC,
                                     .options = API_OPTIONS_INIT };
         s->binds++;
         client_async(s->client, &q, s->loop, ignore_result, s);
@@ -189,7 +204,8 @@ static void patch_condition(struct scheduler *s, const struct object *pod, struc
 static void failed(struct scheduler *s, struct pod_info *p, const struct diagnosis *d) {
         _cleanup_buf_ struct buf text = BUF_INIT;
         diagnosis_print(d, &text);
-        event_record(s->events, &res_pods, p->pod, NULL, "Warning", "FailedScheduling", "%" STR_FMT, STR_ARG(buf_str(&text)));
+        event_record(s->events, &res_pods, p->pod, NULL, "Warning", "FailedScheduling", "%" STR_FMT,
+                     STR_ARG(buf_str(&text)));
         patch_condition(s, p->pod, buf_str(&text));
         queue_retry(&s->queue, p, true);
 }
@@ -233,7 +249,8 @@ static void run_turn(struct loop_work *w) {
         else if (next >= 0)
                 timer_start(s->loop, &s->timer, (uint64_t) next + 1, on_timer);
         else if (!list_empty(&s->queue.backoff) || !list_empty(&s->queue.unschedulable))
-                timer_start(s->loop, &s->timer, list_empty(&s->queue.backoff) ? UNSCHEDULABLE_RETRY_MS : 1000, on_timer);
+                timer_start(s->loop, &s->timer, list_empty(&s->queue.backoff) ? UNSCHEDULABLE_RETRY_MS : 1000,
+                            on_timer);
 }
 
 /* ---- life ---- */
@@ -253,7 +270,9 @@ int scheduler_start(const struct scheduler_options *o, struct scheduler **ret, s
         if (r < 0)
                 return r;
         struct scheduler *s = xcalloc(1, sizeof(*s));
-        *s = (struct scheduler) { .client = o->client, .clock = o->clock ? o->clock : &system_clock, .loop = loop, .turn.run = run_turn };
+        *s = (struct scheduler) {
+                .client = o->client, .clock = o->clock ? o->clock : &system_clock, .loop = loop, .turn.run = run_turn
+        };
         s->name = str_of(xstrdup(o->name ? o->name : "default-scheduler"));
         cache_init(&s->cache);
         queue_init(&s->queue, s->clock);

@@ -4,7 +4,6 @@
 #include "base/time.h"
 #include "scheduler/framework.h"
 
-
 static int64_t fake_now_ms = 1;
 static int64_t fake_ns(const struct clock *c) {
         return fake_now_ms * NSEC_PER_MSEC;
@@ -18,15 +17,19 @@ static struct object *object(const char *text) {
 }
 
 static struct pod_info *pod(const char *name, const char *spec) {
-        _cleanup_free_ char *text = xprintf("{\"metadata\":{\"name\":\"%s\",\"namespace\":\"d\",\"uid\":\"u-%s\"},\"spec\":%s}", name, name, spec);
+        _cleanup_free_ char *text =
+                        xprintf("{\"metadata\":{\"name\":\"%s\",\"namespace\":\"d\",\"uid\":\"u-%s\"},\"spec\":%s}",
+                                name, name, spec);
         _cleanup_(object_unrefp) struct object *o = object(text);
         return pod_info_new(o);
 }
 
-static void add_node(struct cache *c, const char *name, const char *labels, const char *spec, const char *cpu, const char *memory) {
-        _cleanup_free_ char *text = xprintf(
-                "{\"metadata\":{\"name\":\"%s\",\"labels\":%s},\"spec\":%s,\"status\":{\"allocatable\":{\"cpu\":\"%s\",\"memory\":\"%s\","
-                "\"pods\":\"3\",\"example.com/gpu\":\"1\"}}}", name, labels, spec, cpu, memory);
+static void add_node(struct cache *c, const char *name, const char *labels, const char *spec, const char *cpu,
+                     const char *memory) {
+        _cleanup_free_ char *text = xprintf("{\"metadata\":{\"name\":\"%s\",\"labels\":%s},\"spec\":%s,\"status\":{"
+                                            "\"allocatable\":{\"cpu\":\"%s\",\"memory\":\"%s\","
+                                            "\"pods\":\"3\",\"example.com/gpu\":\"1\"}}}",
+                                            name, labels, spec, cpu, memory);
         _cleanup_(object_unrefp) struct object *o = object(text);
         cache_set_node(c, o);
 }
@@ -59,10 +62,14 @@ static void assume(struct cache *c, struct pod_info *p, const char *node) {
 #define ASKS(cpu, mem) "{\"containers\":[{\"resources\":{\"requests\":{\"cpu\":\"" cpu "\",\"memory\":\"" mem "\"}}}]}"
 
 static void requests_are_the_most_the_pod_can_use_at_once(void **state) {
-        struct pod_info *p = pod("p", "{\"containers\":[{\"resources\":{\"requests\":{\"cpu\":\"100m\"}}},{\"resources\":{\"requests\":{\"cpu\":\"1\"}}}],"
-                                      "\"initContainers\":[{\"restartPolicy\":\"Always\",\"resources\":{\"requests\":{\"cpu\":\"200m\"}}},"
-                                      "{\"resources\":{\"requests\":{\"cpu\":\"2\",\"memory\":\"1Gi\"}}}],\"overhead\":{\"cpu\":\"10m\"}}");
-        assert_int_equal(p->requests.milli_cpu, 2200 + 10); /* the init container beside the sidecar, and the overhead */
+        struct pod_info *p = pod("p", "{\"containers\":[{\"resources\":{\"requests\":{\"cpu\":\"100m\"}}},{"
+                                      "\"resources\":{\"requests\":{\"cpu\":\"1\"}}}],"
+                                      "\"initContainers\":[{\"restartPolicy\":\"Always\",\"resources\":{\"requests\":{"
+                                      "\"cpu\":\"200m\"}}},"
+                                      "{\"resources\":{\"requests\":{\"cpu\":\"2\",\"memory\":\"1Gi\"}}}],\"overhead\":"
+                                      "{\"cpu\":\"10m\"}}");
+        assert_int_equal(p->requests.milli_cpu,
+                         2200 + 10); /* the init container beside the sidecar, and the overhead */
         assert_int_equal(p->requests.memory, 1 << 30);
         pod_info_free(p);
         p = pod("idle", "{\"containers\":[{}]}");
@@ -75,21 +82,29 @@ static void each_filter_says_why_in_upstreams_words(void **state) {
         struct cache c;
         cache_init(&c);
         add_node(&c, "cordoned", "{}", "{\"unschedulable\":true}", "4", "8Gi");
-        add_node(&c, "tainted", "{}", "{\"taints\":[{\"key\":\"dedicated\",\"value\":\"gpu\",\"effect\":\"NoSchedule\"}]}", "4", "8Gi");
+        add_node(&c, "tainted", "{}",
+                 "{\"taints\":[{\"key\":\"dedicated\",\"value\":\"gpu\",\"effect\":\"NoSchedule\"}]}", "4", "8Gi");
         add_node(&c, "small", "{\"disk\":\"ssd\"}", "{}", "1", "1Gi");
         struct pod_info *p = pod("p", ASKS("2", "4Gi"));
         expect(&c, p, NULL,
-               "0/3 nodes are available: 1 Insufficient cpu, 1 Insufficient memory, 1 node(s) had untolerated taint {dedicated: gpu}, "
-               "1 node(s) were unschedulable. preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.");
+               "0/3 nodes are available: 1 Insufficient cpu, 1 Insufficient memory, 1 node(s) had untolerated taint "
+               "{dedicated: gpu}, "
+               "1 node(s) were unschedulable. preemption: 0/3 nodes are available: 3 Preemption is not helpful for "
+               "scheduling.");
         pod_info_free(p);
-        p = pod("p", "{\"containers\":[{}],\"nodeSelector\":{\"disk\":\"hdd\"},\"tolerations\":[{\"operator\":\"Exists\"}]}");
+        p = pod("p", "{\"containers\":[{}],\"nodeSelector\":{\"disk\":\"hdd\"},\"tolerations\":[{\"operator\":"
+                     "\"Exists\"}]}");
         expect(&c, p, NULL,
-               "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector. preemption: 0/3 nodes are available: "
+               "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector. preemption: 0/3 nodes "
+               "are available: "
                "3 Preemption is not helpful for scheduling.");
         pod_info_free(p);
-        p = pod("p", "{\"containers\":[{}],\"tolerations\":[{\"key\":\"dedicated\",\"value\":\"gpu\",\"effect\":\"NoSchedule\"}],"
-                     "\"affinity\":{\"nodeAffinity\":{\"requiredDuringSchedulingIgnoredDuringExecution\":{\"nodeSelectorTerms\":["
-                     "{\"matchFields\":[{\"key\":\"metadata.name\",\"operator\":\"In\",\"values\":[\"tainted\"]}]}]}}}}");
+        p = pod("p",
+                "{\"containers\":[{}],\"tolerations\":[{\"key\":\"dedicated\",\"value\":\"gpu\",\"effect\":"
+                "\"NoSchedule\"}],"
+                "\"affinity\":{\"nodeAffinity\":{\"requiredDuringSchedulingIgnoredDuringExecution\":{"
+                "\"nodeSelectorTerms\":["
+                "{\"matchFields\":[{\"key\":\"metadata.name\",\"operator\":\"In\",\"values\":[\"tainted\"]}]}]}}}}");
         expect(&c, p, "tainted", NULL);
         pod_info_free(p);
         cache_free(&c);
@@ -102,8 +117,10 @@ static void a_pod_counts_from_the_decision_on(void **state) {
         struct pod_info *a = pod("a", ASKS("600m", "1Mi")), *b = pod("b", ASKS("600m", "1Mi"));
         expect(&c, a, "n", NULL);
         assume(&c, a, "n");
-        expect(&c, b, NULL, "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 No preemption victims found "
-                            "for incoming pod.");
+        expect(&c, b, NULL,
+               "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 No preemption "
+               "victims found "
+               "for incoming pod.");
         assert_true(cache_remove_pod(&c, STR("u-a")));
         expect(&c, b, "n", NULL);
         pod_info_free(b);
@@ -118,18 +135,24 @@ static void host_ports_scalars_and_pod_counts_are_limits(void **state) {
         const char *gpu = "{\"containers\":[{\"resources\":{\"requests\":{\"example.com/gpu\":\"1\"}}}]}";
         assume(&c, pod("a", port), "n");
         struct pod_info *p = pod("b", port);
-        expect(&c, p, NULL, "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports. preemption: 0/1 nodes are "
-                            "available: 1 No preemption victims found for incoming pod.");
+        expect(&c, p, NULL,
+               "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports. preemption: 0/1 "
+               "nodes are "
+               "available: 1 No preemption victims found for incoming pod.");
         pod_info_free(p);
         assume(&c, pod("c", gpu), "n");
         p = pod("d", gpu);
-        expect(&c, p, NULL, "0/1 nodes are available: 1 Insufficient example.com/gpu. preemption: 0/1 nodes are available: 1 No preemption "
-                            "victims found for incoming pod.");
+        expect(&c, p, NULL,
+               "0/1 nodes are available: 1 Insufficient example.com/gpu. preemption: 0/1 nodes are available: 1 No "
+               "preemption "
+               "victims found for incoming pod.");
         pod_info_free(p);
         assume(&c, pod("e", "{\"containers\":[{}]}"), "n");
         p = pod("f", "{\"containers\":[{}]}");
-        expect(&c, p, NULL, "0/1 nodes are available: 1 Too many pods. preemption: 0/1 nodes are available: 1 No preemption victims found for "
-                            "incoming pod.");
+        expect(&c, p, NULL,
+               "0/1 nodes are available: 1 Too many pods. preemption: 0/1 nodes are available: 1 No preemption victims "
+               "found for "
+               "incoming pod.");
         pod_info_free(p);
         cache_free(&c);
 }
@@ -144,8 +167,10 @@ static void the_least_used_and_the_preferred_node_wins(void **state) {
         expect(&c, p, "free", NULL);
         pod_info_free(p);
         add_node(&c, "busy", "{\"zone\":\"a\"}", "{}", "4", "4Gi");
-        p = pod("c", "{\"containers\":[{}],\"affinity\":{\"nodeAffinity\":{\"preferredDuringSchedulingIgnoredDuringExecution\":["
-                     "{\"weight\":100,\"preference\":{\"matchExpressions\":[{\"key\":\"zone\",\"operator\":\"In\",\"values\":[\"a\"]}]}}]}}}");
+        p = pod("c", "{\"containers\":[{}],\"affinity\":{\"nodeAffinity\":{"
+                     "\"preferredDuringSchedulingIgnoredDuringExecution\":["
+                     "{\"weight\":100,\"preference\":{\"matchExpressions\":[{\"key\":\"zone\",\"operator\":\"In\","
+                     "\"values\":[\"a\"]}]}}]}}}");
         expect(&c, p, "busy", NULL);
         pod_info_free(p);
         cache_free(&c);
