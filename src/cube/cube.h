@@ -1,8 +1,9 @@
 /* What the subcommands of `cube` share: the table of commands and flags, the cluster's configuration and its paths.
  *
- *   cube start ──clone──▶ cube supervise ──fork──▶ cube server (API server, store, controllers, scheduler, kubelet,
- * proxy, DNS) holds the lock,          │ restarts the server,     └─ conmon ─ crun ─ containers: outlive the server is
- * PID 1 of an isolated node
+ *   cube start ──clone──▶ cube supervise ──fork──▶ cube server: API server, store, controllers, scheduler, kubelet …
+ *                         holds the lock,          │
+ *                         restarts the server,     └─ conmon ─ crun ─ containers: outlive the server
+ *                         is PID 1 of an isolated node
  */
 #pragma once
 
