@@ -147,7 +147,6 @@ struct pod {
         char *sandbox_id; /* the same, between steps */
         char ips[2][46];
         bool admitted;
-        bool is_static;
         enum pod_end end;
         const char *end_phase; /* decided here: "Failed"; NULL: from the containers */
         char *end_reason, *end_message;

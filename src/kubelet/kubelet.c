@@ -486,7 +486,6 @@ static void fill_defaults(struct kubelet *k) {
         for (size_t i = 0; i < 2; i++)
                 o->node_ips[i] = o->node_ips[i] ? arena_cstr(a, str_of(o->node_ips[i])) : NULL;
         o->provider_id = o->provider_id ? arena_cstr(a, str_of(o->provider_id)) : NULL;
-        o->static_pod_dir = o->static_pod_dir ? arena_cstr(a, str_of(o->static_pod_dir)) : NULL;
         o->cert_pem = arena_str(a, o->cert_pem);
         o->key_pem = arena_str(a, o->key_pem);
         o->client_ca_pem = arena_str(a, o->client_ca_pem);

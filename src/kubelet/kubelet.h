@@ -29,7 +29,6 @@ struct kubelet_options {
         const char *root_dir;          /* NULL: "/var/lib/cube/kubelet": pods' volumes, hosts files */
         const char *pod_log_dir;       /* NULL: "/var/log/pods" */
         const char *container_log_dir; /* NULL: "/var/log/containers"; "": no links */
-        const char *static_pod_dir;    /* manifests run without an API server; NULL: none */
         const char *resolv_conf;       /* the host's, for dnsPolicy Default; NULL: "/etc/resolv.conf" */
         const char *cluster_dns;       /* NULL: "10.96.0.10"; "": none */
         const char *cluster_domain;    /* NULL: "cluster.local" */

@@ -267,7 +267,7 @@ void pod_event(struct pod *p, const struct container *c, const char *type, const
         char *text;
         va_list ap;
 
-        if (!p->current || p->is_static)
+        if (!p->current)
                 return;
         if (c)
                 path = xprintf("spec.%s{%s}", lists[c->kind], c->name);

@@ -425,8 +425,6 @@ int status_send(struct pod *p, struct error *err) {
         struct buf text = BUF_INIT;
         int r;
 
-        if (p->is_static)
-                return 0;
         status = status_make(p, a);
         json_write(&text, &status);
         if (p->sent && str_eqc(buf_str(&text), p->sent)) {
