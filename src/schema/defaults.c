@@ -31,7 +31,7 @@ static void default_struct(struct arena *a, const struct schema_type *t, struct 
                 const struct schema_field *f = &t->fields[i];
 
                 if (f->dflt && is_unset(f, json_get(value, field_name(f))))
-                        json_set(a, value, field_name(f), literal(a, f->dflt));
+                        json_set(a, value, field_name(f), literal(a, f->dflt))->hint = (uint16_t) (i + 1);
         }
         if (t->defaults)
                 t->defaults(a, value);
@@ -60,36 +60,32 @@ void schema_default(struct arena *a, const struct schema_type *t, struct json *v
                         schema_default(a, t->elem, &m->value);
 }
 
-/* Moves member i, which belongs to field f, before those of later fields. */
-static void move_back(const struct schema_type *t, struct json *value, size_t i, const struct schema_field *f) {
-        struct json_member m = value->members[i];
-        size_t k = i;
-
-        while (k > 0) {
-                const struct schema_field *before = schema_field_of(t, &value->members[k - 1]);
-
-                if (before && before < f)
-                        break;
-                k--;
-        }
-        memmove(&value->members[k + 1], &value->members[k], (i - k) * sizeof(m));
-        value->members[k] = m;
-}
-
 /* Insertion sort: what was added at the end goes to its place, the rest stays. */
 static void reorder_struct(struct arena *a, const struct schema_type *t, struct json *value) {
-        const struct schema_field *last = NULL;
+        const struct schema_field *few[48], *last = NULL;
+        const struct schema_field **fields = value->len <= ARRAY_SIZE(few) ? few : arena_array(a, const struct schema_field *, value->len);
+        size_t hint = 0;
 
         for (size_t i = 0; i < value->len; i++) {
-                const struct schema_field *f = schema_field_of(t, &value->members[i]);
+                struct json_member m = value->members[i];
+                const struct schema_field *f = schema_field_hinted(t, &m);
+                size_t k = i;
 
                 if (!f)
-                        continue;
-                schema_reorder(a, f->type, &value->members[i].value);
-                if (last && f < last)
-                        move_back(t, value, i, f);
-                else
+                        f = schema_field_after(t, json_key(&m), &hint);
+                if (f) {
+                        schema_reorder(a, f->type, &value->members[i].value);
+                        m = value->members[i];
+                }
+                if (f && last && f < last)
+                        while (k > 0 && !(fields[k - 1] && fields[k - 1] < f))
+                                k--;
+                else if (f)
                         last = f;
+                memmove(&value->members[k + 1], &value->members[k], (i - k) * sizeof(m));
+                memmove(&fields[k + 1], &fields[k], (i - k) * sizeof(f));
+                value->members[k] = m;
+                fields[k] = f;
         }
 }
 

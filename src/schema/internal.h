@@ -38,13 +38,16 @@ static inline const struct json *json_get_after(const struct json *object, struc
         return v;
 }
 
-/* The field of that name, looked for first behind the last one that was found: documents come mostly in the order of the
- * type. */
+/* The field of that name, looked for first a little behind the last one that was found: documents come mostly in the order
+ * of the type. */
 static inline const struct schema_field *schema_field_after(const struct schema_type *t, struct str key, size_t *hint) {
         const struct schema_field *f;
 
-        if (*hint < t->n_fields && str_eq(key, field_name(&t->fields[*hint])))
-                return &t->fields[(*hint)++];
+        for (size_t i = *hint; i < MIN(*hint + 8, (size_t) t->n_fields); i++)
+                if (str_eq(key, field_name(&t->fields[i]))) {
+                        *hint = i + 1;
+                        return &t->fields[i];
+                }
         f = schema_field(t, key);
         if (f)
                 *hint = (size_t) (f - t->fields) + 1;

@@ -104,12 +104,15 @@ struct schema_type {
 /* The field of that name, case-sensitive; NULL when there is none (or t is not a struct). */
 const struct schema_field *schema_field(const struct schema_type *t, struct str name);
 /* The field of a member: decoding has left its number in the value, which holds while the key is the field's own name. */
-static inline const struct schema_field *schema_field_of(const struct schema_type *t, const struct json_member *m) {
+static inline const struct schema_field *schema_field_hinted(const struct schema_type *t, const struct json_member *m) {
         size_t i = m->value.hint - (size_t) 1;
 
-        if (t && i < t->n_fields && t->fields[i].name == json_key(m).p)
-                return &t->fields[i];
-        return schema_field(t, json_key(m));
+        return t && i < t->n_fields && t->fields[i].name == json_key(m).p ? &t->fields[i] : NULL;
+}
+static inline const struct schema_field *schema_field_of(const struct schema_type *t, const struct json_member *m) {
+        const struct schema_field *f = schema_field_hinted(t, m);
+
+        return f ? f : schema_field(t, json_key(m));
 }
 
 /* ---- resources ---- */
