@@ -292,8 +292,10 @@ static int64_t next_on_day(const struct cron *c, const struct timezone_data *z, 
 int64_t cron_next(const struct cron *c, const struct timezone_data *zone, int64_t t) {
         int64_t after = t / NSEC_PER_SEC, civil, midnight;
 
+        if (c->every_ns && __builtin_add_overflow(after * NSEC_PER_SEC, c->every_ns, &civil))
+                return INT64_MAX; /* once in three hundred years */
         if (c->every_ns)
-                return after * NSEC_PER_SEC + c->every_ns;
+                return civil;
         civil = after + timezone_offset(zone, after);
         midnight = civil - ((civil % DAY) + DAY) % DAY;
         for (int i = 0; i < SEARCH_DAYS; i++, midnight += DAY) {
