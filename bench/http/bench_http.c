@@ -1,5 +1,5 @@
-/* A server for measuring src/http: 1.7 KB on /, 17 MB in 10,000 slices on /list, POSTs answered with their body's length.
- * Usage: bench_http PORT WORKERS [CERT KEY]; without a certificate it speaks plain. */
+/* A server for measuring src/http: 1.7 KB on /, 17 MB in 10,000 slices on /list, POSTs answered with their body's
+ * length. Usage: bench_http PORT WORKERS [CERT KEY]; without a certificate it speaks plain. */
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>

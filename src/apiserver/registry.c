@@ -188,8 +188,8 @@ static void fill_new_metadata(struct op *op, struct json *meta) {
                 json_set_int(a, meta, "generation", 1);
 }
 
-/* managedFields are kept for objects that somebody applies: they would double the size of all others, and nobody asks for
- * them. The first apply finds the fields owned by "before-first-apply", as after an upgrade of upstream. */
+/* managedFields are kept for objects that somebody applies: they would double the size of all others, and nobody asks
+ * for them. The first apply finds the fields owned by "before-first-apply", as after an upgrade of upstream. */
 static int track_fields(struct op *op, const struct json *old, struct json *obj, struct error *err) {
         struct apply_opts opts;
 

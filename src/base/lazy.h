@@ -1,14 +1,17 @@
-/* Libraries that are opened by the first call into them. What few commands need (libarchive and libcurl to handle images; they
- * bring thirty more) would cost each process 10 ms at its start and 6 MB for good.
+/* Libraries that are opened by the first call into them. What few commands need (libarchive and libcurl to handle
+ * images; they bring thirty more) would cost each process 10 ms at its start and 6 MB for good.
  *
- *   LAZY(archive_read_new, ARCHIVE)  defines archive_read_new(): finds the library's function of that name, once, and calls it.
+ *   LAZY(archive_read_new, ARCHIVE)  defines archive_read_new(): finds the library's function of that name, once, and
+ * calls it.
  *
- * The callers include the library's own header and are checked against it; the file with the stubs does not. A stub hands
- * on up to six integers or pointers and returns one, which the calling conventions of x86-64, AArch64 and RISC-V let it do without
- * knowing the types; a variadic function is called as one (LAZY_VARIADIC, up to four integers or pointers in all). */
+ * The callers include the library's own header and are checked against it; the file with the stubs does not. A stub
+ * hands on up to six integers or pointers and returns one, which the calling conventions of x86-64, AArch64 and RISC-V
+ * let it do without knowing the types; a variadic function is called as one (LAZY_VARIADIC, up to four integers or
+ * pointers in all). */
 #pragma once
 
-/* Never fails: says which package is missing, and ends the process. file: "libarchive.so.13", package: "libarchive13" */
+/* Never fails: says which package is missing, and ends the process. file: "libarchive.so.13", package: "libarchive13"
+ */
 void *lazy_find(const char *file, const char *package, const char *function);
 
 #define LAZY(f, library)                                                                                \

@@ -181,7 +181,8 @@ static void raw_on_fill(struct transport *t) {
                 s.n = MIN(s.n, (size_t) 64 * 1024);
                 transport_put(t, s.p, s.n);
                 slices_consume(&w->out, s.n);
-                transport_end_record(t); /* the Python client polls the socket before it reads each frame: two in a record hang it */
+                transport_end_record(t); /* the Python client polls the socket before it reads each frame: two in a
+                                            record hang it */
         }
         if (w->above && w->out.bytes < DUPLEX_LOW_WATER) {
                 w->above = false;

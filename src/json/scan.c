@@ -150,7 +150,8 @@ size_t json_tree_size(struct str text) {
                 containers += (size_t) __builtin_popcountll(b.open & ~strings);
         }
         /* A container has one value more than commas, and all are packed. The root, which is not, may lose 8 bytes. */
-        n = (values + containers) * sizeof(struct json) + members * (sizeof(struct json_member) - sizeof(struct json)) + 8;
+        n = (values + containers) * sizeof(struct json) + members * (sizeof(struct json_member) - sizeof(struct json)) +
+            8;
         return n + (escapes ? escaped_size(text.p, text.p + text.n) : 0);
 }
 

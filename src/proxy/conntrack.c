@@ -94,8 +94,8 @@ static int talk(struct mnl_socket *s, struct nlmsghdr *h, mnl_cb_t cb, void *arg
         }
 }
 
-int conntrack_forget_udp(bool (*stale)(uint32_t ip, uint16_t port, uint32_t reply_ip, uint16_t reply_port, void *arg), void *arg,
-                         struct error *err) {
+int conntrack_forget_udp(bool (*stale)(uint32_t ip, uint16_t port, uint32_t reply_ip, uint16_t reply_port, void *arg),
+                         void *arg, struct error *err) {
         struct scan scan = { .stale = stale, .arg = arg };
         struct mnl_socket *s = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
         char buf[512];

@@ -1,5 +1,5 @@
-/* From a Service and its EndpointSlices to fronts. Which endpoints count: ready ones; where there is none, those that still serve while
- * they end (KEP-1669); with a traffic policy of Local only this node's. */
+/* From a Service and its EndpointSlices to fronts. Which endpoints count: ready ones; where there is none, those that
+ * still serve while they end (KEP-1669); with a traffic policy of Local only this node's. */
 #include <arpa/inet.h>
 #include <stdio.h>
 
@@ -53,13 +53,15 @@ static bool usable(const struct json *endpoint, bool ending_too) {
 
 static int64_t slice_port(const struct json *slice, struct str name, struct str protocol) {
         json_each_item(p, EndpointSlice_ports(slice))
-                if (str_eq(EndpointPort_name(p), name) && str_eq(json_str_or(json_getc(p, "protocol"), STR("TCP")), protocol))
+                if (str_eq(EndpointPort_name(p), name) &&
+                    str_eq(json_str_or(json_getc(p, "protocol"), STR("TCP")), protocol))
                         return EndpointPort_port(p);
         return 0;
 }
 
 /* Returns how many there are; sets f's when it is not NULL. */
-static size_t find_backends(const struct build *b, struct front *f, struct str port_name, struct str protocol, bool local, bool ending) {
+static size_t find_backends(const struct build *b, struct front *f, struct str port_name, struct str protocol,
+                            bool local, bool ending) {
         VEC(backend_t) found = { 0 };
         for (size_t i = 0; i < b->n_slices; i++) {
                 const struct json *slice = object_json(b->slices[i]);
@@ -95,10 +97,13 @@ static const char *nft_protocol(struct str protocol) {
         return str_eq(protocol, STR("UDP")) ? "udp" : str_eq(protocol, STR("SCTP")) ? "sctp" : "tcp";
 }
 
-/* address empty: a NodePort. external: traffic from outside the cluster, whose source has to be ours unless it stays on this node. */
+/* address empty: a NodePort. external: traffic from outside the cluster, whose source has to be ours unless it stays on
+ * this node. */
 static void add_front(const struct build *b, const struct json *port, struct str address, bool external) {
         struct str protocol = json_str_or(json_getc(port, "protocol"), STR("TCP")), name = ServicePort_name(port);
-        bool local = str_eq(external ? ServiceSpec_externalTrafficPolicy(b->spec) : ServiceSpec_internalTrafficPolicy(b->spec), STR("Local"));
+        bool local = str_eq(external ? ServiceSpec_externalTrafficPolicy(b->spec)
+                                     : ServiceSpec_internalTrafficPolicy(b->spec),
+                            STR("Local"));
         uint32_t ip = 0;
         if (address.n && !parse_ip(address, &ip))
                 return; /* of the other address family, or no address at all */
@@ -110,11 +115,15 @@ static void add_front(const struct build *b, const struct json *port, struct str
         f->udp = str_eq(protocol, STR("UDP"));
         f->masquerade = external && !local;
         snprintf(f->service, sizeof(f->service), "%" STR_FMT, STR_ARG(b->service));
-        snprintf(f->key, sizeof(f->key), "%" STR_FMT "%s%s . %d", STR_ARG(address), f->node ? "" : " . ", nft_protocol(protocol), f->port);
+        snprintf(f->key, sizeof(f->key), "%" STR_FMT "%s%s . %d", STR_ARG(address), f->node ? "" : " . ",
+                 nft_protocol(protocol), f->port);
         if (str_eq(ServiceSpec_sessionAffinity(b->spec), STR("ClientIP")))
-                f->affinity = json_int_or(json_at_path(b->spec, "sessionAffinityConfig", "clientIP", "timeoutSeconds"), 10800);
-        if (!find_backends(b, f, name, protocol, local, false) && !find_backends(b, f, name, protocol, local, true) && local)
-                f->drop = find_backends(b, NULL, name, protocol, false, false) > 0; /* others serve it: say nothing rather than refuse */
+                f->affinity = json_int_or(json_at_path(b->spec, "sessionAffinityConfig", "clientIP", "timeoutSeconds"),
+                                          10800);
+        if (!find_backends(b, f, name, protocol, local, false) && !find_backends(b, f, name, protocol, local, true) &&
+            local)
+                f->drop = find_backends(b, NULL, name, protocol, false, false) >
+                          0; /* others serve it: say nothing rather than refuse */
         map_put(b->want, str_of(f->key), f);
 }
 
@@ -131,8 +140,13 @@ static void add_port(const struct build *b, const struct json *port, const struc
                 add_front(b, port, str_n("", 0), true);
 }
 
-struct map *fronts_wanted(struct str key, const struct object *service, struct object *const *slices, size_t n_slices, const char *node_name) {
-        struct build b = { .service = key, .slices = slices, .n_slices = n_slices, .node_name = node_name, .want = map_new(front_free) };
+struct map *fronts_wanted(struct str key, const struct object *service, struct object *const *slices, size_t n_slices,
+                          const char *node_name) {
+        struct build b = { .service = key,
+                           .slices = slices,
+                           .n_slices = n_slices,
+                           .node_name = node_name,
+                           .want = map_new(front_free) };
         if (!service || object_label(service, STR("service.kubernetes.io/service-proxy-name")).n) /* another proxy's */
                 return b.want;
         b.spec = Service_spec(object_json(service));

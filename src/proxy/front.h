@@ -1,4 +1,5 @@
-/* What a Service wants of this node: for each of its addresses and ports a front, with the endpoints behind it. Pure functions. */
+/* What a Service wants of this node: for each of its addresses and ports a front, with the endpoints behind it. Pure
+ * functions. */
 #pragma once
 
 #include "base/map.h"
@@ -30,6 +31,7 @@ struct front {
 void front_free(void *front);
 
 /* Key → struct front; empty for a Service that is not ours to serve. service may be NULL: gone. */
-struct map *fronts_wanted(struct str key, const struct object *service, struct object *const *slices, size_t n_slices, const char *node_name);
+struct map *fronts_wanted(struct str key, const struct object *service, struct object *const *slices, size_t n_slices,
+                          const char *node_name);
 /* Where it is among the backends of a wanted front, or NULL. */
 const backend_t *front_find(const struct front *f, backend_t b);

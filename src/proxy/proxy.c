@@ -1,9 +1,11 @@
 /* The service proxy: which Services changed, and when that goes to the kernel.
  *
- *   Services, EndpointSlices ── informers ──▶ dirty ── a turn ──▶ fronts wanted ── compared with ── installed ──▶ one nft transaction
+ *   Services, EndpointSlices ── informers ──▶ dirty ── a turn ──▶ fronts wanted ── compared with ── installed ──▶ one
+ * nft transaction
  *
- * What is wanted is built anew from the caches for each Service that changed (front.c) and compared with what is installed (rules.c).
- * All that changed in one turn of the loop goes to the kernel as one transaction; if that fails, the whole table is written anew. */
+ * What is wanted is built anew from the caches for each Service that changed (front.c) and compared with what is
+ * installed (rules.c). All that changed in one turn of the loop goes to the kernel as one transaction; if that fails,
+ * the whole table is written anew. */
 #include <stdio.h>
 
 #include "base/log.h"
@@ -94,8 +96,8 @@ static struct map *wanted(struct proxy *p, struct str service) {
 }
 
 static bool same_kind(const struct front *a, const struct front *b) {
-        return a->masquerade == b->masquerade && a->affinity == b->affinity && a->drop == b->drop && a->external == b->external &&
-               !a->n == !b->n;
+        return a->masquerade == b->masquerade && a->affinity == b->affinity && a->drop == b->drop &&
+               a->external == b->external && !a->n == !b->n;
 }
 
 /* Takes away what is not wanted any more, or wanted otherwise. */
@@ -267,9 +269,17 @@ int proxy_start(const struct proxy_options *o, struct proxy **ret, struct error 
         struct proxy *p = xcalloc(1, sizeof(*p));
         _cleanup_free_ char *table = xprintf("%s-proxy", o->nft_table);
         *p = (struct proxy) {
-                .node_name = xstrdup(o->node_name), .client = o->client, .loop = loop, .turn.run = run_turn, .fresh = true, .retry_ms = RETRY_MS,
-                .rules = rules_new(table, o->cluster_cidr), .installed = map_new(keys_free), .dirty = map_new(NULL),
-                .contended = map_new(NULL), .flows = map_new(front_free),
+                .node_name = xstrdup(o->node_name),
+                .client = o->client,
+                .loop = loop,
+                .turn.run = run_turn,
+                .fresh = true,
+                .retry_ms = RETRY_MS,
+                .rules = rules_new(table, o->cluster_cidr),
+                .installed = map_new(keys_free),
+                .dirty = map_new(NULL),
+                .contended = map_new(NULL),
+                .flows = map_new(front_free),
         };
         p->informers = informer_factory_new(p->client, p->loop);
         loop_start_thread(p->loop);

@@ -7,7 +7,8 @@ struct proxy;
 struct proxy_options {
         struct client *client;
         const char *node_name;
-        const char *node_ip;        /* NodePorts answer on every local address except loopback-only ones, as upstream's nftables mode */
+        const char *node_ip;        /* NodePorts answer on every local address except loopback-only ones, as upstream's
+                                       nftables mode */
         const char *nft_table;      /* "cube": table ip <nft_table>-proxy */
         const char *cluster_cidr;   /* to tell traffic from pods */
         const char *bridge;         /* "cni0": hairpin and masquerade decisions */

@@ -2,15 +2,17 @@
  *
  *   packet to 10.96.3.7:80
  *     services        { 10.96.3.7 . tcp . 80 : goto pick-3 }            how many endpoints it has
- *     chain pick-3    meta mark set numgen random mod 3                  which of them: chains are shared by all fronts of that size
- *     endpoints       { 10.96.3.7 . tcp . 80 . 0 : 10.244.0.5 . 8080,    ─┐
- *                       10.96.3.7 . tcp . 80 . 1 : 10.244.0.9 . 8080, …}  ─┴ dnat
+ *     chain pick-3    meta mark set numgen random mod 3                  which of them: chains are shared by all fronts
+ * of that size endpoints       { 10.96.3.7 . tcp . 80 . 0 : 10.244.0.5 . 8080,    ─┐ 10.96.3.7 . tcp . 80 . 1
+ * : 10.244.0.9 . 8080, …}  ─┴ dnat
  *
- * A new endpoint is one element of `endpoints` and a new verdict in `services`; one that goes is replaced by the last. Nothing grows
- * with the number of other Services. NodePorts are the same with maps of their own, without an address in the key.
+ * A new endpoint is one element of `endpoints` and a new verdict in `services`; one that goes is replaced by the last.
+ * Nothing grows with the number of other Services. NodePorts are the same with maps of their own, without an address in
+ * the key.
  *
- * With session affinity endpoints have ids, since positions change hands: `affinity` keeps each client's id for a time, `slots` leads
- * from the position drawn to the id, and has the id itself while that endpoint is there. A client whose endpoint went draws again. */
+ * With session affinity endpoints have ids, since positions change hands: `affinity` keeps each client's id for a time,
+ * `slots` leads from the position drawn to the id, and has the id itself while that endpoint is there. A client whose
+ * endpoint went draws again. */
 #include <stdio.h>
 
 #include "proxy/rules.h"
@@ -30,8 +32,12 @@ struct rules {
 
 struct rules *rules_new(const char *table, const char *cluster_cidr) {
         struct rules *r = xcalloc(1, sizeof(*r));
-        *r = (struct rules) { .table = xstrdup(table), .cluster_cidr = xstrdup(cluster_cidr), .fronts = map_new(front_free),
-                              .chains = map_new(NULL), .hairpins = map_new(NULL), .cluster_ips = map_new(NULL) };
+        *r = (struct rules) { .table = xstrdup(table),
+                              .cluster_cidr = xstrdup(cluster_cidr),
+                              .fronts = map_new(front_free),
+                              .chains = map_new(NULL),
+                              .hairpins = map_new(NULL),
+                              .cluster_ips = map_new(NULL) };
         return r;
 }
 
@@ -67,7 +73,8 @@ static uint32_t name_of(const struct front *f, size_t i) {
         return (f->affinity ? f->ids[i] : (uint32_t) i) | (f->masquerade ? MASQUERADE_MARK : 0);
 }
 
-static void put_slot(const struct rules *r, struct buf *b, bool add, const struct front *f, uint32_t from, uint32_t to) {
+static void put_slot(const struct rules *r, struct buf *b, bool add, const struct front *f, uint32_t from,
+                     uint32_t to) {
         begin_element(r, b, add, kind(f), "slots");
         buf_printf(b, "%s . 0x%x", f->key, from);
         if (add)
@@ -96,7 +103,8 @@ static void put_position(const struct rules *r, struct buf *b, bool add, const s
 
 /* The chain that draws one of n, made when it is the first of its kind. */
 static void chain_for(struct rules *r, struct buf *b, const struct front *f, char name[static 64]) {
-        const char *key = f->node ? "meta l4proto . th dport" : "ip daddr . meta l4proto . th dport", *k = kind(f), *t = r->table;
+        const char *key = f->node ? "meta l4proto . th dport" : "ip daddr . meta l4proto . th dport", *k = kind(f),
+                   *t = r->table;
         snprintf(name, 64, "%spick%s-%zu", k, f->masquerade ? "-masq" : "", f->n);
         if (f->affinity)
                 snprintf(name + strlen(name), 64 - strlen(name), "-sticky-%lld", (long long) f->affinity);
@@ -104,14 +112,20 @@ static void chain_for(struct rules *r, struct buf *b, const struct front *f, cha
                 return;
         buf_printf(b, "add chain ip %s %s\nflush chain ip %s %s\n", t, name, t, name);
         if (!f->affinity) {
-                buf_printf(b, "add rule ip %s %s meta mark set numgen random mod %zu offset %u dnat ip to %s . meta mark map @%sendpoints\n", t,
-                           name, f->n, f->masquerade ? MASQUERADE_MARK : 0, key, k);
+                buf_printf(b,
+                           "add rule ip %s %s meta mark set numgen random mod %zu offset %u dnat ip to %s . meta mark "
+                           "map @%sendpoints\n",
+                           t, name, f->n, f->masquerade ? MASQUERADE_MARK : 0, key, k);
                 return;
         }
-        _cleanup_free_ char *remember = xprintf("update @affinity { " CLIENT " timeout %llds : meta mark } dnat ip to %s . meta mark map @%sendpoints",
-                                                (long long) f->affinity, key, k);
-        buf_printf(b, "add rule ip %s %s meta mark set " CLIENT " map @affinity meta mark set %s . meta mark map @%sslots %s\n", t, name, key, k,
-                   remember);
+        _cleanup_free_ char *remember =
+                        xprintf("update @affinity { " CLIENT
+                                " timeout %llds : meta mark } dnat ip to %s . meta mark map @%sendpoints",
+                                (long long) f->affinity, key, k);
+        buf_printf(b,
+                   "add rule ip %s %s meta mark set " CLIENT
+                   " map @affinity meta mark set %s . meta mark map @%sslots %s\n",
+                   t, name, key, k, remember);
         buf_printf(b, "add rule ip %s %s delete @affinity { " CLIENT " : meta mark }\n", t, name);
         buf_printf(b, "add rule ip %s %s meta mark set numgen random mod %zu\n", t, name, f->n);
         buf_printf(b, "add rule ip %s %s meta mark set %s . meta mark map @%sslots %s\n", t, name, key, k, remember);
@@ -269,7 +283,8 @@ void rules_start_over(struct rules *r, struct buf *b) {
                    "  map node_slots { type inet_proto . inet_service . mark : mark; }\n"
                    "  map node_empty { type inet_proto . inet_service : verdict; }\n"
                    "  map affinity {\n"
-                   "    type ipv4_addr . ipv4_addr . inet_proto . inet_service : mark; flags dynamic, timeout; size 65535; timeout 3h;\n"
+                   "    type ipv4_addr . ipv4_addr . inet_proto . inet_service : mark; flags dynamic, timeout; size "
+                   "65535; timeout 3h;\n"
                    "  }\n"
                    "  set hairpin { type ipv4_addr . ipv4_addr; }\n"
                    "  set cluster_ips { type ipv4_addr; }\n"
@@ -293,7 +308,8 @@ void rules_start_over(struct rules *r, struct buf *b) {
                    "    ip daddr @cluster_ips goto reject-it\n"
                    "    fib daddr type local meta l4proto . th dport vmap @node_empty\n"
                    "  }\n"
-                   "  chain check_prerouting { type filter hook prerouting priority dstnat + 10; ct state new jump check; }\n"
+                   "  chain check_prerouting { type filter hook prerouting priority dstnat + 10; ct state new jump "
+                   "check; }\n"
                    "  chain check_output { type filter hook output priority -90; ct state new jump check; }\n"
                    "}\n",
                    r->table, MASQUERADE_MARK, MASQUERADE_MARK, r->cluster_cidr);

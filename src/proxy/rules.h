@@ -1,5 +1,5 @@
-/* The nftables table and what we know to be in it. Everything here writes commands into a buf and keeps the books as if they had been
- * run; when they fail, rules_start_over() makes both agree again. */
+/* The nftables table and what we know to be in it. Everything here writes commands into a buf and keeps the books as if
+ * they had been run; when they fail, rules_start_over() makes both agree again. */
 #pragma once
 
 #include "proxy/front.h"

@@ -63,7 +63,8 @@ void schema_default(struct arena *a, const struct schema_type *t, struct json *v
 /* Insertion sort: what was added at the end goes to its place, the rest stays. */
 static void reorder_struct(struct arena *a, const struct schema_type *t, struct json *value) {
         const struct schema_field *few[48], *last = NULL;
-        const struct schema_field **fields = value->len <= ARRAY_SIZE(few) ? few : arena_array(a, const struct schema_field *, value->len);
+        const struct schema_field **fields =
+                        value->len <= ARRAY_SIZE(few) ? few : arena_array(a, const struct schema_field *, value->len);
         size_t hint = 0;
 
         for (size_t i = 0; i < value->len; i++) {

@@ -38,8 +38,8 @@ static inline const struct json *json_get_after(const struct json *object, struc
         return v;
 }
 
-/* The field of that name, looked for first a little behind the last one that was found: documents come mostly in the order
- * of the type. */
+/* The field of that name, looked for first a little behind the last one that was found: documents come mostly in the
+ * order of the type. */
 static inline const struct schema_field *schema_field_after(const struct schema_type *t, struct str key, size_t *hint) {
         const struct schema_field *f;
 

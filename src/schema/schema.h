@@ -103,7 +103,8 @@ struct schema_type {
 
 /* The field of that name, case-sensitive; NULL when there is none (or t is not a struct). */
 const struct schema_field *schema_field(const struct schema_type *t, struct str name);
-/* The field of a member: decoding has left its number in the value, which holds while the key is the field's own name. */
+/* The field of a member: decoding has left its number in the value, which holds while the key is the field's own name.
+ */
 static inline const struct schema_field *schema_field_hinted(const struct schema_type *t, const struct json_member *m) {
         size_t i = m->value.hint - (size_t) 1;
 

@@ -1,5 +1,5 @@
-/* Image manifests, indexes and configs from a registry or an archive; and image references: what is taken is normal, and
- * normalising it again changes nothing. */
+/* Image manifests, indexes and configs from a registry or an archive; and image references: what is taken is normal,
+ * and normalising it again changes nothing. */
 #include <stdlib.h>
 
 #include "runtime/images/manifest.h"
@@ -17,7 +17,8 @@ static void reference(struct arena *a, struct str text) {
                 return;
         if (image_normalize(a, once, &twice, NULL) < 0 || !str_eq(once, twice))
                 abort();
-        if (image_reference_parse(a, once, &r, NULL) < 0 || str_empty(r.path) || str_empty(r.tag) == str_empty(r.digest))
+        if (image_reference_parse(a, once, &r, NULL) < 0 || str_empty(r.path) ||
+            str_empty(r.tag) == str_empty(r.digest))
                 abort();
 }
 

@@ -1,5 +1,5 @@
-/* Records as they lie in the store's file: what is read is within the bytes, and is written back as the same bytes. And the
- * file itself, damaged in any way: the check reads nothing outside it. */
+/* Records as they lie in the store's file: what is read is within the bytes, and is written back as the same bytes. And
+ * the file itself, damaged in any way: the check reads nothing outside it. */
 #include <stdlib.h>
 
 #include "store/lmdb_check.h"

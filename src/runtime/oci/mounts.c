@@ -88,7 +88,8 @@ static size_t depth(struct str path) {
         return n;
 }
 
-/* What a container mounts can reach the host only through a shared mount: saying so now is better than losing volumes. */
+/* What a container mounts can reach the host only through a shared mount: saying so now is better than losing volumes.
+ */
 static int check_shared(struct spec *s, const char *path) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct str rest, line, best = STR(""), options = STR("");

@@ -36,9 +36,15 @@ static void edns_says_how_much_the_client_takes(void **state) {
                 size_t max;
                 bool dnssec;
         } cases[] = {
-                { WIRE(HEAD("\1\0", "\1", "\0", "\0", "\1") "\1a\0\0\1\0\1" "\0\0\x29\x04\xd0\0\0\x80\0\0\0"), 1232, true },
-                { WIRE(HEAD("\1\0", "\1", "\0", "\0", "\1") "\1a\0\0\1\0\1" "\0\0\x29\x10\0\0\0\0\0\0\0"), 1232, false },
-                { WIRE(HEAD("\1\0", "\1", "\0", "\0", "\1") "\1a\0\0\1\0\1" "\0\0\x29\0\1\0\0\0\0\0\0"), 512, false },
+                { WIRE(HEAD("\1\0", "\1", "\0", "\0", "\1") "\1a\0\0\1\0\1"
+                                                            "\0\0\x29\x04\xd0\0\0\x80\0\0\0"),
+                  1232, true },
+                { WIRE(HEAD("\1\0", "\1", "\0", "\0", "\1") "\1a\0\0\1\0\1"
+                                                            "\0\0\x29\x10\0\0\0\0\0\0\0"),
+                  1232, false },
+                { WIRE(HEAD("\1\0", "\1", "\0", "\0", "\1") "\1a\0\0\1\0\1"
+                                                            "\0\0\x29\0\1\0\0\0\0\0\0"),
+                  512, false },
         };
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 assert_int_equal(dns_query_parse(cases[i].wire, &q), 0);
@@ -59,19 +65,28 @@ static void what_is_no_question_is_refused(void **state) {
                 { "an answer", WIRE(HEAD("\x81\0", "\1", "\0", "\0", "\0") "\1a\0\0\1\0\1"), -EBADMSG, true },
                 { "a notify", WIRE(HEAD("\x20\0", "\1", "\0", "\0", "\0") "\1a\0\0\1\0\1"), -EOPNOTSUPP, false },
                 { "no question", WIRE(HEAD("\1\0", "\0", "\0", "\0", "\0")), -EBADMSG, false },
-                { "two questions", WIRE(HEAD("\1\0", "\2", "\0", "\0", "\0") "\1a\0\0\1\0\1\1b\0\0\1\0\1"), -EBADMSG, false },
+                { "two questions", WIRE(HEAD("\1\0", "\2", "\0", "\0", "\0") "\1a\0\0\1\0\1\1b\0\0\1\0\1"), -EBADMSG,
+                  false },
                 { "a cut name", WIRE(QUERY "\3we"), -EBADMSG, false },
                 { "a cut type", WIRE(QUERY "\1a\0\0\1"), -EBADMSG, false },
                 { "a name that is itself", WIRE(QUERY "\xc0\x0c\0\1\0\1"), -EBADMSG, false },
                 { "a pointer forwards", WIRE(QUERY "\xc0\x10\0\1\0\1\1a\0"), -EBADMSG, false },
                 { "a loop of two", WIRE(QUERY "\1a\xc0\x0c\0\1\0\1"), -EBADMSG, false },
                 { "a pointer cut short", WIRE(QUERY "\1a\xc0"), -EBADMSG, false },
-                { "a label of an unknown kind", WIRE(QUERY "\x41" "a\0\0\1\0\1"), -EBADMSG, false },
+                { "a label of an unknown kind",
+                  WIRE(QUERY "\x41"
+                             "a\0\0\1\0\1"),
+                  -EBADMSG, false },
                 { "a dot in a label", WIRE(QUERY "\3a.b\0\0\1\0\1"), -EBADMSG, false },
                 { "a NUL in a label", WIRE(QUERY "\3a\0b\0\0\1\0\1"), -EBADMSG, false },
-                { "two OPT records", WIRE(HEAD("\1\0", "\1", "\0", "\0", "\2") "\1a\0\0\1\0\1" "\0\0\x29\4\0\0\0\0\0\0\0\0\0\x29\4\0\0\0\0\0\0\0"),
+                { "two OPT records",
+                  WIRE(HEAD("\1\0", "\1", "\0", "\0", "\2") "\1a\0\0\1\0\1"
+                                                            "\0\0\x29\4\0\0\0\0\0\0\0\0\0\x29\4\0\0\0\0\0\0\0"),
                   -EBADMSG, false },
-                { "a record cut short", WIRE(HEAD("\1\0", "\1", "\0", "\0", "\1") "\1a\0\0\1\0\1" "\0\0\x29\4\0\0\0\0\0\0\5"), -EBADMSG, false },
+                { "a record cut short",
+                  WIRE(HEAD("\1\0", "\1", "\0", "\0", "\1") "\1a\0\0\1\0\1"
+                                                            "\0\0\x29\4\0\0\0\0\0\0\5"),
+                  -EBADMSG, false },
         };
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 struct dns_query q;
@@ -115,8 +130,9 @@ static void an_answer_repeats_the_question_as_asked(void **state) {
         dns_begin(&w, &b, wire, &q, DNS_NOERROR, true);
         dns_add_a(&w, "", 30, 0x0a000001);
         dns_end(&w, &q, 1232);
-        const char expected[] = HEAD("\x85\x80", "\1", "\1", "\0", "\1") "\1A\0\0\1\0\1" "\xc0\x0c\0\1\0\1\0\0\0\x1e\0\4\x0a\0\0\1"
-                                "\0\0\x29\x04\xd0\0\0\0\0\0\0";
+        const char expected[] = HEAD("\x85\x80", "\1", "\1", "\0", "\1") "\1A\0\0\1\0\1"
+                                                                         "\xc0\x0c\0\1\0\1\0\0\0\x1e\0\4\x0a\0\0\1"
+                                                                         "\0\0\x29\x04\xd0\0\0\0\0\0\0";
         assert_int_equal(b.n, sizeof(expected) - 1);
         assert_memory_equal(b.p, expected, b.n);
 }
@@ -186,20 +202,33 @@ static void only_an_answer_to_the_question_counts(void **state) {
                 uint32_t ttl;
                 bool truncated;
         } cases[] = {
-                { "the least TTL", WIRE(HEAD("\x81\x80", "\1", "\2", "\0", "\0") ASKED "\xc0\x0c\0\1\0\1\0\0\0\x1e\0\4aaaa"
-                  "\xc0\x0c\0\1\0\1\0\0\0\x0a\0\4aaab"), 0, 10, false },
-                { "OPT has none", WIRE(HEAD("\x81\x80", "\1", "\1", "\0", "\1") ASKED "\xc0\x0c\0\1\0\1\0\0\0\x1e\0\4aaaa"
-                  "\0\0\x29\4\xd0\0\0\0\0\0\0"), 0, 30, false },
-                { "SOA's minimum", WIRE(HEAD("\x81\x83", "\1", "\0", "\1", "\0") ASKED "\0\0\6\0\1\0\0\0\x1e\0\x16\0\0\0\0\0\1\0\0\0\1\0\0\0\1\0\0\0\1"
-                  "\0\0\0\7"), 0, 7, false },
-                { "a negative TTL is 0", WIRE(HEAD("\x81\x80", "\1", "\1", "\0", "\0") ASKED "\xc0\x0c\0\1\0\1\xff\0\0\0\0\4aaaa"), 0, 0, false },
-                { "cut within a record", WIRE(HEAD("\x83\x80", "\1", "\2", "\0", "\0") ASKED "\xc0\x0c\0\1"), 0, 0, true },
+                { "the least TTL",
+                  WIRE(HEAD("\x81\x80", "\1", "\2", "\0", "\0") ASKED "\xc0\x0c\0\1\0\1\0\0\0\x1e\0\4aaaa"
+                                                                      "\xc0\x0c\0\1\0\1\0\0\0\x0a\0\4aaab"),
+                  0, 10, false },
+                { "OPT has none",
+                  WIRE(HEAD("\x81\x80", "\1", "\1", "\0", "\1") ASKED "\xc0\x0c\0\1\0\1\0\0\0\x1e\0\4aaaa"
+                                                                      "\0\0\x29\4\xd0\0\0\0\0\0\0"),
+                  0, 30, false },
+                { "SOA's minimum",
+                  WIRE(HEAD("\x81\x83", "\1", "\0", "\1", "\0") ASKED
+                       "\0\0\6\0\1\0\0\0\x1e\0\x16\0\0\0\0\0\1\0\0\0\1\0\0\0\1\0\0\0\1"
+                       "\0\0\0\7"),
+                  0, 7, false },
+                { "a negative TTL is 0",
+                  WIRE(HEAD("\x81\x80", "\1", "\1", "\0", "\0") ASKED "\xc0\x0c\0\1\0\1\xff\0\0\0\0\4aaaa"), 0, 0,
+                  false },
+                { "cut within a record", WIRE(HEAD("\x83\x80", "\1", "\2", "\0", "\0") ASKED "\xc0\x0c\0\1"), 0, 0,
+                  true },
                 { "nothing to keep", WIRE(HEAD("\x81\x80", "\1", "\0", "\0", "\0") ASKED), 0, 0, false },
                 { "another name", WIRE(HEAD("\x81\x80", "\1", "\0", "\0", "\0") "\1b\0\0\1\0\1"), -EBADMSG, 0, false },
-                { "another type", WIRE(HEAD("\x81\x80", "\1", "\0", "\0", "\0") "\1a\0\0\x1c\0\1"), -EBADMSG, 0, false },
+                { "another type", WIRE(HEAD("\x81\x80", "\1", "\0", "\0", "\0") "\1a\0\0\x1c\0\1"), -EBADMSG, 0,
+                  false },
                 { "another class", WIRE(HEAD("\x81\x80", "\1", "\0", "\0", "\0") "\1a\0\0\1\0\3"), -EBADMSG, 0, false },
                 { "a query", WIRE(QUERY ASKED), -EBADMSG, 0, false },
-                { "a record too long", WIRE(HEAD("\x81\x80", "\1", "\1", "\0", "\0") ASKED "\xc0\x0c\0\1\0\1\0\0\0\x1e\0\5aaaa"), -EBADMSG, 0, false },
+                { "a record too long",
+                  WIRE(HEAD("\x81\x80", "\1", "\1", "\0", "\0") ASKED "\xc0\x0c\0\1\0\1\0\0\0\x1e\0\5aaaa"), -EBADMSG,
+                  0, false },
         };
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 print_message("    %s\n", cases[i].what);
@@ -212,8 +241,9 @@ static void only_an_answer_to_the_question_counts(void **state) {
 }
 
 static void kept_answers_grow_older_and_fit_the_next_query(void **state) {
-        char answer[] = HEAD("\x81\x80", "\1", "\2", "\0", "\1") ASKED "\xc0\x0c\0\1\0\1\0\0\1\x2c\0\4aaaa" "\xc0\x0c\0\1\0\1\0\0\0\3\0\4aaab"
-                        "\0\0\x29\4\xd0\0\0\x80\0\0\0";
+        char answer[] = HEAD("\x81\x80", "\1", "\2", "\0", "\1") ASKED "\xc0\x0c\0\1\0\1\0\0\1\x2c\0\4aaaa"
+                                                                       "\xc0\x0c\0\1\0\1\0\0\0\3\0\4aaab"
+                                                                       "\0\0\x29\4\xd0\0\0\x80\0\0\0";
         struct str next = WIRE("\x77\x88\1\0\0\1\0\0\0\0\0\0" "\1A\0\0\1\0\1");
         struct dns_query q = query(next);
         dns_age(answer, sizeof(answer) - 1, 5);
@@ -238,8 +268,10 @@ static void a_query_of_our_own_can_be_read(void **state) {
 static void others_records_are_taken_over(void **state) {
         struct str wire = WIRE(QUERY ASKED);
         struct dns_query q = query(wire);
-        struct str theirs = WIRE(HEAD("\x81\x80", "\1", "\3", "\0", "\0") "\1b\2to\0\0\1\0\1" "\xc0\x0c\0\5\0\1\0\0\0\x1e\0\4\1c\xc0\x0e"
-                                 "\1c\xc0\x0e\0\1\0\1\0\0\0\x1e\0\4aaaa" "\xc0\x0c\0\x10\0\1\0\0\0\x1e\0\2\1t");
+        struct str theirs = WIRE(HEAD("\x81\x80", "\1", "\3", "\0", "\0") "\1b\2to\0\0\1\0\1"
+                                                                          "\xc0\x0c\0\5\0\1\0\0\0\x1e\0\4\1c\xc0\x0e"
+                                                                          "\1c\xc0\x0e\0\1\0\1\0\0\0\x1e\0\4aaaa"
+                                                                          "\xc0\x0c\0\x10\0\1\0\0\0\x1e\0\2\1t");
         const char expected[] = HEAD("\x85\x80", "\1", "\3", "\0", "\0") ASKED "\xc0\x0c\0\5\0\1\0\0\0\x1e\0\6\1b\2to\0"
                                 "\1b\2to\0\0\5\0\1\0\0\0\x1e\0\6\1c\2to\0" "\1c\2to\0\0\1\0\1\0\0\0\x1e\0\4aaaa";
         _cleanup_buf_ struct buf b = BUF_INIT;

@@ -1,5 +1,5 @@
-/* The DNS server over real sockets: the cluster's names from a real API, others from a resolver of the test's own. Answers are read
- * with libc's parser, not ours. */
+/* The DNS server over real sockets: the cluster's names from a real API, others from a resolver of the test's own.
+ * Answers are read with libc's parser, not ours. */
 #include "../net/ground.h"
 
 #include <arpa/inet.h>
@@ -32,7 +32,8 @@ static struct upstream {
 } upstream[N_UPSTREAM];
 static int stop_pipe[2];
 
-static void answer_upstream(struct upstream *u, struct str wire, bool tcp, void (*reply)(struct str answer, void *arg), void *arg) {
+static void answer_upstream(struct upstream *u, struct str wire, bool tcp, void (*reply)(struct str answer, void *arg),
+                            void *arg) {
         struct dns_query q;
         struct dns_writer w;
         _cleanup_buf_ struct buf b = BUF_INIT;
@@ -40,7 +41,11 @@ static void answer_upstream(struct upstream *u, struct str wire, bool tcp, void 
                 return;
         struct str name = str_of(q.name);
         bool none = str_has_prefix(name, STR("none."));
-        dns_begin(&w, &b, wire, &q, none ? DNS_NXDOMAIN : str_has_prefix(name, STR("fail.")) ? DNS_SERVFAIL : DNS_NOERROR, false);
+        dns_begin(&w, &b, wire, &q,
+                  none                                 ? DNS_NXDOMAIN
+                  : str_has_prefix(name, STR("fail.")) ? DNS_SERVFAIL
+                                                       : DNS_NOERROR,
+                  false);
         if (none) {
                 dns_section(&w, 1);
                 dns_add_soa(&w, "com", 60, 1);
@@ -115,7 +120,9 @@ static void start_upstream(void) {
         assert_int_equal(pipe(stop_pipe), 0);
         for (int i = 0; i < N_UPSTREAM; i++) {
                 struct upstream *u = &upstream[i];
-                struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(53), .sin_addr.s_addr = htonl(0x7f000101 + (uint32_t) i) };
+                struct sockaddr_in a = { .sin_family = AF_INET,
+                                         .sin_port = htons(53),
+                                         .sin_addr.s_addr = htonl(0x7f000101 + (uint32_t) i) };
                 u->udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
                 u->tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
                 assert_int_equal(bind(u->udp, (struct sockaddr *) &a, sizeof(a)), 0);
@@ -143,7 +150,9 @@ static struct dns *dns;
 static char resolv_conf[64];
 
 static struct sockaddr_in server_address(void) {
-        return (struct sockaddr_in) { .sin_family = AF_INET, .sin_port = htons(dns_port(dns)), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        return (struct sockaddr_in) { .sin_family = AF_INET,
+                                      .sin_port = htons(dns_port(dns)),
+                                      .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 }
 
 static int connect_to(int type) {
@@ -267,7 +276,8 @@ static void expect(const char *name, int type, const char *expected) {
 /* ---- the cluster's names ---- */
 
 static void a_service_has_its_cluster_ip(void **state) {
-        ground_put(&api, &res_services, "default", "{'metadata':{'name':'web'},'spec':{'clusterIP':'10.96.3.7','ports':["
+        ground_put(&api, &res_services, "default",
+                   "{'metadata':{'name':'web'},'spec':{'clusterIP':'10.96.3.7','ports':["
                    "{'name':'http','port':80},{'name':'dns','port':53,'protocol':'UDP'}]}}");
         expect("web.default.svc.cluster.local", ns_t_a, "NOERROR aa: web.default.svc.cluster.local 10.96.3.7;;");
         expect("WEB.Default.svc.cluster.LOCAL", ns_t_a, "NOERROR aa: WEB.Default.svc.cluster.LOCAL 10.96.3.7;;");
@@ -290,7 +300,8 @@ static void names_between_are_there_without_records(void **state) {
 }
 
 static void ports_have_srv_records(void **state) {
-        ground_put(&api, &res_services, "default", "{'metadata':{'name':'srv'},'spec':{'clusterIP':'10.96.3.8','ports':["
+        ground_put(&api, &res_services, "default",
+                   "{'metadata':{'name':'srv'},'spec':{'clusterIP':'10.96.3.8','ports':["
                    "{'name':'http','port':80},{'name':'dns','port':53,'protocol':'UDP'}]}}");
         expect("_http._tcp.srv.default.svc.cluster.local", ns_t_srv,
                "NOERROR aa: _http._tcp.srv.default.svc.cluster.local 0 100 80 srv.default.svc.cluster.local;;"
@@ -301,11 +312,13 @@ static void ports_have_srv_records(void **state) {
         expect("_dns._tcp.srv.default.svc.cluster.local", ns_t_srv, NO_SUCH);
         expect("srv.default.svc.cluster.local", ns_t_srv,
                "NOERROR aa: srv.default.svc.cluster.local 0 50 53 srv.default.svc.cluster.local,"
-               " srv.default.svc.cluster.local 0 50 80 srv.default.svc.cluster.local;; srv.default.svc.cluster.local 10.96.3.8");
+               " srv.default.svc.cluster.local 0 50 80 srv.default.svc.cluster.local;; srv.default.svc.cluster.local "
+               "10.96.3.8");
 }
 
 static void put_headless(void) {
-        ground_put(&api, &res_services, "default", "{'metadata':{'name':'db'},'spec':{'clusterIP':'None','ports':[{'name':'sql','port':5432}]}}");
+        ground_put(&api, &res_services, "default",
+                   "{'metadata':{'name':'db'},'spec':{'clusterIP':'None','ports':[{'name':'sql','port':5432}]}}");
         ground_put(&api, &res_endpointslices, "default",
                    "{'metadata':{'name':'db-1','labels':{'kubernetes.io/service-name':'db'}},'addressType':'IPv4',"
                    "'ports':[{'name':'sql','port':15432}],'endpoints':["
@@ -315,14 +328,18 @@ static void put_headless(void) {
         /* another slice for another port, with one address again */
         ground_put(&api, &res_endpointslices, "default",
                    "{'metadata':{'name':'db-2','labels':{'kubernetes.io/service-name':'db'}},'addressType':'IPv4',"
-                   "'ports':[{'name':'mon','port':9187}],'endpoints':[{'addresses':['10.244.0.5'],'hostname':'db-0','conditions':{'ready':true}}]}");
+                   "'ports':[{'name':'mon','port':9187}],'endpoints':[{'addresses':['10.244.0.5'],'hostname':'db-0','"
+                   "conditions':{'ready':true}}]}");
 }
 
 static void a_headless_service_has_its_ready_endpoints(void **state) {
         put_headless();
-        expect("db.default.svc.cluster.local", ns_t_a, "NOERROR aa: db.default.svc.cluster.local 10.244.0.5, db.default.svc.cluster.local 10.244.0.6;;");
-        expect("db-0.db.default.svc.cluster.local", ns_t_a, "NOERROR aa: db-0.db.default.svc.cluster.local 10.244.0.5;;");
-        expect("10-244-0-6.db.default.svc.cluster.local", ns_t_a, "NOERROR aa: 10-244-0-6.db.default.svc.cluster.local 10.244.0.6;;");
+        expect("db.default.svc.cluster.local", ns_t_a,
+               "NOERROR aa: db.default.svc.cluster.local 10.244.0.5, db.default.svc.cluster.local 10.244.0.6;;");
+        expect("db-0.db.default.svc.cluster.local", ns_t_a,
+               "NOERROR aa: db-0.db.default.svc.cluster.local 10.244.0.5;;");
+        expect("10-244-0-6.db.default.svc.cluster.local", ns_t_a,
+               "NOERROR aa: 10-244-0-6.db.default.svc.cluster.local 10.244.0.6;;");
         expect("10-244-0-7.db.default.svc.cluster.local", ns_t_a, NO_SUCH);
         expect("db-1.db.default.svc.cluster.local", ns_t_a, NO_SUCH);
         expect("_sql._tcp.db.default.svc.cluster.local", ns_t_srv,
@@ -331,17 +348,20 @@ static void a_headless_service_has_its_ready_endpoints(void **state) {
                " 10-244-0-6.db.default.svc.cluster.local 10.244.0.6, db-0.db.default.svc.cluster.local 10.244.0.5");
         expect("db-0.db.default.svc.cluster.local", ns_t_srv,
                "NOERROR aa: db-0.db.default.svc.cluster.local 0 50 15432 db-0.db.default.svc.cluster.local,"
-               " db-0.db.default.svc.cluster.local 0 50 9187 db-0.db.default.svc.cluster.local;; db-0.db.default.svc.cluster.local 10.244.0.5");
+               " db-0.db.default.svc.cluster.local 0 50 9187 db-0.db.default.svc.cluster.local;; "
+               "db-0.db.default.svc.cluster.local 10.244.0.5");
 }
 
 static void an_empty_headless_service_is_no_name(void **state) {
-        ground_put(&api, &res_services, "default", "{'metadata':{'name':'void'},'spec':{'clusterIP':'None','ports':[{'port':80}]}}");
+        ground_put(&api, &res_services, "default",
+                   "{'metadata':{'name':'void'},'spec':{'clusterIP':'None','ports':[{'port':80}]}}");
         usleep(50000);
         expect("void.default.svc.cluster.local", ns_t_a, NO_SUCH);
 }
 
 static void pods_have_names_by_address(void **state) {
-        expect("10-244-0-9.default.pod.cluster.local", ns_t_a, "NOERROR aa: 10-244-0-9.default.pod.cluster.local 10.244.0.9;;");
+        expect("10-244-0-9.default.pod.cluster.local", ns_t_a,
+               "NOERROR aa: 10-244-0-9.default.pod.cluster.local 10.244.0.9;;");
         expect("10-244-0-9.nowhere.pod.cluster.local", ns_t_a, NO_SUCH);
         expect("10-244-0-999.default.pod.cluster.local", ns_t_a, NO_SUCH);
         expect("web-0.default.pod.cluster.local", ns_t_a, NO_SUCH);
@@ -349,52 +369,70 @@ static void pods_have_names_by_address(void **state) {
 
 static void addresses_have_names(void **state) {
         put_headless();
-        ground_put(&api, &res_services, "default", "{'metadata':{'name':'rev'},'spec':{'clusterIP':'10.96.3.9','ports':[{'port':80}]}}");
-        expect("9.3.96.10.in-addr.arpa", ns_t_ptr, "NOERROR aa: 9.3.96.10.in-addr.arpa rev.default.svc.cluster.local;;");
-        expect("5.0.244.10.in-addr.arpa", ns_t_ptr, "NOERROR aa: 5.0.244.10.in-addr.arpa db-0.db.default.svc.cluster.local,"
+        ground_put(&api, &res_services, "default",
+                   "{'metadata':{'name':'rev'},'spec':{'clusterIP':'10.96.3.9','ports':[{'port':80}]}}");
+        expect("9.3.96.10.in-addr.arpa", ns_t_ptr,
+               "NOERROR aa: 9.3.96.10.in-addr.arpa rev.default.svc.cluster.local;;");
+        expect("5.0.244.10.in-addr.arpa", ns_t_ptr,
+               "NOERROR aa: 5.0.244.10.in-addr.arpa db-0.db.default.svc.cluster.local,"
                " 5.0.244.10.in-addr.arpa db-0.db.default.svc.cluster.local;;");
         expect("9.3.96.10.in-addr.arpa", ns_t_a, "NOERROR aa:; in-addr.arpa SOA;");
         expect("6.0.244.10.in-addr.arpa", ns_t_ptr, "NOERROR:;;"); /* nobody's: asked upstream, which knows no PTR */
 }
 
 static void what_changes_is_seen(void **state) {
-        ground_put(&api, &res_services, "default", "{'metadata':{'name':'brief'},'spec':{'clusterIP':'10.96.3.10','ports':[{'port':80}]}}");
+        ground_put(&api, &res_services, "default",
+                   "{'metadata':{'name':'brief'},'spec':{'clusterIP':'10.96.3.10','ports':[{'port':80}]}}");
         expect("brief.default.svc.cluster.local", ns_t_a, "NOERROR aa: brief.default.svc.cluster.local 10.96.3.10;;");
         ground_delete(&api, &res_services, "default", "brief");
         expect("brief.default.svc.cluster.local", ns_t_a, NO_SUCH);
 }
 
 static void an_external_name_is_followed(void **state) {
-        ground_put(&api, &res_services, "default", "{'metadata':{'name':'out'},'spec':{'type':'ExternalName','externalName':'www.example.com.'}}");
-        ground_put(&api, &res_services, "default", "{'metadata':{'name':'chain'},'spec':{'type':'ExternalName','externalName':'alias.example.com'}}");
         ground_put(&api, &res_services, "default",
-                   "{'metadata':{'name':'inner'},'spec':{'type':'ExternalName','externalName':'web.default.svc.cluster.local'}}");
+                   "{'metadata':{'name':'out'},'spec':{'type':'ExternalName','externalName':'www.example.com.'}}");
         ground_put(&api, &res_services, "default",
-                   "{'metadata':{'name':'two'},'spec':{'type':'ExternalName','externalName':'out.default.svc.cluster.local'}}");
+                   "{'metadata':{'name':'chain'},'spec':{'type':'ExternalName','externalName':'alias.example.com'}}");
         ground_put(&api, &res_services, "default",
-                   "{'metadata':{'name':'ring'},'spec':{'type':'ExternalName','externalName':'ring.default.svc.cluster.local'}}");
-        ground_put(&api, &res_services, "default", "{'metadata':{'name':'gone'},'spec':{'type':'ExternalName','externalName':'fail.example.com'}}");
-        expect("out.default.svc.cluster.local", ns_t_a, "NOERROR aa: out.default.svc.cluster.local www.example.com, www.example.com 192.0.2.1;;");
-        expect("out.default.svc.cluster.local", ns_t_cname, "NOERROR aa: out.default.svc.cluster.local www.example.com;;");
-        expect("out.default.svc.cluster.local", ns_t_aaaa, "NOERROR aa: out.default.svc.cluster.local www.example.com;;");
+                   "{'metadata':{'name':'inner'},'spec':{'type':'ExternalName','externalName':'web.default.svc.cluster."
+                   "local'}}");
+        ground_put(&api, &res_services, "default",
+                   "{'metadata':{'name':'two'},'spec':{'type':'ExternalName','externalName':'out.default.svc.cluster."
+                   "local'}}");
+        ground_put(&api, &res_services, "default",
+                   "{'metadata':{'name':'ring'},'spec':{'type':'ExternalName','externalName':'ring.default.svc.cluster."
+                   "local'}}");
+        ground_put(&api, &res_services, "default",
+                   "{'metadata':{'name':'gone'},'spec':{'type':'ExternalName','externalName':'fail.example.com'}}");
+        expect("out.default.svc.cluster.local", ns_t_a,
+               "NOERROR aa: out.default.svc.cluster.local www.example.com, www.example.com 192.0.2.1;;");
+        expect("out.default.svc.cluster.local", ns_t_cname,
+               "NOERROR aa: out.default.svc.cluster.local www.example.com;;");
+        expect("out.default.svc.cluster.local", ns_t_aaaa,
+               "NOERROR aa: out.default.svc.cluster.local www.example.com;;");
         expect("out.default.svc.cluster.local", ns_t_txt, NOTHING);
         expect("chain.default.svc.cluster.local", ns_t_a, "NOERROR aa: alias.example.com real.example.com, "
                "chain.default.svc.cluster.local alias.example.com, real.example.com 192.0.2.7;;");
         expect("inner.default.svc.cluster.local", ns_t_a,
-               "NOERROR aa: inner.default.svc.cluster.local web.default.svc.cluster.local, web.default.svc.cluster.local 10.96.3.7;;");
+               "NOERROR aa: inner.default.svc.cluster.local web.default.svc.cluster.local, "
+               "web.default.svc.cluster.local 10.96.3.7;;");
         expect("two.default.svc.cluster.local", ns_t_a, "NOERROR aa: out.default.svc.cluster.local www.example.com,"
                " two.default.svc.cluster.local out.default.svc.cluster.local, www.example.com 192.0.2.1;;");
-        expect("gone.default.svc.cluster.local", ns_t_a, "NOERROR aa: gone.default.svc.cluster.local fail.example.com;;");
-        expect("ring.default.svc.cluster.local", ns_t_a, "NOERROR aa: ring.default.svc.cluster.local ring.default.svc.cluster.local;;");
+        expect("gone.default.svc.cluster.local", ns_t_a,
+               "NOERROR aa: gone.default.svc.cluster.local fail.example.com;;");
+        expect("ring.default.svc.cluster.local", ns_t_a,
+               "NOERROR aa: ring.default.svc.cluster.local ring.default.svc.cluster.local;;");
 }
 
 static void many_endpoints_are_cut_over_udp_and_whole_over_tcp(void **state) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         for (int i = 0; i < 100; i++)
                 buf_printf(&b, "%s{'addresses':['10.244.9.%d'],'conditions':{'ready':true}}", i ? "," : "", i + 1);
-        ground_put(&api, &res_services, "default", "{'metadata':{'name':'wide'},'spec':{'clusterIP':'None','ports':[{'port':80}]}}");
+        ground_put(&api, &res_services, "default",
+                   "{'metadata':{'name':'wide'},'spec':{'clusterIP':'None','ports':[{'port':80}]}}");
         ground_put(&api, &res_endpointslices, "default",
-                   "{'metadata':{'name':'wide-1','labels':{'kubernetes.io/service-name':'wide'}},'addressType':'IPv4','endpoints':[%" STR_FMT "]}",
+                   "{'metadata':{'name':'wide-1','labels':{'kubernetes.io/"
+                   "service-name':'wide'}},'addressType':'IPv4','endpoints':[%" STR_FMT "]}",
                    STR_ARG(buf_str(&b)));
         eventually(strncmp(ask("wide.default.svc.cluster.local", ns_t_a), "NOERROR aa tc: wide", 19) == 0);
         const char *all = ask_over("wide.default.svc.cluster.local", ns_t_a, true);
@@ -429,7 +467,8 @@ static void answers_are_kept_and_grow_older(void **state) {
         assert_int_equal(ttl_of("kept.example.com"), 300);
         usleep(1100000);
         assert_in_range(ttl_of("kept.example.com"), 298, 299);
-        assert_string_equal(ask("KEPT.example.com", ns_t_a), "NOERROR: KEPT.example.com 192.0.2.1;;"); /* the letters as asked */
+        assert_string_equal(ask("KEPT.example.com", ns_t_a),
+                            "NOERROR: KEPT.example.com 192.0.2.1;;"); /* the letters as asked */
         assert_string_equal(ask("none.example.com", ns_t_a), "NXDOMAIN:; com SOA;");
         assert_string_equal(ask("none.example.com", ns_t_a), "NXDOMAIN:; com SOA;");
         assert_int_equal(asked() - before, 2);
@@ -480,7 +519,10 @@ static void a_cut_answer_is_asked_for_again_over_tcp(void **state) {
 static void the_list_of_servers_is_read_again(void **state) {
         assert_int_equal(file_write(resolv_conf, STR("# nobody\n"), 0600, NULL), 0);
         assert_string_equal(ask("new.example.com", ns_t_a), "SERVFAIL:;;");
-        assert_int_equal(file_write(resolv_conf, STR("search a b\nnameserver\t127.0.1.2 \n options x\nnameserver ::1\n"), 0600, NULL), 0);
+        assert_int_equal(file_write(resolv_conf,
+                                    STR("search a b\nnameserver\t127.0.1.2 \n options x\nnameserver ::1\n"), 0600,
+                                    NULL),
+                         0);
         int before = atomic_load(&upstream[1].over_udp);
         assert_string_equal(ask("new.example.com", ns_t_a), "NOERROR: new.example.com 192.0.2.1;;");
         assert_int_equal(atomic_load(&upstream[1].over_udp) - before, 1);
@@ -509,7 +551,8 @@ static void the_list_may_become_empty_while_somebody_waits(void **state) {
 
 static void questions_over_one_connection_are_all_answered(void **state) {
         _cleanup_close_ int fd = connect_to(SOCK_STREAM);
-        const char *names[] = { "web.default.svc.cluster.local", "pipe.example.com", "nobody.default.svc.cluster.local" };
+        const char *names[] = { "web.default.svc.cluster.local", "pipe.example.com",
+                                "nobody.default.svc.cluster.local" };
         unsigned char q[3][514], answer[4096];
         bool seen[3] = { 0 };
         for (int i = 0; i < 3; i++) {
@@ -533,7 +576,8 @@ static void questions_over_one_connection_are_all_answered(void **state) {
 
 static void nonsense_is_refused_or_ignored(void **state) {
         unsigned char answer[512];
-        const char bad[] = "\x12\x34\1\0\0\1\0\0\0\0\0\0\xc0\x0c\0\1\0\1", notify[] = "\x12\x34\x20\0\0\1\0\0\0\0\0\0\1a\0\0\6\0\1";
+        const char bad[] = "\x12\x34\1\0\0\1\0\0\0\0\0\0\xc0\x0c\0\1\0\1",
+                   notify[] = "\x12\x34\x20\0\0\1\0\0\0\0\0\0\1a\0\0\6\0\1";
         _cleanup_close_ int fd = connect_to(SOCK_DGRAM);
         send(fd, "x", 1, 0);
         send(fd, bad, sizeof(bad) - 1, 0);
@@ -575,7 +619,9 @@ static void a_client_that_does_not_read_is_cut_off(void **state) {
 
 static void stopping_waits_for_nobody(void **state) {
         struct dns *other;
-        struct dns_options o = { .client = api.client, .domain = "cluster.local", .address = "127.0.0.1", .resolv_conf = resolv_conf };
+        struct dns_options o = {
+                .client = api.client, .domain = "cluster.local", .address = "127.0.0.1", .resolv_conf = resolv_conf
+        };
         struct dns *first = dns;
         unsigned char q[514];
         _cleanup_error_ struct error err = ERROR_INIT;
@@ -583,7 +629,8 @@ static void stopping_waits_for_nobody(void **state) {
         for (int i = 0; i < N_UPSTREAM; i++)
                 atomic_store(&upstream[i].silent, true);
         dns = other;
-        _cleanup_close_ int udp = connect_to(SOCK_DGRAM), tcp = connect_to(SOCK_STREAM), leaving = connect_to(SOCK_STREAM);
+        _cleanup_close_ int udp = connect_to(SOCK_DGRAM), tcp = connect_to(SOCK_STREAM),
+                            leaving = connect_to(SOCK_STREAM);
         dns = first;
         size_t n = make_query(q + 2, "waiting.example.org", ns_t_a);
         q[0] = 0;
@@ -603,7 +650,9 @@ static void stopping_waits_for_nobody(void **state) {
 
 static void a_taken_port_is_an_error(void **state) {
         struct dns *other;
-        struct dns_options o = { .client = api.client, .domain = "cluster.local", .address = "127.0.0.1", .port = dns_port(dns) };
+        struct dns_options o = {
+                .client = api.client, .domain = "cluster.local", .address = "127.0.0.1", .port = dns_port(dns)
+        };
         _cleanup_error_ struct error err = ERROR_INIT;
         assert_int_equal(dns_start(&o, &other, &err), -EADDRINUSE);
         _cleanup_free_ char *text = xprintf("DNS cannot listen on 127.0.0.1:%d: Address already in use", dns_port(dns));
@@ -611,7 +660,9 @@ static void a_taken_port_is_an_error(void **state) {
 }
 
 static int start(void **state) {
-        struct dns_options o = { .client = NULL, .domain = "cluster.local", .address = "127.0.0.1", .resolv_conf = resolv_conf };
+        struct dns_options o = {
+                .client = NULL, .domain = "cluster.local", .address = "127.0.0.1", .resolv_conf = resolv_conf
+        };
         _cleanup_error_ struct error err = ERROR_INIT;
         start_upstream();
         ground_api_start(&api);

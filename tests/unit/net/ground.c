@@ -100,7 +100,8 @@ void outside_add(void) {
         const char *name = netns_path("outside") + strlen("/run/netns/");
         shell("ip link add out0 mtu 1400 type veth peer name eth0 netns %s", name);
         shell("ip addr add 192.0.2.1/24 dev out0 && ip link set out0 up && ip route add default via 192.0.2.2");
-        shell("ip -n %s addr add 192.0.2.2/24 dev eth0 && ip -n %s link set eth0 up && ip -n %s link set lo up", name, name, name);
+        shell("ip -n %s addr add 192.0.2.2/24 dev eth0 && ip -n %s link set eth0 up && ip -n %s link set lo up", name,
+              name, name);
 }
 
 /* ---- traffic ---- */
@@ -137,7 +138,8 @@ static void answer_one(const struct served *s) {
         int fd = s->type == SOCK_STREAM ? accept4(s->fd, (struct sockaddr *) &from, &len, SOCK_CLOEXEC) : s->fd;
         if (fd < 0 || (s->type == SOCK_DGRAM && recvfrom(fd, in, sizeof(in), 0, (struct sockaddr *) &from, &len) < 0))
                 return;
-        size_t n = (size_t) snprintf(out, sizeof(out), "%s %s", s->name, inet_ntop(AF_INET, &from.sin_addr, ip, sizeof(ip)));
+        size_t n = (size_t) snprintf(out, sizeof(out), "%s %s", s->name,
+                                     inet_ntop(AF_INET, &from.sin_addr, ip, sizeof(ip)));
         if (s->type == SOCK_DGRAM) {
                 sendto(fd, out, n, 0, (struct sockaddr *) &from, len);
                 return;
@@ -229,8 +231,13 @@ static void must(int r, const struct error *err) {
 void ground_api_start(struct ground_api *g) {
         _cleanup_error_ struct error err = ERROR_INIT;
         must(store_open(&(struct store_options) { 0 }, &g->store, &err), &err);
-        struct apiserver_options o = { .store = g->store, .address = "127.0.0.1", .advertise_address = "127.0.0.1", .workers = 1,
-                                       .service_cidr = "10.96.0.0/12", .node_port_min = 30000, .node_port_max = 32767,
+        struct apiserver_options o = { .store = g->store,
+                                       .address = "127.0.0.1",
+                                       .advertise_address = "127.0.0.1",
+                                       .workers = 1,
+                                       .service_cidr = "10.96.0.0/12",
+                                       .node_port_min = 30000,
+                                       .node_port_max = 32767,
                                        .service_account_issuer = "https://kubernetes.default.svc.cluster.local" };
         must(apiserver_new(&o, &g->server, &err), &err);
         must(apiserver_bootstrap(g->server, &err), &err);

@@ -10,8 +10,8 @@
 #include "client/client.h"
 #include "schema/types.h"
 
-/* Puts the whole test program into a new network namespace (with lo up): nothing it does is seen outside, and it goes when the
- * program ends. false: not allowed here; main() then says so with exit code 77. */
+/* Puts the whole test program into a new network namespace (with lo up): nothing it does is seen outside, and it goes
+ * when the program ends. false: not allowed here; main() then says so with exit code 77. */
 bool ground_enter(void);
 
 /* Runs a shell command, which must succeed; its output is valid until the next few calls. */
@@ -24,7 +24,8 @@ void netns_add(const char *name);
 void netns_delete(const char *name);
 const char *netns_path(const char *name);
 
-/* A namespace "outside" at 192.0.2.2, by out0 (mtu 1400) of the test's own, which is 192.0.2.1 there and has its default route so. */
+/* A namespace "outside" at 192.0.2.2, by out0 (mtu 1400) of the test's own, which is 192.0.2.1 there and has its
+ * default route so. */
 void outside_add(void);
 
 /* Answers TCP (SOCK_STREAM) or UDP (SOCK_DGRAM) on a port of all addresses of a namespace (NULL: the test's own) with
@@ -45,7 +46,8 @@ struct ground_api {
 void ground_api_start(struct ground_api *g);
 void ground_api_stop(struct ground_api *g);
 /* Creates it, or replaces what is there. Single quotes stand for double ones. */
-void ground_put(struct ground_api *g, const struct api_resource *res, const char *ns, const char *fmt, ...) _printf_(4, 5);
+void ground_put(struct ground_api *g, const struct api_resource *res, const char *ns, const char *fmt, ...)
+                _printf_(4, 5);
 void ground_delete(struct ground_api *g, const struct api_resource *res, const char *ns, const char *name);
 
 /* Asks again until it is true, or fails the test after 5 s. */

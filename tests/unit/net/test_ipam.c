@@ -100,8 +100,10 @@ static void what_a_crash_left_is_dropped(void **state) {
         acquire(i, "alive");
         assert_int_equal(ipam_acquire(i, "gone", "/run/netns/cube-test-nobody", NULL, &ip, NULL), 0);
         ipam_close(i);
-        shell("cd %s && echo '{' >10.244.3.9; : >10.244.3.10; echo '{\"sandbox\":\"x\",\"netns\":\"/etc/passwd\"}' >10.244.3.11;"
-              "echo junk >.10.244.3.12; echo x >notes", dir);
+        shell("cd %s && echo '{' >10.244.3.9; : >10.244.3.10; echo '{\"sandbox\":\"x\",\"netns\":\"/etc/passwd\"}' "
+              ">10.244.3.11;"
+              "echo junk >.10.244.3.12; echo x >notes",
+              dir);
         i = open_ipam("10.244.3.0/24");
         assert_int_equal(leases(i), 1);
         assert_int_equal(files(), 1);
@@ -110,7 +112,8 @@ static void what_a_crash_left_is_dropped(void **state) {
 }
 
 static void ranges_are_checked(void **state) {
-        const char *bad[] = { "", "10.0.0.0", "10.0.0.0/7", "10.0.0.0/31", "10.0.0.256/24", "fd00::/64", "10.0.0.0/24x", "10.0.0.0/+8" };
+        const char *bad[] = { "",          "10.0.0.0",     "10.0.0.0/7", "10.0.0.0/31", "10.0.0.256/24",
+                              "fd00::/64", "10.0.0.0/24x", "10.0.0.0/+8" };
         struct ipam *i;
         for (size_t n = 0; n < ARRAY_SIZE(bad); n++) {
                 _cleanup_error_ struct error err = ERROR_INIT;

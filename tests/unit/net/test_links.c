@@ -46,7 +46,8 @@ static void a_pair_may_end_in_another_namespace(void **state) {
                 ok(nl_link_set_master("v0", "br0", true, err));
                 ok(nl_link_up("v0", err));
         }
-        shell("ip netns exec $(basename %s) ip -o link show eth0 | grep 'mtu 1300' | grep -q 0a:58:0a:01:00:01", netns_path("peer"));
+        shell("ip netns exec $(basename %s) ip -o link show eth0 | grep 'mtu 1300' | grep -q 0a:58:0a:01:00:01",
+              netns_path("peer"));
         shell("ip -o -d link show v0 | grep 'master br0' | grep -q 'hairpin on'");
         netns_delete("peer");
         close(TAKE_FD(fd));
@@ -90,7 +91,8 @@ static void a_vxlan_knows_its_peers(void **state) {
                 ok(nl_vxlan_add("vx0", 1, 8472, 0x0a010001, "br0", 1400, err));
                 ok(nl_fdb_add("vx0", mac, 0x0a010002, err));
         }
-        shell("ip -d link show vx0 | grep 'vxlan id 1 local 10.1.0.1 dev br0' | grep 'dstport 8472' | grep -q nolearning");
+        shell("ip -d link show vx0 | grep 'vxlan id 1 local 10.1.0.1 dev br0' | grep 'dstport 8472' | grep -q "
+              "nolearning");
         shell("bridge fdb show dev vx0 | grep -q '0a:58:0a:01:00:01 dst 10.1.0.2 self permanent'");
         for (int i = 0; i < 2; i++)
                 ok(nl_fdb_delete("vx0", mac, 0x0a010002, err));

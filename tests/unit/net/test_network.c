@@ -19,7 +19,11 @@ static struct net *net;
 static char dir[64];
 
 static struct net_options options(void) {
-        return (struct net_options) { .client = api.client, .node_name = "n1", .state_dir = dir, .bridge = "cni0", .nft_table = "cube",
+        return (struct net_options) { .client = api.client,
+                                      .node_name = "n1",
+                                      .state_dir = dir,
+                                      .bridge = "cni0",
+                                      .nft_table = "cube",
                                       .cluster_cidr = "10.244.0.0/16" };
 }
 
@@ -81,7 +85,8 @@ static void nothing_is_ready_before_the_node_has_a_range(void **state) {
         ground_put(&api, &res_nodes, "", "{'metadata':{'name':'n1'}}");
         usleep(50000);
         assert_false(ready());
-        ground_put(&api, &res_nodes, "", "{'metadata':{'name':'n1'},'spec':{'podCIDR':'10.244.7.0/24','podCIDRs':['10.244.7.0/24']}}");
+        ground_put(&api, &res_nodes, "",
+                   "{'metadata':{'name':'n1'},'spec':{'podCIDR':'10.244.7.0/24','podCIDRs':['10.244.7.0/24']}}");
         eventually(ready());
         shell("ip -4 addr show cni0 | grep -q 'inet 10.244.7.1/24'");
         assert_int_equal(nl_link_mtu("cni0"), 1400); /* the default route's */
@@ -119,13 +124,16 @@ static void detaching_leaves_nothing(void **state) {
         detach("b");
         assert_int_equal(leases(), 0);
         assert_string_equal(shell("ip -o link | grep -c veth || true"), "0\n");
-        assert_string_equal(shell("ip netns exec $(basename %s) ip -o link | grep -c eth0 || true", netns_path("a")), "0\n");
+        assert_string_equal(shell("ip netns exec $(basename %s) ip -o link | grep -c eth0 || true", netns_path("a")),
+                            "0\n");
 }
 
 static void host_ports_lead_to_the_pod(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        struct json ports = json_build(a, "[{ hostPort: 8080, containerPort: 80 }, { hostPort: 5353, containerPort: 53, protocol: 'UDP' },"
-                                          " { hostPort: 9090, containerPort: 80, hostIP: '192.0.2.1' }, { containerPort: 7 }]");
+        struct json ports = json_build(
+                        a, "[{ hostPort: 8080, containerPort: 80 }, { hostPort: 5353, containerPort: 53, protocol: "
+                           "'UDP' },"
+                           " { hostPort: 9090, containerPort: 80, hostIP: '192.0.2.1' }, { containerPort: 7 }]");
         attach("a", &ports);
         attach("b", NULL);
         serve("a", SOCK_STREAM, 80);
@@ -137,7 +145,8 @@ static void host_ports_lead_to_the_pod(void **state) {
         assert_string_equal(ask_from(NULL, SOCK_STREAM, "192.0.2.1", 8080), "a 192.0.2.1");
         assert_string_equal(ask_from(NULL, SOCK_STREAM, "127.0.0.1", 8080), "a 10.244.7.1");
         assert_string_equal(ask_from(NULL, SOCK_STREAM, "127.0.0.1", 9090), "refused");
-        assert_int_equal(strncmp(ask_from("b", SOCK_STREAM, "192.0.2.1", 8080), "a 10.244.7.", 11), 0); /* a pod beside it */
+        assert_int_equal(strncmp(ask_from("b", SOCK_STREAM, "192.0.2.1", 8080), "a 10.244.7.", 11),
+                         0); /* a pod beside it */
         assert_string_equal(ask_from("a", SOCK_STREAM, "192.0.2.1", 8080), "a 10.244.7.1");             /* and itself */
         serve_end();
 }
@@ -145,7 +154,8 @@ static void host_ports_lead_to_the_pod(void **state) {
 static void a_taken_host_port_is_an_error_and_leaves_nothing(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_error_ struct error err = ERROR_INIT;
-        struct json ports = json_build(a, "[{ hostPort: 8080, containerPort: 81 }, { hostPort: 8081, containerPort: 81 }]");
+        struct json ports =
+                        json_build(a, "[{ hostPort: 8080, containerPort: 81 }, { hostPort: 8081, containerPort: 81 }]");
         char ip[46];
         int before = leases();
         assert_int_equal(attach_with("c", &ports, ip, &err), -EIO);
@@ -163,7 +173,8 @@ static void a_restart_keeps_what_runs(void **state) {
         shell("nft delete table ip cube-net");
         start_net();
         eventually(ready());
-        assert_string_equal(ask_from("outside", SOCK_STREAM, "192.0.2.1", 8080), "a 192.0.2.2"); /* written anew from the leases */
+        assert_string_equal(ask_from("outside", SOCK_STREAM, "192.0.2.1", 8080),
+                            "a 192.0.2.2"); /* written anew from the leases */
         serve_end();
         assert_int_equal(leases(), 2);
         detach("a");
@@ -174,7 +185,8 @@ static void a_restart_keeps_what_runs(void **state) {
 
 static void missing_rules_do_not_hold_up_an_end(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        struct json ports = json_build(a, "[{ hostPort: 8080, containerPort: 80 }]"), others = json_build(a, "[{ hostPort: 8081, containerPort: 80 }]");
+        struct json ports = json_build(a, "[{ hostPort: 8080, containerPort: 80 }]"),
+                    others = json_build(a, "[{ hostPort: 8081, containerPort: 80 }]");
         attach("a", &ports);
         attach("b", &others);
         shell("nft flush map ip cube-net hostports");
@@ -191,7 +203,8 @@ static void an_end_before_the_network_is_ready_counts(void **state) {
         start_net();
         detach("a"); /* its namespace is still there when the leases are read */
         assert_int_equal(leases(), 1);
-        ground_put(&api, &res_nodes, "", "{'metadata':{'name':'n1'},'spec':{'podCIDR':'10.244.7.0/24','podCIDRs':['10.244.7.0/24']}}");
+        ground_put(&api, &res_nodes, "",
+                   "{'metadata':{'name':'n1'},'spec':{'podCIDR':'10.244.7.0/24','podCIDRs':['10.244.7.0/24']}}");
         eventually(ready());
         assert_int_equal(leases(), 0);
 }
@@ -201,8 +214,10 @@ static void pods_cannot_reach_the_nodes_loopback(void **state) {
         serve(NULL, SOCK_STREAM, 81);
         shell("ip netns exec $(basename %s) ip route add 127.0.0.9 via 10.244.7.1 dev eth0", netns_path("a"));
         shell("ip netns exec $(basename %s) sysctl -qw net.ipv4.conf.eth0.route_localnet=1", netns_path("a"));
-        shell("ip netns exec $(basename %s) ip rule add pref 1 to 127.0.0.9 table main && ip netns exec $(basename %s) ip rule del pref 0 "
-              "&& ip netns exec $(basename %s) ip rule add pref 2 table local", netns_path("a"), netns_path("a"), netns_path("a"));
+        shell("ip netns exec $(basename %s) ip rule add pref 1 to 127.0.0.9 table main && ip netns exec $(basename %s) "
+              "ip rule del pref 0 "
+              "&& ip netns exec $(basename %s) ip rule add pref 2 table local",
+              netns_path("a"), netns_path("a"), netns_path("a"));
         assert_string_equal(ask_from("a", SOCK_STREAM, "127.0.0.9", 81), "timeout");
         serve_end();
         detach("a");
@@ -214,7 +229,8 @@ static void *attach_many(void *arg) {
         char id[64], ips[2][46];
         for (int i = 0; i < 10; i++) {
                 snprintf(id, sizeof(id), "%s-%d", pod, i);
-                if (p->attach(p, id, netns_path(pod), NULL, NULL, ips, NULL) < 0 || p->detach(p, id, netns_path(pod), NULL) < 0)
+                if (p->attach(p, id, netns_path(pod), NULL, NULL, ips, NULL) < 0 ||
+                    p->detach(p, id, netns_path(pod), NULL) < 0)
                         return "failed";
         }
         return NULL;

@@ -55,9 +55,10 @@ void pack_tar(const char *path, const struct pack_entry *entries, size_t n) {
 }
 
 bool pack_root(const char *path) {
-        static const char *const applets[] = {"sh",   "cat", "echo", "sleep", "true",  "false",    "id",    "ls",
-                                              "env",  "nc",  "kill", "ps",    "stty",  "hostname", "mount", "dd",
-                                              "grep", "pwd", "wc",   "head",  "touch", "test",     "seq",   "httpd", "mkdir"};
+        static const char *const applets[] = { "sh",    "cat", "echo",  "sleep", "true", "false", "id",
+                                               "ls",    "env", "nc",    "kill",  "ps",   "stty",  "hostname",
+                                               "mount", "dd",  "grep",  "pwd",   "wc",   "head",  "touch",
+                                               "test",  "seq", "httpd", "mkdir" };
         static const char *const candidates[] = { "/bin/busybox", "/usr/bin/busybox" };
         _cleanup_buf_ struct buf busybox = BUF_INIT;
         struct archive *tar;

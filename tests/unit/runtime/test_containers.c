@@ -564,7 +564,9 @@ static void mounts_travel_to_the_host_when_asked(void **state) {
         assert_int_equal(mount("tmpfs", dir, "tmpfs", 0, NULL), 0);
         assert_int_equal(mount(NULL, dir, NULL, MS_PRIVATE, NULL), 0);
         memset(mounts, 0, sizeof(mounts));
-        mounts[0] = (struct mount_config) { .host_path = str_of(dir), .container_path = STR("/shared"), .propagation = 2 };
+        mounts[0] = (struct mount_config) { .host_path = str_of(dir),
+                                            .container_path = STR("/shared"),
+                                            .propagation = 2 };
         c.mounts = mounts;
         c.n_mounts = 1;
         c.security = json_text("{\"privileged\":true}");
@@ -660,7 +662,8 @@ static void a_terminal_has_a_size(void **state) {
 
 static void exec_streams_with_pipes_and_with_a_terminal(void **state) {
         struct container_config c = shell("sleep 20");
-        char *argv[] = {(char *) "sh", (char *) "-c", (char *) "read x; echo $x; test -t 0 && echo $TERM && stty size; exit 6", NULL};
+        char *argv[] = { (char *) "sh", (char *) "-c",
+                         (char *) "read x; echo $x; test -t 0 && echo $TERM && stty size; exit 6", NULL };
         _cleanup_error_ struct error err = ERROR_INIT;
         struct runtime_stream s;
         char *sandbox, *id;
@@ -925,8 +928,12 @@ static void stopping_a_sandbox_ends_its_containers(void **state) {
 static void *one_pod(void *arg) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct str args[] = { STR_INIT("/bin/sh"), STR_INIT("-c"), STR_INIT("exit 3") };
-        struct sandbox_config sc = { .name = STR("many"), .namespace = STR("d"), .uid = STR("u"), .hostname = STR("h") };
-        struct container_config cc = { .name = STR("app"), .image = STR("busybox:test"), .command = args, .n_command = 3 };
+        struct sandbox_config sc = {
+                .name = STR("many"), .namespace = STR("d"), .uid = STR("u"), .hostname = STR("h")
+        };
+        struct container_config cc = {
+                .name = STR("app"), .image = STR("busybox:test"), .command = args, .n_command = 3
+        };
         _cleanup_error_ struct error err = ERROR_INIT;
         _cleanup_free_ char *sandbox = NULL, *id = NULL;
         struct container_status s = { 0 };
@@ -968,7 +975,8 @@ static size_t processes_of_ours(void) {
                 char path[300];
 
                 snprintf(path, sizeof(path), "/proc/%s/cmdline", e->d_name);
-                if (e->d_name[0] < '1' || e->d_name[0] > '9' || atoi(e->d_name) == getpid() || file_read(path, 0, &b, NULL) < 0)
+                if (e->d_name[0] < '1' || e->d_name[0] > '9' || atoi(e->d_name) == getpid() ||
+                    file_read(path, 0, &b, NULL) < 0)
                         continue;
                 n += b.n > 0 && memmem(b.p, b.n, base, strlen(base)) != NULL;
         }
@@ -976,8 +984,8 @@ static size_t processes_of_ours(void) {
         return n;
 }
 
-/* kill -9 of us at any moment of a pod's life: the next runtime finds what is whole, removes what is not, and in the end
- * nothing is left. */
+/* kill -9 of us at any moment of a pod's life: the next runtime finds what is whole, removes what is not, and in the
+ * end nothing is left. */
 static void a_crash_at_any_moment_leaves_nothing_behind(void **state) {
         NEEDS_GROUND();
         runtime_free(rt);
@@ -987,7 +995,10 @@ static void a_crash_at_any_moment_leaves_nothing_behind(void **state) {
 
                 if (pid == 0) {
                         struct runtime_options o = {
-                                .root_dir = root_dir, .state_dir = state_dir, .cgroup_parent = cgroup_parent, .network = &network,
+                                .root_dir = root_dir,
+                                .state_dir = state_dir,
+                                .cgroup_parent = cgroup_parent,
+                                .network = &network,
                         };
                         int r;
 

@@ -190,7 +190,8 @@ static void test_client_side_applies_are_taken_over_without_conflict(void **stat
         static const char *const annotations[][2] = {
                 { "{'apiVersion':'v1','kind':'ConfigMap','data':{'x':'1'}}", "ok" }, /* still so: kubectl may have it */
                 { "{'apiVersion':'v1','kind':'ConfigMap','data':{'x':'0'}}", "conflict" },
-                { "{'apiVersion':'v1','metadata':{'finalizers':{'a':1},'ownerReferences':{'b':{}}},'data':[1,2]}", "conflict" },
+                { "{'apiVersion':'v1','metadata':{'finalizers':{'a':1},'ownerReferences':{'b':{}}},'data':[1,2]}",
+                  "conflict" },
                 { "{'apiVersion':'v1'", "conflict" },
                 { "[]", "conflict" },
         };
