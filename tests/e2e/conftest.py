@@ -5,6 +5,7 @@ launcher make clusters of their own. Everything is under a directory of its own 
 import json
 import os
 import shutil
+import socket
 import subprocess
 import time
 
@@ -92,9 +93,12 @@ class Cluster:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def tidy(request, tmp_path_factory):
-    """The files of tests that passed are deleted; those of a session with failures stay to be looked at."""
-    yield
+def alone(request, tmp_path_factory):
+    """One session at a time on a host, whose names, ports and addresses they share: the others wait for this socket's name. The
+    files of tests that passed are deleted; those of a session with failures stay to be looked at."""
+    with socket.socket(socket.AF_UNIX) as turn:
+        wait(lambda: turn.bind("\0cube-e2e") or True, 1200, 0.5)
+        yield
     if not request.session.testsfailed:
         shutil.rmtree(tmp_path_factory.getbasetemp(), ignore_errors=True)
 
