@@ -62,7 +62,10 @@ void index_set_parse(struct index_set *s, struct str text) {
                 if (dash >= 0 &&
                     (str_to_i64(str_sub(part, (size_t) dash + 1, part.n), &r.last) < 0 || r.last < r.first))
                         continue;
-                vec_push(&s->ranges, r);
+                if (s->ranges.n > 0 && s->ranges.v[s->ranges.n - 1].last + 1 == r.first) /* "0,1" is one range */
+                        s->ranges.v[s->ranges.n - 1].last = r.last;
+                else
+                        vec_push(&s->ranges, r);
         }
 }
 

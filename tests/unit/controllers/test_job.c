@@ -140,6 +140,18 @@ static void indexed_pods_know_their_number(void **state) {
         assert_string_equal(condition_text(job(&k), "Complete", "status"), "True");
 }
 
+static void completed_indexes_join_as_they_come(void **state) {
+        _cluster_ struct cluster k;
+
+        cluster_start(&k, NULL, classes);
+        create(&k, "'completionMode':'Indexed','completions':5,'parallelism':1,");
+        end_pods(&k, "Succeeded");
+        end_pods(&k, "Succeeded");
+        assert_string_equal(text_at(job(&k), "status.completedIndexes"), "0,1");
+        end_pods(&k, "Succeeded");
+        assert_string_equal(text_at(job(&k), "status.completedIndexes"), "0-2");
+}
+
 static void suspension_stops_and_resumption_goes_on(void **state) {
         _cluster_ struct cluster k;
 
@@ -217,6 +229,7 @@ int main(void) {
                 cmocka_unit_test(too_many_failures_fail_it),
                 cmocka_unit_test(the_deadline_stops_what_runs),
                 cmocka_unit_test(indexed_pods_know_their_number),
+                cmocka_unit_test(completed_indexes_join_as_they_come),
                 cmocka_unit_test(suspension_stops_and_resumption_goes_on),
                 cmocka_unit_test(a_pod_failure_policy_may_fail_the_job_at_once),
                 cmocka_unit_test(a_success_policy_may_be_content_with_less),
