@@ -27,6 +27,7 @@ A resource implies its list type. Everything is checked here; a mistake stops th
 """
 import os
 import re
+import shlex
 import sys
 
 SCALARS = {  # name in the language: (kind, as Go prints it)
@@ -362,7 +363,7 @@ class Parser:
     def top_enum(self, rest):
         name, *words = rest.split()
         t = self.add_type('STRING', name, words, values=[])
-        self.body = lambda line: t.values.extend('' if w == '""' else w for w in line.split())
+        self.body = lambda line: t.values.extend(shlex.split(line))  # "" and values with spaces are quoted
 
     def top_resource(self, rest):
         m = re.fullmatch(r'(\S+) of (\S+)( cluster)?', rest) or self.fail('resource PLURAL of KIND [cluster]')
