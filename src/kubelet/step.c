@@ -55,16 +55,15 @@ static bool is_done(struct pod *p) {
 static void decide(struct pod *p) {
         const char *phase;
 
+        if (p->end == POD_RUNS && p->current && !p->sent)
+                note_ended_before(p);
         if (p->end != POD_RUNS)
                 return;
         if (p->is_absent || !p->current || object_deleting(p->current)) {
                 p->end = POD_ENDS;
                 return;
         }
-        if (!p->sent)
-                note_ended_before(p);
-        if (p->end == POD_RUNS)
-                note_deadline(p);
+        note_deadline(p);
         if (p->end != POD_RUNS)
                 return;
         phase = phase_from_containers(p);

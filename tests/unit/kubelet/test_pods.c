@@ -497,6 +497,25 @@ static void a_new_kubelet_adopts_what_runs(void **state) {
         assert_string_not_equal(before, after);
 }
 
+/* What ended before is not reported anew, when nobody knows any more how it ended: a Job counts on it. */
+static void a_new_kubelet_leaves_an_ended_pod_alone(void **state) {
+        struct world *w = *state;
+
+        create(w, &res_pods,
+               "{'kind':'Pod','apiVersion':'v1','metadata':{'name':'p','finalizers':['example.com/x']},"
+               "'spec':{'nodeName':'" NODE "','automountServiceAccountToken':false,'restartPolicy':'Never',"
+               "'containers':[{'name':'c','image':'app','imagePullPolicy':'IfNotPresent','command':['exit','0']}]}}");
+        wait_text(w, &res_pods, "p", "'phase':'Succeeded'");
+        delete_pod(w, "p", 1);
+        wait_count(w, fake_sandboxes, 0);
+        stop_kubelet(w);
+        start_kubelet(w);
+        create_pod(w, "q", "", "");
+        wait_text(w, &res_pods, "q", "'ready':true");
+        wait_text(w, &res_pods, "p", "'phase':'Succeeded'");
+        wait_text(w, &res_pods, "p", "'exitCode':0");
+}
+
 static void after_a_reboot_pods_get_a_new_sandbox(void **state) {
         struct world *w = *state;
 
@@ -611,6 +630,7 @@ int main(void) {
                 TEST(volumes_show_their_sources),
                 TEST(a_missing_volume_source_is_an_event),
                 TEST(a_new_kubelet_adopts_what_runs),
+                TEST(a_new_kubelet_leaves_an_ended_pod_alone),
                 TEST(after_a_reboot_pods_get_a_new_sandbox),
                 TEST(probes_decide_readiness_and_life),
                 TEST(a_failed_post_start_hook_stops_the_container),
