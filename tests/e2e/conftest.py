@@ -112,6 +112,8 @@ def image_archive(tmp_path_factory):
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory, image_archive):
     c = Cluster("e2e", tmp_path_factory.mktemp("e2e"))
+    if c.cube("status", check=False).returncode == 0: # not ours, so not ours to delete
+        pytest.exit("a cluster e2e is running; cube delete --name e2e ends it", 1)
     try:
         c.start()
         c.cube("image load", image_archive)
