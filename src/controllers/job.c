@@ -32,7 +32,7 @@ struct state {
 
 static void set_condition(struct job_sync *s, const char *type, const char *status, const char *reason,
                           const char *message) {
-        condition_set(s->a, &s->status, &(struct condition){ type, status, reason, message }, s->now,
+        condition_set(s->a, &s->status, &(struct condition) { type, status, reason, message }, s->now,
                       CONDITION_PROBE_TIME);
 }
 
@@ -59,7 +59,7 @@ static int64_t backoff_left(struct job_sync *s) {
         int64_t wait;
 
         if (s->new_success)
-                *b = (struct backoff){ 0 };
+                *b = (struct backoff) { 0 };
         b->failures += s->new_failures;
         b->last_ns = MAX(b->last_ns, s->last_failure_ns);
         if (b->failures == 0)
@@ -260,8 +260,13 @@ static void begin_or_resume(struct job_sync *s) {
                 tell(s, "Normal", "Resumed", "Job resumed");
                 json_removec(&s->status, "startTime");
         }
-        if (!json_getc(&s->status, "startTime"))
-                json_setc(s->a, &s->status, "startTime", json_build(s->a, "%t", s->now));
+        if (json_getc(&s->status, "startTime"))
+                return;
+        json_setc(s->a, &s->status, "startTime", json_build(s->a, "%t", s->now));
+        if (JobSpec_has_backoffLimitPerIndex(s->spec))
+                tell(s, "Warning", "Unsupported",
+                     "this version of cube does not have backoffLimitPerIndex yet: all failures count against "
+                     "backoffLimit");
 }
 
 /* ---- reconcile ---- */
