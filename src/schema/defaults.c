@@ -60,7 +60,8 @@ void schema_default(struct arena *a, const struct schema_type *t, struct json *v
                         schema_default(a, t->elem, &m->value);
 }
 
-/* Insertion sort: what was added at the end goes to its place, the rest stays. */
+/* Insertion sort: what was added at the end goes to its place, the rest stays. Where the order is right nothing is written:
+ * such a part may belong to an object that others read. */
 static void reorder_struct(struct arena *a, const struct schema_type *t, struct json *value) {
         const struct schema_field *few[48], *last = NULL;
         const struct schema_field **fields =
@@ -83,9 +84,11 @@ static void reorder_struct(struct arena *a, const struct schema_type *t, struct 
                                 k--;
                 else if (f)
                         last = f;
-                memmove(&value->members[k + 1], &value->members[k], (i - k) * sizeof(m));
-                memmove(&fields[k + 1], &fields[k], (i - k) * sizeof(f));
-                value->members[k] = m;
+                if (k < i) {
+                        memmove(&value->members[k + 1], &value->members[k], (i - k) * sizeof(m));
+                        memmove(&fields[k + 1], &fields[k], (i - k) * sizeof(f));
+                        value->members[k] = m;
+                }
                 fields[k] = f;
         }
 }
@@ -94,12 +97,19 @@ static int compare_keys(const void *x, const void *y) {
         return str_cmp(json_key(x), json_key(y));
 }
 
+static bool keys_sorted(const struct json *map) {
+        for (size_t i = 1; i < map->len; i++)
+                if (str_cmp(json_key(&map->members[i - 1]), json_key(&map->members[i])) > 0)
+                        return false;
+        return true;
+}
+
 void schema_reorder(struct arena *a, const struct schema_type *t, struct json *value) {
         if (t->kind == SCHEMA_LIST)
                 json_each_item(it, value)
                         schema_reorder(a, t->elem, it);
         else if (t->kind == SCHEMA_MAP && json_is(value, JSON_OBJECT)) {
-                if (value->len > 1)
+                if (!keys_sorted(value))
                         qsort(value->members, value->len, sizeof(*value->members), compare_keys);
                 json_each_member(m, value)
                         schema_reorder(a, t->elem, &m->value);
