@@ -11,8 +11,7 @@ struct proxy_options {
                                        nftables mode */
         const char *nft_table;      /* "cube": table ip <nft_table>-proxy */
         const char *cluster_cidr;   /* to tell traffic from pods */
-        const char *bridge;         /* "cni0": hairpin and masquerade decisions */
-        uint16_t healthz_port;      /* 0: none; upstream's 10256 */
+        const char *bridge;         /* "cni0"; not needed */
 };
 int proxy_start(const struct proxy_options *o, struct proxy **ret, struct error *err); /* thread of its own */
 void proxy_stop(struct proxy *p);  /* and frees it; the rules stay, so that Services go on */

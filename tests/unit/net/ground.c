@@ -87,8 +87,8 @@ void netns_delete(const char *name) {
 }
 
 const char *netns_path(const char *name) {
-        static char paths[8][96];
-        static unsigned turn;
+        static _Thread_local char paths[8][96];
+        static _Thread_local unsigned turn;
         char full[64], *p = paths[turn++ % 8];
         full_name(name, full);
         snprintf(p, sizeof(paths[0]), "/run/netns/%s", full);
