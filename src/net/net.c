@@ -331,6 +331,8 @@ static int attach(struct pod_network *network, const char *sandbox_id, const cha
                 r = nl_link_up(veth, err);
         if (r == 0)
                 r = in_namespace(netns_path, setup_inside, &p, err);
+        if (r == 0)
+                r = nl_link_wait(veth, 3000, err); /* until then the bridge drops what the pod sends */
         pthread_mutex_lock(&n->rules);
         if (r == 0)
                 r = add_ports(n, p.ip, hostports, err);

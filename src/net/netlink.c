@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "net/netlink.h"
 
@@ -151,6 +152,20 @@ int nl_link_up(const char *name, struct error *err) {
         struct ifinfomsg *i = begin_link(&q, RTM_NEWLINK, 0, index);
         i->ifi_flags = i->ifi_change = IFF_UP;
         return run(&q, 0, err, "set up", name);
+}
+
+int nl_link_wait(const char *name, int ms, struct error *err) {
+        _cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        struct ifreq q = { 0 };
+        snprintf(q.ifr_name, sizeof(q.ifr_name), "%s", name);
+        for (; ms > 0; ms--) {
+                if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &q) < 0)
+                        return error_errno(err, -errno, "look at %s", name);
+                if (q.ifr_flags & IFF_RUNNING)
+                        return 0;
+                usleep(1000);
+        }
+        return error_set(err, -ETIMEDOUT, "network interface %s does not come up", name);
 }
 
 int nl_link_set_master(const char *name, const char *bridge, bool hairpin, struct error *err) {

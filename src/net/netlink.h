@@ -14,6 +14,8 @@ int nl_veth_add(const char *name, const char *peer, int peer_netns_fd, int mtu, 
 int nl_vxlan_add(const char *name, uint32_t vni, uint16_t port, uint32_t local_ip, const char *dev, int mtu,
                  struct error *err);
 int nl_link_up(const char *name, struct error *err);
+/* Waits until the other end is there and frames pass, at most so long. The kernel may take a second to notice. */
+int nl_link_wait(const char *name, int ms, struct error *err);
 int nl_link_set_master(const char *name, const char *bridge, bool hairpin, struct error *err);
 int nl_link_delete(const char *name, struct error *err);
 int nl_link_index(const char *name); /* 0 when there is none */

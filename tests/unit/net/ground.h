@@ -27,12 +27,13 @@ const char *netns_path(const char *name);
 /* A namespace "outside" at 192.0.2.2, by out0 (mtu 1400) of the test's own, which is 192.0.2.1 there and has its
  * default route so. */
 void outside_add(void);
+void outside_delete(void);
 
 /* Answers TCP (SOCK_STREAM) or UDP (SOCK_DGRAM) on a port of all addresses of a namespace (NULL: the test's own) with
  * "<netns> <address it came from>"; "node" for the test's own. Until serve_end(). */
 void serve(const char *netns, int type, uint16_t port);
 void serve_end(void);
-/* Asks it: the answer, or "refused", "timeout" (after 300 ms), "unreachable". Valid until the next few calls. */
+/* Asks it: the answer, or "refused", "timeout" (after 1.5 s), "unreachable". Valid until the next few calls. */
 const char *ask_from(const char *netns, int type, const char *ip, uint16_t port);
 /* A socket in that namespace. */
 int socket_in(const char *netns, int type);

@@ -509,7 +509,7 @@ static int teardown(void **state) {
         net_stop(net);
         for (size_t i = 0; i < ARRAY_SIZE(pods); i++)
                 netns_delete(pods[i]);
-        netns_delete("outside");
+        outside_delete();
         ground_api_stop(&api);
         return file_remove_tree(dir, NULL);
 }
