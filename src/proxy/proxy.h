@@ -1,4 +1,5 @@
-/* The service proxy: Services and EndpointSlices become nftables maps, changed incrementally. */
+/* The service proxy: Services and EndpointSlices become nftables maps, changed incrementally. NodePorts answer on every
+ * address of the node, loopback too. */
 #pragma once
 
 #include "client/client.h"
@@ -7,11 +8,8 @@ struct proxy;
 struct proxy_options {
         struct client *client;
         const char *node_name;
-        const char *node_ip;        /* NodePorts answer on every local address except loopback-only ones, as upstream's
-                                       nftables mode */
         const char *nft_table;      /* "cube": table ip <nft_table>-proxy */
         const char *cluster_cidr;   /* to tell traffic from pods */
-        const char *bridge;         /* "cni0"; not needed */
 };
 int proxy_start(const struct proxy_options *o, struct proxy **ret, struct error *err); /* thread of its own */
 void proxy_stop(struct proxy *p);  /* and frees it; the rules stay, so that Services go on */

@@ -60,8 +60,8 @@ void schema_default(struct arena *a, const struct schema_type *t, struct json *v
                         schema_default(a, t->elem, &m->value);
 }
 
-/* Insertion sort: what was added at the end goes to its place, the rest stays. Where the order is right nothing is written:
- * such a part may belong to an object that others read. */
+/* Insertion sort: what was added at the end goes to its place, the rest stays. Where the order is right nothing is
+ * written: such a part may belong to an object that others read. */
 static void reorder_struct(struct arena *a, const struct schema_type *t, struct json *value) {
         const struct schema_field *few[48], *last = NULL;
         const struct schema_field **fields =

@@ -1,5 +1,5 @@
-/* The service proxy with everything real: an API in this process, the pod network, nftables of a namespace of the test's own, packets
- * between pods "a" to "d", the node and "outside". */
+/* The service proxy with everything real: an API in this process, the pod network, nftables of a namespace of the
+ * test's own, packets between pods "a" to "d", the node and "outside". */
 #include "../net/ground.h"
 
 #include <arpa/inet.h>
@@ -19,7 +19,9 @@ static struct proxy *proxy;
 static char dir[64];
 
 static void start_proxy(void) {
-        struct proxy_options o = { .client = api.client, .node_name = "n1", .nft_table = "cube", .cluster_cidr = "10.244.0.0/16" };
+        struct proxy_options o = {
+                .client = api.client, .node_name = "n1", .nft_table = "cube", .cluster_cidr = "10.244.0.0/16"
+        };
         _cleanup_error_ struct error err = ERROR_INIT;
         if (proxy_start(&o, &proxy, &err) < 0)
                 fail_msg("%s", error_text(&err));
@@ -36,14 +38,17 @@ static void put_slice(const char *service, const char *endpoints) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         for (const char *p = endpoints; *p; p++) {
                 bool away = *p < 'a', ending = p[1] == '!', unready = p[1] == '~' || ending;
-                buf_printf(&b, "%s{'addresses':['%s'],'nodeName':'%s','conditions':{'ready':%s,'serving':%s,'terminating':%s}}", b.n ? "," : "",
-                           ips[(*p | 32) - 'a'], away ? "n2" : "n1", unready ? "false" : "true", p[1] == '~' ? "false" : "true",
-                           ending ? "true" : "false");
+                buf_printf(&b,
+                           "%s{'addresses':['%s'],'nodeName':'%s','conditions':{'ready':%s,'serving':%s,'terminating':%"
+                           "s}}",
+                           b.n ? "," : "", ips[(*p | 32) - 'a'], away ? "n2" : "n1", unready ? "false" : "true",
+                           p[1] == '~' ? "false" : "true", ending ? "true" : "false");
                 p += unready;
         }
         ground_put(&api, &res_endpointslices, "default",
                    "{'metadata':{'name':'%s-1','labels':{'kubernetes.io/service-name':'%s'}},'addressType':'IPv4',"
-                   "'ports':[{'name':'p','port':80},{'name':'u','port':53,'protocol':'UDP'}],'endpoints':[%" STR_FMT "]}",
+                   "'ports':[{'name':'p','port':80},{'name':'u','port':53,'protocol':'UDP'}],'endpoints':[%" STR_FMT
+                   "]}",
                    service, service, STR_ARG(buf_str(&b)));
 }
 
@@ -56,7 +61,8 @@ static void drop_service(const char *name) {
 /* ---- what is in the kernel ---- */
 
 static int elements(const char *map) {
-        return atoi(shell("nft -j list %s ip cube-proxy %s | python3 -c 'import json,sys; print(sum(len(x.get(\"%s\",{}).get(\"elem\",[])) "
+        return atoi(shell("nft -j list %s ip cube-proxy %s | python3 -c 'import json,sys; "
+                          "print(sum(len(x.get(\"%s\",{}).get(\"elem\",[])) "
                           "for x in json.load(sys.stdin)[\"nftables\"]))'",
                           strcmp(map, "hairpin") == 0 || strcmp(map, "cluster_ips") == 0 ? "set" : "map", map,
                           strcmp(map, "hairpin") == 0 || strcmp(map, "cluster_ips") == 0 ? "set" : "map"));
@@ -119,10 +125,12 @@ static void no_endpoint_is_a_refusal(void **state) {
 }
 
 static void node_ports_are_open_everywhere_on_the_node(void **state) {
-        put_service("np", "'type':'NodePort','clusterIP':'10.96.3.8','ports':[{'name':'p','port':80,'nodePort':30080}]");
+        put_service("np",
+                    "'type':'NodePort','clusterIP':'10.96.3.8','ports':[{'name':'p','port':80,'nodePort':30080}]");
         put_slice("np", "b");
         eventually(answered_by("outside", "192.0.2.1", 30080, 'b'));
-        assert_string_equal(ask_from("outside", SOCK_STREAM, "192.0.2.1", 30080), "b 10.244.7.1"); /* so that the answer comes back here */
+        assert_string_equal(ask_from("outside", SOCK_STREAM, "192.0.2.1", 30080),
+                            "b 10.244.7.1"); /* so that the answer comes back here */
         assert_string_equal(ask_from(NULL, SOCK_STREAM, "192.0.2.1", 30080), "b 10.244.7.1");
         assert_string_equal(ask_from(NULL, SOCK_STREAM, "127.0.0.1", 30080), "b 10.244.7.1");
         assert_true(answered_by("a", "192.0.2.1", 30080, 'b'));
@@ -141,7 +149,8 @@ static void a_local_policy_keeps_the_source_and_never_leaves_the_node(void **sta
         spread("outside", "192.0.2.1", 30080, 20, counts);
         assert_int_equal(counts[1], 20);
         put_slice("np", "C");
-        eventually(is_answer("outside", SOCK_STREAM, "192.0.2.1", 30080, "timeout")); /* said nothing: another node has it */
+        eventually(is_answer("outside", SOCK_STREAM, "192.0.2.1", 30080,
+                             "timeout")); /* said nothing: another node has it */
         assert_true(answered_by("a", "10.96.3.8", 80, 'c'));                          /* inside nothing changes */
         put_slice("np", "");
         eventually(is_answer("outside", SOCK_STREAM, "192.0.2.1", 30080, "refused"));
@@ -158,14 +167,21 @@ static void a_local_policy_keeps_the_source_and_never_leaves_the_node(void **sta
 }
 
 static void external_and_load_balancer_addresses_lead_in(void **state) {
-        put_service("ext", "'type':'LoadBalancer','clusterIP':'10.96.3.10','externalIPs':['198.51.100.7'],'allocateLoadBalancerNodePorts':false,"
+        put_service("ext", "'type':'LoadBalancer','clusterIP':'10.96.3.10','externalIPs':['198.51.100.7'],'"
+                           "allocateLoadBalancerNodePorts':false,"
                            "'ports':[{'name':'p','port':80}]");
         put_slice("ext", "b");
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct json *status;
-        assert_int_equal(json_parse(a, STR("{\"status\":{\"loadBalancer\":{\"ingress\":[{\"ip\":\"198.51.100.8\"},{\"ip\":\"198.51.100.7\"},"
-                                           "{\"hostname\":\"x\"}]}}}"), NULL, &status, NULL), 0);
-        assert_int_equal(client_patch(api.client, &res_services, STR("default"), STR("ext"), STR("status"), API_PATCH_MERGE, status, NULL, NULL), 0);
+        assert_int_equal(json_parse(a,
+                                    STR("{\"status\":{\"loadBalancer\":{\"ingress\":[{\"ip\":\"198.51.100.8\"},{\"ip\":"
+                                        "\"198.51.100.7\"},"
+                                        "{\"hostname\":\"x\"}]}}}"),
+                                    NULL, &status, NULL),
+                         0);
+        assert_int_equal(client_patch(api.client, &res_services, STR("default"), STR("ext"), STR("status"),
+                                      API_PATCH_MERGE, status, NULL, NULL),
+                         0);
         shell("ip -n $(basename %s) route add 198.51.100.0/24 via 192.0.2.1", netns_path("outside"));
         eventually(is_answer("outside", SOCK_STREAM, "198.51.100.8", 80, "b 10.244.7.1"));
         assert_string_equal(ask_from("outside", SOCK_STREAM, "198.51.100.7", 80), "b 10.244.7.1");
@@ -188,7 +204,8 @@ static bool stays(const char *from, char with) {
 }
 
 static void a_client_stays_with_its_endpoint(void **state) {
-        put_service("stick", "'sessionAffinity':'ClientIP','sessionAffinityConfig':{'clientIP':{'timeoutSeconds':60}},'clusterIP':'10.96.3.11',"
+        put_service("stick", "'sessionAffinity':'ClientIP','sessionAffinityConfig':{'clientIP':{'timeoutSeconds':60}},'"
+                             "clusterIP':'10.96.3.11',"
                              "'ports':[{'name':'p','port':80}]");
         put_slice("stick", "abcd");
         eventually(elements("slots") == 8);
@@ -230,7 +247,8 @@ static void a_client_whose_endpoint_went_gets_another_to_stay_with(void **state)
 
 static void affinity_ends_after_its_time(void **state) {
         int counts[5] = { 0 };
-        put_service("stick", "'sessionAffinity':'ClientIP','sessionAffinityConfig':{'clientIP':{'timeoutSeconds':1}},'clusterIP':'10.96.3.11',"
+        put_service("stick", "'sessionAffinity':'ClientIP','sessionAffinityConfig':{'clientIP':{'timeoutSeconds':1}},'"
+                             "clusterIP':'10.96.3.11',"
                              "'ports':[{'name':'p','port':80}]");
         eventually(shell_code("nft list map ip cube-proxy services | grep -q sticky-1") == 0);
         for (int i = 0; i < 8; i++) {
@@ -260,9 +278,12 @@ static const char *say(int fd) {
 }
 
 static void a_udp_flow_goes_on_with_another_endpoint(void **state) {
-        struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(53), .sin_addr.s_addr = inet_addr("10.96.3.12") };
+        struct sockaddr_in to = { .sin_family = AF_INET,
+                                  .sin_port = htons(53),
+                                  .sin_addr.s_addr = inet_addr("10.96.3.12") };
         _cleanup_close_ int fd = socket_in("a", SOCK_DGRAM);
-        put_service("dns", "'clusterIP':'10.96.3.12','ports':[{'name':'u','port':53,'protocol':'UDP'},{'name':'p','port':53}]");
+        put_service("dns", "'clusterIP':'10.96.3.12','ports':[{'name':'u','port':53,'protocol':'UDP'},{'name':'p','"
+                           "port':53}]");
         put_slice("dns", "b");
         assert_int_equal(connect(fd, (struct sockaddr *) &to, sizeof(to)), 0);
         eventually(say(fd)[0] == 'b');
@@ -283,7 +304,8 @@ static void a_udp_flow_goes_on_with_another_endpoint(void **state) {
 /* ---- who owns what ---- */
 
 static void a_node_port_moves_to_another_service(void **state) {
-        put_service("old", "'type':'NodePort','clusterIP':'10.96.3.13','externalIPs':['198.51.100.9'],'ports':[{'name':'p','port':80,'nodePort':30081}]");
+        put_service("old", "'type':'NodePort','clusterIP':'10.96.3.13','externalIPs':['198.51.100.9'],'ports':[{'name':"
+                           "'p','port':80,'nodePort':30081}]");
         put_slice("old", "b");
         eventually(answered_by("outside", "198.51.100.9", 80, 'b'));
         put_service("new", "'clusterIP':'10.96.3.14','externalIPs':['198.51.100.9'],'ports':[{'name':'p','port':80}]");
@@ -291,7 +313,8 @@ static void a_node_port_moves_to_another_service(void **state) {
         eventually(answered_by("a", "10.96.3.14", 80, 'c'));
         assert_true(answered_by("outside", "198.51.100.9", 80, 'b')); /* the first has it */
         ground_delete(&api, &res_services, "default", "old");
-        put_service("new", "'type':'NodePort','clusterIP':'10.96.3.14','externalIPs':['198.51.100.9'],'ports':[{'name':'p','port':80,'nodePort':30081}]");
+        put_service("new", "'type':'NodePort','clusterIP':'10.96.3.14','externalIPs':['198.51.100.9'],'ports':[{'name':"
+                           "'p','port':80,'nodePort':30081}]");
         eventually(answered_by("outside", "198.51.100.9", 80, 'c'));
         eventually(answered_by("outside", "192.0.2.1", 30081, 'c'));
         ground_delete(&api, &res_endpointslices, "default", "old-1");
@@ -300,7 +323,8 @@ static void a_node_port_moves_to_another_service(void **state) {
 }
 
 static void services_of_other_proxies_are_left_alone(void **state) {
-        ground_put(&api, &res_services, "default", "{'metadata':{'name':'other','labels':{'service.kubernetes.io/service-proxy-name':'x'}},"
+        ground_put(&api, &res_services, "default",
+                   "{'metadata':{'name':'other','labels':{'service.kubernetes.io/service-proxy-name':'x'}},"
                    "'spec':{'clusterIP':'10.96.3.15','ports':[{'name':'p','port':80}]}}");
         put_service("mine", "'clusterIP':'10.96.3.16','ports':[{'name':'p','port':80}]");
         put_slice("other", "b");
@@ -360,7 +384,8 @@ static void make_many(void) {
         for (int i = 0; i < MANY; i++) {
                 char name[32], spec[128];
                 snprintf(name, sizeof(name), "many-%d", i);
-                snprintf(spec, sizeof(spec), "'clusterIP':'10.96.%d.%d','ports':[{'name':'p','port':80}]", 16 + i / 250, i % 250 + 1);
+                snprintf(spec, sizeof(spec), "'clusterIP':'10.96.%d.%d','ports':[{'name':'p','port':80}]", 16 + i / 250,
+                         i % 250 + 1);
                 put_service(name, spec);
                 put_slice(name, "bcd");
         }
@@ -373,7 +398,8 @@ static void thousands_of_services_are_there_at_once(void **state) {
         int64_t begun = now_mono_ms();
         start_proxy();
         eventually(shell_code("nft list map ip cube-proxy services | grep -q 10.96.19.250") == 0);
-        print_message("    %d services with 3 endpoints each are there after %lld ms\n", MANY, (long long) (now_mono_ms() - begun));
+        print_message("    %d services with 3 endpoints each are there after %lld ms\n", MANY,
+                      (long long) (now_mono_ms() - begun));
         assert_int_equal(elements("services"), MANY);
         assert_int_equal(elements("endpoints"), 3 * MANY);
 
@@ -423,17 +449,23 @@ static void a_table_that_was_taken_away_comes_back(void **state) {
 }
 
 static void the_books_are_right_after_many_changes(void **state) {
-        static const char *const maps[] = { "services", "endpoints", "slots", "empty", "node_services", "node_endpoints", "node_slots", "node_empty",
-                                            "hairpin", "cluster_ips" };
+        static const char *const maps[] = { "services",       "endpoints",  "slots",      "empty",   "node_services",
+                                            "node_endpoints", "node_slots", "node_empty", "hairpin", "cluster_ips" };
         int kept[ARRAY_SIZE(maps)];
         srand(7);
         for (int i = 0; i < 400; i++) {
                 char name[8], spec[256], endpoints[16], *e = endpoints;
                 int n = rand() % 6;
                 snprintf(name, sizeof(name), "s%d", n);
-                snprintf(spec, sizeof(spec), "'type':'%s','sessionAffinity':'%s','clusterIP':'10.96.4.%d','ports':[{'name':'p','port':80%s},"
-                         "{'name':'u','port':53,'protocol':'UDP'}]", n < 3 ? "NodePort" : "ClusterIP", rand() % 3 ? "None" : "ClientIP", n + 1,
-                         n == 0 ? ",'nodePort':30090" : n == 1 ? ",'nodePort':30091" : n == 2 ? ",'nodePort':30092" : "");
+                snprintf(spec, sizeof(spec),
+                         "'type':'%s','sessionAffinity':'%s','clusterIP':'10.96.4.%d','ports':[{'name':'p','port':80%s}"
+                         ","
+                         "{'name':'u','port':53,'protocol':'UDP'}]",
+                         n < 3 ? "NodePort" : "ClusterIP", rand() % 3 ? "None" : "ClientIP", n + 1,
+                         n == 0   ? ",'nodePort':30090"
+                         : n == 1 ? ",'nodePort':30091"
+                         : n == 2 ? ",'nodePort':30092"
+                                  : "");
                 for (int k = 0; k < 4; k++)
                         if (rand() % 2) {
                                 *e++ = (char) ((rand() % 4 ? 'a' : 'A') + k);
@@ -477,14 +509,17 @@ static void destroying_leaves_nothing(void **state) {
 /* ---- the ground ---- */
 
 static int setup(void **state) {
-        struct net_options o = { .node_name = "n1", .bridge = "cni0", .nft_table = "cube", .cluster_cidr = "10.244.0.0/16" };
+        struct net_options o = {
+                .node_name = "n1", .bridge = "cni0", .nft_table = "cube", .cluster_cidr = "10.244.0.0/16"
+        };
         _cleanup_error_ struct error err = ERROR_INIT;
         ground_api_start(&api);
         snprintf(dir, sizeof(dir), "/tmp/cube-proxy-test-XXXXXX");
         if (!mkdtemp(dir))
                 return -1;
         outside_add();
-        ground_put(&api, &res_nodes, "", "{'metadata':{'name':'n1'},'spec':{'podCIDR':'10.244.7.0/24','podCIDRs':['10.244.7.0/24']}}");
+        ground_put(&api, &res_nodes, "",
+                   "{'metadata':{'name':'n1'},'spec':{'podCIDR':'10.244.7.0/24','podCIDRs':['10.244.7.0/24']}}");
         o.client = api.client;
         o.state_dir = dir;
         assert_int_equal(net_start(&o, &net, &err), 0);
