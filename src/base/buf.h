@@ -18,7 +18,7 @@ void buf_free(struct buf *b); /* leaves an empty buf; also the shape _cleanup_ w
 void buf_grow(struct buf *b, size_t more); /* the slow half of buf_reserve */
 /* Room for more bytes after n; returns where they go. */
 static inline char *buf_reserve(struct buf *b, size_t more) {
-        if (__builtin_expect(b->cap - b->n < more, 0))
+        if (__builtin_expect(!b->p || b->cap - b->n < more, 0))
                 buf_grow(b, more);
         return b->p + b->n;
 }

@@ -343,8 +343,37 @@ struct fixture *fixture_new(const struct http_server_options *o, bool tls) {
         return f;
 }
 
+static void count_handle(uv_handle_t *h, void *arg) {
+        if (h->type == UV_TIMER || h->type == UV_TCP || h->type == UV_POLL)
+                ++*(int *) arg;
+}
+
+struct handle_count {
+        struct loop *loop;
+        int n;
+};
+
+static void count_handles(void *arg) {
+        struct handle_count *c = arg;
+
+        c->n = 0;
+        uv_walk(loop_uv(c->loop), count_handle, &c->n);
+}
+
+/* What the server has closed ends on the client's loop too, a little later. */
+static void settle(struct loop *l) {
+        struct handle_count c = { l, 1 };
+
+        for (int i = 0; i < 300 && c.n; i++) {
+                loop_call_sync(l, count_handles, &c);
+                if (c.n)
+                        usleep(10000);
+        }
+}
+
 void fixture_free(struct fixture *f) {
         http_server_stop(f->server, 500);
+        settle(f->loop);
         loop_stop(f->loop);
         loop_join(f->loop);
         loop_free(f->loop);
