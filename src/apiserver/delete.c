@@ -5,7 +5,7 @@
  * deletes └─ else ──▶ gone */
 #include <errno.h>
 
-#include "apiserver/admission.h"
+#include "apiserver/admission/admission.h"
 #include "apiserver/strategy.h"
 #include "apiserver/writes.h"
 #include "schema/defaults.h"

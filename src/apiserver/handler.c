@@ -1,4 +1,4 @@
-/* One HTTP request: who is it (authn.c), what is asked for (request.c), run it (call.c), answer (respond.c).
+/* One HTTP request: who is it (auth/), what is asked for (request.c), run it (call.c), answer (respond.c).
  *
  * Reads are answered at once, in the memory of the HTTP request. Writes wait for the store, and the client may be gone
  * before the answer is there: they get an arena of their own, with copies of what they need from the request. */

@@ -1,7 +1,7 @@
 /* From HTTP to calls and back. Private to src/apiserver. */
 #pragma once
 
-#include "apiserver/authn.h"
+#include "apiserver/auth/authn.h"
 #include "apiserver/request.h"
 #include "apiserver/respond.h"
 

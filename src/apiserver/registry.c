@@ -8,7 +8,7 @@
  * the store checks the revision that the change was made from. */
 #include <errno.h>
 
-#include "apiserver/admission.h"
+#include "apiserver/admission/admission.h"
 #include "apiserver/strategy.h"
 #include "apiserver/writes.h"
 #include "base/rand.h"

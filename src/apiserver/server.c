@@ -3,11 +3,11 @@
 #include <stdio.h>
 
 #include "apiserver/allocator.h"
-#include "apiserver/authn.h"
+#include "apiserver/auth/authn.h"
 #include "apiserver/discovery.h"
 #include "apiserver/expiry.h"
 #include "apiserver/kubelet_proxy.h"
-#include "apiserver/rbac.h"
+#include "apiserver/auth/rbac.h"
 #include "apiserver/watch.h"
 #include "base/log.h"
 #include "http/tls.h"

@@ -3,9 +3,9 @@
  *   handler.c ─ request.c ─ respond.c          HTTP: path and query in, bytes out
  *        │
  *        ▼
- *   call.c ─ authorize (rbac.c) ─▶ registry.c (create, update, patch.c, delete.c) ─▶ store
+ *   call.c ─ authorize (auth/rbac.c) ─▶ registry.c (create, update, patch.c, delete.c) ─▶ store
  *                    │                 │ strategy.c: what differs from kind to kind, as a table
- *                    │                 │ admission.c, validate*.c
+ *                    │                 │ admission/, validation/
  *                    ├─▶ read.c        get and list
  *                    ├─▶ subresource.c scale, binding, eviction, token …: a table
  *                    └─▶ watch.c       one hub for each loop

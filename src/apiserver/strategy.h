@@ -3,7 +3,7 @@
 #pragma once
 
 #include "apiserver/server.h"
-#include "apiserver/validate.h"
+#include "apiserver/validation/validate.h"
 
 enum strategy_flags {
         STRATEGY_GENERATION = 1 << 0,          /* metadata.generation counts changes outside of metadata and status */

@@ -1,9 +1,9 @@
 /* Subresources that are not simply a part of their object: scale, binding, eviction, tokens. Found by a table. */
 #include <errno.h>
 
-#include "apiserver/authn.h"
-#include "apiserver/review.h"
-#include "apiserver/validate.h"
+#include "apiserver/auth/authn.h"
+#include "apiserver/auth/review.h"
+#include "apiserver/validation/validate.h"
 #include "apiserver/writes.h"
 #include "base/rand.h"
 #include "schema/decode.h"

@@ -16,6 +16,7 @@ import images
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CUBE = os.environ.get("CUBE", os.path.join(TOP, "build", "cube"))
 KUBECTL = shutil.which("kubectl")
+NAME = os.environ.get("E2E_NAME", "e2e")  # of the session's cluster: sessions of different names run side by side
 
 
 def kubectl_minor():
@@ -94,10 +95,10 @@ class Cluster:
 
 @pytest.fixture(scope="session", autouse=True)
 def alone(request, tmp_path_factory):
-    """One session at a time on a host, whose names, ports and addresses they share: the others wait for this socket's name. The
+    """One session of a name at a time: others wait for this socket's name. The
     files of tests that passed are deleted; those of a session with failures stay to be looked at."""
     with socket.socket(socket.AF_UNIX) as turn:
-        wait(lambda: turn.bind("\0cube-e2e") or True, 1200, 0.5)
+        wait(lambda: turn.bind(f"\0cube-{NAME}") or True, 1200, 0.5)
         yield
     if not request.session.testsfailed:
         shutil.rmtree(tmp_path_factory.getbasetemp(), ignore_errors=True)
@@ -111,9 +112,9 @@ def image_archive(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory, image_archive):
-    c = Cluster("e2e", tmp_path_factory.mktemp("e2e"))
+    c = Cluster(NAME, tmp_path_factory.mktemp("e2e"))
     if c.cube("status", check=False).returncode == 0: # not ours, so not ours to delete
-        pytest.exit("a cluster e2e is running; cube delete --name e2e ends it", 1)
+        pytest.exit(f"a cluster {NAME} is running; cube delete --name {NAME} ends it", 1)
     try:
         c.start()
         c.cube("image load", image_archive)

@@ -2,7 +2,7 @@
  * certificates. */
 #include <arpa/inet.h>
 
-#include "apiserver/validate.h"
+#include "apiserver/validation/validate.h"
 
 #define GET(o, k) json_getc((o), (k))
 #define TEXT(o, k) json_str(json_getc((o), (k)))

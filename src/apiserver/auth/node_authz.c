@@ -3,8 +3,8 @@
  * A node has the rules of the ClusterRole system:node. Secrets, ConfigMaps, claims and service account tokens among
  * them only when a pod that is bound to it refers to them. Upstream keeps a graph for this question; here the pods of
  * the namespace are looked at, by a search in their text first, so that almost none has to be parsed. */
-#include "apiserver/node_authz.h"
-#include "apiserver/rbac.h"
+#include "apiserver/auth/node_authz.h"
+#include "apiserver/auth/rbac.h"
 #include "schema/types.h"
 
 bool node_user(const struct api_user *user, struct str *ret_name) {

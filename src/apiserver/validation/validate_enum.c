@@ -1,5 +1,5 @@
 /* Enumerations: the schema says which values a field may have, so one walk checks them for every kind. */
-#include "apiserver/validate.h"
+#include "apiserver/validation/validate.h"
 
 #define MAX_DEPTH 64
 

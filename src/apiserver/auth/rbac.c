@@ -7,8 +7,8 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "apiserver/node_authz.h"
-#include "apiserver/rbac.h"
+#include "apiserver/auth/node_authz.h"
+#include "apiserver/auth/rbac.h"
 #include "schema/selector.h"
 #include "schema/types.h"
 

@@ -2,8 +2,8 @@
  * https://kubernetes.io/docs/concepts/policy/limit-range/ */
 #include <errno.h>
 
-#include "apiserver/admission.h"
-#include "apiserver/validate.h"
+#include "apiserver/admission/admission.h"
+#include "apiserver/validation/validate.h"
 #include "schema/quantity.h"
 #include "schema/types.h"
 

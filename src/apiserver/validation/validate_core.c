@@ -1,7 +1,7 @@
 /* The core group beside pods: Service, Endpoints, Node, ConfigMap, Secret, volumes, quotas, Event. */
 #include <arpa/inet.h>
 
-#include "apiserver/validate.h"
+#include "apiserver/validation/validate.h"
 #include "base/encode.h"
 #include "schema/quantity.h"
 

@@ -11,8 +11,8 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
-#include "apiserver/authn.h"
-#include "apiserver/rbac.h"
+#include "apiserver/auth/authn.h"
+#include "apiserver/auth/rbac.h"
 #include "base/encode.h"
 #include "schema/types.h"
 

@@ -1,5 +1,5 @@
 /* Workloads: Deployment, ReplicaSet, StatefulSet, DaemonSet, ReplicationController, Job, CronJob. */
-#include "apiserver/validate.h"
+#include "apiserver/validation/validate.h"
 #include "schema/selector.h"
 
 #define GET(o, k) json_getc((o), (k))

@@ -2,9 +2,9 @@
  */
 #include <errno.h>
 
-#include "apiserver/authn.h"
-#include "apiserver/rbac.h"
-#include "apiserver/review.h"
+#include "apiserver/auth/authn.h"
+#include "apiserver/auth/rbac.h"
+#include "apiserver/auth/review.h"
 #include "schema/types.h"
 
 static struct json user_json(struct arena *a, const struct api_user *u) {

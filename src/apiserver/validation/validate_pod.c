@@ -1,6 +1,6 @@
 /* Pods and what pods are made of: pkg/apis/core/validation of v1.33, the parts that users meet. Enumerations are
  * checked by validate_enum.c. */
-#include "apiserver/validate.h"
+#include "apiserver/validation/validate.h"
 #include "schema/quantity.h"
 
 #define GET(o, k) json_getc((o), (k))

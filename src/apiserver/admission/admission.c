@@ -1,8 +1,8 @@
 /* Admission plugins, in upstream's order. Each looks at one thing and is a line in the table at the end. */
 #include <errno.h>
 
-#include "apiserver/admission.h"
-#include "apiserver/node_authz.h"
+#include "apiserver/admission/admission.h"
+#include "apiserver/auth/node_authz.h"
 #include "apiserver/writes.h"
 #include "base/rand.h"
 #include "schema/types.h"

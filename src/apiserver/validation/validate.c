@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "apiserver/validate.h"
+#include "apiserver/validation/validate.h"
 
 #define MAX_FIELD_ERRORS 100
 
