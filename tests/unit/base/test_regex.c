@@ -1,0 +1,124 @@
+/* Regular expressions: RE2's syntax and answers, its refusals, and an end for every pattern. */
+#include "../test.h"
+
+#include "base/regex.h"
+
+static const struct {
+        const char *pattern, *text;
+        bool match;
+} matches[] = {
+        { "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "web-1", true },
+        { "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "Web-1", false },
+        { "", "anything", true },
+        { "b", "abc", true },
+        { "^b", "abc", false },
+        { "^abc$", "abc\n", false }, /* $ is the end of the text */
+        { "(?m)^abc$", "x\nabc\ny", true },
+        { "a.c", "a\nc", false },
+        { "(?s)a.c", "a\nc", true },
+        { "(?i)HELLO", "hello", true },
+        { "(?i:a)B", "AB", true },
+        { "(?i:a)B", "Ab", false },
+        { "(?P<year>\\d{4})-(?<month>\\d{2})", "2024-05", true },
+        { "^\\d+$", "\xd9\xa3", false }, /* an Arabic digit: \d is ASCII */
+        { "^\\pN$", "\xd9\xa3", true },
+        { "^\\p{Greek}+$", "\xce\xb1\xce\xb2", true },
+        { "^\\P{Greek}$", "\xce\xb1", false },
+        { "^.$", "\xf0\x9f\x98\x80", true },
+        { "^\\s$", "\v", false },
+        { "^[\\s]$", "\v", false },
+        { "^\\v$", "\v", true },
+        { "^[^\\S]$", "\t", true },
+        { "a{,2}", "a{,2}", true }, /* not a repeat: text */
+        { "^a{2,3}$", "aaaa", false },
+        { "^a{2,}?$", "aaaa", true },
+        { "^[]a]+$", "]a", true },
+        { "^[a-c-]+$", "a-c", true },
+        { "^[[:alpha:][:^digit:]]+$", "a!", true },
+        { "\\Qa.b\\E", "a.b", true },
+        { "\\Qa.b\\E", "axb", false },
+        { "^\\x41\\x{1F600}\\101$", "A\xf0\x9f\x98\x80" "A", true },
+        { "^*a", "ba", true },
+        { "\\bfoo\\b", "a foo b", true },
+        { "(|a)*b", "aaab", true },
+        { "^(https?|ftp)://[^\\s/$.?#].[^\\s]*$", "https://example.com/x", true },
+        { "^(a+)+$", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab", false }, /* exponential */
+        { "^(.*)*(.*)*(.*)*x$", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false },
+};
+
+static void matches_as_re2(void **state) {
+        for (size_t i = 0; i < ARRAY_SIZE(matches); i++) {
+                _cleanup_(regex_freep) struct regex *re = NULL;
+                _cleanup_error_ struct error err = ERROR_INIT;
+
+                if (regex_compile(str_of(matches[i].pattern), &re, &err) < 0)
+                        fail_msg("%s: %s", matches[i].pattern, error_text(&err));
+                if (regex_match(re, str_of(matches[i].text)) != matches[i].match)
+                        fail_msg("%s on %s", matches[i].pattern, matches[i].text);
+        }
+}
+
+static const char *const refused[][2] = {
+        { "(?=a)", "invalid or unsupported Perl syntax: `(?=`" },
+        { "(?!a)", "invalid or unsupported Perl syntax: `(?!`" },
+        { "(?<=a)b", "invalid or unsupported Perl syntax: `(?<`" },
+        { "(?>a)", "invalid or unsupported Perl syntax: `(?>`" },
+        { "(?x)a", "invalid or unsupported Perl syntax: `(?x`" },
+        { "(a)\\1", "invalid escape sequence: `\\1`" },
+        { "\\Z", "invalid escape sequence: `\\Z`" },
+        { "\\K", "invalid escape sequence: `\\K`" },
+        { "a*+", "invalid nested repetition operator: `*+`" },
+        { "a**", "invalid nested repetition operator: `**`" },
+        { "a{2}{3}", "invalid nested repetition operator: `{2}{3}`" },
+        { "*a", "missing argument to repetition operator: `*`" },
+        { "(*ACCEPT)", "missing argument to repetition operator: `*`" },
+        { "(|+)", "missing argument to repetition operator: `+`" },
+        { "a{1001}", "invalid repeat count: `{1001}`" },
+        { "a{3,2}", "invalid repeat count: `{3,2}`" },
+        { "((a{100}){100})", "invalid repeat count: `{100}`" },
+        { "(a", "missing closing ): `(a`" },
+        { "a)", "unexpected ): `a)`" },
+        { "[a", "missing closing ]: `[a`" },
+        { "[b-a]", "invalid character class range: `b-a`" },
+        { "[[:foo:]]", "invalid character class range: `[:foo:]`" },
+        { "a\\", "trailing backslash at end of expression: ``" },
+        { "(?P<n", "invalid named capture: `(?P<n`" },
+};
+
+static void refuses_what_re2_refuses(void **state) {
+        for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+                _cleanup_(regex_freep) struct regex *re = NULL;
+                _cleanup_error_ struct error err = ERROR_INIT;
+                struct str text;
+
+                if (regex_compile(str_of(refused[i][0]), &re, &err) == 0)
+                        fail_msg("%s is taken", refused[i][0]);
+                text = str_of(error_text(&err));
+                assert_true(str_has_prefix(text, STR("error parsing regexp: ")));
+                assert_string_equal(text.p + 22, refused[i][1]);
+        }
+}
+
+static void finds_leftmost_first(void **state) {
+        _cleanup_(regex_freep) struct regex *re = NULL;
+        size_t from, to;
+
+        assert_int_equal(regex_compile(STR("a|ab|\\d+"), &re, NULL), 0);
+        assert_int_equal(regex_find(re, STR("xxab12"), 0, &from, &to), 1);
+        assert_int_equal(from, 2);
+        assert_int_equal(to, 3);
+        assert_int_equal(regex_find(re, STR("xxab12"), to, &from, &to), 1);
+        assert_int_equal(from, 4);
+        assert_int_equal(to, 6);
+        assert_int_equal(regex_find(re, STR("xxab12"), to, &from, &to), 0);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(matches_as_re2),
+                cmocka_unit_test(refuses_what_re2_refuses),
+                cmocka_unit_test(finds_leftmost_first),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
