@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "apiserver/server.h"
+#include "apiserver/admission/admission.h"
 
 const struct api_user api_user_system = {
         .name = STR_INIT("system:apiserver"),
@@ -149,6 +149,25 @@ struct attributes call_attributes(const struct api_call *c, const struct rest *r
         return at;
 }
 
+/* What is sent is not what is stored: only admission sees it, and may change it. */
+static void admit_body(struct op *op, enum admission_operation o, void (*then)(struct op *op)) {
+        struct arena *a = op->c->arena;
+        struct json *body = json_new(a, op->c->body ? json_copy_tree(a, op->c->body) : json_new_object());
+
+        op->c->body = body;
+        op_refresh(op);
+        admission_run(op, o, body, NULL, then);
+}
+
+/* exec, attach, portforward, proxy: only whether it may be; who asks makes the connection. The body is the options. */
+static void connected(struct op *op) {
+        op_finish(op, 200);
+}
+
+static void connect_to(struct op *op) {
+        admit_body(op, ADMIT_CONNECT, connected);
+}
+
 static const struct {
         void (*run)(struct op *op);
 } verbs[] = {
@@ -159,7 +178,7 @@ static const struct {
         [API_PATCH] = { registry_patch },
         [API_DELETE] = { registry_delete },
         [API_DELETE_COLLECTION] = { registry_delete_collection },
-        [API_CONNECT] = { NULL },
+        [API_CONNECT] = { connect_to },
         [API_WATCH] = { NULL },
 };
 
@@ -182,7 +201,7 @@ void apiserver_call(struct apiserver *s, struct api_call *c) {
                 goto fail;
         struct attributes at = call_attributes(c, op->rest, call_verb_name(c));
 
-        if (authorize_or_error(s, &c->user, &at, &c->error) < 0)
+        if (!c->authorized && authorize_or_error(s, &c->user, &at, &c->error) < 0)
                 goto fail;
         if (op->rest->deprecated.n)
                 op_warn(op, op->rest->deprecated);
@@ -190,6 +209,10 @@ void apiserver_call(struct apiserver *s, struct api_call *c) {
                 special = subresource_handler(op->rest, c->subresource, c->verb);
         else if (op->rest->resource->transient)
                 special = transient_handler(op->rest);
+        if (special && c->verb == API_CREATE) { /* what is sent is of the subresource's own kind */
+                admit_body(op, ADMIT_CREATE, special);
+                return;
+        }
         if (special) {
                 special(op);
                 return;

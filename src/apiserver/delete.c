@@ -242,6 +242,21 @@ static int check_policy(const struct op *op, struct error *err) {
                             STR_ARG(p));
 }
 
+static void delete_admitted(struct op *op) {
+        switch (decide(op)) {
+        case OUTCOME_DELETE:
+                remove_now(op);
+                return;
+        case OUTCOME_MARK:
+                mark(op);
+                return;
+        case OUTCOME_NOTHING:
+                op->result = object_ref(op->old);
+                op_finish(op, 200);
+                return;
+        }
+}
+
 void registry_delete(struct op *op) {
         struct error *err = &op->c->error;
         struct arena *a = op->c->arena;
@@ -262,20 +277,7 @@ void registry_delete(struct op *op) {
         json_setc(a, &op->tree, "metadata", json_copy_tree(a, json_getc(object_json(op->old), "metadata")));
         if (json_is(json_getc(&op->tree, "status"), JSON_OBJECT))
                 json_setc(a, &op->tree, "status", json_copy_shallow(a, json_getc(&op->tree, "status")));
-        if (admission_run(op, ADMIT_DELETE, &op->tree, object_json(op->old), err) < 0)
-                goto fail;
-        switch (decide(op)) {
-        case OUTCOME_DELETE:
-                remove_now(op);
-                return;
-        case OUTCOME_MARK:
-                mark(op);
-                return;
-        case OUTCOME_NOTHING:
-                op->result = object_ref(op->old);
-                op_finish(op, 200);
-                return;
-        }
+        admission_run(op, ADMIT_DELETE, NULL, object_json(op->old), delete_admitted);
         return;
 fail:
         op_fail(op);
@@ -336,7 +338,7 @@ static void collection_step(struct collection *k) {
                 k->call.verb = API_DELETE;
                 k->call.name = object_name(o);
                 k->call.namespace = object_namespace(o);
-                k->call.user = api_user_system; /* the collection was authorized as such */
+                k->call.authorized = true; /* as a collection */
                 k->call.arena = k->arena;
                 k->call.done = item_deleted;
                 k->call.userdata = k;

@@ -150,7 +150,7 @@ static void copy_user(struct arena *a, struct api_user *u) {
                 u->extra = json_new(a, json_copy(a, u->extra));
 }
 
-static void copy_call(struct arena *a, struct api_call *c) {
+void api_call_keep(struct arena *a, struct api_call *c) {
         struct str *const texts[] = {
                 &c->namespace,
                 &c->name,
@@ -167,6 +167,7 @@ static void copy_call(struct arena *a, struct api_call *c) {
         for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
                 copy_str(a, texts[i]);
         copy_user(a, &c->user);
+        c->arena = a;
 }
 
 static int read_body(struct http_write *w, struct error *err) {
@@ -219,9 +220,8 @@ static void handle_write(struct exchange *x, const struct api_call *call) {
         w->arena = a;
         w->x = *x;
         w->call = *call;
-        w->call.arena = a;
         w->call.done = write_done;
-        copy_call(a, &w->call);
+        api_call_keep(a, &w->call);
         agent = http_request_header(x->req, "user-agent");
         if (str_empty(w->call.options.field_manager) && agent.n > 0) /* upstream: the part before the first '/' */
                 w->call.options.field_manager =
@@ -349,7 +349,7 @@ static void handle_resource(struct exchange *x) {
         c.name = i->name;
         c.subresource = i->subresource;
         if (is_connect(i)) {
-                handle_connect(x);
+                handle_connect(x, &c);
                 return;
         }
         if (!verb_of(http_request_method(x->req), x, &c.verb)) {

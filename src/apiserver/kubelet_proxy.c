@@ -675,27 +675,49 @@ static const char *connect_verb(const struct exchange *x) {
         return verbs[http_request_method(x->req)];
 }
 
-void handle_connect(struct exchange *x) {
-        const struct connector *c = find(&x->info);
-        struct attributes at = { .verb = connect_verb(x),
-                                 .version = x->info.version,
-                                 .resource = x->info.plural,
-                                 .subresource = x->info.subresource,
-                                 .namespace = x->info.namespace,
-                                 .name = x->info.name };
+/* The query as the options object of the subresource (PodExecOptions …), which is what admission sees. */
+static struct json connect_options(struct exchange *x, struct arena *a, const struct api_subresource *sub) {
+        struct str query = http_request_query(x->req), pair;
+        struct json o = json_new_object(), v;
+
+        json_set_cstr(a, &o, "kind", sub->kind);
+        json_set_cstr(a, &o, "apiVersion", "v1");
+        while (str_split(&query, '&', &pair)) {
+                ssize_t eq = str_find(pair, '=');
+                _cleanup_buf_ struct buf text = BUF_INIT;
+                const struct schema_field *f = schema_field(sub->type, eq < 0 ? pair : str_sub(pair, 0, (size_t) eq));
+                int64_t n = 0;
+
+                if (!f || url_decode(&text, eq < 0 ? STR("") : str_sub(pair, (size_t) eq + 1, pair.n), true) < 0)
+                        continue;
+                v = json_of_copy(a, buf_str(&text));
+                str_to_i64(buf_str(&text), &n);
+                if (f->type->kind == SCHEMA_BOOL)
+                        v = json_of_bool(request_bool(buf_str(&text)));
+                else if (f->type->kind == SCHEMA_INT32 || (f->type->elem && f->type->elem->kind == SCHEMA_INT32))
+                        v = json_of_int(n);
+                if (f->type->kind == SCHEMA_LIST)
+                        json_push(a, json_get_or_add_array(a, &o, f->name), v);
+                else
+                        json_setc(a, &o, f->name, v);
+        }
+        if (schema_field(sub->type, STR("path")) && !str_empty(x->info.tail))
+                json_setc(a, &o, "path", json_of_copy(a, x->info.tail));
+        return o;
+}
+
+/* Admission is through: to the other end. */
+static void connect_now(struct exchange *x, const struct connector *c) {
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(x->s->store);
         _cleanup_error_ struct error e = ERROR_INIT;
         struct target t = { 0 };
         struct str protocol;
-        bool upgrade = http_request_wants_upgrade(x->req, &protocol);
 
-        if (!c || authorize_or_error(x->s, &x->user, &at, &e) < 0 || c->target(x, snap, &t, &e) < 0) {
+        if (c->target(x, snap, &t, &e) < 0) {
                 respond_error(x->req, &x->format, &e);
-                return;
-        }
-        if (str_empty(t.host)) {
+        } else if (str_empty(t.host)) {
                 respond_text(x->req, 200, "text/plain", STR(""));
-        } else if (upgrade) {
+        } else if (http_request_wants_upgrade(x->req, &protocol)) {
                 tunnel(x, &t);
         } else if (c->must_upgrade) {
                 err_bad_request(&e, "Upgrade request required");
@@ -703,4 +725,59 @@ void handle_connect(struct exchange *x) {
         } else {
                 relay(x, &t);
         }
+}
+
+struct connect {
+        struct api_call call;
+        struct exchange x; /* x.req is NULL once the client is gone */
+        const struct connector *c;
+        struct arena *arena;
+};
+
+static void connect_gone(struct http_request *req, void *arg) {
+        struct connect *k = arg;
+
+        k->x.req = NULL;
+}
+
+static void connect_admitted(struct api_call *call) {
+        struct connect *k = container_of(call, struct connect, call);
+
+        if (k->x.req) {
+                http_request_on_close(k->x.req, NULL, NULL);
+                if (call->code >= 400)
+                        respond_error(k->x.req, &k->x.format, &call->error);
+                else
+                        connect_now(&k->x, k->c);
+        }
+        error_clear(&call->error);
+        arena_free(k->arena);
+}
+
+void handle_connect(struct exchange *x, const struct api_call *call) {
+        const struct connector *c = find(&x->info);
+        struct attributes at = call_attributes(call, x->rest, connect_verb(x));
+        const struct api_subresource *sub = api_subresource(x->rest->resource, x->info.subresource);
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct connect *k;
+        struct arena *a;
+
+        if (authorize_or_error(x->s, &x->user, &at, &e) < 0) {
+                respond_error(x->req, &x->format, &e);
+                return;
+        }
+        if (str_eqc(x->info.subresource, "log")) { /* a read: admission does not see it */
+                connect_now(x, c);
+                return;
+        }
+        a = arena_new(0);
+        k = arena_new_of(a, struct connect);
+        *k = (struct connect){ .call = *call, .x = *x, .c = c, .arena = a };
+        api_call_keep(a, &k->call);
+        k->call.verb = API_CONNECT;
+        k->call.authorized = true;
+        k->call.body = json_new(a, connect_options(x, a, sub));
+        k->call.done = connect_admitted;
+        http_request_on_close(x->req, connect_gone, k);
+        apiserver_call(x->s, &k->call);
 }

@@ -1,8 +1,9 @@
 /* Writing objects: create, update and patch of every kind, over one pipeline.
  *
- *   body ─▶ decode + strict check ─▶ default ─▶ admission ─▶ prepare (strategy.c) ─▶ validate ─▶ text ─▶ store_submit
- *                                                  ▲                                                       │
- *                                                  └────────── once more, when another writer was faster ──┘
+ *   body ─▶ decode + strict check ─▶ default ─▶ admission: change ─▶ prepare (strategy.c) ─▶ validate
+ *                                                  ▲                                            │
+ *                                                  │     store_submit ◀─ text ◀─ admission: refuse
+ *                                                  └───────┘ once more, when another writer was faster
  *
  * The tree of the object is built in the call's arena; the text is made once, by object_from_tree. Writers do not lock:
  * the store checks the revision that the change was made from. */
@@ -175,12 +176,8 @@ static void generate_name(struct op *op, struct json *meta) {
 
 static void fill_new_metadata(struct op *op, struct json *meta) {
         struct arena *a = op->c->arena;
-        static const char *const server_owned[] = { "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink",
-                                                    "resourceVersion", "generation" };
         char uid[37];
 
-        for (size_t i = 0; i < ARRAY_SIZE(server_owned); i++)
-                json_removec(meta, server_owned[i]);
         rand_uuid(uid);
         json_setc(a, meta, "uid", json_of_copy(a, str_n(uid, 36)));
         json_set_str(a, meta, "creationTimestamp", now_text(a));
@@ -315,25 +312,35 @@ void writes_put_new(struct op *op) {
         op_submit(op, 1, created);
 }
 
-static int prepare_new(struct op *op, struct error *err) {
-        const struct rest *r = op->rest->stored;
-        struct arena *a = op->c->arena;
-        struct json *meta = meta_of(a, &op->tree);
-        int e;
+/* What only the server sets goes before admission, and comes after it. */
+static int begin_new(struct op *op, struct error *err) {
+        static const char *const server_owned[] = { "uid",        "creationTimestamp",          "generation",
+                                                    "selfLink",   "deletionGracePeriodSeconds", "resourceVersion",
+                                                    "deletionTimestamp" };
+        struct json *meta = meta_of(op->c->arena, &op->tree);
 
         if (!str_empty(json_str(json_getc(meta, "resourceVersion"))))
                 return err_bad_request(err, "resourceVersion should not be set on objects to be created");
+        for (size_t i = 0; i < ARRAY_SIZE(server_owned); i++)
+                json_removec(meta, server_owned[i]);
+        if (!op->applied)
+                json_removec(meta, "managedFields");
+        op->name = json_str(json_getc(meta, "name"));
+        if (str_empty(op->name)) /* for messages, until there is one */
+                op->name = json_str(json_getc(meta, "generateName"));
+        return 0;
+}
+
+static int complete_new(struct op *op, struct error *err) {
+        const struct rest *r = op->rest->stored;
+        struct json *meta = meta_of(op->c->arena, &op->tree);
+        int e;
+
         op->name = json_str(json_getc(meta, "name"));
         op->generated = str_empty(op->name) && !str_empty(json_str(json_getc(meta, "generateName")));
         if (op->generated)
                 generate_name(op, meta);
         fill_new_metadata(op, meta);
-        if (!op->applied)
-                json_removec(meta, "managedFields");
-
-        e = admission_run(op, ADMIT_CREATE, &op->tree, NULL, err);
-        if (e < 0)
-                return e;
         if (r->strategy->prepare_create) {
                 e = r->strategy->prepare_create(op, &op->tree, err);
                 if (e < 0)
@@ -342,19 +349,25 @@ static int prepare_new(struct op *op, struct error *err) {
         e = track_fields(op, NULL, &op->tree, err);
         if (e < 0)
                 return e;
-        schema_reorder(a, r->resource->type, &op->tree);
+        schema_reorder(op->c->arena, r->resource->type, &op->tree);
         return validate(op, &op->tree, NULL, err);
+}
+
+static void new_admitted(struct op *op) {
+        if (complete_new(op, &op->c->error) < 0)
+                op_fail(op);
+        else
+                admission_validate(op, writes_put_new);
 }
 
 void registry_write_new(struct op *op) {
         if (!op->snap)
                 op_refresh(op);
         op->old = NULL;
-        if (prepare_new(op, &op->c->error) < 0) {
+        if (begin_new(op, &op->c->error) < 0)
                 op_fail(op);
-                return;
-        }
-        writes_put_new(op);
+        else
+                admission_admit(op, ADMIT_CREATE, &op->tree, NULL, new_admitted);
 }
 
 static int decode_new(struct op *op, const struct json *body, struct error *err) {
@@ -529,7 +542,7 @@ void writes_put_changed(struct op *op) {
         op_submit(op, 1, changed);
 }
 
-static int prepare_changed(struct op *op, struct error *err) {
+static int complete_changed(struct op *op, struct error *err) {
         const struct rest *r = op->rest->stored;
         struct arena *a = op->c->arena;
         const struct json *old = object_json(op->old);
@@ -542,9 +555,6 @@ static int prepare_changed(struct op *op, struct error *err) {
                 if (e < 0)
                         return e;
         }
-        e = admission_run(op, ADMIT_UPDATE, &op->tree, old, err);
-        if (e < 0)
-                return e;
         if (!op->applied) {
                 e = track_fields(op, old, &op->tree, err);
                 if (e < 0)
@@ -554,12 +564,15 @@ static int prepare_changed(struct op *op, struct error *err) {
         return validate(op, &op->tree, old, err);
 }
 
-void registry_write_changed(struct op *op) {
-        if (prepare_changed(op, &op->c->error) < 0) {
+static void change_admitted(struct op *op) {
+        if (complete_changed(op, &op->c->error) < 0)
                 op_fail(op);
-                return;
-        }
-        writes_put_changed(op);
+        else
+                admission_validate(op, writes_put_changed);
+}
+
+void registry_write_changed(struct op *op) {
+        admission_admit(op, ADMIT_UPDATE, &op->tree, object_json(op->old), change_admitted);
 }
 
 /* The object to change, and whether the body was made from it. */

@@ -30,6 +30,7 @@ struct metrics;
 struct watch_hub;
 struct discovery;
 struct expiry;
+struct admission;
 
 /* A resource as it is served: the schema's description with what every request would otherwise work out anew. */
 struct rest {
@@ -135,6 +136,8 @@ struct op {
         int (*change)(struct op *op, struct error *err); /* of registry_modify */
         void (*then)(struct op *op);                     /* of registry_modify: the answer, instead of the object */
         void (*finished)(struct op *op);
+        struct admission *admission;       /* admission/admission.h; NULL before */
+        void (*admitted)(struct op *op);   /* of admission_run */
         struct store_op ops[4];
         struct store_txn txn;
 };

@@ -1,12 +1,15 @@
 /* Subresources that are not simply a part of their object: scale, binding, eviction, tokens. Found by a table. */
 #include <errno.h>
+#include <stdio.h>
 
+#include "apiserver/admission/admission.h"
 #include "apiserver/auth/authn.h"
 #include "apiserver/auth/review.h"
 #include "apiserver/validation/validate.h"
 #include "apiserver/writes.h"
 #include "base/rand.h"
 #include "schema/decode.h"
+#include "schema/defaults.h"
 #include "schema/selector.h"
 #include "schema/strategic.h"
 #include "schema/types.h"
@@ -108,40 +111,65 @@ static int wanted_scale(struct op *op, struct json *ret, struct error *err) {
         return 0;
 }
 
-static int change_scale(struct op *op, struct error *err) {
-        struct arena *a = op->c->arena;
-        const struct json *replicas;
-        struct json want, *meta, *spec;
-        struct str rv;
+static int check_scale(struct op *op, const struct json *want, struct error *err) {
+        const struct json *replicas = json_at_path(want, "spec", "replicas");
+        struct field_errors fe = { .a = op->c->arena };
+        int r = 0;
 
-        if (wanted_scale(op, &want, err) < 0)
-                return -EINVAL;
-        rv = json_str(json_at_path(&want, "metadata", "resourceVersion"));
-        if (!str_empty(rv) && !str_eq(rv, arena_printf(a, "%llu", (unsigned long long) object_revision(op->old))))
-                return err_conflict(err, op->rest, op->name, OBJECT_MODIFIED);
-        op->pinned = op->c->verb == API_UPDATE && !str_empty(rv);
-        replicas = json_at_path(&want, "spec", "replicas");
         if (json_int(replicas) < 0) {
-                struct field_errors fe = { .a = a };
-                int r;
-
                 field_invalid(&fe, PATH(PATH(NULL, "spec"), "replicas"), replicas,
                               "must be greater than or equal to 0");
                 r = field_errors_finish(&fe, STR("Scale"), STR("autoscaling"), op->name, err);
                 vec_free(&fe.list);
-                return r;
         }
+        return r;
+}
+
+static void write_scale(struct op *op) {
+        struct arena *a = op->c->arena;
+        int64_t replicas = json_int(json_at_path(&op->tree, "spec", "replicas"));
+        struct json *meta, *spec;
+
+        op->tree = json_copy_tree(a, object_json(op->old));
         spec = json_get_or_add_object(a, &op->tree, "spec");
-        if (json_int(json_getc(spec, "replicas")) == json_int(replicas) && json_getc(spec, "replicas"))
-                return 0;
-        json_set_int(a, spec, "replicas", json_int(replicas));
-        meta = meta_of(a, &op->tree);
-        json_set_int(a, meta, "generation", json_int(json_getc(meta, "generation")) + 1);
-        return 1;
+        if (json_int(json_getc(spec, "replicas")) != replicas || !json_getc(spec, "replicas")) {
+                json_set_int(a, spec, "replicas", replicas);
+                meta = meta_of(a, &op->tree);
+                json_set_int(a, meta, "generation", json_int(json_getc(meta, "generation")) + 1);
+                schema_reorder(a, op->rest->stored->resource->type, &op->tree);
+        }
+        writes_put_changed(op);
+}
+
+static void scale_admitted(struct op *op) {
+        struct str rv = json_str(json_at_path(&op->tree, "metadata", "resourceVersion"));
+        char now[24];
+
+        snprintf(now, sizeof(now), "%llu", (unsigned long long) object_revision(op->old));
+        op->pinned = op->c->verb == API_UPDATE && !str_empty(rv);
+        if (!str_empty(rv) && !str_eqc(rv, now)) {
+                err_conflict(&op->c->error, op->rest, op->name, OBJECT_MODIFIED);
+                op_fail(op);
+        } else if (check_scale(op, &op->tree, &op->c->error) < 0) {
+                op_fail(op);
+        } else {
+                admission_validate(op, write_scale);
+        }
 }
 
 static void put_scale(struct op *op) {
-        registry_modify(op, change_scale, answer_scale);
+        struct arena *a = op->c->arena;
+        struct json now;
+
+        op->then = answer_scale;
+        op->again = put_scale;
+        if (!load(op))
+                return;
+        now = scale_of(a, object_json(op->old), object_revision(op->old));
+        if (wanted_scale(op, &op->tree, &op->c->error) < 0)
+                op_fail(op);
+        else
+                admission_admit(op, ADMIT_UPDATE, &op->tree, json_new(a, now), scale_admitted);
 }
 
 /* ---- binding ---- */
@@ -341,7 +369,9 @@ static void evict_call(struct eviction *e, enum api_verb verb, const struct api_
                 .resource = r,
                 .namespace = op->namespace,
                 .options = API_OPTIONS_INIT,
-                .user = api_user_system,
+                .user = op->c->user,
+                .authorized = true, /* who may evict may do what follows */
+                .admitted = true,
                 .arena = op->c->arena,
                 .loop = op->c->loop,
                 .done = eviction_done,

@@ -7,27 +7,19 @@
 #include "base/rand.h"
 #include "schema/types.h"
 
-struct review {
-        struct op *op;
-        struct apiserver *s;
-        struct arena *a;
-        enum admission_operation operation;
-        struct json *obj;
-        const struct json *old;
-};
-
-static bool is(const struct review *r, const struct api_resource *res) {
-        return r->op->rest->stored->resource == res;
-}
+#define ON_CREATE (1U << ADMIT_CREATE)
+#define ON_UPDATE (1U << ADMIT_UPDATE)
+#define ON_DELETE (1U << ADMIT_DELETE)
+#define ON_CONNECT (1U << ADMIT_CONNECT)
 
 /* ---- NamespaceLifecycle ---- */
 
-static int namespace_lifecycle(struct review *r, struct error *err) {
+static int namespace_lifecycle(struct admission *r, struct error *err) {
         static const char *const immortal[] = { "default", "kube-system", "kube-public" };
         const struct rest *rest = r->op->rest;
         struct object *ns;
 
-        if (r->operation == ADMIT_DELETE && is(r, &res_namespaces)) {
+        if (r->operation == ADMIT_DELETE && admission_is(r, &res_namespaces)) {
                 for (size_t i = 0; i < ARRAY_SIZE(immortal); i++)
                         if (str_eqc(r->op->name, immortal[i]))
                                 return err_forbidden(err, rest, r->op->name, "this namespace may not be deleted");
@@ -50,7 +42,7 @@ static int namespace_lifecycle(struct review *r, struct error *err) {
 
 /* ---- what is kept but not acted on yet is refused, so that nobody relies on it ---- */
 
-static int not_served(struct review *r, struct error *err) {
+static int not_served(struct admission *r, struct error *err) {
         static const struct {
                 const struct api_resource *resource;
                 const char *what;
@@ -65,7 +57,7 @@ static int not_served(struct review *r, struct error *err) {
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(table) && r->operation == ADMIT_CREATE; i++)
-                if (is(r, table[i].resource))
+                if (admission_is(r, table[i].resource))
                         return err_forbidden(err, r->op->rest, r->op->name, "this version of cube does not have %s yet",
                                              table[i].what);
         return 0;
@@ -73,27 +65,31 @@ static int not_served(struct review *r, struct error *err) {
 
 /* ---- NodeRestriction: a node changes itself, its lease and its own pods ---- */
 
-static int node_restriction(struct review *r, struct error *err) {
+static bool on(const struct admission *r, const struct api_resource *res) {
+        return r->op->rest->stored->resource == res;
+}
+
+static int node_restriction(struct admission *r, struct error *err) {
         const struct json *spec = json_getc(r->old ? r->old : r->obj, "spec");
         struct str node, bound = json_str(json_getc(spec, "nodeName"));
 
         if (!node_user(&r->op->c->user, &node))
                 return 0;
-        if (is(r, &res_nodes) && !str_eq(r->op->name, node))
+        if (on(r, &res_nodes) && !str_eq(r->op->name, node))
                 return err_forbidden(err, r->op->rest, r->op->name,
                                      "node \"%" STR_FMT "\" is not allowed to modify node \"%" STR_FMT "\"",
                                      STR_ARG(node), STR_ARG(r->op->name));
-        if (is(r, &res_leases) && (!str_eqc(r->op->namespace, "kube-node-lease") || !str_eq(r->op->name, node)))
+        if (on(r, &res_leases) && (!str_eqc(r->op->namespace, "kube-node-lease") || !str_eq(r->op->name, node)))
                 return err_forbidden(err, r->op->rest, r->op->name,
                                      "can only access node lease with the same name as the requesting node");
-        if (is(r, &res_pods) && !str_eq(bound, node))
+        if (on(r, &res_pods) && !str_eq(bound, node))
                 return err_forbidden(err, r->op->rest, r->op->name,
                                      "node \"%" STR_FMT "\" can only %s pods with spec.nodeName set to itself",
                                      STR_ARG(node),
                                      r->operation == ADMIT_CREATE   ? "create"
                                      : r->operation == ADMIT_DELETE ? "delete"
                                                                     : "update pod status for");
-        if (is(r, &res_pods) && r->operation == ADMIT_CREATE &&
+        if (on(r, &res_pods) && r->operation == ADMIT_CREATE &&
             !json_getc(json_at_path(r->obj, "metadata", "annotations"), "kubernetes.io/config.mirror"))
                 return err_forbidden(err, r->op->rest, r->op->name,
                                      "pod does not have \"kubernetes.io/config.mirror\" annotation, node \"%" STR_FMT
@@ -104,7 +100,7 @@ static int node_restriction(struct review *r, struct error *err) {
 
 /* ---- Priority ---- */
 
-static struct object *default_priority_class(struct review *r) {
+static struct object *default_priority_class(struct admission *r) {
         const struct rest *rest = rest_of(r->s, &res_priorityclasses);
         struct object *best = NULL;
         struct store_iter it;
@@ -120,14 +116,14 @@ static struct object *default_priority_class(struct review *r) {
         return best;
 }
 
-static int priority(struct review *r, struct error *err) {
+static int priority(struct admission *r, struct error *err) {
         struct json *spec = json_get_mut(r->obj, STR("spec"));
         struct str name = json_str(json_getc(spec, "priorityClassName"));
         const struct json *given = json_getc(spec, "priority"), *class_json, *policy;
         struct object *class;
         int64_t value;
 
-        if (!is(r, &res_pods) || r->operation != ADMIT_CREATE)
+        if (!admission_is(r, &res_pods))
                 return 0;
         class = str_empty(name) ? default_priority_class(r)
                                 : server_get(r->s, r->op->snap, &res_priorityclasses, STR(""), name);
@@ -164,11 +160,11 @@ static bool tolerates(const struct json *tolerations, const char *key) {
         return false;
 }
 
-static int default_toleration_seconds(struct review *r, struct error *err) {
+static int default_toleration_seconds(struct admission *r, struct error *err) {
         static const char *const keys[] = { "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable" };
         struct json *spec, *list;
 
-        if (!is(r, &res_pods) || r->operation != ADMIT_CREATE)
+        if (!admission_is(r, &res_pods))
                 return 0;
         spec = json_get_or_add_object(r->a, r->obj, "spec");
         list = json_get_or_add_array(r->a, spec, "tolerations");
@@ -264,7 +260,7 @@ static bool add_token_mounts(struct arena *a, struct json *spec, const char *lis
         return added;
 }
 
-static struct str token_volume_name(struct review *r, const struct json *spec) {
+static struct str token_volume_name(struct admission *r, const struct json *spec) {
         char suffix[5];
 
         json_each_item(v, json_getc(spec, "volumes")) /* a copy of a pod brings its own along */
@@ -283,20 +279,20 @@ static bool wants_token(const struct json *spec, const struct json *account) {
         return json_bool_or(json_getc(account, "automountServiceAccountToken"), true);
 }
 
-static void copy_pull_secrets(struct review *r, struct json *spec, const struct json *account) {
+static void copy_pull_secrets(struct admission *r, struct json *spec, const struct json *account) {
         const struct json *secrets = json_getc(account, "imagePullSecrets");
 
         if (json_len(json_getc(spec, "imagePullSecrets")) == 0 && json_len(secrets) > 0)
                 json_setc(r->a, spec, "imagePullSecrets", json_copy(r->a, secrets));
 }
 
-static int service_account(struct review *r, struct error *err) {
+static int service_account(struct admission *r, struct error *err) {
         struct json *spec;
         struct object *account;
         struct str name, volume;
         size_t had, added = 0;
 
-        if (!is(r, &res_pods) || r->operation != ADMIT_CREATE)
+        if (!admission_is(r, &res_pods))
                 return 0;
         spec = json_get_or_add_object(r->a, r->obj, "spec");
         if (json_getc(json_at_path(r->obj, "metadata", "annotations"), "kubernetes.io/config.mirror"))
@@ -331,19 +327,18 @@ static int service_account(struct review *r, struct error *err) {
 
 /* ---- LimitRanger, DefaultStorageClass ---- */
 
-static int limit_ranger(struct review *r, struct error *err) {
+static int limit_ranger(struct admission *r, struct error *err) {
         return r->operation == ADMIT_CREATE ? admission_limit_ranger(r->op, r->obj, err) : 0;
 }
 
-static int default_storage_class(struct review *r, struct error *err) {
+static int default_storage_class(struct admission *r, struct error *err) {
         static const char *const marks[] = { "storageclass.kubernetes.io/is-default-class",
                                              "storageclass.beta.kubernetes.io/is-default-class" };
         const struct rest *rest = rest_of(r->s, &res_storageclasses);
         struct object *best = NULL;
         struct store_iter it;
 
-        if (!is(r, &res_persistentvolumeclaims) || r->operation != ADMIT_CREATE ||
-            json_at_path(r->obj, "spec", "storageClassName"))
+        if (!admission_is(r, &res_persistentvolumeclaims) || json_at_path(r->obj, "spec", "storageClassName"))
                 return 0;
         store_iter_init(&it, r->op->snap, rest->prefix, rest->prefix);
         while (store_iter_next(&it)) {
@@ -362,29 +357,76 @@ static int default_storage_class(struct review *r, struct error *err) {
 
 /* ---- the table ---- */
 
-static const struct {
-        const char *name;
-        int (*admit)(struct review *r, struct error *err);
-} plugins[] = {
-        { "NotServed", not_served },
-        { "NamespaceLifecycle", namespace_lifecycle },
-        { "NodeRestriction", node_restriction },
-        { "LimitRanger", limit_ranger },
-        { "ServiceAccount", service_account },
-        { "Priority", priority },
-        { "DefaultTolerationSeconds", default_toleration_seconds },
-        { "DefaultStorageClass", default_storage_class },
+static const struct admission_plugin plugins[] = {
+        { "NotServed", ON_CREATE, not_served, NULL },
+        { "NamespaceLifecycle", ON_CREATE | ON_DELETE, namespace_lifecycle, NULL },
+        { "LimitRanger", ON_CREATE, limit_ranger, NULL },
+        { "ServiceAccount", ON_CREATE, service_account, NULL },
+        { "NodeRestriction", ON_CREATE | ON_UPDATE | ON_DELETE, node_restriction, NULL },
+        { "Priority", ON_CREATE, priority, NULL },
+        { "DefaultTolerationSeconds", ON_CREATE, default_toleration_seconds, NULL },
+        { "DefaultStorageClass", ON_CREATE, default_storage_class, NULL },
 };
 
-int admission_run(struct op *op, enum admission_operation o, struct json *obj, const struct json *old,
-                  struct error *err) {
-        struct review r = { .op = op, .s = op->s, .a = op->c->arena, .operation = o, .obj = obj, .old = old };
+static void finish(struct admission *ad) {
+        struct op *op = ad->op;
 
-        for (size_t i = 0; i < ARRAY_SIZE(plugins); i++) {
-                int e = plugins[i].admit(&r, err);
-
-                if (e < 0)
-                        return e;
+        if (ad->changed && !ad->again && !ad->validating) {
+                ad->again = true;
+                ad->next = 0;
+                admission_continue(ad, 0);
+        } else {
+                ad->then(op);
         }
-        return 0;
+}
+
+void admission_continue(struct admission *ad, int result) {
+        const struct admission_plugin *p;
+        int (*look)(struct admission *ad, struct error *err);
+
+        while (result == 0 && ad->next < ARRAY_SIZE(plugins)) {
+                p = &plugins[ad->next++];
+                look = ad->validating ? p->validate : p->admit;
+                if (look && p->handles & 1U << ad->operation)
+                        result = look(ad, &ad->op->c->error);
+        }
+        if (result == 0)
+                finish(ad);
+        else if (result < 0)
+                op_fail(ad->op);
+}
+
+void admission_admit(struct op *op, enum admission_operation o, struct json *obj, const struct json *old,
+                     void (*then)(struct op *op)) {
+        if (!op->admission)
+                op->admission = arena_new_of(op->c->arena, struct admission);
+        *op->admission = (struct admission){
+                .op = op, .s = op->s, .a = op->c->arena, .operation = o, .obj = obj, .old = old, .then = then
+        };
+        if (op->c->admitted)
+                then(op);
+        else
+                admission_continue(op->admission, 0);
+}
+
+void admission_validate(struct op *op, void (*then)(struct op *op)) {
+        struct admission *ad = op->admission;
+
+        ad->validating = true;
+        ad->next = 0;
+        ad->then = then;
+        if (op->c->admitted)
+                then(op);
+        else
+                admission_continue(ad, 0);
+}
+
+static void run_second_half(struct op *op) {
+        admission_validate(op, op->admitted);
+}
+
+void admission_run(struct op *op, enum admission_operation o, struct json *obj, const struct json *old,
+                   void (*then)(struct op *op)) {
+        op->admitted = then;
+        admission_admit(op, o, obj, old, run_second_half);
 }

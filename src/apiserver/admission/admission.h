@@ -1,15 +1,62 @@
 /* Admission: what else happens to an object between its decoding and its writing, as a table of plugins in upstream's
- * order. Private to src/apiserver. */
+ * order (admission.c). Private to src/apiserver.
+ *
+ *   admission_admit ─▶ admit of each plugin, which may change the object ─▶ once more when a webhook's change asks for it
+ *        └─▶ then: defaults, what the server sets, validation
+ *   admission_validate ─▶ validate of each plugin, which may only refuse ─▶ then: the store
+ *
+ * A plugin answers at once, or says ADMISSION_WAITS and calls admission_continue later. */
 #pragma once
 
 #include "apiserver/server.h"
 
-enum admission_operation { ADMIT_CREATE, ADMIT_UPDATE, ADMIT_DELETE };
+enum admission_operation { ADMIT_CREATE, ADMIT_UPDATE, ADMIT_DELETE, ADMIT_CONNECT };
+#define ADMISSION_WAITS 1
 
-/* Runs the plugins over obj (in place). old is NULL for a create; for a delete obj is what will be deleted.
- * op->snap is what they look things up in. */
-int admission_run(struct op *op, enum admission_operation o, struct json *obj, const struct json *old,
-                  struct error *err);
+/* One write on its way through the plugins: upstream's admission.Attributes. Lives in the call's arena. */
+struct admission {
+        struct op *op; /* op->snap is what plugins look things up in */
+        struct apiserver *s;
+        struct arena *a;
+        enum admission_operation operation;
+        struct json *obj;       /* NULL: DELETE. CONNECT: the options. A subresource's own kind: Scale, Binding … */
+        const struct json *old; /* NULL: CREATE, CONNECT */
 
-/* admission_limits.c: on create of pods and claims. */
+        size_t next; /* the plugin whose turn it is */
+        bool validating;
+        bool changed;             /* a webhook has changed obj: the plugins want another look */
+        bool again;               /* this is that look */
+        void *webhooks, *waiting; /* webhooks.c: what must be called again; the calls under way */
+        void (*then)(struct op *op);
+};
+
+struct admission_plugin {
+        const char *name;
+        unsigned handles; /* operations, as bits: 1 << ADMIT_CREATE */
+        /* 0, ADMISSION_WAITS, or a negative errno with err. Either may be NULL. */
+        int (*admit)(struct admission *ad, struct error *err);
+        int (*validate)(struct admission *ad, struct error *err);
+};
+
+/* Both go on with then; when a plugin refuses, op fails. */
+void admission_admit(struct op *op, enum admission_operation o, struct json *obj, const struct json *old,
+                     void (*then)(struct op *op));
+/* The same object, after admission_admit. */
+void admission_validate(struct op *op, void (*then)(struct op *op));
+/* One half after the other, for what has nothing between them. */
+void admission_run(struct op *op, enum admission_operation o, struct json *obj, const struct json *old,
+                   void (*then)(struct op *op));
+/* For a plugin that has waited: result as it would have returned, with op->c->error set when negative. On the call's
+ * loop when it has one. */
+void admission_continue(struct admission *ad, int result);
+
+/* Is it this resource itself; or (sub given) that subresource of it? */
+static inline bool admission_is(const struct admission *ad, const struct api_resource *res) {
+        return ad->op->rest->stored->resource == res && ad->op->c->subresource.n == 0;
+}
+static inline bool admission_is_sub(const struct admission *ad, const struct api_resource *res, const char *sub) {
+        return ad->op->rest->stored->resource == res && str_eqc(ad->op->c->subresource, sub);
+}
+
+/* limit_ranger.c: on create of pods and claims. */
 int admission_limit_ranger(struct op *op, struct json *obj, struct error *err);
