@@ -595,49 +595,60 @@ static int pod_proxy_target(struct exchange *x, struct store_snapshot *snap, str
         return 0;
 }
 
-/* One of the Service's ready endpoints, for the port that is meant. */
-static int service_proxy_target(struct exchange *x, struct store_snapshot *snap, struct target *t, struct error *err) {
-        struct str scheme, name, port, wanted = STR("");
-        struct object *service, *endpoints;
-        size_t candidates = 0;
+static const struct json *service_port(const struct object *service, struct str port) {
+        int64_t number = -1;
 
-        if (!split_name(x->info.name, &scheme, &name, &port))
-                return err_bad_request(err, "invalid service request \"%" STR_FMT "\"", STR_ARG(x->info.name));
-        service = server_get(x->s, snap, &res_services, x->info.namespace, name);
+        str_to_i64(port, &number);
+        json_each_item(p, json_at_path(object_json(service), "spec", "ports"))
+                if (str_empty(port) || str_eq(json_str(json_getc(p, "name")), port) ||
+                    json_int(json_getc(p, "port")) == number)
+                        return p;
+        return NULL;
+}
+
+int service_endpoint(struct apiserver *s, struct store_snapshot *snap, struct arena *a, struct str ns, struct str name,
+                     struct str port, struct str *ret_host, uint16_t *ret_port, struct error *err) {
+        struct object *service = server_get(s, snap, &res_services, ns, name), *endpoints;
+        const struct json *spec, *wanted;
+        uint32_t candidates = 0;
+
         if (!service)
-                return err_not_found(err, rest_of(x->s, &res_services), name);
-        json_each_item(p, json_at_path(object_json(service), "spec", "ports")) {
-                struct str pname = json_str(json_getc(p, "name"));
-                int64_t number = -1;
-
-                str_to_i64(port, &number);
-                if (str_empty(port) || str_eq(pname, port) || json_int(json_getc(p, "port")) == number) {
-                        wanted = pname;
-                        candidates++;
-                        break;
-                }
-        }
-        if (candidates == 0)
+                return err_not_found(err, rest_of(s, &res_services), name);
+        spec = json_getc(object_json(service), "spec");
+        wanted = service_port(service, port);
+        if (!wanted)
                 return error_status(err, REASON_UNAVAILABLE,
                                     "no service port \"%" STR_FMT "\" found for service \"%" STR_FMT "\"",
                                     STR_ARG(port), STR_ARG(name));
-        endpoints = server_get(x->s, snap, &res_endpoints, x->info.namespace, name);
-        candidates = 0;
+        if (str_eqc(json_str(json_getc(spec, "type")), "ExternalName")) {
+                *ret_host = arena_str(a, json_str(json_getc(spec, "externalName")));
+                *ret_port = (uint16_t) json_int(json_getc(wanted, "port"));
+                return 0;
+        }
+        endpoints = server_get(s, snap, &res_endpoints, ns, name);
         json_each_item(subset, endpoints ? json_getc(object_json(endpoints), "subsets") : NULL)
                 json_each_item(p, json_getc(subset, "ports"))
-                        if (str_eq(json_str(json_getc(p, "name")), wanted))
-                                json_each_item(a, json_getc(subset, "addresses"))
+                        if (str_eq(json_str(json_getc(p, "name")), json_str(json_getc(wanted, "name"))))
+                                json_each_item(address, json_getc(subset, "addresses"))
                                         if (rand_below(++candidates) == 0) { /* each with the same chance */
-                                                t->host = arena_str(http_request_arena(x->req),
-                                                                    json_str(json_getc(a, "ip")));
-                                                t->port = (uint16_t) json_int(json_getc(p, "port"));
+                                                *ret_host = arena_str(a, json_str(json_getc(address, "ip")));
+                                                *ret_port = (uint16_t) json_int(json_getc(p, "port"));
                                         }
         if (candidates == 0)
                 return error_status(err, REASON_UNAVAILABLE, "no endpoints available for service \"%" STR_FMT "\"",
-                                    STR_ARG(x->info.name));
+                                    STR_ARG(name));
+        return 0;
+}
+
+static int service_proxy_target(struct exchange *x, struct store_snapshot *snap, struct target *t, struct error *err) {
+        struct str scheme, name, port;
+
+        if (!split_name(x->info.name, &scheme, &name, &port))
+                return err_bad_request(err, "invalid service request \"%" STR_FMT "\"", STR_ARG(x->info.name));
         t->tls = str_eqc(scheme, "https");
         t->path = proxied_path(x);
-        return 0;
+        return service_endpoint(x->s, snap, http_request_arena(x->req), x->info.namespace, name, port, &t->host,
+                                &t->port, err);
 }
 
 /* ---- the table ---- */

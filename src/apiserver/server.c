@@ -9,6 +9,7 @@
 #include "apiserver/kubelet_proxy.h"
 #include "apiserver/auth/rbac.h"
 #include "apiserver/watch.h"
+#include "apiserver/webhook_client.h"
 #include "base/log.h"
 #include "http/tls.h"
 #include "schema/types.h"
@@ -68,6 +69,7 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
         resources_init(s);
         s->rbac = rbac_new(s);
         s->discovery = discovery_new(s);
+        s->webhooks = webhooks_new(s);
         r = allocator_new(s, &s->allocator, err);
         if (r == 0)
                 r = authn_new(s, &s->authn, err);
@@ -124,6 +126,7 @@ uint16_t apiserver_port(const struct apiserver *s) {
 void apiserver_stop(struct apiserver *s, unsigned grace_ms) {
         atomic_store(&s->stopping, true);
         atomic_store(&s->ready, false);
+        webhooks_stop(s->webhooks);
         if (!s->http)
                 return;
         expiry_stop(s);
@@ -141,6 +144,7 @@ void apiserver_free(struct apiserver *s) {
         hubs_free(s);
         snapshots_clear(s, true);
         kubelets_free(s->kubelets);
+        webhooks_free(s->webhooks);
         authn_free(s->authn);
         allocator_free(s->allocator);
         rbac_free(s->rbac);

@@ -26,6 +26,7 @@ struct rbac;
 struct authn;
 struct allocator;
 struct kubelets;
+struct webhooks;
 struct metrics;
 struct watch_hub;
 struct discovery;
@@ -63,6 +64,7 @@ struct apiserver {
         struct authn *authn;
         struct allocator *allocator;
         struct kubelets *kubelets;
+        struct webhooks *webhooks; /* webhook_client.h */
 
         pthread_mutex_t hubs_lock;
         VEC(struct watch_hub *) hubs;

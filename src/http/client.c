@@ -714,7 +714,9 @@ int http_client_new(const struct http_client_options *o, struct http_client **re
         k->host = xstrdup(o->host && *o->host ? o->host : "localhost");
         k->unix_path = o->unix_path ? xstrdup(o->unix_path) : NULL;
         k->server_name = o->server_name ? xstrdup(o->server_name) : NULL;
-        if (o->unix_path || o->port == standard)
+        if (o->authority)
+                k->authority = xstrdup(o->authority);
+        else if (o->unix_path || o->port == standard)
                 k->authority = xprintf(v6 ? "[%s]" : "%s", k->host);
         else
                 k->authority = xprintf(v6 ? "[%s]:%u" : "%s:%u", k->host, o->port);

@@ -16,6 +16,7 @@ struct http_client_options {
         const char *unix_path;       /* instead of host and port when not NULL */
         struct tls_context *tls;     /* NULL: plain */
         const char *server_name;     /* may be NULL */
+        const char *authority;       /* the Host header; NULL: from host and port */
         bool http2;                  /* offer h2 by ALPN; without TLS: prior knowledge */
         unsigned connect_timeout_ms; /* 0: 10 s */
         unsigned max_connections;    /* HTTP/1.1; 0: 32 */

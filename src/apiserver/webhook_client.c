@@ -1,0 +1,325 @@
+#include "apiserver/webhook_client.h"
+
+#include <errno.h>
+
+#include "apiserver/kubelet_proxy.h"
+#include "base/encode.h"
+#include "base/log.h"
+#include "http/client.h"
+#include "http/tls.h"
+
+#define MAX_PEERS 256
+#define MAX_ANSWER (64U << 20)
+
+struct webhooks {
+        struct apiserver *s;
+        pthread_mutex_t lock;
+        struct loop *loop; /* made with the first call; under lock */
+        bool stopped;      /* under lock */
+        struct map *peers; /* on the loop: where and by whom it is certified → struct peer */
+};
+
+/* One webhook's connections. */
+struct peer {
+        struct http_client *client;
+        size_t n_running;
+};
+
+/* A call on its way. */
+struct webhook_run {
+        struct webhooks *h;
+        struct webhook_call *w;
+        struct arena *arena;
+        struct str host, name, path, ca; /* where to connect, the certificate's name, path with query, PEM */
+        struct str url;                  /* for messages */
+        struct str authority;            /* the Host header */
+        uint16_t port;
+        struct peer *peer;
+        struct buf answer;
+        bool retried;
+        struct loop_work work;
+};
+
+/* ---- where it is ---- */
+
+/* https://host[:port][/path] */
+static int parse_url(struct webhook_run *r, struct str url, struct error *err) {
+        static const struct str https = STR_INIT("https://");
+        struct str rest, host, port = STR("443");
+        ssize_t slash, colon;
+        uint64_t n = 0;
+
+        if (!str_has_prefix(url, https))
+                return error_set(err, -EINVAL, "parse \"%" STR_FMT "\": not an https URL", STR_ARG(url));
+        rest = str_sub(url, https.n, url.n);
+        slash = str_find(rest, '/');
+        host = slash < 0 ? rest : str_sub(rest, 0, (size_t) slash);
+        colon = str_rfind(host, ':');
+        if (colon >= 0 && str_find(host, ']') < colon) {
+                port = str_sub(host, (size_t) colon + 1, host.n);
+                host = str_sub(host, 0, (size_t) colon);
+        }
+        if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
+                host = str_sub(host, 1, host.n - 1);
+        if (str_to_u64(port, &n) < 0 || n == 0 || n > 65535 || str_empty(host))
+                return error_set(err, -EINVAL, "parse \"%" STR_FMT "\": invalid port or host", STR_ARG(url));
+        r->host = r->name = arena_str(r->arena, host);
+        r->port = (uint16_t) n;
+        r->path = slash < 0 ? STR("/") : str_sub(rest, (size_t) slash, rest.n);
+        r->url = arena_str(r->arena, url);
+        r->authority = str_sub(rest, 0, slash < 0 ? rest.n : (size_t) slash);
+        return 0;
+}
+
+static int find_service(struct webhook_run *r, const struct json *service, struct error *err) {
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(r->h->s->store);
+        struct str ns = json_str(json_getc(service, "namespace")), name = json_str(json_getc(service, "name"));
+        struct str path = json_str(json_getc(service, "path"));
+        int64_t port = json_int_or(json_getc(service, "port"), 443);
+
+        r->path = str_has_prefix(path, STR("/")) ? arena_str(r->arena, path)
+                                                 : arena_printf(r->arena, "/%" STR_FMT, STR_ARG(path));
+        r->name = arena_printf(r->arena, "%" STR_FMT ".%" STR_FMT ".svc", STR_ARG(name), STR_ARG(ns));
+        r->authority = arena_printf(r->arena, "%" STR_FMT ":%lld", STR_ARG(r->name), (long long) port);
+        r->url = arena_printf(r->arena, "https://%" STR_FMT "%" STR_FMT, STR_ARG(r->authority), STR_ARG(r->path));
+        return service_endpoint(r->h->s, snap, r->arena, ns, name, arena_printf(r->arena, "%lld", (long long) port),
+                                &r->host, &r->port, err);
+}
+
+static int locate(struct webhook_run *r, struct error *err) {
+        const struct json *config = r->w->config;
+        struct str url = json_str(json_getc(config, "url")), ca = json_str(json_getc(config, "caBundle"));
+        _cleanup_buf_ struct buf pem = BUF_INIT;
+        int e;
+
+        if (base64_decode(&pem, ca) < 0)
+                return error_set(err, -EINVAL, "unable to load root certificates: illegal base64 data");
+        r->ca = arena_str(r->arena, buf_str(&pem));
+        e = str_empty(url) ? find_service(r, json_getc(config, "service"), err) : parse_url(r, url, err);
+        if (!str_empty(r->w->query)) {
+                r->path = arena_printf(r->arena, "%" STR_FMT "?%" STR_FMT, STR_ARG(r->path), STR_ARG(r->w->query));
+                r->url = arena_printf(r->arena, "%" STR_FMT "?%" STR_FMT, STR_ARG(r->url), STR_ARG(r->w->query));
+        }
+        return e;
+}
+
+/* ---- connections ---- */
+
+static void free_peer(void *p) {
+        struct peer *peer = p;
+
+        http_client_free(peer->client);
+        free(peer);
+}
+
+/* Room for one more: those that nobody uses go. */
+static int evict(struct webhooks *h) {
+        struct map_iter it = MAP_ITER(h->peers);
+
+        if (map_size(h->peers) < MAX_PEERS)
+                return 0;
+        while (map_next(&it))
+                if (((struct peer *) it.value)->n_running == 0)
+                        map_remove(h->peers, it.key);
+        return map_size(h->peers) < MAX_PEERS ? 0 : -EBUSY;
+}
+
+static int find_peer(struct webhook_run *r, struct error *err) {
+        struct webhooks *h = r->h;
+        struct tls_options tls = { .ca_pem = r->ca, .http2 = true };
+        struct http_client_options o = { .loop = h->loop,
+                                         .host = arena_cstr(r->arena, r->host),
+                                         .port = r->port,
+                                         .http2 = true,
+                                         .server_name = arena_cstr(r->arena, r->name),
+                                         .authority = arena_cstr(r->arena, r->authority),
+                                         .max_connections = 16 };
+        struct http_client *client;
+        struct str key;
+        char ca[65];
+        int e;
+
+        sha256_hex(ca, r->ca);
+        key = arena_printf(r->arena, "%s %" STR_FMT " %" STR_FMT ":%u", ca, STR_ARG(r->authority), STR_ARG(r->host),
+                           r->port);
+        r->peer = map_get(h->peers, key);
+        if (r->peer)
+                return 0;
+        if (evict(h) < 0)
+                return error_set(err, -EBUSY, "too many webhooks are being called");
+        e = tls_context_new(&tls, &o.tls, err);
+        if (e < 0)
+                return error_prefix(err, "unable to load root certificates");
+        e = http_client_new(&o, &client, err);
+        tls_context_unref(o.tls);
+        if (e < 0)
+                return e;
+        r->peer = xcalloc(1, sizeof(*r->peer));
+        r->peer->client = client;
+        map_put(h->peers, key, r->peer);
+        return 0;
+}
+
+/* ---- calls ---- */
+
+static void tell(struct loop_work *work) {
+        struct webhook_call *w = container_of(work, struct webhook_call, work);
+        struct webhook_run *r = w->run;
+
+        w->answer = buf_str(&r->answer);
+        w->done(w); /* w may be gone now */
+        buf_free(&r->answer);
+        arena_free(r->arena);
+}
+
+static void finish(struct webhook_run *r) {
+        struct webhook_call *w = r->w;
+
+        if (w->error.err)
+                error_prefix(&w->error, "Post \"%" STR_FMT "\"", STR_ARG(r->url));
+        w->work.run = tell;
+        if (w->loop)
+                loop_post(w->loop, &w->work);
+        else
+                tell(&w->work);
+}
+
+static void on_response(struct http_call *c, int status, const struct http_header *h, size_t n, void *arg) {
+        ((struct webhook_run *) arg)->w->status = status;
+}
+
+static void on_data(struct http_call *c, struct str data, void *arg) {
+        struct webhook_run *r = arg;
+
+        if (r->answer.n + data.n > MAX_ANSWER)
+                http_call_cancel(c);
+        else
+                buf_add_str(&r->answer, data);
+}
+
+static void post(struct webhook_run *r);
+
+static void on_done(struct http_call *c, int err, const struct error *error, void *arg) {
+        struct webhook_run *r = arg;
+        struct webhook_call *w = r->w;
+
+        r->peer->n_running--;
+        if ((err == -ECONNRESET || err == -EPIPE) && !w->status && !r->retried) {
+                r->retried = true; /* a kept connection that the webhook closed meanwhile */
+                post(r);
+                return;
+        }
+        if (err)
+                error_set(&w->error, err, "%s", error_text(error));
+        else if (w->status < 200 || w->status > 299)
+                error_status(&w->error, REASON_INTERNAL,
+                             w->status == 404 ? "the server could not find the requested resource"
+                                              : "an error on the server (\"%" STR_FMT
+                                                "\") has prevented the request from succeeding",
+                             STR_ARG(str_trim(str_sub(buf_str(&r->answer), 0, 2048))));
+        finish(r);
+}
+
+static void post(struct webhook_run *r) {
+        static const struct http_header headers[] = {
+                { STR_INIT("content-type"), STR_INIT("application/json") },
+                { STR_INIT("accept"), STR_INIT("application/json, */*") },
+                { STR_INIT("user-agent"), STR_INIT("kube-apiserver-admission") },
+        };
+        struct http_call_options o = { .method = "POST",
+                                       .path = r->path,
+                                       .headers = headers,
+                                       .n_headers = ARRAY_SIZE(headers),
+                                       .body = r->w->body,
+                                       .timeout_ms = r->w->timeout_ms,
+                                       .on_response = on_response,
+                                       .on_data = on_data,
+                                       .on_done = on_done,
+                                       .arg = r };
+
+        r->peer->n_running++;
+        http_client_call(r->peer->client, &o);
+}
+
+static void start(struct loop_work *work) {
+        struct webhook_run *r = container_of(work, struct webhook_run, work);
+
+        if (!r->h->peers)
+                error_set(&r->w->error, -ECANCELED, "the server is shutting down");
+        if (!r->h->peers || find_peer(r, &r->w->error) < 0)
+                finish(r);
+        else
+                post(r);
+}
+
+/* Posts to the loop, which it makes when there is none yet. */
+static int submit(struct webhooks *h, struct webhook_run *r, struct error *err) {
+        int e = 0;
+
+        pthread_mutex_lock(&h->lock);
+        if (h->stopped)
+                e = error_set(err, -ECANCELED, "the server is shutting down");
+        else if (!h->loop) {
+                e = loop_new("webhooks", &h->loop, err);
+                if (e == 0) {
+                        h->peers = map_new(free_peer);
+                        loop_start_thread(h->loop);
+                }
+        }
+        if (e == 0)
+                loop_post(h->loop, &r->work);
+        pthread_mutex_unlock(&h->lock);
+        return e;
+}
+
+void webhook_call(struct apiserver *s, struct webhook_call *w) {
+        struct arena *a = arena_new(0);
+        struct webhook_run *r = arena_new_of(a, struct webhook_run);
+
+        *r = (struct webhook_run){ .h = s->webhooks, .w = w, .arena = a, .work.run = start };
+        w->run = r;
+        w->status = 0;
+        w->error = ERROR_INIT;
+        if (locate(r, &w->error) < 0 || submit(s->webhooks, r, &w->error) < 0)
+                finish(r);
+}
+
+/* ---- life ---- */
+
+struct webhooks *webhooks_new(struct apiserver *s) {
+        struct webhooks *h = xcalloc(1, sizeof(*h));
+
+        h->s = s;
+        pthread_mutex_init(&h->lock, NULL);
+        return h;
+}
+
+static void drop_peers(void *arg) {
+        struct webhooks *h = arg;
+        struct map *peers = TAKE_PTR(h->peers);
+
+        map_free(peers);
+}
+
+void webhooks_stop(struct webhooks *h) {
+        struct loop *l;
+
+        pthread_mutex_lock(&h->lock);
+        h->stopped = true;
+        l = TAKE_PTR(h->loop);
+        pthread_mutex_unlock(&h->lock);
+        if (!l)
+                return;
+        loop_call_sync(l, drop_peers, h);
+        loop_stop(l);
+        loop_join(l);
+        loop_free(l);
+}
+
+void webhooks_free(struct webhooks *h) {
+        if (!h)
+                return;
+        webhooks_stop(h);
+        pthread_mutex_destroy(&h->lock);
+        free(h);
+}

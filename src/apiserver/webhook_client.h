@@ -1,0 +1,39 @@
+/* Calls to webhooks: admission, conversion of custom resources, token and access reviews. HTTPS POST of JSON, from any
+ * thread, never blocking one.
+ *
+ *   any loop ─ webhook_call ─▶ where is it? ─▶ [loop "webhooks"] ─▶ kept-alive connections ─▶ webhook
+ *        ▲                                            │
+ *        └──────────────── done ◀─────────────────────┘
+ *
+ * The loop's thread begins with the first call: a cluster without webhooks pays nothing. */
+#pragma once
+
+#include "apiserver/server.h"
+
+struct webhooks;
+
+struct webhook_call {
+        /* What and where; all valid until done. */
+        const struct json *config; /* clientConfig: url, or service {namespace, name, path, port}; caBundle */
+        struct str query;          /* added to the URL: "timeout=10s"; or empty */
+        struct str body;           /* JSON */
+        unsigned timeout_ms;       /* of the whole call */
+        struct loop *loop;         /* where done is called; NULL: on the webhooks' thread */
+        void (*done)(struct webhook_call *w); /* once; never before webhook_call returns when there is a loop */
+
+        /* Within done. The error is set when there was no answer, or one that is no success (with its status): Post
+         * "https://web.default.svc:443/check?timeout=10s": dial tcp 10.0.0.1:443: connect: connection refused */
+        int status;         /* HTTP, 0 without an answer */
+        struct str answer;  /* the body */
+        struct error error;
+
+        struct loop_work work; /* private, like all below */
+        struct webhook_run *run;
+};
+
+void webhook_call(struct apiserver *s, struct webhook_call *w);
+
+struct webhooks *webhooks_new(struct apiserver *s);
+/* Ends running calls (-ECANCELED) and the thread; calls from now on end at once. Before the callers' loops end. */
+void webhooks_stop(struct webhooks *h);
+void webhooks_free(struct webhooks *h);

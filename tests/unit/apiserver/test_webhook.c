@@ -1,0 +1,204 @@
+/* Calls to webhooks: a real HTTPS server at the other end, found by URL and through a Service. */
+#include <semaphore.h>
+
+#include "../http/helper.h"
+#include "../test.h"
+#include "apiserver/webhook_client.h"
+#include "base/encode.h"
+#include "schema/types.h"
+
+struct world {
+        struct fixture *hook;
+        struct store *store;
+        struct apiserver *s;
+        struct arena *a;
+};
+
+static int setup(void **state) {
+        const struct certs *certs = test_certs();
+        struct world *w = xcalloc(1, sizeof(*w));
+        struct apiserver_options o = { .advertise_address = "127.0.0.1",
+                                       .service_account_key_pem = buf_str(&certs->key) };
+
+        assert_int_equal(store_open(&(struct store_options){ 0 }, &w->store, NULL), 0);
+        o.store = w->store;
+        assert_int_equal(apiserver_new(&o, &w->s, NULL), 0);
+        w->hook = fixture_new(NULL, true);
+        w->a = arena_new(0);
+        *state = w;
+        return 0;
+}
+
+static int teardown(void **state) {
+        struct world *w = *state;
+
+        apiserver_free(w->s);
+        store_close(w->store);
+        fixture_free(w->hook);
+        arena_free(w->a);
+        free(w);
+        return 0;
+}
+
+static struct str ca_text(struct world *w, const struct buf *pem) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        base64_encode(&b, buf_str(pem));
+        return arena_str(w->a, buf_str(&b));
+}
+
+struct result {
+        sem_t sem;
+        int status;
+        char *answer, *error;
+};
+
+static void done(struct webhook_call *c) {
+        struct result *r = (struct result *) c->query.p - 1; /* in front of the query: see ask */
+
+        r->status = c->status;
+        r->answer = str_dup(c->answer);
+        r->error = c->error.err ? xstrdup(error_text(&c->error)) : NULL;
+        error_clear(&c->error);
+        sem_post(&r->sem);
+}
+
+static struct result ask(struct world *w, struct str config, unsigned timeout_ms) {
+        struct result *r = arena_alloc0(w->a, sizeof(*r) + 16);
+        struct webhook_call c = { .timeout_ms = timeout_ms, .done = done, .body = STR("{\"a\":1}") };
+        struct json *j;
+
+        memcpy(r + 1, "timeout=1s", 10);
+        c.query = str_n((char *) (r + 1), 10);
+        assert_int_equal(json_parse(w->a, config, NULL, &j, NULL), 0);
+        c.config = j;
+        sem_init(&r->sem, 0, 0);
+        webhook_call(w->s, &c);
+        sem_wait(&r->sem);
+        sem_destroy(&r->sem);
+        return *r;
+}
+
+static struct result ask_url(struct world *w, const char *path, const struct buf *ca, unsigned timeout_ms) {
+        return ask(w, arena_printf(w->a, "{\"url\":\"https://localhost:%u%s\",\"caBundle\":\"%" STR_FMT "\"}",
+                                   w->hook->port, path, STR_ARG(ca_text(w, ca))), timeout_ms);
+}
+
+static void forget(struct result r) {
+        free(r.answer);
+        free(r.error);
+}
+
+static void by_url(void **state) {
+        struct world *w = *state;
+
+        for (int i = 0; i < 3; i++) {
+                struct result r = ask_url(w, "/echo", &test_certs()->ca, 10000);
+
+                assert_null(r.error);
+                assert_int_equal(r.status, 200);
+                assert_string_equal(r.answer, "{\"a\":1}");
+                forget(r);
+        }
+        struct result r = ask_url(w, "/info", &test_certs()->ca, 10000);
+
+        assert_non_null(strstr(r.answer, "POST /info ?timeout=1s h2=1"));
+        assert_non_null(strstr(r.answer, "content-type: application/json"));
+        forget(r);
+}
+
+static void errors_say_where(void **state) {
+        struct world *w = *state;
+        struct result r = ask_url(w, "/ws", &test_certs()->ca, 10000);
+        char text[256];
+
+        assert_int_equal(r.status, 400);
+        snprintf(text, sizeof(text), "Post \"https://localhost:%u/ws?timeout=1s\": an error on the server (\"",
+                 w->hook->port);
+        assert_memory_equal(r.error, text, strlen(text));
+        forget(r);
+
+        r = ask_url(w, "/never", &test_certs()->ca, 100);
+        assert_non_null(strstr(r.error, "context deadline exceeded"));
+        forget(r);
+
+        r = ask_url(w, "/echo", &(struct buf){ 0 }, 10000); /* the system's authorities do not know it */
+        assert_non_null(strstr(r.error, "x509: certificate signed by unknown authority"));
+        forget(r);
+
+        r = ask(w, STR("{\"url\":\"https://127.0.0.1:1/x\"}"), 10000);
+        assert_string_equal(r.error, "Post \"https://127.0.0.1:1/x?timeout=1s\": dial tcp 127.0.0.1:1: connect: "
+                                     "connection refused");
+        forget(r);
+
+        r = ask(w, STR("{\"url\":\"http://127.0.0.1/x\"}"), 10000);
+        assert_non_null(strstr(r.error, "not an https URL"));
+        forget(r);
+
+        r = ask(w, STR("{\"service\":{\"namespace\":\"default\",\"name\":\"web\"}}"), 10000);
+        assert_string_equal(r.error, "Post \"https://web.default.svc:443/?timeout=1s\": services \"web\" not found");
+        forget(r);
+}
+
+static void created(struct api_call *c) {
+        assert_int_equal(c->code, 201);
+        object_unref(c->object);
+        sem_post(c->userdata);
+}
+
+static void create(struct world *w, const struct api_resource *r, struct str text) {
+        struct json *body;
+        sem_t sem;
+        struct api_call c = { .verb = API_CREATE, .resource = r, .namespace = STR("default"), .arena = w->a,
+                              .options = API_OPTIONS_INIT, .user = api_user_system, .done = created, .userdata = &sem };
+
+        assert_int_equal(json_parse(w->a, text, NULL, &body, NULL), 0);
+        c.body = body;
+        sem_init(&sem, 0, 0);
+        apiserver_call(w->s, &c);
+        sem_wait(&sem);
+        sem_destroy(&sem);
+}
+
+/* The connection goes to the endpoint; the certificate must be for the Service's name, and this one is not. */
+static void by_service(void **state) {
+        struct world *w = *state;
+        struct str config = arena_printf(w->a, "{\"service\":{\"namespace\":\"default\",\"name\":\"hook\",\"path\":"
+                                               "\"echo\"},\"caBundle\":\"%" STR_FMT "\"}",
+                                         STR_ARG(ca_text(w, &test_certs()->ca)));
+        struct result r;
+
+        assert_int_equal(apiserver_bootstrap(w->s, NULL), 0);
+        create(w, &res_services, STR("{\"metadata\":{\"name\":\"hook\"},\"spec\":{\"ports\":[{\"port\":443}]}}"));
+        r = ask(w, config, 10000);
+        assert_string_equal(r.error, "Post \"https://hook.default.svc:443/echo?timeout=1s\": no endpoints available for "
+                                     "service \"hook\"");
+        forget(r);
+        create(w, &res_endpoints,
+               arena_printf(w->a, "{\"metadata\":{\"name\":\"hook\"},\"subsets\":[{\"addresses\":[{\"ip\":"
+                                  "\"127.0.0.1\"}],\"ports\":[{\"port\":%u}]}]}", w->hook->port));
+        r = ask(w, config, 10000);
+        assert_non_null(strstr(r.error, "x509: certificate is not valid for this name"));
+        forget(r);
+}
+
+static void nothing_after_stop(void **state) {
+        struct world *w = *state;
+        struct result r;
+
+        webhooks_stop(w->s->webhooks);
+        r = ask_url(w, "/echo", &test_certs()->ca, 1000);
+        assert_non_null(strstr(r.error, "the server is shutting down"));
+        forget(r);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(by_url, setup, teardown),
+                cmocka_unit_test_setup_teardown(errors_say_where, setup, teardown),
+                cmocka_unit_test_setup_teardown(by_service, setup, teardown),
+                cmocka_unit_test_setup_teardown(nothing_after_stop, setup, teardown),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
