@@ -15,6 +15,7 @@ static void op_release(struct op *op) {
         if (op->snap)
                 store_snapshot_unref(TAKE_PTR(op->snap));
         vec_free(&op->warnings);
+        vec_free(&op->with);
 }
 
 static void publish_warnings(struct op *op) {
@@ -71,14 +72,21 @@ static void submitted(struct store_txn *t) {
         if (t->current)
                 object_unref(TAKE_PTR(t->current));
         for (size_t i = 0; i < t->n_ops; i++)
-                if (op->ops[i].object && op->ops[i].object != op->result)
-                        object_unref(op->ops[i].object);
+                if (t->ops[i].object && t->ops[i].object != op->result)
+                        object_unref(t->ops[i].object);
         op->finished(op);
 }
 
 void op_submit(struct op *op, size_t n_ops, void (*finished)(struct op *op)) {
+        struct store_op *ops = op->ops;
+
+        if (op->with.n > 0) {
+                ops = arena_array(op->c->arena, struct store_op, n_ops + op->with.n);
+                memcpy(ops, op->ops, n_ops * sizeof(*ops));
+                memcpy(ops + n_ops, op->with.v, op->with.n * sizeof(*ops));
+        }
         op->finished = finished;
-        op->txn = (struct store_txn){ .ops = op->ops, .n_ops = n_ops, .done = submitted, .loop = op->c->loop };
+        op->txn = (struct store_txn){ .ops = ops, .n_ops = n_ops + op->with.n, .done = submitted, .loop = op->c->loop };
         store_submit(op->s->store, &op->txn);
 }
 

@@ -270,6 +270,11 @@ static void finish_dry(struct op *op, int code) {
         answer(op, code);
 }
 
+/* The object could be written, one of the quotas to charge is fuller by now, or gone. */
+static bool quota_refused(const struct op *op) {
+        return op->txn.failed_op > 0 && (op->txn.result == -EAGAIN || op->txn.result == -ENOENT);
+}
+
 /* ---- create ---- */
 
 static void created(struct op *op) {
@@ -281,6 +286,15 @@ static void created(struct op *op) {
                 object_unref(TAKE_PTR(op->result));
                 generate_name(op, meta_of(op->c->arena, &op->tree));
                 writes_put_new(op);
+                return;
+        }
+        if (quota_refused(op) && ++op->attempts < MAX_ATTEMPTS) {
+                op_refresh(op); /* a quota is fuller now, or gone */
+                object_unref(TAKE_PTR(op->result));
+                if (admission_resource_quota(op->admission, &op->c->error) < 0)
+                        op_fail(op);
+                else
+                        writes_put_new(op);
                 return;
         }
         if (op->txn.result == -EEXIST && op->upsert && ++op->attempts < MAX_ATTEMPTS) {
@@ -490,7 +504,8 @@ static void changed(struct op *op) {
                 answer(op, 200);
                 return;
         }
-        if (op->txn.result == -EAGAIN && !op->pinned && ++op->attempts < MAX_ATTEMPTS && op->again) {
+        if ((quota_refused(op) || (op->txn.result == -EAGAIN && !op->pinned)) && ++op->attempts < MAX_ATTEMPTS &&
+            op->again) {
                 if (op->undo)
                         op->undo(op);
                 op->undo = NULL;

@@ -141,6 +141,7 @@ struct op {
         struct admission *admission;       /* admission/admission.h; NULL before */
         void (*admitted)(struct op *op);   /* of admission_run */
         struct store_op ops[4];
+        VEC(struct store_op) with; /* changes of other objects in the same transaction: what quotas are charged */
         struct store_txn txn;
 };
 

@@ -1,29 +1,7 @@
 /* Pods: what is set when they are made, what may change afterwards. */
 #include "apiserver/strategy.h"
 #include "apiserver/writes.h"
-#include "schema/quantity.h"
-
-/* Guaranteed: every container limits cpu and memory and requests as much. Best effort: nothing anywhere. */
-static const char *qos_class(const struct json *spec) {
-        static const char *const lists[] = { "initContainers", "containers" };
-        static const char *const counted[] = { "cpu", "memory" };
-        bool any = false, guaranteed = true;
-
-        for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
-                json_each_item(c, json_getc(spec, lists[l])) {
-                        const struct json *requests = json_at_path(c, "resources", "requests");
-                        const struct json *limits = json_at_path(c, "resources", "limits");
-
-                        for (size_t i = 0; i < ARRAY_SIZE(counted); i++) {
-                                struct quantity request = quantity_of_json(json_getc(requests, counted[i]));
-                                struct quantity limit = quantity_of_json(json_getc(limits, counted[i]));
-
-                                any = any || request.nano > 0 || limit.nano > 0;
-                                guaranteed = guaranteed && limit.nano > 0 && request.nano == limit.nano;
-                        }
-                }
-        return !any ? "BestEffort" : guaranteed ? "Guaranteed" : "Burstable";
-}
+#include "schema/quota.h"
 
 int pod_prepare_create(struct op *op, struct json *obj, struct error *err) {
         struct arena *a = op->c->arena;
@@ -45,6 +23,6 @@ int pod_prepare_create(struct op *op, struct json *obj, struct error *err) {
                 json_push(a, &conditions, condition);
                 json_setc(a, status, "conditions", conditions);
         }
-        json_set_cstr(a, status, "qosClass", qos_class(spec));
+        json_set_cstr(a, status, "qosClass", pod_qos_class(spec));
         return 0;
 }

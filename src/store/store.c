@@ -298,7 +298,7 @@ static bool well_formed(const struct store_txn *t, size_t i) {
         for (size_t k = 0; k < i; k++)
                 if (str_eq(t->ops[k].key, op->key))
                         return false;
-        return op->object || op->kind == STORE_DELETE;
+        return op->object || op->merge || op->kind == STORE_DELETE;
 }
 
 static int expected(const struct store_op *op, const struct entry *before) {
@@ -316,7 +316,7 @@ static int check(struct run *run, struct store_txn *t) {
         if (t->n_ops == 0 || t->n_ops > STORE_TXN_OPS)
                 t->result = -EINVAL;
         for (size_t i = 0; i < t->n_ops && t->result == 0; i++) {
-                const struct store_op *op = &t->ops[i];
+                struct store_op *op = &t->ops[i];
                 struct entry *before;
 
                 t->failed_op = i;
@@ -326,6 +326,8 @@ static int check(struct run *run, struct store_txn *t) {
                 }
                 before = btree_find(run->root, op->key);
                 t->result = expected(op, before);
+                if (t->result == 0 && op->merge)
+                        t->result = (op->object = op->merge(before->object, op->arg)) ? 0 : -EAGAIN;
                 if (t->result == -EEXIST || t->result == -EAGAIN)
                         t->current = object_ref(before->object);
                 else if (t->result == 0)

@@ -43,6 +43,11 @@ struct store_op {
         struct object *object; /* CREATE, UPDATE: from object_from_tree; the store takes a reference and sets its
                                 * revision. DELETE: the final state to show to watchers (may be NULL: the last stored
                                 * object, with the delete's revision set in a copy) */
+        /* UPDATE without an object: makes the new state of the one that is there, on the writer's thread, so that many
+         * may add to one object without meeting conflicts. Quick, and never blocks. NULL refuses: -EAGAIN. The result
+         * is left in object, for the submitter to unref. */
+        struct object *(*merge)(const struct object *now, void *arg);
+        void *arg;
         uint64_t expect;       /* UPDATE, DELETE: the revision the key must have, or STORE_ANY_REVISION (must exist) */
 };
 

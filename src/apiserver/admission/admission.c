@@ -53,7 +53,6 @@ static int not_served(struct admission *r, struct error *err) {
                 { &res_validatingwebhookconfigurations, "admission webhooks" },
                 { &res_validatingadmissionpolicies, "admission policies" },
                 { &res_validatingadmissionpolicybindings, "admission policies" },
-                { &res_resourcequotas, "resource quotas" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(table) && r->operation == ADMIT_CREATE; i++)
@@ -366,6 +365,8 @@ static const struct admission_plugin plugins[] = {
         { "Priority", ON_CREATE, priority, NULL },
         { "DefaultTolerationSeconds", ON_CREATE, default_toleration_seconds, NULL },
         { "DefaultStorageClass", ON_CREATE, default_storage_class, NULL },
+        /* last: it charges for what is written */
+        { "ResourceQuota", ON_CREATE | ON_UPDATE, NULL, admission_resource_quota },
 };
 
 static void finish(struct admission *ad) {

@@ -60,3 +60,6 @@ static inline bool admission_is_sub(const struct admission *ad, const struct api
 
 /* limit_ranger.c: on create of pods and claims. */
 int admission_limit_ranger(struct op *op, struct json *obj, struct error *err);
+
+/* resource_quota.c: refuses what there is no room for; else op->with has what the transaction adds to the quotas. */
+int admission_resource_quota(struct admission *ad, struct error *err);

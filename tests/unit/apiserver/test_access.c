@@ -161,8 +161,9 @@ static void a_limit_range_gives_and_forbids(void **state) {
 static void what_is_not_served_is_refused(void **state) {
         struct fixture *f = *state;
 
-        check_error(ASK(f, API_CREATE, &res_resourcequotas, "default", .body = "{\"metadata\":{\"name\":\"q\"}}"), 403,
-                    "resourcequotas \"q\" is forbidden: this version of cube does not have resource quotas yet");
+        check_error(ASK(f, API_CREATE, &res_apiservices, .body = "{\"metadata\":{\"name\":\"v1.x\"}}"), 403,
+                    "apiservices.apiregistration.k8s.io \"v1.x\" is forbidden: this version of cube does not have "
+                    "aggregated API servers yet");
 }
 
 int main(void) {

@@ -120,6 +120,30 @@ static void update_needs_the_expected_revision(void **state) {
         assert_int_equal(number_of(f->s, "a"), 3);
 }
 
+/* Adds one up to a limit. */
+static struct object *count_up(const struct object *now, void *arg) {
+        int64_t n = json_int(json_getc(object_json(now), "n")), *limit = arg;
+
+        return n < *limit ? make_object("{\"n\":%lld}", (long long) n + 1) : NULL;
+}
+
+static void a_merge_makes_the_new_state_of_the_one_there_is(void **state) {
+        struct fixture *f = *state;
+        int64_t limit = 2;
+        struct store_op op = {.kind = STORE_UPDATE, .key = STR("a"), .expect = STORE_ANY_REVISION, .merge = count_up,
+                              .arg = &limit};
+
+        assert_int_equal(store_commit(f->s, &op, 1, NULL), -ENOENT);
+        assert_int_equal(put_new(f->s, "a", make_object("{\"n\":1}"), NULL), 0);
+        assert_int_equal(store_commit(f->s, &op, 1, NULL), 0);
+        object_unref(op.object);
+        op.object = NULL;
+        assert_int_equal(number_of(f->s, "a"), 2);
+        assert_int_equal(store_commit(f->s, &op, 1, NULL), -EAGAIN);
+        assert_null(op.object);
+        assert_int_equal(number_of(f->s, "a"), 2);
+}
+
 static void delete_needs_the_expected_revision(void **state) {
         struct fixture *f = *state;
         uint64_t revision;
@@ -609,6 +633,7 @@ static const struct CMUnitTest each_test[] = {
                 TEST(create_sets_the_revision),
                 TEST(create_of_what_is_there_is_refused),
                 TEST(update_needs_the_expected_revision),
+                TEST(a_merge_makes_the_new_state_of_the_one_there_is),
                 TEST(delete_needs_the_expected_revision),
                 TEST(a_transaction_is_whole_or_not_there),
                 TEST(malformed_transactions_are_refused),

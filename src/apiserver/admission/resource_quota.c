@@ -1,0 +1,261 @@
+/* ResourceQuota: what a namespace's quotas leave no room for is refused, and what goes in is charged at once: the
+ * quota's status.used rises in the same transaction that writes the object.
+ *
+ *   admission ─▶ room for it in what this attempt sees? ─▶ op->with: "add this to the quota" ─▶ one transaction
+ *                                                                     └─ merged on the store's writer thread, where
+ *                                                                        it is checked again: no room ─▶ once more
+ *
+ * So many creations in one namespace need no locks and meet no conflicts, and none gets past the limit. The controller
+ * (controllers/resourcequota.c) counts again what becomes free.
+ * https://kubernetes.io/docs/concepts/policy/resource-quotas/ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "apiserver/admission/admission.h"
+#include "schema/quota.h"
+#include "schema/types.h"
+
+struct check {
+        struct op *op;
+        struct arena *a;
+        const struct api_resource *resource;
+        const struct json *obj, *old; /* old: NULL for a create */
+        bool status;                  /* a claim's status: charged, never refused */
+        int64_t now_ns;
+};
+
+/* What an object adds to one quota: names and amounts. */
+struct charge {
+        struct json *amounts;
+        bool force;
+};
+
+static bool is_handled(const struct op *op, const struct api_resource *r, enum admission_operation o) {
+        struct str sub = op->c->subresource;
+
+        if (o == ADMIT_UPDATE && r == &res_pods)
+                return str_eqc(sub, "resize");
+        if (o == ADMIT_UPDATE && r == &res_persistentvolumeclaims)
+                return !op->sub || str_eqc(sub, "status");
+        return !op->sub && r != &res_events && (o == ADMIT_CREATE || (o == ADMIT_UPDATE && r == &res_services));
+}
+
+/* ---- texts ---- */
+
+static int compare_names(const void *a, const void *b) {
+        return str_cmp(*(const struct str *) a, *(const struct str *) b);
+}
+
+/* The names of a map, sorted. */
+static size_t sorted_names(struct arena *a, const struct json *map, struct str **ret) {
+        size_t n = 0;
+
+        *ret = arena_array(a, struct str, json_len(map) + 1);
+        json_each_member(m, map)
+                (*ret)[n++] = json_key(m);
+        if (n > 1)
+                qsort(*ret, n, sizeof(struct str), compare_names);
+        return n;
+}
+
+/* "pods=1,requests.cpu=2" of the names in which. */
+static struct str amounts_text(struct arena *a, const struct json *which, const struct json *map) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct str *names;
+        size_t n = sorted_names(a, which, &names);
+
+        for (size_t i = 0; i < n; i++)
+                if (json_get(map, names[i]))
+                        buf_printf(&b, "%s%" STR_FMT "=%" STR_FMT, b.n ? "," : "", STR_ARG(names[i]),
+                                   STR_ARG(json_str(json_get(map, names[i]))));
+        return arena_str(a, buf_str(&b));
+}
+
+static struct json amount(struct arena *a, struct quantity q) {
+        char text[64];
+
+        return json_of_copy(a, quantity_print(text, q));
+}
+
+/* ---- constraints: a quota on cpu or memory wants every container to say what it needs ---- */
+
+static struct str containers_without(struct check *k, struct str name) {
+        static const char *const lists[] = { "containers", "initContainers" };
+        struct json set = json_new_object();
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct str *names;
+        size_t n;
+
+        for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
+                json_each_item(c, json_at_path(k->obj, "spec", lists[l]))
+                        if (!quota_constraint_holds(c, name))
+                                json_set(k->a, &set, json_str(json_getc(c, "name")), json_null());
+        n = sorted_names(k->a, &set, &names);
+        for (size_t i = 0; i < n; i++)
+                buf_printf(&b, "%s%" STR_FMT, i ? "," : "", STR_ARG(names[i]));
+        return arena_str(k->a, buf_str(&b));
+}
+
+static int check_constraints(struct check *k, const struct object *quota, struct str *names, size_t n,
+                             struct error *err) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        for (size_t i = 0; i < n && k->resource == &res_pods; i++) {
+                struct str missing = quota_measures(k->resource, names[i]) ? containers_without(k, names[i])
+                                                                           : STR("");
+
+                if (!str_empty(missing))
+                        buf_printf(&b, "%s%" STR_FMT " for: %" STR_FMT, b.n ? "; " : "", STR_ARG(names[i]),
+                                   STR_ARG(missing));
+        }
+        if (b.n == 0)
+                return 0;
+        return err_forbidden(err, k->op->rest, k->op->name,
+                             "failed quota: %" STR_FMT ": must specify %" STR_FMT, STR_ARG(object_name(quota)),
+                             STR_ARG(buf_str(&b)));
+}
+
+/* ---- one quota ---- */
+
+/* What the object adds: its usage, or how much that has grown. Only growth is charged; the controller gives back. */
+static int usage_of(struct check *k, const struct json *spec, struct str *names, size_t n, struct json *ret,
+                    struct error *err) {
+        bool had = k->old && quota_in_scope(spec, k->resource, k->old);
+
+        *ret = json_new_object();
+        for (size_t i = 0; i < n; i++) {
+                struct quantity now, before;
+
+                if (!quota_usage(k->resource, k->obj, names[i], k->now_ns, &now))
+                        continue;
+                if (now.nano < 0)
+                        return err_forbidden(err, k->op->rest, k->op->name,
+                                             "quota usage is negative for resource(s): %" STR_FMT, STR_ARG(names[i]));
+                if (had && quota_usage(k->resource, k->old, names[i], k->now_ns, &before))
+                        now = quantity_sub(now, before);
+                if (now.nano > 0)
+                        json_set(k->a, ret, names[i], amount(k->a, now));
+        }
+        return 0;
+}
+
+/* Without a count of what is used already nobody can say whether there is room. */
+static int check_counted(struct check *k, const struct object *quota, struct str *names, size_t n,
+                         const struct json *used, struct error *err) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        bool unknown = false;
+
+        for (size_t i = 0; i < n; i++) {
+                if (!quota_measures(k->resource, names[i]))
+                        continue;
+                buf_printf(&b, "%s%" STR_FMT, b.n ? "," : "", STR_ARG(names[i]));
+                unknown = unknown || !json_get(used, names[i]);
+        }
+        if (!unknown)
+                return 0;
+        return err_forbidden(err, k->op->rest, k->op->name,
+                             "status unknown for quota: %" STR_FMT ", resources: %" STR_FMT,
+                             STR_ARG(object_name(quota)), STR_ARG(buf_str(&b)));
+}
+
+/* The members of amounts for which there is no room. */
+static struct json exceeded(struct arena *a, const struct json *amounts, const struct json *status) {
+        const struct json *hard = json_getc(status, "hard"), *used = json_getc(status, "used");
+        struct json over = json_new_object();
+
+        json_each_member(m, amounts) {
+                const struct json *limit = json_get(hard, json_key(m));
+                struct quantity sum = quantity_add(quantity_of_json(json_get(used, json_key(m))),
+                                                   quantity_of_json(&m->value));
+
+                if (limit && quantity_cmp(sum, quantity_of_json(limit)) > 0)
+                        json_set(a, &over, json_key(m), json_null());
+        }
+        return over;
+}
+
+/* On the store's writer thread: used + what is added, or NULL when that is too much by now. */
+static struct object *add_to_quota(const struct object *now, void *arg) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        const struct charge *k = arg;
+        struct json tree = json_copy_shallow(a, object_json(now)), status, used, over;
+        const struct json *hard = json_at_path(&tree, "status", "hard");
+
+        status = json_is(json_getc(&tree, "status"), JSON_OBJECT) ? json_copy_shallow(a, json_getc(&tree, "status"))
+                                                                  : json_new_object();
+        over = exceeded(a, k->amounts, &status);
+        if (json_len(&over) > 0 && !k->force)
+                return NULL;
+        used = json_is(json_getc(&status, "used"), JSON_OBJECT) ? json_copy_shallow(a, json_getc(&status, "used"))
+                                                                : json_new_object();
+        json_each_member(m, k->amounts)
+                if (json_get(hard, json_key(m)))
+                        json_set(a, &used, json_key(m),
+                                 amount(a, quantity_add(quantity_of_json(json_get(&used, json_key(m))),
+                                                        quantity_of_json(&m->value))));
+        json_setc(a, &status, "used", used);
+        json_setc(a, &tree, "status", status);
+        return object_from_tree(&tree);
+}
+
+static void charge(struct check *k, struct str key, struct json *amounts) {
+        struct charge *c = arena_new_of(k->a, struct charge);
+
+        *c = (struct charge){ json_new(k->a, *amounts), k->status };
+        vec_push(&k->op->with, (struct store_op){ .kind = STORE_UPDATE,
+                                                  .key = arena_str(k->a, key),
+                                                  .expect = STORE_ANY_REVISION,
+                                                  .merge = add_to_quota,
+                                                  .arg = c });
+}
+
+static int check_quota(struct check *k, struct str key, const struct object *quota, struct error *err) {
+        const struct json *j = object_json(quota), *spec = json_getc(j, "spec"), *status = json_getc(j, "status");
+        const struct json *used = json_getc(status, "used");
+        struct json amounts, over;
+        struct str *names;
+        size_t n = sorted_names(k->a, json_getc(status, "hard"), &names);
+        int r;
+
+        if (!quota_in_scope(spec, k->resource, k->obj))
+                return 0;
+        r = check_constraints(k, quota, names, n, err);
+        if (r == 0)
+                r = check_counted(k, quota, names, n, used, err);
+        if (r == 0)
+                r = usage_of(k, spec, names, n, &amounts, err);
+        if (r < 0 || json_len(&amounts) == 0)
+                return r;
+        over = exceeded(k->a, &amounts, status);
+        if (json_len(&over) == 0 || k->status) {
+                charge(k, key, &amounts);
+                return 0;
+        }
+        return err_forbidden(err, k->op->rest, k->op->name,
+                             "exceeded quota: %" STR_FMT ", requested: %" STR_FMT ", used: %" STR_FMT
+                             ", limited: %" STR_FMT,
+                             STR_ARG(object_name(quota)), STR_ARG(amounts_text(k->a, &over, &amounts)),
+                             STR_ARG(amounts_text(k->a, &over, used)),
+                             STR_ARG(amounts_text(k->a, &over, json_getc(status, "hard"))));
+}
+
+int admission_resource_quota(struct admission *ad, struct error *err) {
+        struct op *op = ad->op;
+        const struct rest *quotas = rest_of(op->s, &res_resourcequotas);
+        struct check k = { .op = op, .a = ad->a, .resource = op->rest->stored->resource, .obj = ad->obj };
+        struct store_iter it;
+        struct str prefix;
+        int r = 0;
+
+        op->with.n = 0;
+        if (!op->rest->resource->namespaced || !is_handled(op, k.resource, ad->operation))
+                return 0;
+        k.old = ad->operation == ADMIT_UPDATE ? ad->old : NULL;
+        k.status = str_eqc(op->c->subresource, "status");
+        k.now_ns = now_wall_ns();
+        prefix = arena_printf(k.a, "%" STR_FMT "%" STR_FMT "/", STR_ARG(quotas->prefix), STR_ARG(op->namespace));
+        store_iter_init(&it, op->snap, prefix, prefix);
+        while (r == 0 && store_iter_next(&it))
+                r = check_quota(&k, it.key, it.object, err);
+        return r;
+}

@@ -1,0 +1,264 @@
+/* ResourceQuota as its users meet it: what is refused in which words, what is charged. */
+#include "help.h"
+
+#include <semaphore.h>
+
+static void quota(struct fixture *f, const char *name, const char *spec, const char *status) {
+        const char *body = arena_printf(f->a, "{\"metadata\":{\"name\":\"%s\"},\"spec\":%s}", name, spec).p;
+        struct answer r = ASK(f, API_CREATE, &res_resourcequotas, "default", .body = body);
+
+        if (r.code != 201)
+                fail_msg("%s", r.message);
+        body = arena_printf(f->a, "{\"metadata\":{\"name\":\"%s\"},\"spec\":%s,\"status\":%s}", name, spec, status).p;
+        r = ASK(f, API_UPDATE, &res_resourcequotas, "default", name, "status", body);
+        if (r.code != 200)
+                fail_msg("%s", r.message);
+}
+
+static const char *used(struct fixture *f, const char *name, const char *what) {
+        struct answer r = ASK(f, API_GET, &res_resourcequotas, "default", name);
+        const struct json *v = json_getc(json_at_path(r.body, "status", "used"), what);
+
+        return arena_cstr(f->a, json_str(v));
+}
+
+static const char *pod(struct fixture *f, const char *name, const char *spec, const char *container) {
+        return arena_printf(f->a,
+                            "{\"metadata\":{\"name\":\"%s\"},\"spec\":{%s\"containers\":[{\"name\":\"c\",\"image\":\"x\""
+                            "%s}]}}",
+                            name, spec, container)
+                        .p;
+}
+
+static void expect(struct answer r, const char *message) {
+        if (r.code >= 400 ? !message : message != NULL)
+                fail_msg("%d: %s", r.code, r.message);
+        if (message) {
+                assert_int_equal(r.code, 403);
+                assert_string_equal(r.message, message);
+        }
+}
+
+#define CREATE(f, res, b) ASK((f), API_CREATE, (res), "default", .body = (b))
+
+static void the_last_that_fits_is_charged_and_the_next_refused(void **state) {
+        struct fixture *f = *state;
+
+        make_account(f, "default");
+        quota(f, "q", "{\"hard\":{\"pods\":\"2\"}}", "{\"hard\":{\"pods\":\"2\"},\"used\":{\"pods\":\"1\"}}");
+        expect(CREATE(f, &res_pods, pod(f, "a", "", "")), NULL);
+        assert_string_equal(used(f, "q", "pods"), "2");
+        expect(CREATE(f, &res_pods, pod(f, "b", "", "")),
+               "pods \"b\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2");
+        assert_string_equal(used(f, "q", "pods"), "2");
+        expect(CREATE(f, &res_configmaps, "{\"metadata\":{\"name\":\"a\"}}"), NULL); /* not its business */
+}
+
+static void a_dry_run_is_checked_and_not_charged(void **state) {
+        struct fixture *f = *state;
+        const char *body = "{\"metadata\":{\"name\":\"a\"}}";
+
+        quota(f, "q", "{\"hard\":{\"configmaps\":\"1\"}}",
+              "{\"hard\":{\"configmaps\":\"1\"},\"used\":{\"configmaps\":\"0\"}}");
+        expect(ASK(f, API_CREATE, &res_configmaps, "default", .body = body, .options.dry_run = true), NULL);
+        assert_string_equal(used(f, "q", "configmaps"), "0");
+        expect(CREATE(f, &res_configmaps, body), NULL);
+        expect(ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"b\"}}",
+                   .options.dry_run = true),
+               "configmaps \"b\" is forbidden: exceeded quota: q, requested: configmaps=1, used: configmaps=1, limited: "
+               "configmaps=1");
+}
+
+static void a_quota_that_was_never_counted_admits_nothing(void **state) {
+        struct fixture *f = *state;
+
+        make_account(f, "default");
+        quota(f, "q", "{\"hard\":{\"pods\":\"2\",\"count/pods\":\"2\"}}",
+              "{\"hard\":{\"pods\":\"2\",\"count/pods\":\"2\"},\"used\":{\"pods\":\"1\"}}");
+        expect(CREATE(f, &res_pods, pod(f, "a", "", "")),
+               "pods \"a\" is forbidden: status unknown for quota: q, resources: count/pods,pods");
+}
+
+static void computing_resources_must_be_named(void **state) {
+        struct fixture *f = *state;
+
+        make_account(f, "default");
+        quota(f, "q", "{\"hard\":{\"limits.cpu\":\"2\",\"requests.memory\":\"1Gi\"}}",
+              "{\"hard\":{\"limits.cpu\":\"2\",\"requests.memory\":\"1Gi\"},\"used\":{\"limits.cpu\":\"0\","
+              "\"requests.memory\":\"0\"}}");
+        expect(CREATE(f, &res_pods,
+                      pod(f, "a", "\"initContainers\":[{\"name\":\"b\",\"image\":\"x\",\"resources\":{\"requests\":{"
+                                  "\"memory\":\"1Mi\"}}}],",
+                          "")),
+               "pods \"a\" is forbidden: failed quota: q: must specify limits.cpu for: b,c; requests.memory for: c");
+        expect(CREATE(f, &res_pods,
+                      pod(f, "a", "",
+                          ",\"resources\":{\"limits\":{\"cpu\":\"1500m\"},\"requests\":{\"memory\":\"256Mi\"}}")),
+               NULL);
+        assert_string_equal(used(f, "q", "limits.cpu"), "1500m");
+        expect(CREATE(f, &res_pods,
+                      pod(f, "b", "", ",\"resources\":{\"limits\":{\"cpu\":\"1\"},\"requests\":{\"memory\":\"1Gi\"}}")),
+               "pods \"b\" is forbidden: exceeded quota: q, requested: limits.cpu=1,requests.memory=1Gi, used: "
+               "limits.cpu=1500m,requests.memory=256Mi, limited: limits.cpu=2,requests.memory=1Gi");
+}
+
+static const struct {
+        const char *spec, *pod_spec, *container;
+        bool counts;
+} scopes[] = {
+        { "\"scopes\":[\"Terminating\"]", "\"activeDeadlineSeconds\":5,", "", true },
+        { "\"scopes\":[\"Terminating\"]", "", "", false },
+        { "\"scopes\":[\"NotTerminating\"]", "", "", true },
+        { "\"scopes\":[\"BestEffort\"]", "", "", true },
+        { "\"scopes\":[\"BestEffort\"]", "", ",\"resources\":{\"requests\":{\"cpu\":\"1\"}}", false },
+        { "\"scopes\":[\"NotBestEffort\"]", "", ",\"resources\":{\"requests\":{\"cpu\":\"1\"}}", true },
+        { "\"scopeSelector\":{\"matchExpressions\":[{\"scopeName\":\"PriorityClass\",\"operator\":\"In\",\"values\":["
+          "\"system-node-critical\"]}]}",
+          "\"priorityClassName\":\"system-node-critical\",", "", true },
+        { "\"scopeSelector\":{\"matchExpressions\":[{\"scopeName\":\"PriorityClass\",\"operator\":\"In\",\"values\":["
+          "\"other\"]}]}",
+          "\"priorityClassName\":\"system-node-critical\",", "", false },
+        { "\"scopeSelector\":{\"matchExpressions\":[{\"scopeName\":\"PriorityClass\",\"operator\":\"NotIn\","
+          "\"values\":[\"other\"]}]}",
+          "", "", true },
+        { "\"scopeSelector\":{\"matchExpressions\":[{\"scopeName\":\"PriorityClass\",\"operator\":\"DoesNotExist\"}]}",
+          "", "", true },
+        { "\"scopes\":[\"PriorityClass\"]", "", "", false },
+        { "\"scopes\":[\"CrossNamespacePodAffinity\"]",
+          "\"affinity\":{\"podAffinity\":{\"requiredDuringSchedulingIgnoredDuringExecution\":[{\"topologyKey\":\"k\","
+          "\"namespaces\":[\"x\"],\"labelSelector\":{}}]}},",
+          "", true },
+        { "\"scopes\":[\"CrossNamespacePodAffinity\"]", "", "", false },
+};
+
+static void scopes_choose_the_pods_that_count(void **state) {
+        struct fixture *f = *state;
+
+        make_account(f, "default");
+        for (size_t i = 0; i < ARRAY_SIZE(scopes); i++) {
+                char name[16];
+
+                snprintf(name, sizeof(name), "q%zu", i);
+                quota(f, name, arena_printf(f->a, "{\"hard\":{\"pods\":\"1\"},%s}", scopes[i].spec).p,
+                      "{\"hard\":{\"pods\":\"1\"},\"used\":{\"pods\":\"0\"}}");
+                expect(CREATE(f, &res_pods, pod(f, name, scopes[i].pod_spec, scopes[i].container)), NULL);
+                if (strcmp(used(f, name, "pods"), scopes[i].counts ? "1" : "0") != 0)
+                        fail_msg("%s: %s", scopes[i].spec, used(f, name, "pods"));
+                assert_int_equal(ASK(f, API_DELETE, &res_resourcequotas, "default", name).code, 200);
+        }
+}
+
+static void an_update_is_charged_for_what_it_adds(void **state) {
+        struct fixture *f = *state;
+        const char *const hard = "{\"hard\":{\"services\":\"9\",\"services.nodeports\":\"2\",\"services.loadbalancers\":"
+                                 "\"0\"}}";
+
+        quota(f, "q", hard,
+              "{\"hard\":{\"services\":\"9\",\"services.nodeports\":\"2\",\"services.loadbalancers\":\"0\"},\"used\":{"
+              "\"services\":\"1\",\"services.nodeports\":\"0\",\"services.loadbalancers\":\"0\"}}");
+        expect(CREATE(f, &res_services,
+                      "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":1}]}}"),
+               NULL);
+        assert_string_equal(used(f, "q", "services"), "2");
+        assert_string_equal(used(f, "q", "services.nodeports"), "1");
+        expect(ASK(f, API_PATCH, &res_services, "default", "s", .patch = API_PATCH_MERGE,
+                   .body = "{\"spec\":{\"ports\":[{\"port\":1,\"name\":\"a\"},{\"port\":2,\"name\":\"b\"}]}}"),
+               NULL);
+        assert_string_equal(used(f, "q", "services"), "2");
+        assert_string_equal(used(f, "q", "services.nodeports"), "2");
+        expect(ASK(f, API_PATCH, &res_services, "default", "s", .patch = API_PATCH_MERGE,
+                   .body = "{\"spec\":{\"type\":\"LoadBalancer\"}}"),
+               "services \"s\" is forbidden: exceeded quota: q, requested: services.loadbalancers=1, used: "
+               "services.loadbalancers=0, limited: services.loadbalancers=0");
+}
+
+static void claims_are_measured_by_their_class(void **state) {
+        struct fixture *f = *state;
+
+        quota(f, "q", "{\"hard\":{\"requests.storage\":\"9Gi\",\"gold.storageclass.storage.k8s.io/requests.storage\":\"4Gi\"}}",
+              "{\"hard\":{\"requests.storage\":\"9Gi\",\"gold.storageclass.storage.k8s.io/requests.storage\":\"4Gi\"},"
+              "\"used\":{\"requests.storage\":\"0\",\"gold.storageclass.storage.k8s.io/requests.storage\":\"2Gi\"}}");
+#define CLAIM(name, class)                                                                                             \
+        "{\"metadata\":{\"name\":\"" name "\"},\"spec\":{\"storageClassName\":\"" class                                \
+        "\",\"accessModes\":[\"ReadWriteOnce\"],\"resources\":{\"requests\":{\"storage\":\"3Gi\"}}}}"
+        expect(CREATE(f, &res_persistentvolumeclaims, CLAIM("a", "lead")), NULL);
+        assert_string_equal(used(f, "q", "requests.storage"), "3Gi");
+        expect(CREATE(f, &res_persistentvolumeclaims, CLAIM("b", "gold")),
+               "persistentvolumeclaims \"b\" is forbidden: exceeded quota: q, requested: "
+               "gold.storageclass.storage.k8s.io/requests.storage=3Gi, used: "
+               "gold.storageclass.storage.k8s.io/requests.storage=2Gi, limited: "
+               "gold.storageclass.storage.k8s.io/requests.storage=4Gi");
+}
+
+/* ---- many at once ---- */
+
+#define MANY 64
+
+struct racer {
+        struct api_call call;
+        sem_t *sem;
+};
+
+static void finished(struct api_call *c) {
+        sem_post(((struct racer *) c->userdata)->sem);
+}
+
+static void nobody_gets_past_the_limit_in_a_crowd(void **state) {
+        struct fixture *f = *state;
+        struct racer *all = arena_array(f->a, struct racer, MANY);
+        size_t made = 0, refused = 0;
+        sem_t sem;
+
+        quota(f, "q", "{\"hard\":{\"count/configmaps\":\"40\"}}",
+              "{\"hard\":{\"count/configmaps\":\"40\"},\"used\":{\"count/configmaps\":\"0\"}}");
+        sem_init(&sem, 0, 0);
+        for (size_t i = 0; i < MANY; i++) {
+                struct json *body;
+
+                assert_int_equal(json_parse(f->a, arena_printf(f->a, "{\"metadata\":{\"name\":\"c%zu\"}}", i), NULL,
+                                            &body, NULL),
+                                 0);
+                all[i].sem = &sem;
+                all[i].call = (struct api_call){ .verb = API_CREATE,
+                                                 .resource = &res_configmaps,
+                                                 .namespace = STR("default"),
+                                                 .options = API_OPTIONS_INIT,
+                                                 .body = body,
+                                                 .user = api_user_system,
+                                                 .arena = arena_new(0),
+                                                 .done = finished,
+                                                 .userdata = &all[i] };
+                apiserver_call(f->s, &all[i].call);
+        }
+        for (size_t i = 0; i < MANY; i++)
+                while (sem_wait(&sem) != 0)
+                        ;
+        for (size_t i = 0; i < MANY; i++) {
+                made += all[i].call.code == 201;
+                refused += all[i].call.code == 403;
+                object_unref(all[i].call.object);
+                error_clear(&all[i].call.error);
+                arena_free(all[i].call.arena);
+        }
+        sem_destroy(&sem);
+        assert_int_equal(made, 40);
+        assert_int_equal(refused, MANY - 40);
+        assert_string_equal(used(f, "q", "count/configmaps"), "40");
+}
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                TEST(the_last_that_fits_is_charged_and_the_next_refused),
+                TEST(a_dry_run_is_checked_and_not_charged),
+                TEST(a_quota_that_was_never_counted_admits_nothing),
+                TEST(computing_resources_must_be_named),
+                TEST(scopes_choose_the_pods_that_count),
+                TEST(an_update_is_charged_for_what_it_adds),
+                TEST(claims_are_measured_by_their_class),
+                TEST(nobody_gets_past_the_limit_in_a_crowd),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
