@@ -10,6 +10,7 @@ import subprocess
 import time
 
 import pytest
+import yaml
 
 import images
 
@@ -83,7 +84,7 @@ class Cluster:
         return json.loads(self.kubectl(*args, "-o", "json"))
 
     def apply(self, *objects, namespace=None, flags=()):
-        docs = [o if isinstance(o, str) else json.dumps(o) for o in objects]
+        docs = [o if isinstance(o, str) else yaml.safe_dump(o) for o in objects]
         return self.kubectl("apply", *(["-n", namespace] if namespace else []), *flags, "-f", "-", input="\n---\n".join(docs))
 
     def delete(self):

@@ -29,7 +29,7 @@ def test_environment_from_everywhere_and_expanded(cluster, ns):
     cluster.apply(pod("env", "echo \"$A|$B|$NODE|$LABEL|$CPU|$KEY|$COLOR|$OPT|$KUBERNETES_SERVICE_HOST|$0\"", restartPolicy="Never",
                       container={"env": env, "envFrom": [{"configMapRef": {"name": "conf"}}],
                                  "resources": {"limits": {"cpu": "250m", "memory": "64Mi"}}}), namespace=ns)
-    assert logs_of(cluster, ns, "env").strip() == "1|12 $(A) $(NONE)|e2e|env|250|word|blue||10.96.0.1|/bin/sh"
+    assert logs_of(cluster, ns, "env").strip() == f"1|12 $(A) $(NONE)|{cluster.name}|env|250|word|blue||10.96.0.1|/bin/sh"
 
 
 def test_volumes_of_every_kind(cluster, ns, tmp_path):

@@ -4,7 +4,7 @@ import threading
 import pytest
 import yaml
 
-from conftest import deployment, pod, wait
+from conftest import NAME, deployment, pod, wait
 
 client = pytest.importorskip("kubernetes.client")
 from kubernetes import config, watch  # noqa: E402
@@ -42,7 +42,7 @@ def running(core, ns, name):
 def test_version_nodes_and_discovery(api, core):
     assert client.VersionApi(api).get_code().git_version.startswith("v1.33.4+cube")
     node, = core.list_node().items
-    assert node.metadata.name == "e2e" and node.status.node_info.operating_system == "linux"
+    assert node.metadata.name == NAME and node.status.node_info.operating_system == "linux"
     assert {"pods", "pods/log", "pods/exec", "services"} <= {r.name for r in core.get_api_resources().resources}
     assert {"apps", "batch", "rbac.authorization.k8s.io"} <= {g.name for g in client.ApisApi(api).get_api_versions().groups}
 

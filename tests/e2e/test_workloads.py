@@ -3,7 +3,7 @@ import base64
 import json
 import subprocess
 
-from conftest import wait
+from conftest import needs_kubectl, wait
 
 
 def pod_template(name, command, **spec):
@@ -52,10 +52,16 @@ def test_a_cron_job_makes_jobs_and_keeps_few(cluster, ns):
         "schedule": "@every 3s",
         "jobTemplate": {"spec": {"template": pod_template("tick", "true", restartPolicy="Never")}}}}, namespace=ns)
     wait(lambda: cluster.json("get", "cronjob", "tick", "-n", ns)["status"].get("lastSuccessfulTime"))
-    cluster.kubectl("create", "job", "by-hand", "--from=cronjob/tick", "-n", ns)
-    cluster.kubectl("wait", "--for=condition=complete", "job/by-hand", "-n", ns, "--timeout=30s")
     cluster.kubectl("delete", "cronjob", "tick", "-n", ns)
     wait(lambda: not [n for n in names(cluster, ns, "jobs") if n.startswith("tick-")])
+
+
+@needs_kubectl(21) # older ones ask for batch/v1beta1
+def test_a_cron_job_is_run_by_hand(cluster, ns):
+    cluster.apply({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "yearly"}, "spec": {
+        "schedule": "@yearly", "jobTemplate": {"spec": {"template": pod_template("yearly", "true", restartPolicy="Never")}}}}, namespace=ns)
+    cluster.kubectl("create", "job", "by-hand", "--from=cronjob/yearly", "-n", ns)
+    cluster.kubectl("wait", "--for=condition=complete", "job/by-hand", "-n", ns, "--timeout=30s")
 
 
 def test_a_daemon_set_runs_everywhere_and_rolls(cluster, ns):
@@ -88,8 +94,8 @@ def test_a_stateful_set_has_steady_names(cluster, ns):
 
 
 def test_a_budget_stands_in_the_way_of_eviction(cluster, ns):
-    cluster.apply(workload("ReplicaSet", "two", replicas=2), namespace=ns)
-    cluster.kubectl("create", "pdb", "two", "--selector=app=two", "--min-available=2", "-n", ns)
+    cluster.apply(workload("ReplicaSet", "two", replicas=2), {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "two"},
+                  "spec": {"selector": {"matchLabels": {"app": "two"}}, "minAvailable": 2}}, namespace=ns)
     wait(lambda: cluster.json("get", "pdb", "two", "-n", ns)["status"].get("currentHealthy") == 2)
     pod = names(cluster, ns, "pods")[0]
     eviction = json.dumps({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": ns}})
