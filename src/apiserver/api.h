@@ -66,6 +66,7 @@ struct api_call {
                         *strict; /* what strict validation of the text has found already (duplicate fields), or NULL */
         struct api_user user;
         bool authorized, admitted; /* by the call that this one is a part of: not asked anew */
+        struct str user_agent; /* of the HTTP request; empty for roles in this process */
         struct arena *arena; /* the call's memory; what it returns lives there or is referenced */
 
         struct loop *loop; /* done is called there (may be called within apiserver_call when nothing has to wait) */

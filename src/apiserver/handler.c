@@ -160,6 +160,7 @@ void api_call_keep(struct arena *a, struct api_call *c) {
                 &c->options.resource_version,
                 &c->options.continue_token,
                 &c->options.field_manager,
+                &c->user_agent,
                 &c->options.propagation_policy,
                 &c->options.resource_version_match,
         };
@@ -215,22 +216,13 @@ static int read_body(struct http_write *w, struct error *err) {
 static void handle_write(struct exchange *x, const struct api_call *call) {
         struct arena *a = arena_new(16384);
         struct http_write *w = arena_new_of(a, struct http_write);
-        struct str agent;
 
         w->arena = a;
         w->x = *x;
         w->call = *call;
         w->call.done = write_done;
+        w->call.user_agent = http_request_header(x->req, "user-agent");
         api_call_keep(a, &w->call);
-        agent = http_request_header(x->req, "user-agent");
-        if (str_empty(w->call.options.field_manager) && agent.n > 0) /* upstream: the part before the first '/' */
-                w->call.options.field_manager =
-                                arena_str(a, str_sub(agent, 0,
-                                                     str_find(agent, '/') < 0 ? MIN(agent.n, 128)
-                                                                              : (size_t) str_find(agent, '/')));
-        if (w->call.verb == API_PATCH)
-                w->call.options.field_manager =
-                                arena_str(a, call->options.field_manager); /* apply demands an explicit one */
         http_request_on_close(x->req, client_gone, w);
         w->call.error = ERROR_INIT;
         if (read_body(w, &w->call.error) < 0) {

@@ -185,23 +185,37 @@ static void fill_new_metadata(struct op *op, struct json *meta) {
                 json_set_int(a, meta, "generation", 1);
 }
 
-/* managedFields are kept for objects that somebody applies: they would double the size of all others, and nobody asks
- * for them. The first apply finds the fields owned by "before-first-apply", as after an upgrade of upstream. */
-static int track_fields(struct op *op, const struct json *old, struct json *obj, struct error *err) {
+/* managedFields, for every object from its creation on. What admission adds afterwards nobody owns. */
+static void track_fields(struct op *op, const struct json *old, struct json *obj) {
+        const struct rest *r = op->rest->stored;
         struct apply_opts opts;
 
-        if (op->applied || json_len(json_at_path(old ? old : obj, "metadata", "managedFields")) == 0)
-                return 0;
+        if (op->applied)
+                return;
         opts = writes_apply_opts(op);
-        return apply_track_update(op->c->arena, op->rest->stored->resource->type, old, obj, &opts, err);
+        opts.api_version = r->api_version;
+        apply_track_update(op->c->arena, r->resource->type, old, obj, &opts);
+}
+
+/* Who writes, when no fieldManager is given: the program that a User-Agent names, or the role in this process. */
+static struct str writer_name(const struct api_call *c) {
+        static const struct str system = STR_INIT("system:"), node = STR_INIT("system:node:");
+        ssize_t slash = str_find(c->user_agent, '/');
+
+        if (c->user_agent.n > 0)
+                return slash < 0 ? c->user_agent : str_sub(c->user_agent, 0, (size_t) slash);
+        if (str_has_prefix(c->user.name, node))
+                return STR("kubelet");
+        return str_has_prefix(c->user.name, system) ? str_sub(c->user.name, system.n, c->user.name.n) : c->user.name;
 }
 
 struct apply_opts writes_apply_opts(const struct op *op) {
+        struct str given = op->c->options.field_manager;
+
         return (struct apply_opts){
-                .manager = op->c->options.field_manager,
+                .manager = str_empty(given) ? writer_name(op->c) : given,
                 .subresource = op->c->subresource,
                 .api_version = op->rest->api_version,
-                .user_agent = str_empty(op->c->options.field_manager) ? STR("unknown") : op->c->options.field_manager,
                 .force = op->c->options.force,
                 .now_wall_ns = now_wall_ns(),
         };
@@ -337,8 +351,7 @@ static int begin_new(struct op *op, struct error *err) {
                 return err_bad_request(err, "resourceVersion should not be set on objects to be created");
         for (size_t i = 0; i < ARRAY_SIZE(server_owned); i++)
                 json_removec(meta, server_owned[i]);
-        if (!op->applied)
-                json_removec(meta, "managedFields");
+        track_fields(op, NULL, &op->tree);
         op->name = json_str(json_getc(meta, "name"));
         if (str_empty(op->name)) /* for messages, until there is one */
                 op->name = json_str(json_getc(meta, "generateName"));
@@ -360,9 +373,6 @@ static int complete_new(struct op *op, struct error *err) {
                 if (e < 0)
                         return e;
         }
-        e = track_fields(op, NULL, &op->tree, err);
-        if (e < 0)
-                return e;
         schema_reorder(op->c->arena, r->resource->type, &op->tree);
         return validate(op, &op->tree, NULL, err);
 }
@@ -477,6 +487,8 @@ static void merge_subresource(struct op *op, struct json *obj, const struct json
                 return;
         }
         writes_merge_part(op, obj, &sent, old);
+        meta = json_setc(a, obj, "metadata", json_copy_shallow(a, json_getc(obj, "metadata")));
+        copy_member(a, meta, json_getc(&sent, "metadata"), "managedFields");
 }
 
 static int merge_main(struct op *op, struct json *obj, const struct json *old, struct error *err) {
@@ -570,11 +582,6 @@ static int complete_changed(struct op *op, struct error *err) {
                 if (e < 0)
                         return e;
         }
-        if (!op->applied) {
-                e = track_fields(op, old, &op->tree, err);
-                if (e < 0)
-                        return e;
-        }
         schema_reorder(a, r->resource->type, &op->tree);
         return validate(op, &op->tree, old, err);
 }
@@ -587,6 +594,7 @@ static void change_admitted(struct op *op) {
 }
 
 void registry_write_changed(struct op *op) {
+        track_fields(op, object_json(op->old), &op->tree);
         admission_admit(op, ADMIT_UPDATE, &op->tree, object_json(op->old), change_admitted);
 }
 

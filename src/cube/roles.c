@@ -43,7 +43,8 @@ static int role_init(struct role *role, const struct flags *f, bool needs_pki, b
         if (r == 0 && needs_pki)
                 r = load_pki(&role->cluster, &role->pki, NULL, err);
         if (r == 0 && needs_client) {
-                _cleanup_free_ char *agent = xprintf("%s/" CUBE_VERSION, name);
+                bool kube = !str_eqc(str_of(name), "kubelet") && !str_eqc(str_of(name), "dns"); /* as upstream's */
+                _cleanup_free_ char *agent = xprintf("%s%s/" CUBE_VERSION, kube ? "kube-" : "", name);
                 if (!f->kubeconfig)
                         return error_set(err, -EINVAL, "cube %s needs --kubeconfig FILE", name);
                 r = client_new_kubeconfig(f->kubeconfig, agent, &role->client, err);

@@ -74,9 +74,22 @@ static bool objects_equal(const struct json *a, const struct json *b) {
         return true;
 }
 
+static bool raw_equal(const struct json *a, const struct json *b) {
+        _cleanup_(arena_freep) struct arena *arena = NULL;
+
+        if (a->type == b->type && str_eq(str_n(a->s, a->len), str_n(b->s, b->len)))
+                return true;
+        arena = arena_new(0);
+        a = json_expand(arena, a);
+        b = json_expand(arena, b);
+        return a && b && json_equal(a, b);
+}
+
 bool json_equal(const struct json *a, const struct json *b) {
         if (a == b || !a || !b)
                 return a == b;
+        if (a->type == JSON_RAW || b->type == JSON_RAW)
+                return raw_equal(a, b);
         if ((a->type == JSON_INT || a->type == JSON_DOUBLE) && (b->type == JSON_INT || b->type == JSON_DOUBLE))
                 return numbers_equal(a, b);
         if (a->type != b->type)
@@ -128,6 +141,18 @@ struct json json_of_cstr(const char *s) {
 
 struct json json_of_copy(struct arena *a, struct str s) {
         return json_of_str(arena_str(a, s));
+}
+
+struct json json_of_raw(struct str text) {
+        return (struct json) { .type = JSON_RAW, .len = (uint32_t) text.n, .s = text.p };
+}
+
+const struct json *json_expand(struct arena *a, const struct json *j) {
+        struct json *tree = NULL;
+
+        if (!json_is(j, JSON_RAW))
+                return j;
+        return json_parse(a, str_n(j->s, j->len), NULL, &tree, NULL) < 0 ? NULL : tree;
 }
 
 struct json json_of_printf(struct arena *a, const char *fmt, ...) {
@@ -284,8 +309,8 @@ struct json json_copy_tree(struct arena *a, const struct json *j) {
 struct json json_copy(struct arena *a, const struct json *j) {
         struct json copy = json_copy_shallow(a, j);
 
-        if (j->type == JSON_STRING)
-                return json_of_copy(a, json_str(j));
+        if (j->type == JSON_STRING || j->type == JSON_RAW)
+                copy.s = arena_str(a, str_n(j->s, j->len)).p;
         json_each_item(it, &copy)
                 *it = json_copy(a, it);
         json_each_member(m, &copy) {

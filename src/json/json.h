@@ -15,7 +15,9 @@
 #include "base/buf.h"
 #include "base/error.h"
 
-enum json_type { JSON_NULL, JSON_BOOL, JSON_INT, JSON_DOUBLE, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
+/* RAW: an object that is kept as its compact text. Only metadata.managedFields[].fieldsV1 of stored objects is: it is half
+ * of their members, and almost nobody looks into it. */
+enum json_type { JSON_NULL, JSON_BOOL, JSON_INT, JSON_DOUBLE, JSON_STRING, JSON_RAW, JSON_ARRAY, JSON_OBJECT };
 
 struct json_member;
 
@@ -104,6 +106,9 @@ struct json json_of_str(struct str s);                 /* a view */
 struct json json_of_cstr(const char *s);               /* a view */
 struct json json_of_copy(struct arena *a, struct str s); /* copied into the arena */
 struct json json_of_printf(struct arena *a, const char *fmt, ...) _printf_(2, 3);
+struct json json_of_raw(struct str text);              /* a view of the compact text of an object */
+/* A raw value as a tree (NULL when its text is damaged); other values as they are. */
+const struct json *json_expand(struct arena *a, const struct json *j);
 struct json *json_new(struct arena *a, struct json v);
 struct json json_new_object(void); /* empty; needs no memory until something is added */
 struct json json_new_array(void);
@@ -138,6 +143,7 @@ struct json json_copy_shallow(struct arena *a, const struct json *j); /* own top
 struct json_parse_opts {
         size_t max_depth;      /* 0: 10,000 */
         bool copy_strings;     /* strings go into the arena: the text may go away */
+        bool raw_fields;       /* metadata.managedFields[].fieldsV1 become JSON_RAW; the text is trusted */
         /* Set on return when not NULL: the number of duplicate keys, and the path of the first ones as upstream words
          * it (`duplicate field "spec.replicas"`), for strict field validation. */
         struct json_duplicates *duplicates;

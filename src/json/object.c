@@ -334,14 +334,27 @@ size_t object_size(const struct object *o) {
                GAP + o->text_len + (doc ? arena_size(doc->arena) : 0) + (o->unescaped ? arena_size(o->unescaped) : 0);
 }
 
+/* What the tree of the text takes, without the parts that stay raw. */
+static size_t tree_size(struct str text) {
+        static const char *const path[] = { "metadata", "managedFields", NULL }, *const below[] = { "fieldsV1", NULL };
+        size_t n = json_tree_size(text);
+        struct json_scan s;
+
+        if (json_scan_open(&s, json_scan(text, path)))
+                while (json_scan_next(&s))
+                        n -= json_tree_size(json_scan(s.value, below)) - sizeof(struct json_member);
+        return n;
+}
+
 static struct doc *parse_doc(const struct object *o) {
+        static const struct json_parse_opts opts = { .raw_fields = true };
         _cleanup_error_ struct error err = ERROR_INIT;
-        struct arena *arena = arena_new(json_tree_size(object_text(o)) + 192); /* all of it in one piece */
+        struct arena *arena = arena_new(tree_size(object_text(o)) + 192); /* all of it in one piece */
         struct doc *doc = arena_new_of(arena, struct doc);
 
         doc->arena = arena;
         /* Acting on a part of an object does harm (a Deployment without its spec scales to nothing): stop instead. */
-        if (json_parse(arena, object_text(o), NULL, &doc->root, &err) < 0) {
+        if (json_parse(arena, object_text(o), &opts, &doc->root, &err) < 0) {
                 log_error("stored object %" STR_FMT "/%" STR_FMT " is damaged: %s", STR_ARG(o->namespace),
                           STR_ARG(o->name), error_text(&err));
                 abort();

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "json/scan.h"
 #include "json/text.h"
 
 #define FIRST_STACK 64
@@ -23,6 +24,7 @@ struct parser {
         struct json_member *stack, *limit;
         struct json_member *cur, *top; /* valid when a slow path is called */
         struct json_duplicates *duplicates;
+        bool raw_fields;
         struct error *err;
         struct json_member *first; /* on the caller's stack: enough for most objects */
 };
@@ -316,6 +318,14 @@ static inline void close_array(struct parser *ps) {
                 items[i] = m[i].value;
 }
 
+/* Whether the member at top is metadata.managedFields[].fieldsV1; it is four containers deep. */
+static __attribute__((noinline)) bool is_owned_fields(struct parser *ps) {
+        const struct json_member *list = ps->stack + ps->cur->value.len, *metadata = ps->stack + list->value.len;
+
+        return str_eq(json_key(ps->top), STR("fieldsV1")) && list->value.type == JSON_ARRAY &&
+               str_eq(json_key(list), STR("managedFields")) && str_eq(json_key(metadata), STR("metadata"));
+}
+
 /* ---- the machine ---- */
 
 #define PEEK() (p < end ? *p : 0) /* 0 fits nowhere: the error path tells the end from a NUL */
@@ -453,6 +463,11 @@ key:
         if (PEEK() != ':')
                 return unexpected(ps, p, "after object key");
         p++;
+        if (ps->raw_fields && depth == 4 && PEEK() == '{' && is_owned_fields(ps) && (q = json_skip_value(p, end))) {
+                ps->top++->value = json_of_raw(str_n(p, (size_t) (q - p)));
+                p = q;
+                goto after;
+        }
         goto value;
 
 end_object:
@@ -485,6 +500,7 @@ int json_parse(struct arena *a, struct str text, const struct json_parse_opts *o
                 if (opts->copy_strings) /* one copy of the whole costs less than many of its parts */
                         text = arena_str(a, text);
                 ps.duplicates = opts->duplicates;
+                ps.raw_fields = opts->raw_fields;
         }
         ps.end = text.p + text.n;
         ps.stack = first;

@@ -85,7 +85,7 @@ static int place_get(struct patch *p, struct json *parent, struct str key, struc
 }
 
 static struct place find(struct patch *p, struct str path) {
-        struct json *at = p->doc, *next = NULL;
+        struct json *at = p->doc, *next;
         struct str part;
 
         if (str_empty(path) || at->type < JSON_ARRAY)
@@ -100,7 +100,10 @@ static struct place find(struct patch *p, struct str path) {
                 part = decode_part(p->arena, slash < 0 ? path : str_sub(path, 0, (size_t) slash));
                 if (slash < 0)
                         return (struct place) { at, part };
-                if (place_get(p, at, part, &next) < 0 || !next || next->type < JSON_ARRAY) {
+                next = NULL;
+                if (place_get(p, at, part, &next) == 0 && json_is(next, JSON_RAW) && json_expand(p->arena, next))
+                        *next = *json_expand(p->arena, next);
+                if (!next || next->type < JSON_ARRAY) {
                         if (p->err)
                                 error_clear(p->err);
                         return (struct place) { 0 };
@@ -339,7 +342,7 @@ static int apply(struct patch *p, const struct json *j) {
 }
 
 static const char *go_kind(const struct json *j) {
-        static const char *const kinds[] = { "null", "bool", "number", "number", "string", "array", "object" };
+        static const char *const kinds[] = { "null", "bool", "number", "number", "string", "object", "array", "object" };
 
         return kinds[j->type];
 }

@@ -135,6 +135,9 @@ static void write_scalar(struct buf *dst, const struct json *j) {
         case JSON_STRING:
                 json_write_string(dst, json_str(j));
                 break;
+        case JSON_RAW:
+                buf_add(dst, j->s, j->len);
+                break;
         default:
                 buf_add_str(dst, STR("null"));
         }

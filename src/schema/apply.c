@@ -4,6 +4,9 @@
  *   update  set += what it changed
  *   both    what changes under another manager is a conflict (apply without force) or is taken from it
  *
+ * Most objects are created, and then their status changes: a create writes its set as text (structure_write_new), and
+ * sets that an update does not touch keep the text that they have (JSON_RAW).
+ *
  * Behaviour and texts: k8s.io/apimachinery/pkg/util/managedfields. Entries of another version of the resource are kept
  * as they are: only autoscalers and events have two. */
 #include "schema/apply.h"
@@ -24,6 +27,8 @@ struct manager {
         struct str name, version, subresource, time;
         bool apply;
         struct fieldset *fields;
+        const struct fieldset *stored; /* what text says, when there is one */
+        struct json text;
 };
 
 struct managers {
@@ -78,9 +83,13 @@ static int decode_managers(struct arena *a, const struct json *entries, struct m
                 };
                 if (!x.apply && !str_eqc(ManagedFieldsEntry_operation(e), "Update"))
                         return -EINVAL;
-                if (!ManagedFieldsEntry_fieldsV1(e) ||
-                    fieldset_from_json(a, ManagedFieldsEntry_fieldsV1(e), &x.fields) < 0)
+                if (x.version.n == 0 || !str_eqc(ManagedFieldsEntry_fieldsType(e), "FieldsV1") ||
+                    fieldset_from_json(a, json_expand(a, ManagedFieldsEntry_fieldsV1(e)), &x.fields) < 0)
                         return -EINVAL;
+                if (json_is(ManagedFieldsEntry_fieldsV1(e), JSON_RAW)) {
+                        x.text = *ManagedFieldsEntry_fieldsV1(e);
+                        x.stored = x.fields;
+                }
                 add_manager(a, &m, &x);
         }
         *ret = m;
@@ -98,26 +107,38 @@ static int compare_managers(const void *p, const void *q) {
         return str_cmp(x->subresource, y->subresource);
 }
 
+/* An entry of managedFields. */
+static struct json encode_manager(struct arena *a, const struct manager *x, struct json fields) {
+        struct json e = json_new_object();
+
+        json_set_str(a, &e, "manager", x->name);
+        json_set_cstr(a, &e, "operation", x->apply ? "Apply" : "Update");
+        json_set_str(a, &e, "apiVersion", x->version);
+        if (x->time.n > 0)
+                json_set_str(a, &e, "time", x->time);
+        json_set_cstr(a, &e, "fieldsType", "FieldsV1");
+        json_setc(a, &e, "fieldsV1", fields);
+        if (x->subresource.n > 0)
+                json_set_str(a, &e, "subresource", x->subresource);
+        return e;
+}
+
+static struct json fields_text(struct arena *a, const struct manager *x) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        if (x->fields == x->stored)
+                return x->text;
+        fieldset_write(&b, x->fields);
+        return json_of_raw(arena_str(a, buf_str(&b)));
+}
+
 static void encode_managers(struct arena *a, struct managers *m, struct json *object) {
         struct json *meta = json_get_or_add_object(a, object, "metadata"), list = json_new_array();
 
         if (m->n > 1)
                 qsort(m->v, m->n, sizeof(*m->v), compare_managers);
-        for (size_t i = 0; i < m->n; i++) {
-                const struct manager *x = &m->v[i];
-                struct json e = json_new_object();
-
-                json_set_str(a, &e, "manager", x->name);
-                json_set_cstr(a, &e, "operation", x->apply ? "Apply" : "Update");
-                json_set_str(a, &e, "apiVersion", x->version);
-                if (x->time.n > 0)
-                        json_set_str(a, &e, "time", x->time);
-                json_set_cstr(a, &e, "fieldsType", "FieldsV1");
-                json_setc(a, &e, "fieldsV1", fieldset_to_json(a, x->fields));
-                if (x->subresource.n > 0)
-                        json_set_str(a, &e, "subresource", x->subresource);
-                json_push(a, &list, e);
-        }
+        for (size_t i = 0; i < m->n; i++)
+                json_push(a, &list, encode_manager(a, &m->v[i], fields_text(a, &m->v[i])));
         if (list.len > 0)
                 json_setc(a, meta, "managedFields", list);
         else
@@ -125,16 +146,10 @@ static void encode_managers(struct arena *a, struct managers *m, struct json *ob
 }
 
 static struct manager manager_of(struct arena *a, const struct apply_opts *o, bool apply) {
-        struct str name = o->manager, agent = o->user_agent;
-        ssize_t slash = str_find(agent, '/');
         char text[36];
 
-        if (name.n == 0)
-                name = slash >= 0 ? str_sub(agent, 0, (size_t) slash) : agent;
-        if (name.n == 0)
-                name = STR("unknown");
         return (struct manager) {
-                .name = arena_str(a, str_sub(name, 0, 128)),
+                .name = o->manager.n == 0 ? STR("unknown") : arena_str(a, str_sub(o->manager, 0, 128)),
                 .version = arena_str(a, o->api_version),
                 .subresource = arena_str(a, o->subresource),
                 .time = arena_str(a, time_format(text, o->now_wall_ns)),
@@ -242,7 +257,7 @@ static int report_conflicts(struct managers *m, struct fieldset *const *sets, st
 /* Takes from all managers but self what has changed. allowed: conflicts that do not count (or NULL). */
 static int take_changes(struct arena *a, struct managers *m, const struct manager *self, const struct structure_diff *d,
                         bool force, const struct fieldset *allowed, struct error *err) {
-        struct fieldset *changed = fieldset_union(a, d->modified, d->added);
+        struct fieldset *changed = fieldset_union(a, d->modified, d->added), *gone;
         struct fieldset **conflicts = arena_array(a, struct fieldset *, m->n + 1);
         bool any = false;
 
@@ -256,11 +271,12 @@ static int take_changes(struct arena *a, struct managers *m, const struct manage
         }
         if (any && !force)
                 return report_conflicts(m, conflicts, err);
+        gone = fieldset_union(a, changed, d->removed);
         for (size_t i = 0; i < m->n; i++) {
                 if (&m->v[i] == self || (self && !str_eq(m->v[i].version, self->version)))
                         continue;
-                m->v[i].fields = fieldset_difference(a, m->v[i].fields, changed);
-                m->v[i].fields = fieldset_difference(a, m->v[i].fields, d->removed);
+                if (fieldset_intersects(m->v[i].fields, gone))
+                        m->v[i].fields = fieldset_difference(a, m->v[i].fields, gone);
         }
         return 0;
 }
@@ -318,16 +334,13 @@ static void cap_updaters(struct arena *a, struct managers *m) {
         }
 }
 
-static int track(struct arena *a, const struct schema_type *t, const struct json *old, const struct json *new,
-                 struct managers *m, const struct manager *self, const struct apply_opts *o) {
+static void track(struct arena *a, const struct schema_type *t, const struct json *old, const struct json *new,
+                  struct managers *m, const struct manager *self, const struct apply_opts *o) {
         struct structure_diff d = diff_of(a, t, o, old, new);
         struct fieldset *changed = fieldset_difference(a, fieldset_union(a, d.modified, d.added), strip_set(a));
         struct manager *mine, me = *self;
-        int r;
 
-        r = take_changes(a, m, NULL, &d, true, NULL, NULL);
-        if (r < 0)
-                return r;
+        take_changes(a, m, NULL, &d, true, NULL, NULL);
         if (!fieldset_empty(changed)) {
                 mine = find_manager(m, self);
                 me.fields = mine ? fieldset_union(a, changed, mine->fields) : changed;
@@ -338,13 +351,17 @@ static int track(struct arena *a, const struct schema_type *t, const struct json
         }
         drop_empty(m);
         cap_updaters(a, m);
-        return 0;
 }
 
-/* Clients that do not know managedFields must not lose them: what is there counts unless the new object brings its own.
- * [{}] resets. */
-static void current_managers(struct arena *a, const struct json *live, const struct json *next, struct managers *ret) {
-        const struct json *entries = ObjectMeta_managedFields(Pod_metadata(next));
+static const struct json *managed_fields(const struct json *object) {
+        return ObjectMeta_managedFields(Pod_metadata(object));
+}
+
+/* Clients that do not know managedFields must not lose them: what is there counts unless the new object brings its own,
+ * which a subresource cannot. [{}] resets. */
+static void current_managers(struct arena *a, const struct json *live, const struct json *next,
+                             const struct apply_opts *o, struct managers *ret) {
+        const struct json *entries = o->subresource.n > 0 ? NULL : managed_fields(next);
 
         *ret = (struct managers) { 0 };
         if (json_len(entries) == 1 && json_len(json_item(entries, 0)) == 0)
@@ -352,26 +369,41 @@ static void current_managers(struct arena *a, const struct json *live, const str
         if (json_len(entries) > 0 && decode_managers(a, entries, ret) == 0 && ret->n > 0)
                 return;
         *ret = (struct managers) { 0 };
-        if (decode_managers(a, ObjectMeta_managedFields(Pod_metadata(live)), ret) < 0)
+        if (decode_managers(a, managed_fields(live), ret) < 0)
                 *ret = (struct managers) { 0 };
 }
 
-int apply_track_update(struct arena *a, const struct schema_type *t, const struct json *live, struct json *next,
-                       const struct apply_opts *opts, struct error *err) {
-        struct manager self = manager_of(a, opts, false);
-        struct json old = live ? json_copy_shallow(a, live) : schema_zero(a, t), new = json_copy_shallow(a, next);
-        struct managers m;
+/* A new object: its creator owns all that is set. */
+static bool track_new(struct arena *a, const struct schema_type *t, struct json *next, const struct manager *self) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct json list = json_new_array();
 
-        current_managers(a, live, next, &m);
+        buf_reserve(&b, 2048);
+        if (!structure_write_new(a, &b, t, next))
+                return false;
+        if (b.n > 2)
+                json_push(a, &list, encode_manager(a, self, json_of_raw(arena_str(a, buf_str(&b)))));
+        if (list.len > 0)
+                json_setc(a, json_get_or_add_object(a, next, "metadata"), "managedFields", list);
+        return true;
+}
+
+void apply_track_update(struct arena *a, const struct schema_type *t, const struct json *live, struct json *next,
+                        const struct apply_opts *opts) {
+        struct manager self = manager_of(a, opts, false);
+        struct json old, new;
+        struct managers m = { 0 };
+
+        if (!live && json_len(managed_fields(next)) == 0 && track_new(a, t, next, &self))
+                return;
+        old = live ? json_copy_shallow(a, live) : schema_zero(a, t);
+        new = json_copy_shallow(a, next);
+        current_managers(a, live, next, opts, &m);
         remove_managed_fields(a, &old);
         remove_managed_fields(a, &new);
-        if (live && m.n == 0) { /* nobody was asked to keep track of this object */
-                encode_managers(a, &m, next);
-                return 0;
-        }
-        track(a, t, &old, &new, &m, &self, opts);
+        if (!live || m.n > 0) /* else nobody was asked to keep track of this object */
+                track(a, t, &old, &new, &m, &self, opts);
         encode_managers(a, &m, next);
-        return 0;
 }
 
 /* What was applied last time and is not now goes from the object, unless somebody else owns it, or nobody did. */
@@ -450,7 +482,7 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
         bool changed;
         int r;
 
-        if (live && decode_managers(a, ObjectMeta_managedFields(Pod_metadata(live)), &m) < 0)
+        if (live && decode_managers(a, managed_fields(live), &m) < 0)
                 m = (struct managers) { 0 };
         remove_managed_fields(a, &old);
         if (live && m.n == 0) {

@@ -5,10 +5,9 @@
 #include "schema/schema.h"
 
 struct apply_opts {
-        struct str manager;      /* fieldManager, at most 128 characters */
+        struct str manager;      /* at most 128 characters of it are kept; empty: "unknown" */
         struct str subresource;  /* "status", "scale" or "" */
         struct str api_version;  /* of the request: "apps/v1" */
-        struct str user_agent;   /* names the manager when it is empty: the part before the first "/" */
         bool force;
         int64_t now_wall_ns;
 };
@@ -20,5 +19,5 @@ struct apply_opts {
 int apply_merge(struct arena *a, const struct schema_type *t, const struct json *live, const struct json *config,
                 const struct apply_opts *opts, struct json *ret, struct error *err);
 /* After a create (live NULL), update or patch: records in next's managedFields, in place, what the manager changed. */
-int apply_track_update(struct arena *a, const struct schema_type *t, const struct json *live, struct json *next,
-                       const struct apply_opts *opts, struct error *err);
+void apply_track_update(struct arena *a, const struct schema_type *t, const struct json *live, struct json *next,
+                        const struct apply_opts *opts);

@@ -67,7 +67,7 @@ static void print_fields(struct buf *b, const struct frame *at) {
 static const char *go_value(const struct json *v) {
         static const char *const names[] = {
                 [JSON_NULL] = "null", [JSON_BOOL] = "bool", [JSON_INT] = "number", [JSON_DOUBLE] = "number",
-                [JSON_STRING] = "string", [JSON_ARRAY] = "array", [JSON_OBJECT] = "object",
+                [JSON_STRING] = "string", [JSON_ARRAY] = "array", [JSON_OBJECT] = "object", [JSON_RAW] = "object",
         };
         return names[v->type];
 }

@@ -24,7 +24,7 @@ static bool number_at(struct str s, size_t at, int64_t *ret) {
         return start > 0 && s.p[start - 1] == ':' && end > start && str_to_i64(str_sub(s, start, end), ret) == 0;
 }
 
-static int compare(struct str a, struct str b) {
+int fieldset_compare(struct str a, struct str b) {
         size_t i = 0;
         int64_t x, y;
 
@@ -46,12 +46,12 @@ struct fieldset *fieldset_new(struct arena *a) {
 static size_t lower_bound(const struct fieldset *s, struct str element) {
         size_t lo = 0, hi = s->n;
 
-        if (hi > 0 && compare(s->v[hi - 1].element, element) < 0) /* mostly what is inserted comes in order */
+        if (hi > 0 && fieldset_compare(s->v[hi - 1].element, element) < 0) /* mostly what is inserted comes in order */
                 return hi;
         while (lo < hi) {
                 size_t mid = (lo + hi) / 2;
 
-                if (compare(s->v[mid].element, element) < 0)
+                if (fieldset_compare(s->v[mid].element, element) < 0)
                         lo = mid + 1;
                 else
                         hi = mid;
@@ -129,6 +129,16 @@ bool fieldset_empty(const struct fieldset *s) {
 
 /* ---- two sets ---- */
 
+bool fieldset_intersects(const struct fieldset *x, const struct fieldset *y) {
+        for (size_t i = 0; x && i < x->n; i++) {
+                const struct fieldset_entry *e = fieldset_find(y, x->v[i].element);
+
+                if (e && ((e->member && x->v[i].member) || fieldset_intersects(x->v[i].below, e->below)))
+                        return true;
+        }
+        return false;
+}
+
 enum operation { UNION, DIFFERENCE, INTERSECTION };
 
 static struct fieldset *combine(struct arena *a, const struct fieldset *x, const struct fieldset *y,
@@ -140,7 +150,7 @@ static struct fieldset *combine(struct arena *a, const struct fieldset *x, const
                 return (struct fieldset *) (op == UNION ? (x ? x : y) : op == DIFFERENCE ? x : NULL);
         out = fieldset_new(a);
         while (i < x->n || k < y->n) {
-                int c = i == x->n ? 1 : k == y->n ? -1 : compare(x->v[i].element, y->v[k].element);
+                int c = i == x->n ? 1 : k == y->n ? -1 : fieldset_compare(x->v[i].element, y->v[k].element);
                 const struct fieldset_entry *e = c <= 0 ? &x->v[i++] : NULL, *f = c >= 0 ? &y->v[k++] : NULL;
                 bool in_e = e && e->member, in_f = f && f->member;
                 bool member = op == UNION ? in_e || in_f : op == DIFFERENCE ? in_e && !in_f : in_e && in_f;
@@ -186,18 +196,22 @@ struct fieldset *fieldset_without(struct arena *a, const struct fieldset *s, con
 
 /* ---- FieldsV1 ---- */
 
-static struct json to_json(struct arena *a, const struct fieldset *s, bool self) {
-        struct json o = json_new_object();
+static void write_set(struct buf *dst, const struct fieldset *s, bool self) {
+        const char *before = self && s && s->n > 0 ? "{\".\":{}" : "{";
 
-        if (self && s && s->n > 0)
-                json_add(a, &o, STR("."), json_new_object());
-        for (size_t i = 0; s && i < s->n; i++)
-                json_add(a, &o, s->v[i].element, to_json(a, s->v[i].below, s->v[i].member));
-        return o;
+        buf_addc(dst, before);
+        for (size_t i = 0; s && i < s->n; i++) {
+                if (i > 0 || before[1])
+                        buf_putc(dst, ',');
+                json_write_string(dst, s->v[i].element);
+                buf_putc(dst, ':');
+                write_set(dst, s->v[i].below, s->v[i].member);
+        }
+        buf_putc(dst, '}');
 }
 
-struct json fieldset_to_json(struct arena *a, const struct fieldset *s) {
-        return to_json(a, s, false);
+void fieldset_write(struct buf *dst, const struct fieldset *s) {
+        write_set(dst, s, false);
 }
 
 static int compare_members(const void *x, const void *y) {

@@ -36,13 +36,16 @@ const struct fieldset_entry *fieldset_find(const struct fieldset *s, struct str 
 bool fieldset_has(const struct fieldset *s, const struct fieldpath *path);
 bool fieldset_empty(const struct fieldset *s); /* NULL is empty */
 
+bool fieldset_intersects(const struct fieldset *x, const struct fieldset *y);
 struct fieldset *fieldset_union(struct arena *a, const struct fieldset *x, const struct fieldset *y);
 struct fieldset *fieldset_difference(struct arena *a, const struct fieldset *x, const struct fieldset *y);
 struct fieldset *fieldset_intersection(struct arena *a, const struct fieldset *x, const struct fieldset *y);
 /* Without everything at and below the top-level fields that are named ("f:status", …; ends with NULL). */
 struct fieldset *fieldset_without(struct arena *a, const struct fieldset *s, const char *const elements[]);
 
-struct json fieldset_to_json(struct arena *a, const struct fieldset *s);
+void fieldset_write(struct buf *dst, const struct fieldset *s);
+/* The order of two elements, as qsort wants it of their texts. */
+int fieldset_compare(struct str x, struct str y);
 /* -EINVAL when it is not FieldsV1. */
 int fieldset_from_json(struct arena *a, const struct json *j, struct fieldset **ret);
 /* ".spec.containers[name=\"x\"].image" of each member, in order. */

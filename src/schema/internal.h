@@ -56,6 +56,7 @@ static inline const struct schema_field *schema_field_after(const struct schema_
 
 /* What Go prints for the zero value of a type: {} with its own zeros, "", 0, null … */
 struct json schema_zero(struct arena *a, const struct schema_type *t);
+bool schema_prints_zero(const struct schema_field *f);
 /* True when Go prints the field although nothing was given, and then *ret is what it prints. */
 bool schema_absent(struct arena *a, const struct schema_field *f, struct json *ret);
 /* True when an omitempty field of this value is not printed. */

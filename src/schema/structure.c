@@ -158,6 +158,150 @@ struct fieldset *structure_fields(struct arena *a, const struct schema_type *t, 
         return out;
 }
 
+/* ---- the fields of a new object, straight to text: every create pays for this ---- */
+
+struct text_writer {
+        struct arena *arena;
+        struct buf *dst;
+};
+
+/* Fields that nobody owns, at the top and in metadata. The status belongs to its subresource. */
+static const char *const unowned[] = { "apiVersion", "kind", "status", NULL };
+static const char *const unowned_metadata[] = { "name", "namespace", "creationTimestamp", "uid", "generation",
+                                                "managedFields", "resourceVersion", "selfLink", NULL };
+
+static bool write_below(struct text_writer *w, struct place p, const struct json *v, bool zero,
+                        const char *const skip[]);
+
+/* element:{…} of a value. zero: Go prints this field's zero value, so that being there says nothing. The value itself
+ * is ".", left out when nothing else is below. */
+static bool write_element(struct text_writer *w, struct str element, struct place p, const struct json *v, bool zero,
+                          const char *const skip[]) {
+        enum form form = form_of(p);
+        bool leaf = form == LEAF || json_len(v) == 0, member = !zero;
+        bool pointer = p.field && (p.field->flags & SCHEMA_POINTER);
+        size_t start = w->dst->n, open, empty;
+
+        if (leaf && zero && (form != STRUCT || pointer)) {
+                struct json none = pointer ? json_null() : schema_zero(w->arena, p.type);
+
+                member = !json_equal(&none, v);
+        }
+        if (w->dst->p[start - 1] != '{')
+                buf_putc(w->dst, ',');
+        json_write_string(w->dst, element);
+        buf_addc(w->dst, ":{");
+        open = w->dst->n;
+        if (member)
+                buf_addc(w->dst, "\".\":{}");
+        empty = w->dst->n;
+        if (!leaf && !write_below(w, p, v, zero && !pointer, skip))
+                return false;
+        if (w->dst->n == empty)
+                w->dst->n = member ? open : start;
+        if (w->dst->n > start)
+                buf_putc(w->dst, '}');
+        return true;
+}
+
+static bool write_struct(struct text_writer *w, const struct schema_type *t, const struct json *v, bool zero,
+                         const char *const skip[]) {
+        const struct json **slots = arena_array(w->arena, const struct json *, t->n_fields + 1);
+        size_t hint = 0;
+
+        json_each_member(m, v) {
+                const struct schema_field *f = schema_field_hinted(t, m);
+
+                f = f ? f : schema_field_after(t, json_key(m), &hint);
+                if (!f)
+                        return false;
+                slots[f - t->fields] = &m->value;
+        }
+        for (size_t i = 0; i < t->n_fields; i++) {
+                const struct schema_field *f = &t->fields[t->by_name[i]];
+                const char *const *s = skip, *const *below = NULL;
+
+                while (s && *s && strcmp(*s, f->name) != 0)
+                        s++;
+                if (!slots[t->by_name[i]] || (s && *s))
+                        continue;
+                if (skip == unowned && strcmp(f->name, "metadata") == 0)
+                        below = unowned_metadata;
+                if (!write_element(w, field_element(w->arena, field_name(f)), (struct place) { f->type, f },
+                                   slots[t->by_name[i]], zero && schema_prints_zero(f), below))
+                        return false;
+        }
+        return true;
+}
+
+struct item {
+        struct str element;
+        const struct json *value;
+};
+
+static int compare_elements(const void *x, const void *y) {
+        const struct item *a = x, *b = y;
+        int c = fieldset_compare(a->element, b->element);
+
+        return c ? c : a->value < b->value ? -1 : a->value > b->value;
+}
+
+static bool write_items(struct text_writer *w, struct place p, const struct json *v) {
+        struct item *items = arena_array(w->arena, struct item, n_items(v) + 1);
+        struct str missing;
+        size_t n = 0;
+
+        json_each_item(it, v) {
+                items[n] = (struct item) { item_element(w->arena, p, it, &missing), it };
+                n += items[n].element.p != NULL;
+        }
+        if (n > 1)
+                qsort(items, n, sizeof(*items), compare_elements);
+        for (size_t i = 0; i < n; i++) {
+                if (i > 0 && str_eq(items[i].element, items[i - 1].element))
+                        continue;
+                if (!write_element(w, items[i].element, (struct place) { p.type->elem, NULL }, items[i].value, false,
+                                   NULL))
+                        return false;
+        }
+        return true;
+}
+
+static bool write_below(struct text_writer *w, struct place p, const struct json *v, bool zero,
+                        const char *const skip[]) {
+        enum form form = form_of(p);
+        struct json map;
+
+        if (form == STRUCT)
+                return write_struct(w, p.type, v, zero, skip);
+        if (form != MAP)
+                return write_items(w, p, v);
+        map = *v;
+        for (size_t i = 1; i < map.len && map.members == v->members; i++)
+                if (str_cmp(json_key(&map.members[i - 1]), json_key(&map.members[i])) > 0)
+                        map = json_copy_shallow(w->arena, v);
+        if (map.members != v->members)
+                qsort(map.members, map.len, sizeof(*map.members), compare_members);
+        json_each_member(m, &map)
+                if (!write_element(w, field_element(w->arena, json_key(m)), (struct place) { p.type->elem, NULL },
+                                   &m->value, false, NULL))
+                        return false;
+        return true;
+}
+
+bool structure_write_new(struct arena *a, struct buf *dst, const struct schema_type *t, const struct json *value) {
+        struct text_writer w = { a, dst };
+        size_t start = dst->n;
+
+        buf_putc(dst, '{');
+        if (!write_below(&w, (struct place) { t, NULL }, value, true, unowned)) {
+                dst->n = start;
+                return false;
+        }
+        buf_putc(dst, '}');
+        return true;
+}
+
 /* ---- differences ---- */
 
 struct differ {

@@ -10,6 +10,10 @@ struct structure_diff {
 
 /* Every field that value sets. */
 struct fieldset *structure_fields(struct arena *a, const struct schema_type *t, const struct json *value);
+/* The same without a set, as FieldsV1: what value sets beyond the zero value of its type, but for what belongs to the
+ * server or to the status. false (and dst as it was): there are fields that the type does not know; take
+ * structure_compare. */
+bool structure_write_new(struct arena *a, struct buf *dst, const struct schema_type *t, const struct json *value);
 /* How new differs from old. */
 struct structure_diff structure_compare(struct arena *a, const struct schema_type *t, const struct json *old,
                                         const struct json *new);

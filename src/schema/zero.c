@@ -6,10 +6,15 @@ static bool has_empty(enum schema_kind k) { /* kinds that omitempty leaves out w
         return k == SCHEMA_BOOL || (k >= SCHEMA_INT32 && k <= SCHEMA_BYTES) || k == SCHEMA_LIST || k == SCHEMA_MAP;
 }
 
+bool schema_prints_zero(const struct schema_field *f) {
+        return !(f->flags & SCHEMA_OMITEMPTY) ||
+               (!(f->flags & SCHEMA_POINTER) && !has_empty((enum schema_kind) f->type->kind));
+}
+
 bool schema_absent(struct arena *a, const struct schema_field *f, struct json *ret) {
         bool pointer = f->flags & SCHEMA_POINTER;
 
-        if ((f->flags & SCHEMA_OMITEMPTY) && (pointer || has_empty((enum schema_kind) f->type->kind)))
+        if (!schema_prints_zero(f))
                 return false;
         *ret = pointer ? json_null() : schema_zero(a, f->type);
         return true;

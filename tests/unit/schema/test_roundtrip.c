@@ -7,7 +7,9 @@
 #include <cmocka.h>
 
 #include "base/file.h"
+#include "json/build.h"
 #include "json/yaml.h"
+#include "schema/apply.h"
 #include "schema/decode.h"
 #include "schema/defaults.h"
 #include "schema/protobuf.h"
@@ -90,6 +92,29 @@ static void check_protobuf(struct arena *a, const struct schema_type *t, const s
         }
 }
 
+/* What a creator owns is written straight to text; what an updater owns comes from a comparison. Changing an object from
+ * nothing to what it is gives both. */
+static void check_owned(struct arena *a, const struct schema_type *t, const struct json *object, const char *name) {
+        struct apply_opts o = { .manager = STR("me"), .api_version = STR("v1") };
+        struct json created = json_copy(a, object), updated = json_copy(a, object), zero = json_new_object(),
+                    other = json_build(a, "{metadata:{managedFields:[{manager:'x',operation:'Update',"
+                                          "apiVersion:'v1',fieldsType:'FieldsV1',fieldsV1:{'f:none':{}}}]}}");
+        const struct json *entries;
+
+        json_removec(json_get_mut(&created, STR("metadata")), "managedFields");
+        json_removec(json_get_mut(&updated, STR("metadata")), "managedFields");
+        assert_int_equal(schema_decode(a, t, &zero, NULL, &zero, NULL), 0);
+        json_setc(a, json_get_mut(&zero, STR("metadata")), "managedFields",
+                  *json_at_path(&other, "metadata", "managedFields"));
+        apply_track_update(a, t, NULL, &created, &o);
+        apply_track_update(a, t, &zero, &updated, &o);
+        entries = json_at_path(&updated, "metadata", "managedFields");
+        json_each_item(e, entries)
+                if (str_eqc(json_str(json_getc(e, "manager")), "me"))
+                        check_text(json_item(json_at_path(&created, "metadata", "managedFields"), 0), e, name, "owned");
+        assert_int_equal(json_len(entries), 2);
+}
+
 static void check_object(const char *name) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_error_ struct error err = ERROR_INIT;
@@ -110,6 +135,8 @@ static void check_object(const char *name) {
         out = json_copy(a, parsed); /* complete objects have nothing to default, but for what is derived */
         schema_default(a, t, &out);
         schema_reorder(a, t, &out);
+        if (json_at_path(parsed, "metadata", "name"))
+                check_owned(a, t, parsed, name);
 }
 
 static void test_every_object_survives(void **state) {

@@ -1,0 +1,135 @@
+/* Who owns which field of an object, through the API: managedFields of every write, server-side apply, patches.
+ * https://kubernetes.io/docs/reference/using-api/server-side-apply/ */
+#include <stdio.h>
+
+#include "help.h"
+
+static void check(struct fixture *f, struct answer r, int code, const char *path, const char *want) {
+        if (r.code != code)
+                fail_msg("%d instead of %d: %s", r.code, code, r.message ? r.message : "");
+        assert_string_equal(at(f, r, path), want);
+}
+
+static void check_error(struct answer r, int code, const char *message) {
+        assert_non_null(r.message);
+        assert_string_equal(r.message, message);
+        assert_int_equal(r.code, code);
+}
+
+/* "manager Operation subresource fields" of each entry, a line each. */
+static const char *owners(struct fixture *f, struct answer r) {
+        const struct json *list = json_at_path(r.body, "metadata", "managedFields");
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        json_each_item(e, list) {
+                struct str sub = json_str(json_getc(e, "subresource"));
+
+                buf_printf(&b, "%s%" STR_FMT " %" STR_FMT "%s%" STR_FMT " ", b.n ? "\n" : "",
+                           STR_ARG(json_str(json_getc(e, "manager"))), STR_ARG(json_str(json_getc(e, "operation"))),
+                           sub.n ? " " : "", STR_ARG(sub));
+                json_write(&b, json_getc(e, "fieldsV1"));
+        }
+        return arena_cstr(f->a, buf_str(&b));
+}
+
+#define DEPLOYMENT                                                                                                    \
+        "{\"metadata\":{\"name\":\"w\",\"labels\":{\"x\":\"y\"}},\"spec\":{\"selector\":{\"matchLabels\":{\"a\":\"b\"}}," \
+        "\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\","  \
+        "\"ports\":[{\"containerPort\":80}]}]}}}}"
+
+/* Fields and their order as kube-apiserver v1.33 has them for this Deployment. */
+#define CREATED                                                                                                      \
+        "{\"f:metadata\":{\"f:labels\":{\".\":{},\"f:x\":{}}},\"f:spec\":{\"f:progressDeadlineSeconds\":{},"             \
+        "\"f:replicas\":{},\"f:revisionHistoryLimit\":{},\"f:selector\":{},\"f:strategy\":{\"f:rollingUpdate\":{"          \
+        "\".\":{},\"f:maxSurge\":{},\"f:maxUnavailable\":{}},\"f:type\":{}},\"f:template\":{\"f:metadata\":{"              \
+        "\"f:labels\":{\".\":{},\"f:a\":{}}},\"f:spec\":{\"f:containers\":{\"k:{\\\"name\\\":\\\"c\\\"}\":{\".\":{},"   \
+        "\"f:image\":{},\"f:imagePullPolicy\":{},\"f:name\":{},\"f:ports\":{\".\":{},"                                 \
+        "\"k:{\\\"containerPort\\\":80,\\\"protocol\\\":\\\"TCP\\\"}\":{\".\":{},\"f:containerPort\":{},"             \
+        "\"f:protocol\":{}}},\"f:resources\":{},\"f:terminationMessagePath\":{},\"f:terminationMessagePolicy\":{}}},"   \
+        "\"f:dnsPolicy\":{},\"f:restartPolicy\":{},\"f:schedulerName\":{},\"f:securityContext\":{},"                    \
+        "\"f:terminationGracePeriodSeconds\":{}}}}}"
+
+static void every_write_says_who_owns_what(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+
+        r = ASK(f, API_CREATE, &res_deployments, "default", .body = DEPLOYMENT, .options.field_manager = STR("maker"));
+        assert_string_equal(owners(f, r), "maker Update " CREATED);
+        check(f, r, 201, ".metadata.managedFields[0].apiVersion", "apps/v1");
+
+        r = ASK(f, API_PATCH, &res_deployments, "default", "w", "status", .patch = API_PATCH_MERGE,
+                .options.field_manager = STR("counter"), .body = "{\"status\":{\"replicas\":1}}");
+        assert_string_equal(owners(f, r), "counter Update status {\"f:status\":{\"f:replicas\":{}}}\nmaker Update " CREATED);
+
+        /* A role in this process is named by its user; what it sets it takes from the others. */
+        r = ASK(f, API_PATCH, &res_deployments, "default", "w", .patch = API_PATCH_MERGE,
+                .body = "{\"metadata\":{\"labels\":{\"x\":\"z\"}}}");
+        assert_non_null(strstr(owners(f, r), "apiserver Update {\"f:metadata\":{\"f:labels\":{\"f:x\":{}}}}"));
+        assert_non_null(strstr(owners(f, r), "maker Update {\"f:metadata\":{\"f:labels\":{}},"));
+        /* Nothing changes: nobody owns more, no time moves, nothing is written. */
+        assert_string_equal(at(f, ASK(f, API_PATCH, &res_deployments, "default", "w", .patch = API_PATCH_MERGE,
+                                      .options.field_manager = STR("other"),
+                                      .body = "{\"metadata\":{\"labels\":{\"x\":\"z\"}}}"),
+                               ".metadata.resourceVersion"),
+                            at(f, r, ".metadata.resourceVersion"));
+}
+
+static void what_admission_adds_is_owned_by_nobody(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+
+        make_account(f, "default");
+        r = ASK(f, API_CREATE, &res_pods, "default",
+                .body = "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}");
+        check(f, r, 201, ".spec.serviceAccountName", "default");
+        assert_non_null(strstr(owners(f, r), "f:dnsPolicy"));
+        assert_null(strstr(owners(f, r), "f:serviceAccountName"));
+        assert_null(strstr(owners(f, r), "f:tolerations"));
+}
+
+static void clients_can_reset_managed_fields(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+
+        ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"c\"},\"data\":{\"a\":\"b\"}}");
+        r = ASK(f, API_PATCH, &res_configmaps, "default", "c", .patch = API_PATCH_JSON,
+                .body = "[{\"op\":\"test\",\"path\":\"/metadata/managedFields/0/fieldsV1/f:data/f:a\",\"value\":{}},"
+                        "{\"op\":\"replace\",\"path\":\"/metadata/managedFields\",\"value\":[{}]}]");
+        check(f, r, 200, ".data.a", "b");
+        assert_string_equal(owners(f, r), "");
+        /* From then on nobody is asked, until somebody applies. */
+        r = ASK(f, API_PATCH, &res_configmaps, "default", "c", .patch = API_PATCH_MERGE, .body = "{\"data\":{\"x\":\"y\"}}");
+        assert_string_equal(owners(f, r), "");
+        r = ASK(f, API_PATCH, &res_configmaps, "default", "c", .patch = API_PATCH_APPLY,
+                .options.field_manager = STR("m"),
+                .body = "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"data\":{\"a\":\"b\"}}");
+        assert_string_equal(owners(f, r), "m Apply {\"f:data\":{\"f:a\":{}}}\n"
+                                          "before-first-apply Update {\"f:data\":{\".\":{},\"f:a\":{},\"f:x\":{}}}");
+}
+
+static void another_owner_is_a_conflict(void **state) {
+        struct fixture *f = *state;
+        struct request r = { API_PATCH, &res_deployments, "default", "w", .patch = API_PATCH_APPLY,
+                             .options.field_manager = STR("me"),
+                             .body = "{\"kind\":\"Deployment\",\"apiVersion\":\"apps/v1\",\"spec\":{\"replicas\":3}}" };
+
+        ASK(f, API_CREATE, &res_deployments, "default", .body = DEPLOYMENT, .options.field_manager = STR("kubectl"));
+        check_error(ask(f, r), 409, "Apply failed with 1 conflict: conflict with \"kubectl\" using apps/v1: .spec.replicas");
+        r.options.force = true;
+        check(f, ask(f, r), 200, ".spec.replicas", "3");
+        assert_null(strstr(owners(f, ASK(f, API_GET, &res_deployments, "default", "w")),
+                           "kubectl Update {\"f:metadata\":{\"f:labels\":{\".\":{},\"f:x\":{}}},\"f:spec\":{"
+                           "\"f:progressDeadlineSeconds\":{},\"f:replicas\":{}"));
+}
+
+int main(void) {
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
+        const struct CMUnitTest tests[] = {
+                TEST(every_write_says_who_owns_what),
+                TEST(what_admission_adds_is_owned_by_nobody),
+                TEST(clients_can_reset_managed_fields),
+                TEST(another_owner_is_a_conflict),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
