@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "apiserver/allocator.h"
+#include "apiserver/auth/rbac.h"
 #include "apiserver/bootstrap.h"
 #include "base/log.h"
 #include "base/rand.h"
@@ -171,10 +172,87 @@ static void authentication_config(struct bootstrap *b) {
         want(b, &res_configmaps, &o, true);
 }
 
-static void emit_policy(struct json object, void *arg) {
-        bool role = str_eqc(json_str(json_getc(&object, "kind")), "ClusterRole");
+/* ---- RBAC policy: what is missing from it is added, what was added to it stays ---- */
 
-        want(arg, role ? &res_clusterroles : &res_clusterrolebindings, &object, false);
+/* The members of from that to does not have. */
+static bool add_members(struct arena *a, struct json *to, const struct json *from) {
+        bool added = false;
+
+        json_each_member(m, from)
+                if (!json_get(to, json_key(m))) {
+                        json_add(a, to, json_key(m), m->value);
+                        added = true;
+                }
+        return added;
+}
+
+static bool add_items(struct arena *a, struct json *list, const struct json *from) {
+        bool added = false;
+
+        json_each_item(f, from) {
+                bool has = false;
+
+                json_each_item(i, list)
+                        has = has || json_equal(i, f);
+                if (!has)
+                        json_push(a, list, *f);
+                added = added || !has;
+        }
+        return added;
+}
+
+/* Brings a stored role or binding up to what is wanted; false: nothing is missing. */
+static bool complete_policy(struct arena *a, struct json *now, const struct json *wanted) {
+        const struct json *meta = json_getc(wanted, "metadata"), *ref = json_getc(wanted, "roleRef");
+        const struct json *aggregated = json_at_path(wanted, "aggregationRule", "clusterRoleSelectors");
+        struct json *now_meta = json_get_or_add_object(a, now, "metadata"), missing;
+        bool changed = add_members(a, json_get_or_add_object(a, now_meta, "labels"), json_getc(meta, "labels"));
+
+        changed |= add_members(a, json_get_or_add_object(a, now_meta, "annotations"), json_getc(meta, "annotations"));
+        if (ref) {
+                if (!json_equal(ref, json_getc(now, "roleRef"))) {
+                        json_setc(a, now, "roleRef", *ref);
+                        changed = true;
+                }
+                return json_getc(wanted, "subjects") && add_items(a, json_get_or_add_array(a, now, "subjects"),
+                                                                  json_getc(wanted, "subjects"))
+                                       ? true
+                                       : changed;
+        }
+        if (aggregated) /* its rules are the controller's */
+                return add_items(a, json_get_or_add_array(a, json_get_or_add_object(a, now, "aggregationRule"),
+                                                          "clusterRoleSelectors"),
+                                 aggregated) ||
+                       changed;
+        missing = rbac_missing(a, json_getc(now, "rules"), json_getc(wanted, "rules"));
+        return add_items(a, json_get_or_add_array(a, now, "rules"), &missing) || changed;
+}
+
+static void emit_policy(struct json wanted, void *arg) {
+        static const struct api_resource *const kinds[] = { &res_clusterroles, &res_clusterrolebindings, &res_roles,
+                                                            &res_rolebindings };
+        struct bootstrap *b = arg;
+        const struct api_resource *res = NULL;
+        const struct json *meta = json_getc(&wanted, "metadata");
+        struct object *old;
+        struct json now;
+
+        for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+                if (str_eqc(json_str(json_getc(&wanted, "kind")), kinds[i]->kind))
+                        res = kinds[i];
+        old = rest_get(b->snap, rest_of(b->s, res), json_str(json_getc(meta, "namespace")),
+                       json_str(json_getc(meta, "name")));
+        if (!old) {
+                want(b, res, &wanted, false);
+                return;
+        }
+        if (str_eqc(json_str(json_get(json_at_path(object_json(old), "metadata", "annotations"),
+                                      STR("rbac.authorization.kubernetes.io/autoupdate"))),
+                    "false"))
+                return;
+        now = json_copy(b->a, object_json(old));
+        if (complete_policy(b->a, &now, &wanted))
+                want(b, res, &now, true);
 }
 
 int apiserver_bootstrap(struct apiserver *s, struct error *err) {

@@ -147,7 +147,9 @@ struct attributes call_attributes(const struct api_call *c, const struct rest *r
                                  .resource = r->plural,
                                  .subresource = c->subresource,
                                  .namespace = c->namespace,
-                                 .name = c->name };
+                                 .name = c->name,
+                                 .field_selector = c->options.field_selector,
+                                 .label_selector = c->options.label_selector };
         struct str fields = c->options.field_selector;
 
         if (str_empty(at.name) && str_has_prefix(fields, by_name) && str_find(fields, ',') < 0)

@@ -189,8 +189,13 @@ struct attributes {
         const char *verb;
         struct str group, version, resource, subresource, namespace, name;
         struct str path; /* of a request for no resource; else empty */
+        struct str field_selector, label_selector; /* of a list, watch or deletecollection: as sent */
 };
-/* True when RBAC allows it. */
+enum authz { AUTHZ_NO_OPINION, AUTHZ_ALLOW, AUTHZ_DENY };
+/* What the authorizers of the cluster say, in their order. reason (may be NULL) gets why. */
+enum authz authorize_why(struct apiserver *s, const struct api_user *user, const struct attributes *a,
+                         struct buf *reason);
+bool user_is_in(const struct api_user *user, const char *group);
 bool authorize(struct apiserver *s, const struct api_user *user, const struct attributes *a);
 /* -EACCES with upstream's text when it does not. */
 int authorize_or_error(struct apiserver *s, const struct api_user *user, const struct attributes *a, struct error *err);

@@ -1,6 +1,7 @@
 /* The kinds and what is special about each when it is written: one line a kind. */
 #include <stdio.h>
 
+#include "apiserver/auth/rbac.h"
 #include "apiserver/strategy.h"
 #include "apiserver/writes.h"
 
@@ -66,6 +67,15 @@ static int secret_prepare_update(struct op *op, struct json *obj, const struct j
         return 0;
 }
 
+/* Roles and bindings: nobody gives what they do not have. */
+static int rbac_prepare_create(struct op *op, struct json *obj, struct error *err) {
+        return rbac_check_escalation(op, obj, NULL, err);
+}
+
+static int rbac_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err) {
+        return rbac_check_escalation(op, obj, old, err);
+}
+
 static int job_prepare_create(struct op *op, struct json *obj, struct error *err);
 
 /* ---- the table ---- */
@@ -75,6 +85,7 @@ static int job_prepare_create(struct op *op, struct json *obj, struct error *err
 #define CONDITIONAL STRATEGY_CONDITIONAL
 #define KEEP STRATEGY_KEEP_STATUS
 #define RETURN STRATEGY_RETURN_DELETED
+#define RBAC .name = check_path_segment, .prepare_create = rbac_prepare_create, .prepare_update = rbac_prepare_update
 #define WORKLOAD (STRATEGY_GENERATION | STRATEGY_STATUS_KEEPS_LABELS)
 
 static const struct strategy strategies[] = {
@@ -108,12 +119,10 @@ static const struct strategy strategies[] = {
         { "networking.k8s.io", "networkpolicies", GEN, .validate = validate_network_policy },
         { "policy", "poddisruptionbudgets", GEN | CONDITIONAL, .validate = validate_pdb },
         { "autoscaling", "horizontalpodautoscalers", 0, .validate = validate_hpa },
-        { "rbac.authorization.k8s.io", "roles", UPSERT, .name = check_path_segment, .validate = validate_role },
-        { "rbac.authorization.k8s.io", "clusterroles", UPSERT, .name = check_path_segment, .validate = validate_role },
-        { "rbac.authorization.k8s.io", "rolebindings", UPSERT, .name = check_path_segment,
-          .validate = validate_binding },
-        { "rbac.authorization.k8s.io", "clusterrolebindings", UPSERT, .name = check_path_segment,
-          .validate = validate_binding },
+        { "rbac.authorization.k8s.io", "roles", UPSERT, RBAC, .validate = validate_role },
+        { "rbac.authorization.k8s.io", "clusterroles", UPSERT, RBAC, .validate = validate_role },
+        { "rbac.authorization.k8s.io", "rolebindings", UPSERT, RBAC, .validate = validate_binding },
+        { "rbac.authorization.k8s.io", "clusterrolebindings", UPSERT, RBAC, .validate = validate_binding },
         { "scheduling.k8s.io", "priorityclasses", GEN, .validate = validate_priority_class },
         { "coordination.k8s.io", "leases", UPSERT | CONDITIONAL, .validate = validate_lease },
         { "discovery.k8s.io", "endpointslices", GEN, .validate = validate_endpoint_slice },

@@ -2,7 +2,6 @@
 #include <errno.h>
 
 #include "apiserver/admission/admission.h"
-#include "apiserver/auth/node_authz.h"
 #include "apiserver/writes.h"
 #include "base/rand.h"
 #include "schema/types.h"
@@ -62,39 +61,8 @@ static int not_served(struct admission *r, struct error *err) {
         return 0;
 }
 
-/* ---- NodeRestriction: a node changes itself, its lease and its own pods ---- */
-
-static bool on(const struct admission *r, const struct api_resource *res) {
-        return r->op->rest->stored->resource == res;
-}
-
 static int node_restriction(struct admission *r, struct error *err) {
-        const struct json *spec = json_getc(r->old ? r->old : r->obj, "spec");
-        struct str node, bound = json_str(json_getc(spec, "nodeName"));
-
-        if (!node_user(&r->op->c->user, &node))
-                return 0;
-        if (on(r, &res_nodes) && !str_eq(r->op->name, node))
-                return err_forbidden(err, r->op->rest, r->op->name,
-                                     "node \"%" STR_FMT "\" is not allowed to modify node \"%" STR_FMT "\"",
-                                     STR_ARG(node), STR_ARG(r->op->name));
-        if (on(r, &res_leases) && (!str_eqc(r->op->namespace, "kube-node-lease") || !str_eq(r->op->name, node)))
-                return err_forbidden(err, r->op->rest, r->op->name,
-                                     "can only access node lease with the same name as the requesting node");
-        if (on(r, &res_pods) && !str_eq(bound, node))
-                return err_forbidden(err, r->op->rest, r->op->name,
-                                     "node \"%" STR_FMT "\" can only %s pods with spec.nodeName set to itself",
-                                     STR_ARG(node),
-                                     r->operation == ADMIT_CREATE   ? "create"
-                                     : r->operation == ADMIT_DELETE ? "delete"
-                                                                    : "update pod status for");
-        if (on(r, &res_pods) && r->operation == ADMIT_CREATE &&
-            !json_getc(json_at_path(r->obj, "metadata", "annotations"), "kubernetes.io/config.mirror"))
-                return err_forbidden(err, r->op->rest, r->op->name,
-                                     "pod does not have \"kubernetes.io/config.mirror\" annotation, node \"%" STR_FMT
-                                     "\" can only create mirror pods",
-                                     STR_ARG(node));
-        return 0;
+        return admission_node_restriction(r->op, r->operation, r->obj, r->old, err);
 }
 
 /* ---- Priority ---- */

@@ -63,3 +63,7 @@ int admission_limit_ranger(struct op *op, struct json *obj, struct error *err);
 
 /* resource_quota.c: refuses what there is no room for; else op->with has what the transaction adds to the quotas. */
 int admission_resource_quota(struct admission *ad, struct error *err);
+
+/* node_restriction.c: a node changes itself, its lease and its own pods. Also for the bodies of eviction and token. */
+int admission_node_restriction(struct op *op, enum admission_operation o, const struct json *obj,
+                               const struct json *old, struct error *err);

@@ -5,6 +5,7 @@
  * watch; "write" is create, delete, deletecollection, patch and update. "url" in place of groups: paths instead of
  * resources. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "apiserver/bootstrap.h"
 
@@ -20,6 +21,7 @@ struct role {
         (const char *const[]) {   \
                 __VA_ARGS__, NULL \
         }
+#define EVENTS "create,patch,update events -,events.k8s.io"
 
 static const struct role cluster_roles[] = {
         { "cluster-admin", NULL, NULL, RULES("* * *", "* * url") },
@@ -33,33 +35,30 @@ static const struct role cluster_roles[] = {
           RULES("read pods/attach,pods/exec,pods/portforward,pods/proxy,secrets,services/proxy -",
                 "impersonate serviceaccounts -", "write pods,pods/attach,pods/exec,pods/portforward,pods/proxy -",
                 "create pods/eviction -",
-                ("write "
-                 "configmaps,events,persistentvolumeclaims,replicationcontrollers,replicationcontrollers/scale,secrets,"
-                 "serviceaccounts,services,services/proxy -"),
+                ("write configmaps,events,persistentvolumeclaims,replicationcontrollers,replicationcontrollers/scale,"
+                 "secrets,serviceaccounts,services,services/proxy -"),
                 "create serviceaccounts/token -",
-                ("write "
-                 "daemonsets,deployments,deployments/rollback,deployments/scale,replicasets,replicasets/"
-                 "scale,statefulsets,"
-                 "statefulsets/scale apps"),
+                ("write daemonsets,deployments,deployments/rollback,deployments/scale,replicasets,replicasets/scale,"
+                 "statefulsets,statefulsets/scale apps"),
                 "write horizontalpodautoscalers autoscaling", "write cronjobs,jobs batch",
+                ("write daemonsets,deployments,deployments/rollback,deployments/scale,ingresses,networkpolicies,"
+                 "replicasets,replicasets/scale,replicationcontrollers/scale extensions"),
                 "write poddisruptionbudgets policy", "write ingresses,networkpolicies networking.k8s.io",
                 "write,read leases coordination.k8s.io") },
         { "system:aggregate-to-view", "view", NULL,
-          RULES(("read "
-                 "configmaps,endpoints,persistentvolumeclaims,persistentvolumeclaims/"
-                 "status,pods,replicationcontrollers,"
-                 "replicationcontrollers/scale,serviceaccounts,services,services/status -"),
-                ("read "
-                 "bindings,events,limitranges,namespaces/status,pods/log,pods/status,replicationcontrollers/"
-                 "status,resourcequotas,"
-                 "resourcequotas/status -"),
+          RULES(("read configmaps,endpoints,persistentvolumeclaims,persistentvolumeclaims/status,pods,"
+                 "replicationcontrollers,replicationcontrollers/scale,serviceaccounts,services,services/status -"),
+                ("read bindings,events,limitranges,namespaces/status,pods/log,pods/status,"
+                 "replicationcontrollers/status,resourcequotas,resourcequotas/status -"),
                 "read namespaces -", "read endpointslices discovery.k8s.io",
-                ("read "
-                 "controllerrevisions,daemonsets,daemonsets/status,deployments,deployments/scale,deployments/"
-                 "status,replicasets,"
-                 "replicasets/scale,replicasets/status,statefulsets,statefulsets/scale,statefulsets/status apps"),
+                ("read controllerrevisions,daemonsets,daemonsets/status,deployments,deployments/scale,"
+                 "deployments/status,replicasets,replicasets/scale,replicasets/status,statefulsets,"
+                 "statefulsets/scale,statefulsets/status apps"),
                 "read horizontalpodautoscalers,horizontalpodautoscalers/status autoscaling",
                 "read cronjobs,cronjobs/status,jobs,jobs/status batch",
+                ("read daemonsets,daemonsets/status,deployments,deployments/scale,deployments/status,ingresses,"
+                 "ingresses/status,networkpolicies,replicasets,replicasets/scale,replicasets/status,"
+                 "replicationcontrollers/scale extensions"),
                 "read poddisruptionbudgets,poddisruptionbudgets/status policy",
                 "read ingresses,ingresses/status,networkpolicies networking.k8s.io") },
         { "system:basic-user", NULL, NULL,
@@ -71,49 +70,43 @@ static const struct role cluster_roles[] = {
         { "system:monitoring", NULL, NULL,
           RULES("get /healthz,/healthz/*,/livez,/livez/*,/metrics,/metrics/slis,/readyz,/readyz/* url") },
         { "system:service-account-issuer-discovery", NULL, NULL,
-          RULES(("get "
-                 "/.well-known/openid-configuration,/.well-known/openid-configuration/,/openid/v1/jwks,/openid/v1/jwks/"
-                 " "
-                 "url")) },
+          RULES(("get /.well-known/openid-configuration,/.well-known/openid-configuration/,/openid/v1/jwks,"
+                 "/openid/v1/jwks/ url")) },
         { "system:auth-delegator", NULL, NULL,
           RULES("create tokenreviews authentication.k8s.io", "create subjectaccessreviews authorization.k8s.io") },
         { "system:node", NULL, NULL,
           RULES("create tokenreviews authentication.k8s.io",
-                "create subjectaccessreviews,localsubjectaccessreviews authorization.k8s.io", "read services -",
-                "create,read nodes -", "patch,update nodes/status -", "patch,update nodes -",
-                "create,patch,update events -,events.k8s.io", "read pods -", "create,delete pods -",
-                "patch,update pods/status -", "create pods/eviction -", "read configmaps,secrets -",
-                "get persistentvolumeclaims,persistentvolumes -", "get endpoints -",
+                "create localsubjectaccessreviews,subjectaccessreviews authorization.k8s.io", "read services -",
+                "create,read nodes -", "patch,update nodes/status -", "patch,update nodes -", EVENTS, "read pods -",
+                "create,delete pods -", "patch,update pods/status -", "create pods/eviction -",
+                "read configmaps,secrets -", "get persistentvolumeclaims,persistentvolumes -", "get endpoints -",
                 "create,read certificatesigningrequests certificates.k8s.io",
                 "create,delete,get,patch,update leases coordination.k8s.io", "get volumeattachments storage.k8s.io",
                 "create serviceaccounts/token -", "get,patch,update persistentvolumeclaims/status -",
                 "read csidrivers storage.k8s.io", "create,delete,get,patch,update csinodes storage.k8s.io",
                 "read runtimeclasses node.k8s.io") },
         { "system:node-proxier", NULL, NULL,
-          RULES("list,watch endpoints,services -", "read nodes -", "create,patch,update events -,events.k8s.io",
+          RULES("list,watch endpoints,services -", "read nodes -", EVENTS,
                 "list,watch endpointslices discovery.k8s.io", "list,watch servicecidrs networking.k8s.io") },
         { "system:node-bootstrapper", NULL, NULL, RULES("create,read certificatesigningrequests certificates.k8s.io") },
-        { "system:node-problem-detector", NULL, NULL,
-          RULES("get nodes -", "patch nodes/status -", "create,patch,update events -,events.k8s.io") },
+        { "system:node-problem-detector", NULL, NULL, RULES("get nodes -", "patch nodes/status -", EVENTS) },
         { "system:kubelet-api-admin", NULL, NULL,
           RULES("read nodes -", "proxy nodes -",
-                ("* "
-                 "nodes/log,nodes/metrics,nodes/proxy,nodes/stats,nodes/healthz,nodes/configz,nodes/pods,nodes/"
-                 "checkpoint -")) },
+                ("* nodes/checkpoint,nodes/configz,nodes/healthz,nodes/log,nodes/metrics,nodes/pods,nodes/proxy,"
+                 "nodes/stats -")) },
         { "system:kube-scheduler", NULL, NULL,
-          RULES("create,patch,update events -,events.k8s.io", "create leases coordination.k8s.io",
-                "get,update leases coordination.k8s.io kube-scheduler", "read nodes -", "delete,read pods -",
-                "create bindings,pods/binding -", "patch,update pods/status -",
-                "read replicationcontrollers,services -", "read replicasets,statefulsets apps",
+          RULES(EVENTS, "create leases coordination.k8s.io", "get,update leases coordination.k8s.io kube-scheduler",
+                "read nodes -", "delete,read pods -", "create bindings,pods/binding -", "patch,update pods/status -",
+                "read replicationcontrollers,services -", "read replicasets apps,extensions", "read statefulsets apps",
                 "read poddisruptionbudgets policy", "read persistentvolumeclaims,persistentvolumes -",
                 "create tokenreviews authentication.k8s.io", "create subjectaccessreviews authorization.k8s.io",
-                "read csinodes,csidrivers,csistoragecapacities storage.k8s.io", "read namespaces -",
-                "read storageclasses storage.k8s.io") },
+                "read csinodes storage.k8s.io", "read csidrivers storage.k8s.io",
+                "read csistoragecapacities storage.k8s.io", "read namespaces -") },
         { "system:volume-scheduler", NULL, NULL,
-          RULES("get,list,patch,update,watch persistentvolumes -", "read storageclasses storage.k8s.io",
-                "get,list,patch,update,watch persistentvolumeclaims -") },
+          RULES("patch,read,update persistentvolumes -", "read storageclasses storage.k8s.io",
+                "patch,read,update persistentvolumeclaims -") },
         { "system:kube-controller-manager", NULL, NULL,
-          RULES("create,patch,update events -,events.k8s.io", "create leases coordination.k8s.io",
+          RULES(EVENTS, "create leases coordination.k8s.io",
                 "get,update leases coordination.k8s.io kube-controller-manager", "create secrets,serviceaccounts -",
                 "delete secrets -", "get configmaps,namespaces,secrets,serviceaccounts -",
                 "update secrets,serviceaccounts -", "create tokenreviews authentication.k8s.io",
@@ -121,10 +114,10 @@ static const struct role cluster_roles[] = {
                 "create serviceaccounts/token -") },
         { "system:kube-dns", NULL, NULL, RULES("list,watch endpoints,services -") },
         { "system:kube-aggregator", NULL, NULL, RULES("read endpoints,services -") },
-        { "system:heapster", NULL, NULL, RULES("read events,namespaces,nodes,pods -") },
+        { "system:heapster", NULL, NULL, RULES("read events,namespaces,nodes,pods -", "read deployments extensions") },
         { "system:persistent-volume-provisioner", NULL, NULL,
           RULES("create,delete,read persistentvolumes -", "read,update persistentvolumeclaims -",
-                "read storageclasses storage.k8s.io", "watch events -", "create,patch,update events -,events.k8s.io") },
+                "read storageclasses storage.k8s.io", "watch events -", EVENTS) },
         { "system:certificates.k8s.io:certificatesigningrequests:nodeclient", NULL, NULL,
           RULES("create certificatesigningrequests/nodeclient certificates.k8s.io") },
         { "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", NULL, NULL,
@@ -139,9 +132,117 @@ static const struct role cluster_roles[] = {
           RULES("approve signers certificates.k8s.io kubernetes.io/legacy-unknown") },
 };
 
+/* A role "system:controller:NAME", bound to the service account NAME of kube-system. */
+static const struct {
+        const char *name;
+        const char *const *rules;
+} controllers[] = {
+        { "attachdetach-controller",
+          RULES("list,watch persistentvolumeclaims,persistentvolumes -", "read nodes -", "patch,update nodes/status -",
+                "list,watch pods -", EVENTS, "create,delete,read volumeattachments storage.k8s.io",
+                "read csidrivers storage.k8s.io", "read csinodes storage.k8s.io") },
+        { "clusterrole-aggregation-controller",
+          RULES("escalate,patch,read,update clusterroles rbac.authorization.k8s.io") },
+        { "cronjob-controller",
+          RULES("read,update cronjobs batch", "create,delete,patch,read,update jobs batch",
+                "update cronjobs/status batch", "update cronjobs/finalizers batch", "delete,list,watch pods -",
+                EVENTS) },
+        { "daemon-set-controller",
+          RULES("read daemonsets apps,extensions", "update daemonsets/status apps,extensions",
+                "update daemonsets/finalizers apps,extensions", "list,watch nodes -",
+                "create,delete,list,patch,watch pods -", "create pods/binding -",
+                "create,delete,patch,read,update controllerrevisions apps", EVENTS) },
+        { "deployment-controller",
+          RULES("read,update deployments apps,extensions", "update deployments/status apps,extensions",
+                "update deployments/finalizers apps,extensions",
+                "create,delete,patch,read,update replicasets apps,extensions", "read,update pods -", EVENTS) },
+        { "disruption-controller",
+          RULES("read deployments apps,extensions", "read replicasets apps,extensions", "read replicationcontrollers -",
+                "read poddisruptionbudgets policy", "read statefulsets apps",
+                "update poddisruptionbudgets/status policy", "patch,update pods/status -", "get */scale *", EVENTS) },
+        { "endpoint-controller",
+          RULES("read pods,services -", "create,delete,read,update endpoints -", "create endpoints/restricted -",
+                EVENTS) },
+        { "endpointslice-controller",
+          RULES("read nodes,pods,services -", "update services/finalizers -",
+                "create,delete,read,update endpointslices discovery.k8s.io", EVENTS) },
+        { "endpointslicemirroring-controller",
+          RULES("read endpoints,services -", "update services/finalizers -", "update endpoints/finalizers -",
+                "create,delete,read,update endpointslices discovery.k8s.io", EVENTS) },
+        { "ephemeral-volume-controller",
+          RULES("read pods -", "update pods/finalizers -", "create,read persistentvolumeclaims -", EVENTS) },
+        { "expand-controller",
+          RULES("patch,read,update persistentvolumes -", "patch,update persistentvolumeclaims/status -",
+                "read persistentvolumeclaims -", EVENTS, "get services -") },
+        { "generic-garbage-collector", RULES("delete,patch,read,update * *", EVENTS) },
+        { "horizontal-pod-autoscaler",
+          RULES("read horizontalpodautoscalers autoscaling", "update horizontalpodautoscalers/status autoscaling",
+                "get,update */scale *", "list,watch pods -", "list,watch pods metrics.k8s.io",
+                "read * custom.metrics.k8s.io", "read * external.metrics.k8s.io", EVENTS) },
+        { "job-controller",
+          RULES("patch,read,update jobs batch", "update jobs/status batch", "update jobs/finalizers batch",
+                "create,delete,list,patch,watch pods -", EVENTS) },
+        { "legacy-service-account-token-cleaner",
+          RULES("get configmaps - kube-apiserver-legacy-service-account-token-tracking", "delete,patch secrets -") },
+        { "namespace-controller",
+          RULES("delete,read namespaces -", "update namespaces/finalize,namespaces/status -",
+                "delete,deletecollection,read * *") },
+        { "node-controller",
+          RULES("delete,patch,read,update nodes -", "patch,update nodes/status -", "patch,update pods/status -",
+                "delete,read pods -", EVENTS) },
+        { "persistent-volume-binder",
+          RULES("create,delete,read,update persistentvolumes -", "update persistentvolumes/status -",
+                "read,update persistentvolumeclaims -", "update persistentvolumeclaims/status -",
+                "create,delete,read pods -", "read storageclasses storage.k8s.io", "list,watch nodes -", EVENTS,
+                "watch events -", "get services -") },
+        { "pod-garbage-collector", RULES("delete,list,watch pods -", "read nodes -", "patch pods/status -") },
+        { "replicaset-controller",
+          RULES("read,update replicasets apps,extensions", "update replicasets/status apps,extensions",
+                "update replicasets/finalizers apps,extensions", "create,delete,list,patch,watch pods -", EVENTS) },
+        { "replication-controller",
+          RULES("read,update replicationcontrollers -", "update replicationcontrollers/status -",
+                "update replicationcontrollers/finalizers -", "create,delete,list,patch,watch pods -", EVENTS) },
+        { "resourcequota-controller", RULES("list,watch * *", "update resourcequotas/status -", EVENTS) },
+        { "route-controller", RULES("list,watch nodes -", "patch nodes/status -", EVENTS) },
+        { "selinux-warning-controller",
+          RULES(EVENTS, "read persistentvolumes -", "read persistentvolumeclaims -", "read pods -",
+                "read csidrivers storage.k8s.io") },
+        { "service-account-controller", RULES("create serviceaccounts -", EVENTS) },
+        { "service-controller",
+          RULES("read services -", "patch,update services/status -", "list,watch nodes -", EVENTS) },
+        { "service-cidrs-controller",
+          RULES("patch,read,update servicecidrs networking.k8s.io",
+                "patch,update servicecidrs/finalizers networking.k8s.io",
+                "patch,update servicecidrs/status networking.k8s.io", "read ipaddresses networking.k8s.io", EVENTS) },
+        { "statefulset-controller",
+          RULES("list,watch pods -", "read statefulsets apps", "update statefulsets/status apps",
+                "update statefulsets/finalizers apps", "create,delete,get,patch,update pods -",
+                "create,delete,patch,read,update controllerrevisions apps", "create,read persistentvolumeclaims -",
+                "delete,update persistentvolumeclaims -", "update pods/finalizers -", EVENTS) },
+        { "ttl-controller", RULES("list,patch,update,watch nodes -", EVENTS) },
+        { "certificate-controller",
+          RULES("delete,read certificatesigningrequests certificates.k8s.io",
+                "update certificatesigningrequests/approval,certificatesigningrequests/status certificates.k8s.io",
+                "approve signers certificates.k8s.io kubernetes.io/kube-apiserver-client-kubelet",
+                ("sign signers certificates.k8s.io kubernetes.io/kube-apiserver-client,"
+                 "kubernetes.io/kube-apiserver-client-kubelet,kubernetes.io/kubelet-serving,"
+                 "kubernetes.io/legacy-unknown"),
+                "create subjectaccessreviews authorization.k8s.io", EVENTS) },
+        { "pvc-protection-controller", RULES("read,update persistentvolumeclaims -", "read pods -", EVENTS) },
+        { "pv-protection-controller", RULES("read,update persistentvolumes -", EVENTS) },
+        { "ttl-after-finished-controller", RULES("delete,read jobs batch", EVENTS) },
+        { "root-ca-cert-publisher", RULES("create,update configmaps -", EVENTS) },
+        { "validatingadmissionpolicy-status-controller",
+          RULES("read validatingadmissionpolicies admissionregistration.k8s.io",
+                "get,patch,update validatingadmissionpolicies/status admissionregistration.k8s.io", EVENTS) },
+};
+
+/* "g:system:masters", "u:system:kube-proxy", "s:kube-system/kube-dns" */
+#define MAX_SUBJECTS 3
+
 static const struct {
         const char *name, *role;
-        const char *subjects[3]; /* "g:system:masters", "u:system:kube-proxy" */
+        const char *subjects[MAX_SUBJECTS];
 } cluster_bindings[] = {
         { "cluster-admin", "cluster-admin", { "g:system:masters" } },
         { "system:basic-user", "system:basic-user", { "g:system:authenticated" } },
@@ -159,6 +260,49 @@ static const struct {
         { "system:kube-controller-manager", "system:kube-controller-manager", { "u:system:kube-controller-manager" } },
         { "system:kube-dns", "system:kube-dns", { "s:kube-system/kube-dns" } },
         { "system:node", "system:node", { NULL } },
+};
+
+static const struct {
+        const char *namespace, *name;
+        const char *const *rules;
+        const char *binding; /* its name */
+        const char *subjects[MAX_SUBJECTS];
+} namespaced[] = {
+        { "kube-system",
+          "extension-apiserver-authentication-reader",
+          RULES("read configmaps - extension-apiserver-authentication"),
+          "system::extension-apiserver-authentication-reader",
+          { "u:system:kube-controller-manager", "u:system:kube-scheduler" } },
+        { "kube-system",
+          "system:controller:bootstrap-signer",
+          RULES("read secrets -"),
+          "system:controller:bootstrap-signer",
+          { "s:kube-system/bootstrap-signer" } },
+        { "kube-system",
+          "system:controller:cloud-provider",
+          RULES("create,read configmaps -"),
+          "system:controller:cloud-provider",
+          { "s:kube-system/cloud-provider" } },
+        { "kube-system",
+          "system:controller:token-cleaner",
+          RULES("delete,read secrets -", EVENTS),
+          "system:controller:token-cleaner",
+          { "s:kube-system/token-cleaner" } },
+        { "kube-system",
+          "system::leader-locking-kube-controller-manager",
+          RULES("watch configmaps -", "get,update configmaps - kube-controller-manager"),
+          "system::leader-locking-kube-controller-manager",
+          { "u:system:kube-controller-manager", "s:kube-system/kube-controller-manager" } },
+        { "kube-system",
+          "system::leader-locking-kube-scheduler",
+          RULES("watch configmaps -", "get,update configmaps - kube-scheduler"),
+          "system::leader-locking-kube-scheduler",
+          { "u:system:kube-scheduler", "s:kube-system/kube-scheduler" } },
+        { "kube-public",
+          "system:controller:bootstrap-signer",
+          RULES("read configmaps -", "update configmaps - cluster-info", EVENTS),
+          "system:controller:bootstrap-signer",
+          { "s:kube-system/bootstrap-signer" } },
 };
 
 /* ---- to objects ---- */
@@ -188,10 +332,15 @@ static void push_words(struct arena *a, struct json *list, struct str words) {
         }
 }
 
+static int by_text(const void *a, const void *b) {
+        return str_cmp(json_str(a), json_str(b));
+}
+
 static struct json words(struct arena *a, struct str text) {
         struct json list = json_new_array();
 
         push_words(a, &list, text);
+        qsort(list.items, list.len, sizeof(*list.items), by_text);
         return list;
 }
 
@@ -234,13 +383,15 @@ static void push_aggregated(struct arena *a, struct json *list, const char *labe
         }
 }
 
-static struct json head(struct arena *a, const char *kind, const char *name, struct json **ret_labels) {
+static struct json head(struct arena *a, const char *kind, const char *ns, struct str name, struct json **ret_labels) {
         struct json o = json_new_object(), *meta;
 
         json_set_cstr(a, &o, "kind", kind);
         json_set_cstr(a, &o, "apiVersion", "rbac.authorization.k8s.io/v1");
         meta = json_get_or_add_object(a, &o, "metadata");
-        json_set_cstr(a, meta, "name", name);
+        json_set_str(a, meta, "name", name);
+        if (ns)
+                json_set_cstr(a, meta, "namespace", ns);
         json_set_cstr(a, json_get_or_add_object(a, meta, "annotations"), "rbac.authorization.kubernetes.io/autoupdate",
                       "true");
         *ret_labels = json_get_or_add_object(a, meta, "labels");
@@ -248,27 +399,29 @@ static struct json head(struct arena *a, const char *kind, const char *name, str
         return o;
 }
 
-static struct json role_json(struct arena *a, const struct role *r) {
-        struct json *labels, rules = json_new_array(), o = head(a, "ClusterRole", r->name, &labels);
+static struct json role_json(struct arena *a, const char *ns, struct str name, const char *const *lines) {
+        struct json *labels, o = head(a, ns ? "Role" : "ClusterRole", ns, name, &labels), rules = json_new_array();
+
+        push_rules(a, &rules, lines);
+        json_setc(a, &o, "rules", rules);
+        return o;
+}
+
+static struct json cluster_role_json(struct arena *a, const struct role *r) {
+        struct json o = role_json(a, NULL, str_of(r->name), r->rules), selector = json_new_object();
 
         if (r->aggregate_to)
-                json_setc(a, labels, arena_printf(a, "rbac.authorization.k8s.io/aggregate-to-%s", r->aggregate_to).p,
+                json_setc(a, json_get_or_add_object(a, json_get_or_add_object(a, &o, "metadata"), "labels"),
+                          arena_printf(a, "rbac.authorization.k8s.io/aggregate-to-%s", r->aggregate_to).p,
                           json_of_cstr("true"));
-        if (r->aggregates) {
-                struct json selector = json_new_object();
-
-                json_setc(a, json_get_or_add_object(a, &selector, "matchLabels"),
-                          arena_printf(a, "rbac.authorization.k8s.io/aggregate-to-%s", r->aggregates).p,
-                          json_of_cstr("true"));
-                json_push(a,
-                          json_get_or_add_array(a, json_get_or_add_object(a, &o, "aggregationRule"),
-                                                "clusterRoleSelectors"),
-                          selector);
-                push_aggregated(a, &rules, r->aggregates);
-        } else {
-                push_rules(a, &rules, r->rules);
-        }
-        json_setc(a, &o, "rules", rules);
+        if (!r->aggregates)
+                return o;
+        json_setc(a, json_get_or_add_object(a, &selector, "matchLabels"),
+                  arena_printf(a, "rbac.authorization.k8s.io/aggregate-to-%s", r->aggregates).p, json_of_cstr("true"));
+        json_push(a,
+                  json_get_or_add_array(a, json_get_or_add_object(a, &o, "aggregationRule"), "clusterRoleSelectors"),
+                  selector);
+        push_aggregated(a, json_get_or_add_array(a, &o, "rules"), r->aggregates);
         return o;
 }
 
@@ -288,25 +441,42 @@ static struct json subject_json(struct arena *a, const char *text) {
         return s;
 }
 
-static struct json binding_json(struct arena *a, const char *name, const char *role, const char *const *subjects) {
-        struct json *labels, o = head(a, "ClusterRoleBinding", name, &labels), ref = json_new_object();
+static struct json binding_json(struct arena *a, const char *ns, struct str name, struct str role,
+                                const char *const *subjects) {
+        struct json *labels, ref = json_new_object();
+        struct json o = head(a, ns ? "RoleBinding" : "ClusterRoleBinding", ns, name, &labels);
         struct json *list = json_get_or_add_array(a, &o, "subjects");
 
-        for (size_t i = 0; i < 3 && subjects[i]; i++)
+        for (size_t i = 0; i < MAX_SUBJECTS && subjects[i]; i++)
                 json_push(a, list, subject_json(a, subjects[i]));
         if (json_len(list) == 0)
                 json_removec(&o, "subjects");
         json_set_cstr(a, &ref, "apiGroup", "rbac.authorization.k8s.io");
-        json_set_cstr(a, &ref, "kind", "ClusterRole");
-        json_set_cstr(a, &ref, "name", role);
+        json_set_cstr(a, &ref, "kind", ns ? "Role" : "ClusterRole");
+        json_set_str(a, &ref, "name", role);
         json_setc(a, &o, "roleRef", ref);
         return o;
 }
 
 void bootstrap_policy(struct arena *a, void (*emit)(struct json object, void *arg), void *arg) {
         for (size_t i = 0; i < ARRAY_SIZE(cluster_roles); i++)
-                emit(role_json(a, &cluster_roles[i]), arg);
+                emit(cluster_role_json(a, &cluster_roles[i]), arg);
         for (size_t i = 0; i < ARRAY_SIZE(cluster_bindings); i++)
-                emit(binding_json(a, cluster_bindings[i].name, cluster_bindings[i].role, cluster_bindings[i].subjects),
+                emit(binding_json(a, NULL, str_of(cluster_bindings[i].name), str_of(cluster_bindings[i].role),
+                                  cluster_bindings[i].subjects),
                      arg);
+        for (size_t i = 0; i < ARRAY_SIZE(controllers); i++) {
+                struct str name = arena_printf(a, "system:controller:%s", controllers[i].name);
+                const char *subjects[MAX_SUBJECTS] = { arena_printf(a, "s:kube-system/%s", controllers[i].name).p };
+
+                emit(role_json(a, NULL, name, controllers[i].rules), arg);
+                emit(binding_json(a, NULL, name, name, subjects), arg);
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(namespaced); i++) {
+                const char *ns = namespaced[i].namespace;
+                struct str name = str_of(namespaced[i].name);
+
+                emit(role_json(a, ns, name, namespaced[i].rules), arg);
+                emit(binding_json(a, ns, str_of(namespaced[i].binding), name, namespaced[i].subjects), arg);
+        }
 }

@@ -1,24 +1,18 @@
-/* Authorization: RBAC over an index that is made anew after a role or binding has changed.
+/* RBAC over an index that is made anew after a role or binding has changed.
  *
  *   "u:jane", "g:system:nodes", "s:default/app" ──▶ grants: { namespace or everywhere, rules }
  *
  * The index holds references to the role objects; its rules are views into their trees. Readers take a reference and
- * walk it without locks. system:masters may do everything, as upstream. */
+ * walk it without locks. */
 #include <errno.h>
 #include <stdio.h>
 
-#include "apiserver/auth/node_authz.h"
 #include "apiserver/auth/rbac.h"
 #include "schema/selector.h"
 #include "schema/types.h"
 
-struct grant {
-        struct str namespace; /* empty: everywhere */
-        const struct json *rules;
-};
-
 struct grants {
-        VEC(struct grant) list;
+        VEC(struct rbac_grant) list;
 };
 
 struct index {
@@ -109,14 +103,15 @@ static void add_bindings(const struct rbac *r, struct index *x, const struct api
 
         store_iter_init(&it, x->snapshot, rest->prefix, rest->prefix);
         while (store_iter_next(&it)) {
-                struct grant g = { .namespace = object_namespace(it.object),
-                                   .rules = rules_of_binding(r, x, it.object) };
+                struct rbac_grant g = { .namespace = object_namespace(it.object),
+                                        .rules = rules_of_binding(r, x, it.object),
+                                        .binding = object_json(it.object) };
 
-                if (!g.rules)
-                        continue;
-                json_each_item(subject, json_getc(object_json(it.object), "subjects")) {
+                json_each_item(subject, json_getc(g.binding, "subjects")) {
                         struct str key = subject_key(x->arena, subject, g.namespace);
                         struct grants *list = map_get(x->subjects, key);
+
+                        g.subject = subject;
 
                         if (!list) {
                                 list = xcalloc(1, sizeof(*list));
@@ -167,6 +162,13 @@ static bool has(const struct json *list, struct str s) {
         return false;
 }
 
+static bool has_name(const struct json *list, struct str name) {
+        json_each_item(i, list)
+                if (str_eq(json_str(i), name))
+                        return true;
+        return false;
+}
+
 /* "pods", "pods/log", "*", and "*" + "/" + subresource */
 static bool resource_matches(const struct json *list, struct str resource, struct str sub) {
         json_each_item(i, list) {
@@ -209,21 +211,22 @@ bool rbac_rule_allows(const struct json *rule, const struct attributes *at) {
                 return path_matches(json_getc(rule, "nonResourceURLs"), at->path);
         return has(json_getc(rule, "apiGroups"), at->group) &&
                resource_matches(json_getc(rule, "resources"), at->resource, at->subresource) &&
-               (json_len(names) == 0 || has(names, at->name));
+               (json_len(names) == 0 || has_name(names, at->name));
 }
 
 static void visit_subject(const struct index *x, struct str key, const struct attributes *at, rbac_visit visit,
                           void *arg, bool *stop) {
-        const struct grants *g = map_get(x->subjects, key);
+        const struct grants *list = map_get(x->subjects, key);
 
-        for (size_t i = 0; g && i < g->list.n && !*stop; i++) {
-                if (!str_empty(g->list.v[i].namespace) && !str_eq(g->list.v[i].namespace, at->namespace))
+        for (size_t i = 0; list && i < list->list.n && !*stop; i++) {
+                const struct rbac_grant *g = &list->list.v[i];
+
+                if (!str_empty(g->namespace) && !str_eq(g->namespace, at->namespace))
                         continue;
-                json_each_item(rule, g->list.v[i].rules) {
-                        *stop = visit(rule, at, arg);
-                        if (*stop)
-                                return;
-                }
+                if (!g->rules)
+                        *stop = visit(NULL, g, at, arg);
+                for (size_t k = 0; k < json_len(g->rules) && !*stop; k++)
+                        *stop = visit(&g->rules->items[k], g, at, arg);
         }
 }
 
@@ -252,50 +255,56 @@ void rbac_each_rule(struct apiserver *s, const struct api_user *user, const stru
                         visit_subject(x, subject, at, visit, arg, &stop);
 }
 
-static bool visit_allowed(const struct json *rule, const struct attributes *at, void *arg) {
-        bool *allowed = arg;
+struct question {
+        bool allowed;
+        struct buf *reason; /* may be NULL */
+        size_t errors;
+};
 
-        *allowed = rbac_rule_allows(rule, at);
-        return *allowed;
+/* Why, as upstream says it in the answer to an access review. */
+static void explain(struct buf *b, const struct rbac_grant *g) {
+        const struct json *meta = json_getc(g->binding, "metadata"), *ref = json_getc(g->binding, "roleRef");
+        struct str ns = g->namespace, kind = json_str(json_getc(g->subject, "kind"));
+        struct str home = json_str_or(json_getc(g->subject, "namespace"), ns);
+        bool account = str_eqc(kind, "ServiceAccount");
+
+        b->n = 0;
+        buf_printf(b, "RBAC: allowed by %s \"%" STR_FMT "%s%" STR_FMT "\" of %" STR_FMT " \"%" STR_FMT "\" to ",
+                   ns.n ? "RoleBinding" : "ClusterRoleBinding", STR_ARG(json_str(json_getc(meta, "name"))),
+                   ns.n ? "/" : "", STR_ARG(ns), STR_ARG(json_str(json_getc(ref, "kind"))),
+                   STR_ARG(json_str(json_getc(ref, "name"))));
+        buf_printf(b, "%" STR_FMT " \"%" STR_FMT "%s%" STR_FMT "\"", STR_ARG(kind),
+                   STR_ARG(json_str(json_getc(g->subject, "name"))), account ? "/" : "",
+                   STR_ARG(account ? home : STR("")));
 }
 
-bool authorize(struct apiserver *s, const struct api_user *user, const struct attributes *at) {
-        bool allowed = false;
+static void explain_missing_role(struct question *q, const struct rbac_grant *g) {
+        const struct json *ref = json_getc(g->binding, "roleRef");
+        bool cluster = str_eqc(json_str(json_getc(ref, "kind")), "ClusterRole");
 
-        for (size_t i = 0; i < user->n_groups; i++)
-                if (str_eqc(user->groups[i], "system:masters"))
-                        return true;
-        rbac_each_rule(s, user, at, visit_allowed, &allowed);
-        return allowed || node_authorize(s, user, at);
+        buf_printf(q->reason, "%s%srole.rbac.authorization.k8s.io \"%" STR_FMT "\" not found",
+                   q->errors++ ? ", " : "RBAC: ", cluster ? "cluster" : "", STR_ARG(json_str(json_getc(ref, "name"))));
 }
 
-int authorize_or_error(struct apiserver *s, const struct api_user *user, const struct attributes *at,
-                       struct error *err) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
+static bool visit_allowed(const struct json *rule, const struct rbac_grant *g, const struct attributes *at, void *arg) {
+        struct question *q = arg;
 
-        if (authorize(s, user, at))
-                return 0;
-        if (!str_empty(at->path))
-                return error_status(err, REASON_FORBIDDEN,
-                                    "forbidden: User \"%" STR_FMT "\" cannot %s path \"%" STR_FMT "\"",
-                                    STR_ARG(user->name), at->verb, STR_ARG(at->path));
-        buf_add_str(&b, at->resource);
-        if (!str_empty(at->group))
-                buf_printf(&b, ".%" STR_FMT, STR_ARG(at->group));
-        if (!str_empty(at->name))
-                buf_printf(&b, " \"%" STR_FMT "\"", STR_ARG(at->name));
-        buf_printf(&b,
-                   " is forbidden: User \"%" STR_FMT "\" cannot %s resource \"%" STR_FMT "%s%" STR_FMT
-                   "\" in API group \"%" STR_FMT "\"",
-                   STR_ARG(user->name), at->verb, STR_ARG(at->resource), str_empty(at->subresource) ? "" : "/",
-                   STR_ARG(at->subresource), STR_ARG(at->group));
-        if (str_empty(at->namespace))
-                buf_addc(&b, " at the cluster scope");
-        else
-                buf_printf(&b, " in the namespace \"%" STR_FMT "\"", STR_ARG(at->namespace));
-        error_status(err, REASON_FORBIDDEN, "%" STR_FMT, STR_ARG(buf_str(&b)));
-        error_details(err, at->name, at->group, at->resource);
-        return -EACCES;
+        if (!rule) {
+                if (q->reason)
+                        explain_missing_role(q, g);
+                return false;
+        }
+        q->allowed = rbac_rule_allows(rule, at);
+        if (q->allowed && q->reason)
+                explain(q->reason, g);
+        return q->allowed;
+}
+
+bool rbac_authorize(struct apiserver *s, const struct api_user *user, const struct attributes *at, struct buf *reason) {
+        struct question q = { .reason = reason };
+
+        rbac_each_rule(s, user, at, visit_allowed, &q);
+        return q.allowed;
 }
 
 /* ---- life ---- */

@@ -8,7 +8,23 @@ void rbac_free(struct rbac *r);
 void rbac_changed(struct rbac *r, struct str key); /* a key was written: any thread */
 
 bool rbac_rule_allows(const struct json *rule, const struct attributes *at);
-/* Every rule that holds for the user in at->namespace (empty: cluster-wide ones only), until visit returns true. */
-typedef bool (*rbac_visit)(const struct json *rule, const struct attributes *at, void *arg);
+bool rbac_authorize(struct apiserver *s, const struct api_user *user, const struct attributes *at, struct buf *reason);
+
+/* What a binding gives a subject. */
+struct rbac_grant {
+        struct str namespace; /* empty: everywhere */
+        const struct json *rules, *binding, *subject; /* rules: NULL when the role is not there */
+};
+/* Every rule that holds for the user in at->namespace (empty: cluster-wide ones only), until visit returns true. A grant
+ * whose role is missing comes once, with a NULL rule. */
+typedef bool (*rbac_visit)(const struct json *rule, const struct rbac_grant *g, const struct attributes *at, void *arg);
 void rbac_each_rule(struct apiserver *s, const struct api_user *user, const struct attributes *at, rbac_visit visit,
                     void *arg);
+
+/* ---- escalation.c ---- */
+
+/* The rights of wanted (a list of rules) that no rule of held gives; an empty list: it has them all. */
+struct json rbac_missing(struct arena *a, const struct json *held, const struct json *wanted);
+/* A role or binding as it is to be written (old: NULL for a new one): -EACCES when it would give what its writer does not
+ * have. */
+int rbac_check_escalation(struct op *op, const struct json *obj, const struct json *old, struct error *err);

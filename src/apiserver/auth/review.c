@@ -98,8 +98,9 @@ static void access_review(struct op *op, const struct api_user *user, bool local
         struct arena *a = op->c->arena;
         const struct json *spec = json_getc(op->c->body, "spec");
         struct json status = json_new_object();
+        _cleanup_buf_ struct buf reason = BUF_INIT;
         struct attributes at;
-        bool allowed;
+        enum authz decision;
 
         if (read_attributes(op, spec, &at, &op->c->error) < 0) {
                 op_fail(op);
@@ -111,10 +112,12 @@ static void access_review(struct op *op, const struct api_user *user, bool local
                 op_fail(op);
                 return;
         }
-        allowed = authorize(op->s, user, &at);
-        json_set_bool(a, &status, "allowed", allowed);
-        if (allowed && user->n_groups > 0)
-                json_set_cstr(a, &status, "reason", "");
+        decision = authorize_why(op->s, user, &at, &reason);
+        json_set_bool(a, &status, "allowed", decision == AUTHZ_ALLOW);
+        if (decision == AUTHZ_DENY)
+                json_set_bool(a, &status, "denied", true);
+        if (reason.n > 0)
+                json_setc(a, &status, "reason", json_of_copy(a, buf_str(&reason)));
         answer(op, status);
 }
 
@@ -149,7 +152,7 @@ struct rules {
         struct json resources, paths;
 };
 
-static bool collect_rule(const struct json *rule, const struct attributes *at, void *arg) {
+static bool collect_rule(const struct json *rule, const struct rbac_grant *g, const struct attributes *at, void *arg) {
         static const char *const resource_keys[] = { "verbs", "apiGroups", "resources", "resourceNames" };
         static const char *const path_keys[] = { "verbs", "nonResourceURLs" };
         struct rules *r = arg;
@@ -157,6 +160,8 @@ static bool collect_rule(const struct json *rule, const struct attributes *at, v
         const char *const *keys = paths ? path_keys : resource_keys;
         struct json out = json_new_object();
 
+        if (!rule)
+                return false;
         for (size_t i = 0; i < (paths ? ARRAY_SIZE(path_keys) : ARRAY_SIZE(resource_keys)); i++)
                 if (json_getc(rule, keys[i]))
                         json_setc(r->a, &out, keys[i], json_copy(r->a, json_getc(rule, keys[i])));
@@ -184,8 +189,8 @@ static void self_subject_rules_review(struct op *op) {
                     json_parse(a, STR(everything), NULL, &all, NULL) == 0) {
                         copy = json_copy_shallow(a, all);
                         json_removec(&copy, "nonResourceURLs");
-                        collect_rule(&copy, &at, &r);
-                        collect_rule(all, &at, &r);
+                        collect_rule(&copy, NULL, &at, &r);
+                        collect_rule(all, NULL, &at, &r);
                 }
         rbac_each_rule(op->s, &op->c->user, &at, collect_rule, &r);
         json_setc(a, &status, "resourceRules", r.resources);

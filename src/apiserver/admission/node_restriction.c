@@ -1,0 +1,343 @@
+/* NodeRestriction: a node changes itself, its lease, its CSINode, the status of its own pods, and asks for tokens of their
+ * accounts. It creates mirror pods only, which refer to nothing.
+ * https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction */
+#include <stdlib.h>
+
+#include "apiserver/admission/admission.h"
+#include "apiserver/auth/node_authz.h"
+#include "schema/types.h"
+
+#define MIRROR "kubernetes.io/config.mirror"
+
+struct check {
+        struct op *op;
+        struct str node;
+        enum admission_operation operation;
+        const struct json *obj, *old;
+        struct error *err;
+};
+
+/* The reasons name the node first, most of them. */
+#define no(k, fmt, ...) err_forbidden((k)->err, (k)->op->rest, (k)->op->name, fmt, ##__VA_ARGS__)
+#define node_may_not(k, fmt, ...) no(k, "node \"%" STR_FMT "\" " fmt, STR_ARG((k)->node), ##__VA_ARGS__)
+
+static const char *operation_name(const struct check *k) {
+        static const char *const names[] = {
+                [ADMIT_CREATE] = "CREATE", [ADMIT_UPDATE] = "UPDATE", [ADMIT_DELETE] = "DELETE"
+        };
+
+        return names[k->operation];
+}
+
+/* ---- pods ---- */
+
+/* Some member below j has one of these names. */
+static bool has_member(const struct json *j, const char *const *keys) {
+        json_each_item(i, j)
+                if (has_member(i, keys))
+                        return true;
+        json_each_member(m, j) {
+                for (size_t i = 0; keys[i]; i++)
+                        if (str_eqc(json_key(m), keys[i]))
+                                return true;
+                if (has_member(&m->value, keys))
+                        return true;
+        }
+        return false;
+}
+
+static int check_owner(const struct check *k) {
+        const struct json *owners = json_at_path(k->obj, "metadata", "ownerReferences"), *o = json_item(owners, 0);
+        struct object *node;
+        struct str uid = json_str(json_getc(o, "uid"));
+
+        if (json_len(owners) > 1)
+                return node_may_not(k, "can only create pods with a single owner reference set to itself");
+        if (!o || !str_eqc(json_str(json_getc(o, "apiVersion")), "v1") ||
+            !str_eqc(json_str(json_getc(o, "kind")), "Node") || !str_eq(json_str(json_getc(o, "name")), k->node))
+                return node_may_not(k, "can only create pods with an owner reference set to itself");
+        if (!json_bool(json_getc(o, "controller")))
+                return node_may_not(k, "can only create pods with a controller owner reference set to itself");
+        if (json_bool(json_getc(o, "blockOwnerDeletion")))
+                return node_may_not(k, "must not set blockOwnerDeletion on an owner reference");
+        node = server_get(k->op->s, k->op->snap, &res_nodes, STR(""), k->node);
+        if (!node)
+                return err_not_found(k->err, rest_of(k->op->s, &res_nodes), k->node);
+        if (!str_eq(uid, object_uid(node)))
+                return no(k, "node %" STR_FMT " UID mismatch: expected %" STR_FMT " got %" STR_FMT, STR_ARG(k->node),
+                          STR_ARG(uid), STR_ARG(object_uid(node)));
+        return 0;
+}
+
+static int check_references(const struct check *k) {
+        static const struct {
+                const char *what;
+                const char *keys[6];
+        } table[] = {
+                { "secrets", { "secret", "secretRef", "secretKeyRef", "imagePullSecrets", "nodePublishSecretRef" } },
+                { "configmaps", { "configMap", "configMapRef", "configMapKeyRef" } },
+                { "clustertrustbundles", { "clusterTrustBundle" } },
+                { "persistentvolumeclaims", { "persistentVolumeClaim" } },
+        };
+        const struct json *spec = json_getc(k->obj, "spec");
+
+        if (!str_empty(json_str(json_getc(spec, "serviceAccountName"))))
+                return node_may_not(k, "can not create pods that reference a service account");
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+                if (has_member(spec, table[i].keys))
+                        return node_may_not(k, "can not create pods that reference %s", table[i].what);
+        return 0;
+}
+
+static bool is_own(const struct check *k, const struct json *pod) {
+        return str_eq(json_str(json_at_path(pod, "spec", "nodeName")), k->node);
+}
+
+static int create_pod(const struct check *k) {
+        int r;
+
+        if (!json_getc(json_at_path(k->obj, "metadata", "annotations"), MIRROR))
+                return no(k, "pod does not have \"" MIRROR "\" annotation, node \"%" STR_FMT
+                             "\" can only create mirror pods",
+                          STR_ARG(k->node));
+        if (!is_own(k, k->obj))
+                return node_may_not(k, "can only create pods with spec.nodeName set to itself");
+        r = check_owner(k);
+        return r < 0 ? r : check_references(k);
+}
+
+static int check_pod_status(const struct check *k) {
+        if (k->operation != ADMIT_UPDATE)
+                return no(k, "unexpected operation \"%s\"", operation_name(k));
+        if (!is_own(k, k->old))
+                return node_may_not(k, "can only update pod status for pods with spec.nodeName set to itself");
+        if (!json_equal(json_at_path(k->old, "metadata", "labels"), json_at_path(k->obj, "metadata", "labels")) &&
+            json_len(json_at_path(k->old, "metadata", "labels")) + json_len(json_at_path(k->obj, "metadata", "labels")))
+                return node_may_not(k, "cannot update labels through pod status");
+        if (!json_equal(json_at_path(k->old, "status", "resourceClaimStatuses"),
+                        json_at_path(k->obj, "status", "resourceClaimStatuses")) &&
+            json_at_path(k->obj, "status", "resourceClaimStatuses"))
+                return node_may_not(k, "cannot update resource claim statues");
+        return 0;
+}
+
+static int check_eviction(const struct check *k) {
+        struct object *pod = server_get(k->op->s, k->op->snap, &res_pods, k->op->namespace, k->op->name);
+
+        if (!pod)
+                return err_not_found(k->err, rest_of(k->op->s, &res_pods), k->op->name);
+        if (!is_own(k, object_json(pod)))
+                return no(k, "node %" STR_FMT " can only evict pods with spec.nodeName set to itself",
+                          STR_ARG(k->node));
+        return 0;
+}
+
+static int check_pod(const struct check *k) {
+        struct str sub = k->op->c->subresource;
+
+        if (str_eqc(sub, "status"))
+                return check_pod_status(k);
+        if (str_eqc(sub, "eviction"))
+                return check_eviction(k);
+        if (!str_empty(sub))
+                return no(k, "unexpected pod subresource \"%" STR_FMT "\", only 'status' and 'eviction' are allowed",
+                          STR_ARG(sub));
+        if (k->operation == ADMIT_CREATE)
+                return create_pod(k);
+        if (k->operation == ADMIT_UPDATE)
+                return no(k, "unexpected operation \"UPDATE\", node \"%" STR_FMT
+                             "\" can only create and delete mirror pods",
+                          STR_ARG(k->node));
+        return is_own(k, k->old) ? 0 : node_may_not(k, "can only delete pods with spec.nodeName set to itself");
+}
+
+/* ---- its Node ---- */
+
+static bool in_domain(struct str label, const char *domain) {
+        ssize_t slash = str_find(label, '/');
+        struct str ns = slash < 0 ? STR("") : str_sub(label, 0, (size_t) slash);
+        size_t n = strlen(domain);
+
+        return str_has_suffix(ns, str_of(domain)) && (ns.n == n || ns.p[ns.n - n - 1] == '.');
+}
+
+static bool is_forbidden_label(struct str label) {
+        static const char *const own[] = { "kubernetes.io/hostname",
+                                           "kubernetes.io/os",
+                                           "kubernetes.io/arch",
+                                           "topology.kubernetes.io/zone",
+                                           "topology.kubernetes.io/region",
+                                           "failure-domain.beta.kubernetes.io/zone",
+                                           "failure-domain.beta.kubernetes.io/region",
+                                           "node.kubernetes.io/instance-type",
+                                           "beta.kubernetes.io/instance-type",
+                                           "beta.kubernetes.io/os",
+                                           "beta.kubernetes.io/arch" };
+
+        if (in_domain(label, "node-restriction.kubernetes.io"))
+                return true;
+        if (!in_domain(label, "kubernetes.io") && !in_domain(label, "k8s.io"))
+                return false;
+        for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+                if (str_eqc(label, own[i]))
+                        return false;
+        return !in_domain(label, "kubelet.kubernetes.io") && !in_domain(label, "node.kubernetes.io");
+}
+
+static int by_text(const void *a, const void *b) {
+        return str_cmp(json_str(a), json_str(b));
+}
+
+static void add_forbidden(struct arena *a, struct json *list, const struct json *labels, const struct json *other,
+                          bool absent_only) {
+        json_each_member(m, labels) {
+                const struct json *o = json_get(other, json_key(m));
+
+                if (is_forbidden_label(json_key(m)) && (absent_only ? !o : !o || !json_equal(o, &m->value)))
+                        json_push(a, list, json_of_str(json_key(m)));
+        }
+}
+
+/* The labels that differ and are not the node's to change, as "a, b"; empty: none. */
+static struct str forbidden_labels(const struct check *k) {
+        const struct json *new = json_at_path(k->obj, "metadata", "labels"),
+                          *old = json_at_path(k->old, "metadata", "labels");
+        struct arena *a = k->op->c->arena;
+        struct json list = json_new_array();
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        add_forbidden(a, &list, new, old, false);
+        add_forbidden(a, &list, old, new, true);
+        if (json_len(&list) == 0)
+                return STR("");
+        qsort(list.items, list.len, sizeof(*list.items), by_text);
+        json_each_item(l, &list)
+                buf_printf(&b, "%s%" STR_FMT, b.n ? ", " : "", STR_ARG(json_str(l)));
+        return arena_str(a, buf_str(&b));
+}
+
+static bool differ(const struct check *k, const char *key) {
+        const struct json *now = json_at_path(k->obj, "spec", key), *before = json_at_path(k->old, "spec", key);
+
+        return (json_len(now) || json_len(before)) && !(now && before && json_equal(now, before));
+}
+
+static int check_node(const struct check *k) {
+        struct str labels;
+
+        if (!str_eq(k->op->name, k->node))
+                return node_may_not(k, "is not allowed to modify node \"%" STR_FMT "\"", STR_ARG(k->op->name));
+        if (k->operation == ADMIT_DELETE)
+                return 0;
+        labels = forbidden_labels(k);
+        if (k->operation == ADMIT_CREATE) {
+                if (json_is(json_at_path(k->obj, "spec", "configSource"), JSON_OBJECT))
+                        return node_may_not(k, "is not allowed to create pods with a non-nil configSource");
+                if (labels.n > 0)
+                        return node_may_not(k, "is not allowed to set the following labels: %" STR_FMT,
+                                            STR_ARG(labels));
+                return 0;
+        }
+        if (json_len(json_at_path(k->obj, "spec", "configSource")) && differ(k, "configSource"))
+                return node_may_not(k, "is not allowed to update configSource to a new non-nil configSource");
+        if (differ(k, "taints"))
+                return node_may_not(k, "is not allowed to modify taints");
+        if (labels.n > 0)
+                return no(k, "is not allowed to modify labels: %" STR_FMT, STR_ARG(labels));
+        return 0;
+}
+
+/* ---- the rest ---- */
+
+static struct json without_volume_status(struct arena *a, const struct json *claim) {
+        static const char *const status_keys[] = { "capacity", "conditions", "allocatedResources",
+                                                   "allocatedResourceStatuses" };
+        struct json c = json_copy_shallow(a, claim), meta = json_copy_shallow(a, json_getc(claim, "metadata"));
+        struct json status = json_getc(claim, "status") ? json_copy_shallow(a, json_getc(claim, "status"))
+                                                        : json_new_object();
+
+        for (size_t i = 0; i < ARRAY_SIZE(status_keys); i++)
+                json_removec(&status, status_keys[i]);
+        json_removec(&meta, "managedFields");
+        json_removec(&meta, "resourceVersion");
+        json_setc(a, &c, "metadata", meta);
+        json_setc(a, &c, "status", status);
+        return c;
+}
+
+static int check_claim(const struct check *k) {
+        struct arena *a = k->op->c->arena;
+        struct json now, before;
+
+        if (!str_eqc(k->op->c->subresource, "status"))
+                return no(k, "may only update PVC status");
+        if (k->operation != ADMIT_UPDATE)
+                return no(k, "unexpected operation \"%s\"", operation_name(k));
+        now = without_volume_status(a, k->obj);
+        before = without_volume_status(a, k->old);
+        if (!json_equal(&now, &before))
+                return node_may_not(k, "is not allowed to update fields other than status.capacity and "
+                                       "status.conditions");
+        return 0;
+}
+
+static int check_token(const struct check *k) {
+        const struct json *ref = json_at_path(k->obj, "spec", "boundObjectRef");
+        struct str name = json_str(json_getc(ref, "name")), uid = json_str(json_getc(ref, "uid"));
+        struct object *pod;
+
+        if (k->operation != ADMIT_CREATE || !str_eqc(k->op->c->subresource, "token"))
+                return 0;
+        if (!str_eqc(json_str(json_getc(ref, "apiVersion")), "v1") ||
+            !str_eqc(json_str(json_getc(ref, "kind")), "Pod") || str_empty(name))
+                return no(k, "node requested token not bound to a pod");
+        if (str_empty(uid))
+                return no(k, "node requested token with a pod binding without a uid");
+        pod = server_get(k->op->s, k->op->snap, &res_pods, k->op->namespace, name);
+        if (!pod)
+                return err_not_found(k->err, rest_of(k->op->s, &res_pods), name);
+        if (!str_eq(uid, object_uid(pod)))
+                return no(k, "the UID in the bound object reference (%" STR_FMT
+                             ") does not match the UID in record. The object might have been deleted and then "
+                             "recreated",
+                          STR_ARG(uid));
+        return is_own(k, object_json(pod)) ? 0 : no(k, "node requested token bound to a pod scheduled on a different "
+                                                       "node");
+}
+
+static int check_lease(const struct check *k) {
+        if (!str_eqc(k->op->namespace, "kube-node-lease"))
+                return no(k, "can only access leases in the \"kube-node-lease\" system namespace");
+        return str_eq(k->op->name, k->node)
+                               ? 0
+                               : no(k, "can only access node lease with the same name as the requesting node");
+}
+
+static int check_csi_node(const struct check *k) {
+        return str_eq(k->op->name, k->node)
+                               ? 0
+                               : no(k, "can only access CSINode with the same name as the requesting node");
+}
+
+int admission_node_restriction(struct op *op, enum admission_operation o, const struct json *obj,
+                               const struct json *old, struct error *err) {
+        static const struct {
+                const struct api_resource *resource;
+                int (*check)(const struct check *k);
+        } table[] = {
+                { &res_pods, check_pod },
+                { &res_nodes, check_node },
+                { &res_persistentvolumeclaims, check_claim },
+                { &res_serviceaccounts, check_token },
+                { &res_leases, check_lease },
+                { &res_csinodes, check_csi_node },
+        };
+        struct check k = { .op = op, .operation = o, .obj = obj, .old = old, .err = err };
+
+        if (!node_user(&op->c->user, &k.node))
+                return 0;
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+                if (op->rest->stored->resource == table[i].resource)
+                        return table[i].check(&k);
+        return 0;
+}

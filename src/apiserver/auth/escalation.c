@@ -1,0 +1,271 @@
+/* Nobody gives rights that they do not have: who writes a role holds all of its rules, who writes a binding all rules of
+ * the role, unless RBAC lets them "escalate" or "bind".
+ * https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping
+ *
+ * Rules are compared right by right: one verb on one resource of one group, by one name where there are names. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "apiserver/auth/rbac.h"
+#include "schema/types.h"
+
+struct right {
+        struct json verb, group, resource, name, url; /* null where it has none */
+};
+
+static bool lists(const struct json *list, const struct json *word, bool star) {
+        json_each_item(i, list)
+                if ((star && str_eqc(json_str(i), "*")) || str_eq(json_str(i), json_str(word)))
+                        return true;
+        return false;
+}
+
+static bool lists_resource(const struct json *list, const struct json *resource) {
+        struct str r = json_str(resource);
+        ssize_t slash = str_find(r, '/');
+
+        if (lists(list, resource, true))
+                return true;
+        json_each_item(i, list) /* a star and a subresource */
+                if (slash >= 0 && str_has_prefix(json_str(i), STR("*/")) &&
+                    str_eq(str_sub(json_str(i), 1, json_str(i).n), str_sub(r, (size_t) slash, r.n)))
+                        return true;
+        return false;
+}
+
+static bool lists_path(const struct json *list, const struct json *url) {
+        json_each_item(i, list) {
+                struct str p = json_str(i);
+
+                if (str_eq(p, json_str(url)) ||
+                    (str_has_suffix(p, STR("*")) && str_has_prefix(json_str(url), str_sub(p, 0, p.n - 1))))
+                        return true;
+        }
+        return false;
+}
+
+static bool rule_gives(const struct json *rule, const struct right *r) {
+        const struct json *names = json_getc(rule, "resourceNames");
+
+        if (!lists(json_getc(rule, "verbs"), &r->verb, true))
+                return false;
+        if (r->url.type == JSON_STRING)
+                return lists_path(json_getc(rule, "nonResourceURLs"), &r->url);
+        return lists(json_getc(rule, "apiGroups"), &r->group, true) &&
+               lists_resource(json_getc(rule, "resources"), &r->resource) &&
+               (json_len(names) == 0 || (r->name.type == JSON_STRING && lists(names, &r->name, false)));
+}
+
+/* What is missing, with the verbs of one resource together. */
+static void add_missing(struct arena *a, struct json *missing, const struct right *r) {
+        static const char *const keys[] = { "apiGroups", "resources", "nonResourceURLs", "resourceNames" };
+        const struct json *const values[] = { &r->group, &r->resource, &r->url, &r->name };
+        struct json rule = json_new_object(), verbs;
+
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+                if (values[i]->type == JSON_STRING)
+                        json_push(a, json_get_or_add_array(a, &rule, keys[i]), *values[i]);
+        json_each_item(m, missing) {
+                verbs = *json_getc(m, "verbs");
+                json_removec(m, "verbs");
+                if (r->url.type != JSON_STRING && json_equal(m, &rule)) {
+                        json_push(a, &verbs, r->verb);
+                        json_setc(a, m, "verbs", verbs);
+                        return;
+                }
+                json_setc(a, m, "verbs", verbs);
+        }
+        json_push(a, json_get_or_add_array(a, &rule, "verbs"), r->verb);
+        json_push(a, missing, rule);
+}
+
+static void need(struct arena *a, const struct json *held, struct right r, struct json *missing) {
+        json_each_item(rule, held)
+                if (rule_gives(rule, &r))
+                        return;
+        add_missing(a, missing, &r);
+}
+
+static void need_rule(struct arena *a, const struct json *held, const struct json *rule, struct json *missing) {
+        const struct json *names = json_getc(rule, "resourceNames");
+        struct json any = json_null();
+
+        json_each_item(verb, json_getc(rule, "verbs")) {
+                json_each_item(url, json_getc(rule, "nonResourceURLs"))
+                        need(a, held, (struct right){ .verb = *verb, .url = *url }, missing);
+                json_each_item(group, json_getc(rule, "apiGroups"))
+                        json_each_item(resource, json_getc(rule, "resources")) {
+                                struct right r = { *verb, *group, *resource, any, any };
+
+                                if (json_len(names) == 0)
+                                        need(a, held, r, missing);
+                                json_each_item(name, names) {
+                                        r.name = *name;
+                                        need(a, held, r, missing);
+                                }
+                        }
+        }
+}
+
+struct json rbac_missing(struct arena *a, const struct json *held, const struct json *wanted) {
+        struct json missing = json_new_array();
+
+        json_each_item(rule, wanted)
+                need_rule(a, held, rule, &missing);
+        return missing;
+}
+
+/* ---- as upstream's roles and bindings refuse it ---- */
+
+/* ["a" "b"], as Go prints a list of quoted texts */
+static void print_list(struct buf *b, const struct json *list) {
+        buf_putc(b, '[');
+        json_each_item(i, list) {
+                if (i != list->items)
+                        buf_putc(b, ' ');
+                json_write_string(b, json_str(i));
+        }
+        buf_putc(b, ']');
+}
+
+static struct json describe(struct arena *a, const struct json *rule) {
+        static const char *const parts[][2] = { { "apiGroups", "APIGroups" },
+                                                { "resources", "Resources" },
+                                                { "nonResourceURLs", "NonResourceURLs" },
+                                                { "resourceNames", "ResourceNames" },
+                                                { "verbs", "Verbs" } };
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        buf_putc(&b, '{');
+        for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+                const struct json *list = json_getc(rule, parts[i][0]);
+
+                if (json_len(list) == 0)
+                        continue;
+                if (b.n > 1)
+                        buf_addc(&b, ", ");
+                buf_printf(&b, "%s:", parts[i][1]);
+                print_list(&b, list);
+        }
+        buf_putc(&b, '}');
+        return json_of_copy(a, buf_str(&b));
+}
+
+static int by_text(const void *a, const void *b) {
+        return str_cmp(json_str(a), json_str(b));
+}
+
+static int refuse(struct op *op, const struct json *missing, struct error *err) {
+        struct arena *a = op->c->arena;
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct json lines = json_new_array(), groups = json_new_array();
+
+        json_each_item(rule, missing)
+                json_push(a, &lines, describe(a, rule));
+        qsort(lines.items, lines.len, sizeof(*lines.items), by_text);
+        for (size_t i = 0; i < op->c->user.n_groups; i++)
+                json_push(a, &groups, json_of_str(op->c->user.groups[i]));
+        buf_addc(&b, "user ");
+        json_write_string(&b, op->c->user.name);
+        buf_addc(&b, " (groups=");
+        print_list(&b, &groups);
+        buf_addc(&b, ") is attempting to grant RBAC permissions not currently held:");
+        json_each_item(l, &lines)
+                buf_printf(&b, "\n%" STR_FMT, STR_ARG(json_str(l)));
+        return err_forbidden(err, op->rest, op->name, "%" STR_FMT, STR_ARG(buf_str(&b)));
+}
+
+struct holding {
+        struct arena *a;
+        struct json rules;
+};
+
+static bool collect(const struct json *rule, const struct rbac_grant *g, const struct attributes *at, void *arg) {
+        struct holding *h = arg;
+
+        if (rule)
+                json_push(h->a, &h->rules, json_copy(h->a, rule));
+        return false;
+}
+
+static struct json rules_of_user(struct op *op) {
+        struct holding h = { .a = op->c->arena, .rules = json_new_array() };
+        struct attributes at = { .namespace = op->namespace };
+
+        rbac_each_rule(op->s, &op->c->user, &at, collect, &h);
+        return h.rules;
+}
+
+static bool may(struct op *op, const char *verb, struct str resource, struct str name) {
+        struct attributes at = { .verb = verb,
+                                 .group = STR("rbac.authorization.k8s.io"),
+                                 .version = STR("*"),
+                                 .resource = resource,
+                                 .namespace = op->namespace,
+                                 .name = name };
+
+        return authorize(op->s, &op->c->user, &at);
+}
+
+/* Ownership and finalizers are the garbage collector's: it changes them without the rights of the role. */
+static bool same_but_for_collector(struct arena *a, const struct json *obj, const struct json *old) {
+        static const char *const free_keys[] = { "ownerReferences", "finalizers", "managedFields" };
+        struct json x = json_copy_shallow(a, obj), y = json_copy_shallow(a, old);
+
+        for (size_t i = 0; i < 2; i++) {
+                struct json *o = i ? &y : &x, meta = json_copy_shallow(a, json_getc(o, "metadata"));
+
+                for (size_t k = 0; k < ARRAY_SIZE(free_keys); k++)
+                        json_removec(&meta, free_keys[k]);
+                json_setc(a, o, "metadata", meta);
+        }
+        return json_equal(&x, &y);
+}
+
+static int check_held(struct op *op, const struct json *wanted, struct error *err) {
+        struct json held = rules_of_user(op), missing = rbac_missing(op->c->arena, &held, wanted);
+
+        return json_len(&missing) == 0 ? 0 : refuse(op, &missing, err);
+}
+
+static int check_role(struct op *op, const struct json *obj, const struct json *old, struct error *err) {
+        static const char everything[] = "[{\"verbs\":[\"*\"],\"apiGroups\":[\"*\"],\"resources\":[\"*\"]},"
+                                         "{\"verbs\":[\"*\"],\"nonResourceURLs\":[\"*\"]}]";
+        struct json *all;
+        int r;
+
+        if (may(op, "escalate", op->rest->plural, op->c->name))
+                return 0;
+        r = check_held(op, json_getc(obj, "rules"), err);
+        if (r < 0 || (json_len(json_at_path(obj, "aggregationRule", "clusterRoleSelectors")) == 0 &&
+                      json_len(json_at_path(old, "aggregationRule", "clusterRoleSelectors")) == 0))
+                return r;
+        r = json_parse(op->c->arena, STR(everything), NULL, &all, err);
+        if (r == 0 && check_held(op, all, err) < 0) {
+                error_clear(err);
+                r = err_forbidden(err, op->rest, op->name,
+                                  "must have cluster-admin privileges to use the aggregationRule");
+        }
+        return r;
+}
+
+static int check_binding(struct op *op, const struct json *obj, struct error *err) {
+        const struct json *ref = json_getc(obj, "roleRef");
+        struct str name = json_str(json_getc(ref, "name"));
+        bool cluster = str_eqc(json_str(json_getc(ref, "kind")), "ClusterRole");
+        const struct api_resource *resource = cluster ? &res_clusterroles : &res_roles;
+        struct object *role;
+
+        if (may(op, "bind", str_of(resource->plural), name))
+                return 0;
+        role = server_get(op->s, op->snap, resource, cluster ? STR("") : op->namespace, name);
+        if (!role)
+                return err_not_found(err, rest_of(op->s, resource), name);
+        return check_held(op, json_getc(object_json(role), "rules"), err);
+}
+
+int rbac_check_escalation(struct op *op, const struct json *obj, const struct json *old, struct error *err) {
+        if (user_is_in(&op->c->user, "system:masters") || (old && same_but_for_collector(op->c->arena, obj, old)))
+                return 0;
+        return json_getc(obj, "roleRef") ? check_binding(op, obj, err) : check_role(op, obj, old, err);
+}

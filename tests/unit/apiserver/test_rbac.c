@@ -1,0 +1,344 @@
+/* RBAC: bootstrap policy, escalation, reasons; what nodes may. Messages are upstream's. */
+#include "help.h"
+
+#include "apiserver/auth/rbac.h"
+
+#define check_error(r, c, text)                                         \
+        do {                                                            \
+                struct answer _r = (r);                                 \
+                assert_int_equal(_r.code, (c));                         \
+                assert_string_equal(_r.message ? _r.message : "", text); \
+        } while (0)
+#define check_code(r, c)                                              \
+        do {                                                          \
+                struct answer _r = (r);                               \
+                if (_r.code != (c))                                   \
+                        fail_msg("code %d: %s", _r.code, _r.message); \
+        } while (0)
+
+static struct str authenticated[] = { STR_INIT("system:authenticated") };
+static const struct api_user jane = { .name = STR_INIT("jane"), .groups = authenticated, .n_groups = 1 };
+
+static void make(struct fixture *f, const struct api_resource *r, const char *ns, const char *body) {
+        check_code(ASK(f, API_CREATE, r, ns, .body = body), 201);
+}
+
+static void bind_cluster(struct fixture *f, const char *name, const char *role, const char *user) {
+        make(f, &res_clusterrolebindings, NULL,
+             arena_printf(f->a,
+                          "{\"metadata\":{\"name\":\"%s\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\","
+                          "\"kind\":\"ClusterRole\",\"name\":\"%s\"},\"subjects\":[{\"kind\":\"User\",\"apiGroup\":"
+                          "\"rbac.authorization.k8s.io\",\"name\":\"%s\"}]}",
+                          name, role, user)
+                             .p);
+}
+
+/* A role manager who may read pods. */
+static void make_manager(struct fixture *f) {
+        make(f, &res_clusterroles, NULL,
+             "{\"metadata\":{\"name\":\"manager\"},\"rules\":[{\"apiGroups\":[\"rbac.authorization.k8s.io\"],"
+             "\"resources\":[\"*\"],\"verbs\":[\"create\",\"update\",\"patch\",\"get\"]},{\"apiGroups\":[\"\"],"
+             "\"resources\":[\"pods\"],\"verbs\":[\"get\",\"list\"]}]}");
+        bind_cluster(f, "manager", "manager", "jane");
+}
+
+static void nobody_gives_what_they_do_not_have(void **state) {
+        struct fixture *f = *state;
+        static const char head[] = "clusterroles.rbac.authorization.k8s.io \"r\" is forbidden: user \"jane\" "
+                                   "(groups=[\"system:authenticated\"]) is attempting to grant RBAC permissions not "
+                                   "currently held:\n";
+        static const struct {
+                const char *rules, *missing;
+        } table[] = {
+                { "{\"apiGroups\":[\"\"],\"resources\":[\"pods\"],\"verbs\":[\"get\",\"list\"]}", NULL },
+                { "{\"apiGroups\":[\"\"],\"resources\":[\"pods\"],\"resourceNames\":[\"x\"],\"verbs\":[\"get\"]}", NULL },
+                { "{\"apiGroups\":[\"\"],\"resources\":[\"pods\",\"secrets\"],\"verbs\":[\"get\",\"delete\"]}",
+                  "{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"delete\"]}\n"
+                  "{APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"get\" \"delete\"]}" },
+                { "{\"apiGroups\":[\"\"],\"resources\":[\"secrets\"],\"resourceNames\":[\"a\",\"b\"],\"verbs\":["
+                  "\"get\"]}",
+                  "{APIGroups:[\"\"], Resources:[\"secrets\"], ResourceNames:[\"a\"], Verbs:[\"get\"]}\n"
+                  "{APIGroups:[\"\"], Resources:[\"secrets\"], ResourceNames:[\"b\"], Verbs:[\"get\"]}" },
+                { "{\"nonResourceURLs\":[\"/metrics\"],\"verbs\":[\"get\"]}",
+                  "{NonResourceURLs:[\"/metrics\"], Verbs:[\"get\"]}" },
+                { "{\"nonResourceURLs\":[\"/apis/apps/*\"],\"verbs\":[\"get\"]}", NULL },
+                { "{\"apiGroups\":[\"*\"],\"resources\":[\"*\"],\"verbs\":[\"*\"]}",
+                  "{APIGroups:[\"*\"], Resources:[\"*\"], Verbs:[\"*\"]}" },
+        };
+
+        make_manager(f);
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                const char *body = arena_printf(f->a, "{\"metadata\":{\"name\":\"r\"},\"rules\":[%s]}", table[i].rules).p;
+                struct answer r = ASK(f, API_CREATE, &res_clusterroles, .body = body, .user = &jane);
+
+                if (table[i].missing)
+                        check_error(r, 403, arena_printf(f->a, "%s%s", head, table[i].missing).p);
+                else
+                        check_code(r, 201);
+                ASK(f, API_DELETE, &res_clusterroles, NULL, "r");
+        }
+}
+
+static void a_role_does_not_grow_beyond_its_writer(void **state) {
+        struct fixture *f = *state;
+
+        make_manager(f);
+        make(f, &res_roles, "default",
+             "{\"metadata\":{\"name\":\"r\"},\"rules\":[{\"apiGroups\":[\"\"],\"resources\":[\"pods\"],\"verbs\":["
+             "\"get\"]}]}");
+        check_code(ASK(f, API_PATCH, &res_roles, "default", "r", .patch = API_PATCH_JSON, .user = &jane,
+                       .body = "[{\"op\":\"add\",\"path\":\"/rules/0/verbs/-\",\"value\":\"list\"}]"),
+                   200);
+        check_code(ASK(f, API_PATCH, &res_roles, "default", "r", .patch = API_PATCH_JSON, .user = &jane,
+                       .body = "[{\"op\":\"add\",\"path\":\"/rules/0/verbs/-\",\"value\":\"delete\"}]"),
+                   403);
+        check_error(ASK(f, API_CREATE, &res_clusterroles, .user = &jane,
+                        .body = "{\"metadata\":{\"name\":\"g\"},\"aggregationRule\":{\"clusterRoleSelectors\":[{}]}}"),
+                    403,
+                    "clusterroles.rbac.authorization.k8s.io \"g\" is forbidden: must have cluster-admin privileges to "
+                    "use the aggregationRule");
+}
+
+static const char binding[] =
+                "{\"metadata\":{\"name\":\"b\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":"
+                "\"ClusterRole\",\"name\":\"%s\"},\"subjects\":[{\"kind\":\"User\",\"apiGroup\":\"rbac.authorization."
+                "k8s.io\",\"name\":\"jane\"}]}";
+
+static void a_binding_gives_what_its_writer_has(void **state) {
+        struct fixture *f = *state;
+        const char *admin = arena_printf(f->a, binding, "cluster-admin").p;
+
+        make_manager(f);
+        check_error(ASK(f, API_CREATE, &res_clusterrolebindings, .body = admin, .user = &jane), 403,
+                    "clusterrolebindings.rbac.authorization.k8s.io \"b\" is forbidden: user \"jane\" (groups=["
+                    "\"system:authenticated\"]) is attempting to grant RBAC permissions not currently held:\n"
+                    "{APIGroups:[\"*\"], Resources:[\"*\"], Verbs:[\"*\"]}\n"
+                    "{NonResourceURLs:[\"*\"], Verbs:[\"*\"]}");
+        check_error(ASK(f, API_CREATE, &res_rolebindings, "default", .body = arena_printf(f->a, binding, "none").p,
+                        .user = &jane),
+                    404, "clusterroles.rbac.authorization.k8s.io \"none\" not found");
+        make(f, &res_clusterroles, NULL,
+             "{\"metadata\":{\"name\":\"binder\"},\"rules\":[{\"apiGroups\":[\"rbac.authorization.k8s.io\"],"
+             "\"resources\":[\"clusterroles\"],\"resourceNames\":[\"cluster-admin\"],\"verbs\":[\"bind\"]}]}");
+        bind_cluster(f, "binder", "binder", "jane");
+        check_code(ASK(f, API_CREATE, &res_rolebindings, "default", .body = admin, .user = &jane), 201);
+}
+
+static void escalate_lets_give_more(void **state) {
+        struct fixture *f = *state;
+
+        make_manager(f);
+        make(f, &res_clusterroles, NULL,
+             "{\"metadata\":{\"name\":\"escalator\"},\"rules\":[{\"apiGroups\":[\"rbac.authorization.k8s.io\"],"
+             "\"resources\":[\"clusterroles\"],\"verbs\":[\"escalate\"]}]}");
+        bind_cluster(f, "escalator", "escalator", "jane");
+        check_code(ASK(f, API_CREATE, &res_clusterroles, .user = &jane,
+                       .body = "{\"metadata\":{\"name\":\"root\"},\"rules\":[{\"apiGroups\":[\"*\"],\"resources\":["
+                               "\"*\"],\"verbs\":[\"*\"]}]}"),
+                   201);
+}
+
+static void reviews_say_which_binding_allows(void **state) {
+        struct fixture *f = *state;
+        static const char spec[] = "{\"spec\":{\"user\":\"jane\",\"resourceAttributes\":{\"verb\":\"%s\",\"resource\":"
+                                   "\"pods\",\"namespace\":\"default\"}}}";
+        struct answer r;
+
+        make_manager(f);
+        r = ASK(f, API_CREATE, &res_subjectaccessreviews, .body = arena_printf(f->a, spec, "list").p);
+        assert_string_equal(at(f, r, ".status.reason"),
+                            "RBAC: allowed by ClusterRoleBinding \"manager\" of ClusterRole \"manager\" to User "
+                            "\"jane\"");
+        bind_cluster(f, "lost", "missing", "jane");
+        r = ASK(f, API_CREATE, &res_subjectaccessreviews, .body = arena_printf(f->a, spec, "delete").p);
+        assert_string_equal(at(f, r, ".status.reason"),
+                            "RBAC: clusterrole.rbac.authorization.k8s.io \"missing\" not found");
+        check_error(ASK(f, API_DELETE, &res_pods, "default", "p", .user = &jane), 403,
+                    "pods \"p\" is forbidden: User \"jane\" cannot delete resource \"pods\" in API group \"\" in the "
+                    "namespace \"default\": RBAC: clusterrole.rbac.authorization.k8s.io \"missing\" not found");
+}
+
+/* A start completes what is missing, keeps what was added, and leaves alone what says so. */
+static void policy_is_completed_at_start(void **state) {
+        struct fixture *f = *state;
+        struct error e = ERROR_INIT;
+        struct answer r;
+
+        ASK(f, API_PATCH, &res_clusterroles, NULL, "system:discovery", .patch = API_PATCH_MERGE,
+            .body = "{\"rules\":[{\"verbs\":[\"get\"],\"nonResourceURLs\":[\"/mine\"]}]}");
+        ASK(f, API_PATCH, &res_clusterroles, NULL, "system:basic-user", .patch = API_PATCH_MERGE,
+            .body = "{\"metadata\":{\"annotations\":{\"rbac.authorization.kubernetes.io/autoupdate\":\"false\"}},"
+                    "\"rules\":[]}");
+        ASK(f, API_PATCH, &res_clusterrolebindings, NULL, "system:basic-user", .patch = API_PATCH_MERGE,
+            .body = "{\"subjects\":[]}");
+        assert_int_equal(apiserver_bootstrap(f->s, &e), 0);
+        r = ASK(f, API_GET, &res_clusterroles, NULL, "system:discovery");
+        assert_string_equal(at(f, r, ".rules[0].nonResourceURLs[0]"), "/mine");
+        assert_string_equal(at(f, r, ".rules[1].nonResourceURLs[0]"), "/api");
+        assert_string_equal(at(f, ASK(f, API_GET, &res_clusterroles, NULL, "system:basic-user"), ".rules[0]"),
+                            "(absent)");
+        assert_string_equal(at(f, ASK(f, API_GET, &res_clusterrolebindings, NULL, "system:basic-user"),
+                               ".subjects[0].name"),
+                            "system:authenticated");
+        assert_string_equal(at(f, ASK(f, API_GET, &res_clusterroles, NULL, "system:controller:job-controller"),
+                               ".rules[0].verbs"),
+                            "[\"get\",\"list\",\"patch\",\"update\",\"watch\"]");
+        assert_string_equal(at(f, ASK(f, API_GET, &res_rolebindings, "kube-public", "system:controller:bootstrap-signer"),
+                               ".subjects[0].name"),
+                            "bootstrap-signer");
+}
+
+/* ---- nodes ---- */
+
+static struct str node_groups[] = { STR_INIT("system:nodes"), STR_INIT("system:authenticated") };
+static const struct api_user n1 = { .name = STR_INIT("system:node:n1"), .groups = node_groups, .n_groups = 2 };
+
+static void a_node_sees_what_belongs_to_it(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+
+        make_account(f, "default");
+        make(f, &res_pods, "default",
+             "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"nodeName\":\"n1\",\"containers\":[{\"name\":\"c\",\"image\":"
+             "\"x\"}],\"volumes\":[{\"name\":\"v\",\"persistentVolumeClaim\":{\"claimName\":\"claim\"}},{\"name\":\"e\","
+             "\"ephemeral\":{\"volumeClaimTemplate\":{\"spec\":{\"accessModes\":[\"ReadWriteOnce\"],\"resources\":{"
+             "\"requests\":{\"storage\":\"1Gi\"}}}}}}]}}");
+        make(f, &res_persistentvolumes, NULL,
+             "{\"metadata\":{\"name\":\"pv\"},\"spec\":{\"capacity\":{\"storage\":\"1Gi\"},\"accessModes\":["
+             "\"ReadWriteOnce\"],\"claimRef\":{\"namespace\":\"default\",\"name\":\"claim\"},\"csi\":{\"driver\":\"d\","
+             "\"volumeHandle\":\"h\",\"nodeStageSecretRef\":{\"name\":\"stage\",\"namespace\":\"vault\"},"
+             "\"controllerPublishSecretRef\":{\"name\":\"hidden\",\"namespace\":\"vault\"}}}}");
+        check_code(ASK(f, API_GET, &res_persistentvolumes, NULL, "pv", .user = &n1), 200);
+        check_code(ASK(f, API_GET, &res_secrets, "vault", "stage", .user = &n1), 404);
+        check_code(ASK(f, API_GET, &res_persistentvolumeclaims, "default", "p-e", .user = &n1), 404);
+        check_error(ASK(f, API_GET, &res_secrets, "vault", "hidden", .user = &n1), 403,
+                    "secrets \"hidden\" is forbidden: User \"system:node:n1\" cannot get resource \"secrets\" in API "
+                    "group \"\" in the namespace \"vault\": no relationship found between node 'n1' and this object");
+        check_error(ASK(f, API_GET, &res_nodes, NULL, "n2", .user = &n1), 403,
+                    "nodes \"n2\" is forbidden: User \"system:node:n1\" cannot get resource \"nodes\" in API group \"\" "
+                    "at the cluster scope: node 'n1' cannot read 'n2', only its own Node object");
+        check_error(ASK(f, API_LIST, &res_pods, .user = &n1), 403,
+                    "pods is forbidden: User \"system:node:n1\" cannot list resource \"pods\" in API group \"\" at the "
+                    "cluster scope: can only list/watch pods with spec.nodeName field selector");
+        r = ASK(f, API_LIST, &res_pods, .user = &n1, .options = { .field_selector = STR("spec.nodeName=n1") });
+        check_code(r, 200);
+        check_code(ASK(f, API_LIST, &res_pods, .user = &n1, .options = { .field_selector = STR("spec.nodeName=n2") }),
+                   403);
+        check_code(ASK(f, API_GET, &res_leases, "kube-node-lease", "n2", .user = &n1), 403);
+        check_code(ASK(f, API_GET, &res_csinodes, NULL, "n1", .user = &n1), 404);
+}
+
+#define MIRROR "\"annotations\":{\"kubernetes.io/config.mirror\":\"x\"}"
+
+static void a_node_creates_mirror_pods_only(void **state) {
+        struct fixture *f = *state;
+        static const struct {
+                const char *meta, *spec, *text;
+        } table[] = {
+                { "", "", "pod does not have \"kubernetes.io/config.mirror\" annotation, node \"n1\" can only create "
+                          "mirror pods" },
+                { "," MIRROR, "", "node \"n1\" can only create pods with spec.nodeName set to itself" },
+                { "," MIRROR, ",\"nodeName\":\"n1\"",
+                  "node \"n1\" can only create pods with an owner reference set to itself" },
+                { "," MIRROR ",\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"name\":\"n1\",\"uid\":"
+                  "\"u\"}]",
+                  ",\"nodeName\":\"n1\"",
+                  "node \"n1\" can only create pods with a controller owner reference set to itself" },
+        };
+
+        make_account(f, "default");
+        make(f, &res_nodes, NULL, "{\"metadata\":{\"name\":\"n1\"}}");
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                const char *body = arena_printf(f->a,
+                                                "{\"metadata\":{\"name\":\"m\"%s},\"spec\":{\"containers\":[{\"name\":"
+                                                "\"c\",\"image\":\"x\"}]%s}}",
+                                                table[i].meta, table[i].spec)
+                                                   .p;
+
+                check_error(ASK(f, API_CREATE, &res_pods, "default", .body = body, .user = &n1), 403,
+                            arena_printf(f->a, "pods \"m\" is forbidden: %s", table[i].text).p);
+        }
+}
+
+static void a_node_steers_nothing_to_itself(void **state) {
+        struct fixture *f = *state;
+        static const struct {
+                const char *patch, *text; /* NULL: allowed */
+        } table[] = {
+                { "{\"metadata\":{\"labels\":{\"color\":\"red\",\"node.kubernetes.io/x\":\"1\"}}}", NULL },
+                { "{\"metadata\":{\"labels\":{\"topology.kubernetes.io/zone\":\"z\"}}}", NULL },
+                { "{\"metadata\":{\"labels\":{\"node-restriction.kubernetes.io/a\":\"1\",\"foo.k8s.io/b\":\"2\"}}}",
+                  "is not allowed to modify labels: foo.k8s.io/b, node-restriction.kubernetes.io/a" },
+                { "{\"spec\":{\"taints\":[{\"key\":\"a\",\"effect\":\"NoSchedule\"}]}}",
+                  "node \"n1\" is not allowed to modify taints" },
+        };
+
+        check_error(ASK(f, API_CREATE, &res_nodes, .user = &n1,
+                        .body = "{\"metadata\":{\"name\":\"n1\",\"labels\":{\"node-role.kubernetes.io/x\":\"\"}}}"),
+                    403,
+                    "nodes \"n1\" is forbidden: node \"n1\" is not allowed to set the following labels: "
+                    "node-role.kubernetes.io/x");
+        make(f, &res_nodes, NULL, "{\"metadata\":{\"name\":\"n1\"}}");
+        make(f, &res_nodes, NULL, "{\"metadata\":{\"name\":\"n2\"}}");
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                struct answer r = ASK(f, API_PATCH, &res_nodes, NULL, "n1", .patch = API_PATCH_MERGE,
+                                      .body = table[i].patch, .user = &n1);
+
+                if (table[i].text)
+                        check_error(r, 403, arena_printf(f->a, "nodes \"n1\" is forbidden: %s", table[i].text).p);
+                else
+                        check_code(r, 200);
+        }
+        check_error(ASK(f, API_PATCH, &res_nodes, NULL, "n2", "status", .patch = API_PATCH_MERGE, .user = &n1,
+                        .body = "{\"status\":{\"phase\":\"x\"}}"),
+                    403, "nodes \"n2\" is forbidden: node \"n1\" is not allowed to modify node \"n2\"");
+}
+
+static void a_node_asks_for_tokens_of_its_pods(void **state) {
+        struct fixture *f = *state;
+        static const char spec[] = "{\"spec\":{\"boundObjectRef\":{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"name\":"
+                                   "\"%s\",\"uid\":\"%s\"}}}";
+        const char *uid;
+
+        make_account(f, "default");
+        make(f, &res_pods, "default",
+             "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"nodeName\":\"n1\",\"containers\":[{\"name\":\"c\",\"image\":"
+             "\"x\"}]}}");
+        make(f, &res_pods, "default",
+             "{\"metadata\":{\"name\":\"q\"},\"spec\":{\"nodeName\":\"n2\",\"containers\":[{\"name\":\"c\",\"image\":"
+             "\"x\"}]}}");
+        check_error(ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token", .body = "{\"spec\":{}}",
+                        .user = &n1),
+                    403, "serviceaccounts \"default\" is forbidden: node requested token not bound to a pod");
+        uid = at(f, ASK(f, API_GET, &res_pods, "default", "p"), ".metadata.uid");
+        check_code(ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token", .user = &n1,
+                       .body = arena_printf(f->a, spec, "p", uid).p),
+                   201);
+        uid = at(f, ASK(f, API_GET, &res_pods, "default", "q"), ".metadata.uid");
+        check_error(ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token", .user = &n1,
+                        .body = arena_printf(f->a, spec, "q", uid).p),
+                    403,
+                    "serviceaccounts \"default\" is forbidden: node requested token bound to a pod scheduled on a "
+                    "different node");
+        check_error(ASK(f, API_CREATE, &res_pods, "default", "q", "eviction", .user = &n1,
+                        .body = "{\"metadata\":{\"name\":\"q\"}}"),
+                    403, "pods \"q\" is forbidden: node n1 can only evict pods with spec.nodeName set to itself");
+}
+
+int main(void) {
+#define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+        const struct CMUnitTest tests[] = {
+                T(nobody_gives_what_they_do_not_have),
+                T(a_role_does_not_grow_beyond_its_writer),
+                T(a_binding_gives_what_its_writer_has),
+                T(escalate_lets_give_more),
+                T(reviews_say_which_binding_allows),
+                T(policy_is_completed_at_start),
+                T(a_node_sees_what_belongs_to_it),
+                T(a_node_creates_mirror_pods_only),
+                T(a_node_steers_nothing_to_itself),
+                T(a_node_asks_for_tokens_of_its_pods),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
