@@ -330,6 +330,7 @@ static const struct admission_plugin plugins[] = {
         { "LimitRanger", ON_CREATE, limit_ranger, NULL },
         { "ServiceAccount", ON_CREATE, service_account, NULL },
         { "NodeRestriction", ON_CREATE | ON_UPDATE | ON_DELETE, node_restriction, NULL },
+        { "PodSecurity", ON_CREATE | ON_UPDATE, NULL, admission_pod_security },
         { "Priority", ON_CREATE, priority, NULL },
         { "DefaultTolerationSeconds", ON_CREATE, default_toleration_seconds, NULL },
         { "DefaultStorageClass", ON_CREATE, default_storage_class, NULL },

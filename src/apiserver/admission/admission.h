@@ -67,3 +67,6 @@ int admission_resource_quota(struct admission *ad, struct error *err);
 /* node_restriction.c: a node changes itself, its lease and its own pods. Also for the bodies of eviction and token. */
 int admission_node_restriction(struct op *op, enum admission_operation o, const struct json *obj,
                                const struct json *old, struct error *err);
+
+/* pod_security.c: refuses pods and warns as their namespace's labels say. */
+int admission_pod_security(struct admission *ad, struct error *err);

@@ -1,0 +1,307 @@
+/* PodSecurity: the labels pod-security.kubernetes.io/{enforce,audit,warn}[-version] of a namespace say what its pods
+ * may ask for. Pods that violate enforce are refused; workloads and warn only warn. What the levels check is in
+ * pod_security_checks.c. https://kubernetes.io/docs/concepts/security/pod-security-admission/ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "apiserver/admission/pod_security.h"
+#include "apiserver/validation/validate.h"
+#include "schema/types.h"
+
+#define PREFIX "pod-security.kubernetes.io/"
+#define MAX_PODS 3000 /* of a namespace whose level rises are looked at, */
+#define MAX_NS (1 * NSEC_PER_SEC) /* for so long */
+
+/* ---- a namespace's policy ---- */
+
+struct policy {
+        struct pod_security_level enforce, audit, warn;
+};
+
+static const char *const levels[] = { "privileged", "baseline", "restricted" };
+
+struct str pod_security_level_text(struct arena *a, struct pod_security_level l) {
+        if (l.minor == POD_SECURITY_LATEST)
+                return arena_printf(a, "%s:latest", levels[l.level]);
+        return arena_printf(a, "%s:v1.%d", levels[l.level], l.minor);
+}
+
+static bool parse_level(struct str s, enum pod_security *ret) {
+        for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
+                if (str_eqc(s, levels[i])) {
+                        *ret = (enum pod_security) i;
+                        return true;
+                }
+        return false;
+}
+
+static bool parse_version(struct str s, int *ret) {
+        int64_t minor;
+
+        *ret = POD_SECURITY_LATEST;
+        if (str_eqc(s, "latest"))
+                return true;
+        if (!str_has_prefix(s, STR("v1.")) || s.n < 4 || s.p[3] < '0' || s.p[3] > '9' || (s.p[3] == '0' && s.n > 4) ||
+            str_to_i64(str_sub(s, 3, s.n), &minor) < 0 || minor > INT32_MAX)
+                return false;
+        *ret = (int) minor;
+        return true;
+}
+
+static void invalid(struct field_errors *fe, const char *label, struct str value, const char *what) {
+        if (fe)
+                field_invalid_str(fe, PATH_KEY(PATH(PATH(NULL, "metadata"), "labels"), str_of(label)), value, "%s",
+                                  what);
+}
+
+/* One mode's two labels. on_error: the level that a level nobody understands means. */
+static void read_mode(const struct json *labels, const char *level_label, const char *version_label,
+                      enum pod_security on_error, struct pod_security_level *l, struct field_errors *fe, bool *has_level,
+                      bool *has_version) {
+        const struct json *level = json_getc(labels, level_label), *version = json_getc(labels, version_label);
+
+        *has_level = level != NULL;
+        *has_version = version != NULL;
+        if (level && !parse_level(json_str(level), &l->level)) {
+                invalid(fe, level_label, json_str(level), "must be one of privileged, baseline, restricted");
+                l->level = on_error;
+                *has_level = false;
+        }
+        if (version && !parse_version(json_str(version), &l->minor))
+                invalid(fe, version_label, json_str(version), "must be \"latest\" or \"v1.x\"");
+}
+
+/* fe may be NULL. Enforce fails closed, the others open; warn is as enforce unless it is set itself. */
+static struct policy policy_of(const struct json *labels, struct field_errors *fe) {
+        const struct pod_security_level none = { POD_SECURITY_PRIVILEGED, POD_SECURITY_LATEST };
+        struct policy p = { none, none, none };
+        bool enforces, warns = json_getc(labels, PREFIX "warn") != NULL, has, has_version;
+
+        read_mode(labels, PREFIX "enforce", PREFIX "enforce-version", POD_SECURITY_RESTRICTED, &p.enforce, fe,
+                  &enforces, &has);
+        read_mode(labels, PREFIX "audit", PREFIX "audit-version", POD_SECURITY_PRIVILEGED, &p.audit, fe, &has, &has);
+        read_mode(labels, PREFIX "warn", PREFIX "warn-version", POD_SECURITY_PRIVILEGED, &p.warn, fe, &has,
+                  &has_version);
+        if (!warns && enforces && p.enforce.level > p.warn.level) {
+                p.warn.level = p.enforce.level;
+                if (!has_version)
+                        p.warn.minor = p.enforce.minor;
+        }
+        return p;
+}
+
+static bool same(struct pod_security_level a, struct pod_security_level b) {
+        return a.level == b.level && a.minor == b.minor;
+}
+
+/* ---- pods and their templates ---- */
+
+static bool images_differ(const struct json *now, const struct json *old) {
+        if (json_len(now) != json_len(old))
+                return true;
+        for (size_t i = 0; i < json_len(now); i++)
+                if (!str_eq(json_str(json_getc(json_item(now, i), "image")),
+                            json_str(json_getc(json_item(old, i), "image"))))
+                        return true;
+        return false;
+}
+
+/* Of what may change in a pod, only its images and new ephemeral containers matter. */
+static bool is_significant(const struct json *pod, const struct json *old) {
+        static const char *const lists[] = { "containers", "initContainers", "ephemeralContainers" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+                if (images_differ(json_at_path(pod, "spec", lists[i]), json_at_path(old, "spec", lists[i])))
+                        return true;
+        return false;
+}
+
+static int evaluate(struct admission *ad, const struct policy *p, const struct json *pod, bool enforce,
+                    struct error *err) {
+        struct str text;
+
+        if (enforce && pod_security_violates(ad->a, p->enforce, pod, true, &text))
+                return err_forbidden(err, ad->op->rest, ad->op->name, "violates PodSecurity \"%" STR_FMT "\": %" STR_FMT,
+                                     STR_ARG(pod_security_level_text(ad->a, p->enforce)), STR_ARG(text));
+        if ((!enforce || !same(p->enforce, p->warn)) && pod_security_violates(ad->a, p->warn, pod, true, &text))
+                op_warn(ad->op, arena_printf(ad->a, "would violate PodSecurity \"%" STR_FMT "\": %" STR_FMT,
+                                             STR_ARG(pod_security_level_text(ad->a, p->warn)), STR_ARG(text)));
+        return 0;
+}
+
+/* Where a workload keeps the template of its pods; NULL: it has none. */
+static const struct json *template_of(const struct admission *ad) {
+        static const struct api_resource *const workloads[] = { &res_replicationcontrollers, &res_replicasets,
+                                                                &res_deployments,            &res_statefulsets,
+                                                                &res_daemonsets,             &res_jobs };
+
+        for (size_t i = 0; i < ARRAY_SIZE(workloads); i++)
+                if (admission_is(ad, workloads[i]))
+                        return json_at_path(ad->obj, "spec", "template");
+        if (admission_is(ad, &res_podtemplates))
+                return json_getc(ad->obj, "template");
+        if (admission_is(ad, &res_cronjobs))
+                return json_at_path(ad->obj, "spec", "jobTemplate", "spec", "template");
+        return NULL;
+}
+
+static bool has_policy(const struct object *ns) {
+        const struct object_label *labels;
+        size_t n = object_labels(ns, &labels);
+
+        for (size_t i = 0; i < n; i++)
+                if (str_has_prefix(labels[i].key, STR(PREFIX)))
+                        return true;
+        return false;
+}
+
+static int check_pods(struct admission *ad, struct error *err) {
+        bool pod = ad->op->rest->stored->resource == &res_pods;
+        const struct json *template = pod ? ad->obj : template_of(ad);
+        struct object *ns;
+        struct policy p;
+
+        if (!template)
+                return 0;
+        if (pod && ad->op->sub && !admission_is_sub(ad, &res_pods, "ephemeralcontainers") &&
+            !admission_is_sub(ad, &res_pods, "resize"))
+                return 0;
+        ns = server_get(ad->s, ad->op->snap, &res_namespaces, STR(""), ad->op->namespace);
+        if (!ns || !has_policy(ns) || (pod && ad->operation == ADMIT_UPDATE && !is_significant(ad->obj, ad->old)))
+                return 0;
+        p = policy_of(json_at_path(object_json(ns), "metadata", "labels"), NULL);
+        return evaluate(ad, &p, template, pod, err);
+}
+
+/* ---- namespaces: labels must make sense; who raises the level hears of the pods that violate it ---- */
+
+struct offence {
+        struct str what, first; /* the first of the pods, by name */
+        size_t n;
+};
+
+struct survey {
+        struct arena *a;
+        struct offence *offences;
+        size_t n, checked, total;
+};
+
+static void note(struct survey *s, struct str what, struct str name) {
+        size_t i;
+
+        for (i = 0; i < s->n && !str_eq(s->offences[i].what, what); i++)
+                ;
+        if (i == s->n)
+                s->offences[s->n++] = (struct offence){ what, name, 0 };
+        else if (str_cmp(name, s->offences[i].first) < 0)
+                s->offences[i].first = name;
+        s->offences[i].n++;
+}
+
+static bool has_sibling_before(const struct json *seen, const struct object *pod, struct str *ret_owner) {
+        const struct object_owner *owners;
+        size_t n = object_owners(pod, &owners);
+
+        *ret_owner = str_n(NULL, 0);
+        for (size_t i = 0; i < n; i++)
+                if (owners[i].controller)
+                        *ret_owner = owners[i].uid;
+        return ret_owner->n > 0 && json_get(seen, *ret_owner);
+}
+
+/* First one pod of each controller, then the rest: they are mostly alike. */
+static size_t list_pods(struct admission *ad, struct object ***ret) {
+        const struct rest *pods = rest_of(ad->s, &res_pods);
+        struct str prefix = arena_printf(ad->a, "%" STR_FMT "%" STR_FMT "/", STR_ARG(pods->prefix),
+                                         STR_ARG(ad->op->name));
+        size_t total = store_count(ad->op->snap, prefix, prefix), n = 0, end = total;
+        struct object **all = arena_array(ad->a, struct object *, total + 1);
+        struct json seen = json_new_object();
+        struct store_iter it;
+        struct str owner;
+
+        store_iter_init(&it, ad->op->snap, prefix, prefix);
+        while (store_iter_next(&it)) {
+                if (has_sibling_before(&seen, it.object, &owner)) {
+                        all[--end] = it.object;
+                        continue;
+                }
+                if (owner.n > 0 && json_len(&seen) < MAX_PODS)
+                        json_add(ad->a, &seen, owner, json_null());
+                all[n++] = it.object;
+        }
+        *ret = all;
+        return total;
+}
+
+static int compare_texts(const void *a, const void *b) {
+        return str_cmp(*(const struct str *) a, *(const struct str *) b);
+}
+
+static void tell(struct admission *ad, const struct survey *s, struct pod_security_level level) {
+        struct str *texts = arena_array(ad->a, struct str, s->n + 1);
+
+        if (s->checked < s->total)
+                op_warn(ad->op, arena_printf(ad->a,
+                                             "new PodSecurity enforce level only checked against the first %zu of %zu "
+                                             "existing pods",
+                                             s->checked, s->total));
+        if (s->n == 0)
+                return;
+        op_warn(ad->op, arena_printf(ad->a,
+                                     "existing pods in namespace \"%" STR_FMT
+                                     "\" violate the new PodSecurity enforce level \"%" STR_FMT "\"",
+                                     STR_ARG(ad->op->name), STR_ARG(pod_security_level_text(ad->a, level))));
+        for (size_t i = 0; i < s->n; i++) {
+                const struct offence *o = &s->offences[i];
+                struct str more = o->n == 1   ? STR("")
+                                  : o->n == 2 ? STR(" (and 1 other pod)")
+                                              : arena_printf(ad->a, " (and %zu other pods)", o->n - 1);
+
+                texts[i] = arena_printf(ad->a, "%" STR_FMT "%" STR_FMT ": %" STR_FMT, STR_ARG(o->first), STR_ARG(more),
+                                        STR_ARG(o->what));
+        }
+        qsort(texts, s->n, sizeof(*texts), compare_texts);
+        for (size_t i = 0; i < s->n; i++)
+                op_warn(ad->op, texts[i]);
+}
+
+static void survey_pods(struct admission *ad, struct pod_security_level level) {
+        struct survey s = { .a = ad->a };
+        struct object **pods;
+        int64_t end = now_mono_ns() + MAX_NS;
+        struct str what;
+
+        s.total = list_pods(ad, &pods);
+        s.offences = arena_array(ad->a, struct offence, MIN(s.total, (size_t) MAX_PODS) + 1);
+        while (s.checked < MIN(s.total, (size_t) MAX_PODS) && now_mono_ns() < end) {
+                const struct object *pod = pods[s.checked++];
+
+                if (pod_security_violates(ad->a, level, object_json(pod), false, &what))
+                        note(&s, what, object_name(pod));
+        }
+        tell(ad, &s, level);
+}
+
+static int check_namespace(struct admission *ad, struct error *err) {
+        const struct json *labels = json_at_path(ad->obj, "metadata", "labels"),
+                          *old_labels = json_at_path(ad->old, "metadata", "labels");
+        struct field_errors fe = { .a = ad->a }, old_fe = { .a = ad->a };
+        struct policy now = policy_of(labels, &fe), old = policy_of(old_labels, &old_fe);
+        bool bad = fe.list.n > 0 && (!ad->old || !json_equal(labels, old_labels) || old_fe.list.n == 0);
+        int r = bad ? field_errors_finish(&fe, STR("Namespace"), STR(""), ad->op->name, err) : 0;
+
+        vec_free(&fe.list);
+        vec_free(&old_fe.list);
+        if (r < 0 || !ad->old || same(now.enforce, old.enforce) || now.enforce.level == POD_SECURITY_PRIVILEGED ||
+            (now.enforce.minor == old.enforce.minor && now.enforce.level <= old.enforce.level))
+                return r;
+        survey_pods(ad, now.enforce);
+        return 0;
+}
+
+int admission_pod_security(struct admission *ad, struct error *err) {
+        if (admission_is(ad, &res_namespaces))
+                return check_namespace(ad, err);
+        return ad->op->rest->resource->namespaced ? check_pods(ad, err) : 0;
+}

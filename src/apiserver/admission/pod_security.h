@@ -1,0 +1,20 @@
+/* Pod Security Standards: what the levels baseline and restricted forbid a pod, for every version of the policy.
+ * https://kubernetes.io/docs/concepts/security/pod-security-standards/ */
+#pragma once
+
+#include "apiserver/admission/admission.h"
+
+enum pod_security { POD_SECURITY_PRIVILEGED, POD_SECURITY_BASELINE, POD_SECURITY_RESTRICTED };
+#define POD_SECURITY_LATEST INT32_MAX
+
+struct pod_security_level {
+        enum pod_security level;
+        int minor; /* of the version v1.<minor>, or POD_SECURITY_LATEST */
+};
+
+/* "baseline:v1.24" */
+struct str pod_security_level_text(struct arena *a, struct pod_security_level l);
+/* Does the pod (or a pod template) violate the level? *ret lists the reasons, with details or without:
+ * "privileged (container "c" must not set securityContext.privileged=true), host namespaces (hostPID=true)". */
+bool pod_security_violates(struct arena *a, struct pod_security_level l, const struct json *pod, bool details,
+                           struct str *ret);

@@ -1,0 +1,235 @@
+/* Pod Security: what each check says, from which version on; and how it reaches those who create pods. */
+#include "help.h"
+
+#include "apiserver/admission/pod_security.h"
+
+#define BASE POD_SECURITY_BASELINE
+#define REST POD_SECURITY_RESTRICTED
+#define LATEST POD_SECURITY_LATEST
+/* A pod that restricted admits, with something added in front to its spec, or to its container. */
+#define GOOD(spec, container)                                                                                  \
+        "{'spec':{" spec "'securityContext':{'runAsNonRoot':true,'seccompProfile':{'type':'RuntimeDefault'}}," \
+        "'containers':[{'name':'c'," container                                                                 \
+        "'securityContext':{'allowPrivilegeEscalation':false,'capabilities':{'drop':['ALL']}}}]}}"
+#define CONTAINER(context) "{'spec':{'containers':[{'name':'c','securityContext':{" context "}}]}}"
+#define POD(context) "{'spec':{'securityContext':{" context "},'containers':[{'name':'c'}]}}"
+
+static const struct {
+        enum pod_security level;
+        int minor;
+        const char *pod, *want; /* want "": admitted */
+} cases[] = {
+        { REST, LATEST, GOOD("", ""), "" },
+        { POD_SECURITY_PRIVILEGED, LATEST, CONTAINER("'privileged':true"), "" },
+        { REST, LATEST, "{'spec':{'containers':[{'name':'c'}]}}",
+          "allowPrivilegeEscalation != false (container \"c\" must set securityContext.allowPrivilegeEscalation=false), "
+          "unrestricted capabilities (container \"c\" must set securityContext.capabilities.drop=[\"ALL\"]), "
+          "runAsNonRoot != true (pod or container \"c\" must set securityContext.runAsNonRoot=true), "
+          "seccompProfile (pod or container \"c\" must set securityContext.seccompProfile.type to \"RuntimeDefault\" or "
+          "\"Localhost\")" },
+        { REST, 7, "{'spec':{'containers':[{'name':'c'}]}}",
+          "runAsNonRoot != true (pod or container \"c\" must set securityContext.runAsNonRoot=true)" },
+        { REST, LATEST, "{'spec':{'os':{'name':'windows'},'securityContext':{'runAsNonRoot':true},'containers':[{"
+                        "'name':'c'}]}}",
+          "" },
+        { REST, 24, "{'spec':{'os':{'name':'windows'},'securityContext':{'runAsNonRoot':true,'seccompProfile':{'type':"
+                    "'Localhost'}},'containers':[{'name':'c','securityContext':{'capabilities':{'drop':['ALL']}}}]}}",
+          "allowPrivilegeEscalation != false (container \"c\" must set securityContext.allowPrivilegeEscalation=false)" },
+        { BASE, LATEST, CONTAINER("'privileged':true"),
+          "privileged (container \"c\" must not set securityContext.privileged=true)" },
+        { BASE, LATEST, "{'spec':{'hostNetwork':true,'hostPID':true,'hostIPC':true}}",
+          "host namespaces (hostNetwork=true, hostPID=true, hostIPC=true)" },
+        { BASE, LATEST, "{'spec':{'containers':[{'name':'a','securityContext':{'capabilities':{'add':['SYS_ADMIN',"
+                        "'CHOWN']}}},{'name':'b','securityContext':{'capabilities':{'add':['NET_RAW']}}}]}}",
+          "non-default capabilities (containers \"a\", \"b\" must not include \"NET_RAW\", \"SYS_ADMIN\" in "
+          "securityContext.capabilities.add)" },
+        { REST, LATEST, "{'spec':{'securityContext':{'runAsNonRoot':true,'seccompProfile':{'type':'RuntimeDefault'}},"
+                        "'containers':[{'name':'c','securityContext':{'allowPrivilegeEscalation':false,'capabilities':{"
+                        "'add':['CHOWN']}}}]}}",
+          "unrestricted capabilities (container \"c\" must set securityContext.capabilities.drop=[\"ALL\"]; container "
+          "\"c\" must not include \"CHOWN\" in securityContext.capabilities.add)" },
+        { BASE, LATEST, "{'spec':{'volumes':[{'name':'a','hostPath':{'path':'/'}},{'name':'b','emptyDir':{}}]}}",
+          "hostPath volumes (volume \"a\")" },
+        { REST, LATEST, GOOD("'volumes':[{'name':'a','hostPath':{'path':'/'}},{'name':'b','nfs':{}},{'name':'e',"
+                             "'image':{}}],",
+                             ""),
+          "restricted volume types (volumes \"a\", \"b\" use restricted volume types \"hostPath\", \"nfs\")" },
+        { BASE, LATEST, "{'spec':{'containers':[{'name':'c','ports':[{'hostPort':9},{'hostPort':80},{'hostPort':0}]}]}}",
+          "hostPort (container \"c\" uses hostPorts 80, 9)" },
+        { BASE, LATEST, CONTAINER("'procMount':'Unmasked'"),
+          "procMount (container \"c\" must not set securityContext.procMount to \"Unmasked\")" },
+        { BASE, LATEST, CONTAINER("'procMount':'Default'"), "" },
+        { BASE, LATEST, POD("'seLinuxOptions':{'type':'x','user':'u','role':'r'}"),
+          "seLinuxOptions (pod set forbidden securityContext.seLinuxOptions: type \"x\"; user may not be set; role may "
+          "not be set)" },
+        { BASE, LATEST, CONTAINER("'seLinuxOptions':{'type':'container_engine_t'}"), "" },
+        { BASE, 30, CONTAINER("'seLinuxOptions':{'type':'container_engine_t'}"),
+          "seLinuxOptions (container \"c\" set forbidden securityContext.seLinuxOptions: type \"container_engine_t\")" },
+        { BASE, LATEST, "{'spec':{'securityContext':{'seccompProfile':{'type':'Unconfined'}},'containers':[{'name':'c',"
+                        "'securityContext':{'seccompProfile':{'type':'Unconfined'}}}]}}",
+          "seccompProfile (pod and container \"c\" must not set securityContext.seccompProfile.type to \"Unconfined\")" },
+        { BASE, 18, "{'metadata':{'annotations':{'seccomp.security.alpha.kubernetes.io/pod':'unconfined'}},'spec':{}}",
+          "seccompProfile (forbidden annotation seccomp.security.alpha.kubernetes.io/pod=\"unconfined\")" },
+        { BASE, LATEST, POD("'sysctls':[{'name':'a'},{'name':'kernel.shm_rmid_forced'},{'name':'net.ipv4.tcp_rmem'}]"),
+          "forbidden sysctls (a)" },
+        { BASE, 26, POD("'sysctls':[{'name':'net.ipv4.ip_local_reserved_ports'}]"),
+          "forbidden sysctls (net.ipv4.ip_local_reserved_ports)" },
+        { BASE, 31, POD("'sysctls':[{'name':'net.ipv4.tcp_rmem'}]"), "forbidden sysctls (net.ipv4.tcp_rmem)" },
+        { BASE, LATEST, POD("'windowsOptions':{'hostProcess':true}"),
+          "hostProcess (pod must not set securityContext.windowsOptions.hostProcess=true)" },
+        { BASE, LATEST, CONTAINER("'appArmorProfile':{'type':'Unconfined'}"),
+          "forbidden AppArmor profile (container \"c\" must not set AppArmor profile type to \"Unconfined\")" },
+        { BASE, LATEST, "{'metadata':{'annotations':{'container.apparmor.security.beta.kubernetes.io/c':'unconfined'}},"
+                        "'spec':{'securityContext':{'appArmorProfile':{'type':'Unconfined'}}}}",
+          "forbidden AppArmor profiles (pod and annotation must not set AppArmor profile type to \"Unconfined\", "
+          "\"container.apparmor.security.beta.kubernetes.io/c=\"unconfined\"\")" },
+        { REST, LATEST, "{'spec':{'securityContext':{'runAsNonRoot':false,'runAsUser':0,'seccompProfile':{'type':"
+                        "'RuntimeDefault'}},'ephemeralContainers':[{'name':'e','securityContext':{'runAsNonRoot':false,"
+                        "'runAsUser':0,'allowPrivilegeEscalation':false,'capabilities':{'drop':['ALL']}}}]}}",
+          "runAsNonRoot != true (pod and container \"e\" must not set securityContext.runAsNonRoot=false), "
+          "runAsUser=0 (pod and container \"e\" must not set runAsUser=0)" },
+        { REST, 22, GOOD("'x':1,", "'y':{'securityContext':{'runAsUser':0}},"), "" },
+};
+
+/* JSON with single quotes. */
+static const char *text(struct fixture *f, const char *single) {
+        char *s = arena_cstr(f->a, str_of(single));
+
+        for (char *p = s; *p; p++)
+                *p = *p == '\'' ? '"' : *p;
+        return s;
+}
+
+static void each_check_says_what_is_wrong(void **state) {
+        struct fixture *f = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct json *pod;
+                struct str got;
+                bool bad;
+
+                assert_int_equal(json_parse(f->a, str_of(text(f, cases[i].pod)), NULL, &pod, NULL), 0);
+                bad = pod_security_violates(f->a, (struct pod_security_level){ cases[i].level, cases[i].minor }, pod,
+                                            true, &got);
+                if (!str_eqc(got, cases[i].want))
+                        fail_msg("%s\ngot  %s\nwant %s", cases[i].pod, arena_cstr(f->a, got), cases[i].want);
+                assert_int_equal(bad, cases[i].want[0] != '\0');
+        }
+}
+
+static struct answer namespace(struct fixture *f, const char *name, const char *labels) {
+        struct answer r = ASK(f, API_CREATE, &res_namespaces,
+                              .body = text(f, arena_printf(f->a, "{'metadata':{'name':'%s','labels':{%s}}}", name, labels)
+                                                              .p));
+        if (r.code == 201)
+                make_account(f, name);
+        return r;
+}
+
+static struct answer pod(struct fixture *f, const char *ns, const char *name, const char *spec) {
+        return ASK(f, API_CREATE, &res_pods, ns,
+                   .body = text(f, arena_printf(f->a,
+                                                "{'metadata':{'name':'%s'},'spec':{%s'automountServiceAccountToken':"
+                                                "false,'containers':[{'name':'c','image':'x'}]}}",
+                                                name, spec)
+                                                   .p));
+}
+
+#define VIOLATION "host namespaces (hostPID=true)"
+
+static void enforce_refuses_and_warn_warns(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+
+        assert_int_equal(namespace(f, "e", "'pod-security.kubernetes.io/enforce':'baseline'").code, 201);
+        r = pod(f, "e", "p", "'hostPID':true,");
+        assert_int_equal(r.code, 403);
+        assert_string_equal(r.message, "pods \"p\" is forbidden: violates PodSecurity \"baseline:latest\": " VIOLATION);
+        assert_int_equal(r.n_warnings, 0);
+        r = pod(f, "e", "q", "");
+        assert_int_equal(r.code, 201);
+        assert_int_equal(r.n_warnings, 0);
+
+        namespace(f, "w", "'pod-security.kubernetes.io/warn':'baseline','pod-security.kubernetes.io/warn-version':"
+                          "'v1.24'");
+        r = pod(f, "w", "p", "'hostPID':true,");
+        assert_int_equal(r.code, 201);
+        assert_int_equal(r.n_warnings, 1);
+        assert_string_equal(arena_cstr(f->a, r.warning), "would violate PodSecurity \"baseline:v1.24\": " VIOLATION);
+}
+
+static void workloads_are_warned_about_their_pods(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+
+        namespace(f, "e", "'pod-security.kubernetes.io/enforce':'baseline'");
+        r = ASK(f, API_CREATE, &res_deployments, "e",
+                .body = text(f, "{'metadata':{'name':'d'},'spec':{'selector':{'matchLabels':{'a':'b'}},'template':{"
+                                "'metadata':{'labels':{'a':'b'}},'spec':{'hostPID':true,'containers':[{'name':'c',"
+                                "'image':'x'}]}}}}"));
+        assert_int_equal(r.code, 201);
+        assert_string_equal(arena_cstr(f->a, r.warning), "would violate PodSecurity \"baseline:latest\": " VIOLATION);
+}
+
+static void labels_must_make_sense(void **state) {
+        struct fixture *f = *state;
+        struct answer r = namespace(f, "x", "'pod-security.kubernetes.io/enforce':'strict',"
+                                            "'pod-security.kubernetes.io/warn-version':'v1.x'");
+
+        assert_int_equal(r.code, 422);
+        assert_string_equal(r.message,
+                            "Namespace \"x\" is invalid: [metadata.labels[pod-security.kubernetes.io/enforce]: Invalid "
+                            "value: \"strict\": must be one of privileged, baseline, restricted, "
+                            "metadata.labels[pod-security.kubernetes.io/warn-version]: Invalid value: \"v1.x\": must be "
+                            "\"latest\" or \"v1.x\"]");
+}
+
+static void who_raises_the_level_hears_of_the_pods(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+
+        namespace(f, "n", "");
+        pod(f, "n", "b", "'hostPID':true,");
+        pod(f, "n", "a", "'hostPID':true,");
+        pod(f, "n", "fine", "");
+        r = ASK(f, API_PATCH, &res_namespaces, .name = "n", .patch = API_PATCH_MERGE,
+                .body = text(f, "{'metadata':{'labels':{'pod-security.kubernetes.io/enforce':'baseline'}}}"));
+        assert_int_equal(r.code, 200);
+        assert_int_equal(r.n_warnings, 2);
+        assert_string_equal(arena_cstr(f->a, r.warning), "existing pods in namespace \"n\" violate the new PodSecurity "
+                                                         "enforce level \"baseline:latest\"");
+        r = ASK(f, API_PATCH, &res_namespaces, .name = "n", .patch = API_PATCH_MERGE,
+                .body = text(f, "{'metadata':{'labels':{'pod-security.kubernetes.io/enforce':'privileged'}}}"));
+        assert_int_equal(r.n_warnings, 0);
+}
+
+static void an_update_is_looked_at_when_an_image_changes(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+
+        namespace(f, "n", "");
+        pod(f, "n", "a", "'hostPID':true,");
+        ASK(f, API_PATCH, &res_namespaces, .name = "n", .patch = API_PATCH_MERGE,
+            .body = text(f, "{'metadata':{'labels':{'pod-security.kubernetes.io/enforce':'baseline'}}}"));
+        r = ASK(f, API_PATCH, &res_pods, "n", "a", .patch = API_PATCH_MERGE,
+                .body = text(f, "{'metadata':{'labels':{'x':'y'}}}"));
+        assert_int_equal(r.code, 200);
+        r = ASK(f, API_PATCH, &res_pods, "n", "a", .patch = API_PATCH_STRATEGIC,
+                .body = text(f, "{'spec':{'containers':[{'name':'c','image':'y'}]}}"));
+        assert_int_equal(r.code, 403);
+}
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                TEST(each_check_says_what_is_wrong),
+                TEST(enforce_refuses_and_warn_warns),
+                TEST(workloads_are_warned_about_their_pods),
+                TEST(labels_must_make_sense),
+                TEST(who_raises_the_level_hears_of_the_pods),
+                TEST(an_update_is_looked_at_when_an_image_changes),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
