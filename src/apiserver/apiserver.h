@@ -21,6 +21,7 @@ struct apiserver_options {
         const char *advertise_address;         /* in the kubernetes EndpointSlice */
         bool anonymous;   /* unauthenticated requests are system:anonymous (RBAC decides) instead of 401 */
         unsigned workers; /* 0: one for each processor */
+        int64_t request_timeout_ms; /* of requests that are not long-running; 0: 60 s */
 };
 
 int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, struct error *err);

@@ -7,6 +7,7 @@
 #include "apiserver/allocator.h"
 #include "apiserver/auth/rbac.h"
 #include "apiserver/bootstrap.h"
+#include "apiserver/flow/flow.h"
 #include "base/log.h"
 #include "base/rand.h"
 #include "schema/decode.h"
@@ -255,6 +256,74 @@ static void emit_policy(struct json wanted, void *arg) {
                 want(b, res, &now, true);
 }
 
+/* ---- priority and fairness ---- */
+
+/* Mandatory objects always have their fixed spec; the others as long as nobody took them over: by the annotation, or by an
+ * edit where there is no annotation. */
+static bool may_update(const struct object *old, bool mandatory) {
+        const struct json *meta = json_getc(object_json(old), "metadata"),
+                          *mark = json_at_path(meta, "annotations", "apf.kubernetes.io/autoupdate-spec");
+
+        return mandatory || (mark ? str_eqc(json_str(mark), "true") : json_int(json_getc(meta, "generation")) == 1);
+}
+
+static void want_flow(struct json object, bool mandatory, void *arg) {
+        struct bootstrap *b = arg;
+        bool schema = str_eqc(json_str(json_getc(&object, "kind")), "FlowSchema");
+        const struct api_resource *res = schema ? &res_flowschemas : &res_prioritylevelconfigurations;
+        const struct rest *r = rest_of(b->s, res);
+        struct str name = json_str(json_at_path(&object, "metadata", "name"));
+        struct object *old = rest_get(b->snap, r, STR(""), name);
+        struct json tree, changed, *meta;
+
+        if (schema)
+                json_setc(b->a, &object, "status",
+                          flow_dangling(b->a,
+                                        json_str(json_at_path(&object, "spec", "priorityLevelConfiguration", "name")),
+                                        false));
+        if (!old) {
+                want(b, res, &object, false);
+                return;
+        }
+        if (b->result < 0 || !may_update(old, mandatory))
+                return;
+        b->result = finish_object(b, r, &object, old, &tree);
+        if (b->result < 0 || json_equal(json_getc(&tree, "spec"), json_getc(object_json(old), "spec")) ||
+            (mandatory && str_eqc(name, "exempt") && !schema))
+                return;
+        changed = json_copy(b->a, object_json(old));
+        json_setc(b->a, &changed, "spec", *json_getc(&tree, "spec"));
+        meta = json_get_or_add_object(b->a, &changed, "metadata");
+        json_set_int(b->a, meta, "generation", json_int(json_getc(meta, "generation")) + 1);
+        vec_push(&b->ops, (struct store_op){ .kind = STORE_UPDATE,
+                                             .key = rest_key(b->a, r, STR(""), name),
+                                             .object = object_from_tree(&changed),
+                                             .expect = object_revision(old) });
+}
+
+static int bootstrap_commit(struct bootstrap *b) {
+        if (b->result == 0 && b->ops.n > 0) {
+                b->result = store_commit(b->s->store, b->ops.v, b->ops.n, NULL);
+                if (b->result < 0)
+                        error_errno(b->err, b->result, "bootstrap of the cluster's own objects");
+        }
+        for (size_t i = 0; i < b->ops.n; i++)
+                object_unref(b->ops.v[i].object);
+        vec_free(&b->ops);
+        store_snapshot_unref(b->snap);
+        arena_free(b->a);
+        return b->result;
+}
+
+void bootstrap_flow(struct apiserver *s) {
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct bootstrap b = { .s = s, .a = arena_new(65536), .snap = store_snapshot(s->store), .err = &e };
+
+        flow_bootstrap(b.a, want_flow, &b);
+        if (bootstrap_commit(&b) < 0)
+                log_warn("%s", error_text(&e));
+}
+
 int apiserver_bootstrap(struct apiserver *s, struct error *err) {
         struct bootstrap b = { .s = s, .a = arena_new(262144), .snap = store_snapshot(s->store), .err = err };
 
@@ -263,15 +332,6 @@ int apiserver_bootstrap(struct apiserver *s, struct error *err) {
         kubernetes_service(&b);
         authentication_config(&b);
         bootstrap_policy(b.a, emit_policy, &b);
-        if (b.result == 0 && b.ops.n > 0) {
-                b.result = store_commit(s->store, b.ops.v, b.ops.n, NULL);
-                if (b.result < 0)
-                        error_errno(err, b.result, "bootstrap of the cluster's own objects");
-        }
-        for (size_t i = 0; i < b.ops.n; i++)
-                object_unref(b.ops.v[i].object);
-        vec_free(&b.ops);
-        store_snapshot_unref(b.snap);
-        arena_free(b.a);
-        return b.result;
+        flow_bootstrap(b.a, want_flow, &b);
+        return bootstrap_commit(&b);
 }

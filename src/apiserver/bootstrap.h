@@ -5,3 +5,5 @@
 
 /* The default RBAC roles and bindings, one call of emit each; the trees live in a. */
 void bootstrap_policy(struct arena *a, void (*emit)(struct json object, void *arg), void *arg);
+/* The FlowSchemas and PriorityLevelConfigurations of every cluster, again where they are missing or were changed. */
+void bootstrap_flow(struct apiserver *s);

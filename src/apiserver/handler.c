@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "apiserver/handler.h"
+#include "apiserver/track.h"
 #include "base/encode.h"
 #include "json/yaml.h"
 #include "schema/protobuf.h"
@@ -92,18 +93,7 @@ static void client_gone(struct http_request *req, void *arg) {
         w->x.req = NULL;
 }
 
-static void count(struct apiserver *s, enum api_verb verb, int code) {
-        static const uint8_t group[] = {
-                [API_GET] = 0,     [API_LIST] = 1,  [API_WATCH] = 2,  [API_CREATE] = 3,
-                [API_UPDATE] = 4,  [API_PATCH] = 5, [API_DELETE] = 6, [API_DELETE_COLLECTION] = 7,
-                [API_CONNECT] = 0,
-        };
-
-        atomic_fetch_add_explicit(&s->requests[group[verb]][MIN(code / 100, 5)], 1, memory_order_relaxed);
-}
-
 static void answer(struct exchange *x, struct api_call *c) {
-        count(x->s, c->verb, c->code);
         if (c->code >= 400)
                 respond_error(x->req, &x->format, &c->error);
         else if (c->list)
@@ -290,6 +280,18 @@ static bool verb_of(enum http_method m, const struct exchange *x, enum api_verb 
         }
 }
 
+const char *exchange_verb(const struct exchange *x) {
+        static const char *const methods[] = {
+                [HTTP_M_GET] = "get",         [HTTP_M_HEAD] = "head",       [HTTP_M_POST] = "post",
+                [HTTP_M_PUT] = "put",         [HTTP_M_PATCH] = "patch",     [HTTP_M_DELETE] = "delete",
+                [HTTP_M_OPTIONS] = "options", [HTTP_M_CONNECT] = "connect", [HTTP_M_OTHER] = "other",
+        };
+        enum http_method m = http_request_method(x->req);
+        struct api_call c;
+
+        return x->info.is_resource && verb_of(m, x, &c.verb) ? call_verb_name(&c) : methods[m];
+}
+
 static bool is_browser(struct http_request *req) {
         static const char *const agents[] = { "curl", "Wget", "Mozilla/5.0" };
         struct str ua = http_request_header(req, "user-agent");
@@ -330,7 +332,6 @@ static void handle_resource(struct exchange *x) {
         const struct request_info *i = &x->info;
         bool is_namespace = str_eqc(i->plural, "namespaces");
 
-        x->rest = rest_find(x->s, i->group, i->version, i->plural);
         if (!x->rest || (!x->rest->resource->namespaced && !is_namespace && !str_empty(i->namespace)) ||
             (x->rest->resource->namespaced && str_empty(i->namespace) && !str_empty(i->name))) {
                 not_found_page(x->req);
@@ -361,29 +362,35 @@ static void handle_failed(struct exchange *x, struct error *e) {
         error_clear(e);
 }
 
-void handle_request(struct http_request *req, void *arg) {
-        struct exchange x = { .s = arg, .req = req };
-        struct arena *a = http_request_arena(req);
+static void proceed(struct exchange *x) {
         struct error e = ERROR_INIT;
 
-        if (request_parse_path(a, http_request_path(req), &x.info) < 0) {
-                err_bad_request(&e, "invalid URL escape in path");
-                handle_failed(&x, &e);
+        if (!x->info.is_resource) {
+                handle_nonresource(x);
                 return;
         }
-        if (authenticate(x.s, req, &x.user, &e) < 0 ||
-            request_parse_query(a, http_request_query(req), &x.query, &e) < 0) {
-                handle_failed(&x, &e);
-                return;
-        }
-        if (!x.info.is_resource) {
-                handle_nonresource(&x);
-                return;
-        }
-        if (read_format(&x, 1U << SHAPE_TABLE | 1U << SHAPE_PARTIAL, &e) < 0 && !is_connect(&x.info)) {
-                handle_failed(&x, &e);
+        if (read_format(x, 1U << SHAPE_TABLE | 1U << SHAPE_PARTIAL, &e) < 0 && !is_connect(&x->info)) {
+                handle_failed(x, &e);
                 return;
         }
         error_clear(&e);
-        handle_resource(&x);
+        handle_resource(x);
+}
+
+void handle_request(struct http_request *req, void *arg) {
+        struct exchange *x = track_begin(arg, req);
+        struct arena *a = http_request_arena(req);
+        struct error e = ERROR_INIT;
+
+        if (request_parse_path(a, http_request_path(req), &x->info) < 0) {
+                err_bad_request(&e, "invalid URL escape in path");
+                handle_failed(x, &e);
+                return;
+        }
+        if (authenticate(x->s, req, &x->user, &e) < 0 ||
+            request_parse_query(a, http_request_query(req), &x->query, &e) < 0) {
+                handle_failed(x, &e);
+                return;
+        }
+        track_enter(x, proceed);
 }

@@ -16,7 +16,11 @@ struct exchange {
         struct format format;
         struct api_user user;
         const struct rest *rest;
+        struct track *track; /* track.h */
 };
+
+/* "get", "list", "watch" …; of what is no verb of a resource: the method in lower case. */
+const char *exchange_verb(const struct exchange *x);
 
 /* nonresource.c: what is no resource. */
 void handle_nonresource(struct exchange *x);

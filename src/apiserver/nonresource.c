@@ -6,8 +6,6 @@
 #include "apiserver/discovery.h"
 #include "apiserver/metrics.h"
 
-#define GIT_VERSION "v1.33.4+cube1"
-
 /* ---- version ---- */
 
 static const char *architecture(void) {
@@ -195,19 +193,9 @@ static void handle_paths(struct exchange *x) {
         respond_tree(x->req, &x->format, 200, &doc, NULL);
 }
 
-static const char *method_verb(enum http_method m) {
-        static const char *const names[] = {
-                [HTTP_M_GET] = "get",         [HTTP_M_HEAD] = "head",       [HTTP_M_POST] = "post",
-                [HTTP_M_PUT] = "put",         [HTTP_M_PATCH] = "patch",     [HTTP_M_DELETE] = "delete",
-                [HTTP_M_OPTIONS] = "options", [HTTP_M_CONNECT] = "connect", [HTTP_M_OTHER] = "other",
-        };
-
-        return names[m];
-}
-
 void handle_nonresource(struct exchange *x) {
         struct str path = http_request_path(x->req);
-        struct attributes at = { .verb = method_verb(http_request_method(x->req)), .path = path };
+        struct attributes at = { .verb = exchange_verb(x), .path = path };
         _cleanup_error_ struct error e = ERROR_INIT;
         enum http_method m = http_request_method(x->req);
 

@@ -6,8 +6,10 @@
 #include "apiserver/auth/authn.h"
 #include "apiserver/discovery.h"
 #include "apiserver/expiry.h"
+#include "apiserver/flow/flow.h"
 #include "apiserver/kubelet_proxy.h"
 #include "apiserver/auth/rbac.h"
+#include "apiserver/track.h"
 #include "apiserver/watch.h"
 #include "apiserver/webhook_client.h"
 #include "base/log.h"
@@ -24,6 +26,7 @@ static void publish(struct store_subscriber *sub, struct store_batch *b) {
 
         for (size_t i = 0; i < n; i++) {
                 rbac_changed(s->rbac, e[i].key);
+                flow_changed(s->flow, e[i].key);
                 if (str_has_prefix(e[i].key, services->prefix))
                         allocator_changed(s->allocator, e[i].previous ? e[i].previous : NULL,
                                           e[i].kind == STORE_EVENT_DELETE ? NULL : e[i].object);
@@ -68,6 +71,8 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
         pthread_mutex_init(&s->snapshots_lock, NULL);
         resources_init(s);
         s->rbac = rbac_new(s);
+        s->flow = flow_new(s);
+        s->tracks = tracks_new(s);
         s->discovery = discovery_new(s);
         s->webhooks = webhooks_new(s);
         r = allocator_new(s, &s->allocator, err);
@@ -116,6 +121,7 @@ int apiserver_listen(struct apiserver *s, struct error *err) {
                 return r;
         }
         expiry_start(s);
+        flow_start(s);
         return 0;
 }
 
@@ -130,6 +136,8 @@ void apiserver_stop(struct apiserver *s, unsigned grace_ms) {
         if (!s->http)
                 return;
         expiry_stop(s);
+        flow_stop(s);
+        tracks_stop(s->tracks);
         kubelets_stop(s->kubelets);
         http_server_stop(s->http, grace_ms);
         s->http = NULL;
@@ -148,6 +156,8 @@ void apiserver_free(struct apiserver *s) {
         authn_free(s->authn);
         allocator_free(s->allocator);
         rbac_free(s->rbac);
+        flow_free(s->flow);
+        tracks_free(s->tracks);
         discovery_free(s->discovery);
         map_free(s->rests);
         map_free(s->rests_by_resource);

@@ -32,6 +32,8 @@ struct watch_hub;
 struct discovery;
 struct expiry;
 struct admission;
+struct flow;
+struct tracks;
 
 /* A resource as it is served: the schema's description with what every request would otherwise work out anew. */
 struct rest {
@@ -78,10 +80,11 @@ struct apiserver {
         size_t n_snapshots;
 
         struct discovery *discovery;
-        atomic_ullong requests[8][6]; /* by verb group and hundreds of the status code */
         atomic_bool ready, stopping;
         int64_t started_ns;
         struct expiry *expiry; /* of Events, on a worker */
+        struct flow *flow;
+        struct tracks *tracks;
         bool subscribed;
 };
 

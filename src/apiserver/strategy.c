@@ -139,8 +139,9 @@ static const struct strategy strategies[] = {
         { "admissionregistration.k8s.io", "validatingadmissionpolicybindings", GEN },
         { "apiextensions.k8s.io", "customresourcedefinitions", GEN | CONDITIONAL },
         { "apiregistration.k8s.io", "apiservices", CONDITIONAL },
-        { "flowcontrol.apiserver.k8s.io", "flowschemas", GEN },
-        { "flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", GEN },
+        { "flowcontrol.apiserver.k8s.io", "flowschemas", GEN, .validate = validate_flow_schema },
+        { "flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", GEN,
+          .validate = validate_priority_level },
 };
 
 const struct strategy *strategy_of(const struct api_resource *r) {

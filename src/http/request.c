@@ -46,6 +46,8 @@ static void request_free(struct http_request *r) {
         struct arena *arena = r->arena;
         http1_headers headers = r->headers;
 
+        if (r->observer)
+                r->observer->ended(r, r->observer_arg);
         list_del(&r->link);
         list_del(&r->drain_link);
         if (w->n_pool >= POOL_MAX || arena_size(arena) > POOL_KEEP_BYTES || headers.cap > 64) {
@@ -232,6 +234,28 @@ void http_request_on_close(struct http_request *r, void (*fn)(struct http_reques
         r->on_close_arg = arg;
 }
 
+void http_request_observe(struct http_request *r, const struct http_observer *o, void *arg) {
+        r->observer = o;
+        r->observer_arg = arg;
+}
+void http_request_add_headers(struct http_request *r, const struct http_header *h, size_t n) {
+        r->added = h;
+        r->n_added = n;
+}
+size_t http_request_response(const struct http_request *r, const struct http_slice **ret) {
+        *ret = r->response;
+        return r->n_response;
+}
+bool http_request_take_over(struct http_request *r) {
+        void (*fn)(struct http_request *r, void *arg) = r->on_close;
+
+        if (r->started || !fn)
+                return false;
+        r->on_close = NULL;
+        fn(r, r->on_close_arg);
+        return true;
+}
+
 static const struct tls_peer *peer_of(const struct http_request *r) {
         struct conn *c = r->conn;
 
@@ -289,6 +313,20 @@ static void release_all(const struct http_slice *s, size_t n) {
                         s[i].release(s[i].arg);
 }
 
+static void tell_answered(struct http_request *r, int status, const struct http_slice *body, size_t n_body) {
+        int64_t bytes = body ? 0 : -1;
+
+        if (!r->observer)
+                return;
+        for (size_t i = 0; i < n_body; i++)
+                bytes += (int64_t) body[i].data.n;
+        r->response = body;
+        r->n_response = n_body;
+        r->observer->answered(r, status, bytes, r->observer_arg);
+        r->response = NULL;
+        r->n_response = 0;
+}
+
 void http_respond(struct http_request *r, int status, const struct http_header *h, size_t n_h,
                   const struct http_slice *body, size_t n_body) {
         if (!r->conn) {
@@ -296,6 +334,7 @@ void http_respond(struct http_request *r, int status, const struct http_header *
                 request_free(r);
                 return;
         }
+        tell_answered(r, status, body, n_body);
         r->started = r->ended = true;
         r->bodyless = r->method == HTTP_M_HEAD || status == 204 || status == 304;
         slices_add(&r->out, body, n_body, r->arena);
@@ -317,6 +356,7 @@ void http_stream_start(struct http_request *r, int status, const struct http_hea
         r->out_left = -1;
         if (!r->conn)
                 return;
+        tell_answered(r, status, NULL, 0);
         r->bodyless = r->method == HTTP_M_HEAD || status == 204 || status == 304;
         r->conn->class->start(r, status, h, n_h);
 }

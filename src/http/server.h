@@ -60,6 +60,21 @@ void *http_request_userdata(const struct http_request *r);
 /* The client went away, or the server stops, before the response was complete: drop what you have; do not respond. */
 void http_request_on_close(struct http_request *r, void (*fn)(struct http_request *r, void *arg), void *arg);
 
+/* Who watches over a request from its handler's call to its end: limits, metrics, audit. answered is called once, when
+ * the response begins (bytes: of its body, -1 for a stream), and may still add headers, which must stay valid;
+ * ended is the last call, when the response is sent or the client is gone. */
+struct http_observer {
+        void (*answered)(struct http_request *r, int status, int64_t bytes, void *arg);
+        void (*ended)(struct http_request *r, void *arg);
+};
+void http_request_observe(struct http_request *r, const struct http_observer *o, void *arg);
+void http_request_add_headers(struct http_request *r, const struct http_header *h, size_t n); /* once */
+/* Tells the handler that nobody waits any more, as when the client went away (on_close), so that the caller can answer
+ * in its place. False when it is answered already, or the handler did not ask to be told. */
+bool http_request_take_over(struct http_request *r);
+/* The body of the response as it was given to http_respond: within answered only. */
+size_t http_request_response(const struct http_request *r, const struct http_slice **ret);
+
 /* ---- the response: one of these, once ---- */
 
 void http_respond(struct http_request *r, int status, const struct http_header *h, size_t n_h,

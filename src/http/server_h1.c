@@ -209,14 +209,16 @@ static void h1_start(struct http_request *r, int status, const struct http_heade
 
         buf_reserve(&b, 512);
         buf_printf(&b, "HTTP/1.1 %d %s\r\n", status, http_status_text(status));
-        for (size_t i = 0; i < n_hv; i++) {
-                if (str_eq_fold(hv[i].name, STR("connection")) || str_eq_fold(hv[i].name, STR("transfer-encoding")))
+        for (size_t i = 0; i < n_hv + r->n_added; i++) {
+                const struct http_header *v = i < n_hv ? &hv[i] : &r->added[i - n_hv];
+
+                if (str_eq_fold(v->name, STR("connection")) || str_eq_fold(v->name, STR("transfer-encoding")))
                         continue; /* ours to say */
-                length_given |= str_eq_fold(hv[i].name, STR("content-length"));
-                date_given |= str_eq_fold(hv[i].name, STR("date"));
-                buf_add_str(&b, hv[i].name);
+                length_given |= str_eq_fold(v->name, STR("content-length"));
+                date_given |= str_eq_fold(v->name, STR("date"));
+                buf_add_str(&b, v->name);
                 buf_addc(&b, ": ");
-                buf_add_str(&b, hv[i].value);
+                buf_add_str(&b, v->value);
                 buf_addc(&b, "\r\n");
         }
         if (!date_given)

@@ -255,18 +255,19 @@ static void h2_start(struct http_request *r, int status, const struct http_heade
         bool length_given = false, date_given = false;
         size_t n = 0;
 
-        if (n_hv + 3 > ARRAY_SIZE(few))
-                nv = arena_array(r->arena, nghttp2_nv, n_hv + 3);
+        if (n_hv + r->n_added + 3 > ARRAY_SIZE(few))
+                nv = arena_array(r->arena, nghttp2_nv, n_hv + r->n_added + 3);
         nv[n++] = make_nv(STR(":status"), decimal(code, (unsigned) status), NGHTTP2_NV_FLAG_NO_COPY_NAME);
-        for (size_t i = 0; i < n_hv; i++) {
-                struct str name = lower_name(r, hv[i].name);
+        for (size_t i = 0; i < n_hv + r->n_added; i++) {
+                const struct http_header *h = i < n_hv ? &hv[i] : &r->added[i - n_hv];
+                struct str name = lower_name(r, h->name);
 
                 if (connection_specific(name))
                         continue;
                 length_given |= str_eq(name, STR("content-length"));
                 date_given |= str_eq(name, STR("date"));
                 /* Different in each response: not worth room in the peer's table. */
-                nv[n++] = make_nv(name, hv[i].value, str_eq(name, STR("audit-id")) ? NGHTTP2_NV_FLAG_NO_INDEX : 0);
+                nv[n++] = make_nv(name, h->value, str_eq(name, STR("audit-id")) ? NGHTTP2_NV_FLAG_NO_INDEX : 0);
         }
         if (!date_given)
                 nv[n++] = make_nv(STR("date"), worker_date(c->w), NGHTTP2_NV_FLAG_NO_COPY_NAME);

@@ -105,6 +105,12 @@ struct http_request {
         void *on_close_arg;
         void (*on_drain)(struct http_request *r, void *arg);
         void *on_drain_arg;
+        const struct http_observer *observer;
+        void *observer_arg;
+        const struct http_header *added; /* headers of the observer */
+        size_t n_added;
+        const struct http_slice *response; /* while answered is called */
+        size_t n_response;
         int32_t stream_id;      /* HTTP/2 */
         bool received;          /* HTTP/2: the peer sent all of it */
         bool dispatched;        /* the handler has it */

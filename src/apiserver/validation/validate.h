@@ -118,3 +118,5 @@ VALIDATE(validate_lease);
 VALIDATE(validate_runtime_class);
 VALIDATE(validate_csr);
 VALIDATE(validate_event);
+VALIDATE(validate_flow_schema);
+VALIDATE(validate_priority_level);

@@ -1,0 +1,410 @@
+/* What every request passes: classified once for each (user, verb, resource, namespace) by each worker, seated, counted.
+ * And what keeps the configuration true: the store's changes, missing objects, the schemas' Dangling condition. */
+#include <math.h>
+#include <stdio.h>
+
+#include "apiserver/bootstrap.h"
+#include "apiserver/flow/flow.h"
+#include "base/metrics.h"
+#include "schema/types.h"
+
+#define MAX_WORKERS 256
+#define CACHE 256
+#define ADJUST_MS 10000
+#define PREFIX "flowcontrol.apiserver.k8s.io/"
+
+/* A configuration as a worker uses it: as long as one of its requests does. */
+struct flow_use {
+        struct flow_config *config;
+        size_t n; /* tickets, and one while it is the worker's present */
+        struct {
+                uint64_t hash;
+                const struct flow_schema *schema;
+        } cache[CACHE];
+};
+
+struct flow {
+        struct apiserver *s;
+        pthread_mutex_t lock; /* of config and of adjusting */
+        struct flow_config *config;
+        _Atomic uint64_t generation;
+        struct flow_use *uses[MAX_WORKERS]; /* each its worker's */
+        struct loop *loop;                  /* of the first worker, once it runs */
+        atomic_bool posted, started;
+        struct loop_work work;
+        struct timer timer;
+        bool closing;
+};
+
+/* ---- metrics ---- */
+
+static const double wait_buckets[] = { 0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30 };
+static const struct metric dispatched = { "apiserver_flowcontrol_dispatched_requests_total",
+                                          "Number of requests executed by API Priority and Fairness subsystem",
+                                          METRIC_COUNTER, NULL, 0 };
+static const struct metric rejected = { "apiserver_flowcontrol_rejected_requests_total",
+                                        "Number of requests rejected by API Priority and Fairness subsystem",
+                                        METRIC_COUNTER, NULL, 0 };
+static const struct metric waited = { "apiserver_flowcontrol_request_wait_duration_seconds",
+                                      "Length of time a request spent waiting in its queue", METRIC_HISTOGRAM,
+                                      wait_buckets, ARRAY_SIZE(wait_buckets) };
+
+struct labels {
+        const struct flow_schema *schema;
+        const char *name, *value; /* one more */
+};
+
+static void write_labels(struct buf *dst, const void *arg) {
+        const struct labels *l = arg;
+
+        if (l->name)
+                metric_label(dst, l->name, str_of(l->value));
+        metric_label(dst, "flow_schema", l->schema->name);
+        metric_label(dst, "priority_level", str_of(l->schema->level->name));
+}
+
+static struct series *series_of(const struct metric *m, const struct flow_schema *f, const char *name,
+                                const char *value) {
+        uint64_t key = str_hash(f->name) ^ (str_hash(str_of(f->level->name)) * 3);
+
+        if (value)
+                key ^= str_hash(str_of(value)) * 7;
+        return metric_series(m, key, write_labels, &(struct labels){ f, name, value });
+}
+
+void flow_count_rejected(const struct flow_ticket *t, const char *reason) {
+        series_add(series_of(&rejected, t->schema, "reason", reason), 1);
+}
+
+/* ---- configuration ---- */
+
+static void use_put(struct flow_use *u) {
+        if (!u || --u->n > 0)
+                return;
+        flow_config_unref(u->config);
+        free(u);
+}
+
+/* The newest configuration, with a reference. */
+static struct flow_config *newest(struct flow *f) {
+        uint64_t generation = atomic_load(&f->generation);
+        struct flow_config *c;
+
+        pthread_mutex_lock(&f->lock);
+        if (!f->config || f->config->generation != generation) {
+                _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(f->s->store);
+
+                c = flow_config_load(f->s, snap, f->config);
+                c->generation = generation;
+                flow_config_unref(f->config);
+                f->config = c;
+        }
+        c = f->config;
+        atomic_fetch_add(&c->refs, 1);
+        pthread_mutex_unlock(&f->lock);
+        return c;
+}
+
+static struct flow_use *use_of(struct flow *f, size_t worker) {
+        struct flow_use *u = f->uses[worker];
+
+        if (u && u->config->generation == atomic_load_explicit(&f->generation, memory_order_relaxed))
+                return u;
+        use_put(u);
+        u = xcalloc(1, sizeof(*u));
+        u->config = newest(f);
+        u->n = 1;
+        return f->uses[worker] = u;
+}
+
+/* ---- requests ---- */
+
+static uint64_t mix(uint64_t h, struct str s) {
+        return (h ^ str_hash(s)) * 0x9e3779b97f4a7c15ULL + s.n;
+}
+
+static uint64_t hash_request(const struct api_user *u, const struct attributes *at) {
+        uint64_t h = mix(mix(str_hash(u->name), str_of(at->verb)), at->path);
+
+        for (size_t i = 0; i < u->n_groups; i++)
+                h = mix(h, u->groups[i]);
+        return mix(mix(mix(mix(h, at->group), at->resource), at->subresource), at->namespace) | 1;
+}
+
+static const struct flow_schema *classify(struct flow_use *use, const struct api_user *u, const struct attributes *at) {
+        uint64_t h = hash_request(u, at);
+        size_t i = (size_t) (h >> 32) % CACHE;
+
+        if (use->cache[i].hash != h) {
+                use->cache[i].schema = flow_config_classify(use->config, u, at);
+                use->cache[i].hash = h;
+        }
+        return use->cache[i].schema;
+}
+
+static uint64_t flow_hash(const struct flow_schema *f, const struct api_user *u, const struct attributes *at) {
+        uint64_t h = str_hash(f->name);
+
+        return f->by == FLOW_BY_USER ? mix(h, u->name) : f->by == FLOW_BY_NAMESPACE ? mix(h, at->namespace) : h;
+}
+
+/* No request takes more than its part of a level, so that a few lists do not fill it. */
+static unsigned fit_width(const struct flow_level *l, unsigned width) {
+        unsigned most = atomic_load_explicit(&l->limit, memory_order_relaxed) * 15 / 100;
+
+        return MAX(1U, MIN(width, MIN(10U, most)));
+}
+
+enum flow_answer flow_enter(struct apiserver *s, size_t worker, const struct api_user *u, const struct attributes *at,
+                            unsigned width, struct loop *loop, struct flow_ticket *t, void (*go)(void *arg),
+                            void *arg) {
+        struct flow_use *use = use_of(s->flow, worker);
+        const struct flow_schema *schema = classify(use, u, at);
+
+        *t = (struct flow_ticket){ .use = use, .schema = schema };
+        use->n++;
+        if (!schema)
+                return FLOW_RUN;
+        t->width = fit_width(schema->level, width);
+        t->running = flow_level_enter(schema->level, t->width);
+        if (t->running) {
+                series_add(series_of(&dispatched, schema, NULL, NULL), 1);
+                return FLOW_RUN;
+        }
+        t->since_ns = now_mono_ns();
+        t->waiter = flow_level_wait(schema->level, flow_hash(schema, u, at), t->width, loop, go, arg);
+        if (t->waiter)
+                return FLOW_WAIT;
+        flow_count_rejected(t, schema->level->limits.queuing ? "queue-full" : "concurrency-limit");
+        return FLOW_REJECT;
+}
+
+void flow_arrived(struct flow_ticket *t) {
+        t->waiter = NULL;
+        t->running = true;
+        series_add(series_of(&dispatched, t->schema, NULL, NULL), 1);
+        series_observe(series_of(&waited, t->schema, "execute", "true"), (double) (now_mono_ns() - t->since_ns) / 1e9);
+}
+
+void flow_release(struct flow_ticket *t) {
+        if (t->waiter) {
+                series_observe(series_of(&waited, t->schema, "execute", "false"),
+                               (double) (now_mono_ns() - t->since_ns) / 1e9);
+                flow_level_give_up(TAKE_PTR(t->waiter));
+        }
+        if (t->running)
+                flow_level_leave(t->schema->level, t->width);
+        t->running = false;
+}
+
+void flow_leave(struct flow_ticket *t) {
+        flow_release(t);
+        use_put(t->use);
+        t->use = NULL;
+        t->schema = NULL;
+}
+
+/* ---- the schemas' status ---- */
+
+struct status_update {
+        struct store_txn txn;
+        struct store_op op;
+        struct arena *arena;
+};
+
+static void updated(struct store_txn *t) {
+        struct status_update *u = container_of(t, struct status_update, txn);
+
+        if (t->current)
+                object_unref(t->current); /* changed meanwhile: the change comes here too */
+        object_unref(u->op.object);
+        arena_free(u->arena);
+}
+
+struct json flow_dangling(struct arena *a, struct str level, bool dangling) {
+        struct json status = json_new_object(), c = json_new_object();
+
+        json_set_cstr(a, &c, "type", "Dangling");
+        json_set_cstr(a, &c, "status", dangling ? "True" : "False");
+        json_set_str(a, &c, "lastTransitionTime", now_text(a));
+        json_set_cstr(a, &c, "reason", dangling ? "NotFound" : "Found");
+        json_setc(a, &c, "message",
+                  json_of_printf(a,
+                                 "This FlowSchema references the PriorityLevelConfiguration object named "
+                                 "\"%" STR_FMT "\" %s",
+                                 STR_ARG(level), dangling ? "but there is no such object" : "and it exists"));
+        json_push(a, json_get_or_add_array(a, &status, "conditions"), c);
+        return status;
+}
+
+static void check_status(struct apiserver *s, struct store_snapshot *snap, struct str key, const struct object *o) {
+        const struct json *tree = object_json(o), *conditions = json_at_path(tree, "status", "conditions");
+        struct str level = json_str(json_at_path(tree, "spec", "priorityLevelConfiguration", "name"));
+        bool dangling = !rest_get(snap, rest_of(s, &res_prioritylevelconfigurations), STR(""), level);
+        struct status_update *u;
+        struct arena *a;
+        struct json copy, status;
+
+        json_each_item(c, conditions)
+                if (str_eqc(json_str(json_getc(c, "type")), "Dangling") &&
+                    str_eqc(json_str(json_getc(c, "status")), dangling ? "True" : "False") &&
+                    str_search(json_str(json_getc(c, "message")), level) >= 0)
+                        return;
+        a = arena_new(4096);
+        u = arena_new_of(a, struct status_update);
+        copy = json_copy_shallow(a, tree);
+        status = flow_dangling(a, level, dangling);
+        json_setc(a, &copy, "status", status);
+        u->arena = a;
+        u->op = (struct store_op){ .kind = STORE_UPDATE,
+                                   .key = arena_str(a, key),
+                                   .object = object_from_tree(&copy),
+                                   .expect = object_revision(o) };
+        u->txn = (struct store_txn){ .ops = &u->op, .n_ops = 1, .done = updated };
+        store_submit(s->store, &u->txn);
+}
+
+void flow_reconcile(struct apiserver *s) {
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = NULL;
+        const struct rest *r = rest_of(s, &res_flowschemas);
+        struct store_iter it;
+
+        bootstrap_flow(s);
+        snap = store_snapshot(s->store);
+        store_iter_init(&it, snap, r->prefix, r->prefix);
+        while (store_iter_next(&it))
+                check_status(s, snap, it.key, it.object);
+        flow_config_unref(newest(s->flow));
+}
+
+static void changed(struct loop_work *work) {
+        struct flow *f = container_of(work, struct flow, work);
+
+        atomic_store(&f->posted, false);
+        flow_reconcile(f->s);
+}
+
+void flow_changed(struct flow *f, struct str key) {
+        if (!str_has_prefix(key, STR(PREFIX)))
+                return;
+        atomic_fetch_add(&f->generation, 1);
+        if (atomic_load(&f->started) && !atomic_exchange(&f->posted, true))
+                loop_post(f->loop, &f->work);
+}
+
+/* ---- borrowing ---- */
+
+static void adjust(struct timer *timer) {
+        struct flow *f = container_of(timer, struct flow, timer);
+
+        pthread_mutex_lock(&f->lock);
+        if (f->config)
+                flow_levels_adjust(f->config->levels, f->config->n_levels, FLOW_TOTAL_SEATS);
+        pthread_mutex_unlock(&f->lock);
+        timer_start(f->loop, timer, ADJUST_MS, adjust);
+}
+
+/* ---- what is going on ---- */
+
+static const char *const gauges[][2] = {
+        { "apiserver_flowcontrol_nominal_limit_seats", "Nominal number of execution seats for each priority level" },
+        { "apiserver_flowcontrol_current_limit_seats", "Current number of execution seats for each priority level" },
+        { "apiserver_flowcontrol_current_executing_seats",
+          "Concurrency (number of seats) occupied by the currently executing requests in each priority level" },
+        { "apiserver_flowcontrol_current_inqueue_requests", "Number of requests currently pending in queues" },
+        { "apiserver_flowcontrol_lower_limit_seats", "Lower bound on number of execution seats" },
+        { "apiserver_flowcontrol_upper_limit_seats", "Upper bound on number of execution seats" },
+};
+
+void flow_metrics(struct apiserver *s, struct buf *dst) {
+        struct flow_config *c = newest(s->flow);
+
+        for (size_t g = 0; g < ARRAY_SIZE(gauges); g++) {
+                metric_header(dst, gauges[g][0], "gauge", gauges[g][1]);
+                for (size_t i = 0; i < c->n_levels; i++) {
+                        struct flow_level *l = c->levels[i];
+                        const unsigned values[] = { l->limits.nominal,
+                                                    atomic_load(&l->limit),
+                                                    (unsigned) atomic_load(&l->state),
+                                                    atomic_load(&l->n_waiting),
+                                                    l->limits.min,
+                                                    l->limits.max };
+
+                        buf_printf(dst, "%s{priority_level=\"%s\"} %u\n", gauges[g][0], l->name, values[g]);
+                }
+        }
+        flow_config_unref(c);
+}
+
+bool flow_dump(struct apiserver *s, struct str what, struct buf *dst) {
+        struct flow_config *c;
+        bool queues = str_eqc(what, "dump_queues"), requests = str_eqc(what, "dump_requests");
+
+        if (!queues && !requests && !str_eqc(what, "dump_priority_levels"))
+                return false;
+        c = newest(s->flow);
+        buf_addc(dst, queues     ? "PriorityLevelName, Index, PendingRequests, SeatsWaiting, VirtualFinish\n"
+                      : requests ? "PriorityLevelName, QueueIndex, RequestIndexInQueue, FlowHash, Waited, Seats\n"
+                                 : "PriorityLevelName, WaitingRequests, ExecutingSeats, NominalSeats, CurrentSeats\n");
+        for (size_t i = 0; i < c->n_levels; i++) {
+                struct flow_level *l = c->levels[i];
+
+                if (queues || requests)
+                        flow_level_dump(l, queues ? dst : NULL, requests ? dst : NULL);
+                else
+                        buf_printf(dst, "%s, %u, %u, %u, %u\n", l->name, atomic_load(&l->n_waiting),
+                                   (unsigned) atomic_load(&l->state), l->limits.nominal, atomic_load(&l->limit));
+        }
+        flow_config_unref(c);
+        return true;
+}
+
+/* ---- life ---- */
+
+struct flow *flow_new(struct apiserver *s) {
+        struct flow *f = xcalloc(1, sizeof(*f));
+
+        f->s = s;
+        f->work.run = changed;
+        atomic_store(&f->generation, 1);
+        pthread_mutex_init(&f->lock, NULL);
+        return f;
+}
+
+void flow_free(struct flow *f) {
+        if (!f)
+                return;
+        for (size_t i = 0; i < MAX_WORKERS; i++)
+                use_put(f->uses[i]);
+        flow_config_unref(f->config);
+        pthread_mutex_destroy(&f->lock);
+        free(f);
+}
+
+static void start(void *arg) {
+        struct flow *f = arg;
+
+        timer_start(f->loop, &f->timer, ADJUST_MS, adjust);
+}
+
+static void stop(void *arg) {
+        struct flow *f = arg;
+
+        timer_close(&f->timer, NULL);
+}
+
+void flow_start(struct apiserver *s) {
+        struct flow *f = s->flow;
+
+        f->loop = http_server_worker(s->http, 0);
+        loop_call_sync(f->loop, start, f);
+        atomic_store(&f->started, true);
+}
+
+void flow_stop(struct apiserver *s) {
+        struct flow *f = s->flow;
+
+        if (!atomic_exchange(&f->started, false))
+                return;
+        loop_call_sync(f->loop, stop, f);
+}

@@ -1,0 +1,130 @@
+/* Priority and fairness of requests (KEP-1040), private to src/apiserver.
+ *
+ *   request ─▶ FlowSchema (config.c: the first that matches, remembered by each worker) ─▶ level (level.c)
+ *                                                        a seat is free: runs at once ◀───────┤
+ *                                                        full: waits in a queue, or 429 ◀─────┘
+ *
+ * Seats are one atomic of each level: a request costs an add when it comes and one when it goes. Only a full level has a
+ * lock: requests wait in queues, chosen by shuffle sharding, and are taken by virtual start time (start-time fair
+ * queuing). Every ten seconds levels lend what they do not need to those that ran short. The roles in this process do not
+ * pass here; they have their own threads and cannot crowd anybody out. */
+#pragma once
+
+#include "apiserver/server.h"
+
+#define FLOW_TOTAL_SEATS 600 /* --max-requests-inflight 400 and --max-mutating-requests-inflight 200 */
+
+/* ---- level.c ---- */
+
+struct flow_waiter;
+struct flow_queue;
+
+struct flow_limits {
+        bool exempt, queuing;
+        unsigned nominal, min, max; /* seats; max as far as it may borrow */
+        unsigned queues, hand, length;
+};
+
+struct flow_level {
+        char *name;
+        bool exempt; /* as it was made: it cannot change */
+        struct flow_limits limits;
+        _Atomic uint64_t state;       /* seats in use; above 32 bits: references of the configuration and of requests */
+        _Atomic unsigned limit;       /* seats now */
+        _Atomic unsigned n_waiting;   /* requests in queues */
+        _Atomic unsigned demand_peak; /* seats in use and wanted, since the last adjustment */
+        double smooth_demand, floor, target; /* of the adjustment */
+        pthread_mutex_t lock;         /* of what follows */
+        struct flow_queue *queues;    /* made when first needed */
+        unsigned waiting_seats;
+        double virtual_now;
+};
+
+struct flow_level *flow_level_new(struct str name, const struct flow_limits *l);
+void flow_level_set(struct flow_level *l, const struct flow_limits *limits);
+void flow_level_unref(struct flow_level *l); /* the configuration's */
+/* Takes width seats. False when they are not free. */
+bool flow_level_enter(struct flow_level *l, unsigned width);
+void flow_level_leave(struct flow_level *l, unsigned width);
+
+/* One that waits: go is called once on its loop, when it has its seats. */
+struct flow_waiter *flow_level_wait(struct flow_level *l, uint64_t flow_hash, unsigned width, struct loop *loop,
+                                    void (*go)(void *arg), void *arg); /* NULL: refused, the queue is full */
+/* On its loop: go is not called any more, and the seats are free for others. */
+void flow_level_give_up(struct flow_waiter *w);
+/* What the level needed since the last call, and how much it gets until the next. */
+void flow_levels_adjust(struct flow_level *const *levels, size_t n, unsigned total);
+/* Rows of /debug/api_priority_and_fairness/dump_queues and dump_requests. */
+void flow_level_dump(struct flow_level *l, struct buf *queues, struct buf *requests);
+
+/* ---- config.c ---- */
+
+enum flow_distinguisher { FLOW_BY_NOTHING, FLOW_BY_USER, FLOW_BY_NAMESPACE };
+
+struct flow_schema {
+        struct str name;
+        int64_t precedence;
+        enum flow_distinguisher by;
+        const struct json *rules;
+        struct flow_level *level;
+        struct http_header headers[2]; /* the UIDs of schema and level */
+        bool dangling;
+};
+
+struct flow_config {
+        atomic_uint refs;
+        uint64_t generation;
+        struct arena *arena;
+        struct flow_schema *schemas; /* in order of precedence */
+        size_t n_schemas;
+        struct flow_level **levels;
+        size_t n_levels;
+};
+
+/* What the store says; levels that were there before keep their seats. */
+struct flow_config *flow_config_load(struct apiserver *s, struct store_snapshot *snap, const struct flow_config *old);
+void flow_config_unref(struct flow_config *c);
+const struct flow_schema *flow_config_classify(const struct flow_config *c, const struct api_user *u,
+                                               const struct attributes *at);
+
+/* ---- bootstrap.c ---- */
+
+/* The objects that every cluster has, each once: FlowSchemas and PriorityLevelConfigurations. mandatory: their spec is
+ * fixed. */
+void flow_bootstrap(struct arena *a, void (*emit)(struct json object, bool mandatory, void *arg), void *arg);
+
+/* ---- flow.c ---- */
+
+struct flow;
+struct flow_use;
+struct flow *flow_new(struct apiserver *s);
+void flow_free(struct flow *f);
+void flow_start(struct apiserver *s);              /* the workers run */
+void flow_stop(struct apiserver *s);               /* before they end */
+void flow_changed(struct flow *f, struct str key); /* on the store's writer thread */
+/* Makes what is missing or was changed of the bootstrap objects, and the schemas' status true. */
+void flow_reconcile(struct apiserver *s);
+/* The status of a FlowSchema. */
+struct json flow_dangling(struct arena *a, struct str level, bool dangling);
+
+/* A request's place. Zeroed at first; its worker's only. */
+struct flow_ticket {
+        struct flow_use *use;
+        const struct flow_schema *schema; /* NULL: under no control. Valid until flow_leave */
+        struct flow_waiter *waiter;
+        int64_t since_ns;
+        unsigned width;
+        bool running;
+};
+enum flow_answer { FLOW_RUN, FLOW_WAIT, FLOW_REJECT };
+/* On a worker. After FLOW_WAIT go is called on that worker's loop when the turn has come: it calls flow_arrived. */
+enum flow_answer flow_enter(struct apiserver *s, size_t worker, const struct api_user *u, const struct attributes *at,
+                            unsigned width, struct loop *loop, struct flow_ticket *t, void (*go)(void *arg),
+                            void *arg);
+void flow_arrived(struct flow_ticket *t);
+void flow_release(struct flow_ticket *t); /* its seats, if it has any or waits for them; again is nothing */
+void flow_leave(struct flow_ticket *t);   /* the same, and the ticket is over */
+void flow_count_rejected(const struct flow_ticket *t, const char *reason);
+void flow_metrics(struct apiserver *s, struct buf *dst);
+/* /debug/api_priority_and_fairness/what: false when there is no such page. */
+bool flow_dump(struct apiserver *s, struct str what, struct buf *dst);

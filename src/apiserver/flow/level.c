@@ -1,0 +1,311 @@
+/* One priority level: seats, and the queues of those that wait for them.
+ *
+ * A request that waited is charged its width when it is taken: the finish of its queue moves on by so much, and the queue
+ * that is behind the others is next. A queue that was empty starts at the present, so that nobody saves up. */
+#include <math.h>
+#include <stdio.h>
+
+#include "apiserver/flow/flow.h"
+
+#define ONE_REF (1ULL << 32)
+#define MAX_HAND 64
+#define SMOOTHING 0.977 /* of the demand: half of a peak is forgotten in five minutes */
+
+struct flow_queue {
+        struct list waiters;
+        unsigned n, seats;
+        double finish; /* virtual time up to which it has been served */
+};
+
+struct flow_waiter {
+        struct loop_work work;
+        struct list link;
+        struct flow_level *level;
+        struct flow_queue *queue; /* NULL: taken, the message is on its way */
+        struct loop *loop;
+        unsigned width;
+        uint64_t hash;
+        int64_t since_ns;
+        void (*go)(void *arg); /* NULL: gave up */
+        void *arg;
+};
+
+/* ---- life ---- */
+
+struct flow_level *flow_level_new(struct str name, const struct flow_limits *limits) {
+        struct flow_level *l = xcalloc(1, sizeof(*l));
+
+        l->name = str_dup(name);
+        pthread_mutex_init(&l->lock, NULL);
+        l->limits = *limits;
+        l->exempt = limits->exempt;
+        atomic_store(&l->limit, limits->nominal);
+        atomic_store(&l->state, ONE_REF);
+        return l;
+}
+
+static void level_free(struct flow_level *l) {
+        pthread_mutex_destroy(&l->lock);
+        free(l->queues);
+        free(l->name);
+        free(l);
+}
+
+void flow_level_unref(struct flow_level *l) {
+        if (atomic_fetch_sub(&l->state, ONE_REF) >> 32 == 1)
+                level_free(l);
+}
+
+static void dispatch(struct flow_level *l);
+
+/* Another number of queues is taken up when nobody waits. */
+void flow_level_set(struct flow_level *l, const struct flow_limits *limits) {
+        pthread_mutex_lock(&l->lock);
+        if (limits->queues != l->limits.queues && atomic_load(&l->n_waiting) == 0) {
+                free(l->queues);
+                l->queues = NULL;
+        }
+        if (l->queues) {
+                unsigned queues = l->limits.queues;
+
+                l->limits = *limits;
+                l->limits.queues = queues;
+                l->limits.hand = MIN(limits->hand, queues);
+        } else {
+                l->limits = *limits;
+        }
+        atomic_store(&l->limit, MAX(limits->min, MIN(limits->max, limits->nominal)));
+        dispatch(l);
+        pthread_mutex_unlock(&l->lock);
+}
+
+/* ---- seats ---- */
+
+static bool fits(const struct flow_level *l, unsigned used, unsigned width) {
+        unsigned limit = atomic_load_explicit(&l->limit, memory_order_relaxed);
+
+        return l->exempt || used + width <= limit || (used == 0 && limit > 0);
+}
+
+static void note_demand(struct flow_level *l, unsigned seats) {
+        if (seats > atomic_load_explicit(&l->demand_peak, memory_order_relaxed))
+                atomic_store_explicit(&l->demand_peak, seats, memory_order_relaxed);
+}
+
+static bool take_seats(struct flow_level *l, unsigned width) {
+        uint64_t before = atomic_fetch_add(&l->state, ONE_REF + width);
+
+        if (fits(l, (unsigned) before, width)) {
+                note_demand(l, (unsigned) before + width);
+                return true;
+        }
+        atomic_fetch_sub(&l->state, ONE_REF + width);
+        return false;
+}
+
+bool flow_level_enter(struct flow_level *l, unsigned width) {
+        return (atomic_load(&l->n_waiting) == 0 || l->exempt) && take_seats(l, width);
+}
+
+void flow_level_leave(struct flow_level *l, unsigned width) {
+        /* The reference is given back last: dispatch still needs the level. */
+        atomic_fetch_sub(&l->state, width);
+        if (atomic_load(&l->n_waiting) > 0) {
+                pthread_mutex_lock(&l->lock);
+                dispatch(l);
+                pthread_mutex_unlock(&l->lock);
+        }
+        flow_level_unref(l);
+}
+
+/* ---- queues ---- */
+
+static void dequeue(struct flow_waiter *w) {
+        struct flow_queue *q = w->queue;
+
+        list_del(&w->link);
+        q->n--;
+        q->seats -= w->width;
+        w->level->waiting_seats -= w->width;
+        w->queue = NULL;
+        atomic_fetch_sub(&w->level->n_waiting, 1);
+}
+
+static struct flow_queue *next_queue(struct flow_level *l) {
+        struct flow_queue *best = NULL;
+
+        for (unsigned i = 0; i < l->limits.queues; i++) {
+                struct flow_queue *q = &l->queues[i];
+
+                if (q->n > 0 && (!best || q->finish < best->finish))
+                        best = q;
+        }
+        return best;
+}
+
+static void arrive(struct loop_work *work) {
+        struct flow_waiter *w = container_of(work, struct flow_waiter, work);
+        struct flow_level *l = w->level;
+        unsigned width = w->width;
+
+        if (w->go)
+                w->go(w->arg);
+        else
+                flow_level_leave(l, width);
+        free(w);
+}
+
+/* Gives free seats to those that wait. Under the lock. */
+static void dispatch(struct flow_level *l) {
+        while (atomic_load(&l->n_waiting) > 0) {
+                struct flow_queue *q = next_queue(l);
+                struct flow_waiter *w = list_entry(q->waiters.next, struct flow_waiter, link);
+
+                if (!take_seats(l, w->width))
+                        return;
+                l->virtual_now = MAX(l->virtual_now, q->finish);
+                q->finish += w->width;
+                dequeue(w);
+                loop_post(w->loop, &w->work);
+        }
+}
+
+/* The hand that the hash deals from the deck of queues, in rising order. */
+static void deal(uint64_t hash, unsigned deck, unsigned hand, unsigned *ret) {
+        for (unsigned i = 0; i < hand; i++) {
+                unsigned card = (unsigned) (hash % (deck - i)), k = 0;
+
+                hash /= deck - i;
+                for (; k < i && ret[k] <= card; k++) /* it counts what is left in the deck */
+                        card++;
+                memmove(ret + k + 1, ret + k, (i - k) * sizeof(*ret));
+                ret[k] = card;
+        }
+}
+
+static struct flow_queue *choose_queue(struct flow_level *l, uint64_t hash) {
+        unsigned cards[MAX_HAND], hand = MIN(MIN(l->limits.hand, (unsigned) MAX_HAND), l->limits.queues);
+        struct flow_queue *best = NULL;
+
+        if (!l->queues) {
+                l->queues = xcalloc(l->limits.queues, sizeof(*l->queues));
+                for (unsigned i = 0; i < l->limits.queues; i++)
+                        list_init(&l->queues[i].waiters);
+        }
+        deal(hash, l->limits.queues, hand, cards);
+        for (unsigned i = 0; i < hand; i++) {
+                struct flow_queue *q = &l->queues[cards[i]];
+
+                if (!best || q->seats < best->seats)
+                        best = q;
+        }
+        return best;
+}
+
+struct flow_waiter *flow_level_wait(struct flow_level *l, uint64_t hash, unsigned width, struct loop *loop,
+                                    void (*go)(void *arg), void *arg) {
+        struct flow_waiter *w = NULL;
+        struct flow_queue *q;
+
+        pthread_mutex_lock(&l->lock);
+        q = l->limits.queuing ? choose_queue(l, hash) : NULL;
+        if (q && q->n < l->limits.length) {
+                w = xcalloc(1, sizeof(*w));
+                *w = (struct flow_waiter){ .level = l, .queue = q, .loop = loop, .width = width, .hash = hash,
+                                           .since_ns = now_mono_ns(), .go = go, .arg = arg };
+                w->work.run = arrive;
+                if (q->n++ == 0)
+                        q->finish = MAX(q->finish, l->virtual_now);
+                q->seats += width;
+                list_push(&q->waiters, &w->link);
+                l->waiting_seats += width;
+                atomic_fetch_add(&l->n_waiting, 1);
+        }
+        dispatch(l); /* who left meanwhile did not see us, or our attempt hid a free seat from others */
+        note_demand(l, (unsigned) atomic_load(&l->state) + l->waiting_seats + (w ? 0 : width));
+        pthread_mutex_unlock(&l->lock);
+        return w;
+}
+
+void flow_level_give_up(struct flow_waiter *w) {
+        struct flow_level *l = w->level;
+        bool queued;
+
+        pthread_mutex_lock(&l->lock);
+        queued = w->queue != NULL;
+        if (queued)
+                dequeue(w);
+        pthread_mutex_unlock(&l->lock);
+        if (queued)
+                free(w);
+        else
+                w->go = NULL; /* its message frees it and gives the seats back */
+}
+
+/* ---- borrowing ---- */
+
+/* Each level gets at least its floor, at most what it may borrow; between these the total is shared out in proportion to
+ * what each needs. Returns by how much this factor gives out too much. */
+static double share_out(struct flow_level *const *levels, size_t n, double total, double factor) {
+        double sum = 0;
+
+        for (size_t i = 0; i < n; i++)
+                sum += levels[i]->exempt ? 0 : MAX(levels[i]->floor, MIN((double) levels[i]->limits.max,
+                                                                         levels[i]->target * factor));
+        return sum - total;
+}
+
+void flow_levels_adjust(struct flow_level *const *levels, size_t n, unsigned total) {
+        double low = 0, high = total;
+
+        for (size_t i = 0; i < n; i++) {
+                struct flow_level *l = levels[i];
+                const struct flow_limits *m = &l->limits;
+                double peak = atomic_exchange(&l->demand_peak, (unsigned) atomic_load(&l->state));
+
+                l->smooth_demand = MAX(peak, SMOOTHING * l->smooth_demand + (1 - SMOOTHING) * peak);
+                l->floor = MAX((double) m->min, MIN((double) m->nominal, peak));
+                l->target = MAX(l->floor, l->smooth_demand);
+        }
+        for (int i = 0; i < 40; i++) {
+                double middle = (low + high) / 2;
+
+                if (share_out(levels, n, total, middle) > 0)
+                        high = middle;
+                else
+                        low = middle;
+        }
+        for (size_t i = 0; i < n; i++) {
+                struct flow_level *l = levels[i];
+                double share = round(MIN((double) l->limits.max, l->target * low));
+
+                pthread_mutex_lock(&l->lock);
+                atomic_store(&l->limit, (unsigned) MAX(l->floor, share));
+                dispatch(l);
+                pthread_mutex_unlock(&l->lock);
+        }
+}
+
+/* ---- what is going on ---- */
+
+void flow_level_dump(struct flow_level *l, struct buf *queues, struct buf *requests) {
+        int64_t now = now_mono_ns();
+
+        pthread_mutex_lock(&l->lock);
+        for (unsigned i = 0; l->queues && i < l->limits.queues; i++) {
+                struct flow_queue *q = &l->queues[i];
+                unsigned k = 0;
+
+                if (queues && q->n > 0)
+                        buf_printf(queues, "%s, %u, %u, %u, %.3f\n", l->name, i, q->n, q->seats, q->finish);
+                if (!requests)
+                        continue;
+                list_for_each(it, &q->waiters) {
+                        struct flow_waiter *w = list_entry(it, struct flow_waiter, link);
+
+                        buf_printf(requests, "%s, %u, %u, %016llx, %.6fs, %u\n", l->name, i, k++,
+                                   (unsigned long long) w->hash, (double) (now - w->since_ns) / 1e9, w->width);
+                }
+        }
+        pthread_mutex_unlock(&l->lock);
+}

@@ -1,0 +1,447 @@
+/*   track_begin ─▶ authenticate ─▶ track_enter ─▶ flow/ ─▶ proceed ─▶ answered ─▶ ended
+ *                                      └─ waits: 429 after a quarter of its time; runs: 504 after all of it
+ *
+ * Everything here happens on the request's worker. Only a request that is not answered at once is put in the worker's list,
+ * by which one timer finds those that are late. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "apiserver/flow/flow.h"
+#include "apiserver/kubelet_proxy.h"
+#include "apiserver/track.h"
+#include "base/metrics.h"
+#include "base/rand.h"
+
+#define MAX_WORKERS 256
+#define TICK_MS 1000
+#define SMALL (64 * 1024) /* an answer up to here is done when it is made; a larger one when it is sent */
+
+struct pending {
+        struct list requests;
+        struct timer timer;
+        struct loop *loop;
+        int64_t timer_at;
+};
+
+struct tracks {
+        struct apiserver *s;
+        struct pending *workers[MAX_WORKERS]; /* each its worker's */
+        atomic_bool stopping;
+};
+
+struct track {
+        struct exchange *x;
+        struct list link; /* of pending.requests */
+        struct http_request *req;
+        int64_t started_ns, late_ms, wait_late_ms;
+        void (*proceed)(struct exchange *x);
+        struct flow_ticket ticket;
+        struct http_header headers[3];
+        const char *verb; /* as metrics call it */
+        int status;
+        bool known, long_running, is_watch, answered;
+        char id[64];
+};
+
+/* ---- metrics ---- */
+
+static const double seconds[] = { 0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2,
+                                  3,     4,     5,    6,   8,   10,  15,  20,  30, 45,  60 };
+static const struct metric request_total = {
+        "apiserver_request_total",
+        "Counter of apiserver requests broken out for each verb, dry run value, group, version, resource, scope, component, "
+        "and HTTP response code.",
+        METRIC_COUNTER, NULL, 0
+};
+static const struct metric request_duration = {
+        "apiserver_request_duration_seconds",
+        "Response latency distribution in seconds for each verb, dry run value, group, version, resource, subresource, "
+        "scope and component.",
+        METRIC_HISTOGRAM, seconds, ARRAY_SIZE(seconds)
+};
+static const struct metric inflight = { "apiserver_current_inflight_requests",
+                                        "Number of requests running now, by kind.", METRIC_GAUGE, NULL, 0 };
+static const struct metric long_running = { "apiserver_longrunning_requests",
+                                            "Gauge of all active long-running apiserver requests broken out by verb, "
+                                            "group, version, resource, scope and component.",
+                                            METRIC_GAUGE, NULL, 0 };
+static const struct metric terminations = { "apiserver_request_terminations_total",
+                                            "Number of requests which apiserver terminated in self-defense.",
+                                            METRIC_COUNTER, NULL, 0 };
+
+static const char *scope_of(const struct track *t) {
+        const struct request_info *i = &t->x->info;
+
+        if (!i->is_resource)
+                return "";
+        return !str_empty(i->name) || strcmp(t->verb, "POST") == 0 ? "resource"
+               : !str_empty(i->namespace)                         ? "namespace"
+                                                                  : "cluster";
+}
+
+/* Only what exists: paths of clients' invention do not become labels. */
+static struct str subresource_of(const struct track *t) {
+        const struct exchange *x = t->x;
+
+        if (!x->info.is_resource)
+                return t->status < 400 ? http_request_path(t->req) : STR("");
+        return x->rest && !str_empty(x->info.subresource) && api_subresource(x->rest->resource, x->info.subresource)
+                               ? x->info.subresource
+                               : STR("");
+}
+
+struct labels {
+        const struct track *t;
+        bool dry_run, code;
+};
+
+static void write_labels(struct buf *dst, const void *arg) {
+        const struct labels *l = arg;
+        const struct track *t = l->t;
+        const struct rest *r = t->x->rest;
+        struct str none = STR("");
+        char code[12];
+
+        metric_label(dst, "component", STR("apiserver"));
+        if (l->code) {
+                snprintf(code, sizeof(code), "%d", t->status);
+                metric_label(dst, "code", str_of(code));
+        }
+        if (l->dry_run)
+                metric_label(dst, "dry_run", t->x->query.options.dry_run ? STR("All") : none);
+        metric_label(dst, "group", r ? r->group : none);
+        metric_label(dst, "resource", r ? r->plural : none);
+        metric_label(dst, "scope", str_of(scope_of(t)));
+        metric_label(dst, "subresource", subresource_of(t));
+        metric_label(dst, "verb", str_of(t->verb));
+        metric_label(dst, "version", r ? r->version : none);
+}
+
+static struct series *series_of(const struct track *t, const struct metric *m, bool dry_run, bool code) {
+        const struct rest *r = t->x->rest;
+        uint64_t h = r ? str_hash(r->prefix) ^ str_hash(r->api_version) * 3 : 0;
+
+        h = (h ^ str_hash(subresource_of(t))) * 0x9e3779b97f4a7c15ULL;
+        h ^= (uint64_t) (uintptr_t) t->verb ^ ((uint64_t) (uintptr_t) scope_of(t) << 7);
+        h ^= (uint64_t) (code ? t->status : 0) << 48 ^ (uint64_t) (dry_run && t->x->query.options.dry_run) << 63;
+        return metric_series(m, h, write_labels, &(struct labels){ t, dry_run, code });
+}
+
+static void kind_label(struct buf *dst, const void *arg) {
+        metric_label(dst, "request_kind", str_of(arg));
+}
+
+static void count_running(const struct track *t, int n) {
+        bool reads = strcmp(t->verb, "GET") == 0 || strcmp(t->verb, "LIST") == 0;
+
+        if (t->long_running)
+                series_add(series_of(t, &long_running, false, false), n);
+        else
+                series_add(metric_series(&inflight, reads, kind_label, reads ? "readOnly" : "mutating"), n);
+}
+
+static void count_done(const struct track *t) {
+        series_add(series_of(t, &request_total, true, true), 1);
+        series_observe(series_of(t, &request_duration, true, false), (double) (now_mono_ns() - t->started_ns) / 1e9);
+}
+
+/* ---- those that are not answered at once ---- */
+
+static void too_many(struct track *t) {
+        static const struct http_header h[] = {
+                { STR_INIT("content-type"), STR_INIT("text/plain; charset=utf-8") },
+                { STR_INIT("retry-after"), STR_INIT("1") },
+                { STR_INIT("x-content-type-options"), STR_INIT("nosniff") },
+        };
+        static const struct http_slice body = { STR_INIT("Too many requests, please try again later.\n"), NULL, NULL };
+
+        http_respond(t->req, 429, h, ARRAY_SIZE(h), &body, 1);
+}
+
+static void timed_out(struct track *t) {
+        struct format f = t->x->format;
+        _cleanup_error_ struct error e = ERROR_INIT;
+
+        if (!http_request_take_over(t->req))
+                return;
+        error_status(&e, REASON_TIMEOUT, "Timeout: request did not complete within the allotted timeout");
+        metric_add(&terminations, 1);
+        respond_error(t->req, &f, &e);
+}
+
+static void tick(struct timer *timer);
+
+static void arm(struct pending *p, int64_t at) {
+        int64_t now = now_mono_ms();
+
+        at = MIN(at, now + TICK_MS);
+        if (p->timer_at && p->timer_at <= at)
+                return;
+        p->timer_at = at;
+        timer_start(p->loop, &p->timer, at > now ? (uint64_t) (at - now) : 1, tick);
+}
+
+static int64_t late_at(const struct track *t) {
+        return t->ticket.waiter ? t->wait_late_ms : t->late_ms;
+}
+
+static void tick(struct timer *timer) {
+        struct pending *p = container_of(timer, struct pending, timer);
+        int64_t now = now_mono_ms(), next = INT64_MAX;
+
+        p->timer_at = 0;
+        list_for_each_safe(it, &p->requests) {
+                struct track *t = list_entry(it, struct track, link);
+
+                if (late_at(t) > now) {
+                        next = MIN(next, late_at(t));
+                        continue;
+                }
+                list_del(&t->link);
+                if (t->ticket.waiter) {
+                        http_request_on_close(t->req, NULL, NULL);
+                        flow_count_rejected(&t->ticket, "time-out");
+                        flow_release(&t->ticket);
+                        too_many(t);
+                } else {
+                        timed_out(t);
+                }
+        }
+        if (next < INT64_MAX)
+                arm(p, next);
+}
+
+static void wait_for_answer(struct track *t) {
+        struct tracks *all = t->x->s->tracks;
+        size_t i = http_request_worker(t->req);
+        struct pending *p = all->workers[i];
+
+        if (atomic_load_explicit(&all->stopping, memory_order_relaxed))
+                return;
+        if (!p) {
+                p = all->workers[i] = xcalloc(1, sizeof(*p));
+                list_init(&p->requests);
+                p->loop = http_request_loop(t->req);
+        }
+        list_push(&p->requests, &t->link);
+        arm(p, late_at(t));
+}
+
+/* ---- the answer ---- */
+
+static void answered(struct http_request *req, int status, int64_t bytes, void *arg) {
+        struct track *t = arg;
+        const struct flow_schema *f = t->ticket.schema;
+        size_t n = 1;
+
+        t->answered = true;
+        t->status = status;
+        if (f) {
+                t->headers[n++] = f->headers[0];
+                t->headers[n++] = f->headers[1];
+        }
+        http_request_add_headers(req, t->headers, n);
+        if (!t->known)
+                return;
+        if (!t->long_running)
+                count_done(t);
+        if (t->is_watch || (bytes >= 0 && bytes <= SMALL))
+                flow_release(&t->ticket);
+}
+
+static void ended(struct http_request *req, void *arg) {
+        struct track *t = arg;
+
+        list_del(&t->link);
+        if (!t->known)
+                return;
+        if (t->status == 0)
+                t->status = t->long_running ? 101 : 499; /* handed over; gone before an answer */
+        if (t->long_running || !t->answered)
+                count_done(t);
+        count_running(t, -1);
+        flow_leave(&t->ticket);
+}
+
+static const struct http_observer observer = { .answered = answered, .ended = ended };
+
+/* ---- the way in ---- */
+
+/* The client's, when it gives one that can be told on. */
+static struct str audit_id(struct track *t) {
+        struct str given = http_request_header(t->req, "audit-id");
+        size_t n = given.n;
+
+        if (n == 0 || n >= sizeof(t->id)) {
+                rand_uuid(t->id);
+                return str_n(t->id, 36);
+        }
+        memcpy(t->id, given.p, n);
+        return str_n(t->id, n);
+}
+
+struct exchange *track_begin(struct apiserver *s, struct http_request *req) {
+        struct arena *a = http_request_arena(req);
+        struct exchange *x = arena_new_of(a, struct exchange);
+        struct track *t = arena_new_of(a, struct track);
+
+        x->s = s;
+        x->req = req;
+        x->track = t;
+        t->x = x;
+        t->req = req;
+        t->started_ns = now_mono_ns();
+        list_init(&t->link);
+        t->headers[0] = (struct http_header){ STR("audit-id"), audit_id(t) };
+        http_request_observe(req, &observer, t);
+        return x;
+}
+
+static void client_gone(struct http_request *req, void *arg) {
+        struct track *t = arg;
+
+        flow_release(&t->ticket);
+}
+
+static void run(struct track *t) {
+        bool watched = !t->long_running; /* of the others t may be gone when proceed returns */
+
+        t->proceed(t->x);
+        if (watched && !t->answered && list_empty(&t->link))
+                wait_for_answer(t);
+}
+
+static void turn_came(void *arg) {
+        struct track *t = arg;
+
+        flow_arrived(&t->ticket);
+        http_request_on_close(t->req, NULL, NULL);
+        list_del(&t->link);
+        run(t);
+}
+
+/* ?timeout=10s: shorter than the server's, not longer. */
+static int read_timeout(struct track *t, struct error *err) {
+        int64_t most = t->x->s->options.request_timeout_ms, ns = 0, ms;
+        struct str text = request_query_get(http_request_arena(t->req), http_request_query(t->req), "timeout");
+
+        if (!str_empty(text) && !t->long_running && duration_parse(text, &ns) < 0)
+                return err_bad_request(err, "invalid timeout specified in the request URL");
+        most = most > 0 ? most : 60000;
+        ms = ns > 0 ? MIN(most, MAX(ns / NSEC_PER_MSEC, 1)) : most;
+        t->late_ms = t->started_ns / NSEC_PER_MSEC + ms;
+        t->wait_late_ms = t->started_ns / NSEC_PER_MSEC + MAX(ms / 4, 1);
+        return 0;
+}
+
+/* What a list costs, in seats: one for each hundred objects it looks at (KEP-1040, width of requests). */
+static unsigned width_of(const struct exchange *x, const char *verb) {
+        const struct api_options *o = &x->query.options;
+        const struct rest *r = x->rest;
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = NULL;
+        int64_t n;
+
+        if (!r || (strcmp(verb, "list") != 0 && !(strcmp(verb, "watch") == 0 && o->send_initial_events)))
+                return 1;
+        snap = store_snapshot(x->s->store);
+        n = (int64_t) store_count(snap, r->stored->prefix, r->stored->prefix);
+        if (o->limit > 0 && o->limit < n && str_empty(o->label_selector) && str_empty(o->field_selector))
+                n = o->limit;
+        return (unsigned) MAX(1, MIN((n + 99) / 100, 1000));
+}
+
+static void describe(struct track *t, struct attributes *at) {
+        static const struct {
+                const char *verb, *shown;
+        } verbs[] = {
+                { "get", "GET" },      { "list", "LIST" },    { "watch", "WATCH" },
+                { "create", "POST" },  { "update", "PUT" },   { "patch", "PATCH" },
+                { "delete", "DELETE" }, { "deletecollection", "DELETECOLLECTION" },
+        };
+        struct exchange *x = t->x;
+        const struct request_info *i = &x->info;
+
+        at->verb = exchange_verb(x);
+        if (i->is_resource) {
+                at->group = i->group;
+                at->version = i->version;
+                at->resource = i->plural;
+                at->subresource = i->subresource;
+                at->namespace = i->namespace;
+                at->name = i->name;
+                x->rest = rest_find(x->s, i->group, i->version, i->plural);
+        } else {
+                at->path = http_request_path(x->req);
+        }
+        t->verb = "OTHER";
+        for (size_t k = 0; k < ARRAY_SIZE(verbs); k++)
+                if (strcmp(at->verb, verbs[k].verb) == 0)
+                        t->verb = verbs[k].shown;
+        if (strcmp(at->verb, "patch") == 0 &&
+            str_has_prefix(http_request_header(x->req, "content-type"), STR("application/apply-patch")))
+                t->verb = "APPLY";
+        t->is_watch = strcmp(at->verb, "watch") == 0;
+        t->long_running = t->is_watch || (i->is_resource && is_connect(i));
+        if (t->long_running && !t->is_watch)
+                t->verb = "CONNECT";
+}
+
+void track_enter(struct exchange *x, void (*proceed)(struct exchange *x)) {
+        struct track *t = x->track;
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct attributes at = { 0 };
+
+        describe(t, &at);
+        t->known = true;
+        t->proceed = proceed;
+        count_running(t, 1);
+        if (read_timeout(t, &e) < 0) {
+                respond_error(x->req, &x->format, &e);
+                return;
+        }
+        if (t->long_running && !t->is_watch) { /* connections to pods are not the server's work */
+                run(t);
+                return;
+        }
+        switch (flow_enter(x->s, http_request_worker(x->req), &x->user, &at, width_of(x, at.verb),
+                           http_request_loop(x->req), &t->ticket, turn_came, t)) {
+        case FLOW_RUN:
+                run(t);
+                break;
+        case FLOW_WAIT:
+                http_request_on_close(x->req, client_gone, t);
+                wait_for_answer(t);
+                break;
+        case FLOW_REJECT:
+                too_many(t);
+                break;
+        }
+}
+
+/* ---- life ---- */
+
+struct tracks *tracks_new(struct apiserver *s) {
+        struct tracks *t = xcalloc(1, sizeof(*t));
+
+        t->s = s;
+        return t;
+}
+
+static void stop_worker(void *arg) {
+        struct pending *p = arg;
+
+        timer_close(&p->timer, NULL);
+}
+
+void tracks_stop(struct tracks *t) {
+        atomic_store(&t->stopping, true);
+        for (size_t i = 0; i < http_server_workers(t->s->http) && i < MAX_WORKERS; i++)
+                if (t->workers[i])
+                        loop_call_sync(t->workers[i]->loop, stop_worker, t->workers[i]);
+}
+
+void tracks_free(struct tracks *t) {
+        for (size_t i = 0; t && i < MAX_WORKERS; i++)
+                free(t->workers[i]);
+        free(t);
+}

@@ -1,0 +1,16 @@
+/* What happens around every request: a place in its priority level, a deadline, numbers, the headers of every answer.
+ * Private to src/apiserver. */
+#pragma once
+
+#include "apiserver/handler.h"
+
+struct tracks;
+struct tracks *tracks_new(struct apiserver *s);
+void tracks_stop(struct tracks *t); /* before the workers end */
+void tracks_free(struct tracks *t);
+
+/* An exchange for a request, in its arena. From here on its answer is watched. */
+struct exchange *track_begin(struct apiserver *s, struct http_request *req);
+/* Its user, path and query are known: proceed is called when the request has its place, which is at once unless the level
+ * is full. Else it is answered here. */
+void track_enter(struct exchange *x, void (*proceed)(struct exchange *x));

@@ -1,0 +1,233 @@
+/* A shard for each thread that ever counted:
+ *
+ *   shards ─▶ shard ─▶ series ─▶ series …    pushed at the head by the owner, walked by whoever collects
+ *               └ table: (metric, key) → series, private to the owner
+ *
+ * A shard outlives its thread, since counters may not fall, and serves the next thread. */
+#include "base/metrics.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/arena.h"
+#include "base/vec.h"
+
+#define MAX_SERIES 8192
+
+struct series {
+        struct series *next; /* in the shard; set before it is published */
+        const struct metric *metric;
+        uint64_t key;
+        char *labels;
+        _Atomic int64_t value; /* of a histogram: how many */
+        _Atomic double sum;
+        _Atomic uint64_t buckets[];
+};
+
+struct shard {
+        struct shard *next;
+        struct shard *next_free;
+        _Atomic(struct series *) series;
+        struct series **table;
+        size_t n, cap;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct shard *shards, *free_shards;
+static pthread_key_t thread_end;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static _Thread_local struct shard *mine;
+
+static void give_back(void *p) {
+        struct shard *s = p;
+
+        pthread_mutex_lock(&lock);
+        s->next_free = free_shards;
+        free_shards = s;
+        pthread_mutex_unlock(&lock);
+}
+
+static void make_key(void) {
+        pthread_key_create(&thread_end, give_back);
+}
+
+static struct shard *take_shard(void) {
+        struct shard *s;
+
+        pthread_once(&once, make_key);
+        pthread_mutex_lock(&lock);
+        s = free_shards;
+        if (s) {
+                free_shards = s->next_free;
+        } else {
+                s = xcalloc(1, sizeof(*s));
+                s->next = shards;
+                shards = s;
+        }
+        pthread_mutex_unlock(&lock);
+        pthread_setspecific(thread_end, s);
+        return mine = s;
+}
+
+/* ---- counting ---- */
+
+static size_t slot_of(const struct shard *s, const struct metric *m, uint64_t key) {
+        uint64_t h = (key ^ (uint64_t) (uintptr_t) m) * 0x9e3779b97f4a7c15ULL;
+        size_t i = (size_t) (h >> 32) & (s->cap - 1);
+
+        while (s->table[i] && (s->table[i]->metric != m || s->table[i]->key != key))
+                i = (i + 1) & (s->cap - 1);
+        return i;
+}
+
+static void grow(struct shard *s) {
+        free(s->table);
+        s->cap = s->cap ? s->cap * 2 : 64;
+        s->table = xcalloc(s->cap, sizeof(*s->table));
+        for (struct series *x = s->series; x; x = x->next)
+                s->table[slot_of(s, x->metric, x->key)] = x;
+}
+
+static struct series *add_series(struct shard *s, const struct metric *m, uint64_t key,
+                                 void (*labels)(struct buf *dst, const void *arg), const void *arg) {
+        struct series *x = xcalloc(1, sizeof(*x) + m->n_buckets * sizeof(x->buckets[0]));
+        struct buf b = BUF_INIT;
+
+        if (labels)
+                labels(&b, arg);
+        x->labels = buf_take(&b, NULL);
+        x->metric = m;
+        x->key = key;
+        x->next = s->series;
+        atomic_store_explicit(&s->series, x, memory_order_release);
+        s->n++;
+        return x;
+}
+
+struct series *metric_series(const struct metric *m, uint64_t key, void (*labels)(struct buf *dst, const void *arg),
+                             const void *arg) {
+        struct shard *s = mine ? mine : take_shard();
+        size_t i;
+
+        if (s->cap > 0) {
+                i = slot_of(s, m, key);
+                if (s->table[i])
+                        return s->table[i];
+        }
+        if (s->n >= MAX_SERIES)
+                return NULL;
+        if (s->n * 2 >= s->cap)
+                grow(s);
+        i = slot_of(s, m, key);
+        return s->table[i] = add_series(s, m, key, labels, arg);
+}
+
+/* Only this thread writes: a load and a store are enough. */
+#define BUMP(field, n)                                                                                       \
+        atomic_store_explicit(&(field), atomic_load_explicit(&(field), memory_order_relaxed) + (n), \
+                              memory_order_relaxed)
+
+void series_add(struct series *s, int64_t n) {
+        if (s)
+                BUMP(s->value, n);
+}
+
+void series_observe(struct series *s, double seconds) {
+        unsigned i = 0;
+
+        if (!s)
+                return;
+        while (i < s->metric->n_buckets && seconds > s->metric->buckets[i])
+                i++;
+        if (i < s->metric->n_buckets)
+                BUMP(s->buckets[i], 1);
+        BUMP(s->value, 1);
+        BUMP(s->sum, seconds);
+}
+
+/* ---- collecting ---- */
+
+void metric_label(struct buf *dst, const char *name, struct str value) {
+        if (dst->n > 0)
+                buf_putc(dst, ',');
+        buf_printf(dst, "%s=\"", name);
+        for (size_t i = 0; i < value.n; i++) {
+                if (value.p[i] == '"' || value.p[i] == '\\')
+                        buf_putc(dst, '\\');
+                buf_addc(dst, value.p[i] == '\n' ? "\\n" : "");
+                if (value.p[i] != '\n')
+                        buf_putc(dst, value.p[i]);
+        }
+        buf_putc(dst, '"');
+}
+
+void metric_header(struct buf *dst, const char *name, const char *type, const char *help) {
+        buf_printf(dst, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static int by_name(const void *a, const void *b) {
+        const struct series *x = *(struct series *const *) a, *y = *(struct series *const *) b;
+        int r = strcmp(x->metric->name, y->metric->name);
+
+        return r ? r : strcmp(x->labels, y->labels);
+}
+
+static void write_histogram(struct buf *dst, const struct metric *m, struct series *const *v, size_t n) {
+        const char *labels = v[0]->labels, *comma = *labels ? "," : "";
+        uint64_t below = 0;
+        int64_t count = 0;
+        double sum = 0;
+
+        for (unsigned b = 0; b < m->n_buckets; b++) {
+                for (size_t i = 0; i < n; i++)
+                        below += atomic_load_explicit(&v[i]->buckets[b], memory_order_relaxed);
+                buf_printf(dst, "%s_bucket{%s%sle=\"%g\"} %llu\n", m->name, labels, comma, m->buckets[b],
+                           (unsigned long long) below);
+        }
+        for (size_t i = 0; i < n; i++) {
+                count += atomic_load_explicit(&v[i]->value, memory_order_relaxed);
+                sum += atomic_load_explicit(&v[i]->sum, memory_order_relaxed);
+        }
+        count = MAX(count, (int64_t) below); /* the threads go on counting meanwhile */
+        buf_printf(dst, "%s_bucket{%s%sle=\"+Inf\"} %lld\n", m->name, labels, comma, (long long) count);
+        buf_printf(dst, *labels ? "%s_sum{%s} %.9g\n" : "%s_sum%s %.9g\n", m->name, labels, sum);
+        buf_printf(dst, *labels ? "%s_count{%s} %lld\n" : "%s_count%s %lld\n", m->name, labels, (long long) count);
+}
+
+static void write_number(struct buf *dst, const struct metric *m, struct series *const *v, size_t n) {
+        int64_t sum = 0;
+
+        for (size_t i = 0; i < n; i++)
+                sum += atomic_load_explicit(&v[i]->value, memory_order_relaxed);
+        buf_printf(dst, *v[0]->labels ? "%s{%s} %lld\n" : "%s%s %lld\n", m->name, v[0]->labels, (long long) sum);
+}
+
+void metrics_collect(struct buf *dst) {
+        static const char *const types[] = { "counter", "gauge", "histogram" };
+        VEC(struct series *) all = { 0 };
+        const char *name = "";
+        size_t n;
+
+        pthread_mutex_lock(&lock);
+        for (struct shard *s = shards; s; s = s->next)
+                for (struct series *x = atomic_load_explicit(&s->series, memory_order_acquire); x; x = x->next)
+                        vec_push(&all, x);
+        pthread_mutex_unlock(&lock);
+        if (all.n > 1)
+                qsort(all.v, all.n, sizeof(*all.v), by_name);
+        for (size_t i = 0; i < all.n; i += n) {
+                const struct metric *m = all.v[i]->metric;
+
+                for (n = 1; i + n < all.n && by_name(&all.v[i], &all.v[i + n]) == 0;)
+                        n++;
+                if (strcmp(name, m->name) != 0)
+                        metric_header(dst, m->name, types[m->type], m->help);
+                name = m->name;
+                if (m->type == METRIC_HISTOGRAM)
+                        write_histogram(dst, m, all.v + i, n);
+                else
+                        write_number(dst, m, all.v + i, n);
+        }
+        vec_free(&all);
+}

@@ -1,0 +1,33 @@
+/* Counters, gauges and histograms for /metrics, in Prometheus' text format. Each thread counts for itself, so that counting
+ * is an add to memory that nobody else writes; the reader sums what the threads have. */
+#pragma once
+
+#include "base/buf.h"
+
+enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
+
+/* Static: a metric is known by its address. */
+struct metric {
+        const char *name, *help;
+        enum metric_type type;
+        const double *buckets; /* of a histogram: upper bounds in seconds, rising */
+        unsigned n_buckets;
+};
+
+struct series;
+
+/* This thread's series of a metric with the labels that key stands for: the same key means the same labels everywhere.
+ * labels writes them (`verb="GET",code="200"`), once for each thread; NULL: none. Valid for the life of the process, for
+ * this thread to count on. A thread has at most 8192 series; what is beyond is not counted. */
+struct series *metric_series(const struct metric *m, uint64_t key, void (*labels)(struct buf *dst, const void *arg),
+                             const void *arg);
+void series_add(struct series *s, int64_t n);
+void series_observe(struct series *s, double seconds);
+#define metric_add(m, n) series_add(metric_series((m), 0, NULL, NULL), (n))
+
+/* A label's value, escaped. */
+void metric_label(struct buf *dst, const char *name, struct str value);
+/* HELP and TYPE, for what is measured when it is asked for. */
+void metric_header(struct buf *dst, const char *name, const char *type, const char *help);
+/* All that was ever counted, in order of name and labels. */
+void metrics_collect(struct buf *dst);
