@@ -12,6 +12,7 @@ const struct api_user api_user_system = {
 };
 
 static void op_release(struct op *op) {
+        admission_release(op);
         if (op->snap)
                 store_snapshot_unref(TAKE_PTR(op->snap));
         vec_free(&op->warnings);
@@ -171,6 +172,7 @@ static void admit_body(struct op *op, enum admission_operation o, void (*then)(s
 
 /* exec, attach, portforward, proxy: only whether it may be; who asks makes the connection. The body is the options. */
 static void connected(struct op *op) {
+        op->c->tree = json_new(op->c->arena, *op->c->body);
         op_finish(op, 200);
 }
 

@@ -100,6 +100,13 @@ const struct rest *rest_of(const struct apiserver *s, const struct api_resource 
         return map_get(s->rests_by_resource, pointer_key(&r));
 }
 
+const struct rest *rest_version(const struct apiserver *s, const struct rest *r, size_t i) {
+        for (size_t k = 0; k < s->n_rests; k++)
+                if (s->rest_table[k].stored == r->stored && i-- == 0)
+                        return &s->rest_table[k];
+        return NULL;
+}
+
 static size_t key_write(char *dst, const struct rest *r, struct str namespace, struct str name) {
         size_t n = r->prefix.n;
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "apiserver/admission/configs.h"
 #include "apiserver/allocator.h"
 #include "apiserver/auth/authn.h"
 #include "apiserver/discovery.h"
@@ -27,6 +28,7 @@ static void publish(struct store_subscriber *sub, struct store_batch *b) {
         for (size_t i = 0; i < n; i++) {
                 rbac_changed(s->rbac, e[i].key);
                 flow_changed(s->flow, e[i].key);
+                admission_configs_changed(s->configs, e[i].key);
                 if (str_has_prefix(e[i].key, services->prefix))
                         allocator_changed(s->allocator, e[i].previous ? e[i].previous : NULL,
                                           e[i].kind == STORE_EVENT_DELETE ? NULL : e[i].object);
@@ -73,6 +75,7 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
         s->rbac = rbac_new(s);
         s->flow = flow_new(s);
         s->tracks = tracks_new(s);
+        s->configs = admission_configs_new(s);
         s->discovery = discovery_new(s);
         s->webhooks = webhooks_new(s);
         r = allocator_new(s, &s->allocator, err);
@@ -158,6 +161,7 @@ void apiserver_free(struct apiserver *s) {
         rbac_free(s->rbac);
         flow_free(s->flow);
         tracks_free(s->tracks);
+        admission_configs_free(s->configs);
         discovery_free(s->discovery);
         map_free(s->rests);
         map_free(s->rests_by_resource);

@@ -34,6 +34,7 @@ struct expiry;
 struct admission;
 struct flow;
 struct tracks;
+struct admission_configs;
 
 /* A resource as it is served: the schema's description with what every request would otherwise work out anew. */
 struct rest {
@@ -63,6 +64,7 @@ struct apiserver {
 
         struct store_subscriber subscriber; /* keeps rbac and the allocators up to date */
         struct rbac *rbac;
+        struct admission_configs *configs;
         struct authn *authn;
         struct allocator *allocator;
         struct kubelets *kubelets;
@@ -93,6 +95,8 @@ struct apiserver {
 int resources_init(struct apiserver *s);
 const struct rest *rest_find(const struct apiserver *s, struct str group, struct str version, struct str plural);
 const struct rest *rest_of(const struct apiserver *s, const struct api_resource *r);
+/* The i-th of the versions that are kept as one resource, r among them; NULL after the last. */
+const struct rest *rest_version(const struct apiserver *s, const struct rest *r, size_t i);
 /* The key of an object: prefix[namespace/]name. */
 struct str rest_key(struct arena *a, const struct rest *r, struct str namespace, struct str name);
 /* The object of a built-in resource in a snapshot, borrowed; NULL when there is none. */

@@ -175,7 +175,7 @@ static void tell(struct loop_work *work) {
 static void finish(struct webhook_run *r) {
         struct webhook_call *w = r->w;
 
-        if (w->error.err)
+        if (w->error.err && !w->status)
                 error_prefix(&w->error, "Post \"%" STR_FMT "\"", STR_ARG(r->url));
         w->work.run = tell;
         if (w->loop)
@@ -210,7 +210,7 @@ static void on_done(struct http_call *c, int err, const struct error *error, voi
                 return;
         }
         if (err)
-                error_set(&w->error, err, "%s", error_text(error));
+                error_set(&w->error, err, "%s", err == -ETIMEDOUT ? "context deadline exceeded" : error_text(error));
         else if (w->status < 200 || w->status > 299)
                 error_status(&w->error, REASON_INTERNAL,
                              w->status == 404 ? "the server could not find the requested resource"

@@ -42,6 +42,13 @@ const char *status_reason_text(enum status_reason r) {
         return reasons[r].text;
 }
 
+enum status_reason status_reason_of(struct str text) {
+        for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
+                if (str_eqc(text, reasons[i].text))
+                        return (enum status_reason) i;
+        return REASON_UNKNOWN;
+}
+
 static enum status_reason reason_of(int err) {
         static const enum status_reason derived[] = {
                 REASON_NOT_FOUND, REASON_ALREADY_EXISTS, REASON_BAD_REQUEST, REASON_FORBIDDEN,

@@ -31,6 +31,7 @@ enum status_reason {
 };
 int status_reason_code(enum status_reason r);          /* HTTP code */
 const char *status_reason_text(enum status_reason r);  /* "NotFound" */
+enum status_reason status_reason_of(struct str text);  /* the way back; REASON_UNKNOWN when there is none such */
 
 /* metav1.StatusCause */
 struct error_cause {

@@ -131,11 +131,10 @@ const char *wire_body(struct buf *dst, const struct api_call *c) {
 /* ---- errors ---- */
 
 static enum status_reason reason_of(struct str text, int http_status) {
-        enum status_reason r;
+        enum status_reason r = status_reason_of(text);
 
-        for (r = REASON_BAD_REQUEST; r <= REASON_SERVER_TIMEOUT; r++)
-                if (str_eqc(text, status_reason_text(r)))
-                        return r;
+        if (r != REASON_UNKNOWN)
+                return r;
         for (r = REASON_BAD_REQUEST; r <= REASON_SERVER_TIMEOUT; r++)
                 if (status_reason_code(r) == http_status)
                         return r;

@@ -1,7 +1,7 @@
 /* Admission plugins, in upstream's order. Each looks at one thing and is a line in the table at the end. */
 #include <errno.h>
 
-#include "apiserver/admission/admission.h"
+#include "apiserver/admission/configs.h"
 #include "apiserver/writes.h"
 #include "base/rand.h"
 #include "schema/types.h"
@@ -10,6 +10,7 @@
 #define ON_UPDATE (1U << ADMIT_UPDATE)
 #define ON_DELETE (1U << ADMIT_DELETE)
 #define ON_CONNECT (1U << ADMIT_CONNECT)
+#define ON_ALL (ON_CREATE | ON_UPDATE | ON_DELETE | ON_CONNECT)
 
 /* ---- NamespaceLifecycle ---- */
 
@@ -48,8 +49,6 @@ static int not_served(struct admission *r, struct error *err) {
         } table[] = {
                 { &res_customresourcedefinitions, "custom resources" },
                 { &res_apiservices, "aggregated API servers" },
-                { &res_mutatingwebhookconfigurations, "admission webhooks" },
-                { &res_validatingwebhookconfigurations, "admission webhooks" },
                 { &res_validatingadmissionpolicies, "admission policies" },
                 { &res_validatingadmissionpolicybindings, "admission policies" },
         };
@@ -334,7 +333,8 @@ static const struct admission_plugin plugins[] = {
         { "Priority", ON_CREATE, priority, NULL },
         { "DefaultTolerationSeconds", ON_CREATE, default_toleration_seconds, NULL },
         { "DefaultStorageClass", ON_CREATE, default_storage_class, NULL },
-        /* last: it charges for what is written */
+        /* what others have configured comes after all that is built in, but for what charges for what is written */
+        { "AdmissionWebhook", ON_ALL, admission_webhooks_mutate, admission_webhooks_validate },
         { "ResourceQuota", ON_CREATE | ON_UPDATE, NULL, admission_resource_quota },
 };
 
@@ -366,10 +366,16 @@ void admission_continue(struct admission *ad, int result) {
                 op_fail(ad->op);
 }
 
+void admission_release(struct op *op) {
+        if (op->admission && op->admission->set)
+                admission_set_unref(TAKE_PTR(op->admission->set));
+}
+
 void admission_admit(struct op *op, enum admission_operation o, struct json *obj, const struct json *old,
                      void (*then)(struct op *op)) {
         if (!op->admission)
                 op->admission = arena_new_of(op->c->arena, struct admission);
+        admission_release(op); /* of an earlier attempt */
         *op->admission = (struct admission){
                 .op = op, .s = op->s, .a = op->c->arena, .operation = o, .obj = obj, .old = old, .then = then
         };

@@ -26,7 +26,8 @@ struct admission {
         bool validating;
         bool changed;             /* a webhook has changed obj: the plugins want another look */
         bool again;               /* this is that look */
-        void *webhooks, *waiting; /* webhooks.c: what must be called again; the calls under way */
+        struct admission_set *set; /* configs.h: the webhooks and policies in force, or NULL */
+        void *webhooks;            /* webhooks.c: what must be called again */
         void (*then)(struct op *op);
 };
 
@@ -50,6 +51,13 @@ void admission_run(struct op *op, enum admission_operation o, struct json *obj, 
  * loop when it has one. */
 void admission_continue(struct admission *ad, int result);
 
+/* When the write ends: op->admission holds nothing any more. */
+void admission_release(struct op *op);
+
+const char *admission_operation_name(enum admission_operation o); /* "CREATE" */
+/* As upstream's attributes have them: the name is empty before it is generated; a namespace is in itself. */
+struct str admission_name(const struct admission *ad);
+struct str admission_namespace(const struct admission *ad);
 /* Is it this resource itself; or (sub given) that subresource of it? */
 static inline bool admission_is(const struct admission *ad, const struct api_resource *res) {
         return ad->op->rest->stored->resource == res && ad->op->c->subresource.n == 0;
@@ -58,6 +66,9 @@ static inline bool admission_is_sub(const struct admission *ad, const struct api
         return ad->op->rest->stored->resource == res && str_eqc(ad->op->c->subresource, sub);
 }
 
+/* webhooks.c */
+int admission_webhooks_mutate(struct admission *ad, struct error *err);
+int admission_webhooks_validate(struct admission *ad, struct error *err);
 /* limit_ranger.c: on create of pods and claims. */
 int admission_limit_ranger(struct op *op, struct json *obj, struct error *err);
 

@@ -1,0 +1,137 @@
+#include "apiserver/admission/configs.h"
+
+#include "schema/types.h"
+
+struct admission_configs {
+        struct apiserver *s;
+        pthread_mutex_t lock;
+        struct admission_set *set; /* under lock */
+        atomic_ullong generation;
+        atomic_ullong empty; /* the generation that was found to have nothing; 0: none */
+};
+
+static const struct api_resource *const kinds[] = { &res_mutatingwebhookconfigurations,
+                                                    &res_validatingwebhookconfigurations };
+
+/* ---- compiling ---- */
+
+static bool any(const struct json *list, const char *text) {
+        json_each_item(i, list)
+                if (str_eqc(json_str(i), text))
+                        return true;
+        return false;
+}
+
+static void compile_webhook(struct admission_set *set, const struct object *o, const struct json *j,
+                            struct admission_webhook *w) {
+        const struct json *versions = json_getc(j, "admissionReviewVersions");
+        struct str effects = json_str(json_getc(j, "sideEffects"));
+
+        *w = (struct admission_webhook){
+                .name = json_str(json_getc(j, "name")),
+                .configuration = object_name(o),
+                .client = json_getc(j, "clientConfig"),
+                .ignore = str_eqc(json_str(json_getc(j, "failurePolicy")), "Ignore"),
+                .if_needed = str_eqc(json_str(json_getc(j, "reinvocationPolicy")), "IfNeeded"),
+                .dry_run = str_eqc(effects, "None") || str_eqc(effects, "NoneOnDryRun"),
+                .timeout_s = (unsigned) json_int_or(json_getc(j, "timeoutSeconds"), 10),
+        };
+        if (any(versions, "v1"))
+                w->review = "admission.k8s.io/v1";
+        else if (any(versions, "v1beta1"))
+                w->review = "admission.k8s.io/v1beta1";
+        admission_match_compile(set->arena, j, false, &w->match);
+}
+
+static void compile_webhooks(struct admission_set *set, const struct object *o, int kind) {
+        const struct json *list = json_getc(object_json(o), "webhooks");
+        struct admission_webhook *all;
+        size_t n = set->webhooks[kind].n;
+
+        if (json_len(list) == 0)
+                return;
+        all = arena_array(set->arena, struct admission_webhook, n + json_len(list));
+        if (n)
+                memcpy(all, set->webhooks[kind].v, n * sizeof(*all));
+        json_each_item(j, list)
+                compile_webhook(set, o, j, &all[n++]);
+        set->webhooks[kind].v = all;
+        set->webhooks[kind].n = n;
+}
+
+static struct admission_set *compile(struct admission_configs *c, unsigned long long generation) {
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(c->s->store);
+        struct admission_set *set = xcalloc(1, sizeof(*set));
+
+        atomic_store(&set->refs, 1);
+        set->generation = generation;
+        set->arena = arena_new(0);
+        for (int kind = 0; kind < (int) ARRAY_SIZE(kinds); kind++) {
+                const struct rest *r = rest_of(c->s, kinds[kind]);
+                struct store_iter it;
+
+                store_iter_init(&it, snap, r->prefix, r->prefix);
+                while (store_iter_next(&it)) { /* in the order of their names */
+                        vec_push(&set->objects, object_ref(it.object));
+                        compile_webhooks(set, it.object, kind);
+                }
+        }
+        return set;
+}
+
+/* ---- sharing ---- */
+
+void admission_set_unref(struct admission_set *set) {
+        if (!set || atomic_fetch_sub(&set->refs, 1) != 1)
+                return;
+        for (size_t i = 0; i < set->objects.n; i++)
+                object_unref(set->objects.v[i]);
+        vec_free(&set->objects);
+        arena_free(set->arena);
+        free(set);
+}
+
+const struct admission_set *admission_set_of(struct admission *ad) {
+        struct admission_configs *c = ad->s->configs;
+        unsigned long long generation = atomic_load(&c->generation); /* before the snapshot: what comes then counts anew */
+
+        if (ad->set || atomic_load(&c->empty) == generation)
+                return ad->set;
+        pthread_mutex_lock(&c->lock);
+        if (!c->set || c->set->generation != generation) {
+                struct admission_set *set = compile(c, generation);
+
+                admission_set_unref(c->set);
+                c->set = set;
+                if (set->objects.n == 0)
+                        atomic_store(&c->empty, generation);
+        }
+        if (c->set->objects.n > 0) {
+                ad->set = c->set;
+                atomic_fetch_add(&c->set->refs, 1);
+        }
+        pthread_mutex_unlock(&c->lock);
+        return ad->set;
+}
+
+void admission_configs_changed(struct admission_configs *c, struct str key) {
+        if (str_has_prefix(key, STR("admissionregistration.k8s.io/")))
+                atomic_fetch_add(&c->generation, 1);
+}
+
+struct admission_configs *admission_configs_new(struct apiserver *s) {
+        struct admission_configs *c = xcalloc(1, sizeof(*c));
+
+        c->s = s;
+        pthread_mutex_init(&c->lock, NULL);
+        atomic_store(&c->generation, 1);
+        return c;
+}
+
+void admission_configs_free(struct admission_configs *c) {
+        if (!c)
+                return;
+        admission_set_unref(c->set);
+        pthread_mutex_destroy(&c->lock);
+        free(c);
+}

@@ -1,0 +1,263 @@
+#include "apiserver/admission/review.h"
+
+#include <errno.h>
+
+#include "base/encode.h"
+#include "schema/decode.h"
+
+/* ---- the question ---- */
+
+static struct json three(struct arena *a, struct str group, struct str version, const char *what, struct str name) {
+        struct json o = json_new_object();
+
+        json_set_str(a, &o, "group", group);
+        json_set_str(a, &o, "version", version);
+        json_set_str(a, &o, what, name);
+        return o;
+}
+
+/* The kind of what is sent: the resource's own, or that of its subresource. */
+static struct json kind_of(struct arena *a, const struct admission *ad, const struct rest *r) {
+        const struct api_subresource *sub = ad->op->sub;
+
+        if (!sub)
+                return three(a, r->group, r->version, "kind", r->kind);
+        return three(a, sub->group ? str_of(sub->group) : r->group, sub->version ? str_of(sub->version) : r->version,
+                     "kind", str_of(sub->kind));
+}
+
+static struct json user_info(struct arena *a, const struct api_user *u) {
+        struct json o = json_new_object(), groups = json_new_array();
+
+        json_set_str(a, &o, "username", u->name);
+        if (!str_empty(u->uid))
+                json_set_str(a, &o, "uid", u->uid);
+        for (size_t i = 0; i < u->n_groups; i++)
+                json_push(a, &groups, json_of_str(u->groups[i]));
+        if (u->n_groups)
+                json_setc(a, &o, "groups", groups);
+        if (json_len(u->extra) > 0)
+                json_setc(a, &o, "extra", *u->extra);
+        return o;
+}
+
+static void set_text(struct arena *a, struct json *o, const char *key, struct str s) {
+        if (!str_empty(s))
+                json_set_str(a, o, key, s);
+}
+
+static void delete_options(struct arena *a, struct json *o, const struct api_options *from) {
+        struct json pre = json_new_object();
+
+        if (from->grace_period_seconds >= 0)
+                json_set_int(a, o, "gracePeriodSeconds", from->grace_period_seconds);
+        set_text(a, &pre, "uid", from->precondition_uid);
+        set_text(a, &pre, "resourceVersion", from->precondition_resource_version);
+        if (json_len(&pre) > 0)
+                json_setc(a, o, "preconditions", pre);
+        set_text(a, o, "propagationPolicy", from->propagation_policy);
+}
+
+/* CreateOptions, UpdateOptions, DeleteOptions; a CONNECT has none. */
+static struct json options_of(struct arena *a, const struct admission *ad) {
+        static const char *const kinds[] = { [ADMIT_CREATE] = "CreateOptions",
+                                             [ADMIT_UPDATE] = "UpdateOptions",
+                                             [ADMIT_DELETE] = "DeleteOptions" };
+        static const char *const modes[] = { [API_VALIDATE_DEFAULT] = "",
+                                             [API_VALIDATE_IGNORE] = "Ignore",
+                                             [API_VALIDATE_WARN] = "Warn",
+                                             [API_VALIDATE_STRICT] = "Strict" };
+        const struct api_options *from = &ad->op->c->options;
+        struct json o = json_new_object(), all = json_new_array();
+
+        if (ad->operation == ADMIT_CONNECT)
+                return json_null();
+        json_set_cstr(a, &o, "kind", kinds[ad->operation]);
+        json_set_cstr(a, &o, "apiVersion", "meta.k8s.io/v1");
+        if (from->dry_run) {
+                json_push(a, &all, json_of_cstr("All"));
+                json_setc(a, &o, "dryRun", all);
+        }
+        if (ad->operation == ADMIT_DELETE) {
+                delete_options(a, &o, from);
+        } else {
+                set_text(a, &o, "fieldManager", from->field_manager);
+                set_text(a, &o, "fieldValidation", str_of(modes[from->field_validation]));
+        }
+        return o;
+}
+
+struct json review_request(struct arena *a, const struct admission *ad, const struct rest *as, struct str uid) {
+        const struct rest *r = ad->op->rest;
+        struct str sub = ad->op->c->subresource;
+        struct json q = json_new_object();
+
+        json_set_str(a, &q, "uid", uid);
+        json_setc(a, &q, "kind", kind_of(a, ad, as));
+        json_setc(a, &q, "resource", three(a, as->group, as->version, "resource", as->plural));
+        set_text(a, &q, "subResource", sub);
+        json_setc(a, &q, "requestKind", kind_of(a, ad, r));
+        json_setc(a, &q, "requestResource", three(a, r->group, r->version, "resource", r->plural));
+        set_text(a, &q, "requestSubResource", sub);
+        set_text(a, &q, "name", admission_name(ad));
+        set_text(a, &q, "namespace", admission_namespace(ad));
+        json_set_cstr(a, &q, "operation", admission_operation_name(ad->operation));
+        json_setc(a, &q, "userInfo", user_info(a, &ad->op->c->user));
+        json_set_bool(a, &q, "dryRun", ad->op->c->options.dry_run);
+        json_setc(a, &q, "options", options_of(a, ad));
+        return q;
+}
+
+struct str review_question(struct arena *a, const struct admission *ad, const struct rest *as, const char *api_version,
+                           struct str uid, const struct json *object, const struct json *old) {
+        struct json q = review_request(a, ad, as, uid), review = json_new_object();
+        _cleanup_buf_ struct buf text = BUF_INIT;
+
+        json_setc(a, &q, "object", object ? *object : json_null());
+        json_setc(a, &q, "oldObject", old ? *old : json_null());
+        json_set_cstr(a, &review, "kind", "AdmissionReview");
+        json_set_cstr(a, &review, "apiVersion", api_version);
+        json_setc(a, &review, "request", q);
+        json_write(&text, &review);
+        return arena_str(a, buf_str(&text));
+}
+
+/* ---- the answer ---- */
+
+#define invalid(err, ...) error_set(err, -EINVAL, "received invalid webhook response: " __VA_ARGS__)
+
+/* The review in text, with the fields it may have in the types they must have. */
+static int decode(struct arena *a, struct str text, struct json *ret, struct error *err) {
+        const struct schema_type *t = api_find_type(STR("admission.k8s.io"), STR("v1"), STR("AdmissionReview"));
+        const struct json_parse_opts opts = { .max_depth = 1000, .copy_strings = true };
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct json *j;
+
+        if (json_parse(a, text, &opts, &j, &e) < 0)
+                return error_set(err, -EINVAL,
+                                 "failed to call webhook: couldn't get version/kind; json parse error: %s",
+                                 error_text(&e));
+        if (json_type(j) != JSON_OBJECT || str_empty(json_str(json_getc(j, "kind"))))
+                return error_set(err, -EINVAL, "failed to call webhook: Object 'Kind' is missing in '%" STR_FMT "'",
+                                 STR_ARG(str_sub(text, 0, 256)));
+        if (schema_decode(a, t, j, NULL, ret, &e) < 0)
+                return error_set(err, -EINVAL, "failed to call webhook: %s", error_text(&e));
+        return 0;
+}
+
+static int check_kind(const struct json *review, const char *api_version, struct error *err) {
+        struct str kind = json_str(json_getc(review, "kind")), version = json_str(json_getc(review, "apiVersion"));
+        struct str group = STR(""), v = version;
+        ssize_t slash = str_find(version, '/');
+
+        if (str_eqc(kind, "AdmissionReview") && str_eqc(version, api_version))
+                return 0;
+        if (slash >= 0) {
+                group = str_sub(version, 0, (size_t) slash);
+                v = str_sub(version, (size_t) slash + 1, version.n);
+        }
+        return invalid(err,
+                       "expected webhook response of %s, Kind=AdmissionReview, got %" STR_FMT "/%" STR_FMT
+                       ", Kind=%" STR_FMT,
+                       api_version, STR_ARG(group), STR_ARG(v), STR_ARG(kind));
+}
+
+static int parse_patch(struct arena *a, struct str encoded, struct review_answer *ret, struct error *err) {
+        const struct json_parse_opts opts = { .max_depth = 1000, .copy_strings = true };
+        _cleanup_buf_ struct buf text = BUF_INIT;
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct json *patch;
+
+        if (base64_decode(&text, encoded) < 0)
+                return error_set(err, -EINVAL, "failed to call webhook: illegal base64 data in response.patch");
+        if (json_parse(a, buf_str(&text), &opts, &patch, &e) < 0)
+                return error_status(err, REASON_INTERNAL, "Internal error occurred: %s", error_text(&e));
+        if (json_is(patch, JSON_NULL))
+                return 0;
+        if (!json_is(patch, JSON_ARRAY))
+                return error_status(err, REASON_INTERNAL,
+                                    "Internal error occurred: json: cannot unmarshal %s into Go value of type "
+                                    "jsonpatch.Patch",
+                                    json_is(patch, JSON_OBJECT) ? "object" : "value");
+        if (json_len(patch) > 0)
+                ret->patch = patch;
+        return 0;
+}
+
+static int check_patch(struct arena *a, const struct json *response, bool v1, bool mutating, struct review_answer *ret,
+                       struct error *err) {
+        struct str patch = json_str(json_getc(response, "patch")), type = json_str(json_getc(response, "patchType"));
+        bool has_type = json_getc(response, "patchType") != NULL;
+
+        if (!v1)
+                return mutating && ret->allowed && !str_empty(patch) ? parse_patch(a, patch, ret, err) : 0;
+        if (!mutating && !str_empty(patch))
+                return invalid(err, "validating webhook may not return response.patch");
+        if (!mutating && has_type)
+                return invalid(err, "validating webhook may not return response.patchType");
+        if (!str_empty(patch) && !has_type)
+                return invalid(err, "webhook returned response.patch but not response.patchType");
+        if (str_empty(patch) && has_type)
+                return invalid(err, "webhook returned response.patchType but not response.patch");
+        if (has_type && str_empty(type))
+                return invalid(err, "webhook returned invalid response.patchType of \"\"");
+        if (!ret->allowed || str_empty(patch))
+                return 0;
+        if (parse_patch(a, patch, ret, err) < 0)
+                return err->err;
+        if (ret->patch && !str_eqc(type, "JSONPatch"))
+                return error_set(err, -EINVAL, "unsupported patch type \"%" STR_FMT "\"", STR_ARG(type));
+        return 0;
+}
+
+int review_parse(struct arena *a, struct str text, const char *api_version, struct str uid, bool mutating,
+                 struct review_answer *ret, struct error *err) {
+        bool v1 = str_has_suffix(str_of(api_version), STR("/v1"));
+        const struct json *response;
+        struct json review;
+        int r;
+
+        *ret = (struct review_answer){ 0 };
+        r = decode(a, text, &review, err);
+        if (r < 0)
+                return r;
+        response = json_getc(&review, "response");
+        if (!json_is(response, JSON_OBJECT))
+                return invalid(err, "webhook response was absent");
+        if (v1 && !str_eq(json_str(json_getc(response, "uid")), uid))
+                return invalid(err, "expected response.uid=\"%" STR_FMT "\", got \"%" STR_FMT "\"", STR_ARG(uid),
+                               STR_ARG(json_str(json_getc(response, "uid"))));
+        r = v1 ? check_kind(&review, api_version, err) : 0;
+        if (r < 0)
+                return r;
+        ret->allowed = json_bool(json_getc(response, "allowed"));
+        ret->status = json_getc(response, "status");
+        ret->warnings = json_getc(response, "warnings");
+        ret->annotations = json_getc(response, "auditAnnotations");
+        return check_patch(a, response, v1, mutating, ret, err);
+}
+
+/* ---- refusals ---- */
+
+int review_denied(struct error *err, struct str webhook, const struct json *status) {
+        struct str message = json_str(json_getc(status, "message")), reason = json_str(json_getc(status, "reason"));
+        const struct json *details = json_getc(status, "details");
+        int64_t code = json_int(json_getc(status, "code"));
+
+        if (str_empty(message))
+                message = reason;
+        error_status(err, status_reason_of(reason), "admission webhook \"%" STR_FMT "\" denied the request%s%" STR_FMT,
+                     STR_ARG(webhook), str_empty(message) ? " without explanation" : ": ", STR_ARG(message));
+        err->code = code < 400 || code > 599 ? 400 : (int) code;
+        err->retry_after_seconds = (int) json_int(json_getc(details, "retryAfterSeconds"));
+        if (json_is(details, JSON_OBJECT))
+                error_details(err, json_str(json_getc(details, "name")), json_str(json_getc(details, "group")),
+                              json_str(json_getc(details, "kind")));
+        json_each_item(c, json_getc(details, "causes")) {
+                _cleanup_free_ char *why = str_dup(json_str(json_getc(c, "reason")));
+
+                error_add_cause(err, why, json_str(json_getc(c, "field")), "%" STR_FMT,
+                                STR_ARG(json_str(json_getc(c, "message"))));
+        }
+        return err->err;
+}

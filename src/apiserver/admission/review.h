@@ -1,0 +1,26 @@
+/* AdmissionReview, what the server and a webhook say to each other:
+ * https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/
+ * Private to src/apiserver. */
+#pragma once
+
+#include "apiserver/admission/configs.h"
+
+/* The question, with object and old in the version of as; lives in a. */
+struct str review_question(struct arena *a, const struct admission *ad, const struct rest *as, const char *api_version,
+                           struct str uid, const struct json *object, const struct json *old);
+/* The same as AdmissionRequest: what expressions know as `request`. Without the objects. */
+struct json review_request(struct arena *a, const struct admission *ad, const struct rest *as, struct str uid);
+
+struct review_answer {
+        bool allowed;
+        const struct json *patch;       /* a JSON Patch, not empty, or NULL */
+        const struct json *status;      /* of a refusal, or NULL */
+        const struct json *warnings;    /* strings */
+        const struct json *annotations; /* of the audit log: a map of strings */
+};
+/* Reads what a webhook has sent; everything in ret lives in a. -EINVAL with what upstream says after "failed calling
+ * webhook"; a patch that is no patch is -EIO: that is not forgiven by failurePolicy. Pure: fuzzed by fuzz_admission. */
+int review_parse(struct arena *a, struct str text, const char *api_version, struct str uid, bool mutating,
+                 struct review_answer *ret, struct error *err);
+/* The refusal that status makes: `admission webhook "x" denied the request: …`. Returns a negative errno. */
+int review_denied(struct error *err, struct str webhook, const struct json *status);

@@ -1,0 +1,315 @@
+/* Admission webhooks: mutating ones are asked one after the other, each sees what the one before has made; validating
+ * ones are asked at the same time.
+ *
+ *   mutate: match ─▶ ask … mutated ─▶ patch, decode, default ─▶ match the next …   ─▶ admission_continue
+ *   validate: match all ─▶ ask all … validated (n times), the last: the first refusal in order ─▶ admission_continue
+ *
+ * Reinvocation: when a patch changes something, webhooks with IfNeeded that were asked before it are asked once more, in
+ * a second round through all plugins. */
+#include <errno.h>
+
+#include "apiserver/admission/review.h"
+#include "apiserver/webhook_client.h"
+#include "base/log.h"
+#include "base/rand.h"
+#include "schema/decode.h"
+#include "schema/defaults.h"
+
+struct ask {
+        struct admission *ad;
+        const struct admission_webhook *hook;
+        const struct rest *as;
+        struct str uid;
+        struct webhook_call call;
+        struct review_answer answer;
+        int result; /* 0, or negative with error */
+        struct error error;
+};
+
+/* ---- versions ---- */
+
+/* A subresource's own kind (Scale, Binding) has one version. */
+static bool converts(const struct admission *ad) {
+        return !ad->op->sub || ad->op->sub->type == ad->op->rest->resource->type;
+}
+
+static int convert(const struct admission *ad, const struct rest *from, const struct rest *to, const struct json *in,
+                   struct json *ret, struct error *err) {
+        _cleanup_error_ struct error e = ERROR_INIT;
+
+        *ret = *in;
+        if (from == to || !converts(ad) || schema_convert(ad->a, from->resource, to->resource, in, ret, &e) == 0)
+                return 0;
+        return error_status(err, REASON_INTERNAL, "Internal error occurred: %s", error_text(&e));
+}
+
+/* ---- one question ---- */
+
+/* No answer that could be understood: the webhook's policy decides. */
+static int call_failed(const struct ask *q, const struct error *why, struct error *err) {
+        if (q->hook->ignore) {
+                log_warn("failed calling webhook %" STR_FMT ", failing open: %s", STR_ARG(q->hook->name), error_text(why));
+                return 0;
+        }
+        return error_status(err, REASON_INTERNAL,
+                            "Internal error occurred: failed calling webhook \"%" STR_FMT "\": %s",
+                            STR_ARG(q->hook->name), error_text(why));
+}
+
+/* 1: the question is ready to be sent; 0: this webhook is passed over; negative: the write fails. */
+static int prepare(struct ask *q, void (*done)(struct webhook_call *w), struct error *err) {
+        struct admission *ad = q->ad;
+        struct op *op = ad->op;
+        const struct rest *stored = op->rest->stored;
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct json object, old;
+        char uid[37];
+
+        if (op->c->options.dry_run && !q->hook->dry_run)
+                return err_bad_request(err, "admission webhook \"%" STR_FMT "\" does not support dry run",
+                                       STR_ARG(q->hook->name));
+        if (!q->hook->review) {
+                error_set(&e, -EINVAL,
+                          "could not create admission objects: webhook does not accept known AdmissionReview versions "
+                          "(v1, v1beta1)");
+                return call_failed(q, &e, err);
+        }
+        if (ad->obj && convert(ad, stored, q->as, ad->obj, &object, err) < 0)
+                return err->err;
+        if (ad->old && convert(ad, stored, q->as, ad->old, &old, err) < 0)
+                return err->err;
+        rand_uuid(uid);
+        q->uid = arena_str(ad->a, str_n(uid, 36));
+        q->call = (struct webhook_call){
+                .config = q->hook->client,
+                .query = arena_printf(ad->a, "timeout=%us", q->hook->timeout_s),
+                .body = review_question(ad->a, ad, q->as, q->hook->review, q->uid, ad->obj ? &object : NULL,
+                                        ad->old ? &old : NULL),
+                .timeout_ms = q->hook->timeout_s * 1000,
+                .loop = op->c->loop,
+                .done = done,
+        };
+        return 1;
+}
+
+/* What the webhook says to it. */
+static int judge(struct ask *q, bool mutating, struct error *err) {
+        _cleanup_error_ struct error e = ERROR_INIT;
+        int r;
+
+        if (q->call.error.err) {
+                r = error_set(&e, -EINVAL, "failed to call webhook: %s", error_text(&q->call.error));
+                error_clear(&q->call.error);
+        } else {
+                r = review_parse(q->ad->a, q->call.answer, q->hook->review, q->uid, mutating, &q->answer, &e);
+        }
+        if (r < 0) {
+                q->answer = (struct review_answer){ 0 };
+                if (r == -EINVAL)
+                        return call_failed(q, &e, err);
+                error_move(err, &e);
+                return r;
+        }
+        json_each_item(w, q->answer.warnings)
+                op_warn(q->ad->op, json_str(w));
+        return q->answer.allowed ? 0 : review_denied(err, q->hook->name, q->answer.status);
+}
+
+/* ---- mutating ---- */
+
+struct mutation {
+        struct ask ask;
+        size_t next;
+        bool *before, *due; /* by webhook: was asked and may be again; must be */
+        struct json last;   /* what the first round has made */
+};
+
+static int internal(struct error *err, const struct error *why) {
+        return error_status(err, REASON_INTERNAL, "Internal error occurred: %s", error_text(why));
+}
+
+/* A patched object may not move elsewhere. */
+static int check_place(const struct admission *ad, const struct json *obj, struct error *err) {
+        struct str ns = json_str(json_at_path(obj, "metadata", "namespace"));
+
+        if (ad->operation == ADMIT_CONNECT || str_empty(ns) || str_eq(ns, ad->op->namespace))
+                return 0;
+        return err_bad_request(err, "the namespace of the provided object does not match the namespace sent on the "
+                                    "request");
+}
+
+/* 1: the patch has changed the object; 0; or a negative errno. */
+static int apply_patch(struct ask *q, struct error *err) {
+        struct admission *ad = q->ad;
+        const struct op *op = ad->op;
+        const struct schema_type *t = op->sub ? op->sub->type : q->as->resource->type;
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct json before, doc, after;
+        bool changed;
+
+        if (!ad->obj)
+                return error_status(err, REASON_INTERNAL,
+                                    "Internal error occurred: admission webhook \"%" STR_FMT
+                                    "\" attempted to modify the object, which is not supported for this operation",
+                                    STR_ARG(q->hook->name));
+        if (convert(ad, op->rest->stored, q->as, ad->obj, &before, err) < 0)
+                return err->err;
+        if (json_patch_apply(ad->a, &before, q->answer.patch, &doc, &e) < 0)
+                return internal(err, &e);
+        after = doc;
+        if (t && schema_decode(ad->a, t, &doc, NULL, &after, &e) < 0)
+                return internal(err, &e);
+        changed = !json_equal(&before, &after);
+        if (t)
+                schema_default(ad->a, t, &after);
+        if (check_place(ad, &after, err) < 0 || convert(ad, q->as, op->rest->stored, &after, ad->obj, err) < 0)
+                return err->err;
+        return changed;
+}
+
+static void mutated(struct webhook_call *w);
+
+/* 0: nobody is left to ask; ADMISSION_WAITS; or a negative errno. */
+static int ask_next(struct mutation *m, struct error *err) {
+        struct admission *ad = m->ask.ad;
+
+        while (m->next < ad->set->webhooks[HOOKS_MUTATING].n) {
+                size_t i = m->next++;
+                int r;
+
+                m->ask = (struct ask){ .ad = ad, .hook = &ad->set->webhooks[HOOKS_MUTATING].v[i] };
+                r = admission_match(&m->ask.hook->match, ad, &m->ask.as, err);
+                if (r == 0 || (r > 0 && ad->again && !m->due[i]))
+                        continue;
+                if (r > 0)
+                        r = prepare(&m->ask, mutated, err);
+                if (r > 0) {
+                        webhook_call(ad->s, &m->ask.call); /* who goes on may be another thread */
+                        return ADMISSION_WAITS;
+                }
+                if (r < 0)
+                        return r;
+        }
+        if (ad->changed && !ad->again)
+                m->last = json_copy_tree(ad->a, ad->obj);
+        return 0;
+}
+
+/* Those asked before this change see what has become of the object. */
+static void make_due(struct mutation *m) {
+        for (size_t i = 0; i < m->ask.ad->set->webhooks[HOOKS_MUTATING].n; i++) {
+                m->due[i] |= m->before[i];
+                m->before[i] = false;
+        }
+}
+
+static void mutated(struct webhook_call *w) {
+        struct mutation *m = container_of(w, struct mutation, ask.call);
+        struct admission *ad = m->ask.ad;
+        struct error *err = &ad->op->c->error;
+        int r = judge(&m->ask, true, err);
+
+        if (r == 0 && m->ask.answer.patch)
+                r = apply_patch(&m->ask, err);
+        if (r > 0) {
+                make_due(m);
+                ad->changed = true;
+        }
+        if (r >= 0 && m->ask.hook->if_needed)
+                m->before[m->next - 1] = true;
+        if (r >= 0)
+                r = ask_next(m, err);
+        if (r != ADMISSION_WAITS)
+                admission_continue(ad, r);
+}
+
+/* The objects that configure admission are not subject to it: a broken webhook can be removed. */
+static bool exempt(const struct admission *ad) {
+        return str_eqc(ad->op->rest->group, "admissionregistration.k8s.io");
+}
+
+int admission_webhooks_mutate(struct admission *ad, struct error *err) {
+        const struct admission_set *set = admission_set_of(ad);
+        struct mutation *m = ad->webhooks;
+
+        if (!set || set->webhooks[HOOKS_MUTATING].n == 0 || exempt(ad))
+                return 0;
+        if (!m) {
+                ad->webhooks = m = arena_new_of(ad->a, struct mutation);
+                m->before = arena_array(ad->a, bool, set->webhooks[HOOKS_MUTATING].n);
+                m->due = arena_array(ad->a, bool, set->webhooks[HOOKS_MUTATING].n);
+        }
+        m->ask.ad = ad;
+        m->next = 0;
+        if (ad->again && !json_equal(&m->last, ad->obj)) /* by a built-in plugin, in this round */
+                make_due(m);
+        return ask_next(m, err);
+}
+
+/* ---- validating ---- */
+
+struct validation {
+        atomic_size_t pending; /* answers, and the one who asks */
+        size_t n;
+        struct ask *asks;
+};
+
+static int verdict(struct validation *v, struct error *err) {
+        int r = 0;
+
+        for (size_t i = 0; i < v->n; i++) {
+                if (r == 0 && v->asks[i].result < 0) {
+                        r = v->asks[i].result;
+                        error_move(err, &v->asks[i].error);
+                }
+                error_clear(&v->asks[i].error);
+        }
+        return r;
+}
+
+static void validated(struct webhook_call *w) {
+        struct ask *q = container_of(w, struct ask, call);
+        struct admission *ad = q->ad;
+        struct validation *v = ad->webhooks;
+
+        q->result = judge(q, false, &q->error);
+        if (atomic_fetch_sub(&v->pending, 1) == 1)
+                admission_continue(ad, verdict(v, &ad->op->c->error));
+}
+
+/* Who is to be asked. */
+static int find_all(struct admission *ad, struct validation *v, struct error *err) {
+        v->asks = arena_array(ad->a, struct ask, ad->set->webhooks[HOOKS_VALIDATING].n);
+        for (size_t i = 0; i < ad->set->webhooks[HOOKS_VALIDATING].n; i++) {
+                struct ask *q = &v->asks[v->n];
+                int r;
+
+                *q = (struct ask){ .ad = ad, .hook = &ad->set->webhooks[HOOKS_VALIDATING].v[i] };
+                r = admission_match(&q->hook->match, ad, &q->as, err);
+                if (r > 0)
+                        r = prepare(q, validated, err);
+                if (r < 0)
+                        return r;
+                v->n += r > 0;
+        }
+        return 0;
+}
+
+int admission_webhooks_validate(struct admission *ad, struct error *err) {
+        const struct admission_set *set = admission_set_of(ad);
+        struct validation *v;
+        size_t n;
+        int r;
+
+        if (!set || set->webhooks[HOOKS_VALIDATING].n == 0 || exempt(ad))
+                return 0;
+        ad->webhooks = v = arena_new_of(ad->a, struct validation);
+        r = find_all(ad, v, err);
+        if (r < 0 || v->n == 0)
+                return r;
+        n = v->n;
+        atomic_store(&v->pending, n + 1);
+        for (size_t i = 0; i < n; i++) /* the arena belongs to the answers from here on */
+                webhook_call(ad->s, &v->asks[i].call);
+        return atomic_fetch_sub(&v->pending, 1) == 1 ? verdict(v, err) : ADMISSION_WAITS;
+}

@@ -1,0 +1,382 @@
+/* Admission webhooks, with a real one at the other end. */
+#include "help.h"
+#include "hook.h"
+
+struct world {
+        struct fixture f; /* first: ASK takes it */
+        struct fixture *own;
+        struct hook *hook;
+};
+
+static int setup(void **state) {
+        struct world *w = xcalloc(1, sizeof(*w));
+        void *f;
+
+        fixture_setup(&f);
+        w->own = f;
+        w->f = *w->own;
+        w->hook = hook_start();
+        *state = w;
+        return 0;
+}
+
+static int teardown(void **state) {
+        struct world *w = *state;
+        void *f = w->own;
+
+        fixture_teardown(&f);
+        hook_stop(w->hook);
+        free(w);
+        return 0;
+}
+
+#define RULE(groups, versions, resources, operations)                                                           \
+        "\"rules\":[{\"apiGroups\":[\"" groups "\"],\"apiVersions\":[\"" versions "\"],\"resources\":[\"" resources \
+        "\"],\"operations\":[\"" operations "\"]}]"
+#define CONFIGMAPS RULE("", "v1", "configmaps", "CREATE")
+
+/* A configuration of one webhook; more: further members of it. */
+static void configure(struct world *w, const struct api_resource *kind, const char *name, const char *path,
+                      const char *more) {
+        struct fixture *f = &w->f;
+        struct str body = arena_printf(f->a, "{\"metadata\":{\"name\":\"%s\"},\"webhooks\":[{\"name\":\"%s.example.com\","
+                                             "\"clientConfig\":%s,\"sideEffects\":\"None\",\"admissionReviewVersions\":"
+                                             "[\"v1\"],%s}]}", name, name, hook_config(w->hook, f->a, path), more);
+        struct answer r = ASK(f, API_CREATE, kind, .body = body.p);
+
+        if (r.code != 201)
+                fail_msg("%s", r.message);
+}
+#define MUTATE(w, name, path, more) configure(w, &res_mutatingwebhookconfigurations, name, path, more)
+#define VALIDATE(w, name, path, more) configure(w, &res_validatingwebhookconfigurations, name, path, more)
+
+static struct answer create_map(struct world *w, const char *name) {
+        return ASK(&w->f, API_CREATE, &res_configmaps, "default",
+                   .body = arena_printf(w->f.a, "{\"metadata\":{\"name\":\"%s\"}}", name).p);
+}
+
+#define expect_error(r, c, text)                         \
+        do {                                             \
+                struct answer _r = (r);                  \
+                assert_int_equal(_r.code, (c));          \
+                assert_string_equal(_r.message, (text)); \
+        } while (0)
+
+/* What the webhook was asked last, at a path. */
+static const char *asked(struct world *w, const char *path, const char *where) {
+        struct json *j;
+
+        assert_int_equal(json_parse(w->f.a, hook_asked(w->hook, w->f.a, path), NULL, &j, NULL), 0);
+        return at(&w->f, (struct answer){ .body = j }, where);
+}
+
+static void patches_follow_each_other_by_name(void **state) {
+        struct world *w = *state;
+        struct fixture *f = &w->f;
+        struct answer r;
+
+        hook_answers(w->hook, "/b", hook_patch(f->a, "[{\"op\":\"add\",\"path\":\"/data\",\"value\":{\"b\":\"1\"}}]"));
+        hook_answers(w->hook, "/a", hook_patch(f->a, "[{\"op\":\"add\",\"path\":\"/metadata/labels\",\"value\":"
+                                                     "{\"a\":\"1\"}}]"));
+        MUTATE(w, "b", "/b", CONFIGMAPS);
+        MUTATE(w, "a", "/a", CONFIGMAPS);
+        r = create_map(w, "x");
+        assert_int_equal(r.code, 201);
+        assert_string_equal(at(f, r, ".metadata.labels.a"), "1");
+        assert_string_equal(at(f, r, ".data.b"), "1");
+        assert_string_equal(asked(w, "/b", ".request.object.metadata.labels.a"), "1");
+        assert_string_equal(asked(w, "/a", ".request.object.metadata.labels"), "(absent)");
+        assert_string_equal(asked(w, "/a", ".request.object.metadata.uid"), "(absent)");
+        assert_int_equal(hook_calls(w->hook, "/a"), 1);
+}
+
+static void what_a_patch_makes_is_defaulted_and_validated(void **state) {
+        struct world *w = *state;
+        struct fixture *f = &w->f;
+        static const char service[] = "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"ports\":[{\"port\":80}]}}";
+        struct answer r;
+
+        hook_answers(w->hook, "/m", hook_patch(f->a, "[{\"op\":\"add\",\"path\":\"/spec/ports/-\",\"value\":"
+                                                     "{\"name\":\"n\",\"port\":81}},"
+                                                     "{\"op\":\"add\",\"path\":\"/spec/ports/0/name\",\"value\":\"m\"}]"));
+        MUTATE(w, "m", "/m", RULE("", "v1", "services", "CREATE"));
+        r = ASK(f, API_CREATE, &res_services, "default", .body = service);
+        assert_int_equal(r.code, 201);
+        assert_string_equal(at(f, r, ".spec.ports[1].protocol"), "TCP");
+        assert_string_equal(at(f, r, ".spec.ports[1].targetPort"), "81");
+        ASK(f, API_DELETE, &res_services, "default", "s");
+        hook_answers(w->hook, "/m", hook_patch(f->a, "[{\"op\":\"add\",\"path\":\"/metadata/labels\",\"value\":"
+                                                     "{\"a b\":\"\"}}]"));
+        r = ASK(f, API_CREATE, &res_services, "default", .body = service);
+        assert_int_equal(r.code, 422);
+        assert_non_null(strstr(r.message, "Service \"s\" is invalid: metadata.labels: Invalid value: \"a b\""));
+        hook_answers(w->hook, "/m", hook_patch(f->a, "[{\"op\":\"replace\",\"path\":\"/metadata/namespace\",\"value\":"
+                                                     "\"kube-system\"}]"));
+        expect_error(ASK(f, API_CREATE, &res_services, "default", .body = service), 400,
+                     "the namespace of the provided object does not match the namespace sent on the request");
+}
+
+static void a_webhook_that_wants_it_sees_later_changes(void **state) {
+        struct world *w = *state;
+        struct fixture *f = &w->f;
+
+        hook_answers(w->hook, "/a", "\"allowed\":true");
+        hook_answers(w->hook, "/b", hook_patch(f->a, "[{\"op\":\"add\",\"path\":\"/data\",\"value\":{\"b\":\"1\"}}]"));
+        MUTATE(w, "a", "/a", CONFIGMAPS ",\"reinvocationPolicy\":\"IfNeeded\"");
+        MUTATE(w, "b", "/b", CONFIGMAPS);
+        assert_int_equal(create_map(w, "x").code, 201);
+        assert_int_equal(hook_calls(w->hook, "/a"), 2);
+        assert_int_equal(hook_calls(w->hook, "/b"), 1);
+        assert_string_equal(asked(w, "/a", ".request.object.data.b"), "1");
+        hook_answers(w->hook, "/b", "\"allowed\":true");
+        assert_int_equal(create_map(w, "y").code, 201);
+        assert_int_equal(hook_calls(w->hook, "/a"), 3);
+}
+
+static void refusals_say_who_and_why(void **state) {
+        struct world *w = *state;
+        struct answer r;
+
+        VALIDATE(w, "v", "/v", CONFIGMAPS);
+        hook_answers(w->hook, "/v", "\"allowed\":false");
+        expect_error(create_map(w, "x"), 400, "admission webhook \"v.example.com\" denied the request without explanation");
+        hook_answers(w->hook, "/v", "\"allowed\":false,\"status\":{\"message\":\"not today\",\"code\":418}");
+        expect_error(create_map(w, "x"), 418, "admission webhook \"v.example.com\" denied the request: not today");
+        hook_answers(w->hook, "/v", "\"allowed\":false,\"status\":{\"reason\":\"Forbidden\",\"code\":403}");
+        r = create_map(w, "x");
+        expect_error(r, 403, "admission webhook \"v.example.com\" denied the request: Forbidden");
+        assert_string_equal(r.reason, "Forbidden");
+        hook_answers(w->hook, "/v", "\"allowed\":true,\"warnings\":[\"take care\"]");
+        r = create_map(w, "x");
+        assert_int_equal(r.code, 201);
+        assert_int_equal(r.n_warnings, 1);
+        assert_memory_equal(r.warning.p, "take care", 9);
+}
+
+static void the_first_refusal_in_order_is_told(void **state) {
+        struct world *w = *state;
+
+        hook_answers(w->hook, "/a", "\"allowed\":true");
+        hook_answers(w->hook, "/b", "\"allowed\":false,\"status\":{\"message\":\"b\"}");
+        hook_answers(w->hook, "/c", "\"allowed\":false,\"status\":{\"message\":\"c\"}");
+        VALIDATE(w, "a", "/a", CONFIGMAPS);
+        VALIDATE(w, "b", "/b", CONFIGMAPS);
+        VALIDATE(w, "c", "/c", CONFIGMAPS);
+        expect_error(create_map(w, "x"), 400, "admission webhook \"b.example.com\" denied the request: b");
+        assert_int_equal(hook_calls(w->hook, "/a") + hook_calls(w->hook, "/c"), 2);
+}
+
+static void the_policy_decides_when_a_webhook_fails(void **state) {
+        struct world *w = *state;
+        struct fixture *f = &w->f;
+        struct answer r;
+
+        hook_answers(w->hook, "/slow", NULL);
+        VALIDATE(w, "v", "/slow", CONFIGMAPS ",\"timeoutSeconds\":1,\"failurePolicy\":\"Ignore\"");
+        MUTATE(w, "m", "/slow", CONFIGMAPS ",\"timeoutSeconds\":1,\"failurePolicy\":\"Ignore\"");
+        assert_int_equal(create_map(w, "x").code, 201);
+        assert_int_equal(hook_calls(w->hook, "/slow"), 2);
+        MUTATE(w, "n", "/nowhere", CONFIGMAPS);
+        expect_error(create_map(w, "y"), 500,
+                     "Internal error occurred: failed calling webhook \"n.example.com\": failed to call webhook: the "
+                     "server could not find the requested resource");
+        ASK(f, API_DELETE_COLLECTION, &res_mutatingwebhookconfigurations);
+        ASK(f, API_DELETE_COLLECTION, &res_validatingwebhookconfigurations);
+        VALIDATE(w, "z", "/slow", CONFIGMAPS ",\"timeoutSeconds\":1");
+        r = create_map(w, "y");
+        assert_int_equal(r.code, 500);
+        assert_non_null(strstr(r.message, "failed calling webhook \"z.example.com\": failed to call webhook: Post "
+                                          "\"https://localhost:"));
+        assert_non_null(strstr(r.message, "/slow?timeout=1s\": context deadline exceeded"));
+        assert_null(strstr(r.message, "Client.Timeout"));
+}
+
+static void answers_that_make_no_sense_are_failures(void **state) {
+        struct world *w = *state;
+#define INVALID "received invalid webhook response: "
+        static const struct {
+                const char *answer, *text; /* after "failed calling webhook …: " */
+        } cases[] = {
+                { "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\"}",
+                  INVALID "webhook response was absent" },
+                { "{}", "failed to call webhook: Object 'Kind' is missing in '{}'" },
+                { "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"response\":{\"uid\":7}}",
+                  "failed to call webhook: json: cannot unmarshal number into Go struct field "
+                  "AdmissionResponse.response.uid of type types.UID" },
+                { "\"allowed\":true,\"patch\":\"W10=\"",
+                  INVALID "webhook returned response.patch but not response.patchType" },
+                { "\"allowed\":true,\"patchType\":\"JSONPatch\"",
+                  INVALID "webhook returned response.patchType but not response.patch" },
+                { "\"allowed\":true,\"patchType\":\"Strategic\",\"patch\":\"W3t9XQ==\"",
+                  "unsupported patch type \"Strategic\"" },
+        };
+
+        MUTATE(w, "m", "/m", CONFIGMAPS);
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                hook_answers(w->hook, "/m", cases[i].answer);
+                expect_error(create_map(w, "x"), 500,
+                             arena_printf(w->f.a, "Internal error occurred: failed calling webhook \"m.example.com\": %s",
+                                          cases[i].text).p);
+        }
+        hook_answers(w->hook, "/m", hook_patch(w->f.a, "{}"));
+        expect_error(create_map(w, "x"), 500,
+                     "Internal error occurred: json: cannot unmarshal object into Go value of type jsonpatch.Patch");
+        hook_answers(w->hook, "/m", hook_patch(w->f.a, "[{\"op\":\"add\",\"path\":\"/data\",\"value\":7}]"));
+        assert_int_equal(create_map(w, "x").code, 500);
+        hook_answers(w->hook, "/v", hook_patch(w->f.a, "[{\"op\":\"add\",\"path\":\"/data\",\"value\":{}}]"));
+        ASK(&w->f, API_DELETE, &res_mutatingwebhookconfigurations, .name = "m");
+        VALIDATE(w, "v", "/v", CONFIGMAPS);
+        expect_error(create_map(w, "x"), 500, "Internal error occurred: failed calling webhook \"v.example.com\": " INVALID
+                                              "validating webhook may not return response.patch");
+}
+
+static void the_question_says_who_what_and_where(void **state) {
+        struct world *w = *state;
+        struct fixture *f = &w->f;
+        struct str groups[] = { STR_INIT("system:masters") };
+        struct api_user jane = { .name = STR("jane"), .uid = STR("7"), .groups = groups, .n_groups = 1 };
+
+        hook_answers(w->hook, "/v", "\"allowed\":true");
+        VALIDATE(w, "v", "/v", RULE("*", "*", "*/*", "*"));
+        ASK(f, API_CREATE, &res_configmaps, "default", .user = &jane, .options.dry_run = true,
+            .options.field_manager = STR("cli"), .body = "{\"metadata\":{\"generateName\":\"x-\"}}");
+        assert_string_equal(asked(w, "/v", ".request.operation"), "CREATE");
+        assert_string_equal(asked(w, "/v", ".request.namespace"), "default");
+        assert_string_equal(asked(w, "/v", ".request.dryRun"), "true");
+        assert_string_equal(asked(w, "/v", ".request.kind"),
+                            "{\"group\":\"\",\"version\":\"v1\",\"kind\":\"ConfigMap\"}");
+        assert_string_equal(asked(w, "/v", ".request.userInfo"),
+                            "{\"username\":\"jane\",\"uid\":\"7\",\"groups\":[\"system:masters\"]}");
+        assert_string_equal(asked(w, "/v", ".request.options"),
+                            "{\"kind\":\"CreateOptions\",\"apiVersion\":\"meta.k8s.io/v1\",\"dryRun\":[\"All\"],"
+                            "\"fieldManager\":\"cli\"}");
+        assert_string_equal(asked(w, "/v", ".request.oldObject"), "null");
+        assert_memory_equal(asked(w, "/v", ".request.name"), "x-", 2);
+
+        create_map(w, "y");
+        ASK(f, API_DELETE, &res_configmaps, "default", "y");
+        assert_string_equal(asked(w, "/v", ".request.operation"), "DELETE");
+        assert_string_equal(asked(w, "/v", ".request.object"), "null");
+        assert_string_equal(asked(w, "/v", ".request.oldObject.metadata.name"), "y");
+        ASK(f, API_CREATE, &res_namespaces, .body = "{\"metadata\":{\"name\":\"n\"}}");
+        assert_string_equal(asked(w, "/v", ".request.namespace"), "n");
+        ASK(f, API_CONNECT, &res_pods, "default", "p", "exec",
+            .body = "{\"kind\":\"PodExecOptions\",\"apiVersion\":\"v1\",\"command\":[\"sh\"]}");
+        assert_string_equal(asked(w, "/v", ".request.operation"), "CONNECT");
+        assert_string_equal(asked(w, "/v", ".request.kind.kind"), "PodExecOptions");
+        assert_string_equal(asked(w, "/v", ".request.subResource"), "exec");
+        assert_string_equal(asked(w, "/v", ".request.object.command[0]"), "sh");
+        assert_string_equal(asked(w, "/v", ".request.options"), "null");
+}
+
+static void a_patch_needs_an_object(void **state) {
+        struct world *w = *state;
+
+        create_map(w, "x");
+        hook_answers(w->hook, "/m", hook_patch(w->f.a, "[{\"op\":\"add\",\"path\":\"/a\",\"value\":1}]"));
+        MUTATE(w, "m", "/m", RULE("", "v1", "configmaps", "DELETE"));
+        expect_error(ASK(&w->f, API_DELETE, &res_configmaps, "default", "x"), 500,
+                     "Internal error occurred: admission webhook \"m.example.com\" attempted to modify the object, which "
+                     "is not supported for this operation");
+}
+
+#define HPA                                                                                                        \
+        "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"maxReplicas\":3,\"scaleTargetRef\":{\"kind\":\"Deployment\"," \
+        "\"name\":\"d\"},\"targetCPUUtilizationPercentage\":50}}"
+
+static void an_equivalent_version_matches_and_is_what_the_webhook_gets(void **state) {
+        struct world *w = *state;
+        struct fixture *f = &w->f;
+        struct answer r;
+
+        hook_answers(w->hook, "/m", hook_patch(f->a, "[{\"op\":\"replace\",\"path\":\"/spec/metrics/0/resource/target/"
+                                                     "averageUtilization\",\"value\":60}]"));
+        hook_answers(w->hook, "/exact", "\"allowed\":true");
+        MUTATE(w, "m", "/m", RULE("autoscaling", "v2", "horizontalpodautoscalers", "CREATE"));
+        MUTATE(w, "e", "/exact",
+               RULE("autoscaling", "v2", "horizontalpodautoscalers", "CREATE") ",\"matchPolicy\":\"Exact\"");
+        r = ASK(f, API_CREATE, api_find_resource(STR("autoscaling"), STR("v1"), STR("horizontalpodautoscalers")),
+                "default", .body = arena_printf(f->a, HPA, "h").p);
+        assert_int_equal(r.code, 201);
+        assert_string_equal(at(f, r, ".spec.targetCPUUtilizationPercentage"), "60");
+        assert_string_equal(asked(w, "/m", ".request.kind.version"), "v2");
+        assert_string_equal(asked(w, "/m", ".request.requestKind.version"), "v1");
+        assert_string_equal(asked(w, "/m", ".request.object.apiVersion"), "autoscaling/v2");
+        assert_int_equal(hook_calls(w->hook, "/exact"), 0);
+}
+
+static void selectors_and_scope_choose(void **state) {
+        struct world *w = *state;
+        struct fixture *f = &w->f;
+
+        hook_answers(w->hook, "/o", "\"allowed\":true");
+        hook_answers(w->hook, "/n", "\"allowed\":true");
+        hook_answers(w->hook, "/c", "\"allowed\":true");
+        VALIDATE(w, "o", "/o", CONFIGMAPS ",\"objectSelector\":{\"matchLabels\":{\"a\":\"1\"}}");
+        VALIDATE(w, "n", "/n", CONFIGMAPS ",\"namespaceSelector\":{\"matchLabels\":{\"team\":\"x\"}}");
+        VALIDATE(w, "c", "/c", "\"rules\":[{\"apiGroups\":[\"*\"],\"apiVersions\":[\"*\"],\"resources\":[\"*\"],"
+                               "\"operations\":[\"CREATE\"],\"scope\":\"Cluster\"}]");
+        create_map(w, "x");
+        ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"y\",\"labels\":{\"a\":\"1\"}}}");
+        assert_int_equal(hook_calls(w->hook, "/o"), 1);
+        assert_int_equal(hook_calls(w->hook, "/c"), 0);
+        ASK(f, API_CREATE, &res_namespaces, .body = "{\"metadata\":{\"name\":\"t\",\"labels\":{\"team\":\"x\"}}}");
+        assert_int_equal(hook_calls(w->hook, "/c"), 1);
+        assert_int_equal(hook_calls(w->hook, "/n"), 0);
+        ASK(f, API_CREATE, &res_configmaps, "t", .body = "{\"metadata\":{\"name\":\"z\"}}");
+        assert_int_equal(hook_calls(w->hook, "/n"), 1);
+}
+
+#define DEPLOYMENT                                                                                                    \
+        "{\"metadata\":{\"name\":\"d\"},\"spec\":{\"selector\":{\"matchLabels\":{\"a\":\"b\"}},\"template\":{\"metadata\":" \
+        "{\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}}}"
+
+static void a_scale_is_seen_as_one(void **state) {
+        struct world *w = *state;
+        struct fixture *f = &w->f;
+        struct answer r;
+
+        hook_answers(w->hook, "/m", hook_patch(f->a, "[{\"op\":\"replace\",\"path\":\"/spec/replicas\",\"value\":2}]"));
+        MUTATE(w, "m", "/m", RULE("apps", "v1", "deployments/scale", "UPDATE"));
+        assert_int_equal(ASK(f, API_CREATE, &res_deployments, "default", .body = DEPLOYMENT).code, 201);
+        r = ASK(f, API_PATCH, &res_deployments, "default", "d", "scale", .patch = API_PATCH_MERGE,
+                .body = "{\"spec\":{\"replicas\":5}}");
+        assert_int_equal(r.code, 200);
+        assert_string_equal(at(f, r, ".spec.replicas"), "2");
+        assert_string_equal(asked(w, "/m", ".request.kind"),
+                            "{\"group\":\"autoscaling\",\"version\":\"v1\",\"kind\":\"Scale\"}");
+        assert_string_equal(asked(w, "/m", ".request.resource.resource"), "deployments");
+        assert_string_equal(asked(w, "/m", ".request.object.spec.replicas"), "5");
+        assert_string_equal(asked(w, "/m", ".request.oldObject.spec.replicas"), "1");
+}
+
+static void configurations_are_exempt(void **state) {
+        struct world *w = *state;
+
+        hook_answers(w->hook, "/v", "\"allowed\":false");
+        VALIDATE(w, "v", "/v", RULE("*", "*", "*/*", "*"));
+        assert_int_equal(create_map(w, "x").code, 400);
+        assert_int_equal(ASK(&w->f, API_DELETE, &res_validatingwebhookconfigurations, .name = "v").code, 200);
+        assert_int_equal(create_map(w, "x").code, 201);
+}
+
+int main(void) {
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+        const struct CMUnitTest tests[] = {
+                T(patches_follow_each_other_by_name),
+                T(what_a_patch_makes_is_defaulted_and_validated),
+                T(a_webhook_that_wants_it_sees_later_changes),
+                T(refusals_say_who_and_why),
+                T(the_first_refusal_in_order_is_told),
+                T(the_policy_decides_when_a_webhook_fails),
+                T(answers_that_make_no_sense_are_failures),
+                T(the_question_says_who_what_and_where),
+                T(a_patch_needs_an_object),
+                T(an_equivalent_version_matches_and_is_what_the_webhook_gets),
+                T(selectors_and_scope_choose),
+                T(a_scale_is_seen_as_one),
+                T(configurations_are_exempt),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
