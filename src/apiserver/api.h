@@ -43,7 +43,7 @@ struct api_options { /* metav1.{Get,List,Create,Update,Patch,Delete}Options in o
         struct str resource_version, resource_version_match;
         int64_t limit;
         struct str continue_token;
-        bool watch_bookmarks, send_initial_events;
+        bool watch_bookmarks, send_initial_events, no_initial_events; /* sendInitialEvents=true, =false, or neither */
         int64_t timeout_seconds; /* 0: none given */
         bool dry_run, force;
         enum api_field_validation field_validation;

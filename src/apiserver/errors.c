@@ -91,6 +91,7 @@ struct json status_of_error(struct arena *a, const struct error *e) {
         struct json s = status_head(a, "Failure"), details = json_new_object(), causes = json_new_array();
         int code = e->code ? e->code : status_reason_code(e->reason);
 
+        set_text(a, json_get_mut(&s, STR("metadata")), "continue", e->continue_token);
         json_setc(a, &s, "message", json_of_copy(a, str_of(error_text(e))));
         set_text(a, &s, "reason", status_reason_text(e->reason));
 

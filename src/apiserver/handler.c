@@ -302,16 +302,39 @@ static bool is_browser(struct http_request *req) {
         return false;
 }
 
-static int read_format(struct exchange *x, unsigned shapes, struct error *err) {
+/* The internal type that upstream names in this message: "*core.PodList". */
+static int wrong_shape(const struct rest *r, bool list, struct error *err) {
+        struct str group = str_empty(r->group) ? STR("core") : r->group;
+        ssize_t dot = str_find(group, '.');
+
+        group = dot < 0 ? group : str_sub(group, 0, (size_t) dot);
+        return error_status(err, REASON_NOT_ACCEPTABLE,
+                            "you requested PartialObjectMetadata%s, but the requested object is %sa list (*%" STR_FMT ".%" STR_FMT "%s)", list ? "" : "List", list ? "" : "not ",
+                            STR_ARG(group), STR_ARG(r->kind), list ? "List" : "");
+}
+
+static int read_format(struct exchange *x, enum api_verb verb, struct error *err) {
+        unsigned shapes = 1U << SHAPE_TABLE | 1U << SHAPE_PARTIAL | (verb == API_WATCH ? NEGOTIATE_STREAM : 0) |
+                          (x->rest->resource->list_type ? 0 : NEGOTIATE_CUSTOM);
+        struct str include = x->query.include_object;
         int r;
 
         r = request_negotiate(http_request_header(x->req, "accept"), shapes, &x->format.as, err);
         if (r < 0)
                 return r;
+        if (x->format.as.shape == SHAPE_PARTIAL && (verb == API_GET || verb == API_LIST) &&
+            x->format.as.list != (verb == API_LIST))
+                return wrong_shape(x->rest, verb == API_LIST, err);
+        if (x->format.as.shape == SHAPE_TABLE && !str_empty(include) && !str_eqc(include, "Metadata") &&
+            !str_eqc(include, "Object") && !str_eqc(include, "None"))
+                return err_bad_request(err,
+                                       "Unable to convert to Table as requested: includeObject: Invalid value: "
+                                       "\"%" STR_FMT "\": must be 'Metadata', 'Object', 'None', or empty",
+                                       STR_ARG(include));
         if (x->query.pretty_given || x->format.as.media != MEDIA_JSON)
                 x->format.pretty = x->query.pretty;
         else
-                x->format.pretty = is_browser(x->req);
+                x->format.pretty = x->format.as.pretty || is_browser(x->req);
         x->format.with_object = str_eqc(x->query.include_object, "Object");
         x->format.no_object = str_eqc(x->query.include_object, "None");
         return 0;
@@ -331,6 +354,7 @@ static void handle_resource(struct exchange *x) {
                               .options = x->query.options };
         const struct request_info *i = &x->info;
         bool is_namespace = str_eqc(i->plural, "namespaces");
+        _cleanup_error_ struct error e = ERROR_INIT;
 
         if (!x->rest || (!x->rest->resource->namespaced && !is_namespace && !str_empty(i->namespace)) ||
             (x->rest->resource->namespaced && str_empty(i->namespace) && !str_empty(i->name))) {
@@ -349,6 +373,11 @@ static void handle_resource(struct exchange *x) {
                 method_not_allowed(x);
                 return;
         }
+        if (read_format(x, c.verb, &e) < 0) {
+                x->format = (struct format){ 0 };
+                respond_error(x->req, &x->format, &e);
+                return;
+        }
         if (c.verb == API_WATCH)
                 handle_watch(x, &c);
         else if (c.verb == API_GET || c.verb == API_LIST)
@@ -363,17 +392,10 @@ static void handle_failed(struct exchange *x, struct error *e) {
 }
 
 static void proceed(struct exchange *x) {
-        struct error e = ERROR_INIT;
-
         if (!x->info.is_resource) {
                 handle_nonresource(x);
                 return;
         }
-        if (read_format(x, 1U << SHAPE_TABLE | 1U << SHAPE_PARTIAL, &e) < 0 && !is_connect(&x->info)) {
-                handle_failed(x, &e);
-                return;
-        }
-        error_clear(&e);
         handle_resource(x);
 }
 

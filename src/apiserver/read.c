@@ -1,12 +1,17 @@
 /* GET and LIST: references to what a snapshot holds; nothing is parsed or copied.
  *
  * A paged list goes on in the snapshot it began in, however much is written between the pages: the last SNAPSHOT_CACHE
- * snapshots of paged lists are kept for SNAPSHOT_TTL_MS, and the continue token names the revision. */
+ * snapshots of paged lists are kept for SNAPSHOT_TTL_MS, and the continue token names the revision. Other revisions are
+ * made from the newest one, by taking back what the store's history says has happened since, as far as it reaches.
+ *
+ *   newest   a(9)  b(4)  d(7)          history after 5:  a 6 (was 3), d 7 (new), c 8 (gone, was 2), a 9 (was 6)
+ *   at 5     a(3)  b(4)  c(2) */
 #include <errno.h>
 #include <stdio.h>
 
 #include "apiserver/request.h"
 #include "apiserver/server.h"
+#include "apiserver/validation/validate.h"
 #include "schema/selector.h"
 
 #define SNAPSHOT_TTL_MS (5 * 60 * 1000)
@@ -71,7 +76,7 @@ static int check_revision(const struct store_snapshot *snap, struct str rv, stru
         if (str_empty(rv))
                 return 0;
         if (str_to_u64(rv, &want) < 0)
-                return error_status(err, REASON_INVALID,
+                return error_status(err, REASON_UNKNOWN,
                                     "resourceVersion: Invalid value: \"%" STR_FMT
                                     "\": strconv.ParseUint: parsing \"%" STR_FMT "\": invalid syntax",
                                     STR_ARG(rv), STR_ARG(rv));
@@ -134,6 +139,125 @@ static void list_push_object(struct api_list *l, size_t *cap, struct object *o) 
         l->items[l->n++] = o;
 }
 
+/* The rules of https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions, in upstream's words. */
+int list_options_check(struct arena *a, const struct api_options *o, bool watch, struct error *err) {
+        static const char *const of_list[] = { "Exact", "NotOlderThan", "", NULL };
+        static const char *const of_watch[] = { "NotOlderThan", NULL };
+        struct str match = o->resource_version_match;
+        struct field_errors fe = { .a = a };
+        bool newer = str_eqc(match, "NotOlderThan"), exact = str_eqc(match, "Exact"), any = !str_empty(match);
+        bool initial = o->send_initial_events || o->no_initial_events;
+        const struct path *at = PATH(NULL, "resourceVersionMatch");
+        int r;
+
+        if (!any && !initial)
+                return 0;
+        if (watch && initial && !newer)
+                field_forbidden(&fe, at, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+        if (watch && any && !initial)
+                field_forbidden(&fe, at,
+                                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+        if (!watch && any && str_empty(o->resource_version))
+                field_forbidden(&fe, at, "resourceVersionMatch is forbidden unless resourceVersion is provided");
+        if (any && !newer && (watch || !exact))
+                field_not_supported(&fe, at, match, watch ? of_watch : of_list);
+        if (any && !str_empty(o->continue_token))
+                field_forbidden(&fe, at, "resourceVersionMatch is forbidden when continue is provided");
+        if (!watch && exact && str_eqc(o->resource_version, "0"))
+                field_forbidden(&fe, at, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
+        if (!watch && initial)
+                field_forbidden(&fe, PATH(NULL, "sendInitialEvents"), "sendInitialEvents is forbidden for list");
+        r = field_errors_finish(&fe, STR("ListOptions"), STR("meta.k8s.io"), STR(""), err);
+        vec_free(&fe.list);
+        return r;
+}
+
+/* ---- the state at an earlier revision ---- */
+
+struct past_entry {
+        struct str key;
+        struct object *object; /* a reference; NULL: it was not there */
+};
+
+struct past {
+        struct map *known;
+        VEC(struct past_entry) list; /* sorted by key */
+};
+
+static void past_clear(struct past *p) {
+        for (size_t i = 0; i < p->list.n; i++) {
+                object_unref(p->list.v[i].object);
+                free((char *) p->list.v[i].key.p);
+        }
+        vec_free(&p->list);
+        map_free(p->known);
+}
+
+/* The first event of a key tells what it was before. */
+static void take_back(const struct store_event *e, void *arg) {
+        struct past *p = arg;
+
+        if (map_put(p->known, e->key, p))
+                vec_push(&p->list, (struct past_entry){ str_n(str_dup(e->key), e->key.n),
+                                                        e->previous ? object_ref(e->previous) : NULL });
+}
+
+static int by_key(const void *x, const void *y) {
+        return str_cmp(((const struct past_entry *) x)->key, ((const struct past_entry *) y)->key);
+}
+
+/* What has to be taken back from snap to be at revision. -ESTALE when nobody knows any more. */
+static int past_read(struct apiserver *s, struct str prefix, uint64_t revision, struct store_snapshot *snap,
+                     struct past *p) {
+        int r;
+
+        p->known = map_new(NULL);
+        r = store_history(s->store, prefix, revision, store_snapshot_revision(snap), take_back, p);
+        if (p->list.n > 1)
+                qsort(p->list.v, p->list.n, sizeof(p->list.v[0]), by_key);
+        return r;
+}
+
+/* The objects of a snapshot from a key on, with the past laid over them. */
+struct list_iter {
+        struct store_iter it;
+        const struct past *past;
+        size_t i;
+        bool more;
+        struct str key; /* of the entry at hand */
+        struct object *object;
+};
+
+static void list_iter_init(struct list_iter *l, struct store_snapshot *snap, const struct past *past, struct str prefix,
+                           struct str start) {
+        *l = (struct list_iter){ .past = past };
+        store_iter_init(&l->it, snap, prefix, start);
+        l->more = store_iter_next(&l->it);
+        while (l->i < past->list.n && (str_cmp(past->list.v[l->i].key, start) < 0 ||
+                                       !str_has_prefix(past->list.v[l->i].key, prefix)))
+                l->i++;
+}
+
+static bool list_iter_next(struct list_iter *l, struct str prefix) {
+        for (;;) {
+                const struct past_entry *e = l->i < l->past->list.n ? &l->past->list.v[l->i] : NULL;
+                int c = !e || !str_has_prefix(e->key, prefix) ? -1 : l->more ? str_cmp(l->it.key, e->key) : 1;
+
+                if (c < 0 && !l->more)
+                        return false;
+                l->key = c < 0 ? l->it.key : e->key;
+                l->object = c < 0 ? l->it.object : e->object;
+                if (c <= 0)
+                        l->more = store_iter_next(&l->it);
+                if (c >= 0)
+                        l->i++;
+                if (l->object)
+                        return true;
+        }
+}
+
+/* ---- lists ---- */
+
 #define EXPIRED_CONTINUE                                                                                             \
         "The provided continue parameter is too old to display a consistent list result. You can start a new list "  \
         "without the "                                                                                               \
@@ -143,18 +267,23 @@ static void list_push_object(struct api_list *l, size_t *cap, struct object *o) 
         "between the "                                                                                               \
         "time the first chunk was returned and now may show up in the list."
 
-/* The snapshot to list from, and where to start (a key below the prefix). Takes over *snap. */
-static int list_position(struct apiserver *s, struct api_call *c, struct store_snapshot **snap, struct str *ret_start,
-                         struct error *err) {
+/* The snapshot to list from (takes over *snap), what has to be taken back from it, the revision that is shown and where
+ * to start (a key below the prefix). */
+static int list_position(struct apiserver *s, struct api_call *c, const struct rest *rest, struct store_snapshot **snap,
+                         struct past *past, uint64_t *ret_revision, struct str *ret_start, struct error *err) {
         const struct api_options *o = &c->options;
         struct store_snapshot *at = NULL;
-        uint64_t revision = 0;
-        bool exact = str_eqc(o->resource_version_match, "Exact");
+        uint64_t now = store_snapshot_revision(*snap), revision = now;
+        bool resumed = !str_empty(o->continue_token), zero = str_eqc(o->resource_version, "0"), exact;
         int r;
 
         *ret_start = STR("");
-        if (!str_empty(o->continue_token)) {
-                if (!str_empty(o->resource_version) && !str_eqc(o->resource_version, "0"))
+        *ret_revision = now;
+        r = list_options_check(c->arena, o, false, err);
+        if (r < 0)
+                return r;
+        if (resumed) {
+                if (!str_empty(o->resource_version) && !zero)
                         return err_bad_request(err, "specifying resource version is not allowed when using continue");
                 r = continue_decode(c->arena, o->continue_token, &revision, ret_start, err);
                 if (r < 0)
@@ -162,69 +291,93 @@ static int list_position(struct apiserver *s, struct api_call *c, struct store_s
                 if (revision == UINT64_MAX) /* the token of a 410: go on in the newest state */
                         return 0;
         } else {
-                if (str_empty(o->resource_version) && !str_empty(o->resource_version_match) && !o->send_initial_events)
-                        return error_status(err, REASON_INVALID,
-                                            "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: "
-                                            "Forbidden: resourceVersionMatch is forbidden unless resourceVersion "
-                                            "is provided");
                 r = check_revision(*snap, o->resource_version, err);
-                if (r < 0 || !exact)
+                /* Without a match, a page of a revision is of exactly that one; a whole list may be of a newer one. */
+                exact = str_eqc(o->resource_version_match, "Exact") ||
+                        (str_empty(o->resource_version_match) && o->limit > 0);
+                if (r < 0 || str_empty(o->resource_version) || zero || !exact)
                         return r;
                 str_to_u64(o->resource_version, &revision);
         }
-        if (revision == store_snapshot_revision(*snap))
+        if (revision == now)
                 return 0;
+        *ret_revision = revision;
         at = snapshots_get(s, revision);
-        if (!at) {
-                if (exact)
-                        return error_status(err, REASON_EXPIRED,
-                                            "The resourceVersion for the provided list is too old.");
-                error_status(err, REASON_EXPIRED, EXPIRED_CONTINUE);
-                return -ESTALE;
+        if (at) {
+                store_snapshot_unref(*snap);
+                *snap = at;
+                return 0;
         }
-        store_snapshot_unref(*snap);
-        *snap = at;
-        return 0;
+        if (revision < now && past_read(s, rest->prefix, revision, *snap, past) == 0)
+                return 0;
+        if (!resumed)
+                return error_status(err, REASON_EXPIRED, "The resourceVersion for the provided list is too old.");
+        error_status(err, REASON_EXPIRED, EXPIRED_CONTINUE);
+        if (err)
+                err->continue_token = str_dup(continue_encode(c->arena, UINT64_MAX, *ret_start));
+        return -ESTALE;
 }
 
 static struct str heap_copy(struct str s) {
         return str_n(str_dup(s), s.n);
 }
 
-static void list_fill(struct api_call *c, const struct rest *rest, struct store_snapshot *snap, struct str prefix,
-                      struct str start, const struct filter *f, struct api_list *l) {
+static void list_fill(struct api_call *c, const struct rest *rest, struct store_snapshot *snap, const struct past *past,
+                      struct str prefix, struct str start, const struct filter *f, struct api_list *l) {
         bool filtered = f->by_label || f->by_field;
-        struct store_iter it;
+        struct list_iter it;
         size_t cap = 0;
 
-        store_iter_init(&it, snap, prefix, start);
-        while (store_iter_next(&it)) {
+        list_iter_init(&it, snap, past, prefix, start);
+        while (list_iter_next(&it, prefix)) {
                 if (filtered && !filter_matches(f, it.object))
                         continue;
                 if (c->options.limit > 0 && l->n == (size_t) c->options.limit) {
                         struct str next = str_sub(it.key, rest->prefix.n, it.key.n);
 
                         l->continue_token = heap_copy(continue_encode(c->arena, l->revision, next));
-                        if (!filtered)
+                        if (filtered)
+                                return;
+                        if (past->list.n == 0)
                                 l->remaining = (int64_t) store_count(snap, prefix, it.key);
+                        else
+                                for (l->remaining = 1; list_iter_next(&it, prefix);)
+                                        l->remaining++;
                         return;
                 }
                 list_push_object(l, &cap, object_in_version(rest->stored, rest, it.object));
         }
 }
 
+/* A list that can only have the one object of a name. */
+static bool list_one(struct api_call *c, const struct rest *rest, struct store_snapshot *snap, const struct filter *f,
+                     struct api_list *l) {
+        struct str name = f->by_field ? selector_field_value(&f->fields, STR("metadata.name")) : str_n(NULL, 0);
+        struct object *o;
+        size_t cap = 0;
+
+        if (!name.p || (rest->resource->namespaced && str_empty(c->namespace)))
+                return false; /* in any namespace */
+        o = rest_get(snap, rest->stored, c->namespace, name);
+        if (o && filter_matches(f, o))
+                list_push_object(l, &cap, object_in_version(rest->stored, rest, o));
+        return true;
+}
+
 int list_collect(struct apiserver *s, struct api_call *c, const struct rest *rest, struct store_snapshot *current,
                  struct api_list **ret, struct error *err) {
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot_ref(current);
-        struct str prefix = rest->prefix, start, name;
-        struct filter f;
+        _cleanup_(past_clear) struct past past = { 0 };
+        struct str prefix = rest->prefix, start;
         struct api_list *l;
+        uint64_t revision;
+        struct filter f;
         int r;
 
         r = make_filter(c->arena, rest->stored, &c->options, &f, err);
         if (r < 0)
                 return r;
-        r = list_position(s, c, &snap, &start, err);
+        r = list_position(s, c, rest, &snap, &past, &revision, &start, err);
         if (r < 0)
                 return r;
         if (rest->resource->namespaced && !str_empty(c->namespace))
@@ -234,21 +387,11 @@ int list_collect(struct apiserver *s, struct api_call *c, const struct rest *res
                                                 STR_ARG(start));
 
         l = xcalloc(1, sizeof(*l));
-        l->revision = store_snapshot_revision(snap);
+        l->revision = revision;
         l->remaining = -1;
-        name = f.by_field ? selector_field_value(&f.fields, STR("metadata.name")) : str_n(NULL, 0);
-        if (name.p && rest->resource->namespaced && str_empty(c->namespace))
-                name.p = NULL; /* in any namespace */
-        if (name.p) {
-                struct object *o = rest_get(snap, rest->stored, c->namespace, name);
-                size_t cap = 0;
-
-                if (o && filter_matches(&f, o))
-                        list_push_object(l, &cap, object_in_version(rest->stored, rest, o));
-        } else {
-                list_fill(c, rest, snap, prefix, start, &f, l);
-        }
-        if (!str_empty(l->continue_token))
+        if (past.list.n > 0 || !list_one(c, rest, snap, &f, l))
+                list_fill(c, rest, snap, &past, prefix, start, &f, l);
+        if (!str_empty(l->continue_token) && past.list.n == 0)
                 snapshots_put(s, snap);
         *ret = l;
         return 0;

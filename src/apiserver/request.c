@@ -144,7 +144,7 @@ static int parse_number(const char *what, struct str v, int64_t *ret, struct err
         return 0;
 }
 
-enum param { P_STR, P_BOOL, P_INT, P_VALIDATION, P_DRY_RUN };
+enum param { P_STR, P_BOOL, P_INT, P_VALIDATION, P_DRY_RUN, P_INITIAL };
 
 static const struct param_desc {
         const char *name;
@@ -160,7 +160,7 @@ static const struct param_desc {
         OPT("limit", P_INT, options.limit),
         OPT("continue", P_STR, options.continue_token),
         OPT("allowWatchBookmarks", P_BOOL, options.watch_bookmarks),
-        OPT("sendInitialEvents", P_BOOL, options.send_initial_events),
+        OPT("sendInitialEvents", P_INITIAL, options),
         OPT("timeoutSeconds", P_INT, options.timeout_seconds),
         OPT("dryRun", P_DRY_RUN, options.dry_run),
         OPT("force", P_BOOL, options.force),
@@ -183,6 +183,10 @@ static int set_param(const struct param_desc *d, struct request_query *q, struct
                 return 0;
         case P_BOOL:
                 *(bool *) at = request_bool(value);
+                return 0;
+        case P_INITIAL:
+                q->options.send_initial_events = request_bool(value);
+                q->options.no_initial_events = !q->options.send_initial_events;
                 return 0;
         case P_INT:
                 return parse_number(d->name, value, at, err);
@@ -281,14 +285,30 @@ int request_delete_options(const struct json *body, struct api_options *o, struc
 
 struct media_range {
         struct str type; /* "application/json" */
-        struct str as, group, version;
-        bool stream;
+        struct str as, group, version, stream;
+        bool pretty;
+        int quality; /* in thousandths */
 };
+
+/* 0.5 → 500; what is no quality counts as 1. */
+static int quality_of(struct str text) {
+        int q = 0, unit = 1000;
+
+        for (size_t i = 0; i < text.n; i++) {
+                if (text.p[i] == '.' && i == 1)
+                        continue;
+                if (text.p[i] < '0' || text.p[i] > '9')
+                        return 1000;
+                q += (text.p[i] - '0') * unit;
+                unit /= 10;
+        }
+        return text.n == 0 || q > 1000 ? 1000 : q;
+}
 
 static void parse_media(struct str text, struct media_range *ret) {
         struct str part;
 
-        *ret = (struct media_range){ 0 };
+        *ret = (struct media_range){ .quality = 1000 };
         if (!str_split(&text, ';', &part))
                 return;
         ret->type = str_trim(part);
@@ -303,17 +323,24 @@ static void parse_media(struct str text, struct media_range *ret) {
                 else if (str_eqc(key, "v"))
                         ret->version = value;
                 else if (str_eqc(key, "stream"))
-                        ret->stream = true;
+                        ret->stream = value;
+                else if (str_eqc(key, "pretty"))
+                        ret->pretty = str_eqc(value, "1");
+                else if (str_eqc(key, "q"))
+                        ret->quality = quality_of(value);
         }
 }
 
+/* In the order in which clients and the server think of them; the first that a wildcard allows is JSON. */
 static const struct {
         const char *text;
         enum media media;
 } media_types[] = {
-        { "application/json", MEDIA_JSON }, { "*/*", MEDIA_JSON },
-        { "application/*", MEDIA_JSON },    { "application/vnd.kubernetes.protobuf", MEDIA_PROTOBUF },
-        { "application/yaml", MEDIA_YAML }, { "text/html", MEDIA_JSON }, /* a browser gets JSON to read */
+        { "application/json", MEDIA_JSON },
+        { "application/yaml", MEDIA_YAML },
+        { "application/vnd.kubernetes.protobuf", MEDIA_PROTOBUF },
+        { "*/*", MEDIA_JSON },
+        { "application/*", MEDIA_JSON },
 };
 
 static bool media_of(struct str type, enum media *ret) {
@@ -327,45 +354,82 @@ static bool media_of(struct str type, enum media *ret) {
 
 static bool shape_of(const struct media_range *m, unsigned shapes, struct negotiated *n) {
         static const struct {
-                const char *as;
+                const char *as, *group, *versions[2];
                 enum shape shape;
+                bool list, protobuf;
         } table[] = {
-                { "Table", SHAPE_TABLE },
-                { "PartialObjectMetadata", SHAPE_PARTIAL },
-                { "PartialObjectMetadataList", SHAPE_PARTIAL },
-                { "APIGroupDiscoveryList", SHAPE_DISCOVERY },
+                { "Table", "meta.k8s.io", { "v1", "v1beta1" }, SHAPE_TABLE },
+                { "PartialObjectMetadata", "meta.k8s.io", { "v1", "v1beta1" }, SHAPE_PARTIAL, .protobuf = true },
+                { "PartialObjectMetadataList", "meta.k8s.io", { "v1", "v1beta1" }, SHAPE_PARTIAL, true, true },
+                { "APIGroupDiscoveryList", "apidiscovery.k8s.io", { "v2", "v2beta1" }, SHAPE_DISCOVERY,
+                  .protobuf = true },
         };
 
+        n->pretty = m->pretty;
         if (str_empty(m->as)) {
                 n->shape = SHAPE_OBJECT;
-                return true;
+                return !(shapes & NEGOTIATE_CUSTOM) || n->media != MEDIA_PROTOBUF;
         }
-        for (size_t i = 0; i < ARRAY_SIZE(table); i++)
-                if (str_eqc(m->as, table[i].as) && (shapes & (1U << table[i].shape))) {
-                        n->shape = table[i].shape;
-                        n->v1beta1 = str_has_prefix(m->version, STR("v1beta1")) ||
-                                     str_has_prefix(m->version, STR("v2beta1"));
-                        return true;
-                }
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                bool beta = str_eqc(m->version, table[i].versions[1]);
+
+                if (!str_eqc(m->as, table[i].as) || !str_eqc(m->group, table[i].group) ||
+                    (!beta && !str_eqc(m->version, table[i].versions[0])))
+                        continue;
+                n->shape = table[i].shape;
+                n->list = table[i].list;
+                n->v1beta1 = beta;
+                return (shapes & (1U << n->shape)) && (table[i].protobuf || n->media != MEDIA_PROTOBUF);
+        }
         return false;
 }
 
-int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret, struct error *err) {
+#define MAX_RANGES 16
+
+/* The best first; what is said more exactly before wildcards; else in the order of the header. */
+static size_t sorted_ranges(struct str accept, struct media_range ranges[static MAX_RANGES]) {
         struct str part;
+        size_t n = 0, i;
+
+        while (n < MAX_RANGES && str_split(&accept, ',', &part)) {
+                struct media_range m;
+
+                parse_media(part, &m);
+                for (i = n++; i > 0; i--) {
+                        bool wild = str_has_prefix(ranges[i - 1].type, STR("*/")) && !str_has_prefix(m.type, STR("*/")),
+                             half = str_has_suffix(ranges[i - 1].type, STR("/*")) && !str_has_suffix(m.type, STR("/*"));
+
+                        if (ranges[i - 1].quality > m.quality ||
+                            (ranges[i - 1].quality == m.quality && !wild && !half))
+                                break;
+                        ranges[i] = ranges[i - 1];
+                }
+                ranges[i] = m;
+        }
+        return n;
+}
+
+int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret, struct error *err) {
+        struct media_range ranges[MAX_RANGES];
+        bool stream = shapes & NEGOTIATE_STREAM;
+        size_t n;
 
         *ret = (struct negotiated){ 0 };
         if (str_empty(str_trim(accept)))
                 return 0;
-        while (str_split(&accept, ',', &part)) {
-                struct media_range m;
-
-                parse_media(part, &m);
-                if (media_of(m.type, &ret->media) && shape_of(&m, shapes, ret))
+        n = sorted_ranges(accept, ranges);
+        for (size_t i = 0; i < n; i++)
+                if (media_of(ranges[i].type, &ret->media) && !(stream && ret->media == MEDIA_YAML) &&
+                    (str_empty(ranges[i].stream) || (stream && str_eqc(ranges[i].stream, "watch"))) &&
+                    shape_of(&ranges[i], shapes, ret))
                         return 0;
-        }
-        return error_status(err, REASON_NOT_ACCEPTABLE,
-                            "only the following media types are accepted: application/json, application/yaml, "
-                            "application/vnd.kubernetes.protobuf");
+        *ret = (struct negotiated){ 0 };
+        return error_status(err, REASON_NOT_ACCEPTABLE, "only the following media types are accepted: %s",
+                            stream && (shapes & NEGOTIATE_CUSTOM) ? "application/json;stream=watch"
+                            : stream ? "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
+                            : shapes & NEGOTIATE_CUSTOM ? "application/json, application/yaml"
+                                                        : "application/json, application/yaml, "
+                                                          "application/vnd.kubernetes.protobuf");
 }
 
 int request_body_media(struct str content_type, enum media *ret, struct error *err) {
@@ -376,7 +440,7 @@ int request_body_media(struct str content_type, enum media *ret, struct error *e
                 *ret = MEDIA_JSON;
                 return 0;
         }
-        if (!str_has_prefix(m.type, STR("application/")) || !media_of(m.type, ret))
+        if (str_has_suffix(m.type, STR("*")) || !media_of(m.type, ret))
                 return error_status(err, REASON_UNSUPPORTED_MEDIA,
                                     "the body of the request was in an unknown format - accepted media types include: "
                                     "application/json, application/yaml, application/vnd.kubernetes.protobuf");
@@ -403,8 +467,8 @@ int request_patch_type(struct str content_type, enum api_patch *ret, struct erro
                 }
         return error_status(err, REASON_UNSUPPORTED_MEDIA,
                             "the body of the request was in an unknown format - accepted media types include: "
-                            "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, "
-                            "application/strategic-merge-patch+json");
+                            "application/json-patch+json, application/merge-patch+json, "
+                            "application/strategic-merge-patch+json, application/apply-patch+yaml");
 }
 
 /* ---- continue tokens: {"v":"meta.k8s.io/v1","rv":7,"start":"default/web\u0000"} in URL-safe base64 ---- */

@@ -36,7 +36,12 @@ struct negotiated {
         enum media media;
         enum shape shape;
         bool v1beta1; /* of the shape: apidiscovery.k8s.io/v2beta1 */
+        bool list;    /* of the shape: PartialObjectMetadataList */
+        bool pretty;  /* asked for in the header */
 };
+/* For the shapes of request_negotiate: media that can be streamed only, no protobuf but for shapes. */
+#define NEGOTIATE_STREAM (1U << 30)
+#define NEGOTIATE_CUSTOM (1U << 31)
 /* The best of an Accept header (empty: JSON). shapes: a bit for each shape that the endpoint can make besides the
  * object. -EINVAL, NotAcceptable. */
 int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret, struct error *err);

@@ -181,6 +181,9 @@ void registry_modify(struct op *op, int (*change)(struct op *op, struct error *e
 int list_collect(struct apiserver *s, struct api_call *c, const struct rest *rest, struct store_snapshot *snap,
                  struct api_list **ret, struct error *err);
 
+/* The rules for resourceVersion, resourceVersionMatch, sendInitialEvents and continue together (read.c). */
+int list_options_check(struct arena *a, const struct api_options *o, bool watch, struct error *err);
+
 /* An object in another version of its resource (a reference; the same object when there is nothing to convert). */
 struct object *object_in_version(const struct rest *stored, const struct rest *as, struct object *o);
 

@@ -16,6 +16,7 @@
 
 #include "apiserver/watch.h"
 #include "base/rand.h"
+#include "schema/decode.h"
 #include "schema/selector.h"
 #include "schema/types.h"
 
@@ -33,7 +34,8 @@ struct api_watch {
         struct field_selector fields;
         struct str node_name; /* what the selector demands of spec.nodeName; p == NULL: nothing */
         bool by_label, by_field;
-        bool bookmarks, initial_bookmark, initial; /* initial: begin with everything there is */
+        bool bookmarks, initial_bookmark;
+        bool initial, from_now; /* begin with everything there is; with what comes after the start */
         bool lagging, stopped, failed, linked;
         uint64_t position;
         int64_t deadline_ms, next_bookmark_ms; /* 0: none */
@@ -216,11 +218,11 @@ static void fail(struct api_watch *w, const struct error *error) {
                 w->sink->over(w);
 }
 
-/* An object of the kind with nothing but a resourceVersion. */
+/* An object of the kind with nothing but a resourceVersion, and what Go prints of it always. */
 static void bookmark(struct api_watch *w, uint64_t revision, bool initial_end) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_(object_unrefp) struct object *o = NULL;
-        struct json tree = json_new_object(), meta = json_new_object();
+        struct json tree = json_new_object(), meta = json_new_object(), zero;
         struct watch_event e = { .type = API_BOOKMARK, .revision = revision, .initial_end = initial_end };
 
         json_set_str(a, &tree, "kind", w->rest->kind);
@@ -230,7 +232,7 @@ static void bookmark(struct api_watch *w, uint64_t revision, bool initial_end) {
                 json_setc(a, json_get_or_add_object(a, &meta, "annotations"), "k8s.io/initial-events-end",
                           json_of_cstr("true"));
         json_setc(a, &tree, "metadata", meta);
-        o = object_from_tree(&tree);
+        o = object_from_tree(schema_decode(a, w->rest->resource->type, &tree, NULL, &zero, NULL) == 0 ? &zero : &tree);
         object_set_revision(o, revision);
         e.object = o;
         w->sink->event(w, &e);
@@ -431,6 +433,8 @@ static void tick_watch(struct api_watch *w, int64_t now) {
         if (w->stopped || w->failed)
                 return;
         if (w->deadline_ms && now >= w->deadline_ms) {
+                if (w->bookmarks && !w->lagging) /* the next watch goes on here */
+                        bookmark(w, w->position, false);
                 w->failed = true;
                 if (w->sink->over)
                         w->sink->over(w);
@@ -552,6 +556,8 @@ static void begin(struct loop_work *work) {
                 return;
         }
         link_watch(w);
+        if (w->from_now)
+                w->position = store_revision(w->hub->s->store);
         if (w->initial) {
                 struct str prefix = w->rest->prefix;
 
@@ -568,15 +574,20 @@ static void begin(struct loop_work *work) {
 static int set_position(struct api_watch *w, const struct api_options *o, struct error *err) {
         struct str rv = o->resource_version;
 
-        w->initial = str_empty(rv) || str_eqc(rv, "0") || o->send_initial_events;
-        w->initial_bookmark = o->send_initial_events && o->watch_bookmarks;
-        if (w->initial)
-                return 0;
-        if (str_to_u64(rv, &w->position) < 0)
+        bool newest = str_empty(rv) || str_eqc(rv, "0");
+        int r;
+
+        r = list_options_check(w->arena, o, true, err);
+        if (r < 0)
+                return r;
+        if (!newest && str_to_u64(rv, &w->position) < 0)
                 return error_status(err, REASON_INVALID,
-                                    "resourceVersion: Invalid value: \"%" STR_FMT
+                                    "%" STR_FMT " \"\" is invalid: resourceVersion: Invalid value: \"%" STR_FMT
                                     "\": strconv.ParseUint: parsing \"%" STR_FMT "\": invalid syntax",
-                                    STR_ARG(rv), STR_ARG(rv));
+                                    STR_ARG(w->rest->qualified), STR_ARG(rv), STR_ARG(rv));
+        w->initial = (newest && !o->no_initial_events) || o->send_initial_events;
+        w->initial_bookmark = o->send_initial_events && o->watch_bookmarks;
+        w->from_now = newest && o->no_initial_events;
         return 0;
 }
 

@@ -73,6 +73,7 @@ void error_clear(struct error *e) {
         free(e->group);
         free(e->kind);
         free(e->uid);
+        free(e->continue_token);
         *e = ERROR_INIT;
 }
 
@@ -208,6 +209,7 @@ void error_copy(struct error *dst, const struct error *src) {
         copy.group = dup_or_null(src->group);
         copy.kind = dup_or_null(src->kind);
         copy.uid = dup_or_null(src->uid);
+        copy.continue_token = dup_or_null(src->continue_token);
         copy.causes = src->n_causes ? xcalloc(src->n_causes, sizeof(*copy.causes)) : NULL;
         for (size_t i = 0; i < src->n_causes; i++)
                 copy.causes[i] = (struct error_cause) {

@@ -47,6 +47,7 @@ struct error {
         char *message;
         /* metav1.StatusDetails, each may be NULL */
         char *name, *group, *kind, *uid;
+        char *continue_token; /* metav1.ListMeta: where an expired list may go on, or NULL */
         int retry_after_seconds;
         struct error_cause *causes;
         size_t n_causes;

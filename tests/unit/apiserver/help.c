@@ -73,6 +73,7 @@ static void keep(struct fixture *f, struct api_call *c, struct answer *r) {
         if (c->code >= 400) {
                 r->message = arena_cstr(f->a, str_of(error_text(&c->error)));
                 r->reason = status_reason_text(c->error.reason);
+                r->token = c->error.continue_token ? arena_cstr(f->a, str_of(c->error.continue_token)) : NULL;
         } else if (c->list) {
                 r->body = list_body(f, c->list);
         } else {

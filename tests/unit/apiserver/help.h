@@ -20,6 +20,7 @@ struct answer {
         const struct json *body; /* the object's or answer's tree; lives in the fixture's arena */
         char *message;           /* of the error */
         const char *reason;
+        const char *token; /* of the error of an expired list */
         struct api_list *list; /* freed with the fixture: copied into body.items */
         size_t n_warnings;
         struct str warning;

@@ -102,6 +102,12 @@ static void accept_picks_the_first_that_can_be_made(void **state) {
                 { "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1", MEDIA_JSON, SHAPE_PARTIAL, 0 },
                 { "application/json;as=Nothing;v=v1;g=x,application/json", MEDIA_JSON, SHAPE_OBJECT, 0 },
                 { "application/cbor, application/json;q=0.5", MEDIA_JSON, SHAPE_OBJECT, 0 },
+                { "application/json;q=0.5, application/yaml;q=0.8", MEDIA_YAML, SHAPE_OBJECT, 0 },
+                { "*/*, application/vnd.kubernetes.protobuf", MEDIA_PROTOBUF, SHAPE_OBJECT, 0 },
+                { "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,*/*", MEDIA_JSON, 0, 0 },
+                { "application/json;as=Table;v=v3;g=meta.k8s.io", 0, 0, -1 },
+                { "application/json;stream=watch", 0, 0, -1 },
+                { "application/cbor", 0, 0, -1 },
                 { "image/png", 0, 0, -1 },
         };
 

@@ -177,6 +177,7 @@ static void initial_events_end_with_a_bookmark(void **state) {
         struct watcher *w;
 
         o.send_initial_events = o.watch_bookmarks = true;
+        o.resource_version_match = STR("NotOlderThan");
         create(f, "a", "x");
         w = watch(f, o);
         expect(w, "ADDED a;BOOKMARK ;");
