@@ -150,8 +150,8 @@ class Api:
                 lst = Type('STRUCT', r.kind + 'List', gv, go_name='%s.%sList' % (gv.version, r.kind),
                            doc='A list of %s.' % r.plural)
                 lst.flags.add('OBJECT')
-                lst.raw = [Field('metadata', meta + 'ListMeta', 1, ['OMITEMPTY'], where=gv.path),
-                           Field('items', '[]' + r.kind, 2, where=gv.path)]
+                lst.raw = [Field('metadata', meta + 'ListMeta', 1, ['OMITEMPTY'], where=gv.path, doc='Of which version the list is, and how it goes on.'),
+                           Field('items', '[]' + r.kind, 2, where=gv.path, doc='The objects.')]
                 lst.package = gv.package
                 gv.types[lst.name] = lst
             for t in gv.types.values():
@@ -200,10 +200,13 @@ class Api:
             for k in ('kind', 'elem', 'values'):
                 setattr(t, k, getattr(a, k))
             return
+        if not t.doc and t.kind == 'STRUCT':
+            self.fail(gv.path, 'type %s has no doc' % t.name)
         t.inlines = []
         if 'OBJECT' in t.flags:
             string = self.scalars['string']
-            t.fields = [Field('kind', string, 0, ['OMITEMPTY']), Field('apiVersion', string, 0, ['OMITEMPTY'])]
+            t.fields = [Field('kind', string, 0, ['OMITEMPTY'], doc='What kind of object this is.'),
+                        Field('apiVersion', string, 0, ['OMITEMPTY'], doc='The group and version in which it is written.')]
         for f in raw:
             text = f.type
             if text.startswith('*'):
@@ -226,6 +229,8 @@ class Api:
         for f in t.fields:
             if f.name in seen:
                 self.fail(gv.path, '%s.%s is there twice' % (t.name, f.name))
+            if not f.doc and t.kind == 'STRUCT':
+                self.fail(gv.path, '%s.%s has no doc' % (t.name, f.name))
             seen.add(f.name)
         numbers = [f.pb for f in t.fields if f.pb] + [pb for _, pb in t.inlines if pb]
         if len(set(numbers)) != len(numbers):
