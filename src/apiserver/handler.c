@@ -191,6 +191,7 @@ static int read_body(struct http_write *w, struct error *err) {
         r = parse_body(&w->x, w->arena, media, w->call.verb == API_PATCH, text, &dup, &body, err);
         if (r < 0)
                 return r;
+        track_request_body(&w->x, body);
         if (w->call.verb == API_DELETE || w->call.verb == API_DELETE_COLLECTION)
                 return request_delete_options(body, &w->call.options, err);
         w->call.body = body;
@@ -409,10 +410,11 @@ void handle_request(struct http_request *req, void *arg) {
                 handle_failed(x, &e);
                 return;
         }
-        if (authenticate(x->s, req, &x->user, &e) < 0 ||
+        if (authenticate(x->s, req, &x->user, &x->real_user, &e) < 0 ||
             request_parse_query(a, http_request_query(req), &x->query, &e) < 0) {
                 handle_failed(x, &e);
                 return;
         }
+        x->impersonated = !str_empty(http_request_header(req, "impersonate-user"));
         track_enter(x, proceed);
 }

@@ -15,6 +15,8 @@ struct exchange {
         struct request_query query;
         struct format format;
         struct api_user user;
+        struct api_user real_user; /* who it is that acts as user */
+        bool impersonated;
         const struct rest *rest;
         struct track *track; /* track.h */
 };

@@ -1,5 +1,7 @@
 /* /metrics and /metrics/slis. What is counted as it happens is in base/metrics.h; here is what is measured when somebody
  * asks. */
+#include <dirent.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -72,4 +74,62 @@ void metrics_write(struct apiserver *s, struct buf *b) {
                       "A metric with a constant '1' value labeled by the version this was built from.");
         buf_addc(b, "kubernetes_build_info{git_version=\"" GIT_VERSION "\",major=\"1\",minor=\"33\"} 1\n");
         write_process(s, b);
+}
+
+/* ---- /debug/pprof: where memory and time are, in our own terms ---- */
+
+static void debug_index(struct buf *b) {
+        buf_addc(b, "heap\nthreads\n");
+}
+
+static void debug_heap(struct buf *b) {
+        struct mallinfo2 m = mallinfo2();
+
+        buf_printf(b, "allocated %zu\nfree %zu\nmapped %zu\nfrom_system %zu\ntrimmable %zu\n", m.uordblks + m.hblkhd,
+                   m.fordblks, m.hblkhd, m.arena + m.hblkhd, m.keepcost);
+        file_read("/proc/self/smaps_rollup", 4096, b, NULL);
+}
+
+/* One line for each thread: "name user-ticks system-ticks". */
+static void debug_threads(struct buf *b) {
+        DIR *d = opendir("/proc/self/task");
+        struct dirent *e;
+
+        while (d && (e = readdir(d))) {
+                _cleanup_free_ char *path = xprintf("/proc/self/task/%s/stat", e->d_name);
+                _cleanup_buf_ struct buf text = BUF_INIT;
+                struct str s, field, user = { 0 }, sys = { 0 };
+                ssize_t open, close;
+
+                if (e->d_name[0] == '.' || file_read(path, 4096, &text, NULL) < 0)
+                        continue;
+                s = buf_str(&text);
+                open = str_find(s, '(');
+                close = str_rfind(s, ')');
+                if (open < 0 || close < open)
+                        continue;
+                buf_printf(b, "%" STR_FMT, STR_ARG(str_sub(s, (size_t) open + 1, (size_t) close)));
+                s = str_sub(s, (size_t) close + 2, s.n);
+                for (int i = 3; i <= 15 && str_split(&s, ' ', &field); i++) { /* proc(5): 14 utime, 15 stime */
+                        user = i == 14 ? field : user;
+                        sys = i == 15 ? field : sys;
+                }
+                buf_printf(b, " %" STR_FMT " %" STR_FMT "\n", STR_ARG(user), STR_ARG(sys));
+        }
+        if (d)
+                closedir(d);
+}
+
+bool debug_write(struct str page, struct buf *dst) {
+        static const struct {
+                const char *name;
+                void (*write)(struct buf *b);
+        } pages[] = { { "", debug_index }, { "heap", debug_heap }, { "threads", debug_threads } };
+
+        for (size_t i = 0; i < ARRAY_SIZE(pages); i++)
+                if (str_eqc(page, pages[i].name)) {
+                        pages[i].write(dst);
+                        return true;
+                }
+        return false;
 }

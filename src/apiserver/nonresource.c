@@ -4,7 +4,9 @@
 #include <sys/utsname.h>
 
 #include "apiserver/discovery.h"
+#include "apiserver/flow/flow.h"
 #include "apiserver/metrics.h"
+#include "base/metrics.h"
 
 /* ---- version ---- */
 
@@ -139,6 +141,32 @@ static void handle_metrics(struct exchange *x) {
         respond_text(x->req, 200, "text/plain; version=0.0.4; charset=utf-8", buf_str(&b));
 }
 
+/* The health checks as numbers (KEP-3466). */
+static void handle_slis(struct exchange *x) {
+        static const char *const kinds[] = { "healthz", "livez", "readyz" };
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        metric_header(&b, "kubernetes_healthcheck", "gauge", "This metric records the result of a single healthcheck.");
+        for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
+                for (size_t k = 0; k < ARRAY_SIZE(kinds); k++)
+                        if (checks[i].of & 1U << k)
+                                buf_printf(&b, "kubernetes_healthcheck{name=\"%s\",type=\"%s\"} %d\n", checks[i].name,
+                                           kinds[k], checks[i].ok(x->s));
+        respond_text(x->req, 200, "text/plain; version=0.0.4; charset=utf-8", buf_str(&b));
+}
+
+static void handle_debug(struct exchange *x) {
+        static const struct str flow = STR_INIT("/debug/api_priority_and_fairness/"), pprof = STR_INIT("/debug/pprof/");
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct str path = http_request_path(x->req);
+        bool found = str_has_prefix(path, flow)  ? flow_dump(x->s, str_sub(path, flow.n, path.n), &b)
+                     : str_has_prefix(path, pprof) ? debug_write(str_sub(path, pprof.n, path.n), &b)
+                                                   : false;
+
+        respond_text(x->req, found ? 200 : 404, "text/plain; charset=utf-8",
+                     found ? buf_str(&b) : STR("404 page not found\n"));
+}
+
 static void handle_issuer(struct exchange *x) {
         struct arena *a = http_request_arena(x->req);
         struct json doc = authn_openid_configuration(x->s->authn, a);
@@ -163,9 +191,11 @@ static const struct {
         void (*handle)(struct exchange *x);
 } paths[] = {
         { "/.well-known/openid-configuration", false, handle_issuer },
+        { "/debug", true, handle_debug },
         { "/healthz", true, handle_healthz },
         { "/livez", true, handle_livez },
         { "/metrics", false, handle_metrics },
+        { "/metrics/slis", false, handle_slis },
         { "/openid/v1/jwks", false, handle_jwks },
         { "/readyz", true, handle_readyz },
         { "/version", false, handle_version },

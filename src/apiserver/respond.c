@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "apiserver/respond.h"
+#include "apiserver/track.h"
 #include "apiserver/watch.h"
 #include "json/yaml.h"
 #include "schema/columns.h"
@@ -59,17 +60,14 @@ size_t respond_warnings(struct arena *a, struct http_header *h, const struct str
 
 static void send_slices(struct http_request *req, int code, const char *type, const struct str *warnings,
                         size_t n_warnings, const struct http_slice *body, size_t n_body) {
-        struct http_header h[66];
+        struct http_header h[68];
         size_t n = 2;
 
-        if (n_warnings == 0 && type == media_names[MEDIA_JSON]) {
-                http_respond(req, code, json_headers, ARRAY_SIZE(json_headers), body, n_body);
-                return;
-        }
         h[0] = json_headers[0];
         h[1] = (struct http_header){ STR("content-type"), str_of(type) };
         n += respond_warnings(http_request_arena(req), h + n, warnings, MIN(n_warnings, 64));
-        http_respond(req, code, h, n, body, n_body);
+        if (!respond_gzip(req, code, h, n, body, n_body))
+                http_respond(req, code, h, n, body, n_body);
 }
 
 /* Takes the buffer's memory over. */
@@ -138,6 +136,7 @@ static void send_json(struct http_request *req, const struct format *f, int code
         struct buf out = BUF_INIT;
         struct error e = ERROR_INIT;
 
+        track_response(req, code, &(struct http_slice){ .data = buf_str(text) }, 1);
         if (plain(f)) {
                 send_buf(req, code, media_names[MEDIA_JSON], warnings, n_warnings, text);
                 return;
@@ -183,6 +182,8 @@ void respond_error(struct http_request *req, const struct format *f, const struc
         char *p;
 
         json_write(&b, &status);
+        track_response(req, e->code ? e->code : status_reason_code(e->reason),
+                       &(struct http_slice){ .data = buf_str(&b) }, 1);
         if (!plain(&as) && transcode(&out, &as, buf_str(&b), NULL) == 0) {
                 buf_free(&b);
                 b = out;
@@ -296,6 +297,7 @@ void respond_object(struct http_request *req, const struct format *f, int code, 
         if (f->as.shape == SHAPE_OBJECT && plain(f)) {
                 struct http_slice s = { .data = object_text(o), .release = unref_object, .arg = object_ref(o) };
 
+                track_response(req, code, &s, 1);
                 send_slices(req, code, media_names[MEDIA_JSON], warnings, n_warnings, &s, 1);
                 return;
         }
@@ -335,6 +337,7 @@ static void send_list(struct http_request *req, const struct rest *rest, struct 
                 v[n++] = (struct http_slice){ .data = item_text(rest, l->items[i]) };
         }
         v[n++] = (struct http_slice){ .data = STR("]}"), .release = free_list, .arg = l };
+        track_response(req, 200, v, n);
         send_slices(req, 200, media_names[MEDIA_JSON], warnings, n_warnings, v, n);
         free(v);
 }

@@ -25,6 +25,11 @@ void respond_json_text(struct http_request *req, const struct format *f, int cod
                        const struct rest *rest);
 void respond_text(struct http_request *req, int code, const char *content_type, struct str text);
 
+/* The same body compressed, when it is large and the client takes gzip; takes the slices over then. h has room for two
+ * headers more. */
+bool respond_gzip(struct http_request *req, int code, struct http_header *h, size_t n_h, const struct http_slice *body,
+                  size_t n_body);
+
 /* One event of a watch stream. first: the columns of a table are still to be told. */
 struct watch_event;
 void respond_event(struct buf *dst, const struct format *f, const struct rest *rest, const struct watch_event *e,

@@ -10,6 +10,7 @@
 #include "apiserver/flow/flow.h"
 #include "apiserver/kubelet_proxy.h"
 #include "apiserver/auth/rbac.h"
+#include "apiserver/audit/audit.h"
 #include "apiserver/track.h"
 #include "apiserver/watch.h"
 #include "apiserver/webhook_client.h"
@@ -51,7 +52,7 @@ static void copy_options(struct apiserver *s, const struct apiserver_options *o)
                                      &c->kubelet_client_key_pem,
                                      &c->kubelet_ca_pem };
         const char **const texts[] = { &c->address, &c->service_account_issuer, &c->service_cidr,
-                                       &c->advertise_address };
+                                       &c->advertise_address, &c->audit.policy_file, &c->audit.log_path };
 
         *c = *o;
         for (size_t i = 0; i < ARRAY_SIZE(pems); i++)
@@ -83,6 +84,8 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
                 r = authn_new(s, &s->authn, err);
         if (r == 0)
                 r = kubelets_new(s, &s->kubelets, err);
+        if (r == 0 && o->audit.policy_file && o->audit.log_path)
+                r = audit_new(s, &o->audit, &s->audit, err);
         if (r < 0) {
                 apiserver_free(s);
                 return r;
@@ -162,6 +165,7 @@ void apiserver_free(struct apiserver *s) {
         flow_free(s->flow);
         tracks_free(s->tracks);
         admission_configs_free(s->configs);
+        audit_free(s->audit);
         discovery_free(s->discovery);
         map_free(s->rests);
         map_free(s->rests_by_resource);

@@ -35,6 +35,7 @@ struct admission;
 struct flow;
 struct tracks;
 struct admission_configs;
+struct audit;
 
 /* A resource as it is served: the schema's description with what every request would otherwise work out anew. */
 struct rest {
@@ -87,6 +88,7 @@ struct apiserver {
         struct expiry *expiry; /* of Events, on a worker */
         struct flow *flow;
         struct tracks *tracks;
+        struct audit *audit; /* NULL: no audit log */
         bool subscribed;
 };
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "apiserver/audit/audit.h"
 #include "apiserver/flow/flow.h"
 #include "apiserver/kubelet_proxy.h"
 #include "apiserver/track.h"
@@ -36,6 +37,7 @@ struct track {
         int64_t started_ns, late_ms, wait_late_ms;
         void (*proceed)(struct exchange *x);
         struct flow_ticket ticket;
+        struct audit_event *audit; /* NULL: not logged */
         struct http_header headers[3];
         const char *verb; /* as metrics call it */
         int status;
@@ -243,6 +245,8 @@ static void answered(struct http_request *req, int status, int64_t bytes, void *
         http_request_add_headers(req, t->headers, n);
         if (!t->known)
                 return;
+        if (t->audit)
+                audit_emit(t->audit, t->long_running ? AUDIT_STARTED : AUDIT_COMPLETE, status);
         if (!t->long_running)
                 count_done(t);
         if (t->is_watch || (bytes >= 0 && bytes <= SMALL))
@@ -257,8 +261,11 @@ static void ended(struct http_request *req, void *arg) {
                 return;
         if (t->status == 0)
                 t->status = t->long_running ? 101 : 499; /* handed over; gone before an answer */
-        if (t->long_running || !t->answered)
+        if (t->long_running || !t->answered) {
                 count_done(t);
+                if (t->audit)
+                        audit_emit(t->audit, AUDIT_COMPLETE, t->status);
+        }
         count_running(t, -1);
         flow_leave(&t->ticket);
 }
@@ -294,6 +301,7 @@ struct exchange *track_begin(struct apiserver *s, struct http_request *req) {
         list_init(&t->link);
         t->headers[0] = (struct http_header){ STR("audit-id"), audit_id(t) };
         http_request_observe(req, &observer, t);
+        http_request_set_userdata(req, t);
         return x;
 }
 
@@ -395,6 +403,8 @@ void track_enter(struct exchange *x, void (*proceed)(struct exchange *x)) {
         t->known = true;
         t->proceed = proceed;
         count_running(t, 1);
+        if (x->s->audit)
+                t->audit = audit_begin(x->s->audit, x, &at, t->headers[0].value);
         if (read_timeout(t, &e) < 0) {
                 respond_error(x->req, &x->format, &e);
                 return;
@@ -416,6 +426,17 @@ void track_enter(struct exchange *x, void (*proceed)(struct exchange *x)) {
                 too_many(t);
                 break;
         }
+}
+
+void track_request_body(struct exchange *x, const struct json *body) {
+        audit_request(x->track->audit, body);
+}
+
+void track_response(struct http_request *req, int code, const struct http_slice *body, size_t n) {
+        struct track *t = http_request_userdata(req);
+
+        if (t && audit_wants_response(t->audit, code))
+                audit_response(t->audit, body, n);
 }
 
 /* ---- life ---- */

@@ -242,9 +242,8 @@ void http_request_add_headers(struct http_request *r, const struct http_header *
         r->added = h;
         r->n_added = n;
 }
-size_t http_request_response(const struct http_request *r, const struct http_slice **ret) {
-        *ret = r->response;
-        return r->n_response;
+void http_stream_is_finite(struct http_request *r) {
+        r->finite = true;
 }
 bool http_request_take_over(struct http_request *r) {
         void (*fn)(struct http_request *r, void *arg) = r->on_close;
@@ -320,11 +319,7 @@ static void tell_answered(struct http_request *r, int status, const struct http_
                 return;
         for (size_t i = 0; i < n_body; i++)
                 bytes += (int64_t) body[i].data.n;
-        r->response = body;
-        r->n_response = n_body;
         r->observer->answered(r, status, bytes, r->observer_arg);
-        r->response = NULL;
-        r->n_response = 0;
 }
 
 void http_respond(struct http_request *r, int status, const struct http_header *h, size_t n_h,

@@ -448,7 +448,7 @@ static void worker_stop(void *arg) {
                 list_for_each_safe(rit, &c->requests) {
                         struct http_request *r = list_entry(rit, struct http_request, link);
 
-                        if (!r->streaming || r->ended)
+                        if (!r->streaming || r->ended || r->finite)
                                 continue;
                         if (r->on_close) {
                                 r->on_close(r, r->on_close_arg);

@@ -72,8 +72,6 @@ void http_request_add_headers(struct http_request *r, const struct http_header *
 /* Tells the handler that nobody waits any more, as when the client went away (on_close), so that the caller can answer
  * in its place. False when it is answered already, or the handler did not ask to be told. */
 bool http_request_take_over(struct http_request *r);
-/* The body of the response as it was given to http_respond: within answered only. */
-size_t http_request_response(const struct http_request *r, const struct http_slice **ret);
 
 /* ---- the response: one of these, once ---- */
 
@@ -84,6 +82,8 @@ void http_respond_copy(struct http_request *r, int status, const char *content_t
 /* A response of unknown length: chunked in HTTP/1.1, DATA frames in HTTP/2. */
 void http_stream_start(struct http_request *r, int status, const struct http_header *h, size_t n_h);
 void http_stream_send(struct http_request *r, const struct http_slice *s, size_t n);
+/* The stream has an end of its own: a server that stops waits for it as for any response. */
+void http_stream_is_finite(struct http_request *r);
 size_t http_stream_pending(const struct http_request *r);   /* bytes queued and not yet taken by the socket */
 /* Called when less than 64 KiB is queued again. */
 void http_stream_on_drain(struct http_request *r, void (*fn)(struct http_request *r, void *arg), void *arg);

@@ -109,13 +109,12 @@ struct http_request {
         void *observer_arg;
         const struct http_header *added; /* headers of the observer */
         size_t n_added;
-        const struct http_slice *response; /* while answered is called */
-        size_t n_response;
         int32_t stream_id;      /* HTTP/2 */
         bool received;          /* HTTP/2: the peer sent all of it */
         bool dispatched;        /* the handler has it */
         bool started;           /* a response began */
         bool streaming;         /* … of unknown length */
+        bool finite;            /* … that ends by itself */
         bool ended;             /* nothing more will be added */
         bool deferred;          /* HTTP/2: nghttp2 waits for resume */
         bool above;             /* more than DRAIN_MARK is queued */

@@ -462,7 +462,8 @@ static int impersonate(struct apiserver *s, struct http_request *req, struct api
         return 0;
 }
 
-int authenticate(struct apiserver *s, struct http_request *req, struct api_user *ret, struct error *err) {
+int authenticate(struct apiserver *s, struct http_request *req, struct api_user *ret, struct api_user *ret_real,
+                 struct error *err) {
         static struct str nobody[] = { STR_INIT("system:unauthenticated") };
         struct arena *a = http_request_arena(req);
         const struct str *orgs;
@@ -482,5 +483,6 @@ int authenticate(struct apiserver *s, struct http_request *req, struct api_user 
         } else {
                 *ret = (struct api_user){ .name = STR("system:anonymous"), .groups = nobody, .n_groups = 1 };
         }
+        *ret_real = *ret;
         return impersonate(s, req, ret, err);
 }

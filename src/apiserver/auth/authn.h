@@ -8,8 +8,9 @@ struct http_request;
 int authn_new(struct apiserver *s, struct authn **ret, struct error *err);
 void authn_free(struct authn *n);
 
-/* The user of a request; -EACCES Unauthorized. Texts live in the request's arena. */
-int authenticate(struct apiserver *s, struct http_request *req, struct api_user *ret, struct error *err);
+/* The user of a request, and who it is that impersonates it; -EACCES Unauthorized. Texts live in the request's arena. */
+int authenticate(struct apiserver *s, struct http_request *req, struct api_user *ret, struct api_user *ret_real,
+                 struct error *err);
 
 /* A service account token: signed, not expired, for one of these audiences (NULL: the server's), bound objects still
  * there. ret_audiences may be NULL. -EACCES. */

@@ -1,0 +1,217 @@
+/* The file of the audit log, and the thread that writes it: requests never wait for a disk. A file that is full is renamed
+ * with the time, as "audit-2006-01-02T15-04-05.000.log"; old ones are removed by number and age. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "apiserver/audit/audit.h"
+#include "base/log.h"
+#include "base/metrics.h"
+
+#define MAX_WAITING (16 * 1024 * 1024)
+
+static const struct metric dropped = { "apiserver_audit_error_total",
+                                       "Counter of audit events that failed to be audited properly.", METRIC_COUNTER, NULL,
+                                       0 };
+
+struct audit_log {
+        char *path;
+        size_t max_bytes, bytes;
+        unsigned max_age_days, max_backups;
+        int fd;
+        pthread_t thread;
+        pthread_mutex_t lock;
+        pthread_cond_t more;
+        struct buf waiting;
+        bool closing;
+};
+
+/* ---- rotation ---- */
+
+static int open_file(struct audit_log *l) {
+        struct stat st;
+
+        l->fd = open(l->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        if (l->fd < 0)
+                return -errno;
+        l->bytes = fstat(l->fd, &st) == 0 ? (size_t) st.st_size : 0;
+        return 0;
+}
+
+/* path in parts: the directory, "audit-", ".log". */
+static void name_parts(const char *path, struct str *ret_dir, struct str *ret_prefix, struct str *ret_suffix) {
+        struct str all = str_of(path), name;
+        ssize_t slash = str_rfind(all, '/'), dot;
+
+        *ret_dir = slash > 0 ? str_sub(all, 0, (size_t) slash) : slash == 0 ? STR("/") : STR(".");
+        name = str_sub(all, (size_t) (slash + 1), all.n);
+        dot = str_rfind(name, '.');
+        *ret_prefix = dot < 0 ? name : str_sub(name, 0, (size_t) dot);
+        *ret_suffix = dot < 0 ? STR("") : str_sub(name, (size_t) dot, name.n);
+}
+
+static int newest_first(const struct dirent **a, const struct dirent **b) {
+        return strcmp((*b)->d_name, (*a)->d_name);
+}
+
+static void remove_old(struct audit_log *l) {
+        struct str dir, prefix, suffix;
+        struct dirent **list = NULL;
+        unsigned kept = 0;
+        time_t now = time(NULL);
+        int n;
+
+        name_parts(l->path, &dir, &prefix, &suffix);
+        _cleanup_free_ char *where = str_dup(dir);
+        n = scandir(where, &list, NULL, newest_first);
+        for (int i = 0; i < n; i++) {
+                struct str name = str_of(list[i]->d_name);
+                _cleanup_free_ char *path = xprintf("%s/%s", where, list[i]->d_name);
+                struct stat st;
+
+                if (str_has_prefix(name, prefix) && str_has_suffix(name, suffix) &&
+                    name.n == prefix.n + suffix.n + 24 && name.p[prefix.n] == '-' && stat(path, &st) == 0 &&
+                    ((l->max_backups && ++kept > l->max_backups) ||
+                     (l->max_age_days && now - st.st_mtime > (time_t) l->max_age_days * 86400)))
+                        unlink(path);
+                free(list[i]);
+        }
+        free(list);
+}
+
+static void rotate(struct audit_log *l) {
+        struct str dir, prefix, suffix;
+        struct timespec ts;
+        struct tm tm;
+        char when[32];
+
+        clock_gettime(CLOCK_REALTIME, &ts);
+        gmtime_r(&ts.tv_sec, &tm);
+        strftime(when, sizeof(when), "%Y-%m-%dT%H-%M-%S", &tm);
+        name_parts(l->path, &dir, &prefix, &suffix);
+        _cleanup_free_ char *to = xprintf("%" STR_FMT "/%" STR_FMT "-%s.%03ld%" STR_FMT, STR_ARG(dir), STR_ARG(prefix),
+                                          when, (long) (ts.tv_nsec / NSEC_PER_MSEC), STR_ARG(suffix));
+
+        close(l->fd);
+        if (rename(l->path, to) < 0)
+                log_warn("audit log: rename %s: %s", l->path, strerrordesc_np(errno));
+        if (open_file(l) < 0)
+                log_error("audit log: open %s: %s", l->path, strerrordesc_np(errno));
+        remove_old(l);
+}
+
+/* ---- writing ---- */
+
+static void write_out(struct audit_log *l, struct str data) {
+        while (data.n > 0 && l->fd >= 0) {
+                size_t n = data.n;
+                ssize_t done;
+
+                if (l->path && l->bytes > 0 && l->bytes + n > l->max_bytes) {
+                        /* up to the last line that fits */
+                        ssize_t end = l->bytes < l->max_bytes ? str_rfind(str_sub(data, 0, l->max_bytes - l->bytes), '\n')
+                                                              : -1;
+
+                        if (end < 0) {
+                                rotate(l);
+                                continue;
+                        }
+                        n = (size_t) end + 1;
+                } else if (l->path && n > l->max_bytes) {
+                        ssize_t end = str_find(data, '\n');
+
+                        n = end < 0 ? n : (size_t) end + 1;
+                }
+                done = write(l->fd, data.p, n);
+                if (done < 0 && errno == EINTR)
+                        continue;
+                if (done < 0) {
+                        log_error("audit log: %s", strerrordesc_np(errno));
+                        metric_add(&dropped, 1);
+                        return;
+                }
+                l->bytes += (size_t) done;
+                data = str_sub(data, (size_t) done, data.n);
+        }
+}
+
+static void *writer(void *arg) {
+        struct audit_log *l = arg;
+
+        log_set_component("audit");
+        pthread_mutex_lock(&l->lock);
+        for (;;) {
+                _cleanup_buf_ struct buf b = BUF_INIT;
+
+                while (l->waiting.n == 0 && !l->closing)
+                        pthread_cond_wait(&l->more, &l->lock);
+                if (l->waiting.n == 0)
+                        break;
+                b = l->waiting;
+                l->waiting = BUF_INIT;
+                pthread_mutex_unlock(&l->lock);
+                write_out(l, buf_str(&b));
+                pthread_mutex_lock(&l->lock);
+        }
+        pthread_mutex_unlock(&l->lock);
+        return NULL;
+}
+
+void audit_log_write(struct audit_log *l, struct str line) {
+        bool fits;
+
+        pthread_mutex_lock(&l->lock);
+        fits = l->waiting.n + line.n <= MAX_WAITING;
+        if (fits) {
+                buf_add_str(&l->waiting, line);
+                pthread_cond_signal(&l->more);
+        }
+        pthread_mutex_unlock(&l->lock);
+        if (!fits)
+                metric_add(&dropped, 1);
+}
+
+int audit_log_open(const struct audit_options *o, struct audit_log **ret, struct error *err) {
+        struct audit_log *l = xcalloc(1, sizeof(*l));
+        bool to_stdout = strcmp(o->log_path, "-") == 0;
+        int r;
+
+        l->path = to_stdout ? NULL : xstrdup(o->log_path);
+        l->max_bytes = (size_t) (o->max_size_mb ? o->max_size_mb : 100) << 20;
+        l->max_age_days = o->max_age_days;
+        l->max_backups = o->max_backups;
+        l->fd = STDOUT_FILENO;
+        r = to_stdout ? 0 : open_file(l);
+        if (r < 0) {
+                free(l->path);
+                free(l);
+                return error_errno(err, r, "audit log %s", o->log_path);
+        }
+        pthread_mutex_init(&l->lock, NULL);
+        pthread_cond_init(&l->more, NULL);
+        r = pthread_create(&l->thread, NULL, writer, l);
+        if (r != 0)
+                abort();
+        *ret = l;
+        return 0;
+}
+
+void audit_log_close(struct audit_log *l) {
+        if (!l)
+                return;
+        pthread_mutex_lock(&l->lock);
+        l->closing = true;
+        pthread_cond_signal(&l->more);
+        pthread_mutex_unlock(&l->lock);
+        pthread_join(l->thread, NULL);
+        if (l->path && l->fd >= 0)
+                close(l->fd);
+        pthread_mutex_destroy(&l->lock);
+        pthread_cond_destroy(&l->more);
+        buf_free(&l->waiting);
+        free(l->path);
+        free(l);
+}

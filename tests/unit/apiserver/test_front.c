@@ -1,0 +1,367 @@
+/* The front door over plain HTTP: headers of every answer, places and deadlines, gzip, the audit log. */
+#include "help.h"
+
+#include <arpa/inet.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <zlib.h>
+
+#include "apiserver/audit/audit.h"
+#include "apiserver/flow/flow.h"
+#include "apiserver/track.h"
+#include "base/file.h"
+
+static char dir[] = "/tmp/cube-front-XXXXXX";
+static const char policy[] = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n"
+                             "- level: None\n  nonResourceURLs: ['/livez*']\n"
+                             "- level: RequestResponse\n  resources: [{group: '', resources: [configmaps]}]\n"
+                             "  omitManagedFields: true\n"
+                             "- level: Metadata\n  omitStages: [ResponseStarted]\n";
+
+static char *file(const char *name) {
+        return xprintf("%s/%s", dir, name);
+}
+
+static int setup(void **state) {
+        struct fixture *f;
+        struct error e = ERROR_INIT;
+        _cleanup_free_ char *path = file("policy"), *log = file("audit.log");
+
+        fixture_setup(state);
+        f = *state;
+        assert_int_equal(file_write(path, str_of(policy), 0600, &e), 0);
+        unlink(log);
+        assert_int_equal(audit_new(f->s, &(struct audit_options){ .policy_file = path, .log_path = log }, &f->s->audit,
+                                   &e),
+                         0);
+        assert_int_equal(http_server_start(&(struct http_server_options){ .address = "127.0.0.1",
+                                                                          .listen_fd = -1,
+                                                                          .workers = 1,
+                                                                          .handler = handle_request,
+                                                                          .arg = f->s },
+                                           &f->s->http, &e),
+                         0);
+        flow_start(f->s);
+        ASK(f, API_CREATE, &res_clusterrolebindings,
+            .body = "{\"metadata\":{\"name\":\"all\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":"
+                    "\"ClusterRole\",\"name\":\"cluster-admin\"},\"subjects\":[{\"kind\":\"User\",\"apiGroup\":"
+                    "\"rbac.authorization.k8s.io\",\"name\":\"system:anonymous\"}]}");
+        return 0;
+}
+
+static int teardown(void **state) {
+        struct fixture *f = *state;
+
+        flow_stop(f->s);
+        tracks_stop(f->s->tracks);
+        http_server_stop(f->s->http, 0);
+        f->s->http = NULL;
+        return fixture_teardown(state);
+}
+
+/* Sends a request, reads until the server closes. In the fixture's arena. */
+static struct str talk(struct fixture *f, const char *text) {
+        struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(http_server_port(f->s->http)) };
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        struct buf b = BUF_INIT;
+        struct str all;
+        ssize_t n;
+
+        to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        assert_int_equal(connect(fd, (struct sockaddr *) &to, sizeof(to)), 0);
+        assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t) strlen(text));
+        while ((n = recv(fd, buf_reserve(&b, 65536), 65536, 0)) > 0)
+                b.n += (size_t) n;
+        close(fd);
+        all = arena_str(f->a, buf_str(&b));
+        buf_free(&b);
+        return all;
+}
+
+static struct str get(struct fixture *f, const char *path, const char *headers) {
+        return talk(f, arena_printf(f->a, "GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%s\r\n", path, headers).p);
+}
+
+static struct str body_of(struct str answer) {
+        ssize_t i = str_search(answer, STR("\r\n\r\n"));
+
+        return i < 0 ? STR("") : str_sub(answer, (size_t) i + 4, answer.n);
+}
+
+static bool has(struct str s, const char *what) {
+        return str_search(s, str_of(what)) >= 0;
+}
+
+static void every_answer_has_its_headers(void **state) {
+        struct fixture *f = *state;
+        struct str r = get(f, "/api/v1/namespaces/default", "");
+
+        assert_true(has(r, "HTTP/1.1 200"));
+        assert_true(has(r, "\r\naudit-id: "));
+        assert_true(has(r, "\r\nx-kubernetes-pf-flowschema-uid: ") && has(r, "\r\nx-kubernetes-pf-prioritylevel-uid: "));
+        assert_true(has(get(f, "/none", "Audit-ID: mine-1\r\n"), "\r\naudit-id: mine-1\r\n"));
+        assert_true(has(get(f, "/api/v1/pods", "Authorization: Bearer x\r\n"), "\r\naudit-id: ")); /* 401 */
+        assert_true(has(get(f, "/api/v1/pods?timeout=soon", ""), "invalid timeout specified in the request URL"));
+        r = get(f, "/metrics", "");
+        assert_true(has(r, "apiserver_request_total{component=\"apiserver\",code=\"200\",dry_run=\"\",group=\"\","
+                           "resource=\"namespaces\",scope=\"resource\",subresource=\"\",verb=\"GET\",version=\"v1\"} "));
+        assert_true(has(get(f, "/metrics/slis", ""), "kubernetes_healthcheck{name=\"ping\",type=\"livez\"} 1"));
+        assert_true(has(get(f, "/debug/api_priority_and_fairness/dump_priority_levels", ""), "workload-low, 0, 0, 245"));
+}
+
+#define LEVEL "/apis/flowcontrol.apiserver.k8s.io/v1"
+
+/* A level without seats for everybody who is anonymous. */
+static void jail(struct fixture *f, const char *response) {
+        ASK(f, API_CREATE, &res_prioritylevelconfigurations,
+            .body = arena_printf(f->a,
+                                 "{\"metadata\":{\"name\":\"jail\"},\"spec\":{\"type\":\"Limited\",\"limited\":{"
+                                 "\"nominalConcurrencyShares\":0,\"borrowingLimitPercent\":0,\"limitResponse\":%s}}}",
+                                 response)
+                                    .p);
+        assert_int_equal(ASK(f, API_CREATE, &res_flowschemas,
+                             .body = "{\"metadata\":{\"name\":\"jail\"},\"spec\":{\"matchingPrecedence\":10,"
+                                     "\"priorityLevelConfiguration\":{\"name\":\"jail\"},\"rules\":[{\"subjects\":[{"
+                                     "\"kind\":\"Group\",\"group\":{\"name\":\"system:unauthenticated\"}}],"
+                                     "\"resourceRules\":[{\"verbs\":[\"*\"],\"apiGroups\":[\"*\"],\"resources\":[\"*\"],"
+                                     "\"namespaces\":[\"*\"]}]}]}}")
+                                         .code,
+                         201);
+        flow_reconcile(f->s);
+}
+
+static void a_full_level_refuses(void **state) {
+        struct fixture *f = *state;
+        struct str r;
+
+        jail(f, "{\"type\":\"Reject\"}");
+        r = get(f, "/api/v1/namespaces/default/pods", "");
+        assert_true(has(r, "HTTP/1.1 429") && has(r, "\r\nretry-after: 1\r\n"));
+        assert_true(str_eqc(body_of(r), "Too many requests, please try again later.\n"));
+        assert_true(has(get(f, "/metrics", ""), "apiserver_flowcontrol_rejected_requests_total{reason=\"concurrency-limit\","
+                                                "flow_schema=\"jail\",priority_level=\"jail\"} 1"));
+}
+
+static void a_queued_request_is_refused_after_a_quarter_of_its_time(void **state) {
+        struct fixture *f = *state;
+        int64_t before = now_mono_ms();
+
+        jail(f, "{\"type\":\"Queue\",\"queuing\":{\"queues\":1,\"handSize\":1,\"queueLengthLimit\":5}}");
+        assert_true(has(get(f, "/api/v1/namespaces/default/pods?timeout=400ms", ""), "HTTP/1.1 429"));
+        assert_true(now_mono_ms() - before >= 90);
+        assert_true(has(get(f, "/metrics", ""), "reason=\"time-out\""));
+}
+
+static void a_queued_request_whose_client_left_is_forgotten(void **state) {
+        struct fixture *f = *state;
+        struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(http_server_port(f->s->http)) };
+        static const char text[] = "GET /api/v1/namespaces/default/pods HTTP/1.1\r\nHost: x\r\n\r\n";
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        struct str dump;
+
+        jail(f, "{\"type\":\"Queue\",\"queuing\":{\"queues\":1,\"handSize\":1,\"queueLengthLimit\":5}}");
+        to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        assert_int_equal(connect(fd, (struct sockaddr *) &to, sizeof(to)), 0);
+        send(fd, text, sizeof(text) - 1, MSG_NOSIGNAL);
+        do
+                dump = get(f, "/debug/api_priority_and_fairness/dump_requests", "");
+        while (!has(dump, "jail, 0, 0, "));
+        close(fd);
+        do
+                dump = get(f, "/debug/api_priority_and_fairness/dump_requests", "");
+        while (has(dump, "jail, "));
+}
+
+static void large_answers_are_compressed(void **state) {
+        struct fixture *f = *state;
+        struct str plain, packed, body;
+        _cleanup_buf_ struct buf data = BUF_INIT;
+        z_stream z = { 0 };
+        Bytef *out;
+
+        for (int i = 0; i < 60000; i++)
+                buf_putc(&data, (char) ('a' + i * i % 26));
+        for (int i = 0; i < 12; i++)
+                ASK(f, API_CREATE, &res_configmaps, "default",
+                    .body = arena_printf(f->a, "{\"metadata\":{\"name\":\"big-%d\"},\"data\":{\"x\":\"%" STR_FMT "\"}}", i,
+                                         STR_ARG(buf_str(&data)))
+                                            .p);
+        plain = body_of(get(f, "/api/v1/configmaps", ""));
+        assert_true(plain.n > 12 * 60000);
+        packed = talk(f, "GET /api/v1/configmaps HTTP/1.0\r\nAccept-Encoding: br, gzip\r\n\r\n");
+        assert_true(has(packed, "\r\ncontent-encoding: gzip\r\n") && has(packed, "\r\nvary: Accept-Encoding\r\n"));
+        body = body_of(packed);
+        assert_true(body.n < plain.n / 4);
+        out = arena_alloc(f->a, plain.n);
+        inflateInit2(&z, 15 + 16);
+        z.next_in = (Bytef *) body.p;
+        z.avail_in = (uInt) body.n;
+        z.next_out = out;
+        z.avail_out = (uInt) plain.n;
+        assert_int_equal(inflate(&z, Z_FINISH), Z_STREAM_END);
+        inflateEnd(&z);
+        assert_true(str_eq(str_n((char *) out, z.total_out), plain));
+        assert_false(has(get(f, "/api/v1/configmaps", "Accept-Encoding: gzip;q=1\r\n"), "content-encoding"));
+        assert_false(has(get(f, "/api/v1/namespaces/default", "Accept-Encoding: gzip\r\n"), "content-encoding"));
+}
+
+/* The audit log, once it has n lines. */
+static struct json *log_lines(struct fixture *f, size_t n) {
+        _cleanup_free_ char *path = file("audit.log");
+
+        for (;;) {
+                _cleanup_buf_ struct buf b = BUF_INIT;
+                struct json *list = json_new(f->a, json_new_array()), *line;
+                struct str rest, one;
+
+                assert_int_equal(file_read(path, 0, &b, NULL), 0);
+                rest = arena_str(f->a, buf_str(&b));
+                while (str_split(&rest, '\n', &one))
+                        if (!str_empty(one) && json_parse(f->a, one, NULL, &line, NULL) == 0)
+                                json_push(f->a, list, *line);
+                if (json_len(list) >= n)
+                        return list;
+                usleep(5000);
+        }
+}
+
+static const char *field(struct fixture *f, const struct json *line, const char *path) {
+        return at(f, (struct answer){ .body = line }, path);
+}
+
+static void the_audit_log_has_what_the_policy_wants(void **state) {
+        struct fixture *f = *state;
+        const struct json *l, *line;
+
+        get(f, "/livez/ping", "");
+        get(f, "/api/v1/namespaces/default?x=1", "User-Agent: me\r\nAudit-ID: a1\r\nX-Forwarded-For: 10.0.0.9\r\n");
+        talk(f, "POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: "
+                "application/yaml\r\nContent-Length: 38\r\n\r\n{metadata: {name: c}, data: {a: \"b\"}} ");
+        get(f, "/api/v1/namespaces/default/configmaps/none", "");
+        l = log_lines(f, 3);
+        line = json_item(l, 0);
+        assert_string_equal(field(f, line, ".level"), "Metadata");
+        assert_string_equal(field(f, line, ".stage"), "ResponseComplete");
+        assert_string_equal(field(f, line, ".auditID"), "a1");
+        assert_string_equal(field(f, line, ".requestURI"), "/api/v1/namespaces/default?x=1");
+        assert_string_equal(field(f, line, ".verb"), "get");
+        assert_string_equal(field(f, line, ".user.username"), "system:anonymous");
+        assert_string_equal(field(f, line, ".sourceIPs"), "[\"10.0.0.9\",\"127.0.0.1\"]");
+        assert_string_equal(field(f, line, ".objectRef.resource"), "namespaces");
+        assert_string_equal(field(f, line, ".responseStatus.code"), "200");
+        assert_string_equal(field(f, line, ".responseObject"), "(absent)");
+        assert_string_equal(field(f, line, ".annotations['authorization.k8s.io/decision']"), "allow");
+        line = json_item(l, 1);
+        assert_string_equal(field(f, line, ".verb"), "create");
+        assert_string_equal(field(f, line, ".objectRef.name"), "c");
+        assert_string_equal(field(f, line, ".requestObject.data.a"), "b");
+        assert_string_equal(field(f, line, ".responseObject.kind"), "ConfigMap");
+        assert_string_equal(field(f, line, ".responseObject.metadata.managedFields"), "(absent)");
+        line = json_item(l, 2);
+        assert_string_equal(field(f, line, ".responseStatus.reason"), "NotFound");
+        assert_string_equal(field(f, line, ".responseStatus.code"), "404");
+}
+
+static void a_full_log_is_rotated(void **state) {
+        _cleanup_free_ char *path = file("rotated.log"), *count = xprintf("test $(ls %s/rotated* | wc -l) = 3", dir);
+        _cleanup_buf_ struct buf line = BUF_INIT;
+        struct audit_log *l;
+
+        for (int i = 0; i < 1023; i++)
+                buf_putc(&line, 'x');
+        buf_putc(&line, '\n');
+        assert_int_equal(audit_log_open(&(struct audit_options){ .log_path = path, .max_size_mb = 1, .max_backups = 2 },
+                                        &l, NULL),
+                         0);
+        for (int i = 0; i < 5 * 1024; i++)
+                audit_log_write(l, buf_str(&line));
+        audit_log_close(l);
+        assert_int_equal(system(count), 0);
+}
+
+static void policies_are_checked(void **state) {
+        static const struct {
+                const char *text, *error;
+        } bad[] = {
+                { "kind: Policy", "audit policy: it is no Policy of audit.k8s.io/v1" },
+                { "{kind: Policy, apiVersion: audit.k8s.io/v1}", "audit policy: it has no rules" },
+                { "{kind: Policy, apiVersion: audit.k8s.io/v1, rules: [{level: All}]}",
+                  "audit policy: a rule has the level \"All\"" },
+                { "{kind: Policy, apiVersion: audit.k8s.io/v1, rules: [{level: None, omitStages: [X]}]}",
+                  "audit policy: unknown stage X" },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+                _cleanup_error_ struct error e = ERROR_INIT;
+                struct audit_policy *p;
+
+                assert_int_equal(audit_policy_parse(str_of(bad[i].text), &p, &e), -EINVAL);
+                assert_string_equal(error_text(&e), bad[i].error);
+        }
+}
+
+static void rules_match_as_upstreams(void **state) {
+        static const struct {
+                const char *rule, *resource, *sub, *path;
+                bool match;
+        } cases[] = {
+                { "resources: [{group: '', resources: [pods]}]", "pods", "", "", true },
+                { "resources: [{group: '', resources: [pods]}]", "pods", "log", "", false },
+                { "resources: [{group: '', resources: ['pods/*']}]", "pods", "log", "", true },
+                { "resources: [{group: '', resources: ['pods/*']}]", "pods", "", "", false },
+                { "resources: [{group: '', resources: ['*/scale']}]", "rcs", "scale", "", true },
+                { "resources: [{group: apps}]", "pods", "", "", false },
+                { "resources: [{group: '', resources: [pods], resourceNames: [p]}]", "pods", "", "", true },
+                { "resources: [{group: '', resources: [pods], resourceNames: [q]}]", "pods", "", "", false },
+                { "namespaces: [kube]", "pods", "", "", true },
+                { "namespaces: ['']", "pods", "", "", false },
+                { "nonResourceURLs: ['/api*']", "", "", "/apis/x", true },
+                { "nonResourceURLs: ['/api*']", "pods", "", "", false },
+                { "users: [other]", "pods", "", "", false },
+                { "userGroups: [g2]", "pods", "", "", true },
+                { "verbs: [list]", "pods", "", "", false },
+        };
+        struct str groups[] = { STR("g1"), STR("g2") };
+        struct api_user u = { .name = STR("me"), .groups = groups, .n_groups = 2 };
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_free_ char *text = xprintf("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: "
+                                                    "Metadata\n  %s\n", cases[i].rule);
+                struct attributes at = { .verb = "get", .resource = str_of(cases[i].resource),
+                                         .subresource = str_of(cases[i].sub), .path = str_of(cases[i].path) };
+                struct audit_policy *p;
+
+                if (str_empty(at.path)) {
+                        at.namespace = STR("kube");
+                        at.name = STR("p");
+                }
+                assert_int_equal(audit_policy_parse(str_of(text), &p, NULL), 0);
+                if ((audit_policy_decide(p, &u, &at).level == AUDIT_METADATA) != cases[i].match)
+                        fail_msg("%s", cases[i].rule);
+                audit_policy_free(p);
+        }
+}
+
+#define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                T(every_answer_has_its_headers),
+                T(a_full_level_refuses),
+                T(a_queued_request_is_refused_after_a_quarter_of_its_time),
+                T(a_queued_request_whose_client_left_is_forgotten),
+                T(large_answers_are_compressed),
+                T(the_audit_log_has_what_the_policy_wants),
+                cmocka_unit_test(a_full_log_is_rotated),
+                cmocka_unit_test(policies_are_checked),
+                cmocka_unit_test(rules_match_as_upstreams),
+        };
+        _cleanup_free_ char *remove = NULL;
+        int r;
+
+        if (!mkdtemp(dir))
+                return 1;
+        r = cmocka_run_group_tests(tests, NULL, NULL);
+        remove = xprintf("rm -r %s", dir);
+        return system(remove) || r;
+}
