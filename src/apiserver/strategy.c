@@ -198,6 +198,30 @@ static void take(struct op *op, struct json *obj, const struct json *sent, const
         json_setc(a, obj, outer, part);
 }
 
+/* What an approver leaves open: when it said so. A condition that stays keeps its time of transition. */
+static void date_conditions(struct op *op, struct json *obj, const struct json *old) {
+        struct arena *a = op->c->arena;
+        struct json status = json_copy_shallow(a, json_getc(obj, "status")),
+                    list = json_copy_tree(a, json_getc(&status, "conditions"));
+
+        json_each_item(c, &list) {
+                struct str since = now_text(a);
+
+                if (str_empty(json_str(json_getc(c, "lastUpdateTime"))))
+                        json_set_str(a, c, "lastUpdateTime", since);
+                if (!str_empty(json_str(json_getc(c, "lastTransitionTime"))))
+                        continue;
+                json_each_item(o, json_at_path(old, "status", "conditions"))
+                        if (json_equal(json_getc(o, "type"), json_getc(c, "type")) &&
+                            json_equal(json_getc(o, "status"), json_getc(c, "status")))
+                                since = json_str_or(json_getc(o, "lastTransitionTime"), since);
+                json_set_str(a, c, "lastTransitionTime", since);
+        }
+        if (json_len(&list) > 0)
+                json_setc(a, &status, "conditions", list);
+        json_setc(a, obj, "status", status);
+}
+
 static void merge_resize(struct op *op, struct json *obj, const struct json *sent) {
         struct arena *a = op->c->arena;
         struct json spec = json_copy_shallow(a, json_getc(obj, "spec"));
@@ -227,6 +251,7 @@ void writes_merge_part(struct op *op, struct json *obj, const struct json *sent,
                 take(op, obj, sent, "spec", "finalizers");
         } else if (str_eqc(sub, "approval")) {
                 take(op, obj, sent, "status", "conditions");
+                date_conditions(op, obj, old);
         } else if (str_eqc(sub, "ephemeralcontainers")) {
                 take(op, obj, sent, "spec", "ephemeralContainers");
         } else if (str_eqc(sub, "resize")) {

@@ -9,6 +9,7 @@
 #include "base/time.h"
 #include "controllers/conditions.h"
 #include "controllers/controller.h"
+#include "controllers/csr.h"
 #include "json/build.h"
 #include "schema/types.h"
 
@@ -30,15 +31,20 @@ DEFINE_CLEANUP(BIGNUM *, BN_free)
 
 /* ---- what is asked for ---- */
 
+/* What each signer takes: usages it needs and those it allows besides; nodes: the subject is one, and which alternative
+ * names it may have. */
 static const struct {
         const char *name;
-        bool client, server;
-        const char *organization; /* subjects must have just this one */
+        const char *needed;
+        const char *allowed[3];
+        bool any_usage, node, names; /* names: DNS or IP, at least one; else, for a node, none */
 } signers[] = {
-        { "kubernetes.io/kube-apiserver-client", true, false, NULL },
-        { "kubernetes.io/kube-apiserver-client-kubelet", true, false, "system:nodes" },
-        { "kubernetes.io/kubelet-serving", false, true, "system:nodes" },
-        { "kubernetes.io/legacy-unknown", true, true, NULL },
+        { "kubernetes.io/kube-apiserver-client", "client auth", { "digital signature", "key encipherment" }, .node = false },
+        { "kubernetes.io/kube-apiserver-client-kubelet", "client auth", { "digital signature", "key encipherment" },
+          .node = true },
+        { "kubernetes.io/kubelet-serving", "server auth", { "digital signature", "key encipherment" }, .node = true,
+          .names = true },
+        { "kubernetes.io/legacy-unknown", .any_usage = true },
 };
 
 static const struct {
@@ -62,8 +68,7 @@ static void add_word(struct buf *b, const char *word) {
         buf_printf(b, "%s%s", b->n ? "," : "", word);
 }
 
-static int read_usages(const struct json *spec, size_t signer, struct buf *key_usage, struct buf *extended,
-                       struct error *err) {
+static int read_usages(const struct json *spec, struct buf *key_usage, struct buf *extended, struct error *err) {
         json_each_item(u, CertificateSigningRequestSpec_usages(spec)) {
                 size_t i;
 
@@ -71,17 +76,13 @@ static int read_usages(const struct json *spec, size_t signer, struct buf *key_u
                         ;
                 if (i == ARRAY_SIZE(usages))
                         return error_set(err, -EINVAL, "unrecognized usage: %" STR_FMT, STR_ARG(json_str(u)));
-                if ((str_eqc(json_str(u), "client auth") && !signers[signer].client) ||
-                    (str_eqc(json_str(u), "server auth") && !signers[signer].server))
-                        return error_set(err, -EINVAL, "usages did not match those of signer %s: %" STR_FMT,
-                                         signers[signer].name, STR_ARG(json_str(u)));
                 add_word(key_usage, usages[i].key_usage);
                 add_word(extended, usages[i].extended);
         }
         return 0;
 }
 
-static int read_request(const struct json *spec, X509_REQ **ret, struct error *err) {
+int csr_read_request(const struct json *spec, X509_REQ **ret, struct error *err) {
         _cleanup_buf_ struct buf pem = BUF_INIT;
         _cleanup_(BIO_free_allp) BIO *bio = NULL;
         _cleanup_(X509_REQ_freep) X509_REQ *request = NULL;
@@ -100,20 +101,105 @@ static int read_request(const struct json *spec, X509_REQ **ret, struct error *e
         return 0;
 }
 
-static int check_subject(X509_REQ *request, size_t signer, struct error *err) {
+struct str csr_common_name(const X509_REQ *request, char dst[static 256]) {
+        dst[0] = '\0';
+        X509_NAME_get_text_by_NID(X509_REQ_get_subject_name(request), NID_commonName, dst, 256);
+        return str_of(dst);
+}
+
+static int check_subject(const X509_REQ *request, struct error *err) {
         X509_NAME *subject = X509_REQ_get_subject_name(request);
-        const char *want = signers[signer].organization;
+        int first = X509_NAME_get_index_by_NID(subject, NID_organizationName, -1);
         char text[256] = "";
 
-        if (!want)
-                return 0;
         X509_NAME_get_text_by_NID(subject, NID_organizationName, text, sizeof(text));
-        if (strcmp(text, want) != 0)
-                return error_set(err, -EINVAL, "subject organization is not %s", want);
-        X509_NAME_get_text_by_NID(subject, NID_commonName, text, sizeof(text));
-        if (strncmp(text, "system:node:", 12) != 0)
+        if (strcmp(text, "system:nodes") != 0 || X509_NAME_get_index_by_NID(subject, NID_organizationName, first) >= 0)
+                return error_set(err, -EINVAL, "subject organization is not system:nodes");
+        if (!str_has_prefix(csr_common_name(request, text), STR("system:node:")))
                 return error_set(err, -EINVAL, "subject common name does not begin with system:node:");
         return 0;
+}
+
+static int check_names(const X509_REQ *request, bool wanted, struct error *err) {
+        static const struct {
+                int type;
+                const char *name;
+                bool host;
+        } kinds[] = { { GEN_DNS, "DNS", true }, { GEN_EMAIL, "Email", false }, { GEN_IPADD, "IP", true },
+                      { GEN_URI, "URI", false } };
+        STACK_OF(X509_EXTENSION) *all = X509_REQ_get_extensions((X509_REQ *) request);
+        GENERAL_NAMES *names = X509V3_get_d2i(all, NID_subject_alt_name, NULL, NULL);
+        bool has[ARRAY_SIZE(kinds)] = { 0 };
+
+        for (int i = 0; i < sk_GENERAL_NAME_num(names); i++)
+                for (size_t k = 0; k < ARRAY_SIZE(kinds); k++)
+                        has[k] = has[k] || sk_GENERAL_NAME_value(names, i)->type == kinds[k].type;
+        GENERAL_NAMES_free(names);
+        sk_X509_EXTENSION_pop_free(all, X509_EXTENSION_free);
+        if (wanted && !has[0] && !has[2])
+                return error_set(err, -EINVAL, "DNS or IP subjectAltName is required");
+        for (size_t k = 0; k < ARRAY_SIZE(kinds); k++)
+                if (has[k] && !(wanted && kinds[k].host))
+                        return error_set(err, -EINVAL, "%s subjectAltNames are not allowed", kinds[k].name);
+        return 0;
+}
+
+static bool has_usage(const struct json *spec, const char *usage) {
+        json_each_item(u, CertificateSigningRequestSpec_usages(spec))
+                if (str_eqc(json_str(u), usage))
+                        return true;
+        return false;
+}
+
+/* A kubelet's certificate has exactly its usages, with or without "key encipherment"; a client's may lack others. */
+static int check_usages(const struct json *spec, size_t signer, struct error *err) {
+        const char *needed = signers[signer].needed;
+
+        if (signers[signer].any_usage)
+                return 0;
+        json_each_item(u, CertificateSigningRequestSpec_usages(spec)) {
+                bool fine = str_eqc(json_str(u), needed);
+
+                for (size_t i = 0; signers[signer].allowed[i]; i++)
+                        fine = fine || str_eqc(json_str(u), signers[signer].allowed[i]);
+                if (!fine && !signers[signer].node)
+                        return error_set(err, -EINVAL, "invalid usage for client certificate: %" STR_FMT,
+                                         STR_ARG(json_str(u)));
+                if (!fine)
+                        goto mismatch;
+        }
+        if (has_usage(spec, needed) && (!signers[signer].node || has_usage(spec, "digital signature")))
+                return 0;
+        if (!signers[signer].node)
+                return error_set(err, -EINVAL, "missing required usage for client certificate: %s", needed);
+mismatch:
+        return strcmp(needed, "client auth") == 0
+                               ? error_set(err, -EINVAL,
+                                           "usages did not match [client auth digital signature key encipherment]")
+                               : error_set(err, -EINVAL,
+                                           "usages did not match [digital signature key encipherment server auth]");
+}
+
+static size_t find_signer(const struct json *spec) {
+        size_t i;
+
+        for (i = 0; i < ARRAY_SIZE(signers); i++)
+                if (str_eqc(CertificateSigningRequestSpec_signerName(spec), signers[i].name))
+                        break;
+        return i;
+}
+
+int csr_check(const struct json *spec, const X509_REQ *request, struct error *err) {
+        size_t signer = find_signer(spec);
+        int r = 0;
+
+        if (signer == ARRAY_SIZE(signers))
+                return -ENOENT;
+        if (signers[signer].node)
+                r = check_subject(request, err);
+        if (r == 0 && signers[signer].node)
+                r = check_names(request, signers[signer].names, err);
+        return r < 0 ? r : check_usages(spec, signer, err);
 }
 
 /* ---- signing ---- */
@@ -189,8 +275,7 @@ static int sign(const struct signer *s, X509_REQ *request, const struct buf *key
 
 /* ---- the controller ---- */
 
-static int make_certificate(struct controller *c, const struct json *spec, size_t signer, struct buf *ret_pem,
-                            struct error *err) {
+static int make_certificate(struct controller *c, const struct json *spec, struct buf *ret_pem, struct error *err) {
         _cleanup_(X509_REQ_freep) X509_REQ *request = NULL;
         _cleanup_buf_ struct buf key_usage = BUF_INIT, extended = BUF_INIT;
         int64_t seconds = CertificateSigningRequestSpec_has_expirationSeconds(spec)
@@ -198,11 +283,11 @@ static int make_certificate(struct controller *c, const struct json *spec, size_
                                           : YEAR_SECONDS;
         int r;
 
-        r = read_request(spec, &request, err);
+        r = csr_read_request(spec, &request, err);
         if (r == 0)
-                r = check_subject(request, signer, err);
+                r = csr_check(spec, request, err);
         if (r == 0)
-                r = read_usages(spec, signer, &key_usage, &extended, err);
+                r = read_usages(spec, &key_usage, &extended, err);
         if (r < 0)
                 return r;
         return sign(c->state, request, &key_usage, &extended, controller_now(c) / NSEC_PER_SEC,
@@ -215,22 +300,18 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         _cleanup_buf_ struct buf pem = BUF_INIT, text = BUF_INIT;
         const struct json *spec, *old;
         struct json status;
-        size_t signer;
         int r;
 
         if (!csr || !c->state)
                 return 0;
         spec = CertificateSigningRequest_spec(object_json(csr));
         old = CertificateSigningRequest_status(object_json(csr));
-        for (signer = 0; signer < ARRAY_SIZE(signers); signer++)
-                if (str_eqc(CertificateSigningRequestSpec_signerName(spec), signers[signer].name))
-                        break;
-        if (signer == ARRAY_SIZE(signers) || !condition_is(old, "Approved", "True") || condition_find(old, "Denied") ||
+        if (find_signer(spec) == ARRAY_SIZE(signers) || !condition_is(old, "Approved", "True") || condition_find(old, "Denied") ||
             condition_find(old, "Failed") || !str_empty(CertificateSigningRequestStatus_certificate(old)))
                 return 0;
         a = arena_new(0);
         status = status_copy(a, old);
-        r = make_certificate(c, spec, signer, &pem, err);
+        r = make_certificate(c, spec, &pem, err);
         if (r == -EINVAL) { /* it will not get better */
                 condition_set(a, &status,
                               &(struct condition){ "Failed", "True", "SignerValidationFailure", error_text(err) },

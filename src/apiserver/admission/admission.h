@@ -69,15 +69,36 @@ static inline bool admission_is_sub(const struct admission *ad, const struct api
 /* webhooks.c */
 int admission_webhooks_mutate(struct admission *ad, struct error *err);
 int admission_webhooks_validate(struct admission *ad, struct error *err);
-/* limit_ranger.c: on create of pods and claims. */
-int admission_limit_ranger(struct op *op, struct json *obj, struct error *err);
-
-/* resource_quota.c: refuses what there is no room for; else op->with has what the transaction adds to the quotas. */
-int admission_resource_quota(struct admission *ad, struct error *err);
-
 /* node_restriction.c: a node changes itself, its lease and its own pods. Also for the bodies of eviction and token. */
 int admission_node_restriction(struct op *op, enum admission_operation o, const struct json *obj,
                                const struct json *old, struct error *err);
 
+/* ---- the halves of the plugins ---- */
+
+#define ADMISSION_HALF(name) int name(struct admission *ad, struct error *err)
+
+/* limit_ranger.c */
+ADMISSION_HALF(admission_limit_defaults);
+ADMISSION_HALF(admission_limits);
+/* resource_quota.c: refuses what there is no room for; else op->with has what the transaction adds to the quotas. */
+ADMISSION_HALF(admission_resource_quota);
 /* pod_security.c: refuses pods and warns as their namespace's labels say. */
-int admission_pod_security(struct admission *ad, struct error *err);
+ADMISSION_HALF(admission_pod_security);
+/* pods.c */
+ADMISSION_HALF(admission_service_account);
+ADMISSION_HALF(admission_check_account);
+ADMISSION_HALF(admission_priority);
+ADMISSION_HALF(admission_priority_class);
+ADMISSION_HALF(admission_default_tolerations);
+ADMISSION_HALF(admission_runtime_class);
+ADMISSION_HALF(admission_check_overhead);
+/* classes.c */
+ADMISSION_HALF(admission_default_storage_class);
+ADMISSION_HALF(admission_default_ingress_class);
+ADMISSION_HALF(admission_protect_storage);
+ADMISSION_HALF(admission_claim_resize);
+ADMISSION_HALF(admission_taint_node);
+/* certificates.c */
+ADMISSION_HALF(admission_certificate_approval);
+ADMISSION_HALF(admission_certificate_signing);
+ADMISSION_HALF(admission_certificate_subject);

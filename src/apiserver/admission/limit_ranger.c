@@ -1,39 +1,107 @@
-/* LimitRanger: what a LimitRange of the namespace gives to containers that say nothing, and what it forbids.
- * https://kubernetes.io/docs/concepts/policy/limit-range/ */
+/* LimitRanger: what the LimitRanges of a namespace give to containers that say nothing (admit), and what they forbid to
+ * containers, pods and claims (validate). https://kubernetes.io/docs/concepts/policy/limit-range/ */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "apiserver/admission/admission.h"
-#include "apiserver/validation/validate.h"
-#include "schema/quantity.h"
+#include "schema/quota.h"
 #include "schema/types.h"
 
+static bool is_handled(const struct admission *ad) {
+        return admission_is(ad, &res_persistentvolumeclaims) ||
+               (ad->operation == ADMIT_CREATE ? admission_is(ad, &res_pods) : admission_is_sub(ad, &res_pods, "resize"));
+}
+
+static void ranges_of(struct admission *ad, struct store_iter *it) {
+        const struct rest *ranges = rest_of(ad->s, &res_limitranges);
+        struct str prefix = arena_printf(ad->a, "%" STR_FMT "%" STR_FMT "/", STR_ARG(ranges->prefix),
+                                         STR_ARG(ad->op->namespace));
+
+        store_iter_init(it, ad->op->snap, prefix, prefix);
+}
+
+/* ---- defaults ---- */
+
+static int compare_names(const void *a, const void *b) {
+        return str_cmp(*(const struct str *) a, *(const struct str *) b);
+}
+
+/* Fills in what is missing, and notes "cpu, memory limit for container c". */
+static void give(struct admission *ad, struct json *container, const char *what, const char *to, const char *word,
+                 const struct json *from, struct buf *notes) {
+        struct str *set = arena_array(ad->a, struct str, json_len(from) + 1);
+        struct json *list;
+        size_t n = 0;
+
+        if (json_len(from) == 0)
+                return;
+        list = json_get_or_add_object(ad->a, json_get_or_add_object(ad->a, container, "resources"), to);
+        json_each_member(m, from)
+                if (!json_get(list, json_key(m))) {
+                        set[n++] = json_key(m);
+                        json_set(ad->a, list, json_key(m), json_copy(ad->a, &m->value));
+                }
+        if (n == 0)
+                return;
+        qsort(set, n, sizeof(*set), compare_names);
+        buf_addc(notes, notes->n ? "; " : "LimitRanger plugin set: ");
+        for (size_t i = 0; i < n; i++)
+                buf_printf(notes, "%s%" STR_FMT, i ? ", " : "", STR_ARG(set[i]));
+        buf_printf(notes, " %s for %s %" STR_FMT, word, what, STR_ARG(json_str(json_getc(container, "name"))));
+}
+
+static void give_defaults(struct admission *ad, const struct json *limits, struct buf *notes) {
+        static const char *const lists[][2] = { { "containers", "container" },
+                                                { "initContainers", "init container" } };
+
+        for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
+                json_each_item(c, json_at_path(ad->obj, "spec", lists[l][0])) {
+                        json_each_item(item, limits)
+                                if (str_eqc(json_str(json_getc(item, "type")), "Container"))
+                                        give(ad, c, lists[l][1], "requests", "request",
+                                             json_getc(item, "defaultRequest"), notes);
+                        json_each_item(item, limits)
+                                if (str_eqc(json_str(json_getc(item, "type")), "Container"))
+                                        give(ad, c, lists[l][1], "limits", "limit", json_getc(item, "default"), notes);
+                }
+}
+
+int admission_limit_defaults(struct admission *ad, struct error *err) {
+        struct store_iter it;
+
+        if (!admission_is(ad, &res_pods) || ad->operation != ADMIT_CREATE)
+                return 0;
+        ranges_of(ad, &it);
+        while (store_iter_next(&it)) {
+                _cleanup_buf_ struct buf notes = BUF_INIT;
+                struct json *meta;
+
+                give_defaults(ad, json_at_path(object_json(it.object), "spec", "limits"), &notes);
+                if (notes.n == 0)
+                        continue;
+                meta = json_get_or_add_object(ad->a, ad->obj, "metadata");
+                json_setc(ad->a, json_get_or_add_object(ad->a, meta, "annotations"), "kubernetes.io/limit-ranger",
+                          json_of_copy(ad->a, buf_str(&notes)));
+        }
+        return 0;
+}
+
+/* ---- limits ---- */
+
 struct limits {
-        struct op *op;
-        struct json *obj;
-        VEC(struct str) problems;
+        struct arena *a;
+        struct str type;
+        struct json problems; /* as keys: each is told once */
+};
+
+/* What is compared: absent, or an amount. */
+struct given {
+        bool is;
+        struct quantity q;
 };
 
 static void problem(struct limits *l, struct str text) {
-        if (l->problems.n < 32)
-                vec_push(&l->problems, text);
-}
-
-static void give_defaults(struct arena *a, struct json *resources, const char *to, const struct json *from) {
-        json_each_member(m, from) {
-                struct json *list = json_get_or_add_object(a, resources, to);
-
-                if (!json_get(list, json_key(m)))
-                        json_set(a, list, json_key(m), json_copy(a, &m->value));
-        }
-}
-
-/* Defaults of type Container for every container of the pod. */
-static void default_container(struct limits *l, struct json *container, const struct json *item) {
-        struct arena *a = l->op->c->arena;
-        struct json *resources = json_get_or_add_object(a, container, "resources");
-
-        give_defaults(a, resources, "limits", json_getc(item, "default"));
-        give_defaults(a, resources, "requests", json_getc(item, "defaultRequest"));
+        json_set(l->a, &l->problems, text, json_null());
 }
 
 static struct str text_of(struct arena *a, struct quantity q) {
@@ -42,138 +110,126 @@ static struct str text_of(struct arena *a, struct quantity q) {
         return arena_str(a, quantity_print(text, q));
 }
 
-/* min, max and maxLimitRequestRatio of one type over the usage of one thing. */
-static void check_usage(struct limits *l, const struct json *item, const struct json *requests,
-                        const struct json *limits) {
-        struct arena *a = l->op->c->arena;
-        struct str type = json_str(json_getc(item, "type"));
+/* "minimum cpu usage per Container is 1, but request is 500m" */
+static void bound(struct limits *l, const char *which, struct str name, struct quantity want, const char *what,
+                  const struct given *g) {
+        struct str end = g->is ? arena_printf(l->a, ", but %s is %" STR_FMT, what, STR_ARG(text_of(l->a, g->q)))
+                               : arena_printf(l->a, ".  No %s is specified", what);
+
+        problem(l, arena_printf(l->a, "%s %" STR_FMT " usage per %" STR_FMT " is %" STR_FMT "%" STR_FMT, which,
+                                STR_ARG(name), STR_ARG(l->type), STR_ARG(text_of(l->a, want)), STR_ARG(end)));
+}
+
+static void check_min(struct limits *l, struct str name, struct quantity min, const struct given *request,
+                      const struct given *limit) {
+        if (!request->is || quantity_cmp(request->q, min) < 0)
+                bound(l, "minimum", name, min, "request", request);
+        else if (limit->is && quantity_cmp(limit->q, min) < 0)
+                bound(l, "minimum", name, min, "limit", limit);
+}
+
+/* A claim has no limits: what counts is its request. */
+static void check_max(struct limits *l, struct str name, struct quantity max, const struct given *request,
+                      const struct given *limit, bool claim) {
+        if (!claim && (!limit->is || quantity_cmp(limit->q, max) > 0))
+                bound(l, "maximum", name, max, "limit", limit);
+        else if (request->is ? quantity_cmp(request->q, max) > 0 : claim)
+                bound(l, "maximum", name, max, "request", request);
+}
+
+static void check_ratio(struct limits *l, struct str name, struct quantity max, const struct given *request,
+                        const struct given *limit) {
+        struct str head = arena_printf(l->a, "%" STR_FMT " max limit to request ratio per %" STR_FMT " is %" STR_FMT,
+                                       STR_ARG(name), STR_ARG(l->type), STR_ARG(text_of(l->a, max)));
+        double ratio = request->is && request->q.nano ? quantity_double(limit->q) / quantity_double(request->q) : 0;
+
+        if (!request->is || request->q.nano == 0)
+                problem(l, arena_printf(l->a, "%" STR_FMT ", but no request is specified or request is 0",
+                                        STR_ARG(head)));
+        else if (!limit->is || limit->q.nano == 0)
+                problem(l, arena_printf(l->a, "%" STR_FMT ", but no limit is specified or limit is 0", STR_ARG(head)));
+        else if (ratio > quantity_double(max))
+                problem(l, arena_printf(l->a, "%" STR_FMT ", but provided ratio is %f", STR_ARG(head), ratio));
+}
+
+typedef struct given (*measure_fn)(const struct json *thing, const char *list, struct str name);
+
+static struct given of_resources(const struct json *thing, const char *list, struct str name) {
+        const struct json *v = json_get(json_at_path(thing, "resources", list), name);
+
+        return (struct given){ v != NULL, quantity_of_json(v) };
+}
+
+static struct given of_pod(const struct json *pod, const char *list, struct str name) {
+        const struct json *spec = json_getc(pod, "spec");
+        struct json bare_spec, bare = json_new_object();
+        _cleanup_(arena_freep) struct arena *a = arena_new(1024);
+        struct given g;
+
+        bare_spec = json_copy_shallow(a, spec); /* its overhead is not the containers' */
+        json_removec(&bare_spec, "overhead");
+        json_setc(a, &bare, "spec", bare_spec);
+        g.is = pod_amount(&bare, list, name, &g.q);
+        return g;
+}
+
+static void check(struct limits *l, const struct json *item, const struct json *thing, measure_fn measure) {
+        bool claim = str_eqc(l->type, "PersistentVolumeClaim");
 
         json_each_member(m, json_getc(item, "min")) {
-                const struct json *request = json_get(requests, json_key(m)), *limit = json_get(limits, json_key(m));
-                struct str min = json_str(&m->value), key = json_key(m);
+                struct given r = measure(thing, "requests", json_key(m)), i = measure(thing, "limits", json_key(m));
 
-                if (!request)
-                        problem(l, arena_printf(a,
-                                                "minimum %" STR_FMT " usage per %" STR_FMT " is %" STR_FMT
-                                                ".  No request is specified",
-                                                STR_ARG(key), STR_ARG(type), STR_ARG(min)));
-                else if (quantity_cmp(quantity_of_json(request), quantity_of_json(&m->value)) < 0)
-                        problem(l, arena_printf(a,
-                                                "minimum %" STR_FMT " usage per %" STR_FMT " is %" STR_FMT
-                                                ", but request is %" STR_FMT,
-                                                STR_ARG(key), STR_ARG(type), STR_ARG(min),
-                                                STR_ARG(text_of(a, quantity_of_json(request)))));
-                if (limit && quantity_cmp(quantity_of_json(limit), quantity_of_json(&m->value)) < 0)
-                        problem(l, arena_printf(a,
-                                                "minimum %" STR_FMT " usage per %" STR_FMT " is %" STR_FMT
-                                                ", but limit is %" STR_FMT,
-                                                STR_ARG(key), STR_ARG(type), STR_ARG(min),
-                                                STR_ARG(text_of(a, quantity_of_json(limit)))));
+                check_min(l, json_key(m), quantity_of_json(&m->value), &r, claim ? &(struct given){ 0 } : &i);
         }
         json_each_member(m, json_getc(item, "max")) {
-                const struct json *request = json_get(requests, json_key(m)), *limit = json_get(limits, json_key(m));
-                struct str max = json_str(&m->value), key = json_key(m);
-                bool claim = str_eqc(type, "PersistentVolumeClaim");
+                struct given r = measure(thing, "requests", json_key(m)), i = measure(thing, "limits", json_key(m));
 
-                if (!limit && !claim)
-                        problem(l, arena_printf(a,
-                                                "maximum %" STR_FMT " usage per %" STR_FMT " is %" STR_FMT
-                                                ".  No limit is specified",
-                                                STR_ARG(key), STR_ARG(type), STR_ARG(max)));
-                else if (limit && quantity_cmp(quantity_of_json(limit), quantity_of_json(&m->value)) > 0)
-                        problem(l, arena_printf(a,
-                                                "maximum %" STR_FMT " usage per %" STR_FMT " is %" STR_FMT
-                                                ", but limit is %" STR_FMT,
-                                                STR_ARG(key), STR_ARG(type), STR_ARG(max),
-                                                STR_ARG(text_of(a, quantity_of_json(limit)))));
-                if (request && quantity_cmp(quantity_of_json(request), quantity_of_json(&m->value)) > 0)
-                        problem(l, arena_printf(a,
-                                                "maximum %" STR_FMT " usage per %" STR_FMT " is %" STR_FMT
-                                                ", but request is %" STR_FMT,
-                                                STR_ARG(key), STR_ARG(type), STR_ARG(max),
-                                                STR_ARG(text_of(a, quantity_of_json(request)))));
+                check_max(l, json_key(m), quantity_of_json(&m->value), &r, &i, claim);
         }
-        json_each_member(m, json_getc(item, "maxLimitRequestRatio")) {
-                const struct json *request = json_get(requests, json_key(m)), *limit = json_get(limits, json_key(m));
-                double ratio, max = quantity_double(quantity_of_json(&m->value));
+        json_each_member(m, claim ? NULL : json_getc(item, "maxLimitRequestRatio")) {
+                struct given r = measure(thing, "requests", json_key(m)), i = measure(thing, "limits", json_key(m));
 
-                if (!request || !limit || quantity_of_json(request).nano == 0)
-                        continue;
-                ratio = quantity_double(quantity_of_json(limit)) / quantity_double(quantity_of_json(request));
-                if (ratio > max)
-                        problem(l,
-                                arena_printf(a,
-                                             "%" STR_FMT " max limit to request ratio per %" STR_FMT " is %" STR_FMT
-                                             ", but provided ratio is %f",
-                                             STR_ARG(json_key(m)), STR_ARG(type), STR_ARG(json_str(&m->value)), ratio));
+                check_ratio(l, json_key(m), quantity_of_json(&m->value), &r, &i);
         }
 }
 
-/* Requests or limits of all containers together; what one of them leaves out is not known of the pod. */
-static struct json pod_sum(struct arena *a, const struct json *spec, const char *kind) {
-        struct json sum = json_new_object();
+static void check_item(struct limits *l, const struct json *item, const struct json *obj, bool pod) {
+        static const char *const lists[] = { "containers", "initContainers" };
+        const struct json *spec = json_getc(obj, "spec");
 
-        json_each_item(c, json_getc(spec, "containers"))
-                json_each_member(m, json_at_path(c, "resources", kind)) {
-                        struct quantity q = quantity_add(quantity_of_json(json_get(&sum, json_key(m))),
-                                                         quantity_of_json(&m->value));
-
-                        json_set(a, &sum, json_key(m), json_of_str(text_of(a, q)));
-                }
-        return sum;
+        l->type = json_str(json_getc(item, "type"));
+        if (pod && str_eqc(l->type, "Pod"))
+                check(l, item, obj, of_pod);
+        else if (!pod && str_eqc(l->type, "PersistentVolumeClaim"))
+                check(l, item, spec, of_resources);
+        for (size_t i = 0; pod && str_eqc(l->type, "Container") && i < ARRAY_SIZE(lists); i++)
+                json_each_item(c, json_getc(spec, lists[i]))
+                        check(l, item, c, of_resources);
 }
 
-static void apply_to_pod(struct limits *l, const struct json *item) {
-        static const char *const lists[] = { "initContainers", "containers" };
-        struct arena *a = l->op->c->arena;
-        struct json *spec = json_get_or_add_object(a, l->obj, "spec");
-
-        if (str_eqc(json_str(json_getc(item, "type")), "Pod")) {
-                struct json requests = pod_sum(a, spec, "requests"), limits = pod_sum(a, spec, "limits");
-
-                check_usage(l, item, &requests, &limits);
-        } else if (str_eqc(json_str(json_getc(item, "type")), "Container")) {
-                for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
-                        json_each_item(c, json_getc(spec, lists[i])) {
-                                default_container(l, c, item);
-                                check_usage(l, item, json_at_path(c, "resources", "requests"),
-                                            json_at_path(c, "resources", "limits"));
-                        }
-        }
-}
-
-static int refuse(struct limits *l, struct error *err) {
+static int refuse(struct admission *ad, const struct limits *l, struct error *err) {
         _cleanup_buf_ struct buf b = BUF_INIT;
+        size_t n = json_len(&l->problems);
 
-        for (size_t i = 0; i < l->problems.n; i++)
-                buf_printf(&b, "%s%" STR_FMT, i ? ", " : "", STR_ARG(l->problems.v[i]));
-        return err_forbidden(err, l->op->rest, l->op->name, "%s%" STR_FMT "%s", l->problems.n > 1 ? "[" : "",
-                             STR_ARG(buf_str(&b)), l->problems.n > 1 ? "]" : "");
+        json_each_member(m, &l->problems)
+                buf_printf(&b, "%s%" STR_FMT, b.n ? ", " : "", STR_ARG(json_key(m)));
+        return err_forbidden(err, ad->op->rest, ad->op->name, "%s%" STR_FMT "%s", n > 1 ? "[" : "",
+                             STR_ARG(buf_str(&b)), n > 1 ? "]" : "");
 }
 
-int admission_limit_ranger(struct op *op, struct json *obj, struct error *err) {
-        const struct rest *ranges = rest_of(op->s, &res_limitranges);
-        bool pod = op->rest->stored->resource == &res_pods,
-             claim = op->rest->stored->resource == &res_persistentvolumeclaims;
-        struct limits l = { .op = op, .obj = obj };
+int admission_limits(struct admission *ad, struct error *err) {
         struct store_iter it;
-        struct str prefix;
-        int r = 0;
 
-        if (!pod && !claim)
+        if (!is_handled(ad) || json_at_path(ad->old, "metadata", "deletionTimestamp"))
                 return 0;
-        prefix = arena_printf(op->c->arena, "%" STR_FMT "%" STR_FMT "/", STR_ARG(ranges->prefix),
-                              STR_ARG(op->namespace));
-        store_iter_init(&it, op->snap, prefix, prefix);
-        while (store_iter_next(&it))
-                json_each_item(item, json_at_path(object_json(it.object), "spec", "limits")) {
-                        if (pod)
-                                apply_to_pod(&l, item);
-                        else if (str_eqc(json_str(json_getc(item, "type")), "PersistentVolumeClaim"))
-                                check_usage(&l, item, json_at_path(obj, "spec", "resources", "requests"), NULL);
-                }
-        if (l.problems.n > 0)
-                r = refuse(&l, err);
-        vec_free(&l.problems);
-        return r;
+        ranges_of(ad, &it);
+        while (store_iter_next(&it)) {
+                struct limits l = { .a = ad->a, .problems = json_new_object() };
+
+                json_each_item(item, json_at_path(object_json(it.object), "spec", "limits"))
+                        check_item(&l, item, ad->obj, ad->op->rest->stored->resource == &res_pods);
+                if (json_len(&l.problems) > 0)
+                        return refuse(ad, &l, err);
+        }
+        return 0;
 }

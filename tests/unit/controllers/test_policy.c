@@ -7,10 +7,11 @@
 #include "base/encode.h"
 
 extern const struct controller_class disruption_controller, resourcequota_controller, clusterroleaggregation_controller,
-                csrsigning_controller;
+                csrsigning_controller, csrcleaner_controller, pvcprotection_controller, pvprotection_controller;
 static const struct controller_class *const classes[] = { &disruption_controller, &resourcequota_controller,
                                                           &clusterroleaggregation_controller, &csrsigning_controller,
-                                                          NULL };
+                                                          &csrcleaner_controller, &pvcprotection_controller,
+                                                          &pvprotection_controller, NULL };
 
 /* ---- disruption budgets ---- */
 
@@ -194,6 +195,15 @@ static const char request[] =
                 "TTQ5QkFNQwpBMGdBTUVVQ0lEeG9wbGxCOE4yWktyeXlYMmU5b0JmVHJrQ3pCUjhxNlp1Yld0am1DZHNhQWlFQS9DdFRCVDdD"
                 "Cklvdi9BcWYzeFZ3aC80WmxQS2xDWElNVlJ5dTMxbGdVcFpzPQotLS0tLUVORCBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0K";
 
+/* CN=system:node:n1, O=system:nodes */
+static const char node_request[] =
+                "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlIck1JR1NBZ0VBTURBeEZUQVRCZ05WQkFvTURITjVjM1Js"
+                "YlRwdWIyUmxjekVYTUJVR0ExVUVBd3dPYzNsegpkR1Z0T201dlpHVTZiakV3V1RBVEJnY3Foa2pPUFFJQkJnZ3Foa2pPUFFN"
+                "QkJ3TkNBQVJPVzVqN0pUaHAxWERPClMvZHZXWnJWWEw5SWJObkJaYysxaGtFR2x5Mm5tN2pHWVAyNFZVZDl0d05ITHZvUHlF"
+                "Z2p0ZTc3QUoxTHg2U2cKdXZxZk80NmdvQUF3Q2dZSUtvWkl6ajBFQXdJRFNBQXdSUUlnTmxYSkUxZVZwcDM5RHJFYVZBSFln"
+                "Z0RrQ2FGZApQSkpXM3FyOXU4Z2pFY0VDSVFDeTFybWpaNUVlR0duQnhpOXBFcnFKNFB2cGlrZGJqdW1sSC80SVduWEI3Zz09"
+                "Ci0tLS0tRU5EIENFUlRJRklDQVRFIFJFUVVFU1QtLS0tLQo=";
+
 static const struct controllers_options signing = { .signer_cert_pem = STR_INIT(ca_cert),
                                                     .signer_key_pem = STR_INIT(ca_key) };
 
@@ -257,6 +267,49 @@ static void a_kubelet_must_be_a_node(void **state) {
                             "subject organization is not system:nodes");
 }
 
+static void answered_requests_go_after_an_hour(void **state) {
+        _cluster_ struct cluster k;
+
+        cluster_start(&k, &signing, classes);
+        fake_api_create(k.api, &res_certificatesigningrequests, "",
+                        "{'metadata':{'name':'n'},'spec':{'request':'%s','signerName':'kubernetes.io/kubelet-serving',"
+                        "'usages':['digital signature','server auth']}}",
+                        node_request);
+        fake_api_patch(k.api, &res_certificatesigningrequests, "", "n", "status",
+                       "{'status':{'conditions':[{'type':'Approved','status':'True','lastUpdateTime':"
+                       "'2025-01-01T00:00:00Z'}]}}");
+        cluster_settle(&k);
+        assert_string_equal(condition_text(fake_api_get(k.api, &res_certificatesigningrequests, "", "n"), "Failed",
+                                           "message"),
+                            "DNS or IP subjectAltName is required");
+        cluster_advance(&k, 3590);
+        assert_int_equal(count(&k, &res_certificatesigningrequests, ""), 1);
+        cluster_advance(&k, 30);
+        assert_int_equal(count(&k, &res_certificatesigningrequests, ""), 0);
+}
+
+/* ---- storage in use ---- */
+
+static void a_claim_stays_while_a_pod_uses_it(void **state) {
+        _cluster_ struct cluster k;
+
+        cluster_start(&k, NULL, classes);
+        fake_api_create(k.api, &res_persistentvolumeclaims, "ns", "{'metadata':{'name':'a'}}");
+        fake_api_create(k.api, &res_pods, "ns",
+                        "{'metadata':{'name':'p'},'spec':{'nodeName':'n','containers':[],'volumes':[{'name':'v',"
+                        "'persistentVolumeClaim':{'claimName':'a'}}]}}");
+        cluster_settle(&k);
+        assert_string_equal(text_at(fake_api_get(k.api, &res_persistentvolumeclaims, "ns", "a"),
+                                    "metadata.finalizers.0"),
+                            "kubernetes.io/pvc-protection");
+        fake_api_delete(k.api, &res_persistentvolumeclaims, "ns", "a", NULL);
+        cluster_settle(&k);
+        assert_int_equal(count(&k, &res_persistentvolumeclaims, "ns"), 1);
+        fake_api_remove(k.api, &res_pods, "ns", "p");
+        cluster_settle(&k);
+        assert_int_equal(count(&k, &res_persistentvolumeclaims, "ns"), 0);
+}
+
 static void foreign_signers_are_left_alone(void **state) {
         _cluster_ struct cluster k;
 
@@ -275,6 +328,8 @@ int main(void) {
                 cmocka_unit_test(what_is_approved_is_signed),
                 cmocka_unit_test(what_the_signer_does_not_allow_fails),
                 cmocka_unit_test(a_kubelet_must_be_a_node),
+                cmocka_unit_test(answered_requests_go_after_an_hour),
+                cmocka_unit_test(a_claim_stays_while_a_pod_uses_it),
                 cmocka_unit_test(foreign_signers_are_left_alone),
         };
 

@@ -1,0 +1,91 @@
+/* CertificateSigningRequests: who may approve and sign for a signer, and whom nobody may ask to become. Each function is
+ * a plugin's half in the table of admission.c.
+ * https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/ */
+#include <errno.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+
+#include "apiserver/admission/admission.h"
+#include "base/encode.h"
+#include "schema/types.h"
+
+DEFINE_CLEANUP(BIO *, BIO_free_all)
+DEFINE_CLEANUP(X509_REQ *, X509_REQ_free)
+
+/* For this signer, or for all of its domain. */
+static bool may(struct admission *ad, const char *verb, struct str signer) {
+        struct attributes at = { .verb = verb,
+                                 .group = STR("certificates.k8s.io"),
+                                 .version = STR("*"),
+                                 .resource = STR("signers"),
+                                 .name = signer };
+        ssize_t slash = str_find(signer, '/');
+
+        if (authorize(ad->s, &ad->op->c->user, &at))
+                return true;
+        at.name = arena_printf(ad->a, "%" STR_FMT "/*", STR_ARG(str_sub(signer, 0, slash < 0 ? signer.n : (size_t) slash)));
+        return authorize(ad->s, &ad->op->c->user, &at);
+}
+
+static struct str signer_of(const struct json *csr) {
+        return json_str(json_at_path(csr, "spec", "signerName"));
+}
+
+int admission_certificate_approval(struct admission *ad, struct error *err) {
+        if (!admission_is_sub(ad, &res_certificatesigningrequests, "approval") || may(ad, "approve", signer_of(ad->old)))
+                return 0;
+        return err_forbidden(err, ad->op->rest, ad->op->name,
+                             "user not permitted to approve requests with signerName \"%" STR_FMT "\"",
+                             STR_ARG(signer_of(ad->old)));
+}
+
+static bool differs(const struct admission *ad, const char *key) {
+        const struct json *now = json_at_path(ad->obj, "status", key), *old = json_at_path(ad->old, "status", key);
+
+        return now && old ? !json_equal(now, old) : json_len(now) + json_str(now).n != json_len(old) + json_str(old).n;
+}
+
+int admission_certificate_signing(struct admission *ad, struct error *err) {
+        if (!admission_is_sub(ad, &res_certificatesigningrequests, "status") ||
+            (!differs(ad, "certificate") && !differs(ad, "conditions")) || may(ad, "sign", signer_of(ad->old)))
+                return 0;
+        return err_forbidden(err, ad->op->rest, ad->op->name,
+                             "user not permitted to sign requests with signerName \"%" STR_FMT "\"",
+                             STR_ARG(signer_of(ad->old)));
+}
+
+/* One of the subject's organizations, that is one of the user's groups. */
+static bool has_organization(const X509_NAME *subject, const char *want) {
+        for (int at = -1; (at = X509_NAME_get_index_by_NID(subject, NID_organizationName, at)) >= 0;) {
+                const ASN1_STRING *s = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at));
+                unsigned char *text = NULL;
+                int n = ASN1_STRING_to_UTF8(&text, s);
+                bool same = n >= 0 && str_eqc(str_n((const char *) text, (size_t) n), want);
+
+                OPENSSL_free(text);
+                if (same)
+                        return true;
+        }
+        return false;
+}
+
+int admission_certificate_subject(struct admission *ad, struct error *err) {
+        static const char client[] = "kubernetes.io/kube-apiserver-client";
+        _cleanup_(BIO_free_allp) BIO *bio = NULL;
+        _cleanup_(X509_REQ_freep) X509_REQ *request = NULL;
+        _cleanup_buf_ struct buf pem = BUF_INIT;
+
+        if (!admission_is(ad, &res_certificatesigningrequests) || !str_eqc(signer_of(ad->obj), client))
+                return 0;
+        if (base64_decode(&pem, json_str(json_at_path(ad->obj, "spec", "request"))) == 0 && pem.n > 0) {
+                bio = BIO_new_mem_buf(pem.p, (int) pem.n);
+                request = PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL);
+        }
+        if (!request)
+                return err_forbidden(err, ad->op->rest, ad->op->name,
+                                     "failed to parse CSR: PEM block type must be CERTIFICATE REQUEST");
+        if (!has_organization(X509_REQ_get_subject_name(request), "system:masters"))
+                return 0;
+        return err_forbidden(err, ad->op->rest, ad->op->name,
+                             "use of %s signer with system:masters group is not allowed", client);
+}

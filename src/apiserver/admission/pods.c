@@ -1,0 +1,513 @@
+/* What pods get, and must not ask for, on their way in: service account and token, priority, tolerations, runtime class.
+ * Each function is a plugin's half in the table of admission.c. */
+#include <errno.h>
+
+#include "apiserver/admission/admission.h"
+#include "base/rand.h"
+#include "schema/quantity.h"
+#include "schema/types.h"
+
+/* ---- Priority ---- */
+
+static struct object *default_priority_class(struct admission *ad) {
+        const struct rest *rest = rest_of(ad->s, &res_priorityclasses);
+        struct object *best = NULL;
+        struct store_iter it;
+
+        store_iter_init(&it, ad->op->snap, rest->prefix, rest->prefix);
+        while (store_iter_next(&it)) {
+                const struct json *j = object_json(it.object);
+
+                if (json_bool(json_getc(j, "globalDefault")) &&
+                    (!best || json_int(json_getc(j, "value")) < json_int(json_getc(object_json(best), "value"))))
+                        best = it.object;
+        }
+        return best;
+}
+
+static int priority_class_of(struct admission *ad, const struct json *spec, struct object **ret, struct error *err) {
+        struct str name = json_str(json_getc(spec, "priorityClassName"));
+
+        *ret = str_empty(name) ? default_priority_class(ad)
+                               : server_get(ad->s, ad->op->snap, &res_priorityclasses, STR(""), name);
+        if (*ret || str_empty(name))
+                return 0;
+        return err_forbidden(err, ad->op->rest, ad->op->name, "no PriorityClass with name %" STR_FMT " was found",
+                             STR_ARG(name));
+}
+
+/* An update that leaves them out keeps them. */
+static void keep(struct admission *ad, struct json *spec, const char *key) {
+        const struct json *old = json_at_path(ad->old, "spec", key);
+
+        if (old && !json_getc(spec, key))
+                json_setc(ad->a, spec, key, *old);
+}
+
+int admission_priority(struct admission *ad, struct error *err) {
+        struct json *spec = json_get_mut(ad->obj, STR("spec"));
+        const struct json *given, *class_json;
+        struct str policy, given_policy;
+        struct object *class;
+        int64_t value;
+
+        if (!admission_is(ad, &res_pods))
+                return 0;
+        if (ad->operation == ADMIT_UPDATE) {
+                keep(ad, spec, "priority");
+                keep(ad, spec, "preemptionPolicy");
+                return 0;
+        }
+        if (priority_class_of(ad, spec, &class, err) < 0)
+                return -EACCES;
+        class_json = class ? object_json(class) : NULL;
+        value = json_int(json_getc(class_json, "value"));
+        if (class && str_empty(json_str(json_getc(spec, "priorityClassName"))))
+                json_setc(ad->a, spec, "priorityClassName", json_of_copy(ad->a, object_name(class)));
+        given = json_getc(spec, "priority");
+        if (json_is(given, JSON_INT) && given->i != value)
+                return err_forbidden(err, ad->op->rest, ad->op->name,
+                                     "the integer value of priority (%lld) must not be provided in pod spec; "
+                                     "priority admission controller computed %lld from the given PriorityClass name",
+                                     (long long) given->i, (long long) value);
+        json_set_int(ad->a, spec, "priority", value);
+        policy = json_str_or(json_getc(class_json, "preemptionPolicy"), STR("PreemptLowerPriority"));
+        given_policy = json_str_or(json_getc(spec, "preemptionPolicy"), policy);
+        if (!str_eq(policy, given_policy))
+                return err_forbidden(err, ad->op->rest, ad->op->name,
+                                     "the string value of PreemptionPolicy (%" STR_FMT
+                                     ") must not be provided in pod spec; priority admission controller computed "
+                                     "%" STR_FMT " from the given PriorityClass name",
+                                     STR_ARG(given_policy), STR_ARG(policy));
+        json_setc(ad->a, spec, "preemptionPolicy", json_of_copy(ad->a, policy));
+        return 0;
+}
+
+/* There is one global default. */
+int admission_priority_class(struct admission *ad, struct error *err) {
+        struct object *other;
+
+        if (!admission_is(ad, &res_priorityclasses) || !json_bool(json_getc(ad->obj, "globalDefault")))
+                return 0;
+        other = default_priority_class(ad);
+        if (!other || (ad->operation == ADMIT_UPDATE && str_eq(object_name(other), ad->op->name)))
+                return 0;
+        return err_forbidden(err, ad->op->rest, ad->op->name,
+                             "PriorityClass %" STR_FMT " is already marked as default. Only one default can exist",
+                             STR_ARG(object_name(other)));
+}
+
+/* ---- DefaultTolerationSeconds ---- */
+
+static bool tolerates(const struct json *tolerations, const char *key) {
+        json_each_item(t, tolerations) {
+                struct str k = json_str(json_getc(t, "key")), effect = json_str(json_getc(t, "effect"));
+
+                if ((str_eqc(k, key) || str_empty(k)) && (str_empty(effect) || str_eqc(effect, "NoExecute")))
+                        return true;
+        }
+        return false;
+}
+
+int admission_default_tolerations(struct admission *ad, struct error *err) {
+        static const char *const keys[] = { "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable" };
+        struct json *spec, *list;
+
+        if (!admission_is(ad, &res_pods))
+                return 0;
+        spec = json_get_or_add_object(ad->a, ad->obj, "spec");
+        list = json_get_or_add_array(ad->a, spec, "tolerations");
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+                struct json t = json_new_object();
+
+                if (tolerates(list, keys[i]))
+                        continue;
+                json_set_cstr(ad->a, &t, "key", keys[i]);
+                json_set_cstr(ad->a, &t, "operator", "Exists");
+                json_set_cstr(ad->a, &t, "effect", "NoExecute");
+                json_set_int(ad->a, &t, "tolerationSeconds", 300);
+                json_push(ad->a, list, t);
+        }
+        return 0;
+}
+
+/* ---- ServiceAccount ---- */
+
+#define TOKEN_PATH "/var/run/secrets/kubernetes.io/serviceaccount"
+#define TOKEN_SECONDS 3607
+
+static struct json object1(struct arena *a, const char *k, struct json v) {
+        struct json o = json_new_object();
+
+        json_setc(a, &o, k, v);
+        return o;
+}
+
+static struct json array1(struct arena *a, struct json v) {
+        struct json l = json_new_array();
+
+        json_push(a, &l, v);
+        return l;
+}
+
+static struct json key_to_path(struct arena *a, const char *key) {
+        struct json o = json_new_object();
+
+        json_set_cstr(a, &o, "key", key);
+        json_set_cstr(a, &o, "path", key);
+        return o;
+}
+
+/* The projected volume that gives a pod its token, the cluster's CA and its namespace. */
+static struct json token_volume(struct arena *a, struct str name) {
+        struct json sources = json_new_array(), token = json_new_object(), ca = json_new_object(),
+                    item = json_new_object();
+        struct json field = json_new_object(), projected = json_new_object(), volume = json_new_object();
+
+        json_set_int(a, &token, "expirationSeconds", TOKEN_SECONDS);
+        json_set_cstr(a, &token, "path", "token");
+        json_push(a, &sources, object1(a, "serviceAccountToken", token));
+
+        json_set_cstr(a, &ca, "name", "kube-root-ca.crt");
+        json_setc(a, &ca, "items", array1(a, key_to_path(a, "ca.crt")));
+        json_push(a, &sources, object1(a, "configMap", ca));
+
+        json_set_cstr(a, &field, "apiVersion", "v1");
+        json_set_cstr(a, &field, "fieldPath", "metadata.namespace");
+        json_set_cstr(a, &item, "path", "namespace");
+        json_setc(a, &item, "fieldRef", field);
+        json_push(a, &sources, object1(a, "downwardAPI", object1(a, "items", array1(a, item))));
+
+        json_setc(a, &projected, "sources", sources);
+        json_set_int(a, &projected, "defaultMode", 420);
+        json_set_str(a, &volume, "name", name);
+        json_setc(a, &volume, "projected", projected);
+        return volume;
+}
+
+static bool mounts_at(const struct json *container, const char *path) {
+        json_each_item(m, json_getc(container, "volumeMounts"))
+                if (str_eqc(json_str(json_getc(m, "mountPath")), path))
+                        return true;
+        return false;
+}
+
+static bool add_token_mounts(struct arena *a, struct json *spec, const char *list, struct str volume) {
+        bool added = false;
+
+        json_each_item(c, json_getc(spec, list)) {
+                struct json m = json_new_object();
+
+                if (mounts_at(c, TOKEN_PATH))
+                        continue;
+                json_set_str(a, &m, "name", volume);
+                json_set_bool(a, &m, "readOnly", true);
+                json_set_cstr(a, &m, "mountPath", TOKEN_PATH);
+                json_push(a, json_get_or_add_array(a, c, "volumeMounts"), m);
+                added = true;
+        }
+        return added;
+}
+
+static struct str token_volume_name(struct admission *ad, const struct json *spec) {
+        char suffix[5];
+
+        json_each_item(v, json_getc(spec, "volumes")) /* a copy of a pod brings its own along */
+                if (str_has_prefix(json_str(json_getc(v, "name")), STR("kube-api-access-")) &&
+                    json_getc(v, "projected"))
+                        return json_str(json_getc(v, "name"));
+        rand_suffix(suffix, sizeof(suffix));
+        return arena_printf(ad->a, "kube-api-access-%.5s", suffix);
+}
+
+static bool wants_token(const struct json *spec, const struct json *account) {
+        const struct json *pod = json_getc(spec, "automountServiceAccountToken");
+
+        if (json_is(pod, JSON_BOOL))
+                return pod->b;
+        return json_bool_or(json_getc(account, "automountServiceAccountToken"), true);
+}
+
+static void copy_pull_secrets(struct admission *ad, struct json *spec, const struct json *account) {
+        const struct json *secrets = json_getc(account, "imagePullSecrets");
+
+        if (json_len(json_getc(spec, "imagePullSecrets")) == 0 && json_len(secrets) > 0)
+                json_setc(ad->a, spec, "imagePullSecrets", json_copy(ad->a, secrets));
+}
+
+static bool is_mirror(const struct json *pod) {
+        return json_getc(json_at_path(pod, "metadata", "annotations"), "kubernetes.io/config.mirror") != NULL;
+}
+
+static int find_account(struct admission *ad, const struct json *spec, struct object **ret, struct error *err) {
+        struct str name = json_str(json_getc(spec, "serviceAccountName"));
+
+        *ret = server_get(ad->s, ad->op->snap, &res_serviceaccounts, ad->op->namespace, name);
+        if (*ret)
+                return 0;
+        return err_forbidden(err, ad->op->rest, ad->op->name,
+                             "error looking up service account %" STR_FMT "/%" STR_FMT ": serviceaccount \"%" STR_FMT
+                             "\" not found",
+                             STR_ARG(ad->op->namespace), STR_ARG(name), STR_ARG(name));
+}
+
+static void mount_token(struct admission *ad, struct json *spec) {
+        struct str volume = token_volume_name(ad, spec);
+        size_t had = json_len(json_getc(spec, "volumes"));
+        bool added = add_token_mounts(ad->a, spec, "initContainers", volume);
+
+        added = add_token_mounts(ad->a, spec, "containers", volume) || added;
+        for (size_t i = 0; i < had; i++)
+                if (str_eq(json_str(json_getc(json_item(json_getc(spec, "volumes"), i), "name")), volume))
+                        return;
+        if (added)
+                json_push(ad->a, json_get_or_add_array(ad->a, spec, "volumes"), token_volume(ad->a, volume));
+}
+
+int admission_service_account(struct admission *ad, struct error *err) {
+        struct json *spec;
+        struct object *account;
+
+        /* A mirror pod is what its node says. */
+        if (ad->operation != ADMIT_CREATE || !admission_is(ad, &res_pods) || is_mirror(ad->obj))
+                return 0;
+        spec = json_get_or_add_object(ad->a, ad->obj, "spec");
+        if (str_empty(json_str(json_getc(spec, "serviceAccountName"))))
+                json_set_cstr(ad->a, spec, "serviceAccountName", "default");
+        json_set_str(ad->a, spec, "serviceAccount", json_str(json_getc(spec, "serviceAccountName")));
+        if (find_account(ad, spec, &account, err) < 0)
+                return -EACCES;
+        copy_pull_secrets(ad, spec, object_json(account));
+        if (wants_token(spec, object_json(account)))
+                mount_token(ad, spec);
+        return 0;
+}
+
+/* ---- the second look: mirror pods have no account; an account may confine its pods to its own secrets ---- */
+
+static int check_mirror(struct admission *ad, struct error *err) {
+        const struct json *spec = json_getc(ad->obj, "spec");
+        const char *what = NULL;
+
+        if (!str_empty(json_str(json_getc(spec, "serviceAccountName"))))
+                what = "a mirror pod may not reference service accounts";
+        json_each_item(v, json_getc(spec, "volumes")) {
+                if (json_getc(v, "secret") && !what)
+                        what = "a mirror pod may not reference secrets";
+                json_each_item(s, json_at_path(v, "projected", "sources"))
+                        if (json_getc(s, "serviceAccountToken") && !what)
+                                what = "a mirror pod may not use ServiceAccountToken volume projections";
+        }
+        return what ? err_forbidden(err, ad->op->rest, ad->op->name, "%s", what) : 0;
+}
+
+static bool names(const struct json *refs, struct str name) {
+        json_each_item(r, refs)
+                if (str_eq(json_str(json_getc(r, "name")), name))
+                        return true;
+        return false;
+}
+
+#define NOT_REFERENCED " is not allowed because service account %" STR_FMT " does not reference that "
+
+/* Secrets that the environment of containers takes in and the account does not list. */
+static int check_environment(struct admission *ad, const struct object *account, const char *list, const char *word,
+                             struct error *err) {
+        const struct json *secrets = json_getc(object_json(account), "secrets");
+
+        json_each_item(c, json_at_path(ad->obj, "spec", list)) {
+                struct str container = json_str(json_getc(c, "name"));
+
+                json_each_item(e, json_getc(c, "env")) {
+                        const struct json *ref = json_at_path(e, "valueFrom", "secretKeyRef");
+                        struct str secret = json_str(json_getc(ref, "name"));
+
+                        if (ref && !names(secrets, secret))
+                                return err_forbidden(err, ad->op->rest, ad->op->name,
+                                                     "%s %" STR_FMT " with envVar %" STR_FMT
+                                                     " referencing secret.secretName=\"%" STR_FMT "\"" NOT_REFERENCED
+                                                     "secret",
+                                                     word, STR_ARG(container), STR_ARG(json_str(json_getc(e, "name"))),
+                                                     STR_ARG(secret), STR_ARG(object_name(account)));
+                }
+                json_each_item(e, json_getc(c, "envFrom")) {
+                        const struct json *ref = json_getc(e, "secretRef");
+                        struct str secret = json_str(json_getc(ref, "name"));
+
+                        if (ref && !names(secrets, secret))
+                                return err_forbidden(err, ad->op->rest, ad->op->name,
+                                                     "%s %" STR_FMT " with envFrom referencing secret.secretName=\"%"
+                                                     STR_FMT "\"" NOT_REFERENCED "secret",
+                                                     word, STR_ARG(container), STR_ARG(secret),
+                                                     STR_ARG(object_name(account)));
+                }
+        }
+        return 0;
+}
+
+static int check_references(struct admission *ad, const struct object *account, struct error *err) {
+        const struct json *j = object_json(account), *spec = json_getc(ad->obj, "spec");
+        size_t i = 0;
+
+        json_each_item(v, json_getc(spec, "volumes")) {
+                const struct json *source = json_getc(v, "secret");
+                struct str secret = json_str(json_getc(source, "secretName"));
+
+                if (json_is(source, JSON_OBJECT) && !names(json_getc(j, "secrets"), secret))
+                        return err_forbidden(err, ad->op->rest, ad->op->name,
+                                             "volume with secret.secretName=\"%" STR_FMT "\"" NOT_REFERENCED "secret",
+                                             STR_ARG(secret), STR_ARG(object_name(account)));
+        }
+        if (check_environment(ad, account, "initContainers", "init container", err) < 0 ||
+            check_environment(ad, account, "containers", "container", err) < 0)
+                return -EACCES;
+        json_each_item(p, json_getc(spec, "imagePullSecrets")) {
+                struct str secret = json_str(json_getc(p, "name"));
+
+                if (!names(json_getc(j, "imagePullSecrets"), secret))
+                        return err_forbidden(err, ad->op->rest, ad->op->name,
+                                             "imagePullSecrets[%zu].name=\"%" STR_FMT "\"" NOT_REFERENCED
+                                             "imagePullSecret",
+                                             i, STR_ARG(secret), STR_ARG(object_name(account)));
+                i++;
+        }
+        return 0;
+}
+
+int admission_check_account(struct admission *ad, struct error *err) {
+        bool later = admission_is_sub(ad, &res_pods, "ephemeralcontainers");
+        struct object *account;
+        struct str confined;
+
+        if (!later && (ad->operation != ADMIT_CREATE || !admission_is(ad, &res_pods)))
+                return 0;
+        if (is_mirror(ad->obj))
+                return later ? 0 : check_mirror(ad, err);
+        if (find_account(ad, json_getc(ad->obj, "spec"), &account, err) < 0)
+                return -EACCES;
+        confined = json_str(json_getc(json_at_path(object_json(account), "metadata", "annotations"),
+                                      "kubernetes.io/enforce-mountable-secrets"));
+        if (!str_eqc(confined, "true"))
+                return 0;
+        return later ? check_environment(ad, account, "ephemeralContainers", "ephemeral container", err)
+                     : check_references(ad, account, err);
+}
+
+/* ---- RuntimeClass: overhead, and where its nodes are ---- */
+
+static bool is_superset(const struct json *big, const struct json *small) {
+        struct str key = json_str(json_getc(big, "key")), effect = json_str(json_getc(big, "effect")),
+                   operator = json_str_or(json_getc(big, "operator"), STR("Equal"));
+        const struct json *seconds = json_getc(big, "tolerationSeconds"), *other = json_getc(small, "tolerationSeconds");
+
+        if (json_equal(big, small))
+                return true;
+        if (str_empty(key) ? !str_eqc(operator, "Exists") : !str_eq(key, json_str(json_getc(small, "key"))))
+                return false;
+        if (!str_empty(effect) && !str_eq(effect, json_str(json_getc(small, "effect"))))
+                return false;
+        if (str_eqc(effect, "NoExecute") && seconds && (!other || json_int(other) > json_int(seconds)))
+                return false;
+        return str_eqc(operator, "Exists") ||
+               (str_eq(operator, json_str_or(json_getc(small, "operator"), STR("Equal"))) &&
+                str_eq(json_str(json_getc(big, "value")), json_str(json_getc(small, "value"))));
+}
+
+/* Adds those that no other covers, and takes out those that the new ones cover. */
+static void merge_tolerations(struct admission *ad, struct json *spec, const struct json *more) {
+        struct json merged = json_new_array();
+        const struct json *const both[] = { json_getc(spec, "tolerations"), more };
+
+        for (size_t b = 0; b < ARRAY_SIZE(both); b++)
+                json_each_item(t, both[b]) {
+                        bool covered = false;
+
+                        for (size_t i = 0; i < json_len(&merged); i++)
+                                covered = covered || is_superset(&merged.items[i], t);
+                        for (size_t i = json_len(&merged); i-- > 0 && !covered;)
+                                if (is_superset(t, &merged.items[i]))
+                                        json_remove_item(&merged, i);
+                        if (!covered)
+                                json_push(ad->a, &merged, json_copy(ad->a, t));
+                }
+        if (json_len(&merged) > 0)
+                json_setc(ad->a, spec, "tolerations", merged);
+}
+
+static int apply_scheduling(struct admission *ad, struct json *spec, const struct json *scheduling, struct error *err) {
+        struct json *selector;
+
+        if (json_len(json_getc(scheduling, "nodeSelector")) > 0) {
+                selector = json_get_or_add_object(ad->a, spec, "nodeSelector");
+                json_each_member(m, json_getc(scheduling, "nodeSelector")) {
+                        struct str key = json_key(m), want = json_str(&m->value),
+                                   has = json_str_or(json_get(selector, key), want);
+
+                        if (!str_eq(has, want))
+                                return err_forbidden(err, ad->op->rest, ad->op->name,
+                                                     "conflict: runtimeClass.scheduling.nodeSelector[%" STR_FMT
+                                                     "] = %" STR_FMT "; pod.spec.nodeSelector[%" STR_FMT
+                                                     "] = %" STR_FMT,
+                                                     STR_ARG(key), STR_ARG(want), STR_ARG(key), STR_ARG(has));
+                        json_set(ad->a, selector, key, json_of_copy(ad->a, want));
+                }
+        }
+        if (json_len(json_getc(scheduling, "tolerations")) > 0)
+                merge_tolerations(ad, spec, json_getc(scheduling, "tolerations"));
+        return 0;
+}
+
+static int find_runtime_class(struct admission *ad, const struct json **ret, struct error *err) {
+        struct str name = json_str(json_at_path(ad->obj, "spec", "runtimeClassName"));
+        struct object *class;
+
+        *ret = NULL;
+        if (str_empty(name))
+                return 0;
+        class = server_get(ad->s, ad->op->snap, &res_runtimeclasses, STR(""), name);
+        if (!class)
+                return err_forbidden(err, ad->op->rest, ad->op->name,
+                                     "pod rejected: RuntimeClass \"%" STR_FMT "\" not found", STR_ARG(name));
+        *ret = object_json(class);
+        return 0;
+}
+
+static bool same_amounts(const struct json *a, const struct json *b) {
+        json_each_member(m, a)
+                if (!json_get(b, json_key(m)) ||
+                    quantity_cmp(quantity_of_json(&m->value), quantity_of_json(json_get(b, json_key(m)))) != 0)
+                        return false;
+        return json_len(a) == json_len(b);
+}
+
+int admission_runtime_class(struct admission *ad, struct error *err) {
+        struct json *spec = json_get_mut(ad->obj, STR("spec"));
+        const struct json *class, *fixed;
+
+        if (!admission_is(ad, &res_pods))
+                return 0;
+        if (find_runtime_class(ad, &class, err) < 0)
+                return -EACCES;
+        fixed = json_at_path(class, "overhead", "podFixed");
+        if (fixed && json_len(json_getc(spec, "overhead")) == 0)
+                json_setc(ad->a, spec, "overhead", json_copy(ad->a, fixed));
+        return apply_scheduling(ad, spec, json_getc(class, "scheduling"), err);
+}
+
+int admission_check_overhead(struct admission *ad, struct error *err) {
+        const struct json *class, *overhead = json_at_path(ad->obj, "spec", "overhead");
+
+        if (!admission_is(ad, &res_pods))
+                return 0;
+        if (find_runtime_class(ad, &class, err) < 0)
+                return -EACCES;
+        if (!json_getc(class, "overhead"))
+                return json_len(overhead) == 0 ? 0
+                                               : err_forbidden(err, ad->op->rest, ad->op->name,
+                                                               "pod rejected: Pod Overhead set without corresponding "
+                                                               "RuntimeClass defined Overhead");
+        if (same_amounts(json_at_path(class, "overhead", "podFixed"), overhead))
+                return 0;
+        return err_forbidden(err, ad->op->rest, ad->op->name,
+                             "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead");
+}

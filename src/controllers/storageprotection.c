@@ -1,0 +1,130 @@
+/* Storage objects in use: a claim that a scheduled pod names, and a volume that is bound, stay until that is over, by a
+ * finalizer that admission puts on them.
+ * https://kubernetes.io/docs/concepts/storage/persistent-volumes/#storage-object-in-use-protection */
+#include <errno.h>
+
+#include "controllers/controller.h"
+#include "controllers/pods.h"
+#include "schema/types.h"
+
+#define CLAIM_FINALIZER "kubernetes.io/pvc-protection"
+#define VOLUME_FINALIZER "kubernetes.io/pv-protection"
+
+static bool has(const struct object *o, const char *finalizer) {
+        json_each_item(f, json_at_path(object_json(o), "metadata", "finalizers"))
+                if (str_eqc(json_str(f), finalizer))
+                        return true;
+        return false;
+}
+
+/* With the finalizer on or off. */
+static int put(struct controller *c, const struct api_resource *r, const struct object *o, const char *finalizer,
+               bool on, struct error *err) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct json copy = json_copy_tree(a, object_json(o)), list = json_new_array();
+        int e;
+
+        if (has(o, finalizer) == on)
+                return 0;
+        json_each_item(f, json_at_path(object_json(o), "metadata", "finalizers"))
+                if (!str_eqc(json_str(f), finalizer))
+                        json_push(a, &list, *f);
+        if (on)
+                json_push(a, &list, json_of_cstr(finalizer));
+        json_setc(a, json_get_or_add_object(a, &copy, "metadata"), "finalizers", list);
+        e = controller_update(c, r, STR(""), &copy, err);
+        if (e != -ENOENT)
+                return e;
+        error_clear(err);
+        return 0;
+}
+
+/* ---- claims ---- */
+
+/* "web-0-cache" of the pod's ephemeral volume "cache". */
+static bool is_ephemeral_of(const struct object *pod, const struct json *volume, struct str claim) {
+        struct str name = object_name(pod), volume_name = Volume_name(volume);
+
+        return Volume_ephemeral(volume) && claim.n == name.n + 1 + volume_name.n && str_has_prefix(claim, name) &&
+               claim.p[name.n] == '-' && str_has_suffix(claim, volume_name) && !pod_is_terminal(pod);
+}
+
+static bool uses(const struct object *pod, struct str claim) {
+        const struct json *spec = Pod_spec(object_json(pod));
+
+        if (str_empty(PodSpec_nodeName(spec))) /* no kubelet starts it with a claim that is going away */
+                return false;
+        json_each_item(v, PodSpec_volumes(spec))
+                if (str_eq(PersistentVolumeClaimVolumeSource_claimName(Volume_persistentVolumeClaim(v)), claim) ||
+                    is_ephemeral_of(pod, v, claim))
+                        return true;
+        return false;
+}
+
+static int reconcile_claim(struct controller *c, struct str key, struct error *err) {
+        struct object *claim = informer_get(controller_informer(c, &res_persistentvolumeclaims), key);
+        struct api_list *pods;
+        bool used = false;
+        int r;
+
+        if (!claim || !object_deleting(claim))
+                return claim ? put(c, &res_persistentvolumeclaims, claim, CLAIM_FINALIZER, true, err) : 0;
+        if (!has(claim, CLAIM_FINALIZER))
+                return 0;
+        r = client_list(c->client, &res_pods, object_namespace(claim), NULL, &pods, err);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < pods->n; i++)
+                used = used || uses(pods->items[i], object_name(claim));
+        api_list_free(pods);
+        return used ? 0 : put(c, &res_persistentvolumeclaims, claim, CLAIM_FINALIZER, false, err);
+}
+
+/* A pod that is gone, or has ended, may have been the last. */
+static void enqueue_claims(struct controller *c, struct object *old, struct object *new) {
+        _cleanup_(arena_freep) struct arena *a = NULL;
+
+        if (!old || (new && !pod_is_terminal(new)))
+                return;
+        json_each_item(v, PodSpec_volumes(Pod_spec(object_json(old)))) {
+                const struct json *source = Volume_persistentVolumeClaim(v);
+
+                if (!source && !Volume_ephemeral(v))
+                        continue;
+                if (!a)
+                        a = arena_new(512);
+                if (source)
+                        controller_enqueue_key(c, arena_printf(a, "%" STR_FMT "/%" STR_FMT,
+                                                               STR_ARG(object_namespace(old)),
+                                                               STR_ARG(PersistentVolumeClaimVolumeSource_claimName(
+                                                                               source))));
+                else
+                        controller_enqueue_key(c, arena_printf(a, "%" STR_FMT "/%" STR_FMT "-%" STR_FMT,
+                                                               STR_ARG(object_namespace(old)),
+                                                               STR_ARG(object_name(old)), STR_ARG(Volume_name(v))));
+        }
+}
+
+/* ---- volumes ---- */
+
+static int reconcile_volume(struct controller *c, struct str key, struct error *err) {
+        struct object *volume = informer_get(controller_informer(c, &res_persistentvolumes), key);
+        bool bound;
+
+        if (!volume)
+                return 0;
+        bound = str_eqc(PersistentVolumeStatus_phase(PersistentVolume_status(object_json(volume))), "Bound");
+        if (object_deleting(volume) && bound)
+                return 0;
+        return put(c, &res_persistentvolumes, volume, VOLUME_FINALIZER, !object_deleting(volume), err);
+}
+
+const struct controller_class pvcprotection_controller = {
+        .name = "persistentvolumeclaim-protection-controller",
+        .watches = { { &res_persistentvolumeclaims, enqueue_self }, { &res_pods, enqueue_claims } },
+        .reconcile = reconcile_claim,
+}, pvprotection_controller = {
+        .name = "persistentvolume-protection-controller",
+        .watches = { { &res_persistentvolumes, enqueue_self } },
+        .reconcile = reconcile_volume,
+};

@@ -1,0 +1,268 @@
+/* The plugins of upstream's default set, one after the other: what they give, what they refuse and how they say so. */
+#include "help.h"
+
+/* JSON with single quotes. */
+static const char *text(struct fixture *f, const char *single) {
+        char *s = arena_cstr(f->a, str_of(single));
+
+        for (char *p = s; *p; p++)
+                *p = *p == '\'' ? '"' : *p;
+        return s;
+}
+
+static struct answer create(struct fixture *f, const struct api_resource *r, const char *ns, const char *body) {
+        return ASK(f, API_CREATE, r, ns, .body = text(f, body));
+}
+
+static struct answer merge(struct fixture *f, const struct api_resource *r, const char *ns, const char *name,
+                           const char *sub, const char *body) {
+        return ASK(f, API_PATCH, r, ns, name, sub, .patch = API_PATCH_MERGE, .body = text(f, body));
+}
+
+static void made(struct answer r) {
+        if (r.code != 201 && r.code != 200)
+                fail_msg("%d: %s", r.code, r.message);
+}
+
+static void refused(struct answer r, const char *message) {
+        assert_int_equal(r.code, 403);
+        assert_string_equal(r.message, message);
+}
+
+static void value(struct fixture *f, struct answer r, const char *path, const char *want) {
+        made(r);
+        assert_string_equal(at(f, r, path), want);
+}
+
+#define POD(name, spec, container) \
+        "{'metadata':{'name':'" name "'},'spec':{" spec "'containers':[{'name':'c','image':'x'" container "}]}}"
+
+static void priority_comes_from_classes(void **state) {
+        struct fixture *f = *state;
+
+        make_account(f, "default");
+        value(f, create(f, &res_pods, "default", POD("none", "", "")), ".spec.priority", "0");
+        made(create(f, &res_priorityclasses, NULL,
+                    "{'metadata':{'name':'usual'},'value':7,'globalDefault':true,'preemptionPolicy':'Never'}"));
+        refused(create(f, &res_priorityclasses, NULL, "{'metadata':{'name':'x'},'value':8,'globalDefault':true}"),
+                "priorityclasses.scheduling.k8s.io \"x\" is forbidden: PriorityClass usual is already marked as "
+                "default. Only one default can exist");
+        value(f, create(f, &res_pods, "default", POD("p", "", "")), ".spec.priorityClassName", "usual");
+        value(f, ASK(f, API_GET, &res_pods, "default", "p"), ".spec.preemptionPolicy", "Never");
+        refused(create(f, &res_pods, "default", POD("q", "'priorityClassName':'nope',", "")),
+                "pods \"q\" is forbidden: no PriorityClass with name nope was found");
+        refused(create(f, &res_pods, "default", POD("q", "'priority':3,", "")),
+                "pods \"q\" is forbidden: the integer value of priority (3) must not be provided in pod spec; priority "
+                "admission controller computed 7 from the given PriorityClass name");
+        refused(create(f, &res_pods, "default", POD("q", "'preemptionPolicy':'PreemptLowerPriority',", "")),
+                "pods \"q\" is forbidden: the string value of PreemptionPolicy (PreemptLowerPriority) must not be "
+                "provided in pod spec; priority admission controller computed Never from the given PriorityClass name");
+}
+
+static void a_runtime_class_brings_overhead_and_nodes(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+
+        make_account(f, "default");
+        made(create(f, &res_runtimeclasses, NULL,
+                    "{'metadata':{'name':'vm'},'handler':'vm','overhead':{'podFixed':{'memory':'64Mi'}},'scheduling':{"
+                    "'nodeSelector':{'vm':'yes'},'tolerations':[{'key':'vm','operator':'Exists'}]}}"));
+        r = create(f, &res_pods, "default", POD("p", "'runtimeClassName':'vm','nodeSelector':{'a':'b'},", ""));
+        value(f, r, ".spec.overhead.memory", "64Mi");
+        value(f, r, ".spec.nodeSelector", "{\"a\":\"b\",\"vm\":\"yes\"}");
+        value(f, r, ".spec.tolerations[2].key", "vm");
+        refused(create(f, &res_pods, "default", POD("q", "'runtimeClassName':'no',", "")),
+                "pods \"q\" is forbidden: pod rejected: RuntimeClass \"no\" not found");
+        refused(create(f, &res_pods, "default", POD("q", "'runtimeClassName':'vm','nodeSelector':{'vm':'no'},", "")),
+                "pods \"q\" is forbidden: conflict: runtimeClass.scheduling.nodeSelector[vm] = yes; "
+                "pod.spec.nodeSelector[vm] = no");
+        refused(create(f, &res_pods, "default", POD("q", "'runtimeClassName':'vm','overhead':{'memory':'1'},", "")),
+                "pods \"q\" is forbidden: pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead");
+        refused(create(f, &res_pods, "default", POD("q", "'overhead':{'memory':'1'},", "")),
+                "pods \"q\" is forbidden: pod rejected: Pod Overhead set without corresponding RuntimeClass defined "
+                "Overhead");
+}
+
+static void an_account_may_confine_its_pods_to_its_secrets(void **state) {
+        struct fixture *f = *state;
+
+        made(create(f, &res_serviceaccounts, "default",
+                    "{'metadata':{'name':'default','annotations':{'kubernetes.io/enforce-mountable-secrets':'true'}},"
+                    "'secrets':[{'name':'mine'}]}"));
+        made(create(f, &res_pods, "default", POD("p", "'volumes':[{'name':'v','secret':{'secretName':'mine'}}],", "")));
+        refused(create(f, &res_pods, "default", POD("q", "'volumes':[{'name':'v','secret':{'secretName':'s'}}],", "")),
+                "pods \"q\" is forbidden: volume with secret.secretName=\"s\" is not allowed because service account "
+                "default does not reference that secret");
+        refused(create(f, &res_pods, "default",
+                       POD("q", "", ",'env':[{'name':'E','valueFrom':{'secretKeyRef':{'name':'s','key':'k'}}}]")),
+                "pods \"q\" is forbidden: container c with envVar E referencing secret.secretName=\"s\" is not allowed "
+                "because service account default does not reference that secret");
+        refused(create(f, &res_pods, "default", POD("q", "'imagePullSecrets':[{'name':'s'}],", "")),
+                "pods \"q\" is forbidden: imagePullSecrets[0].name=\"s\" is not allowed because service account default "
+                "does not reference that imagePullSecret");
+}
+
+static void mirror_pods_have_no_account(void **state) {
+        struct fixture *f = *state;
+
+        refused(create(f, &res_pods, "default",
+                       "{'metadata':{'name':'m','annotations':{'kubernetes.io/config.mirror':'x'}},'spec':{"
+                       "'serviceAccountName':'a','containers':[{'name':'c','image':'x'}]}}"),
+                "pods \"m\" is forbidden: a mirror pod may not reference service accounts");
+}
+
+static void a_limit_range_notes_what_it_gave(void **state) {
+        struct fixture *f = *state;
+
+        make_account(f, "default");
+        made(create(f, &res_limitranges, "default",
+                    "{'metadata':{'name':'l'},'spec':{'limits':[{'type':'Container','default':{'cpu':'1','memory':"
+                    "'1Gi'},'defaultRequest':{'cpu':'100m','memory':'1Gi'},'maxLimitRequestRatio':{'cpu':'20'}},{'type':"
+                    "'Pod','max':{'cpu':'2'}},{'type':'PersistentVolumeClaim','min':{'storage':'1Gi'},'max':{'storage':"
+                    "'2Gi'}}]}}"));
+        value(f, create(f, &res_pods, "default", POD("p", "", "")),
+              ".metadata.annotations.kubernetes\\.io/limit-ranger",
+              "LimitRanger plugin set: cpu, memory request for container c; cpu, memory limit for container c");
+        refused(create(f, &res_pods, "default",
+                       POD("q", "", ",'resources':{'limits':{'cpu':'3'},'requests':{'cpu':'100m'}}")),
+                "pods \"q\" is forbidden: [cpu max limit to request ratio per Container is 20, but provided ratio is "
+                "30.000000, maximum cpu usage per Pod is 2, but limit is 3]");
+#define CLAIM(name, size)                                                                                     \
+        "{'metadata':{'name':'" name "'},'spec':{'accessModes':['ReadWriteOnce'],'resources':{'requests':{" \
+        "'storage':'" size "'}}}}"
+        refused(create(f, &res_persistentvolumeclaims, "default", CLAIM("a", "1Mi")),
+                "persistentvolumeclaims \"a\" is forbidden: minimum storage usage per PersistentVolumeClaim is 1Gi, but "
+                "request is 1Mi");
+        refused(create(f, &res_persistentvolumeclaims, "default", CLAIM("a", "3Gi")),
+                "persistentvolumeclaims \"a\" is forbidden: maximum storage usage per PersistentVolumeClaim is 2Gi, but "
+                "request is 3Gi");
+}
+
+static void storage_in_use_is_protected_and_grows_when_it_may(void **state) {
+        struct fixture *f = *state;
+
+        made(create(f, &res_storageclasses, NULL,
+                    "{'metadata':{'name':'fixed','annotations':{'storageclass.kubernetes.io/is-default-class':'true'}},"
+                    "'provisioner':'x'}"));
+        value(f, create(f, &res_persistentvolumeclaims, "default", CLAIM("a", "1Gi")), ".metadata.finalizers",
+              "[\"kubernetes.io/pvc-protection\"]");
+        value(f, ASK(f, API_GET, &res_persistentvolumeclaims, "default", "a"), ".spec.storageClassName", "fixed");
+#define GROW "{'spec':{'resources':{'requests':{'storage':'2Gi'}}}}"
+        refused(merge(f, &res_persistentvolumeclaims, "default", "a", NULL, GROW),
+                "persistentvolumeclaims \"a\" is forbidden: Only bound persistent volume claims can be expanded");
+        made(merge(f, &res_persistentvolumeclaims, "default", "a", "status", "{'status':{'phase':'Bound'}}"));
+        refused(merge(f, &res_persistentvolumeclaims, "default", "a", NULL, GROW),
+                "persistentvolumeclaims \"a\" is forbidden: only dynamically provisioned pvc can be resized and the "
+                "storageclass that provisions the pvc must support resize");
+        made(merge(f, &res_storageclasses, NULL, "fixed", NULL, "{'allowVolumeExpansion':true}"));
+        made(merge(f, &res_persistentvolumeclaims, "default", "a", NULL, GROW));
+        value(f,
+              create(f, &res_persistentvolumes, NULL,
+                     "{'metadata':{'name':'v'},'spec':{'accessModes':['ReadWriteOnce'],'capacity':{'storage':'1Gi'},"
+                     "'hostPath':{'path':'/x'}}}"),
+              ".metadata.finalizers", "[\"kubernetes.io/pv-protection\"]");
+}
+
+static void ingresses_get_the_default_class(void **state) {
+        struct fixture *f = *state;
+
+        made(create(f, &res_ingressclasses, NULL,
+                    "{'metadata':{'name':'front','annotations':{'ingressclass.kubernetes.io/is-default-class':'true'}},"
+                    "'spec':{'controller':'example.com/c'}}"));
+        value(f,
+              create(f, &res_ingresses, "default",
+                     "{'metadata':{'name':'i'},'spec':{'defaultBackend':{'service':{'name':'s','port':{'number':1}}}}}"),
+              ".spec.ingressClassName", "front");
+}
+
+static void a_new_node_is_not_ready(void **state) {
+        struct fixture *f = *state;
+
+        value(f, create(f, &res_nodes, NULL, "{'metadata':{'name':'n'}}"), ".spec.taints",
+              "[{\"key\":\"node.kubernetes.io/not-ready\",\"effect\":\"NoSchedule\"}]");
+}
+
+/* ---- certificates: CN=jane and CN=root with O=system:masters ---- */
+
+static const char jane[] =
+                "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlJQkJqQ0JyUUlCQURBZE1RMHdDd1lEVlFRRERBUnFZVzVs"
+                "TVF3d0NnWURWUVFLREFOa1pYWXdXVEFUQmdjcQpoa2pPUFFJQkJnZ3Foa2pPUFFNQkJ3TkNBQVJNWDl5M21zTmw1NlVqTDAy"
+                "dTRrZnJROU54MEF3UkJycE1tblZXCnhWZDVLbnVxMlUzazVTZzBlc1htNmRGNEE5VHdyaFJjYXZ6YkNPV0wyVytrLy9rL29D"
+                "NHdMQVlKS29aSWh2Y04KQVFrT01SOHdIVEFiQmdOVkhSRUVGREFTZ2hCcVlXNWxMbVY0WVcxd2JHVXVZMjl0TUFvR0NDcUdT"
+                "TTQ5QkFNQwpBMGdBTUVVQ0lEeG9wbGxCOE4yWktyeXlYMmU5b0JmVHJrQ3pCUjhxNlp1Yld0am1DZHNhQWlFQS9DdFRCVDdD"
+                "Cklvdi9BcWYzeFZ3aC80WmxQS2xDWElNVlJ5dTMxbGdVcFpzPQotLS0tLUVORCBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0K";
+static const char masters[] =
+                "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlIeU1JR1lBZ0VBTURZeERUQUxCZ05WQkFNTUJISnZiM1F4"
+                "RERBS0JnTlZCQW9NQTJSbGRqRVhNQlVHQTFVRQpDZ3dPYzNsemRHVnRPbTFoYzNSbGNuTXdXVEFUQmdjcWhrak9QUUlCQmdn"
+                "cWhrak9QUU1CQndOQ0FBUk9XNWo3CkpUaHAxWERPUy9kdldaclZYTDlJYk5uQlpjKzFoa0VHbHkybm03akdZUDI0VlVkOXR3"
+                "TkhMdm9QeUVnanRlNzcKQUoxTHg2U2d1dnFmTzQ2Z29BQXdDZ1lJS29aSXpqMEVBd0lEU1FBd1JnSWhBUG1oVDV0UHNOc2ZU"
+                "QnM4WGRwZwpGRVI1b0VUZmRCMEVkSXAzZHlVQjJZc0xBaUVBcE51aGk3MW1FY1llWG1ha1hVbHd1OUQ5aTAyZjQwVTZ6MkVn"
+                "Ck1WemJadzg9Ci0tLS0tRU5EIENFUlRJRklDQVRFIFJFUVVFU1QtLS0tLQo=";
+
+static struct answer csr(struct fixture *f, const char *name, const char *request, const struct api_user *user) {
+        return ASK(f, API_CREATE, &res_certificatesigningrequests, .user = user,
+                   .body = text(f, arena_printf(f->a,
+                                                "{'metadata':{'name':'%s'},'spec':{'request':'%s','signerName':"
+                                                "'kubernetes.io/kube-apiserver-client','usages':['client auth']}}",
+                                                name, request)
+                                                   .p));
+}
+
+static void certificates_are_asked_for_approved_and_signed_by_right(void **state) {
+        struct fixture *f = *state;
+        const struct api_user clerk = { .name = STR("clerk"),
+                                        .groups = (struct str[]){ STR("system:authenticated") },
+                                        .n_groups = 1 };
+        static const char approved[] = "{'status':{'conditions':[{'type':'Approved','status':'True','reason':'r'}]}}";
+        struct answer r;
+
+        refused(csr(f, "m", masters, NULL), "certificatesigningrequests.certificates.k8s.io \"m\" is forbidden: use of "
+                                            "kubernetes.io/kube-apiserver-client signer with system:masters group is "
+                                            "not allowed");
+        made(csr(f, "j", jane, NULL));
+        made(create(f, &res_clusterroles, NULL,
+                    "{'metadata':{'name':'clerk'},'rules':[{'apiGroups':['certificates.k8s.io'],'resources':['*'],"
+                    "'verbs':['get','patch','update']}]}"));
+        made(create(f, &res_clusterrolebindings, NULL,
+                    "{'metadata':{'name':'clerk'},'roleRef':{'apiGroup':'rbac.authorization.k8s.io','kind':"
+                    "'ClusterRole','name':'clerk'},'subjects':[{'kind':'User','name':'clerk','apiGroup':"
+                    "'rbac.authorization.k8s.io'}]}"));
+        r = ASK(f, API_PATCH, &res_certificatesigningrequests, NULL, "j", "approval", .patch = API_PATCH_MERGE,
+                .body = text(f, approved), .user = &clerk);
+        refused(r, "certificatesigningrequests.certificates.k8s.io \"j\" is forbidden: user not permitted to approve "
+                   "requests with signerName \"kubernetes.io/kube-apiserver-client\"");
+        r = ASK(f, API_PATCH, &res_certificatesigningrequests, NULL, "j", "status", .patch = API_PATCH_MERGE,
+                .body = text(f, "{'status':{'certificate':'eA=='}}"), .user = &clerk);
+        refused(r, "certificatesigningrequests.certificates.k8s.io \"j\" is forbidden: user not permitted to sign "
+                   "requests with signerName \"kubernetes.io/kube-apiserver-client\"");
+        made(create(f, &res_clusterroles, NULL,
+                    "{'metadata':{'name':'approver'},'rules':[{'apiGroups':['certificates.k8s.io'],'resources':["
+                    "'signers'],'resourceNames':['kubernetes.io/*'],'verbs':['approve']}]}"));
+        made(create(f, &res_clusterrolebindings, NULL,
+                    "{'metadata':{'name':'approver'},'roleRef':{'apiGroup':'rbac.authorization.k8s.io','kind':"
+                    "'ClusterRole','name':'approver'},'subjects':[{'kind':'User','name':'clerk','apiGroup':"
+                    "'rbac.authorization.k8s.io'}]}"));
+        r = ASK(f, API_PATCH, &res_certificatesigningrequests, NULL, "j", "approval", .patch = API_PATCH_MERGE,
+                .body = text(f, approved), .user = &clerk);
+        made(r);
+        assert_int_equal(strlen(at(f, r, ".status.conditions[0].lastTransitionTime")), 20);
+        assert_int_equal(strlen(at(f, r, ".status.conditions[0].lastUpdateTime")), 20);
+}
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                TEST(priority_comes_from_classes),
+                TEST(a_runtime_class_brings_overhead_and_nodes),
+                TEST(an_account_may_confine_its_pods_to_its_secrets),
+                TEST(mirror_pods_have_no_account),
+                TEST(a_limit_range_notes_what_it_gave),
+                TEST(storage_in_use_is_protected_and_grows_when_it_may),
+                TEST(ingresses_get_the_default_class),
+                TEST(a_new_node_is_not_ready),
+                TEST(certificates_are_asked_for_approved_and_signed_by_right),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
