@@ -162,6 +162,10 @@ void api_call_keep(struct arena *a, struct api_call *c) {
 }
 
 static int read_body(struct http_write *w, struct error *err) {
+        static const char *const kinds[] = { [API_CREATE] = "CreateOptions",
+                                             [API_UPDATE] = "UpdateOptions",
+                                             [API_PATCH] = "PatchOptions",
+                                             [API_CONNECT] = NULL };
         struct http_request *req = w->x.req;
         struct str text = http_request_body(req), type = http_request_header(req, "content-type");
         struct json_duplicates dup = { .arena = w->arena };
@@ -170,12 +174,15 @@ static int read_body(struct http_write *w, struct error *err) {
         int r;
 
         if (w->call.verb == API_PATCH) {
-                r = request_patch_type(type, &w->call.patch, err);
+                r = request_patch_type(type, !w->x.rest->resource->list_type, &w->call.patch, err);
                 if (r == 0 && w->call.patch == API_PATCH_APPLY)
                         media = MEDIA_YAML;
         } else {
                 r = request_body_media(type, &media, err);
         }
+        if (r == 0 && kinds[w->call.verb])
+                r = request_check_write(w->arena, &w->x.query, kinds[w->call.verb], w->call.verb == API_PATCH,
+                                        w->call.patch == API_PATCH_APPLY, err);
         if (r < 0)
                 return r;
         if (str_empty(text))
@@ -310,8 +317,10 @@ static int wrong_shape(const struct rest *r, bool list, struct error *err) {
 
         group = dot < 0 ? group : str_sub(group, 0, (size_t) dot);
         return error_status(err, REASON_NOT_ACCEPTABLE,
-                            "you requested PartialObjectMetadata%s, but the requested object is %sa list (*%" STR_FMT ".%" STR_FMT "%s)", list ? "" : "List", list ? "" : "not ",
-                            STR_ARG(group), STR_ARG(r->kind), list ? "List" : "");
+                            "you requested PartialObjectMetadata%s, but the requested object is %sa list (*%" STR_FMT
+                            ".%" STR_FMT "%s)",
+                            list ? "" : "List", list ? "" : "not ", STR_ARG(group), STR_ARG(r->kind),
+                            list ? "List" : "");
 }
 
 static int read_format(struct exchange *x, enum api_verb verb, struct error *err) {
@@ -375,7 +384,7 @@ static void handle_resource(struct exchange *x) {
                 return;
         }
         if (read_format(x, c.verb, &e) < 0) {
-                x->format = (struct format){ 0 };
+                x->format = (struct format) { 0 };
                 respond_error(x->req, &x->format, &e);
                 return;
         }

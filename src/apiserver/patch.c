@@ -8,52 +8,149 @@
 #include "schema/decode.h"
 #include "schema/defaults.h"
 #include "schema/strategic.h"
+#include "schema/structure.h"
 
+#define MAX_JSON_PATCH 10000 /* operations */
+
+/* A document as Go's %+v shows a map. */
+static void print_go(struct buf *b, const struct json *v) {
+        const char *space = "";
+
+        if (json_is(v, JSON_OBJECT)) {
+                struct json sorted = json_new_object();
+                _cleanup_(arena_freep) struct arena *a = arena_new(0);
+
+                sorted = json_copy_shallow(a, v);
+                json_sort(&sorted);
+                buf_addc(b, "map[");
+                json_each_member(m, &sorted) {
+                        buf_addc(b, space);
+                        buf_add_str(b, json_key(m));
+                        buf_putc(b, ':');
+                        print_go(b, &m->value);
+                        space = " ";
+                }
+        } else if (json_is(v, JSON_ARRAY)) {
+                buf_putc(b, '[');
+                json_each_item(it, v) {
+                        buf_addc(b, space);
+                        print_go(b, it);
+                        space = " ";
+                }
+        } else if (json_is(v, JSON_STRING))
+                buf_add_str(b, json_str(v));
+        else if (json_is(v, JSON_NULL))
+                buf_addc(b, "<nil>");
+        else
+                json_write(b, v);
+        if (json_is(v, JSON_OBJECT) || json_is(v, JSON_ARRAY))
+                buf_putc(b, ']');
+}
+
+/* The patch cannot be decoded: shown is the result, or of a strategic merge the patch. */
 static int invalid_patch(struct op *op, const struct json *doc, const char *text, struct error *err) {
         struct field_errors fe = { .a = op->c->arena };
         _cleanup_buf_ struct buf b = BUF_INIT;
         int r;
 
-        json_write(&b, doc);
+        if (op->c->patch == API_PATCH_STRATEGIC)
+                print_go(&b, op->c->body);
+        else
+                json_write(&b, doc);
         field_invalid_str(&fe, PATH(NULL, "patch"), arena_str(op->c->arena, buf_str(&b)), "%s", text);
         r = field_errors_finish(&fe, STR(""), STR(""), STR(""), err);
         vec_free(&fe.list);
         return r;
 }
 
+/* The patch is of the wrong JSON type; go_type: what the server would take. */
+static int wrong_type(const struct json *patch, const char *prefix, const char *go_type, struct error *err) {
+        static const char *const names[] = {
+                [JSON_NULL] = "null",     [JSON_BOOL] = "bool",   [JSON_INT] = "number",    [JSON_DOUBLE] = "number",
+                [JSON_STRING] = "string", [JSON_ARRAY] = "array", [JSON_OBJECT] = "object",
+        };
+
+        return err_bad_request(err, "%sjson: cannot unmarshal %s into Go value of type %s", prefix,
+                               names[json_type(patch)], go_type);
+}
+
+/* Upstream keeps the reason to itself. */
+static int rejected(struct error *err) {
+        return error_status(err, REASON_INVALID, "the server rejected our request due to an error in our request");
+}
+
+/* Members of operations that JSON Patch does not know. */
+static int check_operations(struct op *op, struct error *err) {
+        static const char *const known[] = { "op", "path", "from", "value" };
+        struct json found = json_new_array();
+        size_t i = 0;
+
+        json_each_item(o, op->c->body) {
+                json_each_member(m, o) {
+                        size_t k = 0;
+
+                        while (k < ARRAY_SIZE(known) && !str_eqc(json_key(m), known[k]))
+                                k++;
+                        if (k == ARRAY_SIZE(known))
+                                json_push(op->c->arena, &found,
+                                          json_of_printf(op->c->arena,
+                                                         "json patch unknown field \"[%zu].%" STR_FMT "\"", i,
+                                                         STR_ARG(json_key(m))));
+                }
+                i++;
+        }
+        return registry_strict_result(op, &found, err);
+}
+
+static int json_patch(struct op *op, const struct json *live, struct json *ret, struct error *err) {
+        const struct json *patch = op->c->body;
+        bool ignore = op->c->options.field_validation == API_VALIDATE_IGNORE;
+        _cleanup_error_ struct error e = ERROR_INIT;
+        int r;
+
+        if (json_type(patch) != JSON_ARRAY)
+                return wrong_type(patch, ignore ? "" : "error decoding patch: ",
+                                  ignore ? "jsonpatch.Patch" : "[]handlers.jsonPatchOp", err);
+        if (json_len(patch) > MAX_JSON_PATCH)
+                return error_status(
+                                err, REASON_TOO_LARGE,
+                                "Request entity too large: The allowed maximum operations in a JSON patch is %d, got "
+                                "%zu",
+                                MAX_JSON_PATCH, json_len(patch));
+        if (json_patch_apply(op->c->arena, live, patch, ret, &e) < 0)
+                return rejected(err);
+        r = check_operations(op, &e);
+        return r < 0 ? invalid_patch(op, ret, error_text(&e), err) : 0;
+}
+
+static int strategic_patch(struct op *op, const struct json *live, struct json *ret, struct error *err) {
+        _cleanup_error_ struct error e = ERROR_INIT;
+        const char *text;
+
+        if (json_type(op->c->body) != JSON_OBJECT)
+                return wrong_type(op->c->body, "", "map[string]interface {}", err);
+        if (strategic_merge_patch(op->c->arena, op->rest->resource->type, live, op->c->body, ret, &e) == 0)
+                return 0;
+        text = error_text(&e);
+        if (strncmp(text, "invalid ", 8) == 0)
+                return err_bad_request(err, "%s", text);
+        if (strncmp(text, "lists of lists", 14) == 0)
+                return rejected(err);
+        return error_status(err, REASON_UNKNOWN, "%s", text);
+}
+
 /* live with the patch applied, not yet decoded. */
 static int apply_patch(struct op *op, const struct json *live, struct json *ret, struct error *err) {
-        struct arena *a = op->c->arena;
-        _cleanup_error_ struct error e = ERROR_INIT;
-
         switch (op->c->patch) {
         case API_PATCH_JSON:
-                if (json_patch_apply(a, live, op->c->body, ret, &e) == 0)
-                        return 0;
-                if (json_type(op->c->body) != JSON_ARRAY)
-                        return err_bad_request(
-                                        err,
-                                        "error decoding patch: json: cannot unmarshal object into Go value of type "
-                                        "jsonpatch.Patch");
-                error_status(err, REASON_INVALID, "the server rejected our request due to an error in our request: %s",
-                             error_text(&e));
-                error_add_cause(err, "", STR(""), "%s", error_text(&e));
-                return -EINVAL;
+                return json_patch(op, live, ret, err);
         case API_PATCH_MERGE:
                 if (json_type(op->c->body) != JSON_OBJECT)
-                        return err_bad_request(err,
-                                               "error decoding patch: json: cannot unmarshal into Go value of type "
-                                               "map[string]interface {}");
-                *ret = json_merge_patch(a, live, op->c->body);
+                        return wrong_type(op->c->body, "error decoding patch: ", "map[string]interface {}", err);
+                *ret = json_merge_patch(op->c->arena, live, op->c->body);
                 return 0;
         case API_PATCH_STRATEGIC:
-                if (json_type(op->c->body) != JSON_OBJECT)
-                        return err_bad_request(err,
-                                               "error decoding patch: json: cannot unmarshal into Go value of type "
-                                               "map[string]interface {}");
-                if (strategic_merge_patch(a, op->rest->resource->type, live, op->c->body, ret, &e) < 0)
-                        return err_bad_request(err, "%s", error_text(&e));
-                return 0;
+                return strategic_patch(op, live, ret, err);
         default:
                 return error_status(err, REASON_UNSUPPORTED_MEDIA, "the body of the request was in an unknown format");
         }
@@ -104,6 +201,30 @@ static int to_stored(struct op *op, struct error *err) {
 
 /* ---- server-side apply ---- */
 
+/* What upstream asks of a config before it looks at anything else. */
+static int check_config(struct op *op, struct error *err) {
+        const struct json *body = op->c->body;
+        struct str kind = json_str(json_getc(body, "kind")), version = json_str(json_getc(body, "apiVersion"));
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct str group = { 0 }, v = { 0 };
+
+        if (str_empty(op->c->options.field_manager))
+                return error_status(err, REASON_INVALID,
+                                    "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is "
+                                    "required for apply patch");
+        api_parse_group_version(version, &group, &v, NULL);
+        if (!str_eq(kind, op->rest->kind) || !str_eq(version, op->rest->api_version))
+                return err_bad_request(err, "invalid object type: %" STR_FMT "/%" STR_FMT ", Kind=%" STR_FMT,
+                                       STR_ARG(group), STR_ARG(v), STR_ARG(kind));
+        if (structure_check(op->c->arena, op->rest->resource->type, body, &e) == 0)
+                return 0;
+        return error_status(err, REASON_UNKNOWN,
+                            "failed to create typed patch object (%" STR_FMT "/%" STR_FMT "; %" STR_FMT "/%" STR_FMT
+                            ", Kind=%" STR_FMT "): %s",
+                            STR_ARG(op->namespace), STR_ARG(op->name), STR_ARG(group), STR_ARG(v), STR_ARG(kind),
+                            error_text(&e));
+}
+
 static int apply_config(struct op *op, const struct json *live, struct error *err) {
         struct arena *a = op->c->arena;
         struct apply_opts opts = writes_apply_opts(op);
@@ -111,10 +232,9 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         struct str name;
         int r;
 
-        if (str_empty(op->c->options.field_manager))
-                return error_status(err, REASON_INVALID,
-                                    "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is "
-                                    "required for apply patch");
+        r = check_config(op, err);
+        if (r < 0)
+                return r;
         r = registry_decode(op, op->c->body, &config, err);
         if (r < 0)
                 return r;
@@ -140,14 +260,19 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
 
 static void apply_new(struct op *op) {
         struct error *err = &op->c->error;
+        struct str uid = json_str(json_at_path(op->c->body, "metadata", "uid"));
 
-        if (op->sub) {
-                err_not_found(err, op->rest, op->name);
-                op_fail(op);
-                return;
-        }
         op->upsert = true;
-        if (apply_config(op, NULL, err) < 0 || to_stored(op, err) < 0) {
+        if (op->sub)
+                err_not_found(err, op->rest, op->name);
+        else if (!str_empty(uid))
+                err_conflict(err, op->rest, op->name,
+                             "uid mismatch: the provided object specified uid %" STR_FMT
+                             ", and no existing object was found",
+                             STR_ARG(uid));
+        else if (apply_config(op, NULL, err) == 0)
+                to_stored(op, err);
+        if (err->err) {
                 op_fail(op);
                 return;
         }

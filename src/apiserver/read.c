@@ -198,8 +198,8 @@ static void take_back(const struct store_event *e, void *arg) {
         struct past *p = arg;
 
         if (map_put(p->known, e->key, p))
-                vec_push(&p->list, (struct past_entry){ str_n(str_dup(e->key), e->key.n),
-                                                        e->previous ? object_ref(e->previous) : NULL });
+                vec_push(&p->list, (struct past_entry) { str_n(str_dup(e->key), e->key.n),
+                                                         e->previous ? object_ref(e->previous) : NULL });
 }
 
 static int by_key(const void *x, const void *y) {
@@ -230,11 +230,11 @@ struct list_iter {
 
 static void list_iter_init(struct list_iter *l, struct store_snapshot *snap, const struct past *past, struct str prefix,
                            struct str start) {
-        *l = (struct list_iter){ .past = past };
+        *l = (struct list_iter) { .past = past };
         store_iter_init(&l->it, snap, prefix, start);
         l->more = store_iter_next(&l->it);
-        while (l->i < past->list.n && (str_cmp(past->list.v[l->i].key, start) < 0 ||
-                                       !str_has_prefix(past->list.v[l->i].key, prefix)))
+        while (l->i < past->list.n &&
+               (str_cmp(past->list.v[l->i].key, start) < 0 || !str_has_prefix(past->list.v[l->i].key, prefix)))
                 l->i++;
 }
 

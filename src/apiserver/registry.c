@@ -45,7 +45,7 @@ static int check_kind(struct op *op, const struct json *body, struct error *err)
         return 0;
 }
 
-static int strict_result(struct op *op, const struct json *strict, struct error *err) {
+int registry_strict_result(struct op *op, const struct json *strict, struct error *err) {
         enum api_field_validation mode = op->c->options.field_validation;
         _cleanup_buf_ struct buf text = BUF_INIT;
 
@@ -84,7 +84,7 @@ static int decode_body(struct op *op, const struct json *body, bool keep_status,
         json_set_str(a, &in, "kind", op->rest->kind);
         json_set_str(a, &in, "apiVersion", op->rest->api_version);
         r = schema_decode(a, op->rest->resource->type, &in, want_strict ? &strict : NULL, ret, err);
-        return r < 0 ? r : strict_result(op, &strict, err);
+        return r < 0 ? r : registry_strict_result(op, &strict, err);
 }
 
 int registry_decode(struct op *op, const struct json *body, struct json *ret, struct error *err) {

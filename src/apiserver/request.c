@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "apiserver/request.h"
+#include "apiserver/validation/validate.h"
 #include "base/encode.h"
 
 /* ---- path ---- */
@@ -104,36 +105,38 @@ bool request_bool(struct str v) {
         return !str_eqc(v, "0") && !str_eq_fold(v, STR("false"));
 }
 
-static int parse_validation(struct str v, enum api_field_validation *ret, struct error *err) {
-        static const struct {
-                const char *text;
-                enum api_field_validation value;
-        } table[] = {
-                { "", API_VALIDATE_DEFAULT },
-                { "Ignore", API_VALIDATE_IGNORE },
-                { "Warn", API_VALIDATE_WARN },
-                { "Strict", API_VALIDATE_STRICT },
-        };
+static const char *const validations[] = {
+        [API_VALIDATE_DEFAULT] = "",
+        [API_VALIDATE_IGNORE] = "Ignore",
+        [API_VALIDATE_STRICT] = "Strict",
+        [API_VALIDATE_WARN] = "Warn",
+};
 
-        for (size_t i = 0; i < ARRAY_SIZE(table); i++)
-                if (str_eqc(v, table[i].text)) {
-                        *ret = table[i].value;
-                        return 0;
-                }
-        return error_status(err, REASON_INVALID,
-                            "CreateOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: \"%" STR_FMT
-                            "\": supported values: \"Ignore\", \"Strict\", \"Warn\"",
-                            STR_ARG(v));
-}
+/* The options of a write, which upstream checks all at once. */
+int request_check_write(struct arena *a, const struct request_query *q, const char *kind, bool patch, bool apply,
+                        struct error *err) {
+        static const char *const all[] = { "All", NULL }, *const modes[] = { "", "Ignore", "Strict", "Warn", NULL };
+        struct str manager = q->options.field_manager;
+        struct field_errors fe = { .a = a };
+        int r;
 
-static int parse_dry_run(struct str v, bool *ret, struct error *err) {
-        if (!str_empty(v) && !str_eqc(v, "All"))
-                return error_status(err, REASON_INVALID,
-                                    "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: \"%" STR_FMT
-                                    "\": supported values: \"All\"",
-                                    STR_ARG(v));
-        *ret = !str_empty(v);
-        return 0;
+        if (patch && !apply && q->force_given)
+                field_forbidden(&fe, PATH(NULL, "force"), "may not be specified for non-apply patch");
+        if (apply && str_empty(manager))
+                field_required(&fe, PATH(NULL, "fieldManager"), "is required for apply patch");
+        if (manager.n > 128)
+                field_too_long(&fe, PATH(NULL, "fieldManager"), 128);
+        for (size_t i = 0; i < manager.n; i++)
+                if ((unsigned char) manager.p[i] < 0x20 || manager.p[i] == 0x7f)
+                        field_invalid_str(&fe, PATH(NULL, "fieldManager"), manager,
+                                          "invalid character U+%04X (at position %zu)", (unsigned) manager.p[i], i);
+        if (!str_empty(q->dry_run) && !str_eqc(q->dry_run, "All"))
+                field_not_supported(&fe, PATH(NULL, "dryRun"), q->dry_run, all);
+        if (!str_empty(q->validation) && q->options.field_validation == API_VALIDATE_DEFAULT)
+                field_not_supported(&fe, PATH(NULL, "fieldValidation"), q->validation, modes);
+        r = fe.list.n > 0 ? field_errors_finish(&fe, str_of(kind), STR("meta.k8s.io"), STR(""), err) : 0;
+        vec_free(&fe.list);
+        return r;
 }
 
 static int parse_number(const char *what, struct str v, int64_t *ret, struct error *err) {
@@ -144,7 +147,7 @@ static int parse_number(const char *what, struct str v, int64_t *ret, struct err
         return 0;
 }
 
-enum param { P_STR, P_BOOL, P_INT, P_VALIDATION, P_DRY_RUN, P_INITIAL };
+enum param { P_STR, P_BOOL, P_INT, P_VALIDATION, P_DRY_RUN, P_INITIAL, P_FORCE };
 
 static const struct param_desc {
         const char *name;
@@ -162,9 +165,9 @@ static const struct param_desc {
         OPT("allowWatchBookmarks", P_BOOL, options.watch_bookmarks),
         OPT("sendInitialEvents", P_INITIAL, options),
         OPT("timeoutSeconds", P_INT, options.timeout_seconds),
-        OPT("dryRun", P_DRY_RUN, options.dry_run),
-        OPT("force", P_BOOL, options.force),
-        OPT("fieldValidation", P_VALIDATION, options.field_validation),
+        OPT("dryRun", P_DRY_RUN, dry_run),
+        OPT("force", P_FORCE, options.force),
+        OPT("fieldValidation", P_VALIDATION, validation),
         OPT("fieldManager", P_STR, options.field_manager),
         OPT("gracePeriodSeconds", P_INT, options.grace_period_seconds),
         OPT("propagationPolicy", P_STR, options.propagation_policy),
@@ -190,10 +193,20 @@ static int set_param(const struct param_desc *d, struct request_query *q, struct
                 return 0;
         case P_INT:
                 return parse_number(d->name, value, at, err);
+        case P_FORCE:
+                q->options.force = request_bool(value);
+                q->force_given = true;
+                return 0;
         case P_VALIDATION:
-                return parse_validation(value, at, err);
+                q->validation = value;
+                for (size_t i = 0; i < ARRAY_SIZE(validations); i++)
+                        if (str_eqc(value, validations[i]))
+                                q->options.field_validation = (enum api_field_validation) i;
+                return 0;
         case P_DRY_RUN:
-                return parse_dry_run(value, at, err);
+                q->dry_run = value;
+                q->options.dry_run = !str_empty(value);
+                return 0;
         }
         return 0;
 }
@@ -276,8 +289,14 @@ int request_delete_options(const struct json *body, struct api_options *o, struc
                 o->precondition_uid = json_str(json_getc(pre, "uid"));
         if (!str_empty(json_str(json_getc(pre, "resourceVersion"))))
                 o->precondition_resource_version = json_str(json_getc(pre, "resourceVersion"));
-        if (json_len(json_getc(body, "dryRun")) > 0)
-                return parse_dry_run(json_str(json_item(json_getc(body, "dryRun"), 0)), &o->dry_run, err);
+        json_each_item(d, json_getc(body, "dryRun")) {
+                if (!str_eqc(json_str(d), "All"))
+                        return error_status(err, REASON_INVALID,
+                                            "DeleteOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: "
+                                            "[]string{\"%" STR_FMT "\"}: supported values: \"All\"",
+                                            STR_ARG(json_str(d)));
+                o->dry_run = true;
+        }
         return 0;
 }
 
@@ -308,7 +327,7 @@ static int quality_of(struct str text) {
 static void parse_media(struct str text, struct media_range *ret) {
         struct str part;
 
-        *ret = (struct media_range){ .quality = 1000 };
+        *ret = (struct media_range) { .quality = 1000 };
         if (!str_split(&text, ';', &part))
                 return;
         ret->type = str_trim(part);
@@ -361,7 +380,10 @@ static bool shape_of(const struct media_range *m, unsigned shapes, struct negoti
                 { "Table", "meta.k8s.io", { "v1", "v1beta1" }, SHAPE_TABLE },
                 { "PartialObjectMetadata", "meta.k8s.io", { "v1", "v1beta1" }, SHAPE_PARTIAL, .protobuf = true },
                 { "PartialObjectMetadataList", "meta.k8s.io", { "v1", "v1beta1" }, SHAPE_PARTIAL, true, true },
-                { "APIGroupDiscoveryList", "apidiscovery.k8s.io", { "v2", "v2beta1" }, SHAPE_DISCOVERY,
+                { "APIGroupDiscoveryList",
+                  "apidiscovery.k8s.io",
+                  { "v2", "v2beta1" },
+                  SHAPE_DISCOVERY,
                   .protobuf = true },
         };
 
@@ -399,8 +421,7 @@ static size_t sorted_ranges(struct str accept, struct media_range ranges[static 
                         bool wild = str_has_prefix(ranges[i - 1].type, STR("*/")) && !str_has_prefix(m.type, STR("*/")),
                              half = str_has_suffix(ranges[i - 1].type, STR("/*")) && !str_has_suffix(m.type, STR("/*"));
 
-                        if (ranges[i - 1].quality > m.quality ||
-                            (ranges[i - 1].quality == m.quality && !wild && !half))
+                        if (ranges[i - 1].quality > m.quality || (ranges[i - 1].quality == m.quality && !wild && !half))
                                 break;
                         ranges[i] = ranges[i - 1];
                 }
@@ -414,7 +435,7 @@ int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret
         bool stream = shapes & NEGOTIATE_STREAM;
         size_t n;
 
-        *ret = (struct negotiated){ 0 };
+        *ret = (struct negotiated) { 0 };
         if (str_empty(str_trim(accept)))
                 return 0;
         n = sorted_ranges(accept, ranges);
@@ -423,7 +444,7 @@ int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret
                     (str_empty(ranges[i].stream) || (stream && str_eqc(ranges[i].stream, "watch"))) &&
                     shape_of(&ranges[i], shapes, ret))
                         return 0;
-        *ret = (struct negotiated){ 0 };
+        *ret = (struct negotiated) { 0 };
         return error_status(err, REASON_NOT_ACCEPTABLE, "only the following media types are accepted: %s",
                             stream && (shapes & NEGOTIATE_CUSTOM) ? "application/json;stream=watch"
                             : stream ? "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
@@ -447,7 +468,7 @@ int request_body_media(struct str content_type, enum media *ret, struct error *e
         return 0;
 }
 
-int request_patch_type(struct str content_type, enum api_patch *ret, struct error *err) {
+int request_patch_type(struct str content_type, bool custom, enum api_patch *ret, struct error *err) {
         static const struct {
                 const char *text;
                 enum api_patch type;
@@ -461,14 +482,14 @@ int request_patch_type(struct str content_type, enum api_patch *ret, struct erro
 
         parse_media(content_type, &m);
         for (size_t i = 0; i < ARRAY_SIZE(table); i++)
-                if (str_eqc(m.type, table[i].text)) {
+                if (str_eqc(m.type, table[i].text) && !(custom && table[i].type == API_PATCH_STRATEGIC)) {
                         *ret = table[i].type;
                         return 0;
                 }
         return error_status(err, REASON_UNSUPPORTED_MEDIA,
                             "the body of the request was in an unknown format - accepted media types include: "
-                            "application/json-patch+json, application/merge-patch+json, "
-                            "application/strategic-merge-patch+json, application/apply-patch+yaml");
+                            "application/json-patch+json, application/merge-patch+json, %sapplication/apply-patch+yaml",
+                            custom ? "" : "application/strategic-merge-patch+json, ");
 }
 
 /* ---- continue tokens: {"v":"meta.k8s.io/v1","rv":7,"start":"default/web\u0000"} in URL-safe base64 ---- */

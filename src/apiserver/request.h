@@ -17,11 +17,15 @@ int request_parse_path(struct arena *a, struct str path, struct request_info *re
 
 struct request_query {
         struct api_options options;
-        bool watch, pretty, pretty_given;
+        bool watch, pretty, pretty_given, force_given;
+        struct str dry_run, validation; /* as given */
         struct str include_object; /* of a Table: None, Metadata, Object */
 };
 /* Unknown parameters are ignored, as upstream does. Errors: -EINVAL, BadRequest. */
 int request_parse_query(struct arena *a, struct str query, struct request_query *ret, struct error *err);
+/* The options of a create, update or patch: kind is "CreateOptions", "UpdateOptions" or "PatchOptions". */
+int request_check_write(struct arena *a, const struct request_query *q, const char *kind, bool patch, bool apply,
+                        struct error *err);
 /* Of a parameter that is there: everything but "0" and "false" is true, as upstream's conversion has it. */
 bool request_bool(struct str value);
 /* The first value of one parameter, decoded into a; p == NULL when it is not there. */
@@ -47,7 +51,8 @@ struct negotiated {
 int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret, struct error *err);
 /* The format of a body by its Content-Type (empty: JSON). -EINVAL, UnsupportedMediaType. */
 int request_body_media(struct str content_type, enum media *ret, struct error *err);
-int request_patch_type(struct str content_type, enum api_patch *ret, struct error *err);
+/* custom: strategic merge patches are not for custom resources. */
+int request_patch_type(struct str content_type, bool custom, enum api_patch *ret, struct error *err);
 
 /* The server's continue token: where a paged list goes on, and of which revision. */
 struct str continue_encode(struct arena *a, uint64_t revision, struct str start);

@@ -173,6 +173,8 @@ void registry_get(struct op *op);
 void registry_list(struct op *op);
 /* Decodes a body for this resource: strict errors become warnings or an error as options say. */
 int registry_decode(struct op *op, const struct json *body, struct json *ret, struct error *err);
+/* An array of messages of strict decoding: warnings, or an error. */
+int registry_strict_result(struct op *op, const struct json *strict, struct error *err);
 /* From op->tree (decoded) on: prepare, admit, validate, write. */
 void registry_write_new(struct op *op);
 void registry_write_changed(struct op *op);

@@ -8,6 +8,7 @@
 #include "apiserver/validation/validate.h"
 #include "apiserver/writes.h"
 #include "base/rand.h"
+#include "json/build.h"
 #include "schema/decode.h"
 #include "schema/defaults.h"
 #include "schema/selector.h"
@@ -125,15 +126,36 @@ static int check_scale(struct op *op, const struct json *want, struct error *err
         return r;
 }
 
+/* Sets the replicas of op->tree, and who owns them: an entry for the subresource "scale". */
+static int own_scale(struct op *op, int64_t replicas, struct error *err) {
+        const struct rest *r = op->rest->stored;
+        struct apply_opts opts = writes_apply_opts(op);
+        struct arena *a = op->c->arena;
+        struct json config;
+
+        opts.api_version = r->api_version;
+        if (op->c->patch != API_PATCH_APPLY) {
+                json_set_int(a, json_get_or_add_object(a, &op->tree, "spec"), "replicas", replicas);
+                apply_track_update(a, r->resource->type, object_json(op->old), &op->tree, &opts);
+                return 0;
+        }
+        config = json_build(a, "{kind:%s,apiVersion:%s,metadata:{name:%s,namespace:%s},spec:{replicas:%l}}", r->kind,
+                            r->api_version, op->name, op->namespace, replicas);
+        return apply_merge(a, r->resource->type, object_json(op->old), &config, &opts, &op->tree, err);
+}
+
 static void write_scale(struct op *op) {
         struct arena *a = op->c->arena;
         int64_t replicas = json_int(json_at_path(&op->tree, "spec", "replicas"));
-        struct json *meta, *spec;
+        const struct json *old = json_at_path(object_json(op->old), "spec", "replicas");
+        struct json *meta;
 
         op->tree = json_copy_tree(a, object_json(op->old));
-        spec = json_get_or_add_object(a, &op->tree, "spec");
-        if (json_int(json_getc(spec, "replicas")) != replicas || !json_getc(spec, "replicas")) {
-                json_set_int(a, spec, "replicas", replicas);
+        if (own_scale(op, replicas, &op->c->error) < 0) {
+                op_fail(op);
+                return;
+        }
+        if (!old || json_int(old) != replicas) {
                 meta = meta_of(a, &op->tree);
                 json_set_int(a, meta, "generation", json_int(json_getc(meta, "generation")) + 1);
                 schema_reorder(a, op->rest->stored->resource->type, &op->tree);

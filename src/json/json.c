@@ -281,6 +281,15 @@ void json_remove_item(struct json *array, size_t at) {
                 close_up(array, at, sizeof(struct json));
 }
 
+static int compare_keys(const void *x, const void *y) {
+        return str_cmp(json_key(x), json_key(y));
+}
+
+void json_sort(struct json *object) {
+        if (json_is(object, JSON_OBJECT) && object->len > 1)
+                qsort(object->members, object->len, sizeof(*object->members), compare_keys);
+}
+
 /* ---- copying ---- */
 
 struct json json_copy_shallow(struct arena *a, const struct json *j) {

@@ -15,8 +15,8 @@
 #include "base/buf.h"
 #include "base/error.h"
 
-/* RAW: an object that is kept as its compact text. Only metadata.managedFields[].fieldsV1 of stored objects is: it is half
- * of their members, and almost nobody looks into it. */
+/* RAW: an object that is kept as its compact text. Only metadata.managedFields[].fieldsV1 of stored objects is: half of
+ * their members, into which almost nobody looks. */
 enum json_type { JSON_NULL, JSON_BOOL, JSON_INT, JSON_DOUBLE, JSON_STRING, JSON_RAW, JSON_ARRAY, JSON_OBJECT };
 
 struct json_member;
@@ -132,6 +132,7 @@ bool json_remove(struct json *object, struct str key);  /* keeps the order of th
 bool json_removec(struct json *object, const char *key);
 struct json *json_push(struct arena *a, struct json *array, struct json v);
 void json_insert(struct arena *a, struct json *array, size_t at, struct json v);
+void json_sort(struct json *object); /* by key */
 void json_remove_item(struct json *array, size_t at);
 
 struct json json_copy(struct arena *a, const struct json *j);      /* deep, with its strings and keys: shares nothing */

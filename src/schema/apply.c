@@ -190,7 +190,6 @@ static struct fieldset *reachable(struct arena *a, const struct apply_opts *o, c
 struct conflicts {
         struct error *err;
         struct buf text;
-        const struct manager *manager;
         size_t n;
         char who[512];
 };
@@ -206,7 +205,6 @@ static void name_manager(struct conflicts *c, const struct manager *m) {
         if (!m->apply)
                 buf_printf(&b, " using %" STR_FMT, STR_ARG(m->version));
         snprintf(c->who, sizeof(c->who), "%" STR_FMT, STR_ARG(buf_str(&b)));
-        c->manager = m;
 }
 
 static void add_conflict(void *arg, struct str path) {
@@ -235,17 +233,23 @@ static int conflict_error(struct conflicts *c, struct error *err, const char *wh
         return r;
 }
 
-static int report_conflicts(struct managers *m, struct fieldset *const *sets, struct error *err) {
+static int report_conflicts(struct managers *m, struct fieldset **sets, struct error *err) {
         _cleanup_error_ struct error causes = ERROR_INIT;
         struct conflicts c = { .err = &causes };
         int r;
 
-        for (size_t i = 0; i < m->n; i++) {
-                if (fieldset_empty(sets[i]))
-                        continue;
-                name_manager(&c, &m->v[i]);
+        for (;;) { /* by name */
+                size_t first = m->n;
+
+                for (size_t i = 0; i < m->n; i++)
+                        if (!fieldset_empty(sets[i]) && (first == m->n || str_cmp(m->v[i].name, m->v[first].name) < 0))
+                                first = i;
+                if (first == m->n)
+                        break;
+                name_manager(&c, &m->v[first]);
                 buf_printf(&c.text, "%sconflicts with %s:", c.text.n ? "\n" : " ", c.who);
-                fieldset_each(sets[i], add_conflict, &c);
+                fieldset_each(sets[first], add_conflict, &c);
+                sets[first] = NULL;
         }
         r = conflict_error(&c, err, c.who);
         buf_free(&c.text);
@@ -494,14 +498,7 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
                 before.subresource = STR("");
                 track(a, t, &zero, &old, &m, &before, &(struct apply_opts) { .subresource = STR_INIT("") });
         }
-        r = structure_merge(a, t, &old, &wanted, &merged, err);
-        if (r < 0)
-                return error_prefix(
-                               err,
-                               "failed to create typed patch object (%" STR_FMT "/%" STR_FMT "; %" STR_FMT ", Kind=%s)",
-                               STR_ARG(ObjectMeta_namespace(Pod_metadata(config))),
-                               STR_ARG(ObjectMeta_name(Pod_metadata(config))), STR_ARG(opts->api_version), t->name),
-                       r;
+        merged = structure_merge(a, t, &old, &wanted);
         mine = find_manager(&m, &self);
         if (mine)
                 last = mine->fields;

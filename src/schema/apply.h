@@ -14,8 +14,8 @@ struct apply_opts {
 
 /* Merges config (what the applier sent, or that decoded) into live (NULL when the object does not exist yet), and
  * updates metadata.managedFields. The result is normalised but not defaulted. -EAGAIN, reason Conflict with one cause a
- * field, when other managers own what config changes and force is not set. -EINVAL when list items lack their keys or
- * are there twice. */
+ * field, when other managers own what config changes and force is not set. The
+ * config has passed structure_check. */
 int apply_merge(struct arena *a, const struct schema_type *t, const struct json *live, const struct json *config,
                 const struct apply_opts *opts, struct json *ret, struct error *err);
 /* After a create (live NULL), update or patch: records in next's managedFields, in place, what the manager changed. */

@@ -214,10 +214,6 @@ void fieldset_write(struct buf *dst, const struct fieldset *s) {
         write_set(dst, s, false);
 }
 
-static int compare_members(const void *x, const void *y) {
-        return str_cmp(json_key(x), json_key(y));
-}
-
 /* Keys and values as we write them ourselves: no spaces, names sorted. */
 static int canonical(struct arena *a, struct str element, struct str *ret) {
         _cleanup_buf_ struct buf b = BUF_INIT;
@@ -230,8 +226,7 @@ static int canonical(struct arena *a, struct str element, struct str *ret) {
                 return 0;
         if (json_parse(a, str_sub(element, 2, element.n), NULL, &v, NULL) < 0)
                 return -EINVAL;
-        if (json_is(v, JSON_OBJECT) && v->len > 1)
-                qsort(v->members, v->len, sizeof(*v->members), compare_members);
+        json_sort(v);
         buf_add(&b, element.p, 2);
         json_write(&b, v);
         *ret = str_eq(buf_str(&b), element) ? element : arena_str(a, buf_str(&b));
@@ -278,7 +273,7 @@ int fieldset_from_json(struct arena *a, const struct json *j, struct fieldset **
 /* ---- paths for people ---- */
 
 /* k:{"name":"x","port":1} → [name="x",port=1] */
-static void print_element(struct buf *b, struct str element) {
+void fieldset_print_element(struct buf *b, struct str element) {
         _cleanup_(arena_freep) struct arena *a = NULL;
         struct str text = str_sub(element, 2, element.n);
         struct json *keys = NULL;
@@ -316,7 +311,7 @@ static void each(const struct fieldset *s, struct buf *path, void (*fn)(void *ar
         size_t length = path->n;
 
         for (size_t i = 0; s && i < s->n; i++) {
-                print_element(path, s->v[i].element);
+                fieldset_print_element(path, s->v[i].element);
                 if (s->v[i].member)
                         fn(arg, buf_str(path));
                 each(s->v[i].below, path, fn, arg);

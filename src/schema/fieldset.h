@@ -48,5 +48,6 @@ void fieldset_write(struct buf *dst, const struct fieldset *s);
 int fieldset_compare(struct str x, struct str y);
 /* -EINVAL when it is not FieldsV1. */
 int fieldset_from_json(struct arena *a, const struct json *j, struct fieldset **ret);
+void fieldset_print_element(struct buf *b, struct str element); /* ".name", "[name=\"x\"]" */
 /* ".spec.containers[name=\"x\"].image" of each member, in order. */
 void fieldset_each(const struct fieldset *s, void (*fn)(void *arg, struct str path), void *arg);

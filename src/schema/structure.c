@@ -8,6 +8,7 @@
 
 #include <errno.h>
 
+#include "base/vec.h"
 #include "schema/internal.h"
 
 enum form { LEAF, STRUCT, MAP, SET, KEYED };
@@ -67,10 +68,6 @@ static struct str element_text(struct arena *a, char prefix, const struct json *
         return arena_str(a, buf_str(&b));
 }
 
-static int compare_members(const void *x, const void *y) {
-        return str_cmp(json_key(x), json_key(y));
-}
-
 /* The element that names an item; p == NULL with *ret_missing set when it lacks a key that has no default. */
 static struct str item_element(struct arena *a, struct place list, const struct json *item, struct str *ret_missing) {
         struct json keys = json_new_object();
@@ -93,8 +90,7 @@ static struct str item_element(struct arena *a, struct place list, const struct 
                 }
                 json_add(a, &keys, key, *v);
         }
-        if (keys.len > 1)
-                qsort(keys.members, keys.len, sizeof(*keys.members), compare_members);
+        json_sort(&keys);
         return element_text(a, 'k', &keys);
 }
 
@@ -281,7 +277,7 @@ static bool write_below(struct text_writer *w, struct place p, const struct json
                 if (str_cmp(json_key(&map.members[i - 1]), json_key(&map.members[i])) > 0)
                         map = json_copy_shallow(w->arena, v);
         if (map.members != v->members)
-                qsort(map.members, map.len, sizeof(*map.members), compare_members);
+                json_sort(&map);
         json_each_member(m, &map)
                 if (!write_element(w, field_element(w->arena, json_key(m)), (struct place) { p.type->elem, NULL },
                                    &m->value, false, NULL))
@@ -382,122 +378,154 @@ struct structure_diff structure_compare(struct arena *a, const struct schema_typ
 
 /* ---- merging ---- */
 
-struct merger {
-        struct arena *arena;
-        struct error *err;
-};
+static struct json merge(struct arena *a, struct place p, const struct json *live, const struct json *config);
 
-static int merge(struct merger *m, struct place p, const struct json *live, const struct json *config,
-                 const struct fieldpath *at, struct json *ret);
-
-static int merge_map(struct merger *m, struct place p, const struct json *live, const struct json *config,
-                     const struct fieldpath *at, struct json *ret) {
-        struct json out = json_is(live, JSON_OBJECT) ? json_copy_shallow(m->arena, live) : json_new_object(), v;
-        int r;
+static struct json merge_map(struct arena *a, struct place p, const struct json *live, const struct json *config) {
+        struct json out = json_is(live, JSON_OBJECT) ? json_copy_shallow(a, live) : json_new_object();
 
         json_each_member(c, config) {
                 struct place below = place_of_member(p, json_key(c));
 
-                if (below.type) {
-                        r = merge(m, below, json_get(live, json_key(c)), &c->value,
-                                  &(struct fieldpath) { at, json_key(c) }, &v);
-                        if (r < 0)
-                                return r;
-                } else
-                        v = c->value;
-                json_set(m->arena, &out, json_key(c), v);
+                json_set(a, &out, json_key(c),
+                         below.type ? merge(a, below, json_get(live, json_key(c)), &c->value) : c->value);
         }
-        *ret = out;
-        return 0;
-}
-
-/* ".spec.containers[name=\"x\"]" */
-static void print_path(struct buf *b, const struct fieldpath *at) {
-        if (!at)
-                return;
-        print_path(b, at->up);
-        buf_putc(b, '.');
-        buf_add_str(b, at->element);
-}
-
-/* Upstream's texts, which it answers with 500 and no reason. */
-static int item_error(struct merger *m, const struct fieldpath *at, size_t i, struct str missing, struct str element) {
-        _cleanup_buf_ struct buf path = BUF_INIT;
-
-        print_path(&path, at);
-        if (!element.p)
-                error_status(m->err, REASON_UNKNOWN,
-                             "%" STR_FMT ": element %zu: associative list with keys has an element that omits "
-                             "key field \"%" STR_FMT "\" (and doesn't have default value)",
-                             STR_ARG(buf_str(&path)), i, STR_ARG(missing));
-        else
-                error_status(m->err, REASON_UNKNOWN, "%" STR_FMT ": duplicate entries for key %" STR_FMT,
-                             STR_ARG(buf_str(&path)), STR_ARG(str_sub(element, 2, element.n)));
-        return -EINVAL;
-}
-
-static int check_items(struct merger *m, struct place p, const struct json *config, const struct fieldpath *at,
-                       struct str *elements) {
-        for (size_t i = 0; i < n_items(config); i++) {
-                struct str missing;
-
-                elements[i] = item_element(m->arena, p, json_item(config, i), &missing);
-                if (!elements[i].p || find_element(elements, i, elements[i]) >= 0)
-                        return item_error(m, at, i, missing, elements[i]);
-        }
-        return 0;
+        return out;
 }
 
 /* Both orders are kept as far as they agree: items only the live list has stay where they are relative to those that
  * come after them; the items of the config come in the config's order. */
-static int merge_items(struct merger *m, struct place p, const struct json *live, const struct json *config,
-                       const struct fieldpath *at, struct json *ret) {
-        struct place below = { p.type->elem, NULL };
+static struct json merge_items(struct arena *a, struct place p, const struct json *live, const struct json *config) {
         size_t n_live = n_items(live), n_config = n_items(config), l = 0;
-        struct str *lives = item_elements(m->arena, p, live),
-                   *configs = arena_array(m->arena, struct str, n_config + 1);
-        struct json out = json_new_array(), v;
-        int r;
+        struct str *lives = item_elements(a, p, live), *configs = item_elements(a, p, config);
+        struct place below = { p.type->elem, NULL };
+        struct json out = json_new_array();
 
-        r = check_items(m, p, config, at, configs);
-        if (r < 0)
-                return r;
         for (size_t c = 0; c <= n_config; c++) {
                 ssize_t k = c < n_config ? find_element(lives, n_live, configs[c]) : (ssize_t) n_live;
 
                 /* What only the live list has, up to where this item is in it. */
                 for (; k >= 0 && l < (size_t) k; l++)
                         if (find_element(configs, n_config, lives[l]) < 0)
-                                json_push(m->arena, &out, *json_item(live, l));
-                if (c == n_config)
-                        break;
-                r = merge(m, below, k >= 0 ? json_item(live, (size_t) k) : NULL, json_item(config, c), at, &v);
-                if (r < 0)
-                        return r;
-                json_push(m->arena, &out, v);
+                                json_push(a, &out, *json_item(live, l));
+                if (c < n_config)
+                        json_push(a, &out,
+                                  merge(a, below, k >= 0 ? json_item(live, (size_t) k) : NULL, json_item(config, c)));
         }
-        *ret = out;
-        return 0;
+        return out;
 }
 
-static int merge(struct merger *m, struct place p, const struct json *live, const struct json *config,
-                 const struct fieldpath *at, struct json *ret) {
+static struct json merge(struct arena *a, struct place p, const struct json *live, const struct json *config) {
         enum form form = form_of(p);
         bool list = form == SET || form == KEYED;
 
         if (form == LEAF || !json_is(config, list ? JSON_ARRAY : JSON_OBJECT) ||
-            (json_len(live) == 0 && json_len(config) == 0)) {
-                *ret = *config;
-                return 0;
-        }
-        return list ? merge_items(m, p, live, config, at, ret) : merge_map(m, p, live, config, at, ret);
+            (json_len(live) == 0 && json_len(config) == 0))
+                return *config;
+        return list ? merge_items(a, p, live, config) : merge_map(a, p, live, config);
 }
 
-int structure_merge(struct arena *a, const struct schema_type *t, const struct json *live, const struct json *config,
-                    struct json *ret, struct error *err) {
-        struct merger m = { a, err };
+struct json structure_merge(struct arena *a, const struct schema_type *t, const struct json *live,
+                            const struct json *config) {
+        return merge(a, (struct place) { t, NULL }, live, config);
+}
 
-        return merge(&m, (struct place) { t, NULL }, live, config, NULL, ret);
+/* ---- checking ---- */
+
+#define MAX_PROBLEMS 20
+
+struct checker {
+        struct arena *arena;
+        VEC(struct str) problems;
+};
+
+static void print_path(struct buf *b, const struct fieldpath *at) {
+        if (!at)
+                return;
+        print_path(b, at->up);
+        fieldset_print_element(b, at->element);
+}
+
+static void problem(struct checker *c, const struct fieldpath *at, struct str text) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        if (c->problems.n == MAX_PROBLEMS)
+                return;
+        print_path(&b, at);
+        buf_addc(&b, ": ");
+        buf_add_str(&b, text);
+        vec_push(&c->problems, arena_str(c->arena, buf_str(&b)));
+}
+
+static void check(struct checker *c, struct place p, const struct json *v, const struct fieldpath *at);
+
+static void check_items(struct checker *c, struct place p, const struct json *v, const struct fieldpath *at) {
+        struct str *elements = arena_array(c->arena, struct str, n_items(v) + 1), missing;
+
+        for (size_t i = 0; i < n_items(v); i++) {
+                elements[i] = item_element(c->arena, p, json_item(v, i), &missing);
+                if (!elements[i].p) {
+                        problem(c, at,
+                                arena_printf(c->arena,
+                                             "element %zu: associative list with keys has an element that omits "
+                                             "key field \"%" STR_FMT "\" (and doesn't have default value)",
+                                             i, STR_ARG(missing)));
+                        continue;
+                }
+                if (find_element(elements, i, elements[i]) >= 0) {
+                        _cleanup_buf_ struct buf b = BUF_INIT;
+
+                        fieldset_print_element(&b, elements[i]);
+                        problem(c, at,
+                                arena_printf(c->arena, "duplicate entries for key %" STR_FMT, STR_ARG(buf_str(&b))));
+                        continue;
+                }
+                check(c, (struct place) { p.type->elem, NULL }, json_item(v, i),
+                      &(struct fieldpath) { at, elements[i] });
+        }
+}
+
+static void check(struct checker *c, struct place p, const struct json *v, const struct fieldpath *at) {
+        enum form form = form_of(p);
+
+        if (form == SET || form == KEYED)
+                check_items(c, p, v, at);
+        if (p.type->kind == SCHEMA_LIST && form == LEAF) {
+                size_t i = 0;
+
+                json_each_item(it, v)
+                        check(c, (struct place) { p.type->elem, NULL }, it,
+                              &(struct fieldpath) { at, arena_printf(c->arena, "i:%zu", i++) });
+        }
+        if (p.type->kind != SCHEMA_STRUCT && p.type->kind != SCHEMA_MAP)
+                return;
+        json_each_member(m, v) {
+                struct place below = place_of_member(p, json_key(m));
+                struct fieldpath here = { at, field_element(c->arena, json_key(m)) };
+
+                if (below.type)
+                        check(c, below, &m->value, &here);
+                else if (!(p.type->flags & SCHEMA_TYPE_PRESERVE_UNKNOWN) && p.type->kind == SCHEMA_STRUCT)
+                        problem(c, &here, STR("field not declared in schema"));
+        }
+}
+
+int structure_check(struct arena *a, const struct schema_type *t, const struct json *config, struct error *err) {
+        struct checker c = { .arena = a };
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        int r = 0;
+
+        check(&c, (struct place) { t, NULL }, config, NULL);
+        if (c.problems.n > 1)
+                buf_addc(&b, "errors:");
+        for (size_t i = 0; i < c.problems.n; i++) {
+                if (c.problems.n > 1)
+                        buf_addc(&b, "\n  ");
+                buf_add_str(&b, c.problems.v[i]);
+        }
+        if (c.problems.n > 0)
+                r = error_set(err, -EINVAL, "%" STR_FMT, STR_ARG(buf_str(&b)));
+        vec_free(&c.problems);
+        return r;
 }
 
 /* ---- removing ---- */

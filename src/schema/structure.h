@@ -17,9 +17,12 @@ bool structure_write_new(struct arena *a, struct buf *dst, const struct schema_t
 /* How new differs from old. */
 struct structure_diff structure_compare(struct arena *a, const struct schema_type *t, const struct json *old,
                                         const struct json *new);
-/* live with what config says laid over it. -EINVAL on list items without their keys, or twice the same. */
-int structure_merge(struct arena *a, const struct schema_type *t, const struct json *live, const struct json *config,
-                    struct json *ret, struct error *err);
+/* live with what config says laid over it. */
+struct json structure_merge(struct arena *a, const struct schema_type *t, const struct json *live,
+                            const struct json *config);
+/* -EINVAL, with all that is wrong, when config has fields that the type has not, or list items without their keys or
+ * twice the same. */
+int structure_check(struct arena *a, const struct schema_type *t, const struct json *config, struct error *err);
 /* value without the members of s. */
 struct json structure_remove(struct arena *a, const struct schema_type *t, const struct json *value,
                              const struct fieldset *s);

@@ -32,21 +32,23 @@ static const char *owners(struct fixture *f, struct answer r) {
         return arena_cstr(f->a, buf_str(&b));
 }
 
-#define DEPLOYMENT                                                                                                    \
-        "{\"metadata\":{\"name\":\"w\",\"labels\":{\"x\":\"y\"}},\"spec\":{\"selector\":{\"matchLabels\":{\"a\":\"b\"}}," \
-        "\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\","  \
+#define DEPLOYMENT                                                                                                   \
+        "{\"metadata\":{\"name\":\"w\",\"labels\":{\"x\":\"y\"}},\"spec\":{\"selector\":{\"matchLabels\":{\"a\":"    \
+        "\"b\"}},"                                                                                                   \
+        "\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":" \
+        "\"i\","                                                                                                     \
         "\"ports\":[{\"containerPort\":80}]}]}}}}"
 
 /* Fields and their order as kube-apiserver v1.33 has them for this Deployment. */
-#define CREATED                                                                                                      \
-        "{\"f:metadata\":{\"f:labels\":{\".\":{},\"f:x\":{}}},\"f:spec\":{\"f:progressDeadlineSeconds\":{},"             \
-        "\"f:replicas\":{},\"f:revisionHistoryLimit\":{},\"f:selector\":{},\"f:strategy\":{\"f:rollingUpdate\":{"          \
-        "\".\":{},\"f:maxSurge\":{},\"f:maxUnavailable\":{}},\"f:type\":{}},\"f:template\":{\"f:metadata\":{"              \
-        "\"f:labels\":{\".\":{},\"f:a\":{}}},\"f:spec\":{\"f:containers\":{\"k:{\\\"name\\\":\\\"c\\\"}\":{\".\":{},"   \
-        "\"f:image\":{},\"f:imagePullPolicy\":{},\"f:name\":{},\"f:ports\":{\".\":{},"                                 \
+#define CREATED                                                                                                       \
+        "{\"f:metadata\":{\"f:labels\":{\".\":{},\"f:x\":{}}},\"f:spec\":{\"f:progressDeadlineSeconds\":{},"          \
+        "\"f:replicas\":{},\"f:revisionHistoryLimit\":{},\"f:selector\":{},\"f:strategy\":{\"f:rollingUpdate\":{"     \
+        "\".\":{},\"f:maxSurge\":{},\"f:maxUnavailable\":{}},\"f:type\":{}},\"f:template\":{\"f:metadata\":{"         \
+        "\"f:labels\":{\".\":{},\"f:a\":{}}},\"f:spec\":{\"f:containers\":{\"k:{\\\"name\\\":\\\"c\\\"}\":{\".\":{}," \
+        "\"f:image\":{},\"f:imagePullPolicy\":{},\"f:name\":{},\"f:ports\":{\".\":{},"                                \
         "\"k:{\\\"containerPort\\\":80,\\\"protocol\\\":\\\"TCP\\\"}\":{\".\":{},\"f:containerPort\":{},"             \
-        "\"f:protocol\":{}}},\"f:resources\":{},\"f:terminationMessagePath\":{},\"f:terminationMessagePolicy\":{}}},"   \
-        "\"f:dnsPolicy\":{},\"f:restartPolicy\":{},\"f:schedulerName\":{},\"f:securityContext\":{},"                    \
+        "\"f:protocol\":{}}},\"f:resources\":{},\"f:terminationMessagePath\":{},\"f:terminationMessagePolicy\":{}}}," \
+        "\"f:dnsPolicy\":{},\"f:restartPolicy\":{},\"f:schedulerName\":{},\"f:securityContext\":{},"                  \
         "\"f:terminationGracePeriodSeconds\":{}}}}}"
 
 static void every_write_says_who_owns_what(void **state) {
@@ -59,7 +61,8 @@ static void every_write_says_who_owns_what(void **state) {
 
         r = ASK(f, API_PATCH, &res_deployments, "default", "w", "status", .patch = API_PATCH_MERGE,
                 .options.field_manager = STR("counter"), .body = "{\"status\":{\"replicas\":1}}");
-        assert_string_equal(owners(f, r), "counter Update status {\"f:status\":{\"f:replicas\":{}}}\nmaker Update " CREATED);
+        assert_string_equal(owners(f, r),
+                            "counter Update status {\"f:status\":{\"f:replicas\":{}}}\nmaker Update " CREATED);
 
         /* A role in this process is named by its user; what it sets it takes from the others. */
         r = ASK(f, API_PATCH, &res_deployments, "default", "w", .patch = API_PATCH_MERGE,
@@ -67,9 +70,10 @@ static void every_write_says_who_owns_what(void **state) {
         assert_non_null(strstr(owners(f, r), "apiserver Update {\"f:metadata\":{\"f:labels\":{\"f:x\":{}}}}"));
         assert_non_null(strstr(owners(f, r), "maker Update {\"f:metadata\":{\"f:labels\":{}},"));
         /* Nothing changes: nobody owns more, no time moves, nothing is written. */
-        assert_string_equal(at(f, ASK(f, API_PATCH, &res_deployments, "default", "w", .patch = API_PATCH_MERGE,
-                                      .options.field_manager = STR("other"),
-                                      .body = "{\"metadata\":{\"labels\":{\"x\":\"z\"}}}"),
+        assert_string_equal(at(f,
+                               ASK(f, API_PATCH, &res_deployments, "default", "w", .patch = API_PATCH_MERGE,
+                                   .options.field_manager = STR("other"),
+                                   .body = "{\"metadata\":{\"labels\":{\"x\":\"z\"}}}"),
                                ".metadata.resourceVersion"),
                             at(f, r, ".metadata.resourceVersion"));
 }
@@ -91,14 +95,16 @@ static void clients_can_reset_managed_fields(void **state) {
         struct fixture *f = *state;
         struct answer r;
 
-        ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"c\"},\"data\":{\"a\":\"b\"}}");
+        ASK(f, API_CREATE, &res_configmaps, "default",
+            .body = "{\"metadata\":{\"name\":\"c\"},\"data\":{\"a\":\"b\"}}");
         r = ASK(f, API_PATCH, &res_configmaps, "default", "c", .patch = API_PATCH_JSON,
                 .body = "[{\"op\":\"test\",\"path\":\"/metadata/managedFields/0/fieldsV1/f:data/f:a\",\"value\":{}},"
                         "{\"op\":\"replace\",\"path\":\"/metadata/managedFields\",\"value\":[{}]}]");
         check(f, r, 200, ".data.a", "b");
         assert_string_equal(owners(f, r), "");
         /* From then on nobody is asked, until somebody applies. */
-        r = ASK(f, API_PATCH, &res_configmaps, "default", "c", .patch = API_PATCH_MERGE, .body = "{\"data\":{\"x\":\"y\"}}");
+        r = ASK(f, API_PATCH, &res_configmaps, "default", "c", .patch = API_PATCH_MERGE,
+                .body = "{\"data\":{\"x\":\"y\"}}");
         assert_string_equal(owners(f, r), "");
         r = ASK(f, API_PATCH, &res_configmaps, "default", "c", .patch = API_PATCH_APPLY,
                 .options.field_manager = STR("m"),
@@ -109,12 +115,17 @@ static void clients_can_reset_managed_fields(void **state) {
 
 static void another_owner_is_a_conflict(void **state) {
         struct fixture *f = *state;
-        struct request r = { API_PATCH, &res_deployments, "default", "w", .patch = API_PATCH_APPLY,
+        struct request r = { API_PATCH,
+                             &res_deployments,
+                             "default",
+                             "w",
+                             .patch = API_PATCH_APPLY,
                              .options.field_manager = STR("me"),
                              .body = "{\"kind\":\"Deployment\",\"apiVersion\":\"apps/v1\",\"spec\":{\"replicas\":3}}" };
 
         ASK(f, API_CREATE, &res_deployments, "default", .body = DEPLOYMENT, .options.field_manager = STR("kubectl"));
-        check_error(ask(f, r), 409, "Apply failed with 1 conflict: conflict with \"kubectl\" using apps/v1: .spec.replicas");
+        check_error(ask(f, r), 409,
+                    "Apply failed with 1 conflict: conflict with \"kubectl\" using apps/v1: .spec.replicas");
         r.options.force = true;
         check(f, ask(f, r), 200, ".spec.replicas", "3");
         assert_null(strstr(owners(f, ASK(f, API_GET, &res_deployments, "default", "w")),
@@ -122,13 +133,92 @@ static void another_owner_is_a_conflict(void **state) {
                            "\"f:progressDeadlineSeconds\":{},\"f:replicas\":{}"));
 }
 
+static void scaling_takes_the_replicas(void **state) {
+        struct fixture *f = *state;
+        struct request r = { API_PATCH,
+                             &res_deployments,
+                             "default",
+                             "w",
+                             "scale",
+                             .patch = API_PATCH_MERGE,
+                             .options.field_manager = STR("hpa"),
+                             .body = "{\"spec\":{\"replicas\":4}}" };
+
+        ASK(f, API_CREATE, &res_deployments, "default", .body = DEPLOYMENT, .options.field_manager = STR("maker"));
+        check(f, ask(f, r), 200, ".spec.replicas", "4");
+        assert_non_null(strstr(owners(f, ASK(f, API_GET, &res_deployments, "default", "w")),
+                               "hpa Update scale {\"f:spec\":{\"f:replicas\":{}}}"));
+        r.patch = API_PATCH_APPLY;
+        r.options.field_manager = STR("me");
+        r.body = "{\"kind\":\"Scale\",\"apiVersion\":\"autoscaling/v1\",\"spec\":{\"replicas\":5}}";
+        check_error(ask(f, r), 409,
+                    "Apply failed with 1 conflict: conflict with \"hpa\" with subresource \"scale\" using apps/v1: "
+                    ".spec.replicas");
+        r.options.force = true;
+        check(f, ask(f, r), 200, ".spec.replicas", "5");
+        assert_non_null(strstr(owners(f, ASK(f, API_GET, &res_deployments, "default", "w")),
+                               "me Apply scale {\"f:spec\":{\"f:replicas\":{}}}"));
+}
+
+static void bad_patches_are_refused_in_upstreams_words(void **state) {
+        static const struct {
+                enum api_patch type;
+                int code;
+                const char *body, *message;
+        } table[] = {
+                { API_PATCH_JSON, 422, "[{\"op\":\"test\",\"path\":\"/data/a\",\"value\":\"x\"}]",
+                  "the server rejected our request due to an error in our request" },
+                { API_PATCH_JSON, 400, "{}",
+                  "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp" },
+                { API_PATCH_MERGE, 400, "[1]",
+                  "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}" },
+                { API_PATCH_STRATEGIC, 400, "\"x\"",
+                  "json: cannot unmarshal string into Go value of type map[string]interface {}" },
+                { API_PATCH_APPLY, 400, "{\"kind\":\"Secret\",\"apiVersion\":\"v1\"}",
+                  "invalid object type: /v1, Kind=Secret" },
+                { API_PATCH_APPLY, 500, "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"date\":{}}",
+                  "failed to create typed patch object (default/c; /v1, Kind=ConfigMap): .date: field not declared in "
+                  "schema" },
+                { API_PATCH_APPLY, 400,
+                  "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"managedFields\":[{\"manager\":\"m\"}]}"
+                  "}",
+                  "metadata.managedFields must be nil" },
+        };
+        struct fixture *f = *state;
+        _cleanup_buf_ struct buf many = BUF_INIT;
+        struct answer r;
+
+        ASK(f, API_CREATE, &res_configmaps, "default",
+            .body = "{\"metadata\":{\"name\":\"c\"},\"data\":{\"a\":\"b\"}}");
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+                check_error(ASK(f, API_PATCH, &res_configmaps, "default", "c", .patch = table[i].type,
+                                .body = table[i].body, .options.field_manager = STR("m")),
+                            table[i].code, table[i].message);
+        for (size_t i = 0; i < 10001; i++)
+                buf_printf(&many, "%c{\"op\":\"remove\",\"path\":\"/x\"}", i ? ',' : '[');
+        buf_addc(&many, "]");
+        buf_putc(&many, '\0');
+        check_error(ASK(f, API_PATCH, &res_configmaps, "default", "c", .patch = API_PATCH_JSON, .body = many.p), 413,
+                    "Request entity too large: The allowed maximum operations in a JSON patch is 10000, got 10001");
+        r = ASK(f, API_PATCH, &res_configmaps, "default", "c", .patch = API_PATCH_JSON,
+                .body = "[{\"op\":\"add\",\"path\":\"/data/x\",\"value\":\"y\",\"foo\":1}]");
+        check(f, r, 200, ".data.x", "y");
+        assert_int_equal(r.n_warnings, 1);
+        assert_true(str_eqc(r.warning, "json patch unknown field \"[0].foo\""));
+        check_error(ASK(f, API_PATCH, &res_configmaps, "default", "gone", .patch = API_PATCH_APPLY,
+                        .options.field_manager = STR("m"),
+                        .body = "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"uid\":\"u\"}}"),
+                    409,
+                    "Operation cannot be fulfilled on configmaps \"gone\": uid mismatch: the provided object specified "
+                    "uid u, and no existing object was found");
+}
+
 int main(void) {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
-                TEST(every_write_says_who_owns_what),
-                TEST(what_admission_adds_is_owned_by_nobody),
-                TEST(clients_can_reset_managed_fields),
-                TEST(another_owner_is_a_conflict),
+                TEST(every_write_says_who_owns_what),   TEST(what_admission_adds_is_owned_by_nobody),
+                TEST(clients_can_reset_managed_fields), TEST(another_owner_is_a_conflict),
+                TEST(scaling_takes_the_replicas),       TEST(bad_patches_are_refused_in_upstreams_words),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

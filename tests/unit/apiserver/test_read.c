@@ -15,7 +15,9 @@ static void create(struct fixture *f, const char *name) {
 
 static void change(struct fixture *f, const char *name) {
         assert_int_equal(ASK(f, API_PATCH, &res_configmaps, "default", name, .patch = API_PATCH_MERGE,
-                             .body = "{\"data\":{\"changed\":\"1\"}}").code, 200);
+                             .body = "{\"data\":{\"changed\":\"1\"}}")
+                                         .code,
+                         200);
 }
 
 /* "a b* c": the names of a list, a star for those that were changed. */
@@ -26,15 +28,14 @@ static const char *names(struct fixture *f, struct answer r) {
                 return r.message;
         json_each_item(it, json_getc(r.body, "items"))
                 buf_printf(&b, "%s%" STR_FMT "%s", b.n ? " " : "",
-                           STR_ARG(json_str(json_at_path(it, "metadata", "name"))),
-                           json_getc(it, "data") ? "*" : "");
+                           STR_ARG(json_str(json_at_path(it, "metadata", "name"))), json_getc(it, "data") ? "*" : "");
         return arena_cstr(f->a, buf_str(&b));
 }
 
 static struct answer list(struct fixture *f, struct api_options o) {
         return ASK(f, API_LIST, &res_configmaps, "default", .options = o);
 }
-#define LIST(f, ...) list((f), (struct api_options){ __VA_ARGS__ })
+#define LIST(f, ...) list((f), (struct api_options) { __VA_ARGS__ })
 
 static void an_exact_list_is_of_its_revision(void **state) {
         struct fixture *f = *state;
@@ -95,23 +96,30 @@ static void wrong_combinations_are_refused(void **state) {
                 const char *message;
         } table[] = {
 #define INVALID "ListOptions.meta.k8s.io \"\" is invalid: "
-                { { .resource_version_match = STR_INIT("Exact") }, 422,
+                { { .resource_version_match = STR_INIT("Exact") },
+                  422,
                   INVALID "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion "
                           "is provided" },
-                { { .resource_version = STR_INIT("0"), .resource_version_match = STR_INIT("Exact") }, 422,
+                { { .resource_version = STR_INIT("0"), .resource_version_match = STR_INIT("Exact") },
+                  422,
                   INVALID "resourceVersionMatch: Forbidden: resourceVersionMatch \"exact\" is forbidden for "
                           "resourceVersion \"0\"" },
-                { { .resource_version = STR_INIT("1"), .resource_version_match = STR_INIT("Never") }, 422,
+                { { .resource_version = STR_INIT("1"), .resource_version_match = STR_INIT("Never") },
+                  422,
                   INVALID "resourceVersionMatch: Unsupported value: \"Never\": supported values: \"Exact\", "
                           "\"NotOlderThan\", \"\"" },
-                { { .send_initial_events = true }, 422,
+                { { .send_initial_events = true },
+                  422,
                   INVALID "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list" },
-                { { .resource_version = STR_INIT("x") }, 500,
+                { { .resource_version = STR_INIT("x") },
+                  500,
                   "resourceVersion: Invalid value: \"x\": strconv.ParseUint: parsing \"x\": invalid syntax" },
-                { { .field_selector = STR_INIT("spec.x=1") }, 400,
+                { { .field_selector = STR_INIT("spec.x=1") },
+                  400,
                   "\"spec.x\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"" },
                 { { .continue_token = STR_INIT("eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MSwic3RhcnQiOiJhIn0"),
-                    .resource_version = STR_INIT("5") }, 400,
+                    .resource_version = STR_INIT("5") },
+                  400,
                   "specifying resource version is not allowed when using continue" },
         };
         struct fixture *f = *state;

@@ -60,6 +60,7 @@ static void a_broken_escape_in_a_path_is_an_error(void **state) {
 }
 
 static void query_parameters_become_options(void **state) {
+        _cleanup_error_ struct error err = ERROR_INIT;
         struct arena *a = arena_new(0);
         struct request_query q;
 
@@ -80,8 +81,18 @@ static void query_parameters_become_options(void **state) {
         assert_int_equal(request_parse_query(a, STR(""), &q, NULL), 0);
         assert_int_equal(q.options.grace_period_seconds, -1);
         assert_true(request_parse_query(a, STR("limit=x"), &q, NULL) < 0);
-        assert_true(request_parse_query(a, STR("dryRun=Some"), &q, NULL) < 0);
-        assert_true(request_parse_query(a, STR("fieldValidation=Maybe"), &q, NULL) < 0);
+        assert_int_equal(request_parse_query(a, STR("dryRun=Some&force=1&fieldValidation=Maybe"), &q, NULL), 0);
+        assert_true(request_check_write(a, &q, "PatchOptions", true, false, &err) < 0);
+        assert_string_equal(error_text(&err),
+                            "PatchOptions.meta.k8s.io \"\" is invalid: [force: Forbidden: may not be specified for "
+                            "non-apply patch, dryRun: Unsupported value: \"Some\": supported values: \"All\", "
+                            "fieldValidation: Unsupported value: \"Maybe\": supported values: \"\", \"Ignore\", "
+                            "\"Strict\", \"Warn\"]");
+        assert_int_equal(request_parse_query(a, STR("fieldValidation=Warn"), &q, NULL), 0);
+        assert_true(request_check_write(a, &q, "PatchOptions", true, true, &err) < 0);
+        assert_string_equal(error_text(&err), "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: "
+                                              "is required for apply patch");
+        assert_int_equal(request_check_write(a, &q, "UpdateOptions", false, false, &err), 0);
         arena_free(a);
 }
 
@@ -127,11 +138,11 @@ static void content_type_tells_the_kind_of_patch(void **state) {
         enum api_patch p;
         enum media m;
 
-        assert_int_equal(request_patch_type(STR("application/strategic-merge-patch+json"), &p, NULL), 0);
+        assert_int_equal(request_patch_type(STR("application/strategic-merge-patch+json"), false, &p, NULL), 0);
         assert_int_equal(p, API_PATCH_STRATEGIC);
-        assert_int_equal(request_patch_type(STR("application/json-patch+json; charset=utf-8"), &p, NULL), 0);
+        assert_int_equal(request_patch_type(STR("application/json-patch+json; charset=utf-8"), false, &p, NULL), 0);
         assert_int_equal(p, API_PATCH_JSON);
-        assert_true(request_patch_type(STR("application/json"), &p, NULL) < 0);
+        assert_true(request_patch_type(STR("application/json"), false, &p, NULL) < 0);
         assert_true(request_body_media(STR("text/plain"), &m, NULL) < 0);
         assert_int_equal(request_body_media(STR("application/yaml"), &m, NULL), 0);
         assert_int_equal(m, MEDIA_YAML);
