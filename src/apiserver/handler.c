@@ -357,6 +357,20 @@ static void method_not_allowed(struct exchange *x) {
         respond_error(x->req, &x->format, &e);
 }
 
+/* A resource that is not there: told to those only who might have asked for it. */
+static void refuse_unknown(struct exchange *x) {
+        const struct request_info *i = &x->info;
+        struct attributes at = { .verb = exchange_verb(x), .group = i->group, .version = i->version,
+                                 .resource = i->plural, .subresource = i->subresource, .namespace = i->namespace,
+                                 .name = i->name };
+        _cleanup_error_ struct error e = ERROR_INIT;
+
+        if (authorize_or_error(x->s, &x->user, &at, &e) < 0)
+                respond_error(x->req, &x->format, &e);
+        else
+                not_found_page(x->req);
+}
+
 static void handle_resource(struct exchange *x) {
         struct api_call c = { .arena = http_request_arena(x->req),
                               .loop = http_request_loop(x->req),
@@ -368,7 +382,7 @@ static void handle_resource(struct exchange *x) {
 
         if (!x->rest || (!x->rest->resource->namespaced && !is_namespace && !str_empty(i->namespace)) ||
             (x->rest->resource->namespaced && str_empty(i->namespace) && !str_empty(i->name))) {
-                not_found_page(x->req);
+                refuse_unknown(x);
                 return;
         }
         c.resource = x->rest->resource;

@@ -6,6 +6,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <unistd.h>
 
@@ -13,6 +14,8 @@
 #include "base/time.h"
 #include "http/duplex.h"
 #include "http/server_internal.h"
+
+#define CROWD 1024 /* connections of a worker */
 
 /* ---- deadlines ---- */
 
@@ -152,6 +155,15 @@ static void conn_on_close(struct transport *t, int err, const char *why) {
         conn_close(container_of(t, struct conn, t));
 }
 
+/* After a crowd of connections their memory lies in holes, which malloc keeps unless told. */
+static void give_memory_back(struct worker *w, size_t conns) {
+        w->peak_conns = MAX(w->peak_conns, conns);
+        if (w->peak_conns < CROWD || conns > w->peak_conns / 8)
+                return;
+        w->peak_conns = conns;
+        malloc_trim(0);
+}
+
 static void conn_on_freed(struct transport *t) {
         struct conn *c = container_of(t, struct conn, t);
         struct worker *w = c->w;
@@ -163,8 +175,8 @@ static void conn_on_freed(struct transport *t) {
         free(c->peer);
         buf_free(&c->sniffed);
         list_del(&c->link);
-        atomic_fetch_sub_explicit(&w->n_conns, 1, memory_order_relaxed);
         free(c);
+        give_memory_back(w, atomic_fetch_sub_explicit(&w->n_conns, 1, memory_order_relaxed));
 }
 
 static const struct transport_ops conn_ops = {

@@ -356,7 +356,7 @@ static void h2_data(struct conn *c, struct str data) {
                 if (c->w->stopping)
                         h2_stop(c);
         }
-        if (data.n == 0)
+        if (data.n == 0 || c->t.finishing)
                 return;
         n = nghttp2_session_mem_recv(c->h2->session, (const uint8_t *) data.p, data.n);
         if (c->t.closed)

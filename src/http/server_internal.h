@@ -37,6 +37,7 @@ struct worker {
         struct timer timer;
         uint64_t timer_at;          /* 0: not armed */
         atomic_size_t n_conns;
+        size_t peak_conns;          /* since memory was given back to the system */
         int64_t date_second;
         char date[32];
         bool stopping;

@@ -29,6 +29,7 @@
 #define PLAIN_SIZE (16 * 1024)
 #define STAGE_SIZE (16 * 1024)
 #define OUT_SIZE (128 * 1024)
+#define DISCARD_MAX (4 * 1024 * 1024) /* read and dropped after our end, so that the peer sees it; then it is cut off */
 #define FILL_BUDGET (1024 * 1024) /* then other connections have their turn */
 
 /* One for each loop that has transports. */
@@ -508,6 +509,10 @@ static void on_readable(struct transport *t) {
 
         do {
                 n = recv(t->fd, t->io->in, IN_SIZE, 0);
+                if (n > 0 && t->discard && (t->discarded += (size_t) n) > DISCARD_MAX) {
+                        broken(t, -ECONNABORTED, "the peer does not end");
+                        return;
+                }
                 if (n > 0)
                         take_input(t, t->io->in, (size_t) n);
         } while (n == IN_SIZE && ++turns < 4 && !t->paused && !t->closed && !t->eof);

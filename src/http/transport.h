@@ -44,6 +44,7 @@ struct transport {
         int fd;
         int events;              /* what the poll handle waits for */
         int error;               /* negative errno of a failed write; told by on_close */
+        size_t discarded; /* bytes, since discard */
         bool connecting, open, paused, finishing, finished, discard, eof, closed, filling;
 };
 
