@@ -16,7 +16,7 @@
 #define MAX_PATTERN (64 << 10)
 #define MAX_NESTING 200
 #define MAX_REPEAT 1000
-#define MATCH_LIMIT 200000     /* steps */
+#define MATCH_LIMIT 200000 /* steps */
 #define HEAP_LIMIT_KB 4096
 #define DFA_LIMIT 2000000
 #define DFA_WORKSPACE (64 << 10) /* ints */
@@ -510,8 +510,7 @@ int regex_compile(struct str pattern, struct regex **ret, struct error *err) {
                 abort();
         pcre2_set_newline(context, PCRE2_NEWLINE_LF);
         code = pcre2_compile((PCRE2_SPTR) (r.out.p ? r.out.p : ""), r.out.n,
-                             PCRE2_UTF | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C, &k,
-                             &offset, context);
+                             PCRE2_UTF | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C, &k, &offset, context);
         pcre2_compile_context_free(context);
         buf_free(&r.out);
         if (!code) {

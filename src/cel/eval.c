@@ -1,0 +1,420 @@
+/* The evaluator walks the checked tree. An error is a value: && and || go on past it when the other side decides. Each
+ * step is paid for as cel-go counts it; when the limit is reached every node returns at once. */
+#include <errno.h>
+
+#include "cel/internal.h"
+
+static struct cel_value eval(struct ctx *c, const struct node *n);
+
+static inline void pay(struct ctx *c, uint64_t cost) {
+        c->cost += cost;
+        if (__builtin_expect(c->cost > c->limit || c->cost < cost, 0))
+                c->cancelled = true;
+}
+
+static struct cel_value eval_ident(struct ctx *c, const struct node *n) {
+        pay(c, 1);
+        return n->slot < 0 ? c->locals[~n->slot] : c->variables[n->slot];
+}
+
+/* An optional operand is looked into: 1 with *v what is in it, 0 when there is nothing. */
+static int unwrap(struct cel_value *v, bool *was_optional) {
+        *was_optional = v->kind == CEL_OPTIONAL;
+        if (!*was_optional)
+                return 1;
+        if (!v->value)
+                return 0;
+        *v = *v->value;
+        return 1;
+}
+
+static struct cel_value eval_select(struct ctx *c, const struct node *n) {
+        struct cel_value v = eval(c, n->args[0]), ret;
+        bool optional;
+        int r;
+
+        if (v.kind == CEL_ERROR)
+                return v;
+        if (!n->test)
+                pay(c, n->chained ? 1 : 2);
+        if (!unwrap(&v, &optional))
+                return n->test ? cel_of_bool(false) : v;
+        if (n->optional && v.kind == CEL_NULL)
+                return cel_of_optional(c->a, NULL);
+        optional = optional || n->optional;
+        r = value_select(c, &v, n->name, n->test || optional, &ret);
+        if (r < 0)
+                return ret;
+        if (n->test)
+                return cel_of_bool(r > 0);
+        return optional ? cel_of_optional(c->a, r > 0 ? &ret : NULL) : ret;
+}
+
+/* Does the value of an argument fit where a signature wants that type? */
+static bool fits(struct ctx *c, const char **sig, const struct cel_value *v) {
+        static const struct cel_type *const vars[2] = { &cel_dyn, &cel_dyn };
+        const struct cel_type *t = signature_type(c->a, sig, vars);
+
+        if (t->kind == CEL_DYN || (t->kind == CEL_MAP && v->kind == CEL_OBJECT))
+                return true;
+        return (uint8_t) t->kind == v->kind && (t->kind != CEL_OPAQUE || t == v->type);
+}
+
+static bool find_overload(struct ctx *c, const struct node *n, const struct cel_value *args) {
+        const char *sig = n->fn->signatures;
+
+        for (uint32_t bit = 1; sig; bit <<= 1) {
+                size_t i = 0;
+                bool ok = n->overloads & bit;
+
+                for (const char *p = sig; ok && i < n->n_args; i++) {
+                        p += *p == '.';
+                        ok = *p != '>' && fits(c, &p, &args[i]);
+                }
+                if (ok)
+                        return true;
+                sig = strchr(sig, '|');
+                sig = sig ? sig + 1 : NULL;
+        }
+        return false;
+}
+
+static bool args_fit(struct ctx *c, const struct node *n, const struct cel_value *args) {
+        if (!n->exact)
+                return find_overload(c, n, args);
+        for (size_t i = 0; i < n->n_args; i++)
+                if (n->kinds[i] != CEL_DYN && n->kinds[i] != args[i].kind &&
+                    !(n->kinds[i] == CEL_MAP && args[i].kind == CEL_OBJECT))
+                        return false;
+        return true;
+}
+
+/* accumulator + [x] and @mapInsert: the accumulator of a macro is nobody else's, and grows in place. */
+static struct cel_value append(struct ctx *c, const struct node *n) {
+        struct cel_value list = eval(c, n->args[0]), item, *more;
+
+        pay(c, 10 + 1);
+        item = list.kind == CEL_ERROR ? list : eval(c, n->args[1]->args[0]);
+        if (item.kind == CEL_ERROR)
+                return item;
+        if ((list.n & (list.n - 1)) == 0) { /* full at each power of two */
+                more = arena_alloc(c->a, MAX(2 * list.n, 1u) * sizeof(*more));
+                if (list.n > 0)
+                        memcpy(more, list.items, list.n * sizeof(*more));
+                list.items = more;
+        }
+        ((struct cel_value *) list.items)[list.n++] = item;
+        return list;
+}
+
+static struct cel_value insert(struct ctx *c, const struct node *n) {
+        struct cel_value map = eval(c, n->args[0]), key, value;
+        struct cel_value from = map.kind == CEL_ERROR ? map : eval(c, n->args[1]);
+        size_t count = 1;
+
+        if (from.kind == CEL_ERROR)
+                return from;
+        if (n->n_args == 3) {
+                key = from;
+                value = eval(c, n->args[2]);
+                if (value.kind == CEL_ERROR)
+                        return value;
+        } else {
+                if (from.kind != CEL_MAP)
+                        return value_no_overload(c);
+                count = cel_map_size(&from);
+        }
+        pay(c, 1);
+        for (size_t i = 0; i < count; i++) {
+                if (n->n_args == 2)
+                        cel_map_entry(c, &from, i, &key, &value);
+                if (!cel_map_insert(c, &map, &key, &value)) {
+                        _cleanup_buf_ struct buf b = BUF_INIT;
+
+                        value_print(&b, c, &key);
+                        return value_error(c, "insert failed: key %" STR_FMT " already exists", STR_ARG(buf_str(&b)));
+                }
+        }
+        return map;
+}
+
+/* a.or(b), a.orValue(b): b only where a has nothing. Neither has a cost of its own. */
+static struct cel_value eval_or_value(struct ctx *c, const struct node *n) {
+        struct cel_value v = eval(c, n->args[0]);
+
+        if (v.kind != CEL_OPTIONAL)
+                return v.kind == CEL_ERROR ? v : value_no_overload(c);
+        if (!v.value)
+                return eval(c, n->args[1]);
+        return str_eqc(n->name, "or") ? v : *v.value;
+}
+
+static struct cel_value eval_call(struct ctx *c, const struct node *n) {
+        struct cel_value args[4], ret;
+        const struct node *outer = c->call;
+        bool lenient = n->fn->cost == COST_ONE && n->name.p[0] == '@' && !str_eqc(n->name, "@in");
+
+        if (n->append)
+                return n->args[1]->kind == NODE_LIST && n->name.p[0] == '_' ? append(c, n) : insert(c, n);
+        if (!n->fn->impl)
+                return eval_or_value(c, n);
+        for (size_t i = 0; i < n->n_args && i < ARRAY_SIZE(args); i++) {
+                args[i] = eval(c, n->args[i]);
+                if (args[i].kind == CEL_ERROR && !lenient)
+                        return args[i];
+        }
+        if (c->cancelled)
+                return value_null;
+        if (!lenient && n->fn->cost != COST_INDEX && !args_fit(c, n, args)) /* an index may be any whole number */
+                return value_no_overload(c);
+        c->call = n;
+        ret = n->fn->impl(c, args, n->n_args);
+        c->call = outer;
+        pay(c, n->fn->cost == COST_ONE ? 1 : call_cost(n, args, &ret));
+        if (n->fn->cost == COST_INDEX && !n->chained)
+                pay(c, 1);
+        return ret;
+}
+
+/* Goes on past errors while another term may decide. */
+static struct cel_value eval_logic(struct ctx *c, const struct node *n) {
+        bool decides = n->kind == NODE_OR;
+        struct cel_value error = { .kind = CEL_NULL };
+
+        for (size_t i = 0; i < n->n_args && !c->cancelled; i++) {
+                struct cel_value v = eval(c, n->args[i]);
+
+                if (v.kind == CEL_BOOL && v.b == decides)
+                        return v;
+                if (v.kind != CEL_BOOL && error.kind == CEL_NULL)
+                        error = v.kind == CEL_ERROR ? v : value_no_overload(c);
+        }
+        return error.kind == CEL_ERROR ? error : cel_of_bool(!decides);
+}
+
+static struct cel_value eval_cond(struct ctx *c, const struct node *n) {
+        struct cel_value v = eval(c, n->args[0]);
+
+        if (v.kind != CEL_BOOL)
+                return v.kind == CEL_ERROR ? v : value_no_overload(c);
+        return eval(c, n->args[v.b ? 1 : 2]);
+}
+
+/* The value of an entry: -1 an error in *ret, 0 left out, 1. */
+static int eval_entry(struct ctx *c, const struct node *n, struct cel_value *ret) {
+        *ret = eval(c, n);
+        if (ret->kind == CEL_ERROR)
+                return -1;
+        if (!n->maybe)
+                return 1;
+        if (ret->kind != CEL_OPTIONAL) {
+                *ret = value_error(c, "cannot initialize optional list element from non-optional value");
+                return -1;
+        }
+        if (!ret->value)
+                return 0;
+        *ret = *ret->value;
+        return 1;
+}
+
+static struct cel_value eval_list(struct ctx *c, const struct node *n) {
+        struct cel_value *items = arena_alloc(c->a, MAX(n->n_args, 1u) * sizeof(*items)), v;
+        size_t count = 0;
+        int r;
+
+        for (size_t i = 0; i < n->n_args; i++) {
+                r = eval_entry(c, n->args[i], &v);
+                if (r < 0)
+                        return v;
+                if (r > 0)
+                        items[count++] = v;
+        }
+        pay(c, n->append ? 0 : 10);
+        return value_list(items, count);
+}
+
+static struct cel_value eval_map(struct ctx *c, const struct node *n) {
+        struct cel_value map = cel_map_new(c->a, n->n_args / 2), key, value;
+        int r;
+
+        for (size_t i = 0; i < n->n_args; i += 2) {
+                key = eval(c, n->args[i]);
+                if (key.kind == CEL_ERROR)
+                        return key;
+                if (key.kind > CEL_STRING || key.kind == CEL_DOUBLE || key.kind == CEL_NULL)
+                        return value_error(c, "unsupported key type");
+                r = eval_entry(c, n->args[i + 1], &value);
+                if (r < 0)
+                        return value;
+                if (r > 0 && !cel_map_insert(c, &map, &key, &value)) {
+                        _cleanup_buf_ struct buf b = BUF_INIT;
+
+                        value_print(&b, c, &key);
+                        return value_error(c, "Failed with repeated key: %" STR_FMT, STR_ARG(buf_str(&b)));
+                }
+        }
+        pay(c, n->append ? 0 : 30);
+        return map;
+}
+
+static void set_iteration(struct ctx *c, const struct node *n, const struct cel_value *range, size_t i) {
+        struct cel_value *vars = &c->locals[n->slot];
+
+        if (range->kind == CEL_LIST) {
+                vars[n->name2.n > 0 ? 1 : 0] = list_get(c->a, range, i);
+                if (n->name2.n > 0)
+                        vars[0] = value_int((int64_t) i);
+        } else {
+                cel_map_entry(c, range, i, &vars[0], n->name2.n > 0 ? &vars[1] : NULL);
+        }
+}
+
+static struct cel_value eval_fold(struct ctx *c, const struct node *n) {
+        struct cel_value range = eval(c, n->args[0]), *accu = &c->locals[n->slot + 2], cond, start;
+        size_t count;
+
+        if (range.kind == CEL_ERROR)
+                return range;
+        if (range.kind != CEL_LIST && range.kind != CEL_MAP && (range.kind != CEL_OBJECT || range.form == CEL_LAZY))
+                return value_error(c, "unsupported comprehension range type");
+        start = eval(c, n->args[1]); /* may have a fold of its own, in the same locals */
+        *accu = start;
+        count = range.kind == CEL_LIST ? range.n : cel_map_size(&range);
+        for (size_t i = 0; i < count && !c->cancelled; i++) {
+                set_iteration(c, n, &range, i);
+                cond = eval(c, n->args[2]);
+                if (cond.kind == CEL_BOOL && !cond.b)
+                        break;
+                start = eval(c, n->args[3]);
+                *accu = start;
+        }
+        return eval(c, n->args[4]);
+}
+
+static struct cel_value eval(struct ctx *c, const struct node *n) {
+        if (c->cancelled)
+                return value_null;
+        switch ((enum node_kind) n->kind) {
+        case NODE_CONST:
+                return n->value;
+        case NODE_IDENT:
+                return eval_ident(c, n);
+        case NODE_SELECT:
+                return eval_select(c, n);
+        case NODE_CALL:
+                return eval_call(c, n);
+        case NODE_AND:
+        case NODE_OR:
+                return eval_logic(c, n);
+        case NODE_COND:
+                return eval_cond(c, n);
+        case NODE_LIST:
+                return eval_list(c, n);
+        case NODE_MAP:
+                return eval_map(c, n);
+        case NODE_FOLD:
+                return eval_fold(c, n);
+        case NODE_STRUCT:
+                break;
+        }
+        return value_no_overload(c);
+}
+
+int cel_eval(const struct cel_program *p, const struct cel_value *values, struct cel_run *run, struct cel_value *ret,
+             struct error *err) {
+        struct cel_value few[24], v;
+        struct ctx c = {
+                .program = p,
+                .variables = values,
+                .locals = p->n_locals <= ARRAY_SIZE(few) ? few : arena_array(run->arena, struct cel_value, p->n_locals),
+                .run = run,
+                .a = run->arena,
+                .limit = run->limit ? run->limit : CEL_CALL_LIMIT,
+        };
+
+        v = eval(&c, p->root);
+        run->cost = c.cost;
+        if (c.cancelled)
+                return error_set(err, -E2BIG, "operation cancelled: actual cost limit exceeded");
+        if (v.kind == CEL_ERROR)
+                return error_set(err, -EINVAL, "%" STR_FMT, STR_ARG(cel_str(&v)));
+        *ret = v;
+        return 0;
+}
+
+/* ---- programs ---- */
+
+/* Literals of literals, and conversions of them, are made once. They cost nothing then, as in cel-go. */
+static void fold_constants(struct ctx *c, struct node *n) {
+        static const char *const conversions[] = { "int",   "uint",     "double",    "bool", "string",
+                                                   "bytes", "duration", "timestamp", "dyn" };
+        bool constant = !n->append && (n->kind == NODE_LIST || n->kind == NODE_MAP);
+        struct cel_value v;
+
+        for (size_t i = 0; i < n->n_args; i++)
+                fold_constants(c, n->args[i]);
+        for (size_t i = 0; n->kind == NODE_CALL && n->n_args == 1 && i < ARRAY_SIZE(conversions); i++)
+                constant = constant || str_eqc(n->name, conversions[i]);
+        for (size_t i = 0; i < n->n_args; i++)
+                constant = constant && n->args[i]->kind == NODE_CONST && !n->args[i]->maybe;
+        if (!constant)
+                return;
+        c->cost = 0;
+        v = eval(c, n);
+        if (v.kind == CEL_ERROR || c->cancelled)
+                return;
+        n->kind = NODE_CONST;
+        n->n_args = 0;
+        n->value = v;
+}
+
+int cel_compile(struct str text, const struct cel_variable *variables, size_t n, struct cel_program **ret,
+                struct error *err) {
+        struct arena *a = arena_new(0);
+        struct cel_program *p = arena_new_of(a, struct cel_program);
+        struct issues is = { .arena = a };
+        struct ctx c = { .program = p, .a = a, .limit = UINT64_MAX };
+        int r;
+
+        *p = (struct cel_program) { .arena = a, .text = arena_str(a, text), .variables = variables, .n_variables = n };
+        is.source = p->text;
+        r = cel_parse(a, p->text, &is, &p->root);
+        if (r == 0)
+                r = cel_check(p, &is);
+        if (r < 0) {
+                r = issues_report(&is, err);
+                cel_program_free(p);
+                return r;
+        }
+        vec_free(&is.list);
+        cel_estimate(p);
+        fold_constants(&c, p->root);
+        *ret = p;
+        return 0;
+}
+
+void cel_program_free(struct cel_program *p) {
+        if (!p)
+                return;
+        for (size_t i = 0; i < p->n_regexes; i++)
+                regex_free(p->regexes[i]->regex);
+        arena_free(p->arena);
+}
+
+const struct cel_type *cel_program_type(const struct cel_program *p) {
+        return p->root->type;
+}
+
+bool cel_program_uses(const struct cel_program *p, const char *variable) {
+        for (size_t i = 0; i < p->n_variables; i++)
+                if (strcmp(p->variables[i].name, variable) == 0)
+                        return p->used >> MIN(i, (size_t) 63) & 1;
+        return false;
+}
+
+void cel_program_estimate(const struct cel_program *p, uint64_t *ret_min, uint64_t *ret_max) {
+        if (ret_min)
+                *ret_min = p->cost_min;
+        if (ret_max)
+                *ret_max = p->cost_max;
+}

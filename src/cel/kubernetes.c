@@ -1,0 +1,410 @@
+/* The Kubernetes function libraries: lists, regular expressions, quantities, named formats, the authorizer.
+ * https://kubernetes.io/docs/reference/using-api/cel/ */
+#include "cel/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/encode.h"
+#include "schema/names.h"
+#include "schema/quantity.h"
+
+#define ARGS struct ctx *c, const struct cel_value *v, size_t n
+
+/* ---- lists ---- */
+
+static struct cel_value f_is_sorted(ARGS) {
+        struct cel_value last, item;
+        int k;
+
+        for (size_t i = 0; i < v[0].n; i++, last = item) {
+                item = list_get(c->a, &v[0], i);
+                k = i == 0 ? 0 : value_compare(&last, &item);
+                if (k == 3)
+                        return value_no_overload(c);
+                if (k > 0)
+                        return cel_of_bool(false);
+        }
+        return cel_of_bool(true);
+}
+
+static struct cel_value f_min_max(ARGS) {
+        int want = c->call->fn->name[1] == 'i' ? -1 : 1, k;
+        struct cel_value best = value_null, item;
+
+        if (v[0].n == 0)
+                return value_error(c, "%s called on empty list", c->call->fn->name);
+        for (size_t i = 0; i < v[0].n; i++) {
+                item = list_get(c->a, &v[0], i);
+                k = i == 0 ? want : value_compare(&item, &best);
+                if (k == 3)
+                        return value_no_overload(c);
+                if (k == want)
+                        best = item;
+        }
+        return best;
+}
+
+static struct cel_value f_sum(ARGS) {
+        static const struct function *plus = &functions_std[0];
+        const struct cel_type *t = c->call->type;
+        struct cel_value pair[2] = { { .kind = (uint8_t) (t->kind == CEL_DYN ? CEL_INT : t->kind) } };
+
+        for (size_t i = 0; i < v[0].n; i++) {
+                pair[1] = list_get(c->a, &v[0], i);
+                if (i == 0 && pair[1].kind != CEL_ERROR)
+                        pair[0].kind = pair[1].kind;
+                if (pair[1].kind != pair[0].kind || (pair[1].kind > CEL_DOUBLE && pair[1].kind != CEL_DURATION))
+                        return pair[1].kind == CEL_ERROR ? pair[1] : value_no_overload(c);
+                pair[0] = plus->impl(c, pair, 2);
+                if (pair[0].kind == CEL_ERROR)
+                        break;
+        }
+        return pair[0];
+}
+
+/* ---- regular expressions ---- */
+
+static struct cel_value f_find(ARGS) {
+        bool all = c->call->fn->name[4] != 0; /* findAll */
+        _cleanup_(regex_freep) struct regex *made = NULL;
+        _cleanup_error_ struct error err = ERROR_INIT;
+        const struct regex *re = c->call->regex;
+        struct str s = cel_str(&v[0]);
+        VEC(struct str) found = { 0 };
+        size_t at = 0, from, to;
+        struct cel_value ret;
+        int r = 0;
+
+        if (!re) {
+                if (regex_compile(cel_str(&v[1]), &made, &err) < 0)
+                        return value_error(c, "Illegal regex: %s", error_text(&err));
+                re = made;
+        }
+        while (at <= s.n && (!all || n < 3 || v[2].i < 0 || (int64_t) found.n < v[2].i)) {
+                r = regex_find(re, s, at, &from, &to);
+                if (r <= 0)
+                        break;
+                if (to > from || found.n == 0 || from > at || !all || at == 0)
+                        vec_push(&found, str_sub(s, from, to));
+                at = to;
+                if (to == from) {
+                        if (at >= s.n)
+                                break;
+                        utf8_next(s, &at);
+                }
+                if (!all)
+                        break;
+        }
+        if (r < 0)
+                ret = value_error(c, "regular expression is too expensive");
+        else if (all)
+                ret = value_strings(c->a, found.v, found.n);
+        else
+                ret = value_string(found.n > 0 ? found.v[0] : STR(""));
+        vec_free(&found);
+        return ret;
+}
+
+/* ---- quantities ---- */
+
+#define NANO 1000000000
+
+static struct cel_value quantity_value_of(struct ctx *c, struct quantity q) {
+        return value_opaque('Q', arena_dup(c->a, &q, sizeof(q)));
+}
+
+static struct cel_value f_quantity(ARGS) {
+        bool test = c->call->fn->name[0] == 'i';
+        _cleanup_error_ struct error err = ERROR_INIT;
+        struct quantity q;
+        int r = quantity_parse(cel_str(&v[0]), &q, &err);
+
+        if (test)
+                return cel_of_bool(r == 0);
+        return r < 0 ? value_error(c, "%s", error_text(&err)) : quantity_value_of(c, q);
+}
+
+static struct cel_value f_quantity_compare(ARGS) {
+        const char *name = c->call->fn->name;
+        int k = quantity_cmp(*(const struct quantity *) v[0].opaque, *(const struct quantity *) v[1].opaque);
+
+        if (*name == 'c')
+                return value_int(k < 0 ? -1 : k > 0);
+        return cel_of_bool(name[2] == 'G' ? k > 0 : k < 0);
+}
+
+static struct cel_value f_quantity_part(ARGS) {
+        const struct quantity *q = v[0].opaque;
+        const char *name = c->call->fn->name;
+        __int128 whole = q->nano / NANO;
+        bool fits = whole * NANO == q->nano && whole >= INT64_MIN && whole <= INT64_MAX;
+
+        if (strcmp(name, "sign") == 0)
+                return value_int(q->nano < 0 ? -1 : q->nano > 0);
+        if (strcmp(name, "isInteger") == 0)
+                return cel_of_bool(fits);
+        if (strcmp(name, "asApproximateFloat") == 0)
+                return value_double(quantity_double(*q));
+        return fits ? value_int((int64_t) whole) : value_error(c, "cannot convert value to integer");
+}
+
+static struct cel_value f_quantity_add(ARGS) {
+        const struct quantity *q = v[0].opaque;
+        struct quantity other = v[1].kind == CEL_INT ? quantity_of_int(v[1].i, q->format)
+                                                     : *(const struct quantity *) v[1].opaque;
+
+        return quantity_value_of(c, c->call->fn->name[0] == 'a' ? quantity_add(*q, other) : quantity_sub(*q, other));
+}
+
+/* ---- named formats ---- */
+
+static bool is_uuid(struct str s, struct buf *why) {
+        size_t hyphens = 0, digits = 0;
+
+        for (size_t i = 0; i < s.n; i++) {
+                bool hyphen = s.p[i] == '-' && (digits == 8 || digits == 12 || digits == 16 || digits == 20);
+
+                hyphens += hyphen;
+                digits += !hyphen && strchr("0123456789abcdefABCDEF", s.p[i]) && s.p[i];
+        }
+        if (digits == 32 && digits + hyphens == s.n && hyphens <= 4)
+                return true;
+        buf_addc(why, "does not match the UUID format");
+        return false;
+}
+
+static bool is_base64(struct str s, struct buf *why) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        if (base64_decode(&b, s) == 0)
+                return true;
+        buf_addc(why, "invalid base64");
+        return false;
+}
+
+static bool is_date(struct str s, struct buf *why) {
+        char text[32];
+        struct cel_value v;
+
+        snprintf(text, sizeof(text), "%" STR_FMT "T00:00:00Z", STR_ARG(str_sub(s, 0, 10)));
+        if (s.n == 10 && parse_timestamp(str_of(text), &v) == 0)
+                return true;
+        buf_addc(why, "invalid date");
+        return false;
+}
+
+static bool is_datetime(struct str s, struct buf *why) {
+        struct cel_value v;
+
+        if (parse_timestamp(s, &v) == 0)
+                return true;
+        buf_addc(why, "invalid datetime");
+        return false;
+}
+
+static const struct format {
+        const char *name;
+        bool (*check)(struct str s, struct buf *why);
+        size_t regex_size;
+        bool prefix; /* of a generated name: a dash at the end is fine */
+} formats[] = {
+        { "dns1123Label", name_is_dns1123_label, 30, false },
+        { "dns1123Subdomain", name_is_dns1123_subdomain, 60, false },
+        { "dns1035Label", name_is_dns1035_label, 30, false },
+        { "qualifiedName", name_is_qualified, 60, false },
+        { "dns1123LabelPrefix", name_is_dns1123_label, 30, true },
+        { "dns1123SubdomainPrefix", name_is_dns1123_subdomain, 60, true },
+        { "dns1035LabelPrefix", name_is_dns1035_label, 30, true },
+        { "labelValue", name_is_label_value, 40, false },
+        { "uri", url_is_request_uri, 1103, false },
+        { "uuid", is_uuid, 79, false },
+        { "byte", is_base64, 84, false },
+        { "date", is_date, 118, false },
+        { "datetime", is_datetime, 118, false },
+};
+
+size_t format_regex_size(const struct cel_value *format) {
+        return ((const struct format *) format->opaque)->regex_size;
+}
+
+static const struct format *find_format(struct str name) {
+        for (size_t i = 0; i < ARRAY_SIZE(formats); i++)
+                if (str_eqc(name, formats[i].name))
+                        return &formats[i];
+        return NULL;
+}
+
+static struct cel_value f_format_named(ARGS) {
+        const struct format *f = find_format(n == 1 ? cel_str(&v[0]) : str_of(c->call->fn->name + 7));
+        struct cel_value r = value_opaque('F', f);
+
+        return n == 0 ? r : cel_of_optional(c->a, f ? &r : NULL);
+}
+
+static struct cel_value f_validate(ARGS) {
+        const struct format *f = v[0].opaque;
+        struct str s = cel_str(&v[1]), rest, part;
+        _cleanup_buf_ struct buf why = BUF_INIT;
+        VEC(struct str) faults = { 0 };
+        struct cel_value r;
+        ssize_t end;
+
+        if (f->prefix && s.n > 1 && s.p[s.n - 1] == '-')
+                s = arena_printf(c->a, "%" STR_FMT "a", STR_ARG(str_sub(s, 0, s.n - 2)));
+        if (f->check(s, &why))
+                return cel_of_optional(c->a, NULL);
+        for (rest = arena_str(c->a, buf_str(&why)); rest.n > 0; rest = str_sub(rest, part.n + 2, rest.n)) {
+                end = str_search(rest, STR("; "));
+                part = end < 0 ? rest : str_sub(rest, 0, (size_t) end);
+                vec_push(&faults, part);
+        }
+        r = value_strings(c->a, faults.v, faults.n);
+        vec_free(&faults);
+        return cel_of_optional(c->a, &r);
+}
+
+/* ---- the authorizer ---- */
+
+struct asking {
+        const struct cel_authorizer *az;
+        struct cel_check check;
+};
+
+struct decision {
+        bool allowed;
+        struct str reason, error;
+};
+
+struct cel_value cel_of_authorizer(struct arena *a, const struct cel_authorizer *az) {
+        struct asking *q = arena_new_of(a, struct asking);
+
+        q->az = az;
+        return value_opaque('Z', q);
+}
+
+struct cel_value cel_of_resource_check(struct arena *a, const struct cel_authorizer *az,
+                                       const struct cel_check *check) {
+        struct asking *q = arena_new_of(a, struct asking);
+
+        *q = (struct asking) { az, *check };
+        return value_opaque('R', q);
+}
+
+/* authorizer.group('apps').resource('deployments').namespace('x')…: each a copy with one part more. */
+static struct cel_value f_authz_part(ARGS) {
+        static const struct {
+                const char *name;
+                char becomes;
+                size_t at;
+        } parts[] = {
+                { "path", 'W', offsetof(struct cel_check, path) },
+                { "group", 'G', offsetof(struct cel_check, group) },
+                { "resource", 'R', offsetof(struct cel_check, resource) },
+                { "subresource", 'R', offsetof(struct cel_check, subresource) },
+                { "namespace", 'R', offsetof(struct cel_check, namespace) },
+                { "name", 'R', offsetof(struct cel_check, name) },
+                { "fieldSelector", 'R', offsetof(struct cel_check, field_selector) },
+                { "labelSelector", 'R', offsetof(struct cel_check, label_selector) },
+                { "serviceAccount", 'Z', offsetof(struct cel_check, service_account_namespace) },
+        };
+        struct asking *q = arena_dup(c->a, v[0].opaque, sizeof(*q));
+        size_t i = 0;
+
+        while (strcmp(parts[i].name, c->call->fn->name) != 0)
+                i++;
+        if (i == 0 && str_trim(cel_str(&v[1])).n == 0)
+                return value_error(c, "path must not be empty");
+        *(struct str *) ((char *) &q->check + parts[i].at) = cel_str(&v[1]);
+        if (n == 3)
+                q->check.service_account_name = cel_str(&v[2]);
+        if (n == 3 &&
+            (!name_is_dns1123_label(cel_str(&v[1]), NULL) || !name_is_dns1123_subdomain(cel_str(&v[2]), NULL)))
+                return value_error(c, "invalid service account %s",
+                                   !name_is_dns1123_label(cel_str(&v[1]), NULL) ? "namespace" : "name");
+        return value_opaque(parts[i].becomes, q);
+}
+
+static struct cel_value f_check(ARGS) {
+        const struct asking *q = v[0].opaque;
+        struct decision *d = arena_new_of(c->a, struct decision);
+        _cleanup_error_ struct error err = ERROR_INIT;
+        struct cel_check check = q->check;
+
+        check.verb = cel_str(&v[1]);
+        if (q->az->check(q->az, c->a, &check, &d->allowed, &d->reason, &err) < 0)
+                d->error = arena_str(c->a, str_of(error_text(&err)));
+        return value_opaque('D', d);
+}
+
+static struct cel_value f_decision(ARGS) {
+        const struct decision *d = v[0].opaque;
+        const char *name = c->call->fn->name;
+
+        if (*name == 'a')
+                return cel_of_bool(d->allowed);
+        if (strcmp(name, "errored") == 0)
+                return cel_of_bool(d->error.n > 0);
+        return value_string(*name == 'r' ? d->reason : d->error);
+}
+
+#define COMPARABLE "Li.>b|Lu.>b|Ld.>b|Lb.>b|Lg.>b|Lt.>b|Ls.>b|Ly.>b"
+#define EXTREME "Li.>i|Lu.>u|Ld.>d|Lb.>b|Lg.>g|Lt.>t|Ls.>s|Ly.>y"
+
+const struct function functions_kubernetes[] = {
+        { "isSorted", COMPARABLE, f_is_sorted, COST_LIST },
+        { "sum", "Li.>i|Lu.>u|Ld.>d|Lg.>g", f_sum, COST_LIST },
+        { "min", EXTREME, f_min_max, COST_LIST },
+        { "max", EXTREME, f_min_max, COST_LIST },
+        { "find", "s.s>s", f_find, COST_FIND },
+        { "findAll", "s.s>Ls|s.si>Ls", f_find, COST_FIND },
+        { "quantity", "s>Q", f_quantity, COST_CONVERT },
+        { "isQuantity", "s>b", f_quantity, COST_CONVERT },
+        { "sign", "Q>i", f_quantity_part, COST_ONE },
+        { "isInteger", "Q.>b", f_quantity_part, COST_ONE },
+        { "asInteger", "Q.>i", f_quantity_part, COST_ONE },
+        { "asApproximateFloat", "Q.>d", f_quantity_part, COST_ONE },
+        { "isGreaterThan", "Q.Q>b", f_quantity_compare, COST_ONE },
+        { "isLessThan", "Q.Q>b", f_quantity_compare, COST_ONE },
+        { "compareTo", "Q.Q>i", f_quantity_compare, COST_ONE },
+        { "add", "Q.Q>Q|Q.i>Q", f_quantity_add, COST_ONE },
+        { "sub", "Q.Q>Q|Q.i>Q", f_quantity_add, COST_ONE },
+        { "format.named", "s>OF", f_format_named, COST_ONE },
+        { "format.dns1123Label", ">F", f_format_named, COST_ONE },
+        { "format.dns1123Subdomain", ">F", f_format_named, COST_ONE },
+        { "format.dns1035Label", ">F", f_format_named, COST_ONE },
+        { "format.qualifiedName", ">F", f_format_named, COST_ONE },
+        { "format.dns1123LabelPrefix", ">F", f_format_named, COST_ONE },
+        { "format.dns1123SubdomainPrefix", ">F", f_format_named, COST_ONE },
+        { "format.dns1035LabelPrefix", ">F", f_format_named, COST_ONE },
+        { "format.labelValue", ">F", f_format_named, COST_ONE },
+        { "format.uri", ">F", f_format_named, COST_ONE },
+        { "format.uuid", ">F", f_format_named, COST_ONE },
+        { "format.byte", ">F", f_format_named, COST_ONE },
+        { "format.date", ">F", f_format_named, COST_ONE },
+        { "format.datetime", ">F", f_format_named, COST_ONE },
+        { "validate", "F.s>OLs", f_validate, COST_VALIDATE },
+        { "path", "Z.s>W", f_authz_part, COST_ONE },
+        { "group", "Z.s>G", f_authz_part, COST_ONE },
+        { "serviceAccount", "Z.ss>Z", f_authz_part, COST_ONE },
+        { "resource", "G.s>R", f_authz_part, COST_ONE },
+        { "subresource", "R.s>R", f_authz_part, COST_ONE },
+        { "namespace", "R.s>R", f_authz_part, COST_ONE },
+        { "name", "R.s>R", f_authz_part, COST_ONE },
+        { "fieldSelector", "R.s>R", f_authz_part, COST_SELECTOR },
+        { "labelSelector", "R.s>R", f_authz_part, COST_SELECTOR },
+        { "check", "W.s>D|R.s>D", f_check, COST_CHECK },
+        { "allowed", "D.>b", f_decision, COST_ONE },
+        { "errored", "D.>b", f_decision, COST_ONE },
+        { "error", "D.>s", f_decision, COST_ONE },
+        { "reason", "D.>s", f_decision, COST_ONE },
+        { NULL },
+};
+
+bool opaque_equal(const struct cel_value *a, const struct cel_value *b) {
+        if (a->type != b->type)
+                return false;
+        if (a->type == opaque_type('Q'))
+                return quantity_cmp(*(const struct quantity *) a->opaque, *(const struct quantity *) b->opaque) == 0;
+        return a->opaque == b->opaque || net_equal(a, b);
+}

@@ -1,0 +1,479 @@
+/* The extended string functions (cel-go's ext.Strings, version 2). Positions count code points. */
+#include "cel/internal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ARGS struct ctx *c, const struct cel_value *v, size_t n
+
+static struct cel_value out_of_range(struct ctx *c, int64_t i) {
+        return value_error(c, "index out of range: %lld", (long long) i);
+}
+
+static struct cel_value taken(struct ctx *c, struct buf *b) {
+        struct cel_value r = value_string(arena_str(c->a, buf_str(b)));
+
+        buf_free(b);
+        return r;
+}
+
+static struct cel_value f_char_at(ARGS) {
+        struct str s = cel_str(&v[0]);
+        int64_t i = v[1].i, len = (int64_t) utf8_count(s);
+        size_t from, to;
+
+        if (i < 0 || i > len)
+                return out_of_range(c, i);
+        from = to = utf8_offset(s, (size_t) i);
+        if (i < len)
+                utf8_next(s, &to);
+        return value_string(str_sub(s, from, to));
+}
+
+static struct cel_value f_substring(ARGS) {
+        struct str s = cel_str(&v[0]);
+        int64_t len = (int64_t) utf8_count(s), from = v[1].i, to = n == 3 ? v[2].i : len;
+
+        if (n == 3 && from > to)
+                return value_error(c, "invalid substring range. start: %lld, end: %lld", (long long) from,
+                                   (long long) to);
+        if (from < 0 || from > len)
+                return out_of_range(c, from);
+        if (to < 0 || to > len)
+                return out_of_range(c, to);
+        return value_string(str_sub(s, utf8_offset(s, (size_t) from), utf8_offset(s, (size_t) to)));
+}
+
+/* indexOf and lastIndexOf of strings and of lists, with a position to start from or without. */
+static struct cel_value f_index_of(ARGS) {
+        bool last = c->call->fn->name[0] == 'l';
+        struct str s, what;
+        int64_t len, at;
+        size_t byte;
+
+        if (v[0].kind == CEL_LIST) {
+                for (size_t i = 0; i < v[0].n; i++) {
+                        size_t k = last ? v[0].n - 1 - i : i;
+                        struct cel_value item = list_get(c->a, &v[0], k);
+
+                        if (value_equal(c, &item, &v[1]))
+                                return value_int((int64_t) k);
+                }
+                return value_int(-1);
+        }
+        s = cel_str(&v[0]);
+        what = cel_str(&v[1]);
+        len = (int64_t) utf8_count(s);
+        at = n == 3 ? v[2].i : last ? len - (what.n > 0) : 0;
+        if (what.n == 0)
+                return value_int(at);
+        if (n == 2 && len == 0)
+                return value_int(-1);
+        if (at < 0)
+                return out_of_range(c, at);
+        if (at >= len)
+                return value_int(-1);
+        byte = utf8_offset(s, (size_t) at);
+        if (!last) {
+                ssize_t found = str_search(str_sub(s, byte, s.n), what);
+
+                return value_int(found < 0 ? -1 : at + (int64_t) utf8_count(str_sub(s, byte, byte + (size_t) found)));
+        }
+        for (byte = MIN(byte, s.n >= what.n ? s.n - what.n : 0);; byte--) {
+                if (str_has_prefix(str_sub(s, byte, s.n), what))
+                        return value_int((int64_t) utf8_count(str_sub(s, 0, byte)));
+                if (byte == 0)
+                        return value_int(-1);
+        }
+}
+
+static struct cel_value f_ascii_case(ARGS) {
+        bool upper = c->call->fn->name[0] == 'u';
+        struct cel_value r = value_string(arena_str(c->a, cel_str(&v[0])));
+        char *p = (char *) r.s;
+
+        for (size_t i = 0; i < r.n; i++)
+                if (upper ? p[i] >= 'a' && p[i] <= 'z' : p[i] >= 'A' && p[i] <= 'Z')
+                        p[i] ^= 0x20;
+        return r;
+}
+
+/* Unicode's White_Space. */
+static bool is_space(uint32_t ch) {
+        return (ch >= 9 && ch <= 13) || ch == ' ' || ch == 0x85 || ch == 0xa0 || ch == 0x1680 ||
+               (ch >= 0x2000 && ch <= 0x200a) || ch == 0x2028 || ch == 0x2029 || ch == 0x202f || ch == 0x205f ||
+               ch == 0x3000;
+}
+
+static struct cel_value f_trim(ARGS) {
+        struct str s = cel_str(&v[0]);
+        size_t from = 0, to = 0, at = 0;
+        bool begun = false;
+
+        while (at < s.n) {
+                size_t start = at;
+
+                if (is_space(utf8_next(s, &at)))
+                        continue;
+                from = begun ? from : start;
+                to = at;
+                begun = true;
+        }
+        return value_string(str_sub(s, from, to));
+}
+
+static struct cel_value f_replace(ARGS) {
+        struct str s = cel_str(&v[0]), old = cel_str(&v[1]);
+        int64_t left = n == 4 ? v[3].i : -1;
+        struct buf b = BUF_INIT;
+        size_t at = 0, next;
+        ssize_t found;
+
+        while (left != 0) {
+                found = old.n == 0 ? 0 : str_search(str_sub(s, at, s.n), old);
+                if (found < 0)
+                        break;
+                buf_add_str(&b, str_sub(s, at, at + (size_t) found));
+                buf_add_str(&b, cel_str(&v[2]));
+                at += (size_t) found + old.n;
+                left--;
+                if (old.n > 0)
+                        continue;
+                if (at >= s.n)
+                        break;
+                next = at;
+                utf8_next(s, &next);
+                buf_add_str(&b, str_sub(s, at, next));
+                at = next;
+        }
+        buf_add_str(&b, str_sub(s, at, s.n));
+        return taken(c, &b);
+}
+
+static struct cel_value f_split(ARGS) {
+        struct str s = cel_str(&v[0]), sep = cel_str(&v[1]);
+        int64_t left = n == 3 ? v[2].i : -1;
+        VEC(struct str) parts = { 0 };
+        struct cel_value r;
+        size_t at = 0, end;
+        ssize_t found;
+
+        while (left != 0 && left != 1 && (sep.n > 0 || at < s.n)) {
+                found = sep.n > 0 ? str_search(str_sub(s, at, s.n), sep) : 0;
+                if (found < 0)
+                        break;
+                end = at + (size_t) found;
+                if (sep.n == 0) {
+                        utf8_next(s, &end);
+                        if (end >= s.n)
+                                break;
+                }
+                vec_push(&parts, str_sub(s, at, end));
+                at = end + sep.n;
+                left--;
+        }
+        if (left != 0 && (sep.n > 0 || at < s.n))
+                vec_push(&parts, str_sub(s, at, s.n));
+        r = value_strings(c->a, parts.v, parts.n);
+        vec_free(&parts);
+        return r;
+}
+
+static struct cel_value f_join(ARGS) {
+        struct buf b = BUF_INIT;
+
+        for (size_t i = 0; i < v[0].n; i++) {
+                struct cel_value item = list_get(c->a, &v[0], i);
+
+                if (item.kind != CEL_STRING) {
+                        buf_free(&b);
+                        return item.kind == CEL_ERROR ? item : value_error(c, "join: invalid input");
+                }
+                if (i > 0 && n == 2)
+                        buf_add_str(&b, cel_str(&v[1]));
+                buf_add_str(&b, cel_str(&item));
+        }
+        return taken(c, &b);
+}
+
+static void add_quoted(struct buf *b, struct str s) {
+        static const char from[] = "\a\b\f\n\r\t\v\\\"", to[] = "abfnrtv\\\"";
+
+        buf_putc(b, '"');
+        for (size_t i = 0; i < s.n; i++) {
+                const char *p = s.p[i] ? strchr(from, s.p[i]) : NULL;
+
+                if (p)
+                        buf_putc(b, '\\');
+                buf_putc(b, p ? to[p - from] : s.p[i]);
+        }
+        buf_putc(b, '"');
+}
+
+static struct cel_value f_quote(ARGS) {
+        struct buf b = BUF_INIT;
+
+        add_quoted(&b, cel_str(&v[0]));
+        return taken(c, &b);
+}
+
+/* ---- format ---- */
+
+static const char *name_of(struct ctx *c, const struct cel_value *v) {
+        const struct cel_type *t = value_type_of(v);
+
+        return t->kind == CEL_NULL        ? "null_type"
+               : t->kind == CEL_TIMESTAMP ? "google.protobuf.Timestamp"
+               : t->kind == CEL_DURATION  ? "google.protobuf.Duration"
+               : t->kind == CEL_LIST      ? "list"
+               : t->kind == CEL_MAP       ? "map"
+                                          : arena_cstr(c->a, cel_type_text(c->a, t));
+}
+
+static bool format_string(struct ctx *c, struct buf *b, const struct cel_value *v, bool inside);
+
+static int by_text(const void *a, const void *b) {
+        const struct str *x = a, *y = b;
+
+        return str_cmp(*x, *y);
+}
+
+static bool format_map(struct ctx *c, struct buf *b, const struct cel_value *v) {
+        size_t n = cel_map_size(v);
+        struct str *entries = arena_array(c->a, struct str, n);
+        bool ok = true;
+
+        for (size_t i = 0; i < n && ok; i++) {
+                _cleanup_buf_ struct buf e = BUF_INIT;
+                struct cel_value key, value;
+
+                cel_map_entry(c, v, i, &key, &value);
+                ok = format_string(c, &e, &key, true);
+                buf_putc(&e, ':');
+                ok = ok && format_string(c, &e, &value, true);
+                entries[i] = arena_str(c->a, buf_str(&e));
+        }
+        if (n > 0)
+                qsort(entries, n, sizeof(*entries), by_text);
+        buf_putc(b, '{');
+        for (size_t i = 0; i < n; i++) {
+                buf_addc(b, i > 0 ? ", " : "");
+                buf_add_str(b, entries[i]);
+        }
+        buf_putc(b, '}');
+        return ok;
+}
+
+/* %s. Inside lists and maps strings are quoted and doubles have six digits. */
+static bool format_string(struct ctx *c, struct buf *b, const struct cel_value *v, bool inside) {
+        bool ok = true;
+
+        switch ((enum cel_kind) v->kind) {
+        case CEL_LIST:
+                buf_putc(b, '[');
+                for (size_t i = 0; i < v->n && ok; i++) {
+                        struct cel_value item = list_get(c->a, v, i);
+
+                        buf_addc(b, i > 0 ? ", " : "");
+                        ok = format_string(c, b, &item, true);
+                }
+                buf_putc(b, ']');
+                return ok;
+        case CEL_MAP:
+        case CEL_OBJECT:
+                return v->form != CEL_LAZY && format_map(c, b, v);
+        case CEL_STRING:
+        case CEL_BYTES:
+                if (!inside) {
+                        buf_add_str(b, cel_str(v));
+                        return true;
+                }
+                buf_addc(b, v->kind == CEL_BYTES ? "b" : "");
+                add_quoted(b, cel_str(v));
+                return true;
+        case CEL_DOUBLE:
+                if (inside && isfinite(v->d)) {
+                        buf_printf(b, "%.6f", v->d);
+                        return true;
+                }
+                break;
+        case CEL_TIMESTAMP:
+        case CEL_DURATION:
+                buf_addc(b, inside ? v->kind == CEL_DURATION ? "duration(\"" : "timestamp(\"" : "");
+                value_print(b, c, v);
+                buf_addc(b, inside ? "\")" : "");
+                return true;
+        case CEL_OPTIONAL:
+        case CEL_OPAQUE:
+        case CEL_ERROR:
+                return false;
+        default:
+                break;
+        }
+        value_print(b, c, v);
+        return true;
+}
+
+static void add_double(struct buf *b, char clause, int precision, double d) {
+        static const char *const superscript[] = { "\xe2\x81\xb0", "\xc2\xb9",     "\xc2\xb2",     "\xc2\xb3",
+                                                   "\xe2\x81\xb4", "\xe2\x81\xb5", "\xe2\x81\xb6", "\xe2\x81\xb7",
+                                                   "\xe2\x81\xb8", "\xe2\x81\xb9" };
+        char text[512], *e;
+
+        if (!isfinite(d)) {
+                buf_addc(b, isnan(d) ? "NaN" : d > 0 ? "\xe2\x88\x9e" : "-\xe2\x88\x9e");
+                return;
+        }
+        snprintf(text, sizeof(text), clause == 'f' ? "%.*f" : "%.*e", precision, d);
+        e = clause == 'e' ? strchr(text, 'e') : NULL;
+        if (!e) { /* thousands with commas */
+                size_t lead = strspn(text, "-"), whole = strcspn(text + lead, ".");
+
+                for (size_t i = 0; text[i]; i++) {
+                        if (i > lead && i < lead + whole && (whole - (i - lead)) % 3 == 0)
+                                buf_putc(b, ',');
+                        buf_putc(b, text[i]);
+                }
+                return;
+        }
+        *e++ = 0;
+        buf_printf(b,
+                   "%s\xe2\x80\xaf\xc3\x97\xe2\x80\xaf"
+                   "10%s",
+                   text, *e == '-' ? "\xe2\x81\xbb" : "");
+        for (e++; *e; e++)
+                buf_addc(b, superscript[*e - '0']);
+}
+
+static bool format_double_clause(struct ctx *c, struct buf *b, char clause, int precision, const struct cel_value *v) {
+        double d = v->d;
+
+        if (v->kind == CEL_STRING) {
+                struct str s = cel_str(v);
+
+                if (!str_eqc(s, "NaN") && !str_eqc(s, "Infinity") && !str_eqc(s, "-Infinity"))
+                        return false;
+                d = *s.p == 'N' ? NAN : *s.p == '-' ? -INFINITY : INFINITY;
+        } else if (v->kind != CEL_DOUBLE) {
+                return false;
+        }
+        add_double(b, clause, precision, d);
+        return true;
+}
+
+static bool format_integer(struct buf *b, char clause, const struct cel_value *v) {
+        bool negative = v->kind == CEL_INT && v->i < 0;
+        uint64_t u = v->kind == CEL_BOOL ? v->b : negative ? 0 - v->u : v->u, base;
+
+        if (clause == 'b' && v->kind == CEL_BOOL) {
+                buf_putc(b, v->b ? '1' : '0');
+                return true;
+        }
+        if ((clause == 'x' || clause == 'X') && (v->kind == CEL_STRING || v->kind == CEL_BYTES)) {
+                for (size_t i = 0; i < v->n; i++)
+                        buf_printf(b, clause == 'x' ? "%02x" : "%02X", (unsigned char) v->s[i]);
+                return true;
+        }
+        if (v->kind != CEL_INT && v->kind != CEL_UINT)
+                return false;
+        if (negative)
+                buf_putc(b, '-');
+        if (clause == 'd')
+                buf_add_u64(b, u);
+        else if (clause != 'b')
+                buf_printf(b, clause == 'o' ? "%llo" : clause == 'x' ? "%llx" : "%llX", (unsigned long long) u);
+        for (base = 1ULL << 63; clause == 'b' && base > 0; base >>= 1)
+                if (u >= base || base == 1)
+                        buf_putc(b, u & base ? '1' : '0');
+        return true;
+}
+
+static const char *clause_error(char clause) {
+        switch (clause) {
+        case 'd':
+                return "decimal clause can only be used on integers";
+        case 'f':
+                return "fixed-point clause can only be used on doubles";
+        case 'e':
+                return "scientific clause can only be used on doubles";
+        case 'b':
+                return "only integers and bools can be formatted as binary";
+        case 'x':
+        case 'X':
+                return "only integers, byte buffers, and strings can be formatted as hex";
+        case 'o':
+                return "octal clause can only be used on integers";
+        default:
+                return "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, "
+                       "durations, and timestamps";
+        }
+}
+
+/* After the '%': [.precision]clause. Leaves *at behind it. */
+static bool read_clause(struct str f, size_t *at, char *ret_clause, int *ret_precision) {
+        *ret_precision = 6;
+        if (*at < f.n && f.p[*at] == '.') {
+                *ret_precision = 0;
+                for (++*at; *at < f.n && f.p[*at] >= '0' && f.p[*at] <= '9' && *ret_precision < 100; ++*at)
+                        *ret_precision = *ret_precision * 10 + (f.p[*at] - '0');
+        }
+        *ret_clause = *at < f.n ? f.p[(*at)++] : 0;
+        return *ret_clause && strchr("sdfebxXo", *ret_clause) && *ret_precision < 100;
+}
+
+static struct cel_value f_format(ARGS) {
+        struct str f = cel_str(&v[0]);
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        size_t used = 0;
+        int precision;
+        char clause;
+        bool ok;
+
+        for (size_t at = 0; at < f.n;) {
+                struct cel_value arg;
+
+                if (f.p[at] != '%') {
+                        buf_putc(&b, f.p[at++]);
+                        continue;
+                }
+                if (++at < f.n && f.p[at] == '%') {
+                        buf_putc(&b, f.p[at++]);
+                        continue;
+                }
+                if (at >= f.n)
+                        return value_error(c, "unexpected end of string");
+                if (!read_clause(f, &at, &clause, &precision))
+                        return value_error(c,
+                                           "could not parse formatting clause: unrecognized formatting clause \"%c\"",
+                                           clause ? clause : '%');
+                if (used >= v[1].n)
+                        return value_error(c, "index %zu out of range", used);
+                arg = list_get(c->a, &v[1], used++);
+                if (arg.kind == CEL_ERROR)
+                        return arg;
+                ok = clause == 's'                    ? format_string(c, &b, &arg, false)
+                     : clause == 'f' || clause == 'e' ? format_double_clause(c, &b, clause, precision, &arg)
+                                                      : format_integer(&b, clause, &arg);
+                if (!ok)
+                        return value_error(c, "error during formatting: %s, was given %s", clause_error(clause),
+                                           name_of(c, &arg));
+        }
+        return value_string(arena_str(c->a, buf_str(&b)));
+}
+
+const struct function functions_strings[] = {
+        { "charAt", "s.i>s", f_char_at, COST_ONE },
+        { "indexOf", "s.s>i|s.si>i|LA.A>i", f_index_of, COST_LIST },
+        { "lastIndexOf", "s.s>i|s.si>i|LA.A>i", f_index_of, COST_LIST },
+        { "join", "Ls.>s|Ls.s>s", f_join, COST_JOIN },
+        { "lowerAscii", "s.>s", f_ascii_case, COST_RESIZE },
+        { "upperAscii", "s.>s", f_ascii_case, COST_RESIZE },
+        { "replace", "s.ss>s|s.ssi>s", f_replace, COST_REPLACE },
+        { "split", "s.s>Ls|s.si>Ls", f_split, COST_SPLIT },
+        { "substring", "s.i>s|s.ii>s", f_substring, COST_RESIZE },
+        { "trim", "s.>s", f_trim, COST_RESIZE },
+        { "format", "s.L*>s", f_format, COST_FORMAT },
+        { "strings.quote", "s>s", f_quote, COST_QUOTE },
+        { NULL },
+};

@@ -1,0 +1,803 @@
+/* Values: JSON seen through a declared type, equality and order across the kinds, maps, text. */
+#include "cel/internal.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/encode.h"
+#include "base/time.h"
+
+const struct cel_value value_null = { .kind = CEL_NULL };
+
+static struct cel_value error_of(struct str text) {
+        return (struct cel_value) { .kind = CEL_ERROR, .n = (uint32_t) text.n, .s = text.p };
+}
+
+struct cel_value value_error(struct ctx *c, const char *fmt, ...) {
+        struct str text;
+        va_list ap;
+
+        va_start(ap, fmt);
+        text = arena_vprintf(c->a, fmt, ap);
+        va_end(ap);
+        return error_of(text);
+}
+
+struct cel_value value_no_overload(struct ctx *c) {
+        return error_of(STR("no such overload"));
+}
+
+struct cel_value cel_of_str(struct str s) {
+        return value_string(s);
+}
+
+struct cel_value cel_of_bool(bool b) {
+        return (struct cel_value) { .kind = CEL_BOOL, .b = b };
+}
+
+struct cel_value cel_of_optional(struct arena *a, const struct cel_value *v) {
+        return (struct cel_value) { .kind = CEL_OPTIONAL, .value = v ? arena_dup(a, v, sizeof(*v)) : NULL };
+}
+
+struct cel_value value_strings(struct arena *a, const struct str *v, size_t n) {
+        struct cel_value *items = arena_array(a, struct cel_value, n);
+
+        for (size_t i = 0; i < n; i++)
+                items[i] = value_string(v[i]);
+        return value_list(items, n);
+}
+
+/* ---- UTF-8 ---- */
+
+uint32_t utf8_next(struct str s, size_t *at) {
+        const unsigned char *p = (const unsigned char *) s.p + *at;
+        size_t n = *p < 0xc0 ? 1 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : 4;
+        uint32_t c = n == 1 ? *p : *p & (0x7fU >> n);
+
+        n = MIN(n, s.n - *at);
+        for (size_t i = 1; i < n; i++)
+                c = c << 6 | (p[i] & 0x3f);
+        *at += n;
+        return c;
+}
+
+size_t utf8_count(struct str s) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < s.n; i++)
+                n += ((unsigned char) s.p[i] & 0xc0) != 0x80;
+        return n;
+}
+
+size_t utf8_offset(struct str s, size_t chars) {
+        size_t at = 0;
+
+        while (chars-- > 0 && at < s.n)
+                utf8_next(s, &at);
+        return at;
+}
+
+void utf8_put(struct buf *dst, uint32_t c) {
+        if (c < 0x80) {
+                buf_putc(dst, (char) c);
+        } else if (c < 0x800) {
+                buf_putc(dst, (char) (0xc0 | c >> 6));
+                buf_putc(dst, (char) (0x80 | (c & 0x3f)));
+        } else {
+                if (c < 0x10000) {
+                        buf_putc(dst, (char) (0xe0 | c >> 12));
+                } else {
+                        buf_putc(dst, (char) (0xf0 | c >> 18));
+                        buf_putc(dst, (char) (0x80 | (c >> 12 & 0x3f)));
+                }
+                buf_putc(dst, (char) (0x80 | (c >> 6 & 0x3f)));
+                buf_putc(dst, (char) (0x80 | (c & 0x3f)));
+        }
+}
+
+/* ---- JSON ---- */
+
+static const char *go_type(const struct json *j) {
+        static const char *const names[] = {
+                [JSON_NULL] = "<nil>",
+                [JSON_BOOL] = "bool",
+                [JSON_INT] = "int64",
+                [JSON_DOUBLE] = "float64",
+                [JSON_STRING] = "string",
+                [JSON_RAW] = "string",
+                [JSON_ARRAY] = "[]interface {}",
+                [JSON_OBJECT] = "map[string]interface {}",
+        };
+
+        return names[json_type(j)];
+}
+
+static struct cel_value invalid(struct arena *a, const char *expected, const struct json *j) {
+        return error_of(arena_printf(a, "invalid data, expected %s, got %s", expected, go_type(j)));
+}
+
+static struct cel_value scalar_of_json(struct arena *a, const struct json *j, const struct cel_type *t) {
+        struct str s = json_str(j);
+        struct cel_value v = { .kind = (uint8_t) t->kind };
+        struct buf bytes = BUF_INIT;
+
+        switch (t->kind) {
+        case CEL_BOOL:
+                return json_is(j, JSON_BOOL) ? cel_of_bool(j->b) : invalid(a, "bool", j);
+        case CEL_INT:
+                if (json_is(j, JSON_INT))
+                        return value_int(j->i);
+                if (json_is(j, JSON_DOUBLE) && j->d == (double) json_int(j))
+                        return value_int(json_int(j));
+                return invalid(a, "int", j);
+        case CEL_DOUBLE:
+                return json_is(j, JSON_DOUBLE) || json_is(j, JSON_INT) ? value_double(json_double_or(j, 0))
+                                                                       : invalid(a, "float", j);
+        case CEL_STRING:
+                return json_is(j, JSON_STRING) ? value_string(s) : invalid(a, "string", j);
+        case CEL_TIMESTAMP:
+                if (s.n == 10)
+                        s = arena_printf(a, "%" STR_FMT "T00:00:00Z", STR_ARG(s));
+                return parse_timestamp(s, &v) == 0
+                                       ? v
+                                       : error_of(arena_printf(a, "Invalid date-time formatted string %" STR_FMT,
+                                                               STR_ARG(s)));
+        case CEL_DURATION:
+                return duration_parse(s, &v.i) == 0
+                                       ? v
+                                       : error_of(arena_printf(a, "Invalid duration %" STR_FMT, STR_ARG(s)));
+        default: /* CEL_BYTES */
+                if (base64_decode(&bytes, s) < 0) {
+                        buf_free(&bytes);
+                        return error_of(arena_printf(a, "Invalid byte formatted string %" STR_FMT, STR_ARG(s)));
+                }
+                v = value_string(arena_str(a, buf_str(&bytes)));
+                v.kind = CEL_BYTES;
+                buf_free(&bytes);
+                return v;
+        }
+}
+
+struct cel_value cel_of_json(struct arena *a, const struct json *j, const struct cel_type *t) {
+        static const uint8_t kinds[] = {
+                [JSON_NULL] = CEL_NULL,     [JSON_BOOL] = CEL_BOOL, [JSON_INT] = CEL_INT,    [JSON_DOUBLE] = CEL_DOUBLE,
+                [JSON_STRING] = CEL_STRING, [JSON_RAW] = CEL_NULL,  [JSON_ARRAY] = CEL_LIST, [JSON_OBJECT] = CEL_MAP,
+        };
+        struct cel_value v = { .kind = kinds[json_type(j)] };
+
+        if (t && t->kind == CEL_OPTIONAL)
+                t = t->params[0];
+        if (t && (t->kind == CEL_DYN || v.kind == CEL_NULL))
+                t = NULL;
+        if (t && t->kind >= CEL_BOOL && t->kind <= CEL_DURATION)
+                return scalar_of_json(a, j, t);
+        if (t) {
+                if (v.kind != (t->kind == CEL_LIST ? CEL_LIST : CEL_MAP))
+                        return invalid(a, t->kind == CEL_LIST ? "an array" : "a map", j);
+                v.kind = (uint8_t) t->kind;
+        }
+        switch ((enum cel_kind) v.kind) {
+        case CEL_BOOL:
+                v.b = j->b;
+                break;
+        case CEL_INT:
+                v.i = j->i;
+                break;
+        case CEL_DOUBLE:
+                v.d = j->d;
+                break;
+        case CEL_STRING:
+                v.s = j->s;
+                v.n = j->len;
+                break;
+        case CEL_NULL:
+                break;
+        default:
+                v.form = CEL_JSON;
+                v.json = j;
+                v.n = j->len;
+                v.type = t;
+        }
+        return v;
+}
+
+struct json cel_to_json(struct arena *a, const struct cel_value *v) {
+        struct ctx c = { .a = a };
+        struct json j;
+
+        switch ((enum cel_kind) v->kind) {
+        case CEL_BOOL:
+                return json_of_bool(v->b);
+        case CEL_INT:
+                return json_of_int(v->i);
+        case CEL_UINT:
+                return v->u <= INT64_MAX ? json_of_int((int64_t) v->u) : json_of_double((double) v->u);
+        case CEL_DOUBLE:
+                return json_of_double(v->d);
+        case CEL_STRING:
+                return json_of_str(cel_str(v));
+        case CEL_OPTIONAL:
+                return v->value ? cel_to_json(a, v->value) : json_null();
+        case CEL_LIST:
+                if (v->form == CEL_JSON)
+                        return *v->json;
+                j = json_new_array();
+                for (size_t i = 0; i < v->n; i++)
+                        json_push(a, &j, cel_to_json(a, &v->items[i]));
+                return j;
+        case CEL_MAP:
+        case CEL_OBJECT:
+                if (v->form == CEL_JSON)
+                        return *v->json;
+                j = json_new_object();
+                for (size_t i = 0; v->form == CEL_NATIVE && i < cel_map_size(v); i++) {
+                        struct cel_value key, value;
+                        _cleanup_buf_ struct buf b = BUF_INIT;
+
+                        cel_map_entry(&c, v, i, &key, &value);
+                        value_print(&b, &c, &key);
+                        json_set(a, &j, arena_str(a, buf_str(&b)), cel_to_json(a, &value));
+                }
+                return j;
+        case CEL_TIMESTAMP:
+                return json_of_str(format_timestamp(a, v));
+        case CEL_DURATION:
+                return json_of_str(format_duration(a, v->i));
+        default:
+                return json_null();
+        }
+}
+
+struct cel_value list_get(struct arena *a, const struct cel_value *list, size_t i) {
+        if (list->form == CEL_NATIVE)
+                return list->items[i];
+        return cel_of_json(a, &list->json->items[i], list->type ? list->type->params[0] : NULL);
+}
+
+/* ---- maps ---- */
+
+/* Keys by hash: open addressing over 1 + the number of an entry. */
+struct hash_index {
+        struct hash_index *next;
+        const struct json_member *members;
+        uint32_t *slots, mask;
+};
+
+static uint64_t key_hash(const struct cel_value *k) {
+        double d = k->kind == CEL_INT      ? (double) k->i
+                   : k->kind == CEL_UINT   ? (double) k->u
+                   : k->kind == CEL_DOUBLE ? k->d
+                                           : 0;
+
+        return k->kind == CEL_STRING ? str_hash(cel_str(k)) : str_hash(str_n((const char *) &d, sizeof(d)));
+}
+
+struct cel_value cel_map_new(struct arena *a, size_t n) {
+        struct cel_entries *e = arena_new_of(a, struct cel_entries);
+
+        e->cap = (uint32_t) MAX(n, (size_t) 4);
+        e->v = arena_array(a, struct cel_value, 2 * e->cap);
+        return (struct cel_value) { .kind = CEL_MAP, .entries = e };
+}
+
+static ssize_t entries_find(struct ctx *c, const struct cel_entries *e, const struct cel_value *key) {
+        if (!e->index) {
+                for (size_t i = 0; i < e->n; i++)
+                        if (value_equal(c, &e->v[2 * i], key))
+                                return (ssize_t) i;
+                return -1;
+        }
+        for (uint64_t h = key_hash(key); e->index[h & (e->index_cap - 1)]; h++) {
+                uint32_t i = e->index[h & (e->index_cap - 1)] - 1;
+
+                if (value_equal(c, &e->v[2 * i], key))
+                        return i;
+        }
+        return -1;
+}
+
+static void entries_index(struct arena *a, struct cel_entries *e) {
+        e->index_cap = 4;
+        while (e->index_cap < 4 * e->n)
+                e->index_cap *= 2;
+        e->index = arena_array(a, uint32_t, e->index_cap);
+        for (uint32_t i = 0; i < e->n; i++) {
+                uint64_t h = key_hash(&e->v[2 * i]);
+
+                while (e->index[h & (e->index_cap - 1)])
+                        h++;
+                e->index[h & (e->index_cap - 1)] = i + 1;
+        }
+}
+
+bool cel_map_insert(struct ctx *c, struct cel_value *map, const struct cel_value *key, const struct cel_value *value) {
+        struct cel_entries *e = map->entries;
+        struct cel_value *more;
+        uint64_t h;
+
+        if (entries_find(c, e, key) >= 0)
+                return false;
+        if (e->n == e->cap) {
+                more = arena_array(c->a, struct cel_value, 4 * e->cap);
+                memcpy(more, e->v, 2 * e->n * sizeof(*more));
+                e->v = more;
+                e->cap *= 2;
+        }
+        e->v[2 * e->n] = *key;
+        e->v[2 * e->n + 1] = *value;
+        e->n++;
+        if (e->index && 2 * e->n < e->index_cap) {
+                for (h = key_hash(key); e->index[h & (e->index_cap - 1)]; h++)
+                        ;
+                e->index[h & (e->index_cap - 1)] = e->n;
+        } else if (e->n > 16) {
+                entries_index(c->a, e);
+        }
+        return true;
+}
+
+/* json_get, by an index where the object is big: made once an evaluation. */
+static const struct json *json_find(struct ctx *c, const struct json *j, struct str key) {
+        struct hash_index *ix = c->indexes;
+
+        if (j->len <= 32)
+                return json_get(j, key);
+        while (ix && ix->members != j->members)
+                ix = ix->next;
+        if (!ix) {
+                ix = arena_new_of(c->a, struct hash_index);
+                *ix = (struct hash_index) { c->indexes, j->members, NULL, 63 };
+                while (ix->mask < 2 * j->len)
+                        ix->mask = ix->mask * 2 + 1;
+                ix->slots = arena_array(c->a, uint32_t, ix->mask + 1);
+                for (uint32_t i = 0; i < j->len; i++) {
+                        uint64_t h = str_hash(json_key(&j->members[i]));
+
+                        while (ix->slots[h & ix->mask])
+                                h++;
+                        ix->slots[h & ix->mask] = i + 1;
+                }
+                c->indexes = ix;
+        }
+        for (uint64_t h = str_hash(key); ix->slots[h & ix->mask]; h++) {
+                const struct json_member *m = &j->members[ix->slots[h & ix->mask] - 1];
+
+                if (str_eq(json_key(m), key))
+                        return &m->value;
+        }
+        return NULL;
+}
+
+/* Data that nobody declared is not seen: such fields count as absent. */
+static bool visible(const struct cel_value *map, struct str key, const struct cel_type **ret) {
+        const struct cel_field *f;
+
+        *ret = NULL;
+        if (!map->type)
+                return true;
+        if (map->kind == CEL_MAP) {
+                *ret = map->type->params[1];
+                return true;
+        }
+        f = type_json_field(map->type, key);
+        *ret = f ? f->type : NULL;
+        return f != NULL;
+}
+
+int cel_map_find(struct ctx *c, const struct cel_value *map, const struct cel_value *key, struct cel_value *ret) {
+        const struct cel_type *t;
+        const struct json *j;
+        ssize_t i;
+
+        if (map->form == CEL_JSON) {
+                j = key->kind == CEL_STRING ? json_find(c, map->json, cel_str(key)) : NULL;
+                if (!j || !visible(map, cel_str(key), &t))
+                        return 0;
+                *ret = cel_of_json(c->a, j, t);
+                return 1;
+        }
+        i = entries_find(c, map->entries, key);
+        if (i >= 0)
+                *ret = map->entries->v[2 * i + 1];
+        return i >= 0;
+}
+
+size_t cel_map_size(const struct cel_value *map) {
+        return map->form == CEL_JSON ? map->n : map->entries->n;
+}
+
+void cel_map_entry(struct ctx *c, const struct cel_value *map, size_t i, struct cel_value *ret_key,
+                   struct cel_value *ret_value) {
+        const struct cel_type *t;
+
+        if (map->form == CEL_NATIVE) {
+                if (ret_key)
+                        *ret_key = map->entries->v[2 * i];
+                if (ret_value)
+                        *ret_value = map->entries->v[2 * i + 1];
+                return;
+        }
+        visible(map, json_key(&map->json->members[i]), &t);
+        if (ret_key)
+                *ret_key = value_string(json_key(&map->json->members[i]));
+        if (ret_value)
+                *ret_value = cel_of_json(c->a, &map->json->members[i].value, t);
+}
+
+static int select_field(struct ctx *c, const struct cel_value *v, struct str field, struct cel_value *ret) {
+        const struct cel_field *f;
+        struct cel_value key = value_string(field);
+        const struct json *j;
+
+        if (v->form == CEL_LAZY) {
+                *ret = v->lazy->get(v->lazy, c->run, field);
+                return ret->kind == CEL_ERROR ? -1 : 1;
+        }
+        if (v->kind == CEL_MAP)
+                return cel_map_find(c, v, &key, ret);
+        f = type_field(v->type, field);
+        if (!f) {
+                *ret = value_error(c, "no such field '%" STR_FMT "'", STR_ARG(field));
+                return -1;
+        }
+        j = json_find(c, v->json, f->name);
+        if (!j)
+                return 0;
+        *ret = cel_of_json(c->a, j, f->type);
+        return 1;
+}
+
+int value_select(struct ctx *c, const struct cel_value *v, struct str field, bool only_test, struct cel_value *ret) {
+        int r;
+
+        if (v->kind != CEL_MAP && v->kind != CEL_OBJECT) {
+                *ret = v->kind == CEL_ERROR ? *v : value_no_overload(c);
+                return -1;
+        }
+        r = select_field(c, v, field, ret);
+        if (r == 0 && !only_test) {
+                *ret = value_error(c, "no such key: %" STR_FMT, STR_ARG(field));
+                return -1;
+        }
+        return r;
+}
+
+/* ---- equality and order ---- */
+
+static bool is_number(const struct cel_value *v) {
+        return v->kind == CEL_INT || v->kind == CEL_UINT || v->kind == CEL_DOUBLE;
+}
+
+static int order(bool less, bool more) {
+        return more - less;
+}
+
+static int compare_with_double(double d, const struct cel_value *v) {
+        if (v->kind == CEL_DOUBLE)
+                return order(d<v->d, d> v->d);
+        if (d < (v->kind == CEL_INT ? -0x1p63 : 0))
+                return -1;
+        if (d >= (v->kind == CEL_INT ? 0x1p63 : 0x1p64))
+                return 1;
+        if (v->kind == CEL_INT) {
+                int64_t i = (int64_t) d;
+
+                return i != v->i ? order(i<v->i, i> v->i) : order(d<(double) i, d>(double) i);
+        }
+        return (uint64_t) d != v->u ? order((uint64_t) d<v->u, (uint64_t) d> v->u) : order(false, d > floor(d));
+}
+
+static int compare_numbers(const struct cel_value *a, const struct cel_value *b) {
+        if ((a->kind == CEL_DOUBLE && isnan(a->d)) || (b->kind == CEL_DOUBLE && isnan(b->d)))
+                return 2;
+        if (a->kind == CEL_DOUBLE)
+                return compare_with_double(a->d, b);
+        if (b->kind == CEL_DOUBLE)
+                return -compare_with_double(b->d, a);
+        if (a->kind == CEL_INT && b->kind == CEL_INT)
+                return order(a->i<b->i, a->i> b->i);
+        if (a->kind == CEL_INT && a->i < 0)
+                return -1;
+        if (b->kind == CEL_INT && b->i < 0)
+                return 1;
+        return order(a->u<b->u, a->u> b->u);
+}
+
+int value_compare(const struct cel_value *a, const struct cel_value *b) {
+        if (is_number(a) && is_number(b))
+                return compare_numbers(a, b);
+        if (a->kind != b->kind)
+                return 3;
+        switch ((enum cel_kind) a->kind) {
+        case CEL_BOOL:
+                return order(a->b<b->b, a->b> b->b);
+        case CEL_STRING:
+        case CEL_BYTES: {
+                int r = str_cmp(cel_str(a), cel_str(b));
+
+                return order(r<0, r> 0);
+        }
+        case CEL_TIMESTAMP:
+                return a->i != b->i ? order(a->i<b->i, a->i> b->i) : order(a->n<b->n, a->n> b->n);
+        case CEL_DURATION:
+                return order(a->i<b->i, a->i> b->i);
+        default:
+                return 3;
+        }
+}
+
+static bool same_keys(const struct cel_type *t, const struct json *a, const struct json *b) {
+        for (size_t i = 0; t->list_keys[i]; i++) {
+                const struct json *x = json_getc(a, t->list_keys[i]), *y = json_getc(b, t->list_keys[i]);
+
+                if (!x != !y || (x && !json_equal(x, y)))
+                        return false;
+        }
+        return true;
+}
+
+/* Does element x of a list of that type stand for the same as y? */
+static bool same_element(struct ctx *c, const struct cel_type *t, const struct cel_value *x,
+                         const struct cel_value *y) {
+        struct json a, b;
+
+        if (t->list_type != SCHEMA_LIST_MAP)
+                return value_equal(c, x, y);
+        a = cel_to_json(c->a, x);
+        b = cel_to_json(c->a, y);
+        return same_keys(t, &a, &b);
+}
+
+/* Lists of type set and map are equal in any order. What this compares is paid for: elements times elements. */
+static bool unordered_equal(struct ctx *c, const struct cel_value *a, const struct cel_value *b) {
+        for (size_t i = 0; i < b->n; i++) {
+                struct cel_value y = list_get(c->a, b, i), x;
+                bool found = false;
+
+                for (size_t k = 0; k < a->n && !found && !c->cancelled; k++) {
+                        x = list_get(c->a, a, (i + k) % a->n);
+                        found = same_element(c, a->type, &x, &y);
+                        if (k > 0 && c->run && (c->cost += 1) > c->limit)
+                                c->cancelled = true;
+                }
+                if (!found || (a->type->list_type == SCHEMA_LIST_MAP && !value_equal(c, &x, &y)))
+                        return false;
+        }
+        return true;
+}
+
+static bool list_is(const struct cel_value *l, enum schema_list_type a, enum schema_list_type b) {
+        return l->type && (l->type->list_type == a || l->type->list_type == b);
+}
+
+static bool lists_equal(struct ctx *c, const struct cel_value *a, const struct cel_value *b) {
+        if (a->n != b->n)
+                return false;
+        if (list_is(a, SCHEMA_LIST_SET, SCHEMA_LIST_MAP))
+                return unordered_equal(c, a, b);
+        for (size_t i = 0; i < a->n; i++) {
+                struct cel_value x = list_get(c->a, a, i), y = list_get(c->a, b, i);
+
+                if (!value_equal(c, &x, &y))
+                        return false;
+        }
+        return true;
+}
+
+static bool maps_equal(struct ctx *c, const struct cel_value *a, const struct cel_value *b) {
+        if (cel_map_size(a) != cel_map_size(b))
+                return false;
+        for (size_t i = 0; i < cel_map_size(a); i++) {
+                struct cel_value key, x, y;
+                const struct cel_type *t;
+                const struct json *raw;
+
+                cel_map_entry(c, a, i, &key, &x);
+                if (a->form == CEL_JSON && b->form == CEL_JSON && !visible(a, cel_str(&key), &t)) {
+                        raw = json_find(c, b->json, cel_str(&key));
+                        if (!raw || !json_equal(raw, &a->json->members[i].value))
+                                return false;
+                        continue;
+                }
+                if (!cel_map_find(c, b, &key, &y) || !value_equal(c, &x, &y))
+                        return false;
+        }
+        return true;
+}
+
+int value_equal(struct ctx *c, const struct cel_value *a, const struct cel_value *b) {
+        int k = value_compare(a, b);
+        bool a_map = a->kind == CEL_MAP || a->kind == CEL_OBJECT, b_map = b->kind == CEL_MAP || b->kind == CEL_OBJECT;
+
+        if (k != 3)
+                return k == 0;
+        if (a_map && b_map && a->form != CEL_LAZY && b->form != CEL_LAZY)
+                return a->form == CEL_JSON && b->form == CEL_JSON && a->json == b->json ? 1 : maps_equal(c, a, b);
+        if (a->kind != b->kind)
+                return 0;
+        switch ((enum cel_kind) a->kind) {
+        case CEL_NULL:
+                return 1;
+        case CEL_LIST:
+                return lists_equal(c, a, b);
+        case CEL_TYPE:
+                return a->t->kind == b->t->kind && (!a->t->name || !b->t->name || strcmp(a->t->name, b->t->name) == 0);
+        case CEL_OPTIONAL:
+                return a->value && b->value ? value_equal(c, a->value, b->value) : a->value == b->value;
+        case CEL_OPAQUE:
+                return opaque_equal(a, b);
+        default:
+                return 0;
+        }
+}
+
+size_t value_size(const struct cel_value *v) {
+        switch ((enum cel_kind) v->kind) {
+        case CEL_STRING:
+                return utf8_count(cel_str(v));
+        case CEL_BYTES:
+        case CEL_LIST:
+                return v->n;
+        case CEL_MAP:
+        case CEL_OBJECT:
+                return v->form == CEL_LAZY ? 1 : cel_map_size(v);
+        case CEL_OPTIONAL:
+                return v->value ? value_size(v->value) : 1;
+        default:
+                return 1;
+        }
+}
+
+const struct cel_type *value_type_of(const struct cel_value *v) {
+        static const struct cel_type type_type = { .kind = CEL_TYPE },
+                                     type_optional = { .kind = CEL_OPTIONAL, .params = { &cel_dyn } };
+        static const struct cel_type *const types[] = {
+                [CEL_NULL] = &cel_null,          [CEL_BOOL] = &cel_bool,           [CEL_INT] = &cel_int,
+                [CEL_UINT] = &cel_uint,          [CEL_DOUBLE] = &cel_double,       [CEL_STRING] = &cel_string,
+                [CEL_BYTES] = &cel_bytes,        [CEL_TIMESTAMP] = &cel_timestamp, [CEL_DURATION] = &cel_duration,
+                [CEL_LIST] = &cel_list_dyn,      [CEL_MAP] = &cel_map_dyn,         [CEL_TYPE] = &type_type,
+                [CEL_OPTIONAL] = &type_optional, [CEL_ERROR] = &cel_dyn,
+        };
+
+        if (v->kind == CEL_OPAQUE || (v->kind == CEL_OBJECT && v->type))
+                return v->type;
+        return v->kind == CEL_OBJECT ? &cel_map_dyn : types[v->kind];
+}
+
+bool value_is_zero(const struct cel_value *v) {
+        switch ((enum cel_kind) v->kind) {
+        case CEL_NULL:
+                return true;
+        case CEL_BOOL:
+                return !v->b;
+        case CEL_INT:
+        case CEL_UINT:
+        case CEL_DURATION:
+                return v->i == 0;
+        case CEL_DOUBLE:
+                return v->d == 0;
+        case CEL_STRING:
+        case CEL_BYTES:
+        case CEL_LIST:
+                return v->n == 0;
+        case CEL_MAP:
+        case CEL_OBJECT:
+                return v->form != CEL_LAZY && cel_map_size(v) == 0;
+        case CEL_OPTIONAL:
+                return !v->value;
+        case CEL_TIMESTAMP:
+                return v->i == -62135596800LL && v->n == 0;
+        default:
+                return false;
+        }
+}
+
+/* ---- text ---- */
+
+struct str format_double(struct arena *a, double d) {
+        char text[40];
+
+        if (isnan(d))
+                return STR("NaN");
+        if (isinf(d))
+                return d > 0 ? STR("+Inf") : STR("-Inf");
+        for (int digits = 1; digits <= 17; digits++) { /* the shortest that reads back the same */
+                snprintf(text, sizeof(text), "%.*g", digits, d);
+                if (strtod(text, NULL) == d)
+                        break;
+        }
+        if (strchr(text, 'e') && fabs(d) < 1e21 && fabs(d) >= 1e-4)
+                snprintf(text, sizeof(text), "%.0f", d);
+        return arena_str(a, str_of(text));
+}
+
+struct str format_duration(struct arena *a, int64_t ns) {
+        long long sec = ns / NSEC_PER_SEC, nanos = ns % NSEC_PER_SEC;
+        int digits = 9;
+
+        if (nanos == 0)
+                return arena_printf(a, "%llds", sec);
+        for (nanos = nanos < 0 ? -nanos : nanos; nanos % 10 == 0; nanos /= 10)
+                digits--;
+        return arena_printf(a, "%s%lld.%0*llds", ns < 0 ? "-" : "", sec < 0 ? -sec : sec, digits, nanos);
+}
+
+int parse_timestamp(struct str s, struct cel_value *ret) {
+        struct tm tm = { 0 };
+        long long nanos = 0, scale = 100000000, offset = 0;
+        int y, mo, d, h, mi, sec, n = 0;
+        _cleanup_free_ char *text = str_dup(s);
+        const char *p = text;
+
+        if (strlen(text) != s.n || s.n < 20 ||
+            sscanf(p, "%4d-%2d-%2dT%2d:%2d:%2d%n", &y, &mo, &d, &h, &mi, &sec, &n) != 6 || n != 19)
+                return -EINVAL;
+        p += n;
+        if (*p == '.')
+                for (p++; *p >= '0' && *p <= '9'; p++, scale /= 10)
+                        nanos += (*p - '0') * scale;
+        if (*p == '+' || *p == '-') {
+                int oh, om;
+
+                if (sscanf(p + 1, "%2d:%2d%n", &oh, &om, &n) != 2 || n != 5 || p[6] || oh > 23 || om > 59)
+                        return -EINVAL;
+                offset = (*p == '-' ? -1 : 1) * (oh * 3600 + om * 60);
+        } else if (strcmp(p, "Z") != 0) {
+                return -EINVAL;
+        }
+        tm = (struct tm) {
+                .tm_year = y - 1900, .tm_mon = mo - 1, .tm_mday = d, .tm_hour = h, .tm_min = mi, .tm_sec = sec
+        };
+        *ret = (struct cel_value) { .kind = CEL_TIMESTAMP, .i = timegm(&tm) - offset, .n = (uint32_t) nanos };
+        if (tm.tm_mon != mo - 1 || tm.tm_mday != d || h > 23 || mi > 59 || sec > 59 || y < 1)
+                return -EINVAL;
+        return 0;
+}
+
+struct str format_timestamp(struct arena *a, const struct cel_value *v) {
+        time_t t = (time_t) v->i;
+        struct tm tm;
+        struct str s;
+        uint32_t nanos = v->n;
+        int digits = 9;
+
+        gmtime_r(&t, &tm);
+        s = arena_printf(a, "%04d-%02d-%02dT%02d:%02d:%02d", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
+                         tm.tm_min, tm.tm_sec);
+        for (; nanos > 0 && nanos % 10 == 0; nanos /= 10)
+                digits--;
+        return nanos == 0 ? arena_printf(a, "%" STR_FMT "Z", STR_ARG(s))
+                          : arena_printf(a, "%" STR_FMT ".%0*uZ", STR_ARG(s), digits, nanos);
+}
+
+void value_print(struct buf *dst, struct ctx *c, const struct cel_value *v) {
+        struct json j;
+
+        switch ((enum cel_kind) v->kind) {
+        case CEL_UINT:
+                buf_add_u64(dst, v->u);
+                break;
+        case CEL_STRING:
+        case CEL_BYTES:
+        case CEL_ERROR:
+                buf_add_str(dst, cel_str(v));
+                break;
+        case CEL_TYPE:
+                buf_add_str(dst, cel_type_text(c->a, v->t));
+                break;
+        case CEL_TIMESTAMP:
+                buf_add_str(dst, format_timestamp(c->a, v));
+                break;
+        case CEL_DURATION:
+                buf_add_str(dst, format_duration(c->a, v->i));
+                break;
+        case CEL_DOUBLE:
+                buf_add_str(dst, format_double(c->a, v->d));
+                break;
+        default:
+                j = cel_to_json(c->a, v);
+                json_write(dst, &j);
+        }
+}
