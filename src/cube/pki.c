@@ -33,6 +33,11 @@ struct leaf {
         bool server;           /* else client */
         const char *names[12]; /* subject alternative names: DNS or addresses, ends with NULL */
         char **cert, **key;    /* where the PEM texts go */
+        bool front_proxy;      /* signed by the CA of front proxies */
+};
+
+struct ca { /* PEM texts */
+        char *cert, *key;
 };
 
 static int ssl_error(struct error *err, const char *what) {
@@ -124,41 +129,43 @@ static int read_pem(const char *dir, const char *file, char **ret, struct error 
         return 1;
 }
 
-static int load_ca(const char *dir, struct pki *p, struct error *err) {
-        int r = read_pem(dir, "ca.crt", &p->ca_cert, err);
+static int load_ca(const char *dir, const char *name, const char *cn, struct ca *ca, struct error *err) {
+        _cleanup_free_ char *crt = xprintf("%s.crt", name), *key_file = xprintf("%s.key", name);
+        int r = read_pem(dir, crt, &ca->cert, err);
         if (r == 1)
-                r = read_pem(dir, "ca.key", &p->ca_key, err);
+                r = read_pem(dir, key_file, &ca->key, err);
         if (r < 0)
                 return r;
-        if (p->ca_cert && p->ca_key) {
-                _cleanup_x509_ X509 *cert = cert_read(p->ca_cert);
-                _cleanup_pkey_ EVP_PKEY *key = key_read(p->ca_key);
+        if (ca->cert && ca->key) {
+                _cleanup_x509_ X509 *cert = cert_read(ca->cert);
+                _cleanup_pkey_ EVP_PKEY *key = key_read(ca->key);
                 if (!cert || !key || X509_check_private_key(cert, key) != 1)
                         return error_set(err, -EUCLEAN,
-                                         "%s/ca.crt and ca.key do not belong together: restore them from a backup, "
+                                         "%s/%s and %s do not belong together: restore them from a backup, "
                                          "or remove the directory to get a new CA",
-                                         dir);
+                                         dir, crt, key_file);
                 return 0;
         }
-        if (p->ca_cert)
+        if (ca->cert)
                 return error_set(err, -EUCLEAN,
-                                 "%s/ca.key is missing: restore it, or remove the directory to get a new CA", dir);
+                                 "%s/%s is missing: restore it, or remove the directory to get a new CA", dir, key_file);
 
         _cleanup_pkey_ EVP_PKEY *key = NULL;
         r = key_new(&key, err);
         if (r < 0)
                 return r;
-        _cleanup_x509_ X509 *cert = cert_new(key, "kubernetes", NULL, CA_DAYS);
+        _cleanup_x509_ X509 *cert = cert_new(key, cn, NULL, CA_DAYS);
         X509_set_issuer_name(cert, X509_get_subject_name(cert));
         add_extension(cert, cert, NID_basic_constraints, "critical,CA:TRUE");
         add_extension(cert, cert, NID_key_usage, "critical,digitalSignature,keyEncipherment,keyCertSign");
         add_extension(cert, cert, NID_subject_key_identifier, "hash");
-        add_extension(cert, cert, NID_subject_alt_name, "DNS:kubernetes");
+        _cleanup_free_ char *san = xprintf("DNS:%s", cn);
+        add_extension(cert, cert, NID_subject_alt_name, san);
         if (!X509_sign(cert, key, EVP_sha256()))
                 return ssl_error(err, "signing the CA certificate");
-        p->ca_cert = cert_pem(cert);
-        p->ca_key = key_pem(key);
-        return write_pair(dir, "ca", p->ca_cert, p->ca_key, err);
+        ca->cert = cert_pem(cert);
+        ca->key = key_pem(key);
+        return write_pair(dir, name, ca->cert, ca->key, err);
 }
 
 /* Whether the pair on disk still does: matches, signed by this CA, long enough, and names all it should. */
@@ -204,8 +211,9 @@ static int leaf_make(const struct leaf *l, const char *dir, X509 *ca, EVP_PKEY *
         return write_pair(dir, l->name, *l->cert, *l->key, err);
 }
 
-static int load_leaf(const struct leaf *l, const char *dir, X509 *ca, EVP_PKEY *ca_key, bool *changed,
-                     struct error *err) {
+static int load_leaf(const struct leaf *l, const char *dir, const struct ca *signer, bool *changed, struct error *err) {
+        _cleanup_x509_ X509 *ca = cert_read(signer->cert);
+        _cleanup_pkey_ EVP_PKEY *ca_key = key_read(signer->key);
         _cleanup_free_ char *crt = xprintf("%s.crt", l->name), *key = xprintf("%s.key", l->name);
         int r = read_pem(dir, crt, l->cert, err);
         if (r == 1)
@@ -237,11 +245,16 @@ int pki_load(const struct pki_options *o, struct pki *ret, bool *ret_changed, st
         int r = file_mkdirs(o->dir, 0700, err);
         if (r < 0)
                 return r;
-        r = load_ca(o->dir, &p, err);
+        struct ca ca = { 0 }, front = { 0 };
+        r = load_ca(o->dir, "ca", "kubernetes", &ca, err);
+        if (r == 0)
+                r = load_ca(o->dir, "front-proxy-ca", "front-proxy-ca", &front, err);
+        p.ca_cert = ca.cert;
+        p.ca_key = ca.key;
+        p.front_proxy_ca_cert = front.cert;
+        p.front_proxy_ca_key = front.key;
         if (r < 0)
                 return r;
-        _cleanup_x509_ X509 *ca = cert_read(p.ca_cert);
-        _cleanup_pkey_ EVP_PKEY *ca_key = key_read(p.ca_key);
 
         _cleanup_free_ char *svc = xprintf("kubernetes.default.svc.%s", o->cluster_domain);
         _cleanup_free_ char *node_cn = xprintf("system:node:%s", o->node_name);
@@ -269,9 +282,17 @@ int pki_load(const struct pki_options *o, struct pki *ret, bool *ret_changed, st
                   &p.apiserver_kubelet_cert,
                   &p.apiserver_kubelet_key },
                 { "admin", "kubernetes-admin", "system:masters", false, { NULL }, &p.admin_cert, &p.admin_key },
+                { "front-proxy-client",
+                  "front-proxy-client",
+                  NULL,
+                  false,
+                  { NULL },
+                  &p.front_proxy_client_cert,
+                  &p.front_proxy_client_key,
+                  true },
         };
         for (size_t i = 0; i < ARRAY_SIZE(leaves); i++) {
-                r = load_leaf(&leaves[i], o->dir, ca, ca_key, &changed, err);
+                r = load_leaf(&leaves[i], o->dir, leaves[i].front_proxy ? &front : &ca, &changed, err);
                 if (r < 0)
                         return r;
         }
@@ -296,6 +317,10 @@ void pki_free(struct pki *p) {
                          &p->apiserver_kubelet_key,
                          &p->admin_cert,
                          &p->admin_key,
+                         &p->front_proxy_ca_cert,
+                         &p->front_proxy_ca_key,
+                         &p->front_proxy_client_cert,
+                         &p->front_proxy_client_key,
                          &p->sa_key };
         for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
                 free(*all[i]);

@@ -4,6 +4,8 @@
  *       ├─ kubelet              serving on :10250
  *       ├─ apiserver-kubelet    client of the API server towards kubelets
  *       └─ admin                client in the kubeconfig: system:masters
+ *   front-proxy-ca              a CA of its own: who holds a certificate of it may speak for any user
+ *      └─ front-proxy-client    the API server towards aggregated API servers
  *   sa.key                      signs service account tokens
  */
 #pragma once
@@ -16,6 +18,8 @@ struct pki {
         char *kubelet_cert, *kubelet_key;
         char *apiserver_kubelet_cert, *apiserver_kubelet_key;
         char *admin_cert, *admin_key;
+        char *front_proxy_ca_cert, *front_proxy_ca_key;
+        char *front_proxy_client_cert, *front_proxy_client_key;
         char *sa_key;
 }; /* PEM texts */
 
@@ -28,6 +32,6 @@ struct pki_options {
 };
 
 /* Reads what is there, makes what is missing, and renews what ends within 30 days or no longer covers the names and
- * addresses asked for. The CA and sa.key are never replaced. *ret_changed (may be NULL): a certificate was made. */
+ * addresses asked for. The CAs and sa.key are never replaced. *ret_changed (may be NULL): a certificate was made. */
 int pki_load(const struct pki_options *o, struct pki *ret, bool *ret_changed, struct error *err);
 void pki_free(struct pki *p);

@@ -81,8 +81,22 @@ static void made_once(void **state) {
         assert_string_equal(a.admin_cert, b.admin_cert);
         assert_string_equal(a.ca_cert, b.ca_cert);
         assert_string_equal(a.sa_key, b.sa_key);
+        assert_string_not_equal(a.ca_cert, a.front_proxy_ca_cert);
         pki_free(&a);
         pki_free(&b);
+}
+
+/* Who may speak for others is not certified by the CA that certifies users. */
+static void front_proxies_have_a_ca_of_their_own(void **state) {
+        struct pki p = load("192.0.2.1", NULL);
+        X509 *client = parse(p.front_proxy_client_cert), *ca = parse(p.ca_cert), *front = parse(p.front_proxy_ca_cert);
+
+        assert_int_equal(X509_verify(client, X509_get0_pubkey(front)), 1);
+        assert_int_not_equal(X509_verify(client, X509_get0_pubkey(ca)), 1);
+        X509_free(client);
+        X509_free(ca);
+        X509_free(front);
+        pki_free(&p);
 }
 
 static void near_their_end_they_are_renewed(void **state) {
@@ -153,6 +167,7 @@ static void damaged_leaves_are_made_anew_a_damaged_ca_never(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(made_once, setup, teardown),
+                cmocka_unit_test_setup_teardown(front_proxies_have_a_ca_of_their_own, setup, teardown),
                 cmocka_unit_test_setup_teardown(near_their_end_they_are_renewed, setup, teardown),
                 cmocka_unit_test_setup_teardown(a_new_address_is_named, setup, teardown),
                 cmocka_unit_test_setup_teardown(damaged_leaves_are_made_anew_a_damaged_ca_never, setup, teardown),
