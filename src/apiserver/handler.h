@@ -28,7 +28,7 @@ const char *exchange_verb(const struct exchange *x);
 void handle_nonresource(struct exchange *x);
 /* stream.c: a watch over HTTP. */
 void handle_watch(struct exchange *x, const struct api_call *c);
-/* kubelet_proxy.c: log, exec, attach, portforward, proxy. True when this subresource is one of them. */
+/* connect.c: log, exec, attach, portforward, proxy. True when this subresource is one of them. */
 bool is_connect(const struct request_info *i);
 void handle_connect(struct exchange *x, const struct api_call *c);
 /* A call that outlives its HTTP request: its texts move to an arena of its own. */

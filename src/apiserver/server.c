@@ -8,7 +8,7 @@
 #include "apiserver/discovery.h"
 #include "apiserver/expiry.h"
 #include "apiserver/flow/flow.h"
-#include "apiserver/kubelet_proxy.h"
+#include "apiserver/relay.h"
 #include "apiserver/auth/rbac.h"
 #include "apiserver/audit/audit.h"
 #include "apiserver/track.h"
@@ -83,7 +83,7 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
         if (r == 0)
                 r = authn_new(s, &s->authn, err);
         if (r == 0)
-                r = kubelets_new(s, &s->kubelets, err);
+                r = relays_new(s, &s->relays, err);
         if (r == 0 && o->audit.policy_file && o->audit.log_path)
                 r = audit_new(s, &o->audit, &s->audit, err);
         if (r < 0) {
@@ -144,7 +144,7 @@ void apiserver_stop(struct apiserver *s, unsigned grace_ms) {
         expiry_stop(s);
         flow_stop(s);
         tracks_stop(s->tracks);
-        kubelets_stop(s->kubelets);
+        relays_stop(s->relays);
         http_server_stop(s->http, grace_ms);
         s->http = NULL;
 }
@@ -157,7 +157,7 @@ void apiserver_free(struct apiserver *s) {
                 store_unsubscribe(s->store, &s->subscriber);
         hubs_free(s);
         snapshots_clear(s, true);
-        kubelets_free(s->kubelets);
+        relays_free(s->relays);
         webhooks_free(s->webhooks);
         authn_free(s->authn);
         allocator_free(s->allocator);

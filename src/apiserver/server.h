@@ -25,7 +25,7 @@ struct strategy;
 struct rbac;
 struct authn;
 struct allocator;
-struct kubelets;
+struct relays;
 struct webhooks;
 struct metrics;
 struct watch_hub;
@@ -68,7 +68,7 @@ struct apiserver {
         struct admission_configs *configs;
         struct authn *authn;
         struct allocator *allocator;
-        struct kubelets *kubelets;
+        struct relays *relays;
         struct webhooks *webhooks; /* webhook_client.h */
 
         pthread_mutex_t hubs_lock;

@@ -8,7 +8,7 @@
 
 #include "apiserver/audit/audit.h"
 #include "apiserver/flow/flow.h"
-#include "apiserver/kubelet_proxy.h"
+#include "apiserver/relay.h"
 #include "apiserver/track.h"
 #include "base/metrics.h"
 #include "base/rand.h"

@@ -2,7 +2,7 @@
 
 #include <errno.h>
 
-#include "apiserver/kubelet_proxy.h"
+#include "apiserver/relay.h"
 #include "base/encode.h"
 #include "base/log.h"
 #include "http/client.h"

@@ -1,367 +1,17 @@
-/* What goes on to others: to a node's kubelet (log, exec, attach, portforward, nodes/proxy), to a pod or the pods of a
- * Service (proxy).
- *
- *   client ══▶ worker ══▶ kubelet :10250     an ordinary call: its answer is streamed through, with back-pressure
- *   client ◀═ raw bytes ═▶ kubelet           an upgrade (WebSocket, SPDY): both ends speak the same protocol, nothing
- * is translated
- *
- * Each worker has clients of its own, kept by address. A request becomes a target (where, which path); then one of the
- * two. */
+/* The subresources that are streams or other servers: log, exec, attach, portforward of pods (their node's kubelet
+ * answers), proxy of nodes, pods and Services. Each becomes a target (where, which path) for relay.c. */
 #include <errno.h>
 #include <stdio.h>
 
-#include "apiserver/handler.h"
-#include "apiserver/kubelet_proxy.h"
+#include "apiserver/relay.h"
 #include "base/encode.h"
 #include "base/rand.h"
-#include "http/client.h"
 #include "http/tls.h"
 #include "schema/types.h"
 
-#define MAX_CLIENTS 1024
-#define MAX_WORKERS 256
-#define MAX_PENDING (256 * 1024)
-#define MAX_REASON 50000
-
-struct kubelets {
-        struct apiserver *s;
-        struct tls_context *tls;          /* with our client certificate */
-        struct map *clients[MAX_WORKERS]; /* by worker, touched by it only: "host:port" or "plain host:port" →
-                                             http_client */
-};
-
-/* Where a request goes. */
-struct target {
-        struct str host;
-        uint16_t port;
-        bool tls;
-        struct str path; /* with query */
-};
-
-/* ---- clients ---- */
-
-int kubelets_new(struct apiserver *s, struct kubelets **ret, struct error *err) {
-        const struct apiserver_options *o = &s->options;
-        struct kubelets *k = xcalloc(1, sizeof(*k));
-        struct tls_options tls = { .cert_pem = o->kubelet_client_cert_pem,
-                                   .key_pem = o->kubelet_client_key_pem,
-                                   .ca_pem = o->kubelet_ca_pem,
-                                   .insecure = str_empty(o->kubelet_ca_pem) };
-        int r;
-
-        k->s = s;
-        r = tls_context_new(&tls, &k->tls, err);
-        if (r < 0) {
-                free(k);
-                return r;
-        }
-        *ret = k;
-        return 0;
-}
-
-static void free_client(void *p) {
-        http_client_free(p);
-}
-
-static void drop_clients(void *p) {
-        struct map **m = p;
-
-        map_free(*m);
-        *m = NULL;
-}
-
-void kubelets_stop(struct kubelets *k) {
-        for (size_t i = 0; i < MIN(http_server_workers(k->s->http), MAX_WORKERS); i++)
-                if (k->clients[i])
-                        loop_call_sync(http_server_worker(k->s->http, i), drop_clients, &k->clients[i]);
-}
-
-void kubelets_free(struct kubelets *k) {
-        if (!k)
-                return;
-        tls_context_unref(k->tls);
-        free(k);
-}
-
-static int client_of(struct exchange *x, const struct target *t, struct http_client **ret, struct error *err) {
-        struct kubelets *k = x->s->kubelets;
-        struct map **clients = &k->clients[http_request_worker(x->req) % MAX_WORKERS];
-        struct arena *a = http_request_arena(x->req);
-        struct str key = arena_printf(a, "%s%" STR_FMT ":%u", t->tls ? "" : "plain ", STR_ARG(t->host), t->port);
-        struct http_client_options o = {
-                .loop = http_request_loop(x->req),
-                .host = arena_cstr(a, t->host),
-                .port = t->port,
-                .tls = t->tls ? k->tls : NULL,
-        };
-        int r;
-
-        if (!*clients)
-                *clients = map_new(free_client);
-        *ret = map_get(*clients, key);
-        if (*ret)
-                return 0;
-        if (map_size(*clients) >= MAX_CLIENTS)
-                return error_status(err, REASON_UNAVAILABLE, "too many addresses are being proxied to");
-        r = http_client_new(&o, ret, err);
-        if (r == 0)
-                map_put(*clients, key, *ret);
-        return r;
-}
-
-/* ---- relaying an ordinary call ---- */
-
-struct relay {
-        struct http_request *req; /* NULL: the client is gone */
-        struct http_call *call;
-        bool started, is_log;
-        int refused; /* a kubelet's answer that is an error: what it says becomes a Status */
-        struct buf reason;
-        struct arena *arena;
-        struct format format;
-        struct str name;
-};
-
-static bool is_hop_header(struct str name) {
-        static const char *const names[] = {
-                "connection", "keep-alive", "transfer-encoding", "content-length", "upgrade",
-                "te",         "trailer",    "proxy-connection",  "host",           "authorization",
-                "date"
-        };
-
-        for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-                if (str_eqc(name, names[i]))
-                        return true;
-        return false;
-}
-
-static void relay_response(struct http_call *c, int status, const struct http_header *h, size_t n, void *arg) {
-        struct relay *r = arg;
-        struct http_header *out;
-        size_t k = 0;
-
-        if (!r->req)
-                return;
-        if (r->is_log && (status < 200 || status > 206)) {
-                r->refused = status;
-                return;
-        }
-        out = arena_array(r->arena, struct http_header, n + 1);
-        for (size_t i = 0; i < n; i++)
-                if (!is_hop_header(h[i].name))
-                        out[k++] = h[i];
-        r->started = true;
-        http_stream_start(r->req, status, out, k);
-}
-
-static void free_bytes(void *p) {
-        free(p);
-}
-
-static void relay_data(struct http_call *c, struct str data, void *arg) {
-        struct relay *r = arg;
-        struct http_slice s = { .data.n = data.n, .release = free_bytes };
-
-        if (!r->req)
-                return;
-        if (r->refused) {
-                buf_add_str(&r->reason, str_sub(data, 0, MAX_REASON - MIN(r->reason.n, MAX_REASON)));
-                return;
-        }
-        s.data.p = s.arg = str_dup(data);
-        http_stream_send(r->req, &s, 1);
-        if (http_stream_pending(r->req) > MAX_PENDING)
-                http_call_pause(c, true);
-}
-
-static void relay_drained(struct http_request *req, void *arg) {
-        struct relay *r = arg;
-
-        if (r->call)
-                http_call_pause(r->call, false);
-}
-
-/* A kubelet says in plain text why there is no log: upstream's GenericHttpResponseChecker. */
-static void answer_refused(struct relay *r) {
-        struct str text = buf_str(&r->reason);
-        _cleanup_error_ struct error e = ERROR_INIT;
-
-        if (r->refused == 400) {
-                error_status(&e, REASON_BAD_REQUEST, "%" STR_FMT, STR_ARG(text));
-        } else if (r->refused == 500) {
-                error_status(&e, REASON_INTERNAL, "Internal error occurred: %" STR_FMT, STR_ARG(text));
-                error_add_cause(&e, "", STR(""), "%" STR_FMT, STR_ARG(text));
-        } else {
-                error_status(&e, r->refused == 404 ? REASON_NOT_FOUND : REASON_UNKNOWN,
-                             r->refused == 404 ? "the server could not find the requested resource ( pods/log %" STR_FMT
-                                                 ")"
-                                               : "the server responded with a status that is no success ( pods/log "
-                                                 "%" STR_FMT ")",
-                             STR_ARG(r->name));
-                error_details(&e, r->name, STR(""), STR("pods/log"));
-                e.code = r->refused;
-        }
-        respond_error(r->req, &r->format, &e);
-}
-
-static void relay_done(struct http_call *c, int err, const struct error *error, void *arg) {
-        struct relay *r = arg;
-        _cleanup_error_ struct error e = ERROR_INIT;
-
-        r->call = NULL;
-        if (r->req) {
-                http_request_on_close(r->req, NULL, NULL);
-                if (r->started) {
-                        http_stream_on_drain(r->req, NULL, NULL);
-                        http_stream_end(r->req);
-                } else if (r->refused) {
-                        answer_refused(r);
-                } else {
-                        error_status(&e, REASON_UNAVAILABLE, "error trying to reach service: %s",
-                                     error ? error_text(error) : strerror(-err));
-                        e.code = 502;
-                        respond_error(r->req, &r->format, &e);
-                }
-        }
-        buf_free(&r->reason);
-        arena_free(r->arena);
-}
-
-static void relay_gone(struct http_request *req, void *arg) {
-        struct relay *r = arg;
-
-        r->req = NULL;
-        if (r->call)
-                http_call_cancel(r->call);
-}
-
-/* The request's own headers, without those that belong to a connection. */
-static size_t forward_headers(struct exchange *x, struct arena *a, bool upgrade, struct http_header **ret) {
-        const struct http_header *h;
-        size_t n = http_request_headers(x->req, &h), k = 0;
-        struct http_header *out = arena_array(a, struct http_header, n + 2);
-
-        for (size_t i = 0; i < n; i++) {
-                bool keep = !is_hop_header(h[i].name) ||
-                            (upgrade && (str_eqc(h[i].name, "connection") || str_eqc(h[i].name, "upgrade")));
-
-                if (keep && !(h[i].name.n > 0 && h[i].name.p[0] == ':') &&
-                    !str_has_prefix(h[i].name, STR("impersonate-")))
-                        out[k++] = (struct http_header){ arena_str(a, h[i].name), arena_str(a, h[i].value) };
-        }
-        *ret = out;
-        return k;
-}
-
-static void relay(struct exchange *x, const struct target *t) {
-        struct arena *a = arena_new(0);
-        struct relay *r = arena_new_of(a, struct relay);
-        struct http_header *headers;
-        struct http_client *client;
-        _cleanup_error_ struct error e = ERROR_INIT;
-        struct http_call_options o = {
-                .method = arena_cstr(a, http_request_method_text(x->req)),
-                .path = arena_str(a, t->path),
-                .body = http_request_body(x->req),
-                .on_response = relay_response,
-                .on_data = relay_data,
-                .on_done = relay_done,
-                .arg = r,
-        };
-
-        if (client_of(x, t, &client, &e) < 0) {
-                respond_error(x->req, &x->format, &e);
-                arena_free(a);
-                return;
-        }
-        r->req = x->req;
-        r->arena = a;
-        r->format = x->format;
-        r->is_log = str_eqc(x->info.subresource, "log");
-        r->name = arena_str(a, x->info.name);
-        o.n_headers = forward_headers(x, a, false, &headers);
-        o.headers = headers;
-        http_request_on_close(x->req, relay_gone, r);
-        http_stream_on_drain(x->req, relay_drained, r);
-        r->call = http_client_call(client, &o);
-}
-
-/* ---- relaying an upgrade ---- */
-
-struct tunnel {
-        struct http_request *req;
-        struct arena *arena;
-        struct format format;
-};
-
-static void tunnel_gone(struct http_request *req, void *arg) {
-        struct tunnel *t = arg;
-
-        t->req = NULL;
-}
-
-static void pipe_done(void *arg) {
-}
-
-static void tunnel_refused(struct tunnel *t, const struct http_upgrade_result *r) {
-        _cleanup_error_ struct error e = ERROR_INIT;
-        const struct str type = http_header_get(r->headers, r->n_headers, "content-type");
-
-        if (r->err == 0) {
-                respond_text(t->req, r->status, type.p ? arena_cstr(t->arena, type) : "text/plain", r->body);
-                return;
-        }
-        error_status(&e, REASON_INTERNAL, "error dialing backend: %s", strerror(-r->err));
-        respond_error(t->req, &t->format, &e);
-}
-
-static void tunnel_open(const struct http_upgrade_result *r, void *arg) {
-        struct tunnel *t = arg;
-        struct duplex *client;
-
-        if (!t->req) {
-                if (r->duplex)
-                        duplex_close(r->duplex);
-        } else if (!r->duplex) {
-                http_request_on_close(t->req, NULL, NULL);
-                tunnel_refused(t, r);
-        } else {
-                http_request_on_close(t->req, NULL, NULL);
-                client = http_hijack(t->req, 101, r->headers, r->n_headers);
-                if (client)
-                        duplex_pipe(client, r->duplex, pipe_done, NULL);
-                else
-                        duplex_close(r->duplex);
-        }
-        arena_free(t->arena);
-}
-
-static void tunnel(struct exchange *x, const struct target *where) {
-        struct arena *a = arena_new(0);
-        struct tunnel *t = arena_new_of(a, struct tunnel);
-        struct http_header *headers;
-        struct http_client *client;
-        _cleanup_error_ struct error e = ERROR_INIT;
-        struct http_call_options o = { .method = arena_cstr(a, http_request_method_text(x->req)),
-                                       .path = arena_str(a, where->path) };
-
-        if (client_of(x, where, &client, &e) < 0) {
-                respond_error(x->req, &x->format, &e);
-                arena_free(a);
-                return;
-        }
-        t->req = x->req;
-        t->arena = a;
-        t->format = x->format;
-        o.n_headers = forward_headers(x, a, true, &headers);
-        o.headers = headers;
-        http_request_on_close(x->req, tunnel_gone, t);
-        http_client_upgrade(client, &o, tunnel_open, t);
-}
-
 /* ---- targets ---- */
 
-static int node_target(struct exchange *x, struct store_snapshot *snap, struct str node, struct target *t,
+static int node_target(struct exchange *x, struct store_snapshot *snap, struct str node, struct relay_target *t,
                        struct error *err) {
         static const char *const preferred[] = { "InternalIP", "Hostname", "ExternalIP" };
         struct object *o = server_get(x->s, snap, &res_nodes, STR(""), node);
@@ -370,7 +20,7 @@ static int node_target(struct exchange *x, struct store_snapshot *snap, struct s
         if (!o)
                 return err_not_found(err, rest_of(x->s, &res_nodes), node);
         status = json_getc(object_json(o), "status");
-        t->tls = true;
+        t->tls = relay_kubelet_tls(x->s);
         t->port = (uint16_t) json_int_or(json_at_path(status, "daemonEndpoints", "kubeletEndpoint", "Port"), 10250);
         for (size_t i = 0; i < ARRAY_SIZE(preferred); i++)
                 json_each_item(a, json_getc(status, "addresses"))
@@ -463,7 +113,7 @@ static int get_pod(struct exchange *x, struct store_snapshot *snap, struct objec
 }
 
 static int pod_target(struct exchange *x, struct store_snapshot *snap, const char *kubelet_path, bool container,
-                      const char *const (*names)[2], struct target *t, struct error *err) {
+                      const char *const (*names)[2], struct relay_target *t, struct error *err) {
         struct arena *a = http_request_arena(x->req);
         struct str name = STR(""), node;
         struct object *pod;
@@ -492,6 +142,7 @@ static int pod_target(struct exchange *x, struct store_snapshot *snap, const cha
                                         "cannot exec into a container in a completed pod; current phase is %" STR_FMT,
                                         STR_ARG(phase));
         }
+        t->is_log = log;
         t->path = arena_printf(a, "/%s/%" STR_FMT "/%" STR_FMT "%s%" STR_FMT "%" STR_FMT, kubelet_path,
                                STR_ARG(x->info.namespace), STR_ARG(x->info.name), container ? "/" : "", STR_ARG(name),
                                STR_ARG(kubelet_query(x, names)));
@@ -509,16 +160,16 @@ static const char *const exec_params[][2] = {
 };
 static const char *const port_params[][2] = { { "port", "port" }, { "ports", "ports" }, { NULL, NULL } };
 
-static int log_target(struct exchange *x, struct store_snapshot *snap, struct target *t, struct error *err) {
+static int log_target(struct exchange *x, struct store_snapshot *snap, struct relay_target *t, struct error *err) {
         return pod_target(x, snap, "containerLogs", true, log_params, t, err);
 }
-static int exec_target(struct exchange *x, struct store_snapshot *snap, struct target *t, struct error *err) {
+static int exec_target(struct exchange *x, struct store_snapshot *snap, struct relay_target *t, struct error *err) {
         return pod_target(x, snap, "exec", true, exec_params, t, err);
 }
-static int attach_target(struct exchange *x, struct store_snapshot *snap, struct target *t, struct error *err) {
+static int attach_target(struct exchange *x, struct store_snapshot *snap, struct relay_target *t, struct error *err) {
         return pod_target(x, snap, "attach", true, exec_params, t, err);
 }
-static int port_target(struct exchange *x, struct store_snapshot *snap, struct target *t, struct error *err) {
+static int port_target(struct exchange *x, struct store_snapshot *snap, struct relay_target *t, struct error *err) {
         return pod_target(x, snap, "portForward", false, port_params, t, err);
 }
 
@@ -547,7 +198,8 @@ static struct str proxied_path(struct exchange *x) {
                             STR_ARG(x->info.tail), str_empty(query) ? "" : "?", STR_ARG(query));
 }
 
-static int node_proxy_target(struct exchange *x, struct store_snapshot *snap, struct target *t, struct error *err) {
+static int node_proxy_target(struct exchange *x, struct store_snapshot *snap, struct relay_target *t,
+                             struct error *err) {
         struct str scheme, name, port;
         uint64_t n;
 
@@ -561,7 +213,8 @@ static int node_proxy_target(struct exchange *x, struct store_snapshot *snap, st
         return 0;
 }
 
-static int pod_proxy_target(struct exchange *x, struct store_snapshot *snap, struct target *t, struct error *err) {
+static int pod_proxy_target(struct exchange *x, struct store_snapshot *snap, struct relay_target *t,
+                            struct error *err) {
         struct str scheme, name, port;
         struct object *pod;
         const struct json *j;
@@ -590,7 +243,7 @@ static int pod_proxy_target(struct exchange *x, struct store_snapshot *snap, str
         if (str_empty(t->host) || n == 0 || n > 65535)
                 return err_bad_request(err, "address not allowed");
         t->port = (uint16_t) n;
-        t->tls = str_eqc(scheme, "https");
+        t->tls = str_eqc(scheme, "https") ? relay_any_tls(x->s) : NULL;
         t->path = proxied_path(x);
         return 0;
 }
@@ -640,12 +293,13 @@ int service_endpoint(struct apiserver *s, struct store_snapshot *snap, struct ar
         return 0;
 }
 
-static int service_proxy_target(struct exchange *x, struct store_snapshot *snap, struct target *t, struct error *err) {
+static int service_proxy_target(struct exchange *x, struct store_snapshot *snap, struct relay_target *t,
+                                struct error *err) {
         struct str scheme, name, port;
 
         if (!split_name(x->info.name, &scheme, &name, &port))
                 return err_bad_request(err, "invalid service request \"%" STR_FMT "\"", STR_ARG(x->info.name));
-        t->tls = str_eqc(scheme, "https");
+        t->tls = str_eqc(scheme, "https") ? relay_any_tls(x->s) : NULL;
         t->path = proxied_path(x);
         return service_endpoint(x->s, snap, http_request_arena(x->req), x->info.namespace, name, port, &t->host,
                                 &t->port, err);
@@ -655,7 +309,7 @@ static int service_proxy_target(struct exchange *x, struct store_snapshot *snap,
 
 static const struct connector {
         const char *resource, *subresource;
-        int (*target)(struct exchange *x, struct store_snapshot *snap, struct target *t, struct error *err);
+        int (*target)(struct exchange *x, struct store_snapshot *snap, struct relay_target *t, struct error *err);
         bool must_upgrade;
 } connectors[] = {
         { "pods", "log", log_target, false },           { "pods", "exec", exec_target, true },
@@ -721,20 +375,18 @@ static struct json connect_options(struct exchange *x, struct arena *a, const st
 static void connect_now(struct exchange *x, const struct connector *c) {
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(x->s->store);
         _cleanup_error_ struct error e = ERROR_INIT;
-        struct target t = { 0 };
+        struct relay_target t = { 0 };
         struct str protocol;
 
         if (c->target(x, snap, &t, &e) < 0) {
                 respond_error(x->req, &x->format, &e);
         } else if (str_empty(t.host)) {
                 respond_text(x->req, 200, "text/plain", STR(""));
-        } else if (http_request_wants_upgrade(x->req, &protocol)) {
-                tunnel(x, &t);
-        } else if (c->must_upgrade) {
+        } else if (c->must_upgrade && !http_request_wants_upgrade(x->req, &protocol)) {
                 err_bad_request(&e, "Upgrade request required");
                 respond_error(x->req, &x->format, &e);
         } else {
-                relay(x, &t);
+                relay_request(x, &t);
         }
 }
 

@@ -1,0 +1,398 @@
+/* What goes on to another server, on the worker that has the request.
+ *
+ *   client ══▶ worker ══▶ other server     an ordinary call: its answer is streamed through, with back-pressure
+ *   client ◀═ raw bytes ═▶ other server    an upgrade (WebSocket, SPDY): both ends speak the same protocol, nothing
+ *                                          is translated
+ *
+ * Each worker has clients of its own, kept by address. */
+#include "apiserver/relay.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "http/client.h"
+#include "http/tls.h"
+
+#define MAX_PEERS 1024
+#define MAX_WORKERS 256
+#define MAX_PENDING (256 * 1024)
+#define MAX_REASON 50000
+
+struct relays {
+        struct apiserver *s;
+        struct tls_context *kubelet_tls, *any_tls;
+        struct map *peers[MAX_WORKERS]; /* by worker, touched by it only: who and where → struct peer */
+};
+
+/* The connections of a worker to one server. */
+struct peer {
+        struct http_client *client;
+        size_t n_running;
+};
+
+/* ---- peers ---- */
+
+int relays_new(struct apiserver *s, struct relays **ret, struct error *err) {
+        const struct apiserver_options *o = &s->options;
+        struct relays *p = xcalloc(1, sizeof(*p));
+        struct tls_options kubelet = { .cert_pem = o->kubelet_client_cert_pem,
+                                       .key_pem = o->kubelet_client_key_pem,
+                                       .ca_pem = o->kubelet_ca_pem,
+                                       .insecure = str_empty(o->kubelet_ca_pem) };
+        int r;
+
+        p->s = s;
+        r = tls_context_new(&kubelet, &p->kubelet_tls, err);
+        if (r == 0)
+                r = tls_context_new(&(struct tls_options){ .insecure = true }, &p->any_tls, err);
+        if (r < 0)
+                relays_free(p);
+        else
+                *ret = p;
+        return r;
+}
+
+struct tls_context *relay_kubelet_tls(struct apiserver *s) {
+        return s->relays->kubelet_tls;
+}
+
+struct tls_context *relay_any_tls(struct apiserver *s) {
+        return s->relays->any_tls;
+}
+
+static void free_peer(void *arg) {
+        struct peer *p = arg;
+
+        http_client_free(p->client);
+        free(p);
+}
+
+static void drop_peers(void *p) {
+        struct map **m = p;
+
+        map_free(*m);
+        *m = NULL;
+}
+
+void relays_stop(struct relays *p) {
+        for (size_t i = 0; i < MIN(http_server_workers(p->s->http), MAX_WORKERS); i++)
+                if (p->peers[i])
+                        loop_call_sync(http_server_worker(p->s->http, i), drop_peers, &p->peers[i]);
+}
+
+void relays_free(struct relays *p) {
+        if (!p)
+                return;
+        tls_context_unref(p->kubelet_tls);
+        tls_context_unref(p->any_tls);
+        free(p);
+}
+
+/* Room for one more: those that nobody uses go. */
+static int evict(struct map *peers) {
+        struct map_iter it = MAP_ITER(peers);
+
+        if (map_size(peers) < MAX_PEERS)
+                return 0;
+        while (map_next(&it))
+                if (((struct peer *) it.value)->n_running == 0)
+                        map_remove(peers, it.key);
+        return map_size(peers) < MAX_PEERS ? 0 : -EBUSY;
+}
+
+static int peer_of(struct exchange *x, const struct relay_target *t, struct peer **ret, struct error *err) {
+        struct map **peers = &x->s->relays->peers[http_request_worker(x->req) % MAX_WORKERS];
+        struct arena *a = http_request_arena(x->req);
+        /* A client keeps its context alive, so that no other context gets its address. */
+        struct str key = arena_printf(a, "%p %" STR_FMT " %" STR_FMT ":%u", (void *) t->tls, STR_ARG(t->server_name),
+                                      STR_ARG(t->host), t->port);
+        struct http_client_options o = {
+                .loop = http_request_loop(x->req),
+                .host = arena_cstr(a, t->host),
+                .port = t->port,
+                .tls = t->tls,
+                .server_name = str_empty(t->server_name) ? NULL : arena_cstr(a, t->server_name),
+        };
+        struct http_client *client;
+        int r;
+
+        if (!*peers)
+                *peers = map_new(free_peer);
+        *ret = map_get(*peers, key);
+        if (*ret)
+                return 0;
+        if (evict(*peers) < 0)
+                return error_status(err, REASON_UNAVAILABLE, "too many addresses are being proxied to");
+        r = http_client_new(&o, &client, err);
+        if (r < 0)
+                return r;
+        *ret = xcalloc(1, sizeof(**ret));
+        (*ret)->client = client;
+        map_put(*peers, key, *ret);
+        return 0;
+}
+
+/* ---- relaying an ordinary call ---- */
+
+struct relay {
+        struct http_request *req; /* NULL: the client is gone */
+        struct peer *peer;
+        struct http_call *call;
+        bool started, is_log;
+        int refused; /* a kubelet's answer that is an error: what it says becomes a Status */
+        struct buf reason;
+        struct arena *arena;
+        struct format format;
+        struct str name;
+};
+
+static bool is_hop_header(struct str name) {
+        static const char *const names[] = {
+                "connection", "keep-alive", "transfer-encoding", "content-length", "upgrade",
+                "te",         "trailer",    "proxy-connection",  "host",           "authorization",
+                "date"
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+                if (str_eqc(name, names[i]))
+                        return true;
+        return false;
+}
+
+static void relay_response(struct http_call *c, int status, const struct http_header *h, size_t n, void *arg) {
+        struct relay *r = arg;
+        struct http_header *out;
+        size_t k = 0;
+
+        if (!r->req)
+                return;
+        if (r->is_log && (status < 200 || status > 206)) {
+                r->refused = status;
+                return;
+        }
+        out = arena_array(r->arena, struct http_header, n + 1);
+        for (size_t i = 0; i < n; i++)
+                if (!is_hop_header(h[i].name))
+                        out[k++] = h[i];
+        r->started = true;
+        http_stream_start(r->req, status, out, k);
+}
+
+static void free_bytes(void *p) {
+        free(p);
+}
+
+static void relay_data(struct http_call *c, struct str data, void *arg) {
+        struct relay *r = arg;
+        struct http_slice s = { .data.n = data.n, .release = free_bytes };
+
+        if (!r->req)
+                return;
+        if (r->refused) {
+                buf_add_str(&r->reason, str_sub(data, 0, MAX_REASON - MIN(r->reason.n, MAX_REASON)));
+                return;
+        }
+        s.data.p = s.arg = str_dup(data);
+        http_stream_send(r->req, &s, 1);
+        if (http_stream_pending(r->req) > MAX_PENDING)
+                http_call_pause(c, true);
+}
+
+static void relay_drained(struct http_request *req, void *arg) {
+        struct relay *r = arg;
+
+        if (r->call)
+                http_call_pause(r->call, false);
+}
+
+/* A kubelet says in plain text why there is no log: upstream's GenericHttpResponseChecker. */
+static void answer_refused(struct relay *r) {
+        struct str text = buf_str(&r->reason);
+        _cleanup_error_ struct error e = ERROR_INIT;
+
+        if (r->refused == 400) {
+                error_status(&e, REASON_BAD_REQUEST, "%" STR_FMT, STR_ARG(text));
+        } else if (r->refused == 500) {
+                error_status(&e, REASON_INTERNAL, "Internal error occurred: %" STR_FMT, STR_ARG(text));
+                error_add_cause(&e, "", STR(""), "%" STR_FMT, STR_ARG(text));
+        } else {
+                error_status(&e, r->refused == 404 ? REASON_NOT_FOUND : REASON_UNKNOWN,
+                             r->refused == 404 ? "the server could not find the requested resource ( pods/log %" STR_FMT
+                                                 ")"
+                                               : "the server responded with a status that is no success ( pods/log "
+                                                 "%" STR_FMT ")",
+                             STR_ARG(r->name));
+                error_details(&e, r->name, STR(""), STR("pods/log"));
+                e.code = r->refused;
+        }
+        respond_error(r->req, &r->format, &e);
+}
+
+static void relay_done(struct http_call *c, int err, const struct error *error, void *arg) {
+        struct relay *r = arg;
+        _cleanup_error_ struct error e = ERROR_INIT;
+
+        r->call = NULL;
+        r->peer->n_running--;
+        if (r->req) {
+                http_request_on_close(r->req, NULL, NULL);
+                if (r->started) {
+                        http_stream_on_drain(r->req, NULL, NULL);
+                        http_stream_end(r->req);
+                } else if (r->refused) {
+                        answer_refused(r);
+                } else {
+                        error_status(&e, REASON_UNAVAILABLE, "error trying to reach service: %s",
+                                     error ? error_text(error) : strerror(-err));
+                        respond_error(r->req, &r->format, &e);
+                }
+        }
+        buf_free(&r->reason);
+        arena_free(r->arena);
+}
+
+static void relay_gone(struct http_request *req, void *arg) {
+        struct relay *r = arg;
+
+        r->req = NULL;
+        if (r->call)
+                http_call_cancel(r->call);
+}
+
+/* The request's own headers, without those that belong to a connection or say who the user is, and the target's. */
+static size_t forward_headers(struct exchange *x, const struct relay_target *t, struct arena *a, bool upgrade,
+                              struct http_header **ret) {
+        const struct http_header *h;
+        size_t n = http_request_headers(x->req, &h), k = 0;
+        struct http_header *out = arena_array(a, struct http_header, n + t->n_headers + 1);
+
+        for (size_t i = 0; i < n; i++) {
+                bool keep = !is_hop_header(h[i].name) ||
+                            (upgrade && (str_eqc(h[i].name, "connection") || str_eqc(h[i].name, "upgrade")));
+
+                if (keep && !(h[i].name.n > 0 && h[i].name.p[0] == ':') &&
+                    !str_has_prefix(h[i].name, STR("impersonate-")) && !str_has_prefix(h[i].name, STR("x-remote-")))
+                        out[k++] = (struct http_header){ arena_str(a, h[i].name), arena_str(a, h[i].value) };
+        }
+        for (size_t i = 0; i < t->n_headers; i++)
+                out[k++] = t->headers[i];
+        *ret = out;
+        return k;
+}
+
+static void relay_call(struct exchange *x, const struct relay_target *t) {
+        struct arena *a = arena_new(0);
+        struct relay *r = arena_new_of(a, struct relay);
+        struct http_header *headers;
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct http_call_options o = {
+                .method = arena_cstr(a, http_request_method_text(x->req)),
+                .path = arena_str(a, t->path),
+                .body = http_request_body(x->req),
+                .on_response = relay_response,
+                .on_data = relay_data,
+                .on_done = relay_done,
+                .arg = r,
+        };
+
+        if (peer_of(x, t, &r->peer, &e) < 0) {
+                respond_error(x->req, &x->format, &e);
+                arena_free(a);
+                return;
+        }
+        r->req = x->req;
+        r->arena = a;
+        r->format = x->format;
+        r->is_log = t->is_log;
+        r->name = arena_str(a, x->info.name);
+        o.n_headers = forward_headers(x, t, a, false, &headers);
+        o.headers = headers;
+        http_request_on_close(x->req, relay_gone, r);
+        http_stream_on_drain(x->req, relay_drained, r);
+        r->peer->n_running++;
+        r->call = http_client_call(r->peer->client, &o);
+}
+
+/* ---- relaying an upgrade ---- */
+
+struct tunnel {
+        struct http_request *req;
+        struct peer *peer;
+        struct arena *arena;
+        struct format format;
+};
+
+static void tunnel_gone(struct http_request *req, void *arg) {
+        struct tunnel *t = arg;
+
+        t->req = NULL;
+}
+
+static void pipe_done(void *arg) {
+}
+
+static void tunnel_refused(struct tunnel *t, const struct http_upgrade_result *r) {
+        _cleanup_error_ struct error e = ERROR_INIT;
+        const struct str type = http_header_get(r->headers, r->n_headers, "content-type");
+
+        if (r->err == 0) {
+                respond_text(t->req, r->status, type.p ? arena_cstr(t->arena, type) : "text/plain", r->body);
+                return;
+        }
+        error_status(&e, REASON_INTERNAL, "error dialing backend: %s", strerror(-r->err));
+        respond_error(t->req, &t->format, &e);
+}
+
+static void tunnel_open(const struct http_upgrade_result *r, void *arg) {
+        struct tunnel *t = arg;
+        struct duplex *client;
+
+        t->peer->n_running--; /* an open tunnel is a connection of its own */
+        if (!t->req) {
+                if (r->duplex)
+                        duplex_close(r->duplex);
+        } else if (!r->duplex) {
+                http_request_on_close(t->req, NULL, NULL);
+                tunnel_refused(t, r);
+        } else {
+                http_request_on_close(t->req, NULL, NULL);
+                client = http_hijack(t->req, 101, r->headers, r->n_headers);
+                if (client)
+                        duplex_pipe(client, r->duplex, pipe_done, NULL);
+                else
+                        duplex_close(r->duplex);
+        }
+        arena_free(t->arena);
+}
+
+static void tunnel(struct exchange *x, const struct relay_target *where) {
+        struct arena *a = arena_new(0);
+        struct tunnel *t = arena_new_of(a, struct tunnel);
+        struct http_header *headers;
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct http_call_options o = { .method = arena_cstr(a, http_request_method_text(x->req)),
+                                       .path = arena_str(a, where->path) };
+
+        if (peer_of(x, where, &t->peer, &e) < 0) {
+                respond_error(x->req, &x->format, &e);
+                arena_free(a);
+                return;
+        }
+        t->req = x->req;
+        t->arena = a;
+        t->format = x->format;
+        o.n_headers = forward_headers(x, where, a, true, &headers);
+        o.headers = headers;
+        http_request_on_close(x->req, tunnel_gone, t);
+        t->peer->n_running++;
+        http_client_upgrade(t->peer->client, &o, tunnel_open, t);
+}
+
+void relay_request(struct exchange *x, const struct relay_target *t) {
+        struct str protocol;
+
+        if (http_request_wants_upgrade(x->req, &protocol))
+                tunnel(x, t);
+        else
+                relay_call(x, t);
+}

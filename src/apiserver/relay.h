@@ -1,0 +1,30 @@
+/* Handing a request over to another server: a kubelet, a pod, a Service, an aggregated API server. Private to
+ * src/apiserver. */
+#pragma once
+
+#include "apiserver/handler.h"
+
+struct relay_target {
+        struct str host;
+        uint16_t port;
+        struct tls_context *tls;           /* borrowed; NULL: plain HTTP */
+        struct str server_name;            /* whom its certificate must name; empty: host */
+        struct str path;                   /* with query */
+        const struct http_header *headers; /* added, instead of the client's credentials; as long-lived as the request */
+        size_t n_headers;
+        bool is_log; /* an answer that is no success is text for a Status */
+};
+/* Streams the request there and its answer back; an upgrade becomes a tunnel. */
+void relay_request(struct exchange *x, const struct relay_target *t);
+
+struct tls_context *relay_kubelet_tls(struct apiserver *s); /* with our client certificate */
+struct tls_context *relay_any_tls(struct apiserver *s);     /* believes everybody: to pods, as upstream does */
+
+int relays_new(struct apiserver *s, struct relays **ret, struct error *err);
+void relays_stop(struct relays *p); /* before the workers' loops end */
+void relays_free(struct relays *p);
+
+/* connect.c: one of a Service's ready endpoints, for the port of this number or name (empty: the first); an
+ * ExternalName as it is. *ret_host lives in a. */
+int service_endpoint(struct apiserver *s, struct store_snapshot *snap, struct arena *a, struct str ns, struct str name,
+                     struct str port, struct str *ret_host, uint16_t *ret_port, struct error *err);
