@@ -37,3 +37,6 @@ const struct strategy *strategy_of(
 int pod_prepare_create(struct op *op, struct json *obj, struct error *err);
 int service_prepare_create(struct op *op, struct json *obj, struct error *err);
 int service_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err);
+/* validation/validate_policy.c: events.k8s.io/v1 is stricter than core/v1. */
+int event_prepare_create(struct op *op, struct json *obj, struct error *err);
+int event_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err);

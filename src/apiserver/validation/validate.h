@@ -77,6 +77,8 @@ void validate_metadata(struct field_errors *fe, const struct json *obj, const st
 void validate_labels(struct field_errors *fe, const struct path *p, const struct json *labels);
 void validate_label_selector(struct field_errors *fe, const struct path *p, const struct json *selector);
 void validate_pod_spec(struct field_errors *fe, const struct path *p, const struct json *spec);
+/* tolerations, below p. */
+void validate_tolerations(struct field_errors *fe, const struct path *p, const struct json *list);
 /* spec.template of a workload. */
 void validate_pod_template(struct field_errors *fe, const struct path *p, const struct json *template);
 
@@ -105,6 +107,7 @@ VALIDATE(validate_pvc);
 VALIDATE(validate_pv);
 VALIDATE(validate_storage_class);
 VALIDATE(validate_resource_quota);
+VALIDATE(validate_resource_quota_status);
 VALIDATE(validate_limit_range);
 VALIDATE(validate_priority_class);
 VALIDATE(validate_ingress);
@@ -116,7 +119,8 @@ VALIDATE(validate_role);
 VALIDATE(validate_binding);
 VALIDATE(validate_lease);
 VALIDATE(validate_runtime_class);
-VALIDATE(validate_csr);
+VALIDATE(validate_csr_update);
+VALIDATE(validate_csr_status);
 VALIDATE(validate_event);
 VALIDATE(validate_flow_schema);
 VALIDATE(validate_priority_level);

@@ -275,7 +275,7 @@ void validate_endpoint_slice(struct field_errors *fe, const struct json *obj, co
         }
 }
 
-/* ---- storage, scheduling, node, certificates ---- */
+/* ---- storage ---- */
 
 void validate_storage_class(struct field_errors *fe, const struct json *obj, const struct json *old) {
         if (str_empty(TEXT(obj, "provisioner")))
@@ -292,52 +292,4 @@ void validate_storage_class(struct field_errors *fe, const struct json *obj, con
                 field_forbidden(fe, PATH(NULL, "reclaimPolicy"), "updates to reclaimPolicy are forbidden.");
         check_immutable(fe, PATH(NULL, "volumeBindingMode"), GET(obj, "volumeBindingMode"),
                         GET(old, "volumeBindingMode"));
-}
-
-#define HIGHEST_USER_PRIORITY 1000000000
-
-void validate_priority_class(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        struct str name = json_str(json_at_path(obj, "metadata", "name"));
-        int64_t value = json_int(GET(obj, "value"));
-
-        if (!old && str_has_prefix(name, STR("system-")) && !str_eqc(name, "system-cluster-critical") &&
-            !str_eqc(name, "system-node-critical"))
-                field_forbidden(fe, PATH(PATH(NULL, "metadata"), "name"),
-                                "priority class names with 'system-' prefix are reserved for system use "
-                                "only. error: %" STR_FMT " is not a known system priority class",
-                                STR_ARG(name));
-        else if (!old && value > HIGHEST_USER_PRIORITY && !str_has_prefix(name, STR("system-")))
-                field_forbidden(fe, PATH(NULL, "value"), "maximum allowed value of a user defined priority is %d",
-                                HIGHEST_USER_PRIORITY);
-        if (old && value != json_int(GET(old, "value")))
-                field_forbidden(fe, PATH(NULL, "value"), "may not be changed in an update.");
-        if (old && !str_eq(TEXT(obj, "preemptionPolicy"), TEXT(old, "preemptionPolicy")))
-                check_immutable(fe, PATH(NULL, "preemptionPolicy"), GET(obj, "preemptionPolicy"),
-                                GET(old, "preemptionPolicy"));
-}
-
-void validate_runtime_class(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        check_field(fe, PATH(NULL, "handler"), TEXT(obj, "handler"), check_dns_label);
-        if (old)
-                check_immutable(fe, PATH(NULL, "handler"), GET(obj, "handler"), GET(old, "handler"));
-}
-
-void validate_csr(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        const struct path *p = PATH(NULL, "spec");
-        const struct json *spec = GET(obj, "spec"), *seconds = GET(spec, "expirationSeconds");
-
-        if (old)
-                return;
-        require_text(fe, p, spec, "request");
-        if (json_len(GET(spec, "usages")) == 0)
-                field_required(fe, PATH(p, "usages"), "usages must be specified");
-        if (str_empty(TEXT(spec, "signerName")))
-                field_required(fe, PATH(p, "signerName"), "");
-        else if (str_find(TEXT(spec, "signerName"), '/') < 0)
-                field_invalid_str(fe, PATH(p, "signerName"), TEXT(spec, "signerName"),
-                                  "must be a fully qualified domain and path of the form "
-                                  "\"example.com/signer-name\"");
-        if (seconds && json_int(seconds) < 600)
-                field_invalid(fe, PATH(p, "expirationSeconds"), seconds,
-                              "may not specify a duration less than 600 seconds (10 minutes)");
 }

@@ -435,7 +435,7 @@ static void validate_volumes(struct field_errors *fe, const struct path *spec, c
 
 /* ---- placement ---- */
 
-static void validate_tolerations(struct field_errors *fe, const struct path *spec, const struct json *list) {
+void validate_tolerations(struct field_errors *fe, const struct path *spec, const struct json *list) {
         const struct path *at = PATH(spec, "tolerations");
         size_t i = 0;
 

@@ -190,6 +190,69 @@ static void claims_are_measured_by_their_class(void **state) {
                "gold.storageclass.storage.k8s.io/requests.storage=4Gi");
 }
 
+/* ---- what makes no sense ---- */
+
+#define HARD(h, more) "{\"metadata\":{\"name\":\"x\"},\"spec\":{\"hard\":{" h "}" more "}}"
+#define LIMIT(l) "{\"metadata\":{\"name\":\"x\"},\"spec\":{\"limits\":[{" l "}]}}"
+#define EVENT(more) "{\"metadata\":{\"name\":\"x\",\"namespace\":\"default\"}" more "}"
+
+static const struct {
+        const struct api_resource *resource;
+        const char *body, *want;
+} senseless[] = {
+        { &res_resourcequotas, HARD("\"nonsense\":\"1\"", ""),
+          "[spec.hard[nonsense]: Invalid value: \"nonsense\": must be a standard resource type or fully qualified, "
+          "spec.hard[nonsense]: Invalid value: \"nonsense\": must be a standard resource for quota]" },
+        { &res_resourcequotas, HARD("\"pods\":\"-1\"", ""),
+          "spec.hard[pods]: Invalid value: \"-1\": must be greater than or equal to 0" },
+        { &res_resourcequotas, HARD("\"pods\":\"500m\"", ""),
+          "spec.hard[pods]: Invalid value: \"500m\": must be an integer" },
+        { &res_resourcequotas,
+          HARD("\"pods\":\"1\"", ",\"scopeSelector\":{\"matchExpressions\":[{\"scopeName\":\"PriorityClass\","
+                                   "\"operator\":\"In\"}]}"),
+          "spec.scopeSelector.values: Required value: must be at least one value when `operator` is 'In' or 'NotIn' for "
+          "scope selector" },
+        { &res_limitranges, LIMIT("\"type\":\"Pod\",\"default\":{\"cpu\":\"1\"}"),
+          "spec.limits[0].default: Forbidden: may not be specified when `type` is 'Pod'" },
+        { &res_limitranges, LIMIT("\"type\":\"Container\",\"min\":{\"cpu\":\"2\"},\"max\":{\"cpu\":\"1\"},"
+                                  "\"defaultRequest\":{\"cpu\":\"2\"},\"default\":{\"cpu\":\"2\"}"),
+          "[spec.limits[0].min[cpu]: Invalid value: \"2\": min value 2 is greater than max value 1, "
+          "spec.limits[0].defaultRequest[cpu]: Invalid value: \"2\": default request value 2 is greater than max value "
+          "1, spec.limits[0].default[cpu]: Invalid value: \"1\": default value 2 is greater than max value 1]" },
+        { &res_limitranges, LIMIT("\"type\":\"PersistentVolumeClaim\""),
+          "spec.limits[0].limits: Required value: either minimum or maximum storage value is required, but neither was "
+          "provided" },
+        { &res_events, EVENT(",\"involvedObject\":{\"namespace\":\"other\"}"),
+          "involvedObject.namespace: Invalid value: \"other\": does not match event.namespace" },
+        { &res_events,
+          EVENT(",\"involvedObject\":{},\"eventTime\":\"2025-01-01T00:00:00.000000Z\",\"reportingComponent\":\"c\","
+                "\"reportingInstance\":\"i\",\"action\":\"a\""),
+          "reason: Required value" },
+        { &res_events_events_k8s_io, EVENT(",\"type\":\"Odd\",\"deprecatedCount\":3"),
+          "[eventTime: Required value, type: Invalid value: \"\": has invalid value: Odd, count: Invalid value: \"\": "
+          "needs to be unset]" },
+        { &res_priorityclasses, "{\"metadata\":{\"name\":\"system-x\"},\"value\":1}",
+          "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. error: "
+          "system-x is not a known system priority class" },
+        { &res_runtimeclasses, "{\"metadata\":{\"name\":\"x\"},\"handler\":\"x\",\"overhead\":{\"podFixed\":{"
+                               "\"cpu\":\"-1\"}}}",
+          "overhead.podFixed[cpu]: Invalid value: \"-1\": must be greater than or equal to 0" },
+};
+
+static void what_makes_no_sense_is_invalid(void **state) {
+        struct fixture *f = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(senseless); i++) {
+                struct answer r = ASK(f, API_CREATE, senseless[i].resource,
+                                      senseless[i].resource->namespaced ? "default" : NULL, .body = senseless[i].body);
+                const char *is = r.message ? strstr(r.message, " is invalid: ") : NULL;
+
+                if (r.code != 422 || !is)
+                        fail_msg("%d: %s: %s", r.code, senseless[i].body, r.message);
+                assert_string_equal(is + 13, senseless[i].want);
+        }
+}
+
 /* ---- many at once ---- */
 
 #define MANY 64
@@ -257,6 +320,7 @@ int main(void) {
                 TEST(scopes_choose_the_pods_that_count),
                 TEST(an_update_is_charged_for_what_it_adds),
                 TEST(claims_are_measured_by_their_class),
+                TEST(what_makes_no_sense_is_invalid),
                 TEST(nobody_gets_past_the_limit_in_a_crowd),
         };
 

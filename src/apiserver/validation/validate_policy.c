@@ -1,0 +1,539 @@
+/* What limits others: quotas, limit ranges, priority and runtime classes; and certificate requests and events. */
+#include <errno.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+
+#include "apiserver/strategy.h"
+#include "apiserver/writes.h"
+#include "base/encode.h"
+#include "schema/quantity.h"
+
+DEFINE_CLEANUP(BIO *, BIO_free_all)
+DEFINE_CLEANUP(X509_REQ *, X509_REQ_free)
+
+#define GET(o, k) json_getc((o), (k))
+#define TEXT(o, k) json_str(json_getc((o), (k)))
+
+static bool among(struct str s, const char *const list[]) {
+        for (size_t i = 0; list[i]; i++)
+                if (str_eqc(s, list[i]))
+                        return true;
+        return false;
+}
+
+/* ---- names of resources ---- */
+
+static const char *const compute_names[] = { "cpu",          "memory",          "limits.cpu", "limits.memory",
+                                             "requests.cpu", "requests.memory", NULL };
+static const char *const storage_names[] = { "ephemeral-storage", "requests.ephemeral-storage",
+                                             "limits.ephemeral-storage", "requests.storage", NULL };
+static const char *const counted_names[] = { "pods",
+                                             "resourcequotas",
+                                             "services",
+                                             "replicationcontrollers",
+                                             "secrets",
+                                             "configmaps",
+                                             "persistentvolumeclaims",
+                                             "services.nodeports",
+                                             "services.loadbalancers",
+                                             NULL };
+
+static bool is_quota_name(struct str s) {
+        return among(s, compute_names) || among(s, storage_names) || among(s, counted_names) ||
+               str_has_prefix(s, STR("hugepages-")) || str_has_prefix(s, STR("requests.hugepages-"));
+}
+
+static bool is_extended(struct str s) {
+        return str_find(s, '/') > 0 && str_search(s, STR("kubernetes.io/")) < 0 && !str_has_prefix(s, STR("requests."));
+}
+
+static void check_resource_name(struct field_errors *fe, const struct path *p, struct str name) {
+        if (check_field(fe, p, name, check_qualified_name) && str_find(name, '/') < 0 && !is_quota_name(name) &&
+            !str_eqc(name, "storage"))
+                field_invalid_str(fe, p, name, "must be a standard resource type or fully qualified");
+}
+
+/* ---- ResourceQuota ---- */
+
+static void check_hard(struct field_errors *fe, const struct path *p, const struct json *map) {
+        json_each_member(m, map) {
+                const struct path *at = PATH_KEY(p, json_key(m));
+                struct quantity q = quantity_of_json(&m->value);
+
+                check_resource_name(fe, at, json_key(m));
+                if (str_find(json_key(m), '/') < 0 && !is_quota_name(json_key(m)))
+                        field_invalid_str(fe, at, json_key(m), "must be a standard resource for quota");
+                if (q.nano < 0)
+                        field_invalid(fe, at, &m->value, "must be greater than or equal to 0");
+                if ((among(json_key(m), counted_names) || is_extended(json_key(m))) && q.nano % 1000000000 != 0)
+                        field_invalid(fe, at, &m->value, "must be an integer");
+        }
+}
+
+/* Which names a scope can be about. */
+static bool scope_fits(struct str scope, struct str name) {
+        if (str_eqc(name, "pods") || !is_quota_name(name))
+                return true;
+        return !str_eqc(scope, "BestEffort") && among(name, compute_names);
+}
+
+static void check_fit(struct field_errors *fe, const struct path *p, struct str scope, const struct json *hard,
+                      const struct json *shown) {
+        json_each_member(m, hard)
+                if (!scope_fits(scope, json_key(m)))
+                        field_invalid(fe, p, shown, "unsupported scope applied to resource");
+}
+
+static bool has_scope(const struct json *list, const char *scope, const char *member) {
+        json_each_item(s, list)
+                if (str_eqc(member ? TEXT(s, member) : json_str(s), scope))
+                        return true;
+        return false;
+}
+
+static void check_conflicts(struct field_errors *fe, const struct path *p, const struct json *list, const char *member,
+                            const struct json *shown) {
+        static const char *const pairs[][2] = { { "BestEffort", "NotBestEffort" },
+                                                { "Terminating", "NotTerminating" } };
+
+        for (size_t i = 0; i < ARRAY_SIZE(pairs); i++)
+                if (has_scope(list, pairs[i][0], member) && has_scope(list, pairs[i][1], member))
+                        field_invalid(fe, p, shown, "conflicting scopes");
+}
+
+#define NO_OPERATOR                                                                                                    \
+        "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, "       \
+        "ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or "                                            \
+        "ResourceQuotaScopeCrossNamespacePodAffinity"
+
+static void check_scope_selector(struct field_errors *fe, const struct path *spec_path, const struct json *spec) {
+        const struct path *p = PATH(spec_path, "scopeSelector");
+        const struct json *selector = GET(spec, "scopeSelector"), *list = GET(selector, "matchExpressions");
+
+        json_each_item(e, list) {
+                struct str scope = TEXT(e, "scopeName"), operator = TEXT(e, "operator");
+                bool compares = str_eqc(operator, "In") || str_eqc(operator, "NotIn");
+
+                check_fit(fe, p, scope, GET(spec, "hard"), selector);
+                if (!str_eqc(scope, "PriorityClass") && !str_eqc(operator, "Exists"))
+                        field_invalid_str(fe, PATH(p, "operator"), operator, NO_OPERATOR);
+                if (compares && json_len(GET(e, "values")) == 0)
+                        field_required(fe, PATH(p, "values"),
+                                       "must be at least one value when `operator` is 'In' or 'NotIn' for scope "
+                                       "selector");
+                if (!compares && json_len(GET(e, "values")) > 0)
+                        field_invalid(fe, PATH(p, "values"), GET(e, "values"),
+                                      "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope "
+                                      "selector");
+        }
+        check_conflicts(fe, p, list, "scopeName", GET(spec, "scopes"));
+}
+
+void validate_resource_quota(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct path *p = PATH(NULL, "spec"), *scopes = PATH(p, "scopes");
+        const struct json *spec = GET(obj, "spec"), *list = GET(spec, "scopes");
+
+        check_hard(fe, PATH(p, "hard"), GET(spec, "hard"));
+        json_each_item(s, list)
+                check_fit(fe, scopes, json_str(s), GET(spec, "hard"), list);
+        check_conflicts(fe, scopes, list, NULL, list);
+        check_scope_selector(fe, p, spec);
+        if (old)
+                check_immutable(fe, scopes, list, json_at_path(old, "spec", "scopes"));
+}
+
+void validate_resource_quota_status(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct path *p = PATH(NULL, "status");
+
+        check_hard(fe, PATH(p, "hard"), json_at_path(obj, "status", "hard"));
+        check_hard(fe, PATH(p, "used"), json_at_path(obj, "status", "used"));
+}
+
+/* ---- LimitRange ---- */
+
+/* low must not be above high: where it is told, of which of the two, and with which words. */
+static const struct {
+        const char *low, *high, *at, *low_word, *high_word;
+        bool show_high;
+} orders[] = {
+        { "min", "max", "min", "min", "max", false },
+        { "min", "defaultRequest", "defaultRequest", "min", "default request", true },
+        { "defaultRequest", "max", "defaultRequest", "default request", "max", false },
+        { "defaultRequest", "default", "defaultRequest", "default request", "default limit", false },
+        { "min", "default", "default", "min", "default", false },
+        { "default", "max", "default", "default", "max", true },
+};
+
+static void check_orders(struct field_errors *fe, const struct path *p, const struct json *limit) {
+        for (size_t i = 0; i < ARRAY_SIZE(orders); i++)
+                json_each_member(m, GET(limit, orders[i].low)) {
+                        const struct json *high = json_get(GET(limit, orders[i].high), json_key(m));
+
+                        if (high && quantity_cmp(quantity_of_json(&m->value), quantity_of_json(high)) > 0)
+                                field_invalid(fe, PATH_KEY(PATH(p, orders[i].at), json_key(m)),
+                                              orders[i].show_high ? high : &m->value,
+                                              "%s value %" STR_FMT " is greater than %s value %" STR_FMT,
+                                              orders[i].low_word, STR_ARG(json_str(&m->value)), orders[i].high_word,
+                                              STR_ARG(json_str(high)));
+                }
+}
+
+static void check_ratio(struct field_errors *fe, const struct path *p, const struct json *limit) {
+        json_each_member(m, GET(limit, "maxLimitRequestRatio")) {
+                const struct path *at = PATH_KEY(PATH(p, "maxLimitRequestRatio"), json_key(m));
+                const struct json *min = json_get(GET(limit, "min"), json_key(m)),
+                                  *max = json_get(GET(limit, "max"), json_key(m));
+                struct quantity ratio = quantity_of_json(&m->value);
+                double most = min && quantity_of_json(min).nano
+                                              ? quantity_double(quantity_of_json(max)) /
+                                                                quantity_double(quantity_of_json(min))
+                                              : 0;
+
+                if (quantity_double(ratio) < 1)
+                        field_invalid(fe, at, &m->value, "ratio %" STR_FMT " is less than 1", STR_ARG(json_str(&m->value)));
+                if (min && max && quantity_double(ratio) > most)
+                        field_invalid(fe, at, &m->value, "ratio %" STR_FMT " is greater than max/min = %f",
+                                      STR_ARG(json_str(&m->value)), most);
+        }
+}
+
+static void check_limit(struct field_errors *fe, const struct path *p, const struct json *limit) {
+        static const char *const maps[] = { "max", "min", "default", "defaultRequest", "maxLimitRequestRatio" };
+        bool pod = str_eqc(TEXT(limit, "type"), "Pod");
+
+        for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
+                bool given = str_has_prefix(str_of(maps[i]), STR("default"));
+
+                if (pod && given && json_len(GET(limit, maps[i])) > 0)
+                        field_forbidden(fe, PATH(p, maps[i]), "may not be specified when `type` is 'Pod'");
+                json_each_member(m, pod && given ? NULL : GET(limit, maps[i]))
+                        check_resource_name(fe, PATH_KEY(PATH(p, maps[i]), json_key(m)), json_key(m));
+        }
+        if (str_eqc(TEXT(limit, "type"), "PersistentVolumeClaim") && !json_at_path(limit, "min", "storage") &&
+            !json_at_path(limit, "max", "storage"))
+                field_required(fe, PATH(p, "limits"),
+                               "either minimum or maximum storage value is required, but neither was provided");
+        check_orders(fe, p, limit);
+        check_ratio(fe, p, limit);
+}
+
+void validate_limit_range(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        static const char *const types[] = { "Pod", "Container", "PersistentVolumeClaim", NULL };
+        const struct path *list = PATH(PATH(NULL, "spec"), "limits");
+        const struct json *limits = json_at_path(obj, "spec", "limits");
+
+        for (size_t i = 0; i < json_len(limits); i++) {
+                const struct path *p = PATH_INDEX(list, i);
+                struct str type = TEXT(json_item(limits, i), "type");
+
+                if (check_field(fe, PATH(p, "type"), type, check_qualified_name) && str_find(type, '/') < 0 &&
+                    !among(type, types))
+                        field_invalid_str(fe, PATH(p, "type"), type, "must be a standard limit type or fully qualified");
+                for (size_t k = 0; k < i; k++)
+                        if (str_eq(TEXT(json_item(limits, k), "type"), type)) {
+                                field_duplicate(fe, PATH(p, "type"), type);
+                                break;
+                        }
+                check_limit(fe, p, json_item(limits, i));
+        }
+}
+
+/* ---- PriorityClass, RuntimeClass ---- */
+
+#define HIGHEST_USER_PRIORITY 1000000000
+#define RESERVED "priority class names with 'system-' prefix are reserved for system use only. error: "
+
+static const struct {
+        const char *name;
+        int64_t value;
+} system_classes[] = { { "system-node-critical", 2000001000 }, { "system-cluster-critical", 2000000000 } };
+
+static void check_system_class(struct field_errors *fe, const struct json *obj, struct str name) {
+        const struct path *p = PATH(PATH(NULL, "metadata"), "name");
+
+        for (size_t i = 0; i < ARRAY_SIZE(system_classes); i++) {
+                if (!str_eqc(name, system_classes[i].name))
+                        continue;
+                if (json_int(GET(obj, "value")) != system_classes[i].value)
+                        field_forbidden(fe, p, RESERVED "value of %s PriorityClass must be %lld",
+                                        system_classes[i].name, (long long) system_classes[i].value);
+                else if (json_bool(GET(obj, "globalDefault")))
+                        field_forbidden(fe, p, RESERVED "globalDefault of %s PriorityClass must be false",
+                                        system_classes[i].name);
+                return;
+        }
+        field_forbidden(fe, p, RESERVED "%" STR_FMT " is not a known system priority class", STR_ARG(name));
+}
+
+void validate_priority_class(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        struct str name = json_str(json_at_path(obj, "metadata", "name"));
+        int64_t value = json_int(GET(obj, "value"));
+
+        if (!old && str_has_prefix(name, STR("system-")))
+                check_system_class(fe, obj, name);
+        else if (!old && value > HIGHEST_USER_PRIORITY)
+                field_forbidden(fe, PATH(NULL, "value"), "maximum allowed value of a user defined priority is %d",
+                                HIGHEST_USER_PRIORITY);
+        if (old && value != json_int(GET(old, "value")))
+                field_forbidden(fe, PATH(NULL, "value"), "may not be changed in an update.");
+        if (old)
+                check_immutable(fe, PATH(NULL, "preemptionPolicy"), GET(obj, "preemptionPolicy"),
+                                GET(old, "preemptionPolicy"));
+}
+
+void validate_runtime_class(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct path *overhead = PATH(PATH(NULL, "overhead"), "podFixed"), *scheduling = PATH(NULL, "scheduling");
+        const struct json *list = json_at_path(obj, "scheduling", "tolerations");
+
+        if (old) {
+                check_immutable(fe, PATH(NULL, "handler"), GET(obj, "handler"), GET(old, "handler"));
+                return;
+        }
+        check_field(fe, PATH(NULL, "handler"), TEXT(obj, "handler"), check_dns_label);
+        json_each_member(m, json_at_path(obj, "overhead", "podFixed")) {
+                check_resource_name(fe, PATH_KEY(overhead, json_key(m)), json_key(m));
+                if (quantity_of_json(&m->value).nano < 0)
+                        field_invalid(fe, PATH_KEY(overhead, json_key(m)), &m->value,
+                                      "must be greater than or equal to 0");
+        }
+        validate_labels(fe, PATH(scheduling, "nodeSelector"), json_at_path(obj, "scheduling", "nodeSelector"));
+        validate_tolerations(fe, scheduling, list);
+        for (size_t i = 0; i < json_len(list); i++)
+                for (size_t k = 0; k < i; k++)
+                        if (json_equal(json_item(list, i), json_item(list, k))) {
+                                field_duplicate(fe, PATH_INDEX(PATH(scheduling, "tolerations"), i),
+                                                TEXT(json_item(list, i), "key"));
+                                break;
+                        }
+}
+
+/* ---- CertificateSigningRequest ---- */
+
+static const char *request_problem(struct str text) {
+        _cleanup_(BIO_free_allp) BIO *bio = NULL;
+        _cleanup_(X509_REQ_freep) X509_REQ *request = NULL;
+        _cleanup_buf_ struct buf pem = BUF_INIT;
+        EVP_PKEY *key;
+
+        if (base64_decode(&pem, text) == 0 && pem.n > 0) {
+                bio = BIO_new_mem_buf(pem.p, (int) pem.n);
+                request = PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL);
+        }
+        if (!request)
+                return "PEM block type must be CERTIFICATE REQUEST";
+        key = X509_REQ_get0_pubkey(request);
+        return key && X509_REQ_verify(request, key) == 1 ? NULL : "x509: invalid signature";
+}
+
+static void check_signer_name(struct field_errors *fe, const struct path *p, struct str name) {
+        ssize_t slash = str_find(name, '/');
+        const struct str domain = str_sub(name, 0, slash < 0 ? 0 : (size_t) slash);
+
+        if (str_empty(name))
+                field_required(fe, p, "");
+        else if (slash < 0)
+                field_invalid_str(fe, p, name,
+                                  "must be a fully qualified domain and path of the form \"example.com/signer-name\"");
+        else if (str_eqc(name, "kubernetes.io/legacy-unknown"))
+                field_invalid_str(fe, p, name, "the legacy signerName is not allowed via this API version");
+        else if (str_find(domain, '.') < 0)
+                field_invalid_str(fe, p, name, "should be a domain with at least two segments separated by dots");
+        else if (check_field(fe, p, domain, check_dns_subdomain) && (size_t) slash + 1 == name.n)
+                field_invalid_str(fe, p, name, "signer name must not be empty");
+}
+
+static void validate_csr(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct path *p = PATH(NULL, "spec"), *usages = PATH(p, "usages");
+        const struct json *spec = GET(obj, "spec"), *seconds = GET(spec, "expirationSeconds"),
+                          *list = GET(spec, "usages");
+        const char *problem = old ? NULL : request_problem(TEXT(spec, "request"));
+
+        if (old)
+                return;
+        if (problem)
+                field_invalid_str(fe, PATH(p, "request"), TEXT(spec, "request"), "%s", problem);
+        if (json_len(list) == 0)
+                field_required(fe, usages, "usages must be specified");
+        for (size_t i = 0; i < json_len(list); i++)
+                for (size_t k = 0; k < i; k++)
+                        if (json_equal(json_item(list, i), json_item(list, k))) {
+                                field_duplicate(fe, PATH_INDEX(usages, i), json_str(json_item(list, i)));
+                                break;
+                        }
+        check_signer_name(fe, PATH(p, "signerName"), TEXT(spec, "signerName"));
+        if (seconds && json_int(seconds) < 600)
+                field_invalid(fe, PATH(p, "expirationSeconds"), seconds,
+                              "may not specify a duration less than 600 seconds (10 minutes)");
+}
+
+static const struct json *condition(const struct json *csr, const char *type) {
+        json_each_item(c, json_at_path(csr, "status", "conditions"))
+                if (str_eqc(TEXT(c, "type"), type))
+                        return c;
+        return NULL;
+}
+
+static void check_csr_conditions(struct field_errors *fe, const struct path *p, const struct json *obj) {
+        static const char *const only_true[] = { "True", NULL };
+        static const char *const final[] = { "Approved", "Denied", "Failed", NULL };
+        const struct json *list = json_at_path(obj, "status", "conditions");
+
+        for (size_t i = 0; i < json_len(list); i++) {
+                const struct json *c = json_item(list, i);
+                const struct path *at = PATH_INDEX(p, i);
+
+                if (str_empty(TEXT(c, "type")))
+                        field_required(fe, PATH(at, "type"), "");
+                if (str_empty(TEXT(c, "status")))
+                        field_required(fe, PATH(at, "status"), "");
+                else if (among(TEXT(c, "type"), final) && !str_eqc(TEXT(c, "status"), "True"))
+                        field_not_supported(fe, PATH(at, "status"), TEXT(c, "status"), only_true);
+                for (size_t k = 0; k < i; k++) {
+                        struct str before = TEXT(json_item(list, k), "type");
+
+                        if (str_eq(before, TEXT(c, "type")))
+                                field_duplicate(fe, PATH(at, "type"), before);
+                        else if ((str_eqc(before, "Approved") && str_eqc(TEXT(c, "type"), "Denied")) ||
+                                 (str_eqc(before, "Denied") && str_eqc(TEXT(c, "type"), "Approved")))
+                                field_invalid_str(fe, PATH(at, "type"), TEXT(c, "type"),
+                                                  "Approved and Denied conditions are mutually exclusive");
+                }
+        }
+}
+
+/* What an answer may change: approval adds conditions, status sets the certificate, neither takes back. */
+static void check_csr_answer(struct field_errors *fe, const struct json *obj, const struct json *old, bool approval) {
+        static const char *const final[] = { "Approved", "Denied", "Failed" };
+        const struct path *p = PATH(PATH(NULL, "status"), "conditions"), *cert = PATH(PATH(NULL, "status"), "certificate");
+        struct str now = json_str(json_at_path(obj, "status", "certificate")),
+                   before = json_str(json_at_path(old, "status", "certificate"));
+
+        check_csr_conditions(fe, p, obj);
+        for (size_t i = 0; i < ARRAY_SIZE(final); i++) {
+                bool had = condition(old, final[i]), has = condition(obj, final[i]);
+
+                if (had && !has)
+                        field_forbidden(fe, p, "updates may not remove a condition of type \"%s\"", final[i]);
+                if (!approval && has && !had && i < 2)
+                        field_forbidden(fe, p, "updates may not add a condition of type \"%s\"", final[i]);
+        }
+        if (!str_empty(before) && !str_eq(now, before))
+                field_forbidden(fe, cert, "updates may not modify existing certificate content");
+}
+
+void validate_csr_status(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        check_csr_answer(fe, obj, old, false);
+}
+
+void validate_csr_update(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        validate_csr(fe, obj, old);
+        if (old)
+                check_csr_answer(fe, obj, old, true);
+}
+
+/* ---- events ---- */
+
+static void check_length(struct field_errors *fe, const struct json *obj, const char *field, size_t max) {
+        if (TEXT(obj, field).n > max)
+                field_invalid_str(fe, PATH(NULL, field), STR(""), "can have at most %zu characters", max);
+}
+
+/* An event with an eventTime is of the new kind, whichever API it comes by. */
+static void check_new_event(struct field_errors *fe, const struct json *obj) {
+        static const char *const needed[] = { "reportingInstance", "action", "reason" };
+        struct str controller = TEXT(obj, "reportingComponent");
+
+        if (str_empty(controller))
+                field_required(fe, PATH(NULL, "reportingController"), "");
+        check_field(fe, PATH(NULL, "reportingController"), controller, check_qualified_name);
+        for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
+                if (str_empty(TEXT(obj, needed[i])))
+                        field_required(fe, PATH(NULL, needed[i]), "");
+                check_length(fe, obj, needed[i], 128);
+        }
+        check_length(fe, obj, "message", 1024);
+}
+
+static bool is_set(const struct json *v) {
+        return json_is(v, JSON_STRING) ? v->len > 0 : json_len(v) > 0 || json_int(v) != 0;
+}
+
+void validate_event(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        struct str ns = json_str(json_at_path(obj, "metadata", "namespace")),
+                   about = json_str(json_at_path(obj, "involvedObject", "namespace"));
+        bool new = is_set(GET(obj, "eventTime")), fits;
+
+        if (str_empty(about))
+                fits = str_eqc(ns, "default") || (new && str_eqc(ns, "kube-system"));
+        else
+                fits = new || str_eq(ns, about);
+        if (!fits)
+                field_invalid_str(fe, PATH(PATH(NULL, "involvedObject"), "namespace"), about,
+                                  "does not match event.namespace");
+        if (new)
+                check_new_event(fe, obj);
+}
+
+static void check_series(struct field_errors *fe, const struct json *series) {
+        if (!json_is(series, JSON_OBJECT))
+                return;
+        if (json_int(GET(series, "count")) < 2)
+                field_invalid_str(fe, PATH(NULL, "series.count"), STR(""), "should be at least 2");
+        if (!is_set(GET(series, "lastObservedTime")))
+                field_required(fe, PATH(NULL, "series.lastObservedTime"), "");
+}
+
+/* events.k8s.io/v1 is strict: new events have no old fields, and only a series goes on. */
+static void check_strict_event(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        static const char *const unset[] = { "firstTimestamp", "lastTimestamp", "count", "source" };
+        static const char *const kept[][2] = { { "involvedObject", "involvedObject" },
+                                               { "reason", "reason" },
+                                               { "message", "message" },
+                                               { "source", "source" },
+                                               { "firstTimestamp", "firstTimestamp" },
+                                               { "lastTimestamp", "lastTimestamp" },
+                                               { "count", "count" },
+                                               { "type", "type" },
+                                               { "eventTime", "eventTime" },
+                                               { "action", "action" },
+                                               { "related", "related" },
+                                               { "reportingComponent", "reportingController" },
+                                               { "reportingInstance", "reportingInstance" } };
+
+        if (!old || !json_equal(GET(obj, "series"), GET(old, "series")))
+                check_series(fe, GET(obj, "series"));
+        for (size_t i = 0; old && i < ARRAY_SIZE(kept); i++)
+                if (is_set(GET(obj, kept[i][0])) || is_set(GET(old, kept[i][0])))
+                        check_immutable(fe, PATH(NULL, kept[i][1]), GET(obj, kept[i][0]), GET(old, kept[i][0]));
+        if (old)
+                return;
+        if (!is_set(GET(obj, "eventTime")))
+                field_required(fe, PATH(NULL, "eventTime"), "");
+        if (!str_eqc(TEXT(obj, "type"), "Normal") && !str_eqc(TEXT(obj, "type"), "Warning"))
+                field_invalid_str(fe, PATH(NULL, "type"), STR(""), "has invalid value: %" STR_FMT,
+                                  STR_ARG(TEXT(obj, "type")));
+        for (size_t i = 0; i < ARRAY_SIZE(unset); i++)
+                if (is_set(GET(obj, unset[i])))
+                        field_invalid_str(fe, PATH(NULL, unset[i]), STR(""), "needs to be unset");
+}
+
+static int prepare_event(struct op *op, const struct json *obj, const struct json *old, struct error *err) {
+        struct field_errors fe = { .a = op->c->arena };
+        int r;
+
+        if (op->rest == op->rest->stored)
+                return 0; /* core/v1, for old clients */
+        validate_event(&fe, obj, old);
+        check_strict_event(&fe, obj, old);
+        r = field_errors_finish(&fe, op->rest->kind, op->rest->group, op->name, err);
+        vec_free(&fe.list);
+        return r;
+}
+
+int event_prepare_create(struct op *op, struct json *obj, struct error *err) {
+        return prepare_event(op, obj, NULL, err);
+}
+
+int event_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err) {
+        return prepare_event(op, obj, old, err);
+}
