@@ -71,6 +71,7 @@ struct api_call {
 
         struct loop *loop; /* done is called there (may be called within apiserver_call when nothing has to wait) */
         void (*done)(struct api_call *c);
+        bool waits; /* it stays valid until done, however long that takes: it may wait for an authorization webhook */
         void *userdata;
 
         /* result */

@@ -7,6 +7,7 @@
 #include "apiserver/allocator.h"
 #include "apiserver/auth/rbac.h"
 #include "apiserver/bootstrap.h"
+#include "apiserver/flags.h"
 #include "apiserver/flow/flow.h"
 #include "base/log.h"
 #include "base/rand.h"
@@ -161,15 +162,41 @@ static void kubernetes_service(struct bootstrap *b) {
                   true);
 }
 
+/* "a,b" as the text ["a","b"] */
+static struct json json_text_of_list(struct arena *a, const char *text) {
+        struct json list = json_new_array();
+        struct str rest = str_of(text), item;
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        while (str_split(&rest, ',', &item))
+                json_push(a, &list, json_of_str(item));
+        json_write(&b, &list);
+        return json_of_copy(a, buf_str(&b));
+}
+
 /* The CA for client certificates, where extension servers look for it. */
 static void authentication_config(struct bootstrap *b) {
-        struct json o = json_new_object(), *meta = json_get_or_add_object(b->a, &o, "metadata");
+        static const char *const lists[][2] = {
+                { "requestheader-allowed-names", "" },
+                { "requestheader-username-headers", "X-Remote-User" },
+                { "requestheader-group-headers", "X-Remote-Group" },
+                { "requestheader-extra-headers-prefix", "X-Remote-Extra-" },
+                { "requestheader-uid-headers", "" },
+        };
+        struct json o = json_new_object(), *meta = json_get_or_add_object(b->a, &o, "metadata"), *data;
 
         if (str_empty(b->s->options.client_ca_pem))
                 return;
         json_set_cstr(b->a, meta, "name", "extension-apiserver-authentication");
         json_set_cstr(b->a, meta, "namespace", "kube-system");
-        json_set_str(b->a, json_get_or_add_object(b->a, &o, "data"), "client-ca-file", b->s->options.client_ca_pem);
+        data = json_get_or_add_object(b->a, &o, "data");
+        json_set_str(b->a, data, "client-ca-file", b->s->options.client_ca_pem);
+        if (!str_empty(b->s->options.requestheader_ca_pem)) {
+                json_set_str(b->a, data, "requestheader-client-ca-file", b->s->options.requestheader_ca_pem);
+                for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+                        json_setc(b->a, data, lists[i][0],
+                                  json_text_of_list(b->a, server_flag(b->s, lists[i][0], lists[i][1])));
+        }
         want(b, &res_configmaps, &o, true);
 }
 

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "apiserver/auth/remote.h"
+
 #include "apiserver/admission/admission.h"
 
 const struct api_user api_user_system = {
@@ -41,6 +43,22 @@ void op_finish(struct op *op, int code) {
         c->done(c);
 }
 
+/* A call of this process that needs somebody else's word (auth/remote.h): from its beginning when it is there. */
+struct call_again {
+        struct apiserver *s;
+        struct api_call *c;
+};
+
+static void call_again(void *arg) {
+        struct call_again *g = arg;
+
+        apiserver_call(g->s, g->c);
+}
+
+static struct call_again *again_of(struct op *op) {
+        return arena_dup(op->c->arena, &(struct call_again){ op->s, op->c }, sizeof(struct call_again));
+}
+
 void op_fail(struct op *op) {
         struct api_call *c = op->c;
 
@@ -48,6 +66,11 @@ void op_fail(struct op *op) {
                 op->undo(op);
         if (op->result)
                 object_unref(TAKE_PTR(op->result));
+        if (c->error.err == -EINPROGRESS && c->waits && remote_wait(c->loop, call_again, again_of(op))) {
+                error_clear(&c->error);
+                op_release(op);
+                return;
+        }
         if (!c->error.err)
                 error_status(&c->error, REASON_INTERNAL, "Internal error occurred: unknown");
         c->code = c->error.code ? c->error.code : status_reason_code(c->error.reason);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "apiserver/auth/remote.h"
 #include "apiserver/respond.h"
 #include "apiserver/track.h"
 #include "apiserver/watch.h"
@@ -171,8 +172,8 @@ void respond_tree(struct http_request *req, const struct format *f, int code, co
 }
 
 void respond_error(struct http_request *req, const struct format *f, const struct error *e) {
-        _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        struct json status = status_of_error(a, e);
+        _cleanup_(arena_freep) struct arena *a = NULL;
+        struct json status;
         struct http_header h[4];
         struct format as = { .as.media = f->as.media, .pretty = f->pretty };
         struct buf b = BUF_INIT, out = BUF_INIT;
@@ -181,6 +182,10 @@ void respond_error(struct http_request *req, const struct format *f, const struc
         size_t n = 2;
         char *p;
 
+        if (e->err == -EINPROGRESS && remote_park(req))
+                return; /* it will be handled again */
+        a = arena_new(0);
+        status = status_of_error(a, e);
         json_write(&b, &status);
         track_response(req, e->code ? e->code : status_reason_code(e->reason),
                        &(struct http_slice){ .data = buf_str(&b) }, 1);

@@ -42,6 +42,18 @@ static const char *keep_text(struct arena *a, const char *s) {
         return s ? arena_cstr(a, str_of(s)) : NULL;
 }
 
+static const char *const *keep_args(struct arena *a, const char *const *args) {
+        const char **copy;
+        size_t n = 0;
+
+        while (args && args[n])
+                n++;
+        copy = arena_array(a, const char *, n + 1);
+        for (size_t i = 0; i < n; i++)
+                copy[i] = keep_text(a, args[i]);
+        return copy;
+}
+
 static void copy_options(struct apiserver *s, const struct apiserver_options *o) {
         struct apiserver_options *c = &s->options;
         struct str *const pems[] = { &c->cert_pem,
@@ -55,6 +67,7 @@ static void copy_options(struct apiserver *s, const struct apiserver_options *o)
                                        &c->advertise_address, &c->audit.policy_file, &c->audit.log_path };
 
         *c = *o;
+        c->args = keep_args(s->arena, o->args);
         for (size_t i = 0; i < ARRAY_SIZE(pems); i++)
                 *pems[i] = arena_str(s->arena, *pems[i]);
         for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
@@ -101,6 +114,7 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
 
 int apiserver_listen(struct apiserver *s, struct error *err) {
         const struct apiserver_options *o = &s->options;
+        _cleanup_buf_ struct buf authorities = BUF_INIT;
         struct tls_options tls = { .server = true,
                                    .cert_pem = o->cert_pem,
                                    .key_pem = o->key_pem,
@@ -116,6 +130,12 @@ int apiserver_listen(struct apiserver *s, struct error *err) {
         };
         int r;
 
+        if (!str_empty(o->requestheader_ca_pem)) {
+                buf_printf(&authorities, "%" STR_FMT "\n%" STR_FMT, STR_ARG(o->client_ca_pem),
+                           STR_ARG(o->requestheader_ca_pem));
+                tls.ca_pem = buf_str(&authorities);
+                tls.authorities = true;
+        }
         r = tls_context_new(&tls, &s->tls, err);
         if (r < 0)
                 return r;

@@ -67,6 +67,7 @@ struct apiserver {
         struct rbac *rbac;
         struct admission_configs *configs;
         struct authn *authn;
+        unsigned char authorizers[8]; /* numbers of authorize.c's, 0 ends */
         struct allocator *allocator;
         struct relays *relays;
         struct webhooks *webhooks; /* webhook_client.h */
@@ -205,13 +206,13 @@ struct attributes {
         struct str path; /* of a request for no resource; else empty */
         struct str field_selector, label_selector; /* of a list, watch or deletecollection: as sent */
 };
-enum authz { AUTHZ_NO_OPINION, AUTHZ_ALLOW, AUTHZ_DENY };
+enum authz { AUTHZ_NO_OPINION, AUTHZ_ALLOW, AUTHZ_DENY, AUTHZ_PENDING /* auth/remote.h */ };
 /* What the authorizers of the cluster say, in their order. reason (may be NULL) gets why. */
 enum authz authorize_why(struct apiserver *s, const struct api_user *user, const struct attributes *a,
                          struct buf *reason);
+int authorizers_configure(struct apiserver *s, struct error *err); /* from --authorization-mode */
 bool user_is_in(const struct api_user *user, const char *group);
-bool authorize(struct apiserver *s, const struct api_user *user, const struct attributes *a);
-/* -EACCES with upstream's text when it does not. */
+/* -EACCES with upstream's text when it is not allowed; -EINPROGRESS when it is not known yet. */
 int authorize_or_error(struct apiserver *s, const struct api_user *user, const struct attributes *a, struct error *err);
 const char *call_verb_name(const struct api_call *c);
 struct attributes call_attributes(const struct api_call *c, const struct rest *r, const char *verb);

@@ -478,50 +478,64 @@ void create_eviction(struct op *op) {
 #define MIN_TOKEN_SECONDS 600
 #define MAX_TOKEN_SECONDS (1LL << 32)
 
-static int bind_token(struct op *op, const struct json *ref, struct json *claim, struct error *err) {
-        struct arena *a = op->c->arena;
-        struct str kind = json_str(json_getc(ref, "kind")), name = json_str(json_getc(ref, "name")),
-                   uid = json_str(json_getc(ref, "uid"));
-        const struct api_resource *res = str_eqc(kind, "Pod")      ? &res_pods
-                                         : str_eqc(kind, "Secret") ? &res_secrets
-                                                                   : NULL;
-        struct str node;
-        struct object *o, *n;
+static void claim_object(struct arena *a, struct json *claim, const char *key, struct str name, const struct object *o) {
         struct json part = json_new_object();
 
-        if (!ref || json_type(ref) != JSON_OBJECT)
+        json_set_str(a, &part, "name", name);
+        if (o)
+                json_setc(a, &part, "uid", json_of_copy(a, object_uid(o)));
+        json_setc(a, claim, key, part);
+}
+
+/* The object that the token lives as long as; a pod brings its node along. */
+static int bind_token(struct op *op, const struct json *ref, struct json *claim, struct error *err) {
+        static const struct {
+                const char *kind, *claim;
+                const struct api_resource *resource;
+        } kinds[] = { { "Pod", "pod", &res_pods }, { "Secret", "secret", &res_secrets }, { "Node", "node", &res_nodes } };
+        struct arena *a = op->c->arena;
+        struct str name = json_str(json_getc(ref, "name")), uid = json_str(json_getc(ref, "uid")), node;
+        const struct json *pod;
+        struct object *o;
+        size_t i = 0;
+
+        if (!json_is(ref, JSON_OBJECT))
                 return 0;
-        if (!res)
+        while (i < ARRAY_SIZE(kinds) && (!str_eqc(json_str(json_getc(ref, "kind")), kinds[i].kind) ||
+                                         !str_eqc(json_str(json_getc(ref, "apiVersion")), "v1")))
+                i++;
+        if (i == ARRAY_SIZE(kinds))
                 return err_bad_request(err, "cannot bind token to object of type %" STR_FMT "/%" STR_FMT,
-                                       STR_ARG(json_str(json_getc(ref, "apiVersion"))), STR_ARG(kind));
-        o = server_get(op->s, op->snap, res, op->namespace, name);
+                                       STR_ARG(json_str(json_getc(ref, "apiVersion"))),
+                                       STR_ARG(json_str(json_getc(ref, "kind"))));
+        o = server_get(op->s, op->snap, kinds[i].resource, kinds[i].resource->namespaced ? op->namespace : STR(""),
+                       name);
         if (!o)
-                return err_not_found(err, rest_of(op->s, res), name);
+                return err_not_found(err, rest_of(op->s, kinds[i].resource), name);
         if (!str_empty(uid) && !str_eq(uid, object_uid(o)))
-                return err_conflict(err, rest_of(op->s, res), name,
+                return err_conflict(err, rest_of(op->s, kinds[i].resource), name,
                                     "the UID in the bound object reference (%" STR_FMT
                                     ") does not match the UID in record. The object might have been deleted and then "
                                     "recreated",
                                     STR_ARG(uid));
-        if (res == &res_pods && !str_eq(json_str(json_at_path(object_json(o), "spec", "serviceAccountName")), op->name))
+        pod = i == 0 ? object_json(o) : NULL;
+        if (pod && !str_eq(json_str(json_at_path(pod, "spec", "serviceAccountName")), op->name))
                 return err_bad_request(err,
                                        "cannot bind token for serviceaccount \"%" STR_FMT
-                                       "\" to pod running with different "
-                                       "serviceaccount name.",
+                                       "\" to pod running with different serviceaccount name.",
                                        STR_ARG(op->name));
-        json_set_str(a, &part, "name", name);
-        json_setc(a, &part, "uid", json_of_copy(a, object_uid(o)));
-        json_setc(a, claim, res == &res_pods ? "pod" : "secret", part);
-        node = res == &res_pods ? json_str(json_at_path(object_json(o), "spec", "nodeName")) : STR("");
-        n = str_empty(node) ? NULL : server_get(op->s, op->snap, &res_nodes, STR(""), node);
-        if (n) {
-                part = json_new_object();
-                json_setc(a, &part, "name", json_of_copy(a, node));
-                json_setc(a, &part, "uid", json_of_copy(a, object_uid(n)));
-                json_setc(a, claim, "node", part);
-        }
+        claim_object(a, claim, kinds[i].claim, name, o);
+        node = json_str(json_at_path(pod, "spec", "nodeName"));
+        if (!str_empty(node))
+                claim_object(a, claim, "node", arena_str(a, node),
+                             server_get(op->s, op->snap, &res_nodes, STR(""), node));
         return 0;
 }
+
+/* Pods whose client reads its token once only go on for a year: what kubelets ask for by default is extended, and says
+ * when it should have been renewed (KEP-1205). */
+#define DEFAULT_POD_SECONDS 3607
+#define EXTENDED_SECONDS (365 * 24 * 3600)
 
 static int make_claims(struct op *op, const struct json *spec, int64_t seconds, struct json *ret, struct error *err) {
         struct arena *a = op->c->arena;
@@ -533,7 +547,7 @@ static int make_claims(struct op *op, const struct json *spec, int64_t seconds, 
         if (json_len(json_getc(spec, "audiences")) > 0)
                 aud = json_copy(a, json_getc(spec, "audiences"));
         else
-                json_push(a, &aud, json_of_str(authn_issuer(op->s->authn)));
+                aud = json_copy(a, &op->s->authn->audiences);
         rand_uuid(uuid);
         json_set_str(a, &k, "namespace", op->namespace);
         r = bind_token(op, json_getc(spec, "boundObjectRef"), &k, err);
@@ -543,6 +557,10 @@ static int make_claims(struct op *op, const struct json *spec, int64_t seconds, 
         json_setc(a, &account, "uid", json_of_copy(a, object_uid(op->old)));
         json_setc(a, &k, "serviceaccount", account);
 
+        if (seconds == DEFAULT_POD_SECONDS && json_getc(&k, "pod") && json_len(json_getc(spec, "audiences")) == 0) {
+                json_set_int(a, &k, "warnafter", now + seconds);
+                seconds = EXTENDED_SECONDS;
+        }
         *ret = json_new_object();
         json_setc(a, ret, "aud", aud);
         json_set_int(a, ret, "exp", now + seconds);

@@ -428,6 +428,15 @@ void track_enter(struct exchange *x, void (*proceed)(struct exchange *x)) {
         }
 }
 
+void track_again(struct http_request *req) {
+        struct track *t = http_request_userdata(req);
+
+        if (t->known)
+                run(t);
+        else
+                handle_request(req, t->x->s);
+}
+
 void track_request_body(struct exchange *x, const struct json *body) {
         audit_request(x->track->audit, body);
 }

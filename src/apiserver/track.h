@@ -14,6 +14,8 @@ struct exchange *track_begin(struct apiserver *s, struct http_request *req);
 /* Its user, path and query are known: proceed is called when the request has its place, which is at once unless the level
  * is full. Else it is answered here. */
 void track_enter(struct exchange *x, void (*proceed)(struct exchange *x));
+/* A request that was put aside goes on: in its place, or from its beginning when it has none yet. */
+void track_again(struct http_request *req);
 /* For the audit log: the object that was sent; the JSON text of the answer, whatever the client gets it as. */
 void track_request_body(struct exchange *x, const struct json *body);
 void track_response(struct http_request *req, int code, const struct http_slice *body, size_t n);

@@ -126,7 +126,9 @@ static int evict(struct webhooks *h) {
 
 static int find_peer(struct webhook_run *r, struct error *err) {
         struct webhooks *h = r->h;
-        struct tls_options tls = { .ca_pem = r->ca, .http2 = true };
+        struct tls_options tls = {
+                .ca_pem = r->ca, .cert_pem = r->w->cert_pem, .key_pem = r->w->key_pem, .http2 = true
+        };
         struct http_client_options o = { .loop = h->loop,
                                          .host = arena_cstr(r->arena, r->host),
                                          .port = r->port,
@@ -136,11 +138,12 @@ static int find_peer(struct webhook_run *r, struct error *err) {
                                          .max_connections = 16 };
         struct http_client *client;
         struct str key;
-        char ca[65];
+        char ca[65], cert[65];
         int e;
 
         sha256_hex(ca, r->ca);
-        key = arena_printf(r->arena, "%s %" STR_FMT " %" STR_FMT ":%u", ca, STR_ARG(r->authority), STR_ARG(r->host),
+        sha256_hex(cert, r->w->cert_pem);
+        key = arena_printf(r->arena, "%s %s %" STR_FMT " %" STR_FMT ":%u", ca, cert, STR_ARG(r->authority), STR_ARG(r->host),
                            r->port);
         r->peer = map_get(h->peers, key);
         if (r->peer)
@@ -176,7 +179,8 @@ static void finish(struct webhook_run *r) {
         struct webhook_call *w = r->w;
 
         if (w->error.err && !w->status)
-                error_prefix(&w->error, "Post \"%" STR_FMT "\"", STR_ARG(r->url));
+                error_prefix(&w->error, "%s \"%" STR_FMT "\"",
+                             w->method && strcmp(w->method, "GET") == 0 ? "Get" : "Post", STR_ARG(r->url));
         w->work.run = tell;
         if (w->loop)
                 loop_post(w->loop, &w->work);
@@ -221,15 +225,16 @@ static void on_done(struct http_call *c, int err, const struct error *error, voi
 }
 
 static void post(struct webhook_run *r) {
-        static const struct http_header headers[] = {
-                { STR_INIT("content-type"), STR_INIT("application/json") },
-                { STR_INIT("accept"), STR_INIT("application/json, */*") },
-                { STR_INIT("user-agent"), STR_INIT("kube-apiserver-admission") },
+        const struct http_header headers[] = {
+                { STR("content-type"), STR("application/json") },
+                { STR("accept"), STR("application/json, */*") },
+                { STR("user-agent"), STR("kube-apiserver-admission") },
+                { STR("authorization"), r->w->authorization },
         };
-        struct http_call_options o = { .method = "POST",
+        struct http_call_options o = { .method = r->w->method ? r->w->method : "POST",
                                        .path = r->path,
                                        .headers = headers,
-                                       .n_headers = ARRAY_SIZE(headers),
+                                       .n_headers = ARRAY_SIZE(headers) - str_empty(r->w->authorization),
                                        .body = r->w->body,
                                        .timeout_ms = r->w->timeout_ms,
                                        .on_response = on_response,

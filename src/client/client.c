@@ -17,6 +17,7 @@ struct client {
         void *transport;
         struct api_user user;
         struct arena *arena; /* the user */
+        bool borrowed; /* the transport is another client's */
 };
 
 struct client_watch {
@@ -48,10 +49,19 @@ struct client *client_new(const struct transport_ops *ops, void *transport, cons
         return c;
 }
 
+struct client *client_as(struct client *c, const struct api_user *user) {
+        struct client *other = c->ops->any_user ? client_new(c->ops, c->transport, user) : NULL;
+
+        if (other)
+                other->borrowed = true;
+        return other;
+}
+
 void client_free(struct client *c) {
         if (!c)
                 return;
-        c->ops->free(c->transport);
+        if (!c->borrowed)
+                c->ops->free(c->transport);
         arena_free(c->arena);
         free(c);
 }

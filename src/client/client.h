@@ -16,6 +16,9 @@ struct client *client_new_local(struct apiserver *s, const struct api_user *user
 int client_new_kubeconfig(const char *path, const char *user_agent, struct client **ret, struct error *err);
 /* From inside a pod: service account token and CA from the usual directory. */
 int client_new_in_cluster(struct client **ret, struct error *err);
+/* The same way to the API as another user, who has to be known there without credentials: in this process only, else
+ * NULL. c must outlive it. */
+struct client *client_as(struct client *c, const struct api_user *user);
 void client_free(struct client *c);
 DEFINE_CLEANUP(struct client *, client_free)
 

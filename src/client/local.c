@@ -4,6 +4,7 @@
 #include "client/transport.h"
 
 static void local_call(void *transport, struct api_call *call) {
+        call->waits = true;
         apiserver_call(transport, call);
 }
 
@@ -36,6 +37,7 @@ static const struct transport_ops local_ops = {
         .call = local_call,
         .watch = local_watch,
         .watch_stop = local_watch_stop,
+        .any_user = true,
         .free = local_free,
 };
 

@@ -15,6 +15,7 @@ struct transport_ops {
         void (*watch_stop)(void *transport, void *watch);
         /* No call and no watch is left. */
         void (*free)(void *transport);
+        bool any_user; /* the server takes our word for who we are */
 };
 
 /* The user is copied; may be NULL (a remote server decides who we are). */

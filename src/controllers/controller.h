@@ -17,6 +17,9 @@ typedef void (*controller_enqueue)(struct controller *c, struct object *old, str
 
 struct controller_class {
         const char *name; /* also the component of its events: "replicaset-controller" */
+        /* The service account of kube-system that it is, with its role system:controller:…; NULL: the name; "" the
+         * controller manager itself. Over HTTPS it is whoever the kubeconfig says. */
+        const char *account;
         struct {
                 const struct api_resource *resource;
                 controller_enqueue enqueue; /* NULL: only the cache is needed */
@@ -33,6 +36,7 @@ struct controller {
         const struct controller_class *class;
         struct controllers *all;
         struct client *client;
+        struct client *own_client; /* as its account, or NULL */
         struct informer_factory *informers;
         struct event_recorder *events;
         struct workqueue *queue;

@@ -6,6 +6,7 @@
  *
  * A queue begins to be worked on when all its controller's informers have their first list. */
 #include <errno.h>
+#include <stdio.h>
 
 #include "base/log.h"
 #include "base/vec.h"
@@ -247,6 +248,21 @@ void controller_wait_for(struct controller *c, struct informer *i) {
         informer_on_synced(i, one_synced, c);
 }
 
+/* What a controller writes, it writes as itself: with the rights of its role and no more. */
+static struct client *client_of(struct controller *c) {
+        struct str groups[] = { STR("system:serviceaccounts"), STR("system:serviceaccounts:kube-system"),
+                                STR("system:authenticated") };
+        const char *account = c->class->account ?: c->class->name;
+        char name[128];
+        struct api_user user = { .name = str_of(name), .groups = groups, .n_groups = ARRAY_SIZE(groups) };
+
+        if (!*account)
+                return c->all->options.client;
+        user.name = str_n(name, (size_t) snprintf(name, sizeof(name), "system:serviceaccount:kube-system:%s", account));
+        c->own_client = client_as(c->all->options.client, &user);
+        return c->own_client ?: c->all->options.client;
+}
+
 static int controller_add(struct controllers *all, const struct controller_class *class, struct error *err) {
         struct running *r = xcalloc(1, sizeof(*r));
         struct controller *c = &r->c;
@@ -254,7 +270,7 @@ static int controller_add(struct controllers *all, const struct controller_class
         vec_push(&all->controllers, r);
         c->class = class;
         c->all = all;
-        c->client = all->options.client;
+        c->client = client_of(c);
         c->informers = all->informers;
         c->loop = all->loop;
         c->clock = all->options.clock;
@@ -321,6 +337,7 @@ void controllers_free(struct controllers *all) {
                 struct controller *c = &all->controllers.v[i]->c;
 
                 event_recorder_free(c->events);
+                client_free(c->own_client);
                 if (c->class->destroy && c->state)
                         c->class->destroy(c->state);
                 free(all->controllers.v[i]);

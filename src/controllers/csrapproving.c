@@ -126,10 +126,12 @@ static int reconcile_age(struct controller *c, struct str key, struct error *err
 
 const struct controller_class csrapproving_controller = {
         .name = "certificatesigningrequest-approving-controller",
+        .account = "certificate-controller",
         .watches = { { &res_certificatesigningrequests, enqueue_self } },
         .reconcile = reconcile_approval,
 }, csrcleaner_controller = {
         .name = "certificatesigningrequest-cleaner-controller",
+        .account = "certificate-controller",
         .watches = { { &res_certificatesigningrequests, enqueue_self } },
         .reconcile = reconcile_age,
 };

@@ -355,6 +355,7 @@ static int init(struct controller *c, void **ret_state, struct error *err) {
 
 const struct controller_class csrsigning_controller = {
         .name = "certificatesigningrequest-signing-controller",
+        .account = "certificate-controller",
         .watches = { { &res_certificatesigningrequests, enqueue_self } },
         .init = init,
         .destroy = destroy,

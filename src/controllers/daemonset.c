@@ -402,6 +402,7 @@ static int init(struct controller *c, void **ret_state, struct error *err) {
 
 const struct controller_class daemonset_controller = {
         .name = "daemonset-controller",
+        .account = "daemon-set-controller",
         .watches = { { &res_daemonsets, enqueue_self },
                      { &res_pods, enqueue_owner_or_matching },
                      { &res_nodes, enqueue_node },

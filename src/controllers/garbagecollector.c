@@ -487,6 +487,7 @@ static void destroy(void *state) {
 
 const struct controller_class garbagecollector_controller = {
         .name = "garbage-collector-controller",
+        .account = "generic-garbage-collector",
         .watches = { { &res_customresourcedefinitions, enqueue_crd } },
         .init = init,
         .destroy = destroy,

@@ -163,6 +163,7 @@ static void destroy(void *state) {
 
 const struct controller_class nodeipam_controller = {
         .name = "node-ipam-controller",
+        .account = "node-controller",
         .watches = { { &res_nodes, enqueue_node } },
         .init = init,
         .destroy = destroy,

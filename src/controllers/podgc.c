@@ -195,6 +195,7 @@ static void destroy(void *state) {
 
 const struct controller_class podgc_controller = {
         .name = "pod-garbage-collector-controller",
+        .account = "pod-garbage-collector",
         .watches = { { &res_pods, enqueue_pod }, { &res_nodes, enqueue_node } },
         .init = init,
         .destroy = destroy,

@@ -47,6 +47,7 @@ static void enqueue_account(struct controller *c, struct object *old, struct obj
 
 const struct controller_class serviceaccount_controller = {
         .name = "serviceaccount-controller",
+        .account = "service-account-controller",
         .watches = { { &res_namespaces, enqueue_self }, { &res_serviceaccounts, enqueue_account } },
         .reconcile = reconcile_account,
 };
@@ -92,6 +93,7 @@ static void enqueue_root_ca(struct controller *c, struct object *old, struct obj
 
 const struct controller_class root_ca_controller = {
         .name = "root-ca-certificate-publisher-controller",
+        .account = "root-ca-cert-publisher",
         .watches = { { &res_namespaces, enqueue_self }, { &res_configmaps, enqueue_root_ca } },
         .reconcile = reconcile_root_ca,
 };

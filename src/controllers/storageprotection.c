@@ -121,10 +121,12 @@ static int reconcile_volume(struct controller *c, struct str key, struct error *
 
 const struct controller_class pvcprotection_controller = {
         .name = "persistentvolumeclaim-protection-controller",
+        .account = "pvc-protection-controller",
         .watches = { { &res_persistentvolumeclaims, enqueue_self }, { &res_pods, enqueue_claims } },
         .reconcile = reconcile_claim,
 }, pvprotection_controller = {
         .name = "persistentvolume-protection-controller",
+        .account = "pv-protection-controller",
         .watches = { { &res_persistentvolumes, enqueue_self } },
         .reconcile = reconcile_volume,
 };

@@ -8,7 +8,8 @@ extern const struct controller_class namespace_controller, serviceaccount_contro
                 tainteviction_controller, nodeipam_controller, podgc_controller, garbagecollector_controller,
                 ttlafterfinished_controller, resourcequota_controller, disruption_controller,
                 clusterroleaggregation_controller, csrsigning_controller, csrapproving_controller, csrcleaner_controller,
-                pvcprotection_controller, pvprotection_controller;
+                pvcprotection_controller, pvprotection_controller, serviceaccounttoken_controller,
+                tokencleaner_controller, bootstrapsigner_controller;
 
 const struct controller_class *const controller_table[] = {
         &namespace_controller,
@@ -38,5 +39,8 @@ const struct controller_class *const controller_table[] = {
         &csrcleaner_controller,
         &pvcprotection_controller,
         &pvprotection_controller,
+        &serviceaccounttoken_controller,
+        &tokencleaner_controller,
+        &bootstrapsigner_controller,
         NULL,
 };

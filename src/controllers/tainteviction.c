@@ -144,6 +144,7 @@ static void destroy(void *state) {
 
 const struct controller_class tainteviction_controller = {
         .name = "taint-eviction-controller",
+        .account = "node-controller",
         .watches = { { &res_pods, enqueue_pod }, { &res_nodes, enqueue_node } },
         .init = init,
         .destroy = destroy,

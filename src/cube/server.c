@@ -194,7 +194,7 @@ static void on_node_ready(void *arg) {
 
 struct role_users {
         struct api_user controllers, scheduler, node, proxy, dns;
-        struct str node_name, groups[2], masters[2];
+        struct str node_name, groups[2];
 };
 
 /* The users that the roles are in any cluster, so that what RBAC gives them is what it gives upstream's. */
@@ -204,13 +204,7 @@ static void name_users(struct role_users *u, const struct cluster *c) {
         u->groups[1] = STR("system:authenticated");
         struct api_user plain = { .groups = &u->groups[1], .n_groups = 1 };
         u->controllers = u->scheduler = u->proxy = u->dns = plain;
-        /* Upstream's controllers each have a role of their own (system:controller:…); until those are there, all of
-         * them may all. */
-        u->masters[0] = STR("system:masters");
-        u->masters[1] = STR("system:authenticated");
-        u->controllers = (struct api_user) { .name = STR("system:kube-controller-manager"),
-                                             .groups = u->masters,
-                                             .n_groups = 2 };
+        u->controllers.name = STR("system:kube-controller-manager");
         u->scheduler.name = STR("system:kube-scheduler");
         u->proxy.name = STR("system:kube-proxy");
         u->dns.name = STR("system:serviceaccount:kube-system:coredns");

@@ -285,6 +285,12 @@ bool http_request_client_cert_invalid(const struct http_request *r) {
         return p && p->present && !p->valid;
 }
 
+struct str http_request_client_cert_authority(const struct http_request *r) {
+        const struct tls_peer *p = peer_of(r);
+
+        return p ? p->authority : (struct str) { 0 };
+}
+
 struct str http_request_client_cert_sha256(const struct http_request *r) {
         const struct tls_peer *p = peer_of(r);
 

@@ -53,6 +53,8 @@ bool http_request_client_cert(const struct http_request *r, struct str *ret_cn, 
 /* True when a certificate was given that does not verify (unknown CA, expired, not for clients): the answer to it is
  * 401. */
 bool http_request_client_cert_invalid(const struct http_request *r);
+/* SHA-256 of the trusted certificate that it is certified by, in lower-case hex: with tls_options.authorities. */
+struct str http_request_client_cert_authority(const struct http_request *r);
 /* SHA-256 of the verified certificate in lower-case hex, empty without one: the credential id of KEP-4193. */
 struct str http_request_client_cert_sha256(const struct http_request *r);
 void http_request_set_userdata(struct http_request *r, void *p);

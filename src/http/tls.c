@@ -30,7 +30,7 @@ struct tls_context {
         atomic_uint refs;
         pthread_mutex_t lock; /* over ctx */
         SSL_CTX *ctx;
-        bool server, insecure, require_client_cert, http2;
+        bool server, insecure, require_client_cert, http2, authorities;
         char *ca_pem; /* kept for the next SSL_CTX */
         size_t ca_n;
 };
@@ -181,7 +181,9 @@ static int make_server_ctx(struct tls_context *c, SSL_CTX *ctx, struct error *er
 
         SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_RENEGOTIATION);
         SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF); /* tickets only: no memory for who is gone */
-        SSL_CTX_set_num_tickets(ctx, 1);
+        SSL_CTX_set_num_tickets(ctx, c->authorities ? 0 : 1);
+        if (c->authorities)
+                SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
         SSL_CTX_set_session_id_context(ctx, id, sizeof(id) - 1);
         SSL_CTX_set_alpn_select_cb(ctx, select_alpn, c);
         if (c->ca_n == 0)
@@ -241,6 +243,7 @@ int tls_context_new(const struct tls_options *o, struct tls_context **ret, struc
                 .insecure = o->insecure,
                 .require_client_cert = o->require_client_cert,
                 .http2 = o->http2,
+                .authorities = o->authorities,
                 .ca_pem = str_dup(o->ca_pem),
                 .ca_n = o->ca_pem.n,
         };
@@ -339,10 +342,19 @@ static struct str name_entry(struct arena *a, X509_NAME *name, int i) {
         return s;
 }
 
+static struct str fingerprint(struct arena *a, const X509 *cert) {
+        _cleanup_buf_ struct buf hex = BUF_INIT;
+        unsigned char md[EVP_MAX_MD_SIZE];
+        unsigned n = 0;
+
+        if (X509_digest(cert, EVP_sha256(), md, &n) == 1)
+                hex_encode(&hex, str_n((char *) md, n));
+        return arena_str(a, buf_str(&hex));
+}
+
 void tls_peer_read(SSL *ssl, struct tls_peer *ret) {
         _cleanup_(x509_freep) X509 *cert = SSL_get1_peer_certificate(ssl);
-        unsigned char md[EVP_MAX_MD_SIZE];
-        unsigned n_md = 0;
+        STACK_OF(X509) * chain;
         X509_NAME *name;
         int i;
 
@@ -360,13 +372,10 @@ void tls_peer_read(SSL *ssl, struct tls_peer *ret) {
                 ret->cn = name_entry(ret->arena, name, i);
         for (i = -1; (i = X509_NAME_get_index_by_NID(name, NID_organizationName, i)) >= 0;)
                 ret->orgs[ret->n_orgs++] = name_entry(ret->arena, name, i);
-        if (X509_digest(cert, EVP_sha256(), md, &n_md) == 1) {
-                struct buf hex = BUF_INIT;
-
-                hex_encode(&hex, str_n((char *) md, n_md));
-                ret->sha256 = arena_str(ret->arena, buf_str(&hex));
-                buf_free(&hex);
-        }
+        ret->sha256 = fingerprint(ret->arena, cert);
+        chain = SSL_get0_verified_chain(ssl);
+        if (chain)
+                ret->authority = fingerprint(ret->arena, sk_X509_value(chain, sk_X509_num(chain) - 1));
 }
 
 void tls_peer_clear(struct tls_peer *p) {

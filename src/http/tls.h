@@ -12,6 +12,7 @@ struct tls_options {
                             * server (empty with insecure false: the system's store) */
         bool insecure;                 /* client: does not verify */
         bool require_client_cert;      /* server */
+        bool authorities;              /* server: tls_peer.authority is needed; no session is resumed then */
         bool http2;                    /* ALPN h2 before http/1.1 */
 };
 int tls_context_new(const struct tls_options *o, struct tls_context **ret, struct error *err);
@@ -38,6 +39,7 @@ struct tls_peer {
         struct str cn;
         struct str *orgs;
         size_t n_orgs;
+        struct str authority;    /* SHA-256 of the trusted certificate that its chain ends with, in hex */
         struct str sha256;       /* of the certificate, in hex */
         struct arena *arena;
 };

@@ -1,5 +1,5 @@
-/* NodeRestriction: a node changes itself, its lease, its CSINode, the status of its own pods, and asks for tokens of their
- * accounts. It creates mirror pods only, which refer to nothing.
+/* NodeRestriction: a node changes itself, its lease, its CSINode, the status of its own pods, and asks for tokens of
+ * their accounts. It creates mirror pods only, which refer to nothing.
  * https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction */
 #include <stdlib.h>
 
@@ -97,8 +97,9 @@ static int create_pod(const struct check *k) {
         int r;
 
         if (!json_getc(json_at_path(k->obj, "metadata", "annotations"), MIRROR))
-                return no(k, "pod does not have \"" MIRROR "\" annotation, node \"%" STR_FMT
-                             "\" can only create mirror pods",
+                return no(k,
+                          "pod does not have \"" MIRROR "\" annotation, node \"%" STR_FMT
+                          "\" can only create mirror pods",
                           STR_ARG(k->node));
         if (!is_own(k, k->obj))
                 return node_may_not(k, "can only create pods with spec.nodeName set to itself");
@@ -145,8 +146,9 @@ static int check_pod(const struct check *k) {
         if (k->operation == ADMIT_CREATE)
                 return create_pod(k);
         if (k->operation == ADMIT_UPDATE)
-                return no(k, "unexpected operation \"UPDATE\", node \"%" STR_FMT
-                             "\" can only create and delete mirror pods",
+                return no(k,
+                          "unexpected operation \"UPDATE\", node \"%" STR_FMT
+                          "\" can only create and delete mirror pods",
                           STR_ARG(k->node));
         return is_own(k, k->old) ? 0 : node_may_not(k, "can only delete pods with spec.nodeName set to itself");
 }
@@ -297,12 +299,14 @@ static int check_token(const struct check *k) {
         if (!pod)
                 return err_not_found(k->err, rest_of(k->op->s, &res_pods), name);
         if (!str_eq(uid, object_uid(pod)))
-                return no(k, "the UID in the bound object reference (%" STR_FMT
-                             ") does not match the UID in record. The object might have been deleted and then "
-                             "recreated",
+                return no(k,
+                          "the UID in the bound object reference (%" STR_FMT
+                          ") does not match the UID in record. The object might have been deleted and then "
+                          "recreated",
                           STR_ARG(uid));
-        return is_own(k, object_json(pod)) ? 0 : no(k, "node requested token bound to a pod scheduled on a different "
-                                                       "node");
+        return is_own(k, object_json(pod)) ? 0
+                                           : no(k, "node requested token bound to a pod scheduled on a different "
+                                                   "node");
 }
 
 static int check_lease(const struct check *k) {

@@ -1,23 +1,87 @@
-/* Who sends a request: client certificates, service account tokens, impersonation. Private to src/apiserver. */
+/* Who sends a request: client certificates, front proxies, tokens of several kinds, impersonation. Private to
+ * src/apiserver.
+ *
+ *   authn.c ── request_header.c                   a proxy that we trust says who
+ *      │  └─── impersonate.c                       … wants to be somebody else
+ *      └─ tokens: file ─▶ service_account.c ─▶ bootstrap_token.c ─▶ oidc.c ─▶ webhook.c     the first that knows it */
 #pragma once
 
 #include "apiserver/server.h"
 
 struct http_request;
+struct remote;
+struct evp_pkey_st;
+
+struct authn {
+        struct apiserver *s;
+        struct arena *arena;
+        struct evp_pkey_st *key; /* signs service account tokens; may be NULL */
+        struct str issuer, key_id;
+        struct json audiences; /* whom tokens must be for, unless the question says otherwise */
+        pthread_mutex_t lock;
+        struct map *tokens;            /* service_account.c: text of a token → struct token */
+        struct map *file_tokens;       /* text → struct api_user; NULL: no file */
+        struct oidc *oidc;             /* NULL: not configured, as are these */
+        struct remote *token_webhook, *access_webhook;
+        struct request_header *request_header;
+        int64_t authorized_ttl_ms, unauthorized_ttl_ms, token_ttl_ms;
+};
 
 int authn_new(struct apiserver *s, struct authn **ret, struct error *err);
 void authn_free(struct authn *n);
 
-/* The user of a request, and who it is that impersonates it; -EACCES Unauthorized. Texts live in the request's arena. */
+/* The user of a request, and who it is that impersonates it; -EACCES Unauthorized; -EINPROGRESS (remote.h). Texts live in
+ * the request's arena. */
 int authenticate(struct apiserver *s, struct http_request *req, struct api_user *ret, struct api_user *ret_real,
                  struct error *err);
 
-/* A service account token: signed, not expired, for one of these audiences (NULL: the server's), bound objects still
- * there. ret_audiences may be NULL. -EACCES. */
+/* What the authenticators of tokens share. 0: it is known, ret is set; -ENOENT: it is not theirs; -EACCES: it is, but not
+ * valid (err says why); -EINPROGRESS. audiences: whom it must be for. */
+struct token_check {
+        struct authn *n;
+        struct arena *a;
+        struct str text;
+        const struct json *audiences;
+        struct api_user *ret;
+        struct json *ret_audiences; /* for which of them it is; set to all of the server's before */
+};
+int service_account_check(const struct token_check *t, struct error *err);
+int bootstrap_token_check(const struct token_check *t, struct error *err);
+int oidc_check(const struct token_check *t, struct error *err);
+int token_webhook_check(const struct token_check *t, struct error *err);
+
+/* Any token. audiences NULL or empty: the server's. ret_audiences may be NULL. */
 int authn_check_token(struct apiserver *s, struct arena *a, struct str token, const struct json *audiences,
                       struct api_user *ret, struct json *ret_audiences, struct error *err);
-/* A JWT of these claims, ES256. */
+/* A JWT of these claims. */
 int authn_sign(struct authn *n, struct arena *a, const struct json *claims, struct str *ret, struct error *err);
 struct str authn_issuer(const struct authn *n);
 struct json authn_openid_configuration(const struct authn *n, struct arena *a);
 struct json authn_jwks(const struct authn *n, struct arena *a);
+
+/* ---- the parts ---- */
+
+void token_free(void *token);
+int oidc_new(struct authn *n, struct oidc **ret, struct error *err);
+void oidc_free(struct oidc *o);
+int webhooks_configure(struct authn *n, struct error *err);
+int request_header_new(struct authn *n, struct request_header **ret, struct error *err);
+/* The user that a front proxy names; false: this connection is none's. */
+bool request_header_user(const struct request_header *h, struct http_request *req, struct api_user *ret);
+/* Its certificate is of the authority of clients. */
+bool request_header_is_client(const struct request_header *h, struct http_request *req);
+/* Replaces the user by the one it wants to be and may be. */
+int impersonate(struct apiserver *s, struct http_request *req, struct api_user *user, struct error *err);
+/* What the authorization webhook says; AUTHZ_PENDING as remote.h. */
+enum authz access_webhook_ask(struct authn *n, const struct api_user *user, const struct attributes *at,
+                              struct buf *reason);
+
+/* ---- users ---- */
+
+/* A user with room for more groups; the texts are views. */
+struct api_user user_new(struct arena *a, struct str name, struct str uid, const struct json *groups, size_t more);
+void user_add_group(struct api_user *u, struct str group);
+void user_add_extra(struct arena *a, struct api_user *u, struct str key, struct str value);
+/* metav1.UserInfo: username, uid, groups, extra; what is empty is left out. And back. */
+struct json user_json(struct arena *a, const struct api_user *u);
+struct api_user user_of_json(struct arena *a, const struct json *info, const char *name_key);

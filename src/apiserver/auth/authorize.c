@@ -1,8 +1,10 @@
 /* The chain of authorizers: the first that allows or denies decides. system:masters may do everything, as upstream. */
 #include <errno.h>
 
+#include "apiserver/auth/authn.h"
 #include "apiserver/auth/node_authz.h"
 #include "apiserver/auth/rbac.h"
+#include "apiserver/flags.h"
 
 bool user_is_in(const struct api_user *user, const char *group) {
         for (size_t i = 0; i < user->n_groups; i++)
@@ -11,18 +13,86 @@ bool user_is_in(const struct api_user *user, const char *group) {
         return false;
 }
 
+/* ---- the authorizers ---- */
+
+static enum authz ask_node(struct apiserver *s, const struct api_user *user, const struct attributes *at,
+                           struct buf *reason) {
+        return node_authorize(s, user, at, reason) ? AUTHZ_ALLOW : AUTHZ_NO_OPINION;
+}
+
+static enum authz ask_rbac(struct apiserver *s, const struct api_user *user, const struct attributes *at,
+                           struct buf *reason) {
+        return rbac_authorize(s, user, at, reason) ? AUTHZ_ALLOW : AUTHZ_NO_OPINION;
+}
+
+static enum authz ask_webhook(struct apiserver *s, const struct api_user *user, const struct attributes *at,
+                              struct buf *reason) {
+        return access_webhook_ask(s->authn, user, at, reason);
+}
+
+static enum authz ask_always_allow(struct apiserver *s, const struct api_user *user, const struct attributes *at,
+                                   struct buf *reason) {
+        return AUTHZ_ALLOW;
+}
+
+static enum authz ask_always_deny(struct apiserver *s, const struct api_user *user, const struct attributes *at,
+                                  struct buf *reason) {
+        if (reason)
+                buf_addc(reason, "Everything is forbidden.");
+        return AUTHZ_NO_OPINION;
+}
+
+static const struct {
+        const char *mode;
+        enum authz (*ask)(struct apiserver *s, const struct api_user *user, const struct attributes *at,
+                          struct buf *reason);
+} authorizers[] = {
+        { "", NULL }, /* 0 ends a server's list */
+        { "Node", ask_node },
+        { "RBAC", ask_rbac },
+        { "Webhook", ask_webhook },
+        { "AlwaysAllow", ask_always_allow },
+        { "AlwaysDeny", ask_always_deny },
+};
+
+int authorizers_configure(struct apiserver *s, struct error *err) {
+        struct str rest = str_of(server_flag(s, "authorization-mode", "Node,RBAC")), mode;
+        size_t n = 0;
+
+        while (str_split(&rest, ',', &mode)) {
+                unsigned char at = 0;
+
+                for (unsigned char i = 1; i < ARRAY_SIZE(authorizers); i++)
+                        if (str_eqc(mode, authorizers[i].mode))
+                                at = i;
+                if (!at || memchr(s->authorizers, at, n))
+                        return error_set(err, -EINVAL,
+                                         "--authorization-mode: \"%" STR_FMT
+                                         "\" is no mode (Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny), or was there "
+                                         "before",
+                                         STR_ARG(mode));
+                s->authorizers[n++] = at;
+                if (authorizers[at].ask == ask_webhook && !s->authn->access_webhook)
+                        return error_set(err, -EINVAL,
+                                         "--authorization-mode=Webhook needs --authorization-webhook-config-file");
+        }
+        return 0;
+}
+
 enum authz authorize_why(struct apiserver *s, const struct api_user *user, const struct attributes *at,
                          struct buf *reason) {
         if (user_is_in(user, "system:masters"))
                 return AUTHZ_ALLOW;
-        if (node_authorize(s, user, at, reason) || rbac_authorize(s, user, at, reason))
-                return AUTHZ_ALLOW;
+        for (const unsigned char *a = s->authorizers; *a; a++) {
+                enum authz decision = authorizers[*a].ask(s, user, at, reason);
+
+                if (decision != AUTHZ_NO_OPINION)
+                        return decision;
+        }
         return AUTHZ_NO_OPINION;
 }
 
-bool authorize(struct apiserver *s, const struct api_user *user, const struct attributes *at) {
-        return authorize_why(s, user, at, NULL) == AUTHZ_ALLOW;
-}
+/* ---- the refusal ---- */
 
 static void describe_path(struct buf *b, const struct api_user *user, const struct attributes *at) {
         buf_printf(b, "forbidden: User \"%" STR_FMT "\" cannot %s path \"%" STR_FMT "\"", STR_ARG(user->name), at->verb,
@@ -49,10 +119,14 @@ static void describe_resource(struct buf *b, const struct api_user *user, const 
 int authorize_or_error(struct apiserver *s, const struct api_user *user, const struct attributes *at,
                        struct error *err) {
         _cleanup_buf_ struct buf b = BUF_INIT, reason = BUF_INIT;
+        enum authz decision = authorize_why(s, user, at, NULL);
 
-        if (authorize(s, user, at))
+        if (decision == AUTHZ_ALLOW)
                 return 0;
-        authorize_why(s, user, at, &reason);
+        if (decision != AUTHZ_PENDING)
+                decision = authorize_why(s, user, at, &reason); /* only who is refused wants to know why */
+        if (decision == AUTHZ_PENDING)
+                return error_set(err, -EINPROGRESS, "the authorization webhook is being asked");
         (str_empty(at->path) ? describe_resource : describe_path)(&b, user, at);
         if (reason.n > 0)
                 buf_printf(&b, ": %" STR_FMT, STR_ARG(buf_str(&reason)));

@@ -1,5 +1,5 @@
-/* Nobody gives rights that they do not have: who writes a role holds all of its rules, who writes a binding all rules of
- * the role, unless RBAC lets them "escalate" or "bind".
+/* Nobody gives rights that they do not have: who writes a role holds all of its rules, who writes a binding all rules
+ * of the role, unless RBAC lets them "escalate" or "bind".
  * https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping
  *
  * Rules are compared right by right: one verb on one resource of one group, by one name where there are names. */
@@ -92,7 +92,7 @@ static void need_rule(struct arena *a, const struct json *held, const struct jso
 
         json_each_item(verb, json_getc(rule, "verbs")) {
                 json_each_item(url, json_getc(rule, "nonResourceURLs"))
-                        need(a, held, (struct right){ .verb = *verb, .url = *url }, missing);
+                        need(a, held, (struct right) { .verb = *verb, .url = *url }, missing);
                 json_each_item(group, json_getc(rule, "apiGroups"))
                         json_each_item(resource, json_getc(rule, "resources")) {
                                 struct right r = { *verb, *group, *resource, any, any };
@@ -196,7 +196,8 @@ static struct json rules_of_user(struct op *op) {
         return h.rules;
 }
 
-static bool may(struct op *op, const char *verb, struct str resource, struct str name) {
+/* 1: yes, 0: no, or -EINPROGRESS. */
+static int may(struct op *op, const char *verb, struct str resource, struct str name, struct error *err) {
         struct attributes at = { .verb = verb,
                                  .group = STR("rbac.authorization.k8s.io"),
                                  .version = STR("*"),
@@ -204,7 +205,14 @@ static bool may(struct op *op, const char *verb, struct str resource, struct str
                                  .namespace = op->namespace,
                                  .name = name };
 
-        return authorize(op->s, &op->c->user, &at);
+        switch (authorize_why(op->s, &op->c->user, &at, NULL)) {
+        case AUTHZ_ALLOW:
+                return 1;
+        case AUTHZ_PENDING:
+                return error_set(err, -EINPROGRESS, "the authorization webhook is being asked");
+        default:
+                return 0;
+        }
 }
 
 /* Ownership and finalizers are the garbage collector's: it changes them without the rights of the role. */
@@ -234,8 +242,9 @@ static int check_role(struct op *op, const struct json *obj, const struct json *
         struct json *all;
         int r;
 
-        if (may(op, "escalate", op->rest->plural, op->c->name))
-                return 0;
+        r = may(op, "escalate", op->rest->plural, op->c->name, err);
+        if (r)
+                return MIN(r, 0);
         r = check_held(op, json_getc(obj, "rules"), err);
         if (r < 0 || (json_len(json_at_path(obj, "aggregationRule", "clusterRoleSelectors")) == 0 &&
                       json_len(json_at_path(old, "aggregationRule", "clusterRoleSelectors")) == 0))
@@ -255,9 +264,10 @@ static int check_binding(struct op *op, const struct json *obj, struct error *er
         bool cluster = str_eqc(json_str(json_getc(ref, "kind")), "ClusterRole");
         const struct api_resource *resource = cluster ? &res_clusterroles : &res_roles;
         struct object *role;
+        int r = may(op, "bind", str_of(resource->plural), name, err);
 
-        if (may(op, "bind", str_of(resource->plural), name))
-                return 0;
+        if (r)
+                return MIN(r, 0);
         role = server_get(op->s, op->snap, resource, cluster ? STR("") : op->namespace, name);
         if (!role)
                 return err_not_found(err, rest_of(op->s, resource), name);

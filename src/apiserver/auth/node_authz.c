@@ -34,16 +34,11 @@ static const struct reference {
         const char *in; /* member of a volume, a projection, an env source or envFrom */
         const char *name;
 } references[] = {
-        { SECRET, "secret", "secretName" },
-        { SECRET, "secret", "name" },
-        { SECRET, "secretKeyRef", "name" },
-        { SECRET, "secretRef", "name" },
-        { SECRET, "nodePublishSecretRef", "name" },
-        { SECRET, "azureFile", "secretName" },
-        { CONFIG_MAP, "configMap", "name" },
-        { CONFIG_MAP, "configMapKeyRef", "name" },
-        { CONFIG_MAP, "configMapRef", "name" },
-        { CLAIM, "persistentVolumeClaim", "claimName" },
+        { SECRET, "secret", "secretName" },         { SECRET, "secret", "name" },
+        { SECRET, "secretKeyRef", "name" },         { SECRET, "secretRef", "name" },
+        { SECRET, "nodePublishSecretRef", "name" }, { SECRET, "azureFile", "secretName" },
+        { CONFIG_MAP, "configMap", "name" },        { CONFIG_MAP, "configMapKeyRef", "name" },
+        { CONFIG_MAP, "configMapRef", "name" },     { CLAIM, "persistentVolumeClaim", "claimName" },
 };
 
 /* Does something below j name it the way a reference of this kind does? */
@@ -325,7 +320,8 @@ bool node_authorize(struct apiserver *s, const struct api_user *user, const stru
                 return role_allows(s, at);
         for (size_t i = 0; i < ARRAY_SIZE(narrowed); i++)
                 if (str_eqc(at->group, narrowed[i].group) && str_eqc(at->resource, narrowed[i].resource) &&
-                    (narrowed[i].kind != CLAIM || str_eqc(at->subresource, "status") == (*narrowed[i].subresource != 0)))
+                    (narrowed[i].kind != CLAIM ||
+                     str_eqc(at->subresource, "status") == (*narrowed[i].subresource != 0)))
                         return allow_narrowed(s, &narrowed[i], node, at, reason);
         if (str_eqc(at->group, "coordination.k8s.io") && str_eqc(at->resource, "leases"))
                 return allow_own_name(node, at, true, reason);

@@ -7,21 +7,6 @@
 #include "apiserver/auth/review.h"
 #include "schema/types.h"
 
-static struct json user_json(struct arena *a, const struct api_user *u) {
-        struct json o = json_new_object(), groups = json_new_array();
-
-        for (size_t i = 0; i < u->n_groups; i++)
-                json_push(a, &groups, json_of_str(u->groups[i]));
-        json_set_str(a, &o, "username", u->name);
-        if (!str_empty(u->uid))
-                json_set_str(a, &o, "uid", u->uid);
-        if (u->n_groups > 0)
-                json_setc(a, &o, "groups", groups);
-        if (u->extra && json_len(u->extra) > 0)
-                json_setc(a, &o, "extra", *u->extra);
-        return o;
-}
-
 /* The question with its answer as status. */
 static void answer(struct op *op, struct json status) {
         struct arena *a = op->c->arena;
@@ -50,16 +35,26 @@ static void token_review(struct op *op) {
         struct json status = json_new_object(), audiences;
         _cleanup_error_ struct error e = ERROR_INIT;
         struct api_user user;
+        int r;
 
         if (str_empty(json_str(json_getc(spec, "token")))) {
                 err_bad_request(&op->c->error, "token is required for TokenReview in authentication");
                 op_fail(op);
                 return;
         }
-        if (authn_check_token(op->s, a, json_str(json_getc(spec, "token")), json_getc(spec, "audiences"), &user,
-                              &audiences, &e) < 0) {
+        r = authn_check_token(op->s, a, json_str(json_getc(spec, "token")), json_getc(spec, "audiences"), &user,
+                              &audiences, &e);
+        if (r == -EINPROGRESS) {
+                error_move(&op->c->error, &e);
+                op_fail(op);
+                return;
+        }
+        if (r < 0) {
                 json_setc(a, &status, "user", json_new_object());
-                json_set_cstr(a, &status, "error", "[invalid bearer token]");
+                json_setc(a, &status, "error",
+                          strcmp(error_text(&e), "Unauthorized") == 0
+                                          ? json_of_cstr("[invalid bearer token]")
+                                          : json_of_printf(a, "[invalid bearer token, %s]", error_text(&e)));
         } else {
                 json_set_bool(a, &status, "authenticated", true);
                 json_setc(a, &status, "user", user_json(a, &user));
@@ -113,6 +108,11 @@ static void access_review(struct op *op, const struct api_user *user, bool local
                 return;
         }
         decision = authorize_why(op->s, user, &at, &reason);
+        if (decision == AUTHZ_PENDING) {
+                error_set(&op->c->error, -EINPROGRESS, "the authorization webhook is being asked");
+                op_fail(op);
+                return;
+        }
         json_set_bool(a, &status, "allowed", decision == AUTHZ_ALLOW);
         if (decision == AUTHZ_DENY)
                 json_set_bool(a, &status, "denied", true);

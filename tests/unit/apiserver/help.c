@@ -24,8 +24,12 @@ static struct str make_key(void) {
 }
 
 int fixture_setup(void **state) {
+        return fixture_setup_with(state, NULL);
+}
+
+int fixture_setup_with(void **state, const char *const *args) {
         struct fixture *f = xcalloc(1, sizeof(*f));
-        struct apiserver_options o = { .advertise_address = "127.0.0.1", .anonymous = true };
+        struct apiserver_options o = { .advertise_address = "127.0.0.1", .args = args, .anonymous = true };
         struct error e = ERROR_INIT;
 
         assert_int_equal(store_open(&(struct store_options){ 0 }, &f->store, &e), 0);

@@ -13,6 +13,7 @@ struct fixture {
 };
 
 int fixture_setup(void **state);
+int fixture_setup_with(void **state, const char *const *args); /* apiserver_options.args */
 int fixture_teardown(void **state);
 
 struct answer {

@@ -3,10 +3,10 @@
 
 #include "apiserver/auth/rbac.h"
 
-#define check_error(r, c, text)                                         \
-        do {                                                            \
-                struct answer _r = (r);                                 \
-                assert_int_equal(_r.code, (c));                         \
+#define check_error(r, c, text)                                          \
+        do {                                                             \
+                struct answer _r = (r);                                  \
+                assert_int_equal(_r.code, (c));                          \
                 assert_string_equal(_r.message ? _r.message : "", text); \
         } while (0)
 #define check_code(r, c)                                              \
@@ -51,7 +51,8 @@ static void nobody_gives_what_they_do_not_have(void **state) {
                 const char *rules, *missing;
         } table[] = {
                 { "{\"apiGroups\":[\"\"],\"resources\":[\"pods\"],\"verbs\":[\"get\",\"list\"]}", NULL },
-                { "{\"apiGroups\":[\"\"],\"resources\":[\"pods\"],\"resourceNames\":[\"x\"],\"verbs\":[\"get\"]}", NULL },
+                { "{\"apiGroups\":[\"\"],\"resources\":[\"pods\"],\"resourceNames\":[\"x\"],\"verbs\":[\"get\"]}",
+                  NULL },
                 { "{\"apiGroups\":[\"\"],\"resources\":[\"pods\",\"secrets\"],\"verbs\":[\"get\",\"delete\"]}",
                   "{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"delete\"]}\n"
                   "{APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"get\" \"delete\"]}" },
@@ -68,7 +69,8 @@ static void nobody_gives_what_they_do_not_have(void **state) {
 
         make_manager(f);
         for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
-                const char *body = arena_printf(f->a, "{\"metadata\":{\"name\":\"r\"},\"rules\":[%s]}", table[i].rules).p;
+                const char *body =
+                                arena_printf(f->a, "{\"metadata\":{\"name\":\"r\"},\"rules\":[%s]}", table[i].rules).p;
                 struct answer r = ASK(f, API_CREATE, &res_clusterroles, .body = body, .user = &jane);
 
                 if (table[i].missing)
@@ -183,7 +185,8 @@ static void policy_is_completed_at_start(void **state) {
         assert_string_equal(at(f, ASK(f, API_GET, &res_clusterroles, NULL, "system:controller:job-controller"),
                                ".rules[0].verbs"),
                             "[\"get\",\"list\",\"patch\",\"update\",\"watch\"]");
-        assert_string_equal(at(f, ASK(f, API_GET, &res_rolebindings, "kube-public", "system:controller:bootstrap-signer"),
+        assert_string_equal(at(f,
+                               ASK(f, API_GET, &res_rolebindings, "kube-public", "system:controller:bootstrap-signer"),
                                ".subjects[0].name"),
                             "bootstrap-signer");
 }
@@ -200,7 +203,8 @@ static void a_node_sees_what_belongs_to_it(void **state) {
         make_account(f, "default");
         make(f, &res_pods, "default",
              "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"nodeName\":\"n1\",\"containers\":[{\"name\":\"c\",\"image\":"
-             "\"x\"}],\"volumes\":[{\"name\":\"v\",\"persistentVolumeClaim\":{\"claimName\":\"claim\"}},{\"name\":\"e\","
+             "\"x\"}],\"volumes\":[{\"name\":\"v\",\"persistentVolumeClaim\":{\"claimName\":\"claim\"}},{\"name\":"
+             "\"e\","
              "\"ephemeral\":{\"volumeClaimTemplate\":{\"spec\":{\"accessModes\":[\"ReadWriteOnce\"],\"resources\":{"
              "\"requests\":{\"storage\":\"1Gi\"}}}}}}]}}");
         make(f, &res_persistentvolumes, NULL,
@@ -215,7 +219,8 @@ static void a_node_sees_what_belongs_to_it(void **state) {
                     "secrets \"hidden\" is forbidden: User \"system:node:n1\" cannot get resource \"secrets\" in API "
                     "group \"\" in the namespace \"vault\": no relationship found between node 'n1' and this object");
         check_error(ASK(f, API_GET, &res_nodes, NULL, "n2", .user = &n1), 403,
-                    "nodes \"n2\" is forbidden: User \"system:node:n1\" cannot get resource \"nodes\" in API group \"\" "
+                    "nodes \"n2\" is forbidden: User \"system:node:n1\" cannot get resource \"nodes\" in API group "
+                    "\"\" "
                     "at the cluster scope: node 'n1' cannot read 'n2', only its own Node object");
         check_error(ASK(f, API_LIST, &res_pods, .user = &n1), 403,
                     "pods is forbidden: User \"system:node:n1\" cannot list resource \"pods\" in API group \"\" at the "
@@ -235,8 +240,9 @@ static void a_node_creates_mirror_pods_only(void **state) {
         static const struct {
                 const char *meta, *spec, *text;
         } table[] = {
-                { "", "", "pod does not have \"kubernetes.io/config.mirror\" annotation, node \"n1\" can only create "
-                          "mirror pods" },
+                { "", "",
+                  "pod does not have \"kubernetes.io/config.mirror\" annotation, node \"n1\" can only create "
+                  "mirror pods" },
                 { "," MIRROR, "", "node \"n1\" can only create pods with spec.nodeName set to itself" },
                 { "," MIRROR, ",\"nodeName\":\"n1\"",
                   "node \"n1\" can only create pods with an owner reference set to itself" },
@@ -328,16 +334,11 @@ static void a_node_asks_for_tokens_of_its_pods(void **state) {
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
-                T(nobody_gives_what_they_do_not_have),
-                T(a_role_does_not_grow_beyond_its_writer),
-                T(a_binding_gives_what_its_writer_has),
-                T(escalate_lets_give_more),
-                T(reviews_say_which_binding_allows),
-                T(policy_is_completed_at_start),
-                T(a_node_sees_what_belongs_to_it),
-                T(a_node_creates_mirror_pods_only),
-                T(a_node_steers_nothing_to_itself),
-                T(a_node_asks_for_tokens_of_its_pods),
+                T(nobody_gives_what_they_do_not_have),  T(a_role_does_not_grow_beyond_its_writer),
+                T(a_binding_gives_what_its_writer_has), T(escalate_lets_give_more),
+                T(reviews_say_which_binding_allows),    T(policy_is_completed_at_start),
+                T(a_node_sees_what_belongs_to_it),      T(a_node_creates_mirror_pods_only),
+                T(a_node_steers_nothing_to_itself),     T(a_node_asks_for_tokens_of_its_pods),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,111 @@
+/* Impersonate-User and its kin: the sender wants to be somebody else, and needs the right to be each part of that.
+ * https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation */
+#include <ctype.h>
+#include <errno.h>
+
+#include "apiserver/auth/authn.h"
+#include "base/encode.h"
+#include "http/server.h"
+
+#define ACCOUNT "system:serviceaccount:"
+#define EXTRA "impersonate-extra-"
+
+static int may_be(struct apiserver *s, const struct api_user *user, struct attributes at, struct error *err) {
+        at.verb = "impersonate";
+        at.version = STR("v1");
+        return authorize_or_error(s, user, &at, err);
+}
+
+static bool account_of(struct str name, struct str *ret_ns, struct str *ret_name) {
+        if (!str_has_prefix(name, STR(ACCOUNT)))
+                return false;
+        *ret_name = str_sub(name, sizeof(ACCOUNT) - 1, name.n);
+        return str_split(ret_name, ':', ret_ns) && ret_ns->n > 0 && ret_name->n > 0 && str_find(*ret_name, ':') < 0;
+}
+
+static int may_be_named(struct apiserver *s, const struct api_user *user, struct str name, struct error *err) {
+        struct attributes at = { .resource = STR("users"), .name = name };
+
+        if (account_of(name, &at.namespace, &at.name))
+                at.resource = STR("serviceaccounts");
+        return may_be(s, user, at, err);
+}
+
+static int take_header(struct apiserver *s, struct arena *a, const struct api_user *user, const struct http_header *h,
+                       struct api_user *as, struct error *err) {
+        static const struct str group = STR_INIT("authentication.k8s.io"), extra = STR_INIT(EXTRA);
+        _cleanup_buf_ struct buf key = BUF_INIT;
+        int r;
+
+        if (str_eqc(h->name, "impersonate-group")) {
+                r = may_be(s, user, (struct attributes) { .resource = STR("groups"), .name = h->value }, err);
+                if (r == 0)
+                        user_add_group(as, h->value);
+                return r;
+        }
+        if (str_eqc(h->name, "impersonate-uid")) {
+                as->uid = h->value;
+                return may_be(s, user,
+                              (struct attributes) { .group = group, .resource = STR("uids"), .name = h->value }, err);
+        }
+        if (!str_has_prefix(h->name, extra))
+                return 0;
+        if (url_decode(&key, str_sub(h->name, extra.n, h->name.n), false) < 0) {
+                key.n = 0;
+                buf_add_str(&key, str_sub(h->name, extra.n, h->name.n));
+        }
+        for (size_t i = 0; i < key.n; i++)
+                key.p[i] = (char) tolower((unsigned char) key.p[i]);
+        user_add_extra(a, as, arena_str(a, buf_str(&key)), h->value);
+        return may_be(s, user,
+                      (struct attributes) { .group = group,
+                                            .resource = STR("userextras"),
+                                            .subresource = arena_str(a, buf_str(&key)),
+                                            .name = h->value },
+                      err);
+}
+
+static bool is_impersonation(struct str header) {
+        return str_eqc(header, "impersonate-group") || str_eqc(header, "impersonate-uid") ||
+               str_has_prefix(header, STR(EXTRA));
+}
+
+static void add_implied_groups(struct arena *a, struct api_user *as) {
+        bool nobody = str_eqc(as->name, "system:anonymous");
+        struct str ns, name;
+
+        if (as->n_groups == 0 && account_of(as->name, &ns, &name)) {
+                user_add_group(as, STR("system:serviceaccounts"));
+                user_add_group(as, arena_printf(a, "system:serviceaccounts:%" STR_FMT, STR_ARG(ns)));
+        }
+        if (!user_is_in(as, "system:authenticated") && !user_is_in(as, "system:unauthenticated"))
+                user_add_group(as, nobody ? STR("system:unauthenticated") : STR("system:authenticated"));
+}
+
+int impersonate(struct apiserver *s, struct http_request *req, struct api_user *user, struct error *err) {
+        struct arena *a = http_request_arena(req);
+        struct str name = http_request_header(req, "impersonate-user");
+        const struct http_header *h;
+        size_t n = http_request_headers(req, &h);
+        struct api_user as;
+        int r;
+
+        if (str_empty(name)) {
+                for (size_t i = 0; i < n; i++)
+                        if (is_impersonation(h[i].name))
+                                return error_status(err, REASON_INTERNAL,
+                                                    "Internal Server Error: \"%" STR_FMT
+                                                    "\": requested impersonation without impersonating a user",
+                                                    STR_ARG(http_request_path(req)));
+                return 0;
+        }
+        r = may_be_named(s, user, name, err);
+        as = user_new(a, name, STR(""), NULL, n + 3);
+        for (size_t i = 0; r == 0 && i < n; i++)
+                r = take_header(s, a, user, &h[i], &as, err);
+        if (r < 0)
+                return r;
+        add_implied_groups(a, &as);
+        *user = as;
+        return 0;
+}

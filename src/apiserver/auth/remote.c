@@ -1,0 +1,304 @@
+#include "apiserver/auth/remote.h"
+
+#include <errno.h>
+
+#include "apiserver/track.h"
+#include "apiserver/webhook_client.h"
+#include "base/encode.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "json/yaml.h"
+
+#define MAX_ANSWERS 4096
+#define TIMEOUT_MS 30000
+
+struct remote {
+        struct remote_options o;
+        struct arena *arena;
+        struct json config;       /* clientConfig of the webhook client */
+        struct str authorization; /* header, or empty */
+        struct str cert_pem, key_pem;
+        pthread_mutex_t lock;
+        struct map *answers; /* → struct answer */
+};
+
+struct answer {
+        struct arena *arena;
+        struct json *value; /* NULL: there was none */
+        int64_t asked_ms, until_ms;
+};
+
+/* One question on its way. */
+struct question {
+        struct remote *r;
+        struct arena *arena;
+        struct str key;
+        struct json config;
+        struct webhook_call call;
+        void (*resume)(void *arg);
+        void *arg;
+};
+
+static _Thread_local struct question *open_question;
+
+static void answer_free(void *p) {
+        struct answer *w = p;
+
+        arena_free(w->arena);
+}
+
+struct apiserver *remote_server(const struct remote *r) {
+        return r->o.s;
+}
+
+/* ---- kubeconfig ---- */
+
+static const struct json *named(const struct json *config, const char *list, struct str name, const char *member) {
+        json_each_item(i, json_getc(config, list))
+                if (str_eq(json_str(json_getc(i, "name")), name))
+                        return json_getc(i, member);
+        return NULL;
+}
+
+/* The value of NAME-data in base64, or the content of the file NAME. */
+static int read_material(struct remote *r, const struct json *from, const char *name, struct str *ret,
+                         struct error *err) {
+        struct str data = json_str(json_getc(from, arena_printf(r->arena, "%s-data", name).p));
+        struct str path = json_str(json_getc(from, name));
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        int e = 0;
+
+        if (data.n > 0)
+                e = base64_decode(&b, data) < 0 ? error_set(err, -EINVAL, "%s-data is no base64", name) : 0;
+        else if (path.n > 0)
+                e = file_read(arena_cstr(r->arena, path), 0, &b, err);
+        *ret = arena_str(r->arena, buf_str(&b));
+        return e;
+}
+
+static void set_ca(struct remote *r, struct str pem) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        base64_encode(&b, pem);
+        json_setc(r->arena, &r->config, "caBundle", json_of_copy(r->arena, buf_str(&b)));
+}
+
+static int read_kubeconfig(struct remote *r, struct error *err) {
+        _cleanup_buf_ struct buf text = BUF_INIT;
+        const struct json *context, *cluster, *user;
+        struct json *doc;
+        struct str ca, token;
+        int e;
+
+        e = file_read(r->o.kubeconfig, 0, &text, err);
+        if (e == 0)
+                e = yaml_parse(r->arena, arena_str(r->arena, buf_str(&text)), NULL, &doc, err);
+        if (e < 0)
+                return error_prefix(err, "%s", r->o.kubeconfig);
+        context = named(doc, "contexts", json_str(json_getc(doc, "current-context")), "context");
+        cluster = named(doc, "clusters", json_str(json_getc(context, "cluster")), "cluster");
+        user = named(doc, "users", json_str(json_getc(context, "user")), "user");
+        if (!cluster)
+                return error_set(err, -EINVAL, "%s has no cluster for its current context", r->o.kubeconfig);
+        json_setc(r->arena, &r->config, "url", *json_getc(cluster, "server"));
+        e = read_material(r, cluster, "certificate-authority", &ca, err);
+        if (e == 0)
+                e = read_material(r, user, "client-certificate", &r->cert_pem, err);
+        if (e == 0)
+                e = read_material(r, user, "client-key", &r->key_pem, err);
+        set_ca(r, ca);
+        token = json_str(json_getc(user, "token"));
+        if (token.n > 0)
+                r->authorization = arena_printf(r->arena, "Bearer %" STR_FMT, STR_ARG(token));
+        return e < 0 ? error_prefix(err, "%s", r->o.kubeconfig) : 0;
+}
+
+static int read_ca(struct remote *r, struct error *err) {
+        _cleanup_buf_ struct buf pem = BUF_INIT;
+        int e = r->o.ca_file ? file_read(r->o.ca_file, 0, &pem, err) : 0;
+
+        if (e == 0)
+                set_ca(r, buf_str(&pem));
+        return e;
+}
+
+int remote_new(const struct remote_options *o, struct remote **ret, struct error *err) {
+        struct remote *r = xcalloc(1, sizeof(*r));
+        int e;
+
+        r->o = *o;
+        r->arena = arena_new(0);
+        r->config = json_new_object();
+        r->answers = map_new(answer_free);
+        pthread_mutex_init(&r->lock, NULL);
+        e = o->kubeconfig ? read_kubeconfig(r, err) : read_ca(r, err);
+        if (e < 0) {
+                remote_free(r);
+                return e;
+        }
+        *ret = r;
+        return 0;
+}
+
+void remote_free(struct remote *r) {
+        if (!r)
+                return;
+        map_free(r->answers);
+        arena_free(r->arena);
+        pthread_mutex_destroy(&r->lock);
+        free(r);
+}
+
+/* ---- answers ---- */
+
+static void drop_old(struct remote *r, int64_t now) {
+        struct map_iter it = MAP_ITER(r->answers);
+
+        while (map_next(&it))
+                if (((struct answer *) it.value)->until_ms <= now)
+                        map_remove(r->answers, it.key);
+        if (map_size(r->answers) >= MAX_ANSWERS) /* they are asked for again */
+                map_clear(r->answers);
+}
+
+static void keep(struct question *q) {
+        struct remote *r = q->r;
+        struct arena *a = arena_new(0);
+        struct answer *w = arena_new_of(a, struct answer);
+        int64_t now = now_mono_ms();
+
+        w->arena = a;
+        if (q->call.error.err)
+                log_warn("%s: %s", r->o.name, error_text(&q->call.error));
+        else if (json_parse(a, arena_str(a, q->call.answer), NULL, &w->value, NULL) < 0)
+                w->value = NULL;
+        w->asked_ms = now;
+        w->until_ms = now + MAX(r->o.keep_ms(r, w->value), (int64_t) 1000);
+        pthread_mutex_lock(&r->lock);
+        if (map_size(r->answers) >= MAX_ANSWERS)
+                drop_old(r, now);
+        map_put(r->answers, q->key, w);
+        pthread_mutex_unlock(&r->lock);
+}
+
+static int known(struct remote *r, struct arena *a, struct str key, const struct json **ret) {
+        struct answer *w;
+        int e = -EINPROGRESS;
+
+        pthread_mutex_lock(&r->lock);
+        w = map_get(r->answers, key);
+        if (w && w->until_ms > now_mono_ms()) {
+                e = w->value ? 0 : -EIO;
+                if (w->value)
+                        *ret = json_new(a, json_copy(a, w->value));
+        }
+        pthread_mutex_unlock(&r->lock);
+        return e;
+}
+
+bool remote_forget(struct remote *r, struct str url, int64_t older_than_ms) {
+        struct answer *w;
+        bool old;
+
+        pthread_mutex_lock(&r->lock);
+        w = map_get(r->answers, url);
+        old = w && now_mono_ms() - w->asked_ms >= older_than_ms;
+        if (old)
+                map_remove(r->answers, url);
+        pthread_mutex_unlock(&r->lock);
+        return old;
+}
+
+/* ---- questions ---- */
+
+static void question_free(struct question *q) {
+        error_clear(&q->call.error);
+        arena_free(q->arena);
+}
+
+int remote_ask(struct remote *r, struct arena *a, struct str url, const struct json *body, const struct json **ret) {
+        _cleanup_buf_ struct buf text = BUF_INIT;
+        struct question *q;
+        struct arena *own;
+        struct str key;
+        int e;
+
+        if (body)
+                json_write(&text, body);
+        key = body ? buf_str(&text) : url;
+        e = known(r, a, key, ret);
+        if (e != -EINPROGRESS)
+                return e;
+        own = arena_new(0);
+        q = arena_new_of(own, struct question);
+        *q = (struct question) { .r = r, .arena = own, .key = arena_str(own, key), .config = r->config };
+        if (!body) {
+                q->config = json_copy_shallow(own, &r->config);
+                json_setc(own, &q->config, "url", json_of_copy(own, url));
+        }
+        q->call = (struct webhook_call) { .config = &q->config,
+                                          .method = body ? "POST" : "GET",
+                                          .body = body ? q->key : STR(""),
+                                          .authorization = r->authorization,
+                                          .cert_pem = r->cert_pem,
+                                          .key_pem = r->key_pem,
+                                          .timeout_ms = TIMEOUT_MS };
+        if (open_question)
+                question_free(open_question);
+        open_question = q;
+        return -EINPROGRESS;
+}
+
+static void answered(struct webhook_call *w) {
+        struct question *q = container_of(w, struct question, call);
+        void (*resume)(void *arg) = q->resume;
+        void *arg = q->arg;
+
+        keep(q);
+        question_free(q);
+        resume(arg);
+}
+
+bool remote_wait(struct loop *loop, void (*resume)(void *arg), void *arg) {
+        struct question *q = TAKE_PTR(open_question);
+
+        if (!q)
+                return false;
+        q->resume = resume;
+        q->arg = arg;
+        q->call.loop = loop;
+        q->call.done = answered;
+        webhook_call(q->r->o.s, &q->call);
+        return true;
+}
+
+/* ---- requests that wait ---- */
+
+struct parked {
+        struct http_request *req; /* NULL: the client is gone */
+};
+
+static void parked_gone(struct http_request *req, void *arg) {
+        ((struct parked *) arg)->req = NULL;
+}
+
+static void unpark(void *arg) {
+        struct parked *p = arg;
+
+        if (p->req) {
+                http_request_on_close(p->req, NULL, NULL);
+                track_again(p->req);
+        }
+        free(p);
+}
+
+bool remote_park(struct http_request *req) {
+        struct parked *p;
+
+        if (!open_question)
+                return false;
+        p = xcalloc(1, sizeof(*p));
+        p->req = req;
+        http_request_on_close(req, parked_gone, p);
+        return remote_wait(http_request_loop(req), unpark, p);
+}

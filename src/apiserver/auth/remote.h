@@ -1,0 +1,39 @@
+/* Questions about who may do what that another server answers: webhooks for tokens and for access, OpenID issuers. Answers
+ * are kept for a while; nobody blocks for one:
+ *
+ *   a check: remote_ask ─▶ known ────────────────────────────────────────▶ goes on
+ *                       └▶ -EINPROGRESS, and the question stays open on this thread
+ *                             │ up to whoever began: an HTTP request is put aside (remote_park), a call of this process
+ *                             ▼ waits (remote_wait)
+ *                          webhook_call ─▶ the answer is kept ─▶ everything once more, which finds it
+ *
+ * Private to src/apiserver. */
+#pragma once
+
+#include "apiserver/server.h"
+
+struct remote;
+struct http_request;
+
+struct remote_options {
+        struct apiserver *s;
+        const char *name;       /* for the log */
+        const char *kubeconfig; /* file: where the server is and how it knows us; NULL: questions bring their URL */
+        const char *ca_file;    /* without a kubeconfig; NULL: the system's authorities */
+        /* How long an answer (NULL: there was none) is kept. At least a second, in which the question comes again. */
+        int64_t (*keep_ms)(const struct remote *r, const struct json *answer);
+};
+int remote_new(const struct remote_options *o, struct remote **ret, struct error *err);
+void remote_free(struct remote *r);
+struct apiserver *remote_server(const struct remote *r);
+
+/* POSTs body (NULL: GETs url). The answer is copied into a. -EINPROGRESS as above; -EIO: there was no answer lately. */
+int remote_ask(struct remote *r, struct arena *a, struct str url, const struct json *body, const struct json **ret);
+/* Forgets an answer that is older than this, so that it is asked for again; true when it did. */
+bool remote_forget(struct remote *r, struct str url, int64_t older_than_ms);
+
+/* Takes up the question that a check has just left open on this thread; resume is called on loop (NULL: any thread) when
+ * the answer is there. False: there is none. */
+bool remote_wait(struct loop *loop, void (*resume)(void *arg), void *arg);
+/* The same for an HTTP request: it is handled again from its beginning. */
+bool remote_park(struct http_request *req);

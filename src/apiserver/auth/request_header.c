@@ -1,0 +1,138 @@
+/* Front proxies: a connection whose certificate is signed by their authority says in headers who its user is.
+ * https://kubernetes.io/docs/tasks/extend-kubernetes/configure-aggregation-layer/ */
+#include <ctype.h>
+#include <errno.h>
+
+#include <openssl/pem.h>
+
+#include "apiserver/auth/authn.h"
+#include "apiserver/flags.h"
+#include "base/encode.h"
+#include "base/file.h"
+#include "http/server.h"
+
+struct request_header {
+        struct str user, uid, group, extra; /* lists of header names, in lower case */
+        struct str allowed;                 /* of common names; empty: any */
+        struct json authorities, clients;   /* SHA-256 of their certificates and of the clients', in hex */
+};
+
+static struct str lower(struct arena *a, const char *text) {
+        char *p = arena_cstr(a, str_of(text));
+
+        for (size_t i = 0; p[i]; i++)
+                p[i] = (char) tolower((unsigned char) p[i]);
+        return str_of(p);
+}
+
+static struct json fingerprints(struct arena *a, struct str pem) {
+        struct json list = json_new_array();
+        BIO *bio = BIO_new_mem_buf(pem.p, (int) pem.n);
+        X509 *cert;
+
+        while ((cert = PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
+                _cleanup_buf_ struct buf hex = BUF_INIT;
+                unsigned char md[32];
+                unsigned len = sizeof(md);
+
+                X509_digest(cert, EVP_sha256(), md, &len);
+                hex_encode(&hex, str_n((char *) md, len));
+                json_push(a, &list, json_of_copy(a, buf_str(&hex)));
+                X509_free(cert);
+        }
+        BIO_free(bio);
+        return list;
+}
+
+static int read_authorities(struct authn *n, struct request_header *h, const char *path, struct error *err) {
+        struct apiserver_options *o = &n->s->options;
+        _cleanup_buf_ struct buf pem = BUF_INIT;
+        int r = file_read(path, 0, &pem, err);
+
+        if (r < 0)
+                return r;
+        o->requestheader_ca_pem = arena_str(n->arena, buf_str(&pem));
+        h->authorities = fingerprints(n->arena, o->requestheader_ca_pem);
+        h->clients = fingerprints(n->arena, o->client_ca_pem);
+        return json_len(&h->authorities) ? 0 : error_set(err, -EINVAL, "%s has no certificate", path);
+}
+
+int request_header_new(struct authn *n, struct request_header **ret, struct error *err) {
+        const char *ca = server_flag(n->s, "requestheader-client-ca-file", NULL);
+        struct request_header *h;
+
+        if (!ca)
+                return 0;
+        h = arena_new_of(n->arena, struct request_header);
+        h->user = lower(n->arena, server_flag(n->s, "requestheader-username-headers", "x-remote-user"));
+        h->uid = lower(n->arena, server_flag(n->s, "requestheader-uid-headers", ""));
+        h->group = lower(n->arena, server_flag(n->s, "requestheader-group-headers", "x-remote-group"));
+        h->extra = lower(n->arena, server_flag(n->s, "requestheader-extra-headers-prefix", "x-remote-extra-"));
+        h->allowed = str_of(server_flag(n->s, "requestheader-allowed-names", ""));
+        *ret = h;
+        return read_authorities(n, h, ca, err);
+}
+
+static bool in_list(struct str list, struct str what, bool prefix, struct str *ret_rest) {
+        struct str item;
+
+        while (str_split(&list, ',', &item))
+                if (prefix ? item.n && str_has_prefix(what, item) : str_eq(what, item)) {
+                        *ret_rest = str_sub(what, item.n, what.n);
+                        return true;
+                }
+        return false;
+}
+
+static bool certified_by(const struct json *authorities, struct http_request *req) {
+        struct str authority = http_request_client_cert_authority(req);
+
+        json_each_item(i, authorities)
+                if (str_eq(json_str(i), authority))
+                        return true;
+        return false;
+}
+
+bool request_header_is_client(const struct request_header *h, struct http_request *req) {
+        return certified_by(&h->clients, req);
+}
+
+static bool is_proxy(const struct request_header *h, struct http_request *req) {
+        const struct str *orgs;
+        struct str cn, rest;
+        size_t n;
+
+        if (!http_request_client_cert(req, &cn, &orgs, &n))
+                return false;
+        return certified_by(&h->authorities, req) && (str_empty(h->allowed) || in_list(h->allowed, cn, false, &rest));
+}
+
+bool request_header_user(const struct request_header *h, struct http_request *req, struct api_user *ret) {
+        struct arena *a = http_request_arena(req);
+        const struct http_header *headers;
+        size_t n = http_request_headers(req, &headers);
+        struct str rest;
+
+        if (!is_proxy(h, req))
+                return false;
+        *ret = user_new(a, STR(""), STR(""), NULL, n + 1);
+        for (size_t i = 0; i < n; i++) {
+                struct str name = headers[i].name, value = str_trim(headers[i].value);
+                _cleanup_buf_ struct buf key = BUF_INIT;
+
+                if (in_list(h->user, name, false, &rest) && str_empty(ret->name))
+                        ret->name = value;
+                else if (in_list(h->uid, name, false, &rest))
+                        ret->uid = value;
+                else if (in_list(h->group, name, false, &rest))
+                        user_add_group(ret, value);
+                else if (in_list(h->extra, name, true, &rest))
+                        user_add_extra(a, ret, url_decode(&key, rest, false) == 0 ? arena_str(a, buf_str(&key)) : rest,
+                                       value);
+        }
+        if (str_empty(ret->name))
+                return false;
+        if (!user_is_in(ret, "system:authenticated"))
+                user_add_group(ret, STR("system:authenticated"));
+        return true;
+}

@@ -1,0 +1,284 @@
+/* Service account tokens: JWTs that this server signed, bound to the account and perhaps a pod, secret or node, which
+ * must still be there (KEP-1205, KEP-4193); and the older ones that live in Secrets and do not expire.
+ *
+ * Checking a signature costs more than everything else about a request, and a token is sent many times: tokens whose
+ * signature was right are remembered with the user they stand for (expiry and bound objects are looked at each time).
+ */
+#include <errno.h>
+
+#include "apiserver/auth/authn.h"
+#include "base/encode.h"
+#include "http/jwt.h"
+#include "schema/types.h"
+
+#define MAX_TOKENS 1024
+#define TOKEN_IDLE_MS 60000           /* far longer than a request looks at its user before it copies it */
+#define LEEWAY_NS (60 * NSEC_PER_SEC) /* a bound object that is going serves so long */
+#define LEGACY_ISSUER "kubernetes/serviceaccount"
+#define LEGACY "kubernetes.io/serviceaccount/"
+#define LAST_USED "kubernetes.io/legacy-token-last-used"
+#define INVALID_SINCE "kubernetes.io/legacy-token-invalid-since"
+
+/* A token that was opened: everything about it lives in its arena. */
+struct token {
+        struct arena *arena;
+        struct json *claims;
+        struct api_user user;
+        atomic_llong used_ms;
+        bool legacy;
+};
+
+void token_free(void *p) {
+        struct token *t = p;
+
+        if (t)
+                arena_free(t->arena);
+}
+
+/* ---- what a token says ---- */
+
+static struct str claim(const struct token *t, const char *name) {
+        return json_str(json_getc(t->claims, name));
+}
+
+static void make_user(struct arena *a, struct token *t, struct str ns, struct str uid) {
+        static const struct {
+                const char *object, *member, *key;
+        } extras[] = {
+                { "pod", "name", "authentication.kubernetes.io/pod-name" },
+                { "pod", "uid", "authentication.kubernetes.io/pod-uid" },
+                { "node", "name", "authentication.kubernetes.io/node-name" },
+                { "node", "uid", "authentication.kubernetes.io/node-uid" },
+        };
+        const struct json *k = json_getc(t->claims, "kubernetes.io");
+
+        t->user = user_new(a, claim(t, "sub"), uid, NULL, 3);
+        user_add_group(&t->user, STR("system:serviceaccounts"));
+        user_add_group(&t->user, arena_printf(a, "system:serviceaccounts:%" STR_FMT, STR_ARG(ns)));
+        user_add_group(&t->user, STR("system:authenticated"));
+        if (!str_empty(claim(t, "jti")))
+                user_add_extra(a, &t->user, STR("authentication.kubernetes.io/credential-id"),
+                               arena_printf(a, "JTI=%" STR_FMT, STR_ARG(claim(t, "jti"))));
+        for (size_t i = 0; i < ARRAY_SIZE(extras); i++)
+                user_add_extra(a, &t->user, str_of(extras[i].key),
+                               json_str(json_at_path(k, extras[i].object, extras[i].member)));
+}
+
+/* The token with its user, when its form and signature are right and it is one of ours. -ENOENT: it is not. */
+static int open_token(struct authn *n, struct arena *a, struct str text, struct token *t) {
+        struct jwt jwt;
+        const struct json *k;
+
+        if (!n->key || jwt_parse(a, text, &jwt) < 0)
+                return -ENOENT;
+        t->claims = jwt.claims;
+        t->legacy = str_eqc(claim(t, "iss"), LEGACY_ISSUER);
+        if (!t->legacy && !str_eq(claim(t, "iss"), n->issuer))
+                return -ENOENT;
+        if (!jwt_verify(&jwt, n->key))
+                return -EACCES;
+        k = json_getc(t->claims, "kubernetes.io");
+        if (t->legacy)
+                make_user(a, t, claim(t, LEGACY "namespace"), claim(t, LEGACY "service-account.uid"));
+        else
+                make_user(a, t, json_str(json_getc(k, "namespace")),
+                          json_str(json_at_path(k, "serviceaccount", "uid")));
+        return 0;
+}
+
+/* ---- tokens that are known ---- */
+
+static void drop_idle(struct authn *n, int64_t now) {
+        struct map_iter it = MAP_ITER(n->tokens);
+
+        while (map_next(&it))
+                if (now - atomic_load(&((struct token *) it.value)->used_ms) > TOKEN_IDLE_MS)
+                        map_remove(n->tokens, it.key);
+}
+
+/* Keeps a new one. When all are in use it is not kept: true tells that it belongs to the map now. */
+static bool keep_token(struct authn *n, struct str text, struct token *t) {
+        int64_t now = now_mono_ms();
+        bool kept;
+
+        pthread_mutex_lock(&n->lock);
+        if (map_size(n->tokens) >= MAX_TOKENS)
+                drop_idle(n, now);
+        kept = map_size(n->tokens) < MAX_TOKENS && !map_has(n->tokens, text);
+        if (kept)
+                map_put(n->tokens, text, t);
+        pthread_mutex_unlock(&n->lock);
+        return kept;
+}
+
+static const struct token *known_token(struct authn *n, struct str text) {
+        struct token *t;
+
+        pthread_mutex_lock(&n->lock);
+        t = map_get(n->tokens, text);
+        if (t)
+                atomic_store(&t->used_ms, now_mono_ms());
+        pthread_mutex_unlock(&n->lock);
+        return t;
+}
+
+/* The token, from the known ones or opened (then in a, unless it is kept). */
+static int find_token(struct authn *n, struct arena *a, struct str text, const struct token **ret) {
+        _cleanup_(arena_freep) struct arena *own = NULL;
+        struct token *t;
+        int r;
+
+        *ret = known_token(n, text);
+        if (*ret)
+                return 0;
+        own = arena_new(0);
+        t = arena_new_of(own, struct token);
+        t->arena = own;
+        atomic_store(&t->used_ms, now_mono_ms());
+        r = open_token(n, own, text, t);
+        if (r < 0)
+                return r;
+        *ret = t;
+        if (keep_token(n, text, t)) {
+                TAKE_PTR(own);
+                return 0;
+        }
+        t = arena_new_of(a, struct token); /* once more, for this request alone */
+        *ret = t;
+        return open_token(n, a, text, t);
+}
+
+/* ---- what it is bound to ---- */
+
+static bool gone(const struct object *o, struct str uid) {
+        struct str at;
+        int64_t ns;
+
+        if (!o || !str_eq(object_uid(o), uid))
+                return true;
+        if (!object_deleting(o))
+                return false;
+        at = json_str(json_at_path(object_json(o), "metadata", "deletionTimestamp"));
+        return time_parse(at, &ns) < 0 || ns + LEEWAY_NS < now_wall_ns();
+}
+
+static bool bound_is_there(struct apiserver *s, struct store_snapshot *snap, const struct api_resource *r,
+                           struct str ns, const struct json *ref) {
+        return !ref ||
+               !gone(server_get(s, snap, r, ns, json_str(json_getc(ref, "name"))), json_str(json_getc(ref, "uid")));
+}
+
+static int invalidated(struct error *err) {
+        return error_status(err, REASON_UNAUTHORIZED, "service account token has been invalidated");
+}
+
+static int check_bound(const struct token *t, struct apiserver *s, struct error *err) {
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(s->store);
+        const struct json *k = json_getc(t->claims, "kubernetes.io"), *pod = json_getc(k, "pod");
+        struct str ns = json_str(json_getc(k, "namespace"));
+
+        if (!json_getc(k, "serviceaccount") ||
+            !bound_is_there(s, snap, &res_serviceaccounts, ns, json_getc(k, "serviceaccount")) ||
+            !bound_is_there(s, snap, &res_pods, ns, pod) ||
+            !bound_is_there(s, snap, &res_secrets, ns, json_getc(k, "secret")) ||
+            (!pod && !bound_is_there(s, snap, &res_nodes, STR(""), json_getc(k, "node"))))
+                return invalidated(err);
+        return 0;
+}
+
+static bool audience_fits(const struct token_check *t, const struct json *of_token) {
+        *t->ret_audiences = json_new_array();
+        json_each_item(i, of_token)
+                json_each_item(w, t->audiences)
+                        if (str_eq(json_str(i), json_str(w)))
+                                json_push(t->a, t->ret_audiences, json_of_copy(t->a, json_str(i)));
+        return json_len(t->ret_audiences) > 0;
+}
+
+static int check_projected(const struct token_check *c, const struct token *t, struct error *err) {
+        int64_t now = now_wall_ns() / NSEC_PER_SEC;
+
+        if (now >= json_int(json_getc(t->claims, "exp")))
+                return error_status(err, REASON_UNAUTHORIZED, "service account token has expired");
+        if (now < json_int(json_getc(t->claims, "nbf")))
+                return error_status(err, REASON_UNAUTHORIZED, "service account token is not valid yet");
+        if (!audience_fits(c, json_getc(t->claims, "aud")))
+                return error_status(err, REASON_UNAUTHORIZED, "token audiences are invalid for this server");
+        return check_bound(t, c->n->s, err);
+}
+
+/* ---- tokens in Secrets ---- */
+
+struct label {
+        struct api_call call;
+        struct arena *arena;
+        struct json body;
+};
+
+static void label_done(struct api_call *c) {
+        struct label *l = container_of(c, struct label, call);
+
+        if (c->object)
+                object_unref(c->object);
+        error_clear(&c->error);
+        arena_free(l->arena);
+}
+
+/* Notes the day of use on the Secret; nobody waits for it. */
+static void note_use(struct apiserver *s, const struct object *secret, struct str day) {
+        struct arena *a = arena_new(0);
+        struct label *l = arena_new_of(a, struct label);
+        struct json *meta;
+
+        l->arena = a;
+        l->body = json_new_object();
+        meta = json_get_or_add_object(a, &l->body, "metadata");
+        json_setc(a, json_get_or_add_object(a, meta, "labels"), LAST_USED, json_of_copy(a, day));
+        l->call = (struct api_call) { .verb = API_PATCH,
+                                      .patch = API_PATCH_MERGE,
+                                      .resource = &res_secrets,
+                                      .namespace = arena_str(a, object_namespace(secret)),
+                                      .name = arena_str(a, object_name(secret)),
+                                      .options = API_OPTIONS_INIT,
+                                      .body = &l->body,
+                                      .user = api_user_system,
+                                      .arena = a,
+                                      .done = label_done };
+        apiserver_call(s, &l->call);
+}
+
+static int check_legacy(const struct token_check *c, const struct token *t, struct error *err) {
+        struct apiserver *s = c->n->s;
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(s->store);
+        struct str ns = claim(t, LEGACY "namespace"), name = claim(t, LEGACY "secret.name");
+        struct object *secret = server_get(s, snap, &res_secrets, ns, name);
+        struct object *account = server_get(s, snap, &res_serviceaccounts, ns, claim(t, LEGACY "service-account.name"));
+        const struct json *labels = secret ? json_at_path(object_json(secret), "metadata", "labels") : NULL;
+        _cleanup_buf_ struct buf kept = BUF_INIT;
+        char today[36];
+
+        if (!audience_fits(c, &c->n->audiences))
+                return error_status(err, REASON_UNAUTHORIZED, "token audiences are invalid for this server");
+        if (!secret || gone(secret, object_uid(secret)) ||
+            base64_decode(&kept, json_str(json_at_path(object_json(secret), "data", "token"))) < 0 ||
+            !str_eq(buf_str(&kept), c->text) || json_getc(labels, INVALID_SINCE) ||
+            gone(account, claim(t, LEGACY "service-account.uid")))
+                return invalidated(err);
+        time_format(today, now_wall_ns());
+        if (!str_eq(json_str(json_getc(labels, LAST_USED)), str_n(today, 10)))
+                note_use(s, secret, str_n(today, 10));
+        return 0;
+}
+
+int service_account_check(const struct token_check *c, struct error *err) {
+        const struct token *t;
+        int r = find_token(c->n, c->a, c->text, &t);
+
+        if (r == -EACCES)
+                return error_status(err, REASON_UNAUTHORIZED, "invalid signature");
+        if (r == 0)
+                r = t->legacy ? check_legacy(c, t, err) : check_projected(c, t, err);
+        if (r == 0)
+                *c->ret = t->user;
+        return r;
+}

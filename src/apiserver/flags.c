@@ -1,0 +1,58 @@
+#include "apiserver/flags.h"
+
+#include "apiserver/server.h"
+
+const struct apiserver_flag apiserver_flags[] = {
+        { "anonymous-auth", "BOOL", "requests without credentials are system:anonymous (default true)" },
+        { "api-audiences", "LIST", "who tokens must be for (default the issuer)" },
+        { "authentication-token-webhook-cache-ttl", "DURATION", "how long its answers hold (default 2m)" },
+        { "authentication-token-webhook-config-file", "FILE", "kubeconfig of a webhook that knows tokens" },
+        { "authentication-token-webhook-version", "VERSION", "of TokenReview (default v1beta1)" },
+        { "authorization-mode", "LIST", "Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny (default Node,RBAC)" },
+        { "authorization-webhook-cache-authorized-ttl", "DURATION", "how long a yes holds (default 5m)" },
+        { "authorization-webhook-cache-unauthorized-ttl", "DURATION", "how long a no holds (default 30s)" },
+        { "authorization-webhook-config-file", "FILE", "kubeconfig of a webhook that authorizes" },
+        { "authorization-webhook-version", "VERSION", "of SubjectAccessReview (default v1beta1)" },
+        { "encryption-provider-config", "FILE", "how Secrets and others are encrypted in the store" },
+        { "oidc-ca-file", "FILE", "certifies the OpenID issuer (default the system's authorities)" },
+        { "oidc-client-id", "ID", "whom ID tokens must be for" },
+        { "oidc-groups-claim", "CLAIM", "has the user's groups" },
+        { "oidc-groups-prefix", "TEXT", "goes before them" },
+        { "oidc-issuer-url", "URL", "whose ID tokens are accepted" },
+        { "oidc-required-claim", "LIST", "claim=value that a token must have" },
+        { "oidc-signing-algs", "LIST", "accepted algorithms (default RS256)" },
+        { "oidc-username-claim", "CLAIM", "names the user (default sub)" },
+        { "oidc-username-prefix", "TEXT", "goes before the name; - for none" },
+        { "requestheader-allowed-names", "LIST", "common names of front proxies (default any)" },
+        { "requestheader-client-ca-file", "FILE", "certifies front proxies" },
+        { "requestheader-extra-headers-prefix", "LIST", "of headers with more about the user" },
+        { "requestheader-group-headers", "LIST", "headers with the user's groups" },
+        { "requestheader-uid-headers", "LIST", "headers with the user's UID" },
+        { "requestheader-username-headers", "LIST", "headers with the user's name" },
+        { "service-account-issuer", "URL", "of service account tokens" },
+        { "token-auth-file", "FILE", "CSV of token,user,uid,\"group1,group2\"" },
+        { NULL, NULL, NULL },
+};
+
+const struct apiserver_flag *apiserver_flag_find(struct str name) {
+        for (const struct apiserver_flag *f = apiserver_flags; f->name; f++)
+                if (str_eqc(name, f->name))
+                        return f;
+        return NULL;
+}
+
+const char *server_flag(const struct apiserver *s, const char *name, const char *dflt) {
+        size_t n = strlen(name);
+
+        for (const char *const *a = s->options.args; a && *a; a++)
+                if (strncmp(*a, name, n) == 0 && (*a)[n] == '=')
+                        dflt = *a + n + 1;
+        return dflt;
+}
+
+int64_t server_flag_ms(const struct apiserver *s, const char *name, int64_t dflt_ms) {
+        const char *text = server_flag(s, name, NULL);
+        int64_t ns;
+
+        return text && duration_parse(str_of(text), &ns) == 0 && ns >= 0 ? ns / NSEC_PER_MSEC : dflt_ms;
+}

@@ -1,0 +1,18 @@
+/* The flags of kube-apiserver that Cube has, by their names there; apiserver_options.args carries them as "name=value".
+ * What a flag means, the part that asks for it knows. */
+#pragma once
+
+#include "base/str.h"
+
+struct apiserver;
+
+struct apiserver_flag {
+        const char *name, *arg, *help;
+};
+extern const struct apiserver_flag apiserver_flags[]; /* ends with a NULL name */
+
+const struct apiserver_flag *apiserver_flag_find(struct str name); /* NULL: there is none */
+/* The value that was given (the last of several), NUL-terminated; or dflt, which may be NULL. */
+const char *server_flag(const struct apiserver *s, const char *name, const char *dflt);
+/* A Go duration in ms; dflt_ms when it was not given or cannot be read. */
+int64_t server_flag_ms(const struct apiserver *s, const char *name, int64_t dflt_ms);

@@ -1,0 +1,128 @@
+/* Secrets of type kubernetes.io/service-account-token: filled with a token of the account that they name, the cluster's
+ * CA and their namespace; deleted when the account goes.
+ * https://kubernetes.io/docs/concepts/configuration/secret/#serviceaccount-token-secrets */
+#include <openssl/evp.h>
+
+#include "base/encode.h"
+#include "controllers/controller.h"
+#include "http/jwt.h"
+#include "json/build.h"
+#include "schema/types.h"
+
+#define TYPE "kubernetes.io/service-account-token"
+#define ACCOUNT "kubernetes.io/service-account.name"
+#define ACCOUNT_UID "kubernetes.io/service-account.uid"
+
+static int init(struct controller *c, void **ret_state, struct error *err) {
+        struct str pem = controllers_options(c->all)->service_account_key_pem;
+
+        *ret_state = str_empty(pem) ? NULL : pem_read_key(pem);
+        return 0;
+}
+
+static void destroy(void *state) {
+        EVP_PKEY_free(state);
+}
+
+static const struct json *note(const struct object *secret, const char *key) {
+        return json_getc(json_at_path(object_json(secret), "metadata", "annotations"), key);
+}
+
+static bool is_token_secret(const struct object *o) {
+        return str_eqc(Secret_type(object_json(o)), TYPE);
+}
+
+static bool has_datum(struct arena *a, const struct object *secret, const char *key, struct str wanted) {
+        struct str now = json_str(json_at_path(object_json(secret), "data", key));
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        base64_encode(&b, wanted);
+        return str_empty(wanted) ? now.n > 0 : str_eq(now, buf_str(&b));
+}
+
+static void set_datum(struct arena *a, struct json *secret, const char *key, struct str value) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        base64_encode(&b, value);
+        json_setc(a, json_get_or_add_object(a, secret, "data"), key, json_of_copy(a, buf_str(&b)));
+}
+
+static int make_token(struct controller *c, struct arena *a, const struct object *secret, const struct object *account,
+                      struct str *ret) {
+        struct str ns = object_namespace(secret), name = object_name(account);
+        struct json claims = json_build(
+                        a,
+                        "{ iss: 'kubernetes/serviceaccount',"
+                        "  'kubernetes.io/serviceaccount/namespace': %s,"
+                        "  'kubernetes.io/serviceaccount/secret.name': %s,"
+                        "  'kubernetes.io/serviceaccount/service-account.name': %s,"
+                        "  'kubernetes.io/serviceaccount/service-account.uid': %s, sub: %s }",
+                        ns, object_name(secret), name, object_uid(account),
+                        arena_printf(a, "system:serviceaccount:%" STR_FMT ":%" STR_FMT, STR_ARG(ns), STR_ARG(name)));
+
+        return jwt_sign(a, c->state, jwk_id(a, c->state), &claims, ret);
+}
+
+static int fill(struct controller *c, const struct object *secret, const struct object *account, struct error *err) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct str ca = controllers_options(c->all)->root_ca_pem, token;
+        bool has_token = has_datum(a, secret, "token", STR(""));
+        struct json copy, *meta;
+
+        if (has_token && has_datum(a, secret, "ca.crt", ca) &&
+            has_datum(a, secret, "namespace", object_namespace(secret)) &&
+            str_eq(json_str(note(secret, ACCOUNT_UID)), object_uid(account)))
+                return 0;
+        copy = json_copy(a, object_json(secret));
+        meta = json_get_or_add_object(a, &copy, "metadata");
+        json_set_str(a, json_get_or_add_object(a, meta, "annotations"), ACCOUNT_UID, object_uid(account));
+        set_datum(a, &copy, "ca.crt", ca);
+        set_datum(a, &copy, "namespace", object_namespace(secret));
+        if (!has_token && make_token(c, a, secret, account, &token) < 0)
+                return error_set(err, -EIO, "cannot sign a token");
+        if (!has_token)
+                set_datum(a, &copy, "token", token);
+        return controller_update(c, &res_secrets, STR(""), &copy, err);
+}
+
+static int reconcile(struct controller *c, struct str key, struct error *err) {
+        struct object *secret = informer_get(controller_informer(c, &res_secrets), key), *account;
+        struct str name, uid;
+
+        if (!secret || !is_token_secret(secret) || object_deleting(secret) || !c->state)
+                return 0;
+        name = json_str(note(secret, ACCOUNT));
+        uid = json_str(note(secret, ACCOUNT_UID));
+        if (str_empty(name))
+                return 0;
+        account = controller_get(c, &res_serviceaccounts, object_namespace(secret), name);
+        if (account && (str_empty(uid) || str_eq(uid, object_uid(account))))
+                return fill(c, secret, account, err);
+        return controller_delete(c, &res_secrets, secret, NULL, err);
+}
+
+static void enqueue_secret(struct controller *c, struct object *old, struct object *new) {
+        if (new &&is_token_secret(new))
+                enqueue_self(c, old, new);
+}
+
+/* An account comes or goes: the Secrets that name it. */
+static void enqueue_account(struct controller *c, struct object *old, struct object *new) {
+        struct object *account = new ? new : old;
+
+        if (old && new)
+                return;
+        for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(c, &res_secrets))); map_next(&it);)
+                if (is_token_secret(it.value) && str_eq(object_namespace(it.value), object_namespace(account)) &&
+                    str_eq(json_str(note(it.value, ACCOUNT)), object_name(account)))
+                        controller_enqueue_key(c, it.key);
+}
+
+const struct controller_class serviceaccounttoken_controller = {
+        .name = "serviceaccount-token-controller",
+        .account = "",
+        .watches = { { &res_secrets, enqueue_secret }, { &res_serviceaccounts, enqueue_account } },
+        .init = init,
+        .destroy = destroy,
+        .reconcile = reconcile,
+};

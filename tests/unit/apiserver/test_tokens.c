@@ -1,0 +1,298 @@
+/* Tokens of every kind, the keys that sign them, and the flags that accept them. */
+#include "help.h"
+
+#include <unistd.h>
+
+#include <openssl/ec.h>
+#include <openssl/evp.h>
+#include <openssl/rsa.h>
+
+#include "apiserver/auth/authn.h"
+#include "base/encode.h"
+#include "base/file.h"
+#include "http/jwt.h"
+
+#define check_code(r, c)                                              \
+        do {                                                          \
+                struct answer _r = (r);                               \
+                if (_r.code != (c))                                   \
+                        fail_msg("code %d: %s", _r.code, _r.message); \
+        } while (0)
+
+/* ---- JWT ---- */
+
+static void each_key_signs_by_its_algorithm(void **state) {
+        static const struct {
+                const char *type, *param, *algorithm;
+        } table[] = { { "RSA", NULL, "RS256" },
+                      { "EC", "P-256", "ES256" },
+                      { "EC", "P-384", "ES384" },
+                      { "EC", "P-521", "ES512" } };
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct json claims = json_new_object();
+
+        json_set_cstr(a, &claims, "sub", "x");
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                EVP_PKEY *key = table[i].param ? EVP_EC_gen(table[i].param) : EVP_RSA_gen(2048), *public;
+                EVP_PKEY *other = table[i].param ? EVP_EC_gen(table[i].param) : EVP_RSA_gen(2048);
+                struct json jwk = jwk_write(a, key, STR("k"));
+                struct str text;
+                struct jwt t;
+
+                assert_string_equal(jwt_algorithm(key), table[i].algorithm);
+                assert_int_equal(jwt_sign(a, key, STR("k"), &claims, &text), 0);
+                assert_int_equal(jwt_parse(a, text, &t), 0);
+                public = jwk_read(&jwk);
+                assert_non_null(public);
+                assert_true(jwt_verify(&t, public));
+                assert_false(jwt_verify(&t, other));
+                ((char *) t.signature.p)[5] ^= 1;
+                assert_false(jwt_verify(&t, public));
+                EVP_PKEY_free(public);
+                EVP_PKEY_free(other);
+                EVP_PKEY_free(key);
+        }
+}
+
+/* RFC 7515, A.2: RS256 by another implementation. */
+static void rfc_7515_verifies(void **state) {
+        static const char jwk_text[] =
+                        "{\"kty\":\"RSA\",\"n\":\"ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-"
+                        "4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LO"
+                        "L-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9"
+                        "kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ\","
+                        "\"e\":\"AQAB\"}";
+        static const char token[] =
+                        "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNv"
+                        "bS9pc19yb290Ijp0cnVlfQ.cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm"
+                        "4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6"
+                        "xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqv"
+                        "hJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw";
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct json *jwk;
+        EVP_PKEY *key;
+        struct jwt t;
+
+        assert_int_equal(json_parse(a, STR(jwk_text), NULL, &jwk, NULL), 0);
+        key = jwk_read(jwk);
+        assert_non_null(key);
+        assert_int_equal(jwt_parse(a, STR(token), &t), 0);
+        assert_true(jwt_verify(&t, key));
+        assert_true(str_eqc(json_str(json_getc(t.claims, "iss")), "joe"));
+        EVP_PKEY_free(key);
+}
+
+/* An attacker's classics: no algorithm, and a public key as an HMAC secret. */
+static void other_algorithms_are_refused(void **state) {
+        static const char *const headers[] = { "{\"alg\":\"none\"}", "{\"alg\":\"HS256\"}", "{\"alg\":\"\"}", "{}",
+                                               "{\"alg\":\"RS256\"}" };
+        EVP_PKEY *key = EVP_EC_gen("P-256");
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+
+        for (size_t i = 0; i < ARRAY_SIZE(headers); i++) {
+                _cleanup_buf_ struct buf b = BUF_INIT;
+                struct jwt t;
+
+                base64url_encode(&b, str_of(headers[i]));
+                buf_addc(&b, ".e30.");
+                if (jwt_parse(a, buf_str(&b), &t) == 0)
+                        assert_false(jwt_verify(&t, key));
+        }
+        EVP_PKEY_free(key);
+}
+
+/* ---- service accounts ---- */
+
+static struct answer review(struct fixture *f, struct str token) {
+        return ASK(f, API_CREATE, &res_tokenreviews,
+                   .body = arena_printf(f->a, "{\"spec\":{\"token\":\"%" STR_FMT "\"}}", STR_ARG(token)).p);
+}
+
+static const char *make_token(struct fixture *f, const char *spec) {
+        struct answer r = ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token", .body = spec);
+
+        check_code(r, 201);
+        return at(f, r, ".status.token");
+}
+
+static void tokens_of_pods_name_their_node_and_are_extended(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+        struct jwt t;
+        int64_t now = now_wall_ns() / NSEC_PER_SEC;
+
+        make_account(f, "default");
+        ASK(f, API_CREATE, &res_nodes, .body = "{\"metadata\":{\"name\":\"n1\"}}");
+        ASK(f, API_CREATE, &res_pods, "default",
+            .body = "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"nodeName\":\"n1\",\"containers\":[{\"name\":\"c\","
+                    "\"image\":\"x\"}]}}");
+        r = ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token",
+                .body = "{\"spec\":{\"expirationSeconds\":3607,\"boundObjectRef\":{\"kind\":\"Pod\",\"apiVersion\":"
+                        "\"v1\",\"name\":\"p\"}}}");
+        check_code(r, 201);
+        assert_string_equal(at(f, r, ".spec.expirationSeconds"), "3607");
+        assert_int_equal(jwt_parse(f->a, str_of(at(f, r, ".status.token")), &t), 0);
+        assert_true(json_int(json_getc(t.claims, "exp")) > now + 300 * 24 * 3600);
+        assert_true(json_int(json_at_path(t.claims, "kubernetes.io", "warnafter")) <= now + 3608);
+        r = review(f, str_of(at(f, r, ".status.token")));
+        assert_string_equal(at(f, r, ".status.user.extra.authentication\\.kubernetes\\.io/node-name[0]"), "n1");
+        assert_true(str_has_prefix(
+                        str_of(at(f, r, ".status.user.extra.authentication\\.kubernetes\\.io/credential-id[0]")),
+                        STR("JTI=")));
+}
+
+static void a_token_bound_to_a_node_ends_with_it(void **state) {
+        struct fixture *f = *state;
+        const char *token;
+
+        make_account(f, "default");
+        ASK(f, API_CREATE, &res_nodes, .body = "{\"metadata\":{\"name\":\"n1\"}}");
+        token = make_token(f,
+                           "{\"spec\":{\"boundObjectRef\":{\"kind\":\"Node\",\"apiVersion\":\"v1\",\"name\":\"n1\"}}}");
+        assert_string_equal(at(f, review(f, str_of(token)), ".status.authenticated"), "true");
+        ASK(f, API_DELETE, &res_nodes, NULL, "n1");
+        assert_string_equal(at(f, review(f, str_of(token)), ".status.authenticated"), "(absent)");
+}
+
+static void a_secret_token_is_worth_what_its_secret_is(void **state) {
+        struct fixture *f = *state;
+        _cleanup_buf_ struct buf b64 = BUF_INIT;
+        struct json claims = json_new_object();
+        struct answer r;
+        struct str token;
+        const char *uid;
+
+        make_account(f, "default");
+        uid = at(f, ASK(f, API_GET, &res_serviceaccounts, "default", "default"), ".metadata.uid");
+        json_set_cstr(f->a, &claims, "iss", "kubernetes/serviceaccount");
+        json_set_cstr(f->a, &claims, "kubernetes.io/serviceaccount/namespace", "default");
+        json_set_cstr(f->a, &claims, "kubernetes.io/serviceaccount/secret.name", "s");
+        json_set_cstr(f->a, &claims, "kubernetes.io/serviceaccount/service-account.name", "default");
+        json_set_cstr(f->a, &claims, "kubernetes.io/serviceaccount/service-account.uid", uid);
+        json_set_cstr(f->a, &claims, "sub", "system:serviceaccount:default:default");
+        assert_int_equal(authn_sign(f->s->authn, f->a, &claims, &token, NULL), 0);
+        assert_string_equal(at(f, review(f, token), ".status.authenticated"), "(absent)"); /* no such secret */
+        base64_encode(&b64, token);
+        check_code(ASK(f, API_CREATE, &res_secrets, "default",
+                       .body = arena_printf(f->a,
+                                            "{\"metadata\":{\"name\":\"s\",\"annotations\":{\"kubernetes.io/"
+                                            "service-account.name\":\"default\"}},\"type\":\"kubernetes.io/"
+                                            "service-account-token\",\"data\":{\"token\":\"%" STR_FMT "\"}}",
+                                            STR_ARG(buf_str(&b64)))
+                                               .p),
+                   201);
+        r = review(f, token);
+        assert_string_equal(at(f, r, ".status.user.username"), "system:serviceaccount:default:default");
+        for (int i = 0; i < 200 && strcmp(at(f, ASK(f, API_GET, &res_secrets, "default", "s"),
+                                             ".metadata.labels.kubernetes\\.io/legacy-token-last-used"),
+                                          "(absent)") == 0;
+             i++)
+                usleep(10000);
+        assert_int_equal(strlen(at(f, ASK(f, API_GET, &res_secrets, "default", "s"),
+                                   ".metadata.labels.kubernetes\\.io/legacy-token-last-used")),
+                         10);
+        ASK(f, API_PATCH, &res_secrets, "default", "s", .patch = API_PATCH_MERGE,
+            .body = "{\"data\":{\"token\":\"eA==\"}}");
+        assert_string_equal(at(f, review(f, token), ".status.authenticated"), "(absent)");
+}
+
+/* ---- bootstrap tokens ---- */
+
+static void make_bootstrap_token(struct fixture *f, const char *id, const char *more) {
+        check_code(ASK(f, API_CREATE, &res_secrets, "kube-system",
+                       .body = arena_printf(f->a,
+                                            "{\"metadata\":{\"name\":\"bootstrap-token-%s\"},\"type\":"
+                                            "\"bootstrap.kubernetes.io/token\",\"stringData\":{\"token-id\":\"%s\","
+                                            "\"token-secret\":\"0123456789abcdef\"%s}}",
+                                            id, id, more)
+                                               .p),
+                   201);
+}
+
+static void a_bootstrap_token_is_for_joining(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+
+        make_bootstrap_token(f, "abcdef",
+                             ",\"usage-bootstrap-authentication\":\"true\",\"auth-extra-groups\":"
+                             "\"system:bootstrappers:workers\",\"expiration\":\"2099-01-01T00:00:00Z\"");
+        r = review(f, STR("abcdef.0123456789abcdef"));
+        assert_string_equal(at(f, r, ".status.user.username"), "system:bootstrap:abcdef");
+        assert_string_equal(at(f, r, ".status.user.groups"),
+                            "[\"system:bootstrappers\",\"system:bootstrappers:workers\",\"system:authenticated\"]");
+        assert_string_equal(at(f, review(f, STR("abcdef.0123456789abcdee")), ".status.authenticated"), "(absent)");
+        make_bootstrap_token(f, "aaaaaa", "");
+        assert_string_equal(at(f, review(f, STR("aaaaaa.0123456789abcdef")), ".status.authenticated"), "(absent)");
+        make_bootstrap_token(f, "bbbbbb",
+                             ",\"usage-bootstrap-authentication\":\"true\",\"expiration\":\"2020-01-01T00:00:00Z\"");
+        assert_string_equal(at(f, review(f, STR("bbbbbb.0123456789abcdef")), ".status.authenticated"), "(absent)");
+        make_bootstrap_token(f, "cccccc",
+                             ",\"usage-bootstrap-authentication\":\"true\",\"auth-extra-groups\":\"system:masters\"");
+        assert_string_equal(at(f, review(f, STR("cccccc.0123456789abcdef")), ".status.authenticated"), "(absent)");
+}
+
+/* ---- flags ---- */
+
+#define TOKENS "/tmp/test-tokens.csv"
+
+static int setup_token_file(void **state) {
+        static const char *const args[] = { "token-auth-file=" TOKENS, "api-audiences=one,two", NULL };
+
+        assert_int_equal(file_write(TOKENS, STR("t1,jane,u1,\"dev,ops\"\nt2,joe,u2\n"), 0600, NULL), 0);
+        return fixture_setup_with(state, args);
+}
+
+static void a_file_may_have_tokens(void **state) {
+        struct fixture *f = *state;
+        struct answer r = review(f, STR("t1"));
+
+        assert_string_equal(at(f, r, ".status.user.username"), "jane");
+        assert_string_equal(at(f, r, ".status.user.groups"), "[\"dev\",\"ops\",\"system:authenticated\"]");
+        assert_string_equal(at(f, r, ".status.audiences"), "[\"one\",\"two\"]");
+        assert_string_equal(at(f, review(f, STR("t2")), ".status.user.uid"), "u2");
+        assert_string_equal(at(f, review(f, STR("t3")), ".status.error"), "[invalid bearer token]");
+        r = ASK(f, API_CREATE, &res_tokenreviews,
+                .body = "{\"spec\":{\"token\":\"t1\",\"audiences\":[\"two\",\"x\"]}}");
+        assert_string_equal(at(f, r, ".status.audiences"), "[\"two\"]");
+        r = ASK(f, API_CREATE, &res_tokenreviews, .body = "{\"spec\":{\"token\":\"t1\",\"audiences\":[\"x\"]}}");
+        assert_string_equal(at(f, r, ".status.authenticated"), "(absent)");
+}
+
+static int setup_always_allow(void **state) {
+        static const char *const args[] = { "authorization-mode=AlwaysAllow", NULL };
+
+        return fixture_setup_with(state, args);
+}
+
+static void the_modes_of_authorization_are_a_choice(void **state) {
+        struct fixture *f = *state;
+        struct api_user nobody = { .name = STR("nobody") };
+        struct apiserver_options o = { .store = f->store };
+        struct apiserver *s;
+        struct error e = ERROR_INIT;
+
+        check_code(ASK(f, API_LIST, &res_secrets, .user = &nobody), 200);
+        o.args = (const char *const[]) { "authorization-mode=RBAC,Nonsense", NULL };
+        assert_true(apiserver_new(&o, &s, &e) < 0);
+        assert_string_equal(error_text(&e), "--authorization-mode: \"Nonsense\" is no mode (Node, RBAC, Webhook, "
+                                            "AlwaysAllow, AlwaysDeny), or was there before");
+        error_clear(&e);
+}
+
+int main(void) {
+#define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+#define T_WITH(name, setup) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(each_key_signs_by_its_algorithm),
+                cmocka_unit_test(rfc_7515_verifies),
+                cmocka_unit_test(other_algorithms_are_refused),
+                T(tokens_of_pods_name_their_node_and_are_extended),
+                T(a_token_bound_to_a_node_ends_with_it),
+                T(a_secret_token_is_worth_what_its_secret_is),
+                T(a_bootstrap_token_is_for_joining),
+                T_WITH(a_file_may_have_tokens, setup_token_file),
+                T_WITH(the_modes_of_authorization_are_a_choice, setup_always_allow),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
