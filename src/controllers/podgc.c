@@ -72,7 +72,7 @@ static int remove_pod(struct controller *c, struct arena *a, const struct object
                       struct error *err) {
         const struct json *old = Pod_status(object_json(pod));
         struct client_request request = controller_delete_request(&res_pods, pod, NULL);
-        struct json status;
+        struct json status, patch;
         int result, r;
 
         if (!pod_is_terminal(pod)) {
@@ -82,7 +82,8 @@ static int remove_pod(struct controller *c, struct arena *a, const struct object
                         condition_set(a, &status,
                                       &(struct condition){ "DisruptionTarget", "True", "DeletionByPodGC", reason },
                                       controller_now(c), 0);
-                r = controller_update_status(c, &res_pods, pod, &status, err);
+                patch = json_build(a, "{ metadata: { uid: %s }, status: %j }", object_uid(pod), &status);
+                r = controller_patch(c, &res_pods, pod, STR("status"), API_PATCH_MERGE, &patch, err);
                 if (r < 0 && r != -ENOENT)
                         return r;
                 error_clear(err);

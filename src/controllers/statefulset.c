@@ -336,7 +336,7 @@ static int own_claims(struct sync *s, const struct object *pod, bool condemned, 
                                                       claim_name(s, t, object_name(pod)));
                 const struct api_resource *res = condemned && goes(s, true) ? &res_pods : &res_statefulsets;
                 const struct object *owner = res == &res_pods ? pod : s->set;
-                struct json refs = json_new_array(), patch;
+                struct json refs = json_new_array(), copy;
                 bool owned = false, wanted = res == &res_pods || goes(s, false), foreign = false;
                 char gv[320];
                 int r;
@@ -361,8 +361,9 @@ static int own_claims(struct sync *s, const struct object *pod, bool condemned, 
                                   json_build(s->a, "{ apiVersion: %S, kind: %c, name: %s, uid: %s }",
                                              api_version_of(gv, res), res->kind, object_name(owner),
                                              object_uid(owner)));
-                patch = json_build(s->a, "{ metadata: { uid: %s, ownerReferences: %j } }", object_uid(claim), &refs);
-                r = controller_patch(s->c, &res_persistentvolumeclaims, claim, STR(""), API_PATCH_MERGE, &patch, err);
+                copy = json_copy_tree(s->a, object_json(claim));
+                json_setc(s->a, json_get_or_add_object(s->a, &copy, "metadata"), "ownerReferences", refs);
+                r = controller_update(s->c, &res_persistentvolumeclaims, STR(""), &copy, err);
                 if (r < 0 && r != -ENOENT)
                         return r;
         }

@@ -12,31 +12,36 @@
 DEFINE_CLEANUP(BIO *, BIO_free_all)
 DEFINE_CLEANUP(X509_REQ *, X509_REQ_free)
 
-/* For this signer, or for all of its domain. */
-static bool may(struct admission *ad, const char *verb, struct str signer) {
-        struct attributes at = { .verb = verb,
-                                 .group = STR("certificates.k8s.io"),
-                                 .version = STR("*"),
-                                 .resource = STR("signers"),
-                                 .name = signer };
-        ssize_t slash = str_find(signer, '/');
-
-        if (authorize(ad->s, &ad->op->c->user, &at))
-                return true;
-        at.name = arena_printf(ad->a, "%" STR_FMT "/*", STR_ARG(str_sub(signer, 0, slash < 0 ? signer.n : (size_t) slash)));
-        return authorize(ad->s, &ad->op->c->user, &at);
-}
-
 static struct str signer_of(const struct json *csr) {
         return json_str(json_at_path(csr, "spec", "signerName"));
 }
 
-int admission_certificate_approval(struct admission *ad, struct error *err) {
-        if (!admission_is_sub(ad, &res_certificatesigningrequests, "approval") || may(ad, "approve", signer_of(ad->old)))
-                return 0;
+/* For this signer, or for all of its domain. */
+static int need_right(struct admission *ad, const char *verb, struct error *err) {
+        struct str signer = signer_of(ad->old);
+        ssize_t slash = str_find(signer, '/');
+        struct str names[] = { signer, arena_printf(ad->a, "%" STR_FMT "/*",
+                                                    STR_ARG(str_sub(signer, 0, slash < 0 ? signer.n : (size_t) slash))) };
+
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+                struct attributes at = { .verb = verb,
+                                         .group = STR("certificates.k8s.io"),
+                                         .version = STR("*"),
+                                         .resource = STR("signers"),
+                                         .name = names[i] };
+                int r = authorize_or_error(ad->s, &ad->op->c->user, &at, err);
+
+                if (r == 0 || r == -EINPROGRESS)
+                        return r;
+                error_clear(err);
+        }
         return err_forbidden(err, ad->op->rest, ad->op->name,
-                             "user not permitted to approve requests with signerName \"%" STR_FMT "\"",
-                             STR_ARG(signer_of(ad->old)));
+                             "user not permitted to %s requests with signerName \"%" STR_FMT "\"", verb,
+                             STR_ARG(signer));
+}
+
+int admission_certificate_approval(struct admission *ad, struct error *err) {
+        return admission_is_sub(ad, &res_certificatesigningrequests, "approval") ? need_right(ad, "approve", err) : 0;
 }
 
 static bool differs(const struct admission *ad, const char *key) {
@@ -47,11 +52,9 @@ static bool differs(const struct admission *ad, const char *key) {
 
 int admission_certificate_signing(struct admission *ad, struct error *err) {
         if (!admission_is_sub(ad, &res_certificatesigningrequests, "status") ||
-            (!differs(ad, "certificate") && !differs(ad, "conditions")) || may(ad, "sign", signer_of(ad->old)))
+            (!differs(ad, "certificate") && !differs(ad, "conditions")))
                 return 0;
-        return err_forbidden(err, ad->op->rest, ad->op->name,
-                             "user not permitted to sign requests with signerName \"%" STR_FMT "\"",
-                             STR_ARG(signer_of(ad->old)));
+        return need_right(ad, "sign", err);
 }
 
 /* One of the subject's organizations, that is one of the user's groups. */
