@@ -22,12 +22,16 @@ struct emptying {
         struct arena *a;
         struct str ns;
         const struct api_resource *only, *except;
-        struct buf remaining, failures;
+        VEC(struct str) remaining, failures;
         VEC(struct finalizer_count) finalizers;
         size_t n_remaining;
 };
 
 /* ---- one resource ---- */
+
+static void fail(struct emptying *e, const struct error *err) {
+        vec_push(&e->failures, arena_str(e->a, str_of(error_text(err))));
+}
 
 static void delete_all(struct emptying *e, const struct api_resource *res, struct api_list *list) {
         _cleanup_free_ struct client_request *requests = xcalloc(list->n + 1, sizeof(*requests));
@@ -41,7 +45,7 @@ static void delete_all(struct emptying *e, const struct api_resource *res, struc
         controller_batch(e->c, requests, n, results, errors, NULL);
         for (size_t i = 0; i < n; i++) {
                 if (results[i] < 0 && results[i] != -ENOENT)
-                        buf_printf(&e->failures, "%s%s", e->failures.n ? ", " : "", error_text(&errors[i]));
+                        fail(e, &errors[i]);
                 error_clear(&errors[i]);
         }
 }
@@ -63,8 +67,8 @@ static void count_rest(struct emptying *e, const struct api_resource *res, const
         if (list->n == 0)
                 return;
         e->n_remaining += list->n;
-        buf_printf(&e->remaining, "%s%s.%s has %zu resource instances", e->remaining.n ? ", " : "", res->plural,
-                   res->group, list->n);
+        vec_push(&e->remaining,
+                 arena_printf(e->a, "%s.%s has %zu resource instances", res->plural, res->group, list->n));
         for (size_t i = 0; i < list->n; i++)
                 count_finalizers(e, list->items[i]);
 }
@@ -75,7 +79,7 @@ static int list_all(struct emptying *e, const struct api_resource *res, struct a
 
         r = client_list(e->c->client, res, e->ns, NULL, ret, &err);
         if (r < 0)
-                buf_printf(&e->failures, "%s%s", e->failures.n ? ", " : "", error_text(&err));
+                fail(e, &err);
         return r;
 }
 
@@ -104,16 +108,30 @@ static void set(struct emptying *e, struct json *status, const char *type, const
         condition_set(e->a, status, &c, controller_now(e->c), 0);
 }
 
-static struct str finalizer_text(struct emptying *e) {
+static int compare_texts(const void *a, const void *b) {
+        return str_cmp(*(const struct str *) a, *(const struct str *) b);
+}
+
+/* head and the texts, sorted; absent when there are none. */
+static struct str listed(struct emptying *e, struct str head, struct str *texts, size_t n) {
         _cleanup_buf_ struct buf b = BUF_INIT;
 
-        if (e->finalizers.n == 0)
+        if (n == 0)
                 return str_n(NULL, 0);
-        buf_addc(&b, "Some content in the namespace has finalizers remaining: ");
-        for (size_t i = 0; i < e->finalizers.n; i++)
-                buf_printf(&b, "%s%" STR_FMT " in %zu resource instances", i ? ", " : "",
-                           STR_ARG(e->finalizers.v[i].name), e->finalizers.v[i].n);
+        qsort(texts, n, sizeof(*texts), compare_texts);
+        buf_add_str(&b, head);
+        for (size_t i = 0; i < n; i++)
+                buf_printf(&b, "%s%" STR_FMT, i ? ", " : "", STR_ARG(texts[i]));
         return arena_str(e->a, buf_str(&b));
+}
+
+static struct str finalizer_text(struct emptying *e) {
+        struct str *texts = arena_array(e->a, struct str, e->finalizers.n + 1);
+
+        for (size_t i = 0; i < e->finalizers.n; i++)
+                texts[i] = arena_printf(e->a, "%" STR_FMT " in %zu resource instances",
+                                        STR_ARG(e->finalizers.v[i].name), e->finalizers.v[i].n);
+        return listed(e, STR("Some content in the namespace has finalizers remaining: "), texts, e->finalizers.n);
 }
 
 static int write_conditions(struct emptying *e, const struct object *ns, struct error *err) {
@@ -126,14 +144,11 @@ static int write_conditions(struct emptying *e, const struct object *ns, struct 
         set(e, &status, "NamespaceDeletionGroupVersionParsingFailure", "", "ParsedGroupVersions", none,
             "All legacy kube types successfully parsed");
         set(e, &status, "NamespaceDeletionContentFailure", "ContentDeletionFailed", "ContentDeleted",
-            e->failures.n ? arena_printf(e->a, "Failed to delete all resource types, 1 remaining: %" STR_FMT,
-                                         STR_ARG(buf_str(&e->failures)))
-                          : none,
+            listed(e, arena_printf(e->a, "Failed to delete all resource types, %zu remaining: ", e->failures.n),
+                   e->failures.v, e->failures.n),
             "All content successfully deleted, may be waiting on finalization");
         set(e, &status, "NamespaceContentRemaining", "SomeResourcesRemain", "ContentRemoved",
-            e->remaining.n ? arena_printf(e->a, "Some resources are remaining: %" STR_FMT,
-                                          STR_ARG(buf_str(&e->remaining)))
-                           : none,
+            listed(e, STR("Some resources are remaining: "), e->remaining.v, e->remaining.n),
             "All content successfully removed");
         set(e, &status, "NamespaceFinalizersRemaining", "SomeFinalizersRemain", "ContentHasNoFinalizers",
             finalizer_text(e), "All content-preserving finalizers finished");
@@ -184,10 +199,10 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
                 r = write_conditions(&e, ns, err);
                 controller_enqueue_after(c, key, LOOK_AGAIN_MS);
                 if (r == 0 && e.failures.n > 0)
-                        r = error_set(err, -EIO, "%" STR_FMT, STR_ARG(buf_str(&e.failures)));
+                        r = error_set(err, -EIO, "%" STR_FMT, STR_ARG(e.failures.v[0]));
         }
-        buf_free(&e.remaining);
-        buf_free(&e.failures);
+        vec_free(&e.remaining);
+        vec_free(&e.failures);
         vec_free(&e.finalizers);
         return r;
 }
