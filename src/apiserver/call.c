@@ -6,6 +6,7 @@
 #include "apiserver/auth/remote.h"
 
 #include "apiserver/admission/admission.h"
+#include "apiserver/extensions/custom.h"
 
 const struct api_user api_user_system = {
         .name = STR_INIT("system:apiserver"),
@@ -17,6 +18,8 @@ static void op_release(struct op *op) {
         admission_release(op);
         if (op->snap)
                 store_snapshot_unref(TAKE_PTR(op->snap));
+        object_unref(TAKE_PTR(op->converted));
+        rest_release(op->held);
         vec_free(&op->warnings);
         vec_free(&op->with);
 }
@@ -95,6 +98,8 @@ static void submitted(struct store_txn *t) {
 
         if (t->current)
                 object_unref(TAKE_PTR(t->current));
+        if (op->rest->custom && t->result == 0 && op->result && op->result != t->ops[0].object)
+                object_set_revision(op->result, t->revision); /* what is stored is in another version */
         for (size_t i = 0; i < t->n_ops; i++)
                 if (t->ops[i].object && t->ops[i].object != op->result)
                         object_unref(t->ops[i].object);
@@ -151,7 +156,7 @@ static int not_allowed(struct error *err) {
 static int find_target(struct op *op, struct error *err) {
         const struct api_call *c = op->c;
 
-        op->rest = rest_of(op->s, c->resource);
+        op->rest = op->held = rest_acquire_of(op->s, c->resource);
         if (!op->rest)
                 return error_status(err, REASON_NOT_FOUND, "the server could not find the requested resource");
         if (str_empty(c->subresource))

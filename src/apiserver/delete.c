@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "apiserver/admission/admission.h"
+#include "apiserver/extensions/custom.h"
 #include "apiserver/strategy.h"
 #include "apiserver/writes.h"
 #include "schema/defaults.h"
@@ -140,9 +141,13 @@ static enum outcome decide_pod(struct op *op, struct json *meta, bool finalizers
 static enum outcome decide(struct op *op) {
         struct arena *a = op->c->arena;
         struct json *meta = meta_of(a, &op->tree);
-        bool changed = set_gc_finalizers(op, meta);
+        bool changed;
         bool is_namespace = str_eqc(op->rest->stored->plural, "namespaces") && str_empty(op->rest->group);
 
+        if (op->rest->stored->strategy->prepare_delete)
+                op->rest->stored->strategy->prepare_delete(op, &op->tree);
+        meta = meta_of(a, &op->tree);
+        changed = set_gc_finalizers(op, meta);
         if (str_eqc(op->rest->stored->plural, "pods") && str_empty(op->rest->group))
                 return decide_pod(op, meta, changed);
         if (is_namespace) {
@@ -218,6 +223,8 @@ static void remove_now(struct op *op) {
 }
 
 static void mark(struct op *op) {
+        if (!op->c->options.dry_run && !op_convert_out(op, mark))
+                return;
         schema_reorder(op->c->arena, op->rest->stored->resource->type, &op->tree);
         op->result = object_from_tree(&op->tree);
         if (op->c->options.dry_run) {
@@ -226,7 +233,7 @@ static void mark(struct op *op) {
                 return;
         }
         op->ops[0] = (struct store_op){
-                .kind = STORE_UPDATE, .key = op->key, .object = op->result, .expect = object_revision(op->old)
+                .kind = STORE_UPDATE, .key = op->key, .object = op_stored_object(op), .expect = object_revision(op->old)
         };
         op_submit(op, 1, marked);
 }
@@ -265,7 +272,8 @@ void registry_delete(struct op *op) {
         op_refresh(op);
         if (check_policy(op, err) < 0)
                 goto fail;
-        op->old = rest_get(op->snap, r, op->namespace, op->name);
+        if (!op_load(op, registry_delete))
+                return;
         if (!op->old) {
                 err_not_found(err, op->rest, op->name);
                 goto fail;

@@ -6,19 +6,20 @@
 #include <stdio.h>
 
 #include "apiserver/discovery.h"
+#include "apiserver/extensions/custom.h"
 #include "base/encode.h"
 #include "schema/openapi.h"
 
-struct document { /* made when it is first asked for */
+struct document { /* made when it is first asked for; lives as long as its catalog */
         struct str text;
         char etag[68];
 };
 
+/* What one document is made from. */
 struct discovery {
         struct apiserver *s;
-        pthread_mutex_t lock;
-        struct map *documents; /* path and variant → struct document */
-        const struct api_group_version **served;
+        struct catalog *catalog;
+        const struct api_group_version *const *served;
         size_t n_served;
 };
 
@@ -126,10 +127,10 @@ static void add_resource(struct arena *a, struct json *list, const struct api_re
 
 static bool make_resource_list(const struct discovery *d, struct arena *a, struct str group, struct str version,
                                struct json *ret) {
-        const struct api_group_version *gv = api_find_group_version(group, version);
+        const struct api_group_version *gv = catalog_find(d->catalog, group, version);
         struct json resources = json_new_array();
 
-        if (!gv || !gv->served)
+        if (!gv)
                 return false;
         for (size_t i = 0; i < gv->n_resources; i++)
                 add_resource(a, &resources, gv->resources[i]);
@@ -246,6 +247,13 @@ static void make_aggregated(const struct discovery *d, struct arena *a, bool leg
 
 /* ---- documents ---- */
 
+static void free_document(void *p) {
+        struct document *d = p;
+
+        free((char *) d->text.p);
+        free(d);
+}
+
 static struct document *keep(struct discovery *d, struct str key, struct buf *text) {
         struct document *doc = xcalloc(1, sizeof(*doc));
         char hex[65];
@@ -255,7 +263,9 @@ static struct document *keep(struct discovery *d, struct str key, struct buf *te
         doc->text = str_n(p, n);
         sha256_hex(hex, doc->text);
         snprintf(doc->etag, sizeof(doc->etag), "\"%s\"", hex);
-        map_put(d->documents, key, doc);
+        if (!d->catalog->documents)
+                d->catalog->documents = map_new(free_document);
+        map_put(d->catalog->documents, key, doc);
         return doc;
 }
 
@@ -267,11 +277,11 @@ static const struct document *document(struct discovery *d, struct arena *a, str
         struct buf text = BUF_INIT;
         struct document *doc;
 
-        pthread_mutex_lock(&d->lock);
-        doc = map_get(d->documents, key);
+        pthread_mutex_lock(&d->catalog->lock);
+        doc = d->catalog->documents ? map_get(d->catalog->documents, key) : NULL;
         if (!doc && make(d, a, i, n, &text))
                 doc = keep(d, key, &text);
-        pthread_mutex_unlock(&d->lock);
+        pthread_mutex_unlock(&d->catalog->lock);
         return doc;
 }
 
@@ -329,9 +339,9 @@ static bool make_openapi_index(struct discovery *d, struct arena *a, const struc
 
 static bool make_openapi_v3(struct discovery *d, struct arena *a, const struct request_info *i,
                             const struct negotiated *n, struct buf *dst) {
-        const struct api_group_version *gv = api_find_group_version(i->group, i->version);
+        const struct api_group_version *gv = catalog_find(d->catalog, i->group, i->version);
 
-        if (!gv || !gv->served)
+        if (!gv)
                 return false;
         openapi_v3(dst, gv);
         return true;
@@ -339,29 +349,42 @@ static bool make_openapi_v3(struct discovery *d, struct arena *a, const struct r
 
 /* ---- requests ---- */
 
-static void send_document(struct exchange *x, const struct document *doc, const char *type) {
+static void release_catalog(void *p) {
+        catalog_unref(p);
+}
+
+/* Takes the catalog's reference over. */
+static void send_document(struct exchange *x, struct catalog *catalog, const struct document *doc, const char *type) {
         struct http_header h[3] = {
                 { STR("content-type"), str_of(type) },
-                { STR("etag"), str_of(doc->etag) },
+                { STR("etag"), arena_str(http_request_arena(x->req), str_of(doc->etag)) },
                 { STR("vary"), STR("Accept") },
         };
-        struct http_slice body = { .data = doc->text }; /* documents live as long as the server */
+        struct http_slice body = { .data = doc->text, .release = release_catalog, .arg = catalog };
 
-        if (str_eq(http_request_header(x->req, "if-none-match"), str_of(doc->etag)))
+        if (str_eq(http_request_header(x->req, "if-none-match"), str_of(doc->etag))) {
+                catalog_unref(catalog);
                 http_respond(x->req, 304, h, 3, NULL, 0);
-        else
+        } else {
                 http_respond(x->req, 200, h, 3, &body, 1);
+        }
 }
 
 static bool serve(struct exchange *x, struct str key, const struct request_info *i, const char *type, maker make) {
-        const struct document *doc = document(x->s->discovery, http_request_arena(x->req), key, i, &x->format.as, make);
+        struct catalog *catalog = catalog_get(x->s);
+        struct discovery d = { x->s, catalog, catalog->served, catalog->n_served };
+        const struct document *doc = document(&d, http_request_arena(x->req), key, i, &x->format.as, make);
 
-        if (!doc)
+        if (!doc) {
+                catalog_unref(catalog);
                 return false;
-        if (!type && (x->format.pretty || x->format.as.media != MEDIA_JSON))
+        }
+        if (!type && (x->format.pretty || x->format.as.media != MEDIA_JSON)) {
                 respond_json_text(x->req, &x->format, 200, doc->text, NULL);
-        else
-                send_document(x, doc, type ? type : "application/json");
+                catalog_unref(catalog);
+        } else {
+                send_document(x, catalog, doc, type ? type : "application/json");
+        }
         return true;
 }
 
@@ -415,35 +438,4 @@ bool discovery_handle(struct exchange *x) {
         if (str_has_prefix(path, STR("/apis/")) || str_has_prefix(path, STR("/api/")))
                 return serve(x, path, &x->info, NULL, make_version);
         return false;
-}
-
-/* ---- life ---- */
-
-static void free_document(void *p) {
-        struct document *d = p;
-
-        free((char *) d->text.p);
-        free(d);
-}
-
-struct discovery *discovery_new(struct apiserver *s) {
-        struct discovery *d = xcalloc(1, sizeof(*d));
-
-        d->s = s;
-        pthread_mutex_init(&d->lock, NULL);
-        d->documents = map_new(free_document);
-        d->served = xcalloc(api_n_builtin, sizeof(*d->served));
-        for (size_t i = 0; i < api_n_builtin; i++)
-                if (api_builtin[i]->served && api_builtin[i]->n_resources > 0)
-                        d->served[d->n_served++] = api_builtin[i];
-        return d;
-}
-
-void discovery_free(struct discovery *d) {
-        if (!d)
-                return;
-        map_free(d->documents);
-        pthread_mutex_destroy(&d->lock);
-        free(d->served);
-        free(d);
 }

@@ -2,6 +2,7 @@
  * writer is faster the patch is applied anew to what that one wrote. */
 #include <errno.h>
 
+#include "apiserver/extensions/custom.h"
 #include "apiserver/strategy.h"
 #include "apiserver/writes.h"
 #include "schema/apply.h"
@@ -158,7 +159,6 @@ static int apply_patch(struct op *op, const struct json *live, struct json *ret,
 
 /* The patched document as a decoded, defaulted object of the request's version. */
 static int decode_patched(struct op *op, struct json *doc, struct error *err) {
-        struct arena *a = op->c->arena;
         _cleanup_error_ struct error e = ERROR_INIT;
         struct str name;
 
@@ -176,7 +176,7 @@ static int decode_patched(struct op *op, struct json *doc, struct error *err) {
                                        "the name of the object (%" STR_FMT
                                        ") does not match the name on the URL (%" STR_FMT ")",
                                        STR_ARG(name), STR_ARG(op->name));
-        schema_default(a, op->rest->resource->type, &op->tree);
+        registry_default(op, &op->tree);
         return 0;
 }
 
@@ -254,7 +254,7 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         if (r < 0)
                 return r;
         op->applied = true;
-        schema_default(a, op->rest->resource->type, &op->tree);
+        registry_default(op, &op->tree);
         return 0;
 }
 
@@ -286,8 +286,15 @@ void registry_patch(struct op *op) {
 
         op->again = registry_patch;
         op->warnings.n = 0;
+        if (op->rest->custom && op->c->patch == API_PATCH_STRATEGIC) {
+                error_status(err, REASON_UNSUPPORTED_MEDIA,
+                             "the body of the request was in an unknown format - accepted media types include: "
+                             "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml");
+                goto fail;
+        }
         op_refresh(op);
-        op->old = rest_get(op->snap, op->rest->stored, op->namespace, op->name);
+        if (!op_load(op, registry_patch))
+                return;
         if (!op->old && apply) {
                 apply_new(op);
                 return;

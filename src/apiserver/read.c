@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "apiserver/extensions/custom.h"
 #include "apiserver/request.h"
 #include "apiserver/server.h"
 #include "apiserver/validation/validate.h"
@@ -95,7 +96,8 @@ void registry_get(struct op *op) {
                 op_fail(op);
                 return;
         }
-        op->old = rest_get(op->snap, op->rest->stored, op->namespace, op->name);
+        if (!op_load(op, registry_get))
+                return;
         if (!op->old) {
                 err_not_found(&op->c->error, op->rest, op->name);
                 op_fail(op);
@@ -397,10 +399,14 @@ int list_collect(struct apiserver *s, struct api_call *c, const struct rest *res
         return 0;
 }
 
+static void listed(struct op *op) {
+        op_finish(op, 200);
+}
+
 void registry_list(struct op *op) {
         op_refresh(op);
         if (list_collect(op->s, op->c, op->rest, op->snap, &op->c->list, &op->c->error) < 0)
                 op_fail(op);
         else
-                op_finish(op, 200);
+                convert_list(op, listed);
 }

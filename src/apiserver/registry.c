@@ -10,6 +10,7 @@
 #include <errno.h>
 
 #include "apiserver/admission/admission.h"
+#include "apiserver/extensions/custom.h"
 #include "apiserver/strategy.h"
 #include "apiserver/writes.h"
 #include "base/rand.h"
@@ -83,7 +84,10 @@ static int decode_body(struct op *op, const struct json *body, bool keep_status,
 
         json_set_str(a, &in, "kind", op->rest->kind);
         json_set_str(a, &in, "apiVersion", op->rest->api_version);
-        r = schema_decode(a, op->rest->resource->type, &in, want_strict ? &strict : NULL, ret, err);
+        if (op->rest->custom)
+                r = custom_decode(op, &in, want_strict ? &strict : NULL, ret, err);
+        else
+                r = schema_decode(a, op->rest->resource->type, &in, want_strict ? &strict : NULL, ret, err);
         return r < 0 ? r : registry_strict_result(op, &strict, err);
 }
 
@@ -104,6 +108,13 @@ int registry_decode(struct op *op, const struct json *body, struct json *ret, st
         return 0;
 }
 
+void registry_default(struct op *op, struct json *tree) {
+        if (op->rest->custom)
+                *tree = crd_complete(op->c->arena, op->rest->custom->schema, tree);
+        else
+                schema_default(op->c->arena, op->rest->resource->type, tree);
+}
+
 /* From the version of the request to the one that is kept. */
 static int to_stored(struct op *op, struct json *tree, struct error *err) {
         const struct rest *r = op->rest;
@@ -118,6 +129,10 @@ struct object *object_in_version(const struct rest *stored, const struct rest *a
         struct object *result;
         struct json out;
 
+        if (as->custom) {
+                result = custom_view(as, o);
+                return result ? result : object_ref(o);
+        }
         if (stored == as)
                 return object_ref(o);
         a = arena_new(0);
@@ -233,10 +248,14 @@ static int validate(struct op *op, const struct json *obj, const struct json *ol
         if (op->sub && old && str_eqc(op->c->subresource, "status")) {
                 if (st->validate_status)
                         st->validate_status(&fe, obj, old);
-        } else {
+        } else if (!r->custom) {
                 validate_enums(&fe, r->resource->type, obj);
                 if (st->validate)
                         st->validate(&fe, obj, old);
+        }
+        if (r->custom) {
+                custom_validate(op, &fe, obj, old);
+                custom_warn(op, obj, old);
         }
         result = field_errors_finish(&fe, r->kind, r->group, op->name, err);
         vec_free(&fe.list);
@@ -330,13 +349,15 @@ static void created(struct op *op) {
 void writes_put_new(struct op *op) {
         const struct rest *r = op->rest->stored;
 
+        if (!op->c->options.dry_run && !op_convert_out(op, writes_put_new))
+                return;
         op->result = object_from_tree(&op->tree);
         if (op->c->options.dry_run) {
                 finish_dry(op, 201);
                 return;
         }
         op->key = rest_key(op->c->arena, r, op->namespace, op->name);
-        op->ops[0] = (struct store_op){ .kind = STORE_CREATE, .key = op->key, .object = op->result };
+        op->ops[0] = (struct store_op){ .kind = STORE_CREATE, .key = op->key, .object = op_stored_object(op) };
         op_submit(op, 1, created);
 }
 
@@ -403,7 +424,7 @@ static int decode_new(struct op *op, const struct json *body, struct error *err)
         r = match_request(op, &op->tree, err);
         if (r < 0)
                 return r;
-        schema_default(op->c->arena, op->rest->resource->type, &op->tree);
+        registry_default(op, &op->tree);
         return to_stored(op, &op->tree, err);
 }
 
@@ -438,6 +459,13 @@ static bool spec_differs(const struct json *a, const struct json *b) {
                         n--;
         }
         return n != 0;
+}
+
+/* Without a status subresource the status of a custom object is a part like any other. */
+static bool status_differs(const struct rest *r, const struct json *a, const struct json *b) {
+        const struct json *x = json_getc(a, "status"), *y = json_getc(b, "status");
+
+        return r->custom && !r->custom->status && (x && y ? !json_equal(x, y) : x != y);
 }
 
 static void copy_member(struct arena *a, struct json *to, const struct json *from, const char *key) {
@@ -476,6 +504,12 @@ static void merge_subresource(struct op *op, struct json *obj, const struct json
         if (str_eqc(op->c->subresource, "status")) {
                 sent_meta = json_getc(&sent, "metadata") ? json_copy_shallow(a, json_getc(&sent, "metadata"))
                                                          : json_new_object();
+                if (st->flags & STRATEGY_STATUS_ONLY) {
+                        meta = json_setc(a, obj, "metadata", json_copy_shallow(a, json_getc(old, "metadata")));
+                        copy_member(a, meta, &sent_meta, "managedFields");
+                        copy_member(a, obj, &sent, "status");
+                        return;
+                }
                 carry_metadata(a, &sent_meta, json_getc(old, "metadata"));
                 meta = json_setc(a, obj, "metadata", sent_meta);
                 copy_member(a, meta, json_getc(old, "metadata"), "ownerReferences");
@@ -506,7 +540,7 @@ static int merge_main(struct op *op, struct json *obj, const struct json *old, s
                 if (e < 0)
                         return e;
         }
-        if ((r->strategy->flags & STRATEGY_GENERATION) && spec_differs(obj, old))
+        if ((r->strategy->flags & STRATEGY_GENERATION) && (spec_differs(obj, old) || status_differs(r, obj, old)))
                 json_set_int(a, meta_of(a, obj), "generation", json_int(json_getc(old_meta, "generation")) + 1);
         return 0;
 }
@@ -547,13 +581,15 @@ void writes_put_changed(struct op *op) {
         const struct rest *r = op->rest->stored;
         bool delete = completes_deletion(&op->tree);
 
-        if (!delete &&json_equal(&op->tree, object_json(op->old))) {
+        if (!delete &&json_equal(&op->tree, object_json(op->old)) && !op_stores_anew(op)) {
                 op->result = object_ref(op->old);
                 if (op->undo)
                         op->undo(op);
                 answer(op, 200);
                 return;
         }
+        if (!op->c->options.dry_run && !op_convert_out(op, writes_put_changed))
+                return;
         op->result = object_from_tree(&op->tree);
         if (op->c->options.dry_run) {
                 finish_dry(op, 200);
@@ -563,7 +599,7 @@ void writes_put_changed(struct op *op) {
         op->ops[0] = (struct store_op){
                 .kind = delete ? STORE_DELETE : STORE_UPDATE,
                 .key = op->key,
-                .object = op->result,
+                .object = op_stored_object(op),
                 .expect = object_revision(op->old),
         };
         op_submit(op, 1, changed);
@@ -631,7 +667,6 @@ int writes_check_current(struct op *op, const struct json *body, struct error *e
 }
 
 static int decode_changed(struct op *op, struct error *err) {
-        struct arena *a = op->c->arena;
         int r;
 
         r = registry_decode(op, op->c->body, &op->tree, err);
@@ -641,7 +676,7 @@ static int decode_changed(struct op *op, struct error *err) {
         if (r < 0)
                 return r;
         op->name = json_str(json_at_path(&op->tree, "metadata", "name"));
-        schema_default(a, op->rest->resource->type, &op->tree);
+        registry_default(op, &op->tree);
         return to_stored(op, &op->tree, err);
 }
 
@@ -654,7 +689,8 @@ void registry_update(struct op *op) {
         op->warnings.n = 0;
         if (decode_changed(op, err) < 0)
                 goto fail;
-        op->old = rest_get(op->snap, r, op->namespace, op->name);
+        if (!op_load(op, registry_update))
+                return;
         if (!op->old) {
                 if (!op->sub && (r->strategy->flags & STRATEGY_CREATE_ON_UPDATE)) {
                         op->upsert = true;
@@ -683,7 +719,8 @@ void registry_modify(struct op *op, int (*change)(struct op *op, struct error *e
         op->then = then;
         op->again = registry_modify_again;
         op_refresh(op);
-        op->old = rest_get(op->snap, op->rest->stored, op->namespace, op->name);
+        if (!op_load(op, registry_modify_again))
+                return;
         if (!op->old) {
                 err_not_found(err, op->rest, op->name);
                 op_fail(op);

@@ -5,8 +5,8 @@
 #include "apiserver/admission/configs.h"
 #include "apiserver/allocator.h"
 #include "apiserver/auth/authn.h"
-#include "apiserver/discovery.h"
 #include "apiserver/expiry.h"
+#include "apiserver/extensions/custom.h"
 #include "apiserver/flow/flow.h"
 #include "apiserver/relay.h"
 #include "apiserver/auth/rbac.h"
@@ -24,10 +24,12 @@ static void publish(struct store_subscriber *sub, struct store_batch *b) {
         struct apiserver *s = container_of(sub, struct apiserver, subscriber);
         const struct store_event *e;
         size_t n = store_batch_events(b, &e);
-        const struct rest *services = rest_of(s, &res_services);
+        const struct rest *services = rest_of(s, &res_services), *crds = rest_of(s, &res_customresourcedefinitions);
 
         for (size_t i = 0; i < n; i++) {
                 rbac_changed(s->rbac, e[i].key);
+                if (str_has_prefix(e[i].key, crds->prefix))
+                        extensions_changed(s->extensions);
                 flow_changed(s->flow, e[i].key);
                 admission_configs_changed(s->configs, e[i].key);
                 if (str_has_prefix(e[i].key, services->prefix))
@@ -85,13 +87,15 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
         copy_options(s, o);
         pthread_mutex_init(&s->hubs_lock, NULL);
         pthread_mutex_init(&s->snapshots_lock, NULL);
+        pthread_mutex_init(&s->catalog_lock, NULL);
+        s->catalog = catalog_new(NULL, 0);
         resources_init(s);
         s->rbac = rbac_new(s);
         s->flow = flow_new(s);
         s->tracks = tracks_new(s);
         s->configs = admission_configs_new(s);
-        s->discovery = discovery_new(s);
         s->webhooks = webhooks_new(s);
+        s->extensions = extensions_new(s);
         r = allocator_new(s, &s->allocator, err);
         if (r == 0)
                 r = authn_new(s, &s->authn, err);
@@ -106,6 +110,7 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
         s->subscriber.publish = publish;
         store_subscribe(s->store, &s->subscriber);
         s->subscribed = true;
+        extensions_load(s->extensions);
         snap = store_snapshot(s->store);
         allocator_load(s->allocator, snap, rest_of(s, &res_services)->prefix);
         *ret = s;
@@ -159,6 +164,7 @@ void apiserver_stop(struct apiserver *s, unsigned grace_ms) {
         atomic_store(&s->stopping, true);
         atomic_store(&s->ready, false);
         webhooks_stop(s->webhooks);
+        extensions_stop(s->extensions);
         if (!s->http)
                 return;
         expiry_stop(s);
@@ -179,6 +185,7 @@ void apiserver_free(struct apiserver *s) {
         snapshots_clear(s, true);
         relays_free(s->relays);
         webhooks_free(s->webhooks);
+        extensions_free(s->extensions);
         authn_free(s->authn);
         allocator_free(s->allocator);
         rbac_free(s->rbac);
@@ -186,13 +193,14 @@ void apiserver_free(struct apiserver *s) {
         tracks_free(s->tracks);
         admission_configs_free(s->configs);
         audit_free(s->audit);
-        discovery_free(s->discovery);
+        catalog_unref(s->catalog);
         map_free(s->rests);
         map_free(s->rests_by_resource);
         if (s->tls)
                 tls_context_unref(s->tls);
         pthread_mutex_destroy(&s->hubs_lock);
         pthread_mutex_destroy(&s->snapshots_lock);
+        pthread_mutex_destroy(&s->catalog_lock);
         arena_free(s->arena);
         free(s);
 }

@@ -27,9 +27,11 @@ struct authn;
 struct allocator;
 struct relays;
 struct webhooks;
+struct extensions;
+struct catalog;
+struct custom_version;
 struct metrics;
 struct watch_hub;
-struct discovery;
 struct expiry;
 struct admission;
 struct flow;
@@ -47,6 +49,7 @@ struct rest {
         struct str type_head;  /* "kind":"Deployment","apiVersion":"apps/v1", as stored texts begin after '{' */
         struct str list_head;  /* {"kind":"DeploymentList","apiVersion":"apps/v1","metadata":{"resourceVersion":" */
         struct str qualified;  /* "deployments.apps" */
+        const struct custom_version *custom; /* extensions/custom.h; NULL: built in */
         struct str deprecated; /* the warning that every request for it gets, or empty */
 };
 
@@ -70,7 +73,10 @@ struct apiserver {
         unsigned char authorizers[8]; /* numbers of authorize.c's, 0 ends */
         struct allocator *allocator;
         struct relays *relays;
-        struct webhooks *webhooks; /* webhook_client.h */
+        struct webhooks *webhooks;     /* webhook_client.h */
+        struct extensions *extensions; /* extensions/custom.h: definitions of custom resources, */
+        pthread_mutex_t catalog_lock;
+        struct catalog *catalog; /* and what they make, under catalog_lock */
 
         pthread_mutex_t hubs_lock;
         VEC(struct watch_hub *) hubs;
@@ -83,7 +89,6 @@ struct apiserver {
         } snapshots[SNAPSHOT_CACHE];
         size_t n_snapshots;
 
-        struct discovery *discovery;
         atomic_bool ready, stopping;
         int64_t started_ns;
         struct expiry *expiry; /* of Events, on a worker */
@@ -98,6 +103,12 @@ struct apiserver {
 int resources_init(struct apiserver *s);
 const struct rest *rest_find(const struct apiserver *s, struct str group, struct str version, struct str plural);
 const struct rest *rest_of(const struct apiserver *s, const struct api_resource *r);
+/* The same for custom resources too, which come and go: with a reference, for rest_release. (extensions/custom.c) */
+const struct rest *rest_acquire(struct apiserver *s, struct str group, struct str version, struct str plural);
+const struct rest *rest_acquire_of(struct apiserver *s, const struct api_resource *r);
+const struct rest *rest_ref(const struct rest *r);
+void rest_release(const struct rest *r); /* NULL is fine */
+DEFINE_CLEANUP(const struct rest *, rest_release)
 /* The i-th of the versions that are kept as one resource, r among them; NULL after the last. */
 const struct rest *rest_version(const struct apiserver *s, const struct rest *r, size_t i);
 /* The key of an object: prefix[namespace/]name. */
@@ -130,7 +141,11 @@ struct op {
         const struct rest *rest;
         const struct api_subresource *sub;
         struct store_snapshot *snap; /* what this attempt sees */
-        struct object *old;          /* borrowed from snap; NULL: create */
+        struct object *old;          /* borrowed from snap, or op->converted; NULL: create */
+        struct object *raw;          /* as it is stored, borrowed from snap: of a custom resource in another version */
+        struct object *converted;    /* a reference: raw in the version of the request */
+        const struct json *outgoing; /* tree in the version that is stored, when that is another */
+        const struct rest *held;     /* the reference to rest */
         const struct json *live;     /* its tree, in the version of the request */
         struct str name, namespace;  /* as given or generated */
         struct str key;
@@ -148,6 +163,7 @@ struct op {
         int (*change)(struct op *op, struct error *err); /* of registry_modify */
         void (*then)(struct op *op);                     /* of registry_modify: the answer, instead of the object */
         void (*finished)(struct op *op);
+        void (*list_converted)(struct op *op);
         struct admission *admission;       /* admission/admission.h; NULL before */
         void (*admitted)(struct op *op);   /* of admission_run */
         struct store_op ops[4];
@@ -176,6 +192,8 @@ void registry_list(struct op *op);
 int registry_decode(struct op *op, const struct json *body, struct json *ret, struct error *err);
 /* An array of messages of strict decoding: warnings, or an error. */
 int registry_strict_result(struct op *op, const struct json *strict, struct error *err);
+/* Fills in the defaults of the request's version. */
+void registry_default(struct op *op, struct json *tree);
 /* From op->tree (decoded) on: prepare, admit, validate, write. */
 void registry_write_new(struct op *op);
 void registry_write_changed(struct op *op);

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "apiserver/auth/rbac.h"
+#include "apiserver/extensions/custom.h"
 #include "apiserver/strategy.h"
 #include "apiserver/writes.h"
 
@@ -140,7 +141,9 @@ static const struct strategy strategies[] = {
         { "admissionregistration.k8s.io", "validatingwebhookconfigurations", GEN },
         { "admissionregistration.k8s.io", "validatingadmissionpolicies", GEN },
         { "admissionregistration.k8s.io", "validatingadmissionpolicybindings", GEN },
-        { "apiextensions.k8s.io", "customresourcedefinitions", GEN | CONDITIONAL },
+        { "apiextensions.k8s.io", "customresourcedefinitions", GEN | CONDITIONAL, .prepare_create = crd_prepare_create,
+          .prepare_update = crd_prepare_update, .prepare_delete = crd_prepare_delete, .validate = validate_crd,
+          .validate_status = validate_crd_status },
         { "apiregistration.k8s.io", "apiservices", CONDITIONAL },
         { "flowcontrol.apiserver.k8s.io", "flowschemas", GEN, .validate = validate_flow_schema },
         { "flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", GEN,

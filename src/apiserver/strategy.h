@@ -13,6 +13,7 @@ enum strategy_flags {
         STRATEGY_RETURN_DELETED = 1 << 4,      /* DELETE answers with the object instead of a Status */
         STRATEGY_ORPHAN = 1 << 5,              /* without a propagation policy dependents are orphaned */
         STRATEGY_STATUS_KEEPS_LABELS = 1 << 6, /* the status subresource does not change labels */
+        STRATEGY_STATUS_ONLY = 1 << 7,         /* nor anything else of metadata */
 };
 
 struct strategy {
@@ -23,6 +24,8 @@ struct strategy {
         /* After decoding, defaults and admission, before validation. May reserve (op->undo). */
         int (*prepare_create)(struct op *op, struct json *obj, struct error *err);
         int (*prepare_update)(struct op *op, struct json *obj, const struct json *old, struct error *err);
+        /* DELETE, before it is decided whether the object is only marked. */
+        void (*prepare_delete)(struct op *op, struct json *obj);
         /* The status subresource, after status was taken over. */
         void (*prepare_status)(struct op *op, struct json *obj, const struct json *old);
         /* old is NULL for a create. */

@@ -5,10 +5,12 @@
 #include "apiserver/admission/admission.h"
 #include "apiserver/auth/authn.h"
 #include "apiserver/auth/review.h"
+#include "apiserver/extensions/custom.h"
 #include "apiserver/validation/validate.h"
 #include "apiserver/writes.h"
 #include "base/rand.h"
 #include "json/build.h"
+#include "schema/columns.h"
 #include "schema/decode.h"
 #include "schema/defaults.h"
 #include "schema/selector.h"
@@ -22,9 +24,11 @@ static void copy(struct arena *a, struct json *to, const struct json *from, cons
                 json_setc(a, to, key, *v);
 }
 
-static bool load(struct op *op) {
+/* op->old; false when the op has failed, or again is called later. */
+static bool load(struct op *op, void (*again)(struct op *op)) {
         op_refresh(op);
-        op->old = rest_get(op->snap, op->rest->stored, op->namespace, op->name);
+        if (!op_load(op, again))
+                return false;
         if (op->old)
                 return true;
         err_not_found(&op->c->error, op->rest, op->name);
@@ -48,19 +52,31 @@ static struct str selector_text(struct arena *a, const struct json *selector) {
         return arena_str(a, buf_str(&b));
 }
 
-static struct json scale_of(struct arena *a, const struct json *obj, uint64_t revision) {
+/* Where the numbers are: CustomResourceDefinitions say. */
+static const struct json *scale_value(const struct op *op, const struct json *obj, const char *key, const char *outer) {
+        const struct json *path = op->rest->custom ? json_getc(op->rest->custom->scale, key) : NULL;
+        _cleanup_free_ char *text = path ? str_dup(json_str(path)) : NULL;
+
+        return text                   ? columns_path(obj, text)
+               : op->rest->custom     ? NULL
+                                      : json_at_path(obj, outer, "replicas");
+}
+
+static struct json scale_of(const struct op *op, const struct json *obj, uint64_t revision) {
         static const char *const kept[] = { "name", "namespace", "uid" };
+        struct arena *a = op->c->arena;
         struct json s = json_new_object(), meta = json_new_object(), spec = json_new_object(),
                     status = json_new_object();
         const struct json *from = json_getc(obj, "metadata");
-        struct str selector = selector_text(a, json_at_path(obj, "spec", "selector"));
+        struct str selector = op->rest->custom ? json_str(scale_value(op, obj, "labelSelectorPath", NULL))
+                                               : selector_text(a, json_at_path(obj, "spec", "selector"));
 
         for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
                 copy(a, &meta, from, kept[i]);
         json_setc(a, &meta, "resourceVersion", json_of_printf(a, "%llu", (unsigned long long) revision));
         copy(a, &meta, from, "creationTimestamp");
-        json_set_int(a, &spec, "replicas", json_int(json_at_path(obj, "spec", "replicas")));
-        json_set_int(a, &status, "replicas", json_int(json_at_path(obj, "status", "replicas")));
+        json_set_int(a, &spec, "replicas", json_int(scale_value(op, obj, "specReplicasPath", "spec")));
+        json_set_int(a, &status, "replicas", json_int(scale_value(op, obj, "statusReplicasPath", "status")));
         if (!str_empty(selector))
                 json_set_str(a, &status, "selector", selector);
         json_set_cstr(a, &s, "kind", "Scale");
@@ -74,7 +90,7 @@ static struct json scale_of(struct arena *a, const struct json *obj, uint64_t re
 static void answer_scale(struct op *op) {
         struct object *o = op->result ? op->result : op->old;
 
-        struct json scale = scale_of(op->c->arena, object_json(o), object_revision(o));
+        struct json scale = scale_of(op, object_json(o), object_revision(o));
 
         op->c->tree = json_new(op->c->arena,
                                json_copy(op->c->arena, &scale)); /* it shares with an object that may go now */
@@ -84,14 +100,24 @@ static void answer_scale(struct op *op) {
 }
 
 static void get_scale(struct op *op) {
-        if (load(op))
-                answer_scale(op);
+        const struct json *path = op->rest->custom ? json_getc(op->rest->custom->scale, "specReplicasPath") : NULL;
+
+        if (!load(op, get_scale))
+                return;
+        if (path && !scale_value(op, object_json(op->old), "specReplicasPath", NULL)) {
+                error_status(&op->c->error, REASON_INTERNAL,
+                             "Internal error occurred: the spec replicas field \"%" STR_FMT "\" does not exist",
+                             STR_ARG(json_str(path)));
+                op_fail(op);
+                return;
+        }
+        answer_scale(op);
 }
 
 /* The Scale that the request makes of the current one. */
 static int wanted_scale(struct op *op, struct json *ret, struct error *err) {
         struct arena *a = op->c->arena;
-        struct json now = scale_of(a, object_json(op->old), object_revision(op->old));
+        struct json now = scale_of(op, object_json(op->old), object_revision(op->old));
         const struct schema_type *t = op->sub->type;
         struct json doc = now;
 
@@ -126,6 +152,18 @@ static int check_scale(struct op *op, const struct json *want, struct error *err
         return r;
 }
 
+/* Sets the replicas where specReplicasPath says, or at spec.replicas. */
+static void set_replicas(struct op *op, struct json *tree, int64_t replicas) {
+        struct str rest = op->rest->custom ? json_str(json_getc(op->rest->custom->scale, "specReplicasPath"))
+                                           : STR(".spec.replicas"),
+                   key;
+
+        rest = str_sub(rest, 1, rest.n);
+        while (str_split(&rest, '.', &key) && rest.n > 0)
+                tree = json_get_or_add_object(op->c->arena, tree, arena_cstr(op->c->arena, key));
+        json_set_int(op->c->arena, tree, arena_cstr(op->c->arena, key), replicas);
+}
+
 /* Sets the replicas of op->tree, and who owns them: an entry for the subresource "scale". */
 static int own_scale(struct op *op, int64_t replicas, struct error *err) {
         const struct rest *r = op->rest->stored;
@@ -135,19 +173,20 @@ static int own_scale(struct op *op, int64_t replicas, struct error *err) {
 
         opts.api_version = r->api_version;
         if (op->c->patch != API_PATCH_APPLY) {
-                json_set_int(a, json_get_or_add_object(a, &op->tree, "spec"), "replicas", replicas);
+                set_replicas(op, &op->tree, replicas);
                 apply_track_update(a, r->resource->type, object_json(op->old), &op->tree, &opts);
                 return 0;
         }
-        config = json_build(a, "{kind:%s,apiVersion:%s,metadata:{name:%s,namespace:%s},spec:{replicas:%l}}", r->kind,
-                            r->api_version, op->name, op->namespace, replicas);
+        config = json_build(a, "{kind:%s,apiVersion:%s,metadata:{name:%s,namespace:%o}}", r->kind, r->api_version,
+                            op->name, op->namespace);
+        set_replicas(op, &config, replicas);
         return apply_merge(a, r->resource->type, object_json(op->old), &config, &opts, &op->tree, err);
 }
 
 static void write_scale(struct op *op) {
         struct arena *a = op->c->arena;
         int64_t replicas = json_int(json_at_path(&op->tree, "spec", "replicas"));
-        const struct json *old = json_at_path(object_json(op->old), "spec", "replicas");
+        const struct json *old = scale_value(op, object_json(op->old), "specReplicasPath", "spec");
         struct json *meta;
 
         op->tree = json_copy_tree(a, object_json(op->old));
@@ -185,9 +224,9 @@ static void put_scale(struct op *op) {
 
         op->then = answer_scale;
         op->again = put_scale;
-        if (!load(op))
+        if (!load(op, put_scale))
                 return;
-        now = scale_of(a, object_json(op->old), object_revision(op->old));
+        now = scale_of(op, object_json(op->old), object_revision(op->old));
         if (wanted_scale(op, &op->tree, &op->c->error) < 0)
                 op_fail(op);
         else
@@ -439,7 +478,7 @@ void create_eviction(struct op *op) {
         struct object *pdb = NULL;
         struct str phase;
 
-        if (!load(op))
+        if (!load(op, create_binding))
                 return;
         e->op = op;
         if (admission_node_restriction(op, ADMIT_CREATE, op->c->body, NULL, &op->c->error) < 0) {
@@ -597,7 +636,7 @@ static void create_token(struct op *op) {
         struct str token;
         char text[36];
 
-        if (!load(op))
+        if (!load(op, create_token))
                 return;
         if (check_seconds(op, seconds, &op->c->error) < 0 ||
             admission_node_restriction(op, ADMIT_CREATE, op->c->body, NULL, &op->c->error) < 0 ||

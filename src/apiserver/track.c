@@ -258,7 +258,7 @@ static void ended(struct http_request *req, void *arg) {
 
         list_del(&t->link);
         if (!t->known)
-                return;
+                return; /* and no x->rest either */
         if (t->status == 0)
                 t->status = t->long_running ? 101 : 499; /* handed over; gone before an answer */
         if (t->long_running || !t->answered) {
@@ -268,6 +268,7 @@ static void ended(struct http_request *req, void *arg) {
         }
         count_running(t, -1);
         flow_leave(&t->ticket);
+        rest_release(t->x->rest);
 }
 
 static const struct http_observer observer = { .answered = answered, .ended = ended };
@@ -377,7 +378,7 @@ static void describe(struct track *t, struct attributes *at) {
                 at->subresource = i->subresource;
                 at->namespace = i->namespace;
                 at->name = i->name;
-                x->rest = rest_find(x->s, i->group, i->version, i->plural);
+                x->rest = rest_acquire(x->s, i->group, i->version, i->plural);
         } else {
                 at->path = http_request_path(x->req);
         }

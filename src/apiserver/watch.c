@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "apiserver/extensions/custom.h"
 #include "apiserver/watch.h"
 #include "base/rand.h"
 #include "schema/decode.h"
@@ -41,11 +42,20 @@ struct api_watch {
         int64_t deadline_ms, next_bookmark_ms; /* 0: none */
         struct store_snapshot *snapshot;       /* while the initial objects are sent */
         struct store_iter iter;
-        struct object *pending; /* the iterator stands on it, the sink was full */
+        struct object *pending; /* the iterator stands on it, it could not be sent yet */
+        struct watch_conversion *conversion; /* a webhook is being asked */
+        VEC(struct object *) converted;      /* what it answered, until it is sent */
         const struct watch_sink *sink;
         void *arg;
         struct loop_work start;
 };
+
+struct watch_conversion {
+        struct api_watch *watch; /* NULL: it was stopped meanwhile */
+        VEC(struct object *) objects;
+};
+
+#define CONVERT_MAX 256 /* objects of an initial list, in one call */
 
 struct watched { /* one resource in a hub */
         struct list watchers;
@@ -97,9 +107,17 @@ const struct rest *watch_rest(const struct api_watch *w) {
 
 /* ---- life ---- */
 
+static void drop_converted(struct api_watch *w) {
+        for (size_t i = 0; i < w->converted.n; i++)
+                object_unref(w->converted.v[i]);
+        vec_free(&w->converted);
+}
+
 static void watch_free(struct api_watch *w) {
+        drop_converted(w);
         if (w->snapshot)
                 store_snapshot_unref(w->snapshot);
+        rest_release(w->rest);
         arena_free(w->arena);
 }
 
@@ -134,6 +152,8 @@ void api_watch_stop(struct api_watch *w) {
         if (w->stopped)
                 return;
         w->stopped = true;
+        if (w->conversion)
+                w->conversion->watch = NULL;
         atomic_fetch_sub(&hub->s->watchers, 1);
         if (atomic_fetch_sub(&hub->n_watchers, 1) == 1)
                 drop_timer(hub);
@@ -168,18 +188,73 @@ static bool matches(const struct api_watch *w, const struct object *o) {
         return !w->by_field || selector_matches_fields(&w->fields, o);
 }
 
-static void emit(struct api_watch *w, enum api_event_type type, struct object *o, uint64_t revision,
+static void fail(struct api_watch *w, const struct error *error);
+
+static void conversion_done(struct object **converted, size_t n, const struct error *err, void *arg) {
+        struct watch_conversion *k = arg;
+        struct api_watch *w = k->watch;
+
+        for (size_t i = 0; i < k->objects.n; i++)
+                object_unref(k->objects.v[i]);
+        vec_free(&k->objects);
+        free(k);
+        for (size_t i = 0; !w && i < n; i++)
+                object_unref(converted[i]);
+        if (!w)
+                return;
+        w->conversion = NULL;
+        drop_converted(w);
+        for (size_t i = 0; i < n; i++)
+                vec_push(&w->converted, converted[i]);
+        if (err)
+                fail(w, err);
+        else
+                watch_drained(w);
+}
+
+/* Asks a webhook for the object in the watch's version, and for those of an initial list that come next. */
+static void convert(struct api_watch *w, struct object *o) {
+        struct watch_conversion *k = xcalloc(1, sizeof(*k));
+        struct store_iter next = w->iter;
+
+        k->watch = w;
+        w->conversion = k;
+        vec_push(&k->objects, object_ref(o));
+        while (w->snapshot && k->objects.n < CONVERT_MAX && store_iter_next(&next))
+                if (matches(w, next.object) && !custom_is_in_version(w->rest, next.object))
+                        vec_push(&k->objects, object_ref(next.object));
+        convert_objects(w->hub->s, w->rest, k->objects.v, k->objects.n, w->hub->loop, conversion_done, k);
+}
+
+static struct object *find_converted(const struct api_watch *w, const struct object *o) {
+        for (size_t i = 0; i < w->converted.n; i++)
+                if (object_revision(w->converted.v[i]) == object_revision(o) &&
+                    str_eq(object_uid(w->converted.v[i]), object_uid(o)))
+                        return object_ref(w->converted.v[i]);
+        return NULL;
+}
+
+/* False when the object has to be converted by a webhook first: the same is tried again when that is done. */
+static bool emit(struct api_watch *w, enum api_event_type type, struct object *o, uint64_t revision,
                  struct shared_bytes **shared) {
         struct watch_event e = { .type = type, .object = o, .revision = revision, .shared = shared };
 
-        if (w->rest->stored == w->rest) {
+        if (w->rest->stored == w->rest && !w->rest->custom) {
                 w->sink->event(w, &e);
-                return;
+                return true;
         }
-        e.object = object_in_version(w->rest->stored, w->rest, o);
-        e.shared = NULL;
+        e.object = w->rest->custom ? custom_view(w->rest, o) : object_in_version(w->rest->stored, w->rest, o);
+        if (!e.object)
+                e.object = find_converted(w, o);
+        if (!e.object) {
+                convert(w, o);
+                return false;
+        }
+        if (e.object != o)
+                e.shared = NULL;
         w->sink->event(w, &e);
         object_unref(e.object);
+        return true;
 }
 
 /* The state an object had, as of a later revision: what a watcher sees when it leaves its selector. */
@@ -190,23 +265,22 @@ static struct object *at_revision(struct object *o, uint64_t revision) {
         return copy;
 }
 
-static void deliver(struct api_watch *w, const struct store_event *e, struct shared_bytes **shared) {
+/* False as emit. */
+static bool deliver(struct api_watch *w, const struct store_event *e, struct shared_bytes **shared) {
         struct object *before = e->previous ? e->previous : e->kind == STORE_EVENT_DELETE ? e->object : NULL;
         bool was = before && matches(w, before), is;
 
-        if (e->kind == STORE_EVENT_DELETE) {
-                if (was)
-                        emit(w, API_DELETED, e->object, e->revision, shared);
-                return;
-        }
+        if (e->kind == STORE_EVENT_DELETE)
+                return !was || emit(w, API_DELETED, e->object, e->revision, shared);
         is = matches(w, e->object);
-        if (is) {
-                emit(w, was ? API_MODIFIED : API_ADDED, e->object, e->revision, shared);
-        } else if (was) {
+        if (is)
+                return emit(w, was ? API_MODIFIED : API_ADDED, e->object, e->revision, shared);
+        if (was) {
                 _cleanup_(object_unrefp) struct object *gone = at_revision(before, e->revision);
 
-                emit(w, API_DELETED, gone, e->revision, NULL);
+                return emit(w, API_DELETED, gone, e->revision, NULL);
         }
+        return true;
 }
 
 static void fail(struct api_watch *w, const struct error *error) {
@@ -239,7 +313,7 @@ static void bookmark(struct api_watch *w, uint64_t revision, bool initial_end) {
 }
 
 static bool full(struct api_watch *w) {
-        return w->stopped || w->failed || (w->sink->full && w->sink->full(w));
+        return w->stopped || w->failed || w->conversion || (w->sink->full && w->sink->full(w));
 }
 
 /* ---- catching up ---- */
@@ -255,11 +329,10 @@ static void each_past(const struct store_event *e, void *arg) {
         if (c->blocked)
                 return;
         memset(c->w->hub->nodes, 0, sizeof(c->w->hub->nodes));
-        if (full(c->w)) {
+        if (full(c->w) || !deliver(c->w, e, NULL)) {
                 c->blocked = true;
                 return;
         }
-        deliver(c->w, e, NULL);
         c->w->position = e->revision;
 }
 
@@ -268,11 +341,13 @@ static bool send_initial(struct api_watch *w) {
         for (;;) {
                 if (full(w))
                         return false;
-                if (!store_iter_next(&w->iter))
+                if (!w->pending && !store_iter_next(&w->iter))
                         break;
+                w->pending = w->iter.object;
                 memset(w->hub->nodes, 0, sizeof(w->hub->nodes));
-                if (matches(w, w->iter.object))
-                        emit(w, API_ADDED, w->iter.object, object_revision(w->iter.object), NULL);
+                if (matches(w, w->pending) && !emit(w, API_ADDED, w->pending, object_revision(w->pending), NULL))
+                        return false;
+                w->pending = NULL;
         }
         w->position = store_snapshot_revision(w->snapshot);
         store_snapshot_unref(TAKE_PTR(w->snapshot));
@@ -344,7 +419,7 @@ static void dispatch_event(struct watch_hub *hub, const struct store_event *e) {
                         w->lagging = true;
                         continue;
                 }
-                deliver(w, e, shared);
+                w->lagging = !deliver(w, e, shared);
         }
         for (size_t i = 0; i < ARRAY_SIZE(shared); i++)
                 shared_bytes_unref(shared[i]);
@@ -536,6 +611,48 @@ void hubs_free(struct apiserver *s) {
         vec_free(&s->hubs);
 }
 
+/* ---- watches of a custom resource whose definition is gone or has changed: they begin anew ---- */
+
+static bool is_retired(const struct api_watch *w) {
+        return w->rest->custom && atomic_load(&w->rest->custom->of->retired);
+}
+
+static void end(struct api_watch *w) {
+        struct watch_event e = { .type = API_ERROR, .error = &(struct error){ 0 } };
+
+        if (w->stopped || w->failed)
+                return;
+        w->failed = true;
+        if (w->sink->over)
+                w->sink->over(w);
+        else
+                w->sink->event(w, &e);
+}
+
+static void end_retired(void *arg) {
+        struct watch_hub *hub = arg;
+        struct map_iter it = MAP_ITER(hub->resources);
+
+        hub->dispatching++;
+        while (map_next(&it))
+                list_for_each(l, &((struct watched *) it.value)->watchers) {
+                        struct api_watch *w = list_entry(l, struct api_watch, link);
+
+                        if (is_retired(w))
+                                end(w);
+                }
+        hub->dispatching--;
+        bury(hub);
+}
+
+void hubs_end_retired(struct apiserver *s) {
+        pthread_mutex_lock(&s->hubs_lock);
+        for (size_t i = 0; i < s->hubs.n; i++)
+                if (atomic_load(&s->hubs.v[i]->n_watchers) > 0)
+                        loop_call(s->hubs.v[i]->loop, end_retired, s->hubs.v[i]);
+        pthread_mutex_unlock(&s->hubs_lock);
+}
+
 static void link_watch(struct api_watch *w) {
         struct watched *r = map_get(w->hub->resources, w->rest->prefix);
 
@@ -558,6 +675,10 @@ static void begin(struct loop_work *work) {
         link_watch(w);
         if (w->from_now)
                 w->position = store_revision(w->hub->s->store);
+        if (is_retired(w)) {
+                end(w);
+                return;
+        }
         if (w->initial) {
                 struct str prefix = w->rest->prefix;
 
@@ -620,7 +741,7 @@ static int set_filter(struct api_watch *w, const struct api_call *c, struct erro
 
 int watch_new(struct apiserver *s, const struct api_call *c, const struct watch_sink *sink, void *arg,
               int64_t deadline_ms, struct api_watch **ret, struct error *err) {
-        const struct rest *rest = rest_of(s, c->resource);
+        _cleanup_(rest_releasep) const struct rest *rest = rest_acquire_of(s, c->resource);
         _cleanup_(arena_freep) struct arena *a = NULL;
         struct api_watch *w;
         int r;
@@ -659,6 +780,7 @@ int watch_new(struct apiserver *s, const struct api_call *c, const struct watch_
         w->start.run = begin;
         *ret = w;
         TAKE_PTR(a);
+        TAKE_PTR(rest); /* watch_free releases it */
         return 0;
 }
 

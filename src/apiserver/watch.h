@@ -37,3 +37,5 @@ void watch_drained(struct api_watch *w);
 void *watch_arg(const struct api_watch *w);
 const struct rest *watch_rest(const struct api_watch *w);
 void hubs_free(struct apiserver *s);
+/* Ends the watches of custom resources that are no longer what they were. */
+void hubs_end_retired(struct apiserver *s);

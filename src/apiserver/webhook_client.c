@@ -281,7 +281,7 @@ void webhook_call(struct apiserver *s, struct webhook_call *w) {
         struct arena *a = arena_new(0);
         struct webhook_run *r = arena_new_of(a, struct webhook_run);
 
-        *r = (struct webhook_run){ .h = s->webhooks, .w = w, .arena = a, .work.run = start };
+        *r = (struct webhook_run) { .h = s->webhooks, .w = w, .arena = a, .work.run = start };
         w->run = r;
         w->status = 0;
         w->error = ERROR_INIT;

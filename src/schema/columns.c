@@ -110,6 +110,35 @@ static struct json text_cell(struct arena *a, const struct api_column *c, const 
         return b.n > 0 ? json_of_copy(a, buf_str(&b)) : nothing(c);
 }
 
+/* As upstream's printer for custom resources: what is not of the column's type is not shown. */
+static struct json custom_cell(struct arena *a, const struct api_column *c, const struct json *object, int64_t now) {
+        const struct json *v = path_first(object, c->path);
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        int64_t at;
+
+        if (!v || v->type == JSON_NULL)
+                return json_null();
+        switch (c->type[0]) {
+        case 's':
+                if (json_is(v, JSON_STRING))
+                        return *v;
+                json_write(&b, v);
+                return json_of_copy(a, buf_str(&b));
+        case 'i':
+                return json_is(v, JSON_INT)      ? *v
+                       : json_is(v, JSON_DOUBLE) ? json_of_int((int64_t) v->d)
+                                                 : json_null();
+        case 'n':
+                return json_is(v, JSON_INT) || json_is(v, JSON_DOUBLE) ? *v : json_null();
+        case 'b':
+                return json_is(v, JSON_BOOL) ? *v : json_null();
+        default: /* date */
+                if (!json_is(v, JSON_STRING))
+                        return json_null();
+                return time_parse(json_str(v), &at) < 0 ? json_of_cstr("<invalid>") : since(a, c, v, now);
+        }
+}
+
 static struct json cell(struct arena *a, const struct api_column *c, const struct json *object, int64_t now) {
         const struct json *v;
 
@@ -120,6 +149,8 @@ static struct json cell(struct arena *a, const struct api_column *c, const struc
                 return since(a, c, path_first(object, c->path), now);
         case COLUMN_COUNT:
                 return json_of_int((int64_t) json_len(path_first(object, c->path)));
+        case COLUMN_CUSTOM:
+                return custom_cell(a, c, object, now);
         case COLUMN_FLAG:
                 return json_of_bool(json_bool(path_first(object, c->path)));
         case COLUMN_VALUE:

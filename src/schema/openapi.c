@@ -201,6 +201,10 @@ static void set_kinds(struct openapi *o, const struct schema_type *t, struct jso
 static struct json definition(struct openapi *o, const struct schema_type *t) {
         struct json s = json_new_object(), properties = json_new_object(), required = json_new_array();
 
+        if (t->openapi) {
+                want(o, &type_ObjectMeta); /* which it refers to */
+                return t->openapi(o->arena, t, o->v3);
+        }
         if (t->doc)
                 json_set_cstr(o->arena, &s, "description", t->doc);
         if (t->kind == SCHEMA_STRUCT || (t->kind == SCHEMA_ANY && strcmp(t->name, "JSON")))

@@ -137,8 +137,11 @@ static struct json parameters(struct openapi *o, unsigned op) {
 static const char *const body_media[] = { "*/*", NULL };
 static const char *const delete_media[] = { "application/json", NULL };
 static const char *const patch_media[] = {
-        "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json",
-        "application/apply-patch+yaml", NULL,
+        "application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml",
+        "application/strategic-merge-patch+json", NULL,
+};
+static const char *const custom_patch_media[] = {
+        "application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml", NULL,
 };
 static const char *const answer_media[] = { "application/json", "application/yaml",
                                             "application/vnd.kubernetes.protobuf", NULL };
@@ -151,6 +154,11 @@ static struct json content(struct openapi *o, const char *const *media, const st
         return c;
 }
 
+/* kubectl looks here for the patch that a kind takes. */
+static const char *const *patches_of(const struct place *p) {
+        return p->resource->type && p->resource->type->openapi ? custom_patch_media : patch_media;
+}
+
 static void set_body(struct openapi *o, const struct place *p, unsigned op, struct json *operation, struct json *list) {
         const struct schema_type *t = p->sub ? p->sub->type : p->resource->type;
         struct json schema, media;
@@ -161,7 +169,7 @@ static void set_body(struct openapi *o, const struct place *p, unsigned op, stru
                 schema = openapi_schema(o, op & (DELETE | COLLECTION) ? &type_DeleteOptions : t);
         if (o->v3) {
                 media = content(o,
-                                op == PATCH                  ? patch_media
+                                op == PATCH                  ? patches_of(p)
                                 : op & (DELETE | COLLECTION) ? delete_media
                                                              : body_media,
                                 &schema);
@@ -222,7 +230,7 @@ static struct json operation(struct openapi *o, const struct place *p, size_t i)
         if (!o->v3) {
                 struct json media = json_new_array();
 
-                for (const char *const *m = op == PATCH ? patch_media : body_media; *m; m++)
+                for (const char *const *m = op == PATCH ? patches_of(p) : body_media; *m; m++)
                         json_push(o->arena, &media, json_of_cstr(*m));
                 json_setc(o->arena, &out, "consumes", media);
                 json_setc(o->arena, &out, "produces", json_build(o->arena, "[ 'application/json' ]"));

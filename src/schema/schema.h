@@ -96,6 +96,8 @@ struct schema_type {
         const struct schema_inline *inlines;
         const char *const *values;          /* enum values, NULL-terminated, or NULL */
         schema_default_fn defaults;
+        /* Of a custom resource: makes its OpenAPI definition, which says more than the tables. NULL for built-in ones. */
+        struct json (*openapi)(struct arena *a, const struct schema_type *t, bool v3);
         uint16_t n_fields, n_inlines, n_by_pb;
         uint8_t kind;     /* enum schema_kind */
         uint16_t flags;   /* enum schema_type_flags */
@@ -142,6 +144,7 @@ enum column_kind {
         COLUMN_SELECTOR, /* a LabelSelector, as kubectl -l takes it */
         COLUMN_TEXT,     /* a value of any type, as text: True, False, 1, 25% */
         COLUMN_FLAG,     /* a boolean, false when absent */
+        COLUMN_CUSTOM,   /* of a custom resource: a value of the column's type, else null */
 };
 struct api_column {
         const char *name, *type, *format, *doc;

@@ -116,45 +116,42 @@ static ssize_t find_element(const struct str *elements, size_t n, struct str e) 
 
 /* ---- the fields a value sets ---- */
 
-/* What v sets goes to the entry that stands for it. */
-static void add_fields(struct arena *a, struct place p, const struct json *v, struct fieldset_entry *to) {
+static void add_fields(struct arena *a, struct place p, const struct json *v, const struct fieldpath *at,
+                       struct fieldset *out) {
         enum form form = form_of(p);
 
         if (form == LEAF) {
-                to->member = true;
+                fieldset_insert(a, out, at);
                 return;
         }
-        if (!to->below)
-                to->below = fieldset_new(a);
         json_each_member(m, v) {
                 struct place below = place_of_member(p, json_key(m));
-                struct fieldset_entry *e = fieldset_get_or_add(a, to->below, field_element(a, json_key(m)));
+                struct fieldpath here = { at, field_element(a, json_key(m)) };
 
                 if (below.type)
-                        add_fields(a, below, &m->value, e);
+                        add_fields(a, below, &m->value, &here, out);
                 if (form == MAP || !below.type || m->value.type == JSON_NULL ||
                     (m->value.type == JSON_OBJECT && m->value.len == 0))
-                        e->member = true;
+                        fieldset_insert(a, out, &here);
         }
         if (form != SET && form != KEYED)
                 return;
         json_each_item(it, v) {
-                struct str missing, element = item_element(a, p, it, &missing);
-                struct fieldset_entry *e;
+                struct str missing;
+                struct fieldpath here = { at, item_element(a, p, it, &missing) };
 
-                if (!element.p)
+                if (!here.element.p)
                         continue;
-                e = fieldset_get_or_add(a, to->below, element);
-                add_fields(a, (struct place) { p.type->elem, NULL }, it, e);
-                e->member = true;
+                add_fields(a, (struct place) { p.type->elem, NULL }, it, &here, out);
+                fieldset_insert(a, out, &here);
         }
 }
 
 struct fieldset *structure_fields(struct arena *a, const struct schema_type *t, const struct json *value) {
-        struct fieldset_entry root = { .below = fieldset_new(a) };
+        struct fieldset *out = fieldset_new(a);
 
-        add_fields(a, (struct place) { t, NULL }, value, &root);
-        return root.below;
+        add_fields(a, (struct place) { t, NULL }, value, NULL, out);
+        return out;
 }
 
 /* ---- the fields of a new object, straight to text: every create pays for this ---- */
@@ -172,27 +169,8 @@ static const char *const unowned_metadata[] = { "name", "namespace", "creationTi
 static bool write_below(struct text_writer *w, struct place p, const struct json *v, bool zero,
                         const char *const skip[]);
 
-/* ,"f:name":{ of a field of a struct. */
-static void open_field(struct buf *dst, struct str name) {
-        char *p = buf_reserve(dst, name.n + 8), *start = p;
-
-        *p = ',';
-        p += p[-1] != '{';
-        memcpy(p, "\"f:", 3);
-        memcpy(p + 3, name.p, name.n);
-        memcpy(p + 3 + name.n, "\":{", 3);
-        dst->n += (size_t) (p + name.n + 6 - start);
-}
-
-static void open_element(struct buf *dst, struct str element) {
-        if (dst->p[dst->n - 1] != '{')
-                buf_putc(dst, ',');
-        json_write_string(dst, element);
-        buf_add(dst, ":{", 2);
-}
-
-/* element:{…} of a value; of a field of a struct its name is enough. zero: Go prints this field's zero value, so that
- * being there says nothing. The value itself is ".", left out when nothing else is below. */
+/* element:{…} of a value. zero: Go prints this field's zero value, so that being there says nothing. The value itself
+ * is ".", left out when nothing else is below. */
 static bool write_element(struct text_writer *w, struct str element, struct place p, const struct json *v, bool zero,
                           const char *const skip[]) {
         enum form form = form_of(p);
@@ -205,13 +183,13 @@ static bool write_element(struct text_writer *w, struct str element, struct plac
 
                 member = !json_equal(&none, v);
         }
-        if (p.field)
-                open_field(w->dst, field_name(p.field));
-        else
-                open_element(w->dst, element);
+        if (w->dst->p[start - 1] != '{')
+                buf_putc(w->dst, ',');
+        json_write_string(w->dst, element);
+        buf_addc(w->dst, ":{");
         open = w->dst->n;
-        if (member && !leaf)
-                buf_add(w->dst, "\".\":{}", 6);
+        if (member)
+                buf_addc(w->dst, "\".\":{}");
         empty = w->dst->n;
         if (!leaf && !write_below(w, p, v, zero && !pointer, skip))
                 return false;
@@ -239,16 +217,14 @@ static bool write_struct(struct text_writer *w, const struct schema_type *t, con
                 const struct schema_field *f = &t->fields[t->by_name[i]];
                 const char *const *s = skip, *const *below = NULL;
 
-                if (!slots[t->by_name[i]])
-                        continue;
                 while (s && *s && strcmp(*s, f->name) != 0)
                         s++;
-                if (s && *s)
+                if (!slots[t->by_name[i]] || (s && *s))
                         continue;
                 if (skip == unowned && strcmp(f->name, "metadata") == 0)
                         below = unowned_metadata;
-                if (!write_element(w, STR(""), (struct place) { f->type, f }, slots[t->by_name[i]],
-                                   zero && schema_prints_zero(f), below))
+                if (!write_element(w, field_element(w->arena, field_name(f)), (struct place) { f->type, f },
+                                   slots[t->by_name[i]], zero && schema_prints_zero(f), below))
                         return false;
         }
         return true;
@@ -590,17 +566,18 @@ static struct fieldset *with_parents(struct arena *a, struct place p, const stru
         struct fieldset *out = fieldset_new(a);
 
         for (size_t i = 0; s && i < s->n; i++) {
-                struct str element = s->v[i].element;
-                struct fieldset_entry *e = fieldset_get_or_add(a, out, element);
+                struct fieldset_entry e = s->v[i];
+                struct fieldpath path = { NULL, e.element };
                 struct place below = { NULL, NULL };
 
-                e->member = s->v[i].member;
-                if (p.type && element.p[0] == 'f') {
-                        below = place_of_member(p, str_sub(element, 2, element.n));
-                        e->member = e->member || (p.type->kind == SCHEMA_STRUCT && below.type);
+                if (p.type && e.element.p[0] == 'f') {
+                        below = place_of_member(p, str_sub(e.element, 2, e.element.n));
+                        e.member = e.member || (p.type->kind == SCHEMA_STRUCT && below.type);
                 } else if (p.type && p.type->kind == SCHEMA_LIST)
                         below.type = p.type->elem;
-                e->below = s->v[i].below ? with_parents(a, below, s->v[i].below) : NULL;
+                fieldset_insert(a, out, &path);
+                out->v[out->n - 1].member = e.member;
+                out->v[out->n - 1].below = e.below ? with_parents(a, below, e.below) : NULL;
         }
         return out;
 }

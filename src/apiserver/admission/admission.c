@@ -47,7 +47,6 @@ static int not_served(struct admission *r, struct error *err) {
                 const struct api_resource *resource;
                 const char *what;
         } table[] = {
-                { &res_customresourcedefinitions, "custom resources" },
                 { &res_apiservices, "aggregated API servers" },
                 { &res_validatingadmissionpolicies, "admission policies" },
                 { &res_validatingadmissionpolicybindings, "admission policies" },

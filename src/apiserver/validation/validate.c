@@ -16,6 +16,8 @@ void path_print(struct buf *dst, const struct path *p) {
         path_print(dst, p->up);
         if (p->name)
                 buf_printf(dst, "%s%s", dst->n ? "." : "", p->name);
+        else if (p->key.p && p->index == PATH_IS_CHILD)
+                buf_printf(dst, "%s%" STR_FMT, dst->n ? "." : "", STR_ARG(p->key));
         else if (p->key.p)
                 buf_printf(dst, "[%" STR_FMT "]", STR_ARG(p->key));
         else
@@ -31,6 +33,8 @@ static void add(struct field_errors *fe, const char *type, const struct path *p,
         if (fe->list.n >= MAX_FIELD_ERRORS)
                 return;
         path_print(&path, p);
+        if (!p) /* of the whole: as Go prints it */
+                buf_addc(&path, "<nil>");
         e.field = arena_str(fe->a, buf_str(&path));
         e.body = arena_printf(fe->a, "%s%s%" STR_FMT "%s%s", title, value.n ? ": " : "", STR_ARG(value),
                               *detail ? ": " : "", detail);
@@ -90,12 +94,18 @@ void field_forbidden(struct field_errors *fe, const struct path *p, const char *
         add(fe, "FieldValueForbidden", p, "Forbidden", STR(""), text);
 }
 
+static struct str print_bad(struct arena *a, const struct json *v) {
+        return json_is(v, JSON_STRING) ? quote(a, json_str(v)) : print_value(a, v);
+}
+
 void field_invalid(struct field_errors *fe, const struct path *p, const struct json *value, const char *fmt, ...) {
         FORMAT(text);
-        if (json_is(value, JSON_STRING))
-                add(fe, "FieldValueInvalid", p, "Invalid value", quote(fe->a, json_str(value)), text);
-        else
-                add(fe, "FieldValueInvalid", p, "Invalid value", print_value(fe->a, value), text);
+        add(fe, "FieldValueInvalid", p, "Invalid value", print_bad(fe->a, value), text);
+}
+
+void field_type_invalid(struct field_errors *fe, const struct path *p, const struct json *value, const char *fmt, ...) {
+        FORMAT(text);
+        add(fe, "FieldValueTypeInvalid", p, "Invalid value", print_bad(fe->a, value), text);
 }
 
 void field_invalid_str(struct field_errors *fe, const struct path *p, struct str value, const char *fmt, ...) {
@@ -103,18 +113,36 @@ void field_invalid_str(struct field_errors *fe, const struct path *p, struct str
         add(fe, "FieldValueInvalid", p, "Invalid value", quote(fe->a, value), text);
 }
 
-void field_not_supported(struct field_errors *fe, const struct path *p, struct str value,
-                         const char *const *supported) {
+void field_not_supported_value(struct field_errors *fe, const struct path *p, const struct json *value,
+                               const char *const *supported) {
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         for (size_t i = 0; supported && supported[i]; i++)
                 buf_printf(&b, "%s\"%s\"", i ? ", " : "supported values: ", supported[i]);
         buf_putc(&b, '\0');
-        add(fe, "FieldValueNotSupported", p, "Unsupported value", quote(fe->a, value), b.p);
+        add(fe, "FieldValueNotSupported", p, "Unsupported value", print_bad(fe->a, value), b.p);
+}
+
+void field_not_supported(struct field_errors *fe, const struct path *p, struct str value,
+                         const char *const *supported) {
+        struct json v = json_of_str(value);
+
+        field_not_supported_value(fe, p, &v, supported);
+}
+
+void field_duplicate_value(struct field_errors *fe, const struct path *p, const struct json *value) {
+        add(fe, "FieldValueDuplicate", p, "Duplicate value", print_bad(fe->a, value), "");
 }
 
 void field_duplicate(struct field_errors *fe, const struct path *p, struct str value) {
-        add(fe, "FieldValueDuplicate", p, "Duplicate value", quote(fe->a, value), "");
+        struct json v = json_of_str(value);
+
+        field_duplicate_value(fe, p, &v);
+}
+
+void field_error_add(struct field_errors *fe, const struct field_error *e) {
+        if (fe->list.n < MAX_FIELD_ERRORS)
+                vec_push(&fe->list, *e);
 }
 
 void field_not_found(struct field_errors *fe, const struct path *p, struct str value) {

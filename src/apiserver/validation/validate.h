@@ -10,8 +10,10 @@ struct path {
         const struct path *up;
         const char *name; /* ".name", or NULL */
         struct str key;   /* "[key]" when name is NULL and key.p is set */
-        ssize_t index;    /* "[index]" when both are absent */
+        ssize_t index;    /* "[index]" when both are absent; PATH_IS_CHILD: the key is printed like a name */
 };
+#define PATH_IS_CHILD (-1)
+#define PATH_DOT(up, k) (&(struct path){ (up), NULL, (k), PATH_IS_CHILD })
 #define PATH(up, n) (&(struct path){ (up), (n), { NULL, 0 }, 0 })
 #define PATH_KEY(up, k) (&(struct path){ (up), NULL, (k), 0 })
 #define PATH_INDEX(up, i) (&(struct path){ (up), NULL, { NULL, 0 }, (ssize_t) (i) })
@@ -37,6 +39,13 @@ void field_invalid_str(struct field_errors *fe, const struct path *p, struct str
 void field_not_supported(struct field_errors *fe, const struct path *p, struct str value, const char *const *supported);
 void field_duplicate(struct field_errors *fe, const struct path *p, struct str value);
 void field_not_found(struct field_errors *fe, const struct path *p, struct str value);
+/* The same with values that need not be texts. */
+void field_type_invalid(struct field_errors *fe, const struct path *p, const struct json *value, const char *fmt, ...)
+                _printf_(4, 5);
+void field_not_supported_value(struct field_errors *fe, const struct path *p, const struct json *value,
+                               const char *const *supported);
+void field_duplicate_value(struct field_errors *fe, const struct path *p, const struct json *value);
+void field_error_add(struct field_errors *fe, const struct field_error *e); /* one that was made elsewhere */
 void field_too_long(struct field_errors *fe, const struct path *p, size_t max);
 void field_too_many(struct field_errors *fe, const struct path *p, size_t n, size_t max);
 /* 0 when there are none, else -EINVAL: `Pod "x" is invalid: …` with its causes. */

@@ -20,7 +20,7 @@ static int setup(void **state) {
         struct apiserver_options o = { .advertise_address = "127.0.0.1",
                                        .service_account_key_pem = buf_str(&certs->key) };
 
-        assert_int_equal(store_open(&(struct store_options){ 0 }, &w->store, NULL), 0);
+        assert_int_equal(store_open(&(struct store_options) { 0 }, &w->store, NULL), 0);
         o.store = w->store;
         assert_int_equal(apiserver_new(&o, &w->s, NULL), 0);
         w->hook = fixture_new(NULL, true);
@@ -80,8 +80,10 @@ static struct result ask(struct world *w, struct str config, unsigned timeout_ms
 }
 
 static struct result ask_url(struct world *w, const char *path, const struct buf *ca, unsigned timeout_ms) {
-        return ask(w, arena_printf(w->a, "{\"url\":\"https://localhost:%u%s\",\"caBundle\":\"%" STR_FMT "\"}",
-                                   w->hook->port, path, STR_ARG(ca_text(w, ca))), timeout_ms);
+        return ask(w,
+                   arena_printf(w->a, "{\"url\":\"https://localhost:%u%s\",\"caBundle\":\"%" STR_FMT "\"}",
+                                w->hook->port, path, STR_ARG(ca_text(w, ca))),
+                   timeout_ms);
 }
 
 static void forget(struct result r) {
@@ -120,7 +122,7 @@ static void errors_say_where(void **state) {
         assert_non_null(strstr(r.error, "context deadline exceeded"));
         forget(r);
 
-        r = ask_url(w, "/echo", &(struct buf){ 0 }, 10000); /* the system's authorities do not know it */
+        r = ask_url(w, "/echo", &(struct buf) { 0 }, 10000); /* the system's authorities do not know it */
         assert_non_null(strstr(r.error, "x509: certificate signed by unknown authority"));
         forget(r);
 
@@ -147,8 +149,14 @@ static void created(struct api_call *c) {
 static void create(struct world *w, const struct api_resource *r, struct str text) {
         struct json *body;
         sem_t sem;
-        struct api_call c = { .verb = API_CREATE, .resource = r, .namespace = STR("default"), .arena = w->a,
-                              .options = API_OPTIONS_INIT, .user = api_user_system, .done = created, .userdata = &sem };
+        struct api_call c = { .verb = API_CREATE,
+                              .resource = r,
+                              .namespace = STR("default"),
+                              .arena = w->a,
+                              .options = API_OPTIONS_INIT,
+                              .user = api_user_system,
+                              .done = created,
+                              .userdata = &sem };
 
         assert_int_equal(json_parse(w->a, text, NULL, &body, NULL), 0);
         c.body = body;
@@ -161,20 +169,24 @@ static void create(struct world *w, const struct api_resource *r, struct str tex
 /* The connection goes to the endpoint; the certificate must be for the Service's name, and this one is not. */
 static void by_service(void **state) {
         struct world *w = *state;
-        struct str config = arena_printf(w->a, "{\"service\":{\"namespace\":\"default\",\"name\":\"hook\",\"path\":"
-                                               "\"echo\"},\"caBundle\":\"%" STR_FMT "\"}",
+        struct str config = arena_printf(w->a,
+                                         "{\"service\":{\"namespace\":\"default\",\"name\":\"hook\",\"path\":"
+                                         "\"echo\"},\"caBundle\":\"%" STR_FMT "\"}",
                                          STR_ARG(ca_text(w, &test_certs()->ca)));
         struct result r;
 
         assert_int_equal(apiserver_bootstrap(w->s, NULL), 0);
         create(w, &res_services, STR("{\"metadata\":{\"name\":\"hook\"},\"spec\":{\"ports\":[{\"port\":443}]}}"));
         r = ask(w, config, 10000);
-        assert_string_equal(r.error, "Post \"https://hook.default.svc:443/echo?timeout=1s\": no endpoints available for "
-                                     "service \"hook\"");
+        assert_string_equal(r.error,
+                            "Post \"https://hook.default.svc:443/echo?timeout=1s\": no endpoints available for "
+                            "service \"hook\"");
         forget(r);
         create(w, &res_endpoints,
-               arena_printf(w->a, "{\"metadata\":{\"name\":\"hook\"},\"subsets\":[{\"addresses\":[{\"ip\":"
-                                  "\"127.0.0.1\"}],\"ports\":[{\"port\":%u}]}]}", w->hook->port));
+               arena_printf(w->a,
+                            "{\"metadata\":{\"name\":\"hook\"},\"subsets\":[{\"addresses\":[{\"ip\":"
+                            "\"127.0.0.1\"}],\"ports\":[{\"port\":%u}]}]}",
+                            w->hook->port));
         r = ask(w, config, 10000);
         assert_non_null(strstr(r.error, "x509: certificate is not valid for this name"));
         forget(r);

@@ -1,0 +1,341 @@
+/* Custom objects between the versions of their definition. Strategy None changes apiVersion; strategy Webhook asks a
+ * webhook, many objects at a time, and checks what comes back. Whoever needs converted objects gives a continuation:
+ *
+ *   registry_update ─▶ op_load ── is there ──▶ true
+ *        ▲                └─ must be asked for ─▶ false … answer ─▶ op->converted ─┐
+ *        └─────────────────────────────── again ◀──────────────────────────────────┘
+ *
+ * https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definition-versioning/ */
+#include <errno.h>
+
+#include "apiserver/extensions/custom.h"
+#include "apiserver/webhook_client.h"
+#include "base/rand.h"
+#include "json/build.h"
+
+#define WEBHOOK_TIMEOUT_MS 30000
+
+struct conversion {
+        struct arena *arena;
+        const struct rest *to; /* a reference */
+        const struct json **in;
+        struct json *out;
+        size_t n;
+        void (*done)(struct conversion *k, const struct error *err); /* err NULL: out is filled */
+        void *arg[4];
+        struct webhook_call call;
+        char uid[37];
+        struct buf body;
+};
+
+static void conversion_free(struct conversion *k) {
+        rest_release(k->to);
+        buf_free(&k->body);
+        arena_free(k->arena);
+}
+
+static struct conversion *conversion_new(const struct rest *to, size_t n) {
+        struct arena *a = arena_new(0);
+        struct conversion *k = arena_new_of(a, struct conversion);
+
+        k->arena = a;
+        k->to = rest_ref(to);
+        k->in = arena_array(a, const struct json *, n);
+        k->out = arena_array(a, struct json, n);
+        k->n = n;
+        return k;
+}
+
+/* ---- what comes back ---- */
+
+static int compare_meta(const struct json *in, const struct json *out, const char *key, const char *what,
+                        struct error *err) {
+        struct str x = json_str(json_at_path(in, "metadata", key)), y = json_str(json_at_path(out, "metadata", key));
+
+        if (str_eq(x, y))
+                return 0;
+        return error_status(err, REASON_UNKNOWN, "must have the same %s: %" STR_FMT " != %" STR_FMT, what, STR_ARG(x),
+                            STR_ARG(y));
+}
+
+/* A webhook changes labels and annotations, nothing else of metadata. */
+static int take_object(struct conversion *k, size_t i, const struct json *got, struct error *err) {
+        const struct json *in = k->in[i], *labels = json_at_path(got, "metadata", "labels"),
+                          *annotations = json_at_path(got, "metadata", "annotations");
+        struct json object = json_copy_shallow(k->arena, got), meta;
+        struct str version = json_str(json_getc(got, "apiVersion")), kind = json_str(json_getc(got, "kind"));
+
+        if (!str_eq(version, k->to->api_version))
+                return error_status(err, REASON_UNKNOWN,
+                                    "invalid groupVersion (expected %" STR_FMT ", received %" STR_FMT ")",
+                                    STR_ARG(k->to->api_version), STR_ARG(version));
+        if (!str_eq(kind, k->to->kind))
+                return error_status(err, REASON_UNKNOWN, "invalid kind (expected %" STR_FMT ", received %" STR_FMT ")",
+                                    STR_ARG(k->to->kind), STR_ARG(kind));
+        if (compare_meta(in, got, "name", "name", err) < 0 ||
+            compare_meta(in, got, "namespace", "namespace", err) < 0 || compare_meta(in, got, "uid", "UID", err) < 0)
+                return -EINVAL;
+        meta = json_copy_shallow(k->arena, json_getc(in, "metadata"));
+        json_removec(&meta, "labels");
+        json_removec(&meta, "annotations");
+        if (json_len(labels) > 0)
+                json_setc(k->arena, &meta, "labels", *labels);
+        if (json_len(annotations) > 0)
+                json_setc(k->arena, &meta, "annotations", *annotations);
+        json_setc(k->arena, &object, "metadata", meta);
+        k->out[i] = crd_complete(k->arena, k->to->custom->schema, &object);
+        return 0;
+}
+
+static int take_answer(struct conversion *k, struct error *err) {
+        const struct json *response, *result, *objects;
+        struct str text = arena_str(k->arena, k->call.answer), message, status;
+        struct json *doc;
+
+        if (json_parse(k->arena, text, NULL, &doc, err) < 0)
+                return -EINVAL;
+        response = json_getc(doc, "response");
+        if (!response)
+                return error_status(err, REASON_UNKNOWN, "no response provided");
+        if (!str_eqc(json_str(json_getc(response, "uid")), k->uid))
+                return error_status(err, REASON_UNKNOWN, "expected response.uid=\"%s\", got \"%" STR_FMT "\"", k->uid,
+                                    STR_ARG(json_str(json_getc(response, "uid"))));
+        result = json_getc(response, "result");
+        status = json_str(json_getc(result, "status"));
+        message = json_str(json_getc(result, "message"));
+        if (!str_eqc(status, "Success") && message.n > 0)
+                return error_status(err, REASON_UNKNOWN, "%" STR_FMT, STR_ARG(message));
+        if (!str_eqc(status, "Success"))
+                return error_status(err, REASON_UNKNOWN, "response.result.status was '%" STR_FMT "', not 'Success'",
+                                    STR_ARG(status));
+        objects = json_getc(response, "convertedObjects");
+        if (json_len(objects) != k->n)
+                return error_status(err, REASON_UNKNOWN, "returned %zu objects, expected %zu", json_len(objects), k->n);
+        for (size_t i = 0; i < k->n; i++)
+                if (take_object(k, i, json_item(objects, i), err) < 0) {
+                        error_prefix(err, "returned invalid converted object at index %zu", i);
+                        return -EINVAL;
+                }
+        return 0;
+}
+
+static void answered(struct webhook_call *w) {
+        struct conversion *k = container_of(w, struct conversion, call);
+        _cleanup_error_ struct error e = ERROR_INIT, all = ERROR_INIT;
+
+        if (w->error.err)
+                error_move(&e, &w->error);
+        else
+                take_answer(k, &e);
+        if (e.err)
+                error_status(&all, REASON_UNKNOWN, "conversion webhook for %" STR_FMT ", Kind=%" STR_FMT " failed: %s",
+                             STR_ARG(json_str(json_getc(k->in[0], "apiVersion"))), STR_ARG(k->to->kind),
+                             error_text(&e));
+        k->done(k, all.err ? &all : NULL);
+        conversion_free(k);
+}
+
+/* ---- asking ---- */
+
+static void ask(struct apiserver *s, struct conversion *k, struct loop *loop) {
+        const struct json *webhook = k->to->custom->of->webhook;
+        struct json objects = json_new_array(), review;
+
+        rand_uuid(k->uid);
+        k->uid[36] = '\0';
+        for (size_t i = 0; i < k->n; i++)
+                json_push(k->arena, &objects, *k->in[i]);
+        review = json_build(k->arena,
+                            "{ kind: 'ConversionReview', apiVersion: 'apiextensions.k8s.io/v1', request: { uid: %c,"
+                            " desiredAPIVersion: %s, objects: %j } }",
+                            k->uid, k->to->api_version, &objects);
+        json_write(&k->body, &review);
+        k->call = (struct webhook_call) { .config = json_getc(webhook, "clientConfig"),
+                                          .body = buf_str(&k->body),
+                                          .timeout_ms = WEBHOOK_TIMEOUT_MS,
+                                          .loop = loop,
+                                          .done = answered };
+        webhook_call(s, &k->call);
+}
+
+static struct object *converted_object(const struct json *tree, uint64_t revision) {
+        struct object *o = object_from_tree(tree);
+
+        object_set_revision(o, revision);
+        return o;
+}
+
+/* ---- for an op ---- */
+
+static void loaded(struct conversion *k, const struct error *err) {
+        struct op *op = k->arg[0];
+        void (*again)(struct op * op) = k->arg[1];
+        _cleanup_(object_unrefp) struct object *raw = k->arg[2];
+
+        if (err) {
+                error_copy(&op->c->error, err);
+                op_fail(op);
+                return;
+        }
+        object_unref(op->converted);
+        op->converted = converted_object(&k->out[0], object_revision(raw));
+        again(op);
+}
+
+bool op_load(struct op *op, void (*again)(struct op *op)) {
+        struct conversion *k;
+        struct object *view;
+
+        op->raw = op->old = rest_get(op->snap, op->rest->stored, op->namespace, op->name);
+        if (!op->old || !op->rest->custom)
+                return true;
+        if (op->converted && object_revision(op->converted) == object_revision(op->raw)) {
+                op->old = op->converted;
+                return true;
+        }
+        view = custom_view(op->rest, op->raw);
+        if (view) {
+                object_unref(op->converted);
+                op->old = op->converted = view;
+                return true;
+        }
+        k = conversion_new(op->rest, 1);
+        k->in[0] = object_json(op->raw);
+        k->arg[0] = op;
+        k->arg[1] = again;
+        k->arg[2] = object_ref(op->raw);
+        k->done = loaded;
+        ask(op->s, k, op->c->loop);
+        return false;
+}
+
+static void converted_out(struct conversion *k, const struct error *err) {
+        struct op *op = k->arg[0];
+        void (*again)(struct op * op) = k->arg[1];
+
+        if (err) {
+                error_copy(&op->c->error, err);
+                op_fail(op);
+                return;
+        }
+        op->outgoing = json_new(op->c->arena, json_copy(op->c->arena, &k->out[0]));
+        again(op);
+}
+
+bool op_convert_out(struct op *op, void (*again)(struct op *op)) {
+        const struct custom_version *v = op->rest->custom, *storage = v ? v->of->storage : NULL;
+        struct conversion *k;
+        struct json copy;
+
+        if (!v || v == storage || op->outgoing)
+                return true;
+        if (!v->of->webhook) {
+                copy = json_copy_shallow(op->c->arena, &op->tree);
+                json_set_str(op->c->arena, &copy, "apiVersion", storage->rest.api_version);
+                op->outgoing = json_new(op->c->arena, copy);
+                return true;
+        }
+        k = conversion_new(&storage->rest, 1);
+        k->in[0] = &op->tree;
+        k->arg[0] = op;
+        k->arg[1] = again;
+        k->done = converted_out;
+        ask(op->s, k, op->c->loop);
+        return false;
+}
+
+struct object *op_stored_object(struct op *op) {
+        const struct json *tree = TAKE_PTR(op->outgoing);
+
+        return tree ? object_from_tree(tree) : op->result;
+}
+
+bool op_stores_anew(const struct op *op) {
+        const struct custom_version *v = op->rest->custom;
+
+        return v && op->raw && !custom_is_in_version(&v->of->storage->rest, op->raw);
+}
+
+/* ---- for lists and watches ---- */
+
+struct batch {
+        struct object **objects; /* results */
+        uint64_t *revisions;
+};
+
+static void objects_done(struct conversion *k, const struct error *err) {
+        void (*done)(struct object * *converted, size_t n, const struct error *e, void *arg) = k->arg[0];
+        struct batch *b = k->arg[2];
+
+        for (size_t i = 0; !err && i < k->n; i++)
+                b->objects[i] = converted_object(&k->out[i], b->revisions[i]);
+        done(b->objects, err ? 0 : k->n, err, k->arg[1]);
+}
+
+void convert_objects(struct apiserver *s, const struct rest *r, struct object *const *objects, size_t n,
+                     struct loop *loop,
+                     void (*done)(struct object **converted, size_t n, const struct error *err, void *arg), void *arg) {
+        struct conversion *k = conversion_new(r, n);
+        struct batch *b = arena_new_of(k->arena, struct batch);
+
+        b->objects = arena_array(k->arena, struct object *, n);
+        b->revisions = arena_array(k->arena, uint64_t, n);
+        for (size_t i = 0; i < n; i++) {
+                k->in[i] = object_json(objects[i]);
+                b->revisions[i] = object_revision(objects[i]);
+        }
+        k->arg[0] = done;
+        k->arg[1] = arg;
+        k->arg[2] = b;
+        k->done = objects_done;
+        ask(s, k, loop);
+}
+
+static void list_converted(struct object **converted, size_t n, const struct error *err, void *arg) {
+        struct op *op = arg;
+        struct api_list *l = op->c->list;
+        size_t k = 0;
+
+        if (err) {
+                api_list_free(TAKE_PTR(op->c->list));
+                error_copy(&op->c->error, err);
+                op_fail(op);
+                return;
+        }
+        for (size_t i = 0; i < l->n && k < n; i++) {
+                struct object *view = custom_view(op->rest, l->items[i]);
+
+                if (!view) {
+                        object_unref(l->items[i]);
+                        l->items[i] = converted[k++];
+                } else {
+                        object_unref(view);
+                }
+        }
+        op->list_converted(op);
+}
+
+void convert_list(struct op *op, void (*then)(struct op *op)) {
+        struct api_list *l = op->c->list;
+        struct object **wanted;
+        size_t n = 0;
+
+        if (!op->rest->custom || !op->rest->custom->of->webhook) {
+                then(op);
+                return;
+        }
+        wanted = arena_array(op->c->arena, struct object *, l->n + 1);
+        for (size_t i = 0; i < l->n; i++) {
+                struct object *view = custom_view(op->rest, l->items[i]);
+
+                if (view)
+                        object_unref(view);
+                else
+                        wanted[n++] = l->items[i];
+        }
+        op->list_converted = then;
+        if (n == 0)
+                then(op);
+        else
+                convert_objects(op->s, op->rest, wanted, n, op->c->loop, list_converted, op);
+}

@@ -1,0 +1,172 @@
+/* Custom objects brought to what their schema says, in one walk: unknown fields go, nulls that are no value go,
+ * defaults come. Rules: k8s.io/apiextensions-apiserver/pkg/apiserver/schema/{pruning,defaulting,objectmeta}. */
+#include <errno.h>
+
+#include "apiserver/extensions/crd_schema.h"
+#include "schema/decode.h"
+#include "schema/internal.h"
+#include "schema/types.h"
+
+#define MAX_STRICT 100
+
+struct pruner {
+        struct arena *a;
+        struct json *strict; /* or NULL */
+        bool lost;           /* something was pruned */
+        bool defaults;       /* fill them in; nulls that are no value go */
+        struct error *err;   /* the first metadata that is none; NULL: that is dropped instead */
+        int result;
+};
+
+static struct json walk(struct pruner *c, const struct crd_schema *s, const struct json *v, const struct path *at);
+
+static void lose(struct pruner *c, const struct path *at) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        c->lost = true;
+        if (!c->strict || json_len(c->strict) >= MAX_STRICT)
+                return;
+        path_print(&b, at);
+        json_push(c->a, c->strict, json_of_printf(c->a, "unknown field \"%" STR_FMT "\"", STR_ARG(buf_str(&b))));
+}
+
+/* What lies where nothing is specified: objects lose their members. */
+static struct json strip(struct pruner *c, const struct json *v, const struct path *at) {
+        struct json out = json_new_array();
+
+        if (json_is(v, JSON_OBJECT)) {
+                json_each_member(m, v)
+                        lose(c, PATH_DOT(at, json_key(m)));
+                return json_new_object();
+        }
+        if (!json_is(v, JSON_ARRAY))
+                return *v;
+        for (size_t i = 0; i < v->len; i++)
+                json_push(c->a, &out, strip(c, &v->items[i], PATH_INDEX(at, i)));
+        return out;
+}
+
+/* kind, apiVersion and metadata of an object. */
+static struct json walk_meta(struct pruner *c, struct str key, const struct json *v, const struct path *at) {
+        struct json out = json_null(), strict = json_new_array();
+        _cleanup_error_ struct error e = ERROR_INIT;
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        if (!str_eqc(key, "metadata"))
+                return *v;
+        if (schema_decode(c->a, &type_ObjectMeta, v, c->strict ? &strict : NULL, &out, &e) < 0) {
+                if (c->result == 0 && c->err)
+                        c->result = error_set(c->err, -EINVAL, "%s", error_text(&e));
+                return json_new_object();
+        }
+        path_print(&b, at);
+        json_each_item(m, &strict) {
+                struct str text = json_str(m); /* unknown field "labls" */
+
+                if (text.n > 15 && json_len(c->strict) < MAX_STRICT)
+                        json_push(c->a, c->strict,
+                                  json_of_printf(c->a, "unknown field \"%" STR_FMT ".%" STR_FMT, STR_ARG(buf_str(&b)),
+                                                 STR_ARG(str_sub(text, 15, text.n))));
+        }
+        return out;
+}
+
+static bool dropped_null(const struct crd_schema *s, const struct json *v) {
+        return v->type == JSON_NULL && !s->nullable;
+}
+
+static void walk_member(struct pruner *c, const struct crd_schema *s, struct json_member *m, const struct path *at,
+                        size_t *hint, struct json *out) {
+        struct str key = json_key(m);
+        const struct schema_field *f = schema_field_after(&s->type, key, hint);
+        const struct path *here = PATH_DOT(at, key);
+        struct json_member *to = &out->members[out->len];
+        const struct crd_schema *below = f ? crd_property(s, key) : s->additional;
+
+        to->key = m->key;
+        if (f && !below) {
+                to->value = walk_meta(c, key, &m->value, here);
+        } else if (below) {
+                if (c->defaults && f && dropped_null(below, &m->value))
+                        return;
+                to->value = walk(c, below, &m->value, here);
+        } else if (s->preserve) {
+                to->value = m->value;
+        } else if (s->pruned_below) {
+                to->value = strip(c, &m->value, here);
+        } else {
+                lose(c, here);
+                return;
+        }
+        out->len++;
+}
+
+static void add_defaults(struct pruner *c, const struct crd_schema *s, struct json *out, const struct path *at) {
+        for (size_t i = 0; i < s->type.n_fields; i++) {
+                struct str name = field_name(&s->type.fields[i]);
+                const struct crd_schema *below = crd_property(s, name);
+
+                if (below && below->dflt && !json_get(out, name))
+                        json_add(c->a, out, name, walk(c, below, below->dflt, PATH_DOT(at, name)));
+        }
+}
+
+static struct json walk_object(struct pruner *c, const struct crd_schema *s, const struct json *v,
+                               const struct path *at) {
+        struct json out = json_new_object();
+        size_t hint = 0;
+
+        if (v->len > 0)
+                out.members = arena_array(c->a, struct json_member, v->len);
+        json_each_member(m, v)
+                walk_member(c, s, m, at, &hint, &out);
+        if (c->defaults && s->has_defaults)
+                add_defaults(c, s, &out, at);
+        return out;
+}
+
+static struct json walk_array(struct pruner *c, const struct crd_schema *s, const struct json *v,
+                              const struct path *at) {
+        struct json out = json_array_of(c->a, v->len);
+
+        for (size_t i = 0; i < v->len; i++) {
+                const struct json *item = &v->items[i];
+
+                if (c->defaults && s->items && dropped_null(s->items, item) && s->items->dflt)
+                        item = s->items->dflt;
+                out.items[i] = s->items      ? walk(c, s->items, item, PATH_INDEX(at, i))
+                               : s->preserve ? *item
+                                             : strip(c, item, PATH_INDEX(at, i));
+        }
+        return out;
+}
+
+static struct json walk(struct pruner *c, const struct crd_schema *s, const struct json *v, const struct path *at) {
+        if (json_is(v, JSON_OBJECT))
+                return walk_object(c, s, v, at);
+        if (json_is(v, JSON_ARRAY))
+                return walk_array(c, s, v, at);
+        return *v;
+}
+
+int crd_prune(struct arena *a, const struct crd_schema *s, const struct json *in, struct json *strict, struct json *ret,
+              struct error *err) {
+        struct pruner c = { .a = a, .strict = strict, .err = err };
+
+        *ret = walk(&c, s, in, NULL);
+        return c.result;
+}
+
+struct json crd_complete(struct arena *a, const struct crd_schema *s, const struct json *in) {
+        struct pruner c = { .a = a, .defaults = true };
+
+        return walk(&c, s, in, NULL);
+}
+
+bool crd_has_unknown(const struct crd_schema *s, const struct json *value) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct pruner c = { .a = a };
+
+        walk(&c, s, value, NULL);
+        return c.lost;
+}

@@ -1,0 +1,1027 @@
+/* CustomResourceDefinitions: is a definition valid, are its schemas structural, with upstream's words
+ * (k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation, …/pkg/apiserver/schema/validation.go).
+ *
+ * Upstream keeps definitions in an older form, in which what is the same in all versions stands above them, and its
+ * errors name that place: spec.validation, spec.subresources, spec.additionalPrinterColumns, spec.selectableFields. */
+#include <errno.h>
+
+#include "apiserver/extensions/custom.h"
+#include "base/map.h"
+#include "base/regex.h"
+
+#define MAX_SELECTABLE 8
+#define ANNOTATION "api-approved.kubernetes.io"
+#define CLEANUP "customresourcecleanup.apiextensions.k8s.io"
+
+#define SCHEMA_PATH(up) PATH((up), "openAPIV3Schema")
+
+static struct str text(const struct json *j, const char *key) {
+        return json_str(json_getc(j, key));
+}
+
+static bool is_true(const struct json *j, const char *key) {
+        return json_bool(json_getc(j, key));
+}
+
+/* Errors of a check in one message, as upstream joins them here. */
+static bool check_joined(struct field_errors *fe, const struct path *p, struct str s, name_check check,
+                         const char *prefix, const struct json *shown) {
+        const char *messages[2];
+        size_t n = check(s, messages);
+
+        if (n > 0)
+                field_invalid(fe, p, shown, "%s%s%s%s", prefix, messages[0], n > 1 ? "," : "",
+                              n > 1 ? messages[1] : "");
+        return n == 0;
+}
+
+static void check_label(struct field_errors *fe, const struct path *p, const struct json *v) {
+        if (!str_empty(json_str(v)))
+                check_joined(fe, p, json_str(v), check_dns1035_label, "", v);
+}
+
+static void check_kind(struct field_errors *fe, const struct path *p, const struct json *v) {
+        _cleanup_free_ char *lower = str_dup(json_str(v));
+
+        for (char *c = lower; *c; c++)
+                if (*c >= 'A' && *c <= 'Z')
+                        *c |= 0x20;
+        if (*lower)
+                check_joined(fe, p, str_of(lower), check_dns1035_label,
+                             "may have mixed case, but should otherwise match: ", v);
+}
+
+/* ---- structural schemas ---- */
+
+enum level { ROOT, ITEM, FIELD };
+
+static bool is_int_or_string_choice(const struct json *any_of) {
+        const struct json *x = json_item(any_of, 0), *y = json_item(any_of, 1);
+
+        return json_len(any_of) == 2 && json_len(x) == 1 && json_len(y) == 1 && str_eqc(text(x, "type"), "integer") &&
+               str_eqc(text(y, "type"), "string");
+}
+
+static void check_nested(struct field_errors *fe, const struct path *p, const struct json *j, bool skip_any_of,
+                         bool rules_allowed);
+
+static void check_junctors(struct field_errors *fe, const struct path *p, const struct json *j, bool skip_any_of,
+                           bool skip_first_any_of) {
+        static const char *const lists[] = { "anyOf", "allOf", "oneOf" };
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct regex *re = NULL;
+
+        for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+                const struct json *list = json_getc(j, lists[i]);
+
+                for (size_t k = 0; k < json_len(list) && !(i == 0 && skip_any_of); k++)
+                        check_nested(fe, PATH_INDEX(PATH(p, lists[i]), k), json_item(list, k),
+                                     i == 1 && k == 0 && skip_first_any_of, false);
+        }
+        if (json_getc(j, "not"))
+                check_nested(fe, PATH(p, "not"), json_getc(j, "not"), false, false);
+        if (!str_empty(text(j, "pattern")) && regex_compile(text(j, "pattern"), &re, &e) < 0)
+                field_invalid_str(fe, PATH(p, "pattern"), text(j, "pattern"),
+                                  "must be a valid regular expression, but isn't: %s", error_text(&e));
+        regex_free(re);
+}
+
+static void check_nested(struct field_errors *fe, const struct path *p, const struct json *j, bool skip_any_of,
+                         bool rules_allowed) {
+        static const struct {
+                const char *key, *detail;
+        } forbidden[] = {
+                { "type", "must be empty to be structural" },
+                { "additionalProperties", "must be undefined to be structural" },
+                { "default", "must be undefined to be structural" },
+                { "title", "must be empty to be structural" },
+                { "description", "must be empty to be structural" },
+                { "nullable", "must be false to be structural" },
+                { "x-kubernetes-preserve-unknown-fields", "must be false to be structural" },
+                { "x-kubernetes-embedded-resource", "must be false to be structural" },
+                { "x-kubernetes-int-or-string", "must be false to be structural" },
+                { "x-kubernetes-list-map-keys", "must be empty to be structural" },
+                { "x-kubernetes-list-type", "must be undefined to be structural" },
+                { "x-kubernetes-map-type", "must be undefined to be structural" },
+                { "x-kubernetes-validations", "must be empty to be structural" },
+        };
+
+        check_junctors(fe, p, j, skip_any_of, false);
+        if (json_is(json_getc(j, "items"), JSON_OBJECT))
+                check_nested(fe, PATH(p, "items"), json_getc(j, "items"), false, false);
+        json_each_member(m, json_getc(j, "properties")) {
+                const struct path *here = PATH_KEY(PATH(p, "properties"), json_key(m));
+
+                check_nested(fe, here, &m->value, false, false);
+                if (str_eqc(json_key(m), "metadata"))
+                        field_forbidden(fe, here, "must not be specified in a nested context");
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(forbidden); i++) {
+                const struct json *v = json_getc(j, forbidden[i].key);
+
+                if (v && !(v->type == JSON_BOOL && !v->b && i != 1) && !(v->type == JSON_STRING && v->len == 0))
+                        field_forbidden(fe, PATH(p, forbidden[i].key), "%s", forbidden[i].detail);
+        }
+}
+
+/* At the root metadata may say something about names, nothing else. */
+static void check_metadata(struct field_errors *fe, const struct path *p, const struct json *j, bool check,
+                           enum level level) {
+        const struct json *properties = json_getc(j, "properties");
+        bool only_names = true;
+
+        if (check && !str_eqc(text(j, "type"), "object"))
+                field_invalid_str(fe, PATH(p, "type"), text(j, "type"), "must be object");
+        if (level != ROOT)
+                return;
+        json_each_member(m, properties)
+                only_names = only_names && (str_eqc(json_key(m), "name") || str_eqc(json_key(m), "generateName"));
+        json_each_member(m, j)
+                only_names = only_names && (str_eqc(json_key(m), "type") || str_eqc(json_key(m), "properties") ||
+                                            str_eqc(json_key(m), "default"));
+        if (!only_names)
+                field_forbidden(fe, p,
+                                "must not specify anything other than name and generateName, but metadata is "
+                                "implicitly specified");
+}
+
+static void check_structural(struct field_errors *fe, const struct path *p, const struct json *j, enum level level) {
+        static const char *const empty_type[] = { "must not be empty at the root",
+                                                  "must not be empty for specified array items",
+                                                  "must not be empty for specified object fields" };
+        const struct json *items = json_getc(j, "items"), *more = json_getc(j, "additionalProperties"),
+                          *properties = json_getc(j, "properties"), *first = json_item(json_getc(j, "allOf"), 0), *v;
+        bool embedded = is_true(j, "x-kubernetes-embedded-resource"), int_or = is_true(j, "x-kubernetes-int-or-string"),
+             preserve = is_true(j, "x-kubernetes-preserve-unknown-fields"), check = level == ROOT || embedded;
+        struct str type = text(j, "type");
+        struct json yes = json_of_bool(true);
+
+        if (str_eqc(type, "array") && !json_is(items, JSON_OBJECT))
+                field_required(fe, PATH(p, "items"), "must be specified");
+        if (json_is(items, JSON_OBJECT))
+                check_structural(fe, PATH(p, "items"), items, ITEM);
+        json_each_member(m, properties)
+                check_structural(fe, PATH_KEY(PATH(p, "properties"), json_key(m)), &m->value, FIELD);
+        if (more && level == ROOT)
+                field_forbidden(fe, PATH(p, "additionalProperties"), "must not be used at the root");
+        if (json_is(more, JSON_OBJECT))
+                check_structural(fe, PATH(p, "additionalProperties"), more, FIELD);
+        if (int_or && preserve)
+                field_invalid(fe, PATH(p, "x-kubernetes-preserve-unknown-fields"), &yes,
+                              "must be false if x-kubernetes-int-or-string is true");
+        if (int_or && embedded)
+                field_invalid(fe, PATH(p, "x-kubernetes-embedded-resource"), &yes,
+                              "must be false if x-kubernetes-int-or-string is true");
+        check_junctors(fe, p, j, is_int_or_string_choice(json_getc(j, "anyOf")),
+                       is_int_or_string_choice(json_getc(first, "anyOf")));
+        if (embedded && !str_eqc(type, "object")) {
+                if (str_empty(type))
+                        field_required(fe, PATH(p, "type"), "must be object if x-kubernetes-embedded-resource is true");
+                else
+                        field_invalid_str(fe, PATH(p, "type"), type,
+                                          "must be object if x-kubernetes-embedded-resource is true");
+        } else if (str_empty(type) && !int_or && !preserve) {
+                field_required(fe, PATH(p, "type"), empty_type[level]);
+        }
+        if (embedded && more)
+                field_forbidden(fe, PATH(p, "additionalProperties"),
+                                "must not be used if x-kubernetes-embedded-resource is set");
+        if (level == ROOT && !str_empty(type) && !str_eqc(type, "object"))
+                field_invalid_str(fe, PATH(p, "type"), type, "must be object at the root");
+        for (size_t i = 0; check && i < 2; i++) {
+                struct str name = i ? STR("apiVersion") : STR("kind");
+
+                v = json_get(properties, name);
+                if (v && !str_eqc(text(v, "type"), "string"))
+                        field_invalid_str(fe, PATH(PATH_KEY(PATH(p, "properties"), name), "type"), text(v, "type"),
+                                          "must be string");
+        }
+        v = json_getc(properties, "metadata");
+        if (v)
+                check_metadata(fe, PATH_KEY(PATH(p, "properties"), STR("metadata")), v, check, level);
+        if (embedded && !preserve && json_len(properties) == 0)
+                field_required(fe, PATH(p, "properties"),
+                               "must not be empty if x-kubernetes-embedded-resource is true "
+                               "without x-kubernetes-preserve-unknown-fields");
+}
+
+/* What a junctor says about must be specified beside it too. */
+static void check_complete(struct field_errors *fe, const struct path *sp, const struct json *s, const struct path *vp,
+                           const struct json *v) {
+        static const char *const lists[] = { "allOf", "anyOf", "oneOf" };
+        const struct json *items = json_getc(v, "items");
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        if (!s) {
+                path_print(&b, vp);
+                buf_putc(&b, '\0');
+                field_required(fe, sp, arena_printf(fe->a, "because it is defined in %s", b.p).p);
+                return;
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+                for (size_t k = 0; k < json_len(json_getc(v, lists[i])); k++)
+                        check_complete(fe, sp, s, PATH_INDEX(PATH(vp, lists[i]), k),
+                                       json_item(json_getc(v, lists[i]), k));
+        if (json_getc(v, "not"))
+                check_complete(fe, sp, s, PATH(vp, "not"), json_getc(v, "not"));
+        if (v == s)
+                return; /* the schema itself: only its junctors are looked at */
+        if (json_is(items, JSON_OBJECT))
+                check_complete(fe, PATH(sp, "items"), json_getc(s, "items"), PATH(vp, "items"), items);
+        json_each_member(m, json_getc(v, "properties"))
+                check_complete(fe, PATH_KEY(PATH(sp, "properties"), json_key(m)),
+                               json_get(json_getc(s, "properties"), json_key(m)),
+                               PATH_KEY(PATH(vp, "properties"), json_key(m)), &m->value);
+}
+
+static bool validate_structural(struct field_errors *fe, const struct path *p, const struct json *schema) {
+        size_t before = fe->list.n;
+
+        check_structural(fe, p, schema, ROOT);
+        check_complete(fe, p, schema, p, schema);
+        return fe->list.n == before;
+}
+
+bool crd_is_structural(struct arena *a, const struct json *crd, struct str *ret_why) {
+        struct field_errors fe = { .a = a };
+        bool ok = true;
+        size_t i = 0;
+
+        json_each_item(v, json_at_path(crd, "spec", "versions")) {
+                const struct json *schema = json_at_path(v, "schema", "openAPIV3Schema");
+                const struct path *p = PATH_INDEX(PATH(PATH(NULL, "spec"), "versions"), i++);
+
+                ok = ok && schema && validate_structural(&fe, SCHEMA_PATH(PATH(p, "schema")), schema);
+                if (fe.list.n > 0)
+                        *ret_why = arena_printf(a, "%" STR_FMT ": %" STR_FMT, STR_ARG(fe.list.v[0].field),
+                                                STR_ARG(fe.list.v[0].body));
+        }
+        vec_free(&fe.list);
+        return ok;
+}
+
+/* ---- defaults ---- */
+
+static void validate_defaults(struct field_errors *fe, const struct path *p, const struct crd_schema *s) {
+        const struct path *here = PATH(p, "default");
+
+        if (s->dflt) {
+                size_t before = fe->list.n;
+
+                if (crd_has_unknown(s, s->dflt))
+                        field_invalid(fe, here, s->dflt, "must not have unknown fields");
+                if (fe->list.n == before)
+                        crd_validate_value(fe, here, s, s->dflt, NULL);
+        }
+        if (s->items)
+                validate_defaults(fe, PATH(p, "items"), s->items);
+        for (size_t i = 0; i < s->type.n_fields; i++) {
+                struct str name = str_n(s->type.fields[i].name, s->type.fields[i].name_len);
+                const struct crd_schema *below = crd_property(s, name);
+
+                if (below && below->has_defaults)
+                        validate_defaults(fe, PATH_KEY(PATH(p, "properties"), name), below);
+        }
+}
+
+/* ---- the rest of a schema ---- */
+
+struct walk {
+        struct field_errors *fe;
+        const char *no_defaults; /* why none may be here, or NULL */
+        bool in_meta;
+};
+
+static void walk_schema(struct walk w, const struct path *p, const struct json *j, bool root);
+
+static void check_forbidden(struct walk w, const struct path *p, const struct json *j) {
+        static const char *const types[] = { "array", "boolean", "integer", "number", "object", "string", NULL };
+        static const char *const unsupported[] = { "id",          "additionalItems", "patternProperties",
+                                                   "definitions", "dependencies",    "$ref" };
+        struct str type = text(j, "type");
+        bool known = str_empty(type);
+
+        for (size_t i = 0; types[i]; i++)
+                known = known || str_eqc(type, types[i]);
+        if (!known)
+                field_not_supported(w.fe, PATH(p, "type"), type, types);
+        if (json_getc(j, "default") && w.no_defaults)
+                field_forbidden(w.fe, PATH(p, "default"), "must not be set %s", w.no_defaults);
+        for (size_t i = 0; i < ARRAY_SIZE(unsupported); i++)
+                if (json_getc(j, unsupported[i]))
+                        field_forbidden(w.fe, PATH(p, unsupported[i]), "%s is not supported", unsupported[i]);
+        if (str_eqc(type, "null"))
+                field_forbidden(w.fe, PATH(p, "type"), "type cannot be set to null, use nullable as an alternative");
+        if (json_is(json_getc(j, "items"), JSON_ARRAY))
+                field_forbidden(w.fe, PATH(p, "items"), "items must be a schema object and not an array");
+        if (w.in_meta && is_true(j, "x-kubernetes-embedded-resource"))
+                field_forbidden(w.fe, PATH(p, "x-kubernetes-embedded-resource"),
+                                "must not be used inside of resource meta");
+        if (is_true(j, "uniqueItems"))
+                field_forbidden(w.fe, PATH(p, "uniqueItems"),
+                                "uniqueItems cannot be set to true since the runtime complexity becomes quadratic");
+}
+
+static bool in_list(struct str s, const char *const *list) {
+        for (; *list; list++)
+                if (str_eqc(s, *list))
+                        return true;
+        return false;
+}
+
+/* x-kubernetes-list-type and x-kubernetes-map-type want their type. */
+static void check_kind_of(struct field_errors *fe, const struct path *p, const struct json *j, const char *key,
+                          const char *wanted, const char *const *known) {
+        const struct json *v = json_getc(j, key);
+        struct str type = text(j, "type");
+
+        if (!v)
+                return;
+        if (str_empty(type))
+                field_required(fe, PATH(p, "type"),
+                               arena_printf(fe->a, "must be %s if %s is specified", wanted, key).p);
+        else if (!str_eqc(type, wanted))
+                field_invalid_str(fe, PATH(p, "type"), type, "must be %s if %s is specified", wanted, key);
+        if (!in_list(json_str(v), known))
+                field_not_supported(fe, PATH(p, key), json_str(v), known);
+}
+
+static void check_map_keys(struct field_errors *fe, const struct path *p, const struct json *j) {
+        const struct json *keys = json_getc(j, "x-kubernetes-list-map-keys"), *items = json_getc(j, "items");
+        const struct json *properties = json_getc(items, "properties");
+        struct str list_type = text(j, "x-kubernetes-list-type"), type = text(items, "type");
+        const struct path *keys_path = PATH(p, "x-kubernetes-list-map-keys"), *items_path = PATH(p, "items");
+        bool map = str_eqc(list_type, "map");
+
+        if (json_len(keys) > 0 && str_empty(list_type))
+                field_required(fe, PATH(p, "x-kubernetes-list-type"),
+                               "must be map if x-kubernetes-list-map-keys is non-empty");
+        else if (json_len(keys) > 0 && !map)
+                field_invalid_str(fe, PATH(p, "x-kubernetes-list-type"), list_type,
+                                  "must be map if x-kubernetes-list-map-keys is non-empty");
+        if (!map)
+                return;
+        if (json_len(keys) == 0)
+                field_required(fe, keys_path, "must not be empty if x-kubernetes-list-type is map");
+        if (!items)
+                field_required(fe, items_path, "must have a schema if x-kubernetes-list-type is map");
+        else if (!str_eqc(type, "object"))
+                field_invalid_str(fe, PATH(items_path, "type"), type,
+                                  "must be object if parent array's x-kubernetes-list-type is map");
+        if (!str_eqc(type, "object"))
+                return;
+        for (size_t i = 0; i < json_len(keys); i++) {
+                const struct json *field = json_get(properties, json_str(json_item(keys, i)));
+                struct str key_type = text(field, "type");
+
+                if (!field)
+                        field_invalid(fe, keys_path, keys, "entries must all be names of item properties");
+                else if (str_eqc(key_type, "array") || str_eqc(key_type, "object"))
+                        field_invalid_str(fe,
+                                          PATH(PATH_KEY(PATH(items_path, "properties"), json_str(json_item(keys, i))),
+                                               "type"),
+                                          type,
+                                          "must be a scalar type if parent array's x-kubernetes-list-type is map");
+                for (size_t k = 0; k < i; k++)
+                        if (json_equal(json_item(keys, i), json_item(keys, k))) {
+                                field_invalid(fe, keys_path, keys, "must not contain duplicate entries");
+                                break;
+                        }
+        }
+}
+
+/* Keys must always be there; items are never null; items of a set are atomic. */
+static void check_set_items(struct field_errors *fe, const struct path *p, const struct json *j) {
+        const struct json *items = json_getc(j, "items");
+        struct str list_type = text(j, "x-kubernetes-list-type"), type = text(items, "type"),
+                   inner = text(items, "x-kubernetes-list-type");
+        const struct path *items_path = PATH(p, "items");
+        bool set = str_eqc(list_type, "set");
+
+        if (!items || (!set && !str_eqc(list_type, "map")))
+                return;
+        if (set && str_eqc(type, "array") && !str_empty(inner) && !str_eqc(inner, "atomic"))
+                field_invalid_str(fe, PATH(items_path, "x-kubernetes-list-type"), inner,
+                                  "must be atomic as item of a list with x-kubernetes-list-type=set");
+        if (set && str_eqc(type, "object") && !str_eqc(text(items, "x-kubernetes-map-type"), "atomic"))
+                field_invalid(fe, PATH(items_path, "x-kubernetes-map-type"), NULL,
+                              "must be atomic as item of a list with x-kubernetes-list-type=set");
+        if (is_true(items, "nullable"))
+                field_forbidden(fe, PATH(items_path, "nullable"),
+                                "cannot be nullable when x-kubernetes-list-type is %" STR_FMT, STR_ARG(list_type));
+        json_each_item(k, set ? NULL : json_getc(j, "x-kubernetes-list-map-keys")) {
+                const struct json *field = json_get(json_getc(items, "properties"), json_str(k));
+                const struct path *here = PATH_KEY(PATH(items_path, "properties"), json_str(k));
+                bool required = false;
+
+                json_each_item(r, json_getc(items, "required"))
+                        required = required || json_equal(r, k);
+                if (field && !required && !json_getc(field, "default"))
+                        field_required(fe, PATH(here, "default"),
+                                       "this property is in x-kubernetes-list-map-keys, so it "
+                                       "must have a default or be a required property");
+                if (field && is_true(field, "nullable"))
+                        field_forbidden(fe, PATH(here, "nullable"),
+                                        "this property is in x-kubernetes-list-map-keys, so it cannot be nullable");
+        }
+}
+
+static bool has_newline(struct str s) {
+        return str_find(s, '\n') >= 0 || str_find(s, '\r') >= 0;
+}
+
+/* x-kubernetes-validations, but for their expressions. */
+static void check_rules(struct field_errors *fe, const struct path *p, const struct json *rules) {
+        static const char *const reasons[] = { "FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid",
+                                               "FieldValueRequired", NULL };
+
+        for (size_t i = 0; i < json_len(rules); i++) {
+                const struct json *r = json_item(rules, i);
+                const struct path *at = PATH_INDEX(PATH(p, "x-kubernetes-validations"), i);
+                struct str rule = str_trim(text(r, "rule")), message = text(r, "message"), reason = text(r, "reason");
+
+                if (str_empty(rule))
+                        field_required(fe, PATH(at, "rule"), "rule is not specified");
+                else if (message.n > 0 && str_empty(str_trim(message)))
+                        field_invalid_str(fe, PATH(at, "message"), message, "must be non-empty if specified");
+                else if (has_newline(str_trim(message)))
+                        field_invalid_str(fe, PATH(at, "message"), message, "must not contain line breaks");
+                else if (has_newline(rule) && str_empty(message))
+                        field_required(fe, PATH(at, "message"),
+                                       "message must be specified if rule contains line breaks");
+                if (text(r, "messageExpression").n > 0 && str_empty(str_trim(text(r, "messageExpression"))))
+                        field_required(fe, PATH(at, "messageExpression"),
+                                       "messageExpression must be non-empty if specified");
+                if (!str_empty(reason) && !in_list(reason, reasons))
+                        field_not_supported(fe, PATH(at, "reason"), reason, reasons);
+                if (text(r, "fieldPath").n > 0 && str_empty(str_trim(text(r, "fieldPath"))))
+                        field_invalid_str(fe, PATH(at, "fieldPath"), text(r, "fieldPath"),
+                                          "must be non-empty if specified");
+                if (has_newline(text(r, "fieldPath")))
+                        field_invalid_str(fe, PATH(at, "fieldPath"), text(r, "fieldPath"),
+                                          "must not contain line breaks");
+        }
+}
+
+static void walk_properties(struct walk w, const struct path *p, const struct json *j, bool root) {
+        bool object = root || is_true(j, "x-kubernetes-embedded-resource");
+
+        json_each_member(m, json_getc(j, "properties")) {
+                struct str key = json_key(m);
+                struct walk below = w;
+
+                if (object && (str_eqc(key, "metadata") || str_eqc(key, "kind") || str_eqc(key, "apiVersion"))) {
+                        below.in_meta = true;
+                        if (root)
+                                below.no_defaults = arena_printf(w.fe->a, "in top-level %" STR_FMT, STR_ARG(key)).p;
+                }
+                walk_schema(below, PATH_KEY(PATH(p, "properties"), key), &m->value, false);
+        }
+}
+
+static void walk_schema(struct walk w, const struct path *p, const struct json *j, bool root) {
+        static const char *const lists[] = { "allOf", "oneOf", "anyOf" };
+        static const char *const map_types[] = { "atomic", "granular", NULL };
+        static const char *const list_types[] = { "atomic", "set", "map", NULL };
+        const struct json *more = json_getc(j, "additionalProperties"),
+                          *preserve = json_getc(j, "x-kubernetes-preserve-unknown-fields");
+        struct walk below = w;
+
+        check_forbidden(w, p, j);
+        if (more && json_len(json_getc(j, "properties")) > 0 && !(json_is(more, JSON_BOOL) && more->b))
+                field_forbidden(w.fe, PATH(p, "additionalProperties"),
+                                "additionalProperties and properties are mutual exclusive");
+        if (w.in_meta)
+                below.no_defaults = "inside additionalProperties applying to object metadata";
+        if (json_is(more, JSON_OBJECT))
+                walk_schema(below, PATH(p, "additionalProperties"), more, false);
+        walk_properties(w, p, j, root);
+        if (json_getc(j, "not"))
+                walk_schema(w, PATH(p, "not"), json_getc(j, "not"), false);
+        for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+                for (size_t k = 0; k < json_len(json_getc(j, lists[i])); k++)
+                        walk_schema(w, PATH_INDEX(PATH(p, lists[i]), k), json_item(json_getc(j, lists[i]), k), false);
+        if (json_is(json_getc(j, "items"), JSON_OBJECT))
+                walk_schema(w, PATH(p, "items"), json_getc(j, "items"), false);
+        if (json_is(preserve, JSON_BOOL) && !preserve->b)
+                field_invalid(w.fe, PATH(p, "x-kubernetes-preserve-unknown-fields"), preserve,
+                              "must be true or undefined");
+        check_kind_of(w.fe, p, j, "x-kubernetes-map-type", "object", map_types);
+        check_kind_of(w.fe, p, j, "x-kubernetes-list-type", "array", list_types);
+        check_map_keys(w.fe, p, j);
+        check_set_items(w.fe, p, j);
+        check_rules(w.fe, p, json_getc(j, "x-kubernetes-validations"));
+}
+
+#define ROOT_FIELDS                                                                                             \
+        "[Description Type Format Title Maximum ExclusiveMaximum Minimum ExclusiveMinimum MaxLength MinLength " \
+        "Pattern "                                                                                              \
+        "MaxItems MinItems UniqueItems MultipleOf Required Items Properties ExternalDocs Example "              \
+        "XPreserveUnknownFields XValidations]"
+
+static void check_root(struct field_errors *fe, const struct path *p, const struct json *schema) {
+        static const char *const forbidden[] = { "id",
+                                                 "$schema",
+                                                 "$ref",
+                                                 "default",
+                                                 "maxProperties",
+                                                 "enum",
+                                                 "allOf",
+                                                 "oneOf",
+                                                 "anyOf",
+                                                 "minProperties",
+                                                 "not",
+                                                 "nullable",
+                                                 "additionalProperties",
+                                                 "x-kubernetes-embedded-resource",
+                                                 "x-kubernetes-int-or-string",
+                                                 "x-kubernetes-list-map-keys",
+                                                 "x-kubernetes-list-type",
+                                                 "x-kubernetes-map-type",
+                                                 NULL };
+
+        if (!str_empty(text(schema, "type")) && !str_eqc(text(schema, "type"), "object"))
+                field_invalid_str(fe, PATH(p, "openAPIV3Schema.type"), text(schema, "type"),
+                                  "only \"object\" is allowed as the type at the root of the schema if the status "
+                                  "subresource is enabled");
+        json_each_member(m, schema)
+                if (in_list(json_key(m), forbidden) && !(m->value.type == JSON_BOOL && !m->value.b)) {
+                        field_invalid(fe, SCHEMA_PATH(p), schema,
+                                      "only " ROOT_FIELDS " fields are allowed at the root of the schema if the status "
+                                      "subresource is enabled");
+                        return;
+                }
+}
+
+static void validate_schema(struct field_errors *fe, const struct path *p, const struct json *schema, bool status) {
+        _cleanup_(arena_freep) struct arena *a = NULL;
+        const struct path *here = SCHEMA_PATH(p);
+        struct crd_schema *compiled;
+
+        if (status)
+                check_root(fe, p, schema);
+        if (is_true(schema, "nullable"))
+                field_forbidden(fe, PATH(p, "openAPIV3Schema.nullable"), "nullable cannot be true at the root");
+        if (validate_structural(fe, here, schema)) {
+                a = arena_new(0);
+                compiled = crd_schema_compile(a, schema, "", "");
+                if (compiled->has_defaults)
+                        validate_defaults(fe, here, compiled);
+                crd_schema_release(compiled);
+        }
+        walk_schema((struct walk) { .fe = fe }, here, schema, true);
+}
+
+/* ---- versions ---- */
+
+/* The same in all versions: upstream knows it once, above them. */
+static bool is_shared(const struct json *versions, const char *key) {
+        const struct json *first = json_getc(json_item(versions, 0), key);
+
+        json_each_item(v, versions)
+                if (!json_getc(v, key) || !json_equal(json_getc(v, key), first))
+                        return false;
+        return json_len(versions) > 0;
+}
+
+static void check_json_path(struct field_errors *fe, const struct path *p, const struct json *v, const char *below,
+                            const char *where) {
+        struct str s = json_str(v), rest = STR(""), root;
+
+        if (str_empty(s)) {
+                field_required(fe, p, "");
+                return;
+        }
+        if (s.p[0] != '.') {
+                field_invalid_str(fe, p, s, "must be a simple json path starting with .");
+                return;
+        }
+        rest = str_of(below);
+        while (rest.n > 0 && str_split(&rest, ' ', &root))
+                if (str_has_prefix(s, root))
+                        return;
+        if (*below)
+                field_invalid_str(fe, p, s, "should be a json path under %s", where);
+}
+
+static void validate_subresources(struct field_errors *fe, const struct path *p, const struct json *subs) {
+        const struct json *scale = json_getc(subs, "scale"), *selector = json_getc(scale, "labelSelectorPath");
+
+        if (!scale)
+                return;
+        check_json_path(fe, PATH(p, "scale.specReplicasPath"), json_getc(scale, "specReplicasPath"), ".spec.", ".spec");
+        check_json_path(fe, PATH(p, "scale.statusReplicasPath"), json_getc(scale, "statusReplicasPath"), ".status.",
+                        ".status");
+        if (!str_empty(json_str(selector)))
+                check_json_path(fe, PATH(p, "scale.labelSelectorPath"), selector, ".spec. .status.",
+                                "either .spec or .status");
+}
+
+static void validate_column(struct field_errors *fe, const struct path *p, const struct json *c) {
+        static const char *const types[] = { "boolean", "date", "integer", "number", "string", NULL };
+        static const char *const formats[] = { "byte",  "date",  "date-time", "double", "float",
+                                               "int32", "int64", "password",  NULL };
+        struct str type = text(c, "type"), format = text(c, "format");
+
+        if (str_empty(text(c, "name")))
+                field_required(fe, PATH(p, "name"), "");
+        if (str_empty(type))
+                field_required(fe, PATH(p, "type"), "must be one of boolean,date,integer,number,string");
+        else if (!in_list(type, types))
+                field_invalid_str(fe, PATH(p, "type"), type, "must be one of boolean,date,integer,number,string");
+        if (!str_empty(format) && !in_list(format, formats))
+                field_invalid_str(fe, PATH(p, "format"), format,
+                                  "must be one of byte,date,date-time,double,float,int32,int64,password");
+        check_json_path(fe, PATH(p, "JSONPath"), json_getc(c, "jsonPath"), "", "");
+}
+
+/* The schema at ".spec.a.b"; NULL when there is none. */
+static const struct json *schema_at(const struct json *schema, struct str path) {
+        struct str rest = str_sub(path, 1, path.n), key;
+
+        while (schema && str_split(&rest, '.', &key)) {
+                const struct json *more = json_getc(schema, "additionalProperties");
+
+                schema = json_getc(schema, "properties") ? json_get(json_getc(schema, "properties"), key) : more;
+        }
+        return schema;
+}
+
+static void validate_selectable(struct field_errors *fe, const struct path *p, const struct json *fields,
+                                const struct json *schema) {
+        for (size_t i = 0; i < json_len(fields); i++) {
+                const struct json *path = json_getc(json_item(fields, i), "jsonPath");
+                const struct path *at = PATH(PATH_INDEX(p, i), "jsonPath");
+                const struct json *found = schema_at(schema, json_str(path));
+                struct str type = text(found, "type"), s = json_str(path);
+
+                if (str_empty(s)) {
+                        field_required(fe, at, "");
+                        continue;
+                }
+                if (s.p[0] != '.' || !found) {
+                        field_invalid(fe, at, path, "is an invalid path: does not refer to a valid field");
+                        continue;
+                }
+                if (str_has_prefix(s, STR(".metadata.")))
+                        field_invalid(fe, at, path, "must not point to fields in metadata");
+                if (!str_eqc(type, "string") && !str_eqc(type, "boolean") && !str_eqc(type, "integer"))
+                        field_invalid(fe, at, path,
+                                      "must point to a field of type string, boolean or integer. Enum string "
+                                      "fields and strings with formats are allowed.");
+                for (size_t k = 0; k < i; k++)
+                        if (json_equal(json_item(fields, k), json_item(fields, i)))
+                                field_duplicate_value(fe, at, path);
+        }
+        if (json_len(fields) > MAX_SELECTABLE)
+                field_too_many(fe, p, json_len(fields), MAX_SELECTABLE);
+}
+
+static void check_deprecation(struct field_errors *fe, const struct path *p, const struct json *v) {
+        const struct json *warning = json_getc(v, "deprecationWarning");
+        struct str s = json_str(warning);
+
+        if (!warning)
+                return;
+        if (!is_true(v, "deprecated")) {
+                field_invalid(fe, PATH(p, "deprecationWarning"), warning, "can only be set for deprecated versions");
+                return;
+        }
+        if (s.n > 256)
+                field_invalid(fe, PATH(p, "deprecationWarning"), warning, "must be <= 256 characters long");
+        if (s.n == 0)
+                field_invalid(fe, PATH(p, "deprecationWarning"), warning, "must not be an empty string");
+        for (size_t i = 0; i < s.n; i++)
+                if ((unsigned char) s.p[i] < 0x20 || s.p[i] == 0x7f) {
+                        field_invalid(fe, PATH(p, "deprecationWarning"), warning,
+                                      "must only contain printable UTF-8 characters; non-printable character found at "
+                                      "index %zu",
+                                      i);
+                        return;
+                }
+}
+
+/* One version; of what all share only the first time. */
+static void validate_version(struct field_errors *fe, const struct path *spec, const struct json *versions, size_t i) {
+        const struct json *v = json_item(versions, i), *subs = json_getc(v, "subresources"),
+                          *schema = json_at_path(v, "schema", "openAPIV3Schema"),
+                          *columns = json_getc(v, "additionalPrinterColumns"),
+                          *fields = json_getc(v, "selectableFields");
+        const struct path *p = PATH_INDEX(PATH(spec, "versions"), i), *at;
+        bool shared;
+
+        check_joined(fe, PATH(p, "name"), text(v, "name"), check_dns1035_label, "", json_getc(v, "name"));
+        check_deprecation(fe, p, v);
+        shared = is_shared(versions, "schema");
+        if (!schema)
+                field_required(fe, SCHEMA_PATH(PATH(p, "schema")), "");
+        else if (!shared || i == 0)
+                validate_schema(fe, shared ? PATH(spec, "validation") : PATH(p, "schema"), schema,
+                                json_getc(subs, "status") != NULL);
+        shared = is_shared(versions, "subresources");
+        if (!shared || i == 0)
+                validate_subresources(fe, PATH(shared ? spec : p, "subresources"), subs);
+        shared = is_shared(versions, "additionalPrinterColumns");
+        at = PATH(shared ? spec : p, "additionalPrinterColumns");
+        for (size_t k = 0; k < json_len(columns) && (!shared || i == 0); k++)
+                validate_column(fe, PATH_INDEX(at, k), json_item(columns, k));
+        shared = is_shared(versions, "selectableFields");
+        if (json_len(fields) > 0 && (!shared || i == 0))
+                validate_selectable(fe, PATH(shared ? spec : p, "selectableFields"), fields, schema);
+}
+
+/* ---- conversion ---- */
+
+static void check_client(struct field_errors *fe, const struct path *p, const struct json *client) {
+        const struct json *url = json_getc(client, "url"), *service = json_getc(client, "service");
+        const struct json *port = json_getc(service, "port");
+        struct json zero = json_of_int(0);
+
+        if ((url == NULL) == (service == NULL)) {
+                field_required(fe, p, "exactly one of url or service is required");
+        } else if (url) {
+                struct str s = json_str(url);
+
+                if (!str_has_prefix(s, STR("https://")))
+                        field_invalid(fe, PATH(p, "url"), url,
+                                      "'https' is the only allowed URL scheme; desired format: https://host[/path]");
+                if (str_find(s, '?') >= 0)
+                        field_invalid(fe, PATH(p, "url"), url,
+                                      "query parameters are not permitted in the URL; desired "
+                                      "format: https://host[/path]");
+                if (str_find(s, '#') >= 0)
+                        field_invalid(fe, PATH(p, "url"), url,
+                                      "fragments are not permitted in the URL; desired format: https://host[/path]");
+        } else {
+                if (str_empty(text(service, "name")))
+                        field_required(fe, PATH(PATH(p, "service"), "name"), "service name is required");
+                if (str_empty(text(service, "namespace")))
+                        field_required(fe, PATH(PATH(p, "service"), "namespace"), "service namespace is required");
+                if (port && (json_int(port) < 1 || json_int(port) > 65535))
+                        field_invalid(fe, PATH(PATH(p, "service"), "port"), port ? port : &zero,
+                                      "port is not valid: must be between 1 and 65535, inclusive");
+        }
+}
+
+static void check_review_versions(struct field_errors *fe, const struct path *p, const struct json *versions) {
+        bool known = false;
+
+        if (json_len(versions) == 0) {
+                field_required(fe, p, "");
+                return;
+        }
+        for (size_t i = 0; i < json_len(versions); i++) {
+                const struct json *v = json_item(versions, i);
+                bool twice = false;
+
+                for (size_t k = 0; k < i; k++)
+                        twice = twice || json_equal(v, json_item(versions, k));
+                if (twice)
+                        field_invalid(fe, PATH_INDEX(p, i), v, "duplicate version");
+                else
+                        check_field(fe, PATH_INDEX(p, i), json_str(v), check_dns1035_label);
+                known = known || str_eqc(json_str(v), "v1") || str_eqc(json_str(v), "v1beta1");
+        }
+        if (!known)
+                field_invalid(fe, p, versions, "must include at least one of v1, v1beta1");
+}
+
+static void validate_conversion(struct field_errors *fe, const struct path *p, const struct json *conversion) {
+        static const char *const strategies[] = { "None", "Webhook", NULL };
+        const struct json *webhook = json_getc(conversion, "webhook"), *client = json_getc(webhook, "clientConfig");
+        struct str strategy = text(conversion, "strategy");
+
+        if (!conversion)
+                return;
+        if (str_empty(strategy))
+                field_required(fe, PATH(p, "strategy"), "");
+        else
+                check_enum(fe, PATH(p, "strategy"), strategy, strategies);
+        if (str_eqc(strategy, "Webhook")) {
+                if (!client)
+                        field_required(fe, PATH(p, "webhookClientConfig"), "required when strategy is set to Webhook");
+                else
+                        check_client(fe, PATH(p, "webhookClientConfig"), client);
+                check_review_versions(fe, PATH(p, "conversionReviewVersions"),
+                                      json_getc(webhook, "conversionReviewVersions"));
+        } else {
+                if (client)
+                        field_forbidden(fe, PATH(p, "webhookClientConfig"),
+                                        "should not be set when strategy is not set to Webhook");
+                if (json_len(json_getc(webhook, "conversionReviewVersions")) > 0)
+                        field_forbidden(fe, PATH(p, "conversionReviewVersions"),
+                                        "should not be set when strategy is not set to Webhook");
+        }
+}
+
+/* ---- names, approval, all ---- */
+
+static void validate_names(struct field_errors *fe, const struct path *p, const struct json *names) {
+        const struct json *kind = json_getc(names, "kind"), *list = json_getc(names, "listKind");
+
+        check_label(fe, PATH(p, "plural"), json_getc(names, "plural"));
+        check_label(fe, PATH(p, "singular"), json_getc(names, "singular"));
+        check_kind(fe, PATH(p, "kind"), kind);
+        check_kind(fe, PATH(p, "listKind"), list);
+        for (size_t i = 0; i < json_len(json_getc(names, "shortNames")); i++)
+                check_label(fe, PATH_INDEX(PATH(p, "shortNames"), i), json_item(json_getc(names, "shortNames"), i));
+        if (!str_empty(json_str(kind)) && str_eq(json_str(kind), json_str(list)))
+                field_invalid(fe, PATH(p, "listKind"), list, "kind and listKind may not be the same");
+        for (size_t i = 0; i < json_len(json_getc(names, "categories")); i++)
+                check_label(fe, PATH_INDEX(PATH(p, "categories"), i), json_item(json_getc(names, "categories"), i));
+}
+
+enum crd_approval crd_approval(struct arena *a, const struct json *crd, struct str *ret_reason) {
+        struct str group = json_str(json_at_path(crd, "spec", "group")),
+                   s = json_str(json_at_path(crd, "metadata", "annotations", ANNOTATION));
+        ssize_t scheme = str_search(s, STR("://"));
+
+        if (!str_eqc(group, "k8s.io") && !str_eqc(group, "kubernetes.io") && !str_has_suffix(group, STR(".k8s.io")) &&
+            !str_has_suffix(group, STR(".kubernetes.io")))
+                return CRD_APPROVAL_NOT_NEEDED;
+        if (str_empty(s)) {
+                *ret_reason = STR("protected groups must have approval annotation \"" ANNOTATION "\", see "
+                                  "https://github.com/kubernetes/enhancements/pull/1111");
+                return CRD_APPROVAL_MISSING;
+        }
+        if (str_has_prefix(s, STR("unapproved"))) {
+                *ret_reason = arena_printf(a, "not approved: \"%" STR_FMT "\"", STR_ARG(s));
+                return CRD_APPROVAL_BYPASSED;
+        }
+        if (scheme > 0 && s.n > (size_t) scheme + 3) {
+                *ret_reason = arena_printf(a, "approved in %" STR_FMT, STR_ARG(s));
+                return CRD_APPROVED;
+        }
+        *ret_reason = STR("protected groups must have approval annotation \"" ANNOTATION
+                          "\" with either a URL or a reason "
+                          "starting with \"unapproved\", see https://github.com/kubernetes/enhancements/pull/1111");
+        return CRD_APPROVAL_INVALID;
+}
+
+static void check_approval(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        struct str reason = STR(""), ignored;
+        enum crd_approval now = crd_approval(fe->a, obj, &reason);
+        const struct path *p = PATH_KEY(PATH(PATH(NULL, "metadata"), "annotations"), STR(ANNOTATION));
+
+        if (old && crd_approval(fe->a, old, &ignored) == now)
+                return;
+        if (now == CRD_APPROVAL_MISSING)
+                field_required(fe, p, reason.p);
+        else if (now == CRD_APPROVAL_INVALID)
+                field_invalid(fe, p, json_at_path(obj, "metadata", "annotations", ANNOTATION), "%s", reason.p);
+}
+
+static void check_stored(struct field_errors *fe, const struct json *obj) {
+        const struct json *stored = json_at_path(obj, "status", "storedVersions");
+        const struct path *p = PATH(PATH(NULL, "status"), "storedVersions");
+
+        for (size_t i = 0; i < json_len(stored); i++) {
+                struct str s = json_str(json_item(stored, i));
+                bool there = false;
+
+                json_each_item(v, json_at_path(obj, "spec", "versions"))
+                        there = there || str_eq(text(v, "name"), s);
+                if (!there)
+                        field_invalid_str(fe, PATH_INDEX(p, i), s,
+                                          "missing from spec.versions; %" STR_FMT
+                                          " was previously a storage version, and "
+                                          "must remain in spec.versions until a storage migration ensures no data "
+                                          "remains "
+                                          "persisted in %" STR_FMT " and removes %" STR_FMT
+                                          " from status.storedVersions",
+                                          STR_ARG(s), STR_ARG(s), STR_ARG(s));
+        }
+}
+
+static bool is_established(const struct json *crd) {
+        json_each_item(c, json_at_path(crd, "status", "conditions"))
+                if (str_eqc(text(c, "type"), "Established"))
+                        return str_eqc(text(c, "status"), "True");
+        return false;
+}
+
+static void check_unchanged(struct field_errors *fe, const struct json *spec, const struct json *old_spec,
+                            bool established) {
+        const struct path *p = PATH(NULL, "spec"), *names = PATH(p, "names");
+        const struct json *now = json_getc(spec, "names"), *then = json_getc(old_spec, "names");
+
+        if (established) {
+                check_immutable(fe, PATH(p, "scope"), json_getc(spec, "scope"), json_getc(old_spec, "scope"));
+                check_immutable(fe, PATH(names, "kind"), json_getc(now, "kind"), json_getc(then, "kind"));
+        }
+        check_immutable(fe, PATH(p, "group"), json_getc(spec, "group"), json_getc(old_spec, "group"));
+        check_immutable(fe, PATH(names, "plural"), json_getc(now, "plural"), json_getc(then, "plural"));
+}
+
+static void check_group_and_scope(struct field_errors *fe, const struct path *p, const struct json *spec) {
+        static const char *const scopes[] = { "Cluster", "Namespaced", NULL };
+        static const char *const needed[] = { "plural", "singular", "kind", "listKind" };
+        const struct json *group = json_getc(spec, "group");
+        struct str scope = text(spec, "scope");
+
+        if (str_empty(json_str(group)))
+                field_required(fe, PATH(p, "group"), "");
+        else if (check_joined(fe, PATH(p, "group"), json_str(group), check_dns_subdomain, "", group) &&
+                 str_find(json_str(group), '.') < 0)
+                field_invalid(fe, PATH(p, "group"), group, "should be a domain with at least one dot");
+        if (str_empty(scope))
+                field_required(fe, PATH(p, "scope"), "");
+        else
+                check_enum(fe, PATH(p, "scope"), scope, scopes);
+        for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
+                if (str_empty(text(json_getc(spec, "names"), needed[i])))
+                        field_required(fe, PATH(PATH(p, "names"), needed[i]), "");
+}
+
+void validate_crd(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct json *spec = json_getc(obj, "spec"), *versions = json_getc(spec, "versions"),
+                          *names = json_getc(spec, "names"), *preserve = json_getc(spec, "preserveUnknownFields");
+        const struct path *p = PATH(NULL, "spec"), *at = PATH(p, "versions");
+        struct str name = json_str(json_at_path(obj, "metadata", "name")),
+                   wanted = arena_printf(fe->a, "%" STR_FMT ".%" STR_FMT, STR_ARG(text(names, "plural")),
+                                         STR_ARG(text(spec, "group")));
+        size_t n_storage = 0;
+        bool twice = false;
+
+        if (!old && !str_eq(name, wanted))
+                field_invalid_str(fe, PATH(PATH(NULL, "metadata"), "name"), name,
+                                  "must be spec.names.plural+\".\"+spec.group");
+        check_group_and_scope(fe, p, spec);
+        for (size_t i = 0; i < json_len(versions); i++) {
+                validate_version(fe, p, versions, i);
+                n_storage += is_true(json_item(versions, i), "storage");
+                for (size_t k = 0; k < i; k++)
+                        twice = twice ||
+                                str_eq(text(json_item(versions, i), "name"), text(json_item(versions, k), "name"));
+        }
+        if (twice)
+                field_invalid(fe, at, versions, "must contain unique version names");
+        if (n_storage != 1)
+                field_invalid(fe, at, versions, "must have exactly one version marked as storage version");
+        validate_names(fe, PATH(p, "names"), names);
+        validate_conversion(fe, PATH(p, "conversion"), json_getc(spec, "conversion"));
+        if (old)
+                check_unchanged(fe, spec, json_getc(old, "spec"), is_established(old));
+        check_stored(fe, obj);
+        check_approval(fe, obj, old);
+        if (json_bool(preserve) && !json_bool(json_at_path(old, "spec", "preserveUnknownFields")))
+                field_invalid(fe, PATH(p, "preserveUnknownFields"), preserve,
+                              "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in "
+                              "spec.versions[*].schema instead");
+}
+
+void validate_crd_status(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        validate_names(fe, PATH(PATH(NULL, "status"), "acceptedNames"), json_at_path(obj, "status", "acceptedNames"));
+        check_stored(fe, obj);
+}
+
+/* ---- strategy ---- */
+
+/* Objects will be written in the storage version: it is remembered until somebody says that none are left. */
+static void note_storage(struct arena *a, struct json *obj) {
+        struct json *status = json_get_or_add_object(a, obj, "status"), *list;
+        struct str storage = STR("");
+
+        *status = json_copy_shallow(a, status);
+        list = json_get_or_add_array(a, status, "storedVersions");
+        *list = json_copy_shallow(a, list);
+        json_each_item(v, json_at_path(obj, "spec", "versions"))
+                if (is_true(v, "storage"))
+                        storage = text(v, "name");
+        json_each_item(v, list)
+                if (str_eq(json_str(v), storage))
+                        return;
+        if (storage.n > 0)
+                json_push(a, list, json_of_str(storage));
+}
+
+int crd_prepare_create(struct op *op, struct json *obj, struct error *err) {
+        struct arena *a = op->c->arena;
+        struct json status = json_new_object(), names = json_new_object();
+
+        json_set_cstr(a, &names, "plural", "");
+        json_set_cstr(a, &names, "kind", "");
+        json_setc(a, &status, "conditions", json_null());
+        json_setc(a, &status, "acceptedNames", names);
+        json_setc(a, obj, "status", status);
+        note_storage(a, obj);
+        return 0;
+}
+
+int crd_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err) {
+        note_storage(op->c->arena, obj);
+        return 0;
+}
+
+/* Its objects go first: extensions.c takes the finalizer away when none are left. */
+void crd_prepare_delete(struct op *op, struct json *obj) {
+        struct arena *a = op->c->arena;
+        struct json *list = json_get_or_add_array(a, json_get_or_add_object(a, obj, "metadata"), "finalizers");
+
+        if (object_deleting(op->old))
+                return;
+        json_each_item(f, list)
+                if (str_eqc(json_str(f), CLEANUP))
+                        return;
+        json_push(a, list, json_of_cstr(CLEANUP));
+}

@@ -1,0 +1,121 @@
+/* Custom resources at run time. Private to src/apiserver.
+ *
+ *   CustomResourceDefinition ──▶ struct custom: its versions, each with its tables and a struct rest
+ *                                      ▲
+ *   struct catalog: all of them, and the documents of discovery made from them ◀── s->catalog
+ *
+ * Both are immutable and reference-counted. When definitions change a new catalog takes the place of the old one, which
+ * lives until its last request, watch and document is done. Built-in resources are no part of this: a lookup finds them
+ * first, and nobody counts references to them. */
+#pragma once
+
+#include "apiserver/extensions/crd_schema.h"
+#include "apiserver/server.h"
+#include "apiserver/strategy.h"
+
+struct custom;
+
+struct custom_version {
+        struct rest rest; /* rest.custom is this */
+        struct api_resource resource;
+        struct api_subresource subresources[2];
+        struct strategy strategy;
+        struct custom *of;
+        struct crd_schema *schema;
+        const struct json *scale; /* subresources.scale, or NULL */
+        bool status;              /* the status subresource */
+        bool served, deprecated;
+        const struct json *source; /* of spec.versions */
+};
+
+struct custom {
+        atomic_uint refs;
+        atomic_bool retired;     /* another has taken its place, or none: watches end */
+        atomic_ullong since;     /* objects of later revisions were written as the schema has it now */
+        bool terminating;        /* the definition is being deleted: nothing new comes in */
+        struct arena *arena;
+        struct object *crd;
+        struct custom_version *versions, *storage;
+        size_t n_versions;
+        const struct json *webhook; /* conversion.webhook, or NULL: strategy None */
+};
+
+/* From a definition that is valid and established. revision: the store's, now. */
+struct custom *custom_new(struct object *crd, uint64_t revision);
+struct custom *custom_ref(struct custom *c);
+void custom_unref(struct custom *c);
+
+struct catalog {
+        atomic_uint refs;
+        struct arena *arena;
+        struct custom **customs; /* by name */
+        size_t n_customs;
+        struct map *rests;       /* "group/version/plural" → struct rest */
+        const struct api_group_version **served; /* built-in ones first */
+        size_t n_served;
+        pthread_mutex_t lock;    /* of documents */
+        struct map *documents;   /* discovery.c: path and variant → document, made when first asked for */
+};
+
+/* Takes over the references in customs, which must be sorted by the definitions' names. */
+struct catalog *catalog_new(struct custom **customs, size_t n);
+struct catalog *catalog_get(struct apiserver *s); /* a reference to the current one */
+void catalog_unref(struct catalog *c);
+void catalog_swap(struct apiserver *s, struct catalog *new); /* takes new over */
+const struct api_group_version *catalog_find(const struct catalog *c, struct str group, struct str version);
+
+/* ---- reading and writing (custom_objects.c) ---- */
+
+/* The object as this version shows it (a reference), or NULL when a webhook has to convert it. */
+struct object *custom_view(const struct rest *r, struct object *o);
+bool custom_is_in_version(const struct rest *r, const struct object *o);
+/* The body of a write: pruned, with what strict validation has found. */
+int custom_decode(struct op *op, const struct json *body, struct json *strict, struct json *ret, struct error *err);
+void custom_validate(struct op *op, struct field_errors *fe, const struct json *obj, const struct json *old);
+/* Warnings about the finalizers that a write adds. */
+void custom_warn(struct op *op, const struct json *obj, const struct json *old);
+
+/* ---- conversion (conversion.c) ---- */
+
+/* Sets op->old, in the version of the request: true. False: a webhook is being asked, and again is called when that is
+ * answered, or the op fails. For every resource: built-in ones are there at once. */
+bool op_load(struct op *op, void (*again)(struct op *op));
+/* The same for op->tree in the version that is stored: op->outgoing. */
+bool op_convert_out(struct op *op, void (*again)(struct op *op));
+/* The object to hand to the store for op->result: the same, or op->outgoing as an object. */
+struct object *op_stored_object(struct op *op);
+/* Is op->raw in another version than objects are stored in now? Then writing it is a change. */
+bool op_stores_anew(const struct op *op);
+/* The items of op->c->list in the version of the request, then then. */
+void convert_list(struct op *op, void (*then)(struct op *op));
+/* For a watch: converts objects (borrowed) that custom_view cannot; done on loop with new references, which are its to
+ * unref, or with an error. Objects are told in their order. */
+void convert_objects(struct apiserver *s, const struct rest *r, struct object *const *objects, size_t n,
+                     struct loop *loop, void (*done)(struct object **converted, size_t n, const struct error *err,
+                                                     void *arg), void *arg);
+
+/* ---- definitions (extensions.c) ---- */
+
+struct extensions;
+/* Loads what is established already. */
+struct extensions *extensions_new(struct apiserver *s);
+void extensions_load(struct extensions *x);
+void extensions_changed(struct extensions *x); /* a definition has changed; on the store's writer */
+void extensions_stop(struct extensions *x);
+void extensions_free(struct extensions *x);
+
+/* crd_validate.c, for strategy.c */
+int crd_prepare_create(struct op *op, struct json *obj, struct error *err);
+int crd_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err);
+void crd_prepare_delete(struct op *op, struct json *obj);
+VALIDATE(validate_crd);
+VALIDATE(validate_crd_status);
+/* Is every version's schema structural? *ret_why in a when not. */
+bool crd_is_structural(struct arena *a, const struct json *crd, struct str *ret_why);
+/* The state of the approval annotation that groups of the Kubernetes community need. */
+enum crd_approval { CRD_APPROVAL_NOT_NEEDED, CRD_APPROVED, CRD_APPROVAL_BYPASSED, CRD_APPROVAL_MISSING,
+                    CRD_APPROVAL_INVALID };
+enum crd_approval crd_approval(struct arena *a, const struct json *crd, struct str *ret_reason);
+
+/* crd_openapi.c: the definition of a root type. */
+struct json crd_openapi(struct arena *a, const struct schema_type *t, bool v3);

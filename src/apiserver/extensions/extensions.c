@@ -1,0 +1,558 @@
+/* What happens to CustomResourceDefinitions after they are written: their names are accepted when nobody else has them,
+ * they are established and served, and when they are deleted their objects go first. Upstream has a controller for each
+ * of these (k8s.io/apiextensions-apiserver/pkg/controller); here one pass over all definitions does what is due:
+ *
+ *   store's writer ─ a definition changed ─▶ [loop "extensions"] ─▶ a new catalog, then conditions ─▶ store
+ *
+ * The catalog comes first: who reads Established: True finds the resource. The loop's thread begins with the first
+ * definition: a cluster without any pays nothing. */
+#include <errno.h>
+
+#include "apiserver/extensions/custom.h"
+#include "apiserver/watch.h"
+#include "base/log.h"
+#include "schema/types.h"
+
+#define CLEANUP "customresourcecleanup.apiextensions.k8s.io"
+#define LOOK_AGAIN_MS 500
+#define SETTLE_MS 60000 /* after which no write goes on that began with an older schema */
+
+struct extensions {
+        struct apiserver *s;
+        pthread_mutex_t lock;
+        struct loop *loop; /* made with the first definition; under lock */
+        bool stopped;      /* under lock */
+        atomic_bool queued;
+        struct loop_work work;
+        struct timer again, settle;
+        atomic_int running; /* writes and deletions under way */
+        bool ending;        /* on the loop: nothing new begins */
+};
+
+/* ---- one write of a definition ---- */
+
+struct update {
+        struct extensions *x;
+        struct arena *arena;
+        struct store_op op;
+        struct store_txn txn;
+};
+
+static void look_again(struct extensions *x, uint64_t ms);
+
+static void updated(struct store_txn *t) {
+        struct update *u = container_of(t, struct update, txn);
+        struct extensions *x = u->x;
+
+        if (t->current)
+                object_unref(t->current);
+        if (t->result < 0 && t->result != -EAGAIN && t->result != -ENOENT && t->result != -ECANCELED)
+                log_warn("cannot write the status of a definition: %s", strerror(-t->result));
+        if (t->result < 0 && t->result != -ECANCELED)
+                look_again(x, LOOK_AGAIN_MS);
+        object_unref(u->op.object);
+        arena_free(u->arena);
+        x->running--;
+}
+
+/* Takes the arena over. */
+static void write_crd(struct extensions *x, struct arena *a, const struct object *crd, const struct json *tree,
+                      bool delete) {
+        struct update *u = arena_new_of(a, struct update);
+        const struct rest *r = rest_of(x->s, &res_customresourcedefinitions);
+
+        u->x = x;
+        u->arena = a;
+        u->op = (struct store_op) { .kind = delete ? STORE_DELETE : STORE_UPDATE,
+                                    .key = rest_key(a, r, STR(""), object_name(crd)),
+                                    .object = object_from_tree(tree),
+                                    .expect = object_revision(crd) };
+        u->txn = (struct store_txn) { .ops = &u->op, .n_ops = 1, .done = updated, .loop = x->loop };
+        x->running++;
+        store_submit(x->s->store, &u->txn);
+}
+
+/* ---- conditions ---- */
+
+static struct json *find_condition(const struct json *status, const char *type) {
+        json_each_item(c, json_getc(status, "conditions"))
+                if (str_eqc(json_str(json_getc(c, "type")), type))
+                        return c;
+        return NULL;
+}
+
+static bool has_condition(const struct json *crd, const char *type) {
+        const struct json *c = find_condition(json_getc(crd, "status"), type);
+
+        return c && str_eqc(json_str(json_getc(c, "status")), "True");
+}
+
+static void set_condition(struct arena *a, struct json *status, const char *type, bool value, const char *reason,
+                          struct str message) {
+        struct json *old = find_condition(status, type), c = json_new_object(), now = json_of_str(now_text(a));
+        bool same = old && str_eqc(json_str(json_getc(old, "status")), value ? "True" : "False");
+
+        if (same && str_eqc(json_str(json_getc(old, "reason")), reason) &&
+            str_eq(json_str(json_getc(old, "message")), message))
+                return;
+        json_setc(a, &c, "lastTransitionTime", same ? *json_getc(old, "lastTransitionTime") : now);
+        json_set_str(a, &c, "message", message);
+        json_set_cstr(a, &c, "reason", reason);
+        json_set_cstr(a, &c, "status", value ? "True" : "False");
+        json_set_cstr(a, &c, "type", type);
+        if (old)
+                *old = c;
+        else
+                json_push(a, json_get_or_add_array(a, status, "conditions"), c);
+}
+
+static void drop_condition(struct json *status, const char *type) {
+        struct json *list = json_get_mut(status, STR("conditions"));
+
+        for (size_t i = json_len(list); i-- > 0;)
+                if (str_eqc(json_str(json_getc(&list->items[i], "type")), type))
+                        json_remove_item(list, i);
+}
+
+/* ---- names ---- */
+
+/* What the other definitions of a group have been granted. */
+struct used {
+        struct map *resources, *kinds;
+};
+
+static void use(struct map *m, struct str name) {
+        if (name.n > 0)
+                map_put(m, name, m);
+}
+
+static void add_used(struct used *u, const struct json *names) {
+        use(u->resources, json_str(json_getc(names, "plural")));
+        use(u->resources, json_str(json_getc(names, "singular")));
+        json_each_item(n, json_getc(names, "shortNames"))
+                use(u->resources, json_str(n));
+        use(u->kinds, json_str(json_getc(names, "kind")));
+        use(u->kinds, json_str(json_getc(names, "listKind")));
+}
+
+static bool has_name(const struct json *list, struct str s) {
+        json_each_item(n, list)
+                if (str_eq(json_str(n), s))
+                        return true;
+        return false;
+}
+
+/* The names the definition gets now; why not all it wants, or NULL. */
+static const char *accept_names(struct arena *a, const struct used *u, const struct json *wanted, struct json *accepted,
+                                struct str *ret_message) {
+        static const struct {
+                const char *key, *conflict;
+                bool kind;
+        } single[] = {
+                { "plural", "PluralConflict", false },
+                { "singular", "SingularConflict", false },
+                { "kind", "KindConflict", true },
+                { "listKind", "ListKindConflict", true },
+        };
+        const char *conflict = NULL;
+        bool free_short = true;
+
+        for (size_t i = 0; i < ARRAY_SIZE(single); i++) {
+                struct str want = json_str(json_getc(wanted, single[i].key));
+
+                if (str_eq(want, json_str(json_getc(accepted, single[i].key))) ||
+                    !map_has(single[i].kind ? u->kinds : u->resources, want)) {
+                        json_set_str(a, accepted, single[i].key, want);
+                } else {
+                        conflict = single[i].conflict;
+                        *ret_message = arena_printf(a, "\"%" STR_FMT "\" is already in use", STR_ARG(want));
+                }
+        }
+        json_each_item(n, json_getc(wanted, "shortNames"))
+                if (!has_name(json_getc(accepted, "shortNames"), json_str(n)) && map_has(u->resources, json_str(n))) {
+                        conflict = "ShortNamesConflict";
+                        *ret_message = arena_printf(a, "\"%" STR_FMT "\" is already in use", STR_ARG(json_str(n)));
+                        free_short = false;
+                }
+        for (int i = free_short ? 0 : 1; i < 2; i++) {
+                const char *key = i ? "categories" : "shortNames";
+
+                if (json_len(json_getc(wanted, key)) > 0)
+                        json_setc(a, accepted, key, *json_getc(wanted, key));
+                else
+                        json_removec(accepted, key);
+        }
+        return conflict;
+}
+
+/* ---- one definition ---- */
+
+static void set_schema_conditions(struct arena *a, const struct json *crd, struct json *status) {
+        struct str why = STR("");
+        enum crd_approval approval;
+
+        if (crd_is_structural(a, crd, &why))
+                drop_condition(status, "NonStructuralSchema");
+        else
+                set_condition(a, status, "NonStructuralSchema", true, "Violations", why);
+        approval = crd_approval(a, crd, &why);
+        if (approval == CRD_APPROVAL_NOT_NEEDED)
+                return;
+        set_condition(a, status, "KubernetesAPIApprovalPolicyConformant", approval == CRD_APPROVED,
+                      approval == CRD_APPROVED            ? "ApprovedAnnotation"
+                      : approval == CRD_APPROVAL_BYPASSED ? "UnapprovedAnnotation"
+                      : approval == CRD_APPROVAL_MISSING  ? "MissingAnnotation"
+                                                          : "InvalidAnnotation",
+                      why);
+}
+
+/* The status the definition should have. True when that is another than it has. */
+static bool wanted_status(struct arena *a, const struct used *u, const struct object *crd, struct json *ret_tree) {
+        const struct json *doc = object_json(crd), *wanted = json_at_path(doc, "spec", "names");
+        struct json tree = json_copy_tree(a, doc), *status = json_get_or_add_object(a, &tree, "status"), *accepted;
+        struct str message = STR("");
+        const char *conflict;
+
+        accepted = json_get_or_add_object(a, status, "acceptedNames");
+        conflict = accept_names(a, u, wanted, accepted, &message);
+        set_condition(a, status, "NamesAccepted", !conflict, conflict ? conflict : "NoConflicts",
+                      conflict ? message : STR("no conflicts found"));
+        if (!has_condition(&tree, "Established"))
+                set_condition(a, status, "Established", !conflict, conflict ? "NotAccepted" : "InitialNamesAccepted",
+                              conflict ? STR("not all names are accepted")
+                                       : STR("the initial names have been accepted"));
+        set_schema_conditions(a, doc, status);
+        if (object_deleting(crd))
+                set_condition(a, status, "Terminating", true, "InstanceDeletionInProgress",
+                              STR("CustomResource deletion is in progress"));
+        *ret_tree = tree;
+        return !json_equal(&tree, doc);
+}
+
+/* ---- deletion ---- */
+
+struct removal {
+        struct extensions *x;
+        struct api_call call;
+};
+
+static void removed(struct api_call *c) {
+        struct removal *r = container_of(c, struct removal, call);
+        struct extensions *x = r->x;
+
+        if (c->code >= 400)
+                log_warn("cannot delete objects of a definition: %s", error_text(&c->error));
+        api_list_free(c->list);
+        object_unref(c->object);
+        error_clear(&c->error);
+        arena_free(c->arena);
+        x->running--;
+        look_again(x, c->code >= 400 ? LOOK_AGAIN_MS : 1);
+}
+
+static void remove_objects(struct extensions *x, struct custom *c) {
+        struct arena *a = arena_new(0);
+        struct removal *r = arena_new_of(a, struct removal);
+        const struct custom_version *v = c->storage;
+
+        for (size_t i = 0; i < c->n_versions && !v->served; i++)
+                v = &c->versions[i];
+        r->x = x;
+        r->call = (struct api_call) { .verb = API_DELETE_COLLECTION,
+                                      .resource = &v->resource,
+                                      .options = API_OPTIONS_INIT,
+                                      .user = api_user_system,
+                                      .authorized = true,
+                                      .arena = a,
+                                      .loop = x->loop,
+                                      .done = removed };
+        x->running++;
+        apiserver_call(x->s, &r->call);
+}
+
+/* Without objects left the definition may go. */
+static void finish_deletion(struct extensions *x, struct object *crd) {
+        struct arena *a = arena_new(0);
+        struct json tree = json_copy_tree(a, object_json(crd)), *meta = json_get_or_add_object(a, &tree, "metadata");
+        struct json *list = json_get_or_add_array(a, meta, "finalizers");
+
+        for (size_t i = json_len(list); i-- > 0;)
+                if (str_eqc(json_str(&list->items[i]), CLEANUP))
+                        json_remove_item(list, i);
+        set_condition(a, json_get_or_add_object(a, &tree, "status"), "Terminating", false, "InstanceDeletionCompleted",
+                      STR("removed all instances"));
+        write_crd(x, a, crd, &tree, json_len(list) == 0);
+}
+
+static bool waits_for_cleanup(const struct object *crd) {
+        return object_deleting(crd) && has_name(json_at_path(object_json(crd), "metadata", "finalizers"), STR(CLEANUP));
+}
+
+/* ---- all of them ---- */
+
+static struct custom *find_custom(const struct catalog *c, struct str name) {
+        for (size_t i = 0; i < c->n_customs; i++)
+                if (str_eq(object_name(c->customs[i]->crd), name))
+                        return c->customs[i];
+        return NULL;
+}
+
+/* Is what is served of the definition what was compiled before? */
+static bool is_current(const struct custom *c, const struct json *doc, const struct object *crd) {
+        const struct json *was = object_json(c->crd);
+
+        return str_eq(object_uid(c->crd), object_uid(crd)) && c->terminating == object_deleting(crd) &&
+               json_equal(json_getc(was, "spec"), json_getc(doc, "spec")) &&
+               json_equal(json_at_path(was, "status", "acceptedNames"), json_at_path(doc, "status", "acceptedNames"));
+}
+
+/* The definition as it will be once its status is written: what is served now. */
+static struct custom *make_custom(struct extensions *x, const struct catalog *old, struct object *crd,
+                                  const struct json *tree) {
+        struct custom *c = find_custom(old, object_name(crd));
+        _cleanup_(object_unrefp) struct object *coming = NULL;
+
+        if (c && is_current(c, tree, crd))
+                return custom_ref(c);
+        coming = object_from_tree(tree);
+        object_set_revision(coming, object_revision(crd));
+        return custom_new(coming, store_revision(x->s->store));
+}
+
+static struct used used_names(struct arena *a, struct store_snapshot *snap, const struct rest *r,
+                              const struct object *except) {
+        struct used u = { map_new(NULL), map_new(NULL) };
+        struct str group = json_str(json_at_path(object_json(except), "spec", "group"));
+        struct store_iter it;
+
+        store_iter_init(&it, snap, r->prefix, r->prefix);
+        while (store_iter_next(&it)) {
+                const struct json *doc = object_json(it.object);
+
+                if (it.object != except && str_eq(json_str(json_at_path(doc, "spec", "group")), group))
+                        add_used(&u, json_at_path(doc, "status", "acceptedNames"));
+        }
+        return u;
+}
+
+struct pass {
+        VEC(struct custom *) customs;
+        VEC(struct update_due {
+                struct arena *a;
+                struct object *crd;
+                struct json tree;
+        })
+        updates;
+        bool same; /* as the catalog there is */
+};
+
+static void look_at(struct extensions *x, struct pass *p, const struct catalog *old, struct store_snapshot *snap,
+                    struct object *crd) {
+        struct arena *a = arena_new(0);
+        struct used u = used_names(a, snap, rest_of(x->s, &res_customresourcedefinitions), crd);
+        struct custom *c, *before = find_custom(old, object_name(crd));
+        struct json tree;
+        bool differs = wanted_status(a, &u, crd, &tree);
+
+        map_free(u.resources);
+        map_free(u.kinds);
+        if (has_condition(&tree, "Established")) {
+                c = make_custom(x, old, crd, &tree);
+                p->same = p->same && c == before;
+                vec_push(&p->customs, c);
+        }
+        if (differs)
+                vec_push(&p->updates, (struct update_due) { a, crd, tree });
+        else
+                arena_free(a);
+}
+
+static void settle(struct timer *t) {
+        struct extensions *x = container_of(t, struct extensions, settle);
+        struct catalog *c = catalog_get(x->s);
+        uint64_t now = store_revision(x->s->store);
+
+        for (size_t i = 0; i < c->n_customs; i++)
+                if (atomic_load(&c->customs[i]->since) == UINT64_MAX)
+                        atomic_store(&c->customs[i]->since, now);
+        catalog_unref(c);
+}
+
+/* A changed schema: until every writer has it, each object is looked at when it is read. */
+static void mark_unsettled(struct extensions *x, const struct pass *p, const struct catalog *old) {
+        bool any = false;
+
+        for (size_t i = 0; i < p->customs.n; i++) {
+                struct custom *c = p->customs.v[i], *before = find_custom(old, object_name(c->crd));
+
+                if (!before || before == c || !str_eq(object_uid(before->crd), object_uid(c->crd)))
+                        continue;
+                atomic_store(&c->since, UINT64_MAX);
+                any = true;
+        }
+        if (any)
+                timer_start(x->loop, &x->settle, SETTLE_MS, settle);
+}
+
+static void publish(struct extensions *x, struct pass *p) {
+        struct catalog *old = catalog_get(x->s);
+
+        mark_unsettled(x, p, old);
+        catalog_swap(x->s, catalog_new(p->customs.v, p->customs.n));
+        for (size_t i = 0; i < old->n_customs; i++) {
+                struct custom *c = old->customs[i];
+                bool kept = false;
+
+                for (size_t k = 0; k < p->customs.n && !kept; k++)
+                        kept = p->customs.v[k] == c;
+                if (!kept)
+                        atomic_store(&c->retired, true);
+        }
+        hubs_end_retired(x->s);
+        catalog_unref(old);
+}
+
+static void clean_up(struct extensions *x, struct store_snapshot *snap, struct object *crd) {
+        struct catalog *now = catalog_get(x->s);
+        struct custom *c = find_custom(now, object_name(crd));
+        struct str prefix = c ? c->storage->rest.prefix : STR("");
+
+        if (c && store_count(snap, prefix, prefix) > 0) {
+                if (x->running == 0)
+                        remove_objects(x, c);
+                look_again(x, LOOK_AGAIN_MS); /* those with finalizers go when they can */
+        } else {
+                finish_deletion(x, crd);
+        }
+        catalog_unref(now);
+}
+
+static void sync_all(struct extensions *x) {
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(x->s->store);
+        const struct rest *r = rest_of(x->s, &res_customresourcedefinitions);
+        struct catalog *old = catalog_get(x->s);
+        struct pass p = { .same = true };
+        struct store_iter it;
+
+        store_iter_init(&it, snap, r->prefix, r->prefix);
+        while (store_iter_next(&it))
+                look_at(x, &p, old, snap, it.object);
+        if (p.same && p.customs.n == old->n_customs)
+                for (size_t i = 0; i < p.customs.n; i++)
+                        custom_unref(p.customs.v[i]);
+        else
+                publish(x, &p); /* takes the references over */
+        catalog_unref(old);
+        for (size_t i = 0; i < p.updates.n; i++)
+                write_crd(x, p.updates.v[i].a, p.updates.v[i].crd, &p.updates.v[i].tree, false);
+        vec_free(&p.customs);
+        if (p.updates.n == 0) {
+                store_iter_init(&it, snap, r->prefix, r->prefix);
+                while (store_iter_next(&it))
+                        if (waits_for_cleanup(it.object))
+                                clean_up(x, snap, it.object);
+        }
+        vec_free(&p.updates);
+}
+
+static void due(struct timer *t) {
+        struct extensions *x = container_of(t, struct extensions, again);
+
+        if (!x->ending)
+                sync_all(x);
+}
+
+static void look_again(struct extensions *x, uint64_t ms) {
+        if (!x->ending)
+                timer_start(x->loop, &x->again, ms, due);
+}
+
+static void changed(struct loop_work *w) {
+        struct extensions *x = container_of(w, struct extensions, work);
+
+        atomic_store(&x->queued, false);
+        if (!x->ending)
+                sync_all(x);
+}
+
+void extensions_changed(struct extensions *x) {
+        _cleanup_error_ struct error e = ERROR_INIT;
+
+        if (atomic_exchange(&x->queued, true))
+                return;
+        pthread_mutex_lock(&x->lock);
+        if (!x->stopped && !x->loop) {
+                if (loop_new("extensions", &x->loop, &e) == 0)
+                        loop_start_thread(x->loop);
+                else
+                        log_error("custom resources are not served: %s", error_text(&e));
+        }
+        if (!x->stopped && x->loop)
+                loop_post(x->loop, &x->work);
+        pthread_mutex_unlock(&x->lock);
+}
+
+/* ---- life ---- */
+
+struct extensions *extensions_new(struct apiserver *s) {
+        struct extensions *x = xcalloc(1, sizeof(*x));
+
+        x->s = s;
+        x->work.run = changed;
+        pthread_mutex_init(&x->lock, NULL);
+        return x;
+}
+
+void extensions_load(struct extensions *x) {
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(x->s->store);
+        const struct rest *r = rest_of(x->s, &res_customresourcedefinitions);
+        uint64_t now = store_snapshot_revision(snap);
+        VEC(struct custom *) customs = { 0 };
+        struct store_iter it;
+
+        store_iter_init(&it, snap, r->prefix, r->prefix);
+        while (store_iter_next(&it))
+                if (has_condition(object_json(it.object), "Established"))
+                        vec_push(&customs, custom_new(it.object, now));
+        if (customs.n > 0)
+                catalog_swap(x->s, catalog_new(customs.v, customs.n));
+        vec_free(&customs);
+        if (store_count(snap, r->prefix, r->prefix) > 0)
+                extensions_changed(x);
+}
+
+static void close_all(void *arg) {
+        struct extensions *x = arg;
+
+        x->ending = true;
+        timer_close(&x->again, NULL);
+        timer_close(&x->settle, NULL);
+}
+
+void extensions_stop(struct extensions *x) {
+        struct loop *l;
+
+        pthread_mutex_lock(&x->lock);
+        x->stopped = true;
+        l = x->loop;
+        pthread_mutex_unlock(&x->lock);
+        if (!l)
+                return;
+        loop_call_sync(l, close_all, x);
+        while (atomic_load(&x->running) > 0) /* what is at the store comes back */
+                nanosleep(&(struct timespec) { .tv_nsec = 1000000 }, NULL);
+        loop_stop(l);
+        loop_join(l);
+        loop_free(l);
+        pthread_mutex_lock(&x->lock);
+        x->loop = NULL;
+        pthread_mutex_unlock(&x->lock);
+}
+
+void extensions_free(struct extensions *x) {
+        if (!x)
+                return;
+        extensions_stop(x);
+        pthread_mutex_destroy(&x->lock);
+        free(x);
+}
