@@ -104,7 +104,7 @@ struct cel_value {
                 const void *opaque;
         };
 };
-enum cel_form { CEL_NATIVE, CEL_JSON, CEL_LAZY };
+enum cel_form { CEL_NATIVE, CEL_JSON, CEL_LAZY, CEL_CONCAT /* a list of two lists: items[0], items[1] */ };
 
 /* JSON data as a value: a view, nothing is copied. type NULL: the data says what it is. */
 struct cel_value cel_of_json(struct arena *a, const struct json *j, const struct cel_type *type);

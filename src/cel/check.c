@@ -435,14 +435,11 @@ static void check_cond(struct checker *c, struct node *n) {
         resolve_overloads(c, n);
 }
 
-static const struct cel_type *join(struct checker *c, struct node *n, const struct cel_type *before,
-                                   const struct cel_type *now) {
+/* What differs makes a list of dyn; validate() says where that is not wanted. */
+static const struct cel_type *join(struct checker *c, const struct cel_type *before, const struct cel_type *now) {
         if (!before)
                 return now;
-        if (assignable(c, before, now))
-                return most_general(before, now);
-        mismatch(c, n, before, now);
-        return new_type(c, CEL_ERROR, NULL, NULL);
+        return assignable(c, before, now) ? most_general(before, now) : &cel_dyn;
 }
 
 /* The type of an entry; of an optional one, that of what is in it. */
@@ -465,9 +462,9 @@ static void check_aggregate(struct checker *c, struct node *n) {
         for (size_t i = 0; i < n->n_args; i++) {
                 check(c, n->args[i]);
                 if (map && i % 2 == 0)
-                        key = join(c, n->args[i], key, n->args[i]->type);
+                        key = join(c, key, n->args[i]->type);
                 else
-                        value = join(c, n->args[i], value, entry_type(c, n->args[i]));
+                        value = join(c, value, entry_type(c, n->args[i]));
         }
         value = value ? value : new_var(c);
         n->type = map ? new_type(c, CEL_MAP, key ? key : new_var(c), value) : new_type(c, CEL_LIST, value, NULL);
@@ -580,6 +577,10 @@ static void note_exact(struct checker *c, struct node *n) {
         }
 }
 
+bool is_path(const struct node *n) {
+        return n->kind == NODE_IDENT || (n->chained && !n->test);
+}
+
 static void finalize(struct checker *c, struct node *n) {
         n->type = substitute(c, n->type, true);
         for (size_t i = 0; i < n->n_args; i++)
@@ -587,7 +588,7 @@ static void finalize(struct checker *c, struct node *n) {
         if (n->kind == NODE_CALL)
                 note_exact(c, n);
         if (n->kind == NODE_SELECT || (n->kind == NODE_CALL && n->n_args == 2 && str_has_prefix(n->name, STR("_["))))
-                n->chained = n->args[0]->kind == NODE_IDENT || n->args[0]->chained;
+                n->chained = is_path(n->args[0]) || n->args[0]->kind == NODE_COND;
 }
 
 static void check_homogeneous(struct checker *c, struct node *n) {

@@ -56,7 +56,7 @@ static uint64_t traversal(const struct cel_value *v, size_t depth) {
         if (v->kind != CEL_LIST || depth > 8)
                 return 1;
         for (size_t i = 0; i < v->n; i++) {
-                struct cel_value item = v->form == CEL_NATIVE ? v->items[i] : cel_of_json(a, &v->json->items[i], NULL);
+                struct cel_value item = list_get(a, v, i);
 
                 cost += traversal(&item, depth + 1);
         }

@@ -17,6 +17,14 @@ static struct cel_value eval_ident(struct ctx *c, const struct node *n) {
         return n->slot < 0 ? c->locals[~n->slot] : c->variables[n->slot];
 }
 
+/* A branch of ?: and an index: cel-go takes nothing for the variable that begins a path there. */
+static struct cel_value eval_part(struct ctx *c, const struct node *n) {
+        struct cel_value v = eval(c, n);
+
+        c->cost -= is_path(n);
+        return v;
+}
+
 /* An optional operand is looked into: 1 with *v what is in it, 0 when there is nothing. */
 static int unwrap(struct cel_value *v, bool *was_optional) {
         *was_optional = v->kind == CEL_OPTIONAL;
@@ -46,7 +54,7 @@ static struct cel_value eval_select(struct ctx *c, const struct node *n) {
         if (r < 0)
                 return ret;
         if (n->test)
-                return cel_of_bool(r > 0);
+                return cel_of_bool(r > 0 && ret.kind != CEL_NULL); /* null is as good as absent */
         return optional ? cel_of_optional(c->a, r > 0 ? &ret : NULL) : ret;
 }
 
@@ -159,7 +167,7 @@ static struct cel_value eval_call(struct ctx *c, const struct node *n) {
         if (!n->fn->impl)
                 return eval_or_value(c, n);
         for (size_t i = 0; i < n->n_args && i < ARRAY_SIZE(args); i++) {
-                args[i] = eval(c, n->args[i]);
+                args[i] = i == 1 && n->fn->cost == COST_INDEX ? eval_part(c, n->args[i]) : eval(c, n->args[i]);
                 if (args[i].kind == CEL_ERROR && !lenient)
                         return args[i];
         }
@@ -197,7 +205,7 @@ static struct cel_value eval_cond(struct ctx *c, const struct node *n) {
 
         if (v.kind != CEL_BOOL)
                 return v.kind == CEL_ERROR ? v : value_no_overload(c);
-        return eval(c, n->args[v.b ? 1 : 2]);
+        return eval_part(c, n->args[v.b ? 1 : 2]);
 }
 
 /* The value of an entry: -1 an error in *ret, 0 left out, 1. */

@@ -75,6 +75,7 @@ int cel_parse(struct arena *a, struct str text, struct issues *is, struct node *
 int cel_check(struct cel_program *p, struct issues *is);
 void cel_estimate(struct cel_program *p);
 struct node *node_new(struct arena *a, enum node_kind kind, uint32_t pos, size_t n_args, ...);
+bool is_path(const struct node *n); /* a variable, or a path from one */
 bool node_depth(struct issues *is, struct node *n);
 
 /* ---- functions ---- */
@@ -85,7 +86,7 @@ struct ctx {
         struct cel_value *locals;
         struct cel_run *run;
         struct arena *a;
-        uint64_t cost, limit;
+        uint64_t cost, limit, work;
         bool cancelled;
         const struct node *call;    /* the call at work */
         struct hash_index *indexes; /* of big JSON objects, by their members */
@@ -174,6 +175,9 @@ static inline struct cel_value value_string(struct str s) {
 }
 struct cel_value value_strings(struct arena *a, const struct str *v, size_t n);
 
+void compare_paid(struct ctx *c);
+bool list_is_keyed(const struct cel_value *l); /* of type set or map */
+bool same_keys(const struct cel_type *list, const struct json *a, const struct json *b);
 int value_equal(struct ctx *c, const struct cel_value *a, const struct cel_value *b); /* 1, 0 */
 /* -1, 0, 1; 2 where they have no order (NaN); 3 where the kinds have none. */
 int value_compare(const struct cel_value *a, const struct cel_value *b);

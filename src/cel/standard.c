@@ -48,16 +48,6 @@ static struct cel_value concat(struct ctx *c, const struct cel_value *v) {
         return r;
 }
 
-static bool same_key(const struct cel_type *t, const struct json *a, const struct json *b) {
-        for (size_t i = 0; t->list_keys[i]; i++) {
-                const struct json *x = json_getc(a, t->list_keys[i]), *y = json_getc(b, t->list_keys[i]);
-
-                if (!x != !y || (x && !json_equal(x, y)))
-                        return false;
-        }
-        return true;
-}
-
 /* Lists of type set and map: what is there keeps its place, what is new goes to the end. */
 static struct cel_value merge_lists(struct ctx *c, const struct cel_value *v) {
         const struct cel_type *t = v[0].type;
@@ -73,10 +63,9 @@ static struct cel_value merge_lists(struct ctx *c, const struct cel_value *v) {
                 old = NULL;
                 for (size_t k = 0; k < out.len && !old && !c->cancelled; k++) {
                         old = &out.items[k];
-                        if (t->list_type == SCHEMA_LIST_MAP ? !same_key(t, old, &j) : !json_equal(old, &j))
+                        if (t->list_type == SCHEMA_LIST_MAP ? !same_keys(t, old, &j) : !json_equal(old, &j))
                                 old = NULL;
-                        if (++c->cost > c->limit)
-                                c->cancelled = true;
+                        compare_paid(c);
                 }
                 if (old)
                         *old = j;
@@ -90,17 +79,12 @@ static struct cel_value merge_lists(struct ctx *c, const struct cel_value *v) {
 }
 
 static struct cel_value add_lists(struct ctx *c, const struct cel_value *v) {
-        size_t n = (size_t) v[0].n + v[1].n;
-        struct cel_value *items;
+        struct cel_value r = { .kind = CEL_LIST, .form = CEL_CONCAT, .n = v[0].n + v[1].n };
 
-        if (v[0].form == CEL_JSON && v[0].type &&
-            (v[0].type->list_type == SCHEMA_LIST_SET || v[0].type->list_type == SCHEMA_LIST_MAP))
+        if (list_is_keyed(&v[0]) && v[0].form == CEL_JSON)
                 return merge_lists(c, v);
-        items = arena_alloc(c->a, MAX(n, (size_t) 1) * sizeof(*items));
-        for (size_t i = 0; i < n; i++)
-                items[i] = i < v[0].n ? list_get(c->a, &v[0], i) : list_get(c->a, &v[1], i - v[0].n);
-        c->cost += n / 10; /* cel-go's lists are ropes; these are copied */
-        return value_list(items, n);
+        r.items = arena_dup(c->a, v, 2 * sizeof(*v));
+        return r;
 }
 
 static struct cel_value f_add(ARGS) {

@@ -224,8 +224,11 @@ struct json cel_to_json(struct arena *a, const struct cel_value *v) {
                 if (v->form == CEL_JSON)
                         return *v->json;
                 j = json_new_array();
-                for (size_t i = 0; i < v->n; i++)
-                        json_push(a, &j, cel_to_json(a, &v->items[i]));
+                for (size_t i = 0; i < v->n; i++) {
+                        struct cel_value item = list_get(a, v, i);
+
+                        json_push(a, &j, cel_to_json(a, &item));
+                }
                 return j;
         case CEL_MAP:
         case CEL_OBJECT:
@@ -251,6 +254,12 @@ struct json cel_to_json(struct arena *a, const struct cel_value *v) {
 }
 
 struct cel_value list_get(struct arena *a, const struct cel_value *list, size_t i) {
+        while (list->form == CEL_CONCAT) {
+                bool right = i >= list->items[0].n;
+
+                i -= right ? list->items[0].n : 0;
+                list = &list->items[right];
+        }
         if (list->form == CEL_NATIVE)
                 return list->items[i];
         return cel_of_json(a, &list->json->items[i], list->type ? list->type->params[0] : NULL);
@@ -528,7 +537,7 @@ int value_compare(const struct cel_value *a, const struct cel_value *b) {
         }
 }
 
-static bool same_keys(const struct cel_type *t, const struct json *a, const struct json *b) {
+bool same_keys(const struct cel_type *t, const struct json *a, const struct json *b) {
         for (size_t i = 0; t->list_keys[i]; i++) {
                 const struct json *x = json_getc(a, t->list_keys[i]), *y = json_getc(b, t->list_keys[i]);
 
@@ -550,7 +559,13 @@ static bool same_element(struct ctx *c, const struct cel_type *t, const struct c
         return same_keys(t, &a, &b);
 }
 
-/* Lists of type set and map are equal in any order. What this compares is paid for: elements times elements. */
+/* cel-go has hash maps for what this does by comparing pairs: where there are many of them, they are paid for. */
+void compare_paid(struct ctx *c) {
+        if (++c->work % 64 == 0 && ++c->cost > c->limit)
+                c->cancelled = true;
+}
+
+/* Lists of type set and map are equal in any order. */
 static bool unordered_equal(struct ctx *c, const struct cel_value *a, const struct cel_value *b) {
         for (size_t i = 0; i < b->n; i++) {
                 struct cel_value y = list_get(c->a, b, i), x;
@@ -559,8 +574,7 @@ static bool unordered_equal(struct ctx *c, const struct cel_value *a, const stru
                 for (size_t k = 0; k < a->n && !found && !c->cancelled; k++) {
                         x = list_get(c->a, a, (i + k) % a->n);
                         found = same_element(c, a->type, &x, &y);
-                        if (k > 0 && c->run && (c->cost += 1) > c->limit)
-                                c->cancelled = true;
+                        compare_paid(c);
                 }
                 if (!found || (a->type->list_type == SCHEMA_LIST_MAP && !value_equal(c, &x, &y)))
                         return false;
@@ -568,14 +582,14 @@ static bool unordered_equal(struct ctx *c, const struct cel_value *a, const stru
         return true;
 }
 
-static bool list_is(const struct cel_value *l, enum schema_list_type a, enum schema_list_type b) {
-        return l->type && (l->type->list_type == a || l->type->list_type == b);
+bool list_is_keyed(const struct cel_value *l) {
+        return l->type && (l->type->list_type == SCHEMA_LIST_SET || l->type->list_type == SCHEMA_LIST_MAP);
 }
 
 static bool lists_equal(struct ctx *c, const struct cel_value *a, const struct cel_value *b) {
         if (a->n != b->n)
                 return false;
-        if (list_is(a, SCHEMA_LIST_SET, SCHEMA_LIST_MAP))
+        if (list_is_keyed(a))
                 return unordered_equal(c, a, b);
         for (size_t i = 0; i < a->n; i++) {
                 struct cel_value x = list_get(c->a, a, i), y = list_get(c->a, b, i);
