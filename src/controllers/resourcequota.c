@@ -130,6 +130,22 @@ static void count_resource(const struct api_resource *r, void *arg) {
 
 /* ---- reconcile ---- */
 
+/* The newest state of a quota: the controller's role may list, not get. */
+static int read_quota(struct controller *c, struct arena *a, struct str ns, struct str name, struct object **ret,
+                      struct error *err) {
+        struct api_options o = API_OPTIONS_INIT;
+        struct api_list *list;
+        int r;
+
+        o.field_selector = arena_printf(a, "metadata.name=%" STR_FMT, STR_ARG(name));
+        r = client_list(c->client, &res_resourcequotas, ns, &o, &list, err);
+        if (r < 0)
+                return r;
+        *ret = list->n > 0 ? object_ref(list->items[0]) : NULL;
+        api_list_free(list);
+        return *ret ? 0 : -ENOENT;
+}
+
 static int count_once(struct controller *c, struct str key, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_(object_unrefp) struct object *quota = NULL;
@@ -139,7 +155,7 @@ static int count_once(struct controller *c, struct str key, struct error *err) {
         int r;
 
         object_key_split(key, &k.ns, &name);
-        r = client_get(c->client, &res_resourcequotas, k.ns, name, &quota, err);
+        r = read_quota(c, a, k.ns, name, &quota, err);
         if (r < 0)
                 return r;
         k.spec = ResourceQuota_spec(object_json(quota));
