@@ -5,6 +5,11 @@
 const struct apiserver_flag apiserver_flags[] = {
         { "anonymous-auth", "BOOL", "requests without credentials are system:anonymous (default true)" },
         { "api-audiences", "LIST", "who tokens must be for (default the issuer)" },
+        { "audit-log-maxage", "DAYS", "how long rotated audit logs are kept (default no limit)" },
+        { "audit-log-maxbackup", "N", "how many of them (default no limit)" },
+        { "audit-log-maxsize", "MB", "at which the audit log is rotated (default 100)" },
+        { "audit-log-path", "FILE", "where the audit log goes; - for standard output" },
+        { "audit-policy-file", "FILE", "what is logged" },
         { "authentication-token-webhook-cache-ttl", "DURATION", "how long its answers hold (default 2m)" },
         { "authentication-token-webhook-config-file", "FILE", "kubeconfig of a webhook that knows tokens" },
         { "authentication-token-webhook-version", "VERSION", "of TokenReview (default v1beta1)" },
@@ -41,13 +46,17 @@ const struct apiserver_flag *apiserver_flag_find(struct str name) {
         return NULL;
 }
 
-const char *server_flag(const struct apiserver *s, const char *name, const char *dflt) {
+const char *flag_value(const char *const *args, const char *name, const char *dflt) {
         size_t n = strlen(name);
 
-        for (const char *const *a = s->options.args; a && *a; a++)
-                if (strncmp(*a, name, n) == 0 && (*a)[n] == '=')
-                        dflt = *a + n + 1;
+        for (; args && *args; args++)
+                if (strncmp(*args, name, n) == 0 && (*args)[n] == '=')
+                        dflt = *args + n + 1;
         return dflt;
+}
+
+const char *server_flag(const struct apiserver *s, const char *name, const char *dflt) {
+        return flag_value(s->options.args, name, dflt);
 }
 
 int64_t server_flag_ms(const struct apiserver *s, const char *name, int64_t dflt_ms) {

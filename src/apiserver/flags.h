@@ -14,5 +14,7 @@ extern const struct apiserver_flag apiserver_flags[]; /* ends with a NULL name *
 const struct apiserver_flag *apiserver_flag_find(struct str name); /* NULL: there is none */
 /* The value that was given (the last of several), NUL-terminated; or dflt, which may be NULL. */
 const char *server_flag(const struct apiserver *s, const char *name, const char *dflt);
+/* The same in a list of args. */
+const char *flag_value(const char *const *args, const char *name, const char *dflt);
 /* A Go duration in ms; dflt_ms when it was not given or cannot be read. */
 int64_t server_flag_ms(const struct apiserver *s, const char *name, int64_t dflt_ms);

@@ -30,6 +30,7 @@ void cluster_free(struct cluster *c) {
         free(c->nft_table);
         free(c->host_ip);
         free(c->host_bridge);
+        free(c->apiserver_flags);
         *c = (struct cluster) { 0 };
 }
 
@@ -93,6 +94,7 @@ static const struct {
         { "nftTable", offsetof(struct cluster, nft_table) },
         { "hostIP", offsetof(struct cluster, host_ip) },
         { "hostBridge", offsetof(struct cluster, host_bridge) },
+        { "apiserverFlags", offsetof(struct cluster, apiserver_flags) },
 };
 
 static char **text_field(struct cluster *c, size_t i) {
@@ -324,6 +326,10 @@ int cluster_resolve(const struct flags *f, struct cluster *ret, bool *ret_new, s
                         free(c.node_ip);
                         c.node_ip = xstrdup(f->node_ip);
                 }
+        }
+        if (r == 0 && f->apiserver) { /* all that were given before, if any are now */
+                free(c.apiserver_flags);
+                c.apiserver_flags = xstrdup(f->apiserver);
         }
         if (r == 0)
                 r = validate(&c, err);

@@ -35,6 +35,7 @@ struct flags {
         uint16_t api_port, kubelet_port;
         bool isolated, foreground, follow, no_kubeconfig, pods;
         int64_t wait_ms;
+        char *apiserver; /* kube-apiserver's own flags: lines of name=value; malloc'd */
 };
 
 struct command {
@@ -44,6 +45,7 @@ struct command {
         const struct flag *flags;      /* ends with a NULL name; besides those all take: --name, --data-dir, --help */
         int min_args, max_args;        /* max -1: any */
         bool hidden, root;             /* root: refuses other users */
+        bool apiserver;                /* takes the flags of kube-apiserver too (apiserver/flags.h) */
 };
 extern const struct command *const commands[]; /* NULL-terminated */
 
@@ -71,6 +73,7 @@ struct cluster {
         char *nft_table;   /* prefix of our tables: "cube" */
         char *host_ip;     /* isolated: the bridge's own address on the host; else NULL */
         char *host_bridge; /* isolated: the private bridge on the host */
+        char *apiserver_flags; /* lines of name=value, or NULL */
         uint16_t api_port, kubelet_port;
 };
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "apiserver/flags.h"
 #include "base/log.h"
 #include "base/time.h"
 #include "cube/cube.h"
@@ -49,6 +50,8 @@ static void print_command_usage(FILE *to, const struct command *c) {
         fprintf(to, "%s\n\nUsage: cube %s [FLAGS]%s%s\n\nFlags:\n", c->summary, c->name, c->args ? " " : "",
                 c->args ? c->args : "");
         print_flags(to, c->flags);
+        for (const struct apiserver_flag *f = apiserver_flags; c->apiserver && f->name; f++)
+                fprintf(to, "  --%s %s\n%27s%s\n", f->name, f->arg, "", f->help);
         print_flags(to, common_flags);
 }
 
@@ -87,6 +90,12 @@ static int set_flag(struct flags *values, const struct flag *f, const char *text
         return 0;
 }
 
+static void add_apiserver_flag(struct flags *values, const char *name, const char *text) {
+        char *before = values->apiserver;
+        values->apiserver = xprintf("%s%s=%s\n", before ? before : "", name, text);
+        free(before);
+}
+
 /* Takes the flags out of argv and leaves the arguments. -ECANCELED: help was asked for. */
 static int parse_flags(const struct command *c, struct flags *values, int *argc, char **argv, struct error *err) {
         int n = 0;
@@ -121,8 +130,15 @@ static int parse_flags(const struct command *c, struct flags *values, int *argc,
                 const struct flag *f = find_flag(c->flags, name);
                 if (!f)
                         f = find_flag(common_flags, name);
-                if (!f)
+                const struct apiserver_flag *api = !f && c->apiserver ? apiserver_flag_find(name) : NULL;
+                if (!f && !api)
                         return error_set(err, -EINVAL, "unknown flag %s: see cube %s --help", a, c->name);
+                if (api) {
+                        if (!text && ++i >= *argc)
+                                return error_set(err, -EINVAL, "--%s needs a value", api->name);
+                        add_apiserver_flag(values, api->name, text ? text : argv[i]);
+                        continue;
+                }
                 if (!text && f->type != FLAG_BOOL) {
                         if (++i >= *argc)
                                 return error_set(err, -EINVAL, "--%s needs a value", f->name);
@@ -188,6 +204,7 @@ int main(int argc, char **argv) {
                 return 1;
         }
         r = c->run(&flags, argc, argv, &err);
+        free(flags.apiserver);
         if (r < 0) {
                 fprintf(stderr, "cube: %s\n", error_text(&err));
                 return 1;

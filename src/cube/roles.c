@@ -133,7 +133,12 @@ static int run_dns(struct flags *f, int argc, char **argv, struct error *err) {
 
 #define ROLE(var, cmd, text, fn) \
         const struct command cmd_##var = { .name = cmd, .summary = text, .run = fn, .flags = role_flags, .root = true }
-ROLE(apiserver, "apiserver", "Runs the API server and its store", run_apiserver);
+const struct command cmd_apiserver = { .name = "apiserver",
+                                       .summary = "Runs the API server and its store",
+                                       .run = run_apiserver,
+                                       .flags = role_flags,
+                                       .root = true,
+                                       .apiserver = true };
 ROLE(controller_manager, "controller-manager", "Runs the controllers", run_controllers);
 ROLE(scheduler, "scheduler", "Runs the scheduler", run_scheduler);
 ROLE(kubelet, "kubelet", "Runs the node agent", run_kubelet);

@@ -4,9 +4,11 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "apiserver/flags.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "cube/control.h"
@@ -27,13 +29,36 @@ int load_pki(const struct cluster *c, struct pki *ret, bool *ret_changed, struct
 
 /* ---- roles ---- */
 
+/* The lines of name=value as a list, in a. */
+static const char *const *apiserver_args(struct arena *a, const char *lines) {
+        struct str rest = str_of(lines), line;
+        const char **args = arena_array(a, const char *, rest.n / 2 + 1);
+        size_t n = 0;
+        while (str_split(&rest, '\n', &line))
+                if (line.n > 0)
+                        args[n++] = arena_cstr(a, line);
+        return args;
+}
+
 int control_plane_start(const struct cluster *c, const struct pki *p, struct control_plane *ret, struct error *err) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_free_ char *dir = cluster_path(c, "store");
-        struct store_options so = { .path = dir };
-        int r = store_open(&so, &ret->store, err);
+        const char *const *args = apiserver_args(a, c->apiserver_flags);
+        const char *encryption = flag_value(args, "encryption-provider-config", NULL);
+        int r = encryption ? encryption_new(encryption, &ret->encryption, err) : 0;
+        if (r < 0)
+                return r;
+        struct store_options so = { .path = dir, .cipher = encryption_cipher(ret->encryption) };
+        r = store_open(&so, &ret->store, err);
         if (r < 0)
                 return r;
         struct apiserver_options ao = {
+                .args = args,
+                .audit = { .policy_file = flag_value(args, "audit-policy-file", NULL),
+                           .log_path = flag_value(args, "audit-log-path", NULL),
+                           .max_age_days = (unsigned) atoi(flag_value(args, "audit-log-maxage", "0")),
+                           .max_backups = (unsigned) atoi(flag_value(args, "audit-log-maxbackup", "0")),
+                           .max_size_mb = (unsigned) atoi(flag_value(args, "audit-log-maxsize", "0")) },
                 .store = ret->store,
                 .address = "0.0.0.0",
                 .port = c->api_port,
@@ -64,6 +89,7 @@ void control_plane_stop(struct control_plane *cp) {
         }
         if (cp->store)
                 store_close(cp->store);
+        encryption_free(cp->encryption);
         *cp = (struct control_plane) { 0 };
 }
 
@@ -322,10 +348,15 @@ static int server(struct flags *f, int argc, char **argv, struct error *err) {
         _cleanup_cluster_ struct cluster c = { 0 };
         const char *fd = getenv("CUBE_STEP_FD");
         int r = cluster_load(f, &c, err);
+        if (r == 0 && f->apiserver) {
+                free(c.apiserver_flags);
+                c.apiserver_flags = xstrdup(f->apiserver);
+        }
         return r < 0 ? r : server_run(&c, fd ? atoi(fd) : -1, err);
 }
 
 const struct command cmd_server = { .name = "server",
                                     .summary = "Runs all roles of a cluster in this process (cube start does it)",
                                     .run = server,
-                                    .root = true };
+                                    .root = true,
+                                    .apiserver = true };

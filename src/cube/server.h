@@ -3,6 +3,7 @@
 #pragma once
 
 #include "apiserver/apiserver.h"
+#include "apiserver/encryption.h"
 #include "controllers/controller.h"
 #include "cube/node.h"
 #include "cube/pki.h"
@@ -13,6 +14,7 @@
 #define DNS_PORT 10053
 
 struct control_plane {
+        struct encryption *encryption;
         struct store *store;
         struct apiserver *api;
 };

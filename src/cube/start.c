@@ -273,4 +273,5 @@ const struct command cmd_start = { .name = "start",
                                    .summary = "Starts a cluster, making it where there is none",
                                    .run = start,
                                    .flags = start_flags,
-                                   .root = true };
+                                   .root = true,
+                                   .apiserver = true };

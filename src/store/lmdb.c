@@ -44,6 +44,7 @@
 
 struct lmdb {
         struct backend backend;
+        const struct store_cipher *cipher; /* may be NULL */
         char *dir, *file;
         int lock;
         MDB_env *env;
@@ -149,15 +150,31 @@ static int read_head(const struct lmdb *l, MDB_val key, MDB_val value, struct st
         return 0;
 }
 
+static bool is_sealed(struct str text) {
+        return text.n > 0 && text.p[0] == 'k'; /* k8s:enc:… */
+}
+
 /* Newer records have been loaded before: the first of a key counts. A deletion is an entry without object meanwhile. */
-static int load_record(struct node **root, const struct record *rec) {
+static int load_record(struct lmdb *l, struct node **root, const struct record *rec, struct error *err) {
         _cleanup_(object_unrefp) struct object *o = NULL;
+        _cleanup_buf_ struct buf opened = BUF_INIT;
+        struct str text = rec->text;
 
         if (rec->key.n == 0 || rec->key.n > STORE_KEY_MAX)
                 return -EUCLEAN;
         if (btree_find(*root, rec->key))
                 return 0;
-        if (rec->text.n > 0 && object_from_text(rec->text, rec->revision, &o, NULL) < 0)
+        if (is_sealed(text)) {
+                int r = l->cipher ? l->cipher->open(l->cipher, rec->key, text, &opened, err)
+                                  : error_set(err, -EACCES,
+                                              "%" STR_FMT " is encrypted: --encryption-provider-config is needed",
+                                              STR_ARG(rec->key));
+
+                if (r < 0)
+                        return error_prefix(err, "%s", l->file);
+                text = buf_str(&opened);
+        }
+        if (text.n > 0 && object_from_text(text, rec->revision, &o, NULL) < 0)
                 return -EUCLEAN;
         btree_put(root, entry_new(rec->key, o));
         return 0;
@@ -179,11 +196,13 @@ static int load_segment(struct lmdb *l, MDB_val key, MDB_val value, struct node 
                 r = 0;
         while (r == 0 && records.n > 0) {
                 rec = vec_pop(&records);
-                r = load_record(root, &rec);
+                r = load_record(l, root, &rec, err);
         }
         vec_free(&records);
-        if (r < 0)
+        if (r == -EUCLEAN)
                 return damaged(l, err, "a record cannot be read");
+        if (r < 0)
+                return r;
         l->total += value.mv_size;
         l->touched += value.mv_size;
         find_map(l, value.mv_data);
@@ -273,29 +292,57 @@ static int lmdb_load(struct backend *b, struct node **ret_root, uint64_t *ret_re
 
 /* ---- cleaning ---- */
 
+struct moved {
+        struct entry *entry; /* borrowed from the run's tree */
+        struct str text;
+};
+
 /* What a transaction is about to do, and what that makes of the sizes. */
 struct plan {
-        VEC(struct entry *) moved; /* borrowed from the run's tree */
+        VEC(struct moved) moved;
+        struct str *texts; /* of the run's writes, as they go to the disk */
+        struct arena *sealed;
         size_t moved_bytes, freed_bytes, segments, own_bytes, live;
 };
 
-static void plan_run(const struct lmdb *l, const struct backend_run *run, struct plan *p) {
+/* The text of an object as it goes to the disk. */
+static int text_for_disk(const struct lmdb *l, struct plan *p, struct str key, const struct object *o,
+                         struct str *ret) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        int r;
+
+        *ret = o ? object_text(o) : STR("");
+        if (!l->cipher || !o)
+                return 0;
+        r = l->cipher->seal(l->cipher, key, *ret, &b);
+        if (r > 0)
+                *ret = arena_str(p->sealed = p->sealed ?: arena_new(0), buf_str(&b));
+        return MIN(r, 0);
+}
+
+/* What counts for live is the size in the clear: it is only to be the same when it is added and when it is taken off. */
+static int plan_run(const struct lmdb *l, const struct backend_run *run, struct plan *p) {
         p->own_bytes = record_size(0, FORMAT.n);
+        p->texts = xcalloc(run->n + 1, sizeof(*p->texts));
         p->live = l->live;
         for (size_t i = 0; i < run->n; i++) {
                 const struct backend_write *w = &run->writes[i];
                 size_t text_n = w->object ? object_text(w->object).n : 0;
+                int r = text_for_disk(l, p, w->key, w->object, &p->texts[i]);
 
-                p->own_bytes += record_size(w->key.n, text_n);
+                if (r < 0)
+                        return r;
+                p->own_bytes += record_size(w->key.n, p->texts[i].n);
                 p->live += w->object ? record_size(w->key.n, text_n) : 0;
                 p->live -= w->before ? record_size(w->key.n, object_text(w->before).n) : 0;
         }
+        return 0;
 }
 
 /* Adds what lives in a segment to what moves. */
 static int plan_segment(struct lmdb *l, MDB_val key, MDB_val value, const struct backend_run *run, struct plan *p) {
         struct record rec;
-        struct str rest;
+        struct str rest, text;
         uint64_t revision;
         int r;
 
@@ -306,8 +353,10 @@ static int plan_segment(struct lmdb *l, MDB_val key, MDB_val value, const struct
                 /* An object of this very run is in the new segment already. */
                 if (!e || object_revision(e->object) != rec.revision || rec.text.n == 0)
                         continue;
-                vec_push(&p->moved, e);
-                p->moved_bytes += record_size(rec.key.n, rec.text.n);
+                if (text_for_disk(l, p, rec.key, e->object, &text) < 0)
+                        return EIO;
+                vec_push(&p->moved, (struct moved){ e, text });
+                p->moved_bytes += record_size(rec.key.n, text.n);
         }
         if (r != -ENOENT)
                 return MDB_CORRUPTED;
@@ -345,16 +394,14 @@ static int clean(struct lmdb *l, MDB_txn *txn, const struct backend_run *run, st
 static void write_records(const struct backend_run *run, const struct plan *p, char *dst) {
         dst = record_write(&(struct record){run->revision, STR(""), FORMAT}, dst);
         for (size_t i = 0; i < p->moved.n; i++) {
-                const struct entry *e = p->moved.v[i];
+                const struct entry *e = p->moved.v[i].entry;
 
-                dst = record_write(&(struct record){object_revision(e->object), entry_key(e), object_text(e->object)},
-                                   dst);
+                dst = record_write(&(struct record){object_revision(e->object), entry_key(e), p->moved.v[i].text}, dst);
         }
         for (size_t i = 0; i < run->n; i++) {
                 const struct backend_write *w = &run->writes[i];
 
-                dst = record_write(&(struct record){w->revision, w->key, w->object ? object_text(w->object) : STR("")},
-                                   dst);
+                dst = record_write(&(struct record){w->revision, w->key, p->texts[i]}, dst);
         }
 }
 
@@ -427,17 +474,26 @@ static bool over_limit(const struct lmdb *l, const struct plan *p) {
         return p->live > l->live && p->live > l->max_map_bytes / 4;
 }
 
+static void plan_free(struct plan *p) {
+        vec_free(&p->moved);
+        free(p->texts);
+        arena_free(p->sealed);
+}
+
 static int lmdb_apply(struct backend *b, const struct backend_run *run, struct error *err) {
         struct lmdb *l = container_of(b, struct lmdb, backend);
         struct plan p = {0};
         int rc;
 
-        plan_run(l, run, &p);
-        if (over_limit(l, &p))
-                return error_set(err, -ENOSPC, "%s has reached its limit of %zu MiB of objects", l->file,
-                                 l->max_map_bytes >> 22);
+        rc = plan_run(l, run, &p);
+        if (rc < 0 || over_limit(l, &p)) {
+                plan_free(&p);
+                return rc < 0 ? error_set(err, rc, "an object cannot be encrypted")
+                              : error_set(err, -ENOSPC, "%s has reached its limit of %zu MiB of objects", l->file,
+                                          l->max_map_bytes >> 22);
+        }
         rc = commit_somehow(l, run, &p);
-        vec_free(&p.moved);
+        plan_free(&p);
         if (rc == MDB_MAP_FULL)
                 return error_set(err, -ENOSPC, "%s has reached its limit of %zu MiB", l->file, l->max_map_bytes >> 20);
         if (rc != 0)
@@ -549,6 +605,7 @@ int lmdb_open(const struct store_options *o, struct backend **ret, struct error 
 
         l->backend.class = &lmdb_class;
         l->lock = -1;
+        l->cipher = o->cipher;
         l->dir = xstrdup(o->path);
         l->file = xprintf("%s/data.mdb", o->path);
         l->max_map_bytes = o->max_map_bytes ?: MAP_MAX;

@@ -15,10 +15,20 @@
 struct store;
 struct store_snapshot;
 
+/* What texts of objects pass through on their way to the disk and back, where they are not to lie there in the clear. On
+ * the thread that opens the store, then on its writer's. */
+struct store_cipher {
+        struct str prefix; /* of sealed texts; JSON does not begin so */
+        /* Appends to dst. 1, or 0: this key's text lies in the clear; -EIO. */
+        int (*seal)(const struct store_cipher *c, struct str key, struct str text, struct buf *dst);
+        int (*open)(const struct store_cipher *c, struct str key, struct str sealed, struct buf *dst, struct error *err);
+};
+
 struct store_options {
         const char *path;      /* directory; created. NULL: memory only (tests, --isolated throw-aways) */
         size_t history_bytes;  /* bound on superseded objects kept for watches from the past; 0: 16 MiB */
         size_t history_events; /* bound on their number; 0: 50,000 */
+        const struct store_cipher *cipher; /* NULL: nothing is sealed */
         size_t max_map_bytes;  /* bound on the file, of which objects fill at most a quarter; 0: 8 GiB */
 };
 

@@ -1,0 +1,586 @@
+#include "apiserver/kms.h"
+
+#include <errno.h>
+#include <semaphore.h>
+#include <stdio.h>
+
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/kdf.h>
+#include <openssl/rand.h>
+
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/map.h"
+#include "base/rand.h"
+#include "base/time.h"
+#include "http/client.h"
+
+#define SEED 32
+#define INFO 32 /* random, with each write: its key is derived from the seed and this */
+#define NONCE 12
+#define TAG 16
+#define POLL_MS 60000
+#define MAX_MESSAGE (1U << 20)
+#define SOURCE_IS_SEED 1 /* EncryptedDEKSourceType_HKDF_SHA256_XNONCE_AES_GCM_SEED */
+
+struct seed {
+        uint8_t bytes[SEED];
+};
+
+struct kms {
+        struct arena *arena;
+        struct str name;
+        unsigned timeout_ms;
+        struct loop *loop;
+        struct http_client *client;
+        struct timer poll;
+        pthread_mutex_t lock;
+        /* The seed of what is written; under lock. */
+        struct seed seed;
+        struct buf sealed_seed, key_id, annotations;
+        struct map *seeds; /* by their sealed form → struct seed; under lock */
+};
+
+/* ---- AES-GCM ---- */
+
+static EVP_CIPHER_CTX *gcm_begin(const uint8_t *key, size_t n, const void *nonce, struct str aad, bool encrypt) {
+        const EVP_CIPHER *c = n == 16 ? EVP_aes_128_gcm() : n == 24 ? EVP_aes_192_gcm() : EVP_aes_256_gcm();
+        EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+        int out;
+
+        if (EVP_CipherInit_ex(ctx, c, NULL, key, nonce, encrypt) == 1 &&
+            EVP_CipherUpdate(ctx, NULL, &out, (const uint8_t *) aad.p, (int) aad.n) == 1)
+                return ctx;
+        EVP_CIPHER_CTX_free(ctx);
+        return NULL;
+}
+
+int gcm_seal(const uint8_t *key, size_t key_n, struct str aad, struct str text, struct buf *dst) {
+        uint8_t *p = (uint8_t *) buf_reserve(dst, NONCE + text.n + TAG);
+        EVP_CIPHER_CTX *ctx;
+        int n = 0, last = 0;
+        bool ok;
+
+        if (RAND_bytes(p, NONCE) != 1)
+                return -EIO;
+        ctx = gcm_begin(key, key_n, p, aad, true);
+        ok = ctx && EVP_CipherUpdate(ctx, p + NONCE, &n, (const uint8_t *) text.p, (int) text.n) == 1 &&
+             EVP_CipherFinal_ex(ctx, p + NONCE + n, &last) == 1 &&
+             EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_GET_TAG, TAG, p + NONCE + text.n) == 1;
+        EVP_CIPHER_CTX_free(ctx);
+        if (!ok)
+                return -EIO;
+        dst->n += NONCE + text.n + TAG;
+        return 0;
+}
+
+int gcm_open(const uint8_t *key, size_t key_n, struct str aad, struct str sealed, struct buf *dst) {
+        const uint8_t *p = (const uint8_t *) sealed.p;
+        size_t text_n = sealed.n - NONCE - TAG;
+        EVP_CIPHER_CTX *ctx;
+        uint8_t *out;
+        int n = 0, last = 0;
+        bool ok;
+
+        if (sealed.n < NONCE + TAG)
+                return -EBADMSG;
+        out = (uint8_t *) buf_reserve(dst, text_n + 1);
+        ctx = gcm_begin(key, key_n, p, aad, false);
+        ok = ctx && EVP_CipherUpdate(ctx, out, &n, p + NONCE, (int) text_n) == 1 &&
+             EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_SET_TAG, TAG, (void *) (p + NONCE + text_n)) == 1 &&
+             EVP_CipherFinal_ex(ctx, out + n, &last) == 1;
+        EVP_CIPHER_CTX_free(ctx);
+        if (!ok)
+                return -EBADMSG;
+        dst->n += text_n;
+        return 0;
+}
+
+static int derive(const struct seed *s, const uint8_t *info, uint8_t key[static 32]) {
+        EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
+        EVP_KDF_CTX *ctx = EVP_KDF_CTX_new(kdf);
+        int mode = EVP_KDF_HKDF_MODE_EXPAND_ONLY;
+        OSSL_PARAM params[] = {
+                OSSL_PARAM_construct_int(OSSL_KDF_PARAM_MODE, &mode),
+                OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, (char *) "SHA256", 0),
+                OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, (void *) s->bytes, SEED),
+                OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, (void *) info, INFO),
+                OSSL_PARAM_construct_end(),
+        };
+        int ok = EVP_KDF_derive(ctx, key, 32, params);
+
+        EVP_KDF_CTX_free(ctx);
+        EVP_KDF_free(kdf);
+        return ok == 1 ? 0 : -EIO;
+}
+
+/* ---- protobuf, as far as these messages go: fields of bytes ---- */
+
+static void put_varint(struct buf *b, uint64_t v) {
+        for (; v >= 0x80; v >>= 7)
+                buf_putc(b, (char) (v | 0x80));
+        buf_putc(b, (char) v);
+}
+
+static void put_field(struct buf *b, unsigned number, struct str value) {
+        put_varint(b, number << 3 | 2);
+        put_varint(b, value.n);
+        buf_add_str(b, value);
+}
+
+static bool get_varint(struct str *rest, uint64_t *ret) {
+        *ret = 0;
+        for (unsigned shift = 0; shift < 64 && rest->n > 0; shift += 7) {
+                uint8_t c = (uint8_t) rest->p[0];
+
+                *rest = str_sub(*rest, 1, rest->n);
+                *ret |= (uint64_t) (c & 0x7f) << shift;
+                if (c < 0x80)
+                        return true;
+        }
+        return false;
+}
+
+/* Cuts a field off; a number has no value then. False at the end, or when it is no message (*rest is not empty). */
+static bool get_field(struct str *rest, unsigned *ret_number, uint64_t *ret_varint, struct str *ret_value) {
+        uint64_t tag, n;
+
+        *ret_value = STR("");
+        if (rest->n == 0 || !get_varint(rest, &tag) || !get_varint(rest, &n))
+                return false;
+        *ret_number = (unsigned) (tag >> 3);
+        *ret_varint = n;
+        if ((tag & 7) == 0)
+                return true;
+        if ((tag & 7) != 2 || n > rest->n)
+                return false;
+        *ret_value = str_sub(*rest, 0, (size_t) n);
+        *rest = str_sub(*rest, (size_t) n, rest->n);
+        return true;
+}
+
+/* The last field of this number. */
+static struct str field_of(struct str message, unsigned number) {
+        struct str value, found = STR("");
+        unsigned k;
+        uint64_t v;
+
+        while (get_field(&message, &k, &v, &value))
+                if (k == number)
+                        found = value;
+        return found;
+}
+
+/* All entries of a map, with the number that they have in another message. */
+static void copy_entries(struct buf *dst, struct str message, unsigned from, unsigned to) {
+        struct str value;
+        unsigned k;
+        uint64_t v;
+
+        while (get_field(&message, &k, &v, &value))
+                if (k == from)
+                        put_field(dst, to, value);
+}
+
+/* ---- calls of the plugin ---- */
+
+struct rpc {
+        struct kms *k;
+        const char *method;
+        struct buf request, response; /* messages with their gRPC frame */
+        struct error error;
+        void (*done)(struct rpc *r); /* on the loop; frees it */
+        void *arg;
+        sem_t sem;
+};
+
+static struct rpc *rpc_new(struct kms *k, const char *method) {
+        struct rpc *r = xcalloc(1, sizeof(*r));
+
+        r->k = k;
+        r->method = method;
+        buf_add(&r->request, "\0\0\0\0", 5);
+        return r;
+}
+
+static void rpc_free(struct rpc *r) {
+        if (!r)
+                return;
+        OPENSSL_cleanse(r->request.p, r->request.n);
+        buf_free(&r->request);
+        buf_free(&r->response);
+        error_clear(&r->error);
+        free(r);
+}
+DEFINE_CLEANUP(struct rpc *, rpc_free)
+
+static struct str answer_of(const struct rpc *r) {
+        return str_sub(buf_str(&r->response), 5, r->response.n);
+}
+
+static void on_data(struct http_call *c, struct str data, void *arg) {
+        struct rpc *r = arg;
+
+        if (r->response.n + data.n > MAX_MESSAGE)
+                http_call_cancel(c);
+        else
+                buf_add_str(&r->response, data);
+}
+
+static void on_done(struct http_call *c, int err, const struct error *error, void *arg) {
+        struct rpc *r = arg;
+        struct str status = err < 0 ? STR("") : http_call_trailer(c, "grpc-status");
+
+        if (err < 0)
+                error_set(&r->error, err, "%s: %s", r->method, error_text(error));
+        else if (!str_eqc(status, "0") || r->response.n < 5)
+                error_set(&r->error, -EIO, "%s: gRPC status %" STR_FMT ": %" STR_FMT, r->method, STR_ARG(status),
+                          STR_ARG(http_call_trailer(c, "grpc-message")));
+        r->done(r);
+}
+
+static void rpc_start(void *arg) {
+        static const struct http_header h[] = {
+                { STR_INIT("content-type"), STR_INIT("application/grpc") },
+                { STR_INIT("te"), STR_INIT("trailers") },
+        };
+        struct rpc *r = arg;
+        uint32_t n = (uint32_t) (r->request.n - 5);
+        char path[64];
+
+        for (unsigned i = 0; i < 4; i++)
+                r->request.p[1 + i] = (char) (n >> (24 - 8 * i));
+        http_client_call(r->k->client,
+                         &(struct http_call_options) {
+                                         .method = "POST",
+                                         .path = str_n(path,
+                                                       (size_t) snprintf(path, sizeof(path),
+                                                                         "/v2.KeyManagementService/%s", r->method)),
+                                         .headers = h,
+                                         .n_headers = ARRAY_SIZE(h),
+                                         .body = buf_str(&r->request),
+                                         .timeout_ms = r->k->timeout_ms,
+                                         .on_data = on_data,
+                                         .on_done = on_done,
+                                         .arg = r,
+                         });
+}
+
+static void wake(struct rpc *r) {
+        sem_post(&r->sem);
+}
+
+/* Not on the loop. */
+static int rpc_wait(struct rpc *r, struct error *err) {
+        sem_init(&r->sem, 0, 0);
+        r->done = wake;
+        loop_call(r->k->loop, rpc_start, r);
+        while (sem_wait(&r->sem) < 0 && errno == EINTR)
+                ;
+        sem_destroy(&r->sem);
+        if (!r->error.err)
+                return 0;
+        error_move(err, &r->error);
+        return err->err;
+}
+
+static void put_uid(struct rpc *r) {
+        char uid[37];
+
+        rand_uuid(uid);
+        put_field(&r->request, 2, str_n(uid, 36));
+}
+
+/* ---- seeds ---- */
+
+static struct rpc *encrypt_seed(struct kms *k, const struct seed *s) {
+        struct rpc *r = rpc_new(k, "Encrypt");
+
+        put_field(&r->request, 1, str_n((const char *) s->bytes, SEED));
+        put_uid(r);
+        return r;
+}
+
+static void remember(struct kms *k, struct str sealed, const struct seed *s) {
+        struct seed *copy = xmalloc(sizeof(*copy));
+
+        *copy = *s;
+        map_put(k->seeds, sealed, copy);
+}
+
+/* The answer to encrypt_seed: from now on this seed is used. */
+static void install(struct kms *k, const struct seed *s, struct str answer) {
+        pthread_mutex_lock(&k->lock);
+        k->seed = *s;
+        k->sealed_seed.n = k->key_id.n = k->annotations.n = 0;
+        buf_add_str(&k->sealed_seed, field_of(answer, 1));
+        buf_add_str(&k->key_id, field_of(answer, 2));
+        copy_entries(&k->annotations, answer, 3, 4);
+        remember(k, buf_str(&k->sealed_seed), s);
+        pthread_mutex_unlock(&k->lock);
+}
+
+static int check_status(struct str answer, struct error *err) {
+        struct str version = field_of(answer, 1), health = field_of(answer, 2);
+
+        if (!str_eqc(version, "v2") && !str_eqc(version, "v2beta1"))
+                return error_set(err, -EIO, "expected version v2, got %" STR_FMT, STR_ARG(version));
+        if (!str_eqc(health, "ok"))
+                return error_set(err, -EIO, "not healthy: %" STR_FMT, STR_ARG(health));
+        return str_empty(field_of(answer, 3)) ? error_set(err, -EIO, "its status has no key_id") : 0;
+}
+
+static int first_seed(struct kms *k, struct error *err) {
+        _cleanup_(rpc_freep) struct rpc *status = rpc_new(k, "Status"), *encrypt = NULL;
+        struct seed s;
+        int r = rpc_wait(status, err);
+
+        if (r == 0)
+                r = check_status(answer_of(status), err);
+        if (r < 0)
+                return r;
+        if (RAND_bytes(s.bytes, SEED) != 1)
+                return error_set(err, -EIO, "no random bytes");
+        encrypt = encrypt_seed(k, &s);
+        r = rpc_wait(encrypt, err);
+        if (r == 0)
+                install(k, &s, answer_of(encrypt));
+        OPENSSL_cleanse(&s, sizeof(s));
+        return r;
+}
+
+static void poll_again(struct kms *k);
+
+static void rotated(struct rpc *r) {
+        struct kms *k = r->k;
+        struct seed *s = r->arg;
+
+        if (r->error.err)
+                log_warn("kms %" STR_FMT ": %s", STR_ARG(k->name), error_text(&r->error));
+        else
+                install(k, s, answer_of(r));
+        OPENSSL_cleanse(s, sizeof(*s));
+        free(s);
+        rpc_free(r);
+        poll_again(k);
+}
+
+static void polled(struct rpc *r) {
+        struct kms *k = r->k;
+        bool changed = false;
+
+        if (r->error.err || check_status(answer_of(r), &r->error) < 0) {
+                log_warn("kms %" STR_FMT ": %s", STR_ARG(k->name), error_text(&r->error));
+        } else {
+                pthread_mutex_lock(&k->lock);
+                changed = !str_eq(buf_str(&k->key_id), field_of(answer_of(r), 3));
+                pthread_mutex_unlock(&k->lock);
+        }
+        rpc_free(r);
+        if (changed) {
+                struct seed *s = xmalloc(sizeof(*s));
+
+                if (RAND_bytes(s->bytes, SEED) != 1)
+                        abort();
+                r = encrypt_seed(k, s);
+                r->arg = s;
+                r->done = rotated;
+                rpc_start(r);
+        } else {
+                poll_again(k);
+        }
+}
+
+static void poll_now(struct timer *t) {
+        struct rpc *r = rpc_new(container_of(t, struct kms, poll), "Status");
+
+        r->done = polled;
+        rpc_start(r);
+}
+
+static void poll_again(struct kms *k) {
+        if (k->client)
+                timer_start(k->loop, &k->poll, POLL_MS, poll_now);
+}
+
+static void start_poll(void *arg) {
+        poll_again(arg);
+}
+
+/* ---- sealing and opening ---- */
+
+struct str kms_name(const struct kms *k) {
+        return k->name;
+}
+
+int kms_seal(struct kms *k, struct str aad, struct str text, struct buf *dst) {
+        _cleanup_buf_ struct buf data = BUF_INIT;
+        uint8_t key[32];
+        int r;
+
+        if (RAND_bytes((uint8_t *) buf_reserve(&data, INFO), INFO) != 1)
+                return -EIO;
+        data.n = INFO;
+        pthread_mutex_lock(&k->lock);
+        r = derive(&k->seed, (const uint8_t *) data.p, key);
+        if (r == 0)
+                r = gcm_seal(key, sizeof(key), aad, text, &data);
+        if (r == 0) {
+                put_field(dst, 1, buf_str(&data));
+                put_field(dst, 2, buf_str(&k->key_id));
+                put_field(dst, 3, buf_str(&k->sealed_seed));
+                buf_add_str(dst, buf_str(&k->annotations));
+                put_varint(dst, 5 << 3);
+                put_varint(dst, SOURCE_IS_SEED);
+        }
+        pthread_mutex_unlock(&k->lock);
+        OPENSSL_cleanse(key, sizeof(key));
+        return r;
+}
+
+static bool known_seed(struct kms *k, struct str sealed, struct seed *ret) {
+        struct seed *s;
+
+        pthread_mutex_lock(&k->lock);
+        s = map_get(k->seeds, sealed);
+        if (s)
+                *ret = *s;
+        pthread_mutex_unlock(&k->lock);
+        return s;
+}
+
+static int find_seed(struct kms *k, struct str object, struct seed *ret) {
+        _cleanup_(rpc_freep) struct rpc *r = NULL;
+        _cleanup_error_ struct error err = ERROR_INIT;
+        struct str sealed = field_of(object, 3), plain;
+
+        if (known_seed(k, sealed, ret))
+                return 0;
+        r = rpc_new(k, "Decrypt");
+        put_field(&r->request, 1, sealed);
+        put_uid(r);
+        put_field(&r->request, 3, field_of(object, 2));
+        copy_entries(&r->request, object, 4, 4);
+        if (rpc_wait(r, &err) < 0) {
+                log_error("kms %" STR_FMT ": %s", STR_ARG(k->name), error_text(&err));
+                return -EBADMSG;
+        }
+        plain = field_of(answer_of(r), 1);
+        if (plain.n != SEED)
+                return -EBADMSG;
+        memcpy(ret->bytes, plain.p, SEED);
+        OPENSSL_cleanse(r->response.p, r->response.n);
+        pthread_mutex_lock(&k->lock);
+        remember(k, sealed, ret);
+        pthread_mutex_unlock(&k->lock);
+        return 0;
+}
+
+int kms_open(struct kms *k, struct str aad, struct str sealed, struct buf *dst) {
+        struct str data = field_of(sealed, 1);
+        struct seed seed;
+        uint8_t key[32];
+        int r;
+
+        if (data.n < INFO)
+                return -EBADMSG;
+        r = find_seed(k, sealed, &seed);
+        if (r == 0)
+                r = derive(&seed, (const uint8_t *) data.p, key);
+        if (r == 0)
+                r = gcm_open(key, sizeof(key), aad, str_sub(data, INFO, data.n), dst);
+        OPENSSL_cleanse(&seed, sizeof(seed));
+        OPENSSL_cleanse(key, sizeof(key));
+        return r;
+}
+
+/* ---- life ---- */
+
+static void forget_seed(void *p) {
+        OPENSSL_cleanse(p, sizeof(struct seed));
+        free(p);
+}
+
+struct make {
+        struct kms *k;
+        const char *path;
+        struct error *err;
+        int result;
+};
+
+static void make_client(void *arg) {
+        struct make *m = arg;
+        struct http_client_options o = {
+                .loop = m->k->loop, .host = "localhost", .unix_path = m->path, .http2 = true, .max_connections = 1
+        };
+
+        m->result = http_client_new(&o, &m->k->client, m->err);
+}
+
+int kms_new(const struct json *config, struct kms **ret, struct error *err) {
+        static const struct str scheme = STR_INIT("unix://");
+        struct str endpoint = json_str(json_getc(config, "endpoint")), name = json_str(json_getc(config, "name"));
+        struct kms *k;
+        struct make m = { .err = err };
+        int64_t ns = 3 * NSEC_PER_SEC;
+        int r;
+
+        if (str_empty(name) || str_find(name, ':') >= 0 || !str_has_prefix(endpoint, scheme) ||
+            (json_getc(config, "timeout") &&
+             (duration_parse(json_str(json_getc(config, "timeout")), &ns) < 0 || ns <= 0)))
+                return error_set(err, -EINVAL,
+                                 "it needs a name without ':', an endpoint unix://…, and perhaps a "
+                                 "timeout");
+        k = xcalloc(1, sizeof(*k));
+        k->arena = arena_new(0);
+        k->name = arena_str(k->arena, name);
+        k->timeout_ms = (unsigned) (ns / NSEC_PER_MSEC);
+        k->seeds = map_new(forget_seed);
+        pthread_mutex_init(&k->lock, NULL);
+        r = loop_new("kms", &k->loop, err);
+        if (r == 0) {
+                loop_start_thread(k->loop);
+                m.k = k;
+                m.path = arena_cstr(k->arena, str_sub(endpoint, scheme.n, endpoint.n));
+                loop_call_sync(k->loop, make_client, &m);
+                r = m.result;
+        }
+        if (r == 0)
+                r = first_seed(k, err);
+        if (r < 0) {
+                kms_free(k);
+                return r;
+        }
+        loop_call(k->loop, start_poll, k);
+        *ret = k;
+        return 0;
+}
+
+static void drop_client(void *arg) {
+        struct kms *k = arg;
+
+        http_client_free(TAKE_PTR(k->client)); /* ends what runs */
+        if (k->poll.initialized)
+                timer_close(&k->poll, NULL);
+}
+
+void kms_free(struct kms *k) {
+        if (!k)
+                return;
+        if (k->loop) {
+                loop_call_sync(k->loop, drop_client, k);
+                loop_stop(k->loop);
+                loop_join(k->loop);
+                loop_free(k->loop);
+        }
+        OPENSSL_cleanse(&k->seed, sizeof(k->seed));
+        map_free(k->seeds);
+        buf_free(&k->sealed_seed);
+        buf_free(&k->key_id);
+        buf_free(&k->annotations);
+        pthread_mutex_destroy(&k->lock);
+        arena_free(k->arena);
+        free(k);
+}

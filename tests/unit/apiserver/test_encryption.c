@@ -1,0 +1,241 @@
+/* Encryption at rest: what lies on the disk, who can read it, and what a rewrite does. */
+#include "../test.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "apiserver/encryption.h"
+#include "apiserver/kms.h"
+#include "base/file.h"
+
+#define SECRET "hunter2-is-the-password"
+#define KEY16 "c2VjcmV0IGlzIHNlY3VyZQ=="                     /* 16 bytes */
+#define KEY32 "dGhpcyBpcyBhIHNlY3JldCBrZXkgb2YgMzIgYnl0ZXM=" /* 32 bytes */
+
+static char dir[64], config_path[80];
+
+static int setup(void **state) {
+        snprintf(dir, sizeof(dir), "/tmp/test-encryption-%d", getpid());
+        snprintf(config_path, sizeof(config_path), "%s.yaml", dir);
+        return 0;
+}
+
+static int teardown(void **state) {
+        file_remove_tree(dir, NULL);
+        unlink(config_path);
+        return 0;
+}
+
+static int configure(const char *rules, struct encryption **ret, struct error *err) {
+        _cleanup_free_ char *text = xprintf("kind: EncryptionConfiguration\napiVersion: apiserver.config.k8s.io/v1\n"
+                                            "resources:\n%s",
+                                            rules);
+
+        assert_int_equal(file_write(config_path, str_of(text), 0600, NULL), 0);
+        return encryption_new(config_path, ret, err);
+}
+
+static struct encryption *with(const char *rules) {
+        struct error e = ERROR_INIT;
+        struct encryption *c;
+
+        if (configure(rules, &c, &e) < 0)
+                fail_msg("%s", error_text(&e));
+        return c;
+}
+
+static int open_store(const struct encryption *c, struct store **ret, struct error *err) {
+        return store_open(&(struct store_options) { .path = dir, .cipher = encryption_cipher(c) }, ret, err);
+}
+
+static void put(struct store *s, const char *key, const char *value) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct json o = json_new_object();
+        struct store_op op = { .key = str_of(key), .expect = STORE_ANY_REVISION };
+
+        json_set_cstr(a, json_get_or_add_object(a, &o, "metadata"), "name", "x");
+        json_set_cstr(a, &o, "value", value);
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(s);
+        op.kind = store_get(snap, op.key) ? STORE_UPDATE : STORE_CREATE;
+        op.object = object_from_tree(&o);
+        assert_int_equal(store_commit(s, &op, 1, NULL), 0);
+        object_unref(op.object);
+}
+
+static void check_value(struct store *s, const char *key, const char *value) {
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(s);
+        struct object *o = store_get(snap, str_of(key));
+
+        assert_non_null(o);
+        assert_true(str_eqc(json_str(json_getc(object_json(o), "value")), value));
+}
+
+static bool on_disk(const char *what) {
+        _cleanup_free_ char *path = xprintf("%s/data.mdb", dir);
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        assert_int_equal(file_read(path, 0, &b, NULL), 0);
+        return memmem(b.p, b.n, what, strlen(what));
+}
+
+static void run_with(const char *rules, void (*body)(struct store *s)) {
+        struct encryption *c = with(rules);
+        struct error e = ERROR_INIT;
+        struct store *s;
+
+        if (open_store(c, &s, &e) < 0)
+                fail_msg("%s", error_text(&e));
+        body(s);
+        store_close(s);
+        encryption_free(c);
+}
+
+static void put_three(struct store *s) {
+        put(s, "/secrets/ns/a", SECRET "-1");
+        put(s, "/configmaps/ns/b", "an-open-word");
+        put(s, "apps/deployments/ns/c", SECRET "-2");
+}
+
+static void check_three(struct store *s) {
+        check_value(s, "/secrets/ns/a", SECRET "-1");
+        check_value(s, "/configmaps/ns/b", "an-open-word");
+        check_value(s, "apps/deployments/ns/c", SECRET "-2");
+}
+
+#define RULE(resources, providers) "- resources: [" resources "]\n  providers:\n" providers
+#define AES(type, name, key) "  - " type ":\n      keys:\n      - {name: " name ", secret: " key "}\n"
+#define PLAIN "  - identity: {}\n"
+
+static void secrets_do_not_lie_in_the_clear(void **state) {
+        static const struct {
+                const char *rules, *prefix;
+        } table[] = {
+                { RULE("secrets, '*.apps'", AES("aescbc", "key1", KEY32) PLAIN), "k8s:enc:aescbc:v1:key1:" },
+                { RULE("secrets, '*.apps'", AES("aescbc", "k", KEY16)), "k8s:enc:aescbc:v1:k:" },
+                { RULE("secrets, deployments.apps", AES("aesgcm", "key1", KEY32) PLAIN), "k8s:enc:aesgcm:v1:key1:" },
+                { RULE("secrets", AES("secretbox", "s", KEY32)) RULE("'*.*'", AES("aesgcm", "key1", KEY16)),
+                  "k8s:enc:secretbox:v1:s:" },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                run_with(table[i].rules, put_three);
+                assert_false(on_disk(SECRET));
+                assert_true(on_disk(table[i].prefix));
+                assert_true(on_disk("an-open-word") == (i != 3));
+                run_with(table[i].rules, check_three);
+                file_remove_tree(dir, NULL);
+        }
+}
+
+static void rewrite(struct store *s) {
+        check_three(s);
+        put(s, "/secrets/ns/a", SECRET "-1");
+}
+
+static void a_rewrite_takes_the_first_key(void **state) {
+        run_with(RULE("secrets, '*.apps'", PLAIN AES("aescbc", "old", KEY32)), put_three);
+        assert_true(on_disk(SECRET));
+        run_with(RULE("secrets, '*.apps'", AES("aescbc", "old", KEY32) PLAIN), rewrite);
+        assert_true(on_disk("k8s:enc:aescbc:v1:old:"));
+        run_with(RULE("secrets, '*.apps'", AES("aesgcm", "new", KEY32) AES("aescbc", "old", KEY32) PLAIN), rewrite);
+        assert_true(on_disk("k8s:enc:aesgcm:v1:new:"));
+        run_with(RULE("secrets, '*.apps'", PLAIN AES("aesgcm", "new", KEY32) AES("aescbc", "old", KEY32)), check_three);
+}
+
+/* Ciphertexts do not move from one object to another: AES-GCM knows whose they are. */
+static void a_lost_or_wrong_key_is_told(void **state) {
+        static const struct {
+                const char *rules, *text;
+        } table[] = {
+                { RULE("secrets", AES("aesgcm", "other", KEY32)),
+                  "/secrets/ns/a is encrypted by a key that the encryption configuration does not have" },
+                { RULE("secrets", AES("aesgcm", "key1", KEY16)),
+                  "/secrets/ns/a is encrypted by another key than the one of that name" },
+        };
+        struct error e = ERROR_INIT;
+        struct store *s;
+
+        run_with(RULE("secrets", AES("aesgcm", "key1", KEY32)), put_three);
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                struct encryption *c = with(table[i].rules);
+
+                assert_int_equal(open_store(c, &s, &e), -EACCES);
+                assert_non_null(strstr(error_text(&e), table[i].text));
+                error_clear(&e);
+                encryption_free(c);
+        }
+        assert_int_equal(open_store(NULL, &s, &e), -EACCES);
+        assert_non_null(strstr(error_text(&e), "/secrets/ns/a is encrypted: --encryption-provider-config is needed"));
+        error_clear(&e);
+}
+
+static void gcm_binds_a_text_to_its_key(void **state) {
+        _cleanup_buf_ struct buf sealed = BUF_INIT, text = BUF_INIT;
+        uint8_t key[32] = { 1 };
+
+        assert_int_equal(gcm_seal(key, 32, STR("a"), STR(SECRET), &sealed), 0);
+        assert_int_equal(gcm_open(key, 32, STR("b"), buf_str(&sealed), &text), -EBADMSG);
+        assert_int_equal(gcm_open(key, 32, STR("a"), buf_str(&sealed), &text), 0);
+        assert_true(str_eq(buf_str(&text), STR(SECRET)));
+        sealed.p[14] ^= 1;
+        assert_int_equal(gcm_open(key, 32, STR("a"), buf_str(&sealed), &text), -EBADMSG);
+        assert_int_equal(gcm_open(key, 32, STR("a"), STR("short"), &text), -EBADMSG);
+}
+
+static void bad_configurations_are_refused(void **state) {
+        static const struct {
+                const char *rules, *text;
+        } table[] = {
+                { "  []", "resources is needed" },
+                { RULE("", PLAIN), "resources and providers are needed" },
+                { RULE("secrets", AES("aescbc", "k", "YWJj")),
+                  "aescbc: the secret of key k is no base64 of 16, 24 or 32 bytes" },
+                { RULE("secrets", AES("secretbox", "k", KEY16)),
+                  "secretbox: the secret of key k is no base64 of 32 bytes" },
+                { RULE("secrets", AES("aescbc", "'a:b'", KEY32)), "aescbc: a key needs a name without ':'" },
+                { RULE("secrets", "  - rot13: {}\n"),
+                  "a provider is exactly one of identity, aescbc, aesgcm, secretbox, kms" },
+                { RULE("secrets", "  - kms: {apiVersion: v1, name: x}\n"), "kms: only apiVersion v2 is supported" },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                struct error e = ERROR_INIT;
+                struct encryption *c;
+
+                assert_true(configure(table[i].rules, &c, &e) < 0);
+                assert_non_null(strstr(error_text(&e), table[i].text));
+                error_clear(&e);
+        }
+}
+
+static void put_many(struct store *s) {
+        for (int i = 0; i < 3000; i++) {
+                char key[64];
+
+                snprintf(key, sizeof(key), "/secrets/ns/k%d", i % 100);
+                put(s, key, "a value of some length, so that segments are cleaned while it is rewritten " SECRET);
+        }
+}
+
+static void check_many(struct store *s) {
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(s);
+
+        assert_int_equal(store_count(snap, STR("/secrets/"), STR("/secrets/")), 100);
+}
+
+static void cleaning_keeps_them_sealed(void **state) {
+        run_with(RULE("secrets", AES("aesgcm", "key1", KEY32)), put_many);
+        assert_false(on_disk(SECRET));
+        run_with(RULE("secrets", AES("aesgcm", "key1", KEY32)), check_many);
+}
+
+int main(void) {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        const struct CMUnitTest tests[] = {
+                T(secrets_do_not_lie_in_the_clear), T(a_rewrite_takes_the_first_key),  T(a_lost_or_wrong_key_is_told),
+                T(gcm_binds_a_text_to_its_key),     T(bad_configurations_are_refused), T(cleaning_keeps_them_sealed),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
