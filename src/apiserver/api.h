@@ -82,6 +82,7 @@ struct api_call {
         struct api_list *list; /* LIST; done's to api_list_free */
         struct str *warnings;
         size_t n_warnings;
+        struct json *annotations; /* what admission says to the audit log: a map of strings; NULL: nothing */
         void *priv[4];
 };
 

@@ -87,6 +87,15 @@ void op_warn(struct op *op, struct str message) {
                 vec_push(&op->warnings, arena_str(op->c->arena, message));
 }
 
+void op_annotate(struct op *op, struct str key, struct str value) {
+        struct arena *a = op->c->arena;
+
+        if (!op->c->annotations)
+                op->c->annotations = json_new(a, json_new_object());
+        if (!json_get(op->c->annotations, key))
+                json_set(a, op->c->annotations, arena_str(a, key), json_of_copy(a, value));
+}
+
 void op_refresh(struct op *op) {
         if (op->snap)
                 store_snapshot_unref(op->snap);
@@ -236,6 +245,7 @@ void apiserver_call(struct apiserver *s, struct api_call *c) {
         c->tree = NULL;
         c->list = NULL;
         c->n_warnings = 0;
+        c->annotations = NULL;
 
         if (find_target(op, &c->error) < 0)
                 goto fail;

@@ -100,6 +100,12 @@ const struct rest *rest_of(const struct apiserver *s, const struct api_resource 
         return map_get(s->rests_by_resource, pointer_key(&r));
 }
 
+const struct rest *rest_find_kind(const struct apiserver *s, struct str group, struct str version, struct str kind) {
+        const struct api_resource *r = api_find_kind(group, version, kind);
+
+        return r ? rest_of(s, r) : NULL;
+}
+
 const struct rest *rest_version(const struct apiserver *s, const struct rest *r, size_t i) {
         for (size_t k = 0; k < s->n_rests; k++)
                 if (s->rest_table[k].stored == r->stored && i-- == 0)

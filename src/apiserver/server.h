@@ -103,6 +103,7 @@ struct apiserver {
 int resources_init(struct apiserver *s);
 const struct rest *rest_find(const struct apiserver *s, struct str group, struct str version, struct str plural);
 const struct rest *rest_of(const struct apiserver *s, const struct api_resource *r);
+const struct rest *rest_find_kind(const struct apiserver *s, struct str group, struct str version, struct str kind);
 /* The same for custom resources too, which come and go: with a reference, for rest_release. (extensions/custom.c) */
 const struct rest *rest_acquire(struct apiserver *s, struct str group, struct str version, struct str plural);
 const struct rest *rest_acquire_of(struct apiserver *s, const struct api_resource *r);
@@ -174,6 +175,8 @@ struct op {
 void op_finish(struct op *op, int code); /* success: op->result or c->tree */
 void op_fail(struct op *op);             /* c->error is set */
 void op_warn(struct op *op, struct str message);
+/* For the audit log; a key that has a value keeps it. */
+void op_annotate(struct op *op, struct str key, struct str value);
 /* Takes a new snapshot for this attempt. */
 void op_refresh(struct op *op);
 /* Hands op->ops to the store; finished comes on the call's loop (or the writer thread when it has none). */

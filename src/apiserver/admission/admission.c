@@ -48,8 +48,6 @@ static int not_served(struct admission *r, struct error *err) {
                 const char *what;
         } table[] = {
                 { &res_apiservices, "aggregated API servers" },
-                { &res_validatingadmissionpolicies, "admission policies" },
-                { &res_validatingadmissionpolicybindings, "admission policies" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(table) && r->operation == ADMIT_CREATE; i++)
@@ -84,6 +82,7 @@ static const struct admission_plugin plugins[] = {
         { "CertificateSubjectRestriction", ON_CREATE, NULL, admission_certificate_subject },
         { "DefaultIngressClass", ON_CREATE, admission_default_ingress_class, NULL },
         /* what others have configured comes after all that is built in, but for what charges for what is written */
+        { "ValidatingAdmissionPolicy", ON_ALL, NULL, admission_policies },
         { "AdmissionWebhook", ON_ALL, admission_webhooks_mutate, admission_webhooks_validate },
         { "ResourceQuota", ON_WRITE, NULL, admission_resource_quota },
 };

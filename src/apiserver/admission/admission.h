@@ -66,6 +66,8 @@ static inline bool admission_is_sub(const struct admission *ad, const struct api
         return ad->op->rest->stored->resource == res && str_eqc(ad->op->c->subresource, sub);
 }
 
+/* policies.c: ValidatingAdmissionPolicy */
+int admission_policies(struct admission *ad, struct error *err);
 /* webhooks.c */
 int admission_webhooks_mutate(struct admission *ad, struct error *err);
 int admission_webhooks_validate(struct admission *ad, struct error *err);

@@ -10,8 +10,8 @@ struct admission_configs {
         atomic_ullong empty; /* the generation that was found to have nothing; 0: none */
 };
 
-static const struct api_resource *const kinds[] = { &res_mutatingwebhookconfigurations,
-                                                    &res_validatingwebhookconfigurations };
+static const struct api_resource *const hook_kinds[] = { &res_mutatingwebhookconfigurations,
+                                                         &res_validatingwebhookconfigurations };
 
 /* ---- compiling ---- */
 
@@ -41,6 +41,8 @@ static void compile_webhook(struct admission_set *set, const struct object *o, c
         else if (any(versions, "v1beta1"))
                 w->review = "admission.k8s.io/v1beta1";
         admission_match_compile(set->arena, j, false, &w->match);
+        if (json_len(json_getc(j, "matchConditions")) > 0)
+                w->conditions = cel_policy_new(j, NULL, NULL);
 }
 
 static void compile_webhooks(struct admission_set *set, const struct object *o, int kind) {
@@ -59,23 +61,69 @@ static void compile_webhooks(struct admission_set *set, const struct object *o, 
         set->webhooks[kind].n = n;
 }
 
+/* The bindings of a policy, of all there are from first on in the set's objects. */
+static void compile_bindings(struct admission_set *set, size_t first, struct admission_policy *p) {
+        p->bindings = arena_array(set->arena, struct admission_binding, set->objects.n - first);
+        for (size_t i = first; i < set->objects.n; i++) {
+                const struct json *spec = json_getc(object_json(set->objects.v[i]), "spec");
+                const struct json *match = json_getc(spec, "matchResources");
+                struct admission_binding *b = &p->bindings[p->n_bindings];
+
+                if (!str_eq(json_str(json_getc(spec, "policyName")), p->name))
+                        continue;
+                *b = (struct admission_binding){ .name = object_name(set->objects.v[i]),
+                                                 .everything = !match,
+                                                 .params = json_getc(spec, "paramRef"),
+                                                 .actions = json_getc(spec, "validationActions") };
+                admission_match_compile(set->arena, match, true, &b->match);
+                p->n_bindings++;
+        }
+}
+
+static void compile_policy(struct admission_set *set, size_t first_binding, const struct object *o) {
+        const struct json *spec = json_getc(object_json(o), "spec");
+        struct admission_policy *p = &set->policies[set->n_policies];
+
+        *p = (struct admission_policy){ .name = object_name(o),
+                                        .ignore = str_eqc(json_str(json_getc(spec, "failurePolicy")), "Ignore"),
+                                        .param_kind = json_getc(spec, "paramKind") };
+        compile_bindings(set, first_binding, p);
+        if (p->n_bindings == 0)
+                return;
+        admission_match_compile(set->arena, json_getc(spec, "matchConstraints"), true, &p->match);
+        p->expressions = cel_policy_new(spec, NULL, NULL);
+        set->n_policies++;
+}
+
+/* Takes references to all objects of a kind, in the order of their names; returns the first's place. */
+static size_t take_all(struct admission_configs *c, struct admission_set *set, struct store_snapshot *snap,
+                       const struct api_resource *kind) {
+        const struct rest *r = rest_of(c->s, kind);
+        size_t first = set->objects.n;
+        struct store_iter it;
+
+        store_iter_init(&it, snap, r->prefix, r->prefix);
+        while (store_iter_next(&it))
+                vec_push(&set->objects, object_ref(it.object));
+        return first;
+}
+
 static struct admission_set *compile(struct admission_configs *c, unsigned long long generation) {
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(c->s->store);
         struct admission_set *set = xcalloc(1, sizeof(*set));
+        size_t first, bindings;
 
         atomic_store(&set->refs, 1);
         set->generation = generation;
         set->arena = arena_new(0);
-        for (int kind = 0; kind < (int) ARRAY_SIZE(kinds); kind++) {
-                const struct rest *r = rest_of(c->s, kinds[kind]);
-                struct store_iter it;
-
-                store_iter_init(&it, snap, r->prefix, r->prefix);
-                while (store_iter_next(&it)) { /* in the order of their names */
-                        vec_push(&set->objects, object_ref(it.object));
-                        compile_webhooks(set, it.object, kind);
-                }
-        }
+        for (int kind = 0; kind < (int) ARRAY_SIZE(hook_kinds); kind++)
+                for (size_t i = take_all(c, set, snap, hook_kinds[kind]); i < set->objects.n; i++)
+                        compile_webhooks(set, set->objects.v[i], kind);
+        first = take_all(c, set, snap, &res_validatingadmissionpolicies);
+        bindings = take_all(c, set, snap, &res_validatingadmissionpolicybindings);
+        set->policies = arena_array(set->arena, struct admission_policy, bindings - first);
+        for (size_t i = first; i < bindings; i++)
+                compile_policy(set, bindings, set->objects.v[i]);
         return set;
 }
 
@@ -84,6 +132,11 @@ static struct admission_set *compile(struct admission_configs *c, unsigned long 
 void admission_set_unref(struct admission_set *set) {
         if (!set || atomic_fetch_sub(&set->refs, 1) != 1)
                 return;
+        for (int kind = 0; kind < (int) ARRAY_SIZE(hook_kinds); kind++)
+                for (size_t i = 0; i < set->webhooks[kind].n; i++)
+                        cel_policy_free(set->webhooks[kind].v[i].conditions);
+        for (size_t i = 0; i < set->n_policies; i++)
+                cel_policy_free(set->policies[i].expressions);
         for (size_t i = 0; i < set->objects.n; i++)
                 object_unref(set->objects.v[i]);
         vec_free(&set->objects);

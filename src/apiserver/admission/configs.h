@@ -7,6 +7,7 @@
 #pragma once
 
 #include "apiserver/admission/admission.h"
+#include "cel/policy.h"
 #include "schema/selector.h"
 
 /* Which writes are meant: rules and selectors of a webhook, of a policy's matchConstraints or a binding's
@@ -28,10 +29,28 @@ struct admission_webhook {
         const struct json *client; /* clientConfig */
         const char *review;        /* apiVersion of the AdmissionReview it takes; NULL: none that we know */
         struct admission_match match;
+        struct cel_policy *conditions; /* matchConditions; NULL: none */
         bool ignore;    /* failurePolicy */
         bool if_needed; /* reinvocationPolicy */
         bool dry_run;   /* has no side effects then */
         unsigned timeout_s;
+};
+
+struct admission_binding {
+        struct str name;
+        struct admission_match match;
+        bool everything;                     /* no matchResources */
+        const struct json *params, *actions; /* paramRef, validationActions */
+};
+
+struct admission_policy {
+        struct str name;
+        struct admission_match match;
+        bool ignore;                    /* failurePolicy */
+        const struct json *param_kind;  /* or NULL */
+        struct cel_policy *expressions;
+        struct admission_binding *bindings;
+        size_t n_bindings;
 };
 
 enum { HOOKS_MUTATING, HOOKS_VALIDATING };
@@ -44,8 +63,14 @@ struct admission_set {
         struct {
                 struct admission_webhook *v;
                 size_t n;
-        } webhooks[2]; /* in the order of their calls */
+        } webhooks[2];                     /* in the order of their calls */
+        struct admission_policy *policies; /* those with bindings */
+        size_t n_policies;
 };
+
+/* The write as expressions see it, in the version of as: everything of *run but params and failurePolicy. */
+int admission_expressions(const struct admission *ad, const struct rest *as, const struct cel_policy *p,
+                          struct cel_policy_run *run, struct error *err);
 
 struct admission_configs *admission_configs_new(struct apiserver *s);
 void admission_configs_free(struct admission_configs *c);

@@ -5,6 +5,18 @@
 #include "base/encode.h"
 #include "schema/decode.h"
 
+int review_convert(const struct admission *ad, const struct rest *from, const struct rest *to, const struct json *in,
+                   struct json *ret, struct error *err) {
+        const struct op *op = ad->op;
+        _cleanup_error_ struct error e = ERROR_INIT;
+
+        *ret = *in;
+        if (from == to || (op->sub && op->sub->type != op->rest->resource->type) ||
+            schema_convert(ad->a, from->resource, to->resource, in, ret, &e) == 0)
+                return 0;
+        return error_status(err, REASON_INTERNAL, "Internal error occurred: %s", error_text(&e));
+}
+
 /* ---- the question ---- */
 
 static struct json three(struct arena *a, struct str group, struct str version, const char *what, struct str name) {

@@ -5,6 +5,10 @@
 
 #include "apiserver/admission/configs.h"
 
+/* An object of this write in another version of its resource; a subresource's own kind (Scale, Binding) has one version
+ * only. Shares with in. */
+int review_convert(const struct admission *ad, const struct rest *from, const struct rest *to, const struct json *in,
+                   struct json *ret, struct error *err);
 /* The question, with object and old in the version of as; lives in a. */
 struct str review_question(struct arena *a, const struct admission *ad, const struct rest *as, const char *api_version,
                            struct str uid, const struct json *object, const struct json *old);

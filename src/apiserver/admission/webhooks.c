@@ -26,23 +26,6 @@ struct ask {
         struct error error;
 };
 
-/* ---- versions ---- */
-
-/* A subresource's own kind (Scale, Binding) has one version. */
-static bool converts(const struct admission *ad) {
-        return !ad->op->sub || ad->op->sub->type == ad->op->rest->resource->type;
-}
-
-static int convert(const struct admission *ad, const struct rest *from, const struct rest *to, const struct json *in,
-                   struct json *ret, struct error *err) {
-        _cleanup_error_ struct error e = ERROR_INIT;
-
-        *ret = *in;
-        if (from == to || !converts(ad) || schema_convert(ad->a, from->resource, to->resource, in, ret, &e) == 0)
-                return 0;
-        return error_status(err, REASON_INTERNAL, "Internal error occurred: %s", error_text(&e));
-}
-
 /* ---- one question ---- */
 
 /* No answer that could be understood: the webhook's policy decides. */
@@ -54,6 +37,22 @@ static int call_failed(const struct ask *q, const struct error *why, struct erro
         return error_status(err, REASON_INTERNAL,
                             "Internal error occurred: failed calling webhook \"%" STR_FMT "\": %s",
                             STR_ARG(q->hook->name), error_text(why));
+}
+
+/* Rules, selectors and matchConditions: 1 with q->as, 0, or a negative errno. */
+static int matches(struct ask *q, struct error *err) {
+        struct admission *ad = q->ad;
+        struct cel_policy_run run = { .ignore = q->hook->ignore };
+        _cleanup_error_ struct error e = ERROR_INIT;
+        int r = admission_match(&q->hook->match, ad, &q->as, err);
+
+        if (r <= 0 || !q->hook->conditions)
+                return r;
+        r = admission_expressions(ad, q->as, q->hook->conditions, &run, err);
+        if (r < 0)
+                return r;
+        r = cel_policy_matches(&run, &e);
+        return r < 0 ? err_forbidden(err, ad->op->rest, ad->op->name, "%s", error_text(&e)) : r;
 }
 
 /* 1: the question is ready to be sent; 0: this webhook is passed over; negative: the write fails. */
@@ -74,9 +73,9 @@ static int prepare(struct ask *q, void (*done)(struct webhook_call *w), struct e
                           "(v1, v1beta1)");
                 return call_failed(q, &e, err);
         }
-        if (ad->obj && convert(ad, stored, q->as, ad->obj, &object, err) < 0)
+        if (ad->obj && review_convert(ad, stored, q->as, ad->obj, &object, err) < 0)
                 return err->err;
-        if (ad->old && convert(ad, stored, q->as, ad->old, &old, err) < 0)
+        if (ad->old && review_convert(ad, stored, q->as, ad->old, &old, err) < 0)
                 return err->err;
         rand_uuid(uid);
         q->uid = arena_str(ad->a, str_n(uid, 36));
@@ -112,6 +111,10 @@ static int judge(struct ask *q, bool mutating, struct error *err) {
         }
         json_each_item(w, q->answer.warnings)
                 op_warn(q->ad->op, json_str(w));
+        json_each_member(m, q->answer.annotations)
+                op_annotate(q->ad->op,
+                            arena_printf(q->ad->a, "%" STR_FMT "/%" STR_FMT, STR_ARG(q->hook->name), STR_ARG(json_key(m))),
+                            json_str(&m->value));
         return q->answer.allowed ? 0 : review_denied(err, q->hook->name, q->answer.status);
 }
 
@@ -152,7 +155,7 @@ static int apply_patch(struct ask *q, struct error *err) {
                                     "Internal error occurred: admission webhook \"%" STR_FMT
                                     "\" attempted to modify the object, which is not supported for this operation",
                                     STR_ARG(q->hook->name));
-        if (convert(ad, op->rest->stored, q->as, ad->obj, &before, err) < 0)
+        if (review_convert(ad, op->rest->stored, q->as, ad->obj, &before, err) < 0)
                 return err->err;
         if (json_patch_apply(ad->a, &before, q->answer.patch, &doc, &e) < 0)
                 return internal(err, &e);
@@ -162,7 +165,7 @@ static int apply_patch(struct ask *q, struct error *err) {
         changed = !json_equal(&before, &after);
         if (t)
                 schema_default(ad->a, t, &after);
-        if (check_place(ad, &after, err) < 0 || convert(ad, q->as, op->rest->stored, &after, ad->obj, err) < 0)
+        if (check_place(ad, &after, err) < 0 || review_convert(ad, q->as, op->rest->stored, &after, ad->obj, err) < 0)
                 return err->err;
         return changed;
 }
@@ -178,7 +181,7 @@ static int ask_next(struct mutation *m, struct error *err) {
                 int r;
 
                 m->ask = (struct ask){ .ad = ad, .hook = &ad->set->webhooks[HOOKS_MUTATING].v[i] };
-                r = admission_match(&m->ask.hook->match, ad, &m->ask.as, err);
+                r = matches(&m->ask, err);
                 if (r == 0 || (r > 0 && ad->again && !m->due[i]))
                         continue;
                 if (r > 0)
@@ -285,7 +288,7 @@ static int find_all(struct admission *ad, struct validation *v, struct error *er
                 int r;
 
                 *q = (struct ask){ .ad = ad, .hook = &ad->set->webhooks[HOOKS_VALIDATING].v[i] };
-                r = admission_match(&q->hook->match, ad, &q->as, err);
+                r = matches(q, err);
                 if (r > 0)
                         r = prepare(q, validated, err);
                 if (r < 0)

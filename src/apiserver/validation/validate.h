@@ -131,5 +131,8 @@ VALIDATE(validate_runtime_class);
 VALIDATE(validate_csr_update);
 VALIDATE(validate_csr_status);
 VALIDATE(validate_event);
+VALIDATE(validate_webhooks);
+VALIDATE(validate_policy);
+VALIDATE(validate_policy_binding);
 VALIDATE(validate_flow_schema);
 VALIDATE(validate_priority_level);

@@ -1,0 +1,510 @@
+/* Webhook configurations and admission policies. */
+#include "apiserver/validation/validate.h"
+#include "cel/policy.h"
+
+static bool has_star(const struct json *list) {
+        json_each_item(i, list)
+                if (str_eqc(json_str(i), "*"))
+                        return true;
+        return false;
+}
+
+/* A required list in which "*" stands alone: "other API groups". */
+static void check_starred(struct field_errors *fe, const struct path *p, const struct json *list, const char *others) {
+        if (json_len(list) == 0)
+                field_required(fe, p, "");
+        else if (json_len(list) > 1 && has_star(list))
+                field_invalid(fe, p, list, "if '*' is present, must not specify other %s", others);
+}
+
+static bool seen_before(const struct json *list, size_t n, struct str want) {
+        for (size_t i = 0; i < n; i++)
+                if (str_eq(json_str(json_item(list, i)), want))
+                        return true;
+        return false;
+}
+
+/* "pods", "pods/log", "pods/…*", "*…/status": one that another has already said is a mistake. */
+static void check_resources(struct field_errors *fe, const struct path *p, const struct json *list) {
+        bool all = false, star = false, plain = false;
+        size_t i = 0;
+
+        if (json_len(list) == 0)
+                field_required(fe, p, "");
+        json_each_item(item, list) {
+                struct str s = json_str(item), res, sub;
+                ssize_t slash = str_find(s, '/');
+                const struct path *at = PATH_INDEX(p, i);
+
+                if (str_empty(s))
+                        field_required(fe, at, "");
+                all = all || str_eqc(s, "*/*");
+                star = star || str_eqc(s, "*");
+                if (slash < 0 && !str_empty(s))
+                        plain = !str_eqc(s, "*");
+                res = str_sub(s, 0, slash < 0 ? 0 : (size_t) slash);
+                sub = slash < 0 ? STR("") : str_sub(s, (size_t) slash + 1, s.n);
+                if (slash >= 0 && seen_before(list, i, arena_printf(fe->a, "%" STR_FMT "/*", STR_ARG(res))))
+                        field_invalid_str(fe, at, s, "if '%" STR_FMT "/*' is present, must not specify %" STR_FMT,
+                                          STR_ARG(res), STR_ARG(s));
+                if (slash >= 0 && seen_before(list, i, arena_printf(fe->a, "*/%" STR_FMT, STR_ARG(sub))))
+                        field_invalid_str(fe, at, s, "if '*/%" STR_FMT "' is present, must not specify %" STR_FMT,
+                                          STR_ARG(sub), STR_ARG(s));
+                i++;
+        }
+        if (json_len(list) > 1 && all)
+                field_invalid(fe, p, list, "if '*/*' is present, must not specify other resources");
+        if (star && plain)
+                field_invalid(fe, p, list, "if '*' is present, must not specify other resources without subresources");
+}
+
+static void check_rule(struct field_errors *fe, const struct path *p, const struct json *rule) {
+        const struct json *versions = json_getc(rule, "apiVersions");
+        size_t i = 0;
+
+        check_starred(fe, PATH(p, "operations"), json_getc(rule, "operations"), "operations");
+        check_starred(fe, PATH(p, "apiGroups"), json_getc(rule, "apiGroups"), "API groups");
+        check_starred(fe, PATH(p, "apiVersions"), versions, "API versions");
+        json_each_item(v, versions) {
+                if (str_empty(json_str(v)))
+                        field_required(fe, PATH_INDEX(PATH(p, "apiVersions"), i), "");
+                i++;
+        }
+        check_resources(fe, PATH(p, "resources"), json_getc(rule, "resources"));
+}
+
+/* ---- webhooks ---- */
+
+static void check_full_name(struct field_errors *fe, const struct path *p, struct str name) {
+        const char *msgs[2];
+        ssize_t first = str_find(name, '.');
+
+        if (str_empty(name))
+                field_required(fe, p, "");
+        else if (check_dns_subdomain(name, msgs) > 0)
+                field_invalid_str(fe, p, name, "%s", msgs[0]);
+        else if (first < 0 || str_rfind(name, '.') == first)
+                field_invalid_str(fe, p, name, "should be a domain with at least three segments separated by dots");
+}
+
+static void check_url(struct field_errors *fe, const struct path *p, struct str url) {
+#define FORM "; desired format: https://host[/path]"
+        ssize_t colon = str_search(url, STR("://")), hash = str_find(url, '#'), question, slash, at;
+        struct str scheme = str_sub(url, 0, colon < 0 ? 0 : (size_t) colon), rest, host;
+
+        rest = str_sub(url, colon < 0 ? 0 : (size_t) colon + 3, hash < 0 ? url.n : (size_t) hash);
+        question = str_find(rest, '?');
+        host = str_sub(rest, 0, question < 0 ? rest.n : (size_t) question);
+        slash = str_find(host, '/');
+        host = colon < 0 ? STR("") : str_sub(host, 0, slash < 0 ? host.n : (size_t) slash);
+        at = str_rfind(host, '@');
+        if (!str_eqc(scheme, "https"))
+                field_invalid_str(fe, p, scheme, "'https' is the only allowed URL scheme" FORM);
+        if (host.n == (size_t) (at + 1))
+                field_invalid_str(fe, p, STR(""), "host must be specified" FORM);
+        if (at >= 0)
+                field_invalid_str(fe, p, str_sub(host, 0, (size_t) at), "user information is not permitted in the URL");
+        if (hash >= 0 && (size_t) hash + 1 < url.n)
+                field_invalid_str(fe, p, str_sub(url, (size_t) hash + 1, url.n), "fragments are not permitted in the URL");
+        if (question >= 0 && (size_t) question + 1 < rest.n)
+                field_invalid_str(fe, p, str_sub(rest, (size_t) question + 1, rest.n),
+                                  "query parameters are not permitted in the URL");
+}
+
+static void check_service_path(struct field_errors *fe, const struct path *p, struct str whole) {
+        struct str rest, step;
+        const char *msgs[2];
+        unsigned i = 0;
+
+        if (str_empty(whole) || str_eqc(whole, "/"))
+                return;
+        if (str_eqc(whole, "//")) {
+                field_invalid_str(fe, p, whole, "segment[0] may not be empty");
+                return;
+        }
+        if (whole.p[0] != '/')
+                field_invalid_str(fe, p, whole, "must start with a '/'");
+        rest = str_sub(whole, 1, whole.n);
+        if (str_has_suffix(rest, STR("/")))
+                rest.n--;
+        for (; str_split(&rest, '/', &step); i++)
+                if (str_empty(step))
+                        field_invalid_str(fe, p, whole, "segment[%u] may not be empty", i);
+                else if (check_dns_subdomain(step, msgs) > 0)
+                        field_invalid_str(fe, p, whole, "segment[%u]: %s", i, msgs[0]);
+}
+
+static void check_client(struct field_errors *fe, const struct path *p, const struct json *client) {
+        const struct json *url = json_getc(client, "url"), *service = json_getc(client, "service");
+        const struct path *s = PATH(p, "service");
+        int64_t port = json_int(json_getc(service, "port"));
+
+        if (!url == !service) {
+                field_required(fe, p, "exactly one of url or service is required");
+        } else if (url) {
+                check_url(fe, PATH(p, "url"), json_str(url));
+        } else {
+                if (str_empty(json_str(json_getc(service, "name"))))
+                        field_required(fe, PATH(s, "name"), "service name is required");
+                if (str_empty(json_str(json_getc(service, "namespace"))))
+                        field_required(fe, PATH(s, "namespace"), "service namespace is required");
+                if (port < 1 || port > 65535)
+                        field_invalid(fe, PATH(s, "port"), json_getc(service, "port"),
+                                      "port is not valid: must be between 1 and 65535, inclusive");
+                check_service_path(fe, PATH(s, "path"), json_str(json_getc(service, "path")));
+        }
+}
+
+static bool knows_review(const struct json *versions) {
+        json_each_item(v, versions)
+                if (str_eqc(json_str(v), "v1") || str_eqc(json_str(v), "v1beta1"))
+                        return true;
+        return false;
+}
+
+static void check_versions(struct field_errors *fe, const struct path *p, const struct json *list) {
+        size_t i = 0;
+
+        if (json_len(list) == 0) {
+                field_required(fe, p, "must specify one of v1, v1beta1");
+                return;
+        }
+        json_each_item(v, list) {
+                if (seen_before(list, i, json_str(v)))
+                        field_invalid_str(fe, PATH_INDEX(p, i), json_str(v), "duplicate version");
+                else
+                        check_field(fe, PATH_INDEX(p, i), json_str(v), check_dns1035_label);
+                i++;
+        }
+        if (!knows_review(list))
+                field_invalid(fe, p, list, "must include at least one of v1, v1beta1");
+}
+
+/* Side effects that a dry run would have are no longer let in; who had such stays. */
+static void check_side_effects(struct field_errors *fe, const struct path *p, const struct json *v) {
+        static const char *const none[] = { "None", "NoneOnDryRun", NULL };
+
+        if (!v)
+                field_required(fe, p, "must specify one of None, NoneOnDryRun");
+        else if (str_eqc(json_str(v), "Some") || str_eqc(json_str(v), "Unknown")) /* others: validate_enums */
+                field_not_supported(fe, p, json_str(v), none);
+}
+
+static void check_webhook(struct field_errors *fe, const struct path *p, const struct json *w) {
+        const struct json *timeout = json_getc(w, "timeoutSeconds");
+        size_t i = 0;
+
+        check_full_name(fe, PATH(p, "name"), json_str(json_getc(w, "name")));
+        json_each_item(rule, json_getc(w, "rules"))
+                check_rule(fe, PATH_INDEX(PATH(p, "rules"), i++), rule);
+        check_side_effects(fe, PATH(p, "sideEffects"), json_getc(w, "sideEffects"));
+        if (timeout && (json_int(timeout) < 1 || json_int(timeout) > 30))
+                field_invalid(fe, PATH(p, "timeoutSeconds"), timeout,
+                              "the timeout value must be between 1 and 30 seconds");
+        validate_label_selector(fe, PATH(p, "namespaceSelector"), json_getc(w, "namespaceSelector"));
+        validate_label_selector(fe, PATH(p, "objectSelector"), json_getc(w, "objectSelector"));
+        check_client(fe, PATH(p, "clientConfig"), json_getc(w, "clientConfig"));
+        check_versions(fe, PATH(p, "admissionReviewVersions"), json_getc(w, "admissionReviewVersions"));
+}
+
+/* ---- expressions ---- */
+
+static void check_expression(struct field_errors *fe, const struct path *p, const struct cel_expression *x) {
+        if (x->error.n)
+                field_invalid_str(fe, p, x->text, "%" STR_FMT, STR_ARG(x->error));
+}
+
+/* matchConditions, and what they were compiled into. */
+static void check_conditions(struct field_errors *fe, const struct path *p, const struct json *list,
+                             const struct cel_named *named) {
+        size_t i = 0;
+
+        if (json_len(list) > 64)
+                field_too_many(fe, p, json_len(list), 64);
+        json_each_item(c, list) {
+                const struct path *at = PATH_INDEX(p, i);
+                struct str name = json_str(json_getc(c, "name"));
+
+                if (str_empty(str_trim(json_str(json_getc(c, "expression")))))
+                        field_required(fe, PATH(at, "expression"), "");
+                else
+                        check_expression(fe, PATH(at, "expression"), &named[i].x);
+                if (str_empty(name))
+                        field_required(fe, PATH(at, "name"), "");
+                else
+                        check_field(fe, PATH(at, "name"), name, check_qualified_name);
+                for (size_t k = 0; k < i && !str_empty(name); k++)
+                        if (str_eq(json_str(json_getc(json_item(list, k), "name")), name))
+                                field_duplicate(fe, PATH(at, "name"), name);
+                i++;
+        }
+}
+
+static void check_webhook_conditions(struct field_errors *fe, const struct path *p, const struct json *w,
+                                     const struct json *old) {
+        const struct json *list = json_getc(w, "matchConditions");
+        struct cel_policy *x;
+
+        if (json_len(list) == 0 || (old && json_equal(list, json_getc(old, "matchConditions"))))
+                return;
+        x = cel_policy_new(w, NULL, NULL);
+        check_conditions(fe, PATH(p, "matchConditions"), list, x->conditions);
+        cel_policy_free(x);
+}
+
+void validate_webhooks(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct json *list = json_getc(obj, "webhooks");
+        const struct path *p = PATH(NULL, "webhooks");
+        size_t i = 0;
+
+        json_each_item(w, list) {
+                struct str name = json_str(json_getc(w, "name"));
+
+                check_webhook(fe, PATH_INDEX(p, i), w);
+                check_webhook_conditions(fe, PATH_INDEX(p, i), w, json_item(json_getc(old, "webhooks"), i));
+                for (size_t k = 0; k < i && !str_empty(name); k++)
+                        if (str_eq(json_str(json_getc(json_item(list, k), "name")), name)) {
+                                field_duplicate(fe, PATH(PATH_INDEX(p, i), "name"), name);
+                                break;
+                        }
+                i++;
+        }
+}
+
+/* ---- policies ---- */
+
+static void check_match_resources(struct field_errors *fe, const struct path *p, const struct json *match) {
+        static const char *const lists[] = { "resourceRules", "excludeResourceRules" };
+
+        validate_label_selector(fe, PATH(p, "namespaceSelector"), json_getc(match, "namespaceSelector"));
+        validate_label_selector(fe, PATH(p, "objectSelector"), json_getc(match, "objectSelector"));
+        for (size_t k = 0; k < ARRAY_SIZE(lists); k++) {
+                size_t i = 0;
+
+                json_each_item(rule, json_getc(match, lists[k])) {
+                        const struct path *at = PATH_INDEX(PATH(p, lists[k]), i++), *names = PATH(at, "resourceNames");
+                        size_t n = 0;
+
+                        json_each_item(name, json_getc(rule, "resourceNames")) {
+                                check_field(fe, PATH_INDEX(names, n), json_str(name), check_path_segment);
+                                if (seen_before(json_getc(rule, "resourceNames"), n, json_str(name)))
+                                        field_duplicate(fe, PATH_INDEX(names, n), json_str(name));
+                                n++;
+                        }
+                        check_rule(fe, at, rule);
+                }
+        }
+}
+
+static void check_param_kind(struct field_errors *fe, const struct path *p, const struct json *kind) {
+        struct str whole = json_str(json_getc(kind, "apiVersion")), name = json_str(json_getc(kind, "kind"));
+        struct str group = STR(""), version = whole, lower;
+        ssize_t slash = str_find(whole, '/');
+        const char *msgs[2];
+
+        if (slash >= 0) {
+                group = str_sub(whole, 0, (size_t) slash);
+                version = str_sub(whole, (size_t) slash + 1, whole.n);
+        }
+        if (str_empty(whole)) {
+                field_required(fe, PATH(p, "apiVersion"), "");
+        } else if (str_find(version, '/') >= 0) {
+                field_invalid_str(fe, PATH(p, "apiVersion"), whole, "unexpected GroupVersion string: %" STR_FMT,
+                                  STR_ARG(whole));
+        } else {
+                if (!str_empty(group) && check_dns_subdomain(group, msgs) > 0)
+                        field_invalid_str(fe, PATH(p, "apiVersion"), group, "%s", msgs[0]);
+                if (str_empty(version))
+                        field_invalid_str(fe, PATH(p, "apiVersion"), whole, "version must be specified");
+                else if (check_dns1035_label(version, msgs) > 0)
+                        field_invalid_str(fe, PATH(p, "apiVersion"), version, "%s", msgs[0]);
+        }
+        lower = arena_str(fe->a, name);
+        for (size_t i = 0; i < lower.n; i++)
+                if (lower.p[i] >= 'A' && lower.p[i] <= 'Z')
+                        ((char *) lower.p)[i] |= 0x20;
+        if (str_empty(name))
+                field_required(fe, PATH(p, "kind"), "");
+        else if (check_dns1035_label(lower, msgs) > 0)
+                field_invalid_str(fe, PATH(p, "kind"), name,
+                                  "may have mixed case, but should otherwise match: %s", msgs[0]);
+}
+
+static bool is_identifier(struct str s) {
+        static const char *const reserved[] = { "true",   "false", "null", "in",       "as",     "break", "const",
+                                                "continue", "else", "for",  "function", "if",     "import", "let",
+                                                "loop",   "package", "namespace", "return", "var", "void", "while" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
+                if (str_eqc(s, reserved[i]))
+                        return false;
+        for (size_t i = 0; i < s.n; i++) {
+                char c = s.p[i] | 0x20;
+
+                if (s.p[i] != '_' && !(c >= 'a' && c <= 'z') && (i == 0 || s.p[i] < '0' || s.p[i] > '9'))
+                        return false;
+        }
+        return s.n > 0;
+}
+
+static void check_variables(struct field_errors *fe, const struct path *p, const struct cel_policy *x) {
+        for (size_t i = 0; i < x->n_variables; i++) {
+                const struct path *at = PATH_INDEX(p, i);
+                struct str name = x->variables[i].name;
+
+                if (str_empty(str_trim(name)))
+                        field_required(fe, PATH(at, "name"), "name is not specified");
+                else if (!is_identifier(name))
+                        field_invalid_str(fe, PATH(at, "name"), name, "name is not a valid CEL identifier");
+                if (str_empty(str_trim(x->variables[i].x.text)))
+                        field_required(fe, PATH(at, "expression"), "expression is not specified");
+                else
+                        check_expression(fe, PATH(at, "expression"), &x->variables[i].x);
+        }
+}
+
+static void check_validation(struct field_errors *fe, const struct path *p, const struct json *j,
+                             const struct cel_validation *v) {
+        static const char *const reasons[] = { "Forbidden", "Invalid", "RequestEntityTooLarge", NULL };
+        const struct json *message = json_getc(j, "message");
+
+        if (str_empty(str_trim(v->x.text)))
+                field_required(fe, PATH(p, "expression"), "expression is not specified");
+        else
+                check_expression(fe, PATH(p, "expression"), &v->x);
+        if (v->message_x.text.n && str_empty(str_trim(v->message_x.text)))
+                field_invalid_str(fe, PATH(p, "messageExpression"), v->message_x.text, "must be non-empty if specified");
+        else
+                check_expression(fe, PATH(p, "messageExpression"), &v->message_x);
+        if (!str_empty(json_str(message)) && str_empty(v->message))
+                field_invalid(fe, PATH(p, "message"), message, "message must be non-empty if specified");
+        else if (str_find(v->message, '\n') >= 0 || str_find(v->message, '\r') >= 0)
+                field_invalid(fe, PATH(p, "message"), message, "message must not contain line breaks");
+        if (json_getc(j, "reason"))
+                check_enum(fe, PATH(p, "reason"), v->reason, reasons);
+}
+
+#define MAX_ANNOTATIONS 20
+#define MAX_ANNOTATION_EXPRESSION (5 * 1024)
+
+static void check_audit(struct field_errors *fe, const struct path *p, struct str policy, const struct json *list,
+                        const struct cel_policy *x) {
+        if (json_len(list) > MAX_ANNOTATIONS)
+                field_invalid(fe, p, list, "must not have more than %d auditAnnotations", MAX_ANNOTATIONS);
+        for (size_t i = 0; i < x->n_annotations; i++) {
+                const struct cel_named *n = &x->annotations[i];
+                const struct path *at = PATH_INDEX(p, i), *value = PATH(at, "valueExpression");
+
+                if (str_empty(policy))
+                        field_invalid_str(fe, PATH(at, "key"), n->name, "requires metadata.name be non-empty");
+                else
+                        check_field(fe, PATH(at, "key"),
+                                    arena_printf(fe->a, "%" STR_FMT "/%" STR_FMT, STR_ARG(policy), STR_ARG(n->name)),
+                                    check_qualified_name);
+                if (str_empty(n->x.text))
+                        field_required(fe, value, "valueExpression is not specified");
+                else if (n->x.text.n > MAX_ANNOTATION_EXPRESSION)
+                        field_required(fe, value, "must not exceed 5120 bytes in length");
+                else
+                        check_expression(fe, value, &n->x);
+                for (size_t k = 0; k < i; k++)
+                        if (str_eq(x->annotations[k].name, n->name)) {
+                                field_duplicate(fe, PATH(at, "key"), n->name);
+                                break;
+                        }
+        }
+}
+
+static void check_validations(struct field_errors *fe, const struct path *p, struct str name, const struct json *spec,
+                              const struct cel_policy *x) {
+        static const char none[] = "validations or auditAnnotations must contain at least one item";
+        size_t i = 0;
+
+        if (x->n_validations == 0 && x->n_annotations == 0) {
+                field_required(fe, PATH(p, "validations"), none);
+                field_required(fe, PATH(p, "auditAnnotations"), none);
+        }
+        json_each_item(j, json_getc(spec, "validations")) {
+                check_validation(fe, PATH_INDEX(PATH(p, "validations"), i), j, &x->validations[i]);
+                i++;
+        }
+        check_audit(fe, PATH(p, "auditAnnotations"), name, json_getc(spec, "auditAnnotations"), x);
+}
+
+void validate_policy(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct json *spec = json_getc(obj, "spec"), *was = json_getc(old, "spec");
+        const struct json *match = json_getc(spec, "matchConstraints"), *conditions = json_getc(spec, "matchConditions");
+        const struct path *p = PATH(NULL, "spec");
+        struct cel_policy *x;
+
+        if (old && json_equal(spec, was)) /* it was fine, by the rules of its time */
+                return;
+        x = cel_policy_new(spec, NULL, NULL);
+        if (json_getc(spec, "paramKind"))
+                check_param_kind(fe, PATH(p, "paramKind"), json_getc(spec, "paramKind"));
+        if (!match)
+                field_required(fe, PATH(p, "matchConstraints"), "");
+        else
+                check_match_resources(fe, PATH(p, "matchConstraints"), match);
+        if (match && json_len(json_getc(match, "resourceRules")) == 0)
+                field_required(fe, PATH(PATH(p, "matchConstraints"), "resourceRules"), "");
+        if (!old || !json_equal(conditions, json_getc(was, "matchConditions")) ||
+            !json_equal(json_getc(spec, "paramKind"), json_getc(was, "paramKind")))
+                check_conditions(fe, PATH(p, "matchConditions"), conditions, x->conditions);
+        check_variables(fe, PATH(p, "variables"), x);
+        check_validations(fe, p, json_str(json_at_path(obj, "metadata", "name")), spec, x);
+        cel_policy_free(x);
+}
+
+static void check_param_ref(struct field_errors *fe, const struct path *p, const struct json *ref) {
+        static const char *const actions[] = { "Deny", "Allow", NULL };
+        const struct json *selector = json_getc(ref, "selector");
+        struct str name = json_str(json_getc(ref, "name")), action = json_str(json_getc(ref, "parameterNotFoundAction"));
+
+        if (!str_empty(name)) {
+                check_field(fe, PATH(p, "name"), name, check_path_segment);
+                if (selector)
+                        field_forbidden(fe, PATH(p, "name"), "name and selector are mutually exclusive");
+        }
+        if (selector) {
+                validate_label_selector(fe, PATH(p, "selector"), selector);
+                if (!str_empty(name))
+                        field_forbidden(fe, PATH(p, "selector"), "name and selector are mutually exclusive");
+        }
+        if (str_empty(name) && !selector)
+                field_required(fe, p, "one of name or selector must be specified");
+        if (str_empty(action))
+                field_required(fe, PATH(p, "parameterNotFoundAction"), "");
+        else
+                check_enum(fe, PATH(p, "parameterNotFoundAction"), action, actions);
+}
+
+static void check_actions(struct field_errors *fe, const struct path *p, const struct json *list) {
+        size_t n = json_len(list), i = 0;
+
+        json_each_item(a, list) {
+                if (seen_before(list, i, json_str(a)))
+                        field_duplicate(fe, PATH_INDEX(p, i), json_str(a));
+                i++;
+        }
+        if (seen_before(list, n, STR("Deny")) && seen_before(list, n, STR("Warn")))
+                field_invalid(fe, p, list, "must not contain both Deny and Warn (repeating the same validation failure "
+                                           "information in the API response and headers serves no purpose)");
+        if (n == 0)
+                field_required(fe, p, "at least one validation action is required");
+}
+
+void validate_policy_binding(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct json *spec = json_getc(obj, "spec");
+        const struct path *p = PATH(NULL, "spec");
+        struct str policy = json_str(json_getc(spec, "policyName"));
+
+        if (str_empty(policy))
+                field_required(fe, PATH(p, "policyName"), "");
+        else
+                check_field(fe, PATH(p, "policyName"), policy, check_dns_subdomain);
+        if (json_getc(spec, "paramRef"))
+                check_param_ref(fe, PATH(p, "paramRef"), json_getc(spec, "paramRef"));
+        check_match_resources(fe, PATH(p, "matchResouces"), json_getc(spec, "matchResources")); /* upstream's spelling */
+        check_actions(fe, PATH(p, "validationActions"), json_getc(spec, "validationActions"));
+}
