@@ -1,5 +1,6 @@
 /* Checks the expressions of ValidatingAdmissionPolicies against the types that their rules name, and says in the status
  * what could not work. Custom resources and wildcards are not checked. */
+#include "base/vec.h"
 #include "cel/policy.h"
 #include "controllers/controller.h"
 #include "schema/types.h"

@@ -10,7 +10,7 @@ static struct answer policy(struct fixture *f, const char *name, const char *spe
                    .body = arena_printf(f->a, "{\"metadata\":{\"name\":\"%s\"},\"spec\":{%s}}", name, spec).p);
 }
 
-static struct answer bind(struct fixture *f, const char *name, const char *spec) {
+static struct answer bind_policy(struct fixture *f, const char *name, const char *spec) {
         return ASK(f, API_CREATE, &res_validatingadmissionpolicybindings,
                    .body = arena_printf(f->a, "{\"metadata\":{\"name\":\"%s-binding\"},\"spec\":{\"policyName\":\"%s\",%s}}",
                                         name, name, spec).p);
@@ -21,7 +21,7 @@ static void enforce(struct fixture *f, const char *name, const char *spec, const
         struct answer r = policy(f, name, spec);
 
         if (r.code == 201)
-                r = bind(f, name, binding);
+                r = bind_policy(f, name, binding);
         if (r.code != 201)
                 fail_msg("%d %s", r.code, r.message);
 }
@@ -146,7 +146,7 @@ static void parameters_are_found_by_name(void **state) {
                                       "parameterNotFoundAction");
         ASK(f, API_DELETE, &res_validatingadmissionpolicybindings, .name = "p-binding");
         expect_ok(map(f, "limits", "\"max\":\"1\""), 201);
-        expect_ok(bind(f, "p", DENY ",\"paramRef\":{\"name\":\"limits\",\"parameterNotFoundAction\":\"Allow\"}"), 201);
+        expect_ok(bind_policy(f, "p", DENY ",\"paramRef\":{\"name\":\"limits\",\"parameterNotFoundAction\":\"Allow\"}"), 201);
         expect_ok(map(f, "x", "\"a\":\"1\""), 201);
         assert_int_equal(map(f, "y", "\"a\":\"1\",\"b\":\"2\"").code, 422);
         expect_ok(ASK(f, API_CREATE, &res_configmaps, "kube-system", /* none there */
@@ -166,7 +166,7 @@ static void parameters_are_selected(void **state) {
         assert_int_equal(map(f, "y", "\"a\":\"1\",\"b\":\"2\"").code, 422);
         enforce(f, "q", ON("configmaps") ",\"paramKind\":{\"apiVersion\":\"a/v1\",\"kind\":\"No\"},\"validations\":"
                 "[{\"expression\":\"true\"}]", DENY);
-        expect_error(map(f, "z", ""), 422,
+        expect_error(map(f, "z", "\"a\":\"1\""), 422,
                      "configmaps \"z\" is forbidden: ValidatingAdmissionPolicy 'q' denied request: failed to configure "
                      "policy: failed to find resource referenced by paramKind: 'a/v1, Kind=No'");
 }
@@ -191,7 +191,7 @@ static void the_authorizer_is_asked(void **state) {
 
         enforce(f, "p", ON("configmaps") ",\"validations\":[{\"expression\":"
                 "\"authorizer.group('').resource('secrets').namespace(object.metadata.namespace).check('get').allowed() && "
-                "authorizer.requestResource.check('create').allowed() && "
+                "authorizer.requestResource.check('create').allowed()\"},{\"expression\":\""
                 "!authorizer.serviceAccount('default', 'default').path('/x').check('get').allowed()\"}]", DENY);
         expect_ok(map(f, "x", ""), 201);
 }
@@ -238,11 +238,11 @@ static void bindings_are_checked(void **state) {
 #undef INVALID
 #define INVALID "ValidatingAdmissionPolicyBinding.admissionregistration.k8s.io \"p-binding\" is invalid: "
 
-        expect_error(bind(f, "p", "\"paramRef\":{}"), 422,
+        expect_error(bind_policy(f, "p", "\"paramRef\":{}"), 422,
                      INVALID "[spec.paramRef: Required value: one of name or selector must be specified, "
                              "spec.paramRef.parameterNotFoundAction: Required value, spec.validationActions: Required "
                              "value: at least one validation action is required]");
-        expect_error(bind(f, "p", "\"validationActions\":[\"Deny\",\"Warn\"]"), 422,
+        expect_error(bind_policy(f, "p", "\"validationActions\":[\"Deny\",\"Warn\"]"), 422,
                      INVALID "spec.validationActions: Invalid value: [\"Deny\",\"Warn\"]: must not contain both Deny and "
                              "Warn (repeating the same validation failure information in the API response and headers "
                              "serves no purpose)");
