@@ -13,41 +13,6 @@
 
 #define MAX_JSON_PATCH 10000 /* operations */
 
-/* A document as Go's %+v shows a map. */
-static void print_go(struct buf *b, const struct json *v) {
-        const char *space = "";
-
-        if (json_is(v, JSON_OBJECT)) {
-                struct json sorted = json_new_object();
-                _cleanup_(arena_freep) struct arena *a = arena_new(0);
-
-                sorted = json_copy_shallow(a, v);
-                json_sort(&sorted);
-                buf_addc(b, "map[");
-                json_each_member(m, &sorted) {
-                        buf_addc(b, space);
-                        buf_add_str(b, json_key(m));
-                        buf_putc(b, ':');
-                        print_go(b, &m->value);
-                        space = " ";
-                }
-        } else if (json_is(v, JSON_ARRAY)) {
-                buf_putc(b, '[');
-                json_each_item(it, v) {
-                        buf_addc(b, space);
-                        print_go(b, it);
-                        space = " ";
-                }
-        } else if (json_is(v, JSON_STRING))
-                buf_add_str(b, json_str(v));
-        else if (json_is(v, JSON_NULL))
-                buf_addc(b, "<nil>");
-        else
-                json_write(b, v);
-        if (json_is(v, JSON_OBJECT) || json_is(v, JSON_ARRAY))
-                buf_putc(b, ']');
-}
-
 /* The patch cannot be decoded: shown is the result, or of a strategic merge the patch. */
 static int invalid_patch(struct op *op, const struct json *doc, const char *text, struct error *err) {
         struct field_errors fe = { .a = op->c->arena };
@@ -55,7 +20,7 @@ static int invalid_patch(struct op *op, const struct json *doc, const char *text
         int r;
 
         if (op->c->patch == API_PATCH_STRATEGIC)
-                print_go(&b, op->c->body);
+                strategic_print(&b, op->c->body);
         else
                 json_write(&b, doc);
         field_invalid_str(&fe, PATH(NULL, "patch"), arena_str(op->c->arena, buf_str(&b)), "%s", text);

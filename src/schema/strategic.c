@@ -30,8 +30,7 @@ static int merge_map(struct merge *m, const struct schema_type *t, const struct 
 
 /* ---- messages ---- */
 
-/* As fmt.Print("%v") shows it: map[image:x name:y] */
-static void go_print(struct buf *b, const struct json *v) {
+void strategic_print(struct buf *b, const struct json *v) {
         const char *space = "";
 
         if (json_is(v, JSON_STRING))
@@ -39,12 +38,16 @@ static void go_print(struct buf *b, const struct json *v) {
         else if (json_is(v, JSON_NULL))
                 buf_addc(b, "<nil>");
         else if (json_is(v, JSON_OBJECT)) {
+                _cleanup_(arena_freep) struct arena *a = arena_new(0);
+                struct json sorted = json_copy_shallow(a, v);
+
+                json_sort(&sorted);
                 buf_addc(b, "map[");
-                json_each_member(m, v) {
+                json_each_member(m, &sorted) {
                         buf_addc(b, space);
                         buf_add_str(b, json_key(m));
                         buf_putc(b, ':');
-                        go_print(b, &m->value);
+                        strategic_print(b, &m->value);
                         space = " ";
                 }
                 buf_putc(b, ']');
@@ -52,7 +55,7 @@ static void go_print(struct buf *b, const struct json *v) {
                 buf_putc(b, '[');
                 json_each_item(it, v) {
                         buf_addc(b, space);
-                        go_print(b, it);
+                        strategic_print(b, it);
                         space = " ";
                 }
                 buf_putc(b, ']');
@@ -63,7 +66,7 @@ static void go_print(struct buf *b, const struct json *v) {
 static int no_merge_key(struct merge *m, const struct json *map, const char *key) {
         _cleanup_buf_ struct buf b = BUF_INIT;
 
-        go_print(&b, map);
+        strategic_print(&b, map);
         return error_set(m->err, -EINVAL, "map: %" STR_FMT " does not contain declared merge key: %s",
                          STR_ARG(buf_str(&b)), key);
 }
@@ -71,8 +74,8 @@ static int no_merge_key(struct merge *m, const struct json *map, const char *key
 static int bad_patch_type(struct merge *m, const struct json *directive, const struct json *map) {
         _cleanup_buf_ struct buf d = BUF_INIT, b = BUF_INIT;
 
-        go_print(&d, directive);
-        go_print(&b, map);
+        strategic_print(&d, directive);
+        strategic_print(&b, map);
         return error_set(m->err, -EINVAL, "unknown patch type: %" STR_FMT " in map: %" STR_FMT, STR_ARG(buf_str(&d)),
                          STR_ARG(buf_str(&b)));
 }
@@ -324,8 +327,8 @@ static int check_order(struct merge *m, const struct json *patch, const struct j
         if (p < json_len(patch)) {
                 _cleanup_buf_ struct buf a = BUF_INIT, b = BUF_INIT;
 
-                go_print(&a, patch);
-                go_print(&b, order);
+                strategic_print(&a, patch);
+                strategic_print(&b, order);
                 return error_set(m->err, -EINVAL,
                                  "The order in patch list:\n%" STR_FMT
                                  "\n doesn't match $setElementOrder list:\n%" STR_FMT "\n",

@@ -100,9 +100,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                         if (r->verbs & VERB_CREATE)
                                 run(API_CREATE, r, "", API_PATCH_NONE, body, true);
                 } else {
+                        const struct api_resource *r = seeded[data[0] % ARRAY_SIZE(seeded)];
                         enum api_patch patch = API_PATCH_JSON + data[1] / 2 % 4;
 
-                        run(API_PATCH, seeded[data[0] % ARRAY_SIZE(seeded)], "x", patch, body, true);
+                        if (patch == API_PATCH_APPLY && json_is(body, JSON_OBJECT)) {
+                                json_set_cstr(a, body, "kind", r->kind);
+                                json_set_cstr(a, body, "apiVersion", *r->group ? "apps/v1" : "v1");
+                        }
+                        run(API_PATCH, r, "x", patch, body, true);
                 }
         }
         arena_free(a);
