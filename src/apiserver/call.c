@@ -259,6 +259,8 @@ void apiserver_call(struct apiserver *s, struct api_call *c) {
                 special = subresource_handler(op->rest, c->subresource, c->verb);
         else if (op->rest->resource->transient)
                 special = transient_handler(op->rest);
+        else
+                special = component_status_handler(op);
         if (special && c->verb == API_CREATE) { /* what is sent is of the subresource's own kind */
                 admit_body(op, ADMIT_CREATE, special);
                 return;

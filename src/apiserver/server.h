@@ -54,6 +54,7 @@ struct rest {
 };
 
 #define SNAPSHOT_CACHE 64
+#define N_COMPONENTS 3 /* whose health is told */
 
 struct apiserver {
         struct arena *arena;              /* configuration and tables */
@@ -81,6 +82,7 @@ struct apiserver {
         pthread_mutex_t hubs_lock;
         VEC(struct watch_hub *) hubs;
         atomic_size_t watchers;
+        atomic_size_t component_watches[N_COMPONENTS]; /* by componentstatus.c's table */
 
         pthread_mutex_t snapshots_lock; /* of paged lists: oldest first */
         struct {
@@ -245,6 +247,13 @@ typedef void (*subresource_fn)(struct op *op);
 subresource_fn subresource_handler(const struct rest *r, struct str name, enum api_verb verb);
 /* TokenReview, SubjectAccessReview …: answered, not stored. */
 subresource_fn transient_handler(const struct rest *r);
+
+/* ---- componentstatus.c ---- */
+
+/* Which of the components this user is; N_COMPONENTS: none. */
+size_t component_of(const struct api_user *user);
+/* NULL for all other resources. */
+subresource_fn component_status_handler(const struct op *op);
 
 /* ---- time ---- */
 

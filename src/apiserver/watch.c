@@ -47,6 +47,7 @@ struct api_watch {
         VEC(struct object *) converted;      /* what it answered, until it is sent */
         const struct watch_sink *sink;
         void *arg;
+        size_t component; /* whose health it shows, or N_COMPONENTS */
         struct loop_work start;
 };
 
@@ -155,6 +156,8 @@ void api_watch_stop(struct api_watch *w) {
         if (w->conversion)
                 w->conversion->watch = NULL;
         atomic_fetch_sub(&hub->s->watchers, 1);
+        if (w->component < N_COMPONENTS)
+                atomic_fetch_sub(&hub->s->component_watches[w->component], 1);
         if (atomic_fetch_sub(&hub->n_watchers, 1) == 1)
                 drop_timer(hub);
         if (!w->linked)
@@ -776,6 +779,9 @@ int watch_new(struct apiserver *s, const struct api_call *c, const struct watch_
                 return r;
         w->hub = hub_of(s, c->loop);
         atomic_fetch_add(&s->watchers, 1);
+        w->component = component_of(&c->user);
+        if (w->component < N_COMPONENTS)
+                atomic_fetch_add(&s->component_watches[w->component], 1);
         atomic_fetch_add(&w->hub->n_watchers, 1); /* before its snapshot is taken: no batch is missed */
         w->start.run = begin;
         *ret = w;

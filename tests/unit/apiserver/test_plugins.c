@@ -249,6 +249,20 @@ static void certificates_are_asked_for_approved_and_signed_by_right(void **state
         assert_int_equal(strlen(at(f, r, ".status.conditions[0].lastUpdateTime")), 20);
 }
 
+/* ---- what the server says of those around it ---- */
+
+static void components_are_well_while_they_watch(void **state) {
+        struct fixture *f = *state;
+        struct answer r = ASK(f, API_LIST, &res_componentstatuses);
+
+        assert_int_equal(r.code, 200);
+        assert_string_equal(at(f, r, ".items[1].metadata.name"), "etcd-0");
+        assert_string_equal(at(f, r, ".items[1].conditions[0].status"), "True");
+        assert_string_equal(at(f, ASK(f, API_GET, &res_componentstatuses, NULL, "scheduler"), ".conditions[0].status"),
+                            "False");
+        assert_int_equal(ASK(f, API_GET, &res_componentstatuses, NULL, "x").code, 404);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
 
 int main(void) {
@@ -261,6 +275,7 @@ int main(void) {
                 TEST(storage_in_use_is_protected_and_grows_when_it_may),
                 TEST(ingresses_get_the_default_class),
                 TEST(a_new_node_is_not_ready),
+                TEST(components_are_well_while_they_watch),
                 TEST(certificates_are_asked_for_approved_and_signed_by_right),
         };
 
