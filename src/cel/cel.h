@@ -70,6 +70,8 @@ const struct cel_type *cel_type_of_schema(struct arena *a, const struct schema_t
 const struct cel_type *cel_type_object(struct arena *a, const char *name, const struct cel_field *fields, size_t n);
 const struct cel_type *cel_type_list(struct arena *a, const struct cel_type *elem);
 const struct cel_type *cel_type_optional(struct arena *a, const struct cel_type *of);
+/* The type of a field by its name in JSON, whether expressions can name it or not; NULL when there is none. */
+const struct cel_type *cel_type_field(const struct cel_type *object, struct str name);
 /* "list(string)", as messages print it. */
 struct str cel_type_text(struct arena *a, const struct cel_type *t);
 

@@ -174,6 +174,12 @@ const struct cel_field *type_json_field(const struct cel_type *t, struct str nam
         return NULL;
 }
 
+const struct cel_type *cel_type_field(const struct cel_type *object, struct str name) {
+        const struct cel_field *f = type_json_field(object, name);
+
+        return f && f->type->declared ? f->type : NULL;
+}
+
 /* ---- from OpenAPI ---- */
 
 #define MAX_SCALAR (CEL_MAX_REQUEST_BYTES - 2)

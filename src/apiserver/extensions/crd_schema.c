@@ -1,4 +1,4 @@
-#include "apiserver/extensions/crd_schema.h"
+#include "apiserver/extensions/crd_rules.h"
 
 #include "base/regex.h"
 #include "schema/internal.h"
@@ -261,6 +261,7 @@ void crd_schema_release(struct crd_schema *s) {
                         crd_schema_release((struct crd_schema *) crd_schema_of(s->type.fields[i].type));
         crd_schema_release((struct crd_schema *) s->items);
         crd_schema_release((struct crd_schema *) s->additional);
+        crd_rules_release(s);
         if (!l)
                 return;
         regex_free(l->pattern);

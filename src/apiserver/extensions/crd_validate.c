@@ -5,6 +5,7 @@
  * errors name that place: spec.validation, spec.subresources, spec.additionalPrinterColumns, spec.selectableFields. */
 #include <errno.h>
 
+#include "apiserver/extensions/crd_rules.h"
 #include "apiserver/extensions/custom.h"
 #include "base/map.h"
 #include "base/regex.h"
@@ -443,9 +444,9 @@ static void check_rules(struct field_errors *fe, const struct path *p, const str
                 if (str_empty(rule))
                         field_required(fe, PATH(at, "rule"), "rule is not specified");
                 else if (message.n > 0 && str_empty(str_trim(message)))
-                        field_invalid_str(fe, PATH(at, "message"), message, "must be non-empty if specified");
+                        field_invalid_str(fe, PATH(at, "message"), message, "message must be non-empty if specified");
                 else if (has_newline(str_trim(message)))
-                        field_invalid_str(fe, PATH(at, "message"), message, "must not contain line breaks");
+                        field_invalid_str(fe, PATH(at, "message"), message, "message must not contain line breaks");
                 else if (has_newline(rule) && str_empty(message))
                         field_required(fe, PATH(at, "message"),
                                        "message must be specified if rule contains line breaks");
@@ -456,7 +457,7 @@ static void check_rules(struct field_errors *fe, const struct path *p, const str
                         field_not_supported(fe, PATH(at, "reason"), reason, reasons);
                 if (text(r, "fieldPath").n > 0 && str_empty(str_trim(text(r, "fieldPath"))))
                         field_invalid_str(fe, PATH(at, "fieldPath"), text(r, "fieldPath"),
-                                          "must be non-empty if specified");
+                                          "fieldPath must be non-empty if specified");
                 if (has_newline(text(r, "fieldPath")))
                         field_invalid_str(fe, PATH(at, "fieldPath"), text(r, "fieldPath"),
                                           "must not contain line breaks");
@@ -557,6 +558,7 @@ static void validate_schema(struct field_errors *fe, const struct path *p, const
         _cleanup_(arena_freep) struct arena *a = NULL;
         const struct path *here = SCHEMA_PATH(p);
         struct crd_schema *compiled;
+        size_t before = fe->list.n;
 
         if (status)
                 check_root(fe, p, schema);
@@ -570,6 +572,8 @@ static void validate_schema(struct field_errors *fe, const struct path *p, const
                 crd_schema_release(compiled);
         }
         walk_schema((struct walk) { .fe = fe }, here, schema, true);
+        if (fe->list.n == before)
+                crd_rules_validate(fe, here, schema);
 }
 
 /* ---- versions ---- */

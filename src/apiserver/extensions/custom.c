@@ -1,3 +1,4 @@
+#include "apiserver/extensions/crd_rules.h"
 #include "apiserver/extensions/custom.h"
 
 #include <stdio.h>
@@ -156,6 +157,7 @@ static void make_version(struct custom *c, const struct json *spec, const struct
                 .namespaced = str_eqc(json_str(json_getc(spec, "scope")), "Namespaced"),
         };
         v->schema = crd_schema_compile(a, schema ? schema : none, v->resource.kind, package_of(a, group, name));
+        crd_rules_compile(a, v->schema);
         v->schema->version = v;
         v->schema->type.openapi = crd_openapi;
         v->resource.type = &v->schema->type;

@@ -1,6 +1,7 @@
 /* Custom objects on their way in and out: what differs from built-in ones. */
 #include <errno.h>
 
+#include "apiserver/extensions/crd_rules.h"
 #include "apiserver/extensions/custom.h"
 #include "schema/path.h"
 
@@ -81,6 +82,7 @@ void custom_validate(struct op *op, struct field_errors *fe, const struct json *
         if (!old || crd_validate_lists(&before, NULL, s, old))
                 crd_validate_lists(fe, NULL, s, obj);
         vec_free(&before.list);
+        crd_rules_evaluate(fe, s, obj, old);
 }
 
 static bool has(const struct json *list, struct str s) {

@@ -1,0 +1,613 @@
+/* Each node with rules has the programs of these; they share the types of the root.
+ *
+ *   crd_schema ── programs ─▶ struct rules { type of self and oldSelf, rule[] { program, message program, field path }
+ * }
+ *
+ * A run walks value and schema together. oldSelf is the value before, where that can be told: by name in objects, by
+ * key in lists of type map. A rule that uses it is skipped where it cannot. A rule that fails on what was there before
+ * and has not changed is let pass. All rules of an object share one budget. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "apiserver/extensions/crd_rules.h"
+#include "cel/cel.h"
+
+struct rule {
+        const struct json *source;
+        struct cel_program *program, *message;
+        struct str field_path; /* ".a.b" as "a.b", or empty */
+        bool transition;       /* uses oldSelf */
+        bool optional;         /* optionalOldSelf: there is none at first */
+};
+
+struct rules {
+        struct arena *arena;
+        struct cel_variable variables[2], optional[2]; /* self, oldSelf */
+        struct rule *list;
+        size_t n;
+};
+
+static struct str text(const struct json *j, const char *key) {
+        return json_str(json_getc(j, key));
+}
+
+/* ---- field paths: ".spec['a.b'].c" ---- */
+
+static bool enter_field(const struct json **schema, struct str name, struct buf *out) {
+        const struct json *props = json_getc(*schema, "properties"), *more = json_getc(*schema, "additionalProperties");
+
+        *schema = props ? json_get(props, name) : json_is(more, JSON_OBJECT) ? more : NULL;
+        if (props)
+                buf_printf(out, "%s%" STR_FMT, out->n > 0 ? "." : "", STR_ARG(name));
+        else
+                buf_printf(out, "[%" STR_FMT "]", STR_ARG(name));
+        return *schema != NULL;
+}
+
+/* The content of 'x\'y' at p[*at]; false when there is none. */
+static bool read_quoted(struct str p, size_t *at, struct buf *name) {
+        static const char from[] = "abfnrtv'\\", to[] = "\a\b\f\n\r\t\v'\\";
+
+        if (*at >= p.n || p.p[*at] != '\'')
+                return false;
+        for (++*at; *at < p.n && p.p[*at] != '\''; ++*at) {
+                const char *c = p.p[*at] == '\\' && *at + 1 < p.n && p.p[*at + 1] ? strchr(from, p.p[*at + 1]) : NULL;
+
+                if (p.p[*at] == '\\' && !c)
+                        return false;
+                buf_putc(name, c ? to[c - from] : p.p[*at]);
+                *at += c != NULL;
+        }
+        return (*at)++ < p.n;
+}
+
+static bool read_field_path(const struct json *schema, struct str p, struct buf *out) {
+        size_t at = 0, from;
+
+        while (at < p.n) {
+                _cleanup_buf_ struct buf name = BUF_INIT;
+
+                if (p.p[at] == '[') {
+                        at++;
+                        if (!read_quoted(p, &at, &name) || at >= p.n || p.p[at++] != ']' ||
+                            !enter_field(&schema, buf_str(&name), out))
+                                return false;
+                        continue;
+                }
+                if (p.p[at] != '.')
+                        return false;
+                for (from = ++at; at < p.n && p.p[at] != '.' && p.p[at] != '[' && p.p[at] != ']'; at++)
+                        ;
+                if (at == from || !enter_field(&schema, str_sub(p, from, at), out))
+                        return false;
+        }
+        return p.n > 0;
+}
+
+/* ---- compiling ---- */
+
+static void set_variables(struct rules *r, const struct cel_type *self) {
+        r->variables[0] = r->optional[0] = (struct cel_variable) { "self", self };
+        r->variables[1] = (struct cel_variable) { "oldSelf", self };
+        r->optional[1] = (struct cel_variable) { "oldSelf", cel_type_optional(r->arena, self) };
+}
+
+/* 0; or -EINVAL with upstream's words. */
+static int compile_text(struct rules *r, struct rule *rule, struct str source, enum cel_kind want, const char *prefix,
+                        struct cel_program **ret, struct error *err) {
+        _cleanup_(cel_program_freep) struct cel_program *p = NULL;
+        int k = cel_compile(source, rule->optional ? r->optional : r->variables, 2, &p, err);
+
+        if (k < 0) {
+                error_prefix(err, "%scompilation failed", prefix);
+                return k;
+        }
+        if (cel_program_type(p)->kind != want)
+                return error_set(err, -EINVAL,
+                                 want == CEL_BOOL ? "cel expression must evaluate to a bool"
+                                                  : "messageExpression must evaluate to a string");
+        *ret = TAKE_PTR(p);
+        return 0;
+}
+
+/* The rule and its message; the errors of the two are apart. */
+static int compile_rule(struct rules *r, struct rule *rule, const struct json *schema, struct error *err,
+                        struct error *message_err) {
+        _cleanup_buf_ struct buf path = BUF_INIT;
+        int k;
+
+        rule->optional = json_bool(json_getc(rule->source, "optionalOldSelf"));
+        k = compile_text(r, rule, text(rule->source, "rule"), CEL_BOOL, "", &rule->program, err);
+        if (k < 0)
+                return k;
+        rule->transition = cel_program_uses(rule->program, "oldSelf");
+        if (read_field_path(schema, text(rule->source, "fieldPath"), &path))
+                rule->field_path = arena_str(r->arena, buf_str(&path));
+        if (text(rule->source, "messageExpression").n == 0)
+                return 0;
+        return compile_text(r, rule, text(rule->source, "messageExpression"), CEL_STRING, "messageExpression ",
+                            &rule->message, message_err);
+}
+
+static void rules_release(struct rules *r) {
+        for (size_t i = 0; i < r->n; i++) {
+                cel_program_free(r->list[i].program);
+                cel_program_free(r->list[i].message);
+        }
+}
+
+static void compile_node(struct arena *a, struct crd_schema *s, const struct cel_type *t) {
+        struct rules *r = arena_new_of(a, struct rules);
+        _cleanup_error_ struct error err = ERROR_INIT;
+
+        r->arena = a;
+        r->list = arena_array(a, struct rule, json_len(s->rules));
+        set_variables(r, t);
+        json_each_item(it, s->rules) {
+                r->list[r->n].source = it;
+                if (str_trim(text(it, "rule")).n > 0)
+                        compile_rule(r, &r->list[r->n++], s->source, &err, &err);
+        }
+        s->programs = r;
+}
+
+/* The type of a property; one that expressions cannot see may have rules of its own all the same. */
+static const struct cel_type *property_type(struct arena *a, const struct cel_type *t, const struct crd_schema *below,
+                                            struct str name) {
+        const struct cel_type *ft = t && t->kind == CEL_OBJECT ? cel_type_field(t, name) : NULL;
+
+        return ft ? ft : cel_type_of_openapi(a, below->source, below->embedded);
+}
+
+/* t: the type of what the schema describes; the branches of an allOf describe the same. */
+static bool compile_below(struct arena *a, struct crd_schema *s, const struct cel_type *t) {
+        bool any = s->rules != NULL && t;
+
+        if (any)
+                compile_node(a, s, t);
+        for (size_t i = 0; i < s->type.n_fields; i++) {
+                struct str name = str_n(s->type.fields[i].name, s->type.fields[i].name_len);
+                struct crd_schema *below = (struct crd_schema *) crd_property(s, name);
+
+                if (below)
+                        any |= compile_below(a, below, property_type(a, t, below, name));
+        }
+        if (s->items)
+                any |= compile_below(a, (struct crd_schema *) s->items, t && t->kind == CEL_LIST ? t->params[0] : NULL);
+        if (s->additional)
+                any |= compile_below(a, (struct crd_schema *) s->additional,
+                                     t && t->kind == CEL_MAP ? t->params[1] : NULL);
+        for (size_t i = 0; s->limits && i < s->limits->n_all_of; i++)
+                any |= compile_below(a, s->limits->all_of[i], t);
+        s->has_rules = any;
+        return any;
+}
+
+static bool has_rules(const struct json *schema, size_t depth) {
+        if (json_len(json_getc(schema, "x-kubernetes-validations")) > 0)
+                return true;
+        if (json_is(schema, JSON_ARRAY))
+                json_each_item(it, schema)
+                        if (depth < 200 && has_rules(it, depth + 1))
+                                return true;
+        json_each_member(m, schema)
+                if (depth < 200 && m->value.type >= JSON_ARRAY && has_rules(&m->value, depth + 1))
+                        return true;
+        return false;
+}
+
+void crd_rules_compile(struct arena *a, struct crd_schema *root) {
+        if (has_rules(root->source, 0))
+                compile_below(a, root, cel_type_of_openapi(a, root->source, true));
+}
+
+void crd_rules_release(struct crd_schema *s) {
+        if (s->programs)
+                rules_release(s->programs);
+        s->programs = NULL;
+}
+
+/* ---- running ---- */
+
+struct place { /* a value, what it was before, and where it is */
+        const struct place *up;
+        const struct json *now, *old;
+        const struct path *path;
+};
+
+struct runner {
+        struct field_errors *fe;
+        struct arena *a; /* of one place's rules */
+        int64_t budget;  /* below 0: no more rules are run */
+};
+
+#define TYPE_OF(s) text((s)->source, "type")
+#define OUT_OF_BUDGET "validation failed due to running out of cost budget, no further validation rules will be run"
+
+/* Was it like this before? The nearest place of which that is known says so. */
+static bool unchanged(const struct place *at) {
+        while (at && !at->old)
+                at = at->up;
+        return at && json_equal(at->now, at->old);
+}
+
+static struct str trimmed_rule(const struct rule *r) {
+        struct str message = text(r->source, "message");
+
+        return str_trim(message.n > 0 ? message : text(r->source, "rule"));
+}
+
+static void add_error(struct runner *e, const struct crd_schema *s, const struct rule *r, const struct place *at,
+                      struct str message) {
+        const struct path *p = r->field_path.n > 0 ? PATH_DOT(at->path, r->field_path) : at->path;
+        struct str reason = text(r->source, "reason");
+
+        if (str_eqc(reason, "FieldValueForbidden"))
+                field_forbidden(e->fe, p, "%" STR_FMT, STR_ARG(message));
+        else if (str_eqc(reason, "FieldValueRequired"))
+                field_required(e->fe, p, arena_cstr(e->fe->a, message));
+        else if (str_eqc(reason, "FieldValueDuplicate"))
+                field_duplicate(e->fe, p, TYPE_OF(s));
+        else
+                field_invalid_str(e->fe, p, TYPE_OF(s), "%" STR_FMT, STR_ARG(message));
+}
+
+static bool pay(struct runner *e, uint64_t cost) {
+        if (cost > (uint64_t) e->budget)
+                return false;
+        e->budget -= (int64_t) cost;
+        return true;
+}
+
+/* What the rule says of itself, in a; the plain message where its expression comes to nothing that can be shown. */
+static struct str rule_message(struct runner *e, const struct rule *r, const struct cel_value *values,
+                               struct arena *a) {
+        struct str message = text(r->source, "message"), made;
+        struct cel_run run = { .arena = a };
+        _cleanup_error_ struct error err = ERROR_INIT;
+        struct cel_value v;
+        int k;
+
+        message = message.n > 0 ? str_trim(message)
+                                : arena_printf(a, "failed rule: %" STR_FMT, STR_ARG(str_trim(text(r->source, "rule"))));
+        if (!r->message)
+                return message;
+        k = cel_eval(r->message, values, &run, &v, &err);
+        if (!pay(e, run.cost)) {
+                e->budget = -1;
+                return STR("messageExpression evaluation failed due to running out of cost budget, no further "
+                           "validation "
+                           "rules will be run");
+        }
+        if (k == -E2BIG) {
+                e->budget = -1;
+                return arena_printf(a,
+                                    "no further validation rules will be run due to call cost exceeds limit for "
+                                    "messageExpression: \"%" STR_FMT "\"",
+                                    STR_ARG(text(r->source, "messageExpression")));
+        }
+        if (k < 0 || v.kind != CEL_STRING)
+                return message;
+        made = str_trim(cel_str(&v));
+        return made.n > 0 && made.n <= 5 << 10 && str_find(made, '\n') < 0 ? made : message;
+}
+
+static void failed_to_run(struct runner *e, const struct crd_schema *s, const struct rule *r, const struct place *at,
+                          int k, const struct error *err) {
+        const char *why = error_text(err);
+        struct str rule = trimmed_rule(r);
+
+        if (k == -E2BIG) {
+                field_invalid_str(e->fe, at->path, TYPE_OF(s),
+                                  "'%s': no further validation rules will be run due to call cost exceeds limit for "
+                                  "rule: %" STR_FMT,
+                                  why, STR_ARG(rule));
+                e->budget = -1;
+        } else if (strncmp(why, "no such overload", 16) == 0) {
+                field_invalid_str(
+                                e->fe, at->path, TYPE_OF(s),
+                                "'%s': call arguments did not match a supported operator, function or macro signature "
+                                "for rule: %" STR_FMT,
+                                why, STR_ARG(rule));
+        } else {
+                field_invalid_str(e->fe, at->path, TYPE_OF(s), "%s evaluating rule: %" STR_FMT, why, STR_ARG(rule));
+        }
+}
+
+static void run_rule(struct runner *e, const struct crd_schema *s, const struct rule *r, const struct place *at,
+                     const struct cel_value values[2], struct arena *a) {
+        struct cel_run run = { .arena = a };
+        _cleanup_error_ struct error err = ERROR_INIT;
+        struct cel_value v;
+        int k = cel_eval(r->program, values, &run, &v, &err);
+
+        if (!pay(e, run.cost)) {
+                field_invalid_str(e->fe, at->path, TYPE_OF(s), OUT_OF_BUDGET);
+                e->budget = -1;
+        } else if (k < 0) {
+                failed_to_run(e, s, r, at, k, &err);
+        } else if (!(v.kind == CEL_BOOL && v.b)) {
+                struct str message = rule_message(e, r, values, a);
+
+                if (r->transition || !unchanged(at))
+                        add_error(e, s, r, at, message);
+        }
+}
+
+static void run_rules(struct runner *e, const struct crd_schema *s, const struct place *at) {
+        const struct rules *r = s->programs;
+        struct arena *a = e->a;
+        struct cel_value values[2] = { 0 };
+
+        arena_reset(a);
+        values[0] = cel_of_json(a, at->now, r->variables[0].type);
+
+        for (size_t i = 0; i < r->n && e->budget >= 0; i++) {
+                const struct rule *rule = &r->list[i];
+
+                if (!rule->program || (rule->transition && !at->old && !rule->optional))
+                        continue;
+                if (e->budget == 0) {
+                        field_invalid_str(e->fe, at->path, TYPE_OF(s), OUT_OF_BUDGET);
+                        e->budget = -1;
+                        return;
+                }
+                if (rule->transition && at->old)
+                        values[1] = cel_of_json(a, at->old, r->variables[0].type);
+                if (rule->optional)
+                        values[1] = cel_of_optional(a, at->old ? &values[1] : NULL);
+                run_rule(e, s, rule, at, values, a);
+        }
+}
+
+/* The item that was there before with the same keys; lists of another type cannot tell. */
+static const struct json *item_before(const struct crd_schema *s, const struct json *old, const struct json *item) {
+        if (s->list_type != SCHEMA_LIST_MAP)
+                return NULL;
+        json_each_item(o, old) {
+                struct str rest = str_of(s->list_keys), key;
+                bool same = true;
+
+                while (same && str_split(&rest, ',', &key)) {
+                        const struct json *x = json_get(o, key), *y = json_get(item, key);
+
+                        same = x && y ? json_equal(x, y) : x == y;
+                }
+                if (same)
+                        return o;
+        }
+        return NULL;
+}
+
+static void walk(struct runner *e, const struct crd_schema *s, const struct place *at);
+
+static void walk_member(struct runner *e, const struct crd_schema *below, const struct place *at, struct str key,
+                        const struct json *v, bool property) {
+        const struct path *p = property ? PATH_DOT(at->path, key) : PATH_KEY(at->path, key);
+
+        walk(e, below, &(struct place) { at, v, json_get(at->old, key), p });
+}
+
+static void walk(struct runner *e, const struct crd_schema *s, const struct place *at) {
+        if (e->budget < 0 || !s->has_rules || at->now->type == JSON_NULL)
+                return;
+        if (s->programs)
+                run_rules(e, s, at);
+        for (size_t i = 0; s->limits && i < s->limits->n_all_of; i++)
+                walk(e, s->limits->all_of[i], at);
+        if (s->items && s->items->has_rules)
+                json_each_item(it, at->now) {
+                        const struct path *p = PATH_INDEX(at->path, it - at->now->items);
+
+                        walk(e, s->items, &(struct place) { at, it, item_before(s, at->old, it), p });
+                }
+        json_each_member(m, at->now) {
+                const struct crd_schema *below = crd_property(s, json_key(m));
+
+                if (below || s->additional)
+                        walk_member(e, below ? below : s->additional, at, json_key(m), &m->value, below != NULL);
+        }
+}
+
+static bool blocks(const struct field_error *f) {
+        static const char *const types[] = { "FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong",
+                                             "FieldValueTooMany", "FieldValueTypeInvalid" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+                if (strcmp(f->type, types[i]) == 0)
+                        return true;
+        return false;
+}
+
+void crd_rules_evaluate(struct field_errors *fe, const struct crd_schema *s, const struct json *value,
+                        const struct json *old) {
+        _cleanup_(arena_freep) struct arena *a = NULL;
+        struct runner e = { .fe = fe, .budget = CEL_RUNTIME_BUDGET };
+        struct json null = json_null();
+
+        if (!s->has_rules)
+                return;
+        for (size_t i = 0; i < fe->list.n; i++)
+                if (blocks(&fe->list.v[i])) {
+                        field_invalid(fe, NULL, &null,
+                                      "some validation rules were not checked because the object was invalid; correct "
+                                      "the existing errors to complete validation");
+                        return;
+                }
+        e.a = a = arena_new(0);
+        walk(&e, s, &(struct place) { NULL, value, old, NULL });
+}
+
+/* ---- definitions ---- */
+
+#define UNBOUNDED UINT64_MAX
+
+struct budget {
+        struct field_errors *fe;
+        struct arena *a;
+        uint64_t total;
+        struct expensive {
+                struct str path;
+                uint64_t cost;
+        } most[4];
+};
+
+struct scope { /* where in the schema, and what that means for the rules there */
+        const struct path *path, *uncorrelatable;
+        const struct cel_type *type;
+        uint64_t times; /* how often there may be such a value; UNBOUNDED: as often as fits into a request */
+};
+
+static uint64_t times(uint64_t a, uint64_t b) {
+        return b != 0 && a > UINT64_MAX / b ? UINT64_MAX : a * b;
+}
+
+static const char *too_expensive(struct arena *a, const char *what, uint64_t cost, uint64_t limit) {
+        double factor = (double) cost / (double) limit;
+        struct str f = factor > 100 ? STR("more than 100x") : arena_printf(a, factor < 1.5 ? "%fx" : "%.1fx", factor);
+
+        return arena_printf(a,
+                            "%s exceeds budget by factor of %" STR_FMT
+                            " (try simplifying the rule, or adding maxItems, "
+                            "maxProperties, and maxLength where arrays, maps, and strings are declared)",
+                            what, STR_ARG(f))
+                        .p;
+}
+
+static void observe(struct budget *b, const struct path *p, uint64_t cost, const char *what) {
+        struct expensive new = { .cost = cost };
+        _cleanup_buf_ struct buf text = BUF_INIT;
+
+        if (cost > CEL_ESTIMATE_LIMIT)
+                field_forbidden(b->fe, p, "%s", too_expensive(b->a, what, cost, CEL_ESTIMATE_LIMIT));
+        b->total = b->total > UINT64_MAX - cost ? UINT64_MAX : b->total + cost;
+        if (cost < CEL_ESTIMATE_TOTAL / 100)
+                return;
+        path_print(&text, p);
+        new.path = arena_str(b->a, buf_str(&text));
+        for (size_t i = 0; i < ARRAY_SIZE(b->most); i++)
+                if (new.cost > b->most[i].cost) {
+                        struct expensive out = b->most[i];
+
+                        b->most[i] = new;
+                        new = out;
+                }
+}
+
+static void validate_rule(struct budget *b, const struct scope *s, struct rules *r, const struct json *schema,
+                          const struct json *source, size_t i) {
+        const struct path *p = PATH_INDEX(PATH(s->path, "x-kubernetes-validations"), i);
+        _cleanup_error_ struct error err = ERROR_INIT, message_err = ERROR_INIT;
+        struct rule *rule = &r->list[r->n++];
+        uint64_t cost;
+
+        rule->source = source;
+        compile_rule(r, rule, schema, &err, &message_err);
+        if (text(source, "fieldPath").n > 0 && rule->program && rule->field_path.n == 0)
+                field_invalid_str(b->fe, PATH(p, "fieldPath"), text(source, "fieldPath"),
+                                  "fieldPath must be a valid path");
+        if (rule->program) {
+                uint64_t often = s->times == UNBOUNDED ? CEL_MAX_REQUEST_BYTES / (s->type->min_bytes + 1) : s->times;
+
+                cel_program_estimate(rule->program, NULL, &cost);
+                observe(b, PATH(p, "rule"), times(cost, often), "estimated rule cost");
+        }
+        if (err.message)
+                field_invalid(b->fe, PATH(p, "rule"), source, "%s", err.message);
+        if (message_err.message)
+                field_invalid(b->fe, PATH(p, "messageExpression"), source, "%s", message_err.message);
+        if (rule->message) {
+                cel_program_estimate(rule->message, NULL, &cost);
+                observe(b, PATH(p, "messageExpression"), cost, "estimated messageExpression cost");
+        }
+        if (rule->transition && s->uncorrelatable) {
+                _cleanup_buf_ struct buf where = BUF_INIT;
+
+                path_print(&where, s->uncorrelatable);
+                field_invalid_str(b->fe, PATH(p, "rule"), text(source, "rule"),
+                                  "oldSelf cannot be used on the uncorrelatable portion of the schema within %" STR_FMT,
+                                  STR_ARG(buf_str(&where)));
+        }
+        if (rule->program && !rule->transition && json_getc(source, "optionalOldSelf"))
+                field_invalid(b->fe, PATH(p, "optionalOldSelf"), json_getc(source, "optionalOldSelf"),
+                              "may not be set if oldSelf is not used in rule");
+}
+
+static void validate_rules(struct budget *b, const struct scope *s, const struct json *schema) {
+        const struct json *list = json_getc(schema, "x-kubernetes-validations");
+        struct rules r = { .arena = b->a, .list = arena_array(b->a, struct rule, json_len(list)) };
+
+        if (json_len(list) > 0 && !s->type) {
+                field_invalid(b->fe, PATH(s->path, "x-kubernetes-validations"), list,
+                              "internal error: failed to construct type information for x-kubernetes-validations "
+                              "rules: "
+                              "unable to convert structural schema to CEL declarations");
+                return;
+        }
+        set_variables(&r, s->type);
+        for (size_t i = 0; i < json_len(list); i++)
+                if (str_trim(text(json_item(list, i), "rule")).n > 0)
+                        validate_rule(b, s, &r, schema, json_item(list, i), i);
+        rules_release(&r);
+}
+
+static void validate_below(struct budget *b, struct scope s, const struct json *schema, size_t depth) {
+        static const char *const branches[] = { "allOf", "anyOf", "oneOf" };
+        const struct json *more = json_getc(schema, "additionalProperties"), *items = json_getc(schema, "items");
+        bool map = json_is(more, JSON_OBJECT);
+        const char *limit = map ? "maxProperties" : "maxItems";
+        struct scope below = s;
+
+        if (depth > 200)
+                return;
+        validate_rules(b, &s, schema);
+        if (s.times != UNBOUNDED && (map || json_is(items, JSON_OBJECT)))
+                below.times = json_getc(schema, limit)
+                                              ? times(s.times, (uint64_t) MAX(json_int(json_getc(schema, limit)), 0))
+                                              : UNBOUNDED;
+        json_each_member(m, json_getc(schema, "properties")) {
+                below.path = PATH_KEY(PATH(s.path, "properties"), json_key(m));
+                below.type = s.type && s.type->kind == CEL_OBJECT ? cel_type_field(s.type, json_key(m)) : NULL;
+                if (!below.type)
+                        below.type = cel_type_of_openapi(b->a, &m->value, false);
+                validate_below(b, below, &m->value, depth + 1);
+        }
+        if (map) {
+                below.path = PATH(s.path, "additionalProperties");
+                below.type = s.type && s.type->kind == CEL_MAP ? s.type->params[1] : NULL;
+                validate_below(b, below, more, depth + 1);
+        }
+        if (json_is(items, JSON_OBJECT)) {
+                below.path = PATH(s.path, "items");
+                below.type = s.type && s.type->kind == CEL_LIST ? s.type->params[0] : NULL;
+                if (!str_eqc(text(schema, "x-kubernetes-list-type"), "map"))
+                        below.uncorrelatable = s.path;
+                validate_below(b, below, items, depth + 1);
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(branches); i++)
+                for (size_t k = 0; k < json_len(json_getc(schema, branches[i])); k++) {
+                        below = s;
+                        below.path = PATH_INDEX(PATH(s.path, branches[i]), k);
+                        validate_below(b, below, json_item(json_getc(schema, branches[i]), k), depth + 1);
+                }
+}
+
+void crd_rules_validate(struct field_errors *fe, const struct path *p, const struct json *schema) {
+        _cleanup_(arena_freep) struct arena *a = NULL;
+        struct budget b = { .fe = fe };
+
+        if (!has_rules(schema, 0))
+                return;
+        b.a = a = arena_new(0);
+        validate_below(&b, (struct scope) { p, NULL, cel_type_of_openapi(a, schema, true), 1 }, schema, 0);
+        if (b.total <= CEL_ESTIMATE_TOTAL)
+                return;
+        for (size_t i = 0; i < ARRAY_SIZE(b.most) && b.most[i].cost > 0; i++)
+                field_forbidden(fe, PATH(NULL, arena_cstr(a, b.most[i].path)),
+                                "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 "
+                                "schema");
+        field_forbidden(fe, p, "%s",
+                        too_expensive(a,
+                                      "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema",
+                                      b.total, CEL_ESTIMATE_TOTAL));
+}

@@ -1,0 +1,17 @@
+/* x-kubernetes-validations: the rules of a structural schema, as CEL programs (cel/cel.h). Private to src/apiserver.
+ * https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#validation-rules */
+#pragma once
+
+#include "apiserver/extensions/crd_schema.h"
+
+/* Compiles the rules of a root and of all below it; says in has_rules where there are any. What a valid definition
+ * cannot contain is left out. */
+void crd_rules_compile(struct arena *a, struct crd_schema *root);
+void crd_rules_release(struct crd_schema *s); /* of this node alone */
+
+/* Runs them over a value that the rest of the schema is content with. old: the value before, or NULL. */
+void crd_rules_evaluate(struct field_errors *fe, const struct crd_schema *s, const struct json *value,
+                        const struct json *old);
+
+/* The rules of a definition's schema: do they compile, are they affordable? */
+void crd_rules_validate(struct field_errors *fe, const struct path *p, const struct json *schema);
