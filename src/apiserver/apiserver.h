@@ -6,13 +6,6 @@
 
 struct tls_context;
 
-/* Of the audit log: see audit/audit.h. */
-struct audit_options {
-        const char *policy_file; /* audit.k8s.io/v1 Policy, YAML; NULL: nothing is logged */
-        const char *log_path;    /* "-": stdout; NULL: nothing is logged */
-        unsigned max_age_days, max_backups, max_size_mb; /* of rotated files: 0 no limit; of a file: 0 is 100 */
-};
-
 struct apiserver_options {
         struct store *store;
         const char *address;                /* "0.0.0.0" */
@@ -30,8 +23,6 @@ struct apiserver_options {
         const char *const *args; /* flags.h: "name=value", ends with NULL; or NULL */
         bool anonymous;   /* unauthenticated requests are system:anonymous (RBAC decides) instead of 401 */
         unsigned workers; /* 0: one for each processor */
-        struct audit_options audit;
-        int64_t request_timeout_ms; /* of requests that are not long-running; 0: 60 s */
 };
 
 int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, struct error *err);

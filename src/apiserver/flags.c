@@ -34,6 +34,7 @@ const struct apiserver_flag apiserver_flags[] = {
         { "requestheader-group-headers", "LIST", "headers with the user's groups" },
         { "requestheader-uid-headers", "LIST", "headers with the user's UID" },
         { "requestheader-username-headers", "LIST", "headers with the user's name" },
+        { "request-timeout", "DURATION", "after which a request is given up (default 1m)" },
         { "service-account-issuer", "URL", "of service account tokens" },
         { "token-auth-file", "FILE", "CSV of token,user,uid,\"group1,group2\"" },
         { NULL, NULL, NULL },

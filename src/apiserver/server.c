@@ -66,7 +66,7 @@ static void copy_options(struct apiserver *s, const struct apiserver_options *o)
                                      &c->kubelet_client_key_pem,
                                      &c->kubelet_ca_pem };
         const char **const texts[] = { &c->address, &c->service_account_issuer, &c->service_cidr,
-                                       &c->advertise_address, &c->audit.policy_file, &c->audit.log_path };
+                                       &c->advertise_address };
 
         *c = *o;
         c->args = keep_args(s->arena, o->args);
@@ -101,8 +101,8 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
                 r = authn_new(s, &s->authn, err);
         if (r == 0)
                 r = relays_new(s, &s->relays, err);
-        if (r == 0 && o->audit.policy_file && o->audit.log_path)
-                r = audit_new(s, &o->audit, &s->audit, err);
+        if (r == 0)
+                r = audit_new_from_flags(s, &s->audit, err);
         if (r < 0) {
                 apiserver_free(s);
                 return r;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "apiserver/audit/audit.h"
+#include "apiserver/flags.h"
 #include "apiserver/flow/flow.h"
 #include "apiserver/relay.h"
 #include "apiserver/track.h"
@@ -27,6 +28,7 @@ struct pending {
 struct tracks {
         struct apiserver *s;
         struct pending *workers[MAX_WORKERS]; /* each its worker's */
+        int64_t timeout_ms; /* --request-timeout */
         atomic_bool stopping;
 };
 
@@ -331,12 +333,11 @@ static void turn_came(void *arg) {
 
 /* ?timeout=10s: shorter than the server's, not longer. */
 static int read_timeout(struct track *t, struct error *err) {
-        int64_t most = t->x->s->options.request_timeout_ms, ns = 0, ms;
+        int64_t most = t->x->s->tracks->timeout_ms, ns = 0, ms;
         struct str text = request_query_get(http_request_arena(t->req), http_request_query(t->req), "timeout");
 
         if (!str_empty(text) && !t->long_running && duration_parse(text, &ns) < 0)
                 return err_bad_request(err, "invalid timeout specified in the request URL");
-        most = most > 0 ? most : 60000;
         ms = ns > 0 ? MIN(most, MAX(ns / NSEC_PER_MSEC, 1)) : most;
         t->late_ms = t->started_ns / NSEC_PER_MSEC + ms;
         t->wait_late_ms = t->started_ns / NSEC_PER_MSEC + MAX(ms / 4, 1);
@@ -455,6 +456,7 @@ struct tracks *tracks_new(struct apiserver *s) {
         struct tracks *t = xcalloc(1, sizeof(*t));
 
         t->s = s;
+        t->timeout_ms = server_flag_ms(s, "request-timeout", 60000);
         return t;
 }
 

@@ -16,6 +16,7 @@
 
 #include "apiserver/extensions/custom.h"
 #include "apiserver/watch.h"
+#include "base/metrics.h"
 #include "base/rand.h"
 #include "schema/decode.h"
 #include "schema/selector.h"
@@ -24,6 +25,9 @@
 #define MAX_QUEUED_BATCHES 4096
 #define BOOKMARK_MS 60000
 #define MAX_WATCHERS 100000
+
+static const struct metric watch_events = { "apiserver_watch_events_total", "Number of events sent in watch clients",
+                                            METRIC_COUNTER, NULL, 0 };
 
 struct api_watch {
         struct list link; /* among the watchers of its resource */
@@ -48,6 +52,7 @@ struct api_watch {
         const struct watch_sink *sink;
         void *arg;
         size_t component; /* whose health it shows, or N_COMPONENTS */
+        struct series *events; /* how many it got, on its loop's thread */
         struct loop_work start;
 };
 
@@ -242,6 +247,7 @@ static bool emit(struct api_watch *w, enum api_event_type type, struct object *o
                  struct shared_bytes **shared) {
         struct watch_event e = { .type = type, .object = o, .revision = revision, .shared = shared };
 
+        series_add(w->events, 1);
         if (w->rest->stored == w->rest && !w->rest->custom) {
                 w->sink->event(w, &e);
                 return true;
@@ -668,6 +674,14 @@ static void link_watch(struct api_watch *w) {
         w->linked = true;
 }
 
+static void event_labels(struct buf *dst, const void *arg) {
+        const struct rest *r = arg;
+
+        metric_label(dst, "group", r->group);
+        metric_label(dst, "kind", r->kind);
+        metric_label(dst, "version", r->version);
+}
+
 static void begin(struct loop_work *work) {
         struct api_watch *w = container_of(work, struct api_watch, start);
 
@@ -676,6 +690,8 @@ static void begin(struct loop_work *work) {
                 return;
         }
         link_watch(w);
+        w->events = metric_series(&watch_events, str_hash(w->rest->api_version) ^ str_hash(w->rest->kind) * 3, event_labels,
+                                  w->rest);
         if (w->from_now)
                 w->position = store_revision(w->hub->s->store);
         if (is_retired(w)) {

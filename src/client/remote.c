@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdatomic.h>
 
+#include "base/metrics.h"
 #include "base/encode.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -103,10 +104,35 @@ static void call_finish(struct remote_call *x) {
                 finish_on_loop(&x->work);
 }
 
+static const struct metric requests = { "rest_client_requests_total",
+                                        "Number of HTTP requests, partitioned by status code, method, and host.",
+                                        METRIC_COUNTER, NULL, 0 };
+
+struct request_labels {
+        const char *method;
+        int status;
+};
+
+static void write_labels(struct buf *dst, const void *arg) {
+        const struct request_labels *l = arg;
+        char code[12];
+
+        snprintf(code, sizeof(code), "%d", l->status);
+        metric_label(dst, "code", str_of(code));
+        metric_label(dst, "method", str_of(l->method));
+}
+
+static void count_request(const char *method, int status) {
+        uint64_t key = str_hash(str_of(method)) ^ (uint64_t) status;
+
+        series_add(metric_series(&requests, key, write_labels, &(struct request_labels){ method, status }), 1);
+}
+
 static void call_response(struct http_call *h, int status, const struct http_header *headers, size_t n, void *arg) {
         struct remote_call *x = arg;
 
         x->status = status;
+        count_request(wire_method(x->call), status);
 }
 
 static void call_data(struct http_call *h, struct str data, void *arg) {
@@ -269,6 +295,7 @@ static void watch_response(struct http_call *h, int status, const struct http_he
         struct remote_watch *w = arg;
 
         w->status = status;
+        count_request("GET", status);
 }
 
 static void watch_line(struct remote_watch *w, struct str line) {

@@ -9,6 +9,7 @@
 #include "client/workqueue.h"
 
 #include "base/map.h"
+#include "base/metrics.h"
 #include "base/vec.h"
 
 #define RETRY_FIRST_MS 5
@@ -26,6 +27,7 @@ struct entry {
 
 struct workqueue {
         struct loop *loop;
+        const char *name;
         int (*work)(struct str key, void *arg);
         void *arg;
         const struct clock *clock;
@@ -37,6 +39,26 @@ struct workqueue {
         struct loop_work turn;
         bool turn_posted, paused, dead;
 };
+
+/* ---- metrics ---- */
+
+static const double seconds[] = { 1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1, 10 };
+static const struct metric adds = { "workqueue_adds_total", "Total number of adds handled by workqueue", METRIC_COUNTER, NULL,
+                                    0 };
+static const struct metric depth = { "workqueue_depth", "Current depth of workqueue", METRIC_GAUGE, NULL, 0 };
+static const struct metric retries = { "workqueue_retries_total", "Total number of retries handled by workqueue",
+                                       METRIC_COUNTER, NULL, 0 };
+static const struct metric duration = { "workqueue_work_duration_seconds",
+                                        "How long in seconds processing an item from workqueue takes.", METRIC_HISTOGRAM,
+                                        seconds, ARRAY_SIZE(seconds) };
+
+static void name_label(struct buf *dst, const void *arg) {
+        metric_label(dst, "name", str_of(arg));
+}
+
+static struct series *series_of(const struct workqueue *q, const struct metric *m) {
+        return metric_series(m, str_hash(str_of(q->name)), name_label, q->name);
+}
 
 /* ---- the heap of delays ---- */
 
@@ -130,6 +152,8 @@ static void make_ready(struct workqueue *q, struct entry *e) {
                 e->ready = true;
                 list_push(&q->ready, &e->link);
                 q->n_ready++;
+                series_add(series_of(q, &adds), 1);
+                series_add(series_of(q, &depth), 1);
                 post_turn(q);
         }
 }
@@ -155,6 +179,7 @@ static void finish(struct workqueue *q, struct entry *e, int result) {
                 uint64_t delay = (uint64_t) RETRY_FIRST_MS << MIN(e->failures, 20U);
 
                 e->failures++;
+                series_add(series_of(q, &retries), 1);
                 add_due(q, e, MIN(delay, (uint64_t) RETRY_MAX_MS));
         } else
                 e->failures = 0;
@@ -166,6 +191,8 @@ static void finish(struct workqueue *q, struct entry *e, int result) {
 static void turn(struct loop_work *w) {
         struct workqueue *q = container_of(w, struct workqueue, turn);
         struct entry *e;
+        int64_t begun;
+        int r;
 
         if (q->dead || q->paused || list_empty(&q->ready)) {
                 q->turn_posted = false;
@@ -176,7 +203,11 @@ static void turn(struct loop_work *w) {
         q->n_ready--;
         e->ready = false;
         e->working = true;
-        finish(q, e, q->work(e->key, q->arg));
+        series_add(series_of(q, &depth), -1);
+        begun = now_mono_ns();
+        r = q->work(e->key, q->arg);
+        series_observe(series_of(q, &duration), (double) (now_mono_ns() - begun) / 1e9);
+        finish(q, e, r);
         /* Posted only now: what the work posted itself (notes of its writes) comes before the next key. */
         q->turn_posted = false;
         post_turn(q);
@@ -189,6 +220,7 @@ struct workqueue *workqueue_new(struct loop *loop, const char *name, int (*work)
         struct workqueue *q = xcalloc(1, sizeof(*q));
 
         q->loop = loop;
+        q->name = name;
         q->work = work;
         q->arg = arg;
         q->clock = &system_clock;

@@ -54,11 +54,6 @@ int control_plane_start(const struct cluster *c, const struct pki *p, struct con
                 return r;
         struct apiserver_options ao = {
                 .args = args,
-                .audit = { .policy_file = flag_value(args, "audit-policy-file", NULL),
-                           .log_path = flag_value(args, "audit-log-path", NULL),
-                           .max_age_days = (unsigned) atoi(flag_value(args, "audit-log-maxage", "0")),
-                           .max_backups = (unsigned) atoi(flag_value(args, "audit-log-maxbackup", "0")),
-                           .max_size_mb = (unsigned) atoi(flag_value(args, "audit-log-maxsize", "0")) },
                 .store = ret->store,
                 .address = "0.0.0.0",
                 .port = c->api_port,

@@ -6,6 +6,12 @@
 
 #include "apiserver/handler.h"
 
+struct audit_options {
+        const char *policy_file; /* audit.k8s.io/v1 Policy, YAML */
+        const char *log_path;    /* "-": stdout */
+        unsigned max_age_days, max_backups, max_size_mb; /* of rotated files: 0 no limit; of a file: 0 is 100 */
+};
+
 /* ---- policy.c ---- */
 
 enum audit_level { AUDIT_NONE, AUDIT_METADATA, AUDIT_REQUEST, AUDIT_REQUEST_RESPONSE };
@@ -36,6 +42,8 @@ void audit_log_write(struct audit_log *l, struct str line);
 
 struct audit;
 int audit_new(struct apiserver *s, const struct audit_options *o, struct audit **ret, struct error *err);
+/* The same as the server's flags have it; *ret is NULL when they want no log. */
+int audit_new_from_flags(struct apiserver *s, struct audit **ret, struct error *err);
 void audit_free(struct audit *a);
 
 struct audit_event;

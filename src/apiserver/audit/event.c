@@ -2,7 +2,7 @@
 #include <errno.h>
 
 #include "apiserver/audit/audit.h"
-#include "apiserver/auth/rbac.h"
+#include "apiserver/flags.h"
 #include "base/file.h"
 #include "base/metrics.h"
 
@@ -44,6 +44,28 @@ int audit_new(struct apiserver *s, const struct audit_options *o, struct audit *
         }
         *ret = a;
         return 0;
+}
+
+int audit_new_from_flags(struct apiserver *s, struct audit **ret, struct error *err) {
+        struct audit_options o = { .policy_file = server_flag(s, "audit-policy-file", NULL),
+                                   .log_path = server_flag(s, "audit-log-path", NULL) };
+        const struct {
+                const char *flag;
+                unsigned *value;
+        } numbers[] = { { "audit-log-maxage", &o.max_age_days },
+                        { "audit-log-maxbackup", &o.max_backups },
+                        { "audit-log-maxsize", &o.max_size_mb } };
+
+        for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+                const char *text = server_flag(s, numbers[i].flag, "0");
+                uint64_t n;
+
+                if (str_to_u64(str_of(text), &n) < 0 || n > 1000000)
+                        return error_set(err, -EINVAL, "--%s=%s: this is no number", numbers[i].flag, text);
+                *numbers[i].value = (unsigned) n;
+        }
+        *ret = NULL;
+        return o.policy_file && o.log_path ? audit_new(s, &o, ret, err) : 0;
 }
 
 void audit_free(struct audit *a) {
