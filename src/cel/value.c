@@ -271,7 +271,7 @@ struct cel_value list_get(struct arena *a, const struct cel_value *list, size_t 
 struct hash_index {
         struct hash_index *next;
         const struct json_member *members;
-        uint32_t *slots, mask;
+        uint32_t *slots, mask, uses;
 };
 
 static uint64_t key_hash(const struct cel_value *k) {
@@ -347,7 +347,20 @@ bool cel_map_insert(struct ctx *c, struct cel_value *map, const struct cel_value
         return true;
 }
 
-/* json_get, by an index where the object is big: made once an evaluation. */
+static void index_members(struct ctx *c, struct hash_index *ix, const struct json *j) {
+        for (ix->mask = 63; ix->mask < 2 * j->len; ix->mask = ix->mask * 2 + 1)
+                ;
+        ix->slots = arena_array(c->a, uint32_t, ix->mask + 1);
+        for (uint32_t i = 0; i < j->len; i++) {
+                uint64_t h = str_hash(json_key(&j->members[i]));
+
+                while (ix->slots[h & ix->mask])
+                        h++;
+                ix->slots[h & ix->mask] = i + 1;
+        }
+}
+
+/* json_get; a big object that is looked into again and again gets an index for the time of the evaluation. */
 static const struct json *json_find(struct ctx *c, const struct json *j, struct str key) {
         struct hash_index *ix = c->indexes;
 
@@ -357,19 +370,13 @@ static const struct json *json_find(struct ctx *c, const struct json *j, struct 
                 ix = ix->next;
         if (!ix) {
                 ix = arena_new_of(c->a, struct hash_index);
-                *ix = (struct hash_index) { c->indexes, j->members, NULL, 63 };
-                while (ix->mask < 2 * j->len)
-                        ix->mask = ix->mask * 2 + 1;
-                ix->slots = arena_array(c->a, uint32_t, ix->mask + 1);
-                for (uint32_t i = 0; i < j->len; i++) {
-                        uint64_t h = str_hash(json_key(&j->members[i]));
-
-                        while (ix->slots[h & ix->mask])
-                                h++;
-                        ix->slots[h & ix->mask] = i + 1;
-                }
+                *ix = (struct hash_index) { .next = c->indexes, .members = j->members };
                 c->indexes = ix;
         }
+        if (++ix->uses < 16)
+                return json_get(j, key);
+        if (!ix->slots)
+                index_members(c, ix, j);
         for (uint64_t h = str_hash(key); ix->slots[h & ix->mask]; h++) {
                 const struct json_member *m = &j->members[ix->slots[h & ix->mask] - 1];
 

@@ -25,6 +25,7 @@ struct rules {
         struct cel_variable variables[2], optional[2]; /* self, oldSelf */
         struct rule *list;
         size_t n;
+        bool below; /* there are rules below, too */
 };
 
 static struct str text(const struct json *j, const char *key) {
@@ -161,10 +162,8 @@ static const struct cel_type *property_type(struct arena *a, const struct cel_ty
 
 /* t: the type of what the schema describes; the branches of an allOf describe the same. */
 static bool compile_below(struct arena *a, struct crd_schema *s, const struct cel_type *t) {
-        bool any = s->rules != NULL && t;
+        bool any = false;
 
-        if (any)
-                compile_node(a, s, t);
         for (size_t i = 0; i < s->type.n_fields; i++) {
                 struct str name = str_n(s->type.fields[i].name, s->type.fields[i].name_len);
                 struct crd_schema *below = (struct crd_schema *) crd_property(s, name);
@@ -179,8 +178,12 @@ static bool compile_below(struct arena *a, struct crd_schema *s, const struct ce
                                      t && t->kind == CEL_MAP ? t->params[1] : NULL);
         for (size_t i = 0; s->limits && i < s->limits->n_all_of; i++)
                 any |= compile_below(a, s->limits->all_of[i], t);
-        s->has_rules = any;
-        return any;
+        if (s->rules && t) {
+                compile_node(a, s, t);
+                ((struct rules *) s->programs)->below = any;
+        }
+        s->has_rules = any || s->programs;
+        return s->has_rules;
 }
 
 static bool has_rules(const struct json *schema, size_t depth) {
@@ -391,8 +394,11 @@ static void walk_member(struct runner *e, const struct crd_schema *below, const 
 static void walk(struct runner *e, const struct crd_schema *s, const struct place *at) {
         if (e->budget < 0 || !s->has_rules || at->now->type == JSON_NULL)
                 return;
-        if (s->programs)
+        if (s->programs) {
                 run_rules(e, s, at);
+                if (!((const struct rules *) s->programs)->below)
+                        return;
+        }
         for (size_t i = 0; s->limits && i < s->limits->n_all_of; i++)
                 walk(e, s->limits->all_of[i], at);
         if (s->items && s->items->has_rules)
