@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "apiserver/relay.h"
+#include "apiserver/track.h"
 #include "base/encode.h"
 #include "base/rand.h"
 #include "http/tls.h"
@@ -408,6 +409,7 @@ static void connect_admitted(struct api_call *call) {
 
         if (k->x.req) {
                 http_request_on_close(k->x.req, NULL, NULL);
+                track_annotations(&k->x, call->annotations);
                 if (call->code >= 400)
                         respond_error(k->x.req, &k->x.format, &call->error);
                 else

@@ -1,5 +1,6 @@
 /* The table of what is served: every resource of the schema with its texts made once, found by path or by handle. */
 #include "apiserver/server.h"
+#include "apiserver/extensions/custom.h"
 #include "apiserver/strategy.h"
 
 static struct str lookup_key(char *dst, size_t cap, struct str group, struct str version, struct str plural) {
@@ -100,13 +101,19 @@ const struct rest *rest_of(const struct apiserver *s, const struct api_resource 
         return map_get(s->rests_by_resource, pointer_key(&r));
 }
 
-const struct rest *rest_find_kind(const struct apiserver *s, struct str group, struct str version, struct str kind) {
-        const struct api_resource *r = api_find_kind(group, version, kind);
-
-        return r ? rest_of(s, r) : NULL;
+/* A webhook cannot be asked for a conversion in the middle of admission: such versions are no equivalents. */
+static const struct rest *custom_version_of(const struct custom *c, const struct rest *r, size_t i) {
+        if (c->webhook)
+                return i == 0 ? r : NULL;
+        for (size_t k = 0; k < c->n_versions; k++)
+                if (c->versions[k].served && i-- == 0)
+                        return &c->versions[k].rest;
+        return NULL;
 }
 
 const struct rest *rest_version(const struct apiserver *s, const struct rest *r, size_t i) {
+        if (r->custom)
+                return custom_version_of(r->custom->of, r, i);
         for (size_t k = 0; k < s->n_rests; k++)
                 if (s->rest_table[k].stored == r->stored && i-- == 0)
                         return &s->rest_table[k];

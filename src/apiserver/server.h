@@ -105,10 +105,10 @@ struct apiserver {
 int resources_init(struct apiserver *s);
 const struct rest *rest_find(const struct apiserver *s, struct str group, struct str version, struct str plural);
 const struct rest *rest_of(const struct apiserver *s, const struct api_resource *r);
-const struct rest *rest_find_kind(const struct apiserver *s, struct str group, struct str version, struct str kind);
 /* The same for custom resources too, which come and go: with a reference, for rest_release. (extensions/custom.c) */
 const struct rest *rest_acquire(struct apiserver *s, struct str group, struct str version, struct str plural);
 const struct rest *rest_acquire_of(struct apiserver *s, const struct api_resource *r);
+const struct rest *rest_acquire_kind(struct apiserver *s, struct str group, struct str version, struct str kind);
 const struct rest *rest_ref(const struct rest *r);
 void rest_release(const struct rest *r); /* NULL is fine */
 DEFINE_CLEANUP(const struct rest *, rest_release)

@@ -443,6 +443,11 @@ void track_request_body(struct exchange *x, const struct json *body) {
         audit_request(x->track->audit, body);
 }
 
+void track_annotations(struct exchange *x, const struct json *annotations) {
+        json_each_member(m, annotations)
+                audit_annotate(x->track->audit, json_key(m), json_str(&m->value));
+}
+
 void track_response(struct http_request *req, int code, const struct http_slice *body, size_t n) {
         struct track *t = http_request_userdata(req);
 

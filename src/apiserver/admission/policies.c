@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "apiserver/admission/review.h"
+#include "apiserver/extensions/custom.h"
 #include "schema/types.h"
 
 /* ---- a write as expressions see it ---- */
@@ -193,13 +194,14 @@ static void publish(struct verdict *v, const struct admission_policy *p) {
 
 /* ---- parameters ---- */
 
+/* A reference. */
 static const struct rest *param_rest(const struct admission *ad, const struct json *kind, struct error *err) {
         struct str group, version, name = json_str(json_getc(kind, "kind"));
         const struct rest *r;
 
         if (api_parse_group_version(json_str(json_getc(kind, "apiVersion")), &group, &version, err) < 0)
                 return NULL;
-        r = rest_find_kind(ad->s, group, version, name);
+        r = rest_acquire_kind(ad->s, group, version, name);
         if (!r)
                 error_set(err, -ENOENT,
                           "failed to find resource referenced by paramKind: '%" STR_FMT "/%" STR_FMT ", Kind=%" STR_FMT "'",
@@ -209,12 +211,11 @@ static const struct rest *param_rest(const struct admission *ad, const struct js
 
 typedef VEC(const struct json *) params_vec;
 
-static void add_param(const struct admission *ad, const struct rest *r, const struct object *o, params_vec *list) {
-        struct json *j = json_new(ad->a, *object_json(o));
+static void add_param(const struct admission *ad, const struct rest *r, struct object *o, params_vec *list) {
+        _cleanup_(object_unrefp) struct object *seen = r->custom ? custom_view(r, o) : object_in_version(r->stored, r, o);
 
-        if (r != r->stored)
-                schema_convert(ad->a, r->stored->resource, r->resource, object_json(o), j, NULL);
-        vec_push(list, j);
+        if (seen) /* else only a webhook could convert it */
+                vec_push(list, json_new(ad->a, json_copy(ad->a, object_json(seen))));
 }
 
 static int select_params(const struct admission *ad, const struct rest *r, struct str ns, const struct json *ref,
@@ -314,7 +315,8 @@ static int try_binding(struct verdict *v, const struct admission_policy *p, cons
 
 /* Negative: the write fails for another reason than a decision. */
 static int try_policy(struct verdict *v, const struct admission_policy *p, struct error *err) {
-        const struct rest *as, *params = NULL;
+        _cleanup_(rest_releasep) const struct rest *params = NULL;
+        const struct rest *as;
         struct error e = ERROR_INIT;
         int r = admission_match(&p->match, v->ad, &as, &e);
 

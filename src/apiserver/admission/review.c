@@ -11,8 +11,14 @@ int review_convert(const struct admission *ad, const struct rest *from, const st
         _cleanup_error_ struct error e = ERROR_INIT;
 
         *ret = *in;
-        if (from == to || (op->sub && op->sub->type != op->rest->resource->type) ||
-            schema_convert(ad->a, from->resource, to->resource, in, ret, &e) == 0)
+        if (from == to || (op->sub && op->sub->type != op->rest->resource->type))
+                return 0;
+        if (from->custom) {
+                *ret = json_copy_shallow(ad->a, in);
+                json_set_str(ad->a, ret, "apiVersion", to->api_version);
+                return 0;
+        }
+        if (schema_convert(ad->a, from->resource, to->resource, in, ret, &e) == 0)
                 return 0;
         return error_status(err, REASON_INTERNAL, "Internal error occurred: %s", error_text(&e));
 }

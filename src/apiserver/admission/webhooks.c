@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "apiserver/admission/review.h"
+#include "apiserver/extensions/custom.h"
 #include "apiserver/webhook_client.h"
 #include "base/log.h"
 #include "base/rand.h"
@@ -141,6 +142,24 @@ static int check_place(const struct admission *ad, const struct json *obj, struc
                                     "request");
 }
 
+/* A document as an object of its type; the defaults of *ret come by complete. */
+static int decode(const struct ask *q, const struct schema_type *t, const struct json *doc, struct json *ret,
+                  struct error *err) {
+        const struct rest *as = q->as;
+        _cleanup_error_ struct error e = ERROR_INIT;
+        int r = t == as->resource->type && as->custom ? crd_prune(q->ad->a, as->custom->schema, doc, NULL, ret, &e)
+                                                      : schema_decode(q->ad->a, t, doc, NULL, ret, &e);
+
+        return r < 0 ? internal(err, &e) : 0;
+}
+
+static void complete(const struct ask *q, const struct schema_type *t, struct json *obj) {
+        if (t == q->as->resource->type && q->as->custom)
+                *obj = crd_complete(q->ad->a, q->as->custom->schema, obj);
+        else
+                schema_default(q->ad->a, t, obj);
+}
+
 /* 1: the patch has changed the object; 0; or a negative errno. */
 static int apply_patch(struct ask *q, struct error *err) {
         struct admission *ad = q->ad;
@@ -159,12 +178,10 @@ static int apply_patch(struct ask *q, struct error *err) {
                 return err->err;
         if (json_patch_apply(ad->a, &before, q->answer.patch, &doc, &e) < 0)
                 return internal(err, &e);
-        after = doc;
-        if (t && schema_decode(ad->a, t, &doc, NULL, &after, &e) < 0)
-                return internal(err, &e);
+        if (decode(q, t, &doc, &after, err) < 0)
+                return err->err;
         changed = !json_equal(&before, &after);
-        if (t)
-                schema_default(ad->a, t, &after);
+        complete(q, t, &after);
         if (check_place(ad, &after, err) < 0 || review_convert(ad, q->as, op->rest->stored, &after, ad->obj, err) < 0)
                 return err->err;
         return changed;

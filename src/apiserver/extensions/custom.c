@@ -383,6 +383,23 @@ const struct rest *rest_acquire(struct apiserver *s, struct str group, struct st
         return r;
 }
 
+const struct rest *rest_acquire_kind(struct apiserver *s, struct str group, struct str version, struct str kind) {
+        const struct api_resource *built_in = api_find_kind(group, version, kind);
+        const struct rest *r = NULL;
+
+        if (built_in)
+                return rest_of(s, built_in);
+        pthread_mutex_lock(&s->catalog_lock);
+        for (struct map_iter it = MAP_ITER(s->catalog->rests); !r && map_next(&it);) {
+                const struct rest *c = it.value;
+
+                if (str_eq(c->kind, kind) && str_eq(c->group, group) && str_eq(c->version, version))
+                        r = rest_ref(c);
+        }
+        pthread_mutex_unlock(&s->catalog_lock);
+        return r;
+}
+
 const struct rest *rest_acquire_of(struct apiserver *s, const struct api_resource *res) {
         const struct rest *r = rest_of(s, res);
 
