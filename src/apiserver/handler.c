@@ -425,6 +425,7 @@ static void handle_resource(struct exchange *x) {
 }
 
 static void handle_failed(struct exchange *x, struct error *e) {
+        x->format.pretty = is_browser(x->req); /* what it accepts has not been looked at yet */
         respond_error(x->req, &x->format, e);
         error_clear(e);
 }
