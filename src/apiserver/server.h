@@ -234,6 +234,7 @@ enum authz { AUTHZ_NO_OPINION, AUTHZ_ALLOW, AUTHZ_DENY, AUTHZ_PENDING /* auth/re
 enum authz authorize_why(struct apiserver *s, const struct api_user *user, const struct attributes *a,
                          struct buf *reason);
 int authorizers_configure(struct apiserver *s, struct error *err); /* from --authorization-mode */
+bool authorizer_is_used(const struct apiserver *s, const char *mode); /* "Webhook" */
 bool user_is_in(const struct api_user *user, const char *group);
 /* -EACCES with upstream's text when it is not allowed; -EINPROGRESS when it is not known yet. */
 int authorize_or_error(struct apiserver *s, const struct api_user *user, const struct attributes *a, struct error *err);

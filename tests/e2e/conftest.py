@@ -112,7 +112,7 @@ def image_archive(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory, image_archive):
+def cluster(alone, tmp_path_factory, image_archive): # gone before its files
     c = Cluster(NAME, tmp_path_factory.mktemp("e2e"))
     if c.cube("status", check=False).returncode == 0: # not ours, so not ours to delete
         pytest.exit(f"a cluster {NAME} is running; cube delete --name {NAME} ends it", 1)

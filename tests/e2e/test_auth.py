@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from authservers import Authority, Kms
+from authservers import Authority, Kms, openssl
 from conftest import NAME, Cluster, needs_kubectl, wait
 
 KEY = base64.b64encode(b"this is a secret key of 32 bytes").decode()
@@ -127,7 +127,7 @@ def test_bootstrap_tokens_sign_cluster_info_and_expire(cluster):
 # ---- a cluster that asks others, and hides its secrets ----
 
 @pytest.fixture(scope="module")
-def asking(tmp_path_factory):
+def asking(alone, tmp_path_factory):
     base = tmp_path_factory.mktemp("asking")
     c = Cluster(NAME + "-asks", base)
     authority = kms = None
@@ -139,18 +139,31 @@ def asking(tmp_path_factory):
         kms = Kms(str(base / "kms.sock"))
         config = base / "encryption.yaml"
         config.write_text(encryption({"aescbc": {"keys": [{"name": "key1", "secret": KEY}]}}, {"identity": {}}, socket=base / "kms.sock"))
-        c.start("--wait", "0s", f"--oidc-issuer-url={authority.issuer}", "--oidc-client-id=cube", f"--oidc-ca-file={authority.cert}",
+        proxies = certificates(base)
+        c.start("--wait", "0s", f"--requestheader-client-ca-file={base}/proxy-ca.crt", "--requestheader-allowed-names=front",
+                "--requestheader-username-headers=X-Remote-User", f"--oidc-issuer-url={authority.issuer}", "--oidc-client-id=cube", f"--oidc-ca-file={authority.cert}",
                 "--oidc-username-claim=email", "--oidc-groups-claim=groups", "--oidc-groups-prefix=oidc:",
                 "--oidc-required-claim=team=a", f"--authentication-token-webhook-config-file={authority.kubeconfig('tokens')}",
                 "--authorization-mode=Node,RBAC,Webhook", f"--authorization-webhook-config-file={authority.kubeconfig('access')}",
                 f"--encryption-provider-config={config}")
-        c.authority, c.kms, c.encryption = authority, kms, config
+        c.authority, c.kms, c.encryption, c.proxies = authority, kms, config, proxies
         yield c
     finally:
         c.cube("delete", check=False)
         for server in (authority, kms):
             if server:
                 server.close()
+
+
+def certificates(base):
+    """An authority of front proxies, and what curl needs to be each of two of them."""
+    ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    openssl("req", "-x509", *ec, "-days", "2", "-keyout", f"{base}/proxy-ca.key", "-out", f"{base}/proxy-ca.crt", "-subj", "/CN=proxies")
+    for name in ("front", "other"):
+        openssl("req", *ec, "-keyout", f"{base}/{name}.key", "-out", f"{base}/{name}.csr", "-subj", f"/CN={name}/O=system:masters")
+        openssl("x509", "-req", "-in", f"{base}/{name}.csr", "-CA", f"{base}/proxy-ca.crt", "-CAkey", f"{base}/proxy-ca.key",
+                "-CAcreateserial", "-days", "2", "-out", f"{base}/{name}.crt")
+    return {name: ["--cert", f"{base}/{name}.crt", "--key", f"{base}/{name}.key"] for name in ("front", "other")}
 
 
 def encryption(*providers, socket):
@@ -189,6 +202,19 @@ def test_webhooks_know_tokens_and_rights(asking):
     asking.kubectl("create", "configmap", "by-webhook", "--as", "writer")
     out = asking.run("auth", "can-i", "create", "configmaps", "--as", "writer", check=False).stdout
     assert out == "yes\n"
+
+
+def test_front_proxies_are_believed(asking):
+    server = asking.json("config", "view", "--minify")["clusters"][0]["cluster"]["server"]
+    def ask(name, *headers):
+        more = [arg for h in headers for arg in ("-H", h)]
+        out = subprocess.run(["curl", "-sk", *asking.proxies[name], *more, server + "/api/v1/secrets"], capture_output=True, text=True).stdout
+        return json.loads(out).get("message")
+    assert ask("front", "X-Remote-User: alice", "X-Remote-Group: g").startswith('secrets is forbidden: User "alice"')
+    assert ask("front", "X-Remote-User: alice", "X-Remote-Group: system:masters") is None
+    assert ask("front") == "Unauthorized" and ask("other", "X-Remote-User: alice") == "Unauthorized"
+    data = asking.json("get", "cm", "extension-apiserver-authentication", "-n", "kube-system")["data"]
+    assert json.loads(data["requestheader-allowed-names"]) == ["front"] and "BEGIN CERT" in data["requestheader-client-ca-file"]
 
 
 def on_disk(c, what):

@@ -327,7 +327,8 @@ static int find_user(struct apiserver *s, struct http_request *req, struct api_u
                 r = authn_check_token(s, a, token, NULL, ret, NULL, err);
                 return r == 0 || r == -EINPROGRESS ? r : unauthorized(err);
         }
-        if (http_request_client_cert_invalid(req) || !s->options.anonymous)
+        if (http_request_client_cert_invalid(req) || (proxy && http_request_client_cert_authority(req).n > 0) ||
+            !s->options.anonymous) /* a certificate that says nothing is refused, as an unknown token is */
                 return unauthorized(err);
         *ret = (struct api_user) { .name = STR("system:anonymous"), .groups = nobody, .n_groups = 1 };
         return 0;

@@ -79,6 +79,13 @@ int authorizers_configure(struct apiserver *s, struct error *err) {
         return 0;
 }
 
+bool authorizer_is_used(const struct apiserver *s, const char *mode) {
+        for (const unsigned char *a = s->authorizers; *a; a++)
+                if (strcmp(authorizers[*a].mode, mode) == 0)
+                        return true;
+        return false;
+}
+
 enum authz authorize_why(struct apiserver *s, const struct api_user *user, const struct attributes *at,
                          struct buf *reason) {
         if (user_is_in(user, "system:masters"))

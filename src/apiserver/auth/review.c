@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "apiserver/auth/authn.h"
+#include "apiserver/auth/node_authz.h"
 #include "apiserver/auth/rbac.h"
 #include "apiserver/auth/review.h"
 #include "schema/types.h"
@@ -65,6 +66,35 @@ static void token_review(struct op *op) {
 
 /* ---- may this user do that ---- */
 
+/* A selector of an access review as the query of a request has it: as text, or from its requirements. */
+static struct str selector_text(struct arena *a, const struct json *selector) {
+        static const struct {
+                const char *name, *before, *after, *closing;
+        } operators[] = {
+                { "In", "", " in (", ")" }, { "NotIn", "", " notin (", ")" },
+                { "Exists", "", "", "" },   { "DoesNotExist", "!", "", "" },
+        };
+        struct str raw = json_str(json_getc(selector, "rawSelector"));
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        json_each_item(r, json_getc(selector, "requirements")) {
+                struct str key = json_str(json_getc(r, "key")), op = json_str(json_getc(r, "operator"));
+                const struct json *values = json_getc(r, "values");
+                bool one = str_eqc(op, "In") && json_len(values) == 1;
+
+                for (size_t i = 0; i < ARRAY_SIZE(operators); i++) {
+                        if (!str_eqc(op, operators[i].name))
+                                continue;
+                        buf_printf(&b, "%s%s%" STR_FMT "%s", b.n ? "," : "", operators[i].before, STR_ARG(key),
+                                   one ? "=" : operators[i].after);
+                        json_each_item(v, values)
+                                buf_printf(&b, "%s%" STR_FMT, v == values->items ? "" : ",", STR_ARG(json_str(v)));
+                        buf_addc(&b, one ? "" : operators[i].closing);
+                }
+        }
+        return b.n ? arena_str(a, buf_str(&b)) : raw;
+}
+
 static int read_attributes(struct op *op, const struct json *spec, struct attributes *ret, struct error *err) {
         struct arena *a = op->c->arena;
         const struct json *r = json_getc(spec, "resourceAttributes"), *n = json_getc(spec, "nonResourceAttributes");
@@ -86,6 +116,8 @@ static int read_attributes(struct op *op, const struct json *spec, struct attrib
         ret->subresource = json_str(json_getc(r, "subresource"));
         ret->namespace = json_str(json_getc(r, "namespace"));
         ret->name = json_str(json_getc(r, "name"));
+        ret->field_selector = selector_text(a, json_getc(r, "fieldSelector"));
+        ret->label_selector = selector_text(a, json_getc(r, "labelSelector"));
         return 0;
 }
 
@@ -177,7 +209,13 @@ static void self_subject_rules_review(struct op *op) {
         struct str ns = json_str(json_at_path(op->c->body, "spec", "namespace"));
         struct attributes at = { .verb = "*", .namespace = ns };
         struct rules r = { .a = a, .resources = json_new_array(), .paths = json_new_array() };
+        static const struct {
+                const char *mode, *why;
+        } silent[] = { { "Node", "node authorizer does not support user rule resolution" },
+                       { "Webhook", "webhook authorizer does not support user rule resolution" } };
         struct json status = json_new_object(), *all = NULL, copy;
+        const char *why = NULL;
+        struct str node;
 
         if (str_empty(ns)) {
                 err_bad_request(&op->c->error, "no namespace on request");
@@ -195,7 +233,13 @@ static void self_subject_rules_review(struct op *op) {
         rbac_each_rule(op->s, &op->c->user, &at, collect_rule, &r);
         json_setc(a, &status, "resourceRules", r.resources);
         json_setc(a, &status, "nonResourceRules", r.paths);
-        json_set_bool(a, &status, "incomplete", false);
+        for (size_t i = 0; i < ARRAY_SIZE(silent); i++)
+                if (authorizer_is_used(op->s, silent[i].mode) &&
+                    (strcmp(silent[i].mode, "Node") != 0 || node_user(&op->c->user, &node)))
+                        why = silent[i].why;
+        json_set_bool(a, &status, "incomplete", why != NULL);
+        if (why)
+                json_set_cstr(a, &status, "evaluationError", why);
         answer(op, status);
 }
 
