@@ -3,6 +3,7 @@
 #include "apiserver/server.h"
 
 const struct apiserver_flag apiserver_flags[] = {
+        { "admission-control-config-file", "FILE", "what pods may by default and who is exempt: PodSecurity" },
         { "anonymous-auth", "BOOL", "requests without credentials are system:anonymous (default true)" },
         { "api-audiences", "LIST", "who tokens must be for (default the issuer)" },
         { "audit-log-maxage", "DAYS", "how long rotated audit logs are kept (default no limit)" },

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "apiserver/admission/configs.h"
+#include "apiserver/admission/pod_security.h"
 #include "apiserver/allocator.h"
 #include "apiserver/auth/authn.h"
 #include "apiserver/expiry.h"
@@ -103,6 +104,8 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
                 r = relays_new(s, &s->relays, err);
         if (r == 0)
                 r = audit_new_from_flags(s, &s->audit, err);
+        if (r == 0)
+                r = pod_security_configure(s, err);
         if (r < 0) {
                 apiserver_free(s);
                 return r;

@@ -81,6 +81,7 @@ struct apiserver {
 
         pthread_mutex_t hubs_lock;
         VEC(struct watch_hub *) hubs;
+        struct pod_security_config *pod_security; /* NULL: as upstream's defaults */
         atomic_size_t watchers;
         atomic_size_t component_watches[N_COMPONENTS]; /* by componentstatus.c's table */
 

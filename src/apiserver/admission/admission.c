@@ -12,6 +12,12 @@
 #define ON_ALL (ON_CREATE | ON_UPDATE | ON_DELETE | ON_CONNECT)
 #define ON_WRITE (ON_CREATE | ON_UPDATE)
 
+struct object *admission_ns(struct admission *ad) {
+        if (!ad->ns)
+                ad->ns = server_get(ad->s, ad->op->snap, &res_namespaces, STR(""), ad->op->namespace);
+        return ad->ns;
+}
+
 /* ---- NamespaceLifecycle ---- */
 
 static int namespace_lifecycle(struct admission *r, struct error *err) {
@@ -27,7 +33,7 @@ static int namespace_lifecycle(struct admission *r, struct error *err) {
         }
         if (r->operation != ADMIT_CREATE || !rest->resource->namespaced)
                 return 0;
-        ns = server_get(r->s, r->op->snap, &res_namespaces, STR(""), r->op->namespace);
+        ns = admission_ns(r);
         if (!ns)
                 return err_not_found(err, rest_of(r->s, &res_namespaces), r->op->namespace);
         if (!object_deleting(ns))

@@ -22,7 +22,8 @@ struct admission {
         struct json *obj;       /* NULL: DELETE. CONNECT: the options. A subresource's own kind: Scale, Binding … */
         const struct json *old; /* NULL: CREATE, CONNECT */
 
-        size_t next; /* the plugin whose turn it is */
+        struct object *ns; /* of the object, borrowed from op->snap, once somebody has asked: admission_ns */
+        size_t next;       /* the plugin whose turn it is */
         bool validating;
         bool changed;             /* a webhook has changed obj: the plugins want another look */
         bool again;               /* this is that look */
@@ -74,6 +75,9 @@ int admission_webhooks_validate(struct admission *ad, struct error *err);
 /* node_restriction.c: a node changes itself, its lease and its own pods. Also for the bodies of eviction and token. */
 int admission_node_restriction(struct op *op, enum admission_operation o, const struct json *obj,
                                const struct json *old, struct error *err);
+
+/* The namespace that the object is in; NULL: it is not there. */
+struct object *admission_ns(struct admission *ad);
 
 /* ---- the halves of the plugins ---- */
 

@@ -5,7 +5,10 @@
 #include <stdlib.h>
 
 #include "apiserver/admission/pod_security.h"
+#include "apiserver/flags.h"
 #include "apiserver/validation/validate.h"
+#include "base/file.h"
+#include "json/yaml.h"
 #include "schema/types.h"
 
 #define PREFIX "pod-security.kubernetes.io/"
@@ -71,10 +74,23 @@ static void read_mode(const struct json *labels, const char *level_label, const 
                 invalid(fe, version_label, json_str(version), "must be \"latest\" or \"v1.x\"");
 }
 
+/* What holds without labels, and who is exempt: from --admission-control-config-file. */
+struct pod_security_config {
+        struct policy defaults;
+        const struct json *namespaces, *usernames, *runtime_classes; /* arrays */
+};
+
+static const struct pod_security_config no_config = { .defaults = { { POD_SECURITY_PRIVILEGED, POD_SECURITY_LATEST },
+                                                                    { POD_SECURITY_PRIVILEGED, POD_SECURITY_LATEST },
+                                                                    { POD_SECURITY_PRIVILEGED, POD_SECURITY_LATEST } } };
+
+static const struct pod_security_config *config_of(const struct admission *ad) {
+        return ad->s->pod_security ?: &no_config;
+}
+
 /* fe may be NULL. Enforce fails closed, the others open; warn is as enforce unless it is set itself. */
-static struct policy policy_of(const struct json *labels, struct field_errors *fe) {
-        const struct pod_security_level none = { POD_SECURITY_PRIVILEGED, POD_SECURITY_LATEST };
-        struct policy p = { none, none, none };
+static struct policy policy_of(const struct admission *ad, const struct json *labels, struct field_errors *fe) {
+        struct policy p = config_of(ad)->defaults;
         bool enforces, warns = json_getc(labels, PREFIX "warn") != NULL, has, has_version;
 
         read_mode(labels, PREFIX "enforce", PREFIX "enforce-version", POD_SECURITY_RESTRICTED, &p.enforce, fe,
@@ -116,16 +132,49 @@ static bool is_significant(const struct json *pod, const struct json *old) {
         return false;
 }
 
+static void annotate(struct admission *ad, const char *key, struct str value) {
+        if (ad->s->audit)
+                op_annotate(ad->op, str_of(key), value);
+}
+
+static bool lists(const struct json *list, struct str name) {
+        json_each_item(i, list)
+                if (str_eq(json_str(i), name))
+                        return true;
+        return false;
+}
+
+static bool is_exempt(struct admission *ad, const struct json *pod) {
+        const struct pod_security_config *c = config_of(ad);
+        const char *why = lists(c->namespaces, ad->op->namespace)     ? "namespace"
+                          : lists(c->usernames, ad->op->c->user.name) ? "user"
+                          : lists(c->runtime_classes, json_str(json_at_path(pod, "spec", "runtimeClassName")))
+                                          ? "runtimeClass"
+                                          : NULL;
+
+        if (why)
+                annotate(ad, PREFIX "exempt", str_of(why));
+        return why != NULL;
+}
+
+static struct str would_violate(struct admission *ad, struct pod_security_level l, struct str text) {
+        return arena_printf(ad->a, "would violate PodSecurity \"%" STR_FMT "\": %" STR_FMT,
+                            STR_ARG(pod_security_level_text(ad->a, l)), STR_ARG(text));
+}
+
 static int evaluate(struct admission *ad, const struct policy *p, const struct json *pod, bool enforce,
                     struct error *err) {
         struct str text;
 
+        if (enforce)
+                annotate(ad, PREFIX "enforce-policy", pod_security_level_text(ad->a, p->enforce));
+        if (pod_security_violates(ad->a, p->audit, pod, true, &text))
+                annotate(ad, PREFIX "audit-violations", would_violate(ad, p->audit, text));
         if (enforce && pod_security_violates(ad->a, p->enforce, pod, true, &text))
                 return err_forbidden(err, ad->op->rest, ad->op->name, "violates PodSecurity \"%" STR_FMT "\": %" STR_FMT,
                                      STR_ARG(pod_security_level_text(ad->a, p->enforce)), STR_ARG(text));
         if ((!enforce || !same(p->enforce, p->warn)) && pod_security_violates(ad->a, p->warn, pod, true, &text))
-                op_warn(ad->op, arena_printf(ad->a, "would violate PodSecurity \"%" STR_FMT "\": %" STR_FMT,
-                                             STR_ARG(pod_security_level_text(ad->a, p->warn)), STR_ARG(text)));
+                op_warn(ad->op, would_violate(ad, p->warn, text));
         return 0;
 }
 
@@ -166,10 +215,11 @@ static int check_pods(struct admission *ad, struct error *err) {
         if (pod && ad->op->sub && !admission_is_sub(ad, &res_pods, "ephemeralcontainers") &&
             !admission_is_sub(ad, &res_pods, "resize"))
                 return 0;
-        ns = server_get(ad->s, ad->op->snap, &res_namespaces, STR(""), ad->op->namespace);
-        if (!ns || !has_policy(ns) || (pod && ad->operation == ADMIT_UPDATE && !is_significant(ad->obj, ad->old)))
+        ns = admission_ns(ad);
+        if (!ns || (!ad->s->pod_security && !has_policy(ns)) ||
+            (pod && ad->operation == ADMIT_UPDATE && !is_significant(ad->obj, ad->old)) || is_exempt(ad, template))
                 return 0;
-        p = policy_of(json_at_path(object_json(ns), "metadata", "labels"), NULL);
+        p = policy_of(ad, json_at_path(object_json(ns), "metadata", "labels"), NULL);
         return evaluate(ad, &p, template, pod, err);
 }
 
@@ -283,16 +333,43 @@ static void survey_pods(struct admission *ad, struct pod_security_level level) {
         tell(ad, &s, level);
 }
 
+/* The labels of an exempt namespace do nothing: who sets them hears of it. */
+static void warn_exempt(struct admission *ad, const struct policy *p, const struct json *labels) {
+        const struct {
+                const char *mode, *label, *version;
+                struct pod_security_level level;
+        } modes[] = { { "enforce", PREFIX "enforce", PREFIX "enforce-version", p->enforce },
+                      { "audit", PREFIX "audit", PREFIX "audit-version", p->audit },
+                      { "warn", PREFIX "warn", PREFIX "warn-version", p->warn } };
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        for (size_t i = 0; i < ARRAY_SIZE(modes); i++)
+                if (modes[i].level.level != POD_SECURITY_PRIVILEGED &&
+                    (json_getc(labels, modes[i].label) || json_getc(labels, modes[i].version)))
+                        buf_printf(&b, "%s%s=%" STR_FMT, b.n ? ", " : "", modes[i].mode,
+                                   STR_ARG(pod_security_level_text(ad->a, modes[i].level)));
+        if (b.n > 0)
+                op_warn(ad->op, arena_printf(ad->a,
+                                             "namespace \"%" STR_FMT
+                                             "\" is exempt from Pod Security, and the policy (%" STR_FMT
+                                             ") will be ignored",
+                                             STR_ARG(ad->op->name), STR_ARG(buf_str(&b))));
+}
+
 static int check_namespace(struct admission *ad, struct error *err) {
         const struct json *labels = json_at_path(ad->obj, "metadata", "labels"),
                           *old_labels = json_at_path(ad->old, "metadata", "labels");
         struct field_errors fe = { .a = ad->a }, old_fe = { .a = ad->a };
-        struct policy now = policy_of(labels, &fe), old = policy_of(old_labels, &old_fe);
+        struct policy now = policy_of(ad, labels, &fe), old = policy_of(ad, old_labels, &old_fe);
         bool bad = fe.list.n > 0 && (!ad->old || !json_equal(labels, old_labels) || old_fe.list.n == 0);
         int r = bad ? field_errors_finish(&fe, STR("Namespace"), STR(""), ad->op->name, err) : 0;
 
         vec_free(&fe.list);
         vec_free(&old_fe.list);
+        if (r == 0 && lists(config_of(ad)->namespaces, ad->op->name)) {
+                warn_exempt(ad, &now, labels);
+                return 0;
+        }
         if (r < 0 || !ad->old || same(now.enforce, old.enforce) || now.enforce.level == POD_SECURITY_PRIVILEGED ||
             (now.enforce.minor == old.enforce.minor && now.enforce.level <= old.enforce.level))
                 return r;
@@ -304,4 +381,73 @@ int admission_pod_security(struct admission *ad, struct error *err) {
         if (admission_is(ad, &res_namespaces))
                 return check_namespace(ad, err);
         return ad->op->rest->resource->namespaced ? check_pods(ad, err) : 0;
+}
+
+/* ---- configuration ---- */
+
+static int read_default(const struct json *defaults, const char *mode, const char *version_key,
+                        struct pod_security_level *l, struct error *err) {
+        struct str level = json_str_or(json_getc(defaults, mode), STR("privileged")),
+                   version = json_str_or(json_getc(defaults, version_key), STR("latest"));
+
+        if (!parse_level(level, &l->level))
+                return error_set(err, -EINVAL, "PodSecurity: defaults.%s: must be one of privileged, baseline, restricted",
+                                 mode);
+        if (!parse_version(version, &l->minor))
+                return error_set(err, -EINVAL, "PodSecurity: defaults.%s: must be \"latest\" or \"v1.x\"",
+                                 version_key);
+        return 0;
+}
+
+static int read_config(struct apiserver *s, const char *path, struct json **ret, struct error *err) {
+        _cleanup_buf_ struct buf text = BUF_INIT;
+        int r = file_read(path, 1 << 20, &text, err);
+
+        return r < 0 ? r : yaml_parse(s->arena, arena_str(s->arena, buf_str(&text)), NULL, ret, err);
+}
+
+/* The PodSecurityConfiguration within an AdmissionConfiguration, inline or in a file of its own; NULL: there is none. */
+static int find_config(struct apiserver *s, const struct json *file, const struct json **ret, struct error *err) {
+        *ret = NULL;
+        json_each_item(p, json_getc(file, "plugins")) {
+                struct str path = json_str(json_getc(p, "path"));
+                struct json *own;
+                int r;
+
+                if (!str_eqc(json_str(json_getc(p, "name")), "PodSecurity"))
+                        continue;
+                *ret = json_getc(p, "configuration");
+                if (*ret || str_empty(path))
+                        return 0;
+                r = read_config(s, arena_cstr(s->arena, path), &own, err);
+                *ret = r < 0 ? NULL : own;
+                return r;
+        }
+        return 0;
+}
+
+int pod_security_configure(struct apiserver *s, struct error *err) {
+        const char *path = server_flag(s, "admission-control-config-file", NULL);
+        struct pod_security_config *c;
+        const struct json *config, *defaults, *exempt;
+        struct json *file;
+
+        if (!path)
+                return 0;
+        if (read_config(s, path, &file, err) < 0 || find_config(s, file, &config, err) < 0)
+                return -EINVAL;
+        if (!config)
+                return 0;
+        c = arena_new_of(s->arena, struct pod_security_config);
+        defaults = json_getc(config, "defaults");
+        exempt = json_getc(config, "exemptions");
+        c->namespaces = json_getc(exempt, "namespaces");
+        c->usernames = json_getc(exempt, "usernames");
+        c->runtime_classes = json_getc(exempt, "runtimeClasses");
+        if (read_default(defaults, "enforce", "enforce-version", &c->defaults.enforce, err) < 0 ||
+            read_default(defaults, "audit", "audit-version", &c->defaults.audit, err) < 0 ||
+            read_default(defaults, "warn", "warn-version", &c->defaults.warn, err) < 0)
+                return -EINVAL;
+        s->pod_security = c;
+        return 0;
 }

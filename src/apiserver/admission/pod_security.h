@@ -18,3 +18,5 @@ struct str pod_security_level_text(struct arena *a, struct pod_security_level l)
  * "privileged (container "c" must not set securityContext.privileged=true), host namespaces (hostPID=true)". */
 bool pod_security_violates(struct arena *a, struct pod_security_level l, const struct json *pod, bool details,
                            struct str *ret);
+/* From --admission-control-config-file, if that was given. */
+int pod_security_configure(struct apiserver *s, struct error *err);

@@ -1,6 +1,10 @@
 /* Pod Security: what each check says, from which version on; and how it reaches those who create pods. */
 #include "help.h"
 
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
 #include "apiserver/admission/pod_security.h"
 
 #define BASE POD_SECURITY_BASELINE
@@ -219,6 +223,48 @@ static void an_update_is_looked_at_when_an_image_changes(void **state) {
         assert_int_equal(r.code, 403);
 }
 
+static int configure(struct fixture *f, const char *defaults, struct error *err) {
+        const char **args = arena_array(f->a, const char *, 2);
+        char path[] = "/tmp/cube-pod-security-XXXXXX";
+        FILE *file = fdopen(mkstemp(path), "w");
+        int r;
+
+        assert_non_null(file);
+        fprintf(file,
+                "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins:\n- name: PodSecurity\n"
+                "  configuration:\n    kind: PodSecurityConfiguration\n    defaults: {%s}\n"
+                "    exemptions: {namespaces: [free], usernames: [root], runtimeClasses: [vm]}\n",
+                defaults);
+        fclose(file);
+        args[0] = arena_printf(f->a, "admission-control-config-file=%s", path).p;
+        f->s->options.args = args;
+        r = pod_security_configure(f->s, err);
+        unlink(path);
+        return r;
+}
+
+static void a_file_has_defaults_and_exemptions(void **state) {
+        struct fixture *f = *state;
+        struct error e = ERROR_INIT;
+        struct answer r;
+
+        assert_int_equal(configure(f, "enforce: strict", &e), -EINVAL);
+        assert_string_equal(e.message, "PodSecurity: defaults.enforce: must be one of privileged, baseline, restricted");
+        error_clear(&e);
+        assert_int_equal(configure(f, "enforce: baseline, enforce-version: v1.30", &e), 0);
+        namespace(f, "n", "");
+        r = pod(f, "n", "p", "'hostPID':true,");
+        assert_int_equal(r.code, 403);
+        assert_string_equal(r.message, "pods \"p\" is forbidden: violates PodSecurity \"baseline:v1.30\": " VIOLATION);
+        r = namespace(f, "free", "'pod-security.kubernetes.io/enforce':'restricted'");
+        assert_int_equal(pod(f, "free", "p", "'hostPID':true,").code, 201);
+        r = ASK(f, API_PATCH, &res_namespaces, .name = "free", .patch = API_PATCH_MERGE,
+                .body = text(f, "{'metadata':{'labels':{'pod-security.kubernetes.io/warn':'baseline'}}}"));
+        assert_string_equal(arena_cstr(f->a, r.warning), "namespace \"free\" is exempt from Pod Security, and the policy "
+                                                         "(enforce=restricted:v1.30, warn=baseline:latest) will be "
+                                                         "ignored");
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
 
 int main(void) {
@@ -228,6 +274,7 @@ int main(void) {
                 TEST(workloads_are_warned_about_their_pods),
                 TEST(labels_must_make_sense),
                 TEST(who_raises_the_level_hears_of_the_pods),
+                TEST(a_file_has_defaults_and_exemptions),
                 TEST(an_update_is_looked_at_when_an_image_changes),
         };
 
