@@ -239,14 +239,17 @@ static void mark(struct op *op) {
 }
 
 static int check_policy(const struct op *op, struct error *err) {
+        static const char *const policies[] = { "Foreground", "Background", "Orphan", "nil", NULL };
         struct str p = op->c->options.propagation_policy;
+        struct field_errors fe = { .a = op->c->arena };
+        int r;
 
         if (str_empty(p) || str_eqc(p, "Background") || str_eqc(p, "Foreground") || str_eqc(p, "Orphan"))
                 return 0;
-        return error_status(err, REASON_INVALID,
-                            "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: "
-                            "\"%" STR_FMT "\": supported values: \"Foreground\", \"Background\", \"Orphan\", nil",
-                            STR_ARG(p));
+        field_not_supported(&fe, PATH(NULL, "propagationPolicy"), p, policies);
+        r = field_errors_finish(&fe, STR("DeleteOptions"), STR("meta.k8s.io"), STR(""), err);
+        vec_free(&fe.list);
+        return r;
 }
 
 static void delete_admitted(struct op *op) {

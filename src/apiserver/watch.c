@@ -15,6 +15,7 @@
 #include <stdio.h>
 
 #include "apiserver/extensions/custom.h"
+#include "apiserver/validation/validate.h"
 #include "apiserver/watch.h"
 #include "base/metrics.h"
 #include "base/rand.h"
@@ -720,11 +721,15 @@ static int set_position(struct api_watch *w, const struct api_options *o, struct
         r = list_options_check(w->arena, o, true, err);
         if (r < 0)
                 return r;
-        if (!newest && str_to_u64(rv, &w->position) < 0)
-                return error_status(err, REASON_INVALID,
-                                    "%" STR_FMT " \"\" is invalid: resourceVersion: Invalid value: \"%" STR_FMT
-                                    "\": strconv.ParseUint: parsing \"%" STR_FMT "\": invalid syntax",
-                                    STR_ARG(w->rest->qualified), STR_ARG(rv), STR_ARG(rv));
+        if (!newest && str_to_u64(rv, &w->position) < 0) {
+                struct field_errors fe = { .a = w->arena };
+
+                field_invalid_str(&fe, PATH(NULL, "resourceVersion"), rv,
+                                  "strconv.ParseUint: parsing \"%" STR_FMT "\": invalid syntax", STR_ARG(rv));
+                r = field_errors_finish(&fe, w->rest->plural, w->rest->group, STR(""), err);
+                vec_free(&fe.list);
+                return r;
+        }
         w->initial = (newest && !o->no_initial_events) || o->send_initial_events;
         w->initial_bookmark = o->send_initial_events && o->watch_bookmarks;
         w->from_now = newest && o->no_initial_events;

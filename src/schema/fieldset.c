@@ -8,9 +8,16 @@
 /* ---- order: fields, keys, values, indices; numbers by value ---- */
 
 static int rank(struct str s) {
-        const char *at = s.n > 0 ? strchr("fkvi", s.p[0]) : NULL;
-
-        return at ? (int) (at - "fkvi") : 4;
+        switch (s.n > 0 ? s.p[0] : 0) {
+        case 'f':
+                return 0;
+        case 'k':
+                return 1;
+        case 'v':
+                return 2;
+        default:
+                return s.n > 0 && s.p[0] == 'i' ? 3 : 4;
+        }
 }
 
 /* The number that starts where both texts still agree, behind a ':'; for k:{"port":80} and k:{"port":443}. */
@@ -30,9 +37,11 @@ int fieldset_compare(struct str a, struct str b) {
 
         if (rank(a) != rank(b))
                 return rank(a) - rank(b);
+        if (rank(a) == 0)
+                return str_cmp(a, b);
         while (i < a.n && i < b.n && a.p[i] == b.p[i])
                 i++;
-        if (rank(a) > 0 && i < MAX(a.n, b.n) && number_at(a, i, &x) && number_at(b, i, &y) && x != y)
+        if (i < MAX(a.n, b.n) && number_at(a, i, &x) && number_at(b, i, &y) && x != y)
                 return x < y ? -1 : 1;
         return str_cmp(str_sub(a, i, a.n), str_sub(b, i, b.n));
 }
@@ -75,7 +84,7 @@ static struct fieldset_entry *insert_at(struct arena *a, struct fieldset *s, siz
         return &s->v[at];
 }
 
-static struct fieldset_entry *get_or_add(struct arena *a, struct fieldset *s, struct str element) {
+struct fieldset_entry *fieldset_get_or_add(struct arena *a, struct fieldset *s, struct str element) {
         size_t at = lower_bound(s, element);
 
         if (at < s->n && str_eq(s->v[at].element, element))
@@ -91,7 +100,7 @@ static struct fieldset_entry *entry_of(struct arena *a, struct fieldset *s, cons
                         parent->below = fieldset_new(a);
                 s = parent->below;
         }
-        return get_or_add(a, s, path->element);
+        return fieldset_get_or_add(a, s, path->element);
 }
 
 void fieldset_insert(struct arena *a, struct fieldset *s, const struct fieldpath *path) {
@@ -247,7 +256,7 @@ static int from_json(struct arena *a, const struct json *j, struct fieldset *s, 
                 r = canonical(a, json_key(m), &element);
                 if (r < 0 || !json_is(&m->value, JSON_OBJECT))
                         return -EINVAL;
-                e = get_or_add(a, s, element);
+                e = fieldset_get_or_add(a, s, element);
                 e->member = json_len(&m->value) == 0 || json_getc(&m->value, ".");
                 if (json_len(&m->value) == 0)
                         continue;

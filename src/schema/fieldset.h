@@ -30,6 +30,8 @@ struct fieldpath {
 };
 
 struct fieldset *fieldset_new(struct arena *a);
+/* Valid until the next one is added to s. */
+struct fieldset_entry *fieldset_get_or_add(struct arena *a, struct fieldset *s, struct str element);
 /* The path becomes a member. */
 void fieldset_insert(struct arena *a, struct fieldset *s, const struct fieldpath *path);
 const struct fieldset_entry *fieldset_find(const struct fieldset *s, struct str element);

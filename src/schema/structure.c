@@ -18,7 +18,10 @@ struct place {
         const struct schema_field *field; /* whose value this is, or NULL */
 };
 
-static enum form form_of(struct place p) {
+/* What no schema describes is owned by its own structure: objects field by field, the rest as a whole. */
+static const struct schema_type untyped = { .kind = SCHEMA_ANY };
+
+static enum form form_of(struct place p, const struct json *v) {
         const struct schema_field *f = p.field;
         bool atomic = (p.type->flags & SCHEMA_TYPE_ATOMIC) && !(f && (f->flags & SCHEMA_GRANULAR));
 
@@ -29,6 +32,8 @@ static enum form form_of(struct place p) {
                 return STRUCT;
         case SCHEMA_MAP:
                 return MAP;
+        case SCHEMA_ANY:
+                return json_is(v, JSON_OBJECT) ? MAP : LEAF;
         case SCHEMA_LIST:
                 return !f                                ? LEAF
                        : f->list_type == SCHEMA_LIST_SET ? SET
@@ -43,9 +48,11 @@ static struct place place_of_member(struct place p, struct str key) {
         if (p.type->kind == SCHEMA_STRUCT) {
                 const struct schema_field *f = schema_field(p.type, key);
 
+                if (!f && (p.type->flags & SCHEMA_TYPE_PRESERVE_UNKNOWN))
+                        return (struct place) { &untyped, NULL };
                 return (struct place) { f ? f->type : NULL, f };
         }
-        return (struct place) { p.type->elem, NULL };
+        return (struct place) { p.type->kind == SCHEMA_ANY ? p.type : p.type->elem, NULL };
 }
 
 /* ---- elements of paths ---- */
@@ -74,7 +81,7 @@ static struct str item_element(struct arena *a, struct place list, const struct 
         struct str rest, key;
 
         *ret_missing = STR("");
-        if (form_of(list) == SET)
+        if (form_of(list, NULL) == SET)
                 return element_text(a, 'v', item);
         rest = str_of(list.field ? list.field->list_keys : NULL);
         while (str_split(&rest, ',', &key)) {
@@ -116,42 +123,45 @@ static ssize_t find_element(const struct str *elements, size_t n, struct str e) 
 
 /* ---- the fields a value sets ---- */
 
-static void add_fields(struct arena *a, struct place p, const struct json *v, const struct fieldpath *at,
-                       struct fieldset *out) {
-        enum form form = form_of(p);
+/* What v sets goes to the entry that stands for it. */
+static void add_fields(struct arena *a, struct place p, const struct json *v, struct fieldset_entry *to) {
+        enum form form = form_of(p, v);
 
         if (form == LEAF) {
-                fieldset_insert(a, out, at);
+                to->member = true;
                 return;
         }
+        if (!to->below)
+                to->below = fieldset_new(a);
         json_each_member(m, v) {
                 struct place below = place_of_member(p, json_key(m));
-                struct fieldpath here = { at, field_element(a, json_key(m)) };
+                struct fieldset_entry *e = fieldset_get_or_add(a, to->below, field_element(a, json_key(m)));
 
                 if (below.type)
-                        add_fields(a, below, &m->value, &here, out);
+                        add_fields(a, below, &m->value, e);
                 if (form == MAP || !below.type || m->value.type == JSON_NULL ||
                     (m->value.type == JSON_OBJECT && m->value.len == 0))
-                        fieldset_insert(a, out, &here);
+                        e->member = true;
         }
         if (form != SET && form != KEYED)
                 return;
         json_each_item(it, v) {
-                struct str missing;
-                struct fieldpath here = { at, item_element(a, p, it, &missing) };
+                struct str missing, element = item_element(a, p, it, &missing);
+                struct fieldset_entry *e;
 
-                if (!here.element.p)
+                if (!element.p)
                         continue;
-                add_fields(a, (struct place) { p.type->elem, NULL }, it, &here, out);
-                fieldset_insert(a, out, &here);
+                e = fieldset_get_or_add(a, to->below, element);
+                add_fields(a, (struct place) { p.type->elem, NULL }, it, e);
+                e->member = true;
         }
 }
 
 struct fieldset *structure_fields(struct arena *a, const struct schema_type *t, const struct json *value) {
-        struct fieldset *out = fieldset_new(a);
+        struct fieldset_entry root = { .below = fieldset_new(a) };
 
-        add_fields(a, (struct place) { t, NULL }, value, NULL, out);
-        return out;
+        add_fields(a, (struct place) { t, NULL }, value, &root);
+        return root.below;
 }
 
 /* ---- the fields of a new object, straight to text: every create pays for this ---- */
@@ -169,11 +179,30 @@ static const char *const unowned_metadata[] = { "name", "namespace", "creationTi
 static bool write_below(struct text_writer *w, struct place p, const struct json *v, bool zero,
                         const char *const skip[]);
 
-/* element:{…} of a value. zero: Go prints this field's zero value, so that being there says nothing. The value itself
- * is ".", left out when nothing else is below. */
+/* ,"f:name":{ of a field of a struct. */
+static void open_field(struct buf *dst, struct str name) {
+        char *p = buf_reserve(dst, name.n + 8), *start = p;
+
+        *p = ',';
+        p += p[-1] != '{';
+        memcpy(p, "\"f:", 3);
+        memcpy(p + 3, name.p, name.n);
+        memcpy(p + 3 + name.n, "\":{", 3);
+        dst->n += (size_t) (p + name.n + 6 - start);
+}
+
+static void open_element(struct buf *dst, struct str element) {
+        if (dst->p[dst->n - 1] != '{')
+                buf_putc(dst, ',');
+        json_write_string(dst, element);
+        buf_add(dst, ":{", 2);
+}
+
+/* element:{…} of a value; of a field of a struct its name is enough. zero: Go prints this field's zero value, so that
+ * being there says nothing. The value itself is ".", left out when nothing else is below. */
 static bool write_element(struct text_writer *w, struct str element, struct place p, const struct json *v, bool zero,
                           const char *const skip[]) {
-        enum form form = form_of(p);
+        enum form form = form_of(p, v);
         bool leaf = form == LEAF || json_len(v) == 0, member = !zero;
         bool pointer = p.field && (p.field->flags & SCHEMA_POINTER);
         size_t start = w->dst->n, open, empty;
@@ -183,13 +212,13 @@ static bool write_element(struct text_writer *w, struct str element, struct plac
 
                 member = !json_equal(&none, v);
         }
-        if (w->dst->p[start - 1] != '{')
-                buf_putc(w->dst, ',');
-        json_write_string(w->dst, element);
-        buf_addc(w->dst, ":{");
+        if (p.field)
+                open_field(w->dst, field_name(p.field));
+        else
+                open_element(w->dst, element);
         open = w->dst->n;
-        if (member)
-                buf_addc(w->dst, "\".\":{}");
+        if (member && !leaf)
+                buf_add(w->dst, "\".\":{}", 6);
         empty = w->dst->n;
         if (!leaf && !write_below(w, p, v, zero && !pointer, skip))
                 return false;
@@ -217,14 +246,16 @@ static bool write_struct(struct text_writer *w, const struct schema_type *t, con
                 const struct schema_field *f = &t->fields[t->by_name[i]];
                 const char *const *s = skip, *const *below = NULL;
 
+                if (!slots[t->by_name[i]])
+                        continue;
                 while (s && *s && strcmp(*s, f->name) != 0)
                         s++;
-                if (!slots[t->by_name[i]] || (s && *s))
+                if (s && *s)
                         continue;
                 if (skip == unowned && strcmp(f->name, "metadata") == 0)
                         below = unowned_metadata;
-                if (!write_element(w, field_element(w->arena, field_name(f)), (struct place) { f->type, f },
-                                   slots[t->by_name[i]], zero && schema_prints_zero(f), below))
+                if (!write_element(w, STR(""), (struct place) { f->type, f }, slots[t->by_name[i]],
+                                   zero && schema_prints_zero(f), below))
                         return false;
         }
         return true;
@@ -265,7 +296,7 @@ static bool write_items(struct text_writer *w, struct place p, const struct json
 
 static bool write_below(struct text_writer *w, struct place p, const struct json *v, bool zero,
                         const char *const skip[]) {
-        enum form form = form_of(p);
+        enum form form = form_of(p, v);
         struct json map;
 
         if (form == STRUCT)
@@ -279,8 +310,8 @@ static bool write_below(struct text_writer *w, struct place p, const struct json
         if (map.members != v->members)
                 json_sort(&map);
         json_each_member(m, &map)
-                if (!write_element(w, field_element(w->arena, json_key(m)), (struct place) { p.type->elem, NULL },
-                                   &m->value, false, NULL))
+                if (!write_element(w, field_element(w->arena, json_key(m)), place_of_member(p, json_key(m)), &m->value,
+                                   false, NULL))
                         return false;
         return true;
 }
@@ -351,7 +382,10 @@ static void compare_items(struct differ *d, struct place p, const struct json *o
 
 static void compare(struct differ *d, struct place p, const struct json *old, const struct json *new,
                     const struct fieldpath *at) {
-        enum form form = p.type ? form_of(p) : LEAF;
+        enum form form = p.type ? form_of(p, json_type(old) ? old : new) : LEAF;
+
+        if (p.type && p.type->kind == SCHEMA_ANY && json_type(old) && json_type(new) && old->type != new->type)
+                form = LEAF;
 
         if (form != LEAF && json_len(old) == 0 && json_len(new) == 0)
                 form = LEAF; /* so that empty and null stay different */
@@ -415,7 +449,7 @@ static struct json merge_items(struct arena *a, struct place p, const struct jso
 }
 
 static struct json merge(struct arena *a, struct place p, const struct json *live, const struct json *config) {
-        enum form form = form_of(p);
+        enum form form = form_of(p, config);
         bool list = form == SET || form == KEYED;
 
         if (form == LEAF || !json_is(config, list ? JSON_ARRAY : JSON_OBJECT) ||
@@ -485,7 +519,7 @@ static void check_items(struct checker *c, struct place p, const struct json *v,
 }
 
 static void check(struct checker *c, struct place p, const struct json *v, const struct fieldpath *at) {
-        enum form form = form_of(p);
+        enum form form = form_of(p, v);
 
         if (form == SET || form == KEYED)
                 check_items(c, p, v, at);
@@ -531,7 +565,7 @@ int structure_check(struct arena *a, const struct schema_type *t, const struct j
 /* ---- removing ---- */
 
 static struct json without(struct arena *a, struct place p, const struct json *v, const struct fieldset *s) {
-        enum form form = form_of(p);
+        enum form form = form_of(p, v);
         struct json out;
 
         if (form == LEAF || json_len(v) == 0 || fieldset_empty(s))
@@ -566,18 +600,17 @@ static struct fieldset *with_parents(struct arena *a, struct place p, const stru
         struct fieldset *out = fieldset_new(a);
 
         for (size_t i = 0; s && i < s->n; i++) {
-                struct fieldset_entry e = s->v[i];
-                struct fieldpath path = { NULL, e.element };
+                struct str element = s->v[i].element;
+                struct fieldset_entry *e = fieldset_get_or_add(a, out, element);
                 struct place below = { NULL, NULL };
 
-                if (p.type && e.element.p[0] == 'f') {
-                        below = place_of_member(p, str_sub(e.element, 2, e.element.n));
-                        e.member = e.member || (p.type->kind == SCHEMA_STRUCT && below.type);
+                e->member = s->v[i].member;
+                if (p.type && element.p[0] == 'f') {
+                        below = place_of_member(p, str_sub(element, 2, element.n));
+                        e->member = e->member || (p.type->kind == SCHEMA_STRUCT && below.type);
                 } else if (p.type && p.type->kind == SCHEMA_LIST)
                         below.type = p.type->elem;
-                fieldset_insert(a, out, &path);
-                out->v[out->n - 1].member = e.member;
-                out->v[out->n - 1].below = e.below ? with_parents(a, below, e.below) : NULL;
+                e->below = s->v[i].below ? with_parents(a, below, s->v[i].below) : NULL;
         }
         return out;
 }

@@ -160,6 +160,29 @@ static void scaling_takes_the_replicas(void **state) {
                                "me Apply scale {\"f:spec\":{\"f:replicas\":{}}}"));
 }
 
+static void ten_updaters_are_remembered(void **state) {
+        struct fixture *f = *state;
+        const struct json *list;
+        struct answer r;
+        size_t ancient = 0;
+
+        ASK(f, API_CREATE, &res_configmaps, "default",
+            .body = "{\"metadata\":{\"name\":\"c\"},\"data\":{\"a\":\"b\"}}");
+        for (char i = 'b'; i <= 'z'; i++) {
+                struct str name = arena_printf(f->a, "m%c", i);
+                const char *body = arena_cstr(f->a, arena_printf(f->a, "{\"data\":{\"%c\":\"1\"}}", i));
+
+                r = ASK(f, API_PATCH, &res_configmaps, "default", "c", .patch = API_PATCH_MERGE, .body = body,
+                        .options.field_manager = name);
+        }
+        list = json_at_path(r.body, "metadata", "managedFields");
+        assert_int_equal(json_len(list), 10);
+        json_each_item(e, list)
+                if (str_eqc(json_str(json_getc(e, "manager")), "ancient-changes"))
+                        ancient = json_len(json_getc(json_expand(f->a, json_getc(e, "fieldsV1")), "f:data"));
+        assert_int_equal(ancient, 18); /* ".", and a to q */
+}
+
 static void bad_patches_are_refused_in_upstreams_words(void **state) {
         static const struct {
                 enum api_patch type;
@@ -216,9 +239,13 @@ static void bad_patches_are_refused_in_upstreams_words(void **state) {
 int main(void) {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
-                TEST(every_write_says_who_owns_what),   TEST(what_admission_adds_is_owned_by_nobody),
-                TEST(clients_can_reset_managed_fields), TEST(another_owner_is_a_conflict),
-                TEST(scaling_takes_the_replicas),       TEST(bad_patches_are_refused_in_upstreams_words),
+                TEST(every_write_says_who_owns_what),
+                TEST(what_admission_adds_is_owned_by_nobody),
+                TEST(clients_can_reset_managed_fields),
+                TEST(another_owner_is_a_conflict),
+                TEST(scaling_takes_the_replicas),
+                TEST(ten_updaters_are_remembered),
+                TEST(bad_patches_are_refused_in_upstreams_words),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

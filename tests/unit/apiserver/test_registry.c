@@ -268,7 +268,7 @@ static void propagation_policies_set_their_finalizers(void **state) {
                     422,
                     "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"Sideways\": "
                     "supported values: "
-                    "\"Foreground\", \"Background\", \"Orphan\", nil");
+                    "\"Foreground\", \"Background\", \"Orphan\", \"nil\"");
 }
 
 static void a_namespace_ends_with_finalize(void **state) {
