@@ -98,9 +98,18 @@ static double number_of(const struct json *v) {
         return json_double_or(v, 0);
 }
 
+/* As Go converts, but with the ends of the range for what is beyond. */
+static int64_t integer_of(const struct json *v) {
+        double d = number_of(v);
+
+        if (json_is(v, JSON_INT))
+                return v->i;
+        return d >= 0x1p63 ? INT64_MAX : d < -0x1p63 ? INT64_MIN : isnan(d) ? 0 : (int64_t) d;
+}
+
 static struct str number_text(struct checker *c, const struct json *bound, const struct json *v) {
         _cleanup_buf_ struct buf b = BUF_INIT;
-        struct json as_int = json_of_int((int64_t) number_of(bound));
+        struct json as_int = json_of_int(integer_of(bound));
 
         json_write(&b, json_is(v, JSON_INT) ? &as_int : bound);
         return arena_str(c->fe->a, buf_str(&b));
@@ -110,7 +119,7 @@ static int compare_numbers(const struct json *v, const struct json *bound) {
         double x = number_of(v), y = number_of(bound);
 
         if (json_is(v, JSON_INT)) { /* exactly, as upstream: the bound is cut to an integer */
-                int64_t limit = json_is(bound, JSON_INT) ? bound->i : (int64_t) y;
+                int64_t limit = integer_of(bound);
 
                 return (v->i > limit) - (v->i < limit);
         }
@@ -122,8 +131,8 @@ static bool is_multiple(const struct json *v, const struct json *of) {
 
         if (factor <= 0)
                 return true;
-        if (json_is(v, JSON_INT) && (int64_t) factor > 0)
-                return v->i % (int64_t) factor == 0;
+        if (json_is(v, JSON_INT) && integer_of(of) > 0)
+                return v->i % integer_of(of) == 0;
         n = factor < 1 ? 1 / factor * number_of(v) : number_of(v) / factor;
         return fabs(n - round(n)) < 1e-9 * MAX(1.0, fabs(n));
 }

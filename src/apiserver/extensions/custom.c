@@ -134,6 +134,15 @@ static void set_rest(struct arena *a, struct custom_version *v) {
                                                          res->kind);
 }
 
+static int prepare_create(struct op *op, struct json *obj, struct error *err) {
+        if (op->rest->custom->of->terminating)
+                return error_status(err, REASON_METHOD_NOT_ALLOWED,
+                                    "create not allowed while custom resource definition is terminating");
+        if (op->rest->custom->status)
+                json_removec(obj, "status");
+        return 0;
+}
+
 static void make_version(struct custom *c, const struct json *spec, const struct json *names,
                          struct custom_version *v) {
         struct arena *a = c->arena;
@@ -164,6 +173,7 @@ static void make_version(struct custom *c, const struct json *spec, const struct
         set_subresources(v);
         set_columns(a, v);
         set_select_fields(a, v);
+        v->strategy.prepare_create = prepare_create;
         v->strategy.flags = STRATEGY_GENERATION | STRATEGY_CONDITIONAL | STRATEGY_STATUS_ONLY |
                             (v->status ? 0 : STRATEGY_KEEP_STATUS);
         set_rest(a, v);

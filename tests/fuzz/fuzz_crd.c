@@ -1,0 +1,46 @@
+/* What a CustomResourceDefinition's author writes and what its objects' authors write: the first line is a schema, the
+ * second an object. Whatever they are, the schema compiles, and completing an object twice changes nothing more. */
+#include <stdlib.h>
+
+#include "apiserver/extensions/crd_schema.h"
+#include "schema/decode.h"
+#include "schema/types.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_object(struct arena *a, struct crd_schema *s, const struct json *object) {
+        struct field_errors fe = { .a = a };
+        struct json strict = json_new_array(), pruned, once, twice;
+
+        crd_prune(a, s, object, &strict, &pruned, NULL);
+        once = crd_complete(a, s, &pruned);
+        twice = crd_complete(a, s, &once);
+        if (!json_equal(&once, &twice))
+                abort();
+        crd_validate_value(&fe, NULL, s, &once, NULL);
+        fe.list.n = 0;
+        crd_validate_value(&fe, NULL, s, &once, &once); /* nothing has changed, so nothing is wrong */
+        if (fe.list.n > 0)
+                abort();
+        crd_validate_lists(&fe, NULL, s, &once);
+        crd_validate_embedded(&fe, NULL, s, &once);
+        vec_free(&fe.list);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+        struct str text = { (const char *) data, size }, first, second;
+        struct json_parse_opts opts = { .max_depth = 100 };
+        struct arena *a = arena_new(0);
+        struct json *source, *object, schema;
+
+        if (str_split(&text, '\n', &first) && str_split(&text, '\n', &second) &&
+            json_parse(a, first, &opts, &source, NULL) == 0 && json_parse(a, second, &opts, &object, NULL) == 0 &&
+            schema_decode(a, &type_JSONSchemaProps, source, NULL, &schema, NULL) == 0) {
+                struct crd_schema *s = crd_schema_compile(a, &schema, "Kind", "com.example.v1");
+
+                check_object(a, s, object);
+                crd_schema_release(s);
+        }
+        arena_free(a);
+        return 0;
+}
