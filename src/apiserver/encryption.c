@@ -8,6 +8,7 @@
 #include "apiserver/kms.h"
 #include "base/encode.h"
 #include "base/file.h"
+#include "base/map.h"
 #include "base/vec.h"
 #include "json/yaml.h"
 
@@ -47,6 +48,8 @@ struct encryption {
         struct arena *arena;
         VEC(struct rule) rules;
         VEC(struct kms *) plugins;
+        pthread_mutex_t lock;
+        struct map *stale; /* keys whose text lies on the disk as another provider than the first wrote it */
 };
 
 /* ---- algorithms ---- */
@@ -169,12 +172,38 @@ static const struct rule *rule_of(const struct encryption *e, struct str key) {
         return NULL;
 }
 
+static struct encryption *encryption_of(const struct store_cipher *c) {
+        return (struct encryption *) container_of(c, struct encryption, cipher);
+}
+
+static void note(struct encryption *e, struct str key, bool stale) {
+        pthread_mutex_lock(&e->lock);
+        if (stale)
+                map_put(e->stale, key, (void *) e);
+        else
+                map_remove(e->stale, key);
+        pthread_mutex_unlock(&e->lock);
+}
+
+static bool is_stale(const struct store_cipher *c, struct str key) {
+        struct encryption *e = encryption_of(c);
+        bool stale;
+
+        pthread_mutex_lock(&e->lock);
+        stale = map_has(e->stale, key);
+        pthread_mutex_unlock(&e->lock);
+        return stale;
+}
+
 static int seal(const struct store_cipher *c, struct str key, struct str text, struct buf *dst) {
-        const struct encryption *e = container_of(c, struct encryption, cipher);
+        struct encryption *e = encryption_of(c);
         const struct rule *r = rule_of(e, key);
         int result;
 
-        if (!r || r->writes_plain)
+        if (!r)
+                return 0;
+        note(e, key, false);
+        if (r->writes_plain)
                 return 0;
         buf_add_str(dst, r->keys.v[0].prefix);
         result = r->keys.v[0].algorithm->seal(&r->keys.v[0], key, text, dst);
@@ -183,10 +212,15 @@ static int seal(const struct store_cipher *c, struct str key, struct str text, s
 
 static int open_text(const struct store_cipher *c, struct str key, struct str sealed, struct buf *dst,
                      struct error *err) {
-        const struct encryption *e = container_of(c, struct encryption, cipher);
+        struct encryption *e = encryption_of(c);
         const struct rule *r = rule_of(e, key);
         bool named = false;
 
+        if (!str_has_prefix(sealed, PREFIX)) {
+                if (r && !r->writes_plain)
+                        note(e, key, true);
+                return 0;
+        }
         for (size_t i = 0; r && i < r->keys.n; i++) {
                 const struct key *k = &r->keys.v[i];
 
@@ -194,8 +228,11 @@ static int open_text(const struct store_cipher *c, struct str key, struct str se
                         continue;
                 named = true;
                 dst->n = 0;
-                if (k->algorithm->open(k, key, str_sub(sealed, k->prefix.n, sealed.n), dst) == 0)
-                        return 0;
+                if (k->algorithm->open(k, key, str_sub(sealed, k->prefix.n, sealed.n), dst) == 0) {
+                        if (i > 0 || r->writes_plain)
+                                note(e, key, true);
+                        return 1;
+                }
         }
         return error_set(err, -EACCES,
                          named ? "%" STR_FMT " is encrypted by another key than the one of that name"
@@ -315,7 +352,9 @@ int encryption_new(const char *path, struct encryption **ret, struct error *err)
         int r;
 
         e->arena = arena_new(0);
-        e->cipher = (struct store_cipher) { .prefix = PREFIX, .seal = seal, .open = open_text };
+        e->cipher = (struct store_cipher) { .seal = seal, .open = open_text, .stale = is_stale };
+        e->stale = map_new(NULL);
+        pthread_mutex_init(&e->lock, NULL);
         r = read_config(e, path, err);
         if (r < 0) {
                 encryption_free(e);
@@ -335,6 +374,8 @@ void encryption_free(struct encryption *e) {
         }
         for (size_t i = 0; i < e->plugins.n; i++)
                 kms_free(e->plugins.v[i]);
+        map_free(e->stale);
+        pthread_mutex_destroy(&e->lock);
         vec_free(&e->plugins);
         vec_free(&e->rules);
         arena_free(e->arena);

@@ -164,15 +164,16 @@ static int load_record(struct lmdb *l, struct node **root, const struct record *
                 return -EUCLEAN;
         if (btree_find(*root, rec->key))
                 return 0;
-        if (is_sealed(text)) {
-                int r = l->cipher ? l->cipher->open(l->cipher, rec->key, text, &opened, err)
-                                  : error_set(err, -EACCES,
-                                              "%" STR_FMT " is encrypted: --encryption-provider-config is needed",
-                                              STR_ARG(rec->key));
+        if (l->cipher && text.n > 0) {
+                int r = l->cipher->open(l->cipher, rec->key, text, &opened, err);
 
                 if (r < 0)
                         return error_prefix(err, "%s", l->file);
-                text = buf_str(&opened);
+                if (r > 0)
+                        text = buf_str(&opened);
+        } else if (is_sealed(text)) {
+                return error_set(err, -EACCES, "%s: %" STR_FMT " is encrypted: --encryption-provider-config is needed",
+                                 l->file, STR_ARG(rec->key));
         }
         if (text.n > 0 && object_from_text(text, rec->revision, &o, NULL) < 0)
                 return -EUCLEAN;

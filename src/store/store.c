@@ -36,6 +36,7 @@ struct store_snapshot {
 
 struct store {
         struct backend *backend;
+        const struct store_cipher *cipher; /* may be NULL */
         struct history history;
         pthread_t writer;
 
@@ -555,6 +556,7 @@ int store_open_on(struct backend *b, const struct store_options *o, struct store
         int r;
 
         s->backend = b;
+        s->cipher = o->cipher;
         pthread_mutex_init(&s->queue_lock, NULL);
         pthread_cond_init(&s->queue_cond, NULL);
         pthread_mutex_init(&s->current_lock, NULL);
@@ -587,6 +589,10 @@ int store_open(const struct store_options *o, struct store **ret, struct error *
         if (r < 0)
                 return r;
         return store_open_on(b, o, ret, err);
+}
+
+bool store_is_stale(const struct store *s, struct str key) {
+        return s->cipher && s->cipher->stale(s->cipher, key);
 }
 
 void store_close(struct store *s) {

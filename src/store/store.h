@@ -18,10 +18,12 @@ struct store_snapshot;
 /* What texts of objects pass through on their way to the disk and back, where they are not to lie there in the clear. On
  * the thread that opens the store, then on its writer's. */
 struct store_cipher {
-        struct str prefix; /* of sealed texts; JSON does not begin so */
         /* Appends to dst. 1, or 0: this key's text lies in the clear; -EIO. */
         int (*seal)(const struct store_cipher *c, struct str key, struct str text, struct buf *dst);
-        int (*open)(const struct store_cipher *c, struct str key, struct str sealed, struct buf *dst, struct error *err);
+        /* The same for a text from the disk. */
+        int (*open)(const struct store_cipher *c, struct str key, struct str text, struct buf *dst, struct error *err);
+        /* It lies there otherwise than seal would have it now. Any thread. */
+        bool (*stale)(const struct store_cipher *c, struct str key);
 };
 
 struct store_options {
@@ -147,4 +149,6 @@ int store_history(struct store *s, struct str prefix, uint64_t from_revision, ui
                   void (*each)(const struct store_event *e, void *arg), void *arg);
 /* Forgets history up to and including revision (tests, memory pressure). */
 void store_compact(struct store *s, uint64_t revision);
+/* Writing this key again, even unchanged, would change how it lies on the disk: its encryption. */
+bool store_is_stale(const struct store *s, struct str key);
 uint64_t store_oldest_revision(struct store *s); /* the least from_revision that store_history still takes */

@@ -239,5 +239,4 @@ def test_secrets_lie_encrypted_and_keys_rotate(asking):
     assert c.json("get", "configmap", "m")["data"]["note"] == "open-sesame-word"
     assert "Decrypt" in c.kms.calls
     c.kubectl("replace", "-f", "-", input=c.kubectl("get", "secret", "s", "-o", "yaml"))
-    c.kubectl("annotate", "secret", "s", "rotated=yes")
     assert on_disk(c, "k8s:enc:aesgcm:v1:key2:") and not on_disk(c, hidden)

@@ -340,6 +340,8 @@ int admission_node_restriction(struct op *op, enum admission_operation o, const 
 
         if (!node_user(&op->c->user, &k.node))
                 return 0;
+        if (str_empty(k.node))
+                return no(&k, "could not determine node from user \"%" STR_FMT "\"", STR_ARG(op->c->user.name));
         for (size_t i = 0; i < ARRAY_SIZE(table); i++)
                 if (op->rest->stored->resource == table[i].resource)
                         return table[i].check(&k);

@@ -316,6 +316,11 @@ bool node_authorize(struct apiserver *s, const struct api_user *user, const stru
 
         if (!node_user(user, &node))
                 return false;
+        if (str_empty(node)) {
+                if (reason)
+                        buf_printf(reason, "unknown node for user \"%" STR_FMT "\"", STR_ARG(user->name));
+                return false;
+        }
         if (!str_empty(at->path))
                 return role_allows(s, at);
         for (size_t i = 0; i < ARRAY_SIZE(narrowed); i++)

@@ -130,7 +130,10 @@ static void secrets_do_not_lie_in_the_clear(void **state) {
 
 static void rewrite(struct store *s) {
         check_three(s);
+        assert_true(store_is_stale(s, STR("/secrets/ns/a")));
+        assert_false(store_is_stale(s, STR("/configmaps/ns/b")));
         put(s, "/secrets/ns/a", SECRET "-1");
+        assert_false(store_is_stale(s, STR("/secrets/ns/a")));
 }
 
 static void a_rewrite_takes_the_first_key(void **state) {
