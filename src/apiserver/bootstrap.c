@@ -7,6 +7,7 @@
 #include "apiserver/allocator.h"
 #include "apiserver/auth/rbac.h"
 #include "apiserver/bootstrap.h"
+#include "apiserver/extensions/aggregator.h"
 #include "apiserver/flags.h"
 #include "apiserver/flow/flow.h"
 #include "base/log.h"
@@ -160,6 +161,20 @@ static void kubernetes_service(struct bootstrap *b) {
                                "\"TCP\",\"port\":%u}]}",
                                address, port),
                   true);
+}
+
+/* The groups that are built in, as APIServices. */
+static void api_services(struct bootstrap *b) {
+        for (size_t i = 0; i < api_n_builtin; i++) {
+                const struct api_group_version *gv = api_builtin[i];
+                struct json o;
+
+                if (!gv->served || gv->n_resources == 0 || strcmp(gv->group, "apiregistration.k8s.io") == 0)
+                        continue;
+                o = local_service(b->a, gv, "onstart");
+                api_service_mark_local(b->a, &o);
+                want(b, &res_apiservices, &o, false);
+        }
 }
 
 /* "a,b" as the text ["a","b"] */
@@ -358,6 +373,7 @@ int apiserver_bootstrap(struct apiserver *s, struct error *err) {
         priority_classes(&b);
         kubernetes_service(&b);
         authentication_config(&b);
+        api_services(&b);
         bootstrap_policy(b.a, emit_policy, &b);
         flow_bootstrap(b.a, want_flow, &b);
         return bootstrap_commit(&b);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "apiserver/discovery.h"
+#include "apiserver/extensions/aggregator.h"
 #include "apiserver/extensions/custom.h"
 #include "base/encode.h"
 #include "schema/openapi.h"
@@ -25,13 +26,17 @@ struct discovery {
 
 /* ---- pieces ---- */
 
-static struct json version_json(struct arena *a, const struct api_group_version *gv) {
+static struct json version_json(struct arena *a, const char *group, const char *version) {
         struct json v = json_new_object();
 
         json_setc(a, &v, "groupVersion",
-                  *gv->group ? json_of_printf(a, "%s/%s", gv->group, gv->version) : json_of_cstr(gv->version));
-        json_set_cstr(a, &v, "version", gv->version);
+                  *group ? json_of_printf(a, "%s/%s", group, version) : json_of_cstr(version));
+        json_set_cstr(a, &v, "version", version);
         return v;
+}
+
+static size_t n_remotes(const struct discovery *d) {
+        return d->catalog->remotes ? d->catalog->remotes->n : 0;
 }
 
 static struct json group_json(struct arena *a, const struct discovery *d, const char *group, bool with_kind) {
@@ -46,19 +51,56 @@ static struct json group_json(struct arena *a, const struct discovery *d, const 
                 if (strcmp(d->served[i]->group, group) != 0)
                         continue;
                 if (json_len(&versions) == 0 || d->served[i]->preferred)
-                        preferred = version_json(a, d->served[i]);
-                json_push(a, &versions, version_json(a, d->served[i]));
+                        preferred = version_json(a, group, d->served[i]->version);
+                json_push(a, &versions, version_json(a, group, d->served[i]->version));
+        }
+        for (size_t i = 0; i < n_remotes(d); i++) {
+                const struct remote *r = &d->catalog->remotes->v[i];
+
+                if (!str_eqc(r->group, group))
+                        continue;
+                if (json_len(&versions) == 0)
+                        preferred = version_json(a, group, arena_cstr(a, r->version));
+                json_push(a, &versions, version_json(a, group, arena_cstr(a, r->version)));
         }
         json_setc(a, &g, "versions", versions);
         json_setc(a, &g, "preferredVersion", preferred);
         return g;
 }
 
-static bool first_of_group(const struct discovery *d, size_t i) {
-        for (size_t k = 0; k < i; k++)
-                if (strcmp(d->served[k]->group, d->served[i]->group) == 0)
-                        return false;
-        return true;
+static void add_group(const char **groups, size_t *n, const char *group) {
+        for (size_t i = 0; i < *n; i++)
+                if (strcmp(groups[i], group) == 0)
+                        return;
+        groups[(*n)++] = group;
+}
+
+/* Groups of other servers, by their priorities before or after those of custom resources (which have 1000). */
+static void add_remote_groups(const struct discovery *d, struct arena *a, bool before, const char **groups, size_t *n) {
+        for (size_t i = 0; i < n_remotes(d); i++)
+                if ((d->catalog->remotes->v[i].group_priority > 1000) == before)
+                        add_group(groups, n, arena_cstr(a, d->catalog->remotes->v[i].group));
+}
+
+/* The names of all groups in the order in which clients try them. */
+static size_t all_groups(const struct discovery *d, struct arena *a, const char ***ret) {
+        const char **groups = arena_array(a, const char *, d->n_served + n_remotes(d));
+        size_t n = 0;
+        bool custom = false;
+
+        for (size_t i = 0; i < d->n_served; i++) {
+                const struct api_group_version *gv = d->served[i];
+
+                if (!custom && !api_find_group_version(str_of(gv->group), str_of(gv->version))) {
+                        add_remote_groups(d, a, true, groups, &n);
+                        custom = true;
+                }
+                add_group(groups, &n, gv->group);
+        }
+        add_remote_groups(d, a, true, groups, &n);
+        add_remote_groups(d, a, false, groups, &n);
+        *ret = groups;
+        return n;
 }
 
 static struct json verbs_json(struct arena *a, uint32_t verbs) {
@@ -145,10 +187,12 @@ static bool make_resource_list(const struct discovery *d, struct arena *a, struc
 
 static void make_groups(const struct discovery *d, struct arena *a, struct json *ret) {
         struct json groups = json_new_array();
+        const char **names;
+        size_t n = all_groups(d, a, &names);
 
-        for (size_t i = 0; i < d->n_served; i++)
-                if (*d->served[i]->group && first_of_group(d, i))
-                        json_push(a, &groups, group_json(a, d, d->served[i]->group, false));
+        for (size_t i = 0; i < n; i++)
+                if (*names[i])
+                        json_push(a, &groups, group_json(a, d, names[i], false));
         *ret = json_new_object();
         json_set_cstr(a, ret, "kind", "APIGroupList");
         json_set_cstr(a, ret, "apiVersion", "v1");
@@ -219,21 +263,68 @@ static struct json version_discovery(struct arena *a, const struct api_group_ver
         return v;
 }
 
+/* One entry of a remote's APIResourceList; that of a subresource goes to its resource. */
+static void add_remote_resource(struct arena *a, const struct remote *r, const struct json *entry, struct json *list) {
+        struct str name = json_str(json_getc(entry, "name"));
+        ssize_t slash = str_find(name, '/');
+        const char *group = arena_cstr(a, json_str_or(json_getc(entry, "group"), r->group));
+        const char *version = arena_cstr(a, json_str_or(json_getc(entry, "version"), r->version));
+        struct json o = json_new_object(),
+                    kind = kind_json(a, group, version, arena_cstr(a, json_str(json_getc(entry, "kind"))));
+        static const char *const copied[] = { "verbs", "shortNames", "categories" };
+
+        if (slash < 0) {
+                json_set_str(a, &o, "resource", name);
+                json_setc(a, &o, "responseKind", kind);
+                json_set_cstr(a, &o, "scope", json_bool(json_getc(entry, "namespaced")) ? "Namespaced" : "Cluster");
+                json_set_str(a, &o, "singularResource", json_str(json_getc(entry, "singularName")));
+                for (size_t i = 0; i < ARRAY_SIZE(copied); i++)
+                        if (json_getc(entry, copied[i]))
+                                json_setc(a, &o, copied[i], *json_getc(entry, copied[i]));
+                json_push(a, list, o);
+                return;
+        }
+        json_set_str(a, &o, "subresource", str_sub(name, (size_t) slash + 1, name.n));
+        json_setc(a, &o, "responseKind", kind);
+        if (json_getc(entry, "verbs"))
+                json_setc(a, &o, "verbs", *json_getc(entry, "verbs"));
+        json_each_item(parent, list)
+                if (str_eq(json_str(json_getc(parent, "resource")), str_sub(name, 0, (size_t) slash)))
+                        json_push(a, json_get_or_add_array(a, parent, "subresources"), o);
+}
+
+static struct json remote_discovery(struct arena *a, const struct remote *r) {
+        struct json v = json_new_object(), resources = json_new_array();
+
+        json_set_str(a, &v, "version", r->version);
+        json_each_item(entry, json_getc(r->resources, "resources"))
+                add_remote_resource(a, r, entry, &resources);
+        if (json_len(&resources) > 0)
+                json_setc(a, &v, "resources", resources);
+        json_set_cstr(a, &v, "freshness", r->available ? "Current" : "Stale");
+        return v;
+}
+
 static void make_aggregated(const struct discovery *d, struct arena *a, bool legacy, bool beta, struct json *ret) {
         struct json items = json_new_array();
+        const char **names;
+        size_t n = all_groups(d, a, &names);
 
-        for (size_t i = 0; i < d->n_served; i++) {
+        for (size_t i = 0; i < n; i++) {
                 struct json item = json_new_object(), versions = json_new_array(), meta = json_new_object();
-                const char *group = d->served[i]->group;
+                const char *group = names[i];
 
-                if (legacy != (*group == '\0') || !first_of_group(d, i))
+                if (legacy != (*group == '\0'))
                         continue;
                 if (*group)
                         json_set_cstr(a, &meta, "name", group);
                 json_setc(a, &meta, "creationTimestamp", json_null());
-                for (size_t k = i; k < d->n_served; k++)
+                for (size_t k = 0; k < d->n_served; k++)
                         if (strcmp(d->served[k]->group, group) == 0)
                                 json_push(a, &versions, version_discovery(a, d->served[k]));
+                for (size_t k = 0; k < n_remotes(d); k++)
+                        if (str_eqc(d->catalog->remotes->v[k].group, group))
+                                json_push(a, &versions, remote_discovery(a, &d->catalog->remotes->v[k]));
                 json_setc(a, &item, "metadata", meta);
                 json_setc(a, &item, "versions", versions);
                 json_push(a, &items, item);
@@ -302,9 +393,12 @@ static bool make_root(struct discovery *d, struct arena *a, const struct request
 
 static bool make_group(struct discovery *d, struct arena *a, const struct request_info *i, const struct negotiated *n,
                        struct buf *dst) {
-        for (size_t k = 0; k < d->n_served; k++)
-                if (str_eqc(i->group, d->served[k]->group)) {
-                        struct json g = group_json(a, d, d->served[k]->group, true);
+        const char **names;
+        size_t n_groups = all_groups(d, a, &names);
+
+        for (size_t k = 0; k < n_groups; k++)
+                if (str_eqc(i->group, names[k])) {
+                        struct json g = group_json(a, d, names[k], true);
 
                         json_write(dst, &g);
                         return true;
@@ -322,18 +416,66 @@ static bool make_version(struct discovery *d, struct arena *a, const struct requ
         return true;
 }
 
+/* Adds the members of from that `into` does not have. */
+static void add_missing(struct arena *a, struct json *into, const char *key, const struct json *from) {
+        struct json *to = json_get_or_add_object(a, into, key);
+
+        json_each_member(m, json_getc(from, key))
+                if (!json_get(to, json_key(m)))
+                        json_add(a, to, json_key(m), m->value);
+}
+
+/* The definitions and paths of other servers, where the cluster has none of the same name: two servers that define a
+ * name differently are one definition here. */
+static void merge_openapi_v2(const struct discovery *d, struct arena *a, struct str own, struct json *ret) {
+        struct json *doc;
+
+        *ret = json_parse(a, own, NULL, &doc, NULL) == 0 ? *doc : json_new_object();
+        for (size_t i = 0; i < n_remotes(d); i++) {
+                add_missing(a, ret, "definitions", d->catalog->remotes->v[i].openapi_v2);
+                add_missing(a, ret, "paths", d->catalog->remotes->v[i].openapi_v2);
+        }
+}
+
 static bool make_openapi_v2(struct discovery *d, struct arena *a, const struct request_info *i,
                             const struct negotiated *n, struct buf *dst) {
+        _cleanup_buf_ struct buf own = BUF_INIT;
+        _cleanup_(arena_freep) struct arena *big = NULL;
+        struct json doc;
+
+        if (n_remotes(d) == 0) {
+                (n->media == MEDIA_PROTOBUF ? openapi_v2_protobuf : openapi_v2)(dst, d->served, d->n_served);
+                return true;
+        }
+        big = arena_new(1 << 20);
+        openapi_v2(&own, d->served, d->n_served);
+        merge_openapi_v2(d, big, buf_str(&own), &doc);
         if (n->media == MEDIA_PROTOBUF)
-                openapi_v2_protobuf(dst, d->served, d->n_served);
+                openapi_to_protobuf(dst, &doc);
         else
-                openapi_v2(dst, d->served, d->n_served);
+                json_write(dst, &doc);
         return true;
 }
 
 static bool make_openapi_index(struct discovery *d, struct arena *a, const struct request_info *i,
                                const struct negotiated *n, struct buf *dst) {
-        openapi_v3_index(dst, d->served, d->n_served);
+        _cleanup_buf_ struct buf own = BUF_INIT;
+        struct json *doc;
+
+        openapi_v3_index(&own, d->served, d->n_served);
+        if (json_parse(a, buf_str(&own), NULL, &doc, NULL) < 0)
+                return false;
+        for (size_t k = 0; k < n_remotes(d); k++) {
+                const struct remote *r = &d->catalog->remotes->v[k];
+                struct str path = arena_printf(a, "apis/%" STR_FMT "/%" STR_FMT, STR_ARG(r->group), STR_ARG(r->version));
+                struct json url = json_new_object();
+
+                if (str_empty(r->openapi_v3))
+                        continue;
+                json_set_str(a, &url, "serverRelativeURL", r->openapi_v3);
+                json_set(a, json_get_or_add_object(a, doc, "paths"), path, url);
+        }
+        json_write(dst, doc);
         return true;
 }
 
@@ -403,6 +545,8 @@ static bool serve_root(struct exchange *x, const char *path) {
 static bool serve_openapi(struct exchange *x, struct str path) {
         struct arena *a = http_request_arena(x->req);
         struct str accept = http_request_header(x->req, "accept");
+        _cleanup_(remotes_unrefp) struct remotes *remotes = NULL;
+        const struct remote *r;
         struct request_info i;
 
         x->format.pretty = false;
@@ -421,6 +565,12 @@ static bool serve_openapi(struct exchange *x, struct str path) {
         if (!str_has_prefix(path, STR("/openapi/v3/")) || request_parse_path(a, str_sub(path, 11, path.n), &i) < 0 ||
             str_empty(i.version))
                 return false;
+        remotes = aggregator_remotes(x->s->aggregator);
+        r = remote_find(remotes, i.group, i.version);
+        if (r) {
+                aggregator_relay(x, r);
+                return true;
+        }
         return serve(x, arena_printf(a, "v3%" STR_FMT, STR_ARG(path)), &i, "application/json", make_openapi_v3);
 }
 

@@ -4,6 +4,7 @@
  * before the answer is there: they get an arena of their own, with copies of what they need from the request. */
 #include <errno.h>
 
+#include "apiserver/extensions/aggregator.h"
 #include "apiserver/extensions/custom.h"
 #include "apiserver/handler.h"
 #include "apiserver/track.h"
@@ -431,6 +432,8 @@ static void handle_failed(struct exchange *x, struct error *e) {
 }
 
 static void proceed(struct exchange *x) {
+        if (aggregator_handle(x))
+                return;
         if (!x->info.is_resource) {
                 handle_nonresource(x);
                 return;

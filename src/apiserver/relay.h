@@ -10,7 +10,7 @@ struct relay_target {
         struct tls_context *tls;           /* borrowed; NULL: plain HTTP */
         struct str server_name;            /* whom its certificate must name; empty: host */
         struct str path;                   /* with query */
-        const struct http_header *headers; /* added, instead of the client's credentials; as long-lived as the request */
+        const struct http_header *headers; /* added; the client's credentials stay here */
         size_t n_headers;
         bool is_log; /* an answer that is no success is text for a Status */
 };

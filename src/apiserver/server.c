@@ -7,6 +7,7 @@
 #include "apiserver/allocator.h"
 #include "apiserver/auth/authn.h"
 #include "apiserver/expiry.h"
+#include "apiserver/extensions/aggregator.h"
 #include "apiserver/extensions/custom.h"
 #include "apiserver/flow/flow.h"
 #include "apiserver/relay.h"
@@ -33,6 +34,7 @@ static void publish(struct store_subscriber *sub, struct store_batch *b) {
                         extensions_changed(s->extensions);
                 flow_changed(s->flow, e[i].key);
                 admission_configs_changed(s->configs, e[i].key);
+                aggregator_changed(s->aggregator, e[i].key, e[i].object);
                 if (str_has_prefix(e[i].key, services->prefix))
                         allocator_changed(s->allocator, e[i].previous ? e[i].previous : NULL,
                                           e[i].kind == STORE_EVENT_DELETE ? NULL : e[i].object);
@@ -97,6 +99,7 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
         s->configs = admission_configs_new(s);
         s->webhooks = webhooks_new(s);
         s->extensions = extensions_new(s);
+        s->aggregator = aggregator_new(s);
         r = allocator_new(s, &s->allocator, err);
         if (r == 0)
                 r = authn_new(s, &s->authn, err);
@@ -114,6 +117,7 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
         store_subscribe(s->store, &s->subscriber);
         s->subscribed = true;
         extensions_load(s->extensions);
+        aggregator_start(s->aggregator);
         snap = store_snapshot(s->store);
         allocator_load(s->allocator, snap, rest_of(s, &res_services)->prefix);
         *ret = s;
@@ -167,6 +171,7 @@ void apiserver_stop(struct apiserver *s, unsigned grace_ms) {
         atomic_store(&s->stopping, true);
         atomic_store(&s->ready, false);
         webhooks_stop(s->webhooks);
+        aggregator_stop(s->aggregator);
         extensions_stop(s->extensions);
         if (!s->http)
                 return;
@@ -188,6 +193,7 @@ void apiserver_free(struct apiserver *s) {
         snapshots_clear(s, true);
         relays_free(s->relays);
         webhooks_free(s->webhooks);
+        aggregator_free(s->aggregator);
         extensions_free(s->extensions);
         authn_free(s->authn);
         allocator_free(s->allocator);

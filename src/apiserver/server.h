@@ -28,6 +28,7 @@ struct allocator;
 struct relays;
 struct webhooks;
 struct extensions;
+struct aggregator;
 struct catalog;
 struct custom_version;
 struct metrics;
@@ -76,6 +77,7 @@ struct apiserver {
         struct relays *relays;
         struct webhooks *webhooks;     /* webhook_client.h */
         struct extensions *extensions; /* extensions/custom.h: definitions of custom resources, */
+        struct aggregator *aggregator; /* extensions/aggregator.h: groups of other servers */
         pthread_mutex_t catalog_lock;
         struct catalog *catalog; /* and what they make, under catalog_lock */
 

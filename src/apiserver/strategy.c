@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "apiserver/auth/rbac.h"
+#include "apiserver/extensions/aggregator.h"
 #include "apiserver/extensions/custom.h"
 #include "apiserver/strategy.h"
 #include "apiserver/writes.h"
@@ -145,7 +146,8 @@ static const struct strategy strategies[] = {
         { "apiextensions.k8s.io", "customresourcedefinitions", GEN | CONDITIONAL, .prepare_create = crd_prepare_create,
           .prepare_update = crd_prepare_update, .prepare_delete = crd_prepare_delete, .validate = validate_crd,
           .validate_status = validate_crd_status },
-        { "apiregistration.k8s.io", "apiservices", CONDITIONAL },
+        { "apiregistration.k8s.io", "apiservices", CONDITIONAL, .name = check_path_segment,
+          .prepare_create = api_service_prepare_create, .validate = validate_api_service },
         { "flowcontrol.apiserver.k8s.io", "flowschemas", GEN, .validate = validate_flow_schema },
         { "flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", GEN,
           .validate = validate_priority_level },

@@ -11,3 +11,5 @@ void openapi_v3_index(struct buf *dst, const struct api_group_version *const *gv
 void openapi_v2(struct buf *dst, const struct api_group_version *const *gvs, size_t n);
 /* The same as application/com.github.proto-openapi.spec.v2.v1.0+protobuf, which kubectl prefers. */
 void openapi_v2_protobuf(struct buf *dst, const struct api_group_version *const *gvs, size_t n);
+/* Any OpenAPI v2 document in that form. */
+void openapi_to_protobuf(struct buf *dst, const struct json *document);

@@ -19,4 +19,3 @@ struct json openapi_ref(struct openapi *o, const char *name);
 /* The paths of a group-version are added to the object paths. */
 void openapi_paths(struct openapi *o, const struct api_group_version *gv, struct json *paths);
 /* A v2 document as gnostic's openapi.v2.Document. */
-void openapi_to_protobuf(struct buf *dst, const struct json *document);

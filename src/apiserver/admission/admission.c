@@ -48,21 +48,6 @@ static int namespace_lifecycle(struct admission *r, struct error *err) {
 
 /* ---- what is kept but not acted on yet is refused, so that nobody relies on it ---- */
 
-static int not_served(struct admission *r, struct error *err) {
-        static const struct {
-                const struct api_resource *resource;
-                const char *what;
-        } table[] = {
-                { &res_apiservices, "aggregated API servers" },
-        };
-
-        for (size_t i = 0; i < ARRAY_SIZE(table) && r->operation == ADMIT_CREATE; i++)
-                if (admission_is(r, table[i].resource))
-                        return err_forbidden(err, r->op->rest, r->op->name, "this version of cube does not have %s yet",
-                                             table[i].what);
-        return 0;
-}
-
 static int node_restriction(struct admission *r, struct error *err) {
         return admission_node_restriction(r->op, r->operation, r->obj, r->old, err);
 }
@@ -70,7 +55,6 @@ static int node_restriction(struct admission *r, struct error *err) {
 /* ---- the table ---- */
 
 static const struct admission_plugin plugins[] = {
-        { "NotServed", ON_CREATE, not_served, NULL },
         { "NamespaceLifecycle", ON_CREATE | ON_DELETE, namespace_lifecycle, NULL },
         { "LimitRanger", ON_WRITE, admission_limit_defaults, admission_limits },
         { "ServiceAccount", ON_WRITE, admission_service_account, admission_check_account },

@@ -1,6 +1,8 @@
 #include "apiserver/extensions/crd_rules.h"
 #include "apiserver/extensions/custom.h"
 
+#include "apiserver/extensions/aggregator.h"
+
 #include <stdio.h>
 
 #include "schema/types.h"
@@ -351,6 +353,7 @@ void catalog_unref(struct catalog *c) {
                 custom_unref(c->customs[i]);
         map_free(c->rests);
         map_free(c->documents);
+        remotes_unref(c->remotes);
         pthread_mutex_destroy(&c->lock);
         arena_free(c->arena);
         free(c);
@@ -361,7 +364,21 @@ void catalog_swap(struct apiserver *s, struct catalog *new) {
 
         pthread_mutex_lock(&s->catalog_lock);
         old = s->catalog;
+        new->remotes = remotes_ref(old->remotes);
         s->catalog = new;
+        pthread_mutex_unlock(&s->catalog_lock);
+        catalog_unref(old);
+}
+
+void catalog_set_remotes(struct apiserver *s, struct remotes *r) {
+        struct catalog *old;
+
+        pthread_mutex_lock(&s->catalog_lock);
+        old = s->catalog;
+        for (size_t i = 0; i < old->n_customs; i++)
+                custom_ref(old->customs[i]);
+        s->catalog = catalog_new(old->customs, old->n_customs);
+        s->catalog->remotes = r;
         pthread_mutex_unlock(&s->catalog_lock);
         catalog_unref(old);
 }

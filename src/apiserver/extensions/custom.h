@@ -54,6 +54,7 @@ struct catalog {
         const struct api_group_version **served; /* built-in ones first */
         size_t n_served;
         pthread_mutex_t lock;    /* of documents */
+        struct remotes *remotes; /* extensions/aggregator.h: what other servers serve; NULL: nothing */
         struct map *documents;   /* discovery.c: path and variant → document, made when first asked for */
 };
 
@@ -61,7 +62,9 @@ struct catalog {
 struct catalog *catalog_new(struct custom **customs, size_t n);
 struct catalog *catalog_get(struct apiserver *s); /* a reference to the current one */
 void catalog_unref(struct catalog *c);
-void catalog_swap(struct apiserver *s, struct catalog *new); /* takes new over */
+void catalog_swap(struct apiserver *s, struct catalog *new); /* takes new over; remotes stay */
+struct remotes;
+void catalog_set_remotes(struct apiserver *s, struct remotes *r); /* takes r over; customs stay */
 const struct api_group_version *catalog_find(const struct catalog *c, struct str group, struct str version);
 
 /* ---- reading and writing (custom_objects.c) ---- */

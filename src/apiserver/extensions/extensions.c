@@ -8,6 +8,7 @@
  * definition: a cluster without any pays nothing. */
 #include <errno.h>
 
+#include "apiserver/extensions/aggregator.h"
 #include "apiserver/extensions/custom.h"
 #include "apiserver/watch.h"
 #include "base/log.h"
@@ -399,6 +400,7 @@ static void publish(struct extensions *x, struct pass *p) {
 
         mark_unsettled(x, p, old);
         catalog_swap(x->s, catalog_new(p->customs.v, p->customs.n));
+        local_services_sync(x->s, x->loop);
         for (size_t i = 0; i < old->n_customs; i++) {
                 struct custom *c = old->customs[i];
                 bool kept = false;

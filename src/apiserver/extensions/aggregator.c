@@ -1,0 +1,695 @@
+/* APIServices of other servers.
+ *
+ *   store's writer ─ an APIService, Service or endpoint has changed ─▶ [loop "aggregator"]
+ *        struct service: is it there? GET /apis/<group>/<version>, /openapi/v3, /openapi/v2 ─▶ condition Available
+ *        └─▶ struct remotes: what all of them serve ─▶ requests (aggregator_handle) and discovery
+ *
+ * The loop's thread begins with the first of them: a cluster without any pays nothing. */
+#include "apiserver/extensions/aggregator.h"
+
+#include <errno.h>
+
+#include "apiserver/extensions/custom.h"
+#include "apiserver/flags.h"
+#include "apiserver/relay.h"
+#include "base/encode.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "http/client.h"
+#include "http/tls.h"
+#include "schema/types.h"
+
+#define TICK_MS 500
+#define CHECK_MS 30000 /* how often a server that answers is asked again */
+#define TIMEOUT_MS 5000
+#define MAX_DOCUMENT (32U << 20)
+
+enum document { DOC_RESOURCES, DOC_OPENAPI_V3, DOC_OPENAPI_V2, N_DOCS };
+
+/* An APIService with a Service. */
+struct service {
+        struct aggregator *g;
+        struct arena *arena;
+        struct object *object;
+        struct str name, group, version, ns, service, port;
+        struct tls_context *tls; /* for requests of users */
+        struct http_client *client;
+        struct str address;      /* where client connects: malloced */
+        bool present, busy, checked, available;
+        int64_t due_ms;
+        unsigned failures;
+        enum document step;
+        int status;
+        struct buf answer;
+        char *docs[N_DOCS]; /* as last heard, or NULL */
+};
+
+struct aggregator {
+        struct apiserver *s;
+        pthread_mutex_t lock;
+        struct loop *loop;       /* under lock */
+        bool stopped;            /* under lock */
+        atomic_bool active, woken;
+        struct loop_work work;
+        struct timer tick;
+        struct buf cert, key;    /* who we are to the others: --proxy-client-cert-file, -key-file */
+        struct tls_context *tls; /* of checks: believes everybody, as upstream */
+        VEC(struct service *) services;
+        size_t writing; /* conditions on their way to the store */
+        bool ending, changed;
+};
+
+static bool is_remote(const struct object *o) {
+        return json_is(json_at_path(object_json(o), "spec", "service"), JSON_OBJECT);
+}
+
+/* ---- the table ---- */
+
+struct remotes *remotes_ref(struct remotes *r) {
+        if (r)
+                atomic_fetch_add(&r->refs, 1);
+        return r;
+}
+
+void remotes_unref(struct remotes *r) {
+        if (!r || atomic_fetch_sub(&r->refs, 1) != 1)
+                return;
+        for (size_t i = 0; i < r->n; i++)
+                tls_context_unref(r->v[i].tls);
+        arena_free(r->arena);
+        free(r);
+}
+
+const struct remote *remote_find(const struct remotes *r, struct str group, struct str version) {
+        for (size_t i = 0; r && i < r->n; i++)
+                if (str_eq(r->v[i].group, group) && str_eq(r->v[i].version, version))
+                        return &r->v[i];
+        return NULL;
+}
+
+struct remotes *aggregator_remotes(struct aggregator *g) {
+        struct remotes *r;
+
+        if (!atomic_load(&g->active))
+                return NULL;
+        pthread_mutex_lock(&g->s->catalog_lock);
+        r = remotes_ref(g->s->catalog->remotes);
+        pthread_mutex_unlock(&g->s->catalog_lock);
+        return r;
+}
+
+static const struct json *parse(struct arena *a, const char *text) {
+        struct json *j;
+
+        return text && json_parse(a, arena_str(a, str_of(text)), NULL, &j, NULL) == 0 ? j : NULL;
+}
+
+/* The URL of a group-version's document in a server's index of OpenAPI v3. */
+static struct str openapi_v3_url(struct arena *a, const struct service *v) {
+        const struct json *paths = json_getc(parse(a, v->docs[DOC_OPENAPI_V3]), "paths");
+        struct str path = arena_printf(a, "apis/%" STR_FMT "/%" STR_FMT, STR_ARG(v->group), STR_ARG(v->version));
+
+        return json_str(json_getc(json_get(paths, path), "serverRelativeURL"));
+}
+
+static void fill(struct arena *a, const struct service *v, struct remote *r) {
+        const struct json *spec = json_getc(object_json(v->object), "spec");
+
+        *r = (struct remote){ .name = arena_str(a, v->name),
+                              .group = arena_str(a, v->group),
+                              .version = arena_str(a, v->version),
+                              .ns = arena_str(a, v->ns),
+                              .service = arena_str(a, v->service),
+                              .port = arena_str(a, v->port),
+                              .tls = v->tls ? tls_context_ref(v->tls) : NULL,
+                              .group_priority = json_int(json_getc(spec, "groupPriorityMinimum")),
+                              .version_priority = json_int(json_getc(spec, "versionPriority")),
+                              .available = v->available,
+                              .resources = parse(a, v->docs[DOC_RESOURCES]),
+                              .openapi_v3 = openapi_v3_url(a, v),
+                              .openapi_v2 = parse(a, v->docs[DOC_OPENAPI_V2]) };
+}
+
+static int by_priority(const void *a, const void *b) {
+        const struct remote *x = a, *y = b;
+        int c = str_cmp(x->group, y->group);
+
+        if (x->group_priority != y->group_priority)
+                return x->group_priority > y->group_priority ? -1 : 1;
+        if (c != 0)
+                return c;
+        return x->version_priority > y->version_priority ? -1 : x->version_priority < y->version_priority;
+}
+
+/* Puts a new table in the place of the old one, and documents are made anew from it. */
+static void publish(struct aggregator *g) {
+        struct remotes *new = xcalloc(1, sizeof(*new));
+
+        new->arena = arena_new(0);
+        atomic_store(&new->refs, 1);
+        new->n = g->services.n;
+        new->v = arena_array(new->arena, struct remote, new->n);
+        for (size_t i = 0; i < new->n; i++)
+                fill(new->arena, g->services.v[i], &new->v[i]);
+        if (new->n)
+                qsort(new->v, new->n, sizeof(*new->v), by_priority);
+        catalog_set_remotes(g->s, new);
+        g->changed = false;
+}
+
+/* ---- conditions ---- */
+
+struct status_write {
+        struct api_call call;
+        struct aggregator *g;
+        struct arena *arena;
+};
+
+static void status_written(struct api_call *c) {
+        struct status_write *w = container_of(c, struct status_write, call);
+
+        if (c->code >= 400 && c->code != 404 && c->code != 409)
+                log_warn("cannot write the status of an APIService: %s", error_text(&c->error));
+        if (c->object)
+                object_unref(c->object);
+        error_clear(&c->error);
+        w->g->writing--;
+        arena_free(w->arena);
+}
+
+static const struct json *find_available(const struct json *api_service) {
+        json_each_item(c, json_at_path(api_service, "status", "conditions"))
+                if (str_eqc(json_str(json_getc(c, "type")), "Available"))
+                        return c;
+        return NULL;
+}
+
+static void write_status(struct service *v, bool ok, const char *reason, struct str message) {
+        struct aggregator *g = v->g;
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(g->s->store);
+        struct object *now = server_get(g->s, snap, &res_apiservices, STR(""), v->name);
+        const struct json *old = now ? find_available(object_json(now)) : NULL;
+        struct str status = ok ? STR("True") : STR("False");
+        struct arena *a;
+        struct status_write *w;
+        struct json condition = json_new_object(), conditions = json_new_array(), body = json_new_object(), *into;
+
+        if (!now || (str_eq(json_str(json_getc(old, "status")), status) &&
+                     str_eqc(json_str(json_getc(old, "reason")), reason) &&
+                     str_eq(json_str(json_getc(old, "message")), message)))
+                return;
+        a = arena_new(0);
+        w = arena_new_of(a, struct status_write);
+        w->g = g;
+        w->arena = a;
+        json_set_cstr(a, &condition, "type", "Available");
+        json_set_str(a, &condition, "status", status);
+        json_setc(a, &condition, "lastTransitionTime",
+                  str_eq(json_str(json_getc(old, "status")), status)
+                                  ? json_copy(a, json_getc(old, "lastTransitionTime"))
+                                  : json_of_str(now_text(a)));
+        json_set_cstr(a, &condition, "reason", reason);
+        json_setc(a, &condition, "message", json_of_copy(a, message));
+        json_push(a, &conditions, condition);
+        into = json_get_or_add_object(a, &body, "status");
+        json_setc(a, into, "conditions", conditions);
+        w->call = (struct api_call){ .verb = API_PATCH,
+                                     .patch = API_PATCH_MERGE,
+                                     .resource = &res_apiservices,
+                                     .name = arena_str(a, v->name),
+                                     .subresource = STR("status"),
+                                     .options = API_OPTIONS_INIT,
+                                     .body = json_new(a, body),
+                                     .user = api_user_system,
+                                     .user_agent = STR("kube-apiserver"),
+                                     .arena = a,
+                                     .loop = g->loop,
+                                     .done = status_written };
+        g->writing++;
+        apiserver_call(g->s, &w->call);
+}
+
+static void conclude(struct service *v, bool ok, const char *reason, struct str message) {
+        v->busy = false;
+        v->failures = ok ? 0 : MIN(v->failures + 1, 6u);
+        v->due_ms = now_mono_ms() + (ok ? CHECK_MS : MIN(500 << v->failures, CHECK_MS));
+        v->g->changed |= !v->checked || v->available != ok;
+        v->checked = true;
+        v->available = ok;
+        write_status(v, ok, reason, message);
+}
+
+/* ---- checks ---- */
+
+static void ask(struct service *v, enum document d);
+
+static void on_response(struct http_call *c, int status, const struct http_header *h, size_t n, void *arg) {
+        ((struct service *) arg)->status = status;
+}
+
+static void on_data(struct http_call *c, struct str data, void *arg) {
+        struct service *v = arg;
+
+        if (v->answer.n + data.n > MAX_DOCUMENT)
+                http_call_cancel(c);
+        else
+                buf_add_str(&v->answer, data);
+}
+
+static void learn(struct service *v, enum document d, bool ok) {
+        char *text = ok ? str_dup(buf_str(&v->answer)) : NULL;
+
+        if ((text == NULL) != (v->docs[d] == NULL) || (text && strcmp(text, v->docs[d]) != 0))
+                v->g->changed = true;
+        free(v->docs[d]);
+        v->docs[d] = text;
+}
+
+static struct str document_path(struct arena *a, const struct service *v, enum document d) {
+        if (d == DOC_RESOURCES)
+                return arena_printf(a, "/apis/%" STR_FMT "/%" STR_FMT, STR_ARG(v->group), STR_ARG(v->version));
+        return d == DOC_OPENAPI_V3 ? STR("/openapi/v3") : STR("/openapi/v2");
+}
+
+static void on_done(struct http_call *c, int err, const struct error *error, void *arg) {
+        struct service *v = arg;
+        bool ok = err == 0 && v->status >= 200 && v->status < 300;
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct str url = arena_printf(a, "https://%" STR_FMT "%" STR_FMT, STR_ARG(v->address),
+                                      STR_ARG(document_path(a, v, v->step)));
+
+        if (err == -ECANCELED && !v->present) /* its client is being freed */
+                return;
+        if (ok || v->step != DOC_RESOURCES)
+                learn(v, v->step, ok);
+        if (v->step != DOC_RESOURCES || ok) {
+                if (v->step + 1 < N_DOCS)
+                        ask(v, v->step + 1);
+                else
+                        conclude(v, true, "Passed", STR("all checks passed"));
+        } else if (err) {
+                conclude(v, false, "FailedDiscoveryCheck",
+                         arena_printf(a, "failing or missing response from %" STR_FMT ": Get \"%" STR_FMT "\": %s",
+                                      STR_ARG(url), STR_ARG(url), error ? error_text(error) : strerror(-err)));
+        } else {
+                conclude(v, false, "FailedDiscoveryCheck",
+                         arena_printf(a,
+                                      "failing or missing response from %" STR_FMT ": bad status from %" STR_FMT ": %d",
+                                      STR_ARG(url), STR_ARG(url), v->status));
+        }
+}
+
+static void ask(struct service *v, enum document d) {
+        static const struct http_header headers[] = {
+                { STR_INIT("accept"), STR_INIT("application/json") },
+                { STR_INIT("user-agent"), STR_INIT("kube-apiserver") },
+                { STR_INIT("x-remote-user"), STR_INIT("system:kube-aggregator") },
+                { STR_INIT("x-remote-group"), STR_INIT("system:masters") },
+        };
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct http_call_options o = { .method = "GET",
+                                       .path = document_path(a, v, d),
+                                       .headers = headers,
+                                       .n_headers = ARRAY_SIZE(headers),
+                                       .timeout_ms = TIMEOUT_MS,
+                                       .on_response = on_response,
+                                       .on_data = on_data,
+                                       .on_done = on_done,
+                                       .arg = v };
+
+        v->step = d;
+        v->status = 0;
+        v->answer.n = 0;
+        http_client_call(v->client, &o);
+}
+
+static const struct json *port_of(const struct object *service, struct str port) {
+        int64_t number = 0;
+
+        str_to_i64(port, &number);
+        json_each_item(p, json_at_path(object_json(service), "spec", "ports"))
+                if (json_int(json_getc(p, "port")) == number)
+                        return p;
+        return NULL;
+}
+
+/* What can be said without asking the server. NULL: nothing stands in the way. */
+static const char *obstacle(struct service *v, struct store_snapshot *snap, struct arena *a, struct str *ret_host,
+                            uint16_t *ret_port, struct str *ret_message) {
+        struct apiserver *s = v->g->s;
+        struct object *service = server_get(s, snap, &res_services, v->ns, v->service);
+        const struct json *port;
+
+        if (!service) {
+                *ret_message = arena_printf(a, "service/%" STR_FMT " in \"%" STR_FMT "\" is not present",
+                                            STR_ARG(v->service), STR_ARG(v->ns));
+                return "ServiceNotFound";
+        }
+        port = port_of(service, v->port);
+        if (!port) {
+                *ret_message = arena_printf(a,
+                                            "service/%" STR_FMT " in \"%" STR_FMT
+                                            "\" is not listening on port %" STR_FMT,
+                                            STR_ARG(v->service), STR_ARG(v->ns), STR_ARG(v->port));
+                return "ServicePortError";
+        }
+        if (service_endpoint(s, snap, a, v->ns, v->service, v->port, ret_host, ret_port, NULL) == 0)
+                return NULL;
+        if (!server_get(s, snap, &res_endpoints, v->ns, v->service)) {
+                *ret_message = arena_printf(a, "cannot find endpointslices for service/%" STR_FMT " in \"%" STR_FMT "\"",
+                                            STR_ARG(v->service), STR_ARG(v->ns));
+                return "EndpointsNotFound";
+        }
+        *ret_message = arena_printf(a,
+                                    "endpointslices for service/%" STR_FMT " in \"%" STR_FMT
+                                    "\" have no addresses with port name \"%" STR_FMT "\"",
+                                    STR_ARG(v->service), STR_ARG(v->ns), STR_ARG(json_str(json_getc(port, "name"))));
+        return "MissingEndpoints";
+}
+
+/* A client for where the service is now. */
+static int connect_to(struct service *v, struct arena *a, struct str host, uint16_t port, struct error *err) {
+        struct str address = arena_printf(a, "%" STR_FMT ":%u", STR_ARG(host), port);
+        struct http_client_options o = {
+                .loop = v->g->loop, .host = arena_cstr(a, host), .port = port, .tls = v->g->tls, .max_connections = 2
+        };
+
+        if (v->client && str_eq(v->address, address))
+                return 0;
+        http_client_free(TAKE_PTR(v->client));
+        free((char *) v->address.p);
+        v->address = str_of(str_dup(address));
+        return http_client_new(&o, &v->client, err);
+}
+
+static void check(struct service *v, struct store_snapshot *snap) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct str host, message = STR("");
+        uint16_t port = 0;
+        const char *reason = obstacle(v, snap, a, &host, &port, &message);
+
+        if (reason) {
+                conclude(v, false, reason, message);
+        } else if (connect_to(v, a, host, port, &e) < 0) {
+                conclude(v, false, "FailedDiscoveryCheck", str_of(error_text(&e)));
+        } else {
+                v->busy = true;
+                ask(v, DOC_RESOURCES);
+        }
+}
+
+/* ---- services ---- */
+
+static void service_free(struct service *v) {
+        v->present = false;
+        http_client_free(v->client);
+        free((char *) v->address.p);
+        for (size_t i = 0; i < N_DOCS; i++)
+                free(v->docs[i]);
+        buf_free(&v->answer);
+        if (v->tls)
+                tls_context_unref(v->tls);
+        object_unref(v->object);
+        arena_free(v->arena);
+        free(v);
+}
+
+static struct service *service_new(struct aggregator *g, struct object *o) {
+        struct service *v = xcalloc(1, sizeof(*v));
+        const struct json *spec = json_getc(object_json(o), "spec"), *service = json_getc(spec, "service");
+        _cleanup_buf_ struct buf ca = BUF_INIT;
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct tls_options tls = { .cert_pem = buf_str(&g->cert),
+                                   .key_pem = buf_str(&g->key),
+                                   .insecure = json_bool(json_getc(spec, "insecureSkipTLSVerify")) };
+
+        v->g = g;
+        v->arena = arena_new(0);
+        v->object = object_ref(o);
+        v->present = true;
+        v->name = object_name(o);
+        v->group = json_str(json_getc(spec, "group"));
+        v->version = json_str(json_getc(spec, "version"));
+        v->ns = json_str(json_getc(service, "namespace"));
+        v->service = json_str(json_getc(service, "name"));
+        v->port = arena_printf(v->arena, "%lld", (long long) json_int_or(json_getc(service, "port"), 443));
+        if (base64_decode(&ca, json_str(json_getc(spec, "caBundle"))) == 0)
+                tls.ca_pem = buf_str(&ca);
+        if (tls_context_new(&tls, &v->tls, &e) < 0) /* requests are then answered with 503 */
+                log_warn("APIService %" STR_FMT ": %s", STR_ARG(v->name), error_text(&e));
+        return v;
+}
+
+static struct service *service_find(struct aggregator *g, struct str name) {
+        for (size_t i = 0; i < g->services.n; i++)
+                if (str_eq(g->services.v[i]->name, name))
+                        return g->services.v[i];
+        return NULL;
+}
+
+static void service_drop(struct aggregator *g, size_t i) {
+        service_free(g->services.v[i]);
+        g->services.v[i] = g->services.v[--g->services.n];
+        g->changed = true;
+}
+
+/* The services as the store has them now: those whose spec has changed begin anew. */
+static void reload(struct aggregator *g, struct store_snapshot *snap) {
+        const struct rest *r = rest_of(g->s, &res_apiservices);
+        struct store_iter it;
+
+        for (size_t i = g->services.n; i-- > 0;) {
+                struct service *v = g->services.v[i];
+                struct object *o = server_get(g->s, snap, &res_apiservices, STR(""), v->name);
+
+                if (!o || !json_equal(json_getc(object_json(o), "spec"), json_getc(object_json(v->object), "spec")))
+                        service_drop(g, i);
+        }
+        store_iter_init(&it, snap, r->prefix, r->prefix);
+        while (store_iter_next(&it))
+                if (is_remote(it.object) && !service_find(g, object_name(it.object))) {
+                        vec_push(&g->services, service_new(g, it.object));
+                        g->changed = true;
+                }
+}
+
+static void fire(struct timer *t);
+
+/* What is due now. */
+static void pass(struct aggregator *g, bool woken) {
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(g->s->store);
+        int64_t now = now_mono_ms();
+
+        if (woken)
+                reload(g, snap);
+        for (size_t i = 0; i < g->services.n; i++)
+                if (!g->services.v[i]->busy && (woken || g->services.v[i]->due_ms <= now))
+                        check(g->services.v[i], snap);
+        if (g->changed)
+                publish(g);
+        if (g->services.n > 0)
+                timer_start(g->loop, &g->tick, TICK_MS, fire);
+}
+
+static void fire(struct timer *t) {
+        struct aggregator *g = container_of(t, struct aggregator, tick);
+
+        if (!g->ending)
+                pass(g, false);
+}
+
+/* Reads the certificate by which the other servers know us. */
+static void load_identity(struct aggregator *g) {
+        const char *cert = server_flag(g->s, "proxy-client-cert-file", NULL);
+        const char *key = server_flag(g->s, "proxy-client-key-file", NULL);
+        struct tls_options o = { .insecure = true };
+        _cleanup_error_ struct error e = ERROR_INIT;
+        int r = 0;
+
+        if (cert && key)
+                r = file_read(cert, 1 << 20, &g->cert, &e);
+        if (cert && key && r == 0)
+                r = file_read(key, 1 << 20, &g->key, &e);
+        o.cert_pem = buf_str(&g->cert);
+        o.key_pem = buf_str(&g->key);
+        if (r == 0)
+                r = tls_context_new(&o, &g->tls, &e);
+        if (r < 0)
+                log_error("APIServices cannot be served: %s", error_text(&e));
+}
+
+static void run(struct loop_work *w) {
+        struct aggregator *g = container_of(w, struct aggregator, work);
+
+        atomic_store(&g->woken, false);
+        if (!g->tls)
+                load_identity(g);
+        if (!g->ending && g->tls)
+                pass(g, true);
+}
+
+/* ---- waking it ---- */
+
+static void wake(struct aggregator *g) {
+        _cleanup_error_ struct error e = ERROR_INIT;
+
+        if (atomic_exchange(&g->woken, true))
+                return;
+        pthread_mutex_lock(&g->lock);
+        if (!g->stopped && !g->loop) {
+                if (loop_new("aggregator", &g->loop, &e) < 0)
+                        log_error("APIServices cannot be served: %s", error_text(&e));
+                else
+                        loop_start_thread(g->loop);
+        }
+        if (!g->stopped && g->loop)
+                loop_post(g->loop, &g->work);
+        pthread_mutex_unlock(&g->lock);
+}
+
+void aggregator_changed(struct aggregator *g, struct str key, const struct object *o) {
+        bool active = atomic_load(&g->active);
+
+        if (str_has_prefix(key, STR("apiregistration.k8s.io/apiservices/"))) {
+                if (!active && !is_remote(o))
+                        return;
+                atomic_store(&g->active, true);
+                wake(g);
+        } else if (active && (str_has_prefix(key, STR("/services/")) || str_has_prefix(key, STR("/endpoints/")))) {
+                wake(g);
+        }
+}
+
+/* ---- requests ---- */
+
+static void add_header(struct arena *a, struct http_header *h, size_t *n, const char *name, struct str value) {
+        h[(*n)++] = (struct http_header){ str_of(name), arena_str(a, value) };
+}
+
+/* X-Remote-…: who the user is, from one who may say so. */
+static size_t user_headers(struct exchange *x, struct arena *a, struct http_header **ret) {
+        size_t n = 0, max = 2 + x->user.n_groups;
+        struct http_header *h;
+
+        json_each_member(m, x->user.extra)
+                max += json_len(&m->value);
+        h = arena_array(a, struct http_header, max);
+        add_header(a, h, &n, "x-remote-user", x->user.name);
+        for (size_t i = 0; i < x->user.n_groups; i++)
+                add_header(a, h, &n, "x-remote-group", x->user.groups[i]);
+        json_each_member(m, x->user.extra) {
+                _cleanup_buf_ struct buf name = BUF_INIT;
+
+                buf_addc(&name, "x-remote-extra-");
+                url_encode(&name, json_key(m));
+                json_each_item(i, &m->value)
+                        add_header(a, h, &n, arena_cstr(a, buf_str(&name)), json_str(i));
+        }
+        *ret = h;
+        return n;
+}
+
+void aggregator_relay(struct exchange *x, const struct remote *r) {
+        struct arena *a = http_request_arena(x->req);
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(x->s->store);
+        struct str query = http_request_query(x->req), path = http_request_path(x->req);
+        struct relay_target t = {
+                .tls = r->tls,
+                .server_name = arena_printf(a, "%" STR_FMT ".%" STR_FMT ".svc", STR_ARG(r->service), STR_ARG(r->ns)),
+                .path = str_empty(query) ? path : arena_printf(a, "%" STR_FMT "?%" STR_FMT, STR_ARG(path), STR_ARG(query)),
+        };
+        struct http_header *headers;
+
+        if (!r->available || !r->tls ||
+            service_endpoint(x->s, snap, a, r->ns, r->service, r->port, &t.host, &t.port, NULL) < 0) {
+                respond_text(x->req, 503, "text/plain; charset=utf-8", STR("service unavailable\n"));
+                return;
+        }
+        t.n_headers = user_headers(x, a, &headers);
+        t.headers = headers;
+        relay_request(x, &t);
+}
+
+bool aggregator_handle(struct exchange *x) {
+        _cleanup_(remotes_unrefp) struct remotes *remotes = aggregator_remotes(x->s->aggregator);
+        const struct remote *r = remote_find(remotes, x->info.group, x->info.version);
+        struct attributes at = { .verb = exchange_verb(x), .path = http_request_path(x->req) };
+        _cleanup_error_ struct error e = ERROR_INIT;
+
+        if (!r)
+                return false;
+        if (x->info.is_resource)
+                at = (struct attributes){ .verb = at.verb,
+                                          .group = x->info.group,
+                                          .version = x->info.version,
+                                          .resource = x->info.plural,
+                                          .subresource = x->info.subresource,
+                                          .namespace = x->info.namespace,
+                                          .name = x->info.name };
+        if (authorize_or_error(x->s, &x->user, &at, &e) < 0)
+                respond_error(x->req, &x->format, &e);
+        else
+                aggregator_relay(x, r);
+        return true;
+}
+
+/* ---- life ---- */
+
+struct aggregator *aggregator_new(struct apiserver *s) {
+        struct aggregator *g = xcalloc(1, sizeof(*g));
+
+        g->s = s;
+        g->work.run = run;
+        pthread_mutex_init(&g->lock, NULL);
+        return g;
+}
+
+void aggregator_start(struct aggregator *g) {
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(g->s->store);
+        const struct rest *r = rest_of(g->s, &res_apiservices);
+        struct store_iter it;
+
+        store_iter_init(&it, snap, r->prefix, r->prefix);
+        while (store_iter_next(&it))
+                aggregator_changed(g, it.key, it.object);
+}
+
+static void end(void *arg) {
+        struct aggregator *g = arg;
+
+        g->ending = true;
+        while (g->services.n > 0)
+                service_drop(g, g->services.n - 1);
+        vec_free(&g->services);
+        if (g->tick.initialized)
+                timer_close(&g->tick, NULL);
+}
+
+void aggregator_stop(struct aggregator *g) {
+        struct loop *l;
+
+        pthread_mutex_lock(&g->lock);
+        g->stopped = true;
+        l = g->loop;
+        pthread_mutex_unlock(&g->lock);
+        if (!l)
+                return;
+        loop_call_sync(l, end, g);
+        loop_stop(l);
+        loop_join(l);
+        loop_free(l);
+        g->loop = NULL;
+}
+
+void aggregator_free(struct aggregator *g) {
+        if (!g)
+                return;
+        aggregator_stop(g);
+        if (g->tls)
+                tls_context_unref(g->tls);
+        buf_free(&g->cert);
+        buf_free(&g->key);
+        pthread_mutex_destroy(&g->lock);
+        free(g);
+}

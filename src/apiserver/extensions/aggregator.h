@@ -1,0 +1,53 @@
+/* API groups that other servers answer for: APIServices with a Service. Private to src/apiserver.
+ * https://kubernetes.io/docs/concepts/extend-kubernetes/api-extension/apiserver-aggregation/ */
+#pragma once
+
+#include "apiserver/handler.h"
+#include "apiserver/validation/validate.h"
+
+/* A group-version of another server, as it was last found. */
+struct remote {
+        struct str name, group, version; /* "v1beta1.metrics.k8s.io" and its parts */
+        struct str ns, service, port;
+        struct tls_context *tls;
+        int64_t group_priority, version_priority;
+        bool available;
+        const struct json *resources;  /* of its APIResourceList, or NULL */
+        struct str openapi_v3;         /* the URL of its document, relative to its server; or empty */
+        const struct json *openapi_v2; /* or NULL */
+};
+
+/* All of them, the groups of the highest priority first. Immutable; another table takes its place. */
+struct remotes {
+        atomic_uint refs;
+        struct arena *arena;
+        struct remote *v;
+        size_t n;
+};
+struct remotes *remotes_ref(struct remotes *r);
+void remotes_unref(struct remotes *r); /* NULL is fine */
+DEFINE_CLEANUP(struct remotes *, remotes_unref)
+const struct remote *remote_find(const struct remotes *r, struct str group, struct str version);
+
+struct aggregator;
+struct aggregator *aggregator_new(struct apiserver *s);
+void aggregator_start(struct aggregator *g); /* looks what there is already */
+void aggregator_stop(struct aggregator *g);
+void aggregator_free(struct aggregator *g);
+void aggregator_changed(struct aggregator *g, struct str key, const struct object *o); /* on the store's writer */
+/* A reference to the current table, or NULL when there is none: no such APIService. */
+struct remotes *aggregator_remotes(struct aggregator *g);
+/* True when the request is another server's: it is passed on, or answered with an error. */
+bool aggregator_handle(struct exchange *x);
+/* Passes the request on to a remote whatever its path: OpenAPI documents. */
+void aggregator_relay(struct exchange *x, const struct remote *r);
+
+/* ---- APIServices of this server's own groups (local_services.c) ---- */
+
+void api_service_mark_local(struct arena *a, struct json *obj); /* available at once, as upstream does */
+int api_service_prepare_create(struct op *op, struct json *obj, struct error *err);
+VALIDATE(validate_api_service);
+/* The APIService of a group-version that is served here; managed: "onstart" (built in) or "true". */
+struct json local_service(struct arena *a, const struct api_group_version *gv, const char *managed);
+/* Groups of custom resources have APIServices as well: creates what is missing, deletes what is no more. On loop. */
+void local_services_sync(struct apiserver *s, struct loop *loop);

@@ -1,0 +1,195 @@
+/* APIServices as objects: their validation, and those of this server's own groups, which are always available. */
+#include "apiserver/extensions/aggregator.h"
+
+#include <stdio.h>
+
+#include "apiserver/extensions/custom.h"
+#include "base/log.h"
+#include "schema/types.h"
+
+#define MANAGED "kube-aggregator.kubernetes.io/automanaged"
+
+/* ---- validation ---- */
+
+static void validate_local(struct field_errors *fe, const struct json *spec, const struct path *p) {
+        struct str ca = json_str(json_getc(spec, "caBundle"));
+        const struct json *insecure = json_getc(spec, "insecureSkipTLSVerify");
+
+        if (!str_empty(ca))
+                field_invalid_str(fe, PATH(p, "caBundle"), arena_printf(fe->a, "%zu bytes", ca.n / 4 * 3),
+                                  "local APIServices may not have a caBundle");
+        if (json_bool(insecure))
+                field_invalid(fe, PATH(p, "insecureSkipTLSVerify"), insecure,
+                              "local APIServices may not have insecureSkipTLSVerify");
+}
+
+static void validate_remote(struct field_errors *fe, const struct json *spec, const struct path *p) {
+        const struct json *service = json_getc(spec, "service"), *insecure = json_getc(spec, "insecureSkipTLSVerify");
+        const struct path *at = PATH(p, "service");
+
+        if (str_empty(json_str(json_getc(service, "namespace"))))
+                field_required(fe, PATH(at, "namespace"), "");
+        if (str_empty(json_str(json_getc(service, "name"))))
+                field_required(fe, PATH(at, "name"), "");
+        if (json_bool(insecure) && !str_empty(json_str(json_getc(spec, "caBundle"))))
+                field_invalid(fe, PATH(p, "insecureSkipTLSVerify"), insecure, "may not be true if caBundle is present");
+}
+
+static void validate_priority(struct field_errors *fe, const struct json *spec, const struct path *p, const char *key,
+                              int max) {
+        int64_t n = json_int(json_getc(spec, key));
+        struct json v = json_of_int(n);
+
+        if (n <= 0 || n > max)
+                field_invalid(fe, PATH(p, key), &v, "must be positive and less than %d", max);
+}
+
+void validate_api_service(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct json *spec = json_getc(obj, "spec");
+        const struct path *p = PATH(NULL, "spec");
+        struct str group = json_str(json_getc(spec, "group")), version = json_str(json_getc(spec, "version"));
+        struct str name = json_str(json_at_path(obj, "metadata", "name"));
+        struct str wanted = arena_printf(fe->a, "%" STR_FMT ".%" STR_FMT, STR_ARG(version), STR_ARG(group));
+
+        if (!str_eq(name, wanted))
+                field_invalid_str(fe, PATH(PATH(NULL, "metadata"), "name"), name,
+                                  "must be `spec.version+\".\"+spec.group`: \"%" STR_FMT "\"", STR_ARG(wanted));
+        if (str_empty(group) && !str_eqc(version, "v1"))
+                field_required(fe, PATH(p, "group"), "only v1 may have an empty group and it better be legacy kube");
+        if (!str_empty(group))
+                check_field(fe, PATH(p, "group"), group, check_dns_subdomain);
+        check_field(fe, PATH(p, "version"), version, check_dns1035_label);
+        validate_priority(fe, spec, p, "groupPriorityMinimum", 20000);
+        validate_priority(fe, spec, p, "versionPriority", 1000);
+        (json_is(json_getc(spec, "service"), JSON_OBJECT) ? validate_remote : validate_local)(fe, spec, p);
+}
+
+/* ---- of this server ---- */
+
+void api_service_mark_local(struct arena *a, struct json *obj) {
+        struct json c = json_new_object();
+
+        json_set_cstr(a, &c, "type", "Available");
+        json_set_cstr(a, &c, "status", "True");
+        json_set_str(a, &c, "lastTransitionTime", now_text(a));
+        json_set_cstr(a, &c, "reason", "Local");
+        json_set_cstr(a, &c, "message", "Local APIServices are always available");
+        json_push(a, json_get_or_add_array(a, json_get_or_add_object(a, obj, "status"), "conditions"), c);
+}
+
+int api_service_prepare_create(struct op *op, struct json *obj, struct error *err) {
+        if (!json_is(json_at_path(obj, "spec", "service"), JSON_OBJECT))
+                api_service_mark_local(op->c->arena, obj);
+        return 0;
+}
+
+struct json local_service(struct arena *a, const struct api_group_version *gv, const char *managed) {
+        static const struct {
+                const char *group, *version;
+                int group_priority, version_priority;
+        } table[] = {
+                { "", "v1", 18000, 1 },
+                { "apps", "v1", 17800, 15 },
+                { "events.k8s.io", "v1", 17750, 15 },
+                { "authentication.k8s.io", "v1", 17700, 15 },
+                { "authorization.k8s.io", "v1", 17600, 15 },
+                { "autoscaling", "v1", 17500, 15 },
+                { "autoscaling", "v2", 17500, 30 },
+                { "batch", "v1", 17400, 15 },
+                { "certificates.k8s.io", "v1", 17300, 15 },
+                { "networking.k8s.io", "v1", 17200, 15 },
+                { "policy", "v1", 17100, 15 },
+                { "rbac.authorization.k8s.io", "v1", 17000, 15 },
+                { "storage.k8s.io", "v1", 16800, 15 },
+                { "apiextensions.k8s.io", "v1", 16700, 15 },
+                { "admissionregistration.k8s.io", "v1", 16700, 15 },
+                { "scheduling.k8s.io", "v1", 16600, 15 },
+                { "coordination.k8s.io", "v1", 16500, 15 },
+                { "node.k8s.io", "v1", 16300, 15 },
+                { "discovery.k8s.io", "v1", 16200, 15 },
+                { "flowcontrol.apiserver.k8s.io", "v1", 16100, 21 },
+        };
+        int group = 1000, version = 100;
+        struct json o = json_new_object(), *meta = json_get_or_add_object(a, &o, "metadata"), *spec;
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+                if (strcmp(table[i].group, gv->group) == 0 && strcmp(table[i].version, gv->version) == 0) {
+                        group = table[i].group_priority;
+                        version = table[i].version_priority;
+                }
+        json_setc(a, meta, "name", json_of_printf(a, "%s.%s", gv->version, gv->group));
+        json_setc(a, json_get_or_add_object(a, meta, "labels"), MANAGED, json_of_cstr(managed));
+        spec = json_get_or_add_object(a, &o, "spec");
+        json_setc(a, spec, "group", json_of_copy(a, str_of(gv->group)));
+        json_setc(a, spec, "version", json_of_copy(a, str_of(gv->version)));
+        json_set_int(a, spec, "groupPriorityMinimum", group);
+        json_set_int(a, spec, "versionPriority", version);
+        return o;
+}
+
+struct change {
+        struct api_call call;
+        struct arena *arena;
+};
+
+static void changed(struct api_call *c) {
+        struct change *k = container_of(c, struct change, call);
+
+        if (c->code >= 400 && c->code != 404 && c->code != 409)
+                log_warn("cannot keep the APIServices of custom resources: %s", error_text(&c->error));
+        if (c->object)
+                object_unref(c->object);
+        error_clear(&c->error);
+        arena_free(k->arena);
+}
+
+static struct change *change_new(struct loop *loop, enum api_verb verb) {
+        struct arena *a = arena_new(0);
+        struct change *k = arena_new_of(a, struct change);
+
+        k->arena = a;
+        k->call = (struct api_call){ .verb = verb,
+                                     .resource = &res_apiservices,
+                                     .options = API_OPTIONS_INIT,
+                                     .user = api_user_system,
+                                     .user_agent = STR("kube-apiserver"),
+                                     .arena = a,
+                                     .loop = loop,
+                                     .done = changed };
+        return k;
+}
+
+void local_services_sync(struct apiserver *s, struct loop *loop) {
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(s->store);
+        struct catalog *catalog = catalog_get(s);
+        const struct rest *r = rest_of(s, &res_apiservices);
+        struct store_iter it;
+
+        for (size_t i = 0; i < catalog->n_served; i++) {
+                const struct api_group_version *gv = catalog->served[i];
+                char name[512];
+
+                snprintf(name, sizeof(name), "%s.%s", gv->version, gv->group);
+                if (!api_find_group_version(str_of(gv->group), str_of(gv->version)) &&
+                    !rest_get(snap, r, STR(""), str_of(name))) {
+                        struct change *k = change_new(loop, API_CREATE);
+
+                        k->call.body = json_new(k->arena, local_service(k->arena, gv, "true"));
+                        apiserver_call(s, &k->call);
+                }
+        }
+        store_iter_init(&it, snap, r->prefix, r->prefix);
+        while (store_iter_next(&it)) {
+                const struct json *spec = json_getc(object_json(it.object), "spec");
+                const struct json *labels = json_at_path(object_json(it.object), "metadata", "labels");
+                struct change *k;
+
+                if (!str_eqc(json_str(json_getc(labels, MANAGED)), "true") ||
+                    catalog_find(catalog, json_str(json_getc(spec, "group")), json_str(json_getc(spec, "version"))))
+                        continue;
+                k = change_new(loop, API_DELETE);
+                k->call.name = arena_str(k->arena, object_name(it.object));
+                apiserver_call(s, &k->call);
+        }
+        catalog_unref(catalog);
+}
