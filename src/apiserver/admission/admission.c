@@ -46,8 +46,6 @@ static int namespace_lifecycle(struct admission *r, struct error *err) {
         return -EACCES;
 }
 
-/* ---- what is kept but not acted on yet is refused, so that nobody relies on it ---- */
-
 static int node_restriction(struct admission *r, struct error *err) {
         return admission_node_restriction(r->op, r->operation, r->obj, r->old, err);
 }
