@@ -467,7 +467,8 @@ static bool make_openapi_index(struct discovery *d, struct arena *a, const struc
                 return false;
         for (size_t k = 0; k < n_remotes(d); k++) {
                 const struct remote *r = &d->catalog->remotes->v[k];
-                struct str path = arena_printf(a, "apis/%" STR_FMT "/%" STR_FMT, STR_ARG(r->group), STR_ARG(r->version));
+                struct str path =
+                                arena_printf(a, "apis/%" STR_FMT "/%" STR_FMT, STR_ARG(r->group), STR_ARG(r->version));
                 struct json url = json_new_object();
 
                 if (str_empty(r->openapi_v3))

@@ -29,6 +29,8 @@ const struct apiserver_flag apiserver_flags[] = {
         { "oidc-signing-algs", "LIST", "accepted algorithms (default RS256)" },
         { "oidc-username-claim", "CLAIM", "names the user (default sub)" },
         { "oidc-username-prefix", "TEXT", "goes before the name; - for none" },
+        { "proxy-client-cert-file", "FILE", "who we are to aggregated API servers" },
+        { "proxy-client-key-file", "FILE", "its key" },
         { "requestheader-allowed-names", "LIST", "common names of front proxies (default any)" },
         { "requestheader-client-ca-file", "FILE", "certifies front proxies" },
         { "requestheader-extra-headers-prefix", "LIST", "of headers with more about the user" },

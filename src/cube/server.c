@@ -29,11 +29,17 @@ int load_pki(const struct cluster *c, struct pki *ret, bool *ret_changed, struct
 
 /* ---- roles ---- */
 
-/* The lines of name=value as a list, in a. */
-static const char *const *apiserver_args(struct arena *a, const char *lines) {
-        struct str rest = str_of(lines), line;
-        const char **args = arena_array(a, const char *, rest.n / 2 + 1);
+/* The lines of name=value as a list, in a; before them who speaks for users to aggregated API servers, and is believed
+ * when it does so to us. */
+static const char *const *apiserver_args(struct arena *a, const struct cluster *c) {
+        struct str rest = str_of(c->apiserver_flags), line;
+        _cleanup_free_ char *dir = cluster_path(c, "pki");
+        const char **args = arena_array(a, const char *, rest.n / 2 + 5);
         size_t n = 0;
+        args[n++] = arena_printf(a, "requestheader-client-ca-file=%s/front-proxy-ca.crt", dir).p;
+        args[n++] = "requestheader-allowed-names=front-proxy-client";
+        args[n++] = arena_printf(a, "proxy-client-cert-file=%s/front-proxy-client.crt", dir).p;
+        args[n++] = arena_printf(a, "proxy-client-key-file=%s/front-proxy-client.key", dir).p;
         while (str_split(&rest, '\n', &line))
                 if (line.n > 0)
                         args[n++] = arena_cstr(a, line);
@@ -43,7 +49,7 @@ static const char *const *apiserver_args(struct arena *a, const char *lines) {
 int control_plane_start(const struct cluster *c, const struct pki *p, struct control_plane *ret, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_free_ char *dir = cluster_path(c, "store");
-        const char *const *args = apiserver_args(a, c->apiserver_flags);
+        const char *const *args = apiserver_args(a, c);
         const char *encryption = flag_value(args, "encryption-provider-config", NULL);
         int r = encryption ? encryption_new(encryption, &ret->encryption, err) : 0;
         if (r < 0)

@@ -356,7 +356,8 @@ static const char *obstacle(struct service *v, struct store_snapshot *snap, stru
         if (service_endpoint(s, snap, a, v->ns, v->service, v->port, ret_host, ret_port, NULL) == 0)
                 return NULL;
         if (!server_get(s, snap, &res_endpoints, v->ns, v->service)) {
-                *ret_message = arena_printf(a, "cannot find endpointslices for service/%" STR_FMT " in \"%" STR_FMT "\"",
+                *ret_message = arena_printf(a,
+                                            "cannot find endpointslices for service/%" STR_FMT " in \"%" STR_FMT "\"",
                                             STR_ARG(v->service), STR_ARG(v->ns));
                 return "EndpointsNotFound";
         }
@@ -597,7 +598,8 @@ void aggregator_relay(struct exchange *x, const struct remote *r) {
         struct relay_target t = {
                 .tls = r->tls,
                 .server_name = arena_printf(a, "%" STR_FMT ".%" STR_FMT ".svc", STR_ARG(r->service), STR_ARG(r->ns)),
-                .path = str_empty(query) ? path : arena_printf(a, "%" STR_FMT "?%" STR_FMT, STR_ARG(path), STR_ARG(query)),
+                .path = str_empty(query) ? path
+                                         : arena_printf(a, "%" STR_FMT "?%" STR_FMT, STR_ARG(path), STR_ARG(query)),
         };
         struct http_header *headers;
 

@@ -1,0 +1,92 @@
+"""A small aggregated API server, as a process of its own: notes.example.com/v1 with a list of Notes in memory.
+
+It believes the identity headers of whoever shows a certificate of the front proxy's CA, as k8s.io/apiserver does.
+
+    extension_server.py ADDRESS PORT CERT KEY FRONT_PROXY_CA"""
+import http.server
+import json
+import ssl
+import sys
+
+NOTES = {}
+RESOURCES = {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "notes.example.com/v1", "resources": [
+    {"name": "notes", "singularName": "note", "namespaced": True, "kind": "Note", "shortNames": ["nt"],
+     "verbs": ["create", "delete", "get", "list", "watch"]},
+    {"name": "notes/status", "singularName": "", "namespaced": True, "kind": "Note", "verbs": ["get"]}]}
+NOTE_SCHEMA = {"type": "object", "description": "Something to remember.", "properties": {
+    "apiVersion": {"type": "string"}, "kind": {"type": "string"}, "text": {"type": "string", "description": "What to remember."}},
+    "x-kubernetes-group-version-kind": [{"group": "notes.example.com", "version": "v1", "kind": "Note"}]}
+V3_URL = "/openapi/v3/apis/notes.example.com/v1"
+DOCUMENTS = {
+    "/apis/notes.example.com/v1": RESOURCES,
+    "/openapi/v3": {"paths": {"apis/notes.example.com/v1": {"serverRelativeURL": V3_URL + "?hash=1"}}},
+    V3_URL: {"openapi": "3.0.0", "info": {"title": "notes", "version": "v1"}, "components": {"schemas": {"com.example.notes.v1.Note": NOTE_SCHEMA}},
+             "paths": {"/apis/notes.example.com/v1/namespaces/{namespace}/notes": {"get": {
+                 "responses": {}, "x-kubernetes-action": "list",
+                 "x-kubernetes-group-version-kind": {"group": "notes.example.com", "version": "v1", "kind": "Note"}}}}},
+    "/openapi/v2": {"swagger": "2.0", "info": {"title": "notes", "version": "v1"}, "definitions": {"com.example.notes.v1.Note": NOTE_SCHEMA},
+                    "paths": {"/apis/notes.example.com/v1/notes": {}}},
+}
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def answer(self, code, document):
+        body = json.dumps(document).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def user(self):
+        return self.headers.get("X-Remote-User") if self.connection.getpeercert() else None
+
+    def where(self):
+        """namespace, name"""
+        parts = self.path.split("?")[0].removeprefix("/apis/notes.example.com/v1/").split("/")
+        return (parts[1], parts[3] if len(parts) > 3 else "") if parts[0] == "namespaces" else ("", "")
+
+    def do_GET(self):
+        path = self.path.split("?")[0]
+        if not self.user():
+            return self.answer(401, {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 401, "reason": "Unauthorized"})
+        if path in DOCUMENTS:
+            return self.answer(200, DOCUMENTS[path])
+        ns, name = self.where()
+        if name:
+            note = NOTES.get((ns, name))
+            return self.answer(200, note) if note else self.answer(404, {
+                "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404, "reason": "NotFound",
+                "message": f'notes.notes.example.com "{name}" not found', "details": {"name": name, "kind": "notes"}})
+        return self.answer(200, {"kind": "NoteList", "apiVersion": "notes.example.com/v1", "metadata": {"resourceVersion": "1"},
+                                 "items": [n for (s, _), n in NOTES.items() if s == ns or not ns]})
+
+    def do_POST(self):
+        note = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        ns, _ = self.where()
+        note["metadata"].update(namespace=ns, uid="1", annotations={
+            "author": self.user(), "groups": ",".join(self.headers.get_all("X-Remote-Group") or []),
+            "token": str("Authorization" in self.headers)})
+        NOTES[ns, note["metadata"]["name"]] = note
+        self.answer(201, note)
+
+    def do_DELETE(self):
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        NOTES.pop(self.where(), None)
+        self.answer(200, {"kind": "Status", "apiVersion": "v1", "status": "Success"})
+
+    def log_message(self, *args):
+        pass
+
+
+if __name__ == "__main__":
+    address, port, cert, key, ca = sys.argv[1:]
+    server = http.server.ThreadingHTTPServer((address, int(port)), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    context.load_verify_locations(ca)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.serve_forever()

@@ -1,0 +1,90 @@
+"""A group that another API server answers for: a small real one on the host, behind a Service without a selector."""
+import base64
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from conftest import needs_kubectl, wait
+
+PORT = 18443
+
+
+@pytest.fixture(scope="module")
+def notes(cluster, tmp_path_factory):
+    """notes.example.com/v1, up and registered."""
+    d = tmp_path_factory.mktemp("notes")
+    route = subprocess.run(["ip", "-j", "route", "get", cluster.ip()], capture_output=True, text=True, check=True)
+    host = json.loads(route.stdout)[0]["prefsrc"]
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=notes",
+                    "-addext", "subjectAltName=DNS:notes.default.svc", "-keyout", d / "key.pem", "-out", d / "cert.pem"], check=True, capture_output=True)
+    with open(d / "cert.pem", "rb") as f:
+        ca = base64.b64encode(f.read()).decode()
+    server = subprocess.Popen([sys.executable, os.path.join(os.path.dirname(__file__), "extension_server.py"), host, str(PORT),
+                               d / "cert.pem", d / "key.pem", os.path.join(cluster.data, "pki", "front-proxy-ca.crt")])
+    objects = [
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "notes"}, "spec": {"ports": [{"port": 443, "targetPort": PORT}]}},
+        {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "notes"}, "subsets": [{"addresses": [{"ip": host}], "ports": [{"port": PORT}]}]},
+        {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": "v1.notes.example.com"}, "spec": {
+            "group": "notes.example.com", "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 10, "caBundle": ca,
+            "service": {"namespace": "default", "name": "notes"}}}]
+    try:
+        cluster.apply(*objects, namespace="default")
+        cluster.kubectl("wait", "--for=condition=Available", "apiservice/v1.notes.example.com", "--timeout=20s")
+        yield server
+    finally:
+        server.kill()
+        server.wait()
+        cluster.run("delete", "apiservice/v1.notes.example.com", "svc/notes", "-n", "default", check=False)
+
+
+def make_note(cluster, name, text, *flags):
+    note = {"apiVersion": "notes.example.com/v1", "kind": "Note", "metadata": {"name": name}, "text": text}
+    return cluster.run("create", *flags, "--validate=false", "-f", "-", input=json.dumps(note), check=False)
+
+
+def test_its_objects_are_used_like_any(cluster, notes):
+    assert "created" in make_note(cluster, "milk", "buy milk").stdout
+    note = cluster.json("get", "nt", "milk")
+    assert note["text"] == "buy milk"
+    assert note["metadata"]["annotations"]["author"] == "kubernetes-admin"
+    assert "system:masters" in note["metadata"]["annotations"]["groups"] and note["metadata"]["annotations"]["token"] == "False"
+    assert "milk" in cluster.kubectl("get", "notes", "-o", "name")
+    cluster.kubectl("delete", "note", "milk", "--wait=false")
+    err = cluster.run("get", "note", "milk", check=False).stderr
+    assert 'notes.notes.example.com "milk" not found' in err
+
+
+def test_it_is_discovered(cluster, notes):
+    assert "notes.example.com/v1" in cluster.kubectl("api-versions").split()
+    line = next(l for l in cluster.kubectl("api-resources", "--api-group=notes.example.com").split("\n") if l.startswith("notes "))
+    assert line.split() == ["notes", "nt", "notes.example.com/v1", "true", "Note"]
+    v2 = json.loads(cluster.kubectl("get", "--raw", "/openapi/v2"))
+    assert "com.example.notes.v1.Note" in v2["definitions"] and "io.k8s.api.core.v1.Pod" in v2["definitions"]
+
+
+@needs_kubectl(27)
+def test_its_kinds_are_explained(cluster, notes):
+    assert "What to remember." in cluster.kubectl("explain", "note.text")
+
+
+def test_rights_are_checked_before(cluster, notes):
+    p = cluster.run("get", "notes", "--as=nobody", check=False)
+    assert 'User "nobody" cannot list resource "notes" in API group "notes.example.com"' in p.stderr
+
+
+def test_groups_of_this_server_are_listed_as_local(cluster):
+    lines = [l.split()[:3] for l in cluster.kubectl("get", "apiservices").split("\n") if l]
+    assert ["v1.apps", "Local", "True"] in lines and ["v1.", "Local", "True"] in lines
+
+
+def test_when_it_is_gone_it_is_said_so(cluster, notes):
+    notes.kill()
+    notes.wait()
+    cluster.kubectl("annotate", "svc", "notes", "-n", "default", "look=again")
+    out = wait(lambda: (o := cluster.kubectl("get", "apiservice", "v1.notes.example.com")) and "FailedDiscoveryCheck" in o and o)
+    assert "False (FailedDiscoveryCheck)" in out
+    err = cluster.run("get", "notes", check=False).stderr
+    assert "service unavailable" in err.lower() or "currently unable to handle the request" in err

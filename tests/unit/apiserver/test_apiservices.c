@@ -1,0 +1,103 @@
+/* APIServices as objects; how other servers are reached is tests/e2e/test_aggregation.py's. */
+#include "help.h"
+
+#include <unistd.h>
+
+#define SERVICE(name, spec) "{\"metadata\":{\"name\":\"" name "\"},\"spec\":" spec "}"
+
+static struct answer create(struct fixture *f, const char *body) {
+        return ASK(f, .verb = API_CREATE, .resource = &res_apiservices, .body = body);
+}
+
+static void what_is_refused(void **state) {
+        static const struct {
+                const char *body, *message;
+        } table[] = {
+                { SERVICE("v1.other", "{\"group\":\"a.example\",\"version\":\"v1\",\"groupPriorityMinimum\":1,"
+                                      "\"versionPriority\":1}"),
+                  "APIService.apiregistration.k8s.io \"v1.other\" is invalid: metadata.name: Invalid value: "
+                  "\"v1.other\": must be "
+                  "`spec.version+\".\"+spec.group`: \"v1.a.example\"" },
+                { SERVICE("v2.", "{\"version\":\"v2\",\"groupPriorityMinimum\":1,\"versionPriority\":1}"),
+                  "APIService.apiregistration.k8s.io \"v2.\" is invalid: spec.group: Required value: only v1 may have "
+                  "an empty group "
+                  "and it better be legacy kube" },
+                { SERVICE("v1.a.example", "{\"group\":\"a.example\",\"version\":\"v1\",\"versionPriority\":1001}"),
+                  "APIService.apiregistration.k8s.io \"v1.a.example\" is invalid: [spec.groupPriorityMinimum: Invalid "
+                  "value: 0: must be "
+                  "positive and less than 20000, spec.versionPriority: Invalid value: 1001: must be positive and less "
+                  "than 1000]" },
+                { SERVICE("v1.a.example", "{\"group\":\"a.example\",\"version\":\"v1\",\"groupPriorityMinimum\":1,"
+                                          "\"versionPriority\":1,"
+                                          "\"insecureSkipTLSVerify\":true}"),
+                  "APIService.apiregistration.k8s.io \"v1.a.example\" is invalid: spec.insecureSkipTLSVerify: Invalid "
+                  "value: true: local "
+                  "APIServices may not have insecureSkipTLSVerify" },
+                { SERVICE("v1.a.example", "{\"group\":\"a.example\",\"version\":\"v1\",\"groupPriorityMinimum\":1,"
+                                          "\"versionPriority\":1,"
+                                          "\"insecureSkipTLSVerify\":true,\"caBundle\":\"YQ==\",\"service\":{}}"),
+                  "APIService.apiregistration.k8s.io \"v1.a.example\" is invalid: [spec.service.namespace: Required "
+                  "value, "
+                  "spec.service.name: Required value, spec.insecureSkipTLSVerify: Invalid value: true: may not be true "
+                  "if caBundle is "
+                  "present]" },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                struct answer r = create(*state, table[i].body);
+
+                assert_int_equal(r.code, 422);
+                assert_string_equal(r.message, table[i].message);
+        }
+}
+
+static void a_local_one_is_available_at_once(void **state) {
+        struct answer r =
+                        create(*state, SERVICE("v1.a.example",
+                                               "{\"group\":\"a.example\",\"version\":\"v1\",\"groupPriorityMinimum\":1,"
+                                               "\"versionPriority\":1}"));
+
+        assert_int_equal(r.code, 201);
+        assert_string_equal(at(*state, r, ".status.conditions[0].status"), "True");
+        assert_string_equal(at(*state, r, ".status.conditions[0].reason"), "Local");
+}
+
+static void a_remote_one_waits_for_its_service(void **state) {
+        struct fixture *f = *state;
+        struct answer r = create(
+                        f, SERVICE("v1.a.example",
+                                   "{\"group\":\"a.example\",\"version\":\"v1\",\"groupPriorityMinimum\":1,"
+                                   "\"versionPriority\":1,\"service\":{\"namespace\":\"default\",\"name\":\"x\"}}"));
+
+        assert_int_equal(r.code, 201);
+        assert_string_equal(at(f, r, ".spec.service.port"), "443");
+        for (int i = 0; i < 500; i++) {
+                r = ASK(f, .verb = API_GET, .resource = &res_apiservices, .name = "v1.a.example");
+                if (json_at_path(r.body, "status", "conditions"))
+                        break;
+                usleep(10000);
+        }
+        assert_string_equal(at(f, r, ".status.conditions[0].status"), "False");
+        assert_string_equal(at(f, r, ".status.conditions[0].reason"), "ServiceNotFound");
+        assert_string_equal(at(f, r, ".status.conditions[0].message"), "service/x in \"default\" is not present");
+}
+
+static void built_in_groups_have_theirs(void **state) {
+        struct answer r = ASK(*state, .verb = API_GET, .resource = &res_apiservices, .name = "v1.apps");
+
+        assert_int_equal(r.code, 200);
+        assert_string_equal(at(*state, r, ".spec.groupPriorityMinimum"), "17800");
+        r = ASK(*state, .verb = API_GET, .resource = &res_apiservices, .name = "v1.");
+        assert_int_equal(r.code, 200);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(what_is_refused, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(a_local_one_is_available_at_once, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(a_remote_one_waits_for_its_service, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(built_in_groups_have_theirs, fixture_setup, fixture_teardown),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
