@@ -156,14 +156,6 @@ static void a_limit_range_gives_and_forbids(void **state) {
                     "pods \"q\" is forbidden: maximum cpu usage per Container is 1, but limit is 2");
 }
 
-static void what_is_not_served_is_refused(void **state) {
-        struct fixture *f = *state;
-
-        check_error(ASK(f, API_CREATE, &res_apiservices, .body = "{\"metadata\":{\"name\":\"v1.x\"}}"), 403,
-                    "apiservices.apiregistration.k8s.io \"v1.x\" is forbidden: this version of cube does not have "
-                    "aggregated API servers yet");
-}
-
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
@@ -175,7 +167,6 @@ int main(void) {
                 T(a_node_reads_what_its_pods_refer_to),
                 T(access_reviews_say_who_may),
                 T(a_limit_range_gives_and_forbids),
-                T(what_is_not_served_is_refused),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
