@@ -29,10 +29,20 @@ struct ask {
 
 /* ---- one question ---- */
 
+/* "failed-open.mutation.webhook.admission.k8s.io/round_0_index_2" and its kin, of the audit log. */
+static void note(const struct ask *q, const char *what, struct str value) {
+        const struct admission *ad = q->ad;
+        size_t index = (size_t) (q->hook - ad->set->webhooks[ad->validating ? HOOKS_VALIDATING : HOOKS_MUTATING].v);
+
+        op_annotate(ad->op,
+                    arena_printf(ad->a, "%s.webhook.admission.k8s.io/round_%d_index_%zu", what, ad->again, index), value);
+}
+
 /* No answer that could be understood: the webhook's policy decides. */
 static int call_failed(const struct ask *q, const struct error *why, struct error *err) {
         if (q->hook->ignore) {
                 log_warn("failed calling webhook %" STR_FMT ", failing open: %s", STR_ARG(q->hook->name), error_text(why));
+                note(q, q->ad->validating ? "failed-open.validating" : "failed-open.mutation", q->hook->name);
                 return 0;
         }
         return error_status(err, REASON_INTERNAL,
@@ -235,6 +245,9 @@ static void mutated(struct webhook_call *w) {
                 make_due(m);
                 ad->changed = true;
         }
+        note(&m->ask, "mutation",
+             arena_printf(ad->a, "{\"configuration\":\"%" STR_FMT "\",\"webhook\":\"%" STR_FMT "\",\"mutated\":%s}",
+                          STR_ARG(m->ask.hook->configuration), STR_ARG(m->ask.hook->name), r > 0 ? "true" : "false"));
         if (r >= 0 && m->ask.hook->if_needed)
                 m->before[m->next - 1] = true;
         if (r >= 0)

@@ -350,6 +350,91 @@ static void a_scale_is_seen_as_one(void **state) {
         assert_string_equal(asked(w, "/m", ".request.oldObject.spec.replicas"), "1");
 }
 
+static const struct api_resource widgets = { .group = "example.com", .version = "v1", .plural = "widgets",
+                                             .kind = "Widget", .namespaced = true };
+
+static void define_widgets(struct world *w) {
+#define VERSION(name, storage)                                                                                         \
+        "{\"name\":\"" name "\",\"served\":true,\"storage\":" storage ",\"schema\":{\"openAPIV3Schema\":{\"type\":"      \
+        "\"object\",\"properties\":{\"spec\":{\"type\":\"object\",\"properties\":{\"n\":{\"type\":\"integer\",\"maximum\":9}," \
+        "\"d\":{\"type\":\"string\",\"default\":\"x\"}}}}}}}"
+        struct answer r = ASK(&w->f, API_CREATE, &res_customresourcedefinitions,
+                              .body = "{\"metadata\":{\"name\":\"widgets.example.com\"},\"spec\":{\"group\":\"example.com\","
+                                      "\"scope\":\"Namespaced\",\"names\":{\"plural\":\"widgets\",\"kind\":\"Widget\"},"
+                                      "\"versions\":[" VERSION("v1", "true") "," VERSION("v2", "false") "]}}");
+
+        assert_int_equal(r.code, 201);
+        for (int i = 0; i < 2000 && ASK(&w->f, API_LIST, &widgets, "default").code != 200; i++)
+                nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+}
+
+static struct answer create_widget(struct world *w, const char *name) {
+        return ASK(&w->f, API_CREATE, &widgets, "default",
+                   .body = arena_printf(w->f.a, "{\"kind\":\"Widget\",\"apiVersion\":\"example.com/v1\",\"metadata\":{\"name\":"
+                                                "\"%s\"}}", name).p);
+}
+
+/* Pruned, defaulted and validated by its schema, and in the version that the rule names. */
+static void custom_resources_are_patched_too(void **state) {
+        struct world *w = *state;
+        struct fixture *f = &w->f;
+        struct answer r;
+
+        define_widgets(w);
+        hook_answers(w->hook, "/m", hook_patch(f->a, "[{\"op\":\"add\",\"path\":\"/spec\",\"value\":{\"n\":5,\"no\":1}}]"));
+        MUTATE(w, "m", "/m", RULE("example.com", "v2", "widgets", "CREATE"));
+        r = create_widget(w, "a");
+        if (r.code != 201)
+                fail_msg("%s", r.message);
+        assert_string_equal(at(f, r, ".spec"), "{\"d\":\"x\",\"n\":5}");
+        assert_string_equal(at(f, r, ".apiVersion"), "example.com/v1");
+        assert_string_equal(asked(w, "/m", ".request.object.apiVersion"), "example.com/v2");
+        assert_string_equal(asked(w, "/m", ".request.kind.kind"), "Widget");
+        hook_answers(w->hook, "/m", hook_patch(f->a, "[{\"op\":\"add\",\"path\":\"/spec\",\"value\":{\"n\":50}}]"));
+        assert_int_equal(create_widget(w, "b").code, 422);
+}
+
+/* A policy about configmaps whose limit is in a custom resource. */
+static void custom_resources_are_parameters(void **state) {
+        struct world *w = *state;
+        struct fixture *f = &w->f;
+
+        define_widgets(w);
+        hook_answers(w->hook, "/m", hook_patch(f->a, "[{\"op\":\"add\",\"path\":\"/spec\",\"value\":{\"n\":1}}]"));
+        MUTATE(w, "m", "/m", RULE("example.com", "v1", "widgets", "CREATE"));
+        assert_int_equal(create_widget(w, "limit").code, 201);
+        assert_int_equal(
+                        ASK(f, API_CREATE, &res_validatingadmissionpolicies,
+                            .body = "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"paramKind\":{\"apiVersion\":\"example.com/v2\","
+                                    "\"kind\":\"Widget\"},\"matchConstraints\":{\"resourceRules\":[{\"apiGroups\":[\"\"],"
+                                    "\"apiVersions\":[\"v1\"],\"operations\":[\"CREATE\"],\"resources\":[\"configmaps\"]}]},"
+                                    "\"validations\":[{\"expression\":\"size(object.metadata.name) <= params.spec.n\"}]}}")
+                                        .code, 201);
+        assert_int_equal(ASK(f, API_CREATE, &res_validatingadmissionpolicybindings,
+                             .body = "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"policyName\":\"p\",\"validationActions\":"
+                                     "[\"Deny\"],\"paramRef\":{\"name\":\"limit\",\"parameterNotFoundAction\":\"Deny\"}}}")
+                                         .code, 201);
+        assert_int_equal(create_map(w, "x").code, 201);
+        assert_int_equal(create_map(w, "xy").code, 422);
+}
+
+static void match_conditions_are_asked_first(void **state) {
+        struct world *w = *state;
+
+        hook_answers(w->hook, "/v", "\"allowed\":false");
+        VALIDATE(w, "v", "/v", CONFIGMAPS ",\"matchConditions\":[{\"name\":\"x\",\"expression\":"
+                                          "\"object.metadata.name == 'x'\"}]");
+        VALIDATE(w, "z", "/v", CONFIGMAPS ",\"matchConditions\":[{\"name\":\"x\",\"expression\":"
+                                          "\"object.metadata.name != 'e' || object.data.no == 'q'\"},{\"name\":\"never\","
+                                          "\"expression\":\"object.metadata.name == 'e'\"}]");
+        assert_int_equal(create_map(w, "y").code, 201);
+        assert_int_equal(hook_calls(w->hook, "/v"), 0);
+        assert_int_equal(create_map(w, "x").code, 400);
+        expect_error(create_map(w, "e"), 403,
+                     "configmaps \"e\" is forbidden: expression 'object.metadata.name != 'e' || object.data.no == 'q'' "
+                     "resulted in error: no such key: data");
+}
+
 static void configurations_are_exempt(void **state) {
         struct world *w = *state;
 
@@ -375,6 +460,9 @@ int main(void) {
                 T(an_equivalent_version_matches_and_is_what_the_webhook_gets),
                 T(selectors_and_scope_choose),
                 T(a_scale_is_seen_as_one),
+                T(custom_resources_are_patched_too),
+                T(custom_resources_are_parameters),
+                T(match_conditions_are_asked_first),
                 T(configurations_are_exempt),
         };
 

@@ -7,11 +7,13 @@
 #include "base/encode.h"
 
 extern const struct controller_class disruption_controller, resourcequota_controller, clusterroleaggregation_controller,
-                csrsigning_controller, csrcleaner_controller, pvcprotection_controller, pvprotection_controller;
+                csrsigning_controller, csrcleaner_controller, pvcprotection_controller, pvprotection_controller,
+                validatingadmissionpolicystatus_controller;
 static const struct controller_class *const classes[] = { &disruption_controller, &resourcequota_controller,
                                                           &clusterroleaggregation_controller, &csrsigning_controller,
                                                           &csrcleaner_controller, &pvcprotection_controller,
-                                                          &pvprotection_controller, NULL };
+                                                          &pvprotection_controller,
+                                                          &validatingadmissionpolicystatus_controller, NULL };
 
 /* ---- disruption budgets ---- */
 
@@ -317,6 +319,30 @@ static void foreign_signers_are_left_alone(void **state) {
         assert_string_equal(text_at(csr(&k, "example.com/mine", "client auth"), "status.certificate"), "");
 }
 
+/* ---- admission policies ---- */
+
+static void expressions_are_checked_against_the_types_of_the_rules(void **state) {
+        _cluster_ struct cluster k;
+        struct object *o;
+
+        cluster_start(&k, NULL, classes);
+        fake_api_create(k.api, &res_validatingadmissionpolicies, "",
+                        "{'metadata':{'name':'p','generation':1},'spec':{'matchConstraints':{'resourceRules':[{'apiGroups':"
+                        "['apps'],'apiVersions':['v1'],'operations':['CREATE'],'resources':['deployments','replicasets']}]},"
+                        "'validations':[{'expression':'object.spec.replicas > 0'},{'expression':"
+                        "'object.spec.paused == true','messageExpression':'object.no'}]}}");
+        cluster_settle(&k);
+        o = only(&k, &res_validatingadmissionpolicies, "");
+        assert_int_equal(int_at(o, "status.observedGeneration"), 1);
+        assert_string_equal(text_at(o, "status.typeChecking.expressionWarnings.0.fieldRef"),
+                            "spec.validations[1].expression");
+        assert_string_equal(text_at(o, "status.typeChecking.expressionWarnings.0.warning"),
+                            "apps/v1, Kind=ReplicaSet: compilation failed: ERROR: <input>:1:12: undefined field 'paused'\n"
+                            " | object.spec.paused == true\n | ...........^\n");
+        assert_string_equal(text_at(o, "status.typeChecking.expressionWarnings.1.fieldRef"),
+                            "spec.validations[1].messageExpression");
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_budget_allows_what_is_above_its_minimum),
@@ -331,6 +357,7 @@ int main(void) {
                 cmocka_unit_test(answered_requests_go_after_an_hour),
                 cmocka_unit_test(a_claim_stays_while_a_pod_uses_it),
                 cmocka_unit_test(foreign_signers_are_left_alone),
+                cmocka_unit_test(expressions_are_checked_against_the_types_of_the_rules),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
