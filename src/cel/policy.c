@@ -2,16 +2,19 @@
 
 #include <errno.h>
 
-#define MATCH_BUDGET 2500000  /* of all matchConditions */
+#define MATCH_BUDGET 2500000 /* of all matchConditions */
 #define MAX_MESSAGE (5 * 1024)
 #define MAX_ANNOTATION (10 * 1024)
 #define OUT_OF_BUDGET "validation failed due to running out of cost budget, no further validation rules will be run"
 
 /* ---- the names ---- */
 
-#define FIELD(text, t) { STR_INIT(text), STR_INIT(text), (t) }
-#define OBJECT(id, text, list) \
-        static const struct cel_type id = { .kind = CEL_OBJECT, .name = text, .fields = list, .n_fields = ARRAY_SIZE(list) }
+#define FIELD(text, t) \
+        { STR_INIT(text), STR_INIT(text), (t) }
+#define OBJECT(id, text, list)                                                                 \
+        static const struct cel_type id = {                                                    \
+                .kind = CEL_OBJECT, .name = text, .fields = list, .n_fields = ARRAY_SIZE(list) \
+        }
 
 static const struct cel_type strings = { .kind = CEL_LIST, .params = { &cel_string } };
 static const struct cel_type string_map = { .kind = CEL_MAP, .params = { &cel_string, &cel_string } };
@@ -74,7 +77,7 @@ OBJECT(ns_type, "kubernetes.Namespace", ns_fields);
 static void declare(struct cel_env *e, enum cel_input input, const char *name, const struct cel_type *t) {
         if (!t)
                 return;
-        e->names[e->n] = (struct cel_variable){ name, t };
+        e->names[e->n] = (struct cel_variable) { name, t };
         e->inputs[e->n++] = (uint8_t) input;
 }
 
@@ -122,7 +125,7 @@ static void compile(struct arena *a, struct cel_expression *x, struct str text, 
         const struct cel_type *t;
         bool both = want && want[1];
 
-        *x = (struct cel_expression){ .text = text, .env = env };
+        *x = (struct cel_expression) { .text = text, .env = env };
         if (str_empty(text))
                 return;
         if (cel_compile(text, env->names, env->n, &x->program, &e) < 0) {
@@ -141,7 +144,7 @@ static void compile(struct arena *a, struct cel_expression *x, struct str text, 
 }
 
 static const struct cel_type *const want_bool[] = { &cel_bool, NULL }, *const want_string[] = { &cel_string, NULL },
-                             *const want_text[] = { &cel_string, &cel_null };
+                                    *const want_text[] = { &cel_string, &cel_null };
 
 static struct cel_named *compile_named(struct arena *a, const struct json *list, const char *name, const char *text,
                                        const struct cel_env *env, const struct cel_type *const *want, size_t *ret_n) {
@@ -167,9 +170,10 @@ static const struct cel_type *compile_variables(struct cel_policy *p, const stru
 
                 v->name = json_str(json_getc(j, "name"));
                 compile(s->a, &v->x, json_str(json_getc(j, "expression")), make_env(s, true, t), NULL);
-                fields[p->n_variables] = (struct cel_field){
-                        .name = v->name, .escaped = v->name, .type = v->x.program ? cel_program_type(v->x.program) : &cel_dyn
-                };
+                fields[p->n_variables] =
+                                (struct cel_field) { .name = v->name,
+                                                     .escaped = v->name,
+                                                     .type = v->x.program ? cel_program_type(v->x.program) : &cel_dyn };
                 t = cel_type_object(s->a, "kubernetes.variables", fields, ++p->n_variables);
         }
         return p->n_variables ? t : NULL;
@@ -233,10 +237,10 @@ static int run_program(struct cel_policy_run *r, const struct cel_expression *x,
 }
 
 static struct cel_value failed(struct arena *a, struct str name, const char *how, struct str why) {
-        struct str s = arena_printf(a, "composited variable \"%" STR_FMT "\" fails to %s: %" STR_FMT, STR_ARG(name), how,
-                                    STR_ARG(why));
+        struct str s = arena_printf(a, "composited variable \"%" STR_FMT "\" fails to %s: %" STR_FMT, STR_ARG(name),
+                                    how, STR_ARG(why));
 
-        return (struct cel_value){ .kind = CEL_ERROR, .s = s.p, .n = (uint32_t) s.n };
+        return (struct cel_value) { .kind = CEL_ERROR, .s = s.p, .n = (uint32_t) s.n };
 }
 
 /* A variable is computed when an expression first asks for it. */
@@ -270,7 +274,8 @@ static void begin(struct cel_policy_run *r, uint64_t budget) {
         for (size_t i = 0; i < r->policy->n_variables; i++)
                 r->memo[i].kind = CEL_PARAM;
         r->variables.get = get_variable;
-        r->inputs[CEL_IN_VARIABLES] = (struct cel_value){ .kind = CEL_OBJECT, .form = CEL_LAZY, .lazy = &r->variables };
+        r->inputs[CEL_IN_VARIABLES] =
+                        (struct cel_value) { .kind = CEL_OBJECT, .form = CEL_LAZY, .lazy = &r->variables };
 }
 
 /* 0; -EINVAL: this expression fails; -E2BIG: and nothing may run any more. Both with why. */
@@ -336,7 +341,7 @@ int cel_policy_matches(struct cel_policy_run *r, struct error *err) {
 }
 
 static void refuse(struct cel_policy_run *r, size_t index, struct str message, struct str reason) {
-        r->decisions[r->n_decisions++] = (struct cel_decision){ .index = index, .message = message, .reason = reason };
+        r->decisions[r->n_decisions++] = (struct cel_decision) { .index = index, .message = message, .reason = reason };
 }
 
 /* It could not be told: failurePolicy decides. */

@@ -15,7 +15,7 @@ enum cel_input {
         CEL_IN_OLD_OBJECT,
         CEL_IN_NAMESPACE, /* namespaceObject */
         CEL_IN_REQUEST,
-        CEL_IN_PARAMS,    /* only where there is a paramKind */
+        CEL_IN_PARAMS, /* only where there is a paramKind */
         CEL_IN_AUTHORIZER,
         CEL_IN_REQUEST_RESOURCE, /* authorizer.requestResource */
         CEL_IN_VARIABLES,
@@ -55,7 +55,8 @@ struct cel_policy {
 
 /* spec (borrowed): of a ValidatingAdmissionPolicy, or a webhook. object and params are their types when they are known,
  * to check the expressions against; NULL: anything. */
-struct cel_policy *cel_policy_new(const struct json *spec, const struct cel_type *object, const struct cel_type *params);
+struct cel_policy *cel_policy_new(const struct json *spec, const struct cel_type *object,
+                                  const struct cel_type *params);
 void cel_policy_free(struct cel_policy *p); /* NULL is fine */
 
 struct cel_decision {
@@ -75,7 +76,7 @@ struct cel_policy_run {
         size_t n_decisions;
         struct {
                 struct str key, value;
-        } *annotations;
+        } * annotations;
         size_t n_annotations;
 
         /* private */

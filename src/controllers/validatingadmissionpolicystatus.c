@@ -10,7 +10,8 @@
 typedef VEC(const struct api_resource *) type_vec;
 
 static int by_kind(const void *a, const void *b) {
-        const struct api_resource *x = *(const struct api_resource *const *) a, *y = *(const struct api_resource *const *) b;
+        const struct api_resource *x = *(const struct api_resource *const *) a,
+                                  *y = *(const struct api_resource *const *) b;
         int r = strcmp(x->group, y->group);
 
         if (r == 0)

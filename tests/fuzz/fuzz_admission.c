@@ -1,5 +1,5 @@
-/* The answers of admission webhooks, as mutating and validating ones: whatever they send is understood or refused with a
- * message, and a patch that is taken is one. */
+/* The answers of admission webhooks, as mutating and validating ones: whatever they send is understood or refused with
+ * a message, and a patch that is taken is one. */
 #include <stdlib.h>
 
 #include "apiserver/admission/review.h"

@@ -27,7 +27,7 @@ static void compile_webhook(struct admission_set *set, const struct object *o, c
         const struct json *versions = json_getc(j, "admissionReviewVersions");
         struct str effects = json_str(json_getc(j, "sideEffects"));
 
-        *w = (struct admission_webhook){
+        *w = (struct admission_webhook) {
                 .name = json_str(json_getc(j, "name")),
                 .configuration = object_name(o),
                 .client = json_getc(j, "clientConfig"),
@@ -71,10 +71,10 @@ static void compile_bindings(struct admission_set *set, size_t first, struct adm
 
                 if (!str_eq(json_str(json_getc(spec, "policyName")), p->name))
                         continue;
-                *b = (struct admission_binding){ .name = object_name(set->objects.v[i]),
-                                                 .everything = !match,
-                                                 .params = json_getc(spec, "paramRef"),
-                                                 .actions = json_getc(spec, "validationActions") };
+                *b = (struct admission_binding) { .name = object_name(set->objects.v[i]),
+                                                  .everything = !match,
+                                                  .params = json_getc(spec, "paramRef"),
+                                                  .actions = json_getc(spec, "validationActions") };
                 admission_match_compile(set->arena, match, true, &b->match);
                 p->n_bindings++;
         }
@@ -84,9 +84,9 @@ static void compile_policy(struct admission_set *set, size_t first_binding, cons
         const struct json *spec = json_getc(object_json(o), "spec");
         struct admission_policy *p = &set->policies[set->n_policies];
 
-        *p = (struct admission_policy){ .name = object_name(o),
-                                        .ignore = str_eqc(json_str(json_getc(spec, "failurePolicy")), "Ignore"),
-                                        .param_kind = json_getc(spec, "paramKind") };
+        *p = (struct admission_policy) { .name = object_name(o),
+                                         .ignore = str_eqc(json_str(json_getc(spec, "failurePolicy")), "Ignore"),
+                                         .param_kind = json_getc(spec, "paramKind") };
         compile_bindings(set, first_binding, p);
         if (p->n_bindings == 0)
                 return;
@@ -146,7 +146,8 @@ void admission_set_unref(struct admission_set *set) {
 
 const struct admission_set *admission_set_of(struct admission *ad) {
         struct admission_configs *c = ad->s->configs;
-        unsigned long long generation = atomic_load(&c->generation); /* before the snapshot: what comes then counts anew */
+        unsigned long long generation =
+                        atomic_load(&c->generation); /* before the snapshot: what comes then counts anew */
 
         if (ad->set || atomic_load(&c->empty) == generation)
                 return ad->set;

@@ -1,6 +1,7 @@
 /* What administrators have configured for admission: webhooks and policies, compiled.
  *
- *   store event ─▶ generation + 1     next write ─▶ a new struct admission_set, shared by all writes until the next change
+ *   store event ─▶ generation + 1     next write ─▶ a new struct admission_set, shared by all writes until the next
+ * change
  *
  * A cluster without any pays one comparison for a write. Sets are immutable and reference-counted: a write that waits
  * for a webhook keeps the one that it began with. Private to src/apiserver. */
@@ -30,9 +31,9 @@ struct admission_webhook {
         const char *review;        /* apiVersion of the AdmissionReview it takes; NULL: none that we know */
         struct admission_match match;
         struct cel_policy *conditions; /* matchConditions; NULL: none */
-        bool ignore;    /* failurePolicy */
-        bool if_needed; /* reinvocationPolicy */
-        bool dry_run;   /* has no side effects then */
+        bool ignore;                   /* failurePolicy */
+        bool if_needed;                /* reinvocationPolicy */
+        bool dry_run;                  /* has no side effects then */
         unsigned timeout_s;
 };
 
@@ -46,8 +47,8 @@ struct admission_binding {
 struct admission_policy {
         struct str name;
         struct admission_match match;
-        bool ignore;                    /* failurePolicy */
-        const struct json *param_kind;  /* or NULL */
+        bool ignore;                   /* failurePolicy */
+        const struct json *param_kind; /* or NULL */
         struct cel_policy *expressions;
         struct admission_binding *bindings;
         size_t n_bindings;

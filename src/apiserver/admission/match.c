@@ -6,7 +6,7 @@
 #include "schema/types.h"
 
 void admission_match_compile(struct arena *a, const struct json *from, bool policy, struct admission_match *ret) {
-        *ret = (struct admission_match){
+        *ret = (struct admission_match) {
                 .rules = json_getc(from, policy ? "resourceRules" : "rules"),
                 .excluded = json_getc(from, "excludeResourceRules"),
                 .exact = str_eqc(json_str(json_getc(from, "matchPolicy")), "Exact"),

@@ -56,9 +56,17 @@ static struct cel_value value_of(const struct admission *ad, const struct rest *
 
 /* Not all of a Namespace is shown. */
 static struct json namespace_shown(struct arena *a, const struct object *ns) {
-        static const char *const kept[] = { "name",        "generateName",      "uid",        "resourceVersion",
-                                            "generation",  "creationTimestamp", "labels",     "deletionTimestamp",
-                                            "annotations", "finalizers",        "deletionGracePeriodSeconds" };
+        static const char *const kept[] = { "name",
+                                            "generateName",
+                                            "uid",
+                                            "resourceVersion",
+                                            "generation",
+                                            "creationTimestamp",
+                                            "labels",
+                                            "deletionTimestamp",
+                                            "annotations",
+                                            "finalizers",
+                                            "deletionGracePeriodSeconds" };
         const struct json *from = object_json(ns), *v;
         struct json out = json_new_object(), meta = json_new_object();
 
@@ -86,13 +94,13 @@ int admission_expressions(const struct admission *ad, const struct rest *as, con
 
         if (!str_empty(ns) && !o)
                 return err_not_found(err, rest_of(ad->s, &res_namespaces), ns);
-        *az = (struct authorizer){ .cel.check = check, .s = ad->s, .user = &ad->op->c->user };
+        *az = (struct authorizer) { .cel.check = check, .s = ad->s, .user = &ad->op->c->user };
         run->policy = p;
         run->arena = ad->a;
         run->inputs[CEL_IN_OBJECT] = value_of(ad, as, ad->obj, err);
         run->inputs[CEL_IN_OLD_OBJECT] = value_of(ad, as, ad->old, err);
-        run->inputs[CEL_IN_NAMESPACE] = cel_of_json(
-                        ad->a, json_new(ad->a, o ? namespace_shown(ad->a, o) : json_null()), NULL);
+        run->inputs[CEL_IN_NAMESPACE] =
+                        cel_of_json(ad->a, json_new(ad->a, o ? namespace_shown(ad->a, o) : json_null()), NULL);
         run->inputs[CEL_IN_REQUEST] = cel_of_json(ad->a, json_new(ad->a, review_request(ad->a, ad, as, STR(""))), NULL);
         run->inputs[CEL_IN_PARAMS] = cel_of_json(ad->a, json_new(ad->a, json_null()), NULL);
         run->inputs[CEL_IN_AUTHORIZER] = cel_of_authorizer(ad->a, &az->cel);
@@ -160,11 +168,10 @@ static void act(struct verdict *v, const struct admission_policy *p, const struc
                 else if (str_eqc(json_str(action), "Audit"))
                         audit_failure(v, p, b, d);
                 else
-                        op_warn(v->ad->op,
-                                arena_printf(v->ad->a,
-                                             "Validation failed for ValidatingAdmissionPolicy '%" STR_FMT
-                                             "' with binding '%" STR_FMT "': %" STR_FMT,
-                                             STR_ARG(p->name), STR_ARG(b->name), STR_ARG(d->message)));
+                        op_warn(v->ad->op, arena_printf(v->ad->a,
+                                                        "Validation failed for ValidatingAdmissionPolicy '%" STR_FMT
+                                                        "' with binding '%" STR_FMT "': %" STR_FMT,
+                                                        STR_ARG(p->name), STR_ARG(b->name), STR_ARG(d->message)));
         }
 }
 
@@ -204,7 +211,8 @@ static const struct rest *param_rest(const struct admission *ad, const struct js
         r = rest_acquire_kind(ad->s, group, version, name);
         if (!r)
                 error_set(err, -ENOENT,
-                          "failed to find resource referenced by paramKind: '%" STR_FMT "/%" STR_FMT ", Kind=%" STR_FMT "'",
+                          "failed to find resource referenced by paramKind: '%" STR_FMT "/%" STR_FMT ", Kind=%" STR_FMT
+                          "'",
                           STR_ARG(group), STR_ARG(version), STR_ARG(name));
         return r;
 }
@@ -212,7 +220,8 @@ static const struct rest *param_rest(const struct admission *ad, const struct js
 typedef VEC(const struct json *) params_vec;
 
 static void add_param(const struct admission *ad, const struct rest *r, struct object *o, params_vec *list) {
-        _cleanup_(object_unrefp) struct object *seen = r->custom ? custom_view(r, o) : object_in_version(r->stored, r, o);
+        _cleanup_(object_unrefp) struct object *seen =
+                        r->custom ? custom_view(r, o) : object_in_version(r->stored, r, o);
 
         if (seen) /* else only a webhook could convert it */
                 vec_push(list, json_new(ad->a, json_copy(ad->a, object_json(seen))));
@@ -242,7 +251,8 @@ static int select_params(const struct admission *ad, const struct rest *r, struc
         return 0;
 }
 
-/* The objects that the binding refers to; one NULL when it refers to none. r is NULL when the policy has no paramKind. */
+/* The objects that the binding refers to; one NULL when it refers to none. r is NULL when the policy has no paramKind.
+ */
 static int find_params(const struct admission *ad, const struct rest *r, const struct admission_binding *b,
                        params_vec *list, struct error *err) {
         struct str ns = json_str(json_getc(b->params, "namespace"));
@@ -263,7 +273,8 @@ static int find_params(const struct admission *ad, const struct rest *r, const s
         if (select_params(ad, r, ns, b->params, list, err) < 0)
                 return err->err;
         if (list->n == 0 && str_eqc(json_str(json_getc(b->params, "parameterNotFoundAction")), "Deny"))
-                return error_set(err, -ENOENT, "no params found for policy binding with `Deny` parameterNotFoundAction");
+                return error_set(err, -ENOENT,
+                                 "no params found for policy binding with `Deny` parameterNotFoundAction");
         return 0;
 }
 

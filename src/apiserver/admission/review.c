@@ -78,9 +78,9 @@ static void delete_options(struct arena *a, struct json *o, const struct api_opt
 
 /* CreateOptions, UpdateOptions, DeleteOptions; a CONNECT has none. */
 static struct json options_of(struct arena *a, const struct admission *ad) {
-        static const char *const kinds[] = { [ADMIT_CREATE] = "CreateOptions",
-                                             [ADMIT_UPDATE] = "UpdateOptions",
-                                             [ADMIT_DELETE] = "DeleteOptions" };
+        static const char *const kinds[] = {
+                [ADMIT_CREATE] = "CreateOptions", [ADMIT_UPDATE] = "UpdateOptions", [ADMIT_DELETE] = "DeleteOptions"
+        };
         static const char *const modes[] = { [API_VALIDATE_DEFAULT] = "",
                                              [API_VALIDATE_IGNORE] = "Ignore",
                                              [API_VALIDATE_WARN] = "Warn",
@@ -235,7 +235,7 @@ int review_parse(struct arena *a, struct str text, const char *api_version, stru
         struct json review;
         int r;
 
-        *ret = (struct review_answer){ 0 };
+        *ret = (struct review_answer) { 0 };
         r = decode(a, text, &review, err);
         if (r < 0)
                 return r;

@@ -4,8 +4,8 @@
  *   mutate: match ─▶ ask … mutated ─▶ patch, decode, default ─▶ match the next …   ─▶ admission_continue
  *   validate: match all ─▶ ask all … validated (n times), the last: the first refusal in order ─▶ admission_continue
  *
- * Reinvocation: when a patch changes something, webhooks with IfNeeded that were asked before it are asked once more, in
- * a second round through all plugins. */
+ * Reinvocation: when a patch changes something, webhooks with IfNeeded that were asked before it are asked once more,
+ * in a second round through all plugins. */
 #include <errno.h>
 
 #include "apiserver/admission/review.h"
@@ -35,13 +35,15 @@ static void note(const struct ask *q, const char *what, struct str value) {
         size_t index = (size_t) (q->hook - ad->set->webhooks[ad->validating ? HOOKS_VALIDATING : HOOKS_MUTATING].v);
 
         op_annotate(ad->op,
-                    arena_printf(ad->a, "%s.webhook.admission.k8s.io/round_%d_index_%zu", what, ad->again, index), value);
+                    arena_printf(ad->a, "%s.webhook.admission.k8s.io/round_%d_index_%zu", what, ad->again, index),
+                    value);
 }
 
 /* No answer that could be understood: the webhook's policy decides. */
 static int call_failed(const struct ask *q, const struct error *why, struct error *err) {
         if (q->hook->ignore) {
-                log_warn("failed calling webhook %" STR_FMT ", failing open: %s", STR_ARG(q->hook->name), error_text(why));
+                log_warn("failed calling webhook %" STR_FMT ", failing open: %s", STR_ARG(q->hook->name),
+                         error_text(why));
                 note(q, q->ad->validating ? "failed-open.validating" : "failed-open.mutation", q->hook->name);
                 return 0;
         }
@@ -90,7 +92,7 @@ static int prepare(struct ask *q, void (*done)(struct webhook_call *w), struct e
                 return err->err;
         rand_uuid(uid);
         q->uid = arena_str(ad->a, str_n(uid, 36));
-        q->call = (struct webhook_call){
+        q->call = (struct webhook_call) {
                 .config = q->hook->client,
                 .query = arena_printf(ad->a, "timeout=%us", q->hook->timeout_s),
                 .body = review_question(ad->a, ad, q->as, q->hook->review, q->uid, ad->obj ? &object : NULL,
@@ -114,7 +116,7 @@ static int judge(struct ask *q, bool mutating, struct error *err) {
                 r = review_parse(q->ad->a, q->call.answer, q->hook->review, q->uid, mutating, &q->answer, &e);
         }
         if (r < 0) {
-                q->answer = (struct review_answer){ 0 };
+                q->answer = (struct review_answer) { 0 };
                 if (r == -EINVAL)
                         return call_failed(q, &e, err);
                 error_move(err, &e);
@@ -124,7 +126,8 @@ static int judge(struct ask *q, bool mutating, struct error *err) {
                 op_warn(q->ad->op, json_str(w));
         json_each_member(m, q->answer.annotations)
                 op_annotate(q->ad->op,
-                            arena_printf(q->ad->a, "%" STR_FMT "/%" STR_FMT, STR_ARG(q->hook->name), STR_ARG(json_key(m))),
+                            arena_printf(q->ad->a, "%" STR_FMT "/%" STR_FMT, STR_ARG(q->hook->name),
+                                         STR_ARG(json_key(m))),
                             json_str(&m->value));
         return q->answer.allowed ? 0 : review_denied(err, q->hook->name, q->answer.status);
 }
@@ -207,7 +210,7 @@ static int ask_next(struct mutation *m, struct error *err) {
                 size_t i = m->next++;
                 int r;
 
-                m->ask = (struct ask){ .ad = ad, .hook = &ad->set->webhooks[HOOKS_MUTATING].v[i] };
+                m->ask = (struct ask) { .ad = ad, .hook = &ad->set->webhooks[HOOKS_MUTATING].v[i] };
                 r = matches(&m->ask, err);
                 if (r == 0 || (r > 0 && ad->again && !m->due[i]))
                         continue;
@@ -317,7 +320,7 @@ static int find_all(struct admission *ad, struct validation *v, struct error *er
                 struct ask *q = &v->asks[v->n];
                 int r;
 
-                *q = (struct ask){ .ad = ad, .hook = &ad->set->webhooks[HOOKS_VALIDATING].v[i] };
+                *q = (struct ask) { .ad = ad, .hook = &ad->set->webhooks[HOOKS_VALIDATING].v[i] };
                 r = matches(q, err);
                 if (r > 0)
                         r = prepare(q, validated, err);

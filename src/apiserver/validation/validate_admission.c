@@ -105,7 +105,8 @@ static void check_url(struct field_errors *fe, const struct path *p, struct str 
         if (at >= 0)
                 field_invalid_str(fe, p, str_sub(host, 0, (size_t) at), "user information is not permitted in the URL");
         if (hash >= 0 && (size_t) hash + 1 < url.n)
-                field_invalid_str(fe, p, str_sub(url, (size_t) hash + 1, url.n), "fragments are not permitted in the URL");
+                field_invalid_str(fe, p, str_sub(url, (size_t) hash + 1, url.n),
+                                  "fragments are not permitted in the URL");
         if (question >= 0 && (size_t) question + 1 < rest.n)
                 field_invalid_str(fe, p, str_sub(rest, (size_t) question + 1, rest.n),
                                   "query parameters are not permitted in the URL");
@@ -326,14 +327,15 @@ static void check_param_kind(struct field_errors *fe, const struct path *p, cons
         if (str_empty(name))
                 field_required(fe, PATH(p, "kind"), "");
         else if (check_dns1035_label(lower, msgs) > 0)
-                field_invalid_str(fe, PATH(p, "kind"), name,
-                                  "may have mixed case, but should otherwise match: %s", msgs[0]);
+                field_invalid_str(fe, PATH(p, "kind"), name, "may have mixed case, but should otherwise match: %s",
+                                  msgs[0]);
 }
 
 static bool is_identifier(struct str s) {
-        static const char *const reserved[] = { "true",   "false", "null", "in",       "as",     "break", "const",
-                                                "continue", "else", "for",  "function", "if",     "import", "let",
-                                                "loop",   "package", "namespace", "return", "var", "void", "while" };
+        static const char *const reserved[] = { "true",   "false",    "null", "in",      "as",        "break",
+                                                "const",  "continue", "else", "for",     "function",  "if",
+                                                "import", "let",      "loop", "package", "namespace", "return",
+                                                "var",    "void",     "while" };
 
         for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
                 if (str_eqc(s, reserved[i]))
@@ -373,7 +375,8 @@ static void check_validation(struct field_errors *fe, const struct path *p, cons
         else
                 check_expression(fe, PATH(p, "expression"), &v->x);
         if (v->message_x.text.n && str_empty(str_trim(v->message_x.text)))
-                field_invalid_str(fe, PATH(p, "messageExpression"), v->message_x.text, "must be non-empty if specified");
+                field_invalid_str(fe, PATH(p, "messageExpression"), v->message_x.text,
+                                  "must be non-empty if specified");
         else
                 check_expression(fe, PATH(p, "messageExpression"), &v->message_x);
         if (!str_empty(json_str(message)) && str_empty(v->message))
@@ -433,7 +436,8 @@ static void check_validations(struct field_errors *fe, const struct path *p, str
 
 void validate_policy(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct json *spec = json_getc(obj, "spec"), *was = json_getc(old, "spec");
-        const struct json *match = json_getc(spec, "matchConstraints"), *conditions = json_getc(spec, "matchConditions");
+        const struct json *match = json_getc(spec, "matchConstraints"),
+                          *conditions = json_getc(spec, "matchConditions");
         const struct path *p = PATH(NULL, "spec");
         struct cel_policy *x;
 
@@ -459,7 +463,8 @@ void validate_policy(struct field_errors *fe, const struct json *obj, const stru
 static void check_param_ref(struct field_errors *fe, const struct path *p, const struct json *ref) {
         static const char *const actions[] = { "Deny", "Allow", NULL };
         const struct json *selector = json_getc(ref, "selector");
-        struct str name = json_str(json_getc(ref, "name")), action = json_str(json_getc(ref, "parameterNotFoundAction"));
+        struct str name = json_str(json_getc(ref, "name")),
+                   action = json_str(json_getc(ref, "parameterNotFoundAction"));
 
         if (!str_empty(name)) {
                 check_field(fe, PATH(p, "name"), name, check_path_segment);
@@ -488,8 +493,9 @@ static void check_actions(struct field_errors *fe, const struct path *p, const s
                 i++;
         }
         if (seen_before(list, n, STR("Deny")) && seen_before(list, n, STR("Warn")))
-                field_invalid(fe, p, list, "must not contain both Deny and Warn (repeating the same validation failure "
-                                           "information in the API response and headers serves no purpose)");
+                field_invalid(fe, p, list,
+                              "must not contain both Deny and Warn (repeating the same validation failure "
+                              "information in the API response and headers serves no purpose)");
         if (n == 0)
                 field_required(fe, p, "at least one validation action is required");
 }
@@ -505,6 +511,7 @@ void validate_policy_binding(struct field_errors *fe, const struct json *obj, co
                 check_field(fe, PATH(p, "policyName"), policy, check_dns_subdomain);
         if (json_getc(spec, "paramRef"))
                 check_param_ref(fe, PATH(p, "paramRef"), json_getc(spec, "paramRef"));
-        check_match_resources(fe, PATH(p, "matchResouces"), json_getc(spec, "matchResources")); /* upstream's spelling */
+        check_match_resources(fe, PATH(p, "matchResouces"),
+                              json_getc(spec, "matchResources")); /* upstream's spelling */
         check_actions(fe, PATH(p, "validationActions"), json_getc(spec, "validationActions"));
 }

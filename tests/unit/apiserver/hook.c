@@ -33,8 +33,9 @@ static struct str answer_of(struct arena *a, struct str asked, const char *respo
         if (response[0] == '{')
                 return str_of(response);
         assert_int_equal(json_parse(a, asked, NULL, &j, NULL), 0);
-        return arena_printf(a, "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"%" STR_FMT
-                               "\",\"response\":{\"uid\":\"%" STR_FMT "\",%s}}",
+        return arena_printf(a,
+                            "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"%" STR_FMT
+                            "\",\"response\":{\"uid\":\"%" STR_FMT "\",%s}}",
                             STR_ARG(json_str(json_getc(j, "apiVersion"))),
                             STR_ARG(json_str(json_at_path(j, "request", "uid"))), response);
 }
@@ -64,8 +65,9 @@ struct hook *hook_start(void) {
         const struct certs *certs = test_certs();
         struct tls_options tls = { .server = true, .cert_pem = buf_str(&certs->cert), .key_pem = buf_str(&certs->key) };
         struct hook *h = xcalloc(1, sizeof(*h));
-        struct http_server_options o = { .address = "127.0.0.1", .listen_fd = -1, .workers = 1, .handler = handle,
-                                         .arg = h };
+        struct http_server_options o = {
+                .address = "127.0.0.1", .listen_fd = -1, .workers = 1, .handler = handle, .arg = h
+        };
 
         pthread_mutex_init(&h->lock, NULL);
         h->paths = map_new(free_path);
@@ -97,7 +99,8 @@ const char *hook_config(struct hook *h, struct arena *a, const char *path) {
 
         base64_encode(&ca, buf_str(&test_certs()->ca));
         return arena_printf(a, "{\"url\":\"https://localhost:%u%s\",\"caBundle\":\"%" STR_FMT "\"}",
-                            http_server_port(h->server), path, STR_ARG(buf_str(&ca))).p;
+                            http_server_port(h->server), path, STR_ARG(buf_str(&ca)))
+                        .p;
 }
 
 unsigned hook_calls(struct hook *h, const char *path) {
@@ -128,5 +131,6 @@ const char *hook_patch(struct arena *a, const char *patch) {
 
         base64_encode(&b, str_of(patch));
         return arena_printf(a, "\"allowed\":true,\"patchType\":\"JSONPatch\",\"patch\":\"%" STR_FMT "\"",
-                            STR_ARG(buf_str(&b))).p;
+                            STR_ARG(buf_str(&b)))
+                        .p;
 }

@@ -1,4 +1,5 @@
-/* An admission webhook for tests: a real HTTPS server that answers as it is told, by path, and keeps what it was asked. */
+/* An admission webhook for tests: a real HTTPS server that answers as it is told, by path, and keeps what it was asked.
+ */
 #pragma once
 
 #include "base/arena.h"

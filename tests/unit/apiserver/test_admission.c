@@ -30,7 +30,7 @@ static int teardown(void **state) {
         return 0;
 }
 
-#define RULE(groups, versions, resources, operations)                                                           \
+#define RULE(groups, versions, resources, operations)                                                               \
         "\"rules\":[{\"apiGroups\":[\"" groups "\"],\"apiVersions\":[\"" versions "\"],\"resources\":[\"" resources \
         "\"],\"operations\":[\"" operations "\"]}]"
 #define CONFIGMAPS RULE("", "v1", "configmaps", "CREATE")
@@ -39,9 +39,11 @@ static int teardown(void **state) {
 static void configure(struct world *w, const struct api_resource *kind, const char *name, const char *path,
                       const char *more) {
         struct fixture *f = &w->f;
-        struct str body = arena_printf(f->a, "{\"metadata\":{\"name\":\"%s\"},\"webhooks\":[{\"name\":\"%s.example.com\","
-                                             "\"clientConfig\":%s,\"sideEffects\":\"None\",\"admissionReviewVersions\":"
-                                             "[\"v1\"],%s}]}", name, name, hook_config(w->hook, f->a, path), more);
+        struct str body = arena_printf(f->a,
+                                       "{\"metadata\":{\"name\":\"%s\"},\"webhooks\":[{\"name\":\"%s.example.com\","
+                                       "\"clientConfig\":%s,\"sideEffects\":\"None\",\"admissionReviewVersions\":"
+                                       "[\"v1\"],%s}]}",
+                                       name, name, hook_config(w->hook, f->a, path), more);
         struct answer r = ASK(f, API_CREATE, kind, .body = body.p);
 
         if (r.code != 201)
@@ -67,7 +69,7 @@ static const char *asked(struct world *w, const char *path, const char *where) {
         struct json *j;
 
         assert_int_equal(json_parse(w->f.a, hook_asked(w->hook, w->f.a, path), NULL, &j, NULL), 0);
-        return at(&w->f, (struct answer){ .body = j }, where);
+        return at(&w->f, (struct answer) { .body = j }, where);
 }
 
 static void patches_follow_each_other_by_name(void **state) {
@@ -76,8 +78,9 @@ static void patches_follow_each_other_by_name(void **state) {
         struct answer r;
 
         hook_answers(w->hook, "/b", hook_patch(f->a, "[{\"op\":\"add\",\"path\":\"/data\",\"value\":{\"b\":\"1\"}}]"));
-        hook_answers(w->hook, "/a", hook_patch(f->a, "[{\"op\":\"add\",\"path\":\"/metadata/labels\",\"value\":"
-                                                     "{\"a\":\"1\"}}]"));
+        hook_answers(w->hook, "/a",
+                     hook_patch(f->a, "[{\"op\":\"add\",\"path\":\"/metadata/labels\",\"value\":"
+                                      "{\"a\":\"1\"}}]"));
         MUTATE(w, "b", "/b", CONFIGMAPS);
         MUTATE(w, "a", "/a", CONFIGMAPS);
         r = create_map(w, "x");
@@ -96,22 +99,25 @@ static void what_a_patch_makes_is_defaulted_and_validated(void **state) {
         static const char service[] = "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"ports\":[{\"port\":80}]}}";
         struct answer r;
 
-        hook_answers(w->hook, "/m", hook_patch(f->a, "[{\"op\":\"add\",\"path\":\"/spec/ports/-\",\"value\":"
-                                                     "{\"name\":\"n\",\"port\":81}},"
-                                                     "{\"op\":\"add\",\"path\":\"/spec/ports/0/name\",\"value\":\"m\"}]"));
+        hook_answers(w->hook, "/m",
+                     hook_patch(f->a, "[{\"op\":\"add\",\"path\":\"/spec/ports/-\",\"value\":"
+                                      "{\"name\":\"n\",\"port\":81}},"
+                                      "{\"op\":\"add\",\"path\":\"/spec/ports/0/name\",\"value\":\"m\"}]"));
         MUTATE(w, "m", "/m", RULE("", "v1", "services", "CREATE"));
         r = ASK(f, API_CREATE, &res_services, "default", .body = service);
         assert_int_equal(r.code, 201);
         assert_string_equal(at(f, r, ".spec.ports[1].protocol"), "TCP");
         assert_string_equal(at(f, r, ".spec.ports[1].targetPort"), "81");
         ASK(f, API_DELETE, &res_services, "default", "s");
-        hook_answers(w->hook, "/m", hook_patch(f->a, "[{\"op\":\"add\",\"path\":\"/metadata/labels\",\"value\":"
-                                                     "{\"a b\":\"\"}}]"));
+        hook_answers(w->hook, "/m",
+                     hook_patch(f->a, "[{\"op\":\"add\",\"path\":\"/metadata/labels\",\"value\":"
+                                      "{\"a b\":\"\"}}]"));
         r = ASK(f, API_CREATE, &res_services, "default", .body = service);
         assert_int_equal(r.code, 422);
         assert_non_null(strstr(r.message, "Service \"s\" is invalid: metadata.labels: Invalid value: \"a b\""));
-        hook_answers(w->hook, "/m", hook_patch(f->a, "[{\"op\":\"replace\",\"path\":\"/metadata/namespace\",\"value\":"
-                                                     "\"kube-system\"}]"));
+        hook_answers(w->hook, "/m",
+                     hook_patch(f->a, "[{\"op\":\"replace\",\"path\":\"/metadata/namespace\",\"value\":"
+                                      "\"kube-system\"}]"));
         expect_error(ASK(f, API_CREATE, &res_services, "default", .body = service), 400,
                      "the namespace of the provided object does not match the namespace sent on the request");
 }
@@ -139,7 +145,8 @@ static void refusals_say_who_and_why(void **state) {
 
         VALIDATE(w, "v", "/v", CONFIGMAPS);
         hook_answers(w->hook, "/v", "\"allowed\":false");
-        expect_error(create_map(w, "x"), 400, "admission webhook \"v.example.com\" denied the request without explanation");
+        expect_error(create_map(w, "x"), 400,
+                     "admission webhook \"v.example.com\" denied the request without explanation");
         hook_answers(w->hook, "/v", "\"allowed\":false,\"status\":{\"message\":\"not today\",\"code\":418}");
         expect_error(create_map(w, "x"), 418, "admission webhook \"v.example.com\" denied the request: not today");
         hook_answers(w->hook, "/v", "\"allowed\":false,\"status\":{\"reason\":\"Forbidden\",\"code\":403}");
@@ -215,8 +222,10 @@ static void answers_that_make_no_sense_are_failures(void **state) {
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 hook_answers(w->hook, "/m", cases[i].answer);
                 expect_error(create_map(w, "x"), 500,
-                             arena_printf(w->f.a, "Internal error occurred: failed calling webhook \"m.example.com\": %s",
-                                          cases[i].text).p);
+                             arena_printf(w->f.a,
+                                          "Internal error occurred: failed calling webhook \"m.example.com\": %s",
+                                          cases[i].text)
+                                             .p);
         }
         hook_answers(w->hook, "/m", hook_patch(w->f.a, "{}"));
         expect_error(create_map(w, "x"), 500,
@@ -226,8 +235,9 @@ static void answers_that_make_no_sense_are_failures(void **state) {
         hook_answers(w->hook, "/v", hook_patch(w->f.a, "[{\"op\":\"add\",\"path\":\"/data\",\"value\":{}}]"));
         ASK(&w->f, API_DELETE, &res_mutatingwebhookconfigurations, .name = "m");
         VALIDATE(w, "v", "/v", CONFIGMAPS);
-        expect_error(create_map(w, "x"), 500, "Internal error occurred: failed calling webhook \"v.example.com\": " INVALID
-                                              "validating webhook may not return response.patch");
+        expect_error(create_map(w, "x"), 500,
+                     "Internal error occurred: failed calling webhook \"v.example.com\": " INVALID
+                     "validating webhook may not return response.patch");
 }
 
 static void the_question_says_who_what_and_where(void **state) {
@@ -276,7 +286,8 @@ static void a_patch_needs_an_object(void **state) {
         hook_answers(w->hook, "/m", hook_patch(w->f.a, "[{\"op\":\"add\",\"path\":\"/a\",\"value\":1}]"));
         MUTATE(w, "m", "/m", RULE("", "v1", "configmaps", "DELETE"));
         expect_error(ASK(&w->f, API_DELETE, &res_configmaps, "default", "x"), 500,
-                     "Internal error occurred: admission webhook \"m.example.com\" attempted to modify the object, which "
+                     "Internal error occurred: admission webhook \"m.example.com\" attempted to modify the object, "
+                     "which "
                      "is not supported for this operation");
 }
 
@@ -289,8 +300,9 @@ static void an_equivalent_version_matches_and_is_what_the_webhook_gets(void **st
         struct fixture *f = &w->f;
         struct answer r;
 
-        hook_answers(w->hook, "/m", hook_patch(f->a, "[{\"op\":\"replace\",\"path\":\"/spec/metrics/0/resource/target/"
-                                                     "averageUtilization\",\"value\":60}]"));
+        hook_answers(w->hook, "/m",
+                     hook_patch(f->a, "[{\"op\":\"replace\",\"path\":\"/spec/metrics/0/resource/target/"
+                                      "averageUtilization\",\"value\":60}]"));
         hook_answers(w->hook, "/exact", "\"allowed\":true");
         MUTATE(w, "m", "/m", RULE("autoscaling", "v2", "horizontalpodautoscalers", "CREATE"));
         MUTATE(w, "e", "/exact",
@@ -314,10 +326,12 @@ static void selectors_and_scope_choose(void **state) {
         hook_answers(w->hook, "/c", "\"allowed\":true");
         VALIDATE(w, "o", "/o", CONFIGMAPS ",\"objectSelector\":{\"matchLabels\":{\"a\":\"1\"}}");
         VALIDATE(w, "n", "/n", CONFIGMAPS ",\"namespaceSelector\":{\"matchLabels\":{\"team\":\"x\"}}");
-        VALIDATE(w, "c", "/c", "\"rules\":[{\"apiGroups\":[\"*\"],\"apiVersions\":[\"*\"],\"resources\":[\"*\"],"
-                               "\"operations\":[\"CREATE\"],\"scope\":\"Cluster\"}]");
+        VALIDATE(w, "c", "/c",
+                 "\"rules\":[{\"apiGroups\":[\"*\"],\"apiVersions\":[\"*\"],\"resources\":[\"*\"],"
+                 "\"operations\":[\"CREATE\"],\"scope\":\"Cluster\"}]");
         create_map(w, "x");
-        ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"y\",\"labels\":{\"a\":\"1\"}}}");
+        ASK(f, API_CREATE, &res_configmaps, "default",
+            .body = "{\"metadata\":{\"name\":\"y\",\"labels\":{\"a\":\"1\"}}}");
         assert_int_equal(hook_calls(w->hook, "/o"), 1);
         assert_int_equal(hook_calls(w->hook, "/c"), 0);
         ASK(f, API_CREATE, &res_namespaces, .body = "{\"metadata\":{\"name\":\"t\",\"labels\":{\"team\":\"x\"}}}");
@@ -327,8 +341,9 @@ static void selectors_and_scope_choose(void **state) {
         assert_int_equal(hook_calls(w->hook, "/n"), 1);
 }
 
-#define DEPLOYMENT                                                                                                    \
-        "{\"metadata\":{\"name\":\"d\"},\"spec\":{\"selector\":{\"matchLabels\":{\"a\":\"b\"}},\"template\":{\"metadata\":" \
+#define DEPLOYMENT                                                                                             \
+        "{\"metadata\":{\"name\":\"d\"},\"spec\":{\"selector\":{\"matchLabels\":{\"a\":\"b\"}},\"template\":{" \
+        "\"metadata\":"                                                                                        \
         "{\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}}}"
 
 static void a_scale_is_seen_as_one(void **state) {
@@ -350,28 +365,34 @@ static void a_scale_is_seen_as_one(void **state) {
         assert_string_equal(asked(w, "/m", ".request.oldObject.spec.replicas"), "1");
 }
 
-static const struct api_resource widgets = { .group = "example.com", .version = "v1", .plural = "widgets",
-                                             .kind = "Widget", .namespaced = true };
+static const struct api_resource widgets = {
+        .group = "example.com", .version = "v1", .plural = "widgets", .kind = "Widget", .namespaced = true
+};
 
 static void define_widgets(struct world *w) {
-#define VERSION(name, storage)                                                                                         \
-        "{\"name\":\"" name "\",\"served\":true,\"storage\":" storage ",\"schema\":{\"openAPIV3Schema\":{\"type\":"      \
-        "\"object\",\"properties\":{\"spec\":{\"type\":\"object\",\"properties\":{\"n\":{\"type\":\"integer\",\"maximum\":9}," \
+#define VERSION(name, storage)                                                                                      \
+        "{\"name\":\"" name "\",\"served\":true,\"storage\":" storage ",\"schema\":{\"openAPIV3Schema\":{\"type\":" \
+        "\"object\",\"properties\":{\"spec\":{\"type\":\"object\",\"properties\":{\"n\":{\"type\":\"integer\","     \
+        "\"maximum\":9},"                                                                                           \
         "\"d\":{\"type\":\"string\",\"default\":\"x\"}}}}}}}"
-        struct answer r = ASK(&w->f, API_CREATE, &res_customresourcedefinitions,
-                              .body = "{\"metadata\":{\"name\":\"widgets.example.com\"},\"spec\":{\"group\":\"example.com\","
-                                      "\"scope\":\"Namespaced\",\"names\":{\"plural\":\"widgets\",\"kind\":\"Widget\"},"
-                                      "\"versions\":[" VERSION("v1", "true") "," VERSION("v2", "false") "]}}");
+        struct answer r = ASK(
+                        &w->f, API_CREATE, &res_customresourcedefinitions,
+                        .body = "{\"metadata\":{\"name\":\"widgets.example.com\"},\"spec\":{\"group\":\"example.com\","
+                                "\"scope\":\"Namespaced\",\"names\":{\"plural\":\"widgets\",\"kind\":\"Widget\"},"
+                                "\"versions\":[" VERSION("v1", "true") "," VERSION("v2", "false") "]}}");
 
         assert_int_equal(r.code, 201);
         for (int i = 0; i < 2000 && ASK(&w->f, API_LIST, &widgets, "default").code != 200; i++)
-                nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+                nanosleep(&(struct timespec) { .tv_nsec = 2000000 }, NULL);
 }
 
 static struct answer create_widget(struct world *w, const char *name) {
         return ASK(&w->f, API_CREATE, &widgets, "default",
-                   .body = arena_printf(w->f.a, "{\"kind\":\"Widget\",\"apiVersion\":\"example.com/v1\",\"metadata\":{\"name\":"
-                                                "\"%s\"}}", name).p);
+                   .body = arena_printf(w->f.a,
+                                        "{\"kind\":\"Widget\",\"apiVersion\":\"example.com/v1\",\"metadata\":{\"name\":"
+                                        "\"%s\"}}",
+                                        name)
+                                           .p);
 }
 
 /* Pruned, defaulted and validated by its schema, and in the version that the rule names. */
@@ -381,7 +402,8 @@ static void custom_resources_are_patched_too(void **state) {
         struct answer r;
 
         define_widgets(w);
-        hook_answers(w->hook, "/m", hook_patch(f->a, "[{\"op\":\"add\",\"path\":\"/spec\",\"value\":{\"n\":5,\"no\":1}}]"));
+        hook_answers(w->hook, "/m",
+                     hook_patch(f->a, "[{\"op\":\"add\",\"path\":\"/spec\",\"value\":{\"n\":5,\"no\":1}}]"));
         MUTATE(w, "m", "/m", RULE("example.com", "v2", "widgets", "CREATE"));
         r = create_widget(w, "a");
         if (r.code != 201)
@@ -403,17 +425,24 @@ static void custom_resources_are_parameters(void **state) {
         hook_answers(w->hook, "/m", hook_patch(f->a, "[{\"op\":\"add\",\"path\":\"/spec\",\"value\":{\"n\":1}}]"));
         MUTATE(w, "m", "/m", RULE("example.com", "v1", "widgets", "CREATE"));
         assert_int_equal(create_widget(w, "limit").code, 201);
-        assert_int_equal(
-                        ASK(f, API_CREATE, &res_validatingadmissionpolicies,
-                            .body = "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"paramKind\":{\"apiVersion\":\"example.com/v2\","
-                                    "\"kind\":\"Widget\"},\"matchConstraints\":{\"resourceRules\":[{\"apiGroups\":[\"\"],"
-                                    "\"apiVersions\":[\"v1\"],\"operations\":[\"CREATE\"],\"resources\":[\"configmaps\"]}]},"
-                                    "\"validations\":[{\"expression\":\"size(object.metadata.name) <= params.spec.n\"}]}}")
-                                        .code, 201);
+        assert_int_equal(ASK(f, API_CREATE, &res_validatingadmissionpolicies,
+                             .body = "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"paramKind\":{\"apiVersion\":\"example."
+                                     "com/v2\","
+                                     "\"kind\":\"Widget\"},\"matchConstraints\":{\"resourceRules\":[{\"apiGroups\":["
+                                     "\"\"],"
+                                     "\"apiVersions\":[\"v1\"],\"operations\":[\"CREATE\"],\"resources\":["
+                                     "\"configmaps\"]}]},"
+                                     "\"validations\":[{\"expression\":\"size(object.metadata.name) <= "
+                                     "params.spec.n\"}]}}")
+                                         .code,
+                         201);
         assert_int_equal(ASK(f, API_CREATE, &res_validatingadmissionpolicybindings,
-                             .body = "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"policyName\":\"p\",\"validationActions\":"
-                                     "[\"Deny\"],\"paramRef\":{\"name\":\"limit\",\"parameterNotFoundAction\":\"Deny\"}}}")
-                                         .code, 201);
+                             .body = "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"policyName\":\"p\","
+                                     "\"validationActions\":"
+                                     "[\"Deny\"],\"paramRef\":{\"name\":\"limit\",\"parameterNotFoundAction\":\"Deny\"}"
+                                     "}}")
+                                         .code,
+                         201);
         assert_int_equal(create_map(w, "x").code, 201);
         assert_int_equal(create_map(w, "xy").code, 422);
 }
@@ -422,11 +451,13 @@ static void match_conditions_are_asked_first(void **state) {
         struct world *w = *state;
 
         hook_answers(w->hook, "/v", "\"allowed\":false");
-        VALIDATE(w, "v", "/v", CONFIGMAPS ",\"matchConditions\":[{\"name\":\"x\",\"expression\":"
-                                          "\"object.metadata.name == 'x'\"}]");
-        VALIDATE(w, "z", "/v", CONFIGMAPS ",\"matchConditions\":[{\"name\":\"x\",\"expression\":"
-                                          "\"object.metadata.name != 'e' || object.data.no == 'q'\"},{\"name\":\"never\","
-                                          "\"expression\":\"object.metadata.name == 'e'\"}]");
+        VALIDATE(w, "v", "/v",
+                 CONFIGMAPS ",\"matchConditions\":[{\"name\":\"x\",\"expression\":"
+                            "\"object.metadata.name == 'x'\"}]");
+        VALIDATE(w, "z", "/v",
+                 CONFIGMAPS ",\"matchConditions\":[{\"name\":\"x\",\"expression\":"
+                            "\"object.metadata.name != 'e' || object.data.no == 'q'\"},{\"name\":\"never\","
+                            "\"expression\":\"object.metadata.name == 'e'\"}]");
         assert_int_equal(create_map(w, "y").code, 201);
         assert_int_equal(hook_calls(w->hook, "/v"), 0);
         assert_int_equal(create_map(w, "x").code, 400);

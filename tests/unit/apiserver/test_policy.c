@@ -1,8 +1,9 @@
 /* ValidatingAdmissionPolicy, the validation of it and of webhook configurations. */
 #include "help.h"
 
-#define RULES(resources) \
-        "\"resourceRules\":[{\"apiGroups\":[\"*\"],\"apiVersions\":[\"*\"],\"operations\":[\"*\"],\"resources\":[\"" resources "\"]}]"
+#define RULES(resources)                                                                                           \
+        "\"resourceRules\":[{\"apiGroups\":[\"*\"],\"apiVersions\":[\"*\"],\"operations\":[\"*\"],\"resources\":[" \
+        "\"" resources "\"]}]"
 #define ON(resources) "\"matchConstraints\":{" RULES(resources) "}"
 
 static struct answer policy(struct fixture *f, const char *name, const char *spec) {
@@ -12,8 +13,10 @@ static struct answer policy(struct fixture *f, const char *name, const char *spe
 
 static struct answer bind_policy(struct fixture *f, const char *name, const char *spec) {
         return ASK(f, API_CREATE, &res_validatingadmissionpolicybindings,
-                   .body = arena_printf(f->a, "{\"metadata\":{\"name\":\"%s-binding\"},\"spec\":{\"policyName\":\"%s\",%s}}",
-                                        name, name, spec).p);
+                   .body = arena_printf(f->a,
+                                        "{\"metadata\":{\"name\":\"%s-binding\"},\"spec\":{\"policyName\":\"%s\",%s}}",
+                                        name, name, spec)
+                                           .p);
 }
 
 /* A policy with one binding. */
@@ -38,20 +41,22 @@ static struct answer map(struct fixture *f, const char *name, const char *data) 
                 assert_int_equal(_r.code, (c));          \
                 assert_string_equal(_r.message, (text)); \
         } while (0)
-#define expect_ok(r, c)                                                   \
-        do {                                                              \
-                struct answer _r = (r);                                   \
-                if (_r.code != (c))                                       \
-                        fail_msg("%d %s", _r.code, _r.message);           \
+#define expect_ok(r, c)                                         \
+        do {                                                    \
+                struct answer _r = (r);                         \
+                if (_r.code != (c))                             \
+                        fail_msg("%d %s", _r.code, _r.message); \
         } while (0)
-#define DENIED(name, policy) \
-        "configmaps \"" name "\" is forbidden: ValidatingAdmissionPolicy '" policy "' with binding '" policy "-binding' denied request: "
+#define DENIED(name, policy)                                                                                 \
+        "configmaps \"" name "\" is forbidden: ValidatingAdmissionPolicy '" policy "' with binding '" policy \
+        "-binding' denied request: "
 
 static void a_validation_that_does_not_hold_denies(void **state) {
         struct fixture *f = *state;
         struct answer r;
 
-        enforce(f, "p", ON("configmaps") ",\"validations\":[{\"expression\":\"has(object.data.a) && object.data.a != 'no'\"}]",
+        enforce(f, "p",
+                ON("configmaps") ",\"validations\":[{\"expression\":\"has(object.data.a) && object.data.a != 'no'\"}]",
                 DENY);
         expect_ok(map(f, "x", "\"a\":\"yes\""), 201);
         r = map(f, "y", "\"a\":\"no\"");
@@ -63,10 +68,13 @@ static void messages_and_reasons_are_the_policys(void **state) {
         struct fixture *f = *state;
         struct answer r;
 
-        enforce(f, "p", ON("configmaps") ",\"variables\":[{\"name\":\"n\",\"expression\":\"size(object.data)\"},"
-                "{\"name\":\"twice\",\"expression\":\"variables.n * 2\"}],"
-                "\"validations\":[{\"expression\":\"variables.n < 3\",\"message\":\"plain\",\"reason\":\"Forbidden\","
-                "\"messageExpression\":\"'has ' + string(variables.twice) + ' halves'\"}]", DENY);
+        enforce(f, "p",
+                ON("configmaps") ",\"variables\":[{\"name\":\"n\",\"expression\":\"size(object.data)\"},"
+                                 "{\"name\":\"twice\",\"expression\":\"variables.n * 2\"}],"
+                                 "\"validations\":[{\"expression\":\"variables.n < "
+                                 "3\",\"message\":\"plain\",\"reason\":\"Forbidden\","
+                                 "\"messageExpression\":\"'has ' + string(variables.twice) + ' halves'\"}]",
+                DENY);
         expect_ok(map(f, "x", "\"a\":\"1\""), 201);
         r = map(f, "y", "\"a\":\"1\",\"b\":\"2\",\"c\":\"3\"");
         expect_error(r, 403, DENIED("y", "p") "has 6 halves");
@@ -81,8 +89,10 @@ static void the_failure_policy_decides_about_errors(void **state) {
                      DENIED("x", "p") "expression 'object.data.a == 'x'' resulted in error: no such key: data");
         ASK(f, API_DELETE, &res_validatingadmissionpolicies, .name = "p");
         expect_ok(map(f, "x", ""), 201);
-        enforce(f, "q", ON("configmaps") ",\"failurePolicy\":\"Ignore\",\"validations\":[{\"expression\":"
-                "\"object.data.a == 'x'\"}]", DENY);
+        enforce(f, "q",
+                ON("configmaps") ",\"failurePolicy\":\"Ignore\",\"validations\":[{\"expression\":"
+                                 "\"object.data.a == 'x'\"}]",
+                DENY);
         expect_ok(map(f, "y", ""), 201);
         assert_int_equal(map(f, "z", "\"a\":\"b\"").code, 422);
 }
@@ -90,32 +100,42 @@ static void the_failure_policy_decides_about_errors(void **state) {
 static void match_conditions_narrow(void **state) {
         struct fixture *f = *state;
 
-        enforce(f, "p", ON("configmaps") ",\"matchConditions\":[{\"name\":\"not-exempt\",\"expression\":"
-                "\"!object.metadata.name.startsWith('free')\"},{\"name\":\"ours\",\"expression\":"
-                "\"request.operation == 'CREATE' && namespaceObject.metadata.name == 'default'\"}],"
-                "\"validations\":[{\"expression\":\"false\",\"message\":\"never\"}]", DENY);
+        enforce(f, "p",
+                ON("configmaps") ",\"matchConditions\":[{\"name\":\"not-exempt\",\"expression\":"
+                                 "\"!object.metadata.name.startsWith('free')\"},{\"name\":\"ours\",\"expression\":"
+                                 "\"request.operation == 'CREATE' && namespaceObject.metadata.name == 'default'\"}],"
+                                 "\"validations\":[{\"expression\":\"false\",\"message\":\"never\"}]",
+                DENY);
         expect_ok(map(f, "free", ""), 201);
         expect_error(map(f, "x", ""), 422, DENIED("x", "p") "never");
         expect_ok(ASK(f, API_PATCH, &res_configmaps, "default", "free", .patch = API_PATCH_MERGE,
-                      .body = "{\"data\":{\"a\":\"b\"}}"), 200);
+                      .body = "{\"data\":{\"a\":\"b\"}}"),
+                  200);
         expect_ok(ASK(f, API_CREATE, &res_configmaps, "kube-system", .body = "{\"metadata\":{\"name\":\"x\"}}"), 201);
 }
 
 static void updates_deletes_and_connects_are_seen(void **state) {
         struct fixture *f = *state;
 
-        enforce(f, "p", ON("configmaps") ",\"validations\":[{\"expression\":\"oldObject == null || object == null || "
-                "object.data.a == oldObject.data.a\",\"message\":\"a stays\"},{\"expression\":"
-                "\"request.operation != 'DELETE' || oldObject.metadata.name != 'kept'\",\"message\":\"kept\"}]", DENY);
+        enforce(f, "p",
+                ON("configmaps") ",\"validations\":[{\"expression\":\"oldObject == null || object == null || "
+                                 "object.data.a == oldObject.data.a\",\"message\":\"a stays\"},{\"expression\":"
+                                 "\"request.operation != 'DELETE' || oldObject.metadata.name != "
+                                 "'kept'\",\"message\":\"kept\"}]",
+                DENY);
         expect_ok(map(f, "kept", "\"a\":\"1\""), 201);
         expect_error(ASK(f, API_PATCH, &res_configmaps, "default", "kept", .patch = API_PATCH_MERGE,
-                         .body = "{\"data\":{\"a\":\"2\"}}"), 422, DENIED("kept", "p") "a stays");
+                         .body = "{\"data\":{\"a\":\"2\"}}"),
+                     422, DENIED("kept", "p") "a stays");
         expect_error(ASK(f, API_DELETE, &res_configmaps, "default", "kept"), 422, DENIED("kept", "p") "kept");
         enforce(f, "q", ON("pods/exec") ",\"validations\":[{\"expression\":\"object.command[0] != 'sh'\"}]", DENY);
         assert_int_equal(ASK(f, API_CONNECT, &res_pods, "default", "p", "exec",
-                             .body = "{\"kind\":\"PodExecOptions\",\"command\":[\"sh\"]}").code, 422);
+                             .body = "{\"kind\":\"PodExecOptions\",\"command\":[\"sh\"]}")
+                                         .code,
+                         422);
         expect_ok(ASK(f, API_CONNECT, &res_pods, "default", "p", "exec",
-                      .body = "{\"kind\":\"PodExecOptions\",\"command\":[\"ls\"]}"), 200);
+                      .body = "{\"kind\":\"PodExecOptions\",\"command\":[\"ls\"]}"),
+                  200);
 }
 
 static void warn_and_audit_let_pass(void **state) {
@@ -131,41 +151,50 @@ static void warn_and_audit_let_pass(void **state) {
                             "Validation failed for ValidatingAdmissionPolicy 'p' with binding 'p-binding': bad");
 }
 
-#define MAX_SPEC                                                                                                    \
-        ON("configmaps") ",\"paramKind\":{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\"},\"matchConditions\":[{\"name\":" \
-        "\"n\",\"expression\":\"object.metadata.name != 'limits'\"}],\"validations\":[{\"expression\":"               \
+#define MAX_SPEC                                                                                        \
+        ON("configmaps")                                                                                \
+        ",\"paramKind\":{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\"},\"matchConditions\":[{\"name\":" \
+        "\"n\",\"expression\":\"object.metadata.name != 'limits'\"}],\"validations\":[{\"expression\":" \
         "\"params == null || size(object.data) <= int(params.data.max)\"}]"
 
 static void parameters_are_found_by_name(void **state) {
         struct fixture *f = *state;
 
-        enforce(f, "p", MAX_SPEC, DENY ",\"paramRef\":{\"name\":\"limits\",\"namespace\":\"default\","
-                                       "\"parameterNotFoundAction\":\"Deny\"}");
+        enforce(f, "p", MAX_SPEC,
+                DENY ",\"paramRef\":{\"name\":\"limits\",\"namespace\":\"default\","
+                     "\"parameterNotFoundAction\":\"Deny\"}");
         expect_error(map(f, "x", "\"a\":\"1\""), 422,
                      DENIED("x", "p") "failed to configure binding: no params found for policy binding with `Deny` "
                                       "parameterNotFoundAction");
         ASK(f, API_DELETE, &res_validatingadmissionpolicybindings, .name = "p-binding");
         expect_ok(map(f, "limits", "\"max\":\"1\""), 201);
-        expect_ok(bind_policy(f, "p", DENY ",\"paramRef\":{\"name\":\"limits\",\"parameterNotFoundAction\":\"Allow\"}"), 201);
+        expect_ok(bind_policy(f, "p", DENY ",\"paramRef\":{\"name\":\"limits\",\"parameterNotFoundAction\":\"Allow\"}"),
+                  201);
         expect_ok(map(f, "x", "\"a\":\"1\""), 201);
         assert_int_equal(map(f, "y", "\"a\":\"1\",\"b\":\"2\"").code, 422);
         expect_ok(ASK(f, API_CREATE, &res_configmaps, "kube-system", /* none there */
-                      .body = "{\"metadata\":{\"name\":\"x\"},\"data\":{\"a\":\"1\",\"b\":\"2\"}}"), 201);
+                      .body = "{\"metadata\":{\"name\":\"x\"},\"data\":{\"a\":\"1\",\"b\":\"2\"}}"),
+                  201);
 }
 
 static void parameters_are_selected(void **state) {
         struct fixture *f = *state;
 
         expect_ok(ASK(f, API_CREATE, &res_configmaps, "default",
-                      .body = "{\"metadata\":{\"name\":\"one\",\"labels\":{\"limit\":\"\"}},\"data\":{\"max\":\"1\"}}"), 201);
+                      .body = "{\"metadata\":{\"name\":\"one\",\"labels\":{\"limit\":\"\"}},\"data\":{\"max\":\"1\"}}"),
+                  201);
         expect_ok(ASK(f, API_CREATE, &res_configmaps, "default",
-                      .body = "{\"metadata\":{\"name\":\"two\",\"labels\":{\"limit\":\"\"}},\"data\":{\"max\":\"2\"}}"), 201);
-        enforce(f, "p", MAX_SPEC, DENY ",\"paramRef\":{\"selector\":{\"matchLabels\":{\"limit\":\"\"}},"
-                                       "\"parameterNotFoundAction\":\"Deny\"}");
+                      .body = "{\"metadata\":{\"name\":\"two\",\"labels\":{\"limit\":\"\"}},\"data\":{\"max\":\"2\"}}"),
+                  201);
+        enforce(f, "p", MAX_SPEC,
+                DENY ",\"paramRef\":{\"selector\":{\"matchLabels\":{\"limit\":\"\"}},"
+                     "\"parameterNotFoundAction\":\"Deny\"}");
         expect_ok(map(f, "x", "\"a\":\"1\""), 201);
         assert_int_equal(map(f, "y", "\"a\":\"1\",\"b\":\"2\"").code, 422);
-        enforce(f, "q", ON("configmaps") ",\"paramKind\":{\"apiVersion\":\"a/v1\",\"kind\":\"No\"},\"validations\":"
-                "[{\"expression\":\"true\"}]", DENY);
+        enforce(f, "q",
+                ON("configmaps") ",\"paramKind\":{\"apiVersion\":\"a/v1\",\"kind\":\"No\"},\"validations\":"
+                                 "[{\"expression\":\"true\"}]",
+                DENY);
         expect_error(map(f, "z", "\"a\":\"1\""), 422,
                      "configmaps \"z\" is forbidden: ValidatingAdmissionPolicy 'q' denied request: failed to configure "
                      "policy: failed to find resource referenced by paramKind: 'a/v1, Kind=No'");
@@ -175,9 +204,11 @@ static void bindings_and_rules_choose(void **state) {
         struct fixture *f = *state;
 
         enforce(f, "p",
-                "\"matchConstraints\":{" RULES("*") ",\"excludeResourceRules\":[{\"apiGroups\":[\"\"],\"apiVersions\":[\"*\"],"
-                "\"operations\":[\"*\"],\"resources\":[\"configmaps\"],\"resourceNames\":[\"free\"]}]},"
-                "\"validations\":[{\"expression\":\"false\"}]",
+                "\"matchConstraints\":{" RULES(
+                                "*") ",\"excludeResourceRules\":[{\"apiGroups\":[\"\"],\"apiVersions\":[\"*\"],"
+                                     "\"operations\":[\"*\"],\"resources\":[\"configmaps\"],\"resourceNames\":["
+                                     "\"free\"]}]},"
+                                     "\"validations\":[{\"expression\":\"false\"}]",
                 DENY ",\"matchResources\":{\"namespaceSelector\":{\"matchLabels\":{\"kubernetes.io/metadata.name\":"
                      "\"default\"}}," RULES("configmaps") "}");
         expect_ok(map(f, "free", ""), 201);
@@ -189,10 +220,14 @@ static void bindings_and_rules_choose(void **state) {
 static void the_authorizer_is_asked(void **state) {
         struct fixture *f = *state;
 
-        enforce(f, "p", ON("configmaps") ",\"validations\":[{\"expression\":"
-                "\"authorizer.group('').resource('secrets').namespace(object.metadata.namespace).check('get').allowed() && "
-                "authorizer.requestResource.check('create').allowed()\"},{\"expression\":\""
-                "!authorizer.serviceAccount('default', 'default').path('/x').check('get').allowed()\"}]", DENY);
+        enforce(f, "p",
+                ON("configmaps") ",\"validations\":[{\"expression\":"
+                                 "\"authorizer.group('').resource('secrets').namespace(object.metadata.namespace)."
+                                 "check('get').allowed() && "
+                                 "authorizer.requestResource.check('create').allowed()\"},{\"expression\":\""
+                                 "!authorizer.serviceAccount('default', "
+                                 "'default').path('/x').check('get').allowed()\"}]",
+                DENY);
         expect_ok(map(f, "x", ""), 201);
 }
 
@@ -204,29 +239,33 @@ static void policies_are_checked(void **state) {
         static const struct {
                 const char *spec, *text;
         } cases[] = {
-                { ON("pods"), INVALID "[spec.validations: Required value: validations or auditAnnotations must contain at "
-                                      "least one item, spec.auditAnnotations: Required value: validations or "
-                                      "auditAnnotations must contain at least one item]" },
+                { ON("pods"),
+                  INVALID "[spec.validations: Required value: validations or auditAnnotations must contain at "
+                          "least one item, spec.auditAnnotations: Required value: validations or "
+                          "auditAnnotations must contain at least one item]" },
                 { "\"validations\":[{\"expression\":\"true\"}]", INVALID "spec.matchConstraints: Required value" },
-                { ON("pods") ",\"validations\":[{\"expression\":\"object.x\"}]",
-                  INVALID "spec.validations[0].expression: Invalid value: \"object.x\": must evaluate to bool but got dyn" },
+                { ON("pods") ",\"validations\":[{\"expression\":\"object.x\"}]", INVALID
+                  "spec.validations[0].expression: Invalid value: \"object.x\": must evaluate to bool but got dyn" },
                 { ON("pods") ",\"validations\":[{\"expression\":\" \"}]",
                   INVALID "spec.validations[0].expression: Required value: expression is not specified" },
-                { ON("pods") ",\"validations\":[{\"expression\":\"true\",\"messageExpression\":\"1\"}]",
-                  INVALID "spec.validations[0].messageExpression: Invalid value: \"1\": must evaluate to string but got int" },
-                { ON("pods") ",\"validations\":[{\"expression\":\"params == null\"}]",
-                  INVALID "spec.validations[0].expression: Invalid value: \"params == null\": compilation failed: ERROR: "
-                          "<input>:1:1: undeclared reference to 'params' (in container '')\n | params == null\n | ^" },
-                { ON("pods") ",\"auditAnnotations\":[{\"key\":\"a\",\"valueExpression\":\"1\"}]",
-                  INVALID "spec.auditAnnotations[0].valueExpression: Invalid value: \"1\": must evaluate to one of [string "
-                          "null_type] but got int" },
-                { ON("pods") ",\"variables\":[{\"name\":\"a-b\",\"expression\":\"1\"}],\"validations\":[{\"expression\":"
+                { ON("pods") ",\"validations\":[{\"expression\":\"true\",\"messageExpression\":\"1\"}]", INVALID
+                  "spec.validations[0].messageExpression: Invalid value: \"1\": must evaluate to string but got int" },
+                { ON("pods") ",\"validations\":[{\"expression\":\"params == null\"}]", INVALID
+                  "spec.validations[0].expression: Invalid value: \"params == null\": compilation failed: ERROR: "
+                  "<input>:1:1: undeclared reference to 'params' (in container '')\n | params == null\n | ^" },
+                { ON("pods") ",\"auditAnnotations\":[{\"key\":\"a\",\"valueExpression\":\"1\"}]", INVALID
+                  "spec.auditAnnotations[0].valueExpression: Invalid value: \"1\": must evaluate to one of [string "
+                  "null_type] but got int" },
+                { ON("pods") ",\"variables\":[{\"name\":\"a-b\",\"expression\":\"1\"}],\"validations\":[{"
+                             "\"expression\":"
                              "\"true\"}]",
                   INVALID "spec.variables[0].name: Invalid value: \"a-b\": name is not a valid CEL identifier" },
-                { ON("pods") ",\"paramKind\":{\"apiVersion\":\"v1\"},\"validations\":[{\"expression\":\"true\",\"reason\":"
+                { ON("pods") ",\"paramKind\":{\"apiVersion\":\"v1\"},\"validations\":[{\"expression\":\"true\","
+                             "\"reason\":"
                              "\"Because\"}]",
-                  INVALID "[spec.paramKind.kind: Required value, spec.validations[0].reason: Unsupported value: \"Because\": "
-                          "supported values: \"Forbidden\", \"Invalid\", \"RequestEntityTooLarge\"]" },
+                  INVALID
+                  "[spec.paramKind.kind: Required value, spec.validations[0].reason: Unsupported value: \"Because\": "
+                  "supported values: \"Forbidden\", \"Invalid\", \"RequestEntityTooLarge\"]" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
@@ -243,9 +282,10 @@ static void bindings_are_checked(void **state) {
                              "spec.paramRef.parameterNotFoundAction: Required value, spec.validationActions: Required "
                              "value: at least one validation action is required]");
         expect_error(bind_policy(f, "p", "\"validationActions\":[\"Deny\",\"Warn\"]"), 422,
-                     INVALID "spec.validationActions: Invalid value: [\"Deny\",\"Warn\"]: must not contain both Deny and "
-                             "Warn (repeating the same validation failure information in the API response and headers "
-                             "serves no purpose)");
+                     INVALID
+                     "spec.validationActions: Invalid value: [\"Deny\",\"Warn\"]: must not contain both Deny and "
+                     "Warn (repeating the same validation failure information in the API response and headers "
+                     "serves no purpose)");
 }
 
 static void webhooks_are_checked(void **state) {
@@ -257,37 +297,50 @@ static void webhooks_are_checked(void **state) {
         static const struct {
                 const char *hook, *text;
         } cases[] = {
-                { "\"name\":\"a\"," URL "," GOOD, "webhooks[0].name: Invalid value: \"a\": should be a domain with at least "
-                                                  "three segments separated by dots" },
+                { "\"name\":\"a\"," URL "," GOOD,
+                  "webhooks[0].name: Invalid value: \"a\": should be a domain with at least "
+                  "three segments separated by dots" },
                 { "\"name\":\"a.b.c\",\"clientConfig\":{}," GOOD,
                   "webhooks[0].clientConfig: Required value: exactly one of url or service is required" },
                 { "\"name\":\"a.b.c\",\"clientConfig\":{\"url\":\"http://u@a/b?c#d\"}," GOOD,
-                  "[webhooks[0].clientConfig.url: Invalid value: \"http\": 'https' is the only allowed URL scheme; desired "
-                  "format: https://host[/path], webhooks[0].clientConfig.url: Invalid value: \"u\": user information is not "
-                  "permitted in the URL, webhooks[0].clientConfig.url: Invalid value: \"d\": fragments are not permitted in "
-                  "the URL, webhooks[0].clientConfig.url: Invalid value: \"c\": query parameters are not permitted in the "
+                  "[webhooks[0].clientConfig.url: Invalid value: \"http\": 'https' is the only allowed URL scheme; "
+                  "desired "
+                  "format: https://host[/path], webhooks[0].clientConfig.url: Invalid value: \"u\": user information "
+                  "is not "
+                  "permitted in the URL, webhooks[0].clientConfig.url: Invalid value: \"d\": fragments are not "
+                  "permitted in "
+                  "the URL, webhooks[0].clientConfig.url: Invalid value: \"c\": query parameters are not permitted in "
+                  "the "
                   "URL]" },
-                { "\"name\":\"a.b.c\",\"clientConfig\":{\"service\":{\"name\":\"s\",\"namespace\":\"n\",\"path\":\"/a//b\"}}," GOOD,
+                { "\"name\":\"a.b.c\",\"clientConfig\":{\"service\":{\"name\":\"s\",\"namespace\":\"n\",\"path\":\"/a//"
+                  "b\"}}," GOOD,
                   "webhooks[0].clientConfig.service.path: Invalid value: \"/a//b\": segment[1] may not be empty" },
                 { "\"name\":\"a.b.c\"," URL ",\"sideEffects\":\"Some\",\"admissionReviewVersions\":[\"v1\"]",
-                  "webhooks[0].sideEffects: Unsupported value: \"Some\": supported values: \"None\", \"NoneOnDryRun\"" },
+                  "webhooks[0].sideEffects: Unsupported value: \"Some\": supported values: \"None\", "
+                  "\"NoneOnDryRun\"" },
                 { "\"name\":\"a.b.c\"," URL ",\"sideEffects\":\"None\",\"admissionReviewVersions\":[\"v2\"]",
-                  "webhooks[0].admissionReviewVersions: Invalid value: [\"v2\"]: must include at least one of v1, v1beta1" },
+                  "webhooks[0].admissionReviewVersions: Invalid value: [\"v2\"]: must include at least one of v1, "
+                  "v1beta1" },
                 { "\"name\":\"a.b.c\"," URL ",\"timeoutSeconds\":31," GOOD,
                   "webhooks[0].timeoutSeconds: Invalid value: 31: the timeout value must be between 1 and 30 seconds" },
-                { "\"name\":\"a.b.c\"," URL "," GOOD ",\"rules\":[{\"operations\":[\"*\",\"CREATE\"],\"apiGroups\":[\"\"],"
+                { "\"name\":\"a.b.c\"," URL "," GOOD
+                  ",\"rules\":[{\"operations\":[\"*\",\"CREATE\"],\"apiGroups\":[\"\"],"
                   "\"apiVersions\":[\"v1\"],\"resources\":[\"pods/*\",\"pods/log\"]}]",
-                  "[webhooks[0].rules[0].operations: Invalid value: [\"*\",\"CREATE\"]: if '*' is present, must not specify "
-                  "other operations, webhooks[0].rules[0].resources[1]: Invalid value: \"pods/log\": if 'pods/*' is present, "
+                  "[webhooks[0].rules[0].operations: Invalid value: [\"*\",\"CREATE\"]: if '*' is present, must not "
+                  "specify "
+                  "other operations, webhooks[0].rules[0].resources[1]: Invalid value: \"pods/log\": if 'pods/*' is "
+                  "present, "
                   "must not specify pods/log]" },
                 { "\"name\":\"a.b.c\"," URL "," GOOD ",\"matchConditions\":[{\"name\":\"x\",\"expression\":\"1\"}]",
-                  "webhooks[0].matchConditions[0].expression: Invalid value: \"1\": must evaluate to bool but got int" },
+                  "webhooks[0].matchConditions[0].expression: Invalid value: \"1\": must evaluate to bool but got "
+                  "int" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
                 expect_error(ASK(f, API_CREATE, &res_validatingwebhookconfigurations,
                                  .body = arena_printf(f->a, "{\"metadata\":{\"name\":\"w\"},\"webhooks\":[{%s}]}",
-                                                      cases[i].hook).p),
+                                                      cases[i].hook)
+                                                         .p),
                              422, arena_printf(f->a, INVALID "%s", cases[i].text).p);
 }
 

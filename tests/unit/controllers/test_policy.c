@@ -327,8 +327,10 @@ static void expressions_are_checked_against_the_types_of_the_rules(void **state)
 
         cluster_start(&k, NULL, classes);
         fake_api_create(k.api, &res_validatingadmissionpolicies, "",
-                        "{'metadata':{'name':'p','generation':1},'spec':{'matchConstraints':{'resourceRules':[{'apiGroups':"
-                        "['apps'],'apiVersions':['v1'],'operations':['CREATE'],'resources':['deployments','replicasets']}]},"
+                        "{'metadata':{'name':'p','generation':1},'spec':{'matchConstraints':{'resourceRules':[{'"
+                        "apiGroups':"
+                        "['apps'],'apiVersions':['v1'],'operations':['CREATE'],'resources':['deployments','replicasets'"
+                        "]}]},"
                         "'validations':[{'expression':'object.spec.replicas > 0'},{'expression':"
                         "'object.spec.paused == true','messageExpression':'object.no'}]}}");
         cluster_settle(&k);
@@ -336,9 +338,10 @@ static void expressions_are_checked_against_the_types_of_the_rules(void **state)
         assert_int_equal(int_at(o, "status.observedGeneration"), 1);
         assert_string_equal(text_at(o, "status.typeChecking.expressionWarnings.0.fieldRef"),
                             "spec.validations[1].expression");
-        assert_string_equal(text_at(o, "status.typeChecking.expressionWarnings.0.warning"),
-                            "apps/v1, Kind=ReplicaSet: compilation failed: ERROR: <input>:1:12: undefined field 'paused'\n"
-                            " | object.spec.paused == true\n | ...........^\n");
+        assert_string_equal(
+                        text_at(o, "status.typeChecking.expressionWarnings.0.warning"),
+                        "apps/v1, Kind=ReplicaSet: compilation failed: ERROR: <input>:1:12: undefined field 'paused'\n"
+                        " | object.spec.paused == true\n | ...........^\n");
         assert_string_equal(text_at(o, "status.typeChecking.expressionWarnings.1.fieldRef"),
                             "spec.validations[1].messageExpression");
 }
