@@ -46,6 +46,7 @@ struct cel_type {
         const char *const *list_keys; /* JSON names, NULL-terminated, of a list of type map */
         /* Declared data only: how many characters, items or entries there can be, and how few bytes of JSON. */
         bool declared;
+        uint32_t weight; /* of a type made by an expression: how many types it consists of */
         uint64_t max_size, min_bytes;
 };
 
@@ -166,6 +167,7 @@ struct cel_run {
         uint64_t cost;  /* set: what it did cost */
 };
 /* values: of the variables, in the order they were declared. 0; -EINVAL with the message of what went wrong ("no such
- * key: a"); -E2BIG: "operation cancelled: actual cost limit exceeded". */
+ * key: a"); -E2BIG: "operation cancelled: actual cost limit exceeded"; -ETIMEDOUT: "operation
+ * interrupted", after a second. */
 int cel_eval(const struct cel_program *p, const struct cel_value *values, struct cel_run *run, struct cel_value *ret,
              struct error *err);

@@ -23,7 +23,11 @@ struct checker {
         VEC(struct undo) trail;
         VEC(struct local) locals;
         size_t slots;
+        size_t steps; /* of work on types; types may double with each level of an expression */
 };
+
+#define MAX_STEPS 1000000
+#define MAX_WEIGHT 10000
 
 static void check(struct checker *c, struct node *n);
 
@@ -59,7 +63,11 @@ static const struct cel_type *new_type(struct checker *c, enum cel_kind kind, co
         t->kind = kind;
         t->params[0] = p0;
         t->params[1] = p1;
-        return t;
+        t->weight = 1 + (p0 ? MAX(p0->weight, 1u) : 0) + (p1 ? MAX(p1->weight, 1u) : 0);
+        if (t->weight <= MAX_WEIGHT)
+                return t;
+        c->steps = MAX_STEPS + 1;
+        return &cel_dyn;
 }
 
 static const struct cel_type *new_var(struct checker *c) {
@@ -77,6 +85,8 @@ static const struct cel_type *substitute(struct checker *c, const struct cel_typ
 
         while (t->kind == CEL_PARAM && c->subs.v[t->max_size])
                 t = c->subs.v[t->max_size];
+        if (++c->steps > MAX_STEPS)
+                return &cel_dyn;
         if (t->kind == CEL_PARAM)
                 return to_dyn ? &cel_dyn : t;
         for (size_t i = 0; i < n_params(t); i++) {
@@ -92,7 +102,7 @@ static void bind(struct checker *c, const struct cel_type *var, const struct cel
 }
 
 static bool less_specific(const struct cel_type *a, const struct cel_type *b) {
-        if (a->kind == CEL_DYN || a->kind == CEL_PARAM)
+        if (a == b || a->kind == CEL_DYN || a->kind == CEL_PARAM)
                 return true;
         if (b->kind == CEL_DYN || b->kind == CEL_PARAM || a->kind != b->kind)
                 return false;
@@ -111,8 +121,10 @@ static const struct cel_type *most_general(const struct cel_type *a, const struc
 }
 
 static bool occurs(struct checker *c, const struct cel_type *var, const struct cel_type *in) {
-        if (types_equal(var, in))
+        if (var == in || (in->kind == CEL_PARAM && in->max_size == var->max_size))
                 return true;
+        if (++c->steps > MAX_STEPS)
+                return false;
         if (in->kind == CEL_PARAM)
                 return c->subs.v[in->max_size] && occurs(c, var, c->subs.v[in->max_size]);
         for (size_t i = 0; i < n_params(in); i++)
@@ -156,6 +168,8 @@ static bool nullable(const struct cel_type *t) {
 static bool assign(struct checker *c, const struct cel_type *a, const struct cel_type *b) {
         bool had;
 
+        if ((a == b && a->kind != CEL_PARAM) || ++c->steps > MAX_STEPS)
+                return true;
         if (b->kind == CEL_PARAM) {
                 if (assign_var(c, a, b, &had))
                         return true;
@@ -643,6 +657,8 @@ int cel_check(struct cel_program *p, struct issues *is) {
         struct checker c = { .p = p, .a = p->arena, .is = is };
 
         check(&c, p->root);
+        if (c.steps > MAX_STEPS)
+                issue_add(is, 0, "expression has too large a type");
         if (is->list.n == 0) {
                 finalize(&c, p->root);
                 validate(&c, p->root, false);

@@ -47,18 +47,21 @@ static struct range either(struct range a, struct range b) {
 
 /* ---- at run time ---- */
 
-static uint64_t traversal(const struct cel_value *v, size_t depth) {
+/* What is far more than any limit need not be known. */
+static uint64_t traversal(const struct cel_value *v, size_t *steps) {
         struct arena *a = NULL;
         uint64_t cost = 0;
 
         if (v->kind == CEL_STRING || v->kind == CEL_BYTES)
                 return (uint64_t) (v->n * TRAVERSE);
-        if (v->kind != CEL_LIST || depth > 8)
+        if (v->kind != CEL_LIST)
                 return 1;
         for (size_t i = 0; i < v->n; i++) {
+                if (++*steps > 10 * CEL_CALL_LIMIT)
+                        return 10 * CEL_CALL_LIMIT;
                 struct cel_value item = list_get(a, v, i);
 
-                cost += traversal(&item, depth + 1);
+                cost += traversal(&item, steps);
         }
         return cost;
 }
@@ -113,8 +116,11 @@ uint64_t call_cost(const struct node *n, const struct cel_value *v, const struct
         case COST_MATCHES:
         case COST_FIND:
                 return matching(v);
-        case COST_LIST:
-                return traversal(&v[0], 0);
+        case COST_LIST: {
+                size_t steps = 0;
+
+                return traversal(&v[0], &steps);
+        }
         case COST_CHECK:
                 return 350000;
         case COST_SELECTOR: {

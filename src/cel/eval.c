@@ -2,7 +2,10 @@
  * step is paid for as cel-go counts it; when the limit is reached every node returns at once. */
 #include <errno.h>
 
+#include "base/time.h"
 #include "cel/internal.h"
+
+#define MAX_NS (1000 * NSEC_PER_MSEC) /* of one evaluation: what costs little on paper may take long on big data */
 
 static struct cel_value eval(struct ctx *c, const struct node *n);
 
@@ -289,6 +292,8 @@ static struct cel_value eval_fold(struct ctx *c, const struct node *n) {
         *accu = start;
         count = range.kind == CEL_LIST ? range.n : cel_map_size(&range);
         for (size_t i = 0; i < count && !c->cancelled; i++) {
+                if (i % 32 == 31 && c->until && now_mono_ns() > c->until)
+                        c->cancelled = c->late = true;
                 set_iteration(c, n, &range, i);
                 cond = eval(c, n->args[2]);
                 if (cond.kind == CEL_BOOL && !cond.b)
@@ -338,10 +343,13 @@ int cel_eval(const struct cel_program *p, const struct cel_value *values, struct
                 .run = run,
                 .a = run->arena,
                 .limit = run->limit ? run->limit : CEL_CALL_LIMIT,
+                .until = p->n_locals > 0 ? now_mono_ns() + MAX_NS : 0,
         };
 
         v = eval(&c, p->root);
         run->cost = c.cost;
+        if (c.late)
+                return error_set(err, -ETIMEDOUT, "operation interrupted");
         if (c.cancelled)
                 return error_set(err, -E2BIG, "operation cancelled: actual cost limit exceeded");
         if (v.kind == CEL_ERROR)

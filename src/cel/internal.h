@@ -87,7 +87,9 @@ struct ctx {
         struct cel_run *run;
         struct arena *a;
         uint64_t cost, limit, work;
-        bool cancelled;
+        int64_t until;   /* mono_ns; 0: no matter */
+        size_t compiled; /* patterns */
+        bool cancelled, late;
         const struct node *call;    /* the call at work */
         struct hash_index *indexes; /* of big JSON objects, by their members */
 };
@@ -220,6 +222,8 @@ struct str format_timestamp(struct arena *a, const struct cel_value *v);
 struct str format_duration(struct arena *a, int64_t ns);
 struct str format_double(struct arena *a, double d);
 struct cel_value string_to(struct ctx *c, enum cel_kind kind, const struct cel_value *v);
+
+int pattern_compile(struct ctx *c, struct str pattern, struct regex **ret, struct error *err);
 
 /* Code points. */
 size_t utf8_count(struct str s);

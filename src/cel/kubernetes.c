@@ -77,7 +77,7 @@ static struct cel_value f_find(ARGS) {
         int r = 0;
 
         if (!re) {
-                if (regex_compile(cel_str(&v[1]), &made, &err) < 0)
+                if (pattern_compile(c, cel_str(&v[1]), &made, &err) < 0)
                         return value_error(c, "Illegal regex: %s", error_text(&err));
                 re = made;
         }

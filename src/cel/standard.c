@@ -282,13 +282,20 @@ static struct cel_value f_ends_with(ARGS) {
         return cel_of_bool(str_has_suffix(cel_str(&v[0]), cel_str(&v[1])));
 }
 
+/* A pattern that is not a literal. Many of them are paid for. */
+int pattern_compile(struct ctx *c, struct str pattern, struct regex **ret, struct error *err) {
+        if (++c->compiled > 100)
+                c->cost += 100;
+        return regex_compile(pattern, ret, err);
+}
+
 static struct cel_value f_matches(ARGS) {
         _cleanup_(regex_freep) struct regex *made = NULL;
         _cleanup_error_ struct error err = ERROR_INIT;
         int r = 0;
 
         if (!c->call->regex)
-                r = regex_compile(cel_str(&v[1]), &made, &err);
+                r = pattern_compile(c, cel_str(&v[1]), &made, &err);
         if (r == 0)
                 r = regex_match(c->call->regex ? c->call->regex : made, cel_str(&v[0]));
         if (r < 0)

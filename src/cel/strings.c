@@ -11,8 +11,15 @@ static struct cel_value out_of_range(struct ctx *c, int64_t i) {
         return value_error(c, "index out of range: %lld", (long long) i);
 }
 
+#define MAX_TEXT (16 << 20) /* of what a function makes: its cost is counted by what goes in */
+
+static bool too_long(const struct buf *b) {
+        return b->n > MAX_TEXT;
+}
+
 static struct cel_value taken(struct ctx *c, struct buf *b) {
-        struct cel_value r = value_string(arena_str(c->a, buf_str(b)));
+        struct cel_value r =
+                        too_long(b) ? value_error(c, "result is too long") : value_string(arena_str(c->a, buf_str(b)));
 
         buf_free(b);
         return r;
@@ -130,7 +137,7 @@ static struct cel_value f_replace(ARGS) {
         size_t at = 0, next;
         ssize_t found;
 
-        while (left != 0) {
+        while (left != 0 && !too_long(&b)) {
                 found = old.n == 0 ? 0 : str_search(str_sub(s, at, s.n), old);
                 if (found < 0)
                         break;
@@ -183,7 +190,7 @@ static struct cel_value f_split(ARGS) {
 static struct cel_value f_join(ARGS) {
         struct buf b = BUF_INIT;
 
-        for (size_t i = 0; i < v[0].n; i++) {
+        for (size_t i = 0; i < v[0].n && !too_long(&b); i++) {
                 struct cel_value item = list_get(c->a, &v[0], i);
 
                 if (item.kind != CEL_STRING) {
@@ -244,7 +251,7 @@ static bool format_map(struct ctx *c, struct buf *b, const struct cel_value *v) 
         struct str *entries = arena_array(c->a, struct str, n);
         bool ok = true;
 
-        for (size_t i = 0; i < n && ok; i++) {
+        for (size_t i = 0; i < n && ok && ++c->work < MAX_TEXT; i++) {
                 _cleanup_buf_ struct buf e = BUF_INIT;
                 struct cel_value key, value;
 
@@ -272,7 +279,7 @@ static bool format_string(struct ctx *c, struct buf *b, const struct cel_value *
         switch ((enum cel_kind) v->kind) {
         case CEL_LIST:
                 buf_putc(b, '[');
-                for (size_t i = 0; i < v->n && ok; i++) {
+                for (size_t i = 0; i < v->n && ok && !too_long(b); i++) {
                         struct cel_value item = list_get(c->a, v, i);
 
                         buf_addc(b, i > 0 ? ", " : "");
@@ -430,7 +437,7 @@ static struct cel_value f_format(ARGS) {
         char clause;
         bool ok;
 
-        for (size_t at = 0; at < f.n;) {
+        for (size_t at = 0; at < f.n && !too_long(&b);) {
                 struct cel_value arg;
 
                 if (f.p[at] != '%') {
@@ -459,7 +466,7 @@ static struct cel_value f_format(ARGS) {
                         return value_error(c, "error during formatting: %s, was given %s", clause_error(clause),
                                            name_of(c, &arg));
         }
-        return value_string(arena_str(c->a, buf_str(&b)));
+        return too_long(&b) ? value_error(c, "result is too long") : value_string(arena_str(c->a, buf_str(&b)));
 }
 
 const struct function functions_strings[] = {

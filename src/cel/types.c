@@ -54,6 +54,8 @@ static void print_type(struct buf *b, const struct cel_type *t) {
                 [CEL_DURATION] = "duration",
         };
 
+        if (b->n > 4096)
+                return;
         if (t->kind == CEL_PARAM) {
                 buf_printf(b, "_var%llu", (unsigned long long) t->max_size);
                 return;

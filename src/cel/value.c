@@ -9,6 +9,8 @@
 #include "base/encode.h"
 #include "base/time.h"
 
+#define MAX_NODES 1000000
+
 const struct cel_value value_null = { .kind = CEL_NULL };
 
 static struct cel_value error_of(struct str text) {
@@ -203,10 +205,13 @@ struct cel_value cel_of_json(struct arena *a, const struct json *j, const struct
         return v;
 }
 
-struct json cel_to_json(struct arena *a, const struct cel_value *v) {
-        struct ctx c = { .a = a };
+/* Lists may hold the same list many times over: what would be too big is cut off. */
+static struct json to_json(struct ctx *c, const struct cel_value *v) {
+        struct arena *a = c->a;
         struct json j;
 
+        if (++c->work > MAX_NODES)
+                return json_null();
         switch ((enum cel_kind) v->kind) {
         case CEL_BOOL:
                 return json_of_bool(v->b);
@@ -219,7 +224,7 @@ struct json cel_to_json(struct arena *a, const struct cel_value *v) {
         case CEL_STRING:
                 return json_of_str(cel_str(v));
         case CEL_OPTIONAL:
-                return v->value ? cel_to_json(a, v->value) : json_null();
+                return v->value ? to_json(c, v->value) : json_null();
         case CEL_LIST:
                 if (v->form == CEL_JSON)
                         return *v->json;
@@ -227,7 +232,7 @@ struct json cel_to_json(struct arena *a, const struct cel_value *v) {
                 for (size_t i = 0; i < v->n; i++) {
                         struct cel_value item = list_get(a, v, i);
 
-                        json_push(a, &j, cel_to_json(a, &item));
+                        json_push(a, &j, to_json(c, &item));
                 }
                 return j;
         case CEL_MAP:
@@ -239,9 +244,9 @@ struct json cel_to_json(struct arena *a, const struct cel_value *v) {
                         struct cel_value key, value;
                         _cleanup_buf_ struct buf b = BUF_INIT;
 
-                        cel_map_entry(&c, v, i, &key, &value);
-                        value_print(&b, &c, &key);
-                        json_set(a, &j, arena_str(a, buf_str(&b)), cel_to_json(a, &value));
+                        cel_map_entry(c, v, i, &key, &value);
+                        value_print(&b, c, &key);
+                        json_set(a, &j, arena_str(a, buf_str(&b)), to_json(c, &value));
                 }
                 return j;
         case CEL_TIMESTAMP:
@@ -251,6 +256,12 @@ struct json cel_to_json(struct arena *a, const struct cel_value *v) {
         default:
                 return json_null();
         }
+}
+
+struct json cel_to_json(struct arena *a, const struct cel_value *v) {
+        struct ctx c = { .a = a };
+
+        return to_json(&c, v);
 }
 
 struct cel_value list_get(struct arena *a, const struct cel_value *list, size_t i) {
@@ -601,7 +612,8 @@ static bool lists_equal(struct ctx *c, const struct cel_value *a, const struct c
         for (size_t i = 0; i < a->n; i++) {
                 struct cel_value x = list_get(c->a, a, i), y = list_get(c->a, b, i);
 
-                if (!value_equal(c, &x, &y))
+                compare_paid(c);
+                if (c->cancelled || !value_equal(c, &x, &y))
                         return false;
         }
         return true;
@@ -615,6 +627,9 @@ static bool maps_equal(struct ctx *c, const struct cel_value *a, const struct ce
                 const struct cel_type *t;
                 const struct json *raw;
 
+                compare_paid(c);
+                if (c->cancelled)
+                        return false;
                 cel_map_entry(c, a, i, &key, &x);
                 if (a->form == CEL_JSON && b->form == CEL_JSON && !visible(a, cel_str(&key), &t)) {
                         raw = json_find(c, b->json, cel_str(&key));

@@ -169,11 +169,47 @@ static void stops_at_the_limit(void **state) {
         arena_free(w.a);
 }
 
+/* Types and values that double with each step, and texts that outgrow what they are made of. */
+static void nothing_explodes(void **state) {
+        struct cel_world w = cel_world(schema, self, self);
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        buf_addc(&b, "[1]");
+        for (int i = 0; i < 60; i++)
+                buf_printf(&b, ".map(x, {x: x})");
+        buf_putc(&b, 0);
+        assert_non_null(strstr(cel_answer(&w, b.p, NULL), "expression has too large a type"));
+        b.n = 0;
+        buf_addc(&b, "[[dyn(1)]]");
+        for (int i = 0; i < 60; i++)
+                buf_printf(&b, ".map(x, [dyn(x), dyn(x)])");
+        buf_printf(&b, " == [dyn(1)].map(x, [x, x]) || ");
+        buf_add(&b, b.p, b.n - 31 - 4);
+        buf_addc(&b, " == self.l");
+        buf_putc(&b, 0);
+        cel_answer(&w, b.p, NULL);
+        b.n = 0;
+        buf_addc(&b, "'%s'.format([[dyn(1)]");
+        for (int i = 0; i < 60; i++)
+                buf_printf(&b, ".map(x, dyn([x, x]))");
+        buf_addc(&b, "])");
+        buf_putc(&b, 0);
+        assert_string_equal(cel_answer(&w, b.p, NULL), "error: result is too long");
+        b.n = 0;
+        buf_addc(&b, "['aaaaaaaaaaaaaaaaaaaa']");
+        for (int i = 0; i < 6; i++)
+                buf_printf(&b, ".map(x, x.replace('a', x))");
+        buf_putc(&b, 0);
+        assert_string_equal(cel_answer(&w, b.p, NULL), "error: result is too long");
+        arena_free(w.a);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(counts_as_it_runs),
                 cmocka_unit_test(estimates_the_worst),
                 cmocka_unit_test(stops_at_the_limit),
+                cmocka_unit_test(nothing_explodes),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
