@@ -426,24 +426,30 @@ static struct json merge_map(struct arena *a, struct place p, const struct json 
         return out;
 }
 
-/* Both orders are kept as far as they agree: items only the live list has stay where they are relative to those that
- * come after them; the items of the config come in the config's order. */
+/* The config's items come in its order; those that only the live list has stay where they are relative to the items
+ * around them that both have, before what is new. */
 static struct json merge_items(struct arena *a, struct place p, const struct json *live, const struct json *config) {
-        size_t n_live = n_items(live), n_config = n_items(config), l = 0;
+        size_t n_live = n_items(live), n_config = n_items(config), l = 0, c = 0, shared = 0;
         struct str *lives = item_elements(a, p, live), *configs = item_elements(a, p, config);
         struct place below = { p.type->elem, NULL };
         struct json out = json_new_array();
 
-        for (size_t c = 0; c <= n_config; c++) {
-                ssize_t k = c < n_config ? find_element(lives, n_live, configs[c]) : (ssize_t) n_live;
+        while (l < n_live || c < n_config) {
+                ssize_t k;
 
-                /* What only the live list has, up to where this item is in it. */
-                for (; k >= 0 && l < (size_t) k; l++)
-                        if (find_element(configs, n_config, lives[l]) < 0)
-                                json_push(a, &out, *json_item(live, l));
-                if (c < n_config)
+                for (shared = MAX(shared, c); shared < n_config; shared++)
+                        if (find_element(lives, n_live, configs[shared]) >= 0)
+                                break;
+                if (l < n_live && find_element(configs, n_config, lives[l]) < 0)
+                        json_push(a, &out, *json_item(live, l++));
+                else if (l < n_live && (shared == n_config || !str_eq(lives[l], configs[shared])))
+                        l++; /* its turn comes with the config, or has come */
+                else {
+                        k = find_element(lives, n_live, configs[c]);
                         json_push(a, &out,
-                                  merge(a, below, k >= 0 ? json_item(live, (size_t) k) : NULL, json_item(config, c)));
+                                  merge(a, below, k >= 0 ? json_item(live, (size_t) k) : NULL, json_item(config, c++)));
+                        l += k >= 0 && l < n_live;
+                }
         }
         return out;
 }

@@ -246,6 +246,29 @@ static void test_keyed_items_are_owned_one_by_one(void **state) {
                                               "  .spec.containers: duplicate entries for key [name=\"a\"]");
 }
 
+static void test_merged_lists_keep_both_orders(void **state) {
+        static const struct {
+                const char *live, *config, *want;
+        } table[] = {
+                { "['a']", "['b']", "['a','b']" },
+                { "['a','x']", "['y','a']", "['y','a','x']" },
+                { "['a','b','x']", "['b','a','y']", "['b','x','a','y']" },
+                { "['x','a','y','b','z']", "['a','n','b']", "['x','a','y','n','b','z']" },
+                { "['a','b']", "[]", "['a','b']" },
+                { "[]", "['b','a']", "['b','a']" },
+        };
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                struct json live = json_new_object(), config = json_new_object(), out;
+
+                json_setc(a, &live, "finalizers", doc(a, table[i].live));
+                json_setc(a, &config, "finalizers", doc(a, table[i].config));
+                out = structure_merge(a, &type_ObjectMeta, &live, &config);
+                check_json(a, json_getc(&out, "finalizers"), table[i].want);
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_lists_merge_by_key),
@@ -258,6 +281,7 @@ int main(void) {
                 cmocka_unit_test(test_an_apply_that_changes_nothing_keeps_the_time),
                 cmocka_unit_test(test_client_side_applies_are_taken_over_without_conflict),
                 cmocka_unit_test(test_keyed_items_are_owned_one_by_one),
+                cmocka_unit_test(test_merged_lists_keep_both_orders),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
