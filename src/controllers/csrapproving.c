@@ -25,15 +25,16 @@ static const struct {
         { "nodeclient", "Auto approving kubelet client certificate after SubjectAccessReview.", false },
 };
 
-static int is_allowed(struct controller *c, struct arena *a, const struct json *spec, const char *subresource, bool *ret,
-                      struct error *err) {
+static int is_allowed(struct controller *c, struct arena *a, const struct json *spec, const char *subresource,
+                      bool *ret, struct error *err) {
         _cleanup_(object_unrefp) struct object *answer = NULL;
-        struct json review = json_build(a,
-                                        "{ spec: { user: %s, uid: %o, groups: %j, extra: %j, resourceAttributes: { verb: "
-                                        "'create', group: 'certificates.k8s.io', version: '*', resource: "
-                                        "'certificatesigningrequests', subresource: %c } } }",
-                                        CertificateSigningRequestSpec_username(spec), json_str(json_getc(spec, "uid")),
-                                        json_getc(spec, "groups"), json_getc(spec, "extra"), subresource);
+        struct json review =
+                        json_build(a,
+                                   "{ spec: { user: %s, uid: %o, groups: %j, extra: %j, resourceAttributes: { verb: "
+                                   "'create', group: 'certificates.k8s.io', version: '*', resource: "
+                                   "'certificatesigningrequests', subresource: %c } } }",
+                                   CertificateSigningRequestSpec_username(spec), json_str(json_getc(spec, "uid")),
+                                   json_getc(spec, "groups"), json_getc(spec, "extra"), subresource);
         int r = client_create(c->client, &res_subjectaccessreviews, STR(""), &review, &answer, err);
 
         *ret = r == 0 && json_bool(json_at_path(object_json(answer), "status", "allowed"));
@@ -106,8 +107,8 @@ static int64_t due_at(const struct object *csr) {
         if (denied || failed)
                 return told_at(denied ? denied : failed) + ANSWERED_NS;
         if (approved)
-                return told_at(approved) + (str_empty(CertificateSigningRequestStatus_certificate(status)) ? PENDING_NS
-                                                                                                           : ANSWERED_NS);
+                return told_at(approved) +
+                       (str_empty(CertificateSigningRequestStatus_certificate(status)) ? PENDING_NS : ANSWERED_NS);
         return object_created_at(csr) + PENDING_NS;
 }
 

@@ -39,10 +39,18 @@ static const struct {
         const char *allowed[3];
         bool any_usage, node, names; /* names: DNS or IP, at least one; else, for a node, none */
 } signers[] = {
-        { "kubernetes.io/kube-apiserver-client", "client auth", { "digital signature", "key encipherment" }, .node = false },
-        { "kubernetes.io/kube-apiserver-client-kubelet", "client auth", { "digital signature", "key encipherment" },
+        { "kubernetes.io/kube-apiserver-client",
+          "client auth",
+          { "digital signature", "key encipherment" },
+          .node = false },
+        { "kubernetes.io/kube-apiserver-client-kubelet",
+          "client auth",
+          { "digital signature", "key encipherment" },
           .node = true },
-        { "kubernetes.io/kubelet-serving", "server auth", { "digital signature", "key encipherment" }, .node = true,
+        { "kubernetes.io/kubelet-serving",
+          "server auth",
+          { "digital signature", "key encipherment" },
+          .node = true,
           .names = true },
         { "kubernetes.io/legacy-unknown", .any_usage = true },
 };
@@ -306,8 +314,9 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
                 return 0;
         spec = CertificateSigningRequest_spec(object_json(csr));
         old = CertificateSigningRequest_status(object_json(csr));
-        if (find_signer(spec) == ARRAY_SIZE(signers) || !condition_is(old, "Approved", "True") || condition_find(old, "Denied") ||
-            condition_find(old, "Failed") || !str_empty(CertificateSigningRequestStatus_certificate(old)))
+        if (find_signer(spec) == ARRAY_SIZE(signers) || !condition_is(old, "Approved", "True") ||
+            condition_find(old, "Denied") || condition_find(old, "Failed") ||
+            !str_empty(CertificateSigningRequestStatus_certificate(old)))
                 return 0;
         a = arena_new(0);
         status = status_copy(a, old);

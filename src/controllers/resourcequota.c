@@ -2,8 +2,8 @@
  * written in the same transaction; here everything is counted again when something has gone, has shrunk, or after some
  * time, and when the limits change.
  *
- * The count is exact: the quota is read first, then what it limits, and the answer is written only if no charge has come
- * in between. Resources are watched once a quota names them.
+ * The count is exact: the quota is read first, then what it limits, and the answer is written only if no charge has
+ * come in between. Resources are watched once a quota names them.
  * https://kubernetes.io/docs/concepts/policy/resource-quotas/ */
 #include <errno.h>
 

@@ -1,5 +1,5 @@
-/* CertificateSigningRequests: who may approve and sign for a signer, and whom nobody may ask to become. Each function is
- * a plugin's half in the table of admission.c.
+/* CertificateSigningRequests: who may approve and sign for a signer, and whom nobody may ask to become. Each function
+ * is a plugin's half in the table of admission.c.
  * https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/ */
 #include <errno.h>
 #include <openssl/pem.h>
@@ -20,8 +20,9 @@ static struct str signer_of(const struct json *csr) {
 static int need_right(struct admission *ad, const char *verb, struct error *err) {
         struct str signer = signer_of(ad->old);
         ssize_t slash = str_find(signer, '/');
-        struct str names[] = { signer, arena_printf(ad->a, "%" STR_FMT "/*",
-                                                    STR_ARG(str_sub(signer, 0, slash < 0 ? signer.n : (size_t) slash))) };
+        struct str names[] = { signer,
+                               arena_printf(ad->a, "%" STR_FMT "/*",
+                                            STR_ARG(str_sub(signer, 0, slash < 0 ? signer.n : (size_t) slash))) };
 
         for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
                 struct attributes at = { .verb = verb,

@@ -9,7 +9,8 @@
 
 static bool is_handled(const struct admission *ad) {
         return admission_is(ad, &res_persistentvolumeclaims) ||
-               (ad->operation == ADMIT_CREATE ? admission_is(ad, &res_pods) : admission_is_sub(ad, &res_pods, "resize"));
+               (ad->operation == ADMIT_CREATE ? admission_is(ad, &res_pods)
+                                              : admission_is_sub(ad, &res_pods, "resize"));
 }
 
 static void ranges_of(struct admission *ad, struct store_iter *it) {
@@ -174,12 +175,13 @@ static struct given of_pod(const struct json *pod, const char *list, struct str 
 }
 
 static void check(struct limits *l, const struct json *item, const struct json *thing, measure_fn measure) {
+        static const struct given none = { 0 };
         bool claim = str_eqc(l->type, "PersistentVolumeClaim");
 
         json_each_member(m, json_getc(item, "min")) {
                 struct given r = measure(thing, "requests", json_key(m)), i = measure(thing, "limits", json_key(m));
 
-                check_min(l, json_key(m), quantity_of_json(&m->value), &r, claim ? &(struct given){ 0 } : &i);
+                check_min(l, json_key(m), quantity_of_json(&m->value), &r, claim ? &none : &i);
         }
         json_each_member(m, json_getc(item, "max")) {
                 struct given r = measure(thing, "requests", json_key(m)), i = measure(thing, "limits", json_key(m));

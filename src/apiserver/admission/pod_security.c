@@ -59,8 +59,8 @@ static void invalid(struct field_errors *fe, const char *label, struct str value
 
 /* One mode's two labels. on_error: the level that a level nobody understands means. */
 static void read_mode(const struct json *labels, const char *level_label, const char *version_label,
-                      enum pod_security on_error, struct pod_security_level *l, struct field_errors *fe, bool *has_level,
-                      bool *has_version) {
+                      enum pod_security on_error, struct pod_security_level *l, struct field_errors *fe,
+                      bool *has_level, bool *has_version) {
         const struct json *level = json_getc(labels, level_label), *version = json_getc(labels, version_label);
 
         *has_level = level != NULL;
@@ -82,7 +82,8 @@ struct pod_security_config {
 
 static const struct pod_security_config no_config = { .defaults = { { POD_SECURITY_PRIVILEGED, POD_SECURITY_LATEST },
                                                                     { POD_SECURITY_PRIVILEGED, POD_SECURITY_LATEST },
-                                                                    { POD_SECURITY_PRIVILEGED, POD_SECURITY_LATEST } } };
+                                                                    { POD_SECURITY_PRIVILEGED,
+                                                                      POD_SECURITY_LATEST } } };
 
 static const struct pod_security_config *config_of(const struct admission *ad) {
         return ad->s->pod_security ?: &no_config;
@@ -171,7 +172,8 @@ static int evaluate(struct admission *ad, const struct policy *p, const struct j
         if (pod_security_violates(ad->a, p->audit, pod, true, &text))
                 annotate(ad, PREFIX "audit-violations", would_violate(ad, p->audit, text));
         if (enforce && pod_security_violates(ad->a, p->enforce, pod, true, &text))
-                return err_forbidden(err, ad->op->rest, ad->op->name, "violates PodSecurity \"%" STR_FMT "\": %" STR_FMT,
+                return err_forbidden(err, ad->op->rest, ad->op->name,
+                                     "violates PodSecurity \"%" STR_FMT "\": %" STR_FMT,
                                      STR_ARG(pod_security_level_text(ad->a, p->enforce)), STR_ARG(text));
         if ((!enforce || !same(p->enforce, p->warn)) && pod_security_violates(ad->a, p->warn, pod, true, &text))
                 op_warn(ad->op, would_violate(ad, p->warn, text));
@@ -391,8 +393,8 @@ static int read_default(const struct json *defaults, const char *mode, const cha
                    version = json_str_or(json_getc(defaults, version_key), STR("latest"));
 
         if (!parse_level(level, &l->level))
-                return error_set(err, -EINVAL, "PodSecurity: defaults.%s: must be one of privileged, baseline, restricted",
-                                 mode);
+                return error_set(err, -EINVAL,
+                                 "PodSecurity: defaults.%s: must be one of privileged, baseline, restricted", mode);
         if (!parse_version(version, &l->minor))
                 return error_set(err, -EINVAL, "PodSecurity: defaults.%s: must be \"latest\" or \"v1.x\"",
                                  version_key);
@@ -406,7 +408,8 @@ static int read_config(struct apiserver *s, const char *path, struct json **ret,
         return r < 0 ? r : yaml_parse(s->arena, arena_str(s->arena, buf_str(&text)), NULL, ret, err);
 }
 
-/* The PodSecurityConfiguration within an AdmissionConfiguration, inline or in a file of its own; NULL: there is none. */
+/* The PodSecurityConfiguration within an AdmissionConfiguration, inline or in a file of its own; NULL: there is none.
+ */
 static int find_config(struct apiserver *s, const struct json *file, const struct json **ret, struct error *err) {
         *ret = NULL;
         json_each_item(p, json_getc(file, "plugins")) {

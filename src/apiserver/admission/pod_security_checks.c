@@ -132,7 +132,8 @@ static bool apparmor(struct look *k) {
 
                 if (str_has_prefix(key, STR("container.apparmor.security.beta.kubernetes.io/")) && !str_empty(v) &&
                     !str_eqc(v, "runtime/default") && !str_has_prefix(v, STR("localhost/")))
-                        add_value(&notes, arena_printf(k->a, "%" STR_FMT "=\"%" STR_FMT "\"", STR_ARG(key), STR_ARG(v)));
+                        add_value(&notes,
+                                  arena_printf(k->a, "%" STR_FMT "=\"%" STR_FMT "\"", STR_ARG(key), STR_ARG(v)));
         }
         if (!set && notes.values.n == 0)
                 return false;

@@ -1,5 +1,5 @@
-/* What pods get, and must not ask for, on their way in: service account and token, priority, tolerations, runtime class.
- * Each function is a plugin's half in the table of admission.c. */
+/* What pods get, and must not ask for, on their way in: service account and token, priority, tolerations, runtime
+ * class. Each function is a plugin's half in the table of admission.c. */
 #include <errno.h>
 
 #include "apiserver/admission/admission.h"
@@ -398,7 +398,8 @@ int admission_check_account(struct admission *ad, struct error *err) {
 static bool is_superset(const struct json *big, const struct json *small) {
         struct str key = json_str(json_getc(big, "key")), effect = json_str(json_getc(big, "effect")),
                    operator = json_str_or(json_getc(big, "operator"), STR("Equal"));
-        const struct json *seconds = json_getc(big, "tolerationSeconds"), *other = json_getc(small, "tolerationSeconds");
+        const struct json *seconds = json_getc(big, "tolerationSeconds"),
+                          *other = json_getc(small, "tolerationSeconds");
 
         if (json_equal(big, small))
                 return true;

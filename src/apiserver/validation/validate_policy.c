@@ -190,7 +190,8 @@ static void check_ratio(struct field_errors *fe, const struct path *p, const str
                                               : 0;
 
                 if (quantity_double(ratio) < 1)
-                        field_invalid(fe, at, &m->value, "ratio %" STR_FMT " is less than 1", STR_ARG(json_str(&m->value)));
+                        field_invalid(fe, at, &m->value, "ratio %" STR_FMT " is less than 1",
+                                      STR_ARG(json_str(&m->value)));
                 if (min && max && quantity_double(ratio) > most)
                         field_invalid(fe, at, &m->value, "ratio %" STR_FMT " is greater than max/min = %f",
                                       STR_ARG(json_str(&m->value)), most);
@@ -228,7 +229,8 @@ void validate_limit_range(struct field_errors *fe, const struct json *obj, const
 
                 if (check_field(fe, PATH(p, "type"), type, check_qualified_name) && str_find(type, '/') < 0 &&
                     !among(type, types))
-                        field_invalid_str(fe, PATH(p, "type"), type, "must be a standard limit type or fully qualified");
+                        field_invalid_str(fe, PATH(p, "type"), type,
+                                          "must be a standard limit type or fully qualified");
                 for (size_t k = 0; k < i; k++)
                         if (str_eq(TEXT(json_item(limits, k), "type"), type)) {
                                 field_duplicate(fe, PATH(p, "type"), type);
@@ -404,7 +406,8 @@ static void check_csr_conditions(struct field_errors *fe, const struct path *p, 
 /* What an answer may change: approval adds conditions, status sets the certificate, neither takes back. */
 static void check_csr_answer(struct field_errors *fe, const struct json *obj, const struct json *old, bool approval) {
         static const char *const final[] = { "Approved", "Denied", "Failed" };
-        const struct path *p = PATH(PATH(NULL, "status"), "conditions"), *cert = PATH(PATH(NULL, "status"), "certificate");
+        const struct path *p = PATH(PATH(NULL, "status"), "conditions"),
+                          *cert = PATH(PATH(NULL, "status"), "certificate");
         struct str now = json_str(json_at_path(obj, "status", "certificate")),
                    before = json_str(json_at_path(old, "status", "certificate"));
 

@@ -98,7 +98,8 @@ static void an_account_may_confine_its_pods_to_its_secrets(void **state) {
                 "pods \"q\" is forbidden: container c with envVar E referencing secret.secretName=\"s\" is not allowed "
                 "because service account default does not reference that secret");
         refused(create(f, &res_pods, "default", POD("q", "'imagePullSecrets':[{'name':'s'}],", "")),
-                "pods \"q\" is forbidden: imagePullSecrets[0].name=\"s\" is not allowed because service account default "
+                "pods \"q\" is forbidden: imagePullSecrets[0].name=\"s\" is not allowed because service account "
+                "default "
                 "does not reference that imagePullSecret");
 }
 
@@ -117,7 +118,8 @@ static void a_limit_range_notes_what_it_gave(void **state) {
         make_account(f, "default");
         made(create(f, &res_limitranges, "default",
                     "{'metadata':{'name':'l'},'spec':{'limits':[{'type':'Container','default':{'cpu':'1','memory':"
-                    "'1Gi'},'defaultRequest':{'cpu':'100m','memory':'1Gi'},'maxLimitRequestRatio':{'cpu':'20'}},{'type':"
+                    "'1Gi'},'defaultRequest':{'cpu':'100m','memory':'1Gi'},'maxLimitRequestRatio':{'cpu':'20'}},{'type'"
+                    ":"
                     "'Pod','max':{'cpu':'2'}},{'type':'PersistentVolumeClaim','min':{'storage':'1Gi'},'max':{'storage':"
                     "'2Gi'}}]}}"));
         value(f, create(f, &res_pods, "default", POD("p", "", "")),
@@ -131,10 +133,12 @@ static void a_limit_range_notes_what_it_gave(void **state) {
         "{'metadata':{'name':'" name "'},'spec':{'accessModes':['ReadWriteOnce'],'resources':{'requests':{" \
         "'storage':'" size "'}}}}"
         refused(create(f, &res_persistentvolumeclaims, "default", CLAIM("a", "1Mi")),
-                "persistentvolumeclaims \"a\" is forbidden: minimum storage usage per PersistentVolumeClaim is 1Gi, but "
+                "persistentvolumeclaims \"a\" is forbidden: minimum storage usage per PersistentVolumeClaim is 1Gi, "
+                "but "
                 "request is 1Mi");
         refused(create(f, &res_persistentvolumeclaims, "default", CLAIM("a", "3Gi")),
-                "persistentvolumeclaims \"a\" is forbidden: maximum storage usage per PersistentVolumeClaim is 2Gi, but "
+                "persistentvolumeclaims \"a\" is forbidden: maximum storage usage per PersistentVolumeClaim is 2Gi, "
+                "but "
                 "request is 3Gi");
 }
 
@@ -171,7 +175,8 @@ static void ingresses_get_the_default_class(void **state) {
                     "'spec':{'controller':'example.com/c'}}"));
         value(f,
               create(f, &res_ingresses, "default",
-                     "{'metadata':{'name':'i'},'spec':{'defaultBackend':{'service':{'name':'s','port':{'number':1}}}}}"),
+                     "{'metadata':{'name':'i'},'spec':{'defaultBackend':{'service':{'name':'s','port':{'number':1}}}}"
+                     "}"),
               ".spec.ingressClassName", "front");
 }
 

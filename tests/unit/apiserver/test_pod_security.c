@@ -26,39 +26,48 @@ static const struct {
         { REST, LATEST, GOOD("", ""), "" },
         { POD_SECURITY_PRIVILEGED, LATEST, CONTAINER("'privileged':true"), "" },
         { REST, LATEST, "{'spec':{'containers':[{'name':'c'}]}}",
-          "allowPrivilegeEscalation != false (container \"c\" must set securityContext.allowPrivilegeEscalation=false), "
+          "allowPrivilegeEscalation != false (container \"c\" must set "
+          "securityContext.allowPrivilegeEscalation=false), "
           "unrestricted capabilities (container \"c\" must set securityContext.capabilities.drop=[\"ALL\"]), "
           "runAsNonRoot != true (pod or container \"c\" must set securityContext.runAsNonRoot=true), "
-          "seccompProfile (pod or container \"c\" must set securityContext.seccompProfile.type to \"RuntimeDefault\" or "
+          "seccompProfile (pod or container \"c\" must set securityContext.seccompProfile.type to \"RuntimeDefault\" "
+          "or "
           "\"Localhost\")" },
         { REST, 7, "{'spec':{'containers':[{'name':'c'}]}}",
           "runAsNonRoot != true (pod or container \"c\" must set securityContext.runAsNonRoot=true)" },
-        { REST, LATEST, "{'spec':{'os':{'name':'windows'},'securityContext':{'runAsNonRoot':true},'containers':[{"
-                        "'name':'c'}]}}",
+        { REST, LATEST,
+          "{'spec':{'os':{'name':'windows'},'securityContext':{'runAsNonRoot':true},'containers':[{"
+          "'name':'c'}]}}",
           "" },
-        { REST, 24, "{'spec':{'os':{'name':'windows'},'securityContext':{'runAsNonRoot':true,'seccompProfile':{'type':"
-                    "'Localhost'}},'containers':[{'name':'c','securityContext':{'capabilities':{'drop':['ALL']}}}]}}",
-          "allowPrivilegeEscalation != false (container \"c\" must set securityContext.allowPrivilegeEscalation=false)" },
+        { REST, 24,
+          "{'spec':{'os':{'name':'windows'},'securityContext':{'runAsNonRoot':true,'seccompProfile':{'type':"
+          "'Localhost'}},'containers':[{'name':'c','securityContext':{'capabilities':{'drop':['ALL']}}}]}}",
+          "allowPrivilegeEscalation != false (container \"c\" must set "
+          "securityContext.allowPrivilegeEscalation=false)" },
         { BASE, LATEST, CONTAINER("'privileged':true"),
           "privileged (container \"c\" must not set securityContext.privileged=true)" },
         { BASE, LATEST, "{'spec':{'hostNetwork':true,'hostPID':true,'hostIPC':true}}",
           "host namespaces (hostNetwork=true, hostPID=true, hostIPC=true)" },
-        { BASE, LATEST, "{'spec':{'containers':[{'name':'a','securityContext':{'capabilities':{'add':['SYS_ADMIN',"
-                        "'CHOWN']}}},{'name':'b','securityContext':{'capabilities':{'add':['NET_RAW']}}}]}}",
+        { BASE, LATEST,
+          "{'spec':{'containers':[{'name':'a','securityContext':{'capabilities':{'add':['SYS_ADMIN',"
+          "'CHOWN']}}},{'name':'b','securityContext':{'capabilities':{'add':['NET_RAW']}}}]}}",
           "non-default capabilities (containers \"a\", \"b\" must not include \"NET_RAW\", \"SYS_ADMIN\" in "
           "securityContext.capabilities.add)" },
-        { REST, LATEST, "{'spec':{'securityContext':{'runAsNonRoot':true,'seccompProfile':{'type':'RuntimeDefault'}},"
-                        "'containers':[{'name':'c','securityContext':{'allowPrivilegeEscalation':false,'capabilities':{"
-                        "'add':['CHOWN']}}}]}}",
+        { REST, LATEST,
+          "{'spec':{'securityContext':{'runAsNonRoot':true,'seccompProfile':{'type':'RuntimeDefault'}},"
+          "'containers':[{'name':'c','securityContext':{'allowPrivilegeEscalation':false,'capabilities':{"
+          "'add':['CHOWN']}}}]}}",
           "unrestricted capabilities (container \"c\" must set securityContext.capabilities.drop=[\"ALL\"]; container "
           "\"c\" must not include \"CHOWN\" in securityContext.capabilities.add)" },
         { BASE, LATEST, "{'spec':{'volumes':[{'name':'a','hostPath':{'path':'/'}},{'name':'b','emptyDir':{}}]}}",
           "hostPath volumes (volume \"a\")" },
-        { REST, LATEST, GOOD("'volumes':[{'name':'a','hostPath':{'path':'/'}},{'name':'b','nfs':{}},{'name':'e',"
-                             "'image':{}}],",
-                             ""),
+        { REST, LATEST,
+          GOOD("'volumes':[{'name':'a','hostPath':{'path':'/'}},{'name':'b','nfs':{}},{'name':'e',"
+               "'image':{}}],",
+               ""),
           "restricted volume types (volumes \"a\", \"b\" use restricted volume types \"hostPath\", \"nfs\")" },
-        { BASE, LATEST, "{'spec':{'containers':[{'name':'c','ports':[{'hostPort':9},{'hostPort':80},{'hostPort':0}]}]}}",
+        { BASE, LATEST,
+          "{'spec':{'containers':[{'name':'c','ports':[{'hostPort':9},{'hostPort':80},{'hostPort':0}]}]}}",
           "hostPort (container \"c\" uses hostPorts 80, 9)" },
         { BASE, LATEST, CONTAINER("'procMount':'Unmasked'"),
           "procMount (container \"c\" must not set securityContext.procMount to \"Unmasked\")" },
@@ -68,10 +77,13 @@ static const struct {
           "not be set)" },
         { BASE, LATEST, CONTAINER("'seLinuxOptions':{'type':'container_engine_t'}"), "" },
         { BASE, 30, CONTAINER("'seLinuxOptions':{'type':'container_engine_t'}"),
-          "seLinuxOptions (container \"c\" set forbidden securityContext.seLinuxOptions: type \"container_engine_t\")" },
-        { BASE, LATEST, "{'spec':{'securityContext':{'seccompProfile':{'type':'Unconfined'}},'containers':[{'name':'c',"
-                        "'securityContext':{'seccompProfile':{'type':'Unconfined'}}}]}}",
-          "seccompProfile (pod and container \"c\" must not set securityContext.seccompProfile.type to \"Unconfined\")" },
+          "seLinuxOptions (container \"c\" set forbidden securityContext.seLinuxOptions: type "
+          "\"container_engine_t\")" },
+        { BASE, LATEST,
+          "{'spec':{'securityContext':{'seccompProfile':{'type':'Unconfined'}},'containers':[{'name':'c',"
+          "'securityContext':{'seccompProfile':{'type':'Unconfined'}}}]}}",
+          "seccompProfile (pod and container \"c\" must not set securityContext.seccompProfile.type to "
+          "\"Unconfined\")" },
         { BASE, 18, "{'metadata':{'annotations':{'seccomp.security.alpha.kubernetes.io/pod':'unconfined'}},'spec':{}}",
           "seccompProfile (forbidden annotation seccomp.security.alpha.kubernetes.io/pod=\"unconfined\")" },
         { BASE, LATEST, POD("'sysctls':[{'name':'a'},{'name':'kernel.shm_rmid_forced'},{'name':'net.ipv4.tcp_rmem'}]"),
@@ -83,13 +95,15 @@ static const struct {
           "hostProcess (pod must not set securityContext.windowsOptions.hostProcess=true)" },
         { BASE, LATEST, CONTAINER("'appArmorProfile':{'type':'Unconfined'}"),
           "forbidden AppArmor profile (container \"c\" must not set AppArmor profile type to \"Unconfined\")" },
-        { BASE, LATEST, "{'metadata':{'annotations':{'container.apparmor.security.beta.kubernetes.io/c':'unconfined'}},"
-                        "'spec':{'securityContext':{'appArmorProfile':{'type':'Unconfined'}}}}",
+        { BASE, LATEST,
+          "{'metadata':{'annotations':{'container.apparmor.security.beta.kubernetes.io/c':'unconfined'}},"
+          "'spec':{'securityContext':{'appArmorProfile':{'type':'Unconfined'}}}}",
           "forbidden AppArmor profiles (pod and annotation must not set AppArmor profile type to \"Unconfined\", "
           "\"container.apparmor.security.beta.kubernetes.io/c=\"unconfined\"\")" },
-        { REST, LATEST, "{'spec':{'securityContext':{'runAsNonRoot':false,'runAsUser':0,'seccompProfile':{'type':"
-                        "'RuntimeDefault'}},'ephemeralContainers':[{'name':'e','securityContext':{'runAsNonRoot':false,"
-                        "'runAsUser':0,'allowPrivilegeEscalation':false,'capabilities':{'drop':['ALL']}}}]}}",
+        { REST, LATEST,
+          "{'spec':{'securityContext':{'runAsNonRoot':false,'runAsUser':0,'seccompProfile':{'type':"
+          "'RuntimeDefault'}},'ephemeralContainers':[{'name':'e','securityContext':{'runAsNonRoot':false,"
+          "'runAsUser':0,'allowPrivilegeEscalation':false,'capabilities':{'drop':['ALL']}}}]}}",
           "runAsNonRoot != true (pod and container \"e\" must not set securityContext.runAsNonRoot=false), "
           "runAsUser=0 (pod and container \"e\" must not set runAsUser=0)" },
         { REST, 22, GOOD("'x':1,", "'y':{'securityContext':{'runAsUser':0}},"), "" },
@@ -122,9 +136,10 @@ static void each_check_says_what_is_wrong(void **state) {
 }
 
 static struct answer namespace(struct fixture *f, const char *name, const char *labels) {
-        struct answer r = ASK(f, API_CREATE, &res_namespaces,
-                              .body = text(f, arena_printf(f->a, "{'metadata':{'name':'%s','labels':{%s}}}", name, labels)
-                                                              .p));
+        struct answer r = ASK(
+                        f, API_CREATE, &res_namespaces,
+                        .body = text(f,
+                                     arena_printf(f->a, "{'metadata':{'name':'%s','labels':{%s}}}", name, labels).p));
         if (r.code == 201)
                 make_account(f, name);
         return r;
@@ -181,11 +196,12 @@ static void labels_must_make_sense(void **state) {
                                             "'pod-security.kubernetes.io/warn-version':'v1.x'");
 
         assert_int_equal(r.code, 422);
-        assert_string_equal(r.message,
-                            "Namespace \"x\" is invalid: [metadata.labels[pod-security.kubernetes.io/enforce]: Invalid "
-                            "value: \"strict\": must be one of privileged, baseline, restricted, "
-                            "metadata.labels[pod-security.kubernetes.io/warn-version]: Invalid value: \"v1.x\": must be "
-                            "\"latest\" or \"v1.x\"]");
+        assert_string_equal(
+                        r.message,
+                        "Namespace \"x\" is invalid: [metadata.labels[pod-security.kubernetes.io/enforce]: Invalid "
+                        "value: \"strict\": must be one of privileged, baseline, restricted, "
+                        "metadata.labels[pod-security.kubernetes.io/warn-version]: Invalid value: \"v1.x\": must be "
+                        "\"latest\" or \"v1.x\"]");
 }
 
 static void who_raises_the_level_hears_of_the_pods(void **state) {
@@ -249,7 +265,8 @@ static void a_file_has_defaults_and_exemptions(void **state) {
         struct answer r;
 
         assert_int_equal(configure(f, "enforce: strict", &e), -EINVAL);
-        assert_string_equal(e.message, "PodSecurity: defaults.enforce: must be one of privileged, baseline, restricted");
+        assert_string_equal(e.message,
+                            "PodSecurity: defaults.enforce: must be one of privileged, baseline, restricted");
         error_clear(&e);
         assert_int_equal(configure(f, "enforce: baseline, enforce-version: v1.30", &e), 0);
         namespace(f, "n", "");
@@ -260,9 +277,10 @@ static void a_file_has_defaults_and_exemptions(void **state) {
         assert_int_equal(pod(f, "free", "p", "'hostPID':true,").code, 201);
         r = ASK(f, API_PATCH, &res_namespaces, .name = "free", .patch = API_PATCH_MERGE,
                 .body = text(f, "{'metadata':{'labels':{'pod-security.kubernetes.io/warn':'baseline'}}}"));
-        assert_string_equal(arena_cstr(f->a, r.warning), "namespace \"free\" is exempt from Pod Security, and the policy "
-                                                         "(enforce=restricted:v1.30, warn=baseline:latest) will be "
-                                                         "ignored");
+        assert_string_equal(arena_cstr(f->a, r.warning),
+                            "namespace \"free\" is exempt from Pod Security, and the policy "
+                            "(enforce=restricted:v1.30, warn=baseline:latest) will be "
+                            "ignored");
 }
 
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)

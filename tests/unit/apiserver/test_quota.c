@@ -24,7 +24,8 @@ static const char *used(struct fixture *f, const char *name, const char *what) {
 
 static const char *pod(struct fixture *f, const char *name, const char *spec, const char *container) {
         return arena_printf(f->a,
-                            "{\"metadata\":{\"name\":\"%s\"},\"spec\":{%s\"containers\":[{\"name\":\"c\",\"image\":\"x\""
+                            "{\"metadata\":{\"name\":\"%s\"},\"spec\":{%s\"containers\":[{\"name\":\"c\",\"image\":"
+                            "\"x\""
                             "%s}]}}",
                             name, spec, container)
                         .p;
@@ -65,7 +66,8 @@ static void a_dry_run_is_checked_and_not_charged(void **state) {
         expect(CREATE(f, &res_configmaps, body), NULL);
         expect(ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"b\"}}",
                    .options.dry_run = true),
-               "configmaps \"b\" is forbidden: exceeded quota: q, requested: configmaps=1, used: configmaps=1, limited: "
+               "configmaps \"b\" is forbidden: exceeded quota: q, requested: configmaps=1, used: configmaps=1, "
+               "limited: "
                "configmaps=1");
 }
 
@@ -150,8 +152,9 @@ static void scopes_choose_the_pods_that_count(void **state) {
 
 static void an_update_is_charged_for_what_it_adds(void **state) {
         struct fixture *f = *state;
-        const char *const hard = "{\"hard\":{\"services\":\"9\",\"services.nodeports\":\"2\",\"services.loadbalancers\":"
-                                 "\"0\"}}";
+        const char *const hard =
+                        "{\"hard\":{\"services\":\"9\",\"services.nodeports\":\"2\",\"services.loadbalancers\":"
+                        "\"0\"}}";
 
         quota(f, "q", hard,
               "{\"hard\":{\"services\":\"9\",\"services.nodeports\":\"2\",\"services.loadbalancers\":\"0\"},\"used\":{"
@@ -175,7 +178,8 @@ static void an_update_is_charged_for_what_it_adds(void **state) {
 static void claims_are_measured_by_their_class(void **state) {
         struct fixture *f = *state;
 
-        quota(f, "q", "{\"hard\":{\"requests.storage\":\"9Gi\",\"gold.storageclass.storage.k8s.io/requests.storage\":\"4Gi\"}}",
+        quota(f, "q",
+              "{\"hard\":{\"requests.storage\":\"9Gi\",\"gold.storageclass.storage.k8s.io/requests.storage\":\"4Gi\"}}",
               "{\"hard\":{\"requests.storage\":\"9Gi\",\"gold.storageclass.storage.k8s.io/requests.storage\":\"4Gi\"},"
               "\"used\":{\"requests.storage\":\"0\",\"gold.storageclass.storage.k8s.io/requests.storage\":\"2Gi\"}}");
 #define CLAIM(name, class)                                                                                             \
@@ -209,13 +213,15 @@ static const struct {
           "spec.hard[pods]: Invalid value: \"500m\": must be an integer" },
         { &res_resourcequotas,
           HARD("\"pods\":\"1\"", ",\"scopeSelector\":{\"matchExpressions\":[{\"scopeName\":\"PriorityClass\","
-                                   "\"operator\":\"In\"}]}"),
-          "spec.scopeSelector.values: Required value: must be at least one value when `operator` is 'In' or 'NotIn' for "
+                                 "\"operator\":\"In\"}]}"),
+          "spec.scopeSelector.values: Required value: must be at least one value when `operator` is 'In' or 'NotIn' "
+          "for "
           "scope selector" },
         { &res_limitranges, LIMIT("\"type\":\"Pod\",\"default\":{\"cpu\":\"1\"}"),
           "spec.limits[0].default: Forbidden: may not be specified when `type` is 'Pod'" },
-        { &res_limitranges, LIMIT("\"type\":\"Container\",\"min\":{\"cpu\":\"2\"},\"max\":{\"cpu\":\"1\"},"
-                                  "\"defaultRequest\":{\"cpu\":\"2\"},\"default\":{\"cpu\":\"2\"}"),
+        { &res_limitranges,
+          LIMIT("\"type\":\"Container\",\"min\":{\"cpu\":\"2\"},\"max\":{\"cpu\":\"1\"},"
+                "\"defaultRequest\":{\"cpu\":\"2\"},\"default\":{\"cpu\":\"2\"}"),
           "[spec.limits[0].min[cpu]: Invalid value: \"2\": min value 2 is greater than max value 1, "
           "spec.limits[0].defaultRequest[cpu]: Invalid value: \"2\": default request value 2 is greater than max value "
           "1, spec.limits[0].default[cpu]: Invalid value: \"1\": default value 2 is greater than max value 1]" },
@@ -232,10 +238,12 @@ static const struct {
           "[eventTime: Required value, type: Invalid value: \"\": has invalid value: Odd, count: Invalid value: \"\": "
           "needs to be unset]" },
         { &res_priorityclasses, "{\"metadata\":{\"name\":\"system-x\"},\"value\":1}",
-          "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. error: "
+          "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. "
+          "error: "
           "system-x is not a known system priority class" },
-        { &res_runtimeclasses, "{\"metadata\":{\"name\":\"x\"},\"handler\":\"x\",\"overhead\":{\"podFixed\":{"
-                               "\"cpu\":\"-1\"}}}",
+        { &res_runtimeclasses,
+          "{\"metadata\":{\"name\":\"x\"},\"handler\":\"x\",\"overhead\":{\"podFixed\":{"
+          "\"cpu\":\"-1\"}}}",
           "overhead.podFixed[cpu]: Invalid value: \"-1\": must be greater than or equal to 0" },
 };
 
