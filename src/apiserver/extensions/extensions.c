@@ -234,21 +234,24 @@ static bool wanted_status(struct arena *a, const struct used *u, const struct ob
 
 struct removal {
         struct extensions *x;
+        struct custom *custom; /* a reference */
         struct api_call call;
 };
 
 static void removed(struct api_call *c) {
         struct removal *r = container_of(c, struct removal, call);
         struct extensions *x = r->x;
+        uint64_t wait = c->code >= 400 ? LOOK_AGAIN_MS : 1;
 
         if (c->code >= 400)
                 log_warn("cannot delete objects of a definition: %s", error_text(&c->error));
         api_list_free(c->list);
         object_unref(c->object);
         error_clear(&c->error);
-        arena_free(c->arena);
+        custom_unref(r->custom);
+        arena_free(c->arena); /* r goes with it */
         x->running--;
-        look_again(x, c->code >= 400 ? LOOK_AGAIN_MS : 1);
+        look_again(x, wait);
 }
 
 static void remove_objects(struct extensions *x, struct custom *c) {
@@ -259,6 +262,7 @@ static void remove_objects(struct extensions *x, struct custom *c) {
         for (size_t i = 0; i < c->n_versions && !v->served; i++)
                 v = &c->versions[i];
         r->x = x;
+        r->custom = custom_ref(c);
         r->call = (struct api_call) { .verb = API_DELETE_COLLECTION,
                                       .resource = &v->resource,
                                       .options = API_OPTIONS_INIT,
