@@ -311,7 +311,7 @@ void webhooks_stop(struct webhooks *h) {
 
         pthread_mutex_lock(&h->lock);
         h->stopped = true;
-        l = TAKE_PTR(h->loop);
+        l = h->loop;
         pthread_mutex_unlock(&h->lock);
         if (!l)
                 return;
@@ -319,6 +319,9 @@ void webhooks_stop(struct webhooks *h) {
         loop_stop(l);
         loop_join(l);
         loop_free(l);
+        pthread_mutex_lock(&h->lock);
+        h->loop = NULL;
+        pthread_mutex_unlock(&h->lock);
 }
 
 void webhooks_free(struct webhooks *h) {

@@ -10,6 +10,7 @@
 struct path {
         char *response, *asked;
         unsigned calls;
+        bool converts;
 };
 
 struct hook {
@@ -40,6 +41,26 @@ static struct str answer_of(struct arena *a, struct str asked, const char *respo
                             STR_ARG(json_str(json_at_path(j, "request", "uid"))), response);
 }
 
+static struct str converted(struct arena *a, struct str asked) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct json *j, *objects;
+        struct str version;
+
+        assert_int_equal(json_parse(a, asked, NULL, &j, NULL), 0);
+        version = json_str(json_at_path(j, "request", "desiredAPIVersion"));
+        objects = (struct json *) json_at_path(j, "request", "objects");
+        json_each_item(o, objects) {
+                json_set_str(a, o, "apiVersion", version);
+                json_set_str(a, json_get_or_add_object(a, o, "spec"), "seen", version);
+        }
+        json_write(&b, objects);
+        return arena_printf(a,
+                            "{\"kind\":\"ConversionReview\",\"apiVersion\":\"apiextensions.k8s.io/v1\",\"response\":{"
+                            "\"uid\":\"%" STR_FMT "\",\"result\":{\"status\":\"Success\"},\"convertedObjects\":%" STR_FMT
+                            "}}",
+                            STR_ARG(json_str(json_at_path(j, "request", "uid"))), STR_ARG(buf_str(&b)));
+}
+
 static void handle(struct http_request *r, void *arg) {
         struct hook *h = arg;
         struct path *p;
@@ -51,7 +72,9 @@ static void handle(struct http_request *r, void *arg) {
                 free(p->asked);
                 p->asked = str_dup(http_request_body(r));
                 p->calls++;
-                if (p->response)
+                if (p->converts)
+                        answer = converted(http_request_arena(r), http_request_body(r));
+                else if (p->response)
                         answer = arena_str(http_request_arena(r),
                                            answer_of(http_request_arena(r), http_request_body(r), p->response));
         }
@@ -89,6 +112,15 @@ void hook_answers(struct hook *h, const char *path, const char *response) {
         struct path *p = xcalloc(1, sizeof(*p));
 
         p->response = response ? xstrdup(response) : NULL;
+        pthread_mutex_lock(&h->lock);
+        map_put(h->paths, str_of(path), p);
+        pthread_mutex_unlock(&h->lock);
+}
+
+void hook_converts(struct hook *h, const char *path) {
+        struct path *p = xcalloc(1, sizeof(*p));
+
+        p->converts = true;
         pthread_mutex_lock(&h->lock);
         map_put(h->paths, str_of(path), p);
         pthread_mutex_unlock(&h->lock);

@@ -1,0 +1,157 @@
+/* Custom resources of two versions with a webhook between them: every way in and out asks it, and waits for it. */
+#include "help.h"
+
+#include "hook.h"
+
+static const struct api_resource v1 = { .group = "example.com", .version = "v1", .plural = "widgets", .kind = "Widget",
+                                        .namespaced = true };
+static const struct api_resource v2 = { .group = "example.com", .version = "v2", .plural = "widgets", .kind = "Widget",
+                                        .namespaced = true };
+static struct hook *hook;
+static struct loop *watcher; /* freed after the server, whose hub is on it */
+
+static int setup(void **state) {
+        hook = hook_start();
+        return fixture_setup(state);
+}
+
+static int teardown(void **state) {
+        int r = fixture_teardown(state);
+
+        loop_free(watcher);
+        hook_stop(hook);
+        return r;
+}
+
+static void nap(void) {
+        nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+}
+
+#define VERSION(name, storage)                                                                                     \
+        "{\"name\":\"" name "\",\"served\":true,\"storage\":" storage ",\"schema\":{\"openAPIV3Schema\":{\"type\":" \
+        "\"object\",\"properties\":{\"spec\":{\"type\":\"object\",\"x-kubernetes-preserve-unknown-fields\":true}}}}}"
+
+static void define(struct fixture *f) {
+        const char *body = arena_printf(f->a,
+                                        "{\"metadata\":{\"name\":\"widgets.example.com\"},\"spec\":{\"group\":"
+                                        "\"example.com\",\"scope\":\"Namespaced\",\"names\":{\"plural\":\"widgets\","
+                                        "\"kind\":\"Widget\"},\"conversion\":{\"strategy\":\"Webhook\",\"webhook\":{"
+                                        "\"conversionReviewVersions\":[\"v1\"],\"clientConfig\":%s}},\"versions\":["
+                                        VERSION("v1", "true") "," VERSION("v2", "false") "]}}",
+                                        hook_config(hook, f->a, "/convert"))
+                                           .p;
+        struct answer r = ASK(f, API_CREATE, &res_customresourcedefinitions, .body = body);
+
+        if (r.code != 201)
+                fail_msg("%s", r.message);
+        for (int i = 0; i < 2000 && ASK(f, API_LIST, &v1, "default").code != 200; i++)
+                nap();
+}
+
+static struct answer create(struct fixture *f, const struct api_resource *res, const char *name) {
+        return ASK(f, API_CREATE, res, "default",
+                   .body = arena_printf(f->a,
+                                        "{\"apiVersion\":\"example.com/%s\",\"kind\":\"Widget\",\"metadata\":{\"name\":"
+                                        "\"%s\"},\"spec\":{}}",
+                                        res->version, name)
+                                           .p);
+}
+
+struct seen {
+        atomic_int n, wrong;
+        struct api_watch *watch;
+        struct loop *loop;
+};
+
+static void on_event(const struct api_event *e, void *arg) {
+        struct seen *s = arg;
+
+        if (e->type == API_ERROR)
+                return;
+        if (!str_eqc(json_str(json_getc(object_json(e->object), "apiVersion")), "example.com/v2"))
+                atomic_fetch_add(&s->wrong, 1);
+        atomic_fetch_add(&s->n, 1);
+}
+
+static void stop(void *arg) {
+        struct seen *s = arg;
+
+        api_watch_stop(s->watch);
+}
+
+static void expect(struct seen *s, int n) {
+        for (int i = 0; i < 2000 && atomic_load(&s->n) < n; i++)
+                nap();
+        assert_int_equal(atomic_load(&s->n), n);
+        assert_int_equal(atomic_load(&s->wrong), 0);
+}
+
+static void watch_in_v2(struct fixture *f, struct seen *s) {
+        struct api_call c = { .verb = API_WATCH, .resource = &v2, .namespace = STR("default"), .arena = f->a,
+                              .options = API_OPTIONS_INIT, .user = api_user_system };
+
+        assert_int_equal(loop_new("test", &s->loop, NULL), 0);
+        loop_start_thread(s->loop);
+        c.loop = s->loop;
+        assert_int_equal(apiserver_watch(f->s, &c, on_event, s, &s->watch, NULL), 0);
+}
+
+static void a_webhook_stands_between_versions(void **state) {
+        struct fixture *f = *state;
+        struct seen seen = { 0 };
+        struct answer r;
+
+        hook_converts(hook, "/convert");
+        define(f);
+        assert_int_equal(create(f, &v1, "a").code, 201);
+        assert_int_equal(hook_calls(hook, "/convert"), 0); /* as it is stored */
+        r = create(f, &v2, "b");
+        assert_string_equal(at(f, r, ".apiVersion"), "example.com/v2");
+        assert_int_equal(hook_calls(hook, "/convert"), 1);
+        r = ASK(f, API_GET, &v1, "default", "b");
+        assert_string_equal(at(f, r, ".spec.seen"), "example.com/v1");
+        r = ASK(f, API_GET, &v2, "default", "a");
+        assert_string_equal(at(f, r, ".spec.seen"), "example.com/v2");
+        r = ASK(f, API_LIST, &v2, "default");
+        assert_string_equal(at(f, r, ".items[0].apiVersion"), "example.com/v2");
+        assert_string_equal(at(f, r, ".items[1].apiVersion"), "example.com/v2");
+
+        watch_in_v2(f, &seen);
+        expect(&seen, 2);
+        r = ASK(f, API_PATCH, &v2, "default", "a", .body = "{\"spec\":{\"x\":1}}", .patch = API_PATCH_MERGE);
+        assert_string_equal(at(f, r, ".apiVersion"), "example.com/v2");
+        assert_string_equal(at(f, r, ".spec.x"), "1");
+        create(f, &v1, "c");
+        expect(&seen, 4);
+        assert_int_equal(ASK(f, API_DELETE, &v2, "default", "c").code, 200);
+        expect(&seen, 5);
+        loop_call_sync(seen.loop, stop, &seen);
+        loop_stop(seen.loop);
+        loop_join(seen.loop);
+        watcher = seen.loop;
+
+        hook_answers(hook, "/convert", "\"result\":{\"status\":\"Failure\",\"message\":\"not today\"}");
+        r = ASK(f, API_GET, &v2, "default", "a");
+        assert_int_equal(r.code, 500);
+        assert_string_equal(r.message, "conversion webhook for example.com/v1, Kind=Widget failed: not today");
+        assert_int_equal(ASK(f, API_LIST, &v2, "default").code, 500);
+        assert_int_equal(create(f, &v2, "d").code, 500);
+        hook_answers(hook, "/convert", "\"result\":{\"status\":\"Success\"},\"convertedObjects\":[{\"apiVersion\":"
+                                       "\"example.com/v2\",\"kind\":\"Widget\",\"metadata\":{\"name\":\"z\"}}]");
+        r = ASK(f, API_GET, &v2, "default", "a");
+        assert_non_null(strstr(r.message, "returned invalid converted object at index 0: must have the same name: a != z"));
+
+        /* The objects go with their definition, whatever the webhook says. */
+        ASK(f, API_DELETE, &res_customresourcedefinitions, NULL, "widgets.example.com");
+        for (int i = 0; i < 2000; i++, nap())
+                if (ASK(f, API_GET, &res_customresourcedefinitions, NULL, "widgets.example.com").code == 404)
+                        break;
+        assert_int_equal(ASK(f, API_LIST, &v1, "default").code, 404);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = { cmocka_unit_test_setup_teardown(a_webhook_stands_between_versions, setup,
+                                                                            teardown) };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
