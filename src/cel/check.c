@@ -624,7 +624,9 @@ static void check_homogeneous(struct checker *c, struct node *n) {
 /* Literals that can only fail: duration('x'), 'a'.matches('('), [dyn(1), 'a']. */
 static void validate(struct checker *c, struct node *n, bool in_format) {
         bool format = in_format || (n->kind == NODE_CALL && str_eqc(n->name, "format"));
-        const struct node *arg = n->kind == NODE_CALL && n->n_args > 0 ? n->args[n->n_args - 1] : NULL;
+        bool find = n->kind == NODE_CALL && (str_eqc(n->name, "find") || str_eqc(n->name, "findAll"));
+        const struct node *arg = n->kind == NODE_CALL && n->n_args > 0 ? n->args[find ? 1 : n->n_args - 1] : NULL;
+        _cleanup_error_ struct error err = ERROR_INIT;
 
         for (size_t i = 0; i < n->n_args; i++)
                 validate(c, n->args[i], format);
@@ -632,8 +634,8 @@ static void validate(struct checker *c, struct node *n, bool in_format) {
                 check_homogeneous(c, n);
         if (!arg || arg->kind != NODE_CONST || arg->value.kind != CEL_STRING)
                 return;
-        if (str_eqc(n->name, "matches") || str_eqc(n->name, "find") || str_eqc(n->name, "findAll")) {
-                if (regex_compile(cel_str(&arg->value), &n->regex, NULL) == 0) {
+        if (str_eqc(n->name, "matches") || find) {
+                if (regex_compile(cel_str(&arg->value), &n->regex, &err) == 0) {
                         struct cel_program *p = c->p;
                         struct node **more = arena_array(p->arena, struct node *, p->n_regexes + 1);
 
@@ -643,6 +645,8 @@ static void validate(struct checker *c, struct node *n, bool in_format) {
                         p->regexes = more;
                 } else if (str_eqc(n->name, "matches")) {
                         issue_add(c->is, arg->pos, "invalid matches argument");
+                } else if (!c->is->fault.n) {
+                        c->is->fault = arena_str(c->a, str_of(error_text(&err)));
                 }
         } else if (str_eqc(n->name, "duration") || str_eqc(n->name, "timestamp")) {
                 struct ctx ctx = { .program = c->p, .a = c->a, .call = n };

@@ -57,7 +57,7 @@ static struct cel_value eval_select(struct ctx *c, const struct node *n) {
         if (r < 0)
                 return ret;
         if (n->test)
-                return cel_of_bool(r > 0 && ret.kind != CEL_NULL); /* null is as good as absent */
+                return cel_of_bool(r > 0);
         return optional ? cel_of_optional(c->a, r > 0 ? &ret : NULL) : ret;
 }
 
@@ -403,6 +403,11 @@ int cel_compile(struct str text, const struct cel_variable *variables, size_t n,
                 return r;
         }
         vec_free(&is.list);
+        if (is.fault.n > 0) {
+                r = error_set(err, -ENOEXEC, "program instantiation failed: %" STR_FMT, STR_ARG(is.fault));
+                cel_program_free(p);
+                return r;
+        }
         cel_estimate(p);
         fold_constants(&c, p->root);
         *ret = p;

@@ -67,6 +67,7 @@ struct issues {
         struct arena *arena;
         struct str source;
         VEC(struct issue) list;
+        struct str fault; /* of a program that checks, and cannot be made */
 };
 void issue_add(struct issues *is, uint32_t pos, const char *fmt, ...) _printf_(3, 4);
 int issues_report(struct issues *is, struct error *err); /* -EINVAL when there are any; frees the list */

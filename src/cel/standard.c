@@ -367,7 +367,7 @@ static struct cel_value f_int(ARGS) {
         case CEL_UINT:
                 return v[0].u > INT64_MAX ? value_error(c, "integer overflow") : value_int((int64_t) v[0].u);
         case CEL_DOUBLE:
-                if (!(v[0].d > -0x1p63 && v[0].d < 0x1p63))
+                if (isnan(v[0].d) || v[0].d <= -9223372036854775808.0 || v[0].d >= 9223372036854775808.0)
                         return value_error(c, "integer overflow");
                 return value_int((int64_t) v[0].d);
         case CEL_STRING:

@@ -162,11 +162,12 @@ struct str cel_escape(struct arena *a, struct str name) {
         return b.n == name.n ? name : arena_str(a, buf_str(&b));
 }
 
+/* A reserved word may be written as it is, too: a.namespace. */
 const struct cel_field *type_field(const struct cel_type *t, struct str name) {
         for (size_t i = 0; i < t->n_fields; i++)
                 if (str_eq(t->fields[i].escaped, name) && name.n > 0)
                         return &t->fields[i];
-        return NULL;
+        return cel_reserved(name) ? type_json_field(t, name) : NULL;
 }
 
 const struct cel_field *type_json_field(const struct cel_type *t, struct str name) {

@@ -420,8 +420,8 @@ int cel_map_find(struct ctx *c, const struct cel_value *map, const struct cel_va
 
         if (map->form == CEL_JSON) {
                 j = key->kind == CEL_STRING ? json_find(c, map->json, cel_str(key)) : NULL;
-                if (!j || !visible(map, cel_str(key), &t))
-                        return 0;
+                if (!j || !visible(map, cel_str(key), &t) || (map->kind == CEL_OBJECT && j->type == JSON_NULL))
+                        return 0; /* a field that is null is absent; an entry of a map is not */
                 *ret = cel_of_json(c->a, j, t);
                 return 1;
         }
@@ -470,7 +470,7 @@ static int select_field(struct ctx *c, const struct cel_value *v, struct str fie
                 return -1;
         }
         j = json_find(c, v->json, f->name);
-        if (!j)
+        if (!j || j->type == JSON_NULL)
                 return 0;
         *ret = cel_of_json(c->a, j, f->type);
         return 1;

@@ -99,10 +99,8 @@ static int compile_text(struct rules *r, struct rule *rule, struct str source, e
         _cleanup_(cel_program_freep) struct cel_program *p = NULL;
         int k = cel_compile(source, rule->optional ? r->optional : r->variables, 2, &p, err);
 
-        if (k < 0) {
-                error_prefix(err, "%scompilation failed", prefix);
-                return k;
-        }
+        if (k < 0)
+                return k == -ENOEXEC ? k : error_prefix(err, "%scompilation failed", prefix);
         if (cel_program_type(p)->kind != want)
                 return error_set(err, -EINVAL,
                                  want == CEL_BOOL ? "cel expression must evaluate to a bool"

@@ -45,6 +45,18 @@ static const struct {
           "ERROR: <input>:1:11: invalid timestamp argument\n | timestamp('2024')\n | ..........^" },
         { "self.name.matches('(')",
           "ERROR: <input>:1:19: invalid matches argument\n | self.name.matches('(')\n | ..................^" },
+        { "self.name.find(')') == ''", "program instantiation failed: error parsing regexp: unexpected ): `)`" },
+        { "self.name.findAll(')', 1) == []", "program instantiation failed: error parsing regexp: unexpected ): `)`" },
+        { "self.list[0]['a'] == ''",
+          "ERROR: <input>:1:13: found no matching overload for '_[_]' applied to '(selfType.list.@idx, string)'\n"
+          " | self.list[0]['a'] == ''\n | ............^" },
+        { "string(type(self.n))",
+          "ERROR: <input>:1:7: found no matching overload for 'string' applied to '(type(int))'\n"
+          " | string(type(self.n))\n | ......^" },
+        { "self.true == 1", "ERROR: <input>:1:6: Syntax error: mismatched input 'true' expecting IDENTIFIER\n"
+                            " | self.true == 1\n | .....^" },
+        { "['a', 'b'].sum()", "ERROR: <input>:1:15: found no matching overload for 'sum' applied to 'list(string).()'\n"
+                              " | ['a', 'b'].sum()\n | ..............^" },
         { "has(self)", "ERROR: <input>:1:5: invalid argument to has() macro\n | has(self)\n | ....^" },
         { "[1].all(1, true)", "ERROR: <input>:1:9: argument must be a simple name\n | [1].all(1, true)\n | ........^" },
         { "[1].map(__result__, 1)", "ERROR: <input>:1:9: iteration variable overwrites accumulator variable\n | "

@@ -134,7 +134,11 @@ static void selection(void **state) {
              { "[1, 2][dyn(1.0)]", "2" }, { "self.list.size()", "3" }, { "size(self.labels)", "2" },
              { "self.items[1].v", "2" }, { "x.free.a", "1" }, { "x.free.b", "error: no such key: b" },
              { "x.nope.deep", "error: no such key: nope" }, { "has(x.free.a) && !has(x.free.z)", "true" },
-             { "x.name.size()", "3" }, { "x.n.foo", "error: no such overload" }, { "self.maybe == 'a'", "false" },
+             { "x.name.size()", "3" }, { "x.n.foo", "error: no such overload" },
+             { "self.maybe == 'a'", "error: no such key: maybe" }, { "has(self.maybe)", "false" },
+             { "self.namespace", "\"ns\"" }, { "has(self.namespace)", "true" },
+             { "type(x.maybe) == null_type", "true" }, { "duration('0') == duration('0s')", "true" },
+             { "type(self) == type(self)", "true" }, { "self.labels.?nope.hasValue()", "false" },
              { "self.n > oldSelf.n", "true" }, { "{'a': {'b': 1}}.a.b", "1" }, { "self.free == self.free", "true" });
 }
 
