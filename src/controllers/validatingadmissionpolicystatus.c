@@ -1,5 +1,5 @@
 /* Checks the expressions of ValidatingAdmissionPolicies against the types that their rules name, and says in the status
- * what could not work. Custom resources and wildcards are not checked. */
+ * what could not work. Wildcards name no type. */
 #include "base/vec.h"
 #include "cel/policy.h"
 #include "controllers/controller.h"
@@ -7,24 +7,71 @@
 
 #define MAX_TYPES 10
 
-typedef VEC(const struct api_resource *) type_vec;
+struct checked {
+        struct str group, version, kind;
+        const struct cel_type *type;
+        struct cel_policy *policy;
+};
+typedef VEC(struct checked) checked_vec;
 
-static int by_kind(const void *a, const void *b) {
-        const struct api_resource *x = *(const struct api_resource *const *) a,
-                                  *y = *(const struct api_resource *const *) b;
-        int r = strcmp(x->group, y->group);
+/* ---- which types ---- */
 
-        if (r == 0)
-                r = strcmp(x->version, y->version);
-        return r ? r : strcmp(x->kind, y->kind);
+/* The schema of a version of a custom resource, by plural or kind. */
+static const struct json *custom_schema(const struct controller *c, struct str group, struct str version,
+                                        struct str name, struct str *ret_kind) {
+        struct informer *definitions = controller_informer(c, &res_customresourcedefinitions);
+
+        for (struct map_iter it = MAP_ITER(informer_objects(definitions)); map_next(&it);) {
+                const struct json *spec = json_getc(object_json(it.value), "spec"), *names = json_getc(spec, "names");
+
+                if (!str_eq(json_str(json_getc(spec, "group")), group))
+                        continue;
+                *ret_kind = json_str(json_getc(names, "kind"));
+                if (!str_eq(json_str(json_getc(names, "plural")), name) && !str_eq(*ret_kind, name))
+                        continue;
+                json_each_item(v, json_getc(spec, "versions"))
+                        if (str_eq(json_str(json_getc(v, "name")), version) && json_bool(json_getc(v, "served")))
+                                return json_at_path(v, "schema", "openAPIV3Schema");
+        }
+        return NULL;
 }
 
-static void add_type(type_vec *types, const struct api_resource *r) {
-        for (size_t i = 0; i < types->n; i++)
-                if (types->v[i] == r)
+/* By plural or kind; NULL when there is none such. */
+static const struct cel_type *find_type(const struct controller *c, struct arena *a, struct str group,
+                                        struct str version, struct str name, struct str *ret_kind) {
+        const struct api_resource *r = api_find_resource(group, version, name);
+        const struct json *schema;
+
+        if (!r)
+                r = api_find_kind(group, version, name);
+        if (r) {
+                *ret_kind = str_of(r->kind);
+                return cel_type_of_schema(a, r->type);
+        }
+        schema = custom_schema(c, group, version, name, ret_kind);
+        return schema ? cel_type_of_openapi(a, schema, true) : NULL;
+}
+
+static void add_type(const struct controller *c, struct arena *a, checked_vec *types, struct checked t,
+                     struct str plural) {
+        if (types->n == MAX_TYPES)
+                return;
+        t.type = find_type(c, a, t.group, t.version, plural, &t.kind);
+        for (size_t i = 0; i < types->n && t.type; i++)
+                if (str_eq(types->v[i].group, t.group) && str_eq(types->v[i].version, t.version) &&
+                    str_eq(types->v[i].kind, t.kind))
                         return;
-        if (r && types->n < MAX_TYPES)
-                vec_push(types, r);
+        if (t.type)
+                vec_push(types, t);
+}
+
+static int by_kind(const void *a, const void *b) {
+        const struct checked *x = a, *y = b;
+        int r = str_cmp(x->group, y->group);
+
+        if (r == 0)
+                r = str_cmp(x->version, y->version);
+        return r ? r : str_cmp(x->kind, y->kind);
 }
 
 static bool has_wildcard(const struct json *list) {
@@ -34,7 +81,7 @@ static bool has_wildcard(const struct json *list) {
         return false;
 }
 
-static void find_types(const struct json *spec, type_vec *types) {
+static void find_types(const struct controller *c, struct arena *a, const struct json *spec, checked_vec *types) {
         json_each_item(rule, json_at_path(spec, "matchConstraints", "resourceRules")) {
                 const struct json *groups = json_getc(rule, "apiGroups"), *versions = json_getc(rule, "apiVersions");
 
@@ -43,18 +90,31 @@ static void find_types(const struct json *spec, type_vec *types) {
                 json_each_item(g, groups)
                         json_each_item(v, versions)
                                 json_each_item(r, json_getc(rule, "resources"))
-                                        add_type(types, api_find_resource(json_str(g), json_str(v), json_str(r)));
+                                        add_type(c, a, types,
+                                                 (struct checked){ .group = json_str(g), .version = json_str(v) },
+                                                 json_str(r));
         }
         if (types->n)
                 qsort(types->v, types->n, sizeof(*types->v), by_kind);
 }
 
-/* What is wrong with one expression, as checked against one type: a line for each. */
-static void add_issue(struct buf *text, const struct api_resource *r, const struct cel_expression *x) {
+static const struct cel_type *param_type(const struct controller *c, struct arena *a, const struct json *spec) {
+        const struct json *kind = json_getc(spec, "paramKind");
+        struct str group, version, name;
+
+        if (!kind || api_parse_group_version(json_str(json_getc(kind, "apiVersion")), &group, &version, NULL) < 0)
+                return NULL;
+        return find_type(c, a, group, version, json_str(json_getc(kind, "kind")), &name);
+}
+
+/* ---- what is wrong ---- */
+
+/* With one expression, as checked against one type: a line for each. */
+static void add_issue(struct buf *text, const struct checked *t, const struct cel_expression *x) {
         if (!str_has_prefix(x->error, STR("compilation failed")))
                 return;
-        buf_printf(text, "%s%s/%s, Kind=%s: %" STR_FMT "\n", text->n ? "\n" : "", r->group, r->version, r->kind,
-                   STR_ARG(x->error));
+        buf_printf(text, "%s%" STR_FMT "/%" STR_FMT ", Kind=%" STR_FMT ": %" STR_FMT "\n", text->n ? "\n" : "",
+                   STR_ARG(t->group), STR_ARG(t->version), STR_ARG(t->kind), STR_ARG(x->error));
 }
 
 static void add_warning(struct arena *a, struct json *list, size_t i, const char *field, const struct buf *text) {
@@ -67,24 +127,27 @@ static void add_warning(struct arena *a, struct json *list, size_t i, const char
         json_push(a, list, w);
 }
 
-static struct json check(struct arena *a, const struct json *spec, const type_vec *types) {
-        struct cel_policy **checked = arena_array(a, struct cel_policy *, types->n);
+static struct json check(const struct controller *c, struct arena *a, const struct json *spec) {
+        const struct cel_type *params = param_type(c, a, spec);
         struct json warnings = json_new_array();
+        checked_vec types = { 0 };
 
-        for (size_t i = 0; i < types->n; i++)
-                checked[i] = cel_policy_new(spec, cel_type_of_schema(a, types->v[i]->type), NULL);
+        find_types(c, a, spec, &types);
+        for (size_t i = 0; i < types.n; i++)
+                types.v[i].policy = cel_policy_new(spec, types.v[i].type, params);
         for (size_t i = 0; i < json_len(json_getc(spec, "validations")); i++) {
                 _cleanup_buf_ struct buf test = BUF_INIT, message = BUF_INIT;
 
-                for (size_t k = 0; k < types->n; k++) {
-                        add_issue(&test, types->v[k], &checked[k]->validations[i].x);
-                        add_issue(&message, types->v[k], &checked[k]->validations[i].message_x);
+                for (size_t k = 0; k < types.n; k++) {
+                        add_issue(&test, &types.v[k], &types.v[k].policy->validations[i].x);
+                        add_issue(&message, &types.v[k], &types.v[k].policy->validations[i].message_x);
                 }
                 add_warning(a, &warnings, i, "expression", &test);
                 add_warning(a, &warnings, i, "messageExpression", &message);
         }
-        for (size_t i = 0; i < types->n; i++)
-                cel_policy_free(checked[i]);
+        for (size_t i = 0; i < types.n; i++)
+                cel_policy_free(types.v[i].policy);
+        vec_free(&types);
         return warnings;
 }
 
@@ -94,13 +157,10 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         const struct json *j = policy ? object_json(policy) : NULL;
         int64_t generation = json_int(json_at_path(j, "metadata", "generation"));
         struct json status = json_new_object(), checking = json_new_object(), warnings;
-        type_vec types = { 0 };
 
         if (!j || generation <= json_int(json_at_path(j, "status", "observedGeneration")))
                 return 0;
-        find_types(json_getc(j, "spec"), &types);
-        warnings = check(a, json_getc(j, "spec"), &types);
-        vec_free(&types);
+        warnings = check(c, a, json_getc(j, "spec"));
         if (json_getc(j, "status"))
                 status = json_copy_shallow(a, json_getc(j, "status"));
         if (json_len(&warnings) > 0)
@@ -112,6 +172,6 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
 
 const struct controller_class validatingadmissionpolicystatus_controller = {
         .name = "validatingadmissionpolicy-status-controller",
-        .watches = { { &res_validatingadmissionpolicies, enqueue_self } },
+        .watches = { { &res_validatingadmissionpolicies, enqueue_self }, { &res_customresourcedefinitions, NULL } },
         .reconcile = reconcile,
 };

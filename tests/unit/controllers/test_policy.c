@@ -344,6 +344,25 @@ static void expressions_are_checked_against_the_types_of_the_rules(void **state)
                         " | object.spec.paused == true\n | ...........^\n");
         assert_string_equal(text_at(o, "status.typeChecking.expressionWarnings.1.fieldRef"),
                             "spec.validations[1].messageExpression");
+        fake_api_create(k.api, &res_customresourcedefinitions, "",
+                        "{'metadata':{'name':'widgets.example.com'},'spec':{'group':'example.com','names':{'plural':"
+                        "'widgets','kind':'Widget'},'versions':[{'name':'v1','served':true,'schema':{'openAPIV3Schema':"
+                        "{'type':'object','properties':{'spec':{'type':'object','properties':{'n':{'type':'integer'}}}}"
+                        "}}}]}}");
+        fake_api_create(k.api, &res_validatingadmissionpolicies, "",
+                        "{'metadata':{'name':'q','generation':1},'spec':{'paramKind':{'apiVersion':'v1','kind':"
+                        "'ConfigMap'},'matchConstraints':{'resourceRules':[{'apiGroups':['example.com'],'apiVersions':"
+                        "['v1'],'operations':['CREATE'],'resources':['widgets']}]},'validations':[{'expression':"
+                        "'object.spec.n > size(params.data)'},{'expression':'object.spec.m > params.none'}]}}");
+        cluster_settle(&k);
+        o = fake_api_get(k.api, &res_validatingadmissionpolicies, "", "q");
+        assert_string_equal(text_at(o, "status.typeChecking.expressionWarnings.0.fieldRef"),
+                            "spec.validations[1].expression");
+        assert_non_null(strstr(
+                        text_at(o, "status.typeChecking.expressionWarnings.0.warning"),
+                        "example.com/v1, Kind=Widget: compilation failed: ERROR: <input>:1:12: undefined field 'm'"));
+        assert_non_null(strstr(text_at(o, "status.typeChecking.expressionWarnings.0.warning"),
+                               "undefined field 'none'"));
 }
 
 int main(void) {
