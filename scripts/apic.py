@@ -45,6 +45,7 @@ SCALARS = {  # name in the language: (kind, as Go prints it)
     'any': ('ANY', 'interface {}'),
 }
 VERBS = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch']
+ALWAYS = ['required', 'descend']  # rules that absent values can break
 LIST_TYPES = ['atomic', 'set', 'map']
 CELL_KINDS = ['since', 'count', 'join', 'labels', 'selector', 'text', 'flag']  # or plainly the value
 
@@ -58,6 +59,7 @@ class Type:
         self.kind, self.name, self.gv = kind, name, group_version
         self.doc = self.elem = self.values = self.defaults = self.package = None
         self.fields, self.flags, self.raw = [], set(), None
+        self.rules = []  # of validation: (field or None, name, each, numbers, text)
         self.go_name = None
         self.__dict__.update(attributes)
 
@@ -161,6 +163,9 @@ class Api:
             for t in gv.types.values():
                 self.link_type(gv, t, ())
         self.mark_defaults()
+        for gv in self.gvs.values():
+            for t in gv.types.values():
+                t.rules = self.rules_in_order(t)
         handles = {}
         for gv in self.gvs.values():
             for r in gv.resources:
@@ -216,6 +221,7 @@ class Api:
             if f.inline:
                 inner = f.type
                 self.link_type(inner.gv, inner, stack + (t,))
+                t.rules = inner.rules + t.rules
                 t.inlines.append((inner, f.pb))
                 for g in inner.fields:
                     copy = Field(g.name, g.type, 0)
@@ -232,6 +238,9 @@ class Api:
             if not f.doc and t.kind == 'STRUCT':
                 self.fail(gv.path, '%s.%s has no doc' % (t.name, f.name))
             seen.add(f.name)
+        for rule in t.rules:
+            if rule[0] and rule[0] not in seen:
+                self.fail(gv.path, '%s has no field %s to check' % (t.name, rule[0]))
         numbers = [f.pb for f in t.fields if f.pb] + [pb for _, pb in t.inlines if pb]
         if len(set(numbers)) != len(numbers):
             self.fail(gv.path, 'type %s uses a protobuf number twice' % t.name)
@@ -250,6 +259,19 @@ class Api:
                     marked.add(t.c)
                     t.flags.add('HAS_DEFAULTS')
                     changed = True
+
+    def demands(self, t):
+        """Whether something is wrong with an empty value of the type."""
+        return t.kind == 'STRUCT' and (any(r[1] in ALWAYS or not r[0] for r in t.rules) or any(
+            'POINTER' not in f.flags and self.demands(f.type) for f in t.fields))
+
+    def rules_in_order(self, t):
+        """Rules by field; a struct that is always there is walked even when it is absent from the JSON."""
+        place = {f.name: i for i, f in enumerate(t.fields)}
+        rules = [(place[r[0]] if r[0] else len(place),) + r[1:] for r in t.rules if r[1] != 'descend']
+        rules += [(place[f.name], 'descend', False, [], None) for f in t.fields
+                  if 'POINTER' not in f.flags and self.demands(f.type) and f.name != 'metadata']
+        return sorted(rules, key=lambda r: r[0])
 
     def link_resource(self, gv, r):
         if r.stored:
@@ -350,6 +372,18 @@ class Parser:
     def top_union(self, rest):
         t = self.add_type('UNION', rest, raw=[])
         self.body = lambda line: self.type_line(t, line)
+
+    def top_check(self, rest):
+        t = self.gv.types.get(rest) or self.fail('unknown type %s (checks come after it)' % rest)
+        self.body = lambda line: self.check_line(t, line)
+
+    def check_line(self, t, line):
+        name, _, rest = line.partition(' ')
+        for m in re.finditer(r'(each )?(\w+)(?:\(((?:"[^"]*"|[^)"])*)\))?', rest):
+            args = re.findall(r'"[^"]*"|[^,\s]+', m[3] or '')
+            numbers = [int(a) for a in args if a[0] != '"']
+            text = [a.strip('"') for a in args if a[0] == '"']
+            t.rules.append((name if name != '*' else None, m[2], bool(m[1]), numbers, text[0] if text else None))
 
     def top_any(self, rest):
         name, *words = rest.split()
@@ -532,6 +566,13 @@ class Writer:
             parts.append('.values = %s_values' % t.c)
         if t.fields:
             self.fields(t, parts)
+        if t.rules:
+            self.put('static const struct schema_rule %s_rules[] = {' % t.c)
+            for place, name, each, numbers, text in t.rules:
+                self.put('        { %d, SCHEMA_RULE_%s, %d, %d, %s, %s },' % (
+                    place, name, name in ALWAYS, each, ', '.join('%dLL' % n for n in (numbers + [0, 0])[:2]), quote(text)))
+            self.put('};')
+            parts.append('.rules = %s_rules, .n_rules = %d' % (t.c, len(t.rules)))
         if t.defaults:
             parts.append('.defaults = default_' + t.defaults)
         self.put('const struct schema_type %s = { %s%s };' % (t.c, ', '.join(parts), self.flags('SCHEMA_TYPE_', t.flags)))
@@ -664,6 +705,10 @@ class Writer:
         cells = sorted({c['cell'] for gv in self.api.gvs.values() for r in gv.resources for c in r.columns} - {'NULL'})
         out = ['/* Generated by scripts/apic.py from api/: the functions its files name. */', '#pragma once',
                '#include "schema/schema.h"', '']
+        rules = sorted({r[1] for t in self.all_types() for r in t.rules})
+        out += ['/* Rules of validation: functions of src/apiserver/validation. */',
+                '#define SCHEMA_RULES(X) ' + ' '.join('X(%s)' % r for r in rules),
+                '#define SCHEMA_RULE_ID(name) SCHEMA_RULE_##name,', 'enum schema_rule_id { SCHEMA_RULES(SCHEMA_RULE_ID) };', '']
         out += ['void default_%s(struct arena *a, struct json *value);' % d for d in defaults]
         out += ['struct json %s(struct arena *a, const struct json *object, int64_t now_wall_ns);' % c for c in cells]
         return '\n'.join(out) + '\n'

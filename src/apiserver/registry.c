@@ -249,8 +249,12 @@ static int validate(struct op *op, const struct json *obj, const struct json *ol
                 if (st->validate_status)
                         st->validate_status(&fe, obj, old);
         } else if (!r->custom) {
-                validate_enums(&fe, r->resource->type, obj);
-                if (st->validate)
+                validate_typed(&fe, r->resource->type, obj);
+                if (op->sub && str_eqc(op->c->subresource, "ephemeralcontainers"))
+                        validate_ephemeral_update(&fe, obj, old);
+                else if (op->sub && str_eqc(op->c->subresource, "resize"))
+                        validate_resize(&fe, obj, old);
+                else if (st->validate)
                         st->validate(&fe, obj, old);
         }
         if (r->custom) {

@@ -231,25 +231,29 @@ static void date_conditions(struct op *op, struct json *obj, const struct json *
         json_setc(a, obj, "status", status);
 }
 
+/* What of each container a resize may change. */
 static void merge_resize(struct op *op, struct json *obj, const struct json *sent) {
+        static const char *const lists[] = { "initContainers", "containers" };
+        static const char *const members[] = { "resources", "resizePolicy" };
         struct arena *a = op->c->arena;
         struct json spec = json_copy_shallow(a, json_getc(obj, "spec"));
-        struct json containers = json_copy_shallow(a, json_getc(&spec, "containers"));
 
-        json_each_item(c, &containers) {
-                struct json copy = json_copy_shallow(a, c);
+        for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
+                struct json containers;
 
-                json_each_item(s, json_at_path(sent, "spec", "containers")) {
-                        if (!str_eq(json_str(json_getc(s, "name")), json_str(json_getc(c, "name"))))
-                                continue;
-                        if (json_getc(s, "resources"))
-                                json_setc(a, &copy, "resources", *json_getc(s, "resources"));
-                        if (json_getc(s, "resizePolicy"))
-                                json_setc(a, &copy, "resizePolicy", *json_getc(s, "resizePolicy"));
+                if (!json_getc(&spec, lists[l]))
+                        continue;
+                containers = json_copy_shallow(a, json_getc(&spec, lists[l]));
+                json_each_item(c, &containers) {
+                        *c = json_copy_shallow(a, c);
+                        json_each_item(s, json_at_path(sent, "spec", lists[l]))
+                                for (size_t i = 0; i < ARRAY_SIZE(members); i++)
+                                        if (str_eq(json_str(json_getc(s, "name")), json_str(json_getc(c, "name"))) &&
+                                            json_getc(s, members[i]))
+                                                json_setc(a, c, members[i], *json_getc(s, members[i]));
                 }
-                *c = copy;
+                json_setc(a, &spec, lists[l], containers);
         }
-        json_setc(a, &spec, "containers", containers);
         json_setc(a, obj, "spec", spec);
 }
 

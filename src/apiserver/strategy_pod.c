@@ -9,7 +9,6 @@ int pod_prepare_create(struct op *op, struct json *obj, struct error *err) {
         struct json *spec = json_get_or_add_object(a, obj, "spec");
         const struct json *gates = json_getc(spec, "schedulingGates");
 
-        json_removec(spec, "ephemeralContainers"); /* only through the subresource */
         json_set_cstr(a, status, "phase", "Pending");
         if (json_len(gates) > 0) {
                 struct json condition = json_new_object(), conditions = json_new_array();

@@ -84,6 +84,15 @@ struct schema_inline {
 /* Completes a value beyond what `default` in a field says ("default by function"): src/schema/defaults.c. */
 typedef void (*schema_default_fn)(struct arena *a, struct json *value);
 
+/* What a value must satisfy, beyond its type: `check` in api/. The functions are the API server's (hooks.h). */
+struct schema_rule {
+        uint16_t field; /* its number; n_fields: the struct as a whole */
+        uint8_t id;     /* enum schema_rule_id */
+        uint8_t always : 1, each : 1; /* for absent values too; for every item of a list */
+        int64_t a, b;
+        const char *text; /* the detail of the message, or NULL: the usual one */
+};
+
 struct schema_type {
         const char *name;    /* "PodSpec"; NULL for lists, maps and plain scalars */
         const char *package; /* "io.k8s.api.core.v1", NULL like name; with name the OpenAPI definition name */
@@ -96,6 +105,8 @@ struct schema_type {
         const struct schema_inline *inlines;
         const char *const *values;          /* enum values, NULL-terminated, or NULL */
         schema_default_fn defaults;
+        const struct schema_rule *rules; /* by field */
+        uint16_t n_rules;
         /* Of a custom resource: makes its OpenAPI definition, which says more than the tables. NULL for built-in ones. */
         struct json (*openapi)(struct arena *a, const struct schema_type *t, bool v3);
         uint16_t n_fields, n_inlines, n_by_pb;

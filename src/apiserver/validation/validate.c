@@ -480,6 +480,45 @@ void check_immutable(struct field_errors *fe, const struct path *p, const struct
                 field_invalid(fe, p, now, "field is immutable");
 }
 
+/* ---- differences ---- */
+
+static void diff_line(struct buf *b, char sign, const struct path *p, const struct json *v) {
+        buf_printf(b, "%c ", sign);
+        path_print(b, p);
+        buf_addc(b, ": ");
+        json_write(b, v);
+        buf_putc(b, '\n');
+}
+
+static void diff(struct buf *b, const struct path *p, const struct json *old, const struct json *now, unsigned depth) {
+        size_t i = 0;
+
+        if (old && now && json_equal(old, now))
+                return;
+        if (depth < 32 && json_is(old, JSON_OBJECT) && json_is(now, JSON_OBJECT)) {
+                json_each_member(m, old)
+                        diff(b, PATH_KEY(p, json_key(m)), &m->value, json_get(now, json_key(m)), depth + 1);
+                json_each_member(m, now)
+                        if (!json_get(old, json_key(m)))
+                                diff(b, PATH_KEY(p, json_key(m)), NULL, &m->value, depth + 1);
+        } else if (depth < 32 && json_is(old, JSON_ARRAY) && json_is(now, JSON_ARRAY)) {
+                for (; i < MAX(old->len, now->len); i++)
+                        diff(b, PATH_INDEX(p, i), json_item(old, i), json_item(now, i), depth + 1);
+        } else {
+                if (old)
+                        diff_line(b, '-', p, old);
+                if (now)
+                        diff_line(b, '+', p, now);
+        }
+}
+
+struct str diff_text(struct arena *a, const struct json *old, const struct json *now) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        diff(&b, NULL, old, now, 0);
+        return arena_str(a, buf_str(&b));
+}
+
 /* ---- metadata ---- */
 
 void validate_labels(struct field_errors *fe, const struct path *p, const struct json *labels) {

@@ -76,6 +76,10 @@ void check_port_or_name(struct field_errors *fe, const struct path *p, const str
 /* IntOrString: a number >= 0 or a percentage. */
 void check_int_or_percent(struct field_errors *fe, const struct path *p, const struct json *v);
 bool check_enum(struct field_errors *fe, const struct path *p, struct str v, const char *const *values);
+void check_ip(struct field_errors *fe, const struct path *p, struct str s);
+void check_cidr(struct field_errors *fe, const struct path *p, struct str s);
+/* Not unspecified, loopback or link-local. */
+void check_not_special_ip(struct field_errors *fe, const struct path *p, struct str s);
 /* The old value must still be there. */
 void check_immutable(struct field_errors *fe, const struct path *p, const struct json *now, const struct json *old);
 
@@ -84,21 +88,25 @@ void check_immutable(struct field_errors *fe, const struct path *p, const struct
 void validate_metadata(struct field_errors *fe, const struct json *obj, const struct json *old, bool namespaced,
                        name_check name);
 void validate_labels(struct field_errors *fe, const struct path *p, const struct json *labels);
+void validate_claim_spec(struct field_errors *fe, const struct path *p, const struct json *spec);
+/* What differs, for people: lines of "- .a.b: 1" and "+ .a.b: 2". */
+struct str diff_text(struct arena *a, const struct json *old, const struct json *now);
 void validate_label_selector(struct field_errors *fe, const struct path *p, const struct json *selector);
-void validate_pod_spec(struct field_errors *fe, const struct path *p, const struct json *spec);
-/* tolerations, below p. */
-void validate_tolerations(struct field_errors *fe, const struct path *p, const struct json *list);
+/* fieldRef of a variable or file, resourceFieldRef of one. */
+void check_reference(struct field_errors *fe, const struct path *p, const struct json *ref, bool field, bool volume);
 /* spec.template of a workload. */
 void validate_pod_template(struct field_errors *fe, const struct path *p, const struct json *template);
 
-/* Every field with an enumerated type, outside of metadata and status. */
-void validate_enums(struct field_errors *fe, const struct schema_type *t, const struct json *obj);
+/* The rules of api/ and the enumerations, outside of metadata and status (validate_rules.c). */
+void validate_typed(struct field_errors *fe, const struct schema_type *t, const struct json *obj);
 
 /* ---- kinds (validate_*.c), for the table in strategy.c ---- */
 
 #define VALIDATE(name) void name(struct field_errors *fe, const struct json *obj, const struct json *old)
 VALIDATE(validate_pod);
 VALIDATE(validate_pod_status);
+VALIDATE(validate_ephemeral_update);
+VALIDATE(validate_resize);
 VALIDATE(validate_deployment);
 VALIDATE(validate_replicaset);
 VALIDATE(validate_statefulset);

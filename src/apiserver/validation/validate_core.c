@@ -23,17 +23,61 @@ static bool is_ip(struct str s, int family) {
 
 #define IP_MSG "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 
-static void check_ip(struct field_errors *fe, const struct path *p, struct str s) {
+void check_ip(struct field_errors *fe, const struct path *p, struct str s) {
         if (!is_ip(s, AF_UNSPEC))
                 field_invalid_str(fe, p, s, IP_MSG);
 }
 
+void check_not_special_ip(struct field_errors *fe, const struct path *p, struct str s) {
+        uint8_t b[16] = { 0 };
+        char text[INET6_ADDRSTRLEN] = "";
+        bool v4, v6, loop6;
+
+        if (s.n < sizeof(text))
+                memcpy(text, s.p, s.n);
+        v4 = inet_pton(AF_INET, text, b) == 1;
+        v6 = !v4 && inet_pton(AF_INET6, text, b) == 1;
+        loop6 = v6 && b[15] == 1;
+        for (size_t i = 0; i < 15; i++)
+                loop6 = loop6 && b[i] == 0;
+        if ((v4 && memcmp(b, "\0\0\0\0", 4) == 0) || (v6 && memcmp(b, (uint8_t[16]) { 0 }, 16) == 0))
+                field_invalid_str(fe, p, s, "may not be unspecified (%" STR_FMT ")", STR_ARG(s));
+        if ((v4 && b[0] == 127) || loop6)
+                field_invalid_str(fe, p, s, "may not be in the loopback range (127.0.0.0/8, ::1/128)");
+        if ((v4 && b[0] == 169 && b[1] == 254) || (v6 && b[0] == 0xfe && (b[1] & 0xc0) == 0x80))
+                field_invalid_str(fe, p, s, "may not be in the link-local range (169.254.0.0/16, fe80::/10)");
+        if ((v4 && b[0] == 224 && b[1] == 0 && b[2] == 0) || (v6 && b[0] == 0xff && (b[1] & 0xf) == 2))
+                field_invalid_str(fe, p, s, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
+}
+
+void check_cidr(struct field_errors *fe, const struct path *p, struct str s) {
+        ssize_t slash = str_find(s, '/');
+        int64_t bits = -1;
+        struct str ip = slash < 0 ? STR("") : str_sub(s, 0, (size_t) slash);
+
+        if (slash < 0 || str_to_i64(str_sub(s, (size_t) slash + 1, s.n), &bits) < 0 || bits < 0 ||
+            !is_ip(ip, AF_UNSPEC) || bits > (is_ip(ip, AF_INET) ? 32 : 128))
+                field_invalid_str(fe, p, s, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
+}
+
 /* ---- services ---- */
+
+/* The two members that tell ports of a service apart, as upstream's struct prints. */
+static const struct json *port_key(struct arena *a, const struct json *port) {
+        struct json key = json_new_object();
+
+        json_set_cstr(a, &key, "Name", "");
+        json_set_str(a, &key, "Protocol", TEXT(port, "protocol"));
+        json_setc(a, &key, "AppProtocol", json_null());
+        json_set_int(a, &key, "Port", json_int(GET(port, "port")));
+        json_set_int(a, &key, "TargetPort", 0);
+        json_set_int(a, &key, "NodePort", 0);
+        return json_new(a, key);
+}
 
 static void validate_service_ports(struct field_errors *fe, const struct path *spec_path, const struct json *spec) {
         const struct path *list = PATH(spec_path, "ports");
         const struct json *ports = GET(spec, "ports");
-        bool external = str_eqc(TEXT(spec, "type"), "NodePort") || str_eqc(TEXT(spec, "type"), "LoadBalancer");
         size_t i = 0;
 
         json_each_item(port, ports) {
@@ -48,19 +92,21 @@ static void validate_service_ports(struct field_errors *fe, const struct path *s
                                 if (str_eq(TEXT(json_item(ports, k), "name"), name))
                                         field_duplicate(fe, PATH(p, "name"), name);
                 }
-                check_port(fe, PATH(p, "port"), GET(port, "port"));
                 if (GET(port, "targetPort") && !str_eqc(TEXT(spec, "type"), "ExternalName"))
                         check_port_or_name(fe, PATH(p, "targetPort"), GET(port, "targetPort"));
-                if (json_int(GET(port, "nodePort")) != 0 && !external)
-                        field_forbidden(fe, PATH(p, "nodePort"), "may not be used when `type` is '%" STR_FMT "'",
-                                        STR_ARG(TEXT(spec, "type")));
+                if (json_int(GET(port, "nodePort")) != 0 && str_eqc(TEXT(spec, "type"), "ClusterIP"))
+                        field_forbidden(fe, PATH(p, "nodePort"), "may not be used when `type` is 'ClusterIP'");
+                for (size_t k = 0; k < i && json_int(GET(port, "nodePort")) != 0; k++)
+                        if (json_int(GET(json_item(ports, k), "nodePort")) == json_int(GET(port, "nodePort")) &&
+                            str_eq(TEXT(json_item(ports, k), "protocol"), TEXT(port, "protocol")))
+                                field_duplicate_value(fe, PATH(p, "nodePort"), GET(port, "nodePort"));
                 for (size_t k = 0; k < i; k++) {
                         const struct json *other = json_item(ports, k);
 
                         if (json_int(GET(other, "port")) != json_int(GET(port, "port")) ||
                             !str_eq(TEXT(other, "protocol"), TEXT(port, "protocol")))
                                 continue;
-                        field_duplicate(fe, p, TEXT(port, "name"));
+                        field_duplicate_value(fe, p, port_key(fe->a, port));
                         break;
                 }
                 i++;
@@ -68,6 +114,7 @@ static void validate_service_ports(struct field_errors *fe, const struct path *s
 }
 
 static void validate_external_name(struct field_errors *fe, const struct path *p, const struct json *spec) {
+        static const char *const absent[] = { "clusterIPs", "ipFamilies", "ipFamilyPolicy" };
         struct str name = TEXT(spec, "externalName");
 
         if (str_has_suffix(name, STR(".")))
@@ -76,8 +123,39 @@ static void validate_external_name(struct field_errors *fe, const struct path *p
                 field_required(fe, PATH(p, "externalName"), "");
         else
                 check_field(fe, PATH(p, "externalName"), name, check_dns_subdomain);
-        if (!str_empty(TEXT(spec, "clusterIP")) && !str_eqc(TEXT(spec, "clusterIP"), "None"))
-                field_forbidden(fe, PATH(p, "clusterIPs"), "may not be set when `type` is ExternalName");
+        for (size_t i = 0; i < ARRAY_SIZE(absent); i++)
+                if (GET(spec, absent[i]))
+                        field_forbidden(fe, PATH(p, absent[i]), "may not be set for ExternalName services");
+}
+
+/* What only load balancers have. */
+static void validate_balancer(struct field_errors *fe, const struct path *p, const struct json *spec,
+                              const struct json *before) {
+        const struct path *ranges = PATH(p, "LoadBalancerSourceRanges");
+        bool is = str_eqc(TEXT(spec, "type"), "LoadBalancer"), was = str_eqc(TEXT(before, "type"), "LoadBalancer");
+        const struct json *class = GET(spec, "loadBalancerClass"), *old = GET(before, "loadBalancerClass");
+        size_t i = 0;
+
+        if (!is && json_len(GET(spec, "loadBalancerSourceRanges")) > 0)
+                field_forbidden(fe, ranges, "may only be used when `type` is 'LoadBalancer'");
+        json_each_item(e, GET(spec, "loadBalancerSourceRanges"))
+                check_cidr(fe, PATH_INDEX(ranges, i++), str_trim(json_str(e)));
+        if (!is && GET(spec, "allocateLoadBalancerNodePorts"))
+                field_forbidden(fe, PATH(p, "allocateLoadBalancerNodePorts"),
+                                "may only be used when `type` is 'LoadBalancer'");
+        if (!is && class)
+                field_forbidden(fe, PATH(p, "loadBalancerClass"), "may only be used when `type` is 'LoadBalancer'");
+        else if (class)
+                check_field(fe, PATH(p, "loadBalancerClass"), json_str(class), check_qualified_name);
+        if (is && was && !(class && old ? json_equal(class, old) : class == old))
+                field_invalid(fe, PATH(p, "loadBalancerClass"), class, "may not change once set");
+        if (json_int(GET(spec, "healthCheckNodePort")) != 0 &&
+            !(is && str_eqc(TEXT(spec, "externalTrafficPolicy"), "Local")))
+                field_invalid(fe, PATH(p, "healthCheckNodePort"), GET(spec, "healthCheckNodePort"),
+                              "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
+        else if (was && is && json_int(GET(before, "healthCheckNodePort")) != 0 &&
+                 json_int(GET(before, "healthCheckNodePort")) != json_int(GET(spec, "healthCheckNodePort")))
+                field_forbidden(fe, PATH(p, "healthCheckNodePort"), "field is immutable");
 }
 
 void validate_service(struct field_errors *fe, const struct json *obj, const struct json *old) {
@@ -102,13 +180,19 @@ void validate_service(struct field_errors *fe, const struct json *obj, const str
                               str_eqc(type, "NodePort") ? "NodePort" : "LoadBalancer");
         validate_service_ports(fe, p, spec);
         validate_labels(fe, PATH(p, "selector"), GET(spec, "selector"));
-        json_each_item(e, GET(spec, "externalIPs"))
-                check_ip(fe, PATH_INDEX(PATH(p, "externalIPs"), i++), json_str(e));
+        json_each_item(e, GET(spec, "externalIPs")) {
+                check_ip(fe, PATH_INDEX(PATH(p, "externalIPs"), i), json_str(e));
+                check_not_special_ip(fe, PATH_INDEX(PATH(p, "externalIPs"), i++), json_str(e));
+        }
+        validate_balancer(fe, p, spec, before);
+        if (!str_empty(TEXT(spec, "trafficDistribution")) && !str_eqc(TEXT(spec, "trafficDistribution"), "PreferClose"))
+                field_not_supported(fe, PATH(p, "trafficDistribution"), TEXT(spec, "trafficDistribution"),
+                                    (const char *const[]) { "PreferClose", NULL });
         if (timeout && (json_int(timeout) <= 0 || json_int(timeout) > 86400))
                 field_invalid(fe, PATH(PATH(PATH(p, "sessionAffinityConfig"), "clientIP"), "timeoutSeconds"), timeout,
                               "must be greater than 0 and less than 86400");
         if (str_eqc(TEXT(spec, "externalTrafficPolicy"), "Local") && !str_eqc(type, "NodePort") &&
-            !str_eqc(type, "LoadBalancer"))
+            !str_eqc(type, "LoadBalancer") && !(str_eqc(type, "ClusterIP") && json_len(GET(spec, "externalIPs")) > 0))
                 field_invalid(fe, PATH(p, "externalTrafficPolicy"), GET(spec, "externalTrafficPolicy"),
                               "may only be set for externally-accessible services");
         if (old && !str_eqc(type, "ExternalName") && !str_eqc(TEXT(before, "type"), "ExternalName") &&
@@ -120,7 +204,6 @@ void validate_service(struct field_errors *fe, const struct json *obj, const str
 
 void validate_endpoints(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct path *list = PATH(NULL, "subsets");
-        static const char *const addresses[] = { "addresses", "notReadyAddresses" };
         size_t i = 0;
 
         json_each_item(s, GET(obj, "subsets")) {
@@ -129,20 +212,11 @@ void validate_endpoints(struct field_errors *fe, const struct json *obj, const s
 
                 if (json_len(GET(s, "addresses")) + json_len(GET(s, "notReadyAddresses")) == 0)
                         field_required(fe, p, "must specify `addresses` or `notReadyAddresses`");
-                for (size_t l = 0; l < ARRAY_SIZE(addresses); l++) {
-                        k = 0;
-                        json_each_item(a, GET(s, addresses[l]))
-                                check_ip(fe, PATH(PATH_INDEX(PATH(p, addresses[l]), k++), "ip"), TEXT(a, "ip"));
-                }
-                k = 0;
                 json_each_item(port, GET(s, "ports")) {
                         const struct path *at = PATH_INDEX(ports, k++);
 
                         if (str_empty(TEXT(port, "name")) && json_len(GET(s, "ports")) > 1)
                                 field_required(fe, PATH(at, "name"), "");
-                        else if (!str_empty(TEXT(port, "name")))
-                                check_field(fe, PATH(at, "name"), TEXT(port, "name"), check_dns_label);
-                        check_port(fe, PATH(at, "port"), GET(port, "port"));
                 }
         }
 }
@@ -157,10 +231,7 @@ void validate_node(struct field_errors *fe, const struct json *obj, const struct
         json_each_item(t, GET(spec, "taints")) {
                 const struct path *at = PATH_INDEX(taints, i);
 
-                check_field(fe, PATH(at, "key"), TEXT(t, "key"), check_qualified_name);
                 check_field(fe, PATH(at, "value"), TEXT(t, "value"), check_label_value);
-                if (str_empty(TEXT(t, "effect")))
-                        field_required(fe, PATH(at, "effect"), "");
                 for (size_t k = 0; k < i; k++) {
                         const struct json *o = json_item(GET(spec, "taints"), k);
 
@@ -169,6 +240,11 @@ void validate_node(struct field_errors *fe, const struct json *obj, const struct
                 }
                 i++;
         }
+        i = 0;
+        json_each_item(c, GET(spec, "podCIDRs"))
+                check_cidr(fe, PATH_INDEX(PATH(p, "podCIDRs"), i++), json_str(c));
+        if (old && !str_eq(TEXT(before, "externalID"), TEXT(spec, "externalID")))
+                field_forbidden(fe, PATH(p, "externalID"), "may not be updated");
         if (old && !str_empty(TEXT(before, "podCIDR")) && !str_eq(TEXT(before, "podCIDR"), TEXT(spec, "podCIDR")))
                 field_forbidden(fe, PATH(p, "podCIDRs"),
                                 "node updates may not change podCIDR except from \"\" to valid");
@@ -280,80 +356,152 @@ void validate_secret(struct field_errors *fe, const struct json *obj, const stru
 
 /* ---- volumes ---- */
 
-static void validate_access_modes(struct field_errors *fe, const struct path *p, const struct json *spec) {
+static void validate_access_modes(struct field_errors *fe, const struct path *p, const struct json *spec,
+                                  const char *detail) {
         bool pod = false;
 
         if (json_len(GET(spec, "accessModes")) == 0)
-                field_required(fe, PATH(p, "accessModes"), "at least 1 access mode is required");
+                field_required(fe, PATH(p, "accessModes"), detail);
         json_each_item(m, GET(spec, "accessModes"))
                 pod = pod || str_eqc(json_str(m), "ReadWriteOncePod");
         if (pod && json_len(GET(spec, "accessModes")) > 1)
                 field_forbidden(fe, PATH(p, "accessModes"), "may not use ReadWriteOncePod with other access modes");
 }
 
-static void validate_storage(struct field_errors *fe, const struct path *p, const struct json *map) {
-        const struct json *v = GET(map, "storage");
+/* dataSource and dataSourceRef name the same, or the reference is to another namespace and stands alone. */
+static void validate_data_source(struct field_errors *fe, const struct path *p, const struct json *spec) {
+        static const char *const fields[] = { "dataSource", "dataSourceRef" };
+        const struct json *source = GET(spec, "dataSource"), *ref = GET(spec, "dataSourceRef");
 
-        if (!v)
-                field_required(fe, PATH_KEY(p, STR("storage")), "");
-        else if (quantity_of_json(v).nano <= 0)
-                field_invalid(fe, PATH_KEY(p, STR("storage")), v, "must be greater than zero");
+        for (size_t i = 0; i < 2; i++) {
+                const struct json *s = GET(spec, fields[i]);
+
+                if (s && str_empty(TEXT(s, "apiGroup")) && !str_eqc(TEXT(s, "kind"), "PersistentVolumeClaim"))
+                        field_invalid(fe, PATH(p, fields[i]), GET(s, "kind"),
+                                      "must be 'PersistentVolumeClaim' when referencing the default apiGroup");
+                else if (!str_empty(TEXT(s, "apiGroup")))
+                        check_field(fe, PATH(PATH(p, fields[i]), "apiGroup"), TEXT(s, "apiGroup"), check_dns_subdomain);
+        }
+        if (source && !str_empty(TEXT(ref, "namespace")))
+                field_invalid(fe, p, source, "may not be specified when dataSourceRef.namespace is specified");
+        else if (source && ref &&
+                 (!str_eq(TEXT(source, "name"), TEXT(ref, "name")) ||
+                  !str_eq(TEXT(source, "kind"), TEXT(ref, "kind")) ||
+                  !str_eq(TEXT(source, "apiGroup"), TEXT(ref, "apiGroup"))))
+                field_invalid(fe, p, source, "must match dataSourceRef");
+}
+
+void validate_claim_spec(struct field_errors *fe, const struct path *p, const struct json *spec) {
+        const struct path *at = PATH_KEY(PATH(p, "resources"), STR("storage"));
+        const struct json *storage = json_at_path(spec, "resources", "requests", "storage");
+
+        validate_access_modes(fe, p, spec, "at least 1 access mode is required");
+        validate_label_selector(fe, PATH(p, "selector"), GET(spec, "selector"));
+        if (!storage)
+                field_required(fe, at, "");
+        else if (quantity_of_json(storage).nano <= 0)
+                field_invalid(fe, at, storage, "must be greater than zero");
+        if (!str_empty(TEXT(spec, "storageClassName")))
+                check_field(fe, PATH(p, "storageClassName"), TEXT(spec, "storageClassName"), check_dns_subdomain);
+        validate_data_source(fe, p, spec);
+}
+
+static struct json without(struct arena *a, const struct json *o, const char *const *keys) {
+        struct json copy = json_copy_shallow(a, o);
+
+        for (; *keys; keys++)
+                json_removec(&copy, *keys);
+        return copy;
 }
 
 void validate_pvc(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        static const char *const mutable[] = { "resources", "volumeName", "volumeAttributesClassName" };
-        const struct path *p = PATH(NULL, "spec");
-        const struct json *spec = GET(obj, "spec"), *before = GET(old, "spec");
+        /* of a bound claim the size may change; the volume and the default class are filled in once */
+        const char *mutable[5] = { NULL };
+        const struct path *p = PATH(NULL, "spec"), *size = PATH(PATH(PATH(p, "resources"), "requests"), "storage");
+        const struct json *spec = GET(obj, "spec"), *before = GET(old, "spec"), *storage, *was;
+        bool bound = str_eqc(json_str(json_at_path(obj, "status", "phase")), "Bound");
+        struct json now, then;
+        size_t n = 0;
 
-        if (!old) {
-                validate_access_modes(fe, p, spec);
-                validate_storage(fe, PATH(PATH(p, "resources"), "requests"),
-                                 json_at_path(spec, "resources", "requests"));
-                if (!str_empty(TEXT(spec, "storageClassName")))
-                        check_field(fe, PATH(p, "storageClassName"), TEXT(spec, "storageClassName"),
-                                    check_dns_subdomain);
+        validate_claim_spec(fe, p, spec);
+        if (!old)
                 return;
+        if (str_empty(TEXT(before, "volumeName")))
+                mutable[n++] = "volumeName";
+        if (!GET(before, "storageClassName") && GET(spec, "storageClassName"))
+                mutable[n++] = "storageClassName";
+        if (bound) {
+                mutable[n++] = "resources";
+                mutable[n++] = "volumeAttributesClassName";
         }
-        struct json a = json_copy_shallow(fe->a, spec), b = json_copy_shallow(fe->a, before);
-
-        for (size_t i = 0; i < ARRAY_SIZE(mutable); i++) {
-                json_removec(&a, mutable[i]);
-                json_removec(&b, mutable[i]);
-        }
-        if (!json_equal(&a, &b) ||
-            (!str_empty(TEXT(before, "volumeName")) && !str_eq(TEXT(before, "volumeName"), TEXT(spec, "volumeName"))))
+        now = without(fe->a, spec, mutable);
+        then = without(fe->a, before, mutable);
+        if (!json_equal(&now, &then))
                 field_forbidden(fe, p,
                                 "spec is immutable after creation except resources.requests and "
-                                "volumeAttributesClassName for bound claims");
-        else if (quantity_cmp(quantity_of_json(json_at_path(spec, "resources", "requests", "storage")),
-                              quantity_of_json(json_at_path(before, "resources", "requests", "storage"))) < 0)
-                field_forbidden(fe, PATH(PATH(PATH(p, "resources"), "requests"), "storage"),
-                                "field can not be less than previous value");
+                                "volumeAttributesClassName for bound claims\n%" STR_FMT,
+                                STR_ARG(diff_text(fe->a, &then, &now)));
+        storage = json_at_path(spec, "resources", "requests", "storage");
+        was = json_at_path(before, "resources", "requests", "storage");
+        if (quantity_cmp(quantity_of_json(storage), quantity_of_json(was)) < 0 &&
+            quantity_cmp(quantity_of_json(storage),
+                         quantity_of_json(json_at_path(obj, "status", "capacity", "storage"))) <= 0)
+                field_forbidden(fe, size, "field can not be less than status.capacity");
 }
 
 void validate_pv(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        static const char *const storage[] = { "storage", NULL };
         static const char *const not_sources[] = {
                 "capacity",     "accessModes", "claimRef",     "persistentVolumeReclaimPolicy", "storageClassName",
-                "mountOptions", "volumeMode",  "nodeAffinity", "volumeAttributesClassName"
+                "mountOptions", "volumeMode",  "nodeAffinity", "volumeAttributesClassName",     NULL
         };
         const struct path *p = PATH(NULL, "spec");
         const struct json *spec = GET(obj, "spec");
+        const struct json *capacity = GET(spec, "capacity");
+        struct json none = json_null();
         size_t sources = 0;
 
-        validate_access_modes(fe, p, spec);
-        validate_storage(fe, PATH(p, "capacity"), GET(spec, "capacity"));
+        validate_access_modes(fe, p, spec, "");
+        if (json_len(capacity) == 0)
+                field_required(fe, PATH(p, "capacity"), "");
+        if (json_len(capacity) != 1 || !GET(capacity, "storage"))
+                field_not_supported_value(fe, PATH(p, "capacity"), capacity ? capacity : &none, storage);
+        else if (quantity_of_json(GET(capacity, "storage")).nano <= 0)
+                field_invalid(fe, PATH_KEY(PATH(p, "capacity"), STR("storage")), GET(capacity, "storage"),
+                              "must be greater than zero");
         json_each_member(m, spec) {
                 bool other = false;
 
-                for (size_t i = 0; i < ARRAY_SIZE(not_sources); i++)
+                for (size_t i = 0; not_sources[i]; i++)
                         other = other || str_eqc(json_key(m), not_sources[i]);
                 if (!other && sources++ > 0)
-                        field_forbidden(fe, PATH(p, "volume"), "may not specify more than 1 volume type");
+                        field_forbidden(fe, PATH(p, arena_cstr(fe->a, json_key(m))),
+                                        "may not specify more than 1 volume type");
         }
         if (sources == 0)
                 field_required(fe, p, "must specify a volume type");
-        if (json_at_path(spec, "hostPath") && str_empty(json_str(json_at_path(spec, "hostPath", "path"))))
-                field_required(fe, PATH(PATH(p, "hostPath"), "path"), "");
+        if (GET(spec, "hostPath") && str_eqc(json_str(json_at_path(spec, "hostPath", "path")), "/") &&
+            str_eqc(TEXT(spec, "persistentVolumeReclaimPolicy"), "Recycle"))
+                field_forbidden(fe, PATH(p, "persistentVolumeReclaimPolicy"),
+                                "may not be 'recycle' for a hostPath mount of '/'");
+        if (!str_empty(TEXT(spec, "storageClassName")))
+                check_field(fe, PATH(p, "storageClassName"), TEXT(spec, "storageClassName"), check_dns_subdomain);
+        if (GET(spec, "nodeAffinity") && !json_at_path(spec, "nodeAffinity", "required"))
+                field_required(fe, PATH(PATH(p, "nodeAffinity"), "required"), "must specify required node constraints");
         if (GET(spec, "local") && !GET(spec, "nodeAffinity"))
                 field_required(fe, PATH(p, "nodeAffinity"), "Local volume requires node affinity");
+        if (old) {
+                struct json now = without(fe->a, spec, not_sources),
+                            was = without(fe->a, GET(old, "spec"), not_sources);
+
+                if (!json_equal(&now, &was))
+                        field_forbidden(fe, PATH(p, "persistentvolumesource"),
+                                        "spec.persistentvolumesource is immutable after creation\n%" STR_FMT,
+                                        STR_ARG(diff_text(fe->a, &was, &now)));
+                check_immutable(fe, PATH(NULL, "volumeMode"), GET(spec, "volumeMode"),
+                                json_at_path(old, "spec", "volumeMode"));
+                if (json_at_path(old, "spec", "nodeAffinity"))
+                        check_immutable(fe, PATH(NULL, "nodeAffinity"), GET(spec, "nodeAffinity"),
+                                        json_at_path(old, "spec", "nodeAffinity"));
+        }
 }

@@ -1,7 +1,8 @@
 /* Pods and what pods are made of: pkg/apis/core/validation of v1.33, the parts that users meet. Enumerations are
- * checked by validate_enum.c. */
-#include "apiserver/validation/validate.h"
+ * checked by validate_rules.c. */
+#include "apiserver/validation/validate_rules.h"
 #include "schema/quantity.h"
+#include "schema/quota.h"
 
 #define GET(o, k) json_getc((o), (k))
 #define TEXT(o, k) json_str(json_getc((o), (k)))
@@ -26,64 +27,21 @@ static void check_item_name(struct field_errors *fe, const struct path *p, const
                 field_duplicate(fe, PATH(p, "name"), name);
 }
 
-/* ---- resources ---- */
-
-static void validate_quantities(struct field_errors *fe, const struct path *p, const struct json *map) {
-        json_each_member(m, map) {
-                struct str key = json_key(m);
-                struct quantity q = quantity_of_json(&m->value);
-                bool standard = str_eqc(key, "cpu") || str_eqc(key, "memory") || str_eqc(key, "ephemeral-storage") ||
-                                str_eqc(key, "storage") || str_has_prefix(key, STR("hugepages-"));
-
-                if (str_find(key, '/') < 0 && !standard)
-                        field_invalid_str(fe, PATH_KEY(p, key), key,
-                                          "must be a standard resource type or fully qualified");
-                if (q.nano < 0)
-                        field_invalid(fe, PATH_KEY(p, key), &m->value, "must be greater than or equal to 0");
-                if (str_find(key, '/') >= 0 && q.nano % 1000000000 != 0)
-                        field_invalid(fe, PATH_KEY(p, key), &m->value, "must be an integer");
-        }
-}
-
-static void validate_resources(struct field_errors *fe, const struct path *p, const struct json *r) {
-        const struct json *limits = GET(r, "limits"), *requests = GET(r, "requests");
-
-        validate_quantities(fe, PATH(p, "limits"), limits);
-        validate_quantities(fe, PATH(p, "requests"), requests);
-        json_each_member(m, requests) {
-                const struct json *limit = json_get(limits, json_key(m));
-
-                if (limit && quantity_cmp(quantity_of_json(&m->value), quantity_of_json(limit)) > 0)
-                        field_invalid(fe, PATH(p, "requests"), &m->value,
-                                      "must be less than or equal to %" STR_FMT " limit of %" STR_FMT,
-                                      STR_ARG(json_key(m)), STR_ARG(json_str(limit)));
-        }
-}
-
 /* ---- environment ---- */
 
 static void validate_env_source(struct field_errors *fe, const struct path *p, const struct json *from,
                                 bool has_value) {
-        static const struct {
-                const char *name, *needs;
-        } sources[] = {
-                { "fieldRef", "fieldPath" },
-                { "resourceFieldRef", "resource" },
-                { "configMapKeyRef", "key" },
-                { "secretKeyRef", "key" },
-        };
+        static const char *const sources[] = { "fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef" };
         size_t n = 0;
 
         for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
-                const struct json *s = GET(from, sources[i].name);
+                const struct json *s = GET(from, sources[i]);
 
                 if (!s)
                         continue;
                 n++;
-                if (str_empty(TEXT(s, sources[i].needs)))
-                        field_required(fe, PATH(PATH(p, sources[i].name), sources[i].needs), "");
-                else if (i >= 2)
-                        check_field(fe, PATH(PATH(p, sources[i].name), "key"), TEXT(s, "key"), check_config_key);
+                if (i < 2)
+                        check_reference(fe, PATH(p, sources[i]), s, i == 0, false);
         }
         if (n == 0)
                 field_invalid_str(fe, p, STR(""),
@@ -102,31 +60,33 @@ static void validate_env(struct field_errors *fe, const struct path *c, const st
         json_each_item(e, GET(container, "env")) {
                 const struct path *p = PATH_INDEX(env, i++);
 
-                if (str_empty(TEXT(e, "name")))
-                        field_required(fe, PATH(p, "name"), "");
-                else
-                        check_field(fe, PATH(p, "name"), TEXT(e, "name"), check_env_name);
                 if (GET(e, "valueFrom"))
                         validate_env_source(fe, PATH(p, "valueFrom"), GET(e, "valueFrom"),
                                             !str_empty(TEXT(e, "value")));
         }
-        i = 0;
         json_each_item(e, GET(container, "envFrom")) {
-                const struct path *p = PATH_INDEX(env_from, i++);
                 const struct json *map = GET(e, "configMapRef"), *secret = GET(e, "secretRef");
 
-                if (!str_empty(TEXT(e, "prefix")))
-                        check_field(fe, PATH(p, "prefix"), TEXT(e, "prefix"), check_env_name);
                 if (!map && !secret)
-                        field_invalid_str(fe, p, STR(""), "must specify one of: `configMapRef` or `secretRef`");
+                        field_invalid_str(fe, env_from, STR(""), "must specify one of: `configMapRef` or `secretRef`");
                 else if (map && secret)
-                        field_invalid_str(fe, p, STR(""), "may not have more than one field specified at a time");
-                else if (str_empty(TEXT(map ? map : secret, "name")))
-                        field_required(fe, PATH(PATH(p, map ? "configMapRef" : "secretRef"), "name"), "");
+                        field_invalid_str(fe, env_from, STR(""),
+                                          "may not have more than one field specified at a time");
         }
 }
 
 /* ---- mounts, ports, probes ---- */
+
+static void validate_recursive(struct field_errors *fe, const struct path *p, const struct json *mount) {
+        struct str mode = TEXT(mount, "recursiveReadOnly"), propagation = TEXT(mount, "mountPropagation");
+
+        if (str_empty(mode) || str_eqc(mode, "Disabled"))
+                return;
+        if (!json_bool(GET(mount, "readOnly")))
+                field_forbidden(fe, p, "may only be specified when readOnly is true");
+        if (!str_empty(propagation) && !str_eqc(propagation, "None"))
+                field_forbidden(fe, p, "may only be specified when mountPropagation is None or not specified");
+}
 
 static void validate_mounts(struct field_errors *fe, const struct path *c, const struct json *container,
                             const struct json *volumes) {
@@ -147,15 +107,20 @@ static void validate_mounts(struct field_errors *fe, const struct path *c, const
                         field_not_found(fe, PATH(p, "name"), name);
                 if (str_empty(at))
                         field_required(fe, PATH(p, "mountPath"), "");
-                else if (str_find(at, ':') >= 0)
-                        field_invalid_str(fe, PATH(p, "mountPath"), at, "must not contain ':'");
                 else if (seen_before(mounts, i, "mountPath"))
                         field_invalid_str(fe, PATH(p, "mountPath"), at, "must be unique");
                 if (!str_empty(TEXT(m, "subPath")) && !str_empty(TEXT(m, "subPathExpr")))
                         field_invalid_str(fe, PATH(p, "subPathExpr"), TEXT(m, "subPathExpr"),
                                           "subPathExpr and subPath are mutually exclusive");
-                if (str_has_prefix(TEXT(m, "subPath"), STR("/")))
-                        field_invalid_str(fe, PATH(p, "subPath"), TEXT(m, "subPath"), "must be a relative path");
+                if (!str_empty(TEXT(m, "subPath")))
+                        rule_relative_path(fe, PATH(list, "subPath"), GET(m, "subPath"), NULL);
+                if (!str_empty(TEXT(m, "subPathExpr")))
+                        rule_relative_path(fe, PATH(list, "subPathExpr"), GET(m, "subPathExpr"), NULL);
+                if (str_eqc(TEXT(m, "mountPropagation"), "Bidirectional") &&
+                    !json_bool(json_at_path(container, "securityContext", "privileged")))
+                        field_forbidden(fe, PATH(list, "mountPropagation"),
+                                        "Bidirectional mount propagation is available only to privileged containers");
+                validate_recursive(fe, PATH(list, "recursiveReadOnly"), m);
                 i++;
         }
 }
@@ -171,18 +136,11 @@ static void validate_ports(struct field_errors *fe, const struct path *c, const 
                 struct str name = TEXT(port, "name");
                 int64_t host = json_int(GET(port, "hostPort"));
 
-                if (!str_empty(name) && check_field(fe, PATH(p, "name"), name, check_port_name) &&
-                    seen_before(ports, i, "name"))
+                if (!str_empty(name) && seen_before(ports, i, "name"))
                         field_duplicate(fe, PATH(p, "name"), name);
-                if (json_int(GET(port, "containerPort")) == 0)
-                        field_required(fe, PATH(p, "containerPort"), "");
-                else
-                        check_port(fe, PATH(p, "containerPort"), GET(port, "containerPort"));
-                if (host != 0)
-                        check_port(fe, PATH(p, "hostPort"), GET(port, "hostPort"));
                 if (host_network && host != 0 && host != json_int(GET(port, "containerPort")))
-                        field_invalid(fe, PATH(p, "containerPort"), GET(port, "containerPort"),
-                                      "must match `hostPort` when `hostNetwork` is true");
+                        field_invalid(fe, PATH(p, "hostPort"), GET(port, "hostPort"),
+                                      "must match `containerPort` when `hostNetwork` is true");
                 i++;
         }
 }
@@ -199,12 +157,6 @@ static void validate_action(struct field_errors *fe, const struct path *p, const
                         continue;
                 if (n++ > 0)
                         field_forbidden(fe, PATH(p, kinds[i]), "may not specify more than 1 %s type", what);
-                else if (i == 0 && json_len(GET(a, "command")) == 0)
-                        field_required(fe, PATH(PATH(p, "exec"), "command"), "");
-                else if (i == 1 && str_empty(TEXT(a, "path")))
-                        field_required(fe, PATH(PATH(p, "httpGet"), "path"), "");
-                else if (i == 1 || i == 2)
-                        check_port_or_name(fe, PATH(PATH(p, kinds[i]), "port"), GET(a, "port"));
         }
         if (n == 0)
                 field_required(fe, p, "must specify a handler type");
@@ -212,17 +164,14 @@ static void validate_action(struct field_errors *fe, const struct path *p, const
 
 static void validate_probe(struct field_errors *fe, const struct path *p, const struct json *probe,
                            bool only_one_success) {
-        static const char *const counts[] = { "initialDelaySeconds", "timeoutSeconds", "periodSeconds",
-                                              "successThreshold", "failureThreshold" };
-
         if (!probe)
                 return;
         validate_action(fe, p, probe, "handler");
-        for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
-                check_nonnegative(fe, PATH(p, counts[i]), GET(probe, counts[i]));
         if (only_one_success && json_int_or(GET(probe, "successThreshold"), 1) != 1)
                 field_invalid(fe, PATH(p, "successThreshold"), GET(probe, "successThreshold"), "must be 1");
-        check_positive(fe, PATH(p, "terminationGracePeriodSeconds"), GET(probe, "terminationGracePeriodSeconds"));
+        if (!only_one_success && GET(probe, "terminationGracePeriodSeconds"))
+                field_invalid(fe, PATH(p, "terminationGracePeriodSeconds"), GET(probe, "terminationGracePeriodSeconds"),
+                              "must not be set for readinessProbes");
 }
 
 /* ---- security ---- */
@@ -230,8 +179,6 @@ static void validate_probe(struct field_errors *fe, const struct path *p, const 
 static void validate_container_security(struct field_errors *fe, const struct path *p, const struct json *sc) {
         const struct json *escalation = GET(sc, "allowPrivilegeEscalation");
 
-        check_nonnegative(fe, PATH(p, "runAsUser"), GET(sc, "runAsUser"));
-        check_nonnegative(fe, PATH(p, "runAsGroup"), GET(sc, "runAsGroup"));
         if (!json_is(escalation, JSON_BOOL) || escalation->b)
                 return;
         if (json_bool(GET(sc, "privileged")))
@@ -247,6 +194,95 @@ static void validate_container_security(struct field_errors *fe, const struct pa
 
 enum container_kind { CONTAINER, INIT_CONTAINER, EPHEMERAL_CONTAINER };
 
+/* An ephemeral container is a guest: it serves nobody, and nothing depends on it. */
+static void validate_ephemeral(struct field_errors *fe, const struct path *p, const struct json *c,
+                               const struct json *spec) {
+        static const char *const denied[] = { "ports",     "livenessProbe", "readinessProbe", "startupProbe",
+                                              "lifecycle", "resizePolicy",  "restartPolicy" };
+        static const char *const lists[] = { "containers", "initContainers" };
+        struct str target = TEXT(c, "targetContainerName");
+        bool found = str_empty(target);
+        size_t i = 0;
+
+        for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
+                json_each_item(other, GET(spec, lists[l]))
+                        found = found || str_eq(TEXT(other, "name"), target);
+        if (!found)
+                field_not_found(fe, PATH(p, "targetContainerName"), target);
+        for (size_t k = 0; k < ARRAY_SIZE(denied); k++)
+                if (GET(c, denied[k]))
+                        field_forbidden(fe, PATH(p, denied[k]), "cannot be set for an Ephemeral Container");
+        if (json_len(GET(c, "resources")) > 0)
+                field_forbidden(fe, PATH(p, "resources"), "cannot be set for an Ephemeral Container");
+        json_each_item(m, GET(c, "volumeMounts")) {
+                const struct path *at = PATH_INDEX(PATH(p, "volumeMounts"), i++);
+
+                if (!str_empty(TEXT(m, "subPath")))
+                        field_forbidden(fe, PATH(at, "subPath"), "cannot be set for an Ephemeral Container");
+                if (!str_empty(TEXT(m, "subPathExpr")))
+                        field_forbidden(fe, PATH(at, "subPathExpr"), "cannot be set for an Ephemeral Container");
+        }
+}
+
+static void validate_resize_policy(struct field_errors *fe, const struct path *p, const struct json *c,
+                                   struct str restart) {
+        static const char *const resources[] = { "cpu", "memory", NULL };
+        const struct json *list = GET(c, "resizePolicy");
+        size_t i = 0;
+
+        json_each_item(policy, list) {
+                struct str resource = TEXT(policy, "resourceName");
+
+                if (seen_before(list, i, "resourceName"))
+                        field_duplicate(fe, PATH_INDEX(p, i), resource);
+                if (str_empty(resource) || str_empty(TEXT(policy, "restartPolicy")))
+                        field_required(fe, p, "");
+                else if (!str_eqc(resource, "cpu") && !str_eqc(resource, "memory"))
+                        field_not_supported(fe, p, resource, resources);
+                if (str_eqc(restart, "Never") && !str_eqc(TEXT(policy, "restartPolicy"), "NotRequired"))
+                        field_invalid(fe, p, GET(policy, "restartPolicy"),
+                                      "must be 'NotRequired' when `restartPolicy` is 'Never'");
+                i++;
+        }
+}
+
+static const struct json *by_name(const struct json *list, struct str name) {
+        json_each_item(v, list)
+                if (str_eq(TEXT(v, "name"), name))
+                        return v;
+        return NULL;
+}
+
+static void validate_devices(struct field_errors *fe, const struct path *c, const struct json *container,
+                             const struct json *volumes) {
+        const struct json *list = GET(container, "volumeDevices"), *mounts = GET(container, "volumeMounts");
+        size_t i = 0;
+
+        json_each_item(d, list) {
+                const struct path *p = PATH_INDEX(PATH(c, "volumeDevices"), i);
+                struct str name = TEXT(d, "name"), path = TEXT(d, "devicePath");
+                const struct json *v = by_name(volumes, name);
+
+                if (str_empty(name))
+                        field_required(fe, PATH(p, "name"), "");
+                else if (seen_before(list, i, "name"))
+                        field_invalid_str(fe, PATH(p, "name"), name, "must be unique");
+                if (v && !GET(v, "persistentVolumeClaim") && !GET(v, "ephemeral"))
+                        field_invalid_str(fe, PATH(p, "name"), name,
+                                          "can only use volume source type of PersistentVolumeClaim or Ephemeral for "
+                                          "block mode");
+                else if (!v)
+                        field_not_found(fe, PATH(p, "name"), name);
+                if (str_empty(path))
+                        field_required(fe, PATH(p, "devicePath"), "");
+                else if (seen_before(list, i, "devicePath"))
+                        field_invalid_str(fe, PATH(p, "devicePath"), path, "must be unique");
+                if (by_name(mounts, name))
+                        field_invalid_str(fe, PATH(p, "name"), name, "must not already exist in volumeMounts");
+                i++;
+        }
+}
+
 static void validate_container(struct field_errors *fe, const struct path *p, const struct json *c,
                                const struct json *spec, enum container_kind kind) {
         const struct path *lifecycle = PATH(p, "lifecycle");
@@ -261,11 +297,12 @@ static void validate_container(struct field_errors *fe, const struct path *p, co
         if (kind == CONTAINER && GET(c, "restartPolicy"))
                 field_forbidden(fe, PATH(p, "restartPolicy"), "may not be set for non-init containers");
         if (kind == EPHEMERAL_CONTAINER)
-                return;
+                validate_ephemeral(fe, p, c, spec);
+        validate_resize_policy(fe, PATH(p, "resizePolicy"), c, TEXT(spec, "restartPolicy"));
+        validate_devices(fe, p, c, GET(spec, "volumes"));
         validate_ports(fe, p, c, json_bool(GET(spec, "hostNetwork")));
         validate_env(fe, p, c);
         validate_mounts(fe, p, c, GET(spec, "volumes"));
-        validate_resources(fe, PATH(p, "resources"), GET(c, "resources"));
         validate_container_security(fe, PATH(p, "securityContext"), GET(c, "securityContext"));
         if (kind == INIT_CONTAINER && !restartable) {
                 for (size_t i = 0; i < ARRAY_SIZE(probes); i++)
@@ -287,8 +324,6 @@ static void validate_containers(struct field_errors *fe, const struct path *spec
         static const char *const lists[] = { "initContainers", "containers", "ephemeralContainers" };
         static const enum container_kind kinds[] = { INIT_CONTAINER, CONTAINER, EPHEMERAL_CONTAINER };
 
-        if (json_len(GET(spec, "containers")) == 0)
-                field_required(fe, PATH(spec_path, "containers"), "");
         for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
                 const struct json *list = GET(spec, lists[l]);
                 const struct path *at = PATH(spec_path, lists[l]);
@@ -298,10 +333,10 @@ static void validate_containers(struct field_errors *fe, const struct path *spec
                         const struct path *p = PATH_INDEX(at, i);
 
                         check_item_name(fe, p, list, i);
-                        if (l != 1) /* names are shared with the regular containers */
-                                json_each_item(other, GET(spec, "containers"))
-                                        if (str_eq(TEXT(other, "name"), TEXT(c, "name")))
-                                                field_duplicate(fe, PATH(p, "name"), TEXT(c, "name"));
+                        if (l != 1 && !str_empty(TEXT(c, "name")) && /* names are shared with the others */
+                            (by_name(GET(spec, "containers"), TEXT(c, "name")) ||
+                             (l == 2 && by_name(GET(spec, "initContainers"), TEXT(c, "name")))))
+                                field_duplicate(fe, PATH(p, "name"), TEXT(c, "name"));
                         validate_container(fe, p, c, spec, kinds[l]);
                         i++;
                 }
@@ -309,97 +344,6 @@ static void validate_containers(struct field_errors *fe, const struct path *spec
 }
 
 /* ---- volumes ---- */
-
-static const struct {
-        const char *source, *needs; /* a member that must not be empty, or NULL */
-} volume_sources[] = {
-        { "hostPath", "path" },
-        { "emptyDir", NULL },
-        { "gcePersistentDisk", "pdName" },
-        { "awsElasticBlockStore", "volumeID" },
-        { "gitRepo", "repository" },
-        { "secret", "secretName" },
-        { "nfs", "server" },
-        { "iscsi", "targetPortal" },
-        { "glusterfs", "endpoints" },
-        { "persistentVolumeClaim", "claimName" },
-        { "rbd", "image" },
-        { "flexVolume", "driver" },
-        { "cinder", "volumeID" },
-        { "cephfs", NULL },
-        { "flocker", NULL },
-        { "downwardAPI", NULL },
-        { "fc", NULL },
-        { "azureFile", "secretName" },
-        { "configMap", "name" },
-        { "vsphereVolume", "volumePath" },
-        { "quobyte", "registry" },
-        { "azureDisk", "diskName" },
-        { "photonPersistentDisk", "pdID" },
-        { "projected", NULL },
-        { "portworxVolume", "volumeID" },
-        { "scaleIO", "gateway" },
-        { "storageos", NULL },
-        { "csi", "driver" },
-        { "ephemeral", NULL },
-        { "image", NULL },
-};
-
-static void validate_key_paths(struct field_errors *fe, const struct path *p, const struct json *items) {
-        size_t i = 0;
-
-        json_each_item(it, items) {
-                const struct path *at = PATH_INDEX(p, i++);
-                struct str to = TEXT(it, "path");
-
-                if (str_empty(TEXT(it, "key")))
-                        field_required(fe, PATH(at, "key"), "");
-                if (str_empty(to))
-                        field_required(fe, PATH(at, "path"), "");
-                else if (to.p[0] == '/')
-                        field_invalid_str(fe, PATH(at, "path"), to, "must be a relative path");
-                else if (str_search(to, STR("..")) >= 0)
-                        field_invalid_str(fe, PATH(at, "path"), to, "must not contain '..'");
-        }
-}
-
-static void validate_mode(struct field_errors *fe, const struct path *p, const struct json *mode) {
-        if (json_is(mode, JSON_INT) && (mode->i < 0 || mode->i > 0777))
-                field_invalid(fe, p, mode, "must be a number between 0 and 0777 (octal), both inclusive");
-}
-
-static void validate_projected(struct field_errors *fe, const struct path *p, const struct json *projected) {
-        static const char *const kinds[] = { "secret", "configMap", "downwardAPI", "serviceAccountToken",
-                                             "clusterTrustBundle" };
-        const struct path *list = PATH(p, "sources");
-        size_t i = 0;
-
-        validate_mode(fe, PATH(p, "defaultMode"), GET(projected, "defaultMode"));
-        json_each_item(s, GET(projected, "sources")) {
-                const struct path *at = PATH_INDEX(list, i++);
-                const struct json *token = GET(s, "serviceAccountToken");
-                size_t n = 0;
-
-                for (size_t k = 0; k < ARRAY_SIZE(kinds); k++) {
-                        if (!GET(s, kinds[k]))
-                                continue;
-                        if (n++ > 0)
-                                field_forbidden(fe, PATH(at, kinds[k]),
-                                                "may not specify more than 1 volume type per source");
-                        if (k < 2 && str_empty(TEXT(GET(s, kinds[k]), "name")))
-                                field_required(fe, PATH(PATH(at, kinds[k]), "name"), "");
-                        if (k < 2)
-                                validate_key_paths(fe, PATH(PATH(at, kinds[k]), "items"),
-                                                   GET(GET(s, kinds[k]), "items"));
-                }
-                if (token && json_int(GET(token, "expirationSeconds")) < 600)
-                        field_invalid(fe, PATH(PATH(at, "serviceAccountToken"), "expirationSeconds"),
-                                      GET(token, "expirationSeconds"),
-                                      "may not specify a duration less than 10 minutes");
-                if (token && str_empty(TEXT(token, "path")))
-                        field_required(fe, PATH(PATH(at, "serviceAccountToken"), "path"), "");
-        }
-}
 
 static void validate_volumes(struct field_errors *fe, const struct path *spec, const struct json *volumes) {
         const struct path *list = PATH(spec, "volumes");
@@ -410,247 +354,311 @@ static void validate_volumes(struct field_errors *fe, const struct path *spec, c
                 size_t n = 0;
 
                 check_item_name(fe, p, volumes, i++);
-                for (size_t k = 0; k < ARRAY_SIZE(volume_sources); k++) {
-                        const struct json *s = GET(v, volume_sources[k].source);
-                        const struct path *at = PATH(p, volume_sources[k].source);
-
-                        if (!s)
+                json_each_member(m, v) {
+                        if (str_eqc(json_key(m), "name") || n++ == 0)
                                 continue;
-                        if (n++ > 0) {
-                                field_forbidden(fe, at, "may not specify more than 1 volume type");
-                                continue;
-                        }
-                        if (volume_sources[k].needs && str_empty(TEXT(s, volume_sources[k].needs)))
-                                field_required(fe, PATH(at, volume_sources[k].needs), "");
-                        validate_mode(fe, PATH(at, "defaultMode"), GET(s, "defaultMode"));
-                        if (GET(s, "items") && !GET(v, "downwardAPI")) /* whose items have fields, not keys */
-                                validate_key_paths(fe, PATH(at, "items"), GET(s, "items"));
-                        if (GET(v, "projected"))
-                                validate_projected(fe, at, s);
+                        field_forbidden(fe, PATH(p, arena_cstr(fe->a, json_key(m))),
+                                        "may not specify more than 1 volume type");
                 }
                 if (n == 0)
                         field_required(fe, p, "must specify a volume type");
         }
 }
 
-/* ---- placement ---- */
-
-void validate_tolerations(struct field_errors *fe, const struct path *spec, const struct json *list) {
-        const struct path *at = PATH(spec, "tolerations");
-        size_t i = 0;
-
-        json_each_item(t, list) {
-                const struct path *p = PATH_INDEX(at, i++);
-                struct str key = TEXT(t, "key"), op = TEXT(t, "operator"), value = TEXT(t, "value"),
-                           effect = TEXT(t, "effect");
-
-                if (!str_empty(key))
-                        check_field(fe, PATH(p, "key"), key, check_qualified_name);
-                else if (!str_eqc(op, "Exists"))
-                        field_invalid_str(fe, PATH(p, "operator"), op,
-                                          "operator must be Exists when `key` is empty, which means \"match all "
-                                          "values and all keys\"");
-                if (GET(t, "tolerationSeconds") && !str_eqc(effect, "NoExecute"))
-                        field_invalid_str(fe, PATH(p, "effect"), effect,
-                                          "effect must be 'NoExecute' when `tolerationSeconds` is set");
-                if (str_eqc(op, "Exists") && !str_empty(value))
-                        field_invalid(fe, PATH(p, "operator"), t, "value must be empty when `operator` is 'Exists'");
-                else if (!str_eqc(op, "Exists"))
-                        check_field(fe, PATH(p, "value"), value, check_label_value);
-        }
-}
-
-static void validate_node_terms(struct field_errors *fe, const struct path *p, const struct json *terms) {
-        size_t i = 0;
-
-        json_each_item(term, terms) {
-                const struct path *list = PATH(PATH_INDEX(p, i++), "matchExpressions");
-                size_t k = 0;
-
-                json_each_item(e, GET(term, "matchExpressions")) {
-                        const struct path *at = PATH_INDEX(list, k++);
-                        struct str op = TEXT(e, "operator");
-                        size_t n = json_len(GET(e, "values"));
-
-                        check_field(fe, PATH(at, "key"), TEXT(e, "key"), check_qualified_name);
-                        if ((str_eqc(op, "In") || str_eqc(op, "NotIn")) && n == 0)
-                                field_required(fe, PATH(at, "values"),
-                                               "must be specified when `operator` is 'In' or 'NotIn'");
-                        else if ((str_eqc(op, "Exists") || str_eqc(op, "DoesNotExist")) && n > 0)
-                                field_forbidden(fe, PATH(at, "values"),
-                                                "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
-                        else if ((str_eqc(op, "Gt") || str_eqc(op, "Lt")) && n != 1)
-                                field_required(fe, PATH(at, "values"),
-                                               "must be specified single value when `operator` is 'Lt' or 'Gt'");
-                }
-        }
-}
-
-static void validate_pod_terms(struct field_errors *fe, const struct path *p, const struct json *affinity) {
-        static const char *const required = "requiredDuringSchedulingIgnoredDuringExecution";
-        const struct path *list = PATH(p, required);
-        size_t i = 0;
-
-        json_each_item(t, GET(affinity, required)) {
-                const struct path *at = PATH_INDEX(list, i++);
-
-                if (str_empty(TEXT(t, "topologyKey")))
-                        field_required(fe, PATH(at, "topologyKey"), "can not be empty");
-                validate_label_selector(fe, PATH(at, "labelSelector"), GET(t, "labelSelector"));
-        }
-}
-
-static void validate_affinity(struct field_errors *fe, const struct path *spec, const struct json *affinity) {
-        static const char *const required = "requiredDuringSchedulingIgnoredDuringExecution";
-        const struct path *p = PATH(spec, "affinity");
-        const struct json *node = GET(GET(affinity, "nodeAffinity"), required);
-
-        if (node && json_len(GET(node, "nodeSelectorTerms")) == 0)
-                field_required(fe, PATH(PATH(PATH(p, "nodeAffinity"), required), "nodeSelectorTerms"),
-                               "must have at least one node selector term");
-        validate_node_terms(fe, PATH(PATH(PATH(p, "nodeAffinity"), required), "nodeSelectorTerms"),
-                            GET(node, "nodeSelectorTerms"));
-        validate_pod_terms(fe, PATH(p, "podAffinity"), GET(affinity, "podAffinity"));
-        validate_pod_terms(fe, PATH(p, "podAntiAffinity"), GET(affinity, "podAntiAffinity"));
-}
-
-static void validate_spread(struct field_errors *fe, const struct path *spec, const struct json *list) {
-        const struct path *at = PATH(spec, "topologySpreadConstraints");
-        size_t i = 0;
-
-        json_each_item(c, list) {
-                const struct path *p = PATH_INDEX(at, i++);
-
-                if (json_int(GET(c, "maxSkew")) <= 0)
-                        field_invalid(fe, PATH(p, "maxSkew"), GET(c, "maxSkew"), "must be greater than zero");
-                if (str_empty(TEXT(c, "topologyKey")))
-                        field_required(fe, PATH(p, "topologyKey"), "can not be empty");
-                validate_label_selector(fe, PATH(p, "labelSelector"), GET(c, "labelSelector"));
-        }
-}
-
 /* ---- the pod ---- */
 
-void validate_pod_spec(struct field_errors *fe, const struct path *p, const struct json *spec) {
-        static const struct {
-                const char *field;
-                name_check check;
-        } names[] = {
-                { "serviceAccountName", check_dns_subdomain },
-                { "nodeName", check_dns_subdomain },
-                { "hostname", check_dns_label },
-                { "subdomain", check_dns_label },
-                { "priorityClassName", check_dns_subdomain },
-                { "runtimeClassName", check_dns_subdomain },
-                { "schedulerName", check_qualified_name },
-        };
-        const struct json *deadline = GET(spec, "activeDeadlineSeconds");
-
-        validate_volumes(fe, p, GET(spec, "volumes"));
-        validate_containers(fe, p, spec);
-        if (str_empty(TEXT(spec, "restartPolicy")))
-                field_required(fe, PATH(p, "restartPolicy"), "");
-        for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-                if (!str_empty(TEXT(spec, names[i].field)))
-                        check_field(fe, PATH(p, names[i].field), TEXT(spec, names[i].field), names[i].check);
-        validate_labels(fe, PATH(p, "nodeSelector"), GET(spec, "nodeSelector"));
-        check_nonnegative(fe, PATH(p, "terminationGracePeriodSeconds"), GET(spec, "terminationGracePeriodSeconds"));
-        if (json_is(deadline, JSON_INT) && (deadline->i < 1 || deadline->i > INT32_MAX))
-                field_invalid(fe, PATH(p, "activeDeadlineSeconds"), deadline,
-                              "must be between 1 and 2147483647, inclusive");
-        validate_tolerations(fe, p, GET(spec, "tolerations"));
-        validate_affinity(fe, p, GET(spec, "affinity"));
-        validate_spread(fe, p, GET(spec, "topologySpreadConstraints"));
-        if (json_bool(GET(spec, "hostPID")) && json_bool(GET(spec, "shareProcessNamespace")))
-                field_invalid(fe, PATH(p, "shareProcessNamespace"), GET(spec, "shareProcessNamespace"),
+RULE(pod_spec) {
+        validate_volumes(fe, p, GET(v, "volumes"));
+        validate_containers(fe, p, v);
+        if (json_bool(GET(v, "hostPID")) && json_bool(GET(v, "shareProcessNamespace")))
+                field_invalid(fe, PATH(PATH(p, "securityContext"), "shareProcessNamespace"),
+                              GET(v, "shareProcessNamespace"),
                               "ShareProcessNamespace and HostPID cannot both be enabled");
-        if (str_eqc(TEXT(spec, "dnsPolicy"), "None") && json_len(json_at_path(spec, "dnsConfig", "nameservers")) == 0)
+        if (str_eqc(TEXT(v, "dnsPolicy"), "None") && !GET(v, "dnsConfig"))
+                field_required(fe, PATH(p, "dnsConfig"), "must provide `dnsConfig` when `dnsPolicy` is None");
+        else if (str_eqc(TEXT(v, "dnsPolicy"), "None") && json_len(json_at_path(v, "dnsConfig", "nameservers")) == 0)
                 field_required(fe, PATH(PATH(p, "dnsConfig"), "nameservers"),
                                "must provide at least one DNS nameserver when `dnsPolicy` is None");
+        if (json_is(GET(v, "hostUsers"), JSON_BOOL) && !json_bool(GET(v, "hostUsers"))) {
+                static const char *const shared[][2] = { { "hostNetwork", "hostNetwork" },
+                                                         { "hostPID", "HostPID" },
+                                                         { "hostIPC", "HostIPC" } };
+
+                for (size_t i = 0; i < ARRAY_SIZE(shared); i++)
+                        if (json_bool(GET(v, shared[i][0])))
+                                field_forbidden(fe, PATH(p, shared[i][1]), "when `pod.Spec.HostUsers` is false");
+        }
 }
 
 void validate_pod_template(struct field_errors *fe, const struct path *p, const struct json *template) {
         validate_labels(fe, PATH(PATH(p, "metadata"), "labels"), json_at_path(template, "metadata", "labels"));
-        validate_pod_spec(fe, PATH(p, "spec"), GET(template, "spec"));
         if (json_len(json_at_path(template, "spec", "ephemeralContainers")) > 0)
                 field_forbidden(fe, PATH(PATH(p, "spec"), "ephemeralContainers"),
                                 "ephemeral containers not allowed in pod template");
 }
 
-/* What may change in a running pod: the fields that are set to the old value here before the rest is compared. */
-static bool same_but_allowed(struct arena *a, const struct json *now, const struct json *old) {
-        static const char *const free_fields[] = { "activeDeadlineSeconds", "tolerations",
-                                                   "terminationGracePeriodSeconds", "schedulingGates",
-                                                   "ephemeralContainers" };
-        static const char *const lists[] = { "containers", "initContainers" };
-        struct json copy = json_copy_shallow(a, now), before = json_copy_shallow(a, old);
+/* ---- updates ---- */
 
-        for (size_t i = 0; i < ARRAY_SIZE(free_fields); i++) {
-                json_removec(&copy, free_fields[i]);
-                json_removec(&before, free_fields[i]);
-        }
-        if (json_len(GET(old, "schedulingGates")) > 0) { /* a gated pod's placement may still be narrowed */
-                json_removec(&copy, "nodeSelector");
-                json_removec(&before, "nodeSelector");
-                json_removec(&copy, "affinity");
-                json_removec(&before, "affinity");
-        }
-        for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
-                struct json list;
-                size_t i = 0;
+#define SPEC PATH(NULL, "spec")
 
-                if (json_len(GET(&copy, lists[l])) != json_len(GET(old, lists[l])))
-                        return false;
-                if (!GET(&copy, lists[l]))
-                        continue;
-                list = json_copy_shallow(a, GET(&copy, lists[l]));
-                json_each_item(c, &list) {
-                        const struct json *image = GET(json_item(GET(old, lists[l]), i++), "image");
-                        struct json container = json_copy_shallow(a, c);
+/* A container list of an update as it was in some members. */
+static struct json restore(struct arena *a, const struct json *list, const struct json *old,
+                           const char *const *members) {
+        struct json copy = json_copy_shallow(a, list);
+        size_t i = 0;
 
-                        if (image)
-                                json_setc(a, &container, "image", *image);
-                        *c = container;
+        json_each_item(c, &copy) {
+                const struct json *before = json_item(old, i++);
+
+                *c = json_copy_shallow(a, c);
+                for (size_t k = 0; members[k]; k++) {
+                        if (GET(before, members[k]))
+                                json_setc(a, c, members[k], *GET(before, members[k]));
+                        else
+                                json_removec(c, members[k]);
                 }
-                json_setc(a, &copy, lists[l], list);
         }
-        return json_equal(&copy, &before);
+        return copy;
 }
 
-static void validate_pod_update(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        const struct json *now = GET(obj, "spec"), *before = GET(old, "spec");
+static void restore_field(struct arena *a, struct json *copy, const struct json *old, const char *key) {
+        if (GET(old, key))
+                json_setc(a, copy, key, *GET(old, key));
+        else
+                json_removec(copy, key);
+}
 
-        if (json_equal(now, before))
-                return;
-        if (!same_but_allowed(fe->a, now, before))
-                field_forbidden(fe, PATH(NULL, "spec"),
-                                "pod updates may not change fields other than "
-                                "`spec.containers[*].image`,`spec.initContainers[*].image`,"
-                                "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing "
-                                "tolerations),"
-                                "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously "
-                                "negative)");
+static bool check_deadline(struct field_errors *fe, const struct json *now, const struct json *old) {
+        const struct path *p = PATH(SPEC, "activeDeadlineSeconds");
+
+        if (json_is(now, JSON_INT) && (now->i < 0 || now->i > INT32_MAX))
+                field_invalid(fe, p, now, "must be between 0 and 2147483647, inclusive");
+        else if (json_is(now, JSON_INT) && json_is(old, JSON_INT) && old->i < now->i)
+                field_invalid(fe, p, now, "must be less than or equal to previous value");
+        else if (!now && old)
+                field_invalid(fe, p, NULL, "must not update from a positive integer to nil value");
+        else
+                return true;
+        return false;
+}
+
+static void check_tolerations_kept(struct field_errors *fe, const struct json *now, const struct json *before) {
+        static const char *const parts[] = { "key", "effect", "operator", "value" };
+
         json_each_item(t, GET(before, "tolerations")) {
                 bool kept = false;
 
-                json_each_item(n, GET(now, "tolerations"))
-                        kept = kept || (str_eq(TEXT(t, "key"), TEXT(n, "key")) &&
-                                        str_eq(TEXT(t, "effect"), TEXT(n, "effect")) &&
-                                        str_eq(TEXT(t, "operator"), TEXT(n, "operator")) &&
-                                        str_eq(TEXT(t, "value"), TEXT(n, "value")));
-                if (!kept) {
-                        field_forbidden(fe, PATH(PATH(NULL, "spec"), "tolerations"),
-                                        "existing toleration can not be modified except its tolerationSeconds");
+                json_each_item(n, GET(now, "tolerations")) {
+                        bool same = true;
+
+                        for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+                                same = same && str_eq(TEXT(t, parts[i]), TEXT(n, parts[i]));
+                        kept = kept || same;
+                }
+                if (kept)
+                        continue;
+                field_forbidden(fe, PATH(SPEC, "tolerations"),
+                                "existing toleration can not be modified except its tolerationSeconds");
+                return;
+        }
+}
+
+static void check_gates(struct field_errors *fe, const struct json *now, const struct json *before) {
+        size_t i = 0;
+
+        json_each_item(g, GET(now, "schedulingGates")) {
+                const struct path *p = PATH(PATH_INDEX(PATH(SPEC, "schedulingGates"), i++), "name");
+                bool known = false;
+
+                json_each_item(o, GET(before, "schedulingGates"))
+                        known = known || str_eq(TEXT(g, "name"), TEXT(o, "name"));
+                if (!known)
+                        field_forbidden(fe, p, "only deletion is allowed, but found new scheduling gate '%" STR_FMT "'",
+                                        STR_ARG(TEXT(g, "name")));
+        }
+}
+
+/* The placement of a gated pod may be narrowed: labels are added to its selector, and its node affinity changes. */
+static void restore_placement(struct field_errors *fe, struct json *copy, const struct json *before) {
+        const struct json *affinity = GET(before, "affinity");
+        struct json own;
+
+        json_each_member(m, GET(before, "nodeSelector")) {
+                const struct json *v = json_get(GET(copy, "nodeSelector"), json_key(m));
+
+                if (!v || !json_equal(v, &m->value)) {
+                        field_invalid(fe, PATH(SPEC, "nodeSelector"), GET(copy, "nodeSelector"),
+                                      "only additions to spec.nodeSelector are allowed (no mutations or deletions)");
                         break;
+                }
+        }
+        restore_field(fe->a, copy, before, "nodeSelector");
+        own = GET(copy, "affinity") ? json_copy_shallow(fe->a, GET(copy, "affinity")) : json_new_object();
+        restore_field(fe->a, &own, affinity, "nodeAffinity");
+        if (json_len(&own) > 0 || affinity)
+                json_setc(fe->a, copy, "affinity", own);
+        else
+                json_removec(copy, "affinity");
+}
+
+static void validate_pod_update(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        static const char *const lists[] = { "containers", "initContainers" };
+        static const char *const image[] = { "image", NULL };
+        const struct json *now = GET(obj, "spec"), *before = GET(old, "spec");
+        struct json copy;
+
+        if (json_equal(now, before))
+                return;
+        for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
+                if (json_len(GET(now, lists[l])) != json_len(GET(before, lists[l]))) {
+                        field_forbidden(fe, PATH(SPEC, lists[l]), "pod updates may not add or remove containers");
+                        return;
+                }
+        if (!check_deadline(fe, GET(now, "activeDeadlineSeconds"), GET(before, "activeDeadlineSeconds")))
+                return;
+        check_tolerations_kept(fe, now, before);
+        check_gates(fe, now, before);
+        copy = json_copy_shallow(fe->a, now);
+        for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
+                if (GET(now, lists[l]))
+                        json_setc(fe->a, &copy, lists[l],
+                                  restore(fe->a, GET(now, lists[l]), GET(before, lists[l]), image));
+        restore_field(fe->a, &copy, before, "activeDeadlineSeconds");
+        restore_field(fe->a, &copy, before, "tolerations");
+        if (json_len(GET(before, "schedulingGates")) > 0)
+                restore_placement(fe, &copy, before);
+        restore_field(fe->a, &copy, before, "schedulingGates");
+        if (json_int(GET(before, "terminationGracePeriodSeconds")) < 0 &&
+            json_int(GET(now, "terminationGracePeriodSeconds")) == 1)
+                restore_field(fe->a, &copy, before, "terminationGracePeriodSeconds");
+        if (!json_equal(&copy, before))
+                field_forbidden(fe, SPEC,
+                                "pod updates may not change fields other than "
+                                "`spec.containers[*].image`,`spec.initContainers[*].image`,"
+                                "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing "
+                                "tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was "
+                                "previously negative)\n%" STR_FMT,
+                                STR_ARG(diff_text(fe->a, before, &copy)));
+}
+
+void validate_ephemeral_update(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct path *p = PATH(SPEC, "ephemeralContainers");
+
+        json_each_item(o, json_at_path(old, "spec", "ephemeralContainers")) {
+                const struct json *found = NULL;
+
+                json_each_item(n, json_at_path(obj, "spec", "ephemeralContainers"))
+                        if (str_eq(TEXT(n, "name"), TEXT(o, "name")))
+                                found = n;
+                if (!found)
+                        field_forbidden(fe, p, "existing ephemeral containers \"%" STR_FMT "\" may not be removed\n",
+                                        STR_ARG(TEXT(o, "name")));
+                else if (!json_equal(found, o))
+                        field_forbidden(fe, p,
+                                        "existing ephemeral containers \"%" STR_FMT "\" may not be changed\n%" STR_FMT,
+                                        STR_ARG(TEXT(o, "name")), STR_ARG(diff_text(fe->a, o, found)));
+        }
+}
+
+/* ---- resize ---- */
+
+static bool lost(const struct json *now, const struct json *old) {
+        json_each_member(m, old)
+                if (!json_get(now, json_key(m)))
+                        return true;
+        return false;
+}
+
+static void check_resize(struct field_errors *fe, const struct path *p, const struct json *now,
+                         const struct json *old) {
+        const struct json *limits = json_at_path(now, "resources", "limits"),
+                          *were = json_at_path(old, "resources", "limits");
+        const struct path *memory = PATH_KEY(PATH(p, "limits"), STR("memory"));
+        bool restarts = false;
+
+        if (lost(json_at_path(now, "resources", "requests"), json_at_path(old, "resources", "requests")))
+                field_forbidden(fe, PATH(p, "requests"), "resource requests cannot be removed");
+        if (lost(limits, were))
+                field_forbidden(fe, PATH(p, "limits"), "resource limits cannot be removed");
+        json_each_item(policy, GET(now, "resizePolicy"))
+                restarts = restarts || (str_eqc(TEXT(policy, "resourceName"), "memory") &&
+                                        str_eqc(TEXT(policy, "restartPolicy"), "RestartContainer"));
+        if (restarts || !GET(limits, "memory"))
+                return;
+        if (!GET(were, "memory"))
+                field_forbidden(fe, memory, "memory limits cannot be added unless resizePolicy is RestartContainer");
+        else if (quantity_cmp(quantity_of_json(GET(limits, "memory")), quantity_of_json(GET(were, "memory"))) < 0)
+                field_forbidden(fe, memory,
+                                "memory limits cannot be decreased unless resizePolicy is RestartContainer");
+}
+
+/* Whether two maps of resources are the same but for cpu and memory. */
+static bool only_basic_changes(struct arena *a, const struct json *now, const struct json *old, const char *list) {
+        static const char *const basic[] = { "cpu", "memory" };
+        const struct json *x = json_at_path(now, "resources", list), *y = json_at_path(old, "resources", list);
+        struct json left = x ? json_copy_shallow(a, x) : json_new_object(),
+                    right = y ? json_copy_shallow(a, y) : json_new_object();
+
+        for (size_t i = 0; i < ARRAY_SIZE(basic); i++) {
+                json_removec(&left, basic[i]);
+                json_removec(&right, basic[i]);
+        }
+        return json_equal(&left, &right);
+}
+
+void validate_resize(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        static const char *const lists[] = { "initContainers", "containers" };
+
+        if (!str_eq(json_str(json_at_path(old, "status", "qosClass")), str_of(pod_qos_class(GET(obj, "spec")))))
+                field_invalid(fe, SPEC, json_at_path(old, "status", "qosClass"),
+                              "Pod QOS Class may not change as a result of resizing");
+        for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
+                size_t i = 0;
+
+                json_each_item(c, json_at_path(obj, "spec", lists[l])) {
+                        const struct json *was = json_item(json_at_path(old, "spec", lists[l]), i);
+                        const struct path *p = PATH(PATH_INDEX(PATH(SPEC, lists[l]), i++), "resources");
+
+                        if (l == 0 && !str_eqc(TEXT(c, "restartPolicy"), "Always")) {
+                                if (!json_equal(c, was))
+                                        field_forbidden(fe, SPEC,
+                                                        "resources for non-sidecar init containers are immutable");
+                                continue;
+                        }
+                        check_resize(fe, p, c, was);
+                        if (!only_basic_changes(fe->a, c, was, "requests") ||
+                            !only_basic_changes(fe->a, c, was, "limits"))
+                                field_forbidden(fe, SPEC,
+                                                l ? "only cpu and memory resources are mutable"
+                                                  : "only cpu and memory resources for sidecar containers are mutable");
                 }
         }
 }
 
 void validate_pod(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct json *spec = GET(obj, "spec");
+        size_t i = 0;
+
+        if (!old && json_len(GET(spec, "ephemeralContainers")) > 0)
+                field_forbidden(fe, PATH(SPEC, "ephemeralContainers"), "cannot be set on create");
         if (old)
                 validate_pod_update(fe, obj, old);
-        if (!old || !json_equal(GET(obj, "spec"), GET(old, "spec")))
-                validate_pod_spec(fe, PATH(NULL, "spec"), GET(obj, "spec"));
+        else if (!str_empty(TEXT(spec, "nodeName")) && json_len(GET(spec, "schedulingGates")) > 0)
+                field_forbidden(fe, PATH(SPEC, "nodeName"),
+                                "cannot be set until all schedulingGates have been cleared");
+        if (!str_empty(TEXT(spec, "serviceAccountName")))
+                return;
+        json_each_item(v, GET(spec, "volumes")) {
+                const struct path *p = PATH(PATH(PATH_INDEX(PATH(SPEC, "volumes"), i++), "projected"), "sources");
+                size_t k = 0;
+
+                json_each_item(s, json_at_path(v, "projected", "sources")) {
+                        const struct path *at = PATH(PATH_INDEX(p, k++), "serviceAccountToken");
+
+                        if (GET(s, "serviceAccountToken"))
+                                field_forbidden(fe, at, "must not be specified when serviceAccountName is not set");
+                }
+        }
 }
 
 void validate_pod_status(struct field_errors *fe, const struct json *obj, const struct json *old) {

@@ -299,7 +299,6 @@ void validate_runtime_class(struct field_errors *fe, const struct json *obj, con
                                       "must be greater than or equal to 0");
         }
         validate_labels(fe, PATH(scheduling, "nodeSelector"), json_at_path(obj, "scheduling", "nodeSelector"));
-        validate_tolerations(fe, scheduling, list);
         for (size_t i = 0; i < json_len(list); i++)
                 for (size_t k = 0; k < i; k++)
                         if (json_equal(json_item(list, i), json_item(list, k))) {

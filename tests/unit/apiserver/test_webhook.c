@@ -185,7 +185,7 @@ static void by_service(void **state) {
         create(w, &res_endpoints,
                arena_printf(w->a,
                             "{\"metadata\":{\"name\":\"hook\"},\"subsets\":[{\"addresses\":[{\"ip\":"
-                            "\"127.0.0.1\"}],\"ports\":[{\"port\":%u}]}]}",
+                            "\"::ffff:127.0.0.1\"}],\"ports\":[{\"port\":%u}]}]}",
                             w->hook->port));
         r = ask(w, config, 10000);
         assert_non_null(strstr(r.error, "x509: certificate is not valid for this name"));

@@ -1,0 +1,475 @@
+/* Rules of what pods are made of and other kinds have too: references, resources, security profiles, placement, DNS. */
+#include "apiserver/validation/validate_rules.h"
+#include "schema/quantity.h"
+
+#define GET(o, k) json_getc((o), (k))
+#define TEXT(o, k) json_str(json_getc((o), (k)))
+
+static bool one_of(struct str s, const char *const *values) {
+        for (; *values; values++)
+                if (str_eqc(s, *values))
+                        return true;
+        return false;
+}
+
+/* ---- fields and resources as variables and files ---- */
+
+static void check_field_path(struct field_errors *fe, const struct path *p, struct str path, bool volume) {
+        static const char *const known[] = { "metadata.annotations",
+                                             "metadata.labels",
+                                             "metadata.name",
+                                             "metadata.namespace",
+                                             "metadata.uid",
+                                             "spec.nodeName",
+                                             "spec.restartPolicy",
+                                             "spec.serviceAccountName",
+                                             "spec.schedulerName",
+                                             "status.phase",
+                                             "status.hostIP",
+                                             "status.hostIPs",
+                                             "status.podIP",
+                                             "status.podIPs",
+                                             NULL };
+        static const char *const of_env[] = {
+                "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName",
+                "status.hostIP", "status.hostIPs",     "status.podIP", "status.podIPs", NULL
+        };
+        static const char *const of_volume[] = { "metadata.annotations", "metadata.labels", "metadata.name",
+                                                 "metadata.namespace",   "metadata.uid",    NULL };
+        ssize_t bracket = str_search(path, STR("['"));
+        struct str base = bracket > 0 && str_has_suffix(path, STR("']")) ? str_sub(path, 0, (size_t) bracket) : path;
+
+        if (str_empty(path))
+                return; /* required */
+        if (!one_of(base, known))
+                field_invalid_str(fe, PATH(p, "fieldPath"), path,
+                                  "error converting fieldPath: field label not supported: %" STR_FMT, STR_ARG(path));
+        else if (base.n == path.n && !one_of(path, volume ? of_volume : of_env))
+                field_not_supported(fe, PATH(p, "fieldPath"), path, volume ? of_volume : of_env);
+        else if (base.n != path.n && !str_eqc(base, known[0]) && !str_eqc(base, known[1]))
+                field_invalid_str(fe, p, base, "does not support subscript");
+        else if (base.n != path.n)
+                check_field(fe, p, str_sub(path, base.n + 2, path.n - 2), check_qualified_name);
+}
+
+static void check_divisor(struct field_errors *fe, const struct path *p, struct str resource, struct str divisor) {
+        static const char *const sizes[] = { "1",   "1k",  "1M",  "1G",  "1T",  "1P",  "1E",
+                                             "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei", NULL };
+        static const char *const cpus[] = { "1", "1m", NULL };
+        bool cpu = str_has_suffix(resource, STR(".cpu"));
+
+        if (str_empty(divisor) || str_eqc(divisor, "0") || one_of(divisor, cpu ? cpus : sizes))
+                return;
+        if (cpu)
+                field_invalid_str(fe, PATH(p, "divisor"), resource,
+                                  "only divisor's values 1m and 1 are supported with the cpu resource");
+        else
+                field_invalid_str(fe, PATH(p, "divisor"), resource,
+                                  "only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are "
+                                  "supported with the %s resource",
+                                  str_has_suffix(resource, STR(".memory"))              ? "memory"
+                                  : str_has_suffix(resource, STR(".ephemeral-storage")) ? "local ephemeral storage"
+                                                                                        : "hugepages");
+}
+
+void check_reference(struct field_errors *fe, const struct path *p, const struct json *ref, bool field, bool volume) {
+        static const char *const resources[] = { "limits.cpu",
+                                                 "limits.ephemeral-storage",
+                                                 "limits.memory",
+                                                 "requests.cpu",
+                                                 "requests.ephemeral-storage",
+                                                 "requests.memory",
+                                                 NULL };
+        struct str resource = TEXT(ref, "resource");
+
+        if (field) {
+                check_field_path(fe, p, TEXT(ref, "fieldPath"), volume);
+                return;
+        }
+        if (volume && str_empty(TEXT(ref, "containerName")))
+                field_required(fe, PATH(p, "containerName"), "");
+        else if (str_empty(resource))
+                field_required(fe, PATH(p, "resource"), "");
+        else if (!one_of(resource, resources) && !str_has_prefix(resource, STR("limits.hugepages-")) &&
+                 !str_has_prefix(resource, STR("requests.hugepages-")))
+                field_not_supported(fe, PATH(p, "resource"), resource, resources);
+        check_divisor(fe, p, resource, TEXT(ref, "divisor"));
+}
+
+RULE(downward_file) {
+        const struct json *field = GET(v, "fieldRef"), *resource = GET(v, "resourceFieldRef");
+
+        if (!field && !resource)
+                field_required(fe, p, "one of fieldRef and resourceFieldRef is required");
+        else if (field && resource)
+                field_invalid_str(fe, p, STR("resource"),
+                                  "fieldRef and resourceFieldRef can not be specified simultaneously");
+        if (field)
+                check_reference(fe, PATH(p, "fieldRef"), field, true, true);
+        else if (resource)
+                check_reference(fe, PATH(p, "resourceFieldRef"), resource, false, true);
+}
+
+/* ---- volumes ---- */
+
+/* Two sources of a projected volume do not write the same file. */
+RULE(projected_paths) {
+        static const char *const listed[] = { "secret", "configMap", "downwardAPI" };
+        struct json seen = json_new_object();
+
+        json_each_item(source, GET(v, "sources"))
+                for (size_t k = 0; k < ARRAY_SIZE(listed); k++)
+                        json_each_item(it, json_at_path(source, listed[k], "items")) {
+                                struct str path = TEXT(it, "path");
+
+                                if (json_get(&seen, path))
+                                        field_invalid_str(fe, p, k < 2 ? TEXT(GET(source, listed[k]), "name") : path,
+                                                          "conflicting duplicate paths");
+                                else if (!str_empty(path))
+                                        json_set(fe->a, &seen, path, json_of_bool(true));
+                        }
+}
+
+/* Only labels and annotations of the claim are asked for. */
+RULE(claim_template) {
+        json_each_member(m, GET(v, "metadata"))
+                if (!str_eqc(json_key(m), "labels") && !str_eqc(json_key(m), "annotations") &&
+                    json_type(&m->value) != JSON_NULL)
+                        field_forbidden(fe, PATH(PATH(p, "metadata"), arena_cstr(fe->a, json_key(m))), "cannot be set");
+        validate_claim_spec(fe, PATH(p, "spec"), GET(v, "spec"));
+}
+
+/* ---- resources ---- */
+
+static bool is_native(struct str name) {
+        return str_find(name, '/') < 0 || str_search(name, STR("kubernetes.io/")) >= 0;
+}
+
+static void check_quantity(struct field_errors *fe, const struct path *p, struct str name, const struct json *v) {
+        struct quantity q = quantity_of_json(v), unit;
+
+        if (str_find(name, '/') < 0 && !str_eqc(name, "cpu") && !str_eqc(name, "memory") &&
+            !str_eqc(name, "ephemeral-storage") && !str_has_prefix(name, STR("hugepages-")))
+                field_invalid_str(fe, p, name,
+                                  str_eqc(name, "storage") ? "must be a standard resource for containers"
+                                                           : "must be a standard resource type or fully qualified");
+        else
+                check_field(fe, p, name, check_qualified_name);
+        if (str_find(name, '/') >= 0 && !is_native(name) && str_has_prefix(name, STR("requests.")))
+                field_invalid_str(fe, p, name, "doesn't follow extended resource name standard");
+        if (q.nano < 0)
+                field_invalid(fe, p, v, "must be greater than or equal to 0");
+        if (!is_native(name) && q.nano % 1000000000 != 0)
+                field_invalid(fe, p, v, "must be an integer");
+        if (str_has_prefix(name, STR("hugepages-")) && quantity_parse(str_sub(name, 10, name.n), &unit, NULL) == 0 &&
+            (unit.nano <= 0 || q.nano % unit.nano != 0))
+                field_invalid(fe, p, v, "%" STR_FMT " is not positive integer multiple of %" STR_FMT,
+                              STR_ARG(json_str(v)), STR_ARG(name));
+}
+
+static void check_request(struct field_errors *fe, const struct path *p, struct str name, const struct json *request,
+                          const struct json *limit) {
+        bool shared = is_native(name) && !str_has_prefix(name, STR("hugepages-")); /* may be overcommitted */
+        int order = limit ? quantity_cmp(quantity_of_json(request), quantity_of_json(limit)) : 0;
+
+        if (!limit && !shared)
+                field_required(fe, PATH(p, "limits"), "Limit must be set for non overcommitable resources");
+        else if (limit && order != 0 && !shared)
+                field_invalid(fe, PATH(p, "requests"), request, "must be equal to %" STR_FMT " limit of %" STR_FMT,
+                              STR_ARG(name), STR_ARG(json_str(limit)));
+        else if (limit && order > 0)
+                field_invalid(fe, PATH(p, "requests"), request,
+                              "must be less than or equal to %" STR_FMT " limit of %" STR_FMT, STR_ARG(name),
+                              STR_ARG(json_str(limit)));
+}
+
+RULE(resource_requirements) {
+        const struct json *limits = GET(v, "limits"), *requests = GET(v, "requests");
+        const struct json *both[] = { limits, requests };
+        bool huge = false, basic = false;
+
+        for (size_t i = 0; i < 2; i++)
+                json_each_member(m, both[i]) {
+                        struct str name = json_key(m);
+
+                        check_quantity(fe, PATH_KEY(PATH(p, i == 0 ? "limits" : "requests"), name), name, &m->value);
+                        if (i == 1)
+                                check_request(fe, p, name, &m->value, json_get(limits, name));
+                        huge = huge || str_has_prefix(name, STR("hugepages-"));
+                        basic = basic || str_eqc(name, "cpu") || str_eqc(name, "memory");
+                }
+        if (huge && !basic)
+                field_forbidden(fe, p, "HugePages require cpu or memory");
+}
+
+RULE(resource_claim) {
+        bool name = GET(v, "resourceClaimName"), template = GET(v, "resourceClaimTemplateName");
+
+        if (name && template)
+                field_invalid(fe, p, v,
+                              "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified");
+        else if (!name && !template)
+                field_invalid(fe, p, v, "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`");
+}
+
+/* ---- security ---- */
+
+RULE(localhost_profile) {
+        const struct json *profile = GET(v, "localhostProfile");
+        bool local = str_eqc(TEXT(v, "type"), "Localhost"), seccomp = str_eqc(str_of(r->text), "seccomp");
+
+        if (local && !profile)
+                field_required(fe, PATH(p, "localhostProfile"),
+                               seccomp ? "must be set when seccomp type is Localhost"
+                                       : "must be set when AppArmor type is Localhost");
+        else if (local && seccomp)
+                rule_relative_path(fe, PATH(p, "localhostProfile"), profile, r);
+        else if (local && str_trim(json_str(profile)).n != json_str(profile).n)
+                field_invalid(fe, PATH(p, "localhostProfile"), profile, "must not be padded with whitespace");
+        else if (!local && profile)
+                field_invalid(fe, PATH(p, "localhostProfile"), seccomp ? v : profile,
+                              "can only be set when %s type is Localhost", r->text);
+}
+
+/* Segments of [a-z0-9]([-_a-z0-9]*[a-z0-9])?, with dots or slashes between. */
+RULE(sysctl) {
+        struct str s = json_str(v);
+        bool ok = s.n <= 253;
+
+        for (size_t i = 0; i < s.n && ok; i++) {
+                bool inner = i > 0 && i + 1 < s.n && !strchr("./", s.p[i - 1]) && !strchr("./", s.p[i + 1]);
+                bool between = i > 0 && i + 1 < s.n && !strchr("./-_", s.p[i - 1]) && !strchr("./-_", s.p[i + 1]);
+
+                if (strchr("./", s.p[i]))
+                        ok = between;
+                else if (strchr("-_", s.p[i]))
+                        ok = inner;
+                else
+                        ok = (s.p[i] >= 'a' && s.p[i] <= 'z') || (s.p[i] >= '0' && s.p[i] <= '9');
+        }
+        if (!ok)
+                field_invalid(fe, p, v,
+                              "must have at most 253 characters and match regex "
+                              "^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$");
+}
+
+RULE(pod_os) {
+        static const char *const names[] = { "linux", "windows", NULL };
+
+        if (str_empty(TEXT(v, "name")))
+                field_required(fe, PATH(p, "name"), "cannot be empty");
+        else if (!one_of(TEXT(v, "name"), names))
+                field_not_supported(fe, p, TEXT(v, "name"), names);
+}
+
+/* ---- placement ---- */
+
+RULE(toleration) {
+        struct str key = TEXT(v, "key"), op = TEXT(v, "operator"), effect = TEXT(v, "effect");
+        const char *messages[2];
+
+        if (!str_empty(key))
+                check_field(fe, PATH(p, "key"), key, check_qualified_name);
+        else if (!str_eqc(op, "Exists"))
+                field_invalid_str(fe, PATH(p, "operator"), op,
+                                  "operator must be Exists when `key` is empty, which means \"match all values and all "
+                                  "keys\"");
+        if (GET(v, "tolerationSeconds") && !str_eqc(effect, "NoExecute"))
+                field_invalid_str(fe, PATH(p, "effect"), effect,
+                                  "effect must be 'NoExecute' when `tolerationSeconds` is set");
+        if (str_eqc(op, "Exists") && !str_empty(TEXT(v, "value")))
+                field_invalid(fe, PATH(p, "operator"), GET(v, "value"),
+                              "value must be empty when `operator` is 'Exists'");
+        else if (!str_eqc(op, "Exists") && check_label_value(TEXT(v, "value"), messages) > 0)
+                field_invalid(fe, PATH(p, "operator"), GET(v, "value"), "%s", messages[0]);
+}
+
+static bool is_op(const struct json *e, const char *a, const char *b) {
+        return str_eqc(TEXT(e, "operator"), a) || str_eqc(TEXT(e, "operator"), b);
+}
+
+RULE(node_requirements) {
+        size_t i = 0;
+
+        json_each_item(e, v) {
+                const struct path *at = PATH_INDEX(p, i++), *values = PATH(at, "values");
+                size_t n = json_len(GET(e, "values"));
+
+                if (is_op(e, "In", "NotIn") && n == 0)
+                        field_required(fe, values, "must be specified when `operator` is 'In' or 'NotIn'");
+                else if (is_op(e, "Exists", "DoesNotExist") && n > 0)
+                        field_forbidden(fe, values,
+                                        "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+                else if (is_op(e, "Gt", "Lt") && n != 1)
+                        field_required(fe, values, "must be specified single value when `operator` is 'Lt' or 'Gt'");
+                else if (str_empty(TEXT(e, "operator")))
+                        field_invalid_str(fe, PATH(at, "operator"), STR(""), "not a valid selector operator");
+                check_field(fe, PATH(at, "key"), TEXT(e, "key"), check_qualified_name);
+        }
+}
+
+RULE(node_field_requirements) {
+        size_t i = 0;
+
+        json_each_item(e, v) {
+                const struct path *at = PATH_INDEX(p, i++);
+
+                if (!is_op(e, "In", "NotIn"))
+                        field_invalid_str(fe, PATH(at, "operator"), TEXT(e, "operator"),
+                                          "not a valid selector operator");
+                else if (json_len(GET(e, "values")) != 1)
+                        field_required(fe, PATH(at, "values"),
+                                       "must be only one value when `operator` is 'In' or 'NotIn' for node field "
+                                       "selector");
+                if (!str_eqc(TEXT(e, "key"), "metadata.name"))
+                        field_invalid_str(fe, PATH(at, "key"), TEXT(e, "key"), "not a valid field selector key");
+                else
+                        for (size_t k = 0; k < json_len(GET(e, "values")); k++)
+                                check_field(fe, PATH_INDEX(PATH(at, "values"), k),
+                                            json_str(json_item(GET(e, "values"), k)), check_dns_subdomain);
+        }
+}
+
+/* What is required of nodes has values that labels can have. */
+RULE(node_values) {
+        size_t i = 0;
+
+        json_each_item(term, v) {
+                const struct path *list = PATH(PATH_INDEX(p, i++), "matchExpressions");
+                size_t k = 0;
+
+                json_each_item(e, GET(term, "matchExpressions")) {
+                        const struct path *values = PATH(PATH_INDEX(list, k++), "values");
+                        size_t n = 0;
+
+                        json_each_item(value, GET(e, "values"))
+                                check_field(fe, PATH_INDEX(values, n++), json_str(value), check_label_value);
+                }
+        }
+}
+
+static bool selects_on(const struct json *selector, struct str key) {
+        if (json_get(GET(selector, "matchLabels"), key))
+                return true;
+        json_each_item(e, GET(selector, "matchExpressions"))
+                if (str_eq(TEXT(e, "key"), key))
+                        return true;
+        return false;
+}
+
+/* matchLabelKeys and the like: label names, and only beside a selector. */
+static void check_label_keys(struct field_errors *fe, const struct path *p, const struct json *term, const char *list) {
+        size_t i = 0;
+
+        if (json_len(GET(term, list)) > 0 && !GET(term, "labelSelector"))
+                field_forbidden(fe, PATH(p, list), "must not be specified when labelSelector is not set");
+        else
+                json_each_item(key, GET(term, list))
+                        check_field(fe, PATH_INDEX(PATH(p, list), i++), json_str(key), check_qualified_name);
+}
+
+RULE(match_label_keys) {
+        size_t i = 0;
+
+        check_label_keys(fe, p, v, "matchLabelKeys");
+        check_label_keys(fe, p, v, "mismatchLabelKeys");
+        json_each_item(key, GET(v, "matchLabelKeys")) {
+                const struct path *at = PATH_INDEX(PATH(p, "matchLabelKeys"), i++);
+
+                json_each_item(other, GET(v, "mismatchLabelKeys"))
+                        if (json_equal(key, other))
+                                field_invalid(fe, at, key, "exists in both matchLabelKeys and mismatchLabelKeys");
+        }
+}
+
+RULE(spread_constraint) {
+        static const char *const actions[] = { "DoNotSchedule", "ScheduleAnyway", NULL };
+        struct str action = TEXT(v, "whenUnsatisfiable");
+        size_t i = 0;
+
+        if (str_empty(action))
+                field_not_supported(fe, PATH(p, "whenUnsatisfiable"), action, actions);
+        if (GET(v, "minDomains") && !str_eqc(action, actions[0]))
+                field_invalid(fe, PATH(p, "minDomains"), GET(v, "minDomains"),
+                              "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not %" STR_FMT,
+                              STR_ARG(action));
+        check_label_keys(fe, p, v, "matchLabelKeys");
+        json_each_item(key, GET(v, "matchLabelKeys")) {
+                const struct path *at = PATH_INDEX(PATH(p, "matchLabelKeys"), i++);
+
+                if (selects_on(GET(v, "labelSelector"), json_str(key)))
+                        field_invalid(fe, at, key, "exists in both matchLabelKeys and labelSelector");
+        }
+}
+
+RULE(unique_spread) {
+        for (size_t i = 0; i < json_len(v); i++)
+                for (size_t k = i + 1; k < json_len(v); k++) {
+                        const struct json *a = json_item(v, i), *b = json_item(v, k);
+                        struct str key = TEXT(a, "topologyKey"), action = TEXT(a, "whenUnsatisfiable");
+
+                        if (!str_eq(key, TEXT(b, "topologyKey")) || !str_eq(action, TEXT(b, "whenUnsatisfiable")))
+                                continue;
+                        field_duplicate(fe, PATH(PATH_INDEX(p, i), "{topologyKey, whenUnsatisfiable}"),
+                                        arena_printf(fe->a, "{%" STR_FMT ", %" STR_FMT "}", STR_ARG(key),
+                                                     STR_ARG(action)));
+                        break;
+                }
+}
+
+RULE(scheduling_gate) {
+        check_field(fe, p, TEXT(v, "name"), check_qualified_name);
+}
+
+/* ---- names ---- */
+
+RULE(dns_config) {
+        const struct json *servers = GET(v, "nameservers"), *searches = GET(v, "searches");
+        size_t i = 0, total = 0;
+
+        if (json_len(servers) > 3)
+                field_invalid(fe, PATH(p, "nameservers"), servers, "must not have more than 3 nameservers");
+        if (json_len(searches) > 32)
+                field_invalid(fe, PATH(p, "searches"), searches, "must not have more than 32 search paths");
+        json_each_item(s, searches) {
+                struct str name = json_str(s);
+
+                total += name.n + (i > 0);
+                if (str_has_suffix(name, STR(".")) && name.n > 1)
+                        name.n--;
+                if (!str_eqc(name, "."))
+                        check_field(fe, PATH_INDEX(PATH(p, "searches"), i), name, check_dns_subdomain);
+                i++;
+        }
+        if (total > 2048)
+                field_invalid(fe, PATH(p, "searches"), searches,
+                              "must not have more than 2048 characters (including spaces) in the search list");
+}
+
+RULE(dns_option) {
+        if (str_empty(TEXT(v, "name")))
+                field_required(fe, p, "must not be empty");
+}
+
+RULE(header_names) {
+        json_each_item(h, GET(v, "httpHeaders")) {
+                struct str name = TEXT(h, "name");
+                bool ok = name.n > 0;
+
+                for (size_t i = 0; i < name.n; i++)
+                        ok = ok &&
+                             ((name.p[i] | 0x20) >= 'a' || (name.p[i] >= '0' && name.p[i] <= '9') ||
+                              name.p[i] == '-') &&
+                             (name.p[i] | 0x20) <= 'z' && !strchr("[\\]^_`@", name.p[i]);
+                if (!ok)
+                        field_invalid_str(fe, PATH(p, "httpHeaders"), name,
+                                          "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. "
+                                          "'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')");
+        }
+}
+
+/* An address that others can send to. */
+RULE(plain_ip) {
+        check_ip(fe, p, json_str(v));
+        check_not_special_ip(fe, p, json_str(v));
+}

@@ -1,0 +1,243 @@
+/* What the schema says of values: enumerations, and the rules that stand under `check` in api/. One walk over object
+ * and type side by side checks them for every kind, wherever a type is used.
+ *
+ *   check KeyToPath                         {"key": "", "mode": 1000}
+ *           key   required                  items[0].key: Required value
+ *           mode  range(0,511,"…")          items[0].mode: Invalid value: 1000: …
+ *
+ * Rules are sorted by field, as members of decoded objects are: both are gone through together, without a look-up. */
+#include "apiserver/validation/validate_rules.h"
+#include "schema/quantity.h"
+
+#define MAX_DEPTH 64
+
+/* ---- the rules ---- */
+
+#define RULE_ENTRY(name) [SCHEMA_RULE_##name] = rule_##name,
+
+static const char *detail(const struct schema_rule *r, const char *usual) {
+        return r->text ? r->text : usual;
+}
+
+static bool is_empty(const struct json *v) {
+        switch (json_type(v)) {
+        case JSON_NULL:
+                return true;
+        case JSON_STRING:
+        case JSON_ARRAY:
+        case JSON_OBJECT:
+                return v->len == 0;
+        case JSON_INT:
+                return v->i == 0;
+        default:
+                return false;
+        }
+}
+
+RULE(required) {
+        if (is_empty(v))
+                field_required(fe, p, detail(r, ""));
+}
+
+/* A struct that Go has even when JSON has not: the walk goes there with nothing. */
+RULE(descend) {
+}
+
+RULE(min) {
+        if (json_is(v, JSON_INT) && v->i < r->a)
+                field_invalid(fe, p, v, "%s",
+                              detail(r, r->a == 1 ? "must be greater than 0" : "must be greater than or equal to 0"));
+}
+
+RULE(range) {
+        if (!json_is(v, JSON_INT) || (v->i >= r->a && v->i <= r->b))
+                return;
+        if (r->text)
+                field_invalid(fe, p, v, "%s", r->text);
+        else
+                field_invalid(fe, p, v, "must be between %lld and %lld, inclusive", (long long) r->a, (long long) r->b);
+}
+
+#define NAME_RULE(name)                                                \
+        RULE(name) {                                                   \
+                if (!str_empty(json_str(v)))                           \
+                        check_field(fe, p, json_str(v), check_##name); \
+        }
+NAME_RULE(dns_label)
+NAME_RULE(dns_subdomain)
+NAME_RULE(qualified_name)
+NAME_RULE(config_key)
+NAME_RULE(env_name)
+NAME_RULE(port_name)
+
+RULE(label_name) { /* a qualified name, and the empty one is none */
+        check_field(fe, p, json_str(v), check_qualified_name);
+}
+
+RULE(port) { /* 0 is none */
+        if (json_int(v) != 0)
+                check_port(fe, p, v);
+}
+
+RULE(port_number) {
+        check_port(fe, p, v);
+}
+
+RULE(port_or_name) {
+        check_port_or_name(fe, p, v);
+}
+
+RULE(labels) {
+        validate_labels(fe, p, v);
+}
+
+RULE(label_selector) {
+        validate_label_selector(fe, p, v);
+}
+
+RULE(ip) {
+        check_ip(fe, p, json_str(v));
+}
+
+static bool has_backsteps(struct str s) {
+        struct str part;
+
+        while (str_split(&s, '/', &part))
+                if (str_eqc(part, ".."))
+                        return true;
+        return false;
+}
+
+RULE(no_backsteps) {
+        if (has_backsteps(json_str(v)))
+                field_invalid(fe, p, v, "must not contain '..'");
+}
+
+RULE(relative_path) {
+        if (str_has_prefix(json_str(v), STR("/")))
+                field_invalid(fe, p, v, "must be a relative path");
+        rule_no_backsteps(fe, p, v, r);
+}
+
+RULE(local_path) {
+        struct str s = json_str(v);
+
+        rule_relative_path(fe, p, v, r);
+        if (str_has_prefix(s, STR("..")) && !str_eqc(s, "..") && !str_has_prefix(s, STR("../")))
+                field_invalid(fe, p, v, "must not start with '..'");
+}
+
+RULE(absolute_path) {
+        if (!str_has_prefix(json_str(v), STR("/")))
+                field_invalid(fe, p, v, "must be an absolute path");
+}
+
+/* Items are different: all of them, or their member of that name. */
+RULE(unique) {
+        size_t i = 0;
+
+        json_each_item(it, v) {
+                const struct json *key = r->text ? json_getc(it, r->text) : it;
+
+                for (size_t k = 0; k < i && !is_empty(key); k++) {
+                        const struct json *other = json_item(v, k);
+
+                        if (!json_equal(r->text ? json_getc(other, r->text) : other, key))
+                                continue;
+                        field_duplicate_value(fe, r->text ? PATH(PATH_INDEX(p, i), r->text) : PATH_INDEX(p, i), key);
+                        break;
+                }
+                i++;
+        }
+}
+
+RULE(at_most_one) {
+        if (json_len(v) > 1)
+                field_forbidden(fe, p, "%s", r->text);
+}
+
+RULE(nonnegative_quantity) {
+        if (quantity_of_json(v).nano < 0)
+                field_invalid(fe, p, v, "%s", detail(r, "must be greater than or equal to 0"));
+}
+
+/* ---- the walk ---- */
+
+typedef void (*rule_fn)(struct field_errors *fe, const struct path *p, const struct json *v,
+                        const struct schema_rule *r);
+static const rule_fn rules[] = { SCHEMA_RULES(RULE_ENTRY) };
+
+static void walk(struct field_errors *fe, const struct path *p, const struct schema_type *t, const struct json *v,
+                 unsigned depth);
+
+static void apply(struct field_errors *fe, const struct path *p, const struct schema_rule *r, const struct json *v) {
+        size_t i = 0;
+
+        if (!r->each)
+                rules[r->id](fe, p, v, r);
+        else
+                json_each_item(it, v)
+                        rules[r->id](fe, PATH_INDEX(p, i++), it, r);
+}
+
+/* The rules of fields up to number `to`; v is the value of field `at`, the others between them are absent. */
+static size_t run(struct field_errors *fe, const struct path *p, const struct schema_type *t, size_t next, size_t at,
+                  const struct json *v, const struct json *whole, unsigned depth) {
+        for (; next < t->n_rules && t->rules[next].field <= at; next++) {
+                const struct schema_rule *r = &t->rules[next];
+                const struct schema_field *f = r->field < t->n_fields ? &t->fields[r->field] : NULL;
+                const struct json *value = r->field == at ? v
+                                           : f            ? json_get(whole, str_n(f->name, f->name_len))
+                                                          : whole;
+
+                if (!f)
+                        apply(fe, p, r, whole);
+                else if (r->id == SCHEMA_RULE_descend && !value)
+                        walk(fe, PATH(p, f->name), f->type, NULL, depth + 1);
+                else if (json_type(value) != JSON_NULL || r->always)
+                        apply(fe, PATH(p, f->name), r, value);
+        }
+        return next;
+}
+
+static void walk_struct(struct field_errors *fe, const struct path *p, const struct schema_type *t,
+                        const struct json *v, unsigned depth) {
+        size_t next = 0;
+
+        json_each_member(m, v) {
+                const struct schema_field *f = schema_field_of(t, m);
+
+                if (!f || (depth == 0 && (str_eqc(json_key(m), "metadata") || str_eqc(json_key(m), "status"))))
+                        continue;
+                if (next < t->n_rules && t->rules[next].field <= f - t->fields)
+                        next = run(fe, p, t, next, (size_t) (f - t->fields), &m->value, v, depth);
+                if (f->type->kind >= SCHEMA_LIST || f->type->values)
+                        walk(fe, PATH(p, f->name), f->type, &m->value, depth + 1);
+        }
+        run(fe, p, t, next, t->n_fields, NULL, v, depth);
+}
+
+static void walk(struct field_errors *fe, const struct path *p, const struct schema_type *t, const struct json *v,
+                 unsigned depth) {
+        bool inside = t->elem && (t->elem->kind >= SCHEMA_LIST || t->elem->values);
+        size_t i = 0;
+
+        if (depth > MAX_DEPTH)
+                return;
+        if (t->kind == SCHEMA_STRUCT) {
+                walk_struct(fe, p, t, v, depth);
+        } else if (t->kind == SCHEMA_LIST && inside) {
+                json_each_item(it, v)
+                        walk(fe, PATH_INDEX(p, i++), t->elem, it, depth + 1);
+        } else if (t->kind == SCHEMA_MAP && inside) {
+                json_each_member(m, v)
+                        walk(fe, PATH_KEY(p, json_key(m)), t->elem, &m->value, depth + 1);
+        } else if (t->kind == SCHEMA_STRING && t->values && !(t->flags & SCHEMA_TYPE_OPEN_ENUM) &&
+                   !str_empty(json_str(v))) {
+                check_enum(fe, p, json_str(v), t->values);
+        }
+}
+
+void validate_typed(struct field_errors *fe, const struct schema_type *t, const struct json *obj) {
+        walk_struct(fe, NULL, t, obj, 0);
+}
