@@ -210,9 +210,13 @@ static void take(struct op *op, struct json *obj, const struct json *sent, const
 /* What an approver leaves open: when it said so. A condition that stays keeps its time of transition. */
 static void date_conditions(struct op *op, struct json *obj, const struct json *old) {
         struct arena *a = op->c->arena;
-        struct json status = json_copy_shallow(a, json_getc(obj, "status")),
-                    list = json_copy_tree(a, json_getc(&status, "conditions"));
+        const struct json *conditions = json_at_path(obj, "status", "conditions");
+        struct json status, list;
 
+        if (json_len(conditions) == 0)
+                return;
+        status = json_copy_shallow(a, json_getc(obj, "status"));
+        list = json_copy_tree(a, conditions);
         json_each_item(c, &list) {
                 struct str since = now_text(a);
 
@@ -226,8 +230,7 @@ static void date_conditions(struct op *op, struct json *obj, const struct json *
                                 since = json_str_or(json_getc(o, "lastTransitionTime"), since);
                 json_set_str(a, c, "lastTransitionTime", since);
         }
-        if (json_len(&list) > 0)
-                json_setc(a, &status, "conditions", list);
+        json_setc(a, &status, "conditions", list);
         json_setc(a, obj, "status", status);
 }
 

@@ -167,7 +167,7 @@ static struct given of_pod(const struct json *pod, const char *list, struct str 
         _cleanup_(arena_freep) struct arena *a = arena_new(1024);
         struct given g;
 
-        bare_spec = json_copy_shallow(a, spec); /* its overhead is not the containers' */
+        bare_spec = spec ? json_copy_shallow(a, spec) : json_new_object(); /* without overhead: not the containers' */
         json_removec(&bare_spec, "overhead");
         json_setc(a, &bare, "spec", bare_spec);
         g.is = pod_amount(&bare, list, name, &g.q);

@@ -254,6 +254,44 @@ static void certificates_are_asked_for_approved_and_signed_by_right(void **state
         assert_int_equal(strlen(at(f, r, ".status.conditions[0].lastUpdateTime")), 20);
 }
 
+static void an_answer_to_a_request_stays(void **state) {
+        struct fixture *f = *state;
+        static const struct {
+                const char *sub, *body, *want;
+        } steps[] = {
+                { "status", "{'status':{'conditions':[{'type':'Approved','status':'True'}]}}",
+                  "status.conditions: Forbidden: updates may not add a condition of type \"Approved\"" },
+                { "approval", "{'status':{'conditions':[{'type':'Approved','status':'False'}]}}",
+                  "status.conditions[0].status: Unsupported value: \"False\": supported values: \"True\"" },
+                { "approval", "{'status':{'conditions':[{'type':'Approved','status':'True'},{'type':'Denied','status':"
+                              "'True'}]}}",
+                  "status.conditions[1].type: Invalid value: \"Denied\": Approved and Denied conditions are mutually "
+                  "exclusive" },
+                { "approval", "{'status':{'conditions':[{'type':'Denied','status':'True'}]}}", NULL },
+                { "approval", "{'status':{'conditions':[]}}",
+                  "status.conditions: Forbidden: updates may not remove a condition of type \"Denied\"" },
+                { "status", "{'status':{'certificate':'eA=='}}", NULL },
+                { "status", "{'status':{'certificate':'eQ=='}}",
+                  "status.certificate: Forbidden: updates may not modify existing certificate content" },
+        };
+
+        made(csr(f, "j", jane, NULL));
+        for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+                struct answer r = merge(f, &res_certificatesigningrequests, NULL, "j", steps[i].sub, steps[i].body);
+
+                if (!steps[i].want) {
+                        made(r);
+                        continue;
+                }
+                assert_int_equal(r.code, 422);
+                assert_string_equal(r.message, arena_printf(f->a,
+                                                            "CertificateSigningRequest.certificates.k8s.io \"j\" is "
+                                                            "invalid: %s",
+                                                            steps[i].want)
+                                                               .p);
+        }
+}
+
 /* ---- what the server says of those around it ---- */
 
 static void components_are_well_while_they_watch(void **state) {
@@ -268,6 +306,35 @@ static void components_are_well_while_they_watch(void **state) {
         assert_int_equal(ASK(f, API_GET, &res_componentstatuses, NULL, "x").code, 404);
 }
 
+/* ---- all plugins over objects that lack everything ---- */
+
+static void objects_without_parts_are_answered(void **state) {
+        struct fixture *f = *state;
+        static const char *const bodies[] = {
+                "{'metadata':{'name':'x'}}", "{'metadata':{'name':'x'},'spec':null,'status':null}",
+                "{'metadata':{'name':'x','annotations':{'kubernetes.io/config.mirror':'x'}},'spec':{}}",
+                "{'metadata':{'name':'x','annotations':null,'finalizers':null},'spec':{'containers':null}}"
+        };
+        static const char *const patches[] = { "{'status':null}", "{'status':{}}", "{'spec':null}",
+                                               "{'status':{'conditions':null},'spec':{}}" };
+        size_t answered = 0;
+
+        made(create(f, &res_limitranges, "default",
+                    "{'metadata':{'name':'l'},'spec':{'limits':[{'type':'Pod','max':{'cpu':'2'}}]}}"));
+        for (size_t g = 0; g < api_n_builtin; g++)
+                for (size_t i = 0; i < api_builtin[g]->n_resources; i++) {
+                        const struct api_resource *r = api_builtin[g]->resources[i];
+                        const char *ns = r->namespaced ? "default" : NULL;
+
+                        for (size_t b = 0; b < ARRAY_SIZE(bodies); b++)
+                                answered += create(f, r, ns, bodies[b]).code >= 200;
+                        for (size_t s = 0; s < r->n_subresources; s++)
+                                for (size_t b = 0; b < ARRAY_SIZE(patches); b++)
+                                        answered += merge(f, r, ns, "x", r->subresources[s].name, patches[b]).code >= 200;
+                }
+        assert_true(answered > 300);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
 
 int main(void) {
@@ -280,6 +347,8 @@ int main(void) {
                 TEST(storage_in_use_is_protected_and_grows_when_it_may),
                 TEST(ingresses_get_the_default_class),
                 TEST(a_new_node_is_not_ready),
+                TEST(an_answer_to_a_request_stays),
+                TEST(objects_without_parts_are_answered),
                 TEST(components_are_well_while_they_watch),
                 TEST(certificates_are_asked_for_approved_and_signed_by_right),
         };
