@@ -214,13 +214,20 @@ static void track_fields(struct op *op, const struct json *old, struct json *obj
 
 /* Who writes, when no fieldManager is given: the program that a User-Agent names, or the role in this process. */
 static struct str writer_name(const struct api_call *c) {
-        static const struct str system = STR_INIT("system:"), node = STR_INIT("system:node:");
+        static const struct {
+                struct str prefix, name;
+        } roles[] = {
+                { STR_INIT("system:node:"), STR_INIT("kubelet") },
+                { STR_INIT("system:serviceaccount:kube-system:"), STR_INIT("kube-controller-manager") },
+        };
+        static const struct str system = STR_INIT("system:");
         ssize_t slash = str_find(c->user_agent, '/');
 
         if (c->user_agent.n > 0)
                 return slash < 0 ? c->user_agent : str_sub(c->user_agent, 0, (size_t) slash);
-        if (str_has_prefix(c->user.name, node))
-                return STR("kubelet");
+        for (size_t i = 0; i < ARRAY_SIZE(roles); i++)
+                if (str_has_prefix(c->user.name, roles[i].prefix))
+                        return roles[i].name;
         return str_has_prefix(c->user.name, system) ? str_sub(c->user.name, system.n, c->user.name.n) : c->user.name;
 }
 

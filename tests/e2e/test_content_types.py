@@ -1,0 +1,107 @@
+"""Every resource in every content type, over HTTPS: JSON, YAML, protobuf, as a Table and as metadata alone, listed, read, watched and
+written back."""
+import base64
+import json
+import os
+import ssl
+import urllib.error
+import urllib.request
+
+import pytest
+import yaml
+
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+
+
+def shape(media, kind):
+    return f"{media};as={kind};g=meta.k8s.io;v=v1"
+
+
+@pytest.fixture(scope="module")
+def ask(cluster, tmp_path_factory):
+    """One request: ask(path, accept, method, body, content type) is (code, headers, body)."""
+    with open(cluster.kubeconfig) as f:
+        config = yaml.safe_load(f)
+    server, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+    context = ssl.create_default_context(cadata=base64.b64decode(server["certificate-authority-data"]).decode())
+    files = []
+    for name in ("client-certificate-data", "client-key-data"):
+        files.append(os.path.join(tmp_path_factory.mktemp("pki"), name))
+        with open(files[-1], "wb") as f:
+            f.write(base64.b64decode(user[name]))
+    context.load_cert_chain(*files)
+
+    def request(path, accept="application/json", method="GET", body=None, content_type=None):
+        headers = {"Accept": accept, **({"Content-Type": content_type} if content_type else {})}
+        r = urllib.request.Request(server["server"] + path, headers=headers, method=method, data=body)
+        try:
+            with urllib.request.urlopen(r, context=context, timeout=30) as answer:
+                return answer.status, answer.headers, answer.read()
+        except urllib.error.HTTPError as e:
+            return e.code, e.headers, e.read()
+    return request
+
+
+def resources(ask):
+    groups = json.loads(ask("/apis")[2])["groups"]
+    for gv in ["/api/v1"] + ["/apis/" + v["groupVersion"] for g in groups for v in g["versions"]]:
+        for r in json.loads(ask(gv)[2])["resources"]:
+            if "/" not in r["name"] and "list" in r["verbs"]:
+                yield gv, r
+
+
+def test_every_resource_in_every_content_type(ask, ns):
+    seen = 0
+    for gv, r in resources(ask):
+        path, seen = f"{gv}/{r['name']}", seen + 1
+        code, _, body = ask(path)
+        assert code == 200, (path, body)
+        items = json.loads(body)["items"]
+        code, headers, body = ask(path, "application/yaml")
+        assert code == 200 and headers["content-type"] == "application/yaml", path
+        for accept, start in [(PROTOBUF, b"k8s\0"), (shape(PROTOBUF, "PartialObjectMetadataList"), b"k8s\0"),
+                              (shape("application/json", "Table"), b'{"kind":"Table"')]:
+            code, _, body = ask(path, accept)
+            assert code == 200 and body.startswith(start), (path, accept, body[:200])
+        if not items or r["name"] == "events":
+            continue
+        m = items[0]["metadata"]
+        path = f"{gv}/{'namespaces/' + m['namespace'] + '/' if 'namespace' in m else ''}{r['name']}/{m['name']}"
+        assert ask(path, shape(PROTOBUF, "PartialObjectMetadata"))[2].startswith(b"k8s\0"), path
+        code, _, before = ask(path, PROTOBUF)
+        code, _, after = ask(path + "?dryRun=All", PROTOBUF, "PUT", before, PROTOBUF) if "update" in r["verbs"] else (200, None, before)
+        if code == 409: # somebody was faster
+            continue
+        assert code == 200 and len(after) == len(before), (path, after[:300])
+    assert seen > 50
+
+
+def test_watches_and_refusals(ask, ns):
+    path = f"/api/v1/namespaces/{ns}/configmaps"
+    assert ask(path, method="POST", body=b"metadata: {name: a}\ndata: {x: z}\n", content_type="application/yaml")[0] == 201
+    watch = path + "?watch=1&timeoutSeconds=1&allowWatchBookmarks=1&fieldSelector=metadata.name=a"
+    code, headers, body = ask(watch, PROTOBUF)
+    assert headers["content-type"] == PROTOBUF + ";stream=watch"
+    frames = []
+    while body:
+        n = 4 + int.from_bytes(body[:4], "big")
+        frames.append(body[4:n])
+        body = body[n:]
+    assert [f[2:2 + f[1]] for f in frames] == [b"ADDED", b"BOOKMARK"]
+    code, _, body = ask(watch, shape("application/json", "Table"))
+    assert [json.loads(line)["type"] for line in body.split(b"\n") if line] == ["ADDED", "BOOKMARK"]
+    code, _, body = ask(path + "/a?dryRun=All", method="DELETE", content_type=PROTOBUF,
+                        body=b"k8s\0\n\x13\n\x02v1\x12\rDeleteOptions\x12\x02\x08\x00")
+    assert code == 200 and json.loads(body)["status"] == "Success"
+    everything = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+    for code, message, args in [
+            (406, f"only the following media types are accepted: {everything}", (path, "application/cbor")),
+            (406, "you requested PartialObjectMetadata, but the requested object is a list (*core.ConfigMapList)",
+             (path, shape("application/json", "PartialObjectMetadata"))),
+            (415, f"the body of the request was in an unknown format - accepted media types include: {everything}",
+             (path, "application/json", "POST", b"x", "application/cbor")),
+            (415, "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, "
+             "application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml",
+             (path + "/a", "application/json", "PATCH", b"{}", "application/json"))]:
+        got = ask(*args)
+        assert (got[0], json.loads(got[2])["message"]) == (code, message)
