@@ -109,13 +109,16 @@ static void tick(struct timer *t) {
         timer_start(b.loop, t, 1, tick);
 }
 
-static void wait_for_watchers(struct timer *t) {
-        if (b.begun < b.watchers) {
-                timer_start(b.loop, t, 10, wait_for_watchers);
-                return;
-        }
+static void start(struct timer *t) {
         b.started = now_mono_ns();
         tick(t);
+}
+
+/* Until all have begun, and then until what there was at first is read. */
+static void wait_for_watchers(struct timer *t) {
+        bool all = b.begun == b.watchers;
+
+        timer_start(b.loop, t, all ? 500 : 10, all ? start : wait_for_watchers);
 }
 
 static struct http_client *dial(uint16_t port) {

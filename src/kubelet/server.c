@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/encode.h"
+#include "base/metrics.h"
 #include "http/tls.h"
 
 #define MAX_ARGS 1024
@@ -152,6 +153,23 @@ static void serve_configz(struct http_request *r, const struct route_args *a) {
         http_respond_copy(r, 200, "application/json", buf_str(&text));
 }
 
+static void serve_metrics(struct http_request *r, const struct route_args *a) {
+        _cleanup_buf_ struct buf text = BUF_INIT;
+        struct pod_view **all;
+        size_t n, running = 0;
+
+        all = view_all(a->k, &n);
+        for (size_t i = 0; i < n; i++) {
+                running += all[i]->status != NULL;
+                view_unref(all[i]);
+        }
+        free(all);
+        metrics_collect(&text);
+        metric_header(&text, "kubelet_running_pods", "gauge", "Number of pods that have a running pod sandbox");
+        buf_printf(&text, "kubelet_running_pods %zu\n", running);
+        http_respond_copy(r, 200, "text/plain; version=0.0.4; charset=utf-8", buf_str(&text));
+}
+
 /* ---- routes ---- */
 
 enum part { PART_END, PART_NS, PART_POD, PART_UID, PART_CONTAINER };
@@ -170,6 +188,7 @@ static const struct route {
         { "/runningpods", { PART_END }, M(GET), serve_pods },
         { "/configz", { PART_END }, M(GET), serve_configz },
         { "/stats/summary", { PART_END }, M(GET), serve_stats_summary },
+        { "/metrics", { PART_END }, M(GET), serve_metrics },
         { "/metrics/resource", { PART_END }, M(GET), serve_metrics_resource },
         { "/metrics/cadvisor", { PART_END }, M(GET), serve_metrics_cadvisor },
         { "/containerLogs", { PART_NS, PART_POD, PART_CONTAINER }, M(GET), serve_logs },

@@ -172,6 +172,37 @@ static void a_queued_request_whose_client_left_is_forgotten(void **state) {
         while (has(dump, "jail, "));
 }
 
+/* A webhook that takes connections and says nothing. */
+static void what_hangs_ends_with_its_timeout(void **state) {
+        struct fixture *f = *state;
+        struct sockaddr_in at = { .sin_family = AF_INET };
+        socklen_t n = sizeof(at);
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        struct str r;
+
+        at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        bind(fd, (struct sockaddr *) &at, sizeof(at));
+        listen(fd, 5);
+        getsockname(fd, (struct sockaddr *) &at, &n);
+        assert_int_equal(ASK(f, API_CREATE, &res_validatingwebhookconfigurations,
+                             .body = arena_printf(f->a,
+                                                  "{\"metadata\":{\"name\":\"hole\"},\"webhooks\":[{\"name\":\"a.b.c\","
+                                                  "\"clientConfig\":{\"url\":\"https://127.0.0.1:%u/\"},\"timeoutSeconds\":"
+                                                  "30,\"sideEffects\":\"None\",\"admissionReviewVersions\":[\"v1\"],"
+                                                  "\"rules\":[{\"operations\":[\"CREATE\"],\"apiGroups\":[\"\"],"
+                                                  "\"apiVersions\":[\"v1\"],\"resources\":[\"configmaps\"]}]}]}",
+                                                  ntohs(at.sin_port))
+                                             .p)
+                                         .code,
+                         201);
+        r = talk(f, "POST /api/v1/namespaces/default/configmaps?timeout=300ms HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                    "Content-Type: application/json\r\nContent-Length: 25\r\n\r\n{\"metadata\":{\"name\":\"c\"}}");
+        assert_true(has(r, "HTTP/1.1 504"));
+        assert_true(has(r, "\"message\":\"Timeout: request did not complete within the allotted timeout\",\"reason\":"
+                           "\"Timeout\""));
+        close(fd);
+}
+
 static void large_answers_are_compressed(void **state) {
         struct fixture *f = *state;
         struct str plain, packed, body;
@@ -350,6 +381,7 @@ int main(void) {
                 T(a_full_level_refuses),
                 T(a_queued_request_is_refused_after_a_quarter_of_its_time),
                 T(a_queued_request_whose_client_left_is_forgotten),
+                T(what_hangs_ends_with_its_timeout),
                 T(large_answers_are_compressed),
                 T(the_audit_log_has_what_the_policy_wants),
                 cmocka_unit_test(a_full_log_is_rotated),
