@@ -1,0 +1,203 @@
+/* Webhooks that authorize and that know tokens: calls wait for their answers, answers are kept, failures are told. */
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#include "../http/helper.h"
+#include "../test.h"
+#include "apiserver/server.h"
+#include "base/encode.h"
+#include "base/file.h"
+#include "schema/types.h"
+
+#define CONFIG "/tmp/test-remote.json"
+
+struct world {
+        struct http_server *hook;
+        struct tls_context *tls;
+        struct store *store;
+        struct apiserver *s;
+        struct arena *a;
+};
+
+static atomic_int asked;
+
+/* Who is called joe may read pods; the token "good" is joe's. */
+static void decide(struct http_request *req, void *arg) {
+        struct arena *a = http_request_arena(req);
+        struct json *review, status = json_new_object();
+        const struct json *spec;
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        bool yes;
+
+        atomic_fetch_add(&asked, 1);
+        assert_int_equal(json_parse(a, http_request_body(req), NULL, &review, NULL), 0);
+        spec = json_getc(review, "spec");
+        if (str_eqc(json_str(json_getc(review, "kind")), "TokenReview")) {
+                yes = str_eqc(json_str(json_getc(spec, "token")), "good");
+                json_set_bool(a, &status, "authenticated", yes);
+                if (yes)
+                        json_set_cstr(a, json_get_or_add_object(a, &status, "user"), "username", "joe");
+        } else {
+                yes = str_eqc(json_str(json_getc(spec, "user")), "joe") &&
+                      str_eqc(json_str(json_at_path(spec, "resourceAttributes", "resource")), "pods");
+                json_set_bool(a, &status, "allowed", yes);
+                if (!yes)
+                        json_set_cstr(a, &status, "reason", "not in my house");
+        }
+        json_setc(a, review, "status", status);
+        json_write(&b, review);
+        http_respond_copy(req, 200, "application/json", buf_str(&b));
+}
+
+static void write_config(struct world *w, unsigned port) {
+        _cleanup_buf_ struct buf ca = BUF_INIT;
+
+        base64_encode(&ca, buf_str(&test_certs()->ca));
+        assert_int_equal(file_write(CONFIG,
+                                    arena_printf(w->a,
+                                                 "{\"current-context\":\"c\",\"contexts\":[{\"name\":\"c\",\"context\":{"
+                                                 "\"cluster\":\"c\",\"user\":\"u\"}}],\"clusters\":[{\"name\":\"c\","
+                                                 "\"cluster\":{\"server\":\"https://localhost:%u/x\","
+                                                 "\"certificate-authority-data\":\"%" STR_FMT "\"}}]}",
+                                                 port, STR_ARG(buf_str(&ca))),
+                                    0600, NULL),
+                         0);
+}
+
+static int setup(void **state) {
+        static const char *const args[] = { "authorization-mode=RBAC,Webhook",
+                                            "authorization-webhook-config-file=" CONFIG,
+                                            "authentication-token-webhook-config-file=" CONFIG, NULL };
+        const struct certs *certs = test_certs();
+        struct tls_options tls = {
+                .server = true, .cert_pem = buf_str(&certs->cert), .key_pem = buf_str(&certs->key), .http2 = true
+        };
+        struct world *w = xcalloc(1, sizeof(*w));
+        struct apiserver_options o = { .advertise_address = "127.0.0.1", .args = args };
+        struct error e = ERROR_INIT;
+
+        w->a = arena_new(0);
+        assert_int_equal(tls_context_new(&tls, &w->tls, NULL), 0);
+        assert_int_equal(http_server_start(&(struct http_server_options) { .address = "127.0.0.1",
+                                                                           .listen_fd = -1,
+                                                                           .tls = w->tls,
+                                                                           .workers = 1,
+                                                                           .handler = decide },
+                                           &w->hook, NULL),
+                         0);
+        write_config(w, http_server_port(w->hook));
+        assert_int_equal(store_open(&(struct store_options) { 0 }, &w->store, NULL), 0);
+        o.store = w->store;
+        if (apiserver_new(&o, &w->s, &e) < 0 || apiserver_bootstrap(w->s, &e) < 0)
+                fail_msg("%s", error_text(&e));
+        atomic_store(&asked, 0);
+        *state = w;
+        return 0;
+}
+
+static int teardown(void **state) {
+        struct world *w = *state;
+
+        apiserver_free(w->s);
+        store_close(w->store);
+        if (w->hook)
+                http_server_stop(w->hook, 0);
+        tls_context_unref(w->tls);
+        arena_free(w->a);
+        free(w);
+        unlink(CONFIG);
+        return 0;
+}
+
+static void done(struct api_call *c) {
+        sem_post(c->userdata);
+}
+
+/* As a role of this process asks: the call waits for the webhook. The code, and the text of the error or the answer. */
+static int ask(struct world *w, const char *user, enum api_verb verb, const struct api_resource *r, const char *body,
+               struct str *ret) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct str groups[] = { STR("system:masters") };
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct json *tree = NULL;
+        sem_t sem;
+        struct api_call c = { .verb = verb,
+                              .resource = r,
+                              .namespace = r->namespaced ? STR("default") : STR(""),
+                              .options = API_OPTIONS_INIT,
+                              .user = { .name = str_of(user), .groups = groups, .n_groups = !*user },
+                              .arena = a,
+                              .done = done,
+                              .waits = true,
+                              .userdata = &sem };
+
+        if (body)
+                assert_int_equal(json_parse(a, str_of(body), NULL, &tree, NULL), 0);
+        c.body = tree;
+        sem_init(&sem, 0, 0);
+        apiserver_call(w->s, &c);
+        sem_wait(&sem);
+        sem_destroy(&sem);
+        if (c.code >= 400)
+                buf_addc(&b, error_text(&c.error));
+        else if (c.tree)
+                json_write(&b, json_getc(c.tree, "status"));
+        *ret = arena_str(w->a, buf_str(&b));
+        object_unref(c.object);
+        api_list_free(c.list);
+        error_clear(&c.error);
+        return c.code;
+}
+
+static void a_call_waits_and_its_answer_holds(void **state) {
+        struct world *w = *state;
+        struct str text;
+
+        for (int i = 0; i < 3; i++)
+                assert_int_equal(ask(w, "joe", API_LIST, &res_pods, NULL, &text), 200);
+        assert_int_equal(atomic_load(&asked), 1);
+        assert_int_equal(ask(w, "joe", API_LIST, &res_secrets, NULL, &text), 403);
+        assert_string_equal(text.p, "secrets is forbidden: User \"joe\" cannot list resource \"secrets\" in API group \"\" in "
+                                    "the namespace \"default\": not in my house");
+        assert_int_equal(atomic_load(&asked), 2);
+}
+
+static void reviews_ask_too(void **state) {
+        struct world *w = *state;
+        struct str text;
+
+        assert_int_equal(ask(w, "", API_CREATE, &res_subjectaccessreviews,
+                             "{\"spec\":{\"user\":\"joe\",\"resourceAttributes\":{\"verb\":\"get\",\"resource\":"
+                             "\"pods\",\"fieldSelector\":{\"requirements\":[{\"key\":\"spec.nodeName\",\"operator\":"
+                             "\"In\",\"values\":[\"n\"]}]}}}}",
+                             &text),
+                         201);
+        assert_string_equal(text.p, "{\"allowed\":true}");
+        assert_int_equal(ask(w, "", API_CREATE, &res_tokenreviews, "{\"spec\":{\"token\":\"good\"}}", &text), 201);
+        assert_non_null(strstr(text.p, "\"username\":\"joe\""));
+        assert_int_equal(ask(w, "", API_CREATE, &res_tokenreviews, "{\"spec\":{\"token\":\"bad\"}}", &text), 201);
+        assert_non_null(strstr(text.p, "[invalid bearer token]"));
+}
+
+static void a_webhook_that_is_gone_allows_nothing(void **state) {
+        struct world *w = *state;
+        struct str text;
+
+        http_server_stop(w->hook, 0);
+        w->hook = NULL;
+        assert_int_equal(ask(w, "joe", API_LIST, &res_pods, NULL, &text), 403);
+        assert_non_null(strstr(text.p, "the authorization webhook did not answer"));
+        assert_int_equal(ask(w, "", API_LIST, &res_pods, NULL, &text), 200); /* masters are not asked about */
+}
+
+int main(void) {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        const struct CMUnitTest tests[] = {
+                T(a_call_waits_and_its_answer_holds),
+                T(reviews_ask_too),
+                T(a_webhook_that_is_gone_allows_nothing),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
