@@ -107,7 +107,7 @@ static size_t raw_signature(const uint8_t *der, size_t n, unsigned part, uint8_t
 /* The context of a signature; NULL when OpenSSL refuses. */
 static EVP_MD_CTX *begin(const struct algorithm *g, EVP_PKEY *key, bool sign) {
         EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-        EVP_PKEY_CTX *pctx;
+        EVP_PKEY_CTX *pctx = NULL;
         int ok = (sign ? EVP_DigestSignInit_ex : EVP_DigestVerifyInit_ex)(ctx, &pctx, g->digest, NULL, NULL, key, NULL);
 
         if (ok == 1 && g->pss)

@@ -60,18 +60,18 @@ int authorizers_configure(struct apiserver *s, struct error *err) {
         size_t n = 0;
 
         while (str_split(&rest, ',', &mode)) {
-                unsigned char at = 0;
+                size_t at = 0;
 
-                for (unsigned char i = 1; i < ARRAY_SIZE(authorizers); i++)
+                for (size_t i = 1; i < ARRAY_SIZE(authorizers); i++)
                         if (str_eqc(mode, authorizers[i].mode))
                                 at = i;
-                if (!at || memchr(s->authorizers, at, n))
+                if (!at || memchr(s->authorizers, (int) at, n))
                         return error_set(err, -EINVAL,
                                          "--authorization-mode: \"%" STR_FMT
                                          "\" is no mode (Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny), or was there "
                                          "before",
                                          STR_ARG(mode));
-                s->authorizers[n++] = at;
+                s->authorizers[n++] = (unsigned char) at;
                 if (authorizers[at].ask == ask_webhook && !s->authn->access_webhook)
                         return error_set(err, -EINVAL,
                                          "--authorization-mode=Webhook needs --authorization-webhook-config-file");
