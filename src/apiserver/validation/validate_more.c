@@ -111,8 +111,6 @@ static void validate_peers(struct field_errors *fe, const struct path *p, const 
                         field_required(fe, at, "must specify a peer");
                 else if (block && selectors)
                         field_forbidden(fe, at, "may not specify both ipBlock and another peer");
-                else if (block && str_empty(TEXT(block, "cidr")))
-                        field_required(fe, PATH(PATH(at, "ipBlock"), "cidr"), "");
                 validate_label_selector(fe, PATH(at, "podSelector"), GET(peer, "podSelector"));
                 validate_label_selector(fe, PATH(at, "namespaceSelector"), GET(peer, "namespaceSelector"));
         }
@@ -268,9 +266,7 @@ void validate_endpoint_slice(struct field_errors *fe, const struct json *obj, co
                 const struct path *p = PATH_INDEX(list, i++);
                 size_t n = json_len(GET(e, "addresses"));
 
-                if (n == 0)
-                        field_required(fe, PATH(p, "addresses"), "must contain at least 1 address");
-                else if (n > MAX_ADDRESSES)
+                if (n > MAX_ADDRESSES)
                         field_too_many(fe, PATH(p, "addresses"), n, MAX_ADDRESSES);
         }
 }

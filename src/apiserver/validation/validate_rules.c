@@ -99,6 +99,11 @@ RULE(ip) {
         check_ip(fe, p, json_str(v));
 }
 
+RULE(cidr) {
+        if (!str_empty(json_str(v)))
+                check_cidr(fe, p, json_str(v));
+}
+
 static bool has_backsteps(struct str s) {
         struct str part;
 

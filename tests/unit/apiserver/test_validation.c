@@ -1,0 +1,106 @@
+/* What is refused and in which words: rows of a kind, an object that is wrong in one place, and the message. */
+#include "help.h"
+
+#define META "{\"metadata\":{\"name\":\"x\"},"
+#define POD(spec) \
+        META "\"spec\":{\"serviceAccountName\":\"default\",\"containers\":[{\"name\":\"c\",\"image\":\"i\"" spec
+#define IN_CONTAINER(part) POD("," part "}]}}")
+#define IN_SPEC(part) POD("}]," part "}}")
+
+static const struct {
+        const struct api_resource *resource;
+        const char *body, *message; /* after `Kind "x" is invalid: ` */
+} refused[] = {
+        { &res_pods, META "\"spec\":{\"serviceAccountName\":\"default\"}}", "spec.containers: Required value" },
+        { &res_pods, IN_CONTAINER("\"ports\":[{\"containerPort\":0}]"),
+          "spec.containers[0].ports[0].containerPort: Required value" },
+        { &res_pods, IN_CONTAINER("\"ports\":[{\"containerPort\":70000}]"),
+          "spec.containers[0].ports[0].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive" },
+        { &res_pods,
+          IN_CONTAINER("\"env\":[{\"name\":\"A\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"status.phase\"}}}]"),
+          "spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: Unsupported value: \"status.phase\": supported "
+          "values: "
+          "\"metadata.name\", \"metadata.namespace\", \"metadata.uid\", \"spec.nodeName\", "
+          "\"spec.serviceAccountName\", "
+          "\"status.hostIP\", \"status.hostIPs\", \"status.podIP\", \"status.podIPs\"" },
+        { &res_pods, IN_CONTAINER("\"resources\":{\"requests\":{\"cpu\":\"2\"},\"limits\":{\"cpu\":\"1\"}}"),
+          "spec.containers[0].resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1" },
+        { &res_pods, IN_CONTAINER("\"resources\":{\"requests\":{\"example.com/x\":\"1\"}}"),
+          "spec.containers[0].resources.limits: Required value: Limit must be set for non overcommitable resources" },
+        { &res_pods, IN_CONTAINER("\"securityContext\":{\"seccompProfile\":{\"type\":\"Localhost\"}}"),
+          "spec.containers[0].securityContext.seccompProfile.localhostProfile: Required value: must be set when "
+          "seccomp type "
+          "is Localhost" },
+        { &res_pods, IN_CONTAINER("\"livenessProbe\":{\"tcpSocket\":{\"port\":80},\"periodSeconds\":-1}"),
+          "spec.containers[0].livenessProbe.periodSeconds: Invalid value: -1: must be greater than or equal to 0" },
+        { &res_pods, IN_SPEC("\"volumes\":[{\"name\":\"v\",\"hostPath\":{\"path\":\"/a/../b\"}}]"),
+          "spec.volumes[0].hostPath.path: Invalid value: \"/a/../b\": must not contain '..'" },
+        { &res_pods, IN_SPEC("\"volumes\":[{\"name\":\"v\",\"secret\":{\"secretName\":\"s\",\"defaultMode\":512}}]"),
+          "spec.volumes[0].secret.defaultMode: Invalid value: 512: must be a number between 0 and 0777 (octal), both "
+          "inclusive" },
+        { &res_pods, IN_SPEC("\"tolerations\":[{\"operator\":\"Equal\"}]"),
+          "spec.tolerations[0].operator: Invalid value: \"Equal\": operator must be Exists when `key` is empty, which "
+          "means "
+          "\"match all values and all keys\"" },
+        { &res_pods, IN_SPEC("\"dnsPolicy\":\"None\""),
+          "spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None" },
+        { &res_endpoints, META "\"subsets\":[{\"addresses\":[{\"ip\":\"127.0.0.1\"}]}]}",
+          "subsets[0].addresses[0].ip: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, "
+          "::1/128)" },
+        { &res_networkpolicies,
+          META "\"spec\":{\"podSelector\":{},\"ingress\":[{\"from\":[{\"ipBlock\":{\"cidr\":\"10.0.0.0\"}}]}]}}",
+          "spec.ingress[0].from[0].ipBlock.cidr: Invalid value: \"10.0.0.0\": must be a valid CIDR value, (e.g. "
+          "10.9.8.0/24 or 2001:db8::/64)" },
+        { &res_persistentvolumeclaims, META "\"spec\":{\"accessModes\":[\"ReadWriteOnce\"]}}",
+          "spec.resources[storage]: Required value" },
+};
+
+static void objects_are_refused_as_upstream_does(void **state) {
+        struct fixture *f = *state;
+
+        make_account(f, "default");
+        for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+                const struct api_resource *r = refused[i].resource;
+                const char *expected = arena_printf(f->a, "%s%s%s \"x\" is invalid: %s", r->kind, *r->group ? "." : "",
+                                                    r->group, refused[i].message)
+                                                       .p;
+                struct answer a = ASK(f, API_CREATE, r, "default", .body = refused[i].body);
+
+                if (a.code != 422)
+                        fail_msg("%s: %d %s", refused[i].body, a.code, a.message);
+                assert_string_equal(a.message, expected);
+        }
+}
+
+static void what_changes_in_a_pod_is_limited(void **state) {
+        struct fixture *f = *state;
+        struct answer a;
+
+        make_account(f, "default");
+        a = ASK(f, API_CREATE, &res_pods, "default", .body = POD("}]}}"));
+        assert_int_equal(a.code, 201);
+        a = ASK(f, API_PATCH, &res_pods, "default", "x", .patch = API_PATCH_MERGE,
+                .body = "{\"spec\":{\"hostname\":\"other\"}}");
+        assert_int_equal(a.code, 422);
+        assert_non_null(strstr(a.message, "spec: Forbidden: pod updates may not change fields other than "
+                                          "`spec.containers[*].image`,`spec.initContainers[*].image`,"));
+        a = ASK(f, API_PATCH, &res_pods, "default", "x", .sub = "resize", .patch = API_PATCH_STRATEGIC,
+                .body = "{\"spec\":{\"containers\":[{\"name\":\"c\",\"resources\":{\"limits\":{\"memory\":\"1Gi\"}}}]}"
+                        "}");
+        assert_int_equal(a.code, 422);
+        assert_non_null(strstr(a.message, "Pod QOS Class may not change as a result of resizing"));
+        a = ASK(f, API_PATCH, &res_pods, "default", "x", .sub = "ephemeralcontainers", .patch = API_PATCH_STRATEGIC,
+                .body = "{\"spec\":{\"ephemeralContainers\":[{\"name\":\"d\",\"image\":\"i\","
+                        "\"targetContainerName\":\"nope\"}]}}");
+        assert_int_equal(a.code, 422);
+        assert_non_null(strstr(a.message, "spec.ephemeralContainers[0].targetContainerName: Not found: \"nope\""));
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(objects_are_refused_as_upstream_does, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(what_changes_in_a_pod_is_limited, fixture_setup, fixture_teardown),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
