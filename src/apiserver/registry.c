@@ -245,6 +245,36 @@ struct apply_opts writes_apply_opts(const struct op *op) {
 
 /* ---- validation ---- */
 
+/* Everything outside of metadata and status, and kind and apiVersion which never change. */
+static bool spec_differs(const struct json *a, const struct json *b) {
+        size_t n = 0;
+
+        json_each_member(m, a) {
+                struct str k = json_key(m);
+
+                if (str_eqc(k, "metadata") || str_eqc(k, "status") || str_eqc(k, "kind") || str_eqc(k, "apiVersion"))
+                        continue;
+                if (!json_equal(&m->value, json_get(b, k)))
+                        return true;
+                n++;
+        }
+        json_each_member(m, b) {
+                struct str k = json_key(m);
+
+                if (!str_eqc(k, "metadata") && !str_eqc(k, "status") && !str_eqc(k, "kind") &&
+                    !str_eqc(k, "apiVersion"))
+                        n--;
+        }
+        return n != 0;
+}
+
+/* Without a status subresource the status of a custom object is a part like any other. */
+static bool status_differs(const struct rest *r, const struct json *a, const struct json *b) {
+        const struct json *x = json_getc(a, "status"), *y = json_getc(b, "status");
+
+        return r->custom && !r->custom->status && (x && y ? !json_equal(x, y) : x != y);
+}
+
 static int validate(struct op *op, const struct json *obj, const struct json *old, struct error *err) {
         const struct rest *r = op->rest->stored;
         const struct strategy *st = r->strategy;
@@ -268,6 +298,8 @@ static int validate(struct op *op, const struct json *obj, const struct json *ol
                 custom_validate(op, &fe, obj, old);
                 custom_warn(op, obj, old);
         }
+        if (st->warn && fe.list.n == 0 && !op->sub && (!old || spec_differs(obj, old)))
+                st->warn(op, obj);
         result = field_errors_finish(&fe, r->kind, r->group, op->name, err);
         vec_free(&fe.list);
         return result;
@@ -448,36 +480,6 @@ void registry_create(struct op *op) {
 }
 
 /* ---- update ---- */
-
-/* Everything outside of metadata and status, and kind and apiVersion which never change. */
-static bool spec_differs(const struct json *a, const struct json *b) {
-        size_t n = 0;
-
-        json_each_member(m, a) {
-                struct str k = json_key(m);
-
-                if (str_eqc(k, "metadata") || str_eqc(k, "status") || str_eqc(k, "kind") || str_eqc(k, "apiVersion"))
-                        continue;
-                if (!json_equal(&m->value, json_get(b, k)))
-                        return true;
-                n++;
-        }
-        json_each_member(m, b) {
-                struct str k = json_key(m);
-
-                if (!str_eqc(k, "metadata") && !str_eqc(k, "status") && !str_eqc(k, "kind") &&
-                    !str_eqc(k, "apiVersion"))
-                        n--;
-        }
-        return n != 0;
-}
-
-/* Without a status subresource the status of a custom object is a part like any other. */
-static bool status_differs(const struct rest *r, const struct json *a, const struct json *b) {
-        const struct json *x = json_getc(a, "status"), *y = json_getc(b, "status");
-
-        return r->custom && !r->custom->status && (x && y ? !json_equal(x, y) : x != y);
-}
 
 static void copy_member(struct arena *a, struct json *to, const struct json *from, const char *key) {
         const struct json *v = json_getc(from, key);

@@ -30,11 +30,18 @@ struct strategy {
         void (*prepare_status)(struct op *op, struct json *obj, const struct json *old);
         /* old is NULL for a create. */
         void (*validate)(struct field_errors *fe, const struct json *obj, const struct json *old);
+        /* Of a valid object that is new, or whose spec has changed. */
+        void (*warn)(struct op *op, const struct json *obj);
         void (*validate_status)(struct field_errors *fe, const struct json *obj, const struct json *old);
 };
 
 const struct strategy *strategy_of(
                 const struct api_resource *r); /* never NULL: a plain one for kinds not in the table */
+
+/* validation/warnings.c: pod specs, by where they are */
+void warn_pod(struct op *op, const struct json *obj);
+void warn_template(struct op *op, const struct json *obj);
+void warn_cronjob(struct op *op, const struct json *obj);
 
 /* Hooks that live with their kind. */
 int pod_prepare_create(struct op *op, struct json *obj, struct error *err);

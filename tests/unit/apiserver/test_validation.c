@@ -96,10 +96,25 @@ static void what_changes_in_a_pod_is_limited(void **state) {
         assert_non_null(strstr(a.message, "spec.ephemeralContainers[0].targetContainerName: Not found: \"nope\""));
 }
 
+static void what_is_not_wise_is_warned_of(void **state) {
+        struct fixture *f = *state;
+        struct answer a;
+
+        make_account(f, "default");
+        a = ASK(f, API_CREATE, &res_pods, "default",
+                .body = IN_CONTAINER("\"env\":[{\"name\":\"A\",\"value\":\"1\"},{\"name\":\"A\",\"value\":\"2\"}]"));
+        assert_int_equal(a.code, 201);
+        assert_int_equal(a.n_warnings, 1);
+        assert_string_equal(arena_cstr(f->a, a.warning),
+                            "spec.containers[0].env[1]: hides previous definition of \"A\", "
+                            "which may be dropped when using apply");
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(objects_are_refused_as_upstream_does, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_changes_in_a_pod_is_limited, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(what_is_not_wise_is_warned_of, fixture_setup, fixture_teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
