@@ -51,8 +51,8 @@ int main(void) {
                 if (fe.list.n > 0)
                         abort();
         }
-        printf("an object of %d fields: completed in %.1f us, validated in %.1f us\n", FIELDS, (double) complete / ROUNDS / 1e3,
-               (double) validate / ROUNDS / 1e3);
+        printf("an object of %d fields: completed in %.1f us, validated in %.1f us\n", FIELDS,
+               (double) complete / ROUNDS / 1e3, (double) validate / ROUNDS / 1e3);
         crd_schema_release(s);
         arena_free(scratch);
         arena_free(a);

@@ -143,8 +143,8 @@ static int find_peer(struct webhook_run *r, struct error *err) {
 
         sha256_hex(ca, r->ca);
         sha256_hex(cert, r->w->cert_pem);
-        key = arena_printf(r->arena, "%s %s %" STR_FMT " %" STR_FMT ":%u", ca, cert, STR_ARG(r->authority), STR_ARG(r->host),
-                           r->port);
+        key = arena_printf(r->arena, "%s %s %" STR_FMT " %" STR_FMT ":%u", ca, cert, STR_ARG(r->authority),
+                           STR_ARG(r->host), r->port);
         r->peer = map_get(h->peers, key);
         if (r->peer)
                 return 0;

@@ -107,7 +107,7 @@ struct schema_type {
         schema_default_fn defaults;
         const struct schema_rule *rules; /* by field */
         uint16_t n_rules;
-        /* Of a custom resource: makes its OpenAPI definition, which says more than the tables. NULL for built-in ones. */
+        /* Of a custom resource: makes its OpenAPI definition, which says more than the tables. Else NULL. */
         struct json (*openapi)(struct arena *a, const struct schema_type *t, bool v3);
         uint16_t n_fields, n_inlines, n_by_pb;
         uint8_t kind;     /* enum schema_kind */

@@ -177,9 +177,9 @@ static void set_list(struct compiler *c, struct crd_schema *s, const struct json
         static const char *const names[] = { "", "atomic", "set", "map" };
         _cleanup_buf_ struct buf keys = BUF_INIT;
 
-        for (uint8_t i = 1; i < ARRAY_SIZE(names); i++)
+        for (size_t i = 1; i < ARRAY_SIZE(names); i++)
                 if (str_eqc(json_str(json_getc(j, "x-kubernetes-list-type")), names[i]))
-                        s->list_type = i;
+                        s->list_type = (uint8_t) i;
         json_each_item(k, json_getc(j, "x-kubernetes-list-map-keys"))
                 buf_printf(&keys, "%s%" STR_FMT, keys.n ? "," : "", STR_ARG(json_str(k)));
         if (keys.n > 0)

@@ -60,9 +60,10 @@ static inline const struct crd_schema *crd_schema_of(const struct schema_type *t
 /* The node of a property; NULL when there is none, or it is kind, apiVersion or metadata of an object. */
 const struct crd_schema *crd_property(const struct crd_schema *s, struct str name);
 
-/* Compiles a schema (decoded, defaults applied) into a; source must live as long. kind and package name the type. What a
- * valid CRD cannot contain is ignored, so that anything may be compiled. Patterns are freed by crd_schema_release. */
-struct crd_schema *crd_schema_compile(struct arena *a, const struct json *source, const char *kind, const char *package);
+/* Compiles a schema (decoded, defaults applied) into a; source must live as long. kind and package name the type. What
+ * a valid CRD cannot contain is ignored, so that anything may be compiled. Patterns are freed by crd_schema_release. */
+struct crd_schema *crd_schema_compile(struct arena *a, const struct json *source, const char *kind,
+                                      const char *package);
 void crd_schema_release(struct crd_schema *s);
 
 /* Is it one of the formats that are checked? date-time and datetime are the same. */
@@ -71,8 +72,8 @@ bool crd_format_matches(const char *format, struct str value);
 
 /* ---- values (crd_prune.c) ---- */
 
-/* Drops unknown fields (named in strict when that is not NULL) and decodes metadata, of the object and of embedded ones.
- * The result is the caller's own tree, its strings shared with in. -EINVAL on metadata that is none. */
+/* Drops unknown fields (named in strict when that is not NULL) and decodes metadata, of the object and of embedded
+ * ones. The result is the caller's own tree, its strings shared with in. -EINVAL on metadata that is none. */
 int crd_prune(struct arena *a, const struct crd_schema *s, const struct json *in, struct json *strict, struct json *ret,
               struct error *err);
 /* The same, with defaults filled in and nulls dropped where they are no value. Metadata that is none is emptied. */

@@ -113,6 +113,8 @@ int crd_prepare_update(struct op *op, struct json *obj, const struct json *old, 
 void crd_prepare_delete(struct op *op, struct json *obj);
 VALIDATE(validate_crd);
 VALIDATE(validate_crd_status);
+/* crd_structural.c */
+bool crd_validate_structural(struct field_errors *fe, const struct path *p, const struct json *schema);
 /* Is every version's schema structural? *ret_why in a when not. */
 bool crd_is_structural(struct arena *a, const struct json *crd, struct str *ret_why);
 /* The state of the approval annotation that groups of the Kubernetes community need. */

@@ -56,8 +56,8 @@ static struct str converted(struct arena *a, struct str asked) {
         json_write(&b, objects);
         return arena_printf(a,
                             "{\"kind\":\"ConversionReview\",\"apiVersion\":\"apiextensions.k8s.io/v1\",\"response\":{"
-                            "\"uid\":\"%" STR_FMT "\",\"result\":{\"status\":\"Success\"},\"convertedObjects\":%" STR_FMT
-                            "}}",
+                            "\"uid\":\"%" STR_FMT
+                            "\",\"result\":{\"status\":\"Success\"},\"convertedObjects\":%" STR_FMT "}}",
                             STR_ARG(json_str(json_at_path(j, "request", "uid"))), STR_ARG(buf_str(&b)));
 }
 

@@ -3,10 +3,12 @@
 
 #include "hook.h"
 
-static const struct api_resource v1 = { .group = "example.com", .version = "v1", .plural = "widgets", .kind = "Widget",
-                                        .namespaced = true };
-static const struct api_resource v2 = { .group = "example.com", .version = "v2", .plural = "widgets", .kind = "Widget",
-                                        .namespaced = true };
+static const struct api_resource v1 = {
+        .group = "example.com", .version = "v1", .plural = "widgets", .kind = "Widget", .namespaced = true
+};
+static const struct api_resource v2 = {
+        .group = "example.com", .version = "v2", .plural = "widgets", .kind = "Widget", .namespaced = true
+};
 static struct hook *hook;
 static struct loop *watcher; /* freed after the server, whose hub is on it */
 
@@ -24,10 +26,10 @@ static int teardown(void **state) {
 }
 
 static void nap(void) {
-        nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+        nanosleep(&(struct timespec) { .tv_nsec = 2000000 }, NULL);
 }
 
-#define VERSION(name, storage)                                                                                     \
+#define VERSION(name, storage)                                                                                      \
         "{\"name\":\"" name "\",\"served\":true,\"storage\":" storage ",\"schema\":{\"openAPIV3Schema\":{\"type\":" \
         "\"object\",\"properties\":{\"spec\":{\"type\":\"object\",\"x-kubernetes-preserve-unknown-fields\":true}}}}}"
 
@@ -36,8 +38,8 @@ static void define(struct fixture *f) {
                                         "{\"metadata\":{\"name\":\"widgets.example.com\"},\"spec\":{\"group\":"
                                         "\"example.com\",\"scope\":\"Namespaced\",\"names\":{\"plural\":\"widgets\","
                                         "\"kind\":\"Widget\"},\"conversion\":{\"strategy\":\"Webhook\",\"webhook\":{"
-                                        "\"conversionReviewVersions\":[\"v1\"],\"clientConfig\":%s}},\"versions\":["
-                                        VERSION("v1", "true") "," VERSION("v2", "false") "]}}",
+                                        "\"conversionReviewVersions\":[\"v1\"],\"clientConfig\":%s}},\"versions\":"
+                                        "[" VERSION("v1", "true") "," VERSION("v2", "false") "]}}",
                                         hook_config(hook, f->a, "/convert"))
                                            .p;
         struct answer r = ASK(f, API_CREATE, &res_customresourcedefinitions, .body = body);
@@ -87,8 +89,12 @@ static void expect(struct seen *s, int n) {
 }
 
 static void watch_in_v2(struct fixture *f, struct seen *s) {
-        struct api_call c = { .verb = API_WATCH, .resource = &v2, .namespace = STR("default"), .arena = f->a,
-                              .options = API_OPTIONS_INIT, .user = api_user_system };
+        struct api_call c = { .verb = API_WATCH,
+                              .resource = &v2,
+                              .namespace = STR("default"),
+                              .arena = f->a,
+                              .options = API_OPTIONS_INIT,
+                              .user = api_user_system };
 
         assert_int_equal(loop_new("test", &s->loop, NULL), 0);
         loop_start_thread(s->loop);
@@ -136,10 +142,12 @@ static void a_webhook_stands_between_versions(void **state) {
         assert_string_equal(r.message, "conversion webhook for example.com/v1, Kind=Widget failed: not today");
         assert_int_equal(ASK(f, API_LIST, &v2, "default").code, 500);
         assert_int_equal(create(f, &v2, "d").code, 500);
-        hook_answers(hook, "/convert", "\"result\":{\"status\":\"Success\"},\"convertedObjects\":[{\"apiVersion\":"
-                                       "\"example.com/v2\",\"kind\":\"Widget\",\"metadata\":{\"name\":\"z\"}}]");
+        hook_answers(hook, "/convert",
+                     "\"result\":{\"status\":\"Success\"},\"convertedObjects\":[{\"apiVersion\":"
+                     "\"example.com/v2\",\"kind\":\"Widget\",\"metadata\":{\"name\":\"z\"}}]");
         r = ASK(f, API_GET, &v2, "default", "a");
-        assert_non_null(strstr(r.message, "returned invalid converted object at index 0: must have the same name: a != z"));
+        assert_non_null(strstr(r.message,
+                               "returned invalid converted object at index 0: must have the same name: a != z"));
 
         /* The objects go with their definition, whatever the webhook says. */
         ASK(f, API_DELETE, &res_customresourcedefinitions, NULL, "widgets.example.com");

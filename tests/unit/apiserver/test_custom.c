@@ -1,13 +1,15 @@
 /* Custom resources through the API: what a definition must be, what its objects must be, and what becomes of both. */
 #include "help.h"
 
-static const struct api_resource widgets = { .group = "example.com", .version = "v1", .plural = "widgets",
-                                             .kind = "Widget", .namespaced = true };
-static const struct api_resource widgets_v2 = { .group = "example.com", .version = "v2", .plural = "widgets",
-                                                .kind = "Widget", .namespaced = true };
+static const struct api_resource widgets = {
+        .group = "example.com", .version = "v1", .plural = "widgets", .kind = "Widget", .namespaced = true
+};
+static const struct api_resource widgets_v2 = {
+        .group = "example.com", .version = "v2", .plural = "widgets", .kind = "Widget", .namespaced = true
+};
 
 static void nap(void) {
-        nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+        nanosleep(&(struct timespec) { .tv_nsec = 2000000 }, NULL);
 }
 
 /* 'text' with double quotes. */
@@ -62,7 +64,8 @@ static void undefine(struct fixture *f) {
 }
 
 static struct answer create(struct fixture *f, const char *spec) {
-        struct str s = arena_printf(f->a, "{'apiVersion':'example.com/v1','kind':'Widget','metadata':{'name':'w'},%s}", spec);
+        struct str s = arena_printf(f->a, "{'apiVersion':'example.com/v1','kind':'Widget','metadata':{'name':'w'},%s}",
+                                    spec);
 
         return ASK(f, API_CREATE, &widgets, "default", .body = Q(s.p));
 }
@@ -144,7 +147,8 @@ static const struct {
         { "'type':'integer','not':{'enum':[3]}", "3",
           "<nil>: Invalid value: \"\": \"spec.x\" must not validate the schema (not)" },
         { "'type':'integer','anyOf':[{'minimum':5},{'maximum':1}]", "3",
-          "[<nil>: Invalid value: \"\": \"spec.x\" must validate at least one schema (anyOf), spec.x: Invalid value: 3: "
+          "[<nil>: Invalid value: \"\": \"spec.x\" must validate at least one schema (anyOf), spec.x: Invalid value: "
+          "3: "
           "spec.x in body should be greater than or equal to 5]" },
         { "'type':'integer','oneOf':[{'minimum':1},{'maximum':5}]", "3",
           "<nil>: Invalid value: \"\": \"spec.x\" must validate one and only one schema (oneOf). Found 2 valid "
@@ -198,8 +202,7 @@ static void every_keyword_is_checked(void **state) {
 static const struct {
         const char *schema, *more, *message;
 } definitions[] = {
-        { "{}", "",
-          SCHEMA ".type: Required value: must not be empty at the root" },
+        { "{}", "", SCHEMA ".type: Required value: must not be empty at the root" },
         { "{'type':'array','items':{'type':'string'}}", "",
           SCHEMA ".type: Invalid value: \"array\": must be object at the root" },
         { "{'type':'object','properties':{'spec':{}}}", "",
@@ -207,8 +210,9 @@ static const struct {
         { "{'type':'object','properties':{'l':{'type':'array'}}}", "",
           SCHEMA ".properties[l].items: Required value: must be specified" },
         { "{'type':'object','properties':{'s':{'type':'text'}}}", "",
-          SCHEMA ".properties[s].type: Unsupported value: \"text\": supported values: \"array\", \"boolean\", \"integer\", "
-                 "\"number\", \"object\", \"string\"" },
+          SCHEMA
+          ".properties[s].type: Unsupported value: \"text\": supported values: \"array\", \"boolean\", \"integer\", "
+          "\"number\", \"object\", \"string\"" },
         { "{'type':'object','properties':{'s':{'type':'integer','anyOf':[{'type':'integer'}]}}}", "",
           SCHEMA ".properties[s].anyOf[0].type: Forbidden: must be empty to be structural" },
         { "{'type':'object','anyOf':[{'required':['s'],'properties':{'s':{'minimum':1}}}]}", "",
@@ -227,30 +231,39 @@ static const struct {
           SCHEMA ".properties[kind].default: Forbidden: must not be set in top-level kind" },
         { "{'type':'object','properties':{'s':{'type':'object','properties':{'a':{'type':'string'}},"
           "'additionalProperties':{'type':'string'}}}}",
-          "", SCHEMA ".properties[s].additionalProperties: Forbidden: additionalProperties and properties are mutual "
-                     "exclusive" },
+          "",
+          SCHEMA ".properties[s].additionalProperties: Forbidden: additionalProperties and properties are mutual "
+                 "exclusive" },
         { "{'type':'object','properties':{'s':{'type':'array','uniqueItems':true,'items':{'type':'string'}}}}", "",
-          SCHEMA ".properties[s].uniqueItems: Forbidden: uniqueItems cannot be set to true since the runtime complexity "
-                 "becomes quadratic" },
-        { "{'type':'object','properties':{'s':{'type':'array','x-kubernetes-list-type':'map','items':{'type':'object'}}}}",
-          "", SCHEMA ".properties[s].x-kubernetes-list-map-keys: Required value: must not be empty if "
-                     "x-kubernetes-list-type is map" },
-        { "{'type':'object','properties':{'s':{'type':'array','x-kubernetes-list-type':'map','x-kubernetes-list-map-keys':"
+          SCHEMA
+          ".properties[s].uniqueItems: Forbidden: uniqueItems cannot be set to true since the runtime complexity "
+          "becomes quadratic" },
+        { "{'type':'object','properties':{'s':{'type':'array','x-kubernetes-list-type':'map','items':{'type':'object'}}"
+          "}}",
+          "",
+          SCHEMA ".properties[s].x-kubernetes-list-map-keys: Required value: must not be empty if "
+                 "x-kubernetes-list-type is map" },
+        { "{'type':'object','properties':{'s':{'type':'array','x-kubernetes-list-type':'map','x-kubernetes-list-map-"
+          "keys':"
           "['k'],'items':{'type':'object','properties':{'k':{'type':'string'}}}}}}",
-          "", SCHEMA ".properties[s].items.properties[k].default: Required value: this property is in "
-                     "x-kubernetes-list-map-keys, so it must have a default or be a required property" },
+          "",
+          SCHEMA ".properties[s].items.properties[k].default: Required value: this property is in "
+                 "x-kubernetes-list-map-keys, so it must have a default or be a required property" },
         { "{'type':'object','properties':{'s':{'type':'object','x-kubernetes-map-type':'odd'}}}", "",
           SCHEMA ".properties[s].x-kubernetes-map-type: Unsupported value: \"odd\": supported values: \"atomic\", "
                  "\"granular\"" },
         { "{'type':'object'}", ",'deprecationWarning':'old'",
           "spec.versions[0].deprecationWarning: Invalid value: \"old\": can only be set for deprecated versions" },
-        { "{'type':'object'}", ",'subresources':{'scale':{'specReplicasPath':'.spec.a','statusReplicasPath':'.spec.b'}}",
-          "spec.subresources.scale.statusReplicasPath: Invalid value: \".spec.b\": should be a json path under .status" },
+        { "{'type':'object'}",
+          ",'subresources':{'scale':{'specReplicasPath':'.spec.a','statusReplicasPath':'.spec.b'}}",
+          "spec.subresources.scale.statusReplicasPath: Invalid value: \".spec.b\": should be a json path under "
+          ".status" },
         { "{'type':'object'}", ",'additionalPrinterColumns':[{'name':'A','type':'text','jsonPath':'.a'}]",
           "spec.additionalPrinterColumns[0].type: Invalid value: \"text\": must be one of "
           "boolean,date,integer,number,string" },
         { "{'type':'object'}", ",'selectableFields':[{'jsonPath':'.spec.a'}]",
-          "spec.selectableFields[0].jsonPath: Invalid value: \".spec.a\": is an invalid path: does not refer to a valid "
+          "spec.selectableFields[0].jsonPath: Invalid value: \".spec.a\": is an invalid path: does not refer to a "
+          "valid "
           "field" },
 };
 
@@ -268,23 +281,27 @@ static void names_and_versions_are_checked(void **state) {
         static const struct {
                 const char *body, *message;
         } cases[] = {
-                { "{'metadata':{'name':'x.example.com'},'spec':{'group':'example.com','scope':'Cluster','names':{'plural':"
+                { "{'metadata':{'name':'x.example.com'},'spec':{'group':'example.com','scope':'Cluster','names':{'"
+                  "plural':"
                   "'widgets','kind':'Widget'},'versions':[{'name':'v1','served':true,'storage':true,'schema':{"
                   "'openAPIV3Schema':{'type':'object'}}}]}}",
                   "CustomResourceDefinition.apiextensions.k8s.io \"x.example.com\" is invalid: metadata.name: Invalid "
                   "value: \"x.example.com\": must be spec.names.plural+\".\"+spec.group" },
                 { "{'metadata':{'name':'widgets.example.com'},'spec':{'group':'example.com','scope':'Cluster','names':{"
-                  "'plural':'widgets','kind':'Widget'},'versions':[{'name':'v1','served':true,'storage':false,'schema':{"
+                  "'plural':'widgets','kind':'Widget'},'versions':[{'name':'v1','served':true,'storage':false,'schema':"
+                  "{"
                   "'openAPIV3Schema':{'type':'object'}}}]}}",
                   "must have exactly one version marked as storage version" },
                 { "{'metadata':{'name':'widgets.foo.k8s.io'},'spec':{'group':'foo.k8s.io','scope':'Cluster','names':{"
                   "'plural':'widgets','kind':'Widget'},'versions':[{'name':'v1','served':true,'storage':true,'schema':{"
                   "'openAPIV3Schema':{'type':'object'}}}]}}",
-                  "metadata.annotations[api-approved.kubernetes.io]: Required value: protected groups must have approval "
+                  "metadata.annotations[api-approved.kubernetes.io]: Required value: protected groups must have "
+                  "approval "
                   "annotation \"api-approved.kubernetes.io\", see "
                   "https://github.com/kubernetes/enhancements/pull/1111" },
                 { "{'metadata':{'name':'widgets.example.com'},'spec':{'group':'example.com','scope':'Cluster','names':{"
-                  "'plural':'widgets','kind':'Widget'},'preserveUnknownFields':true,'versions':[{'name':'v1','served':true,"
+                  "'plural':'widgets','kind':'Widget'},'preserveUnknownFields':true,'versions':[{'name':'v1','served':"
+                  "true,"
                   "'storage':true,'schema':{'openAPIV3Schema':{'type':'object'}}}]}}",
                   "spec.preserveUnknownFields: Invalid value: true: cannot set to true, set "
                   "x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead" },
@@ -301,9 +318,9 @@ static void names_and_versions_are_checked(void **state) {
 
 /* ---- life ---- */
 
-#define PLAIN                                                                                                          \
-        "{'type':'object','properties':{'spec':{'type':'object','properties':{'a':{'type':'string','default':'x'},"    \
-        "'n':{'type':'integer','maximum':5},'any':{'type':'object','x-kubernetes-preserve-unknown-fields':true}}},"     \
+#define PLAIN                                                                                                       \
+        "{'type':'object','properties':{'spec':{'type':'object','properties':{'a':{'type':'string','default':'x'}," \
+        "'n':{'type':'integer','maximum':5},'any':{'type':'object','x-kubernetes-preserve-unknown-fields':true}}}," \
         "'status':{'type':'object','properties':{'n':{'type':'integer'}}}}}"
 
 static void unknown_fields_go_and_defaults_come(void **state) {
@@ -339,12 +356,14 @@ static void old_mistakes_may_stay(void **state) {
         define(f, PLAIN, "");
         assert_int_equal(create(f, "'spec':{'n':3}").code, 201);
         r = ASK(f, API_PATCH, &res_customresourcedefinitions, NULL, "widgets.example.com", .patch = API_PATCH_JSON,
-                .body = Q("[{'op':'replace','path':'/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/n/"
+                .body = Q("[{'op':'replace','path':'/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/"
+                          "n/"
                           "maximum','value':1}]"));
         assert_int_equal(r.code, 200);
         for (int i = 0; i < 1000; i++, nap()) /* until it is in force */
                 if (ASK(f, API_PATCH, &widgets, "default", "w", .patch = API_PATCH_MERGE, .body = Q("{'spec':{'n':2}}"),
-                        .options = { .dry_run = true }).code == 422)
+                        .options = { .dry_run = true })
+                                    .code == 422)
                         break;
         r = ASK(f, API_PATCH, &widgets, "default", "w", .patch = API_PATCH_MERGE, .body = Q("{'spec':{'a':'y'}}"));
         assert_int_equal(r.code, 200);
@@ -362,7 +381,8 @@ static void reading_fills_in_defaults(void **state) {
         assert_int_equal(create(f, "'spec':{'b':'1'}").code, 201);
         assert_int_equal(ASK(f, API_PATCH, &res_customresourcedefinitions, NULL, "widgets.example.com",
                              .patch = API_PATCH_JSON,
-                             .body = Q("[{'op':'replace','path':'/spec/versions/0/schema/openAPIV3Schema/properties/spec/"
+                             .body = Q("[{'op':'replace','path':'/spec/versions/0/schema/openAPIV3Schema/properties/"
+                                       "spec/"
                                        "properties','value':{'c':{'type':'integer','default':7}}}]"))
                                          .code,
                          200);
@@ -396,8 +416,10 @@ static void versions_are_views_of_one_object(void **state) {
 
 static void taken_names_are_refused(void **state) {
         struct fixture *f = *state;
-        char *other = Q("{'metadata':{'name':'gadgets.example.com'},'spec':{'group':'example.com','scope':'Cluster','names':{"
-                        "'plural':'gadgets','kind':'Widget'},'versions':[{'name':'v1','served':true,'storage':true,'schema':"
+        char *other = Q("{'metadata':{'name':'gadgets.example.com'},'spec':{'group':'example.com','scope':'Cluster','"
+                        "names':{"
+                        "'plural':'gadgets','kind':'Widget'},'versions':[{'name':'v1','served':true,'storage':true,'"
+                        "schema':"
                         "{'openAPIV3Schema':{'type':'object'}}}]}}");
 
         define(f, PLAIN, "");
@@ -412,8 +434,9 @@ static void scale_is_where_the_definition_says(void **state) {
         struct fixture *f = *state;
         struct answer r;
 
-        define(f, PLAIN, ",'subresources':{'status':{},'scale':{'specReplicasPath':'.spec.n','statusReplicasPath':"
-                         "'.status.n'}}");
+        define(f, PLAIN,
+               ",'subresources':{'status':{},'scale':{'specReplicasPath':'.spec.n','statusReplicasPath':"
+               "'.status.n'}}");
         assert_int_equal(create(f, "'spec':{'n':3}").code, 201);
         r = ASK(f, API_GET, &widgets, "default", "w", "scale");
         assert_string_equal(at(f, r, ".spec.replicas"), "3");
