@@ -579,7 +579,7 @@ static bool same_element(struct ctx *c, const struct cel_type *t, const struct c
 
 /* cel-go has hash maps for what this does by comparing pairs: where there are many of them, they are paid for. */
 void compare_paid(struct ctx *c) {
-        if (++c->work % 64 == 0 && ++c->cost > c->limit)
+        if (++c->work > 100000 && c->work % 16 == 0 && ++c->cost > c->limit)
                 c->cancelled = true;
 }
 
