@@ -72,6 +72,7 @@ static const struct json *list_body(struct fixture *f, const struct api_list *l)
 static void keep(struct fixture *f, struct api_call *c, struct answer *r) {
         r->code = c->code;
         r->n_warnings = c->n_warnings;
+        r->annotations = c->annotations ? json_new(f->a, json_copy(f->a, c->annotations)) : NULL;
         if (c->n_warnings)
                 r->warning = arena_str(f->a, c->warnings[0]);
         if (c->code >= 400) {

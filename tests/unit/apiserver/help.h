@@ -25,6 +25,7 @@ struct answer {
         struct api_list *list; /* freed with the fixture: copied into body.items */
         size_t n_warnings;
         struct str warning;
+        const struct json *annotations; /* for the audit log; NULL: none */
 };
 
 struct request {

@@ -153,11 +153,13 @@ static void refusals_say_who_and_why(void **state) {
         r = create_map(w, "x");
         expect_error(r, 403, "admission webhook \"v.example.com\" denied the request: Forbidden");
         assert_string_equal(r.reason, "Forbidden");
-        hook_answers(w->hook, "/v", "\"allowed\":true,\"warnings\":[\"take care\"]");
+        hook_answers(w->hook, "/v",
+                     "\"allowed\":true,\"warnings\":[\"take care\"],\"auditAnnotations\":{\"a\":\"b\"}");
         r = create_map(w, "x");
         assert_int_equal(r.code, 201);
         assert_int_equal(r.n_warnings, 1);
         assert_memory_equal(r.warning.p, "take care", 9);
+        assert_true(str_eqc(json_str(json_getc(r.annotations, "v.example.com/a")), "b"));
 }
 
 static void the_first_refusal_in_order_is_told(void **state) {

@@ -138,6 +138,10 @@ static void updates_deletes_and_connects_are_seen(void **state) {
                   200);
 }
 
+static const char *note(struct fixture *f, struct answer r, const char *key) {
+        return arena_cstr(f->a, json_str(json_getc(r.annotations, key)));
+}
+
 static void warn_and_audit_let_pass(void **state) {
         struct fixture *f = *state;
         struct answer r;
@@ -149,6 +153,25 @@ static void warn_and_audit_let_pass(void **state) {
         assert_int_equal(r.n_warnings, 1);
         assert_string_equal(arena_cstr(f->a, r.warning),
                             "Validation failed for ValidatingAdmissionPolicy 'p' with binding 'p-binding': bad");
+        assert_string_equal(note(f, r, "validation.policy.admission.k8s.io/validation_failure"),
+                            "[{\"message\":\"bad\",\"policy\":\"p\",\"binding\":\"p-binding\",\"expressionIndex\":0,"
+                            "\"validationActions\":[\"Warn\",\"Audit\"]}]");
+}
+
+static void annotations_are_for_the_audit_log(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+
+        enforce(f, "p",
+                ON("configmaps") ",\"auditAnnotations\":[{\"key\":\"size\",\"valueExpression\":"
+                                 "\"string(size(object.data))\"},{\"key\":\"none\",\"valueExpression\":\"null\"}]",
+                DENY);
+        r = map(f, "x", "\"a\":\"1\"");
+        expect_ok(r, 201);
+        assert_string_equal(note(f, r, "p/size"), "1");
+        assert_int_equal(json_len(r.annotations), 1);
+        expect_error(map(f, "y", ""), 422,
+                     DENIED("y", "p") "expression 'string(size(object.data))' resulted in error: no such key: data");
 }
 
 #define MAX_SPEC                                                                                        \
@@ -353,6 +376,7 @@ int main(void) {
                 T(match_conditions_narrow),
                 T(updates_deletes_and_connects_are_seen),
                 T(warn_and_audit_let_pass),
+                T(annotations_are_for_the_audit_log),
                 T(parameters_are_found_by_name),
                 T(parameters_are_selected),
                 T(bindings_and_rules_choose),
