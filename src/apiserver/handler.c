@@ -310,7 +310,7 @@ const char *exchange_verb(const struct exchange *x) {
                 [HTTP_M_OPTIONS] = "options", [HTTP_M_CONNECT] = "connect", [HTTP_M_OTHER] = "other",
         };
         enum http_method m = http_request_method(x->req);
-        struct api_call c;
+        struct api_call c = { .verb = API_GET };
 
         return x->info.is_resource && verb_of(m, x, &c.verb) ? call_verb_name(&c) : methods[m];
 }

@@ -253,8 +253,8 @@ static struct client *client_of(struct controller *c) {
         struct str groups[] = { STR("system:serviceaccounts"), STR("system:serviceaccounts:kube-system"),
                                 STR("system:authenticated") };
         const char *account = c->class->account ?: c->class->name;
+        struct api_user user = { .groups = groups, .n_groups = ARRAY_SIZE(groups) };
         char name[128];
-        struct api_user user = { .name = str_of(name), .groups = groups, .n_groups = ARRAY_SIZE(groups) };
 
         if (!*account)
                 return c->all->options.client;

@@ -384,7 +384,7 @@ static void compare(struct differ *d, struct place p, const struct json *old, co
                     const struct fieldpath *at) {
         enum form form = p.type ? form_of(p, json_type(old) ? old : new) : LEAF;
 
-        if (p.type && p.type->kind == SCHEMA_ANY && json_type(old) && json_type(new) && old->type != new->type)
+        if (p.type && p.type->kind == SCHEMA_ANY && old && new && old->type && new->type && old->type != new->type)
                 form = LEAF;
 
         if (form != LEAF && json_len(old) == 0 && json_len(new) == 0)
