@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <zlib.h>
 
+#include "apiserver/webhook_client.h"
 #include "apiserver/audit/audit.h"
 #include "apiserver/flow/flow.h"
 #include "apiserver/track.h"
@@ -52,6 +53,7 @@ static int setup(void **state) {
 static int teardown(void **state) {
         struct fixture *f = *state;
 
+        webhooks_stop(f->s->webhooks);
         flow_stop(f->s);
         tracks_stop(f->s->tracks);
         http_server_stop(f->s->http, 0);
