@@ -4,7 +4,7 @@
 
 /* Whether nothing in s needs an escape. Short strings are looked at in one or two overlapping loads. */
 static inline bool all_safe(struct str s) {
-        const char *p = s.p, *end = p + s.n;
+        const char *p = s.n ? s.p : "", *end = p + s.n; /* an empty str may point nowhere */
 
 #ifdef JSON_SIMD
         if (s.n < 16) {

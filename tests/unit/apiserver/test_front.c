@@ -212,7 +212,7 @@ static void large_answers_are_compressed(void **state) {
         z_stream z = { 0 };
         Bytef *out;
 
-        for (int i = 0; i < 60000; i++)
+        for (unsigned i = 0; i < 60000; i++)
                 buf_putc(&data, (char) ('a' + i * i % 26));
         for (int i = 0; i < 12; i++)
                 ASK(f, API_CREATE, &res_configmaps, "default",
