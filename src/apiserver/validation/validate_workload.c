@@ -1,4 +1,7 @@
 /* Workloads: Deployment, ReplicaSet, StatefulSet, DaemonSet, ReplicationController, Job, CronJob. */
+#include <stdio.h>
+#include <unistd.h>
+
 #include "apiserver/validation/validate.h"
 #include "schema/selector.h"
 
@@ -298,11 +301,41 @@ static bool cron_valid(struct str s) {
         return n == 5;
 }
 
+/* Why a schedule is not one, in the words of upstream's parser where it says how many fields there are. */
+static void refuse_schedule(struct field_errors *fe, const struct path *p, struct str s) {
+        _cleanup_buf_ struct buf fields = BUF_INIT;
+        struct str rest = s, field;
+        size_t n = 0;
+
+        while (str_split(&rest, ' ', &field))
+                if (!str_empty(field))
+                        buf_printf(&fields, "%s%" STR_FMT, n++ ? " " : "", STR_ARG(field));
+        if (s.p[0] == '@')
+                field_invalid_str(fe, p, s, "unrecognized descriptor: %" STR_FMT, STR_ARG(s));
+        else if (n != 5)
+                field_invalid_str(fe, p, s, "expected exactly 5 fields, found %zu: [%" STR_FMT "]", n,
+                                  STR_ARG(buf_str(&fields)));
+        else
+                field_invalid_str(fe, p, s, "a field is not in the cron format: [%" STR_FMT "]",
+                                  STR_ARG(buf_str(&fields)));
+}
+
+/* The zones of this machine; UTC needs no file. */
+static bool zone_known(struct str name) {
+        _cleanup_free_ char *path = NULL;
+
+        if (str_eqc(name, "UTC") || str_eqc(name, "Etc/UTC"))
+                return true;
+        return str_search(name, STR("..")) < 0 && asprintf(&path, "/usr/share/zoneinfo/%" STR_FMT, STR_ARG(name)) > 0 &&
+               access(path, R_OK) == 0;
+}
+
 void validate_cronjob(struct field_errors *fe, const struct json *obj, const struct json *old) {
         static const char *const counts[] = { "startingDeadlineSeconds", "successfulJobsHistoryLimit",
                                               "failedJobsHistoryLimit" };
         const struct path *p = PATH(NULL, "spec");
         const struct json *spec = GET(obj, "spec");
+        const struct json *zone = GET(spec, "timeZone");
         struct str schedule = TEXT(spec, "schedule"), name = json_str(json_at_path(obj, "metadata", "name"));
 
         if (!old && name.n > 52)
@@ -313,8 +346,12 @@ void validate_cronjob(struct field_errors *fe, const struct json *obj, const str
                 field_invalid_str(fe, PATH(p, "schedule"), schedule,
                                   "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
         else if (!cron_valid(schedule))
-                field_invalid_str(fe, PATH(p, "schedule"), schedule, "expected exactly 5 fields, found %s",
-                                  "a schedule that is not in the cron format");
+                refuse_schedule(fe, PATH(p, "schedule"), schedule);
+        if (zone && (str_empty(json_str(zone)) || json_str(zone).p[0] == '/' || !zone_known(json_str(zone))))
+                field_invalid(fe, PATH(p, "timeZone"), zone, "%s%s",
+                              str_empty(json_str(zone)) ? "timeZone must be nil or non-empty string"
+                                                        : "unknown time zone ",
+                              arena_cstr(fe->a, json_str(zone)));
         for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
                 check_nonnegative(fe, PATH(p, counts[i]), GET(spec, counts[i]));
         validate_job_spec(fe, PATH(PATH(p, "jobTemplate"), "spec"), json_at_path(spec, "jobTemplate", "spec"));

@@ -51,6 +51,10 @@ static const struct {
           META "\"spec\":{\"podSelector\":{},\"ingress\":[{\"from\":[{\"ipBlock\":{\"cidr\":\"10.0.0.0\"}}]}]}}",
           "spec.ingress[0].from[0].ipBlock.cidr: Invalid value: \"10.0.0.0\": must be a valid CIDR value, (e.g. "
           "10.9.8.0/24 or 2001:db8::/64)" },
+        { &res_cronjobs,
+          META "\"spec\":{\"schedule\":\"1 2 3\",\"jobTemplate\":{\"spec\":{\"template\":{\"spec\":{"
+               "\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}}}}}",
+          "spec.schedule: Invalid value: \"1 2 3\": expected exactly 5 fields, found 3: [1 2 3]" },
         { &res_persistentvolumeclaims, META "\"spec\":{\"accessModes\":[\"ReadWriteOnce\"]}}",
           "spec.resources[storage]: Required value" },
 };
