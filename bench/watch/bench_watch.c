@@ -34,7 +34,8 @@ static struct {
 
 static void call(struct http_client *c, const char *method, const char *path, const char *type, const char *body,
                  void (*on_data)(struct http_call *c, struct str data, void *arg),
-                 void (*on_response)(struct http_call *c, int status, const struct http_header *h, size_t n, void *arg)) {
+                 void (*on_response)(struct http_call *c, int status, const struct http_header *h, size_t n,
+                                     void *arg)) {
         const struct http_header h[] = { { STR("authorization"), str_of(b.authorization) },
                                          { STR("content-type"), str_of(type) } };
 
@@ -90,12 +91,12 @@ static void tick(struct timer *t) {
                 struct timespec cpu;
 
                 clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
-                printf("watchers %ld, writes %ld (%.0f/s, failed %ld), events %ld (%.0f/s, lost %ld), delay ms: median %.2f, "
+                printf("watchers %ld, writes %ld (%.0f/s, failed %ld), events %ld (%.0f/s, lost %ld), delay ms: median "
+                       "%.2f, "
                        "p90 %.2f, p99 %.2f; %.2f s of CPU here\n",
                        b.watchers, b.written, (double) b.written / (double) b.seconds, b.failed, b.events,
                        (double) b.events / (double) b.seconds, b.written * b.watchers - b.events, percentile(0.5),
-                       percentile(0.9), percentile(0.99),
-                       (double) cpu.tv_sec + (double) cpu.tv_nsec / 1e9);
+                       percentile(0.9), percentile(0.99), (double) cpu.tv_sec + (double) cpu.tv_nsec / 1e9);
                 fflush(stdout);
                 _exit(0);
         }
@@ -122,7 +123,9 @@ static void wait_for_watchers(struct timer *t) {
 }
 
 static struct http_client *dial(uint16_t port) {
-        struct http_client_options o = { .loop = b.loop, .host = "127.0.0.1", .port = port, .tls = b.tls, .http2 = true };
+        struct http_client_options o = {
+                .loop = b.loop, .host = "127.0.0.1", .port = port, .tls = b.tls, .http2 = true
+        };
         struct http_client *c;
 
         if (http_client_new(&o, &c, NULL) < 0)
@@ -155,8 +158,8 @@ int main(int argc, char **argv) {
         for (int i = 0; i < CONNECTIONS; i++)
                 b.clients[i] = dial((uint16_t) atoi(argv[1]));
         for (long i = 0; i < b.watchers; i++)
-                call(b.clients[i % CONNECTIONS], "GET", LEASES "?watch=1&resourceVersion=0", "application/json", "", event,
-                     watching);
+                call(b.clients[i % CONNECTIONS], "GET", LEASES "?watch=1&resourceVersion=0", "application/json", "",
+                     event, watching);
         timer_start(b.loop, &b.timer, 10, wait_for_watchers);
         loop_run(b.loop);
         return 0;

@@ -300,8 +300,8 @@ static void emit_policy(struct json wanted, void *arg) {
 
 /* ---- priority and fairness ---- */
 
-/* Mandatory objects always have their fixed spec; the others as long as nobody took them over: by the annotation, or by an
- * edit where there is no annotation. */
+/* Mandatory objects always have their fixed spec; the others as long as nobody took them over: by the annotation, or by
+ * an edit where there is no annotation. */
 static bool may_update(const struct object *old, bool mandatory) {
         const struct json *meta = json_getc(object_json(old), "metadata"),
                           *mark = json_at_path(meta, "annotations", "apf.kubernetes.io/autoupdate-spec");

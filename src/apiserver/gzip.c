@@ -1,7 +1,8 @@
-/* A large answer in gzip for clients that take it (upstream's APIResponseCompression): from 128 KiB on, at the fastest level.
+/* A large answer in gzip for clients that take it (upstream's APIResponseCompression): from 128 KiB on, at the fastest
+ * level.
  *
- * It is compressed as the client takes it, a piece at a time: a list of many megabytes neither holds the loop up nor lies
- * in memory twice. */
+ * It is compressed as the client takes it, a piece at a time: a list of many megabytes neither holds the loop up nor
+ * lies in memory twice. */
 #include <zlib.h>
 
 #include "apiserver/respond.h"
@@ -46,7 +47,8 @@ static size_t fill(struct squeeze *q, Bytef *out) {
                         q->z.avail_in = (uInt) data.n;
                 }
                 left -= MIN(left, q->z.avail_in);
-                q->finished = deflate(&q->z, q->i == q->n && q->z.avail_in == 0 ? Z_FINISH : Z_NO_FLUSH) == Z_STREAM_END;
+                q->finished = deflate(&q->z, q->i == q->n && q->z.avail_in == 0 ? Z_FINISH : Z_NO_FLUSH) ==
+                              Z_STREAM_END;
         }
         return PIECE - q->z.avail_out;
 }

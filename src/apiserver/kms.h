@@ -1,6 +1,6 @@
-/* A KMS plugin (KEP-3299, v2): a gRPC service on a Unix socket that encrypts one seed, from which every write's own key is
- * derived here. The plugin is asked at the start, when an unknown seed is met on disk, and once a minute whether its key
- * has changed. https://kubernetes.io/docs/tasks/administer-cluster/kms-provider/ */
+/* A KMS plugin (KEP-3299, v2): a gRPC service on a Unix socket that encrypts one seed, from which every write's own key
+ * is derived here. The plugin is asked at the start, when an unknown seed is met on disk, and once a minute whether its
+ * key has changed. https://kubernetes.io/docs/tasks/administer-cluster/kms-provider/ */
 #pragma once
 
 #include "json/json.h"

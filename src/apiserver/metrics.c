@@ -1,5 +1,5 @@
-/* /metrics and /metrics/slis. What is counted as it happens is in base/metrics.h; here is what is measured when somebody
- * asks. */
+/* /metrics and /metrics/slis. What is counted as it happens is in base/metrics.h; here is what is measured when
+ * somebody asks. */
 #include <dirent.h>
 #include <malloc.h>
 #include <stdio.h>
@@ -68,8 +68,8 @@ void metrics_write(struct apiserver *s, struct buf *b) {
         flow_metrics(s, b);
         write_objects(s, b);
         gauge(b, "apiserver_storage_revision", "gauge", "Revision of the store.", (double) store_revision(s->store));
-        gauge(b, "apiserver_registered_watchers", "gauge", "Running watches, of clients and of the roles in this process.",
-              (double) atomic_load(&s->watchers));
+        gauge(b, "apiserver_registered_watchers", "gauge",
+              "Running watches, of clients and of the roles in this process.", (double) atomic_load(&s->watchers));
         metric_header(b, "kubernetes_build_info", "gauge",
                       "A metric with a constant '1' value labeled by the version this was built from.");
         buf_addc(b, "kubernetes_build_info{git_version=\"" GIT_VERSION "\",major=\"1\",minor=\"33\"} 1\n");

@@ -517,7 +517,8 @@ void create_eviction(struct op *op) {
 #define MIN_TOKEN_SECONDS 600
 #define MAX_TOKEN_SECONDS (1LL << 32)
 
-static void claim_object(struct arena *a, struct json *claim, const char *key, struct str name, const struct object *o) {
+static void claim_object(struct arena *a, struct json *claim, const char *key, struct str name,
+                         const struct object *o) {
         struct json part = json_new_object();
 
         json_set_str(a, &part, "name", name);
@@ -531,7 +532,9 @@ static int bind_token(struct op *op, const struct json *ref, struct json *claim,
         static const struct {
                 const char *kind, *claim;
                 const struct api_resource *resource;
-        } kinds[] = { { "Pod", "pod", &res_pods }, { "Secret", "secret", &res_secrets }, { "Node", "node", &res_nodes } };
+        } kinds[] = { { "Pod", "pod", &res_pods },
+                      { "Secret", "secret", &res_secrets },
+                      { "Node", "node", &res_nodes } };
         struct arena *a = op->c->arena;
         struct str name = json_str(json_getc(ref, "name")), uid = json_str(json_getc(ref, "uid")), node;
         const struct json *pod;

@@ -1,8 +1,8 @@
 /*   track_begin ─▶ authenticate ─▶ track_enter ─▶ flow/ ─▶ proceed ─▶ answered ─▶ ended
  *                                      └─ waits: 429 after a quarter of its time; runs: 504 after all of it
  *
- * Everything here happens on the request's worker. Only a request that is not answered at once is put in the worker's list,
- * by which one timer finds those that are late. */
+ * Everything here happens on the request's worker. Only a request that is not answered at once is put in the worker's
+ * list, by which one timer finds those that are late. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -51,12 +51,11 @@ struct track {
 
 static const double seconds[] = { 0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2,
                                   3,     4,     5,    6,   8,   10,  15,  20,  30, 45,  60 };
-static const struct metric request_total = {
-        "apiserver_request_total",
-        "Counter of apiserver requests broken out for each verb, dry run value, group, version, resource, scope, component, "
-        "and HTTP response code.",
-        METRIC_COUNTER, NULL, 0
-};
+static const struct metric request_total = { "apiserver_request_total",
+                                             "Counter of apiserver requests broken out for each verb, dry run value, "
+                                             "group, version, resource, scope, component, "
+                                             "and HTTP response code.",
+                                             METRIC_COUNTER, NULL, 0 };
 static const struct metric request_duration = {
         "apiserver_request_duration_seconds",
         "Response latency distribution in seconds for each verb, dry run value, group, version, resource, subresource, "

@@ -11,8 +11,8 @@ void tracks_free(struct tracks *t);
 
 /* An exchange for a request, in its arena. From here on its answer is watched. */
 struct exchange *track_begin(struct apiserver *s, struct http_request *req);
-/* Its user, path and query are known: proceed is called when the request has its place, which is at once unless the level
- * is full. Else it is answered here. */
+/* Its user, path and query are known: proceed is called when the request has its place, which is at once unless the
+ * level is full. Else it is answered here. */
 void track_enter(struct exchange *x, void (*proceed)(struct exchange *x));
 /* A request that was put aside goes on: in its place, or from its beginning when it has none yet. */
 void track_again(struct http_request *req);

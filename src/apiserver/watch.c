@@ -691,8 +691,8 @@ static void begin(struct loop_work *work) {
                 return;
         }
         link_watch(w);
-        w->events = metric_series(&watch_events, str_hash(w->rest->api_version) ^ str_hash(w->rest->kind) * 3, event_labels,
-                                  w->rest);
+        w->events = metric_series(&watch_events, str_hash(w->rest->api_version) ^ str_hash(w->rest->kind) * 3,
+                                  event_labels, w->rest);
         if (w->from_now)
                 w->position = store_revision(w->hub->s->store);
         if (is_retired(w)) {

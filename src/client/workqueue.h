@@ -8,7 +8,8 @@
 
 struct workqueue;
 /* work is called on the loop, one key at a time; returning non-zero re-queues the key with back-off, 0 forgets its
- * failures. Everything here is for the loop's thread (or before the loop runs). name is for metrics, and must stay valid. */
+ * failures. Everything here is for the loop's thread (or before the loop runs). name is for metrics, and must stay
+ * valid. */
 struct workqueue *workqueue_new(struct loop *loop, const char *name, int (*work)(struct str key, void *arg), void *arg);
 void workqueue_free(struct workqueue *q);
 void workqueue_add(struct workqueue *q, struct str key);

@@ -7,9 +7,10 @@ extern const struct controller_class namespace_controller, serviceaccount_contro
                 endpointslice_controller, endpointslicemirroring_controller, nodelifecycle_controller,
                 tainteviction_controller, nodeipam_controller, podgc_controller, garbagecollector_controller,
                 ttlafterfinished_controller, resourcequota_controller, disruption_controller,
-                clusterroleaggregation_controller, csrsigning_controller, csrapproving_controller, csrcleaner_controller,
-                pvcprotection_controller, pvprotection_controller, serviceaccounttoken_controller,
-                tokencleaner_controller, bootstrapsigner_controller, validatingadmissionpolicystatus_controller;
+                clusterroleaggregation_controller, csrsigning_controller, csrapproving_controller,
+                csrcleaner_controller, pvcprotection_controller, pvprotection_controller,
+                serviceaccounttoken_controller, tokencleaner_controller, bootstrapsigner_controller,
+                validatingadmissionpolicystatus_controller;
 
 const struct controller_class *const controller_table[] = {
         &namespace_controller,

@@ -147,8 +147,8 @@ static int load_ca(const char *dir, const char *name, const char *cn, struct ca 
                 return 0;
         }
         if (ca->cert)
-                return error_set(err, -EUCLEAN,
-                                 "%s/%s is missing: restore it, or remove the directory to get a new CA", dir, key_file);
+                return error_set(err, -EUCLEAN, "%s/%s is missing: restore it, or remove the directory to get a new CA",
+                                 dir, key_file);
 
         _cleanup_pkey_ EVP_PKEY *key = NULL;
         r = key_new(&key, err);

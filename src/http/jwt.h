@@ -1,5 +1,5 @@
-/* JSON Web Tokens and keys, as Kubernetes uses them: RFC 7515 (compact form), 7517, 7518; RS, PS and ES with 256, 384 and
- * 512 bits. Over OpenSSL. */
+/* JSON Web Tokens and keys, as Kubernetes uses them: RFC 7515 (compact form), 7517, 7518; RS, PS and ES with 256, 384
+ * and 512 bits. Over OpenSSL. */
 #pragma once
 
 #include "json/json.h"

@@ -342,7 +342,9 @@ static int apply(struct patch *p, const struct json *j) {
 }
 
 static const char *go_kind(const struct json *j) {
-        static const char *const kinds[] = { "null", "bool", "number", "number", "string", "object", "array", "object" };
+        static const char *const kinds[] = {
+                "null", "bool", "number", "number", "string", "object", "array", "object"
+        };
 
         return kinds[j->type];
 }

@@ -321,7 +321,8 @@ static int text_for_disk(const struct lmdb *l, struct plan *p, struct str key, c
         return MIN(r, 0);
 }
 
-/* What counts for live is the size in the clear: it is only to be the same when it is added and when it is taken off. */
+/* What counts for live is the size in the clear: it is only to be the same when it is added and when it is taken off.
+ */
 static int plan_run(const struct lmdb *l, const struct backend_run *run, struct plan *p) {
         p->own_bytes = record_size(0, FORMAT.n);
         p->texts = xcalloc(run->n + 1, sizeof(*p->texts));

@@ -15,8 +15,8 @@
 struct store;
 struct store_snapshot;
 
-/* What texts of objects pass through on their way to the disk and back, where they are not to lie there in the clear. On
- * the thread that opens the store, then on its writer's. */
+/* What texts of objects pass through on their way to the disk and back, where they are not to lie there in the clear.
+ * On the thread that opens the store, then on its writer's. */
 struct store_cipher {
         /* Appends to dst. 1, or 0: this key's text lies in the clear; -EIO. */
         int (*seal)(const struct store_cipher *c, struct str key, struct str text, struct buf *dst);

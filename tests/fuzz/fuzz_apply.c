@@ -1,5 +1,5 @@
-/* The life of one object: an array of documents, which managers apply and update by turns. Whatever they are, each set of
- * fields survives its text, who has applied may apply the same again without a conflict, and a creator owns what an
+/* The life of one object: an array of documents, which managers apply and update by turns. Whatever they are, each set
+ * of fields survives its text, who has applied may apply the same again without a conflict, and a creator owns what an
  * updater from nothing would own. The first byte says what type the object is of. */
 #include <stdlib.h>
 
@@ -84,9 +84,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         bool exists = false;
         size_t n = 0;
 
-        if (size < 2 ||
-            json_parse(a, str_n((const char *) data + 1, size - 1), &(struct json_parse_opts) { .max_depth = 100 }, &docs,
-                       NULL) < 0)
+        if (size < 2 || json_parse(a, str_n((const char *) data + 1, size - 1),
+                                   &(struct json_parse_opts) { .max_depth = 100 }, &docs, NULL) < 0)
                 return 0;
         json_each_item(doc, docs)
                 if (json_is(doc, JSON_OBJECT) && n < 12)

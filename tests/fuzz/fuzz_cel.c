@@ -7,11 +7,14 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char schema[] =
-        "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\"},\"b\":{\"type\":\"integer\"},\"c\":{\"type\":\"array\","
-        "\"items\":{\"type\":\"string\"},\"x-kubernetes-list-type\":\"set\"},\"d\":{\"type\":\"object\","
-        "\"additionalProperties\":{\"type\":\"number\"}},\"e\":{\"type\":\"string\",\"format\":\"date-time\"},"
-        "\"f\":{\"x-kubernetes-int-or-string\":true},\"g\":{\"type\":\"array\",\"x-kubernetes-list-type\":\"map\","
-        "\"x-kubernetes-list-map-keys\":[\"k\"],\"items\":{\"type\":\"object\",\"properties\":{\"k\":{\"type\":\"string\"}}}}}}";
+                "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\"},\"b\":{\"type\":\"integer\"},\"c\":{"
+                "\"type\":\"array\","
+                "\"items\":{\"type\":\"string\"},\"x-kubernetes-list-type\":\"set\"},\"d\":{\"type\":\"object\","
+                "\"additionalProperties\":{\"type\":\"number\"}},\"e\":{\"type\":\"string\",\"format\":\"date-time\"},"
+                "\"f\":{\"x-kubernetes-int-or-string\":true},\"g\":{\"type\":\"array\",\"x-kubernetes-list-type\":"
+                "\"map\","
+                "\"x-kubernetes-list-map-keys\":[\"k\"],\"items\":{\"type\":\"object\",\"properties\":{\"k\":{\"type\":"
+                "\"string\"}}}}}}";
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         struct str text = str_n((const char *) data, size), json = STR("{}");

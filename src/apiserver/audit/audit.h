@@ -1,7 +1,8 @@
 /* The audit log: who did what, as https://kubernetes.io/docs/tasks/debug/debug-cluster/audit/ tells. Private to
  * src/apiserver.
  *
- *   track.c ─▶ event.c: what the policy (policy.c) wants of this request, as a line of JSON ─▶ log.c: a thread, a file */
+ *   track.c ─▶ event.c: what the policy (policy.c) wants of this request, as a line of JSON ─▶ log.c: a thread, a file
+ */
 #pragma once
 
 #include "apiserver/handler.h"

@@ -1,5 +1,5 @@
-/* The file of the audit log, and the thread that writes it: requests never wait for a disk. A file that is full is renamed
- * with the time, as "audit-2006-01-02T15-04-05.000.log"; old ones are removed by number and age. */
+/* The file of the audit log, and the thread that writes it: requests never wait for a disk. A file that is full is
+ * renamed with the time, as "audit-2006-01-02T15-04-05.000.log"; old ones are removed by number and age. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,8 +14,8 @@
 #define MAX_WAITING (16 * 1024 * 1024)
 
 static const struct metric dropped = { "apiserver_audit_error_total",
-                                       "Counter of audit events that failed to be audited properly.", METRIC_COUNTER, NULL,
-                                       0 };
+                                       "Counter of audit events that failed to be audited properly.", METRIC_COUNTER,
+                                       NULL, 0 };
 
 struct audit_log {
         char *path;
@@ -112,8 +112,9 @@ static void write_out(struct audit_log *l, struct str data) {
 
                 if (l->path && l->bytes > 0 && l->bytes + n > l->max_bytes) {
                         /* up to the last line that fits */
-                        ssize_t end = l->bytes < l->max_bytes ? str_rfind(str_sub(data, 0, l->max_bytes - l->bytes), '\n')
-                                                              : -1;
+                        ssize_t end = l->bytes < l->max_bytes
+                                                      ? str_rfind(str_sub(data, 0, l->max_bytes - l->bytes), '\n')
+                                                      : -1;
 
                         if (end < 0) {
                                 rotate(l);

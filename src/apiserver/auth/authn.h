@@ -30,13 +30,13 @@ struct authn {
 int authn_new(struct apiserver *s, struct authn **ret, struct error *err);
 void authn_free(struct authn *n);
 
-/* The user of a request, and who it is that impersonates it; -EACCES Unauthorized; -EINPROGRESS (remote.h). Texts live in
- * the request's arena. */
+/* The user of a request, and who it is that impersonates it; -EACCES Unauthorized; -EINPROGRESS (remote.h). Texts live
+ * in the request's arena. */
 int authenticate(struct apiserver *s, struct http_request *req, struct api_user *ret, struct api_user *ret_real,
                  struct error *err);
 
-/* What the authenticators of tokens share. 0: it is known, ret is set; -ENOENT: it is not theirs; -EACCES: it is, but not
- * valid (err says why); -EINPROGRESS. audiences: whom it must be for. */
+/* What the authenticators of tokens share. 0: it is known, ret is set; -ENOENT: it is not theirs; -EACCES: it is, but
+ * not valid (err says why); -EINPROGRESS. audiences: whom it must be for. */
 struct token_check {
         struct authn *n;
         struct arena *a;

@@ -15,8 +15,8 @@ struct rbac_grant {
         struct str namespace; /* empty: everywhere */
         const struct json *rules, *binding, *subject; /* rules: NULL when the role is not there */
 };
-/* Every rule that holds for the user in at->namespace (empty: cluster-wide ones only), until visit returns true. A grant
- * whose role is missing comes once, with a NULL rule. */
+/* Every rule that holds for the user in at->namespace (empty: cluster-wide ones only), until visit returns true. A
+ * grant whose role is missing comes once, with a NULL rule. */
 typedef bool (*rbac_visit)(const struct json *rule, const struct rbac_grant *g, const struct attributes *at, void *arg);
 void rbac_each_rule(struct apiserver *s, const struct api_user *user, const struct attributes *at, rbac_visit visit,
                     void *arg);
@@ -25,6 +25,6 @@ void rbac_each_rule(struct apiserver *s, const struct api_user *user, const stru
 
 /* The rights of wanted (a list of rules) that no rule of held gives; an empty list: it has them all. */
 struct json rbac_missing(struct arena *a, const struct json *held, const struct json *wanted);
-/* A role or binding as it is to be written (old: NULL for a new one): -EACCES when it would give what its writer does not
- * have. */
+/* A role or binding as it is to be written (old: NULL for a new one): -EACCES when it would give what its writer does
+ * not have. */
 int rbac_check_escalation(struct op *op, const struct json *obj, const struct json *old, struct error *err);

@@ -1,5 +1,5 @@
-/* Questions about who may do what that another server answers: webhooks for tokens and for access, OpenID issuers. Answers
- * are kept for a while; nobody blocks for one:
+/* Questions about who may do what that another server answers: webhooks for tokens and for access, OpenID issuers.
+ * Answers are kept for a while; nobody blocks for one:
  *
  *   a check: remote_ask ─▶ known ────────────────────────────────────────▶ goes on
  *                       └▶ -EINPROGRESS, and the question stays open on this thread
@@ -32,8 +32,8 @@ int remote_ask(struct remote *r, struct arena *a, struct str url, const struct j
 /* Forgets an answer that is older than this, so that it is asked for again; true when it did. */
 bool remote_forget(struct remote *r, struct str url, int64_t older_than_ms);
 
-/* Takes up the question that a check has just left open on this thread; resume is called on loop (NULL: any thread) when
- * the answer is there. False: there is none. */
+/* Takes up the question that a check has just left open on this thread; resume is called on loop (NULL: any thread)
+ * when the answer is there. False: there is none. */
 bool remote_wait(struct loop *loop, void (*resume)(void *arg), void *arg);
 /* The same for an HTTP request: it is handled again from its beginning. */
 bool remote_park(struct http_request *req);

@@ -1,5 +1,6 @@
-/* What every request passes: classified once for each (user, verb, resource, namespace) by each worker, seated, counted.
- * And what keeps the configuration true: the store's changes, missing objects, the schemas' Dangling condition. */
+/* What every request passes: classified once for each (user, verb, resource, namespace) by each worker, seated,
+ * counted. And what keeps the configuration true: the store's changes, missing objects, the schemas' Dangling
+ * condition. */
 #include <math.h>
 #include <stdio.h>
 

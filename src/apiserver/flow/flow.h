@@ -4,10 +4,10 @@
  *                                                        a seat is free: runs at once ◀───────┤
  *                                                        full: waits in a queue, or 429 ◀─────┘
  *
- * Seats are one atomic of each level: a request costs an add when it comes and one when it goes. Only a full level has a
- * lock: requests wait in queues, chosen by shuffle sharding, and are taken by virtual start time (start-time fair
- * queuing). Every ten seconds levels lend what they do not need to those that ran short. The roles in this process do not
- * pass here; they have their own threads and cannot crowd anybody out. */
+ * Seats are one atomic of each level: a request costs an add when it comes and one when it goes. Only a full level has
+ * a lock: requests wait in queues, chosen by shuffle sharding, and are taken by virtual start time (start-time fair
+ * queuing). Every ten seconds levels lend what they do not need to those that ran short. The roles in this process do
+ * not pass here; they have their own threads and cannot crowd anybody out. */
 #pragma once
 
 #include "apiserver/server.h"

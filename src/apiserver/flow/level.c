@@ -1,7 +1,7 @@
 /* One priority level: seats, and the queues of those that wait for them.
  *
- * A request that waited is charged its width when it is taken: the finish of its queue moves on by so much, and the queue
- * that is behind the others is next. A queue that was empty starts at the present, so that nobody saves up. */
+ * A request that waited is charged its width when it is taken: the finish of its queue moves on by so much, and the
+ * queue that is behind the others is next. A queue that was empty starts at the present, so that nobody saves up. */
 #include <math.h>
 #include <stdio.h>
 
@@ -244,8 +244,8 @@ void flow_level_give_up(struct flow_waiter *w) {
 
 /* ---- borrowing ---- */
 
-/* Each level gets at least its floor, at most what it may borrow; between these the total is shared out in proportion to
- * what each needs. Returns by how much this factor gives out too much. */
+/* Each level gets at least its floor, at most what it may borrow; between these the total is shared out in proportion
+ * to what each needs. Returns by how much this factor gives out too much. */
 static double share_out(struct flow_level *const *levels, size_t n, double total, double factor) {
         double sum = 0;
 

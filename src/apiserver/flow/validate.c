@@ -179,7 +179,8 @@ static void check_fixed(struct json object, bool mandatory, void *arg) {
         if (level && str_eqc(name, "exempt")) {
                 if (!str_eqc(TEXT(spec, "type"), "Exempt") || GET(spec, "limited"))
                         field_invalid(f->fe, PATH(NULL, "spec"), spec,
-                                      "spec of '%" STR_FMT "' except the 'spec.exempt' field must equal the fixed value",
+                                      "spec of '%" STR_FMT
+                                      "' except the 'spec.exempt' field must equal the fixed value",
                                       STR_ARG(name));
         } else if (!json_equal(spec, now)) {
                 field_invalid(f->fe, PATH(NULL, "spec"), spec, "spec of '%" STR_FMT "' must equal the fixed value",

@@ -62,7 +62,8 @@ static void a_bound_token_ends_with_its_pod(void **state) {
                            "{\"spec\":{\"boundObjectRef\":{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"name\":\"p\"}}}");
         check(review(f, token), 201, ".status.user.extra.authentication\\.kubernetes\\.io/pod-name[0]", "p");
         ASK(f, API_DELETE, &res_pods, "default", "p");
-        check(review(f, token), 201, ".status.error", "[invalid bearer token, service account token has been invalidated]");
+        check(review(f, token), 201, ".status.error",
+              "[invalid bearer token, service account token has been invalidated]");
 }
 
 static void a_token_is_for_its_audience(void **state) {

@@ -185,8 +185,9 @@ static void requests_find_the_schemas_of_every_cluster(void **state) {
 
 /* ---- objects ---- */
 
-#define RULES "\"rules\":[{\"subjects\":[{\"kind\":\"User\",\"user\":{\"name\":\"x\"}}],\"resourceRules\":[{\"verbs\":"   \
-              "[\"*\"],\"apiGroups\":[\"*\"],\"resources\":[\"*\"],\"namespaces\":[\"*\"]}]}]"
+#define RULES                                                                                                     \
+        "\"rules\":[{\"subjects\":[{\"kind\":\"User\",\"user\":{\"name\":\"x\"}}],\"resourceRules\":[{\"verbs\":" \
+        "[\"*\"],\"apiGroups\":[\"*\"],\"resources\":[\"*\"],\"namespaces\":[\"*\"]}]}]"
 
 static void dangling_schemas_say_so_and_mandatory_objects_come_back(void **state) {
         struct fixture *f = *state;
@@ -233,8 +234,9 @@ static void a_suggested_object_that_somebody_took_over_stays(void **state) {
 
 static void objects_are_validated(void **state) {
         struct fixture *f = *state;
-        static const char level[] = "{\"metadata\":{\"name\":\"l\"},\"spec\":{\"type\":\"Limited\",\"limited\":{"
-                                    "\"limitResponse\":{\"type\":\"Queue\",\"queuing\":{\"queues\":%d,\"handSize\":%d}}}}}";
+        static const char level[] =
+                        "{\"metadata\":{\"name\":\"l\"},\"spec\":{\"type\":\"Limited\",\"limited\":{"
+                        "\"limitResponse\":{\"type\":\"Queue\",\"queuing\":{\"queues\":%d,\"handSize\":%d}}}}}";
 
         check_error(ASK(f, API_CREATE, &res_flowschemas,
                         .body = "{\"metadata\":{\"name\":\"mine\"},\"spec\":{\"matchingPrecedence\":1," RULES "}}"),
@@ -291,7 +293,8 @@ static void numbers_of_all_threads_add_up(void **state) {
         for (size_t i = 0; i < ARRAY_SIZE(t); i++)
                 pthread_join(t[i], NULL);
         metrics_collect(&b);
-        assert_true(str_search(buf_str(&b), STR("# TYPE test_total counter\ntest_total{a=\"x\\\"\\\\\\n\"} 4000\n")) >= 0);
+        assert_true(str_search(buf_str(&b), STR("# TYPE test_total counter\ntest_total{a=\"x\\\"\\\\\\n\"} 4000\n")) >=
+                    0);
         assert_true(str_search(buf_str(&b), STR("test_seconds_bucket{le=\"0.1\"} 0\ntest_seconds_bucket{le=\"1\"} 4\n"
                                                 "test_seconds_bucket{le=\"+Inf\"} 4\ntest_seconds_sum 2\n"
                                                 "test_seconds_count 4\n")) >= 0);

@@ -81,7 +81,8 @@ static struct str talk(struct fixture *f, const char *text) {
 }
 
 static struct str get(struct fixture *f, const char *path, const char *headers) {
-        return talk(f, arena_printf(f->a, "GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%s\r\n", path, headers).p);
+        return talk(f,
+                    arena_printf(f->a, "GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%s\r\n", path, headers).p);
 }
 
 static struct str body_of(struct str answer) {
@@ -100,15 +101,18 @@ static void every_answer_has_its_headers(void **state) {
 
         assert_true(has(r, "HTTP/1.1 200"));
         assert_true(has(r, "\r\naudit-id: "));
-        assert_true(has(r, "\r\nx-kubernetes-pf-flowschema-uid: ") && has(r, "\r\nx-kubernetes-pf-prioritylevel-uid: "));
+        assert_true(has(r, "\r\nx-kubernetes-pf-flowschema-uid: ") &&
+                    has(r, "\r\nx-kubernetes-pf-prioritylevel-uid: "));
         assert_true(has(get(f, "/none", "Audit-ID: mine-1\r\n"), "\r\naudit-id: mine-1\r\n"));
         assert_true(has(get(f, "/api/v1/pods", "Authorization: Bearer x\r\n"), "\r\naudit-id: ")); /* 401 */
         assert_true(has(get(f, "/api/v1/pods?timeout=soon", ""), "invalid timeout specified in the request URL"));
         r = get(f, "/metrics", "");
-        assert_true(has(r, "apiserver_request_total{component=\"apiserver\",code=\"200\",dry_run=\"\",group=\"\","
-                           "resource=\"namespaces\",scope=\"resource\",subresource=\"\",verb=\"GET\",version=\"v1\"} "));
+        assert_true(has(r,
+                        "apiserver_request_total{component=\"apiserver\",code=\"200\",dry_run=\"\",group=\"\","
+                        "resource=\"namespaces\",scope=\"resource\",subresource=\"\",verb=\"GET\",version=\"v1\"} "));
         assert_true(has(get(f, "/metrics/slis", ""), "kubernetes_healthcheck{name=\"ping\",type=\"livez\"} 1"));
-        assert_true(has(get(f, "/debug/api_priority_and_fairness/dump_priority_levels", ""), "workload-low, 0, 0, 245"));
+        assert_true(has(get(f, "/debug/api_priority_and_fairness/dump_priority_levels", ""),
+                        "workload-low, 0, 0, 245"));
 }
 
 #define LEVEL "/apis/flowcontrol.apiserver.k8s.io/v1"
@@ -121,14 +125,15 @@ static void jail(struct fixture *f, const char *response) {
                                  "\"nominalConcurrencyShares\":0,\"borrowingLimitPercent\":0,\"limitResponse\":%s}}}",
                                  response)
                                     .p);
-        assert_int_equal(ASK(f, API_CREATE, &res_flowschemas,
-                             .body = "{\"metadata\":{\"name\":\"jail\"},\"spec\":{\"matchingPrecedence\":10,"
-                                     "\"priorityLevelConfiguration\":{\"name\":\"jail\"},\"rules\":[{\"subjects\":[{"
-                                     "\"kind\":\"Group\",\"group\":{\"name\":\"system:unauthenticated\"}}],"
-                                     "\"resourceRules\":[{\"verbs\":[\"*\"],\"apiGroups\":[\"*\"],\"resources\":[\"*\"],"
-                                     "\"namespaces\":[\"*\"]}]}]}}")
-                                         .code,
-                         201);
+        assert_int_equal(
+                        ASK(f, API_CREATE, &res_flowschemas,
+                            .body = "{\"metadata\":{\"name\":\"jail\"},\"spec\":{\"matchingPrecedence\":10,"
+                                    "\"priorityLevelConfiguration\":{\"name\":\"jail\"},\"rules\":[{\"subjects\":[{"
+                                    "\"kind\":\"Group\",\"group\":{\"name\":\"system:unauthenticated\"}}],"
+                                    "\"resourceRules\":[{\"verbs\":[\"*\"],\"apiGroups\":[\"*\"],\"resources\":[\"*\"],"
+                                    "\"namespaces\":[\"*\"]}]}]}}")
+                                        .code,
+                        201);
         flow_reconcile(f->s);
 }
 
@@ -140,8 +145,9 @@ static void a_full_level_refuses(void **state) {
         r = get(f, "/api/v1/namespaces/default/pods", "");
         assert_true(has(r, "HTTP/1.1 429") && has(r, "\r\nretry-after: 1\r\n"));
         assert_true(str_eqc(body_of(r), "Too many requests, please try again later.\n"));
-        assert_true(has(get(f, "/metrics", ""), "apiserver_flowcontrol_rejected_requests_total{reason=\"concurrency-limit\","
-                                                "flow_schema=\"jail\",priority_level=\"jail\"} 1"));
+        assert_true(has(get(f, "/metrics", ""),
+                        "apiserver_flowcontrol_rejected_requests_total{reason=\"concurrency-limit\","
+                        "flow_schema=\"jail\",priority_level=\"jail\"} 1"));
 }
 
 static void a_queued_request_is_refused_after_a_quarter_of_its_time(void **state) {
@@ -189,16 +195,18 @@ static void what_hangs_ends_with_its_timeout(void **state) {
         assert_int_equal(ASK(f, API_CREATE, &res_validatingwebhookconfigurations,
                              .body = arena_printf(f->a,
                                                   "{\"metadata\":{\"name\":\"hole\"},\"webhooks\":[{\"name\":\"a.b.c\","
-                                                  "\"clientConfig\":{\"url\":\"https://127.0.0.1:%u/\"},\"timeoutSeconds\":"
+                                                  "\"clientConfig\":{\"url\":\"https://127.0.0.1:%u/"
+                                                  "\"},\"timeoutSeconds\":"
                                                   "30,\"sideEffects\":\"None\",\"admissionReviewVersions\":[\"v1\"],"
                                                   "\"rules\":[{\"operations\":[\"CREATE\"],\"apiGroups\":[\"\"],"
                                                   "\"apiVersions\":[\"v1\"],\"resources\":[\"configmaps\"]}]}]}",
                                                   ntohs(at.sin_port))
-                                             .p)
+                                                     .p)
                                          .code,
                          201);
-        r = talk(f, "POST /api/v1/namespaces/default/configmaps?timeout=300ms HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-                    "Content-Type: application/json\r\nContent-Length: 25\r\n\r\n{\"metadata\":{\"name\":\"c\"}}");
+        r = talk(f,
+                 "POST /api/v1/namespaces/default/configmaps?timeout=300ms HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                 "Content-Type: application/json\r\nContent-Length: 25\r\n\r\n{\"metadata\":{\"name\":\"c\"}}");
         assert_true(has(r, "HTTP/1.1 504"));
         assert_true(has(r, "\"message\":\"Timeout: request did not complete within the allotted timeout\",\"reason\":"
                            "\"Timeout\""));
@@ -216,8 +224,8 @@ static void large_answers_are_compressed(void **state) {
                 buf_putc(&data, (char) ('a' + i * i % 26));
         for (int i = 0; i < 12; i++)
                 ASK(f, API_CREATE, &res_configmaps, "default",
-                    .body = arena_printf(f->a, "{\"metadata\":{\"name\":\"big-%d\"},\"data\":{\"x\":\"%" STR_FMT "\"}}", i,
-                                         STR_ARG(buf_str(&data)))
+                    .body = arena_printf(f->a, "{\"metadata\":{\"name\":\"big-%d\"},\"data\":{\"x\":\"%" STR_FMT "\"}}",
+                                         i, STR_ARG(buf_str(&data)))
                                             .p);
         plain = body_of(get(f, "/api/v1/configmaps", ""));
         assert_true(plain.n > 12 * 60000);

@@ -54,15 +54,16 @@ static void write_config(struct world *w, unsigned port) {
         _cleanup_buf_ struct buf ca = BUF_INIT;
 
         base64_encode(&ca, buf_str(&test_certs()->ca));
-        assert_int_equal(file_write(CONFIG,
-                                    arena_printf(w->a,
-                                                 "{\"current-context\":\"c\",\"contexts\":[{\"name\":\"c\",\"context\":{"
-                                                 "\"cluster\":\"c\",\"user\":\"u\"}}],\"clusters\":[{\"name\":\"c\","
-                                                 "\"cluster\":{\"server\":\"https://localhost:%u/x\","
-                                                 "\"certificate-authority-data\":\"%" STR_FMT "\"}}]}",
-                                                 port, STR_ARG(buf_str(&ca))),
-                                    0600, NULL),
-                         0);
+        assert_int_equal(
+                        file_write(CONFIG,
+                                   arena_printf(w->a,
+                                                "{\"current-context\":\"c\",\"contexts\":[{\"name\":\"c\",\"context\":{"
+                                                "\"cluster\":\"c\",\"user\":\"u\"}}],\"clusters\":[{\"name\":\"c\","
+                                                "\"cluster\":{\"server\":\"https://localhost:%u/x\","
+                                                "\"certificate-authority-data\":\"%" STR_FMT "\"}}]}",
+                                                port, STR_ARG(buf_str(&ca))),
+                                   0600, NULL),
+                        0);
 }
 
 static int setup(void **state) {
@@ -158,8 +159,9 @@ static void a_call_waits_and_its_answer_holds(void **state) {
                 assert_int_equal(ask(w, "joe", API_LIST, &res_pods, NULL, &text), 200);
         assert_int_equal(atomic_load(&asked), 1);
         assert_int_equal(ask(w, "joe", API_LIST, &res_secrets, NULL, &text), 403);
-        assert_string_equal(text.p, "secrets is forbidden: User \"joe\" cannot list resource \"secrets\" in API group \"\" in "
-                                    "the namespace \"default\": not in my house");
+        assert_string_equal(text.p,
+                            "secrets is forbidden: User \"joe\" cannot list resource \"secrets\" in API group \"\" in "
+                            "the namespace \"default\": not in my house");
         assert_int_equal(atomic_load(&asked), 2);
 }
 

@@ -92,8 +92,8 @@ static void check_protobuf(struct arena *a, const struct schema_type *t, const s
         }
 }
 
-/* What a creator owns is written straight to text; what an updater owns comes from a comparison. Changing an object from
- * nothing to what it is gives both. */
+/* What a creator owns is written straight to text; what an updater owns comes from a comparison. Changing an object
+ * from nothing to what it is gives both. */
 static void check_owned(struct arena *a, const struct schema_type *t, const struct json *object, const char *name) {
         struct apply_opts o = { .manager = STR("me"), .api_version = STR("v1") };
         struct json created = json_copy(a, object), updated = json_copy(a, object), zero = json_new_object(),
