@@ -3,7 +3,7 @@
 #pragma once
 
 #include "apiserver/apiserver.h"
-#include "apiserver/encryption.h"
+#include "apiserver/encryption/encryption.h"
 #include "controllers/controller.h"
 #include "cube/node.h"
 #include "cube/pki.h"

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "apiserver/encryption.h"
-#include "apiserver/kms.h"
+#include "apiserver/encryption/encryption.h"
+#include "apiserver/encryption/kms.h"
 #include "base/file.h"
 
 #define SECRET "hunter2-is-the-password"

@@ -1,11 +1,11 @@
-#include "apiserver/encryption.h"
+#include "apiserver/encryption/encryption.h"
 
 #include <errno.h>
 
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
-#include "apiserver/kms.h"
+#include "apiserver/encryption/kms.h"
 #include "base/encode.h"
 #include "base/file.h"
 #include "base/map.h"

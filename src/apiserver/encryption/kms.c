@@ -1,4 +1,4 @@
-#include "apiserver/kms.h"
+#include "apiserver/encryption/kms.h"
 
 #include <errno.h>
 #include <semaphore.h>
