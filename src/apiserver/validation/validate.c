@@ -113,6 +113,10 @@ void field_invalid_str(struct field_errors *fe, const struct path *p, struct str
         add(fe, "FieldValueInvalid", p, "Invalid value", quote(fe->a, value), text);
 }
 
+void field_invalid_whole(struct field_errors *fe, const struct path *p, const char *detail) {
+        add(fe, "FieldValueInvalid", p, "Invalid value", STR(""), detail);
+}
+
 void field_not_supported_value(struct field_errors *fe, const struct path *p, const struct json *value,
                                const char *const *supported) {
         _cleanup_buf_ struct buf b = BUF_INIT;
@@ -417,6 +421,27 @@ bool check_field(struct field_errors *fe, const struct path *p, struct str s, na
         for (size_t i = 0; i < n; i++)
                 field_invalid_str(fe, p, s, "%s", messages[i]);
         return n == 0;
+}
+
+void check_domain_path(struct field_errors *fe, const struct path *p, struct str s) {
+        static const char marks[] = "/-._~%!$&'()*+,;=:";
+        ssize_t slash = str_find(s, '/');
+
+        if (str_empty(s)) {
+                field_required(fe, p, "");
+                return;
+        }
+        if (slash <= 0 || (size_t) slash + 1 == s.n) {
+                field_invalid_str(fe, p, s, "must be a domain-prefixed path (such as \"acme.io/foo\")");
+                return;
+        }
+        check_field(fe, p, str_sub(s, 0, (size_t) slash), check_dns_subdomain);
+        for (size_t i = (size_t) slash + 1; i < s.n; i++)
+                if (!is_alnum(s.p[i]) && !strchr(marks, s.p[i])) {
+                        field_invalid_str(fe, p, str_sub(s, (size_t) slash + 1, s.n), "Invalid path (regex used for "
+                                          "validation is '[A-Za-z0-9/\\-._~%%!$&'()*+,;=:]+')");
+                        return;
+                }
 }
 
 /* ---- numbers and enums ---- */

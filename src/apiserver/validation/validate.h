@@ -36,6 +36,8 @@ void field_invalid(struct field_errors *fe, const struct path *p, const struct j
                 _printf_(4, 5);
 void field_invalid_str(struct field_errors *fe, const struct path *p, struct str value, const char *fmt, ...)
                 _printf_(4, 5);
+/* Without showing the value. */
+void field_invalid_whole(struct field_errors *fe, const struct path *p, const char *detail);
 void field_not_supported(struct field_errors *fe, const struct path *p, struct str value, const char *const *supported);
 void field_duplicate(struct field_errors *fe, const struct path *p, struct str value);
 void field_not_found(struct field_errors *fe, const struct path *p, struct str value);
@@ -66,6 +68,7 @@ size_t check_env_name(struct str s, const char *ret[2]);
 size_t check_port_name(struct str s, const char *ret[2]);
 /* Adds an Invalid error for each message; true when s is fine. */
 bool check_field(struct field_errors *fe, const struct path *p, struct str s, name_check check);
+void check_domain_path(struct field_errors *fe, const struct path *p, struct str s); /* "example.com/some-path" */
 
 /* ---- numbers ---- */
 

@@ -7,6 +7,14 @@
 #define IN_CONTAINER(part) POD("," part "}]}}")
 #define IN_SPEC(part) POD("}]," part "}}")
 
+#define TEMPLATE(restart) \
+        "\"template\":{\"spec\":{\"restartPolicy\":\"" restart "\",\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}"
+#define JOB(part) META "\"spec\":{" part TEMPLATE("Never") "}}"
+#define INDEXED(part) JOB("\"completionMode\":\"Indexed\",\"completions\":5," part)
+#define ON_FAILURE(rule) JOB("\"podFailurePolicy\":{\"rules\":[{" rule "}]},")
+#define ON_EXIT(codes) ON_FAILURE("\"action\":\"Ignore\",\"onExitCodes\":{" codes "}")
+#define SUCCESS(rule) INDEXED("\"successPolicy\":{\"rules\":[{" rule "}]},")
+
 static const struct {
         const struct api_resource *resource;
         const char *body, *message; /* after `Kind "x" is invalid: ` */
@@ -55,6 +63,70 @@ static const struct {
           META "\"spec\":{\"schedule\":\"1 2 3\",\"jobTemplate\":{\"spec\":{\"template\":{\"spec\":{"
                "\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}}}}}",
           "spec.schedule: Invalid value: \"1 2 3\": expected exactly 5 fields, found 3: [1 2 3]" },
+        { &res_jobs, JOB("\"backoffLimitPerIndex\":1,"),
+          "spec.backoffLimitPerIndex: Invalid value: 1: requires indexed completion mode" },
+        { &res_jobs, JOB("\"managedBy\":\"me\","),
+          "spec.managedBy: Invalid value: \"me\": must be a domain-prefixed path (such as "
+          "\"acme.io/foo\")" },
+        { &res_jobs, JOB("\"managedBy\":\"a.b/c?d\","),
+          "spec.managedBy: Invalid value: \"c?d\": Invalid path (regex used for validation is "
+          "'[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')" },
+        { &res_jobs, JOB("\"completionMode\":\"Indexed\",\"parallelism\":1,"),
+          "spec.completions: Required value: when completion mode is Indexed" },
+        { &res_jobs, INDEXED("\"maxFailedIndexes\":2,"),
+          "spec.backoffLimitPerIndex: Required value: when maxFailedIndexes is specified" },
+        { &res_jobs, INDEXED("\"parallelism\":100001,"),
+          "spec.parallelism: Invalid value: 100001: must be less than or equal to 100000 when "
+          "completion mode is Indexed" },
+        { &res_jobs, INDEXED("\"backoffLimitPerIndex\":1,\"maxFailedIndexes\":6,"),
+          "spec.maxFailedIndexes: Invalid value: 6: must be less than or equal to completions" },
+        { &res_jobs, JOB("\"completionMode\":\"Indexed\",\"completions\":100001,\"backoffLimitPerIndex\":1,"),
+          "spec.maxFailedIndexes: Required value: must be specified when completions is above 100000" },
+        { &res_jobs, ON_EXIT("\"operator\":\"In\",\"values\":[0]"),
+          "spec.podFailurePolicy.rules[0].onExitCodes.values[0]: Invalid value: 0: must not be 0 for "
+          "the In operator" },
+        { &res_jobs, ON_EXIT("\"operator\":\"In\",\"values\":[2,1]"),
+          "spec.podFailurePolicy.rules[0].onExitCodes.values: Invalid value: [2,1]: must be ordered" },
+        { &res_jobs, ON_EXIT("\"operator\":\"In\",\"values\":[1,1]"),
+          "spec.podFailurePolicy.rules[0].onExitCodes.values[1]: Duplicate value: 1" },
+        { &res_jobs, ON_EXIT("\"operator\":\"In\",\"values\":[1],\"containerName\":\"d\""),
+          "spec.podFailurePolicy.rules[0].onExitCodes.containerName: Invalid value: \"d\": must be "
+          "one of the container or initContainer names in the pod template" },
+        { &res_jobs, ON_FAILURE("\"action\":\"Ignore\""),
+          "spec.podFailurePolicy.rules[0]: Invalid value: specifying one of OnExitCodes and "
+          "OnPodConditions is required" },
+        { &res_jobs, ON_FAILURE("\"action\":\"FailIndex\",\"onPodConditions\":[{\"type\":\"A\"}]"),
+          "spec.podFailurePolicy.rules[0].action: Invalid value: \"FailIndex\": requires the "
+          "backoffLimitPerIndex to be set" },
+        { &res_jobs, ON_FAILURE("\"action\":\"Ignore\",\"onPodConditions\":[{\"type\":\"A\",\"status\":\"Yes\"}]"),
+          "spec.podFailurePolicy.rules[0].onPodConditions[0].status: Unsupported value: \"Yes\": "
+          "supported values: \"False\", \"True\", \"Unknown\"" },
+        { &res_jobs, JOB("\"podFailurePolicy\":{\"rules\":[]},\"podReplacementPolicy\":\"TerminatingOrFailed\","),
+          "spec.podReplacementPolicy: Unsupported value: \"TerminatingOrFailed\": supported values: "
+          "\"Failed\"" },
+        { &res_jobs, JOB("\"successPolicy\":{\"rules\":[]},"),
+          "spec.successPolicy: Invalid value: {\"rules\":[]}: requires indexed completion mode" },
+        { &res_jobs, INDEXED("\"successPolicy\":{\"rules\":[]},"),
+          "spec.successPolicy.rules: Required value: at least one rules must be specified when the "
+          "successPolicy is specified" },
+        { &res_jobs, SUCCESS(""),
+          "spec.successPolicy.rules[0]: Required value: at least one of succeededCount or "
+          "succeededIndexes must be specified" },
+        { &res_jobs, SUCCESS("\"succeededIndexes\":\"1,0\""),
+          "spec.successPolicy.rules[0].succeededIndexes: Invalid value: \"1,0\": error parsing "
+          "succeededIndexes: non-increasing order, previous: 1, current: 0" },
+        { &res_jobs, SUCCESS("\"succeededIndexes\":\"1,\""),
+          "spec.successPolicy.rules[0].succeededIndexes: Invalid value: \"1,\": error parsing "
+          "succeededIndexes: cannot convert string to integer for index: \"\"" },
+        { &res_jobs, SUCCESS("\"succeededIndexes\":\"1-5\""),
+          "spec.successPolicy.rules[0].succeededIndexes: Invalid value: \"1-5\": error parsing "
+          "succeededIndexes: too large index: \"5\"" },
+        { &res_jobs, SUCCESS("\"succeededIndexes\":\"0,2-3\",\"succeededCount\":4"),
+          "spec.successPolicy.rules[0].succeededCount: Invalid value: 4: must be less than or equal "
+          "to 3 (the number of indexes in the specified succeededIndexes field)" },
+        { &res_jobs, META "\"spec\":{\"podFailurePolicy\":{\"rules\":[]}," TEMPLATE("OnFailure") "}}",
+          "spec.template.spec.restartPolicy: Invalid value: \"OnFailure\": only \"Never\" is "
+          "supported when podFailurePolicy is specified" },
         { &res_persistentvolumeclaims, META "\"spec\":{\"accessModes\":[\"ReadWriteOnce\"]}}",
           "spec.resources[storage]: Required value" },
 };
@@ -100,6 +172,35 @@ static void what_changes_in_a_pod_is_limited(void **state) {
         assert_non_null(strstr(a.message, "spec.ephemeralContainers[0].targetContainerName: Not found: \"nope\""));
 }
 
+static void what_changes_in_a_job_is_limited(void **state) {
+        static const struct {
+                const char *patch, *message; /* NULL: it may be changed */
+        } rows[] = {
+                { "{\"spec\":{\"completions\":4}}",
+                  "spec.completions: Invalid value: 4: can only be modified in tandem with spec.parallelism" },
+                { "{\"spec\":{\"completions\":4,\"parallelism\":4}}", NULL },
+                { "{\"spec\":{\"completionMode\":\"NonIndexed\"}}",
+                  "spec.completionMode: Invalid value: \"NonIndexed\": field is immutable" },
+                { "{\"spec\":{\"template\":{\"metadata\":{\"annotations\":{\"a\":\"b\"}},"
+                  "\"spec\":{\"nodeSelector\":{\"a\":\"b\"},\"affinity\":{\"nodeAffinity\":{}}}}}}",
+                  NULL },
+                { "{\"spec\":{\"template\":{\"spec\":{\"hostNetwork\":true}}}}", "field is immutable" },
+                { "{\"spec\":{\"suspend\":false}}", NULL },
+                { "{\"spec\":{\"template\":{\"spec\":{\"nodeSelector\":{\"c\":\"d\"}}}}}", "field is immutable" },
+        };
+        struct fixture *f = *state;
+        struct answer a;
+
+        make_account(f, "default");
+        a = ASK(f, API_CREATE, &res_jobs, "default", .body = INDEXED("\"suspend\":true,"));
+        assert_int_equal(a.code, 201);
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                a = ASK(f, API_PATCH, &res_jobs, "default", "x", .patch = API_PATCH_MERGE, .body = rows[i].patch);
+                if (a.code != (rows[i].message ? 422 : 200) || (a.message && !strstr(a.message, rows[i].message)))
+                        fail_msg("%s: %d %s", rows[i].patch, a.code, a.message);
+        }
+}
+
 static void what_is_not_wise_is_warned_of(void **state) {
         struct fixture *f = *state;
         struct answer a;
@@ -118,6 +219,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(objects_are_refused_as_upstream_does, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_changes_in_a_pod_is_limited, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(what_changes_in_a_job_is_limited, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_is_not_wise_is_warned_of, fixture_setup, fixture_teardown),
         };
 

@@ -1,0 +1,488 @@
+/* Jobs and CronJobs. */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "apiserver/validation/validate.h"
+#include "schema/selector.h"
+
+#define GET(o, k) json_getc((o), (k))
+#define TEXT(o, k) json_str(json_getc((o), (k)))
+
+#define MAX_INDEXED 100000 /* pods at a time, failed indexes; more completions than this have tighter limits */
+#define MAX_WITH_MANY 10000
+#define MAX_RULES 20
+#define MAX_CONDITIONS 20
+#define MAX_EXIT_CODES 255
+#define MAX_INDEXES_TEXT ((size_t) 64 * 1024)
+#define MAX_MANAGED_BY 63
+
+/* ---- success and failure policies ---- */
+
+static const char *parse_index(struct arena *a, struct str s, int64_t completions, int64_t *ret) {
+        if (str_to_i64(s, ret) < 0)
+                return arena_printf(a, "cannot convert string to integer for index: \"%" STR_FMT "\"", STR_ARG(s)).p;
+        if (*ret >= completions)
+                return arena_printf(a, "too large index: \"%" STR_FMT "\"", STR_ARG(s)).p;
+        return NULL;
+}
+
+static const char *not_increasing(struct arena *a, int64_t before, int64_t now) {
+        return arena_printf(a, "non-increasing order, previous: %lld, current: %lld", (long long) before,
+                            (long long) now)
+                        .p;
+}
+
+/* Reads "1,3-5". Returns what is wrong with it, or NULL and how many indexes it names. */
+static const char *parse_indexes(struct arena *a, struct str s, int64_t completions, int64_t *ret) {
+        int64_t last = -1, total = 0;
+
+        *ret = 0;
+        while (!str_empty(s)) {
+                ssize_t comma = str_find(s, ','), dash;
+                struct str part = comma < 0 ? s : str_sub(s, 0, (size_t) comma);
+                int64_t from, to;
+                const char *problem;
+
+                dash = str_find(part, '-');
+                if (dash >= 0 && str_rfind(part, '-') != dash)
+                        return arena_printf(a,
+                                            "the fragment \"%" STR_FMT "\" violates the requirement that an index "
+                                            "interval can have at most two parts separated by '-'",
+                                            STR_ARG(part))
+                                        .p;
+                problem = parse_index(a, dash < 0 ? part : str_sub(part, 0, (size_t) dash), completions, &from);
+                to = from;
+                if (!problem && dash >= 0)
+                        problem = parse_index(a, str_sub(part, (size_t) dash + 1, part.n), completions, &to);
+                if (!problem && dash >= 0 && from >= to)
+                        problem = not_increasing(a, from, to);
+                if (!problem && last >= from)
+                        problem = not_increasing(a, last, from);
+                if (problem)
+                        return problem;
+                total += to - from + 1;
+                last = to;
+                if (comma >= 0 && (size_t) comma + 1 == s.n)
+                        return parse_index(a, STR(""), completions, &from);
+                s = comma < 0 ? STR("") : str_sub(s, (size_t) comma + 1, s.n);
+        }
+        *ret = total;
+        return NULL;
+}
+
+static void validate_success_rule(struct field_errors *fe, const struct path *p, const struct json *rule,
+                                  int64_t completions) {
+        const struct path *indexes_path = PATH(p, "succeededIndexes"), *count_path = PATH(p, "succeededCount");
+        const struct json *indexes = GET(rule, "succeededIndexes"), *count = GET(rule, "succeededCount");
+        int64_t total = 0;
+
+        if (!indexes && !count)
+                field_required(fe, p, "at least one of succeededCount or succeededIndexes must be specified");
+        if (json_str(indexes).n > MAX_INDEXES_TEXT)
+                field_too_long(fe, indexes_path, MAX_INDEXES_TEXT);
+        if (indexes) {
+                const char *problem = parse_indexes(fe->a, json_str(indexes), completions, &total);
+
+                if (problem)
+                        field_invalid(fe, indexes_path, indexes, "error parsing succeededIndexes: %s", problem);
+        }
+        check_nonnegative(fe, count_path, count);
+        if (json_int(count) > completions)
+                field_invalid(fe, count_path, count,
+                              "must be less than or equal to %lld (the number of specified completions)",
+                              (long long) completions);
+        if (indexes && json_int(count) > total)
+                field_invalid(fe, count_path, count,
+                              "must be less than or equal to %lld (the number of indexes in the specified "
+                              "succeededIndexes field)",
+                              (long long) total);
+}
+
+static void validate_success_policy(struct field_errors *fe, const struct path *p, const struct json *policy,
+                                    int64_t completions) {
+        const struct path *list = PATH(p, "rules");
+        const struct json *rules = GET(policy, "rules");
+        size_t i = 0;
+
+        if (json_len(rules) == 0)
+                field_required(fe, list, "at least one rules must be specified when the successPolicy is specified");
+        if (json_len(rules) > MAX_RULES)
+                field_too_many(fe, list, json_len(rules), MAX_RULES);
+        json_each_item(rule, rules)
+                validate_success_rule(fe, PATH_INDEX(list, i++), rule, completions);
+}
+
+static bool has_container(const struct json *pod, struct str name) {
+        static const char *const lists[] = { "containers", "initContainers" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+                json_each_item(c, GET(pod, lists[i]))
+                        if (str_eq(TEXT(c, "name"), name))
+                                return true;
+        return false;
+}
+
+static void validate_exit_codes(struct field_errors *fe, const struct path *p, const struct json *codes,
+                                const struct json *pod) {
+        const struct path *list = PATH(p, "values");
+        const struct json *values = GET(codes, "values"), *container = GET(codes, "containerName");
+        struct str operator = TEXT(codes, "operator");
+        bool ordered = true;
+
+        if (str_empty(operator))
+                field_required(fe, PATH(p, "operator"), "valid values: [\"In\" \"NotIn\"]");
+        if (container && !has_container(pod, json_str(container)))
+                field_invalid(fe, PATH(p, "containerName"), container,
+                              "must be one of the container or initContainer names in the pod template");
+        if (json_len(values) == 0)
+                field_invalid(fe, list, values, "at least one value is required");
+        else if (json_len(values) > MAX_EXIT_CODES)
+                field_too_many(fe, list, json_len(values), MAX_EXIT_CODES);
+        for (size_t i = 0; i < json_len(values); i++) {
+                const struct json *v = json_item(values, i);
+
+                if (str_eqc(operator, "In") && json_int(v) == 0)
+                        field_invalid(fe, PATH_INDEX(list, i), v, "must not be 0 for the In operator");
+                for (size_t k = 0; k < i; k++)
+                        if (json_int(json_item(values, k)) == json_int(v)) {
+                                field_duplicate_value(fe, PATH_INDEX(list, i), v);
+                                break;
+                        }
+                ordered = ordered && (i == 0 || json_int(json_item(values, i - 1)) <= json_int(v));
+        }
+        if (!ordered)
+                field_invalid(fe, list, values, "must be ordered");
+}
+
+static void validate_failure_rule(struct field_errors *fe, const struct path *p, const struct json *rule,
+                                  const struct json *spec) {
+        const struct path *list = PATH(p, "onPodConditions");
+        const struct json *codes = GET(rule, "onExitCodes"), *conditions = GET(rule, "onPodConditions");
+        struct str action = TEXT(rule, "action");
+        size_t i = 0;
+
+        if (str_empty(action))
+                field_required(fe, PATH(p, "action"),
+                               "valid values: [\"Count\" \"FailIndex\" \"FailJob\" \"Ignore\"]");
+        else if (str_eqc(action, "FailIndex") && !GET(spec, "backoffLimitPerIndex"))
+                field_invalid_str(fe, PATH(p, "action"), action, "requires the backoffLimitPerIndex to be set");
+        if (codes)
+                validate_exit_codes(fe, PATH(p, "onExitCodes"), codes, json_at_path(spec, "template", "spec"));
+        if (json_len(conditions) > MAX_CONDITIONS)
+                field_too_many(fe, list, json_len(conditions), MAX_CONDITIONS);
+        json_each_item(c, conditions) {
+                static const char *const states[] = { "False", "True", "Unknown", NULL };
+                const struct path *at = PATH_INDEX(list, i++);
+
+                check_field(fe, PATH(at, "type"), TEXT(c, "type"), check_qualified_name);
+                if (str_empty(TEXT(c, "status")))
+                        field_required(fe, PATH(at, "status"), "valid values: [\"False\" \"True\" \"Unknown\"]");
+                else
+                        check_enum(fe, PATH(at, "status"), TEXT(c, "status"), states);
+        }
+        if (codes && json_len(conditions) > 0)
+                field_invalid_whole(fe, p, "specifying both OnExitCodes and OnPodConditions is not supported");
+        if (!codes && json_len(conditions) == 0)
+                field_invalid_whole(fe, p, "specifying one of OnExitCodes and OnPodConditions is required");
+}
+
+static void validate_failure_policy(struct field_errors *fe, const struct path *p, const struct json *spec) {
+        static const char *const replacements[] = { "Failed", NULL };
+        const struct path *list = PATH(PATH(p, "podFailurePolicy"), "rules");
+        const struct json *rules = json_at_path(spec, "podFailurePolicy", "rules");
+        size_t i = 0;
+
+        if (json_len(rules) > MAX_RULES)
+                field_too_many(fe, list, json_len(rules), MAX_RULES);
+        json_each_item(rule, rules)
+                validate_failure_rule(fe, PATH_INDEX(list, i++), rule, spec);
+        if (str_eqc(TEXT(spec, "podReplacementPolicy"), "TerminatingOrFailed"))
+                check_enum(fe, PATH(p, "podReplacementPolicy"), TEXT(spec, "podReplacementPolicy"), replacements);
+}
+
+/* ---- jobs ---- */
+
+/* Limits of jobs whose pods are numbered. */
+static void validate_indexed(struct field_errors *fe, const struct path *p, const struct json *spec) {
+        const struct json *parallelism = GET(spec, "parallelism"), *completions = GET(spec, "completions"),
+                          *failed = GET(spec, "maxFailedIndexes");
+        const struct path *pods_path = PATH(p, "parallelism"), *failed_path = PATH(p, "maxFailedIndexes");
+        bool many = json_int(completions) > MAX_INDEXED && GET(spec, "backoffLimitPerIndex");
+
+        if (!completions)
+                field_required(fe, PATH(p, "completions"), "when completion mode is Indexed");
+        if (json_int(parallelism) > MAX_INDEXED)
+                field_invalid(fe, pods_path, parallelism,
+                              "must be less than or equal to %d when completion mode is Indexed", MAX_INDEXED);
+        if (completions && json_int(failed) > json_int(completions))
+                field_invalid(fe, failed_path, failed, "must be less than or equal to completions");
+        if (json_int(failed) > MAX_INDEXED)
+                field_invalid(fe, failed_path, failed, "must be less than or equal to %d", MAX_INDEXED);
+        if (!many)
+                return;
+        if (!failed)
+                field_required(fe, failed_path, "must be specified when completions is above 100000");
+        for (int i = 0; i < 2; i++)
+                if (json_int(i ? failed : parallelism) > MAX_WITH_MANY)
+                        field_invalid(fe, i ? failed_path : pods_path, i ? failed : parallelism,
+                                      "must be less than or equal to %d when completions are above %d and used with "
+                                      "backoff limit per index",
+                                      MAX_WITH_MANY, MAX_INDEXED);
+}
+
+static void validate_completion(struct field_errors *fe, const struct path *p, const struct json *spec) {
+        static const char *const only_indexed[] = { "backoffLimitPerIndex", "maxFailedIndexes", "successPolicy" };
+        const struct json *manager = GET(spec, "managedBy");
+
+        if (GET(spec, "maxFailedIndexes") && !GET(spec, "backoffLimitPerIndex"))
+                field_required(fe, PATH(p, "backoffLimitPerIndex"), "when maxFailedIndexes is specified");
+        if (manager)
+                check_domain_path(fe, PATH(p, "managedBy"), json_str(manager));
+        if (json_str(manager).n > MAX_MANAGED_BY)
+                field_too_long(fe, PATH(p, "managedBy"), MAX_MANAGED_BY);
+        if (str_eqc(TEXT(spec, "completionMode"), "Indexed")) {
+                validate_indexed(fe, p, spec);
+                if (GET(spec, "successPolicy"))
+                        validate_success_policy(fe, PATH(p, "successPolicy"), GET(spec, "successPolicy"),
+                                                json_int(GET(spec, "completions")));
+                return;
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(only_indexed); i++)
+                if (GET(spec, only_indexed[i]))
+                        field_invalid(fe, PATH(p, only_indexed[i]), GET(spec, only_indexed[i]),
+                                      "requires indexed completion mode");
+}
+
+static void validate_job_spec(struct field_errors *fe, const struct path *p, const struct json *spec,
+                              const struct json *old) {
+        static const char *const counts[] = { "parallelism",
+                                              "completions",
+                                              "activeDeadlineSeconds",
+                                              "backoffLimit",
+                                              "ttlSecondsAfterFinished",
+                                              "backoffLimitPerIndex",
+                                              "maxFailedIndexes" };
+        static const char *const policies[] = { "OnFailure", "Never", NULL };
+        const struct path *template = PATH(p, "template"), *restart_path = PATH(PATH(template, "spec"),
+                                                                               "restartPolicy");
+        struct str restart = json_str(json_at_path(spec, "template", "spec", "restartPolicy"));
+
+        for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
+                check_nonnegative(fe, PATH(p, counts[i]), GET(spec, counts[i]));
+        validate_completion(fe, p, spec);
+        if (GET(spec, "podFailurePolicy"))
+                validate_failure_policy(fe, p, spec);
+        if (!old || !json_equal(GET(spec, "template"), GET(old, "template")))
+                validate_pod_template(fe, template, GET(spec, "template"));
+        if (str_empty(restart) || str_eqc(restart, "Always"))
+                field_required(fe, restart_path, "valid values: \"OnFailure\", \"Never\"");
+        else if (check_enum(fe, restart_path, restart, policies) && GET(spec, "podFailurePolicy") &&
+                 !str_eqc(restart, "Never"))
+                field_invalid_str(fe, restart_path, restart,
+                                  "only \"Never\" is supported when podFailurePolicy is specified");
+}
+
+/* A copy of `to` that has `keys` as `from` has them. */
+static struct json with(struct arena *a, const struct json *to, const struct json *from, const char *const *keys) {
+        struct json copy = json_is(to, JSON_OBJECT) ? json_copy_shallow(a, to) : json_new_object();
+
+        for (; *keys; keys++)
+                if (GET(from, *keys))
+                        json_setc(a, &copy, *keys, *GET(from, *keys));
+                else
+                        json_removec(&copy, *keys);
+        return copy;
+}
+
+/* The template of a job is fixed, but for the placement of a suspended one that has not been started. */
+static void check_template(struct field_errors *fe, const struct path *p, const struct json *now,
+                           const struct json *old) {
+        static const char *const meta_keys[] = { "annotations", "labels", NULL },
+                                *const placement[] = { "nodeSelector", "tolerations", "schedulingGates", NULL },
+                                *const node[] = { "nodeAffinity", NULL };
+        const struct json *affinity = json_at_path(now, "spec", "affinity");
+        struct json meta = with(fe->a, GET(old, "metadata"), GET(now, "metadata"), meta_keys),
+                    spec = with(fe->a, GET(old, "spec"), GET(now, "spec"), placement),
+                    allowed = json_copy_shallow(fe->a, old),
+                    moved = with(fe->a, GET(&spec, "affinity"), affinity, node);
+
+        if (affinity || json_len(&moved) > 0)
+                json_setc(fe->a, &spec, "affinity", moved);
+        else
+                json_removec(&spec, "affinity");
+        if (GET(now, "metadata") || json_len(&meta) > 0)
+                json_setc(fe->a, &allowed, "metadata", meta);
+        else
+                json_removec(&allowed, "metadata");
+        json_setc(fe->a, &allowed, "spec", spec);
+        if (!json_equal(now, &allowed))
+                field_invalid(fe, p, now, "field is immutable");
+}
+
+static void validate_job_update(struct field_errors *fe, const struct path *p, const struct json *obj,
+                                const struct json *old_job) {
+        static const char *const fixed[] = { "selector",  "completionMode", "podFailurePolicy", "backoffLimitPerIndex",
+                                             "managedBy", "successPolicy" };
+        const struct json *spec = GET(obj, "spec"), *old = GET(old_job, "spec"),
+                          *completions = GET(spec, "completions"), *before = GET(old, "completions");
+        const struct path *template = PATH(p, "template");
+
+        validate_job_spec(fe, p, spec, old);
+        for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
+                check_immutable(fe, PATH(p, fixed[i]), GET(spec, fixed[i]), GET(old, fixed[i]));
+        if (!str_eqc(TEXT(spec, "completionMode"), "Indexed"))
+                check_immutable(fe, PATH(p, "completions"), completions, before);
+        else if (completions && json_int(completions) != json_int(before) &&
+                 json_int(completions) != json_int(GET(spec, "parallelism")))
+                field_invalid(fe, PATH(p, "completions"), completions,
+                              "can only be modified in tandem with spec.parallelism");
+        if (json_bool(GET(old, "suspend")) && !json_at_path(old_job, "status", "startTime"))
+                check_template(fe, template, GET(spec, "template"), GET(old, "template"));
+        else
+                check_immutable(fe, template, GET(spec, "template"), GET(old, "template"));
+}
+
+void validate_job(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct path *p = PATH(NULL, "spec");
+        const struct json *spec = GET(obj, "spec"), *selector = GET(spec, "selector");
+        struct selector s;
+
+        if (old) {
+                validate_job_update(fe, p, obj, old);
+                return;
+        }
+        validate_job_spec(fe, p, spec, NULL);
+        if (!json_is(selector, JSON_OBJECT))
+                field_required(fe, PATH(p, "selector"), "");
+        else if (selector_from_object(fe->a, selector, &s, NULL) == 0 &&
+                 !selector_matches_labels(&s, json_at_path(spec, "template", "metadata", "labels")))
+                field_invalid(fe, PATH(PATH(PATH(p, "template"), "metadata"), "labels"),
+                              json_at_path(spec, "template", "metadata", "labels"),
+                              "`selector` does not match template `labels`");
+}
+
+/* ---- cron ---- */
+
+static int cron_name(struct str s, int field) {
+        static const char months[] = "janfebmaraprmayjunjulaugsepoctnovdec", days[] = "sunmontuewedthufrisat";
+        const char *names = field == 3 ? months : field == 4 ? days : NULL;
+
+        for (int i = 0; names && s.n == 3 && names[i * 3]; i++)
+                if (str_eq_fold(s, str_n(names + i * 3, 3)))
+                        return i + (field == 3);
+        return -1;
+}
+
+static bool cron_number(struct str s, int field, int64_t *ret) {
+        static const int64_t bounds[5][2] = { { 0, 59 }, { 0, 23 }, { 1, 31 }, { 1, 12 }, { 0, 7 } };
+
+        *ret = cron_name(s, field);
+        if (*ret < 0 && str_to_i64(s, ret) < 0)
+                return false;
+        return *ret >= bounds[field][0] && *ret <= bounds[field][1];
+}
+
+/* "*", "5", "1-5", each with "/n" */
+static bool cron_part(struct str part, int field) {
+        ssize_t slash = str_find(part, '/'), dash;
+        int64_t from, to, step;
+
+        if (slash >= 0) {
+                if (str_to_i64(str_sub(part, (size_t) slash + 1, part.n), &step) < 0 || step <= 0)
+                        return false;
+                part = str_sub(part, 0, (size_t) slash);
+        }
+        if (str_eqc(part, "*") || (str_eqc(part, "?") && (field == 2 || field == 4)))
+                return true;
+        dash = str_find(part, '-');
+        if (dash < 0)
+                return cron_number(part, field, &from);
+        return cron_number(str_sub(part, 0, (size_t) dash), field, &from) &&
+               cron_number(str_sub(part, (size_t) dash + 1, part.n), field, &to) && from <= to;
+}
+
+static bool cron_valid(struct str s) {
+        static const char *const macros[] = { "@yearly", "@annually", "@monthly", "@weekly",
+                                              "@daily",  "@midnight", "@hourly" };
+        struct str field, part;
+        int n = 0;
+
+        for (size_t i = 0; i < ARRAY_SIZE(macros); i++)
+                if (str_eqc(s, macros[i]))
+                        return true;
+        if (str_has_prefix(s, STR("@every ")))
+                return true;
+        while (str_split(&s, ' ', &field)) {
+                if (str_empty(field))
+                        continue;
+                if (n == 5)
+                        return false;
+                while (str_split(&field, ',', &part))
+                        if (!cron_part(part, n))
+                                return false;
+                n++;
+        }
+        return n == 5;
+}
+
+/* Why a schedule is not one, in the words of upstream's parser where it says how many fields there are. */
+static void refuse_schedule(struct field_errors *fe, const struct path *p, struct str s) {
+        _cleanup_buf_ struct buf fields = BUF_INIT;
+        struct str rest = s, field;
+        size_t n = 0;
+
+        while (str_split(&rest, ' ', &field))
+                if (!str_empty(field))
+                        buf_printf(&fields, "%s%" STR_FMT, n++ ? " " : "", STR_ARG(field));
+        if (s.p[0] == '@')
+                field_invalid_str(fe, p, s, "unrecognized descriptor: %" STR_FMT, STR_ARG(s));
+        else if (n != 5)
+                field_invalid_str(fe, p, s, "expected exactly 5 fields, found %zu: [%" STR_FMT "]", n,
+                                  STR_ARG(buf_str(&fields)));
+        else
+                field_invalid_str(fe, p, s, "a field is not in the cron format: [%" STR_FMT "]",
+                                  STR_ARG(buf_str(&fields)));
+}
+
+/* The zones of this machine; UTC needs no file. */
+static bool zone_known(struct str name) {
+        _cleanup_free_ char *path = NULL;
+
+        if (str_eqc(name, "UTC") || str_eqc(name, "Etc/UTC"))
+                return true;
+        return str_search(name, STR("..")) < 0 && asprintf(&path, "/usr/share/zoneinfo/%" STR_FMT, STR_ARG(name)) > 0 &&
+               access(path, R_OK) == 0;
+}
+
+void validate_cronjob(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        static const char *const counts[] = { "startingDeadlineSeconds", "successfulJobsHistoryLimit",
+                                              "failedJobsHistoryLimit" };
+        static const char *const no_manual[] = { "nil", "false", NULL };
+        const struct path *p = PATH(NULL, "spec"), *job_path = PATH(PATH(p, "jobTemplate"), "spec");
+        const struct json *spec = GET(obj, "spec");
+        const struct json *zone = GET(spec, "timeZone"), *job = json_at_path(spec, "jobTemplate", "spec");
+        struct str schedule = TEXT(spec, "schedule"), name = json_str(json_at_path(obj, "metadata", "name"));
+
+        if (!old && name.n > 52)
+                field_invalid_str(fe, PATH(PATH(NULL, "metadata"), "name"), name, "must be no more than 52 characters");
+        if (str_empty(schedule))
+                field_required(fe, PATH(p, "schedule"), "");
+        else if (str_search(schedule, STR("TZ")) >= 0)
+                field_invalid_str(fe, PATH(p, "schedule"), schedule,
+                                  "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
+        else if (!cron_valid(schedule))
+                refuse_schedule(fe, PATH(p, "schedule"), schedule);
+        if (zone && (str_empty(json_str(zone)) || json_str(zone).p[0] == '/' || !zone_known(json_str(zone))))
+                field_invalid(fe, PATH(p, "timeZone"), zone, "%s%s",
+                              str_empty(json_str(zone)) ? "timeZone must be nil or non-empty string"
+                                                        : "unknown time zone ",
+                              arena_cstr(fe->a, json_str(zone)));
+        for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
+                check_nonnegative(fe, PATH(p, counts[i]), GET(spec, counts[i]));
+        validate_job_spec(fe, job_path, job, NULL);
+        if (GET(job, "selector"))
+                field_invalid(fe, PATH(job_path, "selector"), GET(job, "selector"),
+                              "`selector` will be auto-generated");
+        if (json_bool(GET(job, "manualSelector")))
+                field_not_supported_value(fe, PATH(job_path, "manualSelector"), GET(job, "manualSelector"), no_manual);
+}
