@@ -1,8 +1,8 @@
-/* The other groups: networking, policy, autoscaling, RBAC, coordination, discovery, storage, scheduling, node,
- * certificates. */
+/* The other groups: networking, policy, autoscaling, RBAC, coordination, discovery. */
 #include <arpa/inet.h>
 
 #include "apiserver/validation/validate.h"
+#include "schema/quantity.h"
 
 #define GET(o, k) json_getc((o), (k))
 #define TEXT(o, k) json_str(json_getc((o), (k)))
@@ -10,6 +10,15 @@
 static void require_text(struct field_errors *fe, const struct path *p, const struct json *o, const char *key) {
         if (str_empty(TEXT(o, key)))
                 field_required(fe, PATH(p, key), "");
+}
+
+/* A kind, name or resource of something else. */
+static void check_segment(struct field_errors *fe, const struct path *p, const struct json *o, const char *key,
+                          const char *detail) {
+        if (str_empty(TEXT(o, key)))
+                field_required(fe, PATH(p, key), detail);
+        else
+                check_field(fe, PATH(p, key), TEXT(o, key), check_path_segment);
 }
 
 /* ---- Ingress ---- */
@@ -24,7 +33,7 @@ static void validate_backend(struct field_errors *fe, const struct path *p, cons
                 return;
         }
         if (!service) {
-                field_required(fe, p, "must specify either a `service` or `resource` backend");
+                field_invalid_str(fe, p, STR(""), "resource or service backend is required");
                 return;
         }
         if (str_empty(TEXT(service, "name")))
@@ -32,13 +41,28 @@ static void validate_backend(struct field_errors *fe, const struct path *p, cons
         else
                 check_field(fe, PATH(at, "name"), TEXT(service, "name"), check_dns1035_label);
         if (!str_empty(TEXT(port, "name")) && json_int(GET(port, "number")) != 0)
-                field_invalid_str(fe, at, STR(""), "cannot set both port name & port number");
+                field_invalid_str(fe, p, STR(""), "cannot set both port name & port number");
         else if (!str_empty(TEXT(port, "name")))
                 check_field(fe, PATH(PATH(at, "port"), "name"), TEXT(port, "name"), check_port_name);
         else if (json_int(GET(port, "number")) != 0)
                 check_port(fe, PATH(PATH(at, "port"), "number"), GET(port, "number"));
         else
-                field_required(fe, at, "port name or number is required");
+                field_required(fe, p, "port name or number is required");
+}
+
+#define WILDCARD_MSG                                                                                                  \
+        "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist "  \
+        "of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. "             \
+        "'*.example.com', regex used for validation is "                                                              \
+        "'\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+
+static void validate_dns_host(struct field_errors *fe, const struct path *p, struct str host) {
+        const char *messages[2];
+
+        if (str_find(host, '*') < 0)
+                check_field(fe, p, host, check_dns_subdomain);
+        else if (!str_has_prefix(host, STR("*.")) || check_dns_subdomain(str_sub(host, 2, host.n), messages) > 0)
+                field_invalid_str(fe, p, host, WILDCARD_MSG);
 }
 
 static void validate_host(struct field_errors *fe, const struct path *p, struct str host) {
@@ -51,15 +75,50 @@ static void validate_host(struct field_errors *fe, const struct path *p, struct 
                 memcpy(text, host.p, host.n);
         if (inet_pton(AF_INET, text, &in) == 1)
                 field_invalid_str(fe, p, host, "must be a DNS name, not an IP address");
-        else if (str_has_prefix(host, STR("*.")))
-                check_field(fe, p, str_sub(host, 2, host.n), check_dns_subdomain);
-        else
-                check_field(fe, p, host, check_dns_subdomain);
+        validate_dns_host(fe, p, host);
+}
+
+static void validate_http_path(struct field_errors *fe, const struct path *p, const struct json *path) {
+        static const char *const parts[] = { "//", "/./", "/../", "%2f", "%2F" }, *const ends[] = { "/..", "/." };
+        static const char *const types[] = { "Exact", "ImplementationSpecific", "Prefix", NULL };
+        const struct path *at = PATH(p, "path");
+        struct str text = TEXT(path, "path"), type = TEXT(path, "pathType");
+        bool open = str_eqc(type, "ImplementationSpecific");
+
+        if (!GET(path, "pathType")) {
+                field_required(fe, PATH(p, "pathType"), "pathType must be specified");
+                return;
+        }
+        if (check_enum(fe, PATH(p, "pathType"), type, types) && !str_has_prefix(text, STR("/")) &&
+            (!open || !str_empty(text)))
+                field_invalid_str(fe, at, text, "must be an absolute path");
+        for (size_t i = 0; !open && i < ARRAY_SIZE(parts); i++)
+                if (str_search(text, str_of(parts[i])) >= 0)
+                        field_invalid_str(fe, at, text, "must not contain '%s'", parts[i]);
+        for (size_t i = 0; !open && i < ARRAY_SIZE(ends); i++)
+                if (str_has_suffix(text, str_of(ends[i])))
+                        field_invalid_str(fe, at, text, "cannot end with '%s'", ends[i]);
+        validate_backend(fe, PATH(p, "backend"), GET(path, "backend"));
+}
+
+static void validate_tls(struct field_errors *fe, const struct path *list, const struct json *tls) {
+        size_t i = 0;
+
+        json_each_item(t, tls) {
+                const struct path *p = PATH_INDEX(list, i++), *hosts = PATH(p, "hosts");
+                size_t k = 0;
+
+                json_each_item(host, GET(t, "hosts"))
+                        validate_dns_host(fe, PATH_INDEX(hosts, k++), json_str(host));
+                if (!str_empty(TEXT(t, "secretName")))
+                        check_field(fe, PATH(p, "secretName"), TEXT(t, "secretName"), check_dns_subdomain);
+        }
 }
 
 void validate_ingress(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct path *spec_path = PATH(NULL, "spec"), *rules = PATH(spec_path, "rules");
-        const struct json *spec = GET(obj, "spec");
+        const struct json *spec = GET(obj, "spec"),
+                          *class = json_at_path(obj, "metadata", "annotations", "kubernetes.io/ingress.class");
         size_t i = 0;
 
         if (json_len(GET(spec, "rules")) == 0 && !GET(spec, "defaultBackend"))
@@ -77,24 +136,101 @@ void validate_ingress(struct field_errors *fe, const struct json *obj, const str
                 validate_host(fe, PATH(p, "host"), TEXT(rule, "host"));
                 if (GET(rule, "http") && json_len(json_at_path(rule, "http", "paths")) == 0)
                         field_required(fe, paths, "");
-                json_each_item(path, json_at_path(rule, "http", "paths")) {
-                        const struct path *at = PATH_INDEX(paths, k++);
-                        struct str text = TEXT(path, "path");
-
-                        if (str_empty(TEXT(path, "pathType")))
-                                field_required(fe, PATH(at, "pathType"), "pathType must be specified");
-                        if (!str_has_prefix(text, STR("/")) &&
-                            (!str_empty(text) || !str_eqc(TEXT(path, "pathType"), "ImplementationSpecific")))
-                                field_invalid_str(fe, PATH(at, "path"), text, "must be an absolute path");
-                        validate_backend(fe, PATH(at, "backend"), GET(path, "backend"));
-                }
+                json_each_item(path, json_at_path(rule, "http", "paths"))
+                        validate_http_path(fe, PATH_INDEX(paths, k++), path);
         }
+        validate_tls(fe, PATH(spec_path, "tls"), GET(spec, "tls"));
+        if (!old && class && GET(spec, "ingressClassName") && !json_equal(class, GET(spec, "ingressClassName")))
+                field_invalid(fe, PATH(PATH(NULL, "annotations"), "kubernetes.io/ingress.class"), class,
+                              "must match `ingressClassName` when both are specified");
+}
+
+#define MAX_CONTROLLER 250
+
+static void validate_class_parameters(struct field_errors *fe, const struct path *p, const struct json *o) {
+        static const char *const scopes[] = { "Cluster", "Namespace", NULL };
+        const struct json *ns = GET(o, "namespace");
+        struct str scope = TEXT(o, "scope");
+
+        if (GET(o, "apiGroup"))
+                check_field(fe, PATH(p, "apiGroup"), TEXT(o, "apiGroup"), check_dns_subdomain);
+        check_segment(fe, p, o, "kind", "");
+        check_segment(fe, p, o, "name", "");
+        if (!check_enum(fe, PATH(p, "scope"), scope, scopes))
+                return;
+        if (str_eqc(scope, "Cluster") && ns)
+                field_forbidden(fe, PATH(p, "namespace"), "`parameters.scope` is set to 'Cluster'");
+        else if (str_eqc(scope, "Namespace") && !ns)
+                field_required(fe, PATH(p, "namespace"), "`parameters.scope` is set to 'Namespace'");
+        else if (ns)
+                check_field(fe, PATH(p, "namespace"), json_str(ns), check_dns_label);
 }
 
 void validate_ingress_class(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct path *spec_path = PATH(NULL, "spec"), *p = PATH(spec_path, "controller");
+        const struct json *spec = GET(obj, "spec");
+        struct str controller = TEXT(spec, "controller");
+
         if (old)
-                check_immutable(fe, PATH(PATH(NULL, "spec"), "controller"), json_at_path(obj, "spec", "controller"),
-                                json_at_path(old, "spec", "controller"));
+                check_immutable(fe, p, GET(spec, "controller"), json_at_path(old, "spec", "controller"));
+        if (controller.n > MAX_CONTROLLER)
+                field_too_long(fe, p, MAX_CONTROLLER);
+        check_domain_path(fe, p, controller);
+        if (GET(spec, "parameters"))
+                validate_class_parameters(fe, PATH(spec_path, "parameters"), GET(spec, "parameters"));
+}
+
+/* ---- addresses ---- */
+
+void validate_ip_address(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct path *p = PATH(PATH(NULL, "spec"), "parentRef");
+        const struct json *ref = json_at_path(obj, "spec", "parentRef");
+
+        if (old) {
+                check_immutable(fe, p, ref, json_at_path(old, "spec", "parentRef"));
+                return;
+        }
+        check_ip(fe, PATH(PATH(NULL, "metadata"), "name"), json_str(json_at_path(obj, "metadata", "name")));
+        if (!ref) {
+                field_required(fe, p, "");
+                return;
+        }
+        if (!str_empty(TEXT(ref, "group")))
+                check_field(fe, PATH(p, "group"), TEXT(ref, "group"), check_dns_subdomain);
+        check_segment(fe, p, ref, "resource", "");
+        check_segment(fe, p, ref, "name", "");
+        if (!str_empty(TEXT(ref, "namespace")))
+                check_segment(fe, p, ref, "namespace", "");
+}
+
+static bool is_v6(const struct json *cidr) {
+        return str_find(json_str(cidr), ':') >= 0;
+}
+
+/* The ranges stay; one of the other family may be added. */
+void validate_service_cidr(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct path *p = PATH(PATH(NULL, "spec"), "cidrs");
+        const struct json *list = json_at_path(obj, "spec", "cidrs"), *before = json_at_path(old, "spec", "cidrs");
+        size_t n = json_len(list), had = json_len(before);
+
+        if (old && n != had && (had != 1 || n != 2)) {
+                field_invalid(fe, p, list, "field is immutable");
+                return;
+        }
+        for (size_t i = 0; i < had; i++)
+                check_immutable(fe, PATH_INDEX(p, i), json_item(list, i), json_item(before, i));
+        if (old && n == had)
+                return;
+        if (n == 0)
+                field_required(fe, p, "at least one CIDR required");
+        if (n > 2)
+                field_invalid(fe, p, GET(obj, "spec"), "may only hold up to 2 values");
+        for (size_t i = 0; n <= 2 && i < n; i++)
+                check_cidr(fe, PATH_INDEX(p, i), json_str(json_item(list, i)));
+        if (n == 2 && is_v6(json_item(list, 0)) == is_v6(json_item(list, 1)))
+                field_invalid(fe, p, list,
+                              "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and "
+                              "2001:db8::/64");
 }
 
 /* ---- NetworkPolicy ---- */
@@ -167,9 +303,140 @@ void validate_pdb(struct field_errors *fe, const struct json *obj, const struct 
         validate_label_selector(fe, PATH(p, "selector"), GET(spec, "selector"));
 }
 
+/* Go's zero where there is none. */
+static const struct json *number_of(struct arena *a, const struct json *v) {
+        struct json *zero;
+
+        if (v)
+                return v;
+        zero = arena_alloc(a, sizeof(*zero));
+        *zero = json_of_int(0);
+        return zero;
+}
+
+static void check_target(struct field_errors *fe, const struct path *p, const struct json *target) {
+        static const char *const types[] = { "Utilization", "Value", "AverageValue" }, *const values[] = {
+                "value", "averageValue"
+        };
+        const struct json *percent = GET(target, "averageUtilization");
+        struct str type = TEXT(target, "type");
+
+        if (str_empty(type))
+                field_required(fe, PATH(p, "type"), "must specify a metric target type");
+        if (!str_eqc(type, types[0]) && !str_eqc(type, types[1]) && !str_eqc(type, types[2]))
+                field_invalid_str(fe, PATH(p, "type"), type, "must be either Utilization, Value, or AverageValue");
+        for (size_t i = 0; i < ARRAY_SIZE(values); i++)
+                if (GET(target, values[i]) && quantity_of_json(GET(target, values[i])).nano <= 0)
+                        field_invalid(fe, PATH(p, values[i]), GET(target, values[i]), "must be positive");
+        check_positive(fe, PATH(p, "averageUtilization"), percent);
+}
+
+/* What each kind of metric needs of its target: one of two values, or the only one. */
+static const struct source {
+        const char *type, *field, *one, *other, *missing, *both; /* both: NULL where both may be */
+        bool named;
+} sources[] = {
+        { "Object", "object", "averageValue", "value", "must set either a target value or averageValue" },
+        { "External", "external", "averageValue", "value",
+          "must set either a target value for metric or a per-pod target",
+          "may not set both a target value for metric and a per-pod target" },
+        { "Pods", "pods", "averageValue", "averageValue", "must specify a positive target averageValue" },
+        { "Resource", "resource", "averageUtilization", "averageValue",
+          "must set either a target raw value or a target utilization",
+          "may not set both a target raw value and a target utilization", .named = true },
+        { "ContainerResource", "containerResource", "averageUtilization", "averageValue",
+          "must set either a target raw value or a target utilization",
+          "may not set both a target raw value and a target utilization", .named = true },
+};
+
+static void validate_source(struct field_errors *fe, const struct path *p, const struct source *s,
+                            const struct json *source) {
+        const struct path *target_path = PATH(p, "target");
+        const struct json *target = GET(source, "target");
+        bool one = GET(target, s->one), other = GET(target, s->other);
+
+        if (str_eqc(STR("object"), s->field)) {
+                check_segment(fe, PATH(p, "describedObject"), GET(source, "describedObject"), "kind", "");
+                check_segment(fe, PATH(p, "describedObject"), GET(source, "describedObject"), "name", "");
+        }
+        if (!s->named)
+                check_segment(fe, PATH(p, "metric"), GET(source, "metric"), "name", "must specify a metric name");
+        else if (str_empty(TEXT(source, "name")))
+                field_required(fe, PATH(p, "name"), "must specify a resource name");
+        if (str_eqc(STR("containerResource"), s->field)) {
+                if (str_empty(TEXT(source, "container")))
+                        field_required(fe, PATH(p, "container"), "must specify a container");
+                else
+                        check_field(fe, PATH(p, "container"), TEXT(source, "container"), check_dns_label);
+        }
+        check_target(fe, target_path, target);
+        if (!one && !other)
+                field_required(fe, PATH(target_path, s->one), s->missing);
+        if (one && other && s->both)
+                field_forbidden(fe, PATH(target_path, s->other), "%s", s->both);
+}
+
+static void validate_metric(struct field_errors *fe, const struct path *p, const struct json *metric) {
+        static const char *const types[] = { "ContainerResource", "External", "Object", "Pods", "Resource", NULL };
+        struct str type = TEXT(metric, "type");
+        size_t n = 0;
+
+        if (str_empty(type)) {
+                field_required(fe, PATH(p, "type"), "must specify a metric source type");
+                field_not_supported(fe, PATH(p, "type"), type, types);
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(sources); i++)
+                if (GET(metric, sources[i].field) && n++ == 0)
+                        validate_source(fe, PATH(p, sources[i].field), &sources[i], GET(metric, sources[i].field));
+        for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
+                bool expected = str_eqc(type, sources[i].type), present = GET(metric, sources[i].field);
+
+                if (expected && !present)
+                        field_required(fe, PATH(p, sources[i].field),
+                                       "must populate information for the given metric source");
+                if (!expected && present && n != 1)
+                        field_forbidden(fe, PATH(p, sources[i].field), "must populate the given metric source only");
+        }
+}
+
+#define MAX_WINDOW 3600
+#define MAX_PERIOD 1800
+
+static void validate_scaling(struct field_errors *fe, const struct path *p, const struct json *rules) {
+        static const char *const types[] = { "Percent", "Pods", NULL }, *const selects[] = { "Disabled", "Max", "Min",
+                                                                                           NULL };
+        const struct path *list = PATH(p, "policies"), *window_path = PATH(p, "stabilizationWindowSeconds");
+        const struct json *window = GET(rules, "stabilizationWindowSeconds");
+        size_t i = 0;
+
+        if (json_int(window) < 0)
+                field_invalid(fe, window_path, window, "must be greater than or equal to zero");
+        if (json_int(window) > MAX_WINDOW)
+                field_invalid(fe, window_path, window, "must be less than or equal to %d", MAX_WINDOW);
+        if (GET(rules, "selectPolicy"))
+                check_enum(fe, PATH(p, "selectPolicy"), TEXT(rules, "selectPolicy"), selects);
+        if (GET(rules, "policies") && json_len(GET(rules, "policies")) == 0)
+                field_required(fe, list, "must specify at least one Policy");
+        json_each_item(policy, GET(rules, "policies")) {
+                static const char *const numbers[] = { "value", "periodSeconds" };
+                const struct path *at = PATH_INDEX(list, i++);
+
+                check_enum(fe, PATH(at, "type"), TEXT(policy, "type"), types);
+                for (size_t k = 0; k < ARRAY_SIZE(numbers); k++)
+                        if (json_int(GET(policy, numbers[k])) <= 0)
+                                field_invalid(fe, PATH(at, numbers[k]), number_of(fe->a, GET(policy, numbers[k])),
+                                              "must be greater than zero");
+                if (json_int(GET(policy, "periodSeconds")) > MAX_PERIOD)
+                        field_invalid(fe, PATH(at, "periodSeconds"), GET(policy, "periodSeconds"),
+                                      "must be less than or equal to %d", MAX_PERIOD);
+        }
+}
+
 void validate_hpa(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        const struct path *p = PATH(NULL, "spec"), *ref = PATH(p, "scaleTargetRef");
-        const struct json *spec = GET(obj, "spec"), *min = GET(spec, "minReplicas"), *max = GET(spec, "maxReplicas");
+        const struct path *p = PATH(NULL, "spec"), *ref = PATH(p, "scaleTargetRef"), *metrics = PATH(p, "metrics");
+        const struct json *spec = GET(obj, "spec"), *min = GET(spec, "minReplicas"),
+                          *max = number_of(fe->a, GET(spec, "maxReplicas"));
+        size_t i = 0;
 
         if (json_is(min, JSON_INT) && min->i < 1)
                 field_invalid(fe, PATH(p, "minReplicas"), min, "must be greater than or equal to 1");
@@ -177,15 +444,21 @@ void validate_hpa(struct field_errors *fe, const struct json *obj, const struct 
                 field_invalid(fe, PATH(p, "maxReplicas"), max, "must be greater than 0");
         if (json_is(min, JSON_INT) && json_int(max) < min->i)
                 field_invalid(fe, PATH(p, "maxReplicas"), max, "must be greater than or equal to `minReplicas`");
-        require_text(fe, ref, GET(spec, "scaleTargetRef"), "kind");
-        require_text(fe, ref, GET(spec, "scaleTargetRef"), "name");
+        check_segment(fe, ref, GET(spec, "scaleTargetRef"), "kind", "");
+        check_segment(fe, ref, GET(spec, "scaleTargetRef"), "name", "");
+        json_each_item(metric, GET(spec, "metrics"))
+                validate_metric(fe, PATH_INDEX(metrics, i++), metric);
+        validate_scaling(fe, PATH(PATH(p, "behavior"), "scaleUp"), json_at_path(spec, "behavior", "scaleUp"));
+        validate_scaling(fe, PATH(PATH(p, "behavior"), "scaleDown"), json_at_path(spec, "behavior", "scaleDown"));
 }
 
 /* ---- RBAC ---- */
 
 void validate_role(struct field_errors *fe, const struct json *obj, const struct json *old) {
         bool namespaced = !str_empty(json_str(json_at_path(obj, "metadata", "namespace")));
-        const struct path *rules = PATH(NULL, "rules");
+        const struct path *rules = PATH(NULL, "rules"),
+                          *selectors = PATH(PATH(NULL, "aggregationRule"), "clusterRoleSelectors");
+        const struct json *aggregation = GET(obj, "aggregationRule");
         size_t i = 0;
 
         json_each_item(rule, GET(obj, "rules")) {
@@ -197,7 +470,9 @@ void validate_role(struct field_errors *fe, const struct json *obj, const struct
                 if (urls && namespaced)
                         field_invalid(fe, PATH(p, "nonResourceURLs"), GET(rule, "nonResourceURLs"),
                                       "namespaced rules cannot apply to non-resource URLs");
-                if (urls && (json_len(GET(rule, "apiGroups")) > 0 || json_len(GET(rule, "resources")) > 0))
+                if (urls && json_len(GET(rule, "apiGroups")) + json_len(GET(rule, "resources")) +
+                                            json_len(GET(rule, "resourceNames")) >
+                                    0)
                         field_invalid(fe, PATH(p, "nonResourceURLs"), GET(rule, "nonResourceURLs"),
                                       "rules cannot apply to both regular resources and non-resource URLs");
                 if (urls)
@@ -207,32 +482,51 @@ void validate_role(struct field_errors *fe, const struct json *obj, const struct
                 if (json_len(GET(rule, "resources")) == 0)
                         field_required(fe, PATH(p, "resources"), "resource rules must supply at least one resource");
         }
+        if (!aggregation)
+                return;
+        if (json_len(GET(aggregation, "clusterRoleSelectors")) == 0)
+                field_required(fe, selectors,
+                               "at least one clusterRoleSelector required if aggregationRule is non-nil");
+        i = 0;
+        json_each_item(selector, GET(aggregation, "clusterRoleSelectors"))
+                validate_label_selector(fe, PATH_INDEX(selectors, i++), selector);
+}
+
+static void validate_subject(struct field_errors *fe, const struct path *p, const struct json *s, bool namespaced) {
+        static const char *const kinds[] = { "ServiceAccount", "User", "Group", NULL }, *const none[] = { "", NULL },
+                                *const group[] = { "rbac.authorization.k8s.io", NULL };
+        struct str kind = TEXT(s, "kind"), name = TEXT(s, "name");
+        bool account = str_eqc(kind, "ServiceAccount");
+
+        require_text(fe, p, s, "name");
+        if (!check_enum(fe, PATH(p, "kind"), kind, kinds))
+                return;
+        if (account && !str_empty(name))
+                check_field(fe, PATH(p, "name"), name, check_dns_subdomain);
+        if (!account && str_empty(name))
+                field_invalid_str(fe, PATH(p, "name"), name, "%s name cannot be empty",
+                                  str_eqc(kind, "User") ? "user" : "group");
+        check_enum(fe, PATH(p, "apiGroup"), TEXT(s, "apiGroup"), account ? none : group);
+        if (account && str_empty(TEXT(s, "namespace")) && !namespaced)
+                field_required(fe, PATH(p, "namespace"), "");
 }
 
 void validate_binding(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        static const char *const role_kinds[] = { "Role", "ClusterRole", NULL }, *const cluster_kinds[] = {
-                "ClusterRole", NULL
+        static const char *const kinds[] = { "Role", "ClusterRole", NULL }, *const groups[] = {
+                "rbac.authorization.k8s.io", NULL
         };
-        static const char *const subject_kinds[] = { "ServiceAccount", "User", "Group", NULL };
         bool namespaced = !str_empty(json_str(json_at_path(obj, "metadata", "namespace")));
         const struct path *p = PATH(NULL, "roleRef"), *subjects = PATH(NULL, "subjects");
         const struct json *ref = GET(obj, "roleRef");
         size_t i = 0;
 
-        if (old && !json_equal(ref, GET(old, "roleRef"))) {
+        check_enum(fe, PATH(p, "apiGroup"), TEXT(ref, "apiGroup"), groups);
+        check_enum(fe, PATH(p, "kind"), TEXT(ref, "kind"), namespaced ? kinds : kinds + 1);
+        check_segment(fe, p, ref, "name", "");
+        json_each_item(s, GET(obj, "subjects"))
+                validate_subject(fe, PATH_INDEX(subjects, i++), s, namespaced);
+        if (old && !json_equal(ref, GET(old, "roleRef")))
                 field_invalid(fe, p, ref, "cannot change roleRef");
-                return;
-        }
-        check_enum(fe, PATH(p, "kind"), TEXT(ref, "kind"), namespaced ? role_kinds : cluster_kinds);
-        require_text(fe, p, ref, "name");
-        json_each_item(s, GET(obj, "subjects")) {
-                const struct path *at = PATH_INDEX(subjects, i++);
-
-                require_text(fe, at, s, "name");
-                check_enum(fe, PATH(at, "kind"), TEXT(s, "kind"), subject_kinds);
-                if (str_eqc(TEXT(s, "kind"), "ServiceAccount") && str_empty(TEXT(s, "namespace")) && !namespaced)
-                        field_required(fe, PATH(at, "namespace"), "");
-        }
 }
 
 /* ---- coordination, discovery ---- */
@@ -269,23 +563,4 @@ void validate_endpoint_slice(struct field_errors *fe, const struct json *obj, co
                 if (n > MAX_ADDRESSES)
                         field_too_many(fe, PATH(p, "addresses"), n, MAX_ADDRESSES);
         }
-}
-
-/* ---- storage ---- */
-
-void validate_storage_class(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        if (str_empty(TEXT(obj, "provisioner")))
-                field_required(fe, PATH(NULL, "provisioner"), "");
-        if (!old)
-                return;
-        if (!str_eq(TEXT(obj, "provisioner"), TEXT(old, "provisioner")))
-                field_forbidden(fe, PATH(NULL, "provisioner"), "updates to provisioner are forbidden.");
-        if (json_len(GET(obj, "parameters")) + json_len(GET(old, "parameters")) > 0 &&
-            (!GET(obj, "parameters") || !GET(old, "parameters") ||
-             !json_equal(GET(obj, "parameters"), GET(old, "parameters"))))
-                field_forbidden(fe, PATH(NULL, "parameters"), "updates to parameters are forbidden.");
-        if (!str_eq(TEXT(obj, "reclaimPolicy"), TEXT(old, "reclaimPolicy")))
-                field_forbidden(fe, PATH(NULL, "reclaimPolicy"), "updates to reclaimPolicy are forbidden.");
-        check_immutable(fe, PATH(NULL, "volumeBindingMode"), GET(obj, "volumeBindingMode"),
-                        GET(old, "volumeBindingMode"));
 }

@@ -15,6 +15,17 @@
 #define ON_EXIT(codes) ON_FAILURE("\"action\":\"Ignore\",\"onExitCodes\":{" codes "}")
 #define SUCCESS(rule) INDEXED("\"successPolicy\":{\"rules\":[{" rule "}]},")
 
+#define HPA(part) \
+        META "\"spec\":{\"maxReplicas\":2,\"scaleTargetRef\":{\"kind\":\"Deployment\",\"name\":\"d\"}," part "}}"
+#define METRIC(part) HPA("\"metrics\":[{" part "}]")
+#define HTTP_PATH(path, backend) \
+        META "\"spec\":{\"rules\":[{\"http\":{\"paths\":[{\"pathType\":\"Prefix\",\"path\":\"" path "\",\"backend\":" \
+             backend "}]}}]}}"
+#define SERVICE "{\"service\":{\"name\":\"s\",\"port\":{\"number\":80}}}"
+#define SPEC(part) META "\"spec\":{" part "}}"
+#define BINDING(ref, subject) META "\"roleRef\":{" ref "},\"subjects\":[{" subject "}]}"
+#define ROLE_REF "\"kind\":\"Role\",\"name\":\"r\",\"apiGroup\":\"rbac.authorization.k8s.io\""
+
 static const struct {
         const struct api_resource *resource;
         const char *body, *message; /* after `Kind "x" is invalid: ` */
@@ -127,6 +138,74 @@ static const struct {
         { &res_jobs, META "\"spec\":{\"podFailurePolicy\":{\"rules\":[]}," TEMPLATE("OnFailure") "}}",
           "spec.template.spec.restartPolicy: Invalid value: \"OnFailure\": only \"Never\" is "
           "supported when podFailurePolicy is specified" },
+        { &res_horizontalpodautoscalers, METRIC("\"type\":\"Resource\""),
+          "spec.metrics[0].resource: Required value: must populate information for the given metric "
+          "source" },
+        { &res_horizontalpodautoscalers,
+          METRIC("\"type\":\"Resource\",\"resource\":{\"name\":\"cpu\",\"target\":{\"type\":\"Utilization\"}}"),
+          "spec.metrics[0].resource.target.averageUtilization: Required value: must set either a "
+          "target raw value or a target utilization" },
+        { &res_horizontalpodautoscalers,
+          METRIC("\"type\":\"Pods\",\"pods\":{\"metric\":{\"name\":\"m\"},"
+                 "\"target\":{\"type\":\"Some\",\"averageValue\":\"1\"}}"),
+          "spec.metrics[0].pods.target.type: Invalid value: \"Some\": must be either Utilization, "
+          "Value, or AverageValue" },
+        { &res_horizontalpodautoscalers,
+          METRIC("\"type\":\"External\",\"external\":{\"metric\":{\"name\":\"m\"},"
+                 "\"target\":{\"type\":\"Value\",\"value\":\"1\",\"averageValue\":\"1\"}}"),
+          "spec.metrics[0].external.target.value: Forbidden: may not set both a target value for "
+          "metric and a per-pod target" },
+        { &res_horizontalpodautoscalers, HPA("\"behavior\":{\"scaleUp\":{\"stabilizationWindowSeconds\":3601}}"),
+          "spec.behavior.scaleUp.stabilizationWindowSeconds: Invalid value: 3601: must be less than "
+          "or equal to 3600" },
+        { &res_horizontalpodautoscalers,
+          HPA("\"behavior\":{\"scaleDown\":{\"policies\":[{\"type\":\"Pods\",\"value\":0,\"periodSeconds\":1}]}}"),
+          "spec.behavior.scaleDown.policies[0].value: Invalid value: 0: must be greater than zero" },
+        { &res_ingresses, HTTP_PATH("/a//b", SERVICE),
+          "spec.rules[0].http.paths[0].path: Invalid value: \"/a//b\": must not contain '//'" },
+        { &res_ingresses, HTTP_PATH("/a/..", SERVICE),
+          "spec.rules[0].http.paths[0].path: Invalid value: \"/a/..\": cannot end with '/..'" },
+        { &res_ingresses, HTTP_PATH("/", "{}"),
+          "spec.rules[0].http.paths[0].backend: Invalid value: \"\": resource or service backend is "
+          "required" },
+        { &res_ingresses, HTTP_PATH("/", "{\"service\":{\"name\":\"s\"}}"),
+          "spec.rules[0].http.paths[0].backend: Required value: port name or number is required" },
+        { &res_ingresses, SPEC("\"rules\":[{\"host\":\"a.*.b\"}]"),
+          "spec.rules[0].host: Invalid value: \"a.*.b\": a wildcard DNS-1123 subdomain must start "
+          "with '*.', followed by a valid DNS subdomain, which must consist of lower case "
+          "alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. "
+          "'*.example.com', regex used for validation is "
+          "'\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')" },
+        { &res_ingressclasses, SPEC("\"controller\":\"me\""),
+          "spec.controller: Invalid value: \"me\": must be a domain-prefixed path (such as "
+          "\"acme.io/foo\")" },
+        { &res_ingressclasses,
+          SPEC("\"controller\":\"a.b/c\",\"parameters\":{\"kind\":\"K\",\"name\":\"n\",\"scope\":\"Namespace\"}"),
+          "spec.parameters.namespace: Required value: `parameters.scope` is set to 'Namespace'" },
+        { &res_servicecidrs, SPEC("\"cidrs\":[\"10.0.0.0/24\",\"10.1.0.0/24\"]"),
+          "spec.cidrs: Invalid value: [\"10.0.0.0/24\",\"10.1.0.0/24\"]: may specify no more than "
+          "one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64" },
+        { &res_rolebindings, BINDING(ROLE_REF, "\"kind\":\"ServiceAccount\",\"name\":\"A_b\""),
+          "subjects[0].name: Invalid value: \"A_b\": a lowercase RFC 1123 subdomain must consist of "
+          "lower case alphanumeric characters, '-' or '.', and must start and end with an "
+          "alphanumeric character (e.g. 'example.com', regex used for validation is "
+          "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')" },
+        { &res_rolebindings, BINDING(ROLE_REF, "\"kind\":\"User\",\"name\":\"u\",\"apiGroup\":\"g\""),
+          "subjects[0].apiGroup: Unsupported value: \"g\": supported values: "
+          "\"rbac.authorization.k8s.io\"" },
+        { &res_clusterroles, META "\"aggregationRule\":{}}",
+          "aggregationRule.clusterRoleSelectors: Required value: at least one clusterRoleSelector "
+          "required if aggregationRule is non-nil" },
+        { &res_csidrivers, SPEC("\"tokenRequests\":[{\"audience\":\"a\",\"expirationSeconds\":1}]"),
+          "spec.tokenRequests[0].expirationSeconds: Invalid value: 1: may not specify a duration "
+          "less than 10 minutes" },
+        { &res_csinodes, SPEC("\"drivers\":[{\"name\":\"d\",\"nodeID\":\"\"}]"),
+          "spec.drivers[0].nodeID: Required value" },
+        { &res_volumeattachments, SPEC("\"attacher\":\"a\",\"nodeName\":\"n\",\"source\":{}"),
+          "spec.source: Required value: must specify exactly one of inlineVolumeSpec and "
+          "persistentVolumeName" },
+        { &res_controllerrevisions, META "\"revision\":1}",
+          "data: Required value: data is mandatory" },
         { &res_persistentvolumeclaims, META "\"spec\":{\"accessModes\":[\"ReadWriteOnce\"]}}",
           "spec.resources[storage]: Required value" },
 };
@@ -140,7 +219,7 @@ static void objects_are_refused_as_upstream_does(void **state) {
                 const char *expected = arena_printf(f->a, "%s%s%s \"x\" is invalid: %s", r->kind, *r->group ? "." : "",
                                                     r->group, refused[i].message)
                                                        .p;
-                struct answer a = ASK(f, API_CREATE, r, "default", .body = refused[i].body);
+                struct answer a = ASK(f, API_CREATE, r, r->namespaced ? "default" : "", .body = refused[i].body);
 
                 if (a.code != 422)
                         fail_msg("%s: %d %s", refused[i].body, a.code, a.message);
@@ -201,6 +280,44 @@ static void what_changes_in_a_job_is_limited(void **state) {
         }
 }
 
+/* What stays as it is: an object, a change of it, and what is said. */
+static const struct {
+        const struct api_resource *resource;
+        const char *body, *patch, *message;
+} fixed[] = {
+        { &res_csidrivers, SPEC("\"attachRequired\":true"), "{\"spec\":{\"attachRequired\":false}}",
+          "spec.attachedRequired: Invalid value: false: field is immutable" },
+        { &res_volumeattachments,
+          SPEC("\"attacher\":\"a\",\"nodeName\":\"n\",\"source\":{\"persistentVolumeName\":\"p\"}"),
+          "{\"spec\":{\"nodeName\":\"m\"}}", "spec: Invalid value: {" },
+        { &res_servicecidrs, SPEC("\"cidrs\":[\"10.9.0.0/24\"]"), "{\"spec\":{\"cidrs\":[\"10.8.0.0/24\"]}}",
+          "spec.cidrs[0]: Invalid value: \"10.8.0.0/24\": field is immutable" },
+        { &res_controllerrevisions, META "\"data\":{\"a\":1},\"revision\":1}", "{\"data\":{\"a\":2}}",
+          "data: Invalid value: {\"a\":2}: field is immutable" },
+        { &res_storageclasses, META "\"provisioner\":\"p\"}", "{\"provisioner\":\"q\"}",
+          "provisioner: Forbidden: updates to provisioner are forbidden." },
+        { &res_ingressclasses, SPEC("\"controller\":\"a.b/c\""), "{\"spec\":{\"controller\":\"a.b/d\"}}",
+          "spec.controller: Invalid value: \"a.b/d\": field is immutable" },
+        { &res_csinodes, SPEC("\"drivers\":[{\"name\":\"d\",\"nodeID\":\"a\"}]"),
+          "{\"spec\":{\"drivers\":[{\"name\":\"d\",\"nodeID\":\"b\"}]}}", "spec.drivers: Invalid value: {" },
+};
+
+static void what_is_fixed_stays(void **state) {
+        struct fixture *f = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(fixed); i++) {
+                const struct api_resource *r = fixed[i].resource;
+                const char *ns = r->namespaced ? "default" : "";
+                struct answer a = ASK(f, API_CREATE, r, ns, .body = fixed[i].body);
+
+                if (a.code != 201)
+                        fail_msg("%s: %d %s", fixed[i].body, a.code, a.message);
+                a = ASK(f, API_PATCH, r, ns, "x", .patch = API_PATCH_MERGE, .body = fixed[i].patch);
+                if (a.code != 422 || !strstr(a.message, fixed[i].message))
+                        fail_msg("%s: %d %s", fixed[i].patch, a.code, a.message);
+        }
+}
+
 static void what_is_not_wise_is_warned_of(void **state) {
         struct fixture *f = *state;
         struct answer a;
@@ -220,6 +337,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(objects_are_refused_as_upstream_does, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_changes_in_a_pod_is_limited, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_changes_in_a_job_is_limited, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(what_is_fixed_stays, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_is_not_wise_is_warned_of, fixture_setup, fixture_teardown),
         };
 

@@ -1,0 +1,173 @@
+/* Storage: classes, drivers, what nodes have of them, attachments; and ControllerRevision, as fixed as those. */
+#include "apiserver/validation/validate.h"
+
+#define GET(o, k) json_getc((o), (k))
+#define TEXT(o, k) json_str(json_getc((o), (k)))
+
+#define MAX_PARAMETERS 512
+#define MAX_PARAMETERS_SIZE ((size_t) 256 * 1024)
+#define MAX_NODE_ID 192
+
+static struct str to_lower(struct arena *a, struct str s) {
+        char *p = arena_alloc(a, s.n + 1);
+
+        for (size_t i = 0; i < s.n; i++)
+                p[i] = s.p[i] >= 'A' && s.p[i] <= 'Z' ? (char) (s.p[i] + 'a' - 'A') : s.p[i];
+        return str_n(p, s.n);
+}
+
+static void check_parameters(struct field_errors *fe, const struct path *p, const struct json *map) {
+        size_t size = 0;
+
+        if (json_len(map) > MAX_PARAMETERS) {
+                field_too_long(fe, p, MAX_PARAMETERS);
+                return;
+        }
+        json_each_member(m, map) {
+                if (str_empty(json_key(m)))
+                        field_invalid_str(fe, p, STR(""), "field can not be empty.");
+                size += json_key(m).n + json_str(&m->value).n;
+        }
+        if (size > MAX_PARAMETERS_SIZE)
+                field_too_long(fe, p, MAX_PARAMETERS_SIZE);
+}
+
+void validate_storage_class(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        static const char *const reclaims[] = { "Delete", "Retain", NULL };
+        struct str provisioner = TEXT(obj, "provisioner"), reclaim = TEXT(obj, "reclaimPolicy");
+        const struct json *now = GET(obj, "parameters"), *before = GET(old, "parameters");
+
+        if (old) {
+                if (json_len(now) + json_len(before) > 0 && (!now || !before || !json_equal(now, before)))
+                        field_forbidden(fe, PATH(NULL, "parameters"), "updates to parameters are forbidden.");
+                if (!str_eq(provisioner, TEXT(old, "provisioner")))
+                        field_forbidden(fe, PATH(NULL, "provisioner"), "updates to provisioner are forbidden.");
+                if (!str_eq(reclaim, TEXT(old, "reclaimPolicy")))
+                        field_forbidden(fe, PATH(NULL, "reclaimPolicy"), "updates to reclaimPolicy are forbidden.");
+                check_immutable(fe, PATH(NULL, "volumeBindingMode"), GET(obj, "volumeBindingMode"),
+                                GET(old, "volumeBindingMode"));
+                return;
+        }
+        if (str_empty(provisioner))
+                field_required(fe, PATH(NULL, "provisioner"), "");
+        else
+                check_field(fe, PATH(NULL, "provisioner"), to_lower(fe->a, provisioner), check_qualified_name);
+        check_parameters(fe, PATH(NULL, "parameters"), now);
+        if (!str_empty(reclaim))
+                check_enum(fe, PATH(NULL, "reclaimPolicy"), reclaim, reclaims);
+}
+
+static void check_token_requests(struct field_errors *fe, const struct path *list, const struct json *requests) {
+        for (size_t i = 0; i < json_len(requests); i++) {
+                const struct json *request = json_item(requests, i), *seconds = GET(request, "expirationSeconds");
+                const struct path *p = PATH_INDEX(list, i);
+                size_t k = 0;
+
+                while (k < i && !str_eq(TEXT(json_item(requests, k), "audience"), TEXT(request, "audience")))
+                        k++;
+                if (k < i)
+                        field_duplicate(fe, PATH(p, "audience"), TEXT(request, "audience"));
+                else if (seconds && json_int(seconds) < 600)
+                        field_invalid(fe, PATH(p, "expirationSeconds"), seconds,
+                                      "may not specify a duration less than 10 minutes");
+                else if (json_int(seconds) > (int64_t) 1 << 32)
+                        field_invalid(fe, PATH(p, "expirationSeconds"), seconds,
+                                      "may not specify a duration larger than 2^32 seconds");
+        }
+}
+
+void validate_csi_driver(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        static const char *const policies[] = { "File", "None", "ReadWriteOnceWithFSType", NULL },
+                                *const modes[] = { "Persistent", "Ephemeral", NULL };
+        const struct path *p = PATH(NULL, "spec");
+        const struct json *spec = GET(obj, "spec");
+
+        if (GET(spec, "fsGroupPolicy"))
+                check_enum(fe, PATH(p, "fsGroupPolicy"), TEXT(spec, "fsGroupPolicy"), policies);
+        check_token_requests(fe, PATH(p, "tokenRequests"), GET(spec, "tokenRequests"));
+        json_each_item(mode, GET(spec, "volumeLifecycleModes"))
+                check_enum(fe, PATH(p, "volumeLifecycleModes"), json_str(mode), modes);
+        if (!old)
+                return;
+        check_immutable(fe, PATH(p, "attachedRequired"), GET(spec, "attachRequired"),
+                        json_at_path(old, "spec", "attachRequired"));
+        check_immutable(fe, PATH(p, "volumeLifecycleModes"), GET(spec, "volumeLifecycleModes"),
+                        json_at_path(old, "spec", "volumeLifecycleModes"));
+}
+
+static void check_topology(struct field_errors *fe, const struct path *p, const struct json *keys) {
+        for (size_t i = 0; i < json_len(keys); i++) {
+                struct str key = json_str(json_item(keys, i));
+
+                if (str_empty(key))
+                        field_required(fe, p, "");
+                for (size_t k = 0; k < i; k++)
+                        if (str_eq(json_str(json_item(keys, k)), key)) {
+                                field_duplicate(fe, p, key);
+                                break;
+                        }
+                check_field(fe, p, key, check_qualified_name);
+        }
+}
+
+/* Drivers come and go, but stay what they are. */
+void validate_csi_node(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct path *list = PATH(PATH(NULL, "spec"), "drivers");
+        const struct json *drivers = json_at_path(obj, "spec", "drivers");
+
+        for (size_t i = 0; i < json_len(drivers); i++) {
+                const struct path *p = PATH_INDEX(list, i);
+                const struct json *driver = json_item(drivers, i);
+                struct str name = TEXT(driver, "name"), id = TEXT(driver, "nodeID");
+
+                if (str_empty(name))
+                        field_required(fe, PATH(p, "name"), "");
+                else
+                        check_field(fe, PATH(p, "name"), name, check_dns_subdomain);
+                if (str_empty(id))
+                        field_required(fe, PATH(p, "nodeID"), "");
+                if (id.n > MAX_NODE_ID)
+                        field_invalid_str(fe, PATH(p, "nodeID"), id, "must be %d characters or less", MAX_NODE_ID);
+                check_nonnegative(fe, PATH(PATH(p, "allocatable"), "count"),
+                                  json_at_path(driver, "allocatable", "count"));
+                check_topology(fe, p, GET(driver, "topologyKeys"));
+                json_each_item(before, json_at_path(old, "spec", "drivers"))
+                        if (str_eq(TEXT(before, "name"), name))
+                                check_immutable(fe, list, driver, before);
+        }
+}
+
+void validate_volume_attachment(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct path *p = PATH(NULL, "spec"), *source = PATH(p, "source");
+        const struct json *spec = GET(obj, "spec"), *volume = json_at_path(spec, "source", "persistentVolumeName"),
+                          *inlined = json_at_path(spec, "source", "inlineVolumeSpec");
+
+        if (old) {
+                check_immutable(fe, p, spec, GET(old, "spec"));
+                return;
+        }
+        if (str_empty(TEXT(spec, "attacher")))
+                field_required(fe, PATH(p, "attacher"), "");
+        else
+                check_field(fe, PATH(p, "attacher"), TEXT(spec, "attacher"), check_dns_subdomain);
+        if (!volume && !inlined)
+                field_required(fe, source, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
+        else if (volume && inlined)
+                field_forbidden(fe, source, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
+        else if (volume && str_empty(json_str(volume)))
+                field_required(fe, PATH(source, "persistentVolumeName"),
+                               "must specify non empty persistentVolumeName");
+        else if (volume)
+                check_field(fe, PATH(source, "persistentVolumeName"), json_str(volume), check_dns_subdomain);
+        check_field(fe, PATH(p, "nodeName"), TEXT(spec, "nodeName"), check_dns_subdomain);
+}
+
+void validate_revision(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct json *data = GET(obj, "data");
+
+        if (json_type(data) == JSON_NULL)
+                field_required(fe, PATH(NULL, "data"), "data is mandatory");
+        check_nonnegative(fe, PATH(NULL, "revision"), GET(obj, "revision"));
+        if (old)
+                check_immutable(fe, PATH(NULL, "data"), data, GET(old, "data"));
+}
