@@ -101,11 +101,11 @@ static void load_schema(struct flow_config *c, struct apiserver *s, struct store
                    by = json_str(json_at_path(spec, "distinguisherMethod", "type"));
         struct object *plc = rest_get(snap, rest_of(s, &res_prioritylevelconfigurations), STR(""), level);
         struct flow_schema *f = &c->schemas[c->n_schemas++];
-        struct json rules = json_copy(a, json_getc(spec, "rules"));
+        const struct json *rules = json_getc(spec, "rules"); /* none: nothing is of this schema */
 
         *f = (struct flow_schema){ .name = arena_str(a, object_name(o)),
                                    .precedence = json_int_or(json_getc(spec, "matchingPrecedence"), 1000),
-                                   .rules = json_new(a, rules),
+                                   .rules = rules ? json_new(a, json_copy(a, rules)) : NULL,
                                    .level = find_level(c, level),
                                    .by = str_eqc(by, "ByUser")        ? FLOW_BY_USER
                                          : str_eqc(by, "ByNamespace") ? FLOW_BY_NAMESPACE

@@ -198,6 +198,11 @@ static void dangling_schemas_say_so_and_mandatory_objects_come_back(void **state
                                      "\"name\":\"none\"}," RULES "}}")
                                          .code,
                          201);
+        assert_int_equal(ASK(f, API_CREATE, &res_flowschemas,
+                             .body = "{\"metadata\":{\"name\":\"no-rules\"},\"spec\":{\"priorityLevelConfiguration\":{"
+                                     "\"name\":\"global-default\"}}}")
+                                         .code,
+                         201);
         assert_int_equal(ASK(f, API_DELETE, &res_flowschemas, .name = "catch-all").code, 200);
         flow_reconcile(f->s);
         for (int i = 0; i < 100; i++) { /* the status is written behind our back */
