@@ -14,23 +14,31 @@
 #define FINALIZER_ORPHAN "orphan"
 #define FINALIZER_FOREGROUND "foregroundDeletion"
 
+/* Upstream's conflict names the kind here, not the resource. */
+static int refuse_precondition(struct op *op, struct error *err, const char *what, struct str wanted, struct str is,
+                               const char *happened) {
+        const struct rest *r = op->rest;
+
+        error_status(err, REASON_CONFLICT,
+                     "Operation cannot be fulfilled on %" STR_FMT "%s%" STR_FMT " \"%" STR_FMT
+                     "\": the %s in the precondition (%" STR_FMT ") does not match the %s in record (%" STR_FMT
+                     "). The object might have been %s",
+                     STR_ARG(r->kind), str_empty(r->group) ? "" : ".", STR_ARG(r->group), STR_ARG(op->name), what,
+                     STR_ARG(wanted), what, STR_ARG(is), happened);
+        error_details(err, op->name, r->group, r->kind);
+        return -EAGAIN;
+}
+
 static int check_preconditions(struct op *op, struct error *err) {
         const struct api_options *o = &op->c->options;
-        uint64_t revision = 0;
+        uint64_t revision = object_revision(op->old);
+        struct str uid = o->precondition_uid, rv = o->precondition_resource_version,
+                   now = arena_printf(op->c->arena, "%llu", (unsigned long long) revision);
 
-        if (!str_empty(o->precondition_uid) && !str_eq(o->precondition_uid, object_uid(op->old)))
-                return err_conflict(err, op->rest, op->name,
-                                    "Precondition failed: UID in precondition: %" STR_FMT
-                                    ", UID in object meta: %" STR_FMT,
-                                    STR_ARG(o->precondition_uid), STR_ARG(object_uid(op->old)));
-        if (str_empty(o->precondition_resource_version))
-                return 0;
-        if (str_to_u64(o->precondition_resource_version, &revision) < 0 || revision != object_revision(op->old))
-                return err_conflict(err, op->rest, op->name,
-                                    "Precondition failed: ResourceVersion in precondition: %" STR_FMT
-                                    ", ResourceVersion in object meta: %llu",
-                                    STR_ARG(o->precondition_resource_version),
-                                    (unsigned long long) object_revision(op->old));
+        if (!str_empty(uid) && !str_eq(uid, object_uid(op->old)))
+                return refuse_precondition(op, err, "UID", uid, object_uid(op->old), "deleted and then recreated");
+        if (!str_empty(rv) && !str_eq(rv, now))
+                return refuse_precondition(op, err, "ResourceVersion", rv, now, "modified");
         return 0;
 }
 
