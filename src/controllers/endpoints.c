@@ -114,21 +114,31 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         return controller_update(c, &res_endpoints, STR(""), &copy, err);
 }
 
+static bool is_ours(const struct object *endpoints) {
+        return str_eqc(object_label(endpoints, STR(MANAGED_BY)), "endpoint-controller");
+}
+
+/* Somebody's own Endpoints may be there before their Service. */
+static void enqueue_endpoints(struct controller *c, struct object *old, struct object *new) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(512);
+        const struct object *o = new ? new : old;
+
+        if (is_ours(o) || informer_get(controller_informer(c, &res_services), object_key(a, o)))
+                enqueue_self(c, old, new);
+}
+
 /* At the start: Endpoints whose Service went while we were not looking. */
 static void started(struct controller *c) {
-        for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(c, &res_endpoints))); map_next(&it);) {
-                struct str managed = object_label(it.value, STR(MANAGED_BY));
-
-                if (managed.p && str_eqc(managed, "endpoint-controller"))
+        for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(c, &res_endpoints))); map_next(&it);)
+                if (is_ours(it.value))
                         controller_enqueue_key(c, it.key);
-        }
 }
 
 const struct controller_class endpoints_controller = {
         .name = "endpoint-controller",
         .watches = { { &res_services, enqueue_self },
                      { &res_pods, enqueue_services_of_pod },
-                     { &res_endpoints, enqueue_self } },
+                     { &res_endpoints, enqueue_endpoints } },
         .init = services_init,
         .started = started,
         .reconcile = reconcile,
