@@ -69,9 +69,12 @@ void op_fail(struct op *op) {
                 op->undo(op);
         if (op->result)
                 object_unref(TAKE_PTR(op->result));
-        if (c->error.err == -EINPROGRESS && c->waits && remote_wait(c->loop, call_again, again_of(op))) {
+        if (c->error.err == -EINPROGRESS && c->waits && remote_is_open()) {
+                struct call_again *again = again_of(op);
+
                 error_clear(&c->error);
                 op_release(op);
+                remote_wait(c->loop, call_again, again); /* from here on the call is another thread's */
                 return;
         }
         if (!c->error.err)

@@ -60,8 +60,13 @@ void schema_default(struct arena *a, const struct schema_type *t, struct json *v
                         schema_default(a, t->elem, &m->value);
 }
 
-/* Insertion sort: what was added at the end goes to its place, the rest stays. Where the order is right nothing is
- * written: such a part may belong to an object that others read. */
+static const struct schema_field *field_of(const struct schema_type *t, const struct json_member *m, size_t *hint) {
+        const struct schema_field *f = schema_field_hinted(t, m);
+
+        return f ? f : schema_field_after(t, json_key(m), hint);
+}
+
+/* Insertion sort of the caller's own members: what was added at the end goes to its place, the rest stays. */
 static void reorder_struct(struct arena *a, const struct schema_type *t, struct json *value) {
         const struct schema_field *few[48], *last = NULL;
         const struct schema_field **fields =
@@ -70,25 +75,19 @@ static void reorder_struct(struct arena *a, const struct schema_type *t, struct 
 
         for (size_t i = 0; i < value->len; i++) {
                 struct json_member m = value->members[i];
-                const struct schema_field *f = schema_field_hinted(t, &m);
+                const struct schema_field *f = field_of(t, &m, &hint);
                 size_t k = i;
 
-                if (!f)
-                        f = schema_field_after(t, json_key(&m), &hint);
-                if (f) {
-                        schema_reorder(a, f->type, &value->members[i].value);
-                        m = value->members[i];
-                }
+                if (f)
+                        schema_reorder(a, f->type, &m.value);
                 if (f && last && f < last)
                         while (k > 0 && !(fields[k - 1] && fields[k - 1] < f))
                                 k--;
                 else if (f)
                         last = f;
-                if (k < i) {
-                        memmove(&value->members[k + 1], &value->members[k], (i - k) * sizeof(m));
-                        memmove(&fields[k + 1], &fields[k], (i - k) * sizeof(f));
-                        value->members[k] = m;
-                }
+                memmove(&value->members[k + 1], &value->members[k], (i - k) * sizeof(m));
+                memmove(&fields[k + 1], &fields[k], (i - k) * sizeof(f));
+                value->members[k] = m;
                 fields[k] = f;
         }
 }
@@ -104,15 +103,54 @@ static bool keys_sorted(const struct json *map) {
         return true;
 }
 
+static bool in_order(const struct schema_type *t, const struct json *value);
+
+static bool struct_in_order(const struct schema_type *t, const struct json *value) {
+        const struct schema_field *last = NULL;
+        size_t hint = 0;
+
+        json_each_member(m, value) {
+                const struct schema_field *f = field_of(t, m, &hint);
+
+                if (!f)
+                        continue;
+                if (f < last || !in_order(f->type, &m->value))
+                        return false;
+                last = f;
+        }
+        return true;
+}
+
+static bool in_order(const struct schema_type *t, const struct json *value) {
+        if (t->kind == SCHEMA_STRUCT && json_is(value, JSON_OBJECT))
+                return struct_in_order(t, value);
+        if (t->kind == SCHEMA_MAP && json_is(value, JSON_OBJECT) && !keys_sorted(value))
+                return false;
+        if (!t->elem || t->elem->kind < SCHEMA_LIST)
+                return true;
+        if (t->kind == SCHEMA_LIST)
+                json_each_item(it, value)
+                        if (!in_order(t->elem, it))
+                                return false;
+        if (t->kind == SCHEMA_MAP)
+                json_each_member(m, value)
+                        if (!in_order(t->elem, &m->value))
+                                return false;
+        return true;
+}
+
+/* Copies what it changes: the rest may belong to an object that others read. */
 void schema_reorder(struct arena *a, const struct schema_type *t, struct json *value) {
+        if (in_order(t, value))
+                return;
+        *value = json_copy_shallow(a, value);
         if (t->kind == SCHEMA_LIST)
                 json_each_item(it, value)
                         schema_reorder(a, t->elem, it);
-        else if (t->kind == SCHEMA_MAP && json_is(value, JSON_OBJECT)) {
-                if (!keys_sorted(value))
-                        qsort(value->members, value->len, sizeof(*value->members), compare_keys);
+        else if (t->kind == SCHEMA_MAP) {
+                qsort(value->members, value->len, sizeof(*value->members), compare_keys);
                 json_each_member(m, value)
                         schema_reorder(a, t->elem, &m->value);
-        } else if (t->kind == SCHEMA_STRUCT && json_is(value, JSON_OBJECT))
+        } else
                 reorder_struct(a, t, value);
 }

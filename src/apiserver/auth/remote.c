@@ -259,6 +259,10 @@ static void answered(struct webhook_call *w) {
         resume(arg);
 }
 
+bool remote_is_open(void) {
+        return open_question != NULL;
+}
+
 bool remote_wait(struct loop *loop, void (*resume)(void *arg), void *arg) {
         struct question *q = TAKE_PTR(open_question);
 

@@ -35,5 +35,6 @@ bool remote_forget(struct remote *r, struct str url, int64_t older_than_ms);
 /* Takes up the question that a check has just left open on this thread; resume is called on loop (NULL: any thread)
  * when the answer is there. False: there is none. */
 bool remote_wait(struct loop *loop, void (*resume)(void *arg), void *arg);
+bool remote_is_open(void); /* is there one? */
 /* The same for an HTTP request: it is handled again from its beginning. */
 bool remote_park(struct http_request *req);

@@ -12,6 +12,7 @@
 #include "apiserver/extensions/custom.h"
 #include "apiserver/watch.h"
 #include "base/log.h"
+#include "schema/defaults.h"
 #include "schema/types.h"
 
 #define CLEANUP "customresourcecleanup.apiextensions.k8s.io"
@@ -57,10 +58,11 @@ static void updated(struct store_txn *t) {
 }
 
 /* Takes the arena over. */
-static void write_crd(struct extensions *x, struct arena *a, const struct object *crd, const struct json *tree,
-                      bool delete) {
+static void write_crd(struct extensions *x, struct arena *a, const struct object *crd, struct json *tree, bool delete) {
         struct update *u = arena_new_of(a, struct update);
         const struct rest *r = rest_of(x->s, &res_customresourcedefinitions);
+
+        schema_reorder(a, r->resource->type, tree);
 
         u->x = x;
         u->arena = a;

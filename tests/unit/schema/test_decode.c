@@ -113,6 +113,25 @@ static struct json defaulted(struct arena *a, const struct schema_type *t, const
         return d;
 }
 
+/* A patch shares what it does not touch with the stored object, which others are reading. */
+static void test_reordering_writes_no_shared_part(void **state) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct json d = decode(a, &type_Pod, "{'spec':{'containers':[{'name':'c'}]}}", NULL), copy,
+                    labels = json_new_object();
+        struct json *spec = json_get_mut(&d, STR("spec"));
+
+        json_set_cstr(a, &labels, "b", "1");
+        json_set_cstr(a, &labels, "a", "2");
+        json_setc(a, spec, "nodeSelector", labels);
+        json_setc(a, spec, "volumes", json_new_array());
+        copy = json_copy_shallow(a, &d);
+        schema_reorder(a, &type_Pod, &copy);
+        assert_true(str_eqc(json_key(&json_getc(&copy, "spec")->members[0]), "volumes"));
+        assert_true(str_eqc(json_key(&json_at_path(&copy, "spec", "nodeSelector")->members[0]), "a"));
+        assert_true(str_eqc(json_key(&spec->members[spec->len - 1]), "volumes"));
+        assert_true(str_eqc(json_key(&json_getc(spec, "nodeSelector")->members[0]), "b"));
+}
+
 static void test_pod_defaults(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct json d = defaulted(
@@ -229,6 +248,7 @@ int main(void) {
                 cmocka_unit_test(test_values_are_normalised),
                 cmocka_unit_test(test_unknown_fields_are_named_and_pruned),
                 cmocka_unit_test(test_type_errors_have_gos_wording),
+                cmocka_unit_test(test_reordering_writes_no_shared_part),
                 cmocka_unit_test(test_pod_defaults),
                 cmocka_unit_test(test_image_decides_the_pull_policy),
                 cmocka_unit_test(test_service_defaults),
