@@ -544,12 +544,15 @@ void validate_lease(struct field_errors *fe, const struct json *obj, const struc
 #define MAX_PORTS 20000
 
 void validate_endpoint_slice(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        static const char *const families[] = { "FQDN", "IPv4", "IPv6", NULL };
         const struct path *list = PATH(NULL, "endpoints"), *ports = PATH(NULL, "ports");
         const struct json *type = GET(obj, "addressType");
         size_t i = 0;
 
         if (str_empty(json_str(type)))
                 field_required(fe, PATH(NULL, "addressType"), "");
+        else
+                check_enum(fe, PATH(NULL, "addressType"), json_str(type), families);
         if (old)
                 check_immutable(fe, PATH(NULL, "addressType"), type, GET(old, "addressType"));
         if (json_len(GET(obj, "endpoints")) > MAX_ENDPOINTS)
