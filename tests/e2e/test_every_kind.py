@@ -1,5 +1,5 @@
 """Every kind that can be created, through its whole life over HTTPS: written as YAML, read, replaced, patched in every way, applied,
-scaled, watched and deleted."""
+scaled, watched and deleted; and what is wrong with it, in upstream's words."""
 import base64
 import contextlib
 import http.client
@@ -52,7 +52,7 @@ KINDS = {
     "apiextensions.k8s.io/v1 CustomResourceDefinition": CRD,
     "apiregistration.k8s.io/v1 APIService": "spec: {group: kinds.test, version: v2, groupPriorityMinimum: 1, versionPriority: 1, "
     "service: {name: none, namespace: NS}}",
-    "apps/v1 ControllerRevision": "revision: 1",
+    "apps/v1 ControllerRevision": "{data: {}, revision: 1}",
     "apps/v1 DaemonSet": f"spec: {{{WORKLOAD}}}",
     "apps/v1 Deployment": f"spec: {{replicas: 0, {WORKLOAD}}}",
     "apps/v1 ReplicaSet": f"spec: {{replicas: 0, {WORKLOAD}}}",
@@ -301,3 +301,77 @@ def test_an_answer_to(key, client, created, ns_of_all, request_of_a_certificate)
         assert contains(o, said), o
         if of_pod:
             client("DELETE", f"/api/v1/namespaces/{ns_of_all}/pods/{name}?gracePeriodSeconds=0")
+
+
+LABEL = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an " \
+    "alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+# what is wrong, and every cause: its reason after FieldValue, its field, its message
+INVALID = [
+    ("v1 ConfigMap", "data: {a b: c}", ("Invalid", "data[a b]", "Invalid value: \"a b\": a valid config key must consist of "
+     "alphanumeric characters, '-', '_' or '.' "
+     "(e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')")),
+    ("v1 Secret", "type: kubernetes.io/tls",
+     ("Required", "data[tls.crt]", "Required value"), ("Required", "data[tls.key]", "Required value")),
+    ("v1 Service", "spec: {ports: [{port: 70000, targetPort: 1}]}",
+     ("Invalid", "spec.ports[0].port", "Invalid value: 70000: must be between 1 and 65535, inclusive")),
+    ("v1 Endpoints", "subsets: [{addresses: [{ip: 127.0.0.1}]}]", ("Invalid", "subsets[0].addresses[0].ip",
+     'Invalid value: "127.0.0.1": may not be in the loopback range (127.0.0.0/8, ::1/128)')),
+    ("v1 LimitRange", "spec: {limits: [{type: Pod, default: {cpu: '1'}}]}",
+     ("Forbidden", "spec.limits[0].default", "Forbidden: may not be specified when `type` is 'Pod'")),
+    ("v1 PersistentVolumeClaim", "spec: {resources: {requests: {storage: 1Gi}}}",
+     ("Required", "spec.accessModes", "Required value: at least 1 access mode is required")),
+    ("v1 Pod", "spec: {containers: [{name: c, image: i}, {name: c, image: i}]}",
+     ("Duplicate", "spec.containers[1].name", 'Duplicate value: "c"')),
+    ("v1 PodTemplate", "template: {metadata: {}, spec: {containers: []}}", ("Required", "template.spec.containers", "Required value")),
+    ("v1 ReplicationController", f"spec: {{replicas: -1, selector: {{app: x}}, {TEMPLATE}}}",
+     ("Invalid", "spec.replicas", "Invalid value: -1: must be greater than or equal to 0")),
+    ("v1 ResourceQuota", "spec: {hard: {pods: '-1'}}",
+     ("Invalid", "spec.hard[pods]", 'Invalid value: "-1": must be greater than or equal to 0')),
+    ("apiregistration.k8s.io/v1 APIService", "spec: {group: kinds.test, version: v3, groupPriorityMinimum: 1, versionPriority: 1}",
+     ("Invalid", "metadata.name", 'Invalid value: "v2.kinds.test": must be `spec.version+"."+spec.group`: "v3.kinds.test"')),
+    ("apps/v1 ControllerRevision", "{data: {}, revision: -1}",
+     ("Invalid", "revision", "Invalid value: -1: must be greater than or equal to 0")),
+    ("apps/v1 Deployment", f"spec: {{progressDeadlineSeconds: 5, minReadySeconds: 5, {WORKLOAD}}}",
+     ("Invalid", "spec.progressDeadlineSeconds", "Invalid value: 5: must be greater than minReadySeconds")),
+    ("apps/v1 ReplicaSet", f"spec: {{minReadySeconds: -1, {WORKLOAD}}}",
+     ("Invalid", "spec.minReadySeconds", "Invalid value: -1: must be greater than or equal to 0")),
+    ("autoscaling/v2 HorizontalPodAutoscaler", f"spec: {{{TARGET.replace('2', '0')}}}",
+     ("Invalid", "spec.maxReplicas", "Invalid value: 0: must be greater than 0"),
+     ("Invalid", "spec.maxReplicas", "Invalid value: 0: must be greater than or equal to `minReplicas`")),
+    ("batch/v1 CronJob", f"spec: {{schedule: 1 2 3, jobTemplate: {{spec: {JOB}}}}}",
+     ("Invalid", "spec.schedule", 'Invalid value: "1 2 3": expected exactly 5 fields, found 3: [1 2 3]')),
+    ("batch/v1 Job", f"spec: {{{TEMPLATE}}}",
+     ("Required", "spec.template.spec.restartPolicy", 'Required value: valid values: "OnFailure", "Never"')),
+    ("coordination.k8s.io/v1 Lease", "spec: {leaseDurationSeconds: 0}",
+     ("Invalid", "spec.leaseDurationSeconds", "Invalid value: 0: must be greater than 0")),
+    ("discovery.k8s.io/v1 EndpointSlice", "{addressType: Other, endpoints: []}",
+     ("NotSupported", "addressType", 'Unsupported value: "Other": supported values: "FQDN", "IPv4", "IPv6"')),
+    ("networking.k8s.io/v1 IngressClass", "spec: {controller: x}",
+     ("Invalid", "spec.controller", 'Invalid value: "x": must be a domain-prefixed path (such as "acme.io/foo")')),
+    ("networking.k8s.io/v1 NetworkPolicy", "spec: {podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.0}}]}]}",
+     ("Invalid", "spec.ingress[0].from[0].ipBlock.cidr",
+      'Invalid value: "10.0.0.0": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)')),
+    ("node.k8s.io/v1 RuntimeClass", "handler: A", ("Invalid", "handler", f'Invalid value: "A": {LABEL}')),
+    ("policy/v1 PodDisruptionBudget", "spec: {minAvailable: -1, selector: {}}",
+     ("Invalid", "spec.minAvailable", "Invalid value: -1: must be greater than or equal to 0")),
+    ("rbac.authorization.k8s.io/v1 ClusterRoleBinding", "roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: none}",
+     ("NotSupported", "roleRef.kind", 'Unsupported value: "Role": supported values: "ClusterRole"')),
+    ("rbac.authorization.k8s.io/v1 Role", "rules: [{apiGroups: [''], resources: [pods]}]",
+     ("Required", "rules[0].verbs", "Required value: verbs must contain at least one value")),
+    ("scheduling.k8s.io/v1 PriorityClass", "value: 2000000000",
+     ("Forbidden", "value", "Forbidden: maximum allowed value of a user defined priority is 1000000000")),
+    ("storage.k8s.io/v1 StorageClass", "reclaimPolicy: Delete", ("Required", "provisioner", "Required value")),
+]
+
+
+@pytest.mark.parametrize("key, body, causes", [(key, body, causes) for key, body, *causes in INVALID])
+def test_what_is_wrong_with(key, body, causes, client, created, ns_of_all):
+    text, name = written(key, ns_of_all, "", body=body)
+    code, answer = client("POST", path_of(*created[key][0], ns_of_all), text, "application/yaml")
+    group, kind = dot_group(key), key.split()[1]
+    told = [f"{field}: {message}" for _, field, message in causes]
+    assert (code, answer) == (422, {
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "Invalid", "code": 422,
+        "message": f'{kind}{group} "{name}" is invalid: ' + (told[0] if len(told) == 1 else f"[{', '.join(told)}]"),
+        "details": {"name": name, **({"group": group[1:]} if group else {}), "kind": kind, "causes": [
+            {"reason": "FieldValue" + reason, "message": message, "field": field} for reason, field, message in causes]}})
