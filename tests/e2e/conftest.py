@@ -87,6 +87,12 @@ class Cluster:
         docs = [o if isinstance(o, str) else yaml.safe_dump(o) for o in objects]
         return self.kubectl("apply", *(["-n", namespace] if namespace else []), *flags, "-f", "-", input="\n---\n".join(docs))
 
+    def token(self, account, namespace="default"):
+        """A token of a ServiceAccount, with any kubectl: `create token` is younger than some."""
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+        return json.loads(self.kubectl("create", "--raw", path, "-f", "-", input=json.dumps(request)))["status"]["token"]
+
     def delete(self):
         return self.cube("delete")
 

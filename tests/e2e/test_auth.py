@@ -56,7 +56,7 @@ def test_nobody_escalates(cluster, ns):
     assert "attempting to grant RBAC permissions not currently held" in text
     # Impersonation is a right of its own: it cannot be nested into what the sender may not be.
     sa = f"system:serviceaccount:{ns}:default"
-    token = cluster.kubectl("create", "token", "default", "-n", ns).strip()
+    token = cluster.token("default", ns)
     text = refused(as_token(cluster, token, "get", "nodes", "--as", "kubernetes-admin"))
     assert f'users "kubernetes-admin" is forbidden: User "{sa}" cannot impersonate resource "users" in API group "" at the cluster scope' in text
     text = refused(as_token(cluster, token, "get", "nodes", "--as", sa, "--as-group", "system:masters"))

@@ -70,14 +70,14 @@ def door(cluster):
 def admin(cluster):
     cluster.run("create", "serviceaccount", "door-admin", "-n", "default", check=False)
     cluster.run("create", "clusterrolebinding", "door-admin", "--clusterrole=cluster-admin", "--serviceaccount=default:door-admin", check=False)
-    yield cluster.kubectl("create", "token", "door-admin", "-n", "default").strip()
+    yield cluster.token("door-admin")
     cluster.run("delete", "clusterrolebinding/door-admin", check=False)
 
 
 @pytest.fixture(scope="module")
 def powerless(cluster):
     cluster.run("create", "serviceaccount", "powerless", "-n", "default", check=False)
-    return cluster.kubectl("create", "token", "powerless", "-n", "default").strip()
+    return cluster.token("powerless")
 
 
 def every_path(cluster):
