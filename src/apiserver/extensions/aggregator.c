@@ -55,7 +55,7 @@ struct aggregator {
         struct buf cert, key;    /* who we are to the others: --proxy-client-cert-file, -key-file */
         struct tls_context *tls; /* of checks: believes everybody, as upstream */
         VEC(struct service *) services;
-        size_t writing; /* conditions on their way to the store */
+        atomic_int writing; /* conditions on their way to the store */
         bool ending, changed;
 };
 
@@ -173,7 +173,7 @@ static void status_written(struct api_call *c) {
         if (c->object)
                 object_unref(c->object);
         error_clear(&c->error);
-        w->g->writing--;
+        atomic_fetch_sub(&w->g->writing, 1);
         arena_free(w->arena);
 }
 
@@ -225,7 +225,7 @@ static void write_status(struct service *v, bool ok, const char *reason, struct 
                                      .arena = a,
                                      .loop = g->loop,
                                      .done = status_written };
-        g->writing++;
+        atomic_fetch_add(&g->writing, 1);
         apiserver_call(g->s, &w->call);
 }
 
@@ -678,6 +678,8 @@ void aggregator_stop(struct aggregator *g) {
         if (!l)
                 return;
         loop_call_sync(l, end, g);
+        while (atomic_load(&g->writing) > 0) /* what is at the store comes back */
+                nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
         loop_stop(l);
         loop_join(l);
         loop_free(l);

@@ -49,5 +49,6 @@ int api_service_prepare_create(struct op *op, struct json *obj, struct error *er
 VALIDATE(validate_api_service);
 /* The APIService of a group-version that is served here; managed: "onstart" (built in) or "true". */
 struct json local_service(struct arena *a, const struct api_group_version *gv, const char *managed);
-/* Groups of custom resources have APIServices as well: creates what is missing, deletes what is no more. On loop. */
-void local_services_sync(struct apiserver *s, struct loop *loop);
+/* Groups of custom resources have APIServices as well: creates what is missing, deletes what is no more. On loop,
+ * which must not end while running counts calls. */
+void local_services_sync(struct apiserver *s, struct loop *loop, atomic_int *running);

@@ -406,7 +406,7 @@ static void publish(struct extensions *x, struct pass *p) {
 
         mark_unsettled(x, p, old);
         catalog_swap(x->s, catalog_new(p->customs.v, p->customs.n));
-        local_services_sync(x->s, x->loop);
+        local_services_sync(x->s, x->loop, &x->running);
         for (size_t i = 0; i < old->n_customs; i++) {
                 struct custom *c = old->customs[i];
                 bool kept = false;

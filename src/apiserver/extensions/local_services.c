@@ -130,6 +130,7 @@ struct json local_service(struct arena *a, const struct api_group_version *gv, c
 struct change {
         struct api_call call;
         struct arena *arena;
+        atomic_int *running;
 };
 
 static void changed(struct api_call *c) {
@@ -140,13 +141,16 @@ static void changed(struct api_call *c) {
         if (c->object)
                 object_unref(c->object);
         error_clear(&c->error);
+        atomic_fetch_sub(k->running, 1);
         arena_free(k->arena);
 }
 
-static struct change *change_new(struct loop *loop, enum api_verb verb) {
+static struct change *change_new(struct loop *loop, atomic_int *running, enum api_verb verb) {
         struct arena *a = arena_new(0);
         struct change *k = arena_new_of(a, struct change);
 
+        atomic_fetch_add(running, 1);
+        k->running = running;
         k->arena = a;
         k->call = (struct api_call){ .verb = verb,
                                      .resource = &res_apiservices,
@@ -159,7 +163,7 @@ static struct change *change_new(struct loop *loop, enum api_verb verb) {
         return k;
 }
 
-void local_services_sync(struct apiserver *s, struct loop *loop) {
+void local_services_sync(struct apiserver *s, struct loop *loop, atomic_int *running) {
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(s->store);
         struct catalog *catalog = catalog_get(s);
         const struct rest *r = rest_of(s, &res_apiservices);
@@ -172,7 +176,7 @@ void local_services_sync(struct apiserver *s, struct loop *loop) {
                 snprintf(name, sizeof(name), "%s.%s", gv->version, gv->group);
                 if (!api_find_group_version(str_of(gv->group), str_of(gv->version)) &&
                     !rest_get(snap, r, STR(""), str_of(name))) {
-                        struct change *k = change_new(loop, API_CREATE);
+                        struct change *k = change_new(loop, running, API_CREATE);
 
                         k->call.body = json_new(k->arena, local_service(k->arena, gv, "true"));
                         apiserver_call(s, &k->call);
@@ -187,7 +191,7 @@ void local_services_sync(struct apiserver *s, struct loop *loop) {
                 if (!str_eqc(json_str(json_getc(labels, MANAGED)), "true") ||
                     catalog_find(catalog, json_str(json_getc(spec, "group")), json_str(json_getc(spec, "version"))))
                         continue;
-                k = change_new(loop, API_DELETE);
+                k = change_new(loop, running, API_DELETE);
                 k->call.name = arena_str(k->arena, object_name(it.object));
                 apiserver_call(s, &k->call);
         }
