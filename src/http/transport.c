@@ -426,6 +426,12 @@ static void on_connected(struct transport *t) {
         update_events(t);
 }
 
+/* We have nothing to say after the client's last handshake message (no tickets): a client with Nagle's algorithm on would hold
+ * its request until our delayed acknowledgment, 40 ms later. */
+static void acknowledge_now(int fd) {
+        setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &(int) { 1 }, sizeof(int));
+}
+
 static void handshake(struct transport *t) {
         char why[256];
         int r, e;
@@ -434,6 +440,8 @@ static void handshake(struct transport *t) {
         r = SSL_do_handshake(t->ssl);
         if (r == 1) {
                 t->open = true;
+                if (SSL_is_server(t->ssl))
+                        acknowledge_now(t->fd);
                 if (t->ops->on_open)
                         t->ops->on_open(t);
                 if (!t->closed)
