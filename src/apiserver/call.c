@@ -191,10 +191,11 @@ struct attributes call_attributes(const struct api_call *c, const struct rest *r
                                  .name = c->name,
                                  .field_selector = c->options.field_selector,
                                  .label_selector = c->options.label_selector };
-        struct str fields = c->options.field_selector;
+        struct str fields = c->options.field_selector, one;
 
-        if (str_empty(at.name) && str_has_prefix(fields, by_name) && str_find(fields, ',') < 0)
-                at.name = str_sub(fields, by_name.n, fields.n);
+        while (str_empty(at.name) && (c->verb == API_LIST || c->verb == API_WATCH) && str_split(&fields, ',', &one))
+                if (str_has_prefix(one, by_name))
+                        at.name = str_sub(one, by_name.n + (one.n > by_name.n && one.p[by_name.n] == '='), one.n);
         if (str_empty(at.group) && str_eqc(at.resource, "namespaces"))
                 at.namespace = c->name; /* a role in a namespace may speak of it */
         return at;

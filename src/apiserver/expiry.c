@@ -1,6 +1,6 @@
 /* Events live for an hour after they were last written, as upstream's --event-ttl. Once a minute one worker looks at
- * the old ones. A store has no clock: what counts is the event's own time of last change. Paged lists' snapshots are
- * aged here too. */
+ * the old ones. A store has no clock: what counts is the event's own time of last change. What lists of earlier revisions
+ * need is kept for five minutes, as upstream compacts etcd. */
 #include "apiserver/expiry.h"
 #include "base/log.h"
 #include "schema/types.h"
@@ -8,12 +8,15 @@
 #define EVENT_TTL_NS (3600 * NSEC_PER_SEC)
 #define INTERVAL_MS 60000
 #define MAX_BATCH 500
+#define LIST_MINUTES 5
 
 struct expiry {
         struct timer timer;
         struct apiserver *s;
         struct loop *loop;
         bool running; /* a batch is at the store */
+        uint64_t revisions[LIST_MINUTES]; /* a minute ago, two … : a ring */
+        unsigned minute;
         struct arena *arena;
         struct store_op ops[MAX_BATCH];
         struct store_txn txn;
@@ -73,8 +76,11 @@ static void sweep(struct expiry *x) {
 static void tick(struct timer *t) {
         struct expiry *x = container_of(t, struct expiry, timer);
 
+        uint64_t *oldest = &x->revisions[x->minute++ % LIST_MINUTES];
+
         sweep(x);
-        snapshots_clear(x->s, false);
+        snapshots_expire(x->s, *oldest);
+        *oldest = store_revision(x->s->store);
         timer_start(x->loop, t, INTERVAL_MS, tick);
 }
 

@@ -339,7 +339,9 @@ static int wrong_shape(const struct rest *r, bool list, struct error *err) {
 }
 
 static int read_format(struct exchange *x, enum api_verb verb, struct error *err) {
-        unsigned shapes = 1U << SHAPE_TABLE | 1U << SHAPE_PARTIAL | (verb == API_WATCH ? NEGOTIATE_STREAM : 0) |
+        const struct api_options *o = &x->query.options;
+        bool watch = verb == API_WATCH, list_watch = watch && o->send_initial_events && o->watch_bookmarks;
+        unsigned shapes = (list_watch ? 0 : 1U << SHAPE_TABLE) | 1U << SHAPE_PARTIAL | (watch ? NEGOTIATE_STREAM : 0) |
                           (x->rest->resource->list_type ? 0 : NEGOTIATE_CUSTOM);
         struct str include = x->query.include_object;
         int r;
@@ -417,7 +419,10 @@ static void handle_resource(struct exchange *x) {
                 respond_error(x->req, &x->format, &e);
                 return;
         }
-        if (c.verb == API_WATCH)
+        if (c.verb == API_GET && x->query.export) {
+                err_bad_request(&e, "the export parameter, deprecated since v1.14, is no longer supported");
+                respond_error(x->req, &x->format, &e);
+        } else if (c.verb == API_WATCH)
                 handle_watch(x, &c);
         else if (c.verb == API_GET || c.verb == API_LIST)
                 handle_read(x, &c);

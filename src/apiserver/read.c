@@ -1,8 +1,9 @@
 /* GET and LIST: references to what a snapshot holds; nothing is parsed or copied.
  *
  * A paged list goes on in the snapshot it began in, however much is written between the pages: the last SNAPSHOT_CACHE
- * snapshots of paged lists are kept for SNAPSHOT_TTL_MS, and the continue token names the revision. Other revisions are
- * made from the newest one, by taking back what the store's history says has happened since, as far as it reaches.
+ * snapshots of paged lists are kept, and the continue token names the revision. Other revisions are made from the
+ * newest one, by taking back what the store's history says has happened since, as far as it reaches. What is older than
+ * list_floor is 410: five minutes, after which clients expect that a token expires.
  *
  *   newest   a(9)  b(4)  d(7)          history after 5:  a 6 (was 3), d 7 (new), c 8 (gone, was 2), a 9 (was 6)
  *   at 5     a(3)  b(4)  c(2) */
@@ -15,72 +16,65 @@
 #include "apiserver/validation/validate.h"
 #include "schema/selector.h"
 
-#define SNAPSHOT_TTL_MS (5 * 60 * 1000)
-
 /* ---- snapshots ---- */
 
 static void drop_snapshot(struct apiserver *s, size_t i) {
-        store_snapshot_unref(s->snapshots[i].snapshot);
+        store_snapshot_unref(s->snapshots[i]);
         memmove(&s->snapshots[i], &s->snapshots[i + 1], (s->n_snapshots - i - 1) * sizeof(s->snapshots[0]));
         s->n_snapshots--;
 }
 
-void snapshots_put(struct apiserver *s, struct store_snapshot *snap) {
-        uint64_t revision = store_snapshot_revision(snap);
-        int64_t now = now_mono_ms();
-
-        pthread_mutex_lock(&s->snapshots_lock);
+static struct store_snapshot *find_snapshot(const struct apiserver *s, uint64_t revision) {
         for (size_t i = 0; i < s->n_snapshots; i++)
-                if (store_snapshot_revision(s->snapshots[i].snapshot) == revision) {
-                        s->snapshots[i].used_ms = now;
-                        pthread_mutex_unlock(&s->snapshots_lock);
-                        return;
-                }
-        while (s->n_snapshots > 0 &&
-               (s->n_snapshots == SNAPSHOT_CACHE || now - s->snapshots[0].used_ms > SNAPSHOT_TTL_MS))
-                drop_snapshot(s, 0);
-        s->snapshots[s->n_snapshots].snapshot = store_snapshot_ref(snap);
-        s->snapshots[s->n_snapshots++].used_ms = now;
+                if (store_snapshot_revision(s->snapshots[i]) == revision)
+                        return s->snapshots[i];
+        return NULL;
+}
+
+void snapshots_put(struct apiserver *s, struct store_snapshot *snap) {
+        pthread_mutex_lock(&s->snapshots_lock);
+        if (!find_snapshot(s, store_snapshot_revision(snap))) {
+                if (s->n_snapshots == SNAPSHOT_CACHE)
+                        drop_snapshot(s, 0);
+                s->snapshots[s->n_snapshots++] = store_snapshot_ref(snap);
+        }
         pthread_mutex_unlock(&s->snapshots_lock);
 }
 
 struct store_snapshot *snapshots_get(struct apiserver *s, uint64_t revision) {
-        struct store_snapshot *found = NULL;
+        struct store_snapshot *found;
 
         pthread_mutex_lock(&s->snapshots_lock);
-        for (size_t i = 0; i < s->n_snapshots && !found; i++)
-                if (store_snapshot_revision(s->snapshots[i].snapshot) == revision) {
-                        s->snapshots[i].used_ms = now_mono_ms();
-                        found = store_snapshot_ref(s->snapshots[i].snapshot);
-                }
+        found = find_snapshot(s, revision);
+        if (found)
+                store_snapshot_ref(found);
         pthread_mutex_unlock(&s->snapshots_lock);
         return found;
 }
 
-/* The ones nobody has asked for in a while; all when the server ends. */
-void snapshots_clear(struct apiserver *s, bool all) {
-        int64_t now = now_mono_ms();
-
+void snapshots_expire(struct apiserver *s, uint64_t floor) {
+        atomic_store(&s->list_floor, floor);
         pthread_mutex_lock(&s->snapshots_lock);
         for (size_t i = s->n_snapshots; i-- > 0;)
-                if (all || now - s->snapshots[i].used_ms > SNAPSHOT_TTL_MS)
+                if (store_snapshot_revision(s->snapshots[i]) < floor)
                         drop_snapshot(s, i);
         pthread_mutex_unlock(&s->snapshots_lock);
 }
 
 /* ---- get ---- */
 
-/* "", "0" or a revision that the server has reached: all are answered from the newest state. */
-static int check_revision(const struct store_snapshot *snap, struct str rv, struct error *err) {
+/* "", "0" or a revision that the server has reached: all are answered from the newest state. A list that names none is
+ * a bad request, a get is an error that nobody expected: so upstream. */
+static int check_revision(const struct store_snapshot *snap, struct str rv, bool list, struct error *err) {
         uint64_t want = 0, now = store_snapshot_revision(snap);
 
         if (str_empty(rv))
                 return 0;
         if (str_to_u64(rv, &want) < 0)
-                return error_status(err, REASON_UNKNOWN,
-                                    "resourceVersion: Invalid value: \"%" STR_FMT
+                return error_status(err, list ? REASON_BAD_REQUEST : REASON_UNKNOWN,
+                                    "%sresourceVersion: Invalid value: \"%" STR_FMT
                                     "\": strconv.ParseUint: parsing \"%" STR_FMT "\": invalid syntax",
-                                    STR_ARG(rv), STR_ARG(rv));
+                                    list ? "invalid resource version: " : "", STR_ARG(rv), STR_ARG(rv));
         if (want <= now)
                 return 0;
         error_status(err, REASON_TIMEOUT, "Timeout: Too large resource version: %llu, current: %llu",
@@ -92,7 +86,7 @@ static int check_revision(const struct store_snapshot *snap, struct str rv, stru
 
 void registry_get(struct op *op) {
         op_refresh(op);
-        if (check_revision(op->snap, op->c->options.resource_version, &op->c->error) < 0) {
+        if (check_revision(op->snap, op->c->options.resource_version, false, &op->c->error) < 0) {
                 op_fail(op);
                 return;
         }
@@ -285,15 +279,15 @@ static int list_position(struct apiserver *s, struct api_call *c, const struct r
         if (r < 0)
                 return r;
         if (resumed) {
-                if (!str_empty(o->resource_version) && !zero)
-                        return err_bad_request(err, "specifying resource version is not allowed when using continue");
                 r = continue_decode(c->arena, o->continue_token, &revision, ret_start, err);
                 if (r < 0)
                         return r;
+                if (!str_empty(o->resource_version) && !zero)
+                        return err_bad_request(err, "specifying resource version is not allowed when using continue");
                 if (revision == UINT64_MAX) /* the token of a 410: go on in the newest state */
                         return 0;
         } else {
-                r = check_revision(*snap, o->resource_version, err);
+                r = check_revision(*snap, o->resource_version, true, err);
                 /* Without a match, a page of a revision is of exactly that one; a whole list may be of a newer one. */
                 exact = str_eqc(o->resource_version_match, "Exact") ||
                         (str_empty(o->resource_version_match) && o->limit > 0);
@@ -304,6 +298,8 @@ static int list_position(struct apiserver *s, struct api_call *c, const struct r
         if (revision == now)
                 return 0;
         *ret_revision = revision;
+        if (revision < atomic_load(&s->list_floor))
+                goto expired;
         at = snapshots_get(s, revision);
         if (at) {
                 store_snapshot_unref(*snap);
@@ -312,6 +308,7 @@ static int list_position(struct apiserver *s, struct api_call *c, const struct r
         }
         if (revision < now && past_read(s, rest->prefix, revision, *snap, past) == 0)
                 return 0;
+expired:
         if (!resumed)
                 return error_status(err, REASON_EXPIRED, "The resourceVersion for the provided list is too old.");
         error_status(err, REASON_EXPIRED, EXPIRED_CONTINUE);
@@ -327,6 +324,9 @@ static struct str heap_copy(struct str s) {
 static void list_fill(struct api_call *c, const struct rest *rest, struct store_snapshot *snap, const struct past *past,
                       struct str prefix, struct str start, const struct filter *f, struct api_list *l) {
         bool filtered = f->by_label || f->by_field;
+        /* "0" is whatever there is, and all of it: upstream's cache does not page. */
+        bool any = str_eqc(c->options.resource_version, "0") && str_empty(c->options.continue_token);
+        int64_t limit = any ? 0 : c->options.limit;
         struct list_iter it;
         size_t cap = 0;
 
@@ -334,7 +334,7 @@ static void list_fill(struct api_call *c, const struct rest *rest, struct store_
         while (list_iter_next(&it, prefix)) {
                 if (filtered && !filter_matches(f, it.object))
                         continue;
-                if (c->options.limit > 0 && l->n == (size_t) c->options.limit) {
+                if (limit > 0 && l->n == (size_t) limit) {
                         struct str next = str_sub(it.key, rest->prefix.n, it.key.n);
 
                         l->continue_token = heap_copy(continue_encode(c->arena, l->revision, next));

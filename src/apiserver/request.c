@@ -3,9 +3,11 @@
  *   /apis/apps/v1/namespaces/default/deployments/web/scale?dryRun=All
  *         └group└version           └namespace  └plural  └name └subresource
  */
+#include <ctype.h>
 #include <errno.h>
 
 #include "apiserver/request.h"
+#include "apiserver/server.h"
 #include "apiserver/validation/validate.h"
 #include "base/encode.h"
 
@@ -139,11 +141,17 @@ int request_check_write(struct arena *a, const struct request_query *q, const ch
         return r;
 }
 
-static int parse_number(const char *what, struct str v, int64_t *ret, struct error *err) {
+static bool digits_only(struct str v) {
+        for (size_t i = v.n > 1 && (v.p[0] == '-' || v.p[0] == '+') ? 1 : 0; i < v.n; i++)
+                if (v.p[i] < '0' || v.p[i] > '9')
+                        return false;
+        return v.n > 0;
+}
+
+static int parse_number(struct str v, int64_t *ret, struct error *err) {
         if (str_to_i64(v, ret) < 0)
-                return error_status(err, REASON_BAD_REQUEST,
-                                    "strconv.ParseInt: parsing \"%" STR_FMT "\": invalid syntax (%s)", STR_ARG(v),
-                                    what);
+                return err_bad_request(err, "strconv.ParseInt: parsing \"%" STR_FMT "\": %s", STR_ARG(v),
+                                       digits_only(v) ? "value out of range" : "invalid syntax");
         return 0;
 }
 
@@ -173,6 +181,7 @@ static const struct param_desc {
         OPT("propagationPolicy", P_STR, options.propagation_policy),
         OPT("watch", P_BOOL, watch),
         OPT("pretty", P_BOOL, pretty),
+        OPT("export", P_BOOL, export),
         OPT("includeObject", P_STR, include_object),
 #undef OPT
 };
@@ -192,7 +201,7 @@ static int set_param(const struct param_desc *d, struct request_query *q, struct
                 q->options.no_initial_events = !q->options.send_initial_events;
                 return 0;
         case P_INT:
-                return parse_number(d->name, value, at, err);
+                return parse_number(value, at, err);
         case P_FORCE:
                 q->options.force = request_bool(value);
                 q->force_given = true;
@@ -304,7 +313,7 @@ int request_delete_options(const struct json *body, struct api_options *o, struc
 
 struct media_range {
         struct str type; /* "application/json" */
-        struct str as, group, version, stream;
+        struct str as, group, version, stream, server_version;
         bool pretty;
         int quality; /* in thousandths */
 };
@@ -343,6 +352,8 @@ static void parse_media(struct str text, struct media_range *ret) {
                         ret->version = value;
                 else if (str_eqc(key, "stream"))
                         ret->stream = value;
+                else if (str_eqc(key, "sv"))
+                        ret->server_version = value;
                 else if (str_eqc(key, "pretty"))
                         ret->pretty = str_eqc(value, "1");
                 else if (str_eqc(key, "q"))
@@ -406,6 +417,11 @@ static bool shape_of(const struct media_range *m, unsigned shapes, struct negoti
         return false;
 }
 
+/* The parameter may stand there for any request, of a format that can be a stream. */
+static bool stream_of(const struct media_range *m, enum media media) {
+        return str_empty(m->stream) || (str_eqc(m->stream, "watch") && media != MEDIA_YAML);
+}
+
 #define MAX_RANGES 16
 
 /* The best first; what is said more exactly before wildcards; else in the order of the header. */
@@ -431,26 +447,29 @@ static size_t sorted_ranges(struct str accept, struct media_range ranges[static 
 }
 
 int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret, struct error *err) {
+        static const char *const accepted[2][2] = {
+                { "application/json, application/yaml, application/vnd.kubernetes.protobuf",
+                  "application/json, application/yaml" },
+                { "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch",
+                  "application/json;stream=watch" }, /* it has a format, which is no stream */
+        };
         struct media_range ranges[MAX_RANGES];
-        bool stream = shapes & NEGOTIATE_STREAM;
+        bool found = false;
         size_t n;
 
         *ret = (struct negotiated) { 0 };
         if (str_empty(str_trim(accept)))
                 return 0;
         n = sorted_ranges(accept, ranges);
-        for (size_t i = 0; i < n; i++)
-                if (media_of(ranges[i].type, &ret->media) && !(stream && ret->media == MEDIA_YAML) &&
-                    (str_empty(ranges[i].stream) || (stream && str_eqc(ranges[i].stream, "watch"))) &&
-                    shape_of(&ranges[i], shapes, ret))
-                        return 0;
+        for (size_t i = 0; i < n && !found; i++)
+                found = media_of(ranges[i].type, &ret->media) && stream_of(&ranges[i], ret->media) &&
+                        (str_empty(ranges[i].server_version) || str_eqc(ranges[i].server_version, "v1")) &&
+                        shape_of(&ranges[i], shapes, ret);
+        if (found && !(shapes & NEGOTIATE_STREAM && ret->media == MEDIA_YAML))
+                return 0;
         *ret = (struct negotiated) { 0 };
         return error_status(err, REASON_NOT_ACCEPTABLE, "only the following media types are accepted: %s",
-                            stream && (shapes & NEGOTIATE_CUSTOM) ? "application/json;stream=watch"
-                            : stream ? "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
-                            : shapes & NEGOTIATE_CUSTOM ? "application/json, application/yaml"
-                                                        : "application/json, application/yaml, "
-                                                          "application/vnd.kubernetes.protobuf");
+                            accepted[found][shapes & NEGOTIATE_CUSTOM ? 1 : 0]);
 }
 
 int request_body_media(struct str content_type, enum media *ret, struct error *err) {
@@ -505,25 +524,52 @@ struct str continue_encode(struct arena *a, uint64_t revision, struct str start)
         return arena_str(a, buf_str(&b64));
 }
 
+/* Where Go's decoder stops. */
+static size_t base64_error(struct str token) {
+        for (size_t i = 0; i < token.n; i++)
+                if (!isalnum((unsigned char) token.p[i]) && token.p[i] != '-' && token.p[i] != '_')
+                        return i;
+        return token.n - 1;
+}
+
+/* No way up: "a/../b", "//". */
+static bool is_clean(struct str key) {
+        struct str part;
+
+        while (str_split(&key, '/', &part))
+                if (str_empty(part) || str_eqc(part, ".") || str_eqc(part, ".."))
+                        return false;
+        return true;
+}
+
 int continue_decode(struct arena *a, struct str token, uint64_t *ret_revision, struct str *ret_start,
                     struct error *err) {
+#define INVALID "invalid continue token: continue key is not valid"
+        static const char v1[] = "meta.k8s.io/v1";
         _cleanup_buf_ struct buf text = BUF_INIT;
+        _cleanup_error_ struct error e = ERROR_INIT;
         struct json *j = NULL;
-        struct str start;
+        struct str start, version;
+        int64_t revision;
 
-        if (base64url_decode(&text, token) < 0 || json_parse(a, arena_str(a, buf_str(&text)), NULL, &j, NULL) < 0)
-                return error_status(err, REASON_BAD_REQUEST, "continue key is not valid: illegal base64 data or JSON");
-        if (!str_eqc(json_str(json_getc(j, "v")), "meta.k8s.io/v1"))
-                return error_status(
-                                err, REASON_BAD_REQUEST,
-                                "continue key is not valid: server does not recognize this encoded version \"%" STR_FMT
-                                "\"",
-                                STR_ARG(json_str(json_getc(j, "v"))));
+        if (base64url_decode(&text, token) < 0)
+                return err_bad_request(err, INVALID ": illegal base64 data at input byte %zu", base64_error(token));
+        if (json_parse(a, arena_str(a, buf_str(&text)), NULL, &j, &e) < 0)
+                return err_bad_request(err, INVALID ": %s", error_text(&e));
+        version = json_str(json_getc(j, "v"));
+        revision = json_int(json_getc(j, "rv"));
         start = json_str(json_getc(j, "start"));
+        if (!str_eqc(version, v1))
+                return err_bad_request(err, INVALID ": server does not recognize this encoded version %" STR_FMT,
+                                       STR_ARG(version));
+        if (revision == 0)
+                return err_bad_request(err, INVALID ": incorrect encoded start resourceVersion (version %s)", v1);
         if (str_empty(start))
-                return error_status(err, REASON_BAD_REQUEST,
-                                    "continue key is not valid: encoded continue token is missing start key");
-        *ret_revision = (uint64_t) json_int(json_getc(j, "rv"));
+                return err_bad_request(err, INVALID ": encoded start key empty (version %s)", v1);
+        if (!is_clean(start))
+                return err_bad_request(err, INVALID ": %" STR_FMT, STR_ARG(start));
+        *ret_revision = (uint64_t) revision;
         *ret_start = start;
         return 0;
+#undef INVALID
 }

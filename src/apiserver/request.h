@@ -17,7 +17,7 @@ int request_parse_path(struct arena *a, struct str path, struct request_info *re
 
 struct request_query {
         struct api_options options;
-        bool watch, pretty, pretty_given, force_given;
+        bool watch, pretty, pretty_given, force_given, export;
         struct str dry_run, validation; /* as given */
         struct str include_object; /* of a Table: None, Metadata, Object */
 };

@@ -8,6 +8,7 @@
 #include "apiserver/respond.h"
 #include "apiserver/track.h"
 #include "apiserver/watch.h"
+#include "base/encode.h"
 #include "json/yaml.h"
 #include "schema/columns.h"
 #include "schema/protobuf.h"
@@ -436,6 +437,34 @@ static void frame_protobuf(struct buf *dst, const char *type, struct str raw) {
         buf_add_str(dst, buf_str(&event));
 }
 
+/* The end of the initial events carries an empty list in the stream's own format, for clients that make a list of them:
+ * the annotation kubernetes.io/initial-events-list-blueprint. b ends with the bookmark. */
+static void add_blueprint(struct buf *b, const struct format *f, const struct rest *rest) {
+        static const struct str mark = STR_INIT("\"k8s.io/initial-events-end\":\"true\"");
+        static const size_t revision = sizeof("\"resourceVersion\":\"") - 1; /* that is where list_head ends */
+        _cleanup_buf_ struct buf list = BUF_INIT, encoded = BUF_INIT, all = BUF_INIT;
+        ssize_t at = str_search(buf_str(b), mark);
+        size_t end = (size_t) at + mark.n;
+
+        if (at < 0)
+                return;
+        if (f->as.shape == SHAPE_PARTIAL)
+                buf_printf(&list, "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"%s\",\"metadata\":{",
+                           META_VERSION(f));
+        else
+                buf_add_str(&list, str_sub(rest->list_head, 0, rest->list_head.n - revision));
+        buf_addc(&list, "},\"items\":[]}");
+        if (f->as.media != MEDIA_JSON && transcode(&encoded, f, buf_str(&list), rest) < 0)
+                return;
+        buf_add_str(&all, str_sub(buf_str(b), 0, end));
+        buf_addc(&all, ",\"kubernetes.io/initial-events-list-blueprint\":\"");
+        base64_encode(&all, buf_str(f->as.media == MEDIA_JSON ? &list : &encoded));
+        buf_putc(&all, '"');
+        buf_add_str(&all, str_sub(buf_str(b), end, b->n));
+        b->n = 0;
+        buf_add_str(b, buf_str(&all));
+}
+
 static void event_object(struct buf *b, const struct format *f, const struct rest *rest, const struct watch_event *e,
                          bool first) {
         _cleanup_(arena_freep) struct arena *a = NULL;
@@ -450,6 +479,8 @@ static void event_object(struct buf *b, const struct format *f, const struct res
                 write_table(b, f, rest, NULL, 0, NULL, e->revision, false);
         } else {
                 write_object(b, f, rest, e->object, first);
+                if (e->initial_end)
+                        add_blueprint(b, f, rest);
         }
 }
 

@@ -190,7 +190,7 @@ void apiserver_free(struct apiserver *s) {
         if (s->subscribed)
                 store_unsubscribe(s->store, &s->subscriber);
         hubs_free(s);
-        snapshots_clear(s, true);
+        snapshots_expire(s, UINT64_MAX);
         relays_free(s->relays);
         webhooks_free(s->webhooks);
         aggregator_free(s->aggregator);

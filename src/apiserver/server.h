@@ -88,11 +88,9 @@ struct apiserver {
         atomic_size_t component_watches[N_COMPONENTS]; /* by componentstatus.c's table */
 
         pthread_mutex_t snapshots_lock; /* of paged lists: oldest first */
-        struct {
-                struct store_snapshot *snapshot;
-                int64_t used_ms;
-        } snapshots[SNAPSHOT_CACHE];
+        struct store_snapshot *snapshots[SNAPSHOT_CACHE];
         size_t n_snapshots;
+        _Atomic uint64_t list_floor; /* the oldest revision that is still listed */
 
         atomic_bool ready, stopping;
         int64_t started_ns;
@@ -222,7 +220,8 @@ struct object *object_in_version(const struct rest *stored, const struct rest *a
 
 void snapshots_put(struct apiserver *s, struct store_snapshot *snap);
 struct store_snapshot *snapshots_get(struct apiserver *s, uint64_t revision);
-void snapshots_clear(struct apiserver *s, bool all);
+/* Older revisions are not listed any more. */
+void snapshots_expire(struct apiserver *s, uint64_t floor);
 
 /* ---- authorization ---- */
 

@@ -748,19 +748,23 @@ static int set_filter(struct api_watch *w, const struct api_call *c, struct erro
                 if (r < 0)
                         return r;
         }
-        if (!str_empty(c->name)) { /* watch of one object by its name */
-                struct str text = arena_printf(w->arena, "metadata.name=%" STR_FMT "%s%" STR_FMT, STR_ARG(c->name),
-                                               w->by_field ? "," : "", STR_ARG(o->field_selector));
-
-                w->by_field = true;
-                return selector_parse_fields(w->arena, w->rest->resource, text, &w->fields, err);
+        if (w->by_field) {
+                r = selector_parse_fields(w->arena, w->rest->resource, o->field_selector, &w->fields, err);
+                if (r < 0)
+                        return r;
         }
-        if (!w->by_field)
-                return 0;
-        r = selector_parse_fields(w->arena, w->rest->resource, o->field_selector, &w->fields, err);
-        if (r == 0 && w->rest->resource == &res_pods)
+        if (!str_empty(c->name)) { /* watch of one object by its name */
+                if (w->by_field && !str_eq(selector_field_value(&w->fields, STR("metadata.name")), c->name))
+                        return err_bad_request(err, "fieldSelector metadata.name doesn't match requested name");
+                if (!w->by_field)
+                        selector_parse_fields(w->arena, w->rest->resource,
+                                              arena_printf(w->arena, "metadata.name=%" STR_FMT, STR_ARG(c->name)),
+                                              &w->fields, NULL);
+                w->by_field = true;
+        }
+        if (w->by_field && w->rest->resource == &res_pods)
                 w->node_name = selector_field_value(&w->fields, STR("spec.nodeName"));
-        return r;
+        return 0;
 }
 
 int watch_new(struct apiserver *s, const struct api_call *c, const struct watch_sink *sink, void *arg,

@@ -115,6 +115,24 @@ static void every_answer_has_its_headers(void **state) {
                         "workload-low, 0, 0, 245"));
 }
 
+static void watches_are_checked_and_the_end_of_initial_events_has_a_blueprint(void **state) {
+#define WATCH "/api/v1/namespaces/default/configmaps?watch=1&"
+#define INITIAL WATCH "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+        struct fixture *f = *state;
+        struct str r = get(f, INITIAL "&timeoutSeconds=1", "");
+
+        /* {"kind":"ConfigMapList","apiVersion":"v1","metadata":{},"items":[]} */
+        assert_true(has(r, "{\"k8s.io/initial-events-end\":\"true\",\"kubernetes.io/initial-events-list-blueprint\":\""
+                           "eyJraW5kIjoiQ29uZmlnTWFwTGlzdCIsImFwaVZlcnNpb24iOiJ2MSIsIm1ldGFkYXRhIjp7fSwiaXRlbXMiOltdfQ"
+                           "==\"}"));
+        r = get(f, INITIAL, "Accept: application/json;as=Table;v=v1;g=meta.k8s.io\r\n");
+        assert_true(has(r, "HTTP/1.1 406"));
+        r = get(f, "/api/v1/namespaces/default/configmaps/a?watch=1&fieldSelector=metadata.name%3Db", "");
+        assert_true(has(r, "HTTP/1.1 400") && has(r, "fieldSelector metadata.name doesn't match requested name"));
+        r = get(f, "/api/v1/namespaces/default?export=1", "");
+        assert_true(has(r, "the export parameter, deprecated since v1.14, is no longer supported"));
+}
+
 #define LEVEL "/apis/flowcontrol.apiserver.k8s.io/v1"
 
 /* A level without seats for everybody who is anonymous. */
@@ -388,6 +406,7 @@ static void rules_match_as_upstreams(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 T(every_answer_has_its_headers),
+                T(watches_are_checked_and_the_end_of_initial_events_has_a_blueprint),
                 T(a_full_level_refuses),
                 T(a_queued_request_is_refused_after_a_quarter_of_its_time),
                 T(a_queued_request_whose_client_left_is_forgotten),

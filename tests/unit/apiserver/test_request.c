@@ -117,7 +117,11 @@ static void accept_picks_the_first_that_can_be_made(void **state) {
                 { "*/*, application/vnd.kubernetes.protobuf", MEDIA_PROTOBUF, SHAPE_OBJECT, 0 },
                 { "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,*/*", MEDIA_JSON, 0, 0 },
                 { "application/json;as=Table;v=v3;g=meta.k8s.io", 0, 0, -1 },
-                { "application/json;stream=watch", 0, 0, -1 },
+                { "application/json;stream=watch", MEDIA_JSON, SHAPE_OBJECT, 0 },
+                { "application/yaml;stream=watch", 0, 0, -1 },
+                { "application/json;stream=other", 0, 0, -1 },
+                { "application/json;sv=v2", 0, 0, -1 },
+                { "application/json;sv=v1", MEDIA_JSON, SHAPE_OBJECT, 0 },
                 { "application/cbor", 0, 0, -1 },
                 { "image/png", 0, 0, -1 },
         };
@@ -131,6 +135,26 @@ static void accept_picks_the_first_that_can_be_made(void **state) {
                         continue;
                 assert_int_equal(n.media, table[i].media);
                 assert_int_equal(n.shape, table[i].shape);
+        }
+}
+
+static void a_stream_is_refused_by_what_it_lacks(void **state) {
+        static const struct {
+                const char *accept, *message;
+        } table[] = {
+                { "text/html", "only the following media types are accepted: application/json, application/yaml, "
+                               "application/vnd.kubernetes.protobuf" },
+                { "application/yaml, application/json",
+                  "only the following media types are accepted: application/json;stream=watch, "
+                  "application/vnd.kubernetes.protobuf;stream=watch" },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                _cleanup_error_ struct error e = ERROR_INIT;
+                struct negotiated n;
+
+                assert_true(request_negotiate(str_of(table[i].accept), NEGOTIATE_STREAM, &n, &e) < 0);
+                assert_string_equal(error_text(&e), table[i].message);
         }
 }
 
@@ -156,8 +180,34 @@ static void a_continue_token_comes_back_as_it_went(void **state) {
         assert_int_equal(continue_decode(a, token, &revision, &start, NULL), 0);
         assert_int_equal(revision, 42);
         assert_str(start, "default/web");
-        assert_true(continue_decode(a, STR("!!!"), &revision, &start, NULL) < 0);
-        assert_true(continue_decode(a, STR("e30"), &revision, &start, NULL) < 0);
+        arena_free(a);
+}
+
+static void a_wrong_continue_token_is_told_why(void **state) {
+        static const struct {
+                const char *token, *message;
+        } table[] = {
+                { "x", "illegal base64 data at input byte 0" },
+                { "ab!c", "illegal base64 data at input byte 2" },
+                { "e30", "server does not recognize this encoded version " },
+                { "eyJ2IjoibWV0YS5rOHMuaW8vdjEifQ",
+                  "incorrect encoded start resourceVersion (version meta.k8s.io/v1)" },
+                { "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MX0", "encoded start key empty (version meta.k8s.io/v1)" },
+                { "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MSwic3RhcnQiOiIuLi9hIn0", "../a" },
+        };
+        struct arena *a = arena_new(0);
+        struct str start;
+        uint64_t revision;
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                _cleanup_error_ struct error e = ERROR_INIT;
+
+                assert_true(continue_decode(a, str_of(table[i].token), &revision, &start, &e) < 0);
+                assert_string_equal(error_text(&e),
+                                    arena_printf(a, "invalid continue token: continue key is not valid: %s",
+                                                 table[i].message)
+                                                    .p);
+        }
         arena_free(a);
 }
 
@@ -184,8 +234,10 @@ int main(void) {
                 cmocka_unit_test(a_broken_escape_in_a_path_is_an_error),
                 cmocka_unit_test(query_parameters_become_options),
                 cmocka_unit_test(accept_picks_the_first_that_can_be_made),
+                cmocka_unit_test(a_stream_is_refused_by_what_it_lacks),
                 cmocka_unit_test(content_type_tells_the_kind_of_patch),
                 cmocka_unit_test(a_continue_token_comes_back_as_it_went),
+                cmocka_unit_test(a_wrong_continue_token_is_told_why),
                 cmocka_unit_test(delete_options_of_a_body_go_over_those_of_the_query),
         };
 
