@@ -222,7 +222,7 @@ static void write_partial(struct buf *b, const struct format *f, const struct ob
 
 static void write_row(struct buf *b, struct arena *scratch, const struct format *f, const struct rest *rest,
                       struct object *o, int64_t now) {
-        struct json *doc, cells;
+        struct json *doc, cells, conditions;
 
         arena_reset(scratch);
         if (json_parse(scratch, object_text(o), NULL, &doc, NULL) < 0)
@@ -230,6 +230,11 @@ static void write_row(struct buf *b, struct arena *scratch, const struct format 
         cells = columns_cells(scratch, rest->resource, doc, now);
         buf_addc(b, "{\"cells\":");
         json_write(b, &cells);
+        conditions = columns_conditions(scratch, rest->resource, doc);
+        if (json_len(&conditions) > 0) {
+                buf_addc(b, ",\"conditions\":");
+                json_write(b, &conditions);
+        }
         buf_addc(b, ",\"object\":");
         if (f->with_object)
                 buf_add_str(b, object_text(o));

@@ -31,10 +31,6 @@ struct cel_value value_no_overload(struct ctx *c) {
         return error_of(STR("no such overload"));
 }
 
-struct cel_value cel_of_str(struct str s) {
-        return value_string(s);
-}
-
 struct cel_value cel_of_bool(bool b) {
         return (struct cel_value) { .kind = CEL_BOOL, .b = b };
 }

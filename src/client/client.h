@@ -14,8 +14,6 @@ struct client;
 struct client *client_new_local(struct apiserver *s, const struct api_user *user);
 /* Over HTTPS with the kubeconfig's current context (certificates inline or in files, tokens, tokenFile re-read). */
 int client_new_kubeconfig(const char *path, const char *user_agent, struct client **ret, struct error *err);
-/* From inside a pod: service account token and CA from the usual directory. */
-int client_new_in_cluster(struct client **ret, struct error *err);
 /* The same way to the API as another user, who has to be known there without credentials: in this process only, else
  * NULL. c must outlive it. */
 struct client *client_as(struct client *c, const struct api_user *user);

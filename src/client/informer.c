@@ -206,15 +206,6 @@ void informer_index_by_namespace(const struct object *o, void (*emit)(void *ctx,
         emit(ctx, object_namespace(o));
 }
 
-void informer_index_by_owner(const struct object *o, void (*emit)(void *ctx, struct str value), void *ctx) {
-        const struct object_owner *owners;
-        size_t n = object_owners(o, &owners);
-
-        for (size_t i = 0; i < n; i++)
-                if (owners[i].controller)
-                        emit(ctx, owners[i].uid);
-}
-
 /* ---- the map ---- */
 
 static void notify(struct informer *i, struct object *old, struct object *new) {

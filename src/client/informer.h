@@ -51,9 +51,7 @@ struct informer_index *informer_add_index(struct informer *i, const char *name,
                                                            void (*emit)(void *ctx, struct str value), void *ctx));
 /* The objects under this value: a borrowed array, valid until the loop's next turn. */
 size_t informer_index_get(const struct informer_index *x, struct str value, struct object *const **ret);
-/* Ready-made: by namespace, by controller owner's uid, by spec.nodeName. */
-extern void informer_index_by_namespace(const struct object *o, void (*emit)(void *ctx, struct str value), void *ctx);
-extern void informer_index_by_owner(const struct object *o, void (*emit)(void *ctx, struct str value), void *ctx);
+void informer_index_by_namespace(const struct object *o, void (*emit)(void *ctx, struct str value), void *ctx);
 
 /* "ns/name" of an object in the arena. */
 struct str object_key(struct arena *a, const struct object *o);

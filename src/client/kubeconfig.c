@@ -371,26 +371,6 @@ int kubeconfig_remove(const char *path, const char *name, struct error *err) {
         return any_exists(path) ? change_files(path, remove_name, (void *) name, err) : 0;
 }
 
-static int use_name(struct config_set *s, void *arg, struct error *err) {
-        struct str name = str_of(arg);
-
-        if (!str_empty(name)) {
-                if (!find(s, "contexts", name, NULL))
-                        return error_set(err, -ENOENT, "no context exists with the name: \"%" STR_FMT "\"",
-                                         STR_ARG(name));
-                use(s, name);
-                return 0;
-        }
-        for (size_t i = 0; i < s->files.n; i++)
-                if (!str_empty(json_str(json_getc(s->files.v[i].tree, "current-context"))))
-                        json_set_cstr(s->arena, tree_of(s, &s->files.v[i]), "current-context", "");
-        return 0;
-}
-
-int kubeconfig_use(const char *path, const char *name, struct error *err) {
-        return change_files(path, use_name, (void *) name, err);
-}
-
 void kubeconfig_print(struct buf *dst, const struct kubeconfig_entry *e) {
         _cleanup_set_ struct config_set s = { .arena = arena_new(0) };
 
@@ -398,16 +378,6 @@ void kubeconfig_print(struct buf *dst, const struct kubeconfig_entry *e) {
         put_entry(&s, e, NULL);
         use(&s, str_of(e->name));
         yaml_write(dst, s.files.v[0].tree);
-}
-
-char *kubeconfig_default_path(void) {
-        _cleanup_set_ struct config_set s = { .arena = arena_new(0) };
-
-        set_paths(&s, NULL);
-        for (size_t i = 0; i < s.files.n; i++)
-                if (file_exists(s.files.v[i].path))
-                        return xstrdup(s.files.v[i].path);
-        return xstrdup(s.files.v[s.files.n - 1].path);
 }
 
 /* ---- reading one context ---- */

@@ -41,9 +41,5 @@ int kubeconfig_merge(const char *path, const struct kubeconfig_entry *e, bool ma
 /* Removes cluster, user and context of that name wherever they are, and current-context where it names them. Missing is
  * fine. */
 int kubeconfig_remove(const char *path, const char *name, struct error *err);
-/* Sets current-context; name "" unsets it where it is set. */
-int kubeconfig_use(const char *path, const char *name, struct error *err);
 /* The text of a kubeconfig with this entry alone. */
 void kubeconfig_print(struct buf *dst, const struct kubeconfig_entry *e);
-/* Where a new entry would go, as kubectl decides; malloc'd. */
-char *kubeconfig_default_path(void);

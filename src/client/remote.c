@@ -570,20 +570,3 @@ int client_new_kubeconfig(const char *path, const char *user_agent, struct clien
         r = kubeconfig_load(path, NULL, &k, err);
         return r < 0 ? r : remote_new(&k, user_agent, ret, err);
 }
-
-#define IN_CLUSTER "/var/run/secrets/kubernetes.io/serviceaccount/"
-
-int client_new_in_cluster(struct client **ret, struct error *err) {
-        _cleanup_kubeconfig_ struct kubeconfig k = { 0 };
-        const char *host = getenv("KUBERNETES_SERVICE_HOST"), *port = getenv("KUBERNETES_SERVICE_PORT");
-        int r;
-
-        if (!host || !port || !*host || !*port)
-                return error_set(err, -ENOENT,
-                                 "unable to load in-cluster configuration, KUBERNETES_SERVICE_HOST and "
-                                 "KUBERNETES_SERVICE_PORT must be defined");
-        k.server = strchr(host, ':') ? xprintf("https://[%s]:%s", host, port) : xprintf("https://%s:%s", host, port);
-        k.token_file = xstrdup(IN_CLUSTER "token");
-        r = file_read(IN_CLUSTER "ca.crt", 1024 * 1024, &k.ca_pem, err);
-        return r < 0 ? r : remote_new(&k, NULL, ret, err);
-}

@@ -85,25 +85,6 @@ void resources_each(struct controller *c, void (*each)(const struct api_resource
         }
 }
 
-struct wanted {
-        struct str group, kind;
-        const struct api_resource *found;
-};
-
-static void compare(const struct api_resource *res, void *arg) {
-        struct wanted *w = arg;
-
-        if (str_eqc(w->group, res->group) && str_eqc(w->kind, res->kind))
-                w->found = res;
-}
-
-const struct api_resource *resources_of_kind(struct controller *c, struct str group, struct str kind) {
-        struct wanted w = { group, kind, NULL };
-
-        resources_each(c, compare, &w);
-        return w.found;
-}
-
 void resources_forget(void) {
         vec_free(&custom.resources);
         if (custom.arena)

@@ -9,8 +9,5 @@
  * controller must watch. */
 void resources_each(struct controller *c, void (*each)(const struct api_resource *res, void *arg), void *arg);
 
-/* The resource of an ownerReference or the like, whatever its version; NULL when there is none. */
-const struct api_resource *resources_of_kind(struct controller *c, struct str group, struct str kind);
-
 /* Frees what was made for custom resources: when all controllers are gone. */
 void resources_forget(void);

@@ -210,10 +210,6 @@ void http_call_send(struct http_call *c, struct str data, bool end) {
                 c->conn->class->more(c);
 }
 
-size_t http_call_pending(const struct http_call *c) {
-        return c->out.bytes;
-}
-
 struct str http_call_trailer(const struct http_call *c, const char *lower_name) {
         struct str s = http_header_get(c->trailers.v, c->trailers.n, lower_name);
 

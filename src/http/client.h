@@ -43,7 +43,6 @@ struct http_call *http_client_call(struct http_client *c, const struct http_call
 void http_call_cancel(struct http_call *c);      /* on_done comes with -ECANCELED, before this returns */
 void http_call_pause(struct http_call *c, bool paused);
 void http_call_send(struct http_call *c, struct str data, bool end);
-size_t http_call_pending(const struct http_call *c); /* of http_call_send, not yet taken by the socket */
 struct str http_call_trailer(const struct http_call *c, const char *lower_name);
 
 /* Opens a connection of its own, sends the request as given (an Upgrade), and hands over the raw stream after the

@@ -629,10 +629,6 @@ struct spdy_session *spdy_session_new(struct duplex *transport, bool server, con
         return s;
 }
 
-struct duplex *spdy_session_transport(struct spdy_session *s) {
-        return s->transport;
-}
-
 void spdy_session_ping(struct spdy_session *s) {
         uint8_t id[4];
 

@@ -461,15 +461,6 @@ void websocket_write_text(struct duplex *ws, struct str text) {
                 write_control(w, OP_TEXT, text.p, text.n);
 }
 
-void websocket_close(struct duplex *ws, unsigned code, struct str reason) {
-        struct ws *w = container_of(ws, struct ws, d);
-
-        if (ws->ended || ws->closing)
-                return;
-        send_close(w, code, reason);
-        duplex_close(ws);
-}
-
 unsigned websocket_close_code(const struct duplex *ws) {
         return container_of(ws, struct ws, d)->close_code;
 }

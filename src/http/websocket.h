@@ -13,8 +13,6 @@ struct http_header;
 struct duplex *websocket_server_wrap(struct duplex *raw, size_t max_message);
 struct duplex *websocket_client_wrap(struct duplex *raw, size_t max_message);
 void websocket_write_text(struct duplex *ws, struct str text);
-/* duplex_close closes with 1000; this with another code (RFC 6455 7.4.1) and a reason of at most 123 bytes. */
-void websocket_close(struct duplex *ws, unsigned code, struct str reason);
 /* The code the peer closed with; 1005 without one, 1006 when it just went away. For on_close. */
 unsigned websocket_close_code(const struct duplex *ws);
 

@@ -67,10 +67,6 @@ static void queue_begin(struct remote *r) {
         loop_post(r->loop, &r->begin);
 }
 
-struct loop *remote_loop(struct remote *r) {
-        return r->loop;
-}
-
 static void resized(struct remote *r, struct str text) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct json_parse_opts opts = { .max_depth = 8 };

@@ -31,7 +31,6 @@ int remote_parse(struct http_request *r, struct remote_options *ret);
  * from within. */
 struct remote *remote_open(struct http_request *r, const struct remote_options *o, const struct remote_ops *ops,
                            void *arg);
-struct loop *remote_loop(struct remote *r);
 void remote_write(struct remote *r, enum remote_channel c, struct str data);
 size_t remote_pending(const struct remote *r);
 void remote_pause(struct remote *r, bool paused); /* stdin */

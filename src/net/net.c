@@ -45,8 +45,6 @@ struct net {
         pthread_mutex_t rules; /* nft's host ports follow the leases under it */
         bool rules_stale;      /* they did not; all of them are to be written */
         struct map *left;      /* sandboxes detached before there was an ipam */
-        void (*on_ready)(bool ready, void *arg);
-        void *on_ready_arg;
 };
 
 /* ---- names and addresses made from what is known ---- */
@@ -245,8 +243,6 @@ static void configure(struct net *n) {
                 return;
         }
         log_info("pod network %s on %s", n->pod_cidr, n->bridge);
-        if (n->on_ready)
-                n->on_ready(true, n->on_ready_arg);
 }
 
 static void on_retry(struct timer *t) {
@@ -408,30 +404,6 @@ int net_start(const struct net_options *o, struct net **ret, struct error *err) 
 
 struct pod_network *net_pod_network(struct net *n) {
         return &n->network;
-}
-
-static void announce(void *arg) {
-        struct net *n = arg;
-        if (atomic_load(&n->ready))
-                n->on_ready(true, n->on_ready_arg);
-}
-
-struct ready_call {
-        struct net *net;
-        void (*fn)(bool ready, void *arg);
-        void *arg;
-};
-
-static void set_on_ready(void *arg) {
-        struct ready_call *c = arg;
-        c->net->on_ready = c->fn;
-        c->net->on_ready_arg = c->arg;
-        announce(c->net);
-}
-
-void net_on_ready(struct net *n, void (*fn)(bool ready, void *arg), void *arg) {
-        struct ready_call c = { n, fn, arg };
-        loop_call_sync(n->loop, set_on_ready, &c);
 }
 
 static void end(void *arg) {

@@ -19,8 +19,6 @@ struct net_options {
 int net_start(const struct net_options *o, struct net **ret, struct error *err); /* thread of its own */
 void net_stop(struct net *n); /* and frees it; the pods' network stays as it is */
 struct pod_network *net_pod_network(struct net *n);
-/* Called (on the net's thread) when the network becomes ready or stops being so. */
-void net_on_ready(struct net *n, void (*fn)(bool ready, void *arg), void *arg);
 /* Removes everything the network of this name ever made on this node: bridge, links, nft tables. Needs no running net.
  */
 int net_destroy(const struct net_options *o, struct error *err);

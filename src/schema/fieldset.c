@@ -114,21 +114,6 @@ const struct fieldset_entry *fieldset_find(const struct fieldset *s, struct str 
         return s && at < s->n && str_eq(s->v[at].element, element) ? &s->v[at] : NULL;
 }
 
-static const struct fieldset_entry *find_path(const struct fieldset *s, const struct fieldpath *path) {
-        if (path->up) {
-                const struct fieldset_entry *parent = find_path(s, path->up);
-
-                s = parent ? parent->below : NULL;
-        }
-        return fieldset_find(s, path->element);
-}
-
-bool fieldset_has(const struct fieldset *s, const struct fieldpath *path) {
-        const struct fieldset_entry *e = path ? find_path(s, path) : NULL;
-
-        return e && e->member;
-}
-
 bool fieldset_empty(const struct fieldset *s) {
         for (size_t i = 0; s && i < s->n; i++)
                 if (s->v[i].member || !fieldset_empty(s->v[i].below))

@@ -35,7 +35,6 @@ struct fieldset_entry *fieldset_get_or_add(struct arena *a, struct fieldset *s, 
 /* The path becomes a member. */
 void fieldset_insert(struct arena *a, struct fieldset *s, const struct fieldpath *path);
 const struct fieldset_entry *fieldset_find(const struct fieldset *s, struct str element);
-bool fieldset_has(const struct fieldset *s, const struct fieldpath *path);
 bool fieldset_empty(const struct fieldset *s); /* NULL is empty */
 
 bool fieldset_intersects(const struct fieldset *x, const struct fieldset *y);

@@ -23,6 +23,3 @@ int protobuf_encode(struct buf *dst, const struct schema_type *t, const struct j
 int protobuf_encode_object(struct buf *dst, const struct schema_type *t, const struct json *object, struct error *err);
 int protobuf_decode_object(struct arena *a, const struct schema_type *t, const struct protobuf_unknown *u,
                            struct json *ret, struct error *err);
-
-/* A frame of a watch: a WatchEvent with its envelope; object is the message protobuf_encode_object made. */
-void protobuf_encode_watch_event(struct buf *dst, struct str type, struct str object);

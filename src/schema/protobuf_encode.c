@@ -231,21 +231,3 @@ int protobuf_encode_object(struct buf *dst, const struct schema_type *t, const s
         wire_put_bytes(dst, 4, STR(""));
         return 0;
 }
-
-void protobuf_encode_watch_event(struct buf *dst, struct str type, struct str object) {
-        size_t raw, at;
-
-        buf_add_str(dst, PROTOBUF_MAGIC);
-        at = wire_open(dst, 1);
-        wire_put_bytes(dst, 1, STR("v1"));
-        wire_put_bytes(dst, 2, STR("WatchEvent"));
-        wire_close(dst, at);
-        at = wire_open(dst, 2);
-        wire_put_bytes(dst, 1, type);
-        raw = wire_open(dst, 2);
-        wire_put_bytes(dst, 1, object);
-        wire_close(dst, raw);
-        wire_close(dst, at);
-        wire_put_bytes(dst, 3, STR(""));
-        wire_put_bytes(dst, 4, STR(""));
-}

@@ -194,10 +194,6 @@ int image_reference_parse(struct arena *a, struct str ref, struct image_referenc
         return 0;
 }
 
-struct str image_reference_name(struct arena *a, const struct image_reference *r) {
-        return arena_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(r->domain), STR_ARG(r->path));
-}
-
 struct str image_reference_format(struct arena *a, const struct image_reference *r) {
         bool by_digest = !str_empty(r->digest);
         struct str last = by_digest ? r->digest : r->tag;

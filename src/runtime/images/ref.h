@@ -14,7 +14,6 @@ struct image_reference {
 /* Views into ref or into the arena. -EINVAL: `couldn't parse image reference "X": invalid reference format`. */
 int image_reference_parse(struct arena *a, struct str ref, struct image_reference *ret, struct error *err);
 struct str image_reference_format(struct arena *a, const struct image_reference *r); /* the whole, normalised */
-struct str image_reference_name(struct arena *a, const struct image_reference *r);   /* "docker.io/library/busybox" */
 /* The host to talk to: docker.io is served by registry-1.docker.io. */
 struct str image_reference_host(const struct image_reference *r);
 bool digest_valid(struct str d); /* "sha256:" and 64 lower-case hex digits */

@@ -194,7 +194,3 @@ ssize_t stream_read(struct stream *s, const void **ret, struct error *err) {
 void stream_digest(struct stream *s, char dst[static 72]) {
         digest_finish(s->digest, dst);
 }
-
-bool stream_compressed(const struct stream *s) {
-        return s->kind != PLAIN;
-}

@@ -14,7 +14,6 @@ DEFINE_CLEANUP(struct stream *, stream_close)
 ssize_t stream_read(struct stream *s, const void **ret, struct error *err);
 /* "sha256:…" of the decompressed bytes, after the end was read. */
 void stream_digest(struct stream *s, char dst[static 72]);
-bool stream_compressed(const struct stream *s);
 
 /* SHA-256 in pieces. */
 struct digest;

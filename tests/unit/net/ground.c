@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/process.h"
+#include "base/buf.h"
 #include "net/netlink.h"
 
 bool ground_enter(void) {
@@ -25,48 +25,45 @@ bool ground_enter(void) {
         return false;
 }
 
-static const char *keep(struct buf *b) {
+static int run(const char *fmt, va_list ap, const char **ret_out) {
         static char *kept[8];
         static unsigned turn;
-        char **k = &kept[turn++ % ARRAY_SIZE(kept)];
-        free(*k);
-        *k = buf_take(b, NULL);
-        return *k;
-}
+        char **out = &kept[turn++ % ARRAY_SIZE(kept)], command[4096], part[4096];
+        struct buf b = BUF_INIT;
+        size_t n;
+        int status;
+        FILE *f;
 
-static int run(const char *command, const char **ret_out, struct process_result *p) {
-        char *argv[] = { (char *) "sh", (char *) "-c", (char *) command, NULL };
-        _cleanup_error_ struct error err = ERROR_INIT;
-        if (process_run(argv, STR(""), 20000, p, &err) < 0)
-                fail_msg("%s", error_text(&err));
-        *ret_out = keep(&p->out);
-        return p->exit_code;
+        vsnprintf(command, sizeof(command), fmt, ap);
+        f = popen(command, "re");
+        assert_non_null(f);
+        while ((n = fread(part, 1, sizeof(part), f)) > 0)
+                buf_add(&b, part, n);
+        status = pclose(f);
+        free(*out);
+        *out = buf_take(&b, NULL);
+        *ret_out = *out ? *out : "";
+        if (!WIFEXITED(status))
+                fail_msg("%s: killed", command);
+        return WEXITSTATUS(status);
 }
 
 const char *shell(const char *fmt, ...) {
-        char command[4096];
         const char *out;
-        struct process_result p;
         va_list ap;
         va_start(ap, fmt);
-        vsnprintf(command, sizeof(command), fmt, ap);
+        if (run(fmt, ap, &out) != 0)
+                fail_msg("failed: %s", fmt);
         va_end(ap);
-        if (run(command, &out, &p) != 0)
-                fail_msg("%s: %" STR_FMT, command, STR_ARG(buf_str(&p.err)));
-        process_result_free(&p);
         return out;
 }
 
 int shell_code(const char *fmt, ...) {
-        char command[4096];
         const char *out;
-        struct process_result p;
         va_list ap;
         va_start(ap, fmt);
-        vsnprintf(command, sizeof(command), fmt, ap);
+        int code = run(fmt, ap, &out);
         va_end(ap);
-        int code = run(command, &out, &p);
-        process_result_free(&p);
         return code;
 }
 

@@ -44,6 +44,19 @@ static void test_pods(void **state) {
             "['x','0/1','Terminating','0','<unknown>','<none>','<none>','<none>','<none>']");
 }
 
+static void test_a_pod_that_ended_says_so_on_its_row(void **state) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct json failed = doc(a, "{'status':{'phase':'Failed'}}"), running = doc(a, "{'status':{'phase':'Running'}}");
+        struct json conditions = columns_conditions(a, &res_pods, &failed);
+
+        check_json(a, &conditions,
+                   "[{'type':'Completed','status':'True','reason':'Failed','message':'The pod failed.'}]");
+        conditions = columns_conditions(a, &res_pods, &running);
+        check_json(a, &conditions, "[]");
+        conditions = columns_conditions(a, &res_jobs, &failed);
+        check_json(a, &conditions, "[]");
+}
+
 static void test_workloads_and_services(void **state) {
         row(&res_deployments,
             "{" META ",'spec':{'replicas':3,'selector':{'matchLabels':{'a':'b'}},'template':{'spec':{'containers':["
@@ -137,6 +150,7 @@ static void test_patch_takes_field_validation(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_pods),
+                cmocka_unit_test(test_a_pod_that_ended_says_so_on_its_row),
                 cmocka_unit_test(test_workloads_and_services),
                 cmocka_unit_test(test_nodes_events_and_others),
                 cmocka_unit_test(test_openapi_documents_are_whole),
