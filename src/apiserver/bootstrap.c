@@ -120,6 +120,16 @@ static void priority_classes(struct bootstrap *b) {
                           false);
 }
 
+/* Since when the use of tokens in Secrets is noted on them (auth/service_account.c). */
+static void token_tracking(struct bootstrap *b) {
+        want_text(b, &res_configmaps,
+                  arena_printf(b->a,
+                               "{\"metadata\":{\"name\":\"kube-apiserver-legacy-service-account-token-tracking\","
+                               "\"namespace\":\"kube-system\"},\"data\":{\"since\":\"%.10s\"}}",
+                               now_text(b->a).p),
+                  false);
+}
+
 static void kubernetes_service(struct bootstrap *b) {
         const struct apiserver_options *o = &b->s->options;
         struct str ip = allocator_first_ip(b->s->allocator, b->a);
@@ -373,6 +383,7 @@ int apiserver_bootstrap(struct apiserver *s, struct error *err) {
         priority_classes(&b);
         kubernetes_service(&b);
         authentication_config(&b);
+        token_tracking(&b);
         api_services(&b);
         bootstrap_policy(b.a, emit_policy, &b);
         flow_bootstrap(b.a, want_flow, &b);

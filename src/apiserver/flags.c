@@ -38,7 +38,12 @@ const struct apiserver_flag apiserver_flags[] = {
         { "requestheader-uid-headers", "LIST", "headers with the user's UID" },
         { "requestheader-username-headers", "LIST", "headers with the user's name" },
         { "request-timeout", "DURATION", "after which a request is given up (default 1m)" },
-        { "service-account-issuer", "URL", "of service account tokens" },
+        { "service-account-extend-token-expiration", "BOOL", "tokens of pods hold for a year (default true)" },
+        { "service-account-issuer", "URL", "of service account tokens; given again: accepted too" },
+        { "service-account-jwks-uri", "URL", "where the keys of tokens are found, as discovery tells" },
+        { "service-account-key-file", "FILE", "keys by which service account tokens are verified too; may be repeated" },
+        { "service-account-max-token-expiration", "DURATION", "how long a service account token holds at most" },
+        { "service-account-signing-key-file", "FILE", "the key that signs service account tokens from now on" },
         { "token-auth-file", "FILE", "CSV of token,user,uid,\"group1,group2\"" },
         { NULL, NULL, NULL },
 };
@@ -50,13 +55,24 @@ const struct apiserver_flag *apiserver_flag_find(struct str name) {
         return NULL;
 }
 
-const char *flag_value(const char *const *args, const char *name, const char *dflt) {
+static const char *value_of(const char *arg, const char *name) {
         size_t n = strlen(name);
 
+        return strncmp(arg, name, n) == 0 && arg[n] == '=' ? arg + n + 1 : NULL;
+}
+
+const char *flag_value(const char *const *args, const char *name, const char *dflt) {
         for (; args && *args; args++)
-                if (strncmp(*args, name, n) == 0 && (*args)[n] == '=')
-                        dflt = *args + n + 1;
+                dflt = value_of(*args, name) ?: dflt;
         return dflt;
+}
+
+const char *server_flag_next(const struct apiserver *s, const char *name, size_t *i) {
+        const char *const *args = s->options.args, *value = NULL;
+
+        while (args && args[*i] && !value)
+                value = value_of(args[(*i)++], name);
+        return value;
 }
 
 const char *server_flag(const struct apiserver *s, const char *name, const char *dflt) {

@@ -16,5 +16,7 @@ const struct apiserver_flag *apiserver_flag_find(struct str name); /* NULL: ther
 const char *server_flag(const struct apiserver *s, const char *name, const char *dflt);
 /* The same in a list of args. */
 const char *flag_value(const char *const *args, const char *name, const char *dflt);
+/* All that were given: the i-th from *i on, which it counts up; NULL: no more. */
+const char *server_flag_next(const struct apiserver *s, const char *name, size_t *i);
 /* A Go duration in ms; dflt_ms when it was not given or cannot be read. */
 int64_t server_flag_ms(const struct apiserver *s, const char *name, int64_t dflt_ms);

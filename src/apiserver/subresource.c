@@ -599,7 +599,8 @@ static int make_claims(struct op *op, const struct json *spec, int64_t seconds, 
         json_setc(a, &account, "uid", json_of_copy(a, object_uid(op->old)));
         json_setc(a, &k, "serviceaccount", account);
 
-        if (seconds == DEFAULT_POD_SECONDS && json_getc(&k, "pod") && json_len(json_getc(spec, "audiences")) == 0) {
+        if (op->s->authn->extends_tokens && seconds == DEFAULT_POD_SECONDS && json_getc(&k, "pod") &&
+            json_len(json_getc(spec, "audiences")) == 0) {
                 json_set_int(a, &k, "warnafter", now + seconds);
                 seconds = EXTENDED_SECONDS;
         }
@@ -617,31 +618,36 @@ static int make_claims(struct op *op, const struct json *spec, int64_t seconds, 
         return 0;
 }
 
-static int check_seconds(struct op *op, const struct json *v, struct error *err) {
+static int read_seconds(struct op *op, const struct json *v, int64_t *ret, struct error *err) {
+        int64_t seconds = json_int_or(v, 3600), most = op->s->authn->max_token_seconds;
         struct field_errors fe = { .a = op->c->arena };
         const struct path *p = PATH(PATH(NULL, "spec"), "expirationSeconds");
         int r;
 
-        if (json_int_or(v, 3600) < MIN_TOKEN_SECONDS)
+        if (seconds < MIN_TOKEN_SECONDS)
                 field_invalid(&fe, p, v, "may not specify a duration less than 10 minutes");
-        else if (json_int_or(v, 3600) > MAX_TOKEN_SECONDS)
+        else if (seconds > MAX_TOKEN_SECONDS)
                 field_invalid(&fe, p, v, "may not specify a duration larger than 2^32 seconds");
         r = field_errors_finish(&fe, STR("TokenRequest"), STR("authentication.k8s.io"), STR(""), err);
         vec_free(&fe.list);
+        if (r == 0 && most && seconds > most)
+                op_warn(op, arena_printf(op->c->arena, "requested expiration of %lld seconds shortened to %lld seconds",
+                                         (long long) seconds, (long long) most));
+        *ret = most ? MIN(seconds, most) : seconds;
         return r;
 }
 
 static void create_token(struct op *op) {
         struct arena *a = op->c->arena;
         const struct json *spec = json_getc(op->c->body, "spec"), *seconds = json_getc(spec, "expirationSeconds");
-        int64_t valid = json_int_or(seconds, 3600);
+        int64_t valid;
         struct json claims, answer, *status, *meta, *out;
         struct str token;
         char text[36];
 
         if (!load(op, create_token))
                 return;
-        if (check_seconds(op, seconds, &op->c->error) < 0 ||
+        if (read_seconds(op, seconds, &valid, &op->c->error) < 0 ||
             admission_node_restriction(op, ADMIT_CREATE, op->c->body, NULL, &op->c->error) < 0 ||
             make_claims(op, spec, valid, &claims, &op->c->error) < 0 ||
             authn_sign(op->s->authn, a, &claims, &token, &op->c->error) < 0) {

@@ -16,7 +16,7 @@
 static int init(struct controller *c, void **ret_state, struct error *err) {
         struct str pem = controllers_options(c->all)->service_account_key_pem;
 
-        *ret_state = str_empty(pem) ? NULL : pem_read_key(pem);
+        *ret_state = str_empty(pem) ? NULL : pem_next_key(&pem);
         return 0;
 }
 

@@ -314,13 +314,43 @@ struct str jwk_id(struct arena *a, EVP_PKEY *key) {
         return arena_str(a, buf_str(&b));
 }
 
-EVP_PKEY *pem_read_key(struct str pem) {
-        BIO *bio = BIO_new_mem_buf(pem.p, (int) pem.n);
-        EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
+static EVP_PKEY *key_of_der(const char *name, const unsigned char *der, long n) {
+        EVP_PKEY *key = NULL;
+        X509 *cert;
 
+        if (strcmp(name, PEM_STRING_PUBLIC) == 0)
+                return d2i_PUBKEY(NULL, &der, n);
+        if (strcmp(name, PEM_STRING_RSA_PUBLIC) == 0)
+                return d2i_PublicKey(EVP_PKEY_RSA, NULL, &der, n);
+        if (str_has_suffix(str_of(name), STR("PRIVATE KEY")))
+                return d2i_AutoPrivateKey(NULL, &der, n);
+        if (strcmp(name, PEM_STRING_X509) != 0)
+                return NULL;
+        cert = d2i_X509(NULL, &der, n);
+        key = cert ? X509_get_pubkey(cert) : NULL;
+        X509_free(cert);
+        return key;
+}
+
+EVP_PKEY *pem_next_key(struct str *pem) {
+        BIO *bio = BIO_new_mem_buf(pem->p, (int) pem->n);
+        char *name, *header, *rest;
+        EVP_PKEY *key = NULL;
+        unsigned char *der;
+        long n;
+
+        while (!key && PEM_read_bio(bio, &name, &header, &der, &n) == 1) {
+                key = key_of_der(name, der, n);
+                if (key && !jwt_algorithm(key)) {
+                        EVP_PKEY_free(key);
+                        key = NULL;
+                }
+                OPENSSL_free(name);
+                OPENSSL_free(header);
+                OPENSSL_clear_free(der, (size_t) n);
+        }
+        n = BIO_get_mem_data(bio, &rest);
+        *pem = str_n(rest, (size_t) n);
         BIO_free(bio);
-        if (key && jwt_algorithm(key))
-                return key;
-        EVP_PKEY_free(key);
-        return NULL;
+        return key;
 }

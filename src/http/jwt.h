@@ -28,5 +28,5 @@ struct evp_pkey_st *jwk_read(const struct json *jwk);
 struct json jwk_write(struct arena *a, struct evp_pkey_st *key, struct str kid);
 /* Base64url of SHA-256 over the public key, as kube-apiserver names its keys. */
 struct str jwk_id(struct arena *a, struct evp_pkey_st *key);
-/* A private key in PEM, RSA or ECDSA; NULL when it is none. */
-struct evp_pkey_st *pem_read_key(struct str pem);
+/* Cuts the next key off *pem, RSA or ECDSA, private, public or of a certificate; NULL: there is none any more. */
+struct evp_pkey_st *pem_next_key(struct str *pem);

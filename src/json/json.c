@@ -85,6 +85,13 @@ static bool raw_equal(const struct json *a, const struct json *b) {
         return a && b && json_equal(a, b);
 }
 
+bool json_has_str(const struct json *array, struct str s) {
+        json_each_item(i, array)
+                if (json_is(i, JSON_STRING) && str_eq(json_str(i), s))
+                        return true;
+        return false;
+}
+
 bool json_equal(const struct json *a, const struct json *b) {
         if (a == b || !a || !b)
                 return a == b;

@@ -92,6 +92,7 @@ static inline bool json_bool(const struct json *j) {
         for (struct json *it = json_is((j), JSON_ARRAY) ? (j)->items : NULL,                            \
                          *it##_end = it ? it + (j)->len : NULL; it != it##_end; it++)
 
+bool json_has_str(const struct json *array, struct str s); /* is it one of the items? */
 bool json_equal(const struct json *a, const struct json *b); /* member order does not matter; 1 equals 1.0 */
 
 /* ---- building: everything new lives in the arena; keys and strings are views unless the name says copy ----

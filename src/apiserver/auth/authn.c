@@ -140,14 +140,73 @@ static void read_audiences(struct authn *n) {
         while (str_split(&rest, ',', &one))
                 json_push(n->arena, &n->audiences, json_of_str(str_trim(one)));
         if (json_len(&n->audiences) == 0)
-                json_push(n->arena, &n->audiences, json_of_str(n->issuer));
+                n->audiences = n->issuers;
+}
+
+/* ---- keys and issuers of service account tokens ---- */
+
+static void add_keys(struct authn *n, struct str pem) {
+        EVP_PKEY *key;
+
+        while ((key = pem_next_key(&pem))) {
+                struct str id = jwk_id(n->arena, key);
+                bool known = false;
+
+                for (size_t i = 0; i < n->keys.n; i++)
+                        known = known || str_eq(n->keys.v[i].id, id);
+                if (known)
+                        EVP_PKEY_free(key);
+                else
+                        vec_push(&n->keys, (struct signing_key) { key, id });
+        }
+}
+
+static int read_keys(struct authn *n, const char *path, struct error *err) {
+        _cleanup_buf_ struct buf pem = BUF_INIT;
+        int r = file_read(path, 0, &pem, err);
+
+        if (r == 0)
+                add_keys(n, buf_str(&pem));
+        OPENSSL_cleanse(pem.p, pem.n);
+        return r < 0 || n->keys.n > 0 ? r : error_set(err, -EINVAL, "%s has no key, RSA or ECDSA", path);
+}
+
+/* The one that signs, the server's own, others that are accepted. */
+static int configure_keys(struct authn *n, struct error *err) {
+        const char *signs = server_flag(n->s, "service-account-signing-key-file", NULL), *path;
+        size_t i = 0;
+        int r = signs ? read_keys(n, signs, err) : 0;
+
+        add_keys(n, n->s->options.service_account_key_pem);
+        if (r == 0 && n->keys.n == 0 && !str_empty(n->s->options.service_account_key_pem))
+                return error_set(err, -EINVAL,
+                                 "the service account key is no PEM of a private key, RSA or ECDSA");
+        while (r == 0 && (path = server_flag_next(n->s, "service-account-key-file", &i)))
+                r = read_keys(n, path, err);
+        return r;
+}
+
+static void configure_issuers(struct authn *n) {
+        const char *dflt = n->s->options.service_account_issuer, *one;
+        size_t i = 0;
+
+        n->issuers = json_new_array();
+        while ((one = server_flag_next(n->s, "service-account-issuer", &i)))
+                json_push(n->arena, &n->issuers, json_of_cstr(one));
+        if (json_len(&n->issuers) == 0)
+                json_push(n->arena, &n->issuers,
+                          json_of_cstr(dflt ? dflt : "https://kubernetes.default.svc.cluster.local"));
+        n->max_token_seconds = server_flag_ms(n->s, "service-account-max-token-expiration", 0) / 1000;
+        n->extends_tokens = strcmp(server_flag(n->s, "service-account-extend-token-expiration", "true"), "false") != 0;
 }
 
 static int configure(struct authn *n, struct error *err) {
         const char *tokens = server_flag(n->s, "token-auth-file", NULL);
         const char *anonymous = server_flag(n->s, "anonymous-auth", NULL);
-        int r = tokens ? read_token_file(n, tokens, err) : 0;
+        int r = configure_keys(n, err);
 
+        if (r == 0 && tokens)
+                r = read_token_file(n, tokens, err);
         if (anonymous)
                 n->s->options.anonymous = strcmp(anonymous, "false") != 0;
         if (r == 0)
@@ -161,26 +220,15 @@ static int configure(struct authn *n, struct error *err) {
 
 int authn_new(struct apiserver *s, struct authn **ret, struct error *err) {
         struct authn *n = xcalloc(1, sizeof(*n));
-        struct str pem = s->options.service_account_key_pem;
-        const char *issuer = s->options.service_account_issuer;
         int r;
 
         n->s = s;
         n->arena = arena_new(0);
         s->authn = n;
-        n->issuer = str_of(server_flag(s, "service-account-issuer",
-                                       issuer ? issuer : "https://kubernetes.default.svc.cluster.local"));
+        configure_issuers(n);
         n->tokens = map_new(token_free);
         pthread_mutex_init(&n->lock, NULL);
         read_audiences(n);
-        if (!str_empty(pem)) {
-                n->key = pem_read_key(pem);
-                if (!n->key)
-                        return error_set(err, -EINVAL,
-                                         "the service account key is no PEM of a private key, RSA or "
-                                         "ECDSA");
-                n->key_id = jwk_id(n->arena, n->key);
-        }
         r = configure(n, err);
         *ret = n;
         return r;
@@ -192,7 +240,9 @@ void authn_free(struct authn *n) {
         oidc_free(n->oidc);
         remote_free(n->token_webhook);
         remote_free(n->access_webhook);
-        EVP_PKEY_free(n->key);
+        for (size_t i = 0; i < n->keys.n; i++)
+                EVP_PKEY_free(n->keys.v[i].key);
+        vec_free(&n->keys);
         map_free(n->tokens);
         map_free(n->file_tokens);
         pthread_mutex_destroy(&n->lock);
@@ -203,35 +253,40 @@ void authn_free(struct authn *n) {
 /* ---- the issuer of service account tokens ---- */
 
 struct str authn_issuer(const struct authn *n) {
-        return n->issuer;
+        return json_str(json_item(&n->issuers, 0));
 }
 
 int authn_sign(struct authn *n, struct arena *a, const struct json *claims, struct str *ret, struct error *err) {
-        if (!n->key)
+        if (n->keys.n == 0)
                 return error_status(err, REASON_INTERNAL,
                                     "Internal error occurred: the API server has no service account key");
-        if (jwt_sign(a, n->key, n->key_id, claims, ret) < 0)
+        if (jwt_sign(a, n->keys.v[0].key, n->keys.v[0].id, claims, ret) < 0)
                 return error_status(err, REASON_INTERNAL, "Internal error occurred: cannot sign a token");
         return 0;
 }
 
 struct json authn_openid_configuration(const struct authn *n, struct arena *a) {
-        struct json d = json_new_object();
+        struct json d = json_new_object(), *algorithms;
+        const char *jwks = server_flag(n->s, "service-account-jwks-uri", NULL);
 
-        json_set_str(a, &d, "issuer", n->issuer);
-        json_setc(a, &d, "jwks_uri", json_of_printf(a, "%" STR_FMT "/openid/v1/jwks", STR_ARG(n->issuer)));
+        json_set_str(a, &d, "issuer", authn_issuer(n));
+        json_setc(a, &d, "jwks_uri",
+                  jwks ? json_of_cstr(jwks)
+                       : json_of_printf(a, "%" STR_FMT "/openid/v1/jwks", STR_ARG(authn_issuer(n))));
         json_push(a, json_get_or_add_array(a, &d, "response_types_supported"), json_of_cstr("id_token"));
         json_push(a, json_get_or_add_array(a, &d, "subject_types_supported"), json_of_cstr("public"));
-        json_push(a, json_get_or_add_array(a, &d, "id_token_signing_alg_values_supported"),
-                  json_of_cstr(n->key ? jwt_algorithm(n->key) : "RS256"));
+        algorithms = json_get_or_add_array(a, &d, "id_token_signing_alg_values_supported");
+        for (size_t i = 0; i < n->keys.n; i++)
+                if (!json_has_str(algorithms, str_of(jwt_algorithm(n->keys.v[i].key))))
+                        json_push(a, algorithms, json_of_cstr(jwt_algorithm(n->keys.v[i].key)));
         return d;
 }
 
 struct json authn_jwks(const struct authn *n, struct arena *a) {
         struct json d = json_new_object(), *keys = json_get_or_add_array(a, &d, "keys");
 
-        if (n->key)
-                json_push(a, keys, jwk_write(a, n->key, n->key_id));
+        for (size_t i = 0; i < n->keys.n; i++)
+                json_push(a, keys, jwk_write(a, n->keys.v[i].key, n->keys.v[i].id));
         return d;
 }
 

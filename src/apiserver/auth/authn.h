@@ -12,11 +12,19 @@ struct http_request;
 struct remote;
 struct evp_pkey_st;
 
+/* A key of service account tokens. */
+struct signing_key {
+        struct evp_pkey_st *key;
+        struct str id;
+};
+
 struct authn {
         struct apiserver *s;
         struct arena *arena;
-        struct evp_pkey_st *key; /* signs service account tokens; may be NULL */
-        struct str issuer, key_id;
+        VEC(struct signing_key) keys; /* the first signs service account tokens, all verify them; may be none */
+        struct json issuers;          /* of them, likewise */
+        int64_t max_token_seconds;    /* 0: no limit */
+        bool extends_tokens;
         struct json audiences; /* whom tokens must be for, unless the question says otherwise */
         pthread_mutex_t lock;
         struct map *tokens;            /* service_account.c: text of a token → struct token */

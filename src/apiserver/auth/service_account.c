@@ -64,18 +64,28 @@ static void make_user(struct arena *a, struct token *t, struct str ns, struct st
                                json_str(json_at_path(k, extras[i].object, extras[i].member)));
 }
 
+/* By one of our keys: the one that it names, else any. */
+static bool is_signed(const struct authn *n, const struct jwt *t) {
+        struct str id = json_str(json_getc(t->header, "kid"));
+
+        for (size_t i = 0; i < n->keys.n; i++)
+                if ((str_empty(id) || str_eq(id, n->keys.v[i].id)) && jwt_verify(t, n->keys.v[i].key))
+                        return true;
+        return false;
+}
+
 /* The token with its user, when its form and signature are right and it is one of ours. -ENOENT: it is not. */
 static int open_token(struct authn *n, struct arena *a, struct str text, struct token *t) {
         struct jwt jwt;
         const struct json *k;
 
-        if (!n->key || jwt_parse(a, text, &jwt) < 0)
+        if (n->keys.n == 0 || jwt_parse(a, text, &jwt) < 0)
                 return -ENOENT;
         t->claims = jwt.claims;
         t->legacy = str_eqc(claim(t, "iss"), LEGACY_ISSUER);
-        if (!t->legacy && !str_eq(claim(t, "iss"), n->issuer))
+        if (!t->legacy && !json_has_str(&n->issuers, claim(t, "iss")))
                 return -ENOENT;
-        if (!jwt_verify(&jwt, n->key))
+        if (!is_signed(n, &jwt))
                 return -EACCES;
         k = json_getc(t->claims, "kubernetes.io");
         if (t->legacy)
@@ -261,9 +271,16 @@ static int check_legacy(const struct token_check *c, const struct token *t, stru
                 return error_status(err, REASON_UNAUTHORIZED, "token audiences are invalid for this server");
         if (!secret || gone(secret, object_uid(secret)) ||
             base64_decode(&kept, json_str(json_at_path(object_json(secret), "data", "token"))) < 0 ||
-            !str_eq(buf_str(&kept), c->text) || json_getc(labels, INVALID_SINCE) ||
-            gone(account, claim(t, LEGACY "service-account.uid")))
+            !str_eq(buf_str(&kept), c->text) || gone(account, claim(t, LEGACY "service-account.uid")))
                 return invalidated(err);
+        if (json_getc(labels, INVALID_SINCE))
+                return error_status(err, REASON_UNAUTHORIZED,
+                                    "the token in secret %" STR_FMT "/%" STR_FMT " for service account %" STR_FMT
+                                    "/%" STR_FMT " has been marked invalid. Use tokens from the TokenRequest API or "
+                                    "manually created secret-based tokens, or remove the 'invalid-since' label from "
+                                    "the secret to temporarily allow use of this token",
+                                    STR_ARG(ns), STR_ARG(name), STR_ARG(ns),
+                                    STR_ARG(claim(t, LEGACY "service-account.name")));
         time_format(today, now_wall_ns());
         if (!str_eq(json_str(json_getc(labels, LAST_USED)), str_n(today, 10)))
                 note_use(s, secret, str_n(today, 10));

@@ -5,6 +5,7 @@
 
 #include <openssl/ec.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <openssl/rsa.h>
 
 #include "apiserver/auth/authn.h"
@@ -196,6 +197,79 @@ static void a_secret_token_is_worth_what_its_secret_is(void **state) {
         assert_string_equal(at(f, review(f, token), ".status.authenticated"), "(absent)");
 }
 
+/* ---- keys of service account tokens ---- */
+
+#define OLD_KEY "/tmp/test-tokens-old.pem"
+#define NEW_KEY "/tmp/test-tokens-new.pem"
+#define PUBLIC_KEYS "/tmp/test-tokens-public.pem"
+
+static int setup_two_keys(void **state) {
+        static const char *const args[] = { "service-account-signing-key-file=" NEW_KEY,
+                                            "service-account-key-file=" PUBLIC_KEYS,
+                                            "service-account-issuer=https://new",
+                                            "service-account-issuer=https://old",
+                                            "service-account-jwks-uri=https://keys",
+                                            "service-account-max-token-expiration=20m",
+                                            NULL };
+        EVP_PKEY *old = EVP_RSA_gen(2048), *new = EVP_EC_gen("P-256");
+        FILE *private[] = { fopen(OLD_KEY, "w"), fopen(NEW_KEY, "w") }, *public = fopen(PUBLIC_KEYS, "w");
+
+        PEM_write_PrivateKey(private[0], old, NULL, NULL, 0, NULL, NULL);
+        PEM_write_PrivateKey(private[1], new, NULL, NULL, 0, NULL, NULL);
+        PEM_write_PUBKEY(public, new);
+        PEM_write_PUBKEY(public, old);
+        fclose(private[0]);
+        fclose(private[1]);
+        fclose(public);
+        EVP_PKEY_free(old);
+        EVP_PKEY_free(new);
+        return fixture_setup_with(state, args);
+}
+
+/* What another server of the cluster signed before its key was replaced. */
+static struct str signed_by_the_old_key(struct fixture *f, const char *token, const char *issuer) {
+        _cleanup_buf_ struct buf text = BUF_INIT;
+        struct str pem, signed_token;
+        struct jwt t;
+        EVP_PKEY *key;
+
+        assert_int_equal(file_read(OLD_KEY, 0, &text, NULL), 0);
+        pem = buf_str(&text);
+        key = pem_next_key(&pem);
+        assert_int_equal(jwt_parse(f->a, str_of(token), &t), 0);
+        json_set_cstr(f->a, t.claims, "iss", issuer);
+        assert_int_equal(jwt_sign(f->a, key, jwk_id(f->a, key), t.claims, &signed_token), 0);
+        EVP_PKEY_free(key);
+        return signed_token;
+}
+
+static void old_keys_and_issuers_are_accepted_new_ones_sign(void **state) {
+        struct fixture *f = *state;
+        struct json jwks = authn_jwks(f->s->authn, f->a), d = authn_openid_configuration(f->s->authn, f->a);
+        struct answer r;
+        const char *token;
+        struct jwt t;
+
+        make_account(f, "default");
+        token = make_token(f, "{\"spec\":{}}");
+        assert_int_equal(jwt_parse(f->a, str_of(token), &t), 0);
+        assert_true(str_eqc(json_str(json_getc(t.header, "alg")), "ES256"));
+        assert_true(str_eqc(json_str(json_getc(t.claims, "iss")), "https://new"));
+        assert_int_equal(json_len(json_getc(t.claims, "aud")), 2);
+        assert_string_equal(at(f, review(f, str_of(token)), ".status.authenticated"), "true");
+        r = review(f, signed_by_the_old_key(f, token, "https://old"));
+        assert_string_equal(at(f, r, ".status.authenticated"), "true");
+        r = review(f, signed_by_the_old_key(f, token, "https://other"));
+        assert_string_equal(at(f, r, ".status.authenticated"), "(absent)");
+        assert_int_equal(json_len(json_getc(&jwks, "keys")), 3); /* with the server's own */
+        assert_true(str_eqc(json_str(json_getc(&d, "jwks_uri")), "https://keys"));
+        assert_int_equal(json_len(json_getc(&d, "id_token_signing_alg_values_supported")), 2);
+        r = ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token",
+                .body = "{\"spec\":{\"expirationSeconds\":3600}}");
+        assert_string_equal(at(f, r, ".spec.expirationSeconds"), "1200");
+        assert_true(str_eqc(r.warning, "requested expiration of 3600 seconds shortened to 1200 seconds"));
+}
+
 /* ---- bootstrap tokens ---- */
 
 static void make_bootstrap_token(struct fixture *f, const char *id, const char *more) {
@@ -289,6 +363,7 @@ int main(void) {
                 T(tokens_of_pods_name_their_node_and_are_extended),
                 T(a_token_bound_to_a_node_ends_with_it),
                 T(a_secret_token_is_worth_what_its_secret_is),
+                T_WITH(old_keys_and_issuers_are_accepted_new_ones_sign, setup_two_keys),
                 T(a_bootstrap_token_is_for_joining),
                 T_WITH(a_file_may_have_tokens, setup_token_file),
                 T_WITH(the_modes_of_authorization_are_a_choice, setup_always_allow),
