@@ -48,8 +48,7 @@ static struct range either(struct range a, struct range b) {
 /* ---- at run time ---- */
 
 /* What is far more than any limit need not be known. */
-static uint64_t traversal(const struct cel_value *v, size_t *steps) {
-        struct arena *a = NULL;
+static uint64_t traversal(struct arena *a, const struct cel_value *v, size_t *steps) {
         uint64_t cost = 0;
 
         if (v->kind == CEL_STRING || v->kind == CEL_BYTES)
@@ -61,7 +60,7 @@ static uint64_t traversal(const struct cel_value *v, size_t *steps) {
                         return 10 * CEL_CALL_LIMIT;
                 struct cel_value item = list_get(a, v, i);
 
-                cost += traversal(&item, steps);
+                cost += traversal(a, &item, steps);
         }
         return cost;
 }
@@ -84,7 +83,7 @@ static uint64_t cidr_cost(const struct node *n, const struct cel_value *v) {
         return v[1].kind == CEL_STRING ? cost + scale(value_size(&v[1]), TRAVERSE) : cost;
 }
 
-uint64_t call_cost(const struct node *n, const struct cel_value *v, const struct cel_value *result) {
+uint64_t call_cost(struct arena *a, const struct node *n, const struct cel_value *v, const struct cel_value *result) {
         switch ((enum cost_class) n->fn->cost) {
         case COST_TO_STRING:
                 return v[0].kind == CEL_BYTES ? scale(v[0].n, TRAVERSE) : 1;
@@ -119,7 +118,7 @@ uint64_t call_cost(const struct node *n, const struct cel_value *v, const struct
         case COST_LIST: {
                 size_t steps = 0;
 
-                return traversal(&v[0], &steps);
+                return traversal(a, &v[0], &steps);
         }
         case COST_CHECK:
                 return 350000;

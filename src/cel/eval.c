@@ -181,7 +181,7 @@ static struct cel_value eval_call(struct ctx *c, const struct node *n) {
         c->call = n;
         ret = n->fn->impl(c, args, n->n_args);
         c->call = outer;
-        pay(c, n->fn->cost == COST_ONE ? 1 : call_cost(n, args, &ret));
+        pay(c, n->fn->cost == COST_ONE ? 1 : call_cost(c->a, n, args, &ret));
         if (n->fn->cost == COST_INDEX && !n->chained)
                 pay(c, 1);
         return ret;

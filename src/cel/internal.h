@@ -149,7 +149,8 @@ extern const struct cel_type opaque_types[];
 extern const char opaque_letters[];
 const struct cel_type *opaque_type(char letter);
 
-uint64_t call_cost(const struct node *n, const struct cel_value *args, const struct cel_value *result);
+uint64_t call_cost(struct arena *a, const struct node *n, const struct cel_value *args,
+                   const struct cel_value *result);
 bool cel_reserved(struct str word); /* no identifier: true, in, if, namespace … */
 bool types_equal(const struct cel_type *a, const struct cel_type *b);
 
