@@ -13,10 +13,8 @@
 
 struct webhooks {
         struct apiserver *s;
-        pthread_mutex_t lock;
-        struct loop *loop; /* made with the first call; under lock */
-        bool stopped;      /* under lock */
-        struct map *peers; /* on the loop: where and by whom it is certified → struct peer */
+        struct late_loop loop; /* made with the first call */
+        struct map *peers;     /* on the loop: where and by whom it is certified → struct peer. NULL: it ends */
 };
 
 /* One webhook's connections. */
@@ -129,7 +127,7 @@ static int find_peer(struct webhook_run *r, struct error *err) {
         struct tls_options tls = {
                 .ca_pem = r->ca, .cert_pem = r->w->cert_pem, .key_pem = r->w->key_pem, .http2 = true
         };
-        struct http_client_options o = { .loop = h->loop,
+        struct http_client_options o = { .loop = h->loop.loop,
                                          .host = arena_cstr(r->arena, r->host),
                                          .port = r->port,
                                          .http2 = true,
@@ -257,26 +255,6 @@ static void start(struct loop_work *work) {
                 post(r);
 }
 
-/* Posts to the loop, which it makes when there is none yet. */
-static int submit(struct webhooks *h, struct webhook_run *r, struct error *err) {
-        int e = 0;
-
-        pthread_mutex_lock(&h->lock);
-        if (h->stopped)
-                e = error_set(err, -ECANCELED, "the server is shutting down");
-        else if (!h->loop) {
-                e = loop_new("webhooks", &h->loop, err);
-                if (e == 0) {
-                        h->peers = map_new(free_peer);
-                        loop_start_thread(h->loop);
-                }
-        }
-        if (e == 0)
-                loop_post(h->loop, &r->work);
-        pthread_mutex_unlock(&h->lock);
-        return e;
-}
-
 void webhook_call(struct apiserver *s, struct webhook_call *w) {
         struct arena *a = arena_new(0);
         struct webhook_run *r = arena_new_of(a, struct webhook_run);
@@ -285,7 +263,7 @@ void webhook_call(struct apiserver *s, struct webhook_call *w) {
         w->run = r;
         w->status = 0;
         w->error = ERROR_INIT;
-        if (locate(r, &w->error) < 0 || submit(s->webhooks, r, &w->error) < 0)
+        if (locate(r, &w->error) < 0 || late_loop_post(&s->webhooks->loop, &r->work, &w->error) < 0)
                 finish(r);
 }
 
@@ -295,7 +273,8 @@ struct webhooks *webhooks_new(struct apiserver *s) {
         struct webhooks *h = xcalloc(1, sizeof(*h));
 
         h->s = s;
-        pthread_mutex_init(&h->lock, NULL);
+        h->loop = LATE_LOOP("webhooks");
+        h->peers = map_new(free_peer);
         return h;
 }
 
@@ -307,27 +286,13 @@ static void drop_peers(void *arg) {
 }
 
 void webhooks_stop(struct webhooks *h) {
-        struct loop *l;
-
-        pthread_mutex_lock(&h->lock);
-        h->stopped = true;
-        l = h->loop;
-        pthread_mutex_unlock(&h->lock);
-        if (!l)
-                return;
-        loop_call_sync(l, drop_peers, h);
-        loop_stop(l);
-        loop_join(l);
-        loop_free(l);
-        pthread_mutex_lock(&h->lock);
-        h->loop = NULL;
-        pthread_mutex_unlock(&h->lock);
+        late_loop_stop(&h->loop, drop_peers, h, NULL);
 }
 
 void webhooks_free(struct webhooks *h) {
         if (!h)
                 return;
         webhooks_stop(h);
-        pthread_mutex_destroy(&h->lock);
+        drop_peers(h);
         free(h);
 }

@@ -6,9 +6,9 @@
 #include "base/loop.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "base/arena.h"
 #include "base/log.h"
@@ -172,6 +172,14 @@ void loop_join(struct loop *l) {
         l->has_thread = false;
 }
 
+void loop_end(struct loop *l) {
+        if (!l)
+                return;
+        loop_stop(l);
+        loop_join(l);
+        loop_free(l);
+}
+
 void loop_post(struct loop *l, struct loop_work *w) {
         bool first;
 
@@ -221,6 +229,40 @@ void loop_call_sync(struct loop *l, void (*fn)(void *arg), void *arg) {
         while (sem_wait(&done) < 0 && errno == EINTR)
                 ;
         sem_destroy(&done);
+}
+
+/* ---- made when needed ---- */
+
+int late_loop_post(struct late_loop *l, struct loop_work *w, struct error *err) {
+        int r = 0;
+
+        pthread_mutex_lock(&l->lock);
+        if (l->stopped)
+                r = error_set(err, -ECANCELED, "the server is shutting down");
+        else if (!l->loop && (r = loop_new(l->name, &l->loop, err)) == 0)
+                loop_start_thread(l->loop);
+        if (r == 0)
+                loop_post(l->loop, w);
+        pthread_mutex_unlock(&l->lock);
+        return r;
+}
+
+void late_loop_stop(struct late_loop *l, void (*end)(void *arg), void *arg, atomic_int *busy) {
+        struct loop *loop;
+
+        pthread_mutex_lock(&l->lock);
+        l->stopped = true;
+        loop = l->loop;
+        pthread_mutex_unlock(&l->lock);
+        if (!loop)
+                return;
+        loop_call_sync(loop, end, arg);
+        while (busy && atomic_load(busy) > 0)
+                nanosleep(&(struct timespec) { .tv_nsec = 1000000 }, NULL);
+        loop_end(loop);
+        pthread_mutex_lock(&l->lock);
+        l->loop = NULL;
+        pthread_mutex_unlock(&l->lock);
 }
 
 /* ---- timers ---- */

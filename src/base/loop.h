@@ -2,6 +2,8 @@
  * Everything that belongs to a loop is touched on its thread only. */
 #pragma once
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <uv.h>
 
 #include "base/error.h"
@@ -25,6 +27,7 @@ void loop_run(struct loop *l);                      /* on the calling thread, un
 void loop_start_thread(struct loop *l);             /* on a new thread */
 void loop_stop(struct loop *l);                     /* any thread; queued work still runs */
 void loop_join(struct loop *l);                     /* waits for the thread of loop_start_thread */
+void loop_end(struct loop *l);                      /* the three: stop, join, free. l may be NULL */
 
 /* Any thread. Order is kept. Work posted while the loop stops still runs. Wakes the loop with one eventfd write for a
  * burst of posts. */
@@ -33,6 +36,21 @@ void loop_post(struct loop *l, struct loop_work *w);
 void loop_call(struct loop *l, void (*fn)(void *arg), void *arg);
 /* Runs fn on the loop and waits for it; runs it directly when called on the loop. */
 void loop_call_sync(struct loop *l, void (*fn)(void *arg), void *arg);
+
+/* A loop with its thread that the first message makes: what a cluster does not use costs it nothing. */
+struct late_loop {
+        const char *name;
+        pthread_mutex_t lock;
+        struct loop *loop; /* under lock; its own thread needs none to read it */
+        bool stopped;      /* under lock */
+};
+#define LATE_LOOP(its_name) ((struct late_loop) { .name = its_name, .lock = PTHREAD_MUTEX_INITIALIZER })
+
+/* Any thread. -ECANCELED once it is stopped. */
+int late_loop_post(struct late_loop *l, struct loop_work *w, struct error *err);
+/* Where it ever ran: end(arg) on it, then it goes on until *busy is 0 (what is at the store comes back to it; may be
+ * NULL), then it is freed. Nothing happens the second time. */
+void late_loop_stop(struct late_loop *l, void (*end)(void *arg), void *arg, atomic_int *busy);
 
 /* A one-shot timer, embedded in its owner; loop's thread only. timer_start again moves it. */
 struct timer {

@@ -448,9 +448,7 @@ static void remote_free(void *transport) {
 
         if (r->loop) {
                 loop_call_sync(r->loop, close_http, r);
-                loop_stop(r->loop);
-                loop_join(r->loop);
-                loop_free(r->loop);
+                loop_end(r->loop);
         }
         if (r->tls)
                 tls_context_unref(r->tls);

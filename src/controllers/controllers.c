@@ -388,9 +388,7 @@ int controllers_start(const struct controllers_options *o, struct controllers **
         loop_start_thread(s.loop);
         loop_call_sync(s.loop, setup, &s);
         if (s.result < 0) {
-                loop_stop(s.loop);
-                loop_join(s.loop);
-                loop_free(s.loop);
+                loop_end(s.loop);
         }
         return s.result;
 }
@@ -402,9 +400,7 @@ void controllers_stop(struct controllers *all) {
                 return;
         loop = all->loop;
         loop_call_sync(loop, teardown, all);
-        loop_stop(loop);
-        loop_join(loop);
-        loop_free(loop);
+        loop_end(loop);
 }
 
 const struct controllers_options *controllers_options(const struct controllers *c) {

@@ -571,9 +571,7 @@ void kms_free(struct kms *k) {
                 return;
         if (k->loop) {
                 loop_call_sync(k->loop, drop_client, k);
-                loop_stop(k->loop);
-                loop_join(k->loop);
-                loop_free(k->loop);
+                loop_end(k->loop);
         }
         OPENSSL_cleanse(&k->seed, sizeof(k->seed));
         map_free(k->seeds);

@@ -46,9 +46,7 @@ struct service {
 
 struct aggregator {
         struct apiserver *s;
-        pthread_mutex_t lock;
-        struct loop *loop;       /* under lock */
-        bool stopped;            /* under lock */
+        struct late_loop loop;   /* made with the first APIService of another server */
         atomic_bool active, woken;
         struct loop_work work;
         struct timer tick;
@@ -223,7 +221,7 @@ static void write_status(struct service *v, bool ok, const char *reason, struct 
                                      .user = api_user_system,
                                      .user_agent = STR("kube-apiserver"),
                                      .arena = a,
-                                     .loop = g->loop,
+                                     .loop = g->loop.loop,
                                      .done = status_written };
         atomic_fetch_add(&g->writing, 1);
         apiserver_call(g->s, &w->call);
@@ -372,7 +370,8 @@ static const char *obstacle(struct service *v, struct store_snapshot *snap, stru
 static int connect_to(struct service *v, struct arena *a, struct str host, uint16_t port, struct error *err) {
         struct str address = arena_printf(a, "%" STR_FMT ":%u", STR_ARG(host), port);
         struct http_client_options o = {
-                .loop = v->g->loop, .host = arena_cstr(a, host), .port = port, .tls = v->g->tls, .max_connections = 2
+                .loop = v->g->loop.loop, .host = arena_cstr(a, host), .port = port, .tls = v->g->tls,
+                .max_connections = 2
         };
 
         if (v->client && str_eq(v->address, address))
@@ -490,7 +489,7 @@ static void pass(struct aggregator *g, bool woken) {
         if (g->changed)
                 publish(g);
         if (g->services.n > 0)
-                timer_start(g->loop, &g->tick, TICK_MS, fire);
+                timer_start(g->loop.loop, &g->tick, TICK_MS, fire);
 }
 
 static void fire(struct timer *t) {
@@ -537,16 +536,8 @@ static void wake(struct aggregator *g) {
 
         if (atomic_exchange(&g->woken, true))
                 return;
-        pthread_mutex_lock(&g->lock);
-        if (!g->stopped && !g->loop) {
-                if (loop_new("aggregator", &g->loop, &e) < 0)
-                        log_error("APIServices cannot be served: %s", error_text(&e));
-                else
-                        loop_start_thread(g->loop);
-        }
-        if (!g->stopped && g->loop)
-                loop_post(g->loop, &g->work);
-        pthread_mutex_unlock(&g->lock);
+        if (late_loop_post(&g->loop, &g->work, &e) < 0 && e.err != -ECANCELED)
+                log_error("APIServices cannot be served: %s", error_text(&e));
 }
 
 void aggregator_changed(struct aggregator *g, struct str key, const struct object *o) {
@@ -643,7 +634,7 @@ struct aggregator *aggregator_new(struct apiserver *s) {
 
         g->s = s;
         g->work.run = run;
-        pthread_mutex_init(&g->lock, NULL);
+        g->loop = LATE_LOOP("aggregator");
         return g;
 }
 
@@ -669,21 +660,7 @@ static void end(void *arg) {
 }
 
 void aggregator_stop(struct aggregator *g) {
-        struct loop *l;
-
-        pthread_mutex_lock(&g->lock);
-        g->stopped = true;
-        l = g->loop;
-        pthread_mutex_unlock(&g->lock);
-        if (!l)
-                return;
-        loop_call_sync(l, end, g);
-        while (atomic_load(&g->writing) > 0) /* what is at the store comes back */
-                nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
-        loop_stop(l);
-        loop_join(l);
-        loop_free(l);
-        g->loop = NULL;
+        late_loop_stop(&g->loop, end, g, &g->writing);
 }
 
 void aggregator_free(struct aggregator *g) {
@@ -694,6 +671,5 @@ void aggregator_free(struct aggregator *g) {
                 tls_context_unref(g->tls);
         buf_free(&g->cert);
         buf_free(&g->key);
-        pthread_mutex_destroy(&g->lock);
         free(g);
 }

@@ -21,9 +21,7 @@
 
 struct extensions {
         struct apiserver *s;
-        pthread_mutex_t lock;
-        struct loop *loop; /* made with the first definition; under lock */
-        bool stopped;      /* under lock */
+        struct late_loop loop; /* made with the first definition */
         atomic_bool queued;
         struct loop_work work;
         struct timer again, settle;
@@ -70,7 +68,7 @@ static void write_crd(struct extensions *x, struct arena *a, const struct object
                                     .key = rest_key(a, r, STR(""), object_name(crd)),
                                     .object = object_from_tree(tree),
                                     .expect = object_revision(crd) };
-        u->txn = (struct store_txn) { .ops = &u->op, .n_ops = 1, .done = updated, .loop = x->loop };
+        u->txn = (struct store_txn) { .ops = &u->op, .n_ops = 1, .done = updated, .loop = x->loop.loop };
         x->running++;
         store_submit(x->s->store, &u->txn);
 }
@@ -271,7 +269,7 @@ static void remove_objects(struct extensions *x, struct custom *c) {
                                       .user = api_user_system,
                                       .authorized = true,
                                       .arena = a,
-                                      .loop = x->loop,
+                                      .loop = x->loop.loop,
                                       .done = removed };
         x->running++;
         apiserver_call(x->s, &r->call);
@@ -398,7 +396,7 @@ static void mark_unsettled(struct extensions *x, const struct pass *p, const str
                 any = true;
         }
         if (any)
-                timer_start(x->loop, &x->settle, SETTLE_MS, settle);
+                timer_start(x->loop.loop, &x->settle, SETTLE_MS, settle);
 }
 
 static void publish(struct extensions *x, struct pass *p) {
@@ -406,7 +404,7 @@ static void publish(struct extensions *x, struct pass *p) {
 
         mark_unsettled(x, p, old);
         catalog_swap(x->s, catalog_new(p->customs.v, p->customs.n));
-        local_services_sync(x->s, x->loop, &x->running);
+        local_services_sync(x->s, x->loop.loop, &x->running);
         for (size_t i = 0; i < old->n_customs; i++) {
                 struct custom *c = old->customs[i];
                 bool kept = false;
@@ -472,7 +470,7 @@ static void due(struct timer *t) {
 
 static void look_again(struct extensions *x, uint64_t ms) {
         if (!x->ending)
-                timer_start(x->loop, &x->again, ms, due);
+                timer_start(x->loop.loop, &x->again, ms, due);
 }
 
 static void changed(struct loop_work *w) {
@@ -488,16 +486,8 @@ void extensions_changed(struct extensions *x) {
 
         if (atomic_exchange(&x->queued, true))
                 return;
-        pthread_mutex_lock(&x->lock);
-        if (!x->stopped && !x->loop) {
-                if (loop_new("extensions", &x->loop, &e) == 0)
-                        loop_start_thread(x->loop);
-                else
-                        log_error("custom resources are not served: %s", error_text(&e));
-        }
-        if (!x->stopped && x->loop)
-                loop_post(x->loop, &x->work);
-        pthread_mutex_unlock(&x->lock);
+        if (late_loop_post(&x->loop, &x->work, &e) < 0 && e.err != -ECANCELED)
+                log_error("custom resources are not served: %s", error_text(&e));
 }
 
 /* ---- life ---- */
@@ -507,7 +497,7 @@ struct extensions *extensions_new(struct apiserver *s) {
 
         x->s = s;
         x->work.run = changed;
-        pthread_mutex_init(&x->lock, NULL);
+        x->loop = LATE_LOOP("extensions");
         return x;
 }
 
@@ -538,29 +528,12 @@ static void close_all(void *arg) {
 }
 
 void extensions_stop(struct extensions *x) {
-        struct loop *l;
-
-        pthread_mutex_lock(&x->lock);
-        x->stopped = true;
-        l = x->loop;
-        pthread_mutex_unlock(&x->lock);
-        if (!l)
-                return;
-        loop_call_sync(l, close_all, x);
-        while (atomic_load(&x->running) > 0) /* what is at the store comes back */
-                nanosleep(&(struct timespec) { .tv_nsec = 1000000 }, NULL);
-        loop_stop(l);
-        loop_join(l);
-        loop_free(l);
-        pthread_mutex_lock(&x->lock);
-        x->loop = NULL;
-        pthread_mutex_unlock(&x->lock);
+        late_loop_stop(&x->loop, close_all, x, &x->running);
 }
 
 void extensions_free(struct extensions *x) {
         if (!x)
                 return;
         extensions_stop(x);
-        pthread_mutex_destroy(&x->lock);
         free(x);
 }

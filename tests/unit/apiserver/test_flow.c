@@ -327,8 +327,6 @@ int main(void) {
                 return 1;
         loop_start_thread(loop);
         r = cmocka_run_group_tests(tests, NULL, NULL);
-        loop_stop(loop);
-        loop_join(loop);
-        loop_free(loop);
+        loop_end(loop);
         return r;
 }

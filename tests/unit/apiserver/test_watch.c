@@ -72,9 +72,7 @@ static void stop(void *arg) {
 
 static void watch_end(struct watcher *w) {
         loop_call_sync(w->loop, stop, w);
-        loop_stop(w->loop);
-        loop_join(w->loop);
-        loop_free(w->loop);
+        loop_end(w->loop);
         pthread_mutex_destroy(&w->lock);
         pthread_cond_destroy(&w->more);
         free(w);

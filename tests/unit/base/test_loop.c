@@ -1,6 +1,7 @@
 /* Event loops, their threads and their timers. */
 #include "../test.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -72,9 +73,7 @@ static void a_synchronous_call_has_happened_when_it_returns(void **state) {
                 assert_int_equal(n, i + 1);
         }
         assert_false(loop_is_current(l));
-        loop_stop(l);
-        loop_join(l);
-        loop_free(l);
+        loop_end(l);
 }
 
 static struct loop *own;
@@ -157,6 +156,41 @@ static void a_timer_fires_once_for_each_start_and_says_when_it_may_go(void **sta
         timer_stop(&never.timer); /* one that was never started */
 }
 
+static struct late_loop late;
+static atomic_int late_runs, late_busy;
+
+static void on_late(struct loop_work *w) {
+        late_runs += loop_is_current(late.loop) ? 1 : 100;
+        late_busy--;
+        free(w);
+}
+
+static void end_late(void *arg) {
+        struct loop_work *w = xcalloc(1, sizeof(*w));
+
+        w->run = on_late; /* what still has to come back */
+        late_busy++;
+        loop_post(late.loop, w);
+}
+
+static void a_late_loop_is_made_by_the_first_post_and_never_after_its_end(void **state) {
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct loop_work *w = xcalloc(1, sizeof(*w));
+
+        late = LATE_LOOP("never");
+        late_loop_stop(&late, end_late, NULL, NULL);
+        assert_int_equal(late_loop_post(&late, w, &e), -ECANCELED);
+        assert_null(late.loop);
+        late = LATE_LOOP("late");
+        w->run = on_late;
+        late_busy = 1;
+        assert_int_equal(late_loop_post(&late, w, NULL), 0);
+        late_loop_stop(&late, end_late, NULL, &late_busy);
+        assert_int_equal(late_runs, 2);
+        late_loop_stop(&late, end_late, NULL, &late_busy);
+        assert_int_equal(late_runs, 2);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(posts_of_many_threads_run_once_and_in_order),
@@ -164,6 +198,7 @@ int main(void) {
                 cmocka_unit_test(work_posted_while_the_loop_stops_still_runs),
                 cmocka_unit_test(a_loop_runs_again_after_it_was_stopped),
                 cmocka_unit_test(a_timer_fires_once_for_each_start_and_says_when_it_may_go),
+                cmocka_unit_test(a_late_loop_is_made_by_the_first_post_and_never_after_its_end),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -241,9 +241,7 @@ static void an_informer_follows(void **state) {
                          0);
         wait_for(&s.deleted, 1);
         loop_call_sync(s.loop, informer_end, &s);
-        loop_stop(s.loop);
-        loop_join(s.loop);
-        loop_free(s.loop);
+        loop_end(s.loop);
 }
 
 /* A loop that blocks in a call while its own informer has events waiting: nothing may wait for the loop. */
@@ -267,9 +265,7 @@ static void a_loop_may_block_in_calls(void **state) {
         loop_call_sync(s.loop, block_often, &s);
         wait_for(&s.added, 50);
         loop_call_sync(s.loop, informer_end, &s);
-        loop_stop(s.loop);
-        loop_join(s.loop);
-        loop_free(s.loop);
+        loop_end(s.loop);
 }
 
 static void async_done(int result, struct object *object, const struct error *error, void *arg) {
@@ -299,9 +295,7 @@ static void an_asynchronous_call_answers_on_its_loop(void **state) {
                              s.loop, async_done, &s);
         } /* everything was copied */
         sem_wait(&s.done);
-        loop_stop(s.loop);
-        loop_join(s.loop);
-        loop_free(s.loop);
+        loop_end(s.loop);
         sem_destroy(&s.done);
 }
 
@@ -352,9 +346,7 @@ static void one_of_two_leads_and_hands_over(void **state) {
         wait_for(&b, 1);
         leader_election_stop(second);
         usleep(100000);
-        loop_stop(loop);
-        loop_join(loop);
-        loop_free(loop);
+        loop_end(loop);
         assert_int_equal(lost, 0);
 }
 

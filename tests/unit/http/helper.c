@@ -374,9 +374,7 @@ static void settle(struct loop *l) {
 void fixture_free(struct fixture *f) {
         http_server_stop(f->server, 500);
         settle(f->loop);
-        loop_stop(f->loop);
-        loop_join(f->loop);
-        loop_free(f->loop);
+        loop_end(f->loop);
         tls_context_unref(f->tls);
         free(f);
 }

@@ -325,9 +325,7 @@ static void reconnects_after_the_server_restarted(void **state) {
         for (int i = 0; i < 3; i++)
                 expect_ok(get(b->f, b->c, "/two"), "/two");
         b->f->server = second->server; /* it is stopped by the teardown */
-        loop_stop(second->loop);
-        loop_join(second->loop);
-        loop_free(second->loop);
+        loop_end(second->loop);
         tls_context_unref(b->f->tls);
         b->f->tls = second->tls;
         free(second);

@@ -553,9 +553,7 @@ static void answers_come_on_the_submitters_loop(void **state) {
                 assert_int_equal(all[i].txn.revision, i + 1); /* in the order of submission */
                 object_unref(all[i].op.object);
         }
-        loop_stop(loop);
-        loop_join(loop);
-        loop_free(loop);
+        loop_end(loop);
         free(all);
 }
 
