@@ -83,7 +83,7 @@ struct api_call {
         struct str *warnings;
         size_t n_warnings;
         struct json *annotations; /* what admission says to the audit log: a map of strings; NULL: nothing */
-        void *priv[4];
+        int64_t webhooks_ns; /* how long it waited for admission webhooks */
 };
 
 struct api_list {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "apiserver/auth/remote.h"
+#include "base/metrics.h"
 
 #include "apiserver/admission/admission.h"
 #include "apiserver/extensions/custom.h"
@@ -105,9 +106,45 @@ void op_refresh(struct op *op) {
         op->snap = store_snapshot(op->s->store);
 }
 
+/* ---- the store ---- */
+
+static const double seconds[] = { 0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2,
+                                  3,     4,     5,    6,   8,   10,  15,  20,  30, 45, 60 };
+static const struct metric store_duration = {
+        "etcd_request_duration_seconds", "Etcd request latency in seconds for each operation and object type.",
+        METRIC_HISTOGRAM, seconds, ARRAY_SIZE(seconds)
+};
+static const struct metric store_requests = { "etcd_requests_total",
+                                              "Etcd request counts for each operation and object type.", METRIC_COUNTER,
+                                              NULL, 0 };
+static const struct metric store_errors = { "etcd_request_errors_total",
+                                            "Etcd failed request counts for each operation and object type.",
+                                            METRIC_COUNTER, NULL, 0 };
+static const char *const store_operations[] = { [STORE_CREATE] = "create",
+                                                [STORE_UPDATE] = "update",
+                                                [STORE_DELETE] = "delete" };
+
+static void store_labels(struct buf *dst, const void *arg) {
+        const struct op *op = arg;
+
+        metric_label(dst, "operation", str_of(store_operations[op->txn.ops[0].kind]));
+        metric_label(dst, "type", op->rest->stored->qualified);
+}
+
+static void count_stored(const struct op *op) {
+        uint64_t key = str_hash(op->rest->stored->qualified) * 4 + op->txn.ops[0].kind;
+
+        series_observe(metric_series(&store_duration, key, store_labels, op),
+                       (double) (now_mono_ns() - op->submitted_ns) / 1e9);
+        series_add(metric_series(&store_requests, key, store_labels, op), 1);
+        if (op->txn.result < 0)
+                series_add(metric_series(&store_errors, key, store_labels, op), 1);
+}
+
 static void submitted(struct store_txn *t) {
         struct op *op = container_of(t, struct op, txn);
 
+        count_stored(op);
         if (t->current)
                 object_unref(TAKE_PTR(t->current));
         if (op->rest->custom && t->result == 0 && op->result && op->result != t->ops[0].object)
@@ -127,6 +164,7 @@ void op_submit(struct op *op, size_t n_ops, void (*finished)(struct op *op)) {
                 memcpy(ops + n_ops, op->with.v, op->with.n * sizeof(*ops));
         }
         op->finished = finished;
+        op->submitted_ns = now_mono_ns();
         op->txn = (struct store_txn){ .ops = ops, .n_ops = n_ops + op->with.n, .done = submitted, .loop = op->c->loop };
         store_submit(op->s->store, &op->txn);
 }
@@ -250,6 +288,7 @@ void apiserver_call(struct apiserver *s, struct api_call *c) {
         c->list = NULL;
         c->n_warnings = 0;
         c->annotations = NULL;
+        c->webhooks_ns = 0;
 
         if (find_target(op, &c->error) < 0)
                 goto fail;

@@ -409,7 +409,7 @@ static void connect_admitted(struct api_call *call) {
 
         if (k->x.req) {
                 http_request_on_close(k->x.req, NULL, NULL);
-                track_annotations(&k->x, call->annotations);
+                track_call(&k->x, call);
                 if (call->code >= 400)
                         respond_error(k->x.req, &k->x.format, &call->error);
                 else

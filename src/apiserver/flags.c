@@ -20,6 +20,8 @@ const struct apiserver_flag apiserver_flags[] = {
         { "authorization-webhook-config-file", "FILE", "kubeconfig of a webhook that authorizes" },
         { "authorization-webhook-version", "VERSION", "of SubjectAccessReview (default v1beta1)" },
         { "encryption-provider-config", "FILE", "how Secrets and others are encrypted in the store" },
+        { "max-mutating-requests-inflight", "N", "with the next, how many requests run at once (default 200)" },
+        { "max-requests-inflight", "N", "and wait in the queues of priority levels beyond (default 400)" },
         { "oidc-ca-file", "FILE", "certifies the OpenID issuer (default the system's authorities)" },
         { "oidc-client-id", "ID", "whom ID tokens must be for" },
         { "oidc-groups-claim", "CLAIM", "has the user's groups" },
@@ -77,6 +79,13 @@ const char *server_flag_next(const struct apiserver *s, const char *name, size_t
 
 const char *server_flag(const struct apiserver *s, const char *name, const char *dflt) {
         return flag_value(s->options.args, name, dflt);
+}
+
+unsigned server_flag_number(const struct apiserver *s, const char *name, unsigned dflt) {
+        const char *text = server_flag(s, name, NULL);
+        uint64_t n;
+
+        return text && str_to_u64(str_of(text), &n) == 0 && n <= 1000000 ? (unsigned) n : dflt;
 }
 
 int64_t server_flag_ms(const struct apiserver *s, const char *name, int64_t dflt_ms) {

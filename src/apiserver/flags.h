@@ -18,5 +18,6 @@ const char *server_flag(const struct apiserver *s, const char *name, const char 
 const char *flag_value(const char *const *args, const char *name, const char *dflt);
 /* All that were given: the i-th from *i on, which it counts up; NULL: no more. */
 const char *server_flag_next(const struct apiserver *s, const char *name, size_t *i);
-/* A Go duration in ms; dflt_ms when it was not given or cannot be read. */
+/* A whole number, a Go duration in ms; the default when it was not given or cannot be read. */
+unsigned server_flag_number(const struct apiserver *s, const char *name, unsigned dflt);
 int64_t server_flag_ms(const struct apiserver *s, const char *name, int64_t dflt_ms);

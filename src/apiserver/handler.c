@@ -96,7 +96,7 @@ static void client_gone(struct http_request *req, void *arg) {
 }
 
 static void answer(struct exchange *x, struct api_call *c) {
-        track_annotations(x, c->annotations);
+        track_call(x, c);
         if (c->code >= 400)
                 respond_error(x->req, &x->format, &c->error);
         else if (c->list)

@@ -10,6 +10,7 @@
 #include "apiserver/metrics.h"
 #include "base/file.h"
 #include "base/metrics.h"
+#include "schema/types.h"
 
 static void write_objects(struct apiserver *s, struct buf *b) {
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(s->store);
@@ -23,6 +24,28 @@ static void write_objects(struct apiserver *s, struct buf *b) {
                         continue;
                 buf_printf(b, "apiserver_storage_objects{resource=\"%" STR_FMT "\"} %zu\n", STR_ARG(r->qualified),
                            store_count(snap, r->prefix, r->prefix));
+        }
+}
+
+/* Groups of other servers; those of this one are always there. */
+static void write_api_services(struct apiserver *s, struct buf *b) {
+        static const char *const service[] = { "spec", "service", "name", NULL };
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(s->store);
+        struct str prefix = rest_of(s, &res_apiservices)->prefix;
+        struct store_iter it;
+
+        metric_header(b, "aggregator_unavailable_apiservice", "gauge",
+                      "Gauge of APIServices which are marked as unavailable broken down by APIService name.");
+        store_iter_init(&it, snap, prefix, prefix);
+        while (store_iter_next(&it)) {
+                bool away = json_scan(object_text(it.object), service).n > 0;
+
+                if (away)
+                        json_each_item(c, json_at_path(object_json(it.object), "status", "conditions"))
+                                if (str_eqc(json_str(json_getc(c, "type")), "Available"))
+                                        away = !str_eqc(json_str(json_getc(c, "status")), "True");
+                buf_printf(b, "aggregator_unavailable_apiservice{name=\"%" STR_FMT "\"} %d\n",
+                           STR_ARG(object_name(it.object)), away);
         }
 }
 
@@ -47,6 +70,17 @@ static void write_memory(struct buf *b) {
               (double) pages[1] * (double) sysconf(_SC_PAGESIZE));
 }
 
+static size_t open_files(void) {
+        DIR *d = opendir("/proc/self/fd");
+        size_t n = 0;
+
+        while (d && readdir(d))
+                n++;
+        if (d)
+                closedir(d);
+        return n > 3 ? n - 3 : 0; /* ".", "..", and the directory itself */
+}
+
 static void write_process(struct apiserver *s, struct buf *b) {
         struct rusage u;
         struct rlimit files;
@@ -58,6 +92,7 @@ static void write_process(struct apiserver *s, struct buf *b) {
         if (getrlimit(RLIMIT_NOFILE, &files) == 0)
                 gauge(b, "process_max_fds", "gauge", "Maximum number of open file descriptors.",
                       (double) files.rlim_cur);
+        gauge(b, "process_open_fds", "gauge", "Number of open file descriptors.", (double) open_files());
         write_memory(b);
         gauge(b, "process_start_time_seconds", "gauge", "Start time of the process since unix epoch in seconds.",
               (double) s->started_ns / NSEC_PER_SEC);
@@ -67,6 +102,11 @@ void metrics_write(struct apiserver *s, struct buf *b) {
         metrics_collect(b);
         flow_metrics(s, b);
         write_objects(s, b);
+        write_api_services(s, b);
+        metric_header(b, "apiserver_storage_size_bytes", "gauge",
+                      "Size of the storage database file physically allocated in bytes.");
+        buf_printf(b, "apiserver_storage_size_bytes{storage_cluster_id=\"store-0\"} %llu\n",
+                   (unsigned long long) store_file_bytes(s->store));
         gauge(b, "apiserver_storage_revision", "gauge", "Revision of the store.", (double) store_revision(s->store));
         gauge(b, "apiserver_registered_watchers", "gauge",
               "Running watches, of clients and of the roles in this process.", (double) atomic_load(&s->watchers));

@@ -55,6 +55,7 @@ static void rest_fill(struct arena *a, struct rest *r, const struct api_resource
                         a, "{\"kind\":\"%s\",\"apiVersion\":\"%" STR_FMT "\",\"metadata\":{\"resourceVersion\":\"",
                         res->list_kind ? res->list_kind : "List", STR_ARG(api_version));
         r->deprecated = deprecation(res);
+        r->watchers = arena_new_of(a, atomic_uint);
         r->qualified = *res->group ? arena_printf(a, "%s.%s", res->plural, res->group) : r->plural;
 }
 

@@ -52,6 +52,7 @@ struct rest {
         struct str qualified;  /* "deployments.apps" */
         const struct custom_version *custom; /* extensions/custom.h; NULL: built in */
         struct str deprecated; /* the warning that every request for it gets, or empty */
+        atomic_uint *watchers; /* of the stored resource: who hears of every write */
 };
 
 #define SNAPSHOT_CACHE 64
@@ -154,6 +155,7 @@ struct op {
         struct str name, namespace;  /* as given or generated */
         struct str key;
         int attempts;
+        int64_t submitted_ns;  /* to the store */
         bool upsert;           /* an update that may create, an apply */
         bool generated;        /* the name comes from generateName */
         bool applied;          /* server-side apply has recorded the owners of fields */

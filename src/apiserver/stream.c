@@ -1,13 +1,19 @@
 /* A watch over HTTP: events of a watcher (watch.c) as lines of a chunked answer. */
 #include "apiserver/handler.h"
 #include "apiserver/watch.h"
+#include "base/metrics.h"
 #include "base/rand.h"
 
 #define MAX_PENDING (1024 * 1024) /* bytes on their way to a slow client before it lags */
 #define MIN_REQUEST_TIMEOUT_MS (1800 * 1000)
 
+static const double sizes[] = { 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072 };
+static const struct metric event_sizes = { "apiserver_watch_events_sizes", "Watch event size distribution in bytes",
+                                           METRIC_HISTOGRAM, sizes, ARRAY_SIZE(sizes) };
+
 struct stream {
         struct http_request *req;
+        struct series *sizes; /* of its events */
         struct api_watch *watch;
         struct format format;
         bool told_columns, shareable;
@@ -61,6 +67,7 @@ static void send_event(struct api_watch *w, const struct watch_event *e) {
                 slice.data = str_n(slice.arg, n);
                 slice.release = release_buf;
         }
+        series_observe(s->sizes, (double) slice.data.n);
         http_stream_send(s->req, &slice, 1);
 }
 
@@ -104,6 +111,7 @@ void handle_watch(struct exchange *x, const struct api_call *c) {
                 timeout = MIN_REQUEST_TIMEOUT_MS + (int64_t) rand_below(MIN_REQUEST_TIMEOUT_MS);
         s->req = x->req;
         s->format = x->format;
+        s->sizes = watch_series(&event_sizes, x->rest);
         s->format.pretty = false;
         s->shareable = x->format.as.media == MEDIA_JSON && x->format.as.shape == SHAPE_OBJECT;
         if (watch_new(x->s, c, &stream_sink, s, now_mono_ms() + timeout, &s->watch, &e) < 0) {

@@ -37,6 +37,8 @@ struct track {
         struct list link; /* of pending.requests */
         struct http_request *req;
         int64_t started_ns, late_ms, wait_late_ms;
+        int64_t elsewhere_ns; /* waited in a queue, or for webhooks */
+        int64_t bytes;        /* of the answer; -1: not known */
         void (*proceed)(struct exchange *x);
         struct flow_ticket ticket;
         struct audit_event *audit; /* NULL: not logged */
@@ -62,8 +64,24 @@ static const struct metric request_duration = {
         "scope and component.",
         METRIC_HISTOGRAM, seconds, ARRAY_SIZE(seconds)
 };
+static const struct metric request_sli_duration = {
+        "apiserver_request_sli_duration_seconds",
+        "Response latency distribution (not counting webhook duration and priority & fairness queue wait times) in "
+        "seconds for each verb, group, version, resource, subresource, scope and component.",
+        METRIC_HISTOGRAM, seconds + 2, ARRAY_SIZE(seconds) - 2
+};
+static const double sizes[] = { 1000, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9 };
+static const struct metric response_sizes = { "apiserver_response_sizes",
+                                              "Response size distribution in bytes for each group, version, verb, "
+                                              "resource, subresource, scope and component.",
+                                              METRIC_HISTOGRAM, sizes, ARRAY_SIZE(sizes) };
+static const struct metric deprecated_apis = { "apiserver_requested_deprecated_apis",
+                                               "Gauge of deprecated APIs that have been requested, broken out by API "
+                                               "group, version, resource, subresource, and removed_release.",
+                                               METRIC_FLAG, NULL, 0 };
 static const struct metric inflight = { "apiserver_current_inflight_requests",
-                                        "Number of requests running now, by kind.", METRIC_GAUGE, NULL, 0 };
+                                        "Number of requests that have arrived and are not answered, by kind.",
+                                        METRIC_GAUGE, NULL, 0 };
 static const struct metric long_running = { "apiserver_longrunning_requests",
                                             "Gauge of all active long-running apiserver requests broken out by verb, "
                                             "group, version, resource, scope and component.",
@@ -120,12 +138,30 @@ static void write_labels(struct buf *dst, const void *arg) {
         metric_label(dst, "version", r ? r->version : none);
 }
 
-static struct series *series_of(const struct track *t, const struct metric *m, bool dry_run, bool code) {
+static void deprecated_labels(struct buf *dst, const void *arg) {
+        static const struct str removed = STR_INIT("unavailable in v");
+        const struct track *t = arg;
+        const struct rest *r = t->x->rest;
+        ssize_t at = str_search(r->deprecated, removed);
+        struct str release = at < 0 ? STR("") : str_sub(r->deprecated, (size_t) at + removed.n, r->deprecated.n);
+
+        metric_label(dst, "group", r->group);
+        metric_label(dst, "removed_release", str_sub(release, 0, (size_t) MAX(str_find(release, '+'), 0)));
+        metric_label(dst, "resource", r->plural);
+        metric_label(dst, "subresource", subresource_of(t));
+        metric_label(dst, "version", r->version);
+}
+
+/* What the labels of all these metrics have in common, as a number. */
+static uint64_t identity(const struct track *t) {
         const struct rest *r = t->x->rest;
         uint64_t h = r ? str_hash(r->prefix) ^ str_hash(r->api_version) * 3 : 0;
 
         h = (h ^ str_hash(subresource_of(t))) * 0x9e3779b97f4a7c15ULL;
-        h ^= (uint64_t) (uintptr_t) t->verb ^ ((uint64_t) (uintptr_t) scope_of(t) << 7);
+        return h ^ (uint64_t) (uintptr_t) t->verb ^ ((uint64_t) (uintptr_t) scope_of(t) << 7);
+}
+
+static struct series *series_of(const struct track *t, uint64_t h, const struct metric *m, bool dry_run, bool code) {
         h ^= (uint64_t) (code ? t->status : 0) << 48 ^ (uint64_t) (dry_run && t->x->query.options.dry_run) << 63;
         return metric_series(m, h, write_labels, &(struct labels){ t, dry_run, code });
 }
@@ -134,18 +170,33 @@ static void kind_label(struct buf *dst, const void *arg) {
         metric_label(dst, "request_kind", str_of(arg));
 }
 
-static void count_running(const struct track *t, int n) {
-        bool reads = strcmp(t->verb, "GET") == 0 || strcmp(t->verb, "LIST") == 0;
+static bool reads(const struct track *t) {
+        return strcmp(t->verb, "GET") == 0 || strcmp(t->verb, "LIST") == 0;
+}
 
+static void count_running(const struct track *t, int n) {
         if (t->long_running)
-                series_add(series_of(t, &long_running, false, false), n);
+                series_add(series_of(t, identity(t), &long_running, false, false), n);
         else
-                series_add(metric_series(&inflight, reads, kind_label, reads ? "readOnly" : "mutating"), n);
+                series_add(metric_series(&inflight, reads(t), kind_label, reads(t) ? "readOnly" : "mutating"), n);
 }
 
 static void count_done(const struct track *t) {
-        series_add(series_of(t, &request_total, true, true), 1);
-        series_observe(series_of(t, &request_duration, true, false), (double) (now_mono_ns() - t->started_ns) / 1e9);
+        uint64_t h = identity(t);
+        int64_t ns = now_mono_ns() - t->started_ns;
+
+        series_add(series_of(t, h, &request_total, true, true), 1);
+        series_observe(series_of(t, h, &request_duration, true, false), (double) ns / 1e9);
+        series_observe(series_of(t, h, &request_sli_duration, false, false), (double) (ns - t->elsewhere_ns) / 1e9);
+        if (t->bytes >= 0 && reads(t))
+                series_observe(series_of(t, h, &response_sizes, false, false), (double) t->bytes);
+        if (t->x->rest && t->x->rest->deprecated.n)
+                series_add(metric_series(&deprecated_apis, h, deprecated_labels, t), 1);
+}
+
+static void count_termination(struct track *t, int status) {
+        t->status = status;
+        series_add(series_of(t, identity(t), &terminations, false, true), 1);
 }
 
 /* ---- those that are not answered at once ---- */
@@ -158,6 +209,7 @@ static void too_many(struct track *t) {
         };
         static const struct http_slice body = { STR_INIT("Too many requests, please try again later.\n"), NULL, NULL };
 
+        count_termination(t, 429);
         http_respond(t->req, 429, h, ARRAY_SIZE(h), &body, 1);
 }
 
@@ -168,7 +220,7 @@ static void timed_out(struct track *t) {
         if (!http_request_take_over(t->req))
                 return;
         error_status(&e, REASON_TIMEOUT, "Timeout: request did not complete within the allotted timeout");
-        metric_add(&terminations, 1);
+        count_termination(t, 504);
         respond_error(t->req, &f, &e);
 }
 
@@ -239,6 +291,7 @@ static void answered(struct http_request *req, int status, int64_t bytes, void *
 
         t->answered = true;
         t->status = status;
+        t->bytes = bytes;
         if (f) {
                 t->headers[n++] = f->headers[0];
                 t->headers[n++] = f->headers[1];
@@ -299,7 +352,8 @@ struct exchange *track_begin(struct apiserver *s, struct http_request *req) {
         x->track = t;
         t->x = x;
         t->req = req;
-        t->started_ns = now_mono_ns();
+        t->started_ns = t->ticket.since_ns = now_mono_ns();
+        t->bytes = -1;
         list_init(&t->link);
         t->headers[0] = (struct http_header){ STR("audit-id"), audit_id(t) };
         http_request_observe(req, &observer, t);
@@ -324,7 +378,7 @@ static void run(struct track *t) {
 static void turn_came(void *arg) {
         struct track *t = arg;
 
-        flow_arrived(&t->ticket);
+        t->elsewhere_ns = flow_arrived(&t->ticket);
         http_request_on_close(t->req, NULL, NULL);
         list_del(&t->link);
         run(t);
@@ -343,14 +397,20 @@ static int read_timeout(struct track *t, struct error *err) {
         return 0;
 }
 
-/* What a list costs, in seats: one for each hundred objects it looks at (KEP-1040, width of requests). */
+/* What a request costs, in seats (KEP-1040, width of requests): a list one for each hundred objects it looks at, a
+ * write one for each ten watchers that hear of it. */
 static unsigned width_of(const struct exchange *x, const char *verb) {
         const struct api_options *o = &x->query.options;
         const struct rest *r = x->rest;
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = NULL;
+        bool watch = strcmp(verb, "watch") == 0;
         int64_t n;
 
-        if (!r || (strcmp(verb, "list") != 0 && !(strcmp(verb, "watch") == 0 && o->send_initial_events)))
+        if (!r || strcmp(verb, "get") == 0)
+                return 1;
+        if (!watch && strcmp(verb, "list") != 0)
+                return 1 + MIN(atomic_load_explicit(r->stored->watchers, memory_order_relaxed) / 10, 9U);
+        if (watch && !o->send_initial_events)
                 return 1;
         snap = store_snapshot(x->s->store);
         n = (int64_t) store_count(snap, r->stored->prefix, r->stored->prefix);
@@ -442,8 +502,9 @@ void track_request_body(struct exchange *x, const struct json *body) {
         audit_request(x->track->audit, body);
 }
 
-void track_annotations(struct exchange *x, const struct json *annotations) {
-        json_each_member(m, annotations)
+void track_call(struct exchange *x, const struct api_call *c) {
+        x->track->elsewhere_ns += c->webhooks_ns;
+        json_each_member(m, c->annotations)
                 audit_annotate(x->track->audit, json_key(m), json_str(&m->value));
 }
 

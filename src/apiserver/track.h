@@ -18,5 +18,5 @@ void track_enter(struct exchange *x, void (*proceed)(struct exchange *x));
 void track_again(struct http_request *req);
 /* For the audit log: the object that was sent; the JSON text of the answer, whatever the client gets it as. */
 void track_request_body(struct exchange *x, const struct json *body);
-void track_annotations(struct exchange *x, const struct json *annotations); /* a map of strings, or NULL */
+void track_call(struct exchange *x, const struct api_call *c); /* when it is done: annotations, time of webhooks */
 void track_response(struct http_request *req, int code, const struct http_slice *body, size_t n);

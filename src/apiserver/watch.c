@@ -30,6 +30,13 @@
 static const struct metric watch_events = { "apiserver_watch_events_total", "Number of events sent in watch clients",
                                             METRIC_COUNTER, NULL, 0 };
 
+static const struct metric dispatched = { "apiserver_watch_cache_events_dispatched_total",
+                                          "Counter of events dispatched in watch cache broken by resource type.",
+                                          METRIC_COUNTER, NULL, 0 };
+static const struct metric terminated = { "apiserver_terminated_watchers_total",
+                                          "Counter of watchers closed due to unresponsiveness broken by resource type.",
+                                          METRIC_COUNTER, NULL, 0 };
+
 struct api_watch {
         struct list link; /* among the watchers of its resource */
         struct watch_hub *hub;
@@ -42,7 +49,7 @@ struct api_watch {
         bool by_label, by_field;
         bool bookmarks, initial_bookmark;
         bool initial, from_now; /* begin with everything there is; with what comes after the start */
-        bool lagging, stopped, failed, linked;
+        bool lagging, stopped, failed, linked, was_live;
         uint64_t position;
         int64_t deadline_ms, next_bookmark_ms; /* 0: none */
         struct store_snapshot *snapshot;       /* while the initial objects are sent */
@@ -57,6 +64,14 @@ struct api_watch {
         struct loop_work start;
 };
 
+static void resource_label(struct buf *dst, const void *arg) {
+        metric_label(dst, "resource", ((const struct rest *) arg)->qualified);
+}
+
+static struct series *series_of(const struct metric *m, const struct rest *r) {
+        return metric_series(m, str_hash(r->qualified), resource_label, r);
+}
+
 struct watch_conversion {
         struct api_watch *watch; /* NULL: it was stopped meanwhile */
         VEC(struct object *) objects;
@@ -66,6 +81,7 @@ struct watch_conversion {
 
 struct watched { /* one resource in a hub */
         struct list watchers;
+        struct series *dispatched; /* on its loop's thread */
 };
 
 struct hub_timer {
@@ -162,6 +178,8 @@ void api_watch_stop(struct api_watch *w) {
         if (w->conversion)
                 w->conversion->watch = NULL;
         atomic_fetch_sub(&hub->s->watchers, 1);
+        if (!w->node_name.p)
+                atomic_fetch_sub(w->rest->stored->watchers, 1);
         if (w->component < N_COMPONENTS)
                 atomic_fetch_sub(&hub->s->component_watches[w->component], 1);
         if (atomic_fetch_sub(&hub->n_watchers, 1) == 1)
@@ -380,6 +398,8 @@ static void catch_up(struct api_watch *w) {
                 if (store_history(s->store, w->rest->prefix, w->position, now, each_past, &c) == -ESTALE) {
                         _cleanup_error_ struct error e = ERROR_INIT;
 
+                        if (w->was_live)
+                                series_add(series_of(&terminated, w->rest), 1);
                         error_status(&e, REASON_EXPIRED, "too old resource version: %llu (%llu)",
                                      (unsigned long long) w->position,
                                      (unsigned long long) store_oldest_revision(s->store));
@@ -390,8 +410,10 @@ static void catch_up(struct api_watch *w) {
                         goto out;
                 w->position = MAX(w->position, now);
         }
-        if (!full(w))
+        if (!full(w)) {
                 w->lagging = false;
+                w->was_live = true;
+        }
 out:
         hub->dispatching--;
         bury(hub);
@@ -420,6 +442,7 @@ static void dispatch_event(struct watch_hub *hub, const struct store_event *e) {
         if (!r)
                 return;
         memset(hub->nodes, 0, sizeof(hub->nodes));
+        series_add(r->dispatched, 1);
         list_for_each(it, &r->watchers) {
                 struct api_watch *w = list_entry(it, struct api_watch, link);
 
@@ -669,6 +692,7 @@ static void link_watch(struct api_watch *w) {
         if (!r) {
                 r = xcalloc(1, sizeof(*r));
                 list_init(&r->watchers);
+                r->dispatched = series_of(&dispatched, w->rest);
                 map_put(w->hub->resources, w->rest->prefix, r);
         }
         list_push(&r->watchers, &w->link);
@@ -683,6 +707,10 @@ static void event_labels(struct buf *dst, const void *arg) {
         metric_label(dst, "version", r->version);
 }
 
+struct series *watch_series(const struct metric *m, const struct rest *r) {
+        return metric_series(m, str_hash(r->api_version) ^ str_hash(r->kind) * 3, event_labels, r);
+}
+
 static void begin(struct loop_work *work) {
         struct api_watch *w = container_of(work, struct api_watch, start);
 
@@ -691,8 +719,7 @@ static void begin(struct loop_work *work) {
                 return;
         }
         link_watch(w);
-        w->events = metric_series(&watch_events, str_hash(w->rest->api_version) ^ str_hash(w->rest->kind) * 3,
-                                  event_labels, w->rest);
+        w->events = watch_series(&watch_events, w->rest);
         if (w->from_now)
                 w->position = store_revision(w->hub->s->store);
         if (is_retired(w)) {
@@ -804,6 +831,8 @@ int watch_new(struct apiserver *s, const struct api_call *c, const struct watch_
                 return r;
         w->hub = hub_of(s, c->loop);
         atomic_fetch_add(&s->watchers, 1);
+        if (!w->node_name.p) /* a kubelet hears of its own pods */
+                atomic_fetch_add(w->rest->stored->watchers, 1);
         w->component = component_of(&c->user);
         if (w->component < N_COMPONENTS)
                 atomic_fetch_add(&s->component_watches[w->component], 1);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "apiserver/server.h"
+#include "base/metrics.h"
 #include "schema/selector.h"
 
 /* Bytes made once for all watchers of a loop that want the same. */
@@ -36,6 +37,8 @@ void watch_begin(struct api_watch *w); /* events from the loop's next turn on */
 void watch_drained(struct api_watch *w);
 void *watch_arg(const struct api_watch *w);
 const struct rest *watch_rest(const struct api_watch *w);
+/* This thread's series of a metric by group, kind and version. */
+struct series *watch_series(const struct metric *m, const struct rest *r);
 void hubs_free(struct apiserver *s);
 /* Ends the watches of custom resources that are no longer what they were. */
 void hubs_end_retired(struct apiserver *s);

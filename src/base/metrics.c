@@ -200,11 +200,13 @@ static void write_number(struct buf *dst, const struct metric *m, struct series 
 
         for (size_t i = 0; i < n; i++)
                 sum += atomic_load_explicit(&v[i]->value, memory_order_relaxed);
+        if (m->type == METRIC_FLAG)
+                sum = MIN(sum, 1);
         buf_printf(dst, *v[0]->labels ? "%s{%s} %lld\n" : "%s%s %lld\n", m->name, v[0]->labels, (long long) sum);
 }
 
 void metrics_collect(struct buf *dst) {
-        static const char *const types[] = { "counter", "gauge", "histogram" };
+        static const char *const types[] = { "counter", "gauge", "histogram", "gauge" };
         VEC(struct series *) all = { 0 };
         const char *name = "";
         size_t n;

@@ -4,7 +4,7 @@
 
 #include "base/buf.h"
 
-enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
+enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM, METRIC_FLAG /* a gauge: 1 when ever counted */ };
 
 /* Static: a metric is known by its address. */
 struct metric {

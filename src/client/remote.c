@@ -83,6 +83,7 @@ struct remote_call {
         struct remote *remote;
         struct api_call *call;
         int status;
+        int64_t since_ns;
         struct buf body;
         bool too_large;
 };
@@ -108,9 +109,14 @@ static const struct metric requests = { "rest_client_requests_total",
                                         "Number of HTTP requests, partitioned by status code, method, and host.",
                                         METRIC_COUNTER, NULL, 0 };
 
+static const double seconds[] = { 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60 };
+static const struct metric duration = { "rest_client_request_duration_seconds",
+                                        "Request latency in seconds. Broken down by verb, and host.", METRIC_HISTOGRAM,
+                                        seconds, ARRAY_SIZE(seconds) };
+
 struct request_labels {
-        const char *method;
-        int status;
+        const char *method, *host;
+        int status; /* 0: of the duration */
 };
 
 static void write_labels(struct buf *dst, const void *arg) {
@@ -118,21 +124,28 @@ static void write_labels(struct buf *dst, const void *arg) {
         char code[12];
 
         snprintf(code, sizeof(code), "%d", l->status);
-        metric_label(dst, "code", str_of(code));
-        metric_label(dst, "method", str_of(l->method));
+        if (l->status)
+                metric_label(dst, "code", str_of(code));
+        metric_label(dst, "host", str_of(l->host));
+        metric_label(dst, l->status ? "method" : "verb", str_of(l->method));
 }
 
-static void count_request(const char *method, int status) {
-        uint64_t key = str_hash(str_of(method)) ^ (uint64_t) status;
+static void count_request(const struct remote *r, const char *method, int status, int64_t since_ns) {
+        struct request_labels l = { method, r->host, status };
+        uint64_t key = str_hash(str_of(method)) ^ str_hash(str_of(r->host)) * 3;
 
-        series_add(metric_series(&requests, key, write_labels, &(struct request_labels){ method, status }), 1);
+        series_add(metric_series(&requests, key ^ (uint64_t) status, write_labels, &l), 1);
+        l.status = 0;
+        if (since_ns)
+                series_observe(metric_series(&duration, key, write_labels, &l),
+                               (double) (now_mono_ns() - since_ns) / 1e9);
 }
 
 static void call_response(struct http_call *h, int status, const struct http_header *headers, size_t n, void *arg) {
         struct remote_call *x = arg;
 
         x->status = status;
-        count_request(wire_method(x->call), status);
+        count_request(x->remote, wire_method(x->call), status, x->since_ns);
 }
 
 static void call_data(struct http_call *h, struct str data, void *arg) {
@@ -185,6 +198,7 @@ static void remote_call(void *transport, struct api_call *call) {
         struct remote *r = transport;
         struct remote_call *x = xcalloc(1, sizeof(*x));
 
+        x->since_ns = now_mono_ns();
         call->code = 0;
         call->error = ERROR_INIT;
         call->object = NULL;
@@ -295,7 +309,7 @@ static void watch_response(struct http_call *h, int status, const struct http_he
         struct remote_watch *w = arg;
 
         w->status = status;
-        count_request("GET", status);
+        count_request(w->remote, "GET", status, 0);
 }
 
 static void watch_line(struct remote_watch *w, struct str line) {

@@ -22,6 +22,7 @@ struct entry {
         size_t heap_at; /* 1-based; 0: not waiting */
         int64_t due_ns;
         struct str key;
+        int64_t added_ns; /* to the queue */
         char text[];
 };
 
@@ -51,6 +52,10 @@ static const struct metric retries = { "workqueue_retries_total", "Total number 
 static const struct metric duration = { "workqueue_work_duration_seconds",
                                         "How long in seconds processing an item from workqueue takes.",
                                         METRIC_HISTOGRAM, seconds, ARRAY_SIZE(seconds) };
+
+static const struct metric waited = { "workqueue_queue_duration_seconds",
+                                      "How long in seconds an item stays in workqueue before being requested.",
+                                      METRIC_HISTOGRAM, seconds, ARRAY_SIZE(seconds) };
 
 static void name_label(struct buf *dst, const void *arg) {
         metric_label(dst, "name", str_of(arg));
@@ -150,6 +155,7 @@ static void make_ready(struct workqueue *q, struct entry *e) {
                 e->again = true;
         else if (!e->ready) {
                 e->ready = true;
+                e->added_ns = now_mono_ns();
                 list_push(&q->ready, &e->link);
                 q->n_ready++;
                 series_add(series_of(q, &adds), 1);
@@ -205,6 +211,7 @@ static void turn(struct loop_work *w) {
         e->working = true;
         series_add(series_of(q, &depth), -1);
         begun = now_mono_ns();
+        series_observe(series_of(q, &waited), (double) (begun - e->added_ns) / 1e9);
         r = q->work(e->key, q->arg);
         series_observe(series_of(q, &duration), (double) (now_mono_ns() - begun) / 1e9);
         finish(q, e, r);

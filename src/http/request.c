@@ -297,6 +297,12 @@ struct str http_request_client_cert_sha256(const struct http_request *r) {
         return p ? p->sha256 : (struct str) { 0 };
 }
 
+int64_t http_request_client_cert_not_after(const struct http_request *r) {
+        const struct tls_peer *p = peer_of(r);
+
+        return p ? p->not_after : 0;
+}
+
 /* ---- what they answer ---- */
 
 struct str worker_date(struct worker *w) {

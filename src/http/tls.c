@@ -356,6 +356,7 @@ void tls_peer_read(SSL *ssl, struct tls_peer *ret) {
         _cleanup_(x509_freep) X509 *cert = SSL_get1_peer_certificate(ssl);
         STACK_OF(X509) * chain;
         X509_NAME *name;
+        struct tm end;
         int i;
 
         *ret = (struct tls_peer) { .present = cert != NULL };
@@ -373,6 +374,8 @@ void tls_peer_read(SSL *ssl, struct tls_peer *ret) {
         for (i = -1; (i = X509_NAME_get_index_by_NID(name, NID_organizationName, i)) >= 0;)
                 ret->orgs[ret->n_orgs++] = name_entry(ret->arena, name, i);
         ret->sha256 = fingerprint(ret->arena, cert);
+        if (ASN1_TIME_to_tm(X509_get0_notAfter(cert), &end))
+                ret->not_after = timegm(&end);
         chain = SSL_get0_verified_chain(ssl);
         if (chain)
                 ret->authority = fingerprint(ret->arena, sk_X509_value(chain, sk_X509_num(chain) - 1));

@@ -41,6 +41,7 @@ struct tls_peer {
         size_t n_orgs;
         struct str authority;    /* SHA-256 of the trusted certificate that its chain ends with, in hex */
         struct str sha256;       /* of the certificate, in hex */
+        int64_t not_after;       /* seconds since 1970 */
         struct arena *arena;
 };
 void tls_peer_read(struct ssl_st *ssl, struct tls_peer *ret); /* after the handshake */

@@ -16,6 +16,7 @@
 #include <semaphore.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/stat.h>
 
 #include "base/log.h"
 #include "base/time.h"
@@ -37,6 +38,7 @@ struct store_snapshot {
 struct store {
         struct backend *backend;
         const struct store_cipher *cipher; /* may be NULL */
+        char *path;                        /* of the directory, or NULL */
         struct history history;
         pthread_t writer;
 
@@ -534,6 +536,7 @@ static void free_store(struct store *s) {
         pthread_cond_destroy(&s->queue_cond);
         pthread_mutex_destroy(&s->current_lock);
         pthread_mutex_destroy(&s->subscribers_lock);
+        free(s->path);
         pthread_cond_destroy(&s->subscribers_cond);
         free(s);
 }
@@ -557,6 +560,7 @@ int store_open_on(struct backend *b, const struct store_options *o, struct store
 
         s->backend = b;
         s->cipher = o->cipher;
+        s->path = o->path ? xstrdup(o->path) : NULL;
         pthread_mutex_init(&s->queue_lock, NULL);
         pthread_cond_init(&s->queue_cond, NULL);
         pthread_mutex_init(&s->current_lock, NULL);
@@ -589,6 +593,13 @@ int store_open(const struct store_options *o, struct store **ret, struct error *
         if (r < 0)
                 return r;
         return store_open_on(b, o, ret, err);
+}
+
+uint64_t store_file_bytes(const struct store *s) {
+        _cleanup_free_ char *file = xprintf("%s/data.mdb", s->path ? s->path : "");
+        struct stat st;
+
+        return s->path && stat(file, &st) == 0 ? (uint64_t) st.st_blocks * 512 : 0;
 }
 
 bool store_is_stale(const struct store *s, struct str key) {

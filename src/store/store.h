@@ -149,6 +149,7 @@ int store_history(struct store *s, struct str prefix, uint64_t from_revision, ui
                   void (*each)(const struct store_event *e, void *arg), void *arg);
 /* Forgets history up to and including revision (tests, memory pressure). */
 void store_compact(struct store *s, uint64_t revision);
+uint64_t store_file_bytes(const struct store *s); /* what it takes on the disk; 0: nothing is kept there */
 /* Writing this key again, even unchanged, would change how it lies on the disk: its encryption. */
 bool store_is_stale(const struct store *s, struct str key);
 uint64_t store_oldest_revision(struct store *s); /* the least from_revision that store_history still takes */

@@ -29,6 +29,7 @@ struct admission {
         bool again;               /* this is that look */
         struct admission_set *set; /* configs.h: the webhooks and policies in force, or NULL */
         void *webhooks;            /* webhooks.c: what must be called again */
+        int64_t since_ns;          /* when this half began */
         void (*then)(struct op *op);
 };
 
@@ -51,6 +52,9 @@ void admission_run(struct op *op, enum admission_operation o, struct json *obj, 
 /* For a plugin that has waited: result as it would have returned, with op->c->error set when negative. On the call's
  * loop when it has one. */
 void admission_continue(struct admission *ad, int result);
+
+/* Observes how long a half took (name NULL), or one webhook in it. Returns the time in ns. */
+int64_t admission_count(const struct admission *ad, const char *name, int64_t since_ns, bool rejected);
 
 /* When the write ends: op->admission holds nothing any more. */
 void admission_release(struct op *op);

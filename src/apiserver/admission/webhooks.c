@@ -23,6 +23,7 @@ struct ask {
         struct str uid;
         struct webhook_call call;
         struct review_answer answer;
+        int64_t since_ns;
         int result; /* 0, or negative with error */
         struct error error;
 };
@@ -91,6 +92,7 @@ static int prepare(struct ask *q, void (*done)(struct webhook_call *w), struct e
         if (ad->old && review_convert(ad, stored, q->as, ad->old, &old, err) < 0)
                 return err->err;
         rand_uuid(uid);
+        q->since_ns = now_mono_ns();
         q->uid = arena_str(ad->a, str_n(uid, 36));
         q->call = (struct webhook_call) {
                 .config = q->hook->client,
@@ -105,7 +107,7 @@ static int prepare(struct ask *q, void (*done)(struct webhook_call *w), struct e
 }
 
 /* What the webhook says to it. */
-static int judge(struct ask *q, bool mutating, struct error *err) {
+static int verdict_of(struct ask *q, bool mutating, struct error *err) {
         _cleanup_error_ struct error e = ERROR_INIT;
         int r;
 
@@ -130,6 +132,15 @@ static int judge(struct ask *q, bool mutating, struct error *err) {
                                          STR_ARG(json_key(m))),
                             json_str(&m->value));
         return q->answer.allowed ? 0 : review_denied(err, q->hook->name, q->answer.status);
+}
+
+static int judge(struct ask *q, bool mutating, struct error *err) {
+        int r = verdict_of(q, mutating, err);
+        int64_t ns = admission_count(q->ad, arena_cstr(q->ad->a, q->hook->name), q->since_ns, r < 0), *all;
+
+        all = &q->ad->op->c->webhooks_ns;
+        *all = mutating ? *all + ns : MAX(*all, ns); /* those that validate are asked at the same time */
+        return r;
 }
 
 /* ---- mutating ---- */

@@ -9,6 +9,7 @@
 #include "apiserver/flags.h"
 #include "base/encode.h"
 #include "base/file.h"
+#include "base/metrics.h"
 #include "http/jwt.h"
 #include "http/server.h"
 
@@ -332,6 +333,13 @@ int authn_check_token(struct apiserver *s, struct arena *a, struct str token, co
 
 /* ---- requests ---- */
 
+static const double ages[] = { 0,      1800,   3600,   7200,    21600,   43200,    86400,
+                               172800, 345600, 604800, 2592000, 7776000, 15552000, 31104000 };
+static const struct metric expiration = { "apiserver_client_certificate_expiration_seconds",
+                                          "Distribution of the remaining lifetime on the certificate used to "
+                                          "authenticate a request.",
+                                          METRIC_HISTOGRAM, ages, ARRAY_SIZE(ages) };
+
 static bool certificate_user(struct arena *a, struct http_request *req, struct api_user *ret) {
         static const char prefix[] = "X509SHA256=";
         const struct str *orgs;
@@ -341,6 +349,8 @@ static bool certificate_user(struct arena *a, struct http_request *req, struct a
 
         if (!http_request_client_cert(req, &cn, &orgs, &n) || str_empty(cn))
                 return false;
+        series_observe(metric_series(&expiration, 0, NULL, NULL),
+                       (double) (http_request_client_cert_not_after(req) - time(NULL)));
         *ret = user_new(a, cn, STR(""), NULL, n + 1);
         for (size_t i = 0; i < n; i++)
                 user_add_group(ret, orgs[i]);

@@ -130,6 +130,7 @@ static void set_rest(struct arena *a, struct custom_version *v) {
                                     "\":\"",
                                     STR_ARG(r->api_version), res->list_kind);
         r->qualified = arena_printf(a, "%s.%s", res->plural, res->group);
+        r->watchers = &v->of->watchers;
         if (v->deprecated)
                 r->deprecated = warning.n ? arena_str(a, warning)
                                           : arena_printf(a, "%" STR_FMT " %s is deprecated", STR_ARG(r->api_version),

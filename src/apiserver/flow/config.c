@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "apiserver/flags.h"
 #include "apiserver/flow/flow.h"
 #include "schema/types.h"
 
@@ -18,19 +19,19 @@ static double shares_of(const struct object *o) {
         return (double) json_int_or(json_getc(part, "nominalConcurrencyShares"), exempt ? 0 : 30);
 }
 
-static struct flow_limits limits_of(const struct object *o, double all_shares) {
+static struct flow_limits limits_of(const struct object *o, unsigned total, double all_shares) {
         const struct json *spec = json_getc(object_json(o), "spec"), *part, *queuing, *borrow;
         struct flow_limits m = { .exempt = str_eqc(TEXT(spec, "type"), "Exempt") };
-        double nominal = all_shares > 0 ? ceil(FLOW_TOTAL_SEATS * shares_of(o) / all_shares) : 0;
+        double nominal = all_shares > 0 ? ceil(total * shares_of(o) / all_shares) : 0;
 
         part = json_getc(spec, m.exempt ? "exempt" : "limited");
         queuing = json_at_path(part, "limitResponse", "queuing");
         borrow = json_getc(part, "borrowingLimitPercent");
         m.nominal = (unsigned) nominal;
         m.min = (unsigned) (nominal - round(nominal * (double) json_int(json_getc(part, "lendablePercent")) / 100));
-        m.max = FLOW_TOTAL_SEATS;
+        m.max = total;
         if (json_is(borrow, JSON_INT))
-                m.max = (unsigned) MIN(FLOW_TOTAL_SEATS, nominal + round(nominal * (double) json_int(borrow) / 100));
+                m.max = (unsigned) MIN(total, nominal + round(nominal * (double) json_int(borrow) / 100));
         m.queuing = !m.exempt && queuing;
         m.queues = (unsigned) json_int_or(json_getc(queuing, "queues"), 64);
         m.hand = (unsigned) json_int_or(json_getc(queuing, "handSize"), 8);
@@ -68,7 +69,7 @@ static void load_levels(struct flow_config *c, struct apiserver *s, struct store
         for (size_t i = 0; i < n; i++)
                 sum += shares_of(objects[i]);
         for (size_t i = 0; i < n; i++) {
-                struct flow_limits limits = limits_of(objects[i], sum);
+                struct flow_limits limits = limits_of(objects[i], c->total, sum);
                 struct flow_level *l = find_level(old, object_name(objects[i]));
 
                 if (l && l->exempt == limits.exempt) {
@@ -123,6 +124,8 @@ struct flow_config *flow_config_load(struct apiserver *s, struct store_snapshot 
 
         c->arena = arena_new(16384);
         atomic_store(&c->refs, 1);
+        c->total = server_flag_number(s, "max-requests-inflight", 400) +
+                   server_flag_number(s, "max-mutating-requests-inflight", 200);
         load_levels(c, s, snap, old);
         objects = arena_array(c->arena, struct object *, n + 1);
         n = each_object(snap, r, objects, n);

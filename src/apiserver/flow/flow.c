@@ -14,16 +14,6 @@
 #define ADJUST_MS 10000
 #define PREFIX "flowcontrol.apiserver.k8s.io/"
 
-/* A configuration as a worker uses it: as long as one of its requests does. */
-struct flow_use {
-        struct flow_config *config;
-        size_t n; /* tickets, and one while it is the worker's present */
-        struct {
-                uint64_t hash;
-                const struct flow_schema *schema;
-        } cache[CACHE];
-};
-
 struct flow {
         struct apiserver *s;
         pthread_mutex_t lock; /* of config and of adjusting */
@@ -40,15 +30,53 @@ struct flow {
 /* ---- metrics ---- */
 
 static const double wait_buckets[] = { 0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30 };
-static const struct metric dispatched = { "apiserver_flowcontrol_dispatched_requests_total",
-                                          "Number of requests executed by API Priority and Fairness subsystem",
-                                          METRIC_COUNTER, NULL, 0 };
-static const struct metric rejected = { "apiserver_flowcontrol_rejected_requests_total",
-                                        "Number of requests rejected by API Priority and Fairness subsystem",
-                                        METRIC_COUNTER, NULL, 0 };
-static const struct metric waited = { "apiserver_flowcontrol_request_wait_duration_seconds",
-                                      "Length of time a request spent waiting in its queue", METRIC_HISTOGRAM,
-                                      wait_buckets, ARRAY_SIZE(wait_buckets) };
+static const double seat_buckets[] = { 1, 2, 4, 10 };
+#define METRIC(id, ...) static const struct metric id = { "apiserver_flowcontrol_" #id, __VA_ARGS__ }
+METRIC(dispatched_requests_total, "Number of requests executed by API Priority and Fairness subsystem", METRIC_COUNTER,
+      NULL, 0);
+METRIC(current_executing_requests, "Number of requests that are being executed", METRIC_GAUGE, NULL, 0);
+METRIC(current_executing_seats, "Number of seats that they occupy", METRIC_GAUGE, NULL, 0);
+METRIC(current_inqueue_requests, "Number of requests currently pending in queues", METRIC_GAUGE, NULL, 0);
+METRIC(current_inqueue_seats, "Number of seats that they wait for", METRIC_GAUGE, NULL, 0);
+METRIC(rejected_requests_total, "Number of requests rejected by API Priority and Fairness subsystem", METRIC_COUNTER,
+      NULL, 0);
+METRIC(request_wait_duration_seconds, "Length of time a request spent waiting in its queue", METRIC_HISTOGRAM,
+      wait_buckets, ARRAY_SIZE(wait_buckets));
+METRIC(request_execution_seconds, "Duration of a request's execution, of a watch's its beginning", METRIC_HISTOGRAM,
+      wait_buckets, ARRAY_SIZE(wait_buckets));
+METRIC(work_estimated_seats, "Number of seats that requests are estimated to need", METRIC_HISTOGRAM, seat_buckets,
+      ARRAY_SIZE(seat_buckets));
+#undef METRIC
+
+/* What is counted for each schema; a worker keeps the series at hand. */
+enum count { DISPATCHED, REQUESTS, SEATS, QUEUED, QUEUED_SEATS, WAITED, GAVE_UP, RAN, RAN_WATCH, ESTIMATED, N_COUNTS };
+
+static const struct {
+        const struct metric *metric;
+        const char *name, *value; /* one label more */
+} counts[N_COUNTS] = {
+        [DISPATCHED] = { &dispatched_requests_total },
+        [REQUESTS] = { &current_executing_requests },
+        [SEATS] = { &current_executing_seats },
+        [QUEUED] = { &current_inqueue_requests },
+        [QUEUED_SEATS] = { &current_inqueue_seats },
+        [WAITED] = { &request_wait_duration_seconds, "execute", "true" },
+        [GAVE_UP] = { &request_wait_duration_seconds, "execute", "false" },
+        [RAN] = { &request_execution_seconds, "type", "regular" },
+        [RAN_WATCH] = { &request_execution_seconds, "type", "watch" },
+        [ESTIMATED] = { &work_estimated_seats },
+};
+
+/* A configuration as a worker uses it: as long as one of its requests does. */
+struct flow_use {
+        struct flow_config *config;
+        size_t n; /* tickets, and one while it is the worker's present */
+        struct {
+                uint64_t hash;
+                const struct flow_schema *schema;
+        } cache[CACHE];
+        struct series *series[][N_COUNTS]; /* by schema */
+};
 
 struct labels {
         const struct flow_schema *schema;
@@ -73,8 +101,29 @@ static struct series *series_of(const struct metric *m, const struct flow_schema
         return metric_series(m, key, write_labels, &(struct labels){ f, name, value });
 }
 
+static struct series *count_of(const struct flow_ticket *t, enum count c) {
+        struct series **s = &t->use->series[t->schema - t->use->config->schemas][c];
+
+        if (!*s)
+                *s = series_of(counts[c].metric, t->schema, counts[c].name, counts[c].value);
+        return *s;
+}
+
+/* The time since then, which is now from here on. */
+static void count_time(struct flow_ticket *t, enum count c) {
+        int64_t now = now_mono_ns();
+
+        series_observe(count_of(t, c), (double) (now - t->since_ns) / 1e9);
+        t->since_ns = now;
+}
+
+static void count_place(const struct flow_ticket *t, enum count requests, int n) {
+        series_add(count_of(t, requests), n);
+        series_add(count_of(t, requests + 1), n * (int) t->width);
+}
+
 void flow_count_rejected(const struct flow_ticket *t, const char *reason) {
-        series_add(series_of(&rejected, t->schema, "reason", reason), 1);
+        series_add(series_of(&rejected_requests_total, t->schema, "reason", reason), 1);
 }
 
 /* ---- configuration ---- */
@@ -108,12 +157,14 @@ static struct flow_config *newest(struct flow *f) {
 
 static struct flow_use *use_of(struct flow *f, size_t worker) {
         struct flow_use *u = f->uses[worker];
+        struct flow_config *c;
 
         if (u && u->config->generation == atomic_load_explicit(&f->generation, memory_order_relaxed))
                 return u;
         use_put(u);
-        u = xcalloc(1, sizeof(*u));
-        u->config = newest(f);
+        c = newest(f);
+        u = xcalloc(1, sizeof(*u) + c->n_schemas * sizeof(u->series[0]));
+        u->config = c;
         u->n = 1;
         return f->uses[worker] = u;
 }
@@ -156,45 +207,61 @@ static unsigned fit_width(const struct flow_level *l, unsigned width) {
         return MAX(1U, MIN(width, MIN(10U, most)));
 }
 
+static void begin(struct flow_ticket *t) {
+        t->running = true;
+        series_add(count_of(t, DISPATCHED), 1);
+        count_place(t, REQUESTS, 1);
+}
+
 enum flow_answer flow_enter(struct apiserver *s, size_t worker, const struct api_user *u, const struct attributes *at,
                             unsigned width, struct loop *loop, struct flow_ticket *t, void (*go)(void *arg),
                             void *arg) {
         struct flow_use *use = use_of(s->flow, worker);
         const struct flow_schema *schema = classify(use, u, at);
 
-        *t = (struct flow_ticket){ .use = use, .schema = schema };
+        *t = (struct flow_ticket){ .use = use, .schema = schema, .since_ns = t->since_ns };
         use->n++;
         if (!schema)
                 return FLOW_RUN;
+        t->is_watch = strcmp(at->verb, "watch") == 0;
         t->width = fit_width(schema->level, width);
-        t->running = flow_level_enter(schema->level, t->width);
-        if (t->running) {
-                series_add(series_of(&dispatched, schema, NULL, NULL), 1);
+        series_observe(count_of(t, ESTIMATED), t->width);
+        if (flow_level_enter(schema->level, t->width)) {
+                series_observe(count_of(t, WAITED), 0);
+                begin(t);
                 return FLOW_RUN;
         }
         t->since_ns = now_mono_ns();
         t->waiter = flow_level_wait(schema->level, flow_hash(schema, u, at), t->width, loop, go, arg);
-        if (t->waiter)
+        if (t->waiter) {
+                count_place(t, QUEUED, 1);
                 return FLOW_WAIT;
+        }
         flow_count_rejected(t, schema->level->limits.queuing ? "queue-full" : "concurrency-limit");
         return FLOW_REJECT;
 }
 
-void flow_arrived(struct flow_ticket *t) {
+int64_t flow_arrived(struct flow_ticket *t) {
+        int64_t since = t->since_ns;
+
         t->waiter = NULL;
-        t->running = true;
-        series_add(series_of(&dispatched, t->schema, NULL, NULL), 1);
-        series_observe(series_of(&waited, t->schema, "execute", "true"), (double) (now_mono_ns() - t->since_ns) / 1e9);
+        count_place(t, QUEUED, -1);
+        count_time(t, WAITED);
+        begin(t);
+        return t->since_ns - since;
 }
 
 void flow_release(struct flow_ticket *t) {
         if (t->waiter) {
-                series_observe(series_of(&waited, t->schema, "execute", "false"),
-                               (double) (now_mono_ns() - t->since_ns) / 1e9);
+                count_place(t, QUEUED, -1);
+                count_time(t, GAVE_UP);
                 flow_level_give_up(TAKE_PTR(t->waiter));
         }
-        if (t->running)
+        if (t->running) {
+                count_place(t, REQUESTS, -1);
+                count_time(t, t->is_watch ? RAN_WATCH : RAN);
                 flow_level_leave(t->schema->level, t->width);
+        }
         t->running = false;
 }
 
@@ -300,7 +367,7 @@ static void adjust(struct timer *timer) {
 
         pthread_mutex_lock(&f->lock);
         if (f->config)
-                flow_levels_adjust(f->config->levels, f->config->n_levels, FLOW_TOTAL_SEATS);
+                flow_levels_adjust(f->config->levels, f->config->n_levels, f->config->total);
         pthread_mutex_unlock(&f->lock);
         timer_start(f->loop, timer, ADJUST_MS, adjust);
 }
@@ -308,30 +375,29 @@ static void adjust(struct timer *timer) {
 /* ---- what is going on ---- */
 
 static const char *const gauges[][2] = {
-        { "apiserver_flowcontrol_nominal_limit_seats", "Nominal number of execution seats for each priority level" },
-        { "apiserver_flowcontrol_current_limit_seats", "Current number of execution seats for each priority level" },
-        { "apiserver_flowcontrol_current_executing_seats",
-          "Concurrency (number of seats) occupied by the currently executing requests in each priority level" },
-        { "apiserver_flowcontrol_current_inqueue_requests", "Number of requests currently pending in queues" },
-        { "apiserver_flowcontrol_lower_limit_seats", "Lower bound on number of execution seats" },
-        { "apiserver_flowcontrol_upper_limit_seats", "Upper bound on number of execution seats" },
+        { "nominal_limit_seats", "Nominal number of execution seats configured for each priority level" },
+        { "current_limit_seats", "current derived number of execution seats available to each priority level" },
+        { "lower_limit_seats", "Configured lower bound on number of execution seats available to each priority level" },
+        { "upper_limit_seats", "Configured upper bound on number of execution seats available to each priority level" },
+        { "demand_seats_high_watermark", "High watermark, over last adjustment period, of demand_seats" },
+        { "demand_seats_smoothed", "Smoothed seat demands" },
+        { "target_seats", "Seat allocation targets" },
 };
 
 void flow_metrics(struct apiserver *s, struct buf *dst) {
         struct flow_config *c = newest(s->flow);
+        char name[80];
 
         for (size_t g = 0; g < ARRAY_SIZE(gauges); g++) {
-                metric_header(dst, gauges[g][0], "gauge", gauges[g][1]);
+                snprintf(name, sizeof(name), "apiserver_flowcontrol_%s", gauges[g][0]);
+                metric_header(dst, name, "gauge", gauges[g][1]);
                 for (size_t i = 0; i < c->n_levels; i++) {
                         struct flow_level *l = c->levels[i];
-                        const unsigned values[] = { l->limits.nominal,
-                                                    atomic_load(&l->limit),
-                                                    (unsigned) atomic_load(&l->state),
-                                                    atomic_load(&l->n_waiting),
-                                                    l->limits.min,
-                                                    l->limits.max };
+                        const double values[] = { l->limits.nominal, atomic_load(&l->limit), l->limits.min,
+                                                  l->limits.max,     l->peak,                l->smooth_demand,
+                                                  l->target };
 
-                        buf_printf(dst, "%s{priority_level=\"%s\"} %u\n", gauges[g][0], l->name, values[g]);
+                        buf_printf(dst, "%s{priority_level=\"%s\"} %g\n", name, l->name, values[g]);
                 }
         }
         flow_config_unref(c);

@@ -12,8 +12,6 @@
 
 #include "apiserver/server.h"
 
-#define FLOW_TOTAL_SEATS 600 /* --max-requests-inflight 400 and --max-mutating-requests-inflight 200 */
-
 /* ---- level.c ---- */
 
 struct flow_waiter;
@@ -33,7 +31,8 @@ struct flow_level {
         _Atomic unsigned limit;       /* seats now */
         _Atomic unsigned n_waiting;   /* requests in queues */
         _Atomic unsigned demand_peak; /* seats in use and wanted, since the last adjustment */
-        double smooth_demand, floor, target; /* of the adjustment */
+        _Atomic double peak, smooth_demand, target; /* of the adjustment */
+        double floor;
         pthread_mutex_t lock;         /* of what follows */
         struct flow_queue *queues;    /* made when first needed */
         unsigned waiting_seats;
@@ -79,6 +78,7 @@ struct flow_config {
         size_t n_schemas;
         struct flow_level **levels;
         size_t n_levels;
+        unsigned total; /* seats: --max-requests-inflight and --max-mutating-requests-inflight */
 };
 
 /* What the store says; levels that were there before keep their seats. */
@@ -112,16 +112,16 @@ struct flow_ticket {
         struct flow_use *use;
         const struct flow_schema *schema; /* NULL: under no control. Valid until flow_leave */
         struct flow_waiter *waiter;
-        int64_t since_ns;
+        int64_t since_ns; /* before flow_enter: when the request came */
         unsigned width;
-        bool running;
+        bool running, is_watch;
 };
 enum flow_answer { FLOW_RUN, FLOW_WAIT, FLOW_REJECT };
 /* On a worker. After FLOW_WAIT go is called on that worker's loop when the turn has come: it calls flow_arrived. */
 enum flow_answer flow_enter(struct apiserver *s, size_t worker, const struct api_user *u, const struct attributes *at,
                             unsigned width, struct loop *loop, struct flow_ticket *t, void (*go)(void *arg),
                             void *arg);
-void flow_arrived(struct flow_ticket *t);
+int64_t flow_arrived(struct flow_ticket *t); /* how long it waited, in ns */
 void flow_release(struct flow_ticket *t); /* its seats, if it has any or waits for them; again is nothing */
 void flow_leave(struct flow_ticket *t);   /* the same, and the ticket is over */
 void flow_count_rejected(const struct flow_ticket *t, const char *reason);

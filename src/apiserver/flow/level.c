@@ -263,6 +263,7 @@ void flow_levels_adjust(struct flow_level *const *levels, size_t n, unsigned tot
                 const struct flow_limits *m = &l->limits;
                 double peak = atomic_exchange(&l->demand_peak, (unsigned) atomic_load(&l->state));
 
+                l->peak = peak;
                 l->smooth_demand = MAX(peak, SMOOTHING * l->smooth_demand + (1 - SMOOTHING) * peak);
                 l->floor = MAX((double) m->min, MIN((double) m->nominal, peak));
                 l->target = MAX(l->floor, l->smooth_demand);

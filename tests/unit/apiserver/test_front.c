@@ -135,13 +135,13 @@ static void watches_are_checked_and_the_end_of_initial_events_has_a_blueprint(vo
 
 #define LEVEL "/apis/flowcontrol.apiserver.k8s.io/v1"
 
-/* A level without seats for everybody who is anonymous. */
-static void jail(struct fixture *f, const char *response) {
+/* A level with few seats, or none, for everybody who is anonymous. */
+static void jail(struct fixture *f, const char *response, unsigned shares) {
         ASK(f, API_CREATE, &res_prioritylevelconfigurations,
             .body = arena_printf(f->a,
                                  "{\"metadata\":{\"name\":\"jail\"},\"spec\":{\"type\":\"Limited\",\"limited\":{"
-                                 "\"nominalConcurrencyShares\":0,\"borrowingLimitPercent\":0,\"limitResponse\":%s}}}",
-                                 response)
+                                 "\"nominalConcurrencyShares\":%u,\"borrowingLimitPercent\":0,\"limitResponse\":%s}}}",
+                                 shares, response)
                                     .p);
         assert_int_equal(
                         ASK(f, API_CREATE, &res_flowschemas,
@@ -155,11 +155,64 @@ static void jail(struct fixture *f, const char *response) {
         flow_reconcile(f->s);
 }
 
+static void metrics_have_upstreams_names(void **state) {
+        static const char *const lines[] = {
+                "# TYPE apiserver_request_sli_duration_seconds histogram",
+                "apiserver_request_duration_seconds_count{component=\"apiserver\",dry_run=\"\",group=\"\","
+                "resource=\"endpoints\",scope=\"namespace\",subresource=\"\",verb=\"LIST\",version=\"v1\"} 2",
+                "apiserver_response_sizes_bucket{component=\"apiserver\",group=\"\",resource=\"endpoints\",scope=\""
+                "namespace\",subresource=\"\",verb=\"LIST\",version=\"v1\",le=\"1000\"} 2",
+                "apiserver_requested_deprecated_apis{group=\"\",removed_release=\"\",resource=\"endpoints\","
+                "subresource=\"\",version=\"v1\"} 1",
+                "apiserver_admission_step_admission_duration_seconds_count{operation=\"CREATE\",rejected=\"true\","
+                "type=\"admit\"} 1",
+                "etcd_request_duration_seconds_count{operation=\"create\",type=\"configmaps\"} 1",
+                "etcd_requests_total{operation=\"create\",type=\"configmaps\"} 1",
+                "apiserver_flowcontrol_current_executing_requests{flow_schema=\"global-default\",priority_level=\"global-"
+                "default\"} 1",
+                "apiserver_flowcontrol_request_wait_duration_seconds_bucket{execute=\"true\",",
+                "apiserver_flowcontrol_request_execution_seconds_count{type=\"regular\",",
+                "apiserver_flowcontrol_upper_limit_seats{priority_level=\"exempt\"} 600",
+                "apiserver_storage_size_bytes{storage_cluster_id=\"store-0\"} 0",
+                "aggregator_unavailable_apiservice{name=\"elsewhere.example.com\"} 1",
+                "aggregator_unavailable_apiservice{name=\"v1.\"} 0",
+        };
+        struct fixture *f = *state;
+        struct str r;
+
+        ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"a\"}}");
+        ASK(f, API_CREATE, &res_configmaps, "nowhere", .body = "{\"metadata\":{\"name\":\"a\"}}");
+        ASK(f, API_CREATE, &res_apiservices,
+            .body = "{\"metadata\":{\"name\":\"elsewhere.example.com\"},\"spec\":{\"group\":\"example.com\","
+                    "\"version\":\"elsewhere\",\"service\":{\"namespace\":\"default\",\"name\":\"x\"},\"groupPriorityMinimum\":1,"
+                    "\"versionPriority\":1,\"insecureSkipTLSVerify\":true}}");
+        get(f, "/api/v1/namespaces/default/endpoints", "");
+        get(f, "/api/v1/namespaces/default/endpoints", "");
+        r = get(f, "/metrics", "");
+        for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+                if (!has(r, lines[i]))
+                        fail_msg("%s", lines[i]);
+}
+
+static void a_write_takes_seats_for_those_who_watch(void **state) {
+        static const char post[] = "POST /api/v1/namespaces/default/secrets?dryRun=All HTTP/1.1\r\nHost: x\r\n"
+                                   "Connection: close\r\nContent-Length: 25\r\n\r\n{\"metadata\":{\"name\":\"a\"}}";
+        struct fixture *f = *state;
+        atomic_uint *watchers = rest_of(f->s, &res_secrets)->watchers;
+
+        jail(f, "{\"type\":\"Queue\",\"queuing\":{\"queues\":1,\"handSize\":1,\"queueLengthLimit\":5}}", 60);
+        atomic_fetch_add(watchers, 25);
+        assert_true(has(talk(f, post), "HTTP/1.1 201"));
+        atomic_fetch_sub(watchers, 25);
+        assert_true(has(get(f, "/metrics", ""),
+                        "work_estimated_seats_sum{flow_schema=\"jail\",priority_level=\"jail\"} 3\n"));
+}
+
 static void a_full_level_refuses(void **state) {
         struct fixture *f = *state;
         struct str r;
 
-        jail(f, "{\"type\":\"Reject\"}");
+        jail(f, "{\"type\":\"Reject\"}", 0);
         r = get(f, "/api/v1/namespaces/default/pods", "");
         assert_true(has(r, "HTTP/1.1 429") && has(r, "\r\nretry-after: 1\r\n"));
         assert_true(str_eqc(body_of(r), "Too many requests, please try again later.\n"));
@@ -172,7 +225,7 @@ static void a_queued_request_is_refused_after_a_quarter_of_its_time(void **state
         struct fixture *f = *state;
         int64_t before = now_mono_ms();
 
-        jail(f, "{\"type\":\"Queue\",\"queuing\":{\"queues\":1,\"handSize\":1,\"queueLengthLimit\":5}}");
+        jail(f, "{\"type\":\"Queue\",\"queuing\":{\"queues\":1,\"handSize\":1,\"queueLengthLimit\":5}}", 0);
         assert_true(has(get(f, "/api/v1/namespaces/default/pods?timeout=400ms", ""), "HTTP/1.1 429"));
         assert_true(now_mono_ms() - before >= 90);
         assert_true(has(get(f, "/metrics", ""), "reason=\"time-out\""));
@@ -185,7 +238,7 @@ static void a_queued_request_whose_client_left_is_forgotten(void **state) {
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         struct str dump;
 
-        jail(f, "{\"type\":\"Queue\",\"queuing\":{\"queues\":1,\"handSize\":1,\"queueLengthLimit\":5}}");
+        jail(f, "{\"type\":\"Queue\",\"queuing\":{\"queues\":1,\"handSize\":1,\"queueLengthLimit\":5}}", 0);
         to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         assert_int_equal(connect(fd, (struct sockaddr *) &to, sizeof(to)), 0);
         send(fd, text, sizeof(text) - 1, MSG_NOSIGNAL);
@@ -407,6 +460,8 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 T(every_answer_has_its_headers),
                 T(watches_are_checked_and_the_end_of_initial_events_has_a_blueprint),
+                T(metrics_have_upstreams_names),
+                T(a_write_takes_seats_for_those_who_watch),
                 T(a_full_level_refuses),
                 T(a_queued_request_is_refused_after_a_quarter_of_its_time),
                 T(a_queued_request_whose_client_left_is_forgotten),
