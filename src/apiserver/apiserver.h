@@ -10,7 +10,7 @@ struct apiserver_options {
         struct store *store;
         const char *address;                /* "0.0.0.0" */
         uint16_t port;                      /* 6443; 0: any */
-        struct str cert_pem, key_pem;       /* serving */
+        struct str cert_pem, key_pem;       /* serving; empty: plain HTTP, for measurements */
         struct str client_ca_pem;           /* verifies client certificates (CN = user, O = groups) */
         struct str service_account_key_pem; /* ECDSA P-256 private: signs tokens (ES256) */
         const char *service_account_issuer; /* "https://kubernetes.default.svc.cluster.local" */

@@ -148,7 +148,7 @@ int apiserver_listen(struct apiserver *s, struct error *err) {
                 tls.ca_pem = buf_str(&authorities);
                 tls.authorities = true;
         }
-        r = tls_context_new(&tls, &s->tls, err);
+        r = str_empty(o->cert_pem) ? 0 : tls_context_new(&tls, &s->tls, err);
         if (r < 0)
                 return r;
         http.tls = s->tls;
