@@ -69,17 +69,96 @@ static struct json one(struct arena *a, struct json v) {
 
 /* ---- addresses ---- */
 
-static void set_families(struct op *op, struct json *spec, bool headless) {
+static bool same(const struct json *a, const struct json *b, const char *key) {
+        const struct json *x = json_getc(a, key), *y = json_getc(b, key);
+
+        return x && y ? json_equal(x, y) : x == y;
+}
+
+static struct str policy_of(const struct json *spec) {
+        return json_str(json_getc(spec, "ipFamilyPolicy"));
+}
+
+/* A second value of a list goes when the policy becomes SingleStack, and stays otherwise. */
+static void shrink_list(struct op *op, struct field_errors *fe, struct json *spec, const struct json *old,
+                        const char *list, const char *what) {
+        bool single = str_eqc(policy_of(spec), "SingleStack"), cluster = str_eqc(STR("clusterIPs"), list);
+        const struct json *now = json_getc(spec, list), *was = json_getc(old, list);
+        const struct path *p = PATH(PATH(NULL, "spec"), "ipFamilyPolicy");
+
+        if (old && single && json_len(now) > 1 && same(spec, old, list))
+                json_setc(op->c->arena, spec, list, one(op->c->arena, *json_item(now, 0)));
+        else if (old && !single && json_len(was) == 2 && json_len(now) == 1 &&
+                 json_equal(json_item(now, 0), json_item(was, 0)))
+                field_invalid(fe, p, json_getc(spec, "ipFamilyPolicy"),
+                              "must be 'SingleStack' to release the secondary %s", what);
+        if (single && json_len(json_getc(spec, list)) == 2)
+                field_invalid(fe, p, json_getc(spec, "ipFamilyPolicy"),
+                              "must be 'RequireDualStack' or 'PreferDualStack' when multiple %s are specified",
+                              cluster ? "cluster IPs" : "IP families");
+}
+
+/* The families of addresses that were given; those we cannot give are refused. */
+static void infer_families(struct op *op, struct field_errors *fe, struct json *spec) {
+        const struct json *ips = json_getc(spec, "clusterIPs");
+        uint8_t b[16];
+
+        for (size_t i = json_len(json_getc(spec, "ipFamilies")); i < json_len(ips); i++) {
+                int family = parse_ip(json_str(json_item(ips, i)), b);
+
+                if (family == 6)
+                        field_invalid(fe, PATH_INDEX(PATH(PATH(NULL, "spec"), "clusterIPs"), i), ips,
+                                      "IPv6 is not configured on this cluster");
+                else if (family == 4)
+                        json_push(op->c->arena, json_get_or_add_array(op->c->arena, spec, "ipFamilies"),
+                                  json_of_cstr("IPv4"));
+        }
+}
+
+/* ipFamilyPolicy and ipFamilies of a service on a cluster whose services have IPv4 addresses. A headless service
+ * without a selector has endpoints of whichever family its owner writes. (upstream: initIPFamilyFields) */
+static int set_families(struct op *op, struct json *obj, const struct json *old, struct error *err) {
+        struct field_errors fe = { .a = op->c->arena };
+        struct json *spec = json_get_or_add_object(op->c->arena, obj, "spec");
+        bool free_choice = str_eqc(json_str(json_getc(spec, "clusterIP")), "None") &&
+                           json_len(json_getc(spec, "selector")) == 0;
+        const struct path *p = PATH(NULL, "spec");
         struct arena *a = op->c->arena;
-        bool both = headless && json_len(json_getc(spec, "selector")) == 0 && !json_getc(spec, "ipFamilyPolicy");
 
         if (!json_getc(spec, "ipFamilyPolicy"))
-                json_set_cstr(a, spec, "ipFamilyPolicy", both ? "RequireDualStack" : "SingleStack");
-        if (json_len(json_getc(spec, "ipFamilies")) > 0)
-                return;
-        json_setc(a, spec, "ipFamilies", one(a, json_of_cstr("IPv4")));
-        if (both) /* without a selector its endpoints may be of any family */
-                json_push(a, json_get_or_add_array(a, spec, "ipFamilies"), json_of_cstr("IPv6"));
+                json_setc(a, spec, "ipFamilyPolicy",
+                          json_getc(old, "ipFamilyPolicy")
+                                          ? *json_getc(old, "ipFamilyPolicy")
+                                          : json_of_cstr(free_choice ? "RequireDualStack" : "SingleStack"));
+        validate_service_addresses(&fe, obj, NULL);
+        if (fe.list.n > 0)
+                return invalid(op, &fe, err);
+        shrink_list(op, &fe, spec, old, "clusterIPs", "cluster IP");
+        shrink_list(op, &fe, spec, old, "ipFamilies", "IP family");
+        infer_families(op, &fe, spec);
+        if (fe.list.n == 0 && !free_choice) {
+                size_t i = 0;
+
+                if (str_eqc(policy_of(spec), "RequireDualStack"))
+                        field_invalid(&fe, PATH(p, "ipFamilyPolicy"), json_getc(spec, "ipFamilyPolicy"),
+                                      "this cluster is not configured for dual-stack services");
+                json_each_item(f, json_getc(spec, "ipFamilies")) {
+                        if (!str_eqc(json_str(f), "IPv4"))
+                                field_invalid(&fe, PATH_INDEX(PATH(p, "ipFamilies"), i), f,
+                                              "not configured on this cluster");
+                        i++;
+                }
+        }
+        if (fe.list.n > 0)
+                return invalid(op, &fe, err);
+        if (json_len(json_getc(spec, "ipFamilies")) == 0)
+                json_setc(a, spec, "ipFamilies", one(a, json_of_cstr("IPv4")));
+        if (free_choice && json_len(json_getc(spec, "ipFamilies")) == 1 && !str_eqc(policy_of(spec), "SingleStack"))
+                json_push(a, json_get_or_add_array(a, spec, "ipFamilies"),
+                          json_of_cstr(str_eqc(json_str(json_item(json_getc(spec, "ipFamilies"), 0)), "IPv4")
+                                                       ? "IPv6"
+                                                       : "IPv4"));
+        return 0;
 }
 
 static int take_ip(struct op *op, struct reservation *res, struct json *spec, struct error *err) {
@@ -87,39 +166,29 @@ static int take_ip(struct op *op, struct reservation *res, struct json *spec, st
         const struct path *p = PATH(PATH(NULL, "spec"), "clusterIPs");
         struct arena *a = op->c->arena;
         struct str ip = json_str(json_getc(spec, "clusterIP"));
-        const struct json *list = json_getc(spec, "clusterIPs");
         int r;
 
-        if (str_empty(ip) && json_len(list) > 0)
-                ip = json_str(json_item(list, 0));
-        if (str_eqc(ip, "None")) {
-                set_families(op, spec, true);
-                json_set_cstr(a, spec, "clusterIP", "None");
-                json_setc(a, spec, "clusterIPs", one(a, json_of_cstr("None")));
+        if (str_eqc(ip, "None"))
                 return 0;
-        }
         if (str_empty(ip)) {
                 if (allocator_any_ip(op->s->allocator, a, &ip) < 0)
                         return error_status(err, REASON_INTERNAL,
                                             "Internal error occurred: failed to allocate a serviceIP: range is full");
         } else {
-                struct json bad = one(a, json_of_str(ip));
-
                 r = allocator_take_ip(op->s->allocator, ip);
                 if (r == -ERANGE)
-                        field_invalid(&fe, p, &bad,
+                        field_invalid(&fe, p, json_getc(spec, "clusterIPs"),
                                       "failed to allocate IP %" STR_FMT ": the provided IP (%" STR_FMT
                                       ") is not in the valid range. The range of valid IPs is %s",
                                       STR_ARG(ip), STR_ARG(ip), allocator_cidr(op->s->allocator));
                 else if (r == -EEXIST)
-                        field_invalid(&fe, p, &bad,
+                        field_invalid(&fe, p, json_getc(spec, "clusterIPs"),
                                       "failed to allocate IP %" STR_FMT ": provided IP is already allocated",
                                       STR_ARG(ip));
                 if (r < 0)
                         return invalid(op, &fe, err);
         }
         res->ip = ip;
-        set_families(op, spec, false);
         json_set_str(a, spec, "clusterIP", ip);
         json_setc(a, spec, "clusterIPs", one(a, json_of_str(ip)));
         return 0;
@@ -182,11 +251,8 @@ static int take_ports(struct op *op, struct reservation *res, struct json *spec,
                 int r;
 
                 i++;
-                if (!needs_ports(spec)) {
-                        if (port == 0 || is_type(spec, "LoadBalancer"))
-                                continue;
-                        continue; /* validation forbids it for this type */
-                }
+                if (!needs_ports(spec) && (port == 0 || !is_type(spec, "LoadBalancer")))
+                        continue; /* validation forbids it for other types */
                 r = take_port(op, res, PATH(PATH_INDEX(ports, i - 1), "nodePort"), old, &port, err);
                 if (r < 0)
                         return r;
@@ -203,18 +269,6 @@ static int take_ports(struct op *op, struct reservation *res, struct json *spec,
         return 0;
 }
 
-static void set_traffic_defaults(struct op *op, struct json *spec) {
-        struct arena *a = op->c->arena;
-        bool external = is_type(spec, "NodePort") || is_type(spec, "LoadBalancer");
-
-        if (external && str_empty(json_str(json_getc(spec, "externalTrafficPolicy"))))
-                json_set_cstr(a, spec, "externalTrafficPolicy", "Cluster");
-        if (needs_ip(spec) && !json_getc(spec, "internalTrafficPolicy"))
-                json_set_cstr(a, spec, "internalTrafficPolicy", "Cluster");
-        if (is_type(spec, "LoadBalancer") && !json_getc(spec, "allocateLoadBalancerNodePorts"))
-                json_set_bool(a, spec, "allocateLoadBalancerNodePorts", true);
-}
-
 int service_prepare_create(struct op *op, struct json *obj, struct error *err) {
         struct json *spec = json_get_or_add_object(op->c->arena, obj, "spec");
         struct reservation *res;
@@ -223,9 +277,12 @@ int service_prepare_create(struct op *op, struct json *obj, struct error *err) {
         if (rest_get(op->snap, op->rest->stored, op->namespace, op->name)) /* rather than "its address is taken" */
                 return err_exists(err, op->rest, op->name);
         res = reserve(op, json_len(json_getc(spec, "ports")));
-        set_traffic_defaults(op, spec);
         if (needs_ip(spec)) {
-                r = take_ip(op, res, spec, err);
+                if (json_len(json_getc(spec, "clusterIPs")) == 0 && json_str(json_getc(spec, "clusterIP")).n > 0)
+                        json_setc(op->c->arena, spec, "clusterIPs", one(op->c->arena, *json_getc(spec, "clusterIP")));
+                r = set_families(op, obj, NULL, err);
+                if (r == 0)
+                        r = take_ip(op, res, spec, err);
                 if (r < 0)
                         return r;
         }
@@ -239,71 +296,118 @@ static void carry(struct arena *a, struct json *to, const struct json *from, con
                 json_setc(a, to, key, *json_getc(from, key));
 }
 
-/* What the client left out although it was allocated. */
-static void carry_allocated(struct op *op, struct json *spec, const struct json *old) {
-        struct arena *a = op->c->arena;
+/* Node ports that were given before and are not named now: by the names of their ports. */
+static void carry_ports(struct op *op, struct json *spec, const struct json *old) {
+        json_each_item(p, json_getc(spec, "ports")) {
+                const struct json *before = NULL;
 
-        if (needs_ip(spec) && needs_ip(old)) {
-                if (str_empty(json_str(json_getc(spec, "clusterIP"))) && json_len(json_getc(spec, "clusterIPs")) == 0) {
-                        json_removec(spec, "clusterIP");
-                        carry(a, spec, old, "clusterIP");
-                        carry(a, spec, old, "clusterIPs");
-                } else if (json_len(json_getc(spec, "clusterIPs")) == 0) {
-                        json_setc(a, spec, "clusterIPs", one(a, *json_getc(spec, "clusterIP")));
-                }
-                carry(a, spec, old, "ipFamilies");
-                carry(a, spec, old, "ipFamilyPolicy");
+                if (json_int(json_getc(p, "nodePort")) != 0)
+                        continue;
+                json_each_item(o, json_getc(old, "ports"))
+                        if (str_eq(json_str(json_getc(o, "name")), json_str(json_getc(p, "name"))))
+                                before = json_getc(o, "nodePort");
+                json_each_item(other, json_getc(spec, "ports"))
+                        if (before && json_int(json_getc(other, "nodePort")) == json_int(before))
+                                before = NULL;
+                if (json_int(before) != 0)
+                        json_setc(op->c->arena, p, "nodePort", *before);
         }
-        if (needs_ports(spec) && needs_ports(old))
-                json_each_item(p, json_getc(spec, "ports")) {
-                        if (json_int(json_getc(p, "nodePort")) != 0)
-                                continue;
-                        json_each_item(o, json_getc(old, "ports"))
-                                if (json_int(json_getc(o, "port")) == json_int(json_getc(p, "port")) &&
-                                    str_eq(json_str(json_getc(o, "protocol")), json_str(json_getc(p, "protocol"))))
-                                        carry(a, p, o, "nodePort");
-                }
-        if (wants_health_port(spec) && wants_health_port(old))
-                carry(a, spec, old, "healthCheckNodePort");
 }
 
-/* What a type does not have goes when the type changes. */
-static void drop_unused(struct json *spec, const struct json *old) {
-        if (!needs_ip(spec) && needs_ip(old)) {
-                static const char *const keys[] = { "clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy",
-                                                    "internalTrafficPolicy" };
+/* What the client left out although it was allocated; and clusterIP and clusterIPs follow each other. */
+static void carry_allocated(struct op *op, struct json *spec, const struct json *old) {
+        const struct json *ip = json_getc(spec, "clusterIP");
+        struct arena *a = op->c->arena;
 
-                for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-                        json_removec(spec, keys[i]);
+        if (str_empty(json_str(ip)))
+                json_removec(spec, "clusterIP");
+        if (json_len(json_getc(spec, "clusterIPs")) == 0)
+                json_removec(spec, "clusterIPs");
+        if (needs_ip(spec) && needs_ip(old)) {
+                carry(a, spec, old, "clusterIP");
+                if (same(spec, old, "clusterIP"))
+                        carry(a, spec, old, "clusterIPs");
         }
-        if (!is_type(spec, "NodePort") && !is_type(spec, "LoadBalancer")) {
-                if (str_eq(json_str(json_getc(spec, "externalTrafficPolicy")),
-                           json_str(json_getc(old, "externalTrafficPolicy"))))
-                        json_removec(spec, "externalTrafficPolicy");
-                json_each_item(p, json_getc(spec, "ports")) /* those it had as a NodePort */
-                        json_each_item(o, json_getc(old, "ports"))
-                                if (json_int(json_getc(p, "nodePort")) == json_int(json_getc(o, "nodePort")))
-                                        json_removec(p, "nodePort");
+        ip = json_getc(spec, "clusterIP");
+        if (!same(spec, old, "clusterIP") && (same(spec, old, "clusterIPs") || !json_getc(spec, "clusterIPs"))) {
+                if (ip)
+                        json_setc(a, spec, "clusterIPs", one(a, *ip));
+                else
+                        json_removec(spec, "clusterIPs");
         }
-        if (!is_type(spec, "LoadBalancer"))
-                json_removec(spec, "allocateLoadBalancerNodePorts");
-        if (!wants_health_port(spec))
-                json_removec(spec, "healthCheckNodePort");
+        if (needs_ports(spec) && needs_ports(old))
+                carry_ports(op, spec, old);
+        if (wants_health_port(spec) && wants_health_port(old) && json_int(json_getc(spec, "healthCheckNodePort")) == 0)
+                json_setc(a, spec, "healthCheckNodePort", *json_getc(old, "healthCheckNodePort"));
+}
+
+static bool same_ports(const struct json *spec, const struct json *old) {
+        size_t n = 0;
+
+        json_each_item(p, json_getc(spec, "ports")) {
+                bool found = json_int(json_getc(p, "nodePort")) == 0;
+
+                n += !found;
+                json_each_item(o, json_getc(old, "ports"))
+                        found = found || json_int(json_getc(p, "nodePort")) == json_int(json_getc(o, "nodePort"));
+                if (!found)
+                        return false;
+        }
+        json_each_item(o, json_getc(old, "ports"))
+                n -= json_int(json_getc(o, "nodePort")) != 0;
+        return n == 0;
+}
+
+static bool external(const struct json *spec) {
+        return is_type(spec, "NodePort") || is_type(spec, "LoadBalancer") ||
+               (is_type(spec, "ClusterIP") && json_len(json_getc(spec, "externalIPs")) > 0);
+}
+
+static bool balanced(const struct json *spec) {
+        return is_type(spec, "LoadBalancer");
+}
+
+/* What a type does not have goes when the type changes, unless the client has changed it too: then it is refused. */
+static void drop_unused(struct json *spec, const struct json *old) {
+        static const struct {
+                const char *key;
+                bool (*has)(const struct json *spec);
+        } fields[] = {
+                { "clusterIP", needs_ip },
+                { "clusterIPs", needs_ip },
+                { "ipFamilies", needs_ip },
+                { "ipFamilyPolicy", needs_ip },
+                { "healthCheckNodePort", wants_health_port },
+                { "allocateLoadBalancerNodePorts", balanced },
+                { "loadBalancerClass", balanced },
+                { "externalTrafficPolicy", external },
+        };
+
+        if (needs_ports(old) && !needs_ports(spec) && same_ports(spec, old))
+                json_each_item(p, json_getc(spec, "ports"))
+                        json_removec(p, "nodePort");
+        for (size_t i = ARRAY_SIZE(fields); i-- > 0;)
+                if (fields[i].has(old) && !fields[i].has(spec) && same(spec, old, fields[i].key))
+                        json_removec(spec, fields[i].key);
+}
+
+/* Nothing that has to do with addresses has changed under a policy that takes what there is. */
+static bool prefers_as_before(const struct json *spec, const struct json *old) {
+        return str_eqc(policy_of(spec), "PreferDualStack") && same(spec, old, "ipFamilyPolicy") &&
+               same(spec, old, "clusterIPs") && same(spec, old, "ipFamilies");
 }
 
 int service_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err) {
         struct json *spec = json_get_or_add_object(op->c->arena, obj, "spec");
-        const struct json *old_spec = json_getc(old, "spec");
+        const struct json *before = json_getc(old, "spec");
         struct reservation *res = reserve(op, json_len(json_getc(spec, "ports")));
-        int r;
+        int r = 0;
 
-        carry_allocated(op, spec, old_spec);
-        drop_unused(spec, old_spec);
-        set_traffic_defaults(op, spec);
-        if (needs_ip(spec) && !needs_ip(old_spec)) {
+        carry_allocated(op, spec, before);
+        drop_unused(spec, before);
+        if (needs_ip(spec) && !prefers_as_before(spec, before))
+                r = set_families(op, obj, before, err);
+        if (r == 0 && needs_ip(spec) && !needs_ip(before))
                 r = take_ip(op, res, spec, err);
-                if (r < 0)
-                        return r;
-        }
-        return take_ports(op, res, spec, old, err);
+        return r < 0 ? r : take_ports(op, res, spec, old, err);
 }

@@ -79,6 +79,8 @@ void check_port_or_name(struct field_errors *fe, const struct path *p, const str
 /* IntOrString: a number >= 0 or a percentage. */
 void check_int_or_percent(struct field_errors *fe, const struct path *p, const struct json *v);
 bool check_enum(struct field_errors *fe, const struct path *p, struct str v, const char *const *values);
+/* 4, 6 or 0 when s is no address; ret: its 4 or 16 bytes. ::ffff:1.2.3.4 is of family 4, as in Go. */
+int parse_ip(struct str s, uint8_t ret[static 16]);
 void check_ip(struct field_errors *fe, const struct path *p, struct str s);
 void check_cidr(struct field_errors *fe, const struct path *p, struct str s);
 /* Not unspecified, loopback or link-local. */
@@ -118,6 +120,9 @@ VALIDATE(validate_replication_controller);
 VALIDATE(validate_job);
 VALIDATE(validate_cronjob);
 VALIDATE(validate_service);
+VALIDATE(validate_service_status);
+/* clusterIP, clusterIPs, ipFamilies and ipFamilyPolicy, alone and together; old is not looked at. */
+VALIDATE(validate_service_addresses);
 VALIDATE(validate_endpoints);
 VALIDATE(validate_endpoint_slice);
 VALIDATE(validate_node);

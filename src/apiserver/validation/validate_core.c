@@ -1,4 +1,4 @@
-/* The core group beside pods: Service, Endpoints, Node, ConfigMap, Secret, volumes, quotas, Event. */
+/* The core group beside pods and services: Endpoints, Node, ConfigMap, Secret, volumes, quotas, Event. */
 #include <arpa/inet.h>
 
 #include "apiserver/validation/validate.h"
@@ -8,41 +8,43 @@
 #define GET(o, k) json_getc((o), (k))
 #define TEXT(o, k) json_str(json_getc((o), (k)))
 
-static bool is_ip(struct str s, int family) {
+int parse_ip(struct str s, uint8_t ret[static 16]) {
+        static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
         char text[INET6_ADDRSTRLEN];
-        uint8_t bytes[16];
 
         if (s.n == 0 || s.n >= sizeof(text))
-                return false;
+                return 0;
         memcpy(text, s.p, s.n);
         text[s.n] = '\0';
-        if (family == AF_UNSPEC)
-                return inet_pton(AF_INET, text, bytes) == 1 || inet_pton(AF_INET6, text, bytes) == 1;
-        return inet_pton(family, text, bytes) == 1;
+        memset(ret, 0, 16);
+        if (inet_pton(AF_INET, text, ret) == 1)
+                return 4;
+        if (inet_pton(AF_INET6, text, ret) != 1)
+                return 0;
+        if (memcmp(ret, mapped, sizeof(mapped)) != 0)
+                return 6;
+        memmove(ret, ret + 12, 4);
+        return 4;
 }
 
-#define IP_MSG "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
-
 void check_ip(struct field_errors *fe, const struct path *p, struct str s) {
-        if (!is_ip(s, AF_UNSPEC))
-                field_invalid_str(fe, p, s, IP_MSG);
+        uint8_t b[16];
+
+        if (!parse_ip(s, b))
+                field_invalid_str(fe, p, s, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
 }
 
 void check_not_special_ip(struct field_errors *fe, const struct path *p, struct str s) {
-        uint8_t b[16] = { 0 };
-        char text[INET6_ADDRSTRLEN] = "";
-        bool v4, v6, loop6;
+        static const uint8_t none[16] = { 0 }, loop[16] = { [15] = 1 };
+        uint8_t b[16];
+        int family = parse_ip(s, b);
+        bool v4 = family == 4, v6 = family == 6;
 
-        if (s.n < sizeof(text))
-                memcpy(text, s.p, s.n);
-        v4 = inet_pton(AF_INET, text, b) == 1;
-        v6 = !v4 && inet_pton(AF_INET6, text, b) == 1;
-        loop6 = v6 && b[15] == 1;
-        for (size_t i = 0; i < 15; i++)
-                loop6 = loop6 && b[i] == 0;
-        if ((v4 && memcmp(b, "\0\0\0\0", 4) == 0) || (v6 && memcmp(b, (uint8_t[16]) { 0 }, 16) == 0))
+        if (!family)
+                return;
+        if (memcmp(b, none, v4 ? 4 : 16) == 0)
                 field_invalid_str(fe, p, s, "may not be unspecified (%" STR_FMT ")", STR_ARG(s));
-        if ((v4 && b[0] == 127) || loop6)
+        if ((v4 && b[0] == 127) || (v6 && memcmp(b, loop, 16) == 0))
                 field_invalid_str(fe, p, s, "may not be in the loopback range (127.0.0.0/8, ::1/128)");
         if ((v4 && b[0] == 169 && b[1] == 254) || (v6 && b[0] == 0xfe && (b[1] & 0xc0) == 0x80))
                 field_invalid_str(fe, p, s, "may not be in the link-local range (169.254.0.0/16, fe80::/10)");
@@ -52,154 +54,13 @@ void check_not_special_ip(struct field_errors *fe, const struct path *p, struct 
 
 void check_cidr(struct field_errors *fe, const struct path *p, struct str s) {
         ssize_t slash = str_find(s, '/');
-        int64_t bits = -1;
         struct str ip = slash < 0 ? STR("") : str_sub(s, 0, (size_t) slash);
+        uint8_t b[16];
+        int64_t bits = -1;
 
-        if (slash < 0 || str_to_i64(str_sub(s, (size_t) slash + 1, s.n), &bits) < 0 || bits < 0 ||
-            !is_ip(ip, AF_UNSPEC) || bits > (is_ip(ip, AF_INET) ? 32 : 128))
+        if (slash < 0 || str_to_i64(str_sub(s, (size_t) slash + 1, s.n), &bits) < 0 || bits < 0 || !parse_ip(ip, b) ||
+            bits > (str_find(ip, ':') < 0 ? 32 : 128))
                 field_invalid_str(fe, p, s, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
-}
-
-/* ---- services ---- */
-
-/* The two members that tell ports of a service apart, as upstream's struct prints. */
-static const struct json *port_key(struct arena *a, const struct json *port) {
-        struct json key = json_new_object();
-
-        json_set_cstr(a, &key, "Name", "");
-        json_set_str(a, &key, "Protocol", TEXT(port, "protocol"));
-        json_setc(a, &key, "AppProtocol", json_null());
-        json_set_int(a, &key, "Port", json_int(GET(port, "port")));
-        json_set_int(a, &key, "TargetPort", 0);
-        json_set_int(a, &key, "NodePort", 0);
-        return json_new(a, key);
-}
-
-static void validate_service_ports(struct field_errors *fe, const struct path *spec_path, const struct json *spec) {
-        const struct path *list = PATH(spec_path, "ports");
-        const struct json *ports = GET(spec, "ports");
-        size_t i = 0;
-
-        json_each_item(port, ports) {
-                const struct path *p = PATH_INDEX(list, i);
-                struct str name = TEXT(port, "name");
-
-                if (str_empty(name)) {
-                        if (json_len(ports) > 1)
-                                field_required(fe, PATH(p, "name"), "");
-                } else if (check_field(fe, PATH(p, "name"), name, check_dns_label)) {
-                        for (size_t k = 0; k < i; k++)
-                                if (str_eq(TEXT(json_item(ports, k), "name"), name))
-                                        field_duplicate(fe, PATH(p, "name"), name);
-                }
-                if (GET(port, "targetPort") && !str_eqc(TEXT(spec, "type"), "ExternalName"))
-                        check_port_or_name(fe, PATH(p, "targetPort"), GET(port, "targetPort"));
-                if (json_int(GET(port, "nodePort")) != 0 && str_eqc(TEXT(spec, "type"), "ClusterIP"))
-                        field_forbidden(fe, PATH(p, "nodePort"), "may not be used when `type` is 'ClusterIP'");
-                for (size_t k = 0; k < i && json_int(GET(port, "nodePort")) != 0; k++)
-                        if (json_int(GET(json_item(ports, k), "nodePort")) == json_int(GET(port, "nodePort")) &&
-                            str_eq(TEXT(json_item(ports, k), "protocol"), TEXT(port, "protocol")))
-                                field_duplicate_value(fe, PATH(p, "nodePort"), GET(port, "nodePort"));
-                for (size_t k = 0; k < i; k++) {
-                        const struct json *other = json_item(ports, k);
-
-                        if (json_int(GET(other, "port")) != json_int(GET(port, "port")) ||
-                            !str_eq(TEXT(other, "protocol"), TEXT(port, "protocol")))
-                                continue;
-                        field_duplicate_value(fe, p, port_key(fe->a, port));
-                        break;
-                }
-                i++;
-        }
-}
-
-static void validate_external_name(struct field_errors *fe, const struct path *p, const struct json *spec) {
-        static const char *const absent[] = { "clusterIPs", "ipFamilies", "ipFamilyPolicy" };
-        struct str name = TEXT(spec, "externalName");
-
-        if (str_has_suffix(name, STR(".")))
-                name.n--;
-        if (str_empty(name))
-                field_required(fe, PATH(p, "externalName"), "");
-        else
-                check_field(fe, PATH(p, "externalName"), name, check_dns_subdomain);
-        for (size_t i = 0; i < ARRAY_SIZE(absent); i++)
-                if (GET(spec, absent[i]))
-                        field_forbidden(fe, PATH(p, absent[i]), "may not be set for ExternalName services");
-}
-
-/* What only load balancers have. */
-static void validate_balancer(struct field_errors *fe, const struct path *p, const struct json *spec,
-                              const struct json *before) {
-        const struct path *ranges = PATH(p, "LoadBalancerSourceRanges");
-        bool is = str_eqc(TEXT(spec, "type"), "LoadBalancer"), was = str_eqc(TEXT(before, "type"), "LoadBalancer");
-        const struct json *class = GET(spec, "loadBalancerClass"), *old = GET(before, "loadBalancerClass");
-        size_t i = 0;
-
-        if (!is && json_len(GET(spec, "loadBalancerSourceRanges")) > 0)
-                field_forbidden(fe, ranges, "may only be used when `type` is 'LoadBalancer'");
-        json_each_item(e, GET(spec, "loadBalancerSourceRanges"))
-                check_cidr(fe, PATH_INDEX(ranges, i++), str_trim(json_str(e)));
-        if (!is && GET(spec, "allocateLoadBalancerNodePorts"))
-                field_forbidden(fe, PATH(p, "allocateLoadBalancerNodePorts"),
-                                "may only be used when `type` is 'LoadBalancer'");
-        if (!is && class)
-                field_forbidden(fe, PATH(p, "loadBalancerClass"), "may only be used when `type` is 'LoadBalancer'");
-        else if (class)
-                check_field(fe, PATH(p, "loadBalancerClass"), json_str(class), check_qualified_name);
-        if (is && was && !(class && old ? json_equal(class, old) : class == old))
-                field_invalid(fe, PATH(p, "loadBalancerClass"), class, "may not change once set");
-        if (json_int(GET(spec, "healthCheckNodePort")) != 0 &&
-            !(is && str_eqc(TEXT(spec, "externalTrafficPolicy"), "Local")))
-                field_invalid(fe, PATH(p, "healthCheckNodePort"), GET(spec, "healthCheckNodePort"),
-                              "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
-        else if (was && is && json_int(GET(before, "healthCheckNodePort")) != 0 &&
-                 json_int(GET(before, "healthCheckNodePort")) != json_int(GET(spec, "healthCheckNodePort")))
-                field_forbidden(fe, PATH(p, "healthCheckNodePort"), "field is immutable");
-}
-
-void validate_service(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        const struct path *p = PATH(NULL, "spec");
-        const struct json *spec = GET(obj, "spec"), *before = GET(old, "spec");
-        const struct json *timeout = json_at_path(spec, "sessionAffinityConfig", "clientIP", "timeoutSeconds");
-        struct str type = TEXT(spec, "type"), ip = TEXT(spec, "clusterIP"), was = TEXT(before, "clusterIP");
-        bool headless = str_eqc(ip, "None");
-        size_t i = 0;
-
-        if (str_eqc(type, "ExternalName")) {
-                validate_external_name(fe, p, spec);
-        } else {
-                if (json_len(GET(spec, "ports")) == 0 && !headless)
-                        field_required(fe, PATH(p, "ports"), "");
-                if (!str_empty(ip) && !headless)
-                        check_ip(fe, PATH(PATH(p, "clusterIPs"), "0"), ip);
-        }
-        if (headless && (str_eqc(type, "NodePort") || str_eqc(type, "LoadBalancer")))
-                field_invalid(fe, PATH_INDEX(PATH(p, "clusterIPs"), 0), GET(spec, "clusterIP"),
-                              "may not be set to 'None' for %s services",
-                              str_eqc(type, "NodePort") ? "NodePort" : "LoadBalancer");
-        validate_service_ports(fe, p, spec);
-        validate_labels(fe, PATH(p, "selector"), GET(spec, "selector"));
-        json_each_item(e, GET(spec, "externalIPs")) {
-                check_ip(fe, PATH_INDEX(PATH(p, "externalIPs"), i), json_str(e));
-                check_not_special_ip(fe, PATH_INDEX(PATH(p, "externalIPs"), i++), json_str(e));
-        }
-        validate_balancer(fe, p, spec, before);
-        if (!str_empty(TEXT(spec, "trafficDistribution")) && !str_eqc(TEXT(spec, "trafficDistribution"), "PreferClose"))
-                field_not_supported(fe, PATH(p, "trafficDistribution"), TEXT(spec, "trafficDistribution"),
-                                    (const char *const[]) { "PreferClose", NULL });
-        if (timeout && (json_int(timeout) <= 0 || json_int(timeout) > 86400))
-                field_invalid(fe, PATH(PATH(PATH(p, "sessionAffinityConfig"), "clientIP"), "timeoutSeconds"), timeout,
-                              "must be greater than 0 and less than 86400");
-        if (str_eqc(TEXT(spec, "externalTrafficPolicy"), "Local") && !str_eqc(type, "NodePort") &&
-            !str_eqc(type, "LoadBalancer") && !(str_eqc(type, "ClusterIP") && json_len(GET(spec, "externalIPs")) > 0))
-                field_invalid(fe, PATH(p, "externalTrafficPolicy"), GET(spec, "externalTrafficPolicy"),
-                              "may only be set for externally-accessible services");
-        if (old && !str_eqc(type, "ExternalName") && !str_eqc(TEXT(before, "type"), "ExternalName") &&
-            !str_empty(was) && !str_eq(was, ip)) {
-                field_invalid(fe, PATH_INDEX(PATH(p, "clusterIPs"), 0), GET(spec, "clusterIPs"),
-                              "may not change once set");
-        }
 }
 
 void validate_endpoints(struct field_errors *fe, const struct json *obj, const struct json *old) {

@@ -1,0 +1,379 @@
+/* Services: what goes together with which type, addresses of two families, and what stays. */
+#include "apiserver/validation/validate.h"
+
+#define GET(o, k) json_getc((o), (k))
+#define TEXT(o, k) json_str(json_getc((o), (k)))
+#define SPEC PATH(NULL, "spec")
+
+static bool is_type(const struct json *spec, const char *type) {
+        return str_eqc(TEXT(spec, "type"), type);
+}
+
+static struct str item(const struct json *list, size_t i) {
+        return json_str(json_item(list, i));
+}
+
+static bool is_headless(const struct json *spec) {
+        const struct json *ips = GET(spec, "clusterIPs");
+
+        return json_len(ips) == 1 && str_eqc(item(ips, 0), "None");
+}
+
+/* A list of Go, which prints as null when it is nil. */
+static void refuse_list(struct field_errors *fe, const struct path *p, const struct json *list, const char *why) {
+        field_invalid(fe, p, json_len(list) > 0 ? list : NULL, "%s", why);
+}
+
+/* ---- addresses ---- */
+
+static void check_families(struct field_errors *fe, const struct json *spec) {
+        static const char *const known[] = { "IPv4", "IPv6", NULL };
+        const struct json *list = GET(spec, "ipFamilies");
+        const struct path *p = PATH(SPEC, "ipFamilies");
+
+        for (size_t i = 0; i < json_len(list); i++) {
+                check_enum(fe, PATH_INDEX(p, i), item(list, i), known);
+                for (size_t k = 0; k < i; k++)
+                        if (str_eq(item(list, k), item(list, i))) {
+                                field_duplicate(fe, PATH_INDEX(p, i), item(list, i));
+                                break;
+                        }
+        }
+}
+
+/* Each is an address; false when one is not, and nothing more can be said. */
+static bool check_addresses(struct field_errors *fe, const struct path *p, const struct json *ips) {
+        bool ok = true;
+        uint8_t b[16];
+
+        for (size_t i = 0; i < json_len(ips); i++) {
+                bool none = i == 0 && str_eqc(item(ips, i), "None");
+
+                if (none && json_len(ips) > 1)
+                        field_invalid(fe, p, ips, "'None' must be the first and only value");
+                else if (!none)
+                        check_ip(fe, PATH_INDEX(p, i), item(ips, i));
+                ok = ok && (none ? json_len(ips) == 1 : parse_ip(item(ips, i), b) != 0);
+        }
+        if (json_len(ips) > 2)
+                field_invalid(fe, p, ips, "may only hold up to 2 values");
+        return ok;
+}
+
+void validate_service_addresses(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct json *spec = GET(obj, "spec"), *ips = GET(spec, "clusterIPs"), *families = GET(spec, "ipFamilies");
+        const struct path *p = PATH(SPEC, "clusterIPs");
+        struct str ip = TEXT(spec, "clusterIP");
+        uint8_t b[16];
+        bool seen[7] = { false }, twice = false;
+
+        if (is_type(spec, "ExternalName"))
+                return;
+        if (str_empty(ip) && json_len(ips) > 0)
+                field_invalid(fe, p, ips, "must be empty when `clusterIP` is not specified");
+        else if (!str_empty(ip) && json_len(ips) == 0)
+                field_required(fe, p, "");
+        else if (!str_eq(ip, item(ips, 0)))
+                field_invalid(fe, p, ips, "first value must match `clusterIP`");
+        check_families(fe, spec);
+        if (!check_addresses(fe, p, ips))
+                return;
+        for (size_t i = 0; i < json_len(ips); i++) {
+                int family = parse_ip(item(ips, i), b);
+
+                twice = twice || seen[family];
+                seen[family] = true;
+        }
+        if (json_len(ips) > 1 && (twice || json_len(ips) > 2))
+                field_invalid(fe, p, ips, "may specify no more than one IP for each IP family");
+        for (size_t i = 0; !is_headless(spec) && i < MIN(json_len(ips), json_len(families)); i++) {
+                struct str wanted = item(families, i);
+
+                if (wanted.n == 4 && wanted.p[3] - '0' != parse_ip(item(ips, i), b))
+                        field_invalid(fe, PATH_INDEX(p, i), json_item(ips, i),
+                                      "expected an %" STR_FMT " value as indicated by `ipFamilies[%zu]`",
+                                      STR_ARG(wanted), i);
+        }
+}
+
+/* A list that keeps its first value, and loses its second only with the policy that says so. */
+static void check_kept(struct field_errors *fe, const struct json *spec, const struct json *before, const char *name,
+                       const char *one) {
+        const struct json *now = GET(spec, name), *was = GET(before, name), *policy = GET(spec, "ipFamilyPolicy");
+        bool cluster = str_eqc(STR("clusterIPs"), name), all = json_len(now) == json_len(was);
+        const struct path *p = PATH(SPEC, name);
+
+        if (json_len(was) > json_len(now) && json_len(GET(spec, "clusterIPs")) == 0)
+                refuse_list(fe, PATH_INDEX(p, 0), now, arena_printf(fe->a, "primary %s can not be unset", one).p);
+        for (size_t i = 0; i < (all ? json_len(was) : MIN(MIN(json_len(now), json_len(was)), 1U)); i++)
+                if (!str_eq(item(now, i), item(was, i)))
+                        field_invalid(fe, PATH_INDEX(p, cluster ? i : 0),
+                                      all || cluster ? now : GET(spec, "clusterIPs"), "may not change once set");
+        if (json_len(was) > json_len(now) && json_len(now) == 1 && !str_eqc(json_str(policy), "SingleStack"))
+                field_invalid(fe, PATH(SPEC, "ipFamilyPolicy"), policy,
+                              "must be set to 'SingleStack' when releasing the secondary %s", one);
+}
+
+static void check_addresses_update(struct field_errors *fe, const struct json *spec, const struct json *before) {
+        bool headless = is_headless(spec), was = is_headless(before);
+
+        if (is_type(spec, "ExternalName") || is_type(before, "ExternalName"))
+                return;
+        if (!headless || !was)
+                check_kept(fe, spec, before, "clusterIPs", "clusterIP");
+        if (!headless && !was)
+                check_kept(fe, spec, before, "ipFamilies", "ipFamily");
+}
+
+/* ---- ports ---- */
+
+/* The two members that tell ports of a service apart, as upstream's struct prints. */
+static const struct json *port_key(struct arena *a, const struct json *port) {
+        struct json key = json_new_object();
+
+        json_set_cstr(a, &key, "Name", "");
+        json_set_str(a, &key, "Protocol", TEXT(port, "protocol"));
+        json_setc(a, &key, "AppProtocol", json_null());
+        json_set_int(a, &key, "Port", json_int(GET(port, "port")));
+        json_set_int(a, &key, "TargetPort", 0);
+        json_set_int(a, &key, "NodePort", 0);
+        return json_new(a, key);
+}
+
+static void check_port_names(struct field_errors *fe, const struct path *list, const struct json *ports) {
+        size_t i = 0;
+
+        json_each_item(port, ports) {
+                const struct path *p = PATH_INDEX(list, i);
+                struct str name = TEXT(port, "name");
+
+                if (str_empty(name) && json_len(ports) > 1)
+                        field_required(fe, PATH(p, "name"), "");
+                else if (!str_empty(name))
+                        check_field(fe, PATH(p, "name"), name, check_dns_label);
+                for (size_t k = 0; k < i && !str_empty(name); k++)
+                        if (str_eq(TEXT(json_item(ports, k), "name"), name)) {
+                                field_duplicate(fe, PATH(p, "name"), name);
+                                break;
+                        }
+                if (GET(port, "targetPort"))
+                        check_port_or_name(fe, PATH(p, "targetPort"), GET(port, "targetPort"));
+                i++;
+        }
+}
+
+/* The same number twice for one protocol. */
+static void check_port_twins(struct field_errors *fe, const struct path *list, const struct json *ports,
+                             const char *member) {
+        size_t i = 0;
+
+        json_each_item(port, ports) {
+                bool node = str_eqc(STR("nodePort"), member);
+                const struct path *p = PATH_INDEX(list, i);
+
+                for (size_t k = 0; k < i && (!node || json_int(GET(port, member)) != 0); k++) {
+                        const struct json *other = json_item(ports, k);
+
+                        if (json_int(GET(other, member)) != json_int(GET(port, member)) ||
+                            !str_eq(TEXT(other, "protocol"), TEXT(port, "protocol")))
+                                continue;
+                        field_duplicate_value(fe, node ? PATH(p, member) : p,
+                                              node ? GET(port, member) : port_key(fe->a, port));
+                        break;
+                }
+                i++;
+        }
+}
+
+static void check_node_ports(struct field_errors *fe, const struct json *spec) {
+        const struct path *list = PATH(SPEC, "ports");
+        size_t i = 0;
+
+        json_each_item(port, GET(spec, "ports")) {
+                const struct path *p = PATH_INDEX(list, i++);
+
+                if (json_int(GET(port, "nodePort")) != 0 && is_type(spec, "ClusterIP"))
+                        field_forbidden(fe, PATH(p, "nodePort"), "may not be used when `type` is 'ClusterIP'");
+        }
+        check_port_twins(fe, list, GET(spec, "ports"), "nodePort");
+        check_port_twins(fe, list, GET(spec, "ports"), "port");
+}
+
+/* ---- what only some types have ---- */
+
+static void check_external_name(struct field_errors *fe, const struct json *spec) {
+        static const char *const absent[] = { "clusterIPs", "ipFamilies", "ipFamilyPolicy" };
+        struct str name = TEXT(spec, "externalName");
+
+        for (size_t i = 0; i < ARRAY_SIZE(absent); i++)
+                if (GET(spec, absent[i]))
+                        field_forbidden(fe, PATH(SPEC, absent[i]), "may not be set for ExternalName services");
+        if (str_has_suffix(name, STR(".")))
+                name.n--;
+        if (str_empty(name))
+                field_required(fe, PATH(SPEC, "externalName"), "");
+        else
+                check_field(fe, PATH(SPEC, "externalName"), name, check_dns_subdomain);
+}
+
+#define ONLY_BALANCED "may only be used when `type` is 'LoadBalancer'"
+#define RANGES_KEY "service.beta.kubernetes.io/load-balancer-source-ranges"
+
+static void check_source_ranges(struct field_errors *fe, const struct json *obj, bool balanced) {
+        const struct json *list = json_at_path(obj, "spec", "loadBalancerSourceRanges"),
+                          *old_way = json_at_path(obj, "metadata", "annotations", RANGES_KEY);
+        const struct path *p = json_len(list) == 0 && old_way
+                                               ? PATH_KEY(PATH(PATH(NULL, "metadata"), "annotations"), STR(RANGES_KEY))
+                                               : PATH(SPEC, "LoadBalancerSourceRanges");
+        struct str rest = str_trim(json_str(old_way)), cidr;
+        size_t i = 0;
+
+        if ((json_len(list) > 0 || old_way) && !balanced)
+                field_forbidden(fe, p, ONLY_BALANCED);
+        json_each_item(e, list)
+                check_cidr(fe, PATH_INDEX(p, i++), str_trim(json_str(e)));
+        while (json_len(list) == 0 && !str_empty(rest) && str_split(&rest, ',', &cidr))
+                check_cidr(fe, p, str_trim(cidr));
+}
+
+static void check_balancer(struct field_errors *fe, const struct json *obj) {
+        const struct json *spec = GET(obj, "spec"), *class = GET(spec, "loadBalancerClass");
+        bool balanced = is_type(spec, "LoadBalancer");
+
+        check_source_ranges(fe, obj, balanced);
+        if (!balanced && GET(spec, "allocateLoadBalancerNodePorts"))
+                field_forbidden(fe, PATH(SPEC, "allocateLoadBalancerNodePorts"), ONLY_BALANCED);
+        if (!balanced && class)
+                field_forbidden(fe, PATH(SPEC, "loadBalancerClass"), ONLY_BALANCED);
+        else if (class)
+                check_field(fe, PATH(SPEC, "loadBalancerClass"), json_str(class), check_qualified_name);
+}
+
+static bool needs_health_port(const struct json *spec) {
+        return is_type(spec, "LoadBalancer") && str_eqc(TEXT(spec, "externalTrafficPolicy"), "Local");
+}
+
+static void check_traffic(struct field_errors *fe, const struct json *spec) {
+        static const char *const distributions[] = { "PreferClose", NULL };
+        bool external = is_type(spec, "NodePort") || is_type(spec, "LoadBalancer") ||
+                        (is_type(spec, "ClusterIP") && json_len(GET(spec, "externalIPs")) > 0);
+        const struct path *p = PATH(SPEC, "healthCheckNodePort");
+        const struct json *port = GET(spec, "healthCheckNodePort");
+
+        if (!external && !str_empty(TEXT(spec, "externalTrafficPolicy")))
+                field_invalid(fe, PATH(SPEC, "externalTrafficPolicy"), GET(spec, "externalTrafficPolicy"),
+                              "may only be set for externally-accessible services");
+        if (json_int(port) != 0 && !needs_health_port(spec))
+                field_invalid(fe, p, port,
+                              "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
+        else if (json_int(port) != 0)
+                check_port(fe, p, port);
+        if (GET(spec, "trafficDistribution"))
+                check_enum(fe, PATH(SPEC, "trafficDistribution"), TEXT(spec, "trafficDistribution"), distributions);
+}
+
+#define MAX_AFFINITY_SECONDS 86400
+
+static void check_affinity(struct field_errors *fe, const struct json *spec) {
+        const struct json *config = GET(spec, "sessionAffinityConfig"), *client = GET(config, "clientIP"),
+                          *timeout = GET(client, "timeoutSeconds");
+        const struct path *p = PATH(SPEC, "sessionAffinityConfig");
+
+        if (str_eqc(TEXT(spec, "sessionAffinity"), "None") && config)
+                field_forbidden(fe, p, "must not be set when session affinity is None");
+        if (!str_eqc(TEXT(spec, "sessionAffinity"), "ClientIP"))
+                return;
+        if (!timeout)
+                field_required(fe, client ? PATH(PATH(p, "clientIP"), "timeoutSeconds") : PATH(p, "clientIP"),
+                               "when session affinity type is ClientIP");
+        else if (json_int(timeout) <= 0 || json_int(timeout) > MAX_AFFINITY_SECONDS)
+                field_invalid(fe, PATH(PATH(p, "clientIP"), "timeoutSeconds"), timeout,
+                              "must be greater than 0 and less than %d", MAX_AFFINITY_SECONDS);
+}
+
+/* ---- the whole ---- */
+
+#define HINTS "service.kubernetes.io/topology-aware-hints"
+#define MODE "service.kubernetes.io/topology-mode"
+
+static void check_spec(struct field_errors *fe, const struct json *obj) {
+        const struct json *spec = GET(obj, "spec"), *hints = json_at_path(obj, "metadata", "annotations", HINTS),
+                          *mode = json_at_path(obj, "metadata", "annotations", MODE);
+        const struct path *ips = PATH(SPEC, "externalIPs");
+        bool headless = is_headless(spec), node = is_type(spec, "NodePort");
+        uint8_t b[16];
+        size_t i = 0;
+
+        if (hints && mode && !json_equal(hints, mode))
+                field_invalid(fe, PATH_KEY(PATH(PATH(NULL, "metadata"), "annotations"), STR(MODE)), mode,
+                              "must match annotations[" HINTS "] when both are specified");
+        if (json_len(GET(spec, "ports")) == 0 && !headless && !is_type(spec, "ExternalName"))
+                field_required(fe, PATH(SPEC, "ports"), "");
+        if (headless && (node || is_type(spec, "LoadBalancer")))
+                field_invalid_str(fe, PATH_INDEX(PATH(SPEC, "clusterIPs"), 0), STR("None"),
+                                  "may not be set to 'None' for %s services", node ? "NodePort" : "LoadBalancer");
+        if (is_type(spec, "ExternalName"))
+                check_external_name(fe, spec);
+        check_port_names(fe, PATH(SPEC, "ports"), GET(spec, "ports"));
+        validate_labels(fe, PATH(SPEC, "selector"), GET(spec, "selector"));
+        check_affinity(fe, spec);
+        validate_service_addresses(fe, obj, NULL);
+        json_each_item(e, GET(spec, "externalIPs")) {
+                const struct path *at = PATH_INDEX(ips, i++);
+
+                if (parse_ip(json_str(e), b))
+                        check_not_special_ip(fe, at, json_str(e));
+                else
+                        check_ip(fe, at, json_str(e));
+        }
+        check_node_ports(fe, spec);
+        check_balancer(fe, obj);
+        check_traffic(fe, spec);
+}
+
+void validate_service(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct json *spec = GET(obj, "spec"), *before = GET(old, "spec");
+        const struct json *class = GET(spec, "loadBalancerClass"), *was = GET(before, "loadBalancerClass");
+
+        if (old) {
+                check_addresses_update(fe, spec, before);
+                if (is_type(spec, "LoadBalancer") && is_type(before, "LoadBalancer") &&
+                    !(class && was ? json_equal(class, was) : class == was))
+                        field_invalid(fe, PATH(SPEC, "loadBalancerClass"), class, "may not change once set");
+                if (needs_health_port(spec) && needs_health_port(before) &&
+                    json_int(GET(spec, "healthCheckNodePort")) != json_int(GET(before, "healthCheckNodePort")))
+                        field_forbidden(fe, PATH(SPEC, "healthCheckNodePort"), "field is immutable");
+        }
+        check_spec(fe, obj);
+}
+
+/* Where a load balancer is: an address or a host name each. */
+void validate_service_status(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        static const char *const modes[] = { "Proxy", "VIP", NULL };
+        const struct path *list = PATH(PATH(PATH(NULL, "status"), "loadBalancer"), "ingress");
+        const struct json *ingress = json_at_path(obj, "status", "loadBalancer", "ingress");
+        uint8_t b[16];
+        size_t i = 0;
+
+        if (json_len(ingress) > 0 && !is_type(GET(obj, "spec"), "LoadBalancer")) {
+                field_forbidden(fe, list, "may only be used when `spec.type` is \"LoadBalancer\"");
+                return;
+        }
+        json_each_item(e, ingress) {
+                const struct path *p = PATH_INDEX(list, i++);
+                struct str ip = TEXT(e, "ip"), host = TEXT(e, "hostname"), mode = TEXT(e, "ipMode");
+
+                if (!str_empty(ip))
+                        check_ip(fe, PATH(p, "ip"), ip);
+                if (!str_empty(ip) && str_empty(mode))
+                        field_required(fe, PATH(p, "ipMode"), "must be specified when `ip` is set");
+                else if (str_empty(ip) && !str_empty(mode))
+                        field_forbidden(fe, PATH(p, "ipMode"), "may not be specified when `ip` is not set");
+                else if (!str_empty(mode))
+                        check_enum(fe, PATH(p, "ipMode"), mode, modes);
+                if (!str_empty(host))
+                        check_field(fe, PATH(p, "hostname"), host, check_dns_subdomain);
+                if (!str_empty(host) && parse_ip(host, b))
+                        field_invalid_str(fe, PATH(p, "hostname"), host, "must be a DNS name, not an IP address");
+        }
+}

@@ -1,0 +1,201 @@
+/* Services: what is refused, what an update may change, what is filled in when the type changes. */
+#include "help.h"
+
+#define META "{\"metadata\":{\"name\":\"x\"},"
+#define SPEC(part) META "\"spec\":{" part "}}"
+#define PORTS "\"ports\":[{\"port\":80}]"
+#define SERVICE(part) SPEC(PORTS "," part)
+#define DUAL "\"clusterIPs\":[\"10.96.0.9\",\"2001:db8::9\"],\"clusterIP\":\"10.96.0.9\""
+
+static const struct {
+        const char *body, *message; /* NULL: it is fine */
+} refused[] = {
+        { SPEC(""), "spec.ports: Required value" },
+        { SPEC("\"ports\":[{\"port\":80},{\"port\":81}]"),
+          "[spec.ports[0].name: Required value, spec.ports[1].name: Required value]" },
+        { SPEC("\"ports\":[{\"port\":80,\"name\":\"a\"},{\"port\":80,\"name\":\"b\"}]"),
+          "spec.ports[1]: Duplicate value: {\"Name\":\"\",\"Protocol\":\"TCP\",\"AppProtocol\":null,\"Port\":80,"
+          "\"TargetPort\":0,\"NodePort\":0}" },
+        { SERVICE("\"sessionAffinity\":\"Sticky\""),
+          "spec.sessionAffinity: Unsupported value: \"Sticky\": supported values: \"ClientIP\", \"None\"" },
+        { SERVICE("\"sessionAffinity\":\"ClientIP\",\"sessionAffinityConfig\":{\"clientIP\":{\"timeoutSeconds\":90000}"
+                  "}"),
+          "spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 90000: must be greater than 0 and less "
+          "than "
+          "86400" },
+        { SERVICE("\"type\":\"NodePort\",\"clusterIP\":\"None\""),
+          "spec.clusterIPs[0]: Invalid value: \"None\": may not be set to 'None' for NodePort services" },
+        { SPEC("\"type\":\"ExternalName\""), "spec.externalName: Required value" },
+        { SPEC("\"type\":\"ExternalName\",\"externalName\":\"a.b.\""), NULL },
+        { SPEC("\"type\":\"ExternalName\",\"externalName\":\"a\",\"ipFamilyPolicy\":\"SingleStack\""),
+          "spec.ipFamilyPolicy: Forbidden: may not be set for ExternalName services" },
+        { SERVICE("\"clusterIPs\":[\"10.96.0.9\"]"),
+          "spec.clusterIPs: Invalid value: [\"10.96.0.9\"]: must be empty when `clusterIP` is not specified" },
+        { SERVICE("\"clusterIP\":\"10.96.0.8\",\"clusterIPs\":[\"10.96.0.9\"]"),
+          "spec.clusterIPs: Invalid value: [\"10.96.0.9\"]: first value must match `clusterIP`" },
+        { SERVICE("\"clusterIP\":\"a\""),
+          "spec.clusterIPs[0]: Invalid value: \"a\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)" },
+        { SERVICE("\"clusterIP\":\"10.96.0.8\",\"clusterIPs\":[\"10.96.0.8\",\"10.96.0.9\"],"
+                  "\"ipFamilyPolicy\":\"PreferDualStack\""),
+          "spec.clusterIPs: Invalid value: [\"10.96.0.8\",\"10.96.0.9\"]: may specify no more than one IP for each IP "
+          "family" },
+        { SERVICE("\"ipFamilies\":[\"IPv4\",\"IPv4\"]"), "spec.ipFamilies[1]: Duplicate value: \"IPv4\"" },
+        { SERVICE("\"ipFamilies\":[\"IPv5\"]"),
+          "spec.ipFamilies[0]: Unsupported value: \"IPv5\": supported values: \"IPv4\", \"IPv6\"" },
+        { SERVICE("\"ipFamilies\":[\"IPv6\"]"),
+          "spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster" },
+        { SERVICE("\"clusterIP\":\"10.96.0.9\",\"ipFamilies\":[\"IPv6\"]"),
+          "spec.clusterIPs[0]: Invalid value: \"10.96.0.9\": expected an IPv6 value as indicated by `ipFamilies[0]`" },
+        { SERVICE("\"ipFamilyPolicy\":\"RequireDualStack\""),
+          "spec.ipFamilyPolicy: Invalid value: \"RequireDualStack\": this cluster is not configured for dual-stack "
+          "services" },
+        { SERVICE("\"ipFamilyPolicy\":\"PreferDualStack\""), NULL },
+        { SERVICE(DUAL),
+          "[spec.ipFamilyPolicy: Invalid value: \"SingleStack\": must be 'RequireDualStack' or 'PreferDualStack' when "
+          "multiple cluster IPs are specified, spec.clusterIPs[1]: Invalid value: [\"10.96.0.9\",\"2001:db8::9\"]: "
+          "IPv6 "
+          "is not configured on this cluster]" },
+        { SERVICE("\"clusterIP\":\"192.168.0.1\""),
+          "spec.clusterIPs: Invalid value: [\"192.168.0.1\"]: failed to allocate IP 192.168.0.1: the provided IP "
+          "(192.168.0.1) is not in the valid range. The range of valid IPs is 10.96.0.0/12" },
+        { SERVICE("\"externalIPs\":[\"::ffff:127.0.0.1\",\"q\"]"),
+          "[spec.externalIPs[0]: Invalid value: \"::ffff:127.0.0.1\": may not be in the loopback range (127.0.0.0/8, "
+          "::1/128), spec.externalIPs[1]: Invalid value: \"q\": must be a valid IP address, (e.g. 10.9.8.7 or "
+          "2001:db8::ffff)]" },
+        { SPEC("\"ports\":[{\"port\":80,\"nodePort\":30080}]"),
+          "spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'" },
+        { SPEC("\"type\":\"NodePort\",\"ports\":[{\"port\":80,\"nodePort\":80}]"),
+          "spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid range. The range of valid "
+          "ports "
+          "is 30000-32767" },
+        { SPEC("\"type\":\"NodePort\",\"ports\":[{\"name\":\"a\",\"port\":80,\"nodePort\":30080},"
+               "{\"name\":\"b\",\"port\":81,\"nodePort\":30080}]"),
+          "spec.ports[1].nodePort: Duplicate value: 30080" },
+        { SERVICE("\"loadBalancerSourceRanges\":[\"10.0.0.0/33\"]"),
+          "[spec.LoadBalancerSourceRanges: Forbidden: may only be used when `type` is 'LoadBalancer', "
+          "spec.LoadBalancerSourceRanges[0]: Invalid value: \"10.0.0.0/33\": must be a valid CIDR value, (e.g. "
+          "10.9.8.0/24 or 2001:db8::/64)]" },
+        { "{\"metadata\":{\"name\":\"x\",\"annotations\":{\"service.beta.kubernetes.io/load-balancer-source-ranges\":"
+          "\"1.2.3.4/8, q\"}},\"spec\":{\"type\":\"LoadBalancer\"," PORTS "}}",
+          "metadata.annotations[service.beta.kubernetes.io/load-balancer-source-ranges]: Invalid value: \"q\": must be "
+          "a "
+          "valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)" },
+        { SERVICE("\"allocateLoadBalancerNodePorts\":true"),
+          "spec.allocateLoadBalancerNodePorts: Forbidden: may only be used when `type` is 'LoadBalancer'" },
+        { SERVICE("\"externalTrafficPolicy\":\"Local\""),
+          "spec.externalTrafficPolicy: Invalid value: \"Local\": may only be set for externally-accessible services" },
+        { SERVICE("\"healthCheckNodePort\":30001"),
+          "spec.healthCheckNodePort: Invalid value: 30001: may only be set when `type` is 'LoadBalancer' and "
+          "`externalTrafficPolicy` is 'Local'" },
+        { SERVICE("\"trafficDistribution\":\"x\""),
+          "spec.trafficDistribution: Unsupported value: \"x\": supported values: \"PreferClose\"" },
+        { "{\"metadata\":{\"name\":\"x\",\"annotations\":{\"service.kubernetes.io/topology-mode\":\"Auto\","
+          "\"service.kubernetes.io/topology-aware-hints\":\"auto\"}},\"spec\":{" PORTS "}}",
+          "metadata.annotations[service.kubernetes.io/topology-mode]: Invalid value: \"Auto\": must match "
+          "annotations[service.kubernetes.io/topology-aware-hints] when both are specified" },
+};
+
+static void services_are_refused_as_upstream_does(void **state) {
+        struct fixture *f = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+                struct answer a = ASK(f, API_CREATE, &res_services, "default", .body = refused[i].body);
+                const char *said = a.message ? strstr(a.message, "is invalid: ") : NULL;
+
+                if (!refused[i].message) {
+                        assert_int_equal(a.code, 201);
+                        ASK(f, API_DELETE, &res_services, "default", "x");
+                } else if (!said || strcmp(said + 12, refused[i].message) != 0) {
+                        fail_msg("%s\n  %d %s", refused[i].body, a.code, a.message);
+                }
+        }
+}
+
+/* One after the other on one Service: a merge patch, and what is said, or what path then has which value. */
+static const struct {
+        const char *patch, *message, *path, *value;
+} steps[] = {
+        { "{\"spec\":{\"clusterIP\":\"10.96.0.11\"}}",
+          "spec.clusterIPs[0]: Invalid value: [\"10.96.0.11\"]: may not change once set", NULL, NULL },
+        { "{\"spec\":{\"clusterIP\":null,\"clusterIPs\":null}}", NULL, ".spec.clusterIP", "10.96.0.10" },
+        { "{\"spec\":{\"ipFamilies\":[\"IPv6\"]}}",
+          "spec.clusterIPs[0]: Invalid value: \"10.96.0.10\": expected an IPv6 value as indicated by `ipFamilies[0]`",
+          NULL, NULL },
+        { "{\"spec\":{\"clusterIP\":\"None\"}}",
+          "spec.clusterIPs[0]: Invalid value: [\"None\"]: may not change once set", NULL, NULL },
+        { "{\"spec\":{\"type\":\"LoadBalancer\",\"externalTrafficPolicy\":\"Local\",\"healthCheckNodePort\":31000,"
+          "\"loadBalancerClass\":\"a.b/c\",\"ports\":[{\"name\":\"a\",\"port\":80,\"nodePort\":30080}]}}",
+          NULL, ".spec.allocateLoadBalancerNodePorts", "true" },
+        { "{\"spec\":{\"healthCheckNodePort\":31001}}", "spec.healthCheckNodePort: Forbidden: field is immutable", NULL,
+          NULL },
+        { "{\"spec\":{\"loadBalancerClass\":\"a.b/d\"}}",
+          "spec.loadBalancerClass: Invalid value: \"a.b/d\": may not change once set", NULL, NULL },
+        { "{\"spec\":{\"ports\":[{\"name\":\"a\",\"port\":8080}]}}", NULL, ".spec.ports[0].nodePort", "30080" },
+        { "{\"spec\":{\"type\":\"ClusterIP\",\"healthCheckNodePort\":31002}}",
+          "spec.healthCheckNodePort: Invalid value: ", NULL, NULL },
+        { "{\"spec\":{\"type\":\"ClusterIP\",\"ports\":[{\"name\":\"a\",\"port\":80,\"nodePort\":30081}]}}",
+          "spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'", NULL, NULL },
+        { "{\"spec\":{\"type\":\"ClusterIP\"}}", NULL, ".spec.ports[0]",
+          "{\"name\":\"a\",\"protocol\":\"TCP\",\"port\":8080,"
+          "\"targetPort\":8080}" },
+        { "{\"spec\":{\"type\":\"ExternalName\",\"externalName\":\"a.b\"}}", NULL, ".spec.clusterIPs", "(absent)" },
+        { "{\"spec\":{\"type\":\"NodePort\",\"clusterIP\":\"10.96.0.10\",\"externalName\":null}}", NULL,
+          ".spec.ipFamilies", "[\"IPv4\"]" },
+};
+
+static void what_changes_in_a_service_is_limited(void **state) {
+        struct fixture *f = *state;
+        struct answer a = ASK(f, API_CREATE, &res_services, "default",
+                              .body = SPEC("\"clusterIP\":\"10.96.0.10\",\"ports\":[{\"port\":80,\"name\":\"a\"}]"));
+
+        assert_int_equal(a.code, 201);
+        for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+                const char *now;
+
+                a = ASK(f, API_PATCH, &res_services, "default", "x", .patch = API_PATCH_MERGE, .body = steps[i].patch);
+                if (a.code != (steps[i].message ? 422 : 200) || (a.message && !strstr(a.message, steps[i].message)))
+                        fail_msg("%s: %d %s", steps[i].patch, a.code, a.message);
+                if (!steps[i].path)
+                        continue;
+                now = at(f, a, steps[i].path);
+                if (strcmp(now, steps[i].value) != 0)
+                        fail_msg("%s: %s is %s", steps[i].patch, steps[i].path, now);
+        }
+}
+
+static void a_headless_service_without_selector_has_both_families(void **state) {
+        struct fixture *f = *state;
+        struct answer a = ASK(f, API_CREATE, &res_services, "default", .body = SERVICE("\"clusterIP\":\"None\""));
+
+        assert_int_equal(a.code, 201);
+        assert_string_equal(at(f, a, ".spec.ipFamilies"), "[\"IPv4\",\"IPv6\"]");
+        assert_string_equal(at(f, a, ".spec.ipFamilyPolicy"), "RequireDualStack");
+}
+
+static void where_a_balancer_is_is_checked(void **state) {
+        static const char bad[] =
+                        "{\"status\":{\"loadBalancer\":{\"ingress\":[{\"ip\":\"q\",\"hostname\":\"1.2.3.4\"}]}}}";
+        struct fixture *f = *state;
+        struct answer a = ASK(f, API_CREATE, &res_services, "default", .body = SERVICE("\"type\":\"LoadBalancer\""));
+
+        assert_int_equal(a.code, 201);
+        a = ASK(f, API_PATCH, &res_services, "default", "x", .sub = "status", .patch = API_PATCH_MERGE, .body = bad);
+        assert_string_equal(
+                        a.message,
+                        "Service \"x\" is invalid: [status.loadBalancer.ingress[0].ip: Invalid value: \"q\": must be a "
+                        "valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff), "
+                        "status.loadBalancer.ingress[0].hostname: Invalid value: \"1.2.3.4\": must be a DNS name, not "
+                        "an IP address]");
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(services_are_refused_as_upstream_does, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(what_changes_in_a_service_is_limited, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(a_headless_service_without_selector_has_both_families, fixture_setup,
+                                                fixture_teardown),
+                cmocka_unit_test_setup_teardown(where_a_balancer_is_is_checked, fixture_setup, fixture_teardown),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
