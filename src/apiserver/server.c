@@ -170,6 +170,7 @@ uint16_t apiserver_port(const struct apiserver *s) {
 void apiserver_stop(struct apiserver *s, unsigned grace_ms) {
         atomic_store(&s->stopping, true);
         atomic_store(&s->ready, false);
+        audit_stop(s->audit);
         webhooks_stop(s->webhooks);
         aggregator_stop(s->aggregator);
         extensions_stop(s->extensions);

@@ -2,6 +2,7 @@
  * src/apiserver.
  *
  *   track.c ─▶ event.c: what the policy (policy.c) wants of this request, as a line of JSON ─▶ log.c: a thread, a file
+ *                                                                                            └▶ webhook.c: in batches
  */
 #pragma once
 
@@ -9,7 +10,7 @@
 
 struct audit_options {
         const char *policy_file; /* audit.k8s.io/v1 Policy, YAML */
-        const char *log_path;    /* "-": stdout */
+        const char *log_path;    /* "-": stdout; NULL: none */
         unsigned max_age_days, max_backups, max_size_mb; /* of rotated files: 0 no limit; of a file: 0 is 100 */
 };
 
@@ -39,12 +40,25 @@ void audit_log_close(struct audit_log *l); /* writes what waits */
 /* A line, with its end. Any thread; never blocks: when 16 MiB wait for the disk the line is dropped and counted. */
 void audit_log_write(struct audit_log *l, struct str line);
 
+void audit_lost(const char *plugin, unsigned n); /* counts events that did not get where they should */
+
+/* ---- webhook.c ---- */
+
+struct audit_webhook;
+/* As the server's flags have it; *ret is NULL when they want none. */
+int audit_webhook_new(struct apiserver *s, struct audit_webhook **ret, struct error *err);
+void audit_webhook_stop(struct audit_webhook *h); /* sends what waits, for at most two seconds; then nothing */
+void audit_webhook_free(struct audit_webhook *h); /* after it was stopped, and webhooks_stop */
+/* One event. Any thread; never blocks: what is too much is dropped and counted. */
+void audit_webhook_write(struct audit_webhook *h, struct str event);
+
 /* ---- event.c ---- */
 
 struct audit;
 int audit_new(struct apiserver *s, const struct audit_options *o, struct audit **ret, struct error *err);
 /* The same as the server's flags have it; *ret is NULL when they want no log. */
 int audit_new_from_flags(struct apiserver *s, struct audit **ret, struct error *err);
+void audit_stop(struct audit *a); /* NULL is fine, as for audit_free */
 void audit_free(struct audit *a);
 
 struct audit_event;

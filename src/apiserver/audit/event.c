@@ -11,10 +11,19 @@ static const struct metric events_total = { "apiserver_audit_event_total",
                                             "Counter of audit events generated and sent to the audit backend.",
                                             METRIC_COUNTER, NULL, 0 };
 
+static const struct metric level_total = { "apiserver_audit_level_total",
+                                           "Counter of policy levels for audit events (1 per request).",
+                                           METRIC_COUNTER, NULL, 0 };
+
+static void level_label(struct buf *dst, const void *arg) {
+        metric_label(dst, "level", str_of(arg));
+}
+
 struct audit {
         struct apiserver *s;
         struct audit_policy *policy;
-        struct audit_log *log;
+        struct audit_log *log;         /* or NULL, */
+        struct audit_webhook *webhook; /* as this */
 };
 
 struct audit_event {
@@ -37,8 +46,10 @@ int audit_new(struct apiserver *s, const struct audit_options *o, struct audit *
         r = file_read(o->policy_file, 1 << 20, &text, err);
         if (r == 0)
                 r = audit_policy_parse(buf_str(&text), &a->policy, err);
-        if (r == 0)
+        if (r == 0 && o->log_path)
                 r = audit_log_open(o, &a->log, err);
+        if (r == 0)
+                r = audit_webhook_new(s, &a->webhook, err);
         if (r < 0) {
                 audit_free(a);
                 return r;
@@ -66,12 +77,20 @@ int audit_new_from_flags(struct apiserver *s, struct audit **ret, struct error *
                 *numbers[i].value = (unsigned) n;
         }
         *ret = NULL;
-        return o.policy_file && o.log_path ? audit_new(s, &o, ret, err) : 0;
+        return o.policy_file && (o.log_path || server_flag(s, "audit-webhook-config-file", NULL))
+                               ? audit_new(s, &o, ret, err)
+                               : 0;
+}
+
+void audit_stop(struct audit *a) {
+        if (a && a->webhook)
+                audit_webhook_stop(a->webhook);
 }
 
 void audit_free(struct audit *a) {
         if (!a)
                 return;
+        audit_webhook_free(a->webhook);
         audit_log_close(a->log);
         audit_policy_free(a->policy);
         free(a);
@@ -138,6 +157,7 @@ struct audit_event *audit_begin(struct audit *audit, struct exchange *x, const s
         struct audit_event *e;
         bool allowed;
 
+        series_add(metric_series(&level_total, d.level, level_label, audit_levels[d.level]), 1);
         if (d.level == AUDIT_NONE)
                 return NULL;
         e = arena_new_of(a, struct audit_event);
@@ -254,7 +274,10 @@ void audit_emit(struct audit_event *e, enum audit_stage stage, int code) {
         if (json_len(&e->annotations) > 0)
                 json_setc(a, &o, "annotations", e->annotations);
         json_write(&b, &o);
+        if (e->audit->webhook)
+                audit_webhook_write(e->audit->webhook, buf_str(&b));
         buf_putc(&b, '\n');
-        audit_log_write(e->audit->log, buf_str(&b));
+        if (e->audit->log)
+                audit_log_write(e->audit->log, buf_str(&b));
         metric_add(&events_total, 1);
 }

@@ -13,9 +13,17 @@
 
 #define MAX_WAITING (16 * 1024 * 1024)
 
-static const struct metric dropped = { "apiserver_audit_error_total",
+static const struct metric lost = { "apiserver_audit_error_total",
                                        "Counter of audit events that failed to be audited properly.", METRIC_COUNTER,
                                        NULL, 0 };
+
+static void plugin_label(struct buf *dst, const void *arg) {
+        metric_label(dst, "plugin", str_of(arg));
+}
+
+void audit_lost(const char *plugin, unsigned n) {
+        series_add(metric_series(&lost, str_hash(str_of(plugin)), plugin_label, plugin), n);
+}
 
 struct audit_log {
         char *path;
@@ -131,7 +139,7 @@ static void write_out(struct audit_log *l, struct str data) {
                         continue;
                 if (done < 0) {
                         log_error("audit log: %s", strerrordesc_np(errno));
-                        metric_add(&dropped, 1);
+                        audit_lost("log", 1);
                         return;
                 }
                 l->bytes += (size_t) done;
@@ -172,7 +180,7 @@ void audit_log_write(struct audit_log *l, struct str line) {
         }
         pthread_mutex_unlock(&l->lock);
         if (!fits)
-                metric_add(&dropped, 1);
+                audit_lost("log", 1);
 }
 
 int audit_log_open(const struct audit_options *o, struct audit_log **ret, struct error *err) {

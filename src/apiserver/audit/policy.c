@@ -38,15 +38,47 @@ static int parse_stages(const struct json *list, unsigned *ret, struct error *er
         return 0;
 }
 
-static int parse_rule(const struct json *j, const struct audit_decision *all, struct rule *ret, struct error *err) {
-        struct str level = json_str(GET(j, "level"));
-        int l = index_of(audit_levels, level);
+static int wrong(struct error *err, size_t i, const char *field, const char *text) {
+        return error_set(err, -EINVAL, "audit policy: rules[%zu].%s: Invalid value: %s", i, field, text);
+}
 
+static int check_rule(const struct json *j, size_t i, struct error *err) {
+        const struct json *urls = GET(j, "nonResourceURLs");
+
+        json_each_item(u, urls) {
+                struct str url = json_str(u);
+
+                if (str_eqc(url, "*"))
+                        continue;
+                if (!str_has_prefix(url, STR("/")))
+                        return wrong(err, i, "nonResourceURLs",
+                                     "non-resource URL rules must begin with a '/' character");
+                if (str_find(str_sub(url, 0, url.n - 1), '*') >= 0)
+                        return wrong(err, i, "nonResourceURLs",
+                                     "non-resource URL wildcards '*' must be the final character of the rule");
+        }
+        json_each_item(g, GET(j, "resources")) {
+                if (str_find(json_str(GET(g, "group")), '/') >= 0)
+                        return wrong(err, i, "resources.group", "a group has no version");
+                if (json_len(GET(g, "resourceNames")) > 0 && json_len(GET(g, "resources")) == 0)
+                        return wrong(err, i, "resources.resourceNames",
+                                     "using resourceNames requires at least one resource");
+        }
+        if (json_len(urls) > 0 && (json_len(GET(j, "resources")) > 0 || json_len(GET(j, "namespaces")) > 0))
+                return wrong(err, i, "nonResourceURLs",
+                             "rules cannot apply to both regular resources and non-resource URLs");
+        return 0;
+}
+
+static int parse_rule(const struct json *j, size_t i, const struct audit_decision *all, struct rule *ret,
+                      struct error *err) {
+        struct str level = json_str(GET(j, "level"));
+        int l = index_of(audit_levels, level), r = check_rule(j, i, err);
+
+        if (r < 0)
+                return r;
         if (l < 0)
                 return error_set(err, -EINVAL, "audit policy: a rule has the level \"%" STR_FMT "\"", STR_ARG(level));
-        if (json_len(GET(j, "nonResourceURLs")) > 0 && (GET(j, "resources") || GET(j, "namespaces")))
-                return error_set(err, -EINVAL,
-                                 "audit policy: rules cannot apply to both regular resources and non-resource URLs");
         ret->json = j;
         ret->decision = (struct audit_decision){
                 .level = (enum audit_level) l,
@@ -75,7 +107,8 @@ int audit_policy_parse(struct str text, struct audit_policy **ret, struct error 
         p->rules = arena_array(p->arena, struct rule, r == 0 ? json_len(GET(doc, "rules")) : 0);
         if (r == 0)
                 json_each_item(j, GET(doc, "rules")) {
-                        r = parse_rule(j, &all, &p->rules[p->n++], err);
+                        r = parse_rule(j, p->n, &all, &p->rules[p->n], err);
+                        p->n++;
                         if (r < 0)
                                 break;
                 }
@@ -111,7 +144,7 @@ static bool in_groups(const struct json *list, const struct api_user *u) {
         return json_len(list) == 0;
 }
 
-/* "pods", "pods/log", "pods/" + "*", "*" + "/scale", "*" */
+/* "pods", "pods/log", "*" + "/scale", "*"; "pods/" + "*" is the pods themselves too. */
 static bool resource_matches(struct str pattern, const struct attributes *at) {
         struct str resource = pattern, sub = STR("");
         ssize_t slash = str_find(pattern, '/');
@@ -122,9 +155,9 @@ static bool resource_matches(struct str pattern, const struct attributes *at) {
                 resource = str_sub(pattern, 0, (size_t) slash);
                 sub = str_sub(pattern, (size_t) slash + 1, pattern.n);
         }
-        if (!str_eqc(resource, "*") && !str_eq(resource, at->resource))
-                return false;
-        return str_eq(sub, at->subresource) || (str_eqc(sub, "*") && !str_empty(at->subresource));
+        if (str_eqc(resource, "*"))
+                return !str_empty(at->subresource) && str_eq(sub, at->subresource);
+        return str_eq(resource, at->resource) && (str_eq(sub, at->subresource) || str_eqc(sub, "*"));
 }
 
 static bool group_matches(const struct json *g, const struct attributes *at) {

@@ -149,6 +149,13 @@ void remote_free(struct remote *r) {
         free(r);
 }
 
+void remote_address(const struct remote *r, struct webhook_call *w) {
+        w->config = &r->config;
+        w->authorization = r->authorization;
+        w->cert_pem = r->cert_pem;
+        w->key_pem = r->key_pem;
+}
+
 /* ---- answers ---- */
 
 static void drop_old(struct remote *r, int64_t now) {
@@ -236,13 +243,11 @@ int remote_ask(struct remote *r, struct arena *a, struct str url, const struct j
                 q->config = json_copy_shallow(own, &r->config);
                 json_setc(own, &q->config, "url", json_of_copy(own, url));
         }
-        q->call = (struct webhook_call) { .config = &q->config,
-                                          .method = body ? "POST" : "GET",
+        q->call = (struct webhook_call) { .method = body ? "POST" : "GET",
                                           .body = body ? q->key : STR(""),
-                                          .authorization = r->authorization,
-                                          .cert_pem = r->cert_pem,
-                                          .key_pem = r->key_pem,
                                           .timeout_ms = TIMEOUT_MS };
+        remote_address(r, &q->call);
+        q->call.config = &q->config;
         if (open_question)
                 question_free(open_question);
         open_question = q;

@@ -27,6 +27,10 @@ int remote_new(const struct remote_options *o, struct remote **ret, struct error
 void remote_free(struct remote *r);
 struct apiserver *remote_server(const struct remote *r);
 
+/* Where it is and who we are to it, for calls that the caller makes itself. */
+struct webhook_call;
+void remote_address(const struct remote *r, struct webhook_call *w);
+
 /* POSTs body (NULL: GETs url). The answer is copied into a. -EINPROGRESS as above; -EIO: there was no answer lately. */
 int remote_ask(struct remote *r, struct arena *a, struct str url, const struct json *body, const struct json **ret);
 /* Forgets an answer that is older than this, so that it is asked for again; true when it did. */

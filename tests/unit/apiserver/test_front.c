@@ -168,8 +168,8 @@ static void metrics_have_upstreams_names(void **state) {
                 "type=\"admit\"} 1",
                 "etcd_request_duration_seconds_count{operation=\"create\",type=\"configmaps\"} 1",
                 "etcd_requests_total{operation=\"create\",type=\"configmaps\"} 1",
-                "apiserver_flowcontrol_current_executing_requests{flow_schema=\"global-default\",priority_level=\"global-"
-                "default\"} 1",
+                "apiserver_flowcontrol_current_executing_requests{flow_schema=\"global-default\",priority_level=\""
+                "global-default\"} 1",
                 "apiserver_flowcontrol_request_wait_duration_seconds_bucket{execute=\"true\",",
                 "apiserver_flowcontrol_request_execution_seconds_count{type=\"regular\",",
                 "apiserver_flowcontrol_upper_limit_seats{priority_level=\"exempt\"} 600",
@@ -184,7 +184,8 @@ static void metrics_have_upstreams_names(void **state) {
         ASK(f, API_CREATE, &res_configmaps, "nowhere", .body = "{\"metadata\":{\"name\":\"a\"}}");
         ASK(f, API_CREATE, &res_apiservices,
             .body = "{\"metadata\":{\"name\":\"elsewhere.example.com\"},\"spec\":{\"group\":\"example.com\","
-                    "\"version\":\"elsewhere\",\"service\":{\"namespace\":\"default\",\"name\":\"x\"},\"groupPriorityMinimum\":1,"
+                    "\"version\":\"elsewhere\",\"service\":{\"namespace\":\"default\",\"name\":\"x\"},"
+                    "\"groupPriorityMinimum\":1,"
                     "\"versionPriority\":1,\"insecureSkipTLSVerify\":true}}");
         get(f, "/api/v1/namespaces/default/endpoints", "");
         get(f, "/api/v1/namespaces/default/endpoints", "");
@@ -374,86 +375,6 @@ static void the_audit_log_has_what_the_policy_wants(void **state) {
         assert_string_equal(field(f, line, ".responseStatus.code"), "404");
 }
 
-static void a_full_log_is_rotated(void **state) {
-        _cleanup_free_ char *path = file("rotated.log"), *count = xprintf("test $(ls %s/rotated* | wc -l) = 3", dir);
-        _cleanup_buf_ struct buf line = BUF_INIT;
-        struct audit_log *l;
-
-        for (int i = 0; i < 1023; i++)
-                buf_putc(&line, 'x');
-        buf_putc(&line, '\n');
-        assert_int_equal(audit_log_open(&(struct audit_options){ .log_path = path, .max_size_mb = 1, .max_backups = 2 },
-                                        &l, NULL),
-                         0);
-        for (int i = 0; i < 5 * 1024; i++)
-                audit_log_write(l, buf_str(&line));
-        audit_log_close(l);
-        assert_int_equal(system(count), 0);
-}
-
-static void policies_are_checked(void **state) {
-        static const struct {
-                const char *text, *error;
-        } bad[] = {
-                { "kind: Policy", "audit policy: it is no Policy of audit.k8s.io/v1" },
-                { "{kind: Policy, apiVersion: audit.k8s.io/v1}", "audit policy: it has no rules" },
-                { "{kind: Policy, apiVersion: audit.k8s.io/v1, rules: [{level: All}]}",
-                  "audit policy: a rule has the level \"All\"" },
-                { "{kind: Policy, apiVersion: audit.k8s.io/v1, rules: [{level: None, omitStages: [X]}]}",
-                  "audit policy: unknown stage X" },
-        };
-
-        for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-                _cleanup_error_ struct error e = ERROR_INIT;
-                struct audit_policy *p;
-
-                assert_int_equal(audit_policy_parse(str_of(bad[i].text), &p, &e), -EINVAL);
-                assert_string_equal(error_text(&e), bad[i].error);
-        }
-}
-
-static void rules_match_as_upstreams(void **state) {
-        static const struct {
-                const char *rule, *resource, *sub, *path;
-                bool match;
-        } cases[] = {
-                { "resources: [{group: '', resources: [pods]}]", "pods", "", "", true },
-                { "resources: [{group: '', resources: [pods]}]", "pods", "log", "", false },
-                { "resources: [{group: '', resources: ['pods/*']}]", "pods", "log", "", true },
-                { "resources: [{group: '', resources: ['pods/*']}]", "pods", "", "", false },
-                { "resources: [{group: '', resources: ['*/scale']}]", "rcs", "scale", "", true },
-                { "resources: [{group: apps}]", "pods", "", "", false },
-                { "resources: [{group: '', resources: [pods], resourceNames: [p]}]", "pods", "", "", true },
-                { "resources: [{group: '', resources: [pods], resourceNames: [q]}]", "pods", "", "", false },
-                { "namespaces: [kube]", "pods", "", "", true },
-                { "namespaces: ['']", "pods", "", "", false },
-                { "nonResourceURLs: ['/api*']", "", "", "/apis/x", true },
-                { "nonResourceURLs: ['/api*']", "pods", "", "", false },
-                { "users: [other]", "pods", "", "", false },
-                { "userGroups: [g2]", "pods", "", "", true },
-                { "verbs: [list]", "pods", "", "", false },
-        };
-        struct str groups[] = { STR("g1"), STR("g2") };
-        struct api_user u = { .name = STR("me"), .groups = groups, .n_groups = 2 };
-
-        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-                _cleanup_free_ char *text = xprintf("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: "
-                                                    "Metadata\n  %s\n", cases[i].rule);
-                struct attributes at = { .verb = "get", .resource = str_of(cases[i].resource),
-                                         .subresource = str_of(cases[i].sub), .path = str_of(cases[i].path) };
-                struct audit_policy *p;
-
-                if (str_empty(at.path)) {
-                        at.namespace = STR("kube");
-                        at.name = STR("p");
-                }
-                assert_int_equal(audit_policy_parse(str_of(text), &p, NULL), 0);
-                if ((audit_policy_decide(p, &u, &at).level == AUDIT_METADATA) != cases[i].match)
-                        fail_msg("%s", cases[i].rule);
-                audit_policy_free(p);
-        }
-}
-
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void) {
@@ -468,9 +389,6 @@ int main(void) {
                 T(what_hangs_ends_with_its_timeout),
                 T(large_answers_are_compressed),
                 T(the_audit_log_has_what_the_policy_wants),
-                cmocka_unit_test(a_full_log_is_rotated),
-                cmocka_unit_test(policies_are_checked),
-                cmocka_unit_test(rules_match_as_upstreams),
         };
         _cleanup_free_ char *remove = NULL;
         int r;

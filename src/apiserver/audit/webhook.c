@@ -1,0 +1,307 @@
+/* Audit events for a webhook, in batches: POST of an audit.k8s.io/v1 EventList.
+ *
+ *   any thread ─▶ tail batch … batch … head batch ─▶ [loop "audit"] ─▶ at most IN_FLIGHT calls, qps of them a second
+ *                                                                       └─ failed: again after a while, five times
+ *
+ * A batch goes when it is full, or when its first event has waited max-wait. */
+#include <errno.h>
+#include <unistd.h>
+
+#include "apiserver/audit/audit.h"
+#include "apiserver/auth/remote.h"
+#include "apiserver/flags.h"
+#include "apiserver/webhook_client.h"
+#include "base/log.h"
+
+#define HEAD "{\"kind\":\"EventList\",\"apiVersion\":\"audit.k8s.io/v1\",\"metadata\":{},\"items\":["
+#define MAX_WAITING (64U << 20) /* bytes, beside the number of events */
+#define IN_FLIGHT 16
+#define ATTEMPTS 5
+#define TIMEOUT_MS 30000
+#define FLUSH_MS 2000
+
+struct batch {
+        struct list link;
+        struct audit_webhook *h;
+        struct webhook_call call;
+        struct timer again;
+        struct buf text;
+        unsigned n, attempts;
+        int64_t since_ms;
+};
+
+struct audit_webhook {
+        struct apiserver *s;
+        struct remote *remote;
+        struct loop *loop;
+        unsigned buffer_size, max_size, burst;
+        int64_t max_wait_ms, backoff_ms;
+        double qps, tokens; /* qps 0: without a limit */
+        int64_t refilled_ms;
+
+        struct timer timer;
+        struct list sent; /* batches that are with the webhook, or will be again */
+        size_t n_sent, n_calls;
+        struct loop_work work;
+        pthread_mutex_t lock; /* of what follows */
+        struct list batches;
+        unsigned waiting;
+        size_t bytes;
+        bool posted, flushing;
+        atomic_bool closed; /* nothing is sent any more */
+};
+
+static void batch_free(struct batch *b) {
+        buf_free(&b->text);
+        free(b);
+}
+
+static void batch_freed(struct timer *t) {
+        batch_free(container_of(t, struct batch, again));
+}
+
+/* ---- sending ---- */
+
+static void pump(struct audit_webhook *h);
+static void send_batch(struct batch *b);
+
+static void try_again(struct timer *t) {
+        send_batch(container_of(t, struct batch, again));
+}
+
+static void drop(struct batch *b) {
+        list_del(&b->link);
+        b->h->n_sent--;
+        timer_close(&b->again, batch_freed);
+}
+
+static void answered(struct webhook_call *w) {
+        struct batch *b = container_of(w, struct batch, call);
+        struct audit_webhook *h = b->h;
+        int64_t wait = h->backoff_ms;
+
+        h->n_calls--;
+        if (w->error.err && ++b->attempts < ATTEMPTS && !h->closed) {
+                for (unsigned i = 1; i < b->attempts; i++)
+                        wait += wait / 2;
+                timer_start(h->loop, &b->again, (uint64_t) wait, try_again);
+                error_clear(&w->error);
+                return;
+        }
+        if (w->error.err) {
+                log_warn("audit webhook: %u events are lost: %s", b->n, error_text(&w->error));
+                audit_lost("webhook", b->n);
+        }
+        error_clear(&w->error);
+        drop(b);
+        pump(h);
+}
+
+static void send_batch(struct batch *b) {
+        b->call = (struct webhook_call){ .body = buf_str(&b->text), .timeout_ms = TIMEOUT_MS, .loop = b->h->loop,
+                                         .done = answered };
+        remote_address(b->h->remote, &b->call);
+        b->h->n_calls++;
+        webhook_call(b->h->s, &b->call);
+}
+
+/* May a batch go now? Else in how many ms the next may. */
+static bool take_token(struct audit_webhook *h, int64_t now, int64_t *ret_ms) {
+        if (h->qps <= 0 || h->flushing)
+                return true;
+        h->tokens = MIN((double) h->burst, h->tokens + (double) (now - h->refilled_ms) * h->qps / 1000);
+        h->refilled_ms = now;
+        *ret_ms = (int64_t) ((1 - h->tokens) * 1000 / h->qps) + 1;
+        if (h->tokens < 1)
+                return false;
+        h->tokens -= 1;
+        return true;
+}
+
+/* The next batch that may go; NULL and when to look again (-1: when something comes). */
+static struct batch *next_batch(struct audit_webhook *h, int64_t *ret_ms) {
+        struct batch *b = NULL;
+        int64_t now = now_mono_ms();
+
+        *ret_ms = -1;
+        pthread_mutex_lock(&h->lock);
+        if (!h->closed && !list_empty(&h->batches) && h->n_sent < IN_FLIGHT) {
+                b = list_entry(h->batches.next, struct batch, link);
+                if (b->n < h->max_size && !h->flushing && now < b->since_ms + h->max_wait_ms) {
+                        *ret_ms = b->since_ms + h->max_wait_ms - now;
+                        b = NULL;
+                } else if (!take_token(h, now, ret_ms)) {
+                        b = NULL;
+                } else {
+                        list_del(&b->link);
+                        h->waiting -= b->n;
+                        h->bytes -= b->text.n;
+                }
+        }
+        pthread_mutex_unlock(&h->lock);
+        return b;
+}
+
+static void look(struct timer *t) {
+        pump(container_of(t, struct audit_webhook, timer));
+}
+
+static void pump(struct audit_webhook *h) {
+        struct batch *b;
+        int64_t ms;
+
+        while ((b = next_batch(h, &ms))) {
+                buf_addc(&b->text, "]}");
+                list_push(&h->sent, &b->link);
+                h->n_sent++;
+                send_batch(b);
+        }
+        if (ms >= 0)
+                timer_start(h->loop, &h->timer, (uint64_t) ms, look);
+}
+
+static void posted(struct loop_work *w) {
+        struct audit_webhook *h = container_of(w, struct audit_webhook, work);
+
+        pthread_mutex_lock(&h->lock);
+        h->posted = false;
+        pthread_mutex_unlock(&h->lock);
+        pump(h);
+}
+
+/* ---- what comes ---- */
+
+static struct batch *batch_new(struct audit_webhook *h) {
+        struct batch *b = xcalloc(1, sizeof(*b));
+
+        b->h = h;
+        b->since_ms = now_mono_ms();
+        list_push(&h->batches, &b->link);
+        buf_addc(&b->text, HEAD);
+        return b;
+}
+
+void audit_webhook_write(struct audit_webhook *h, struct str event) {
+        struct batch *b;
+        bool fits, wake = false;
+        size_t before;
+
+        pthread_mutex_lock(&h->lock);
+        fits = !h->closed && h->waiting < h->buffer_size && h->bytes + event.n <= MAX_WAITING;
+        if (fits) {
+                b = list_empty(&h->batches) ? NULL : list_entry(h->batches.prev, struct batch, link);
+                if (!b || b->n >= h->max_size)
+                        b = batch_new(h);
+                before = b->n ? b->text.n : 0;
+                if (b->n > 0)
+                        buf_putc(&b->text, ',');
+                buf_add_str(&b->text, event);
+                h->waiting++;
+                h->bytes += b->text.n - before;
+                b->n++;
+                wake = (b->n == 1 || b->n == h->max_size) && !h->posted;
+                h->posted |= wake;
+        }
+        pthread_mutex_unlock(&h->lock);
+        if (wake)
+                loop_post(h->loop, &h->work);
+        if (!fits)
+                audit_lost("buffered", 1);
+}
+
+/* ---- life ---- */
+
+int audit_webhook_new(struct apiserver *s, struct audit_webhook **ret, struct error *err) {
+        struct remote_options o = { .s = s, .name = "audit webhook",
+                                    .kubeconfig = server_flag(s, "audit-webhook-config-file", NULL) };
+        const char *mode = server_flag(s, "audit-webhook-mode", "batch");
+        struct audit_webhook *h;
+        int r;
+
+        *ret = NULL;
+        if (!o.kubeconfig)
+                return 0;
+        if (strcmp(mode, "batch") != 0)
+                return error_set(err, -EINVAL, "--audit-webhook-mode=%s: no request waits for the webhook, batch only",
+                                 mode);
+        h = xcalloc(1, sizeof(*h));
+        r = remote_new(&o, &h->remote, err);
+        if (r == 0)
+                r = loop_new("audit", &h->loop, err);
+        if (r < 0) {
+                remote_free(h->remote);
+                free(h);
+                return r;
+        }
+        h->s = s;
+        h->work.run = posted;
+        list_init(&h->batches);
+        list_init(&h->sent);
+        pthread_mutex_init(&h->lock, NULL);
+        h->buffer_size = server_flag_number(s, "audit-webhook-batch-buffer-size", 10000);
+        h->max_size = MAX(server_flag_number(s, "audit-webhook-batch-max-size", 400), 1U);
+        h->max_wait_ms = server_flag_ms(s, "audit-webhook-batch-max-wait", 30000);
+        h->backoff_ms = server_flag_ms(s, "audit-webhook-initial-backoff", 10000);
+        h->burst = MAX(server_flag_number(s, "audit-webhook-batch-throttle-burst", 15), 1U);
+        h->tokens = h->burst;
+        if (strcmp(server_flag(s, "audit-webhook-batch-throttle-enable", "true"), "false") != 0)
+                h->qps = server_flag_number(s, "audit-webhook-batch-throttle-qps", 10);
+        loop_start_thread(h->loop);
+        *ret = h;
+        return 0;
+}
+
+struct flush {
+        struct audit_webhook *h;
+        bool done;
+};
+
+static void flush(void *arg) {
+        struct flush *f = arg;
+
+        pump(f->h);
+        f->done = f->h->n_calls == 0; /* what failed is not waited for */
+}
+
+void audit_webhook_stop(struct audit_webhook *h) {
+        int64_t until = now_mono_ms() + FLUSH_MS;
+        struct flush f = { .h = h };
+
+        pthread_mutex_lock(&h->lock);
+        h->flushing = true;
+        pthread_mutex_unlock(&h->lock);
+        loop_call_sync(h->loop, flush, &f);
+        while (!f.done && now_mono_ms() < until) {
+                usleep(1000);
+                loop_call_sync(h->loop, flush, &f);
+        }
+        atomic_store(&h->closed, true);
+}
+
+static void close_all(void *arg) {
+        struct audit_webhook *h = arg;
+
+        timer_close(&h->timer, NULL);
+        while (!list_empty(&h->sent)) {
+                struct batch *b = list_entry(h->sent.next, struct batch, link);
+
+                audit_lost("webhook", b->n);
+                drop(b);
+        }
+}
+
+void audit_webhook_free(struct audit_webhook *h) {
+        if (!h)
+                return;
+        loop_call_sync(h->loop, close_all, h);
+        loop_end(h->loop);
+        while (!list_empty(&h->batches)) {
+                struct batch *b = list_entry(h->batches.next, struct batch, link);
+
+                list_del(&b->link);
+                batch_free(b);
+        }
+        remote_free(h->remote);
+        pthread_mutex_destroy(&h->lock);
+        free(h);
+}
