@@ -23,12 +23,14 @@ static int node_target(struct exchange *x, struct store_snapshot *snap, struct s
         status = json_getc(object_json(o), "status");
         t->tls = relay_kubelet_tls(x->s);
         t->port = (uint16_t) json_int_or(json_at_path(status, "daemonEndpoints", "kubeletEndpoint", "Port"), 10250);
-        for (size_t i = 0; i < ARRAY_SIZE(preferred); i++)
-                json_each_item(a, json_getc(status, "addresses"))
-                        if (str_eqc(json_str(json_getc(a, "type")), preferred[i])) {
-                                t->host = arena_str(http_request_arena(x->req), json_str(json_getc(a, "address")));
-                                return 0;
-                        }
+        for (size_t i = 0; i < ARRAY_SIZE(preferred); i++) {
+                const struct json *a = json_find_by(json_getc(status, "addresses"), "type", str_of(preferred[i]));
+
+                if (a) {
+                        t->host = arena_str(http_request_arena(x->req), json_str(json_getc(a, "address")));
+                        return 0;
+                }
+        }
         return error_status(err, REASON_INTERNAL, "no preferred addresses found; known addresses: []");
 }
 
@@ -36,9 +38,8 @@ static bool has_container(const struct json *pod, struct str name) {
         static const char *const lists[] = { "containers", "initContainers", "ephemeralContainers" };
 
         for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
-                json_each_item(c, json_at_path(pod, "spec", lists[i]))
-                        if (str_eq(json_str(json_getc(c, "name")), name))
-                                return true;
+                if (json_find_by(json_at_path(pod, "spec", lists[i]), "name", name))
+                        return true;
         return false;
 }
 

@@ -269,7 +269,7 @@ static void add_remote_resource(struct arena *a, const struct remote *r, const s
         ssize_t slash = str_find(name, '/');
         const char *group = arena_cstr(a, json_str_or(json_getc(entry, "group"), r->group));
         const char *version = arena_cstr(a, json_str_or(json_getc(entry, "version"), r->version));
-        struct json o = json_new_object(),
+        struct json *parent, o = json_new_object(),
                     kind = kind_json(a, group, version, arena_cstr(a, json_str(json_getc(entry, "kind"))));
         static const char *const copied[] = { "verbs", "shortNames", "categories" };
 
@@ -288,9 +288,9 @@ static void add_remote_resource(struct arena *a, const struct remote *r, const s
         json_setc(a, &o, "responseKind", kind);
         if (json_getc(entry, "verbs"))
                 json_setc(a, &o, "verbs", *json_getc(entry, "verbs"));
-        json_each_item(parent, list)
-                if (str_eq(json_str(json_getc(parent, "resource")), str_sub(name, 0, (size_t) slash)))
-                        json_push(a, json_get_or_add_array(a, parent, "subresources"), o);
+        parent = json_find_by(list, "resource", str_sub(name, 0, (size_t) slash));
+        if (parent)
+                json_push(a, json_get_or_add_array(a, parent, "subresources"), o);
 }
 
 static struct json remote_discovery(struct arena *a, const struct remote *r) {

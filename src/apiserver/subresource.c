@@ -248,20 +248,17 @@ static struct json condition(struct arena *a, const char *type, const char *stat
 /* Adds the condition, or turns the one that is there. */
 static void set_condition(struct arena *a, struct json *status, const char *type, const char *value, const char *reason,
                           const char *message) {
-        struct json *list = json_get_or_add_array(a, status, "conditions");
+        struct json *list = json_get_or_add_array(a, status, "conditions"), *old = condition_find(status, type);
         struct json c = condition(a, type, value, now_text(a));
 
         if (reason)
                 json_set_cstr(a, &c, "reason", reason);
         if (message)
                 json_set_cstr(a, &c, "message", message);
-        json_each_item(i, list)
-                if (str_eqc(json_str(json_getc(i, "type")), type)) {
-                        if (!str_eqc(json_str(json_getc(i, "status")), value))
-                                *i = c;
-                        return;
-                }
-        json_push(a, list, c);
+        if (!old)
+                json_push(a, list, c);
+        else if (!str_eqc(json_str(json_getc(old, "status")), value))
+                *old = c;
 }
 
 static int change_binding(struct op *op, struct error *err) {
@@ -360,13 +357,6 @@ static int too_disruptive(struct op *op, const struct object *pdb, struct error 
                         STR_ARG(object_name(pdb)), (long long) json_int(json_getc(status, "desiredHealthy")),
                         (long long) json_int(json_getc(status, "currentHealthy")));
         return -EBUSY;
-}
-
-static bool pod_is(const struct json *pod, const char *type) {
-        json_each_item(c, json_at_path(pod, "status", "conditions"))
-                if (str_eqc(json_str(json_getc(c, "type")), type))
-                        return str_eqc(json_str(json_getc(c, "status")), "True");
-        return false;
 }
 
 /* The budget that covers the pod, if any. -EINVAL when there are several. */
@@ -497,7 +487,7 @@ void create_eviction(struct op *op) {
         }
         status = pdb ? json_getc(object_json(pdb), "status") : NULL;
         spec = pdb ? json_getc(object_json(pdb), "spec") : NULL;
-        if (!pdb || (!pod_is(object_json(op->old), "Ready") &&
+        if (!pdb || (!condition_is(json_getc(object_json(op->old), "status"), "Ready", "True") &&
                      (str_eqc(json_str(json_getc(spec, "unhealthyPodEvictionPolicy")), "AlwaysAllow") ||
                       (json_int(json_getc(status, "currentHealthy")) >= json_int(json_getc(status, "desiredHealthy")) &&
                        json_int(json_getc(status, "desiredHealthy")) > 0)))) {

@@ -17,6 +17,17 @@ static char lower(char c) {
         return c >= 'A' && c <= 'Z' ? (char) (c | 0x20) : c;
 }
 
+int str_compare(const void *a, const void *b) {
+        return str_cmp(*(const struct str *) a, *(const struct str *) b);
+}
+
+bool str_among(struct str s, const char *const list[]) {
+        for (; *list; list++)
+                if (str_eqc(s, *list))
+                        return true;
+        return false;
+}
+
 bool str_eq_fold(struct str a, struct str b) {
         if (a.n != b.n)
                 return false;

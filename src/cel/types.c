@@ -258,13 +258,6 @@ static struct cel_type *list_type(struct builder *b, const struct json *s, struc
         return t;
 }
 
-static bool listed(const struct json *list, struct str name) {
-        json_each_item(it, list)
-                if (str_eq(json_str(it), name))
-                        return true;
-        return false;
-}
-
 static void add_field(struct builder *b, struct cel_field *fields, size_t *n, struct str name,
                       const struct cel_type *t) {
         for (size_t i = 0; i < *n; i++)
@@ -301,7 +294,7 @@ static struct cel_type *object_type(struct builder *b, const struct json *s, boo
                 const struct cel_type *ft = build(b, &m->value, false, subname(b, name, key));
 
                 add_field(b, fields, &t->n_fields, key, ft);
-                if (ft && listed(required, key) && !json_getc(&m->value, "default"))
+                if (ft && json_has_str(required, key) && !json_getc(&m->value, "default"))
                         t->min_bytes += key.n + ft->min_bytes + 4;
         }
         return t;

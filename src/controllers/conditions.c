@@ -3,31 +3,10 @@
 #include "base/time.h"
 #include "json/build.h"
 
-static const struct json *find_at(const struct json *status, const char *type, size_t *ret_at) {
-        const struct json *list = json_getc(status, "conditions");
-
-        for (size_t i = 0; i < json_len(list); i++)
-                if (str_eqc(json_str(json_getc(json_item(list, i), "type")), type)) {
-                        *ret_at = i;
-                        return json_item(list, i);
-                }
-        return NULL;
-}
-
-const struct json *condition_find(const struct json *status, const char *type) {
-        size_t at;
-
-        return find_at(status, type, &at);
-}
-
-bool condition_is(const struct json *status, const char *type, const char *value) {
-        return str_eqc(json_str(json_getc(condition_find(status, type), "status")), value);
-}
-
 bool condition_set(struct arena *a, struct json *status, const struct condition *c, int64_t now_ns,
                    enum condition_flags flags) {
-        size_t at = 0;
-        const struct json *old = find_at(status, c->type, &at);
+        const struct json *old = condition_find(status, c->type);
+        size_t at = old ? (size_t) (old - json_getc(status, "conditions")->items) : 0;
         struct str old_status = json_str(json_getc(old, "status")),
                    transition = json_str(json_getc(old, "lastTransitionTime"));
         bool same_status = old && str_eqc(old_status, c->status);
@@ -62,13 +41,13 @@ bool condition_set(struct arena *a, struct json *status, const struct condition 
 }
 
 bool condition_remove(struct arena *a, struct json *status, const char *type) {
+        const struct json *conditions = json_getc(status, "conditions"), *old = condition_find(status, type);
         struct json list;
-        size_t at;
 
-        if (!find_at(status, type, &at))
+        if (!old)
                 return false;
-        list = json_copy_shallow(a, json_getc(status, "conditions"));
-        json_remove_item(&list, at);
+        list = json_copy_shallow(a, conditions);
+        json_remove_item(&list, (size_t) (old - conditions->items));
         if (json_len(&list) == 0)
                 json_removec(status, "conditions");
         else

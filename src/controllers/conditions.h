@@ -1,7 +1,7 @@
 /* status: conditions and counts, whatever the kind. */
 #pragma once
 
-#include "json/json.h"
+#include "json/object.h"
 
 struct condition {
         const char *type, *status, *reason, *message; /* status: "True", "False", "Unknown" */
@@ -14,8 +14,6 @@ enum condition_flags {
         CONDITION_PROBE_TIME = 1 << 3,     /* has lastProbeTime (Jobs, Pods) */
 };
 
-const struct json *condition_find(const struct json *status, const char *type); /* in status.conditions; NULL */
-bool condition_is(const struct json *status, const char *type, const char *value);
 /* Adds or changes; lastTransitionTime moves only when the status does. status is the caller's own object, its
  * conditions may be shared (they are copied when changed). Returns whether anything changed. */
 bool condition_set(struct arena *a, struct json *status, const struct condition *c, int64_t now_ns,

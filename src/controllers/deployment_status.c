@@ -107,7 +107,7 @@ static void sync_progress(struct rollout *r, const struct json *before) {
 
                         condition_remove(r->a, &r->status, "Progressing");
                         condition_set(r->a, &r->status, &c, r->now, APPS_CONDITION);
-                        json_set_str(r->a, (struct json *) condition_find(&r->status, "Progressing"),
+                        json_set_str(r->a, condition_find(&r->status, "Progressing"),
                                      "lastTransitionTime", DeploymentCondition_lastTransitionTime(&kept));
                 } else
                         condition_set(r->a, &r->status, &c, r->now, APPS_CONDITION);

@@ -100,16 +100,13 @@ static void set_allowed(struct controller *c, struct arena *a, struct json *stat
                         bool allowed) {
         struct condition condition = { "DisruptionAllowed", allowed ? "True" : "False",
                                        allowed ? "SufficientPods" : "InsufficientPods", "" };
-        struct json *list;
+        struct json *set;
 
         if (!condition_set(a, status, &condition, controller_now(c), 0))
                 return;
-        list = json_get_mut(status, STR("conditions"));
-        json_each_item(it, list)
-                if (str_eqc(json_str(json_getc(it, "type")), "DisruptionAllowed")) {
-                        json_set_int(a, it, "observedGeneration", object_generation(pdb));
-                        json_set_cstr(a, it, "message", "");
-                }
+        set = condition_find(status, condition.type);
+        json_set_int(a, set, "observedGeneration", object_generation(pdb));
+        json_set_cstr(a, set, "message", "");
 }
 
 static int reconcile(struct controller *c, struct str key, struct error *err) {

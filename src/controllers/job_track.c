@@ -118,13 +118,6 @@ static int64_t finished_at(const struct job_sync *s, const struct object *pod) {
 
 /* ---- counting ---- */
 
-static bool has_uid(const struct json *list, struct str uid) {
-        json_each_item(u, list)
-                if (str_eq(json_str(u), uid))
-                        return true;
-        return false;
-}
-
 static struct object *pod_of_uid(const struct job_sync *s, struct str uid) {
         for (size_t i = 0; i < s->pods.n; i++)
                 if (str_eq(object_uid(s->pods.v[i]), uid))
@@ -177,7 +170,8 @@ static void count_failure(struct job_sync *s, struct object *pod, struct json *u
 }
 
 static void sort_pod(struct job_sync *s, struct object *pod, struct json *succeeded, struct json *failed) {
-        bool tracked = job_tracks(pod), known = has_uid(succeeded, object_uid(pod)) || has_uid(failed, object_uid(pod));
+        bool tracked = job_tracks(pod),
+             known = json_has_str(succeeded, object_uid(pod)) || json_has_str(failed, object_uid(pod));
 
         if (str_eqc(object_phase(pod), "Succeeded")) {
                 if (tracked && !known)

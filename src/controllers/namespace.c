@@ -108,17 +108,13 @@ static void set(struct emptying *e, struct json *status, const char *type, const
         condition_set(e->a, status, &c, controller_now(e->c), 0);
 }
 
-static int compare_texts(const void *a, const void *b) {
-        return str_cmp(*(const struct str *) a, *(const struct str *) b);
-}
-
 /* head and the texts, sorted; absent when there are none. */
 static struct str listed(struct emptying *e, struct str head, struct str *texts, size_t n) {
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         if (n == 0)
                 return str_n(NULL, 0);
-        qsort(texts, n, sizeof(*texts), compare_texts);
+        qsort(texts, n, sizeof(*texts), str_compare);
         buf_add_str(&b, head);
         for (size_t i = 0; i < n; i++)
                 buf_printf(&b, "%s%" STR_FMT, i ? ", " : "", STR_ARG(texts[i]));

@@ -2,13 +2,6 @@
 
 #include "schema/types.h"
 
-static bool in(const struct json *values, struct str s) {
-        json_each_item(v, values)
-                if (str_eq(json_str(v), s))
-                        return true;
-        return false;
-}
-
 /* value.p NULL: the node has no such label. */
 static bool requirement_holds(const struct json *r, struct str value) {
         struct str op = NodeSelectorRequirement_operator(r);
@@ -16,9 +9,9 @@ static bool requirement_holds(const struct json *r, struct str value) {
         int64_t have, want;
 
         if (str_eqc(op, "In"))
-                return value.p && in(values, value);
+                return value.p && json_has_str(values, value);
         if (str_eqc(op, "NotIn"))
-                return !value.p || !in(values, value);
+                return !value.p || !json_has_str(values, value);
         if (str_eqc(op, "Exists"))
                 return value.p;
         if (str_eqc(op, "DoesNotExist"))

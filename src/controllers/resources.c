@@ -55,13 +55,6 @@ static const struct api_resource *custom_resource(const struct json *spec) {
         return r;
 }
 
-static bool is_established(const struct json *crd) {
-        json_each_item(c, CustomResourceDefinitionStatus_conditions(CustomResourceDefinition_status(crd)))
-                if (str_eqc(json_str(json_getc(c, "type")), "Established"))
-                        return str_eqc(json_str(json_getc(c, "status")), "True");
-        return false;
-}
-
 void resources_each(struct controller *c, void (*each)(const struct api_resource *res, void *arg), void *arg) {
         struct informer *crds = controller_informer(c, &res_customresourcedefinitions);
 
@@ -77,9 +70,10 @@ void resources_each(struct controller *c, void (*each)(const struct api_resource
         }
         for (struct map_iter it = MAP_ITER(informer_objects(crds)); map_next(&it);) {
                 const struct json *doc = object_json(it.value);
-                const struct api_resource *r =
-                                is_established(doc) ? custom_resource(CustomResourceDefinition_spec(doc)) : NULL;
+                const struct api_resource *r = NULL;
 
+                if (condition_is(CustomResourceDefinition_status(doc), "Established", "True"))
+                        r = custom_resource(CustomResourceDefinition_spec(doc));
                 if (r)
                         each(r, arg);
         }

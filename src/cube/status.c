@@ -28,10 +28,7 @@ static int64_t resident_kib(int pid) {
 }
 
 static const char *node_state(const struct json *node) {
-        json_each_item(cond, NodeStatus_conditions(Node_status(node)))
-                if (str_eqc(NodeCondition_type(cond), "Ready"))
-                        return str_eqc(NodeCondition_status(cond), "True") ? "Ready" : "NotReady";
-        return "NotReady";
+        return condition_is(Node_status(node), "Ready", "True") ? "Ready" : "NotReady";
 }
 
 /* Asks the API as a client would; a server that does not answer is what the user has to know. */

@@ -85,6 +85,13 @@ static bool raw_equal(const struct json *a, const struct json *b) {
         return a && b && json_equal(a, b);
 }
 
+struct json *json_find_by(const struct json *array, const char *key, struct str text) {
+        json_each_item(it, array)
+                if (str_eq(json_str(json_getc(it, key)), text))
+                        return it;
+        return NULL;
+}
+
 bool json_has_str(const struct json *array, struct str s) {
         json_each_item(i, array)
                 if (json_is(i, JSON_STRING) && str_eq(json_str(i), s))

@@ -93,6 +93,8 @@ static inline bool json_bool(const struct json *j) {
                          *it##_end = it ? it + (j)->len : NULL; it != it##_end; it++)
 
 bool json_has_str(const struct json *array, struct str s); /* is it one of the items? */
+/* The item whose member of that key is the text: conditions by type, containers by name. NULL: none. */
+struct json *json_find_by(const struct json *array, const char *key, struct str text);
 bool json_equal(const struct json *a, const struct json *b); /* member order does not matter; 1 equals 1.0 */
 
 /* ---- building: everything new lives in the arena; keys and strings are views unless the name says copy ----

@@ -49,6 +49,14 @@ size_t object_owners(const struct object *o, const struct object_owner **ret);
 bool object_deleting(const struct object *o);         /* has a deletionTimestamp */
 size_t object_size(const struct object *o);           /* bytes of memory it holds, for bounds */
 
+/* The condition of a status that has this type, NULL when there is none; and whether it has this value ("True"). */
+static inline struct json *condition_find(const struct json *status, const char *type) {
+        return json_find_by(json_getc(status, "conditions"), "type", str_of(type));
+}
+static inline bool condition_is(const struct json *status, const char *type, const char *value) {
+        return str_eqc(json_str(json_getc(condition_find(status, type), "status")), value);
+}
+
 /* The tree, parsed on first use; lives as long as the object, is shared and must not be changed. Thread-safe. Never
  * NULL: a stored text that does not parse means damaged data, and the process stops with a message. */
 const struct json *object_json(const struct object *o);

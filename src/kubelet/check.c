@@ -320,9 +320,8 @@ int container_port(const struct json *container_spec, const struct json *port, u
         int64_t number = json_is(port, JSON_STRING) ? 0 : json_int(port);
 
         if (name.n && str_to_i64(name, &number) < 0)
-                json_each_item(p, json_getc(container_spec, "ports"))
-                        if (str_eq(jstr(p, "name"), name))
-                                number = json_int(json_getc(p, "containerPort"));
+                number = json_int(json_getc(json_find_by(json_getc(container_spec, "ports"), "name", name),
+                                            "containerPort"));
         if (number <= 0 || number > 65535)
                 return name.n ? error_set(err, -ENOENT, "couldn't find port: %" STR_FMT, STR_ARG(name))
                               : error_set(err, -EINVAL, "invalid port number: %lld", (long long) number);

@@ -11,15 +11,8 @@ struct conditions {
         struct json list;
 };
 
-static const struct json *find(const struct json *list, const char *type) {
-        json_each_item(it, list)
-                if (str_eqc(jstr(it, "type"), type))
-                        return it;
-        return NULL;
-}
-
 static void put(struct conditions *c, const char *type, bool status, const char *reason, struct str message) {
-        const struct json *old = find(c->old, type);
+        const struct json *old = json_find_by(c->old, "type", str_of(type));
         struct json o = json_new_object();
         char text[36];
 
@@ -95,7 +88,7 @@ static struct str closed_gates(struct conditions *c) {
 
         json_each_item(gate, json_getc(c->p->spec, "readinessGates")) {
                 struct str type = jstr(gate, "conditionType");
-                const struct json *have = find(conditions, arena_cstr(c->a, type));
+                const struct json *have = json_find_by(conditions, "type", type);
 
                 if (have && str_eqc(jstr(have, "status"), "True"))
                         continue;

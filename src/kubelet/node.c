@@ -292,17 +292,17 @@ static void tell_events(struct node_agent *n, const struct json *status) {
                 return;
         if (!n->told)
                 event_record(n->k->events, &res_nodes, o, NULL, "Normal", "Starting", "Starting kubelet.");
-        for (size_t i = 0; i < ARRAY_SIZE(conditions); i++)
-                json_each_item(c, json_getc(status, "conditions")) {
-                        bool now = str_eqc(jstr(c, "status"), "True");
-                        const char *reason = now ? conditions[i].yes : conditions[i].no;
+        for (size_t i = 0; i < ARRAY_SIZE(conditions); i++) {
+                const struct json *c = condition_find(status, conditions[i].type);
+                bool now = str_eqc(jstr(c, "status"), "True");
+                const char *reason = now ? conditions[i].yes : conditions[i].no;
 
-                        if (!str_eqc(jstr(c, "type"), conditions[i].type) || (n->told && now == *told[i]))
-                                continue;
-                        *told[i] = now;
-                        event_record(n->k->events, &res_nodes, o, NULL, "Normal", reason, "Node %s status is now: %s",
-                                     n->k->o.node_name, reason);
-                }
+                if (!c || (n->told && now == *told[i]))
+                        continue;
+                *told[i] = now;
+                event_record(n->k->events, &res_nodes, o, NULL, "Normal", reason, "Node %s status is now: %s",
+                             n->k->o.node_name, reason);
+        }
         if (!n->told)
                 event_record(n->k->events, &res_nodes, o, NULL, "Normal", "NodeAllocatableEnforced",
                              "Updated Node Allocatable limit across pods");
@@ -316,18 +316,11 @@ static void call_ready(void *arg) {
                 k->o.node_ready(k->o.arg);
 }
 
-static bool says_ready(const struct json *status) {
-        json_each_item(c, json_getc(status, "conditions"))
-                if (str_eqc(jstr(c, "type"), "Ready"))
-                        return str_eqc(jstr(c, "status"), "True");
-        return false;
-}
-
 static void note_sent(struct node_agent *n, struct arena *a, const struct json *status) {
         free(n->sent);
         n->sent = fingerprint(a, status);
         n->sent_ns = now_mono_ns();
-        if (!n->announced && says_ready(status)) {
+        if (!n->announced && condition_is(status, "Ready", "True")) {
                 n->announced = true;
                 loop_call(n->k->loop, call_ready, n->k);
         }

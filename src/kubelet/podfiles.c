@@ -38,15 +38,8 @@ struct resolv {
         struct json servers, searches, options;
 };
 
-static bool has(const struct json *list, struct str s) {
-        json_each_item(it, list)
-                if (str_eq(json_str(it), s))
-                        return true;
-        return false;
-}
-
 static void push_unique(struct arena *a, struct json *list, struct str s) {
-        if (!str_empty(s) && !has(list, s))
+        if (!str_empty(s) && !json_has_str(list, s))
                 json_push(a, list, json_of_copy(a, s));
 }
 

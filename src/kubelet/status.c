@@ -373,29 +373,22 @@ static void replace_list(struct arena *a, struct json *status, const char *key) 
         json_setc(a, status, key, copy);
 }
 
-static const struct json *condition_of(const struct json *status, struct str type) {
-        json_each_item(c, json_getc(status, "conditions"))
-                if (str_eq(jstr(c, "type"), type))
-                        return c;
-        return NULL;
-}
-
 /* Conditions merge by type: a reason that is over has to be taken away by name. */
 static void clear_old_reasons(struct pod *p, struct arena *a, struct json *status) {
         static const char *const keys[] = { "reason", "message" };
-        const struct json *current = json_getc(object_json(p->current), "status");
+        const struct json *current = json_at_path(object_json(p->current), "status", "conditions");
         struct json *sent = NULL, list = json_copy_tree(a, json_getc(status, "conditions"));
 
         if (p->sent)
                 json_parse(a, str_of(p->sent), NULL, &sent, NULL);
-        json_each_item(c, &list)
-                for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-                        struct str type = jstr(c, "type");
+        json_each_item(c, &list) {
+                const struct json *now = json_find_by(current, "type", jstr(c, "type")),
+                                  *then = json_find_by(json_getc(sent, "conditions"), "type", jstr(c, "type"));
 
-                        if (!json_getc(c, keys[i]) && (json_getc(condition_of(current, type), keys[i]) ||
-                                                       json_getc(condition_of(sent, type), keys[i])))
+                for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+                        if (!json_getc(c, keys[i]) && (json_getc(now, keys[i]) || json_getc(then, keys[i])))
                                 json_setc(a, c, keys[i], json_null());
-                }
+        }
         json_setc(a, status, "conditions", list);
 }
 

@@ -176,9 +176,9 @@ static void ignore_result(int result, struct object *object, const struct error 
 
 /* The PodScheduled condition says why, to those who look at the pod and not at its events. */
 static void patch_condition(struct scheduler *s, const struct object *pod, struct str message) {
-        json_each_item(c, PodStatus_conditions(Pod_status(object_json(pod))))
-                if (str_eq(PodCondition_type(c), STR("PodScheduled")) && str_eq(PodCondition_message(c), message))
-                        return;
+        const struct json *said = condition_find(Pod_status(object_json(pod)), "PodScheduled");
+        if (said && str_eq(PodCondition_message(said), message))
+                return;
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         char when[36];
         struct json patch = json_new_object(), cond = json_new_object();

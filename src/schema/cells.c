@@ -37,15 +37,8 @@ static struct json age(struct arena *a, struct str time, int64_t now) {
         return json_of_copy(a, duration_human(text, now - at));
 }
 
-static const struct json *find_by(const struct json *list, const char *key, struct str value) {
-        json_each_item(it, list)
-                if (str_eq(json_str(json_getc(it, key)), value))
-                        return it;
-        return NULL;
-}
-
 static bool is_true(const struct json *conditions, const char *type) {
-        return str_eqc(json_str(json_getc(find_by(conditions, "type", str_of(type)), "status")), "True");
+        return str_eqc(json_str(json_getc(json_find_by(conditions, "type", str_of(type)), "status")), "True");
 }
 
 static bool deleting(const struct json *object) {
@@ -78,7 +71,7 @@ static void set_exit(struct pod_summary *s, const char *prefix, const struct jso
 }
 
 static bool is_sidecar(const struct json *pod, struct str name) {
-        const struct json *c = find_by(PodSpec_initContainers(Pod_spec(pod)), "name", name);
+        const struct json *c = json_find_by(PodSpec_initContainers(Pod_spec(pod)), "name", name);
 
         return str_eqc(Container_restartPolicy(c), "Always");
 }
@@ -200,8 +193,8 @@ struct json cell_pod_gates(struct arena *a, const struct json *object, int64_t n
         if (json_len(gates) == 0)
                 return json_of_cstr("<none>");
         json_each_item(g, gates) {
-                const struct json *c =
-                        find_by(PodStatus_conditions(Pod_status(object)), "type", PodReadinessGate_conditionType(g));
+                const struct json *c = json_find_by(PodStatus_conditions(Pod_status(object)), "type",
+                                                    PodReadinessGate_conditionType(g));
 
                 n += str_eqc(PodCondition_status(c), "True");
         }
@@ -522,7 +515,7 @@ struct json cell_ip_parent(struct arena *a, const struct json *object, int64_t n
 /* ---- nodes ---- */
 
 struct json cell_node_status(struct arena *a, const struct json *object, int64_t now_wall_ns) {
-        const struct json *ready = find_by(NodeStatus_conditions(Node_status(object)), "type", STR("Ready"));
+        const struct json *ready = json_find_by(NodeStatus_conditions(Node_status(object)), "type", STR("Ready"));
 
         return json_of_printf(a, "%s%s",
                               !ready                                         ? "Unknown"
@@ -720,10 +713,10 @@ struct json cell_csr_condition(struct arena *a, const struct json *object, int64
         const struct json *conditions = CertificateSigningRequestStatus_conditions(status);
 
         return json_of_printf(a, "%s%s%s",
-                              find_by(conditions, "type", STR("Denied"))     ? "Denied"
-                              : find_by(conditions, "type", STR("Approved")) ? "Approved"
+                              json_find_by(conditions, "type", STR("Denied"))     ? "Denied"
+                              : json_find_by(conditions, "type", STR("Approved")) ? "Approved"
                                                                              : "Pending",
-                              find_by(conditions, "type", STR("Failed")) ? ",Failed" : "",
+                              json_find_by(conditions, "type", STR("Failed")) ? ",Failed" : "",
                               CertificateSigningRequestStatus_certificate(status).n > 0 ? ",Issued" : "");
 }
 
@@ -734,7 +727,7 @@ struct json cell_config_map_data(struct arena *a, const struct json *object, int
 }
 
 struct json cell_component_health(struct arena *a, const struct json *object, int64_t now_wall_ns) {
-        const struct json *c = find_by(ComponentStatus_conditions(object), "type", STR("Healthy"));
+        const struct json *c = json_find_by(ComponentStatus_conditions(object), "type", STR("Healthy"));
 
         return json_of_cstr(!c ? "Unknown" : str_eqc(ComponentCondition_status(c), "True") ? "Healthy" : "Unhealthy");
 }
@@ -793,7 +786,7 @@ struct json cell_api_service(struct arena *a, const struct json *object, int64_t
 
 struct json cell_api_service_available(struct arena *a, const struct json *object, int64_t now_wall_ns) {
         const struct json *c =
-                find_by(APIServiceStatus_conditions(APIService_status(object)), "type", STR("Available"));
+                json_find_by(APIServiceStatus_conditions(APIService_status(object)), "type", STR("Available"));
 
         if (!c)
                 return json_of_cstr("Unknown");

@@ -265,10 +265,6 @@ static int decode_list(struct decoder *d, const struct schema_type *t, const str
         return 0;
 }
 
-static int compare_members(const void *x, const void *y) {
-        return str_cmp(json_key(x), json_key(y));
-}
-
 static int decode_map(struct decoder *d, const struct schema_type *t, const struct json *in, const struct frame *at,
                       struct json *ret) {
         struct json out = json_new_object();
@@ -291,7 +287,7 @@ static int decode_map(struct decoder *d, const struct schema_type *t, const stru
         }
         out.len = in->len;
         if (!sorted) /* Go prints maps by key */
-                qsort(out.members, out.len, sizeof(*out.members), compare_members);
+                json_sort(&out);
         *ret = out;
         return 0;
 }

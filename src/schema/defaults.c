@@ -92,10 +92,6 @@ static void reorder_struct(struct arena *a, const struct schema_type *t, struct 
         }
 }
 
-static int compare_keys(const void *x, const void *y) {
-        return str_cmp(json_key(x), json_key(y));
-}
-
 static bool keys_sorted(const struct json *map) {
         for (size_t i = 1; i < map->len; i++)
                 if (str_cmp(json_key(&map->members[i - 1]), json_key(&map->members[i])) > 0)
@@ -148,7 +144,7 @@ void schema_reorder(struct arena *a, const struct schema_type *t, struct json *v
                 json_each_item(it, value)
                         schema_reorder(a, t->elem, it);
         else if (t->kind == SCHEMA_MAP) {
-                qsort(value->members, value->len, sizeof(*value->members), compare_keys);
+                json_sort(value);
                 json_each_member(m, value)
                         schema_reorder(a, t->elem, &m->value);
         } else

@@ -231,10 +231,6 @@ static struct json definition(struct openapi *o, const struct schema_type *t) {
         return s;
 }
 
-static int compare_members(const void *x, const void *y) {
-        return str_cmp(json_key(x), json_key(y));
-}
-
 /* All types on the list, which grows while they are written. */
 static struct json definitions(struct openapi *o) {
         struct json out = json_new_object();
@@ -254,8 +250,7 @@ static struct json definitions(struct openapi *o) {
         json_setc(o->arena, &out, META "Patch",
                   json_build(o->arena, "{ type: 'object', description: 'A change to an object, in one of the forms "
                                        "that PATCH takes.' }"));
-        if (out.len > 0)
-                qsort(out.members, out.len, sizeof(*out.members), compare_members);
+        json_sort(&out);
         return out;
 }
 

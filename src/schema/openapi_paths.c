@@ -295,10 +295,6 @@ static void add_subresource(struct openapi *o, struct place p, const struct api_
         add_path(o, &p, ops, paths);
 }
 
-static int compare_members(const void *x, const void *y) {
-        return str_cmp(json_key(x), json_key(y));
-}
-
 void openapi_paths(struct openapi *o, const struct api_group_version *gv, struct json *paths) {
         for (size_t i = 0; i < gv->n_resources; i++) {
                 const struct api_resource *r = gv->resources[i];
@@ -318,6 +314,5 @@ void openapi_paths(struct openapi *o, const struct api_group_version *gv, struct
                 for (size_t k = 0; k < r->n_subresources; k++)
                         add_subresource(o, p, &r->subresources[k], paths);
         }
-        if (paths->len > 0)
-                qsort(paths->members, paths->len, sizeof(*paths->members), compare_members);
+        json_sort(paths);
 }

@@ -261,10 +261,6 @@ static int read_slots(struct reader *r, const struct schema_type *t, struct str 
         return n;
 }
 
-static int compare_keys(const void *x, const void *y) {
-        return str_cmp(json_key(x), json_key(y));
-}
-
 /* Sorted by key, which encoders do already; a key that is there twice is malformed and stays once. */
 static void sort_map(struct json *map) {
         bool sorted = true;
@@ -274,7 +270,7 @@ static void sort_map(struct json *map) {
                 sorted = sorted && str_cmp(json_key(&map->members[i - 1]), json_key(&map->members[i])) < 0;
         if (sorted)
                 return;
-        qsort(map->members, map->len, sizeof(*map->members), compare_keys);
+        json_sort(map);
         for (size_t i = 0; i < map->len; i++)
                 if (n == 0 || !str_eq(json_key(&map->members[n - 1]), json_key(&map->members[i])))
                         map->members[n++] = map->members[i];

@@ -13,16 +13,12 @@
 
 /* ---- requirements ---- */
 
-static int compare_str(const void *a, const void *b) {
-        return str_cmp(*(const struct str *) a, *(const struct str *) b);
-}
-
 static void sort_values(struct selector_requirement *r) {
         size_t n = 0;
 
         if (r->n_values == 0)
                 return;
-        qsort(r->values, r->n_values, sizeof(*r->values), compare_str);
+        qsort(r->values, r->n_values, sizeof(*r->values), str_compare);
         for (size_t i = 0; i < r->n_values; i++)
                 if (n == 0 || !str_eq(r->values[n - 1], r->values[i]))
                         r->values[n++] = r->values[i];

@@ -23,10 +23,6 @@ static void ranges_of(struct admission *ad, struct store_iter *it) {
 
 /* ---- defaults ---- */
 
-static int compare_names(const void *a, const void *b) {
-        return str_cmp(*(const struct str *) a, *(const struct str *) b);
-}
-
 /* Fills in what is missing, and notes "cpu, memory limit for container c". */
 static void give(struct admission *ad, struct json *container, const char *what, const char *to, const char *word,
                  const struct json *from, struct buf *notes) {
@@ -44,7 +40,7 @@ static void give(struct admission *ad, struct json *container, const char *what,
                 }
         if (n == 0)
                 return;
-        qsort(set, n, sizeof(*set), compare_names);
+        qsort(set, n, sizeof(*set), str_compare);
         buf_addc(notes, notes->n ? "; " : "LimitRanger plugin set: ");
         for (size_t i = 0; i < n; i++)
                 buf_printf(notes, "%s%" STR_FMT, i ? ", " : "", STR_ARG(set[i]));

@@ -138,18 +138,11 @@ static void annotate(struct admission *ad, const char *key, struct str value) {
                 op_annotate(ad->op, str_of(key), value);
 }
 
-static bool lists(const struct json *list, struct str name) {
-        json_each_item(i, list)
-                if (str_eq(json_str(i), name))
-                        return true;
-        return false;
-}
-
 static bool is_exempt(struct admission *ad, const struct json *pod) {
         const struct pod_security_config *c = config_of(ad);
-        const char *why = lists(c->namespaces, ad->op->namespace)     ? "namespace"
-                          : lists(c->usernames, ad->op->c->user.name) ? "user"
-                          : lists(c->runtime_classes, json_str(json_at_path(pod, "spec", "runtimeClassName")))
+        const char *why = json_has_str(c->namespaces, ad->op->namespace)     ? "namespace"
+                          : json_has_str(c->usernames, ad->op->c->user.name) ? "user"
+                          : json_has_str(c->runtime_classes, json_str(json_at_path(pod, "spec", "runtimeClassName")))
                                           ? "runtimeClass"
                                           : NULL;
 
@@ -286,10 +279,6 @@ static size_t list_pods(struct admission *ad, struct object ***ret) {
         return total;
 }
 
-static int compare_texts(const void *a, const void *b) {
-        return str_cmp(*(const struct str *) a, *(const struct str *) b);
-}
-
 static void tell(struct admission *ad, const struct survey *s, struct pod_security_level level) {
         struct str *texts = arena_array(ad->a, struct str, s->n + 1);
 
@@ -313,7 +302,7 @@ static void tell(struct admission *ad, const struct survey *s, struct pod_securi
                 texts[i] = arena_printf(ad->a, "%" STR_FMT "%" STR_FMT ": %" STR_FMT, STR_ARG(o->first), STR_ARG(more),
                                         STR_ARG(o->what));
         }
-        qsort(texts, s->n, sizeof(*texts), compare_texts);
+        qsort(texts, s->n, sizeof(*texts), str_compare);
         for (size_t i = 0; i < s->n; i++)
                 op_warn(ad->op, texts[i]);
 }
@@ -368,7 +357,7 @@ static int check_namespace(struct admission *ad, struct error *err) {
 
         vec_free(&fe.list);
         vec_free(&old_fe.list);
-        if (r == 0 && lists(config_of(ad)->namespaces, ad->op->name)) {
+        if (r == 0 && json_has_str(config_of(ad)->namespaces, ad->op->name)) {
                 warn_exempt(ad, &now, labels);
                 return 0;
         }

@@ -103,13 +103,6 @@ static bool is_windows(const struct look *k) {
         return str_eqc(json_str(json_at_path(k->spec, "os", "name")), "windows");
 }
 
-static bool among(struct str s, const char *const list[]) {
-        for (size_t i = 0; list[i]; i++)
-                if (str_eqc(s, list[i]))
-                        return true;
-        return false;
-}
-
 /* ---- baseline ---- */
 
 static bool bad_apparmor(struct look *k, const struct json *c) {
@@ -117,7 +110,7 @@ static bool bad_apparmor(struct look *k, const struct json *c) {
         const struct json *profile = json_getc(context(c), "appArmorProfile");
         struct str type = json_str(json_getc(profile, "type"));
 
-        if (!json_is(profile, JSON_OBJECT) || among(type, fine))
+        if (!json_is(profile, JSON_OBJECT) || str_among(type, fine))
                 return false;
         add_value(k, type);
         return true;
@@ -152,7 +145,7 @@ static bool adds_beyond(struct look *k, const struct json *c, const char *const 
         bool bad = false;
 
         json_each_item(cap, json_at_path(context(c), "capabilities", "add"))
-                if (!among(json_str(cap), fine)) {
+                if (!str_among(json_str(cap), fine)) {
                         bad = true;
                         add_value(k, json_str(cap));
                 }
@@ -248,7 +241,7 @@ static bool bad_selinux(struct look *k, const struct json *c) {
         const struct json *o = json_getc(context(c), "seLinuxOptions");
         struct str type = json_str(json_getc(o, "type"));
         bool user = !str_empty(json_str(json_getc(o, "user"))), role = !str_empty(json_str(json_getc(o, "role"))),
-             bad = !among(type, fine) && (k->minor < 31 || !str_eqc(type, "container_engine_t"));
+             bad = !str_among(type, fine) && (k->minor < 31 || !str_eqc(type, "container_engine_t"));
 
         if (bad)
                 add_value(k, type);
@@ -280,7 +273,7 @@ static bool bad_seccomp(struct look *k, const struct json *c) {
         static const char *const fine[] = { "RuntimeDefault", "Localhost", NULL };
         const struct json *profile = json_getc(context(c), "seccompProfile");
 
-        if (!json_is(profile, JSON_OBJECT) || among(json_str(json_getc(profile, "type")), fine))
+        if (!json_is(profile, JSON_OBJECT) || str_among(json_str(json_getc(profile, "type")), fine))
                 return false;
         add_value(k, json_str(json_getc(profile, "type")));
         return true;
@@ -415,7 +408,7 @@ static bool restricted_volumes(struct look *k) {
                 json_each_member(m, v)
                         if (!str_eqc(json_key(m), "name") && json_is(&m->value, JSON_OBJECT))
                                 type = json_key(m);
-                if (among(type, fine))
+                if (str_among(type, fine))
                         continue;
                 add(k, &k->bad, json_str(json_getc(v, "name")));
                 add_value(k, type);

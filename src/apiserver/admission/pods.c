@@ -186,10 +186,7 @@ static struct json token_volume(struct arena *a, struct str name) {
 }
 
 static bool mounts_at(const struct json *container, const char *path) {
-        json_each_item(m, json_getc(container, "volumeMounts"))
-                if (str_eqc(json_str(json_getc(m, "mountPath")), path))
-                        return true;
-        return false;
+        return json_find_by(json_getc(container, "volumeMounts"), "mountPath", str_of(path));
 }
 
 static bool add_token_mounts(struct arena *a, struct json *spec, const char *list, struct str volume) {
@@ -301,13 +298,6 @@ static int check_mirror(struct admission *ad, struct error *err) {
         return what ? err_forbidden(err, ad->op->rest, ad->op->name, "%s", what) : 0;
 }
 
-static bool names(const struct json *refs, struct str name) {
-        json_each_item(r, refs)
-                if (str_eq(json_str(json_getc(r, "name")), name))
-                        return true;
-        return false;
-}
-
 #define NOT_REFERENCED " is not allowed because service account %" STR_FMT " does not reference that "
 
 /* Secrets that the environment of containers takes in and the account does not list. */
@@ -322,7 +312,7 @@ static int check_environment(struct admission *ad, const struct object *account,
                         const struct json *ref = json_at_path(e, "valueFrom", "secretKeyRef");
                         struct str secret = json_str(json_getc(ref, "name"));
 
-                        if (ref && !names(secrets, secret))
+                        if (ref && !json_find_by(secrets, "name", secret))
                                 return err_forbidden(err, ad->op->rest, ad->op->name,
                                                      "%s %" STR_FMT " with envVar %" STR_FMT
                                                      " referencing secret.secretName=\"%" STR_FMT "\"" NOT_REFERENCED
@@ -334,7 +324,7 @@ static int check_environment(struct admission *ad, const struct object *account,
                         const struct json *ref = json_getc(e, "secretRef");
                         struct str secret = json_str(json_getc(ref, "name"));
 
-                        if (ref && !names(secrets, secret))
+                        if (ref && !json_find_by(secrets, "name", secret))
                                 return err_forbidden(err, ad->op->rest, ad->op->name,
                                                      "%s %" STR_FMT " with envFrom referencing secret.secretName=\"%"
                                                      STR_FMT "\"" NOT_REFERENCED "secret",
@@ -353,7 +343,7 @@ static int check_references(struct admission *ad, const struct object *account, 
                 const struct json *source = json_getc(v, "secret");
                 struct str secret = json_str(json_getc(source, "secretName"));
 
-                if (json_is(source, JSON_OBJECT) && !names(json_getc(j, "secrets"), secret))
+                if (json_is(source, JSON_OBJECT) && !json_find_by(json_getc(j, "secrets"), "name", secret))
                         return err_forbidden(err, ad->op->rest, ad->op->name,
                                              "volume with secret.secretName=\"%" STR_FMT "\"" NOT_REFERENCED "secret",
                                              STR_ARG(secret), STR_ARG(object_name(account)));
@@ -364,7 +354,7 @@ static int check_references(struct admission *ad, const struct object *account, 
         json_each_item(p, json_getc(spec, "imagePullSecrets")) {
                 struct str secret = json_str(json_getc(p, "name"));
 
-                if (!names(json_getc(j, "imagePullSecrets"), secret))
+                if (!json_find_by(json_getc(j, "imagePullSecrets"), "name", secret))
                         return err_forbidden(err, ad->op->rest, ad->op->name,
                                              "imagePullSecrets[%zu].name=\"%" STR_FMT "\"" NOT_REFERENCED
                                              "imagePullSecret",

@@ -42,10 +42,6 @@ static bool is_handled(const struct op *op, const struct api_resource *r, enum a
 
 /* ---- texts ---- */
 
-static int compare_names(const void *a, const void *b) {
-        return str_cmp(*(const struct str *) a, *(const struct str *) b);
-}
-
 /* The names of a map, sorted. */
 static size_t sorted_names(struct arena *a, const struct json *map, struct str **ret) {
         size_t n = 0;
@@ -54,7 +50,7 @@ static size_t sorted_names(struct arena *a, const struct json *map, struct str *
         json_each_member(m, map)
                 (*ret)[n++] = json_key(m);
         if (n > 1)
-                qsort(*ret, n, sizeof(struct str), compare_names);
+                qsort(*ret, n, sizeof(struct str), str_compare);
         return n;
 }
 

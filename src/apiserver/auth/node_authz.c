@@ -78,10 +78,8 @@ static bool pod_refers(const struct json *pod, enum referred kind, struct str na
                 return false; /* it is the node's own word */
         if (kind == ACCOUNT)
                 return str_eq(json_str(json_getc(spec, "serviceAccountName")), name);
-        if (kind == SECRET)
-                json_each_item(s, json_getc(spec, "imagePullSecrets"))
-                        if (str_eq(json_str(json_getc(s, "name")), name))
-                                return true;
+        if (kind == SECRET && json_find_by(json_getc(spec, "imagePullSecrets"), "name", name))
+                return true;
         return names(spec, kind, name) || (kind == CLAIM && has_ephemeral(pod, name));
 }
 

@@ -162,13 +162,6 @@ static bool has(const struct json *list, struct str s) {
         return false;
 }
 
-static bool has_name(const struct json *list, struct str name) {
-        json_each_item(i, list)
-                if (str_eq(json_str(i), name))
-                        return true;
-        return false;
-}
-
 /* "pods", "pods/log", "*", and "*" + "/" + subresource */
 static bool resource_matches(const struct json *list, struct str resource, struct str sub) {
         json_each_item(i, list) {
@@ -211,7 +204,7 @@ bool rbac_rule_allows(const struct json *rule, const struct attributes *at) {
                 return path_matches(json_getc(rule, "nonResourceURLs"), at->path);
         return has(json_getc(rule, "apiGroups"), at->group) &&
                resource_matches(json_getc(rule, "resources"), at->resource, at->subresource) &&
-               (json_len(names) == 0 || has_name(names, at->name));
+               (json_len(names) == 0 || json_has_str(names, at->name));
 }
 
 static void visit_subject(const struct index *x, struct str key, const struct attributes *at, rbac_visit visit,

@@ -54,10 +54,7 @@ struct apiserver *remote_server(const struct remote *r) {
 /* ---- kubeconfig ---- */
 
 static const struct json *named(const struct json *config, const char *list, struct str name, const char *member) {
-        json_each_item(i, json_getc(config, list))
-                if (str_eq(json_str(json_getc(i, "name")), name))
-                        return json_getc(i, member);
-        return NULL;
+        return json_getc(json_find_by(json_getc(config, list), "name", name), member);
 }
 
 /* The value of NAME-data in base64, or the content of the file NAME. */

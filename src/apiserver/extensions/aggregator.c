@@ -175,18 +175,11 @@ static void status_written(struct api_call *c) {
         arena_free(w->arena);
 }
 
-static const struct json *find_available(const struct json *api_service) {
-        json_each_item(c, json_at_path(api_service, "status", "conditions"))
-                if (str_eqc(json_str(json_getc(c, "type")), "Available"))
-                        return c;
-        return NULL;
-}
-
 static void write_status(struct service *v, bool ok, const char *reason, struct str message) {
         struct aggregator *g = v->g;
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(g->s->store);
         struct object *now = server_get(g->s, snap, &res_apiservices, STR(""), v->name);
-        const struct json *old = now ? find_available(object_json(now)) : NULL;
+        const struct json *old = now ? condition_find(json_getc(object_json(now), "status"), "Available") : NULL;
         struct str status = ok ? STR("True") : STR("False");
         struct arena *a;
         struct status_write *w;

@@ -113,13 +113,6 @@ static void check_forbidden(struct walk w, const struct path *p, const struct js
                                 "uniqueItems cannot be set to true since the runtime complexity becomes quadratic");
 }
 
-static bool in_list(struct str s, const char *const *list) {
-        for (; *list; list++)
-                if (str_eqc(s, *list))
-                        return true;
-        return false;
-}
-
 /* x-kubernetes-list-type and x-kubernetes-map-type want their type. */
 static void check_kind_of(struct field_errors *fe, const struct path *p, const struct json *j, const char *key,
                           const char *wanted, const char *const *known) {
@@ -133,7 +126,7 @@ static void check_kind_of(struct field_errors *fe, const struct path *p, const s
                                arena_printf(fe->a, "must be %s if %s is specified", wanted, key).p);
         else if (!str_eqc(type, wanted))
                 field_invalid_str(fe, PATH(p, "type"), type, "must be %s if %s is specified", wanted, key);
-        if (!in_list(json_str(v), known))
+        if (!str_among(json_str(v), known))
                 field_not_supported(fe, PATH(p, key), json_str(v), known);
 }
 
@@ -243,7 +236,7 @@ static void check_rules(struct field_errors *fe, const struct path *p, const str
                 if (text(r, "messageExpression").n > 0 && str_empty(str_trim(text(r, "messageExpression"))))
                         field_required(fe, PATH(at, "messageExpression"),
                                        "messageExpression must be non-empty if specified");
-                if (!str_empty(reason) && !in_list(reason, reasons))
+                if (!str_empty(reason) && !str_among(reason, reasons))
                         field_not_supported(fe, PATH(at, "reason"), reason, reasons);
                 if (text(r, "fieldPath").n > 0 && str_empty(str_trim(text(r, "fieldPath"))))
                         field_invalid_str(fe, PATH(at, "fieldPath"), text(r, "fieldPath"),
@@ -336,7 +329,7 @@ static void check_root(struct field_errors *fe, const struct path *p, const stru
                                   "only \"object\" is allowed as the type at the root of the schema if the status "
                                   "subresource is enabled");
         json_each_member(m, schema)
-                if (in_list(json_key(m), forbidden) && !(m->value.type == JSON_BOOL && !m->value.b)) {
+                if (str_among(json_key(m), forbidden) && !(m->value.type == JSON_BOOL && !m->value.b)) {
                         field_invalid(fe, SCHEMA_PATH(p), schema,
                                       "only " ROOT_FIELDS " fields are allowed at the root of the schema if the status "
                                       "subresource is enabled");
@@ -421,9 +414,9 @@ static void validate_column(struct field_errors *fe, const struct path *p, const
                 field_required(fe, PATH(p, "name"), "");
         if (str_empty(type))
                 field_required(fe, PATH(p, "type"), "must be one of boolean,date,integer,number,string");
-        else if (!in_list(type, types))
+        else if (!str_among(type, types))
                 field_invalid_str(fe, PATH(p, "type"), type, "must be one of boolean,date,integer,number,string");
-        if (!str_empty(format) && !in_list(format, formats))
+        if (!str_empty(format) && !str_among(format, formats))
                 field_invalid_str(fe, PATH(p, "format"), format,
                                   "must be one of byte,date,date-time,double,float,int32,int64,password");
         check_json_path(fe, PATH(p, "JSONPath"), json_getc(c, "jsonPath"), "", "");
@@ -687,13 +680,6 @@ static void check_stored(struct field_errors *fe, const struct json *obj) {
         }
 }
 
-static bool is_established(const struct json *crd) {
-        json_each_item(c, json_at_path(crd, "status", "conditions"))
-                if (str_eqc(text(c, "type"), "Established"))
-                        return str_eqc(text(c, "status"), "True");
-        return false;
-}
-
 static void check_unchanged(struct field_errors *fe, const struct json *spec, const struct json *old_spec,
                             bool established) {
         const struct path *p = PATH(NULL, "spec"), *names = PATH(p, "names");
@@ -755,7 +741,8 @@ void validate_crd(struct field_errors *fe, const struct json *obj, const struct 
         validate_names(fe, PATH(p, "names"), names);
         validate_conversion(fe, PATH(p, "conversion"), json_getc(spec, "conversion"));
         if (old)
-                check_unchanged(fe, spec, json_getc(old, "spec"), is_established(old));
+                check_unchanged(fe, spec, json_getc(old, "spec"),
+                                condition_is(json_getc(old, "status"), "Established", "True"));
         check_stored(fe, obj);
         check_approval(fe, obj, old);
         if (json_bool(preserve) && !json_bool(json_at_path(old, "spec", "preserveUnknownFields")))

@@ -85,13 +85,6 @@ void custom_validate(struct op *op, struct field_errors *fe, const struct json *
         crd_rules_evaluate(fe, s, obj, old);
 }
 
-static bool has(const struct json *list, struct str s) {
-        json_each_item(it, list)
-                if (str_eq(json_str(it), s))
-                        return true;
-        return false;
-}
-
 void custom_warn(struct op *op, const struct json *obj, const struct json *old) {
         const struct json *before = json_at_path(old, "metadata", "finalizers");
 
@@ -99,7 +92,7 @@ void custom_warn(struct op *op, const struct json *obj, const struct json *old) 
                 struct str s = json_str(f);
                 bool standard = str_eqc(s, "orphan") || str_eqc(s, "foregroundDeletion") || str_eqc(s, "kubernetes");
 
-                if (has(before, s) || standard || str_find(s, '/') >= 0)
+                if (json_has_str(before, s) || standard || str_find(s, '/') >= 0)
                         continue;
                 op_warn(op,
                         arena_printf(op->c->arena,

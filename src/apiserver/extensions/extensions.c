@@ -75,22 +75,9 @@ static void write_crd(struct extensions *x, struct arena *a, const struct object
 
 /* ---- conditions ---- */
 
-static struct json *find_condition(const struct json *status, const char *type) {
-        json_each_item(c, json_getc(status, "conditions"))
-                if (str_eqc(json_str(json_getc(c, "type")), type))
-                        return c;
-        return NULL;
-}
-
-static bool has_condition(const struct json *crd, const char *type) {
-        const struct json *c = find_condition(json_getc(crd, "status"), type);
-
-        return c && str_eqc(json_str(json_getc(c, "status")), "True");
-}
-
 static void set_condition(struct arena *a, struct json *status, const char *type, bool value, const char *reason,
                           struct str message) {
-        struct json *old = find_condition(status, type), c = json_new_object(), now = json_of_str(now_text(a));
+        struct json *old = condition_find(status, type), c = json_new_object(), now = json_of_str(now_text(a));
         bool same = old && str_eqc(json_str(json_getc(old, "status")), value ? "True" : "False");
 
         if (same && str_eqc(json_str(json_getc(old, "reason")), reason) &&
@@ -136,13 +123,6 @@ static void add_used(struct used *u, const struct json *names) {
         use(u->kinds, json_str(json_getc(names, "listKind")));
 }
 
-static bool has_name(const struct json *list, struct str s) {
-        json_each_item(n, list)
-                if (str_eq(json_str(n), s))
-                        return true;
-        return false;
-}
-
 /* The names the definition gets now; why not all it wants, or NULL. */
 static const char *accept_names(struct arena *a, const struct used *u, const struct json *wanted, struct json *accepted,
                                 struct str *ret_message) {
@@ -170,7 +150,8 @@ static const char *accept_names(struct arena *a, const struct used *u, const str
                 }
         }
         json_each_item(n, json_getc(wanted, "shortNames"))
-                if (!has_name(json_getc(accepted, "shortNames"), json_str(n)) && map_has(u->resources, json_str(n))) {
+                if (!json_has_str(json_getc(accepted, "shortNames"), json_str(n)) &&
+                    map_has(u->resources, json_str(n))) {
                         conflict = "ShortNamesConflict";
                         *ret_message = arena_printf(a, "\"%" STR_FMT "\" is already in use", STR_ARG(json_str(n)));
                         free_short = false;
@@ -218,7 +199,7 @@ static bool wanted_status(struct arena *a, const struct used *u, const struct ob
         conflict = accept_names(a, u, wanted, accepted, &message);
         set_condition(a, status, "NamesAccepted", !conflict, conflict ? conflict : "NoConflicts",
                       conflict ? message : STR("no conflicts found"));
-        if (!has_condition(&tree, "Established"))
+        if (!condition_is(json_getc(&tree, "status"), "Established", "True"))
                 set_condition(a, status, "Established", !conflict, conflict ? "NotAccepted" : "InitialNamesAccepted",
                               conflict ? STR("not all names are accepted")
                                        : STR("the initial names have been accepted"));
@@ -290,7 +271,8 @@ static void finish_deletion(struct extensions *x, struct object *crd) {
 }
 
 static bool waits_for_cleanup(const struct object *crd) {
-        return object_deleting(crd) && has_name(json_at_path(object_json(crd), "metadata", "finalizers"), STR(CLEANUP));
+        return object_deleting(crd) &&
+               json_has_str(json_at_path(object_json(crd), "metadata", "finalizers"), STR(CLEANUP));
 }
 
 /* ---- all of them ---- */
@@ -361,7 +343,7 @@ static void look_at(struct extensions *x, struct pass *p, const struct catalog *
 
         map_free(u.resources);
         map_free(u.kinds);
-        if (has_condition(&tree, "Established")) {
+        if (condition_is(json_getc(&tree, "status"), "Established", "True")) {
                 c = make_custom(x, old, crd, &tree);
                 p->same = p->same && c == before;
                 vec_push(&p->customs, c);
@@ -510,7 +492,7 @@ void extensions_load(struct extensions *x) {
 
         store_iter_init(&it, snap, r->prefix, r->prefix);
         while (store_iter_next(&it))
-                if (has_condition(object_json(it.object), "Established"))
+                if (condition_is(json_getc(object_json(it.object), "status"), "Established", "True"))
                         vec_push(&customs, custom_new(it.object, now));
         if (customs.n > 0)
                 catalog_swap(x->s, catalog_new(customs.v, customs.n));

@@ -7,13 +7,6 @@
 #define GET(o, k) json_getc((o), (k))
 #define TEXT(o, k) json_str(json_getc((o), (k)))
 
-static bool has_star(const struct json *list) {
-        json_each_item(i, list)
-                if (str_eqc(json_str(i), "*"))
-                        return true;
-        return false;
-}
-
 /* ---- FlowSchema ---- */
 
 static void validate_subject(struct field_errors *fe, const struct path *p, const struct json *s) {
@@ -60,7 +53,7 @@ static void validate_verbs(struct field_errors *fe, const struct path *p, const 
 
         if (json_len(verbs) == 0) {
                 field_required(fe, p, "verbs must contain at least one value");
-        } else if (has_star(verbs)) {
+        } else if (json_has_str(verbs, STR("*"))) {
                 if (json_len(verbs) > 1)
                         field_invalid(fe, p, verbs, "if '*' is present, must not specify other verbs");
         } else {
@@ -81,7 +74,7 @@ static void validate_words(struct field_errors *fe, const struct path *p, const 
                            const char *others) {
         if (json_len(list) == 0)
                 field_required(fe, p, required);
-        else if (json_len(list) > 1 && has_star(list))
+        else if (json_len(list) > 1 && json_has_str(list, STR("*")))
                 field_invalid(fe, p, list, "if '*' is present, must not specify other %s", others);
 }
 
@@ -114,7 +107,7 @@ static void validate_resource_rule(struct field_errors *fe, const struct path *p
         if (json_len(namespaces) == 0 && !json_bool(GET(r, "clusterScope"))) {
                 field_required(fe, PATH(p, "namespaces"),
                                "resource rules that are not cluster scoped must supply at least one namespace");
-        } else if (has_star(namespaces)) {
+        } else if (json_has_str(namespaces, STR("*"))) {
                 validate_words(fe, PATH(p, "namespaces"), namespaces, "", "namespaces");
         } else {
                 json_each_item(n, namespaces) {
@@ -137,7 +130,7 @@ static void validate_path_rule(struct field_errors *fe, const struct path *p, co
 
         validate_verbs(fe, PATH(p, "verbs"), GET(r, "verbs"));
         validate_words(fe, at, urls, "nonResourceURLs must contain at least one value", "non-resource URLs");
-        if (has_star(urls))
+        if (json_has_str(urls, STR("*")))
                 return;
         json_each_item(u, urls)
                 validate_url(fe, PATH_INDEX(at, i++), json_str(u));

@@ -2,18 +2,11 @@
 #include "apiserver/validation/validate.h"
 #include "cel/policy.h"
 
-static bool has_star(const struct json *list) {
-        json_each_item(i, list)
-                if (str_eqc(json_str(i), "*"))
-                        return true;
-        return false;
-}
-
 /* A required list in which "*" stands alone: "other API groups". */
 static void check_starred(struct field_errors *fe, const struct path *p, const struct json *list, const char *others) {
         if (json_len(list) == 0)
                 field_required(fe, p, "");
-        else if (json_len(list) > 1 && has_star(list))
+        else if (json_len(list) > 1 && json_has_str(list, STR("*")))
                 field_invalid(fe, p, list, "if '*' is present, must not specify other %s", others);
 }
 

@@ -113,13 +113,8 @@ static void validate_success_policy(struct field_errors *fe, const struct path *
 }
 
 static bool has_container(const struct json *pod, struct str name) {
-        static const char *const lists[] = { "containers", "initContainers" };
-
-        for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
-                json_each_item(c, GET(pod, lists[i]))
-                        if (str_eq(TEXT(c, "name"), name))
-                                return true;
-        return false;
+        return json_find_by(GET(pod, "containers"), "name", name) ||
+               json_find_by(GET(pod, "initContainers"), "name", name);
 }
 
 static void validate_exit_codes(struct field_errors *fe, const struct path *p, const struct json *codes,

@@ -246,13 +246,6 @@ static void validate_resize_policy(struct field_errors *fe, const struct path *p
         }
 }
 
-static const struct json *by_name(const struct json *list, struct str name) {
-        json_each_item(v, list)
-                if (str_eq(TEXT(v, "name"), name))
-                        return v;
-        return NULL;
-}
-
 static void validate_devices(struct field_errors *fe, const struct path *c, const struct json *container,
                              const struct json *volumes) {
         const struct json *list = GET(container, "volumeDevices"), *mounts = GET(container, "volumeMounts");
@@ -261,7 +254,7 @@ static void validate_devices(struct field_errors *fe, const struct path *c, cons
         json_each_item(d, list) {
                 const struct path *p = PATH_INDEX(PATH(c, "volumeDevices"), i);
                 struct str name = TEXT(d, "name"), path = TEXT(d, "devicePath");
-                const struct json *v = by_name(volumes, name);
+                const struct json *v = json_find_by(volumes, "name", name);
 
                 if (str_empty(name))
                         field_required(fe, PATH(p, "name"), "");
@@ -277,7 +270,7 @@ static void validate_devices(struct field_errors *fe, const struct path *c, cons
                         field_required(fe, PATH(p, "devicePath"), "");
                 else if (seen_before(list, i, "devicePath"))
                         field_invalid_str(fe, PATH(p, "devicePath"), path, "must be unique");
-                if (by_name(mounts, name))
+                if (json_find_by(mounts, "name", name))
                         field_invalid_str(fe, PATH(p, "name"), name, "must not already exist in volumeMounts");
                 i++;
         }
@@ -334,8 +327,8 @@ static void validate_containers(struct field_errors *fe, const struct path *spec
 
                         check_item_name(fe, p, list, i);
                         if (l != 1 && !str_empty(TEXT(c, "name")) && /* names are shared with the others */
-                            (by_name(GET(spec, "containers"), TEXT(c, "name")) ||
-                             (l == 2 && by_name(GET(spec, "initContainers"), TEXT(c, "name")))))
+                            (json_find_by(GET(spec, "containers"), "name", TEXT(c, "name")) ||
+                             (l == 2 && json_find_by(GET(spec, "initContainers"), "name", TEXT(c, "name")))))
                                 field_duplicate(fe, PATH(p, "name"), TEXT(c, "name"));
                         validate_container(fe, p, c, spec, kinds[l]);
                         i++;
@@ -545,11 +538,9 @@ void validate_ephemeral_update(struct field_errors *fe, const struct json *obj, 
         const struct path *p = PATH(SPEC, "ephemeralContainers");
 
         json_each_item(o, json_at_path(old, "spec", "ephemeralContainers")) {
-                const struct json *found = NULL;
+                const struct json *found =
+                                json_find_by(json_at_path(obj, "spec", "ephemeralContainers"), "name", TEXT(o, "name"));
 
-                json_each_item(n, json_at_path(obj, "spec", "ephemeralContainers"))
-                        if (str_eq(TEXT(n, "name"), TEXT(o, "name")))
-                                found = n;
                 if (!found)
                         field_forbidden(fe, p, "existing ephemeral containers \"%" STR_FMT "\" may not be removed\n",
                                         STR_ARG(TEXT(o, "name")));

@@ -5,13 +5,6 @@
 #define GET(o, k) json_getc((o), (k))
 #define TEXT(o, k) json_str(json_getc((o), (k)))
 
-static bool one_of(struct str s, const char *const *values) {
-        for (; *values; values++)
-                if (str_eqc(s, *values))
-                        return true;
-        return false;
-}
-
 /* ---- fields and resources as variables and files ---- */
 
 static void check_field_path(struct field_errors *fe, const struct path *p, struct str path, bool volume) {
@@ -41,10 +34,10 @@ static void check_field_path(struct field_errors *fe, const struct path *p, stru
 
         if (str_empty(path))
                 return; /* required */
-        if (!one_of(base, known))
+        if (!str_among(base, known))
                 field_invalid_str(fe, PATH(p, "fieldPath"), path,
                                   "error converting fieldPath: field label not supported: %" STR_FMT, STR_ARG(path));
-        else if (base.n == path.n && !one_of(path, volume ? of_volume : of_env))
+        else if (base.n == path.n && !str_among(path, volume ? of_volume : of_env))
                 field_not_supported(fe, PATH(p, "fieldPath"), path, volume ? of_volume : of_env);
         else if (base.n != path.n && !str_eqc(base, known[0]) && !str_eqc(base, known[1]))
                 field_invalid_str(fe, p, base, "does not support subscript");
@@ -58,7 +51,7 @@ static void check_divisor(struct field_errors *fe, const struct path *p, struct 
         static const char *const cpus[] = { "1", "1m", NULL };
         bool cpu = str_has_suffix(resource, STR(".cpu"));
 
-        if (str_empty(divisor) || str_eqc(divisor, "0") || one_of(divisor, cpu ? cpus : sizes))
+        if (str_empty(divisor) || str_eqc(divisor, "0") || str_among(divisor, cpu ? cpus : sizes))
                 return;
         if (cpu)
                 field_invalid_str(fe, PATH(p, "divisor"), resource,
@@ -90,7 +83,7 @@ void check_reference(struct field_errors *fe, const struct path *p, const struct
                 field_required(fe, PATH(p, "containerName"), "");
         else if (str_empty(resource))
                 field_required(fe, PATH(p, "resource"), "");
-        else if (!one_of(resource, resources) && !str_has_prefix(resource, STR("limits.hugepages-")) &&
+        else if (!str_among(resource, resources) && !str_has_prefix(resource, STR("limits.hugepages-")) &&
                  !str_has_prefix(resource, STR("requests.hugepages-")))
                 field_not_supported(fe, PATH(p, "resource"), resource, resources);
         check_divisor(fe, p, resource, TEXT(ref, "divisor"));
@@ -258,7 +251,7 @@ RULE(pod_os) {
 
         if (str_empty(TEXT(v, "name")))
                 field_required(fe, PATH(p, "name"), "cannot be empty");
-        else if (!one_of(TEXT(v, "name"), names))
+        else if (!str_among(TEXT(v, "name"), names))
                 field_not_supported(fe, p, TEXT(v, "name"), names);
 }
 
@@ -349,12 +342,8 @@ RULE(node_values) {
 }
 
 static bool selects_on(const struct json *selector, struct str key) {
-        if (json_get(GET(selector, "matchLabels"), key))
-                return true;
-        json_each_item(e, GET(selector, "matchExpressions"))
-                if (str_eq(TEXT(e, "key"), key))
-                        return true;
-        return false;
+        return json_get(GET(selector, "matchLabels"), key) ||
+               json_find_by(GET(selector, "matchExpressions"), "key", key);
 }
 
 /* matchLabelKeys and the like: label names, and only beside a selector. */

@@ -14,13 +14,6 @@ DEFINE_CLEANUP(X509_REQ *, X509_REQ_free)
 #define GET(o, k) json_getc((o), (k))
 #define TEXT(o, k) json_str(json_getc((o), (k)))
 
-static bool among(struct str s, const char *const list[]) {
-        for (size_t i = 0; list[i]; i++)
-                if (str_eqc(s, list[i]))
-                        return true;
-        return false;
-}
-
 /* ---- names of resources ---- */
 
 static const char *const compute_names[] = { "cpu",          "memory",          "limits.cpu", "limits.memory",
@@ -39,7 +32,7 @@ static const char *const counted_names[] = { "pods",
                                              NULL };
 
 static bool is_quota_name(struct str s) {
-        return among(s, compute_names) || among(s, storage_names) || among(s, counted_names) ||
+        return str_among(s, compute_names) || str_among(s, storage_names) || str_among(s, counted_names) ||
                str_has_prefix(s, STR("hugepages-")) || str_has_prefix(s, STR("requests.hugepages-"));
 }
 
@@ -65,7 +58,7 @@ static void check_hard(struct field_errors *fe, const struct path *p, const stru
                         field_invalid_str(fe, at, json_key(m), "must be a standard resource for quota");
                 if (q.nano < 0)
                         field_invalid(fe, at, &m->value, "must be greater than or equal to 0");
-                if ((among(json_key(m), counted_names) || is_extended(json_key(m))) && q.nano % 1000000000 != 0)
+                if ((str_among(json_key(m), counted_names) || is_extended(json_key(m))) && q.nano % 1000000000 != 0)
                         field_invalid(fe, at, &m->value, "must be an integer");
         }
 }
@@ -74,7 +67,7 @@ static void check_hard(struct field_errors *fe, const struct path *p, const stru
 static bool scope_fits(struct str scope, struct str name) {
         if (str_eqc(name, "pods") || !is_quota_name(name))
                 return true;
-        return !str_eqc(scope, "BestEffort") && among(name, compute_names);
+        return !str_eqc(scope, "BestEffort") && str_among(name, compute_names);
 }
 
 static void check_fit(struct field_errors *fe, const struct path *p, struct str scope, const struct json *hard,
@@ -228,7 +221,7 @@ void validate_limit_range(struct field_errors *fe, const struct json *obj, const
                 struct str type = TEXT(json_item(limits, i), "type");
 
                 if (check_field(fe, PATH(p, "type"), type, check_qualified_name) && str_find(type, '/') < 0 &&
-                    !among(type, types))
+                    !str_among(type, types))
                         field_invalid_str(fe, PATH(p, "type"), type,
                                           "must be a standard limit type or fully qualified");
                 for (size_t k = 0; k < i; k++)
@@ -367,13 +360,6 @@ static void validate_csr(struct field_errors *fe, const struct json *obj, const 
                               "may not specify a duration less than 600 seconds (10 minutes)");
 }
 
-static const struct json *condition(const struct json *csr, const char *type) {
-        json_each_item(c, json_at_path(csr, "status", "conditions"))
-                if (str_eqc(TEXT(c, "type"), type))
-                        return c;
-        return NULL;
-}
-
 static void check_csr_conditions(struct field_errors *fe, const struct path *p, const struct json *obj) {
         static const char *const only_true[] = { "True", NULL };
         static const char *const final[] = { "Approved", "Denied", "Failed", NULL };
@@ -387,7 +373,7 @@ static void check_csr_conditions(struct field_errors *fe, const struct path *p, 
                         field_required(fe, PATH(at, "type"), "");
                 if (str_empty(TEXT(c, "status")))
                         field_required(fe, PATH(at, "status"), "");
-                else if (among(TEXT(c, "type"), final) && !str_eqc(TEXT(c, "status"), "True"))
+                else if (str_among(TEXT(c, "type"), final) && !str_eqc(TEXT(c, "status"), "True"))
                         field_not_supported(fe, PATH(at, "status"), TEXT(c, "status"), only_true);
                 for (size_t k = 0; k < i; k++) {
                         struct str before = TEXT(json_item(list, k), "type");
@@ -412,7 +398,8 @@ static void check_csr_answer(struct field_errors *fe, const struct json *obj, co
 
         check_csr_conditions(fe, p, obj);
         for (size_t i = 0; i < ARRAY_SIZE(final); i++) {
-                bool had = condition(old, final[i]), has = condition(obj, final[i]);
+                bool had = condition_find(GET(old, "status"), final[i]),
+                     has = condition_find(GET(obj, "status"), final[i]);
 
                 if (had && !has)
                         field_forbidden(fe, p, "updates may not remove a condition of type \"%s\"", final[i]);

@@ -117,7 +117,7 @@ void validate_csi_node(struct field_errors *fe, const struct json *obj, const st
 
         for (size_t i = 0; i < json_len(drivers); i++) {
                 const struct path *p = PATH_INDEX(list, i);
-                const struct json *driver = json_item(drivers, i);
+                const struct json *driver = json_item(drivers, i), *before;
                 struct str name = TEXT(driver, "name"), id = TEXT(driver, "nodeID");
 
                 if (str_empty(name))
@@ -131,9 +131,9 @@ void validate_csi_node(struct field_errors *fe, const struct json *obj, const st
                 check_nonnegative(fe, PATH(PATH(p, "allocatable"), "count"),
                                   json_at_path(driver, "allocatable", "count"));
                 check_topology(fe, p, GET(driver, "topologyKeys"));
-                json_each_item(before, json_at_path(old, "spec", "drivers"))
-                        if (str_eq(TEXT(before, "name"), name))
-                                check_immutable(fe, list, driver, before);
+                before = json_find_by(json_at_path(old, "spec", "drivers"), "name", name);
+                if (before)
+                        check_immutable(fe, list, driver, before);
         }
 }
 
