@@ -87,7 +87,8 @@ static int decode_body(struct op *op, const struct json *body, bool keep_status,
         if (op->rest->custom)
                 r = custom_decode(op, &in, want_strict ? &strict : NULL, ret, err);
         else
-                r = schema_decode(a, op->rest->resource->type, &in, want_strict ? &strict : NULL, ret, err);
+                r = (op->c->patch == API_PATCH_STRATEGIC ? schema_decode_patched : schema_decode)(
+                                a, op->rest->resource->type, &in, want_strict ? &strict : NULL, ret, err);
         return r < 0 ? r : registry_strict_result(op, &strict, err);
 }
 

@@ -12,6 +12,7 @@
 #include "json/yaml.h"
 #include "schema/columns.h"
 #include "schema/protobuf.h"
+#include "schema/types.h"
 
 #define HEADER(n, v) \
         { STR_INIT(n), STR_INIT(v) }
@@ -353,10 +354,35 @@ static void send_list(struct http_request *req, const struct rest *rest, struct 
         free(v);
 }
 
+static long long precedence(const struct object *o) {
+        static const char *const path[] = { "spec", "matchingPrecedence", NULL };
+        struct str s = json_scan(object_text(o), path);
+
+        return s.n > 0 ? strtoll(s.p, NULL, 10) : 0;
+}
+
+static int compare_precedence(const void *x, const void *y) {
+        const struct object *a = *(struct object *const *) x, *b = *(struct object *const *) y;
+        long long d = precedence(a) - precedence(b);
+
+        return d != 0 ? (d < 0 ? -1 : 1) : str_cmp(object_name(a), object_name(b));
+}
+
+/* FlowSchemas are shown in the order in which they are tried. */
+static struct object *const *rows_of(struct arena *a, const struct rest *rest, const struct api_list *l) {
+        struct object **sorted;
+
+        if (rest->resource != &res_flowschemas || l->n < 2)
+                return l->items;
+        sorted = arena_dup(a, l->items, l->n * sizeof(*sorted));
+        qsort(sorted, l->n, sizeof(*sorted), compare_precedence);
+        return sorted;
+}
+
 static void write_list(struct buf *b, struct arena *a, const struct format *f, const struct rest *rest,
                        const struct api_list *l) {
         if (f->as.shape == SHAPE_TABLE) {
-                write_table(b, f, rest, l->items, l->n, l, l->revision, true);
+                write_table(b, f, rest, rows_of(a, rest, l), l->n, l, l->revision, true);
                 return;
         }
         if (f->as.shape == SHAPE_PARTIAL) {

@@ -80,6 +80,31 @@ static int rbac_prepare_update(struct op *op, struct json *obj, const struct jso
 
 static int job_prepare_create(struct op *op, struct json *obj, struct error *err);
 
+/* Counts changes of the template, as apps/v1 has it: in an annotation that clients cannot set. */
+static void count_template(struct op *op, struct json *obj, const struct json *from, int64_t changes) {
+        static const char key[] = "deprecated.daemonset.template.generation";
+        struct arena *a = op->c->arena;
+        struct str counted = json_str(json_at_path(from, "metadata", "annotations", key));
+        struct json *annotations = json_get_or_add_object(a, meta_of(a, obj), "annotations");
+        char text[24];
+
+        snprintf(text, sizeof(text), "%" STR_FMT, STR_ARG(str_sub(counted, 0, MIN(counted.n, sizeof(text) - 1))));
+        json_set_str(a, annotations, key,
+                     arena_printf(a, "%lld", MAX(strtoll(text, NULL, 10), 1 - (long long) changes) + changes));
+        json_sort(annotations);
+}
+
+static int daemonset_prepare_create(struct op *op, struct json *obj, struct error *err) {
+        count_template(op, obj, obj, 0);
+        return 0;
+}
+
+static int daemonset_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err) {
+        count_template(op, obj, old,
+                       !json_equal(json_at_path(obj, "spec", "template"), json_at_path(old, "spec", "template")));
+        return 0;
+}
+
 /* ---- the table ---- */
 
 #define GEN STRATEGY_GENERATION
@@ -120,7 +145,8 @@ static const struct strategy strategies[] = {
           .validate = validate_replicaset },
         { "apps", "statefulsets", WORKLOAD, .warn = warn_template,
           .validate = validate_statefulset },
-        { "apps", "daemonsets", WORKLOAD, .warn = warn_template,
+        { "apps", "daemonsets", WORKLOAD, .prepare_create = daemonset_prepare_create,
+          .prepare_update = daemonset_prepare_update, .warn = warn_template,
           .validate = validate_daemonset },
         { "apps", "controllerrevisions", 0, .validate = validate_revision },
         { "batch", "jobs", WORKLOAD | STRATEGY_ORPHAN, .prepare_create = job_prepare_create, .warn = warn_template,

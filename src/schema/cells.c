@@ -460,13 +460,16 @@ struct json cell_ingress_hosts(struct arena *a, const struct json *object, int64
         const struct json *rules = IngressSpec_rules(Ingress_spec(object));
         struct buf b = BUF_INIT;
         size_t n = 0;
+        bool more = false;
 
-        json_each_item(rule, rules)
-                if (n < 3 && IngressRule_host(rule).n > 0) {
+        json_each_item(rule, rules) {
+                more = n == 3;
+                if (!more && IngressRule_host(rule).n > 0) {
                         join(&b, IngressRule_host(rule), ",");
                         n++;
                 }
-        if (n == 3 && json_len(rules) > 3)
+        }
+        if (more)
                 buf_printf(&b, " + %zu more...", json_len(rules) - 3);
         return of_buf(a, &b, "*");
 }
@@ -790,8 +793,8 @@ struct json cell_api_service_available(struct arena *a, const struct json *objec
 
         if (!c)
                 return json_of_cstr("Unknown");
-        if (str_eqc(APIServiceCondition_status(c), "True"))
-                return json_of_cstr("True");
+        if (str_eqc(APIServiceCondition_status(c), "True") || APIServiceCondition_reason(c).n == 0)
+                return json_of_str(APIServiceCondition_status(c));
         return json_of_printf(a, "%" STR_FMT " (%" STR_FMT ")", STR_ARG(APIServiceCondition_status(c)),
                               STR_ARG(APIServiceCondition_reason(c)));
 }

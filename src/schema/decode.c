@@ -31,6 +31,7 @@ struct decoder {
         struct arena *arena;
         struct json *strict;
         struct error *err;
+        bool patched;
 };
 
 static int decode(struct decoder *d, const struct schema_type *t, const struct json *in, const struct frame *at,
@@ -72,12 +73,37 @@ static const char *go_value(const struct json *v) {
         return names[v->type];
 }
 
+/* What upstream's converter says, which makes objects of strategic merges without the way over JSON. */
+static int convert_error(struct decoder *d, enum schema_kind to, const struct json *v) {
+        static const char *const from[] = {
+                [JSON_NULL] = "invalid", [JSON_BOOL] = "bool",   [JSON_INT] = "int64",  [JSON_DOUBLE] = "float64",
+                [JSON_STRING] = "string", [JSON_ARRAY] = "slice", [JSON_OBJECT] = "map", [JSON_RAW] = "map",
+        };
+        static const char *const scalars[] = {
+                [SCHEMA_BOOL] = "bool",   [SCHEMA_INT32] = "int32",   [SCHEMA_INT64] = "int64",
+                [SCHEMA_STRING] = "string", [SCHEMA_DOUBLE] = "float64",
+        };
+        bool number = to == SCHEMA_INT32 || to == SCHEMA_INT64 || to == SCHEMA_DOUBLE;
+
+        if (to == SCHEMA_MAP || to == SCHEMA_LIST || to == SCHEMA_BYTES)
+                return error_set(d->err, -EINVAL, "cannot restore %s from %s", to == SCHEMA_MAP ? "map" : "slice",
+                                 from[v->type]);
+        if (to >= ARRAY_SIZE(scalars) || !scalars[to])
+                return error_set(d->err, -EINVAL, "cannot restore struct from: %s", from[v->type]);
+        if ((json_is(v, JSON_INT) && (number || to == SCHEMA_STRING)) || (json_is(v, JSON_DOUBLE) && number))
+                return error_set(d->err, -EINVAL, "cannot convert %s to %s", from[v->type], scalars[to]);
+        return error_set(d->err, -EINVAL, "unrecognized type: %s", scalars[to]);
+}
+
 /* json.UnmarshalTypeError; detail: the number's text follows */
-static int type_error(struct decoder *d, const char *go_type, const struct json *v, bool detail,
+static int type_error(struct decoder *d, const struct schema_type *t, const struct json *v, bool detail,
                       const struct frame *at) {
         _cleanup_buf_ struct buf path = BUF_INIT, value = BUF_INIT;
+        const char *go_type = t->go_name;
         const struct frame *f = at;
 
+        if (d->patched && at)
+                return convert_error(d, t->kind, v);
         buf_addc(&value, go_value(v));
         if (detail) {
                 buf_putc(&value, ' ');
@@ -112,12 +138,12 @@ static int decode_int(struct decoder *d, const struct schema_type *t, const stru
         int64_t v;
 
         if (!json_is(in, JSON_INT) && !json_is(in, JSON_DOUBLE))
-                return type_error(d, t->go_name, in, false, at);
+                return type_error(d, t, in, false, at);
         if (json_is(in, JSON_DOUBLE))
-                return type_error(d, t->go_name, in, true, at);
+                return type_error(d, t, in, true, at);
         v = json_int(in);
         if (t->kind == SCHEMA_INT32 && v != (int32_t) v)
-                return type_error(d, t->go_name, in, true, at);
+                return type_error(d, t, in, true, at);
         *ret = *in;
         return 0;
 }
@@ -128,7 +154,7 @@ static int decode_bytes(struct decoder *d, const struct schema_type *t, const st
         struct str s = json_str(in);
 
         if (!json_is(in, JSON_STRING))
-                return type_error(d, t->go_name, in, false, at);
+                return type_error(d, t, in, false, at);
         if (memchr(s.p ? s.p : "", '\n', s.n) || memchr(s.p ? s.p : "", '\r', s.n)) { /* Go skips them */
                 for (size_t i = 0; i < s.n; i++)
                         if (s.p[i] != '\n' && s.p[i] != '\r')
@@ -252,7 +278,7 @@ static int decode_list(struct decoder *d, const struct schema_type *t, const str
         int r;
 
         if (!json_is(in, JSON_ARRAY))
-                return type_error(d, t->go_name, in, false, at);
+                return type_error(d, t, in, false, at);
         out = json_array_of(d->arena, json_len(in));
         for (size_t i = 0; i < json_len(in); i++) {
                 struct frame f = { .up = at, .index = i, .depth = at ? at->depth + 1 : 1 };
@@ -272,7 +298,7 @@ static int decode_map(struct decoder *d, const struct schema_type *t, const stru
         int r;
 
         if (!json_is(in, JSON_OBJECT))
-                return type_error(d, t->go_name, in, false, at);
+                return type_error(d, t, in, false, at);
         if (in->len > 0)
                 out.members = arena_array(d->arena, struct json_member, in->len);
         for (size_t i = 0; i < in->len; i++) {
@@ -341,7 +367,7 @@ static int decode_struct(struct decoder *d, const struct schema_type *t, const s
         int r;
 
         if (!json_is(in, JSON_OBJECT))
-                return type_error(d, t->go_name, in, false, at);
+                return type_error(d, t, in, false, at);
         slots = arena_array(d->arena, const struct json *, MAX(t->n_fields, 1));
         room = fill_slots(d, t, in, at, slots);
         /* Most fields of most objects are absent and print nothing. */
@@ -404,17 +430,17 @@ static int decode(struct decoder *d, const struct schema_type *t, const struct j
         switch ((enum schema_kind) t->kind) {
         case SCHEMA_BOOL:
                 if (in->type != JSON_BOOL)
-                        return type_error(d, t->go_name, in, false, at);
+                        return type_error(d, t, in, false, at);
                 *ret = *in;
                 return 0;
         case SCHEMA_STRING:
                 if (in->type != JSON_STRING)
-                        return type_error(d, t->go_name, in, false, at);
+                        return type_error(d, t, in, false, at);
                 *ret = *in;
                 return 0;
         case SCHEMA_DOUBLE:
                 if (in->type != JSON_INT && in->type != JSON_DOUBLE)
-                        return type_error(d, t->go_name, in, false, at);
+                        return type_error(d, t, in, false, at);
                 *ret = *in;
                 return 0;
         case SCHEMA_INT32:
@@ -447,6 +473,13 @@ static int decode(struct decoder *d, const struct schema_type *t, const struct j
 int schema_decode(struct arena *a, const struct schema_type *t, const struct json *in, struct json *strict,
                   struct json *ret, struct error *err) {
         struct decoder d = { .arena = a, .strict = strict, .err = err };
+
+        return decode(&d, t, in, NULL, ret);
+}
+
+int schema_decode_patched(struct arena *a, const struct schema_type *t, const struct json *in, struct json *strict,
+                          struct json *ret, struct error *err) {
+        struct decoder d = { .arena = a, .strict = strict, .err = err, .patched = true };
 
         return decode(&d, t, in, NULL, ret);
 }

@@ -14,3 +14,6 @@
  * own decoder. */
 int schema_decode(struct arena *a, const struct schema_type *t, const struct json *in, struct json *strict,
                   struct json *ret, struct error *err);
+/* The same for the result of a strategic merge, whose errors read otherwise ("cannot restore map from string"). */
+int schema_decode_patched(struct arena *a, const struct schema_type *t, const struct json *in, struct json *strict,
+                          struct json *ret, struct error *err);

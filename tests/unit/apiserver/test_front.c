@@ -377,6 +377,20 @@ static void the_audit_log_has_what_the_policy_wants(void **state) {
 
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
+static void flow_schemas_are_shown_in_the_order_they_are_tried(void **state) {
+#define FLOW(name, precedence)                                                                              \
+        "{\"metadata\":{\"name\":\"" name "\"},\"spec\":{\"matchingPrecedence\":" precedence ","            \
+        "\"priorityLevelConfiguration\":{\"name\":\"exempt\"}}}"
+        const char *accept = "Accept: application/json;as=Table;v=v1;g=meta.k8s.io\r\n";
+        struct fixture *f = *state;
+        struct str table;
+
+        ASK(f, API_CREATE, &res_flowschemas, .body = FLOW("first", "700"));
+        ASK(f, API_CREATE, &res_flowschemas, .body = FLOW("a-last", "7000"));
+        table = get(f, "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas", accept);
+        assert_in_range(str_search(table, STR("[\"first\"")), 1, str_search(table, STR("[\"a-last\"")));
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 T(every_answer_has_its_headers),
@@ -389,6 +403,7 @@ int main(void) {
                 T(what_hangs_ends_with_its_timeout),
                 T(large_answers_are_compressed),
                 T(the_audit_log_has_what_the_policy_wants),
+                T(flow_schemas_are_shown_in_the_order_they_are_tried),
         };
         _cleanup_free_ char *remove = NULL;
         int r;

@@ -426,6 +426,22 @@ static void leases_are_created_by_an_update(void **state) {
                     "specified for an update");
 }
 
+static void a_daemonset_counts_the_changes_of_its_template(void **state) {
+#define DAEMONS(annotations, image)                                                                         \
+        "{\"metadata\":{\"name\":\"d\",\"annotations\":{" annotations "}},\"spec\":{\"selector\":{"         \
+        "\"matchLabels\":{\"a\":\"b\"}},\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{"   \
+        "\"containers\":[{\"name\":\"c\",\"image\":\"" image "\"}]}}}}"
+        static const char *const counted = ".metadata.annotations.deprecated\\.daemonset\\.template\\.generation";
+        struct fixture *f = *state;
+
+        check(ASK(f, API_CREATE, &res_daemonsets, "default", .body = DAEMONS("", "x")), 201, counted, "1");
+        check(ASK(f, API_UPDATE, &res_daemonsets, "default", "d", .body = DAEMONS("\"z\":\"\"", "x")), 200,
+              counted, "1");
+        check(ASK(f, API_UPDATE, &res_daemonsets, "default", "d",
+                  .body = DAEMONS("\"deprecated.daemonset.template.generation\":\"9\"", "y")),
+              200, counted, "2");
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
@@ -455,6 +471,7 @@ int main(void) {
                 T(an_eviction_respects_the_disruption_budget),
                 T(other_versions_of_a_resource_are_views),
                 T(leases_are_created_by_an_update),
+                T(a_daemonset_counts_the_changes_of_its_template),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -76,6 +76,13 @@ static void test_workloads_and_services(void **state) {
             "['x','IPv4','80','1,2,3 + 1 more...','5m']");
 }
 
+static void test_three_hosts_and_more(void **state) {
+        row(&res_ingresses, "{" META ",'spec':{'rules':[{'host':'a'},{},{'host':'b'},{'host':'c'}]}}",
+            "['x','<none>','a,b,c','','80','5m']");
+        row(&res_ingresses, "{" META ",'spec':{'rules':[{'host':'a'},{'host':'b'},{'host':'c'},{'host':'d'}]}}",
+            "['x','<none>','a,b,c + 1 more...','','80','5m']");
+}
+
 static void test_nodes_events_and_others(void **state) {
         row(&res_nodes,
             "{'metadata':{'name':'x','labels':{'node-role.kubernetes.io/"
@@ -152,6 +159,7 @@ int main(void) {
                 cmocka_unit_test(test_pods),
                 cmocka_unit_test(test_a_pod_that_ended_says_so_on_its_row),
                 cmocka_unit_test(test_workloads_and_services),
+                cmocka_unit_test(test_three_hosts_and_more),
                 cmocka_unit_test(test_nodes_events_and_others),
                 cmocka_unit_test(test_openapi_documents_are_whole),
                 cmocka_unit_test(test_patch_takes_field_validation),

@@ -105,6 +105,29 @@ static void test_type_errors_have_gos_wording(void **state) {
                 "json: cannot unmarshal number 1.5 into Go value of type int32");
 }
 
+static void test_results_of_strategic_merges_are_refused_in_other_words(void **state) {
+        static const struct {
+                const struct schema_type *type;
+                const char *text, *want;
+        } cases[] = {
+                { &type_Pod, "{'metadata':{'labels':'x'}}", "cannot restore map from string" },
+                { &type_Pod, "{'spec':{'containers':{'name':'x'}}}", "cannot restore slice from map" },
+                { &type_Pod, "{'spec':{'containers':[1]}}", "cannot restore struct from: int64" },
+                { &type_Deployment, "{'spec':{'replicas':1.5}}", "cannot convert float64 to int32" },
+                { &type_Deployment, "{'spec':{'replicas':'3'}}", "unrecognized type: int32" },
+                { &type_Pod, "{'metadata':{'labels':{'a':1}}}", "cannot convert int64 to string" },
+        };
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_error_ struct error err = ERROR_INIT;
+                struct json in = doc(a, cases[i].text), out;
+
+                assert_int_equal(schema_decode_patched(a, cases[i].type, &in, NULL, &out, &err), -EINVAL);
+                assert_string_equal(error_text(&err), cases[i].want);
+        }
+}
+
 static struct json defaulted(struct arena *a, const struct schema_type *t, const char *text) {
         struct json d = decode(a, t, text, NULL);
 
@@ -248,6 +271,7 @@ int main(void) {
                 cmocka_unit_test(test_values_are_normalised),
                 cmocka_unit_test(test_unknown_fields_are_named_and_pruned),
                 cmocka_unit_test(test_type_errors_have_gos_wording),
+                cmocka_unit_test(test_results_of_strategic_merges_are_refused_in_other_words),
                 cmocka_unit_test(test_reordering_writes_no_shared_part),
                 cmocka_unit_test(test_pod_defaults),
                 cmocka_unit_test(test_image_decides_the_pull_policy),
