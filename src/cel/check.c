@@ -632,7 +632,11 @@ static void validate(struct checker *c, struct node *n, bool in_format) {
                 validate(c, n->args[i], format);
         if ((n->kind == NODE_LIST || n->kind == NODE_MAP) && !in_format)
                 check_homogeneous(c, n);
-        if (!arg || arg->kind != NODE_CONST || arg->value.kind != CEL_STRING)
+        if (!arg || arg->kind != NODE_CONST)
+                return;
+        if (arg->value.kind == CEL_INT && str_eqc(n->name, "timestamp") && !time_in_range(arg->value.i))
+                issue_add(c->is, arg->pos, "invalid timestamp argument");
+        if (arg->value.kind != CEL_STRING)
                 return;
         if (str_eqc(n->name, "matches") || find) {
                 if (regex_compile(cel_str(&arg->value), &n->regex, &err) == 0) {

@@ -144,13 +144,14 @@ struct estimate {
         struct range size;
         bool sized;                  /* size is known from the expression or a declaration */
         const struct cel_type *decl; /* of the data */
+        bool lost;                   /* data that is not declared; else without decl: made by the expression */
         struct range item;           /* sizes of the entries of a list or map made here */
         bool items;
 };
 
 struct local_estimate {
         struct range size;
-        bool sized;
+        bool sized, lost;
         const struct cel_type *decl;
 };
 
@@ -195,6 +196,17 @@ static const struct cel_type *entry_decl(const struct cel_type *t, bool key) {
 
 static struct estimate estimate(struct coster *c, const struct node *n);
 
+/* cel-go takes the first step into a value that an expression has made for the variable itself. */
+static const struct cel_type *first_step(const struct coster *c) {
+        return c->p->n_variables > 0 ? c->p->variables[0].type : NULL;
+}
+
+static void step_into(const struct coster *c, const struct cel_type *decl, bool lost, const struct cel_type *below,
+                      const struct cel_type **ret_decl, bool *ret_lost) {
+        *ret_decl = decl || lost ? below : first_step(c);
+        *ret_lost = !*ret_decl;
+}
+
 static struct range string_size(struct range old, struct range with, struct range s) {
         struct range count = { 0, 0 }, kept = { 0, 0 };
 
@@ -228,7 +240,8 @@ static struct range join_size(const struct node *n, const struct estimate *e) {
 }
 
 /* The call itself, without its arguments; sets the size of the result where it is known. */
-static struct range call_estimate(const struct node *n, const struct estimate *e, struct estimate *r) {
+static struct range call_estimate(const struct coster *c, const struct node *n, const struct estimate *e,
+                                  struct estimate *r) {
         struct range s = n->n_args > 0 ? size_of(&e[0]) : unknown, t = n->n_args > 1 ? size_of(&e[1]) : unknown, cost;
         const struct cel_type *elem;
 
@@ -320,9 +333,12 @@ static struct range call_estimate(const struct node *n, const struct estimate *e
                 r->size = e[0].size;
                 r->sized = e[0].sized;
                 r->decl = e[0].decl;
+                r->lost = e[0].lost;
                 return one;
         case COST_INDEX:
-                r->decl = entry_decl(e[0].decl, false);
+                if (n->name.p[2] == '?' || n->args[0]->type->kind == CEL_OPTIONAL)
+                        return one;
+                step_into(c, e[0].decl, e[0].lost, entry_decl(e[0].decl, false), &r->decl, &r->lost);
                 if (e[0].items) {
                         r->size = e[0].item;
                         r->sized = true;
@@ -341,7 +357,7 @@ static struct estimate estimate_call(struct coster *c, const struct node *n) {
                 e[i] = estimate(c, n->args[i]);
                 args = sum(args, e[i].cost);
         }
-        r.cost = sum(args, call_estimate(n, e, &r));
+        r.cost = sum(args, call_estimate(c, n, e, &r));
         return r;
 }
 
@@ -357,8 +373,10 @@ static struct estimate estimate_select(struct coster *c, const struct node *n) {
         }
         if (n->optional || t->kind == CEL_MAP || t->kind == CEL_OBJECT)
                 r.cost = sum(r.cost, one);
-        if (of.decl && of.decl->kind == CEL_OBJECT && (f = type_field(of.decl, n->name)))
-                r.decl = f->type;
+        if (n->optional)
+                return r;
+        f = of.decl && of.decl->kind == CEL_OBJECT ? type_field(of.decl, n->name) : NULL;
+        step_into(c, of.decl, of.lost, f ? f->type : NULL, &r.decl, &r.lost);
         return r;
 }
 
@@ -385,9 +403,10 @@ static struct estimate estimate_fold(struct coster *c, const struct node *n) {
         bool list = n->args[0]->type->kind == CEL_LIST, two = n->name2.n > 0;
         struct local_estimate *l = &c->locals[n->slot];
 
-        l[2] = (struct local_estimate) { init.size, init.sized, init.decl };
-        l[0] = (struct local_estimate) { .decl = list && two ? NULL : entry_decl(range.decl, true) };
-        l[1] = (struct local_estimate) { .decl = entry_decl(range.decl, false) };
+        l[2] = (struct local_estimate) { init.size, init.sized, init.lost, init.decl };
+        l[0] = l[1] = (struct local_estimate) { 0 };
+        step_into(c, range.decl, range.lost, list && two ? NULL : entry_decl(range.decl, true), &l[0].decl, &l[0].lost);
+        step_into(c, range.decl, range.lost, entry_decl(range.decl, false), &l[1].decl, &l[1].lost);
         if (range.items) {
                 l[list && !two ? 0 : 1].size = range.item;
                 l[list && !two ? 0 : 1].sized = true;
@@ -443,10 +462,14 @@ static struct estimate estimate_leaf(struct coster *c, const struct node *n) {
         struct estimate r = { 0 };
 
         if (n->kind == NODE_CONST) {
-                uint64_t size = n->value.kind == CEL_TYPE ? MANY : value_size(&n->value);
+                uint64_t size = value_size(&n->value);
 
-                r.size = (struct range) { size == MANY ? 0 : size, size };
+                r.size = (struct range) { size, size };
                 r.sized = true;
+                if (n->value.kind == CEL_TYPE) { /* a name, there */
+                        r.cost = one;
+                        r.size = declared_size(first_step(c));
+                }
                 return r;
         }
         r.cost = one;
@@ -455,6 +478,7 @@ static struct estimate estimate_leaf(struct coster *c, const struct node *n) {
                 return r;
         }
         r.decl = c->locals[~n->slot].decl;
+        r.lost = c->locals[~n->slot].lost;
         r.size = c->locals[~n->slot].size;
         r.sized = c->locals[~n->slot].sized;
         return r;

@@ -220,6 +220,10 @@ struct cel_value opaque_string(struct ctx *c, const struct cel_value *v);    /* 
 /* The offset of a named time zone at a time, in seconds; false when the machine does not know it. */
 bool zone_lookup(struct str name, int64_t at, int64_t *ret);
 int parse_timestamp(struct str s, struct cel_value *ret);
+/* From year 1 to the end of year 9999? */
+static inline bool time_in_range(int64_t sec) {
+        return sec >= -62135596800LL && sec <= 253402300799LL;
+}
 struct str format_timestamp(struct arena *a, const struct cel_value *v);
 struct str format_duration(struct arena *a, int64_t ns);
 struct str format_double(struct arena *a, double d);

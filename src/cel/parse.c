@@ -334,6 +334,7 @@ static struct node *macro_has(struct macro_call *m, const char *which) {
         if (n->kind != NODE_SELECT || n->optional)
                 return fail_at(m->p, n->pos, "invalid argument to has() macro", "");
         n->test = true;
+        n->pos = m->pos;
         return n;
 }
 

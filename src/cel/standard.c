@@ -10,8 +10,6 @@
 #include "base/time.h"
 
 #define ARGS struct ctx *c, const struct cel_value *v, size_t n
-#define TIME_MIN (-62135596800LL) /* year 1 */
-#define TIME_MAX 253402300799LL   /* the end of year 9999 */
 
 static struct cel_value value_uint(uint64_t u) {
         return (struct cel_value) { .kind = CEL_UINT, .u = u };
@@ -30,7 +28,7 @@ static struct cel_value shift_time(struct ctx *c, const struct cel_value *t, int
         nanos = (int64_t) t->n + (minus ? -rest : rest);
         r.i = t->i + (minus ? -sec : sec) + (nanos < 0 ? -1 : nanos >= NSEC_PER_SEC);
         r.n = (uint32_t) (nanos < 0 ? nanos + NSEC_PER_SEC : nanos % NSEC_PER_SEC);
-        if (r.i < TIME_MIN || r.i > TIME_MAX)
+        if (!time_in_range(r.i))
                 return value_error(c, "timestamp overflow");
         return r;
 }
@@ -354,7 +352,7 @@ struct cel_value string_to(struct ctx *c, enum cel_kind kind, const struct cel_v
                 ok = s.n > 0 && !strchr(" \t\n\r\f\v", *text) && end == text + s.n;
                 break;
         case CEL_TIMESTAMP:
-                ok = parse_timestamp(s, &r) == 0 && r.i >= TIME_MIN && r.i <= TIME_MAX;
+                ok = parse_timestamp(s, &r) == 0 && time_in_range(r.i);
                 break;
         default:
                 ok = duration_parse(s, &r.i) == 0;
@@ -457,7 +455,7 @@ static struct cel_value f_string(ARGS) {
 static struct cel_value f_timestamp(ARGS) {
         if (v[0].kind == CEL_STRING)
                 return string_to(c, CEL_TIMESTAMP, v);
-        if (v[0].kind == CEL_INT && (v[0].i < TIME_MIN || v[0].i > TIME_MAX))
+        if (v[0].kind == CEL_INT && !time_in_range(v[0].i))
                 return value_error(c, "timestamp overflow");
         return (struct cel_value) { .kind = CEL_TIMESTAMP, .i = v[0].i, .n = v[0].kind == CEL_INT ? 0 : v[0].n };
 }

@@ -278,13 +278,26 @@ static const struct cel_type *meta_type(struct builder *b, struct str name) {
         return t;
 }
 
+static bool has_type(const struct json *props, const char *key, const char *type) {
+        return str_eqc(json_str(json_at_path(props, key, "type")), type);
+}
+
+/* Does it say of kind, apiVersion and metadata what rules need? Then they see what it says, else what all objects have. */
+static bool specifies_meta(const struct json *props) {
+        const struct json *meta = json_at_path(props, "metadata", "properties");
+
+        return has_type(props, "kind", "string") && has_type(props, "apiVersion", "string") &&
+               has_type(props, "metadata", "object") && has_type(meta, "name", "string") &&
+               has_type(meta, "generateName", "string");
+}
+
 static struct cel_type *object_type(struct builder *b, const struct json *s, bool root, struct str name) {
         const struct json *props = json_getc(s, "properties"), *required = json_getc(s, "required");
         struct cel_field *fields = arena_array(b->a, struct cel_field, json_len(props) + 3);
         struct cel_type *t = declared(b->a, &(struct cel_type) { .kind = CEL_OBJECT, .fields = fields }, 0, 2);
 
         t->name = arena_cstr(b->a, name);
-        if (root) {
+        if (root && !specifies_meta(props)) {
                 add_field(b, fields, &t->n_fields, STR("apiVersion"), declared(b->a, &cel_string, MAX_SCALAR, 2));
                 add_field(b, fields, &t->n_fields, STR("kind"), declared(b->a, &cel_string, MAX_SCALAR, 2));
                 add_field(b, fields, &t->n_fields, STR("metadata"), meta_type(b, name));

@@ -47,7 +47,9 @@ static struct json strip(struct pruner *c, const struct json *v, const struct pa
 }
 
 /* kind, apiVersion and metadata of an object. */
-static struct json walk_meta(struct pruner *c, struct str key, const struct json *v, const struct path *at) {
+static struct json walk_meta(struct pruner *c, const struct crd_schema *s, struct str key, const struct json *v,
+                             const struct path *at) {
+        const struct crd_schema *node = crd_node(s, key);
         struct json out = json_null(), strict = json_new_array();
         _cleanup_error_ struct error e = ERROR_INIT;
         _cleanup_buf_ struct buf b = BUF_INIT;
@@ -68,7 +70,7 @@ static struct json walk_meta(struct pruner *c, struct str key, const struct json
                                   json_of_printf(c->a, "unknown field \"%" STR_FMT ".%" STR_FMT, STR_ARG(buf_str(&b)),
                                                  STR_ARG(str_sub(text, 15, text.n))));
         }
-        return out;
+        return c->defaults && node && node->has_defaults ? walk(c, node, &out, at) : out;
 }
 
 static bool dropped_null(const struct crd_schema *s, const struct json *v) {
@@ -85,7 +87,7 @@ static void walk_member(struct pruner *c, const struct crd_schema *s, struct jso
 
         to->key = m->key;
         if (f && !below) {
-                to->value = walk_meta(c, key, &m->value, here);
+                to->value = walk_meta(c, s, key, &m->value, here);
         } else if (below) {
                 if (c->defaults && f && dropped_null(below, &m->value))
                         return;
@@ -104,7 +106,7 @@ static void walk_member(struct pruner *c, const struct crd_schema *s, struct jso
 static void add_defaults(struct pruner *c, const struct crd_schema *s, struct json *out, const struct path *at) {
         for (size_t i = 0; i < s->type.n_fields; i++) {
                 struct str name = field_name(&s->type.fields[i]);
-                const struct crd_schema *below = crd_property(s, name);
+                const struct crd_schema *below = crd_node(s, name);
 
                 if (below && below->dflt && !json_get(out, name))
                         json_add(c->a, out, name, walk(c, below, below->dflt, PATH_DOT(at, name)));

@@ -85,6 +85,12 @@ static bool read_field_path(const struct json *schema, struct str p, struct buf 
         return p.n > 0;
 }
 
+bool crd_field_path_valid(const struct json *schema, struct str text) {
+        _cleanup_buf_ struct buf path = BUF_INIT;
+
+        return read_field_path(schema, text, &path);
+}
+
 /* ---- compiling ---- */
 
 static void set_variables(struct rules *r, const struct cel_type *self) {
@@ -164,7 +170,7 @@ static bool compile_below(struct arena *a, struct crd_schema *s, const struct ce
 
         for (size_t i = 0; i < s->type.n_fields; i++) {
                 struct str name = str_n(s->type.fields[i].name, s->type.fields[i].name_len);
-                struct crd_schema *below = (struct crd_schema *) crd_property(s, name);
+                struct crd_schema *below = (struct crd_schema *) crd_node(s, name);
 
                 if (below)
                         any |= compile_below(a, below, property_type(a, t, below, name));
@@ -217,7 +223,7 @@ struct place { /* a value, what it was before, and where it is */
 };
 
 struct runner {
-        struct field_errors *fe;
+        struct field_errors *fe, *passed;
         struct arena *a; /* of one place's rules */
         int64_t budget;  /* below 0: no more rules are run */
 };
@@ -238,19 +244,19 @@ static struct str trimmed_rule(const struct rule *r) {
         return str_trim(message.n > 0 ? message : text(r->source, "rule"));
 }
 
-static void add_error(struct runner *e, const struct crd_schema *s, const struct rule *r, const struct place *at,
-                      struct str message) {
+static void add_error(struct field_errors *fe, const struct crd_schema *s, const struct rule *r,
+                      const struct place *at, struct str message) {
         const struct path *p = r->field_path.n > 0 ? PATH_DOT(at->path, r->field_path) : at->path;
         struct str reason = text(r->source, "reason");
 
         if (str_eqc(reason, "FieldValueForbidden"))
-                field_forbidden(e->fe, p, "%" STR_FMT, STR_ARG(message));
+                field_forbidden(fe, p, "%" STR_FMT, STR_ARG(message));
         else if (str_eqc(reason, "FieldValueRequired"))
-                field_required(e->fe, p, arena_cstr(e->fe->a, message));
+                field_required(fe, p, arena_cstr(fe->a, message));
         else if (str_eqc(reason, "FieldValueDuplicate"))
-                field_duplicate(e->fe, p, TYPE_OF(s));
+                field_duplicate(fe, p, TYPE_OF(s));
         else
-                field_invalid_str(e->fe, p, TYPE_OF(s), "%" STR_FMT, STR_ARG(message));
+                field_invalid_str(fe, p, TYPE_OF(s), "%" STR_FMT, STR_ARG(message));
 }
 
 static bool pay(struct runner *e, uint64_t cost) {
@@ -331,7 +337,9 @@ static void run_rule(struct runner *e, const struct crd_schema *s, const struct 
                 struct str message = rule_message(e, r, values, a);
 
                 if (r->transition || !unchanged(at))
-                        add_error(e, s, r, at, message);
+                        add_error(e->fe, s, r, at, message);
+                else if (e->passed)
+                        add_error(e->passed, s, r, at, message);
         }
 }
 
@@ -406,7 +414,7 @@ static void walk(struct runner *e, const struct crd_schema *s, const struct plac
                         walk(e, s->items, &(struct place) { at, it, item_before(s, at->old, it), p });
                 }
         json_each_member(m, at->now) {
-                const struct crd_schema *below = crd_property(s, json_key(m));
+                const struct crd_schema *below = crd_node(s, json_key(m));
 
                 if (below || s->additional)
                         walk_member(e, below ? below : s->additional, at, json_key(m), &m->value, below != NULL);
@@ -423,23 +431,26 @@ static bool blocks(const struct field_error *f) {
         return false;
 }
 
-void crd_rules_evaluate(struct field_errors *fe, const struct crd_schema *s, const struct json *value,
-                        const struct json *old) {
-        _cleanup_(arena_freep) struct arena *a = NULL;
-        struct runner e = { .fe = fe, .budget = CEL_RUNTIME_BUDGET };
+void crd_rules_run(struct field_errors *fe, struct field_errors *passed, const struct path *p,
+                   const struct crd_schema *s, const struct json *value, const struct json *old) {
+        _cleanup_(arena_freep) struct arena *a = s->has_rules ? arena_new(0) : NULL;
+        struct runner e = { .fe = fe, .passed = passed, .a = a, .budget = CEL_RUNTIME_BUDGET };
+
+        walk(&e, s, &(struct place) { NULL, value, old, p });
+}
+
+void crd_rules_evaluate(struct field_errors *fe, struct field_errors *passed, const struct crd_schema *s,
+                        const struct json *value, const struct json *old) {
         struct json null = json_null();
 
-        if (!s->has_rules)
-                return;
-        for (size_t i = 0; i < fe->list.n; i++)
+        for (size_t i = 0; s->has_rules && i < fe->list.n; i++)
                 if (blocks(&fe->list.v[i])) {
                         field_invalid(fe, NULL, &null,
                                       "some validation rules were not checked because the object was invalid; correct "
                                       "the existing errors to complete validation");
                         return;
                 }
-        e.a = a = arena_new(0);
-        walk(&e, s, &(struct place) { NULL, value, old, NULL });
+        crd_rules_run(fe, passed, NULL, s, value, old);
 }
 
 /* ---- definitions ---- */
@@ -449,6 +460,7 @@ void crd_rules_evaluate(struct field_errors *fe, const struct crd_schema *s, con
 struct budget {
         struct field_errors *fe;
         struct arena *a;
+        size_t first, last; /* errors of the schema itself */
         uint64_t total;
         struct expensive {
                 struct str path;
@@ -498,6 +510,34 @@ static void observe(struct budget *b, const struct path *p, uint64_t cost, const
                 }
 }
 
+/* As Go prints upstream's struct; what is behind its pointers is an address there. */
+static const struct json *shown_rule(struct arena *a, const struct json *source) {
+        static const struct {
+                const char *name, *key, *pointer;
+        } fields[] = {
+                { "Rule", "rule", NULL },
+                { "Message", "message", NULL },
+                { "MessageExpression", "messageExpression", NULL },
+                { "Reason", "reason", "apiextensions.FieldValueErrorReason" },
+                { "FieldPath", "fieldPath", NULL },
+                { "OptionalOldSelf", "optionalOldSelf", "bool" },
+        };
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        buf_addc(&b, "apiextensions.ValidationRule");
+        for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+                const struct json *v = json_getc(source, fields[i].key);
+
+                buf_printf(&b, "%s%s:", i ? ", " : "{", fields[i].name);
+                if (fields[i].pointer)
+                        buf_printf(&b, "(*%s)(%s)", fields[i].pointer, v ? "0xc000000000" : "nil");
+                else
+                        buf_add_str(&b, quoted_in_go(a, json_str(v)));
+        }
+        buf_putc(&b, '}');
+        return json_new(a, json_of_raw(arena_str(a, buf_str(&b))));
+}
+
 static void validate_rule(struct budget *b, const struct scope *s, struct rules *r, const struct json *schema,
                           const struct json *source, size_t i) {
         const struct path *p = PATH_INDEX(PATH(s->path, "x-kubernetes-validations"), i);
@@ -507,9 +547,6 @@ static void validate_rule(struct budget *b, const struct scope *s, struct rules 
 
         rule->source = source;
         compile_rule(r, rule, schema, &err, &message_err);
-        if (text(source, "fieldPath").n > 0 && rule->program && rule->field_path.n == 0)
-                field_invalid_str(b->fe, PATH(p, "fieldPath"), text(source, "fieldPath"),
-                                  "fieldPath must be a valid path");
         if (rule->program) {
                 uint64_t often = s->times == UNBOUNDED ? CEL_MAX_REQUEST_BYTES / (s->type->min_bytes + 1) : s->times;
 
@@ -517,9 +554,10 @@ static void validate_rule(struct budget *b, const struct scope *s, struct rules 
                 observe(b, PATH(p, "rule"), times(cost, often), "estimated rule cost");
         }
         if (err.message)
-                field_invalid(b->fe, PATH(p, "rule"), source, "%s", err.message);
+                field_invalid(b->fe, PATH(p, "rule"), shown_rule(b->a, source), "%s", err.message);
         if (message_err.message)
-                field_invalid(b->fe, PATH(p, "messageExpression"), source, "%s", message_err.message);
+                field_invalid(b->fe, PATH(p, "messageExpression"), shown_rule(b->a, source), "%s",
+                              message_err.message);
         if (rule->message) {
                 cel_program_estimate(rule->message, NULL, &cost);
                 observe(b, PATH(p, "messageExpression"), cost, "estimated messageExpression cost");
@@ -532,20 +570,33 @@ static void validate_rule(struct budget *b, const struct scope *s, struct rules 
                                   "oldSelf cannot be used on the uncorrelatable portion of the schema within %" STR_FMT,
                                   STR_ARG(buf_str(&where)));
         }
-        if (rule->program && !rule->transition && json_getc(source, "optionalOldSelf"))
+        if (!rule->transition && json_getc(source, "optionalOldSelf"))
                 field_invalid(b->fe, PATH(p, "optionalOldSelf"), json_getc(source, "optionalOldSelf"),
                               "may not be set if oldSelf is not used in rule");
+}
+
+/* Is there something wrong with the schema at p, or below? */
+static bool has_errors(const struct budget *b, const struct path *p) {
+        _cleanup_buf_ struct buf text = BUF_INIT;
+
+        if (b->first < b->last)
+                path_print(&text, p);
+        for (size_t i = b->first; i < b->last; i++)
+                if (str_has_prefix(b->fe->list.v[i].field, buf_str(&text)))
+                        return true;
+        return false;
 }
 
 static void validate_rules(struct budget *b, const struct scope *s, const struct json *schema) {
         const struct json *list = json_getc(schema, "x-kubernetes-validations");
         struct rules r = { .arena = b->a, .list = arena_array(b->a, struct rule, json_len(list)) };
 
-        if (json_len(list) > 0 && !s->type) {
+        if (json_len(list) == 0 || has_errors(b, s->path))
+                return;
+        if (!s->type) {
                 field_invalid(b->fe, PATH(s->path, "x-kubernetes-validations"), list,
                               "internal error: failed to construct type information for x-kubernetes-validations "
-                              "rules: "
-                              "unable to convert structural schema to CEL declarations");
+                              "rules: unable to convert structural schema to CEL declarations");
                 return;
         }
         set_variables(&r, s->type);
@@ -556,19 +607,25 @@ static void validate_rules(struct budget *b, const struct scope *s, const struct
 }
 
 static void validate_below(struct budget *b, struct scope s, const struct json *schema, size_t depth) {
-        static const char *const branches[] = { "allOf", "anyOf", "oneOf" };
         const struct json *more = json_getc(schema, "additionalProperties"), *items = json_getc(schema, "items");
         bool map = json_is(more, JSON_OBJECT);
         const char *limit = map ? "maxProperties" : "maxItems";
+        struct str map_type = text(schema, "x-kubernetes-map-type");
         struct scope below = s;
 
         if (depth > 200)
                 return;
-        validate_rules(b, &s, schema);
         if (s.times != UNBOUNDED && (map || json_is(items, JSON_OBJECT)))
                 below.times = json_getc(schema, limit)
                                               ? times(s.times, (uint64_t) MAX(json_int(json_getc(schema, limit)), 0))
                                               : UNBOUNDED;
+        if (map) {
+                below.path = PATH(s.path, "additionalProperties");
+                below.type = s.type && s.type->kind == CEL_MAP ? s.type->params[1] : NULL;
+                validate_below(b, below, more, depth + 1);
+        }
+        if (!str_empty(map_type) && !str_eqc(map_type, "granular") && !below.uncorrelatable)
+                below.uncorrelatable = s.path;
         json_each_member(m, json_getc(schema, "properties")) {
                 below.path = PATH_KEY(PATH(s.path, "properties"), json_key(m));
                 below.type = s.type && s.type->kind == CEL_OBJECT ? cel_type_field(s.type, json_key(m)) : NULL;
@@ -576,29 +633,19 @@ static void validate_below(struct budget *b, struct scope s, const struct json *
                         below.type = cel_type_of_openapi(b->a, &m->value, false);
                 validate_below(b, below, &m->value, depth + 1);
         }
-        if (map) {
-                below.path = PATH(s.path, "additionalProperties");
-                below.type = s.type && s.type->kind == CEL_MAP ? s.type->params[1] : NULL;
-                validate_below(b, below, more, depth + 1);
-        }
         if (json_is(items, JSON_OBJECT)) {
-                below.path = PATH(s.path, "items");
+                below = (struct scope) { PATH(s.path, "items"), s.uncorrelatable, NULL, below.times };
                 below.type = s.type && s.type->kind == CEL_LIST ? s.type->params[0] : NULL;
-                if (!str_eqc(text(schema, "x-kubernetes-list-type"), "map"))
+                if (!str_eqc(text(schema, "x-kubernetes-list-type"), "map") && !below.uncorrelatable)
                         below.uncorrelatable = s.path;
                 validate_below(b, below, items, depth + 1);
         }
-        for (size_t i = 0; i < ARRAY_SIZE(branches); i++)
-                for (size_t k = 0; k < json_len(json_getc(schema, branches[i])); k++) {
-                        below = s;
-                        below.path = PATH_INDEX(PATH(s.path, branches[i]), k);
-                        validate_below(b, below, json_item(json_getc(schema, branches[i]), k), depth + 1);
-                }
+        validate_rules(b, &s, schema);
 }
 
-void crd_rules_validate(struct field_errors *fe, const struct path *p, const struct json *schema) {
+void crd_rules_validate(struct field_errors *fe, const struct path *p, const struct json *schema, size_t first) {
         _cleanup_(arena_freep) struct arena *a = NULL;
-        struct budget b = { .fe = fe };
+        struct budget b = { .fe = fe, .first = first, .last = fe->list.n };
 
         if (!has_rules(schema, 0))
                 return;

@@ -9,9 +9,16 @@
 void crd_rules_compile(struct arena *a, struct crd_schema *root);
 void crd_rules_release(struct crd_schema *s); /* of this node alone */
 
-/* Runs them over a value that the rest of the schema is content with. old: the value before, or NULL. */
-void crd_rules_evaluate(struct field_errors *fe, const struct crd_schema *s, const struct json *value,
-                        const struct json *old);
+/* Runs them over a value that the rest of the schema is content with. old: the value before, or NULL. What fails and
+ * did so before goes to passed, which may be NULL. */
+void crd_rules_evaluate(struct field_errors *fe, struct field_errors *passed, const struct crd_schema *s,
+                        const struct json *value, const struct json *old);
+/* The same for a value at p, whatever else is wrong. */
+void crd_rules_run(struct field_errors *fe, struct field_errors *passed, const struct path *p,
+                   const struct crd_schema *s, const struct json *value, const struct json *old);
 
-/* The rules of a definition's schema: do they compile, are they affordable? */
-void crd_rules_validate(struct field_errors *fe, const struct path *p, const struct json *schema);
+/* The rules of a definition's schema: do they compile, are they affordable? Where errors from the first-th on are about
+ * the schema at a place or below it, the rules there are not looked at. */
+void crd_rules_validate(struct field_errors *fe, const struct path *p, const struct json *schema, size_t first);
+/* Is text a path to a field of the schema, as in ".spec['a.b'].c"? */
+bool crd_field_path_valid(const struct json *schema, struct str text);

@@ -6,7 +6,7 @@
 
 struct compiler {
         struct arena *a;
-        const char *kind, *package; /* of the root; NULL below */
+        bool in_meta; /* what is not specified is kept: ObjectMeta says what there is */
 };
 
 static struct crd_schema *compile(struct compiler *c, const struct json *j, bool root);
@@ -103,8 +103,14 @@ static void merge_below(struct crd_schema *s, const struct crd_schema *below) {
         s->has_rules |= below->has_rules;
 }
 
-static bool is_meta(struct str name) {
-        return str_eqc(name, "kind") || str_eqc(name, "apiVersion") || str_eqc(name, "metadata");
+/* Which of an object's own fields it is; -1: none. */
+static int meta_index(struct str name) {
+        static const char *const names[] = { "apiVersion", "kind", "metadata" };
+
+        for (int i = 0; i < 3; i++)
+                if (str_eqc(name, names[i]))
+                        return i;
+        return -1;
 }
 
 /* The properties as fields. Objects have kind, apiVersion and metadata whether they say so or not. */
@@ -119,9 +125,17 @@ static void compile_fields(struct compiler *c, struct crd_schema *s, const struc
                 f[n++] = meta_field("metadata", &type_ObjectMeta);
         }
         json_each_member(m, properties) {
+                int meta = object ? meta_index(json_key(m)) : -1;
                 struct crd_schema *below;
 
-                if ((object && is_meta(json_key(m))) || json_key(m).n > UINT8_MAX || n > UINT16_MAX - 4)
+                if (meta >= 0) {
+                        c->in_meta = true;
+                        s->meta[meta] = compile(c, &m->value, false);
+                        c->in_meta = false;
+                        merge_below(s, s->meta[meta]);
+                        continue;
+                }
+                if (json_key(m).n > UINT8_MAX || n > UINT16_MAX - 4)
                         continue;
                 below = compile(c, &m->value, false);
                 f[n++] = (struct schema_field) {
@@ -205,7 +219,7 @@ static struct crd_schema *compile(struct compiler *c, const struct json *j, bool
         s->source = j;
         s->json_type = type_of_name(json_str(json_getc(j, "type")));
         s->nullable = json_bool(json_getc(j, "nullable"));
-        s->preserve = json_bool(json_getc(j, "x-kubernetes-preserve-unknown-fields"));
+        s->preserve = c->in_meta || json_bool(json_getc(j, "x-kubernetes-preserve-unknown-fields"));
         s->embedded = root || json_bool(json_getc(j, "x-kubernetes-embedded-resource"));
         s->int_or_string = json_bool(json_getc(j, "x-kubernetes-int-or-string"));
         s->atomic = str_eqc(json_str(json_getc(j, "x-kubernetes-map-type")), "atomic");
@@ -259,6 +273,8 @@ void crd_schema_release(struct crd_schema *s) {
         for (size_t i = 0; i < s->type.n_fields; i++)
                 if (crd_property(s, field_name(&s->type.fields[i])))
                         crd_schema_release((struct crd_schema *) crd_schema_of(s->type.fields[i].type));
+        for (size_t i = 0; i < ARRAY_SIZE(s->meta); i++)
+                crd_schema_release(s->meta[i]);
         crd_schema_release((struct crd_schema *) s->items);
         crd_schema_release((struct crd_schema *) s->additional);
         crd_rules_release(s);
@@ -274,5 +290,11 @@ void crd_schema_release(struct crd_schema *s) {
 const struct crd_schema *crd_property(const struct crd_schema *s, struct str name) {
         const struct schema_field *f = schema_field(&s->type, name);
 
-        return f && !(s->embedded && is_meta(name)) ? crd_schema_of(f->type) : NULL;
+        return f && !(s->embedded && meta_index(name) >= 0) ? crd_schema_of(f->type) : NULL;
+}
+
+const struct crd_schema *crd_node(const struct crd_schema *s, struct str name) {
+        int meta = s->embedded ? meta_index(name) : -1;
+
+        return meta >= 0 ? s->meta[meta] : crd_property(s, name);
 }

@@ -46,6 +46,7 @@ struct crd_schema {
         const struct json *dflt; /* or NULL */
         const struct crd_limits *limits;
         const struct crd_schema *items, *additional;
+        struct crd_schema *meta[3]; /* of an object: what the schema says of apiVersion, kind and metadata, or NULL */
         const struct json *rules;  /* x-kubernetes-validations, or NULL */
         void *programs;            /* the rules, compiled: the CEL engine's */
         bool has_rules;            /* here or below */
@@ -59,6 +60,8 @@ static inline const struct crd_schema *crd_schema_of(const struct schema_type *t
 }
 /* The node of a property; NULL when there is none, or it is kind, apiVersion or metadata of an object. */
 const struct crd_schema *crd_property(const struct crd_schema *s, struct str name);
+/* The same, with what the schema says of kind, apiVersion and metadata: limits, rules, defaults. */
+const struct crd_schema *crd_node(const struct crd_schema *s, struct str name);
 
 /* Compiles a schema (decoded, defaults applied) into a; source must live as long. kind and package name the type. What
  * a valid CRD cannot contain is ignored, so that anything may be compiled. Patterns are freed by crd_schema_release. */
@@ -90,6 +93,8 @@ void crd_validate_value(struct field_errors *fe, const struct path *p, const str
 /* Sets and keyed lists have no duplicates. True when there are none. */
 bool crd_validate_lists(struct field_errors *fe, const struct path *p, const struct crd_schema *s,
                         const struct json *value);
-/* Embedded resources have kind and apiVersion. */
+/* Embedded resources have kind and apiVersion, and metadata that is right. */
 void crd_validate_embedded(struct field_errors *fe, const struct path *p, const struct crd_schema *s,
                            const struct json *value);
+/* A kind in CamelCase, which may be empty. */
+void crd_check_kind(struct field_errors *fe, const struct path *p, const struct json *v);

@@ -3,10 +3,12 @@
  *
  * Upstream keeps definitions in an older form, in which what is the same in all versions stands above them, and its
  * errors name that place: spec.validation, spec.subresources, spec.additionalPrinterColumns, spec.selectableFields. */
-#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
 
 #include "apiserver/extensions/crd_rules.h"
 #include "apiserver/extensions/custom.h"
+#include "base/encode.h"
 #include "base/map.h"
 
 #define MAX_SELECTABLE 8
@@ -25,50 +27,46 @@ static bool is_true(const struct json *j, const char *key) {
 
 /* Errors of a check in one message, as upstream joins them here. */
 static bool check_joined(struct field_errors *fe, const struct path *p, struct str s, name_check check,
-                         const char *prefix, const struct json *shown) {
+                         const struct json *shown) {
         const char *messages[2];
         size_t n = check(s, messages);
 
         if (n > 0)
-                field_invalid(fe, p, shown, "%s%s%s%s", prefix, messages[0], n > 1 ? "," : "",
+                field_invalid(fe, p, shown, "%s%s%s", messages[0], n > 1 ? "," : "",
                               n > 1 ? messages[1] : "");
         return n == 0;
 }
 
 static void check_label(struct field_errors *fe, const struct path *p, const struct json *v) {
         if (!str_empty(json_str(v)))
-                check_joined(fe, p, json_str(v), check_dns1035_label, "", v);
-}
-
-static void check_kind(struct field_errors *fe, const struct path *p, const struct json *v) {
-        _cleanup_free_ char *lower = str_dup(json_str(v));
-
-        for (char *c = lower; *c; c++)
-                if (*c >= 'A' && *c <= 'Z')
-                        *c |= 0x20;
-        if (*lower)
-                check_joined(fe, p, str_of(lower), check_dns1035_label,
-                             "may have mixed case, but should otherwise match: ", v);
+                check_joined(fe, p, json_str(v), check_dns1035_label, v);
 }
 
 /* ---- defaults ---- */
 
+/* A default is what an object could have there, when it is new and when it was there before. */
+static void check_default(struct field_errors *fe, const struct path *here, const struct crd_schema *s) {
+        size_t before = fe->list.n;
+
+        if (crd_has_unknown(s, s->dflt))
+                field_invalid(fe, here, shown_in_go(fe->a, s->dflt, "interface {}"), "must not have unknown fields");
+        crd_validate_embedded(fe, here, s, s->dflt);
+        if (fe->list.n == before)
+                crd_validate_value(fe, here, s, s->dflt, NULL);
+        if (fe->list.n == before)
+                crd_rules_run(fe, NULL, here, s, s->dflt, s->dflt);
+        if (fe->list.n == before)
+                crd_rules_run(fe, NULL, here, s, s->dflt, NULL);
+}
+
 static void validate_defaults(struct field_errors *fe, const struct path *p, const struct crd_schema *s) {
-        const struct path *here = PATH(p, "default");
-
-        if (s->dflt) {
-                size_t before = fe->list.n;
-
-                if (crd_has_unknown(s, s->dflt))
-                        field_invalid(fe, here, s->dflt, "must not have unknown fields");
-                if (fe->list.n == before)
-                        crd_validate_value(fe, here, s, s->dflt, NULL);
-        }
+        if (s->dflt)
+                check_default(fe, PATH(p, "default"), s);
         if (s->items)
                 validate_defaults(fe, PATH(p, "items"), s->items);
         for (size_t i = 0; i < s->type.n_fields; i++) {
                 struct str name = str_n(s->type.fields[i].name, s->type.fields[i].name_len);
-                const struct crd_schema *below = crd_property(s, name);
+                const struct crd_schema *below = crd_node(s, name);
 
                 if (below && below->has_defaults)
                         validate_defaults(fe, PATH_KEY(PATH(p, "properties"), name), below);
@@ -159,7 +157,7 @@ static void check_map_keys(struct field_errors *fe, const struct path *p, const 
                 struct str key_type = text(field, "type");
 
                 if (!field)
-                        field_invalid(fe, keys_path, keys, "entries must all be names of item properties");
+                        field_invalid(fe, keys_path, shown_in_go(fe->a, keys, "string"), "entries must all be names of item properties");
                 else if (str_eqc(key_type, "array") || str_eqc(key_type, "object"))
                         field_invalid_str(fe,
                                           PATH(PATH_KEY(PATH(items_path, "properties"), json_str(json_item(keys, i))),
@@ -168,7 +166,7 @@ static void check_map_keys(struct field_errors *fe, const struct path *p, const 
                                           "must be a scalar type if parent array's x-kubernetes-list-type is map");
                 for (size_t k = 0; k < i; k++)
                         if (json_equal(json_item(keys, i), json_item(keys, k))) {
-                                field_invalid(fe, keys_path, keys, "must not contain duplicate entries");
+                                field_invalid(fe, keys_path, shown_in_go(fe->a, keys, "string"), "must not contain duplicate entries");
                                 break;
                         }
         }
@@ -188,7 +186,7 @@ static void check_set_items(struct field_errors *fe, const struct path *p, const
                 field_invalid_str(fe, PATH(items_path, "x-kubernetes-list-type"), inner,
                                   "must be atomic as item of a list with x-kubernetes-list-type=set");
         if (set && str_eqc(type, "object") && !str_eqc(text(items, "x-kubernetes-map-type"), "atomic"))
-                field_invalid(fe, PATH(items_path, "x-kubernetes-map-type"), NULL,
+                field_invalid_str(fe, PATH(items_path, "x-kubernetes-map-type"), STR("null"),
                               "must be atomic as item of a list with x-kubernetes-list-type=set");
         if (is_true(items, "nullable"))
                 field_forbidden(fe, PATH(items_path, "nullable"),
@@ -215,9 +213,10 @@ static bool has_newline(struct str s) {
 }
 
 /* x-kubernetes-validations, but for their expressions. */
-static void check_rules(struct field_errors *fe, const struct path *p, const struct json *rules) {
+static void check_rules(struct field_errors *fe, const struct path *p, const struct json *schema) {
         static const char *const reasons[] = { "FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid",
                                                "FieldValueRequired", NULL };
+        const struct json *rules = json_getc(schema, "x-kubernetes-validations");
 
         for (size_t i = 0; i < json_len(rules); i++) {
                 const struct json *r = json_item(rules, i);
@@ -243,7 +242,10 @@ static void check_rules(struct field_errors *fe, const struct path *p, const str
                                           "fieldPath must be non-empty if specified");
                 if (has_newline(text(r, "fieldPath")))
                         field_invalid_str(fe, PATH(at, "fieldPath"), text(r, "fieldPath"),
-                                          "must not contain line breaks");
+                                          "fieldPath must not contain line breaks");
+                if (text(r, "fieldPath").n > 0 && !crd_field_path_valid(schema, text(r, "fieldPath")))
+                        field_invalid_str(fe, PATH(at, "fieldPath"), text(r, "fieldPath"),
+                                          "fieldPath must be a valid path");
         }
 }
 
@@ -294,7 +296,7 @@ static void walk_schema(struct walk w, const struct path *p, const struct json *
         check_kind_of(w.fe, p, j, "x-kubernetes-list-type", "array", list_types);
         check_map_keys(w.fe, p, j);
         check_set_items(w.fe, p, j);
-        check_rules(w.fe, p, json_getc(j, "x-kubernetes-validations"));
+        check_rules(w.fe, p, j);
 }
 
 #define ROOT_FIELDS                                                                                             \
@@ -341,22 +343,28 @@ static void validate_schema(struct field_errors *fe, const struct path *p, const
         _cleanup_(arena_freep) struct arena *a = NULL;
         const struct path *here = SCHEMA_PATH(p);
         struct crd_schema *compiled;
-        size_t before = fe->list.n;
+        size_t before, structural;
+        bool rules = false;
 
         if (status)
                 check_root(fe, p, schema);
         if (is_true(schema, "nullable"))
                 field_forbidden(fe, PATH(p, "openAPIV3Schema.nullable"), "nullable cannot be true at the root");
+        structural = fe->list.n;
         if (crd_validate_structural(fe, here, schema)) {
                 a = arena_new(0);
                 compiled = crd_schema_compile(a, schema, "", "");
-                if (compiled->has_defaults)
+                if (compiled->has_defaults) {
+                        crd_rules_compile(a, compiled);
                         validate_defaults(fe, here, compiled);
+                }
                 crd_schema_release(compiled);
+                rules = fe->list.n == structural;
         }
+        before = fe->list.n;
         walk_schema((struct walk) { .fe = fe }, here, schema, true);
-        if (fe->list.n == before)
-                crd_rules_validate(fe, here, schema);
+        if (rules)
+                crd_rules_validate(fe, here, schema, before);
 }
 
 /* ---- versions ---- */
@@ -488,66 +496,96 @@ static void check_deprecation(struct field_errors *fe, const struct path *p, con
                 }
 }
 
-/* One version; of what all share only the first time. */
-static void validate_version(struct field_errors *fe, const struct path *spec, const struct json *versions, size_t i) {
-        const struct json *v = json_item(versions, i), *subs = json_getc(v, "subresources"),
-                          *schema = json_at_path(v, "schema", "openAPIV3Schema"),
+/* What is the same in all versions comes after them, with the path it has above them. */
+static bool comes_here(const struct json *versions, const char *key, bool shared) {
+        return is_shared(versions, key) == shared;
+}
+
+static void validate_parts(struct field_errors *fe, const struct path *p, const struct json *versions,
+                           const struct json *v, bool shared) {
+        const struct json *schema = json_at_path(v, "schema", "openAPIV3Schema"),
                           *columns = json_getc(v, "additionalPrinterColumns"),
                           *fields = json_getc(v, "selectableFields");
-        const struct path *p = PATH_INDEX(PATH(spec, "versions"), i), *at;
-        bool shared;
+        bool status = json_at_path(v, "subresources", "status");
 
-        check_joined(fe, PATH(p, "name"), text(v, "name"), check_dns1035_label, "", json_getc(v, "name"));
-        check_deprecation(fe, p, v);
-        shared = is_shared(versions, "schema");
-        if (!schema)
-                field_required(fe, SCHEMA_PATH(PATH(p, "schema")), "");
-        else if (!shared || i == 0)
-                validate_schema(fe, shared ? PATH(spec, "validation") : PATH(p, "schema"), schema,
-                                json_getc(subs, "status") != NULL);
-        shared = is_shared(versions, "subresources");
-        if (!shared || i == 0)
-                validate_subresources(fe, PATH(shared ? spec : p, "subresources"), subs);
-        shared = is_shared(versions, "additionalPrinterColumns");
-        at = PATH(shared ? spec : p, "additionalPrinterColumns");
-        for (size_t k = 0; k < json_len(columns) && (!shared || i == 0); k++)
-                validate_column(fe, PATH_INDEX(at, k), json_item(columns, k));
-        shared = is_shared(versions, "selectableFields");
-        if (json_len(fields) > 0 && (!shared || i == 0))
-                validate_selectable(fe, PATH(shared ? spec : p, "selectableFields"), fields, schema);
+        for (size_t i = 0; shared && i < json_len(versions); i++)
+                status = status || json_at_path(json_item(versions, i), "subresources", "status");
+        if (schema && comes_here(versions, "schema", shared))
+                validate_schema(fe, PATH(p, shared ? "validation" : "schema"), schema, status);
+        if (comes_here(versions, "subresources", shared))
+                validate_subresources(fe, PATH(p, "subresources"), json_getc(v, "subresources"));
+        for (size_t k = 0; comes_here(versions, "additionalPrinterColumns", shared) && k < json_len(columns); k++)
+                validate_column(fe, PATH_INDEX(PATH(p, "additionalPrinterColumns"), k), json_item(columns, k));
+        if (json_len(fields) == 0 || !comes_here(versions, "selectableFields", shared))
+                return;
+        if (shared && !is_shared(versions, "schema"))
+                field_invalid_str(fe, PATH(p, "selectableFields"), STR(""),
+                                  "selectableFields may only be set when validations.schema is included");
+        else if (!shared && (!schema || is_shared(versions, "schema")))
+                field_invalid_str(
+                                fe, PATH(p, "selectableFields"), STR(""),
+                                "selectableFields may only be set when version.schema.openAPIV3Schema is not included");
+        else
+                validate_selectable(fe, PATH(p, "selectableFields"), fields, schema);
+}
+
+static void validate_versions(struct field_errors *fe, const struct path *spec, const struct json *versions) {
+        const struct path *at = PATH(spec, "versions");
+        size_t n_storage = 0;
+        bool twice = false;
+
+        for (size_t i = 0; i < json_len(versions); i++)
+                if (!json_at_path(json_item(versions, i), "schema", "openAPIV3Schema"))
+                        field_required(fe, SCHEMA_PATH(PATH(PATH_INDEX(at, i), "schema")), "schemas are required");
+        for (size_t i = 0; i < json_len(versions); i++) {
+                const struct json *v = json_item(versions, i);
+
+                check_joined(fe, PATH(PATH_INDEX(at, i), "name"), text(v, "name"), check_dns1035_label,
+                             json_getc(v, "name"));
+                check_deprecation(fe, PATH_INDEX(at, i), v);
+                validate_parts(fe, PATH_INDEX(at, i), versions, v, false);
+                n_storage += is_true(v, "storage");
+                for (size_t k = 0; k < i; k++)
+                        twice = twice || str_eq(text(v, "name"), text(json_item(versions, k), "name"));
+        }
+        if (twice)
+                field_invalid(fe, at, versions, "must contain unique version names");
+        if (n_storage != 1)
+                field_invalid(fe, at, versions, "must have exactly one version marked as storage version");
+        if (json_len(versions) > 0)
+                check_joined(fe, PATH(spec, "version"), text(json_item(versions, 0), "name"), check_dns1035_label,
+                             json_getc(json_item(versions, 0), "name"));
 }
 
 /* ---- conversion ---- */
 
-static void check_client(struct field_errors *fe, const struct path *p, const struct json *client) {
-        const struct json *url = json_getc(client, "url"), *service = json_getc(client, "service");
-        const struct json *port = json_getc(service, "port");
-        struct json zero = json_of_int(0);
+/* Upstream lets such a definition be created, does not establish it, and refuses the bundle in later changes. */
+bool crd_bundle_is_bad(const struct json *crd) {
+        struct str bundle = json_str(json_at_path(crd, "spec", "conversion", "webhook", "clientConfig", "caBundle"));
+        _cleanup_buf_ struct buf pem = BUF_INIT;
+        X509 *cert = NULL;
+        BIO *bio;
 
-        if ((url == NULL) == (service == NULL)) {
-                field_required(fe, p, "exactly one of url or service is required");
-        } else if (url) {
-                struct str s = json_str(url);
-
-                if (!str_has_prefix(s, STR("https://")))
-                        field_invalid(fe, PATH(p, "url"), url,
-                                      "'https' is the only allowed URL scheme; desired format: https://host[/path]");
-                if (str_find(s, '?') >= 0)
-                        field_invalid(fe, PATH(p, "url"), url,
-                                      "query parameters are not permitted in the URL; desired "
-                                      "format: https://host[/path]");
-                if (str_find(s, '#') >= 0)
-                        field_invalid(fe, PATH(p, "url"), url,
-                                      "fragments are not permitted in the URL; desired format: https://host[/path]");
-        } else {
-                if (str_empty(text(service, "name")))
-                        field_required(fe, PATH(PATH(p, "service"), "name"), "service name is required");
-                if (str_empty(text(service, "namespace")))
-                        field_required(fe, PATH(PATH(p, "service"), "namespace"), "service namespace is required");
-                if (port && (json_int(port) < 1 || json_int(port) > 65535))
-                        field_invalid(fe, PATH(PATH(p, "service"), "port"), port ? port : &zero,
-                                      "port is not valid: must be between 1 and 65535, inclusive");
+        if (str_empty(bundle))
+                return false;
+        if (base64_decode(&pem, bundle) == 0 && (bio = BIO_new_mem_buf(pem.p, (int) pem.n))) {
+                cert = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+                BIO_free(bio);
         }
+        ERR_clear_error();
+        X509_free(cert);
+        return cert == NULL;
+}
+
+/* As Go prints it: []byte{0x61, 0x62}. */
+static const struct json *shown_bytes(struct arena *a, struct str base64) {
+        _cleanup_buf_ struct buf bytes = BUF_INIT, b = BUF_INIT;
+
+        base64_decode(&bytes, base64);
+        for (size_t i = 0; i < bytes.n; i++)
+                buf_printf(&b, "%s0x%x", i ? ", " : "[]byte{", (unsigned char) bytes.p[i]);
+        buf_putc(&b, '}');
+        return json_new(a, json_of_raw(arena_str(a, buf_str(&b))));
 }
 
 static void check_review_versions(struct field_errors *fe, const struct path *p, const struct json *versions) {
@@ -570,7 +608,7 @@ static void check_review_versions(struct field_errors *fe, const struct path *p,
                 known = known || str_eqc(json_str(v), "v1") || str_eqc(json_str(v), "v1beta1");
         }
         if (!known)
-                field_invalid(fe, p, versions, "must include at least one of v1, v1beta1");
+                field_invalid(fe, p, shown_in_go(fe->a, versions, "string"), "must include at least one of v1, v1beta1");
 }
 
 static void validate_conversion(struct field_errors *fe, const struct path *p, const struct json *conversion) {
@@ -588,7 +626,7 @@ static void validate_conversion(struct field_errors *fe, const struct path *p, c
                 if (!client)
                         field_required(fe, PATH(p, "webhookClientConfig"), "required when strategy is set to Webhook");
                 else
-                        check_client(fe, PATH(p, "webhookClientConfig"), client);
+                        validate_webhook_client(fe, PATH(p, "webhookClientConfig"), client);
                 check_review_versions(fe, PATH(p, "conversionReviewVersions"),
                                       json_getc(webhook, "conversionReviewVersions"));
         } else {
@@ -608,8 +646,8 @@ static void validate_names(struct field_errors *fe, const struct path *p, const 
 
         check_label(fe, PATH(p, "plural"), json_getc(names, "plural"));
         check_label(fe, PATH(p, "singular"), json_getc(names, "singular"));
-        check_kind(fe, PATH(p, "kind"), kind);
-        check_kind(fe, PATH(p, "listKind"), list);
+        crd_check_kind(fe, PATH(p, "kind"), kind);
+        crd_check_kind(fe, PATH(p, "listKind"), list);
         for (size_t i = 0; i < json_len(json_getc(names, "shortNames")); i++)
                 check_label(fe, PATH_INDEX(PATH(p, "shortNames"), i), json_item(json_getc(names, "shortNames"), i));
         if (!str_empty(json_str(kind)) && str_eq(json_str(kind), json_str(list)))
@@ -662,6 +700,13 @@ static void check_stored(struct field_errors *fe, const struct json *obj) {
         const struct json *stored = json_at_path(obj, "status", "storedVersions");
         const struct path *p = PATH(PATH(NULL, "status"), "storedVersions");
 
+        if (json_len(stored) == 0)
+                field_invalid(fe, p, json_new(fe->a, json_of_raw(STR("[]string(nil)"))),
+                              "must have at least one stored version");
+        json_each_item(v, json_len(stored) > 0 ? json_at_path(obj, "spec", "versions") : NULL)
+                if (is_true(v, "storage") && !json_has_str(stored, text(v, "name")))
+                        field_invalid(fe, p, shown_in_go(fe->a, stored, "string"),
+                                      "must have the storage version %" STR_FMT, STR_ARG(text(v, "name")));
         for (size_t i = 0; i < json_len(stored); i++) {
                 struct str s = json_str(json_item(stored, i));
                 bool there = false;
@@ -695,54 +740,49 @@ static void check_unchanged(struct field_errors *fe, const struct json *spec, co
 
 static void check_group_and_scope(struct field_errors *fe, const struct path *p, const struct json *spec) {
         static const char *const scopes[] = { "Cluster", "Namespaced", NULL };
-        static const char *const needed[] = { "plural", "singular", "kind", "listKind" };
         const struct json *group = json_getc(spec, "group");
         struct str scope = text(spec, "scope");
 
         if (str_empty(json_str(group)))
                 field_required(fe, PATH(p, "group"), "");
-        else if (check_joined(fe, PATH(p, "group"), json_str(group), check_dns_subdomain, "", group) &&
+        else if (check_joined(fe, PATH(p, "group"), json_str(group), check_dns_subdomain, group) &&
                  str_find(json_str(group), '.') < 0)
                 field_invalid(fe, PATH(p, "group"), group, "should be a domain with at least one dot");
         if (str_empty(scope))
                 field_required(fe, PATH(p, "scope"), "");
         else
                 check_enum(fe, PATH(p, "scope"), scope, scopes);
-        for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
-                if (str_empty(text(json_getc(spec, "names"), needed[i])))
-                        field_required(fe, PATH(PATH(p, "names"), needed[i]), "");
 }
 
 void validate_crd(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        static const char *const needed[] = { "plural", "singular", "kind", "listKind" };
         const struct json *spec = json_getc(obj, "spec"), *versions = json_getc(spec, "versions"),
                           *names = json_getc(spec, "names"), *preserve = json_getc(spec, "preserveUnknownFields");
-        const struct path *p = PATH(NULL, "spec"), *at = PATH(p, "versions");
+        const struct path *p = PATH(NULL, "spec");
         struct str name = json_str(json_at_path(obj, "metadata", "name")),
                    wanted = arena_printf(fe->a, "%" STR_FMT ".%" STR_FMT, STR_ARG(text(names, "plural")),
                                          STR_ARG(text(spec, "group")));
-        size_t n_storage = 0;
-        bool twice = false;
 
         if (!old && !str_eq(name, wanted))
                 field_invalid_str(fe, PATH(PATH(NULL, "metadata"), "name"), name,
                                   "must be spec.names.plural+\".\"+spec.group");
         check_group_and_scope(fe, p, spec);
-        for (size_t i = 0; i < json_len(versions); i++) {
-                validate_version(fe, p, versions, i);
-                n_storage += is_true(json_item(versions, i), "storage");
-                for (size_t k = 0; k < i; k++)
-                        twice = twice ||
-                                str_eq(text(json_item(versions, i), "name"), text(json_item(versions, k), "name"));
-        }
-        if (twice)
-                field_invalid(fe, at, versions, "must contain unique version names");
-        if (n_storage != 1)
-                field_invalid(fe, at, versions, "must have exactly one version marked as storage version");
+        validate_versions(fe, p, versions);
+        for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
+                if (str_empty(text(names, needed[i])))
+                        field_required(fe, PATH(PATH(p, "names"), needed[i]), "");
         validate_names(fe, PATH(p, "names"), names);
+        validate_parts(fe, p, versions, json_item(versions, 0), true);
         validate_conversion(fe, PATH(p, "conversion"), json_getc(spec, "conversion"));
+        if (old && condition_is(json_getc(old, "status"), "Established", "True") && crd_bundle_is_bad(obj) && !crd_bundle_is_bad(old))
+                field_invalid(fe, PATH(PATH(PATH(p, "conversion"), "webhookClientConfig"), "caBundle"),
+                              shown_bytes(fe->a, json_str(json_at_path(spec, "conversion", "webhook", "clientConfig",
+                                                                       "caBundle"))),
+                              "unable to load root certificates: unable to parse bytes as PEM block");
         if (old)
                 check_unchanged(fe, spec, json_getc(old, "spec"),
                                 condition_is(json_getc(old, "status"), "Established", "True"));
+        validate_names(fe, PATH(PATH(NULL, "status"), "acceptedNames"), json_at_path(obj, "status", "acceptedNames"));
         check_stored(fe, obj);
         check_approval(fe, obj, old);
         if (json_bool(preserve) && !json_bool(json_at_path(old, "spec", "preserveUnknownFields")))
@@ -753,7 +793,6 @@ void validate_crd(struct field_errors *fe, const struct json *obj, const struct 
 
 void validate_crd_status(struct field_errors *fe, const struct json *obj, const struct json *old) {
         validate_names(fe, PATH(PATH(NULL, "status"), "acceptedNames"), json_at_path(obj, "status", "acceptedNames"));
-        check_stored(fe, obj);
 }
 
 /* ---- strategy ---- */

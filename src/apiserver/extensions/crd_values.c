@@ -196,7 +196,7 @@ static void check_values(struct checker *c, const struct json *values, const str
                         json_write(&b, it);
                 supported[n++] = arena_cstr(c->fe->a, json_is(it, JSON_STRING) ? json_str(it) : buf_str(&b));
         }
-        field_not_supported_value(c->fe, at, v, supported);
+        field_not_supported_value(c->fe, at, shown_in_go(c->fe->a, v, "interface {}"), supported);
 }
 
 static void check_size(struct checker *c, int64_t n, int64_t min, int64_t max, const char *what,
@@ -262,7 +262,7 @@ static void check_object(struct checker *c, const struct crd_schema *s, const st
                 old = NULL;
         json_each_member(m, v) {
                 const struct schema_field *f = schema_field_after(&s->type, json_key(m), &hint);
-                const struct crd_schema *below = f ? crd_property(s, json_key(m)) : s->additional;
+                const struct crd_schema *below = f ? crd_node(s, json_key(m)) : s->additional;
                 const struct path *here = PATH_DOT(at, json_key(m));
 
                 if (below)
@@ -448,7 +448,7 @@ static bool check_unique(struct field_errors *fe, const struct path *p, const st
 
                 if (s->list_type == SCHEMA_LIST_MAP && !json_is(&list->items[i], JSON_OBJECT) &&
                     list->items[i].type != JSON_NULL) {
-                        field_invalid(fe, PATH_INDEX(p, i), &list->items[i],
+                        field_invalid(fe, PATH_INDEX(p, i), shown_in_go(fe->a, &list->items[i], "interface {}"),
                                       "must be an object for an array of list-type map");
                         return false;
                 }
@@ -456,7 +456,7 @@ static bool check_unique(struct field_errors *fe, const struct path *p, const st
                 times = (uintptr_t) map_get(seen, buf_str(&b)) + 1;
                 map_put(seen, buf_str(&b), (void *) times);
                 if (times == 2) {
-                        field_duplicate_value(fe, PATH_INDEX(p, i), &key);
+                        field_duplicate_value(fe, PATH_INDEX(p, i), shown_in_go(fe->a, &key, "interface {}"));
                         ok = false;
                 }
         }
@@ -486,23 +486,51 @@ bool crd_validate_lists(struct field_errors *fe, const struct path *p, const str
 
 /* ---- embedded resources ---- */
 
+void crd_check_kind(struct field_errors *fe, const struct path *p, const struct json *v) {
+        _cleanup_free_ char *lower = str_dup(json_str(v));
+        const char *why[2];
+
+        for (char *c = lower; *c; c++)
+                if (*c >= 'A' && *c <= 'Z')
+                        *c |= 0x20;
+        if (*lower && check_dns1035_label(str_of(lower), why) > 0)
+                field_invalid(fe, p, v, "may have mixed case, but should otherwise match: %s", why[0]);
+}
+
+static void check_type_meta(struct field_errors *fe, const struct path *p, const struct json *v, bool kind) {
+        struct str s = json_str(v);
+        ssize_t slash = str_find(s, '/');
+
+        if (!v)
+                field_required(fe, p, "must not be empty");
+        else if (!json_is(v, JSON_STRING))
+                field_invalid(fe, p, shown_in_go(fe->a, v, "interface {}"), "must be a string");
+        else if (str_empty(s))
+                field_invalid(fe, p, v, "must not be empty");
+        else if (kind)
+                crd_check_kind(fe, p, v);
+        else if (slash != str_rfind(s, '/'))
+                field_invalid(fe, p, v, "unexpected GroupVersion string: %" STR_FMT, STR_ARG(s));
+}
+
 void crd_validate_embedded(struct field_errors *fe, const struct path *p, const struct crd_schema *s,
                            const struct json *value) {
         if (!s->has_embedded)
                 return;
         if (s->embedded && p && json_is(value, JSON_OBJECT)) {
-                if (str_empty(json_str(json_getc(value, "apiVersion"))))
-                        field_required(fe, PATH(p, "apiVersion"), "must not be empty");
-                if (str_empty(json_str(json_getc(value, "kind"))))
-                        field_required(fe, PATH(p, "kind"), "must not be empty");
+                check_type_meta(fe, PATH(p, "apiVersion"), json_getc(value, "apiVersion"), false);
+                check_type_meta(fe, PATH(p, "kind"), json_getc(value, "kind"), true);
+                if (json_is(json_getc(value, "metadata"), JSON_OBJECT))
+                        validate_embedded_metadata(fe, p, value);
         }
         for (size_t i = 0; json_is(value, JSON_ARRAY) && s->items && i < value->len; i++)
                 crd_validate_embedded(fe, PATH_INDEX(p, i), s->items, &value->items[i]);
         json_each_member(m, value) {
                 const struct crd_schema *below = crd_property(s, json_key(m));
 
-                below = below ? below : s->additional;
                 if (below)
                         crd_validate_embedded(fe, PATH_DOT(p, json_key(m)), below, &m->value);
+                else if (s->additional)
+                        crd_validate_embedded(fe, PATH_KEY(p, json_key(m)), s->additional, &m->value);
         }
 }

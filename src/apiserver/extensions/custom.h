@@ -114,6 +114,8 @@ int crd_prepare_update(struct op *op, struct json *obj, const struct json *old, 
 void crd_prepare_delete(struct op *op, struct json *obj);
 VALIDATE(validate_crd);
 VALIDATE(validate_crd_status);
+/* Has its conversion webhook a caBundle that is none? */
+bool crd_bundle_is_bad(const struct json *crd);
 /* crd_structural.c */
 bool crd_validate_structural(struct field_errors *fe, const struct path *p, const struct json *schema);
 /* Is every version's schema structural? *ret_why in a when not. */

@@ -63,7 +63,7 @@ void custom_validate(struct op *op, struct field_errors *fe, const struct json *
         const struct crd_schema *s = v->schema;
         bool status = op->sub && old && str_eqc(op->c->subresource, "status");
         _cleanup_(arena_freep) struct arena *scratch = arena_new(0);
-        struct field_errors before = { .a = scratch };
+        struct field_errors before = { .a = scratch }, passed = { .a = op->c->arena };
 
         if (status) {
                 const struct crd_schema *below = crd_property(s, STR("status"));
@@ -82,7 +82,11 @@ void custom_validate(struct op *op, struct field_errors *fe, const struct json *
         if (!old || crd_validate_lists(&before, NULL, s, old))
                 crd_validate_lists(fe, NULL, s, obj);
         vec_free(&before.list);
-        crd_rules_evaluate(fe, s, obj, old);
+        crd_rules_evaluate(fe, &passed, s, obj, old);
+        for (size_t i = 0; i < passed.list.n; i++)
+                op_warn(op, arena_printf(op->c->arena, "%" STR_FMT ": %" STR_FMT, STR_ARG(passed.list.v[i].field),
+                                         STR_ARG(passed.list.v[i].body)));
+        vec_free(&passed.list);
 }
 
 void custom_warn(struct op *op, const struct json *obj, const struct json *old) {

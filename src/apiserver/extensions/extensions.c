@@ -199,10 +199,17 @@ static bool wanted_status(struct arena *a, const struct used *u, const struct ob
         conflict = accept_names(a, u, wanted, accepted, &message);
         set_condition(a, status, "NamesAccepted", !conflict, conflict ? conflict : "NoConflicts",
                       conflict ? message : STR("no conflicts found"));
-        if (!condition_is(json_getc(&tree, "status"), "Established", "True"))
-                set_condition(a, status, "Established", !conflict, conflict ? "NotAccepted" : "InitialNamesAccepted",
+        if (!condition_is(json_getc(&tree, "status"), "Established", "True")) {
+                bool bad = !conflict && crd_bundle_is_bad(doc);
+
+                set_condition(a, status, "Established", !conflict && !bad,
+                              conflict ? "NotAccepted"
+                              : bad    ? "InvalidCABundle"
+                                       : "InitialNamesAccepted",
                               conflict ? STR("not all names are accepted")
+                              : bad    ? STR("The conversion webhook CABundle is invalid")
                                        : STR("the initial names have been accepted"));
+        }
         set_schema_conditions(a, doc, status);
         if (object_deleting(crd))
                 set_condition(a, status, "Terminating", true, "InstanceDeletionInProgress",

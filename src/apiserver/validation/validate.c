@@ -51,7 +51,7 @@ static struct str print_value(struct arena *a, const struct json *v) {
 }
 
 /* Go's %q: JSON's escapes do for what names are made of. */
-static struct str quote(struct arena *a, struct str s) {
+struct str quoted_in_go(struct arena *a, struct str s) {
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         buf_putc(&b, '"');
@@ -95,7 +95,43 @@ void field_forbidden(struct field_errors *fe, const struct path *p, const char *
 }
 
 static struct str print_bad(struct arena *a, const struct json *v) {
-        return json_is(v, JSON_STRING) ? quote(a, json_str(v)) : print_value(a, v);
+        return json_is(v, JSON_STRING) ? quoted_in_go(a, json_str(v)) : print_value(a, v);
+}
+
+static void print_go(struct arena *a, struct buf *b, const struct json *v, const char *of) {
+        const char *separator = "";
+
+        if (json_is(v, JSON_ARRAY)) {
+                buf_printf(b, "[]%s{", of);
+                for (size_t i = 0; i < v->len; i++, separator = ", ") {
+                        buf_addc(b, separator);
+                        print_go(a, b, &v->items[i], of);
+                }
+                buf_putc(b, '}');
+        } else if (json_is(v, JSON_OBJECT)) {
+                buf_printf(b, "map[string]%s{", of);
+                json_each_member(m, v) {
+                        buf_addc(b, separator);
+                        buf_add_str(b, quoted_in_go(a, json_key(m)));
+                        buf_putc(b, ':');
+                        print_go(a, b, &m->value, of);
+                        separator = ", ";
+                }
+                buf_putc(b, '}');
+        } else if (v->type == JSON_NULL) {
+                buf_addc(b, "interface {}(nil)");
+        } else {
+                buf_add_str(b, print_bad(a, v));
+        }
+}
+
+const struct json *shown_in_go(struct arena *a, const struct json *v, const char *of) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        if (!json_is(v, JSON_ARRAY) && !json_is(v, JSON_OBJECT))
+                return v;
+        print_go(a, &b, v, of);
+        return json_new(a, json_of_raw(arena_str(a, buf_str(&b))));
 }
 
 void field_invalid(struct field_errors *fe, const struct path *p, const struct json *value, const char *fmt, ...) {
@@ -110,7 +146,7 @@ void field_type_invalid(struct field_errors *fe, const struct path *p, const str
 
 void field_invalid_str(struct field_errors *fe, const struct path *p, struct str value, const char *fmt, ...) {
         FORMAT(text);
-        add(fe, "FieldValueInvalid", p, "Invalid value", quote(fe->a, value), text);
+        add(fe, "FieldValueInvalid", p, "Invalid value", quoted_in_go(fe->a, value), text);
 }
 
 void field_invalid_whole(struct field_errors *fe, const struct path *p, const char *detail) {
@@ -150,7 +186,7 @@ void field_error_add(struct field_errors *fe, const struct field_error *e) {
 }
 
 void field_not_found(struct field_errors *fe, const struct path *p, struct str value) {
-        add(fe, "FieldValueNotFound", p, "Not found", quote(fe->a, value), "");
+        add(fe, "FieldValueNotFound", p, "Not found", quoted_in_go(fe->a, value), "");
 }
 
 void field_too_long(struct field_errors *fe, const struct path *p, size_t max) {
@@ -552,7 +588,7 @@ void validate_labels(struct field_errors *fe, const struct path *p, const struct
 
                 check_field(fe, p, json_key(m), check_qualified_name);
                 for (size_t i = 0, n = check_label_value(json_str(&m->value), msgs); i < n; i++)
-                        field_invalid_str(fe, PATH_KEY(p, json_key(m)), json_str(&m->value), "%s", msgs[i]);
+                        field_invalid_str(fe, p, json_str(&m->value), "%s", msgs[i]);
         }
 }
 
@@ -640,10 +676,10 @@ static void forbid_new_finalizers(struct field_errors *fe, const struct path *p,
                                 STR_ARG(buf_str(&added)));
 }
 
-void validate_metadata(struct field_errors *fe, const struct json *obj, const struct json *old, bool namespaced,
-                       name_check name_ok) {
+static void check_metadata(struct field_errors *fe, const struct path *up, const struct json *obj,
+                           const struct json *old, bool namespaced, name_check name_ok) {
         const struct json *meta = json_getc(obj, "metadata"), *old_meta = json_getc(old, "metadata");
-        const struct path *p = PATH(NULL, "metadata");
+        const struct path *p = PATH(up, "metadata");
         struct str name = json_str(json_getc(meta, "name")), generate = json_str(json_getc(meta, "generateName"));
 
         if (!old) {
@@ -665,6 +701,21 @@ void validate_metadata(struct field_errors *fe, const struct json *obj, const st
         if (json_is(json_getc(old_meta, "deletionTimestamp"), JSON_STRING))
                 forbid_new_finalizers(fe, PATH(p, "finalizers"), json_getc(meta, "finalizers"),
                                       json_getc(old_meta, "finalizers"));
+}
+
+void validate_metadata(struct field_errors *fe, const struct json *obj, const struct json *old, bool namespaced,
+                       name_check name_ok) {
+        check_metadata(fe, NULL, obj, old, namespaced, name_ok);
+}
+
+void validate_embedded_metadata(struct field_errors *fe, const struct path *up, const struct json *obj) {
+        const struct json *meta = json_getc(obj, "metadata");
+        struct json copy = json_new_object(), named = json_copy_shallow(fe->a, meta);
+
+        if (str_empty(json_str(json_getc(meta, "name"))))
+                json_set_cstr(fe->a, &named, "name", "fakename"); /* need not have one */
+        json_setc(fe->a, &copy, "metadata", named);
+        check_metadata(fe, up, &copy, NULL, !str_empty(json_str(json_getc(meta, "namespace"))), check_path_segment);
 }
 
 void validate_label_selector(struct field_errors *fe, const struct path *p, const struct json *selector) {

@@ -48,6 +48,10 @@ void field_not_supported_value(struct field_errors *fe, const struct path *p, co
                                const char *const *supported);
 void field_duplicate_value(struct field_errors *fe, const struct path *p, const struct json *value);
 void field_error_add(struct field_errors *fe, const struct field_error *e); /* one that was made elsewhere */
+/* v as Go's %#v prints it, which is how upstream shows what it has no type for: map[string]interface {}{"a":1}. of: the
+ * type of a list's items, "string" or "interface {}". Other values are shown as they are. */
+const struct json *shown_in_go(struct arena *a, const struct json *v, const char *of);
+struct str quoted_in_go(struct arena *a, struct str s);
 void field_too_long(struct field_errors *fe, const struct path *p, size_t max);
 void field_too_many(struct field_errors *fe, const struct path *p, size_t n, size_t max);
 /* 0 when there are none, else -EINVAL: `Pod "x" is invalid: …` with its causes. */
@@ -92,7 +96,11 @@ void check_immutable(struct field_errors *fe, const struct path *p, const struct
 
 void validate_metadata(struct field_errors *fe, const struct json *obj, const struct json *old, bool namespaced,
                        name_check name);
+/* The same of an object that is within another; old is unknown. */
+void validate_embedded_metadata(struct field_errors *fe, const struct path *up, const struct json *obj);
 void validate_labels(struct field_errors *fe, const struct path *p, const struct json *labels);
+/* clientConfig of a webhook that the API server calls. */
+void validate_webhook_client(struct field_errors *fe, const struct path *p, const struct json *client);
 void validate_claim_spec(struct field_errors *fe, const struct path *p, const struct json *spec);
 /* What differs, for people: lines of "- .a.b: 1" and "+ .a.b: 2". */
 struct str diff_text(struct arena *a, const struct json *old, const struct json *now);

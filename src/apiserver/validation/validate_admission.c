@@ -128,7 +128,7 @@ static void check_service_path(struct field_errors *fe, const struct path *p, st
                         field_invalid_str(fe, p, whole, "segment[%u]: %s", i, msgs[0]);
 }
 
-static void check_client(struct field_errors *fe, const struct path *p, const struct json *client) {
+void validate_webhook_client(struct field_errors *fe, const struct path *p, const struct json *client) {
         const struct json *url = json_getc(client, "url"), *service = json_getc(client, "service");
         const struct path *s = PATH(p, "service");
         int64_t port = json_int(json_getc(service, "port"));
@@ -197,7 +197,7 @@ static void check_webhook(struct field_errors *fe, const struct path *p, const s
                               "the timeout value must be between 1 and 30 seconds");
         validate_label_selector(fe, PATH(p, "namespaceSelector"), json_getc(w, "namespaceSelector"));
         validate_label_selector(fe, PATH(p, "objectSelector"), json_getc(w, "objectSelector"));
-        check_client(fe, PATH(p, "clientConfig"), json_getc(w, "clientConfig"));
+        validate_webhook_client(fe, PATH(p, "clientConfig"), json_getc(w, "clientConfig"));
         check_versions(fe, PATH(p, "admissionReviewVersions"), json_getc(w, "admissionReviewVersions"));
 }
 

@@ -133,7 +133,7 @@ static const struct {
           "spec.x[2]: Duplicate value: \"a\"" },
         { "'type':'array','x-kubernetes-list-type':'map','x-kubernetes-list-map-keys':['k'],'items':{'type':'object',"
           "'required':['k'],'properties':{'k':{'type':'string'}}}",
-          "[{'k':'a'},{'k':'a'}]", "spec.x[1]: Duplicate value: {\"k\":\"a\"}" },
+          "[{'k':'a'},{'k':'a'}]", "spec.x[1]: Duplicate value: map[string]interface {}{\"k\":\"a\"}" },
         { "'type':'object','additionalProperties':{'type':'integer'}", "{'a.b/c':'1'}",
           "spec.x.a.b/c: Invalid value: \"string\": spec.x.a.b/c in body must be of type integer: \"string\"" },
         { "'type':'object','additionalProperties':{'type':'integer'},'minProperties':1", "{}",
@@ -158,6 +158,13 @@ static const struct {
           "\"spec.x\" must validate all the schemas (allOf)]" },
         { "'type':'object','x-kubernetes-embedded-resource':true,'x-kubernetes-preserve-unknown-fields':true",
           "{'kind':'Pod'}", "spec.x.apiVersion: Required value: must not be empty" },
+        { "'type':'object','x-kubernetes-embedded-resource':true,'x-kubernetes-preserve-unknown-fields':true",
+          "{'kind':'p d','apiVersion':'a/b/c','metadata':{'name':'a/b'}}",
+          "[spec.x.apiVersion: Invalid value: \"a/b/c\": unexpected GroupVersion string: a/b/c, spec.x.kind: Invalid "
+          "value: \"p d\": may have mixed case, but should otherwise match: a DNS-1035 label must consist of lower "
+          "case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric "
+          "character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?'), "
+          "spec.x.metadata.name: Invalid value: \"a/b\": may not contain '/']" },
 };
 
 /* One definition has them all: spec.c0, spec.c1 … */
@@ -226,7 +233,13 @@ static const struct {
         { "{'type':'object','properties':{'s':{'type':'integer','default':'x'}}}", "",
           SCHEMA ".properties[s].default: Invalid value: \"string\":  in body must be of type integer: \"string\"" },
         { "{'type':'object','properties':{'s':{'type':'object','default':{'a':1}}}}", "",
-          SCHEMA ".properties[s].default: Invalid value: {\"a\":1}: must not have unknown fields" },
+          SCHEMA
+          ".properties[s].default: Invalid value: map[string]interface {}{\"a\":1}: must not have unknown fields" },
+        { "{'type':'object','properties':{'s':{'type':'string','default':'x','x-kubernetes-validations':[{'rule':"
+          "'self.size() > 1'}]}}}",
+          "", SCHEMA ".properties[s].default: Invalid value: \"string\": failed rule: self.size() > 1" },
+        { "{'type':'object','x-kubernetes-validations':[{'rule':'true','fieldPath':'.b'}]}", "",
+          SCHEMA ".x-kubernetes-validations[0].fieldPath: Invalid value: \".b\": fieldPath must be a valid path" },
         { "{'type':'object','properties':{'kind':{'type':'string','default':'x'}}}", "",
           SCHEMA ".properties[kind].default: Forbidden: must not be set in top-level kind" },
         { "{'type':'object','properties':{'s':{'type':'object','properties':{'a':{'type':'string'}},"
@@ -367,6 +380,7 @@ static void old_mistakes_may_stay(void **state) {
                         break;
         r = ASK(f, API_PATCH, &widgets, "default", "w", .patch = API_PATCH_MERGE, .body = Q("{'spec':{'a':'y'}}"));
         assert_int_equal(r.code, 200);
+        assert_int_equal(r.n_warnings, 0); /* only rules warn */
         r = ASK(f, API_PATCH, &widgets, "default", "w", .patch = API_PATCH_MERGE, .body = Q("{'spec':{'n':2}}"));
         is_invalid(r, "Widget.example.com \"w\"",
                    "spec.n: Invalid value: 2: spec.n in body should be less than or equal to 1");
