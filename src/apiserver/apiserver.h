@@ -4,6 +4,7 @@
 #include "apiserver/api.h"
 #include "store/store.h"
 
+struct encryption;
 struct tls_context;
 
 struct apiserver_options {
@@ -19,6 +20,7 @@ struct apiserver_options {
                                      Service's */
         uint16_t node_port_min, node_port_max; /* 30000, 32767 */
         const char *advertise_address;         /* in the kubernetes EndpointSlice */
+        struct encryption *encryption;         /* the store's, when there is one (encryption/encryption.h) */
         struct str requestheader_ca_pem;       /* certifies front proxies; set by the flag */
         const char *const *args; /* flags.h: "name=value", ends with NULL; or NULL */
         bool anonymous;   /* unauthenticated requests are system:anonymous (RBAC decides) instead of 401 */

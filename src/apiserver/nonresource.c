@@ -4,6 +4,7 @@
 #include <sys/utsname.h>
 
 #include "apiserver/discovery.h"
+#include "apiserver/encryption/encryption.h"
 #include "apiserver/flow/flow.h"
 #include "apiserver/metrics.h"
 #include "base/metrics.h"
@@ -60,6 +61,12 @@ static bool check_not_stopping(const struct apiserver *s) {
         return !s->stopping;
 }
 
+static bool check_kms(const struct apiserver *s) {
+        bool healthy;
+
+        return !encryption_has_kms(s->options.encryption, &healthy) || healthy;
+}
+
 enum { HEALTHZ = 1, LIVEZ = 2, READYZ = 4 };
 
 static const struct {
@@ -75,8 +82,16 @@ static const struct {
         { "poststarthook/rbac/bootstrap-roles", HEALTHZ | LIVEZ | READYZ, check_ready },
         { "poststarthook/scheduling/bootstrap-system-priority-classes", HEALTHZ | LIVEZ | READYZ, check_ready },
         { "poststarthook/bootstrap-controller", HEALTHZ | LIVEZ | READYZ, check_ready },
+        { "kms-providers", HEALTHZ | LIVEZ | READYZ, check_kms },
         { "shutdown", READYZ, check_not_stopping },
 };
+
+/* Of what it is a check in this server. */
+static unsigned kinds_of(const struct apiserver *s, size_t i) {
+        bool healthy;
+
+        return checks[i].ok != check_kms || encryption_has_kms(s->options.encryption, &healthy) ? checks[i].of : 0;
+}
 
 static bool excluded(struct arena *a, struct str query, const char *name) {
         struct str pair;
@@ -100,7 +115,7 @@ static void handle_health(struct exchange *x, const char *name, unsigned kind) {
         for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
                 bool good;
 
-                if (!(checks[i].of & kind) || (!str_empty(one) && !str_eqc(one, checks[i].name)))
+                if (!(kinds_of(x->s, i) & kind) || (!str_empty(one) && !str_eqc(one, checks[i].name)))
                         continue;
                 found = true;
                 if (excluded(a, query, checks[i].name)) {
@@ -149,7 +164,7 @@ static void handle_slis(struct exchange *x) {
         metric_header(&b, "kubernetes_healthcheck", "gauge", "This metric records the result of a single healthcheck.");
         for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
                 for (size_t k = 0; k < ARRAY_SIZE(kinds); k++)
-                        if (checks[i].of & 1U << k)
+                        if (kinds_of(x->s, i) & 1U << k)
                                 buf_printf(&b, "kubernetes_healthcheck{name=\"%s\",type=\"%s\"} %d\n", checks[i].name,
                                            kinds[k], checks[i].ok(x->s));
         respond_text(x->req, 200, "text/plain; version=0.0.4; charset=utf-8", buf_str(&b));
@@ -215,7 +230,8 @@ static void handle_paths(struct exchange *x) {
                         json_push(a, &list,
                                   json_of_printf(a, "/apis/%s/%s", api_builtin[i]->group, api_builtin[i]->version));
         for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
-                json_push(a, &list, json_of_printf(a, "/livez/%s", checks[i].name));
+                if (kinds_of(x->s, i) & LIVEZ)
+                        json_push(a, &list, json_of_printf(a, "/livez/%s", checks[i].name));
         for (size_t i = 0; i + 2 < ARRAY_SIZE(paths); i++)
                 json_push(a, &list, json_of_cstr(paths[i].path));
         json_setc(a, &doc, "paths", list);

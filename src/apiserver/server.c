@@ -11,6 +11,7 @@
 #include "apiserver/extensions/custom.h"
 #include "apiserver/flow/flow.h"
 #include "apiserver/relay.h"
+#include "apiserver/reload.h"
 #include "apiserver/auth/rbac.h"
 #include "apiserver/audit/audit.h"
 #include "apiserver/track.h"
@@ -160,7 +161,7 @@ int apiserver_listen(struct apiserver *s, struct error *err) {
         }
         expiry_start(s);
         flow_start(s);
-        return 0;
+        return reloads_start(s, err);
 }
 
 uint16_t apiserver_port(const struct apiserver *s) {
@@ -171,6 +172,7 @@ void apiserver_stop(struct apiserver *s, unsigned grace_ms) {
         atomic_store(&s->stopping, true);
         atomic_store(&s->ready, false);
         audit_stop(s->audit);
+        reloads_stop(s);
         webhooks_stop(s->webhooks);
         aggregator_stop(s->aggregator);
         extensions_stop(s->extensions);
@@ -196,6 +198,7 @@ void apiserver_free(struct apiserver *s) {
         webhooks_free(s->webhooks);
         aggregator_free(s->aggregator);
         extensions_free(s->extensions);
+        reloads_free(s);
         authn_free(s->authn);
         allocator_free(s->allocator);
         rbac_free(s->rbac);

@@ -24,6 +24,8 @@
 struct strategy;
 struct rbac;
 struct authn;
+struct authorizers;
+struct reloads;
 struct allocator;
 struct relays;
 struct webhooks;
@@ -73,7 +75,8 @@ struct apiserver {
         struct rbac *rbac;
         struct admission_configs *configs;
         struct authn *authn;
-        unsigned char authorizers[8]; /* numbers of authorize.c's, 0 ends */
+        _Atomic(struct authorizers *) authorizers;
+        struct reloads *reloads; /* NULL: no file is watched */
         struct allocator *allocator;
         struct relays *relays;
         struct webhooks *webhooks;     /* webhook_client.h */
@@ -237,7 +240,6 @@ enum authz { AUTHZ_NO_OPINION, AUTHZ_ALLOW, AUTHZ_DENY, AUTHZ_PENDING /* auth/re
 /* What the authorizers of the cluster say, in their order. reason (may be NULL) gets why. */
 enum authz authorize_why(struct apiserver *s, const struct api_user *user, const struct attributes *a,
                          struct buf *reason);
-int authorizers_configure(struct apiserver *s, struct error *err); /* from --authorization-mode */
 bool authorizer_is_used(const struct apiserver *s, const char *mode); /* "Webhook" */
 bool user_is_in(const struct api_user *user, const char *group);
 /* -EACCES with upstream's text when it is not allowed; -EINPROGRESS when it is not known yet. */

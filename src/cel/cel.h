@@ -159,6 +159,7 @@ void cel_program_free(struct cel_program *p); /* NULL is fine */
 DEFINE_CLEANUP(struct cel_program *, cel_program_free)
 const struct cel_type *cel_program_type(const struct cel_program *p); /* of its result */
 bool cel_program_uses(const struct cel_program *p, const char *variable);
+bool cel_program_selects(const struct cel_program *p, const char *variable, const char *field);
 void cel_program_estimate(const struct cel_program *p, uint64_t *ret_min, uint64_t *ret_max);
 
 struct cel_run {

@@ -433,6 +433,20 @@ bool cel_program_uses(const struct cel_program *p, const char *variable) {
         return false;
 }
 
+static bool selects(const struct node *n, const char *variable, const char *field) {
+        if (n->kind == NODE_SELECT && n->args[0]->kind == NODE_IDENT && str_eqc(n->args[0]->name, variable) &&
+            str_eqc(n->name, field))
+                return true;
+        for (size_t i = 0; i < n->n_args; i++)
+                if (selects(n->args[i], variable, field))
+                        return true;
+        return false;
+}
+
+bool cel_program_selects(const struct cel_program *p, const char *variable, const char *field) {
+        return selects(p->root, variable, field);
+}
+
 void cel_program_estimate(const struct cel_program *p, uint64_t *ret_min, uint64_t *ret_max) {
         if (ret_min)
                 *ret_min = p->cost_min;

@@ -60,6 +60,7 @@ int control_plane_start(const struct cluster *c, const struct pki *p, struct con
                 return r;
         struct apiserver_options ao = {
                 .args = args,
+                .encryption = ret->encryption,
                 .store = ret->store,
                 .address = "0.0.0.0",
                 .port = c->api_port,

@@ -5,6 +5,7 @@
 #include <openssl/evp.h>
 
 #include "apiserver/auth/authn.h"
+#include "apiserver/config_file.h"
 #include "apiserver/auth/remote.h"
 #include "apiserver/flags.h"
 #include "base/encode.h"
@@ -12,6 +13,7 @@
 #include "base/metrics.h"
 #include "http/jwt.h"
 #include "http/server.h"
+#include "json/build.h"
 
 static int unauthorized(struct error *err) {
         if (err)
@@ -180,8 +182,7 @@ static int configure_keys(struct authn *n, struct error *err) {
 
         add_keys(n, n->s->options.service_account_key_pem);
         if (r == 0 && n->keys.n == 0 && !str_empty(n->s->options.service_account_key_pem))
-                return error_set(err, -EINVAL,
-                                 "the service account key is no PEM of a private key, RSA or ECDSA");
+                return error_set(err, -EINVAL, "the service account key is no PEM of a private key, RSA or ECDSA");
         while (r == 0 && (path = server_flag_next(n->s, "service-account-key-file", &i)))
                 r = read_keys(n, path, err);
         return r;
@@ -201,22 +202,97 @@ static void configure_issuers(struct authn *n) {
         n->extends_tokens = strcmp(server_flag(n->s, "service-account-extend-token-expiration", "true"), "false") != 0;
 }
 
+static const char config_shape[] =
+                "{ jwt: [ { issuer: { url: '', discoveryURL: '', certificateAuthority: '', audiences: [ '' ],"
+                "                     audienceMatchPolicy: '', egressSelectorType: '' },"
+                "           claimValidationRules: [ { claim: '', requiredValue: '', expression: '', message: '' } ],"
+                "           claimMappings: { username: { claim: '', prefix: '', expression: '' },"
+                "                            groups: { claim: '', prefix: '', expression: '' },"
+                "                            uid: { claim: '', expression: '' },"
+                "                            extra: [ { key: '', valueExpression: '' } ] },"
+                "           userValidationRules: [ { expression: '', message: '' } ] } ],"
+                "  anonymous: { enabled: true, conditions: [ { path: '' } ] } }";
+
+static int read_file(struct authn *n, const char *path, struct authn_config *c, struct error *err) {
+        struct field_errors fe = { .a = c->arena };
+        struct json shape = json_build(c->arena, config_shape), *doc;
+        const struct json *anonymous;
+        int r = config_read(c->arena, path, "AuthenticationConfiguration", "v1beta1 v1alpha1", &shape, &doc, err);
+
+        if (r < 0)
+                return r;
+        if (server_flag(n->s, "oidc-issuer-url", NULL))
+                return error_set(err, -EINVAL, "authentication-config file and oidc-* flags are mutually exclusive");
+        anonymous = json_getc(doc, "anonymous");
+        if (anonymous && server_flag(n->s, "anonymous-auth", NULL))
+                return error_set(err, -EINVAL,
+                                 "--anonymous-auth flag cannot be set when anonymous field is configured in "
+                                 "authentication configuration file");
+        if (anonymous)
+                c->anonymous = json_bool(json_getc(anonymous, "enabled"));
+        c->conditions = json_getc(anonymous, "conditions");
+        if (!c->anonymous && json_len(c->conditions) > 0)
+                field_invalid(&fe, PATH(PATH(NULL, "anonymous"), "conditions"), c->conditions,
+                              "enabled should be set to true when conditions are defined");
+        r = oidc_new(n, c->arena, json_getc(doc, "jwt"), NULL, &c->issuers, err);
+        if (r == 0)
+                return config_finish(&fe, err);
+        vec_free(&fe.list);
+        return r;
+}
+
+int authn_configure(struct apiserver *s, struct authn_config **ret, struct error *err) {
+        const char *anonymous = server_flag(s, "anonymous-auth", NULL);
+        const char *path = server_flag(s, "authentication-config", NULL);
+        struct arena *a = arena_new(0);
+        struct authn_config *c = arena_new_of(a, struct authn_config);
+        struct json list;
+        int r;
+
+        c->arena = a;
+        c->anonymous = anonymous ? strcmp(anonymous, "false") != 0 : s->options.anonymous;
+        if (path) {
+                r = read_file(s->authn, path, c, err);
+        } else {
+                r = oidc_from_flags(s->authn, a, &list, err);
+                if (r == 0)
+                        r = oidc_new(s->authn, a, json_new(a, list), server_flag(s, "oidc-signing-algs", "RS256"),
+                                     &c->issuers, err);
+        }
+        if (r == 0)
+                *ret = c;
+        else
+                authn_config_free(c);
+        return r;
+}
+
+void authn_config_free(struct authn_config *c) {
+        if (!c)
+                return;
+        oidc_free(&c->issuers);
+        arena_free(c->arena);
+}
+
 static int configure(struct authn *n, struct error *err) {
         const char *tokens = server_flag(n->s, "token-auth-file", NULL);
-        const char *anonymous = server_flag(n->s, "anonymous-auth", NULL);
+        struct authorizers *authorizers;
+        struct authn_config *c;
         int r = configure_keys(n, err);
 
         if (r == 0 && tokens)
                 r = read_token_file(n, tokens, err);
-        if (anonymous)
-                n->s->options.anonymous = strcmp(anonymous, "false") != 0;
         if (r == 0)
-                r = oidc_new(n, &n->oidc, err);
+                r = authn_configure(n->s, &c, err);
+        if (r < 0)
+                return r;
+        atomic_store(&n->config, c);
+        r = token_webhook_new(n, err);
         if (r == 0)
-                r = webhooks_configure(n, err);
-        if (r == 0)
-                r = authorizers_configure(n->s, err);
-        return r < 0 ? r : request_header_new(n, &n->request_header, err);
+                r = authorizers_configure(n->s, &authorizers, err);
+        if (r < 0)
+                return r;
+        atomic_store(&n->s->authorizers, authorizers);
+        return request_header_new(n, &n->request_header, err);
 }
 
 int authn_new(struct apiserver *s, struct authn **ret, struct error *err) {
@@ -238,9 +314,9 @@ int authn_new(struct apiserver *s, struct authn **ret, struct error *err) {
 void authn_free(struct authn *n) {
         if (!n)
                 return;
-        oidc_free(n->oidc);
+        authn_config_free(atomic_load(&n->config));
+        authorizers_free(atomic_load(&n->s->authorizers));
         remote_free(n->token_webhook);
-        remote_free(n->access_webhook);
         for (size_t i = 0; i < n->keys.n; i++)
                 EVP_PKEY_free(n->keys.v[i].key);
         vec_free(&n->keys);
@@ -380,6 +456,15 @@ static struct str bearer_token(struct http_request *req) {
         return str_n(NULL, 0);
 }
 
+static bool may_be_anonymous(struct authn *n, struct str path) {
+        const struct authn_config *c = atomic_load(&n->config);
+        bool any = json_len(c->conditions) == 0;
+
+        json_each_item(i, c->conditions)
+                any = any || str_eq(json_str(json_getc(i, "path")), path);
+        return c->anonymous && any;
+}
+
 static int find_user(struct apiserver *s, struct http_request *req, struct api_user *ret, struct error *err) {
         static struct str nobody[] = { STR_INIT("system:unauthenticated") };
         const struct request_header *proxy = s->authn->request_header;
@@ -397,7 +482,8 @@ static int find_user(struct apiserver *s, struct http_request *req, struct api_u
                 return r == 0 || r == -EINPROGRESS ? r : unauthorized(err);
         }
         if (http_request_client_cert_invalid(req) || (proxy && http_request_client_cert_authority(req).n > 0) ||
-            !s->options.anonymous) /* a certificate that says nothing is refused, as an unknown token is */
+            !may_be_anonymous(s->authn, http_request_path(req))) /* a certificate that says nothing is refused, as an
+                                                                    unknown token is */
                 return unauthorized(err);
         *ret = (struct api_user) { .name = STR("system:anonymous"), .groups = nobody, .n_groups = 1 };
         return 0;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "apiserver/server.h"
+#include "apiserver/validation/validate.h"
 
 struct http_request;
 struct remote;
@@ -18,6 +19,18 @@ struct signing_key {
         struct str id;
 };
 
+/* OpenID issuers, and whom requests without credentials are; replaced as a whole. */
+struct oidcs {
+        struct oidc *v;
+        size_t n;
+};
+struct authn_config {
+        struct arena *arena;
+        struct oidcs issuers;
+        bool anonymous;
+        const struct json *conditions; /* the only paths where they are; none: everywhere */
+};
+
 struct authn {
         struct apiserver *s;
         struct arena *arena;
@@ -27,12 +40,11 @@ struct authn {
         bool extends_tokens;
         struct json audiences; /* whom tokens must be for, unless the question says otherwise */
         pthread_mutex_t lock;
-        struct map *tokens;            /* service_account.c: text of a token → struct token */
-        struct map *file_tokens;       /* text → struct api_user; NULL: no file */
-        struct oidc *oidc;             /* NULL: not configured, as are these */
-        struct remote *token_webhook, *access_webhook;
+        struct map *tokens;      /* service_account.c: text of a token → struct token */
+        struct map *file_tokens; /* text → struct api_user; NULL: no file */
+        _Atomic(struct authn_config *) config;
+        struct remote *token_webhook; /* NULL: not configured, as is this */
         struct request_header *request_header;
-        int64_t authorized_ttl_ms, unauthorized_ttl_ms, token_ttl_ms;
 };
 
 int authn_new(struct apiserver *s, struct authn **ret, struct error *err);
@@ -70,9 +82,13 @@ struct json authn_jwks(const struct authn *n, struct arena *a);
 /* ---- the parts ---- */
 
 void token_free(void *token);
-int oidc_new(struct authn *n, struct oidc **ret, struct error *err);
-void oidc_free(struct oidc *o);
-int webhooks_configure(struct authn *n, struct error *err);
+/* list: of JWTAuthenticators; a holds it and what is made of it. algorithms: "RS256,ES256"; NULL: any. What is there
+ * after an error is for oidc_free too. */
+int oidc_new(struct authn *n, struct arena *a, const struct json *list, const char *algorithms, struct oidcs *ret,
+             struct error *err);
+int oidc_from_flags(struct authn *n, struct arena *a, struct json *ret_list, struct error *err);
+void oidc_free(struct oidcs *list);
+int token_webhook_new(struct authn *n, struct error *err);
 int request_header_new(struct authn *n, struct request_header **ret, struct error *err);
 /* The user that a front proxy names; false: this connection is none's. */
 bool request_header_user(const struct request_header *h, struct http_request *req, struct api_user *ret);
@@ -80,9 +96,26 @@ bool request_header_user(const struct request_header *h, struct http_request *re
 bool request_header_is_client(const struct request_header *h, struct http_request *req);
 /* Replaces the user by the one it wants to be and may be. */
 int impersonate(struct apiserver *s, struct http_request *req, struct api_user *user, struct error *err);
-/* What the authorization webhook says; AUTHZ_PENDING as remote.h. */
-enum authz access_webhook_ask(struct authn *n, const struct api_user *user, const struct attributes *at,
+
+/* ---- webhooks that authorize ---- */
+
+struct access_webhook;
+/* config: a WebhookConfiguration, with errors in fe at p; NULL: the flags. All lives in a, until access_webhook_free.
+ */
+int access_webhook_new(struct authn *n, struct arena *a, const struct json *config, struct field_errors *fe,
+                       const struct path *p, struct access_webhook **ret, struct error *err);
+void access_webhook_free(struct access_webhook *w); /* NULL is fine */
+/* What it says; AUTHZ_PENDING as remote.h. */
+enum authz access_webhook_ask(const struct access_webhook *w, const struct api_user *user, const struct attributes *at,
                               struct buf *reason);
+
+/* ---- files that are read again when they change (reload.h) ---- */
+
+/* The configuration that the file or the flags give. */
+int authn_configure(struct apiserver *s, struct authn_config **ret, struct error *err);
+void authn_config_free(struct authn_config *c); /* NULL is fine */
+int authorizers_configure(struct apiserver *s, struct authorizers **ret, struct error *err);
+void authorizers_free(struct authorizers *c);
 
 /* ---- users ---- */
 

@@ -2,9 +2,11 @@
 #include <errno.h>
 
 #include "apiserver/auth/authn.h"
+#include "apiserver/config_file.h"
 #include "apiserver/auth/node_authz.h"
 #include "apiserver/auth/rbac.h"
 #include "apiserver/flags.h"
+#include "json/build.h"
 
 bool user_is_in(const struct api_user *user, const char *group) {
         for (size_t i = 0; i < user->n_groups; i++)
@@ -15,83 +17,201 @@ bool user_is_in(const struct api_user *user, const char *group) {
 
 /* ---- the authorizers ---- */
 
-static enum authz ask_node(struct apiserver *s, const struct api_user *user, const struct attributes *at,
-                           struct buf *reason) {
+#define MAX_AUTHORIZERS 64
+
+struct authorizer {
+        const struct kind *kind;
+        struct access_webhook *webhook;
+};
+
+/* In their order. Immutable: replaced as a whole. */
+struct authorizers {
+        struct arena *arena;
+        struct authorizer v[MAX_AUTHORIZERS];
+        size_t n;
+};
+
+#define ASK(name)                                                                                            \
+        static enum authz name(struct apiserver *s, const struct authorizer *z, const struct api_user *user, \
+                               const struct attributes *at, struct buf *reason)
+
+ASK(ask_node) {
         return node_authorize(s, user, at, reason) ? AUTHZ_ALLOW : AUTHZ_NO_OPINION;
 }
 
-static enum authz ask_rbac(struct apiserver *s, const struct api_user *user, const struct attributes *at,
-                           struct buf *reason) {
+ASK(ask_rbac) {
         return rbac_authorize(s, user, at, reason) ? AUTHZ_ALLOW : AUTHZ_NO_OPINION;
 }
 
-static enum authz ask_webhook(struct apiserver *s, const struct api_user *user, const struct attributes *at,
-                              struct buf *reason) {
-        return access_webhook_ask(s->authn, user, at, reason);
+ASK(ask_webhook) {
+        return access_webhook_ask(z->webhook, user, at, reason);
 }
 
-static enum authz ask_always_allow(struct apiserver *s, const struct api_user *user, const struct attributes *at,
-                                   struct buf *reason) {
+ASK(ask_always_allow) {
         return AUTHZ_ALLOW;
 }
 
-static enum authz ask_always_deny(struct apiserver *s, const struct api_user *user, const struct attributes *at,
-                                  struct buf *reason) {
+ASK(ask_always_deny) {
         if (reason)
                 buf_addc(reason, "Everything is forbidden.");
         return AUTHZ_NO_OPINION;
 }
 
-static const struct {
+static const struct kind {
         const char *mode;
-        enum authz (*ask)(struct apiserver *s, const struct api_user *user, const struct attributes *at,
-                          struct buf *reason);
-} authorizers[] = {
-        { "", NULL }, /* 0 ends a server's list */
+        enum authz (*ask)(struct apiserver *s, const struct authorizer *z, const struct api_user *user,
+                          const struct attributes *at, struct buf *reason);
+} kinds[] = {
+        { "AlwaysAllow", ask_always_allow },
+        { "AlwaysDeny", ask_always_deny },
         { "Node", ask_node },
         { "RBAC", ask_rbac },
         { "Webhook", ask_webhook },
-        { "AlwaysAllow", ask_always_allow },
-        { "AlwaysDeny", ask_always_deny },
 };
+static const char *const kind_names[] = { "AlwaysAllow", "AlwaysDeny", "Node", "RBAC", "Webhook", NULL };
 
-int authorizers_configure(struct apiserver *s, struct error *err) {
+static const struct kind *find_kind(struct str mode) {
+        for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+                if (str_eqc(mode, kinds[i].mode))
+                        return &kinds[i];
+        return NULL;
+}
+
+static bool has(const struct authorizers *z, const struct kind *kind) {
+        for (size_t i = 0; i < z->n; i++)
+                if (z->v[i].kind == kind)
+                        return true;
+        return false;
+}
+
+static int read_modes(struct apiserver *s, struct authorizers *z, struct error *err) {
         struct str rest = str_of(server_flag(s, "authorization-mode", "Node,RBAC")), mode;
-        size_t n = 0;
+        int r = 0;
 
-        while (str_split(&rest, ',', &mode)) {
-                size_t at = 0;
+        while (r == 0 && str_split(&rest, ',', &mode)) {
+                const struct kind *k = find_kind(mode);
 
-                for (size_t i = 1; i < ARRAY_SIZE(authorizers); i++)
-                        if (str_eqc(mode, authorizers[i].mode))
-                                at = i;
-                if (!at || memchr(s->authorizers, (int) at, n))
+                if (!k || has(z, k))
                         return error_set(err, -EINVAL,
                                          "--authorization-mode: \"%" STR_FMT
                                          "\" is no mode (Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny), or was there "
                                          "before",
                                          STR_ARG(mode));
-                s->authorizers[n++] = (unsigned char) at;
-                if (authorizers[at].ask == ask_webhook && !s->authn->access_webhook)
-                        return error_set(err, -EINVAL,
-                                         "--authorization-mode=Webhook needs --authorization-webhook-config-file");
+                z->v[z->n++].kind = k;
+                if (k->ask == ask_webhook)
+                        r = access_webhook_new(s->authn, z->arena, NULL, NULL, NULL, &z->v[z->n - 1].webhook, err);
         }
-        return 0;
+        return r;
 }
 
-bool authorizer_is_used(const struct apiserver *s, const char *mode) {
-        for (const unsigned char *a = s->authorizers; *a; a++)
-                if (strcmp(authorizers[*a].mode, mode) == 0)
+static const char config_shape[] = "{ authorizers: [ { type: '', name: '', webhook: {"
+                                   "     authorizedTTL: '', cacheAuthorizedRequests: true, unauthorizedTTL: '',"
+                                   "     cacheUnauthorizedRequests: true, timeout: '', subjectAccessReviewVersion: '',"
+                                   "     matchConditionSubjectAccessReviewVersion: '', failurePolicy: '',"
+                                   "     connectionInfo: { type: '', kubeConfigFile: '' }, matchConditions: [ { "
+                                   "expression: '' } ] } } ] }";
+
+static bool name_is_taken(const struct json *list, const struct json *item) {
+        for (const struct json *i = list->items; i < item; i++)
+                if (json_equal(json_getc(i, "name"), json_getc(item, "name")))
                         return true;
         return false;
 }
 
+static int read_authorizer(struct apiserver *s, struct authorizers *z, const struct json *list, const struct json *i,
+                           struct field_errors *fe, struct error *err) {
+        const struct path *p = PATH_INDEX(PATH(NULL, "authorizers"), i - list->items);
+        struct str type = json_str(json_getc(i, "type")), name = json_str(json_getc(i, "name"));
+        const struct json *webhook = json_getc(i, "webhook");
+        const struct kind *k = find_kind(type);
+
+        if (str_empty(type))
+                field_required(fe, PATH(p, "type"), "");
+        else if (!k)
+                field_not_supported(fe, PATH(p, "type"), type, kind_names);
+        else if (k->ask != ask_webhook && has(z, k))
+                field_duplicate(fe, PATH(p, "type"), type);
+        if (!k || (k->ask != ask_webhook && has(z, k)))
+                return 0;
+        z->v[z->n++].kind = k;
+        if (str_empty(name))
+                field_required(fe, PATH(p, "name"), "");
+        else if (name_is_taken(list, i))
+                field_duplicate(fe, PATH(p, "name"), name);
+        else
+                check_field(fe, PATH(p, "name"), name, check_dns_subdomain);
+        if (k->ask == ask_webhook && webhook)
+                return access_webhook_new(s->authn, z->arena, webhook, fe, p, &z->v[z->n - 1].webhook, err);
+        if (k->ask == ask_webhook)
+                field_required(fe, PATH(p, "webhook"), "required when type=Webhook");
+        else if (webhook)
+                field_invalid_str(fe, PATH(p, "webhook"), STR("non-null"), "may only be specified when type=Webhook");
+        return 0;
+}
+
+static int read_file(struct apiserver *s, const char *path, struct authorizers *z, struct error *err) {
+        struct field_errors fe = { .a = z->arena };
+        struct json shape = json_build(z->arena, config_shape), *doc;
+        const struct json *list;
+        int r;
+
+        if (server_flag(s, "authorization-mode", NULL) || server_flag(s, "authorization-webhook-config-file", NULL))
+                return error_set(err, -EINVAL,
+                                 "--authorization-config can not be specified when --authorization-mode or "
+                                 "--authorization-webhook-* flags are defined");
+        r = config_read(z->arena, path, "AuthorizationConfiguration", "v1 v1beta1 v1alpha1", &shape, &doc, err);
+        if (r < 0)
+                return r;
+        list = json_getc(doc, "authorizers");
+        if (json_len(list) == 0)
+                field_required(&fe, PATH(NULL, "authorizers"), "at least one authorization mode must be defined");
+        if (json_len(list) > MAX_AUTHORIZERS)
+                field_too_many(&fe, PATH(NULL, "authorizers"), json_len(list), MAX_AUTHORIZERS);
+        else
+                json_each_item(i, list)
+                        if (r == 0)
+                                r = read_authorizer(s, z, list, i, &fe, err);
+        if (r == 0)
+                return config_finish(&fe, err);
+        vec_free(&fe.list);
+        return r;
+}
+
+int authorizers_configure(struct apiserver *s, struct authorizers **ret, struct error *err) {
+        const char *path = server_flag(s, "authorization-config", NULL);
+        struct arena *a = arena_new(0);
+        struct authorizers *z = arena_new_of(a, struct authorizers);
+        int r;
+
+        z->arena = a;
+        r = path ? read_file(s, path, z, err) : read_modes(s, z, err);
+        if (r == 0)
+                *ret = z;
+        else
+                authorizers_free(z);
+        return r;
+}
+
+void authorizers_free(struct authorizers *z) {
+        for (size_t i = 0; z && i < z->n; i++)
+                access_webhook_free(z->v[i].webhook);
+        if (z)
+                arena_free(z->arena);
+}
+
+bool authorizer_is_used(const struct apiserver *s, const char *mode) {
+        return has(atomic_load(&s->authorizers), find_kind(str_of(mode)));
+}
+
 enum authz authorize_why(struct apiserver *s, const struct api_user *user, const struct attributes *at,
                          struct buf *reason) {
+        const struct authorizers *z;
+
         if (user_is_in(user, "system:masters"))
                 return AUTHZ_ALLOW;
-        for (const unsigned char *a = s->authorizers; *a; a++) {
-                enum authz decision = authorizers[*a].ask(s, user, at, reason);
+        z = atomic_load(&s->authorizers);
+        for (size_t i = 0; i < z->n; i++) {
+                enum authz decision = z->v[i].kind->ask(s, &z->v[i], user, at, reason);
 
                 if (decision != AUTHZ_NO_OPINION)
                         return decision;

@@ -47,10 +47,6 @@ static void answer_free(void *p) {
         arena_free(w->arena);
 }
 
-struct apiserver *remote_server(const struct remote *r) {
-        return r->o.s;
-}
-
 /* ---- kubeconfig ---- */
 
 static const struct json *named(const struct json *config, const char *list, struct str name, const char *member) {
@@ -110,15 +106,6 @@ static int read_kubeconfig(struct remote *r, struct error *err) {
         return e < 0 ? error_prefix(err, "%s", r->o.kubeconfig) : 0;
 }
 
-static int read_ca(struct remote *r, struct error *err) {
-        _cleanup_buf_ struct buf pem = BUF_INIT;
-        int e = r->o.ca_file ? file_read(r->o.ca_file, 0, &pem, err) : 0;
-
-        if (e == 0)
-                set_ca(r, buf_str(&pem));
-        return e;
-}
-
 int remote_new(const struct remote_options *o, struct remote **ret, struct error *err) {
         struct remote *r = xcalloc(1, sizeof(*r));
         int e;
@@ -128,7 +115,9 @@ int remote_new(const struct remote_options *o, struct remote **ret, struct error
         r->config = json_new_object();
         r->answers = map_new(answer_free);
         pthread_mutex_init(&r->lock, NULL);
-        e = o->kubeconfig ? read_kubeconfig(r, err) : read_ca(r, err);
+        if (!o->kubeconfig)
+                set_ca(r, o->ca_pem);
+        e = o->kubeconfig ? read_kubeconfig(r, err) : 0;
         if (e < 0) {
                 remote_free(r);
                 return e;
@@ -177,7 +166,7 @@ static void keep(struct question *q) {
         else if (json_parse(a, arena_str(a, q->call.answer), NULL, &w->value, NULL) < 0)
                 w->value = NULL;
         w->asked_ms = now;
-        w->until_ms = now + MAX(r->o.keep_ms(r, w->value), (int64_t) 1000);
+        w->until_ms = now + MAX(r->o.keep_ms(&r->o, w->value), (int64_t) 1000);
         pthread_mutex_lock(&r->lock);
         if (map_size(r->answers) >= MAX_ANSWERS)
                 drop_old(r, now);
@@ -242,7 +231,7 @@ int remote_ask(struct remote *r, struct arena *a, struct str url, const struct j
         }
         q->call = (struct webhook_call) { .method = body ? "POST" : "GET",
                                           .body = body ? q->key : STR(""),
-                                          .timeout_ms = TIMEOUT_MS };
+                                          .timeout_ms = r->o.timeout_ms ? r->o.timeout_ms : TIMEOUT_MS };
         remote_address(r, &q->call);
         q->call.config = &q->config;
         if (open_question)

@@ -19,13 +19,14 @@ struct remote_options {
         struct apiserver *s;
         const char *name;       /* for the log */
         const char *kubeconfig; /* file: where the server is and how it knows us; NULL: questions bring their URL */
-        const char *ca_file;    /* without a kubeconfig; NULL: the system's authorities */
+        struct str ca_pem;      /* without a kubeconfig; empty: the system's authorities */
+        unsigned timeout_ms;    /* 0: 30 s */
         /* How long an answer (NULL: there was none) is kept. At least a second, in which the question comes again. */
-        int64_t (*keep_ms)(const struct remote *r, const struct json *answer);
+        int64_t (*keep_ms)(const struct remote_options *o, const struct json *answer);
+        int64_t yes_ms, no_ms; /* for keep_ms */
 };
 int remote_new(const struct remote_options *o, struct remote **ret, struct error *err);
 void remote_free(struct remote *r);
-struct apiserver *remote_server(const struct remote *r);
 
 /* Where it is and who we are to it, for calls that the caller makes itself. */
 struct webhook_call;

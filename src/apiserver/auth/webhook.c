@@ -3,52 +3,36 @@
 #include <errno.h>
 
 #include "apiserver/auth/authn.h"
+#include "apiserver/config_file.h"
 #include "apiserver/auth/remote.h"
 #include "apiserver/flags.h"
+#include "cel/cel.h"
+#include "json/build.h"
+#include "schema/selector.h"
 
 #define MINUTE_MS 60000
 
-static int64_t keep_token_ms(const struct remote *r, const struct json *answer) {
-        return answer ? remote_server(r)->authn->token_ttl_ms : 0;
+static int64_t keep_token_ms(const struct remote_options *o, const struct json *answer) {
+        return answer ? o->yes_ms : 0;
 }
 
-static int64_t keep_access_ms(const struct remote *r, const struct json *answer) {
-        const struct authn *n = remote_server(r)->authn;
-
-        if (!answer)
-                return 0;
-        return json_bool(json_at_path(answer, "status", "allowed")) ? n->authorized_ttl_ms : n->unauthorized_ttl_ms;
-}
-
-static int open_webhook(struct authn *n, const char *flag, const char *name,
-                        int64_t (*keep_ms)(const struct remote *r, const struct json *answer), struct remote **ret,
-                        struct error *err) {
+int token_webhook_new(struct authn *n, struct error *err) {
         struct remote_options o = {
-                .s = n->s, .name = name, .kubeconfig = server_flag(n->s, flag, NULL), .keep_ms = keep_ms
+                .s = n->s,
+                .name = "token webhook",
+                .kubeconfig = server_flag(n->s, "authentication-token-webhook-config-file", NULL),
+                .keep_ms = keep_token_ms,
+                .yes_ms = server_flag_ms(n->s, "authentication-token-webhook-cache-ttl", 2 * MINUTE_MS),
         };
 
-        return o.kubeconfig ? remote_new(&o, ret, err) : 0;
+        return o.kubeconfig ? remote_new(&o, &n->token_webhook, err) : 0;
 }
 
-int webhooks_configure(struct authn *n, struct error *err) {
-        int r;
-
-        n->token_ttl_ms = server_flag_ms(n->s, "authentication-token-webhook-cache-ttl", 2 * MINUTE_MS);
-        n->authorized_ttl_ms = server_flag_ms(n->s, "authorization-webhook-cache-authorized-ttl", 5 * MINUTE_MS);
-        n->unauthorized_ttl_ms = server_flag_ms(n->s, "authorization-webhook-cache-unauthorized-ttl", MINUTE_MS / 2);
-        r = open_webhook(n, "authentication-token-webhook-config-file", "token webhook", keep_token_ms,
-                         &n->token_webhook, err);
-        return r < 0 ? r
-                     : open_webhook(n, "authorization-webhook-config-file", "authorization webhook", keep_access_ms,
-                                    &n->access_webhook, err);
-}
-
-static struct json review(struct authn *n, struct arena *a, const char *group, const char *kind, const char *flag,
-                          struct json spec) {
+static struct json review(struct arena *a, const char *group, const char *kind, const char *version, struct json spec) {
         struct json o = json_new_object();
 
         json_set_cstr(a, &o, "kind", kind);
-        json_setc(a, &o, "apiVersion", json_of_printf(a, "%s/%s", group, server_flag(n->s, flag, "v1beta1")));
+        json_setc(a, &o, "apiVersion", json_of_printf(a, "%s/%s", group, version));
         json_setc(a, json_get_or_add_object(a, &o, "metadata"), "creationTimestamp", json_null());
         json_setc(a, &o, "spec", spec);
         return o;
@@ -66,7 +50,8 @@ int token_webhook_check(const struct token_check *c, struct error *err) {
                 return -ENOENT;
         json_set_str(c->a, &spec, "token", c->text);
         json_setc(c->a, &spec, "audiences", *c->audiences);
-        body = review(n, c->a, "authentication.k8s.io", "TokenReview", "authentication-token-webhook-version", spec);
+        body = review(c->a, "authentication.k8s.io", "TokenReview",
+                      server_flag(n->s, "authentication-token-webhook-version", "v1beta1"), spec);
         r = remote_ask(n->token_webhook, c->a, STR(""), &body, &answer);
         if (r < 0)
                 return r == -EIO ? error_status(err, REASON_UNAUTHORIZED, "the token webhook did not answer") : r;
@@ -93,11 +78,56 @@ int token_webhook_check(const struct token_check *c, struct error *err) {
         return 0;
 }
 
-/* ---- access ---- */
+/* ---- access: the question ---- */
 
 static void set(struct arena *a, struct json *o, const char *key, struct str value) {
         if (!str_empty(value))
                 json_set_str(a, o, key, value);
+}
+
+static void add_requirement(struct arena *a, struct json *o, const char *name, struct str key, const char *operator,
+                            const struct str * values, size_t n) {
+        struct json r = json_build(a, "{ key: %s, operator: %c }", key, operator);
+
+        for (size_t i = 0; i < n; i++)
+                json_push(a, json_get_or_add_array(a, &r, "values"), json_of_str(values[i]));
+        json_push(a, json_get_or_add_array(a, json_get_or_add_object(a, o, name), "requirements"), r);
+}
+
+/* What of a selector an authorizer can know: requirements narrow, so that any of them may be left out. */
+static void add_selectors(struct arena *a, struct json *o, const struct attributes *at) {
+        static const char *const operators[] = {
+                [SELECTOR_IN] = "In",
+                [SELECTOR_NOT_IN] = "NotIn",
+                [SELECTOR_EXISTS] = "Exists",
+                [SELECTOR_EQUALS] = "In",
+                [SELECTOR_NOT_EXISTS] = "DoesNotExist",
+                [SELECTOR_DOUBLE_EQUALS] = "In",
+                [SELECTOR_NOT_EQUALS] = "NotIn",
+                [SELECTOR_GT] = NULL,
+                [SELECTOR_LT] = NULL,
+        };
+        struct str fields = at->field_selector, one;
+        struct selector labels = { 0 };
+
+        while (str_split(&fields, ',', &one)) {
+                ssize_t eq = str_find(one, '=');
+                size_t n = (size_t) eq, v = n + 1;
+                struct str value;
+                bool not = eq > 0 && one.p[n - 1] == '!';
+
+                if (eq <= 0)
+                        continue;
+                v += v < one.n && one.p[v] == '=';
+                value = str_sub(one, v, one.n);
+                add_requirement(a, o, "fieldSelector", str_sub(one, 0, n - not ), not ? "NotIn" : "In", &value, 1);
+        }
+        if (at->label_selector.n == 0 || selector_parse_labels(a, at->label_selector, &labels, NULL) < 0)
+                return;
+        for (size_t i = 0; i < labels.n; i++)
+                if (operators[labels.reqs[i].op])
+                        add_requirement(a, o, "labelSelector", labels.reqs[i].key, operators[labels.reqs[i].op],
+                                        labels.reqs[i].values, labels.reqs[i].n_values);
 }
 
 static struct json access_spec(struct arena *a, const struct api_user *user, const struct attributes *at) {
@@ -116,12 +146,7 @@ static struct json access_spec(struct arena *a, const struct api_user *user, con
                 set(a, &part, "resource", at->resource);
                 set(a, &part, "subresource", at->subresource);
                 set(a, &part, "name", at->name);
-                if (!str_empty(at->field_selector))
-                        json_set_str(a, json_get_or_add_object(a, &part, "fieldSelector"), "rawSelector",
-                                     at->field_selector);
-                if (!str_empty(at->label_selector))
-                        json_set_str(a, json_get_or_add_object(a, &part, "labelSelector"), "rawSelector",
-                                     at->label_selector);
+                add_selectors(a, &part, at);
         }
         json_setc(a, &spec, path ? "nonResourceAttributes" : "resourceAttributes", part);
         set(a, &spec, "user", user->name);
@@ -135,27 +160,244 @@ static struct json access_spec(struct arena *a, const struct api_user *user, con
         return spec;
 }
 
-enum authz access_webhook_ask(struct authn *n, const struct api_user *user, const struct attributes *at,
-                              struct buf *reason) {
-        _cleanup_(arena_freep) struct arena *a = NULL;
-        const struct json *answer, *status;
-        struct json body;
-        struct str why;
-        int r;
+/* ---- access: which questions it is asked ---- */
 
-        if (!n->access_webhook)
-                return AUTHZ_NO_OPINION;
-        a = arena_new(0);
-        body = review(n, a, "authorization.k8s.io", "SubjectAccessReview", "authorization-webhook-version",
-                      access_spec(a, user, at));
-        r = remote_ask(n->access_webhook, a, STR(""), &body, &answer);
+#define MAX_CONDITIONS 64
+#define FIELD(text, t) \
+        { STR_INIT(text), STR_INIT(text), (t) }
+#define OBJECT(id, text, list)                                                                 \
+        static const struct cel_type id = {                                                    \
+                .kind = CEL_OBJECT, .name = text, .fields = list, .n_fields = ARRAY_SIZE(list) \
+        }
+
+static const struct cel_type strings = { .kind = CEL_LIST, .params = { &cel_string } };
+static const struct cel_type string_lists = { .kind = CEL_MAP, .params = { &cel_string, &strings } };
+static const struct cel_field requirement_fields[] = { FIELD("key", &cel_string), FIELD("operator", &cel_string),
+                                                       FIELD("values", &strings) };
+OBJECT(requirement, "kubernetes.SelectorRequirement", requirement_fields);
+static const struct cel_type requirements = { .kind = CEL_LIST, .params = { &requirement } };
+static const struct cel_field selector_fields[] = { FIELD("rawSelector", &cel_string),
+                                                    FIELD("requirements", &requirements) };
+OBJECT(field_selector_type, "kubernetes.FieldSelectorAttributes", selector_fields);
+OBJECT(label_selector_type, "kubernetes.LabelSelectorAttributes", selector_fields);
+static const struct cel_field resource_fields[] = {
+        FIELD("namespace", &cel_string),
+        FIELD("verb", &cel_string),
+        FIELD("group", &cel_string),
+        FIELD("version", &cel_string),
+        FIELD("resource", &cel_string),
+        FIELD("subresource", &cel_string),
+        FIELD("name", &cel_string),
+        FIELD("fieldSelector", &field_selector_type),
+        FIELD("labelSelector", &label_selector_type),
+};
+OBJECT(resource_type, "kubernetes.ResourceAttributes", resource_fields);
+static const struct cel_field path_fields[] = { FIELD("path", &cel_string), FIELD("verb", &cel_string) };
+OBJECT(path_type, "kubernetes.NonResourceAttributes", path_fields);
+static const struct cel_field request_fields[] = {
+        FIELD("resourceAttributes", &resource_type),
+        FIELD("nonResourceAttributes", &path_type),
+        FIELD("user", &cel_string),
+        FIELD("groups", &strings),
+        FIELD("extra", &string_lists),
+        FIELD("uid", &cel_string),
+};
+OBJECT(request_type, "kubernetes.SubjectAccessReviewSpec", request_fields);
+static const struct cel_variable request_variable = { "request", &request_type };
+
+struct access_webhook {
+        struct remote *remote;
+        const char *version;
+        enum authz failure; /* what is said when there is no answer */
+        struct cel_program *conditions[MAX_CONDITIONS];
+        size_t n_conditions;
+};
+
+/* Expressions see every text, also the empty ones. */
+static struct cel_value request_value(struct arena *a, const struct json *spec) {
+        struct json v = json_copy_shallow(a, spec);
+        const struct json *part = json_getc(spec, "resourceAttributes");
+
+        for (size_t i = 0; i < ARRAY_SIZE(request_fields); i++)
+                if (request_fields[i].type == &cel_string && !json_get(&v, request_fields[i].name))
+                        json_set(a, &v, request_fields[i].name, json_of_cstr(""));
+        json_get_or_add_array(a, &v, "groups");
+        json_get_or_add_object(a, &v, "extra");
+        if (part) {
+                struct json p = json_copy_shallow(a, part);
+
+                for (size_t i = 0; i < ARRAY_SIZE(resource_fields); i++)
+                        if (resource_fields[i].type == &cel_string && !json_get(&p, resource_fields[i].name))
+                                json_set(a, &p, resource_fields[i].name, json_of_cstr(""));
+                json_setc(a, &v, "resourceAttributes", p);
+        }
+        return cel_of_json(a, json_new(a, v), &request_type);
+}
+
+/* 1: it is asked, 0: it is not, -EINVAL: an expression fails, and none is false. */
+static int is_meant(const struct access_webhook *w, struct arena *a, const struct json *spec) {
+        struct cel_value request, v;
+        int r = 1;
+
+        if (w->n_conditions == 0)
+                return 1;
+        request = request_value(a, spec);
+        for (size_t i = 0; i < w->n_conditions; i++) {
+                struct cel_run run = { .arena = a };
+
+                if (cel_eval(w->conditions[i], &request, &run, &v, NULL) < 0 || v.kind != CEL_BOOL)
+                        r = -EINVAL;
+                else if (!v.b)
+                        return 0;
+        }
+        return r;
+}
+
+enum authz access_webhook_ask(const struct access_webhook *w, const struct api_user *user, const struct attributes *at,
+                              struct buf *reason) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct json spec = access_spec(a, user, at), body;
+        const struct json *answer, *status;
+        struct str why;
+        int r = is_meant(w, a, &spec);
+
+        if (r <= 0)
+                return r < 0 ? w->failure : AUTHZ_NO_OPINION;
+        body = review(a, "authorization.k8s.io", "SubjectAccessReview", w->version, spec);
+        r = remote_ask(w->remote, a, STR(""), &body, &answer);
         if (r == -EINPROGRESS)
                 return AUTHZ_PENDING;
         status = r == 0 ? json_getc(answer, "status") : NULL;
         why = r == 0 ? json_str(json_getc(status, "reason")) : STR("the authorization webhook did not answer");
         if (reason && why.n > 0)
                 buf_printf(reason, "%s%" STR_FMT, reason->n ? "\n" : "", STR_ARG(why));
-        if (json_bool(json_getc(status, "allowed")))
-                return AUTHZ_ALLOW;
-        return json_bool(json_getc(status, "denied")) ? AUTHZ_DENY : AUTHZ_NO_OPINION;
+        if (r < 0)
+                return w->failure;
+        if (json_bool(json_getc(status, "denied")))
+                return AUTHZ_DENY;
+        return json_bool(json_getc(status, "allowed")) ? AUTHZ_ALLOW : AUTHZ_NO_OPINION;
+}
+
+/* ---- access: the configuration ---- */
+
+static int64_t keep_access_ms(const struct remote_options *o, const struct json *answer) {
+        return !answer ? 0 : json_bool(json_at_path(answer, "status", "allowed")) ? o->yes_ms : o->no_ms;
+}
+
+/* A duration that must be there, above zero and at most so long (0: any), in ms. */
+static int64_t read_duration(struct field_errors *fe, const struct path *p, struct str text, int64_t most_seconds) {
+        int64_t ns = 0;
+
+        if (str_empty(text)) {
+                field_required(fe, p, "");
+                return 0;
+        }
+        if (duration_parse(text, &ns) < 0 || ns <= 0 || (most_seconds && ns > most_seconds * NSEC_PER_SEC))
+                field_invalid_str(fe, p, text, most_seconds ? "must be > 0s and <= %llds" : "must be > 0s",
+                                  (long long) most_seconds);
+        return ns / NSEC_PER_MSEC;
+}
+
+static void read_choice(struct field_errors *fe, const struct path *p, struct str value, const char *const *values) {
+        if (str_empty(value))
+                field_required(fe, p, "");
+        else
+                check_enum(fe, p, value, values);
+}
+
+static void read_connection(struct arena *a, struct field_errors *fe, const struct path *p, const struct json *info,
+                            struct remote_options *o) {
+        static const char *const types[] = { "KubeConfigFile", NULL };
+        struct str file = json_str(json_getc(info, "kubeConfigFile"));
+
+        read_choice(fe, PATH(p, "type"), json_str(json_getc(info, "type")), types);
+        if (str_empty(file))
+                field_required(fe, PATH(p, "kubeConfigFile"), "");
+        else if (file.p[0] != '/')
+                field_invalid_str(fe, PATH(p, "kubeConfigFile"), file, "must be an absolute path");
+        o->kubeconfig = arena_cstr(a, file);
+}
+
+static void read_conditions(struct access_webhook *w, struct field_errors *fe, const struct path *up,
+                            const struct json *list) {
+        if (json_len(list) > MAX_CONDITIONS) {
+                field_too_many(fe, up, json_len(list), MAX_CONDITIONS);
+                return;
+        }
+        json_each_item(i, list) {
+                const struct path *p = PATH(PATH_INDEX(up, i - list->items), "expression");
+                struct str text = json_str(json_getc(i, "expression"));
+                struct cel_program *program = NULL;
+                bool twice = false;
+
+                for (const struct json *before = list->items; before < i; before++)
+                        twice = twice || str_eq(json_str(json_getc(before, "expression")), text);
+                if (str_empty(str_trim(text)))
+                        field_required(fe, p, "");
+                else if (twice)
+                        field_duplicate(fe, p, text);
+                else
+                        program = config_compile(fe, p, text, &request_variable, true);
+                if (program)
+                        w->conditions[w->n_conditions++] = program;
+        }
+}
+
+static void read_webhook(struct arena *a, const struct json *config, struct field_errors *fe, const struct path *p,
+                         struct access_webhook *w, struct remote_options *o) {
+        static const char *const versions[] = { "v1", "v1beta1", NULL }, *const v1[] = { "v1", NULL };
+        static const char *const policies[] = { "NoOpinion", "Deny", NULL };
+        struct str version = json_str(json_getc(config, "subjectAccessReviewVersion"));
+        struct str conditions_version = json_str(json_getc(config, "matchConditionSubjectAccessReviewVersion"));
+        struct str policy = json_str(json_getc(config, "failurePolicy"));
+        const struct json *conditions = json_getc(config, "matchConditions");
+
+        o->timeout_ms = (unsigned) read_duration(fe, PATH(p, "timeout"), json_str(json_getc(config, "timeout")), 30);
+        o->yes_ms = read_duration(fe, PATH(p, "authorizedTTL"),
+                                  json_str_or(json_getc(config, "authorizedTTL"), STR("5m")), 0);
+        o->no_ms = read_duration(fe, PATH(p, "unauthorizedTTL"),
+                                 json_str_or(json_getc(config, "unauthorizedTTL"), STR("30s")), 0);
+        if (!json_bool_or(json_getc(config, "cacheAuthorizedRequests"), true))
+                o->yes_ms = 0;
+        if (!json_bool_or(json_getc(config, "cacheUnauthorizedRequests"), true))
+                o->no_ms = 0;
+        read_choice(fe, PATH(p, "subjectAccessReviewVersion"), version, versions);
+        w->version = arena_cstr(a, version);
+        if (conditions_version.n > 0)
+                check_enum(fe, PATH(p, "matchConditionSubjectAccessReviewVersion"), conditions_version, v1);
+        else if (json_len(conditions) > 0)
+                field_required(fe, PATH(p, "matchConditionSubjectAccessReviewVersion"),
+                               "required if match conditions are specified");
+        read_choice(fe, PATH(p, "failurePolicy"), policy, policies);
+        w->failure = str_eqc(policy, "Deny") ? AUTHZ_DENY : AUTHZ_NO_OPINION;
+        read_connection(a, fe, PATH(p, "connectionInfo"), json_getc(config, "connectionInfo"), o);
+        read_conditions(w, fe, PATH(p, "matchConditions"), conditions);
+}
+
+int access_webhook_new(struct authn *n, struct arena *a, const struct json *config, struct field_errors *fe,
+                       const struct path *p, struct access_webhook **ret, struct error *err) {
+        struct access_webhook *w = arena_new_of(a, struct access_webhook);
+        struct remote_options o = { .s = n->s, .name = "authorization webhook", .keep_ms = keep_access_ms };
+
+        *ret = w;
+        if (config) {
+                read_webhook(a, config, fe, p, w, &o);
+                return fe->list.n > 0 ? 0 : remote_new(&o, &w->remote, err);
+        }
+        w->version = server_flag(n->s, "authorization-webhook-version", "v1beta1");
+        o.kubeconfig = server_flag(n->s, "authorization-webhook-config-file", NULL);
+        o.yes_ms = server_flag_ms(n->s, "authorization-webhook-cache-authorized-ttl", 5 * MINUTE_MS);
+        o.no_ms = server_flag_ms(n->s, "authorization-webhook-cache-unauthorized-ttl", MINUTE_MS / 2);
+        if (!o.kubeconfig)
+                return error_set(err, -EINVAL,
+                                 "--authorization-mode=Webhook needs --authorization-webhook-config-file");
+        return remote_new(&o, &w->remote, err);
+}
+
+void access_webhook_free(struct access_webhook *w) {
+        if (!w)
+                return;
+        for (size_t i = 0; i < w->n_conditions; i++)
+                cel_program_free(w->conditions[i]);
+        remote_free(w->remote);
 }

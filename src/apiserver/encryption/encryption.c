@@ -5,12 +5,12 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
+#include "apiserver/config_file.h"
 #include "apiserver/encryption/kms.h"
 #include "base/encode.h"
-#include "base/file.h"
 #include "base/map.h"
 #include "base/vec.h"
-#include "json/yaml.h"
+#include "json/build.h"
 
 #define PREFIX STR("k8s:enc:")
 #define MAX_KEY 32
@@ -43,13 +43,23 @@ struct rule {
         bool writes_plain;    /* identity is the first */
 };
 
-struct encryption {
-        struct store_cipher cipher;
+struct config {
         struct arena *arena;
         VEC(struct rule) rules;
         VEC(struct kms *) plugins;
-        pthread_mutex_t lock;
-        struct map *stale; /* keys whose text lies on the disk as another provider than the first wrote it */
+};
+
+#define MAX_WRITTEN 100000 /* keys that are remembered; the others are written once more than needed */
+
+struct encryption {
+        struct store_cipher cipher;
+        char *path;
+        pthread_mutex_t lock; /* over all below */
+        struct config *config;
+        /* The keys whose text lies on the disk as another provider than the first wrote it; or, after a reload, those
+         * that were written since. */
+        struct map *noted;
+        bool reloaded;
 };
 
 /* ---- algorithms ---- */
@@ -160,7 +170,7 @@ static bool matches(struct str pattern, struct str group, struct str resource) {
 
 /* Keys of the store are "group/resource/…", "/pods/…" in the group without a name. The first rule that names it counts.
  */
-static const struct rule *rule_of(const struct encryption *e, struct str key) {
+static const struct rule *rule_of(const struct config *e, struct str key) {
         struct str group = STR(""), resource = STR("");
 
         str_split(&key, '/', &group);
@@ -177,12 +187,12 @@ static struct encryption *encryption_of(const struct store_cipher *c) {
 }
 
 static void note(struct encryption *e, struct str key, bool stale) {
-        pthread_mutex_lock(&e->lock);
-        if (stale)
-                map_put(e->stale, key, (void *) e);
+        if (map_size(e->noted) >= MAX_WRITTEN && e->reloaded)
+                map_clear(e->noted);
+        if (stale != e->reloaded)
+                map_put(e->noted, key, (void *) e);
         else
-                map_remove(e->stale, key);
-        pthread_mutex_unlock(&e->lock);
+                map_remove(e->noted, key);
 }
 
 static bool is_stale(const struct store_cipher *c, struct str key) {
@@ -190,14 +200,13 @@ static bool is_stale(const struct store_cipher *c, struct str key) {
         bool stale;
 
         pthread_mutex_lock(&e->lock);
-        stale = map_has(e->stale, key);
+        stale = rule_of(e->config, key) && map_has(e->noted, key) != e->reloaded;
         pthread_mutex_unlock(&e->lock);
         return stale;
 }
 
-static int seal(const struct store_cipher *c, struct str key, struct str text, struct buf *dst) {
-        struct encryption *e = encryption_of(c);
-        const struct rule *r = rule_of(e, key);
+static int seal_by(struct encryption *e, struct str key, struct str text, struct buf *dst) {
+        const struct rule *r = rule_of(e->config, key);
         int result;
 
         if (!r)
@@ -210,10 +219,18 @@ static int seal(const struct store_cipher *c, struct str key, struct str text, s
         return result < 0 ? result : 1;
 }
 
-static int open_text(const struct store_cipher *c, struct str key, struct str sealed, struct buf *dst,
-                     struct error *err) {
+static int seal(const struct store_cipher *c, struct str key, struct str text, struct buf *dst) {
         struct encryption *e = encryption_of(c);
-        const struct rule *r = rule_of(e, key);
+        int r;
+
+        pthread_mutex_lock(&e->lock);
+        r = seal_by(e, key, text, dst);
+        pthread_mutex_unlock(&e->lock);
+        return r;
+}
+
+static int open_by(struct encryption *e, struct str key, struct str sealed, struct buf *dst, struct error *err) {
+        const struct rule *r = rule_of(e->config, key);
         bool named = false;
 
         if (!str_has_prefix(sealed, PREFIX)) {
@@ -240,9 +257,20 @@ static int open_text(const struct store_cipher *c, struct str key, struct str se
                          STR_ARG(key));
 }
 
+static int open_text(const struct store_cipher *c, struct str key, struct str sealed, struct buf *dst,
+                     struct error *err) {
+        struct encryption *e = encryption_of(c);
+        int r;
+
+        pthread_mutex_lock(&e->lock);
+        r = open_by(e, key, sealed, dst, err);
+        pthread_mutex_unlock(&e->lock);
+        return r;
+}
+
 /* ---- the configuration ---- */
 
-static int add_key(struct encryption *e, struct rule *r, const struct algorithm *g, const struct json *key,
+static int add_key(struct config *e, struct rule *r, const struct algorithm *g, const struct json *key,
                    struct error *err) {
         struct str name = json_str(json_getc(key, "name"));
         _cleanup_buf_ struct buf b = BUF_INIT;
@@ -262,7 +290,7 @@ static int add_key(struct encryption *e, struct rule *r, const struct algorithm 
         return 0;
 }
 
-static int add_kms(struct encryption *e, struct rule *r, const struct json *config, struct error *err) {
+static int add_kms(struct config *e, struct rule *r, const struct json *config, struct error *err) {
         struct str name = json_str(json_getc(config, "name"));
         struct key k = { .algorithm = &kms_algorithm };
         int result;
@@ -283,8 +311,7 @@ static int add_kms(struct encryption *e, struct rule *r, const struct json *conf
         return 0;
 }
 
-static int add_provider(struct encryption *e, struct rule *r, const struct json *provider, bool first,
-                        struct error *err) {
+static int add_provider(struct config *e, struct rule *r, const struct json *provider, bool first, struct error *err) {
         int result = 0;
 
         if (json_len(provider) != 1)
@@ -310,7 +337,7 @@ static int add_provider(struct encryption *e, struct rule *r, const struct json 
         return error_set(err, -EINVAL, "a provider is exactly one of identity, aescbc, aesgcm, secretbox, kms");
 }
 
-static int add_rule(struct encryption *e, const struct json *config, struct error *err) {
+static int add_rule(struct config *e, const struct json *config, struct error *err) {
         const struct json *providers = json_getc(config, "providers");
         struct rule *r;
         int result = 0;
@@ -325,60 +352,111 @@ static int add_rule(struct encryption *e, const struct json *config, struct erro
         return result;
 }
 
-static int read_config(struct encryption *e, const char *path, struct error *err) {
-        _cleanup_buf_ struct buf text = BUF_INIT;
-        const struct json *rules;
-        struct json *doc;
-        int r = file_read(path, 0, &text, err);
+static const char config_shape[] =
+                "{ resources: [ { resources: [ '' ], providers: [ { identity: {},"
+                "    aescbc: { keys: [ { name: '', secret: '' } ] }, aesgcm: { keys: [ { name: '', secret: '' } ] },"
+                "    secretbox: { keys: [ { name: '', secret: '' } ] },"
+                "    kms: { apiVersion: '', name: '', endpoint: '', cachesize: 1, timeout: '' } } ] } ] }";
 
-        if (r == 0)
-                r = yaml_parse(e->arena, arena_str(e->arena, buf_str(&text)), NULL, &doc, err);
+static int read_config(struct config *e, const char *path, struct error *err) {
+        struct json shape = json_build(e->arena, config_shape), *doc;
+        const struct json *rules;
+        int r = config_read(e->arena, path, "EncryptionConfiguration", "v1", &shape, &doc, err);
+
         if (r < 0)
                 return r;
-        if (!str_eqc(json_str(json_getc(doc, "kind")), "EncryptionConfiguration") ||
-            !str_eqc(json_str(json_getc(doc, "apiVersion")), "apiserver.config.k8s.io/v1"))
-                return error_set(err, -EINVAL, "this is no EncryptionConfiguration of apiserver.config.k8s.io/v1");
         rules = json_getc(doc, "resources");
         if (json_len(rules) == 0)
-                return error_set(err, -EINVAL, "resources is needed");
+                r = error_set(err, -EINVAL, "resources is needed");
         json_each_item(i, rules)
                 if (r == 0)
                         r = add_rule(e, i, err);
+        return r < 0 ? error_prefix(err, "%s", path) : 0;
+}
+
+static void config_free(struct config *c) {
+        if (!c)
+                return;
+        for (size_t i = 0; i < c->rules.n; i++) {
+                for (size_t k = 0; k < c->rules.v[i].keys.n; k++)
+                        OPENSSL_cleanse(c->rules.v[i].keys.v[k].bytes, MAX_KEY);
+                vec_free(&c->rules.v[i].keys);
+        }
+        for (size_t i = 0; i < c->plugins.n; i++)
+                kms_free(c->plugins.v[i]);
+        vec_free(&c->rules);
+        vec_free(&c->plugins);
+        arena_free(c->arena);
+        free(c);
+}
+DEFINE_CLEANUP(struct config *, config_free)
+
+static int config_new(const char *path, struct config **ret, struct error *err) {
+        _cleanup_(config_freep) struct config *c = xcalloc(1, sizeof(*c));
+        int r;
+
+        c->arena = arena_new(0);
+        r = read_config(c, path, err);
+        if (r == 0)
+                *ret = TAKE_PTR(c);
         return r;
 }
 
 int encryption_new(const char *path, struct encryption **ret, struct error *err) {
-        struct encryption *e = xcalloc(1, sizeof(*e));
-        int r;
+        struct encryption *e;
+        struct config *c;
+        int r = config_new(path, &c, err);
 
-        e->arena = arena_new(0);
+        if (r < 0)
+                return r;
+        e = xcalloc(1, sizeof(*e));
         e->cipher = (struct store_cipher) { .seal = seal, .open = open_text, .stale = is_stale };
-        e->stale = map_new(NULL);
+        e->path = str_dup(str_of(path));
+        e->config = c;
+        e->noted = map_new(NULL);
         pthread_mutex_init(&e->lock, NULL);
-        r = read_config(e, path, err);
-        if (r < 0) {
-                encryption_free(e);
-                return error_prefix(err, "%s", path);
-        }
         *ret = e;
         return 0;
+}
+
+int encryption_reload(struct encryption *e, struct error *err) {
+        _cleanup_(config_freep) struct config *c = NULL;
+        struct config *old;
+        int r = config_new(e->path, &c, err);
+
+        if (r < 0)
+                return r;
+        pthread_mutex_lock(&e->lock);
+        old = e->config;
+        e->config = TAKE_PTR(c);
+        e->reloaded = true;
+        map_clear(e->noted);
+        pthread_mutex_unlock(&e->lock);
+        config_free(old);
+        return 0;
+}
+
+bool encryption_has_kms(struct encryption *e, bool *ret_healthy) {
+        bool any;
+
+        if (!e)
+                return false;
+        pthread_mutex_lock(&e->lock);
+        any = e->config->plugins.n > 0;
+        *ret_healthy = true;
+        for (size_t i = 0; i < e->config->plugins.n; i++)
+                *ret_healthy = *ret_healthy && kms_healthy(e->config->plugins.v[i]);
+        pthread_mutex_unlock(&e->lock);
+        return any;
 }
 
 void encryption_free(struct encryption *e) {
         if (!e)
                 return;
-        for (size_t i = 0; i < e->rules.n; i++) {
-                for (size_t k = 0; k < e->rules.v[i].keys.n; k++)
-                        OPENSSL_cleanse(e->rules.v[i].keys.v[k].bytes, MAX_KEY);
-                vec_free(&e->rules.v[i].keys);
-        }
-        for (size_t i = 0; i < e->plugins.n; i++)
-                kms_free(e->plugins.v[i]);
-        map_free(e->stale);
+        config_free(e->config);
+        map_free(e->noted);
         pthread_mutex_destroy(&e->lock);
-        vec_free(&e->plugins);
-        vec_free(&e->rules);
-        arena_free(e->arena);
+        free(e->path);
         free(e);
 }
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include <openssl/core_names.h>
@@ -22,6 +23,7 @@
 #define NONCE 12
 #define TAG 16
 #define POLL_MS 60000
+#define RETRY_MS 3000 /* while it is not healthy */
 #define MAX_MESSAGE (1U << 20)
 #define SOURCE_IS_SEED 1 /* EncryptedDEKSourceType_HKDF_SHA256_XNONCE_AES_GCM_SEED */
 
@@ -36,6 +38,7 @@ struct kms {
         struct loop *loop;
         struct http_client *client;
         struct timer poll;
+        atomic_bool unhealthy;
         pthread_mutex_t lock;
         /* The seed of what is written; under lock. */
         struct seed seed;
@@ -369,9 +372,11 @@ static void rotated(struct rpc *r) {
 
 static void polled(struct rpc *r) {
         struct kms *k = r->k;
-        bool changed = false;
+        bool changed = false, unhealthy = r->error.err || check_status(answer_of(r), &r->error) < 0;
 
-        if (r->error.err || check_status(answer_of(r), &r->error) < 0) {
+        if (atomic_exchange(&k->unhealthy, unhealthy) != unhealthy && !unhealthy)
+                log_info("kms %" STR_FMT " is healthy again", STR_ARG(k->name));
+        if (unhealthy) {
                 log_warn("kms %" STR_FMT ": %s", STR_ARG(k->name), error_text(&r->error));
         } else {
                 pthread_mutex_lock(&k->lock);
@@ -402,7 +407,7 @@ static void poll_now(struct timer *t) {
 
 static void poll_again(struct kms *k) {
         if (k->client)
-                timer_start(k->loop, &k->poll, POLL_MS, poll_now);
+                timer_start(k->loop, &k->poll, atomic_load(&k->unhealthy) ? RETRY_MS : POLL_MS, poll_now);
 }
 
 static void start_poll(void *arg) {
@@ -413,6 +418,10 @@ static void start_poll(void *arg) {
 
 struct str kms_name(const struct kms *k) {
         return k->name;
+}
+
+bool kms_healthy(const struct kms *k) {
+        return !atomic_load(&k->unhealthy);
 }
 
 int kms_seal(struct kms *k, struct str aad, struct str text, struct buf *dst) {

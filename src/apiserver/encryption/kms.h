@@ -11,6 +11,7 @@ struct kms;
 int kms_new(const struct json *config, struct kms **ret, struct error *err);
 void kms_free(struct kms *k);
 struct str kms_name(const struct kms *k);
+bool kms_healthy(const struct kms *k); /* when it was last asked */
 /* Append to dst. -EBADMSG: not sealed by this plugin, or changed. Any thread; open may ask the plugin and wait. */
 int kms_seal(struct kms *k, struct str aad, struct str text, struct buf *dst);
 int kms_open(struct kms *k, struct str aad, struct str sealed, struct buf *dst);

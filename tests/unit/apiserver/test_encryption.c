@@ -197,8 +197,10 @@ static void bad_configurations_are_refused(void **state) {
                 { RULE("secrets", AES("secretbox", "k", KEY16)),
                   "secretbox: the secret of key k is no base64 of 32 bytes" },
                 { RULE("secrets", AES("aescbc", "'a:b'", KEY32)), "aescbc: a key needs a name without ':'" },
-                { RULE("secrets", "  - rot13: {}\n"),
+                { RULE("secrets", "  - {}\n"),
                   "a provider is exactly one of identity, aescbc, aesgcm, secretbox, kms" },
+                { RULE("secrets", "  - rot13: {}\n"),
+                  "strict decoding error: unknown field \"resources[0].providers[0].rot13\"" },
                 { RULE("secrets", "  - kms: {apiVersion: v1, name: x}\n"), "kms: only apiVersion v2 is supported" },
         };
 
@@ -210,6 +212,35 @@ static void bad_configurations_are_refused(void **state) {
                 assert_non_null(strstr(error_text(&e), table[i].text));
                 error_clear(&e);
         }
+}
+
+static void another_key_is_taken_up_while_the_store_is_open(void **state) {
+        struct encryption *c = with(RULE("secrets", AES("aescbc", "key1", KEY32)));
+        const struct store_cipher *cipher = encryption_cipher(c);
+        struct error e = ERROR_INIT;
+        struct encryption *none;
+        struct store *s;
+
+        assert_int_equal(open_store(c, &s, &e), 0);
+        put(s, "/secrets/ns/a", SECRET);
+        put(s, "/secrets/ns/b", SECRET);
+        assert_false(cipher->stale(cipher, STR("/secrets/ns/a")));
+        assert_true(configure(RULE("secrets", ""), &none, &e) < 0);
+        error_clear(&e);
+        assert_true(encryption_reload(c, &e) < 0); /* what was before stays */
+        error_clear(&e);
+        put(s, "/secrets/ns/b", SECRET "!");
+        assert_false(on_disk("k8s:enc:secretbox"));
+        encryption_free(with(RULE("secrets", AES("secretbox", "key2", KEY32) AES("aescbc", "key1", KEY32))));
+        assert_int_equal(encryption_reload(c, &e), 0);
+        assert_true(cipher->stale(cipher, STR("/secrets/ns/a")));
+        assert_false(cipher->stale(cipher, STR("/configmaps/ns/a")));
+        put(s, "/secrets/ns/a", SECRET);
+        assert_false(cipher->stale(cipher, STR("/secrets/ns/a")));
+        assert_true(cipher->stale(cipher, STR("/secrets/ns/b")));
+        assert_true(on_disk("k8s:enc:secretbox:v1:key2:"));
+        store_close(s);
+        encryption_free(c);
 }
 
 static void put_many(struct store *s) {
@@ -237,6 +268,7 @@ int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         const struct CMUnitTest tests[] = {
                 T(secrets_do_not_lie_in_the_clear), T(a_rewrite_takes_the_first_key),  T(a_lost_or_wrong_key_is_told),
+                T(another_key_is_taken_up_while_the_store_is_open),
                 T(gcm_binds_a_text_to_its_key),     T(bad_configurations_are_refused), T(cleaning_keeps_them_sealed),
         };
 

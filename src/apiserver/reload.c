@@ -1,0 +1,168 @@
+#include "apiserver/reload.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+
+#include "apiserver/auth/authn.h"
+#include "apiserver/encryption/encryption.h"
+#include "apiserver/flags.h"
+#include "base/log.h"
+
+#define LOOK_MS 1000
+#define RETIRED_MS 60000 /* a check, or a question that it asks another server, takes far less */
+
+/* What was replaced: somebody may just be looking at it. */
+struct retired {
+        void (*free)(void *p);
+        void *p;
+        int64_t at_ms;
+};
+
+struct reloads {
+        struct apiserver *s;
+        struct loop *loop;
+        struct timer timer;
+        struct stat seen[3]; /* by the table below */
+        VEC(struct retired) retired;
+};
+
+/* ---- the files ---- */
+
+static void free_authn(void *p) {
+        authn_config_free(p);
+}
+
+static void free_authorizers(void *p) {
+        authorizers_free(p);
+}
+
+static int read_authentication(struct apiserver *s, struct retired *ret, struct error *err) {
+        struct authn_config *c;
+        int r = authn_configure(s, &c, err);
+
+        if (r == 0)
+                *ret = (struct retired) { free_authn, atomic_exchange(&s->authn->config, c), 0 };
+        return r;
+}
+
+static int read_authorization(struct apiserver *s, struct retired *ret, struct error *err) {
+        struct authorizers *z;
+        int r = authorizers_configure(s, &z, err);
+
+        if (r == 0)
+                *ret = (struct retired) { free_authorizers, atomic_exchange(&s->authorizers, z), 0 };
+        return r;
+}
+
+static int read_encryption(struct apiserver *s, struct retired *ret, struct error *err) {
+        return encryption_reload(s->options.encryption, err);
+}
+
+static const struct {
+        const char *flag, *only_with; /* another flag that must be true */
+        int (*read)(struct apiserver *s, struct retired *ret, struct error *err);
+} files[] = {
+        { "authentication-config", NULL, read_authentication },
+        { "authorization-config", NULL, read_authorization },
+        { "encryption-provider-config", "encryption-provider-config-automatic-reload", read_encryption },
+};
+
+static const char *path_of(const struct apiserver *s, size_t i) {
+        const char *only = files[i].only_with;
+
+        if (only && strcmp(server_flag(s, only, "false"), "true") != 0)
+                return NULL;
+        return server_flag(s, files[i].flag, NULL);
+}
+
+/* ---- looking ---- */
+
+static bool differs(const struct stat *a, const struct stat *b) {
+        return a->st_ino != b->st_ino || a->st_size != b->st_size || a->st_mtim.tv_sec != b->st_mtim.tv_sec ||
+               a->st_mtim.tv_nsec != b->st_mtim.tv_nsec;
+}
+
+static void read_again(struct reloads *x, size_t i, const char *path) {
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct retired old = { .p = NULL };
+
+        if (files[i].read(x->s, &old, &e) < 0) {
+                log_error("%s was not taken up: %s", path, error_text(&e));
+                return;
+        }
+        log_info("%s was read again", path);
+        old.at_ms = now_mono_ms();
+        if (old.p)
+                vec_push(&x->retired, old);
+}
+
+static void look(struct timer *t) {
+        struct reloads *x = container_of(t, struct reloads, timer);
+
+        for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+                const char *path = path_of(x->s, i);
+                struct stat now;
+
+                if (!path || stat(path, &now) < 0 || !differs(&now, &x->seen[i]))
+                        continue;
+                x->seen[i] = now;
+                read_again(x, i, path);
+        }
+        while (x->retired.n > 0 && now_mono_ms() - x->retired.v[0].at_ms > RETIRED_MS) {
+                x->retired.v[0].free(x->retired.v[0].p);
+                vec_remove(&x->retired, 0);
+        }
+        timer_start(x->loop, t, LOOK_MS, look);
+}
+
+static void start(void *arg) {
+        struct reloads *x = arg;
+
+        timer_start(x->loop, &x->timer, LOOK_MS, look);
+}
+
+static void stop(void *arg) {
+        timer_close(&((struct reloads *) arg)->timer, NULL);
+}
+
+int reloads_start(struct apiserver *s, struct error *err) {
+        struct reloads *x = xcalloc(1, sizeof(*x));
+        bool any = false;
+        int r;
+
+        for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+                if (path_of(s, i))
+                        any = stat(path_of(s, i), &x->seen[i]) == 0 || any;
+        r = any ? loop_new("reload", &x->loop, err) : 0;
+        if (!x->loop) {
+                free(x);
+                return r;
+        }
+        x->s = s;
+        s->reloads = x;
+        loop_start_thread(x->loop);
+        loop_call(x->loop, start, x);
+        return 0;
+}
+
+void reloads_stop(struct apiserver *s) {
+        struct reloads *x = s->reloads;
+
+        if (!x || !x->loop)
+                return;
+        loop_call_sync(x->loop, stop, x);
+        loop_stop(x->loop);
+        loop_join(x->loop);
+        loop_free(TAKE_PTR(x->loop));
+}
+
+void reloads_free(struct apiserver *s) {
+        struct reloads *x = TAKE_PTR(s->reloads);
+
+        if (!x)
+                return;
+        for (size_t i = 0; i < x->retired.n; i++)
+                x->retired.v[i].free(x->retired.v[i].p);
+        vec_free(&x->retired);
+        free(x);
+}

@@ -1,0 +1,410 @@
+/* Files of AuthenticationConfiguration and AuthorizationConfiguration: what they make of tokens and requests, what is
+ * wrong with them, and that a change is taken up. */
+#include "help.h"
+
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#include <openssl/ec.h>
+#include <openssl/evp.h>
+
+#define fixture http_fixture /* the one of help.h is meant here */
+#include "../http/helper.h"
+#undef fixture
+#include "apiserver/auth/authn.h"
+#include "apiserver/auth/remote.h"
+#include "apiserver/reload.h"
+#include "base/encode.h"
+#include "base/file.h"
+#include "http/jwt.h"
+#include "http/server.h"
+#include "json/build.h"
+
+#define AUTHN "/tmp/test-configs-authn.yaml"
+#define AUTHZ "/tmp/test-configs-authz.yaml"
+#define KUBECONFIG "/tmp/test-configs-kubeconfig.json"
+
+/* An issuer, and a webhook that allows everything. */
+static struct {
+        struct http_server *http;
+        struct tls_context *tls;
+        EVP_PKEY *key;
+        char issuer[64];
+        atomic_int asked;
+        char last[2048];
+} other;
+
+static void serve(struct http_request *req, void *arg) {
+        struct arena *a = http_request_arena(req);
+        struct str path = http_request_path(req);
+        struct json keys = json_new_array(), doc;
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        json_push(a, &keys, jwk_write(a, other.key, STR("k")));
+        if (str_has_suffix(path, STR("/openid-configuration"))) {
+                doc = json_build(a, "{ issuer: %c, jwks_uri: %S }", other.issuer,
+                                 arena_printf(a, "%s/keys", other.issuer));
+        } else if (str_has_suffix(path, STR("/keys"))) {
+                doc = json_build(a, "{ keys: %j }", &keys);
+        } else {
+                atomic_fetch_add(&other.asked, 1);
+                snprintf(other.last, sizeof(other.last), "%" STR_FMT, STR_ARG(http_request_body(req)));
+                doc = json_build(a, "{ status: { allowed: %b } }", true);
+        }
+        json_write(&b, &doc);
+        http_respond_copy(req, 200, "application/json", buf_str(&b));
+}
+
+static void write_file(const char *path, const char *text) {
+        assert_int_equal(file_write(path, str_of(text), 0600, NULL), 0);
+}
+
+static int setup_group(void **state) {
+        const struct certs *certs = test_certs();
+        struct tls_options tls = {
+                .server = true, .cert_pem = buf_str(&certs->cert), .key_pem = buf_str(&certs->key), .http2 = true
+        };
+        _cleanup_buf_ struct buf ca = BUF_INIT;
+        char text[4096];
+
+        assert_int_equal(tls_context_new(&tls, &other.tls, NULL), 0);
+        assert_int_equal(http_server_start(&(struct http_server_options) { .address = "127.0.0.1",
+                                                                           .listen_fd = -1,
+                                                                           .tls = other.tls,
+                                                                           .workers = 1,
+                                                                           .handler = serve },
+                                           &other.http, NULL),
+                         0);
+        other.key = EVP_EC_gen("P-256");
+        snprintf(other.issuer, sizeof(other.issuer), "https://localhost:%u", http_server_port(other.http));
+        base64_encode(&ca, buf_str(&certs->ca));
+        snprintf(text, sizeof(text),
+                 "{\"current-context\":\"c\",\"contexts\":[{\"name\":\"c\",\"context\":{\"cluster\":\"c\",\"user\":"
+                 "\"u\"}}],\"clusters\":[{\"name\":\"c\",\"cluster\":{\"server\":\"%s\",\"certificate-authority-data\":"
+                 "\"%" STR_FMT "\"}}]}",
+                 other.issuer, STR_ARG(buf_str(&ca)));
+        write_file(KUBECONFIG, text);
+        return 0;
+}
+
+static int teardown_group(void **state) {
+        http_server_stop(other.http, 0);
+        tls_context_unref(other.tls);
+        EVP_PKEY_free(other.key);
+        return 0;
+}
+
+/* jwt: the members beside the issuer of the one authenticator that there is. */
+static void write_authn(const char *jwt) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        buf_printf(&b,
+                   "{\"apiVersion\":\"apiserver.config.k8s.io/v1beta1\",\"kind\":\"AuthenticationConfiguration\","
+                   "\"anonymous\":{\"enabled\":true,\"conditions\":[{\"path\":\"/livez\"}]},"
+                   "\"jwt\":[{\"issuer\":{\"url\":\"%s\",\"audiences\":[\"me\",\"you\"],\"audienceMatchPolicy\":"
+                   "\"MatchAny\",\"certificateAuthority\":",
+                   other.issuer);
+        json_write_string(&b, buf_str(&test_certs()->ca));
+        buf_printf(&b, "},%s}]}", jwt);
+        assert_int_equal(file_write(AUTHN, buf_str(&b), 0600, NULL), 0);
+}
+
+static const char *const args[] = { "authentication-config=" AUTHN, NULL };
+
+static int setup_authn(void **state) {
+        write_authn("\"claimMappings\":{\"username\":{\"claim\":\"name\",\"prefix\":\"\"}}");
+        return fixture_setup_with(state, args);
+}
+
+static void take_up(struct fixture *f) {
+        struct error e = ERROR_INIT;
+        struct authn_config *c;
+
+        if (authn_configure(f->s, &c, &e) < 0)
+                fail_msg("%s", error_text(&e));
+        authn_config_free(atomic_exchange(&f->s->authn->config, c));
+}
+
+static void resumed(void *arg) {
+        sem_post(arg);
+}
+
+/* What a review says of the token, asking the issuer first when that is needed. */
+static struct answer review(struct fixture *f, const char *claims) {
+        struct json all = json_build(f->a, "{ iss: %c, aud: [ 'you' ], exp: %l }", other.issuer,
+                                     now_wall_ns() / NSEC_PER_SEC + 600),
+                    *more;
+        struct api_user user;
+        struct str token;
+        sem_t sem;
+
+        assert_int_equal(json_parse(f->a, str_of(claims), NULL, &more, NULL), 0);
+        json_each_member(m, more)
+                json_set(f->a, &all, json_key(m), m->value);
+        assert_int_equal(jwt_sign(f->a, other.key, STR("k"), &all, &token), 0);
+        sem_init(&sem, 0, 0);
+        while (authn_check_token(f->s, f->a, token, NULL, &user, NULL, NULL) == -EINPROGRESS) {
+                assert_true(remote_wait(NULL, resumed, &sem));
+                sem_wait(&sem);
+        }
+        sem_destroy(&sem);
+        return ASK(f, API_CREATE, &res_tokenreviews,
+                   .body = arena_printf(f->a, "{\"spec\":{\"token\":\"%" STR_FMT "\"}}", STR_ARG(token)).p);
+}
+
+static void claims_make_the_user(void **state) {
+        static const char *const mappings =
+                        "\"claimMappings\":{"
+                        "\"username\":{\"expression\":\"claims.name + ':x'\"},"
+                        "\"groups\":{\"expression\":\"claims.roles.split(',')\"},"
+                        "\"uid\":{\"claim\":\"sub\"},"
+                        "\"extra\":[{\"key\":\"example.com/team\",\"valueExpression\":\"claims.?team.orValue('')\"}]},"
+                        "\"claimValidationRules\":[{\"claim\":\"hd\",\"requiredValue\":\"corp\"},"
+                        "{\"expression\":\"claims.exp - claims.iat <= 1200\",\"message\":\"lives too long\"}],"
+                        "\"userValidationRules\":[{\"expression\":\"!user.username.startsWith('system:')\","
+                        "\"message\":\"reserved\"},{\"expression\":\"user.groups.all(g, g != 'no')\"}]";
+        static const struct {
+                const char *claims, *error; /* of the review; NULL: it is authenticated */
+        } table[] = {
+                { "'name':'jane','roles':'a,b','sub':'7','hd':'corp','iat':NOW,'team':'t','jti':'j'", NULL },
+                { "'name':'jane','roles':'a','sub':'7','hd':'corp','iat':0",
+                  "oidc: error evaluating claim validation expression: validation expression 'claims.exp - claims.iat "
+                  "<= 1200' failed: lives too long" },
+                { "'name':'jane','roles':'a','sub':'7','hd':'x','iat':NOW",
+                  "oidc: required claim hd value does not match. Got = x, want = corp" },
+                { "'name':'jane','roles':'a','sub':'7','iat':NOW", "oidc: required claim hd not present in ID token" },
+                { "'name':'jane','roles':'a','hd':'corp','iat':NOW",
+                  "oidc: parse uid claim \"sub\": claim not present" },
+                { "'name':'jane','sub':'7','hd':'corp','iat':NOW",
+                  "oidc: error evaluating group claim expression: expression 'claims.roles.split(',')' resulted in "
+                  "error: no such key: roles" },
+                { "'name':7,'roles':'a','sub':'7','hd':'corp','iat':NOW",
+                  "oidc: error evaluating username claim expression: expression 'claims.name + ':x'' resulted in "
+                  "error: no such overload" },
+                { "'name':'system:jane','roles':'a','sub':'7','hd':'corp','iat':NOW",
+                  "oidc: error evaluating user info validation rule: validation expression "
+                  "'!user.username.startsWith('system:')' failed: reserved" },
+                { "'name':'jane','roles':'no','sub':'7','hd':'corp','iat':NOW",
+                  "oidc: error evaluating user info validation rule: validation expression 'user.groups.all(g, g != "
+                  "'no')' failed: " },
+                { "'aud':'x','name':'jane'",
+                  "oidc: verify token: oidc: expected audience in [\"me\" \"you\"] got [\"x\"]" },
+                { "'exp':1,'name':'jane'",
+                  "oidc: verify token: oidc: token is expired (Token Expiry: 1970-01-01 00:00:01 +0000 UTC)" },
+        };
+        struct fixture *f = *state;
+        struct answer r;
+
+        write_authn(mappings);
+        take_up(f);
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                _cleanup_buf_ struct buf b = BUF_INIT;
+                const char *is;
+
+                buf_addc(&b, "{");
+                for (const char *c = table[i].claims; *c; c++)
+                        if (strncmp(c, "NOW", 3) == 0) {
+                                buf_printf(&b, "%lld", (long long) (now_wall_ns() / NSEC_PER_SEC));
+                                c += 2;
+                        } else {
+                                buf_putc(&b, *c == '\'' ? '"' : *c);
+                        }
+                buf_addc(&b, "}");
+                r = review(f, arena_cstr(f->a, buf_str(&b)));
+                is = at(f, r, ".status.error");
+                if (table[i].error)
+                        assert_string_equal(is, arena_printf(f->a, "[invalid bearer token, %s]", table[i].error).p);
+                else
+                        assert_string_equal(is, "(absent)");
+                if (!table[i].error)
+                        assert_string_equal(at(f, r, ".status.user"),
+                                            "{\"username\":\"jane:x\",\"uid\":\"7\",\"groups\":[\"a\",\"b\","
+                                            "\"system:authenticated\"],\"extra\":{\"authentication.kubernetes.io/"
+                                            "credential-id\":[\"JTI=j\"],\"example.com/team\":[\"t\"]}}");
+        }
+}
+
+static void wrong_files_are_told(void **state) {
+        static const char file[] = "{\"apiVersion\":\"apiserver.config.k8s.io/v1beta1\",\"kind\":"
+                                   "\"AuthenticationConfiguration\",%s}";
+        static const struct {
+                const char *text, *error;
+        } table[] = {
+                { "'jwt':[{'issuer':{'url':'https://"
+                  "a','audiences':['x'],'nope':1},'claimMappings':{'username':{'claim':"
+                  "'c','prefix':''}}}]",
+                  AUTHN ": strict decoding error: unknown field \"jwt[0].issuer.nope\"" },
+                { "'jwt':[{'issuer':{},'claimMappings':{}}]",
+                  "[jwt[0].issuer.url: Required value, jwt[0].issuer.audiences: Required value: at least one "
+                  "jwt[*].issuer.audiences is required, jwt[0].claimMappings.username: Required value: claim or "
+                  "expression is required]" },
+                { "'jwt':[{'issuer':{'url':'http://"
+                  "a?b','audiences':['x','x']},'claimMappings':{'username':{'claim':'c'}}}]",
+                  "[jwt[0].issuer.url: Invalid value: \"http://a?b\": URL scheme must be https, jwt[0].issuer.url: "
+                  "Invalid value: \"http://a?b\": URL must not contain a query, jwt[0].issuer.audiences[1]: Duplicate "
+                  "value: \"x\", jwt[0].issuer.audienceMatchPolicy: Invalid value: \"\": audienceMatchPolicy must be "
+                  "MatchAny for multiple audiences, jwt[0].claimMappings.username.prefix: Required value: prefix is "
+                  "required when claim is set. It can be set to an empty string to disable prefixing]" },
+                { "'jwt':[{'issuer':{'url':'https://a','audiences':['x']},'claimMappings':{'username':{'expression':"
+                  "'claims.email'},'extra':[{'key':'k8s.io/a','valueExpression':'1'}]}}]",
+                  "[jwt[0].claimMappings.extra[0].key: Invalid value: \"k8s.io/a\": k8s.io, kubernetes.io and their "
+                  "subdomains are reserved for Kubernetes use, jwt[0].claimMappings.username.expression: Invalid "
+                  "value: "
+                  "\"claims.email\": claims.email_verified must be used in claimMappings.username.expression or "
+                  "claimMappings.extra[*].valueExpression or claimValidationRules[*].expression when claims.email is "
+                  "used in claimMappings.username.expression]" },
+                { "'jwt':[{'issuer':{'url':'https://a','audiences':['x']},'claimMappings':{'username':{'claim':'c',"
+                  "'prefix':''}},'userValidationRules':[{'expression':'user.name'}]}]",
+                  "jwt[0].userValidationRules[0].expression: Invalid value: \"user.name\": compilation failed: ERROR: "
+                  "<input>:1:5: undefined field 'name'\n | user.name\n | ....^" },
+                { "'anonymous':{'enabled':false,'conditions':[{'path':'/x'}]}",
+                  "anonymous.conditions: Invalid value: [{\"path\":\"/x\"}]: enabled should be set to true when "
+                  "conditions are defined" },
+        };
+        struct fixture *f = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                char *text = arena_cstr(f->a, arena_printf(f->a, file, table[i].text));
+                struct error e = ERROR_INIT;
+                struct authn_config *c;
+
+                for (char *p = text; *p; p++)
+                        if (*p == '\'')
+                                *p = '"';
+                write_file(AUTHN, text);
+                assert_true(authn_configure(f->s, &c, &e) < 0);
+                assert_string_equal(error_text(&e), table[i].error);
+                error_clear(&e);
+        }
+}
+
+/* ---- authorization ---- */
+
+#define HEAD "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthorizationConfiguration\nauthorizers:\n"
+#define WEBHOOK                                                                                            \
+        "- type: Webhook\n  name: hook\n  webhook:\n    timeout: 3s\n    subjectAccessReviewVersion: v1\n" \
+        "    matchConditionSubjectAccessReviewVersion: v1\n    failurePolicy: Deny\n    connectionInfo:\n" \
+        "      type: KubeConfigFile\n      kubeConfigFile: " KUBECONFIG "\n    matchConditions:\n"
+
+static int setup_authz(void **state) {
+        static const char *const with[] = { "authorization-config=" AUTHZ, NULL };
+
+        write_file(AUTHZ, HEAD WEBHOOK "    - expression: has(request.resourceAttributes)\n"
+                                       "    - expression: request.resourceAttributes.namespace == 'default' && "
+                                       "'devs' in request.groups\n"
+                                       "    - expression: request.user != 'bad' || request.extra['x'][0] == 'y'\n"
+                                       "- type: RBAC\n  name: rbac\n");
+        return fixture_setup_with(state, with);
+}
+
+static int may(struct fixture *f, const char *name, const char *group, struct attributes at) {
+        struct str groups[] = { str_of(group) };
+        struct api_user user = { .name = str_of(name), .groups = groups, .n_groups = 1 };
+        enum authz z;
+        sem_t sem;
+
+        sem_init(&sem, 0, 0);
+        while ((z = authorize_why(f->s, &user, &at, NULL)) == AUTHZ_PENDING) {
+                assert_true(remote_wait(NULL, resumed, &sem));
+                sem_wait(&sem);
+        }
+        sem_destroy(&sem);
+        return z;
+}
+
+static void conditions_say_what_a_webhook_is_asked(void **state) {
+        struct attributes pods = { .verb = "list",
+                                   .version = STR("v1"),
+                                   .resource = STR("pods"),
+                                   .namespace = STR("default"),
+                                   .label_selector = STR("a in (x,y),!b"),
+                                   .field_selector = STR("metadata.name!=z") };
+        struct attributes elsewhere = pods, path = { .verb = "get", .path = STR("/metrics") };
+        struct fixture *f = *state;
+
+        elsewhere.namespace = STR("other");
+        atomic_store(&other.asked, 0);
+        assert_int_equal(may(f, "jane", "ops", pods), AUTHZ_NO_OPINION);
+        assert_int_equal(may(f, "jane", "devs", elsewhere), AUTHZ_NO_OPINION);
+        assert_int_equal(may(f, "jane", "devs", path), AUTHZ_NO_OPINION);
+        assert_int_equal(atomic_load(&other.asked), 0);
+        assert_int_equal(may(f, "bad", "devs", pods), AUTHZ_DENY); /* an expression fails: failurePolicy */
+        assert_int_equal(atomic_load(&other.asked), 0);
+        assert_int_equal(may(f, "jane", "devs", pods), AUTHZ_ALLOW);
+        assert_int_equal(atomic_load(&other.asked), 1);
+        assert_non_null(strstr(other.last,
+                               "\"fieldSelector\":{\"requirements\":[{\"key\":\"metadata.name\",\"operator\":\"NotIn\","
+                               "\"values\":[\"z\"]}]},\"labelSelector\":{\"requirements\":[{\"key\":\"a\",\"operator\":"
+                               "\"In\",\"values\":[\"x\",\"y\"]},{\"key\":\"b\",\"operator\":\"DoesNotExist\"}]}"));
+        assert_non_null(strstr(other.last, "\"apiVersion\":\"authorization.k8s.io/v1\""));
+}
+
+static void wrong_authorizers_are_told(void **state) {
+        static const struct {
+                const char *text, *error;
+        } table[] = {
+                { "[]", "authorizers: Required value: at least one authorization mode must be defined" },
+                { "[{type: RBAC, name: a}, {type: RBAC, name: b}]", "authorizers[1].type: Duplicate value: \"RBAC\"" },
+                { "[{type: Foo, name: a}]",
+                  "authorizers[0].type: Unsupported value: \"Foo\": supported values: \"AlwaysAllow\", \"AlwaysDeny\", "
+                  "\"Node\", \"RBAC\", \"Webhook\"" },
+                { "[{type: RBAC}, {type: Node, name: a, webhook: {}}]",
+                  "[authorizers[0].name: Required value, authorizers[1].webhook: Invalid value: \"non-null\": may only "
+                  "be specified when type=Webhook]" },
+                { "[{type: Webhook, name: w}]", "authorizers[0].webhook: Required value: required when type=Webhook" },
+                { "[{type: Webhook, name: w, webhook: {timeout: 31s, matchConditions: [{expression: '1'}]}}]",
+                  "[authorizers[0].timeout: Invalid value: \"31s\": must be > 0s and <= 30s, "
+                  "authorizers[0].subjectAccessReviewVersion: Required value, "
+                  "authorizers[0].matchConditionSubjectAccessReviewVersion: Required value: required if match "
+                  "conditions "
+                  "are specified, authorizers[0].failurePolicy: Required value, authorizers[0].connectionInfo.type: "
+                  "Required value, authorizers[0].connectionInfo.kubeConfigFile: Required value, "
+                  "authorizers[0].matchConditions[0].expression: Invalid value: \"1\": must evaluate to bool]" },
+        };
+        struct fixture *f = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                struct error e = ERROR_INIT;
+                struct authorizers *z;
+
+                write_file(AUTHZ, arena_printf(f->a,
+                                               "{apiVersion: apiserver.config.k8s.io/v1, kind: "
+                                               "AuthorizationConfiguration, authorizers: %s}",
+                                               table[i].text)
+                                                  .p);
+                assert_true(authorizers_configure(f->s, &z, &e) < 0);
+                assert_string_equal(error_text(&e), table[i].error);
+                error_clear(&e);
+        }
+}
+
+static void a_changed_file_is_taken_up(void **state) {
+        struct attributes path = { .verb = "get", .path = STR("/metrics") };
+        struct fixture *f = *state;
+        int i = 0;
+
+        assert_int_equal(reloads_start(f->s, NULL), 0);
+        assert_int_equal(may(f, "jane", "devs", path), AUTHZ_NO_OPINION);
+        write_file(AUTHZ, HEAD "- {type: AlwaysAllow, name: all}\n");
+        for (; i < 500 && may(f, "jane", "devs", path) != AUTHZ_ALLOW; i++)
+                usleep(10000);
+        assert_true(i < 500);
+        write_file(AUTHZ, HEAD "- {type: Nonsense, name: all}\n"); /* what was before stays */
+        usleep(1500000);
+        assert_int_equal(may(f, "jane", "devs", path), AUTHZ_ALLOW);
+        reloads_stop(f->s);
+}
+
+int main(void) {
+#define T(name, setup) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
+        const struct CMUnitTest tests[] = {
+                T(claims_make_the_user, setup_authn),
+                T(wrong_files_are_told, setup_authn),
+                T(conditions_say_what_a_webhook_is_asked, setup_authz),
+                T(wrong_authorizers_are_told, setup_authz),
+                T(a_changed_file_is_taken_up, setup_authz),
+        };
+
+        return cmocka_run_group_tests(tests, setup_group, teardown_group);
+}
