@@ -16,6 +16,7 @@ const struct api_user api_user_system = {
 };
 
 static void op_release(struct op *op) {
+        turn_end(op);
         admission_release(op);
         if (op->snap)
                 store_snapshot_unref(TAKE_PTR(op->snap));

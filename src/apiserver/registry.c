@@ -571,6 +571,8 @@ static void changed(struct op *op) {
                 op->undo = NULL;
                 if (op->result)
                         object_unref(TAKE_PTR(op->result));
+                if (op->attempts > 1 && turn_wait(op))
+                        return;
                 op_refresh(op);
                 op->again(op);
                 return;

@@ -92,6 +92,8 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
         pthread_mutex_init(&s->hubs_lock, NULL);
         pthread_mutex_init(&s->snapshots_lock, NULL);
         pthread_mutex_init(&s->catalog_lock, NULL);
+        pthread_mutex_init(&s->turns_lock, NULL);
+        s->turns = map_new(free);
         s->catalog = catalog_new(NULL, 0);
         resources_init(s);
         s->rbac = rbac_new(s);
@@ -214,6 +216,8 @@ void apiserver_free(struct apiserver *s) {
         pthread_mutex_destroy(&s->hubs_lock);
         pthread_mutex_destroy(&s->snapshots_lock);
         pthread_mutex_destroy(&s->catalog_lock);
+        pthread_mutex_destroy(&s->turns_lock);
+        map_free(s->turns);
         arena_free(s->arena);
         free(s);
 }

@@ -96,6 +96,9 @@ struct apiserver {
         size_t n_snapshots;
         _Atomic uint64_t list_floor; /* the oldest revision that is still listed */
 
+        pthread_mutex_t turns_lock;
+        struct map *turns; /* of writers, by key: under turns_lock */
+
         atomic_bool ready, stopping;
         int64_t started_ns;
         struct expiry *expiry; /* of Events, on a worker */
@@ -163,6 +166,9 @@ struct op {
         bool generated;        /* the name comes from generateName */
         bool applied;          /* server-side apply has recorded the owners of fields */
         bool pinned;           /* the client named the resourceVersion: a conflict is its business */
+        bool has_turn;         /* turns.c */
+        struct list turn;
+        struct loop_work turn_work;
         struct json tree;      /* the object being written */
         struct object *result; /* a reference, or NULL */
         VEC(struct str) warnings;
@@ -189,6 +195,10 @@ void op_annotate(struct op *op, struct str key, struct str value);
 void op_refresh(struct op *op);
 /* Hands op->ops to the store; finished comes on the call's loop (or the writer thread when it has none). */
 void op_submit(struct op *op, size_t n_ops, void (*finished)(struct op *op));
+
+/* turns.c, of an op that has met a conflict on op->key. True: it waits, and op->again is called when its turn comes. */
+bool turn_wait(struct op *op);
+void turn_end(struct op *op); /* the next one's turn; nothing when op has none */
 
 /* ---- registry ---- */
 

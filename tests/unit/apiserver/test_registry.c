@@ -442,6 +442,72 @@ static void a_daemonset_counts_the_changes_of_its_template(void **state) {
               200, counted, "2");
 }
 
+#define LOOPS 6
+#define CROWD 100 /* of each */
+
+struct crowd {
+        struct fixture *f;
+        struct loop *loop;
+        struct arena *arena;
+        struct api_call calls[CROWD];
+        atomic_int left, failed;
+};
+
+static void crowd_done(struct api_call *c) {
+        struct crowd *w = c->userdata;
+
+        atomic_fetch_add(&w->failed, c->code != 200);
+        object_unref(c->object);
+        error_clear(&c->error);
+        atomic_fetch_sub(&w->left, 1);
+}
+
+static void crowd_patches(void *arg) {
+        struct crowd *w = arg;
+
+        for (int i = 0; i < CROWD; i++) {
+                struct arena *a = w->arena;
+                struct json *body;
+
+                json_parse(a, arena_printf(a, "{\"data\":{\"k%p\":\"v\"}}", (void *) &w->calls[i]), NULL, &body, NULL);
+                w->calls[i] = (struct api_call){ .verb = API_PATCH, .patch = API_PATCH_MERGE,
+                                                 .resource = &res_configmaps, .namespace = STR("default"), .name = STR("c"), .body = body,
+                                                 .options = API_OPTIONS_INIT, .user = api_user_system, .arena = a,
+                                                 .loop = w->loop, .done = crowd_done, .userdata = w };
+                apiserver_call(w->f->s, &w->calls[i]);
+        }
+}
+
+/* All at once, on one object, none with a revision: nobody runs out of attempts. */
+static void patches_of_a_crowd_all_get_through(void **state) {
+        struct crowd *crowds = xcalloc(LOOPS, sizeof(*crowds));
+        struct fixture *f = *state;
+
+        assert_int_equal(ASK(f, API_CREATE, &res_configmaps, "default",
+                             .body = "{\"metadata\":{\"name\":\"c\"}}").code, 201);
+        for (size_t i = 0; i < LOOPS; i++) {
+                crowds[i].f = f;
+                crowds[i].left = CROWD;
+                crowds[i].arena = arena_new(0);
+                assert_int_equal(loop_new("crowd", &crowds[i].loop, NULL), 0);
+                loop_start_thread(crowds[i].loop);
+                loop_call(crowds[i].loop, crowd_patches, &crowds[i]);
+        }
+        for (size_t i = 0; i < LOOPS; i++) {
+                while (atomic_load(&crowds[i].left) > 0)
+                        usleep(1000);
+                assert_int_equal(crowds[i].failed, 0);
+        }
+        assert_int_equal(json_len(json_getc(ASK(f, API_GET, &res_configmaps, "default", "c").body, "data")),
+                         LOOPS * CROWD);
+        assert_int_equal(map_size(f->s->turns), 0);
+        for (size_t i = 0; i < LOOPS; i++) {
+                loop_end(crowds[i].loop);
+                arena_free(crowds[i].arena);
+        }
+        free(crowds);
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
@@ -455,6 +521,7 @@ int main(void) {
                 T(spec_and_status_are_written_apart),
                 T(the_scale_subresource_reads_and_writes_replicas),
                 T(the_four_patches_change_an_object),
+                T(patches_of_a_crowd_all_get_through),
                 T(generated_names_get_a_suffix),
                 T(a_pod_gets_what_admission_gives),
                 T(an_unscheduled_pod_is_deleted_at_once),
