@@ -1,11 +1,11 @@
 /* Cluster IPs and node ports. Two bitmaps: one bit for an address of the service range (at most 2^20 of them), one for
  * a port. A write that needs one takes it under the lock before it goes to the store and gives it back if it fails; the
  * store's events keep the maps right whoever deletes a Service. At the start they are made from what is stored. */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 
 #include "apiserver/allocator.h"
+#include "base/encode.h"
 #include "base/rand.h"
 
 #define MAX_ADDRESSES (1U << 20)
@@ -29,20 +29,6 @@ static void put(uint64_t *map, uint32_t i, bool v) {
                 map[i / 64] &= ~(1ULL << (i % 64));
 }
 
-static bool parse_ip(struct str s, uint32_t *ret) {
-        char text[INET_ADDRSTRLEN];
-        struct in_addr in;
-
-        if (s.n == 0 || s.n >= sizeof(text))
-                return false;
-        memcpy(text, s.p, s.n);
-        text[s.n] = '\0';
-        if (inet_pton(AF_INET, text, &in) != 1)
-                return false;
-        *ret = ntohl(in.s_addr);
-        return true;
-}
-
 static struct str print_ip(struct arena *a, uint32_t ip) {
         return arena_printf(a, "%u.%u.%u.%u", ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255);
 }
@@ -54,7 +40,7 @@ int allocator_new(struct apiserver *s, struct allocator **ret, struct error *err
         uint64_t size;
 
         snprintf(al->cidr, sizeof(al->cidr), "%" STR_FMT, STR_ARG(cidr));
-        if (!str_split(&cidr, '/', &ip) || !parse_ip(ip, &al->base) || str_to_u64(cidr, &bits) < 0 || bits < 8 ||
+        if (!str_split(&cidr, '/', &ip) || !ipv4_parse(ip, &al->base) || str_to_u64(cidr, &bits) < 0 || bits < 8 ||
             bits > 30) {
                 free(al);
                 return error_set(err, -EINVAL,
@@ -104,7 +90,7 @@ int allocator_take_ip(struct allocator *al, struct str ip) {
         uint32_t addr;
         int r = 0;
 
-        if (!parse_ip(ip, &addr) || addr < al->base || addr - al->base >= al->n_addresses || addr == al->base)
+        if (!ipv4_parse(ip, &addr) || addr < al->base || addr - al->base >= al->n_addresses || addr == al->base)
                 return -ERANGE;
         pthread_mutex_lock(&al->lock);
         if (get(al->addresses, addr - al->base))
@@ -118,7 +104,7 @@ int allocator_take_ip(struct allocator *al, struct str ip) {
 void allocator_release_ip(struct allocator *al, struct str ip) {
         uint32_t addr;
 
-        if (!parse_ip(ip, &addr) || addr <= al->base || addr - al->base >= al->n_addresses)
+        if (!ipv4_parse(ip, &addr) || addr <= al->base || addr - al->base >= al->n_addresses)
                 return;
         pthread_mutex_lock(&al->lock);
         put(al->addresses, addr - al->base, false);

@@ -28,8 +28,7 @@ int err_conflict(struct error *err, const struct rest *r, struct str name, const
         va_list ap;
 
         va_start(ap, fmt);
-        if (vasprintf(&text, fmt, ap) < 0)
-                abort();
+        text = xvprintf(fmt, ap);
         va_end(ap);
         error_status(err, REASON_CONFLICT, "Operation cannot be fulfilled on %" STR_FMT " \"%" STR_FMT "\": %s",
                      STR_ARG(r->qualified), STR_ARG(name), text);
@@ -42,8 +41,7 @@ int err_forbidden(struct error *err, const struct rest *r, struct str name, cons
         va_list ap;
 
         va_start(ap, fmt);
-        if (vasprintf(&text, fmt, ap) < 0)
-                abort();
+        text = xvprintf(fmt, ap);
         va_end(ap);
         if (str_empty(name))
                 error_status(err, REASON_FORBIDDEN, "%" STR_FMT " is forbidden: %s", STR_ARG(r->qualified), text);
@@ -59,8 +57,7 @@ int err_bad_request(struct error *err, const char *fmt, ...) {
         va_list ap;
 
         va_start(ap, fmt);
-        if (vasprintf(&text, fmt, ap) < 0)
-                abort();
+        text = xvprintf(fmt, ap);
         va_end(ap);
         return error_status(err, REASON_BAD_REQUEST, "%s", text);
 }

@@ -29,10 +29,6 @@ static void squeeze_free(struct squeeze *q) {
         free(q);
 }
 
-static void free_heap(void *p) {
-        free(p);
-}
-
 /* Fills one buffer with what comes of at most STEP bytes. Returns how much there is in it. */
 static size_t fill(struct squeeze *q, Bytef *out) {
         size_t left = STEP;
@@ -59,7 +55,7 @@ static void more(struct http_request *req, void *arg) {
         while (!q->finished && http_stream_pending(req) < PIECE) {
                 char *p = xmalloc(PIECE);
                 size_t n = fill(q, (Bytef *) p);
-                struct http_slice s = { .data = str_n(p, n), .release = free_heap, .arg = p };
+                struct http_slice s = { .data = str_n(p, n), .release = free, .arg = p };
 
                 http_stream_send(req, &s, 1);
         }

@@ -71,13 +71,11 @@ static void write_memory(struct buf *b) {
 }
 
 static size_t open_files(void) {
-        DIR *d = opendir("/proc/self/fd");
+        _cleanup_(closedirp) DIR *d = opendir("/proc/self/fd");
         size_t n = 0;
 
         while (d && readdir(d))
                 n++;
-        if (d)
-                closedir(d);
         return n > 3 ? n - 3 : 0; /* ".", "..", and the directory itself */
 }
 
@@ -132,7 +130,7 @@ static void debug_heap(struct buf *b) {
 
 /* One line for each thread: "name user-ticks system-ticks". */
 static void debug_threads(struct buf *b) {
-        DIR *d = opendir("/proc/self/task");
+        _cleanup_(closedirp) DIR *d = opendir("/proc/self/task");
         struct dirent *e;
 
         while (d && (e = readdir(d))) {
@@ -156,8 +154,6 @@ static void debug_threads(struct buf *b) {
                 }
                 buf_printf(b, " %" STR_FMT " %" STR_FMT "\n", STR_ARG(user), STR_ARG(sys));
         }
-        if (d)
-                closedir(d);
 }
 
 bool debug_write(struct str page, struct buf *dst) {

@@ -178,13 +178,9 @@ static void relay_response(struct http_call *c, int status, const struct http_he
         http_stream_start(r->req, status, out, k);
 }
 
-static void free_bytes(void *p) {
-        free(p);
-}
-
 static void relay_data(struct http_call *c, struct str data, void *arg) {
         struct relay *r = arg;
-        struct http_slice s = { .data.n = data.n, .release = free_bytes };
+        struct http_slice s = { .data.n = data.n, .release = free };
 
         if (!r->req)
                 return;

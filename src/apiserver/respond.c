@@ -28,14 +28,6 @@ static const char *const media_names[] = {
         [MEDIA_PROTOBUF] = "application/vnd.kubernetes.protobuf",
 };
 
-static void free_heap(void *p) {
-        free(p);
-}
-
-static void unref_object(void *p) {
-        object_unref(p);
-}
-
 static void free_list(void *p) {
         api_list_free(p);
 }
@@ -78,7 +70,7 @@ static void send_buf(struct http_request *req, int code, const char *type, const
                      size_t n_warnings, struct buf *b) {
         size_t n;
         char *p = buf_take(b, &n);
-        struct http_slice s = { .data = str_n(p, n), .release = free_heap, .arg = p };
+        struct http_slice s = { .data = str_n(p, n), .release = free, .arg = p };
 
         send_slices(req, code, type, warnings, n_warnings, &s, 1);
 }
@@ -204,7 +196,7 @@ void respond_error(struct http_request *req, const struct format *f, const struc
                 h[n++] = (struct http_header){ STR("retry-after"), str_of(retry) };
         }
         p = buf_take(&b, &s.data.n);
-        s = (struct http_slice){ .data = str_n(p, s.data.n), .release = free_heap, .arg = p };
+        s = (struct http_slice){ .data = str_n(p, s.data.n), .release = free, .arg = p };
         http_respond(req, e->code ? e->code : status_reason_code(e->reason), h, n, &s, 1);
 }
 
@@ -307,7 +299,7 @@ void respond_object(struct http_request *req, const struct format *f, int code, 
         struct buf b = BUF_INIT;
 
         if (f->as.shape == SHAPE_OBJECT && plain(f)) {
-                struct http_slice s = { .data = object_text(o), .release = unref_object, .arg = object_ref(o) };
+                struct http_slice s = { .data = object_text(o), .release = object_unref_value, .arg = object_ref(o) };
 
                 track_response(req, code, &s, 1);
                 send_slices(req, code, media_names[MEDIA_JSON], warnings, n_warnings, &s, 1);

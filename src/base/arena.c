@@ -240,15 +240,20 @@ char *xstrdup(const char *s) {
         return str_dup(str_of(s));
 }
 
+char *xvprintf(const char *fmt, va_list ap) {
+        char *p;
+
+        if (vasprintf(&p, fmt, ap) < 0)
+                out_of_memory();
+        return p;
+}
+
 char *xprintf(const char *fmt, ...) {
         va_list ap;
         char *p;
-        int n;
 
         va_start(ap, fmt);
-        n = vasprintf(&p, fmt, ap);
+        p = xvprintf(fmt, ap);
         va_end(ap);
-        if (n < 0)
-                out_of_memory();
         return p;
 }

@@ -33,3 +33,4 @@ void *xcalloc(size_t n, size_t size);
 void *xrealloc(void *p, size_t n);
 char *xstrdup(const char *s);
 char *xprintf(const char *fmt, ...) _printf_(1, 2);
+char *xvprintf(const char *fmt, va_list ap) _printf_(1, 0);

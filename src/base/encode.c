@@ -1,6 +1,7 @@
 /* Base64, hex, percent encoding and SHA-256. The decoders take what Go's decoders take. */
 #include "base/encode.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <openssl/sha.h>
 
@@ -145,7 +146,7 @@ void url_encode(struct buf *dst, struct str src) {
         }
 }
 
-static int hex_digit(char c) {
+int hex_digit(char c) {
         if (c >= '0' && c <= '9')
                 return c - '0';
         c |= 0x20;
@@ -174,4 +175,30 @@ int url_decode(struct buf *dst, struct str src, bool plus) {
                 dst->p[dst->n++] = c;
         }
         return 0;
+}
+
+struct str base64_text(struct arena *a, struct str base64) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        return base64_decode(&b, base64) < 0 ? STR("") : arena_str(a, buf_str(&b));
+}
+
+bool ipv4_parse(struct str text, uint32_t *ret) {
+        char c[INET_ADDRSTRLEN];
+        struct in_addr a;
+
+        if (text.n >= sizeof(c))
+                return false;
+        memcpy(c, text.p, text.n);
+        c[text.n] = 0;
+        if (inet_pton(AF_INET, c, &a) != 1)
+                return false;
+        *ret = ntohl(a.s_addr);
+        return true;
+}
+
+void ipv4_format(uint32_t ip, char dst[static 46]) {
+        struct in_addr a = { htonl(ip) };
+
+        inet_ntop(AF_INET, &a, dst, 46);
 }

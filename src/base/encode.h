@@ -1,4 +1,4 @@
-/* Base64, hex and digests (over OpenSSL). */
+/* Texts of other things: base64, hex, digests (over OpenSSL), URLs, addresses. */
 #pragma once
 
 #include "base/arena.h"
@@ -11,5 +11,10 @@ int base64url_decode(struct buf *dst, struct str src);   /* URL alphabet, paddin
 void hex_encode(struct buf *dst, struct str src);
 void sha256(uint8_t dst[static 32], struct str src);
 void sha256_hex(char dst[static 65], struct str src);
+bool ipv4_parse(struct str text, uint32_t *ret);               /* host byte order */
+void ipv4_format(uint32_t ip, char dst[static 46]);
+int hex_digit(char c);                                         /* its value, -1 when it is none */
+/* The text behind base64, in the arena; "" when it is none. */
+struct str base64_text(struct arena *a, struct str base64);
 void url_encode(struct buf *dst, struct str src);              /* RFC 3986 unreserved kept, rest %XX */
 int url_decode(struct buf *dst, struct str src, bool plus);    /* plus: '+' is a space (query). -EINVAL */

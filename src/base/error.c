@@ -62,6 +62,8 @@ static enum status_reason reason_of(int err) {
 }
 
 void error_clear(struct error *e) {
+        if (!e)
+                return;
         for (size_t i = 0; i < e->n_causes; i++) {
                 free(e->causes[i].reason);
                 free(e->causes[i].message);
@@ -77,12 +79,11 @@ void error_clear(struct error *e) {
         *e = ERROR_INIT;
 }
 
-static char *vprint(const char *fmt, va_list ap) {
-        char *p;
-
-        if (vasprintf(&p, fmt, ap) < 0)
-                abort();
-        return p;
+int error_except(int r, int fine, struct error *e) {
+        if (r != fine)
+                return r;
+        error_clear(e);
+        return 0;
 }
 
 /* Takes message. */
@@ -107,7 +108,7 @@ int (error_set)(struct error *e, int err, const char *fmt, ...) {
         if (!e)
                 return err;
         va_start(ap, fmt);
-        message = vprint(fmt, ap); /* first: the arguments may belong to the old content */
+        message = xvprintf(fmt, ap); /* first: the arguments may belong to the old content */
         va_end(ap);
         return fill(e, err, reason_of(err), message);
 }
@@ -121,7 +122,7 @@ int (error_errno)(struct error *e, int err, const char *fmt, ...) {
         if (!e)
                 return err;
         va_start(ap, fmt);
-        text = vprint(fmt, ap);
+        text = xvprintf(fmt, ap);
         va_end(ap);
         return fill(e, err, reason_of(err), xprintf("%s: %s", text, strerror_r(-err, why, sizeof(why))));
 }
@@ -133,7 +134,7 @@ int (error_status)(struct error *e, enum status_reason reason, const char *fmt, 
         if (!e)
                 return reasons[reason].err;
         va_start(ap, fmt);
-        message = vprint(fmt, ap);
+        message = xvprintf(fmt, ap);
         va_end(ap);
         return fill(e, reasons[reason].err, reason, message);
 }
@@ -162,7 +163,7 @@ void error_add_cause(struct error *e, const char *reason, struct str field, cons
         va_start(ap, fmt);
         e->causes[e->n_causes++] = (struct error_cause) {
                 .reason = xstrdup(reason),
-                .message = vprint(fmt, ap),
+                .message = xvprintf(fmt, ap),
                 .field = field.p ? str_dup(field) : NULL,
         };
         va_end(ap);
@@ -176,7 +177,7 @@ int error_prefix(struct error *e, const char *fmt, ...) {
         if (!e)
                 return -EIO;
         va_start(ap, fmt);
-        prefix = vprint(fmt, ap);
+        prefix = xvprintf(fmt, ap);
         va_end(ap);
         message = xprintf("%s: %s", prefix, error_text(e));
         free(e->message);

@@ -54,7 +54,9 @@ struct error {
 };
 
 #define ERROR_INIT ((struct error) { 0 })
-void error_clear(struct error *e); /* frees what it holds; also the shape _cleanup_ wants */
+void error_clear(struct error *e); /* frees what it holds; NULL is fine; also the shape _cleanup_ wants */
+/* r; but 0, with e cleared, where r is the error that does not matter here. */
+int error_except(int r, int fine, struct error *e);
 #define _cleanup_error_ _cleanup_(error_clear)
 
 /* All of these return err, so that a caller writes: return error_set(err, -ENOENT, "no such thing: %s", x);

@@ -1,6 +1,7 @@
 /* Files as a whole. Errors carry path and errno text. */
 #pragma once
 
+#include <dirent.h>
 #include <fcntl.h>
 
 #include "base/buf.h"
@@ -17,3 +18,4 @@ int file_mkdirs(const char *path, mode_t mode, struct error *err);              
 /* Never crosses a mount point or follows a symlink. Missing is fine. */
 int file_remove_tree(const char *path, struct error *err);
 bool file_exists(const char *path);
+DEFINE_CLEANUP(DIR *, closedir)

@@ -388,7 +388,6 @@ int client_modify(struct client *c, const struct api_resource *res, struct str n
                 r = client_update(c, res, subresource, &tree, ret, err);
                 if (r != -EAGAIN || try == MODIFY_TRIES)
                         return r;
-                if (err)
-                        error_clear(err);
+                error_clear(err);
         }
 }

@@ -206,6 +206,17 @@ void informer_index_by_namespace(const struct object *o, void (*emit)(void *ctx,
         emit(ctx, object_namespace(o));
 }
 
+struct str slice_service(struct arena *a, const struct object *slice) {
+        return arena_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(object_namespace(slice)),
+                            STR_ARG(object_label(slice, STR("kubernetes.io/service-name"))));
+}
+
+void informer_index_by_service(const struct object *slice, void (*emit)(void *ctx, struct str value), void *ctx) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(512);
+
+        emit(ctx, slice_service(a, slice));
+}
+
 /* ---- the map ---- */
 
 static void notify(struct informer *i, struct object *old, struct object *new) {
@@ -509,10 +520,6 @@ struct informer_factory *informer_factory_new(struct client *c, struct loop *loo
 
 static void informer_release(struct timer *t) {
         free(container_of(t, struct informer, retry));
-}
-
-static void object_unref_value(void *p) {
-        object_unref(p);
 }
 
 static void informer_free(struct informer *i) {

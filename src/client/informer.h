@@ -51,6 +51,9 @@ struct informer_index *informer_add_index(struct informer *i, const char *name,
                                                            void (*emit)(void *ctx, struct str value), void *ctx));
 /* The objects under this value: a borrowed array, valid until the loop's next turn. */
 size_t informer_index_get(const struct informer_index *x, struct str value, struct object *const **ret);
+/* "ns/name" of an EndpointSlice's Service, and an index by it. */
+struct str slice_service(struct arena *a, const struct object *slice);
+void informer_index_by_service(const struct object *slice, void (*emit)(void *ctx, struct str value), void *ctx);
 void informer_index_by_namespace(const struct object *o, void (*emit)(void *ctx, struct str value), void *ctx);
 
 /* "ns/name" of an object in the arena. */

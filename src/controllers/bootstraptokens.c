@@ -16,11 +16,7 @@ static bool is_token(const struct object *o) {
 }
 
 static struct str datum(struct arena *a, const struct object *secret, const char *key) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
-
-        if (base64_decode(&b, json_str(json_at_path(object_json(secret), "data", key))) < 0)
-                return STR("");
-        return arena_str(a, buf_str(&b));
+        return base64_text(a, json_str(json_at_path(object_json(secret), "data", key)));
 }
 
 /* ---- the cleaner ---- */

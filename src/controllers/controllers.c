@@ -181,14 +181,8 @@ struct client_request controller_delete_request(const struct api_resource *res, 
 int controller_delete(struct controller *c, const struct api_resource *res, const struct object *o,
                       const char *propagation, struct error *err) {
         struct client_request request = controller_delete_request(res, o, propagation);
-        int r;
 
-        r = write_one(c, &request, NULL, err);
-        if (r != -ENOENT)
-                return r;
-        if (err)
-                error_clear(err);
-        return 0;
+        return error_except(write_one(c, &request, NULL, err), -ENOENT, err);
 }
 
 size_t controller_batch(struct controller *c, const struct client_request *requests, size_t n, int *results,

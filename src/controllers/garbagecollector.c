@@ -211,17 +211,12 @@ static int drop_finalizer(struct gc_kind *kind, const struct object *o, const ch
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct json copy = json_copy_tree(a, object_json(o)), rest = json_new_array(),
                     *meta = json_get_or_add_object(a, &copy, "metadata");
-        int r;
 
         json_each_item(f, json_getc(meta, "finalizers"))
                 if (!str_eqc(json_str(f), name))
                         json_push(a, &rest, *f);
         json_setc(a, meta, "finalizers", rest);
-        r = controller_update(kind->c, kind->res, STR(""), &copy, err);
-        if (r != -ENOENT)
-                return r;
-        error_clear(err);
-        return 0;
+        return error_except(controller_update(kind->c, kind->res, STR(""), &copy, err), -ENOENT, err);
 }
 
 /* Removes the references to these owners (or, with no owners, clears blockOwnerDeletion everywhere). Custom resources
@@ -230,7 +225,6 @@ static int edit_references(struct gc_kind *kind, const struct object *o, const s
                            struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct json rest = json_new_array(), patch;
-        int r;
 
         json_each_item(ref, json_at_path(object_json(o), "metadata", "ownerReferences")) {
                 struct json copy = json_copy_shallow(a, ref);
@@ -247,11 +241,8 @@ static int edit_references(struct gc_kind *kind, const struct object *o, const s
                            arena_printf(a, "%" PRIu64, object_revision(o)), &rest);
         if (json_len(&rest) == 0)
                 json_setc(a, json_get_mut(&patch, STR("metadata")), "ownerReferences", json_null());
-        r = controller_patch(kind->c, kind->res, o, STR(""), API_PATCH_MERGE, &patch, err);
-        if (r != -ENOENT)
-                return r;
-        error_clear(err);
-        return 0;
+        return error_except(controller_patch(kind->c, kind->res, o, STR(""), API_PATCH_MERGE, &patch, err), -ENOENT,
+                            err);
 }
 
 /* ---- owners being deleted ---- */

@@ -162,17 +162,12 @@ static bool has_finalizer(const struct object *ns) {
 
 static int finalize(struct controller *c, struct arena *a, const struct object *ns, struct error *err) {
         struct json copy = json_copy_tree(a, object_json(ns)), rest = json_new_array();
-        int r;
 
         json_each_item(f, NamespaceSpec_finalizers(Namespace_spec(object_json(ns))))
                 if (!str_eqc(json_str(f), "kubernetes"))
                         json_push(a, &rest, *f);
         json_setc(a, json_get_or_add_object(a, &copy, "spec"), "finalizers", rest);
-        r = client_update(c->client, &res_namespaces, STR("finalize"), &copy, NULL, err);
-        if (r != -ENOENT)
-                return r;
-        error_clear(err);
-        return 0;
+        return error_except(client_update(c->client, &res_namespaces, STR("finalize"), &copy, NULL, err), -ENOENT, err);
 }
 
 static int reconcile(struct controller *c, struct str key, struct error *err) {

@@ -192,15 +192,9 @@ static int sync_taints(struct controller *c, struct arena *a, const struct objec
 
 /* ---- pods of a node that is not ready ---- */
 
-static void by_node(const struct object *pod, void (*emit)(void *ctx, struct str value), void *ctx) {
-        if (!str_empty(pod_node(pod)))
-                emit(ctx, pod_node(pod));
-}
-
 static int unready_pods(struct controller *c, struct arena *a, const struct object *node, struct error *err) {
         struct object *const *pods;
-        size_t n = informer_index_get(informer_add_index(controller_informer(c, &res_pods), "assigned", by_node),
-                                      object_name(node), &pods);
+        size_t n = informer_index_get(pods_by_node(c), object_name(node), &pods);
         int result = 0;
 
         for (size_t i = 0; i < n; i++) {
@@ -258,7 +252,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
 
 static int init(struct controller *c, void **ret_state, struct error *err) {
         *ret_state = map_new(free);
-        informer_add_index(controller_informer(c, &res_pods), "assigned", by_node);
+        pods_by_node(c);
         return 0;
 }
 

@@ -127,8 +127,7 @@ static int release(struct controller *c, struct arena *a, const struct object *o
         /* Gone, or no longer the same object: nothing left to release. */
         if (r != -ENOENT && r != -EINVAL)
                 return r;
-        if (err)
-                error_clear(err);
+        error_clear(err);
         return 0;
 }
 

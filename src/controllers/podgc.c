@@ -24,10 +24,6 @@ struct state {
 
 /* ---- what to look at ---- */
 
-static void by_node(const struct object *pod, void (*emit)(void *ctx, struct str value), void *ctx) {
-        emit(ctx, pod_node(pod));
-}
-
 static void enqueue_pod(struct controller *c, struct object *old, struct object *new) {
         struct state *s = c->state;
         struct str node;
@@ -59,8 +55,7 @@ static void enqueue_node(struct controller *c, struct object *old, struct object
                 map_remove(s->missing, object_name(new));
         if (new && !is_out_of_service(new))
                 return;
-        n = informer_index_get(informer_add_index(controller_informer(c, &res_pods), "node", by_node),
-                               object_name(new ? new : old), &pods);
+        n = informer_index_get(pods_by_node(c), object_name(new ? new : old), &pods);
         for (size_t i = 0; i < n; i++)
                 enqueue_self(c, NULL, pods[i]);
 }
@@ -183,7 +178,7 @@ static int init(struct controller *c, void **ret_state, struct error *err) {
 
         s->missing = map_new(free);
         *ret_state = s;
-        informer_add_index(controller_informer(c, &res_pods), "node", by_node);
+        pods_by_node(c);
         return 0;
 }
 

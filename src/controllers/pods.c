@@ -17,6 +17,15 @@ struct str pod_node(const struct object *pod) {
         return PodSpec_nodeName(Pod_spec(object_json(pod)));
 }
 
+static void by_node(const struct object *pod, void (*emit)(void *ctx, struct str value), void *ctx) {
+        if (!str_empty(pod_node(pod)))
+                emit(ctx, pod_node(pod));
+}
+
+struct informer_index *pods_by_node(struct controller *c) {
+        return informer_add_index(controller_informer(c, &res_pods), "node", by_node);
+}
+
 struct str object_phase(const struct object *pod) {
         return PodStatus_phase(Pod_status(object_json(pod)));
 }

@@ -22,7 +22,6 @@ static int put(struct controller *c, const struct api_resource *r, const struct 
                bool on, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct json copy = json_copy_tree(a, object_json(o)), list = json_new_array();
-        int e;
 
         if (has(o, finalizer) == on)
                 return 0;
@@ -32,11 +31,7 @@ static int put(struct controller *c, const struct api_resource *r, const struct 
         if (on)
                 json_push(a, &list, json_of_cstr(finalizer));
         json_setc(a, json_get_or_add_object(a, &copy, "metadata"), "finalizers", list);
-        e = controller_update(c, r, STR(""), &copy, err);
-        if (e != -ENOENT)
-                return e;
-        error_clear(err);
-        return 0;
+        return error_except(controller_update(c, r, STR(""), &copy, err), -ENOENT, err);
 }
 
 /* ---- claims ---- */

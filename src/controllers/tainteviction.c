@@ -13,11 +13,6 @@
 
 /* ---- who is concerned ---- */
 
-static void by_node(const struct object *pod, void (*emit)(void *ctx, struct str value), void *ctx) {
-        if (!str_empty(pod_node(pod)))
-                emit(ctx, pod_node(pod));
-}
-
 static bool has_no_execute(const struct object *node) {
         if (node)
                 json_each_item(t, NodeSpec_taints(Node_spec(object_json(node))))
@@ -42,8 +37,7 @@ static void enqueue_node(struct controller *c, struct object *old, struct object
         if (old && new &&json_equal(NodeSpec_taints(Node_spec(object_json(old))),
                                     NodeSpec_taints(Node_spec(object_json(new)))))
                 return;
-        n = informer_index_get(informer_add_index(controller_informer(c, &res_pods), "assigned", by_node),
-                               object_name(new ? new : old), &pods);
+        n = informer_index_get(pods_by_node(c), object_name(new ? new : old), &pods);
         for (size_t i = 0; i < n; i++)
                 enqueue_self(c, NULL, pods[i]);
 }
@@ -134,7 +128,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
 
 static int init(struct controller *c, void **ret_state, struct error *err) {
         *ret_state = map_new(free);
-        informer_add_index(controller_informer(c, &res_pods), "assigned", by_node);
+        pods_by_node(c);
         return 0;
 }
 

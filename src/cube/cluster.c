@@ -12,6 +12,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "base/encode.h"
 #include "base/file.h"
 #include "base/vec.h"
 #include "cube/cube.h"
@@ -273,7 +274,7 @@ static int validate(const struct cluster *c, struct error *err) {
                 return error_set(err, -EINVAL,
                                  "--service-cidr %s and --cluster-cidr %s overlap: choose ranges that do not",
                                  c->service_cidr, c->cluster_cidr);
-        if (ipv4_parse(c->node_ip, &ip) < 0)
+        if (!ipv4_parse(str_of(c->node_ip), &ip))
                 return error_set(err, -EINVAL, "--node-ip: \"%s\" is not an IPv4 address", c->node_ip);
         struct cidr node = { ip, 32 };
         if (cidr_overlaps(node, service) || cidr_overlaps(node, pods))
@@ -437,7 +438,7 @@ static int collide(const struct cluster *c, const struct cluster *o, struct erro
 static int each_other(const struct cluster *c,
                       int (*fn)(const struct cluster *c, const struct cluster *o, void *arg, struct error *err),
                       void *arg, struct error *err) {
-        DIR *d = opendir(RUN_ROOT);
+        _cleanup_(closedirp) DIR *d = opendir(RUN_ROOT);
         int r = 0;
         for (struct dirent *e; d && r == 0 && (e = readdir(d));) {
                 _cleanup_cluster_ struct cluster o = { 0 };
@@ -445,8 +446,6 @@ static int each_other(const struct cluster *c,
                 if (e->d_name[0] != '.' && strcmp(e->d_name, c->name) != 0 && cluster_load(&f, &o, NULL) == 0)
                         r = fn(c, &o, arg, err);
         }
-        if (d)
-                closedir(d);
         return r;
 }
 
@@ -460,7 +459,7 @@ int cluster_check_collisions(const struct cluster *c, struct error *err) {
 
 static int holds_range(const struct cluster *c, const struct cluster *o, void *arg, struct error *err) {
         struct cidr *range = arg, node = { .bits = 32 };
-        return o->isolated && ipv4_parse(o->node_ip, &node.address) == 0 && cidr_overlaps(node, *range);
+        return o->isolated && ipv4_parse(str_of(o->node_ip), &node.address) && cidr_overlaps(node, *range);
 }
 
 bool cluster_range_taken(const struct cluster *c, struct cidr range) {

@@ -57,8 +57,6 @@ struct cidr {
 };
 int cidr_parse(const char *text, struct cidr *ret); /* -EINVAL */
 bool cidr_overlaps(struct cidr a, struct cidr b);
-void ipv4_format(uint32_t address, char ret[46]);
-int ipv4_parse(const char *text, uint32_t *ret); /* -EINVAL */
 
 /* ---- the cluster ---- */
 

@@ -15,6 +15,7 @@
 #include <sys/statfs.h>
 #include <unistd.h>
 
+#include "base/encode.h"
 #include "base/file.h"
 #include "cube/cube.h"
 #include "net/netlink.h"
@@ -55,7 +56,7 @@ int isolate_choose(struct cluster *c, struct error *err) {
         cidr_parse(c->cluster_cidr, &inside[1]);
         if (c->node_ip) { /* the user's choice: the bridge gets the first address of its /24 that is not the node's */
                 uint32_t ip;
-                if (ipv4_parse(c->node_ip, &ip) < 0)
+                if (!ipv4_parse(str_of(c->node_ip), &ip))
                         return error_set(err, -EINVAL, "--node-ip: \"%s\" is not an IPv4 address", c->node_ip);
                 char host[46];
                 ipv4_format((ip & 0xffffff00u) | ((ip & 0xff) == 1 ? 2 : 1), host);
@@ -103,7 +104,7 @@ static int host_rules(const struct cluster *c, struct error *err) {
 int isolate_host_setup(const struct cluster *c, int pid, struct error *err) {
         _cleanup_free_ char *ns = xprintf("/proc/%d/ns/net", pid), *veth = veth_name(c);
         uint32_t host_ip;
-        ipv4_parse(c->host_ip, &host_ip);
+        ipv4_parse(str_of(c->host_ip), &host_ip);
         _cleanup_close_ int fd = open(ns, O_RDONLY | O_CLOEXEC);
         if (fd < 0)
                 return error_errno(err, -errno, "open %s", ns);
@@ -180,8 +181,8 @@ int isolate_inside_setup(const struct cluster *c, struct error *err) {
 
 int isolate_inside_network(const struct cluster *c, struct error *err) {
         uint32_t node_ip, host_ip;
-        ipv4_parse(c->node_ip, &node_ip);
-        ipv4_parse(c->host_ip, &host_ip);
+        ipv4_parse(str_of(c->node_ip), &node_ip);
+        ipv4_parse(str_of(c->host_ip), &host_ip);
         int r = nl_link_up("lo", err);
         if (r == 0)
                 r = nl_link_up("eth0", err);

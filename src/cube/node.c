@@ -88,20 +88,18 @@ static int each_hierarchy(const char *cgroup, cgroup_fn fn, void *arg, struct er
                 _cleanup_free_ char *dir = xprintf(CGROUP_ROOT "%s", cgroup);
                 return access(dir, F_OK) == 0 ? fn(dir, arg, err) : 0;
         }
-        DIR *d = opendir(CGROUP_ROOT);
+        _cleanup_(closedirp) DIR *d = opendir(CGROUP_ROOT);
         int r = 0;
         for (struct dirent *e; r == 0 && d && (e = readdir(d));) {
                 _cleanup_free_ char *dir = xprintf(CGROUP_ROOT "/%s%s", e->d_name, cgroup);
                 if (e->d_name[0] != '.' && access(dir, F_OK) == 0)
                         r = fn(dir, arg, err);
         }
-        if (d)
-                closedir(d);
         return r;
 }
 
 static int remove_cgroup(const char *dir, void *arg, struct error *err) {
-        DIR *d = opendir(dir);
+        _cleanup_(closedirp) DIR *d = opendir(dir);
         int r = 0;
         for (struct dirent *e; r == 0 && d && (e = readdir(d));) {
                 if (e->d_type != DT_DIR || e->d_name[0] == '.')
@@ -109,8 +107,6 @@ static int remove_cgroup(const char *dir, void *arg, struct error *err) {
                 _cleanup_free_ char *sub = xprintf("%s/%s", dir, e->d_name);
                 r = remove_cgroup(sub, arg, err);
         }
-        if (d)
-                closedir(d);
         for (int i = 0; r == 0 && rmdir(dir) < 0; i++) { /* the last process may be on its way out */
                 if (errno == ENOENT)
                         break;

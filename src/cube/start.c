@@ -10,6 +10,7 @@
 #include <arpa/inet.h>
 #include <unistd.h>
 
+#include "base/encode.h"
 #include "base/file.h"
 #include "base/time.h"
 #include "cube/cube.h"
@@ -75,7 +76,7 @@ static int check_port(uint16_t port, const char *flag, struct error *err) {
 
 static int check_node_ip(const struct cluster *c, struct error *err) {
         uint32_t ip;
-        ipv4_parse(c->node_ip, &ip);
+        ipv4_parse(str_of(c->node_ip), &ip);
         _cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(ip) };
         if (bind(fd, (struct sockaddr *) &a, sizeof(a)) < 0)

@@ -106,7 +106,7 @@ static int unmount_below(const char *dir, struct error *err) {
  */
 static void remove_pod_logs(const struct cluster *c) {
         _cleanup_free_ char *pods = cluster_path(c, "kubelet/pods");
-        DIR *d = opendir(NODE_POD_LOGS);
+        _cleanup_(closedirp) DIR *d = opendir(NODE_POD_LOGS), *links = opendir(NODE_CONTAINER_LOGS);
         for (struct dirent *e; d && (e = readdir(d));) {
                 const char *uid = strrchr(e->d_name, '_');
                 _cleanup_free_ char *ours = xprintf("%s/%s", pods, uid ? uid + 1 : "-"),
@@ -114,12 +114,9 @@ static void remove_pod_logs(const struct cluster *c) {
                 if (e->d_name[0] != '.' && uid && file_exists(ours))
                         file_remove_tree(logs, NULL);
         }
-        if (d)
-                closedir(d);
         rmdir(NODE_POD_LOGS); /* only when empty */
 
-        d = opendir(NODE_CONTAINER_LOGS); /* links into what is gone now */
-        for (struct dirent *e; d && (e = readdir(d));) {
+        for (struct dirent *e; links && (e = readdir(links));) { /* into what is gone now */
                 _cleanup_free_ char *link = xprintf(NODE_CONTAINER_LOGS "/%s", e->d_name);
                 char target[4096];
                 ssize_t n = readlink(link, target, sizeof(target) - 1);
@@ -127,8 +124,6 @@ static void remove_pod_logs(const struct cluster *c) {
                     access(link, F_OK) < 0)
                         unlink(link);
         }
-        if (d)
-                closedir(d);
         rmdir(NODE_CONTAINER_LOGS);
 }
 

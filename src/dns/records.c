@@ -1,10 +1,10 @@
 /* Names to records. A name below the cluster's domain is cut into labels from the right: zone (svc, pod), namespace,
  * Service, and then either an endpoint's name or _port._protocol. */
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <time.h>
 
+#include "base/encode.h"
 #include "dns/records.h"
 #include "schema/types.h"
 
@@ -26,16 +26,6 @@ struct lookup {
 
 /* ---- indexes ---- */
 
-static struct str service_of(struct arena *a, const struct object *slice) {
-        return arena_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(object_namespace(slice)),
-                            STR_ARG(object_label(slice, STR("kubernetes.io/service-name"))));
-}
-
-static void by_service(const struct object *o, void (*emit)(void *ctx, struct str value), void *ctx) {
-        _cleanup_(arena_freep) struct arena *a = arena_new(512);
-        emit(ctx, service_of(a, o));
-}
-
 static void by_address(const struct object *o, void (*emit)(void *ctx, struct str value), void *ctx) {
         json_each_item(e, EndpointSlice_endpoints(object_json(o)))
                 json_each_item(a, Endpoint_addresses(e))
@@ -53,22 +43,12 @@ void records_init(struct records *r, struct informer_factory *f, const char *dom
         r->services = informer_of(f, &res_services);
         r->slices = informer_of(f, &res_endpointslices);
         r->namespaces = informer_of(f, &res_namespaces);
-        r->slices_by_service = informer_add_index(r->slices, "service", by_service);
+        r->slices_by_service = informer_add_index(r->slices, "service", informer_index_by_service);
         r->slices_by_address = informer_add_index(r->slices, "address", by_address);
         r->services_by_ip = informer_add_index(r->services, "clusterIP", by_cluster_ip);
 }
 
 /* ---- endpoints ---- */
-
-static bool parse_ip(struct str s, uint32_t *ret) {
-        char text[46];
-        struct in_addr a;
-        snprintf(text, sizeof(text), "%" STR_FMT, STR_ARG(s));
-        if (inet_pton(AF_INET, text, &a) != 1)
-                return false;
-        *ret = ntohl(a.s_addr);
-        return true;
-}
 
 /* An endpoint's own label: its hostname, or its address with dashes, as CoreDNS does. */
 static void endpoint_label(const struct json *e, struct str address, char dst[static 64]) {
@@ -96,7 +76,7 @@ static void each_endpoint(struct lookup *l, struct str service_key, endpoint_fn 
                                 continue;
                         json_each_item(a, Endpoint_addresses(e)) {
                                 struct endpoint ep = { .slice = slice };
-                                if (!parse_ip(json_str(a), &ep.ip))
+                                if (!ipv4_parse(json_str(a), &ep.ip))
                                         continue;
                                 endpoint_label(e, json_str(a), ep.label);
                                 fn(l, &ep, arg);
@@ -164,7 +144,7 @@ static void answer_srvs(struct lookup *l, const struct json *spec, struct str ke
                 l->counting = round == 0;
                 if (s->label || str_eq(ServiceSpec_clusterIP(spec), STR("None"))) {
                         each_endpoint(l, key, answer_endpoint_srv, (void *) s);
-                } else if (parse_ip(ServiceSpec_clusterIP(spec), &ip)) {
+                } else if (ipv4_parse(ServiceSpec_clusterIP(spec), &ip)) {
                         json_each_item(p, ServiceSpec_ports(spec))
                                 if (port_fits(s, ServicePort_name(p),
                                               json_str_or(json_getc(p, "protocol"), STR("TCP"))))
@@ -177,7 +157,7 @@ static void answer_external_name(struct lookup *l, struct str target) {
         uint32_t ip;
         if (target.n && target.p[target.n - 1] == '.')
                 target.n--;
-        if (!target.n || target.n >= sizeof(l->alias) || parse_ip(target, &ip)) /* an address is no name */
+        if (!target.n || target.n >= sizeof(l->alias) || ipv4_parse(target, &ip)) /* an address is no name */
                 return;
         l->exists = true;
         if (!wants(l, DNS_A) && !wants(l, DNS_AAAA) && !wants(l, DNS_CNAME))
@@ -197,7 +177,7 @@ static void answer_service(struct lookup *l, const struct json *spec, struct str
                 answer_external_name(l, ServiceSpec_externalName(spec));
         } else if (str_eq(ServiceSpec_clusterIP(spec), STR("None"))) {
                 each_endpoint(l, key, answer_endpoint, NULL);
-        } else if (parse_ip(ServiceSpec_clusterIP(spec), &v4)) {
+        } else if (ipv4_parse(ServiceSpec_clusterIP(spec), &v4)) {
                 answer_a(l, v4);
         } else {
                 l->exists = true; /* of the other address family */
@@ -252,7 +232,7 @@ static void lookup_pod(struct lookup *l, const struct str *labels, size_t n) {
         for (char *p = text; *p; p++)
                 if (*p == '-')
                         *p = '.';
-        if (n == 2 && informer_get(l->r->namespaces, labels[0]) && parse_ip(str_of(text), &ip))
+        if (n == 2 && informer_get(l->r->namespaces, labels[0]) && ipv4_parse(str_of(text), &ip))
                 answer_a(l, ip);
 }
 
@@ -299,7 +279,7 @@ static bool reverse_address(struct str name, char dst[static 46]) {
                 return false;
         snprintf(dst, 46, "%" STR_FMT ".%" STR_FMT ".%" STR_FMT ".%" STR_FMT, STR_ARG(labels[0]), STR_ARG(labels[1]),
                  STR_ARG(labels[2]), STR_ARG(labels[3]));
-        return parse_ip(str_of(dst), &ip);
+        return ipv4_parse(str_of(dst), &ip);
 }
 
 static bool lookup_reverse(struct lookup *l, const char *address) {

@@ -1,3 +1,4 @@
+#include "base/encode.h"
 #include "http/http1.h"
 
 #include <errno.h>
@@ -215,13 +216,6 @@ void http1_body_init(struct http1_body *b, const struct http1_head *head, bool r
                 b->kind = request ? HTTP1_NONE : HTTP1_UNTIL_EOF;
         b->left = b->kind == HTTP1_LENGTH ? (uint64_t) head->content_length : 0;
         b->done = b->kind == HTTP1_NONE || (b->kind == HTTP1_LENGTH && b->left == 0);
-}
-
-static int hex_digit(char c) {
-        if (c >= '0' && c <= '9')
-                return c - '0';
-        c |= 0x20;
-        return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 /* A byte of a chunk's size line. */

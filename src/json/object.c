@@ -286,6 +286,10 @@ void object_unref(struct object *o) {
         free(o);
 }
 
+void object_unref_value(void *o) {
+        object_unref(o);
+}
+
 struct str object_text(const struct object *o) {
         return str_n(o->text, o->text_len);
 }

@@ -37,6 +37,7 @@ void object_set_revision(struct object *o, uint64_t revision);
 struct object *object_ref(struct object *o);
 void object_unref(struct object *o); /* NULL is fine */
 DEFINE_CLEANUP(struct object *, object_unref)
+void object_unref_value(void *o); /* the same for maps and slices */
 
 struct str object_text(const struct object *o);       /* final bytes */
 uint64_t object_revision(const struct object *o);

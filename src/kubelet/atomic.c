@@ -33,7 +33,7 @@ static int check_path(struct str path, struct error *err) {
 /* ---- is it there already? ---- */
 
 static size_t count_files(const char *dir, int depth) {
-        DIR *d = opendir(dir);
+        _cleanup_(closedirp) DIR *d = opendir(dir);
         struct dirent *e;
         size_t n = 0;
 
@@ -45,8 +45,6 @@ static size_t count_files(const char *dir, int depth) {
                 path = xprintf("%s/%s", dir, e->d_name);
                 n += e->d_type == DT_DIR && depth < 64 ? count_files(path, depth + 1) : 1;
         }
-        if (d)
-                closedir(d);
         return n;
 }
 
@@ -119,7 +117,7 @@ static bool wanted(const struct payload *files, const char *name) {
 
 /* Links of keys that are gone, and directories of sets before this one. */
 static void remove_old(const char *dir, const struct payload *files, const char *set) {
-        DIR *d = opendir(dir);
+        _cleanup_(closedirp) DIR *d = opendir(dir);
         struct dirent *e;
 
         while (d && (e = readdir(d))) {
@@ -133,8 +131,6 @@ static void remove_old(const char *dir, const struct payload *files, const char 
                 else if (!wanted(files, e->d_name))
                         unlink(path);
         }
-        if (d)
-                closedir(d);
 }
 
 int atomic_write(const char *dir, const struct payload *files, int64_t gid, bool *ret_changed, struct error *err) {

@@ -85,8 +85,7 @@ static void finish(struct check *c, bool ok, const char *fmt, ...) {
         c->ended = true;
         c->ok = ok;
         va_start(ap, fmt);
-        if (vasprintf(&c->text, fmt, ap) < 0)
-                abort();
+        c->text = xvprintf(fmt, ap);
         va_end(ap);
         timer_start(c->k->loop, &c->end, 0, tell);
 }

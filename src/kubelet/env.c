@@ -176,15 +176,7 @@ static int get_source(struct pod *p, const struct api_resource *res, const struc
 }
 
 static struct str plain(struct arena *a, bool secret, const struct json *value) {
-        struct buf out = BUF_INIT;
-        struct str s = json_str(value);
-
-        if (!secret)
-                return arena_str(a, s);
-        if (base64_decode(&out, s) == 0)
-                s = arena_str(a, buf_str(&out));
-        buf_free(&out);
-        return s;
+        return secret ? base64_text(a, json_str(value)) : arena_str(a, json_str(value));
 }
 
 static bool valid_env_name(struct str s) {

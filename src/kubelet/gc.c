@@ -49,16 +49,14 @@ static void tend_rotated(const char *log, int max_files) {
         _cleanup_free_ char *dir = xstrdup(log);
         char *base = strrchr(dir, '/');
         VEC(char *) found = { 0 };
+        _cleanup_(closedirp) DIR *d = NULL;
         struct dirent *e;
-        DIR *d;
 
         *base++ = 0;
         d = opendir(dir);
         while (d && (e = readdir(d)))
                 if (strncmp(e->d_name, base, strlen(base)) == 0 && e->d_name[strlen(base)] == '.')
                         vec_push(&found, xprintf("%s/%s", dir, e->d_name));
-        if (d)
-                closedir(d);
         if (found.n)
                 qsort(found.v, found.n, sizeof(*found.v), compare_names);
         for (size_t i = 0; i < found.n; i++) {
@@ -149,7 +147,7 @@ static bool is_known(struct pod_view *const *all, size_t n, const char *uid) {
  * so that a pod whose first step is under way keeps its own. */
 static void remove_orphan_dirs(struct kubelet *k, const char *base, struct pod_view *const *all, size_t n,
                                bool is_log) {
-        DIR *d = opendir(base);
+        _cleanup_(closedirp) DIR *d = opendir(base);
         struct dirent *e;
 
         while (d && (e = readdir(d))) {
@@ -166,8 +164,6 @@ static void remove_orphan_dirs(struct kubelet *k, const char *base, struct pod_v
                 if (r < 0)
                         log_warn("kubelet: remove %s: %s", path, error_text(&err));
         }
-        if (d)
-                closedir(d);
 }
 
 void gc_run(struct kubelet *k) {

@@ -527,10 +527,6 @@ static void ask_machine(struct kubelet *k) {
                 o->node_ips[0] = k->machine->ips[0];
 }
 
-static void object_unref_value(void *o) {
-        object_unref(o);
-}
-
 static void view_unref_value(void *v) {
         view_unref(v);
 }

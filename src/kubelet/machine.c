@@ -71,7 +71,7 @@ static void read_os(struct machine *m) {
 }
 
 static void read_hugepages(struct machine *m) {
-        DIR *d = opendir("/sys/kernel/mm/hugepages");
+        _cleanup_(closedirp) DIR *d = opendir("/sys/kernel/mm/hugepages");
         struct dirent *e;
 
         while (d && (e = readdir(d)) && m->n_hugepages < ARRAY_SIZE(m->hugepages)) {
@@ -87,8 +87,6 @@ static void read_hugepages(struct machine *m) {
                          kb >= 1 << 20 ? "%lldGi" : "%lldMi", kb >= 1 << 20 ? kb >> 20 : kb >> 10);
                 m->hugepages[m->n_hugepages++].bytes = strtoll(count, NULL, 10) * kb * 1024;
         }
-        if (d)
-                closedir(d);
 }
 
 /* The address from which this machine would reach the world; else the first that is not loopback. */

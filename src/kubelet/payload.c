@@ -38,26 +38,16 @@ struct keyed {
         bool plain;           /* data is text; binaryData and a secret's data are base64 */
 };
 
-static struct str decoded(struct arena *a, struct str base64) {
-        struct buf out = BUF_INIT;
-        struct str s = STR("");
-
-        if (base64_decode(&out, base64) == 0)
-                s = arena_str(a, buf_str(&out));
-        buf_free(&out);
-        return s;
-}
-
 static bool find_key(const struct object *o, const struct keyed *k, struct arena *a, struct str key, struct str *ret) {
         const struct json *v = json_get(json_getc(object_json(o), "data"), key);
 
         if (v) {
-                *ret = k->plain ? arena_str(a, json_str(v)) : decoded(a, json_str(v));
+                *ret = k->plain ? arena_str(a, json_str(v)) : base64_text(a, json_str(v));
                 return true;
         }
         v = json_get(json_getc(object_json(o), "binaryData"), key);
         if (v)
-                *ret = decoded(a, json_str(v));
+                *ret = base64_text(a, json_str(v));
         return v != NULL;
 }
 

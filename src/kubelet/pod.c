@@ -272,8 +272,7 @@ void pod_event(struct pod *p, const struct container *c, const char *type, const
         if (c)
                 path = xprintf("spec.%s{%s}", lists[c->kind], c->name);
         va_start(ap, fmt);
-        if (vasprintf(&text, fmt, ap) < 0)
-                abort();
+        text = xvprintf(fmt, ap);
         va_end(ap);
         event_record(p->k->events, &res_pods, p->current, path, type, reason, "%s", text);
         free(text);
@@ -289,7 +288,6 @@ void pod_end(struct pod *p, const char *phase, const char *reason, const char *f
         set_string(&p->end_reason, str_of(reason));
         free(p->end_message);
         va_start(ap, fmt);
-        if (vasprintf(&p->end_message, fmt, ap) < 0)
-                abort();
+        p->end_message = xvprintf(fmt, ap);
         va_end(ap);
 }

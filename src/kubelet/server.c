@@ -25,8 +25,7 @@ void server_error(struct http_request *r, int code, const char *fmt, ...) {
         va_list ap;
 
         va_start(ap, fmt);
-        if (vasprintf(&text, fmt, ap) < 0)
-                abort();
+        text = xvprintf(fmt, ap);
         va_end(ap);
         buf_addc(&b, text);
         free(text);

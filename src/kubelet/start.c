@@ -22,8 +22,8 @@ void container_wait_reason(struct container *c, const char *reason, const char *
         va_list ap;
 
         va_start(ap, fmt);
-        if (fmt && vasprintf(&text, fmt, ap) < 0)
-                abort();
+        if (fmt)
+                text = xvprintf(fmt, ap);
         va_end(ap);
         free(c->waiting_message);
         c->waiting = reason;

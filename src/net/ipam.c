@@ -71,7 +71,7 @@ static bool namespace_lives(struct str path) {
 }
 
 static int load(struct ipam *i, struct error *err) {
-        DIR *d = opendir(i->dir);
+        _cleanup_(closedirp) DIR *d = opendir(i->dir);
         if (!d)
                 return error_errno(err, -errno, "open %s", i->dir);
         for (struct dirent *e; (e = readdir(d));) {
@@ -91,7 +91,6 @@ static int load(struct ipam *i, struct error *err) {
                         unlink(path);
                 }
         }
-        closedir(d);
         return 0;
 }
 

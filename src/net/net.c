@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/encode.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -61,11 +62,6 @@ static void pod_mac(uint32_t ip, uint8_t mac[static 6]) {
         memcpy(mac + 2, &be, 4);
 }
 
-static void ip_text(uint32_t ip, char dst[static 46]) {
-        struct in_addr a = { htonl(ip) };
-        inet_ntop(AF_INET, &a, dst, 46);
-}
-
 /* ---- host ports ---- */
 
 struct port_rule {
@@ -79,10 +75,9 @@ static struct port_rule port_rule(const struct json *j) {
                                .host = json_int(json_getc(j, "hostPort")),
                                .container = json_int(json_getc(j, "containerPort")) };
         struct str ip = json_str(json_getc(j, "hostIP"));
-        struct in_addr a;
-        snprintf(p.host_ip, sizeof(p.host_ip), "%" STR_FMT, STR_ARG(ip));
-        if (inet_pton(AF_INET, p.host_ip, &a) != 1 || a.s_addr == 0)
-                p.host_ip[0] = 0;
+        uint32_t v4;
+        if (ipv4_parse(ip, &v4) && v4 != 0)
+                ipv4_format(v4, p.host_ip);
         return p;
 }
 
@@ -90,7 +85,7 @@ static void add_port_elements(struct buf *b, const char *table, bool add, uint32
         const char *verb = add ? "add" : "delete";
         char pod[46];
         bool any = false;
-        ip_text(ip, pod);
+        ipv4_format(ip, pod);
         json_each_item(j, hostports) {
                 struct port_rule p = port_rule(j);
                 const char *proto = str_eq(p.protocol, STR("UDP"))    ? "udp"
@@ -337,7 +332,7 @@ static int attach(struct pod_network *network, const char *sandbox_id, const cha
                 network->detach(network, sandbox_id, netns_path, NULL);
                 return r;
         }
-        ip_text(p.ip, ret_ips[0]);
+        ipv4_format(p.ip, ret_ips[0]);
         ret_ips[1][0] = 0;
         return 0;
 }

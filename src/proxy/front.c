@@ -1,8 +1,8 @@
 /* From a Service and its EndpointSlices to fronts. Which endpoints count: ready ones; where there is none, those that
  * still serve while they end (KEP-1669); with a traffic policy of Local only this node's. */
-#include <arpa/inet.h>
 #include <stdio.h>
 
+#include "base/encode.h"
 #include "base/vec.h"
 #include "proxy/front.h"
 #include "schema/types.h"
@@ -31,16 +31,6 @@ struct build {
         const char *node_name;
         struct map *want;
 };
-
-static bool parse_ip(struct str s, uint32_t *ret) {
-        char text[46];
-        struct in_addr a;
-        snprintf(text, sizeof(text), "%" STR_FMT, STR_ARG(s));
-        if (inet_pton(AF_INET, text, &a) != 1)
-                return false;
-        *ret = ntohl(a.s_addr);
-        return true;
-}
 
 /* ---- endpoints ---- */
 
@@ -71,7 +61,7 @@ static size_t find_backends(const struct build *b, struct front *f, struct str p
                 json_each_item(e, EndpointSlice_endpoints(slice)) {
                         uint32_t ip;
                         if (usable(e, ending) && (!local || str_eqc(Endpoint_nodeName(e), b->node_name)) &&
-                            parse_ip(json_str(json_item(Endpoint_addresses(e), 0)), &ip))
+                            ipv4_parse(json_str(json_item(Endpoint_addresses(e), 0)), &ip))
                                 vec_push(&found, (backend_t) ip << 16 | (backend_t) port);
                 }
         }
@@ -105,7 +95,7 @@ static void add_front(const struct build *b, const struct json *port, struct str
                                      : ServiceSpec_internalTrafficPolicy(b->spec),
                             STR("Local"));
         uint32_t ip = 0;
-        if (address.n && !parse_ip(address, &ip))
+        if (address.n && !ipv4_parse(address, &ip))
                 return; /* of the other address family, or no address at all */
         struct front *f = xcalloc(1, sizeof(*f));
         f->node = !address.n;

@@ -225,22 +225,12 @@ static void on_service(struct object *old, struct object *new, void *arg) {
         mark_dirty(arg, object_key(a, new ? new : old));
 }
 
-static struct str service_of(struct arena *a, const struct object *slice) {
-        return arena_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(object_namespace(slice)),
-                            STR_ARG(object_label(slice, STR("kubernetes.io/service-name"))));
-}
-
 static void on_slice(struct object *old, struct object *new, void *arg) {
         _cleanup_(arena_freep) struct arena *a = arena_new(512);
         if (old)
-                mark_dirty(arg, service_of(a, old));
+                mark_dirty(arg, slice_service(a, old));
         if (new)
-                mark_dirty(arg, service_of(a, new));
-}
-
-static void index_by_service(const struct object *o, void (*emit)(void *ctx, struct str value), void *ctx) {
-        _cleanup_(arena_freep) struct arena *a = arena_new(512);
-        emit(ctx, service_of(a, o));
+                mark_dirty(arg, slice_service(a, new));
 }
 
 /* ---- life ---- */
@@ -253,7 +243,7 @@ static void begin(void *arg) {
         struct proxy *p = arg;
         p->services = informer_of(p->informers, &res_services);
         p->slices = informer_of(p->informers, &res_endpointslices);
-        p->by_service = informer_add_index(p->slices, "service", index_by_service);
+        p->by_service = informer_add_index(p->slices, "service", informer_index_by_service);
         informer_add_handler(p->services, on_service, p);
         informer_add_handler(p->slices, on_slice, p);
         informer_on_synced(p->services, on_synced, p);

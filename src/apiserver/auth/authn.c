@@ -16,8 +16,7 @@
 #include "json/build.h"
 
 static int unauthorized(struct error *err) {
-        if (err)
-                error_clear(err);
+        error_clear(err);
         return error_status(err, REASON_UNAUTHORIZED, "Unauthorized");
 }
 

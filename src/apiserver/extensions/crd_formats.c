@@ -10,14 +10,9 @@
 #include "base/time.h"
 
 static bool is_ipv4(struct str s) {
-        struct in_addr a;
-        char text[INET6_ADDRSTRLEN + 1];
+        uint32_t ip;
 
-        if (s.n >= sizeof(text))
-                return false;
-        memcpy(text, s.p, s.n);
-        text[s.n] = '\0';
-        return inet_pton(AF_INET, text, &a) == 1;
+        return ipv4_parse(s, &ip);
 }
 
 static bool is_ipv6(struct str s) {

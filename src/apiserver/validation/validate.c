@@ -80,8 +80,7 @@ struct str quoted_in_go(struct arena *a, struct str s) {
         do {                                        \
                 va_list _ap;                        \
                 va_start(_ap, fmt);                 \
-                if (vasprintf(&text, fmt, _ap) < 0) \
-                        abort();                    \
+                text = xvprintf(fmt, _ap);          \
                 va_end(_ap);                        \
         } while (0)
 

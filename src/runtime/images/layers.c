@@ -144,7 +144,7 @@ static bool layer_wanted(struct image_store *s, struct str name) {
 static void sweep_dir(struct image_store *s, const char *sub, bool (*wanted)(struct image_store *, struct str),
                       const char *to) {
         _cleanup_free_ char *dir = xprintf("%s/%s", s->root, sub);
-        DIR *d = opendir(dir);
+        _cleanup_(closedirp) DIR *d = opendir(dir);
         struct dirent *e;
 
         while (d && (e = readdir(d))) {
@@ -155,8 +155,6 @@ static void sweep_dir(struct image_store *s, const char *sub, bool (*wanted)(str
                 if (rename(from, target) < 0)
                         log_warn("image store: cannot sweep %s: %s", from, strerror(errno));
         }
-        if (d)
-                closedir(d);
 }
 
 static void drop_unused_layers(struct image_store *s) {

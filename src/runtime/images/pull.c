@@ -4,7 +4,6 @@
  *   HEAD tag ─▶ digest ─▶ index? ─▶ manifest ─▶ config, layers (several at once, those we have not) ─▶ image_store_add
  *
  * Messages are containerd's, since people search for them. */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -44,25 +43,21 @@ static void say(struct pull *p, const char *fmt, ...) {
         if (!p->progress)
                 return;
         va_start(args, fmt);
-        if (vasprintf(&line, fmt, args) < 0)
-                line = NULL;
+        line = xvprintf(fmt, args);
         va_end(args);
-        if (line)
-                p->progress(line, p->progress_arg);
+        p->progress(line, p->progress_arg);
 }
 
 /* ---- where ---- */
 
 /* localhost and 127.0.0.0/8 speak plain HTTP unless told otherwise, as for Docker. */
 static bool is_local(struct str host) {
-        _cleanup_free_ char *name = NULL;
         ssize_t colon = str_rfind(host, ':');
-        struct in_addr a;
+        struct str name = colon < 0 ? host : str_sub(host, 0, (size_t) colon);
+        uint32_t ip;
 
-        if (str_has_prefix(host, STR("[::1]")))
-                return true;
-        name = str_dup(colon < 0 ? host : str_sub(host, 0, (size_t) colon));
-        return strcmp(name, "localhost") == 0 || (inet_pton(AF_INET, name, &a) == 1 && ntohl(a.s_addr) >> 24 == 127);
+        return str_has_prefix(host, STR("[::1]")) || str_eqc(name, "localhost") ||
+               (ipv4_parse(name, &ip) && ip >> 24 == 127);
 }
 
 /* host: "registry:5000", or with a scheme, as a mirror may be given. */

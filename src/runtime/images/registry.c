@@ -435,8 +435,7 @@ int registry_manifest(struct registry *g, struct str tag_or_digest, struct buf *
         int r;
 
         for (int attempt = 0;; attempt++) {
-                if (err)
-                        error_clear(err);
+                error_clear(err);
                 r = perform_authorized(g, &q, ret, err);
                 if (!worth_another(r, ret) || attempt == 1 || (r < 0 && ret->code == 0))
                         break;

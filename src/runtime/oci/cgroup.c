@@ -231,7 +231,7 @@ int cgroup_create(const struct cgroups *g, const char *path, struct error *err) 
 
 /* Calls fn for dir and all below it, the deepest first. */
 static void walk(const char *dir, void (*fn)(const char *dir)) {
-        DIR *d = opendir(dir);
+        _cleanup_(closedirp) DIR *d = opendir(dir);
         struct dirent *e;
 
         if (!d)
@@ -242,7 +242,6 @@ static void walk(const char *dir, void (*fn)(const char *dir)) {
 
                         walk(sub, fn);
                 }
-        closedir(d);
         fn(dir);
 }
 

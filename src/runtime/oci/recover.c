@@ -21,14 +21,12 @@
 static void for_each_id(struct runtime *r, const char *base, const char *sub,
                         void (*fn)(struct runtime *r, const char *id)) {
         _cleanup_free_ char *dir = xprintf("%s/%s", base, sub);
-        DIR *d = opendir(dir);
+        _cleanup_(closedirp) DIR *d = opendir(dir);
         struct dirent *e;
 
         while (d && (e = readdir(d)))
                 if (strlen(e->d_name) == 64)
                         fn(r, e->d_name);
-        if (d)
-                closedir(d);
 }
 
 /* ---- sandboxes ---- */
@@ -75,7 +73,7 @@ static void clean_container(struct runtime *r, const char *id) {
 
 /* conmon, the helper and the OCI runtime name the container in their command lines. true: there was one. */
 static bool kill_starters(const char *id) {
-        DIR *d = opendir("/proc");
+        _cleanup_(closedirp) DIR *d = opendir("/proc");
         struct dirent *e;
         bool found = false;
 
@@ -90,8 +88,6 @@ static bool kill_starters(const char *id) {
                         continue;
                 found = kill((pid_t) pid, SIGKILL) == 0 || found;
         }
-        if (d)
-                closedir(d);
         return found;
 }
 

@@ -148,7 +148,7 @@ int volumes_mount(struct runtime *r, struct container *c, const struct container
 
 void volumes_unmount(struct runtime *r, const struct container *c) {
         _cleanup_free_ char *dir = xprintf("%s/volumes", c->dir);
-        DIR *d = opendir(dir);
+        _cleanup_(closedirp) DIR *d = opendir(dir);
         struct dirent *e;
 
         while (d && (e = readdir(d))) {
@@ -157,8 +157,6 @@ void volumes_unmount(struct runtime *r, const struct container *c) {
                 while (e->d_name[0] != '.' && umount2(at, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
                         ;
         }
-        if (d)
-                closedir(d);
         json_each_item(it, c->images) {
                 _cleanup_free_ char *id = str_dup(json_str(it));
 

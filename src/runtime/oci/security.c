@@ -274,7 +274,7 @@ static void add_device(struct spec *s, const char *path, const struct stat *st) 
 /* All below dir, without what a container has of its own. */
 static void add_devices_below(struct spec *s, const char *dir, int depth) {
         static const char *const own[] = { "pts", "shm", "mqueue", "fd", "console", "ptmx", ".lxc", ".udev" };
-        DIR *d = depth < 8 ? opendir(dir) : NULL;
+        _cleanup_(closedirp) DIR *d = depth < 8 ? opendir(dir) : NULL;
         struct dirent *e;
 
         while (d && (e = readdir(d))) {
@@ -291,8 +291,6 @@ static void add_devices_below(struct spec *s, const char *dir, int depth) {
                 else if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode))
                         add_device(s, path, &st);
         }
-        if (d)
-                closedir(d);
 }
 
 /* [{"hostPath", "containerPath", "permissions"}] */

@@ -13,7 +13,7 @@
 /* ---- the writable layer ---- */
 
 static void tree_usage(int dir, int depth, uint64_t *bytes, uint64_t *inodes) {
-        DIR *d = fdopendir(dir);
+        _cleanup_(closedirp) DIR *d = fdopendir(dir);
         struct dirent *e;
 
         if (!d) {
@@ -35,7 +35,6 @@ static void tree_usage(int dir, int depth, uint64_t *bytes, uint64_t *inodes) {
                                 tree_usage(sub, depth + 1, bytes, inodes);
                 }
         }
-        closedir(d);
 }
 
 int runtime_container_usage(struct runtime *r, const char *id, struct runtime_usage *ret, struct error *err) {

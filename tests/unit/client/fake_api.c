@@ -45,10 +45,6 @@ struct fake_api {
         size_t activity, writes;
 };
 
-static void object_unref_value(void *p) {
-        object_unref(p);
-}
-
 struct fake_api *fake_api_new(const struct clock *clock) {
         struct fake_api *f = xcalloc(1, sizeof(*f));
 
