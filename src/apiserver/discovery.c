@@ -11,8 +11,11 @@
 #include "base/encode.h"
 #include "schema/openapi.h"
 
+#define GZIP_MIN 4096 /* of a document, in bytes */
+
 struct document { /* made when it is first asked for; lives as long as its catalog */
         struct str text;
+        struct str packed; /* in gzip, once a client has asked for that */
         char etag[68];
 };
 
@@ -342,6 +345,7 @@ static void free_document(void *p) {
         struct document *d = p;
 
         free((char *) d->text.p);
+        free((char *) d->packed.p);
         free(d);
 }
 
@@ -363,8 +367,8 @@ static struct document *keep(struct discovery *d, struct str key, struct buf *te
 typedef bool (*maker)(struct discovery *d, struct arena *a, const struct request_info *i, const struct negotiated *n,
                       struct buf *dst);
 
-static const struct document *document(struct discovery *d, struct arena *a, struct str key,
-                                       const struct request_info *i, const struct negotiated *n, maker make) {
+static struct document *document(struct discovery *d, struct arena *a, struct str key,
+                                 const struct request_info *i, const struct negotiated *n, maker make) {
         struct buf text = BUF_INIT;
         struct document *doc;
 
@@ -496,27 +500,46 @@ static void release_catalog(void *p) {
         catalog_unref(p);
 }
 
+/* Compressed once for everybody. */
+static struct str packed(struct catalog *c, struct document *doc) {
+        struct buf b = BUF_INIT;
+        size_t n;
+
+        pthread_mutex_lock(&c->lock);
+        if (!doc->packed.p) {
+                gzip_text(&b, doc->text);
+                doc->packed.p = buf_take(&b, &n);
+                doc->packed.n = n;
+        }
+        pthread_mutex_unlock(&c->lock);
+        return doc->packed;
+}
+
 /* Takes the catalog's reference over. */
-static void send_document(struct exchange *x, struct catalog *catalog, const struct document *doc, const char *type) {
-        struct http_header h[3] = {
+static void send_document(struct exchange *x, struct catalog *catalog, struct document *doc, const char *type) {
+        bool gzip = doc->text.n >= GZIP_MIN && respond_wants_gzip(x->req);
+        struct http_header h[4] = {
                 { STR("content-type"), str_of(type) },
                 { STR("etag"), arena_str(http_request_arena(x->req), str_of(doc->etag)) },
-                { STR("vary"), STR("Accept") },
+                { STR("vary"), STR("Accept, Accept-Encoding") },
+                { STR("content-encoding"), STR("gzip") },
         };
-        struct http_slice body = { .data = doc->text, .release = release_catalog, .arg = catalog };
+        struct http_slice body = { .data = gzip ? packed(catalog, doc) : doc->text,
+                                   .release = release_catalog,
+                                   .arg = catalog };
 
         if (str_eq(http_request_header(x->req, "if-none-match"), str_of(doc->etag))) {
                 catalog_unref(catalog);
                 http_respond(x->req, 304, h, 3, NULL, 0);
         } else {
-                http_respond(x->req, 200, h, 3, &body, 1);
+                http_respond(x->req, 200, h, gzip ? 4 : 3, &body, 1);
         }
 }
 
 static bool serve(struct exchange *x, struct str key, const struct request_info *i, const char *type, maker make) {
         struct catalog *catalog = catalog_get(x->s);
         struct discovery d = { x->s, catalog, catalog->served, catalog->n_served };
-        const struct document *doc = document(&d, http_request_arena(x->req), key, i, &x->format.as, make);
+        struct document *doc = document(&d, http_request_arena(x->req), key, i, &x->format.as, make);
 
         if (!doc) {
                 catalog_unref(catalog);

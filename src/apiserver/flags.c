@@ -58,6 +58,7 @@ const struct apiserver_flag apiserver_flags[] = {
         { "service-account-key-file", "FILE", "has keys that verify service account tokens too; may be repeated" },
         { "service-account-max-token-expiration", "DURATION", "how long a service account token holds at most" },
         { "service-account-signing-key-file", "FILE", "the key that signs service account tokens from now on" },
+        { "shutdown-delay-duration", "DURATION", "how long /readyz fails before the server stops serving (default 0)" },
         { "token-auth-file", "FILE", "CSV of token,user,uid,\"group1,group2\"" },
         { NULL, NULL, NULL },
 };

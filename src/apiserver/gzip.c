@@ -8,6 +8,7 @@
 #include "apiserver/respond.h"
 
 #define THRESHOLD (128 * 1024)
+#define LEVEL 1 /* the fastest */
 #define PIECE (64 * 1024)   /* of output; more waits until the client has taken it */
 #define STEP (256 * 1024)   /* of input, at most, in one call */
 
@@ -72,13 +73,25 @@ static void gone(struct http_request *req, void *arg) {
 }
 
 /* Only the plain name counts, as upstream reads the header. */
-static bool wants_gzip(struct http_request *req) {
+bool respond_wants_gzip(struct http_request *req) {
         struct str all = http_request_header(req, "accept-encoding"), one;
 
         while (str_split(&all, ',', &one))
                 if (str_eqc(str_trim(one), "gzip"))
                         return true;
         return false;
+}
+
+void gzip_text(struct buf *dst, struct str text) {
+        z_stream z = { .next_in = (Bytef *) text.p, .avail_in = (uInt) text.n };
+
+        if (deflateInit2(&z, LEVEL, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+                abort(); /* no memory */
+        z.avail_out = (uInt) deflateBound(&z, text.n);
+        z.next_out = (Bytef *) buf_reserve(dst, z.avail_out);
+        deflate(&z, Z_FINISH);
+        dst->n += z.total_out;
+        deflateEnd(&z);
 }
 
 bool respond_gzip(struct http_request *req, int code, struct http_header *h, size_t n_h, const struct http_slice *body,
@@ -88,10 +101,10 @@ bool respond_gzip(struct http_request *req, int code, struct http_header *h, siz
 
         for (size_t i = 0; i < n_body; i++)
                 bytes += body[i].data.n;
-        if (bytes <= THRESHOLD || !wants_gzip(req))
+        if (bytes <= THRESHOLD || !respond_wants_gzip(req))
                 return false;
         q = xcalloc(1, sizeof(*q));
-        if (deflateInit2(&q->z, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK) {
+        if (deflateInit2(&q->z, LEVEL, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK) {
                 free(q);
                 return false;
         }

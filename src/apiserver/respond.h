@@ -30,6 +30,9 @@ void respond_text(struct http_request *req, int code, const char *content_type, 
 bool respond_gzip(struct http_request *req, int code, struct http_header *h, size_t n_h, const struct http_slice *body,
                   size_t n_body);
 
+bool respond_wants_gzip(struct http_request *req);
+void gzip_text(struct buf *dst, struct str text); /* all at once: for what is kept */
+
 /* One event of a watch stream. first: the columns of a table are still to be told. */
 struct watch_event;
 void respond_event(struct buf *dst, const struct format *f, const struct rest *rest, const struct watch_event *e,

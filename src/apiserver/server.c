@@ -1,12 +1,14 @@
 /* The API server's life: made over a store, bootstrapped, listening, stopped. */
 #include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "apiserver/admission/configs.h"
 #include "apiserver/admission/pod_security.h"
 #include "apiserver/allocator.h"
 #include "apiserver/auth/authn.h"
 #include "apiserver/expiry.h"
+#include "apiserver/flags.h"
 #include "apiserver/extensions/aggregator.h"
 #include "apiserver/extensions/custom.h"
 #include "apiserver/flow/flow.h"
@@ -141,6 +143,7 @@ int apiserver_listen(struct apiserver *s, struct error *err) {
                 .listen_fd = -1,
                 .workers = o->workers,
                 .handler = handle_request,
+                .refused = track_refused,
                 .arg = s,
         };
         int r;
@@ -172,6 +175,10 @@ uint16_t apiserver_port(const struct apiserver *s) {
 
 void apiserver_stop(struct apiserver *s, unsigned grace_ms) {
         atomic_store(&s->stopping, true);
+        if (s->http && grace_ms > 0) { /* requests may go on with all they need */
+                usleep((useconds_t) server_flag_ms(s, "shutdown-delay-duration", 0) * 1000);
+                http_server_drain(s->http, grace_ms);
+        }
         atomic_store(&s->ready, false);
         audit_stop(s->audit);
         reloads_stop(s);
@@ -184,7 +191,7 @@ void apiserver_stop(struct apiserver *s, unsigned grace_ms) {
         flow_stop(s);
         tracks_stop(s->tracks);
         relays_stop(s->relays);
-        http_server_stop(s->http, grace_ms);
+        http_server_stop(s->http, 0);
         s->http = NULL;
 }
 

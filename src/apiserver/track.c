@@ -361,6 +361,10 @@ struct exchange *track_begin(struct apiserver *s, struct http_request *req) {
         return x;
 }
 
+void track_refused(struct http_request *req, void *apiserver) {
+        track_begin(apiserver, req);
+}
+
 static void client_gone(struct http_request *req, void *arg) {
         struct track *t = arg;
 

@@ -11,6 +11,7 @@ void tracks_free(struct tracks *t);
 
 /* An exchange for a request, in its arena. From here on its answer is watched. */
 struct exchange *track_begin(struct apiserver *s, struct http_request *req);
+void track_refused(struct http_request *req, void *apiserver); /* by http/: its answer gets an Audit-Id all the same */
 /* Its user, path and query are known: proceed is called when the request has its place, which is at once unless the
  * level is full. Else it is answered here. */
 void track_enter(struct exchange *x, void (*proceed)(struct exchange *x));

@@ -130,6 +130,8 @@ void request_respond_simple(struct http_request *r, int status) {
         struct str body;
 
         if (status == 413) {
+                if (r->w->server->o.refused)
+                        r->w->server->o.refused(r, r->w->server->o.arg);
                 body = arena_printf(r->arena,
                                     "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\","
                                     "\"message\":\"Request entity too large: limit is %zu\","

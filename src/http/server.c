@@ -504,11 +504,18 @@ static bool wait_for_conns(struct http_server *s, int64_t until_ms) {
         return true;
 }
 
-void http_server_stop(struct http_server *s, unsigned grace_ms) {
+void http_server_drain(struct http_server *s, unsigned grace_ms) {
+        if (s->draining)
+                return;
+        s->draining = true;
         loop_call_sync(s->workers[0].loop, stop_listening, s);
         for (size_t i = 0; i < s->n_workers; i++)
                 loop_call_sync(s->workers[i].loop, worker_stop, &s->workers[i]);
         wait_for_conns(s, now_mono_ms() + grace_ms);
+}
+
+void http_server_stop(struct http_server *s, unsigned grace_ms) {
+        http_server_drain(s, grace_ms);
         for (size_t i = 0; i < s->n_workers; i++)
                 loop_call_sync(s->workers[i].loop, worker_close, &s->workers[i]);
         wait_for_conns(s, now_mono_ms() + 1000);

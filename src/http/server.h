@@ -22,6 +22,7 @@ struct http_server_options {
         unsigned max_streams;       /* of one HTTP/2 connection; 0: 250 */
         unsigned max_connections;   /* 0: 20,000 */
         http_handler handler;
+        http_handler refused; /* a body past the limit: may observe what is answered instead; NULL: nobody does */
         void *arg;
 };
 
@@ -30,7 +31,9 @@ int http_server_start(const struct http_server_options *o, struct http_server **
 uint16_t http_server_port(const struct http_server *s);
 size_t http_server_workers(const struct http_server *s);
 struct loop *http_server_worker(const struct http_server *s, size_t i);
-/* Stops accepting, lets running requests end for at most grace_ms (streams are told to end: on_close), then closes. */
+/* Stops accepting, lets running requests end for at most grace_ms (streams are told to end: on_close). */
+void http_server_drain(struct http_server *s, unsigned grace_ms);
+/* The same, if that was not done yet; then closes what is left. */
 void http_server_stop(struct http_server *s, unsigned grace_ms);
 
 /* ---- the request: valid from the handler's call until the response is complete or on_close was called ---- */

@@ -48,6 +48,7 @@ struct http_server {
         struct worker *workers;
         size_t n_workers;
         size_t next;                /* round robin */
+        bool draining;
         int listen_fd;
         uint16_t port;
         uv_poll_t listener;         /* on the first worker */

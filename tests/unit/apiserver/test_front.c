@@ -39,6 +39,7 @@ static int setup(void **state) {
                                                                           .listen_fd = -1,
                                                                           .workers = 1,
                                                                           .handler = handle_request,
+                                                                          .refused = track_refused,
                                                                           .arg = f->s },
                                            &f->s->http, &e),
                          0);
@@ -55,9 +56,11 @@ static int teardown(void **state) {
 
         webhooks_stop(f->s->webhooks);
         flow_stop(f->s);
-        tracks_stop(f->s->tracks);
-        http_server_stop(f->s->http, 0);
-        f->s->http = NULL;
+        if (f->s->http) {
+                tracks_stop(f->s->tracks);
+                http_server_stop(f->s->http, 0);
+                f->s->http = NULL;
+        }
         return fixture_teardown(state);
 }
 
@@ -106,6 +109,9 @@ static void every_answer_has_its_headers(void **state) {
         assert_true(has(get(f, "/none", "Audit-ID: mine-1\r\n"), "\r\naudit-id: mine-1\r\n"));
         assert_true(has(get(f, "/api/v1/pods", "Authorization: Bearer x\r\n"), "\r\naudit-id: ")); /* 401 */
         assert_true(has(get(f, "/api/v1/pods?timeout=soon", ""), "invalid timeout specified in the request URL"));
+        r = talk(f, "POST /api/v1/namespaces/default/pods HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n");
+        assert_true(has(r, "HTTP/1.1 413") && has(r, "\r\naudit-id: ") &&
+                    has(r, "Request entity too large: limit is 3145728"));
         r = get(f, "/metrics", "");
         assert_true(has(r,
                         "apiserver_request_total{component=\"apiserver\",code=\"200\",dry_run=\"\",group=\"\","
@@ -252,13 +258,11 @@ static void a_queued_request_whose_client_left_is_forgotten(void **state) {
         while (has(dump, "jail, "));
 }
 
-/* A webhook that takes connections and says nothing. */
-static void what_hangs_ends_with_its_timeout(void **state) {
-        struct fixture *f = *state;
+/* A webhook that takes connections and says nothing: its socket. */
+static int hole(struct fixture *f, unsigned timeout_s) {
         struct sockaddr_in at = { .sin_family = AF_INET };
         socklen_t n = sizeof(at);
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        struct str r;
 
         at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         bind(fd, (struct sockaddr *) &at, sizeof(at));
@@ -269,19 +273,71 @@ static void what_hangs_ends_with_its_timeout(void **state) {
                                                   "{\"metadata\":{\"name\":\"hole\"},\"webhooks\":[{\"name\":\"a.b.c\","
                                                   "\"clientConfig\":{\"url\":\"https://127.0.0.1:%u/"
                                                   "\"},\"timeoutSeconds\":"
-                                                  "30,\"sideEffects\":\"None\",\"admissionReviewVersions\":[\"v1\"],"
+                                                  "%u,\"sideEffects\":\"None\",\"admissionReviewVersions\":[\"v1\"],"
                                                   "\"rules\":[{\"operations\":[\"CREATE\"],\"apiGroups\":[\"\"],"
                                                   "\"apiVersions\":[\"v1\"],\"resources\":[\"configmaps\"]}]}]}",
-                                                  ntohs(at.sin_port))
+                                                  ntohs(at.sin_port), timeout_s)
                                                      .p)
                                          .code,
                          201);
+        return fd;
+}
+
+static void what_hangs_ends_with_its_timeout(void **state) {
+        struct fixture *f = *state;
+        int fd = hole(f, 30);
+        struct str r;
+
         r = talk(f,
                  "POST /api/v1/namespaces/default/configmaps?timeout=300ms HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
                  "Content-Type: application/json\r\nContent-Length: 25\r\n\r\n{\"metadata\":{\"name\":\"c\"}}");
         assert_true(has(r, "HTTP/1.1 504"));
         assert_true(has(r, "\"message\":\"Timeout: request did not complete within the allotted timeout\",\"reason\":"
                            "\"Timeout\""));
+        close(fd);
+}
+
+struct talker {
+        pthread_t thread;
+        struct fixture *f; /* with an arena of its own */
+        const char *text;
+        struct str answer;
+};
+
+static void *talk_apart(void *arg) {
+        struct talker *t = arg;
+
+        t->answer = talk(t->f, t->text);
+        return NULL;
+}
+
+/* A write that is under way ends as it would have, a watch as at its timeout; both are told that it is over. */
+static void a_server_that_stops_lets_requests_end(void **state) {
+        struct fixture *f = *state;
+        struct talker t[] = {
+                { .text = "GET /api/v1/namespaces/default/secrets?watch=1 HTTP/1.1\r\nHost: x\r\n\r\n" },
+                { .text = "POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: x\r\nContent-Length: 25\r\n"
+                          "\r\n{\"metadata\":{\"name\":\"c\"}}" },
+        };
+        struct fixture own[ARRAY_SIZE(t)];
+        int fd = hole(f, 1);
+
+        for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
+                own[i] = (struct fixture){ .store = f->store, .s = f->s, .a = arena_new(0) };
+                t[i].f = &own[i];
+                pthread_create(&t[i].thread, NULL, talk_apart, &t[i]);
+        }
+        while (!has(get(f, "/metrics", ""), "verb=\"WATCH\",version=\"v1\"} 1\n") ||
+               !has(get(f, "/metrics", ""), "current_inflight_requests{request_kind=\"mutating\"} 1\n"))
+                usleep(5000);
+        apiserver_stop(f->s, 3000);
+        for (size_t i = 0; i < ARRAY_SIZE(t); i++)
+                pthread_join(t[i].thread, NULL);
+        assert_true(has(t[0].answer, "HTTP/1.1 200") && str_has_suffix(t[0].answer, STR("\r\n0\r\n\r\n")));
+        assert_true(has(t[1].answer, "HTTP/1.1 500") && has(t[1].answer, "context deadline exceeded"));
+        assert_true(has(t[1].answer, "\r\nConnection: close\r\n"));
+        for (size_t i = 0; i < ARRAY_SIZE(t); i++)
+                arena_free(own[i].a);
         close(fd);
 }
 
@@ -314,6 +370,9 @@ static void large_answers_are_compressed(void **state) {
         assert_int_equal(inflate(&z, Z_FINISH), Z_STREAM_END);
         inflateEnd(&z);
         assert_true(str_eq(str_n((char *) out, z.total_out), plain));
+        plain = get(f, "/openapi/v3/apis/apps/v1", "");
+        packed = get(f, "/openapi/v3/apis/apps/v1", "Accept-Encoding: gzip\r\n");
+        assert_true(has(packed, "\r\ncontent-encoding: gzip\r\n") && packed.n < plain.n / 4);
         assert_false(has(get(f, "/api/v1/configmaps", "Accept-Encoding: gzip;q=1\r\n"), "content-encoding"));
         assert_false(has(get(f, "/api/v1/namespaces/default", "Accept-Encoding: gzip\r\n"), "content-encoding"));
 }
@@ -401,6 +460,7 @@ int main(void) {
                 T(a_queued_request_is_refused_after_a_quarter_of_its_time),
                 T(a_queued_request_whose_client_left_is_forgotten),
                 T(what_hangs_ends_with_its_timeout),
+                T(a_server_that_stops_lets_requests_end),
                 T(large_answers_are_compressed),
                 T(the_audit_log_has_what_the_policy_wants),
                 T(flow_schemas_are_shown_in_the_order_they_are_tried),
