@@ -284,6 +284,8 @@ static int validate(struct op *op, const struct json *obj, const struct json *ol
 
         validate_metadata(&fe, obj, old, r->resource->namespaced, st->name);
         if (op->sub && old && str_eqc(op->c->subresource, "status")) {
+                if (!r->custom)
+                        validate_status_rules(&fe, r->resource->type, obj);
                 if (st->validate_status)
                         st->validate_status(&fe, obj, old);
         } else if (!r->custom) {

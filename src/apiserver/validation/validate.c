@@ -170,7 +170,12 @@ void field_not_supported(struct field_errors *fe, const struct path *p, struct s
 }
 
 void field_duplicate_value(struct field_errors *fe, const struct path *p, const struct json *value) {
-        add(fe, "FieldValueDuplicate", p, "Duplicate value", print_bad(fe->a, value), "");
+        field_duplicate_detail(fe, p, value, "");
+}
+
+void field_duplicate_detail(struct field_errors *fe, const struct path *p, const struct json *value,
+                            const char *detail) {
+        add(fe, "FieldValueDuplicate", p, "Duplicate value", print_bad(fe->a, value), detail);
 }
 
 void field_duplicate(struct field_errors *fe, const struct path *p, struct str value) {
@@ -476,7 +481,8 @@ void check_domain_path(struct field_errors *fe, const struct path *p, struct str
         check_field(fe, p, str_sub(s, 0, (size_t) slash), check_dns_subdomain);
         for (size_t i = (size_t) slash + 1; i < s.n; i++)
                 if (!is_alnum(s.p[i]) && !strchr(marks, s.p[i])) {
-                        field_invalid_str(fe, p, str_sub(s, (size_t) slash + 1, s.n), "Invalid path (regex used for "
+                        field_invalid_str(fe, p, str_sub(s, (size_t) slash + 1, s.n),
+                                          "Invalid path (regex used for "
                                           "validation is '[A-Za-z0-9/\\-._~%%!$&'()*+,;=:]+')");
                         return;
                 }
@@ -528,6 +534,15 @@ void check_int_or_percent(struct field_errors *fe, const struct path *p, const s
                               "regex used for validation is '[0-9]+%%')");
 }
 
+void check_share(struct field_errors *fe, const struct path *p, const struct json *v) {
+        struct str s = json_str(v);
+        int64_t n;
+
+        check_int_or_percent(fe, p, v);
+        if (str_has_suffix(s, STR("%")) && str_to_i64(str_sub(s, 0, s.n - 1), &n) == 0 && n > 100)
+                field_invalid(fe, p, v, "must not be greater than 100%%");
+}
+
 bool check_enum(struct field_errors *fe, const struct path *p, struct str v, const char *const *values) {
         for (size_t i = 0; values[i]; i++)
                 if (str_eqc(v, values[i]))
@@ -541,6 +556,80 @@ void check_immutable(struct field_errors *fe, const struct path *p, const struct
                 return;
         if (!now || !old || !json_equal(now, old))
                 field_invalid(fe, p, now, "field is immutable");
+}
+
+/* ---- internal types ---- */
+
+/* dnsPolicy → DNSPolicy, uid → UID, nodeName → NodeName */
+static struct str go_name(struct arena *a, const char *name) {
+        static const char *const initials[] = { "api",   "aws", "csi", "dns", "fs", "gce", "grpc", "http", "id", "ip",
+                                                "iscsi", "nfs", "os",  "rbd", "se", "tcp", "tty",  "uid",  "url" };
+        char *copy = arena_cstr(a, str_of(name));
+        size_t n = 1;
+
+        for (size_t i = 0; i < ARRAY_SIZE(initials); i++) {
+                size_t k = strlen(initials[i]);
+
+                if (strncmp(name, initials[i], k) == 0 && (!name[k] || (name[k] >= 'A' && name[k] <= 'Z')))
+                        n = k;
+        }
+        for (size_t i = 0; i < n; i++)
+                copy[i] = copy[i] >= 'a' && copy[i] <= 'z' ? (char) (copy[i] - 32) : copy[i];
+        return str_of(copy);
+}
+
+static struct json internal_value(struct arena *a, const struct schema_type *t, const struct json *v, bool pointer);
+
+/* Types of meta/v1 have names for JSON; ObjectMeta is embedded, so its members are the outer's. */
+static struct json internal_struct(struct arena *a, const struct schema_type *t, const struct json *v) {
+        struct json copy = json_new_object();
+
+        for (size_t i = 0; i < t->n_fields; i++) {
+                const struct schema_field *f = &t->fields[i];
+                const struct json *member = json_get(v, str_n(f->name, f->name_len));
+
+                if (strcmp(f->name, "metadata") == 0)
+                        json_each_member(m, member)
+                                json_set(a, &copy, json_key(m), m->value);
+                else
+                        json_set(a, &copy, go_name(a, f->name),
+                                 internal_value(a, f->type, member, f->flags & SCHEMA_POINTER));
+        }
+        return copy;
+}
+
+static struct json internal_value(struct arena *a, const struct schema_type *t, const struct json *v, bool pointer) {
+        struct json list = json_new_array();
+
+        if (json_type(v) == JSON_NULL && (pointer || t->kind == SCHEMA_LIST || t->kind == SCHEMA_MAP))
+                return json_null();
+        if (t->kind == SCHEMA_STRUCT && !(t->package && strstr(t->package, "apimachinery")))
+                return internal_struct(a, t, v);
+        if (t->kind == SCHEMA_LIST) {
+                json_each_item(it, v)
+                        json_push(a, &list, internal_value(a, t->elem, it, false));
+                return list;
+        }
+        if (json_type(v) != JSON_NULL)
+                return *v;
+        switch (t->kind) {
+        case SCHEMA_BOOL:
+                return json_of_bool(false);
+        case SCHEMA_STRING:
+                return json_of_cstr("");
+        case SCHEMA_QUANTITY:
+                return json_of_cstr("0");
+        case SCHEMA_INT32:
+        case SCHEMA_INT64:
+        case SCHEMA_INT_OR_STRING:
+                return json_of_int(0);
+        default:
+                return t->kind == SCHEMA_STRUCT ? json_new_object() : json_null();
+        }
+}
+
+const struct json *as_internal(struct arena *a, const struct schema_type *t, const struct json *v) {
+        return json_new(a, internal_value(a, t, v, true));
 }
 
 /* ---- differences ---- */
@@ -596,7 +685,7 @@ void validate_labels(struct field_errors *fe, const struct path *p, const struct
 
 #define MAX_ANNOTATIONS (256 * 1024)
 
-static void validate_annotations(struct field_errors *fe, const struct path *p, const struct json *annotations) {
+void validate_annotations(struct field_errors *fe, const struct path *p, const struct json *annotations) {
         size_t total = 0;
 
         json_each_member(m, annotations) {

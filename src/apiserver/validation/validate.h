@@ -47,6 +47,8 @@ void field_type_invalid(struct field_errors *fe, const struct path *p, const str
 void field_not_supported_value(struct field_errors *fe, const struct path *p, const struct json *value,
                                const char *const *supported);
 void field_duplicate_value(struct field_errors *fe, const struct path *p, const struct json *value);
+void field_duplicate_detail(struct field_errors *fe, const struct path *p, const struct json *value,
+                            const char *detail);
 void field_error_add(struct field_errors *fe, const struct field_error *e); /* one that was made elsewhere */
 /* v as Go's %#v prints it, which is how upstream shows what it has no type for: map[string]interface {}{"a":1}. of: the
  * type of a list's items, "string" or "interface {}". Other values are shown as they are. */
@@ -71,6 +73,8 @@ size_t check_label_value(struct str s, const char *ret[2]);
 size_t check_config_key(struct str s, const char *ret[2]);
 size_t check_env_name(struct str s, const char *ret[2]);
 size_t check_port_name(struct str s, const char *ret[2]);
+/* v as Go prints the internal struct of that type, for messages that show one. */
+const struct json *as_internal(struct arena *a, const struct schema_type *t, const struct json *v);
 /* Adds an Invalid error for each message; true when s is fine. */
 bool check_field(struct field_errors *fe, const struct path *p, struct str s, name_check check);
 void check_domain_path(struct field_errors *fe, const struct path *p, struct str s); /* "example.com/some-path" */
@@ -83,6 +87,7 @@ bool check_port(struct field_errors *fe, const struct path *p, const struct json
 void check_port_or_name(struct field_errors *fe, const struct path *p, const struct json *v); /* IntOrString */
 /* IntOrString: a number >= 0 or a percentage. */
 void check_int_or_percent(struct field_errors *fe, const struct path *p, const struct json *v);
+void check_share(struct field_errors *fe, const struct path *p, const struct json *v); /* and not above 100% */
 bool check_enum(struct field_errors *fe, const struct path *p, struct str v, const char *const *values);
 /* 4, 6 or 0 when s is no address; ret: its 4 or 16 bytes. ::ffff:1.2.3.4 is of family 4, as in Go. */
 int parse_ip(struct str s, uint8_t ret[static 16]);
@@ -95,6 +100,8 @@ void check_immutable(struct field_errors *fe, const struct path *p, const struct
 
 /* ---- parts shared by kinds ---- */
 
+void check_taint_effect(struct field_errors *fe, const struct path *p, struct str effect);
+bool is_extended_resource(struct str name);
 void validate_metadata(struct field_errors *fe, const struct json *obj, const struct json *old, bool namespaced,
                        name_check name);
 /* The same of an object that is within another; old is unknown. */
@@ -105,6 +112,7 @@ void validate_webhook_client(struct field_errors *fe, const struct path *p, cons
 void validate_claim_spec(struct field_errors *fe, const struct path *p, const struct json *spec);
 /* What differs, for people: lines of "- .a.b: 1" and "+ .a.b: 2". */
 struct str diff_text(struct arena *a, const struct json *old, const struct json *now);
+void validate_annotations(struct field_errors *fe, const struct path *p, const struct json *annotations);
 void validate_label_selector(struct field_errors *fe, const struct path *p, const struct json *selector);
 /* fieldRef of a variable or file, resourceFieldRef of one. */
 void check_reference(struct field_errors *fe, const struct path *p, const struct json *ref, bool field, bool volume);
@@ -112,6 +120,8 @@ void check_reference(struct field_errors *fe, const struct path *p, const struct
 void validate_pod_template(struct field_errors *fe, const struct path *p, const struct json *template);
 
 /* The rules of api/ and the enumerations, outside of metadata and status (validate_rules.c). */
+/* The rules of the status itself, not of what is in it. */
+void validate_status_rules(struct field_errors *fe, const struct schema_type *t, const struct json *obj);
 void validate_typed(struct field_errors *fe, const struct schema_type *t, const struct json *obj);
 
 /* ---- kinds (validate_*.c), for the table in strategy.c ---- */
@@ -125,8 +135,10 @@ VALIDATE(validate_deployment);
 VALIDATE(validate_replicaset);
 VALIDATE(validate_statefulset);
 VALIDATE(validate_daemonset);
+VALIDATE(validate_collisions);
 VALIDATE(validate_replication_controller);
 VALIDATE(validate_job);
+VALIDATE(validate_job_status);
 VALIDATE(validate_cronjob);
 VALIDATE(validate_service);
 VALIDATE(validate_service_status);

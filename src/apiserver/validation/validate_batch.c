@@ -4,6 +4,7 @@
 
 #include "apiserver/validation/validate.h"
 #include "schema/selector.h"
+#include "schema/types.h"
 
 #define GET(o, k) json_getc((o), (k))
 #define TEXT(o, k) json_str(json_getc((o), (k)))
@@ -121,7 +122,7 @@ static void validate_exit_codes(struct field_errors *fe, const struct path *p, c
                                 const struct json *pod) {
         const struct path *list = PATH(p, "values");
         const struct json *values = GET(codes, "values"), *container = GET(codes, "containerName");
-        struct str operator = TEXT(codes, "operator");
+        struct str operator= TEXT(codes, "operator");
         bool ordered = true;
 
         if (str_empty(operator))
@@ -157,8 +158,7 @@ static void validate_failure_rule(struct field_errors *fe, const struct path *p,
         size_t i = 0;
 
         if (str_empty(action))
-                field_required(fe, PATH(p, "action"),
-                               "valid values: [\"Count\" \"FailIndex\" \"FailJob\" \"Ignore\"]");
+                field_required(fe, PATH(p, "action"), "valid values: [\"Count\" \"FailIndex\" \"FailJob\" \"Ignore\"]");
         else if (str_eqc(action, "FailIndex") && !GET(spec, "backoffLimitPerIndex"))
                 field_invalid_str(fe, PATH(p, "action"), action, "requires the backoffLimitPerIndex to be set");
         if (codes)
@@ -258,8 +258,8 @@ static void validate_job_spec(struct field_errors *fe, const struct path *p, con
                                               "backoffLimitPerIndex",
                                               "maxFailedIndexes" };
         static const char *const policies[] = { "OnFailure", "Never", NULL };
-        const struct path *template = PATH(p, "template"), *restart_path = PATH(PATH(template, "spec"),
-                                                                               "restartPolicy");
+        const struct path *template = PATH(p, "template"),
+                          *restart_path = PATH(PATH(template, "spec"), "restartPolicy");
         struct str restart = json_str(json_at_path(spec, "template", "spec", "restartPolicy"));
 
         for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
@@ -267,8 +267,7 @@ static void validate_job_spec(struct field_errors *fe, const struct path *p, con
         validate_completion(fe, p, spec);
         if (GET(spec, "podFailurePolicy"))
                 validate_failure_policy(fe, p, spec);
-        if (!old || !json_equal(GET(spec, "template"), GET(old, "template")))
-                validate_pod_template(fe, template, GET(spec, "template"));
+        validate_pod_template(fe, template, GET(spec, "template"));
         if (str_empty(restart) || str_eqc(restart, "Always"))
                 field_required(fe, restart_path, "valid values: \"OnFailure\", \"Never\"");
         else if (check_enum(fe, restart_path, restart, policies) && GET(spec, "podFailurePolicy") &&
@@ -289,12 +288,18 @@ static struct json with(struct arena *a, const struct json *to, const struct jso
         return copy;
 }
 
+static const struct json *template_as_go(struct arena *a, const struct json *template) {
+        const struct schema_type *spec = schema_field(res_jobs.type, STR("spec"))->type;
+
+        return as_internal(a, schema_field(spec, STR("template"))->type, template);
+}
+
 /* The template of a job is fixed, but for the placement of a suspended one that has not been started. */
 static void check_template(struct field_errors *fe, const struct path *p, const struct json *now,
                            const struct json *old) {
         static const char *const meta_keys[] = { "annotations", "labels", NULL },
-                                *const placement[] = { "nodeSelector", "tolerations", "schedulingGates", NULL },
-                                *const node[] = { "nodeAffinity", NULL };
+                                 *const placement[] = { "nodeSelector", "tolerations", "schedulingGates", NULL },
+                                 *const node[] = { "nodeAffinity", NULL };
         const struct json *affinity = json_at_path(now, "spec", "affinity");
         struct json meta = with(fe->a, GET(old, "metadata"), GET(now, "metadata"), meta_keys),
                     spec = with(fe->a, GET(old, "spec"), GET(now, "spec"), placement),
@@ -311,7 +316,7 @@ static void check_template(struct field_errors *fe, const struct path *p, const 
                 json_removec(&allowed, "metadata");
         json_setc(fe->a, &allowed, "spec", spec);
         if (!json_equal(now, &allowed))
-                field_invalid(fe, p, now, "field is immutable");
+                field_invalid(fe, p, template_as_go(fe->a, now), "field is immutable");
 }
 
 static void validate_job_update(struct field_errors *fe, const struct path *p, const struct json *obj,
@@ -333,8 +338,8 @@ static void validate_job_update(struct field_errors *fe, const struct path *p, c
                               "can only be modified in tandem with spec.parallelism");
         if (json_bool(GET(old, "suspend")) && !json_at_path(old_job, "status", "startTime"))
                 check_template(fe, template, GET(spec, "template"), GET(old, "template"));
-        else
-                check_immutable(fe, template, GET(spec, "template"), GET(old, "template"));
+        else if (!json_equal(GET(spec, "template"), GET(old, "template")))
+                field_invalid(fe, template, template_as_go(fe->a, GET(spec, "template")), "field is immutable");
 }
 
 void validate_job(struct field_errors *fe, const struct json *obj, const struct json *old) {
@@ -354,6 +359,153 @@ void validate_job(struct field_errors *fe, const struct json *obj, const struct 
                 field_invalid(fe, PATH(PATH(PATH(p, "template"), "metadata"), "labels"),
                               json_at_path(spec, "template", "metadata", "labels"),
                               "`selector` does not match template `labels`");
+}
+
+/* ---- how a job is ---- */
+
+static bool is_true(const struct json *job, const char *type) {
+        json_each_item(c, json_at_path(job, "status", "conditions"))
+                if (str_eqc(TEXT(c, "type"), type))
+                        return str_eqc(TEXT(c, "status"), "True");
+        return false;
+}
+
+/* Two conditions that must not both be, or of which the first needs the second. */
+static const struct {
+        const char *one, *other, *detail;
+        bool needs;
+} condition_rules[] = {
+        { "Complete", "Failed", "cannot set Complete=True and Failed=true conditions", false },
+        { "Complete", "FailureTarget", "cannot set Complete=True and FailureTarget=true conditions", false },
+        { "Failed", "FailureTarget", "cannot set Failed=True condition without the FailureTarget=true condition",
+          true },
+        { "SuccessCriteriaMet", "FailureTarget", "cannot set SuccessCriteriaMet=True and FailureTarget=true conditions",
+          false },
+        { "SuccessCriteriaMet", "Failed", "cannot set SuccessCriteriaMet=True and Failed=true conditions", false },
+        { "Complete", "SuccessCriteriaMet",
+          "cannot set Complete=True condition without the SuccessCriteriaMet=true condition", true },
+};
+
+static void check_job_conditions(struct field_errors *fe, const struct path *p, const struct json *obj,
+                                 const struct json *old) {
+        static const char *const final[] = { "Complete", "Failed", "SuccessCriteriaMet" };
+        const struct path *at = PATH(p, "conditions");
+
+        for (size_t i = 0; i < ARRAY_SIZE(condition_rules); i++)
+                if (is_true(obj, condition_rules[i].one) &&
+                    is_true(obj, condition_rules[i].other) != condition_rules[i].needs)
+                        field_invalid_whole(fe, at, condition_rules[i].detail);
+        for (size_t i = 0; i < ARRAY_SIZE(final); i++)
+                if (is_true(old, final[i]) && !is_true(obj, final[i]))
+                        field_invalid_whole(
+                                        fe, at,
+                                        arena_printf(fe->a, "cannot disable the terminal %s=True condition", final[i])
+                                                        .p);
+}
+
+/* The pods that a job has seen end and not counted yet, each once. */
+static void check_uncounted(struct field_errors *fe, const struct path *p, const struct json *status) {
+        static const char *const lists[] = { "succeeded", "failed" };
+        const struct json *both = GET(status, "uncountedTerminatedPods");
+        struct json seen = json_new_object();
+
+        for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
+                size_t i = 0;
+
+                json_each_item(uid, GET(both, lists[l])) {
+                        const struct path *at = PATH_INDEX(PATH(PATH(p, "uncountedTerminatedPods"), lists[l]), i++);
+
+                        if (str_empty(json_str(uid)))
+                                field_invalid(fe, at, uid, "must not be empty");
+                        else if (json_get(&seen, json_str(uid)))
+                                field_duplicate(fe, at, json_str(uid));
+                        json_set(fe->a, &seen, json_str(uid), json_of_bool(true));
+                }
+        }
+}
+
+/* Times are texts of one form: their order is that of the texts. */
+static bool earlier(struct str a, struct str b) {
+        int order = memcmp(a.p, b.p, MIN(a.n, b.n));
+
+        return !str_empty(a) && !str_empty(b) && order < 0;
+}
+
+static void check_job_times(struct field_errors *fe, const struct path *p, const struct json *obj,
+                            const struct json *old) {
+        const struct path *start_path = PATH(p, "startTime"), *end_path = PATH(p, "completionTime");
+        const struct json *start = json_at_path(obj, "status", "startTime"),
+                          *end = json_at_path(obj, "status", "completionTime"),
+                          *started = json_at_path(old, "status", "startTime"),
+                          *ended = json_at_path(old, "status", "completionTime");
+        bool complete = is_true(obj, "Complete"), finished = complete || is_true(obj, "Failed");
+
+        if (end && !complete)
+                field_invalid(fe, end_path, end, "cannot set completionTime when there is no Complete=True condition");
+        else if (complete && !end)
+                field_required(fe, end_path, "completionTime is required for Complete jobs");
+        if (earlier(json_str(end), json_str(start)))
+                field_invalid(fe, end_path, end, "completionTime cannot be set before startTime");
+        if (finished && !start)
+                field_required(fe, start_path, "startTime is required for finished job");
+        if (ended && end && !json_equal(ended, end))
+                field_invalid(fe, end_path, end, "field is immutable");
+        if (started && !json_bool(json_at_path(obj, "spec", "suspend")) && (!start || !json_equal(started, start))) {
+                if (start)
+                        field_invalid(fe, start_path, start, "startTime cannot be modified for unsuspended job");
+                else
+                        field_required(fe, start_path, "startTime cannot be removed for unsuspended job");
+        }
+}
+
+/* What a finished job no longer has. */
+static void check_finished(struct field_errors *fe, const struct path *p, const struct json *status) {
+        static const char *const counts[] = { "active", "terminating" };
+        const struct json *both = GET(status, "uncountedTerminatedPods");
+
+        for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
+                if (json_int(GET(status, counts[i])) > 0)
+                        field_invalid(fe, PATH(p, counts[i]), GET(status, counts[i]),
+                                      "%s>0 is invalid for finished job", counts[i]);
+        if (json_len(GET(both, "succeeded")) + json_len(GET(both, "failed")) > 0)
+                field_invalid(fe, PATH(p, "uncountedTerminatedPods"), both,
+                              "uncountedTerminatedPods needs to be empty for finished job");
+}
+
+static void check_job_indexes(struct field_errors *fe, const struct path *p, const struct json *spec,
+                              const struct json *status) {
+        static const char *const lists[] = { "completedIndexes", "failedIndexes" };
+        const struct json *failed = GET(status, "failedIndexes");
+
+        for (size_t i = 0; GET(spec, "completions") && i < ARRAY_SIZE(lists); i++) {
+                int64_t n;
+                const char *problem =
+                                parse_indexes(fe->a, TEXT(status, lists[i]), json_int(GET(spec, "completions")), &n);
+
+                if (problem)
+                        field_invalid(fe, PATH(p, lists[i]), GET(status, lists[i]), "error parsing %s: %s", lists[i],
+                                      problem);
+        }
+        if (!str_empty(TEXT(status, lists[0])) && !str_eqc(TEXT(spec, "completionMode"), "Indexed"))
+                field_invalid(fe, PATH(p, lists[0]), GET(status, lists[0]),
+                              "cannot set non-empty completedIndexes when non-indexed completion mode");
+        if (failed && !GET(spec, "backoffLimitPerIndex"))
+                field_invalid(fe, PATH(p, lists[1]), failed,
+                              "cannot set non-null failedIndexes when backoffLimitPerIndex is null");
+}
+
+void validate_job_status(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct json *status = GET(obj, "status"), *ready = GET(status, "ready");
+        const struct path *p = PATH(NULL, "status");
+
+        check_uncounted(fe, p, status);
+        check_job_conditions(fe, p, obj, old);
+        check_job_times(fe, p, obj, old);
+        if (is_true(obj, "Complete") || is_true(obj, "Failed"))
+                check_finished(fe, p, status);
+        check_job_indexes(fe, p, GET(obj, "spec"), status);
+        if (json_int(ready) > json_int(GET(status, "active")))
+                field_invalid(fe, PATH(p, "ready"), ready, "cannot set more ready pods than active");
 }
 
 /* ---- cron ---- */

@@ -4,6 +4,7 @@
 #include "apiserver/validation/validate.h"
 #include "base/encode.h"
 #include "schema/quantity.h"
+#include "schema/types.h"
 
 #define GET(o, k) json_getc((o), (k))
 #define TEXT(o, k) json_str(json_getc((o), (k)))
@@ -84,35 +85,105 @@ void validate_endpoints(struct field_errors *fe, const struct json *obj, const s
 
 /* ---- nodes ---- */
 
-void validate_node(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        const struct path *p = PATH(NULL, "spec"), *taints = PATH(p, "taints");
-        const struct json *spec = GET(obj, "spec"), *before = GET(old, "spec");
-        size_t i = 0;
+/* Under metadata: upstream says so. */
+static void check_taints(struct field_errors *fe, const struct json *taints) {
+        const struct path *list = PATH(PATH(NULL, "metadata"), "taints");
+        const struct schema_type *spec = schema_field(res_nodes.type, STR("spec"))->type;
 
-        json_each_item(t, GET(spec, "taints")) {
-                const struct path *at = PATH_INDEX(taints, i);
+        for (size_t i = 0; i < json_len(taints); i++) {
+                const struct path *at = PATH_INDEX(list, i);
+                const struct json *t = json_item(taints, i);
 
+                check_field(fe, PATH(at, "key"), TEXT(t, "key"), check_qualified_name);
                 check_field(fe, PATH(at, "value"), TEXT(t, "value"), check_label_value);
+                if (str_empty(TEXT(t, "effect")))
+                        field_required(fe, PATH(at, "effect"), "");
+                else
+                        check_taint_effect(fe, PATH(at, "effect"), TEXT(t, "effect"));
                 for (size_t k = 0; k < i; k++) {
-                        const struct json *o = json_item(GET(spec, "taints"), k);
+                        const struct json *o = json_item(taints, k);
 
-                        if (str_eq(TEXT(o, "key"), TEXT(t, "key")) && str_eq(TEXT(o, "effect"), TEXT(t, "effect")))
-                                field_duplicate(fe, at, TEXT(t, "key"));
+                        if (!str_eq(TEXT(o, "key"), TEXT(t, "key")) || !str_eq(TEXT(o, "effect"), TEXT(t, "effect")))
+                                continue;
+                        field_duplicate_detail(fe, at,
+                                               as_internal(fe->a, schema_field(spec, STR("taints"))->type->elem, t),
+                                               "taints must be unique by key and effect pair");
+                        break;
                 }
-                i++;
         }
-        i = 0;
-        json_each_item(c, GET(spec, "podCIDRs"))
-                check_cidr(fe, PATH_INDEX(PATH(p, "podCIDRs"), i++), json_str(c));
-        if (old && !str_eq(TEXT(before, "externalID"), TEXT(spec, "externalID")))
-                field_forbidden(fe, PATH(p, "externalID"), "may not be updated");
-        if (old && !str_empty(TEXT(before, "podCIDR")) && !str_eq(TEXT(before, "podCIDR"), TEXT(spec, "podCIDR")))
+}
+
+void check_taint_effect(struct field_errors *fe, const struct path *p, struct str effect) {
+        static const char *const effects[] = { "NoSchedule", "PreferNoSchedule", "NoExecute", NULL };
+
+        check_enum(fe, p, effect, effects);
+}
+
+static void check_node_resources(struct field_errors *fe, const struct json *status) {
+        static const char *const maps[] = { "capacity", "allocatable" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(maps); i++)
+                json_each_member(m, GET(status, maps[i])) {
+                        const struct path *at = PATH_DOT(PATH(PATH(NULL, "status"), maps[i]), json_key(m));
+                        struct quantity q = quantity_of_json(&m->value);
+
+                        if (q.nano < 0)
+                                field_invalid(fe, at, &m->value, "must be greater than or equal to 0");
+                        if (is_extended_resource(json_key(m)) && q.nano % 1000000000 != 0)
+                                field_invalid(fe, at, &m->value, "must be an integer");
+                }
+}
+
+static void check_pod_cidrs(struct field_errors *fe, const struct json *list) {
+        const struct path *p = PATH(PATH(NULL, "spec"), "podCIDRs");
+        size_t v6 = 0, n = json_len(list);
+
+        for (size_t i = 0; i < n; i++) {
+                check_cidr(fe, PATH_INDEX(p, i), json_str(json_item(list, i)));
+                v6 += str_find(json_str(json_item(list, i)), ':') >= 0;
+        }
+        if (n > 1 && (n != 2 || v6 != 1))
+                field_invalid(fe, p, list, "may specify no more than one CIDR for each IP family");
+        for (size_t i = 1; i < n; i++)
+                for (size_t k = 0; k < i; k++)
+                        if (json_equal(json_item(list, i), json_item(list, k))) {
+                                field_duplicate(fe, PATH_INDEX(p, i), json_str(json_item(list, i)));
+                                break;
+                        }
+}
+
+static void check_node_update(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct path *p = PATH(NULL, "spec"), *list = PATH(PATH(NULL, "status"), "addresses");
+        const struct json *spec = GET(obj, "spec"), *before = GET(old, "spec"), *cidrs = GET(before, "podCIDRs"),
+                          *addresses = json_at_path(obj, "status", "addresses");
+
+        for (size_t i = 1; i < json_len(addresses); i++)
+                for (size_t k = 0; k < i; k++)
+                        if (json_equal(json_item(addresses, i), json_item(addresses, k))) {
+                                struct json shown = json_new_object();
+
+                                json_set_str(fe->a, &shown, "Type", TEXT(json_item(addresses, i), "type"));
+                                json_set_str(fe->a, &shown, "Address", TEXT(json_item(addresses, i), "address"));
+                                field_duplicate_value(fe, PATH_INDEX(list, i), &shown);
+                                break;
+                        }
+        if (json_len(cidrs) > 0 && (!GET(spec, "podCIDRs") || !json_equal(cidrs, GET(spec, "podCIDRs"))))
                 field_forbidden(fe, PATH(p, "podCIDRs"),
                                 "node updates may not change podCIDR except from \"\" to valid");
-        if (old && !str_empty(TEXT(before, "providerID")) &&
-            !str_eq(TEXT(before, "providerID"), TEXT(spec, "providerID")))
+        if (!str_empty(TEXT(before, "providerID")) && !str_eq(TEXT(before, "providerID"), TEXT(spec, "providerID")))
                 field_forbidden(fe, PATH(p, "providerID"),
                                 "node updates may not change providerID except from \"\" to valid");
+        if (!str_eq(TEXT(before, "externalID"), TEXT(spec, "externalID")))
+                field_forbidden(fe, PATH(p, "externalID"), "may not be updated");
+}
+
+/* Its status too: what is written to it passes here. */
+void validate_node(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        check_taints(fe, json_at_path(obj, "spec", "taints"));
+        check_node_resources(fe, GET(obj, "status"));
+        check_pod_cidrs(fe, json_at_path(obj, "spec", "podCIDRs"));
+        if (old)
+                check_node_update(fe, obj, old);
 }
 
 /* ---- ConfigMap and Secret ---- */

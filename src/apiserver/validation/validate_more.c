@@ -3,6 +3,7 @@
 
 #include "apiserver/validation/validate.h"
 #include "schema/quantity.h"
+#include "schema/types.h"
 
 #define GET(o, k) json_getc((o), (k))
 #define TEXT(o, k) json_str(json_getc((o), (k)))
@@ -50,10 +51,10 @@ static void validate_backend(struct field_errors *fe, const struct path *p, cons
                 field_required(fe, p, "port name or number is required");
 }
 
-#define WILDCARD_MSG                                                                                                  \
-        "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist "  \
-        "of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. "             \
-        "'*.example.com', regex used for validation is "                                                              \
+#define WILDCARD_MSG                                                                                                 \
+        "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist " \
+        "of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. "            \
+        "'*.example.com', regex used for validation is "                                                             \
         "'\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
 
 static void validate_dns_host(struct field_errors *fe, const struct path *p, struct str host) {
@@ -297,9 +298,11 @@ void validate_pdb(struct field_errors *fe, const struct json *obj, const struct 
         const struct json *spec = GET(obj, "spec");
 
         if (GET(spec, "minAvailable") && GET(spec, "maxUnavailable"))
-                field_invalid(fe, p, spec, "minAvailable and maxUnavailable cannot be both set");
-        check_int_or_percent(fe, PATH(p, "minAvailable"), GET(spec, "minAvailable"));
-        check_int_or_percent(fe, PATH(p, "maxUnavailable"), GET(spec, "maxUnavailable"));
+                field_invalid(fe, p,
+                              as_internal(fe->a, schema_field(res_poddisruptionbudgets.type, STR("spec"))->type, spec),
+                              "minAvailable and maxUnavailable cannot be both set");
+        check_share(fe, PATH(p, "minAvailable"), GET(spec, "minAvailable"));
+        check_share(fe, PATH(p, "maxUnavailable"), GET(spec, "maxUnavailable"));
         validate_label_selector(fe, PATH(p, "selector"), GET(spec, "selector"));
 }
 
@@ -404,7 +407,7 @@ static void validate_metric(struct field_errors *fe, const struct path *p, const
 
 static void validate_scaling(struct field_errors *fe, const struct path *p, const struct json *rules) {
         static const char *const types[] = { "Percent", "Pods", NULL }, *const selects[] = { "Disabled", "Max", "Min",
-                                                                                           NULL };
+                                                                                             NULL };
         const struct path *list = PATH(p, "policies"), *window_path = PATH(p, "stabilizationWindowSeconds");
         const struct json *window = GET(rules, "stabilizationWindowSeconds");
         size_t i = 0;
@@ -471,8 +474,8 @@ void validate_role(struct field_errors *fe, const struct json *obj, const struct
                         field_invalid(fe, PATH(p, "nonResourceURLs"), GET(rule, "nonResourceURLs"),
                                       "namespaced rules cannot apply to non-resource URLs");
                 if (urls && json_len(GET(rule, "apiGroups")) + json_len(GET(rule, "resources")) +
-                                            json_len(GET(rule, "resourceNames")) >
-                                    0)
+                                                            json_len(GET(rule, "resourceNames")) >
+                                            0)
                         field_invalid(fe, PATH(p, "nonResourceURLs"), GET(rule, "nonResourceURLs"),
                                       "rules cannot apply to both regular resources and non-resource URLs");
                 if (urls)
@@ -494,7 +497,7 @@ void validate_role(struct field_errors *fe, const struct json *obj, const struct
 
 static void validate_subject(struct field_errors *fe, const struct path *p, const struct json *s, bool namespaced) {
         static const char *const kinds[] = { "ServiceAccount", "User", "Group", NULL }, *const none[] = { "", NULL },
-                                *const group[] = { "rbac.authorization.k8s.io", NULL };
+                                 *const group[] = { "rbac.authorization.k8s.io", NULL };
         struct str kind = TEXT(s, "kind"), name = TEXT(s, "name");
         bool account = str_eqc(kind, "ServiceAccount");
 

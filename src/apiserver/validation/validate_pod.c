@@ -384,7 +384,8 @@ RULE(pod_spec) {
 }
 
 void validate_pod_template(struct field_errors *fe, const struct path *p, const struct json *template) {
-        validate_labels(fe, PATH(PATH(p, "metadata"), "labels"), json_at_path(template, "metadata", "labels"));
+        validate_labels(fe, PATH(p, "labels"), json_at_path(template, "metadata", "labels"));
+        validate_annotations(fe, PATH(p, "annotations"), json_at_path(template, "metadata", "annotations"));
         if (json_len(json_at_path(template, "spec", "ephemeralContainers")) > 0)
                 field_forbidden(fe, PATH(PATH(p, "spec"), "ephemeralContainers"),
                                 "ephemeral containers not allowed in pod template");

@@ -267,6 +267,8 @@ RULE(toleration) {
                 field_invalid_str(fe, PATH(p, "operator"), op,
                                   "operator must be Exists when `key` is empty, which means \"match all values and all "
                                   "keys\"");
+        if (!str_empty(effect))
+                check_taint_effect(fe, PATH(p, "effect"), effect);
         if (GET(v, "tolerationSeconds") && !str_eqc(effect, "NoExecute"))
                 field_invalid_str(fe, PATH(p, "effect"), effect,
                                   "effect must be 'NoExecute' when `tolerationSeconds` is set");

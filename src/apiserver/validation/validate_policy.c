@@ -20,23 +20,17 @@ static const char *const compute_names[] = { "cpu",          "memory",          
                                              "requests.cpu", "requests.memory", NULL };
 static const char *const storage_names[] = { "ephemeral-storage", "requests.ephemeral-storage",
                                              "limits.ephemeral-storage", "requests.storage", NULL };
-static const char *const counted_names[] = { "pods",
-                                             "resourcequotas",
-                                             "services",
-                                             "replicationcontrollers",
-                                             "secrets",
-                                             "configmaps",
-                                             "persistentvolumeclaims",
-                                             "services.nodeports",
-                                             "services.loadbalancers",
-                                             NULL };
+static const char *const counted_names[] = {
+        "pods",       "resourcequotas",         "services",           "replicationcontrollers", "secrets",
+        "configmaps", "persistentvolumeclaims", "services.nodeports", "services.loadbalancers", NULL
+};
 
 static bool is_quota_name(struct str s) {
         return str_among(s, compute_names) || str_among(s, storage_names) || str_among(s, counted_names) ||
                str_has_prefix(s, STR("hugepages-")) || str_has_prefix(s, STR("requests.hugepages-"));
 }
 
-static bool is_extended(struct str s) {
+bool is_extended_resource(struct str s) {
         return str_find(s, '/') > 0 && str_search(s, STR("kubernetes.io/")) < 0 && !str_has_prefix(s, STR("requests."));
 }
 
@@ -58,7 +52,8 @@ static void check_hard(struct field_errors *fe, const struct path *p, const stru
                         field_invalid_str(fe, at, json_key(m), "must be a standard resource for quota");
                 if (q.nano < 0)
                         field_invalid(fe, at, &m->value, "must be greater than or equal to 0");
-                if ((str_among(json_key(m), counted_names) || is_extended(json_key(m))) && q.nano % 1000000000 != 0)
+                if ((str_among(json_key(m), counted_names) || is_extended_resource(json_key(m))) &&
+                    q.nano % 1000000000 != 0)
                         field_invalid(fe, at, &m->value, "must be an integer");
         }
 }
@@ -94,9 +89,9 @@ static void check_conflicts(struct field_errors *fe, const struct path *p, const
                         field_invalid(fe, p, shown, "conflicting scopes");
 }
 
-#define NO_OPERATOR                                                                                                    \
-        "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, "       \
-        "ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or "                                            \
+#define NO_OPERATOR                                                                                              \
+        "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, " \
+        "ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or "                                      \
         "ResourceQuotaScopeCrossNamespacePodAffinity"
 
 static void check_scope_selector(struct field_errors *fe, const struct path *spec_path, const struct json *spec) {
@@ -104,7 +99,7 @@ static void check_scope_selector(struct field_errors *fe, const struct path *spe
         const struct json *selector = GET(spec, "scopeSelector"), *list = GET(selector, "matchExpressions");
 
         json_each_item(e, list) {
-                struct str scope = TEXT(e, "scopeName"), operator = TEXT(e, "operator");
+                struct str scope = TEXT(e, "scopeName"), operator= TEXT(e, "operator");
                 bool compares = str_eqc(operator, "In") || str_eqc(operator, "NotIn");
 
                 check_fit(fe, p, scope, GET(spec, "hard"), selector);
@@ -177,10 +172,9 @@ static void check_ratio(struct field_errors *fe, const struct path *p, const str
                 const struct json *min = json_get(GET(limit, "min"), json_key(m)),
                                   *max = json_get(GET(limit, "max"), json_key(m));
                 struct quantity ratio = quantity_of_json(&m->value);
-                double most = min && quantity_of_json(min).nano
-                                              ? quantity_double(quantity_of_json(max)) /
-                                                                quantity_double(quantity_of_json(min))
-                                              : 0;
+                double most = min && quantity_of_json(min).nano ? quantity_double(quantity_of_json(max)) /
+                                                                                  quantity_double(quantity_of_json(min))
+                                                                : 0;
 
                 if (quantity_double(ratio) < 1)
                         field_invalid(fe, at, &m->value, "ratio %" STR_FMT " is less than 1",
@@ -453,7 +447,7 @@ void validate_event(struct field_errors *fe, const struct json *obj, const struc
         bool new = is_set(GET(obj, "eventTime")), fits;
 
         if (str_empty(about))
-                fits = str_eqc(ns, "default") || (new && str_eqc(ns, "kube-system"));
+                fits = str_eqc(ns, "default") || (new &&str_eqc(ns, "kube-system"));
         else
                 fits = new || str_eq(ns, about);
         if (!fits)

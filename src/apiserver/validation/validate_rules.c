@@ -166,6 +166,82 @@ RULE(nonnegative_quantity) {
                 field_invalid(fe, p, v, "%s", detail(r, "must be greater than or equal to 0"));
 }
 
+/* ---- of statuses ---- */
+
+/* No part is more than the whole. */
+RULE(replica_counts) {
+        static const char *const parts[] = { "fullyLabeledReplicas", "updatedReplicas", "readyReplicas",
+                                             "currentReplicas", "availableReplicas" };
+        const struct json *ready = json_getc(v, "readyReplicas"), *available = json_getc(v, "availableReplicas");
+
+        for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+                if (json_int(json_getc(v, parts[i])) > json_int(json_getc(v, "replicas")))
+                        field_invalid(fe, PATH(p, parts[i]), json_getc(v, parts[i]),
+                                      "cannot be greater than status.replicas");
+        if (json_int(available) > json_int(ready))
+                field_invalid(fe, PATH(p, "availableReplicas"), available, "cannot be greater than %s",
+                              detail(r, "readyReplicas"));
+}
+
+#define MAX_REASON 1024
+#define MAX_MESSAGE 32768
+
+static bool is_reason(struct str s) {
+        static const char letters[] = "_,:";
+
+        for (size_t i = 0; i < s.n; i++) {
+                bool letter = (s.p[i] | 0x20) >= 'a' && (s.p[i] | 0x20) <= 'z', digit = s.p[i] >= '0' && s.p[i] <= '9';
+
+                if (!letter && (i == 0 || (!digit && (!strchr(letters, s.p[i]) || (i + 1 == s.n && s.p[i] != '_')))))
+                        return false;
+        }
+        return true;
+}
+
+static void check_reason(struct field_errors *fe, const struct path *p, struct str reason) {
+        if (str_empty(reason))
+                field_required(fe, p, "must be set");
+        else if (!is_reason(reason))
+                field_invalid_str(fe, p, reason,
+                                  "a condition reason must start with alphabetic character, optionally followed by a "
+                                  "string of alphanumeric characters or '_,:', and must end with an alphanumeric "
+                                  "character or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName',  or "
+                                  "'ReasonA,ReasonB',  or 'ReasonA:ReasonB', regex used for validation is "
+                                  "'[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?')");
+        if (reason.n > MAX_REASON)
+                field_too_long(fe, p, MAX_REASON);
+}
+
+/* A list of metav1.Condition. */
+RULE(conditions) {
+        static const char *const states[] = { "False", "True", "Unknown", NULL };
+        size_t i = 0;
+
+        json_each_item(c, v) {
+                const struct path *at = PATH_INDEX(p, i);
+                struct str type = json_str(json_getc(c, "type"));
+                const struct json *generation = json_getc(c, "observedGeneration");
+
+                for (size_t k = 0; k < i; k++)
+                        if (json_equal(json_getc(json_item(v, k), "type"), json_getc(c, "type")))
+                                field_duplicate(fe, PATH(at, "type"), type);
+                if (str_empty(type))
+                        field_required(fe, PATH(at, "type"), "must be set");
+                else
+                        check_field(fe, PATH(at, "type"), type, check_qualified_name);
+                check_enum(fe, PATH(at, "status"), json_str(json_getc(c, "status")), states);
+                if (json_int(generation) < 0)
+                        field_invalid(fe, PATH(at, "observedGeneration"), generation,
+                                      "must be greater than or equal to zero");
+                if (is_empty(json_getc(c, "lastTransitionTime")))
+                        field_required(fe, PATH(at, "lastTransitionTime"), "must be set");
+                check_reason(fe, PATH(at, "reason"), json_str(json_getc(c, "reason")));
+                if (json_str(json_getc(c, "message")).n > MAX_MESSAGE)
+                        field_too_long(fe, PATH(at, "message"), MAX_MESSAGE);
+                i++;
+        }
+}
+
 /* ---- the walk ---- */
 
 typedef void (*rule_fn)(struct field_errors *fe, const struct path *p, const struct json *v,
@@ -241,6 +317,13 @@ static void walk(struct field_errors *fe, const struct path *p, const struct sch
                    !str_empty(json_str(v))) {
                 check_enum(fe, p, json_str(v), t->values);
         }
+}
+
+void validate_status_rules(struct field_errors *fe, const struct schema_type *t, const struct json *obj) {
+        const struct schema_field *f = schema_field(t, STR("status"));
+
+        if (f && f->type->n_rules > 0)
+                run(fe, PATH(NULL, "status"), f->type, 0, f->type->n_fields, NULL, json_getc(obj, "status"), MAX_DEPTH);
 }
 
 void validate_typed(struct field_errors *fe, const struct schema_type *t, const struct json *obj) {

@@ -77,8 +77,9 @@ static void check_token_requests(struct field_errors *fe, const struct path *lis
 }
 
 void validate_csi_driver(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        static const char *const policies[] = { "File", "None", "ReadWriteOnceWithFSType", NULL },
-                                *const modes[] = { "Persistent", "Ephemeral", NULL };
+        static const char *const policies[] = { "File", "None", "ReadWriteOnceWithFSType", NULL }, *const modes[] = {
+                "Persistent", "Ephemeral", NULL
+        };
         const struct path *p = PATH(NULL, "spec");
         const struct json *spec = GET(obj, "spec");
 
@@ -155,8 +156,7 @@ void validate_volume_attachment(struct field_errors *fe, const struct json *obj,
         else if (volume && inlined)
                 field_forbidden(fe, source, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
         else if (volume && str_empty(json_str(volume)))
-                field_required(fe, PATH(source, "persistentVolumeName"),
-                               "must specify non empty persistentVolumeName");
+                field_required(fe, PATH(source, "persistentVolumeName"), "must specify non empty persistentVolumeName");
         else if (volume)
                 check_field(fe, PATH(source, "persistentVolumeName"), json_str(volume), check_dns_subdomain);
         check_field(fe, PATH(p, "nodeName"), TEXT(spec, "nodeName"), check_dns_subdomain);

@@ -1,114 +1,191 @@
 /* Workloads: Deployment, ReplicaSet, StatefulSet, DaemonSet, ReplicationController. */
-#include <stdio.h>
-
 #include "apiserver/validation/validate.h"
 #include "schema/selector.h"
+#include "schema/types.h"
 
 #define GET(o, k) json_getc((o), (k))
 #define TEXT(o, k) json_str(json_getc((o), (k)))
+#define SPEC PATH(NULL, "spec")
 
-/* spec.selector: required, well formed, and the template's labels satisfy it. */
-static void validate_selector_and_template(struct field_errors *fe, const struct json *spec,
-                                           const struct json *old_spec, const char *restart, const char *what) {
-        const struct path *p = PATH(NULL, "spec"), *template = PATH(p, "template");
-        const struct json *selector = GET(spec, "selector"), *t = GET(spec, "template");
-        const struct json *labels = json_at_path(t, "metadata", "labels");
-        struct selector s;
+/* ---- selector and template ---- */
+
+static void check_selector(struct field_errors *fe, const struct json *selector, bool needed, const char *what) {
+        const struct path *p = PATH(SPEC, "selector");
 
         if (!json_is(selector, JSON_OBJECT)) { /* Go prints null for the one that is missing */
-                field_required(fe, PATH(p, "selector"), "");
-        } else {
-                validate_label_selector(fe, PATH(p, "selector"), selector);
-                if (json_len(GET(selector, "matchLabels")) + json_len(GET(selector, "matchExpressions")) == 0)
-                        field_invalid(fe, PATH(p, "selector"), selector, "empty selector is invalid for %s", what);
+                if (needed)
+                        field_required(fe, p, "");
+                return;
         }
-        if (old_spec)
-                check_immutable(fe, PATH(p, "selector"), selector, GET(old_spec, "selector"));
-        if (selector && selector_from_object(fe->a, selector, &s, NULL) == 0 && !selector_matches_labels(&s, labels)) {
-                struct json none = json_new_object();
+        validate_label_selector(fe, p, selector);
+        if (json_len(GET(selector, "matchLabels")) + json_len(GET(selector, "matchExpressions")) == 0)
+                field_invalid(fe, p, selector, "empty selector is invalid for %s", what);
+}
 
-                field_invalid(fe, PATH(PATH(template, "metadata"), "labels"), labels ? labels : &none,
+/* The template's labels satisfy the selector (none is satisfied by nothing, an empty one by all), and its pods run as
+ * those of a controller do. */
+static void check_template(struct field_errors *fe, const struct json *template, const struct selector *s,
+                           const char *kind) {
+        static const char *const always[] = { "Always", NULL };
+        const struct path *p = PATH(SPEC, "template"), *spec = PATH(p, "spec");
+        const struct json *labels = json_at_path(template, "metadata", "labels");
+        struct str restart = json_str(json_at_path(template, "spec", "restartPolicy"));
+
+        if (!s || !selector_matches_labels(s, labels))
+                field_invalid(fe, PATH(PATH(p, "metadata"), "labels"), labels,
                               "`selector` does not match template `labels`");
-        }
-        if (!old_spec || !json_equal(t, GET(old_spec, "template")))
-                validate_pod_template(fe, template, t);
-        if (restart && !str_empty(json_str(json_at_path(t, "spec", "restartPolicy"))) &&
-            !str_eqc(json_str(json_at_path(t, "spec", "restartPolicy")), restart)) {
-                const char *const allowed[] = { restart, NULL };
-
-                field_not_supported(fe, PATH(PATH(template, "spec"), "restartPolicy"),
-                                    json_str(json_at_path(t, "spec", "restartPolicy")), allowed);
-        }
-        if (json_at_path(t, "spec", "activeDeadlineSeconds") && restart)
-                field_forbidden(fe, PATH(PATH(template, "spec"), "activeDeadlineSeconds"),
-                                "activeDeadlineSeconds in ReplicaSet is not Supported");
+        validate_pod_template(fe, p, template);
+        if (!str_empty(restart))
+                check_enum(fe, PATH(spec, "restartPolicy"), restart, always);
+        if (json_at_path(template, "spec", "activeDeadlineSeconds"))
+                field_forbidden(fe, PATH(spec, "activeDeadlineSeconds"), "activeDeadlineSeconds in %s is not Supported",
+                                kind);
 }
 
-static int64_t as_count(const struct json *v) { /* -1: a percentage that is not 0 */
-        if (json_is(v, JSON_STRING))
-                return str_eqc(json_str(v), "0%") ? 0 : -1;
-        return json_int(v);
+static void check_pods(struct field_errors *fe, const struct json *spec, const char *kind) {
+        const struct json *selector = GET(spec, "selector");
+        struct selector s;
+
+        if (!json_is(selector, JSON_OBJECT))
+                check_template(fe, GET(spec, "template"), NULL, kind);
+        else if (selector_from_object(fe->a, selector, &s, NULL) == 0)
+                check_template(fe, GET(spec, "template"), &s, kind);
+        else
+                field_invalid(fe, PATH(SPEC, "selector"), selector, "invalid label selector");
 }
 
-static bool above_100_percent(const struct json *v) {
+/* What a controller selects is settled when it is made. */
+static void check_selector_kept(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        if (old)
+                check_immutable(fe, PATH(SPEC, "selector"), json_at_path(obj, "spec", "selector"),
+                                json_at_path(old, "spec", "selector"));
+}
+
+static void check_counts(struct field_errors *fe, const struct json *spec, const char *const *names) {
+        for (; *names; names++)
+                check_nonnegative(fe, PATH(SPEC, *names), GET(spec, *names));
+}
+
+/* ---- rolling updates ---- */
+
+static bool is_zero(const struct json *v) { /* 0, "0", "0%" */
+        int64_t n = json_int(v);
         struct str s = json_str(v);
-        int64_t n;
 
-        return str_has_suffix(s, STR("%")) && str_to_i64(str_sub(s, 0, s.n - 1), &n) == 0 && n > 100;
+        if (str_has_suffix(s, STR("%")))
+                s.n--;
+        return json_is(v, JSON_STRING) ? str_to_i64(s, &n) < 0 || n == 0 : n == 0;
 }
 
-static void validate_rolling_update(struct field_errors *fe, const struct path *p, const struct json *r) {
-        const struct json *surge = GET(r, "maxSurge"), *unavailable = GET(r, "maxUnavailable");
+/* A strategy that Go prints whole when its type is unknown. */
+static const struct json *strategy_as_go(struct arena *a, const struct api_resource *r, const char *field,
+                                         const struct json *strategy) {
+        const struct schema_type *spec = schema_field(r->type, STR("spec"))->type;
 
-        check_int_or_percent(fe, PATH(p, "maxUnavailable"), unavailable);
-        check_int_or_percent(fe, PATH(p, "maxSurge"), surge);
-        if (as_count(unavailable) == 0 && as_count(surge) == 0)
-                field_invalid(fe, PATH(p, "maxUnavailable"), unavailable, "may not be 0 when `maxSurge` is 0");
-        if (above_100_percent(unavailable))
-                field_invalid(fe, PATH(p, "maxUnavailable"), unavailable, "must not be greater than 100%%");
+        return as_internal(a, schema_field(spec, str_of(field))->type, strategy);
 }
+
+static void check_deployment_strategy(struct field_errors *fe, const struct path *p, const struct json *s) {
+        static const char *const types[] = { "Recreate", "RollingUpdate", NULL };
+        const struct path *rolling = PATH(p, "rollingUpdate");
+        const struct json *surge = json_at_path(s, "rollingUpdate", "maxSurge"),
+                          *unavailable = json_at_path(s, "rollingUpdate", "maxUnavailable");
+
+        if (str_eqc(TEXT(s, "type"), "RollingUpdate")) {
+                check_int_or_percent(fe, PATH(rolling, "maxUnavailable"), unavailable);
+                check_int_or_percent(fe, PATH(rolling, "maxSurge"), surge);
+                if (is_zero(unavailable) && is_zero(surge))
+                        field_invalid(fe, PATH(rolling, "maxUnavailable"), unavailable,
+                                      "may not be 0 when `maxSurge` is 0");
+                check_share(fe, PATH(rolling, "maxUnavailable"), unavailable);
+        } else if (!str_eqc(TEXT(s, "type"), "Recreate")) {
+                field_not_supported_value(fe, p, strategy_as_go(fe->a, &res_deployments, "strategy", s), types);
+        } else if (GET(s, "rollingUpdate")) {
+                field_forbidden(fe, rolling, "may not be specified when strategy `type` is 'Recreate'");
+        }
+}
+
+static void check_daemonset_strategy(struct field_errors *fe, const struct path *p, const struct json *s) {
+        static const char *const types[] = { "RollingUpdate", "OnDelete", NULL };
+        const struct path *surge_path = PATH(PATH(p, "rollingUpdate"), "maxSurge"),
+                          *unavailable_path = PATH(PATH(p, "rollingUpdate"), "maxUnavailable");
+        const struct json *surge = json_at_path(s, "rollingUpdate", "maxSurge"),
+                          *unavailable = json_at_path(s, "rollingUpdate", "maxUnavailable");
+
+        if (!str_eqc(TEXT(s, "type"), "RollingUpdate")) {
+                if (!str_eqc(TEXT(s, "type"), "OnDelete"))
+                        field_not_supported_value(fe, p, strategy_as_go(fe->a, &res_daemonsets, "updateStrategy", s),
+                                                  types);
+                return;
+        }
+        check_share(fe, unavailable_path, unavailable);
+        check_share(fe, surge_path, surge);
+        if (!is_zero(unavailable) && !is_zero(surge))
+                field_invalid(fe, surge_path, surge, "may not be set when maxUnavailable is non-zero");
+        else if (is_zero(unavailable) && is_zero(surge))
+                field_required(fe, unavailable_path, "cannot be 0 when maxSurge is 0");
+}
+
+static void check_statefulset_strategy(struct field_errors *fe, const struct path *p, const struct json *s) {
+        const struct path *rolling = PATH(p, "rollingUpdate");
+        const struct json *unavailable = json_at_path(s, "rollingUpdate", "maxUnavailable");
+        bool delete = str_eqc(TEXT(s, "type"), "OnDelete");
+
+        if (str_eqc(TEXT(s, "type"), "RollingUpdate")) {
+                check_nonnegative(fe, PATH(rolling, "partition"), json_at_path(s, "rollingUpdate", "partition"));
+                if (unavailable && is_zero(unavailable))
+                        field_invalid(fe, PATH(rolling, "maxUnavailable"), unavailable, "cannot be 0");
+                check_share(fe, PATH(rolling, "maxUnavailable"), unavailable);
+        } else if (!delete) {
+                field_invalid(fe, p, strategy_as_go(fe->a, &res_statefulsets, "updateStrategy", s),
+                              "must be 'RollingUpdate' or 'OnDelete'");
+        } else if (GET(s, "rollingUpdate")) {
+                field_invalid(fe, rolling,
+                              GET(strategy_as_go(fe->a, &res_statefulsets, "updateStrategy", s), "RollingUpdate"),
+                              "only allowed for updateStrategy 'RollingUpdate'");
+        }
+}
+
+/* ---- the kinds ---- */
 
 void validate_deployment(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        const struct path *p = PATH(NULL, "spec"), *strategy = PATH(p, "strategy");
-        const struct json *spec = GET(obj, "spec"), *s = GET(spec, "strategy"),
-                          *deadline = GET(spec, "progressDeadlineSeconds");
+        static const char *const first[] = { "replicas", NULL }, *const last[] = { "minReadySeconds",
+                                                                                   "revisionHistoryLimit",
+                                                                                   "progressDeadlineSeconds", NULL };
+        const struct json *spec = GET(obj, "spec"), *deadline = GET(spec, "progressDeadlineSeconds");
 
-        check_nonnegative(fe, PATH(p, "replicas"), GET(spec, "replicas"));
-        validate_selector_and_template(fe, spec, GET(old, "spec"), "Always", "deployment");
-        if (str_eqc(TEXT(s, "type"), "Recreate") && GET(s, "rollingUpdate"))
-                field_forbidden(fe, PATH(strategy, "rollingUpdate"),
-                                "may not be specified when strategy `type` is 'Recreate'");
-        if (str_eqc(TEXT(s, "type"), "RollingUpdate"))
-                validate_rolling_update(fe, PATH(strategy, "rollingUpdate"), GET(s, "rollingUpdate"));
-        check_nonnegative(fe, PATH(p, "minReadySeconds"), GET(spec, "minReadySeconds"));
-        check_nonnegative(fe, PATH(p, "revisionHistoryLimit"), GET(spec, "revisionHistoryLimit"));
-        check_nonnegative(fe, PATH(p, "progressDeadlineSeconds"), deadline);
+        check_counts(fe, spec, first);
+        check_selector(fe, GET(spec, "selector"), true, "deployment");
+        check_pods(fe, spec, "ReplicaSet");
+        check_deployment_strategy(fe, PATH(SPEC, "strategy"), GET(spec, "strategy"));
+        check_counts(fe, spec, last);
         if (json_is(deadline, JSON_INT) && deadline->i <= json_int(GET(spec, "minReadySeconds")))
-                field_invalid(fe, PATH(p, "progressDeadlineSeconds"), deadline, "must be greater than minReadySeconds");
+                field_invalid(fe, PATH(SPEC, "progressDeadlineSeconds"), deadline,
+                              "must be greater than minReadySeconds");
+        check_selector_kept(fe, obj, old);
 }
 
 void validate_replicaset(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        const struct path *p = PATH(NULL, "spec");
+        static const char *const counts[] = { "replicas", "minReadySeconds", NULL };
         const struct json *spec = GET(obj, "spec");
 
-        check_nonnegative(fe, PATH(p, "replicas"), GET(spec, "replicas"));
-        check_nonnegative(fe, PATH(p, "minReadySeconds"), GET(spec, "minReadySeconds"));
-        validate_selector_and_template(fe, spec, GET(old, "spec"), "Always", "replicaset");
+        check_counts(fe, spec, counts);
+        check_selector(fe, GET(spec, "selector"), true, "deployment"); /* upstream says so too */
+        check_pods(fe, spec, "ReplicaSet");
+        check_selector_kept(fe, obj, old);
 }
 
 void validate_daemonset(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        const struct path *p = PATH(NULL, "spec"), *strategy = PATH(p, "updateStrategy");
-        const struct json *spec = GET(obj, "spec"), *s = GET(spec, "updateStrategy");
+        static const char *const before[] = { "minReadySeconds", NULL }, *const after[] = { "revisionHistoryLimit",
+                                                                                            NULL };
+        const struct json *spec = GET(obj, "spec");
 
-        validate_selector_and_template(fe, spec, GET(old, "spec"), "Always", "daemonset");
-        check_nonnegative(fe, PATH(p, "minReadySeconds"), GET(spec, "minReadySeconds"));
-        check_nonnegative(fe, PATH(p, "revisionHistoryLimit"), GET(spec, "revisionHistoryLimit"));
-        if (str_eqc(TEXT(s, "type"), "RollingUpdate")) {
-                const struct path *r = PATH(strategy, "rollingUpdate");
-
-                check_int_or_percent(fe, PATH(r, "maxUnavailable"), json_at_path(s, "rollingUpdate", "maxUnavailable"));
-                check_int_or_percent(fe, PATH(r, "maxSurge"), json_at_path(s, "rollingUpdate", "maxSurge"));
-        }
+        check_selector(fe, GET(spec, "selector"), false, "daemonset");
+        check_pods(fe, spec, "DaemonSet");
+        check_counts(fe, spec, before);
+        check_daemonset_strategy(fe, PATH(SPEC, "updateStrategy"), GET(spec, "updateStrategy"));
+        check_counts(fe, spec, after);
+        check_selector_kept(fe, obj, old);
 }
 
 static bool only_differs_in(struct arena *a, const struct json *now, const struct json *old,
@@ -122,6 +199,15 @@ static bool only_differs_in(struct arena *a, const struct json *now, const struc
         return json_equal(&x, &y);
 }
 
+static void check_retention(struct field_errors *fe, const struct json *policy) {
+        static const char *const values[] = { "Retain", "Delete", NULL }, *const when[] = { "whenDeleted",
+                                                                                            "whenScaled" };
+
+        for (size_t i = 0; policy && i < ARRAY_SIZE(when); i++)
+                check_enum(fe, PATH(PATH(SPEC, "persistentVolumeClaimRetentionPolicy"), when[i]), TEXT(policy, when[i]),
+                           values);
+}
+
 void validate_statefulset(struct field_errors *fe, const struct json *obj, const struct json *old) {
         static const char *const mutable[] = { "replicas",
                                                "ordinals",
@@ -131,43 +217,49 @@ void validate_statefulset(struct field_errors *fe, const struct json *obj, const
                                                "persistentVolumeClaimRetentionPolicy",
                                                "minReadySeconds",
                                                NULL };
-        const struct path *p = PATH(NULL, "spec");
-        const struct json *spec = GET(obj, "spec"),
-                          *partition = json_at_path(spec, "updateStrategy", "rollingUpdate", "partition");
+        static const char *const counts[] = { "replicas", "minReadySeconds", NULL };
+        const struct json *spec = GET(obj, "spec");
+        struct str management = TEXT(spec, "podManagementPolicy");
 
-        check_nonnegative(fe, PATH(p, "replicas"), GET(spec, "replicas"));
-        check_nonnegative(fe, PATH(p, "minReadySeconds"), GET(spec, "minReadySeconds"));
-        check_nonnegative(fe, PATH(PATH(PATH(p, "updateStrategy"), "rollingUpdate"), "partition"), partition);
-        if (old && !only_differs_in(fe->a, spec, GET(old, "spec"), mutable)) {
-                field_forbidden(fe, p,
+        if (!str_eqc(management, "OrderedReady") && !str_eqc(management, "Parallel"))
+                field_invalid_str(fe, PATH(SPEC, "podManagementPolicy"), management,
+                                  "must be 'OrderedReady' or 'Parallel'");
+        check_statefulset_strategy(fe, PATH(SPEC, "updateStrategy"), GET(spec, "updateStrategy"));
+        check_retention(fe, GET(spec, "persistentVolumeClaimRetentionPolicy"));
+        check_counts(fe, spec, counts);
+        check_nonnegative(fe, PATH(SPEC, "ordinals.start"), json_at_path(spec, "ordinals", "start"));
+        check_selector(fe, GET(spec, "selector"), true, "statefulset");
+        check_pods(fe, spec, "StatefulSet");
+        if (old && !only_differs_in(fe->a, spec, GET(old, "spec"), mutable))
+                field_forbidden(fe, SPEC,
                                 "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', "
-                                "'updateStrategy', "
-                                "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' "
-                                "are forbidden");
-                return;
-        }
-        validate_selector_and_template(fe, spec, NULL, "Always", "statefulset");
+                                "'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and "
+                                "'minReadySeconds' are forbidden");
 }
 
 void validate_replication_controller(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        const struct path *p = PATH(NULL, "spec");
-        const struct json *spec = GET(obj, "spec"), *selector = GET(spec, "selector"),
-                          *template = GET(spec, "template");
+        static const char *const first[] = { "minReadySeconds", NULL }, *const then[] = { "replicas", NULL };
+        const struct json *spec = GET(obj, "spec"), *selector = GET(spec, "selector");
         struct selector s;
 
-        check_nonnegative(fe, PATH(p, "replicas"), GET(spec, "replicas"));
-        check_nonnegative(fe, PATH(p, "minReadySeconds"), GET(spec, "minReadySeconds"));
+        check_counts(fe, spec, first);
         if (json_len(selector) == 0)
-                field_required(fe, PATH(p, "selector"), "");
-        if (!template) {
-                field_required(fe, PATH(p, "template"), "");
-                return;
-        }
+                field_required(fe, PATH(SPEC, "selector"), "");
+        check_counts(fe, spec, then);
         selector_from_map(fe->a, selector, &s);
-        if (json_len(selector) > 0 && !selector_matches_labels(&s, json_at_path(template, "metadata", "labels")))
-                field_invalid(fe, PATH(PATH(PATH(p, "template"), "metadata"), "labels"),
-                              json_at_path(template, "metadata", "labels"),
-                              "`selector` does not match template `labels`");
-        if (!old || !json_equal(template, json_at_path(old, "spec", "template")))
-                validate_pod_template(fe, PATH(p, "template"), template);
+        if (GET(spec, "template"))
+                check_template(fe, GET(spec, "template"), &s, "ReplicationController");
+        else
+                field_required(fe, PATH(SPEC, "template"), "");
+}
+
+/* How often names of revisions collided only grows. */
+void validate_collisions(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct json *now = json_at_path(obj, "status", "collisionCount"),
+                          *before = json_at_path(old, "status", "collisionCount");
+        struct json zero = json_of_int(0);
+
+        if (before && json_int(now) < json_int(before))
+                field_invalid(fe, PATH(PATH(NULL, "status"), "collisionCount"), now ? now : &zero,
+                              "cannot be decremented");
 }

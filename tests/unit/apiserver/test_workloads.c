@@ -1,0 +1,195 @@
+/* Workloads and nodes: what is refused when they are made, changed, and when their status is written. */
+#include "help.h"
+
+#define SPEC(part) "{\"metadata\":{\"name\":\"x\"},\"spec\":{" part "}}"
+#define POD "\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}"
+#define TEMPLATE "\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\"}}," POD "}"
+#define SELECTOR "\"selector\":{\"matchLabels\":{\"a\":\"b\"}}"
+#define WORKLOAD(part) SPEC(SELECTOR "," TEMPLATE part)
+#define JOB                                                                                                           \
+        SPEC("\"template\":{\"spec\":{\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}" \
+             "}")
+#define STATUS(part) "{\"status\":{" part "}}"
+#define CONDITIONS(list) "\"conditions\":[" list "]"
+#define IS(type) "{\"type\":\"" type "\",\"status\":\"True\"}"
+#define MISMATCH \
+        "spec.template.metadata.labels: Invalid value: {\"a\":\"b\"}: `selector` does not match template `labels`"
+
+static const struct {
+        const struct api_resource *resource;
+        const char *body, *message; /* what is wrong with the whole */
+} refused[] = {
+        { &res_deployments, SPEC(TEMPLATE), "[spec.selector: Required value, " MISMATCH "]" },
+        { &res_deployments, SPEC("\"selector\":{}," TEMPLATE),
+          "spec.selector: Invalid value: {}: empty selector is invalid for deployment" },
+        { &res_replicasets, SPEC("\"selector\":{}," TEMPLATE),
+          "spec.selector: Invalid value: {}: empty selector is invalid for deployment" },
+        { &res_daemonsets, SPEC(TEMPLATE), MISMATCH },
+        { &res_deployments, SPEC("\"selector\":{\"matchLabels\":{\"a\":\"c\"}}," TEMPLATE), MISMATCH },
+        { &res_deployments, SPEC(SELECTOR ",\"template\":{" POD "}"),
+          "spec.template.metadata.labels: Invalid value: null: `selector` does not match template `labels`" },
+        { &res_deployments,
+          SPEC(SELECTOR ",\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\",\"q q\":\"\"}},\"spec\":{"
+                        "\"activeDeadlineSeconds\":1,\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\","
+                        "\"image\":\"i\"}]}}"),
+          "spec.template.spec.activeDeadlineSeconds: Forbidden: activeDeadlineSeconds in ReplicaSet is not Supported" },
+        { &res_deployments, WORKLOAD(",\"strategy\":{\"type\":\"Q\"}"),
+          "spec.strategy: Unsupported value: {\"Type\":\"Q\",\"RollingUpdate\":null}: supported values: \"Recreate\", "
+          "\"RollingUpdate\"" },
+        { &res_deployments,
+          WORKLOAD(",\"strategy\":{\"rollingUpdate\":{\"maxSurge\":\"0%\",\"maxUnavailable\":0}},"
+                   "\"progressDeadlineSeconds\":5,\"minReadySeconds\":5"),
+          "[spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0, "
+          "spec.progressDeadlineSeconds: Invalid value: 5: must be greater than minReadySeconds]" },
+        { &res_daemonsets,
+          WORKLOAD(",\"updateStrategy\":{\"rollingUpdate\":{\"maxSurge\":\"10%\",\"maxUnavailable\":\"101%\"}}"),
+          "[spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: \"101%\": must not be greater than 100%, "
+          "spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: \"10%\": may not be set when maxUnavailable is "
+          "non-zero]" },
+        { &res_daemonsets, WORKLOAD(",\"updateStrategy\":{\"rollingUpdate\":{\"maxSurge\":0,\"maxUnavailable\":0}}"),
+          "spec.updateStrategy.rollingUpdate.maxUnavailable: Required value: cannot be 0 when maxSurge is 0" },
+        { &res_statefulsets, WORKLOAD(",\"podManagementPolicy\":\"Q\",\"updateStrategy\":{\"type\":\"R\"}"),
+          "[spec.podManagementPolicy: Invalid value: \"Q\": must be 'OrderedReady' or 'Parallel', spec.updateStrategy: "
+          "Invalid value: {\"Type\":\"R\",\"RollingUpdate\":null}: must be 'RollingUpdate' or 'OnDelete']" },
+        { &res_statefulsets, WORKLOAD(",\"ordinals\":{\"start\":-1}"),
+          "spec.ordinals.start: Invalid value: -1: must be greater than or equal to 0" },
+        { &res_replicationcontrollers, SPEC("\"replicas\":-1"),
+          "[spec.selector: Required value, spec.replicas: Invalid value: -1: must be greater than or equal to 0, "
+          "spec.template: Required value]" },
+        { &res_poddisruptionbudgets, SPEC("\"minAvailable\":1,\"maxUnavailable\":\"120%\""),
+          "[spec: Invalid value: {\"MinAvailable\":1,\"Selector\":null,\"MaxUnavailable\":\"120%\","
+          "\"UnhealthyPodEvictionPolicy\":null}: minAvailable and maxUnavailable cannot be both set, "
+          "spec.maxUnavailable: Invalid value: \"120%\": must not be greater than 100%]" },
+        { &res_nodes,
+          SPEC("\"taints\":[{\"key\":\"a\",\"effect\":\"Q\"},{\"key\":\"b\",\"effect\":\"NoSchedule\"},{\"key\":\"b\","
+               "\"value\":\"v\",\"effect\":\"NoSchedule\"}]"),
+          "[metadata.taints[0].effect: Unsupported value: \"Q\": supported values: \"NoSchedule\", "
+          "\"PreferNoSchedule\", "
+          "\"NoExecute\", metadata.taints[2]: Duplicate value: "
+          "{\"Key\":\"b\",\"Value\":\"v\",\"Effect\":\"NoSchedule\","
+          "\"TimeAdded\":null}: taints must be unique by key and effect pair]" },
+        { &res_nodes, SPEC("\"podCIDR\":\"10.1.0.0/24\",\"podCIDRs\":[\"10.1.0.0/24\",\"10.2.0.0/24\"]"),
+          "spec.podCIDRs: Invalid value: [\"10.1.0.0/24\",\"10.2.0.0/24\"]: may specify no more than one CIDR for each "
+          "IP family" },
+        { &res_nodes,
+          "{\"metadata\":{\"name\":\"x\"},\"status\":{\"allocatable\":{\"example.com/a\":\"1.5\",\"cpu\":\"-1\"}}}",
+          "[status.allocatable.cpu: Invalid value: \"-1\": must be greater than or equal to 0, "
+          "status.allocatable.example.com/a: Invalid value: \"1500m\": must be an integer]" },
+};
+
+static const char *detail_of(struct answer a) {
+        const char *said = a.message ? strstr(a.message, "is invalid: ") : NULL;
+
+        return said ? said + strlen("is invalid: ") : "";
+}
+
+static void workloads_are_refused_as_upstream_does(void **state) {
+        struct fixture *f = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+                struct answer a = ASK(f, API_CREATE, refused[i].resource,
+                                      refused[i].resource->namespaced ? "default" : "", .body = refused[i].body);
+
+                if (!strstr(detail_of(a), refused[i].message))
+                        fail_msg("%s\n  %d %s", refused[i].body, a.code, a.message);
+        }
+}
+
+/* One after the other: an object is made when body is there, and patched. message NULL: that is fine. */
+static const struct {
+        const struct api_resource *resource;
+        const char *body, *sub, *patch, *message;
+} changed[] = {
+        { &res_deployments, WORKLOAD(""), "", "{\"spec\":{\"selector\":{\"matchLabels\":{\"a\":\"c\"}}}}",
+          "[" MISMATCH ", spec.selector: Invalid value: {\"matchLabels\":{\"a\":\"c\"}}: field is immutable]" },
+        { &res_deployments, NULL, "status",
+          STATUS("\"replicas\":1,\"readyReplicas\":2,\"availableReplicas\":3,\"updatedReplicas\":-1"),
+          "status.updatedReplicas: Invalid value: -1: must be greater than or equal to 0, status.readyReplicas: "
+          "Invalid "
+          "value: 2: cannot be greater than status.replicas, status.availableReplicas: Invalid value: 3: cannot be "
+          "greater than status.replicas, status.availableReplicas: Invalid value: 3: cannot be greater than "
+          "readyReplicas]" },
+        { &res_deployments, NULL, "status", STATUS("\"collisionCount\":3"), NULL },
+        { &res_deployments, NULL, "status", STATUS("\"collisionCount\":2"),
+          "status.collisionCount: Invalid value: 2: cannot be decremented" },
+        { &res_replicasets, WORKLOAD(""), "status", STATUS("\"fullyLabeledReplicas\":1"),
+          "status.fullyLabeledReplicas: Invalid value: 1: cannot be greater than status.replicas" },
+        { &res_statefulsets, WORKLOAD(""), "status", STATUS("\"replicas\":2,\"availableReplicas\":1"),
+          "status.availableReplicas: Invalid value: 1: cannot be greater than status.readyReplicas" },
+        { &res_statefulsets, NULL, "", "{\"spec\":{\"serviceName\":\"s\"}}",
+          "updates to statefulset spec for fields other" },
+        { &res_daemonsets, WORKLOAD(""), "status", STATUS("\"numberReady\":-2"),
+          "status.numberReady: Invalid value: -2: must be greater than or equal to 0" },
+        { &res_poddisruptionbudgets, SPEC("\"minAvailable\":1"), "status",
+          STATUS("\"disruptionsAllowed\":-1," CONDITIONS("{\"type\":\"A\",\"status\":\"Q\",\"reason\":\"1a\","
+                                                         "\"lastTransitionTime\":\"2020-01-01T00:00:00Z\"}")),
+          "status.conditions[0].status: Unsupported value: \"Q\": supported values: \"False\", \"True\", \"Unknown\", "
+          "status.conditions[0].reason: Invalid value: \"1a\": a condition reason must start with alphabetic "
+          "character" },
+        { &res_jobs, JOB, "", "{\"spec\":{\"template\":{\"spec\":{\"hostNetwork\":true}}}}",
+          "spec.template: Invalid value: {\"creationTimestamp\":null,\"labels\":{" },
+        { &res_jobs, NULL, "status", STATUS("\"active\":-1,\"ready\":1"),
+          "status.ready: Invalid value: 1: cannot set more "
+          "ready pods than active" },
+        { &res_jobs, NULL, "status", STATUS(CONDITIONS(IS("Complete") "," IS("Failed"))),
+          "[status.conditions: Invalid value: cannot set Complete=True and Failed=true conditions, status.conditions: "
+          "Invalid value: cannot set Failed=True condition without the FailureTarget=true condition, "
+          "status.conditions: "
+          "Invalid value: cannot set Complete=True condition without the SuccessCriteriaMet=true condition, "
+          "status.completionTime: Required value: completionTime is required for Complete jobs, status.startTime: "
+          "Required value: startTime is required for finished job]" },
+        { &res_jobs, NULL, "status", STATUS("\"completionTime\":\"2020-01-01T00:00:00Z\""),
+          "cannot set completionTime when there is no Complete=True condition" },
+        { &res_jobs, NULL, "status", STATUS("\"completedIndexes\":\"0\""),
+          "cannot set non-empty completedIndexes when non-indexed completion mode" },
+        { &res_jobs, NULL, "status", STATUS("\"uncountedTerminatedPods\":{\"succeeded\":[\"a\",\"a\"]}"),
+          "status.uncountedTerminatedPods.succeeded[1]: Duplicate value: \"a\"" },
+        { &res_jobs, NULL, "status",
+          STATUS("\"startTime\":\"2020-01-01T00:00:00Z\"," CONDITIONS(IS("SuccessCriteriaMet"))), NULL },
+        { &res_jobs, NULL, "status", STATUS("\"startTime\":null"), "startTime cannot be removed for unsuspended job" },
+        { &res_jobs, NULL, "status",
+          STATUS("\"completionTime\":\"2019-01-01T00:00:00Z\"," CONDITIONS(
+                          IS("SuccessCriteriaMet") "," IS("Complete"))),
+          "completionTime cannot be set before startTime" },
+        { &res_jobs, NULL, "status", STATUS(CONDITIONS("")),
+          "cannot disable the terminal SuccessCriteriaMet=True condition" },
+        { &res_jobs, NULL, "status",
+          STATUS("\"active\":1,\"completionTime\":\"2020-01-02T00:00:00Z\"," CONDITIONS(
+                          IS("SuccessCriteriaMet") "," IS("Complete"))),
+          "status.active: Invalid value: 1: active>0 is invalid for finished job" },
+        { &res_nodes, SPEC("\"podCIDR\":\"10.1.0.0/24\",\"podCIDRs\":[\"10.1.0.0/24\"],\"providerID\":\"a\""), "",
+          "{\"spec\":{\"providerID\":\"b\"}}", "node updates may not change providerID except from \"\" to valid" },
+        { &res_nodes, NULL, "status",
+          STATUS("\"addresses\":[{\"type\":\"Hostname\",\"address\":\"a\"},{\"type\":\"Hostname\",\"address\":\"a\"}]"),
+          "status.addresses[1]: Duplicate value: {\"Type\":\"Hostname\",\"Address\":\"a\"}" },
+};
+
+static void changes_are_refused_as_upstream_does(void **state) {
+        struct fixture *f = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(changed); i++) {
+                const char *ns = changed[i].resource->namespaced ? "default" : "";
+                struct answer a;
+
+                if (changed[i].body) {
+                        a = ASK(f, API_CREATE, changed[i].resource, ns, .body = changed[i].body);
+                        if (a.code != 201)
+                                fail_msg("%s: %d %s", changed[i].body, a.code, a.message);
+                }
+                a = ASK(f, API_PATCH, changed[i].resource, ns, "x", .sub = changed[i].sub, .patch = API_PATCH_MERGE,
+                        .body = changed[i].patch);
+                if (a.code != (changed[i].message ? 422 : 200) ||
+                    (changed[i].message && !strstr(detail_of(a), changed[i].message)))
+                        fail_msg("%s: %d %s", changed[i].patch, a.code, a.message);
+        }
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(workloads_are_refused_as_upstream_does, fixture_setup,
+                                                fixture_teardown),
+                cmocka_unit_test_setup_teardown(changes_are_refused_as_upstream_does, fixture_setup, fixture_teardown),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
