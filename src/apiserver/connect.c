@@ -179,18 +179,21 @@ static int port_target(struct exchange *x, struct store_snapshot *snap, struct r
 static bool split_name(struct str text, struct str *scheme, struct str *name, struct str *port) {
         struct str parts[3];
         size_t n = 0;
+        ssize_t colon;
 
         *scheme = *port = STR("");
-        while (n < 3 && str_split(&text, ':', &parts[n]))
-                n++;
-        if (n == 0 || text.n > 0)
-                return false;
+        while (n < 2 && (colon = str_find(text, ':')) >= 0) { /* what is behind the last may be empty */
+                parts[n++] = str_sub(text, 0, (size_t) colon);
+                text = str_sub(text, (size_t) colon + 1, text.n);
+        }
+        parts[n++] = text;
         *name = parts[n == 3 ? 1 : 0];
         if (n == 3)
                 *scheme = parts[0];
         if (n >= 2)
                 *port = parts[n - 1];
-        return str_empty(*scheme) || str_eqc(*scheme, "http") || str_eqc(*scheme, "https");
+        return !str_empty(*name) && str_find(text, ':') < 0 &&
+               (str_empty(*scheme) || str_eqc(*scheme, "http") || str_eqc(*scheme, "https"));
 }
 
 static struct str proxied_path(struct exchange *x) {

@@ -277,7 +277,7 @@ void handle_nonresource(struct exchange *x) {
                 return;
         }
         if (request_negotiate(http_request_header(x->req, "accept"), 1U << SHAPE_DISCOVERY, &x->format.as, &e) < 0)
-                x->format.as = (struct negotiated){ 0 }; /* text pages are sent to everybody */
+                x->format.as = (struct negotiated){ 0 };
         x->format.pretty = x->query.pretty;
         if (m != HTTP_M_GET && m != HTTP_M_HEAD) {
                 error_clear(&e);
@@ -291,6 +291,7 @@ void handle_nonresource(struct exchange *x) {
 
                 if (str_eqc(path, paths[i].path) ||
                     (paths[i].below && path.n > n && path.p[n] == '/' && str_has_prefix(path, str_of(paths[i].path)))) {
+                        x->format.as = (struct negotiated){ 0 }; /* one format, whatever is asked for */
                         paths[i].handle(x);
                         return;
                 }

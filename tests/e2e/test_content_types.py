@@ -93,6 +93,7 @@ def test_watches_and_refusals(ask, ns):
     code, _, body = ask(path + "/a?dryRun=All", method="DELETE", content_type=PROTOBUF,
                         body=b"k8s\0\n\x13\n\x02v1\x12\rDeleteOptions\x12\x02\x08\x00")
     assert code == 200 and json.loads(body)["status"] == "Success"
+    assert json.loads(ask("/version", PROTOBUF + ", */*")[2])["major"] == "1"  # has one format, whatever is accepted
     everything = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
     for code, message, args in [
             (406, f"only the following media types are accepted: {everything}", (path, "application/cbor")),

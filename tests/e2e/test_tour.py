@@ -253,7 +253,8 @@ def test_proxy_serves_the_api_and_a_pod(cluster, web):
         port = int(re.search(r":(\d+)", p.stdout.readline()).group(1))
         assert json.loads(get(f"http://127.0.0.1:{port}/version"))["gitVersion"].startswith("v1.33.4+cube")
         name = cluster.json("get", "pods", "-n", web)["items"][0]["metadata"]["name"]
-        assert get(f"http://127.0.0.1:{port}/api/v1/namespaces/{web}/pods/{name}:80/proxy/", 5) == name
+        for way in (name, f"{name}:80", f"http:{name}:", f"http:{name}:80"):
+            assert get(f"http://127.0.0.1:{port}/api/v1/namespaces/{web}/pods/{way}/proxy/", 5) == name
     finally:
         p.kill()
         p.wait()
