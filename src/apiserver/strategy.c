@@ -48,7 +48,9 @@ static int csr_prepare_create(struct op *op, struct json *obj, struct error *err
         for (size_t i = 0; i < op->c->user.n_groups; i++)
                 json_push(a, &groups, json_of_str(op->c->user.groups[i]));
         json_set_str(a, spec, "username", op->c->user.name);
-        json_set_str(a, spec, "uid", op->c->user.uid);
+        json_removec(spec, "uid");
+        if (!str_empty(op->c->user.uid))
+                json_set_str(a, spec, "uid", op->c->user.uid);
         json_setc(a, spec, "groups", groups);
         if (op->c->user.extra)
                 json_setc(a, spec, "extra", *op->c->user.extra);
@@ -294,11 +296,15 @@ static void merge_resize(struct op *op, struct json *obj, const struct json *sen
 }
 
 void writes_merge_part(struct op *op, struct json *obj, const struct json *sent, const struct json *old) {
+        static const char *const metadata[] = { "annotations", "labels", "finalizers", "ownerReferences" };
         struct str sub = op->c->subresource;
+        bool approval = str_eqc(sub, "approval"), finalize = str_eqc(sub, "finalize");
 
-        if (str_eqc(sub, "finalize")) {
+        for (size_t i = 0; (approval || finalize) && i < ARRAY_SIZE(metadata); i++)
+                take(op, obj, sent, "metadata", metadata[i]);
+        if (finalize) {
                 take(op, obj, sent, "spec", "finalizers");
-        } else if (str_eqc(sub, "approval")) {
+        } else if (approval) {
                 take(op, obj, sent, "status", "conditions");
                 date_conditions(op, obj, old);
         } else if (str_eqc(sub, "ephemeralcontainers")) {

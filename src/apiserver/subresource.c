@@ -608,12 +608,16 @@ static int make_claims(struct op *op, const struct json *spec, int64_t seconds, 
         return 0;
 }
 
-static int read_seconds(struct op *op, const struct json *v, int64_t *ret, struct error *err) {
+static int check_request(struct op *op, const struct json *v, int64_t *ret, struct error *err) {
+        struct str name = json_str(json_at_path(op->c->body, "metadata", "name"));
         int64_t seconds = json_int_or(v, 3600), most = op->s->authn->max_token_seconds;
         struct field_errors fe = { .a = op->c->arena };
         const struct path *p = PATH(PATH(NULL, "spec"), "expirationSeconds");
         int r;
 
+        if (name.n > 0 && !str_eq(name, op->name))
+                field_invalid_str(&fe, PATH(PATH(NULL, "metadata"), "name"), name,
+                                  "must match the service account name if specified");
         if (seconds < MIN_TOKEN_SECONDS)
                 field_invalid(&fe, p, v, "may not specify a duration less than 10 minutes");
         else if (seconds > MAX_TOKEN_SECONDS)
@@ -637,7 +641,7 @@ static void create_token(struct op *op) {
 
         if (!load(op, create_token))
                 return;
-        if (read_seconds(op, seconds, &valid, &op->c->error) < 0 ||
+        if (check_request(op, seconds, &valid, &op->c->error) < 0 ||
             admission_node_restriction(op, ADMIT_CREATE, op->c->body, NULL, &op->c->error) < 0 ||
             make_claims(op, spec, valid, &claims, &op->c->error) < 0 ||
             authn_sign(op->s->authn, a, &claims, &token, &op->c->error) < 0) {

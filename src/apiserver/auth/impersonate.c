@@ -1,6 +1,5 @@
 /* Impersonate-User and its kin: the sender wants to be somebody else, and needs the right to be each part of that.
  * https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation */
-#include <ctype.h>
 #include <errno.h>
 
 #include "apiserver/auth/authn.h"
@@ -54,8 +53,6 @@ static int take_header(struct apiserver *s, struct arena *a, const struct api_us
                 key.n = 0;
                 buf_add_str(&key, str_sub(h->name, extra.n, h->name.n));
         }
-        for (size_t i = 0; i < key.n; i++)
-                key.p[i] = (char) tolower((unsigned char) key.p[i]);
         user_add_extra(a, as, arena_str(a, buf_str(&key)), h->value);
         return may_be(s, user,
                       (struct attributes) { .group = group,
@@ -65,20 +62,38 @@ static int take_header(struct apiserver *s, struct arena *a, const struct api_us
                       err);
 }
 
-static bool is_impersonation(struct str header) {
-        return str_eqc(header, "impersonate-group") || str_eqc(header, "impersonate-uid") ||
-               str_has_prefix(header, STR(EXTRA));
+/* Parts of a user without its name: they are listed as upstream's references to objects print. */
+static int refuse_without_user(struct http_request *req, const struct http_header *h, size_t n, struct error *err) {
+        static const struct {
+                const char *header, *kind, *version;
+        } parts[] = { { "impersonate-group", "Group", "" },
+                      { EXTRA, "UserExtra", "authentication.k8s.io/v1" },
+                      { "impersonate-uid", "UID", "authentication.k8s.io/v1" } };
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        for (size_t p = 0; p < ARRAY_SIZE(parts); p++)
+                for (size_t i = 0; i < n; i++)
+                        if (str_has_prefix(h[i].name, str_of(parts[p].header)))
+                                buf_printf(&b, "%s{%s  %" STR_FMT "  %s  %" STR_FMT "}", b.n ? " " : "", parts[p].kind,
+                                           STR_ARG(h[i].value), parts[p].version,
+                                           STR_ARG(str_sub(h[i].name, strlen(parts[p].header), h[i].name.n)));
+        if (b.n == 0)
+                return 0;
+        return error_status(err, REASON_INTERNAL,
+                            "Internal Server Error: \"%" STR_FMT "\": requested [%" STR_FMT
+                            "] without impersonating a user",
+                            STR_ARG(http_request_path(req)), STR_ARG(buf_str(&b)));
 }
 
 static void add_implied_groups(struct arena *a, struct api_user *as) {
-        bool nobody = str_eqc(as->name, "system:anonymous");
+        bool nobody = str_eqc(as->name, "system:anonymous"), out = user_is_in(as, "system:unauthenticated");
         struct str ns, name;
 
         if (as->n_groups == 0 && account_of(as->name, &ns, &name)) {
                 user_add_group(as, STR("system:serviceaccounts"));
                 user_add_group(as, arena_printf(a, "system:serviceaccounts:%" STR_FMT, STR_ARG(ns)));
         }
-        if (!user_is_in(as, "system:authenticated") && !user_is_in(as, "system:unauthenticated"))
+        if (!out && (nobody || !user_is_in(as, "system:authenticated")))
                 user_add_group(as, nobody ? STR("system:unauthenticated") : STR("system:authenticated"));
 }
 
@@ -91,13 +106,7 @@ int impersonate(struct apiserver *s, struct http_request *req, struct api_user *
         int r;
 
         if (str_empty(name)) {
-                for (size_t i = 0; i < n; i++)
-                        if (is_impersonation(h[i].name))
-                                return error_status(err, REASON_INTERNAL,
-                                                    "Internal Server Error: \"%" STR_FMT
-                                                    "\": requested impersonation without impersonating a user",
-                                                    STR_ARG(http_request_path(req)));
-                return 0;
+                return refuse_without_user(req, h, n, err);
         }
         r = may_be_named(s, user, name, err);
         as = user_new(a, name, STR(""), NULL, n + 3);

@@ -6,6 +6,7 @@
 #include "apiserver/auth/node_authz.h"
 #include "apiserver/auth/rbac.h"
 #include "apiserver/auth/review.h"
+#include "schema/selector.h"
 #include "schema/types.h"
 
 /* The question with its answer as status. */
@@ -71,8 +72,10 @@ static struct str selector_text(struct arena *a, const struct json *selector) {
         static const struct {
                 const char *name, *before, *after, *closing;
         } operators[] = {
-                { "In", "", " in (", ")" }, { "NotIn", "", " notin (", ")" },
-                { "Exists", "", "", "" },   { "DoesNotExist", "!", "", "" },
+                { "In", "", " in (", ")" },
+                { "NotIn", "", " notin (", ")" },
+                { "Exists", "", "", "" },
+                { "DoesNotExist", "!", "", "" },
         };
         struct str raw = json_str(json_getc(selector, "rawSelector"));
         _cleanup_buf_ struct buf b = BUF_INIT;
@@ -95,50 +98,99 @@ static struct str selector_text(struct arena *a, const struct json *selector) {
         return b.n ? arena_str(a, buf_str(&b)) : raw;
 }
 
-static int read_attributes(struct op *op, const struct json *spec, struct attributes *ret, struct error *err) {
-        struct arena *a = op->c->arena;
-        const struct json *r = json_getc(spec, "resourceAttributes"), *n = json_getc(spec, "nonResourceAttributes");
+static void check_selector(struct field_errors *fe, const struct path *p, const struct json *selector,
+                           enum requirement_of of) {
+        struct str raw = json_str(json_getc(selector, "rawSelector"));
+        const struct json *requirements = json_getc(selector, "requirements");
+        _cleanup_buf_ struct buf b = BUF_INIT;
 
-        if ((r != NULL) == (n != NULL))
-                return error_status(
-                                err, REASON_INVALID,
-                                "%" STR_FMT ".%" STR_FMT " \"\" is invalid: spec.resourceAttributes: Invalid value: "
-                                "null: exactly one of nonResourceAttributes or resourceAttributes must be specified",
-                                STR_ARG(op->rest->kind), STR_ARG(op->rest->group));
-        *ret = (struct attributes){ .verb = arena_cstr(a, json_str(json_getc(r ? r : n, "verb"))) };
-        if (n) {
-                ret->path = json_str(json_getc(n, "path"));
-                return 0;
+        if (!json_is(selector, JSON_OBJECT))
+                return;
+        if (raw.n > 0 && json_len(requirements) > 0)
+                field_invalid_str(fe, PATH(p, "rawSelector"), raw,
+                                  "may not specified at the same time as requirements");
+        if (raw.n == 0 && json_len(requirements) == 0) {
+                path_print(&b, p);
+                field_required(fe, PATH(p, "requirements"),
+                               arena_printf(fe->a,
+                                            "when %" STR_FMT " is specified, requirements or rawSelector is required",
+                                            STR_ARG(buf_str(&b)))
+                                               .p);
         }
-        ret->group = json_str(json_getc(r, "group"));
-        ret->version = json_str(json_getc(r, "version"));
-        ret->resource = json_str(json_getc(r, "resource"));
-        ret->subresource = json_str(json_getc(r, "subresource"));
-        ret->namespace = json_str(json_getc(r, "namespace"));
-        ret->name = json_str(json_getc(r, "name"));
-        ret->field_selector = selector_text(a, json_getc(r, "fieldSelector"));
-        ret->label_selector = selector_text(a, json_getc(r, "labelSelector"));
-        return 0;
+        validate_requirements(fe, PATH(p, "requirements"), requirements, of);
 }
 
-static void access_review(struct op *op, const struct api_user *user, bool local) {
+enum review { REVIEW_OTHER, REVIEW_LOCAL, REVIEW_SELF };
+
+static int check_review(struct op *op, enum review kind, struct error *err) {
+        struct field_errors fe = { .a = op->c->arena };
+        const struct path *p = PATH(NULL, "spec");
+        const struct json *spec = json_getc(op->c->body, "spec"), *meta = json_getc(op->c->body, "metadata");
+        const struct json *r = json_getc(spec, "resourceAttributes"), *n = json_getc(spec, "nonResourceAttributes");
+        struct json rest = json_is(meta, JSON_OBJECT) ? json_copy_shallow(fe.a, meta) : json_new_object();
+        struct str ns = json_str(json_getc(r, "namespace"));
+        int result;
+
+        if (r && n)
+                field_invalid(&fe, PATH(p, "nonResourceAttributes"), n,
+                              "cannot be specified in combination with resourceAttributes");
+        if (!r && !n)
+                field_required(&fe, PATH(p, "resourceAttributes"),
+                               "exactly one of nonResourceAttributes or resourceAttributes must be specified");
+        if (kind != REVIEW_SELF && str_empty(json_str(json_getc(spec, "user"))) &&
+            json_len(json_getc(spec, "groups")) == 0)
+                field_required(&fe, PATH(p, "user"), "at least one of user or group must be specified");
+        p = PATH(p, "resourceAttributes");
+        check_selector(&fe, PATH(p, "fieldSelector"), json_getc(r, "fieldSelector"), REQUIREMENT_OF_FIELDS);
+        check_selector(&fe, PATH(p, "labelSelector"), json_getc(r, "labelSelector"), REQUIREMENT_OF_LABELS);
+        json_removec(&rest, "managedFields");
+        json_removec(&rest, "creationTimestamp");
+        if (kind == REVIEW_LOCAL)
+                json_removec(&rest, "namespace");
+        if (json_len(&rest) > 0)
+                field_invalid(&fe, PATH(NULL, "metadata"), &rest, "must be empty");
+        if (kind == REVIEW_LOCAL && r && !str_eq(ns, op->namespace))
+                field_invalid_str(&fe, PATH(p, "namespace"), ns, "must match metadata.namespace");
+        if (kind == REVIEW_LOCAL && n)
+                field_invalid(&fe, PATH(PATH(NULL, "spec"), "nonResourceAttributes"), n,
+                              "disallowed on this kind of request");
+        result = field_errors_finish(&fe, op->rest->kind, op->rest->group, STR(""), err);
+        vec_free(&fe.list);
+        return result;
+}
+
+static struct attributes read_attributes(struct arena *a, const struct json *spec) {
+        const struct json *r = json_getc(spec, "resourceAttributes"), *n = json_getc(spec, "nonResourceAttributes");
+        struct attributes at = { .verb = arena_cstr(a, json_str(json_getc(r ? r : n, "verb"))) };
+
+        if (n) {
+                at.path = json_str(json_getc(n, "path"));
+                return at;
+        }
+        at.group = json_str(json_getc(r, "group"));
+        at.version = json_str(json_getc(r, "version"));
+        at.resource = json_str(json_getc(r, "resource"));
+        at.subresource = json_str(json_getc(r, "subresource"));
+        at.namespace = json_str(json_getc(r, "namespace"));
+        at.name = json_str(json_getc(r, "name"));
+        at.field_selector = selector_text(a, json_getc(r, "fieldSelector"));
+        at.label_selector = selector_text(a, json_getc(r, "labelSelector"));
+        return at;
+}
+
+static void access_review(struct op *op, const struct api_user *user, enum review kind) {
         struct arena *a = op->c->arena;
-        const struct json *spec = json_getc(op->c->body, "spec");
         struct json status = json_new_object();
         _cleanup_buf_ struct buf reason = BUF_INIT;
+        struct selector labels;
         struct attributes at;
         enum authz decision;
 
-        if (read_attributes(op, spec, &at, &op->c->error) < 0) {
+        if (check_review(op, kind, &op->c->error) < 0) {
                 op_fail(op);
                 return;
         }
-        if (local && !str_eq(at.namespace, op->namespace)) {
-                err_bad_request(&op->c->error, "spec.resourceAttributes.namespace must match namespace: %" STR_FMT,
-                                STR_ARG(op->namespace));
-                op_fail(op);
-                return;
-        }
+        at = read_attributes(a, json_getc(op->c->body, "spec"));
         decision = authorize_why(op->s, user, &at, &reason);
         if (decision == AUTHZ_PENDING) {
                 error_set(&op->c->error, -EINPROGRESS, "the authorization webhook is being asked");
@@ -150,31 +202,20 @@ static void access_review(struct op *op, const struct api_user *user, bool local
                 json_set_bool(a, &status, "denied", true);
         if (reason.n > 0)
                 json_setc(a, &status, "reason", json_of_copy(a, buf_str(&reason)));
+        if (at.label_selector.n > 0 && selector_parse_labels(a, at.label_selector, &labels, NULL) < 0)
+                json_set_cstr(a, &status, "evaluationError",
+                              "spec.resourceAttributes.labelSelector ignored due to parse error");
         answer(op, status);
 }
 
 static void subject_access_review(struct op *op) {
-        struct arena *a = op->c->arena;
-        const struct json *spec = json_getc(op->c->body, "spec"), *groups = json_getc(spec, "groups");
-        struct api_user user = { .name = json_str(json_getc(spec, "user")),
-                                 .uid = json_str(json_getc(spec, "uid")),
-                                 .groups = arena_array(a, struct str, json_len(groups) + 1) };
+        struct api_user user = user_of_json(op->c->arena, json_getc(op->c->body, "spec"), "user");
 
-        json_each_item(g, groups)
-                user.groups[user.n_groups++] = json_str(g);
-        if (str_empty(user.name) && user.n_groups == 0) {
-                error_status(&op->c->error, REASON_INVALID,
-                             "%" STR_FMT ".%" STR_FMT " \"\" is invalid: spec.user: Invalid value: \"\": at "
-                             "least one of user or group must be specified",
-                             STR_ARG(op->rest->kind), STR_ARG(op->rest->group));
-                op_fail(op);
-                return;
-        }
-        access_review(op, &user, op->rest->resource->namespaced);
+        access_review(op, &user, op->rest->resource->namespaced ? REVIEW_LOCAL : REVIEW_OTHER);
 }
 
 static void self_subject_access_review(struct op *op) {
-        access_review(op, &op->c->user, false);
+        access_review(op, &op->c->user, REVIEW_SELF);
 }
 
 /* ---- what may I do ---- */

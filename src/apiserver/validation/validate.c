@@ -809,24 +809,35 @@ void validate_embedded_metadata(struct field_errors *fe, const struct path *up, 
         check_metadata(fe, up, &copy, NULL, !str_empty(json_str(json_getc(meta, "namespace"))), check_path_segment);
 }
 
-void validate_label_selector(struct field_errors *fe, const struct path *p, const struct json *selector) {
+void validate_requirements(struct field_errors *fe, const struct path *list, const struct json *requirements,
+                           enum requirement_of of) {
         static const char *const ops[] = { "In", "NotIn", "Exists", "DoesNotExist", NULL };
-        const struct path *list = PATH(p, "matchExpressions");
         size_t i = 0;
 
-        validate_labels(fe, PATH(p, "matchLabels"), json_getc(selector, "matchLabels"));
-        json_each_item(e, json_getc(selector, "matchExpressions")) {
+        json_each_item(e, requirements) {
                 const struct path *at = PATH_INDEX(list, i++);
-                struct str op = json_str(json_getc(e, "operator"));
+                struct str op = json_str(json_getc(e, "operator")), key = json_str(json_getc(e, "key"));
                 size_t n = json_len(json_getc(e, "values"));
+                bool known = false;
 
+                for (size_t k = 0; ops[k]; k++)
+                        known = known || str_eqc(op, ops[k]);
                 if ((str_eqc(op, "In") || str_eqc(op, "NotIn")) && n == 0)
                         field_required(fe, PATH(at, "values"), "must be specified when `operator` is 'In' or 'NotIn'");
                 else if ((str_eqc(op, "Exists") || str_eqc(op, "DoesNotExist")) && n > 0)
                         field_forbidden(fe, PATH(at, "values"),
                                         "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
-                else if (!str_eqc(op, ops[0]) && !str_eqc(op, ops[1]) && !str_eqc(op, ops[2]) && !str_eqc(op, ops[3]))
+                else if (!known && of == REQUIREMENT_OF_SELECTOR)
                         field_invalid_str(fe, PATH(at, "operator"), op, "not a valid selector operator");
-                check_field(fe, PATH(at, "key"), json_str(json_getc(e, "key")), check_qualified_name);
+                if (of != REQUIREMENT_OF_FIELDS)
+                        check_field(fe, PATH(at, "key"), key, check_qualified_name);
+                else if (str_empty(key))
+                        field_required(fe, PATH(at, "key"), "must be specified");
         }
+}
+
+void validate_label_selector(struct field_errors *fe, const struct path *p, const struct json *selector) {
+        validate_labels(fe, PATH(p, "matchLabels"), json_getc(selector, "matchLabels"));
+        validate_requirements(fe, PATH(p, "matchExpressions"), json_getc(selector, "matchExpressions"),
+                              REQUIREMENT_OF_SELECTOR);
 }

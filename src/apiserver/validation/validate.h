@@ -114,6 +114,10 @@ void validate_claim_spec(struct field_errors *fe, const struct path *p, const st
 struct str diff_text(struct arena *a, const struct json *old, const struct json *now);
 void validate_annotations(struct field_errors *fe, const struct path *p, const struct json *annotations);
 void validate_label_selector(struct field_errors *fe, const struct path *p, const struct json *selector);
+/* Of access reviews: operators may be others than we know. */
+enum requirement_of { REQUIREMENT_OF_SELECTOR, REQUIREMENT_OF_LABELS, REQUIREMENT_OF_FIELDS };
+void validate_requirements(struct field_errors *fe, const struct path *list, const struct json *requirements,
+                           enum requirement_of of);
 /* fieldRef of a variable or file, resourceFieldRef of one. */
 void check_reference(struct field_errors *fe, const struct path *p, const struct json *ref, bool field, bool volume);
 /* spec.template of a workload. */

@@ -252,6 +252,10 @@ static void certificates_are_asked_for_approved_and_signed_by_right(void **state
         made(r);
         assert_int_equal(strlen(at(f, r, ".status.conditions[0].lastTransitionTime")), 20);
         assert_int_equal(strlen(at(f, r, ".status.conditions[0].lastUpdateTime")), 20);
+        r = ASK(f, API_PATCH, &res_certificatesigningrequests, NULL, "j", "approval", .patch = API_PATCH_MERGE,
+                .body = "{\"metadata\":{\"annotations\":{\"by\":\"clerk\"}}}", .user = &clerk);
+        assert_string_equal(at(f, r, ".metadata.annotations.by"), "clerk");
+        assert_string_equal(at(f, r, ".spec.uid"), "(absent)");
 }
 
 static void an_answer_to_a_request_stays(void **state) {

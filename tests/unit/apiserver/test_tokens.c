@@ -305,6 +305,55 @@ static void a_bootstrap_token_is_for_joining(void **state) {
         assert_string_equal(at(f, review(f, STR("cccccc.0123456789abcdef")), ".status.authenticated"), "(absent)");
 }
 
+/* ---- questions ---- */
+
+static void questions_are_checked(void **state) {
+        static const struct {
+                const char *spec, *error; /* of a SubjectAccessReview */
+        } table[] = {
+                { "{'user':'x'}", "spec.resourceAttributes: Required value: exactly one of nonResourceAttributes or "
+                                  "resourceAttributes must be specified" },
+                { "{'nonResourceAttributes':{'path':'/'}}",
+                  "spec.user: Required value: at least one of user or group must be specified" },
+                { "{'user':'x','resourceAttributes':{},'nonResourceAttributes':{'path':'/'}}",
+                  "spec.nonResourceAttributes: Invalid value: {\"path\":\"/\"}: cannot be specified in combination with "
+                  "resourceAttributes" },
+                { "{'user':'x','resourceAttributes':{'fieldSelector':{}}}",
+                  "spec.resourceAttributes.fieldSelector.requirements: Required value: when "
+                  "spec.resourceAttributes.fieldSelector is specified, requirements or rawSelector is required" },
+                { "{'user':'x','resourceAttributes':{'labelSelector':{'rawSelector':'a','requirements':[{'key':'a',"
+                  "'operator':'In'}]}}}",
+                  "[spec.resourceAttributes.labelSelector.rawSelector: Invalid value: \"a\": may not specified at the "
+                  "same time as requirements, spec.resourceAttributes.labelSelector.requirements[0].values: Required "
+                  "value: must be specified when `operator` is 'In' or 'NotIn']" },
+        };
+        struct fixture *f = *state;
+        struct answer r;
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                char *spec = arena_cstr(f->a, str_of(table[i].spec));
+
+                for (char *p = spec; *p; p++)
+                        if (*p == '\'')
+                                *p = '"';
+                r = ASK(f, API_CREATE, &res_subjectaccessreviews, .body = arena_printf(f->a, "{\"spec\":%s}", spec).p);
+                assert_int_equal(r.code, 422);
+                assert_string_equal(
+                                r.message,
+                                arena_printf(f->a, "SubjectAccessReview.authorization.k8s.io \"\" is invalid: %s",
+                                             table[i].error)
+                                                .p);
+        }
+        r = ASK(f, API_CREATE, &res_localsubjectaccessreviews, "default",
+                .body = "{\"spec\":{\"user\":\"x\",\"resourceAttributes\":{\"namespace\":\"other\"}}}");
+        assert_non_null(strstr(r.message, "spec.resourceAttributes.namespace: Invalid value: \"other\": must match "
+                                          "metadata.namespace"));
+        make_account(f, "default");
+        r = ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token",
+                .body = "{\"metadata\":{\"name\":\"x\"},\"spec\":{}}");
+        assert_non_null(strstr(r.message, "must match the service account name if specified"));
+}
+
 /* ---- flags ---- */
 
 #define TOKENS "/tmp/test-tokens.csv"
@@ -365,6 +414,7 @@ int main(void) {
                 T(a_secret_token_is_worth_what_its_secret_is),
                 T_WITH(old_keys_and_issuers_are_accepted_new_ones_sign, setup_two_keys),
                 T(a_bootstrap_token_is_for_joining),
+                T(questions_are_checked),
                 T_WITH(a_file_may_have_tokens, setup_token_file),
                 T_WITH(the_modes_of_authorization_are_a_choice, setup_always_allow),
         };
