@@ -93,35 +93,40 @@ static struct str csv_field(struct arena *a, struct str *line) {
         return arena_str(a, buf_str(&b));
 }
 
-static int read_token_file(struct authn *n, const char *path, struct error *err) {
-        _cleanup_buf_ struct buf text = BUF_INIT;
-        struct str rest, line;
-        int r = file_read(path, 0, &text, err);
+int authn_parse_tokens(struct arena *a, struct str rest, struct map *ret, struct error *err) {
+        struct str line;
 
-        if (r < 0)
-                return r;
-        rest = arena_str(n->arena, buf_str(&text));
-        n->file_tokens = map_new(NULL);
         while (str_split(&rest, '\n', &line)) {
                 struct str token, name, uid, groups, g;
-                struct api_user *u = arena_new_of(n->arena, struct api_user);
+                struct api_user *u = arena_new_of(a, struct api_user);
 
                 line = str_trim(line);
                 if (line.n == 0)
                         continue;
-                token = csv_field(n->arena, &line);
-                name = csv_field(n->arena, &line);
-                uid = csv_field(n->arena, &line);
-                groups = csv_field(n->arena, &line);
+                token = csv_field(a, &line);
+                name = csv_field(a, &line);
+                uid = csv_field(a, &line);
+                groups = csv_field(a, &line);
                 if (str_empty(token) || str_empty(name))
-                        return error_set(err, -EINVAL, "%s: a line is token,user,uid,\"group1,group2\"", path);
-                *u = user_new(n->arena, name, uid, NULL, groups.n + 2);
+                        return error_set(err, -EINVAL, "a line is token,user,uid,\"group1,group2\"");
+                *u = user_new(a, name, uid, NULL, groups.n + 2);
                 while (str_split(&groups, ',', &g))
                         user_add_group(u, str_trim(g));
                 user_add_group(u, STR("system:authenticated"));
-                map_put(n->file_tokens, token, u);
+                map_put(ret, token, u);
         }
         return 0;
+}
+
+static int read_token_file(struct authn *n, const char *path, struct error *err) {
+        _cleanup_buf_ struct buf text = BUF_INIT;
+        int r = file_read(path, 0, &text, err);
+
+        if (r < 0)
+                return r;
+        n->file_tokens = map_new(NULL);
+        r = authn_parse_tokens(n->arena, arena_str(n->arena, buf_str(&text)), n->file_tokens, err);
+        return r < 0 ? error_prefix(err, "%s", path) : 0;
 }
 
 static int file_check(const struct token_check *t, struct error *err) {

@@ -73,6 +73,8 @@ int token_webhook_check(const struct token_check *t, struct error *err);
 /* Any token. audiences NULL or empty: the server's. ret_audiences may be NULL. */
 int authn_check_token(struct apiserver *s, struct arena *a, struct str token, const struct json *audiences,
                       struct api_user *ret, struct json *ret_audiences, struct error *err);
+/* A file of tokens, in CSV: ret gets a struct api_user in a for each token. text lives in a too. */
+int authn_parse_tokens(struct arena *a, struct str text, struct map *ret, struct error *err);
 /* A JWT of these claims. */
 int authn_sign(struct authn *n, struct arena *a, const struct json *claims, struct str *ret, struct error *err);
 struct str authn_issuer(const struct authn *n);

@@ -1,6 +1,7 @@
 /* Webhooks that know tokens (TokenReview) and that authorize (SubjectAccessReview).
  * https://kubernetes.io/docs/reference/access-authn-authz/webhook/ */
 #include <errno.h>
+#include <sys/stat.h>
 
 #include "apiserver/auth/authn.h"
 #include "apiserver/config_file.h"
@@ -309,6 +310,7 @@ static void read_connection(struct arena *a, struct field_errors *fe, const stru
                             struct remote_options *o) {
         static const char *const types[] = { "KubeConfigFile", NULL };
         struct str file = json_str(json_getc(info, "kubeConfigFile"));
+        struct stat st;
 
         read_choice(fe, PATH(p, "type"), json_str(json_getc(info, "type")), types);
         if (str_empty(file))
@@ -316,6 +318,11 @@ static void read_connection(struct arena *a, struct field_errors *fe, const stru
         else if (file.p[0] != '/')
                 field_invalid_str(fe, PATH(p, "kubeConfigFile"), file, "must be an absolute path");
         o->kubeconfig = arena_cstr(a, file);
+        if (file.n > 0 && file.p[0] == '/' && stat(o->kubeconfig, &st) < 0)
+                field_invalid_str(fe, PATH(p, "kubeConfigFile"), file, "error loading file: stat %s: %s", o->kubeconfig,
+                                  strerror(errno));
+        else if (file.n > 0 && file.p[0] == '/' && !S_ISREG(st.st_mode))
+                field_invalid_str(fe, PATH(p, "kubeConfigFile"), file, "must be a regular file");
 }
 
 static void read_conditions(struct access_webhook *w, struct field_errors *fe, const struct path *up,

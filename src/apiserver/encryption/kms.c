@@ -164,8 +164,7 @@ static bool get_field(struct str *rest, unsigned *ret_number, uint64_t *ret_vari
         return true;
 }
 
-/* The last field of this number. */
-static struct str field_of(struct str message, unsigned number) {
+struct str kms_field(struct str message, unsigned number) {
         struct str value, found = STR("");
         unsigned k;
         uint64_t v;
@@ -176,8 +175,7 @@ static struct str field_of(struct str message, unsigned number) {
         return found;
 }
 
-/* All entries of a map, with the number that they have in another message. */
-static void copy_entries(struct buf *dst, struct str message, unsigned from, unsigned to) {
+void kms_copy_entries(struct buf *dst, struct str message, unsigned from, unsigned to) {
         struct str value;
         unsigned k;
         uint64_t v;
@@ -318,21 +316,21 @@ static void install(struct kms *k, const struct seed *s, struct str answer) {
         pthread_mutex_lock(&k->lock);
         k->seed = *s;
         k->sealed_seed.n = k->key_id.n = k->annotations.n = 0;
-        buf_add_str(&k->sealed_seed, field_of(answer, 1));
-        buf_add_str(&k->key_id, field_of(answer, 2));
-        copy_entries(&k->annotations, answer, 3, 4);
+        buf_add_str(&k->sealed_seed, kms_field(answer, 1));
+        buf_add_str(&k->key_id, kms_field(answer, 2));
+        kms_copy_entries(&k->annotations, answer, 3, 4);
         remember(k, buf_str(&k->sealed_seed), s);
         pthread_mutex_unlock(&k->lock);
 }
 
 static int check_status(struct str answer, struct error *err) {
-        struct str version = field_of(answer, 1), health = field_of(answer, 2);
+        struct str version = kms_field(answer, 1), health = kms_field(answer, 2);
 
         if (!str_eqc(version, "v2") && !str_eqc(version, "v2beta1"))
                 return error_set(err, -EIO, "expected version v2, got %" STR_FMT, STR_ARG(version));
         if (!str_eqc(health, "ok"))
                 return error_set(err, -EIO, "not healthy: %" STR_FMT, STR_ARG(health));
-        return str_empty(field_of(answer, 3)) ? error_set(err, -EIO, "its status has no key_id") : 0;
+        return str_empty(kms_field(answer, 3)) ? error_set(err, -EIO, "its status has no key_id") : 0;
 }
 
 static int first_seed(struct kms *k, struct error *err) {
@@ -380,7 +378,7 @@ static void polled(struct rpc *r) {
                 log_warn("kms %" STR_FMT ": %s", STR_ARG(k->name), error_text(&r->error));
         } else {
                 pthread_mutex_lock(&k->lock);
-                changed = !str_eq(buf_str(&k->key_id), field_of(answer_of(r), 3));
+                changed = !str_eq(buf_str(&k->key_id), kms_field(answer_of(r), 3));
                 pthread_mutex_unlock(&k->lock);
         }
         rpc_free(r);
@@ -463,20 +461,20 @@ static bool known_seed(struct kms *k, struct str sealed, struct seed *ret) {
 static int find_seed(struct kms *k, struct str object, struct seed *ret) {
         _cleanup_(rpc_freep) struct rpc *r = NULL;
         _cleanup_error_ struct error err = ERROR_INIT;
-        struct str sealed = field_of(object, 3), plain;
+        struct str sealed = kms_field(object, 3), plain;
 
         if (known_seed(k, sealed, ret))
                 return 0;
         r = rpc_new(k, "Decrypt");
         put_field(&r->request, 1, sealed);
         put_uid(r);
-        put_field(&r->request, 3, field_of(object, 2));
-        copy_entries(&r->request, object, 4, 4);
+        put_field(&r->request, 3, kms_field(object, 2));
+        kms_copy_entries(&r->request, object, 4, 4);
         if (rpc_wait(r, &err) < 0) {
                 log_error("kms %" STR_FMT ": %s", STR_ARG(k->name), error_text(&err));
                 return -EBADMSG;
         }
-        plain = field_of(answer_of(r), 1);
+        plain = kms_field(answer_of(r), 1);
         if (plain.n != SEED)
                 return -EBADMSG;
         memcpy(ret->bytes, plain.p, SEED);
@@ -488,7 +486,7 @@ static int find_seed(struct kms *k, struct str object, struct seed *ret) {
 }
 
 int kms_open(struct kms *k, struct str aad, struct str sealed, struct buf *dst) {
-        struct str data = field_of(sealed, 1);
+        struct str data = kms_field(sealed, 1);
         struct seed seed;
         uint8_t key[32];
         int r;

@@ -16,6 +16,11 @@ bool kms_healthy(const struct kms *k); /* when it was last asked */
 int kms_seal(struct kms *k, struct str aad, struct str text, struct buf *dst);
 int kms_open(struct kms *k, struct str aad, struct str sealed, struct buf *dst);
 
+/* The last field of this number in a protobuf message, of bytes; empty: there is none. And all entries of a map, with the
+ * number that they have in another message. */
+struct str kms_field(struct str message, unsigned number);
+void kms_copy_entries(struct buf *dst, struct str message, unsigned from, unsigned to);
+
 /* AES-GCM as Kubernetes lays it out: 12 bytes of nonce, the ciphertext, 16 bytes of tag. */
 int gcm_seal(const uint8_t *key, size_t key_n, struct str aad, struct str text, struct buf *dst);
 int gcm_open(const uint8_t *key, size_t key_n, struct str aad, struct str sealed, struct buf *dst);
