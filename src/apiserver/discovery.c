@@ -16,7 +16,7 @@
 struct document { /* made when it is first asked for; lives as long as its catalog */
         struct str text;
         struct str packed; /* in gzip, once a client has asked for that */
-        char etag[68];
+        char etag[68], hash[17];
 };
 
 /* What one document is made from. */
@@ -358,6 +358,7 @@ static struct document *keep(struct discovery *d, struct str key, struct buf *te
         doc->text = str_n(p, n);
         sha256_hex(hex, doc->text);
         snprintf(doc->etag, sizeof(doc->etag), "\"%s\"", hex);
+        snprintf(doc->hash, sizeof(doc->hash), "%016llX", (unsigned long long) str_hash_stable(doc->text));
         if (!d->catalog->documents)
                 d->catalog->documents = map_new(free_document);
         map_put(d->catalog->documents, key, doc);
@@ -515,24 +516,50 @@ static struct str packed(struct catalog *c, struct document *doc) {
         return doc->packed;
 }
 
+/* What a URL with a hash leads to never changes: it may be kept for a year. Another hash leads to the right one. The
+ * headers; false: it is answered. */
+static bool add_lifetime(struct exchange *x, const struct document *doc, struct http_header *h, size_t *n) {
+        struct arena *a = http_request_arena(x->req);
+        struct str hash = request_query_get(a, http_request_query(x->req), "hash"), path = http_request_path(x->req);
+        time_t end = time(NULL) + 365 * 24 * 3600;
+        char text[40];
+        struct tm tm;
+
+        if (!hash.p)
+                return true;
+        if (!str_eqc(hash, doc->hash)) {
+                h[0] = (struct http_header){ STR("location"), arena_printf(a, "%" STR_FMT "?hash=%s", STR_ARG(path),
+                                                                           doc->hash) };
+                http_respond(x->req, 301, h, 1, NULL, 0);
+                return false;
+        }
+        strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&end, &tm));
+        h[(*n)++] = (struct http_header){ STR("cache-control"), STR("public, immutable") };
+        h[(*n)++] = (struct http_header){ STR("expires"), arena_str(a, str_of(text)) };
+        return true;
+}
+
 /* Takes the catalog's reference over. */
 static void send_document(struct exchange *x, struct catalog *catalog, struct document *doc, const char *type) {
         bool gzip = doc->text.n >= GZIP_MIN && respond_wants_gzip(x->req);
-        struct http_header h[4] = {
+        struct http_header h[6] = {
                 { STR("content-type"), str_of(type) },
                 { STR("etag"), arena_str(http_request_arena(x->req), str_of(doc->etag)) },
                 { STR("vary"), STR("Accept, Accept-Encoding") },
-                { STR("content-encoding"), STR("gzip") },
         };
-        struct http_slice body = { .data = gzip ? packed(catalog, doc) : doc->text,
-                                   .release = release_catalog,
-                                   .arg = catalog };
+        size_t n = 3;
+        struct http_slice body = { .release = release_catalog, .arg = catalog };
 
-        if (str_eq(http_request_header(x->req, "if-none-match"), str_of(doc->etag))) {
+        if (!add_lifetime(x, doc, h, &n)) {
                 catalog_unref(catalog);
-                http_respond(x->req, 304, h, 3, NULL, 0);
+        } else if (str_eq(http_request_header(x->req, "if-none-match"), str_of(doc->etag))) {
+                catalog_unref(catalog);
+                http_respond(x->req, 304, h, n, NULL, 0);
         } else {
-                http_respond(x->req, 200, h, gzip ? 4 : 3, &body, 1);
+                if (gzip)
+                        h[n++] = (struct http_header){ STR("content-encoding"), STR("gzip") };
+                body.data = gzip ? packed(catalog, doc) : doc->text;
+                http_respond(x->req, 200, h, n, &body, 1);
         }
 }
 

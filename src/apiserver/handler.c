@@ -260,7 +260,11 @@ static void read_done(struct api_call *c) {
 
 static void handle_read(struct exchange *x, const struct api_call *call) {
         struct http_read r = { .call = *call, .x = x }; /* on the stack: reads are done when apiserver_call returns */
+        uint64_t revision;
 
+        if (call->options.resource_version.n > 0 && str_to_u64(call->options.resource_version, &revision) == 0 &&
+            revision > store_revision(x->s->store) && track_wait_revision(x, revision))
+                return;
         if (x->rest->custom) { /* … but for those that a webhook may have to convert */
                 handle_write(x, call);
                 return;
@@ -341,7 +345,8 @@ static int wrong_shape(const struct rest *r, bool list, struct error *err) {
 static int read_format(struct exchange *x, enum api_verb verb, struct error *err) {
         const struct api_options *o = &x->query.options;
         bool watch = verb == API_WATCH, list_watch = watch && o->send_initial_events && o->watch_bookmarks;
-        unsigned shapes = (list_watch ? 0 : 1U << SHAPE_TABLE) | 1U << SHAPE_PARTIAL | (watch ? NEGOTIATE_STREAM : 0) |
+        bool table = !list_watch && !x->rest->resource->transient;
+        unsigned shapes = (table ? 1U << SHAPE_TABLE : 0) | 1U << SHAPE_PARTIAL | (watch ? NEGOTIATE_STREAM : 0) |
                           (x->rest->resource->list_type ? 0 : NEGOTIATE_CUSTOM);
         struct str include = x->query.include_object;
         int r;
@@ -456,8 +461,13 @@ void handle_request(struct http_request *req, void *arg) {
                 handle_failed(x, &e);
                 return;
         }
-        if (authenticate(x->s, req, &x->user, &x->real_user, &e) < 0 ||
-            request_parse_query(a, http_request_query(req), &x->query, &e) < 0) {
+        if (authenticate(x->s, req, &x->user, &x->real_user, &e) < 0) {
+                if (e.reason == REASON_UNAUTHORIZED)
+                        track_unauthenticated(x);
+                handle_failed(x, &e);
+                return;
+        }
+        if (request_parse_query(a, http_request_query(req), &x->query, &e) < 0) {
                 handle_failed(x, &e);
                 return;
         }

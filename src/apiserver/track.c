@@ -16,6 +16,8 @@
 
 #define MAX_WORKERS 256
 #define TICK_MS 1000
+#define FRESH_MS 3000 /* how long a read waits for the revision that it names */
+#define FRESH_LOOK_MS 50
 #define SMALL (64 * 1024) /* an answer up to here is done when it is made; a larger one when it is sent */
 
 struct pending {
@@ -37,6 +39,8 @@ struct track {
         struct list link; /* of pending.requests */
         struct http_request *req;
         int64_t started_ns, late_ms, wait_late_ms;
+        uint64_t revision; /* that the store has to reach first; 0: none */
+        int64_t fresh_late_ms, look_ms;
         int64_t elsewhere_ns; /* waited in a queue, or for webhooks */
         int64_t bytes;        /* of the answer; -1: not known */
         void (*proceed)(struct exchange *x);
@@ -237,7 +241,19 @@ static void arm(struct pending *p, int64_t at) {
 }
 
 static int64_t late_at(const struct track *t) {
-        return t->ticket.waiter ? t->wait_late_ms : t->late_ms;
+        return t->revision ? t->look_ms : t->ticket.waiter ? t->wait_late_ms : t->late_ms;
+}
+
+static void run(struct track *t);
+
+/* Another look at the store's revision. False: later again. */
+static bool is_fresh(struct track *t, int64_t now) {
+        if (store_revision(t->x->s->store) < t->revision && now < t->fresh_late_ms) {
+                t->look_ms = now + FRESH_LOOK_MS;
+                return false;
+        }
+        t->revision = 0;
+        return true;
 }
 
 static void tick(struct timer *timer) {
@@ -248,12 +264,17 @@ static void tick(struct timer *timer) {
         list_for_each_safe(it, &p->requests) {
                 struct track *t = list_entry(it, struct track, link);
 
-                if (late_at(t) > now) {
+                bool aside = t->revision && t->look_ms <= now;
+
+                if ((aside && !is_fresh(t, now)) || (!aside && late_at(t) > now)) {
                         next = MIN(next, late_at(t));
                         continue;
                 }
                 list_del(&t->link);
-                if (t->ticket.waiter) {
+                if (aside) {
+                        http_request_on_close(t->req, NULL, NULL);
+                        run(t);
+                } else if (t->ticket.waiter) {
                         http_request_on_close(t->req, NULL, NULL);
                         flow_count_rejected(&t->ticket, "time-out");
                         flow_release(&t->ticket);
@@ -388,6 +409,23 @@ static void turn_came(void *arg) {
         run(t);
 }
 
+static void left(struct http_request *req, void *arg) {
+}
+
+bool track_wait_revision(struct exchange *x, uint64_t revision) {
+        struct track *t = x->track;
+        int64_t now = now_mono_ms();
+
+        if (t->fresh_late_ms)
+                return false; /* it has waited */
+        t->revision = revision;
+        t->fresh_late_ms = now + FRESH_MS;
+        t->look_ms = now + FRESH_LOOK_MS;
+        http_request_on_close(x->req, left, NULL); /* ended takes it off the list */
+        wait_for_answer(t);
+        return true;
+}
+
 /* ?timeout=10s: shorter than the server's, not longer. */
 static int read_timeout(struct track *t, struct error *err) {
         int64_t most = t->x->s->tracks->timeout_ms, ns = 0, ms;
@@ -491,6 +529,16 @@ void track_enter(struct exchange *x, void (*proceed)(struct exchange *x)) {
                 too_many(t);
                 break;
         }
+}
+
+void track_unauthenticated(struct exchange *x) {
+        struct attributes at = { 0 };
+
+        if (!x->s->audit)
+                return;
+        describe(x->track, &at);
+        audit_unauthenticated(x->s->audit, x, &at, x->track->headers[0].value);
+        rest_release(TAKE_PTR(x->rest));
 }
 
 void track_again(struct http_request *req) {

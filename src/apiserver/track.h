@@ -17,6 +17,11 @@ void track_refused(struct http_request *req, void *apiserver); /* by http/: its 
 void track_enter(struct exchange *x, void (*proceed)(struct exchange *x));
 /* A request that was put aside goes on: in its place, or from its beginning when it has none yet. */
 void track_again(struct http_request *req);
+/* A read of a revision that the store has not reached is handled again when it has, or three seconds later. False: it
+ * has waited already. */
+bool track_wait_revision(struct exchange *x, uint64_t revision);
+/* An answer 401, for the audit log. */
+void track_unauthenticated(struct exchange *x);
 /* For the audit log: the object that was sent; the JSON text of the answer, whatever the client gets it as. */
 void track_request_body(struct exchange *x, const struct json *body);
 void track_call(struct exchange *x, const struct api_call *c); /* when it is done: annotations, time of webhooks */

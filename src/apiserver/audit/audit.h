@@ -64,6 +64,7 @@ void audit_free(struct audit *a);
 struct audit_event;
 /* NULL when the policy wants nothing of this request. The event lives in the request's arena. */
 struct audit_event *audit_begin(struct audit *a, struct exchange *x, const struct attributes *at, struct str id);
+void audit_unauthenticated(struct audit *a, struct exchange *x, const struct attributes *at, struct str id);
 /* The object that was sent, and the JSON text that is answered. */
 void audit_request(struct audit_event *e, const struct json *body);
 bool audit_wants_response(const struct audit_event *e, int code); /* e may be NULL */

@@ -150,12 +150,12 @@ static void drop_managed_fields(struct json *object) {
 
 /* ---- the way of a request ---- */
 
-struct audit_event *audit_begin(struct audit *audit, struct exchange *x, const struct attributes *at, struct str id) {
+/* NULL when the policy wants nothing of it. */
+static struct audit_event *event_new(struct audit *audit, struct exchange *x, const struct attributes *at,
+                                     struct str id) {
         struct audit_decision d = audit_policy_decide(audit->policy, &x->user, at);
-        _cleanup_buf_ struct buf reason = BUF_INIT;
         struct arena *a = http_request_arena(x->req);
         struct audit_event *e;
-        bool allowed;
 
         series_add(metric_series(&level_total, d.level, level_label, audit_levels[d.level]), 1);
         if (d.level == AUDIT_NONE)
@@ -173,11 +173,38 @@ struct audit_event *audit_begin(struct audit *audit, struct exchange *x, const s
                 set_text(a, &e->ref, "apiVersion", at->version);
                 set_text(a, &e->ref, "subresource", at->subresource);
         }
+        return e;
+}
+
+struct audit_event *audit_begin(struct audit *audit, struct exchange *x, const struct attributes *at, struct str id) {
+        struct audit_event *e = event_new(audit, x, at, id);
+        _cleanup_buf_ struct buf reason = BUF_INIT;
+        bool allowed;
+
+        if (!e)
+                return NULL;
         audit_emit(e, AUDIT_RECEIVED, 0);
         allowed = authorize_why(audit->s, &x->user, at, &reason) == AUTHZ_ALLOW;
         audit_annotate(e, STR("authorization.k8s.io/decision"), allowed ? STR("allow") : STR("forbid"));
         audit_annotate(e, STR("authorization.k8s.io/reason"), buf_str(&reason));
         return e;
+}
+
+/* As upstream's: one event, whose message tells what was tried. */
+void audit_unauthenticated(struct audit *audit, struct exchange *x, const struct attributes *at, struct str id) {
+        struct audit_event *e = event_new(audit, x, at, id);
+        bool bearer = http_request_header(x->req, "authorization").n > 0,
+             x509 = http_request_client_cert_invalid(x->req);
+
+        if (!e)
+                return;
+        e->status = json_new_object();
+        json_setc(e->a, &e->status, "metadata", json_new_object());
+        json_setc(e->a, &e->status, "message",
+                  json_of_printf(e->a, "Authentication failed, %s%s%s%s",
+                                 bearer || x509 ? "attempted: " : "no credentials provided", bearer ? "bearer" : "",
+                                 bearer && x509 ? ", " : "", x509 ? "x509" : ""));
+        audit_emit(e, AUDIT_STARTED, 401);
 }
 
 void audit_annotate(struct audit_event *e, struct str key, struct str value) {

@@ -17,6 +17,7 @@ static const char policy[] = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitSta
                              "- level: None\n  nonResourceURLs: ['/livez*']\n"
                              "- level: RequestResponse\n  resources: [{group: '', resources: [configmaps]}]\n"
                              "  omitManagedFields: true\n"
+                             "- level: Metadata\n  resources: [{group: '', resources: [nodes]}]\n"
                              "- level: Metadata\n  omitStages: [ResponseStarted]\n";
 
 static char *file(const char *name) {
@@ -88,6 +89,20 @@ static struct str get(struct fixture *f, const char *path, const char *headers) 
                     arena_printf(f->a, "GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%s\r\n", path, headers).p);
 }
 
+struct talker {
+        pthread_t thread;
+        struct fixture *f; /* with an arena of its own */
+        const char *text;
+        struct str answer;
+};
+
+static void *talk_apart(void *arg) {
+        struct talker *t = arg;
+
+        t->answer = talk(t->f, t->text);
+        return NULL;
+}
+
 static struct str body_of(struct str answer) {
         ssize_t i = str_search(answer, STR("\r\n\r\n"));
 
@@ -96,6 +111,29 @@ static struct str body_of(struct str answer) {
 
 static bool has(struct str s, const char *what) {
         return str_search(s, str_of(what)) >= 0;
+}
+
+/* Three seconds for the revision to come, as upstream's cache. */
+static void a_read_waits_for_its_revision(void **state) {
+        struct fixture *f = *state;
+        int64_t before = now_mono_ms();
+        struct talker t = { .f = &(struct fixture){ .store = f->store, .s = f->s, .a = arena_new(0) } };
+        struct str r;
+
+        t.text = arena_printf(f->a, "GET /api/v1/namespaces/default?resourceVersion=%llu HTTP/1.0\r\n\r\n",
+                              (unsigned long long) store_revision(f->store) + 1)
+                                 .p;
+        pthread_create(&t.thread, NULL, talk_apart, &t);
+        usleep(100000);
+        ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"next\"}}");
+        pthread_join(t.thread, NULL);
+        if (!has(t.answer, "HTTP/1.1 200") || now_mono_ms() - before < 100)
+                fail_msg("%s", arena_cstr(f->a, t.answer));
+        before = now_mono_ms();
+        r = get(f, "/api/v1/namespaces?resourceVersion=99999", "");
+        assert_true(has(r, "HTTP/1.1 504") && has(r, "ResourceVersionTooLarge") && has(r, "\r\nretry-after: 1\r\n"));
+        assert_true(now_mono_ms() - before >= 3000);
+        arena_free(t.f->a);
 }
 
 static void every_answer_has_its_headers(void **state) {
@@ -133,6 +171,9 @@ static void watches_are_checked_and_the_end_of_initial_events_has_a_blueprint(vo
                            "==\"}"));
         r = get(f, INITIAL, "Accept: application/json;as=Table;v=v1;g=meta.k8s.io\r\n");
         assert_true(has(r, "HTTP/1.1 406"));
+        r = talk(f, "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews HTTP/1.0\r\nContent-Length: 2\r\n"
+                    "Accept: application/json;as=Table;v=v1;g=meta.k8s.io\r\n\r\n{}");
+        assert_true(has(r, "HTTP/1.1 406") || has(r, "HTTP/1.0 406")); /* nothing that has rows */
         r = get(f, "/api/v1/namespaces/default/configmaps/a?watch=1&fieldSelector=metadata.name%3Db", "");
         assert_true(has(r, "HTTP/1.1 400") && has(r, "fieldSelector metadata.name doesn't match requested name"));
         r = get(f, "/api/v1/namespaces/default?export=1", "");
@@ -172,8 +213,8 @@ static void metrics_have_upstreams_names(void **state) {
                 "subresource=\"\",version=\"v1\"} 1",
                 "apiserver_admission_step_admission_duration_seconds_count{operation=\"CREATE\",rejected=\"true\","
                 "type=\"admit\"} 1",
-                "etcd_request_duration_seconds_count{operation=\"create\",type=\"configmaps\"} 1",
-                "etcd_requests_total{operation=\"create\",type=\"configmaps\"} 1",
+                "etcd_request_duration_seconds_count{operation=\"create\",type=\"leases.coordination.k8s.io\"} 1",
+                "etcd_requests_total{operation=\"create\",type=\"leases.coordination.k8s.io\"} 1",
                 "apiserver_flowcontrol_current_executing_requests{flow_schema=\"global-default\",priority_level=\""
                 "global-default\"} 1",
                 "apiserver_flowcontrol_request_wait_duration_seconds_bucket{execute=\"true\",",
@@ -186,7 +227,7 @@ static void metrics_have_upstreams_names(void **state) {
         struct fixture *f = *state;
         struct str r;
 
-        ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"a\"}}");
+        ASK(f, API_CREATE, &res_leases, "default", .body = "{\"metadata\":{\"name\":\"a\"}}");
         ASK(f, API_CREATE, &res_configmaps, "nowhere", .body = "{\"metadata\":{\"name\":\"a\"}}");
         ASK(f, API_CREATE, &res_apiservices,
             .body = "{\"metadata\":{\"name\":\"elsewhere.example.com\"},\"spec\":{\"group\":\"example.com\","
@@ -297,20 +338,6 @@ static void what_hangs_ends_with_its_timeout(void **state) {
         close(fd);
 }
 
-struct talker {
-        pthread_t thread;
-        struct fixture *f; /* with an arena of its own */
-        const char *text;
-        struct str answer;
-};
-
-static void *talk_apart(void *arg) {
-        struct talker *t = arg;
-
-        t->answer = talk(t->f, t->text);
-        return NULL;
-}
-
 /* A write that is under way ends as it would have, a watch as at its timeout; both are told that it is over. */
 static void a_server_that_stops_lets_requests_end(void **state) {
         struct fixture *f = *state;
@@ -370,7 +397,11 @@ static void large_answers_are_compressed(void **state) {
         assert_int_equal(inflate(&z, Z_FINISH), Z_STREAM_END);
         inflateEnd(&z);
         assert_true(str_eq(str_n((char *) out, z.total_out), plain));
-        plain = get(f, "/openapi/v3/apis/apps/v1", "");
+        plain = get(f, "/openapi/v3/apis/apps/v1?hash=0", "");
+        assert_true(has(plain, "HTTP/1.1 301") && has(plain, "\r\nlocation: /openapi/v3/apis/apps/v1?hash="));
+        plain = get(f, arena_cstr(f->a, str_sub(plain, (size_t) str_search(plain, STR("/openapi")),
+                                                (size_t) str_search(plain, STR("hash=")) + 21)), "");
+        assert_true(has(plain, "\r\ncache-control: public, immutable\r\nexpires: "));
         packed = get(f, "/openapi/v3/apis/apps/v1", "Accept-Encoding: gzip\r\n");
         assert_true(has(packed, "\r\ncontent-encoding: gzip\r\n") && packed.n < plain.n / 4);
         assert_false(has(get(f, "/api/v1/configmaps", "Accept-Encoding: gzip;q=1\r\n"), "content-encoding"));
@@ -410,7 +441,8 @@ static void the_audit_log_has_what_the_policy_wants(void **state) {
         talk(f, "POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: "
                 "application/yaml\r\nContent-Length: 38\r\n\r\n{metadata: {name: c}, data: {a: \"b\"}} ");
         get(f, "/api/v1/namespaces/default/configmaps/none", "");
-        l = log_lines(f, 3);
+        get(f, "/api/v1/nodes", "Authorization: Bearer x\r\n");
+        l = log_lines(f, 4);
         line = json_item(l, 0);
         assert_string_equal(field(f, line, ".level"), "Metadata");
         assert_string_equal(field(f, line, ".stage"), "ResponseComplete");
@@ -432,6 +464,10 @@ static void the_audit_log_has_what_the_policy_wants(void **state) {
         line = json_item(l, 2);
         assert_string_equal(field(f, line, ".responseStatus.reason"), "NotFound");
         assert_string_equal(field(f, line, ".responseStatus.code"), "404");
+        line = json_item(l, 3);
+        assert_string_equal(field(f, line, ".stage"), "ResponseStarted");
+        assert_string_equal(field(f, line, ".responseStatus.message"), "Authentication failed, attempted: bearer");
+        assert_string_equal(field(f, line, ".responseStatus.code"), "401");
 }
 
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
@@ -453,6 +489,7 @@ static void flow_schemas_are_shown_in_the_order_they_are_tried(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 T(every_answer_has_its_headers),
+                T(a_read_waits_for_its_revision),
                 T(watches_are_checked_and_the_end_of_initial_events_has_a_blueprint),
                 T(metrics_have_upstreams_names),
                 T(a_write_takes_seats_for_those_who_watch),
