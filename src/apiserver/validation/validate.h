@@ -120,6 +120,9 @@ void validate_requirements(struct field_errors *fe, const struct path *list, con
                            enum requirement_of of);
 /* fieldRef of a variable or file, resourceFieldRef of one. */
 void check_reference(struct field_errors *fe, const struct path *p, const struct json *ref, bool field, bool volume);
+/* Of a pod's spec: what the named operating system does not have; sysctls of namespaces that are the host's. */
+void check_os_fields(struct field_errors *fe, const struct path *p, const struct json *spec);
+void check_host_sysctls(struct field_errors *fe, const struct path *p, const struct json *spec);
 /* spec.template of a workload. */
 void validate_pod_template(struct field_errors *fe, const struct path *p, const struct json *template);
 

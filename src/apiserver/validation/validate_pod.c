@@ -174,11 +174,61 @@ static void validate_probe(struct field_errors *fe, const struct path *p, const 
                               "must not be set for readinessProbes");
 }
 
+static void check_sleep(struct field_errors *fe, const struct path *p, const struct json *action,
+                        const struct json *spec) {
+        const struct json *seconds = json_at_path(action, "sleep", "seconds");
+        int64_t grace = json_int_or(GET(spec, "terminationGracePeriodSeconds"), 30);
+
+        if (seconds && (json_int(seconds) < 0 || json_int(seconds) > grace))
+                field_invalid(fe, PATH(p, "sleep"), seconds,
+                              "must be non-negative and less than terminationGracePeriodSeconds (%lld)",
+                              (long long) grace);
+}
+
+static void validate_lifecycle(struct field_errors *fe, const struct path *p, const struct json *lifecycle,
+                               const struct json *spec) {
+        static const char *const hooks[] = { "postStart", "preStop" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(hooks); i++)
+                if (GET(lifecycle, hooks[i])) {
+                        validate_action(fe, PATH(p, hooks[i]), GET(lifecycle, hooks[i]), "handler");
+                        check_sleep(fe, PATH(p, hooks[i]), GET(lifecycle, hooks[i]), spec);
+                }
+}
+
+/* No two containers of a list want the same port of the node. */
+static void check_host_ports(struct field_errors *fe, const struct path *list, const struct json *containers) {
+        struct json taken = json_new_object();
+        size_t i = 0;
+
+        json_each_item(c, containers) {
+                const struct path *ports = PATH(PATH_INDEX(list, i++), "ports");
+                size_t k = 0;
+
+                json_each_item(port, GET(c, "ports")) {
+                        const struct path *p = PATH_INDEX(ports, k++);
+                        struct str key = arena_printf(fe->a, "%" STR_FMT "/%" STR_FMT "/%lld",
+                                                      STR_ARG(TEXT(port, "protocol")), STR_ARG(TEXT(port, "hostIP")),
+                                                      (long long) json_int(GET(port, "hostPort")));
+
+                        if (json_int(GET(port, "hostPort")) == 0)
+                                continue;
+                        if (json_get(&taken, key))
+                                field_duplicate(fe, PATH(p, "hostPort"), key);
+                        json_set(fe->a, &taken, key, json_of_bool(true));
+                }
+        }
+}
+
 /* ---- security ---- */
 
-static void validate_container_security(struct field_errors *fe, const struct path *p, const struct json *sc) {
+static void validate_container_security(struct field_errors *fe, const struct path *p, const struct json *sc,
+                                        const struct json *spec) {
         const struct json *escalation = GET(sc, "allowPrivilegeEscalation");
 
+        if (str_eqc(TEXT(sc, "procMount"), "Unmasked") && json_bool_or(GET(spec, "hostUsers"), true))
+                field_invalid(fe, PATH(p, "procMount"), GET(sc, "procMount"),
+                              "`hostUsers` must be false to use `Unmasked`");
         if (!json_is(escalation, JSON_BOOL) || escalation->b)
                 return;
         if (json_bool(GET(sc, "privileged")))
@@ -278,9 +328,9 @@ static void validate_devices(struct field_errors *fe, const struct path *c, cons
 
 static void validate_container(struct field_errors *fe, const struct path *p, const struct json *c,
                                const struct json *spec, enum container_kind kind) {
-        const struct path *lifecycle = PATH(p, "lifecycle");
         struct str image = TEXT(c, "image");
         bool restartable = kind == INIT_CONTAINER && str_eqc(TEXT(c, "restartPolicy"), "Always");
+        static const char *const only_always[] = { "Always", NULL };
         static const char *const probes[] = { "livenessProbe", "readinessProbe", "startupProbe", "lifecycle" };
 
         if (str_empty(image))
@@ -289,6 +339,8 @@ static void validate_container(struct field_errors *fe, const struct path *p, co
                 field_invalid_str(fe, PATH(p, "image"), image, "must not have leading or trailing whitespace");
         if (kind == CONTAINER && GET(c, "restartPolicy"))
                 field_forbidden(fe, PATH(p, "restartPolicy"), "may not be set for non-init containers");
+        if (kind == INIT_CONTAINER && GET(c, "restartPolicy") && !restartable)
+                field_not_supported(fe, PATH(p, "restartPolicy"), TEXT(c, "restartPolicy"), only_always);
         if (kind == EPHEMERAL_CONTAINER)
                 validate_ephemeral(fe, p, c, spec);
         validate_resize_policy(fe, PATH(p, "resizePolicy"), c, TEXT(spec, "restartPolicy"));
@@ -296,7 +348,7 @@ static void validate_container(struct field_errors *fe, const struct path *p, co
         validate_ports(fe, p, c, json_bool(GET(spec, "hostNetwork")));
         validate_env(fe, p, c);
         validate_mounts(fe, p, c, GET(spec, "volumes"));
-        validate_container_security(fe, PATH(p, "securityContext"), GET(c, "securityContext"));
+        validate_container_security(fe, PATH(p, "securityContext"), GET(c, "securityContext"), spec);
         if (kind == INIT_CONTAINER && !restartable) {
                 for (size_t i = 0; i < ARRAY_SIZE(probes); i++)
                         if (GET(c, probes[i]))
@@ -307,10 +359,7 @@ static void validate_container(struct field_errors *fe, const struct path *p, co
         validate_probe(fe, PATH(p, "livenessProbe"), GET(c, "livenessProbe"), true);
         validate_probe(fe, PATH(p, "readinessProbe"), GET(c, "readinessProbe"), false);
         validate_probe(fe, PATH(p, "startupProbe"), GET(c, "startupProbe"), true);
-        if (json_at_path(c, "lifecycle", "postStart"))
-                validate_action(fe, PATH(lifecycle, "postStart"), json_at_path(c, "lifecycle", "postStart"), "handler");
-        if (json_at_path(c, "lifecycle", "preStop"))
-                validate_action(fe, PATH(lifecycle, "preStop"), json_at_path(c, "lifecycle", "preStop"), "handler");
+        validate_lifecycle(fe, PATH(p, "lifecycle"), GET(c, "lifecycle"), spec);
 }
 
 static void validate_containers(struct field_errors *fe, const struct path *spec_path, const struct json *spec) {
@@ -333,6 +382,8 @@ static void validate_containers(struct field_errors *fe, const struct path *spec
                         validate_container(fe, p, c, spec, kinds[l]);
                         i++;
                 }
+                if (l < 2)
+                        check_host_ports(fe, at, list);
         }
 }
 
@@ -363,6 +414,8 @@ static void validate_volumes(struct field_errors *fe, const struct path *spec, c
 RULE(pod_spec) {
         validate_volumes(fe, p, GET(v, "volumes"));
         validate_containers(fe, p, v);
+        check_os_fields(fe, p, v);
+        check_host_sysctls(fe, PATH(PATH(p, "securityContext"), "sysctls"), v);
         if (json_bool(GET(v, "hostPID")) && json_bool(GET(v, "shareProcessNamespace")))
                 field_invalid(fe, PATH(PATH(p, "securityContext"), "shareProcessNamespace"),
                               GET(v, "shareProcessNamespace"),
@@ -651,12 +704,4 @@ void validate_pod(struct field_errors *fe, const struct json *obj, const struct 
                                 field_forbidden(fe, at, "must not be specified when serviceAccountName is not set");
                 }
         }
-}
-
-void validate_pod_status(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        struct str before = json_str(json_at_path(old, "status", "nominatedNodeName")),
-                   now = json_str(json_at_path(obj, "status", "nominatedNodeName"));
-
-        if (!str_empty(now) && !str_eq(before, now))
-                check_field(fe, PATH(PATH(NULL, "status"), "nominatedNodeName"), now, check_dns_subdomain);
 }

@@ -1,4 +1,6 @@
 /* Rules of what pods are made of and other kinds have too: references, resources, security profiles, placement, DNS. */
+#include <ctype.h>
+
 #include "apiserver/validation/validate_rules.h"
 #include "schema/quantity.h"
 
@@ -132,6 +134,61 @@ RULE(claim_template) {
         validate_claim_spec(fe, PATH(p, "spec"), GET(v, "spec"));
 }
 
+/* iqn.2001-04.com.example:storage, eui. and 16, naa. and 32 letters and digits */
+static bool is_target_name(struct str s) {
+        size_t named = str_has_prefix(s, STR("eui.")) ? 16 : str_has_prefix(s, STR("naa.")) ? 32 : 0, i = 4;
+        static const char date[] = "dddd-dd.";
+
+        for (; named && i < s.n; i++)
+                if (!isalnum((unsigned char) s.p[i]))
+                        return false;
+        if (named)
+                return s.n == 4 + named;
+        if (!str_has_prefix(s, STR("iqn.")))
+                return false;
+        for (size_t k = 0; date[k]; k++, i++)
+                if (i >= s.n || (date[k] == 'd' ? !isdigit((unsigned char) s.p[i]) : s.p[i] != date[k]))
+                        return false;
+        while (i < s.n && (isalnum((unsigned char) s.p[i]) || s.p[i] == '-' || s.p[i] == '.'))
+                i++;
+        if (i == 12 || i + 1 >= s.n || s.p[i] != ':')
+                return false;
+        while (++i < s.n)
+                if (isspace((unsigned char) s.p[i]) || strchr(",;*&$|", s.p[i]))
+                        return false;
+        return true;
+}
+
+RULE(iscsi) {
+        struct str iqn = TEXT(v, "iqn"), initiator = TEXT(v, "initiatorName");
+        bool known = str_has_prefix(iqn, STR("iqn")) || str_has_prefix(iqn, STR("eui")) ||
+                     str_has_prefix(iqn, STR("naa"));
+
+        if (!str_empty(iqn) && !known)
+                field_invalid_str(fe, PATH(p, "iqn"), iqn, "must be valid format starting with iqn, eui, or naa");
+        else if (!str_empty(iqn) && !is_target_name(iqn))
+                field_invalid_str(fe, PATH(p, "iqn"), iqn, "must be valid format");
+        if ((json_bool(GET(v, "chapAuthDiscovery")) || json_bool(GET(v, "chapAuthSession"))) && !GET(v, "secretRef"))
+                field_required(fe, PATH(p, "secretRef"), "");
+        if (GET(v, "initiatorName") && !is_target_name(initiator))
+                field_invalid_str(fe, PATH(p, "initiatorname"), initiator, "must be valid format");
+}
+
+RULE(fibre_channel) {
+        const struct json *names = GET(v, "targetWWNs"), *lun = GET(v, "lun");
+        bool ids = json_len(GET(v, "wwids")) > 0;
+
+        if (json_len(names) == 0 && !ids)
+                field_required(fe, PATH(p, "targetWWNs"), "must specify either targetWWNs or wwids, but not both");
+        if (json_len(names) > 0 && ids)
+                field_invalid(fe, PATH(p, "targetWWNs"), names,
+                              "targetWWNs and wwids can not be specified simultaneously");
+        if (json_len(names) > 0 && !lun)
+                field_required(fe, PATH(p, "lun"), "lun is required if targetWWNs is specified");
+        else if (json_len(names) > 0 && (json_int(lun) < 0 || json_int(lun) > 255))
+                field_invalid(fe, PATH(p, "lun"), lun, "must be between 0 and 255, inclusive");
+}
+
 /* ---- resources ---- */
 
 static bool is_native(struct str name) {
@@ -253,6 +310,88 @@ RULE(pod_os) {
                 field_required(fe, PATH(p, "name"), "cannot be empty");
         else if (!str_among(TEXT(v, "name"), names))
                 field_not_supported(fe, p, TEXT(v, "name"), names);
+}
+
+static const struct {
+        const char *part, *field; /* part: of the pod's spec, or NULL */
+} linux_only[] = {
+        { "securityContext", "appArmorProfile" },
+        { "securityContext", "seLinuxOptions" },
+        { NULL, "hostUsers" },
+        { NULL, "hostPID" },
+        { NULL, "hostIPC" },
+        { "securityContext", "seccompProfile" },
+        { "securityContext", "fsGroup" },
+        { "securityContext", "fsGroupChangePolicy" },
+        { "securityContext", "sysctls" },
+        { NULL, "shareProcessNamespace" },
+        { "securityContext", "runAsUser" },
+        { "securityContext", "runAsGroup" },
+        { "securityContext", "supplementalGroups" },
+        { "securityContext", "supplementalGroupsPolicy" },
+};
+static const char *const linux_container[] = {
+        "appArmorProfile", "seLinuxOptions",           "seccompProfile", "capabilities", "readOnlyRootFilesystem",
+        "privileged",      "allowPrivilegeEscalation", "procMount",      "runAsUser",    "runAsGroup"
+};
+
+static bool is_given(const struct json *v) {
+        return json_type(v) != JSON_NULL && !(json_is(v, JSON_ARRAY) && v->len == 0) &&
+               !(json_is(v, JSON_BOOL) && !v->b);
+}
+
+static void check_container_os(struct field_errors *fe, const struct path *p, const struct json *sc, bool windows) {
+        if (!windows && GET(sc, "windowsOptions"))
+                field_forbidden(fe, PATH(p, "windowsOptions"), "windows options cannot be set for a linux pod");
+        for (size_t i = 0; windows && i < ARRAY_SIZE(linux_container); i++)
+                if (GET(sc, linux_container[i]))
+                        field_forbidden(fe, PATH(p, linux_container[i]), "cannot be set for a windows pod");
+}
+
+void check_os_fields(struct field_errors *fe, const struct path *p, const struct json *spec) {
+        static const char *const lists[] = { "initContainers", "containers", "ephemeralContainers" };
+        struct str os = json_str(json_at_path(spec, "os", "name"));
+        bool windows = str_eqc(os, "windows");
+
+        if (!windows && !str_eqc(os, "linux"))
+                return;
+        for (size_t i = 0; windows && i < ARRAY_SIZE(linux_only); i++) {
+                const char *part = linux_only[i].part, *field = linux_only[i].field;
+
+                if (is_given(GET(part ? GET(spec, part) : spec, field)))
+                        field_forbidden(fe, part ? PATH(PATH(p, part), field) : PATH(p, field),
+                                        "cannot be set for a windows pod");
+        }
+        if (!windows)
+                check_container_os(fe, PATH(p, "securityContext"), GET(spec, "securityContext"), false);
+        for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
+                size_t i = 0;
+
+                json_each_item(c, GET(spec, lists[l]))
+                        check_container_os(fe, PATH(PATH_INDEX(PATH(p, lists[l]), i++), "securityContext"),
+                                           GET(c, "securityContext"), windows);
+        }
+}
+
+void check_host_sysctls(struct field_errors *fe, const struct path *p, const struct json *spec) {
+        static const struct {
+                const char *prefix, *host;
+        } namespaces[] = { { "kernel.shm", "hostIPC" },
+                           { "kernel.msg", "hostIPC" },
+                           { "kernel.sem", "hostIPC" },
+                           { "fs.mqueue.", "hostIPC" },
+                           { "net.", "hostNetwork" } };
+        size_t i = 0;
+
+        json_each_item(s, json_at_path(spec, "securityContext", "sysctls")) {
+                const struct path *at = PATH(PATH_INDEX(p, i++), "name");
+
+                for (size_t k = 0; k < ARRAY_SIZE(namespaces); k++)
+                        if (str_has_prefix(TEXT(s, "name"), str_of(namespaces[k].prefix)) &&
+                            json_bool(GET(spec, namespaces[k].host)))
+                                field_invalid(fe, at, GET(s, "name"), "may not be specified when '%s' is true",
+                                              namespaces[k].host);
+        }
 }
 
 /* ---- placement ---- */
@@ -463,4 +602,73 @@ RULE(header_names) {
 RULE(plain_ip) {
         check_ip(fe, p, json_str(v));
         check_not_special_ip(fe, p, json_str(v));
+}
+
+/* ---- how a pod is ---- */
+
+/* What has ended stays so, unless its pod restarts it. */
+static void check_ended(struct field_errors *fe, const struct path *list, const struct json *pod,
+                        const struct json *old, const char *statuses) {
+        bool init = str_eqc(STR("initContainerStatuses"), statuses);
+        struct str restart = str_eqc(STR("ephemeralContainerStatuses"), statuses)
+                                             ? STR("Never")
+                                             : json_str(json_at_path(old, "spec", "restartPolicy"));
+        size_t i = 0;
+
+        json_each_item(before, json_at_path(old, "status", statuses)) {
+                const struct path *p = PATH(PATH_INDEX(list, i++), "state");
+                const struct json *ended = json_at_path(before, "state", "terminated");
+                bool again = str_eqc(restart, "Always") ||
+                             (str_eqc(restart, "OnFailure") && json_int(GET(ended, "exitCode")) != 0);
+
+                json_each_item(c, init ? json_at_path(old, "spec", "initContainers") : NULL)
+                        again = again || (str_eq(TEXT(c, "name"), TEXT(before, "name")) &&
+                                          str_eqc(TEXT(c, "restartPolicy"), "Always"));
+                json_each_item(now, ended && !again ? json_at_path(pod, "status", statuses) : NULL)
+                        if (str_eq(TEXT(now, "name"), TEXT(before, "name")) &&
+                            !json_at_path(now, "state", "terminated"))
+                                field_forbidden(fe, p, "may not be transitioned to non-terminated state");
+        }
+}
+
+static void check_ips(struct field_errors *fe, const struct path *p, const struct json *list) {
+        size_t n = json_len(list), v6 = 0;
+        uint8_t b[16];
+
+        for (size_t i = 0; i < n; i++) {
+                struct str ip = TEXT(json_item(list, i), "ip");
+
+                check_ip(fe, PATH_INDEX(p, i), ip);
+                v6 += parse_ip(ip, b) == 6;
+        }
+        if (n > 1 && (n != 2 || v6 != 1))
+                field_invalid(fe, p, list, "may specify no more than one IP for each IP family");
+}
+
+void validate_pod_status(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        static const char *const system[] = { "PodScheduled", "Ready", "Initialized", NULL }, *const statuses[] = {
+                "containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"
+        };
+        const struct path *p = PATH(NULL, "status"), *conditions = PATH(PATH(NULL, "metadata"), "conditions");
+        const struct json *now = GET(obj, "status"), *before = GET(old, "status"), *hosts = GET(now, "hostIPs");
+        struct str nominated = TEXT(now, "nominatedNodeName");
+        size_t i = 0;
+
+        json_each_item(c, GET(now, "conditions")) {
+                const struct path *at = PATH(PATH_INDEX(conditions, i++), "Type"); /* where upstream says it is */
+
+                if (!str_among(TEXT(c, "type"), system))
+                        check_field(fe, at, TEXT(c, "type"), check_qualified_name);
+        }
+        if (!str_empty(nominated) && !str_eq(TEXT(before, "nominatedNodeName"), nominated))
+                check_field(fe, PATH(p, "nominatedNodeName"), nominated, check_dns_subdomain);
+        if (!str_empty(TEXT(now, "qosClass")))
+                check_immutable(fe, PATH(p, "qosClass"), GET(now, "qosClass"), GET(before, "qosClass"));
+        for (i = 0; i < ARRAY_SIZE(statuses); i++)
+                check_ended(fe, PATH(p, statuses[i]), obj, old, statuses[i]);
+        check_ips(fe, PATH(p, "podIPs"), GET(now, "podIPs"));
+        if (json_len(hosts) > 0 && !str_eq(TEXT(json_item(hosts, 0), "ip"), TEXT(now, "hostIP")))
+                field_invalid(fe, PATH(PATH_INDEX(PATH(p, "hostIPs"), 0), "ip"), GET(json_item(hosts, 0), "ip"),
+                              "must be equal to `hostIP`");
+        check_ips(fe, PATH(p, "hostIPs"), hosts);
 }

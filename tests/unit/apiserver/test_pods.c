@@ -1,0 +1,120 @@
+/* Pods: fields that do not go together, and statuses that cannot be. */
+#include "help.h"
+
+#define POD(part) "{\"metadata\":{\"name\":\"x\"},\"spec\":{\"serviceAccountName\":\"default\"," part "}}"
+#define IN_CONTAINER(part) POD("\"containers\":[{\"name\":\"c\",\"image\":\"i\"," part "}]")
+#define IN_SPEC(part) POD("\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]," part)
+#define VOLUME(source) IN_SPEC("\"volumes\":[{\"name\":\"v\"," source "}]")
+#define ISCSI(part) VOLUME("\"iscsi\":{\"targetPortal\":\"p\",\"lun\":1," part "}")
+
+static const struct {
+        const char *body, *message; /* what is wrong with the whole */
+} refused[] = {
+        { IN_CONTAINER("\"ports\":[{\"containerPort\":1,\"hostPort\":80},{\"containerPort\":2,\"hostPort\":80}]"),
+          "spec.containers[0].ports[1].hostPort: Duplicate value: \"TCP//80\"" },
+        { IN_SPEC("\"initContainers\":[{\"name\":\"d\",\"image\":\"i\",\"restartPolicy\":\"Never\"}]"),
+          "spec.initContainers[0].restartPolicy: Unsupported value: \"Never\": supported values: \"Always\"" },
+        { IN_CONTAINER("\"lifecycle\":{\"preStop\":{\"sleep\":{\"seconds\":31}}}"),
+          "spec.containers[0].lifecycle.preStop.sleep: Invalid value: 31: must be non-negative and less than "
+          "terminationGracePeriodSeconds (30)" },
+        { IN_CONTAINER("\"securityContext\":{\"procMount\":\"Unmasked\"}"),
+          "spec.containers[0].securityContext.procMount: Invalid value: \"Unmasked\": `hostUsers` must be false to use "
+          "`Unmasked`" },
+        { IN_SPEC("\"os\":{\"name\":\"windows\"},\"hostPID\":true,\"securityContext\":{\"fsGroup\":1,\"runAsUser\":2}"),
+          "[spec.hostPID: Forbidden: cannot be set for a windows pod, spec.securityContext.fsGroup: Forbidden: cannot "
+          "be "
+          "set for a windows pod, spec.securityContext.runAsUser: Forbidden: cannot be set for a windows pod]" },
+        { POD("\"os\":{\"name\":\"windows\"},\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"securityContext\":{"
+              "\"privileged\":true}}]"),
+          "spec.containers[0].securityContext.privileged: Forbidden: cannot be set for a windows pod" },
+        { IN_SPEC("\"os\":{\"name\":\"linux\"},\"securityContext\":{\"windowsOptions\":{}}"),
+          "spec.securityContext.windowsOptions: Forbidden: windows options cannot be set for a linux pod" },
+        { IN_SPEC("\"hostNetwork\":true,\"hostIPC\":true,\"securityContext\":{\"sysctls\":[{\"name\":\"net.a\","
+                  "\"value\":"
+                  "\"1\"},{\"name\":\"kernel.shmmax\",\"value\":\"1\"}]}"),
+          "[spec.securityContext.sysctls[0].name: Invalid value: \"net.a\": may not be specified when 'hostNetwork' is "
+          "true, spec.securityContext.sysctls[1].name: Invalid value: \"kernel.shmmax\": may not be specified when "
+          "'hostIPC' is true]" },
+        { ISCSI("\"iqn\":\"q\""),
+          "spec.volumes[0].iscsi.iqn: Invalid value: \"q\": must be valid format starting with iqn, eui, or naa" },
+        { ISCSI("\"iqn\":\"iqn.2001-4.com:a\""),
+          "spec.volumes[0].iscsi.iqn: Invalid value: \"iqn.2001-4.com:a\": must be valid format" },
+        { ISCSI("\"iqn\":\"iqn.2001-04.com.a:b,c\""),
+          "spec.volumes[0].iscsi.iqn: Invalid value: \"iqn.2001-04.com.a:b,c\": must be valid format" },
+        { ISCSI("\"iqn\":\"eui.0123456789abcde\""),
+          "spec.volumes[0].iscsi.iqn: Invalid value: \"eui.0123456789abcde\": must be valid format" },
+        { ISCSI("\"iqn\":\"iqn.2001-04.com.a:b\",\"chapAuthSession\":true"),
+          "spec.volumes[0].iscsi.secretRef: Required value" },
+        { VOLUME("\"fc\":{\"wwids\":[\"a\"],\"targetWWNs\":[\"b\"]}"),
+          "[spec.volumes[0].fc.targetWWNs: Invalid value: [\"b\"]: targetWWNs and wwids can not be specified "
+          "simultaneously, spec.volumes[0].fc.lun: Required value: lun is required if targetWWNs is specified]" },
+        { IN_SPEC("\"tolerations\":[{\"operator\":\"Exists\",\"effect\":\"Q\"}]"),
+          "spec.tolerations[0].effect: Unsupported value: \"Q\": supported values: \"NoSchedule\", "
+          "\"PreferNoSchedule\", \"NoExecute\"" },
+};
+
+static const char *detail_of(struct answer a) {
+        const char *said = a.message ? strstr(a.message, "is invalid: ") : NULL;
+
+        return said ? said + strlen("is invalid: ") : "";
+}
+
+static void pods_are_refused_as_upstream_does(void **state) {
+        struct fixture *f = *state;
+
+        make_account(f, "default");
+        for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+                struct answer a = ASK(f, API_CREATE, &res_pods, "default", .body = refused[i].body);
+
+                if (strcmp(detail_of(a), refused[i].message) != 0)
+                        fail_msg("%s\n  %d %s", refused[i].body, a.code, a.message);
+        }
+}
+
+#define STATUS(part) "{\"status\":{" part "}}"
+#define ENDED "{\"name\":\"c\",\"state\":{\"terminated\":{\"exitCode\":0}}}"
+
+static const struct {
+        const char *patch, *message; /* NULL: fine */
+} statuses[] = {
+        { STATUS("\"qosClass\":\"Guaranteed\""), "status.qosClass: Invalid value: \"Guaranteed\": field is immutable" },
+        { STATUS("\"conditions\":[{\"type\":\"a b\",\"status\":\"True\"}]"),
+          "metadata.conditions[0].Type: Invalid value: \"a b\": name part must consist of alphanumeric characters" },
+        { STATUS("\"podIPs\":[{\"ip\":\"10.0.0.1\"},{\"ip\":\"10.0.0.2\"}]"),
+          "status.podIPs: Invalid value: [{\"ip\":\"10.0.0.1\"},{\"ip\":\"10.0.0.2\"}]: may specify no more than one "
+          "IP for "
+          "each IP family" },
+        { STATUS("\"podIPs\":[{\"ip\":\"10.0.0.1\"},{\"ip\":\"fd00::2\"}],\"hostIP\":\"1.2.3.4\",\"hostIPs\":[{\"ip\":"
+                 "\"1.2.3.4\"}]"),
+          NULL },
+        { STATUS("\"hostIPs\":[{\"ip\":\"1.2.3.5\"}]"),
+          "status.hostIPs[0].ip: Invalid value: \"1.2.3.5\": must be equal to `hostIP`" },
+        { STATUS("\"containerStatuses\":[" ENDED "]"), NULL },
+        { STATUS("\"containerStatuses\":[{\"name\":\"c\",\"state\":{\"running\":{}}}]"),
+          "status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state" },
+};
+
+static void statuses_are_refused_as_upstream_does(void **state) {
+        struct fixture *f = *state;
+        struct answer a;
+
+        make_account(f, "default");
+        a = ASK(f, API_CREATE, &res_pods, "default", .body = IN_SPEC("\"restartPolicy\":\"OnFailure\""));
+        assert_int_equal(a.code, 201);
+        for (size_t i = 0; i < ARRAY_SIZE(statuses); i++) {
+                a = ASK(f, API_PATCH, &res_pods, "default", "x", .sub = "status", .patch = API_PATCH_MERGE,
+                        .body = statuses[i].patch);
+                if (a.code != (statuses[i].message ? 422 : 200) ||
+                    (statuses[i].message && !strstr(detail_of(a), statuses[i].message)))
+                        fail_msg("%s\n  %d %s", statuses[i].patch, a.code, a.message);
+        }
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(pods_are_refused_as_upstream_does, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(statuses_are_refused_as_upstream_does, fixture_setup, fixture_teardown),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
