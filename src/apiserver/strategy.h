@@ -38,10 +38,24 @@ struct strategy {
 const struct strategy *strategy_of(
                 const struct api_resource *r); /* never NULL: a plain one for kinds not in the table */
 
-/* validation/warnings.c: pod specs, by where they are */
+/* validation/warnings.c */
 void warn_pod(struct op *op, const struct json *obj);
 void warn_template(struct op *op, const struct json *obj);
+void warn_replicas(struct op *op, const struct json *obj);
+void warn_statefulset(struct op *op, const struct json *obj);
+void warn_job(struct op *op, const struct json *obj);
 void warn_cronjob(struct op *op, const struct json *obj);
+void warn_service(struct op *op, const struct json *obj);
+void warn_endpoints(struct op *op, const struct json *obj);
+void warn_endpoint_slice(struct op *op, const struct json *obj);
+void warn_ingress(struct op *op, const struct json *obj);
+void warn_network_policy(struct op *op, const struct json *obj);
+void warn_node(struct op *op, const struct json *obj);
+void warn_claim(struct op *op, const struct json *obj);
+void warn_volume(struct op *op, const struct json *obj);
+void warn_storage_class(struct op *op, const struct json *obj);
+void warn_runtime_class(struct op *op, const struct json *obj);
+void warn_capacity(struct op *op, const struct json *obj);
 
 /* Hooks that live with their kind. */
 int pod_prepare_create(struct op *op, struct json *obj, struct error *err);

@@ -1,4 +1,6 @@
-/* What is accepted but not wise: warnings about pod specs, as upstream's pkg/api/pod words them. */
+/* What is accepted but not wise: warnings in the words of upstream's pkg/api/(pod, service, node, …)/warnings.go. */
+#include <arpa/inet.h>
+
 #include "apiserver/strategy.h"
 #include "schema/quantity.h"
 
@@ -15,30 +17,215 @@ static void warn(struct op *op, const struct path *p, const char *fmt, ...) {
         vsnprintf(text, sizeof(text), fmt, ap);
         va_end(ap);
         path_print(&b, p);
-        buf_addc(&b, ": ");
+        buf_addc(&b, p ? ": " : "");
         buf_addc(&b, text);
         op_warn(op, arena_str(op->c->arena, buf_str(&b)));
 }
 
-static void warn_labels(struct op *op, const struct path *p, const struct json *selector) {
-        static const char *const renamed[][3] = {
-                { "beta.kubernetes.io/arch", "v1.14", "kubernetes.io/arch" },
-                { "beta.kubernetes.io/os", "v1.14", "kubernetes.io/os" },
-                { "failure-domain.beta.kubernetes.io/region", "v1.17", "topology.kubernetes.io/region" },
-                { "failure-domain.beta.kubernetes.io/zone", "v1.17", "topology.kubernetes.io/zone" },
-                { "beta.kubernetes.io/instance-type", "v1.17", "node.kubernetes.io/instance-type" },
-        };
+/* ---- addresses ---- */
 
-        for (size_t i = 0; i < ARRAY_SIZE(renamed) && json_len(selector) > 0; i++)
-                if (GET(selector, renamed[i][0]))
-                        warn(op, PATH_KEY(p, str_of(renamed[i][0])), "deprecated since %s; use \"%s\" instead",
-                             renamed[i][1], renamed[i][2]);
+/* The address as it should have been written; false when s is none. */
+static bool canonical_ip(struct str s, char ret[static INET6_ADDRSTRLEN], bool *ret_odd) {
+        uint8_t b[16];
+        int family = parse_ip(s, b);
+
+        if (!family)
+                return false;
+        inet_ntop(family == 4 ? AF_INET : AF_INET6, b, ret, INET6_ADDRSTRLEN);
+        *ret_odd = family == 4 && str_find(s, ':') >= 0;
+        return true;
 }
 
-static void warn_volumes(struct op *op, const struct path *spec_path, const struct json *volumes) {
+static void warn_ip(struct op *op, const struct path *p, struct str s) {
+        char good[INET6_ADDRSTRLEN];
+        bool odd;
+
+        if (!canonical_ip(s, good, &odd) || str_eqc(s, good))
+                return;
+        if (odd)
+                warn(op, p,
+                     "non-standard IP address \"%" STR_FMT
+                     "\" will be considered invalid in a future Kubernetes release: use \"%s\"",
+                     STR_ARG(s), good);
+        else
+                warn(op, p, "IPv6 address \"%" STR_FMT "\" should be in RFC 5952 canonical format (\"%s\")", STR_ARG(s),
+                     good);
+}
+
+static void warn_cidr(struct op *op, const struct path *p, struct str s) {
+        struct str bits = s, ip = { NULL, 0 };
+        char good[INET6_ADDRSTRLEN], net[INET6_ADDRSTRLEN];
+        uint8_t b[16];
+        bool odd;
+        int64_t n;
+
+        if (!str_split(&bits, '/', &ip) || !canonical_ip(ip, good, &odd) || str_to_i64(bits, &n) < 0)
+                return;
+        parse_ip(ip, b);
+        for (int64_t i = n; i < (str_find(ip, ':') < 0 ? 32 : 128); i++)
+                b[i / 8] &= (uint8_t) ~(0x80U >> (i % 8));
+        inet_ntop(str_find(ip, ':') < 0 ? AF_INET : AF_INET6, b, net, sizeof(net));
+        if (odd)
+                warn(op, p,
+                     "non-standard CIDR value \"%" STR_FMT
+                     "\" will be considered invalid in a future Kubernetes release: use \"%s/%lld\"",
+                     STR_ARG(s), good, (long long) n);
+        else if (strcmp(net, good) != 0)
+                warn(op, p,
+                     "CIDR value \"%" STR_FMT "\" is ambiguous in this context (should be \"%s/%lld\" or \"%s\"?)",
+                     STR_ARG(s), net, (long long) n, good);
+        else if (!str_eqc(ip, good))
+                warn(op, p, "IPv6 CIDR value \"%" STR_FMT "\" should be in RFC 5952 canonical format (\"%s/%lld\")",
+                     STR_ARG(s), good, (long long) n);
+}
+
+/* Every text of a list, or its member of that name. */
+static void warn_each(struct op *op, const struct path *p, const struct json *list, const char *member,
+                      void (*look)(struct op *op, const struct path *p, struct str s)) {
+        size_t i = 0;
+
+        json_each_item(it, list) {
+                const struct path *at = PATH_INDEX(p, i++);
+
+                look(op, member ? PATH(at, member) : at, member ? TEXT(it, member) : json_str(it));
+        }
+}
+
+/* ---- labels of nodes ---- */
+
+static const char *label_deprecated(struct str key) {
+        static const char *const old[][2] = {
+                { "beta.kubernetes.io/arch", "deprecated since v1.14; use \"kubernetes.io/arch\" instead" },
+                { "beta.kubernetes.io/os", "deprecated since v1.14; use \"kubernetes.io/os\" instead" },
+                { "failure-domain.beta.kubernetes.io/region",
+                  "deprecated since v1.17; use \"topology.kubernetes.io/region\" instead" },
+                { "failure-domain.beta.kubernetes.io/zone",
+                  "deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead" },
+                { "beta.kubernetes.io/instance-type",
+                  "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead" },
+                { "app.kubernetes.io/created-by", "deprecated since v1.9" },
+                { "scheduler.alpha.kubernetes.io/preferAvoidPods",
+                  "deprecated since v1.22; use Taints and Tolerations instead" },
+                { "node-role.kubernetes.io/master", "use \"node-role.kubernetes.io/control-plane\" instead" },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(old); i++)
+                if (str_eqc(key, old[i][0]))
+                        return old[i][1];
+        return NULL;
+}
+
+static void warn_label(struct op *op, const struct path *p, struct str key) {
+        const char *why = label_deprecated(key);
+
+        if (why)
+                warn(op, p, "%" STR_FMT " is %s", STR_ARG(key), why);
+}
+
+static void warn_labels(struct op *op, const struct path *p, const struct json *selector, bool keyed) {
+        json_each_member(m, selector) {
+                const char *why = label_deprecated(json_key(m));
+
+                if (why)
+                        warn(op, keyed ? PATH_KEY(p, json_key(m)) : p, "%s", why);
+        }
+}
+
+static void warn_node_affinity(struct op *op, const struct path *p, const struct json *affinity) {
+        static const char *const lists[][2] = { { "requiredDuringSchedulingIgnoredDuringExecution",
+                                                  "nodeSelectorTerms" },
+                                                { "preferredDuringSchedulingIgnoredDuringExecution", NULL } };
+
+        for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
+                const struct path *list = lists[l][1] ? PATH(PATH(p, lists[l][0]), lists[l][1]) : PATH(p, lists[l][0]);
+                const struct json *terms = GET(affinity, lists[l][0]);
+                size_t i = 0;
+
+                json_each_item(t, lists[l][1] ? GET(terms, lists[l][1]) : terms) {
+                        const struct path *at = PATH_INDEX(list, i++);
+
+                        if (l == 0)
+                                warn_each(op, PATH(at, "matchExpressions"), GET(t, "matchExpressions"), "key",
+                                          warn_label);
+                        else
+                                warn_each(op, PATH(PATH(at, "preference"), "matchExpressions"),
+                                          json_at_path(t, "preference", "matchExpressions"), "key", warn_label);
+                }
+        }
+}
+
+/* ---- pods ---- */
+
+static const char no_selector[] = "a null labelSelector results in matching no pod";
+
+static void warn_placement(struct op *op, const struct path *p, const struct json *spec) {
+        static const char *const kinds[] = { "podAffinity", "podAntiAffinity" }, *const lists[] = {
+                "requiredDuringSchedulingIgnoredDuringExecution", "preferredDuringSchedulingIgnoredDuringExecution"
+        };
+        const struct path *affinity = PATH(p, "affinity");
+        size_t i;
+
+        for (size_t k = 0; k < ARRAY_SIZE(kinds); k++)
+                for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
+                        i = 0;
+                        json_each_item(t, json_at_path(spec, "affinity", kinds[k], lists[l])) {
+                                const struct path *at = PATH_INDEX(PATH(PATH(affinity, kinds[k]), lists[l]), i++);
+
+                                if (!GET(l ? GET(t, "podAffinityTerm") : t, "labelSelector"))
+                                        warn(op, PATH(l ? PATH(at, "podAffinityTerm") : at, "labelSelector"),
+                                             no_selector);
+                        }
+                }
+}
+
+static void warn_spread(struct op *op, const struct path *p, const struct json *list) {
+        size_t i = 0;
+
+        json_each_item(t, list) {
+                const struct path *at = PATH_INDEX(p, i++);
+
+                warn_label(op, PATH(at, "topologyKey"), TEXT(t, "topologyKey"));
+                if (!GET(t, "labelSelector"))
+                        warn(op, PATH(at, "labelSelector"), no_selector);
+        }
+}
+
+static void warn_annotations(struct op *op, const struct path *meta, const struct json *annotations) {
         static const char *const gone[][2] = {
-                { "gitRepo", "deprecated in v1.11" },
+                { "scheduler.alpha.kubernetes.io/critical-pod",
+                  "non-functional in v1.16+; use the \"priorityClassName\" field instead" },
+                { "security.alpha.kubernetes.io/sysctls",
+                  "non-functional in v1.11+; use the \"sysctls\" field instead" },
+                { "security.alpha.kubernetes.io/unsafe-sysctls",
+                  "non-functional in v1.11+; use the \"sysctls\" field instead" },
+        };
+
+        for (size_t i = 0; annotations && i < ARRAY_SIZE(gone); i++)
+                if (GET(annotations, gone[i][0]))
+                        warn(op, PATH_KEY(PATH(meta, "annotations"), str_of(gone[i][0])), "%s", gone[i][1]);
+}
+
+static void warn_size(struct op *op, const struct path *p, const struct json *sizes, const char *name) {
+        const struct json *v = GET(sizes, name);
+
+        if (v && quantity_of_json(v).nano % 1000000000 != 0)
+                warn(op, PATH_KEY(p, str_of(name)),
+                     "fractional byte value \"%" STR_FMT "\" is invalid, must be an integer", STR_ARG(json_str(v)));
+}
+
+static void warn_claim_spec(struct op *op, const struct path *p, const struct json *spec) {
+        static const char *const lists[] = { "requests", "limits" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+                warn_size(op, PATH(PATH(p, "resources"), lists[i]), json_at_path(spec, "resources", lists[i]),
+                          "storage");
+}
+
+/* Kinds of volumes that are no more, as members of v. */
+static void warn_sources(struct op *op, const struct path *p, const struct json *v) {
+        static const char *const gone[][2] = {
                 { "photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+" },
+                { "gitRepo", "deprecated in v1.11, and disabled by default in v1.33+" },
                 { "scaleIO", "deprecated in v1.16, non-functional in v1.22+" },
                 { "flocker", "deprecated in v1.22, non-functional in v1.25+" },
                 { "storageos", "deprecated in v1.22, non-functional in v1.25+" },
@@ -47,73 +234,372 @@ static void warn_volumes(struct op *op, const struct path *spec_path, const stru
                 { "cephfs", "deprecated in v1.28, non-functional in v1.31+" },
                 { "rbd", "deprecated in v1.28, non-functional in v1.31+" },
         };
+
+        for (size_t k = 0; k < ARRAY_SIZE(gone); k++)
+                if (GET(v, gone[k][0]))
+                        warn(op, PATH(p, strcmp(gone[k][0], "storageos") == 0 ? "storageOS" : gone[k][0]), "%s",
+                             gone[k][1]);
+}
+
+static void warn_volumes(struct op *op, const struct path *list, const struct json *volumes) {
         size_t i = 0;
 
         json_each_item(v, volumes) {
-                const struct path *p = PATH_INDEX(PATH(spec_path, "volumes"), i++);
+                const struct path *p = PATH_INDEX(list, i++),
+                                  *claim = PATH(PATH(p, "ephemeral"), "volumeClaimTemplate");
 
-                for (size_t k = 0; k < ARRAY_SIZE(gone); k++)
-                        if (GET(v, gone[k][0]))
-                                warn(op, PATH(p, gone[k][0]), "%s", gone[k][1]);
+                warn_sources(op, p, v);
+                warn_claim_spec(op, PATH(claim, "spec"), json_at_path(v, "ephemeral", "volumeClaimTemplate", "spec"));
         }
 }
 
-static void warn_container(struct op *op, const struct path *p, const struct json *c) {
-        static const char *const lists[] = { "limits", "requests" };
-        static const char *const sizes[] = { "memory", "ephemeral-storage" };
-        const struct json *env = GET(c, "env");
-        size_t i = 0;
+/* The second of two that are named alike. */
+static void warn_twins(struct op *op, const struct path *p, const struct json *list, const char *member) {
+        for (size_t i = 0; i < json_len(list); i++) {
+                const struct path *at = PATH(PATH_INDEX(p, i), member);
+                struct str s = TEXT(json_item(list, i), member);
 
-        json_each_item(e, env) {
                 for (size_t k = 0; k < i; k++)
-                        if (str_eq(TEXT(json_item(env, k), "name"), TEXT(e, "name"))) {
-                                warn(op, PATH_INDEX(PATH(p, "env"), i),
-                                     "hides previous definition of \"%" STR_FMT
-                                     "\", which may be dropped when using apply",
-                                     STR_ARG(TEXT(e, "name")));
+                        if (str_eq(TEXT(json_item(list, k), member), s)) {
+                                warn(op, at, "duplicate %s \"%" STR_FMT "\"", member, STR_ARG(s));
                                 break;
                         }
-                i++;
         }
-        for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
-                for (size_t k = 0; k < ARRAY_SIZE(sizes); k++) {
-                        const struct json *v = json_at_path(c, "resources", lists[l], sizes[k]);
+}
 
-                        if (v && quantity_of_json(v).nano % 1000000000 != 0)
-                                warn(op, PATH_KEY(PATH(PATH(p, "resources"), lists[l]), str_of(sizes[k])),
-                                     "fractional byte value \"%" STR_FMT "\" is invalid, must be an integer",
-                                     STR_ARG(json_str(v)));
+/* A variable that is set again without using what it was. */
+static void warn_env(struct op *op, const struct path *p, const struct json *env) {
+        for (size_t i = 0; i < json_len(env); i++)
+                for (size_t k = 0; k < i; k++) {
+                        const struct json *e = json_item(env, i);
+                        struct str name = TEXT(e, "name"), value = TEXT(e, "value"),
+                                   ref = arena_printf(op->c->arena, "$(%" STR_FMT ")", STR_ARG(name));
+
+                        if (!str_eq(TEXT(json_item(env, k), "name"), name))
+                                continue;
+                        if (GET(e, "valueFrom") || str_eq(value, ref) || str_search(value, ref) < 0)
+                                warn(op, PATH_INDEX(p, i),
+                                     "hides previous definition of \"%" STR_FMT
+                                     "\", which may be dropped when using apply",
+                                     STR_ARG(name));
+                        break;
                 }
 }
 
-static void warn_spec(struct op *op, const struct path *p, const struct json *spec) {
-        static const char *const lists[] = { "initContainers", "containers" };
+static void warn_container(struct op *op, const struct path *p, const struct json *c) {
+        static const char *const lists[] = { "limits", "requests" }, *const sizes[] = { "memory", "ephemeral-storage" };
 
-        warn_labels(op, PATH(p, "nodeSelector"), GET(spec, "nodeSelector"));
-        warn_volumes(op, p, GET(spec, "volumes"));
-        for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
-                size_t i = 0;
+        for (size_t k = 0; k < ARRAY_SIZE(sizes); k++)
+                for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
+                        warn_size(op, PATH(PATH(p, "resources"), lists[l]), json_at_path(c, "resources", lists[l]),
+                                  sizes[k]);
+        warn_env(op, PATH(p, "env"), GET(c, "env"));
+}
 
-                json_each_item(c, GET(spec, lists[l]))
-                        warn_container(op, PATH_INDEX(PATH(p, lists[l]), i++), c);
+static const char *const container_lists[] = { "initContainers", "containers", "ephemeralContainers" };
+
+/* A port against all that come before it, in whichever container. */
+static void warn_port(struct op *op, const struct path *spec_path, const struct json *spec, const struct path *p,
+                      const struct json *port) {
+        if (!str_empty(TEXT(port, "hostIP")) && json_int(GET(port, "hostPort")) == 0)
+                warn(op, p,
+                     "hostIP set without hostPort: {Name:%" STR_FMT " HostPort:0 ContainerPort:%lld Protocol:%" STR_FMT
+                     " HostIP:%" STR_FMT "}",
+                     STR_ARG(TEXT(port, "name")), (long long) json_int(GET(port, "containerPort")),
+                     STR_ARG(TEXT(port, "protocol")), STR_ARG(TEXT(port, "hostIP")));
+        for (size_t l = 0; l < ARRAY_SIZE(container_lists); l++) {
+                size_t c = 0;
+
+                json_each_item(container, GET(spec, container_lists[l])) {
+                        const struct path *list = PATH(PATH_INDEX(PATH(spec_path, container_lists[l]), c++), "ports");
+                        size_t i = 0;
+
+                        json_each_item(other, GET(container, "ports")) {
+                                _cleanup_buf_ struct buf where = BUF_INIT;
+                                int64_t mine = json_int(GET(port, "hostPort")), its = json_int(GET(other, "hostPort"));
+                                bool same = str_eq(TEXT(port, "hostIP"), TEXT(other, "hostIP"));
+
+                                if (other == port)
+                                        return;
+                                path_print(&where, PATH_INDEX(list, i++));
+                                buf_putc(&where, '\0');
+                                if (json_int(GET(port, "containerPort")) != json_int(GET(other, "containerPort")) ||
+                                    !str_eq(TEXT(port, "protocol"), TEXT(other, "protocol")))
+                                        continue;
+                                if (same && mine == its)
+                                        warn(op, p, "duplicate port definition with %s", where.p);
+                                else if (mine == 0 || its == 0)
+                                        warn(op, p, "overlapping port definition with %s", where.p);
+                                else if (mine == its &&
+                                         str_empty(TEXT(port, "hostIP")) != str_empty(TEXT(other, "hostIP")))
+                                        warn(op, p, "dangerously ambiguous port definition with %s", where.p);
+                        }
+                }
         }
+}
+
+static void warn_spec(struct op *op, const struct path *meta_path, const struct json *meta, const struct path *p,
+                      const struct json *spec) {
+        static const char *const sizes[] = { "memory", "ephemeral-storage" };
+
+        warn_labels(op, PATH(p, "nodeSelector"), GET(spec, "nodeSelector"), true);
+        warn_node_affinity(op, PATH(PATH(p, "affinity"), "nodeAffinity"),
+                           json_at_path(spec, "affinity", "nodeAffinity"));
+        warn_spread(op, PATH(p, "topologySpreadConstraints"), GET(spec, "topologySpreadConstraints"));
+        warn_annotations(op, meta_path, GET(meta, "annotations"));
+        warn_volumes(op, PATH(p, "volumes"), GET(spec, "volumes"));
+        warn_twins(op, PATH(p, "hostAliases"), GET(spec, "hostAliases"), "ip");
+        warn_twins(op, PATH(p, "imagePullSecrets"), GET(spec, "imagePullSecrets"), "name");
+        for (size_t k = 0; k < ARRAY_SIZE(sizes); k++)
+                warn_size(op, PATH(p, "overhead"), GET(spec, "overhead"), sizes[k]);
+        for (size_t ports = 0; ports < 2; ports++) /* the containers, then their ports */
+                for (size_t l = 0; l < ARRAY_SIZE(container_lists); l++) {
+                        size_t i = 0, k;
+
+                        json_each_item(c, GET(spec, container_lists[l])) {
+                                const struct path *at = PATH_INDEX(PATH(p, container_lists[l]), i++);
+
+                                k = 0;
+                                if (!ports)
+                                        warn_container(op, at, c);
+                                else
+                                        json_each_item(port, GET(c, "ports"))
+                                                warn_port(op, p, spec, PATH_INDEX(PATH(at, "ports"), k++), port);
+                        }
+                }
         if (json_int(GET(spec, "terminationGracePeriodSeconds")) < 0)
                 warn(op, PATH(p, "terminationGracePeriodSeconds"),
                      "must be >= 0; negative values are invalid and will be treated as 1");
+        warn_placement(op, p, spec);
 }
 
+/* Names that are not DNS labels make odd host names. */
+static void warn_name(struct op *op, const struct json *obj, const char *use) {
+        const char *messages[2];
+        size_t n = op->old ? 0 : check_dns_label(json_str(json_at_path(obj, "metadata", "name")), messages);
+
+        if (n > 0)
+                warn(op, PATH(PATH(NULL, "metadata"), "name"),
+                     "this is used in %s, which can result in surprising behavior; a DNS label is recommended: "
+                     "[%s%s%s]",
+                     use, messages[0], n > 1 ? " " : "", n > 1 ? messages[1] : "");
+}
+
+static const char pod_names[] = "Pod names and hostnames";
+
 void warn_pod(struct op *op, const struct json *obj) {
-        warn_spec(op, PATH(NULL, "spec"), GET(obj, "spec"));
+        warn_name(op, obj, "the Pod's hostname");
+        warn_spec(op, PATH(NULL, "metadata"), GET(obj, "metadata"), PATH(NULL, "spec"), GET(obj, "spec"));
 }
 
 void warn_template(struct op *op, const struct json *obj) {
-        warn_spec(op, PATH(PATH(PATH(NULL, "spec"), "template"), "spec"),
-                  json_at_path(obj, "spec", "template", "spec"));
+        const struct path *p = PATH(PATH(NULL, "spec"), "template");
+        const struct json *template = json_at_path(obj, "spec", "template");
+
+        warn_spec(op, PATH(p, "metadata"), GET(template, "metadata"), PATH(p, "spec"), GET(template, "spec"));
+}
+
+void warn_replicas(struct op *op, const struct json *obj) {
+        warn_name(op, obj, pod_names);
+        warn_template(op, obj);
+}
+
+void warn_statefulset(struct op *op, const struct json *obj) {
+        const struct path *claims = PATH(PATH(NULL, "spec"), "volumeClaimTemplates");
+        size_t i = 0;
+
+        json_each_item(c, json_at_path(obj, "spec", "volumeClaimTemplates"))
+                warn_claim_spec(op, PATH_INDEX(claims, i++), GET(c, "spec"));
+        if (json_int(json_at_path(obj, "spec", "revisionHistoryLimit")) < 0)
+                warn(op, PATH(PATH(NULL, "spec"), "revisionHistoryLimit"),
+                     "a negative value retains all historical revisions; a value >= 0 is recommended");
+        warn_template(op, obj);
+}
+
+#define MANY_INDEXES 100000
+#define MANY_PODS 10000
+
+static void warn_job_spec(struct op *op, const struct path *p, const struct json *spec) {
+        const struct path *template = PATH(p, "template");
+        const struct json *t = GET(spec, "template");
+
+        if (str_eqc(TEXT(spec, "completionMode"), "Indexed") && json_int(GET(spec, "completions")) > MANY_INDEXES &&
+            json_int(GET(spec, "parallelism")) > MANY_PODS)
+                warn(op, p,
+                     "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than "
+                     "10^4, "
+                     "Kubernetes might not be able to track completedIndexes when a big number of indexes fail");
+        warn_spec(op, PATH(template, "metadata"), GET(t, "metadata"), PATH(template, "spec"), GET(t, "spec"));
+}
+
+void warn_job(struct op *op, const struct json *obj) {
+        warn_name(op, obj, pod_names);
+        warn_job_spec(op, PATH(NULL, "spec"), GET(obj, "spec"));
 }
 
 void warn_cronjob(struct op *op, const struct json *obj) {
-        const struct path *p = PATH(PATH(PATH(NULL, "spec"), "jobTemplate"), "spec");
+        const struct path *p = PATH(NULL, "spec");
 
-        warn_spec(op, PATH(PATH(p, "template"), "spec"),
-                  json_at_path(obj, "spec", "jobTemplate", "spec", "template", "spec"));
+        warn_name(op, obj, pod_names);
+        if (str_search(json_str(json_at_path(obj, "spec", "schedule")), STR("TZ")) >= 0)
+                warn(op, PATH(p, "schedule"),
+                     "CRON_TZ or TZ used in schedule is not officially supported, see "
+                     "https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details");
+        warn_job_spec(op, PATH(PATH(p, "jobTemplate"), "spec"), json_at_path(obj, "spec", "jobTemplate", "spec"));
+}
+
+/* ---- services and what stands beside them ---- */
+
+void warn_service(struct op *op, const struct json *obj) {
+        static const char hints[] = "service.kubernetes.io/topology-aware-hints";
+        const struct path *p = PATH(NULL, "spec");
+        const struct json *spec = GET(obj, "spec");
+        bool named = str_eqc(TEXT(spec, "type"), "ExternalName"), external = json_len(GET(spec, "externalIPs")) > 0;
+
+        if (json_at_path(obj, "metadata", "annotations", hints))
+                warn(op, NULL, "annotation %s is deprecated, please use service.kubernetes.io/topology-mode instead",
+                     hints);
+        if (str_eqc(TEXT(spec, "clusterIP"), "None") && str_eqc(TEXT(spec, "type"), "ClusterIP")) {
+                if (!str_empty(TEXT(spec, "loadBalancerIP")))
+                        warn(op, NULL, "spec.loadBalancerIP is ignored for headless services");
+                if (external)
+                        warn(op, NULL, "spec.externalIPs is ignored for headless services");
+                if (!str_eqc(TEXT(spec, "sessionAffinity"), "None"))
+                        warn(op, NULL, "spec.SessionAffinity is ignored for headless services");
+        } else {
+                warn_each(op, PATH(p, "clusterIPs"), GET(spec, "clusterIPs"), NULL, warn_ip);
+        }
+        warn_each(op, PATH(p, "externalIPs"), GET(spec, "externalIPs"), NULL, warn_ip);
+        warn_ip(op, PATH(p, "loadBalancerIP"), TEXT(spec, "loadBalancerIP"));
+        warn_each(op, PATH(p, "loadBalancerSourceRanges"), GET(spec, "loadBalancerSourceRanges"), NULL, warn_cidr);
+        if (named && external)
+                warn(op, NULL, "spec.externalIPs is ignored when spec.type is \"ExternalName\"");
+        if (!named && !str_empty(TEXT(spec, "externalName")))
+                warn(op, NULL, "spec.externalName is ignored when spec.type is not \"ExternalName\"");
+}
+
+void warn_endpoints(struct op *op, const struct json *obj) {
+        static const char *const lists[] = { "addresses", "notReadyAddresses" };
+        size_t i = 0;
+
+        json_each_item(s, GET(obj, "subsets")) {
+                const struct path *p = PATH_INDEX(PATH(NULL, "subsets"), i++);
+
+                for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
+                        warn_each(op, PATH(p, lists[l]), GET(s, lists[l]), "ip", warn_ip);
+        }
+}
+
+void warn_endpoint_slice(struct op *op, const struct json *obj) {
+        size_t i = 0;
+
+        if (str_eqc(TEXT(obj, "addressType"), "FQDN")) {
+                warn(op, PATH(PATH(NULL, "spec"), "addressType"), "FQDN endpoints are deprecated");
+                return;
+        }
+        json_each_item(e, GET(obj, "endpoints"))
+                warn_each(op, PATH(PATH_INDEX(PATH(NULL, "endpoints"), i++), "addresses"), GET(e, "addresses"), NULL,
+                          warn_ip);
+}
+
+#define CLASS_ANNOTATION "kubernetes.io/ingress.class"
+
+void warn_ingress(struct op *op, const struct json *obj) {
+        if (json_at_path(obj, "metadata", "annotations", CLASS_ANNOTATION))
+                warn(op, NULL,
+                     "annotation \"" CLASS_ANNOTATION "\" is deprecated, please use 'spec.ingressClassName' "
+                     "instead");
+}
+
+void warn_network_policy(struct op *op, const struct json *obj) {
+        static const char *const lists[][2] = { { "ingress", "from" }, { "egress", "to" } };
+
+        for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
+                size_t i = 0;
+
+                json_each_item(rule, json_at_path(obj, "spec", lists[l][0])) {
+                        const struct path *p = PATH_INDEX(PATH(PATH(NULL, "spec"), lists[l][0]), i++);
+                        size_t k = 0;
+
+                        json_each_item(peer, GET(rule, lists[l][1])) {
+                                const struct path *at = PATH(PATH_INDEX(PATH(p, lists[l][1]), k++), "ipBlock");
+                                const struct json *block = GET(peer, "ipBlock");
+
+                                if (!block)
+                                        continue;
+                                warn_cidr(op, PATH(at, "cidr"), TEXT(block, "cidr"));
+                                warn_each(op, PATH(at, "except"), GET(block, "except"), NULL, warn_cidr);
+                        }
+                }
+        }
+}
+
+/* ---- nodes and volumes ---- */
+
+void warn_node(struct op *op, const struct json *obj) {
+        const struct path *p = PATH(NULL, "spec");
+        const struct json *spec = GET(obj, "spec");
+
+        if (GET(spec, "configSource"))
+                warn(op, PATH(p, "configSource"), "the feature is removed");
+        if (!str_empty(TEXT(spec, "externalID")))
+                warn(op, PATH(p, "externalID"), "this field is deprecated, and is unused by Kubernetes");
+        warn_each(op, PATH(p, "podCIDRs"), GET(spec, "podCIDRs"), NULL, warn_cidr);
+}
+
+#define STORAGE_CLASS "volume.beta.kubernetes.io/storage-class"
+
+static void warn_class_annotation(struct op *op, const struct json *obj) {
+        if (json_at_path(obj, "metadata", "annotations", STORAGE_CLASS))
+                warn(op, PATH_KEY(PATH(PATH(NULL, "metadata"), "annotations"), STR(STORAGE_CLASS)),
+                     "deprecated since v1.8; use \"storageClassName\" attribute instead");
+}
+
+void warn_claim(struct op *op, const struct json *obj) {
+        warn_class_annotation(op, obj);
+        warn_claim_spec(op, PATH(NULL, "spec"), GET(obj, "spec"));
+}
+
+void warn_volume(struct op *op, const struct json *obj) {
+        const struct path *p = PATH(NULL, "spec"), *affinity = PATH(PATH(p, "nodeAffinity"), "required");
+        const struct json *spec = GET(obj, "spec");
+        struct str policy = TEXT(spec, "persistentVolumeReclaimPolicy");
+        size_t i = 0;
+
+        warn_class_annotation(op, obj);
+        if (str_eqc(policy, "Recycle"))
+                warn(op, PATH(p, "persistentVolumeReclaimPolicy"),
+                     "The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic "
+                     "provisioning.");
+        json_each_item(t, json_at_path(spec, "nodeAffinity", "required", "nodeSelectorTerms"))
+                warn_each(op, PATH(PATH_INDEX(PATH(affinity, "nodeSelectorTerms"), i++), "matchExpressions"),
+                          GET(t, "matchExpressions"), "key", warn_label);
+        warn_sources(op, p, spec);
+        warn_size(op, PATH(p, "capacity"), GET(spec, "capacity"), "storage");
+}
+
+void warn_storage_class(struct op *op, const struct json *obj) {
+        size_t i = 0;
+
+        json_each_item(t, GET(obj, "allowedTopologies"))
+                warn_each(op, PATH(PATH_INDEX(PATH(NULL, "allowedTopologies"), i++), "matchLabelExpressions"),
+                          GET(t, "matchLabelExpressions"), "key", warn_label);
+}
+
+void warn_runtime_class(struct op *op, const struct json *obj) {
+        warn_labels(op, PATH(PATH(NULL, "scheduling"), "nodeSelector"), json_at_path(obj, "scheduling", "nodeSelector"),
+                    false);
+}
+
+void warn_capacity(struct op *op, const struct json *obj) {
+        const struct path *p = PATH(NULL, "nodeTopology");
+        const struct json *topology = GET(obj, "nodeTopology");
+
+        warn_each(op, PATH(p, "matchExpressions"), GET(topology, "matchExpressions"), "key", warn_label);
+        json_each_member(m, GET(topology, "matchLabels")) {
+                const char *why = label_deprecated(json_key(m));
+
+                if (why)
+                        warn(op, PATH_DOT(PATH(p, "matchLabels"), json_key(m)), "%s", why);
+        }
 }

@@ -110,9 +110,98 @@ static void statuses_are_refused_as_upstream_does(void **state) {
         }
 }
 
+#define SPEC(part) "{\"metadata\":{\"name\":\"y\"},\"spec\":{" part "}}"
+#define WORKLOAD(name, more, part)                                                                              \
+        "{\"metadata\":{\"name\":\"" name "\"},\"spec\":{" more "\"selector\":{\"matchLabels\":{\"a\":\"b\"}}," \
+        "\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":\"c\","      \
+        "\"image\":\"i\"}]" part "}}}}"
+
+static const struct {
+        const struct api_resource *resource;
+        const char *body, *warning; /* the only one; NULL: none */
+} unwise[] = {
+        { &res_pods, IN_SPEC("\"nodeSelector\":{\"beta.kubernetes.io/os\":\"linux\"}"),
+          "spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \"kubernetes.io/os\" instead" },
+        { &res_pods,
+          IN_SPEC("\"topologySpreadConstraints\":[{\"maxSkew\":1,\"whenUnsatisfiable\":\"DoNotSchedule\","
+                  "\"topologyKey\":\"a\"}]"),
+          "spec.topologySpreadConstraints[0].labelSelector: a null labelSelector results in matching no pod" },
+        { &res_pods,
+          IN_SPEC("\"affinity\":{\"podAffinity\":{\"preferredDuringSchedulingIgnoredDuringExecution\":[{\"weight\":1,"
+                  "\"podAffinityTerm\":{\"topologyKey\":\"a\"}}]}}"),
+          "spec.affinity.podAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].podAffinityTerm.labelSelector: "
+          "a "
+          "null labelSelector results in matching no pod" },
+        { &res_pods, IN_SPEC("\"hostAliases\":[{\"ip\":\"1.2.3.4\"},{\"ip\":\"1.2.3.4\"}]"),
+          "spec.hostAliases[1].ip: duplicate ip \"1.2.3.4\"" },
+        { &res_pods, VOLUME("\"gitRepo\":{\"repository\":\"r\"}"),
+          "spec.volumes[0].gitRepo: deprecated in v1.11, and disabled by default in v1.33+" },
+        { &res_pods, IN_CONTAINER("\"env\":[{\"name\":\"A\",\"value\":\"1\"},{\"name\":\"A\",\"value\":\"$(A)2\"}]"),
+          NULL },
+        { &res_pods, IN_CONTAINER("\"ports\":[{\"containerPort\":80},{\"containerPort\":80,\"hostPort\":81}]"),
+          "spec.containers[0].ports[1]: overlapping port definition with spec.containers[0].ports[0]" },
+        { &res_pods, IN_CONTAINER("\"ports\":[{\"containerPort\":80,\"hostIP\":\"1.2.3.4\"}]"),
+          "spec.containers[0].ports[0]: hostIP set without hostPort: {Name: HostPort:0 ContainerPort:80 Protocol:TCP "
+          "HostIP:1.2.3.4}" },
+        { &res_deployments, WORKLOAD("y.z", "", ""),
+          "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS "
+          "label is "
+          "recommended: [must not contain dots]" },
+        { &res_statefulsets, WORKLOAD("y", "\"revisionHistoryLimit\":-1,", ""),
+          "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended" },
+        { &res_services, SPEC("\"ports\":[{\"port\":80}],\"externalIPs\":[\"2001:db8:0::1\"]"),
+          "spec.externalIPs[0]: IPv6 address \"2001:db8:0::1\" should be in RFC 5952 canonical format "
+          "(\"2001:db8::1\")" },
+        { &res_services, SPEC("\"ports\":[{\"port\":80}],\"externalName\":\"a\""),
+          "spec.externalName is ignored when spec.type is not \"ExternalName\"" },
+        { &res_services, SPEC("\"clusterIP\":\"None\",\"sessionAffinity\":\"ClientIP\""),
+          "spec.SessionAffinity is ignored for headless services" },
+        { &res_services,
+          SPEC("\"type\":\"LoadBalancer\",\"ports\":[{\"port\":80}],\"loadBalancerSourceRanges\":[\"10.1.2.3/8\"]"),
+          "spec.loadBalancerSourceRanges[0]: CIDR value \"10.1.2.3/8\" is ambiguous in this context (should be "
+          "\"10.0.0.0/8\" or \"10.1.2.3\"?)" },
+        { &res_ingresses,
+          "{\"metadata\":{\"name\":\"y\",\"annotations\":{\"kubernetes.io/ingress.class\":\"a\"}},\"spec\":{"
+          "\"defaultBackend\":{\"service\":{\"name\":\"s\",\"port\":{\"number\":80}}}}}",
+          "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead" },
+        { &res_persistentvolumes,
+          SPEC("\"capacity\":{\"storage\":\"1Gi\"},\"accessModes\":[\"ReadWriteOnce\"],\"hostPath\":{\"path\":\"/a\"},"
+               "\"persistentVolumeReclaimPolicy\":\"Recycle\""),
+          "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended "
+          "approach "
+          "is to use dynamic provisioning." },
+        { &res_persistentvolumeclaims,
+          SPEC("\"accessModes\":[\"ReadWriteOnce\"],\"resources\":{\"requests\":{\"storage\":\"1500m\"}}"),
+          "spec.resources.requests[storage]: fractional byte value \"1500m\" is invalid, must be an integer" },
+        { &res_nodes, SPEC("\"externalID\":\"a\""),
+          "spec.externalID: this field is deprecated, and is unused by Kubernetes" },
+        { &res_runtimeclasses,
+          "{\"metadata\":{\"name\":\"y\"},\"handler\":\"h\",\"scheduling\":{\"nodeSelector\":{\"beta.kubernetes.io/"
+          "os\":"
+          "\"a\"}}}",
+          "scheduling.nodeSelector: deprecated since v1.14; use \"kubernetes.io/os\" instead" },
+};
+
+static void what_is_not_wise_is_warned_of(void **state) {
+        struct fixture *f = *state;
+
+        make_account(f, "default");
+        for (size_t i = 0; i < ARRAY_SIZE(unwise); i++) {
+                struct answer a =
+                                ASK(f, API_CREATE, unwise[i].resource, unwise[i].resource->namespaced ? "default" : "",
+                                    .body = unwise[i].body, .options = { .dry_run = true });
+
+                if (a.code != 201 || a.n_warnings != (unwise[i].warning ? 1U : 0U) ||
+                    (unwise[i].warning && !str_eqc(a.warning, unwise[i].warning)))
+                        fail_msg("%s\n  %d %s, %zu warnings: %" STR_FMT, unwise[i].body, a.code,
+                                 a.message ? a.message : "", a.n_warnings, STR_ARG(a.warning));
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(pods_are_refused_as_upstream_does, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(what_is_not_wise_is_warned_of, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(statuses_are_refused_as_upstream_does, fixture_setup, fixture_teardown),
         };
 
