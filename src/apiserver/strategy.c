@@ -170,7 +170,7 @@ static const struct strategy strategies[] = {
         { "coordination.k8s.io", "leases", UPSERT | CONDITIONAL, .validate = validate_lease },
         { "discovery.k8s.io", "endpointslices", GEN, .warn = warn_endpoint_slice, .validate = validate_endpoint_slice },
         { "storage.k8s.io", "storageclasses", RETURN, .warn = warn_storage_class, .validate = validate_storage_class },
-        { "storage.k8s.io", "csistoragecapacities", 0, .warn = warn_capacity },
+        { "storage.k8s.io", "csistoragecapacities", 0, .warn = warn_capacity, .validate = validate_storage_capacity },
         { "storage.k8s.io", "csinodes", RETURN | CONDITIONAL, .validate = validate_csi_node },
         { "storage.k8s.io", "csidrivers", RETURN | CONDITIONAL, .validate = validate_csi_driver },
         { "storage.k8s.io", "volumeattachments", RETURN | CONDITIONAL, .validate = validate_volume_attachment },

@@ -26,6 +26,7 @@ struct field_error {
 struct field_errors {
         struct arena *a;
         VEC(struct field_error) list; /* at most 100 */
+        const struct json *claims;    /* volumeClaimTemplates: volumes that the pods of a template will have */
 };
 
 void field_required(struct field_errors *fe, const struct path *p,
@@ -159,6 +160,7 @@ VALIDATE(validate_secret);
 VALIDATE(validate_pvc);
 VALIDATE(validate_pv);
 VALIDATE(validate_storage_class);
+VALIDATE(validate_storage_capacity);
 VALIDATE(validate_csi_driver);
 VALIDATE(validate_csi_node);
 VALIDATE(validate_volume_attachment);

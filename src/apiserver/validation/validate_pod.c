@@ -88,6 +88,14 @@ static void validate_recursive(struct field_errors *fe, const struct path *p, co
                 field_forbidden(fe, p, "may only be specified when mountPropagation is None or not specified");
 }
 
+/* Whether a StatefulSet's pods will have a volume of that name, made of a claim. */
+static bool is_claim(const struct field_errors *fe, struct str name) {
+        json_each_item(c, fe->claims)
+                if (str_eq(json_str(json_at_path(c, "metadata", "name")), name))
+                        return true;
+        return false;
+}
+
 static void validate_mounts(struct field_errors *fe, const struct path *c, const struct json *container,
                             const struct json *volumes) {
         const struct path *list = PATH(c, "volumeMounts");
@@ -97,10 +105,8 @@ static void validate_mounts(struct field_errors *fe, const struct path *c, const
         json_each_item(m, mounts) {
                 const struct path *p = PATH_INDEX(list, i);
                 struct str name = TEXT(m, "name"), at = TEXT(m, "mountPath");
-                bool found = false;
+                bool found = json_find_by(volumes, "name", name) || is_claim(fe, name);
 
-                json_each_item(v, volumes)
-                        found = found || str_eq(TEXT(v, "name"), name);
                 if (str_empty(name))
                         field_required(fe, PATH(p, "name"), "");
                 if (!found)
@@ -314,7 +320,7 @@ static void validate_devices(struct field_errors *fe, const struct path *c, cons
                         field_invalid_str(fe, PATH(p, "name"), name,
                                           "can only use volume source type of PersistentVolumeClaim or Ephemeral for "
                                           "block mode");
-                else if (!v)
+                else if (!v && !is_claim(fe, name))
                         field_not_found(fe, PATH(p, "name"), name);
                 if (str_empty(path))
                         field_required(fe, PATH(p, "devicePath"), "");

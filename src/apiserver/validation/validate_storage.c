@@ -1,5 +1,6 @@
 /* Storage: classes, drivers, what nodes have of them, attachments; and ControllerRevision, as fixed as those. */
 #include "apiserver/validation/validate.h"
+#include "schema/quantity.h"
 
 #define GET(o, k) json_getc((o), (k))
 #define TEXT(o, k) json_str(json_getc((o), (k)))
@@ -32,6 +33,68 @@ static void check_parameters(struct field_errors *fe, const struct path *p, cons
                 field_too_long(fe, p, MAX_PARAMETERS_SIZE);
 }
 
+/* A label that nodes have, and which values of it will do. */
+static void check_topology_label(struct field_errors *fe, const struct path *p, const struct json *label) {
+        const struct json *values = GET(label, "values");
+        const struct path *at = PATH(p, "values");
+
+        if (json_len(values) == 0)
+                field_required(fe, at, "");
+        for (size_t i = 1; i < json_len(values); i++)
+                for (size_t k = 0; k < i; k++)
+                        if (json_equal(json_item(values, i), json_item(values, k))) {
+                                field_duplicate_value(fe, PATH_INDEX(at, i), json_item(values, i));
+                                break;
+                        }
+        check_field(fe, PATH(p, "key"), TEXT(label, "key"), check_qualified_name);
+}
+
+static bool same_values(const struct json *a, const struct json *b) {
+        json_each_item(v, a) {
+                bool found = false;
+
+                json_each_item(w, b)
+                        found = found || json_equal(v, w);
+                if (!found)
+                        return false;
+        }
+        return true;
+}
+
+/* Terms are alike when each asks for the same values of the same labels. */
+static bool same_term(const struct json *a, const struct json *b) {
+        const struct json *x = GET(a, "matchLabelExpressions"), *y = GET(b, "matchLabelExpressions");
+
+        json_each_item(label, x) {
+                const struct json *other = json_find_by(y, "key", TEXT(label, "key"));
+
+                if (!other || !same_values(GET(label, "values"), GET(other, "values")) ||
+                    !same_values(GET(other, "values"), GET(label, "values")))
+                        return false;
+        }
+        return json_len(x) == json_len(y);
+}
+
+static void check_topologies(struct field_errors *fe, const struct json *terms) {
+        const struct path *list = PATH(NULL, "allowedTopologies");
+
+        for (size_t i = 0; i < json_len(terms); i++) {
+                const struct path *p = PATH(PATH_INDEX(list, i), "matchLabelExpressions");
+                const struct json *labels = GET(json_item(terms, i), "matchLabelExpressions");
+
+                for (size_t k = 0; k < json_len(labels); k++) {
+                        const struct json *label = json_item(labels, k);
+
+                        check_topology_label(fe, PATH_INDEX(p, k), label);
+                        if (json_find_by(labels, "key", TEXT(label, "key")) != label)
+                                field_duplicate(fe, PATH(PATH_INDEX(p, k), "key"), TEXT(label, "key"));
+                }
+                for (size_t k = 0; k < i; k++)
+                        if (same_term(json_item(terms, i), json_item(terms, k)))
+                                field_duplicate(fe, p, STR(""));
+        }
+}
+
 void validate_storage_class(struct field_errors *fe, const struct json *obj, const struct json *old) {
         static const char *const reclaims[] = { "Delete", "Retain", NULL };
         struct str provisioner = TEXT(obj, "provisioner"), reclaim = TEXT(obj, "reclaimPolicy");
@@ -55,6 +118,18 @@ void validate_storage_class(struct field_errors *fe, const struct json *obj, con
         check_parameters(fe, PATH(NULL, "parameters"), now);
         if (!str_empty(reclaim))
                 check_enum(fe, PATH(NULL, "reclaimPolicy"), reclaim, reclaims);
+        check_topologies(fe, GET(obj, "allowedTopologies"));
+}
+
+void validate_storage_capacity(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        static const char *const fixed[] = { "nodeTopology", "storageClassName" };
+
+        validate_label_selector(fe, PATH(NULL, "nodeTopology"), GET(obj, "nodeTopology"));
+        check_field(fe, PATH(NULL, "storageClassName"), TEXT(obj, "storageClassName"), check_dns_subdomain);
+        if (quantity_of_json(GET(obj, "capacity")).nano < 0)
+                field_invalid(fe, PATH(NULL, "capacity"), GET(obj, "capacity"), "must be greater than or equal to 0");
+        for (size_t i = 0; old && i < ARRAY_SIZE(fixed); i++)
+                check_immutable(fe, PATH(NULL, fixed[i]), GET(obj, fixed[i]), GET(old, fixed[i]));
 }
 
 static void check_token_requests(struct field_errors *fe, const struct path *list, const struct json *requests) {

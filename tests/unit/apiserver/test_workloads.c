@@ -60,6 +60,15 @@ static const struct {
           "[spec: Invalid value: {\"MinAvailable\":1,\"Selector\":null,\"MaxUnavailable\":\"120%\","
           "\"UnhealthyPodEvictionPolicy\":null}: minAvailable and maxUnavailable cannot be both set, "
           "spec.maxUnavailable: Invalid value: \"120%\": must not be greater than 100%]" },
+        { &res_storageclasses,
+          "{\"metadata\":{\"name\":\"x\"},\"provisioner\":\"p\",\"allowedTopologies\":[{\"matchLabelExpressions\":["
+          "{\"key\":\"a\",\"values\":[\"1\",\"1\"]},{\"key\":\"a\",\"values\":[]}]},{},{}]}",
+          "[allowedTopologies[0].matchLabelExpressions[0].values[1]: Duplicate value: \"1\", "
+          "allowedTopologies[0].matchLabelExpressions[1].values: Required value, "
+          "allowedTopologies[0].matchLabelExpressions[1].key: Duplicate value: \"a\", "
+          "allowedTopologies[2].matchLabelExpressions: Duplicate value: \"\"]" },
+        { &res_csistoragecapacities, "{\"metadata\":{\"name\":\"x\"},\"storageClassName\":\"q_\",\"capacity\":\"-1\"}",
+          "capacity: Invalid value: \"-1\": must be greater than or equal to 0]" },
         { &res_nodes,
           SPEC("\"taints\":[{\"key\":\"a\",\"effect\":\"Q\"},{\"key\":\"b\",\"effect\":\"NoSchedule\"},{\"key\":\"b\","
                "\"value\":\"v\",\"effect\":\"NoSchedule\"}]"),
@@ -126,6 +135,8 @@ static const struct {
           "status.conditions[0].status: Unsupported value: \"Q\": supported values: \"False\", \"True\", \"Unknown\", "
           "status.conditions[0].reason: Invalid value: \"1a\": a condition reason must start with alphabetic "
           "character" },
+        { &res_csistoragecapacities, "{\"metadata\":{\"name\":\"x\"},\"storageClassName\":\"c\"}", "",
+          "{\"storageClassName\":\"d\"}", "storageClassName: Invalid value: \"d\": field is immutable" },
         { &res_jobs, JOB, "", "{\"spec\":{\"template\":{\"spec\":{\"hostNetwork\":true}}}}",
           "spec.template: Invalid value: {\"creationTimestamp\":null,\"labels\":{" },
         { &res_jobs, NULL, "status", STATUS("\"active\":-1,\"ready\":1"),
@@ -184,9 +195,26 @@ static void changes_are_refused_as_upstream_does(void **state) {
         }
 }
 
+/* Volumes that will be made of claims are there for containers to mount. */
+static void claims_of_a_statefulset_can_be_mounted(void **state) {
+        struct fixture *f = *state;
+        struct answer a = ASK(f, API_CREATE, &res_statefulsets, "default",
+                              .body = SPEC(SELECTOR
+                                           ",\"volumeClaimTemplates\":[{\"metadata\":{\"name\":\"v\"},\"spec\":{"
+                                           "\"accessModes\":[\"ReadWriteOnce\"],\"resources\":{\"requests\":{"
+                                           "\"storage\":\"1Gi\"}}}}],\"template\":{\"metadata\":{\"labels\":{"
+                                           "\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":"
+                                           "\"i\",\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/v\"}]}]}}"));
+
+        if (a.code != 201)
+                fail_msg("%d %s", a.code, a.message);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(workloads_are_refused_as_upstream_does, fixture_setup,
+                                                fixture_teardown),
+                cmocka_unit_test_setup_teardown(claims_of_a_statefulset_can_be_mounted, fixture_setup,
                                                 fixture_teardown),
                 cmocka_unit_test_setup_teardown(changes_are_refused_as_upstream_does, fixture_setup, fixture_teardown),
         };
