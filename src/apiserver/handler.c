@@ -104,8 +104,7 @@ static void answer(struct exchange *x, struct api_call *c) {
         else if (c->object)
                 respond_object(x->req, &x->format, c->code, x->rest, c->object, c->warnings, c->n_warnings);
         else
-                respond_tree(x->req, &(struct format){ .as.media = x->format.as.media, .pretty = x->format.pretty },
-                             c->code, c->tree, x->rest);
+                respond_tree(x->req, &x->format, c->code, c->tree, x->rest);
 }
 
 static void drop_results(struct api_call *c) {

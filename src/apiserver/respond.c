@@ -157,13 +157,6 @@ void respond_json_text(struct http_request *req, const struct format *f, int cod
         send_json(req, f, code, &b, rest, NULL, 0);
 }
 
-void respond_tree(struct http_request *req, const struct format *f, int code, const struct json *tree,
-                  const struct rest *rest) {
-        struct buf b = BUF_INIT;
-
-        json_write(&b, tree);
-        send_json(req, f, code, &b, rest, NULL, 0);
-}
 
 void respond_error(struct http_request *req, const struct format *f, const struct error *e) {
         _cleanup_(arena_freep) struct arena *a = NULL;
@@ -307,6 +300,27 @@ void respond_object(struct http_request *req, const struct format *f, int code, 
         }
         write_object(&b, f, rest, o, true);
         send_json(req, f, code, &b, rest, warnings, n_warnings);
+}
+
+/* Of what is no object of its own only a Scale has rows. */
+void respond_tree(struct http_request *req, const struct format *f, int code, const struct json *tree,
+                  const struct rest *rest) {
+        struct format as = *f;
+        struct buf b = BUF_INIT;
+
+        json_write(&b, tree);
+        if (f->as.shape == SHAPE_TABLE && rest && !rest->custom &&
+            str_eqc(json_str(json_getc(tree, "kind")), "Scale")) {
+                const struct rest scale = { .resource = &columns_scale };
+                _cleanup_(object_unrefp) struct object *o = NULL;
+
+                if (object_from_text(buf_str(&b), 0, &o, NULL) == 0) {
+                        b.n = 0;
+                        write_object(&b, f, &scale, o, true);
+                }
+        }
+        as.as.shape = SHAPE_OBJECT;
+        send_json(req, &as, code, &b, rest, NULL, 0);
 }
 
 /* ---- lists ---- */

@@ -229,6 +229,9 @@ static int job_prepare_create(struct op *op, struct json *obj, struct error *err
                 json_set_str(a, labels, set[i].key, set[i].value);
         match = json_get_or_add_object(a, json_get_or_add_object(a, spec, "selector"), "matchLabels");
         json_set_str(a, match, set[0].key, uid);
+        /* What upstream's defaults do when the stored object is read: a job without labels has its pods'. */
+        if (json_len(json_getc(meta, "labels")) == 0)
+                json_setc(a, meta_of(a, obj), "labels", json_copy_shallow(a, labels));
         return 0;
 }
 

@@ -14,6 +14,17 @@ static const struct api_column default_columns[] = {
         { .name = "Created At", .type = "date", .format = "", .doc = "", .path = ".metadata.creationTimestamp" },
 };
 
+static const struct api_column scale_columns[] = {
+        { .name = "Name", .type = "string", .format = "name", .doc = "", .path = ".metadata.name" },
+        { .name = "Desired", .type = "integer", .format = "", .doc = "", .path = ".spec.replicas" },
+        { .name = "Available", .type = "integer", .format = "", .doc = "", .path = ".status.replicas" },
+        { .name = "Age", .type = "string", .format = "", .doc = "", .path = ".metadata.creationTimestamp",
+          .kind = COLUMN_SINCE },
+};
+
+const struct api_resource columns_scale = { .kind = "Scale", .group = "autoscaling", .columns = scale_columns,
+                                            .n_columns = ARRAY_SIZE(scale_columns) };
+
 static const struct api_column *columns_of(const struct api_resource *r, size_t *ret_n) {
         *ret_n = r->n_columns ? r->n_columns : ARRAY_SIZE(default_columns);
         return r->n_columns ? r->columns : default_columns;

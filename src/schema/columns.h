@@ -3,6 +3,8 @@
 
 #include "schema/schema.h"
 
+/* What has the columns of a Scale, which is a subresource of others. */
+extern const struct api_resource columns_scale;
 /* columnDefinitions of a meta.k8s.io/v1 Table. */
 struct json columns_definitions(struct arena *a, const struct api_resource *r);
 /* The cells of one object. Views into object where possible. */

@@ -29,9 +29,13 @@ static bool is_unset(const struct schema_field *f, const struct json *v) {
 static void default_struct(struct arena *a, const struct schema_type *t, struct json *value) {
         for (size_t i = 0; i < t->n_fields; i++) {
                 const struct schema_field *f = &t->fields[i];
+                struct json v;
 
-                if (f->dflt && is_unset(f, json_get(value, field_name(f))))
-                        json_set(a, value, field_name(f), literal(a, f->dflt))->hint = (uint16_t) (i + 1);
+                if (!f->dflt || !is_unset(f, json_get(value, field_name(f))))
+                        continue;
+                v = literal(a, f->dflt);
+                if (!(f->flags & SCHEMA_OMITEMPTY) || !is_unset(f, &v)) /* Go prints no zero */
+                        json_set(a, value, field_name(f), v)->hint = (uint16_t) (i + 1);
         }
         if (t->defaults)
                 t->defaults(a, value);

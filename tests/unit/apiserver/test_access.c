@@ -135,6 +135,9 @@ static void access_reviews_say_who_may(void **state) {
         assert_int_equal(ASK(f, API_CREATE, &res_subjectaccessreviews, .user = &jane, .body = "{}").code, 403);
         check(ASK(f, API_CREATE, &res_selfsubjectreviews, .body = "{}"), 201, ".status.userInfo.username",
               "system:apiserver");
+        /* masters have cluster-admin's rule once. */
+        check(ASK(f, API_CREATE, &res_selfsubjectrulesreviews, .body = "{\"spec\":{\"namespace\":\"default\"}}"), 201,
+              ".status.nonResourceRules[1].verbs", "[\"get\"]");
 }
 
 static void a_limit_range_gives_and_forbids(void **state) {

@@ -472,6 +472,19 @@ static void the_audit_log_has_what_the_policy_wants(void **state) {
 
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
+static void a_scale_has_rows_of_its_own(void **state) {
+        struct fixture *f = *state;
+        struct str table;
+
+        ASK(f, API_CREATE, &res_replicationcontrollers, "default",
+            .body = "{\"metadata\":{\"name\":\"rc\"},\"spec\":{\"replicas\":3,\"template\":{\"metadata\":{\"labels\":{"
+                    "\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}}}}");
+        table = get(f, "/api/v1/namespaces/default/replicationcontrollers/rc/scale",
+                    "Accept: application/json;as=Table;v=v1;g=meta.k8s.io,application/json\r\n");
+        assert_true(str_search(table, STR("\"cells\":[\"rc\",3,0,\"")) > 0);
+        assert_true(str_search(table, STR("{\"name\":\"Desired\",\"type\":\"integer\"")) > 0);
+}
+
 static void flow_schemas_are_shown_in_the_order_they_are_tried(void **state) {
 #define FLOW(name, precedence)                                                                              \
         "{\"metadata\":{\"name\":\"" name "\"},\"spec\":{\"matchingPrecedence\":" precedence ","            \
@@ -501,6 +514,7 @@ int main(void) {
                 T(large_answers_are_compressed),
                 T(the_audit_log_has_what_the_policy_wants),
                 T(flow_schemas_are_shown_in_the_order_they_are_tried),
+                T(a_scale_has_rows_of_its_own),
         };
         _cleanup_free_ char *remove = NULL;
         int r;

@@ -508,6 +508,15 @@ static void patches_of_a_crowd_all_get_through(void **state) {
         free(crowds);
 }
 
+static void a_job_without_labels_has_those_of_its_pods(void **state) {
+        struct fixture *f = *state;
+
+        check(ASK(f, API_CREATE, &res_jobs, "default",
+                  .body = "{\"metadata\":{\"name\":\"j\"},\"spec\":{\"template\":{\"spec\":{"
+                          "\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}}}}"),
+              201, ".metadata.labels.job-name", "j");
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
@@ -539,6 +548,7 @@ int main(void) {
                 T(other_versions_of_a_resource_are_views),
                 T(leases_are_created_by_an_update),
                 T(a_daemonset_counts_the_changes_of_its_template),
+                T(a_job_without_labels_has_those_of_its_pods),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -136,6 +136,13 @@ static struct json defaulted(struct arena *a, const struct schema_type *t, const
         return d;
 }
 
+static void test_a_default_of_zero_is_not_printed(void **state) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct json d = defaulted(a, &type_ReplicationControllerSpec, "{}");
+
+        check_json(a, &d, "{'replicas':1}");
+}
+
 /* A patch shares what it does not touch with the stored object, which others are reading. */
 static void test_reordering_writes_no_shared_part(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
@@ -272,6 +279,7 @@ int main(void) {
                 cmocka_unit_test(test_unknown_fields_are_named_and_pruned),
                 cmocka_unit_test(test_type_errors_have_gos_wording),
                 cmocka_unit_test(test_results_of_strategic_merges_are_refused_in_other_words),
+                cmocka_unit_test(test_a_default_of_zero_is_not_printed),
                 cmocka_unit_test(test_reordering_writes_no_shared_part),
                 cmocka_unit_test(test_pod_defaults),
                 cmocka_unit_test(test_image_decides_the_pull_policy),
