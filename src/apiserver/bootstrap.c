@@ -23,6 +23,7 @@ struct bootstrap {
         struct error *err;
         VEC(struct store_op) ops;
         int result;
+        struct store_txn txn; /* of bootstrap_again() */
 };
 
 /* An object as it would be after a create: decoded, defaulted, with metadata. */
@@ -353,18 +354,48 @@ static void want_flow(struct json object, bool mandatory, void *arg) {
                                              .expect = object_revision(old) });
 }
 
+/* b may live in its arena. */
+static int bootstrap_end(struct bootstrap *b) {
+        int r = b->result;
+
+        for (size_t i = 0; i < b->ops.n; i++)
+                object_unref(b->ops.v[i].object);
+        vec_free(&b->ops);
+        store_snapshot_unref(b->snap);
+        arena_free(b->a);
+        return r;
+}
+
 static int bootstrap_commit(struct bootstrap *b) {
         if (b->result == 0 && b->ops.n > 0) {
                 b->result = store_commit(b->s->store, b->ops.v, b->ops.n, NULL);
                 if (b->result < 0)
                         error_errno(b->err, b->result, "bootstrap of the cluster's own objects");
         }
-        for (size_t i = 0; i < b->ops.n; i++)
-                object_unref(b->ops.v[i].object);
-        vec_free(&b->ops);
-        store_snapshot_unref(b->snap);
-        arena_free(b->a);
-        return b->result;
+        return bootstrap_end(b);
+}
+
+static void again_done(struct store_txn *t) {
+        struct bootstrap *b = container_of(t, struct bootstrap, txn);
+
+        if (t->current)
+                object_unref(t->current);
+        bootstrap_end(b); /* what lost against another writer is wanted again in a moment */
+}
+
+void bootstrap_again(struct apiserver *s) {
+        struct arena *a = arena_new(16384);
+        struct bootstrap *b = arena_new_of(a, struct bootstrap);
+
+        *b = (struct bootstrap){ .s = s, .a = a, .snap = store_snapshot(s->store) };
+        namespaces(b);
+        kubernetes_service(b);
+        if (b->result < 0 || b->ops.n == 0) {
+                bootstrap_end(b);
+                return;
+        }
+        b->txn = (struct store_txn){ .ops = b->ops.v, .n_ops = b->ops.n, .done = again_done };
+        store_submit(s->store, &b->txn);
 }
 
 void bootstrap_flow(struct apiserver *s) {

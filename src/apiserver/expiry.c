@@ -1,12 +1,15 @@
 /* Events live for an hour after they were last written, as upstream's --event-ttl. Once a minute one worker looks at
  * the old ones. A store has no clock: what counts is the event's own time of last change. What lists of earlier revisions
- * need is kept for five minutes, as upstream compacts etcd. */
+ * need is kept for five minutes, as upstream compacts etcd. Every ten seconds what a cluster cannot do without is made
+ * again if it was deleted. */
 #include "apiserver/expiry.h"
+#include "apiserver/bootstrap.h"
 #include "base/log.h"
 #include "schema/types.h"
 
 #define EVENT_TTL_NS (3600 * NSEC_PER_SEC)
-#define INTERVAL_MS 60000
+#define INTERVAL_MS 10000
+#define MINUTE 6 /* intervals */
 #define MAX_BATCH 500
 #define LIST_MINUTES 5
 
@@ -16,7 +19,7 @@ struct expiry {
         struct loop *loop;
         bool running; /* a batch is at the store */
         uint64_t revisions[LIST_MINUTES]; /* a minute ago, two … : a ring */
-        unsigned minute;
+        unsigned minute, ticks;
         struct arena *arena;
         struct store_op ops[MAX_BATCH];
         struct store_txn txn;
@@ -76,11 +79,14 @@ static void sweep(struct expiry *x) {
 static void tick(struct timer *t) {
         struct expiry *x = container_of(t, struct expiry, timer);
 
-        uint64_t *oldest = &x->revisions[x->minute++ % LIST_MINUTES];
+        bootstrap_again(x->s);
+        if (++x->ticks % MINUTE == 0) {
+                uint64_t *oldest = &x->revisions[x->minute++ % LIST_MINUTES];
 
-        sweep(x);
-        snapshots_expire(x->s, *oldest);
-        *oldest = store_revision(x->s->store);
+                sweep(x);
+                snapshots_expire(x->s, *oldest);
+                *oldest = store_revision(x->s->store);
+        }
         timer_start(x->loop, t, INTERVAL_MS, tick);
 }
 

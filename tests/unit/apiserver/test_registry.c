@@ -1,6 +1,8 @@
 /* What a client sees of the registry, kind by kind: codes, messages, metadata. */
 #include "help.h"
 
+#include "apiserver/bootstrap.h"
+
 #define POD "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}}"
 #define CM(data) "{\"metadata\":{\"name\":\"a\"},\"data\":{" data "}}"
 #define DEPLOYMENT                                                                                              \
@@ -517,6 +519,22 @@ static void a_job_without_labels_has_those_of_its_pods(void **state) {
               201, ".metadata.labels.job-name", "j");
 }
 
+static void the_service_of_the_api_comes_back(void **state) {
+        struct fixture *f = *state;
+        char uid[37];
+
+        strcpy(uid, at(f, ASK(f, API_GET, &res_services, "default", "kubernetes"), ".metadata.uid"));
+        bootstrap_again(f->s);
+        check(ASK(f, API_GET, &res_services, "default", "kubernetes"), 200, ".metadata.uid", uid);
+        assert_int_equal(ASK(f, API_DELETE, &res_services, "default", "kubernetes").code, 200);
+        assert_int_equal(ASK(f, API_GET, &res_services, "default", "kubernetes").code, 404);
+        bootstrap_again(f->s);
+        for (int i = 0; ASK(f, API_GET, &res_services, "default", "kubernetes").code != 200; i++) {
+                assert_in_range(i, 0, 5000);
+                usleep(1000);
+        }
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
@@ -549,6 +567,7 @@ int main(void) {
                 T(leases_are_created_by_an_update),
                 T(a_daemonset_counts_the_changes_of_its_template),
                 T(a_job_without_labels_has_those_of_its_pods),
+                T(the_service_of_the_api_comes_back),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
