@@ -187,7 +187,7 @@ bool ipv4_parse(struct str text, uint32_t *ret) {
         char c[INET_ADDRSTRLEN];
         struct in_addr a;
 
-        if (text.n >= sizeof(c))
+        if (text.n == 0 || text.n >= sizeof(c))
                 return false;
         memcpy(c, text.p, text.n);
         c[text.n] = 0;

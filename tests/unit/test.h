@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "base/str.h"
+#include "base/error.h"
 
 /* The text of a str against a C string, shown in full when it differs. */
 #define assert_str(s, expected)                                                                                 \
@@ -20,3 +20,10 @@
                         _fail(__FILE__, __LINE__);                                                              \
                 }                                                                                               \
         } while (0)
+
+/* r is no error; if it is, err (may be NULL) says which. */
+static inline void must(int r, const struct error *err) {
+        if (r < 0)
+                print_error("%s\n", err ? error_text(err) : strerror(-r));
+        assert_true(r >= 0);
+}

@@ -42,4 +42,24 @@ struct answer ask(struct fixture *f, struct request r);
 /* The value at a path of the answer as text: strings as they are, the rest as JSON. */
 const char *at(struct fixture *f, struct answer r, const char *path);
 
+/* What an answer has to be: a code; a code and a value at a path; a code and the text of the error. */
+#define check_code(r, c)                                              \
+        do {                                                          \
+                struct answer _r = (r);                               \
+                if (_r.code != (c))                                   \
+                        fail_msg("code %d: %s", _r.code, _r.message); \
+        } while (0)
+#define check(r, c, path, text)                                       \
+        do {                                                          \
+                struct answer _a = (r);                               \
+                check_code(_a, c);                                    \
+                assert_string_equal(at(f, _a, (path)), (text));       \
+        } while (0)
+#define check_error(r, c, text)                                           \
+        do {                                                              \
+                struct answer _r = (r);                                   \
+                assert_int_equal(_r.code, (c));                           \
+                assert_string_equal(_r.message ? _r.message : "", (text)); \
+        } while (0)
+
 void make_account(struct fixture *f, const char *ns);

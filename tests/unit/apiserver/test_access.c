@@ -1,20 +1,6 @@
 /* Who may do what: tokens and their reviews, the node authorizer, NodeRestriction, LimitRanger. */
 #include "help.h"
 
-#define check(r, c, path, text)                                       \
-        do {                                                          \
-                struct answer _r = (r);                               \
-                if (_r.code != (c))                                   \
-                        fail_msg("code %d: %s", _r.code, _r.message); \
-                assert_string_equal(at(f, _r, (path)), (text));       \
-        } while (0)
-#define check_error(r, c, text)                          \
-        do {                                             \
-                struct answer _r = (r);                  \
-                assert_int_equal(_r.code, (c));          \
-                assert_string_equal(_r.message, (text)); \
-        } while (0)
-
 #define TOKEN_REVIEW "{\"spec\":{\"token\":\"%s\"}}"
 
 static struct answer review(struct fixture *f, const char *token) {

@@ -57,13 +57,6 @@ static struct answer create_map(struct world *w, const char *name) {
                    .body = arena_printf(w->f.a, "{\"metadata\":{\"name\":\"%s\"}}", name).p);
 }
 
-#define expect_error(r, c, text)                         \
-        do {                                             \
-                struct answer _r = (r);                  \
-                assert_int_equal(_r.code, (c));          \
-                assert_string_equal(_r.message, (text)); \
-        } while (0)
-
 /* What the webhook was asked last, at a path. */
 static const char *asked(struct world *w, const char *path, const char *where) {
         struct json *j;
@@ -118,7 +111,7 @@ static void what_a_patch_makes_is_defaulted_and_validated(void **state) {
         hook_answers(w->hook, "/m",
                      hook_patch(f->a, "[{\"op\":\"replace\",\"path\":\"/metadata/namespace\",\"value\":"
                                       "\"kube-system\"}]"));
-        expect_error(ASK(f, API_CREATE, &res_services, "default", .body = service), 400,
+        check_error(ASK(f, API_CREATE, &res_services, "default", .body = service), 400,
                      "the namespace of the provided object does not match the namespace sent on the request");
 }
 
@@ -145,13 +138,13 @@ static void refusals_say_who_and_why(void **state) {
 
         VALIDATE(w, "v", "/v", CONFIGMAPS);
         hook_answers(w->hook, "/v", "\"allowed\":false");
-        expect_error(create_map(w, "x"), 400,
+        check_error(create_map(w, "x"), 400,
                      "admission webhook \"v.example.com\" denied the request without explanation");
         hook_answers(w->hook, "/v", "\"allowed\":false,\"status\":{\"message\":\"not today\",\"code\":418}");
-        expect_error(create_map(w, "x"), 418, "admission webhook \"v.example.com\" denied the request: not today");
+        check_error(create_map(w, "x"), 418, "admission webhook \"v.example.com\" denied the request: not today");
         hook_answers(w->hook, "/v", "\"allowed\":false,\"status\":{\"reason\":\"Forbidden\",\"code\":403}");
         r = create_map(w, "x");
-        expect_error(r, 403, "admission webhook \"v.example.com\" denied the request: Forbidden");
+        check_error(r, 403, "admission webhook \"v.example.com\" denied the request: Forbidden");
         assert_string_equal(r.reason, "Forbidden");
         hook_answers(w->hook, "/v",
                      "\"allowed\":true,\"warnings\":[\"take care\"],\"auditAnnotations\":{\"a\":\"b\"}");
@@ -171,7 +164,7 @@ static void the_first_refusal_in_order_is_told(void **state) {
         VALIDATE(w, "a", "/a", CONFIGMAPS);
         VALIDATE(w, "b", "/b", CONFIGMAPS);
         VALIDATE(w, "c", "/c", CONFIGMAPS);
-        expect_error(create_map(w, "x"), 400, "admission webhook \"b.example.com\" denied the request: b");
+        check_error(create_map(w, "x"), 400, "admission webhook \"b.example.com\" denied the request: b");
         assert_int_equal(hook_calls(w->hook, "/a") + hook_calls(w->hook, "/c"), 2);
 }
 
@@ -186,7 +179,7 @@ static void the_policy_decides_when_a_webhook_fails(void **state) {
         assert_int_equal(create_map(w, "x").code, 201);
         assert_int_equal(hook_calls(w->hook, "/slow"), 2);
         MUTATE(w, "n", "/nowhere", CONFIGMAPS);
-        expect_error(create_map(w, "y"), 500,
+        check_error(create_map(w, "y"), 500,
                      "Internal error occurred: failed calling webhook \"n.example.com\": failed to call webhook: the "
                      "server could not find the requested resource");
         ASK(f, API_DELETE_COLLECTION, &res_mutatingwebhookconfigurations);
@@ -223,21 +216,21 @@ static void answers_that_make_no_sense_are_failures(void **state) {
         MUTATE(w, "m", "/m", CONFIGMAPS);
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 hook_answers(w->hook, "/m", cases[i].answer);
-                expect_error(create_map(w, "x"), 500,
+                check_error(create_map(w, "x"), 500,
                              arena_printf(w->f.a,
                                           "Internal error occurred: failed calling webhook \"m.example.com\": %s",
                                           cases[i].text)
                                              .p);
         }
         hook_answers(w->hook, "/m", hook_patch(w->f.a, "{}"));
-        expect_error(create_map(w, "x"), 500,
+        check_error(create_map(w, "x"), 500,
                      "Internal error occurred: json: cannot unmarshal object into Go value of type jsonpatch.Patch");
         hook_answers(w->hook, "/m", hook_patch(w->f.a, "[{\"op\":\"add\",\"path\":\"/data\",\"value\":7}]"));
         assert_int_equal(create_map(w, "x").code, 500);
         hook_answers(w->hook, "/v", hook_patch(w->f.a, "[{\"op\":\"add\",\"path\":\"/data\",\"value\":{}}]"));
         ASK(&w->f, API_DELETE, &res_mutatingwebhookconfigurations, .name = "m");
         VALIDATE(w, "v", "/v", CONFIGMAPS);
-        expect_error(create_map(w, "x"), 500,
+        check_error(create_map(w, "x"), 500,
                      "Internal error occurred: failed calling webhook \"v.example.com\": " INVALID
                      "validating webhook may not return response.patch");
 }
@@ -287,7 +280,7 @@ static void a_patch_needs_an_object(void **state) {
         create_map(w, "x");
         hook_answers(w->hook, "/m", hook_patch(w->f.a, "[{\"op\":\"add\",\"path\":\"/a\",\"value\":1}]"));
         MUTATE(w, "m", "/m", RULE("", "v1", "configmaps", "DELETE"));
-        expect_error(ASK(&w->f, API_DELETE, &res_configmaps, "default", "x"), 500,
+        check_error(ASK(&w->f, API_DELETE, &res_configmaps, "default", "x"), 500,
                      "Internal error occurred: admission webhook \"m.example.com\" attempted to modify the object, "
                      "which "
                      "is not supported for this operation");
@@ -463,7 +456,7 @@ static void match_conditions_are_asked_first(void **state) {
         assert_int_equal(create_map(w, "y").code, 201);
         assert_int_equal(hook_calls(w->hook, "/v"), 0);
         assert_int_equal(create_map(w, "x").code, 400);
-        expect_error(create_map(w, "e"), 403,
+        check_error(create_map(w, "e"), 403,
                      "configmaps \"e\" is forbidden: expression 'object.metadata.name != 'e' || object.data.no == 'q'' "
                      "resulted in error: no such key: data");
 }

@@ -4,18 +4,6 @@
 
 #include "help.h"
 
-static void check(struct fixture *f, struct answer r, int code, const char *path, const char *want) {
-        if (r.code != code)
-                fail_msg("%d instead of %d: %s", r.code, code, r.message ? r.message : "");
-        assert_string_equal(at(f, r, path), want);
-}
-
-static void check_error(struct answer r, int code, const char *message) {
-        assert_non_null(r.message);
-        assert_string_equal(r.message, message);
-        assert_int_equal(r.code, code);
-}
-
 /* "manager Operation subresource fields" of each entry, a line each. */
 static const char *owners(struct fixture *f, struct answer r) {
         const struct json *list = json_at_path(r.body, "metadata", "managedFields");
@@ -57,7 +45,7 @@ static void every_write_says_who_owns_what(void **state) {
 
         r = ASK(f, API_CREATE, &res_deployments, "default", .body = DEPLOYMENT, .options.field_manager = STR("maker"));
         assert_string_equal(owners(f, r), "maker Update " CREATED);
-        check(f, r, 201, ".metadata.managedFields[0].apiVersion", "apps/v1");
+        check(r, 201, ".metadata.managedFields[0].apiVersion", "apps/v1");
 
         r = ASK(f, API_PATCH, &res_deployments, "default", "w", "status", .patch = API_PATCH_MERGE,
                 .options.field_manager = STR("counter"), .body = "{\"status\":{\"replicas\":1}}");
@@ -85,7 +73,7 @@ static void what_admission_adds_is_owned_by_nobody(void **state) {
         make_account(f, "default");
         r = ASK(f, API_CREATE, &res_pods, "default",
                 .body = "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}");
-        check(f, r, 201, ".spec.serviceAccountName", "default");
+        check(r, 201, ".spec.serviceAccountName", "default");
         assert_non_null(strstr(owners(f, r), "f:dnsPolicy"));
         assert_null(strstr(owners(f, r), "f:serviceAccountName"));
         assert_null(strstr(owners(f, r), "f:tolerations"));
@@ -100,7 +88,7 @@ static void clients_can_reset_managed_fields(void **state) {
         r = ASK(f, API_PATCH, &res_configmaps, "default", "c", .patch = API_PATCH_JSON,
                 .body = "[{\"op\":\"test\",\"path\":\"/metadata/managedFields/0/fieldsV1/f:data/f:a\",\"value\":{}},"
                         "{\"op\":\"replace\",\"path\":\"/metadata/managedFields\",\"value\":[{}]}]");
-        check(f, r, 200, ".data.a", "b");
+        check(r, 200, ".data.a", "b");
         assert_string_equal(owners(f, r), "");
         /* From then on nobody is asked, until somebody applies. */
         r = ASK(f, API_PATCH, &res_configmaps, "default", "c", .patch = API_PATCH_MERGE,
@@ -127,7 +115,7 @@ static void another_owner_is_a_conflict(void **state) {
         check_error(ask(f, r), 409,
                     "Apply failed with 1 conflict: conflict with \"kubectl\" using apps/v1: .spec.replicas");
         r.options.force = true;
-        check(f, ask(f, r), 200, ".spec.replicas", "3");
+        check(ask(f, r), 200, ".spec.replicas", "3");
         assert_null(strstr(owners(f, ASK(f, API_GET, &res_deployments, "default", "w")),
                            "kubectl Update {\"f:metadata\":{\"f:labels\":{\".\":{},\"f:x\":{}}},\"f:spec\":{"
                            "\"f:progressDeadlineSeconds\":{},\"f:replicas\":{}"));
@@ -145,7 +133,7 @@ static void scaling_takes_the_replicas(void **state) {
                              .body = "{\"spec\":{\"replicas\":4}}" };
 
         ASK(f, API_CREATE, &res_deployments, "default", .body = DEPLOYMENT, .options.field_manager = STR("maker"));
-        check(f, ask(f, r), 200, ".spec.replicas", "4");
+        check(ask(f, r), 200, ".spec.replicas", "4");
         assert_non_null(strstr(owners(f, ASK(f, API_GET, &res_deployments, "default", "w")),
                                "hpa Update scale {\"f:spec\":{\"f:replicas\":{}}}"));
         r.patch = API_PATCH_APPLY;
@@ -155,7 +143,7 @@ static void scaling_takes_the_replicas(void **state) {
                     "Apply failed with 1 conflict: conflict with \"hpa\" with subresource \"scale\" using apps/v1: "
                     ".spec.replicas");
         r.options.force = true;
-        check(f, ask(f, r), 200, ".spec.replicas", "5");
+        check(ask(f, r), 200, ".spec.replicas", "5");
         assert_non_null(strstr(owners(f, ASK(f, API_GET, &res_deployments, "default", "w")),
                                "me Apply scale {\"f:spec\":{\"f:replicas\":{}}}"));
 }
@@ -225,7 +213,7 @@ static void bad_patches_are_refused_in_upstreams_words(void **state) {
                     "Request entity too large: The allowed maximum operations in a JSON patch is 10000, got 10001");
         r = ASK(f, API_PATCH, &res_configmaps, "default", "c", .patch = API_PATCH_JSON,
                 .body = "[{\"op\":\"add\",\"path\":\"/data/x\",\"value\":\"y\",\"foo\":1}]");
-        check(f, r, 200, ".data.x", "y");
+        check(r, 200, ".data.x", "y");
         assert_int_equal(r.n_warnings, 1);
         assert_true(str_eqc(r.warning, "json patch unknown field \"[0].foo\""));
         check_error(ASK(f, API_PATCH, &res_configmaps, "default", "gone", .patch = API_PATCH_APPLY,

@@ -3,13 +3,6 @@
 #include "base/metrics.h"
 #include "help.h"
 
-#define check_error(r, c, text)                          \
-        do {                                             \
-                struct answer _r = (r);                  \
-                assert_int_equal(_r.code, (c));          \
-                assert_string_equal(_r.message, (text)); \
-        } while (0)
-
 /* ---- levels ---- */
 
 static struct loop *loop;

@@ -35,18 +35,6 @@ static struct answer map(struct fixture *f, const char *name, const char *data) 
                    .body = arena_printf(f->a, "{\"metadata\":{\"name\":\"%s\"},\"data\":{%s}}", name, data).p);
 }
 
-#define expect_error(r, c, text)                         \
-        do {                                             \
-                struct answer _r = (r);                  \
-                assert_int_equal(_r.code, (c));          \
-                assert_string_equal(_r.message, (text)); \
-        } while (0)
-#define expect_ok(r, c)                                         \
-        do {                                                    \
-                struct answer _r = (r);                         \
-                if (_r.code != (c))                             \
-                        fail_msg("%d %s", _r.code, _r.message); \
-        } while (0)
 #define DENIED(name, policy)                                                                                 \
         "configmaps \"" name "\" is forbidden: ValidatingAdmissionPolicy '" policy "' with binding '" policy \
         "-binding' denied request: "
@@ -58,9 +46,9 @@ static void a_validation_that_does_not_hold_denies(void **state) {
         enforce(f, "p",
                 ON("configmaps") ",\"validations\":[{\"expression\":\"has(object.data.a) && object.data.a != 'no'\"}]",
                 DENY);
-        expect_ok(map(f, "x", "\"a\":\"yes\""), 201);
+        check_code(map(f, "x", "\"a\":\"yes\""), 201);
         r = map(f, "y", "\"a\":\"no\"");
-        expect_error(r, 422, DENIED("y", "p") "failed expression: has(object.data.a) && object.data.a != 'no'");
+        check_error(r, 422, DENIED("y", "p") "failed expression: has(object.data.a) && object.data.a != 'no'");
         assert_string_equal(r.reason, "Invalid");
 }
 
@@ -75,9 +63,9 @@ static void messages_and_reasons_are_the_policys(void **state) {
                                  "3\",\"message\":\"plain\",\"reason\":\"Forbidden\","
                                  "\"messageExpression\":\"'has ' + string(variables.twice) + ' halves'\"}]",
                 DENY);
-        expect_ok(map(f, "x", "\"a\":\"1\""), 201);
+        check_code(map(f, "x", "\"a\":\"1\""), 201);
         r = map(f, "y", "\"a\":\"1\",\"b\":\"2\",\"c\":\"3\"");
-        expect_error(r, 403, DENIED("y", "p") "has 6 halves");
+        check_error(r, 403, DENIED("y", "p") "has 6 halves");
         assert_string_equal(r.reason, "Forbidden");
 }
 
@@ -85,15 +73,15 @@ static void the_failure_policy_decides_about_errors(void **state) {
         struct fixture *f = *state;
 
         enforce(f, "p", ON("configmaps") ",\"validations\":[{\"expression\":\"object.data.a == 'x'\"}]", DENY);
-        expect_error(map(f, "x", ""), 422,
+        check_error(map(f, "x", ""), 422,
                      DENIED("x", "p") "expression 'object.data.a == 'x'' resulted in error: no such key: data");
         ASK(f, API_DELETE, &res_validatingadmissionpolicies, .name = "p");
-        expect_ok(map(f, "x", ""), 201);
+        check_code(map(f, "x", ""), 201);
         enforce(f, "q",
                 ON("configmaps") ",\"failurePolicy\":\"Ignore\",\"validations\":[{\"expression\":"
                                  "\"object.data.a == 'x'\"}]",
                 DENY);
-        expect_ok(map(f, "y", ""), 201);
+        check_code(map(f, "y", ""), 201);
         assert_int_equal(map(f, "z", "\"a\":\"b\"").code, 422);
 }
 
@@ -106,12 +94,12 @@ static void match_conditions_narrow(void **state) {
                                  "\"request.operation == 'CREATE' && namespaceObject.metadata.name == 'default'\"}],"
                                  "\"validations\":[{\"expression\":\"false\",\"message\":\"never\"}]",
                 DENY);
-        expect_ok(map(f, "free", ""), 201);
-        expect_error(map(f, "x", ""), 422, DENIED("x", "p") "never");
-        expect_ok(ASK(f, API_PATCH, &res_configmaps, "default", "free", .patch = API_PATCH_MERGE,
+        check_code(map(f, "free", ""), 201);
+        check_error(map(f, "x", ""), 422, DENIED("x", "p") "never");
+        check_code(ASK(f, API_PATCH, &res_configmaps, "default", "free", .patch = API_PATCH_MERGE,
                       .body = "{\"data\":{\"a\":\"b\"}}"),
                   200);
-        expect_ok(ASK(f, API_CREATE, &res_configmaps, "kube-system", .body = "{\"metadata\":{\"name\":\"x\"}}"), 201);
+        check_code(ASK(f, API_CREATE, &res_configmaps, "kube-system", .body = "{\"metadata\":{\"name\":\"x\"}}"), 201);
 }
 
 static void updates_deletes_and_connects_are_seen(void **state) {
@@ -123,17 +111,17 @@ static void updates_deletes_and_connects_are_seen(void **state) {
                                  "\"request.operation != 'DELETE' || oldObject.metadata.name != "
                                  "'kept'\",\"message\":\"kept\"}]",
                 DENY);
-        expect_ok(map(f, "kept", "\"a\":\"1\""), 201);
-        expect_error(ASK(f, API_PATCH, &res_configmaps, "default", "kept", .patch = API_PATCH_MERGE,
+        check_code(map(f, "kept", "\"a\":\"1\""), 201);
+        check_error(ASK(f, API_PATCH, &res_configmaps, "default", "kept", .patch = API_PATCH_MERGE,
                          .body = "{\"data\":{\"a\":\"2\"}}"),
                      422, DENIED("kept", "p") "a stays");
-        expect_error(ASK(f, API_DELETE, &res_configmaps, "default", "kept"), 422, DENIED("kept", "p") "kept");
+        check_error(ASK(f, API_DELETE, &res_configmaps, "default", "kept"), 422, DENIED("kept", "p") "kept");
         enforce(f, "q", ON("pods/exec") ",\"validations\":[{\"expression\":\"object.command[0] != 'sh'\"}]", DENY);
         assert_int_equal(ASK(f, API_CONNECT, &res_pods, "default", "p", "exec",
                              .body = "{\"kind\":\"PodExecOptions\",\"command\":[\"sh\"]}")
                                          .code,
                          422);
-        expect_ok(ASK(f, API_CONNECT, &res_pods, "default", "p", "exec",
+        check_code(ASK(f, API_CONNECT, &res_pods, "default", "p", "exec",
                       .body = "{\"kind\":\"PodExecOptions\",\"command\":[\"ls\"]}"),
                   200);
 }
@@ -149,7 +137,7 @@ static void warn_and_audit_let_pass(void **state) {
         enforce(f, "p", ON("configmaps") ",\"validations\":[{\"expression\":\"false\",\"message\":\"bad\"}]",
                 "\"validationActions\":[\"Warn\",\"Audit\"]");
         r = map(f, "x", "");
-        expect_ok(r, 201);
+        check_code(r, 201);
         assert_int_equal(r.n_warnings, 1);
         assert_string_equal(arena_cstr(f->a, r.warning),
                             "Validation failed for ValidatingAdmissionPolicy 'p' with binding 'p-binding': bad");
@@ -167,10 +155,10 @@ static void annotations_are_for_the_audit_log(void **state) {
                                  "\"string(size(object.data))\"},{\"key\":\"none\",\"valueExpression\":\"null\"}]",
                 DENY);
         r = map(f, "x", "\"a\":\"1\"");
-        expect_ok(r, 201);
+        check_code(r, 201);
         assert_string_equal(note(f, r, "p/size"), "1");
         assert_int_equal(json_len(r.annotations), 1);
-        expect_error(map(f, "y", ""), 422,
+        check_error(map(f, "y", ""), 422,
                      DENIED("y", "p") "expression 'string(size(object.data))' resulted in error: no such key: data");
 }
 
@@ -186,16 +174,17 @@ static void parameters_are_found_by_name(void **state) {
         enforce(f, "p", MAX_SPEC,
                 DENY ",\"paramRef\":{\"name\":\"limits\",\"namespace\":\"default\","
                      "\"parameterNotFoundAction\":\"Deny\"}");
-        expect_error(map(f, "x", "\"a\":\"1\""), 422,
+        check_error(map(f, "x", "\"a\":\"1\""), 422,
                      DENIED("x", "p") "failed to configure binding: no params found for policy binding with `Deny` "
                                       "parameterNotFoundAction");
         ASK(f, API_DELETE, &res_validatingadmissionpolicybindings, .name = "p-binding");
-        expect_ok(map(f, "limits", "\"max\":\"1\""), 201);
-        expect_ok(bind_policy(f, "p", DENY ",\"paramRef\":{\"name\":\"limits\",\"parameterNotFoundAction\":\"Allow\"}"),
-                  201);
-        expect_ok(map(f, "x", "\"a\":\"1\""), 201);
+        check_code(map(f, "limits", "\"max\":\"1\""), 201);
+        check_code(bind_policy(f, "p",
+                               DENY ",\"paramRef\":{\"name\":\"limits\",\"parameterNotFoundAction\":\"Allow\"}"),
+                   201);
+        check_code(map(f, "x", "\"a\":\"1\""), 201);
         assert_int_equal(map(f, "y", "\"a\":\"1\",\"b\":\"2\"").code, 422);
-        expect_ok(ASK(f, API_CREATE, &res_configmaps, "kube-system", /* none there */
+        check_code(ASK(f, API_CREATE, &res_configmaps, "kube-system", /* none there */
                       .body = "{\"metadata\":{\"name\":\"x\"},\"data\":{\"a\":\"1\",\"b\":\"2\"}}"),
                   201);
 }
@@ -203,22 +192,22 @@ static void parameters_are_found_by_name(void **state) {
 static void parameters_are_selected(void **state) {
         struct fixture *f = *state;
 
-        expect_ok(ASK(f, API_CREATE, &res_configmaps, "default",
+        check_code(ASK(f, API_CREATE, &res_configmaps, "default",
                       .body = "{\"metadata\":{\"name\":\"one\",\"labels\":{\"limit\":\"\"}},\"data\":{\"max\":\"1\"}}"),
                   201);
-        expect_ok(ASK(f, API_CREATE, &res_configmaps, "default",
+        check_code(ASK(f, API_CREATE, &res_configmaps, "default",
                       .body = "{\"metadata\":{\"name\":\"two\",\"labels\":{\"limit\":\"\"}},\"data\":{\"max\":\"2\"}}"),
                   201);
         enforce(f, "p", MAX_SPEC,
                 DENY ",\"paramRef\":{\"selector\":{\"matchLabels\":{\"limit\":\"\"}},"
                      "\"parameterNotFoundAction\":\"Deny\"}");
-        expect_ok(map(f, "x", "\"a\":\"1\""), 201);
+        check_code(map(f, "x", "\"a\":\"1\""), 201);
         assert_int_equal(map(f, "y", "\"a\":\"1\",\"b\":\"2\"").code, 422);
         enforce(f, "q",
                 ON("configmaps") ",\"paramKind\":{\"apiVersion\":\"a/v1\",\"kind\":\"No\"},\"validations\":"
                                  "[{\"expression\":\"true\"}]",
                 DENY);
-        expect_error(map(f, "z", "\"a\":\"1\""), 422,
+        check_error(map(f, "z", "\"a\":\"1\""), 422,
                      "configmaps \"z\" is forbidden: ValidatingAdmissionPolicy 'q' denied request: failed to configure "
                      "policy: failed to find resource referenced by paramKind: 'a/v1, Kind=No'");
 }
@@ -234,9 +223,9 @@ static void bindings_and_rules_choose(void **state) {
                                      "\"validations\":[{\"expression\":\"false\"}]",
                 DENY ",\"matchResources\":{\"namespaceSelector\":{\"matchLabels\":{\"kubernetes.io/metadata.name\":"
                      "\"default\"}}," RULES("configmaps") "}");
-        expect_ok(map(f, "free", ""), 201);
+        check_code(map(f, "free", ""), 201);
         assert_int_equal(map(f, "x", "").code, 422);
-        expect_ok(ASK(f, API_CREATE, &res_configmaps, "kube-system", .body = "{\"metadata\":{\"name\":\"x\"}}"), 201);
+        check_code(ASK(f, API_CREATE, &res_configmaps, "kube-system", .body = "{\"metadata\":{\"name\":\"x\"}}"), 201);
         make_account(f, "default");
 }
 
@@ -251,7 +240,7 @@ static void the_authorizer_is_asked(void **state) {
                                  "!authorizer.serviceAccount('default', "
                                  "'default').path('/x').check('get').allowed()\"}]",
                 DENY);
-        expect_ok(map(f, "x", ""), 201);
+        check_code(map(f, "x", ""), 201);
 }
 
 /* ---- validation ---- */
@@ -292,7 +281,7 @@ static void policies_are_checked(void **state) {
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-                expect_error(policy(f, "p", cases[i].spec), 422, cases[i].text);
+                check_error(policy(f, "p", cases[i].spec), 422, cases[i].text);
 }
 
 static void bindings_are_checked(void **state) {
@@ -300,11 +289,11 @@ static void bindings_are_checked(void **state) {
 #undef INVALID
 #define INVALID "ValidatingAdmissionPolicyBinding.admissionregistration.k8s.io \"p-binding\" is invalid: "
 
-        expect_error(bind_policy(f, "p", "\"paramRef\":{}"), 422,
+        check_error(bind_policy(f, "p", "\"paramRef\":{}"), 422,
                      INVALID "[spec.paramRef: Required value: one of name or selector must be specified, "
                              "spec.paramRef.parameterNotFoundAction: Required value, spec.validationActions: Required "
                              "value: at least one validation action is required]");
-        expect_error(bind_policy(f, "p", "\"validationActions\":[\"Deny\",\"Warn\"]"), 422,
+        check_error(bind_policy(f, "p", "\"validationActions\":[\"Deny\",\"Warn\"]"), 422,
                      INVALID
                      "spec.validationActions: Invalid value: [\"Deny\",\"Warn\"]: must not contain both Deny and "
                      "Warn (repeating the same validation failure information in the API response and headers "
@@ -360,7 +349,7 @@ static void webhooks_are_checked(void **state) {
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-                expect_error(ASK(f, API_CREATE, &res_validatingwebhookconfigurations,
+                check_error(ASK(f, API_CREATE, &res_validatingwebhookconfigurations,
                                  .body = arena_printf(f->a, "{\"metadata\":{\"name\":\"w\"},\"webhooks\":[{%s}]}",
                                                       cases[i].hook)
                                                          .p),

@@ -3,19 +3,6 @@
 
 #include "apiserver/auth/rbac.h"
 
-#define check_error(r, c, text)                                          \
-        do {                                                             \
-                struct answer _r = (r);                                  \
-                assert_int_equal(_r.code, (c));                          \
-                assert_string_equal(_r.message ? _r.message : "", text); \
-        } while (0)
-#define check_code(r, c)                                              \
-        do {                                                          \
-                struct answer _r = (r);                               \
-                if (_r.code != (c))                                   \
-                        fail_msg("code %d: %s", _r.code, _r.message); \
-        } while (0)
-
 static struct str authenticated[] = { STR_INIT("system:authenticated") };
 static const struct api_user jane = { .name = STR_INIT("jane"), .groups = authenticated, .n_groups = 1 };
 

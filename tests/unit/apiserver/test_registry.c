@@ -10,20 +10,6 @@
         "\"template\":{\"metadata\":{"                                                                          \
         "\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}}}}"
 
-#define check(r, c, path, text)                                       \
-        do {                                                          \
-                struct answer _r = (r);                               \
-                if (_r.code != (c))                                   \
-                        fail_msg("code %d: %s", _r.code, _r.message); \
-                assert_string_equal(at(f, _r, (path)), (text));       \
-        } while (0)
-#define check_error(r, c, text)                          \
-        do {                                             \
-                struct answer _r = (r);                  \
-                assert_int_equal(_r.code, (c));          \
-                assert_string_equal(_r.message, (text)); \
-        } while (0)
-
 static void a_created_object_can_be_read_and_has_metadata(void **state) {
         struct fixture *f = *state;
         struct answer r = ASK(f, API_CREATE, &res_configmaps, "default", .body = CM("\"k\":\"v\""));
@@ -472,10 +458,18 @@ static void crowd_patches(void *arg) {
                 struct json *body;
 
                 json_parse(a, arena_printf(a, "{\"data\":{\"k%p\":\"v\"}}", (void *) &w->calls[i]), NULL, &body, NULL);
-                w->calls[i] = (struct api_call){ .verb = API_PATCH, .patch = API_PATCH_MERGE,
-                                                 .resource = &res_configmaps, .namespace = STR("default"), .name = STR("c"), .body = body,
-                                                 .options = API_OPTIONS_INIT, .user = api_user_system, .arena = a,
-                                                 .loop = w->loop, .done = crowd_done, .userdata = w };
+                w->calls[i] = (struct api_call) { .verb = API_PATCH,
+                                                  .patch = API_PATCH_MERGE,
+                                                  .resource = &res_configmaps,
+                                                  .namespace = STR("default"),
+                                                  .name = STR("c"),
+                                                  .body = body,
+                                                  .options = API_OPTIONS_INIT,
+                                                  .user = api_user_system,
+                                                  .arena = a,
+                                                  .loop = w->loop,
+                                                  .done = crowd_done,
+                                                  .userdata = w };
                 apiserver_call(w->f->s, &w->calls[i]);
         }
 }

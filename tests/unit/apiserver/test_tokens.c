@@ -13,13 +13,6 @@
 #include "base/file.h"
 #include "http/jwt.h"
 
-#define check_code(r, c)                                              \
-        do {                                                          \
-                struct answer _r = (r);                               \
-                if (_r.code != (c))                                   \
-                        fail_msg("code %d: %s", _r.code, _r.message); \
-        } while (0)
-
 /* ---- JWT ---- */
 
 static void each_key_signs_by_its_algorithm(void **state) {

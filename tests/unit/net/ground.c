@@ -225,11 +225,6 @@ const char *ask_from(const char *netns, int type, const char *ip, uint16_t port)
 
 /* ---- the API ---- */
 
-static void must(int r, const struct error *err) {
-        if (r < 0)
-                fail_msg("%s", error_text(err));
-}
-
 void ground_api_start(struct ground_api *g) {
         _cleanup_error_ struct error err = ERROR_INIT;
         must(store_open(&(struct store_options) { 0 }, &g->store, &err), &err);

@@ -21,12 +21,6 @@
 static char base[64];
 static struct arena *arena;
 
-static void must(int r, const struct error *err) {
-        if (r < 0)
-                print_error("%s\n", err ? error_text(err) : strerror(-r));
-        assert_true(r >= 0);
-}
-
 static char *path_of(const char *name) {
         return (char *) arena_printf(arena, "%s/%s", base, name).p;
 }

@@ -27,12 +27,6 @@ static struct arena *arena;
 static struct image_store *store;
 static struct json *registries; /* for the next open_store */
 
-static void must(int r, const struct error *err) {
-        if (r < 0)
-                print_error("%s\n", err ? error_text(err) : strerror(-r));
-        assert_true(r >= 0);
-}
-
 static void assert_says(const struct error *err, const char *text) {
         if (!strstr(error_text(err), text))
                 print_error("\"%s\" lacks \"%s\"\n", error_text(err), text);
