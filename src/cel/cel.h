@@ -89,7 +89,7 @@ struct cel_lazy {
 
 struct cel_value {
         uint8_t kind;                /* enum cel_kind */
-        uint8_t form;                /* of lists, maps and objects: enum cel_form */
+        uint8_t form;                /* of lists, maps and objects: enum cel_form; of a timestamp: its zone, int8_t */
         uint32_t n;                  /* bytes, items, entries; of a timestamp: nanoseconds */
         const struct cel_type *type; /* declared type of JSON data (NULL: any), type of an opaque value */
         union {
@@ -152,7 +152,7 @@ struct cel_program;
 
 /* The variables (and their types) must outlive the program. -EINVAL: the message is what cel-go prints,
  * "ERROR: <input>:1:5: undeclared reference to 'x' (in container '')\n | …", a paragraph an error. -ENOEXEC: it
- * compiles, and can only fail ("program instantiation failed: error parsing regexp: …"). */
+ * compiles, and can only fail ("program instantiation failed: error parsing regexp: …"); *ret is set, and knows its type. */
 int cel_compile(struct str text, const struct cel_variable *variables, size_t n, struct cel_program **ret,
                 struct error *err);
 void cel_program_free(struct cel_program *p); /* NULL is fine */

@@ -632,6 +632,14 @@ static void validate(struct checker *c, struct node *n, bool in_format) {
                 validate(c, n->args[i], format);
         if ((n->kind == NODE_LIST || n->kind == NODE_MAP) && !in_format)
                 check_homogeneous(c, n);
+        if (arg && str_eqc(n->name, "format") && n->n_args == 2 && arg->kind == NODE_LIST &&
+            n->args[0]->kind == NODE_CONST) {
+                uint32_t pos;
+                struct str why = format_check(c->a, n, &pos);
+
+                if (why.n > 0)
+                        issue_add(c->is, pos, "%" STR_FMT, STR_ARG(why));
+        }
         if (!arg || arg->kind != NODE_CONST)
                 return;
         if (arg->value.kind == CEL_INT && str_eqc(n->name, "timestamp") && !time_in_range(arg->value.i))

@@ -360,15 +360,16 @@ int cel_eval(const struct cel_program *p, const struct cel_value *values, struct
 
 /* ---- programs ---- */
 
-/* Literals of literals, and conversions of them, are made once. They cost nothing then, as in cel-go. */
-static void fold_constants(struct ctx *c, struct node *n) {
+/* Literals of literals, and conversions of them, are made once. They cost nothing then, as in cel-go; what fails always
+ * is no program. */
+static void fold_constants(struct ctx *c, struct node *n, struct str *fault) {
         static const char *const conversions[] = { "int",   "uint",     "double",    "bool", "string",
                                                    "bytes", "duration", "timestamp", "dyn" };
         bool constant = !n->append && (n->kind == NODE_LIST || n->kind == NODE_MAP);
         struct cel_value v;
 
         for (size_t i = 0; i < n->n_args; i++)
-                fold_constants(c, n->args[i]);
+                fold_constants(c, n->args[i], fault);
         for (size_t i = 0; n->kind == NODE_CALL && n->n_args == 1 && i < ARRAY_SIZE(conversions); i++)
                 constant = constant || str_eqc(n->name, conversions[i]);
         for (size_t i = 0; i < n->n_args; i++)
@@ -377,6 +378,8 @@ static void fold_constants(struct ctx *c, struct node *n) {
                 return;
         c->cost = 0;
         v = eval(c, n);
+        if (v.kind == CEL_ERROR && n->kind == NODE_CALL && fault->n == 0)
+                *fault = cel_str(&v);
         if (v.kind == CEL_ERROR || c->cancelled)
                 return;
         n->kind = NODE_CONST;
@@ -403,14 +406,11 @@ int cel_compile(struct str text, const struct cel_variable *variables, size_t n,
                 return r;
         }
         vec_free(&is.list);
-        if (is.fault.n > 0) {
-                r = error_set(err, -ENOEXEC, "program instantiation failed: %" STR_FMT, STR_ARG(is.fault));
-                cel_program_free(p);
-                return r;
-        }
         cel_estimate(p);
-        fold_constants(&c, p->root);
+        fold_constants(&c, p->root, &is.fault);
         *ret = p;
+        if (is.fault.n > 0)
+                return error_set(err, -ENOEXEC, "program instantiation failed: %" STR_FMT, STR_ARG(is.fault));
         return 0;
 }
 

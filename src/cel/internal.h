@@ -226,9 +226,12 @@ static inline bool time_in_range(int64_t sec) {
 }
 struct str format_timestamp(struct arena *a, const struct cel_value *v);
 struct str format_duration(struct arena *a, int64_t ns);
-struct str format_double(struct arena *a, double d);
+/* As Go does, with an exponent from 10^limit on. */
+struct str format_double(struct arena *a, double d, int limit);
 struct cel_value string_to(struct ctx *c, enum cel_kind kind, const struct cel_value *v);
 
+/* What is wrong with "…".format([…]), as far as that can be told from the types, and where; empty: nothing. */
+struct str format_check(struct arena *a, const struct node *call, uint32_t *ret_pos);
 int pattern_compile(struct ctx *c, struct str pattern, struct regex **ret, struct error *err);
 
 /* Code points. */

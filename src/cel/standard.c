@@ -448,6 +448,8 @@ static struct cel_value f_string(ARGS) {
                 return r;
         if (v[0].kind == CEL_OPAQUE)
                 return opaque_string(c, &v[0]);
+        if (v[0].kind == CEL_DOUBLE)
+                return value_string(format_double(c->a, v[0].d, 6));
         value_print(&b, c, &v[0]);
         return value_string(arena_str(c->a, buf_str(&b)));
 }
@@ -457,7 +459,9 @@ static struct cel_value f_timestamp(ARGS) {
                 return string_to(c, CEL_TIMESTAMP, v);
         if (v[0].kind == CEL_INT && !time_in_range(v[0].i))
                 return value_error(c, "timestamp overflow");
-        return (struct cel_value) { .kind = CEL_TIMESTAMP, .i = v[0].i, .n = v[0].kind == CEL_INT ? 0 : v[0].n };
+        if (v[0].kind == CEL_TIMESTAMP)
+                return v[0];
+        return (struct cel_value) { .kind = CEL_TIMESTAMP, .i = v[0].i };
 }
 
 static struct cel_value f_duration(ARGS) {

@@ -429,31 +429,37 @@ static bool read_clause(struct str f, size_t *at, char *ret_clause, int *ret_pre
         return *ret_clause && strchr("sdfebxXo", *ret_clause) && *ret_precision < 100;
 }
 
+/* The next clause, after plain text that goes to b, or nowhere: 1; 0 at the end; -1 and *ret_why. */
+static int next_clause(struct arena *a, struct str f, size_t *at, struct buf *b, char *ret_clause, int *ret_precision,
+                       struct str *ret_why) {
+        for (; *at < f.n && (f.p[*at] != '%' || (*at + 1 < f.n && f.p[*at + 1] == '%')); ++*at) {
+                *at += f.p[*at] == '%';
+                if (b)
+                        buf_putc(b, f.p[*at]);
+        }
+        if (*at >= f.n)
+                return 0;
+        *ret_why = STR("unexpected end of string");
+        if (++*at >= f.n)
+                return -1;
+        if (read_clause(f, at, ret_clause, ret_precision))
+                return 1;
+        *ret_why = arena_printf(a, "could not parse formatting clause: unrecognized formatting clause \"%c\"",
+                                *ret_clause ? *ret_clause : '%');
+        return -1;
+}
+
 static struct cel_value f_format(ARGS) {
-        struct str f = cel_str(&v[0]);
+        struct str f = cel_str(&v[0]), why;
         _cleanup_buf_ struct buf b = BUF_INIT;
-        size_t used = 0;
-        int precision;
+        size_t used = 0, at = 0;
+        int precision, r = 1;
         char clause;
         bool ok;
 
-        for (size_t at = 0; at < f.n && !too_long(&b);) {
+        while (!too_long(&b) && (r = next_clause(c->a, f, &at, &b, &clause, &precision, &why)) > 0) {
                 struct cel_value arg;
 
-                if (f.p[at] != '%') {
-                        buf_putc(&b, f.p[at++]);
-                        continue;
-                }
-                if (++at < f.n && f.p[at] == '%') {
-                        buf_putc(&b, f.p[at++]);
-                        continue;
-                }
-                if (at >= f.n)
-                        return value_error(c, "unexpected end of string");
-                if (!read_clause(f, &at, &clause, &precision))
-                        return value_error(c,
-                                           "could not parse formatting clause: unrecognized formatting clause \"%c\"",
-                                           clause ? clause : '%');
                 if (used >= v[1].n)
                         return value_error(c, "index %zu out of range", used);
                 arg = list_get(c->a, &v[1], used++);
@@ -466,7 +472,51 @@ static struct cel_value f_format(ARGS) {
                         return value_error(c, "error during formatting: %s, was given %s", clause_error(clause),
                                            name_of(c, &arg));
         }
+        if (r < 0)
+                return value_error(c, "%" STR_FMT, STR_ARG(why));
         return too_long(&b) ? value_error(c, "result is too long") : value_string(arena_str(c->a, buf_str(&b)));
+}
+
+static bool clause_takes(char clause, const struct cel_type *t) {
+        bool whole = t->kind == CEL_INT || t->kind == CEL_UINT;
+
+        switch (clause) {
+        case 's':
+                return t->kind != CEL_OBJECT && t->kind != CEL_OPAQUE && t->kind != CEL_OPTIONAL;
+        case 'f':
+        case 'e':
+                return t->kind == CEL_DOUBLE;
+        case 'x':
+        case 'X':
+                return whole || t->kind == CEL_STRING || t->kind == CEL_BYTES;
+        case 'b':
+                return whole || t->kind == CEL_BOOL;
+        default:
+                return whole;
+        }
+}
+
+struct str format_check(struct arena *a, const struct node *n, uint32_t *ret_pos) {
+        struct str f = cel_str(&n->args[0]->value), why;
+        const struct node *list = n->args[1];
+        size_t used = 0, at = 0;
+        int precision, r;
+        char clause;
+
+        *ret_pos = n->pos;
+        while ((r = next_clause(a, f, &at, NULL, &clause, &precision, &why)) > 0) {
+                const struct node *arg;
+
+                if (used >= list->n_args)
+                        return arena_printf(a, "index %zu out of range", used);
+                arg = list->args[used++];
+                *ret_pos = arg->pos;
+                if (arg->type->kind != CEL_DYN && arg->type->kind != CEL_PARAM && !clause_takes(clause, arg->type))
+                        return arena_printf(a, "error during formatting: %s, was given %" STR_FMT, clause_error(clause),
+                                            STR_ARG(cel_type_text(a, arg->type)));
+                *ret_pos = n->pos;
+        }
+        return r < 0 ? why : STR("");
 }
 
 const struct function functions_strings[] = {

@@ -728,20 +728,22 @@ bool value_is_zero(const struct cel_value *v) {
 
 /* ---- text ---- */
 
-struct str format_double(struct arena *a, double d) {
+struct str format_double(struct arena *a, double d, int limit) {
         char text[40];
+        int digits = 1, exponent;
 
         if (isnan(d))
                 return STR("NaN");
         if (isinf(d))
                 return d > 0 ? STR("+Inf") : STR("-Inf");
-        for (int digits = 1; digits <= 17; digits++) { /* the shortest that reads back the same */
-                snprintf(text, sizeof(text), "%.*g", digits, d);
-                if (strtod(text, NULL) == d)
+        for (;; digits++) { /* the shortest that reads back the same */
+                snprintf(text, sizeof(text), "%.*e", digits - 1, d);
+                if (digits == 17 || strtod(text, NULL) == d)
                         break;
         }
-        if (strchr(text, 'e') && fabs(d) < 1e21 && fabs(d) >= 1e-4)
-                snprintf(text, sizeof(text), "%.0f", d);
+        exponent = atoi(strchr(text, 'e') + 1);
+        if (exponent >= -4 && exponent < limit)
+                snprintf(text, sizeof(text), "%.*f", MAX(digits - 1 - exponent, 0), d);
         return arena_str(a, str_of(text));
 }
 
@@ -755,6 +757,8 @@ struct str format_duration(struct arena *a, int64_t ns) {
                 digits--;
         return arena_printf(a, "%s%lld.%0*llds", ns < 0 ? "-" : "", sec < 0 ? -sec : sec, digits, nanos);
 }
+
+#define QUARTER (15 * 60) /* zones are told in quarters of an hour */
 
 int parse_timestamp(struct str s, struct cel_value *ret) {
         struct tm tm = { 0 };
@@ -783,25 +787,28 @@ int parse_timestamp(struct str s, struct cel_value *ret) {
                 .tm_year = y - 1900, .tm_mon = mo - 1, .tm_mday = d, .tm_hour = h, .tm_min = mi, .tm_sec = sec
         };
         *ret = (struct cel_value) { .kind = CEL_TIMESTAMP, .i = timegm(&tm) - offset, .n = (uint32_t) nanos };
+        ret->form = (uint8_t) (int8_t) (offset / QUARTER);
         if (tm.tm_mon != mo - 1 || tm.tm_mday != d || h > 23 || mi > 59 || sec > 59 || y < 1)
                 return -EINVAL;
         return 0;
 }
 
 struct str format_timestamp(struct arena *a, const struct cel_value *v) {
-        time_t t = (time_t) v->i;
-        struct tm tm;
-        struct str s;
+        int digits = 9, zone = (int8_t) v->form * 15;
+        time_t t = (time_t) v->i + zone * 60;
+        struct str s, end = STR("Z");
         uint32_t nanos = v->n;
-        int digits = 9;
+        struct tm tm;
 
         gmtime_r(&t, &tm);
         s = arena_printf(a, "%04d-%02d-%02dT%02d:%02d:%02d", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
                          tm.tm_min, tm.tm_sec);
         for (; nanos > 0 && nanos % 10 == 0; nanos /= 10)
                 digits--;
-        return nanos == 0 ? arena_printf(a, "%" STR_FMT "Z", STR_ARG(s))
-                          : arena_printf(a, "%" STR_FMT ".%0*uZ", STR_ARG(s), digits, nanos);
+        if (zone)
+                end = arena_printf(a, "%c%02d:%02d", zone < 0 ? '-' : '+', abs(zone) / 60, abs(zone) % 60);
+        return nanos == 0 ? arena_printf(a, "%" STR_FMT "%" STR_FMT, STR_ARG(s), STR_ARG(end))
+                          : arena_printf(a, "%" STR_FMT ".%0*u%" STR_FMT, STR_ARG(s), digits, nanos, STR_ARG(end));
 }
 
 void value_print(struct buf *dst, struct ctx *c, const struct cel_value *v) {
@@ -826,7 +833,7 @@ void value_print(struct buf *dst, struct ctx *c, const struct cel_value *v) {
                 buf_add_str(dst, format_duration(c->a, v->i));
                 break;
         case CEL_DOUBLE:
-                buf_add_str(dst, format_double(c->a, v->d));
+                buf_add_str(dst, format_double(c->a, v->d, 21));
                 break;
         default:
                 j = cel_to_json(c->a, v);

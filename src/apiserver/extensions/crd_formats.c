@@ -38,7 +38,7 @@ static bool is_cidr(struct str s) {
 static bool is_base64(struct str s) {
         _cleanup_buf_ struct buf b = BUF_INIT;
 
-        return base64_decode(&b, s) == 0;
+        return s.n > 0 && base64_decode(&b, s) == 0;
 }
 
 static bool is_datetime(struct str s) {
@@ -58,23 +58,31 @@ static bool is_date(struct str s) {
         return time_parse(str_n(text, 20), &ns) == 0;
 }
 
+/* As Go's, or any text with a number and a unit: "5 days and 3 hours". */
 static bool is_duration(struct str s) {
-        static const char *const units[] = { "ns",     "us",     "µs",   "ms",         "s",           "m",
-                                             "h",      "d",      "w",    "nanosecond", "microsecond", "millisecond",
-                                             "second", "minute", "hour", "day",        "week" };
-        struct str rest = str_trim(s);
-        size_t digits = 0;
+        static const char *const units[] = { "ns", "us", "µs", "ms", "s", "m", "h", "d", "w", "hr", "wk" },
+                                 *const prefixes[] = { "nano", "micro", "milli", "sec", "min", "hour", "day", "week" };
         int64_t ns;
 
         if (duration_parse(s, &ns) == 0)
                 return true;
-        while (digits < rest.n && rest.p[digits] >= '0' && rest.p[digits] <= '9')
-                digits++;
-        rest = str_trim(str_sub(rest, digits, rest.n));
-        for (size_t i = 0; digits > 0 && i < ARRAY_SIZE(units); i++)
-                if (str_eqc(rest, units[i]) || (strlen(units[i]) > 3 && rest.n == strlen(units[i]) + 1 &&
-                                                str_has_prefix(rest, str_of(units[i])) && rest.p[rest.n - 1] == 's'))
-                        return true;
+        for (size_t i = 0, from; i < s.n; i++) {
+                struct str unit;
+
+                if (s.p[i] < '0' || s.p[i] > '9')
+                        continue;
+                while (i < s.n && ((s.p[i] >= '0' && s.p[i] <= '9') || s.p[i] == ' '))
+                        i++;
+                for (from = i; i < s.n && ((s.p[i] | 0x20) >= 'a' || (s.p[i] & 0x80)) && s.p[i] != '{';)
+                        i++;
+                unit = str_sub(s, from, i--);
+                for (size_t k = 0; k < ARRAY_SIZE(units); k++)
+                        if (str_eqc(unit, units[k]))
+                                return true;
+                for (size_t k = 0; k < ARRAY_SIZE(prefixes); k++)
+                        if (str_has_prefix(unit, str_of(prefixes[k])))
+                                return true;
+        }
         return false;
 }
 
@@ -84,7 +92,8 @@ static bool is_uri(struct str s) {
         for (size_t i = 0; i < s.n; i++)
                 if ((unsigned char) s.p[i] < 0x20 || s.p[i] == 0x7f || s.p[i] == ' ')
                         return false;
-        return s.n > 0 && (s.p[0] == '/' || (colon > 0 && str_find(str_sub(s, 0, (size_t) colon), '/') < 0));
+        return s.n > 0 && (s.p[0] == '/' || (colon > 0 && (s.p[0] | 0x20) >= 'a' && (s.p[0] | 0x20) <= 'z' &&
+                                             str_find(str_sub(s, 0, (size_t) colon), '/') < 0));
 }
 
 static bool anything(struct str s) {
@@ -149,7 +158,9 @@ static struct format {
         { "bsonobjectid", .pattern = "(?i)^" HEX "{24}$" },
         { "uri", is_uri },
         { "email", .pattern = "^[^@<>()\\s,;:\"]+@[^@<>()\\s,;:\"]+$" },
-        { "hostname", .pattern = "^([a-zA-Z0-9_]([a-zA-Z0-9_-]{0,62})(\\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,62}))*)\\.?$" },
+        { "hostname",
+          .pattern = "^([a-zA-Z0-9\\p{S}\\p{L}](-?[a-zA-Z0-9\\p{S}\\p{L}]{0,62})?|([a-zA-Z0-9\\p{S}\\p{L}]([a-zA-Z0-9"
+                     "\\p{S}\\p{L}-]{0,61}[a-zA-Z0-9\\p{S}\\p{L}])?\\.)+[a-zA-Z\\p{L}]{2,63})$" },
         { "ipv4", is_ipv4 },
         { "ipv6", is_ipv6 },
         { "cidr", is_cidr },

@@ -100,17 +100,23 @@ static void set_variables(struct rules *r, const struct cel_type *self) {
 }
 
 /* 0; or -EINVAL with upstream's words. */
-static int compile_text(struct rules *r, struct rule *rule, struct str source, enum cel_kind want, const char *prefix,
+static int compile_text(struct rules *r, struct rule *rule, struct str source, enum cel_kind want,
                         struct cel_program **ret, struct error *err) {
+        const char *what = want == CEL_BOOL ? "" : "messageExpression ";
         _cleanup_(cel_program_freep) struct cel_program *p = NULL;
-        int k = cel_compile(source, rule->optional ? r->optional : r->variables, 2, &p, err);
+        _cleanup_error_ struct error fault = ERROR_INIT;
+        int k = cel_compile(source, rule->optional ? r->optional : r->variables, 2, &p, &fault);
 
-        if (k < 0)
-                return k == -ENOEXEC ? k : error_prefix(err, "%scompilation failed", prefix);
+        if (k < 0 && k != -ENOEXEC) {
+                error_move(err, &fault);
+                return error_prefix(err, "%scompilation failed", what);
+        }
         if (cel_program_type(p)->kind != want)
                 return error_set(err, -EINVAL,
                                  want == CEL_BOOL ? "cel expression must evaluate to a bool"
                                                   : "messageExpression must evaluate to a string");
+        if (k < 0) /* "program instantiation failed: …" */
+                return error_set(err, k, "%s%s", what, error_text(&fault) + (want == CEL_BOOL ? 0 : strlen("program ")));
         *ret = TAKE_PTR(p);
         return 0;
 }
@@ -122,7 +128,7 @@ static int compile_rule(struct rules *r, struct rule *rule, const struct json *s
         int k;
 
         rule->optional = json_bool(json_getc(rule->source, "optionalOldSelf"));
-        k = compile_text(r, rule, text(rule->source, "rule"), CEL_BOOL, "", &rule->program, err);
+        k = compile_text(r, rule, text(rule->source, "rule"), CEL_BOOL, &rule->program, err);
         if (k < 0)
                 return k;
         rule->transition = cel_program_uses(rule->program, "oldSelf");
@@ -130,8 +136,8 @@ static int compile_rule(struct rules *r, struct rule *rule, const struct json *s
                 rule->field_path = arena_str(r->arena, buf_str(&path));
         if (text(rule->source, "messageExpression").n == 0)
                 return 0;
-        return compile_text(r, rule, text(rule->source, "messageExpression"), CEL_STRING, "messageExpression ",
-                            &rule->message, message_err);
+        return compile_text(r, rule, text(rule->source, "messageExpression"), CEL_STRING, &rule->message,
+                            message_err);
 }
 
 static void rules_release(struct rules *r) {

@@ -203,10 +203,6 @@ static void set_list(struct compiler *c, struct crd_schema *s, const struct json
 
 /* Formats that belong to another type, and unknown ones, mean nothing. */
 static const char *known_format(struct compiler *c, const struct crd_schema *s, struct str format) {
-        if (s->json_type == CRD_INTEGER)
-                return str_eqc(format, "int32") ? "int32" : str_eqc(format, "int64") ? "int64" : NULL;
-        if (s->json_type == CRD_NUMBER)
-                return str_eqc(format, "float") ? "float" : str_eqc(format, "double") ? "double" : NULL;
         if ((s->json_type != CRD_STRING && s->json_type != CRD_ANY) || s->int_or_string || !crd_format_known(format))
                 return NULL;
         return arena_cstr(c->a, format);

@@ -71,7 +71,7 @@ static bool check_type(struct checker *c, const struct crd_schema *s, const stru
         bool fits = is == want || (is == CRD_INTEGER && want == CRD_NUMBER) || (integral && want == CRD_INTEGER) ||
                     (s->int_or_string && (is == CRD_INTEGER || is == CRD_STRING || integral));
 
-        c->score++;
+        c->score += want != CRD_ANY || s->int_or_string || s->format;
         if (want == CRD_ANY && !s->int_or_string && (!s->format || is == CRD_STRING || is == CRD_ARRAY))
                 return true;
         if (is == CRD_NULL) {
@@ -129,9 +129,7 @@ static int compare_numbers(const struct json *v, const struct json *bound) {
 static bool is_multiple(const struct json *v, const struct json *of) {
         double factor = number_of(of), n;
 
-        if (factor <= 0)
-                return true;
-        if (json_is(v, JSON_INT) && integer_of(of) > 0)
+        if (json_is(v, JSON_INT))
                 return v->i % integer_of(of) == 0;
         n = factor < 1 ? 1 / factor * number_of(v) : number_of(v) / factor;
         return fabs(n - round(n)) < 1e-9 * MAX(1.0, fabs(n));
@@ -141,7 +139,11 @@ static void check_number(struct checker *c, const struct crd_limits *l, const st
         struct field_errors *fe = c->fe;
         int cmp;
 
-        if (l->multiple_of && !is_multiple(v, l->multiple_of))
+        if (l->multiple_of && (json_is(v, JSON_INT) ? integer_of(l->multiple_of) <= 0 : number_of(l->multiple_of) <= 0))
+                field_invalid(fe, at, json_new(fe->a, json_of_raw(number_text(c, l->multiple_of, v))),
+                              "factor MultipleOf declared for %" STR_FMT " must be positive: %" STR_FMT,
+                              STR_ARG(path_text(c, at)), STR_ARG(number_text(c, l->multiple_of, v)));
+        else if (l->multiple_of && !is_multiple(v, l->multiple_of))
                 field_invalid(fe, at, v, BODY("should be a multiple of %" STR_FMT), STR_ARG(path_text(c, at)),
                               STR_ARG(number_text(c, l->multiple_of, v)));
         if (l->minimum) {
@@ -186,8 +188,8 @@ static void check_values(struct checker *c, const struct json *values, const str
         size_t n = 0;
 
         json_each_item(it, values)
-                if (json_equal(it, v))
-                        return;
+                if (json_equal(it, v) || (json_is(it, JSON_INT) && json_is(v, JSON_DOUBLE) && integer_of(v) == it->i))
+                        return; /* Go cuts the number to the type of the other */
         supported = xcalloc(json_len(values) + 1, sizeof(*supported));
         json_each_item(it, values) {
                 _cleanup_buf_ struct buf b = BUF_INIT;
@@ -258,8 +260,6 @@ static void check_object(struct checker *c, const struct crd_schema *s, const st
         const struct crd_limits *l = s->limits;
         size_t hint = 0, old_hint = 0;
 
-        if (s->atomic)
-                old = NULL;
         json_each_member(m, v) {
                 const struct schema_field *f = schema_field_after(&s->type, json_key(m), &hint);
                 const struct crd_schema *below = f ? crd_node(s, json_key(m)) : s->additional;
@@ -394,9 +394,6 @@ static void check(struct checker *c, const struct crd_schema *s, const struct js
         case JSON_DOUBLE:
                 if (l)
                         check_number(c, l, v, at);
-                if (s->format && str_eqc(str_of(s->format), "int32") && json_int(v) != (int32_t) json_int(v))
-                        WHOLE(c, "Checked value must be of type integer with format int32 in %" STR_FMT,
-                              STR_ARG(path_text(c, at)));
                 break;
         case JSON_ARRAY:
                 check_array(c, s, v, old, at);

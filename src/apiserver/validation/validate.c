@@ -44,8 +44,8 @@ static void add(struct field_errors *fe, const char *type, const struct path *p,
 static struct str print_value(struct arena *a, const struct json *v) {
         _cleanup_buf_ struct buf b = BUF_INIT;
 
-        if (!v)
-                return STR("null");
+        if (!v || v->type == JSON_NULL)
+                return STR("\"null\"");
         json_write(&b, v);
         return arena_str(a, buf_str(&b));
 }

@@ -134,7 +134,7 @@ static void waits_for_the_rest(void **state) {
         crd_schema_release(s);
         compare(a, &fe, "an invalid object",
                 "spec.name: Required value\n"
-                "<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; "
+                "<nil>: Invalid value: `null`: some validation rules were not checked because the object was invalid; "
                 "correct the existing errors to complete validation");
 }
 

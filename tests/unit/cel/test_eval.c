@@ -197,14 +197,18 @@ static void optionals(void **state) {
 
 static void conversions(void **state) {
         ROWS({ "int('12')", "12" }, { "int(3.9)", "3" }, { "int(7u)", "7" },
-             { "int('x')", "error: type conversion error from 'string' to 'int'" },
-             { "int(1e30)", "error: integer overflow" }, { "uint(-1)", "error: unsigned integer overflow" },
+             { "int(dyn(self.name))", "error: type conversion error from 'string' to 'int'" },
+             { "int('x')", "error: program instantiation failed: type conversion error from 'string' to 'int'" },
+             { "int(self.f * 1e30)", "error: integer overflow" },
+             { "uint(-self.n)", "error: unsigned integer overflow" },
              { "uint('5')", "5" }, { "double('1.5')", "1.5" }, { "double(2)", "2" }, { "string(1.5)", "\"1.5\"" },
-             { "string(1e21)", "\"1e+21\"" }, { "string(123456789.0)", "\"123456789\"" },
+             { "string(1e21)", "\"1e+21\"" }, { "string(123456789.0)", "\"1.23456789e+08\"" },
+             { "string(100000.0)", "\"100000\"" },
+             { "string(timestamp('2024-01-02T03:04:05.5-01:30'))", "\"2024-01-02T03:04:05.5-01:30\"" },
              { "string(0.00001)", "\"1e-05\"" }, { "string(true)", "\"true\"" }, { "string(5u)", "\"5\"" },
-             { "bool('true')", "true" }, { "bool('yes')", "error: type conversion error from 'string' to 'bool'" },
+             { "bool('true')", "true" }, { "bool(self.name)", "error: type conversion error from 'string' to 'bool'" },
              { "string(bytes('h\xc3\xa9'))", "\"h\xc3\xa9\"" },
-             { "string(b'\\xff')", "error: invalid UTF-8 in bytes, cannot convert to string" },
+             { "string(b'\\xff' + self.raw)", "error: invalid UTF-8 in bytes, cannot convert to string" },
              { "string(duration('90s'))", "\"90s\"" }, { "string(duration('1.5s'))", "\"1.5s\"" },
              { "string(timestamp('2024-01-01T00:00:00.120Z'))", "\"2024-01-01T00:00:00.12Z\"" },
              { "int(timestamp('1970-01-01T00:01:00Z'))", "60" }, { "timestamp(60)", "\"1970-01-01T00:01:00Z\"" },
@@ -253,11 +257,16 @@ static void strings(void **state) {
              { "'%s'.format([[1, 2]])", "\"[1, 2]\"" },
              { "'%s'.format([{'b': 1, 'a': 2}])", "\"{\\\"a\\\":2, \\\"b\\\":1}\"" },
              { "'%s'.format([null])", "\"null\"" },
-             { "'%d'.format(['x'])",
+             { "'%d'.format([dyn('x')])",
                "error: error during formatting: decimal clause can only be used on integers, was given string" },
-             { "'%s %s'.format(['x'])", "error: index 1 out of range" },
-             { "'%q'.format(['x'])",
-               "error: could not parse formatting clause: unrecognized formatting clause \"q\"" });
+             { "(self.name + '%s %s').format(['x'])", "error: index 1 out of range" },
+             { "(self.name + '%q').format(['x'])",
+               "error: could not parse formatting clause: unrecognized formatting clause \"q\"" },
+             { "'%f'.format([self.n])", "error: ERROR: <input>:1:18: error during formatting: fixed-point clause can "
+                                        "only be used on doubles, was given int\n | '%f'.format([self.n])\n | "
+                                        ".................^" },
+             { "'%q'.format(['x'])", "error: ERROR: <input>:1:12: could not parse formatting clause: unrecognized "
+                                     "formatting clause \"q\"\n | '%q'.format(['x'])\n | ...........^" });
 }
 
 static void kubernetes_lists(void **state) {
