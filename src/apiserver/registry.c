@@ -35,10 +35,14 @@ static int check_kind(struct op *op, const struct json *body, struct error *err)
                                 "the object provided is unrecognized (must be of type %" STR_FMT
                                 "): couldn't get version/kind; json parse error: json: cannot unmarshal into Go value",
                                 STR_ARG(r->kind));
+        if (r->custom && str_empty(json_str(json_getc(body, "kind"))))
+                return err_bad_request(err, "Object 'Kind' is missing in 'unstructured object has no kind'");
         if (!str_eq(kind, r->kind) && !str_empty(kind))
                 return err_bad_request(err, "%" STR_FMT " in version \"%" STR_FMT "\" cannot be handled as a %" STR_FMT,
                                        STR_ARG(kind), STR_ARG(version), STR_ARG(r->kind));
-        if (!str_eq(version, r->api_version) && !str_empty(version))
+        if (r->custom) /* their decoder makes nothing up */
+                version = json_str(json_getc(body, "apiVersion"));
+        if (!str_eq(version, r->api_version) && (r->custom || !str_empty(version)))
                 return err_bad_request(err,
                                        "the API version in the data (%" STR_FMT
                                        ") does not match the expected API version (%" STR_FMT ")",

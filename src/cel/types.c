@@ -282,7 +282,8 @@ static bool has_type(const struct json *props, const char *key, const char *type
         return str_eqc(json_str(json_at_path(props, key, "type")), type);
 }
 
-/* Does it say of kind, apiVersion and metadata what rules need? Then they see what it says, else what all objects have. */
+/* Does it say of kind, apiVersion and metadata what rules need? They see what it says then, else what all objects
+ * have. */
 static bool specifies_meta(const struct json *props) {
         const struct json *meta = json_at_path(props, "metadata", "properties");
 

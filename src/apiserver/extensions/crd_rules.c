@@ -116,7 +116,8 @@ static int compile_text(struct rules *r, struct rule *rule, struct str source, e
                                  want == CEL_BOOL ? "cel expression must evaluate to a bool"
                                                   : "messageExpression must evaluate to a string");
         if (k < 0) /* "program instantiation failed: …" */
-                return error_set(err, k, "%s%s", what, error_text(&fault) + (want == CEL_BOOL ? 0 : strlen("program ")));
+                return error_set(err, k, "%s%s", what,
+                                 error_text(&fault) + (want == CEL_BOOL ? 0 : strlen("program ")));
         *ret = TAKE_PTR(p);
         return 0;
 }
@@ -447,11 +448,9 @@ void crd_rules_run(struct field_errors *fe, struct field_errors *passed, const s
 
 void crd_rules_evaluate(struct field_errors *fe, struct field_errors *passed, const struct crd_schema *s,
                         const struct json *value, const struct json *old) {
-        struct json null = json_null();
-
         for (size_t i = 0; s->has_rules && i < fe->list.n; i++)
                 if (blocks(&fe->list.v[i])) {
-                        field_invalid(fe, NULL, &null,
+                        field_invalid(fe, NULL, shown_in_go(fe->a, NULL, ""),
                                       "some validation rules were not checked because the object was invalid; correct "
                                       "the existing errors to complete validation");
                         return;

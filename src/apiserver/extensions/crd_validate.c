@@ -157,7 +157,8 @@ static void check_map_keys(struct field_errors *fe, const struct path *p, const 
                 struct str key_type = text(field, "type");
 
                 if (!field)
-                        field_invalid(fe, keys_path, shown_in_go(fe->a, keys, "string"), "entries must all be names of item properties");
+                        field_invalid(fe, keys_path, shown_in_go(fe->a, keys, "string"),
+                                      "entries must all be names of item properties");
                 else if (str_eqc(key_type, "array") || str_eqc(key_type, "object"))
                         field_invalid_str(fe,
                                           PATH(PATH_KEY(PATH(items_path, "properties"), json_str(json_item(keys, i))),
@@ -166,7 +167,8 @@ static void check_map_keys(struct field_errors *fe, const struct path *p, const 
                                           "must be a scalar type if parent array's x-kubernetes-list-type is map");
                 for (size_t k = 0; k < i; k++)
                         if (json_equal(json_item(keys, i), json_item(keys, k))) {
-                                field_invalid(fe, keys_path, shown_in_go(fe->a, keys, "string"), "must not contain duplicate entries");
+                                field_invalid(fe, keys_path, shown_in_go(fe->a, keys, "string"),
+                                              "must not contain duplicate entries");
                                 break;
                         }
         }
@@ -774,7 +776,8 @@ void validate_crd(struct field_errors *fe, const struct json *obj, const struct 
         validate_names(fe, PATH(p, "names"), names);
         validate_parts(fe, p, versions, json_item(versions, 0), true);
         validate_conversion(fe, PATH(p, "conversion"), json_getc(spec, "conversion"));
-        if (old && condition_is(json_getc(old, "status"), "Established", "True") && crd_bundle_is_bad(obj) && !crd_bundle_is_bad(old))
+        if (old && condition_is(json_getc(old, "status"), "Established", "True") && crd_bundle_is_bad(obj) &&
+            !crd_bundle_is_bad(old))
                 field_invalid(fe, PATH(PATH(PATH(p, "conversion"), "webhookClientConfig"), "caBundle"),
                               shown_bytes(fe->a, json_str(json_at_path(spec, "conversion", "webhook", "clientConfig",
                                                                        "caBundle"))),

@@ -44,8 +44,8 @@ static void add(struct field_errors *fe, const char *type, const struct path *p,
 static struct str print_value(struct arena *a, const struct json *v) {
         _cleanup_buf_ struct buf b = BUF_INIT;
 
-        if (!v || v->type == JSON_NULL)
-                return STR("\"null\"");
+        if (!v)
+                return STR("null");
         json_write(&b, v);
         return arena_str(a, buf_str(&b));
 }
@@ -127,6 +127,8 @@ static void print_go(struct arena *a, struct buf *b, const struct json *v, const
 const struct json *shown_in_go(struct arena *a, const struct json *v, const char *of) {
         _cleanup_buf_ struct buf b = BUF_INIT;
 
+        if (!v || v->type == JSON_NULL)
+                return json_new(a, json_of_cstr("null"));
         if (!json_is(v, JSON_ARRAY) && !json_is(v, JSON_OBJECT))
                 return v;
         print_go(a, &b, v, of);

@@ -52,7 +52,7 @@ void field_duplicate_detail(struct field_errors *fe, const struct path *p, const
                             const char *detail);
 void field_error_add(struct field_errors *fe, const struct field_error *e); /* one that was made elsewhere */
 /* v as Go's %#v prints it, which is how upstream shows what it has no type for: map[string]interface {}{"a":1}. of: the
- * type of a list's items, "string" or "interface {}". Other values are shown as they are. */
+ * type of a list's items, "string" or "interface {}". NULL and null are a quoted null, others shown as they are. */
 const struct json *shown_in_go(struct arena *a, const struct json *v, const char *of);
 struct str quoted_in_go(struct arena *a, struct str s);
 void field_too_long(struct field_errors *fe, const struct path *p, size_t max);
