@@ -368,15 +368,22 @@ static void collection_step(struct collection *k) {
         }
 }
 
-void registry_delete_collection(struct op *op) {
+static void collection_listed(struct op *op) {
         struct collection *k = arena_new_of(op->c->arena, struct collection);
 
-        op_refresh(op);
-        if (list_collect(op->s, op->c, op->rest, op->snap, &k->list, &op->c->error) < 0) {
-                op_fail(op);
-                return;
-        }
+        list_select(op);
         k->op = op;
+        k->list = TAKE_PTR(op->c->list);
         k->arena = arena_new(0);
         collection_step(k);
+}
+
+void registry_delete_collection(struct op *op) {
+        op_refresh(op);
+        if (list_collect(op->s, op->c, op->rest, op->snap, &op->c->list, &op->c->error) < 0)
+                op_fail(op);
+        else if (str_empty(op->c->options.field_selector))
+                collection_listed(op); /* goes whether or not a webhook is there to convert it */
+        else
+                convert_list(op, collection_listed);
 }

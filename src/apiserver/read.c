@@ -122,6 +122,11 @@ static int make_filter(struct arena *a, const struct rest *r, const struct api_o
         return ret->by_field ? selector_parse_fields(a, r->resource, o->field_selector, &ret->fields, err) : 0;
 }
 
+/* Fields are those of the request's version: where a webhook makes that they are looked at when it has. */
+static bool selects_converted(const struct rest *r, const struct api_options *o) {
+        return r->custom && r->custom->of->webhook && !str_empty(o->field_selector);
+}
+
 static bool filter_matches(const struct filter *f, const struct object *o) {
         return (!f->by_label || selector_matches_object(&f->labels, o)) &&
                (!f->by_field || selector_matches_fields(&f->fields, o));
@@ -379,6 +384,7 @@ int list_collect(struct apiserver *s, struct api_call *c, const struct rest *res
         r = make_filter(c->arena, rest->stored, &c->options, &f, err);
         if (r < 0)
                 return r;
+        f.by_field = f.by_field && !selects_converted(rest, &c->options);
         r = list_position(s, c, rest, &snap, &past, &revision, &start, err);
         if (r < 0)
                 return r;
@@ -399,7 +405,24 @@ int list_collect(struct apiserver *s, struct api_call *c, const struct rest *res
         return 0;
 }
 
+void list_select(struct op *op) {
+        struct api_list *l = op->c->list;
+        struct filter f;
+        size_t n = 0;
+
+        if (!selects_converted(op->rest, &op->c->options) ||
+            make_filter(op->c->arena, op->rest, &op->c->options, &f, NULL) < 0)
+                return;
+        for (size_t i = 0; i < l->n; i++)
+                if (filter_matches(&f, l->items[i]))
+                        l->items[n++] = l->items[i];
+                else
+                        object_unref(l->items[i]);
+        l->n = n;
+}
+
 static void listed(struct op *op) {
+        list_select(op);
         op_finish(op, 200);
 }
 

@@ -224,6 +224,8 @@ void registry_modify(struct op *op, int (*change)(struct op *op, struct error *e
 /* The names of a list's page: what registry_list and deletecollection share. */
 int list_collect(struct apiserver *s, struct api_call *c, const struct rest *rest, struct store_snapshot *snap,
                  struct api_list **ret, struct error *err);
+/* Of op->c->list, which is in the request's version now, what fields select that only a webhook could tell. */
+void list_select(struct op *op);
 
 /* The rules for resourceVersion, resourceVersionMatch, sendInitialEvents and continue together (read.c). */
 int list_options_check(struct arena *a, const struct api_options *o, bool watch, struct error *err);

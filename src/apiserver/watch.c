@@ -239,16 +239,24 @@ static void conversion_done(struct object **converted, size_t n, const struct er
                 watch_drained(w);
 }
 
-/* Asks a webhook for the object in the watch's version, and for those of an initial list that come next. */
-static void convert(struct api_watch *w, struct object *o) {
+/* Are fields selected that only a webhook can tell? */
+static bool selects_converted(const struct api_watch *w) {
+        return w->by_field && w->rest->custom && w->rest->custom->of->webhook;
+}
+
+/* Asks a webhook for the object in the watch's version, for another if there is one, and for those of an initial list
+ * that come next. */
+static void convert(struct api_watch *w, struct object *o, struct object *other) {
         struct watch_conversion *k = xcalloc(1, sizeof(*k));
         struct store_iter next = w->iter;
 
         k->watch = w;
         w->conversion = k;
         vec_push(&k->objects, object_ref(o));
+        if (other)
+                vec_push(&k->objects, object_ref(other));
         while (w->snapshot && k->objects.n < CONVERT_MAX && store_iter_next(&next))
-                if (matches(w, next.object) && !custom_is_in_version(w->rest, next.object))
+                if ((selects_converted(w) || matches(w, next.object)) && !custom_is_in_version(w->rest, next.object))
                         vec_push(&k->objects, object_ref(next.object));
         convert_objects(w->hub->s, w->rest, k->objects.v, k->objects.n, w->hub->loop, conversion_done, k);
 }
@@ -275,7 +283,7 @@ static bool emit(struct api_watch *w, enum api_event_type type, struct object *o
         if (!e.object)
                 e.object = find_converted(w, o);
         if (!e.object) {
-                convert(w, o);
+                convert(w, o, NULL);
                 return false;
         }
         if (e.object != o)
@@ -293,11 +301,46 @@ static struct object *at_revision(struct object *o, uint64_t revision) {
         return copy;
 }
 
+static struct object *view(struct api_watch *w, struct object *o) {
+        struct object *v = o ? custom_view(w->rest, o) : NULL;
+
+        return v || !o ? v : find_converted(w, o);
+}
+
+/* deliver and emit, for selectors of fields of the watch's version: what was, and what is, in that. */
+static bool deliver_selected(struct api_watch *w, struct object *before, struct object *now, uint64_t revision) {
+        _cleanup_(object_unrefp) struct object *old = view(w, before), *new = view(w, now), *gone = NULL;
+        struct watch_event e = { .type = API_ADDED, .object = new, .revision = revision };
+        bool was = old && matches(w, old), is = new && matches(w, new);
+
+        if ((before && !old) || (now && !new)) {
+                bool first = before && !custom_is_in_version(w->rest, before),
+                     second = now && !custom_is_in_version(w->rest, now);
+
+                convert(w, first ? before : now, first && second ? now : NULL);
+                return false;
+        }
+        if (!was && !is)
+                return true;
+        if (was && is)
+                e.type = API_MODIFIED;
+        if (was && !is) {
+                e.object = gone = at_revision(old, revision);
+                e.type = API_DELETED;
+        }
+        series_add(w->events, 1);
+        w->sink->event(w, &e);
+        return true;
+}
+
 /* False as emit. */
 static bool deliver(struct api_watch *w, const struct store_event *e, struct shared_bytes **shared) {
         struct object *before = e->previous ? e->previous : e->kind == STORE_EVENT_DELETE ? e->object : NULL;
-        bool was = before && matches(w, before), is;
+        bool was, is;
 
+        if (selects_converted(w))
+                return deliver_selected(w, before, e->kind == STORE_EVENT_DELETE ? NULL : e->object, e->revision);
+        was = before && matches(w, before);
         if (e->kind == STORE_EVENT_DELETE)
                 return !was || emit(w, API_DELETED, e->object, e->revision, shared);
         is = matches(w, e->object);
@@ -373,8 +416,13 @@ static bool send_initial(struct api_watch *w) {
                         break;
                 w->pending = w->iter.object;
                 memset(w->hub->nodes, 0, sizeof(w->hub->nodes));
-                if (matches(w, w->pending) && !emit(w, API_ADDED, w->pending, object_revision(w->pending), NULL))
+                if (selects_converted(w)) {
+                        if (!deliver_selected(w, NULL, w->pending, object_revision(w->pending)))
+                                return false;
+                } else if (matches(w, w->pending) &&
+                           !emit(w, API_ADDED, w->pending, object_revision(w->pending), NULL)) {
                         return false;
+                }
                 w->pending = NULL;
         }
         w->position = store_snapshot_revision(w->snapshot);

@@ -29,9 +29,12 @@ static void nap(void) {
         nanosleep(&(struct timespec) { .tv_nsec = 2000000 }, NULL);
 }
 
-#define VERSION(name, storage)                                                                                      \
-        "{\"name\":\"" name "\",\"served\":true,\"storage\":" storage ",\"schema\":{\"openAPIV3Schema\":{\"type\":" \
-        "\"object\",\"properties\":{\"spec\":{\"type\":\"object\",\"x-kubernetes-preserve-unknown-fields\":true}}}}}"
+#define VERSION(name, storage)                                                                                         \
+        "{\"name\":\"" name "\",\"served\":true,\"storage\":" storage ",\"selectableFields\":[{\"jsonPath\":"             \
+        "\".spec.seen\"}],\"schema\":{\"openAPIV3Schema\":{\"type\":\"object\",\"properties\":{\"spec\":{\"type\":"       \
+        "\"object\",\"x-kubernetes-preserve-unknown-fields\":true,\"properties\":{\"seen\":{\"type\":\"string\"}}}}}}}"
+#define AS_V1 STR("spec.seen=example.com/v1") /* the webhook writes there what it converts to */
+#define AS_V2 STR("spec.seen=example.com/v2")
 
 static void define(struct fixture *f) {
         const char *body = arena_printf(f->a,
@@ -96,6 +99,7 @@ static void watch_in_v2(struct fixture *f, struct seen *s) {
                               .options = API_OPTIONS_INIT,
                               .user = api_user_system };
 
+        c.options.field_selector = AS_V2;
         assert_int_equal(loop_new("test", &s->loop, NULL), 0);
         loop_start_thread(s->loop);
         c.loop = s->loop;
@@ -121,6 +125,13 @@ static void a_webhook_stands_between_versions(void **state) {
         r = ASK(f, API_LIST, &v2, "default");
         assert_string_equal(at(f, r, ".items[0].apiVersion"), "example.com/v2");
         assert_string_equal(at(f, r, ".items[1].apiVersion"), "example.com/v2");
+        /* Fields are those of the version that is asked for, not of the one that is stored. */
+        r = ASK(f, API_LIST, &v2, "default", .options = { .field_selector = AS_V2 });
+        assert_string_equal(at(f, r, ".items[1].metadata.name"), "b");
+        r = ASK(f, API_LIST, &v2, "default", .options = { .field_selector = AS_V1 });
+        assert_string_equal(at(f, r, ".items"), "[]");
+        ASK(f, API_DELETE_COLLECTION, &v2, "default", .options = { .field_selector = AS_V1 });
+        assert_int_equal(ASK(f, API_GET, &v1, "default", "b").code, 200);
 
         watch_in_v2(f, &seen);
         expect(&seen, 2);
@@ -131,6 +142,11 @@ static void a_webhook_stands_between_versions(void **state) {
         expect(&seen, 4);
         assert_int_equal(ASK(f, API_DELETE, &v2, "default", "c").code, 200);
         expect(&seen, 5);
+        ASK(f, API_DELETE_COLLECTION, &v2, "default", .options = { .field_selector = AS_V2 });
+        assert_int_equal(ASK(f, API_GET, &v1, "default", "a").code, 404);
+        expect(&seen, 7);
+        create(f, &v1, "a");
+        expect(&seen, 8);
         loop_call_sync(seen.loop, stop, &seen);
         loop_stop(seen.loop);
         loop_join(seen.loop);
