@@ -283,6 +283,60 @@ static int check_claim(const struct check *k) {
         return 0;
 }
 
+static const struct json *find(const struct check *k, const struct api_resource *r, struct str ns, struct str name) {
+        struct object *o = name.n > 0 ? server_get(k->op->s, k->op->snap, r, ns, name) : NULL;
+
+        return o ? object_json(o) : NULL;
+}
+
+/* Tokens for this audience are what the volume has in it, or what its driver asks for. */
+static bool volume_needs(const struct check *k, const struct json *pod, const struct json *volume,
+                         struct str audience) {
+        struct str ns = k->op->namespace, claim = json_str(json_at_path(volume, "persistentVolumeClaim", "claimName"));
+        struct str driver = json_str(json_at_path(volume, "csi", "driver")), pv;
+
+        json_each_item(s, json_at_path(volume, "projected", "sources")) {
+                const struct json *token = json_getc(s, "serviceAccountToken");
+
+                if (token && str_eq(json_str(json_getc(token, "audience")), audience))
+                        return true;
+        }
+        if (json_getc(volume, "ephemeral"))
+                claim = arena_printf(k->op->c->arena, "%" STR_FMT "-%" STR_FMT,
+                                     STR_ARG(json_str(json_at_path(pod, "metadata", "name"))),
+                                     STR_ARG(json_str(json_getc(volume, "name"))));
+        if (claim.n > 0) {
+                pv = json_str(json_at_path(find(k, &res_persistentvolumeclaims, ns, claim), "spec", "volumeName"));
+                driver = json_str(json_at_path(find(k, &res_persistentvolumes, STR(""), pv), "spec", "csi", "driver"));
+        }
+        json_each_item(t, json_at_path(find(k, &res_csidrivers, STR(""), driver), "spec", "tokenRequests"))
+                if (str_eq(json_str(json_getc(t, "audience")), audience))
+                        return true;
+        return false;
+}
+
+/* A node has tokens for what its pods need them for, and for whom it was given the right (KEP-4412). */
+static int check_audience(const struct check *k, const struct json *pod) {
+        const struct json *audiences = json_at_path(k->obj, "spec", "audiences");
+        struct str audience = json_str(json_item(audiences, 0));
+        struct attributes at = { .verb = "request-serviceaccounts-token-audience",
+                                 .resource = audience,
+                                 .namespace = k->op->namespace,
+                                 .name = k->op->name };
+
+        if (json_len(audiences) > 1)
+                return no(k, "node may only request 0 or 1 audiences");
+        json_each_item(v, json_at_path(pod, "spec", "volumes"))
+                if (volume_needs(k, pod, v, audience))
+                        return 0;
+        if (authorize_why(k->op->s, &k->op->c->user, &at, NULL) == AUTHZ_ALLOW)
+                return 0;
+        return no(k,
+                  "audience \"%" STR_FMT "\" not found in pod spec volume, %" STR_FMT
+                  " is not authorized to request tokens for this audience",
+                  STR_ARG(audience), STR_ARG(k->op->c->user.name));
+}
+
 static int check_token(const struct check *k) {
         const struct json *ref = json_at_path(k->obj, "spec", "boundObjectRef");
         struct str name = json_str(json_getc(ref, "name")), uid = json_str(json_getc(ref, "uid"));
@@ -304,9 +358,9 @@ static int check_token(const struct check *k) {
                           ") does not match the UID in record. The object might have been deleted and then "
                           "recreated",
                           STR_ARG(uid));
-        return is_own(k, object_json(pod)) ? 0
-                                           : no(k, "node requested token bound to a pod scheduled on a different "
-                                                   "node");
+        if (!is_own(k, object_json(pod)))
+                return no(k, "node requested token bound to a pod scheduled on a different node");
+        return check_audience(k, object_json(pod));
 }
 
 static int check_lease(const struct check *k) {

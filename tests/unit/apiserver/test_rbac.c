@@ -291,7 +291,7 @@ static void a_node_asks_for_tokens_of_its_pods(void **state) {
         struct fixture *f = *state;
         static const char spec[] = "{\"spec\":{\"boundObjectRef\":{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"name\":"
                                    "\"%s\",\"uid\":\"%s\"}}}";
-        const char *uid;
+        const char *uid, *other;
 
         make_account(f, "default");
         make(f, &res_pods, "default",
@@ -306,6 +306,24 @@ static void a_node_asks_for_tokens_of_its_pods(void **state) {
         uid = at(f, ASK(f, API_GET, &res_pods, "default", "p"), ".metadata.uid");
         check_code(ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token", .user = &n1,
                        .body = arena_printf(f->a, spec, "p", uid).p),
+                   201);
+        other = arena_printf(f->a,
+                             "{\"spec\":{\"audiences\":[\"vault\"],\"boundObjectRef\":{\"kind\":\"Pod\",\"apiVersion\":"
+                             "\"v1\",\"name\":\"p\",\"uid\":\"%s\"}}}",
+                             uid)
+                                .p;
+        check_error(ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token", .user = &n1, .body = other),
+                    403,
+                    "serviceaccounts \"default\" is forbidden: audience \"vault\" not found in pod spec volume, "
+                    "system:node:n1 is not authorized to request tokens for this audience");
+        make(f, &res_clusterroles, NULL,
+             "{\"metadata\":{\"name\":\"vault\"},\"rules\":[{\"apiGroups\":[\"\"],\"resources\":[\"vault\"],\"verbs\":"
+             "[\"request-serviceaccounts-token-audience\"]}]}");
+        make(f, &res_clusterrolebindings, NULL,
+             "{\"metadata\":{\"name\":\"vault\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":"
+             "\"ClusterRole\",\"name\":\"vault\"},\"subjects\":[{\"kind\":\"Group\",\"name\":\"system:nodes\","
+             "\"apiGroup\":\"rbac.authorization.k8s.io\"}]}");
+        check_code(ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token", .user = &n1, .body = other),
                    201);
         uid = at(f, ASK(f, API_GET, &res_pods, "default", "q"), ".metadata.uid");
         check_error(ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token", .user = &n1,
