@@ -1,13 +1,14 @@
-/* Events live for an hour after they were last written, as upstream's --event-ttl. Once a minute one worker looks at
- * the old ones. A store has no clock: what counts is the event's own time of last change. What lists of earlier revisions
- * need is kept for five minutes, as upstream compacts etcd. Every ten seconds what a cluster cannot do without is made
- * again if it was deleted. */
+/* Events live for an hour after they were last written (--event-ttl). Once a minute one worker looks at the old ones. A
+ * store has no clock: what counts is the event's own time of last change. What lists of earlier revisions need is kept
+ * for five minutes, as upstream compacts etcd. Every ten seconds what a cluster cannot do without is made again if it
+ * was deleted. */
 #include "apiserver/expiry.h"
 #include "apiserver/bootstrap.h"
+#include "apiserver/flags.h"
 #include "base/log.h"
 #include "schema/types.h"
 
-#define EVENT_TTL_NS (3600 * NSEC_PER_SEC)
+#define EVENT_TTL_MS (3600 * 1000)
 #define INTERVAL_MS 10000
 #define MINUTE 6 /* intervals */
 #define MAX_BATCH 500
@@ -17,6 +18,7 @@ struct expiry {
         struct timer timer;
         struct apiserver *s;
         struct loop *loop;
+        int64_t ttl_ms; /* --event-ttl */
         bool running; /* a batch is at the store */
         uint64_t revisions[LIST_MINUTES]; /* a minute ago, two … : a ring */
         unsigned minute, ticks;
@@ -56,7 +58,7 @@ static void expired(struct store_txn *t) {
 static void sweep(struct expiry *x) {
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(x->s->store);
         const struct rest *r = rest_of(x->s, &res_events);
-        int64_t before = now_wall_ns() - EVENT_TTL_NS;
+        int64_t before = now_wall_ns() - x->ttl_ms * NSEC_PER_MSEC;
         struct store_iter it;
         size_t n = 0;
 
@@ -114,6 +116,7 @@ void expiry_start(struct apiserver *s) {
 
         x->s = s;
         x->loop = http_server_worker(s->http, 0);
+        x->ttl_ms = server_flag_ms(s, "event-ttl", EVENT_TTL_MS);
         x->arena = arena_new(0);
         s->expiry = x;
         loop_call(x->loop, start, x);

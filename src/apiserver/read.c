@@ -160,9 +160,11 @@ int list_options_check(struct arena *a, const struct api_options *o, bool watch,
                                 "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
         if (!watch && any && str_empty(o->resource_version))
                 field_forbidden(&fe, at, "resourceVersionMatch is forbidden unless resourceVersion is provided");
+        if (!watch && any && !str_empty(o->continue_token))
+                field_forbidden(&fe, at, "resourceVersionMatch is forbidden when continue is provided");
         if (any && !newer && (watch || !exact))
                 field_not_supported(&fe, at, match, watch ? of_watch : of_list);
-        if (any && !str_empty(o->continue_token))
+        if (watch && any && !str_empty(o->continue_token))
                 field_forbidden(&fe, at, "resourceVersionMatch is forbidden when continue is provided");
         if (!watch && exact && str_eqc(o->resource_version, "0"))
                 field_forbidden(&fe, at, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");

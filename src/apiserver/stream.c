@@ -1,11 +1,12 @@
 /* A watch over HTTP: events of a watcher (watch.c) as lines of a chunked answer. */
+#include "apiserver/flags.h"
 #include "apiserver/handler.h"
 #include "apiserver/watch.h"
 #include "base/metrics.h"
 #include "base/rand.h"
+#include "http/websocket.h"
 
 #define MAX_PENDING (1024 * 1024) /* bytes on their way to a slow client before it lags */
-#define MIN_REQUEST_TIMEOUT_MS (1800 * 1000)
 
 static const double sizes[] = { 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072 };
 static const struct metric event_sizes = { "apiserver_watch_events_sizes", "Watch event size distribution in bytes",
@@ -100,15 +101,99 @@ static void drained(struct http_request *req, void *arg) {
         watch_drained(s->watch);
 }
 
+/* ---- the same over a WebSocket: an event is a message ---- */
+
+struct socket {
+        struct duplex *d;
+        struct api_watch *watch; /* NULL: it is over */
+        struct format format;
+        bool told_columns;
+};
+
+static void socket_event(struct api_watch *w, const struct watch_event *e) {
+        static const size_t length = 4; /* goes before a message of protobuf in a stream: here it has its frame */
+        struct socket *k = watch_arg(w);
+        _cleanup_buf_ struct buf text = BUF_INIT;
+
+        respond_event(&text, &k->format, watch_rest(w), e, !k->told_columns);
+        k->told_columns = k->told_columns || e->type != API_BOOKMARK;
+        if (k->format.as.media == MEDIA_JSON)
+                websocket_write_text(k->d, buf_str(&text));
+        else if (text.n > length)
+                duplex_write_copy(k->d, str_sub(buf_str(&text), length, text.n));
+}
+
+static bool socket_full(struct api_watch *w) {
+        struct socket *k = watch_arg(w);
+
+        return duplex_pending(k->d) > MAX_PENDING;
+}
+
+static void socket_over(struct api_watch *w) {
+        struct socket *k = watch_arg(w);
+
+        k->watch = NULL;
+        api_watch_stop(w);
+        duplex_close(k->d);
+}
+
+static void socket_data(struct duplex *d, struct str data, void *arg) {
+}
+
+static void socket_drain(struct duplex *d, void *arg) {
+        struct socket *k = arg;
+
+        if (k->watch)
+                watch_drained(k->watch);
+}
+
+static void socket_closed(struct duplex *d, int err, void *arg) {
+        struct socket *k = arg;
+
+        if (k->watch)
+                api_watch_stop(k->watch);
+        free(k);
+}
+
+static const struct watch_sink socket_sink = { .event = socket_event, .full = socket_full, .over = socket_over };
+static const struct duplex_ops socket_ops = { .on_data = socket_data, .on_drain = socket_drain,
+                                              .on_close = socket_closed };
+
+static void handle_socket(struct exchange *x, const struct api_call *c, int64_t deadline_ms) {
+        struct socket *k = xcalloc(1, sizeof(*k));
+        _cleanup_error_ struct error e = ERROR_INIT;
+
+        k->format = x->format;
+        k->format.pretty = false;
+        if (watch_new(x->s, c, &socket_sink, k, deadline_ms, &k->watch, &e) < 0) {
+                respond_error(x->req, &x->format, &e);
+                free(k);
+                return;
+        }
+        watch_begin(k->watch); /* from the loop's next turn on */
+        k->d = http_accept_websocket(x->req, NULL);
+        if (k->d) {
+                duplex_set_ops(k->d, &socket_ops, k);
+        } else {
+                api_watch_stop(k->watch);
+                free(k);
+        }
+}
+
 void handle_watch(struct exchange *x, const struct api_call *c) {
         struct stream *s = arena_new_of(http_request_arena(x->req), struct stream);
         _cleanup_error_ struct error e = ERROR_INIT;
         int64_t timeout = c->options.timeout_seconds * 1000;
+        unsigned least = server_flag_number(x->s, "min-request-timeout", 1800);
         struct http_header h[3];
         size_t n = 2;
 
         if (timeout <= 0) /* as upstream: 30 to 60 minutes, so that watches do not all end together */
-                timeout = MIN_REQUEST_TIMEOUT_MS + (int64_t) rand_below(MIN_REQUEST_TIMEOUT_MS);
+                timeout = 1000 * ((int64_t) least + (int64_t) rand_below(MAX(least, 1U)));
+        if (http_request_wants_websocket(x->req)) {
+                handle_socket(x, c, now_mono_ms() + timeout);
+                return;
+        }
         s->req = x->req;
         s->format = x->format;
         s->sizes = watch_series(&event_sizes, x->rest);

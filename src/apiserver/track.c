@@ -508,6 +508,8 @@ void track_enter(struct exchange *x, void (*proceed)(struct exchange *x)) {
         count_running(t, 1);
         if (x->s->audit)
                 t->audit = audit_begin(x->s->audit, x, &at, t->headers[0].value);
+        if (t->audit && x->rest && x->rest->deprecated.n)
+                audit_annotate(t->audit, STR("k8s.io/deprecated"), STR("true"));
         if (read_timeout(t, &e) < 0) {
                 respond_error(x->req, &x->format, &e);
                 return;

@@ -65,8 +65,8 @@ static int teardown(void **state) {
         return fixture_teardown(state);
 }
 
-/* Sends a request, reads until the server closes. In the fixture's arena. */
-static struct str talk(struct fixture *f, const char *text) {
+/* Sends a request, reads until this comes (NULL: until the server closes). In the fixture's arena. */
+static struct str talk_until(struct fixture *f, const char *text, const char *last) {
         struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(http_server_port(f->s->http)) };
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         struct buf b = BUF_INIT;
@@ -76,12 +76,17 @@ static struct str talk(struct fixture *f, const char *text) {
         to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         assert_int_equal(connect(fd, (struct sockaddr *) &to, sizeof(to)), 0);
         assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t) strlen(text));
-        while ((n = recv(fd, buf_reserve(&b, 65536), 65536, 0)) > 0)
+        while ((!last || str_search(buf_str(&b), str_of(last)) < 0) &&
+               (n = recv(fd, buf_reserve(&b, 65536), 65536, 0)) > 0)
                 b.n += (size_t) n;
         close(fd);
         all = arena_str(f->a, buf_str(&b));
         buf_free(&b);
         return all;
+}
+
+static struct str talk(struct fixture *f, const char *text) {
+        return talk_until(f, text, NULL);
 }
 
 static struct str get(struct fixture *f, const char *path, const char *headers) {
@@ -200,6 +205,20 @@ static void jail(struct fixture *f, const char *response, unsigned shares) {
                                         .code,
                         201);
         flow_reconcile(f->s);
+}
+
+static void a_watch_over_a_websocket_has_an_event_in_each_message(void **state) {
+        struct fixture *f = *state;
+        struct str r, frames;
+
+        ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"a\"}}");
+        r = talk_until(f, "GET " WATCH " HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                          "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+                       "\"name\":\"a\"");
+        assert_true(has(r, "HTTP/1.1 101"));
+        frames = body_of(r);
+        assert_int_equal(frames.p[0], (char) 0x81); /* text */
+        assert_true(has(frames, "{\"type\":\"ADDED\",\"object\":{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\""));
 }
 
 static void metrics_have_upstreams_names(void **state) {
@@ -504,6 +523,7 @@ int main(void) {
                 T(every_answer_has_its_headers),
                 T(a_read_waits_for_its_revision),
                 T(watches_are_checked_and_the_end_of_initial_events_has_a_blueprint),
+                T(a_watch_over_a_websocket_has_an_event_in_each_message),
                 T(metrics_have_upstreams_names),
                 T(a_write_takes_seats_for_those_who_watch),
                 T(a_full_level_refuses),
