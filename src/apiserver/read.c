@@ -383,7 +383,7 @@ int list_collect(struct apiserver *s, struct api_call *c, const struct rest *res
         struct filter f;
         int r;
 
-        r = make_filter(c->arena, rest->stored, &c->options, &f, err);
+        r = make_filter(c->arena, rest, &c->options, &f, err);
         if (r < 0)
                 return r;
         f.by_field = f.by_field && !selects_converted(rest, &c->options);

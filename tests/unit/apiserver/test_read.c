@@ -139,12 +139,39 @@ static void wrong_combinations_are_refused(void **state) {
         assert_non_null(strstr(r.message, "Timeout: Too large resource version: 99999, current: "));
 }
 
+/* Each of the two APIs of Events has its own names for the same fields. */
+static void events_are_selected_by_the_names_of_their_version(void **state) {
+        static const struct {
+                const struct api_resource *resource;
+                const char *selector;
+                size_t n; /* 9: refused */
+        } table[] = {
+                { &res_events, "involvedObject.name=p", 1 },
+                { &res_events, "regarding.name=p", 9 },
+                { &res_events_events_k8s_io, "regarding.name=p", 1 },
+                { &res_events_events_k8s_io, "regarding.name!=p,reportingController=c", 0 },
+                { &res_events_events_k8s_io, "involvedObject.name=p", 9 },
+        };
+        struct fixture *f = *state;
+
+        assert_int_equal(ASK(f, API_CREATE, &res_events, "default",
+                             .body = "{\"metadata\":{\"name\":\"e\"},\"involvedObject\":{\"namespace\":\"default\","
+                                     "\"name\":\"p\"},\"reportingComponent\":\"c\"}").code, 201);
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                struct answer r = ASK(f, API_LIST, table[i].resource, "default",
+                                      .options.field_selector = str_of(table[i].selector));
+
+                assert_int_equal(r.code == 400 ? 9 : json_len(json_getc(r.body, "items")), table[i].n);
+        }
+}
+
 int main(void) {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
                 TEST(an_exact_list_is_of_its_revision),
                 TEST(a_page_that_nobody_remembers_says_where_to_go_on),
                 TEST(wrong_combinations_are_refused),
+                TEST(events_are_selected_by_the_names_of_their_version),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
