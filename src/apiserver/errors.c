@@ -52,6 +52,14 @@ int err_forbidden(struct error *err, const struct rest *r, struct str name, cons
         return -EACCES;
 }
 
+int err_too_large_revision(struct error *err, uint64_t want, uint64_t now) {
+        error_status(err, REASON_TIMEOUT, "Timeout: Too large resource version: %llu, current: %llu",
+                     (unsigned long long) want, (unsigned long long) now);
+        error_add_cause(err, "ResourceVersionTooLarge", STR(""), "Too large resource version");
+        err->retry_after_seconds = 1;
+        return -ETIMEDOUT;
+}
+
 int err_bad_request(struct error *err, const char *fmt, ...) {
         _cleanup_free_ char *text = NULL;
         va_list ap;

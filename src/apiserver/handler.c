@@ -257,12 +257,17 @@ static void read_done(struct api_call *c) {
         drop_results(c);
 }
 
-static void handle_read(struct exchange *x, const struct api_call *call) {
-        struct http_read r = { .call = *call, .x = x }; /* on the stack: reads are done when apiserver_call returns */
+static bool waits_for_revision(struct exchange *x, const struct api_call *call) {
         uint64_t revision;
 
-        if (call->options.resource_version.n > 0 && str_to_u64(call->options.resource_version, &revision) == 0 &&
-            revision > store_revision(x->s->store) && track_wait_revision(x, revision))
+        return call->options.resource_version.n > 0 && str_to_u64(call->options.resource_version, &revision) == 0 &&
+               revision > store_revision(x->s->store) && track_wait_revision(x, revision);
+}
+
+static void handle_read(struct exchange *x, const struct api_call *call) {
+        struct http_read r = { .call = *call, .x = x }; /* on the stack: reads are done when apiserver_call returns */
+
+        if (waits_for_revision(x, call))
                 return;
         if (x->rest->custom) { /* … but for those that a webhook may have to convert */
                 handle_write(x, call);
@@ -426,12 +431,14 @@ static void handle_resource(struct exchange *x) {
         if (c.verb == API_GET && x->query.export) {
                 err_bad_request(&e, "the export parameter, deprecated since v1.14, is no longer supported");
                 respond_error(x->req, &x->format, &e);
-        } else if (c.verb == API_WATCH)
-                handle_watch(x, &c);
-        else if (c.verb == API_GET || c.verb == API_LIST)
+        } else if (c.verb == API_WATCH) {
+                if (!c.options.send_initial_events || !waits_for_revision(x, &c))
+                        handle_watch(x, &c);
+        } else if (c.verb == API_GET || c.verb == API_LIST) {
                 handle_read(x, &c);
-        else
+        } else {
                 handle_write(x, &c);
+        }
 }
 
 static void handle_failed(struct exchange *x, struct error *e) {

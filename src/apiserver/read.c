@@ -77,11 +77,7 @@ static int check_revision(const struct store_snapshot *snap, struct str rv, bool
                                     list ? "invalid resource version: " : "", STR_ARG(rv), STR_ARG(rv));
         if (want <= now)
                 return 0;
-        error_status(err, REASON_TIMEOUT, "Timeout: Too large resource version: %llu, current: %llu",
-                     (unsigned long long) want, (unsigned long long) now);
-        error_add_cause(err, "ResourceVersionTooLarge", STR(""), "Too large resource version");
-        err->retry_after_seconds = 1;
-        return -ETIMEDOUT;
+        return err_too_large_revision(err, want, now);
 }
 
 void registry_get(struct op *op) {

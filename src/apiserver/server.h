@@ -137,6 +137,7 @@ int err_exists(struct error *err, const struct rest *r, struct str name);
 int err_conflict(struct error *err, const struct rest *r, struct str name, const char *fmt, ...) _printf_(4, 5);
 #define OBJECT_MODIFIED "the object has been modified; please apply your changes to the latest version and try again"
 int err_forbidden(struct error *err, const struct rest *r, struct str name, const char *fmt, ...) _printf_(4, 5);
+int err_too_large_revision(struct error *err, uint64_t want, uint64_t now);
 int err_bad_request(struct error *err, const char *fmt, ...) _printf_(2, 3);
 int err_method(struct error *err, const struct rest *r, const char *verb);
 /* metav1.Status of an error, and of a success with the details of what was deleted (uid may be empty). */

@@ -774,6 +774,13 @@ static void begin(struct loop_work *work) {
                 end(w);
                 return;
         }
+        if (w->initial && w->position > store_revision(w->hub->s->store)) { /* not older than that, it shall be */
+                _cleanup_error_ struct error e = ERROR_INIT;
+
+                err_too_large_revision(&e, w->position, store_revision(w->hub->s->store));
+                fail(w, &e);
+                return;
+        }
         if (w->initial) {
                 struct str prefix = w->rest->prefix;
 

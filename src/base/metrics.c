@@ -13,7 +13,7 @@
 #include "base/arena.h"
 #include "base/vec.h"
 
-#define MAX_SERIES 8192
+#define MAX_SERIES 16384
 
 struct series {
         struct series *next; /* in the shard; set before it is published */

@@ -18,7 +18,7 @@ struct series;
 
 /* This thread's series of a metric with the labels that key stands for: the same key means the same labels everywhere.
  * labels writes them (`verb="GET",code="200"`), once for each thread; NULL: none. Valid for the life of the process,
- * for this thread to count on. A thread has at most 8192 series; what is beyond is not counted. */
+ * for this thread to count on. A thread has at most 16384 series; what is beyond is not counted. */
 struct series *metric_series(const struct metric *m, uint64_t key, void (*labels)(struct buf *dst, const void *arg),
                              const void *arg);
 void series_add(struct series *s, int64_t n);

@@ -182,6 +182,23 @@ static void initial_events_end_with_a_bookmark(void **state) {
         watch_end(w);
 }
 
+static void initial_events_are_not_older_than_what_is_asked_for(void **state) {
+        struct fixture *f = *state;
+        struct api_options o = API_OPTIONS_INIT;
+        char text[80], want[32];
+        struct watcher *w;
+
+        o.send_initial_events = o.watch_bookmarks = true;
+        o.resource_version_match = STR("NotOlderThan");
+        snprintf(want, sizeof(want), "%llu", (unsigned long long) create(f, "a", "x") + 1);
+        o.resource_version = str_of(want);
+        snprintf(text, sizeof(text), "ERROR Timeout: Too large resource version: %s, current: %llu;", want,
+                 (unsigned long long) store_revision(f->store));
+        w = watch(f, o);
+        expect(w, text);
+        watch_end(w);
+}
+
 static void *write_many(void *arg) {
         struct fixture *f = arg;
         struct fixture own = { .s = f->s, .store = f->store, .a = arena_new(0) };
@@ -232,6 +249,7 @@ int main(void) {
                 T(other_namespaces_are_not_seen),
                 T(a_revision_that_is_forgotten_is_expired),
                 T(initial_events_end_with_a_bookmark),
+                T(initial_events_are_not_older_than_what_is_asked_for),
                 T(watches_begun_amid_writes_see_everything_once),
         };
 
