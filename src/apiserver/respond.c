@@ -13,6 +13,7 @@
 #include "schema/columns.h"
 #include "schema/protobuf.h"
 #include "schema/types.h"
+#include "schema/wire.h"
 
 #define HEADER(n, v) \
         { STR_INIT(n), STR_INIT(v) }
@@ -444,34 +445,18 @@ const char *respond_stream_type(const struct format *f) {
         return types[f->as.media];
 }
 
-static void put_varint(struct buf *b, uint64_t v) {
-        for (; v >= 0x80; v >>= 7)
-                buf_putc(b, (char) (v | 0x80));
-        buf_putc(b, (char) v);
-}
-
 /* metav1.WatchEvent { type = 1, object = 2 { raw = 1 } } behind four bytes of length. */
 static void frame_protobuf(struct buf *dst, const char *type, struct str raw) {
-        _cleanup_buf_ struct buf extension = BUF_INIT;
-        _cleanup_buf_ struct buf event = BUF_INIT;
-        size_t n = strlen(type);
-        uint8_t be[4];
+        size_t start = dst->n, at;
+        uint32_t n;
 
-        buf_putc(&extension, 0x0a);
-        put_varint(&extension, raw.n);
-        buf_add_str(&extension, raw);
-        buf_putc(&event, 0x0a);
-        put_varint(&event, n);
-        buf_add(&event, type, n);
-        buf_putc(&event, 0x12);
-        put_varint(&event, extension.n);
-        buf_add_str(&event, buf_str(&extension));
-        be[0] = (uint8_t) (event.n >> 24);
-        be[1] = (uint8_t) (event.n >> 16);
-        be[2] = (uint8_t) (event.n >> 8);
-        be[3] = (uint8_t) event.n;
-        buf_add(dst, be, 4);
-        buf_add_str(dst, buf_str(&event));
+        buf_add(dst, "\0\0\0\0", 4);
+        wire_put_bytes(dst, 1, str_of(type));
+        at = wire_open(dst, 2);
+        wire_put_bytes(dst, 1, raw);
+        wire_close(dst, at);
+        n = htonl((uint32_t) (dst->n - start - 4));
+        memcpy(dst->p + start, &n, 4);
 }
 
 /* The end of the initial events carries an empty list in the stream's own format, for clients that make a list of them:

@@ -13,12 +13,9 @@ enum how {
         YAMLS,     /* repeated Any */
         MESSAGE,   /* below */
         WRAPPED,   /* a message whose field 1 is the one below */
-        NAMED,     /* a map: repeated { name = 1, value = 2 }, inside of a message whose field it is (0: right here) */
+        NAMED,     /* a map: a message of repeated { name = 1, value = 2 }, value as the one below */
         TYPE,      /* TypeItem { value = 1 } */
         PARAMETERS,
-        RESPONSES,
-        PATHS,
-        SECURITY,
         REQUIREMENTS,
 };
 
@@ -27,6 +24,8 @@ struct entry {
         uint32_t number;
         enum how how;
         const struct entry *below;
+        uint32_t item; /* NAMED: the number of the repeated field, 1 unless said */
+        uint32_t wrap; /* NAMED: value is a message whose field of that number is the one below */
 };
 
 /* Ends a table; vendor extensions (x-…) go to that number. */
@@ -76,9 +75,15 @@ static const struct entry response_entries[] = {
         { "description", 1, TEXT, NULL }, { "schema", 2, WRAPPED, schema_entries }, EXTENSIONS(5),
 };
 static const struct entry operation_entries[] = {
-        { "tags", 1, TEXTS, NULL },          { "description", 3, TEXT, NULL }, { "operationId", 5, TEXT, NULL },
-        { "produces", 6, TEXTS, NULL },      { "consumes", 7, TEXTS, NULL },   { "parameters", 8, PARAMETERS, NULL },
-        { "responses", 9, RESPONSES, NULL }, { "schemes", 10, TEXTS, NULL },   EXTENSIONS(13),
+        { "tags", 1, TEXTS, NULL },
+        { "description", 3, TEXT, NULL },
+        { "operationId", 5, TEXT, NULL },
+        { "produces", 6, TEXTS, NULL },
+        { "consumes", 7, TEXTS, NULL },
+        { "parameters", 8, PARAMETERS, NULL },
+        { "responses", 9, NAMED, response_entries, .wrap = 1 },
+        { "schemes", 10, TEXTS, NULL },
+        EXTENSIONS(13),
 };
 static const struct entry path_item_entries[] = {
         { "get", 2, MESSAGE, operation_entries },
@@ -98,9 +103,13 @@ static const struct entry key_entries[] = {
         EXTENSIONS(5),
 };
 static const struct entry document_entries[] = {
-        { "swagger", 1, TEXT, NULL }, { "info", 2, MESSAGE, info_entries }, { "paths", 8, PATHS, NULL },
-        { "definitions", 9, NAMED, schema_entries }, { "security", 12, REQUIREMENTS, NULL },
-        { "securityDefinitions", 13, SECURITY, NULL }, EXTENSIONS(16),
+        { "swagger", 1, TEXT, NULL },
+        { "info", 2, MESSAGE, info_entries },
+        { "paths", 8, NAMED, path_item_entries, .item = 2 },
+        { "definitions", 9, NAMED, schema_entries },
+        { "security", 12, REQUIREMENTS, NULL },
+        { "securityDefinitions", 13, NAMED, key_entries, .wrap = 2 },
+        EXTENSIONS(16),
 };
 
 static void put_entries(struct buf *b, const struct entry *table, const struct json *v);
@@ -121,14 +130,22 @@ static void put_yaml(struct buf *b, uint32_t number, const struct json *v) {
         wire_close(b, at);
 }
 
-static void put_named(struct buf *b, uint32_t number, const struct entry *table, const struct json *v) {
+static void put_named(struct buf *b, const struct entry *e, const struct json *v) {
+        size_t all = wire_open(b, e->number);
+
         json_each_member(m, v) {
-                size_t at = wire_open(b, number);
+                size_t named = wire_open(b, e->item ? e->item : 1), value;
 
                 wire_put_bytes(b, 1, json_key(m));
-                put_message(b, 2, table, &m->value);
-                wire_close(b, at);
+                value = wire_open(b, 2);
+                if (e->wrap)
+                        put_message(b, e->wrap, e->below, &m->value);
+                else
+                        put_entries(b, e->below, &m->value);
+                wire_close(b, value);
+                wire_close(b, named);
         }
+        wire_close(b, all);
 }
 
 /* ParametersItem { parameter = 1 { body = 1 | non_body = 2 { query = 3 | path = 4 } } } */
@@ -147,38 +164,6 @@ static void put_parameter(struct buf *b, uint32_t number, const struct json *p) 
         }
         wire_close(b, parameter);
         wire_close(b, item);
-}
-
-/* Responses { repeated { name = 1, value = 2 { response = 1 } } = 1 } */
-static void put_responses(struct buf *b, uint32_t number, const struct json *v) {
-        size_t all = wire_open(b, number);
-
-        json_each_member(m, v) {
-                size_t named = wire_open(b, 1), value;
-
-                wire_put_bytes(b, 1, json_key(m));
-                value = wire_open(b, 2);
-                put_message(b, 1, response_entries, &m->value);
-                wire_close(b, value);
-                wire_close(b, named);
-        }
-        wire_close(b, all);
-}
-
-/* SecurityDefinitions { repeated { name = 1, value = 2 { api_key_security = 2 } } = 1 } */
-static void put_security(struct buf *b, uint32_t number, const struct json *v) {
-        size_t all = wire_open(b, number);
-
-        json_each_member(m, v) {
-                size_t named = wire_open(b, 1), value;
-
-                wire_put_bytes(b, 1, json_key(m));
-                value = wire_open(b, 2);
-                put_message(b, 2, key_entries, &m->value);
-                wire_close(b, value);
-                wire_close(b, named);
-        }
-        wire_close(b, all);
 }
 
 /* SecurityRequirement { repeated { name = 1, value = 2 { repeated string = 1 } } = 1 } */
@@ -233,24 +218,11 @@ static void put_entry(struct buf *b, const struct entry *e, const struct json *v
                 wire_close(b, at);
                 break;
         case NAMED:
-                at = wire_open(b, e->number);
-                put_named(b, 1, e->below, v);
-                wire_close(b, at);
-                break;
-        case PATHS:
-                at = wire_open(b, e->number);
-                put_named(b, 2, path_item_entries, v);
-                wire_close(b, at);
+                put_named(b, e, v);
                 break;
         case PARAMETERS:
                 json_each_item(it, v)
                         put_parameter(b, e->number, it);
-                break;
-        case RESPONSES:
-                put_responses(b, e->number, v);
-                break;
-        case SECURITY:
-                put_security(b, e->number, v);
                 break;
         case REQUIREMENTS:
                 json_each_item(it, v)

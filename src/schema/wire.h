@@ -1,4 +1,4 @@
-/* The wire format of protobuf: https://protobuf.dev/programming-guides/encoding/. Private to src/schema. */
+/* The wire format of protobuf: https://protobuf.dev/programming-guides/encoding/. */
 #pragma once
 
 #include <errno.h>

@@ -17,6 +17,7 @@
 #include "base/rand.h"
 #include "base/time.h"
 #include "http/client.h"
+#include "schema/wire.h"
 
 #define SEED 32
 #define INFO 32 /* random, with each write: its key is derived from the seed and this */
@@ -119,70 +120,26 @@ static int derive(const struct seed *s, const uint8_t *info, uint8_t key[static 
         return ok == 1 ? 0 : -EIO;
 }
 
-/* ---- protobuf, as far as these messages go: fields of bytes ---- */
-
-static void put_varint(struct buf *b, uint64_t v) {
-        for (; v >= 0x80; v >>= 7)
-                buf_putc(b, (char) (v | 0x80));
-        buf_putc(b, (char) v);
-}
-
-static void put_field(struct buf *b, unsigned number, struct str value) {
-        put_varint(b, number << 3 | 2);
-        put_varint(b, value.n);
-        buf_add_str(b, value);
-}
-
-static bool get_varint(struct str *rest, uint64_t *ret) {
-        *ret = 0;
-        for (unsigned shift = 0; shift < 64 && rest->n > 0; shift += 7) {
-                uint8_t c = (uint8_t) rest->p[0];
-
-                *rest = str_sub(*rest, 1, rest->n);
-                *ret |= (uint64_t) (c & 0x7f) << shift;
-                if (c < 0x80)
-                        return true;
-        }
-        return false;
-}
-
-/* Cuts a field off; a number has no value then. False at the end, or when it is no message (*rest is not empty). */
-static bool get_field(struct str *rest, unsigned *ret_number, uint64_t *ret_varint, struct str *ret_value) {
-        uint64_t tag, n;
-
-        *ret_value = STR("");
-        if (rest->n == 0 || !get_varint(rest, &tag) || !get_varint(rest, &n))
-                return false;
-        *ret_number = (unsigned) (tag >> 3);
-        *ret_varint = n;
-        if ((tag & 7) == 0)
-                return true;
-        if ((tag & 7) != 2 || n > rest->n)
-                return false;
-        *ret_value = str_sub(*rest, 0, (size_t) n);
-        *rest = str_sub(*rest, (size_t) n, rest->n);
-        return true;
-}
+/* ---- protobuf: fields of bytes; what is no message ends where it stops being one ---- */
 
 struct str kms_field(struct str message, unsigned number) {
-        struct str value, found = STR("");
-        unsigned k;
-        uint64_t v;
+        struct str found = STR("");
+        struct wire_field f;
+        const char *what;
 
-        while (get_field(&message, &k, &v, &value))
-                if (k == number)
-                        found = value;
+        while (wire_next(&message, &f, &what) > 0)
+                if (f.number == number && f.type == WIRE_BYTES)
+                        found = f.bytes;
         return found;
 }
 
 void kms_copy_entries(struct buf *dst, struct str message, unsigned from, unsigned to) {
-        struct str value;
-        unsigned k;
-        uint64_t v;
+        struct wire_field f;
+        const char *what;
 
-        while (get_field(&message, &k, &v, &value))
-                if (k == from)
-                        put_field(dst, to, value);
+        while (wire_next(&message, &f, &what) > 0)
+                if (f.number == from && f.type == WIRE_BYTES)
+                        wire_put_bytes(dst, to, f.bytes);
 }
 
 /* ---- calls of the plugin ---- */
@@ -291,7 +248,7 @@ static void put_uid(struct rpc *r) {
         char uid[37];
 
         rand_uuid(uid);
-        put_field(&r->request, 2, str_n(uid, 36));
+        wire_put_bytes(&r->request, 2, str_n(uid, 36));
 }
 
 /* ---- seeds ---- */
@@ -299,7 +256,7 @@ static void put_uid(struct rpc *r) {
 static struct rpc *encrypt_seed(struct kms *k, const struct seed *s) {
         struct rpc *r = rpc_new(k, "Encrypt");
 
-        put_field(&r->request, 1, str_n((const char *) s->bytes, SEED));
+        wire_put_bytes(&r->request, 1, str_n((const char *) s->bytes, SEED));
         put_uid(r);
         return r;
 }
@@ -435,12 +392,11 @@ int kms_seal(struct kms *k, struct str aad, struct str text, struct buf *dst) {
         if (r == 0)
                 r = gcm_seal(key, sizeof(key), aad, text, &data);
         if (r == 0) {
-                put_field(dst, 1, buf_str(&data));
-                put_field(dst, 2, buf_str(&k->key_id));
-                put_field(dst, 3, buf_str(&k->sealed_seed));
+                wire_put_bytes(dst, 1, buf_str(&data));
+                wire_put_bytes(dst, 2, buf_str(&k->key_id));
+                wire_put_bytes(dst, 3, buf_str(&k->sealed_seed));
                 buf_add_str(dst, buf_str(&k->annotations));
-                put_varint(dst, 5 << 3);
-                put_varint(dst, SOURCE_IS_SEED);
+                wire_put_int(dst, 5, SOURCE_IS_SEED);
         }
         pthread_mutex_unlock(&k->lock);
         OPENSSL_cleanse(key, sizeof(key));
@@ -466,9 +422,9 @@ static int find_seed(struct kms *k, struct str object, struct seed *ret) {
         if (known_seed(k, sealed, ret))
                 return 0;
         r = rpc_new(k, "Decrypt");
-        put_field(&r->request, 1, sealed);
+        wire_put_bytes(&r->request, 1, sealed);
         put_uid(r);
-        put_field(&r->request, 3, kms_field(object, 2));
+        wire_put_bytes(&r->request, 3, kms_field(object, 2));
         kms_copy_entries(&r->request, object, 4, 4);
         if (rpc_wait(r, &err) < 0) {
                 log_error("kms %" STR_FMT ": %s", STR_ARG(k->name), error_text(&err));
