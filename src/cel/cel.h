@@ -152,7 +152,8 @@ struct cel_program;
 
 /* The variables (and their types) must outlive the program. -EINVAL: the message is what cel-go prints,
  * "ERROR: <input>:1:5: undeclared reference to 'x' (in container '')\n | …", a paragraph an error. -ENOEXEC: it
- * compiles, and can only fail ("program instantiation failed: error parsing regexp: …"); *ret is set, and has a type. */
+ * compiles, and can only fail ("program instantiation failed: error parsing regexp: …"); *ret is set, and has a type.
+ */
 int cel_compile(struct str text, const struct cel_variable *variables, size_t n, struct cel_program **ret,
                 struct error *err);
 void cel_program_free(struct cel_program *p); /* NULL is fine */

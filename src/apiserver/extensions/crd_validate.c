@@ -610,7 +610,8 @@ static void check_review_versions(struct field_errors *fe, const struct path *p,
                 known = known || str_eqc(json_str(v), "v1") || str_eqc(json_str(v), "v1beta1");
         }
         if (!known)
-                field_invalid(fe, p, shown_in_go(fe->a, versions, "string"), "must include at least one of v1, v1beta1");
+                field_invalid(fe, p, shown_in_go(fe->a, versions, "string"),
+                              "must include at least one of v1, v1beta1");
 }
 
 static void validate_conversion(struct field_errors *fe, const struct path *p, const struct json *conversion) {

@@ -30,9 +30,10 @@ static void nap(void) {
 }
 
 #define VERSION(name, storage)                                                                                         \
-        "{\"name\":\"" name "\",\"served\":true,\"storage\":" storage ",\"selectableFields\":[{\"jsonPath\":"             \
-        "\".spec.seen\"}],\"schema\":{\"openAPIV3Schema\":{\"type\":\"object\",\"properties\":{\"spec\":{\"type\":"       \
-        "\"object\",\"x-kubernetes-preserve-unknown-fields\":true,\"properties\":{\"seen\":{\"type\":\"string\"}}}}}}}"
+        "{\"name\":\"" name "\",\"served\":true,\"storage\":" storage ",\"selectableFields\":[{\"jsonPath\":"          \
+        "\".spec.seen\"}],\"schema\":{\"openAPIV3Schema\":{\"type\":\"object\",\"properties\":{\"spec\":{\"type\":"    \
+        "\"object\",\"x-kubernetes-preserve-unknown-fields\":true,\"properties\":{\"seen\":{\"type\":\"string\"}}}}}}" \
+        "}"
 #define AS_V1 STR("spec.seen=example.com/v1") /* the webhook writes there what it converts to */
 #define AS_V2 STR("spec.seen=example.com/v2")
 
