@@ -387,6 +387,28 @@ static void old_mistakes_may_stay(void **state) {
         undefine(f);
 }
 
+/* A rule that what is there has broken all along warns, until that is changed. */
+static void old_faults_warn(void **state) {
+        struct fixture *f = *state;
+        struct answer r = { 0 };
+
+        define(f, PLAIN, "");
+        assert_int_equal(create(f, "'spec':{'n':3}").code, 201);
+        r = ASK(f, API_PATCH, &res_customresourcedefinitions, NULL, "widgets.example.com", .patch = API_PATCH_JSON,
+                .body = Q("[{'op':'add','path':'/spec/versions/0/schema/openAPIV3Schema/properties/spec/"
+                          "x-kubernetes-validations','value':[{'rule':'self.n > 4'}]}]"));
+        assert_int_equal(r.code, 200);
+        for (int i = 0; i < 1000 && r.n_warnings == 0; i++, nap()) { /* until it is in force */
+                r = ASK(f, API_PATCH, &widgets, "default", "w", .patch = API_PATCH_MERGE,
+                        .body = Q("{'metadata':{'labels':{'a':'b'}}}"));
+                assert_int_equal(r.code, 200);
+        }
+        assert_true(str_eqc(r.warning, "spec: Invalid value: \"object\": failed rule: self.n > 4"));
+        r = ASK(f, API_PATCH, &widgets, "default", "w", .patch = API_PATCH_MERGE, .body = Q("{'spec':{'n':2}}"));
+        is_invalid(r, "Widget.example.com \"w\"", "spec: Invalid value: \"object\": failed rule: self.n > 4");
+        undefine(f);
+}
+
 /* A default that came later is there when an old object is read. */
 static void reading_fills_in_defaults(void **state) {
         struct fixture *f = *state;
@@ -482,6 +504,7 @@ int main(void) {
                 cmocka_unit_test(names_and_versions_are_checked),
                 cmocka_unit_test(unknown_fields_go_and_defaults_come),
                 cmocka_unit_test(old_mistakes_may_stay),
+                cmocka_unit_test(old_faults_warn),
                 cmocka_unit_test(reading_fills_in_defaults),
                 cmocka_unit_test(versions_are_views_of_one_object),
                 cmocka_unit_test(taken_names_are_refused),
