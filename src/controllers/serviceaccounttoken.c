@@ -1,10 +1,12 @@
 /* Secrets of type kubernetes.io/service-account-token: filled with a token of the account that they name, the cluster's
- * CA and their namespace; deleted when the account goes.
+ * CA and their namespace; deleted when the account goes. Those that an account lists, as older clusters made them for
+ * each, are marked invalid when nobody has used them for a year, and deleted after another.
  * https://kubernetes.io/docs/concepts/configuration/secret/#serviceaccount-token-secrets */
 #include <openssl/evp.h>
 
 #include "base/encode.h"
 #include "controllers/controller.h"
+#include "controllers/pods.h"
 #include "http/jwt.h"
 #include "json/build.h"
 #include "schema/types.h"
@@ -12,6 +14,11 @@
 #define TYPE "kubernetes.io/service-account-token"
 #define ACCOUNT "kubernetes.io/service-account.name"
 #define ACCOUNT_UID "kubernetes.io/service-account.uid"
+#define LAST_USED "kubernetes.io/legacy-token-last-used"
+#define INVALID_SINCE "kubernetes.io/legacy-token-invalid-since"
+#define TRACKING STR("kube-apiserver-legacy-service-account-token-tracking")
+#define PERIOD_NS (365 * 86400 * NSEC_PER_SEC)
+#define DAY_MS (86400 * 1000ULL)
 
 static int init(struct controller *c, void **ret_state, struct error *err) {
         struct str pem = controllers_options(c->all)->service_account_key_pem;
@@ -125,4 +132,68 @@ const struct controller_class serviceaccounttoken_controller = {
         .init = init,
         .destroy = destroy,
         .reconcile = reconcile,
+};
+
+/* ---- the cleaner ---- */
+
+/* Is the day "2025-01-31" there, and less than the period ago? */
+static bool is_recent(struct controller *c, struct arena *a, const struct json *day) {
+        struct str text = json_str(day);
+        int64_t at;
+
+        return text.n > 0 && time_parse(arena_printf(a, "%" STR_FMT "T00:00:00Z", STR_ARG(text)), &at) == 0 &&
+               controller_now(c) - at < PERIOD_NS;
+}
+
+static bool is_listed(const struct object *account, struct str secret) {
+        json_each_item(s, json_getc(object_json(account), "secrets"))
+                if (str_eq(json_str(json_getc(s, "name")), secret))
+                        return true;
+        return false;
+}
+
+static bool is_mounted(struct controller *c, const struct object *secret) {
+        for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(c, &res_pods))); map_next(&it);)
+                if (str_eq(object_namespace(it.value), object_namespace(secret)))
+                        json_each_item(v, json_at_path(object_json(it.value), "spec", "volumes"))
+                                if (str_eq(json_str(json_at_path(v, "secret", "secretName")), object_name(secret)))
+                                        return true;
+        return false;
+}
+
+static int mark_invalid(struct controller *c, struct arena *a, const struct object *secret, struct error *err) {
+        char today[36];
+        struct json patch = json_build(a, "{ metadata: { labels: { '" INVALID_SINCE "': %s } } }",
+                                       str_sub(time_format(today, controller_now(c)), 0, 10));
+
+        return controller_patch(c, &res_secrets, secret, STR(""), API_PATCH_MERGE, &patch, err);
+}
+
+static int clean(struct controller *c, struct str key, struct error *err) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct object *secret = informer_get(controller_informer(c, &res_secrets), key), *account;
+        struct object *tracking = controller_get(c, &res_configmaps, STR("kube-system"), TRACKING);
+        const struct json *labels, *since = tracking ? json_at_path(object_json(tracking), "data", "since") : NULL;
+
+        if (!secret || !is_token_secret(secret) || object_deleting(secret))
+                return 0;
+        controller_enqueue_after(c, key, DAY_MS);
+        account = controller_get(c, &res_serviceaccounts, object_namespace(secret), json_str(note(secret, ACCOUNT)));
+        labels = json_at_path(object_json(secret), "metadata", "labels");
+        if (!since || is_recent(c, a, since) || controller_now(c) - object_created_at(secret) < PERIOD_NS || !account ||
+            !is_listed(account, object_name(secret)) || is_mounted(c, secret) ||
+            is_recent(c, a, json_getc(labels, LAST_USED)))
+                return 0;
+        if (str_empty(json_str(json_getc(labels, INVALID_SINCE))))
+                return mark_invalid(c, a, secret, err);
+        if (is_recent(c, a, json_getc(labels, INVALID_SINCE)))
+                return 0;
+        return controller_delete(c, &res_secrets, secret, NULL, err);
+}
+
+const struct controller_class legacytokencleaner_controller = {
+        .name = "legacy-serviceaccount-token-cleaner-controller",
+        .account = "legacy-service-account-token-cleaner",
+        .watches = { { &res_secrets, enqueue_secret }, { &res_serviceaccounts }, { &res_pods }, { &res_configmaps } },
+        .reconcile = clean,
 };

@@ -9,8 +9,8 @@ extern const struct controller_class namespace_controller, serviceaccount_contro
                 ttlafterfinished_controller, resourcequota_controller, disruption_controller,
                 clusterroleaggregation_controller, csrsigning_controller, csrapproving_controller,
                 csrcleaner_controller, pvcprotection_controller, pvprotection_controller,
-                serviceaccounttoken_controller, tokencleaner_controller, bootstrapsigner_controller,
-                validatingadmissionpolicystatus_controller;
+                serviceaccounttoken_controller, legacytokencleaner_controller, tokencleaner_controller,
+                bootstrapsigner_controller, validatingadmissionpolicystatus_controller;
 
 const struct controller_class *const controller_table[] = {
         &namespace_controller,
@@ -41,6 +41,7 @@ const struct controller_class *const controller_table[] = {
         &pvcprotection_controller,
         &pvprotection_controller,
         &serviceaccounttoken_controller,
+        &legacytokencleaner_controller,
         &tokencleaner_controller,
         &bootstrapsigner_controller,
         &validatingadmissionpolicystatus_controller,

@@ -21,9 +21,9 @@
 #include "http/server.h"
 #include "json/build.h"
 
-#define AUTHN "/tmp/test-configs-authn.yaml"
-#define AUTHZ "/tmp/test-configs-authz.yaml"
-#define KUBECONFIG "/tmp/test-configs-kubeconfig.json"
+#define AUTHN "authn.yaml"
+#define AUTHZ "authz.yaml"
+#define KUBECONFIG "/proc/self/cwd/kubeconfig.json"
 
 /* An issuer, and a webhook that allows everything. */
 static struct {
@@ -406,5 +406,11 @@ int main(void) {
                 T(a_changed_file_is_taken_up, setup_authz),
         };
 
-        return cmocka_run_group_tests(tests, setup_group, teardown_group);
+        char dir[] = "/tmp/test-configs-XXXXXX"; /* where the tests write their files */
+        int r;
+
+        assert_true(mkdtemp(dir) && chdir(dir) == 0);
+        r = cmocka_run_group_tests(tests, setup_group, teardown_group);
+        file_remove_tree(dir, NULL);
+        return r;
 }

@@ -192,9 +192,9 @@ static void a_secret_token_is_worth_what_its_secret_is(void **state) {
 
 /* ---- keys of service account tokens ---- */
 
-#define OLD_KEY "/tmp/test-tokens-old.pem"
-#define NEW_KEY "/tmp/test-tokens-new.pem"
-#define PUBLIC_KEYS "/tmp/test-tokens-public.pem"
+#define OLD_KEY "old.pem"
+#define NEW_KEY "new.pem"
+#define PUBLIC_KEYS "public.pem"
 
 static int setup_two_keys(void **state) {
         static const char *const args[] = { "service-account-signing-key-file=" NEW_KEY,
@@ -349,7 +349,7 @@ static void questions_are_checked(void **state) {
 
 /* ---- flags ---- */
 
-#define TOKENS "/tmp/test-tokens.csv"
+#define TOKENS "tokens.csv"
 
 static int setup_token_file(void **state) {
         static const char *const args[] = { "token-auth-file=" TOKENS, "api-audiences=one,two", NULL };
@@ -412,5 +412,11 @@ int main(void) {
                 T_WITH(the_modes_of_authorization_are_a_choice, setup_always_allow),
         };
 
-        return cmocka_run_group_tests(tests, NULL, NULL);
+        char dir[] = "/tmp/test-tokens-XXXXXX"; /* where the tests write their files */
+        int r;
+
+        assert_true(mkdtemp(dir) && chdir(dir) == 0);
+        r = cmocka_run_group_tests(tests, NULL, NULL);
+        file_remove_tree(dir, NULL);
+        return r;
 }

@@ -365,6 +365,46 @@ static void expressions_are_checked_against_the_types_of_the_rules(void **state)
                                "undefined field 'none'"));
 }
 
+/* ---- tokens in Secrets ---- */
+
+extern const struct controller_class legacytokencleaner_controller;
+
+static void make_token_secret(struct cluster *k, const char *name) {
+        fake_api_create(k->api, &res_secrets, "default",
+                        "{'metadata':{'name':'%s','annotations':{'kubernetes.io/service-account.name':'a'}},'type':"
+                        "'kubernetes.io/service-account-token'}",
+                        name);
+}
+
+static void listed_tokens_that_nobody_uses_go_after_two_years(void **state) {
+        static const struct controller_class *const cleaner[] = { &legacytokencleaner_controller, NULL };
+        _cluster_ struct cluster k;
+
+        cluster_start(&k, NULL, cleaner);
+        fake_api_create(k.api, &res_configmaps, "kube-system",
+                        "{'metadata':{'name':'kube-apiserver-legacy-service-account-token-tracking'},'data':{'since':"
+                        "'2025-01-01'}}");
+        fake_api_create(k.api, &res_serviceaccounts, "default",
+                        "{'metadata':{'name':'a'},'secrets':[{'name':'old'},{'name':'used'},{'name':'mounted'}]}");
+        fake_api_create(k.api, &res_pods, "default",
+                        "{'metadata':{'name':'p'},'spec':{'containers':[{'name':'c','image':'x'}],'volumes':[{'name':"
+                        "'v','secret':{'secretName':'mounted'}}]}}");
+        make_token_secret(&k, "old");
+        make_token_secret(&k, "used");
+        make_token_secret(&k, "mounted");
+        make_token_secret(&k, "made-by-hand");
+        fake_api_patch(k.api, &res_secrets, "default", "used", "",
+                       "{'metadata':{'labels':{'kubernetes.io/legacy-token-last-used':'2027-01-01'}}}");
+        cluster_advance(&k, 300LL * 86400);
+        assert_null(at(fake_api_get(k.api, &res_secrets, "default", "old"), "metadata.labels"));
+        cluster_advance(&k, 100LL * 86400);
+        assert_non_null(at(fake_api_get(k.api, &res_secrets, "default", "old"), "metadata.labels"));
+        cluster_advance(&k, 367LL * 86400);
+        assert_null(fake_api_get(k.api, &res_secrets, "default", "old"));
+        assert_int_equal(count(&k, &res_secrets, "default"), 3);
+        assert_null(at(fake_api_get(k.api, &res_secrets, "default", "made-by-hand"), "metadata.labels"));
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_budget_allows_what_is_above_its_minimum),
@@ -378,6 +418,7 @@ int main(void) {
                 cmocka_unit_test(a_kubelet_must_be_a_node),
                 cmocka_unit_test(answered_requests_go_after_an_hour),
                 cmocka_unit_test(a_claim_stays_while_a_pod_uses_it),
+                cmocka_unit_test(listed_tokens_that_nobody_uses_go_after_two_years),
                 cmocka_unit_test(foreign_signers_are_left_alone),
                 cmocka_unit_test(expressions_are_checked_against_the_types_of_the_rules),
         };
