@@ -133,7 +133,7 @@ static void token_tracking(struct bootstrap *b) {
 
 static void kubernetes_service(struct bootstrap *b) {
         const struct apiserver_options *o = &b->s->options;
-        struct str ip = allocator_first_ip(b->s->allocator, b->a);
+        struct str ip = allocator_first_ip(b->s->allocator, b->a), now = now_text(b->a);
         const char *address = o->advertise_address;
         unsigned port = o->port ? o->port : 6443;
 
@@ -150,6 +150,14 @@ static void kubernetes_service(struct bootstrap *b) {
                                "\"SingleStack\",\"internalTrafficPolicy\":\"Cluster\"},\"status\":{\"loadBalancer\":{}}"
                                "}",
                                port, STR_ARG(ip), STR_ARG(ip)),
+                  false);
+        want_text(b, &res_servicecidrs,
+                  arena_printf(b->a,
+                               "{\"metadata\":{\"name\":\"kubernetes\"},\"spec\":{\"cidrs\":[\"%s\"]},\"status\":{"
+                               "\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\","
+                               "\"lastTransitionTime\":\"%" STR_FMT "\","
+                               "\"reason\":\"\",\"message\":\"Kubernetes default Service CIDR is ready\"}]}}",
+                               allocator_cidr(b->s->allocator), STR_ARG(now)),
                   false);
         if (!address)
                 return;

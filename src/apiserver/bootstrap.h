@@ -7,5 +7,5 @@
 void bootstrap_policy(struct arena *a, void (*emit)(struct json object, void *arg), void *arg);
 /* The FlowSchemas and PriorityLevelConfigurations of every cluster, again where they are missing or were changed. */
 void bootstrap_flow(struct apiserver *s);
-/* The namespaces that every cluster has and the Service of its API, again where somebody deleted them. Does not wait. */
+/* The namespaces of every cluster and the Service of its API, again where somebody deleted them. Does not wait. */
 void bootstrap_again(struct apiserver *s);

@@ -522,6 +522,7 @@ static void the_service_of_the_api_comes_back(void **state) {
         check(ASK(f, API_GET, &res_services, "default", "kubernetes"), 200, ".metadata.uid", uid);
         assert_int_equal(ASK(f, API_DELETE, &res_services, "default", "kubernetes").code, 200);
         assert_int_equal(ASK(f, API_GET, &res_services, "default", "kubernetes").code, 404);
+        check(ASK(f, API_GET, &res_servicecidrs, .name = "kubernetes"), 200, ".status.conditions[0].type", "Ready");
         bootstrap_again(f->s);
         for (int i = 0; ASK(f, API_GET, &res_services, "default", "kubernetes").code != 200; i++) {
                 assert_in_range(i, 0, 5000);
