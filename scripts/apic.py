@@ -359,7 +359,7 @@ class Parser:
         last = package.split('.')[-1]
         t.go_name = '%s.%s' % (last, name)
         for w in words:
-            flag = {'object': 'OBJECT', 'atomic': 'ATOMIC', 'open': 'OPEN_ENUM', 'message': 'ITEMS_MESSAGE'}.get(w)
+            flag = {'object': 'OBJECT', 'atomic': 'ATOMIC', 'open': 'OPEN_ENUM', 'checked': 'CHECKED_ENUM', 'message': 'ITEMS_MESSAGE'}.get(w)
             t.flags.add(flag or self.fail('unknown attribute %s' % w))
         self.gv.types[name] = t
         return t

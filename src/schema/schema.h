@@ -43,6 +43,7 @@ enum schema_type_flags {
         SCHEMA_TYPE_EMBEDDED = 1 << 4,  /* x-kubernetes-embedded-resource: kind, apiVersion and metadata are implied */
         SCHEMA_TYPE_OPEN_ENUM = 1 << 5, /* values names the well-known ones, others are allowed */
         SCHEMA_TYPE_ITEMS_MESSAGE = 1 << 6, /* a list that is a protobuf message of its own: { items = 1 } */
+        SCHEMA_TYPE_CHECKED_ENUM = 1 << 7,  /* rules or code refuse other values, in words of their own */
 };
 
 enum schema_field_flags {

@@ -290,13 +290,19 @@ void validate_secret(struct field_errors *fe, const struct json *obj, const stru
 
 static void validate_access_modes(struct field_errors *fe, const struct path *p, const struct json *spec,
                                   const char *detail) {
-        bool pod = false;
+        static const char *const known[] = { "ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod",
+                                             NULL };
+        bool pod = false, other = false;
 
         if (json_len(GET(spec, "accessModes")) == 0)
                 field_required(fe, PATH(p, "accessModes"), detail);
-        json_each_item(m, GET(spec, "accessModes"))
-                pod = pod || str_eqc(json_str(m), "ReadWriteOncePod");
-        if (pod && json_len(GET(spec, "accessModes")) > 1)
+        json_each_item(m, GET(spec, "accessModes")) {
+                bool is_pod = str_eqc(json_str(m), "ReadWriteOncePod");
+
+                other = (check_enum(fe, PATH(p, "accessModes"), json_str(m), known) && !is_pod) || other;
+                pod = pod || is_pod;
+        }
+        if (pod && other)
                 field_forbidden(fe, PATH(p, "accessModes"), "may not use ReadWriteOncePod with other access modes");
 }
 

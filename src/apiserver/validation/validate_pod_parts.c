@@ -436,8 +436,9 @@ RULE(node_requirements) {
                                         "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
                 else if (is_op(e, "Gt", "Lt") && n != 1)
                         field_required(fe, values, "must be specified single value when `operator` is 'Lt' or 'Gt'");
-                else if (str_empty(TEXT(e, "operator")))
-                        field_invalid_str(fe, PATH(at, "operator"), STR(""), "not a valid selector operator");
+                else if (!is_op(e, "In", "NotIn") && !is_op(e, "Exists", "DoesNotExist") && !is_op(e, "Gt", "Lt"))
+                        field_invalid_str(fe, PATH(at, "operator"), TEXT(e, "operator"),
+                                          "not a valid selector operator");
                 check_field(fe, PATH(at, "key"), TEXT(e, "key"), check_qualified_name);
         }
 }

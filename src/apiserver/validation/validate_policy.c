@@ -72,6 +72,18 @@ static void check_fit(struct field_errors *fe, const struct path *p, struct str 
                         field_invalid(fe, p, shown, "unsupported scope applied to resource");
 }
 
+static bool is_scope(struct str s) {
+        static const char *const scopes[] = { "Terminating",
+                                              "NotTerminating",
+                                              "BestEffort",
+                                              "NotBestEffort",
+                                              "PriorityClass",
+                                              "CrossNamespacePodAffinity",
+                                              NULL };
+
+        return str_among(s, scopes);
+}
+
 static bool has_scope(const struct json *list, const char *scope, const char *member) {
         json_each_item(s, list)
                 if (str_eqc(member ? TEXT(s, member) : json_str(s), scope))
@@ -102,14 +114,18 @@ static void check_scope_selector(struct field_errors *fe, const struct path *spe
                 struct str scope = TEXT(e, "scopeName"), operator= TEXT(e, "operator");
                 bool compares = str_eqc(operator, "In") || str_eqc(operator, "NotIn");
 
+                if (!is_scope(scope))
+                        field_invalid_str(fe, PATH(p, "scopeName"), scope, "unsupported scope");
                 check_fit(fe, p, scope, GET(spec, "hard"), selector);
-                if (!str_eqc(scope, "PriorityClass") && !str_eqc(operator, "Exists"))
+                if (is_scope(scope) && !str_eqc(scope, "PriorityClass") && !str_eqc(operator, "Exists"))
                         field_invalid_str(fe, PATH(p, "operator"), operator, NO_OPERATOR);
                 if (compares && json_len(GET(e, "values")) == 0)
                         field_required(fe, PATH(p, "values"),
                                        "must be at least one value when `operator` is 'In' or 'NotIn' for scope "
                                        "selector");
-                if (!compares && json_len(GET(e, "values")) > 0)
+                if (!compares && !str_eqc(operator, "Exists") && !str_eqc(operator, "DoesNotExist"))
+                        field_invalid_str(fe, PATH(p, "operator"), operator, "not a valid selector operator");
+                else if (!compares && json_len(GET(e, "values")) > 0)
                         field_invalid(fe, PATH(p, "values"), GET(e, "values"),
                                       "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope "
                                       "selector");
@@ -122,8 +138,11 @@ void validate_resource_quota(struct field_errors *fe, const struct json *obj, co
         const struct json *spec = GET(obj, "spec"), *list = GET(spec, "scopes");
 
         check_hard(fe, PATH(p, "hard"), GET(spec, "hard"));
-        json_each_item(s, list)
+        json_each_item(s, list) {
+                if (!is_scope(json_str(s)))
+                        field_invalid(fe, scopes, list, "unsupported scope");
                 check_fit(fe, scopes, json_str(s), GET(spec, "hard"), list);
+        }
         check_conflicts(fe, scopes, list, NULL, list);
         check_scope_selector(fe, p, spec);
         if (old)

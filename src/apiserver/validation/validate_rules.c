@@ -156,6 +156,17 @@ RULE(unique) {
         }
 }
 
+/* One of the words of the text, which stand as upstream lists them: not always by the alphabet, as enumerations do. */
+RULE(one_of) {
+        struct str rest = str_of(r->text), word;
+        const char *words[8] = { NULL };
+
+        for (size_t n = 0; n + 1 < ARRAY_SIZE(words) && str_split(&rest, ' ', &word); n++)
+                words[n] = arena_cstr(fe->a, word);
+        if (!str_empty(json_str(v)))
+                check_enum(fe, p, json_str(v), words);
+}
+
 RULE(at_most_one) {
         if (json_len(v) > 1)
                 field_forbidden(fe, p, "%s", r->text);
@@ -313,7 +324,7 @@ static void walk(struct field_errors *fe, const struct path *p, const struct sch
         } else if (t->kind == SCHEMA_MAP && inside) {
                 json_each_member(m, v)
                         walk(fe, PATH_KEY(p, json_key(m)), t->elem, &m->value, depth + 1);
-        } else if (t->kind == SCHEMA_STRING && t->values && !(t->flags & SCHEMA_TYPE_OPEN_ENUM) &&
+        } else if (t->kind == SCHEMA_STRING && t->values && !(t->flags & (SCHEMA_TYPE_OPEN_ENUM | SCHEMA_TYPE_CHECKED_ENUM)) &&
                    !str_empty(json_str(v))) {
                 check_enum(fe, p, json_str(v), t->values);
         }

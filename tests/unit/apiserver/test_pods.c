@@ -48,6 +48,12 @@ static const struct {
         { VOLUME("\"fc\":{\"wwids\":[\"a\"],\"targetWWNs\":[\"b\"]}"),
           "[spec.volumes[0].fc.targetWWNs: Invalid value: [\"b\"]: targetWWNs and wwids can not be specified "
           "simultaneously, spec.volumes[0].fc.lun: Required value: lun is required if targetWWNs is specified]" },
+        { IN_SPEC("\"restartPolicy\":\"Q\""),
+          "spec.restartPolicy: Unsupported value: \"Q\": supported values: \"Always\", \"OnFailure\", \"Never\"" },
+        { IN_SPEC("\"affinity\":{\"nodeAffinity\":{\"requiredDuringSchedulingIgnoredDuringExecution\":{"
+                  "\"nodeSelectorTerms\":[{\"matchExpressions\":[{\"key\":\"a\",\"operator\":\"Is\"}]}]}}}"),
+          "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0]."
+          "matchExpressions[0].operator: Invalid value: \"Is\": not a valid selector operator" },
         { IN_SPEC("\"tolerations\":[{\"operator\":\"Exists\",\"effect\":\"Q\"}]"),
           "spec.tolerations[0].effect: Unsupported value: \"Q\": supported values: \"NoSchedule\", "
           "\"PreferNoSchedule\", \"NoExecute\"" },
