@@ -172,6 +172,7 @@ VALIDATE(validate_resource_quota_status);
 VALIDATE(validate_limit_range);
 VALIDATE(validate_priority_class);
 VALIDATE(validate_ingress);
+VALIDATE(validate_ingress_status);
 VALIDATE(validate_ingress_class);
 VALIDATE(validate_network_policy);
 VALIDATE(validate_pdb);

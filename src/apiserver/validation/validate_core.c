@@ -368,11 +368,19 @@ void validate_pvc(struct field_errors *fe, const struct json *obj, const struct 
                 mutable[n++] = "volumeName";
         if (!GET(before, "storageClassName") && GET(spec, "storageClassName"))
                 mutable[n++] = "storageClassName";
-        if (bound) {
-                mutable[n++] = "resources";
+        if (bound && GET(spec, "volumeAttributesClassName"))
                 mutable[n++] = "volumeAttributesClassName";
-        }
         now = without(fe->a, spec, mutable);
+        if (bound && json_at_path(spec, "resources", "requests")) {
+                struct json resources = json_copy_shallow(fe->a, GET(spec, "resources")),
+                            requests = json_copy_shallow(fe->a, GET(&resources, "requests"));
+
+                if (json_at_path(before, "resources", "requests", "storage"))
+                        json_setc(fe->a, &requests, "storage",
+                                  *json_at_path(before, "resources", "requests", "storage"));
+                json_setc(fe->a, &resources, "requests", requests);
+                json_setc(fe->a, &now, "resources", resources);
+        }
         then = without(fe->a, before, mutable);
         if (!json_equal(&now, &then))
                 field_forbidden(fe, p,

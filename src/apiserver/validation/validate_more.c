@@ -546,10 +546,61 @@ void validate_lease(struct field_errors *fe, const struct json *obj, const struc
 #define MAX_ADDRESSES 100
 #define MAX_PORTS 20000
 
+static void check_name_of_domain(struct field_errors *fe, const struct path *p, struct str s) {
+        const char *messages[2];
+
+        if (str_empty(s)) {
+                field_required(fe, p, "");
+                return;
+        }
+        if (str_has_suffix(s, STR(".")))
+                s.n--;
+        if (check_dns_subdomain(s, messages) > 0)
+                field_invalid_str(fe, p, s, "%s", messages[0]);
+        else if (str_find(s, '.') < 0)
+                field_invalid_str(fe, p, s, "should be a domain with at least two segments separated by dots");
+}
+
+static void check_endpoint_addresses(struct field_errors *fe, const struct path *p, const struct json *list,
+                                     struct str type) {
+        uint8_t b[16];
+
+        for (size_t i = 0; i < json_len(list); i++) {
+                const struct path *at = PATH_INDEX(p, i);
+                struct str address = json_str(json_item(list, i));
+                int family = parse_ip(address, b);
+
+                if (str_eqc(type, "FQDN")) {
+                        check_name_of_domain(fe, at, address);
+                        continue;
+                }
+                if ((str_eqc(type, "IPv4") && family != 4) || (str_eqc(type, "IPv6") && family != 6))
+                        field_invalid_str(fe, at, address, "must be a valid %" STR_FMT " address", STR_ARG(type));
+                check_not_special_ip(fe, at, address);
+        }
+}
+
+#define MAX_ZONE_HINTS 8
+
+static void check_hints(struct field_errors *fe, const struct path *p, const struct json *zones) {
+        if (json_len(zones) > MAX_ZONE_HINTS) {
+                field_too_many(fe, p, json_len(zones), MAX_ZONE_HINTS);
+                return;
+        }
+        for (size_t i = 0; i < json_len(zones); i++) {
+                const struct path *at = PATH(PATH_INDEX(p, i), "name");
+                struct str name = TEXT(json_item(zones, i), "name");
+
+                if (json_find_by(zones, "name", name) != json_item(zones, i))
+                        field_duplicate(fe, at, name);
+                check_field(fe, at, name, check_qualified_name);
+        }
+}
+
 void validate_endpoint_slice(struct field_errors *fe, const struct json *obj, const struct json *old) {
         static const char *const families[] = { "FQDN", "IPv4", "IPv6", NULL };
         const struct path *list = PATH(NULL, "endpoints"), *ports = PATH(NULL, "ports");
-        const struct json *type = GET(obj, "addressType");
+        const struct json *type = GET(obj, "addressType"), *port_list = GET(obj, "ports");
         size_t i = 0;
 
         if (str_empty(json_str(type)))
@@ -568,5 +619,14 @@ void validate_endpoint_slice(struct field_errors *fe, const struct json *obj, co
 
                 if (n > MAX_ADDRESSES)
                         field_too_many(fe, PATH(p, "addresses"), n, MAX_ADDRESSES);
+                check_endpoint_addresses(fe, PATH(p, "addresses"), GET(e, "addresses"), json_str(type));
+                check_hints(fe, PATH(PATH(p, "hints"), "forZones"), json_at_path(e, "hints", "forZones"));
         }
+        for (i = 0; i < json_len(port_list); i++)
+                for (size_t k = 0; k < i; k++)
+                        if (str_eq(TEXT(json_item(port_list, i), "name"), TEXT(json_item(port_list, k), "name"))) {
+                                field_duplicate(fe, PATH(PATH_INDEX(ports, i), "name"),
+                                                TEXT(json_item(port_list, i), "name"));
+                                break;
+                        }
 }

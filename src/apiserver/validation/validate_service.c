@@ -347,33 +347,43 @@ void validate_service(struct field_errors *fe, const struct json *obj, const str
         check_spec(fe, obj);
 }
 
-/* Where a load balancer is: an address or a host name each. */
-void validate_service_status(struct field_errors *fe, const struct json *obj, const struct json *old) {
+/* Where a load balancer is: an address or a host name each. Only those of services have a mode. */
+static void check_balancer_status(struct field_errors *fe, const struct json *obj, bool moded) {
         static const char *const modes[] = { "Proxy", "VIP", NULL };
         const struct path *list = PATH(PATH(PATH(NULL, "status"), "loadBalancer"), "ingress");
         const struct json *ingress = json_at_path(obj, "status", "loadBalancer", "ingress");
         uint8_t b[16];
         size_t i = 0;
 
-        if (json_len(ingress) > 0 && !is_type(GET(obj, "spec"), "LoadBalancer")) {
-                field_forbidden(fe, list, "may only be used when `spec.type` is \"LoadBalancer\"");
-                return;
-        }
         json_each_item(e, ingress) {
                 const struct path *p = PATH_INDEX(list, i++);
                 struct str ip = TEXT(e, "ip"), host = TEXT(e, "hostname"), mode = TEXT(e, "ipMode");
 
                 if (!str_empty(ip))
                         check_ip(fe, PATH(p, "ip"), ip);
-                if (!str_empty(ip) && str_empty(mode))
+                if (moded && !str_empty(ip) && str_empty(mode))
                         field_required(fe, PATH(p, "ipMode"), "must be specified when `ip` is set");
-                else if (str_empty(ip) && !str_empty(mode))
+                else if (moded && str_empty(ip) && !str_empty(mode))
                         field_forbidden(fe, PATH(p, "ipMode"), "may not be specified when `ip` is not set");
-                else if (!str_empty(mode))
+                else if (moded && !str_empty(mode))
                         check_enum(fe, PATH(p, "ipMode"), mode, modes);
                 if (!str_empty(host))
                         check_field(fe, PATH(p, "hostname"), host, check_dns_subdomain);
                 if (!str_empty(host) && parse_ip(host, b))
                         field_invalid_str(fe, PATH(p, "hostname"), host, "must be a DNS name, not an IP address");
         }
+}
+
+void validate_service_status(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct path *list = PATH(PATH(PATH(NULL, "status"), "loadBalancer"), "ingress");
+
+        if (json_len(json_at_path(obj, "status", "loadBalancer", "ingress")) > 0 &&
+            !is_type(GET(obj, "spec"), "LoadBalancer"))
+                field_forbidden(fe, list, "may only be used when `spec.type` is \"LoadBalancer\"");
+        else
+                check_balancer_status(fe, obj, true);
+}
+
+void validate_ingress_status(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        check_balancer_status(fe, obj, false);
 }

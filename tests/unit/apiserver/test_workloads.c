@@ -67,6 +67,19 @@ static const struct {
           "allowedTopologies[0].matchLabelExpressions[1].values: Required value, "
           "allowedTopologies[0].matchLabelExpressions[1].key: Duplicate value: \"a\", "
           "allowedTopologies[2].matchLabelExpressions: Duplicate value: \"\"]" },
+        { &res_endpointslices,
+          "{\"metadata\":{\"name\":\"x\"},\"addressType\":\"IPv4\",\"endpoints\":[{\"addresses\":[\"::1\",\"127.0.0."
+          "1\"],"
+          "\"hints\":{\"forZones\":[{\"name\":\"a\"},{\"name\":\"a\"}]}}],\"ports\":[{\"port\":1},{\"port\":2}]}",
+          "[endpoints[0].addresses[0]: Invalid value: \"::1\": must be a valid IPv4 address, "
+          "endpoints[0].addresses[0]: "
+          "Invalid value: \"::1\": may not be in the loopback range (127.0.0.0/8, ::1/128), endpoints[0].addresses[1]: "
+          "Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128), "
+          "endpoints[0].hints.forZones[1].name: Duplicate value: \"a\", ports[1].name: Duplicate value: \"\"]" },
+        { &res_endpointslices,
+          "{\"metadata\":{\"name\":\"x\"},\"addressType\":\"FQDN\",\"endpoints\":[{\"addresses\":[\"a\",\"a.b.\"]}]}",
+          "endpoints[0].addresses[0]: Invalid value: \"a\": should be a domain with at least two segments separated by "
+          "dots" },
         { &res_csistoragecapacities, "{\"metadata\":{\"name\":\"x\"},\"storageClassName\":\"q_\",\"capacity\":\"-1\"}",
           "capacity: Invalid value: \"-1\": must be greater than or equal to 0]" },
         { &res_nodes,
@@ -170,6 +183,9 @@ static const struct {
           "status.active: Invalid value: 1: active>0 is invalid for finished job" },
         { &res_nodes, SPEC("\"podCIDR\":\"10.1.0.0/24\",\"podCIDRs\":[\"10.1.0.0/24\"],\"providerID\":\"a\""), "",
           "{\"spec\":{\"providerID\":\"b\"}}", "node updates may not change providerID except from \"\" to valid" },
+        { &res_ingresses, SPEC("\"defaultBackend\":{\"service\":{\"name\":\"s\",\"port\":{\"number\":80}}}"), "status",
+          STATUS("\"loadBalancer\":{\"ingress\":[{\"ip\":\"q\"},{\"hostname\":\"a\"}]}"),
+          "status.loadBalancer.ingress[0].ip: Invalid value: \"q\": must be a valid IP address" },
         { &res_nodes, NULL, "status",
           STATUS("\"addresses\":[{\"type\":\"Hostname\",\"address\":\"a\"},{\"type\":\"Hostname\",\"address\":\"a\"}]"),
           "status.addresses[1]: Duplicate value: {\"Type\":\"Hostname\",\"Address\":\"a\"}" },
