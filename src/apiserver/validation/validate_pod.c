@@ -213,12 +213,13 @@ static void check_host_ports(struct field_errors *fe, const struct path *list, c
 
                 json_each_item(port, GET(c, "ports")) {
                         const struct path *p = PATH_INDEX(ports, k++);
-                        struct str key = arena_printf(fe->a, "%" STR_FMT "/%" STR_FMT "/%lld",
-                                                      STR_ARG(TEXT(port, "protocol")), STR_ARG(TEXT(port, "hostIP")),
-                                                      (long long) json_int(GET(port, "hostPort")));
+                        int64_t host = json_int(GET(port, "hostPort"));
+                        struct str key;
 
-                        if (json_int(GET(port, "hostPort")) == 0)
+                        if (host == 0)
                                 continue;
+                        key = arena_printf(fe->a, "%" STR_FMT "/%" STR_FMT "/%lld", STR_ARG(TEXT(port, "protocol")),
+                                           STR_ARG(TEXT(port, "hostIP")), (long long) host);
                         if (json_get(&taken, key))
                                 field_duplicate(fe, PATH(p, "hostPort"), key);
                         json_set(fe->a, &taken, key, json_of_bool(true));

@@ -59,7 +59,7 @@ static void warn_cidr(struct op *op, const struct path *p, struct str s) {
         bool odd;
         int64_t n;
 
-        if (!str_split(&bits, '/', &ip) || !canonical_ip(ip, good, &odd) || str_to_i64(bits, &n) < 0)
+        if (!str_split(&bits, '/', &ip) || !canonical_ip(ip, good, &odd) || str_to_i64(bits, &n) < 0 || n < 0)
                 return;
         parse_ip(ip, b);
         for (int64_t i = n; i < (str_find(ip, ':') < 0 ? 32 : 128); i++)
@@ -321,11 +321,12 @@ static void warn_port(struct op *op, const struct path *spec_path, const struct 
 
                                 if (other == port)
                                         return;
-                                path_print(&where, PATH_INDEX(list, i++));
-                                buf_putc(&where, '\0');
+                                i++;
                                 if (json_int(GET(port, "containerPort")) != json_int(GET(other, "containerPort")) ||
                                     !str_eq(TEXT(port, "protocol"), TEXT(other, "protocol")))
                                         continue;
+                                path_print(&where, PATH_INDEX(list, i - 1));
+                                buf_putc(&where, '\0');
                                 if (same && mine == its)
                                         warn(op, p, "duplicate port definition with %s", where.p);
                                 else if (mine == 0 || its == 0)
