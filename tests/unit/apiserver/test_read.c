@@ -116,7 +116,8 @@ static void wrong_combinations_are_refused(void **state) {
                   INVALID "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list" },
                 { { .resource_version = STR_INIT("x") },
                   400,
-                  "invalid resource version: resourceVersion: Invalid value: \"x\": strconv.ParseUint: parsing \"x\": invalid syntax" },
+                  "invalid resource version: resourceVersion: Invalid value: \"x\": strconv.ParseUint: parsing "
+                  "\"x\": invalid syntax" },
                 { { .field_selector = STR_INIT("spec.x=1") },
                   400,
                   "\"spec.x\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"" },
