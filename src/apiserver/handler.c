@@ -212,9 +212,8 @@ static int read_body(struct http_write *w, struct error *err) {
                 return request_delete_options(body, &w->call.options, err);
         w->call.body = body;
         w->strict = json_new_array();
-        for (size_t i = 0; i < MIN(dup.n, ARRAY_SIZE(dup.paths)); i++)
-                json_push(w->arena, &w->strict,
-                          json_of_printf(w->arena, "duplicate field \"%" STR_FMT "\"", STR_ARG(dup.paths[i])));
+        for (size_t i = 0; i < MIN(dup.n, ARRAY_SIZE(dup.messages)); i++)
+                json_push(w->arena, &w->strict, json_of_str(dup.messages[i]));
         if (dup.n > 0)
                 w->call.strict = &w->strict;
         return 0;

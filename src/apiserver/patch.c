@@ -198,6 +198,8 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         int r;
 
         r = check_config(op, err);
+        if (r == 0)
+                r = registry_strict_result(op, op->c->strict, err);
         if (r < 0)
                 return r;
         r = registry_decode(op, op->c->body, &config, err);

@@ -62,11 +62,16 @@ int registry_strict_result(struct op *op, const struct json *strict, struct erro
                 return 0;
         }
         json_each_item(m, strict) {
-                if (text.n > 0)
+                if (str_has_prefix(json_str(m), STR("line "))) /* of YAML: all of them are one error upstream */
+                        buf_printf(&text, "%s\n  ", text.n > 0 ? "" : "yaml: unmarshal errors:");
+                else if (text.n > 0)
                         buf_addc(&text, ", ");
                 buf_add_str(&text, json_str(m));
         }
-        return error_status(err, REASON_BAD_REQUEST, "strict decoding error: %" STR_FMT, STR_ARG(buf_str(&text)));
+        return error_status(err, REASON_BAD_REQUEST, "%s: %" STR_FMT,
+                            strict == op->c->strict ? "error strict decoding YAML: error converting YAML to JSON"
+                                                    : "strict decoding error",
+                            STR_ARG(buf_str(&text)));
 }
 
 /* body without its status: what the client may not set on create need not be decoded, and decoding adds the empty one.
@@ -82,7 +87,8 @@ static int decode_body(struct op *op, const struct json *body, bool keep_status,
         struct arena *a = op->c->arena;
         struct json in = keep_status || !json_getc(body, "status") ? json_copy_shallow(a, body)
                                                                    : without_status(a, body);
-        struct json strict = op->c->strict ? json_copy_shallow(a, op->c->strict) : json_new_array();
+        bool patch = op->c->verb == API_PATCH;
+        struct json strict = op->c->strict && !patch ? json_copy_shallow(a, op->c->strict) : json_new_array(), all;
         bool want_strict = op->c->options.field_validation != API_VALIDATE_IGNORE;
         int r;
 
@@ -93,7 +99,14 @@ static int decode_body(struct op *op, const struct json *body, bool keep_status,
         else
                 r = (op->c->patch == API_PATCH_STRATEGIC ? schema_decode_patched : schema_decode)(
                                 a, op->rest->resource->type, &in, want_strict ? &strict : NULL, ret, err);
-        return r < 0 ? r : registry_strict_result(op, &strict, err);
+        if (r < 0)
+                return r;
+        if (!op->c->strict || !patch || op->c->patch == API_PATCH_APPLY)
+                return registry_strict_result(op, &strict, err);
+        all = json_copy_shallow(a, op->c->strict); /* first what is wrong with the patch, then with what it makes */
+        json_each_item(m, &strict)
+                json_push(a, &all, *m);
+        return registry_strict_result(op, &all, err);
 }
 
 int registry_decode(struct op *op, const struct json *body, struct json *ret, struct error *err) {

@@ -280,14 +280,14 @@ static void on_duplicate(void *arg, struct str key) {
         struct parser *ps = arg;
         struct json_duplicates *d = ps->duplicates;
 
-        if (d->n < ARRAY_SIZE(d->paths)) {
+        if (d->n < ARRAY_SIZE(d->messages)) {
                 _cleanup_buf_ struct buf path = BUF_INIT;
 
                 write_path(ps, &path, ps->cur);
                 if (path.n)
                         buf_putc(&path, '.');
                 buf_add_str(&path, key);
-                d->paths[d->n] = arena_str(d->arena, buf_str(&path));
+                d->messages[d->n] = arena_printf(d->arena, "duplicate field \"%" STR_FMT "\"", STR_ARG(buf_str(&path)));
         }
         d->n++;
 }

@@ -25,14 +25,6 @@ struct anchor {
         bool complete;
 };
 
-/* Where we are, for messages: one on the stack for each level. */
-struct frame {
-        const struct frame *up;
-        struct str key; /* in a mapping */
-        size_t index;   /* in a sequence */
-        bool sequence;
-};
-
 struct loader {
         struct arena *arena;
         yaml_parser_t parser;
@@ -66,7 +58,7 @@ static int fail_at(struct loader *l, const char *what, struct str detail) {
                          STR_ARG(detail));
 }
 
-static int load_node(struct loader *l, const struct frame *up, size_t depth, struct json *ret);
+static int load_node(struct loader *l, size_t depth, struct json *ret);
 
 /* ---- anchors ---- */
 
@@ -149,12 +141,11 @@ static int load_scalar(struct loader *l, struct json *ret) {
 
 /* ---- collections ---- */
 
-static int load_sequence(struct loader *l, const struct frame *up, size_t depth, struct json *ret) {
-        struct frame here = { .up = up, .sequence = true };
+static int load_sequence(struct loader *l, size_t depth, struct json *ret) {
         struct json array = json_new_array();
         int r;
 
-        for (;; here.index++) {
+        for (;;) {
                 struct json v = json_null();
 
                 r = next_event(l);
@@ -162,7 +153,7 @@ static int load_sequence(struct loader *l, const struct frame *up, size_t depth,
                         return r;
                 if (l->event.type == YAML_SEQUENCE_END_EVENT)
                         break;
-                r = load_node(l, &here, depth, &v);
+                r = load_node(l, depth, &v);
                 if (r < 0)
                         return r;
                 json_push(l->arena, &array, v);
@@ -171,33 +162,30 @@ static int load_sequence(struct loader *l, const struct frame *up, size_t depth,
         return 0;
 }
 
-static void write_path(const struct frame *f, struct buf *dst) {
-        if (f->up)
-                write_path(f->up, dst);
-        if (f->sequence)
-                buf_printf(dst, "[%zu]", f->index);
-        else {
-                if (dst->n)
-                        buf_putc(dst, '.');
-                buf_add_str(dst, f->key);
-        }
-}
-
-struct duplicate {
+struct mapping {
         struct loader *l;
-        const struct frame *up;
+        struct json lines; /* of its keys, with those that are there already */
 };
 
+/* Told in the order of the text. */
 static void on_duplicate(void *arg, struct str key) {
-        struct duplicate *dup = arg;
-        struct json_duplicates *d = dup->l->duplicates;
+        struct mapping *m = arg;
+        struct json_duplicates *d = m->l->duplicates;
+        size_t i = d->n;
+        int64_t line = 0;
 
-        if (d->n < ARRAY_SIZE(d->paths)) {
-                _cleanup_buf_ struct buf path = BUF_INIT;
-
-                write_path(&(struct frame) { .up = dup->up, .key = key }, &path);
-                d->paths[d->n] = arena_str(d->arena, buf_str(&path));
+        if (i >= ARRAY_SIZE(d->messages))
+                return;
+        json_each_member(k, &m->lines)
+                if (json_key(k).p == key.p)
+                        line = json_int(&k->value);
+        for (; i > 0 && d->lines[i - 1] > line; i--) {
+                d->lines[i] = d->lines[i - 1];
+                d->messages[i] = d->messages[i - 1];
         }
+        d->lines[i] = line;
+        d->messages[i] = arena_printf(d->arena, "line %lld: key \"%" STR_FMT "\" already set in map", (long long) line,
+                                      STR_ARG(key));
         d->n++;
 }
 
@@ -263,14 +251,15 @@ static int merge(struct loader *l, const struct json *sources, struct json *obje
         return 0;
 }
 
-static int load_mapping(struct loader *l, const struct frame *up, size_t depth, struct json *ret) {
+static int load_mapping(struct loader *l, size_t depth, struct json *ret) {
         struct json object = json_new_object(), sources = json_new_array();
-        struct frame here = { .up = up };
-        struct duplicate dup = { l, up };
+        struct mapping here = { .l = l, .lines = json_new_object() };
         int r;
 
         for (;;) {
                 struct json key = json_null(), v = json_null();
+                struct str name = STR("");
+                int64_t line;
                 bool merging;
 
                 r = next_event(l);
@@ -279,23 +268,25 @@ static int load_mapping(struct loader *l, const struct frame *up, size_t depth, 
                 if (l->event.type == YAML_MAPPING_END_EVENT)
                         break;
                 merging = is_merge(&l->event);
-                here.key = STR("");
-                r = load_node(l, &here, depth, &key);
+                line = (int64_t) l->event.start_mark.line + 1;
+                r = load_node(l, depth, &key);
                 if (r >= 0)
-                        r = key_text(l, &key, &here.key);
+                        r = key_text(l, &key, &name);
                 if (r >= 0)
                         r = next_event(l);
                 if (r >= 0)
-                        r = load_node(l, &here, depth, &v);
+                        r = load_node(l, depth, &v);
                 if (r < 0)
                         return r;
                 if (merging)
                         json_push(l->arena, &sources, v);
                 else
-                        json_add(l->arena, &object, here.key, v);
+                        json_add(l->arena, &object, name, v);
+                if (l->duplicates)
+                        json_add(l->arena, &here.lines, name, json_of_int(line));
         }
         object.len = (uint32_t) json_unique_members(object.members, object.len, l->duplicates ? on_duplicate : NULL,
-                                                    &dup);
+                                                    &here);
         if (sources.len) {
                 r = merge(l, &sources, &object);
                 if (r < 0)
@@ -306,7 +297,7 @@ static int load_mapping(struct loader *l, const struct frame *up, size_t depth, 
 }
 
 /* The node that the current event begins. */
-static int load_node(struct loader *l, const struct frame *up, size_t depth, struct json *ret) {
+static int load_node(struct loader *l, size_t depth, struct json *ret) {
         struct anchor *anchor = NULL;
         int r;
 
@@ -324,11 +315,11 @@ static int load_node(struct loader *l, const struct frame *up, size_t depth, str
                 break;
         case YAML_SEQUENCE_START_EVENT:
                 anchor = begin_anchor(l, l->event.data.sequence_start.anchor);
-                r = load_sequence(l, up, depth + 1, ret);
+                r = load_sequence(l, depth + 1, ret);
                 break;
         default:
                 anchor = begin_anchor(l, l->event.data.mapping_start.anchor);
-                r = load_mapping(l, up, depth + 1, ret);
+                r = load_mapping(l, depth + 1, ret);
         }
         if (r >= 0)
                 end_anchor(l, anchor, ret);
@@ -372,7 +363,7 @@ static int next_document(struct loader *l, struct json *ret) {
         map_clear(l->anchors);
         r = next_event(l);
         if (r >= 0)
-                r = load_node(l, NULL, 0, ret);
+                r = load_node(l, 0, ret);
         return r < 0 ? r : 1;
 }
 

@@ -30,6 +30,7 @@ struct frame {
 struct decoder {
         struct arena *arena;
         struct json *strict;
+        size_t n_found; /* by the parser, at its beginning */
         struct error *err;
         bool patched;
 };
@@ -129,6 +130,21 @@ static void unknown_field(struct decoder *d, struct str key, const struct frame 
         print_path(&b, &last);
         json_push(d->arena, d->strict,
                   json_of_printf(d->arena, "unknown field \"%" STR_FMT "\"", STR_ARG(buf_str(&b))));
+}
+
+/* What the parser has found already takes its place among the others when we come to it. */
+static void duplicate_field(struct decoder *d, struct str key, const struct frame *at) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct frame last = { .up = at, .key = key };
+
+        print_path(&b, &last);
+        for (size_t i = 0; i < d->n_found; i++) {
+                struct str text = json_str(json_item(d->strict, i)), path = str_sub(text, 0, text.n - 1);
+
+                if (json_len(d->strict) < MAX_STRICT && str_has_suffix(path, buf_str(&b)) &&
+                    path.n == b.n + strlen("duplicate field \""))
+                        json_push(d->arena, d->strict, json_of_str(text));
+        }
 }
 
 /* ---- scalars ---- */
@@ -306,6 +322,8 @@ static int decode_map(struct decoder *d, const struct schema_type *t, const stru
                 struct frame f = { .up = at, .key = json_key(&in->members[i]), .depth = at ? at->depth + 1 : 1 };
 
                 m->key = in->members[i].key;
+                if (d->n_found)
+                        duplicate_field(d, f.key, at);
                 r = decode(d, t->elem, &in->members[i].value, &f, &m->value);
                 if (r < 0)
                         return r;
@@ -326,6 +344,8 @@ static size_t fill_slots(struct decoder *d, const struct schema_type *t, const s
         json_each_member(m, in) {
                 const struct schema_field *f = schema_field_after(t, json_key(m), &hint);
 
+                if (f && d->n_found)
+                        duplicate_field(d, json_key(m), at);
                 if (f)
                         slots[f - t->fields] = &m->value;
                 else if (t->flags & SCHEMA_TYPE_PRESERVE_UNKNOWN)
@@ -472,9 +492,18 @@ static int decode(struct decoder *d, const struct schema_type *t, const struct j
 
 int schema_decode(struct arena *a, const struct schema_type *t, const struct json *in, struct json *strict,
                   struct json *ret, struct error *err) {
-        struct decoder d = { .arena = a, .strict = strict, .err = err };
+        struct decoder d = { .arena = a, .strict = strict, .n_found = json_len(strict), .err = err };
+        int r = decode(&d, t, in, NULL, ret);
 
-        return decode(&d, t, in, NULL, ret);
+        if (d.n_found) { /* of YAML all are told, and first; of JSON those that mean something to the type */
+                struct json all = json_new_array();
+
+                json_each_item(m, strict)
+                        if ((size_t) (m - strict->items) >= d.n_found || str_has_prefix(json_str(m), STR("line ")))
+                                json_push(a, &all, *m);
+                *strict = all;
+        }
+        return r;
 }
 
 int schema_decode_patched(struct arena *a, const struct schema_type *t, const struct json *in, struct json *strict,

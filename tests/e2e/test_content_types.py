@@ -93,6 +93,13 @@ def test_watches_and_refusals(ask, ns):
     code, _, body = ask(path + "/a?dryRun=All", method="DELETE", content_type=PROTOBUF,
                         body=b"k8s\0\n\x13\n\x02v1\x12\rDeleteOptions\x12\x02\x08\x00")
     assert code == 200 and json.loads(body)["status"] == "Success"
+    twice = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\ndata:\n  x: a\n  x: b\n".encode()
+    yaml_error = 'yaml: unmarshal errors:\n  line 6: key "x" already set in map'
+    for method, where, kind, message in [
+            ("PATCH", "/b", "apply-patch+yaml", "error strict decoding YAML: error converting YAML to JSON: " + yaml_error),
+            ("POST", "", "yaml", 'ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: ' + yaml_error)]:
+        got = ask(f"{path}{where}?fieldValidation=Strict&fieldManager=me", method=method, body=twice, content_type="application/" + kind)
+        assert (got[0], json.loads(got[2])["message"]) == (400, message)
     assert json.loads(ask("/version", PROTOBUF + ", */*")[2])["major"] == "1"  # has one format, whatever is accepted
     everything = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
     for code, message, args in [

@@ -178,8 +178,8 @@ static void a_duplicate_takes_the_first_place_and_the_last_value(void **state) {
         json_write(&b, j);
         assert_str(buf_str(&b), "{\"a\":6,\"spec\":{\"c\":[{},{\"name\":3,\"x\":2}]},\"b\":5}");
         assert_int_equal(d.n, 2);
-        assert_str(d.paths[0], "spec.c[1].name");
-        assert_str(d.paths[1], "a");
+        assert_str(d.messages[0], "duplicate field \"spec.c[1].name\"");
+        assert_str(d.messages[1], "duplicate field \"a\"");
 }
 
 static void a_hundred_thousand_keys_are_no_trouble(void **state) {

@@ -1,6 +1,7 @@
 #include <errno.h>
 
 #include "check.h"
+#include "json/build.h"
 #include "schema/decode.h"
 #include "schema/defaults.h"
 #include "schema/types.h"
@@ -76,6 +77,18 @@ static void test_unknown_fields_are_named_and_pruned(void **state) {
         check_json(a, &strict, "['unknown field \\'Kind\\'','unknown field \\'spec.Volumes\\'',"
                                "'unknown field \\'spec.containers[1].imagee\\'']");
         assert_null(json_getc(json_getc(&d, "spec"), "Volumes"));
+}
+
+static void test_what_the_parser_found_takes_its_place(void **state) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct json strict = json_build(a, "[ %c, %c, %c, %c ]", "line 3: key \"a\" already set in map",
+                                        "duplicate field \"spec.nodeName\"", "duplicate field \"spec.foo\"",
+                                        "duplicate field \"metadata.labels.x\"");
+
+        decode(a, &type_Pod, "{'metadata':{'labels':{'x':'1'}},'spec':{'foo':1,'nodeName':'n','bar':2}}", &strict);
+        check_json(a, &strict, "['line 3: key \\'a\\' already set in map','duplicate field \\'metadata.labels.x\\'',"
+                               "'unknown field \\'spec.foo\\'','duplicate field \\'spec.nodeName\\'',"
+                               "'unknown field \\'spec.bar\\'']");
 }
 
 static void test_type_errors_have_gos_wording(void **state) {
@@ -277,6 +290,7 @@ int main(void) {
                 cmocka_unit_test(test_zeros_are_printed_as_go_does),
                 cmocka_unit_test(test_values_are_normalised),
                 cmocka_unit_test(test_unknown_fields_are_named_and_pruned),
+                cmocka_unit_test(test_what_the_parser_found_takes_its_place),
                 cmocka_unit_test(test_type_errors_have_gos_wording),
                 cmocka_unit_test(test_results_of_strategic_merges_are_refused_in_other_words),
                 cmocka_unit_test(test_a_default_of_zero_is_not_printed),
