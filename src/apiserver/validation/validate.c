@@ -230,7 +230,7 @@ int field_errors_finish(struct field_errors *fe, struct str kind, struct str gro
                            STR_ARG(fe->list.v[i].body));
                 distinct++;
         }
-        if (str_empty(kind))
+        if (!kind.p)
                 return error_set(err, -EINVAL, "%s%" STR_FMT "%s", distinct > 1 ? "[" : "", STR_ARG(buf_str(&b)),
                                  distinct > 1 ? "]" : "");
         error_status(err, REASON_INVALID, "%" STR_FMT "%s%" STR_FMT " \"%" STR_FMT "\" is invalid: %s%" STR_FMT "%s",

@@ -57,8 +57,8 @@ const struct json *shown_in_go(struct arena *a, const struct json *v, const char
 struct str quoted_in_go(struct arena *a, struct str s);
 void field_too_long(struct field_errors *fe, const struct path *p, size_t max);
 void field_too_many(struct field_errors *fe, const struct path *p, size_t n, size_t max);
-/* 0 when there are none, else -EINVAL: `Pod "x" is invalid: …` with its causes. Of no kind (of files): the list
- * alone. */
+/* 0 when there are none, else -EINVAL: `Pod "x" is invalid: …` with its causes. Of no kind at all (NULL, for
+ * files): the list alone. */
 int field_errors_finish(struct field_errors *fe, struct str kind, struct str group, struct str name, struct error *err);
 
 /* ---- texts: each says what is wrong with it (at most two messages), or nothing ---- */

@@ -69,6 +69,17 @@ static void unknown_fields_warn_or_fail_as_asked(void **state) {
         assert_int_equal(r.n_warnings, 0);
 }
 
+static void a_patch_to_a_wrong_type_is_invalid(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+
+        ASK(f, API_CREATE, &res_configmaps, "default", .body = CM(""));
+        r = ASK(f, API_PATCH, &res_configmaps, "default", "a", .patch = API_PATCH_MERGE, .body = "{\"data\":{\"k\":1}}");
+        assert_int_equal(r.code, 422);
+        assert_string_equal(r.reason, "Invalid");
+        assert_memory_equal(r.message, " \"\" is invalid: patch: Invalid value: \"{", 40);
+}
+
 static void a_dry_run_stores_nothing(void **state) {
         struct fixture *f = *state;
 
@@ -536,6 +547,7 @@ int main(void) {
                 T(a_created_object_can_be_read_and_has_metadata),
                 T(errors_read_as_upstream),
                 T(unknown_fields_warn_or_fail_as_asked),
+                T(a_patch_to_a_wrong_type_is_invalid),
                 T(a_dry_run_stores_nothing),
                 T(an_update_checks_the_resource_version),
                 T(an_update_that_changes_nothing_keeps_the_revision),
