@@ -285,19 +285,6 @@ static bool resolve(struct checker *c, struct node *n, struct str name) {
         return true;
 }
 
-static bool qualified(struct checker *c, const struct node *n, struct str *ret) {
-        struct str head;
-
-        if (n->kind == NODE_IDENT) {
-                *ret = n->name;
-                return true;
-        }
-        if (n->kind != NODE_SELECT || n->test || n->optional || !qualified(c, n->args[0], &head))
-                return false;
-        *ret = arena_printf(c->a, "%" STR_FMT ".%" STR_FMT, STR_ARG(head), STR_ARG(n->name));
-        return true;
-}
-
 static void undeclared(struct checker *c, struct node *n, struct str name) {
         issue_add(c->is, n->pos, "undeclared reference to '%" STR_FMT "' (in container '')", STR_ARG(name));
         n->type = new_type(c, CEL_ERROR, NULL, NULL);
@@ -315,7 +302,8 @@ static void check_select(struct checker *c, struct node *n) {
         struct str name;
         bool optional;
 
-        if (!n->test && !n->optional && qualified(c, n, &name) && str_find(name, '.') > 0 && resolve(c, n, name))
+        if (!n->test && !n->optional && node_qualified(c->a, n, &name) && str_find(name, '.') > 0 &&
+            resolve(c, n, name))
                 return;
         check(c, n->args[0]);
         of = substitute(c, n->args[0]->type, false);
@@ -409,7 +397,7 @@ static void check_call(struct checker *c, struct node *n) {
 
         for (size_t i = n->member; i < n->n_args; i++)
                 check(c, n->args[i]);
-        if (n->member && qualified(c, n->args[0], &name)) {
+        if (n->member && node_qualified(c->a, n->args[0], &name)) {
                 name = arena_printf(c->a, "%" STR_FMT ".%" STR_FMT, STR_ARG(name), STR_ARG(n->name));
                 n->fn = function_find(name);
                 if (n->fn) { /* sets.contains(…): the "target" is a part of the name */

@@ -76,6 +76,7 @@ int cel_parse(struct arena *a, struct str text, struct issues *is, struct node *
 int cel_check(struct cel_program *p, struct issues *is);
 void cel_estimate(struct cel_program *p);
 struct node *node_new(struct arena *a, enum node_kind kind, uint32_t pos, size_t n_args, ...);
+bool node_qualified(struct arena *a, const struct node *n, struct str *ret); /* a.b.T as one name */
 bool is_path(const struct node *n); /* a variable, or a path from one */
 bool node_depth(struct issues *is, struct node *n);
 

@@ -498,17 +498,16 @@ static struct node *parse_primary(struct parser *p) {
         return unexpected(p, OPERAND);
 }
 
-/* a.b.T as one name, for T{…}. */
-static bool qualified_name(struct parser *p, const struct node *n, struct str *ret) {
+bool node_qualified(struct arena *a, const struct node *n, struct str *ret) {
         struct str head;
 
         if (n->kind == NODE_IDENT) {
                 *ret = n->name;
                 return true;
         }
-        if (n->kind != NODE_SELECT || n->test || n->optional || !qualified_name(p, n->args[0], &head))
+        if (n->kind != NODE_SELECT || n->test || n->optional || !node_qualified(a, n->args[0], &head))
                 return false;
-        *ret = arena_printf(p->a, "%" STR_FMT ".%" STR_FMT, STR_ARG(head), STR_ARG(n->name));
+        *ret = arena_printf(a, "%" STR_FMT ".%" STR_FMT, STR_ARG(head), STR_ARG(n->name));
         return true;
 }
 
@@ -517,7 +516,7 @@ static struct node *parse_struct(struct parser *p, struct node *type) {
         struct node *n = node_new(p->a, NODE_STRUCT, p->l.token_pos, 0), *v;
         nodes values = { 0 };
 
-        if (!qualified_name(p, type, &n->name))
+        if (!node_qualified(p->a, type, &n->name))
                 return unexpected(p, "<EOF>");
         lex_next(&p->l);
         while (!p->failed && !is_op(p, "}")) {

@@ -1,31 +1,11 @@
 /* What the parser makes of values, and what it says about what is none. */
-#include "../test.h"
+#include "help.h"
 
 #include <errno.h>
 #include <math.h>
 
 #include "base/time.h"
-#include "json/json.h"
 #include "json/scan.h"
-
-static struct arena *arena;
-
-static int set_up(void **state) {
-        arena = arena_new(0);
-        return 0;
-}
-
-static int tear_down(void **state) {
-        arena_free(arena);
-        return 0;
-}
-
-static const struct json *parse(const char *text) {
-        struct json *j;
-
-        assert_int_equal(json_parse(arena, str_of(text), NULL, &j, NULL), 0);
-        return j;
-}
 
 static void messages_are_those_of_go(void **state) {
         static const struct { const char *text, *message; } cases[] = {

@@ -1,36 +1,8 @@
 /* JSON Patch (the examples of RFC 6902's appendix and upstream's readings), merge patch (those of RFC 7396), and the
  * merge patch between two documents. */
-#include "../test.h"
+#include "help.h"
 
 #include <errno.h>
-
-#include "json/json.h"
-
-static struct arena *arena;
-
-static int set_up(void **state) {
-        arena = arena_new(0);
-        return 0;
-}
-
-static int tear_down(void **state) {
-        arena_free(arena);
-        return 0;
-}
-
-static struct json *parse(const char *text) {
-        struct json *j;
-
-        assert_int_equal(json_parse(arena, str_of(text), NULL, &j, NULL), 0);
-        return j;
-}
-
-static void assert_text(const struct json *j, const char *expected) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
-
-        json_write(&b, j);
-        assert_str(buf_str(&b), expected);
-}
 
 static void operations_do_what_rfc_6902_shows(void **state) {
         static const struct { const char *doc, *patch, *result;

@@ -1,33 +1,5 @@
 /* Reading, building, comparing and copying trees. */
-#include "../test.h"
-
-#include "json/json.h"
-
-static struct arena *arena;
-
-static int set_up(void **state) {
-        arena = arena_new(0);
-        return 0;
-}
-
-static int tear_down(void **state) {
-        arena_free(arena);
-        return 0;
-}
-
-static struct json *parse(const char *text) {
-        struct json *j;
-
-        assert_int_equal(json_parse(arena, str_of(text), NULL, &j, NULL), 0);
-        return j;
-}
-
-static void assert_text(const struct json *j, const char *expected) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
-
-        json_write(&b, j);
-        assert_str(buf_str(&b), expected);
-}
+#include "help.h"
 
 static void lookups_chain_through_what_is_absent(void **state) {
         const struct json *j = parse("{\"a\":{\"b\":{\"c\":5}},\"s\":\"x\",\"t\":true,\"\":1}");

@@ -1,23 +1,11 @@
 /* YAML as sigs.k8s.io/yaml reads and prints it. */
-#include "../test.h"
+#include "help.h"
 
 #include <dirent.h>
 #include <errno.h>
 
 #include "base/file.h"
 #include "json/yaml.h"
-
-static struct arena *arena;
-
-static int set_up(void **state) {
-        arena = arena_new(0);
-        return 0;
-}
-
-static int tear_down(void **state) {
-        arena_free(arena);
-        return 0;
-}
 
 static void assert_json(const char *yaml, const char *json) {
         _cleanup_error_ struct error e = ERROR_INIT;
