@@ -23,6 +23,10 @@ int64_t now_mono_ns(void) {
         return clock_ns(CLOCK_MONOTONIC);
 }
 
+int64_t now_coarse_ns(void) {
+        return clock_ns(CLOCK_MONOTONIC_COARSE);
+}
+
 int64_t now_mono_ms(void) {
         return now_mono_ns() / NSEC_PER_MSEC;
 }

@@ -17,6 +17,7 @@ extern const struct clock system_clock;
 int64_t now_wall_ns(void);
 int64_t now_mono_ns(void);
 int64_t now_mono_ms(void);
+int64_t now_coarse_ns(void); /* monotonic, at the last tick: for what must cost nothing and may be off by 4 ms */
 
 /* metav1.Time: "2006-01-02T15:04:05Z"; metav1.MicroTime: with six digits after the second; RFC3339Nano with nine.
  * dst holds at least 36 bytes; returns the text within dst (NUL-terminated after its end). */

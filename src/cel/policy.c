@@ -2,6 +2,8 @@
 
 #include <errno.h>
 
+#include "base/time.h"
+
 #define MATCH_BUDGET 2500000 /* of all matchConditions */
 #define MAX_MESSAGE (5 * 1024)
 #define MAX_ANNOTATION (10 * 1024)
@@ -346,8 +348,8 @@ static void refuse(struct cel_policy_run *r, size_t index, struct str message, s
 
 /* It could not be told: failurePolicy decides. */
 static void fail(struct cel_policy_run *r, size_t index, struct str why) {
-        if (!r->ignore)
-                refuse(r, index, why, STR(""));
+        refuse(r, index, why, STR(""));
+        r->decisions[r->n_decisions - 1].passed = r->ignore;
 }
 
 /* What is said about a validation that does not hold. */
@@ -376,14 +378,16 @@ static void annotate(struct cel_policy_run *r) {
         for (size_t i = 0; i < p->n_annotations; i++) {
                 struct cel_value v;
                 struct str why, text;
+                int64_t began = now_mono_ns();
                 int e = evaluate(r, &p->annotations[i].x, &v, &why);
 
-                if (e < 0)
-                        fail(r, i, why);
+                if (e < 0 && !r->ignore) {
+                        refuse(r, i, why, STR(""));
+                        r->decisions[r->n_decisions - 1].always = e != -E2BIG;
+                        r->decisions[r->n_decisions - 1].ns = now_mono_ns() - began;
+                }
                 if (e == -E2BIG)
                         return;
-                if (e < 0 && !r->ignore)
-                        r->decisions[r->n_decisions - 1].always = true;
                 text = e == 0 && v.kind == CEL_STRING ? str_trim(cel_str(&v)) : STR("");
                 if (text.n == 0)
                         continue;
@@ -402,6 +406,8 @@ void cel_policy_validate(struct cel_policy_run *r) {
                 const struct cel_validation *v = &p->validations[i];
                 struct cel_value held;
                 struct str why;
+                size_t before = r->n_decisions;
+                int64_t began = now_mono_ns();
                 int e = evaluate(r, &v->x, &held, &why);
 
                 if (e == -E2BIG) {
@@ -413,6 +419,8 @@ void cel_policy_validate(struct cel_policy_run *r) {
                         fail(r, i, why);
                 else if (held.kind != CEL_BOOL || !held.b)
                         refuse(r, i, message_of(r, v), v->reason);
+                if (r->n_decisions > before)
+                        r->decisions[before].ns = now_mono_ns() - began;
         }
         annotate(r);
 }

@@ -62,6 +62,8 @@ void cel_policy_free(struct cel_policy *p); /* NULL is fine */
 struct cel_decision {
         size_t index; /* of the validation */
         bool always;  /* an audit annotation could not be told: refused whatever the binding's actions are */
+        bool passed;  /* it could not be told, and failurePolicy is Ignore: for metrics only */
+        int64_t ns;   /* how long the expression took */
         struct str message, reason; /* reason empty: Invalid */
 };
 
@@ -71,7 +73,7 @@ struct cel_policy_run {
         bool ignore;                         /* failurePolicy */
         struct cel_value inputs[CEL_INPUTS]; /* of what is not there: null */
 
-        /* set by cel_policy_validate: each refusal, and what goes to the audit log */
+        /* set by cel_policy_validate: each refusal and failure, and what goes to the audit log */
         struct cel_decision *decisions;
         size_t n_decisions;
         struct {

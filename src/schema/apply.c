@@ -72,20 +72,30 @@ static struct manager *find_manager(struct managers *m, const struct manager *x)
         return NULL;
 }
 
-static int decode_managers(struct arena *a, const struct json *entries, struct managers *ret) {
+static int decode_managers(struct arena *a, const struct json *entries, struct managers *ret, struct error *err) {
         struct managers m = { 0 };
 
         json_each_item(e, entries) {
+                struct str fields_type = ManagedFieldsEntry_fieldsType(e);
                 struct manager x = {
                         .name = ManagedFieldsEntry_manager(e), .version = ManagedFieldsEntry_apiVersion(e),
                         .subresource = ManagedFieldsEntry_subresource(e), .time = ManagedFieldsEntry_time(e),
                         .apply = str_eqc(ManagedFieldsEntry_operation(e), "Apply"),
                 };
                 if (!x.apply && !str_eqc(ManagedFieldsEntry_operation(e), "Update"))
-                        return -EINVAL;
-                if (x.version.n == 0 || !str_eqc(ManagedFieldsEntry_fieldsType(e), "FieldsV1") ||
-                    fieldset_from_json(a, json_expand(a, ManagedFieldsEntry_fieldsV1(e)), &x.fields) < 0)
-                        return -EINVAL;
+                        return error_set(err, -EINVAL, "operation must be `Apply` or `Update`");
+                if (x.version.n == 0)
+                        return error_set(err, -EINVAL, "apiVersion must not be empty");
+                if (str_empty(fields_type))
+                        return error_set(err, -EINVAL, "missing fieldsType in managed fields entry %td",
+                                         e - json_item(entries, 0));
+                if (!str_eqc(fields_type, "FieldsV1"))
+                        return error_set(err, -EINVAL,
+                                         "invalid fieldsType \"%" STR_FMT "\" in managed fields entry %td",
+                                         STR_ARG(fields_type), e - json_item(entries, 0));
+                if (fieldset_from_json(a, json_expand(a, ManagedFieldsEntry_fieldsV1(e)), &x.fields) < 0)
+                        return error_set(err, -EINVAL, "error decoding versioned set of manager \"%" STR_FMT "\"",
+                                         STR_ARG(x.name));
                 if (json_is(ManagedFieldsEntry_fieldsV1(e), JSON_RAW)) {
                         x.text = *ManagedFieldsEntry_fieldsV1(e);
                         x.stored = x.fields;
@@ -370,11 +380,17 @@ static void current_managers(struct arena *a, const struct json *live, const str
         *ret = (struct managers) { 0 };
         if (json_len(entries) == 1 && json_len(json_item(entries, 0)) == 0)
                 return;
-        if (json_len(entries) > 0 && decode_managers(a, entries, ret) == 0 && ret->n > 0)
+        if (json_len(entries) > 0 && decode_managers(a, entries, ret, NULL) == 0 && ret->n > 0)
                 return;
         *ret = (struct managers) { 0 };
-        if (decode_managers(a, managed_fields(live), ret) < 0)
+        if (decode_managers(a, managed_fields(live), ret, NULL) < 0)
                 *ret = (struct managers) { 0 };
+}
+
+int apply_check_managers(struct arena *a, const struct json *object, struct error *err) {
+        struct managers unused;
+
+        return decode_managers(a, managed_fields(object), &unused, err);
 }
 
 /* A new object: its creator owns all that is set. */
@@ -486,7 +502,7 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
         bool changed;
         int r;
 
-        if (live && decode_managers(a, managed_fields(live), &m) < 0)
+        if (live && decode_managers(a, managed_fields(live), &m, NULL) < 0)
                 m = (struct managers) { 0 };
         remove_managed_fields(a, &old);
         if (live && m.n == 0) {

@@ -21,3 +21,5 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
 /* After a create (live NULL), update or patch: records in next's managedFields, in place, what the manager changed. */
 void apply_track_update(struct arena *a, const struct schema_type *t, const struct json *live, struct json *next,
                         const struct apply_opts *opts);
+/* -EINVAL when its managedFields cannot be what they say. */
+int apply_check_managers(struct arena *a, const struct json *object, struct error *err);

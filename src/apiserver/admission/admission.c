@@ -3,7 +3,6 @@
 
 #include "apiserver/admission/configs.h"
 #include "apiserver/writes.h"
-#include "base/metrics.h"
 #include "schema/types.h"
 
 #define ON_CREATE (1U << ADMIT_CREATE)
@@ -71,49 +70,13 @@ static const struct admission_plugin plugins[] = {
         { "CertificateSubjectRestriction", ON_CREATE, NULL, admission_certificate_subject },
         { "DefaultIngressClass", ON_CREATE, admission_default_ingress_class, NULL },
         /* what others have configured comes after all that is built in, but for what charges for what is written */
+        { "MutatingAdmissionWebhook", ON_ALL, admission_webhooks_mutate, NULL },
         { "ValidatingAdmissionPolicy", ON_ALL, NULL, admission_policies },
-        { "AdmissionWebhook", ON_ALL, admission_webhooks_mutate, admission_webhooks_validate },
+        { "ValidatingAdmissionWebhook", ON_ALL, NULL, admission_webhooks_validate },
         { "ResourceQuota", ON_WRITE, NULL, admission_resource_quota },
 };
 
-/* ---- metrics ---- */
-
-static const double seconds[] = { 0.005, 0.025, 0.1, 0.5, 1, 2.5, 10, 25 };
-static const struct metric step = { "apiserver_admission_step_admission_duration_seconds",
-                                    "Admission sub-step latency histogram in seconds, broken out for each operation "
-                                    "and API resource and step type (validate or admit).",
-                                    METRIC_HISTOGRAM, seconds, ARRAY_SIZE(seconds) - 2 };
-static const struct metric webhook = { "apiserver_admission_webhook_admission_duration_seconds",
-                                       "Admission webhook latency histogram in seconds, identified by name and broken "
-                                       "out for each operation and API resource and type (validate or admit).",
-                                       METRIC_HISTOGRAM, seconds, ARRAY_SIZE(seconds) };
-
-struct labels {
-        const struct admission *ad;
-        const char *name;
-        bool rejected;
-};
-
-static void write_labels(struct buf *dst, const void *arg) {
-        const struct labels *l = arg;
-
-        if (l->name)
-                metric_label(dst, "name", str_of(l->name));
-        metric_label(dst, "operation", str_of(admission_operation_name(l->ad->operation)));
-        metric_label(dst, "rejected", l->rejected ? STR("true") : STR("false"));
-        metric_label(dst, "type", l->ad->validating ? STR("validate") : STR("admit"));
-}
-
-int64_t admission_count(const struct admission *ad, const char *name, int64_t since_ns, bool rejected) {
-        uint64_t key = (uint64_t) (ad->operation * 4 + ad->validating * 2 + rejected) ^
-                       (name ? str_hash(str_of(name)) << 4 : 0);
-        int64_t ns = now_mono_ns() - since_ns;
-
-        series_observe(metric_series(name ? &webhook : &step, key, write_labels,
-                                     &(struct labels){ ad, name, rejected }),
-                       (double) ns / 1e9);
-        return ns;
-}
+/* ---- the way along it ---- */
 
 static void finish(struct admission *ad) {
         struct op *op = ad->op;
@@ -123,7 +86,7 @@ static void finish(struct admission *ad) {
                 ad->next = 0;
                 admission_continue(ad, 0);
         } else {
-                admission_count(ad, NULL, ad->since_ns, false);
+                admission_observe(ad, NULL, now_mono_ns() - ad->since_ns, false);
                 ad->then(op);
         }
 }
@@ -132,16 +95,27 @@ void admission_continue(struct admission *ad, int result) {
         const struct admission_plugin *p;
         int (*look)(struct admission *ad, struct error *err);
 
-        while (result == 0 && ad->next < ARRAY_SIZE(plugins)) {
+        while (result != ADMISSION_WAITS) { /* then it is another's by now */
+                if (ad->running) {
+                        int64_t now = now_coarse_ns();
+
+                        admission_observe(ad, ad->running, now - ad->running_ns, result < 0);
+                        ad->running = NULL;
+                        ad->running_ns = now;
+                }
+                if (result < 0 || ad->next == ARRAY_SIZE(plugins))
+                        break;
                 p = &plugins[ad->next++];
                 look = ad->validating ? p->validate : p->admit;
-                if (look && p->handles & 1U << ad->operation)
+                if (look && p->handles & 1U << ad->operation) {
+                        ad->running = p;
                         result = look(ad, &ad->op->c->error);
+                }
         }
         if (result == 0) {
                 finish(ad);
         } else if (result < 0) {
-                admission_count(ad, NULL, ad->since_ns, true);
+                admission_observe(ad, NULL, now_mono_ns() - ad->since_ns, true);
                 op_fail(ad->op);
         }
 }
@@ -158,7 +132,7 @@ void admission_admit(struct op *op, enum admission_operation o, struct json *obj
         admission_release(op); /* of an earlier attempt */
         *op->admission = (struct admission){
                 .op = op, .s = op->s, .a = op->c->arena, .operation = o, .obj = obj, .old = old, .then = then,
-                .since_ns = now_mono_ns()
+                .since_ns = now_mono_ns(), .running_ns = now_coarse_ns()
         };
         if (op->c->admitted)
                 then(op);
@@ -171,6 +145,7 @@ void admission_validate(struct op *op, void (*then)(struct op *op)) {
 
         ad->validating = true;
         ad->since_ns = now_mono_ns();
+        ad->running_ns = now_coarse_ns();
         ad->next = 0;
         ad->then = then;
         if (op->c->admitted)

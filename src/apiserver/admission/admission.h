@@ -30,6 +30,8 @@ struct admission {
         struct admission_set *set; /* configs.h: the webhooks and policies in force, or NULL */
         void *webhooks;            /* webhooks.c: what must be called again */
         int64_t since_ns;          /* when this half began */
+        const struct admission_plugin *running; /* for its metric, since running_ns of the coarse clock; or NULL */
+        int64_t running_ns;
         void (*then)(struct op *op);
 };
 
@@ -53,9 +55,6 @@ void admission_run(struct op *op, enum admission_operation o, struct json *obj, 
  * loop when it has one. */
 void admission_continue(struct admission *ad, int result);
 
-/* Observes how long a half took (name NULL), or one webhook in it. Returns the time in ns. */
-int64_t admission_count(const struct admission *ad, const char *name, int64_t since_ns, bool rejected);
-
 /* When the write ends: op->admission holds nothing any more. */
 void admission_release(struct op *op);
 
@@ -70,6 +69,21 @@ static inline bool admission_is(const struct admission *ad, const struct api_res
 static inline bool admission_is_sub(const struct admission *ad, const struct api_resource *res, const char *sub) {
         return ad->op->rest->stored->resource == res && str_eqc(ad->op->c->subresource, sub);
 }
+
+/* ---- metrics.c ---- */
+
+/* How long a plugin took, or (NULL) the whole half. */
+void admission_observe(const struct admission *ad, const struct admission_plugin *p, int64_t ns, bool rejected);
+/* A webhook was asked. code: of its refusal, or as upstream gives one to each way of failing; error: why the write is
+ * refused ("no_error": the webhook wants it so), or NULL: it is not. */
+void admission_observe_webhook(const struct admission *ad, struct str name, int64_t ns, int code, const char *error);
+/* It was passed over: no answer, and failurePolicy Ignore. */
+void admission_count_open(const struct admission *ad, struct str name);
+/* matchConditions of a webhook or policy (kind): r as cel_policy_matches says. */
+void admission_observe_conditions(const struct admission *ad, struct str name, const char *kind, int64_t ns, int r);
+/* A decision of a policy, and what was done: "allow", "deny", "audit" or "warn". */
+void admission_observe_policy(struct str policy, struct str binding, struct str message, int64_t ns,
+                              const char *action);
 
 /* policies.c: ValidatingAdmissionPolicy */
 int admission_policies(struct admission *ad, struct error *err);

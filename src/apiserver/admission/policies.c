@@ -158,20 +158,33 @@ static void audit_failure(struct verdict *v, const struct admission_policy *p, c
 
 static void act(struct verdict *v, const struct admission_policy *p, const struct admission_binding *b,
                 const struct cel_decision *d) {
+        struct arena *a = v->ad->a;
+
+        if (d->passed) {
+                admission_observe_policy(p->name, b->name, d->message, d->ns, "allow");
+                return;
+        }
         if (d->always) {
                 deny(v, p, b, d->message, d->reason);
+                admission_observe_policy(p->name, b->name, d->message, d->ns, "deny");
                 return;
         }
         json_each_item(action, b->actions) {
-                if (str_eqc(json_str(action), "Deny"))
+                const char *what = "warn";
+
+                if (str_eqc(json_str(action), "Deny")) {
+                        what = "deny";
                         deny(v, p, b, d->message, d->reason);
-                else if (str_eqc(json_str(action), "Audit"))
+                } else if (str_eqc(json_str(action), "Audit")) {
+                        what = "audit";
                         audit_failure(v, p, b, d);
-                else
-                        op_warn(v->ad->op, arena_printf(v->ad->a,
+                } else {
+                        op_warn(v->ad->op, arena_printf(a,
                                                         "Validation failed for ValidatingAdmissionPolicy '%" STR_FMT
                                                         "' with binding '%" STR_FMT "': %" STR_FMT,
                                                         STR_ARG(p->name), STR_ARG(b->name), STR_ARG(d->message)));
+                }
+                admission_observe_policy(p->name, b->name, d->message, d->ns, what);
         }
 }
 
@@ -284,10 +297,13 @@ static void apply(struct verdict *v, const struct admission_policy *p, const str
                   struct cel_policy_run *run, const struct json *param) {
         struct arena *a = v->ad->a;
         _cleanup_error_ struct error e = ERROR_INIT;
+        int64_t began = now_mono_ns();
         int r;
 
         run->inputs[CEL_IN_PARAMS] = cel_of_json(a, param ? param : json_new(a, json_null()), NULL);
         r = cel_policy_matches(run, &e);
+        if (p->expressions->n_conditions > 0)
+                admission_observe_conditions(v->ad, p->name, "policy", now_mono_ns() - began, r);
         if (r < 0) {
                 struct cel_decision d = { .message = arena_str(a, str_of(error_text(&e))) };
 

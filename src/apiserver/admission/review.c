@@ -142,7 +142,9 @@ struct str review_question(struct arena *a, const struct admission *ad, const st
 
 /* ---- the answer ---- */
 
-#define invalid(err, ...) error_set(err, -EINVAL, "received invalid webhook response: " __VA_ARGS__)
+/* 503: what metrics count it as. */
+#define invalid(e, ...) \
+        (error_set(e, -EINVAL, "received invalid webhook response: " __VA_ARGS__), (e)->code = 503, -EINVAL)
 
 /* The review in text, with the fields it may have in the types they must have. */
 static int decode(struct arena *a, struct str text, struct json *ret, struct error *err) {

@@ -13,6 +13,7 @@
 #include "apiserver/webhook_client.h"
 #include "base/log.h"
 #include "base/rand.h"
+#include "schema/apply.h"
 #include "schema/decode.h"
 #include "schema/defaults.h"
 
@@ -24,6 +25,8 @@ struct ask {
         struct webhook_call call;
         struct review_answer answer;
         int64_t since_ns;
+        int code;              /* of the answer, for metrics */
+        const char *rejection; /* what refuses the write: upstream's error_type, or NULL */
         int result; /* 0, or negative with error */
         struct error error;
 };
@@ -45,6 +48,7 @@ static int call_failed(const struct ask *q, const struct error *why, struct erro
         if (q->hook->ignore) {
                 log_warn("failed calling webhook %" STR_FMT ", failing open: %s", STR_ARG(q->hook->name),
                          error_text(why));
+                admission_count_open(q->ad, q->hook->name);
                 note(q, q->ad->validating ? "failed-open.validating" : "failed-open.mutation", q->hook->name);
                 return 0;
         }
@@ -59,13 +63,16 @@ static int matches(struct ask *q, struct error *err) {
         struct cel_policy_run run = { .ignore = q->hook->ignore };
         _cleanup_error_ struct error e = ERROR_INIT;
         int r = admission_match(&q->hook->match, ad, &q->as, err);
+        int64_t began;
 
         if (r <= 0 || !q->hook->conditions)
                 return r;
         r = admission_expressions(ad, q->as, q->hook->conditions, &run, err);
         if (r < 0)
                 return r;
+        began = now_mono_ns();
         r = cel_policy_matches(&run, &e);
+        admission_observe_conditions(ad, q->hook->name, "webhook", now_mono_ns() - began, r);
         return r < 0 ? err_forbidden(err, ad->op->rest, ad->op->name, "%s", error_text(&e)) : r;
 }
 
@@ -111,14 +118,19 @@ static int verdict_of(struct ask *q, bool mutating, struct error *err) {
         _cleanup_error_ struct error e = ERROR_INIT;
         int r;
 
+        q->code = 200;
+        q->rejection = "no_error";
         if (q->call.error.err) {
                 r = error_set(&e, -EINVAL, "failed to call webhook: %s", error_text(&q->call.error));
+                e.code = q->call.status;
                 error_clear(&q->call.error);
         } else {
                 r = review_parse(q->ad->a, q->call.answer, q->hook->review, q->uid, mutating, &q->answer, &e);
         }
         if (r < 0) {
                 q->answer = (struct review_answer) { 0 };
+                q->code = r != -EINVAL ? 0 : e.code ? e.code : 400;
+                q->rejection = r == -EINVAL ? "calling_webhook_error" : "apiserver_internal_error";
                 if (r == -EINVAL)
                         return call_failed(q, &e, err);
                 error_move(err, &e);
@@ -131,16 +143,20 @@ static int verdict_of(struct ask *q, bool mutating, struct error *err) {
                             arena_printf(q->ad->a, "%" STR_FMT "/%" STR_FMT, STR_ARG(q->hook->name),
                                          STR_ARG(json_key(m))),
                             json_str(&m->value));
-        return q->answer.allowed ? 0 : review_denied(err, q->hook->name, q->answer.status);
+        if (q->answer.allowed)
+                return 0;
+        r = review_denied(err, q->hook->name, q->answer.status);
+        q->code = err->code;
+        return r;
 }
 
-static int judge(struct ask *q, bool mutating, struct error *err) {
-        int r = verdict_of(q, mutating, err);
-        int64_t ns = admission_count(q->ad, arena_cstr(q->ad->a, q->hook->name), q->since_ns, r < 0), *all;
+/* The answer is dealt with: 0 or 1, or the write fails. */
+static void observe(struct ask *q, int r) {
+        int64_t ns = now_mono_ns() - q->since_ns, *all = &q->ad->op->c->webhooks_ns;
 
-        all = &q->ad->op->c->webhooks_ns;
-        *all = mutating ? *all + ns : MAX(*all, ns); /* those that validate are asked at the same time */
-        return r;
+        admission_observe_webhook(q->ad, q->hook->name, ns, q->code, r < 0 ? q->rejection : NULL);
+        /* those that validate are asked at the same time */
+        *all = q->ad->validating ? MAX(*all, ns) : *all + ns;
 }
 
 /* ---- mutating ---- */
@@ -150,6 +166,7 @@ struct mutation {
         size_t next;
         bool *before, *due; /* by webhook: was asked and may be again; must be */
         struct json last;   /* what the first round has made */
+        struct json owners; /* managedFields before; null: none */
 };
 
 static int internal(struct error *err, const struct error *why) {
@@ -211,6 +228,25 @@ static int apply_patch(struct ask *q, struct error *err) {
         return changed;
 }
 
+/* What webhooks may not do to managedFields is undone. */
+static void check_owners(struct mutation *m) {
+        struct admission *ad = m->ask.ad;
+        struct json *meta = json_get_mut(ad->obj, STR("metadata"));
+        _cleanup_error_ struct error e = ERROR_INIT;
+
+        if (!json_is(meta, JSON_OBJECT) || apply_check_managers(ad->a, ad->obj, &e) == 0)
+                return;
+        if (json_is(&m->owners, JSON_NULL))
+                json_removec(meta, "managedFields");
+        else
+                json_setc(ad->a, meta, "managedFields", m->owners);
+        op_warn(ad->op, arena_printf(ad->a,
+                                     ".metadata.managedFields was in an invalid state after admission; this could be "
+                                     "caused by an outdated mutating admission controller; please fix your requests: "
+                                     "%s",
+                                     error_text(&e)));
+}
+
 static void mutated(struct webhook_call *w);
 
 /* 0: nobody is left to ask; ADMISSION_WAITS; or a negative errno. */
@@ -234,6 +270,8 @@ static int ask_next(struct mutation *m, struct error *err) {
                 if (r < 0)
                         return r;
         }
+        if (ad->changed)
+                check_owners(m);
         if (ad->changed && !ad->again)
                 m->last = json_copy_tree(ad->a, ad->obj);
         return 0;
@@ -251,10 +289,14 @@ static void mutated(struct webhook_call *w) {
         struct mutation *m = container_of(w, struct mutation, ask.call);
         struct admission *ad = m->ask.ad;
         struct error *err = &ad->op->c->error;
-        int r = judge(&m->ask, true, err);
+        int r = verdict_of(&m->ask, true, err);
 
-        if (r == 0 && m->ask.answer.patch)
+        if (r == 0 && m->ask.answer.patch) {
+                m->ask.rejection = "apiserver_internal_error";
                 r = apply_patch(&m->ask, err);
+                m->ask.code = r < 0 ? 0 : 200;
+        }
+        observe(&m->ask, r);
         if (r > 0) {
                 make_due(m);
                 ad->changed = true;
@@ -278,6 +320,7 @@ static bool exempt(const struct admission *ad) {
 int admission_webhooks_mutate(struct admission *ad, struct error *err) {
         const struct admission_set *set = admission_set_of(ad);
         struct mutation *m = ad->webhooks;
+        const struct json *owners;
 
         if (!set || set->webhooks[HOOKS_MUTATING].n == 0 || exempt(ad))
                 return 0;
@@ -285,6 +328,8 @@ int admission_webhooks_mutate(struct admission *ad, struct error *err) {
                 ad->webhooks = m = arena_new_of(ad->a, struct mutation);
                 m->before = arena_array(ad->a, bool, set->webhooks[HOOKS_MUTATING].n);
                 m->due = arena_array(ad->a, bool, set->webhooks[HOOKS_MUTATING].n);
+                owners = json_at_path(ad->obj, "metadata", "managedFields");
+                m->owners = owners ? json_copy_tree(ad->a, owners) : json_null();
         }
         m->ask.ad = ad;
         m->next = 0;
@@ -319,7 +364,8 @@ static void validated(struct webhook_call *w) {
         struct admission *ad = q->ad;
         struct validation *v = ad->webhooks;
 
-        q->result = judge(q, false, &q->error);
+        q->result = verdict_of(q, false, &q->error);
+        observe(q, q->result);
         if (atomic_fetch_sub(&v->pending, 1) == 1)
                 admission_continue(ad, verdict(v, &ad->op->c->error));
 }

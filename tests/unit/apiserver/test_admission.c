@@ -2,6 +2,8 @@
 #include "help.h"
 #include "hook.h"
 
+#include "base/metrics.h"
+
 struct world {
         struct fixture f; /* first: ASK takes it */
         struct fixture *own;
@@ -286,6 +288,61 @@ static void a_patch_needs_an_object(void **state) {
                      "is not supported for this operation");
 }
 
+static void managed_fields_survive_a_webhook_that_breaks_them(void **state) {
+        struct world *w = *state;
+        struct fixture *f = &w->f;
+        struct answer r;
+
+        hook_answers(w->hook, "/m",
+                     hook_patch(f->a, "[{\"op\":\"replace\",\"path\":\"/metadata/managedFields/0/fieldsType\","
+                                      "\"value\":\"FieldsV9\"},{\"op\":\"add\",\"path\":\"/data\",\"value\":{\"b\":"
+                                      "\"1\"}}]"));
+        MUTATE(w, "m", "/m", CONFIGMAPS);
+        r = ASK(f, API_CREATE, &res_configmaps, "default",
+                .body = "{\"metadata\":{\"name\":\"x\",\"labels\":{\"a\":\"1\"}}}");
+        assert_int_equal(r.code, 201);
+        assert_string_equal(at(f, r, ".data.b"), "1");
+        assert_string_equal(at(f, r, ".metadata.managedFields[0].fieldsType"), "FieldsV1");
+        assert_string_equal(at(f, r, ".metadata.managedFields[0].fieldsV1"),
+                            "{\"f:metadata\":{\"f:labels\":{\".\":{},\"f:a\":{}}}}");
+        assert_int_equal(r.n_warnings, 1);
+        assert_string_equal(r.warning.p, ".metadata.managedFields was in an invalid state after admission; this could "
+                                         "be caused by an outdated mutating admission controller; please fix your "
+                                         "requests: invalid fieldsType \"FieldsV9\" in managed fields entry 0");
+}
+
+#define expect_counted(text)                              \
+        do {                                              \
+                _cleanup_buf_ struct buf b = BUF_INIT;    \
+                metrics_collect(&b);                      \
+                buf_putc(&b, '\0');                       \
+                if (!strstr(b.p, "\napiserver_" text)) \
+                        fail_msg("not counted: %s", text); \
+        } while (0)
+
+static void what_webhooks_and_plugins_do_is_counted(void **state) {
+        struct world *w = *state;
+
+        hook_answers(w->hook, "/no", "\"allowed\":false,\"status\":{\"code\":409}");
+        hook_answers(w->hook, "/bad", "{}");
+        MUTATE(w, "bad", "/bad", CONFIGMAPS ",\"failurePolicy\":\"Ignore\"");
+        VALIDATE(w, "out", "/no",
+                 CONFIGMAPS ",\"matchConditions\":[{\"name\":\"c\",\"expression\":\"false\"}]");
+        VALIDATE(w, "no", "/no", CONFIGMAPS);
+        assert_int_equal(create_map(w, "x").code, 409);
+        expect_counted("admission_webhook_fail_open_count{name=\"bad.example.com\",type=\"admit\"} 1\n");
+        expect_counted("admission_webhook_request_total{code=\"400\",name=\"bad.example.com\",operation=\"CREATE\","
+                       "rejected=\"false\",type=\"admit\"} 1\n");
+        expect_counted("admission_webhook_rejection_count{error_type=\"no_error\",name=\"no.example.com\","
+                       "operation=\"CREATE\",rejection_code=\"409\",type=\"validating\"} 1\n");
+        expect_counted("admission_webhook_admission_duration_seconds_count{name=\"no.example.com\","
+                       "operation=\"CREATE\",rejected=\"true\",type=\"validating\"} 1\n");
+        expect_counted("admission_match_condition_exclusions_total{kind=\"webhook\",name=\"out.example.com\","
+                       "operation=\"CREATE\",type=\"validate\"} 1");
+        expect_counted("admission_controller_admission_duration_seconds_count{name=\"ValidatingAdmissionWebhook\","
+                       "operation=\"CREATE\",rejected=\"true\",type=\"validate\"} ");
+}
+
 #define HPA                                                                                                        \
         "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"maxReplicas\":3,\"scaleTargetRef\":{\"kind\":\"Deployment\"," \
         "\"name\":\"d\"},\"targetCPUUtilizationPercentage\":50}}"
@@ -483,6 +540,8 @@ int main(void) {
                 T(answers_that_make_no_sense_are_failures),
                 T(the_question_says_who_what_and_where),
                 T(a_patch_needs_an_object),
+                T(managed_fields_survive_a_webhook_that_breaks_them),
+                T(what_webhooks_and_plugins_do_is_counted),
                 T(an_equivalent_version_matches_and_is_what_the_webhook_gets),
                 T(selectors_and_scope_choose),
                 T(a_scale_is_seen_as_one),

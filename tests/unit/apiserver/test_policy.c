@@ -1,6 +1,8 @@
 /* ValidatingAdmissionPolicy, the validation of it and of webhook configurations. */
 #include "help.h"
 
+#include "base/metrics.h"
+
 #define RULES(resources)                                                                                           \
         "\"resourceRules\":[{\"apiGroups\":[\"*\"],\"apiVersions\":[\"*\"],\"operations\":[\"*\"],\"resources\":[" \
         "\"" resources "\"]}]"
@@ -41,6 +43,7 @@ static struct answer map(struct fixture *f, const char *name, const char *data) 
 
 static void a_validation_that_does_not_hold_denies(void **state) {
         struct fixture *f = *state;
+        _cleanup_buf_ struct buf metrics = BUF_INIT;
         struct answer r;
 
         enforce(f, "p",
@@ -50,6 +53,11 @@ static void a_validation_that_does_not_hold_denies(void **state) {
         r = map(f, "y", "\"a\":\"no\"");
         check_error(r, 422, DENIED("y", "p") "failed expression: has(object.data.a) && object.data.a != 'no'");
         assert_string_equal(r.reason, "Invalid");
+        metrics_collect(&metrics);
+        buf_putc(&metrics, '\0');
+        assert_non_null(strstr(metrics.p, "\napiserver_validating_admission_policy_check_total{enforcement_action="
+                                          "\"deny\",error_type=\"invalid_error\",policy=\"p\",policy_binding="
+                                          "\"p-binding\"} 1\n"));
 }
 
 static void messages_and_reasons_are_the_policys(void **state) {
