@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "http/client.h"
 #include "http/tls.h"
+#include "schema/types.h"
 
 #define MAX_PEERS 256
 #define MAX_ANSWER (64U << 20)
@@ -80,6 +81,8 @@ static int find_service(struct webhook_run *r, const struct json *service, struc
         r->name = arena_printf(r->arena, "%" STR_FMT ".%" STR_FMT ".svc", STR_ARG(name), STR_ARG(ns));
         r->authority = arena_printf(r->arena, "%" STR_FMT ":%lld", STR_ARG(r->name), (long long) port);
         r->url = arena_printf(r->arena, "https://%" STR_FMT "%" STR_FMT, STR_ARG(r->authority), STR_ARG(r->path));
+        if (!server_get(r->h->s, snap, &res_services, ns, name))
+                return error_set(err, -ENOENT, "service \"%" STR_FMT "\" not found", STR_ARG(name));
         return service_endpoint(r->h->s, snap, r->arena, ns, name, arena_printf(r->arena, "%lld", (long long) port),
                                 &r->host, &r->port, err);
 }

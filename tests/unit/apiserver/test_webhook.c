@@ -137,7 +137,7 @@ static void errors_say_where(void **state) {
         forget(r);
 
         r = ask(w, STR("{\"service\":{\"namespace\":\"default\",\"name\":\"web\"}}"), 10000);
-        assert_string_equal(r.error, "Post \"https://web.default.svc:443/?timeout=1s\": services \"web\" not found");
+        assert_string_equal(r.error, "Post \"https://web.default.svc:443/?timeout=1s\": service \"web\" not found");
         forget(r);
 }
 
