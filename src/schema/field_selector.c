@@ -39,7 +39,8 @@ static bool next_term(struct str *rest, struct str *ret) {
         return true;
 }
 
-/* "source=source.component": the path of a label; p == NULL when the resource has no such field. */
+/* "source=source.component|reportingComponent": the path of a label, and where to look when nothing is there; p == NULL
+ * when the resource has no such field. */
 static struct str path_of(const struct api_resource *r, struct str label) {
         if (str_eqc(label, "metadata.name") || (r->namespaced && str_eqc(label, "metadata.namespace")))
                 return label;
@@ -86,6 +87,7 @@ static int parse_term(struct arena *a, const struct api_resource *r, struct str 
                       struct field_requirement *ret, struct error *err) {
         struct field_requirement q = { 0 };
         struct str path, rest;
+        ssize_t bar;
         size_t i = 0;
         int e;
 
@@ -108,6 +110,11 @@ static int parse_term(struct arena *a, const struct api_resource *r, struct str 
                                  "\"%" STR_FMT "\" is not a known field selector: only \"metadata.name\", "
                                  "\"metadata.namespace\"",
                                  STR_ARG(q.field));
+        bar = str_find(path, '|');
+        if (bar >= 0) {
+                q.or_keys = split_path(a, str_sub(path, (size_t) bar + 1, path.n));
+                path = str_sub(path, 0, (size_t) bar);
+        }
         q.keys = split_path(a, path);
         q.zero = zero_text(api_stored_as(r)->type, path);
         *ret = q;
@@ -137,6 +144,12 @@ int selector_parse_fields(struct arena *a, const struct api_resource *r, struct 
         return 0;
 }
 
+static struct str scan(const struct object *o, const struct field_requirement *q) {
+        struct str raw = json_scan(object_text(o), q->keys);
+
+        return q->or_keys && (raw.n == 0 || str_eqc(raw, "\"\"")) ? json_scan(object_text(o), q->or_keys) : raw;
+}
+
 static bool equals_raw(struct str raw, const struct field_requirement *q) {
         _cleanup_(arena_freep) struct arena *a = NULL;
 
@@ -160,7 +173,7 @@ bool selector_matches_fields(const struct field_selector *s, const struct object
                 else if (str_eqc(q->field, "metadata.namespace"))
                         same = str_eq(object_namespace(o), q->value);
                 else
-                        same = equals_raw(json_scan(object_text(o), q->keys), q);
+                        same = equals_raw(scan(o, q), q);
                 if (same == q->negate)
                         return false;
         }

@@ -42,7 +42,8 @@ struct field_selector {
         struct field_requirement {
                 struct str field, value;
                 bool negate;
-                const char *const *keys; /* where it is in the stored object */
+                const char *const *keys, *const *or_keys; /* where it is in the stored object; when empty: NULL or where
+                                                             else */
                 struct str zero;         /* what an absent field reads as: "", "false", "0" */
         } *reqs;
         size_t n;

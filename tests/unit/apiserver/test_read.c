@@ -148,6 +148,8 @@ static void events_are_selected_by_the_names_of_their_version(void **state) {
                 size_t n; /* 9: refused */
         } table[] = {
                 { &res_events, "involvedObject.name=p", 1 },
+                { &res_events, "source=c", 1 }, /* when the source is empty: who reports */
+                { &res_events, "source=", 0 },
                 { &res_events, "regarding.name=p", 9 },
                 { &res_events_events_k8s_io, "regarding.name=p", 1 },
                 { &res_events_events_k8s_io, "regarding.name!=p,reportingController=c", 0 },
