@@ -327,13 +327,33 @@ static int validate(struct op *op, const struct json *obj, const struct json *ol
 
 /* ---- answers ---- */
 
+/* A generated name that is taken says so; what goes already, too. */
+static void exists_error(struct op *op) {
+        struct error *err = &op->c->error;
+        struct object *there;
+
+        err_exists(err, op->rest, op->name);
+        if (op->generated) {
+                char *text = xprintf("%s, the server was not able to generate a unique name for the object",
+                                     err->message);
+
+                free(err->message);
+                err->message = text;
+                err->retry_after_seconds = 1;
+        }
+        op_refresh(op);
+        there = rest_get(op->snap, op->rest->stored, op->namespace, op->name);
+        if (there && object_deleting(there))
+                error_prefix(err, "object is being deleted");
+}
+
 /* What went wrong in the store, as an error of the call. */
 void writes_store_error(struct op *op) {
         struct error *err = &op->c->error;
 
         switch (op->txn.result) {
         case -EEXIST:
-                err_exists(err, op->rest, op->name);
+                exists_error(op);
                 break;
         case -ENOENT:
                 err_not_found(err, op->rest, op->name);
@@ -401,10 +421,6 @@ static void created(struct op *op) {
                 return;
         }
         writes_store_error(op);
-        if (op->generated && op->txn.result == -EEXIST) {
-                error_prefix(&op->c->error, "the server was not able to generate a unique name for the object");
-                op->c->error.retry_after_seconds = 1;
-        }
         op_fail(op);
 }
 

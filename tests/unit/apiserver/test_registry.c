@@ -248,6 +248,10 @@ static void finalizers_hold_an_object_until_they_are_gone(void **state) {
             .body = "{\"metadata\":{\"name\":\"a\",\"finalizers\":[\"x.io/y\"]}}");
         assert_int_equal(ASK(f, API_DELETE, &res_configmaps, "default", "a").code, 200);
         check(ASK(f, API_GET, &res_configmaps, "default", "a"), 200, ".metadata.deletionGracePeriodSeconds", "0");
+        assert_string_equal(ASK(f, API_CREATE, &res_configmaps, "default",
+                                .body = "{\"metadata\":{\"name\":\"a\"}}")
+                                            .message,
+                            "object is being deleted: configmaps \"a\" already exists");
         assert_int_equal(ASK(f, API_PATCH, &res_configmaps, "default", "a", .patch = API_PATCH_MERGE,
                              .body = "{\"metadata\":{\"finalizers\":null}}")
                                          .code,
