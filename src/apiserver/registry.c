@@ -599,8 +599,9 @@ static void changed(struct op *op) {
                 answer(op, 200);
                 return;
         }
-        if ((quota_refused(op) || (op->txn.result == -EAGAIN && !op->pinned)) && ++op->attempts < MAX_ATTEMPTS &&
-            op->again) {
+        /* whoever has the turn waits for newcomers only, who soon stand in line */
+        if ((quota_refused(op) || (op->txn.result == -EAGAIN && !op->pinned)) &&
+            (++op->attempts < MAX_ATTEMPTS || op->has_turn) && op->again) {
                 if (op->undo)
                         op->undo(op);
                 op->undo = NULL;
