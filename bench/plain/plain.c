@@ -9,9 +9,15 @@
 #include "store/store.h"
 
 int main(int argc, char **argv) {
-        static const char *const args[] = { "authorization-mode=AlwaysAllow", "disable-admission-plugins=ServiceAccount", NULL };
-        struct apiserver_options o = { .address = "127.0.0.1", .service_cidr = "10.96.0.0/12", .advertise_address = "127.0.0.1",
-                                       .node_port_min = 30000, .node_port_max = 32767, .args = args, .anonymous = true };
+        static const char *const args[] = { "authorization-mode=AlwaysAllow", "disable-admission-plugins=ServiceAccount",
+                                            NULL };
+        struct apiserver_options o = { .args = args,
+                                       .anonymous = true,
+                                       .address = "127.0.0.1",
+                                       .advertise_address = "127.0.0.1",
+                                       .service_cidr = "10.96.0.0/12",
+                                       .node_port_min = 30000,
+                                       .node_port_max = 32767 };
         struct error e = ERROR_INIT;
         struct apiserver *s = NULL;
         sigset_t ends;

@@ -7,8 +7,8 @@ static void release(const struct http_slice *s) {
                 s->release(s->arg);
 }
 
-/* A long list's texts lie anywhere in memory: the first lines of one that comes soon are asked for now; the processor sees
- * the run of the rest by itself. */
+/* A long list's texts lie anywhere in memory: the first lines of one that comes soon are asked for now; the processor
+ * sees the run of the rest by itself. */
 #define AHEAD 3
 #define AHEAD_BYTES 512
 

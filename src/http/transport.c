@@ -426,8 +426,8 @@ static void on_connected(struct transport *t) {
         update_events(t);
 }
 
-/* We have nothing to say after the client's last handshake message (no tickets): a client with Nagle's algorithm on would hold
- * its request until our delayed acknowledgment, 40 ms later. */
+/* We have nothing to say after the client's last handshake message (no tickets): a client with Nagle's algorithm on
+ * would hold its request until our delayed acknowledgment, 40 ms later. */
 static void acknowledge_now(int fd) {
         setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &(int) { 1 }, sizeof(int));
 }
