@@ -9,8 +9,7 @@
 #include "store/store.h"
 
 int main(int argc, char **argv) {
-        static const char *const args[] = { "authorization-mode=AlwaysAllow", "disable-admission-plugins=ServiceAccount",
-                                            NULL };
+        static const char *const args[] = { "authorization-mode=AlwaysAllow", NULL };
         struct apiserver_options o = { .args = args,
                                        .anonymous = true,
                                        .address = "127.0.0.1",
