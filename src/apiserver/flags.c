@@ -79,9 +79,11 @@ static const char *value_of(const char *arg, const char *name) {
 }
 
 const char *flag_value(const char *const *args, const char *name, const char *dflt) {
+        const char *value = dflt;
+
         for (; args && *args; args++)
-                dflt = value_of(*args, name) ?: dflt;
-        return dflt;
+                value = value_of(*args, name) ?: value;
+        return value;
 }
 
 const char *server_flag_next(const struct apiserver *s, const char *name, size_t *i) {

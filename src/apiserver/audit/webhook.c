@@ -295,12 +295,8 @@ void audit_webhook_free(struct audit_webhook *h) {
                 return;
         loop_call_sync(h->loop, close_all, h);
         loop_end(h->loop);
-        while (!list_empty(&h->batches)) {
-                struct batch *b = list_entry(h->batches.next, struct batch, link);
-
-                list_del(&b->link);
-                batch_free(b);
-        }
+        list_for_each_safe(b, &h->batches)
+                batch_free(list_entry(b, struct batch, link));
         remote_free(h->remote);
         pthread_mutex_destroy(&h->lock);
         free(h);

@@ -119,7 +119,7 @@ static void count_time(struct flow_ticket *t, enum count c) {
 
 static void count_place(const struct flow_ticket *t, enum count requests, int n) {
         series_add(count_of(t, requests), n);
-        series_add(count_of(t, requests + 1), n * (int) t->width);
+        series_add(count_of(t, requests + 1), (int64_t) n * t->width);
 }
 
 void flow_count_rejected(const struct flow_ticket *t, const char *reason) {

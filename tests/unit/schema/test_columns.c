@@ -46,7 +46,8 @@ static void test_pods(void **state) {
 
 static void test_a_pod_that_ended_says_so_on_its_row(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        struct json failed = doc(a, "{'status':{'phase':'Failed'}}"), running = doc(a, "{'status':{'phase':'Running'}}");
+        struct json failed = doc(a, "{'status':{'phase':'Failed'}}");
+        struct json running = doc(a, "{'status':{'phase':'Running'}}");
         struct json conditions = columns_conditions(a, &res_pods, &failed);
 
         check_json(a, &conditions,
