@@ -79,11 +79,13 @@ static const char *value_of(const char *arg, const char *name) {
 }
 
 const char *flag_value(const char *const *args, const char *name, const char *dflt) {
-        const char *value = dflt;
+        for (; args && *args; args++) {
+                const char *value = value_of(*args, name);
 
-        for (; args && *args; args++)
-                value = value_of(*args, name) ?: value;
-        return value;
+                if (value)
+                        dflt = value;
+        }
+        return dflt;
 }
 
 const char *server_flag_next(const struct apiserver *s, const char *name, size_t *i) {

@@ -148,15 +148,16 @@ struct json_parse_opts {
         size_t max_depth;      /* 0: 10,000 */
         bool copy_strings;     /* strings go into the arena: the text may go away */
         bool raw_fields;       /* metadata.managedFields[].fieldsV1 become JSON_RAW; the text is trusted */
-        /* Set on return when not NULL: the number of duplicate keys, and the first ones as upstream words it, for strict
-         * field validation. */
+        /* Set on return when not NULL: the number of duplicate keys, and the first ones as upstream words it, for
+         * strict field validation. */
         struct json_duplicates *duplicates;
 };
 struct json_duplicates {
         struct arena *arena; /* where messages go */
         size_t n;
-        struct str messages[16]; /* `duplicate field "spec.containers[0].name"`; `line 7: key "name" already set in map` */
-        int64_t lines[16];       /* of YAML */
+        /* `duplicate field "spec.containers[0].name"`; `line 7: key "name" already set in map` */
+        struct str messages[16];
+        int64_t lines[16]; /* of YAML */
 };
 
 /* The whole of text must be one value (space around it allowed). On error -EINVAL and a message in Go's wording

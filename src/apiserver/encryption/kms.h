@@ -16,8 +16,8 @@ bool kms_healthy(const struct kms *k); /* when it was last asked */
 int kms_seal(struct kms *k, struct str aad, struct str text, struct buf *dst);
 int kms_open(struct kms *k, struct str aad, struct str sealed, struct buf *dst);
 
-/* The last field of this number in a protobuf message, of bytes; empty: there is none. And all entries of a map, with the
- * number that they have in another message. */
+/* The last field of this number in a protobuf message, of bytes; empty: there is none. And all entries of a map, with
+ * the number that they have in another message. */
 struct str kms_field(struct str message, unsigned number);
 void kms_copy_entries(struct buf *dst, struct str message, unsigned from, unsigned to);
 

@@ -324,8 +324,8 @@ static void walk(struct field_errors *fe, const struct path *p, const struct sch
         } else if (t->kind == SCHEMA_MAP && inside) {
                 json_each_member(m, v)
                         walk(fe, PATH_KEY(p, json_key(m)), t->elem, &m->value, depth + 1);
-        } else if (t->kind == SCHEMA_STRING && t->values && !(t->flags & (SCHEMA_TYPE_OPEN_ENUM | SCHEMA_TYPE_CHECKED_ENUM)) &&
-                   !str_empty(json_str(v))) {
+        } else if (t->kind == SCHEMA_STRING && t->values && !str_empty(json_str(v)) &&
+                   !(t->flags & (SCHEMA_TYPE_OPEN_ENUM | SCHEMA_TYPE_CHECKED_ENUM))) {
                 check_enum(fe, p, json_str(v), t->values);
         }
 }

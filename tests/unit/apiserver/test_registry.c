@@ -74,7 +74,8 @@ static void a_patch_to_a_wrong_type_is_invalid(void **state) {
         struct answer r;
 
         ASK(f, API_CREATE, &res_configmaps, "default", .body = CM(""));
-        r = ASK(f, API_PATCH, &res_configmaps, "default", "a", .patch = API_PATCH_MERGE, .body = "{\"data\":{\"k\":1}}");
+        r = ASK(f, API_PATCH, &res_configmaps, "default", "a", .patch = API_PATCH_MERGE,
+                .body = "{\"data\":{\"k\":1}}");
         assert_int_equal(r.code, 422);
         assert_string_equal(r.reason, "Invalid");
         assert_memory_equal(r.message, " \"\" is invalid: patch: Invalid value: \"{", 40);
