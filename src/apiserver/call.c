@@ -121,31 +121,43 @@ static const struct metric store_requests = { "etcd_requests_total",
 static const struct metric store_errors = { "etcd_request_errors_total",
                                             "Etcd failed request counts for each operation and object type.",
                                             METRIC_COUNTER, NULL, 0 };
+#define STORE_LIST (STORE_DELETE + 1)
 static const char *const store_operations[] = { [STORE_CREATE] = "create",
                                                 [STORE_UPDATE] = "update",
-                                                [STORE_DELETE] = "delete" };
+                                                [STORE_DELETE] = "delete",
+                                                [STORE_LIST] = "list" };
 
-static void store_labels(struct buf *dst, const void *arg) {
-        const struct op *op = arg;
+struct store_labels {
+        const struct rest *rest;
+        const char *operation;
+};
 
-        metric_label(dst, "operation", str_of(store_operations[op->txn.ops[0].kind]));
-        metric_label(dst, "type", op->rest->stored->qualified);
+static void write_labels(struct buf *dst, const void *arg) {
+        const struct store_labels *l = arg;
+
+        metric_label(dst, "operation", str_of(l->operation));
+        metric_label(dst, "type", l->rest->qualified);
 }
 
-static void count_stored(const struct op *op) {
-        uint64_t key = str_hash(op->rest->stored->qualified) * 4 + op->txn.ops[0].kind;
+static void count_stored(const struct rest *r, unsigned operation, int64_t since_ns, bool failed) {
+        const struct store_labels l = { r->stored, store_operations[operation] };
+        uint64_t key = str_hash(r->stored->qualified) * 4 + operation;
 
-        series_observe(metric_series(&store_duration, key, store_labels, op),
-                       (double) (now_mono_ns() - op->submitted_ns) / 1e9);
-        series_add(metric_series(&store_requests, key, store_labels, op), 1);
-        if (op->txn.result < 0)
-                series_add(metric_series(&store_errors, key, store_labels, op), 1);
+        series_observe(metric_series(&store_duration, key, write_labels, &l),
+                       (double) (now_mono_ns() - since_ns) / 1e9);
+        series_add(metric_series(&store_requests, key, write_labels, &l), 1);
+        if (failed)
+                series_add(metric_series(&store_errors, key, write_labels, &l), 1);
+}
+
+void op_count_list(const struct op *op, int64_t since_ns) {
+        count_stored(op->rest, STORE_LIST, since_ns, op->c->error.err != 0);
 }
 
 static void submitted(struct store_txn *t) {
         struct op *op = container_of(t, struct op, txn);
 
-        count_stored(op);
+        count_stored(op->rest, op->txn.ops[0].kind, op->submitted_ns, t->result < 0);
         if (t->current)
                 object_unref(TAKE_PTR(t->current));
         if (op->rest->custom && t->result == 0 && op->result && op->result != t->ops[0].object)

@@ -420,6 +420,7 @@ static void connect_admitted(struct api_call *call) {
                         connect_now(&k->x, k->c);
         }
         error_clear(&call->error);
+        atomic_fetch_sub(&k->x.s->busy, 1);
         arena_free(k->arena);
 }
 
@@ -448,5 +449,6 @@ void handle_connect(struct exchange *x, const struct api_call *call) {
         k->call.body = json_new(a, connect_options(x, a, sub));
         k->call.done = connect_admitted;
         http_request_on_close(x->req, connect_gone, k);
+        atomic_fetch_add(&x->s->busy, 1);
         apiserver_call(x->s, &k->call);
 }

@@ -19,7 +19,7 @@ struct expiry {
         struct apiserver *s;
         struct loop *loop;
         int64_t ttl_ms; /* --event-ttl */
-        bool running; /* a batch is at the store */
+        bool running, stopped; /* a batch is at the store; who has it is the last */
         uint64_t revisions[LIST_MINUTES]; /* a minute ago, two … : a ring */
         unsigned minute, ticks;
         struct arena *arena;
@@ -45,6 +45,11 @@ static int64_t last_change(const struct object *o) {
         return newest;
 }
 
+static void expiry_free(struct expiry *x) {
+        arena_free(x->arena);
+        free(x);
+}
+
 static void expired(struct store_txn *t) {
         struct expiry *x = container_of(t, struct expiry, txn);
 
@@ -53,6 +58,9 @@ static void expired(struct store_txn *t) {
         if (t->result < 0 && t->result != -EAGAIN && t->result != -ENOENT && t->result != -ECANCELED)
                 log_warn("cannot remove old events: %s", strerror(-t->result));
         x->running = false;
+        atomic_fetch_sub(&x->s->busy, 1);
+        if (x->stopped)
+                expiry_free(x);
 }
 
 static void sweep(struct expiry *x) {
@@ -75,6 +83,7 @@ static void sweep(struct expiry *x) {
                 return;
         x->txn = (struct store_txn){ .ops = x->ops, .n_ops = n, .done = expired, .loop = x->loop };
         x->running = true;
+        atomic_fetch_add(&x->s->busy, 1);
         store_submit(x->s->store, &x->txn);
 }
 
@@ -101,8 +110,9 @@ static void start(void *arg) {
 static void freed(struct timer *t) {
         struct expiry *x = container_of(t, struct expiry, timer);
 
-        arena_free(x->arena);
-        free(x);
+        x->stopped = true;
+        if (!x->running)
+                expiry_free(x);
 }
 
 static void stop(void *arg) {

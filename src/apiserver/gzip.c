@@ -6,6 +6,7 @@
 #include <zlib.h>
 
 #include "apiserver/respond.h"
+#include "apiserver/track.h"
 
 #define THRESHOLD (128 * 1024)
 #define LEVEL 1 /* the fastest */
@@ -64,6 +65,7 @@ static void more(struct http_request *req, void *arg) {
                 return;
         http_request_on_close(req, NULL, NULL);
         http_stream_on_drain(req, NULL, NULL);
+        track_size(req, (int64_t) q->z.total_out);
         squeeze_free(q);
         http_stream_end(req);
 }

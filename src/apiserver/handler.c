@@ -124,6 +124,7 @@ static void write_done(struct api_call *c) {
         }
         drop_results(c);
         rest_release(w->x.rest);
+        atomic_fetch_sub(&w->x.s->busy, 1);
         arena_free(w->arena);
 }
 
@@ -223,6 +224,7 @@ static void handle_write(struct exchange *x, const struct api_call *call) {
         struct arena *a = arena_new(16384);
         struct http_write *w = arena_new_of(a, struct http_write);
 
+        atomic_fetch_add(&x->s->busy, 1);
         w->arena = a;
         w->x = *x;
         rest_ref(w->x.rest);
@@ -461,6 +463,8 @@ void handle_request(struct http_request *req, void *arg) {
         struct arena *a = http_request_arena(req);
         struct error e = ERROR_INIT;
 
+        if (track_too_late(x))
+                return;
         if (request_parse_path(a, http_request_path(req), &x->info) < 0) {
                 err_bad_request(&e, "invalid URL escape in path");
                 handle_failed(x, &e);

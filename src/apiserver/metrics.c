@@ -70,13 +70,13 @@ static void write_memory(struct buf *b) {
               (double) pages[1] * (double) sysconf(_SC_PAGESIZE));
 }
 
-static size_t open_files(void) {
-        _cleanup_(closedirp) DIR *d = opendir("/proc/self/fd");
+static size_t entries_of(const char *path) {
+        _cleanup_(closedirp) DIR *d = opendir(path);
         size_t n = 0;
 
         while (d && readdir(d))
                 n++;
-        return n > 3 ? n - 3 : 0; /* ".", "..", and the directory itself */
+        return n > 2 ? n - 2 : 0; /* ".", ".." */
 }
 
 static void write_process(struct apiserver *s, struct buf *b) {
@@ -90,7 +90,11 @@ static void write_process(struct apiserver *s, struct buf *b) {
         if (getrlimit(RLIMIT_NOFILE, &files) == 0)
                 gauge(b, "process_max_fds", "gauge", "Maximum number of open file descriptors.",
                       (double) files.rlim_cur);
-        gauge(b, "process_open_fds", "gauge", "Number of open file descriptors.", (double) open_files());
+        gauge(b, "go_goroutines", "gauge", "Number of goroutines that currently exist: here of threads.",
+              (double) entries_of("/proc/self/task"));
+        gauge(b, "go_threads", "gauge", "Number of OS threads created.", (double) entries_of("/proc/self/task"));
+        gauge(b, "process_open_fds", "gauge", "Number of open file descriptors.",
+              (double) entries_of("/proc/self/fd") - 1); /* the directory itself */
         write_memory(b);
         gauge(b, "process_start_time_seconds", "gauge", "Start time of the process since unix epoch in seconds.",
               (double) s->started_ns / NSEC_PER_SEC);

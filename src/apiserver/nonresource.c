@@ -132,6 +132,44 @@ static bool excluded(struct arena *a, struct str query, const char *name) {
         return false;
 }
 
+/* What shall be left out and is no check. */
+static void warn_of_excluded(struct exchange *x, unsigned kind, struct buf *b) {
+        struct str query = http_request_query(x->req), pair;
+        bool any = false;
+
+        while (str_split(&query, '&', &pair)) {
+                struct str value = request_query_get(http_request_arena(x->req), pair, "exclude");
+                bool known = !value.p;
+
+                for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
+                        known = known || ((kinds_of(x->s, i) & kind) && str_eqc(value, checks[i].name));
+                if (known)
+                        continue;
+                buf_printf(b, "%s\"%" STR_FMT "\"",
+                           any ? "," : "warn: some health checks cannot be excluded: no matches for ", STR_ARG(value));
+                any = true;
+        }
+        if (any)
+                buf_putc(b, '\n');
+}
+
+static const struct metric health_checks = { "kubernetes_healthchecks_total",
+                                             "This metric records the results of all healthcheck.", METRIC_COUNTER,
+                                             NULL, 0 };
+
+struct check {
+        const char *name, *type;
+        bool good;
+};
+
+static void check_labels(struct buf *dst, const void *arg) {
+        const struct check *c = arg;
+
+        metric_label(dst, "name", str_of(c->name));
+        metric_label(dst, "status", c->good ? STR("success") : STR("error"));
+        metric_label(dst, "type", str_of(c->type));
+}
+
 static void handle_health(struct exchange *x, const char *name, unsigned kind) {
         struct arena *a = http_request_arena(x->req);
         struct str query = http_request_query(x->req), path = http_request_path(x->req);
@@ -150,6 +188,9 @@ static void handle_health(struct exchange *x, const char *name, unsigned kind) {
                         continue;
                 }
                 good = checks[i].ok(x->s);
+                series_add(metric_series(&health_checks, i << 8 | kind << 1 | good, check_labels,
+                                         &(struct check){ checks[i].name, name, good }),
+                           1);
                 ok = ok && good;
                 buf_printf(&b, good ? "[+]%s ok\n" : "[-]%s failed: reason withheld\n", checks[i].name);
         }
@@ -157,7 +198,13 @@ static void handle_health(struct exchange *x, const char *name, unsigned kind) {
                 respond_text(x->req, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
                 return;
         }
+        warn_of_excluded(x, kind, &b);
         buf_printf(&b, "%s check %s\n", name, ok ? "passed" : "failed");
+        if (!ok && !str_empty(one)) {
+                b.n = 0;
+                buf_printf(&b, "internal server error: %s\n",
+                           str_eqc(one, "shutdown") ? "process is shutting down" : "not ready");
+        }
         if (ok && !(verbose && str_empty(one)))
                 respond_text(x->req, 200, "text/plain; charset=utf-8", STR("ok"));
         else

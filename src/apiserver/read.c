@@ -324,9 +324,28 @@ static struct str heap_copy(struct str s) {
         return str_n(str_dup(s), s.n);
 }
 
+/* The page is full: where the next one begins, right behind the last key, and how much is left when nothing selects. */
+static void list_end(struct api_call *c, struct store_snapshot *snap, struct list_iter *it, struct str prefix,
+                     struct api_list *l) {
+        struct str last = str_sub(it->key, prefix.n, it->key.n);
+        char *start = arena_alloc(c->arena, last.n + 1);
+
+        memcpy(start, last.p, last.n);
+        start[last.n] = '\0';
+        if (!list_iter_next(it, prefix))
+                return;
+        l->continue_token = heap_copy(continue_encode(c->arena, l->revision, str_n(start, last.n + 1)));
+        if (!str_empty(c->options.label_selector) || !str_empty(c->options.field_selector))
+                return;
+        if (it->past->list.n == 0)
+                l->remaining = (int64_t) store_count(snap, prefix, it->key);
+        else
+                for (l->remaining = 1; list_iter_next(it, prefix);)
+                        l->remaining++;
+}
+
 static void list_fill(struct api_call *c, const struct rest *rest, struct store_snapshot *snap, const struct past *past,
                       struct str prefix, struct str start, const struct filter *f, struct api_list *l) {
-        bool filtered = f->by_label || f->by_field;
         /* "0" is whatever there is, and all of it: upstream's cache does not page. */
         bool any = str_eqc(c->options.resource_version, "0") && str_empty(c->options.continue_token);
         int64_t limit = any ? 0 : c->options.limit;
@@ -335,22 +354,13 @@ static void list_fill(struct api_call *c, const struct rest *rest, struct store_
 
         list_iter_init(&it, snap, past, prefix, start);
         while (list_iter_next(&it, prefix)) {
-                if (filtered && !filter_matches(f, it.object))
+                if ((f->by_label || f->by_field) && !filter_matches(f, it.object))
                         continue;
+                list_push_object(l, &cap, object_in_version(rest->stored, rest, it.object));
                 if (limit > 0 && l->n == (size_t) limit) {
-                        struct str next = str_sub(it.key, rest->prefix.n, it.key.n);
-
-                        l->continue_token = heap_copy(continue_encode(c->arena, l->revision, next));
-                        if (filtered)
-                                return;
-                        if (past->list.n == 0)
-                                l->remaining = (int64_t) store_count(snap, prefix, it.key);
-                        else
-                                for (l->remaining = 1; list_iter_next(&it, prefix);)
-                                        l->remaining++;
+                        list_end(c, snap, &it, prefix, l);
                         return;
                 }
-                list_push_object(l, &cap, object_in_version(rest->stored, rest, it.object));
         }
 }
 
@@ -367,6 +377,16 @@ static bool list_one(struct api_call *c, const struct rest *rest, struct store_s
         if (o && filter_matches(f, o))
                 list_push_object(l, &cap, object_in_version(rest->stored, rest, o));
         return true;
+}
+
+/* A start ends with a NUL, which no format prints. */
+static struct str join(struct arena *a, struct str x, struct str y) {
+        char *p = arena_alloc(a, x.n + y.n);
+
+        memcpy(p, x.p, x.n);
+        if (y.n)
+                memcpy(p + x.n, y.p, y.n);
+        return str_n(p, x.n + y.n);
 }
 
 int list_collect(struct apiserver *s, struct api_call *c, const struct rest *rest, struct store_snapshot *current,
@@ -388,9 +408,7 @@ int list_collect(struct apiserver *s, struct api_call *c, const struct rest *res
                 return r;
         if (rest->resource->namespaced && !str_empty(c->namespace))
                 prefix = arena_printf(c->arena, "%" STR_FMT "%" STR_FMT "/", STR_ARG(prefix), STR_ARG(c->namespace));
-        start = str_empty(start) ? prefix
-                                 : arena_printf(c->arena, "%" STR_FMT "%" STR_FMT, STR_ARG(rest->prefix),
-                                                STR_ARG(start));
+        start = join(c->arena, prefix, start);
 
         l = xcalloc(1, sizeof(*l));
         l->revision = revision;
@@ -425,8 +443,13 @@ static void listed(struct op *op) {
 }
 
 void registry_list(struct op *op) {
+        int64_t since = now_mono_ns();
+        int r;
+
         op_refresh(op);
-        if (list_collect(op->s, op->c, op->rest, op->snap, &op->c->list, &op->c->error) < 0)
+        r = list_collect(op->s, op->c, op->rest, op->snap, &op->c->list, &op->c->error);
+        op_count_list(op, since);
+        if (r < 0)
                 op_fail(op);
         else
                 convert_list(op, listed);

@@ -56,11 +56,13 @@ size_t respond_warnings(struct arena *a, struct http_header *h, const struct str
 
 static void send_slices(struct http_request *req, int code, const char *type, const struct str *warnings,
                         size_t n_warnings, const struct http_slice *body, size_t n_body) {
-        struct http_header h[68];
+        struct http_header h[70];
         size_t n = 2;
 
         h[0] = json_headers[0];
         h[1] = (struct http_header){ STR("content-type"), str_of(type) };
+        if (strcmp(type, "text/plain; charset=utf-8") == 0)
+                h[n++] = (struct http_header){ STR("x-content-type-options"), STR("nosniff") };
         n += respond_warnings(http_request_arena(req), h + n, warnings, MIN(n_warnings, 64));
         if (!respond_gzip(req, code, h, n, body, n_body))
                 http_respond(req, code, h, n, body, n_body);

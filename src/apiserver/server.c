@@ -96,6 +96,7 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
         pthread_mutex_init(&s->catalog_lock, NULL);
         pthread_mutex_init(&s->turns_lock, NULL);
         s->turns = map_new(free);
+        s->scopes = map_new(NULL);
         s->catalog = catalog_new(NULL, 0);
         resources_init(s);
         s->rbac = rbac_new(s);
@@ -144,6 +145,7 @@ int apiserver_listen(struct apiserver *s, struct error *err) {
                 .workers = o->workers,
                 .handler = handle_request,
                 .refused = track_refused,
+                .busy = &s->busy,
                 .arg = s,
         };
         int r;
@@ -177,6 +179,10 @@ void apiserver_stop(struct apiserver *s, unsigned grace_ms) {
         atomic_store(&s->stopping, true);
         if (s->http && grace_ms > 0) { /* requests may go on with all they need */
                 usleep((useconds_t) server_flag_ms(s, "shutdown-delay-duration", 0) * 1000);
+                if (strcmp(server_flag(s, "shutdown-send-retry-after", "false"), "true") == 0) {
+                        atomic_store(&s->refusing, true);
+                        tracks_drain(s->tracks, grace_ms);
+                }
                 http_server_drain(s->http, grace_ms);
         }
         atomic_store(&s->ready, false);
@@ -225,6 +231,7 @@ void apiserver_free(struct apiserver *s) {
         pthread_mutex_destroy(&s->catalog_lock);
         pthread_mutex_destroy(&s->turns_lock);
         map_free(s->turns);
+        map_free(s->scopes);
         arena_free(s->arena);
         free(s);
 }

@@ -87,6 +87,8 @@ struct apiserver {
 
         pthread_mutex_t hubs_lock;
         VEC(struct watch_hub *) hubs;
+        struct map *scopes; /* of watches of a namespace or an object → how many there are; under hubs_lock */
+        atomic_uint n_scoped;
         struct pod_security_config *pod_security; /* NULL: as upstream's defaults */
         atomic_size_t watchers;
         atomic_size_t component_watches[N_COMPONENTS]; /* by componentstatus.c's table */
@@ -100,6 +102,8 @@ struct apiserver {
         struct map *turns; /* of writers, by key: under turns_lock */
 
         atomic_bool ready, stopping;
+        atomic_bool refusing; /* new requests: what runs is let end first */
+        atomic_int busy; /* what will come back to a worker's loop: they do not end before */
         int64_t started_ns;
         struct expiry *expiry; /* of Events, on a worker */
         struct flow *flow;
@@ -194,6 +198,8 @@ void op_warn(struct op *op, struct str message);
 void op_annotate(struct op *op, struct str key, struct str value);
 /* Takes a new snapshot for this attempt. */
 void op_refresh(struct op *op);
+/* For the metrics: a list was collected. */
+void op_count_list(const struct op *op, int64_t since_ns);
 /* Hands op->ops to the store; finished comes on the call's loop (or the writer thread when it has none). */
 void op_submit(struct op *op, size_t n_ops, void (*finished)(struct op *op));
 

@@ -5,12 +5,14 @@
  * list, by which one timer finds those that are late. */
 #include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "apiserver/audit/audit.h"
 #include "apiserver/flags.h"
 #include "apiserver/flow/flow.h"
 #include "apiserver/relay.h"
 #include "apiserver/track.h"
+#include "apiserver/watch.h"
 #include "base/metrics.h"
 #include "base/rand.h"
 
@@ -31,6 +33,8 @@ struct tracks {
         struct apiserver *s;
         struct pending *workers[MAX_WORKERS]; /* each its worker's */
         int64_t timeout_ms; /* --request-timeout */
+        double goaway;      /* --goaway-chance */
+        struct str hsts;    /* --strict-transport-security-directives as a header, or empty */
         atomic_bool stopping;
 };
 
@@ -46,7 +50,8 @@ struct track {
         void (*proceed)(struct exchange *x);
         struct flow_ticket ticket;
         struct audit_event *audit; /* NULL: not logged */
-        struct http_header headers[3];
+        const struct attributes *waiting; /* for the audit webhook */
+        struct http_header headers[4];
         const char *verb; /* as metrics call it */
         int status;
         bool known, long_running, is_watch, answered;
@@ -94,6 +99,13 @@ static const struct metric terminations = { "apiserver_request_terminations_tota
                                             "Number of requests which apiserver terminated in self-defense.",
                                             METRIC_COUNTER, NULL, 0 };
 
+static const struct metric aborts = { "apiserver_request_aborts_total",
+                                      "Number of requests which apiserver aborted possibly due to a timeout, for each "
+                                      "group, version, verb, resource, subresource and scope",
+                                      METRIC_COUNTER, NULL, 0 };
+static const struct metric inqueue = { "apiserver_current_inqueue_requests",
+                                       "Number of requests that wait in queues, by kind.", METRIC_GAUGE, NULL, 0 };
+
 static const char *scope_of(const struct track *t) {
         const struct request_info *i = &t->x->info;
 
@@ -117,7 +129,7 @@ static struct str subresource_of(const struct track *t) {
 
 struct labels {
         const struct track *t;
-        bool dry_run, code;
+        bool dry_run, code, no_component;
 };
 
 static void write_labels(struct buf *dst, const void *arg) {
@@ -127,7 +139,8 @@ static void write_labels(struct buf *dst, const void *arg) {
         struct str none = STR("");
         char code[12];
 
-        metric_label(dst, "component", STR("apiserver"));
+        if (!l->no_component)
+                metric_label(dst, "component", STR("apiserver"));
         if (l->code) {
                 snprintf(code, sizeof(code), "%d", t->status);
                 metric_label(dst, "code", str_of(code));
@@ -142,15 +155,21 @@ static void write_labels(struct buf *dst, const void *arg) {
         metric_label(dst, "version", r ? r->version : none);
 }
 
-static void deprecated_labels(struct buf *dst, const void *arg) {
+/* "1.37", or empty. */
+static struct str removed_release(const struct rest *r) {
         static const struct str removed = STR_INIT("unavailable in v");
-        const struct track *t = arg;
-        const struct rest *r = t->x->rest;
         ssize_t at = str_search(r->deprecated, removed);
         struct str release = at < 0 ? STR("") : str_sub(r->deprecated, (size_t) at + removed.n, r->deprecated.n);
 
+        return str_sub(release, 0, (size_t) MAX(str_find(release, '+'), 0));
+}
+
+static void deprecated_labels(struct buf *dst, const void *arg) {
+        const struct track *t = arg;
+        const struct rest *r = t->x->rest;
+
         metric_label(dst, "group", r->group);
-        metric_label(dst, "removed_release", str_sub(release, 0, (size_t) MAX(str_find(release, '+'), 0)));
+        metric_label(dst, "removed_release", removed_release(r));
         metric_label(dst, "resource", r->plural);
         metric_label(dst, "subresource", subresource_of(t));
         metric_label(dst, "version", r->version);
@@ -175,14 +194,18 @@ static void kind_label(struct buf *dst, const void *arg) {
 }
 
 static bool reads(const struct track *t) {
-        return strcmp(t->verb, "GET") == 0 || strcmp(t->verb, "LIST") == 0;
+        return strcmp(t->verb, "GET") == 0 || strcmp(t->verb, "LIST") == 0; /* a watch too, but it is counted apart */
+}
+
+static void count_kind(const struct track *t, const struct metric *m, int n) {
+        series_add(metric_series(m, reads(t), kind_label, reads(t) ? "readOnly" : "mutating"), n);
 }
 
 static void count_running(const struct track *t, int n) {
         if (t->long_running)
                 series_add(series_of(t, identity(t), &long_running, false, false), n);
         else
-                series_add(metric_series(&inflight, reads(t), kind_label, reads(t) ? "readOnly" : "mutating"), n);
+                count_kind(t, &inflight, n);
 }
 
 static void count_done(const struct track *t) {
@@ -205,16 +228,21 @@ static void count_termination(struct track *t, int status) {
 
 /* ---- those that are not answered at once ---- */
 
-static void too_many(struct track *t) {
-        static const struct http_header h[] = {
-                { STR_INIT("content-type"), STR_INIT("text/plain; charset=utf-8") },
-                { STR_INIT("retry-after"), STR_INIT("1") },
-                { STR_INIT("x-content-type-options"), STR_INIT("nosniff") },
+static void plain_error(struct http_request *req, int status, unsigned retry_after, struct str text) {
+        struct http_header h[] = {
+                { STR("cache-control"), STR("no-cache, private") },
+                { STR("content-type"), STR("text/plain; charset=utf-8") },
+                { STR("x-content-type-options"), STR("nosniff") },
+                { STR("retry-after"), arena_printf(http_request_arena(req), "%u", retry_after) },
         };
-        static const struct http_slice body = { STR_INIT("Too many requests, please try again later.\n"), NULL, NULL };
+        struct http_slice body = { .data = text };
 
+        http_respond(req, status, h, ARRAY_SIZE(h) - (retry_after == 0), &body, 1);
+}
+
+static void too_many(struct track *t, unsigned retry_after) {
         count_termination(t, 429);
-        http_respond(t->req, 429, h, ARRAY_SIZE(h), &body, 1);
+        plain_error(t->req, 429, retry_after, STR("Too many requests, please try again later.\n"));
 }
 
 static void timed_out(struct track *t) {
@@ -226,6 +254,12 @@ static void timed_out(struct track *t) {
         error_status(&e, REASON_TIMEOUT, "Timeout: request did not complete within the allotted timeout");
         count_termination(t, 504);
         respond_error(t->req, &f, &e);
+}
+
+/* The request does not wait in its queue any more. */
+static void give_up(struct track *t) {
+        count_kind(t, &inqueue, -1);
+        flow_release(&t->ticket);
 }
 
 static void tick(struct timer *timer);
@@ -276,9 +310,8 @@ static void tick(struct timer *timer) {
                         run(t);
                 } else if (t->ticket.waiter) {
                         http_request_on_close(t->req, NULL, NULL);
-                        flow_count_rejected(&t->ticket, "time-out");
-                        flow_release(&t->ticket);
-                        too_many(t);
+                        give_up(t);
+                        too_many(t, flow_count_rejected(&t->ticket, "time-out"));
                 } else {
                         timed_out(t);
                 }
@@ -305,7 +338,13 @@ static void wait_for_answer(struct track *t) {
 
 /* ---- the answer ---- */
 
-static void answered(struct http_request *req, int status, int64_t bytes, void *arg) {
+static void logged(void *arg) {
+        struct track *t = arg;
+
+        http_request_release(t->req);
+}
+
+static bool answered(struct http_request *req, int status, int64_t bytes, void *arg) {
         struct track *t = arg;
         const struct flow_schema *f = t->ticket.schema;
         size_t n = 1;
@@ -317,15 +356,18 @@ static void answered(struct http_request *req, int status, int64_t bytes, void *
                 t->headers[n++] = f->headers[0];
                 t->headers[n++] = f->headers[1];
         }
+        if (t->x->s->tracks->hsts.n)
+                t->headers[n++] = (struct http_header){ STR("strict-transport-security"), t->x->s->tracks->hsts };
         http_request_add_headers(req, t->headers, n);
         if (!t->known)
-                return;
+                return false;
         if (t->audit)
                 audit_emit(t->audit, t->long_running ? AUDIT_STARTED : AUDIT_COMPLETE, status);
         if (!t->long_running)
                 count_done(t);
         if (t->is_watch || (bytes >= 0 && bytes <= SMALL))
                 flow_release(&t->ticket);
+        return bytes >= 0 && t->audit && audit_waits(t->audit, logged, t);
 }
 
 static void ended(struct http_request *req, void *arg) {
@@ -334,6 +376,10 @@ static void ended(struct http_request *req, void *arg) {
         list_del(&t->link);
         if (!t->known)
                 return; /* and no x->rest either */
+        if (t->status == 0 && !t->long_running)
+                series_add(metric_series(&aborts, identity(t), write_labels,
+                                         &(struct labels){ .t = t, .no_component = true }),
+                           1);
         if (t->status == 0)
                 t->status = t->long_running ? 101 : 499; /* handed over; gone before an answer */
         if (t->long_running || !t->answered) {
@@ -341,6 +387,8 @@ static void ended(struct http_request *req, void *arg) {
                 if (t->audit)
                         audit_emit(t->audit, AUDIT_COMPLETE, t->status);
         }
+        if (t->audit)
+                audit_forget(t->audit);
         count_running(t, -1);
         flow_leave(&t->ticket);
         rest_release(t->x->rest);
@@ -379,7 +427,23 @@ struct exchange *track_begin(struct apiserver *s, struct http_request *req) {
         t->headers[0] = (struct http_header){ STR("audit-id"), audit_id(t) };
         http_request_observe(req, &observer, t);
         http_request_set_userdata(req, t);
+        if (s->tracks->goaway > 0 && http_request_is_h2(req) && (double) rand_below(1000000) < s->tracks->goaway * 1e6)
+                http_request_last(req);
         return x;
+}
+
+bool track_too_late(struct exchange *x) {
+        static const char *const exempt[] = { "/readyz", "/livez", "/healthz", "/metrics" };
+        struct str path = http_request_path(x->req);
+
+        if (!atomic_load_explicit(&x->s->refusing, memory_order_relaxed))
+                return false;
+        for (size_t i = 0; i < ARRAY_SIZE(exempt); i++)
+                if (str_has_prefix(path, str_of(exempt[i])))
+                        return false;
+        http_request_last(x->req);
+        plain_error(x->req, 429, 5, STR("The apiserver is shutting down, please try again later.\n"));
+        return true;
 }
 
 void track_refused(struct http_request *req, void *apiserver) {
@@ -387,9 +451,7 @@ void track_refused(struct http_request *req, void *apiserver) {
 }
 
 static void client_gone(struct http_request *req, void *arg) {
-        struct track *t = arg;
-
-        flow_release(&t->ticket);
+        give_up(arg);
 }
 
 static void run(struct track *t) {
@@ -403,6 +465,7 @@ static void run(struct track *t) {
 static void turn_came(void *arg) {
         struct track *t = arg;
 
+        count_kind(t, &inqueue, -1);
         t->elsewhere_ns = flow_arrived(&t->ticket);
         http_request_on_close(t->req, NULL, NULL);
         list_del(&t->link);
@@ -426,39 +489,72 @@ bool track_wait_revision(struct exchange *x, uint64_t revision) {
         return true;
 }
 
+/* What Go says of a text that is no duration. */
+static struct str wrong_duration(struct arena *a, struct str text) {
+        static const char number[] = "0123456789.";
+        struct str s = str_sub(text, text.p[0] == '-' || text.p[0] == '+', text.n), unit;
+        size_t i = 0, end;
+        int64_t ns;
+
+        while (i < s.n && memchr(number, s.p[i], sizeof(number) - 1))
+                i++;
+        for (end = i; end < s.n && !memchr(number, s.p[end], sizeof(number) - 1);)
+                end++;
+        unit = str_sub(s, i, end);
+        if (i > 0 && str_empty(unit))
+                return arena_printf(a, "time: missing unit in duration \"%" STR_FMT "\"", STR_ARG(text));
+        if (i > 0 && duration_parse(arena_printf(a, "1%" STR_FMT, STR_ARG(unit)), &ns) < 0)
+                return arena_printf(a, "time: unknown unit \"%" STR_FMT "\" in duration \"%" STR_FMT "\"",
+                                    STR_ARG(unit), STR_ARG(text));
+        return arena_printf(a, "time: invalid duration \"%" STR_FMT "\"", STR_ARG(text));
+}
+
 /* ?timeout=10s: shorter than the server's, not longer. */
 static int read_timeout(struct track *t, struct error *err) {
         int64_t most = t->x->s->tracks->timeout_ms, ns = 0, ms;
         struct str text = request_query_get(http_request_arena(t->req), http_request_query(t->req), "timeout");
 
         if (!str_empty(text) && !t->long_running && duration_parse(text, &ns) < 0)
-                return err_bad_request(err, "invalid timeout specified in the request URL");
+                return err_bad_request(err, "invalid timeout specified in the request URL - %" STR_FMT,
+                                       STR_ARG(wrong_duration(http_request_arena(t->req), text)));
         ms = ns > 0 ? MIN(most, MAX(ns / NSEC_PER_MSEC, 1)) : most;
         t->late_ms = t->started_ns / NSEC_PER_MSEC + ms;
         t->wait_late_ms = t->started_ns / NSEC_PER_MSEC + MAX(ms / 4, 1);
         return 0;
 }
 
-/* What a request costs, in seats (KEP-1040, width of requests): a list one for each hundred objects it looks at, a
- * write one for each ten watchers that hear of it. */
-static unsigned width_of(const struct exchange *x, const char *verb) {
+/* How many objects a list looks at, as upstream's would: from the cache all of the resource, else twice the page, once
+ * more than that when it selects. */
+static int64_t objects_looked_at(const struct exchange *x, bool watch) {
         const struct api_options *o = &x->query.options;
-        const struct rest *r = x->rest;
-        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = NULL;
-        bool watch = strcmp(verb, "watch") == 0;
-        int64_t n;
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(x->s->store);
+        struct str prefix = x->rest->stored->prefix, rv = o->resource_version, match = o->resource_version_match;
+        int64_t n = (int64_t) store_count(snap, prefix, prefix), page = o->limit > 0 ? MIN(o->limit, n) : n;
+        bool exact = str_eqc(match, "Exact") ||
+                     (str_empty(match) && (!str_empty(o->continue_token) ||
+                                           (o->limit > 0 && !str_empty(rv) && !str_eqc(rv, "0"))));
 
-        if (!r || strcmp(verb, "get") == 0)
-                return 1;
-        if (!watch && strcmp(verb, "list") != 0)
-                return 1 + MIN(atomic_load_explicit(r->stored->watchers, memory_order_relaxed) / 10, 9U);
-        if (watch && !o->send_initial_events)
-                return 1;
-        snap = store_snapshot(x->s->store);
-        n = (int64_t) store_count(snap, r->stored->prefix, r->stored->prefix);
-        if (o->limit > 0 && o->limit < n && str_empty(o->label_selector) && str_empty(o->field_selector))
-                n = o->limit;
-        return (unsigned) MAX(1, MIN((n + 99) / 100, 1000));
+        if (watch || !exact)
+                return n;
+        return str_empty(o->label_selector) && str_empty(o->field_selector) ? 2 * page : n + page;
+}
+
+/* What a request costs (KEP-1040, width of requests). */
+static struct flow_work work_of(const struct exchange *x, const struct attributes *at, bool is_watch) {
+        const struct api_options *o = &x->query.options;
+        struct flow_work w = { .seats = 1 };
+        bool lists = is_watch ? o->send_initial_events : strcmp(at->verb, "list") == 0;
+
+        if (!x->rest || strcmp(at->verb, "get") == 0)
+                return w;
+        if (lists && str_empty(at->name) && str_search(o->field_selector, STR("metadata.name=")) < 0)
+                w.seats = (unsigned) MIN((objects_looked_at(x, is_watch) + 99) / 100, 1000);
+        if (lists || is_watch || strcmp(at->verb, "deletecollection") == 0)
+                return w;
+        w.writes = true;
+        if (!str_eqc(at->subresource, "token")) /* which makes no event */
+                w.watchers = watch_interest(x->s, x->rest, at->namespace, at->name);
+        return w;
 }
 
 static void describe(struct track *t, struct attributes *at) {
@@ -497,6 +593,48 @@ static void describe(struct track *t, struct attributes *at) {
                 t->verb = "CONNECT";
 }
 
+static void seat(struct track *t, const struct attributes *at) {
+        struct exchange *x = t->x;
+        struct flow_work work = work_of(x, at, t->is_watch);
+
+        switch (flow_enter(x->s, http_request_worker(x->req), &x->user, at, &work, http_request_loop(x->req),
+                           &t->ticket, turn_came, t)) {
+        case FLOW_RUN:
+                run(t);
+                break;
+        case FLOW_WAIT:
+                count_kind(t, &inqueue, 1);
+                http_request_on_close(x->req, client_gone, t);
+                wait_for_answer(t);
+                break;
+        case FLOW_REJECT:
+                too_many(t, t->ticket.retry_after);
+                break;
+        }
+}
+
+/* The audit log knows of it. */
+static void enter(struct track *t, const struct attributes *at) {
+        struct arena *a = http_request_arena(t->req);
+
+        if (t->audit && audit_refuses(t->audit))
+                plain_error(t->req, 500, 0,
+                            arena_printf(a, "Internal Server Error: \"%" STR_FMT "\": failed to store audit event\n",
+                                         STR_ARG(http_request_path(t->req))));
+        else if (t->long_running && !t->is_watch) /* connections to pods are not the server's work */
+                run(t);
+        else
+                seat(t, at);
+}
+
+static void received(void *arg) {
+        struct track *t = arg;
+
+        http_request_on_close(t->req, NULL, NULL);
+        list_del(&t->link);
+        enter(t, t->waiting);
+}
+
 void track_enter(struct exchange *x, void (*proceed)(struct exchange *x)) {
         struct track *t = x->track;
         _cleanup_error_ struct error e = ERROR_INIT;
@@ -506,40 +644,40 @@ void track_enter(struct exchange *x, void (*proceed)(struct exchange *x)) {
         t->known = true;
         t->proceed = proceed;
         count_running(t, 1);
-        if (x->s->audit)
-                t->audit = audit_begin(x->s->audit, x, &at, t->headers[0].value);
-        if (t->audit && x->rest && x->rest->deprecated.n)
-                audit_annotate(t->audit, STR("k8s.io/deprecated"), STR("true"));
         if (read_timeout(t, &e) < 0) {
+                if (x->s->audit)
+                        audit_failed(x->s->audit, x, &at, t->headers[0].value, 400, str_of(error_text(&e)));
                 respond_error(x->req, &x->format, &e);
                 return;
         }
-        if (t->long_running && !t->is_watch) { /* connections to pods are not the server's work */
-                run(t);
+        if (x->s->audit)
+                t->audit = audit_begin(x->s->audit, x, &at, t->headers[0].value);
+        if (t->audit && x->rest && x->rest->deprecated.n) {
+                audit_annotate(t->audit, STR("k8s.io/deprecated"), STR("true"));
+                if (removed_release(x->rest).n)
+                        audit_annotate(t->audit, STR("k8s.io/removed-release"), removed_release(x->rest));
+        }
+        if (!t->audit || !audit_waits(t->audit, received, t)) {
+                enter(t, &at);
                 return;
         }
-        switch (flow_enter(x->s, http_request_worker(x->req), &x->user, &at, width_of(x, at.verb),
-                           http_request_loop(x->req), &t->ticket, turn_came, t)) {
-        case FLOW_RUN:
-                run(t);
-                break;
-        case FLOW_WAIT:
-                http_request_on_close(x->req, client_gone, t);
-                wait_for_answer(t);
-                break;
-        case FLOW_REJECT:
-                too_many(t);
-                break;
-        }
+        t->waiting = arena_dup(http_request_arena(x->req), &at, sizeof(at));
+        http_request_on_close(x->req, left, NULL);
+        wait_for_answer(t);
 }
 
 void track_unauthenticated(struct exchange *x) {
+        bool bearer = http_request_header(x->req, "authorization").n > 0,
+             x509 = http_request_client_cert_invalid(x->req);
         struct attributes at = { 0 };
 
         if (!x->s->audit)
                 return;
         describe(x->track, &at);
-        audit_unauthenticated(x->s->audit, x, &at, x->track->headers[0].value);
+        audit_failed(x->s->audit, x, &at, x->track->headers[0].value, 401,
+                     arena_printf(http_request_arena(x->req), "Authentication failed, %s%s%s%s",
+                                  bearer || x509 ? "attempted: " : "no credentials provided", bearer ? "bearer" : "",
+                                  bearer && x509 ? ", " : "", x509 ? "x509" : ""));
         rest_release(TAKE_PTR(x->rest));
 }
 
@@ -562,6 +700,13 @@ void track_call(struct exchange *x, const struct api_call *c) {
                 audit_annotate(x->track->audit, json_key(m), json_str(&m->value));
 }
 
+void track_size(struct http_request *req, int64_t bytes) {
+        const struct track *t = http_request_userdata(req);
+
+        if (t && t->known && reads(t))
+                series_observe(series_of(t, identity(t), &response_sizes, false, false), (double) bytes);
+}
+
 void track_response(struct http_request *req, int code, const struct http_slice *body, size_t n) {
         struct track *t = http_request_userdata(req);
 
@@ -573,10 +718,43 @@ void track_response(struct http_request *req, int code, const struct http_slice 
 
 struct tracks *tracks_new(struct apiserver *s) {
         struct tracks *t = xcalloc(1, sizeof(*t));
+        struct str directives = str_of(server_flag(s, "strict-transport-security-directives", "")), one;
+        _cleanup_buf_ struct buf b = BUF_INIT;
 
         t->s = s;
         t->timeout_ms = server_flag_ms(s, "request-timeout", 60000);
+        t->goaway = strtod(server_flag(s, "goaway-chance", "0"), NULL);
+        while (str_split(&directives, ',', &one)) {
+                buf_addc(&b, b.n ? "; " : "");
+                buf_add_str(&b, one);
+        }
+        t->hsts = arena_str(s->arena, buf_str(&b));
         return t;
+}
+
+struct look {
+        struct pending *const *p; /* its worker's */
+        bool idle;
+};
+
+static void look_at(void *arg) {
+        struct look *l = arg;
+
+        l->idle = !*l->p || list_empty(&(*l->p)->requests);
+}
+
+void tracks_drain(struct tracks *t, unsigned grace_ms) {
+        int64_t until = now_mono_ms() + grace_ms;
+
+        for (size_t i = 0; i < http_server_workers(t->s->http) && i < MAX_WORKERS; i++) {
+                struct look l = { .p = &t->workers[i] };
+
+                while (!l.idle && now_mono_ms() < until) {
+                        loop_call_sync(http_server_worker(t->s->http, i), look_at, &l);
+                        if (!l.idle)
+                                usleep(1000);
+                }
+        }
 }
 
 static void stop_worker(void *arg) {

@@ -6,12 +6,16 @@
 
 struct tracks;
 struct tracks *tracks_new(struct apiserver *s);
+/* Waits until no request is under way that will end by itself, for at most so long. */
+void tracks_drain(struct tracks *t, unsigned grace_ms);
 void tracks_stop(struct tracks *t); /* before the workers end */
 void tracks_free(struct tracks *t);
 
 /* An exchange for a request, in its arena. From here on its answer is watched. */
 struct exchange *track_begin(struct apiserver *s, struct http_request *req);
 void track_refused(struct http_request *req, void *apiserver); /* by http/: its answer gets an Audit-Id all the same */
+/* The server stops, and the request is answered 429: true. Else nothing. */
+bool track_too_late(struct exchange *x);
 /* Its user, path and query are known: proceed is called when the request has its place, which is at once unless the
  * level is full. Else it is answered here. */
 void track_enter(struct exchange *x, void (*proceed)(struct exchange *x));
@@ -25,4 +29,5 @@ void track_unauthenticated(struct exchange *x);
 /* For the audit log: the object that was sent; the JSON text of the answer, whatever the client gets it as. */
 void track_request_body(struct exchange *x, const struct json *body);
 void track_call(struct exchange *x, const struct api_call *c); /* when it is done: annotations, time of webhooks */
+void track_size(struct http_request *req, int64_t bytes); /* of an answer that was sent as a stream */
 void track_response(struct http_request *req, int code, const struct http_slice *body, size_t n);

@@ -128,6 +128,59 @@ const struct rest *watch_rest(const struct api_watch *w) {
         return w->rest;
 }
 
+/* ---- how many hear of a write ---- */
+
+/* Those who watch a namespace or one object stand in a map, under hubs_lock; those who watch everything are counted by
+ * their resource. A kubelet hears of its own pods only and counts for nobody. */
+static struct str scope_key(struct buf *b, const struct rest *r, struct str namespace, struct str name) {
+        buf_printf(b, "%" STR_FMT "%" STR_FMT "/%" STR_FMT, STR_ARG(r->stored->prefix), STR_ARG(namespace),
+                   STR_ARG(name));
+        return buf_str(b);
+}
+
+static unsigned scope_count(struct apiserver *s, const struct rest *r, struct str namespace, struct str name) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        return (unsigned) (uintptr_t) map_get(s->scopes, scope_key(&b, r, namespace, name));
+}
+
+static void count_watch(struct api_watch *w, int n) {
+        struct apiserver *s = w->hub->s;
+        struct str name = w->by_field ? selector_field_value(&w->fields, STR("metadata.name")) : STR("");
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        uintptr_t count;
+
+        if (!str_empty(w->node_name))
+                return;
+        if (str_empty(w->namespace) && str_empty(name)) {
+                atomic_fetch_add(w->rest->stored->watchers, (unsigned) n);
+                return;
+        }
+        pthread_mutex_lock(&s->hubs_lock);
+        count = scope_count(s, w->rest, w->namespace, name) + (uintptr_t) n;
+        scope_key(&b, w->rest, w->namespace, name);
+        if (count > 0)
+                map_put(s->scopes, buf_str(&b), (void *) count);
+        else
+                map_remove(s->scopes, buf_str(&b));
+        pthread_mutex_unlock(&s->hubs_lock);
+        atomic_fetch_add(&s->n_scoped, (unsigned) n);
+}
+
+unsigned watch_interest(struct apiserver *s, const struct rest *r, struct str namespace, struct str name) {
+        unsigned n = atomic_load_explicit(r->stored->watchers, memory_order_relaxed);
+
+        if (atomic_load_explicit(&s->n_scoped, memory_order_relaxed) == 0)
+                return n;
+        pthread_mutex_lock(&s->hubs_lock);
+        if (!str_empty(namespace))
+                n += scope_count(s, r, namespace, STR(""));
+        if (!str_empty(name))
+                n += scope_count(s, r, namespace, name);
+        pthread_mutex_unlock(&s->hubs_lock);
+        return n;
+}
+
 /* ---- life ---- */
 
 static void drop_converted(struct api_watch *w) {
@@ -178,8 +231,7 @@ void api_watch_stop(struct api_watch *w) {
         if (w->conversion)
                 w->conversion->watch = NULL;
         atomic_fetch_sub(&hub->s->watchers, 1);
-        if (!w->node_name.p)
-                atomic_fetch_sub(w->rest->stored->watchers, 1);
+        count_watch(w, -1);
         if (w->component < N_COMPONENTS)
                 atomic_fetch_sub(&hub->s->component_watches[w->component], 1);
         if (atomic_fetch_sub(&hub->n_watchers, 1) == 1)
@@ -886,8 +938,7 @@ int watch_new(struct apiserver *s, const struct api_call *c, const struct watch_
                 return r;
         w->hub = hub_of(s, c->loop);
         atomic_fetch_add(&s->watchers, 1);
-        if (!w->node_name.p) /* a kubelet hears of its own pods */
-                atomic_fetch_add(w->rest->stored->watchers, 1);
+        count_watch(w, 1);
         w->component = component_of(&c->user);
         if (w->component < N_COMPONENTS)
                 atomic_fetch_add(&s->component_watches[w->component], 1);

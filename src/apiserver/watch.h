@@ -39,6 +39,8 @@ void *watch_arg(const struct api_watch *w);
 const struct rest *watch_rest(const struct api_watch *w);
 /* This thread's series of a metric by group, kind and version. */
 struct series *watch_series(const struct metric *m, const struct rest *r);
+/* How many watchers hear of a write to this object, about. Any thread. */
+unsigned watch_interest(struct apiserver *s, const struct rest *r, struct str namespace, struct str name);
 void hubs_free(struct apiserver *s);
 /* Ends the watches of custom resources that are no longer what they were. */
 void hubs_end_retired(struct apiserver *s);

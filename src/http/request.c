@@ -257,6 +257,11 @@ bool http_request_take_over(struct http_request *r) {
         return true;
 }
 
+void http_request_last(struct http_request *r) {
+        if (r->conn)
+                r->conn->class->stop(r->conn);
+}
+
 static const struct tls_peer *peer_of(const struct http_request *r) {
         struct conn *c = r->conn;
 
@@ -326,14 +331,28 @@ static void release_all(const struct http_slice *s, size_t n) {
                         s[i].release(s[i].arg);
 }
 
-static void tell_answered(struct http_request *r, int status, const struct http_slice *body, size_t n_body) {
+static bool tell_answered(struct http_request *r, int status, const struct http_slice *body, size_t n_body) {
         int64_t bytes = body ? 0 : -1;
 
         if (!r->observer)
-                return;
+                return false;
         for (size_t i = 0; i < n_body; i++)
                 bytes += (int64_t) body[i].data.n;
-        r->observer->answered(r, status, bytes, r->observer_arg);
+        return r->observer->answered(r, status, bytes, r->observer_arg);
+}
+
+static void hold(struct http_request *r, int status, const struct http_header *h, size_t n) {
+        r->held_status = status;
+        r->held_headers = arena_dup(r->arena, h, n * sizeof(*h));
+        r->n_held = n;
+        for (size_t i = 0; i < n; i++)
+                r->held_headers[i] = (struct http_header){ arena_str(r->arena, h[i].name),
+                                                           arena_str(r->arena, h[i].value) };
+}
+
+void http_request_release(struct http_request *r) {
+        r->held = false;
+        r->conn->class->start(r, r->held_status, r->held_headers, r->n_held);
 }
 
 void http_respond(struct http_request *r, int status, const struct http_header *h, size_t n_h,
@@ -343,14 +362,17 @@ void http_respond(struct http_request *r, int status, const struct http_header *
                 request_free(r);
                 return;
         }
-        tell_answered(r, status, body, n_body);
+        r->held = tell_answered(r, status, body, n_body);
         r->started = r->ended = true;
         r->bodyless = r->method == HTTP_M_HEAD || status == 204 || status == 304;
         slices_add(&r->out, body, n_body, r->arena);
         r->out_left = (int64_t) r->out.bytes;
         if (r->bodyless)
                 slices_clear(&r->out);
-        r->conn->class->start(r, status, h, n_h);
+        if (r->held)
+                hold(r, status, h, n_h);
+        else
+                r->conn->class->start(r, status, h, n_h);
 }
 
 void http_respond_copy(struct http_request *r, int status, const char *content_type, struct str body) {

@@ -519,6 +519,8 @@ void http_server_stop(struct http_server *s, unsigned grace_ms) {
         for (size_t i = 0; i < s->n_workers; i++)
                 loop_call_sync(s->workers[i].loop, worker_close, &s->workers[i]);
         wait_for_conns(s, now_mono_ms() + 1000);
+        while (s->o.busy && atomic_load(s->o.busy) > 0)
+                usleep(1000);
         for (size_t i = 0; i < s->n_workers; i++) {
                 loop_stop(s->workers[i].loop);
                 loop_join(s->workers[i].loop);

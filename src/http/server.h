@@ -22,6 +22,7 @@ struct http_server_options {
         unsigned max_streams;       /* of one HTTP/2 connection; 0: 250 */
         unsigned max_connections;   /* 0: 20,000 */
         http_handler handler;
+        const atomic_int *busy; /* counts what handlers wait for: loops do not end before it is 0; NULL: nothing */
         http_handler refused; /* a body past the limit: may observe what is answered instead; NULL: nobody does */
         void *arg;
 };
@@ -68,14 +69,18 @@ void *http_request_userdata(const struct http_request *r);
 void http_request_on_close(struct http_request *r, void (*fn)(struct http_request *r, void *arg), void *arg);
 
 /* Who watches over a request from its handler's call to its end: limits, metrics, audit. answered is called once, when
- * the response begins (bytes: of its body, -1 for a stream), and may still add headers, which must stay valid;
+ * the response begins (bytes: of its body, -1 for a stream), and may still add headers, which must stay valid; when it
+ * returns true a response that is no stream is held back until http_request_release.
  * ended is the last call, when the response is sent or the client is gone. */
 struct http_observer {
-        void (*answered)(struct http_request *r, int status, int64_t bytes, void *arg);
+        bool (*answered)(struct http_request *r, int status, int64_t bytes, void *arg);
         void (*ended)(struct http_request *r, void *arg);
 };
 void http_request_observe(struct http_request *r, const struct http_observer *o, void *arg);
 void http_request_add_headers(struct http_request *r, const struct http_header *h, size_t n); /* once */
+void http_request_release(struct http_request *r);
+/* The last of its connection: "Connection: close", or GOAWAY. Before it is answered. */
+void http_request_last(struct http_request *r);
 /* Tells the handler that nobody waits any more, as when the client went away (on_close), so that the caller can answer
  * in its place. False when it is answered already, or the handler did not ask to be told. */
 bool http_request_take_over(struct http_request *r);

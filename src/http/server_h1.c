@@ -309,7 +309,7 @@ static void h1_fill(struct conn *c) {
                         r->expects_continue = false;
                         transport_put(&c->t, go_on, sizeof(go_on) - 1);
                 }
-                if (!r->started)
+                if (!r->started || r->held)
                         return;
                 if (!h->head_sent) {
                         transport_put(&c->t, h->head.p, h->head.n);

@@ -119,6 +119,10 @@ struct http_request {
         bool finite;            /* … that ends by itself */
         bool ended;             /* nothing more will be added */
         bool deferred;          /* HTTP/2: nghttp2 waits for resume */
+        bool held;              /* the response waits for http_request_release */
+        int held_status;
+        struct http_header *held_headers;
+        size_t n_held;
         bool above;             /* more than DRAIN_MARK is queued */
         bool bodyless;          /* HEAD, 204, 304 */
         bool too_large, header_too_large;

@@ -11,6 +11,11 @@ static const struct metric events_total = { "apiserver_audit_event_total",
                                             "Counter of audit events generated and sent to the audit backend.",
                                             METRIC_COUNTER, NULL, 0 };
 
+static const struct metric rejected_total = { "apiserver_audit_requests_rejected_total",
+                                              "Counter of apiserver requests rejected due to an error in audit logging "
+                                              "backend.",
+                                              METRIC_COUNTER, NULL, 0 };
+
 static const struct metric level_total = { "apiserver_audit_level_total",
                                            "Counter of policy levels for audit events (1 per request).",
                                            METRIC_COUNTER, NULL, 0 };
@@ -24,6 +29,8 @@ struct audit {
         struct audit_policy *policy;
         struct audit_log *log;         /* or NULL, */
         struct audit_webhook *webhook; /* as this */
+        struct audit_plugin log_plugin;
+        bool legacy; /* the log's format */
 };
 
 struct audit_event {
@@ -35,6 +42,10 @@ struct audit_event {
         struct str id;
         int64_t received_ns;
         struct json sources, annotations, ref, request, status, response;
+        struct audit_wait *wait; /* for the webhook; or NULL */
+        void (*go)(void *arg);
+        void *arg;
+        bool refused;
 };
 
 int audit_new(struct apiserver *s, const struct audit_options *o, struct audit **ret, struct error *err) {
@@ -43,6 +54,7 @@ int audit_new(struct apiserver *s, const struct audit_options *o, struct audit *
         int r;
 
         a->s = s;
+        a->log_plugin = o->log;
         r = file_read(o->policy_file, 1 << 20, &text, err);
         if (r == 0)
                 r = audit_policy_parse(buf_str(&text), &a->policy, err);
@@ -60,26 +72,39 @@ int audit_new(struct apiserver *s, const struct audit_options *o, struct audit *
 
 int audit_new_from_flags(struct apiserver *s, struct audit **ret, struct error *err) {
         struct audit_options o = { .policy_file = server_flag(s, "audit-policy-file", NULL),
-                                   .log_path = server_flag(s, "audit-log-path", NULL) };
+                                   .log_path = server_flag(s, "audit-log-path", NULL),
+                                   .log = { .mode = AUDIT_BLOCKING, .buffer_size = 10000, .max_size = 1 } };
+        const char *format = server_flag(s, "audit-log-format", "json");
         const struct {
                 const char *flag;
                 unsigned *value;
         } numbers[] = { { "audit-log-maxage", &o.max_age_days },
                         { "audit-log-maxbackup", &o.max_backups },
                         { "audit-log-maxsize", &o.max_size_mb } };
+        int r;
 
         for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
                 const char *text = server_flag(s, numbers[i].flag, "0");
-                uint64_t n;
+                int64_t n;
 
-                if (str_to_u64(str_of(text), &n) < 0 || n > 1000000)
+                if (str_to_i64(str_of(text), &n) < 0 || n > 1000000)
                         return error_set(err, -EINVAL, "--%s=%s: this is no number", numbers[i].flag, text);
+                if (n < 0)
+                        return error_set(err, -EINVAL, "--%s %s can't be a negative number", numbers[i].flag, text);
                 *numbers[i].value = (unsigned) n;
         }
         *ret = NULL;
-        return o.policy_file && (o.log_path || server_flag(s, "audit-webhook-config-file", NULL))
-                               ? audit_new(s, &o, ret, err)
-                               : 0;
+        if (strcmp(format, "json") != 0 && strcmp(format, "legacy") != 0)
+                return error_set(err, -EINVAL, "invalid audit log format %s, allowed formats are \"legacy,json\"",
+                                 format);
+        o.compress = strcmp(server_flag(s, "audit-log-compress", "false"), "true") == 0;
+        r = audit_plugin_read(s, "log", &o.log, err);
+        if (r < 0 || !o.policy_file || (!o.log_path && !server_flag(s, "audit-webhook-config-file", NULL)))
+                return r;
+        r = audit_new(s, &o, ret, err);
+        if (r == 0)
+                (*ret)->legacy = strcmp(format, "legacy") == 0;
+        return r;
 }
 
 void audit_stop(struct audit *a) {
@@ -108,7 +133,7 @@ static struct json user_of(struct arena *a, const struct api_user *u) {
 
         set_text(a, &o, "username", u->name);
         set_text(a, &o, "uid", u->uid);
-        groups = json_get_or_add_array(a, &o, "groups");
+        groups = u->n_groups > 0 ? json_get_or_add_array(a, &o, "groups") : NULL;
         for (size_t i = 0; i < u->n_groups; i++)
                 json_push(a, groups, json_of_str(u->groups[i]));
         if (u->extra)
@@ -137,7 +162,8 @@ static struct json time_of(struct arena *a, int64_t ns) {
 }
 
 static void drop_managed_fields(struct json *object) {
-        struct json *meta = json_get_mut(object, STR("metadata")), *items = json_get_mut(object, STR("items"));
+        struct json *meta = json_get_mut(object, STR("metadata")), *items = json_get_mut(object, STR("items")),
+                    *rows = json_get_mut(object, STR("rows")), *o;
 
         if (meta)
                 json_removec(meta, "managedFields");
@@ -146,6 +172,11 @@ static void drop_managed_fields(struct json *object) {
                 if (meta)
                         json_removec(meta, "managedFields");
         }
+        json_each_item(r, rows) {
+                o = json_get_mut(r, STR("object"));
+                if (o)
+                        drop_managed_fields(o);
+        }
 }
 
 /* ---- the way of a request ---- */
@@ -153,7 +184,8 @@ static void drop_managed_fields(struct json *object) {
 /* NULL when the policy wants nothing of it. */
 static struct audit_event *event_new(struct audit *audit, struct exchange *x, const struct attributes *at,
                                      struct str id) {
-        struct audit_decision d = audit_policy_decide(audit->policy, &x->user, at);
+        const struct api_user *u = x->impersonated ? &x->real_user : &x->user;
+        struct audit_decision d = audit_policy_decide(audit->policy, u, at);
         struct arena *a = http_request_arena(x->req);
         struct audit_event *e;
 
@@ -190,21 +222,17 @@ struct audit_event *audit_begin(struct audit *audit, struct exchange *x, const s
         return e;
 }
 
-/* As upstream's: one event, whose message tells what was tried. */
-void audit_unauthenticated(struct audit *audit, struct exchange *x, const struct attributes *at, struct str id) {
+void audit_failed(struct audit *audit, struct exchange *x, const struct attributes *at, struct str id, int code,
+                  struct str message) {
         struct audit_event *e = event_new(audit, x, at, id);
-        bool bearer = http_request_header(x->req, "authorization").n > 0,
-             x509 = http_request_client_cert_invalid(x->req);
 
         if (!e)
                 return;
         e->status = json_new_object();
         json_setc(e->a, &e->status, "metadata", json_new_object());
-        json_setc(e->a, &e->status, "message",
-                  json_of_printf(e->a, "Authentication failed, %s%s%s%s",
-                                 bearer || x509 ? "attempted: " : "no credentials provided", bearer ? "bearer" : "",
-                                 bearer && x509 ? ", " : "", x509 ? "x509" : ""));
-        audit_emit(e, AUDIT_STARTED, 401);
+        json_setc(e->a, &e->status, "message", json_of_copy(e->a, message));
+        audit_emit(e, AUDIT_STARTED, code);
+        audit_forget(e);
 }
 
 void audit_annotate(struct audit_event *e, struct str key, struct str value) {
@@ -260,15 +288,20 @@ bool audit_wants_response(const struct audit_event *e, int code) {
         return e && (e->decision.level == AUDIT_REQUEST_RESPONSE || code >= 400);
 }
 
-void audit_emit(struct audit_event *e, enum audit_stage stage, int code) {
+/* ---- where it goes ---- */
+
+static struct str user_agent(struct arena *a, struct http_request *req) {
+        struct str s = http_request_header(req, "user-agent");
+
+        return s.n <= 1024 ? s : arena_printf(a, "%.1024s...TRUNCATED", s.p);
+}
+
+static struct json event_json(struct audit_event *e, enum audit_stage stage, int code, bool truncated) {
         struct json o = json_new_object();
         struct arena *a = e->a;
         struct http_request *req = e->x->req;
         struct str path = http_request_path(req), query = http_request_query(req);
-        _cleanup_buf_ struct buf b = BUF_INIT;
 
-        if (e->decision.omit_stages & 1U << stage)
-                return;
         json_set_cstr(a, &o, "kind", "Event");
         json_set_cstr(a, &o, "apiVersion", "audit.k8s.io/v1");
         json_set_cstr(a, &o, "level", audit_levels[e->decision.level]);
@@ -281,30 +314,170 @@ void audit_emit(struct audit_event *e, enum audit_stage stage, int code) {
         if (e->x->impersonated)
                 json_setc(a, &o, "impersonatedUser", user_of(a, &e->x->user));
         json_setc(a, &o, "sourceIPs", e->sources);
-        set_text(a, &o, "userAgent", http_request_header(req, "user-agent"));
+        set_text(a, &o, "userAgent", user_agent(a, req));
         if (json_len(&e->ref) > 0)
                 json_setc(a, &o, "objectRef", e->ref);
-        if (code > 0 && e->status.type != JSON_OBJECT) {
-                e->status = json_new_object();
-                json_setc(a, &e->status, "metadata", json_new_object());
-        }
         if (code > 0) {
                 json_set_int(a, &e->status, "code", code);
                 json_setc(a, &o, "responseStatus", e->status);
         }
-        if (e->request.type != JSON_NULL)
+        if (e->request.type != JSON_NULL && !truncated)
                 json_setc(a, &o, "requestObject", e->request);
-        if (e->response.type != JSON_NULL)
+        if (e->response.type != JSON_NULL && !truncated)
                 json_setc(a, &o, "responseObject", e->response);
         json_setc(a, &o, "requestReceivedTimestamp", time_of(a, e->received_ns));
-        json_setc(a, &o, "stageTimestamp", time_of(a, now_wall_ns()));
+        json_setc(a, &o, "stageTimestamp", time_of(a, stage == AUDIT_RECEIVED ? e->received_ns : now_wall_ns()));
         if (json_len(&e->annotations) > 0)
                 json_setc(a, &o, "annotations", e->annotations);
-        json_write(&b, &o);
-        if (e->audit->webhook)
-                audit_webhook_write(e->audit->webhook, buf_str(&b));
-        buf_putc(&b, '\n');
-        if (e->audit->log)
-                audit_log_write(e->audit->log, buf_str(&b));
+        return o;
+}
+
+static void quote(struct buf *b, struct str s) {
+        buf_putc(b, '"');
+        for (size_t i = 0; i < s.n; i++)
+                if (s.p[i] == '"' || s.p[i] == '\\')
+                        buf_printf(b, "\\%c", s.p[i]);
+                else if ((unsigned char) s.p[i] < 0x20 || s.p[i] == 0x7f)
+                        buf_printf(b, "\\x%02x", (unsigned) s.p[i]);
+                else
+                        buf_putc(b, s.p[i]);
+        buf_putc(b, '"');
+}
+
+static struct str groups_text(struct arena *a, const struct api_user *u, const char *none) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        for (size_t i = 0; i < u->n_groups; i++) {
+                buf_addc(&b, i ? "," : "");
+                quote(&b, u->groups[i]);
+        }
+        return u->n_groups ? arena_str(a, buf_str(&b)) : str_of(none);
+}
+
+/* The format "legacy": a line of text. */
+static void write_legacy(struct buf *b, const struct audit_event *e, enum audit_stage stage, int code) {
+        const struct exchange *x = e->x;
+        const struct api_user *u = x->impersonated ? &x->real_user : &x->user, *as = x->impersonated ? &x->user : NULL;
+        struct str none = STR("<none>"), path = http_request_path(x->req), query = http_request_query(x->req);
+        const struct {
+                const char *name;
+                struct str value;
+        } parts[] = {
+                { "id", e->id },
+                { "stage", str_of(audit_stages[stage]) },
+                { "ip", json_len(&e->sources) ? json_str(json_item(&e->sources, 0)) : STR("<unknown>") },
+                { "method", str_of(e->at.verb) },
+                { "user", str_empty(u->name) ? none : u->name },
+                { "groups", str_empty(u->name) ? none : groups_text(e->a, u, "<none>") },
+                { "as", as ? as->name : STR("<self>") },
+                { "asgroups", as ? groups_text(e->a, as, "<lookup>") : STR("<lookup>") },
+                { "user-agent", user_agent(e->a, x->req) },
+                { "namespace", str_empty(e->at.namespace) ? none : e->at.namespace },
+                { "uri", arena_printf(e->a, "%" STR_FMT "%s%" STR_FMT, STR_ARG(path), query.n ? "?" : "",
+                                      STR_ARG(query)) },
+        };
+        char when[36];
+
+        buf_add_str(b, time_format_micro(when, e->received_ns));
+        buf_addc(b, " AUDIT:");
+        for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+                buf_printf(b, " %s=", parts[i].name);
+                quote(b, parts[i].value);
+        }
+        if (code > 0)
+                buf_printf(b, " response=\"%d\"", code);
+        else
+                buf_addc(b, " response=\"<deferred>\"");
+}
+
+/* The event as a plugin gets it: what is too large loses its objects first (own has the text then). False: it is still
+ * too large. */
+static bool fit(struct audit_event *e, const struct audit_plugin *p, enum audit_stage stage, int code, struct str full,
+                struct buf *own, struct str *ret) {
+        *ret = full;
+        if ((int64_t) full.n > p->max_event && e->decision.level >= AUDIT_REQUEST) {
+                struct json o;
+
+                audit_annotate(e, STR("audit.k8s.io/truncated"), STR("true"));
+                o = event_json(e, stage, code, true);
+                json_write(own, &o);
+                *ret = buf_str(own);
+        }
+        if ((int64_t) ret->n <= p->max_event)
+                return true;
+        audit_lost("truncate", 1);
+        return false;
+}
+
+static void taken(struct audit_wait *w) {
+        struct audit_event *e = w->arg;
+
+        e->wait = NULL;
+        e->refused |= !w->taken && audit_webhook_plugin(e->audit->webhook)->mode == AUDIT_STRICT;
+        if (e->go)
+                e->go(e->arg);
+}
+
+static void to_webhook(struct audit_event *e, struct str event) {
+        struct audit_webhook *h = e->audit->webhook;
+
+        if (audit_webhook_plugin(h)->mode == AUDIT_BATCH) {
+                audit_webhook_write(h, event);
+                return;
+        }
+        audit_forget(e); /* what was emitted before is not waited for any more */
+        e->wait = audit_webhook_send(h, event, http_request_loop(e->x->req), e);
+        e->wait->go = taken;
+}
+
+static void to_log(struct audit_event *e, enum audit_stage stage, int code, struct str event) {
+        const struct audit *audit = e->audit;
+        _cleanup_buf_ struct buf line = BUF_INIT;
+
+        if (audit->legacy)
+                write_legacy(&line, e, stage, code);
+        else
+                buf_add_str(&line, event);
+        buf_putc(&line, '\n');
+        e->refused |= !audit_log_write(audit->log, buf_str(&line)) && audit->log_plugin.mode == AUDIT_STRICT;
+}
+
+void audit_emit(struct audit_event *e, enum audit_stage stage, int code) {
+        const struct audit *audit = e->audit;
+        _cleanup_buf_ struct buf full = BUF_INIT, for_webhook = BUF_INIT, for_log = BUF_INIT;
+        struct json o;
+        struct str text;
+
+        if (e->decision.omit_stages & 1U << stage)
+                return;
+        if (code > 0 && e->status.type != JSON_OBJECT) {
+                e->status = json_new_object();
+                json_setc(e->a, &e->status, "metadata", json_new_object());
+        }
+        o = event_json(e, stage, code, false);
+        json_write(&full, &o);
+        if (audit->webhook &&
+            fit(e, audit_webhook_plugin(audit->webhook), stage, code, buf_str(&full), &for_webhook, &text))
+                to_webhook(e, text);
+        if (audit->log && fit(e, &audit->log_plugin, stage, code, buf_str(&full), &for_log, &text))
+                to_log(e, stage, code, text);
         metric_add(&events_total, 1);
+}
+
+bool audit_waits(struct audit_event *e, void (*go)(void *arg), void *arg) {
+        e->go = go;
+        e->arg = arg;
+        return e->wait != NULL;
+}
+
+void audit_forget(struct audit_event *e) {
+        if (e->wait)
+                e->wait->go = NULL;
+        e->wait = NULL;
+}
+
+bool audit_refuses(const struct audit_event *e) {
+        if (e->refused)
+                metric_add(&rejected_total, 1);
+        return e->refused;
 }

@@ -1,11 +1,13 @@
-/* The file of the audit log, and the thread that writes it: requests never wait for a disk. A file that is full is
- * renamed with the time, as "audit-2006-01-02T15-04-05.000.log"; old ones are removed by number and age. */
+/* The file of the audit log. In the mode batch a thread writes it, and no request waits for the disk; in the others
+ * each event is written where it arises. A file that is full is renamed with the time, as
+ * "audit-2006-01-02T15-04-05.000.log", and compressed if so wished; old ones are removed by number and age. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include "apiserver/audit/audit.h"
 #include "base/log.h"
@@ -29,11 +31,14 @@ struct audit_log {
         char *path;
         size_t max_bytes, bytes;
         unsigned max_age_days, max_backups;
+        bool compress;
         int fd;
-        pthread_t thread;
+        struct audit_plugin plugin;
+        pthread_t thread; /* of the mode batch */
         pthread_mutex_t lock;
         pthread_cond_t more;
         struct buf waiting;
+        int64_t n_waiting; /* lines */
         bool closing;
 };
 
@@ -80,6 +85,8 @@ static void remove_old(struct audit_log *l) {
                 _cleanup_free_ char *path = xprintf("%s/%s", where, list[i]->d_name);
                 struct stat st;
 
+                if (str_has_suffix(name, STR(".gz")))
+                        name.n -= 3;
                 if (str_has_prefix(name, prefix) && str_has_suffix(name, suffix) &&
                     name.n == prefix.n + suffix.n + 24 && name.p[prefix.n] == '-' && stat(path, &st) == 0 &&
                     ((l->max_backups && ++kept > l->max_backups) ||
@@ -88,6 +95,25 @@ static void remove_old(struct audit_log *l) {
                 free(list[i]);
         }
         free(list);
+}
+
+/* path becomes path.gz. */
+static void compress_file(const char *path) {
+        _cleanup_free_ char *to = xprintf("%s.gz", path);
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+        gzFile out = fd < 0 ? NULL : gzopen(to, "wbe");
+        char piece[65536];
+        ssize_t n = -1;
+
+        while (out && (n = read(fd, piece, sizeof(piece))) > 0)
+                if (gzwrite(out, piece, (unsigned) n) != n)
+                        break;
+        if (out && gzclose(out) == Z_OK && n == 0) {
+                unlink(path);
+                return;
+        }
+        unlink(to);
+        log_warn("audit log: cannot compress %s", path);
 }
 
 static void rotate(struct audit_log *l) {
@@ -108,12 +134,15 @@ static void rotate(struct audit_log *l) {
                 log_warn("audit log: rename %s: %s", l->path, strerrordesc_np(errno));
         if (open_file(l) < 0)
                 log_error("audit log: open %s: %s", l->path, strerrordesc_np(errno));
+        if (l->compress)
+                compress_file(to);
         remove_old(l);
 }
 
 /* ---- writing ---- */
 
-static void write_out(struct audit_log *l, struct str data) {
+/* False: not all of it could be written. */
+static bool write_out(struct audit_log *l, struct str data) {
         while (data.n > 0 && l->fd >= 0) {
                 size_t n = data.n;
                 ssize_t done;
@@ -140,10 +169,35 @@ static void write_out(struct audit_log *l, struct str data) {
                 if (done < 0) {
                         log_error("audit log: %s", strerrordesc_np(errno));
                         audit_lost("log", 1);
-                        return;
+                        return false;
                 }
                 l->bytes += (size_t) done;
                 data = str_sub(data, (size_t) done, data.n);
+        }
+        return data.n == 0;
+}
+
+/* As many lines as a batch may have. */
+static struct str next_batch(const struct audit_log *l, struct str data) {
+        const char *p = data.p, *end = data.p + data.n;
+
+        for (int64_t i = 0; p < end && i < l->plugin.max_size; i++)
+                p = (const char *) memchr(p, '\n', (size_t) (end - p)) + 1;
+        return str_sub(data, 0, (size_t) (p - data.p));
+}
+
+/* All at once, or in batches of which only some may go in a second. */
+static void write_batches(struct audit_log *l, struct str data) {
+        if (l->plugin.qps <= 0)
+                write_out(l, data);
+        while (l->plugin.qps > 0 && data.n > 0) {
+                int64_t ms = audit_take_token(&l->plugin);
+                struct str batch = ms == 0 ? next_batch(l, data) : STR("");
+
+                if (ms > 0)
+                        usleep((useconds_t) ms * 1000);
+                write_out(l, batch);
+                data = str_sub(data, batch.n, data.n);
         }
 }
 
@@ -161,26 +215,31 @@ static void *writer(void *arg) {
                         break;
                 b = l->waiting;
                 l->waiting = BUF_INIT;
+                l->n_waiting = 0;
                 pthread_mutex_unlock(&l->lock);
-                write_out(l, buf_str(&b));
+                write_batches(l, buf_str(&b));
                 pthread_mutex_lock(&l->lock);
         }
         pthread_mutex_unlock(&l->lock);
         return NULL;
 }
 
-void audit_log_write(struct audit_log *l, struct str line) {
-        bool fits;
+bool audit_log_write(struct audit_log *l, struct str line) {
+        bool done = false;
 
         pthread_mutex_lock(&l->lock);
-        fits = l->waiting.n + line.n <= MAX_WAITING;
-        if (fits) {
+        if (l->plugin.mode != AUDIT_BATCH) {
+                done = write_out(l, line);
+        } else if (l->waiting.n + line.n <= MAX_WAITING && l->n_waiting < l->plugin.buffer_size) {
+                done = true;
+                l->n_waiting++;
                 buf_add_str(&l->waiting, line);
                 pthread_cond_signal(&l->more);
+        } else {
+                audit_lost("buffered", 1);
         }
         pthread_mutex_unlock(&l->lock);
-        if (!fits)
-                audit_lost("log", 1);
+        return done;
 }
 
 int audit_log_open(const struct audit_options *o, struct audit_log **ret, struct error *err) {
@@ -192,6 +251,8 @@ int audit_log_open(const struct audit_options *o, struct audit_log **ret, struct
         l->max_bytes = (size_t) (o->max_size_mb ? o->max_size_mb : 100) << 20;
         l->max_age_days = o->max_age_days;
         l->max_backups = o->max_backups;
+        l->compress = o->compress;
+        l->plugin = o->log;
         l->fd = STDOUT_FILENO;
         r = to_stdout ? 0 : open_file(l);
         if (r < 0) {
@@ -201,8 +262,7 @@ int audit_log_open(const struct audit_options *o, struct audit_log **ret, struct
         }
         pthread_mutex_init(&l->lock, NULL);
         pthread_cond_init(&l->more, NULL);
-        r = pthread_create(&l->thread, NULL, writer, l);
-        if (r != 0)
+        if (l->plugin.mode == AUDIT_BATCH && pthread_create(&l->thread, NULL, writer, l) != 0)
                 abort();
         *ret = l;
         return 0;
@@ -215,7 +275,8 @@ void audit_log_close(struct audit_log *l) {
         l->closing = true;
         pthread_cond_signal(&l->more);
         pthread_mutex_unlock(&l->lock);
-        pthread_join(l->thread, NULL);
+        if (l->plugin.mode == AUDIT_BATCH)
+                pthread_join(l->thread, NULL);
         if (l->path && l->fd >= 0)
                 close(l->fd);
         pthread_mutex_destroy(&l->lock);

@@ -22,22 +22,22 @@
 
 struct batch {
         struct list link;
+        struct loop_work work;
         struct audit_webhook *h;
         struct webhook_call call;
         struct timer again;
         struct buf text;
         unsigned n, attempts;
         int64_t since_ms;
+        struct audit_wait *wait; /* or NULL */
 };
 
 struct audit_webhook {
         struct apiserver *s;
         struct remote *remote;
         struct loop *loop;
-        unsigned buffer_size, max_size, burst;
-        int64_t max_wait_ms, backoff_ms;
-        double qps, tokens; /* qps 0: without a limit */
-        int64_t refilled_ms;
+        struct audit_plugin plugin;
+        int64_t backoff_ms;
 
         struct timer timer;
         struct list sent; /* batches that are with the webhook, or will be again */
@@ -69,7 +69,17 @@ static void try_again(struct timer *t) {
         send_batch(container_of(t, struct batch, again));
 }
 
+/* Who waits for the batch goes on. */
+static void let_go(struct batch *b, bool taken) {
+        if (!b->wait)
+                return;
+        b->wait->taken = taken;
+        loop_post(b->wait->loop, &b->wait->work);
+        b->wait = NULL;
+}
+
 static void drop(struct batch *b) {
+        let_go(b, false);
         list_del(&b->link);
         b->h->n_sent--;
         timer_close(&b->again, batch_freed);
@@ -92,6 +102,7 @@ static void answered(struct webhook_call *w) {
                 log_warn("audit webhook: %u events are lost: %s", b->n, error_text(&w->error));
                 audit_lost("webhook", b->n);
         }
+        let_go(b, !w->error.err);
         error_clear(&w->error);
         drop(b);
         pump(h);
@@ -105,17 +116,8 @@ static void send_batch(struct batch *b) {
         webhook_call(b->h->s, &b->call);
 }
 
-/* May a batch go now? Else in how many ms the next may. */
-static bool take_token(struct audit_webhook *h, int64_t now, int64_t *ret_ms) {
-        if (h->qps <= 0 || h->flushing)
-                return true;
-        h->tokens = MIN((double) h->burst, h->tokens + (double) (now - h->refilled_ms) * h->qps / 1000);
-        h->refilled_ms = now;
-        *ret_ms = (int64_t) ((1 - h->tokens) * 1000 / h->qps) + 1;
-        if (h->tokens < 1)
-                return false;
-        h->tokens -= 1;
-        return true;
+static struct batch *last_batch(struct audit_webhook *h) {
+        return list_empty(&h->batches) ? NULL : list_entry(h->batches.prev, struct batch, link);
 }
 
 /* The next batch that may go; NULL and when to look again (-1: when something comes). */
@@ -127,12 +129,14 @@ static struct batch *next_batch(struct audit_webhook *h, int64_t *ret_ms) {
         pthread_mutex_lock(&h->lock);
         if (!h->closed && !list_empty(&h->batches) && h->n_sent < IN_FLIGHT) {
                 b = list_entry(h->batches.next, struct batch, link);
-                if (b->n < h->max_size && !h->flushing && now < b->since_ms + h->max_wait_ms) {
-                        *ret_ms = b->since_ms + h->max_wait_ms - now;
+                if (b->n < h->plugin.max_size && b == last_batch(h) && !h->flushing &&
+                    now < b->since_ms + h->plugin.max_wait_ms) {
+                        *ret_ms = b->since_ms + h->plugin.max_wait_ms - now;
                         b = NULL;
-                } else if (!take_token(h, now, ret_ms)) {
+                } else if (!h->flushing && (*ret_ms = audit_take_token(&h->plugin)) > 0) {
                         b = NULL;
                 } else {
+                        *ret_ms = -1;
                         list_del(&b->link);
                         h->waiting -= b->n;
                         h->bytes -= b->text.n;
@@ -187,10 +191,10 @@ void audit_webhook_write(struct audit_webhook *h, struct str event) {
         size_t before;
 
         pthread_mutex_lock(&h->lock);
-        fits = !h->closed && h->waiting < h->buffer_size && h->bytes + event.n <= MAX_WAITING;
+        fits = !h->closed && h->waiting < h->plugin.buffer_size && h->bytes + event.n <= MAX_WAITING;
         if (fits) {
-                b = list_empty(&h->batches) ? NULL : list_entry(h->batches.prev, struct batch, link);
-                if (!b || b->n >= h->max_size)
+                b = last_batch(h);
+                if (!b || b->n >= h->plugin.max_size || (int64_t) (b->text.n + event.n) > h->plugin.max_batch)
                         b = batch_new(h);
                 before = b->n ? b->text.n : 0;
                 if (b->n > 0)
@@ -199,7 +203,7 @@ void audit_webhook_write(struct audit_webhook *h, struct str event) {
                 h->waiting++;
                 h->bytes += b->text.n - before;
                 b->n++;
-                wake = (b->n == 1 || b->n == h->max_size) && !h->posted;
+                wake = (b->n == 1 || b->n == h->plugin.max_size) && !h->posted;
                 h->posted |= wake;
         }
         pthread_mutex_unlock(&h->lock);
@@ -209,23 +213,68 @@ void audit_webhook_write(struct audit_webhook *h, struct str event) {
                 audit_lost("buffered", 1);
 }
 
+/* ---- requests that wait ---- */
+
+static void arrived(struct loop_work *work) {
+        struct audit_wait *w = container_of(work, struct audit_wait, work);
+
+        if (w->go)
+                w->go(w);
+        atomic_fetch_sub(w->busy, 1);
+        free(w);
+}
+
+static void send_now(struct loop_work *work) {
+        struct batch *b = container_of(work, struct batch, work);
+        struct audit_webhook *h = b->h;
+
+        list_push(&h->sent, &b->link);
+        h->n_sent++;
+        if (h->closed)
+                drop(b);
+        else
+                send_batch(b);
+}
+
+struct audit_wait *audit_webhook_send(struct audit_webhook *h, struct str event, struct loop *loop, void *arg) {
+        struct batch *b = xcalloc(1, sizeof(*b));
+        struct audit_wait *w = xcalloc(1, sizeof(*w));
+
+        *w = (struct audit_wait){ .work.run = arrived, .loop = loop, .arg = arg, .busy = &h->s->busy };
+        atomic_fetch_add(w->busy, 1);
+        b->h = h;
+        b->n = 1;
+        b->wait = w;
+        b->work.run = send_now;
+        list_init(&b->link);
+        buf_addc(&b->text, HEAD);
+        buf_add_str(&b->text, event);
+        buf_addc(&b->text, "]}");
+        loop_post(h->loop, &b->work);
+        return w;
+}
+
 /* ---- life ---- */
+
+const struct audit_plugin *audit_webhook_plugin(const struct audit_webhook *h) {
+        return &h->plugin;
+}
 
 int audit_webhook_new(struct apiserver *s, struct audit_webhook **ret, struct error *err) {
         struct remote_options o = { .s = s, .name = "audit webhook",
                                     .kubeconfig = server_flag(s, "audit-webhook-config-file", NULL) };
-        const char *mode = server_flag(s, "audit-webhook-mode", "batch");
         struct audit_webhook *h;
         int r;
 
         *ret = NULL;
         if (!o.kubeconfig)
                 return 0;
-        if (strcmp(mode, "batch") != 0)
-                return error_set(err, -EINVAL, "--audit-webhook-mode=%s: no request waits for the webhook, batch only",
-                                 mode);
         h = xcalloc(1, sizeof(*h));
-        r = remote_new(&o, &h->remote, err);
+        h->plugin = (struct audit_plugin){ .mode = AUDIT_BATCH, .buffer_size = 10000, .max_size = 400,
+                                           .max_wait_ms = 30000, .qps = 10, .burst = 15 };
+        r = audit_plugin_read(s, "webhook", &h->plugin, err);
+        if (r == 0)
+                r = remote_new(&o, &h->remote, err);
         if (r == 0)
                 r = loop_new("audit", &h->loop, err);
         if (r < 0) {
@@ -238,14 +287,8 @@ int audit_webhook_new(struct apiserver *s, struct audit_webhook **ret, struct er
         list_init(&h->batches);
         list_init(&h->sent);
         pthread_mutex_init(&h->lock, NULL);
-        h->buffer_size = server_flag_number(s, "audit-webhook-batch-buffer-size", 10000);
-        h->max_size = MAX(server_flag_number(s, "audit-webhook-batch-max-size", 400), 1U);
-        h->max_wait_ms = server_flag_ms(s, "audit-webhook-batch-max-wait", 30000);
-        h->backoff_ms = server_flag_ms(s, "audit-webhook-initial-backoff", 10000);
-        h->burst = MAX(server_flag_number(s, "audit-webhook-batch-throttle-burst", 15), 1U);
-        h->tokens = h->burst;
-        if (strcmp(server_flag(s, "audit-webhook-batch-throttle-enable", "true"), "false") != 0)
-                h->qps = server_flag_number(s, "audit-webhook-batch-throttle-qps", 10);
+        h->backoff_ms = server_flag_ms(s, "audit-webhook-batch-initial-backoff", 10000);
+        h->backoff_ms = server_flag_ms(s, "audit-webhook-initial-backoff", h->backoff_ms);
         loop_start_thread(h->loop);
         *ret = h;
         return 0;
@@ -263,6 +306,14 @@ static void flush(void *arg) {
         f->done = f->h->n_calls == 0; /* what failed is not waited for */
 }
 
+/* The loops of requests that wait end soon. */
+static void let_all_go(void *arg) {
+        struct audit_webhook *h = arg;
+
+        list_for_each(it, &h->sent)
+                let_go(list_entry(it, struct batch, link), false);
+}
+
 void audit_webhook_stop(struct audit_webhook *h) {
         int64_t until = now_mono_ms() + FLUSH_MS;
         struct flush f = { .h = h };
@@ -276,6 +327,7 @@ void audit_webhook_stop(struct audit_webhook *h) {
                 loop_call_sync(h->loop, flush, &f);
         }
         atomic_store(&h->closed, true);
+        loop_call_sync(h->loop, let_all_go, h);
 }
 
 static void close_all(void *arg) {

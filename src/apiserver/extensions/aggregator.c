@@ -15,6 +15,7 @@
 #include "base/encode.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "http/client.h"
 #include "http/tls.h"
 #include "schema/types.h"
@@ -220,7 +221,28 @@ static void write_status(struct service *v, bool ok, const char *reason, struct 
         apiserver_call(g->s, &w->call);
 }
 
+static const struct metric unavailable = { "aggregator_unavailable_apiservice_total",
+                                           "Counter of APIServices which are marked as unavailable broken down by "
+                                           "APIService name and reason.",
+                                           METRIC_COUNTER, NULL, 0 };
+
+struct cause {
+        struct str name;
+        const char *reason;
+};
+
+static void cause_labels(struct buf *dst, const void *arg) {
+        const struct cause *c = arg;
+
+        metric_label(dst, "name", c->name);
+        metric_label(dst, "reason", str_of(c->reason));
+}
+
 static void conclude(struct service *v, bool ok, const char *reason, struct str message) {
+        if (v->available && !ok)
+                series_add(metric_series(&unavailable, str_hash(v->name) ^ str_hash(str_of(reason)) * 3, cause_labels,
+                                         &(struct cause){ v->name, reason }),
+                           1);
         v->busy = false;
         v->failures = ok ? 0 : MIN(v->failures + 1, 6u);
         v->due_ms = now_mono_ms() + (ok ? CHECK_MS : MIN(500 << v->failures, CHECK_MS));

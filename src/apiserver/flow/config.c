@@ -8,6 +8,7 @@
 #include "schema/types.h"
 
 #define TEXT(o, k) json_str(json_getc((o), (k)))
+#define WIDEST 10U /* seats of a request, at most */
 
 /* ---- levels ---- */
 
@@ -29,14 +30,17 @@ static struct flow_limits limits_of(const struct object *o, unsigned total, doub
         borrow = json_getc(part, "borrowingLimitPercent");
         m.nominal = (unsigned) nominal;
         m.min = (unsigned) (nominal - round(nominal * (double) json_int(json_getc(part, "lendablePercent")) / 100));
-        m.max = total;
+        m.max = m.nominal + total;
         if (json_is(borrow, JSON_INT))
-                m.max = (unsigned) MIN(total, nominal + round(nominal * (double) json_int(borrow) / 100));
+                m.max = (unsigned) (nominal + round(nominal * (double) json_int(borrow) / 100));
         m.queuing = !m.exempt && queuing;
         m.queues = (unsigned) json_int_or(json_getc(queuing, "queues"), 64);
         m.hand = (unsigned) json_int_or(json_getc(queuing, "handSize"), 8);
         m.length = (unsigned) json_int_or(json_getc(queuing, "queueLengthLimit"), 50);
         m.queues = MAX(1U, MIN(m.queues, 4096U));
+        m.widest = WIDEST;
+        if (m.queuing) /* so that a few do not fill it */
+                m.widest = MAX(1U, MIN(WIDEST, MIN((unsigned) ceil(nominal * 0.15), m.nominal / MAX(m.hand, 1U))));
         return m;
 }
 
@@ -198,16 +202,23 @@ static bool resource_rule_matches(const struct json *rule, const struct attribut
                                         : has(json_getc(rule, "namespaces"), at->namespace);
 }
 
+/* "/healthz" is what is below it too, and "/api*" is no more than "/api". */
+static bool path_matches(struct str url, struct str path) {
+        struct str below = str_has_suffix(url, STR("*")) ? str_sub(url, 0, url.n - 1) : url;
+
+        if (str_eqc(url, "*") || str_eq(url, path))
+                return true;
+        if (!str_has_prefix(path, below))
+                return false;
+        return str_has_suffix(below, STR("/")) || (path.n > below.n && path.p[below.n] == '/');
+}
+
 static bool path_rule_matches(const struct json *rule, const struct attributes *at) {
         if (!has(json_getc(rule, "verbs"), str_of(at->verb)))
                 return false;
-        json_each_item(i, json_getc(rule, "nonResourceURLs")) {
-                struct str url = json_str(i);
-
-                if (str_eqc(url, "*") || str_eq(url, at->path) ||
-                    (str_has_suffix(url, STR("*")) && str_has_prefix(at->path, str_sub(url, 0, url.n - 1))))
+        json_each_item(i, json_getc(rule, "nonResourceURLs"))
+                if (path_matches(json_str(i), at->path))
                         return true;
-        }
         return false;
 }
 

@@ -12,6 +12,7 @@
 #define MAX_WORKERS 256
 #define CACHE 256
 #define ADJUST_MS 10000
+#define AFTER_MS 5
 #define PREFIX "flowcontrol.apiserver.k8s.io/"
 
 struct flow {
@@ -19,7 +20,8 @@ struct flow {
         pthread_mutex_t lock; /* of config and of adjusting */
         struct flow_config *config;
         _Atomic uint64_t generation;
-        struct flow_use *uses[MAX_WORKERS]; /* each its worker's */
+        struct flow_use *uses[MAX_WORKERS]; /* each its worker's, */
+        struct flow_later *later[MAX_WORKERS]; /* as these, from flow_start on */
         struct loop *loop;                  /* of the first worker, once it runs */
         atomic_bool posted, started;
         struct loop_work work;
@@ -31,6 +33,7 @@ struct flow {
 
 static const double wait_buckets[] = { 0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30 };
 static const double seat_buckets[] = { 1, 2, 4, 10 };
+static const double watch_buckets[] = { 0, 1, 10, 100, 1000, 10000 };
 #define METRIC(id, ...) static const struct metric id = { "apiserver_flowcontrol_" #id, __VA_ARGS__ }
 METRIC(dispatched_requests_total, "Number of requests executed by API Priority and Fairness subsystem", METRIC_COUNTER,
       NULL, 0);
@@ -44,12 +47,15 @@ METRIC(request_wait_duration_seconds, "Length of time a request spent waiting in
       wait_buckets, ARRAY_SIZE(wait_buckets));
 METRIC(request_execution_seconds, "Duration of a request's execution, of a watch's its beginning", METRIC_HISTOGRAM,
       wait_buckets, ARRAY_SIZE(wait_buckets));
+METRIC(watch_count_samples, "Number of watchers that hear of a write", METRIC_HISTOGRAM, watch_buckets,
+      ARRAY_SIZE(watch_buckets));
 METRIC(work_estimated_seats, "Number of seats that requests are estimated to need", METRIC_HISTOGRAM, seat_buckets,
       ARRAY_SIZE(seat_buckets));
 #undef METRIC
 
 /* What is counted for each schema; a worker keeps the series at hand. */
-enum count { DISPATCHED, REQUESTS, SEATS, QUEUED, QUEUED_SEATS, WAITED, GAVE_UP, RAN, RAN_WATCH, ESTIMATED, N_COUNTS };
+enum count { DISPATCHED, REQUESTS, SEATS, QUEUED, QUEUED_SEATS, WAITED, GAVE_UP, RAN, RAN_WATCH, ESTIMATED, WATCHERS,
+             N_COUNTS };
 
 static const struct {
         const struct metric *metric;
@@ -65,6 +71,7 @@ static const struct {
         [RAN] = { &request_execution_seconds, "type", "regular" },
         [RAN_WATCH] = { &request_execution_seconds, "type", "watch" },
         [ESTIMATED] = { &work_estimated_seats },
+        [WATCHERS] = { &watch_count_samples },
 };
 
 /* A configuration as a worker uses it: as long as one of its requests does. */
@@ -122,8 +129,9 @@ static void count_place(const struct flow_ticket *t, enum count requests, int n)
         series_add(count_of(t, requests + 1), (int64_t) n * t->width);
 }
 
-void flow_count_rejected(const struct flow_ticket *t, const char *reason) {
+unsigned flow_count_rejected(const struct flow_ticket *t, const char *reason) {
         series_add(series_of(&rejected_requests_total, t->schema, "reason", reason), 1);
+        return flow_level_dropped(t->schema->level, now_wall_ns() / NSEC_PER_SEC);
 }
 
 /* ---- configuration ---- */
@@ -200,11 +208,18 @@ static uint64_t flow_hash(const struct flow_schema *f, const struct api_user *u,
         return f->by == FLOW_BY_USER ? mix(h, u->name) : f->by == FLOW_BY_NAMESPACE ? mix(h, at->namespace) : h;
 }
 
-/* No request takes more than its part of a level, so that a few lists do not fill it. */
-static unsigned fit_width(const struct flow_level *l, unsigned width) {
-        unsigned most = atomic_load_explicit(&l->limit, memory_order_relaxed) * 15 / 100;
+/* The seats it gets, and how long it keeps them afterwards: what its watchers cost may become narrower and longer. */
+static void estimate(struct flow_ticket *t, const struct flow_work *work) {
+        unsigned widest = t->schema->level->limits.widest, after = (work->watchers + 9) / 10;
 
-        return MAX(1U, MIN(width, MIN(10U, most)));
+        t->width = MAX(1U, MIN(work->seats, widest));
+        if (work->writes)
+                series_observe(count_of(t, WATCHERS), work->watchers);
+        if (work->watchers >= 10) {
+                t->width = MIN(after, widest);
+                t->after_ms = t->schema->level->exempt ? 0 : (after * AFTER_MS + t->width - 1) / t->width;
+        }
+        series_observe(count_of(t, ESTIMATED), t->width);
 }
 
 static void begin(struct flow_ticket *t) {
@@ -214,18 +229,18 @@ static void begin(struct flow_ticket *t) {
 }
 
 enum flow_answer flow_enter(struct apiserver *s, size_t worker, const struct api_user *u, const struct attributes *at,
-                            unsigned width, struct loop *loop, struct flow_ticket *t, void (*go)(void *arg),
-                            void *arg) {
+                            const struct flow_work *work, struct loop *loop, struct flow_ticket *t,
+                            void (*go)(void *arg), void *arg) {
         struct flow_use *use = use_of(s->flow, worker);
         const struct flow_schema *schema = classify(use, u, at);
 
-        *t = (struct flow_ticket){ .use = use, .schema = schema, .since_ns = t->since_ns };
+        *t = (struct flow_ticket){ .flow = s->flow, .worker = worker, .loop = loop, .use = use, .schema = schema,
+                                   .since_ns = t->since_ns };
         use->n++;
         if (!schema)
                 return FLOW_RUN;
         t->is_watch = strcmp(at->verb, "watch") == 0;
-        t->width = fit_width(schema->level, width);
-        series_observe(count_of(t, ESTIMATED), t->width);
+        estimate(t, work);
         if (flow_level_enter(schema->level, t->width)) {
                 series_observe(count_of(t, WAITED), 0);
                 begin(t);
@@ -237,7 +252,7 @@ enum flow_answer flow_enter(struct apiserver *s, size_t worker, const struct api
                 count_place(t, QUEUED, 1);
                 return FLOW_WAIT;
         }
-        flow_count_rejected(t, schema->level->limits.queuing ? "queue-full" : "concurrency-limit");
+        t->retry_after = flow_count_rejected(t, schema->level->limits.queuing ? "queue-full" : "concurrency-limit");
         return FLOW_REJECT;
 }
 
@@ -251,6 +266,59 @@ int64_t flow_arrived(struct flow_ticket *t) {
         return t->since_ns - since;
 }
 
+/* ---- seats that are kept for a while, for the watchers of what was written ---- */
+
+struct flow_later {
+        struct timer timer;
+        struct list kept; /* the first to go first */
+};
+
+struct kept {
+        struct list link;
+        struct flow_ticket ticket;
+        int64_t until_ms;
+};
+
+static void give_back(struct kept *k) {
+        struct flow_ticket *t = &k->ticket;
+
+        list_del(&k->link);
+        series_add(count_of(t, SEATS), -(int64_t) t->width);
+        flow_level_leave(t->schema->level, t->width);
+        use_put(t->use);
+        free(k);
+}
+
+static void look(struct timer *timer) {
+        struct flow_later *l = container_of(timer, struct flow_later, timer);
+        int64_t now = now_mono_ms();
+
+        list_for_each_safe(it, &l->kept) {
+                struct kept *k = list_entry(it, struct kept, link);
+
+                if (k->until_ms > now) {
+                        timer_start(k->ticket.loop, timer, (uint64_t) (k->until_ms - now), look);
+                        return;
+                }
+                give_back(k);
+        }
+}
+
+static void keep_seats(struct flow_ticket *t) {
+        struct flow_later *l = t->flow->later[t->worker];
+        struct kept *k = xmalloc(sizeof(*k));
+        struct list *after;
+
+        *k = (struct kept){ .ticket = *t, .until_ms = now_mono_ms() + t->after_ms };
+        t->use->n++;
+        for (after = l->kept.prev; after != &l->kept; after = after->prev)
+                if (list_entry(after, struct kept, link)->until_ms <= k->until_ms)
+                        break;
+        list_push_front(after, &k->link);
+        if (after == &l->kept)
+                timer_start(t->loop, &l->timer, t->after_ms, look);
+}
+
 void flow_release(struct flow_ticket *t) {
         if (t->waiter) {
                 count_place(t, QUEUED, -1);
@@ -258,9 +326,14 @@ void flow_release(struct flow_ticket *t) {
                 flow_level_give_up(TAKE_PTR(t->waiter));
         }
         if (t->running) {
-                count_place(t, REQUESTS, -1);
+                series_add(count_of(t, REQUESTS), -1);
                 count_time(t, t->is_watch ? RAN_WATCH : RAN);
-                flow_level_leave(t->schema->level, t->width);
+                if (t->after_ms > 0 && atomic_load(&t->flow->started)) {
+                        keep_seats(t);
+                } else {
+                        series_add(count_of(t, SEATS), -(int64_t) t->width);
+                        flow_level_leave(t->schema->level, t->width);
+                }
         }
         t->running = false;
 }
@@ -441,8 +514,10 @@ struct flow *flow_new(struct apiserver *s) {
 void flow_free(struct flow *f) {
         if (!f)
                 return;
-        for (size_t i = 0; i < MAX_WORKERS; i++)
+        for (size_t i = 0; i < MAX_WORKERS; i++) {
                 use_put(f->uses[i]);
+                free(f->later[i]);
+        }
         flow_config_unref(f->config);
         pthread_mutex_destroy(&f->lock);
         free(f);
@@ -460,11 +535,23 @@ static void stop(void *arg) {
         timer_close(&f->timer, NULL);
 }
 
+static void stop_later(void *arg) {
+        struct flow_later *l = arg;
+
+        list_for_each_safe(it, &l->kept)
+                give_back(list_entry(it, struct kept, link));
+        timer_close(&l->timer, NULL);
+}
+
 void flow_start(struct apiserver *s) {
         struct flow *f = s->flow;
 
         f->loop = http_server_worker(s->http, 0);
         loop_call_sync(f->loop, start, f);
+        for (size_t i = 0; i < http_server_workers(s->http) && i < MAX_WORKERS; i++) {
+                f->later[i] = xcalloc(1, sizeof(*f->later[i]));
+                list_init(&f->later[i]->kept);
+        }
         atomic_store(&f->started, true);
 }
 
@@ -474,4 +561,6 @@ void flow_stop(struct apiserver *s) {
         if (!atomic_exchange(&f->started, false))
                 return;
         loop_call_sync(f->loop, stop, f);
+        for (size_t i = 0; i < http_server_workers(s->http) && i < MAX_WORKERS; i++)
+                loop_call_sync(http_server_worker(s->http, i), stop_later, f->later[i]);
 }

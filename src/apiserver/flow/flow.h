@@ -21,7 +21,10 @@ struct flow_limits {
         bool exempt, queuing;
         unsigned nominal, min, max; /* seats; max as far as it may borrow */
         unsigned queues, hand, length;
+        unsigned widest; /* seats that one request gets at most */
 };
+
+#define FLOW_RETRY_MAX 32 /* seconds */
 
 struct flow_level {
         char *name;
@@ -37,6 +40,12 @@ struct flow_level {
         struct flow_queue *queues;    /* made when first needed */
         unsigned waiting_seats;
         double virtual_now;
+        struct {
+                int64_t second;
+                unsigned n;
+        } dropped[FLOW_RETRY_MAX + 1]; /* by second, a ring; the newest is still counted */
+        int64_t retry_since;
+        unsigned retry_after;
 };
 
 struct flow_level *flow_level_new(struct str name, const struct flow_limits *l);
@@ -51,6 +60,8 @@ struct flow_waiter *flow_level_wait(struct flow_level *l, uint64_t flow_hash, un
                                     void (*go)(void *arg), void *arg); /* NULL: refused, the queue is full */
 /* On its loop: go is not called any more, and the seats are free for others. */
 void flow_level_give_up(struct flow_waiter *w);
+/* Counts one that was refused, in this second; returns in how many the client may come again. */
+unsigned flow_level_dropped(struct flow_level *l, int64_t second);
 /* What the level needed since the last call, and how much it gets until the next. */
 void flow_levels_adjust(struct flow_level *const *levels, size_t n, unsigned total);
 /* Rows of /debug/api_priority_and_fairness/dump_queues and dump_requests. */
@@ -107,24 +118,36 @@ void flow_reconcile(struct apiserver *s);
 /* The status of a FlowSchema. */
 struct json flow_dangling(struct arena *a, struct str level, bool dangling);
 
+/* What a request will need. */
+struct flow_work {
+        unsigned seats;
+        bool writes;
+        unsigned watchers; /* of a write: a seat for each ten, for 5 ms after the answer; below ten nothing */
+};
+
 /* A request's place. Zeroed at first; its worker's only. */
 struct flow_ticket {
+        struct flow *flow;
+        size_t worker;
+        struct loop *loop; /* the worker's */
         struct flow_use *use;
         const struct flow_schema *schema; /* NULL: under no control. Valid until flow_leave */
         struct flow_waiter *waiter;
         int64_t since_ns; /* before flow_enter: when the request came */
         unsigned width;
+        unsigned retry_after; /* refused: in how many seconds the client may come again */
+        unsigned after_ms; /* how long it keeps its seats when it is done */
         bool running, is_watch;
 };
 enum flow_answer { FLOW_RUN, FLOW_WAIT, FLOW_REJECT };
 /* On a worker. After FLOW_WAIT go is called on that worker's loop when the turn has come: it calls flow_arrived. */
 enum flow_answer flow_enter(struct apiserver *s, size_t worker, const struct api_user *u, const struct attributes *at,
-                            unsigned width, struct loop *loop, struct flow_ticket *t, void (*go)(void *arg),
-                            void *arg);
+                            const struct flow_work *work, struct loop *loop, struct flow_ticket *t,
+                            void (*go)(void *arg), void *arg);
 int64_t flow_arrived(struct flow_ticket *t); /* how long it waited, in ns */
 void flow_release(struct flow_ticket *t); /* its seats, if it has any or waits for them; again is nothing */
 void flow_leave(struct flow_ticket *t);   /* the same, and the ticket is over */
-void flow_count_rejected(const struct flow_ticket *t, const char *reason);
+unsigned flow_count_rejected(const struct flow_ticket *t, const char *reason); /* Retry-After */
 void flow_metrics(struct apiserver *s, struct buf *dst);
 /* /debug/api_priority_and_fairness/what: false when there is no such page. */
 bool flow_dump(struct apiserver *s, struct str what, struct buf *dst);

@@ -39,8 +39,9 @@ struct flow_level *flow_level_new(struct str name, const struct flow_limits *lim
         pthread_mutex_init(&l->lock, NULL);
         l->limits = *limits;
         l->exempt = limits->exempt;
-        atomic_store(&l->limit, limits->nominal);
+        atomic_store(&l->limit, limits->nominal - (limits->nominal - MIN(limits->min, limits->nominal)) / 2);
         atomic_store(&l->state, ONE_REF);
+        l->retry_after = 1;
         return l;
 }
 
@@ -74,7 +75,7 @@ void flow_level_set(struct flow_level *l, const struct flow_limits *limits) {
         } else {
                 l->limits = *limits;
         }
-        atomic_store(&l->limit, MAX(limits->min, MIN(limits->max, limits->nominal)));
+        atomic_store(&l->limit, MAX(limits->min, MIN(limits->max, atomic_load(&l->limit))));
         dispatch(l);
         pthread_mutex_unlock(&l->lock);
 }
@@ -209,7 +210,7 @@ struct flow_waiter *flow_level_wait(struct flow_level *l, uint64_t hash, unsigne
 
         pthread_mutex_lock(&l->lock);
         q = l->limits.queuing ? choose_queue(l, hash) : NULL;
-        if (q && q->n < l->limits.length) {
+        if (q && (q->n < l->limits.length || (unsigned) atomic_load(&l->state) < atomic_load(&l->limit))) {
                 w = xcalloc(1, sizeof(*w));
                 *w = (struct flow_waiter){ .level = l, .queue = q, .loop = loop, .width = width, .hash = hash,
                                            .since_ns = now_mono_ns(), .go = go, .arg = arg };
@@ -240,6 +241,31 @@ void flow_level_give_up(struct flow_waiter *w) {
                 free(w);
         else
                 w->go = NULL; /* its message frees it and gives the seats back */
+}
+
+/* Doubled when three in a second were refused for so many seconds, one less when less than one was. */
+unsigned flow_level_dropped(struct flow_level *l, int64_t second) {
+        size_t slot = (size_t) second % ARRAY_SIZE(l->dropped);
+        unsigned n = 0;
+
+        pthread_mutex_lock(&l->lock);
+        if (l->dropped[slot].second != second) { /* the first of this second: those before it decide */
+                for (size_t i = 0; i < ARRAY_SIZE(l->dropped); i++)
+                        if (second - l->dropped[i].second <= l->retry_after)
+                                n += l->dropped[i].n;
+                if (second - l->retry_since >= l->retry_after && n >= 3 * l->retry_after) {
+                        l->retry_after = MIN(2 * l->retry_after, (unsigned) FLOW_RETRY_MAX);
+                        l->retry_since = second;
+                } else if (n < l->retry_after && l->retry_after > 1) {
+                        l->retry_after--;
+                }
+                l->dropped[slot].second = second;
+                l->dropped[slot].n = 0;
+        }
+        l->dropped[slot].n++;
+        n = l->retry_after;
+        pthread_mutex_unlock(&l->lock);
+        return n;
 }
 
 /* ---- borrowing ---- */

@@ -2,6 +2,9 @@
 #include "help.h"
 #include "hook.h"
 
+#include <arpa/inet.h>
+#include <sys/socket.h>
+
 #include "apiserver/audit/audit.h"
 #include "apiserver/webhook_client.h"
 #include "base/file.h"
@@ -14,14 +17,18 @@ static char *file(const char *name) {
 }
 
 static void a_full_log_is_rotated(void **state) {
-        _cleanup_free_ char *path = file("rotated.log"), *count = xprintf("test $(ls %s/rotated* | wc -l) = 3", dir);
+        _cleanup_free_ char *path = file("rotated.log"),
+                            *count = xprintf("cd %s && test $(ls rotated*.log | wc -l) = 1 && test $(zcat "
+                                             "rotated*.log.gz | wc -l) = 2048",
+                                             dir);
         _cleanup_buf_ struct buf line = BUF_INIT;
         struct audit_log *l;
 
         for (int i = 0; i < 1023; i++)
                 buf_putc(&line, 'x');
         buf_putc(&line, '\n');
-        assert_int_equal(audit_log_open(&(struct audit_options){ .log_path = path, .max_size_mb = 1, .max_backups = 2 },
+        assert_int_equal(audit_log_open(&(struct audit_options){ .log_path = path, .max_size_mb = 1, .max_backups = 2,
+                                                                 .compress = true, .log = { .buffer_size = 10000 } },
                                         &l, NULL),
                          0);
         for (int i = 0; i < 5 * 1024; i++)
@@ -211,6 +218,176 @@ static void what_a_webhook_does_not_take_is_counted(void **state) {
         webhook_end(state, h);
 }
 
+/* ---- requests that wait for their events, over plain HTTP ---- */
+
+static void write_file(const char *name, const char *text) {
+        _cleanup_free_ char *path = file(name);
+
+        assert_int_equal(file_write(path, str_of(text), 0600, NULL), 0);
+}
+
+static struct str get(struct fixture *f, const char *path) {
+        struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(apiserver_port(f->s)) };
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        struct str text = arena_printf(f->a, "GET %s HTTP/1.0\r\n\r\n", path);
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        ssize_t n;
+
+        to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        assert_int_equal(connect(fd, (struct sockaddr *) &to, sizeof(to)), 0);
+        assert_int_equal(send(fd, text.p, text.n, MSG_NOSIGNAL), (ssize_t) text.n);
+        while ((n = recv(fd, buf_reserve(&b, 65536), 65536, 0)) > 0)
+                b.n += (size_t) n;
+        close(fd);
+        return arena_str(f->a, buf_str(&b));
+}
+
+#define ALL "{kind: Policy, apiVersion: audit.k8s.io/v1, rules: [{level: RequestResponse}]}"
+
+/* A server with these flags beside the policy's and the log's. */
+static struct fixture *serve(void **state, const char *a, const char *b, const char *c) {
+        _cleanup_free_ char *policy = xprintf("audit-policy-file=%s/policy", dir),
+                            *log = xprintf("audit-log-path=%s/log", dir), *path = file("log");
+        const char *const args[] = { policy, log, a, b, c, NULL };
+        struct error e = ERROR_INIT;
+
+        unlink(path);
+        write_file("policy", ALL);
+        fixture_setup_with(state, args);
+        if (apiserver_listen(((struct fixture *) *state)->s, &e) < 0)
+                fail_msg("%s", error_text(&e));
+        return *state;
+}
+
+static struct str logged(struct fixture *f) {
+        _cleanup_free_ char *path = file("log");
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        assert_int_equal(file_read(path, 0, &b, NULL), 0);
+        return arena_str(f->a, buf_str(&b));
+}
+
+static void an_answer_comes_after_its_event(void **state) {
+        struct fixture *f = serve(state, NULL, NULL, NULL);
+
+        assert_true(str_search(get(f, "/version"), STR(" 200 ")) > 0);
+        assert_true(str_search(logged(f), STR("\"stage\":\"ResponseComplete\",\"requestURI\":\"/version\"")) > 0);
+        fixture_teardown(state);
+}
+
+static void the_legacy_format_is_a_line_of_text(void **state) {
+        struct fixture *f = serve(state, "audit-log-format=legacy", NULL, NULL);
+        struct str line;
+
+        get(f, "/version?a=b");
+        line = logged(f);
+        assert_true(str_search(line, STR(" stage=\"RequestReceived\" ip=\"127.0.0.1\" method=\"get\" "
+                                         "user=\"system:anonymous\" groups=\"\\\"system:unauthenticated\\\"\" "
+                                         "as=\"<self>\" asgroups=\"<lookup>\" user-agent=\"\" namespace=\"<none>\" "
+                                         "uri=\"/version?a=b\" response=\"<deferred>\"\n")) > 0);
+        assert_true(str_search(line, STR(" response=\"200\"\n")) > 0);
+        fixture_teardown(state);
+}
+
+static void what_is_too_large_loses_its_objects(void **state) {
+        struct fixture *f = serve(state, "audit-log-truncate-enabled=true", "audit-log-truncate-max-event-size=900",
+                                  NULL);
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct str text;
+
+        get(f, "/version");
+        text = logged(f);
+        assert_true(str_search(text, STR("\"audit.k8s.io/truncated\":\"true\"")) > 0);
+        assert_true(str_search(text, STR("responseObject")) < 0);
+        for (int i = 0; i < 900; i++)
+                buf_putc(&b, 'x');
+        get(f, arena_printf(f->a, "/version?%" STR_FMT, STR_ARG(buf_str(&b))).p);
+        assert_int_equal(logged(f).n, text.n);
+        fixture_teardown(state);
+}
+
+/* Starts a server whose webhook is at this path of the hook. */
+static struct fixture *serve_with_webhook(void **state, struct hook *server, const char *path, const char *mode) {
+        struct arena *a = arena_new(0);
+        struct json *config;
+        struct fixture *f;
+
+        json_parse(a, str_of(hook_config(server, a, path)), NULL, &config, NULL);
+        write_file("kubeconfig",
+                   arena_printf(a,
+                                "current-context: a\ncontexts: [{name: a, context: {cluster: a}}]\nclusters:\n- name: "
+                                "a\n  cluster: {server: \"%" STR_FMT "\", certificate-authority-data: \"%" STR_FMT
+                                "\"}\n",
+                                STR_ARG(json_str(json_getc(config, "url"))),
+                                STR_ARG(json_str(json_getc(config, "caBundle"))))
+                                   .p);
+        f = serve(state, arena_printf(a, "audit-webhook-config-file=%s/kubeconfig", dir).p,
+                  arena_printf(a, "audit-webhook-mode=%s", mode).p, "audit-webhook-initial-backoff=5ms");
+        arena_free(a);
+        return f;
+}
+
+static void a_request_waits_for_a_webhook_that_blocks(void **state) {
+        struct hook *server = hook_start();
+        struct fixture *f;
+
+        hook_answers(server, "/audit", "{}");
+        f = serve_with_webhook(state, server, "/audit", "blocking");
+        assert_true(str_search(get(f, "/version"), STR(" 200 ")) > 0);
+        assert_int_equal(hook_calls(server, "/audit"), 2); /* received and complete */
+        apiserver_stop(f->s, 0);
+        fixture_teardown(state);
+        hook_stop(server);
+}
+
+static void what_a_strict_webhook_does_not_take_is_refused(void **state) {
+        struct hook *server = hook_start();
+        struct fixture *f = serve_with_webhook(state, server, "/none", "blocking-strict");
+        struct str r = get(f, "/version");
+
+        assert_true(str_search(r, STR(" 500 ")) > 0);
+        assert_true(str_has_suffix(r, STR("Internal Server Error: \"/version\": failed to store audit event\n")));
+        apiserver_stop(f->s, 0);
+        fixture_teardown(state);
+        f = serve_with_webhook(state, server, "/none", "blocking");
+        assert_true(str_search(get(f, "/version"), STR(" 200 ")) > 0);
+        apiserver_stop(f->s, 0);
+        fixture_teardown(state);
+        hook_stop(server);
+}
+
+static void flags_are_checked_in_upstreams_words(void **state) {
+        static const struct {
+                const char *flag, *error;
+        } table[] = {
+                { "audit-log-mode=never",
+                  "invalid audit log mode never, allowed modes are \"batch,blocking,blocking-strict\"" },
+                { "audit-log-format=xml", "invalid audit log format xml, allowed formats are \"legacy,json\"" },
+                { "audit-log-maxage=-1", "--audit-log-maxage -1 can't be a negative number" },
+                { "audit-log-truncate-max-event-size=0",
+                  "invalid audit truncate log max event size 0, must be a positive number" },
+                { "audit-log-truncate-max-batch-size=5",
+                  "invalid audit truncate log max batch size 5, must be greater than max event size (102400)" },
+                { "audit-log-version=audit.k8s.io/v1beta1",
+                  "invalid group version, allowed versions are [{\"audit.k8s.io\" \"v1\"}]" },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                _cleanup_error_ struct error e = ERROR_INIT;
+                const char *const args[] = { table[i].flag, NULL };
+                struct audit *audit;
+                struct fixture *f;
+
+                fixture_setup(state);
+                f = *state;
+                f->s->options.args = args;
+                assert_int_equal(audit_new_from_flags(f->s, &audit, &e), -EINVAL);
+                assert_string_equal(error_text(&e), table[i].error);
+                f->s->options.args = NULL;
+                fixture_teardown(state);
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_full_log_is_rotated),
@@ -219,6 +396,12 @@ int main(void) {
                 cmocka_unit_test(a_rule_overrides_its_policy),
                 cmocka_unit_test(a_webhook_gets_events_in_batches),
                 cmocka_unit_test(what_a_webhook_does_not_take_is_counted),
+                cmocka_unit_test(an_answer_comes_after_its_event),
+                cmocka_unit_test(the_legacy_format_is_a_line_of_text),
+                cmocka_unit_test(what_is_too_large_loses_its_objects),
+                cmocka_unit_test(a_request_waits_for_a_webhook_that_blocks),
+                cmocka_unit_test(what_a_strict_webhook_does_not_take_is_refused),
+                cmocka_unit_test(flags_are_checked_in_upstreams_words),
         };
         _cleanup_free_ char *remove = NULL;
         int r;

@@ -20,7 +20,7 @@ static void settle(void) {
 }
 
 static struct flow_level *level_of(unsigned seats, unsigned queues, unsigned hand, unsigned length) {
-        struct flow_limits m = { .queuing = queues > 0, .nominal = seats, .min = 0, .max = 600, .queues = queues,
+        struct flow_limits m = { .queuing = queues > 0, .nominal = seats, .min = seats, .max = 600, .queues = queues,
                                  .hand = hand, .length = length };
 
         memset(went, 0, sizeof(went));
@@ -138,6 +138,21 @@ static void levels_lend_what_they_do_not_need(void **state) {
         flow_level_unref(b);
 }
 
+/* Doubled by a crowd, at most once in its own time; slowly less when it is quiet. */
+static void a_level_that_refuses_much_sends_clients_away_for_longer(void **state) {
+        static const struct {
+                int64_t second;
+                unsigned n, retry_after;
+        } steps[] = { { 100, 3, 1 }, { 101, 1, 2 }, { 102, 5, 2 }, { 103, 1, 4 }, { 104, 1, 4 }, { 105, 20, 4 },
+                      { 107, 1, 8 }, { 200, 1, 7 }, { 300, 1, 6 } };
+        struct flow_level *l = level_of(1, 0, 0, 0);
+
+        for (size_t i = 0; i < ARRAY_SIZE(steps); i++)
+                for (unsigned k = 0; k < steps[i].n; k++)
+                        assert_int_equal(flow_level_dropped(l, steps[i].second), steps[i].retry_after);
+        flow_level_unref(l);
+}
+
 /* ---- classification ---- */
 
 static const char *schema_of(struct fixture *f, const struct flow_config *c, const char *user, const char *group,
@@ -158,11 +173,14 @@ static void requests_find_the_schemas_of_every_cluster(void **state) {
         struct attributes lease = { "update", .group = STR("coordination.k8s.io"), .resource = STR("leases"),
                                     .namespace = STR("kube-system") };
         struct attributes health = { "get", .path = STR("/readyz") }, version = { "get", .path = STR("/version") };
+        struct attributes below = { "get", .path = STR("/livez/ping") }, beside = { "get", .path = STR("/livezz") };
         const char *account = "system:serviceaccount:kube-system:coredns";
 
         assert_string_equal(schema_of(f, c, "admin", "system:masters", pods), "exempt");
         assert_string_equal(schema_of(f, c, "jane", "dev", pods), "global-default");
         assert_string_equal(schema_of(f, c, "jane", "dev", health), "probes");
+        assert_string_equal(schema_of(f, c, "jane", "dev", below), "probes");
+        assert_string_equal(schema_of(f, c, "jane", "dev", beside), "global-default");
         assert_string_equal(schema_of(f, c, "jane", "dev", version), "global-default");
         assert_string_equal(schema_of(f, c, "system:node:n", "system:nodes", pods), "system-nodes");
         assert_string_equal(schema_of(f, c, "system:node:n", "system:nodes", nodes), "system-node-high");
@@ -308,6 +326,7 @@ int main(void) {
                 cmocka_unit_test(a_quiet_flow_is_not_behind_a_loud_one),
                 cmocka_unit_test(a_level_without_seats_serves_nobody_and_one_that_rejects_does_not_queue),
                 cmocka_unit_test(levels_lend_what_they_do_not_need),
+                cmocka_unit_test(a_level_that_refuses_much_sends_clients_away_for_longer),
                 cmocka_unit_test(numbers_of_all_threads_add_up),
                 T(requests_find_the_schemas_of_every_cluster),
                 T(dangling_schemas_say_so_and_mandatory_objects_come_back),

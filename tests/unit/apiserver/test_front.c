@@ -33,14 +33,17 @@ static int setup(void **state) {
         f = *state;
         assert_int_equal(file_write(path, str_of(policy), 0600, &e), 0);
         unlink(log);
-        assert_int_equal(audit_new(f->s, &(struct audit_options){ .policy_file = path, .log_path = log }, &f->s->audit,
-                                   &e),
+        assert_int_equal(audit_new(f->s,
+                                   &(struct audit_options){ .policy_file = path, .log_path = log,
+                                                            .log = { .mode = AUDIT_BLOCKING, .max_event = 1 << 20 } },
+                                   &f->s->audit, &e),
                          0);
         assert_int_equal(http_server_start(&(struct http_server_options){ .address = "127.0.0.1",
                                                                           .listen_fd = -1,
                                                                           .workers = 1,
                                                                           .handler = handle_request,
                                                                           .refused = track_refused,
+                                                                          .busy = &f->s->busy,
                                                                           .arg = f->s },
                                            &f->s->http, &e),
                          0);
@@ -151,7 +154,10 @@ static void every_answer_has_its_headers(void **state) {
                     has(r, "\r\nx-kubernetes-pf-prioritylevel-uid: "));
         assert_true(has(get(f, "/none", "Audit-ID: mine-1\r\n"), "\r\naudit-id: mine-1\r\n"));
         assert_true(has(get(f, "/api/v1/pods", "Authorization: Bearer x\r\n"), "\r\naudit-id: ")); /* 401 */
-        assert_true(has(get(f, "/api/v1/pods?timeout=soon", ""), "invalid timeout specified in the request URL"));
+        assert_true(has(get(f, "/api/v1/pods?timeout=soon", ""),
+                        "invalid timeout specified in the request URL - time: invalid duration \\\"soon\\\"\""));
+        assert_true(has(get(f, "/api/v1/pods?timeout=5", ""), " - time: missing unit in duration \\\"5\\\"\""));
+        assert_true(has(get(f, "/api/v1/pods?timeout=5x", ""), " - time: unknown unit \\\"x\\\" in duration "));
         r = talk(f, "POST /api/v1/namespaces/default/pods HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n");
         assert_true(has(r, "HTTP/1.1 413") && has(r, "\r\naudit-id: ") &&
                     has(r, "Request entity too large: limit is 3145728"));
@@ -234,6 +240,9 @@ static void metrics_have_upstreams_names(void **state) {
                 "type=\"admit\"} 1",
                 "etcd_request_duration_seconds_count{operation=\"create\",type=\"leases.coordination.k8s.io\"} 1",
                 "etcd_requests_total{operation=\"create\",type=\"leases.coordination.k8s.io\"} 1",
+                "etcd_requests_total{operation=\"list\",type=\"endpoints\"} 2",
+                "kubernetes_healthchecks_total{name=\"ping\",status=\"success\",type=\"livez\"} 1",
+                "# TYPE go_goroutines gauge",
                 "apiserver_flowcontrol_current_executing_requests{flow_schema=\"global-default\",priority_level=\""
                 "global-default\"} 1",
                 "apiserver_flowcontrol_request_wait_duration_seconds_bucket{execute=\"true\",",
@@ -255,6 +264,7 @@ static void metrics_have_upstreams_names(void **state) {
                     "\"versionPriority\":1,\"insecureSkipTLSVerify\":true}}");
         get(f, "/api/v1/namespaces/default/endpoints", "");
         get(f, "/api/v1/namespaces/default/endpoints", "");
+        get(f, "/livez/ping", "");
         r = get(f, "/metrics", "");
         for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
                 if (!has(r, lines[i]))
@@ -266,13 +276,22 @@ static void a_write_takes_seats_for_those_who_watch(void **state) {
                                    "Connection: close\r\nContent-Length: 25\r\n\r\n{\"metadata\":{\"name\":\"a\"}}";
         struct fixture *f = *state;
         atomic_uint *watchers = rest_of(f->s, &res_secrets)->watchers;
+        struct str r;
 
         jail(f, "{\"type\":\"Queue\",\"queuing\":{\"queues\":1,\"handSize\":1,\"queueLengthLimit\":5}}", 60);
         atomic_fetch_add(watchers, 25);
         assert_true(has(talk(f, post), "HTTP/1.1 201"));
-        atomic_fetch_sub(watchers, 25);
         assert_true(has(get(f, "/metrics", ""),
                         "work_estimated_seats_sum{flow_schema=\"jail\",priority_level=\"jail\"} 3\n"));
+        atomic_fetch_add(watchers, 600000); /* ten seats for half a minute */
+        assert_true(has(talk(f, post), "HTTP/1.1 201"));
+        atomic_fetch_sub(watchers, 600025);
+        do /* those of the first go after 5 ms */
+                r = get(f, "/metrics", "");
+        while (has(r, "current_executing_seats{flow_schema=\"jail\",priority_level=\"jail\"} 13\n"));
+        assert_true(has(r, "current_executing_seats{flow_schema=\"jail\",priority_level=\"jail\"} 10\n"));
+        assert_true(has(r, "current_executing_requests{flow_schema=\"jail\",priority_level=\"jail\"} 0\n"));
+        assert_true(has(r, "watch_count_samples_sum{flow_schema=\"jail\",priority_level=\"jail\"} 600050\n"));
 }
 
 static void a_full_level_refuses(void **state) {
@@ -404,6 +423,9 @@ static void large_answers_are_compressed(void **state) {
         plain = body_of(get(f, "/api/v1/configmaps", ""));
         assert_true(plain.n > 12 * 60000);
         packed = talk(f, "GET /api/v1/configmaps HTTP/1.0\r\nAccept-Encoding: br, gzip\r\n\r\n");
+        assert_true(has(get(f, "/metrics", ""),
+                        "apiserver_response_sizes_count{component=\"apiserver\",group=\"\",resource=\"configmaps\","
+                        "scope=\"cluster\",subresource=\"\",verb=\"LIST\",version=\"v1\"} 2\n"));
         assert_true(has(packed, "\r\ncontent-encoding: gzip\r\n") && has(packed, "\r\nvary: Accept-Encoding\r\n"));
         body = body_of(packed);
         assert_true(body.n < plain.n / 4);

@@ -1,6 +1,7 @@
 /* GET and LIST at a revision: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions */
 #include <stdio.h>
 
+#include "base/encode.h"
 #include "help.h"
 
 static const char *revision(struct fixture *f) {
@@ -140,6 +141,34 @@ static void wrong_combinations_are_refused(void **state) {
         assert_non_null(strstr(r.message, "Timeout: Too large resource version: 99999, current: "));
 }
 
+/* The next page begins right behind the last key of this one, whatever is there by then; whether there is one at all is
+ * told without looking at what the rest is. */
+static void a_page_ends_behind_its_last_key(void **state) {
+        struct fixture *f = *state;
+        _cleanup_buf_ struct buf token = BUF_INIT;
+        struct answer r;
+
+        create(f, "a");
+        create(f, "c");
+        r = LIST(f, .limit = 1);
+        base64url_decode(&token, str_of(at(f, r, ".continue")));
+        assert_true(str_has_suffix(buf_str(&token), STR("\"start\":\"a\\u0000\"}")));
+        create(f, "b");
+        snapshots_expire(f->s, store_revision(f->store));
+        r = LIST(f, .limit = 1, .continue_token = str_of(at(f, r, ".continue")));
+        assert_int_equal(r.code, 410);
+        assert_string_equal(names(f, LIST(f, .continue_token = str_of(r.token))), "b c");
+        r = LIST(f, .limit = 1, .field_selector = STR("metadata.name!=b,metadata.name!=c"));
+        assert_string_equal(names(f, r), "a");
+        r = LIST(f, .limit = 1, .field_selector = STR("metadata.name!=b,metadata.name!=c"),
+                 .continue_token = str_of(at(f, r, ".continue")));
+        assert_string_equal(names(f, r), "");
+        assert_string_equal(at(f, r, ".continue"), "");
+        assert_string_equal(at(f, LIST(f, .limit = 1, .field_selector = STR("metadata.name!=a,metadata.name!=b")),
+                               ".continue"),
+                            "");
+}
+
 /* Each of the two APIs of Events has its own names for the same fields. */
 static void events_are_selected_by_the_names_of_their_version(void **state) {
         static const struct {
@@ -174,6 +203,7 @@ int main(void) {
                 TEST(an_exact_list_is_of_its_revision),
                 TEST(a_page_that_nobody_remembers_says_where_to_go_on),
                 TEST(wrong_combinations_are_refused),
+                TEST(a_page_ends_behind_its_last_key),
                 TEST(events_are_selected_by_the_names_of_their_version),
         };
 

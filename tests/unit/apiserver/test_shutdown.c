@@ -1,0 +1,131 @@
+/* How a server ends: what is at the store comes back before the workers go, and clients hear of it. */
+#include "help.h"
+
+#include <arpa/inet.h>
+#include <sys/socket.h>
+
+#include "apiserver/handler.h"
+#include "store/backend.h"
+
+/* ---- a store whose disk is slow ---- */
+
+static atomic_bool slow, writing, written;
+
+static int load(struct backend *b, struct node **ret_root, uint64_t *ret_revision, struct error *err) {
+        *ret_root = NULL;
+        *ret_revision = 0;
+        return 0;
+}
+
+static int apply(struct backend *b, const struct backend_run *run, struct error *err) {
+        if (!slow)
+                return 0;
+        writing = true;
+        usleep(300000);
+        written = true;
+        return 0;
+}
+
+static void close_backend(struct backend *b) {
+}
+
+static const struct backend_class slow_class = { .name = "slow", .load = load, .apply = apply, .close = close_backend };
+
+static struct fixture *serve(void **state, const char *const *args) {
+        static struct backend backend = { &slow_class };
+        struct fixture *f = xcalloc(1, sizeof(*f));
+        struct apiserver_options o = { .address = "127.0.0.1", .advertise_address = "127.0.0.1", .args = args,
+                                       .anonymous = true };
+        struct error e = ERROR_INIT;
+
+        slow = writing = written = false;
+        assert_int_equal(store_open_on(&backend, &(struct store_options){ 0 }, &f->store, &e), 0);
+        o.store = f->store;
+        if (apiserver_new(&o, &f->s, &e) < 0 || apiserver_bootstrap(f->s, &e) < 0 || apiserver_listen(f->s, &e) < 0)
+                fail_msg("%s", error_text(&e));
+        f->a = arena_new(0);
+        ASK(f, API_CREATE, &res_clusterrolebindings,
+            .body = "{\"metadata\":{\"name\":\"all\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":"
+                    "\"ClusterRole\",\"name\":\"cluster-admin\"},\"subjects\":[{\"kind\":\"User\",\"apiGroup\":"
+                    "\"rbac.authorization.k8s.io\",\"name\":\"system:anonymous\"}]}");
+        *state = f;
+        return f;
+}
+
+static int client(struct fixture *f, const char *text) {
+        struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(apiserver_port(f->s)) };
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        assert_int_equal(connect(fd, (struct sockaddr *) &to, sizeof(to)), 0);
+        assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t) strlen(text));
+        return fd;
+}
+
+static struct str answer_on(struct fixture *f, int fd) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        ssize_t n;
+
+        while ((n = recv(fd, buf_reserve(&b, 65536), 65536, 0)) > 0)
+                b.n += (size_t) n;
+        close(fd);
+        return arena_str(f->a, buf_str(&b));
+}
+
+#define POST                                                                                               \
+        "POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" \
+        "Content-Length: 25\r\n\r\n{\"metadata\":{\"name\":\"c\"}}"
+
+static void a_worker_does_not_end_before_the_store_has_answered_it(void **state) {
+        struct fixture *f = serve(state, NULL);
+        int fd;
+
+        slow = true;
+        fd = client(f, POST);
+        while (!writing)
+                usleep(1000);
+        apiserver_stop(f->s, 0); /* no grace: the client is cut off, */
+        assert_true(written);    /* the call is not */
+        assert_int_equal(answer_on(f, fd).n, 0);
+        fixture_teardown(state);
+}
+
+static void *stop(void *arg) {
+        apiserver_stop(arg, 5000);
+        return NULL;
+}
+
+static void who_comes_too_late_is_told_to_come_again(void **state) {
+        static const char *const args[] = { "shutdown-send-retry-after=true", NULL };
+        static const char get[] = "GET /version HTTP/1.1\r\nHost: x\r\n\r\n";
+        struct fixture *f = serve(state, args);
+        pthread_t stopper;
+        struct str r;
+        int fd;
+
+        slow = true;
+        fd = client(f, POST);
+        while (!writing)
+                usleep(1000);
+        pthread_create(&stopper, NULL, stop, f->s);
+        while (!atomic_load(&f->s->refusing))
+                usleep(1000);
+        r = answer_on(f, client(f, get));
+        assert_true(str_has_prefix(r, STR("HTTP/1.1 429 ")) && str_search(r, STR("\r\nretry-after: 5\r\n")) > 0 &&
+                    str_search(r, STR("\r\nConnection: close\r\n")) > 0);
+        assert_true(str_has_suffix(r, STR("\r\n\r\nThe apiserver is shutting down, please try again later.\n")));
+        r = answer_on(f, client(f, "GET /readyz HTTP/1.0\r\n\r\n"));
+        assert_true(str_search(r, STR("[-]shutdown failed: reason withheld\n")) > 0);
+        assert_true(str_has_prefix(answer_on(f, fd), STR("HTTP/1.1 201 ")));
+        pthread_join(stopper, NULL);
+        fixture_teardown(state);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(a_worker_does_not_end_before_the_store_has_answered_it),
+                cmocka_unit_test(who_comes_too_late_is_told_to_come_again),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
