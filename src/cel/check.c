@@ -236,7 +236,6 @@ static const struct {
         { "map", &type_map },
         { "null_type", &cel_null },
         { "type", &type_type },
-        { "dyn", &cel_dyn },
         { "optional_type", &type_optional },
         { "google.protobuf.Timestamp", &cel_timestamp },
         { "google.protobuf.Duration", &cel_duration },

@@ -59,8 +59,9 @@ struct cel_program {
 
 /* ---- errors with a place ---- */
 
+#define NO_PLACE UINT32_MAX
 struct issue {
-        uint32_t pos;
+        uint32_t pos; /* in code points, or NO_PLACE */
         struct str text;
 };
 struct issues {
@@ -78,7 +79,6 @@ void cel_estimate(struct cel_program *p);
 struct node *node_new(struct arena *a, enum node_kind kind, uint32_t pos, size_t n_args, ...);
 bool node_qualified(struct arena *a, const struct node *n, struct str *ret); /* a.b.T as one name */
 bool is_path(const struct node *n); /* a variable, or a path from one */
-bool node_depth(struct issues *is, struct node *n);
 
 /* ---- functions ---- */
 
@@ -191,6 +191,7 @@ struct cel_value list_get(struct arena *a, const struct cel_value *list, size_t 
 /* The type a value has at run time. */
 const struct cel_type *value_type_of(const struct cel_value *v);
 bool value_is_zero(const struct cel_value *v);
+struct str type_name(struct arena *a, const struct cel_type *t); /* without what it is of: "list" */
 bool opaque_equal(const struct cel_value *a, const struct cel_value *b); /* of one type */
 bool net_equal(const struct cel_value *a, const struct cel_value *b);
 bool url_is_request_uri(struct str s, struct buf *why);

@@ -3,8 +3,16 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+const char *const token_names[N_TOKENS] = {
+        "<EOF>", "==",   "!=",        "in",      "<",        "<=",     ">=",    ">",          "&&",
+        "||",    "[",    "]",         "{",       "}",        "(",      ")",     ".",          ",",
+        "-",     "!",    "?",         ":",       "+",        "*",      "/",     "%",          "true",
+        "false", "null", "NUM_FLOAT", "NUM_INT", "NUM_UINT", "STRING", "BYTES", "IDENTIFIER", "ESC_IDENTIFIER",
+};
 
 static bool ident_char(char c, bool first) {
         return c == '_' || (first ? isalpha((unsigned char) c) : isalnum((unsigned char) c));
@@ -35,12 +43,22 @@ static void skip_space(struct lexer *l) {
         }
 }
 
-static void fail_token(struct lexer *l, size_t n) {
-        if (!l->failed)
+/* The n bytes at hand are no token: on to what follows them. */
+static void skip_bad(struct lexer *l, size_t n) {
+        n = MIN(n, l->in.n - l->at);
+        if (l->is)
                 issue_add(l->is, l->token_pos, "Syntax error: token recognition error at: '%" STR_FMT "'",
-                          STR_ARG(str_n(l->in.p + l->at, MIN(n, l->in.n - l->at))));
-        l->failed = true;
-        l->token = TOK_END;
+                          STR_ARG(str_n(l->in.p + l->at, n)));
+        advance(l, n);
+}
+
+/* The length of the character that far ahead; 0 at the end. */
+static size_t char_at(const struct lexer *l, size_t ahead) {
+        size_t at = l->at + ahead;
+
+        if (at < l->in.n)
+                utf8_next(l->in, &at);
+        return at - l->at - ahead;
 }
 
 /* 1, 1u, 0x1f, 1.5, 1e3, .5 */
@@ -66,6 +84,7 @@ static void lex_number(struct lexer *l) {
                 }
         }
         l->token = is_double ? TOK_DOUBLE : (peek(l, n) | 32) == 'u' ? TOK_UINT : TOK_INT;
+        n += l->token == TOK_UINT;
         l->text = str_n(l->in.p + l->at, n);
         snprintf(text, sizeof(text), "%" STR_FMT, STR_ARG(l->text));
         errno = 0;
@@ -73,14 +92,11 @@ static void lex_number(struct lexer *l) {
                 l->value = value_double(strtod(text, &end));
         else
                 l->value = (struct cel_value) { .kind = CEL_UINT, .u = strtoull(text, &end, hex ? 16 : 10) };
-        if (n >= sizeof(text) || (!is_double && errno == ERANGE)) { /* an int may be that of -2^63: the parser knows */
-                issue_add(l->is, l->token_pos, "invalid %s literal",
-                          l->token == TOK_UINT ? "uint"
-                          : is_double          ? "double"
-                                               : "int");
-                l->failed = true;
-        }
-        advance(l, n + (l->token == TOK_UINT));
+        if (n >= sizeof(text) || (is_double ? isinf(l->value.d) : errno == ERANGE))
+                l->fault = is_double              ? "invalid double literal"
+                           : l->token == TOK_UINT ? "invalid uint literal"
+                                                  : "invalid int literal"; /* -2^63 is one: the parser knows */
+        advance(l, n);
 }
 
 /* How many digits of that base are at p. */
@@ -93,12 +109,12 @@ static size_t digits_at(struct str s, size_t at, int base, size_t want) {
         return n;
 }
 
-/* One escape at s[*at], after its backslash. */
-static int unescape(struct str s, size_t *at, bool bytes, struct buf *out) {
+/* One escape at s[*at], after its backslash. -EINVAL: *at is where it ceases to be one. */
+static int unescape(struct str s, size_t *at, bool bytes, struct buf *out, const char **fault) {
         static const char from[] = "abfnrtv\"'\\?`", to[] = "\a\b\f\n\r\t\v\"'\\?`";
         char c = *at < s.n ? s.p[*at] : 0, number[9] = "";
         const char *p = c ? strchr(from, c) : NULL;
-        size_t n = c == 'x' || c == 'X' ? 2 : c == 'u' ? 4 : c == 'U' ? 8 : c >= '0' && c <= '3' ? 3 : 0;
+        size_t n = c == 'x' || c == 'X' ? 2 : c == 'u' ? 4 : c == 'U' ? 8 : c >= '0' && c <= '3' ? 3 : 0, have;
         int base = n == 3 ? 8 : 16;
         unsigned long v;
 
@@ -107,23 +123,29 @@ static int unescape(struct str s, size_t *at, bool bytes, struct buf *out) {
                 ++*at;
                 return 0;
         }
+        if (n == 0)
+                return -EINVAL;
         *at += base == 16;
-        if (n == 0 || digits_at(s, *at, base, n) < n || (bytes && (c == 'u' || c == 'U')))
+        have = digits_at(s, *at, base, n);
+        memcpy(number, s.p + *at, have);
+        *at += have;
+        if (have < n)
                 return -EINVAL;
-        memcpy(number, s.p + *at, n);
         v = strtoul(number, NULL, base);
-        *at += n;
-        if (v > 0x10ffff || (v >= 0xd800 && v < 0xe000))
-                return -EINVAL;
-        if (bytes)
+        if (bytes && (c == 'u' || c == 'U'))
+                *fault = "unable to unescape string";
+        else if (v > 0x10ffff || (v >= 0xd800 && v < 0xe000))
+                *fault = "invalid unicode code point";
+        else if (bytes)
                 buf_putc(out, (char) v);
         else
                 utf8_put(out, (uint32_t) v);
         return 0;
 }
 
-/* 'x', "x", '''x''', with r (raw) and b (bytes) before. */
-static void lex_string(struct lexer *l, bool raw, bool bytes, size_t prefix) {
+/* 'x', "x", '''x''', with r (raw) and b (bytes) before: true. False: there is no end to it, or an escape that is none;
+ * *ret_end is behind the character at fault. */
+static bool lex_string(struct lexer *l, bool raw, bool bytes, size_t prefix, size_t *ret_end) {
         size_t at = l->at + prefix, quotes = 1;
         char quote = l->in.p[at];
         _cleanup_buf_ struct buf out = BUF_INIT;
@@ -144,22 +166,30 @@ static void lex_string(struct lexer *l, bool raw, bool bytes, size_t prefix) {
                         break;
                 } else if (c == '\\' && !raw) {
                         at++;
-                        if (unescape(l->in, &at, bytes, &out) < 0)
+                        if (unescape(l->in, &at, bytes, &out, &l->fault) < 0)
                                 break;
+                } else if (c == '\r') { /* lines end with \n, whatever they end with */
+                        buf_putc(&out, '\n');
+                        at += at + 1 < l->in.n && l->in.p[at + 1] == '\n' ? 2 : 1;
                 } else {
                         buf_putc(&out, c);
                         at++;
                 }
         }
-        if (!closed) {
-                fail_token(l, at + 1 - l->at);
-                return;
+        if (!closed && quotes == 3 && prefix == 0) { /* an empty string, and what follows */
+                at = l->at + 2;
+                out.n = 0;
+                l->fault = NULL;
+        } else if (!closed) {
+                *ret_end = at + char_at(l, at - l->at);
+                return false;
         }
         l->token = bytes ? TOK_BYTES : TOK_STRING;
         l->value = value_string(arena_str(l->a, buf_str(&out)));
         l->value.kind = bytes ? CEL_BYTES : CEL_STRING;
         l->text = str_n(l->in.p + l->at, at - l->at);
         advance(l, at - l->at);
+        return true;
 }
 
 /* The length of r, b, rb or br before a quote; 0 with *raw and *bytes false when there is a quote at once; -1: none. */
@@ -179,10 +209,7 @@ static int string_prefix(const struct lexer *l, bool *raw, bool *bytes) {
 }
 
 static void lex_ident(struct lexer *l) {
-        static const struct {
-                const char *word;
-                enum token token;
-        } words[] = { { "true", TOK_TRUE }, { "false", TOK_FALSE }, { "null", TOK_NULL }, { "in", TOK_IN } };
+        static const enum token words[] = { TOK_TRUE, TOK_FALSE, TOK_NULL, TOK_IN };
         size_t n = 1;
 
         while (ident_char(peek(l, n), false))
@@ -190,48 +217,66 @@ static void lex_ident(struct lexer *l) {
         l->token = TOK_IDENT;
         l->text = str_n(l->in.p + l->at, n);
         for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-                if (str_eqc(l->text, words[i].word))
-                        l->token = words[i].token;
+                if (str_eqc(l->text, token_names[words[i]]))
+                        l->token = words[i];
         advance(l, n);
 }
 
+/* An operator, or `an escaped name`; false: there is none, and the first *ret_bad bytes are why. */
+static bool lex_operator(struct lexer *l, size_t *ret_bad) {
+        struct str rest = str_sub(l->in, l->at, l->in.n);
+        size_t longest = 0, n = 1;
+
+        if (*rest.p == '`') {
+                while (n < rest.n && (ident_char(rest.p[n], false) || (rest.p[n] && strchr(".-/ ", rest.p[n]))))
+                        n++;
+                longest = n > 1 && n < rest.n && rest.p[n] == '`' ? n + 1 : 0;
+                l->token = TOK_ESCAPED_IDENT;
+        }
+        for (enum token t = TOK_EQUAL; t <= TOK_PERCENT; t++)
+                if (strlen(token_names[t]) > longest && str_has_prefix(rest, str_of(token_names[t]))) {
+                        longest = strlen(token_names[t]);
+                        l->token = t;
+                }
+        l->text = str_sub(rest, 0, longest);
+        advance(l, longest);
+        if (*rest.p != '`') /* half of an operator takes what follows with it */
+                n = *rest.p && strchr("=&|", *rest.p) ? 1 : 0;
+        *ret_bad = n + char_at(l, n);
+        return longest > 0;
+}
+
 void lex_next(struct lexer *l) {
-        static const char *const ops[] = { "==", "!=", "<=", ">=", "&&", "||", "<", ">", "[", "]", "{", "}",
-                                           "(",  ")",  ".",  ",",  "-",  "!",  "?", ":", "+", "*", "/", "%" };
         bool raw, bytes;
+        size_t bad;
         int prefix;
 
-        if (l->failed)
-                return;
-        skip_space(l);
-        l->token_pos = l->pos;
-        l->text = STR("<EOF>");
-        if (l->at >= l->in.n) {
+        l->fault = NULL;
+        for (;;) {
+                skip_space(l);
+                l->token_pos = l->pos;
                 l->token = TOK_END;
-                return;
+                l->text = STR("<EOF>");
+                if (l->at >= l->in.n)
+                        return;
+                prefix = string_prefix(l, &raw, &bytes);
+                bad = 0;
+                if (prefix >= 0 && lex_string(l, raw, bytes, (size_t) prefix, &bad))
+                        return;
+                l->fault = NULL;
+                if (prefix == 0) {
+                        skip_bad(l, bad - l->at);
+                } else if (ident_char(peek(l, 0), true)) {
+                        lex_ident(l);
+                        return;
+                } else if (isdigit((unsigned char) peek(l, 0)) ||
+                           (peek(l, 0) == '.' && isdigit((unsigned char) peek(l, 1)))) {
+                        lex_number(l);
+                        return;
+                } else if (lex_operator(l, &bad)) {
+                        return;
+                } else {
+                        skip_bad(l, bad);
+                }
         }
-        prefix = string_prefix(l, &raw, &bytes);
-        if (prefix >= 0) {
-                lex_string(l, raw, bytes, (size_t) prefix);
-                return;
-        }
-        if (ident_char(peek(l, 0), true)) {
-                lex_ident(l);
-                return;
-        }
-        if (isdigit((unsigned char) peek(l, 0)) || (peek(l, 0) == '.' && isdigit((unsigned char) peek(l, 1)))) {
-                lex_number(l);
-                return;
-        }
-        for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
-                size_t n = strlen(ops[i]);
-
-                if (!str_has_prefix(str_sub(l->in, l->at, l->in.n), str_n(ops[i], n)))
-                        continue;
-                l->token = TOK_OP;
-                l->text = str_n(l->in.p + l->at, n);
-                advance(l, n);
-                return;
-        }
-        fail_token(l, (unsigned char) peek(l, 0) < 0x80 ? 1 : utf8_offset(str_sub(l->in, l->at, l->in.n), 1));
 }

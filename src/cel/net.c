@@ -19,23 +19,102 @@ struct address {
         uint8_t bits; /* of a network */
 };
 
-/* NULL, or what is wrong. */
-static const char *parse_address(struct str s, struct address *ret) {
-        struct address a = { 0 };
-        char text[INET6_ADDRSTRLEN];
+static bool is_hex(struct str s, size_t at) {
+        return at < s.n && isxdigit((unsigned char) s.p[at]);
+}
 
-        if (s.n >= sizeof(text) || memchr(s.p ? s.p : "", 0, s.n))
-                return "unable to parse IP";
+/* What is wrong with an address, as netip.ParseAddr says it, and from where on in *ret_at; NULL: nothing. */
+static const char *v4_fault(struct str s, struct str *ret_at) {
+        unsigned dots = 0, value = 0, digits = 0;
+
+        for (size_t i = 0; i < s.n; i++) {
+                if (isdigit((unsigned char) s.p[i])) {
+                        if (digits++ == 1 && value == 0)
+                                return "IPv4 field has octet with leading zero";
+                        value = value * 10 + (unsigned) (s.p[i] - '0');
+                        if (value > 255)
+                                return "IPv4 field has value >255";
+                        continue;
+                }
+                *ret_at = str_sub(s, i, s.n);
+                if (s.p[i] != '.')
+                        return "unexpected character";
+                if (i == 0 || i == s.n - 1 || s.p[i - 1] == '.')
+                        return "IPv4 field must have at least one digit";
+                *ret_at = STR("");
+                if (dots++ == 3)
+                        return "IPv4 address too long";
+                value = digits = 0;
+        }
+        return dots < 3 ? "IPv4 address too short" : NULL;
+}
+
+static const char *v6_fault(struct str s, struct str *ret_at) {
+        bool ellipsis = str_has_prefix(s, STR("::"));
+        size_t groups = 0, n;
+
+        *ret_at = s = str_sub(s, ellipsis ? 2 : 0, s.n);
+        while (groups < 8 && s.n > 0) {
+                for (n = 0; is_hex(s, n); n++)
+                        if (n > 3)
+                                return "each group must have 4 or less digits";
+                if (n == 0)
+                        return "each colon-separated field must have at least one digit";
+                if (n < s.n && s.p[n] == '.') {
+                        if (!ellipsis && groups != 6)
+                                return "embedded IPv4 address must replace the final 2 fields of the address";
+                        if (groups > 6)
+                                return "too many hex fields to fit an embedded IPv4 at the end of the address";
+                        *ret_at = STR("");
+                        if (v4_fault(s, ret_at))
+                                return v4_fault(s, ret_at);
+                        groups++;
+                        n = s.n;
+                }
+                groups++;
+                *ret_at = s = str_sub(s, n, s.n);
+                if (s.n == 0)
+                        break;
+                if (*s.p != ':')
+                        return "unexpected character, want colon";
+                if (s.n == 1)
+                        return "colon must be followed by more characters";
+                *ret_at = s = str_sub(s, 1, s.n);
+                if (*s.p == ':') {
+                        if (ellipsis)
+                                return "multiple :: in address";
+                        ellipsis = true;
+                        *ret_at = s = str_sub(s, 1, s.n);
+                }
+        }
+        if (s.n > 0)
+                return "trailing garbage after address";
+        if (groups < 8 && !ellipsis)
+                return "address string too short";
+        return groups == 8 && ellipsis ? "the :: must expand to at least one field of zeros" : NULL;
+}
+
+/* NULL, or what is wrong. */
+static const char *parse_address(struct arena *a, struct str s, struct address *ret) {
+        char text[INET6_ADDRSTRLEN + 16], first = 0;
+        const char *fault = "unable to parse IP";
+        struct str at = STR("");
+
+        for (size_t i = 0; i < s.n && !first; i++)
+                first = strchr(".:%", s.p[i]) ? s.p[i] : 0;
+        if (first == '%')
+                fault = "missing IPv6 address";
+        else if (first)
+                fault = first == '.' ? v4_fault(s, &at) : v6_fault(s, &at);
+        *ret = (struct address) { .n = first == '.' ? 4 : 16 };
+        ret->bits = (uint8_t) (ret->n * 8);
         snprintf(text, sizeof(text), "%" STR_FMT, STR_ARG(s));
-        if (inet_pton(AF_INET, text, a.b) == 1)
-                a.n = 4;
-        else if (inet_pton(AF_INET6, text, a.b) == 1)
-                a.n = 16;
-        else
-                return "unable to parse IP";
-        a.bits = (uint8_t) (a.n * 8);
-        *ret = a;
-        return NULL;
+        if (!fault)
+                return inet_pton(first == '.' ? AF_INET : AF_INET6, text, ret->b) == 1 ? NULL : "unable to parse IP";
+        return at.n == 0 ? arena_printf(a, "ParseAddr(\"%" STR_FMT "\"): %s", STR_ARG(s), fault).p
+                         : arena_printf(a, "ParseAddr(\"%" STR_FMT "\"): %s (at \"%" STR_FMT "\")", STR_ARG(s), fault,
+                                        STR_ARG(at))
+                                               .p;
 }
 
 static bool mapped(const struct address *a) {
@@ -45,15 +124,14 @@ static bool mapped(const struct address *a) {
 }
 
 static struct cel_value read_ip(struct ctx *c, struct str s, struct address *ret) {
-        const char *why = parse_address(s, ret);
+        ssize_t zone = str_find(s, '%');
+        const char *why = parse_address(c->a, s, ret);
 
-        if (str_find(s, '%') > 0 && !parse_address(str_sub(s, 0, (size_t) str_find(s, '%')), ret))
+        if (zone > 0 && !parse_address(c->a, str_sub(s, 0, (size_t) zone), ret) && ret->n == 16)
                 return value_error(c, "IP address \"%" STR_FMT "\" with zone value is not allowed", STR_ARG(s));
         if (why)
-                return value_error(c,
-                                   "IP Address \"%" STR_FMT
-                                   "\" parse error during conversion from string: ParseAddr(\"%" STR_FMT "\"): %s",
-                                   STR_ARG(s), STR_ARG(s), why);
+                return value_error(c, "IP Address \"%" STR_FMT "\" parse error during conversion from string: %s",
+                                   STR_ARG(s), why);
         if (mapped(ret))
                 return value_error(c, "IPv4-mapped IPv6 address \"%" STR_FMT "\" is not allowed", STR_ARG(s));
         return value_null;
@@ -62,18 +140,17 @@ static struct cel_value read_ip(struct ctx *c, struct str s, struct address *ret
 static struct cel_value read_cidr(struct ctx *c, struct str s, struct address *ret) {
         ssize_t slash = str_rfind(s, '/');
         struct str bits = slash < 0 ? STR("") : str_sub(s, (size_t) slash + 1, s.n);
-        const char *why = slash < 0 ? "no '/'" : parse_address(str_sub(s, 0, (size_t) slash), ret);
+        const char *why = slash < 0 ? "no '/'" : parse_address(c->a, str_sub(s, 0, (size_t) slash), ret);
         uint64_t v = 0;
 
         if (!why && (str_to_u64(bits, &v) < 0 || (bits.n > 1 && *bits.p == '0')))
-                why = "bad bits after slash";
+                why = arena_printf(c->a, "bad bits after slash: \"%" STR_FMT "\"", STR_ARG(bits)).p;
         if (!why && v > ret->n * 8u)
                 why = "prefix length out of range";
         if (why)
                 return value_error(c,
                                    "network address parse error during conversion from string: network address parse "
-                                   "error "
-                                   "during conversion from string: netip.ParsePrefix(\"%" STR_FMT "\"): %s",
+                                   "error during conversion from string: netip.ParsePrefix(\"%" STR_FMT "\"): %s",
                                    STR_ARG(s), why);
         if (mapped(ret))
                 return value_error(c,

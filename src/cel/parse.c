@@ -3,8 +3,12 @@
  *   list.all(x, p)   accu = true;  for x in list while @not_strictly_false(accu): accu = accu && p;  accu
  *   list.map(x, f)   accu = [];    for x in list: accu = accu + [f];                                 accu
  *
- * exactly as upstream expands them, because what they cost is counted in what they expand to. The first error ends it.
- */
+ * exactly as upstream expands them, because what they cost is counted in what they expand to.
+ *
+ * Where the text is wrong it says so as ANTLR does, from whose grammar upstream's parser is made, and goes on like it:
+ * a token too many is left out, one that is missing is thought in, and else the rule at hand ends and all is passed
+ * over up to what can follow it or a rule around it. What comes of that is no program: it only serves to find more
+ * errors. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -13,16 +17,27 @@
 #define MAX_DEPTH 250
 #define MAX_CODE_POINTS 100000
 #define MAX_ARGS 4096
+#define MAX_RECOVERIES 30
 
-static const char OPERAND[] = "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, "
-                              "STRING, BYTES, IDENTIFIER}";
+/* Sets of tokens. */
+#define T(name) (1ULL << TOK_##name)
+#define PRIMARY                                                                                                        \
+        (T(LBRACKET) | T(LBRACE) | T(LPAREN) | T(DOT) | T(MINUS) | T(TRUE) | T(FALSE) | T(NULL) | T(DOUBLE) | T(INT) | \
+         T(UINT) | T(STRING) | T(BYTES) | T(IDENT))
+#define OPERAND (PRIMARY | T(NOT))
+#define OPERATOR                                                                                                      \
+        (T(EQUAL) | T(NOT_EQUAL) | T(IN) | T(LESS) | T(LESS_EQUAL) | T(GREATER_EQUAL) | T(GREATER) | T(AND) | T(OR) | \
+         T(PLUS) | T(MINUS) | T(STAR) | T(SLASH) | T(PERCENT))
 
 struct parser {
         struct lexer l;
         struct arena *a;
         struct issues *is;
-        size_t depth;
-        bool failed;
+        size_t depth, recoveries;
+        uint64_t after;   /* what can follow the expression at hand */
+        uint64_t recover; /* what can follow a rule that we are in, each for itself */
+        bool recovering;  /* an error was told, and no token has matched since: no more are told */
+        bool dead;        /* it makes no sense to go on: no more tokens come, no more errors are told */
 };
 
 typedef VEC(struct node *) nodes;
@@ -31,80 +46,167 @@ static struct node *parse_expr(struct parser *p);
 
 /* ---- errors ---- */
 
-void issue_add(struct issues *is, uint32_t pos, const char *fmt, ...) {
-        struct issue i = { .pos = pos };
-        va_list ap;
-
-        if (is->list.n >= 100)
-                return;
-        va_start(ap, fmt);
-        i.text = arena_vprintf(is->arena, fmt, ap);
-        va_end(ap);
-        vec_push(&is->list, i);
+static void die(struct parser *p) {
+        p->dead = true;
+        p->l.at = p->l.in.n;
+        p->l.token = TOK_END;
 }
 
-static int by_pos(const void *a, const void *b) {
-        const struct issue *x = a, *y = b;
-
-        return x->pos < y->pos ? -1 : x->pos > y->pos;
+/* Stands for what cannot be made. */
+static struct node *nothing(struct parser *p) {
+        return node_new(p->a, NODE_CONST, p->l.token_pos, 0);
 }
 
-/* "ERROR: <input>:1:5: text\n | source line\n | ....^" */
-static void print_issue(struct buf *b, struct str source, const struct issue *i) {
-        size_t at = 0, line_at = 0, end, line = 1, column = 0;
-
-        for (uint32_t k = 0; k < i->pos && at < source.n; k++, column++)
-                if (utf8_next(source, &at) == '\n') {
-                        line++;
-                        line_at = at;
-                        column = (size_t) -1;
-                }
-        for (end = line_at; end < source.n && source.p[end] != '\n'; end++)
-                ;
-        buf_printf(b, "ERROR: <input>:%zu:%zu: %" STR_FMT, line, column + 1, STR_ARG(i->text));
-        if (utf8_count(str_sub(source, line_at, end)) > 16384)
-                return;
-        buf_addc(b, "\n | ");
-        for (size_t k = line_at; k < end; k++)
-                buf_putc(b, source.p[k] == '\t' ? ' ' : source.p[k]);
-        buf_addc(b, "\n | ");
-        for (at = line_at; column > 0 && at < end; column--) {
-                size_t from = at;
-
-                utf8_next(source, &at);
-                buf_addc(b, at - from > 1 ? "\xef\xbc\x8e" : ".");
-        }
-        buf_addc(b, at < end && (unsigned char) source.p[at] >= 0x80 ? "\xef\xbc\xbe" : "^");
-}
-
-int issues_report(struct issues *is, struct error *err) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
-        size_t n = is->list.n;
-
-        if (n > 0)
-                qsort(is->list.v, n, sizeof(*is->list.v), by_pos);
-        for (size_t i = 0; i < n; i++) {
-                if (i > 0)
-                        buf_putc(&b, '\n');
-                print_issue(&b, is->source, &is->list.v[i]);
-        }
-        vec_free(&is->list);
-        return n == 0 ? 0 : error_set(err, -EINVAL, "%" STR_FMT, STR_ARG(buf_str(&b)));
-}
-
+/* Something is wrong that is no matter of syntax. */
 static struct node *fail_at(struct parser *p, uint32_t pos, const char *what, const char *detail) {
-        if (!p->failed && !p->l.failed)
+        struct node *n = nothing(p);
+
+        if (!p->dead)
                 issue_add(p->is, pos, "%s%s", what, detail);
-        p->failed = true;
-        return NULL;
+        n->pos = pos;
+        return n;
 }
 
-static struct node *unexpected(struct parser *p, const char *expecting) {
-        if (!p->failed && !p->l.failed)
-                issue_add(p->is, p->l.token_pos, "Syntax error: mismatched input '%" STR_FMT "' expecting %s",
-                          STR_ARG(p->l.text), expecting);
-        p->failed = true;
-        return NULL;
+static struct node *too_deep(struct parser *p, const char *what) {
+        struct node *n = fail_at(p, NO_PLACE, what, "");
+
+        die(p);
+        return n;
+}
+
+/* ---- tokens, and what to do without them ---- */
+
+static bool is(const struct parser *p, uint64_t set) {
+        return set >> p->l.token & 1;
+}
+
+static void advance(struct parser *p) {
+        lex_next(&p->l);
+        p->recovering = false;
+}
+
+static bool take(struct parser *p, enum token t) {
+        bool there = p->l.token == t;
+
+        if (there)
+                advance(p);
+        return there;
+}
+
+static struct lexer look_ahead(const struct parser *p) {
+        struct lexer l = p->l;
+
+        l.is = NULL;
+        lex_next(&l);
+        return l;
+}
+
+static struct str set_text(struct arena *a, uint64_t set) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        bool many = (set & (set - 1)) != 0;
+
+        for (enum token t = 0; t < N_TOKENS; t++)
+                if (set >> t & 1)
+                        buf_printf(&b, t > TOK_END && t <= TOK_NULL ? "%s'%s'" : "%s%s",
+                                   b.n > 0 ? ", "
+                                   : many  ? "{"
+                                           : "",
+                                   token_names[t]);
+        buf_addc(&b, many ? "}" : "");
+        return arena_str(a, buf_str(&b));
+}
+
+/* 'text', with its white space escaped. */
+static struct str shown(struct arena *a, struct str text) {
+        static const char from[] = "\t\n\r", to[] = "tnr";
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        buf_putc(&b, '\'');
+        for (size_t i = 0; i < text.n; i++) {
+                const char *c = text.p[i] ? strchr(from, text.p[i]) : NULL;
+
+                buf_addc(&b, c ? "\\" : "");
+                buf_putc(&b, c ? to[c - from] : text.p[i]);
+        }
+        buf_putc(&b, '\'');
+        return arena_str(a, buf_str(&b));
+}
+
+static void syntax_error(struct parser *p, uint32_t pos, const char *what, struct str text, const char *joint,
+                         struct str rest) {
+        if (!p->recovering && !p->dead)
+                issue_add(p->is, pos, "Syntax error: %s %" STR_FMT "%s%" STR_FMT, what, STR_ARG(text), joint,
+                          STR_ARG(rest));
+        p->recovering = true;
+}
+
+/* "mismatched input 'x' expecting y" */
+static void unexpected(struct parser *p, const char *what, uint64_t expected) {
+        syntax_error(p, p->l.token_pos, what, shown(p->a, p->l.text), " expecting ", set_text(p->a, expected));
+}
+
+static bool may_recover(struct parser *p) {
+        if (p->dead || ++p->recoveries <= MAX_RECOVERIES)
+                return !p->dead;
+        issue_add(p->is, p->l.token_pos, "Syntax error: error recovery attempt limit exceeded: %d", MAX_RECOVERIES);
+        die(p);
+        return false;
+}
+
+/* The rule at hand has failed, and ends. */
+static struct node *recover(struct parser *p, struct node *n) {
+        if (may_recover(p))
+                while (p->l.token != TOK_END && !is(p, p->recover))
+                        lex_next(&p->l);
+        return n;
+}
+
+/* Is what is at hand a token too many? Then it is left out. */
+static bool leave_out(struct parser *p, uint64_t expected) {
+        if (!(expected >> look_ahead(p).token & 1))
+                return false;
+        unexpected(p, "extraneous input", expected);
+        advance(p);
+        return true;
+}
+
+/* One of these tokens has to be at hand; false: it is not, and that is told. */
+static bool expect(struct parser *p, uint64_t set) {
+        if (p->recovering || is(p, set) || leave_out(p, set))
+                return true;
+        unexpected(p, "mismatched input", set);
+        return false;
+}
+
+/* Takes a token that must be there; what can follow it decides whether it is just missing. */
+static bool match(struct parser *p, enum token t, uint64_t then) {
+        if (take(p, t))
+                return true;
+        if (!may_recover(p))
+                return false;
+        if (leave_out(p, 1ULL << t)) {
+                advance(p);
+                return true;
+        }
+        if (is(p, then))
+                syntax_error(p, p->l.token_pos, "missing", set_text(p->a, 1ULL << t), " at ", shown(p->a, p->l.text));
+        else
+                unexpected(p, "mismatched input", 1ULL << t);
+        return is(p, then);
+}
+
+/* No way to read the token at hand leads on with the next one. */
+static void no_viable(struct parser *p) {
+        struct lexer next = look_ahead(p);
+        struct str text = str_n(p->l.text.p, (size_t) (next.text.p - p->l.text.p) + next.text.n);
+
+        if (next.token == TOK_END)
+                text = p->l.text;
+        if (p->l.token == TOK_DOT && next.token >= TOK_TRUE && next.token <= TOK_NULL && text.n == next.text.n + 1)
+                syntax_error(p, next.token_pos, "mismatched input", shown(p->a, next.text), " expecting IDENTIFIER",
+                             STR(""));
+        else
+                syntax_error(p, next.token_pos, "no viable alternative at input", shown(p->a, text), "", STR(""));
 }
 
 /* ---- nodes ---- */
@@ -120,27 +222,20 @@ struct node *node_new(struct arena *a, enum node_kind kind, uint32_t pos, size_t
         va_start(ap, n_args);
         for (size_t i = 0; i < n_args; i++) {
                 n->args[i] = va_arg(ap, struct node *);
-                if (n->args[i]) /* NULL: the parser has failed */
-                        n->depth = MAX(n->depth, (uint16_t) (n->args[i]->depth + 1));
+                n->depth = MAX(n->depth, (uint16_t) (n->args[i]->depth + 1));
         }
         va_end(ap);
         return n;
 }
 
-bool node_depth(struct issues *is, struct node *n) {
+static bool node_depth(struct node *n) {
         for (size_t i = 0; i < n->n_args; i++)
                 n->depth = MAX(n->depth, (uint16_t) (n->args[i]->depth + 1));
-        if (n->depth <= MAX_DEPTH)
-                return true;
-        issue_add(is, n->pos, "expression recursion limit exceeded: %d", MAX_DEPTH);
-        return false;
+        return n->depth <= MAX_DEPTH;
 }
 
 static struct node *finish(struct parser *p, struct node *n) {
-        if (p->failed || node_depth(p->is, n))
-                return p->failed ? NULL : n;
-        p->failed = true;
-        return NULL;
+        return node_depth(n) ? n : too_deep(p, "max recursion depth exceeded");
 }
 
 static struct node *named(struct parser *p, enum node_kind kind, uint32_t pos, struct str name) {
@@ -199,11 +294,8 @@ static struct node *accu(struct macro_call *m) {
 
 static struct node *fold(struct macro_call *m, struct node *init, struct node *cond, struct node *step,
                          struct node *result) {
-        struct node *f;
+        struct node *f = node_new(m->p->a, NODE_FOLD, m->pos, 5, m->target, init, cond, step, result);
 
-        if (m->p->failed)
-                return NULL;
-        f = node_new(m->p->a, NODE_FOLD, m->pos, 5, m->target, init, cond, step, result);
         f->accu = ACCU;
         return finish(m->p, f);
 }
@@ -229,10 +321,8 @@ static bool iteration_names(struct macro_call *m, size_t n, const char *no_ident
 }
 
 static struct node *set_names(struct node *f, size_t n, const struct str names[2]) {
-        if (f) {
-                f->name = names[0];
-                f->name2 = n == 2 ? names[1] : STR("");
-        }
+        f->name = names[0];
+        f->name2 = n == 2 ? names[1] : STR("");
         return f;
 }
 
@@ -246,9 +336,8 @@ static struct node *macro_quantifier(struct macro_call *m, const char *which) {
         struct parser *p = m->p;
         struct str names[2];
 
-        if (!iteration_names(m, vars, vars == 1 ? "argument must be a simple name" : "argument is not an identifier",
-                             names))
-                return NULL;
+        if (!iteration_names(m, vars, "argument must be a simple name", names))
+                return nothing(p);
         if (strcmp(which, "all") == 0) {
                 step = node_new(p->a, NODE_AND, m->pos, 2, accu(m), pred);
                 f = fold(m, constant(p, m->pos, value_bool(true)), CALL(p, m->pos, "@not_strictly_false", accu(m)),
@@ -274,8 +363,9 @@ static struct node *macro_transform(struct macro_call *m, const char *which) {
         struct parser *p = m->p;
         struct str names[2];
 
-        if (!iteration_names(m, vars, "argument is not an identifier", names))
-                return NULL;
+        if (!iteration_names(m, vars, vars == 1 ? "argument is not an identifier" : "argument must be a simple name",
+                             names))
+                return nothing(p);
         item = filter_only ? named(p, NODE_IDENT, m->args[0]->pos, names[0]) : m->args[m->n - 1];
         if (to_map && strcmp(which, "transformMap") == 0)
                 step = CALL(p, m->pos, "cel.@mapInsert", accu(m), named(p, NODE_IDENT, m->pos, names[0]), item);
@@ -283,8 +373,6 @@ static struct node *macro_transform(struct macro_call *m, const char *which) {
                 step = CALL(p, m->pos, "cel.@mapInsert", accu(m), item);
         else
                 step = CALL(p, m->pos, "_+_", accu(m), node_new(p->a, NODE_LIST, m->pos, 1, item));
-        if (p->failed)
-                return NULL;
         step->append = true;
         if (condition)
                 step = node_new(p->a, NODE_COND, m->pos, 3, condition, step, accu(m));
@@ -297,12 +385,9 @@ static struct node *macro_transform(struct macro_call *m, const char *which) {
 /* A variable for the time of one expression: a fold over nothing. */
 static struct node *bind(struct macro_call *m, struct str name, struct node *value, struct node *body) {
         struct parser *p = m->p;
-        struct node *f;
+        struct node *f = node_new(p->a, NODE_FOLD, m->pos, 5, node_new(p->a, NODE_LIST, m->pos, 0), value,
+                                  constant(p, m->pos, value_bool(false)), named(p, NODE_IDENT, m->pos, name), body);
 
-        if (p->failed)
-                return NULL;
-        f = node_new(p->a, NODE_FOLD, m->pos, 5, node_new(p->a, NODE_LIST, m->pos, 0), value,
-                     constant(p, m->pos, value_bool(false)), named(p, NODE_IDENT, m->pos, name), body);
         f->accu = name;
         f->name = STR("#unused");
         return finish(p, f);
@@ -320,10 +405,8 @@ static struct node *macro_optional(struct macro_call *m, const char *which) {
         value = CALL(p, m->pos, "value", named(p, NODE_IDENT, m->pos, opt));
         has->member = value->member = true;
         body = bind(m, m->args[0]->name, value, m->args[1]);
-        if (body && strcmp(which, "optMap") == 0)
+        if (strcmp(which, "optMap") == 0)
                 body = CALL(p, m->pos, "optional.of", body);
-        if (!body)
-                return NULL;
         body = node_new(p->a, NODE_COND, m->pos, 3, has, body, named(p, NODE_CALL, m->pos, STR("optional.none")));
         return bind(m, opt, m->target, body);
 }
@@ -362,14 +445,14 @@ static const struct {
 static struct node *make_call(struct parser *p, uint32_t pos, struct node *target, struct str name, nodes *args) {
         struct node *n, *call;
 
-        for (size_t i = 0; i < ARRAY_SIZE(macros) && !p->failed; i++)
+        for (size_t i = 0; i < ARRAY_SIZE(macros); i++)
                 if (str_eqc(name, macros[i].name) && macros[i].member == (target != NULL) && args->n >= macros[i].min &&
                     args->n <= macros[i].max) {
                         struct macro_call m = { p, pos, target, args->v, args->n };
 
                         n = macros[i].expand(&m, macros[i].name);
                         vec_free(args);
-                        return n ? finish(p, n) : NULL;
+                        return finish(p, n);
                 }
         call = named(p, NODE_CALL, pos, name);
         call->member = target != NULL;
@@ -386,60 +469,76 @@ static struct node *make_call(struct parser *p, uint32_t pos, struct node *targe
 
 /* ---- the grammar ---- */
 
-static bool is_op(struct parser *p, const char *op) {
-        return p->l.token == TOK_OP && str_eqc(p->l.text, op);
+/* A rule within this one: by is what can follow it here, then what can follow an expression that is all of it. */
+#define WITHIN(p, by, then, rule)                                      \
+        ({                                                             \
+                uint64_t recover_ = (p)->recover, after_ = (p)->after; \
+                                                                       \
+                (p)->recover |= (by);                                  \
+                (p)->after = (then);                                   \
+                __auto_type r_ = (rule);                               \
+                (p)->recover = recover_;                               \
+                (p)->after = after_;                                   \
+                r_;                                                    \
+        })
+
+/* What can follow a name, a ) or a ]. */
+static uint64_t after_primary(const struct parser *p) {
+        return OPERATOR | T(DOT) | T(LBRACKET) | p->after;
 }
 
-static bool take(struct parser *p, const char *op) {
-        if (!is_op(p, op))
-                return false;
-        lex_next(&p->l);
+/* [?] expr, … without what is around them; an entry of a map makes two nodes. */
+static bool parse_items(struct parser *p, enum token close, nodes *ret) {
+        uint64_t ends = 1ULL << close | T(COMMA);
+        bool map = close == TOK_RBRACE, call = close == TOK_RPAREN, optional;
+
+        do {
+                struct node *n;
+
+                optional = !call && take(p, TOK_QUESTION);
+                n = WITHIN(p, map ? T(COLON) : T(COMMA), map ? T(COLON) : ends, parse_expr(p));
+                if (map) {
+                        vec_push(ret, n);
+                        if (!match(p, TOK_COLON, OPERAND)) {
+                                recover(p, n);
+                                return false;
+                        }
+                        n = WITHIN(p, T(COMMA), ends, parse_expr(p));
+                }
+                n->maybe = optional;
+                vec_push(ret, n);
+                if (ret->n > MAX_ARGS)
+                        too_deep(p, "expression has too many elements");
+        } while (is(p, T(COMMA)) && (call || (OPERAND | T(QUESTION)) >> look_ahead(p).token & 1) && take(p, TOK_COMMA));
         return true;
 }
 
-static bool expect(struct parser *p, const char *op, const char *expecting) {
-        if (take(p, op))
-                return true;
-        unexpected(p, expecting);
-        return false;
-}
+/* (args), or [items,] or {entries,}, of which the first is at hand. False: it does not come to an end. */
+static bool parse_enclosed(struct parser *p, enum token close, nodes *items) {
+        uint64_t first = close == TOK_RPAREN ? OPERAND : OPERAND | T(QUESTION),
+                 last = close == TOK_RPAREN ? T(RPAREN) : T(COMMA) | 1ULL << close;
 
-/* [?] expr, … up to close; entries with ":" make two nodes each. */
-static void parse_items(struct parser *p, const char *close, bool optionals, bool entries, nodes *ret) {
-        const char *expecting = entries ? "{'}', ','}" : *close == ']' ? "{']', ','}" : "{')', ','}";
-
-        while (!p->failed && !is_op(p, close)) {
-                bool optional = optionals && take(p, "?");
-                struct node *n = parse_expr(p);
-
-                if (n && entries) {
-                        vec_push(ret, n);
-                        n = expect(p, ":", "':'") ? parse_expr(p) : NULL;
-                }
-                if (!n)
-                        return;
-                n->maybe = optional;
-                vec_push(ret, n);
-                if (ret->n > MAX_ARGS) {
-                        fail_at(p, p->l.token_pos, "expression has too many elements", "");
-                        return;
-                }
-                if (!take(p, ","))
-                        break;
-                if (*close == ')' && is_op(p, close))
-                        unexpected(p, OPERAND);
+        advance(p);
+        if (!expect(p, first | last))
+                return false;
+        if (is(p, first))
+                WITHIN(p, last, p->after, parse_items(p, close, items));
+        if (close != TOK_RPAREN) {
+                if (!expect(p, last))
+                        return false;
+                take(p, TOK_COMMA);
         }
-        if (!p->failed)
-                expect(p, close, expecting);
+        return match(p, close, after_primary(p));
 }
 
 static struct node *parse_literal(struct parser *p, bool negative, uint32_t pos) {
         struct cel_value v = p->l.value;
+        const char *fault = p->l.fault;
         enum token t = p->l.token;
 
         if (t == TOK_INT) {
                 if (v.u > (uint64_t) INT64_MAX + negative)
-                        return fail_at(p, pos, "invalid int literal", "");
+                        fault = "invalid int literal";
                 v = value_int(negative ? (int64_t) (0 - v.u) : (int64_t) v.u);
         } else if (t == TOK_DOUBLE) {
                 v.d = negative ? -v.d : v.d;
@@ -448,54 +547,70 @@ static struct node *parse_literal(struct parser *p, bool negative, uint32_t pos)
         } else if (t == TOK_NULL) {
                 v = value_null;
         }
-        lex_next(&p->l);
+        if (fault)
+                fail_at(p, pos, fault, "");
+        advance(p);
         return constant(p, pos, v);
 }
 
-/* x, .x, f(…), a.b.T{…} */
+/* f(…), x.f(…): the parenthesis is at hand. False: it does not come to an end. */
+static bool parse_arguments(struct parser *p, struct str name, struct node **n) {
+        uint32_t pos = p->l.token_pos;
+        nodes args = { 0 };
+        bool ended = parse_enclosed(p, TOK_RPAREN, &args);
+
+        *n = make_call(p, pos, *n, name, &args);
+        return ended;
+}
+
+/* x, .x, f(…) */
 static struct node *parse_name(struct parser *p) {
         uint32_t pos = p->l.token_pos;
-        bool dot = take(p, ".");
-        struct str name = p->l.text;
-        nodes args = { 0 };
+        struct node *n = NULL;
+        struct str name;
+        bool dot;
 
-        if (p->l.token != TOK_IDENT)
-                return unexpected(p, "IDENTIFIER");
+        if (is(p, T(DOT)) && look_ahead(p).token != TOK_IDENT) {
+                no_viable(p);
+                return recover(p, nothing(p));
+        }
+        dot = take(p, TOK_DOT);
+        name = p->l.text;
         if (cel_reserved(name))
-                return fail_at(p, pos, "reserved identifier: ", arena_cstr(p->a, name));
+                n = fail_at(p, pos, "reserved identifier: ", arena_cstr(p->a, name));
         if (dot)
                 name = arena_printf(p->a, ".%" STR_FMT, STR_ARG(name));
-        lex_next(&p->l);
-        if (!is_op(p, "("))
-                return named(p, NODE_IDENT, pos, name);
-        pos = p->l.token_pos;
-        lex_next(&p->l);
-        parse_items(p, ")", false, false, &args);
-        return make_call(p, pos, NULL, name, &args);
+        advance(p);
+        if (!is(p, T(LPAREN)))
+                return n ? n : named(p, NODE_IDENT, pos, name);
+        n = NULL;
+        return parse_arguments(p, name, &n) ? n : recover(p, n);
 }
 
 static struct node *parse_primary(struct parser *p) {
         uint32_t pos = p->l.token_pos;
-        struct node *n;
+        enum token close = is(p, T(LBRACKET)) ? TOK_RBRACKET : TOK_RBRACE;
         nodes items = { 0 };
+        struct node *n;
+        bool ended;
 
-        if (p->l.token == TOK_IDENT || is_op(p, "."))
+        if (is(p, T(IDENT) | T(DOT)))
                 return parse_name(p);
-        if (p->l.token >= TOK_INT && p->l.token <= TOK_NULL)
+        if (is(p, T(MINUS))) { /* unary minus has seen that a number follows */
+                advance(p);
+                return parse_literal(p, true, pos);
+        }
+        if (p->l.token >= TOK_TRUE && p->l.token <= TOK_BYTES)
                 return parse_literal(p, false, pos);
-        if (take(p, "(")) {
-                n = parse_expr(p);
-                return n && expect(p, ")", "')'") ? n : NULL;
+        if (take(p, TOK_LPAREN)) {
+                n = WITHIN(p, T(RPAREN), T(RPAREN), parse_expr(p));
+                return match(p, TOK_RPAREN, after_primary(p)) ? n : recover(p, n);
         }
-        if (take(p, "[")) {
-                parse_items(p, "]", true, false, &items);
-                return with_args(p, node_new(p->a, NODE_LIST, pos, 0), &items);
-        }
-        if (take(p, "{")) {
-                parse_items(p, "}", true, true, &items);
-                return with_args(p, node_new(p->a, NODE_MAP, pos, 0), &items);
-        }
-        return unexpected(p, OPERAND);
+        if (!is(p, T(LBRACKET) | T(LBRACE)))
+                return recover(p, nothing(p));
+        ended = parse_enclosed(p, close, &items);
+        n = with_args(p, node_new(p->a, close == TOK_RBRACKET ? NODE_LIST : NODE_MAP, pos, 0), &items);
+        return ended ? n : recover(p, n);
 }
 
 bool node_qualified(struct arena *a, const struct node *n, struct str *ret) {
@@ -511,134 +626,157 @@ bool node_qualified(struct arena *a, const struct node *n, struct str *ret) {
         return true;
 }
 
-/* T{field: value, …} after the name. */
-static struct node *parse_struct(struct parser *p, struct node *type) {
-        struct node *n = node_new(p->a, NODE_STRUCT, p->l.token_pos, 0), *v;
-        nodes values = { 0 };
-
-        if (!node_qualified(p->a, type, &n->name))
-                return unexpected(p, "<EOF>");
-        lex_next(&p->l);
-        while (!p->failed && !is_op(p, "}")) {
-                take(p, "?");
-                if (p->l.token != TOK_IDENT) {
-                        unexpected(p, "{'}', ',', IDENTIFIER}");
-                        break;
+/* field: value, … */
+static bool parse_fields(struct parser *p, nodes *values) {
+        do {
+                take(p, TOK_QUESTION);
+                if (expect(p, T(IDENT) | T(ESCAPED_IDENT)) && is(p, T(IDENT) | T(ESCAPED_IDENT)))
+                        advance(p);
+                else
+                        WITHIN(p, T(COLON), 0, recover(p, NULL));
+                if (!match(p, TOK_COLON, OPERAND)) {
+                        recover(p, NULL);
+                        return false;
                 }
-                lex_next(&p->l);
-                v = expect(p, ":", "':'") ? parse_expr(p) : NULL;
-                if (v)
-                        vec_push(&values, v);
-                if (!v || !take(p, ","))
-                        break;
-        }
-        if (!p->failed)
-                expect(p, "}", "'}'");
-        return with_args(p, n, &values);
+                vec_push(values, WITHIN(p, T(COMMA), T(COMMA) | T(RBRACE), parse_expr(p)));
+        } while (is(p, T(COMMA)) && (T(IDENT) | T(ESCAPED_IDENT) | T(QUESTION)) >> look_ahead(p).token & 1 &&
+                 take(p, TOK_COMMA));
+        return true;
 }
 
-static struct node *parse_select(struct parser *p, struct node *of) {
+/* T{field: value, …} after the name. False: the rule fails, as those below. */
+static bool parse_struct(struct parser *p, struct str name, struct node **n) {
+        uint64_t first = T(IDENT) | T(ESCAPED_IDENT) | T(QUESTION), last = T(COMMA) | T(RBRACE);
+        nodes values = { 0 };
+        bool ended;
+
+        *n = named(p, NODE_STRUCT, p->l.token_pos, name);
+        advance(p);
+        ended = expect(p, first | last);
+        if (ended && is(p, first))
+                WITHIN(p, last, p->after, parse_fields(p, &values));
+        ended = ended && expect(p, last);
+        if (ended)
+                take(p, TOK_COMMA);
+        *n = with_args(p, *n, &values);
+        return ended && match(p, TOK_RBRACE, after_primary(p));
+}
+
+static bool parse_select(struct parser *p, struct node **n) {
         uint32_t pos = p->l.token_pos;
-        struct node *n;
+        enum token next = look_ahead(p).token;
         struct str name;
-        nodes args = { 0 };
         bool optional;
 
-        lex_next(&p->l);
-        optional = take(p, "?");
-        name = p->l.text;
-        if (p->l.token != TOK_IDENT)
-                return p->l.token == TOK_END || p->l.token == TOK_OP
-                                       ? unexpected(p, "{'?', IDENTIFIER, ESC_IDENTIFIER}")
-                                       : unexpected(p, "IDENTIFIER");
-        lex_next(&p->l);
-        if (is_op(p, "(") && !optional) {
-                pos = p->l.token_pos;
-                lex_next(&p->l);
-                parse_items(p, ")", false, false, &args);
-                return make_call(p, pos, of, name, &args);
+        if (next != TOK_IDENT && next != TOK_ESCAPED_IDENT && next != TOK_QUESTION) {
+                no_viable(p);
+                return false;
         }
-        n = node_new(p->a, NODE_SELECT, pos, 1, of);
-        n->name = name;
-        n->optional = optional;
-        return finish(p, n);
+        advance(p);
+        optional = take(p, TOK_QUESTION);
+        if (!expect(p, T(IDENT) | T(ESCAPED_IDENT)))
+                return false;
+        name = p->l.text;
+        next = p->l.token;
+        if (next == TOK_ESCAPED_IDENT)
+                fail_at(p, p->l.token_pos, "unsupported syntax: '`'", "");
+        advance(p);
+        if (is(p, T(LPAREN)) && !optional && next == TOK_IDENT)
+                return parse_arguments(p, name, n);
+        *n = node_new(p->a, NODE_SELECT, pos, 1, *n);
+        (*n)->name = name;
+        (*n)->optional = optional;
+        *n = finish(p, *n);
+        return true;
 }
 
-static struct node *parse_index(struct parser *p, struct node *of) {
+static bool parse_index(struct parser *p, struct node **n) {
         uint32_t pos = p->l.token_pos;
         struct node *at;
         bool optional;
 
-        lex_next(&p->l);
-        optional = take(p, "?");
-        at = parse_expr(p);
-        if (!at || !expect(p, "]", "']'"))
-                return NULL;
-        return CALL(p, pos, optional ? "_[?_]" : "_[_]", of, at);
+        advance(p);
+        if (!expect(p, OPERAND | T(QUESTION)))
+                return false;
+        optional = take(p, TOK_QUESTION);
+        at = WITHIN(p, T(RBRACKET), T(RBRACKET), parse_expr(p));
+        *n = CALL(p, pos, optional ? "_[?_]" : "_[_]", *n, at);
+        return match(p, TOK_RBRACKET, after_primary(p));
 }
 
-static struct node *parse_member(struct parser *p, struct node *n) {
-        while (n && !p->failed) {
-                if (is_op(p, "."))
-                        n = parse_select(p, n);
-                else if (is_op(p, "["))
-                        n = parse_index(p, n);
-                else if (is_op(p, "{") && (n->kind == NODE_IDENT || n->kind == NODE_SELECT))
-                        n = parse_struct(p, n);
+static struct node *parse_member(struct parser *p) {
+        struct node *n = WITHIN(p, T(DOT) | T(LBRACKET), p->after, parse_primary(p));
+        struct str name;
+        bool fine = true;
+
+        while (fine && is(p, T(DOT) | T(LBRACKET) | T(LBRACE)))
+                if (is(p, T(DOT)))
+                        fine = parse_select(p, &n);
+                else if (is(p, T(LBRACKET)))
+                        fine = parse_index(p, &n);
+                else if (node_qualified(p->a, n, &name))
+                        fine = parse_struct(p, name, &n);
                 else
                         break;
-        }
-        return n;
+        return fine ? n : recover(p, n);
 }
 
 static struct node *parse_unary(struct parser *p) {
         uint32_t pos = p->l.token_pos;
-        const char *op = is_op(p, "!") ? "!" : is_op(p, "-") ? "-" : NULL;
+        enum token op = p->l.token, next;
         struct node *n;
         size_t count = 0;
 
-        if (!op)
-                return parse_member(p, parse_primary(p));
-        for (; is_op(p, op); count++) {
-                uint32_t at = p->l.token_pos;
-
-                lex_next(&p->l);
-                if (*op == '-' && (p->l.token == TOK_INT || p->l.token == TOK_DOUBLE)) {
-                        n = parse_member(p, parse_literal(p, true, at));
-                        return n && count % 2 == 1 ? CALL(p, pos, "-_", n) : n;
+        if (!expect(p, OPERAND))
+                return recover(p, nothing(p));
+        for (; take(p, TOK_NOT); count++)
+                if (!p->recovering && !is(p, OPERAND)) {
+                        unexpected(p, "extraneous input", OPERAND);
+                        while (p->l.token != TOK_END && !is(p, p->recover | OPERAND))
+                                lex_next(&p->l);
                 }
+        for (; op == TOK_MINUS && is(p, T(MINUS)); count++) {
+                next = look_ahead(p).token;
+                if (count == 0 && (next == TOK_INT || next == TOK_DOUBLE))
+                        break;
+                if (!(PRIMARY >> next & 1)) {
+                        no_viable(p);
+                        return recover(p, nothing(p));
+                }
+                advance(p);
         }
-        n = parse_member(p, parse_primary(p));
-        return n && count % 2 == 1 ? CALL(p, pos, *op == '!' ? "!_" : "-_", n) : n;
+        n = parse_member(p);
+        return count % 2 == 1 ? CALL(p, pos, op == TOK_NOT ? "!_" : "-_", n) : n;
 }
 
 static const struct {
-        const char *op, *fn;
-        int level;
+        uint8_t op, level;
+        const char *fn;
 } binaries[] = {
-        { "<", "_<_", 0 },   { "<=", "_<=_", 0 }, { ">", "_>_", 0 },  { ">=", "_>=_", 0 },
-        { "==", "_==_", 0 }, { "!=", "_!=_", 0 }, { "in", "@in", 0 }, { "+", "_+_", 1 },
-        { "-", "_-_", 1 },   { "*", "_*_", 2 },   { "/", "_/_", 2 },  { "%", "_%_", 2 },
+        { TOK_LESS, 0, "_<_" },    { TOK_LESS_EQUAL, 0, "_<=_" },
+        { TOK_GREATER, 0, "_>_" }, { TOK_GREATER_EQUAL, 0, "_>=_" },
+        { TOK_EQUAL, 0, "_==_" },  { TOK_NOT_EQUAL, 0, "_!=_" },
+        { TOK_IN, 0, "@in" },      { TOK_PLUS, 1, "_+_" },
+        { TOK_MINUS, 1, "_-_" },   { TOK_STAR, 2, "_*_" },
+        { TOK_SLASH, 2, "_/_" },   { TOK_PERCENT, 2, "_%_" },
 };
 
 static const char *binary_at(struct parser *p, int level) {
         for (size_t i = 0; i < ARRAY_SIZE(binaries); i++)
-                if (binaries[i].level == level && (p->l.token == TOK_OP || p->l.token == TOK_IN) &&
-                    str_eqc(p->l.text, binaries[i].op))
+                if (binaries[i].level == level && p->l.token == binaries[i].op)
                         return binaries[i].fn;
         return NULL;
 }
 
 static struct node *parse_binary(struct parser *p, int level) {
-        struct node *n = level > 2 ? parse_unary(p) : parse_binary(p, level + 1), *right;
+        struct node *n = level > 2 ? parse_unary(p) : parse_binary(p, level + 1);
         const char *fn;
 
-        while (level <= 2 && n && (fn = binary_at(p, level))) {
+        while (level <= 2 && (fn = binary_at(p, level))) {
                 uint32_t pos = p->l.token_pos;
 
-                lex_next(&p->l);
-                right = parse_binary(p, level + 1);
-                n = right ? CALL(p, pos, fn, n, right) : NULL;
+                advance(p);
+                n = CALL(p, pos, fn, n, parse_binary(p, level + 1));
         }
         return n;
 }
@@ -646,18 +784,15 @@ static struct node *parse_binary(struct parser *p, int level) {
 /* a && b && c, or with ||, as one node. */
 static struct node *parse_logic(struct parser *p, bool or) {
         struct node *n = or ? parse_logic(p, false) : parse_binary(p, 0);
-        const char *op = or ? "||" : "&&";
+        enum token op = or ? TOK_OR : TOK_AND;
         uint32_t pos = p->l.token_pos;
         nodes terms = { 0 };
 
-        if (!n || !is_op(p, op))
+        if (!is(p, 1ULL << op))
                 return n;
         vec_push(&terms, n);
-        while (n && take(p, op)) {
-                n = or ? parse_logic(p, false) : parse_binary(p, 0);
-                if (n)
-                        vec_push(&terms, n);
-        }
+        while (take(p, op))
+                vec_push(&terms, or ? parse_logic(p, false) : parse_binary(p, 0));
         return with_args(p, node_new(p->a, or ? NODE_OR : NODE_AND, pos, 0), &terms);
 }
 
@@ -666,40 +801,34 @@ static struct node *parse_expr(struct parser *p) {
         uint32_t pos;
 
         if (++p->depth > MAX_DEPTH)
-                return fail_at(p, p->l.token_pos, "expression recursion limit exceeded: 250", "");
-        n = parse_logic(p, true);
+                return too_deep(p, "expression recursion limit exceeded: 250");
+        n = WITHIN(p, OPERATOR | T(QUESTION), p->after | T(QUESTION), parse_logic(p, true));
         pos = p->l.token_pos;
-        if (n && take(p, "?")) {
-                yes = parse_logic(p, true);
-                no = yes && expect(p, ":", "':'") ? parse_expr(p) : NULL;
-                n = no ? finish(p, node_new(p->a, NODE_COND, pos, 3, n, yes, no)) : NULL;
+        if (take(p, TOK_QUESTION)) {
+                yes = WITHIN(p, OPERATOR | T(COLON), T(COLON), parse_logic(p, true));
+                if (match(p, TOK_COLON, OPERAND)) {
+                        no = parse_expr(p);
+                        n = finish(p, node_new(p->a, NODE_COND, pos, 3, n, yes, no));
+                } else {
+                        recover(p, n);
+                }
         }
         p->depth--;
-        return p->failed || p->l.failed ? NULL : n;
-}
-
-/* Something follows the expression: one token or more. */
-static void trailing(struct parser *p) {
-        struct str text = p->l.text;
-        uint32_t pos = p->l.token_pos;
-
-        lex_next(&p->l);
-        if (!p->l.failed)
-                issue_add(p->is, pos, "Syntax error: %s input '%" STR_FMT "' expecting <EOF>",
-                          p->l.token == TOK_END ? "extraneous" : "mismatched", STR_ARG(text));
+        return n;
 }
 
 int cel_parse(struct arena *a, struct str text, struct issues *is, struct node **ret) {
-        struct parser p = { .l = { .a = a, .is = is, .in = text }, .a = a, .is = is };
+        struct parser p = { .l = { .a = a, .is = is, .in = text }, .a = a, .is = is, .after = T(END) };
         size_t n = utf8_count(text);
 
         if (n > MAX_CODE_POINTS) {
-                issue_add(is, 0, "expression code point size exceeds limit: size: %zu, limit %d", n, MAX_CODE_POINTS);
+                issue_add(is, NO_PLACE, "expression code point size exceeds limit: size: %zu, limit %d", n,
+                          MAX_CODE_POINTS);
                 return -EINVAL;
         }
         lex_next(&p.l);
         *ret = parse_expr(&p);
-        if (*ret && p.l.token != TOK_END)
-                trailing(&p);
-        return *ret && is->list.n == 0 ? 0 : -EINVAL;
+        if (!match(&p, TOK_END, 0))
+                recover(&p, NULL);
+        return is->list.n == 0 ? 0 : -EINVAL;
 }

@@ -227,6 +227,16 @@ static bool as_index(const struct cel_value *v, int64_t *ret) {
         return v->kind == CEL_INT || v->kind == CEL_UINT || (v->kind == CEL_DOUBLE && (double) *ret == v->d);
 }
 
+static struct cel_value bad_index(struct ctx *c, const struct cel_value *at) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        if (at->kind != CEL_DOUBLE && at->kind != CEL_UINT)
+                return value_error(c, "unsupported index type '%" STR_FMT "' in list",
+                                   STR_ARG(type_name(c->a, value_type_of(at))));
+        value_print(&b, c, at);
+        return value_error(c, "unsupported index value %" STR_FMT " in list", STR_ARG(buf_str(&b)));
+}
+
 /* 1 and the element, 0: there is none, -1: an error in *ret. */
 static int element(struct ctx *c, const struct cel_value *of, const struct cel_value *at, struct cel_value *ret) {
         int64_t i;
@@ -235,8 +245,10 @@ static int element(struct ctx *c, const struct cel_value *of, const struct cel_v
                 return value_select(c, of, cel_str(at), true, ret);
         if (of->kind == CEL_MAP)
                 return cel_map_find(c, of, at, ret);
-        if (of->kind != CEL_LIST || !as_index(at, &i)) {
-                *ret = value_no_overload(c);
+        if (of->kind != CEL_LIST)
+                return 0;
+        if (!as_index(at, &i)) {
+                *ret = bad_index(c, at);
                 return -1;
         }
         if (i < 0 || (uint64_t) i >= of->n)

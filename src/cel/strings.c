@@ -227,16 +227,16 @@ static struct cel_value f_quote(ARGS) {
 
 /* ---- format ---- */
 
-static const char *name_of(struct ctx *c, const struct cel_value *v) {
-        const struct cel_type *t = value_type_of(v);
-
-        return t->kind == CEL_NULL        ? "null_type"
-               : t->kind == CEL_TIMESTAMP ? "google.protobuf.Timestamp"
-               : t->kind == CEL_DURATION  ? "google.protobuf.Duration"
-               : t->kind == CEL_LIST      ? "list"
-               : t->kind == CEL_MAP       ? "map"
-                                          : arena_cstr(c->a, cel_type_text(c->a, t));
+struct str type_name(struct arena *a, const struct cel_type *t) {
+        return t->kind == CEL_NULL        ? STR("null_type")
+               : t->kind == CEL_TIMESTAMP ? STR("google.protobuf.Timestamp")
+               : t->kind == CEL_DURATION  ? STR("google.protobuf.Duration")
+               : t->kind == CEL_LIST      ? STR("list")
+               : t->kind == CEL_MAP       ? STR("map")
+                                          : cel_type_text(a, t);
 }
+
+static void add_double(struct buf *b, char clause, int precision, double d);
 
 static bool format_string(struct ctx *c, struct buf *b, const struct cel_value *v, bool inside);
 
@@ -300,11 +300,12 @@ static bool format_string(struct ctx *c, struct buf *b, const struct cel_value *
                 add_quoted(b, cel_str(v));
                 return true;
         case CEL_DOUBLE:
-                if (inside && isfinite(v->d)) {
-                        buf_printf(b, "%.6f", v->d);
-                        return true;
-                }
-                break;
+                if (!inside)
+                        break;
+                buf_addc(b, isfinite(v->d) ? "" : "\"");
+                add_double(b, 'f', 6, v->d);
+                buf_addc(b, isfinite(v->d) ? "" : "\"");
+                return true;
         case CEL_TIMESTAMP:
         case CEL_DURATION:
                 buf_addc(b, inside ? v->kind == CEL_DURATION ? "duration(\"" : "timestamp(\"" : "");
@@ -469,8 +470,8 @@ static struct cel_value f_format(ARGS) {
                      : clause == 'f' || clause == 'e' ? format_double_clause(c, &b, clause, precision, &arg)
                                                       : format_integer(&b, clause, &arg);
                 if (!ok)
-                        return value_error(c, "error during formatting: %s, was given %s", clause_error(clause),
-                                           name_of(c, &arg));
+                        return value_error(c, "error during formatting: %s, was given %" STR_FMT, clause_error(clause),
+                                           STR_ARG(type_name(c->a, value_type_of(&arg))));
         }
         if (r < 0)
                 return value_error(c, "%" STR_FMT, STR_ARG(why));
@@ -485,7 +486,7 @@ static bool clause_takes(char clause, const struct cel_type *t) {
                 return t->kind != CEL_OBJECT && t->kind != CEL_OPAQUE && t->kind != CEL_OPTIONAL;
         case 'f':
         case 'e':
-                return t->kind == CEL_DOUBLE;
+                return t->kind == CEL_DOUBLE || t->kind == CEL_STRING; /* "NaN", "Infinity" */
         case 'x':
         case 'X':
                 return whole || t->kind == CEL_STRING || t->kind == CEL_BYTES;
@@ -513,9 +514,12 @@ struct str format_check(struct arena *a, const struct node *n, uint32_t *ret_pos
                 *ret_pos = arg->pos;
                 if (arg->type->kind != CEL_DYN && arg->type->kind != CEL_PARAM && !clause_takes(clause, arg->type))
                         return arena_printf(a, "error during formatting: %s, was given %" STR_FMT, clause_error(clause),
-                                            STR_ARG(cel_type_text(a, arg->type)));
+                                            STR_ARG(type_name(a, arg->type)));
                 *ret_pos = n->pos;
         }
+        if (r == 0 && used < list->n_args)
+                return arena_printf(a, "too many arguments supplied to string.format (expected %zu, got %u)", used,
+                                    list->n_args);
         return r < 0 ? why : STR("");
 }
 

@@ -475,11 +475,11 @@ static int select_field(struct ctx *c, const struct cel_value *v, struct str fie
 int value_select(struct ctx *c, const struct cel_value *v, struct str field, bool only_test, struct cel_value *ret) {
         int r;
 
-        if (v->kind != CEL_MAP && v->kind != CEL_OBJECT) {
-                *ret = v->kind == CEL_ERROR ? *v : value_no_overload(c);
+        if (v->kind == CEL_ERROR || v->kind == CEL_LIST) {
+                *ret = v->kind == CEL_ERROR ? *v : value_error(c, "unsupported index type 'string' in list");
                 return -1;
         }
-        r = select_field(c, v, field, ret);
+        r = v->kind == CEL_MAP || v->kind == CEL_OBJECT ? select_field(c, v, field, ret) : 0;
         if (r == 0 && !only_test) {
                 *ret = value_error(c, "no such key: %" STR_FMT, STR_ARG(field));
                 return -1;
@@ -498,18 +498,16 @@ static int order(bool less, bool more) {
 }
 
 static int compare_with_double(double d, const struct cel_value *v) {
+        double other;
+
         if (v->kind == CEL_DOUBLE)
                 return order(d<v->d, d> v->d);
         if (d < (v->kind == CEL_INT ? -0x1p63 : 0))
                 return -1;
-        if (d >= (v->kind == CEL_INT ? 0x1p63 : 0x1p64))
+        if (d > (v->kind == CEL_INT ? 0x1p63 : 0x1p64))
                 return 1;
-        if (v->kind == CEL_INT) {
-                int64_t i = (int64_t) d;
-
-                return i != v->i ? order(i<v->i, i> v->i) : order(d<(double) i, d>(double) i);
-        }
-        return (uint64_t) d != v->u ? order((uint64_t) d<v->u, (uint64_t) d> v->u) : order(false, d > floor(d));
+        other = v->kind == CEL_INT ? (double) v->i : (double) v->u; /* as near as a double comes, as cel-go has it */
+        return order(d<other, d> other);
 }
 
 static int compare_numbers(const struct cel_value *a, const struct cel_value *b) {

@@ -35,6 +35,32 @@ static bool is_dropped(const struct openapi_copy *c, struct str key, bool any) {
         return false;
 }
 
+static void add_meta(struct openapi_copy *c, struct json *root) {
+        static const char kind_doc[] = "The kind of object this is, as in the resource it is kept as; in CamelCase. "
+                                       "Cannot be changed.";
+        static const char version_doc[] = "The group and version of the schema this object follows: apps/v1, v1.";
+        static const char meta_doc[] = "Name, labels and the rest of what all objects have.";
+        static const char ref[] = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+        struct json *properties = json_get_or_add_object(c->a, root, "properties"), link;
+
+        link = json_of_printf(c->a, c->v3 ? "#/components/schemas/%s" : "#/definitions/%s", ref);
+        json_setc(c->a, properties, "apiVersion", json_build(c->a, "{ type: 'string', description: %c }", version_doc));
+        json_setc(c->a, properties, "kind", json_build(c->a, "{ type: 'string', description: %c }", kind_doc));
+        json_setc(c->a, properties, "metadata",
+                  c->v3 ? json_build(c->a, "{ allOf: [ { '$ref': %j } ], description: %c }", json_new(c->a, link),
+                                     meta_doc)
+                        : json_build(c->a, "{ '$ref': %j, description: %c }", json_new(c->a, link), meta_doc));
+}
+
+static void require(struct openapi_copy *c, struct json *schema, const char *name) {
+        struct json *list = json_get_or_add_array(c->a, schema, "required");
+
+        if (json_has_str(list, str_of(name)))
+                return;
+        *list = json_copy_shallow(c->a, list); /* the definition's own */
+        json_push(c->a, list, json_of_cstr(name));
+}
+
 static struct json copy_schema(struct openapi_copy *c, const struct json *in) {
         /* Old clients check v2 strictly: null and unknown fields must pass where they are allowed. */
         bool any = json_bool(json_getc(in, "x-kubernetes-preserve-unknown-fields")) ||
@@ -58,24 +84,12 @@ static struct json copy_schema(struct openapi_copy *c, const struct json *in) {
         if (c->v3 && json_bool(json_getc(in, "x-kubernetes-int-or-string")) && !json_getc(in, "anyOf") &&
             !json_getc(in, "allOf"))
                 json_setc(c->a, &out, "oneOf", json_build(c->a, "[ { type: 'integer' }, { type: 'string' } ]"));
+        if (json_bool(json_getc(in, "x-kubernetes-embedded-resource")) && (c->v3 || !any)) {
+                add_meta(c, &out);
+                require(c, &out, "kind");
+                require(c, &out, "apiVersion");
+        }
         return out;
-}
-
-static void add_meta(struct openapi_copy *c, struct json *root) {
-        static const char kind_doc[] = "The kind of object this is, as in the resource it is kept as; in CamelCase. "
-                                       "Cannot be changed.";
-        static const char version_doc[] = "The group and version of the schema this object follows: apps/v1, v1.";
-        static const char meta_doc[] = "Name, labels and the rest of what all objects have.";
-        static const char ref[] = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
-        struct json *properties = json_get_or_add_object(c->a, root, "properties"), link;
-
-        link = json_of_printf(c->a, c->v3 ? "#/components/schemas/%s" : "#/definitions/%s", ref);
-        json_setc(c->a, properties, "apiVersion", json_build(c->a, "{ type: 'string', description: %c }", version_doc));
-        json_setc(c->a, properties, "kind", json_build(c->a, "{ type: 'string', description: %c }", kind_doc));
-        json_setc(c->a, properties, "metadata",
-                  c->v3 ? json_build(c->a, "{ allOf: [ { '$ref': %j } ], description: %c }", json_new(c->a, link),
-                                     meta_doc)
-                        : json_build(c->a, "{ '$ref': %j, description: %c }", json_new(c->a, link), meta_doc));
 }
 
 struct json crd_openapi(struct arena *a, const struct schema_type *t, bool v3) {
@@ -88,6 +102,9 @@ struct json crd_openapi(struct arena *a, const struct schema_type *t, bool v3) {
                 json_set_cstr(a, &root, "type", "object");
                 add_meta(&c, &root);
         }
+        for (const char *const *f = r->resource->select_fields; f && *f; f++)
+                json_push(a, json_get_or_add_array(a, &root, "x-kubernetes-selectable-fields"),
+                          json_build(a, "{ fieldPath: %c }", *f));
         json_setc(a, &root, "x-kubernetes-group-version-kind",
                   json_build(a, "[ { group: %s, kind: %s, version: %s } ]", r->group, r->kind, r->version));
         return root;

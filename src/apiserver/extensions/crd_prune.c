@@ -46,21 +46,45 @@ static struct json strip(struct pruner *c, const struct json *v, const struct pa
         return out;
 }
 
+/* What is wrong with a part of an object within the object. */
+static void refuse(struct pruner *c, const struct json *v, const struct path *at, const char *why) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        if (c->result < 0 || !c->err)
+                return;
+        if (at->up) {
+                path_print(&b, at);
+                buf_addc(&b, ": Invalid value: ");
+                json_write(&b, shown_in_go(c->a, v, "interface {}"));
+                buf_addc(&b, ": ");
+        }
+        buf_addc(&b, why);
+        c->result = error_set(c->err, -EINVAL, "%" STR_FMT, STR_ARG(buf_str(&b)));
+}
+
 /* kind, apiVersion and metadata of an object. */
 static struct json walk_meta(struct pruner *c, const struct crd_schema *s, struct str key, const struct json *v,
                              const struct path *at) {
         const struct crd_schema *node = crd_node(s, key);
-        struct json out = json_null(), strict = json_new_array();
+        struct json out = json_null(), strict = json_new_array(), with_defaults;
         _cleanup_error_ struct error e = ERROR_INIT;
         _cleanup_buf_ struct buf b = BUF_INIT;
 
-        if (!str_eqc(key, "metadata"))
+        if (!str_eqc(key, "metadata")) {
+                if (at->up && !json_is(v, JSON_STRING))
+                        refuse(c, v, at, "must be a string");
                 return *v;
+        }
+        if (c->defaults && node && node->has_defaults) {
+                with_defaults = walk(c, node, v, at);
+                v = &with_defaults;
+        }
         if (schema_decode(c->a, &type_ObjectMeta, v, c->strict ? &strict : NULL, &out, &e) < 0) {
-                if (c->result == 0 && c->err)
-                        c->result = error_set(c->err, -EINVAL, "%s", error_text(&e));
+                refuse(c, v, at, error_text(&e));
                 return json_new_object();
         }
+        if (at->up && json_is(json_getc(&out, "creationTimestamp"), JSON_NULL))
+                json_removec(&out, "creationTimestamp");
         path_print(&b, at);
         json_each_item(m, &strict) {
                 struct str text = json_str(m); /* unknown field "labls" */
@@ -70,7 +94,7 @@ static struct json walk_meta(struct pruner *c, const struct crd_schema *s, struc
                                   json_of_printf(c->a, "unknown field \"%" STR_FMT ".%" STR_FMT, STR_ARG(buf_str(&b)),
                                                  STR_ARG(str_sub(text, 15, text.n))));
         }
-        return c->defaults && node && node->has_defaults ? walk(c, node, &out, at) : out;
+        return out;
 }
 
 static bool dropped_null(const struct crd_schema *s, const struct json *v) {
@@ -108,8 +132,12 @@ static void add_defaults(struct pruner *c, const struct crd_schema *s, struct js
                 struct str name = field_name(&s->type.fields[i]);
                 const struct crd_schema *below = crd_node(s, name);
 
+                const struct path *here = PATH_DOT(at, name);
+
                 if (below && below->dflt && !json_get(out, name))
-                        json_add(c->a, out, name, walk(c, below, below->dflt, PATH_DOT(at, name)));
+                        json_add(c->a, out, name,
+                                 crd_property(s, name) ? walk(c, below, below->dflt, here)
+                                                       : walk_meta(c, s, name, below->dflt, here));
         }
 }
 

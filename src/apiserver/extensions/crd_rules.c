@@ -1,7 +1,6 @@
 /* Each node with rules has the programs of these; they share the types of the root.
  *
- *   crd_schema ── programs ─▶ struct rules { type of self and oldSelf, rule[] { program, message program, field path }
- * }
+ *   crd_schema ── programs ─▶ struct rules { type of self and oldSelf, rule[] { program, message program, path } }
  *
  * A run walks value and schema together. oldSelf is the value before, where that can be told: by name in objects, by
  * key in lists of type map. A rule that uses it is skipped where it cannot. A rule that fails on what was there before
@@ -15,6 +14,7 @@
 struct rule {
         const struct json *source;
         struct cel_program *program, *message;
+        struct str fault;      /* why there is no program: it was one to an older release */
         struct str field_path; /* ".a.b" as "a.b", or empty */
         bool transition;       /* uses oldSelf */
         bool optional;         /* optionalOldSelf: there is none at first */
@@ -36,59 +36,75 @@ static struct str text(const struct json *j, const char *key) {
 
 static bool enter_field(const struct json **schema, struct str name, struct buf *out) {
         const struct json *props = json_getc(*schema, "properties"), *more = json_getc(*schema, "additionalProperties");
+        bool named = json_len(props) > 0;
 
-        *schema = props ? json_get(props, name) : json_is(more, JSON_OBJECT) ? more : NULL;
-        if (props)
-                buf_printf(out, "%s%" STR_FMT, out->n > 0 ? "." : "", STR_ARG(name));
-        else
-                buf_printf(out, "[%" STR_FMT "]", STR_ARG(name));
+        *schema = named ? json_get(props, name) : json_is(more, JSON_OBJECT) ? more : NULL;
+        buf_printf(out, named ? "%s%" STR_FMT : "%s[%" STR_FMT "]", named && out->n > 0 ? "." : "", STR_ARG(name));
         return *schema != NULL;
 }
 
-/* The content of 'x\'y' at p[*at]; false when there is none. */
-static bool read_quoted(struct str p, size_t *at, struct buf *name) {
+/* ".", "[", "]", a name or 'a quoted one'; false at the end. */
+static bool next_token(struct str *rest, struct str *ret) {
+        bool quoted = rest->n > 0 && *rest->p == '\'';
+        size_t n = rest->n > 0;
+
+        if (quoted || (n && !strchr(".[]", *rest->p)))
+                for (; n < rest->n; n++)
+                        if (quoted ? rest->p[n] == '\'' && rest->p[n - 1] != '\\' : strchr(".[]", rest->p[n]) != NULL)
+                                break;
+        n += quoted && n < rest->n;
+        *ret = str_sub(*rest, 0, n);
+        *rest = str_sub(*rest, n, rest->n);
+        return n > 0;
+}
+
+/* The content of 'x\'y'; NULL, or what is wrong. */
+static const char *unquote(struct arena *a, struct str token, struct buf *name) {
         static const char from[] = "abfnrtv'\\", to[] = "\a\b\f\n\r\t\v'\\";
 
-        if (*at >= p.n || p.p[*at] != '\'')
-                return false;
-        for (++*at; *at < p.n && p.p[*at] != '\''; ++*at) {
-                const char *c = p.p[*at] == '\\' && *at + 1 < p.n && p.p[*at + 1] ? strchr(from, p.p[*at + 1]) : NULL;
+        if (token.n < 2 || *token.p != '\'' || token.p[token.n - 1] != '\'')
+                return arena_printf(a, "expected single quoted string but got %" STR_FMT, STR_ARG(token)).p;
+        for (size_t i = 1; i < token.n - 1; i++) {
+                const char *c = token.p[i] == '\\' && token.p[i + 1] ? strchr(from, token.p[i + 1]) : NULL;
 
-                if (p.p[*at] == '\\' && !c)
-                        return false;
-                buf_putc(name, c ? to[c - from] : p.p[*at]);
-                *at += c != NULL;
+                if (token.p[i] == '\\' && !c)
+                        return arena_printf(a, "invalid string literal: invalid escape char \\%c", token.p[i + 1]).p;
+                buf_putc(name, c ? to[c - from] : token.p[i]);
+                i += c != NULL;
         }
-        return (*at)++ < p.n;
+        return NULL;
 }
 
-static bool read_field_path(const struct json *schema, struct str p, struct buf *out) {
-        size_t at = 0, from;
+const char *crd_follow(struct arena *a, const struct json **schema, struct str path, bool brackets, struct buf *out) {
+        struct str token;
 
-        while (at < p.n) {
+        while (next_token(&path, &token)) {
+                bool bracket = str_eqc(token, "[");
                 _cleanup_buf_ struct buf name = BUF_INIT;
+                const char *fault = NULL;
 
-                if (p.p[at] == '[') {
-                        at++;
-                        if (!read_quoted(p, &at, &name) || at >= p.n || p.p[at++] != ']' ||
-                            !enter_field(&schema, buf_str(&name), out))
-                                return false;
+                if (bracket && !brackets)
+                        return "array notation is not allowed";
+                if (!bracket && !str_eqc(token, "."))
+                        return arena_printf(a, "expected [ or . but got: %" STR_FMT, STR_ARG(token)).p;
+                if (!next_token(&path, &token))
+                        return "unexpected end of JSON path";
+                if (bracket)
+                        fault = unquote(a, token, &name);
+                else
+                        buf_add_str(&name, token);
+                if (fault)
+                        return fault;
+                if (!enter_field(schema, buf_str(&name), out))
+                        return "does not refer to a valid field";
+                if (!bracket)
                         continue;
-                }
-                if (p.p[at] != '.')
-                        return false;
-                for (from = ++at; at < p.n && p.p[at] != '.' && p.p[at] != '[' && p.p[at] != ']'; at++)
-                        ;
-                if (at == from || !enter_field(&schema, str_sub(p, from, at), out))
-                        return false;
+                if (!next_token(&path, &token))
+                        return "unexpected end of JSON path";
+                if (!str_eqc(token, "]"))
+                        return arena_printf(a, "expected ] but got %" STR_FMT, STR_ARG(token)).p;
         }
-        return p.n > 0;
-}
-
-bool crd_field_path_valid(const struct json *schema, struct str text) {
-        _cleanup_buf_ struct buf path = BUF_INIT;
-
-        return read_field_path(schema, text, &path);
+        return NULL;
 }
 
 /* ---- compiling ---- */
@@ -133,12 +149,11 @@ static int compile_rule(struct rules *r, struct rule *rule, const struct json *s
         if (k < 0)
                 return k;
         rule->transition = cel_program_uses(rule->program, "oldSelf");
-        if (read_field_path(schema, text(rule->source, "fieldPath"), &path))
+        if (!crd_follow(r->arena, &schema, text(rule->source, "fieldPath"), true, &path))
                 rule->field_path = arena_str(r->arena, buf_str(&path));
         if (text(rule->source, "messageExpression").n == 0)
                 return 0;
-        return compile_text(r, rule, text(rule->source, "messageExpression"), CEL_STRING, &rule->message,
-                            message_err);
+        return compile_text(r, rule, text(rule->source, "messageExpression"), CEL_STRING, &rule->message, message_err);
 }
 
 static void rules_release(struct rules *r) {
@@ -150,15 +165,20 @@ static void rules_release(struct rules *r) {
 
 static void compile_node(struct arena *a, struct crd_schema *s, const struct cel_type *t) {
         struct rules *r = arena_new_of(a, struct rules);
-        _cleanup_error_ struct error err = ERROR_INIT;
 
         r->arena = a;
         r->list = arena_array(a, struct rule, json_len(s->rules));
         set_variables(r, t);
         json_each_item(it, s->rules) {
-                r->list[r->n].source = it;
-                if (str_trim(text(it, "rule")).n > 0)
-                        compile_rule(r, &r->list[r->n++], s->source, &err, &err);
+                struct rule *rule = &r->list[r->n];
+                _cleanup_error_ struct error err = ERROR_INIT, message_err = ERROR_INIT;
+
+                rule->source = it;
+                if (str_trim(text(it, "rule")).n == 0)
+                        continue;
+                r->n++;
+                if (compile_rule(r, rule, s->source, &err, &message_err) < 0 && err.message)
+                        rule->fault = arena_str(a, str_of(err.message));
         }
         s->programs = r;
 }
@@ -251,8 +271,8 @@ static struct str trimmed_rule(const struct rule *r) {
         return str_trim(message.n > 0 ? message : text(r->source, "rule"));
 }
 
-static void add_error(struct field_errors *fe, const struct crd_schema *s, const struct rule *r,
-                      const struct place *at, struct str message) {
+static void add_error(struct field_errors *fe, const struct crd_schema *s, const struct rule *r, const struct place *at,
+                      struct str message) {
         const struct path *p = r->field_path.n > 0 ? PATH_DOT(at->path, r->field_path) : at->path;
         struct str reason = text(r->source, "reason");
 
@@ -361,13 +381,16 @@ static void run_rules(struct runner *e, const struct crd_schema *s, const struct
         for (size_t i = 0; i < r->n && e->budget >= 0; i++) {
                 const struct rule *rule = &r->list[i];
 
-                if (!rule->program || (rule->transition && !at->old && !rule->optional))
-                        continue;
                 if (e->budget == 0) {
                         field_invalid_str(e->fe, at->path, TYPE_OF(s), OUT_OF_BUDGET);
                         e->budget = -1;
                         return;
                 }
+                if (rule->fault.n > 0)
+                        field_invalid_str(e->fe, at->path, TYPE_OF(s), "rule compile error: %" STR_FMT,
+                                          STR_ARG(rule->fault));
+                if (!rule->program || (rule->transition && !at->old && !rule->optional))
+                        continue;
                 if (rule->transition && at->old)
                         values[1] = cel_of_json(a, at->old, r->variables[0].type);
                 if (rule->optional)
@@ -561,8 +584,7 @@ static void validate_rule(struct budget *b, const struct scope *s, struct rules 
         if (err.message)
                 field_invalid(b->fe, PATH(p, "rule"), shown_rule(b->a, source), "%s", err.message);
         if (message_err.message)
-                field_invalid(b->fe, PATH(p, "messageExpression"), shown_rule(b->a, source), "%s",
-                              message_err.message);
+                field_invalid(b->fe, PATH(p, "messageExpression"), shown_rule(b->a, source), "%s", message_err.message);
         if (rule->message) {
                 cel_program_estimate(rule->message, NULL, &cost);
                 observe(b, PATH(p, "messageExpression"), cost, "estimated messageExpression cost");
@@ -599,9 +621,9 @@ static void validate_rules(struct budget *b, const struct scope *s, const struct
         if (json_len(list) == 0 || has_errors(b, s->path))
                 return;
         if (!s->type) {
-                field_invalid(b->fe, PATH(s->path, "x-kubernetes-validations"), list,
-                              "internal error: failed to construct type information for x-kubernetes-validations "
-                              "rules: unable to convert structural schema to CEL declarations");
+                field_internal(b->fe, PATH(s->path, "x-kubernetes-validations"),
+                               "internal error: failed to construct type information for x-kubernetes-validations "
+                               "rules: unable to convert structural schema to CEL declarations");
                 return;
         }
         set_variables(&r, s->type);

@@ -20,5 +20,7 @@ void crd_rules_run(struct field_errors *fe, struct field_errors *passed, const s
 /* The rules of a definition's schema: do they compile, are they affordable? Where errors from the first-th on are about
  * the schema at a place or below it, the rules there are not looked at. */
 void crd_rules_validate(struct field_errors *fe, const struct path *p, const struct json *schema, size_t first);
-/* Is text a path to a field of the schema, as in ".spec['a.b'].c"? */
-bool crd_field_path_valid(const struct json *schema, struct str text);
+/* Follows a path as in ".spec['a.b'].c" (of a rule) or ".spec.c" (of a selectable field: no brackets) through a schema,
+ * which *schema leads to. NULL, and the path as errors have it goes to out; else what is wrong with it, in upstream's
+ * words. */
+const char *crd_follow(struct arena *a, const struct json **schema, struct str path, bool brackets, struct buf *out);

@@ -78,7 +78,8 @@ static void check_nested(struct field_errors *fe, const struct path *p, const st
         for (size_t i = 0; i < ARRAY_SIZE(forbidden); i++) {
                 const struct json *v = json_getc(j, forbidden[i].key);
 
-                if (v && !(v->type == JSON_BOOL && !v->b && i != 1) && !(v->type == JSON_STRING && v->len == 0))
+                if (v && !(v->type == JSON_BOOL && !v->b && i != 2) &&
+                    !(v->type >= JSON_STRING && v->len == 0 && i != 1 && i != 2))
                         field_forbidden(fe, PATH(p, forbidden[i].key), "%s", forbidden[i].detail);
         }
 }
@@ -193,11 +194,25 @@ static void check_complete(struct field_errors *fe, const struct path *sp, const
                                PATH_KEY(PATH(vp, "properties"), json_key(m)), &m->value);
 }
 
+/* By what is printed of them. */
+static int compare_errors(const void *x, const void *y) {
+        const struct field_error *a = x, *b = y;
+        int r = memcmp(a->field.p, b->field.p, MIN(a->field.n, b->field.n));
+
+        if (r != 0 || a->field.n == b->field.n)
+                return r != 0 ? r : str_cmp(a->body, b->body);
+        return a->field.n < b->field.n        ? (':' < b->field.p[a->field.n] ? -1 : 1)
+               : a->field.p[b->field.n] < ':' ? -1
+                                              : 1;
+}
+
 bool crd_validate_structural(struct field_errors *fe, const struct path *p, const struct json *schema) {
         size_t before = fe->list.n;
 
         check_structural(fe, p, schema, ROOT);
         check_complete(fe, p, schema, p, schema);
+        if (fe->list.n > before)
+                qsort(fe->list.v + before, fe->list.n - before, sizeof(*fe->list.v), compare_errors);
         return fe->list.n == before;
 }
 

@@ -32,8 +32,7 @@ static bool check_joined(struct field_errors *fe, const struct path *p, struct s
         size_t n = check(s, messages);
 
         if (n > 0)
-                field_invalid(fe, p, shown, "%s%s%s", messages[0], n > 1 ? "," : "",
-                              n > 1 ? messages[1] : "");
+                field_invalid(fe, p, shown, "%s%s%s", messages[0], n > 1 ? "," : "", n > 1 ? messages[1] : "");
         return n == 0;
 }
 
@@ -180,16 +179,16 @@ static void check_set_items(struct field_errors *fe, const struct path *p, const
         struct str list_type = text(j, "x-kubernetes-list-type"), type = text(items, "type"),
                    inner = text(items, "x-kubernetes-list-type");
         const struct path *items_path = PATH(p, "items");
-        bool set = str_eqc(list_type, "set");
+        bool set = str_eqc(list_type, "set"), array = str_eqc(text(j, "type"), "array");
 
         if (!items || (!set && !str_eqc(list_type, "map")))
                 return;
-        if (set && str_eqc(type, "array") && !str_empty(inner) && !str_eqc(inner, "atomic"))
+        if (set && array && str_eqc(type, "array") && !str_empty(inner) && !str_eqc(inner, "atomic"))
                 field_invalid_str(fe, PATH(items_path, "x-kubernetes-list-type"), inner,
                                   "must be atomic as item of a list with x-kubernetes-list-type=set");
-        if (set && str_eqc(type, "object") && !str_eqc(text(items, "x-kubernetes-map-type"), "atomic"))
+        if (set && array && str_eqc(type, "object") && !str_eqc(text(items, "x-kubernetes-map-type"), "atomic"))
                 field_invalid_str(fe, PATH(items_path, "x-kubernetes-map-type"), STR("null"),
-                              "must be atomic as item of a list with x-kubernetes-list-type=set");
+                                  "must be atomic as item of a list with x-kubernetes-list-type=set");
         if (is_true(items, "nullable"))
                 field_forbidden(fe, PATH(items_path, "nullable"),
                                 "cannot be nullable when x-kubernetes-list-type is %" STR_FMT, STR_ARG(list_type));
@@ -212,6 +211,13 @@ static void check_set_items(struct field_errors *fe, const struct path *p, const
 
 static bool has_newline(struct str s) {
         return str_find(s, '\n') >= 0 || str_find(s, '\r') >= 0;
+}
+
+static bool path_is_valid(const struct json *schema, struct str path) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        return !crd_follow(a, &schema, path, true, &b);
 }
 
 /* x-kubernetes-validations, but for their expressions. */
@@ -245,7 +251,7 @@ static void check_rules(struct field_errors *fe, const struct path *p, const str
                 if (has_newline(text(r, "fieldPath")))
                         field_invalid_str(fe, PATH(at, "fieldPath"), text(r, "fieldPath"),
                                           "fieldPath must not contain line breaks");
-                if (text(r, "fieldPath").n > 0 && !crd_field_path_valid(schema, text(r, "fieldPath")))
+                if (!path_is_valid(schema, text(r, "fieldPath")))
                         field_invalid_str(fe, PATH(at, "fieldPath"), text(r, "fieldPath"),
                                           "fieldPath must be a valid path");
         }
@@ -341,19 +347,43 @@ static void check_root(struct field_errors *fe, const struct path *p, const stru
                 }
 }
 
+/* Does it say, anywhere, what no structural schema can? Then whether it is one is no question. */
+static bool is_unsupported(const struct json *j) {
+        static const char *const keys[] = { "id",           "$schema",         "$ref",       "patternProperties",
+                                            "dependencies", "additionalItems", "definitions" },
+                                 *const one[] = { "items", "additionalProperties", "not" },
+                                 *const many[] = { "properties", "allOf", "anyOf", "oneOf" };
+        const struct json *preserve = json_getc(j, "x-kubernetes-preserve-unknown-fields"), *v;
+        bool found = json_is(json_getc(j, "items"), JSON_ARRAY) || (json_is(preserve, JSON_BOOL) && !preserve->b);
+
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+                v = json_getc(j, keys[i]);
+                found = found || (v && (json_is(v, JSON_BOOL) || v->len > 0));
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(one); i++)
+                found = found || (json_is(json_getc(j, one[i]), JSON_OBJECT) && is_unsupported(json_getc(j, one[i])));
+        for (size_t i = 0; i < ARRAY_SIZE(many) && !found; i++) {
+                json_each_member(m, i == 0 ? json_getc(j, many[i]) : NULL)
+                        found = found || is_unsupported(&m->value);
+                json_each_item(it, i > 0 ? json_getc(j, many[i]) : NULL)
+                        found = found || is_unsupported(it);
+        }
+        return found;
+}
+
 static void validate_schema(struct field_errors *fe, const struct path *p, const struct json *schema, bool status) {
         _cleanup_(arena_freep) struct arena *a = NULL;
         const struct path *here = SCHEMA_PATH(p);
         struct crd_schema *compiled;
-        size_t before, structural;
-        bool rules = false;
+        size_t first = fe->list.n, before, structural;
+        bool unsupported = is_unsupported(schema), rules = false;
 
         if (status)
                 check_root(fe, p, schema);
         if (is_true(schema, "nullable"))
                 field_forbidden(fe, PATH(p, "openAPIV3Schema.nullable"), "nullable cannot be true at the root");
         structural = fe->list.n;
-        if (crd_validate_structural(fe, here, schema)) {
+        if (!unsupported && crd_validate_structural(fe, here, schema)) {
                 a = arena_new(0);
                 compiled = crd_schema_compile(a, schema, "", "");
                 if (compiled->has_defaults) {
@@ -365,6 +395,8 @@ static void validate_schema(struct field_errors *fe, const struct path *p, const
         }
         before = fe->list.n;
         walk_schema((struct walk) { .fe = fe }, here, schema, true);
+        if (unsupported && fe->list.n == first) /* all else of that has been told */
+                field_invalid_str(fe, here, STR(""), "OpenAPIV3Schema 'schema' is not supported");
         if (rules)
                 crd_rules_validate(fe, here, schema, before);
 }
@@ -432,46 +464,43 @@ static void validate_column(struct field_errors *fe, const struct path *p, const
         check_json_path(fe, PATH(p, "JSONPath"), json_getc(c, "jsonPath"), "", "");
 }
 
-/* The schema at ".spec.a.b"; NULL when there is none. */
-static const struct json *schema_at(const struct json *schema, struct str path) {
-        struct str rest = str_sub(path, 1, path.n), key;
-
-        while (schema && str_split(&rest, '.', &key)) {
-                const struct json *more = json_getc(schema, "additionalProperties");
-
-                schema = json_getc(schema, "properties") ? json_get(json_getc(schema, "properties"), key) : more;
-        }
-        return schema;
-}
-
 static void validate_selectable(struct field_errors *fe, const struct path *p, const struct json *fields,
                                 const struct json *schema) {
-        for (size_t i = 0; i < json_len(fields); i++) {
-                const struct json *path = json_getc(json_item(fields, i), "jsonPath");
-                const struct path *at = PATH(PATH_INDEX(p, i), "jsonPath");
-                const struct json *found = schema_at(schema, json_str(path));
-                struct str type = text(found, "type"), s = json_str(path);
+        size_t n = json_len(fields), different = 0;
+        struct str *seen = arena_array(fe->a, struct str, n + 1);
 
-                if (str_empty(s)) {
+        for (size_t i = 0; i < n; i++) {
+                const struct json *path = json_getc(json_item(fields, i), "jsonPath"), *found = schema;
+                const struct path *at = PATH(PATH_INDEX(p, i), "jsonPath");
+                _cleanup_buf_ struct buf b = BUF_INIT;
+                const char *fault = crd_follow(fe->a, &found, json_str(path), false, &b);
+                struct str type = text(found, "type");
+                size_t k = 0;
+
+                if (str_empty(json_str(path))) {
                         field_required(fe, at, "");
                         continue;
                 }
-                if (s.p[0] != '.' || !found) {
-                        field_invalid(fe, at, path, "is an invalid path: does not refer to a valid field");
+                if (fault) {
+                        field_invalid(fe, at, path, "is an invalid path: %s", fault);
                         continue;
                 }
-                if (str_has_prefix(s, STR(".metadata.")))
+                if (str_has_prefix(json_str(path), STR(".metadata")) &&
+                    (json_str(path).n == 9 || json_str(path).p[9] == '.'))
                         field_invalid(fe, at, path, "must not point to fields in metadata");
                 if (!str_eqc(type, "string") && !str_eqc(type, "boolean") && !str_eqc(type, "integer"))
                         field_invalid(fe, at, path,
                                       "must point to a field of type string, boolean or integer. Enum string "
                                       "fields and strings with formats are allowed.");
-                for (size_t k = 0; k < i; k++)
-                        if (json_equal(json_item(fields, k), json_item(fields, i)))
-                                field_duplicate_value(fe, at, path);
+                while (k < different && !str_eq(seen[k], buf_str(&b)))
+                        k++;
+                if (k < different)
+                        field_duplicate_value(fe, at, path);
+                else
+                        seen[different++] = arena_str(fe->a, buf_str(&b));
         }
-        if (json_len(fields) > MAX_SELECTABLE)
-                field_too_many(fe, p, json_len(fields), MAX_SELECTABLE);
+        if (different > MAX_SELECTABLE)
+                field_too_many(fe, p, different, MAX_SELECTABLE);
 }
 
 static void check_deprecation(struct field_errors *fe, const struct path *p, const struct json *v) {
@@ -614,13 +643,17 @@ static void check_review_versions(struct field_errors *fe, const struct path *p,
                               "must include at least one of v1, v1beta1");
 }
 
-static void validate_conversion(struct field_errors *fe, const struct path *p, const struct json *conversion) {
+static void validate_conversion(struct field_errors *fe, const struct path *p, const struct json *conversion,
+                                bool preserved) {
         static const char *const strategies[] = { "None", "Webhook", NULL };
         const struct json *webhook = json_getc(conversion, "webhook"), *client = json_getc(webhook, "clientConfig");
         struct str strategy = text(conversion, "strategy");
 
         if (!conversion)
                 return;
+        if (!str_eqc(strategy, "None") && preserved)
+                field_invalid_str(fe, PATH(p, "strategy"), strategy,
+                                  "must be None if spec.preserveUnknownFields is true");
         if (str_empty(strategy))
                 field_required(fe, PATH(p, "strategy"), "");
         else
@@ -776,7 +809,7 @@ void validate_crd(struct field_errors *fe, const struct json *obj, const struct 
                         field_required(fe, PATH(PATH(p, "names"), needed[i]), "");
         validate_names(fe, PATH(p, "names"), names);
         validate_parts(fe, p, versions, json_item(versions, 0), true);
-        validate_conversion(fe, PATH(p, "conversion"), json_getc(spec, "conversion"));
+        validate_conversion(fe, PATH(p, "conversion"), json_getc(spec, "conversion"), json_bool(preserve));
         if (old && condition_is(json_getc(old, "status"), "Established", "True") && crd_bundle_is_bad(obj) &&
             !crd_bundle_is_bad(old))
                 field_invalid(fe, PATH(PATH(PATH(p, "conversion"), "webhookClientConfig"), "caBundle"),

@@ -150,6 +150,10 @@ void field_invalid_str(struct field_errors *fe, const struct path *p, struct str
         add(fe, "FieldValueInvalid", p, "Invalid value", quoted_in_go(fe->a, value), text);
 }
 
+void field_internal(struct field_errors *fe, const struct path *p, const char *detail) {
+        add(fe, "InternalError", p, "Internal error", STR(""), detail);
+}
+
 void field_invalid_whole(struct field_errors *fe, const struct path *p, const char *detail) {
         add(fe, "FieldValueInvalid", p, "Invalid value", STR(""), detail);
 }

@@ -32,6 +32,7 @@ struct field_errors {
 void field_required(struct field_errors *fe, const struct path *p,
                     const char *detail); /* detail may be "" everywhere */
 void field_forbidden(struct field_errors *fe, const struct path *p, const char *fmt, ...) _printf_(3, 4);
+void field_internal(struct field_errors *fe, const struct path *p, const char *detail);
 /* value may be NULL: null. */
 void field_invalid(struct field_errors *fe, const struct path *p, const struct json *value, const char *fmt, ...)
                 _printf_(4, 5);

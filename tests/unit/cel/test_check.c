@@ -63,23 +63,106 @@ static const struct {
                                     "[1].map(__result__, 1)\n | ........^" },
         { "[1].all(i, i, true)",
           "ERROR: <input>:1:12: duplicate variable name: i\n | [1].all(i, i, true)\n | ...........^" },
-        { "if == 1", "ERROR: <input>:1:1: reserved identifier: if\n | if == 1\n | ^" },
-        { "1 +", "ERROR: <input>:1:4: Syntax error: mismatched input '<EOF>' expecting {'[', '{', '(', '.', '-', '!', "
-                 "'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}\n | 1 +\n | ...^" },
-        { "", "ERROR: <input>:1:1: Syntax error: mismatched input '<EOF>' expecting {'[', '{', '(', '.', '-', '!', "
-              "'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}\n | \n | ^" },
-        { "1 2", "ERROR: <input>:1:3: Syntax error: extraneous input '2' expecting <EOF>\n | 1 2\n | ..^" },
-        { "1 2 3", "ERROR: <input>:1:3: Syntax error: mismatched input '2' expecting <EOF>\n | 1 2 3\n | ..^" },
-        { "(1", "ERROR: <input>:1:3: Syntax error: mismatched input '<EOF>' expecting ')'\n | (1\n | ..^" },
-        { "1 @ 2", "ERROR: <input>:1:3: Syntax error: token recognition error at: '@'\n | 1 @ 2\n | ..^" },
         { "'\xc3\xa9' +\n\tself.x", "ERROR: <input>:2:6: undefined field 'x'\n |  self.x\n | .....^" },
         { "'\xe4\xb8\xad' + 1", "ERROR: <input>:1:5: found no matching overload for '_+_' applied to '(string, int)'\n "
                                 "| '\xe4\xb8\xad' + 1\n | .\xef\xbc\x8e..^" },
         { "99999999999999999999", "ERROR: <input>:1:1: invalid int literal\n | 99999999999999999999\n | ^" },
         { "9223372036854775808", "ERROR: <input>:1:1: invalid int literal\n | 9223372036854775808\n | ^" },
         { "Foo{a: 1}", "ERROR: <input>:1:4: undeclared reference to 'Foo' (in container '')\n | Foo{a: 1}\n | ...^" },
-        { "'abc", "ERROR: <input>:1:1: Syntax error: token recognition error at: ''abc'\n | 'abc\n | ^" },
 };
+
+#define OPERAND                                                                                                 \
+        "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, " \
+        "IDENTIFIER}"
+#define ENTRY                                                                                                   \
+        "{'[', '{', '}', '(', '.', ',', '-', '!', '?', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, " \
+        "STRING, BYTES, IDENTIFIER}"
+#define FIELD "{'}', ',', '?', IDENTIFIER, ESC_IDENTIFIER}"
+
+/* As ANTLR tells them, one a line, without the source. */
+static const struct {
+        const char *text, *messages;
+} unreadable[] = {
+        { "1 +", "1:4: mismatched input '<EOF>' expecting " OPERAND },
+        { "", "1:1: mismatched input '<EOF>' expecting " OPERAND },
+        { "1 2", "1:3: extraneous input '2' expecting <EOF>" },
+        { "1 2 3", "1:3: mismatched input '2' expecting <EOF>" },
+        { "(1", "1:3: missing ')' at '<EOF>'" },
+        { "self.n[1", "1:9: missing ']' at '<EOF>'" },
+        { "[1", "1:3: mismatched input '<EOF>' expecting {']', ','}" },
+        { "[1 2]", "1:4: extraneous input '2' expecting {']', ','}" },
+        { "size(1 2)", "1:8: extraneous input '2' expecting ')'" },
+        { "size(,)", "1:6: extraneous input ',' expecting {'[', '{', '(', ')', '.', '-', '!', 'true', 'false', 'null', "
+                     "NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}" },
+        { "1 @ 2", "1:3: token recognition error at: '@'\n1:5: extraneous input '2' expecting <EOF>" },
+        { "self.n = 1", "1:8: token recognition error at: '= '\n1:10: extraneous input '1' expecting <EOF>" },
+        { "*@a | b", "1:1: extraneous input '*' expecting " OPERAND "\n1:2: token recognition error at: '@'\n"
+                     "1:5: token recognition error at: '| '\n1:7: extraneous input 'b' expecting <EOF>" },
+        { "1 + $", "1:5: token recognition error at: '$'\n1:6: mismatched input '<EOF>' expecting " OPERAND },
+        { "1 + 2\n3 +", "2:1: mismatched input '3' expecting <EOF>" },
+        { "1 + +",
+          "1:5: mismatched input '+' expecting " OPERAND "\n1:6: mismatched input '<EOF>' expecting " OPERAND },
+        { "--", "1:3: no viable alternative at input '-'\n1:3: mismatched input '<EOF>' expecting " OPERAND },
+        { "?", "1:1: mismatched input '?' expecting " OPERAND "\n1:2: mismatched input '<EOF>' expecting " OPERAND },
+        { "in", "1:1: mismatched input 'in' expecting " OPERAND "\n1:3: mismatched input '<EOF>' expecting " OPERAND },
+        { "{\"a\": 1}.\"a\"", "1:10: no viable alternative at input '.\"a\"'" },
+        { "{", "1:2: mismatched input '<EOF>' expecting " ENTRY },
+        { "{a}", "1:3: mismatched input '}' expecting ':'" },
+        { "{:a}", "1:2: extraneous input ':' expecting " ENTRY "\n1:4: mismatched input '}' expecting ':'" },
+        { "msg{:a}", "1:5: extraneous input ':' expecting " FIELD "\n1:7: mismatched input '}' expecting ':'" },
+        { "func{{a}}", "1:6: extraneous input '{' expecting " FIELD "\n1:8: mismatched input '}' expecting ':'\n"
+                       "1:9: extraneous input '}' expecting <EOF>" },
+        { "ind[a{b}]", "1:8: mismatched input '}' expecting ':'" },
+        { "x{.", "1:3: mismatched input '.' expecting " FIELD },
+        { "x{?.", "1:4: mismatched input '.' expecting {IDENTIFIER, ESC_IDENTIFIER}" },
+        { "T(){}", "1:4: mismatched input '{' expecting <EOF>" },
+        { "T{}()", "1:4: mismatched input '(' expecting <EOF>" },
+        { "a ? b c", "1:7: missing ':' at 'c'" },
+        { "a ? b ((?))",
+          "1:9: mismatched input '?' expecting " OPERAND "\n1:10: mismatched input ')' expecting " OPERAND
+          "\n1:12: mismatched input '<EOF>' expecting ':'" },
+        { "\"\\xFh\"", "1:1: token recognition error at: '\"\\xFh'\n1:6: token recognition error at: '\"'\n"
+                       "1:7: mismatched input '<EOF>' expecting " OPERAND },
+        { "'abc", "1:1: token recognition error at: ''abc'\n1:5: mismatched input '<EOF>' expecting " OPERAND },
+        { "'\xf0\x9f\x98\x81' in ['x']\n && in.\xf0\x9f\x98\x81",
+          "2:5: extraneous input 'in' expecting " OPERAND "\n2:8: token recognition error at: '\xf0\x9f\x98\x81'\n"
+          "2:9: no viable alternative at input '.'" },
+        { "`b-c`", "1:1: mismatched input '`b-c`' expecting " OPERAND },
+        { "a.`b-c`", "1:3: unsupported syntax: '`'" },
+        { "a.`$b`", "1:3: token recognition error at: '`$'\n1:6: token recognition error at: '`'" },
+        { "if == 1", "1:1: reserved identifier: if" },
+        { "[1].map(var, var * var)", "1:9: reserved identifier: var\n1:9: argument is not an identifier\n"
+                                     "1:14: reserved identifier: var\n1:20: reserved identifier: var" },
+};
+
+static void cannot_read(void **state) {
+        struct cel_world w = cel_world(schema, "{}", "{}");
+        size_t wrong = 0;
+
+        for (size_t i = 0; i < ARRAY_SIZE(unreadable); i++) {
+                struct str rest = str_of(cel_answer(&w, unreadable[i].text, NULL)), line;
+                _cleanup_buf_ struct buf b = BUF_INIT;
+
+                while (str_split(&rest, '\n', &line)) {
+                        ssize_t at = str_search(line, STR("ERROR: <input>:")), end;
+
+                        if (at < 0)
+                                continue;
+                        line = str_sub(line, (size_t) at + 15, line.n);
+                        end = str_search(line, STR("Syntax error: "));
+                        buf_printf(&b, "%s%" STR_FMT "%" STR_FMT, b.n > 0 ? "\n" : "",
+                                   STR_ARG(str_sub(line, 0, end < 0 ? 0 : (size_t) end)),
+                                   STR_ARG(str_sub(line, end < 0 ? 0 : (size_t) end + 14, line.n)));
+                }
+                if (str_eqc(buf_str(&b), unreadable[i].messages))
+                        continue;
+                print_error("%s\n  is     %" STR_FMT "\n  wanted %s\n", unreadable[i].text, STR_ARG(buf_str(&b)),
+                            unreadable[i].messages);
+                wrong++;
+        }
+        arena_free(w.a);
+        assert_int_equal(wrong, 0);
+}
 
 static void refuses(void **state) {
         struct cel_world w = cel_world(schema, "{}", "{}");
@@ -155,11 +238,12 @@ static void too_deep(void **state) {
         for (; n < 2000; n++)
                 text[n] = '(';
         text[n] = 0;
-        assert_non_null(strstr(cel_answer(&w, text, NULL), "expression recursion limit exceeded: 250"));
+        assert_string_equal(cel_answer(&w, text, NULL),
+                            "error: ERROR: <input>:-1:0: expression recursion limit exceeded: 250");
         for (n = 0; n < 4000; n += 2)
                 memcpy(text + n, "1+", 2);
         memcpy(text + n, "1", 2);
-        assert_non_null(strstr(cel_answer(&w, text, NULL), "expression recursion limit exceeded: 250"));
+        assert_string_equal(cel_answer(&w, text, NULL), "error: ERROR: <input>:-1:0: max recursion depth exceeded");
         for (n = 0; n < 4000; n += 2)
                 memcpy(text + n, "!!", 2);
         memcpy(text + n, "x", 2);
@@ -169,9 +253,8 @@ static void too_deep(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(refuses),
-                cmocka_unit_test(knows_the_type),
-                cmocka_unit_test(says_which_variables),
+                cmocka_unit_test(refuses),        cmocka_unit_test(cannot_read),
+                cmocka_unit_test(knows_the_type), cmocka_unit_test(says_which_variables),
                 cmocka_unit_test(too_deep),
         };
 
