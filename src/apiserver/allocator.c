@@ -1,20 +1,27 @@
-/* Cluster IPs and node ports. Two bitmaps: one bit for an address of the service range (at most 2^20 of them), one for
- * a port. A write that needs one takes it under the lock before it goes to the store and gives it back if it fails; the
- * store's events keep the maps right whoever deletes a Service. At the start they are made from what is stored. */
+/* Cluster IPs and node ports.
+ *
+ * An address is taken when there is an IPAddress object of its name. The object is made and removed in the transaction
+ * that writes its Service, so both are there or neither, and two Services that want one address meet at the store. The
+ * ranges are those of the ServiceCIDRs that are ready.
+ *
+ * Ports are a bitmap. A write that needs one takes it under the lock before it goes to the store and gives it back if
+ * it fails; the store's events keep the map right whoever deletes a Service. */
 #include <errno.h>
 #include <stdio.h>
 
 #include "apiserver/allocator.h"
+#include "apiserver/strategy.h"
 #include "base/encode.h"
 #include "base/rand.h"
+#include "json/build.h"
+#include "schema/types.h"
 
-#define MAX_ADDRESSES (1U << 20)
+#define MANAGED_BY "ipaddress.kubernetes.io/managed-by"
+#define MANAGER "ipallocator.k8s.io"
 
 struct allocator {
         pthread_mutex_t lock;
         char cidr[64];
-        uint32_t base, n_addresses; /* host byte order; offset 0 is the network, never given */
-        uint64_t *addresses;
         int port_min, port_max;
         uint64_t *ports;
 };
@@ -29,34 +36,67 @@ static void put(uint64_t *map, uint32_t i, bool v) {
                 map[i / 64] &= ~(1ULL << (i % 64));
 }
 
+/* ---- ranges ---- */
+
+/* The addresses that may be given: neither the network's nor the broadcast address. */
+struct range {
+        uint32_t first, n;
+};
+
+/* IPv4 only: families of which the cluster has no range are refused before (strategy_service.c). */
+static bool range_parse(struct str cidr, struct range *ret) {
+        struct str ip = STR("");
+        uint64_t bits = 0;
+        uint32_t base;
+
+        if (!str_split(&cidr, '/', &ip) || !ipv4_parse(ip, &base) || str_to_u64(cidr, &bits) < 0 || bits < 8 ||
+            bits > 30)
+                return false;
+        *ret = (struct range){ (base & ~(UINT32_MAX >> bits)) + 1, (UINT32_MAX >> bits) - 1 };
+        return true;
+}
+
+static bool is_ready(const struct object *cidr) {
+        const struct json *ready = condition_find(json_getc(object_json(cidr), "status"), "Ready");
+
+        return !object_deleting(cidr) && (!ready || str_eqc(json_str(json_getc(ready, "status")), "True"));
+}
+
+/* Those of the snapshot; the server's own as long as nobody has made its object. */
+static size_t ranges_of(const struct apiserver *s, struct store_snapshot *snap, struct arena *a, struct range **ret) {
+        const struct rest *r = rest_of(s, &res_servicecidrs);
+        struct store_iter it;
+        size_t n = 0;
+
+        *ret = arena_array(a, struct range, 2 * store_count(snap, r->prefix, r->prefix) + 1);
+        if (!rest_get(snap, r, STR(""), STR("kubernetes")))
+                n += range_parse(str_of(s->allocator->cidr), &(*ret)[n]);
+        store_iter_init(&it, snap, r->prefix, r->prefix);
+        while (store_iter_next(&it))
+                for (size_t i = 0; i < 2 && is_ready(it.object); i++)
+                        n += range_parse(json_str(json_item(json_at_path(object_json(it.object), "spec", "cidrs"), i)),
+                                         &(*ret)[n]);
+        return n;
+}
+
 static struct str print_ip(struct arena *a, uint32_t ip) {
         return arena_printf(a, "%u.%u.%u.%u", ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255);
 }
 
 int allocator_new(struct apiserver *s, struct allocator **ret, struct error *err) {
         struct allocator *al = xcalloc(1, sizeof(*al));
-        struct str cidr = str_of(s->options.service_cidr ? s->options.service_cidr : "10.96.0.0/12"), ip;
-        uint64_t bits = 0;
-        uint64_t size;
+        struct range range;
 
-        snprintf(al->cidr, sizeof(al->cidr), "%" STR_FMT, STR_ARG(cidr));
-        if (!str_split(&cidr, '/', &ip) || !ipv4_parse(ip, &al->base) || str_to_u64(cidr, &bits) < 0 || bits < 8 ||
-            bits > 30) {
+        snprintf(al->cidr, sizeof(al->cidr), "%s", s->options.service_cidr ? s->options.service_cidr : "10.96.0.0/12");
+        if (!range_parse(str_of(al->cidr), &range)) {
                 free(al);
                 return error_set(err, -EINVAL,
                                  "the service range \"%s\" is no IPv4 network with a prefix of 8 to 30 bits",
                                  s->options.service_cidr);
         }
-        size = 1ULL << (32 - bits);
-        al->base &= ~(uint32_t) (size - 1);
-        al->n_addresses = (uint32_t) MIN(size, MAX_ADDRESSES);
-        al->addresses = xcalloc((al->n_addresses + 63) / 64, 8);
         al->port_min = s->options.node_port_min ? s->options.node_port_min : 30000;
         al->port_max = s->options.node_port_max ? s->options.node_port_max : 32767;
         al->ports = xcalloc(65536 / 64, 8);
-        put(al->addresses, 0, true);
-        if (size == al->n_addresses)
-                put(al->addresses, al->n_addresses - 1, true); /* broadcast */
         pthread_mutex_init(&al->lock, NULL);
         *ret = al;
         return 0;
@@ -66,7 +106,6 @@ void allocator_free(struct allocator *al) {
         if (!al)
                 return;
         pthread_mutex_destroy(&al->lock);
-        free(al->addresses);
         free(al->ports);
         free(al);
 }
@@ -76,7 +115,9 @@ const char *allocator_cidr(const struct allocator *al) {
 }
 
 struct str allocator_first_ip(const struct allocator *al, struct arena *a) {
-        return print_ip(a, al->base + 1);
+        struct range range;
+
+        return range_parse(str_of(al->cidr), &range) ? print_ip(a, range.first) : STR("");
 }
 
 void allocator_port_range(const struct allocator *al, int *ret_min, int *ret_max) {
@@ -84,32 +125,102 @@ void allocator_port_range(const struct allocator *al, int *ret_min, int *ret_max
         *ret_max = al->port_max;
 }
 
-/* ---- one ---- */
+/* ---- addresses ---- */
 
-int allocator_take_ip(struct allocator *al, struct str ip) {
+static bool is_taken(const struct apiserver *s, struct store_snapshot *snap, struct str ip) {
+        return rest_get(snap, rest_of(s, &res_ipaddresses), STR(""), ip);
+}
+
+int allocator_check_ip(const struct apiserver *s, struct store_snapshot *snap, struct arena *a, struct str ip) {
+        struct range *ranges;
+        size_t n = ranges_of(s, snap, a, &ranges);
         uint32_t addr;
-        int r = 0;
 
-        if (!ipv4_parse(ip, &addr) || addr < al->base || addr - al->base >= al->n_addresses || addr == al->base)
+        if (!ipv4_parse(ip, &addr))
                 return -ERANGE;
-        pthread_mutex_lock(&al->lock);
-        if (get(al->addresses, addr - al->base))
-                r = -EEXIST;
-        else
-                put(al->addresses, addr - al->base, true);
-        pthread_mutex_unlock(&al->lock);
-        return r;
+        for (size_t i = 0; i < n; i++)
+                if (addr - ranges[i].first < ranges[i].n)
+                        return is_taken(s, snap, ip) ? -EEXIST : 0;
+        return -ERANGE;
 }
 
-void allocator_release_ip(struct allocator *al, struct str ip) {
-        uint32_t addr;
+/* A free address of a part of a range: a random one, then whatever comes next. */
+static bool find_ip(const struct apiserver *s, struct store_snapshot *snap, struct arena *a, uint32_t first, uint32_t n,
+                    struct str *ret) {
+        uint32_t start = n ? (uint32_t) rand_below(n) : 0;
 
-        if (!ipv4_parse(ip, &addr) || addr <= al->base || addr - al->base >= al->n_addresses)
-                return;
-        pthread_mutex_lock(&al->lock);
-        put(al->addresses, addr - al->base, false);
-        pthread_mutex_unlock(&al->lock);
+        for (uint32_t i = 0; i < n; i++) {
+                char text[16];
+                uint32_t ip = first + (uint32_t) (((uint64_t) start + i) % n);
+                int len = snprintf(text, sizeof(text), "%u.%u.%u.%u", ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255);
+
+                if (!is_taken(s, snap, str_n(text, (size_t) len))) {
+                        *ret = print_ip(a, ip);
+                        return true;
+                }
+        }
+        return false;
 }
+
+int allocator_any_ip(const struct apiserver *s, struct store_snapshot *snap, struct arena *a, struct str *ret) {
+        struct range *ranges;
+        size_t n = ranges_of(s, snap, a, &ranges), start = n ? rand_below(n) : 0;
+
+        for (size_t i = 0; i < n; i++) {
+                const struct range *r = &ranges[(start + i) % n];
+                /* The lower band is left to those who ask for a certain address: KEP-3070. */
+                uint32_t size = r->n + 2, band = size < 16 ? 0 : MIN(MAX(16U, size / 16), 256U);
+
+                if (band >= r->n)
+                        band = 0;
+                if (find_ip(s, snap, a, r->first + band, r->n - band, ret) || find_ip(s, snap, a, r->first, band, ret))
+                        return 0;
+        }
+        return -ENOSPC;
+}
+
+struct store_op allocator_new_address(const struct apiserver *s, struct arena *a, struct str ip, struct str ns,
+                                      struct str service) {
+        const struct rest *r = rest_of(s, &res_ipaddresses);
+        struct json tree;
+        char uid[37];
+
+        rand_uuid(uid);
+        tree = json_build(a,
+                          "{ kind: 'IPAddress', apiVersion: 'networking.k8s.io/v1', metadata: { name: %s, uid: %S, "
+                          "creationTimestamp: %s, labels: { 'ipaddress.kubernetes.io/ip-family': 'IPv4', '" MANAGED_BY
+                          "': '" MANAGER "' } }, spec: { parentRef: { resource: 'services', namespace: %s, name: %s } } }",
+                          ip, str_n(uid, 36), now_text(a), ns, service);
+        return (struct store_op){ .kind = STORE_CREATE,
+                                  .key = rest_key(a, r, STR(""), ip),
+                                  .object = object_from_tree(&tree) };
+}
+
+static bool holds_ip(const struct json *service, struct str ip) {
+        json_each_item(i, json_at_path(service, "spec", "clusterIPs"))
+                if (str_eq(json_str(i), ip))
+                        return true;
+        return false;
+}
+
+size_t service_companions(struct op *op, const struct json *before, const struct json *after, struct store_op *ret) {
+        struct arena *a = op->c->arena;
+        size_t n = 0;
+
+        json_each_item(i, json_at_path(after, "spec", "clusterIPs"))
+                if (n < COMPANIONS_MAX && !str_eqc(json_str(i), "None") && !str_empty(json_str(i)) &&
+                    !holds_ip(before, json_str(i)))
+                        ret[n++] = allocator_new_address(op->s, a, json_str(i), op->namespace, op->name);
+        json_each_item(i, json_at_path(before, "spec", "clusterIPs"))
+                if (n < COMPANIONS_MAX && !holds_ip(after, json_str(i)) && is_taken(op->s, op->snap, json_str(i)))
+                        ret[n++] = (struct store_op){ .kind = STORE_DELETE,
+                                                      .key = rest_key(a, rest_of(op->s, &res_ipaddresses), STR(""),
+                                                                      json_str(i)),
+                                                      .expect = STORE_ANY_REVISION };
+        return n;
+}
+
+/* ---- ports ---- */
 
 /* A free bit of [from, to): a random one, then whatever comes next. */
 static int64_t find_free(const uint64_t *map, uint32_t from, uint32_t to) {
@@ -125,26 +236,6 @@ static int64_t find_free(const uint64_t *map, uint32_t from, uint32_t to) {
                         return at;
         }
         return -1;
-}
-
-int allocator_any_ip(struct allocator *al, struct arena *a, struct str *ret) {
-        /* The lower band is left to those who ask for a certain address: min(max(16, size/16), 256), KEP-3070. */
-        uint32_t band = MIN(MAX(16U, al->n_addresses / 16), 256U);
-        int64_t at;
-
-        if (band >= al->n_addresses)
-                band = 0;
-        pthread_mutex_lock(&al->lock);
-        at = find_free(al->addresses, band, al->n_addresses);
-        if (at < 0)
-                at = find_free(al->addresses, 0, band);
-        if (at >= 0)
-                put(al->addresses, (uint32_t) at, true);
-        pthread_mutex_unlock(&al->lock);
-        if (at < 0)
-                return -ENOSPC;
-        *ret = print_ip(a, al->base + (uint32_t) at);
-        return 0;
 }
 
 int allocator_take_port(struct allocator *al, int64_t port) {
@@ -185,13 +276,6 @@ int allocator_any_port(struct allocator *al, int64_t *ret) {
 
 /* ---- following the store ---- */
 
-static bool holds_ip(const struct json *service, struct str ip) {
-        json_each_item(i, json_at_path(service, "spec", "clusterIPs"))
-                if (str_eq(json_str(i), ip))
-                        return true;
-        return false;
-}
-
 static bool holds_port(const struct json *service, int64_t port) {
         json_each_item(p, json_at_path(service, "spec", "ports"))
                 if (json_int(json_getc(p, "nodePort")) == port)
@@ -202,14 +286,9 @@ static bool holds_port(const struct json *service, int64_t port) {
 void allocator_changed(struct allocator *al, const struct object *before, const struct object *after) {
         const struct json *old = before ? object_json(before) : NULL, *now = after ? object_json(after) : NULL;
 
-        json_each_item(i, json_at_path(now, "spec", "clusterIPs"))
-                allocator_take_ip(al, json_str(i));
         json_each_item(p, json_at_path(now, "spec", "ports"))
                 allocator_take_port(al, json_int(json_getc(p, "nodePort")));
         allocator_take_port(al, json_int(json_at_path(now, "spec", "healthCheckNodePort")));
-        json_each_item(i, json_at_path(old, "spec", "clusterIPs"))
-                if (!holds_ip(now, json_str(i)))
-                        allocator_release_ip(al, json_str(i));
         json_each_item(p, json_at_path(old, "spec", "ports"))
                 if (!holds_port(now, json_int(json_getc(p, "nodePort"))))
                         allocator_release_port(al, json_int(json_getc(p, "nodePort")));

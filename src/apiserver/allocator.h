@@ -1,4 +1,4 @@
-/* Cluster IPs and node ports: what is taken, in memory, followed from the store's events. Private to src/apiserver. */
+/* Cluster IPs and node ports: which are taken. Private to src/apiserver. */
 #pragma once
 
 #include "apiserver/server.h"
@@ -6,18 +6,27 @@
 struct allocator;
 int allocator_new(struct apiserver *s, struct allocator **ret, struct error *err);
 void allocator_free(struct allocator *al);
+
+/* ---- addresses: as the snapshot has it; the transaction that makes the IPAddress object takes it ---- */
+
+/* -EEXIST: it is taken; -ERANGE: of no range that is ready. */
+int allocator_check_ip(const struct apiserver *s, struct store_snapshot *snap, struct arena *a, struct str ip);
+/* A free one; -ENOSPC: all are taken. */
+int allocator_any_ip(const struct apiserver *s, struct store_snapshot *snap, struct arena *a, struct str *ret);
+/* Makes the IPAddress object of a Service. */
+struct store_op allocator_new_address(const struct apiserver *s, struct arena *a, struct str ip, struct str ns,
+                                      struct str service);
+const char *allocator_cidr(const struct allocator *al); /* of the default ServiceCIDR */
+struct str allocator_first_ip(const struct allocator *al, struct arena *a); /* the kubernetes Service's */
+
+/* ---- ports: taken in memory, followed from the store's events ---- */
+
 /* What the services of a snapshot hold; then every change of a Service. Any thread. */
 void allocator_load(struct allocator *al, struct store_snapshot *snap, struct str services_prefix);
 void allocator_changed(struct allocator *al, const struct object *before, const struct object *after);
-
 /* Takes a certain one, or any. -EEXIST it is taken, -ERANGE not ours to give, -ENOSPC all are taken. Given back by
  * release when the write that wanted it fails. */
-int allocator_take_ip(struct allocator *al, struct str ip);
-int allocator_any_ip(struct allocator *al, struct arena *a, struct str *ret);
 int allocator_take_port(struct allocator *al, int64_t port);
 int allocator_any_port(struct allocator *al, int64_t *ret);
-void allocator_release_ip(struct allocator *al, struct str ip);
 void allocator_release_port(struct allocator *al, int64_t port);
-const char *allocator_cidr(const struct allocator *al);
-struct str allocator_first_ip(const struct allocator *al, struct arena *a); /* the kubernetes Service's */
 void allocator_port_range(const struct allocator *al, int *ret_min, int *ret_max);

@@ -3,6 +3,7 @@
  * given. */
 #include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "apiserver/allocator.h"
 #include "apiserver/auth/rbac.h"
@@ -10,8 +11,10 @@
 #include "apiserver/extensions/aggregator.h"
 #include "apiserver/flags.h"
 #include "apiserver/flow/flow.h"
+#include "base/encode.h"
 #include "base/log.h"
 #include "base/rand.h"
+#include "json/build.h"
 #include "schema/decode.h"
 #include "schema/defaults.h"
 #include "schema/types.h"
@@ -131,6 +134,26 @@ static void token_tracking(struct bootstrap *b) {
                   false);
 }
 
+/* Services whose IPAddress is not there: it was deleted, or the cluster is older than IPAddresses. Some at a time. */
+static void missing_addresses(struct bootstrap *b) {
+        const struct rest *services = rest_of(b->s, &res_services), *addresses = rest_of(b->s, &res_ipaddresses);
+        struct store_iter it;
+
+        store_iter_init(&it, b->snap, services->prefix, services->prefix);
+        while (store_iter_next(&it)) {
+                struct str ip = json_str(json_at_path(object_json(it.object), "spec", "clusterIP"));
+
+                if (str_empty(ip) || str_eqc(ip, "None") || rest_get(b->snap, addresses, STR(""), ip))
+                        continue;
+                vec_push(&b->ops, allocator_new_address(b->s, b->a, ip, object_namespace(it.object),
+                                                        object_name(it.object)));
+                if (b->ops.n > STORE_TXN_OPS / 2) {
+                        atomic_store(&b->s->addresses_missing, true);
+                        break;
+                }
+        }
+}
+
 static void kubernetes_service(struct bootstrap *b) {
         const struct apiserver_options *o = &b->s->options;
         struct str ip = allocator_first_ip(b->s->allocator, b->a), now = now_text(b->a);
@@ -151,6 +174,9 @@ static void kubernetes_service(struct bootstrap *b) {
                                "}",
                                port, STR_ARG(ip), STR_ARG(ip)),
                   false);
+        if (!rest_get(b->snap, rest_of(b->s, &res_services), STR("default"), STR("kubernetes")) &&
+            !rest_get(b->snap, rest_of(b->s, &res_ipaddresses), STR(""), ip))
+                vec_push(&b->ops, allocator_new_address(b->s, b->a, ip, STR("default"), STR("kubernetes")));
         want_text(b, &res_servicecidrs,
                   arena_printf(b->a,
                                "{\"metadata\":{\"name\":\"kubernetes\"},\"spec\":{\"cidrs\":[\"%s\"]},\"status\":{"
@@ -180,6 +206,65 @@ static void kubernetes_service(struct bootstrap *b) {
                                "\"TCP\",\"port\":%u}]}",
                                address, port),
                   true);
+}
+
+/* ---- the server's own Lease ---- */
+
+#define LEASE_SECONDS 3600
+#define IDENTITY "apiserver.kubernetes.io/identity"
+
+/* "apiserver-" and 128 bits of the host name's hash in base32: a server that starts again takes its Lease over. */
+static struct str identity_of(struct arena *a, struct str host) {
+        static const char alphabet[] = "abcdefghijklmnopqrstuvwxyz234567";
+        char text[] = "apiserver-xxxxxxxxxxxxxxxxxxxxxxxxxx";
+        uint8_t hash[32];
+
+        sha256(hash, host);
+        memset(hash + 16, 0, 1); /* the last letter has two bits of nothing */
+        for (size_t i = 0; i < 26; i++)
+                text[10 + i] = alphabet[(hash[i * 5 / 8] << 8 | hash[i * 5 / 8 + 1]) >> (11 - i * 5 % 8) & 31];
+        return arena_str(a, str_of(text));
+}
+
+/* Leases of servers that have not been heard of for long. */
+static void expired_identities(struct bootstrap *b, struct str own) {
+        const struct rest *r = rest_of(b->s, &res_leases);
+        struct str prefix = rest_key(b->a, r, STR("kube-system"), STR("apiserver-"));
+        struct store_iter it;
+        int64_t renewed;
+
+        store_iter_init(&it, b->snap, prefix, prefix);
+        while (b->ops.n < STORE_TXN_OPS / 2 && store_iter_next(&it)) {
+                const struct json *spec = json_getc(object_json(it.object), "spec");
+
+                if (str_eq(object_name(it.object), own) ||
+                    !str_eqc(object_label(it.object, STR(IDENTITY)), "kube-apiserver") ||
+                    (time_parse(json_str(json_getc(spec, "renewTime")), &renewed) == 0 &&
+                     renewed + json_int(json_getc(spec, "leaseDurationSeconds")) * NSEC_PER_SEC > now_wall_ns()))
+                        continue;
+                vec_push(&b->ops, (struct store_op){ .kind = STORE_DELETE,
+                                                     .key = arena_str(b->a, it.key),
+                                                     .expect = object_revision(it.object) });
+        }
+}
+
+/* Who serves this cluster: kube-system has a Lease of each. */
+static void server_lease(struct bootstrap *b) {
+        char host[256] = "", now[40];
+        struct str name;
+        struct json lease;
+
+        gethostname(host, sizeof(host) - 1);
+        name = identity_of(b->a, str_of(host));
+        time_format_micro(now, now_wall_ns());
+        lease = json_build(b->a,
+                           "{ metadata: { name: %s, namespace: 'kube-system', labels: { '" IDENTITY
+                           "': 'kube-apiserver', 'kubernetes.io/hostname': %c } }, spec: { holderIdentity: %s, "
+                           "leaseDurationSeconds: %d, renewTime: %c } }",
+                           name, host,
+                           arena_printf(b->a, "%" STR_FMT "_%s", STR_ARG(name), b->s->instance), LEASE_SECONDS, now);
+        want(b, &res_leases, &lease, true);
+        expired_identities(b, name);
 }
 
 /* The groups that are built in, as APIServices. */
@@ -392,12 +477,16 @@ static void again_done(struct store_txn *t) {
 }
 
 void bootstrap_again(struct apiserver *s) {
+        bool missing = atomic_exchange(&s->addresses_missing, false); /* before the snapshot that shall have it */
         struct arena *a = arena_new(16384);
         struct bootstrap *b = arena_new_of(a, struct bootstrap);
 
         *b = (struct bootstrap){ .s = s, .a = a, .snap = store_snapshot(s->store) };
         namespaces(b);
         kubernetes_service(b);
+        if (missing)
+                missing_addresses(b);
+        server_lease(b);
         if (b->result < 0 || b->ops.n == 0) {
                 bootstrap_end(b);
                 return;
@@ -421,6 +510,8 @@ int apiserver_bootstrap(struct apiserver *s, struct error *err) {
         namespaces(&b);
         priority_classes(&b);
         kubernetes_service(&b);
+        missing_addresses(&b);
+        server_lease(&b);
         authentication_config(&b);
         token_tracking(&b);
         api_services(&b);

@@ -8,6 +8,7 @@
 
 #include "apiserver/admission/admission.h"
 #include "apiserver/extensions/custom.h"
+#include "apiserver/strategy.h"
 
 const struct api_user api_user_system = {
         .name = STR_INIT("system:apiserver"),
@@ -168,17 +169,29 @@ static void submitted(struct store_txn *t) {
         op->finished(op);
 }
 
+/* With what quotas are charged, and what other objects follow this one. */
+static size_t add_companions(struct op *op, struct store_op *ops, size_t n) {
+        const struct strategy *st = op->rest->stored->strategy;
+
+        memcpy(ops + n, op->with.v, op->with.n * sizeof(*ops));
+        n += op->with.n;
+        if (st->companions)
+                n += st->companions(op, op->old ? object_json(op->old) : NULL,
+                                    ops[0].kind != STORE_DELETE ? &op->tree : NULL, ops + n);
+        return n;
+}
+
 void op_submit(struct op *op, size_t n_ops, void (*finished)(struct op *op)) {
         struct store_op *ops = op->ops;
 
-        if (op->with.n > 0) {
-                ops = arena_array(op->c->arena, struct store_op, n_ops + op->with.n);
+        if (op->with.n > 0 || op->rest->stored->strategy->companions) {
+                ops = arena_array(op->c->arena, struct store_op, n_ops + op->with.n + COMPANIONS_MAX);
                 memcpy(ops, op->ops, n_ops * sizeof(*ops));
-                memcpy(ops + n_ops, op->with.v, op->with.n * sizeof(*ops));
+                n_ops = add_companions(op, ops, n_ops);
         }
         op->finished = finished;
         op->submitted_ns = now_mono_ns();
-        op->txn = (struct store_txn){ .ops = ops, .n_ops = n_ops + op->with.n, .done = submitted, .loop = op->c->loop };
+        op->txn = (struct store_txn){ .ops = ops, .n_ops = n_ops, .done = submitted, .loop = op->c->loop };
         store_submit(op->s->store, &op->txn);
 }
 

@@ -195,7 +195,9 @@ static void answer_deleted(struct op *op) {
 }
 
 static bool retry(struct op *op) {
-        if (op->txn.result != -EAGAIN || ++op->attempts >= 32)
+        bool again = op->txn.result == -EAGAIN || (op->txn.result == -ENOENT && op->txn.failed_op > 0);
+
+        if (!again || ++op->attempts >= 32)
                 return false;
         if (op->result)
                 object_unref(TAKE_PTR(op->result));

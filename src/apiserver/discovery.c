@@ -593,18 +593,38 @@ static bool serve_root(struct exchange *x, const char *path) {
         return serve(x, key, &i, type, make_root);
 }
 
+/* The first type of the header that there is: JSON, or the protobuf of that name, of which old clients write "@v1.0",
+ * which is no media type. False: none of them. */
+static bool accepts_openapi(struct exchange *x, const char *protobuf, bool *ret_protobuf) {
+        struct str accept = http_request_header(x->req, "accept"), type;
+        bool any = str_empty(accept);
+
+        *ret_protobuf = false;
+        while (!any && str_split(&accept, ',', &type)) {
+                struct str name = STR("");
+
+                str_split(&type, ';', &name);
+                name = str_trim(name);
+                *ret_protobuf = protobuf && str_search(name, str_of(protobuf)) >= 0;
+                any = *ret_protobuf || str_eqc(name, "*/*") || str_eqc(name, "application/*") ||
+                      str_eqc(name, "application/json");
+        }
+        if (!any)
+                http_respond(x->req, 406, NULL, 0, NULL, 0);
+        return any;
+}
+
 static bool serve_openapi(struct exchange *x, struct str path) {
         struct arena *a = http_request_arena(x->req);
-        struct str accept = http_request_header(x->req, "accept");
         _cleanup_(remotes_unrefp) struct remotes *remotes = NULL;
         const struct remote *r;
         struct request_info i;
+        bool pb;
 
         x->format.pretty = false;
         if (str_eqc(path, "/openapi/v2")) {
-                bool pb = str_search(accept, STR("proto-openapi.spec.v2")) >=
-                          0; /* old clients write @v1.0, which is no media type */
-
+                if (!accepts_openapi(x, "proto-openapi.spec.v2", &pb))
+                        return true;
                 x->format.as = (struct negotiated){ .media = pb ? MEDIA_PROTOBUF : MEDIA_JSON };
                 return serve(x, arena_printf(a, "v2;%d", pb), NULL,
                              pb ? "application/com.github.proto-openapi.spec.v2.v1.0+protobuf" : "application/json",
@@ -622,7 +642,8 @@ static bool serve_openapi(struct exchange *x, struct str path) {
                 aggregator_relay(x, r);
                 return true;
         }
-        return serve(x, arena_printf(a, "v3%" STR_FMT, STR_ARG(path)), &i, "application/json", make_openapi_v3);
+        return !accepts_openapi(x, NULL, &pb) ||
+               serve(x, arena_printf(a, "v3%" STR_FMT, STR_ARG(path)), &i, "application/json", make_openapi_v3);
 }
 
 bool discovery_handle(struct exchange *x) {

@@ -116,7 +116,7 @@ struct json status_of_error(struct arena *a, const struct error *e) {
                 json_setc(a, &details, "causes", causes);
         if (e->retry_after_seconds > 0)
                 json_set_int(a, &details, "retryAfterSeconds", e->retry_after_seconds);
-        if (json_len(&details) > 0 || e->reason == REASON_NOT_FOUND || e->reason == REASON_FORBIDDEN ||
+        if (json_len(&details) > 0 || e->kind || e->reason == REASON_NOT_FOUND || e->reason == REASON_FORBIDDEN ||
             e->reason == REASON_INVALID)
                 json_setc(a, &s, "details", details);
         json_set_int(a, &s, "code", code);

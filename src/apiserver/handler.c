@@ -14,6 +14,8 @@
 
 /* ---- bodies ---- */
 
+#define YAML_ERROR "error converting YAML to JSON: "
+
 /* The beginning of a body, for an error to show: as text when it looks like JSON, else in hex. */
 static struct str summarize(struct arena *a, struct str text) {
         _cleanup_buf_ struct buf b = BUF_INIT;
@@ -30,15 +32,15 @@ static struct str summarize(struct arena *a, struct str text) {
         return arena_str(a, buf_str(&b));
 }
 
-static int bad_json(struct exchange *x, struct arena *a, bool patch, struct str text, const struct error *e,
-                    struct error *err) {
-        if (patch)
-                return err_bad_request(err, "error decoding patch: %s", error_text(e));
-        return err_bad_request(err,
-                               "the object provided is unrecognized (must be of type %" STR_FMT
-                               "): couldn't get version/kind; json parse "
-                               "error: %s (%" STR_FMT ")",
-                               STR_ARG(x->rest->kind), error_text(e), STR_ARG(summarize(a, text)));
+/* A body that cannot be read at all. */
+static int unrecognized(struct exchange *x, struct arena *a, struct str text, struct error *err, const char *prefix,
+                        const struct error *e) {
+        const char *message = error_text(e);
+
+        if (str_has_prefix(str_of(message), STR(YAML_ERROR))) /* our parser speaks as Unmarshal does */
+                message += sizeof(YAML_ERROR) - 1;
+        return err_bad_request(err, "the object provided is unrecognized (must be of type %" STR_FMT "): %s%s (%" STR_FMT ")",
+                               STR_ARG(x->rest->kind), prefix, message, STR_ARG(summarize(a, text)));
 }
 
 /* A body as a tree in a, by its media type; views into text. */
@@ -53,16 +55,18 @@ static int parse_body(struct exchange *x, struct arena *a, enum media media, boo
 
         switch (media) {
         case MEDIA_JSON:
-                if (json_parse(a, text, &opts, ret, &e) < 0)
-                        return bad_json(x, a, patch, text, &e, err);
-                return 0;
+                if (json_parse(a, text, &opts, ret, &e) == 0)
+                        return 0;
+                return patch ? err_bad_request(err, "error decoding patch: %s", error_text(&e))
+                             : unrecognized(x, a, text, err, "couldn't get version/kind; json parse error: ", &e);
         case MEDIA_YAML:
-                if (yaml_parse(a, text, dup, ret, &e) < 0)
-                        return err_bad_request(err, "error converting YAML to JSON: yaml: %s", error_text(&e));
-                return 0;
+                if (yaml_parse(a, text, dup, ret, &e) == 0)
+                        return 0;
+                return patch ? err_bad_request(err, "error decoding YAML: %s", error_text(&e))
+                             : unrecognized(x, a, text, err, "", &e);
         case MEDIA_PROTOBUF:
                 if (protobuf_open(text, &u, &e) < 0)
-                        return err_bad_request(err, "%s", error_text(&e));
+                        return unrecognized(x, a, text, err, "", &e);
                 t = x->rest && str_eq(u.kind, x->rest->kind) ? x->rest->resource->type : NULL;
                 if (!t && api_parse_group_version(u.api_version, &group, &version, NULL) == 0)
                         t = api_find_type(group, version, u.kind);
@@ -352,7 +356,8 @@ static int read_format(struct exchange *x, enum api_verb verb, struct error *err
         bool watch = verb == API_WATCH, list_watch = watch && o->send_initial_events && o->watch_bookmarks;
         bool table = !list_watch && !x->rest->resource->transient;
         unsigned shapes = (table ? 1U << SHAPE_TABLE : 0) | 1U << SHAPE_PARTIAL | (watch ? NEGOTIATE_STREAM : 0) |
-                          (x->rest->resource->list_type ? 0 : NEGOTIATE_CUSTOM);
+                          (str_empty(x->info.name) && (watch || verb == API_LIST) ? NEGOTIATE_LIST : 0) |
+                          (x->rest->resource->list_type ? 0 : NEGOTIATE_CUSTOM) | (x->rest->custom ? 0 : NEGOTIATE_ROUTER);
         struct str include = x->query.include_object;
         int r;
 

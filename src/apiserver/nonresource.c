@@ -313,18 +313,37 @@ static void handle_paths(struct exchange *x) {
         respond_tree(x->req, &x->format, 200, &doc, NULL);
 }
 
+/* What may be asked for at a path; 0: it has one format, whatever is accepted. */
+static unsigned shapes_of(const struct exchange *x, struct str path) {
+        while (path.n > 1 && path.p[path.n - 1] == '/')
+                path.n--;
+        if (str_eqc(path, "/version"))
+                return NEGOTIATE_ROUTER | NEGOTIATE_JSON;
+        if (str_eqc(path, "/api"))
+                return NEGOTIATE_ROUTER | 1U << SHAPE_DISCOVERY;
+        if (str_has_prefix(path, STR("/api/")) || api_find_group_version(x->info.group, x->info.version))
+                return NEGOTIATE_ROUTER;
+        return str_eqc(path, "/apis") ? 1U << SHAPE_DISCOVERY
+               : str_has_prefix(path, STR("/apis/")) ? 1U << SHAPE_OBJECT
+                                                     : 0;
+}
+
 void handle_nonresource(struct exchange *x) {
         struct str path = http_request_path(x->req);
         struct attributes at = { .verb = exchange_verb(x), .path = path };
         _cleanup_error_ struct error e = ERROR_INIT;
         enum http_method m = http_request_method(x->req);
+        unsigned shapes;
 
         if (authorize_or_error(x->s, &x->user, &at, &e) < 0) {
                 respond_error(x->req, &x->format, &e);
                 return;
         }
-        if (request_negotiate(http_request_header(x->req, "accept"), 1U << SHAPE_DISCOVERY, &x->format.as, &e) < 0)
-                x->format.as = (struct negotiated){ 0 };
+        shapes = shapes_of(x, path);
+        if (shapes && request_negotiate(http_request_header(x->req, "accept"), shapes, &x->format.as, &e) < 0) {
+                respond_error(x->req, &x->format, &e);
+                return;
+        }
         x->format.pretty = x->query.pretty;
         if (m != HTTP_M_GET && m != HTTP_M_HEAD) {
                 error_clear(&e);

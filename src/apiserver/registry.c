@@ -394,9 +394,14 @@ static void finish_dry(struct op *op, int code) {
         answer(op, code);
 }
 
-/* The object could be written, one of the quotas to charge is fuller by now, or gone. */
+/* The object could be written; one of the quotas to charge is fuller by now, or gone. */
 static bool quota_refused(const struct op *op) {
         return op->txn.failed_op > 0 && (op->txn.result == -EAGAIN || op->txn.result == -ENOENT);
+}
+
+/* The same, or an address has been taken meanwhile. */
+static bool companion_refused(const struct op *op) {
+        return quota_refused(op) || (op->txn.failed_op > 0 && op->txn.result == -EEXIST);
 }
 
 /* ---- create ---- */
@@ -421,11 +426,14 @@ static void created(struct op *op) {
                         writes_put_new(op);
                 return;
         }
-        if (op->txn.result == -EEXIST && op->upsert && ++op->attempts < MAX_ATTEMPTS) {
+        if (op->txn.result == -EEXIST && (op->upsert || op->txn.failed_op > 0) && ++op->attempts < MAX_ATTEMPTS) {
                 if (op->undo)
                         op->undo(op);
                 object_unref(TAKE_PTR(op->result));
-                (op->c->verb == API_PATCH ? registry_patch : registry_update)(op);
+                op_refresh(op);
+                (op->c->verb == API_PATCH    ? registry_patch
+                 : op->c->verb == API_UPDATE ? registry_update
+                                             : registry_create)(op);
                 return;
         }
         writes_store_error(op);
@@ -608,7 +616,7 @@ static void changed(struct op *op) {
                 return;
         }
         /* whoever has the turn waits for newcomers only, who soon stand in line */
-        if ((quota_refused(op) || (op->txn.result == -EAGAIN && !op->pinned)) &&
+        if ((companion_refused(op) || (op->txn.result == -EAGAIN && !op->pinned)) &&
             (++op->attempts < MAX_ATTEMPTS || op->has_turn) && op->again) {
                 if (op->undo)
                         op->undo(op);

@@ -446,6 +446,32 @@ static size_t sorted_ranges(struct str accept, struct media_range ranges[static 
         return n;
 }
 
+/* What upstream's router asks before anybody negotiates: one of the route's types must be named, or any. It knows
+ * neither half wildcards nor parameters. */
+static int check_route(struct str accept, unsigned shapes, struct error *err) {
+        static const char more[] = ", application/yaml, application/vnd.kubernetes.protobuf";
+        struct str part, type = STR("");
+
+        while (str_split(&accept, ',', &part)) {
+                type = STR("");
+                str_split(&part, ';', &type);
+                type = str_trim(type);
+                if (str_eqc(type, "*/*") || str_eqc(type, "application/json"))
+                        return 0;
+                if (!(shapes & NEGOTIATE_JSON) &&
+                    (str_eqc(type, "application/yaml") || str_eqc(type, "application/vnd.kubernetes.protobuf")))
+                        return 0;
+        }
+        error_status(err, REASON_NOT_ACCEPTABLE,
+                            "406: Not Acceptable\n\nAvailable representations: application/json%s%s",
+                            shapes & NEGOTIATE_JSON ? "" : more,
+                            shapes & NEGOTIATE_LIST ? ", application/json;stream=watch, "
+                                                      "application/vnd.kubernetes.protobuf;stream=watch"
+                                                    : "");
+        error_details(err, STR(""), STR(""), STR(""));
+        return -EINVAL;
+}
+
 int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret, struct error *err) {
         static const char *const accepted[2][2] = {
                 { "application/json, application/yaml, application/vnd.kubernetes.protobuf",
@@ -460,6 +486,8 @@ int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret
         *ret = (struct negotiated) { 0 };
         if (str_empty(str_trim(accept)))
                 return 0;
+        if (shapes & NEGOTIATE_ROUTER && check_route(accept, shapes, err) < 0)
+                return -EINVAL;
         n = sorted_ranges(accept, ranges);
         for (size_t i = 0; i < n && !found; i++)
                 found = media_of(ranges[i].type, &ret->media) && stream_of(&ranges[i], ret->media) &&
@@ -505,10 +533,14 @@ int request_patch_type(struct str content_type, bool custom, enum api_patch *ret
                         *ret = table[i].type;
                         return 0;
                 }
+        if (!custom) { /* upstream's router has looked at it already */
+                error_status(err, REASON_UNSUPPORTED_MEDIA, "415: Unsupported Media Type");
+                error_details(err, STR(""), STR(""), STR(""));
+                return -EINVAL;
+        }
         return error_status(err, REASON_UNSUPPORTED_MEDIA,
                             "the body of the request was in an unknown format - accepted media types include: "
-                            "application/json-patch+json, application/merge-patch+json, %sapplication/apply-patch+yaml",
-                            custom ? "" : "application/strategic-merge-patch+json, ");
+                            "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml");
 }
 
 /* ---- continue tokens: {"v":"meta.k8s.io/v1","rv":7,"start":"default/web\u0000"} in URL-safe base64 ---- */

@@ -20,6 +20,7 @@
 #include "apiserver/watch.h"
 #include "apiserver/webhook_client.h"
 #include "base/log.h"
+#include "base/rand.h"
 #include "http/tls.h"
 #include "schema/types.h"
 
@@ -29,7 +30,8 @@ static void publish(struct store_subscriber *sub, struct store_batch *b) {
         struct apiserver *s = container_of(sub, struct apiserver, subscriber);
         const struct store_event *e;
         size_t n = store_batch_events(b, &e);
-        const struct rest *services = rest_of(s, &res_services), *crds = rest_of(s, &res_customresourcedefinitions);
+        const struct rest *services = rest_of(s, &res_services), *crds = rest_of(s, &res_customresourcedefinitions),
+                          *addresses = rest_of(s, &res_ipaddresses);
 
         for (size_t i = 0; i < n; i++) {
                 rbac_changed(s->rbac, e[i].key);
@@ -41,6 +43,8 @@ static void publish(struct store_subscriber *sub, struct store_batch *b) {
                 if (str_has_prefix(e[i].key, services->prefix))
                         allocator_changed(s->allocator, e[i].previous ? e[i].previous : NULL,
                                           e[i].kind == STORE_EVENT_DELETE ? NULL : e[i].object);
+                if (e[i].kind == STORE_EVENT_DELETE && str_has_prefix(e[i].key, addresses->prefix))
+                        atomic_store(&s->addresses_missing, true);
         }
 }
 
@@ -90,6 +94,7 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
         s->arena = arena_new(65536);
         s->store = o->store;
         s->started_ns = now_wall_ns();
+        rand_uuid(s->instance);
         copy_options(s, o);
         pthread_mutex_init(&s->hubs_lock, NULL);
         pthread_mutex_init(&s->snapshots_lock, NULL);

@@ -62,6 +62,7 @@ struct rest {
 
 struct apiserver {
         struct arena *arena;              /* configuration and tables */
+        char instance[37];                /* a uuid of this process */
         struct apiserver_options options; /* texts copied into arena */
         struct store *store;
         struct http_server *http;
@@ -104,6 +105,7 @@ struct apiserver {
         atomic_bool ready, stopping;
         atomic_bool refusing; /* new requests: what runs is let end first */
         atomic_int busy; /* what will come back to a worker's loop: they do not end before */
+        atomic_bool addresses_missing; /* an IPAddress was deleted: is its Service there? (bootstrap.c) */
         int64_t started_ns;
         struct expiry *expiry; /* of Events, on a worker */
         struct flow *flow;

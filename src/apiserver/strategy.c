@@ -40,6 +40,28 @@ static int phase_pending(struct op *op, struct json *obj, struct error *err) {
         return 0;
 }
 
+/* Since when a volume is in its phase: unless the client says. */
+static void volume_prepare_status(struct op *op, struct json *obj, const struct json *old) {
+        static const char key[] = "lastPhaseTransitionTime";
+        const struct json *now = json_getc(obj, "status"), *was = json_getc(old, "status");
+        struct str since = json_str(json_getc(now, key));
+        struct json status;
+
+        if (str_eq(json_str(json_getc(now, "phase")), json_str(json_getc(was, "phase"))) ||
+            (!str_empty(since) && !str_eq(since, json_str(json_getc(was, key)))))
+                return;
+        status = json_copy_shallow(op->c->arena, now);
+        json_set_str(op->c->arena, &status, key, now_text(op->c->arena));
+        json_setc(op->c->arena, obj, "status", status);
+}
+
+static int volume_prepare_create(struct op *op, struct json *obj, struct error *err) {
+        phase_pending(op, obj, err);
+        json_set_str(op->c->arena, json_get_or_add_object(op->c->arena, obj, "status"), "lastPhaseTransitionTime",
+                     now_text(op->c->arena));
+        return 0;
+}
+
 static int csr_prepare_create(struct op *op, struct json *obj, struct error *err) {
         struct arena *a = op->c->arena;
         struct json *spec = json_get_or_add_object(a, obj, "spec");
@@ -121,8 +143,8 @@ static const struct strategy strategies[] = {
         { "", "pods", GEN | RETURN, .prepare_create = pod_prepare_create, .warn = warn_pod, .validate = validate_pod,
           .validate_status = validate_pod_status },
         { "", "services", UPSERT | RETURN, .name = check_dns1035_label, .prepare_create = service_prepare_create,
-          .prepare_update = service_prepare_update, .warn = warn_service, .validate = validate_service,
-          .validate_status = validate_service_status },
+          .prepare_update = service_prepare_update, .companions = service_companions, .warn = warn_service,
+          .validate = validate_service, .validate_status = validate_service_status },
         { "", "namespaces", 0, .name = check_dns_label, .prepare_create = namespace_prepare_create,
           .prepare_update = namespace_prepare_update },
         { "", "nodes", KEEP, .warn = warn_node, .validate = validate_node, .validate_status = validate_node },
@@ -135,8 +157,8 @@ static const struct strategy strategies[] = {
         { "", "limitranges", UPSERT, .validate = validate_limit_range },
         { "", "resourcequotas", RETURN, .validate = validate_resource_quota,
           .validate_status = validate_resource_quota_status },
-        { "", "persistentvolumes", RETURN, .prepare_create = phase_pending, .warn = warn_volume,
-          .validate = validate_pv },
+        { "", "persistentvolumes", RETURN, .prepare_create = volume_prepare_create,
+          .prepare_status = volume_prepare_status, .warn = warn_volume, .validate = validate_pv },
         { "", "persistentvolumeclaims", RETURN, .prepare_create = phase_pending, .warn = warn_claim,
           .validate = validate_pvc },
         { "", "podtemplates", GEN | RETURN },

@@ -16,6 +16,8 @@ enum strategy_flags {
         STRATEGY_STATUS_ONLY = 1 << 7,         /* nor anything else of metadata */
 };
 
+#define COMPANIONS_MAX 4
+
 struct strategy {
         const char *group, *resource;
         unsigned flags;
@@ -30,6 +32,9 @@ struct strategy {
         void (*prepare_status)(struct op *op, struct json *obj, const struct json *old);
         /* old is NULL for a create. */
         void (*validate)(struct field_errors *fe, const struct json *obj, const struct json *old);
+        /* Changes of other objects that go into the store with this one's (after is NULL for a delete): at most
+         * COMPANIONS_MAX. When one of them fails the write starts over. */
+        size_t (*companions)(struct op *op, const struct json *before, const struct json *after, struct store_op *ret);
         /* Of a valid object that is new, or whose spec has changed. */
         void (*warn)(struct op *op, const struct json *obj);
         void (*validate_status)(struct field_errors *fe, const struct json *obj, const struct json *old);
@@ -61,6 +66,7 @@ void warn_capacity(struct op *op, const struct json *obj);
 int pod_prepare_create(struct op *op, struct json *obj, struct error *err);
 int service_prepare_create(struct op *op, struct json *obj, struct error *err);
 int service_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err);
+size_t service_companions(struct op *op, const struct json *before, const struct json *after, struct store_op *ret);
 /* validation/validate_policy.c: events.k8s.io/v1 is stricter than core/v1. */
 int event_prepare_create(struct op *op, struct json *obj, struct error *err);
 int event_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err);

@@ -1,4 +1,5 @@
-/* Services: their addresses and node ports are taken before the write and given back when it fails. */
+/* Services: their node ports are taken before the write and given back when it fails; their addresses are taken by the
+ * write itself (allocator.c). */
 #include <errno.h>
 
 #include "apiserver/allocator.h"
@@ -7,7 +8,6 @@
 
 /* What this write has taken. */
 struct reservation {
-        struct str ip;
         VEC(int64_t) ports;
 };
 
@@ -16,11 +16,8 @@ static void give_back(struct op *op) {
         struct allocator *al = op->s->allocator;
 
         op->undo = NULL;
-        if (r->ip.p)
-                allocator_release_ip(al, r->ip);
         for (size_t i = 0; i < r->ports.n; i++)
                 allocator_release_port(al, r->ports.v[i]);
-        r->ip.p = NULL;
         r->ports.n = 0;
 }
 
@@ -161,7 +158,7 @@ static int set_families(struct op *op, struct json *obj, const struct json *old,
         return 0;
 }
 
-static int take_ip(struct op *op, struct reservation *res, struct json *spec, struct error *err) {
+static int choose_ip(struct op *op, struct json *spec, struct error *err) {
         struct field_errors fe = { .a = op->c->arena };
         const struct path *p = PATH(PATH(NULL, "spec"), "clusterIPs");
         struct arena *a = op->c->arena;
@@ -171,16 +168,16 @@ static int take_ip(struct op *op, struct reservation *res, struct json *spec, st
         if (str_eqc(ip, "None"))
                 return 0;
         if (str_empty(ip)) {
-                if (allocator_any_ip(op->s->allocator, a, &ip) < 0)
+                if (allocator_any_ip(op->s, op->snap, a, &ip) < 0)
                         return error_status(err, REASON_INTERNAL,
                                             "Internal error occurred: failed to allocate a serviceIP: range is full");
         } else {
-                r = allocator_take_ip(op->s->allocator, ip);
+                r = allocator_check_ip(op->s, op->snap, a, ip);
                 if (r == -ERANGE)
                         field_invalid(&fe, p, json_getc(spec, "clusterIPs"),
-                                      "failed to allocate IP %" STR_FMT ": the provided IP (%" STR_FMT
-                                      ") is not in the valid range. The range of valid IPs is %s",
-                                      STR_ARG(ip), STR_ARG(ip), allocator_cidr(op->s->allocator));
+                                      "failed to allocate IP %" STR_FMT
+                                      ": the provided network does not match the current range",
+                                      STR_ARG(ip));
                 else if (r == -EEXIST)
                         field_invalid(&fe, p, json_getc(spec, "clusterIPs"),
                                       "failed to allocate IP %" STR_FMT ": provided IP is already allocated",
@@ -188,7 +185,6 @@ static int take_ip(struct op *op, struct reservation *res, struct json *spec, st
                 if (r < 0)
                         return invalid(op, &fe, err);
         }
-        res->ip = ip;
         json_set_str(a, spec, "clusterIP", ip);
         json_setc(a, spec, "clusterIPs", one(a, json_of_str(ip)));
         return 0;
@@ -282,7 +278,7 @@ int service_prepare_create(struct op *op, struct json *obj, struct error *err) {
                         json_setc(op->c->arena, spec, "clusterIPs", one(op->c->arena, *json_getc(spec, "clusterIP")));
                 r = set_families(op, obj, NULL, err);
                 if (r == 0)
-                        r = take_ip(op, res, spec, err);
+                        r = choose_ip(op, spec, err);
                 if (r < 0)
                         return r;
         }
@@ -408,6 +404,6 @@ int service_prepare_update(struct op *op, struct json *obj, const struct json *o
         if (needs_ip(spec) && !prefers_as_before(spec, before))
                 r = set_families(op, obj, before, err);
         if (r == 0 && needs_ip(spec) && !needs_ip(before))
-                r = take_ip(op, res, spec, err);
+                r = choose_ip(op, spec, err);
         return r < 0 ? r : take_ports(op, res, spec, old, err);
 }

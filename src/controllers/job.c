@@ -53,19 +53,21 @@ static struct backoff *backoff_of(struct job_sync *s) {
         return b;
 }
 
+static int64_t backoff_after(int64_t failures, int64_t last_ns, int64_t now) {
+        int64_t wait = failures > 7 ? BACKOFF_MAX_NS : MIN(BACKOFF_NS << MAX(failures - 1, 0), BACKOFF_MAX_NS);
+
+        return failures == 0 ? 0 : MAX(last_ns + wait - now, 0);
+}
+
 /* How long no new pod is to be made, in ns. */
 static int64_t backoff_left(struct job_sync *s) {
         struct backoff *b = backoff_of(s);
-        int64_t wait;
 
         if (s->new_success)
                 *b = (struct backoff) { 0 };
         b->failures += s->new_failures;
         b->last_ns = MAX(b->last_ns, s->last_failure_ns);
-        if (b->failures == 0)
-                return 0;
-        wait = b->failures > 7 ? BACKOFF_MAX_NS : MIN(BACKOFF_NS << (b->failures - 1), BACKOFF_MAX_NS);
-        return MAX(b->last_ns + wait - s->now, 0);
+        return s->per_index ? 0 : backoff_after(b->failures, b->last_ns, s->now);
 }
 
 /* ---- making pods ---- */
@@ -108,24 +110,74 @@ static struct json new_pod(struct job_sync *s, int64_t index) {
         return pod;
 }
 
-static bool index_is_active(const struct job_sync *s, int64_t index) {
-        for (size_t i = 0; i < s->active.n; i++)
-                if (job_index_of(s->active.v[i]) == index)
+/* How long an index must wait for its next pod, in ns. */
+static int64_t index_backoff_left(struct job_sync *s, int64_t index) {
+        struct object **last = job_awaited(s, index);
+
+        return last ? backoff_after(job_index_failures(*last, true) + 1, job_pod_finished_at(*last), s->now) : 0;
+}
+
+/* The counts of the pod that this one follows, and one more. */
+static void add_index_failures(struct job_sync *s, struct json *pod, int64_t index) {
+        struct object **last = job_awaited(s, index);
+        struct json *annotations = json_get_or_add_object(s->a, json_get_or_add_object(s->a, pod, "metadata"),
+                                                          "annotations");
+        int64_t failures = 0, ignored = 0;
+        const char *message;
+
+        if (last) {
+                failures = job_index_failures(*last, false);
+                ignored = job_index_failures(*last, true) - failures;
+                ++*(job_failure_policy(s, *last, &message) == JOB_FAILURE_IGNORE ? &ignored : &failures);
+        }
+        json_setc(s->a, annotations, JOB_INDEX_FAILURES, json_of_printf(s->a, "%" PRId64, failures));
+        if (ignored > 0)
+                json_setc(s->a, annotations, JOB_INDEX_IGNORED, json_of_printf(s->a, "%" PRId64, ignored));
+}
+
+static bool index_is_leaving(const struct job_sync *s, int64_t index) {
+        for (size_t i = 0; s->only_replace_failed && i < s->pods.n; i++)
+                if (job_index_of(s->pods.v[i]) == index && object_deleting(s->pods.v[i]) &&
+                    !pod_is_terminal(s->pods.v[i]))
                         return true;
         return false;
 }
 
-static int create_pods(struct job_sync *s, int64_t n, struct error *err) {
-        struct json *bodies = arena_array(s->a, struct json, n + 1);
-        int64_t made = 0;
+/* Of the first n indexes that miss a pod those that need not wait, as pods. When all must: *ret_wait. */
+static int64_t new_indexed_pods(struct job_sync *s, int64_t n, struct json *bodies, int64_t *ret_wait) {
+        int64_t made = 0, wait = INT64_MAX;
 
-        if (!s->indexed)
+        for (int64_t i = 0, completions = JobSpec_completions(s->spec); i < completions && n > 0; i++) {
+                int64_t left;
+
+                if (index_set_has(&s->completed, i) || index_set_has(&s->failed_indexes, i) ||
+                    index_set_has(&s->active_indexes, i) || index_is_leaving(s, i))
+                        continue;
+                n--;
+                left = index_backoff_left(s, i);
+                wait = MIN(wait, left);
+                if (left > 0)
+                        continue;
+                bodies[made] = new_pod(s, i);
+                if (s->per_index)
+                        add_index_failures(s, &bodies[made], i);
+                made++;
+        }
+        *ret_wait = made == 0 && wait != INT64_MAX ? wait : 0;
+        return made;
+}
+
+static int create_pods(struct job_sync *s, int64_t n, struct str key, struct error *err) {
+        struct json *bodies = arena_array(s->a, struct json, n + 1);
+        int64_t made = 0, wait = 0;
+
+        if (s->indexed)
+                made = new_indexed_pods(s, n, bodies, &wait);
+        else
                 for (; made < n; made++)
                         bodies[made] = new_pod(s, -1);
-        else /* the lowest that are missing first */
-                for (int64_t i = 0, completions = JobSpec_completions(s->spec); i < completions && made < n; i++)
-                        if (!index_set_has(&s->completed, i) && !index_is_active(s, i))
-                                bodies[made++] = new_pod(s, i);
+        if (wait > 0)
+                controller_enqueue_after(s->c, key, (uint64_t) (wait / NSEC_PER_MSEC) + 1);
         pods_create(s->c, &res_jobs, s->job, bodies, (size_t) made, false, err);
         return err->err;
 }
@@ -141,24 +193,57 @@ static int64_t wanted_active(const struct job_sync *s) {
 }
 
 static int delete_active(struct job_sync *s, size_t n, struct error *err) {
-        pods_rank_for_deletion(s->active.v, s->active.n, s->active.v, s->active.n, s->now);
         return pods_delete(s->c, &res_jobs, s->job, s->active.v, MIN(n, s->active.n), err);
 }
 
-static int manage(struct job_sync *s, struct str key, struct error *err) {
-        int64_t active = (int64_t) s->active.n, wanted = wanted_active(s), left = backoff_left(s);
+/* Active pods of an index that is no longer wanted, or that another pod has too. */
+static int64_t misplaced(const struct job_sync *s) {
+        return s->indexed ? (int64_t) s->active.n - index_set_count(&s->active_indexes) : 0;
+}
 
+/* The ones to lose first come first: the misplaced, then as all controllers rank them. */
+static void rank_active(struct job_sync *s) {
+        struct index_set seen = { 0 };
+
+        pods_rank_for_deletion(s->active.v, s->active.n, s->active.v, s->active.n, s->now);
+        for (size_t i = s->active.n, right = s->active.n; misplaced(s) > 0 && i-- > 0;) {
+                struct object *pod = s->active.v[i];
+                int64_t index = job_index_of(pod);
+
+                if (!index_set_has(&s->active_indexes, index) || index_set_has(&seen, index))
+                        continue;
+                index_set_add(&seen, index);
+                right--;
+                memmove(&s->active.v[i], &s->active.v[i + 1], (right - i) * sizeof(pod));
+                s->active.v[right] = pod;
+        }
+        vec_free(&seen.ranges);
+}
+
+/* Pods that are not wanted any more have not failed: nobody counts them. */
+static int dismiss_active(struct job_sync *s, size_t n, struct error *err) {
+        int r;
+
+        rank_active(s);
+        r = job_release(s->c, s->active.v, MIN(n, s->active.n), err);
+        return r < 0 ? r : delete_active(s, n, err);
+}
+
+static int manage(struct job_sync *s, struct str key, struct error *err) {
+        int64_t active = (int64_t) s->active.n, wanted = wanted_active(s), left = backoff_left(s),
+                too_many = MAX(active - wanted, misplaced(s));
+
+        if (too_many > 0)
+                return dismiss_active(s, (size_t) MIN(too_many, BURST), err);
         if (s->only_replace_failed)
                 active += s->terminating;
-        if (active > wanted)
-                return delete_active(s, (size_t) (active - wanted), err);
-        if (active == wanted)
+        if (active >= wanted)
                 return 0;
         if (left > 0) {
                 controller_enqueue_after(s->c, key, (uint64_t) (left / NSEC_PER_MSEC) + 1);
                 return 0;
         }
-        return create_pods(s, MIN(wanted - active, BURST), err);
+        return create_pods(s, MIN(wanted - active, BURST), key, err);
 }
 
 /* ---- the verdict ---- */
@@ -206,6 +291,7 @@ static bool is_enough(const struct job_sync *s) {
 
 /* Sets SuccessCriteriaMet or FailureTarget when it is decided how the Job ends. */
 static void decide(struct job_sync *s) {
+        int64_t lost = index_set_count(&s->failed_indexes);
         const char *policy;
 
         if (condition_is(&s->status, "FailureTarget", "True") || condition_is(&s->status, "SuccessCriteriaMet", "True"))
@@ -218,6 +304,11 @@ static void decide(struct job_sync *s) {
         else if (deadline_left(s) <= 0)
                 set_condition(s, "FailureTarget", "True", "DeadlineExceeded",
                               "Job was active longer than specified deadline");
+        else if (JobSpec_has_maxFailedIndexes(s->spec) && lost > JobSpec_maxFailedIndexes(s->spec))
+                set_condition(s, "FailureTarget", "True", "MaxFailedIndexesExceeded",
+                              "Job has exceeded the specified maximal number of failed indexes");
+        else if (lost > 0 && lost + s->succeeded >= JobSpec_completions(s->spec))
+                set_condition(s, "FailureTarget", "True", "FailedIndexes", "Job has failed indexes");
         else if ((policy = job_success_policy(s)))
                 set_condition(s, "SuccessCriteriaMet", "True", "SuccessPolicy", policy);
         else if (is_enough(s))
@@ -251,7 +342,7 @@ static int suspend(struct job_sync *s, struct error *err) {
                 tell(s, "Normal", "Suspended", "Job suspended");
         }
         json_removec(&s->status, "startTime");
-        return delete_active(s, s->active.n, err);
+        return dismiss_active(s, s->active.n, err);
 }
 
 static void begin_or_resume(struct job_sync *s) {
@@ -260,13 +351,8 @@ static void begin_or_resume(struct job_sync *s) {
                 tell(s, "Normal", "Resumed", "Job resumed");
                 json_removec(&s->status, "startTime");
         }
-        if (json_getc(&s->status, "startTime"))
-                return;
-        json_setc(s->a, &s->status, "startTime", json_build(s->a, "%t", s->now));
-        if (JobSpec_has_backoffLimitPerIndex(s->spec))
-                tell(s, "Warning", "Unsupported",
-                     "this version of cube does not have backoffLimitPerIndex yet: all failures count against "
-                     "backoffLimit");
+        if (!json_getc(&s->status, "startTime"))
+                json_setc(s->a, &s->status, "startTime", json_build(s->a, "%t", s->now));
 }
 
 /* ---- reconcile ---- */
@@ -333,6 +419,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         s.now = controller_now(c);
         s.status = status_copy(a, Job_status(object_json(job)));
         s.indexed = str_eqc(JobSpec_completionMode(s.spec), "Indexed");
+        s.per_index = s.indexed && JobSpec_has_backoffLimitPerIndex(s.spec);
         s.only_replace_failed = str_eqc(JobSpec_podReplacementPolicy(s.spec), "Failed");
         selector = workload_selector(a, &res_jobs, job);
         r = claim_children(c, a, &res_jobs, job, &selector, &res_pods, state->pods, &s.pods, NULL, err);
@@ -340,7 +427,10 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
                 r = run(&s, key, err);
         vec_free(&s.active);
         vec_free(&s.finished);
+        vec_free(&s.awaited);
+        vec_free(&s.active_indexes.ranges);
         vec_free(&s.completed.ranges);
+        vec_free(&s.failed_indexes.ranges);
         return r;
 }
 

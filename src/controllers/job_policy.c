@@ -71,9 +71,10 @@ enum job_failure_action job_failure_policy(struct job_sync *s, const struct obje
                                                             STR_ARG(object_namespace(pod)), STR_ARG(object_name(pod)),
                                                             STR_ARG(PodCondition_type(condition)), STR_ARG(action), i)
                                                                .p;
-                        return str_eqc(action, "FailJob")  ? JOB_FAILURE_FAIL_JOB
-                               : str_eqc(action, "Ignore") ? JOB_FAILURE_IGNORE
-                                                           : JOB_FAILURE_COUNT;
+                        return str_eqc(action, "FailJob")     ? JOB_FAILURE_FAIL_JOB
+                               : str_eqc(action, "FailIndex") ? JOB_FAILURE_FAIL_INDEX
+                               : str_eqc(action, "Ignore")    ? JOB_FAILURE_IGNORE
+                                                              : JOB_FAILURE_COUNT;
                 }
                 i++;
         }
@@ -89,7 +90,8 @@ const char *job_success_policy(struct job_sync *s) {
                 bool met;
 
                 if (json_getc(rule, "succeededIndexes")) {
-                        index_set_parse(&wanted, json_str(json_getc(rule, "succeededIndexes")));
+                        index_set_parse(&wanted, json_str(json_getc(rule, "succeededIndexes")),
+                                        JobSpec_completions(s->spec));
                         need = index_set_count(&wanted);
                         have = 0;
                         for (size_t k = 0; k < wanted.ranges.n; k++)

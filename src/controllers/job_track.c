@@ -49,7 +49,7 @@ int64_t index_set_count(const struct index_set *s) {
         return n;
 }
 
-void index_set_parse(struct index_set *s, struct str text) {
+void index_set_parse(struct index_set *s, struct str text, int64_t below) {
         struct str part;
 
         while (str_split(&text, ',', &part)) {
@@ -62,6 +62,9 @@ void index_set_parse(struct index_set *s, struct str text) {
                 if (dash >= 0 &&
                     (str_to_i64(str_sub(part, (size_t) dash + 1, part.n), &r.last) < 0 || r.last < r.first))
                         continue;
+                r.last = MIN(r.last, below - 1);
+                if (r.first >= below) /* completions has become smaller */
+                        break;
                 if (s->ranges.n > 0 && s->ranges.v[s->ranges.n - 1].last + 1 == r.first) /* "0,1" is one range */
                         s->ranges.v[s->ranges.n - 1].last = r.last;
                 else
@@ -105,15 +108,36 @@ bool job_pod_failed(const struct job_sync *s, const struct object *pod) {
         return !s->only_replace_failed && object_deleting(pod) && !str_eqc(phase, "Succeeded");
 }
 
-static int64_t finished_at(const struct job_sync *s, const struct object *pod) {
+/* When its containers ended; else since when it is not ready; else when it was deleted or made. */
+int64_t job_pod_finished_at(const struct object *pod) {
+        const struct json *status = Pod_status(object_json(pod)), *ready = condition_find(status, "Ready");
         int64_t latest = 0, t;
 
-        json_each_item(c, PodStatus_containerStatuses(Pod_status(object_json(pod))))
-                if (time_parse(json_str(json_at_path(c, "state", "terminated", "finishedAt")), &t) == 0)
-                        latest = MAX(latest, t);
-        if (latest == 0)
-                latest = object_deleted_at(pod);
-        return latest ? latest : s->now;
+        json_each_item(c, PodStatus_containerStatuses(status)) {
+                if (time_parse(json_str(json_at_path(c, "state", "terminated", "finishedAt")), &t) < 0) {
+                        latest = 0;
+                        break;
+                }
+                latest = MAX(latest, t);
+        }
+        if (latest > 0)
+                return latest;
+        if (str_eqc(PodCondition_status(ready), "False") && time_parse(PodCondition_lastTransitionTime(ready), &t) == 0)
+                return t;
+        if (object_deleting(pod))
+                return object_deleted_at(pod) -
+                       NSEC_PER_SEC * json_int(json_at_path(object_json(pod), "metadata", "deletionGracePeriodSeconds"));
+        return object_created_at(pod);
+}
+
+int64_t job_index_failures(const struct object *pod, bool ignored_too) {
+        static const char *const keys[] = { JOB_INDEX_FAILURES, JOB_INDEX_IGNORED };
+        int64_t sum = 0, n;
+
+        for (size_t i = 0; i < (ignored_too ? 2U : 1U); i++)
+                if (str_to_i64(object_annotation(pod, keys[i]), &n) == 0 && n > 0 && n <= INT32_MAX)
+                        sum += n;
+        return sum;
 }
 
 /* ---- counting ---- */
@@ -158,14 +182,22 @@ static void count_success(struct job_sync *s, struct object *pod, struct json *u
 
 static void count_failure(struct job_sync *s, struct object *pod, struct json *uids) {
         enum job_failure_action action = job_failure_policy(s, pod, &s->failure_message);
+        /* It was stopped because the Job was decided: a failure of a Job that fails, but of no index. */
+        bool stopped = s->decided && !str_eqc(object_phase(pod), "Failed");
+        int64_t index = job_index_of(pod);
 
         if (action == JOB_FAILURE_FAIL_JOB)
                 s->failure_reason = "PodFailurePolicy";
-        if (action != JOB_FAILURE_IGNORE) {
+        if (action != JOB_FAILURE_IGNORE && !(stopped && condition_is(&s->status, "SuccessCriteriaMet", "True"))) {
                 json_push(s->a, uids, json_of_str(object_uid(pod)));
                 s->new_failures++;
-                s->last_failure_ns = MAX(s->last_failure_ns, finished_at(s, pod));
+                s->last_failure_ns = MAX(s->last_failure_ns, job_pod_finished_at(pod));
         }
+        if (s->per_index && !stopped && index >= 0 && index < JobSpec_completions(s->spec) &&
+            (action == JOB_FAILURE_FAIL_INDEX ||
+             (action != JOB_FAILURE_IGNORE &&
+              job_index_failures(pod, false) >= JobSpec_backoffLimitPerIndex(s->spec))))
+                index_set_add(&s->failed_indexes, index);
         vec_push(&s->finished, pod);
 }
 
@@ -183,9 +215,63 @@ static void sort_pod(struct job_sync *s, struct object *pod, struct json *succee
         } else if (object_deleting(pod))
                 s->terminating++;
         else {
+                int64_t index = job_index_of(pod);
+
                 vec_push(&s->active, pod);
+                if (s->indexed && index >= 0 && index < JobSpec_completions(s->spec))
+                        index_set_add(&s->active_indexes, index);
                 s->ready += pod_is_ready(pod);
         }
+}
+
+struct object **job_awaited(struct job_sync *s, int64_t index) {
+        for (size_t i = 0; i < s->awaited.n; i++)
+                if (job_index_of(s->awaited.v[i]) == index)
+                        return &s->awaited.v[i];
+        return NULL;
+}
+
+/* Of each index that will be tried again the last pod is set aside: its uid is counted when it has a successor. */
+static void set_awaited_aside(struct job_sync *s, struct json *uids) {
+        size_t kept = 0;
+
+        for (size_t i = 0; i < s->finished.n; i++) {
+                struct object *pod = s->finished.v[i], **last;
+                int64_t index = job_index_of(pod);
+
+                if (str_eqc(object_phase(pod), "Succeeded") || index < 0 || index >= JobSpec_completions(s->spec) ||
+                    index_set_has(&s->completed, index) || index_set_has(&s->failed_indexes, index) ||
+                    index_set_has(&s->active_indexes, index))
+                        continue;
+                last = job_awaited(s, index);
+                if (!last)
+                        vec_push(&s->awaited, pod);
+                else if (job_index_failures(*last, true) <= job_index_failures(pod, true) &&
+                         job_pod_finished_at(*last) <= job_pod_finished_at(pod))
+                        *last = pod;
+        }
+        for (size_t i = 0; i < s->finished.n; i++) {
+                struct object **last = job_awaited(s, job_index_of(s->finished.v[i]));
+
+                if (!last || *last != s->finished.v[i])
+                        s->finished.v[kept++] = s->finished.v[i];
+        }
+        s->finished.n = kept;
+        for (size_t i = json_len(uids); i-- > 0;)
+                for (size_t k = 0; k < s->awaited.n; k++)
+                        if (str_eq(json_str(json_item(uids, i)), object_uid(s->awaited.v[k]))) {
+                                json_remove_item(uids, i);
+                                break;
+                        }
+}
+
+static void set_indexes(struct job_sync *s, const char *key, const struct index_set *set, bool even_if_empty) {
+        struct str text = index_set_print(s->a, set);
+
+        if (str_empty(text) && !even_if_empty)
+                json_removec(&s->status, key);
+        else
+                json_set_str(s->a, &s->status, key, text);
 }
 
 void job_count(struct job_sync *s) {
@@ -193,7 +279,11 @@ void job_count(struct job_sync *s) {
         int64_t succeeded = JobStatus_succeeded(old), failed = JobStatus_failed(old);
         struct json uids_succeeded, uids_failed, waiting = json_new_object();
 
-        index_set_parse(&s->completed, JobStatus_completedIndexes(old));
+        s->decided = condition_is(old, "FailureTarget", "True") || condition_is(old, "SuccessCriteriaMet", "True");
+        if (s->indexed)
+                index_set_parse(&s->completed, JobStatus_completedIndexes(old), JobSpec_completions(s->spec));
+        if (s->per_index)
+                index_set_parse(&s->failed_indexes, JobStatus_failedIndexes(old), JobSpec_completions(s->spec));
         uids_succeeded = settle(s, UncountedTerminatedPods_succeeded(uncounted), &succeeded);
         uids_failed = settle(s, UncountedTerminatedPods_failed(uncounted), &failed);
         for (size_t i = 0; i < s->pods.n; i++)
@@ -202,21 +292,19 @@ void job_count(struct job_sync *s) {
                 succeeded = index_set_count(&s->completed);
         s->succeeded = succeeded + (int64_t) json_len(&uids_succeeded);
         s->failed = failed + (int64_t) json_len(&uids_failed);
-        s->settled = s->finished.n == 0;
+        if (s->per_index && !s->decided && !object_deleting(s->job))
+                set_awaited_aside(s, &uids_failed);
+        s->settled = s->finished.n == 0 && s->awaited.n == 0;
 
         status_count(s->a, &s->status, "succeeded", succeeded);
         status_count(s->a, &s->status, "failed", failed);
         status_count(s->a, &s->status, "active", (int64_t) s->active.n);
         json_set_int(s->a, &s->status, "terminating", s->terminating);
         json_set_int(s->a, &s->status, "ready", s->ready);
-        if (s->indexed) {
-                struct str text = index_set_print(s->a, &s->completed);
-
-                if (str_empty(text))
-                        json_removec(&s->status, "completedIndexes");
-                else
-                        json_set_str(s->a, &s->status, "completedIndexes", text);
-        }
+        if (s->indexed)
+                set_indexes(s, "completedIndexes", &s->completed, false);
+        if (s->per_index)
+                set_indexes(s, "failedIndexes", &s->failed_indexes, true);
         if (json_len(&uids_succeeded))
                 json_setc(s->a, &waiting, "succeeded", uids_succeeded);
         if (json_len(&uids_failed))

@@ -47,6 +47,31 @@ struct json controller_ref(struct arena *a, const struct api_resource *owner_res
                           api_version_of(gv, owner_res), owner_res->kind, object_name(owner), object_uid(owner));
 }
 
+/* ---- finalizers ---- */
+
+bool finalizer_is_set(const struct object *o, const char *finalizer) {
+        json_each_item(f, json_at_path(object_json(o), "metadata", "finalizers"))
+                if (str_eqc(json_str(f), finalizer))
+                        return true;
+        return false;
+}
+
+int finalizer_set(struct controller *c, const struct api_resource *r, const struct object *o, const char *finalizer,
+                  bool on, struct error *err) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct json copy = json_copy_tree(a, object_json(o)), list = json_new_array();
+
+        if (finalizer_is_set(o, finalizer) == on)
+                return 0;
+        json_each_item(f, json_at_path(object_json(o), "metadata", "finalizers"))
+                if (!str_eqc(json_str(f), finalizer))
+                        json_push(a, &list, *f);
+        if (on)
+                json_push(a, &list, json_of_cstr(finalizer));
+        json_setc(a, json_get_or_add_object(a, &copy, "metadata"), "finalizers", list);
+        return error_except(controller_update(c, r, STR(""), &copy, err), -ENOENT, err);
+}
+
 /* ---- finding ---- */
 
 void index_by_controller(const struct object *o, void (*emit)(void *ctx, struct str value), void *ctx) {

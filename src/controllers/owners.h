@@ -1,5 +1,5 @@
-/* Who owns what: controller references, and the claim by which a controller finds its own (adopting and releasing by
- * selector). */
+/* Who owns what: controller references, the claim by which a controller finds its own (adopting and releasing by
+ * selector), and finalizers. */
 #pragma once
 
 #include "controllers/controller.h"
@@ -12,6 +12,11 @@ bool ref_is_kind(const struct json *ref, const struct api_resource *res);
 bool is_controlled_by(const struct object *o, struct str owner_uid);
 /* A new controller reference to owner. */
 struct json controller_ref(struct arena *a, const struct api_resource *owner_res, const struct object *owner);
+
+bool finalizer_is_set(const struct object *o, const char *finalizer);
+/* Writes the object with the finalizer on or off; one that is gone is no error. */
+int finalizer_set(struct controller *c, const struct api_resource *r, const struct object *o, const char *finalizer,
+                  bool on, struct error *err);
 
 /* Index of children: found under their controller's uid, or under "/namespace" when they have none. */
 void index_by_controller(const struct object *o, void (*emit)(void *ctx, struct str value), void *ctx);

@@ -10,30 +10,6 @@
 #define CLAIM_FINALIZER "kubernetes.io/pvc-protection"
 #define VOLUME_FINALIZER "kubernetes.io/pv-protection"
 
-static bool has(const struct object *o, const char *finalizer) {
-        json_each_item(f, json_at_path(object_json(o), "metadata", "finalizers"))
-                if (str_eqc(json_str(f), finalizer))
-                        return true;
-        return false;
-}
-
-/* With the finalizer on or off. */
-static int put(struct controller *c, const struct api_resource *r, const struct object *o, const char *finalizer,
-               bool on, struct error *err) {
-        _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        struct json copy = json_copy_tree(a, object_json(o)), list = json_new_array();
-
-        if (has(o, finalizer) == on)
-                return 0;
-        json_each_item(f, json_at_path(object_json(o), "metadata", "finalizers"))
-                if (!str_eqc(json_str(f), finalizer))
-                        json_push(a, &list, *f);
-        if (on)
-                json_push(a, &list, json_of_cstr(finalizer));
-        json_setc(a, json_get_or_add_object(a, &copy, "metadata"), "finalizers", list);
-        return error_except(controller_update(c, r, STR(""), &copy, err), -ENOENT, err);
-}
-
 /* ---- claims ---- */
 
 /* "web-0-cache" of the pod's ephemeral volume "cache". */
@@ -63,8 +39,8 @@ static int reconcile_claim(struct controller *c, struct str key, struct error *e
         int r;
 
         if (!claim || !object_deleting(claim))
-                return claim ? put(c, &res_persistentvolumeclaims, claim, CLAIM_FINALIZER, true, err) : 0;
-        if (!has(claim, CLAIM_FINALIZER))
+                return claim ? finalizer_set(c, &res_persistentvolumeclaims, claim, CLAIM_FINALIZER, true, err) : 0;
+        if (!finalizer_is_set(claim, CLAIM_FINALIZER))
                 return 0;
         r = client_list(c->client, &res_pods, object_namespace(claim), NULL, &pods, err);
         if (r < 0)
@@ -72,7 +48,7 @@ static int reconcile_claim(struct controller *c, struct str key, struct error *e
         for (size_t i = 0; i < pods->n; i++)
                 used = used || uses(pods->items[i], object_name(claim));
         api_list_free(pods);
-        return used ? 0 : put(c, &res_persistentvolumeclaims, claim, CLAIM_FINALIZER, false, err);
+        return used ? 0 : finalizer_set(c, &res_persistentvolumeclaims, claim, CLAIM_FINALIZER, false, err);
 }
 
 /* A pod that is gone, or has ended, may have been the last. */
@@ -111,7 +87,7 @@ static int reconcile_volume(struct controller *c, struct str key, struct error *
         bound = str_eqc(PersistentVolumeStatus_phase(PersistentVolume_status(object_json(volume))), "Bound");
         if (object_deleting(volume) && bound)
                 return 0;
-        return put(c, &res_persistentvolumes, volume, VOLUME_FINALIZER, !object_deleting(volume), err);
+        return finalizer_set(c, &res_persistentvolumes, volume, VOLUME_FINALIZER, !object_deleting(volume), err);
 }
 
 const struct controller_class pvcprotection_controller = {

@@ -10,7 +10,8 @@ extern const struct controller_class namespace_controller, serviceaccount_contro
                 clusterroleaggregation_controller, csrsigning_controller, csrapproving_controller,
                 csrcleaner_controller, pvcprotection_controller, pvprotection_controller,
                 serviceaccounttoken_controller, legacytokencleaner_controller, tokencleaner_controller,
-                bootstrapsigner_controller, validatingadmissionpolicystatus_controller;
+                bootstrapsigner_controller, validatingadmissionpolicystatus_controller, servicecidr_controller,
+                persistentvolume_controller;
 
 const struct controller_class *const controller_table[] = {
         &namespace_controller,
@@ -45,5 +46,7 @@ const struct controller_class *const controller_table[] = {
         &tokencleaner_controller,
         &bootstrapsigner_controller,
         &validatingadmissionpolicystatus_controller,
+        &servicecidr_controller,
+        &persistentvolume_controller,
         NULL,
 };

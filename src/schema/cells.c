@@ -767,13 +767,39 @@ struct json cell_policy_param_kind(struct arena *a, const struct json *object, i
                               STR_ARG(ParamKind_kind(kind)));
 }
 
+/* A LabelSelector as Go prints the struct: upstream shows it so. */
+static struct json go_selector(struct arena *a, const struct json *selector) {
+        const struct json *map = LabelSelector_matchLabels(selector);
+        struct json labels = map ? json_copy_shallow(a, map) : json_new_object();
+        struct buf b = BUF_INIT;
+
+        json_sort(&labels);
+        buf_printf(&b, "&LabelSelector{MatchLabels:map[string]string{");
+        json_each_member(m, &labels)
+                buf_printf(&b, "%" STR_FMT ": %" STR_FMT ",", STR_ARG(json_key(m)), STR_ARG(json_str(&m->value)));
+        buf_printf(&b, "},MatchExpressions:[]LabelSelectorRequirement{");
+        json_each_item(r, LabelSelector_matchExpressions(selector)) {
+                const char *space = "";
+
+                buf_printf(&b, "LabelSelectorRequirement{Key:%" STR_FMT ",Operator:%" STR_FMT ",Values:[",
+                           STR_ARG(LabelSelectorRequirement_key(r)), STR_ARG(LabelSelectorRequirement_operator(r)));
+                json_each_item(v, LabelSelectorRequirement_values(r)) {
+                        buf_printf(&b, "%s%" STR_FMT, space, STR_ARG(json_str(v)));
+                        space = " ";
+                }
+                buf_printf(&b, "],},");
+        }
+        buf_printf(&b, "},}");
+        return of_buf(a, &b, "");
+}
+
 struct json cell_policy_param_ref(struct arena *a, const struct json *object, int64_t now_wall_ns) {
         const struct json *ref =
                 ValidatingAdmissionPolicyBindingSpec_paramRef(ValidatingAdmissionPolicyBinding_spec(object));
         struct str ns = ParamRef_namespace(ref);
 
         if (ParamRef_name(ref).n == 0)
-                return json_of_cstr("<unset>");
+                return ParamRef_selector(ref) ? go_selector(a, ParamRef_selector(ref)) : json_of_cstr("<unset>");
         return json_of_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(ns.n > 0 ? ns : STR("*")),
                               STR_ARG(ParamRef_name(ref)));
 }

@@ -420,6 +420,8 @@ int protobuf_open(struct str message, struct protobuf_unknown *ret, struct error
                         err, -EINVAL,
                         "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
         rest = str_sub(message, PROTOBUF_MAGIC.n, message.n);
+        if (str_empty(rest))
+                return error_set(err, -EINVAL, "empty body");
         while ((n = next(&r, &rest, &w)) > 0) {
                 if (w.type != WIRE_BYTES)
                         continue;

@@ -103,13 +103,14 @@ def test_watches_and_refusals(ask, ns):
     assert json.loads(ask("/version", PROTOBUF + ", */*")[2])["major"] == "1"  # has one format, whatever is accepted
     everything = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
     for code, message, args in [
-            (406, f"only the following media types are accepted: {everything}", (path, "application/cbor")),
+            (406, f"406: Not Acceptable\n\nAvailable representations: {everything}, application/json;stream=watch, "
+             "application/vnd.kubernetes.protobuf;stream=watch", (path, "application/cbor")),
+            (406, f"406: Not Acceptable\n\nAvailable representations: {everything}", ("/api/v1", "text/html")),
+            (406, f"only the following media types are accepted: {everything}", ("/apis", "text/html")),
             (406, "you requested PartialObjectMetadata, but the requested object is a list (*core.ConfigMapList)",
              (path, shape("application/json", "PartialObjectMetadata"))),
             (415, f"the body of the request was in an unknown format - accepted media types include: {everything}",
              (path, "application/json", "POST", b"x", "application/cbor")),
-            (415, "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, "
-             "application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml",
-             (path + "/a", "application/json", "PATCH", b"{}", "application/json"))]:
+            (415, "415: Unsupported Media Type", (path + "/a", "application/json", "PATCH", b"{}", "application/json"))]:
         got = ask(*args)
         assert (got[0], json.loads(got[2])["message"]) == (code, message)

@@ -77,6 +77,18 @@ def test_a_pod_reaches_itself_through_its_service(cluster, net):
     assert who(cluster, net, "one", "who")[0] == "one"
 
 
+def test_a_service_has_an_address_of_another_range(cluster, net):
+    cluster.apply({"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "more"}, "spec": {"cidrs": ["203.0.113.0/28"]}})
+    cluster.kubectl("wait", "--for=condition=Ready", "servicecidr/more", "--timeout=10s")
+    cluster.apply(service("far", clusterIP="203.0.113.10"), namespace=net)
+    assert who(cluster, net, "client", "far")[0] == "one"
+    assert cluster.kubectl("get", "ipaddress", "203.0.113.10", "--no-headers").split()[1] == f"services/{net}/far"
+    cluster.kubectl("delete", "servicecidr", "more", "--wait=false")
+    cluster.kubectl("wait", "--for=condition=Ready=False", "servicecidr/more", "--timeout=10s")
+    cluster.kubectl("delete", "service", "far", "-n", net)
+    assert "NotFound" in cluster.run("get", "ipaddress", "203.0.113.10", check=False).stderr
+
+
 def test_no_endpoint_is_a_refusal_at_once(cluster, net):
     cluster.apply(service("nobody", app="nobody"), namespace=net)
     script = f"nc -w 10 {address(cluster, net, 'nobody')} 80 </dev/null 2>&1"

@@ -59,6 +59,25 @@ def test_volumes_of_every_kind(cluster, ns, tmp_path):
     assert (tmp_path / "host" / "seen").read_text() == "x\n"
 
 
+def test_a_claim_finds_its_volume_and_outlives_its_pod(cluster, ns, tmp_path):
+    (tmp_path / "pv").mkdir()
+    cluster.apply({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": ns}, "spec": {
+        "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": ns, "hostPath": {"path": str(tmp_path / "pv")}}})
+    cluster.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"}, "spec": {
+        "accessModes": ["ReadWriteOnce"], "storageClassName": ns, "resources": {"requests": {"storage": "500Mi"}}}}, namespace=ns)
+    wait(lambda: cluster.json("get", "pvc", "data", "-n", ns)["status"]["phase"] == "Bound", 10)
+    cluster.apply(pod("writer", "echo here > /data/f; sleep 1000", container={"volumeMounts": [{"name": "v", "mountPath": "/data"}]},
+                      volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]), namespace=ns)
+    wait(lambda: (tmp_path / "pv" / "f").exists())
+    cluster.kubectl("delete", "pvc", "data", "-n", ns, "--wait=false")
+    assert "Terminating" in cluster.kubectl("get", "pvc", "-n", ns)
+    cluster.kubectl("delete", "pod", "writer", "-n", ns, "--grace-period=0", "--force")
+    cluster.kubectl("wait", "--for=delete", "pvc/data", "-n", ns, "--timeout=20s")
+    wait(lambda: cluster.json("get", "pv", ns)["status"]["phase"] == "Released", 10)
+    assert "lastPhaseTransitionTime" in cluster.json("get", "pv", ns)["status"]
+    cluster.kubectl("delete", "pv", ns, "--timeout=10s")
+
+
 def test_a_mounted_config_map_follows_its_object(cluster, ns):
     cluster.kubectl("create", "configmap", "live", "-n", ns, "--from-literal=v=old")
     cluster.apply(pod("watcher", "while true; do cat /c/v; echo; sleep 0.2; done", container={"volumeMounts": [{"name": "c", "mountPath": "/c"}]},

@@ -141,9 +141,21 @@ static void accept_picks_the_first_that_can_be_made(void **state) {
 static void a_stream_is_refused_by_what_it_lacks(void **state) {
         static const struct {
                 const char *accept, *message;
+                unsigned shapes;
         } table[] = {
                 { "text/html", "only the following media types are accepted: application/json, application/yaml, "
                                "application/vnd.kubernetes.protobuf" },
+                { "application/*;q=1",
+                  "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, "
+                  "application/vnd.kubernetes.protobuf",
+                  NEGOTIATE_ROUTER },
+                { "text/html, application/jso",
+                  "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, "
+                  "application/vnd.kubernetes.protobuf, application/json;stream=watch, "
+                  "application/vnd.kubernetes.protobuf;stream=watch",
+                  NEGOTIATE_ROUTER | NEGOTIATE_LIST },
+                { "application/yaml", "406: Not Acceptable\n\nAvailable representations: application/json",
+                  NEGOTIATE_ROUTER | NEGOTIATE_JSON },
                 { "application/yaml, application/json",
                   "only the following media types are accepted: application/json;stream=watch, "
                   "application/vnd.kubernetes.protobuf;stream=watch" },
@@ -153,7 +165,7 @@ static void a_stream_is_refused_by_what_it_lacks(void **state) {
                 _cleanup_error_ struct error e = ERROR_INIT;
                 struct negotiated n;
 
-                assert_true(request_negotiate(str_of(table[i].accept), NEGOTIATE_STREAM, &n, &e) < 0);
+                assert_true(request_negotiate(str_of(table[i].accept), NEGOTIATE_STREAM | table[i].shapes, &n, &e) < 0);
                 assert_string_equal(error_text(&e), table[i].message);
         }
 }

@@ -1,6 +1,8 @@
 /* Services: what is refused, what an update may change, what is filled in when the type changes. */
 #include "help.h"
 
+#include "apiserver/bootstrap.h"
+
 #define META "{\"metadata\":{\"name\":\"x\"},"
 #define SPEC(part) META "\"spec\":{" part "}}"
 #define PORTS "\"ports\":[{\"port\":80}]"
@@ -56,8 +58,8 @@ static const struct {
           "IPv6 "
           "is not configured on this cluster]" },
         { SERVICE("\"clusterIP\":\"192.168.0.1\""),
-          "spec.clusterIPs: Invalid value: [\"192.168.0.1\"]: failed to allocate IP 192.168.0.1: the provided IP "
-          "(192.168.0.1) is not in the valid range. The range of valid IPs is 10.96.0.0/12" },
+          "spec.clusterIPs: Invalid value: [\"192.168.0.1\"]: failed to allocate IP 192.168.0.1: the provided "
+          "network does not match the current range" },
         { SERVICE("\"externalIPs\":[\"::ffff:127.0.0.1\",\"q\"]"),
           "[spec.externalIPs[0]: Invalid value: \"::ffff:127.0.0.1\": may not be in the loopback range (127.0.0.0/8, "
           "::1/128), spec.externalIPs[1]: Invalid value: \"q\": must be a valid IP address, (e.g. 10.9.8.7 or "
@@ -163,6 +165,84 @@ static void what_changes_in_a_service_is_limited(void **state) {
         }
 }
 
+/* ---- IPAddresses ---- */
+
+static struct answer address(struct fixture *f, const char *ip) {
+        return ASK(f, API_GET, &res_ipaddresses, "", ip);
+}
+
+static void an_address_is_an_object(void **state) {
+        struct fixture *f = *state;
+
+        check(address(f, "10.96.0.1"), 200, ".spec.parentRef.name", "kubernetes");
+        check_code(ASK(f, API_CREATE, &res_services, "default", .body = SERVICE("\"clusterIP\":\"10.96.0.20\"")), 201);
+        check(address(f, "10.96.0.20"), 200, ".spec.parentRef",
+              "{\"resource\":\"services\",\"namespace\":\"default\",\"name\":\"x\"}");
+        check(address(f, "10.96.0.20"), 200, ".metadata.labels",
+              "{\"ipaddress.kubernetes.io/ip-family\":\"IPv4\",\"ipaddress.kubernetes.io/managed-by\":"
+              "\"ipallocator.k8s.io\"}");
+        check_code(ASK(f, API_PATCH, &res_services, "default", "x", .patch = API_PATCH_MERGE,
+                       .body = "{\"spec\":{\"type\":\"ExternalName\",\"externalName\":\"a.b\"}}"),
+                   200);
+        check_code(address(f, "10.96.0.20"), 404);
+        check_code(ASK(f, API_PATCH, &res_services, "default", "x", .patch = API_PATCH_MERGE,
+                       .body = "{\"spec\":{\"type\":\"ClusterIP\",\"externalName\":null,\"clusterIP\":\"10.96.0.21\"}}"),
+                   200);
+        check_code(address(f, "10.96.0.21"), 200);
+        check_code(ASK(f, API_DELETE, &res_services, "default", "x"), 200);
+        check_code(address(f, "10.96.0.21"), 404);
+}
+
+static void an_address_that_somebody_made_is_taken(void **state) {
+        struct fixture *f = *state;
+
+        check_code(ASK(f, API_CREATE, &res_ipaddresses, "",
+                       .body = "{\"metadata\":{\"name\":\"10.96.0.30\"},\"spec\":{\"parentRef\":{\"resource\":\"a\","
+                               "\"name\":\"b\"}}}"),
+                   201);
+        check_error(ASK(f, API_CREATE, &res_services, "default", .body = SERVICE("\"clusterIP\":\"10.96.0.30\"")), 422,
+                    "Service \"x\" is invalid: spec.clusterIPs: Invalid value: [\"10.96.0.30\"]: failed to allocate IP "
+                    "10.96.0.30: provided IP is already allocated");
+}
+
+static void a_deleted_address_comes_back(void **state) {
+        struct fixture *f = *state;
+
+        check_code(ASK(f, API_DELETE, &res_ipaddresses, "", "10.96.0.1"), 200);
+        check_code(address(f, "10.96.0.1"), 404);
+        bootstrap_again(f->s);
+        check_code(ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"later\"}}"), 201);
+        check_code(address(f, "10.96.0.1"), 200);
+}
+
+/* With the default range closed all come from a range of six. */
+static void more_ranges_give_more_addresses(void **state) {
+        struct fixture *f = *state;
+        char body[128];
+
+        check_code(ASK(f, API_PATCH, &res_servicecidrs, "", "kubernetes", "status", .patch = API_PATCH_MERGE,
+                       .body = "{\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"False\"}]}}"),
+                   200);
+        check_code(ASK(f, API_CREATE, &res_servicecidrs, "",
+                       .body = "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"cidrs\":[\"10.7.0.0/29\"]}}"),
+                   201);
+        for (int i = 0; i < 6; i++) {
+                struct answer a;
+
+                snprintf(body, sizeof(body), "{\"metadata\":{\"name\":\"s%d\"},\"spec\":{\"ports\":[{\"port\":80}]}}", i);
+                a = ASK(f, API_CREATE, &res_services, "default", .body = body);
+                check_code(a, 201);
+                assert_int_equal(strncmp(at(f, a, ".spec.clusterIP"), "10.7.0.", 7), 0);
+        }
+        check_error(ASK(f, API_CREATE, &res_services, "default", .body = SERVICE("\"type\":\"ClusterIP\"")), 500,
+                    "Internal error occurred: failed to allocate a serviceIP: range is full");
+        check_code(ASK(f, API_CREATE, &res_servicecidrs, "",
+                       .body = "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"cidrs\":[\"10.8.0.0/28\"]}}"),
+                   201);
+        check_code(ASK(f, API_CREATE, &res_services, "default", .body = SERVICE("\"clusterIP\":\"10.8.0.15\"")), 422);
+        check_code(ASK(f, API_CREATE, &res_services, "default", .body = SERVICE("\"clusterIP\":\"10.8.0.14\"")), 201);
+}
+
 static void a_headless_service_without_selector_has_both_families(void **state) {
         struct fixture *f = *state;
         struct answer a = ASK(f, API_CREATE, &res_services, "default", .body = SERVICE("\"clusterIP\":\"None\""));
@@ -192,6 +272,11 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(services_are_refused_as_upstream_does, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_changes_in_a_service_is_limited, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(an_address_is_an_object, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(an_address_that_somebody_made_is_taken, fixture_setup,
+                                                fixture_teardown),
+                cmocka_unit_test_setup_teardown(a_deleted_address_comes_back, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(more_ranges_give_more_addresses, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(a_headless_service_without_selector_has_both_families, fixture_setup,
                                                 fixture_teardown),
                 cmocka_unit_test_setup_teardown(where_a_balancer_is_is_checked, fixture_setup, fixture_teardown),

@@ -1,5 +1,7 @@
 #include "help.h"
 
+#include "controllers/pods.h"
+
 extern const struct controller_class job_controller, ttlafterfinished_controller;
 static const struct controller_class *const classes[] = { &job_controller, &ttlafterfinished_controller, NULL };
 
@@ -152,6 +154,111 @@ static void completed_indexes_join_as_they_come(void **state) {
         assert_string_equal(text_at(job(&k), "status.completedIndexes"), "0-2");
 }
 
+/* The pod of an index that is active ends so. */
+static void end_index(struct cluster *k, int index, const char *phase, int code) {
+        struct object *pods[32];
+        size_t n = fake_api_list(k->api, &res_pods, "ns", pods, 32);
+        char want[8];
+
+        snprintf(want, sizeof(want), "%d", index);
+        for (size_t i = 0; i < n; i++) {
+                _cleanup_free_ char *name = str_dup(object_name(pods[i]));
+
+                if (*text_at(pods[i], "status.phase") && strcmp(text_at(pods[i], "status.phase"), "Pending") != 0)
+                        continue;
+                if (!str_eqc(object_annotation(pods[i], "batch.kubernetes.io/job-completion-index"), want))
+                        continue;
+                fake_api_patch(k->api, &res_pods, "ns", name, "status",
+                               "{'status':{'phase':'%s','containerStatuses':[{'name':'c','state':{'terminated':{'"
+                               "exitCode':%d}}}]}}",
+                               phase, code);
+        }
+        cluster_settle(k);
+}
+
+static void an_index_has_failures_of_its_own(void **state) {
+        _cluster_ struct cluster k;
+        struct object *pods[8];
+
+        cluster_start(&k, NULL, classes);
+        create(&k, "'completionMode':'Indexed','completions':2,'parallelism':2,'backoffLimitPerIndex':1,");
+        assert_string_equal(text_at(job(&k), "status.failedIndexes"), "");
+        end_index(&k, 0, "Failed", 42);
+        assert_int_equal(int_at(job(&k), "status.failed"), 0); /* until its successor is there */
+        cluster_advance(&k, 11);
+        assert_int_equal(int_at(job(&k), "status.failed"), 1);
+        assert_int_equal(fake_api_list(k.api, &res_pods, "ns", pods, 8), 3);
+        for (size_t i = 0; i < 3; i++)
+                if (str_eqc(object_annotation(pods[i], "batch.kubernetes.io/job-completion-index"), "0"))
+                        assert_true(str_eqc(object_annotation(pods[i], "batch.kubernetes.io/job-index-failure-count"),
+                                            *text_at(pods[i], "status.phase") ? "0" : "1"));
+        end_index(&k, 0, "Failed", 42);
+        assert_string_equal(text_at(job(&k), "status.failedIndexes"), "0");
+        assert_string_equal(condition_text(job(&k), "FailureTarget", "status"), "");
+        end_index(&k, 1, "Succeeded", 0);
+        assert_string_equal(condition_text(job(&k), "Failed", "reason"), "FailedIndexes");
+        assert_string_equal(condition_text(job(&k), "Failed", "message"), "Job has failed indexes");
+        assert_string_equal(text_at(job(&k), "status.completedIndexes"), "1");
+        assert_int_equal(int_at(job(&k), "status.failed"), 2);
+}
+
+static void too_many_failed_indexes_end_it(void **state) {
+        _cluster_ struct cluster k;
+
+        cluster_start(&k, NULL, classes);
+        create(&k, "'completionMode':'Indexed','completions':4,'parallelism':2,'backoffLimitPerIndex':0,"
+                   "'maxFailedIndexes':1,");
+        end_index(&k, 0, "Failed", 42);
+        assert_string_equal(condition_text(job(&k), "FailureTarget", "status"), "");
+        end_index(&k, 1, "Failed", 42);
+        assert_string_equal(condition_text(job(&k), "FailureTarget", "reason"), "MaxFailedIndexesExceeded");
+        assert_string_equal(text_at(job(&k), "status.failedIndexes"), "0,1");
+}
+
+static void a_policy_may_give_an_index_up(void **state) {
+        _cluster_ struct cluster k;
+
+        cluster_start(&k, NULL, classes);
+        create(&k, "'completionMode':'Indexed','completions':2,'parallelism':2,'backoffLimitPerIndex':5,"
+                   "'podReplacementPolicy':'Failed','podFailurePolicy':{'rules':[{'action':'FailIndex','onExitCodes':{"
+                   "'operator':'In','values':[42]}},{'action':'Ignore','onExitCodes':{'operator':'In','values':[7]}}]},");
+        end_index(&k, 0, "Failed", 42);
+        assert_string_equal(text_at(job(&k), "status.failedIndexes"), "0");
+        end_index(&k, 1, "Failed", 7);
+        cluster_advance(&k, 11);
+        assert_int_equal(int_at(job(&k), "status.failed"), 1);
+        assert_int_equal(int_at(job(&k), "status.active"), 1);
+}
+
+static void what_is_stopped_has_not_failed(void **state) {
+        _cluster_ struct cluster k;
+
+        cluster_start(&k, NULL, classes);
+        create(&k, "'completions':3,'parallelism':3,'backoffLimit':0,");
+        fake_api_patch(k.api, &res_jobs, "ns", "job", "", "{'spec':{'parallelism':1}}");
+        cluster_settle(&k);
+        assert_int_equal(int_at(job(&k), "status.active"), 1);
+        fake_api_patch(k.api, &res_jobs, "ns", "job", "", "{'spec':{'suspend':true}}");
+        cluster_settle(&k);
+        assert_int_equal(int_at(job(&k), "status.active"), 0);
+        assert_int_equal(int_at(job(&k), "status.failed"), 0);
+        assert_string_equal(condition_text(job(&k), "FailureTarget", "status"), "");
+}
+
+static void indexes_that_are_no_longer_wanted_go(void **state) {
+        _cluster_ struct cluster k;
+
+        cluster_start(&k, NULL, classes);
+        create(&k, "'completionMode':'Indexed','completions':4,'parallelism':4,");
+        end_index(&k, 3, "Succeeded", 0);
+        fake_api_patch(k.api, &res_jobs, "ns", "job", "", "{'spec':{'completions':2,'parallelism':2}}");
+        cluster_settle(&k);
+        assert_int_equal(int_at(job(&k), "status.active"), 2);
+        assert_string_equal(text_at(job(&k), "status.completedIndexes"), "");
+        end_pods(&k, "Succeeded");
+        assert_string_equal(text_at(job(&k), "status.completedIndexes"), "0,1");
+}
+
 static void suspension_stops_and_resumption_goes_on(void **state) {
         _cluster_ struct cluster k;
 
@@ -230,6 +337,11 @@ int main(void) {
                 cmocka_unit_test(the_deadline_stops_what_runs),
                 cmocka_unit_test(indexed_pods_know_their_number),
                 cmocka_unit_test(completed_indexes_join_as_they_come),
+                cmocka_unit_test(an_index_has_failures_of_its_own),
+                cmocka_unit_test(too_many_failed_indexes_end_it),
+                cmocka_unit_test(a_policy_may_give_an_index_up),
+                cmocka_unit_test(what_is_stopped_has_not_failed),
+                cmocka_unit_test(indexes_that_are_no_longer_wanted_go),
                 cmocka_unit_test(suspension_stops_and_resumption_goes_on),
                 cmocka_unit_test(a_pod_failure_policy_may_fail_the_job_at_once),
                 cmocka_unit_test(a_success_policy_may_be_content_with_less),
