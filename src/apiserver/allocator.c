@@ -79,10 +79,6 @@ static size_t ranges_of(const struct apiserver *s, struct store_snapshot *snap, 
         return n;
 }
 
-static struct str print_ip(struct arena *a, uint32_t ip) {
-        return arena_printf(a, "%u.%u.%u.%u", ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255);
-}
-
 int allocator_new(struct apiserver *s, struct allocator **ret, struct error *err) {
         struct allocator *al = xcalloc(1, sizeof(*al));
         struct range range;
@@ -115,9 +111,12 @@ const char *allocator_cidr(const struct allocator *al) {
 }
 
 struct str allocator_first_ip(const struct allocator *al, struct arena *a) {
-        struct range range;
+        struct range range = { 0 };
+        char text[46];
 
-        return range_parse(str_of(al->cidr), &range) ? print_ip(a, range.first) : STR("");
+        range_parse(str_of(al->cidr), &range);
+        ipv4_format(range.first, text);
+        return arena_str(a, str_of(text));
 }
 
 void allocator_port_range(const struct allocator *al, int *ret_min, int *ret_max) {
@@ -150,12 +149,12 @@ static bool find_ip(const struct apiserver *s, struct store_snapshot *snap, stru
         uint32_t start = n ? (uint32_t) rand_below(n) : 0;
 
         for (uint32_t i = 0; i < n; i++) {
-                char text[16];
                 uint32_t ip = first + (uint32_t) (((uint64_t) start + i) % n);
-                int len = snprintf(text, sizeof(text), "%u.%u.%u.%u", ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255);
+                char text[46];
 
-                if (!is_taken(s, snap, str_n(text, (size_t) len))) {
-                        *ret = print_ip(a, ip);
+                ipv4_format(ip, text);
+                if (!is_taken(s, snap, str_of(text))) {
+                        *ret = arena_str(a, str_of(text));
                         return true;
                 }
         }
@@ -189,7 +188,8 @@ struct store_op allocator_new_address(const struct apiserver *s, struct arena *a
         tree = json_build(a,
                           "{ kind: 'IPAddress', apiVersion: 'networking.k8s.io/v1', metadata: { name: %s, uid: %S, "
                           "creationTimestamp: %s, labels: { 'ipaddress.kubernetes.io/ip-family': 'IPv4', '" MANAGED_BY
-                          "': '" MANAGER "' } }, spec: { parentRef: { resource: 'services', namespace: %s, name: %s } } }",
+                          "': '" MANAGER "' } }, spec: { parentRef: { resource: 'services', namespace: %s, name: %s "
+                          "} } }",
                           ip, str_n(uid, 36), now_text(a), ns, service);
         return (struct store_op){ .kind = STORE_CREATE,
                                   .key = rest_key(a, r, STR(""), ip),

@@ -39,7 +39,9 @@ static int unrecognized(struct exchange *x, struct arena *a, struct str text, st
 
         if (str_has_prefix(str_of(message), STR(YAML_ERROR))) /* our parser speaks as Unmarshal does */
                 message += sizeof(YAML_ERROR) - 1;
-        return err_bad_request(err, "the object provided is unrecognized (must be of type %" STR_FMT "): %s%s (%" STR_FMT ")",
+        return err_bad_request(err,
+                               "the object provided is unrecognized (must be of type %" STR_FMT "): %s%s (%" STR_FMT
+                               ")",
                                STR_ARG(x->rest->kind), prefix, message, STR_ARG(summarize(a, text)));
 }
 
@@ -357,7 +359,8 @@ static int read_format(struct exchange *x, enum api_verb verb, struct error *err
         bool table = !list_watch && !x->rest->resource->transient;
         unsigned shapes = (table ? 1U << SHAPE_TABLE : 0) | 1U << SHAPE_PARTIAL | (watch ? NEGOTIATE_STREAM : 0) |
                           (str_empty(x->info.name) && (watch || verb == API_LIST) ? NEGOTIATE_LIST : 0) |
-                          (x->rest->resource->list_type ? 0 : NEGOTIATE_CUSTOM) | (x->rest->custom ? 0 : NEGOTIATE_ROUTER);
+                          (x->rest->resource->list_type ? 0 : NEGOTIATE_CUSTOM) |
+                          (x->rest->custom ? 0 : NEGOTIATE_ROUTER);
         struct str include = x->query.include_object;
         int r;
 

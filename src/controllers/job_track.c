@@ -125,8 +125,8 @@ int64_t job_pod_finished_at(const struct object *pod) {
         if (str_eqc(PodCondition_status(ready), "False") && time_parse(PodCondition_lastTransitionTime(ready), &t) == 0)
                 return t;
         if (object_deleting(pod))
-                return object_deleted_at(pod) -
-                       NSEC_PER_SEC * json_int(json_at_path(object_json(pod), "metadata", "deletionGracePeriodSeconds"));
+                return object_deleted_at(pod) - NSEC_PER_SEC * json_int(json_at_path(object_json(pod), "metadata",
+                                                                                     "deletionGracePeriodSeconds"));
         return object_created_at(pod);
 }
 

@@ -267,8 +267,8 @@ static int reconcile_claim(struct sync *s, struct error *err) {
         if (!bound) /* it was asked for by name: perhaps it comes, or becomes free */
                 return 0;
         if (volume)
-                return lose(s, "ClaimMisbound", "Two claims are bound to the same volume, this one is bound incorrectly",
-                            err);
+                return lose(s, "ClaimMisbound",
+                            "Two claims are bound to the same volume, this one is bound incorrectly", err);
         return lose(s, "ClaimLost",
                     str_empty(name) ? "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!"
                                     : "Bound claim has lost its PersistentVolume. Data on the volume is lost!",
@@ -398,13 +398,14 @@ static void enqueue_volume(struct controller *c, struct object *old, struct obje
 
 /* A pod that has got a node may be the first consumer. */
 static void enqueue_consumed(struct controller *c, struct object *old, struct object *new) {
-        if (new && !str_empty(pod_node(new)) && (!old || str_empty(pod_node(old))) &&
-            PodSpec_volumes(Pod_spec(object_json(new))))
-                for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(c, &res_persistentvolumeclaims)));
-                     map_next(&it);)
-                        if (str_eqc(object_phase(it.value), "Pending") &&
-                            str_eq(object_namespace(it.value), object_namespace(new)) && uses(new, it.value))
-                                enqueue_self(c, NULL, it.value);
+        const struct map *claims = informer_objects(controller_informer(c, &res_persistentvolumeclaims));
+
+        if (!new || str_empty(pod_node(new)) || (old && !str_empty(pod_node(old))))
+                return;
+        for (struct map_iter it = MAP_ITER(claims); map_next(&it);)
+                if (str_eqc(object_phase(it.value), "Pending") &&
+                    str_eq(object_namespace(it.value), object_namespace(new)) && uses(new, it.value))
+                        enqueue_self(c, NULL, it.value);
 }
 
 const struct controller_class persistentvolume_controller = {

@@ -186,7 +186,8 @@ static void an_address_is_an_object(void **state) {
                    200);
         check_code(address(f, "10.96.0.20"), 404);
         check_code(ASK(f, API_PATCH, &res_services, "default", "x", .patch = API_PATCH_MERGE,
-                       .body = "{\"spec\":{\"type\":\"ClusterIP\",\"externalName\":null,\"clusterIP\":\"10.96.0.21\"}}"),
+                       .body = "{\"spec\":{\"type\":\"ClusterIP\",\"externalName\":null,\"clusterIP\":"
+                               "\"10.96.0.21\"}}"),
                    200);
         check_code(address(f, "10.96.0.21"), 200);
         check_code(ASK(f, API_DELETE, &res_services, "default", "x"), 200);
@@ -229,7 +230,7 @@ static void more_ranges_give_more_addresses(void **state) {
         for (int i = 0; i < 6; i++) {
                 struct answer a;
 
-                snprintf(body, sizeof(body), "{\"metadata\":{\"name\":\"s%d\"},\"spec\":{\"ports\":[{\"port\":80}]}}", i);
+                snprintf(body, sizeof(body), "{\"metadata\":{\"name\":\"s%d\"},\"spec\":{" PORTS "}}", i);
                 a = ASK(f, API_CREATE, &res_services, "default", .body = body);
                 check_code(a, 201);
                 assert_int_equal(strncmp(at(f, a, ".spec.clusterIP"), "10.7.0.", 7), 0);

@@ -221,7 +221,8 @@ static void a_policy_may_give_an_index_up(void **state) {
         cluster_start(&k, NULL, classes);
         create(&k, "'completionMode':'Indexed','completions':2,'parallelism':2,'backoffLimitPerIndex':5,"
                    "'podReplacementPolicy':'Failed','podFailurePolicy':{'rules':[{'action':'FailIndex','onExitCodes':{"
-                   "'operator':'In','values':[42]}},{'action':'Ignore','onExitCodes':{'operator':'In','values':[7]}}]},");
+                   "'operator':'In','values':[42]}},{'action':'Ignore','onExitCodes':{'operator':'In','values':[7]}}"
+                   "]},");
         end_index(&k, 0, "Failed", 42);
         assert_string_equal(text_at(job(&k), "status.failedIndexes"), "0");
         end_index(&k, 1, "Failed", 7);

@@ -8,8 +8,8 @@ static const struct controller_class *const classes[] = { &persistentvolume_cont
 
 static void volume(struct cluster *k, const char *name, const char *size, const char *more) {
         fake_api_create(k->api, &res_persistentvolumes, "",
-                        "{'metadata':{'name':'%s','labels':{'n':'%s'}},'spec':{'capacity':{'storage':'%s'},'accessModes':["
-                        "'ReadWriteOnce'],'persistentVolumeReclaimPolicy':'Retain','hostPath':{'path':'/x'}%s}}",
+                        "{'metadata':{'name':'%s','labels':{'n':'%s'}},'spec':{'capacity':{'storage':'%s'},'accessModes'"
+                        ":['ReadWriteOnce'],'persistentVolumeReclaimPolicy':'Retain','hostPath':{'path':'/x'}%s}}",
                         name, name, size, more);
         cluster_settle(k);
 }
@@ -163,7 +163,8 @@ static void a_provisioner_is_asked(void **state) {
 /* ---- ranges ---- */
 
 static void range(struct cluster *k, const char *name, const char *cidr) {
-        fake_api_create(k->api, &res_servicecidrs, "", "{'metadata':{'name':'%s'},'spec':{'cidrs':['%s']}}", name, cidr);
+        fake_api_create(k->api, &res_servicecidrs, "", "{'metadata':{'name':'%s'},'spec':{'cidrs':['%s']}}", name,
+                        cidr);
         cluster_settle(k);
 }
 
