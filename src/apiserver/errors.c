@@ -77,6 +77,34 @@ int err_method(struct error *err, const struct rest *r, const char *verb) {
         return -EOPNOTSUPP;
 }
 
+void add_sanitized(struct buf *dst, struct str text, bool quoted) {
+        static const char named[] = "\aa\bb\tt\nn\vv\ff\rr\"\"\\\\";
+
+        buf_addc(dst, quoted ? "\"" : "");
+        for (size_t i = 0; i < text.n; i++) {
+                char c = text.p[i];
+                bool special = quoted && ((unsigned char) c < 0x20 || c == 0x7f || c == '"' || c == '\\');
+                const char *name = special && c ? strchr(named, c) : NULL;
+
+                if (c == '<' || c == '>' || c == '&')
+                        buf_addc(dst, c == '<' ? "&lt;" : c == '>' ? "&gt;" : "&amp;");
+                else if (name)
+                        buf_printf(dst, "\\%c", name[1]);
+                else if (special)
+                        buf_printf(dst, "\\x%02x", (unsigned char) c);
+                else
+                        buf_putc(dst, c);
+        }
+        buf_addc(dst, quoted ? "\"" : "");
+}
+
+int err_internal_text(struct error *err, struct str message) {
+        error_status(err, REASON_INTERNAL, "%" STR_FMT, STR_ARG(message));
+        if (err)
+                err->text = true;
+        return -EIO;
+}
+
 static struct json status_head(struct arena *a, const char *status) {
         struct json s = json_new_object();
 

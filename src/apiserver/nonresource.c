@@ -1,6 +1,7 @@
 /* Paths that are no resource: health, version, metrics, discovery, the list of paths. A table; any other path is 404.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/utsname.h>
 
 #include "apiserver/discovery.h"
@@ -256,20 +257,27 @@ static void handle_debug(struct exchange *x) {
                      found ? buf_str(&b) : STR("404 page not found\n"));
 }
 
-static void handle_issuer(struct exchange *x) {
-        struct arena *a = http_request_arena(x->req);
-        struct json doc = authn_openid_configuration(x->s->authn, a);
+/* What verifies our tokens may be kept by anybody for an hour. */
+static void respond_public(struct exchange *x, const char *type, struct json doc) {
+        const struct http_header h[] = {
+                { STR("cache-control"), STR("public, max-age=3600") },
+                { STR("content-type"), str_of(type) },
+        };
+        struct buf b = BUF_INIT;
+        struct http_slice s = { .release = free };
 
-        respond_tree(x->req, &(struct format){ 0 }, 200, &doc, NULL);
+        json_write(&b, &doc);
+        s.arg = buf_take(&b, &s.data.n);
+        s.data.p = s.arg;
+        http_respond(x->req, 200, h, ARRAY_SIZE(h), &s, 1);
+}
+
+static void handle_issuer(struct exchange *x) {
+        respond_public(x, "application/json", authn_openid_configuration(x->s->authn, http_request_arena(x->req)));
 }
 
 static void handle_jwks(struct exchange *x) {
-        struct arena *a = http_request_arena(x->req);
-        struct json doc = authn_jwks(x->s->authn, a);
-        _cleanup_buf_ struct buf b = BUF_INIT;
-
-        json_write(&b, &doc);
-        respond_text(x->req, 200, "application/jwk-set+json", buf_str(&b));
+        respond_public(x, "application/jwk-set+json", authn_jwks(x->s->authn, http_request_arena(x->req)));
 }
 
 static void handle_paths(struct exchange *x);

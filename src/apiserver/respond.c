@@ -160,11 +160,33 @@ void respond_json_text(struct http_request *req, const struct format *f, int cod
         send_json(req, f, code, &b, rest, NULL, 0);
 }
 
+/* As Go's http.Error does it. */
+static void send_error_text(struct http_request *req, const struct error *e) {
+        struct arena *a = http_request_arena(req);
+        struct str query = http_request_query(req);
+        struct str uri = arena_printf(a, "%" STR_FMT "%s%" STR_FMT, STR_ARG(http_request_path(req)),
+                                      query.n ? "?" : "", STR_ARG(query));
+        static const struct http_header h[] = {
+                HEADER("cache-control", "no-cache, private"),
+                HEADER("content-type", "text/plain; charset=utf-8"),
+                HEADER("x-content-type-options", "nosniff"),
+        };
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct http_slice s = { 0 };
+
+        buf_addc(&b, "Internal Server Error: ");
+        add_sanitized(&b, uri, true);
+        buf_addc(&b, ": ");
+        add_sanitized(&b, str_of(error_text(e)), false);
+        buf_putc(&b, '\n');
+        s.data = arena_str(a, buf_str(&b));
+        http_respond(req, status_reason_code(e->reason), h, ARRAY_SIZE(h), &s, 1);
+}
 
 void respond_error(struct http_request *req, const struct format *f, const struct error *e) {
         _cleanup_(arena_freep) struct arena *a = NULL;
         struct json status;
-        struct http_header h[4];
+        struct http_header h[5];
         struct format as = { .as.media = f->as.media, .pretty = f->pretty };
         struct buf b = BUF_INIT, out = BUF_INIT;
         char retry[16];
@@ -179,6 +201,11 @@ void respond_error(struct http_request *req, const struct format *f, const struc
         json_write(&b, &status);
         track_response(req, e->code ? e->code : status_reason_code(e->reason),
                        &(struct http_slice){ .data = buf_str(&b) }, 1);
+        if (e->text) {
+                send_error_text(req, e);
+                buf_free(&b);
+                return;
+        }
         if (!plain(&as) && transcode(&out, &as, buf_str(&b), NULL) == 0) {
                 buf_free(&b);
                 b = out;
@@ -191,6 +218,8 @@ void respond_error(struct http_request *req, const struct format *f, const struc
                 snprintf(retry, sizeof(retry), "%d", e->retry_after_seconds);
                 h[n++] = (struct http_header){ STR("retry-after"), str_of(retry) };
         }
+        if (e->reason == REASON_FORBIDDEN) /* the message may have texts of the client */
+                h[n++] = (struct http_header)HEADER("x-content-type-options", "nosniff");
         p = buf_take(&b, &s.data.n);
         s = (struct http_slice){ .data = str_n(p, s.data.n), .release = free, .arg = p };
         http_respond(req, e->code ? e->code : status_reason_code(e->reason), h, n, &s, 1);

@@ -146,6 +146,10 @@ int err_forbidden(struct error *err, const struct rest *r, struct str name, cons
 int err_too_large_revision(struct error *err, uint64_t want, uint64_t now);
 int err_bad_request(struct error *err, const char *fmt, ...) _printf_(2, 3);
 int err_method(struct error *err, const struct rest *r, const char *verb);
+/* An error that is answered as text: `Internal Server Error: "/path": message`. */
+int err_internal_text(struct error *err, struct str message);
+/* As upstream prints texts of clients, with nothing that a browser takes for HTML; quoted: as Go's %q. */
+void add_sanitized(struct buf *dst, struct str text, bool quoted);
 /* metav1.Status of an error, and of a success with the details of what was deleted (uid may be empty). */
 struct json status_of_error(struct arena *a, const struct error *err);
 struct json status_success(struct arena *a, struct str name, struct str group, struct str kind, struct str uid);
@@ -258,13 +262,22 @@ struct attributes {
         struct str field_selector, label_selector; /* of a list, watch or deletecollection: as sent */
 };
 enum authz { AUTHZ_NO_OPINION, AUTHZ_ALLOW, AUTHZ_DENY, AUTHZ_PENDING /* auth/remote.h */ };
-/* What the authorizers of the cluster say, in their order. reason (may be NULL) gets why. */
+/* Why it is decided so: what authorizers say, and what went wrong with asking them. */
+struct opinion {
+        struct buf reason, error;
+};
+void opinion_free(struct opinion *v);
+#define _cleanup_opinion_ _cleanup_(opinion_free)
+/* What the authorizers of the cluster say, in their order. why may be NULL. */
 enum authz authorize_why(struct apiserver *s, const struct api_user *user, const struct attributes *a,
-                         struct buf *reason);
+                         struct opinion *why);
 bool authorizer_is_used(const struct apiserver *s, const char *mode); /* "Webhook" */
+const struct json *authorizer_policies(const struct apiserver *s);    /* of ABAC; NULL: it is not used */
 bool user_is_in(const struct api_user *user, const char *group);
-/* -EACCES with upstream's text when it is not allowed; -EINPROGRESS when it is not known yet. */
+/* -EACCES with upstream's text when it is not allowed, -EIO when an authorizer could not be asked; -EINPROGRESS when it
+ * is not known yet. */
 int authorize_or_error(struct apiserver *s, const struct api_user *user, const struct attributes *a, struct error *err);
+int authorize_refuse(const struct api_user *user, const struct attributes *a, struct str reason, struct error *err);
 const char *call_verb_name(const struct api_call *c);
 struct attributes call_attributes(const struct api_call *c, const struct rest *r, const char *verb);
 

@@ -573,6 +573,7 @@ static int make_claims(struct op *op, const struct json *spec, int64_t seconds, 
         struct arena *a = op->c->arena;
         int64_t now = now_wall_ns() / NSEC_PER_SEC;
         struct json k = json_new_object(), account = json_new_object(), aud = json_new_array();
+        bool ours = true;
         char uuid[37];
         int r;
 
@@ -589,8 +590,9 @@ static int make_claims(struct op *op, const struct json *spec, int64_t seconds, 
         json_setc(a, &account, "uid", json_of_copy(a, object_uid(op->old)));
         json_setc(a, &k, "serviceaccount", account);
 
-        if (op->s->authn->extends_tokens && seconds == DEFAULT_POD_SECONDS && json_getc(&k, "pod") &&
-            json_len(json_getc(spec, "audiences")) == 0) {
+        json_each_item(i, &aud)
+                ours = ours && json_has_str(&op->s->authn->audiences, json_str(i));
+        if (op->s->authn->extends_tokens && seconds == DEFAULT_POD_SECONDS && json_getc(&k, "pod") && ours) {
                 json_set_int(a, &k, "warnafter", now + seconds);
                 seconds = EXTENDED_SECONDS;
         }

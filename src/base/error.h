@@ -49,6 +49,7 @@ struct error {
         char *name, *group, *kind, *uid;
         char *continue_token; /* metav1.ListMeta: where an expired list may go on, or NULL */
         int retry_after_seconds;
+        bool text; /* answered as plain text, not as a Status */
         struct error_cause *causes;
         size_t n_causes;
 };

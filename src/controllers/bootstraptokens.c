@@ -64,6 +64,7 @@ static void sign(struct controller *c, struct arena *a, struct str kubeconfig, s
                 secret = datum(a, it.value, "token-secret");
                 expires = datum(a, it.value, "expiration");
                 if (str_empty(id) || str_empty(secret) ||
+                    !str_eq(object_name(it.value), arena_printf(a, "bootstrap-token-%" STR_FMT, STR_ARG(id))) ||
                     (expires.n && (time_parse(expires, &at) < 0 || at <= controller_now(c))))
                         continue;
                 json_setc(a, data, arena_printf(a, SIGNATURE "%" STR_FMT, STR_ARG(id)).p,

@@ -16,6 +16,7 @@
 #define YEAR_SECONDS (365 * 86400)
 #define BACKDATE_SECONDS 300
 #define MIN_SECONDS 600
+#define SHORT_SECONDS (8 * 3600) /* what lives longer ends as much earlier as it began */
 
 struct signer {
         X509 *ca;
@@ -68,6 +69,19 @@ static const struct {
         { "server auth", NULL, "serverAuth" },
         { "code signing", NULL, "codeSigning" },
         { "email protection", NULL, "emailProtection" },
+        { "s/mime", NULL, "emailProtection" },
+        { "cert sign", "keyCertSign", NULL },
+        { "crl sign", "cRLSign", NULL },
+        { "encipher only", "encipherOnly", NULL },
+        { "decipher only", "decipherOnly", NULL },
+        { "any", NULL, "anyExtendedKeyUsage" },
+        { "ipsec end system", NULL, "ipsecEndSystem" },
+        { "ipsec tunnel", NULL, "ipsecTunnel" },
+        { "ipsec user", NULL, "ipsecUser" },
+        { "timestamping", NULL, "timeStamping" },
+        { "ocsp signing", NULL, "OCSPSigning" },
+        { "microsoft sgc", NULL, "msSGC" },
+        { "netscape sgc", NULL, "nsSGC" },
 };
 
 static void add_word(struct buf *b, const char *word) {
@@ -249,7 +263,8 @@ static bool set_times(X509 *cert, X509 *ca, int64_t now, int64_t seconds) {
         ASN1_TIME *end;
 
         ASN1_TIME_set(X509_getm_notBefore(cert), now - BACKDATE_SECONDS);
-        end = ASN1_TIME_set(X509_getm_notAfter(cert), now + seconds);
+        end = ASN1_TIME_set(X509_getm_notAfter(cert),
+                            now + seconds - (seconds < SHORT_SECONDS ? 0 : BACKDATE_SECONDS));
         if (end && ASN1_TIME_compare(X509_get0_notAfter(ca), end) < 0) /* not beyond our own */
                 return X509_set1_notAfter(cert, X509_get0_notAfter(ca)) == 1;
         return end != NULL;

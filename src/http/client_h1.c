@@ -22,10 +22,12 @@ struct h1 {
 
 /* ---- sending ---- */
 
+/* A value may be somebody's text (x-remote-user): it ends no line, as in Go. */
 static void add_header(struct buf *b, struct str name, struct str value) {
         buf_add_str(b, name);
         buf_addc(b, ": ");
-        buf_add_str(b, value);
+        for (size_t i = 0; i < value.n; i++)
+                buf_putc(b, value.p[i] == '\r' || value.p[i] == '\n' || !value.p[i] ? ' ' : value.p[i]);
         buf_addc(b, "\r\n");
 }
 

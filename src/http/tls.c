@@ -352,6 +352,18 @@ static struct str fingerprint(struct arena *a, const X509 *cert) {
         return arena_str(a, buf_str(&hex));
 }
 
+/* More than one, or an empty one, spoils the certificate. */
+static void read_uid(X509_NAME *name, struct tls_peer *ret) {
+        ASN1_OBJECT *oid = OBJ_txt2obj("1.3.6.1.4.1.57683.2", 1);
+        int i = X509_NAME_get_index_by_OBJ(name, oid, -1);
+
+        if (i >= 0) {
+                ret->uid = name_entry(ret->arena, name, i);
+                ret->valid = !str_empty(ret->uid) && X509_NAME_get_index_by_OBJ(name, oid, i) < 0;
+        }
+        ASN1_OBJECT_free(oid);
+}
+
 void tls_peer_read(SSL *ssl, struct tls_peer *ret) {
         _cleanup_(x509_freep) X509 *cert = SSL_get1_peer_certificate(ssl);
         STACK_OF(X509) * chain;
@@ -368,9 +380,9 @@ void tls_peer_read(SSL *ssl, struct tls_peer *ret) {
         ret->arena = arena_new(512);
         name = X509_get_subject_name(cert);
         ret->orgs = arena_array(ret->arena, struct str, X509_NAME_entry_count(name));
-        i = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
-        if (i >= 0)
+        for (i = -1; (i = X509_NAME_get_index_by_NID(name, NID_commonName, i)) >= 0;) /* the last one, as in Go */
                 ret->cn = name_entry(ret->arena, name, i);
+        read_uid(name, ret);
         for (i = -1; (i = X509_NAME_get_index_by_NID(name, NID_organizationName, i)) >= 0;)
                 ret->orgs[ret->n_orgs++] = name_entry(ret->arena, name, i);
         ret->sha256 = fingerprint(ret->arena, cert);

@@ -36,7 +36,7 @@ void tls_offer(struct ssl_st *ssl, bool http2);
 struct tls_peer {
         bool present;            /* a certificate was given */
         bool valid;              /* … signed by our CA, for client authentication, and in its time */
-        struct str cn;
+        struct str cn, uid;      /* uid: a subject attribute of Kubernetes' own, or empty */
         struct str *orgs;
         size_t n_orgs;
         struct str authority;    /* SHA-256 of the trusted certificate that its chain ends with, in hex */

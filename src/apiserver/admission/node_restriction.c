@@ -72,9 +72,10 @@ static int check_owner(const struct check *k) {
 static int check_references(const struct check *k) {
         static const struct {
                 const char *what;
-                const char *keys[6];
+                const char *keys[7];
         } table[] = {
-                { "secrets", { "secret", "secretRef", "secretKeyRef", "imagePullSecrets", "nodePublishSecretRef" } },
+                { "secrets",
+                  { "secret", "secretRef", "secretKeyRef", "imagePullSecrets", "nodePublishSecretRef", "azureFile" } },
                 { "configmaps", { "configMap", "configMapRef", "configMapKeyRef" } },
                 { "clustertrustbundles", { "clusterTrustBundle" } },
                 { "persistentvolumeclaims", { "persistentVolumeClaim" } },
@@ -107,17 +108,20 @@ static int create_pod(const struct check *k) {
         return r < 0 ? r : check_references(k);
 }
 
+static bool differ(const struct check *k, const char *part, const char *key) {
+        const struct json *now = json_at_path(k->obj, part, key), *before = json_at_path(k->old, part, key);
+
+        return (json_len(now) || json_len(before)) && !(now && before && json_equal(now, before));
+}
+
 static int check_pod_status(const struct check *k) {
         if (k->operation != ADMIT_UPDATE)
                 return no(k, "unexpected operation \"%s\"", operation_name(k));
         if (!is_own(k, k->old))
                 return node_may_not(k, "can only update pod status for pods with spec.nodeName set to itself");
-        if (!json_equal(json_at_path(k->old, "metadata", "labels"), json_at_path(k->obj, "metadata", "labels")) &&
-            json_len(json_at_path(k->old, "metadata", "labels")) + json_len(json_at_path(k->obj, "metadata", "labels")))
+        if (differ(k, "metadata", "labels"))
                 return node_may_not(k, "cannot update labels through pod status");
-        if (!json_equal(json_at_path(k->old, "status", "resourceClaimStatuses"),
-                        json_at_path(k->obj, "status", "resourceClaimStatuses")) &&
-            json_at_path(k->obj, "status", "resourceClaimStatuses"))
+        if (differ(k, "status", "resourceClaimStatuses"))
                 return node_may_not(k, "cannot update resource claim statues");
         return 0;
 }
@@ -218,12 +222,6 @@ static struct str forbidden_labels(const struct check *k) {
         return arena_str(a, buf_str(&b));
 }
 
-static bool differ(const struct check *k, const char *key) {
-        const struct json *now = json_at_path(k->obj, "spec", key), *before = json_at_path(k->old, "spec", key);
-
-        return (json_len(now) || json_len(before)) && !(now && before && json_equal(now, before));
-}
-
 static int check_node(const struct check *k) {
         struct str labels;
 
@@ -240,9 +238,9 @@ static int check_node(const struct check *k) {
                                             STR_ARG(labels));
                 return 0;
         }
-        if (json_len(json_at_path(k->obj, "spec", "configSource")) && differ(k, "configSource"))
+        if (json_len(json_at_path(k->obj, "spec", "configSource")) && differ(k, "spec", "configSource"))
                 return node_may_not(k, "is not allowed to update configSource to a new non-nil configSource");
-        if (differ(k, "taints"))
+        if (differ(k, "spec", "taints"))
                 return node_may_not(k, "is not allowed to modify taints");
         if (labels.n > 0)
                 return no(k, "is not allowed to modify labels: %" STR_FMT, STR_ARG(labels));

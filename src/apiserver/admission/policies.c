@@ -35,13 +35,13 @@ static int check(const struct cel_authorizer *cel, struct arena *a, const struct
                                  .path = c->path,
                                  .field_selector = c->field_selector,
                                  .label_selector = c->label_selector };
-        _cleanup_buf_ struct buf reason = BUF_INIT;
+        _cleanup_opinion_ struct opinion why = { 0 };
 
         account.name = arena_printf(a, "system:serviceaccount:%" STR_FMT ":%" STR_FMT, STR_ARG(ns),
                                     STR_ARG(c->service_account_name));
-        *ret_allowed = authorize_why(az->s, str_empty(c->service_account_name) ? az->user : &account, &at, &reason) ==
+        *ret_allowed = authorize_why(az->s, str_empty(c->service_account_name) ? az->user : &account, &at, &why) ==
                        AUTHZ_ALLOW;
-        *ret_reason = arena_str(a, buf_str(&reason));
+        *ret_reason = arena_str(a, buf_str(&why.reason));
         return 0;
 }
 

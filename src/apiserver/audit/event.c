@@ -210,15 +210,17 @@ static struct audit_event *event_new(struct audit *audit, struct exchange *x, co
 
 struct audit_event *audit_begin(struct audit *audit, struct exchange *x, const struct attributes *at, struct str id) {
         struct audit_event *e = event_new(audit, x, at, id);
-        _cleanup_buf_ struct buf reason = BUF_INIT;
+        _cleanup_opinion_ struct opinion why = { 0 };
         bool allowed;
 
         if (!e)
                 return NULL;
         audit_emit(e, AUDIT_RECEIVED, 0);
-        allowed = authorize_why(audit->s, &x->user, at, &reason) == AUTHZ_ALLOW;
-        audit_annotate(e, STR("authorization.k8s.io/decision"), allowed ? STR("allow") : STR("forbid"));
-        audit_annotate(e, STR("authorization.k8s.io/reason"), buf_str(&reason));
+        allowed = authorize_why(audit->s, &x->user, at, &why) == AUTHZ_ALLOW;
+        if (allowed || why.error.n == 0)
+                audit_annotate(e, STR("authorization.k8s.io/decision"), allowed ? STR("allow") : STR("forbid"));
+        audit_annotate(e, STR("authorization.k8s.io/reason"),
+                       allowed || why.error.n == 0 ? buf_str(&why.reason) : STR("internal error"));
         return e;
 }
 

@@ -431,7 +431,7 @@ static bool certificate_user(struct arena *a, struct http_request *req, struct a
                 return false;
         series_observe(metric_series(&expiration, 0, NULL, NULL),
                        (double) (http_request_client_cert_not_after(req) - time(NULL)));
-        *ret = user_new(a, cn, STR(""), NULL, n + 1);
+        *ret = user_new(a, cn, http_request_client_cert_uid(req), NULL, n + 1);
         for (size_t i = 0; i < n; i++)
                 user_add_group(ret, orgs[i]);
         user_add_group(ret, STR("system:authenticated"));
@@ -443,21 +443,43 @@ static bool certificate_user(struct arena *a, struct http_request *req, struct a
         return true;
 }
 
-/* From the header; or, since browsers cannot set it for a WebSocket, from its subprotocols. */
-static struct str bearer_token(struct http_request *req) {
-        static const struct str protocol = STR_INIT("base64url.bearer.authorization.k8s.io.");
-        struct str h = http_request_header(req, "authorization"), p;
-        _cleanup_buf_ struct buf b = BUF_INIT;
+/* Browsers cannot set the header for a WebSocket: the token is one of its subprotocols, beside a real one. 1: there is
+ * one, 0: there is none, -EACCES: it is no token. */
+static int websocket_token(struct http_request *req, struct str *ret) {
+        static const struct str prefix = STR_INIT("base64url.bearer.authorization.k8s.io.");
+        const struct http_header *h;
+        size_t n = http_request_headers(req, &h), tokens = 0, others = 0;
 
-        if (h.n > 7 && str_eq_fold(str_sub(h, 0, 7), STR("bearer ")))
-                return str_trim(str_sub(h, 7, h.n));
-        h = http_request_header(req, "sec-websocket-protocol");
-        while (str_split(&h, ',', &p)) {
-                p = str_trim(p);
-                if (str_has_prefix(p, protocol) && base64url_decode(&b, str_sub(p, protocol.n, p.n)) == 0)
-                        return arena_str(http_request_arena(req), buf_str(&b));
+        *ret = STR("");
+        if (!http_request_wants_websocket(req))
+                return 0;
+        for (size_t i = 0; i < n; i++) {
+                struct str rest = h[i].value, p;
+
+                while (str_eqc(h[i].name, "sec-websocket-protocol") && str_split(&rest, ',', &p)) {
+                        _cleanup_buf_ struct buf b = BUF_INIT;
+
+                        p = str_trim(p);
+                        if (!str_has_prefix(p, prefix)) {
+                                others++;
+                                continue;
+                        }
+                        if (tokens++ || base64url_decode(&b, str_sub(p, prefix.n, p.n)) < 0)
+                                return -EACCES;
+                        *ret = arena_str(http_request_arena(req), buf_str(&b));
+                }
         }
-        return str_n(NULL, 0);
+        return ret->n == 0 ? 0 : others ? 1 : -EACCES;
+}
+
+static int bearer_token(struct http_request *req, struct str *ret) {
+        struct str rest = str_trim(http_request_header(req, "authorization")), scheme = { 0 };
+
+        *ret = STR("");
+        if (str_split(&rest, ' ', &scheme) && str_eq_fold(scheme, STR("bearer")) && str_split(&rest, ' ', ret) &&
+            ret->n > 0)
+                return 1;
+        return websocket_token(req, ret);
 }
 
 static bool may_be_anonymous(struct authn *n, struct str path) {
@@ -480,8 +502,10 @@ static int find_user(struct apiserver *s, struct http_request *req, struct api_u
                 return 0;
         if ((!proxy || request_header_is_client(proxy, req)) && certificate_user(a, req, ret))
                 return 0;
-        token = bearer_token(req);
-        if (token.p) {
+        r = bearer_token(req, &token);
+        if (r < 0)
+                return unauthorized(err);
+        if (r > 0) {
                 r = authn_check_token(s, a, token, NULL, ret, NULL, err);
                 return r == 0 || r == -EINPROGRESS ? r : unauthorized(err);
         }

@@ -109,7 +109,7 @@ int access_webhook_new(struct authn *n, struct arena *a, const struct json *conf
 void access_webhook_free(struct access_webhook *w); /* NULL is fine */
 /* What it says; AUTHZ_PENDING as remote.h. */
 enum authz access_webhook_ask(const struct access_webhook *w, const struct api_user *user, const struct attributes *at,
-                              struct buf *reason);
+                              struct opinion *why);
 
 /* ---- files that are read again when they change (reload.h) ---- */
 

@@ -1,6 +1,7 @@
 /* The chain of authorizers: the first that allows or denies decides. system:masters may do everything, as upstream. */
 #include <errno.h>
 
+#include "apiserver/auth/abac.h"
 #include "apiserver/auth/authn.h"
 #include "apiserver/config_file.h"
 #include "apiserver/auth/node_authz.h"
@@ -22,6 +23,7 @@ bool user_is_in(const struct api_user *user, const char *group) {
 struct authorizer {
         const struct kind *kind;
         struct access_webhook *webhook;
+        const struct json *policy; /* abac.c */
 };
 
 /* In their order. Immutable: replaced as a whole. */
@@ -33,18 +35,30 @@ struct authorizers {
 
 #define ASK(name)                                                                                            \
         static enum authz name(struct apiserver *s, const struct authorizer *z, const struct api_user *user, \
-                               const struct attributes *at, struct buf *reason)
+                               const struct attributes *at, struct opinion *why)
+
+static enum authz answer(bool allowed) {
+        return allowed ? AUTHZ_ALLOW : AUTHZ_NO_OPINION;
+}
 
 ASK(ask_node) {
-        return node_authorize(s, user, at, reason) ? AUTHZ_ALLOW : AUTHZ_NO_OPINION;
+        return answer(node_authorize(s, user, at, why ? &why->reason : NULL));
 }
 
 ASK(ask_rbac) {
-        return rbac_authorize(s, user, at, reason) ? AUTHZ_ALLOW : AUTHZ_NO_OPINION;
+        return answer(rbac_authorize(s, user, at, why ? &why->reason : NULL));
+}
+
+ASK(ask_abac) {
+        bool allowed = abac_allows(z->policy, user, at);
+
+        if (why && !allowed)
+                buf_addc(&why->reason, "No policy matched.");
+        return answer(allowed);
 }
 
 ASK(ask_webhook) {
-        return access_webhook_ask(z->webhook, user, at, reason);
+        return access_webhook_ask(z->webhook, user, at, why);
 }
 
 ASK(ask_always_allow) {
@@ -52,23 +66,24 @@ ASK(ask_always_allow) {
 }
 
 ASK(ask_always_deny) {
-        if (reason)
-                buf_addc(reason, "Everything is forbidden.");
+        if (why)
+                buf_addc(&why->reason, "Everything is forbidden.");
         return AUTHZ_NO_OPINION;
 }
 
 static const struct kind {
         const char *mode;
         enum authz (*ask)(struct apiserver *s, const struct authorizer *z, const struct api_user *user,
-                          const struct attributes *at, struct buf *reason);
+                          const struct attributes *at, struct opinion *why);
 } kinds[] = {
+        { "ABAC", ask_abac },
         { "AlwaysAllow", ask_always_allow },
         { "AlwaysDeny", ask_always_deny },
         { "Node", ask_node },
         { "RBAC", ask_rbac },
         { "Webhook", ask_webhook },
 };
-static const char *const kind_names[] = { "AlwaysAllow", "AlwaysDeny", "Node", "RBAC", "Webhook", NULL };
+static const char *const kind_names[] = { "ABAC", "AlwaysAllow", "AlwaysDeny", "Node", "RBAC", "Webhook", NULL };
 
 static const struct kind *find_kind(struct str mode) {
         for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
@@ -94,12 +109,15 @@ static int read_modes(struct apiserver *s, struct authorizers *z, struct error *
                 if (!k || has(z, k))
                         return error_set(err, -EINVAL,
                                          "--authorization-mode: \"%" STR_FMT
-                                         "\" is no mode (Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny), or was there "
-                                         "before",
+                                         "\" is no mode (Node, RBAC, ABAC, Webhook, AlwaysAllow, AlwaysDeny), or was "
+                                         "there before",
                                          STR_ARG(mode));
                 z->v[z->n++].kind = k;
                 if (k->ask == ask_webhook)
                         r = access_webhook_new(s->authn, z->arena, NULL, NULL, NULL, &z->v[z->n - 1].webhook, err);
+                if (k->ask == ask_abac)
+                        r = abac_read(z->arena, server_flag(s, "authorization-policy-file", ""),
+                                      &z->v[z->n - 1].policy, err);
         }
         return r;
 }
@@ -140,6 +158,9 @@ static int read_authorizer(struct apiserver *s, struct authorizers *z, const str
                 field_duplicate(fe, PATH(p, "name"), name);
         else
                 check_field(fe, PATH(p, "name"), name, check_dns_subdomain);
+        if (k->ask == ask_abac)
+                return abac_read(z->arena, server_flag(s, "authorization-policy-file", ""), &z->v[z->n - 1].policy,
+                                 err);
         if (k->ask == ask_webhook && webhook)
                 return access_webhook_new(s->authn, z->arena, webhook, fe, p, &z->v[z->n - 1].webhook, err);
         if (k->ask == ask_webhook)
@@ -203,17 +224,45 @@ bool authorizer_is_used(const struct apiserver *s, const char *mode) {
         return has(atomic_load(&s->authorizers), find_kind(str_of(mode)));
 }
 
+void opinion_free(struct opinion *v) {
+        buf_free(&v->reason);
+        buf_free(&v->error);
+}
+
+/* One that decides speaks alone, the others together. */
+static void join(struct buf *all, const struct buf *one, const char *between, bool alone) {
+        if (alone)
+                all->n = 0;
+        if (one->n > 0)
+                buf_printf(all, "%s%" STR_FMT, all->n ? between : "", STR_ARG(buf_str(one)));
+}
+
+const struct json *authorizer_policies(const struct apiserver *s) {
+        const struct authorizers *z = atomic_load(&s->authorizers);
+
+        for (size_t i = 0; i < z->n; i++)
+                if (z->v[i].policy)
+                        return z->v[i].policy;
+        return NULL;
+}
+
 enum authz authorize_why(struct apiserver *s, const struct api_user *user, const struct attributes *at,
-                         struct buf *reason) {
+                         struct opinion *why) {
         const struct authorizers *z;
 
         if (user_is_in(user, "system:masters"))
                 return AUTHZ_ALLOW;
         z = atomic_load(&s->authorizers);
         for (size_t i = 0; i < z->n; i++) {
-                enum authz decision = z->v[i].kind->ask(s, &z->v[i], user, at, reason);
+                _cleanup_opinion_ struct opinion one = { 0 };
+                enum authz decision = z->v[i].kind->ask(s, &z->v[i], user, at, why ? &one : NULL);
+                bool decided = decision != AUTHZ_NO_OPINION;
 
-                if (decision != AUTHZ_NO_OPINION)
+                if (why) {
+                        join(&why->reason, &one.reason, "\n", decided);
+                        join(&why->error, &one.error, ", ", decided);
+                }
+                if (decided)
                         return decision;
         }
         return AUTHZ_NO_OPINION;
@@ -221,44 +270,47 @@ enum authz authorize_why(struct apiserver *s, const struct api_user *user, const
 
 /* ---- the refusal ---- */
 
-static void describe_path(struct buf *b, const struct api_user *user, const struct attributes *at) {
-        buf_printf(b, "forbidden: User \"%" STR_FMT "\" cannot %s path \"%" STR_FMT "\"", STR_ARG(user->name), at->verb,
-                   STR_ARG(at->path));
-}
+int authorize_refuse(const struct api_user *user, const struct attributes *at, struct str reason, struct error *err) {
+        bool resource = str_empty(at->path);
+        _cleanup_buf_ struct buf b = BUF_INIT;
 
-static void describe_resource(struct buf *b, const struct api_user *user, const struct attributes *at) {
-        buf_add_str(b, at->resource);
-        if (!str_empty(at->group))
-                buf_printf(b, ".%" STR_FMT, STR_ARG(at->group));
-        if (!str_empty(at->name))
-                buf_printf(b, " \"%" STR_FMT "\"", STR_ARG(at->name));
-        buf_printf(b,
-                   " is forbidden: User \"%" STR_FMT "\" cannot %s resource \"%" STR_FMT "%s%" STR_FMT
-                   "\" in API group \"%" STR_FMT "\"",
-                   STR_ARG(user->name), at->verb, STR_ARG(at->resource), str_empty(at->subresource) ? "" : "/",
-                   STR_ARG(at->subresource), STR_ARG(at->group));
-        if (str_empty(at->namespace))
-                buf_addc(b, " at the cluster scope");
-        else
-                buf_printf(b, " in the namespace \"%" STR_FMT "\"", STR_ARG(at->namespace));
+        if (resource)
+                buf_printf(&b, "%" STR_FMT "%s%" STR_FMT "%s", STR_ARG(at->resource), at->group.n ? "." : "",
+                           STR_ARG(at->group), at->name.n ? " " : "");
+        if (resource && at->name.n > 0)
+                json_write_string(&b, at->name);
+        buf_addc(&b, resource ? " is forbidden: User " : "forbidden: User ");
+        add_sanitized(&b, user->name, true);
+        buf_printf(&b, " cannot %s %s ", at->verb, resource ? "resource" : "path");
+        if (!resource) {
+                add_sanitized(&b, at->path, true);
+        } else {
+                buf_printf(&b, "\"%" STR_FMT "%s%" STR_FMT "\" in API group \"%" STR_FMT "\" ", STR_ARG(at->resource),
+                           at->subresource.n ? "/" : "", STR_ARG(at->subresource), STR_ARG(at->group));
+                buf_addc(&b, at->namespace.n ? "in the namespace " : "at the cluster scope");
+                if (at->namespace.n > 0)
+                        add_sanitized(&b, at->namespace, true);
+        }
+        if (reason.n > 0)
+                buf_printf(&b, ": %" STR_FMT, STR_ARG(reason));
+        error_status(err, REASON_FORBIDDEN, "%" STR_FMT, STR_ARG(buf_str(&b)));
+        if (resource)
+                error_details(err, at->name, at->group, at->resource);
+        return -EACCES;
 }
 
 int authorize_or_error(struct apiserver *s, const struct api_user *user, const struct attributes *at,
                        struct error *err) {
-        _cleanup_buf_ struct buf b = BUF_INIT, reason = BUF_INIT;
+        _cleanup_opinion_ struct opinion why = { 0 };
         enum authz decision = authorize_why(s, user, at, NULL);
 
         if (decision == AUTHZ_ALLOW)
                 return 0;
         if (decision != AUTHZ_PENDING)
-                decision = authorize_why(s, user, at, &reason); /* only who is refused wants to know why */
+                decision = authorize_why(s, user, at, &why); /* only who is refused wants to know why */
         if (decision == AUTHZ_PENDING)
                 return error_set(err, -EINPROGRESS, "the authorization webhook is being asked");
-        (str_empty(at->path) ? describe_resource : describe_path)(&b, user, at);
-        if (reason.n > 0)
-                buf_printf(&b, ": %" STR_FMT, STR_ARG(buf_str(&reason)));
-        error_status(err, REASON_FORBIDDEN, "%" STR_FMT, STR_ARG(buf_str(&b)));
-        if (str_empty(at->path))
-                error_details(err, at->name, at->group, at->resource);
-        return -EACCES;
+        if (why.error.n > 0)
+                return err_internal_text(err, buf_str(&why.error));
+        return authorize_refuse(user, at, buf_str(&why.reason), err);
 }

@@ -155,7 +155,24 @@ static int by_text(const void *a, const void *b) {
         return str_cmp(json_str(a), json_str(b));
 }
 
-static int refuse(struct op *op, const struct json *missing, struct error *err) {
+/* What the writer has. */
+struct holding {
+        struct arena *a;
+        struct json rules;
+        struct rbac_absent absent;
+};
+
+static bool collect(const struct json *rule, const struct rbac_grant *g, const struct attributes *at, void *arg) {
+        struct holding *h = arg;
+
+        if (rule)
+                json_push(h->a, &h->rules, json_copy(h->a, rule));
+        else
+                rbac_absent_add(&h->absent, g);
+        return false;
+}
+
+static int refuse(struct op *op, const struct json *missing, struct rbac_absent *absent, struct error *err) {
         struct arena *a = op->c->arena;
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct json lines = json_new_array(), groups = json_new_array();
@@ -172,28 +189,12 @@ static int refuse(struct op *op, const struct json *missing, struct error *err) 
         buf_addc(&b, ") is attempting to grant RBAC permissions not currently held:");
         json_each_item(l, &lines)
                 buf_printf(&b, "\n%" STR_FMT, STR_ARG(json_str(l)));
+        if (absent->n > 0) {
+                buf_addc(&b, "; resolution errors: [");
+                rbac_absent_print(&b, absent);
+                buf_putc(&b, ']');
+        }
         return err_forbidden(err, op->rest, op->name, "%" STR_FMT, STR_ARG(buf_str(&b)));
-}
-
-struct holding {
-        struct arena *a;
-        struct json rules;
-};
-
-static bool collect(const struct json *rule, const struct rbac_grant *g, const struct attributes *at, void *arg) {
-        struct holding *h = arg;
-
-        if (rule)
-                json_push(h->a, &h->rules, json_copy(h->a, rule));
-        return false;
-}
-
-static struct json rules_of_user(struct op *op) {
-        struct holding h = { .a = op->c->arena, .rules = json_new_array() };
-        struct attributes at = { .namespace = op->namespace };
-
-        rbac_each_rule(op->s, &op->c->user, &at, collect, &h);
-        return h.rules;
 }
 
 /* 1: yes, 0: no, or -EINPROGRESS. */
@@ -231,9 +232,17 @@ static bool same_but_for_collector(struct arena *a, const struct json *obj, cons
 }
 
 static int check_held(struct op *op, const struct json *wanted, struct error *err) {
-        struct json held = rules_of_user(op), missing = rbac_missing(op->c->arena, &held, wanted);
+        struct holding h = { .a = op->c->arena, .rules = json_new_array() };
+        struct attributes at = { .namespace = op->namespace };
+        struct json missing;
+        int r = 0;
 
-        return json_len(&missing) == 0 ? 0 : refuse(op, &missing, err);
+        rbac_each_rule(op->s, &op->c->user, &at, collect, &h);
+        missing = rbac_missing(h.a, &h.rules, wanted);
+        if (json_len(&missing) > 0)
+                r = refuse(op, &missing, &h.absent, err);
+        buf_free(&h.absent.text);
+        return r;
 }
 
 static int check_role(struct op *op, const struct json *obj, const struct json *old, struct error *err) {

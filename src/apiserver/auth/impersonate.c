@@ -10,9 +10,15 @@
 #define EXTRA "impersonate-extra-"
 
 static int may_be(struct apiserver *s, const struct api_user *user, struct attributes at, struct error *err) {
+        _cleanup_opinion_ struct opinion why = { 0 };
+        enum authz decision;
+
         at.verb = "impersonate";
-        at.version = STR("v1");
-        return authorize_or_error(s, user, &at, err);
+        at.version = at.group.n ? STR("v1") : STR("");
+        decision = authorize_why(s, user, &at, &why);
+        if (decision == AUTHZ_PENDING)
+                return error_set(err, -EINPROGRESS, "the authorization webhook is being asked");
+        return decision == AUTHZ_ALLOW ? 0 : authorize_refuse(user, &at, buf_str(&why.reason), err);
 }
 
 static bool account_of(struct str name, struct str *ret_ns, struct str *ret_name) {
@@ -74,15 +80,14 @@ static int refuse_without_user(struct http_request *req, const struct http_heade
         for (size_t p = 0; p < ARRAY_SIZE(parts); p++)
                 for (size_t i = 0; i < n; i++)
                         if (str_has_prefix(h[i].name, str_of(parts[p].header)))
-                                buf_printf(&b, "%s{%s  %" STR_FMT "  %s  %" STR_FMT "}", b.n ? " " : "", parts[p].kind,
+                                buf_printf(&b, "%s{%s  %" STR_FMT "  %s  %" STR_FMT "}",
+                                           b.n ? " " : "requested [", parts[p].kind,
                                            STR_ARG(h[i].value), parts[p].version,
                                            STR_ARG(str_sub(h[i].name, strlen(parts[p].header), h[i].name.n)));
         if (b.n == 0)
                 return 0;
-        return error_status(err, REASON_INTERNAL,
-                            "Internal Server Error: \"%" STR_FMT "\": requested [%" STR_FMT
-                            "] without impersonating a user",
-                            STR_ARG(http_request_path(req)), STR_ARG(buf_str(&b)));
+        buf_addc(&b, "] without impersonating a user");
+        return err_internal_text(err, buf_str(&b));
 }
 
 static void add_implied_groups(struct arena *a, struct api_user *as) {

@@ -17,6 +17,7 @@
 #include "json/build.h"
 
 #define KEEP_MS (10 * 60 * 1000)
+#define KEEP_CLAIMS_MS 10000
 #define RETRY_MS 10000 /* keys are not fetched more often for tokens with unknown ones */
 #define LEEWAY_SECONDS 60
 #define MAX_ISSUERS 64
@@ -41,6 +42,7 @@ struct mapping {
 struct oidc {
         struct remote *remote;
         struct str issuer, discovery, algorithms;
+        const char *not_ready, *verify; /* how errors of its keys and of its tokens begin */
         const struct json *audiences, *claim_rules; /* those that want a value of a claim, among others */
         struct mapping username, groups, uid;
         struct rules extra, claims, user;
@@ -269,8 +271,9 @@ static void read_user_rules(struct build *b, const struct json *list, const stru
         }
 }
 
+/* Claims that are fetched change sooner than keys. */
 static int64_t keep_ms(const struct remote_options *o, const struct json *answer) {
-        return answer ? KEEP_MS : 0;
+        return json_is(answer, JSON_STRING) ? KEEP_CLAIMS_MS : answer ? KEEP_MS : 0;
 }
 
 static int read_authenticator(struct build *b, const struct json *config, const struct path *p, struct error *err) {
@@ -283,6 +286,8 @@ static int read_authenticator(struct build *b, const struct json *config, const 
 
         b->email = b->email_verified = false;
         b->o->algorithms = str_of(b->algorithms);
+        b->o->not_ready = "authenticator not initialized";
+        b->o->verify = "verify token";
         read_issuer(b, issuer, PATH(p, "issuer"));
         read_claim_rules(b, json_getc(config, "claimValidationRules"), PATH(p, "claimValidationRules"));
         read_mapping(b, json_getc(m, "username"), PATH(to, "username"), REQUIRED | PREFIXED, &b->o->username);
@@ -395,9 +400,9 @@ void oidc_free(struct oidcs *list) {
 /* ---- keys ---- */
 
 static int fetch(const struct oidc *o, struct arena *a, struct str url, const struct json **ret, struct error *err) {
-        int r = remote_ask(o->remote, a, url, NULL, ret);
+        int r = remote_fetch(o->remote, a, url, NULL, ret);
 
-        return r == -EIO ? refused(err, "authenticator not initialized") : r;
+        return r == -EIO ? refused(err, "%s", o->not_ready) : r;
 }
 
 static bool signed_by(const struct jwt *t, const struct json *keys) {
@@ -427,26 +432,17 @@ static int check_signature(const struct oidc *o, struct arena *a, const struct j
         if (r < 0)
                 return r;
         if (!str_eq(text_of(config, "issuer"), o->issuer))
-                return refused(err, "authenticator not initialized");
+                return refused(err, "%s", o->not_ready);
         url = text_of(config, "jwks_uri");
         r = fetch(o, a, url, &keys, err);
         if (r < 0 || signed_by(t, keys))
                 return r;
         if (remote_forget(o->remote, url, RETRY_MS))
                 return fetch(o, a, url, &keys, err);
-        return refused(err, "verify token: failed to verify signature: failed to verify id token signature");
+        return refused(err, "%s: failed to verify signature: failed to verify id token signature", o->verify);
 }
 
 /* ---- the token ---- */
-
-static bool lists(struct str list, struct str item) {
-        struct str i;
-
-        while (str_split(&list, ',', &i))
-                if (str_eq(i, item))
-                        return true;
-        return false;
-}
 
 /* Texts as Go prints a list of them: ["a" "b"]. */
 static struct str quoted(struct arena *a, const struct json *texts) {
@@ -463,33 +459,115 @@ static struct str quoted(struct arena *a, const struct json *texts) {
         return arena_str(a, buf_str(&b));
 }
 
-static int check_token(const struct oidc *o, struct arena *a, const struct jwt *t, struct error *err) {
+static int check_audience(const struct oidc *o, struct arena *a, const struct jwt *t, struct error *err) {
         const struct json *aud = json_getc(t->claims, "aud");
-        int64_t now = now_wall_ns() / NSEC_PER_SEC, until = json_int(json_getc(t->claims, "exp"));
-        struct str algorithm = text_of(t->header, "alg");
-        bool one = json_len(o->audiences) == 1, meant = json_has_str(o->audiences, json_str(aud));
+        bool one = json_len(o->audiences) == 1;
         struct str wanted = quoted(a, o->audiences);
 
+        if (json_has_str(o->audiences, json_str(aud)))
+                return 0;
         json_each_item(i, aud)
-                meant = meant || json_has_str(o->audiences, json_str(i));
-        if (!meant)
-                return refused(err, "verify token: oidc: expected audience %s%" STR_FMT " got %" STR_FMT,
-                               one ? "" : "in ", STR_ARG(one ? str_sub(wanted, 1, wanted.n - 1) : wanted),
-                               STR_ARG(quoted(a, aud)));
+                if (json_has_str(o->audiences, json_str(i)))
+                        return 0;
+        return refused(err, "%s: oidc: expected audience %s%" STR_FMT " got %" STR_FMT, o->verify, one ? "" : "in ",
+                       STR_ARG(one ? str_sub(wanted, 1, wanted.n - 1) : wanted), STR_ARG(quoted(a, aud)));
+}
+
+/* Claims that are elsewhere have a source. */
+static int check_sources(const struct oidc *o, const struct jwt *t, struct error *err) {
+        const struct json *names = json_getc(t->claims, "_claim_names"), *all = json_getc(t->claims, "_claim_sources");
+
+        if ((names && !json_is(names, JSON_OBJECT)) || (all && !json_is(all, JSON_OBJECT)))
+                return refused(err, "%s: oidc: failed to unmarshal claims", o->verify);
+        json_each_member(m, names) {
+                if (str_empty(json_str(&m->value)))
+                        return refused(err, "%s: oidc: failed to obtain source from claim name", o->verify);
+                if (!json_get(all, json_str(&m->value)))
+                        return refused(err, "%s: oidc: source does not exist", o->verify);
+        }
+        return 0;
+}
+
+static int check_token(const struct oidc *o, struct arena *a, const struct jwt *t, struct error *err) {
+        int64_t now = now_wall_ns() / NSEC_PER_SEC, until = json_int(json_getc(t->claims, "exp"));
+        struct str algorithm = text_of(t->header, "alg"), rest = o->algorithms, one;
+        struct json known = json_new_array();
+        char text[36];
+        int r = check_sources(o, t, err);
+
+        if (r < 0)
+                return r;
         if (now >= until) {
-                char text[36];
                 struct str at = time_format(text, until * NSEC_PER_SEC);
 
-                return refused(err, "verify token: oidc: token is expired (Token Expiry: %.10s %.8s +0000 UTC)", at.p,
+                return refused(err, "%s: oidc: token is expired (Token Expiry: %.10s %.8s +0000 UTC)", o->verify, at.p,
                                at.p + 11);
         }
         if (now + LEEWAY_SECONDS < json_int(json_getc(t->claims, "nbf")))
-                return refused(err, "verify token: oidc: current time is before the nbf (not before) time");
-        if (!lists(o->algorithms, algorithm))
+                return refused(err, "%s: oidc: current time is before the nbf (not before) time", o->verify);
+        while (str_split(&rest, ',', &one))
+                json_push(a, &known, json_of_str(one));
+        if (!json_has_str(&known, algorithm))
                 return refused(err,
-                               "verify token: oidc: id token signed with unsupported algorithm, got \"%" STR_FMT "\"",
-                               STR_ARG(algorithm));
-        return check_signature(o, a, t, err);
+                               "%s: oidc: id token signed with unsupported algorithm, expected %" STR_FMT
+                               " got \"%" STR_FMT "\"",
+                               o->verify, STR_ARG(quoted(a, &known)), STR_ARG(algorithm));
+        r = check_signature(o, a, t, err);
+        return r < 0 ? r : check_audience(o, a, t, err);
+}
+
+/* ---- claims that are elsewhere (OpenID Connect Core 1.0, 5.6.2) ---- */
+
+#define not_expanded(err, fmt, ...) refused((err), EXPAND fmt, ##__VA_ARGS__)
+#define EXPAND "could not expand distributed claims: "
+
+/* The token that the source hands out has the claim; who signed it need not be our issuer. */
+static int resolve(const struct oidc *o, struct arena *a, struct str url, struct str access, struct json *claims,
+                   struct error *err) {
+        struct str claim = o->groups.claim;
+        struct oidc of = *o;
+        const struct json *answer;
+        struct jwt t;
+        int r = remote_fetch(o->remote, a, url, arena_cstr(a, access), &answer);
+
+        if (r == -EIO)
+                return not_expanded(err, "while getting distributed claim \"%" STR_FMT "\": %" STR_FMT, STR_ARG(claim),
+                                    STR_ARG(json_str(answer)));
+        if (r < 0)
+                return r;
+        if (jwt_parse(a, str_trim(json_str(answer)), &t) < 0)
+                return not_expanded(err,
+                                    "getting untrusted issuer from endpoint %" STR_FMT " failed for claim \"%" STR_FMT
+                                    "\": malformed token",
+                                    STR_ARG(url), STR_ARG(claim));
+        of.issuer = text_of(t.claims, "iss");
+        of.discovery = STR("");
+        of.verify = EXPAND "verify distributed claim token";
+        of.not_ready = arena_printf(a,
+                                    EXPAND "verifying untrusted issuer %" STR_FMT
+                                           " failed: verifier not initialized for issuer: \"%" STR_FMT "\"",
+                                    STR_ARG(of.issuer), STR_ARG(of.issuer))
+                                       .p;
+        r = check_token(&of, a, &t, err);
+        if (r == 0 && !json_get(t.claims, claim))
+                return not_expanded(err,
+                                    "jwt returned by distributed claim endpoint \"%" STR_FMT
+                                    "\" did not contain claim: %" STR_FMT,
+                                    STR_ARG(url), STR_ARG(claim));
+        if (r == 0)
+                json_set(a, claims, claim, *json_get(t.claims, claim));
+        return r;
+}
+
+static int expand(const struct oidc *o, struct arena *a, struct json *claims, struct error *err) {
+        const struct json *names = json_getc(claims, "_claim_names"), *sources = json_getc(claims, "_claim_sources");
+        struct str source = json_str(json_get(names, o->groups.claim)), url;
+
+        if (str_empty(o->groups.claim) || json_get(claims, o->groups.claim) || str_empty(source))
+                return 0;
+        url = text_of(json_get(sources, source), "endpoint"); /* none: the claim is in the token, as another token */
+        return str_empty(url) ? 0
+                              : resolve(o, a, url, text_of(json_get(sources, source), "access_token"), claims, err);
 }
 
 /* ---- who it is ---- */
@@ -715,6 +793,13 @@ static int make_user(const struct reading *r, struct api_user *ret, struct error
         return e;
 }
 
+/* Google's tokens have had no scheme. */
+static struct str issuer_of(const struct jwt *t) {
+        struct str iss = text_of(t->claims, "iss");
+
+        return str_eqc(iss, "accounts.google.com") ? STR("https://accounts.google.com") : iss;
+}
+
 int oidc_check(const struct token_check *c, struct error *err) {
         const struct oidcs *all = &atomic_load(&c->n->config)->issuers;
         struct jwt t;
@@ -725,9 +810,11 @@ int oidc_check(const struct token_check *c, struct error *err) {
                 struct reading r = { .o = &all->v[i], .a = c->a, .claims = t.claims };
                 int e;
 
-                if (!str_eq(text_of(t.claims, "iss"), r.o->issuer))
+                if (!str_eq(issuer_of(&t), r.o->issuer))
                         continue;
                 e = check_token(r.o, c->a, &t, err);
+                if (e == 0)
+                        e = expand(r.o, c->a, t.claims, err);
                 r.value = cel_of_json(c->a, t.claims, &claims_type);
                 return e < 0 ? e : make_user(&r, c->ret, err);
         }

@@ -251,7 +251,7 @@ void rbac_each_rule(struct apiserver *s, const struct api_user *user, const stru
 struct question {
         bool allowed;
         struct buf *reason; /* may be NULL */
-        size_t errors;
+        struct rbac_absent absent;
 };
 
 /* Why, as upstream says it in the answer to an access review. */
@@ -271,12 +271,20 @@ static void explain(struct buf *b, const struct rbac_grant *g) {
                    STR_ARG(account ? home : STR("")));
 }
 
-static void explain_missing_role(struct question *q, const struct rbac_grant *g) {
+void rbac_absent_add(struct rbac_absent *x, const struct rbac_grant *g) {
         const struct json *ref = json_getc(g->binding, "roleRef");
         bool cluster = str_eqc(json_str(json_getc(ref, "kind")), "ClusterRole");
+        _cleanup_buf_ struct buf b = BUF_INIT;
 
-        buf_printf(q->reason, "%s%srole.rbac.authorization.k8s.io \"%" STR_FMT "\" not found",
-                   q->errors++ ? ", " : "RBAC: ", cluster ? "cluster" : "", STR_ARG(json_str(json_getc(ref, "name"))));
+        buf_printf(&b, "%srole.rbac.authorization.k8s.io \"%" STR_FMT "\" not found", cluster ? "cluster" : "",
+                   STR_ARG(json_str(json_getc(ref, "name"))));
+        if (str_search(buf_str(&x->text), buf_str(&b)) < 0)
+                buf_printf(&x->text, "%s%" STR_FMT, x->n++ ? ", " : "", STR_ARG(buf_str(&b)));
+}
+
+void rbac_absent_print(struct buf *dst, struct rbac_absent *x) {
+        buf_printf(dst, x->n > 1 ? "[%" STR_FMT "]" : "%" STR_FMT, STR_ARG(buf_str(&x->text)));
+        buf_free(&x->text);
 }
 
 static bool visit_allowed(const struct json *rule, const struct rbac_grant *g, const struct attributes *at, void *arg) {
@@ -284,7 +292,7 @@ static bool visit_allowed(const struct json *rule, const struct rbac_grant *g, c
 
         if (!rule) {
                 if (q->reason)
-                        explain_missing_role(q, g);
+                        rbac_absent_add(&q->absent, g);
                 return false;
         }
         q->allowed = rbac_rule_allows(rule, at);
@@ -297,6 +305,11 @@ bool rbac_authorize(struct apiserver *s, const struct api_user *user, const stru
         struct question q = { .reason = reason };
 
         rbac_each_rule(s, user, at, visit_allowed, &q);
+        if (q.absent.n > 0 && !q.allowed) {
+                buf_addc(reason, "RBAC: ");
+                rbac_absent_print(reason, &q.absent);
+        }
+        buf_free(&q.absent.text);
         return q.allowed;
 }
 

@@ -21,6 +21,14 @@ typedef bool (*rbac_visit)(const struct json *rule, const struct rbac_grant *g, 
 void rbac_each_rule(struct apiserver *s, const struct api_user *user, const struct attributes *at, rbac_visit visit,
                     void *arg);
 
+/* Roles that bindings name and that are not there, as upstream lists them. */
+struct rbac_absent {
+        struct buf text;
+        size_t n;
+};
+void rbac_absent_add(struct rbac_absent *x, const struct rbac_grant *g);
+void rbac_absent_print(struct buf *dst, struct rbac_absent *x); /* and frees it */
+
 /* ---- escalation.c ---- */
 
 /* The rights of wanted (a list of rules) that no rule of held gives; an empty list: it has them all. */

@@ -24,7 +24,8 @@ struct remote {
 
 struct answer {
         struct arena *arena;
-        struct json *value; /* NULL: there was none */
+        struct json *value; /* failed: the text of the error */
+        bool failed;
         int64_t asked_ms, until_ms;
 };
 
@@ -35,6 +36,7 @@ struct question {
         struct str key;
         struct json config;
         struct webhook_call call;
+        bool text; /* the answer is no JSON */
         void (*resume)(void *arg);
         void *arg;
 };
@@ -161,12 +163,17 @@ static void keep(struct question *q) {
         int64_t now = now_mono_ms();
 
         w->arena = a;
-        if (q->call.error.err)
+        if (!q->call.error.err && q->text)
+                w->value = json_new(a, json_of_copy(a, q->call.answer));
+        else if (!q->call.error.err)
+                json_parse(a, arena_str(a, q->call.answer), NULL, &w->value, &q->call.error);
+        w->failed = q->call.error.err != 0;
+        if (w->failed) {
                 log_warn("%s: %s", r->o.name, error_text(&q->call.error));
-        else if (json_parse(a, arena_str(a, q->call.answer), NULL, &w->value, NULL) < 0)
-                w->value = NULL;
+                w->value = json_new(a, json_of_copy(a, str_of(error_text(&q->call.error))));
+        }
         w->asked_ms = now;
-        w->until_ms = now + MAX(r->o.keep_ms(&r->o, w->value), (int64_t) 1000);
+        w->until_ms = now + MAX(r->o.keep_ms(&r->o, w->failed ? NULL : w->value), (int64_t) 1000);
         pthread_mutex_lock(&r->lock);
         if (map_size(r->answers) >= MAX_ANSWERS)
                 drop_old(r, now);
@@ -181,9 +188,8 @@ static int known(struct remote *r, struct arena *a, struct str key, const struct
         pthread_mutex_lock(&r->lock);
         w = map_get(r->answers, key);
         if (w && w->until_ms > now_mono_ms()) {
-                e = w->value ? 0 : -EIO;
-                if (w->value)
-                        *ret = json_new(a, json_copy(a, w->value));
+                e = w->failed ? -EIO : 0;
+                *ret = json_new(a, json_copy(a, w->value));
         }
         pthread_mutex_unlock(&r->lock);
         return e;
@@ -209,35 +215,53 @@ static void question_free(struct question *q) {
         arena_free(q->arena);
 }
 
-int remote_ask(struct remote *r, struct arena *a, struct str url, const struct json *body, const struct json **ret) {
-        _cleanup_buf_ struct buf text = BUF_INIT;
-        struct question *q;
-        struct arena *own;
-        struct str key;
-        int e;
+static struct question *question_new(struct remote *r, struct str key) {
+        struct arena *own = arena_new(0);
+        struct question *q = arena_new_of(own, struct question);
 
-        if (body)
-                json_write(&text, body);
-        key = body ? buf_str(&text) : url;
-        e = known(r, a, key, ret);
-        if (e != -EINPROGRESS)
-                return e;
-        own = arena_new(0);
-        q = arena_new_of(own, struct question);
         *q = (struct question) { .r = r, .arena = own, .key = arena_str(own, key), .config = r->config };
-        if (!body) {
-                q->config = json_copy_shallow(own, &r->config);
-                json_setc(own, &q->config, "url", json_of_copy(own, url));
-        }
-        q->call = (struct webhook_call) { .method = body ? "POST" : "GET",
-                                          .body = body ? q->key : STR(""),
-                                          .timeout_ms = r->o.timeout_ms ? r->o.timeout_ms : TIMEOUT_MS };
+        q->call.timeout_ms = r->o.timeout_ms ? r->o.timeout_ms : TIMEOUT_MS;
         remote_address(r, &q->call);
         q->call.config = &q->config;
         if (open_question)
                 question_free(open_question);
         open_question = q;
-        return -EINPROGRESS;
+        return q;
+}
+
+int remote_ask(struct remote *r, struct arena *a, const struct json *body, const struct json **ret) {
+        _cleanup_buf_ struct buf text = BUF_INIT;
+        struct question *q;
+        char timeout[36];
+        int e;
+
+        json_write(&text, body);
+        e = known(r, a, buf_str(&text), ret);
+        if (e != -EINPROGRESS)
+                return e;
+        q = question_new(r, buf_str(&text));
+        q->call.body = q->key;
+        duration_format(timeout, (int64_t) q->call.timeout_ms * NSEC_PER_MSEC);
+        q->call.query = arena_printf(q->arena, "timeout=%s", timeout);
+        return e;
+}
+
+int remote_fetch(struct remote *r, struct arena *a, struct str url, const char *bearer, const struct json **ret) {
+        /* The token is a part of the question. */
+        struct str key = arena_printf(a, "%" STR_FMT "%s%s", STR_ARG(url), bearer ? "\n" : "", bearer ? bearer : "");
+        struct question *q;
+        int e = known(r, a, key, ret);
+
+        if (e != -EINPROGRESS)
+                return e;
+        q = question_new(r, key);
+        q->config = json_copy_shallow(q->arena, &r->config);
+        json_setc(q->arena, &q->config, "url", json_of_copy(q->arena, url));
+        q->call.method = "GET";
+        q->text = bearer != NULL;
+        if (bearer && *bearer)
+                q->call.authorization = arena_printf(q->arena, "Bearer %s", bearer);
+        return e;
 }
 
 static void answered(struct webhook_call *w) {

@@ -32,8 +32,11 @@ void remote_free(struct remote *r);
 struct webhook_call;
 void remote_address(const struct remote *r, struct webhook_call *w);
 
-/* POSTs body (NULL: GETs url). The answer is copied into a. -EINPROGRESS as above; -EIO: there was no answer lately. */
-int remote_ask(struct remote *r, struct arena *a, struct str url, const struct json *body, const struct json **ret);
+/* POSTs body. The answer is copied into a. -EINPROGRESS as above; -EIO: there was none lately, ret is the error's text.
+ */
+int remote_ask(struct remote *r, struct arena *a, const struct json *body, const struct json **ret);
+/* GETs url, likewise. bearer: a token ("" is none), and the answer may be any text; NULL: it is JSON. */
+int remote_fetch(struct remote *r, struct arena *a, struct str url, const char *bearer, const struct json **ret);
 /* Forgets an answer that is older than this, so that it is asked for again; true when it did. */
 bool remote_forget(struct remote *r, struct str url, int64_t older_than_ms);
 

@@ -2,6 +2,7 @@
  */
 #include <errno.h>
 
+#include "apiserver/auth/abac.h"
 #include "apiserver/auth/authn.h"
 #include "apiserver/auth/node_authz.h"
 #include "apiserver/auth/rbac.h"
@@ -55,7 +56,7 @@ static void token_review(struct op *op) {
                 json_setc(a, &status, "user", json_new_object());
                 json_setc(a, &status, "error",
                           strcmp(error_text(&e), "Unauthorized") == 0
-                                          ? json_of_cstr("[invalid bearer token]")
+                                          ? json_of_cstr("invalid bearer token")
                                           : json_of_printf(a, "[invalid bearer token, %s]", error_text(&e)));
         } else {
                 json_set_bool(a, &status, "authenticated", true);
@@ -178,11 +179,30 @@ static struct attributes read_attributes(struct arena *a, const struct json *spe
         return at;
 }
 
+/* A term without an operator: the selector cannot be read. */
+static bool is_broken(struct str fields) {
+        struct str term;
+
+        while (str_split(&fields, ',', &term))
+                if (term.n > 0 && str_find(term, '=') < 0)
+                        return true;
+        return false;
+}
+
+static void check_selectors(struct arena *a, const struct attributes *at, struct buf *errors) {
+        static const char text[] = "spec.resourceAttributes.%sSelector ignored due to parse error";
+        struct selector labels;
+
+        if (is_broken(at->field_selector))
+                buf_printf(errors, text, "field");
+        if (at->label_selector.n > 0 && selector_parse_labels(a, at->label_selector, &labels, NULL) < 0)
+                buf_printf(errors, text, "label");
+}
+
 static void access_review(struct op *op, const struct api_user *user, enum review kind) {
         struct arena *a = op->c->arena;
         struct json status = json_new_object();
-        _cleanup_buf_ struct buf reason = BUF_INIT;
-        struct selector labels;
+        _cleanup_opinion_ struct opinion why = { 0 };
         struct attributes at;
         enum authz decision;
 
@@ -191,7 +211,7 @@ static void access_review(struct op *op, const struct api_user *user, enum revie
                 return;
         }
         at = read_attributes(a, json_getc(op->c->body, "spec"));
-        decision = authorize_why(op->s, user, &at, &reason);
+        decision = authorize_why(op->s, user, &at, &why);
         if (decision == AUTHZ_PENDING) {
                 error_set(&op->c->error, -EINPROGRESS, "the authorization webhook is being asked");
                 op_fail(op);
@@ -200,11 +220,11 @@ static void access_review(struct op *op, const struct api_user *user, enum revie
         json_set_bool(a, &status, "allowed", decision == AUTHZ_ALLOW);
         if (decision == AUTHZ_DENY)
                 json_set_bool(a, &status, "denied", true);
-        if (reason.n > 0)
-                json_setc(a, &status, "reason", json_of_copy(a, buf_str(&reason)));
-        if (at.label_selector.n > 0 && selector_parse_labels(a, at.label_selector, &labels, NULL) < 0)
-                json_set_cstr(a, &status, "evaluationError",
-                              "spec.resourceAttributes.labelSelector ignored due to parse error");
+        if (why.reason.n > 0)
+                json_setc(a, &status, "reason", json_of_copy(a, buf_str(&why.reason)));
+        check_selectors(a, &at, &why.error);
+        if (why.error.n > 0)
+                json_setc(a, &status, "evaluationError", json_of_copy(a, buf_str(&why.error)));
         answer(op, status);
 }
 
@@ -223,6 +243,7 @@ static void self_subject_access_review(struct op *op) {
 struct rules {
         struct arena *a;
         struct json resources, paths;
+        struct rbac_absent absent;
 };
 
 static bool collect_rule(const struct json *rule, const struct rbac_grant *g, const struct attributes *at, void *arg) {
@@ -233,6 +254,8 @@ static bool collect_rule(const struct json *rule, const struct rbac_grant *g, co
         const char *const *keys = paths ? path_keys : resource_keys;
         struct json out = json_new_object();
 
+        if (!rule && g)
+                rbac_absent_add(&r->absent, g);
         if (!rule)
                 return false;
         for (size_t i = 0; i < (paths ? ARRAY_SIZE(path_keys) : ARRAY_SIZE(resource_keys)); i++)
@@ -255,6 +278,7 @@ static void self_subject_rules_review(struct op *op) {
         } silent[] = { { "Node", "node authorizer does not support user rule resolution" },
                        { "Webhook", "webhook authorizer does not support user rule resolution" } };
         struct json status = json_new_object(), *all = NULL, copy;
+        _cleanup_buf_ struct buf errors = BUF_INIT;
         const char *why = NULL;
         struct str node;
 
@@ -269,7 +293,10 @@ static void self_subject_rules_review(struct op *op) {
                 collect_rule(&copy, NULL, &at, &r);
                 collect_rule(all, NULL, &at, &r);
         }
-        rbac_each_rule(op->s, &op->c->user, &at, collect_rule, &r);
+        if (authorizer_policies(op->s))
+                abac_rules(authorizer_policies(op->s), a, &op->c->user, ns, &r.resources, &r.paths);
+        if (authorizer_is_used(op->s, "RBAC"))
+                rbac_each_rule(op->s, &op->c->user, &at, collect_rule, &r);
         json_setc(a, &status, "resourceRules", r.resources);
         json_setc(a, &status, "nonResourceRules", r.paths);
         for (size_t i = 0; i < ARRAY_SIZE(silent); i++)
@@ -278,7 +305,12 @@ static void self_subject_rules_review(struct op *op) {
                         why = silent[i].why;
         json_set_bool(a, &status, "incomplete", why != NULL);
         if (why)
-                json_set_cstr(a, &status, "evaluationError", why);
+                buf_addc(&errors, why);
+        else
+                rbac_absent_print(&errors, &r.absent);
+        buf_free(&r.absent.text);
+        if (errors.n > 0)
+                json_setc(a, &status, "evaluationError", json_of_copy(a, buf_str(&errors)));
         answer(op, status);
 }
 

@@ -53,9 +53,9 @@ int token_webhook_check(const struct token_check *c, struct error *err) {
         json_setc(c->a, &spec, "audiences", *c->audiences);
         body = review(c->a, "authentication.k8s.io", "TokenReview",
                       server_flag(n->s, "authentication-token-webhook-version", "v1beta1"), spec);
-        r = remote_ask(n->token_webhook, c->a, STR(""), &body, &answer);
+        r = remote_ask(n->token_webhook, c->a, &body, &answer);
         if (r < 0)
-                return r == -EIO ? error_status(err, REASON_UNAUTHORIZED, "the token webhook did not answer") : r;
+                return r == -EIO ? error_status(err, REASON_UNAUTHORIZED, "%" STR_FMT, STR_ARG(json_str(answer))) : r;
         status = json_getc(answer, "status");
         if (!json_bool(json_getc(status, "authenticated"))) {
                 if (str_empty(json_str(json_getc(status, "error"))))
@@ -210,7 +210,10 @@ struct access_webhook {
         struct remote *remote;
         const char *version;
         enum authz failure; /* what is said when there is no answer */
-        struct cel_program *conditions[MAX_CONDITIONS];
+        struct {
+                struct str text;
+                struct cel_program *program;
+        } conditions[MAX_CONDITIONS];
         size_t n_conditions;
 };
 
@@ -236,7 +239,7 @@ static struct cel_value request_value(struct arena *a, const struct json *spec) 
 }
 
 /* 1: it is asked, 0: it is not, -EINVAL: an expression fails, and none is false. */
-static int is_meant(const struct access_webhook *w, struct arena *a, const struct json *spec) {
+static int is_meant(const struct access_webhook *w, struct arena *a, const struct json *spec, struct error *err) {
         struct cel_value request, v;
         int r = 1;
 
@@ -246,37 +249,46 @@ static int is_meant(const struct access_webhook *w, struct arena *a, const struc
         for (size_t i = 0; i < w->n_conditions; i++) {
                 struct cel_run run = { .arena = a };
 
-                if (cel_eval(w->conditions[i], &request, &run, &v, NULL) < 0 || v.kind != CEL_BOOL)
-                        r = -EINVAL;
+                if (cel_eval(w->conditions[i].program, &request, &run, &v, err) < 0)
+                        r = error_prefix(err, "cel evaluation error: expression '%" STR_FMT "' resulted in error",
+                                         STR_ARG(w->conditions[i].text));
                 else if (!v.b)
                         return 0;
         }
         return r;
 }
 
+static enum authz failed(const struct access_webhook *w, struct opinion *why, const char *text) {
+        if (why)
+                buf_addc(&why->error, text);
+        return w->failure;
+}
+
 enum authz access_webhook_ask(const struct access_webhook *w, const struct api_user *user, const struct attributes *at,
-                              struct buf *reason) {
+                              struct opinion *why) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        _cleanup_error_ struct error e = ERROR_INIT;
         struct json spec = access_spec(a, user, at), body;
         const struct json *answer, *status;
-        struct str why;
-        int r = is_meant(w, a, &spec);
+        int r = is_meant(w, a, &spec, &e);
+        bool allowed, denied;
 
         if (r <= 0)
-                return r < 0 ? w->failure : AUTHZ_NO_OPINION;
+                return r < 0 ? failed(w, why, error_text(&e)) : AUTHZ_NO_OPINION;
         body = review(a, "authorization.k8s.io", "SubjectAccessReview", w->version, spec);
-        r = remote_ask(w->remote, a, STR(""), &body, &answer);
+        r = remote_ask(w->remote, a, &body, &answer);
         if (r == -EINPROGRESS)
                 return AUTHZ_PENDING;
-        status = r == 0 ? json_getc(answer, "status") : NULL;
-        why = r == 0 ? json_str(json_getc(status, "reason")) : STR("the authorization webhook did not answer");
-        if (reason && why.n > 0)
-                buf_printf(reason, "%s%" STR_FMT, reason->n ? "\n" : "", STR_ARG(why));
         if (r < 0)
-                return w->failure;
-        if (json_bool(json_getc(status, "denied")))
-                return AUTHZ_DENY;
-        return json_bool(json_getc(status, "allowed")) ? AUTHZ_ALLOW : AUTHZ_NO_OPINION;
+                return failed(w, why, arena_cstr(a, json_str(answer)));
+        status = json_getc(answer, "status");
+        allowed = json_bool(json_getc(status, "allowed"));
+        denied = json_bool(json_getc(status, "denied"));
+        if (why)
+                buf_add_str(&why->reason, json_str(json_getc(status, "reason")));
+        if (why && allowed && denied)
+                buf_addc(&why->error, "webhook subject access review returned both allow and deny response");
+        return denied ? AUTHZ_DENY : allowed ? AUTHZ_ALLOW : AUTHZ_NO_OPINION;
 }
 
 /* ---- access: the configuration ---- */
@@ -345,8 +357,10 @@ static void read_conditions(struct access_webhook *w, struct field_errors *fe, c
                         field_duplicate(fe, p, text);
                 else
                         program = config_compile(fe, p, text, &request_variable, true);
-                if (program)
-                        w->conditions[w->n_conditions++] = program;
+                if (program) {
+                        w->conditions[w->n_conditions].text = text;
+                        w->conditions[w->n_conditions++].program = program;
+                }
         }
 }
 
@@ -405,6 +419,6 @@ void access_webhook_free(struct access_webhook *w) {
         if (!w)
                 return;
         for (size_t i = 0; i < w->n_conditions; i++)
-                cel_program_free(w->conditions[i]);
+                cel_program_free(w->conditions[i].program);
         remote_free(w->remote);
 }

@@ -9,6 +9,7 @@
 #include "apiserver/encryption/kms.h"
 #include "base/encode.h"
 #include "base/map.h"
+#include "base/time.h"
 #include "base/vec.h"
 #include "json/build.h"
 
@@ -160,12 +161,25 @@ static const struct algorithm kms_algorithm = { "kms", 0, seal_kms, open_kms };
 
 /* ---- sealing and opening ---- */
 
-static bool matches(struct str pattern, struct str group, struct str resource) {
-        ssize_t dot = str_find(pattern, '.');
-        struct str name = dot < 0 ? pattern : str_sub(pattern, 0, (size_t) dot);
-        struct str of = dot < 0 ? STR("") : str_sub(pattern, (size_t) dot + 1, pattern.n);
+/* "deployments.apps", "secrets", "*." (all of the core group), "*.*" */
+struct pattern {
+        struct str resource, group;
+};
 
-        return (str_eqc(name, "*") || str_eq(name, resource)) && (str_eqc(of, "*") || str_eq(of, group));
+static struct pattern parse_pattern(struct str text) {
+        struct pattern p;
+
+        p.group = text;
+        if (!str_split(&p.group, '.', &p.resource))
+                p.resource = STR("");
+        return p;
+}
+
+static bool matches(struct str text, struct str group, struct str resource) {
+        struct pattern p = parse_pattern(text);
+
+        return (str_eqc(p.resource, "*") || str_eq(p.resource, resource)) &&
+               (str_eqc(p.group, "*") || str_eq(p.group, group));
 }
 
 /* Keys of the store are "group/resource/…", "/pods/…" in the group without a name. The first rule that names it counts.
@@ -270,24 +284,167 @@ static int open_text(const struct store_cipher *c, struct str key, struct str se
 
 /* ---- the configuration ---- */
 
-static int add_key(struct config *e, struct rule *r, const struct algorithm *g, const struct json *key,
-                   struct error *err) {
-        struct str name = json_str(json_getc(key, "name"));
+static void check_keys(struct field_errors *fe, const struct path *p, const struct json *keys,
+                       const struct algorithm *g) {
+        if (json_len(keys) == 0)
+                field_required(fe, p, "at least one keys is required");
+        json_each_item(k, keys) {
+                const struct path *at = PATH_INDEX(p, k - keys->items);
+                struct str secret = json_str(json_getc(k, "secret"));
+                _cleanup_buf_ struct buf b = BUF_INIT;
+
+                if (str_empty(json_str(json_getc(k, "name"))))
+                        field_required(fe, PATH(at, "name"), "name is a mandatory field for a key");
+                if (str_empty(secret))
+                        field_required(fe, PATH(at, "secret"), "secret is a mandatory field for a key");
+                else if (base64_decode(&b, secret) < 0)
+                        field_invalid_str(fe, PATH(at, "secret"), STR("REDACTED"), "secrets must be base64 encoded");
+                else if (b.n > MAX_KEY || b.n % 8 || !(g->sizes & SIZE(b.n)))
+                        field_invalid_str(fe, PATH(at, "secret"), STR("REDACTED"),
+                                          "secret is not of the expected length, got %zu, expected one of %s", b.n,
+                                          g->sizes == SIZE(32) ? "[32]" : "[16 24 32]");
+                OPENSSL_cleanse(b.p, b.n);
+        }
+}
+
+static bool is_v2(const struct json *kms) {
+        return str_eqc(json_str(json_getc(kms, "apiVersion")), "v2");
+}
+
+static void check_kms(struct field_errors *fe, const struct path *p, const struct json *kms, struct json *names) {
+        struct str name = json_str(json_getc(kms, "name")), endpoint = json_str(json_getc(kms, "endpoint"));
+        struct str version = json_str_or(json_getc(kms, "apiVersion"), STR("v1"));
+        struct str timeout = json_str_or(json_getc(kms, "timeout"), STR("3s"));
+        ssize_t colon = str_find(endpoint, ':');
+        bool v2 = is_v2(kms);
+        int64_t ns;
+
+        if (str_empty(name))
+                field_required(fe, PATH(p, "name"), "name is a mandatory field for a provider");
+        if (v2 && str_find(name, ':') >= 0)
+                field_invalid_str(fe, PATH(p, "name"), name,
+                                  "invalid KMS provider name %" STR_FMT ", must not contain ':'", STR_ARG(name));
+        if (v2 && json_has_str(names, name))
+                field_invalid_str(fe, PATH(p, "name"), name,
+                                  "duplicate KMS provider name %" STR_FMT ", names must be unique", STR_ARG(name));
+        json_push(fe->a, names, json_of_str(name));
+        if (duration_parse(timeout, &ns) < 0 || ns <= 0)
+                field_invalid_str(fe, PATH(p, "timeout"), timeout, "timeout should be a positive value");
+        if (str_empty(endpoint))
+                field_invalid_str(fe, PATH(p, "endpoint"), endpoint, "endpoint is a mandatory field for a kms");
+        else if (!str_has_prefix(endpoint, STR("unix:")))
+                field_invalid_str(fe, PATH(p, "endpoint"), endpoint,
+                                  "unsupported scheme \"%" STR_FMT "\" for KMS provider, only unix is supported",
+                                  STR_ARG(str_sub(endpoint, 0, (size_t) MAX(colon, (ssize_t) 0))));
+        if (v2 && json_getc(kms, "cachesize"))
+                field_invalid(fe, PATH(p, "cachesize"), json_getc(kms, "cachesize"),
+                              "cachesize is not supported in v2");
+        if (!v2 && !str_eqc(version, "v1"))
+                field_invalid_str(fe, PATH(p, "apiVersion"), version,
+                                  "unsupported apiVersion apiVersion for KMS provider, only v1 and v2 are supported");
+}
+
+static void check_provider(struct field_errors *fe, const struct path *p, const struct json *provider,
+                           struct json *names) {
+        if (json_len(provider) == 0)
+                field_invalid(fe, p, provider,
+                              "provider does not contain any of the expected providers: KMS, AESGCM, AESCBC, "
+                              "Secretbox, Identity");
+        if (json_len(provider) > 1)
+                field_invalid(fe, p, provider,
+                              "more than one provider specified in a single element, should split into different list "
+                              "elements");
+        if (json_getc(provider, "kms"))
+                check_kms(fe, PATH(p, "kms"), json_getc(provider, "kms"), names);
+        for (size_t i = 0; i < ARRAY_SIZE(algorithms); i++)
+                if (json_getc(provider, algorithms[i].name))
+                        check_keys(fe, PATH(PATH(p, algorithms[i].name), "keys"),
+                                   json_getc(json_getc(provider, algorithms[i].name), "keys"), &algorithms[i]);
+}
+
+static void check_overlap(struct field_errors *fe, const struct path *p, const struct json *list) {
+        bool overlap = false, twice = false;
+
+        json_each_item(i, list)
+                json_each_item(j, list) {
+                        struct pattern a = parse_pattern(json_str(i)), b = parse_pattern(json_str(j));
+
+                        if (i == j)
+                                continue;
+                        twice = twice || str_eq(json_str(i), json_str(j));
+                        overlap = overlap || (str_eqc(a.resource, "*") && str_eqc(a.group, "*")) ||
+                                  (str_eq(a.group, b.group) && !str_eq(a.resource, b.resource) &&
+                                   (str_eqc(a.resource, "*") || str_eqc(b.resource, "*")));
+                }
+        if (twice)
+                field_invalid(fe, p, list, "the same resource cannot be specified multiple times");
+        if (overlap)
+                field_invalid(fe, p, list,
+                              "using overlapping resources such as 'secrets' and '*.' in the same resource list is not "
+                              "allowed as they will be masked");
+}
+
+static const char *wrong_name(struct str name) {
+        struct pattern p = parse_pattern(name);
+
+        for (size_t i = 0; i < name.n; i++)
+                if (name.p[i] >= 'A' && name.p[i] <= 'Z')
+                        return "resource name should not contain capital letters";
+        if (str_eqc(name, "*"))
+                return "use '*.' to encrypt all the resources from core API group or *.* to encrypt all resources";
+        if (str_eqc(name, "apiserveripinfo") || str_eqc(name, "serviceipallocations") ||
+            str_eqc(name, "servicenodeportallocations"))
+                return "resources which do not have REST API/s cannot be encrypted";
+        if (str_eqc(p.group, "events.k8s.io"))
+                return "'*.events.k8s.io' objects are stored using the 'events' API group in etcd. Use 'events' "
+                       "instead in the config file";
+        if (str_eqc(p.group, "extensions"))
+                return "'extensions' group has been removed and cannot be used for encryption";
+        if (str_eqc(p.group, "*") && !str_eqc(p.resource, "*"))
+                return "encrypting the same resource across groups is not supported";
+        return NULL;
+}
+
+static void check_rules(struct field_errors *fe, const struct json *rules) {
+        const struct path *root = PATH(NULL, "resources");
+        struct json names = json_new_array();
+
+        if (json_len(rules) == 0)
+                field_required(fe, root, "at least one resources is required");
+        json_each_item(r, rules) {
+                const struct path *at = PATH_INDEX(root, r - rules->items), *p = PATH(at, "resources");
+                const struct json *list = json_getc(r, "resources"), *providers = json_getc(r, "providers");
+
+                if (json_len(list) == 0)
+                        field_required(fe, p, arena_printf(fe->a, "at least one resources[%td].resources is required",
+                                                           r - rules->items)
+                                                      .p);
+                check_overlap(fe, p, list);
+                json_each_item(i, list)
+                        if (wrong_name(json_str(i)))
+                                field_invalid_str(fe, PATH_INDEX(p, i - list->items), json_str(i), "%s",
+                                                  wrong_name(json_str(i)));
+                p = PATH(at, "providers");
+                if (json_len(providers) == 0)
+                        field_required(fe, p, arena_printf(fe->a, "at least one resources[%td].providers is required",
+                                                           r - rules->items)
+                                                      .p);
+                json_each_item(i, providers)
+                        check_provider(fe, PATH_INDEX(p, i - providers->items), i, &names);
+        }
+}
+
+static void add_key(struct config *e, struct rule *r, const struct algorithm *g, const struct json *key) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct key k = { .algorithm = g };
 
-        if (str_empty(name) || str_find(name, ':') >= 0)
-                return error_set(err, -EINVAL, "%s: a key needs a name without ':'", g->name);
-        if (base64_decode(&b, json_str(json_getc(key, "secret"))) < 0 || b.n > MAX_KEY || b.n % 8 || b.n == 0 ||
-            !(g->sizes & SIZE(b.n)))
-                return error_set(err, -EINVAL, "%s: the secret of key %" STR_FMT " is no base64 of %s bytes", g->name,
-                                 STR_ARG(name), g->sizes == SIZE(32) ? "32" : "16, 24 or 32");
+        base64_decode(&b, json_str(json_getc(key, "secret")));
         memcpy(k.bytes, b.p, b.n);
         k.n = b.n;
         OPENSSL_cleanse(b.p, b.n);
-        k.prefix = arena_printf(e->arena, "k8s:enc:%s:v1:%" STR_FMT ":", g->name, STR_ARG(name));
+        k.prefix = arena_printf(e->arena, "k8s:enc:%s:v1:%" STR_FMT ":", g->name,
+                                STR_ARG(json_str(json_getc(key, "name"))));
         vec_push(&r->keys, k);
-        return 0;
 }
 
 static int add_kms(struct config *e, struct rule *r, const struct json *config, struct error *err) {
@@ -295,46 +452,42 @@ static int add_kms(struct config *e, struct rule *r, const struct json *config, 
         struct key k = { .algorithm = &kms_algorithm };
         int result;
 
-        if (!str_eqc(json_str(json_getc(config, "apiVersion")), "v2"))
-                return error_set(err, -EINVAL, "kms: only apiVersion v2 is supported");
-        for (size_t i = 0; i < e->plugins.n && !k.kms; i++)
-                if (str_eq(kms_name(e->plugins.v[i]), name))
-                        k.kms = e->plugins.v[i];
-        if (!k.kms) {
-                result = kms_new(config, &k.kms, err);
-                if (result < 0)
-                        return error_prefix(err, "kms %" STR_FMT, STR_ARG(name));
-                vec_push(&e->plugins, k.kms);
-        }
+        if (!is_v2(config))
+                return error_set(err, -EINVAL,
+                                 "KMSv1 is deprecated and will only receive security updates going forward. Use KMSv2 "
+                                 "instead.  Set --feature-gates=KMSv1=true to use the deprecated KMSv1 feature.");
+        result = kms_new(config, &k.kms, err);
+        if (result < 0)
+                return error_prefix(err, "kms %" STR_FMT, STR_ARG(name));
+        vec_push(&e->plugins, k.kms);
         k.prefix = arena_printf(e->arena, "k8s:enc:kms:v2:%" STR_FMT ":", STR_ARG(name));
         vec_push(&r->keys, k);
         return 0;
 }
 
 static int add_provider(struct config *e, struct rule *r, const struct json *provider, bool first, struct error *err) {
-        int result = 0;
-
-        if (json_len(provider) != 1)
-                return error_set(err, -EINVAL, "a provider is exactly one of identity, aescbc, aesgcm, secretbox, kms");
-        if (json_getc(provider, "identity")) {
+        if (json_getc(provider, "identity"))
                 r->writes_plain = r->writes_plain || first;
-                return 0;
-        }
-        if (json_getc(provider, "kms"))
-                return add_kms(e, r, json_getc(provider, "kms"), err);
-        for (size_t i = 0; i < ARRAY_SIZE(algorithms); i++) {
-                const struct json *p = json_getc(provider, algorithms[i].name);
+        for (size_t i = 0; i < ARRAY_SIZE(algorithms); i++)
+                json_each_item(k, json_at_path(provider, algorithms[i].name, "keys"))
+                        add_key(e, r, &algorithms[i], k);
+        return json_getc(provider, "kms") ? add_kms(e, r, json_getc(provider, "kms"), err) : 0;
+}
 
-                if (!p)
-                        continue;
-                if (json_len(json_getc(p, "keys")) == 0)
-                        return error_set(err, -EINVAL, "%s has no keys", algorithms[i].name);
-                json_each_item(k, json_getc(p, "keys"))
-                        if (result == 0)
-                                result = add_key(e, r, &algorithms[i], k, err);
-                return result;
-        }
-        return error_set(err, -EINVAL, "a provider is exactly one of identity, aescbc, aesgcm, secretbox, kms");
+/* An earlier rule for all resources of a group, or of all groups, hides a later one. */
+static int check_masked(const struct config *e, struct str name, struct error *err) {
+        struct pattern p = parse_pattern(name);
+
+        for (size_t i = 0; i < e->rules.n; i++)
+                json_each_item(before, e->rules.v[i].resources) {
+                        struct pattern b = parse_pattern(json_str(before));
+
+                        if (str_eqc(b.resource, "*") && (str_eqc(b.group, "*") || str_eq(b.group, p.group)))
+                                return error_set(err, -EINVAL,
+                                                 "resource \"%" STR_FMT "\" is masked by earlier rule \"%" STR_FMT "\"",
+                                                 STR_ARG(name), STR_ARG(json_str(before)));
+                }
+        return 0;
 }
 
 static int add_rule(struct config *e, const struct json *config, struct error *err) {
@@ -342,8 +495,11 @@ static int add_rule(struct config *e, const struct json *config, struct error *e
         struct rule *r;
         int result = 0;
 
-        if (json_len(json_getc(config, "resources")) == 0 || json_len(providers) == 0)
-                return error_set(err, -EINVAL, "resources and providers are needed");
+        json_each_item(i, json_getc(config, "resources"))
+                if (result == 0)
+                        result = check_masked(e, json_str(i), err);
+        if (result < 0)
+                return result;
         vec_push(&e->rules, (struct rule) { .resources = json_getc(config, "resources") });
         r = &e->rules.v[e->rules.n - 1];
         json_each_item(p, providers)
@@ -360,18 +516,18 @@ static const char config_shape[] =
 
 static int read_config(struct config *e, const char *path, struct error *err) {
         struct json shape = json_build(e->arena, config_shape), *doc;
-        const struct json *rules;
+        struct field_errors fe = { .a = e->arena };
         int r = config_read(e->arena, path, "EncryptionConfiguration", "v1", &shape, &doc, err);
 
         if (r < 0)
                 return r;
-        rules = json_getc(doc, "resources");
-        if (json_len(rules) == 0)
-                r = error_set(err, -EINVAL, "resources is needed");
-        json_each_item(i, rules)
+        check_rules(&fe, json_getc(doc, "resources"));
+        if (config_finish(&fe, err) < 0)
+                return error_prefix(err, "error while parsing file");
+        json_each_item(i, json_getc(doc, "resources"))
                 if (r == 0)
                         r = add_rule(e, i, err);
-        return r < 0 ? error_prefix(err, "%s", path) : 0;
+        return r < 0 ? error_prefix(err, "error while building transformers") : 0;
 }
 
 static void config_free(struct config *c) {

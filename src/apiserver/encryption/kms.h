@@ -7,10 +7,9 @@
 
 struct kms;
 
-/* config: name, endpoint "unix:///…", timeout. Fails unless the plugin answers and is healthy. */
+/* config: name, endpoint "unix:///…", timeout: checked. Fails unless the plugin answers and is healthy. */
 int kms_new(const struct json *config, struct kms **ret, struct error *err);
 void kms_free(struct kms *k);
-struct str kms_name(const struct kms *k);
 bool kms_healthy(const struct kms *k); /* when it was last asked */
 /* Append to dst. -EBADMSG: not sealed by this plugin, or changed. Any thread; open may ask the plugin and wait. */
 int kms_seal(struct kms *k, struct str aad, struct str text, struct buf *dst);

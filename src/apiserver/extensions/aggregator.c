@@ -576,13 +576,15 @@ static void add_header(struct arena *a, struct http_header *h, size_t *n, const 
 
 /* X-Remote-…: who the user is, from one who may say so. */
 static size_t user_headers(struct exchange *x, struct arena *a, struct http_header **ret) {
-        size_t n = 0, max = 2 + x->user.n_groups;
+        size_t n = 0, max = 3 + x->user.n_groups;
         struct http_header *h;
 
         json_each_member(m, x->user.extra)
                 max += json_len(&m->value);
         h = arena_array(a, struct http_header, max);
         add_header(a, h, &n, "x-remote-user", x->user.name);
+        if (x->user.uid.n > 0)
+                add_header(a, h, &n, "x-remote-uid", x->user.uid);
         for (size_t i = 0; i < x->user.n_groups; i++)
                 add_header(a, h, &n, "x-remote-group", x->user.groups[i]);
         json_each_member(m, x->user.extra) {

@@ -40,7 +40,18 @@ static void serve(struct http_request *req, void *arg) {
         struct str path = http_request_path(req);
         struct json keys = json_new_array(), doc;
         _cleanup_buf_ struct buf b = BUF_INIT;
+        struct str token;
 
+        if (str_has_prefix(path, STR("/claims"))) { /* "/claims/none" has not the claim */
+                doc = json_build(a, "{ iss: %c, aud: 'you', exp: %l }", other.issuer,
+                                 now_wall_ns() / NSEC_PER_SEC + 600);
+                if (str_eqc(path, "/claims"))
+                        json_setc(a, &doc, "groups", json_build(a, "[ 'dev', 'ops' ]"));
+                assert_int_equal(jwt_sign(a, other.key, STR("k"), &doc, &token), 0);
+                http_respond_copy(req, str_eqc(http_request_header(req, "authorization"), "Bearer sesame") ? 200 : 401,
+                                  "text/plain", str_eqc(path, "/claims/bad") ? STR("no token") : token);
+                return;
+        }
         json_push(a, &keys, jwk_write(a, other.key, STR("k")));
         if (str_has_suffix(path, STR("/openid-configuration"))) {
                 doc = json_build(a, "{ issuer: %c, jwks_uri: %S }", other.issuer,
@@ -225,6 +236,60 @@ static void claims_make_the_user(void **state) {
         }
 }
 
+/* Groups that the issuer keeps elsewhere. */
+static void claims_may_be_elsewhere(void **state) {
+        static const struct {
+                const char *names, *sources; /* I is the issuer's URL */
+                const char *is;              /* the groups, or the end of the error after '!' */
+        } table[] = {
+                { "{'groups':'s'}", "{'s':{'endpoint':'I/claims','access_token':'sesame'}}",
+                  "[\"g:dev\",\"g:ops\",\"system:authenticated\"]" },
+                { "{'other':'s'}", "{'s':{}}", "[\"system:authenticated\"]" },
+                { "{'groups':'s'}", "{'s':{'JWT':'x.y.z'}}", "[\"system:authenticated\"]" },
+                { "{'groups':'s'}", "{'t':{}}", "!verify token: oidc: source does not exist" },
+                { "{'groups':'s'}", "null", "!verify token: oidc: source does not exist" },
+                { "7", "null", "!verify token: oidc: failed to unmarshal claims" },
+                { "{'groups':'s'}", "{'s':{'endpoint':'I/claims','access_token':'wrong'}}",
+                  "!has prevented the request from succeeding" },
+                { "{'groups':'s'}", "{'s':{'endpoint':'I/claims/bad','access_token':'sesame'}}",
+                  "!/claims/bad failed for claim \"groups\": malformed token" },
+                { "{'groups':'s'}", "{'s':{'endpoint':'I/claims/none','access_token':'sesame'}}",
+                  "!/claims/none\" did not contain claim: groups" },
+        };
+        struct fixture *f = *state;
+
+        write_authn("\"claimMappings\":{\"username\":{\"claim\":\"name\",\"prefix\":\"\"},\"groups\":{\"claim\":"
+                    "\"groups\",\"prefix\":\"g:\"}}");
+        take_up(f);
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                const char *parts[] = { table[i].names, table[i].sources };
+                _cleanup_buf_ struct buf b = BUF_INIT;
+                struct answer r;
+
+                buf_addc(&b, "{\"name\":\"jane\"");
+                for (size_t k = 0; k < 2 && strcmp(parts[k], "null") != 0; k++) {
+                        buf_addc(&b, k ? ",\"_claim_sources\":" : ",\"_claim_names\":");
+                        for (const char *c = parts[k]; *c; c++)
+                                if (*c == 'I')
+                                        buf_addc(&b, other.issuer);
+                                else
+                                        buf_putc(&b, *c == '\'' ? '"' : *c);
+                }
+                buf_addc(&b, "}");
+                r = review(f, arena_cstr(f->a, buf_str(&b)));
+                if (table[i].is[0] != '!') {
+                        assert_string_equal(at(f, r, ".status.user.groups"), table[i].is);
+                } else {
+                        struct str e = str_of(at(f, r, ".status.error"));
+
+                        if (!str_has_suffix(str_sub(e, 0, e.n - 1), str_of(table[i].is + 1)) ||
+                            (str_search(e, STR("oidc: could not expand distributed claims: ")) < 0 &&
+                             str_search(e, STR("oidc: verify token: ")) < 0))
+                                fail_msg("%s", e.p);
+                }
+        }
+}
+
 static void wrong_files_are_told(void **state) {
         static const char file[] = "{\"apiVersion\":\"apiserver.config.k8s.io/v1beta1\",\"kind\":"
                                    "\"AuthenticationConfiguration\",%s}";
@@ -347,8 +412,8 @@ static void wrong_authorizers_are_told(void **state) {
                 { "[]", "authorizers: Required value: at least one authorization mode must be defined" },
                 { "[{type: RBAC, name: a}, {type: RBAC, name: b}]", "authorizers[1].type: Duplicate value: \"RBAC\"" },
                 { "[{type: Foo, name: a}]",
-                  "authorizers[0].type: Unsupported value: \"Foo\": supported values: \"AlwaysAllow\", \"AlwaysDeny\", "
-                  "\"Node\", \"RBAC\", \"Webhook\"" },
+                  "authorizers[0].type: Unsupported value: \"Foo\": supported values: \"ABAC\", \"AlwaysAllow\", "
+                  "\"AlwaysDeny\", \"Node\", \"RBAC\", \"Webhook\"" },
                 { "[{type: RBAC}, {type: Node, name: a, webhook: {}}]",
                   "[authorizers[0].name: Required value, authorizers[1].webhook: Invalid value: \"non-null\": may only "
                   "be specified when type=Webhook]" },
@@ -400,6 +465,7 @@ int main(void) {
 #define T(name, setup) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
                 T(claims_make_the_user, setup_authn),
+                T(claims_may_be_elsewhere, setup_authn),
                 T(wrong_files_are_told, setup_authn),
                 T(conditions_say_what_a_webhook_is_asked, setup_authz),
                 T(wrong_authorizers_are_told, setup_authz),

@@ -106,6 +106,8 @@ static void check_three(struct store *s) {
 #define RULE(resources, providers) "- resources: [" resources "]\n  providers:\n" providers
 #define AES(type, name, key) "  - " type ":\n      keys:\n      - {name: " name ", secret: " key "}\n"
 #define PLAIN "  - identity: {}\n"
+#define KMS(version, name, endpoint) \
+        "  - kms: {apiVersion: " version ", name: " name ", endpoint: " endpoint "}\n"
 
 static void secrets_do_not_lie_in_the_clear(void **state) {
         static const struct {
@@ -190,18 +192,45 @@ static void bad_configurations_are_refused(void **state) {
         static const struct {
                 const char *rules, *text;
         } table[] = {
-                { "  []", "resources is needed" },
-                { RULE("", PLAIN), "resources and providers are needed" },
+                { "  []", "error while parsing file: resources: Required value: at least one resources is required" },
+                { RULE("", PLAIN), "resources[0].resources: Required value: at least one resources[0].resources is "
+                                   "required" },
+                { RULE("secrets", ""), "resources[0].providers: Required value: at least one resources[0].providers is "
+                                       "required" },
                 { RULE("secrets", AES("aescbc", "k", "YWJj")),
-                  "aescbc: the secret of key k is no base64 of 16, 24 or 32 bytes" },
+                  "resources[0].providers[0].aescbc.keys[0].secret: Invalid value: \"REDACTED\": secret is not of the "
+                  "expected length, got 3, expected one of [16 24 32]" },
                 { RULE("secrets", AES("secretbox", "k", KEY16)),
-                  "secretbox: the secret of key k is no base64 of 32 bytes" },
-                { RULE("secrets", AES("aescbc", "'a:b'", KEY32)), "aescbc: a key needs a name without ':'" },
+                  "resources[0].providers[0].secretbox.keys[0].secret: Invalid value: \"REDACTED\": secret is not of "
+                  "the expected length, got 16, expected one of [32]" },
+                { RULE("secrets", AES("aescbc", "k", "'*'")), "secrets must be base64 encoded" },
+                { RULE("secrets", AES("aescbc", "''", KEY32)), "name is a mandatory field for a key" },
                 { RULE("secrets", "  - {}\n"),
-                  "a provider is exactly one of identity, aescbc, aesgcm, secretbox, kms" },
+                  "resources[0].providers[0]: Invalid value: {}: provider does not contain any of the expected "
+                  "providers: KMS, AESGCM, AESCBC, Secretbox, Identity" },
+                { RULE("secrets", "  - {identity: {}, aesgcm: {keys: []}}\n"),
+                  "more than one provider specified in a single element" },
                 { RULE("secrets", "  - rot13: {}\n"),
                   "strict decoding error: unknown field \"resources[0].providers[0].rot13\"" },
-                { RULE("secrets", "  - kms: {apiVersion: v1, name: x}\n"), "kms: only apiVersion v2 is supported" },
+                { RULE("secrets", KMS("v1", "x", "unix:///x")),
+                  "error while building transformers: KMSv1 is deprecated and will only receive security updates going "
+                  "forward. Use KMSv2 instead.  Set --feature-gates=KMSv1=true to use the deprecated KMSv1 feature." },
+                { RULE("secrets", KMS("v3", "x", "unix:///x")), "only v1 and v2 are supported" },
+                { RULE("secrets", KMS("v2", "'x:y'", "unix:///x")),
+                  "invalid KMS provider name x:y, must not contain ':'" },
+                { RULE("secrets", KMS("v2", "x", "unix:///x") KMS("v2", "x", "unix:///x")),
+                  "resources[0].providers[1].kms.name: Invalid value: \"x\": duplicate KMS provider name x, names must "
+                  "be unique" },
+                { RULE("secrets", KMS("v2", "x", "tcp://x")),
+                  "unsupported scheme \"tcp\" for KMS provider, only unix is supported" },
+                { RULE("secrets, secrets", PLAIN), "the same resource cannot be specified multiple times" },
+                { RULE("secrets, '*.'", PLAIN), "using overlapping resources such as" },
+                { RULE("Secrets", PLAIN), "resource name should not contain capital letters" },
+                { RULE("'*'", PLAIN), "use '*.' to encrypt all the resources from core API group" },
+                { RULE("events.events.k8s.io", PLAIN), "Use 'events' instead in the config file" },
+                { RULE("'secrets.*'", PLAIN), "encrypting the same resource across groups is not supported" },
+                { RULE("'*.*'", PLAIN) RULE("secrets", PLAIN),
+                  "resource \"secrets\" is masked by earlier rule \"*.*\"" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(table); i++) {

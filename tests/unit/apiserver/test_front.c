@@ -170,6 +170,25 @@ static void every_answer_has_its_headers(void **state) {
                         "workload-low, 0, 0, 245"));
 }
 
+static void texts_of_clients_stay_texts(void **state) {
+        struct fixture *f = *state;
+        struct str r = get(f, "/api/v1/secrets?a=<b>", "Impersonate-Group: <i>\r\n");
+
+        assert_true(has(r, "HTTP/1.1 500") && has(r, "\r\ncontent-type: text/plain; charset=utf-8\r\n") &&
+                    has(r, "\r\nx-content-type-options: nosniff\r\n"));
+        assert_true(str_eqc(body_of(r), "Internal Server Error: \"/api/v1/secrets?a=&lt;b&gt;\": requested [{Group  "
+                                        "&lt;i&gt;    }] without impersonating a user\n"));
+        r = get(f, "/api/v1/secrets", "Impersonate-User: <i>\"x\r\n");
+        assert_true(has(r, "HTTP/1.1 403") && has(r, "\r\nx-content-type-options: nosniff\r\n") &&
+                    has(r, "User \\\"\\u0026lt;i\\u0026gt;\\\\\\\"x\\\" cannot list"));
+        r = get(f, "/openid/v1/jwks", "");
+        assert_true(has(r, "\r\ncache-control: public, max-age=3600\r\n"));
+        r = get(f, "/api/v1/namespaces", "Authorization: Bearer  x\r\n"); /* no token: two spaces */
+        assert_true(has(r, "HTTP/1.1 200"));
+        r = get(f, "/api/v1/namespaces", "Sec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io.eA\r\n");
+        assert_true(has(r, "HTTP/1.1 200")); /* no WebSocket */
+}
+
 static void watches_are_checked_and_the_end_of_initial_events_has_a_blueprint(void **state) {
 #define WATCH "/api/v1/namespaces/default/configmaps?watch=1&"
 #define INITIAL WATCH "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
@@ -543,6 +562,7 @@ static void flow_schemas_are_shown_in_the_order_they_are_tried(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 T(every_answer_has_its_headers),
+                T(texts_of_clients_stay_texts),
                 T(a_read_waits_for_its_revision),
                 T(watches_are_checked_and_the_end_of_initial_events_has_a_blueprint),
                 T(a_watch_over_a_websocket_has_an_event_in_each_message),

@@ -220,6 +220,114 @@ static void a_node_sees_what_belongs_to_it(void **state) {
         check_code(ASK(f, API_GET, &res_csinodes, NULL, "n1", .user = &n1), 404);
 }
 
+/* What upstream's node authorizer answers, row by row. The pods p of n1 and q of n2 refer to things of their names. */
+static void a_node_may_what_its_pods_need(void **state) {
+        static const struct {
+                const char *verbs, *group, *resource, *sub, *ns, *name, *fields;
+                bool allowed;
+        } table[] = {
+                { "get list watch", "", "configmaps", "", "default", "c-p", "", true },
+                { "get list watch", "", "secrets", "", "default", "s-p", "", true },
+                { "get", "", "secrets", "", "default", "shared", "", true },
+                { "get", "", "secrets", "", "default", "s-pv-p", "", true },
+                { "list watch", "", "secrets", "", "default", "", "", false },
+                { "list", "", "secrets", "", "", "s-p", "", false },
+                { "get", "", "secrets", "x", "default", "s-p", "", false },
+                { "create update patch delete", "", "secrets", "", "default", "s-p", "", false },
+                { "get", "", "configmaps", "", "default", "c-q", "", false },
+                { "get", "", "secrets", "", "default", "s-q", "", false },
+                { "get", "", "secrets", "", "default", "s-pv-q", "", false },
+                { "get", "", "secrets", "", "other", "s-p", "", false },
+                { "get", "", "persistentvolumeclaims", "", "default", "k-p", "", true },
+                { "get", "", "persistentvolumeclaims", "", "default", "k-q", "", false },
+                { "update patch", "", "persistentvolumeclaims", "status", "default", "k-p", "", true },
+                { "get", "", "persistentvolumeclaims", "status", "default", "k-p", "", false },
+                { "update", "", "persistentvolumeclaims", "status", "default", "k-q", "", false },
+                { "list watch", "", "persistentvolumeclaims", "", "default", "k-p", "", false },
+                { "get", "", "persistentvolumes", "", "", "pv-p", "", true },
+                { "get", "", "persistentvolumes", "", "", "pv-q", "", false },
+                { "get", "storage.k8s.io", "volumeattachments", "", "", "va-n1", "", true },
+                { "get", "storage.k8s.io", "volumeattachments", "", "", "va-n2", "", false },
+                { "list", "storage.k8s.io", "volumeattachments", "", "", "", "", false },
+                { "create", "", "serviceaccounts", "token", "default", "a-p", "", true },
+                { "create", "", "serviceaccounts", "token", "default", "a-q", "", false },
+                { "create", "", "serviceaccounts", "", "default", "a-p", "", false },
+                { "update", "", "serviceaccounts", "token", "default", "a-p", "", false },
+                { "get create update patch delete", "coordination.k8s.io", "leases", "", "foo", "n1", "", false },
+                { "get update patch delete", "coordination.k8s.io", "leases", "", "kube-node-lease", "n2", "", false },
+                { "list watch", "coordination.k8s.io", "leases", "", "kube-node-lease", "", "", false },
+                { "get create update patch delete", "coordination.k8s.io", "leases", "", "kube-node-lease", "n1", "",
+                  true },
+                { "get", "storage.k8s.io", "csinodes", "csiDrivers", "", "n1", "", false },
+                { "get update patch delete", "storage.k8s.io", "csinodes", "", "", "n2", "", false },
+                { "list watch", "storage.k8s.io", "csinodes", "", "", "", "", false },
+                { "get create update patch delete", "storage.k8s.io", "csinodes", "", "", "n1", "", true },
+                { "get list watch", "", "pods", "", "default", "p", "", true },
+                { "get list watch", "", "pods", "", "default", "q", "", false },
+                { "list watch", "", "pods", "", "", "", "spec.nodeName=n1", true },
+                { "list watch", "", "pods", "", "", "", "spec.nodeName==n1", true },
+                { "list watch", "", "pods", "", "", "", "spec.nodeName!=n1", false },
+                { "list watch", "", "pods", "", "", "", "spec.nodeName=n2", false },
+                { "list watch", "", "pods", "", "", "", "", false },
+                { "create", "", "pods", "", "default", "", "", true },
+                { "create delete", "", "pods", "proxy", "default", "p", "", false },
+                { "delete", "", "pods", "", "default", "q", "", true }, /* NodeRestriction looks at these */
+                { "update patch", "", "pods", "status", "default", "q", "", true },
+                { "get", "", "pods", "status", "default", "p", "", false },
+                { "create", "", "pods", "eviction", "default", "q", "", true },
+                { "update patch", "", "pods", "", "default", "p", "", false },
+                { "get list watch", "", "nodes", "", "", "n1", "", true },
+                { "get list watch", "", "nodes", "", "", "n2", "", false },
+                { "list watch", "", "nodes", "", "", "", "", false },
+                { "create update patch", "", "nodes", "", "", "n2", "", true },
+                { "delete", "", "nodes", "", "", "n1", "", false },
+                { "update patch", "", "nodes", "status", "", "n1", "", true },
+                { "get", "", "nodes", "status", "", "n1", "", false },
+                { "get list watch", "", "services", "", "default", "", "", true },
+                { "create", "", "events", "", "default", "", "", true },
+        };
+        static const char pod[] =
+                        "{\"metadata\":{\"name\":\"%c\"},\"spec\":{\"nodeName\":\"%s\",\"serviceAccountName\":\"a-%c\","
+                        "\"automountServiceAccountToken\":false,\"containers\":[{\"name\":\"c\",\"image\":\"x\","
+                        "\"envFrom\":[{\"configMapRef\":{\"name\":\"c-%c\"}},{\"secretRef\":{\"name\":\"shared\"}}]}],"
+                        "\"volumes\":[{\"name\":\"s\",\"projected\":{\"sources\":[{\"secret\":{\"name\":\"s-%c\"}}]}},"
+                        "{\"name\":\"k\",\"persistentVolumeClaim\":{\"claimName\":\"k-%c\"}}]}}";
+        static const char pv[] =
+                        "{\"metadata\":{\"name\":\"pv-%c\"},\"spec\":{\"capacity\":{\"storage\":\"1Gi\"},"
+                        "\"accessModes\":[\"ReadWriteOnce\"],\"claimRef\":{\"namespace\":\"default\",\"name\":\"k-%c\"},"
+                        "\"flexVolume\":{\"driver\":\"x/y\",\"secretRef\":{\"name\":\"s-pv-%c\"}}}}";
+        static const char attachment[] =
+                        "{\"metadata\":{\"name\":\"va-%s\"},\"spec\":{\"attacher\":\"x\",\"nodeName\":\"%s\","
+                        "\"source\":{\"persistentVolumeName\":\"pv\"}}}";
+        struct fixture *f = *state;
+
+        make_account(f, "default");
+        for (int i = 0; i < 2; i++) {
+                const char *node = i ? "n2" : "n1";
+                char c = i ? 'q' : 'p';
+
+                make(f, &res_serviceaccounts, "default", arena_printf(f->a, "{\"metadata\":{\"name\":\"a-%c\"}}", c).p);
+                make(f, &res_pods, "default", arena_printf(f->a, pod, c, node, c, c, c, c).p);
+                make(f, &res_persistentvolumes, NULL, arena_printf(f->a, pv, c, c, c).p);
+                make(f, &res_volumeattachments, NULL, arena_printf(f->a, attachment, node, node).p);
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                struct str verbs = str_of(table[i].verbs), verb;
+
+                while (str_split(&verbs, ' ', &verb)) {
+                        struct attributes at = { arena_cstr(f->a, verb),      str_of(table[i].group),
+                                                 STR("v1"),                   str_of(table[i].resource),
+                                                 str_of(table[i].sub),        str_of(table[i].ns),
+                                                 str_of(table[i].name),       STR(""),
+                                                 str_of(table[i].fields),     STR("") };
+
+                        if ((authorize_why(f->s, &n1, &at, NULL) == AUTHZ_ALLOW) != table[i].allowed)
+                                fail_msg("%s %s/%s %s %s", at.verb, table[i].resource, table[i].sub, table[i].name,
+                                         table[i].allowed ? "is refused" : "is allowed");
+                }
+        }
+}
+
 #define MIRROR "\"annotations\":{\"kubernetes.io/config.mirror\":\"x\"}"
 
 static void a_node_creates_mirror_pods_only(void **state) {
@@ -343,6 +451,7 @@ int main(void) {
                 T(a_binding_gives_what_its_writer_has), T(escalate_lets_give_more),
                 T(reviews_say_which_binding_allows),    T(policy_is_completed_at_start),
                 T(a_node_sees_what_belongs_to_it),      T(a_node_creates_mirror_pods_only),
+                T(a_node_may_what_its_pods_need),
                 T(a_node_steers_nothing_to_itself),     T(a_node_asks_for_tokens_of_its_pods),
         };
 

@@ -366,13 +366,15 @@ static void a_file_may_have_tokens(void **state) {
         assert_string_equal(at(f, r, ".status.user.groups"), "[\"dev\",\"ops\",\"system:authenticated\"]");
         assert_string_equal(at(f, r, ".status.audiences"), "[\"one\",\"two\"]");
         assert_string_equal(at(f, review(f, STR("t2")), ".status.user.uid"), "u2");
-        assert_string_equal(at(f, review(f, STR("t3")), ".status.error"), "[invalid bearer token]");
+        assert_string_equal(at(f, review(f, STR("t3")), ".status.error"), "invalid bearer token");
         r = ASK(f, API_CREATE, &res_tokenreviews,
                 .body = "{\"spec\":{\"token\":\"t1\",\"audiences\":[\"two\",\"x\"]}}");
         assert_string_equal(at(f, r, ".status.audiences"), "[\"two\"]");
         r = ASK(f, API_CREATE, &res_tokenreviews, .body = "{\"spec\":{\"token\":\"t1\",\"audiences\":[\"x\"]}}");
         assert_string_equal(at(f, r, ".status.authenticated"), "(absent)");
 }
+
+#define POLICY "policy.jsonl"
 
 static int setup_always_allow(void **state) {
         static const char *const args[] = { "authorization-mode=AlwaysAllow", NULL };
@@ -390,9 +392,92 @@ static void the_modes_of_authorization_are_a_choice(void **state) {
         check_code(ASK(f, API_LIST, &res_secrets, .user = &nobody), 200);
         o.args = (const char *const[]) { "authorization-mode=RBAC,Nonsense", NULL };
         assert_true(apiserver_new(&o, &s, &e) < 0);
-        assert_string_equal(error_text(&e), "--authorization-mode: \"Nonsense\" is no mode (Node, RBAC, Webhook, "
-                                            "AlwaysAllow, AlwaysDeny), or was there before");
+        assert_string_equal(error_text(&e), "--authorization-mode: \"Nonsense\" is no mode (Node, RBAC, ABAC, "
+                                            "Webhook, AlwaysAllow, AlwaysDeny), or was there before");
         error_clear(&e);
+        o.args = (const char *const[]) { "authorization-mode=ABAC", NULL };
+        assert_true(apiserver_new(&o, &s, &e) < 0);
+        assert_string_equal(error_text(&e), "authorization-mode ABAC's authorization policy file not passed");
+        error_clear(&e);
+        assert_int_equal(file_write(POLICY, STR("\n{\"kind\":\"x\"}\n"), 0600, NULL), 0);
+        o.args = (const char *const[]) { "authorization-mode=ABAC", "authorization-policy-file=" POLICY, NULL };
+        assert_true(apiserver_new(&o, &s, &e) < 0);
+        assert_string_equal(error_text(&e), "error reading policy file policy.jsonl, line 2: {\"kind\":\"x\"}: no kind "
+                                            "\"x\" is registered for version \"\"");
+        error_clear(&e);
+}
+
+#define POLICY_LINE(spec) \
+        "{\"apiVersion\":\"abac.authorization.kubernetes.io/v1beta1\",\"kind\":\"Policy\",\"spec\":{" spec "}}\n"
+
+static int setup_abac(void **state) {
+        static const char *const args[] = { "authorization-mode=ABAC", "authorization-policy-file=" POLICY, NULL };
+        static const char text[] =
+                        "# who may what\n"
+                        POLICY_LINE("\"user\":\"admin\",\"namespace\":\"*\",\"resource\":\"*\",\"apiGroup\":\"*\"")
+                        POLICY_LINE("\"user\":\"*\",\"readonly\":true,\"nonResourcePath\":\"/version*\"")
+                        POLICY_LINE("\"user\":\"bob\",\"namespace\":\"a\",\"resource\":\"pods\",\"readonly\":true")
+                        POLICY_LINE("\"user\":\"eve\",\"group\":\"ops\",\"namespace\":\"a\",\"resource\":\"pods\"")
+                        "\n{\"user\":\"old\",\"resource\":\"pods\"}\n"
+                        "{\"group\":\"readers\",\"readonly\":true}\n";
+
+        assert_int_equal(file_write(POLICY, STR(text), 0600, NULL), 0);
+        return fixture_setup_with(state, args);
+}
+
+static void policies_of_a_file_say_who_may(void **state) {
+        static const struct {
+                const char *user, *group, *verb, *ns, *resource, *path;
+                bool allowed;
+        } table[] = {
+                { "admin", "x", "delete", "b", "secrets", "", true },
+                { "admin", "x", "get", "", "", "/metrics", false },
+                { "who", "system:authenticated", "get", "", "", "/version/x", true },
+                { "who", "system:unauthenticated", "get", "", "", "/version", false },
+                { "who", "system:authenticated", "post", "", "", "/version", false },
+                { "bob", "x", "list", "a", "pods", "", true },
+                { "bob", "x", "create", "a", "pods", "", false },
+                { "bob", "x", "list", "b", "pods", "", false },
+                { "bob", "x", "list", "", "pods", "", false },
+                { "bob", "x", "list", "a", "secrets", "", false },
+                { "eve", "ops", "create", "a", "pods", "", true },
+                { "eve", "dev", "get", "a", "pods", "", false },
+                { "joe", "ops", "get", "a", "pods", "", false },
+                { "old", "x", "delete", "b", "pods", "", true },
+                { "old", "x", "get", "", "", "/healthz", false },
+                { "who", "readers", "watch", "z", "secrets", "", true },
+                { "who", "readers", "get", "", "", "/healthz", true },
+                { "who", "readers", "patch", "z", "secrets", "", false },
+        };
+        struct fixture *f = *state;
+        struct str readers[] = { STR("readers") };
+        struct api_user user = { .name = STR("who"), .groups = readers, .n_groups = 1 };
+        struct answer r;
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                struct str group = str_of(table[i].group);
+                struct api_user u = { .name = str_of(table[i].user), .groups = &group, .n_groups = 1 };
+                struct attributes at = { .verb = table[i].verb,
+                                         .resource = str_of(table[i].resource),
+                                         .namespace = str_of(table[i].ns),
+                                         .path = str_of(table[i].path) };
+
+                if ((authorize_why(f->s, &u, &at, NULL) == AUTHZ_ALLOW) != table[i].allowed)
+                        fail_msg("row %zu is %s", i, table[i].allowed ? "refused" : "allowed");
+        }
+        check_error(ASK(f, API_CREATE, &res_pods, "default", .body = "{}", .user = &user), 403,
+                    "pods is forbidden: User \"who\" cannot create resource \"pods\" in API group \"\" in the "
+                    "namespace \"default\": No policy matched.");
+        user.name = STR("old");
+        r = ASK(f, API_CREATE, &res_selfsubjectrulesreviews, .body = "{\"spec\":{\"namespace\":\"a\"}}", .user = &user);
+        check_code(r, 403); /* nobody gave it */
+        user.name = STR("admin");
+        r = ASK(f, API_CREATE, &res_selfsubjectrulesreviews, .body = "{\"spec\":{\"namespace\":\"a\"}}", .user = &user);
+        check(r, 201, ".status.resourceRules",
+              "[{\"verbs\":[\"*\"],\"apiGroups\":[\"*\"],\"resources\":[\"*\"]},"
+              "{\"verbs\":[\"get\",\"list\",\"watch\"],\"apiGroups\":[\"*\"],\"resources\":[\"*\"]}]");
+        assert_string_equal(at(f, r, ".status.nonResourceRules"),
+                            "[{\"verbs\":[\"get\",\"list\",\"watch\"],\"nonResourceURLs\":[\"*\"]}]");
 }
 
 int main(void) {
@@ -410,6 +495,7 @@ int main(void) {
                 T(questions_are_checked),
                 T_WITH(a_file_may_have_tokens, setup_token_file),
                 T_WITH(the_modes_of_authorization_are_a_choice, setup_always_allow),
+                T_WITH(policies_of_a_file_say_who_may, setup_abac),
         };
 
         char dir[] = "/tmp/test-tokens-XXXXXX"; /* where the tests write their files */

@@ -42,6 +42,8 @@ static X509 *make_cert(EVP_PKEY *key, const char *cn, const char *org, X509 *ca,
         if (org) {
                 X509_NAME_add_entry_by_txt(name, "O", MBSTRING_ASC, (const unsigned char *) org, -1, -1, 0);
                 X509_NAME_add_entry_by_txt(name, "O", MBSTRING_ASC, (const unsigned char *) "second", -1, -1, 0);
+                X509_NAME_add_entry_by_txt(name, "1.3.6.1.4.1.57683.2", MBSTRING_ASC, (const unsigned char *) "7", -1,
+                                           -1, 0);
         }
         X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *) cn, -1, -1, 0);
         X509_set_issuer_name(x, ca ? X509_get_subject_name(ca) : name);
@@ -249,7 +251,8 @@ static void h_cert(struct http_request *r) {
                 buf_printf(&b, "cn=%" STR_FMT, STR_ARG(cn));
                 for (size_t i = 0; i < n; i++)
                         buf_printf(&b, " o=%" STR_FMT, STR_ARG(orgs[i]));
-                buf_printf(&b, " sha=%zu", http_request_client_cert_sha256(r).n);
+                buf_printf(&b, " sha=%zu uid=%" STR_FMT, http_request_client_cert_sha256(r).n,
+                           STR_ARG(http_request_client_cert_uid(r)));
         } else
                 buf_addc(&b, http_request_client_cert_invalid(r) ? "invalid" : "none");
         http_respond_copy(r, 200, "text/plain", buf_str(&b));

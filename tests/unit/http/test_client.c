@@ -91,6 +91,16 @@ static void gets_and_posts(void **state) {
         free(big);
 }
 
+static void a_value_ends_no_line(void **state) {
+        struct both *b = *state;
+        struct http_header h = { STR("x-remote-user"), STR("a\r\nx-evil: 1") };
+
+        expect_ok(call(b->f, b->c,
+                       &(struct http_call_options){
+                                       .method = "GET", .path = STR("/x"), .headers = &h, .n_headers = 1 }),
+                  "x-remote-user: a  x-evil: 1\n");
+}
+
 static void refuses_a_body_past_the_limit(void **state) {
         struct both *b = *state;
         char *big = xcalloc(1, 4 * 1024 * 1024);
@@ -430,8 +440,8 @@ static void shows_client_certificates(void **state) {
                 client_tls(true, &certs->other_cert, &certs->other_key),
                 client_tls(true, &certs->cert, &certs->key), /* for servers, not for clients */
         };
-        static const char *const want[] = { "none", "cn=admin o=system:masters o=second sha=64",
-                                            "cn=admin o=system:masters o=second sha=64", "invalid", "invalid" };
+        static const char *const want[] = { "none", "cn=admin o=system:masters o=second sha=64 uid=7",
+                                            "cn=admin o=system:masters o=second sha=64 uid=7", "invalid", "invalid" };
 
         for (size_t i = 0; i < ARRAY_SIZE(tls); i++) {
                 struct http_client *c = client_new(f, &(struct http_client_options) { .tls = tls[i], .http2 = true });
@@ -529,6 +539,7 @@ int main(void) {
                 IN_ALL_MODES(freeing_the_client_ends_calls),
                 IN_ALL_MODES(reconnects_after_the_server_restarted),
                 cmocka_unit_test_setup_teardown(gives_up_on_a_silent_upgrade, setup_plain_h1, teardown),
+                cmocka_unit_test_setup_teardown(a_value_ends_no_line, setup_plain_h1, teardown),
                 cmocka_unit_test(says_what_went_wrong_as_go_does),
                 cmocka_unit_test(shows_client_certificates),
                 cmocka_unit_test(rotates_the_certificate),
