@@ -234,7 +234,8 @@ static void handle_metrics(struct exchange *x) {
 /* The health checks as numbers (KEP-3466). */
 static void handle_slis(struct exchange *x) {
         static const char *const kinds[] = { "healthz", "livez", "readyz" };
-        _cleanup_buf_ struct buf b = BUF_INIT;
+        _cleanup_buf_ struct buf b = BUF_INIT, all = BUF_INIT;
+        ssize_t at;
 
         metric_header(&b, "kubernetes_healthcheck", "gauge", "This metric records the result of a single healthcheck.");
         for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
@@ -242,6 +243,13 @@ static void handle_slis(struct exchange *x) {
                         if (kinds_of(x->s, i) & 1U << k)
                                 buf_printf(&b, "kubernetes_healthcheck{name=\"%s\",type=\"%s\"} %d\n", checks[i].name,
                                            kinds[k], checks[i].ok(x->s));
+        metrics_collect(&all);
+        at = str_search(buf_str(&all), STR("# HELP kubernetes_healthchecks_total"));
+        if (at >= 0) {
+                ssize_t end = str_search(str_sub(buf_str(&all), (size_t) at + 1, all.n), STR("# HELP"));
+
+                buf_add_str(&b, str_sub(buf_str(&all), (size_t) at, end < 0 ? all.n : (size_t) (at + 1 + end)));
+        }
         respond_text(x->req, 200, "text/plain; version=0.0.4; charset=utf-8", buf_str(&b));
 }
 

@@ -38,8 +38,9 @@ static int check_batches(const struct audit_plugin *p, bool throttled, struct er
 
 static int check(const struct audit_plugin *p, const char *version, struct error *err) {
         if (p->max_event <= 0)
-                return error_set(err, -EINVAL, "invalid audit truncate %s max event size %lld, must be a positive number",
-                                 p->name, (long long) p->max_event);
+                return error_set(err, -EINVAL,
+                                 "invalid audit truncate %s max event size %lld, must be a positive number", p->name,
+                                 (long long) p->max_event);
         if (p->max_batch < p->max_event)
                 return error_set(err, -EINVAL,
                                  "invalid audit truncate %s max batch size %lld, must be greater than max event size "

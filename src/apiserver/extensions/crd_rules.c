@@ -9,7 +9,20 @@
 #include <stdio.h>
 
 #include "apiserver/extensions/crd_rules.h"
+#include "base/metrics.h"
+#include "base/time.h"
 #include "cel/cel.h"
+
+static const double seconds[] = { 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10 };
+static const struct metric compile_time = { "apiserver_cel_compilation_duration_seconds",
+                                            "CEL compilation time in seconds.", METRIC_HISTOGRAM, seconds,
+                                            ARRAY_SIZE(seconds) };
+static const struct metric run_time = { "apiserver_cel_evaluation_duration_seconds", "CEL evaluation time in seconds.",
+                                        METRIC_HISTOGRAM, seconds, ARRAY_SIZE(seconds) };
+
+static void observe_since(const struct metric *m, int64_t since_ns) {
+        series_observe(metric_series(m, 0, NULL, NULL), (double) (now_mono_ns() - since_ns) / NSEC_PER_SEC);
+}
 
 struct rule {
         const struct json *source;
@@ -231,8 +244,12 @@ static bool has_rules(const struct json *schema, size_t depth) {
 }
 
 void crd_rules_compile(struct arena *a, struct crd_schema *root) {
-        if (has_rules(root->source, 0))
-                compile_below(a, root, cel_type_of_openapi(a, root->source, true));
+        int64_t since = now_mono_ns();
+
+        if (!has_rules(root->source, 0))
+                return;
+        compile_below(a, root, cel_type_of_openapi(a, root->source, true));
+        observe_since(&compile_time, since);
 }
 
 void crd_rules_release(struct crd_schema *s) {
@@ -465,8 +482,11 @@ void crd_rules_run(struct field_errors *fe, struct field_errors *passed, const s
                    const struct crd_schema *s, const struct json *value, const struct json *old) {
         _cleanup_(arena_freep) struct arena *a = s->has_rules ? arena_new(0) : NULL;
         struct runner e = { .fe = fe, .passed = passed, .a = a, .budget = CEL_RUNTIME_BUDGET };
+        int64_t since = s->has_rules ? now_mono_ns() : 0;
 
         walk(&e, s, &(struct place) { NULL, value, old, p });
+        if (s->has_rules)
+                observe_since(&run_time, since);
 }
 
 void crd_rules_evaluate(struct field_errors *fe, struct field_errors *passed, const struct crd_schema *s,

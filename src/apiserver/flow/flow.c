@@ -210,7 +210,8 @@ static uint64_t flow_hash(const struct flow_schema *f, const struct api_user *u,
 
 /* The seats it gets, and how long it keeps them afterwards: what its watchers cost may become narrower and longer. */
 static void estimate(struct flow_ticket *t, const struct flow_work *work) {
-        unsigned widest = t->schema->level->limits.widest, after = (work->watchers + 9) / 10;
+        unsigned widest = atomic_load_explicit(&t->schema->level->widest, memory_order_relaxed),
+                 after = (work->watchers + 9) / 10;
 
         t->width = MAX(1U, MIN(work->seats, widest));
         if (work->writes)

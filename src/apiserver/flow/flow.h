@@ -32,6 +32,7 @@ struct flow_level {
         struct flow_limits limits;
         _Atomic uint64_t state;       /* seats in use; above 32 bits: references of the configuration and of requests */
         _Atomic unsigned limit;       /* seats now */
+        _Atomic unsigned widest;      /* as in the limits */
         _Atomic unsigned n_waiting;   /* requests in queues */
         _Atomic unsigned demand_peak; /* seats in use and wanted, since the last adjustment */
         _Atomic double peak, smooth_demand, target; /* of the adjustment */

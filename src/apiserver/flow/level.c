@@ -41,6 +41,7 @@ struct flow_level *flow_level_new(struct str name, const struct flow_limits *lim
         l->exempt = limits->exempt;
         atomic_store(&l->limit, limits->nominal - (limits->nominal - MIN(limits->min, limits->nominal)) / 2);
         atomic_store(&l->state, ONE_REF);
+        atomic_store(&l->widest, limits->widest);
         l->retry_after = 1;
         return l;
 }
@@ -75,6 +76,7 @@ void flow_level_set(struct flow_level *l, const struct flow_limits *limits) {
         } else {
                 l->limits = *limits;
         }
+        atomic_store(&l->widest, limits->widest);
         atomic_store(&l->limit, MAX(limits->min, MIN(limits->max, atomic_load(&l->limit))));
         dispatch(l);
         pthread_mutex_unlock(&l->lock);
