@@ -203,7 +203,7 @@ static int read_body(struct http_write *w, struct error *err) {
                                     "application/json, application/yaml");
         if (str_empty(text))
                 return w->call.verb == API_DELETE || w->call.verb == API_DELETE_COLLECTION
-                                       ? 0
+                                       ? request_check_delete(w->arena, &w->x.query, err)
                                        : err_bad_request(err,
                                                          "the object provided is unrecognized (must be of type "
                                                          "%" STR_FMT "): couldn't get version/kind; json parse error: "
@@ -216,7 +216,7 @@ static int read_body(struct http_write *w, struct error *err) {
                 return r;
         track_request_body(&w->x, body);
         if (w->call.verb == API_DELETE || w->call.verb == API_DELETE_COLLECTION)
-                return request_delete_options(body, &w->call.options, err);
+                return request_delete_options(w->arena, body, &w->call.options, err);
         w->call.body = body;
         w->strict = json_new_array();
         for (size_t i = 0; i < MIN(dup.n, ARRAY_SIZE(dup.messages)); i++)
@@ -327,7 +327,9 @@ const char *exchange_verb(const struct exchange *x) {
         enum http_method m = http_request_method(x->req);
         struct api_call c = { .verb = API_GET };
 
-        return x->info.is_resource && verb_of(m, x, &c.verb) ? call_verb_name(&c) : methods[m];
+        if (x->info.is_resource && (verb_of(m, x, &c.verb) || m == HTTP_M_POST || m == HTTP_M_PUT || m == HTTP_M_PATCH))
+                return call_verb_name(&c);
+        return methods[m];
 }
 
 static bool is_browser(struct http_request *req) {
@@ -385,25 +387,28 @@ static int read_format(struct exchange *x, enum api_verb verb, struct error *err
         return 0;
 }
 
-static void method_not_allowed(struct exchange *x) {
-        _cleanup_error_ struct error e = ERROR_INIT;
-
-        error_status(&e, REASON_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
-        respond_error(x->req, &x->format, &e);
-}
-
-/* A resource that is not there: told to those only who might have asked for it. */
-static void refuse_unknown(struct exchange *x) {
+/* A resource or a method that is not there: told to those only who might have asked for it. */
+static void refuse(struct exchange *x, bool known) {
         const struct request_info *i = &x->info;
         struct attributes at = { .verb = exchange_verb(x), .group = i->group, .version = i->version,
                                  .resource = i->plural, .subresource = i->subresource, .namespace = i->namespace,
                                  .name = i->name };
         _cleanup_error_ struct error e = ERROR_INIT;
 
-        if (authorize_or_error(x->s, &x->user, &at, &e) < 0)
-                respond_error(x->req, &x->format, &e);
-        else
+        if (authorize_or_error(x->s, &x->user, &at, &e) == 0 && !known) {
                 not_found_page(x->req);
+                return;
+        }
+        if (!e.err)
+                error_status(&e, REASON_METHOD_NOT_ALLOWED,
+                             "the server does not allow this method on the requested resource");
+        respond_error(x->req, &x->format, &e);
+}
+
+/* All namespaces at once are listed and watched only; a custom resource's objects are deleted, too. */
+static bool in_no_namespace(const struct exchange *x, enum api_verb verb) {
+        return x->rest->resource->namespaced && str_empty(x->info.namespace) && !x->rest->custom &&
+               (verb == API_CREATE || verb == API_DELETE_COLLECTION);
 }
 
 static void handle_resource(struct exchange *x) {
@@ -417,7 +422,7 @@ static void handle_resource(struct exchange *x) {
 
         if (!x->rest || (!x->rest->resource->namespaced && !is_namespace && !str_empty(i->namespace)) ||
             (x->rest->resource->namespaced && str_empty(i->namespace) && !str_empty(i->name))) {
-                refuse_unknown(x);
+                refuse(x, false);
                 return;
         }
         c.resource = x->rest->resource;
@@ -428,8 +433,8 @@ static void handle_resource(struct exchange *x) {
                 handle_connect(x, &c);
                 return;
         }
-        if (!verb_of(http_request_method(x->req), x, &c.verb)) {
-                method_not_allowed(x);
+        if (!verb_of(http_request_method(x->req), x, &c.verb) || in_no_namespace(x, c.verb)) {
+                refuse(x, true);
                 return;
         }
         if (read_format(x, c.verb, &e) < 0) {

@@ -182,6 +182,11 @@ static int match_request(struct op *op, struct json *obj, struct error *err) {
         struct str name = json_str(json_getc(meta, "name")), ns = json_str(json_getc(meta, "namespace"));
 
         if (op->c->verb != API_CREATE || !str_empty(op->c->name)) {
+                if (str_empty(name) && op->c->verb == API_UPDATE)
+                        return err_bad_request(err,
+                                               "the name of the object (%" STR_FMT
+                                               " based on URL) was undeterminable: name must be provided",
+                                               STR_ARG(op->c->name));
                 if (str_empty(name))
                         json_set_str(a, meta, "name", op->c->name);
                 else if (!str_eq(name, op->c->name))

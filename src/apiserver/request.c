@@ -51,8 +51,7 @@ static int parse_resource(struct arena *a, struct str path, struct request_info 
                 return 0;
         if (str_eqc(first, "watch") || str_eqc(first, "proxy")) {
                 i->legacy_watch = str_eqc(first, "watch");
-                if (!next_segment(&path, &first))
-                        return 0;
+                next_segment(&path, &first); /* none: no resource is called so */
         }
         i->is_resource = true;
         i->plural = first;
@@ -114,10 +113,34 @@ static const char *const validations[] = {
         [API_VALIDATE_WARN] = "Warn",
 };
 
+static void check_dry_run(struct field_errors *fe, struct str value) {
+        static const char *const all[] = { "All", NULL };
+        struct json list = json_new_array();
+
+        if (str_empty(value) || str_eqc(value, "All"))
+                return;
+        json_push(fe->a, &list, json_of_str(value));
+        field_not_supported_value(fe, PATH(NULL, "dryRun"), shown_in_go(fe->a, &list, "string"), all);
+}
+
+static int finish_delete_options(struct field_errors *fe, struct error *err) {
+        int r = field_errors_finish(fe, STR("DeleteOptions"), STR("meta.k8s.io"), STR(""), err);
+
+        vec_free(&fe->list);
+        return r;
+}
+
+int request_check_delete(struct arena *a, const struct request_query *q, struct error *err) {
+        struct field_errors fe = { .a = a };
+
+        check_dry_run(&fe, q->dry_run);
+        return finish_delete_options(&fe, err);
+}
+
 /* The options of a write, which upstream checks all at once. */
 int request_check_write(struct arena *a, const struct request_query *q, const char *kind, bool patch, bool apply,
                         struct error *err) {
-        static const char *const all[] = { "All", NULL }, *const modes[] = { "", "Ignore", "Strict", "Warn", NULL };
+        static const char *const modes[] = { "", "Ignore", "Strict", "Warn", NULL };
         struct str manager = q->options.field_manager;
         struct field_errors fe = { .a = a };
         int r;
@@ -132,8 +155,7 @@ int request_check_write(struct arena *a, const struct request_query *q, const ch
                 if ((unsigned char) manager.p[i] < 0x20 || manager.p[i] == 0x7f)
                         field_invalid_str(&fe, PATH(NULL, "fieldManager"), manager,
                                           "invalid character U+%04X (at position %zu)", (unsigned) manager.p[i], i);
-        if (!str_empty(q->dry_run) && !str_eqc(q->dry_run, "All"))
-                field_not_supported(&fe, PATH(NULL, "dryRun"), q->dry_run, all);
+        check_dry_run(&fe, q->dry_run);
         if (!str_empty(q->validation) && q->options.field_validation == API_VALIDATE_DEFAULT)
                 field_not_supported(&fe, PATH(NULL, "fieldValidation"), q->validation, modes);
         r = fe.list.n > 0 ? field_errors_finish(&fe, str_of(kind), STR("meta.k8s.io"), STR(""), err) : 0;
@@ -276,9 +298,10 @@ struct str request_query_get(struct arena *a, struct str query, const char *name
         return str_n(NULL, 0);
 }
 
-int request_delete_options(const struct json *body, struct api_options *o, struct error *err) {
+int request_delete_options(struct arena *a, const struct json *body, struct api_options *o, struct error *err) {
         const struct json *pre = json_getc(body, "preconditions"), *orphan = json_getc(body, "orphanDependents");
         struct str policy = json_str(json_getc(body, "propagationPolicy"));
+        struct field_errors fe = { .a = a };
 
         if (!body)
                 return 0;
@@ -290,6 +313,9 @@ int request_delete_options(const struct json *body, struct api_options *o, struc
                                 "\"json:\\\"kind,omitempty\\\"\" }");
         if (json_is(json_getc(body, "gracePeriodSeconds"), JSON_INT))
                 o->grace_period_seconds = json_int(json_getc(body, "gracePeriodSeconds"));
+        if (!str_empty(policy) && json_is(orphan, JSON_BOOL))
+                field_invalid_str(&fe, PATH(NULL, "propagationPolicy"), policy,
+                                  "orphanDependents and deletionPropagation cannot be both set");
         if (!str_empty(policy))
                 o->propagation_policy = policy;
         else if (json_is(orphan, JSON_BOOL))
@@ -299,14 +325,10 @@ int request_delete_options(const struct json *body, struct api_options *o, struc
         if (!str_empty(json_str(json_getc(pre, "resourceVersion"))))
                 o->precondition_resource_version = json_str(json_getc(pre, "resourceVersion"));
         json_each_item(d, json_getc(body, "dryRun")) {
-                if (!str_eqc(json_str(d), "All"))
-                        return error_status(err, REASON_INVALID,
-                                            "DeleteOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: "
-                                            "[]string{\"%" STR_FMT "\"}: supported values: \"All\"",
-                                            STR_ARG(json_str(d)));
+                check_dry_run(&fe, json_str(d));
                 o->dry_run = true;
         }
-        return 0;
+        return finish_delete_options(&fe, err);
 }
 
 /* ---- media types ---- */

@@ -71,7 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                         break;
                 case 5:
                         if (json_parse(a, line, NULL, &body, NULL) == 0)
-                                request_delete_options(body, &options, NULL);
+                                request_delete_options(a, body, &options, NULL);
                         break;
                 }
         }

@@ -214,6 +214,32 @@ static void watches_are_checked_and_the_end_of_initial_events_has_a_blueprint(vo
         assert_true(has(r, "the export parameter, deprecated since v1.14, is no longer supported"));
 }
 
+static void what_is_not_there_is_told_as_upstream_does(void **state) {
+        static const struct {
+                const char *line, *status, *text;
+        } table[] = {
+                { "POST /api/v1/configmaps", "405", "the server does not allow this method on the requested resource" },
+                { "DELETE /api/v1/configmaps", "405", "the server does not allow this method on the requested" },
+                { "GET /api/v1/secrets", "200", "\"kind\":\"SecretList\"" },
+                { "PATCH /api/v1/namespaces/default/configmaps", "405", "the server does not allow this method on" },
+                { "GET /api/v1/watch/", "404", "404 page not found\n" },
+                { "GET /readyz/shutdown", "200", "ok" },
+                { "GET /readyz?verbose&exclude=ping&exclude=b&exclude=a", "500", /* it has not been started */
+                  "warn: some health checks cannot be excluded: no matches for \"b\",\"a\"\nreadyz check failed\n" },
+                { "DELETE /api/v1/namespaces/default?dryRun=Some", "422",
+                  "DeleteOptions.meta.k8s.io \\\"\\\" is invalid: dryRun: Unsupported value: []string{\\\"Some\\\"}: " },
+        };
+        struct fixture *f = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                struct str r = talk(f, arena_printf(f->a, "%s HTTP/1.0\r\n\r\n", table[i].line).p);
+
+                if (!str_has_prefix(r, arena_printf(f->a, "HTTP/1.1 %s ", table[i].status)) || !has(r, table[i].text))
+                        fail_msg("%s: %s", table[i].line, arena_cstr(f->a, r));
+        }
+        assert_true(has(get(f, "/none", ""), "\r\nx-content-type-options: nosniff\r\n"));
+}
+
 #define LEVEL "/apis/flowcontrol.apiserver.k8s.io/v1"
 
 /* A level with few seats, or none, for everybody who is anonymous. */
@@ -572,6 +598,7 @@ int main(void) {
                 T(a_watch_over_a_websocket_has_an_event_in_each_message),
                 T(metrics_have_upstreams_names),
                 T(a_write_takes_seats_for_those_who_watch),
+                T(what_is_not_there_is_told_as_upstream_does),
                 T(a_full_level_refuses),
                 T(a_queued_request_is_refused_after_a_quarter_of_its_time),
                 T(a_queued_request_whose_client_left_is_forgotten),

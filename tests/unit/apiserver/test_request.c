@@ -85,7 +85,7 @@ static void query_parameters_become_options(void **state) {
         assert_true(request_check_write(a, &q, "PatchOptions", true, false, &err) < 0);
         assert_string_equal(error_text(&err),
                             "PatchOptions.meta.k8s.io \"\" is invalid: [force: Forbidden: may not be specified for "
-                            "non-apply patch, dryRun: Unsupported value: \"Some\": supported values: \"All\", "
+                            "non-apply patch, dryRun: Unsupported value: []string{\"Some\"}: supported values: \"All\", "
                             "fieldValidation: Unsupported value: \"Maybe\": supported values: \"\", \"Ignore\", "
                             "\"Strict\", \"Warn\"]");
         assert_int_equal(request_parse_query(a, STR("fieldValidation=Warn"), &q, NULL), 0);
@@ -226,15 +226,23 @@ static void a_wrong_continue_token_is_told_why(void **state) {
 static void delete_options_of_a_body_go_over_those_of_the_query(void **state) {
         struct arena *a = arena_new(0);
         struct api_options o = API_OPTIONS_INIT;
+        _cleanup_error_ struct error err = ERROR_INIT;
         struct json *body;
 
         json_parse(a,
                    STR("{\"gracePeriodSeconds\":0,\"propagationPolicy\":\"Orphan\",\"preconditions\":{\"uid\":\"u\"},"
                        "\"dryRun\":[\"All\"]}"),
                    NULL, &body, NULL);
-        assert_int_equal(request_delete_options(body, &o, NULL), 0);
+        assert_int_equal(request_delete_options(a, body, &o, NULL), 0);
         assert_int_equal(o.grace_period_seconds, 0);
         assert_str(o.propagation_policy, "Orphan");
+        json_parse(a, STR("{\"orphanDependents\":true,\"propagationPolicy\":\"Orphan\",\"dryRun\":[\"x\"]}"), NULL,
+                   &body, NULL);
+        assert_true(request_delete_options(a, body, &o, &err) < 0);
+        assert_string_equal(error_text(&err),
+                            "DeleteOptions.meta.k8s.io \"\" is invalid: [propagationPolicy: Invalid value: \"Orphan\": "
+                            "orphanDependents and deletionPropagation cannot be both set, dryRun: Unsupported value: "
+                            "[]string{\"x\"}: supported values: \"All\"]");
         assert_str(o.precondition_uid, "u");
         assert_true(o.dry_run);
         arena_free(a);
