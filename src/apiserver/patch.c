@@ -166,6 +166,17 @@ static int to_stored(struct op *op, struct error *err) {
 
 /* ---- server-side apply ---- */
 
+/* The config is not what the type wants; what names what could not be done. */
+static int unfit(struct op *op, const char *what, const char *text, struct error *err) {
+        const struct rest *r = op->rest;
+
+        return error_status(err, REASON_UNKNOWN,
+                            "failed to %s object (%" STR_FMT "/%" STR_FMT "; %" STR_FMT "/%" STR_FMT
+                            ", Kind=%" STR_FMT "): %s",
+                            what, STR_ARG(op->namespace), STR_ARG(op->name), STR_ARG(r->group), STR_ARG(r->version),
+                            STR_ARG(r->kind), text);
+}
+
 /* What upstream asks of a config before it looks at anything else. */
 static int check_config(struct op *op, struct error *err) {
         const struct json *body = op->c->body;
@@ -181,19 +192,18 @@ static int check_config(struct op *op, struct error *err) {
         if (!str_eq(kind, op->rest->kind) || !str_eq(version, op->rest->api_version))
                 return err_bad_request(err, "invalid object type: %" STR_FMT "/%" STR_FMT ", Kind=%" STR_FMT,
                                        STR_ARG(group), STR_ARG(v), STR_ARG(kind));
+        if (json_type(json_at_path(body, "metadata", "managedFields")) != JSON_NULL)
+                return err_bad_request(err, "metadata.managedFields must be nil");
         if (structure_check(op->c->arena, op->rest->resource->type, body, &e) == 0)
                 return 0;
-        return error_status(err, REASON_UNKNOWN,
-                            "failed to create typed patch object (%" STR_FMT "/%" STR_FMT "; %" STR_FMT "/%" STR_FMT
-                            ", Kind=%" STR_FMT "): %s",
-                            STR_ARG(op->namespace), STR_ARG(op->name), STR_ARG(group), STR_ARG(v), STR_ARG(kind),
-                            error_text(&e));
+        return unfit(op, "create typed patch", error_text(&e), err);
 }
 
 static int apply_config(struct op *op, const struct json *live, struct error *err) {
         struct arena *a = op->c->arena;
         struct apply_opts opts = writes_apply_opts(op);
-        struct json config, *meta;
+        struct json config = json_copy_shallow(a, op->c->body), *meta;
+        _cleanup_error_ struct error e = ERROR_INIT;
         struct str name;
         int r;
 
@@ -202,12 +212,8 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
                 r = registry_strict_result(op, op->c->strict, err);
         if (r < 0)
                 return r;
-        r = registry_decode(op, op->c->body, &config, err);
-        if (r < 0)
-                return r;
         meta = meta_of(a, &config);
-        if (json_len(json_getc(meta, "managedFields")) > 0)
-                return err_bad_request(err, "metadata.managedFields must be nil");
+        *meta = json_copy_shallow(a, meta);
         name = json_str(json_getc(meta, "name"));
         if (!str_empty(name) && !str_eq(name, op->name))
                 return err_bad_request(err,
@@ -217,9 +223,11 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         json_set_str(a, meta, "name", op->name);
         if (op->rest->resource->namespaced)
                 json_set_str(a, meta, "namespace", op->namespace);
-        r = apply_merge(a, op->rest->resource->type, live, &config, &opts, &op->tree, err);
+        r = apply_merge(a, op->rest->resource->type, live, &config, &opts, &op->tree, &e);
+        if (r == -EINVAL)
+                return unfit(op, "convert new", error_text(&e), err);
         if (r < 0)
-                return r;
+                return error_move(err, &e), r;
         op->applied = true;
         registry_default(op, &op->tree);
         return 0;

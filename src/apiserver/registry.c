@@ -262,6 +262,26 @@ static struct str writer_name(const struct api_call *c) {
         return str_has_prefix(c->user.name, system) ? str_sub(c->user.name, system.n, c->user.name.n) : c->user.name;
 }
 
+/* What the request cannot change, and so does not own. */
+static const char *const *reset_fields(const struct op *op) {
+        static const char *const none[] = { NULL }, *const status[] = { "status", NULL },
+                                *const both[] = { "spec", "status", NULL }, *const spec[] = { "spec", NULL },
+                                *const labels[] = { "spec", "metadata.labels", NULL },
+                                *const metadata[] = { "spec", "metadata", NULL };
+        const struct rest *r = op->rest->stored;
+        unsigned flags = r->strategy->flags;
+
+        if (str_empty(op->c->subresource))
+                return flags & STRATEGY_SPEC_IS_FIXED                  ? both
+                       : api_subresource(r->resource, STR("status")) ? status
+                                                                       : none;
+        if (!str_eqc(op->c->subresource, "status"))
+                return none;
+        return flags & STRATEGY_STATUS_KEEPS_LABELS                   ? labels
+               : (flags & STRATEGY_STATUS_ONLY) && !r->custom ? metadata
+                                                                      : spec;
+}
+
 struct apply_opts writes_apply_opts(const struct op *op) {
         struct str given = op->c->options.field_manager;
 
@@ -271,6 +291,7 @@ struct apply_opts writes_apply_opts(const struct op *op) {
                 .api_version = op->rest->api_version,
                 .force = op->c->options.force,
                 .now_wall_ns = now_wall_ns(),
+                .reset = reset_fields(op),
         };
 }
 
@@ -586,8 +607,6 @@ static void merge_subresource(struct op *op, struct json *obj, const struct json
                 if (st->flags & STRATEGY_STATUS_KEEPS_LABELS)
                         copy_member(a, meta, json_getc(old, "metadata"), "labels");
                 copy_member(a, obj, &sent, "status");
-                if (st->prepare_status)
-                        st->prepare_status(op, obj, old);
                 return;
         }
         writes_merge_part(op, obj, &sent, old);

@@ -14,6 +14,7 @@ enum strategy_flags {
         STRATEGY_ORPHAN = 1 << 5,              /* without a propagation policy dependents are orphaned */
         STRATEGY_STATUS_KEEPS_LABELS = 1 << 6, /* the status subresource does not change labels */
         STRATEGY_STATUS_ONLY = 1 << 7,         /* nor anything else of metadata */
+        STRATEGY_SPEC_IS_FIXED = 1 << 8,       /* updates do not change the spec */
 };
 
 #define COMPANIONS_MAX 4
@@ -28,8 +29,6 @@ struct strategy {
         int (*prepare_update)(struct op *op, struct json *obj, const struct json *old, struct error *err);
         /* DELETE, before it is decided whether the object is only marked. */
         void (*prepare_delete)(struct op *op, struct json *obj);
-        /* The status subresource, after status was taken over. */
-        void (*prepare_status)(struct op *op, struct json *obj, const struct json *old);
         /* old is NULL for a create. */
         void (*validate)(struct field_errors *fe, const struct json *obj, const struct json *old);
         /* Changes of other objects that go into the store with this one's (after is NULL for a delete): at most

@@ -381,6 +381,18 @@ static struct json *find_member(struct json *object, const struct json_index *in
         return index ? (struct json *) json_index_get(index, key) : json_get_mut(object, key);
 }
 
+/* In lists, too, the nulls of objects say that a member is not there. */
+static struct json list_without_nulls(struct arena *a, const struct json *list) {
+        struct json out = json_copy_shallow(a, list);
+
+        json_each_item(it, &out)
+                if (it->type == JSON_OBJECT)
+                        *it = json_merge_patch(a, NULL, it);
+                else if (it->type == JSON_ARRAY)
+                        *it = list_without_nulls(a, it);
+        return out;
+}
+
 struct json json_merge_patch(struct arena *a, const struct json *doc, const struct json *patch) {
         _cleanup_(json_index_freep) struct json_index *index = NULL;
         struct json old, added = json_new_object();
@@ -402,6 +414,8 @@ struct json json_merge_patch(struct arena *a, const struct json *doc, const stru
                 }
                 if (v.type == JSON_OBJECT)
                         v = json_merge_patch(a, mine, &v);
+                else if (v.type == JSON_ARRAY)
+                        v = list_without_nulls(a, &v);
                 if (mine)
                         *mine = v;
                 else

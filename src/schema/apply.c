@@ -106,6 +106,13 @@ static int decode_managers(struct arena *a, const struct json *entries, struct m
         return 0;
 }
 
+/* The schema of a custom resource may have changed since the entries were written. */
+static void reconcile_managers(const struct schema_type *t, struct managers *m) {
+        for (size_t i = 0; t->openapi && i < m->n; i++)
+                if (structure_reconcile(t, m->v[i].fields))
+                        m->v[i].stored = NULL;
+}
+
 static int compare_managers(const void *p, const void *q) {
         const struct manager *x = p, *y = q;
         int c;
@@ -186,13 +193,8 @@ static struct fieldset *strip_set(struct arena *a) {
         return s;
 }
 
-/* What a call cannot change: the status through the object, the spec through its status. */
 static struct fieldset *reachable(struct arena *a, const struct apply_opts *o, const struct fieldset *s) {
-        static const char *const main_reset[] = { "f:status", NULL }, *const status_reset[] = { "f:spec", NULL };
-
-        if (str_eqc(o->subresource, "status"))
-                return fieldset_without(a, s, status_reset);
-        return o->subresource.n == 0 ? fieldset_without(a, s, main_reset) : (struct fieldset *) s;
+        return o->reset ? fieldset_without(a, s, o->reset) : (struct fieldset *) s;
 }
 
 /* ---- conflicts ---- */
@@ -204,7 +206,8 @@ struct conflicts {
         char who[512];
 };
 
-static void name_manager(struct conflicts *c, const struct manager *m) {
+static void name_manager(struct conflicts *c, const struct manager *m, const struct manager *applier) {
+        struct str version = str_eqc(applier->subresource, "scale") ? STR("autoscaling/v1") : m->version;
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         json_write_string(&b, m->name);
@@ -213,7 +216,7 @@ static void name_manager(struct conflicts *c, const struct manager *m) {
                 json_write_string(&b, m->subresource);
         }
         if (!m->apply)
-                buf_printf(&b, " using %" STR_FMT, STR_ARG(m->version));
+                buf_printf(&b, " using %" STR_FMT, STR_ARG(version));
         snprintf(c->who, sizeof(c->who), "%" STR_FMT, STR_ARG(buf_str(&b)));
 }
 
@@ -243,7 +246,7 @@ static int conflict_error(struct conflicts *c, struct error *err, const char *wh
         return r;
 }
 
-static int report_conflicts(struct managers *m, struct fieldset **sets, struct error *err) {
+static int report_conflicts(struct managers *m, struct fieldset **sets, const struct manager *self, struct error *err) {
         _cleanup_error_ struct error causes = ERROR_INIT;
         struct conflicts c = { .err = &causes };
         int r;
@@ -256,7 +259,7 @@ static int report_conflicts(struct managers *m, struct fieldset **sets, struct e
                                 first = i;
                 if (first == m->n)
                         break;
-                name_manager(&c, &m->v[first]);
+                name_manager(&c, &m->v[first], self);
                 buf_printf(&c.text, "%sconflicts with %s:", c.text.n ? "\n" : " ", c.who);
                 fieldset_each(sets[first], add_conflict, &c);
                 sets[first] = NULL;
@@ -284,7 +287,7 @@ static int take_changes(struct arena *a, struct managers *m, const struct manage
                 any = any || !fieldset_empty(conflicts[i]);
         }
         if (any && !force)
-                return report_conflicts(m, conflicts, err);
+                return report_conflicts(m, conflicts, self, err);
         gone = fieldset_union(a, changed, d->removed);
         for (size_t i = 0; i < m->n; i++) {
                 if (&m->v[i] == self || (self && !str_eq(m->v[i].version, self->version)))
@@ -394,12 +397,13 @@ int apply_check_managers(struct arena *a, const struct json *object, struct erro
 }
 
 /* A new object: its creator owns all that is set. */
-static bool track_new(struct arena *a, const struct schema_type *t, struct json *next, const struct manager *self) {
+static bool track_new(struct arena *a, const struct schema_type *t, struct json *next, const struct manager *self,
+                      const char *const *reset) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct json list = json_new_array();
 
         buf_reserve(&b, 2048);
-        if (!structure_write_new(a, &b, t, next))
+        if (!structure_write_new(a, &b, t, next, reset))
                 return false;
         if (b.n > 2)
                 json_push(a, &list, encode_manager(a, self, json_of_raw(arena_str(a, buf_str(&b)))));
@@ -414,11 +418,12 @@ void apply_track_update(struct arena *a, const struct schema_type *t, const stru
         struct json old, new;
         struct managers m = { 0 };
 
-        if (!live && json_len(managed_fields(next)) == 0 && track_new(a, t, next, &self))
+        if (!live && json_len(managed_fields(next)) == 0 && track_new(a, t, next, &self, opts->reset))
                 return;
         old = live ? json_copy_shallow(a, live) : schema_zero(a, t);
         new = json_copy_shallow(a, next);
         current_managers(a, live, next, opts, &m);
+        reconcile_managers(t, &m);
         remove_managed_fields(a, &old);
         remove_managed_fields(a, &new);
         if (!live || m.n > 0) /* else nobody was asked to keep track of this object */
@@ -460,7 +465,8 @@ static struct fieldset *allowed_by_last_applied(struct arena *a, const struct sc
                 return NULL;
         if (json_parse(a, json_str(text), &(struct json_parse_opts) { .copy_strings = true }, &applied, NULL) < 0)
                 return NULL;
-        if (!str_eq(json_str(json_getc(applied, "apiVersion")), o->api_version))
+        if (!str_eq(json_str(json_getc(applied, "apiVersion")), o->api_version) ||
+            structure_check(a, t, applied, NULL) < 0 || structure_check(a, t, live, NULL) < 0)
                 return NULL;
         d = structure_compare(a, t, applied, live);
         s = fieldset_difference(a, structure_fields(a, t, applied), d.modified);
@@ -494,8 +500,8 @@ static void sync_last_applied(struct arena *a, struct json *object, const struct
 int apply_merge(struct arena *a, const struct schema_type *t, const struct json *live, const struct json *config,
                 const struct apply_opts *opts, struct json *ret, struct error *err) {
         struct manager self = manager_of(a, opts, true), *mine;
-        struct json old = live ? json_copy_shallow(a, live) : schema_zero(a, t),
-                    wanted = structure_explicit(a, t, config), merged;
+        struct str now = self.time;
+        struct json old = live ? json_copy_shallow(a, live) : schema_zero(a, t), merged;
         struct fieldset *last = NULL;
         struct managers m = { 0 };
         struct structure_diff d;
@@ -504,6 +510,7 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
 
         if (live && decode_managers(a, managed_fields(live), &m, NULL) < 0)
                 m = (struct managers) { 0 };
+        reconcile_managers(t, &m);
         remove_managed_fields(a, &old);
         if (live && m.n == 0) {
                 struct manager before = self;
@@ -512,15 +519,17 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
                 before.name = STR("before-first-apply");
                 before.apply = false;
                 before.subresource = STR("");
-                track(a, t, &zero, &old, &m, &before, &(struct apply_opts) { .subresource = STR_INIT("") });
+                track(a, t, &zero, &old, &m, &before, opts);
         }
-        merged = structure_merge(a, t, &old, &wanted);
+        merged = structure_merge(a, t, &old, config);
         mine = find_manager(&m, &self);
         if (mine)
                 last = mine->fields;
-        else
+        else {
+                self.time = STR(""); /* who changes nothing has none */
                 mine = add_manager(a, &m, &self);
-        mine->fields = reachable(a, opts, structure_fields(a, t, &wanted));
+        }
+        mine->fields = reachable(a, opts, structure_fields(a, t, config));
         mine->version = self.version;
         merged = prune(a, t, &merged, &m, last);
         d = diff_of(a, t, opts, &old, &merged);
@@ -529,9 +538,9 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
                 return r;
         mine->fields = fieldset_difference(a, mine->fields, strip_set(a));
         changed = !json_equal(&old, &merged);
-        if (changed || mine->time.n == 0)
-                mine->time = self.time;
-        sync_last_applied(a, &merged, &wanted, opts);
+        if (changed)
+                mine->time = now;
+        sync_last_applied(a, &merged, config, opts);
         drop_empty(&m);
         encode_managers(a, &m, &merged);
         return schema_decode(a, t, &merged, NULL, ret, err); /* in order, with what Go prints */

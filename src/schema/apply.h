@@ -10,9 +10,12 @@ struct apply_opts {
         struct str api_version;  /* of the request: "apps/v1" */
         bool force;
         int64_t now_wall_ns;
+        /* Fields that this way into the store cannot change, and therefore nobody owns through it ("status",
+         * "metadata.labels"; ends with NULL). NULL: none. */
+        const char *const *reset;
 };
 
-/* Merges config (what the applier sent, or that decoded) into live (NULL when the object does not exist yet), and
+/* Merges config (as the applier sent it: what it says explicitly counts) into live (NULL when the object does not exist yet), and
  * updates metadata.managedFields. The result is normalised but not defaulted. -EAGAIN, reason Conflict with one cause a
  * field, when other managers own what config changes and force is not set. The
  * config has passed structure_check. */

@@ -174,16 +174,25 @@ struct fieldset *fieldset_intersection(struct arena *a, const struct fieldset *x
         return combine(a, x, y, INTERSECTION);
 }
 
-struct fieldset *fieldset_without(struct arena *a, const struct fieldset *s, const char *const elements[]) {
+struct fieldset *fieldset_without(struct arena *a, const struct fieldset *s, const char *const paths[]) {
         struct fieldset *out = fieldset_new(a);
 
         for (size_t i = 0; s && i < s->n; i++) {
-                const char *const *e = elements;
+                struct fieldset_entry e = s->v[i];
+                bool gone = false;
 
-                while (*e && !str_eqc(s->v[i].element, *e))
-                        e++;
-                if (!*e)
-                        *insert_at(a, out, out->n, s->v[i].element) = s->v[i];
+                for (const char *const *p = paths; *p; p++) {
+                        size_t n = strcspn(*p, ".");
+
+                        if (e.element.n != n + 2 || memcmp(e.element.p + 2, *p, n) != 0)
+                                continue;
+                        if ((*p)[n] == '.')
+                                e.below = fieldset_without(a, e.below, (const char *const[]){ *p + n + 1, NULL });
+                        else
+                                gone = true;
+                }
+                if (!gone)
+                        *insert_at(a, out, out->n, e.element) = e;
         }
         return out;
 }
@@ -304,11 +313,14 @@ void fieldset_print_element(struct buf *b, struct str element) {
 static void each(const struct fieldset *s, struct buf *path, void (*fn)(void *arg, struct str path), void *arg) {
         size_t length = path->n;
 
-        for (size_t i = 0; s && i < s->n; i++) {
-                fieldset_print_element(path, s->v[i].element);
-                if (s->v[i].member)
+        for (size_t i = 0; s && i < 2 * s->n; i++) { /* first what is here, then what is below */
+                const struct fieldset_entry *e = &s->v[i % s->n];
+
+                fieldset_print_element(path, e->element);
+                if (i >= s->n)
+                        each(e->below, path, fn, arg);
+                else if (e->member)
                         fn(arg, buf_str(path));
-                each(s->v[i].below, path, fn, arg);
                 path->n = length;
         }
 }

@@ -41,8 +41,8 @@ bool fieldset_intersects(const struct fieldset *x, const struct fieldset *y);
 struct fieldset *fieldset_union(struct arena *a, const struct fieldset *x, const struct fieldset *y);
 struct fieldset *fieldset_difference(struct arena *a, const struct fieldset *x, const struct fieldset *y);
 struct fieldset *fieldset_intersection(struct arena *a, const struct fieldset *x, const struct fieldset *y);
-/* Without everything at and below the top-level fields that are named ("f:status", …; ends with NULL). */
-struct fieldset *fieldset_without(struct arena *a, const struct fieldset *s, const char *const elements[]);
+/* Without everything at and below the fields that are named ("status", "metadata.labels", …; ends with NULL). */
+struct fieldset *fieldset_without(struct arena *a, const struct fieldset *s, const char *const paths[]);
 
 void fieldset_write(struct buf *dst, const struct fieldset *s);
 /* The order of two elements, as qsort wants it of their texts. */

@@ -417,6 +417,8 @@ static int merge_member(struct merge *m, const struct schema_type *t, const stru
                 r = merge_list(m, f, live, v, NULL, &merged);
                 if (r < 0)
                         return r;
+        } else if (live && live->type == v->type) {
+                merged = *v;
         } else if (!without_directives(m->arena, v, &merged)) {
                 json_remove(out, json_key(p));
                 return 0;

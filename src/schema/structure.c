@@ -10,6 +10,7 @@
 
 #include "base/vec.h"
 #include "schema/internal.h"
+#include "schema/strategic.h"
 
 enum form { LEAF, STRUCT, MAP, SET, KEYED };
 
@@ -82,16 +83,19 @@ static struct str item_element(struct arena *a, struct place list, const struct 
 
         *ret_missing = STR("");
         if (form_of(list, NULL) == SET)
-                return element_text(a, 'v', item);
+                return item->type == JSON_NULL || item->type > JSON_STRING ? str_n(NULL, 0)
+                                                                          : element_text(a, 'v', item);
         rest = str_of(list.field ? list.field->list_keys : NULL);
         while (str_split(&rest, ',', &key)) {
                 const struct schema_field *f = schema_field(list.type->elem, key);
                 const struct json *v = json_get(item, key);
                 struct json *dflt = NULL;
 
-                if (json_type(v) == JSON_NULL && f && f->dflt && json_parse(a, str_of(f->dflt), NULL, &dflt, NULL) == 0)
+                if (!v && f && f->dflt && json_parse(a, str_of(f->dflt), NULL, &dflt, NULL) == 0)
                         v = dflt;
-                if (json_type(v) == JSON_NULL) {
+                if (!v && f && !(f->flags & (SCHEMA_OMITEMPTY | SCHEMA_POINTER)))
+                        v = json_new(a, schema_zero(a, f->type));
+                if (!v) {
                         *ret_missing = key;
                         return str_n(NULL, 0);
                 }
@@ -121,7 +125,14 @@ static ssize_t find_element(const struct str *elements, size_t n, struct str e) 
         return -1;
 }
 
+/* Is the element at i there once more, behind it? */
+static bool comes_again(const struct str *elements, size_t n, size_t i) {
+        return find_element(&elements[i + 1], n - i - 1, elements[i]) >= 0;
+}
+
 /* ---- the fields a value sets ---- */
+
+static void add_items(struct arena *a, struct place p, const struct json *v, struct fieldset *to);
 
 /* What v sets goes to the entry that stands for it. */
 static void add_fields(struct arena *a, struct place p, const struct json *v, struct fieldset_entry *to) {
@@ -135,24 +146,34 @@ static void add_fields(struct arena *a, struct place p, const struct json *v, st
                 to->below = fieldset_new(a);
         json_each_member(m, v) {
                 struct place below = place_of_member(p, json_key(m));
-                struct fieldset_entry *e = fieldset_get_or_add(a, to->below, field_element(a, json_key(m)));
+                struct fieldset_entry e = { 0 };
 
                 if (below.type)
-                        add_fields(a, below, &m->value, e);
+                        add_fields(a, below, &m->value, &e);
                 if (form == MAP || !below.type || m->value.type == JSON_NULL ||
                     (m->value.type == JSON_OBJECT && m->value.len == 0))
-                        e->member = true;
+                        e.member = true;
+                if (!e.member && (!e.below || e.below->n == 0))
+                        continue;
+                e.element = field_element(a, json_key(m));
+                *fieldset_get_or_add(a, to->below, e.element) = e;
         }
-        if (form != SET && form != KEYED)
-                return;
-        json_each_item(it, v) {
-                struct str missing, element = item_element(a, p, it, &missing);
+        if (form == SET || form == KEYED)
+                add_items(a, p, v, to->below);
+}
+
+/* Items that are there twice are owned together, as a whole. */
+static void add_items(struct arena *a, struct place p, const struct json *v, struct fieldset *to) {
+        struct str *elements = item_elements(a, p, v);
+
+        for (size_t i = 0; i < n_items(v); i++) {
                 struct fieldset_entry *e;
 
-                if (!element.p)
+                if (!elements[i].p)
                         continue;
-                e = fieldset_get_or_add(a, to->below, element);
-                add_fields(a, (struct place) { p.type->elem, NULL }, it, e);
+                e = fieldset_get_or_add(a, to, elements[i]);
+                if (!e->member && !comes_again(elements, n_items(v), i))
+                        add_fields(a, (struct place) { p.type->elem, NULL }, json_item(v, i), e);
                 e->member = true;
         }
 }
@@ -169,10 +190,11 @@ struct fieldset *structure_fields(struct arena *a, const struct schema_type *t, 
 struct text_writer {
         struct arena *arena;
         struct buf *dst;
+        const char *const *reset;
 };
 
-/* Fields that nobody owns, at the top and in metadata. The status belongs to its subresource. */
-static const char *const unowned[] = { "apiVersion", "kind", "status", NULL };
+/* Fields that nobody owns, at the top and in metadata. */
+static const char *const unowned[] = { "apiVersion", "kind", NULL };
 static const char *const unowned_metadata[] = { "name", "namespace", "creationTimestamp", "uid", "generation",
                                                 "managedFields", "resourceVersion", "selfLink", NULL };
 
@@ -229,6 +251,12 @@ static bool write_element(struct text_writer *w, struct str element, struct plac
         return true;
 }
 
+static bool is_named(const char *const *names, const char *name) {
+        while (names && *names && strcmp(*names, name) != 0)
+                names++;
+        return names && *names;
+}
+
 static bool write_struct(struct text_writer *w, const struct schema_type *t, const struct json *v, bool zero,
                          const char *const skip[]) {
         const struct json **slots = arena_array(w->arena, const struct json *, t->n_fields + 1);
@@ -244,13 +272,10 @@ static bool write_struct(struct text_writer *w, const struct schema_type *t, con
         }
         for (size_t i = 0; i < t->n_fields; i++) {
                 const struct schema_field *f = &t->fields[t->by_name[i]];
-                const char *const *s = skip, *const *below = NULL;
+                const char *const *below = NULL;
 
-                if (!slots[t->by_name[i]])
-                        continue;
-                while (s && *s && strcmp(*s, f->name) != 0)
-                        s++;
-                if (s && *s)
+                if (!slots[t->by_name[i]] || is_named(skip, f->name) ||
+                    (skip == unowned && is_named(w->reset, f->name)))
                         continue;
                 if (skip == unowned && strcmp(f->name, "metadata") == 0)
                         below = unowned_metadata;
@@ -287,8 +312,11 @@ static bool write_items(struct text_writer *w, struct place p, const struct json
         for (size_t i = 0; i < n; i++) {
                 if (i > 0 && str_eq(items[i].element, items[i - 1].element))
                         continue;
-                if (!write_element(w, items[i].element, (struct place) { p.type->elem, NULL }, items[i].value, false,
-                                   NULL))
+                if (i + 1 < n && str_eq(items[i].element, items[i + 1].element)) {
+                        open_element(w->dst, items[i].element);
+                        buf_putc(w->dst, '}');
+                } else if (!write_element(w, items[i].element, (struct place) { p.type->elem, NULL }, items[i].value,
+                                          false, NULL))
                         return false;
         }
         return true;
@@ -316,8 +344,9 @@ static bool write_below(struct text_writer *w, struct place p, const struct json
         return true;
 }
 
-bool structure_write_new(struct arena *a, struct buf *dst, const struct schema_type *t, const struct json *value) {
-        struct text_writer w = { a, dst };
+bool structure_write_new(struct arena *a, struct buf *dst, const struct schema_type *t, const struct json *value,
+                         const char *const *reset) {
+        struct text_writer w = { a, dst, reset };
         size_t start = dst->n;
 
         buf_putc(dst, '{');
@@ -362,22 +391,55 @@ static void compare_members_of(struct differ *d, struct place p, const struct js
                                 &(struct fieldpath) { at, field_element(d->arena, json_key(m)) });
 }
 
-/* Items that are there twice are compared with nothing: they are gone or new as a whole. */
+/* All items of that element, as one value. */
+static struct json items_of(struct arena *a, const struct json *v, const struct str *elements, struct str element) {
+        struct json out = json_new_array();
+
+        for (size_t i = 0; i < n_items(v); i++)
+                if (elements[i].p && str_eq(elements[i], element))
+                        json_push(a, &out, *json_item(v, i));
+        return out;
+}
+
+/* Items that are there twice, before or now, differ or are gone or new as a whole. */
+static void compare_twins(struct differ *d, struct place below, const struct json *old, const struct json *new,
+                          const struct fieldpath *at) {
+        if (json_len(old) > 1 && json_len(new) > 1) {
+                if (!json_equal(old, new))
+                        mark(d, old, new, at);
+                return;
+        }
+        if (json_len(old) == 1 || json_len(new) == 1)
+                compare(d, below, json_len(old) == 1 ? json_item(old, 0) : NULL,
+                        json_len(new) == 1 ? json_item(new, 0) : NULL, at);
+        mark(d, json_len(old) > 1 ? old : NULL, json_len(new) > 1 ? new : NULL, at);
+}
+
 static void compare_items(struct differ *d, struct place p, const struct json *old, const struct json *new,
                           const struct fieldpath *at) {
         struct place below = { p.type->elem, NULL };
         struct str *olds = item_elements(d->arena, p, old), *news = item_elements(d->arena, p, new);
+        size_t n_old = n_items(old), n = n_old + n_items(new);
 
-        for (size_t i = 0; i < n_items(old); i++) {
-                ssize_t k = find_element(news, n_items(new), olds[i]);
+        for (size_t i = 0; i < n; i++) { /* each element once, where it comes first */
+                const struct str *mine = i < n_old ? olds : news;
+                size_t own = i < n_old ? i : i - n_old;
+                struct fieldpath here = { at, mine[own] };
+                ssize_t k = i < n_old ? find_element(news, n - n_old, olds[i]) : (ssize_t) own;
 
-                if (olds[i].p && find_element(olds, i, olds[i]) < 0)
-                        compare(d, below, json_item(old, i), k < 0 ? NULL : json_item(new, (size_t) k),
-                                &(struct fieldpath) { at, olds[i] });
+                if (!here.element.p || find_element(mine, own, here.element) >= 0 ||
+                    (i >= n_old && find_element(olds, n_old, here.element) >= 0))
+                        continue;
+                if ((i < n_old && comes_again(olds, n_old, i)) ||
+                    (k >= 0 && comes_again(news, n - n_old, (size_t) k))) {
+                        struct json was = items_of(d->arena, old, olds, here.element),
+                                    is = items_of(d->arena, new, news, here.element);
+
+                        compare_twins(d, below, &was, &is, &here);
+                } else
+                        compare(d, below, i < n_old ? json_item(old, i) : NULL,
+                                k < 0 ? NULL : json_item(new, (size_t) k), &here);
         }
-        for (size_t i = 0; i < n_items(new); i++)
-                if (news[i].p && find_element(news, i, news[i]) < 0 && find_element(olds, n_items(old), news[i]) < 0)
-                        compare(d, below, NULL, json_item(new, i), &(struct fieldpath) { at, news[i] });
 }
 
 static void compare(struct differ *d, struct place p, const struct json *old, const struct json *new,
@@ -435,6 +497,7 @@ static struct json merge_items(struct arena *a, struct place p, const struct jso
         struct json out = json_new_array();
 
         while (l < n_live || c < n_config) {
+                bool twice;
                 ssize_t k;
 
                 for (shared = MAX(shared, c); shared < n_config; shared++)
@@ -446,8 +509,10 @@ static struct json merge_items(struct arena *a, struct place p, const struct jso
                         l++; /* its turn comes with the config, or has come */
                 else {
                         k = find_element(lives, n_live, configs[c]);
+                        twice = k >= 0 && comes_again(lives, n_live, (size_t) k);
                         json_push(a, &out,
-                                  merge(a, below, k >= 0 ? json_item(live, (size_t) k) : NULL, json_item(config, c++)));
+                                  merge(a, below, k >= 0 && !twice ? json_item(live, (size_t) k) : NULL,
+                                        json_item(config, c++)));
                         l += k >= 0 && l < n_live;
                 }
         }
@@ -458,9 +523,10 @@ static struct json merge(struct arena *a, struct place p, const struct json *liv
         enum form form = form_of(p, config);
         bool list = form == SET || form == KEYED;
 
-        if (form == LEAF || !json_is(config, list ? JSON_ARRAY : JSON_OBJECT) ||
-            (json_len(live) == 0 && json_len(config) == 0))
+        if (form == LEAF || (json_len(live) == 0 && json_len(config) == 0))
                 return *config;
+        if (!json_is(config, list ? JSON_ARRAY : JSON_OBJECT))
+                return json_is(config, JSON_NULL) ? *live : *config; /* null says nothing of what is below */
         return list ? merge_items(a, p, live, config) : merge_map(a, p, live, config);
 }
 
@@ -498,18 +564,82 @@ static void problem(struct checker *c, const struct fieldpath *at, struct str te
 
 static void check(struct checker *c, struct place p, const struct json *v, const struct fieldpath *at);
 
+/* A value as Go prints the struct around it. */
+static bool expected(struct checker *c, const char *what, const struct json *v, const struct fieldpath *at) {
+        static const char *const kinds[] = {
+                [JSON_BOOL] = "bool",     [JSON_INT] = "int64",           [JSON_DOUBLE] = "float64",
+                [JSON_STRING] = "string", [JSON_ARRAY] = "[]interface {}", [JSON_OBJECT] = "map[string]interface {}",
+        };
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        buf_printf(&b, "expected %s, got ", what);
+        if (strcmp(what, "string") == 0) {
+                buf_addc(&b, "&value.valueUnstructured{Value:");
+                json_write(&b, v);
+                buf_putc(&b, '}');
+        } else if (what[0] == 'n')
+                buf_addc(&b, kinds[v->type]);
+        else {
+                buf_addc(&b, "&{");
+                strategic_print(&b, v);
+                buf_putc(&b, '}');
+        }
+        problem(c, at, buf_str(&b));
+        return false;
+}
+
+static bool check_type(struct checker *c, const struct schema_type *t, const struct json *v,
+                       const struct fieldpath *at) {
+        bool number = json_is(v, JSON_INT) || json_is(v, JSON_DOUBLE);
+
+        switch (t->kind) {
+        case SCHEMA_STRUCT:
+        case SCHEMA_MAP:
+                return json_is(v, JSON_OBJECT) || expected(c, "map", v, at);
+        case SCHEMA_LIST:
+                return json_is(v, JSON_ARRAY) || expected(c, "list", v, at);
+        case SCHEMA_BOOL:
+                return json_is(v, JSON_BOOL) || expected(c, "boolean", v, at);
+        case SCHEMA_INT32:
+        case SCHEMA_INT64:
+        case SCHEMA_DOUBLE:
+                return number || expected(c, "numeric (int or float)", v, at);
+        case SCHEMA_STRING:
+        case SCHEMA_BYTES:
+                return json_is(v, JSON_STRING) || expected(c, "string", v, at);
+        case SCHEMA_ANY:
+        case SCHEMA_UNION:
+                return true;
+        default:
+                return v->type < JSON_RAW || expected(c, "any scalar", v, at);
+        }
+}
+
+/* Why an item has no element that names it. */
+static struct str nameless(struct arena *a, struct place list, const struct json *item, struct str missing) {
+        if (form_of(list, NULL) == KEYED)
+                return json_is(item, JSON_OBJECT)
+                                       ? arena_printf(a,
+                                                      "associative list with keys has an element that omits key field "
+                                                      "\"%" STR_FMT "\" (and doesn't have default value)",
+                                                      STR_ARG(missing))
+                               : json_is(item, JSON_NULL)
+                                       ? STR("associative list with keys may not have a null element")
+                                       : STR("associative list with keys may not have non-map elements");
+        return json_is(item, JSON_NULL)    ? STR("associative list without keys has an element that's an explicit null")
+               : json_is(item, JSON_ARRAY) ? STR("not supported: associative list with lists as elements")
+                                           : STR("associative list without keys has an element that's a map type");
+}
+
 static void check_items(struct checker *c, struct place p, const struct json *v, const struct fieldpath *at) {
         struct str *elements = arena_array(c->arena, struct str, n_items(v) + 1), missing;
 
         for (size_t i = 0; i < n_items(v); i++) {
                 elements[i] = item_element(c->arena, p, json_item(v, i), &missing);
                 if (!elements[i].p) {
-                        problem(c, at,
-                                arena_printf(c->arena,
-                                             "element %zu: associative list with keys has an element that omits "
-                                             "key field \"%" STR_FMT "\" (and doesn't have default value)",
-                                             i, STR_ARG(missing)));
-                        continue;
+                        missing = nameless(c->arena, p, json_item(v, i), missing);
+                        problem(c, at, arena_printf(c->arena, "element %zu: %" STR_FMT, i, STR_ARG(missing)));
+                        return;
                 }
                 if (find_element(elements, i, elements[i]) >= 0) {
                         _cleanup_buf_ struct buf b = BUF_INIT;
@@ -517,7 +647,6 @@ static void check_items(struct checker *c, struct place p, const struct json *v,
                         fieldset_print_element(&b, elements[i]);
                         problem(c, at,
                                 arena_printf(c->arena, "duplicate entries for key %" STR_FMT, STR_ARG(buf_str(&b))));
-                        continue;
                 }
                 check(c, (struct place) { p.type->elem, NULL }, json_item(v, i),
                       &(struct fieldpath) { at, elements[i] });
@@ -527,6 +656,8 @@ static void check_items(struct checker *c, struct place p, const struct json *v,
 static void check(struct checker *c, struct place p, const struct json *v, const struct fieldpath *at) {
         enum form form = form_of(p, v);
 
+        if (v->type == JSON_NULL || !check_type(c, p.type, v, at))
+                return;
         if (form == SET || form == KEYED)
                 check_items(c, p, v, at);
         if (p.type->kind == SCHEMA_LIST && form == LEAF) {
@@ -544,8 +675,10 @@ static void check(struct checker *c, struct place p, const struct json *v, const
 
                 if (below.type)
                         check(c, below, &m->value, &here);
-                else if (!(p.type->flags & SCHEMA_TYPE_PRESERVE_UNKNOWN) && p.type->kind == SCHEMA_STRUCT)
+                else if (!(p.type->flags & SCHEMA_TYPE_PRESERVE_UNKNOWN) && p.type->kind == SCHEMA_STRUCT) {
                         problem(c, &here, STR("field not declared in schema"));
+                        return;
+                }
         }
 }
 
@@ -592,7 +725,7 @@ static struct json without(struct arena *a, struct place p, const struct json *v
                 if (!e || !e->member)
                         json_push(a, &out, e ? without(a, (struct place) { p.type->elem, NULL }, it, e->below) : *it);
         }
-        return out;
+        return out.len > 0 ? out : json_null();
 }
 
 struct json structure_remove(struct arena *a, const struct schema_type *t, const struct json *value,
@@ -625,47 +758,27 @@ struct fieldset *structure_with_parents(struct arena *a, const struct schema_typ
         return with_parents(a, (struct place) { t, NULL }, s);
 }
 
-/* ---- what was meant ---- */
+static bool reconcile(struct place p, struct fieldset *s) {
+        bool changed = false;
 
-static bool is_printed_zero(const struct schema_field *f, const struct json *v) {
-        if (f->flags & SCHEMA_POINTER)
-                return v->type == JSON_NULL;
-        switch (v->type) {
-        case JSON_NULL:
-                return true;
-        case JSON_OBJECT:
-                return f->type->kind == SCHEMA_STRUCT && v->len == 0;
-        case JSON_STRING:
-                return v->len == 0 ? !(f->flags & SCHEMA_OMITEMPTY)
-                                   : f->type->kind == SCHEMA_QUANTITY && str_eqc(json_str(v), "0");
-        case JSON_INT:
-                return v->i == 0 && (!(f->flags & SCHEMA_OMITEMPTY) || f->type->kind == SCHEMA_INT_OR_STRING);
-        case JSON_BOOL:
-                return !v->b && !(f->flags & SCHEMA_OMITEMPTY);
-        default:
-                return false;
+        for (size_t i = 0; i < s->n; i++) {
+                struct fieldset_entry *e = &s->v[i];
+                struct place below = { p.type->kind == SCHEMA_LIST ? p.type->elem : NULL, NULL };
+
+                if (e->element.p[0] == 'f')
+                        below = place_of_member(p, str_sub(e->element, 2, e->element.n));
+                if (!below.type || !e->below || below.type->kind < SCHEMA_LIST || below.type->kind > SCHEMA_STRUCT)
+                        continue;
+                if (form_of(below, NULL) != LEAF) {
+                        changed = reconcile(below, e->below) || changed;
+                        continue;
+                }
+                e->below = NULL;
+                e->member = changed = true;
         }
+        return changed;
 }
 
-struct json structure_explicit(struct arena *a, const struct schema_type *t, const struct json *config) {
-        struct json out;
-
-        if (json_is(config, JSON_ARRAY) && t->kind == SCHEMA_LIST) {
-                out = json_new_array();
-                json_each_item(it, config)
-                        json_push(a, &out, structure_explicit(a, t->elem, it));
-                return out;
-        }
-        if (!json_is(config, JSON_OBJECT) || (t->kind != SCHEMA_STRUCT && t->kind != SCHEMA_MAP))
-                return *config;
-        out = json_new_object();
-        json_each_member(m, config) {
-                const struct schema_field *f = t->kind == SCHEMA_STRUCT ? schema_field(t, json_key(m)) : NULL;
-                const struct schema_type *below = f ? f->type : t->kind == SCHEMA_MAP ? t->elem : NULL;
-                struct json v = below ? structure_explicit(a, below, &m->value) : m->value;
-
-                if (!f || !is_printed_zero(f, &v))
-                        json_add(a, &out, json_key(m), v);
-        }
-        return out;
+bool structure_reconcile(const struct schema_type *t, struct fieldset *s) {
+        return reconcile((struct place) { t, NULL }, s);
 }

@@ -11,9 +11,10 @@ struct structure_diff {
 /* Every field that value sets. */
 struct fieldset *structure_fields(struct arena *a, const struct schema_type *t, const struct json *value);
 /* The same without a set, as FieldsV1: what value sets beyond the zero value of its type, but for what belongs to the
- * server or to the status. false (and dst as it was): there are fields that the type does not know; take
- * structure_compare. */
-bool structure_write_new(struct arena *a, struct buf *dst, const struct schema_type *t, const struct json *value);
+ * server and the top-level fields that reset names (NULL: none). false (and dst as it was): there are fields that the
+ * type does not know; take structure_compare. */
+bool structure_write_new(struct arena *a, struct buf *dst, const struct schema_type *t, const struct json *value,
+                         const char *const *reset);
 /* How new differs from old. */
 struct structure_diff structure_compare(struct arena *a, const struct schema_type *t, const struct json *old,
                                         const struct json *new);
@@ -26,7 +27,7 @@ int structure_check(struct arena *a, const struct schema_type *t, const struct j
 /* value without the members of s. */
 struct json structure_remove(struct arena *a, const struct schema_type *t, const struct json *value,
                              const struct fieldset *s);
+/* s was written when the type was another: what has become atomic since is owned as a whole. True: s has changed. */
+bool structure_reconcile(const struct schema_type *t, struct fieldset *s);
 /* s with the fields of structs on the way to its members as members too. */
 struct fieldset *structure_with_parents(struct arena *a, const struct schema_type *t, const struct fieldset *s);
-/* A config as its applier meant it: without the empty structs and nulls that only come from printing Go values. */
-struct json structure_explicit(struct arena *a, const struct schema_type *t, const struct json *config);

@@ -140,12 +140,35 @@ static void scaling_takes_the_replicas(void **state) {
         r.options.field_manager = STR("me");
         r.body = "{\"kind\":\"Scale\",\"apiVersion\":\"autoscaling/v1\",\"spec\":{\"replicas\":5}}";
         check_error(ask(f, r), 409,
-                    "Apply failed with 1 conflict: conflict with \"hpa\" with subresource \"scale\" using apps/v1: "
-                    ".spec.replicas");
+                    "Apply failed with 1 conflict: conflict with \"hpa\" with subresource \"scale\" using "
+                    "autoscaling/v1: .spec.replicas");
         r.options.force = true;
         check(ask(f, r), 200, ".spec.replicas", "5");
         assert_non_null(strstr(owners(f, ASK(f, API_GET, &res_deployments, "default", "w")),
                                "me Apply scale {\"f:spec\":{\"f:replicas\":{}}}"));
+}
+
+/* Who cannot change a field does not own it either, and is not in the way of those who can. */
+static void what_cannot_be_changed_is_not_owned(void **state) {
+        struct fixture *f = *state;
+        struct request r = { API_PATCH, &res_deployments, "default", "w", .patch = API_PATCH_APPLY,
+                             .options.field_manager = STR("me"),
+                             .body = "{\"kind\":\"Deployment\",\"apiVersion\":\"apps/v1\",\"metadata\":{\"labels\":{"
+                                     "\"x\":\"z\"},\"annotations\":{\"a\":\"b\"}},\"spec\":{\"replicas\":3},"
+                                     "\"status\":{\"replicas\":7}}" };
+
+        ASK(f, API_CREATE, &res_deployments, "default", .body = DEPLOYMENT, .options.field_manager = STR("maker"));
+        r.sub = "status";
+        check(ask(f, r), 200, ".metadata.labels.x", "y");
+        assert_non_null(strstr(owners(f, ASK(f, API_GET, &res_deployments, "default", "w")),
+                               "me Apply status {\"f:metadata\":{\"f:annotations\":{\"f:a\":{}}},\"f:status\":{"
+                               "\"f:replicas\":{}}}"));
+        r.sub = NULL;
+        r.options.force = true;
+        check(ask(f, r), 200, ".metadata.labels.x", "z");
+        assert_non_null(strstr(owners(f, ASK(f, API_GET, &res_deployments, "default", "w")),
+                               "me Apply {\"f:metadata\":{\"f:annotations\":{\"f:a\":{}},\"f:labels\":{\"f:x\":{}}},"
+                               "\"f:spec\":{\"f:replicas\":{}}}"));
 }
 
 static void ten_updaters_are_remembered(void **state) {
@@ -232,6 +255,7 @@ int main(void) {
                 TEST(clients_can_reset_managed_fields),
                 TEST(another_owner_is_a_conflict),
                 TEST(scaling_takes_the_replicas),
+                TEST(what_cannot_be_changed_is_not_owned),
                 TEST(ten_updaters_are_remembered),
                 TEST(bad_patches_are_refused_in_upstreams_words),
         };

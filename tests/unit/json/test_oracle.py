@@ -1,4 +1,5 @@
-"""JSON Patch against python3-jsonpatch, merge patch against the pseudo code of RFC 7396, over generated documents.
+"""JSON Patch against python3-jsonpatch, merge patch against the pseudo code of RFC 7396, over generated documents. Nulls of objects within
+lists go, as upstream's library has it.
 
     test_oracle.py PATCH_TOOL
 
@@ -73,6 +74,8 @@ def lenient(patch):
 
 
 def merge(target, patch):
+    if isinstance(patch, list):
+        return [merge(None, item) for item in patch]
     if not isinstance(patch, dict):
         return patch
     target = dict(target) if isinstance(target, dict) else {}

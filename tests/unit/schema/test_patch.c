@@ -40,6 +40,8 @@ static void test_directives(void **state) {
         patched(&type_ObjectMeta, "{'labels':{'a':'b','c':'d'}}", "{'labels':{'$patch':'replace','e':'f'}}",
                 "{'labels':{'e':'f'}}");
         patched(&type_ObjectMeta, "{'labels':{'a':'b'}}", "{'labels':{'a':null,'x':'y'}}", "{'labels':{'x':'y'}}");
+        patched(&type_PodSpec, "{'tolerations':[{'key':'a'}]}", "{'tolerations':[{'key':'b'},{'$patch':'delete'}]}",
+                "{'tolerations':[{'key':'b'},{'$patch':'delete'}]}"); /* a list that is not merged is taken as it is */
         patched(&type_ObjectMeta, "{'finalizers':['a','b']}", "{'finalizers':['c']}", "{'finalizers':['c','a','b']}");
         patched(&type_ObjectMeta, "{'finalizers':['a','b','c']}", "{'$deleteFromPrimitiveList/finalizers':['b']}",
                 "{'finalizers':['a','c']}");
@@ -182,6 +184,9 @@ static void test_an_apply_that_changes_nothing_keeps_the_time(void **state) {
         before = s.live;
         assert_int_equal(apply(&s, "a", false, CONFIG("{'x':'1'}")), 0);
         assert_true(json_equal(&before, &s.live));
+        assert_int_equal(apply(&s, "b", false, CONFIG("{'x':'1'}")), 0); /* one more owner, and nothing new */
+        owned(&s, 0, "b", "{'f:data':{'f:x':{}}}");
+        assert_int_equal(ManagedFieldsEntry_time(json_item(ObjectMeta_managedFields(Pod_metadata(&s.live)), 0)).n, 0);
         error_clear(&s.err);
         arena_free(s.a);
 }
@@ -232,18 +237,111 @@ static void test_keyed_items_are_owned_one_by_one(void **state) {
                 "f:ports':{"
                 "'k:{\\'containerPort\\':80,\\'protocol\\':\\'UDP\\'}':{'.':{},'f:containerPort':{},'f:protocol':{}},"
                 "'k:{\\'containerPort\\':443,\\'protocol\\':\\'TCP\\'}':{'.':{},'f:containerPort':{}}}}}}}");
-        c = doc(a, "{'kind':'Pod','apiVersion':'v1','metadata':{'name':'p','namespace':'d'},'spec':{'containers':[{'"
-                   "image':'i'}]}}");
-        assert_int_equal(structure_check(a, &type_Pod, &c, &err), -EINVAL);
-        assert_string_equal(
-                        error_text(&err),
-                        ".spec.containers: element 0: associative list with keys has an element that omits key field "
-                        "\"name\" (and doesn't have default value)");
-        c = doc(a, "{'kind':'Pod','spec':{'hostName':1,'containers':[{'name':'a','imagine':'b'},{'name':'a'}]}}");
-        assert_int_equal(structure_check(a, &type_Pod, &c, &err), -EINVAL);
-        assert_string_equal(error_text(&err), "errors:\n  .spec.hostName: field not declared in schema\n"
-                                              "  .spec.containers[name=\"a\"].imagine: field not declared in schema\n"
-                                              "  .spec.containers: duplicate entries for key [name=\"a\"]");
+}
+
+/* What structured-merge-diff says against configs. */
+static void test_configs_must_fit_their_type(void **state) {
+        static const struct {
+                const struct schema_type *type;
+                const char *config, *problem;
+        } table[] = {
+                { &type_Pod, "{'spec':{'containers':[{'image':'i'}]}}", NULL }, /* the name's default is "" */
+                { &type_Pod, "{'spec':{'containers':null,'replicas':null}}",
+                  ".spec.replicas: field not declared in schema" },
+                { &type_Pod, "{'spec':{'containers':[{'name':'a','imagine':'b'},{'name':'a'}],'hostName':1}}",
+                  "errors:\n  .spec.containers[name=\"a\"].imagine: field not declared in schema\n"
+                  "  .spec.containers: duplicate entries for key [name=\"a\"]\n"
+                  "  .spec.hostName: field not declared in schema" },
+                { &type_ServiceAccount, "{'secrets':[{'kind':'x'}]}",
+                  ".secrets: element 0: associative list with keys has an element that omits key field \"name\" (and "
+                  "doesn't have default value)" },
+                { &type_ServiceAccount, "{'secrets':['x']}",
+                  ".secrets: element 0: associative list with keys may not have non-map elements" },
+                { &type_Pod, "{'metadata':{'finalizers':['a',null]}}",
+                  ".metadata.finalizers: element 1: associative list without keys has an element that's an explicit "
+                  "null" },
+                { &type_Pod, "{'spec':[1]}", ".spec: expected map, got &{[1]}" },
+                { &type_Pod, "{'spec':{'containers':{'a':'b'}}}", ".spec.containers: expected list, got &{map[a:b]}" },
+                { &type_Pod, "{'spec':{'nodeName':1}}",
+                  ".spec.nodeName: expected string, got &value.valueUnstructured{Value:1}" },
+                { &type_Pod, "{'spec':{'priority':'1','hostPID':'x'}}",
+                  "errors:\n  .spec.priority: expected numeric (int or float), got string\n"
+                  "  .spec.hostPID: expected boolean, got &{x}" },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                _cleanup_(arena_freep) struct arena *a = arena_new(0);
+                _cleanup_error_ struct error err = ERROR_INIT;
+                struct json c = doc(a, table[i].config);
+
+                assert_int_equal(structure_check(a, table[i].type, &c, &err), table[i].problem ? -EINVAL : 0);
+                        assert_string_equal(error_text(&err), table[i].problem ? table[i].problem : "no error");
+        }
+}
+
+#define SPEC(containers) "{'kind':'Pod','apiVersion':'v1','spec':{'containers':" containers "}}"
+
+/* Who owns what after one of an apply and an update: as apimachinery's field manager has it. */
+static void test_owned_fields(void **state) {
+        static const struct {
+                bool apply;
+                const char *live, *next, *fields;
+        } table[] = {
+                /* what is said explicitly is owned, be it nothing; the items of a list without any are not */
+                { true, NULL, SPEC("[{'name':'c','stdin':false,'args':[],'env':[],'resources':{},'image':null}]"),
+                  "{'f:spec':{'f:containers':{'k:{\\'name\\':\\'c\\'}':{'.':{},'f:args':{},'f:image':{},'f:name':{},"
+                  "'f:resources':{},'f:stdin':{}}}}}" },
+                /* twins are one */
+                { false, NULL, SPEC("[{'name':'c','env':[{'name':'A','value':'1'},{'name':'A'}]}]"),
+                  "{'f:spec':{'f:containers':{'k:{\\'name\\':\\'c\\'}':{'.':{},'f:env':{'.':{},"
+                  "'k:{\\'name\\':\\'A\\'}':{}},"
+                  "'f:name':{},'f:resources':{}}}}}" },
+                { false, SPEC("[{'name':'c','env':[{'name':'A','value':'1'},{'name':'A'}]}]"),
+                  SPEC("[{'name':'c','env':[{'name':'A','value':'1'},{'name':'A'}]}]"), NULL },
+                { false, SPEC("[{'name':'c','env':[{'name':'A','value':'1'},{'name':'A'}]}]"),
+                  SPEC("[{'name':'c','env':[{'name':'A'},{'name':'A','value':'1'}]}]"),
+                  "{'f:spec':{'f:containers':{'k:{\\'name\\':\\'c\\'}':{'f:env':{'k:{\\'name\\':\\'A\\'}':{}}}}}}" },
+                { false, SPEC("[{'name':'c','env':[{'name':'A','value':'1'},{'name':'A'}]}]"),
+                  SPEC("[{'name':'c','env':[{'name':'A','value':'1'}]}]"),
+                  "{'f:spec':{'f:containers':{'k:{\\'name\\':\\'c\\'}':{'f:env':{"
+                  "'k:{\\'name\\':\\'A\\'}':{'.':{},'f:name':{},"
+                  "'f:value':{}}}}}}}" },
+                { false, SPEC("[{'name':'c','env':[{'name':'A','value':'1'}]}]"),
+                  SPEC("[{'name':'c','env':[{'name':'A','value':'1'},{'name':'A'}]}]"),
+                  "{'f:spec':{'f:containers':{'k:{\\'name\\':\\'c\\'}':{'f:env':{'k:{\\'name\\':\\'A\\'}':{}}}}}}" },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                _cleanup_(arena_freep) struct arena *a = arena_new(0);
+                _cleanup_error_ struct error err = ERROR_INIT;
+                struct apply_opts o = { .manager = STR("m"), .api_version = STR("v1"), .now_wall_ns = 1,
+                                        .reset = (const char *const[]){ "status", NULL } };
+                struct json live = json_null(), next = doc(a, table[i].next), out;
+                const struct json *e = NULL;
+
+                if (table[i].live) {
+                        struct json was = doc(a, table[i].live);
+
+                        assert_int_equal(schema_decode(a, &type_Pod, &was, NULL, &live, &err), 0);
+                        o.manager = STR("maker");
+                        apply_track_update(a, &type_Pod, NULL, &live, &o);
+                        o.manager = STR("m");
+                }
+                if (table[i].apply)
+                        assert_int_equal(apply_merge(a, &type_Pod, table[i].live ? &live : NULL, &next, &o, &out, &err),
+                                         0);
+                else {
+                        assert_int_equal(schema_decode(a, &type_Pod, &next, NULL, &out, &err), 0);
+                        apply_track_update(a, &type_Pod, table[i].live ? &live : NULL, &out, &o);
+                }
+                json_each_item(it, ObjectMeta_managedFields(Pod_metadata(&out)))
+                        if (str_eqc(ManagedFieldsEntry_manager(it), "m"))
+                                e = it;
+                if (table[i].fields)
+                        check_json(a, json_expand(a, ManagedFieldsEntry_fieldsV1(e)), table[i].fields);
+                else
+                        assert_null(e);
+        }
 }
 
 static void test_merged_lists_keep_both_orders(void **state) {
@@ -256,6 +354,10 @@ static void test_merged_lists_keep_both_orders(void **state) {
                 { "['x','a','y','b','z']", "['a','n','b']", "['x','a','y','n','b','z']" },
                 { "['a','b']", "[]", "['a','b']" },
                 { "[]", "['b','a']", "['b','a']" },
+                { "['a','b','a']", "['b']", "['a','b','a']" },
+                { "['a','b','a']", "['a']", "['a','b']" },
+                { "['a']", "null", "['a']" },
+                { "[]", "null", "null" },
         };
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
 
@@ -281,6 +383,8 @@ int main(void) {
                 cmocka_unit_test(test_an_apply_that_changes_nothing_keeps_the_time),
                 cmocka_unit_test(test_client_side_applies_are_taken_over_without_conflict),
                 cmocka_unit_test(test_keyed_items_are_owned_one_by_one),
+                cmocka_unit_test(test_configs_must_fit_their_type),
+                cmocka_unit_test(test_owned_fields),
                 cmocka_unit_test(test_merged_lists_keep_both_orders),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
