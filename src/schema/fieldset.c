@@ -313,16 +313,15 @@ void fieldset_print_element(struct buf *b, struct str element) {
 static void each(const struct fieldset *s, struct buf *path, void (*fn)(void *arg, struct str path), void *arg) {
         size_t length = path->n;
 
-        for (size_t i = 0; s && i < 2 * s->n; i++) { /* first what is here, then what is below */
-                const struct fieldset_entry *e = &s->v[i % s->n];
-
-                fieldset_print_element(path, e->element);
-                if (i >= s->n)
-                        each(e->below, path, fn, arg);
-                else if (e->member)
-                        fn(arg, buf_str(path));
-                path->n = length;
-        }
+        for (int below = 0; s && below < 2; below++) /* first what is here, then what is below */
+                for (size_t i = 0; i < s->n; i++) {
+                        fieldset_print_element(path, s->v[i].element);
+                        if (below)
+                                each(s->v[i].below, path, fn, arg);
+                        else if (s->v[i].member)
+                                fn(arg, buf_str(path));
+                        path->n = length;
+                }
 }
 
 void fieldset_each(const struct fieldset *s, void (*fn)(void *arg, struct str path), void *arg) {
