@@ -607,6 +607,8 @@ static void merge_subresource(struct op *op, struct json *obj, const struct json
                 if (st->flags & STRATEGY_STATUS_KEEPS_LABELS)
                         copy_member(a, meta, json_getc(old, "metadata"), "labels");
                 copy_member(a, obj, &sent, "status");
+                if (st->prepare_status)
+                        st->prepare_status(op, obj, old);
                 return;
         }
         writes_merge_part(op, obj, &sent, old);

@@ -29,6 +29,8 @@ struct strategy {
         int (*prepare_update)(struct op *op, struct json *obj, const struct json *old, struct error *err);
         /* DELETE, before it is decided whether the object is only marked. */
         void (*prepare_delete)(struct op *op, struct json *obj);
+        /* The status subresource, after status was taken over. */
+        void (*prepare_status)(struct op *op, struct json *obj, const struct json *old);
         /* old is NULL for a create. */
         void (*validate)(struct field_errors *fe, const struct json *obj, const struct json *old);
         /* Changes of other objects that go into the store with this one's (after is NULL for a delete): at most
