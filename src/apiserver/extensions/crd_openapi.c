@@ -96,12 +96,12 @@ struct json crd_openapi(struct arena *a, const struct schema_type *t, bool v3) {
         const struct crd_schema *s = crd_schema_of(t);
         const struct rest *r = &s->version->rest;
         struct openapi_copy c = { a, v3 };
-        struct json root = copy_schema(&c, s->source);
+        bool open = !v3 && s->preserve; /* kubectl then checks nothing below */
+        struct json root = open ? json_new_object() : copy_schema(&c, s->source);
 
-        if (v3 || !s->preserve) { /* v2: kubectl then checks nothing below */
-                json_set_cstr(a, &root, "type", "object");
+        json_set_cstr(a, &root, "type", "object");
+        if (!open)
                 add_meta(&c, &root);
-        }
         for (const char *const *f = r->resource->select_fields; f && *f; f++)
                 json_push(a, json_get_or_add_array(a, &root, "x-kubernetes-selectable-fields"),
                           json_build(a, "{ fieldPath: %c }", *f));
