@@ -384,6 +384,8 @@ static void ended(struct http_request *req, void *arg) {
                 t->status = t->long_running ? 101 : 499; /* handed over; gone before an answer */
         if (t->long_running || !t->answered) {
                 count_done(t);
+                if (t->audit && t->long_running && !t->answered) /* the connection was handed over */
+                        audit_emit(t->audit, AUDIT_STARTED, t->status);
                 if (t->audit)
                         audit_emit(t->audit, AUDIT_COMPLETE, t->status);
         }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "apiserver/bootstrap.h"
+#include "apiserver/flags.h"
 #include "apiserver/flow/flow.h"
 #include "base/metrics.h"
 #include "schema/types.h"
@@ -26,7 +27,12 @@ struct flow {
         atomic_bool posted, started;
         struct loop_work work;
         struct timer timer;
-        bool closing;
+        /* --enable-priority-and-fairness=false: so many reads and so many writes at once, and no queues */
+        bool off;
+        struct in_flight {
+                atomic_uint running;
+                unsigned limit; /* 0: none */
+        } reads, writes;
 };
 
 /* ---- metrics ---- */
@@ -229,11 +235,32 @@ static void begin(struct flow_ticket *t) {
         count_place(t, REQUESTS, 1);
 }
 
+static enum flow_answer enter_counted(struct flow *f, const struct api_user *u, const char *verb,
+                                      struct flow_ticket *t) {
+        bool reads = strcmp(verb, "get") == 0 || strcmp(verb, "list") == 0;
+        struct in_flight *all = reads ? &f->reads : &f->writes;
+
+        *t = (struct flow_ticket){ .flow = f, .retry_after = 1 };
+        if (all->limit == 0 || strcmp(verb, "watch") == 0)
+                return FLOW_RUN;
+        if (atomic_fetch_add(&all->running, 1) >= all->limit && !user_is_in(u, "system:masters")) {
+                atomic_fetch_sub(&all->running, 1);
+                return FLOW_REJECT;
+        }
+        t->counted = &all->running;
+        return FLOW_RUN;
+}
+
 enum flow_answer flow_enter(struct apiserver *s, size_t worker, const struct api_user *u, const struct attributes *at,
                             const struct flow_work *work, struct loop *loop, struct flow_ticket *t,
                             void (*go)(void *arg), void *arg) {
-        struct flow_use *use = use_of(s->flow, worker);
-        const struct flow_schema *schema = classify(use, u, at);
+        struct flow_use *use;
+        const struct flow_schema *schema;
+
+        if (s->flow->off)
+                return enter_counted(s->flow, u, at->verb, t);
+        use = use_of(s->flow, worker);
+        schema = classify(use, u, at);
 
         *t = (struct flow_ticket){ .flow = s->flow, .worker = worker, .loop = loop, .use = use, .schema = schema,
                                    .since_ns = t->since_ns };
@@ -321,6 +348,8 @@ static void keep_seats(struct flow_ticket *t) {
 }
 
 void flow_release(struct flow_ticket *t) {
+        if (t->counted)
+                atomic_fetch_sub(TAKE_PTR(t->counted), 1);
         if (t->waiter) {
                 count_place(t, QUEUED, -1);
                 count_time(t, GAVE_UP);
@@ -506,6 +535,9 @@ struct flow *flow_new(struct apiserver *s) {
         struct flow *f = xcalloc(1, sizeof(*f));
 
         f->s = s;
+        f->off = strcmp(server_flag(s, "enable-priority-and-fairness", "true"), "false") == 0;
+        f->reads.limit = server_flag_number(s, "max-requests-inflight", 400);
+        f->writes.limit = server_flag_number(s, "max-mutating-requests-inflight", 200);
         f->work.run = changed;
         atomic_store(&f->generation, 1);
         pthread_mutex_init(&f->lock, NULL);

@@ -133,6 +133,7 @@ struct flow_ticket {
         struct loop *loop; /* the worker's */
         struct flow_use *use;
         const struct flow_schema *schema; /* NULL: under no control. Valid until flow_leave */
+        atomic_uint *counted; /* where it is one of those that run; NULL: nowhere */
         struct flow_waiter *waiter;
         int64_t since_ns; /* before flow_enter: when the request came */
         unsigned width;

@@ -227,7 +227,7 @@ static void what_is_not_there_is_told_as_upstream_does(void **state) {
                 { "GET /readyz?verbose&exclude=ping&exclude=b&exclude=a", "500", /* it has not been started */
                   "warn: some health checks cannot be excluded: no matches for \"b\",\"a\"\nreadyz check failed\n" },
                 { "DELETE /api/v1/namespaces/default?dryRun=Some", "422",
-                  "DeleteOptions.meta.k8s.io \\\"\\\" is invalid: dryRun: Unsupported value: []string{\\\"Some\\\"}: " },
+                  "is invalid: dryRun: Unsupported value: []string{\\\"Some\\\"}: supported values: " },
         };
         struct fixture *f = *state;
 

@@ -85,7 +85,8 @@ static void query_parameters_become_options(void **state) {
         assert_true(request_check_write(a, &q, "PatchOptions", true, false, &err) < 0);
         assert_string_equal(error_text(&err),
                             "PatchOptions.meta.k8s.io \"\" is invalid: [force: Forbidden: may not be specified for "
-                            "non-apply patch, dryRun: Unsupported value: []string{\"Some\"}: supported values: \"All\", "
+                            "non-apply patch, dryRun: Unsupported value: []string{\"Some\"}: supported values: "
+                            "\"All\", "
                             "fieldValidation: Unsupported value: \"Maybe\": supported values: \"\", \"Ignore\", "
                             "\"Strict\", \"Warn\"]");
         assert_int_equal(request_parse_query(a, STR("fieldValidation=Warn"), &q, NULL), 0);

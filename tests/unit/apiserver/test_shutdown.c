@@ -121,10 +121,32 @@ static void who_comes_too_late_is_told_to_come_again(void **state) {
         fixture_teardown(state);
 }
 
+static void without_levels_so_many_run_at_once(void **state) {
+        static const char *const args[] = { "enable-priority-and-fairness=false", "max-mutating-requests-inflight=1",
+                                            NULL };
+        struct fixture *f = serve(state, args);
+        struct str r;
+        int fd;
+
+        slow = true;
+        fd = client(f, POST);
+        while (!writing)
+                usleep(1000);
+        r = answer_on(f, client(f, "POST /api/v1/namespaces HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}"));
+        assert_true(str_has_prefix(r, STR("HTTP/1.1 429 ")) && str_search(r, STR("\r\nretry-after: 1\r\n")) > 0);
+        assert_true(str_search(r, STR("x-kubernetes-pf-")) < 0);
+        r = answer_on(f, client(f, "GET /api/v1/namespaces HTTP/1.0\r\n\r\n"));
+        assert_true(str_has_prefix(r, STR("HTTP/1.1 200 ")));
+        apiserver_stop(f->s, 5000);
+        assert_true(str_has_prefix(answer_on(f, fd), STR("HTTP/1.1 201 ")));
+        fixture_teardown(state);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_worker_does_not_end_before_the_store_has_answered_it),
                 cmocka_unit_test(who_comes_too_late_is_told_to_come_again),
+                cmocka_unit_test(without_levels_so_many_run_at_once),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
