@@ -70,6 +70,31 @@ int err_bad_request(struct error *err, const char *fmt, ...) {
         return error_status(err, REASON_BAD_REQUEST, "%s", text);
 }
 
+int err_other_kind(struct error *err, const struct rest *r, struct str kind, struct str api_version) {
+        struct str group, version, internal = str_empty(r->group) ? STR("core") : r->group;
+        ssize_t dot = str_find(internal, '.');
+        int e = api_parse_group_version(api_version, &group, &version, err);
+
+        if (e < 0)
+                return e;
+        if (!api_find_type(group, version, kind))
+                return err_bad_request(err,
+                                       "%" STR_FMT " in version \"%" STR_FMT "\" cannot be handled as a %" STR_FMT
+                                       ": no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT
+                                       "\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+                                       STR_ARG(kind), STR_ARG(version), STR_ARG(r->kind), STR_ARG(kind),
+                                       STR_ARG(api_version));
+        if (str_eq(kind, r->kind))
+                return 0;
+        internal = dot < 0 ? internal : str_sub(internal, 0, (size_t) dot); /* the name of upstream's package */
+        return err_bad_request(err,
+                               "%" STR_FMT " in version \"%" STR_FMT "\" cannot be handled as a %" STR_FMT
+                               ": converting (%" STR_FMT ".%" STR_FMT ") to (%" STR_FMT ".%" STR_FMT
+                               "): unknown conversion",
+                               STR_ARG(kind), STR_ARG(version), STR_ARG(r->kind), STR_ARG(version), STR_ARG(kind),
+                               STR_ARG(internal), STR_ARG(r->kind));
+}
+
 int err_method(struct error *err, const struct rest *r, const char *verb) {
         error_status(err, REASON_METHOD_NOT_ALLOWED, "%s is not supported on resources of kind \"%" STR_FMT "\"", verb,
                      STR_ARG(r->qualified));

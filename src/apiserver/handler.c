@@ -15,6 +15,7 @@
 /* ---- bodies ---- */
 
 #define YAML_ERROR "error converting YAML to JSON: "
+#define NO_HEAD "couldn't get version/kind; json parse error: "
 
 /* The beginning of a body, for an error to show: as text when it looks like JSON, else in hex. */
 static struct str summarize(struct arena *a, struct str text) {
@@ -45,45 +46,81 @@ static int unrecognized(struct exchange *x, struct arena *a, struct str text, st
                                STR_ARG(x->rest->kind), prefix, message, STR_ARG(summarize(a, text)));
 }
 
-/* A body as a tree in a, by its media type; views into text. */
-static int parse_body(struct exchange *x, struct arena *a, enum media media, bool patch, struct str text,
-                      struct json_duplicates *dup, struct json **ret, struct error *err) {
-        struct json_parse_opts opts = { .max_depth = 1000, .duplicates = dup };
+/* What upstream reads first of an object: its kind and version. */
+static int check_head(struct exchange *x, struct arena *a, struct str text, struct json **body, struct error *err) {
+        static const char *const types[] = { [JSON_NULL] = "null",     [JSON_BOOL] = "bool",  [JSON_INT] = "number",
+                                             [JSON_DOUBLE] = "number", [JSON_STRING] = "string", [JSON_RAW] = "object",
+                                             [JSON_ARRAY] = "array",   [JSON_OBJECT] = "object" };
+        static const char *const keys[] = { "apiVersion", "kind" };
         _cleanup_error_ struct error e = ERROR_INIT;
+        struct str group, version;
+
+        if (json_is(*body, JSON_NULL))
+                *body = json_new(a, json_new_object());
+        if (!json_is(*body, JSON_OBJECT))
+                error_set(&e, -EINVAL,
+                          "json: cannot unmarshal %s into Go value of type struct { APIVersion string "
+                          "\"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }",
+                          types[json_type(*body)]);
+        for (size_t i = 0; i < ARRAY_SIZE(keys) && e.err == 0; i++) {
+                const struct json *v = json_getc(*body, keys[i]);
+
+                if (v && !json_is(v, JSON_STRING) && !json_is(v, JSON_NULL))
+                        error_set(&e, -EINVAL, "json: cannot unmarshal %s into Go struct field .%s of type string",
+                                  types[json_type(v)], keys[i]);
+        }
+        if (e.err)
+                return unrecognized(x, a, text, err, NO_HEAD, &e);
+        if (api_parse_group_version(json_str(json_getc(*body, "apiVersion")), &group, &version, &e) < 0)
+                return unrecognized(x, a, text, err, "", &e);
+        return 0;
+}
+
+static int parse_protobuf(struct exchange *x, struct arena *a, struct str text, struct json **ret, struct error *err) {
+        _cleanup_error_ struct error e = ERROR_INIT;
+        const struct schema_type *t = NULL;
         struct protobuf_unknown u;
-        const struct schema_type *t;
         struct str group, version;
         struct json doc;
 
-        switch (media) {
-        case MEDIA_JSON:
-                if (json_parse(a, text, &opts, ret, &e) == 0)
-                        return 0;
-                return patch ? err_bad_request(err, "error decoding patch: %s", error_text(&e))
-                             : unrecognized(x, a, text, err, "couldn't get version/kind; json parse error: ", &e);
-        case MEDIA_YAML:
-                if (yaml_parse(a, text, dup, ret, &e) == 0)
-                        return 0;
-                return patch ? err_bad_request(err, "error decoding YAML: %s", error_text(&e))
-                             : unrecognized(x, a, text, err, "", &e);
-        case MEDIA_PROTOBUF:
-                if (protobuf_open(text, &u, &e) < 0)
-                        return unrecognized(x, a, text, err, "", &e);
-                t = x->rest && str_eq(u.kind, x->rest->kind) ? x->rest->resource->type : NULL;
-                if (!t && api_parse_group_version(u.api_version, &group, &version, NULL) == 0)
-                        t = api_find_type(group, version, u.kind);
-                if (!t)
-                        t = api_find_type(STR("meta.k8s.io"), STR("v1"), u.kind);
-                if (!t)
-                        return err_bad_request(err,
-                                               "no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT "\"",
-                                               STR_ARG(u.kind), STR_ARG(u.api_version));
-                if (protobuf_decode_object(a, t, &u, &doc, &e) < 0)
-                        return err_bad_request(err, "%s", error_text(&e));
-                *ret = json_new(a, doc);
-                return 0;
-        }
-        return -EINVAL;
+        if (protobuf_open(text, &u, &e) < 0)
+                return unrecognized(x, a, text, err, "", &e);
+        if (str_empty(u.kind))
+                u.kind = x->rest->kind;
+        if (str_empty(u.api_version))
+                u.api_version = x->rest->api_version;
+        if (str_eq(u.kind, x->rest->kind))
+                t = x->rest->resource->type;
+        if (!t && api_parse_group_version(u.api_version, &group, &version, NULL) == 0)
+                t = api_find_type(group, version, u.kind);
+        if (!t)
+                t = api_find_type(STR("meta.k8s.io"), STR("v1"), u.kind);
+        if (!t)
+                return err_other_kind(err, x->rest, u.kind, u.api_version);
+        if (protobuf_decode_object(a, t, &u, &doc, &e) < 0)
+                return err_bad_request(err, "%s", error_text(&e));
+        *ret = json_new(a, doc);
+        return 0;
+}
+
+/* A body as a tree in a, by its media type; views into text. */
+static int parse_body(struct exchange *x, struct arena *a, enum media media, const struct api_call *c, struct str text,
+                      struct json_duplicates *dup, struct json **ret, struct error *err) {
+        struct json_parse_opts opts = { .max_depth = 1000, .duplicates = dup };
+        _cleanup_error_ struct error e = ERROR_INIT;
+        bool yaml = media == MEDIA_YAML;
+
+        if (media == MEDIA_PROTOBUF)
+                return parse_protobuf(x, a, text, ret, err);
+        if ((yaml ? yaml_parse(a, text, dup, ret, &e) : json_parse(a, text, &opts, ret, &e)) == 0)
+                return c->verb == API_CREATE || c->verb == API_UPDATE ? check_head(x, a, text, ret, err) : 0;
+        if (c->verb == API_PATCH)
+                return err_bad_request(err, "%s%s",
+                                       yaml                               ? "error decoding YAML: "
+                                       : c->patch == API_PATCH_STRATEGIC ? ""
+                                                                         : "error decoding patch: ",
+                                       error_text(&e));
+        return unrecognized(x, a, text, err, yaml ? "" : NO_HEAD, &e);
 }
 
 /* ---- writes ---- */
@@ -201,17 +238,16 @@ static int read_body(struct http_write *w, struct error *err) {
                 return error_status(err, REASON_UNSUPPORTED_MEDIA,
                                     "the body of the request was in an unknown format - accepted media types include: "
                                     "application/json, application/yaml");
-        if (str_empty(text))
-                return w->call.verb == API_DELETE || w->call.verb == API_DELETE_COLLECTION
-                                       ? request_check_delete(w->arena, &w->x.query, err)
-                                       : err_bad_request(err,
-                                                         "the object provided is unrecognized (must be of type "
-                                                         "%" STR_FMT "): couldn't get version/kind; json parse error: "
-                                                                     "unexpected end of JSON input "
-                                                         "(<empty>)",
-                                                         STR_ARG(w->x.rest->kind));
+        if (str_empty(text) && (w->call.verb == API_DELETE || w->call.verb == API_DELETE_COLLECTION))
+                return request_check_delete(w->arena, &w->x.query, err);
+        if (str_empty(text) && w->call.verb != API_PATCH && media != MEDIA_YAML)
+                return err_bad_request(err,
+                                       "the object provided is unrecognized (must be of type %" STR_FMT
+                                       "): %s (<empty>)",
+                                       STR_ARG(w->x.rest->kind),
+                                       media == MEDIA_PROTOBUF ? "empty data" : NO_HEAD "unexpected end of JSON input");
         text = arena_str(w->arena, text);
-        r = parse_body(&w->x, w->arena, media, w->call.verb == API_PATCH, text, &dup, &body, err);
+        r = parse_body(&w->x, w->arena, media, &w->call, text, &dup, &body, err);
         if (r < 0)
                 return r;
         track_request_body(&w->x, body);

@@ -45,9 +45,9 @@ static int check_kind(struct op *op, const struct json *body, struct error *err)
                                 STR_ARG(r->kind));
         if (r->custom && str_empty(json_str(json_getc(body, "kind"))))
                 return err_bad_request(err, "Object 'Kind' is missing in 'unstructured object has no kind'");
-        if (!str_eq(kind, r->kind) && !str_empty(kind) && !r->custom)
-                return err_bad_request(err, "%" STR_FMT " in version \"%" STR_FMT "\" cannot be handled as a %" STR_FMT,
-                                       STR_ARG(kind), STR_ARG(version), STR_ARG(r->kind));
+        if (!r->custom && err_other_kind(err, r, str_empty(kind) ? r->kind : kind,
+                                         str_empty(version) ? r->api_version : version) < 0)
+                return -EINVAL;
         if (r->custom) /* their decoder makes nothing up */
                 version = json_str(json_getc(body, "apiVersion"));
         if (!str_eq(version, r->api_version) && (r->custom || !str_empty(version)))

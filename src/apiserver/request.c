@@ -510,6 +510,8 @@ int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret
                 return 0;
         if (shapes & NEGOTIATE_ROUTER && check_route(accept, shapes, err) < 0)
                 return -EINVAL;
+        if (shapes & NEGOTIATE_JSON)
+                return 0;
         n = sorted_ranges(accept, ranges);
         for (size_t i = 0; i < n && !found; i++)
                 found = media_of(ranges[i].type, &ret->media) && stream_of(&ranges[i], ret->media) &&

@@ -111,6 +111,13 @@ def test_watches_and_refusals(ask, ns):
              (path, shape("application/json", "PartialObjectMetadata"))),
             (415, f"the body of the request was in an unknown format - accepted media types include: {everything}",
              (path, "application/json", "POST", b"x", "application/cbor")),
+            (400, "the object provided is unrecognized (must be of type ConfigMap): yaml: mapping values are not allowed in this context (613a20623a2063)",
+             (path, "application/json", "POST", b"a: b: c", "application/yaml")),
+            (400, "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: json: cannot "
+             "unmarshal number into Go struct field .kind of type string ({\"kind\":1})", (path, "application/json", "POST", b'{"kind":1}', "application/json")),
+            (400, "the object provided is unrecognized (must be of type ConfigMap): empty body (6b387300)",
+             (path, "application/json", "POST", b"k8s\0", PROTOBUF)),
+            (400, "unexpected end of JSON input", (path + "/a", "application/json", "PATCH", b"{", "application/strategic-merge-patch+json")),
             (415, "415: Unsupported Media Type", (path + "/a", "application/json", "PATCH", b"{}", "application/json"))]:
         got = ask(*args)
         assert (got[0], json.loads(got[2])["message"]) == (code, message)

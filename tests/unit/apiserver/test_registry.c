@@ -34,7 +34,14 @@ static void errors_read_as_upstream(void **state) {
                     "ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required");
         check_error(ASK(f, API_CREATE, &res_configmaps, "default",
                         .body = "{\"kind\":\"Secret\",\"metadata\":{\"name\":\"x\"}}"),
-                    400, "Secret in version \"v1\" cannot be handled as a ConfigMap");
+                    400,
+                    "Secret in version \"v1\" cannot be handled as a ConfigMap: converting (v1.Secret) to "
+                    "(core.ConfigMap): unknown conversion");
+        check_error(ASK(f, API_CREATE, &res_configmaps, "default",
+                        .body = "{\"apiVersion\":\"apps/v1\",\"metadata\":{\"name\":\"x\"}}"),
+                    400,
+                    "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: no kind \"ConfigMap\" is registered "
+                    "for version \"apps/v1\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"");
         check_error(ASK(f, API_CREATE, &res_deployments, "default",
                         .body = "{\"metadata\":{\"name\":\"d\"},\"spec\":{\"replicas\":\"x\"}}"),
                     400,
