@@ -52,8 +52,9 @@ class Authority:
 
             def do_POST(self):
                 review = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                authority.asked.append(self.path)
-                decide = authority.review_token if self.path == "/tokens" else authority.review_access
+                path = self.path.partition("?")[0]  # ?timeout=30s
+                authority.asked.append(path)
+                decide = authority.review_token if path == "/tokens" else authority.review_access
                 self.answer({**review, "status": decide(review["spec"])})
 
             def log_message(self, *args):
