@@ -275,6 +275,15 @@ static void admit_body(struct op *op, enum admission_operation o, void (*then)(s
         admission_run(op, o, body, NULL, then);
 }
 
+/* What is sent to be answered, not stored, is in the namespace of the request. */
+static int check_place(const struct op *op, struct error *err) {
+        struct str ns = json_str(json_at_path(op->c->body, "metadata", "namespace"));
+
+        if (!op->rest->resource->namespaced || str_empty(ns) || str_eq(ns, op->namespace))
+                return 0;
+        return err_bad_request(err, OTHER_NAMESPACE);
+}
+
 /* exec, attach, portforward, proxy: only whether it may be; who asks makes the connection. The body is the options. */
 static void connected(struct op *op) {
         op->c->tree = json_new(op->c->arena, *op->c->body);
@@ -331,6 +340,8 @@ void apiserver_call(struct apiserver *s, struct api_call *c) {
         else
                 special = component_status_handler(op);
         if (special && c->verb == API_CREATE) { /* what is sent is of the subresource's own kind */
+                if (check_place(op, &c->error) < 0)
+                        goto fail;
                 admit_body(op, ADMIT_CREATE, special);
                 return;
         }

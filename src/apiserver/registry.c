@@ -204,8 +204,7 @@ static int match_request(struct op *op, struct json *obj, struct error *err) {
         if (str_empty(op->c->namespace))
                 op->namespace = ns;
         if (!str_empty(ns) && !str_eq(ns, op->namespace))
-                return err_bad_request(err, "the namespace of the provided object does not match the namespace sent on "
-                                            "the request");
+                return err_bad_request(err, OTHER_NAMESPACE);
         json_set_str(a, meta, "namespace", op->namespace);
         return 0;
 }

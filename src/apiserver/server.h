@@ -142,6 +142,7 @@ int err_not_found(struct error *err, const struct rest *r, struct str name);
 int err_exists(struct error *err, const struct rest *r, struct str name);
 int err_conflict(struct error *err, const struct rest *r, struct str name, const char *fmt, ...) _printf_(4, 5);
 #define OBJECT_MODIFIED "the object has been modified; please apply your changes to the latest version and try again"
+#define OTHER_NAMESPACE "the namespace of the provided object does not match the namespace sent on the request"
 int err_forbidden(struct error *err, const struct rest *r, struct str name, const char *fmt, ...) _printf_(4, 5);
 int err_too_large_revision(struct error *err, uint64_t want, uint64_t now);
 int err_bad_request(struct error *err, const char *fmt, ...) _printf_(2, 3);

@@ -620,11 +620,12 @@ static int check_request(struct op *op, const struct json *v, int64_t *ret, stru
         if (name.n > 0 && !str_eq(name, op->name))
                 field_invalid_str(&fe, PATH(PATH(NULL, "metadata"), "name"), name,
                                   "must match the service account name if specified");
-        if (seconds < MIN_TOKEN_SECONDS)
+        else if (seconds < MIN_TOKEN_SECONDS)
                 field_invalid(&fe, p, v, "may not specify a duration less than 10 minutes");
         else if (seconds > MAX_TOKEN_SECONDS)
                 field_invalid(&fe, p, v, "may not specify a duration larger than 2^32 seconds");
-        r = field_errors_finish(&fe, STR("TokenRequest"), STR("authentication.k8s.io"), STR(""), err);
+        r = field_errors_finish(&fe, STR("TokenRequest"), STR("authentication.k8s.io"),
+                                str_empty(name) || str_eq(name, op->name) ? STR("") : op->name, err);
         vec_free(&fe.list);
         if (r == 0 && most && seconds > most)
                 op_warn(op, arena_printf(op->c->arena, "requested expiration of %lld seconds shortened to %lld seconds",

@@ -13,18 +13,18 @@
 /* The question with its answer as status. */
 static void answer(struct op *op, struct json status) {
         struct arena *a = op->c->arena;
-        struct json out = json_new_object();
+        struct json out = json_new_object(), m;
         const struct json *spec = json_getc(op->c->body, "spec"), *meta = json_getc(op->c->body, "metadata");
 
         json_set_str(a, &out, "kind", op->rest->kind);
         json_set_str(a, &out, "apiVersion", op->rest->api_version);
-        json_setc(a, &out, "metadata", json_is(meta, JSON_OBJECT) ? *meta : json_new_object());
-        if (!json_getc(json_getc(&out, "metadata"), "creationTimestamp")) {
-                struct json m = json_copy_shallow(a, json_getc(&out, "metadata"));
-
+        m = json_is(meta, JSON_OBJECT) ? json_copy_shallow(a, meta) : json_new_object();
+        json_removec(&m, "namespace");
+        if (op->rest->resource->namespaced)
+                json_set_str(a, &m, "namespace", op->namespace);
+        if (!json_getc(&m, "creationTimestamp"))
                 json_setc(a, &m, "creationTimestamp", json_null());
-                json_setc(a, &out, "metadata", m);
-        }
+        json_setc(a, &out, "metadata", m);
         if (spec)
                 json_setc(a, &out, "spec", *spec);
         json_setc(a, &out, "status", status);
@@ -146,8 +146,7 @@ static int check_review(struct op *op, enum review kind, struct error *err) {
         check_selector(&fe, PATH(p, "labelSelector"), json_getc(r, "labelSelector"), REQUIREMENT_OF_LABELS);
         json_removec(&rest, "managedFields");
         json_removec(&rest, "creationTimestamp");
-        if (kind == REVIEW_LOCAL)
-                json_removec(&rest, "namespace");
+        json_removec(&rest, "namespace"); /* that of the request, or dropped */
         if (json_len(&rest) > 0)
                 field_invalid(&fe, PATH(NULL, "metadata"), &rest, "must be empty");
         if (kind == REVIEW_LOCAL && r && !str_eq(ns, op->namespace))
@@ -190,13 +189,22 @@ static bool is_broken(struct str fields) {
 }
 
 static void check_selectors(struct arena *a, const struct attributes *at, struct buf *errors) {
-        static const char text[] = "spec.resourceAttributes.%sSelector ignored due to parse error";
+        static const char text[] = "%sspec.resourceAttributes.%sSelector ignored due to parse error";
         struct selector labels;
+        bool broken[] = { is_broken(at->field_selector),
+                          at->label_selector.n > 0 &&
+                                          selector_parse_labels(a, at->label_selector, &labels, NULL) < 0 };
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        size_t n = (errors->n > 0) + broken[0] + broken[1];
 
-        if (is_broken(at->field_selector))
-                buf_printf(errors, text, "field");
-        if (at->label_selector.n > 0 && selector_parse_labels(a, at->label_selector, &labels, NULL) < 0)
-                buf_printf(errors, text, "label");
+        for (size_t i = 0; i < ARRAY_SIZE(broken); i++)
+                if (broken[i])
+                        buf_printf(errors, text, errors->n ? ", " : "", i ? "label" : "field");
+        if (n < 2)
+                return;
+        buf_printf(&b, "[%" STR_FMT "]", STR_ARG(buf_str(errors)));
+        errors->n = 0;
+        buf_add_str(errors, buf_str(&b));
 }
 
 static void access_review(struct op *op, const struct api_user *user, enum review kind) {

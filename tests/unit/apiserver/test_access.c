@@ -119,6 +119,19 @@ static void access_reviews_say_who_may(void **state) {
                           "\"resource\":\"pods\"}}}"),
               201, ".status.allowed", "true");
         assert_int_equal(ASK(f, API_CREATE, &res_subjectaccessreviews, .user = &jane, .body = "{}").code, 403);
+        check(ASK(f, API_CREATE, &res_subjectaccessreviews,
+                  .body = "{\"spec\":{\"user\":\"jane\",\"resourceAttributes\":{\"verb\":\"list\",\"resource\":\"pods\","
+                          "\"fieldSelector\":{\"rawSelector\":\"x\"},\"labelSelector\":{\"rawSelector\":\"a in\"}}}}"),
+              201, ".status.evaluationError",
+              "[spec.resourceAttributes.fieldSelector ignored due to parse error, "
+              "spec.resourceAttributes.labelSelector ignored due to parse error]");
+        check_error(ASK(f, API_CREATE, &res_localsubjectaccessreviews, "default",
+                        .body = "{\"metadata\":{\"namespace\":\"x\"},\"spec\":{\"user\":\"jane\"}}"),
+                    400, "the namespace of the provided object does not match the namespace sent on the request");
+        check(ASK(f, API_CREATE, &res_localsubjectaccessreviews, "default",
+                  .body = "{\"spec\":{\"user\":\"jane\",\"resourceAttributes\":{\"namespace\":\"default\",\"verb\":"
+                          "\"get\",\"resource\":\"pods\"}}}"),
+              201, ".metadata.namespace", "default");
         check(ASK(f, API_CREATE, &res_selfsubjectreviews, .body = "{}"), 201, ".status.userInfo.username",
               "system:apiserver");
         /* masters have cluster-admin's rule once. */
