@@ -49,7 +49,7 @@ const struct apiserver_flag apiserver_flags[] = {
         { "authorization-webhook-cache-unauthorized-ttl", "DURATION", "how long a no holds (default 30s)" },
         { "authorization-webhook-config-file", "FILE", "kubeconfig of a webhook that authorizes" },
         { "authorization-webhook-version", "VERSION", "of SubjectAccessReview (default v1beta1)" },
-        { "enable-priority-and-fairness", "BOOL", "false: --max-*-requests-inflight limit reads and writes (default true)" },
+        { "enable-priority-and-fairness", "BOOL", "false: --max-*-requests-inflight limit instead (default true)" },
         { "encryption-provider-config", "FILE", "how Secrets and others are encrypted in the store" },
         { "encryption-provider-config-automatic-reload", "BOOL", "read it again when it changes (default false)" },
         { "event-ttl", "DURATION", "how long Events live (default 1h)" },

@@ -35,6 +35,8 @@ struct audit_log {
         int fd;
         struct audit_plugin plugin;
         pthread_t thread; /* of the mode batch */
+        pthread_t mill;   /* compresses what was rotated last, and removes what is old */
+        char *rotated;    /* that; NULL: the mill has never run */
         pthread_mutex_t lock;
         pthread_cond_t more;
         struct buf waiting;
@@ -116,6 +118,21 @@ static void compress_file(const char *path) {
         log_warn("audit log: cannot compress %s", path);
 }
 
+static void *mill(void *arg) {
+        struct audit_log *l = arg;
+
+        if (l->compress)
+                compress_file(l->rotated);
+        remove_old(l);
+        return NULL;
+}
+
+static void wait_for_mill(struct audit_log *l) {
+        if (l->rotated)
+                pthread_join(l->mill, NULL);
+        free(TAKE_PTR(l->rotated));
+}
+
 static void rotate(struct audit_log *l) {
         struct str dir, prefix, suffix;
         struct timespec ts;
@@ -126,17 +143,16 @@ static void rotate(struct audit_log *l) {
         gmtime_r(&ts.tv_sec, &tm);
         strftime(when, sizeof(when), "%Y-%m-%dT%H-%M-%S", &tm);
         name_parts(l->path, &dir, &prefix, &suffix);
-        _cleanup_free_ char *to = xprintf("%" STR_FMT "/%" STR_FMT "-%s.%03ld%" STR_FMT, STR_ARG(dir), STR_ARG(prefix),
-                                          when, (long) (ts.tv_nsec / NSEC_PER_MSEC), STR_ARG(suffix));
-
+        wait_for_mill(l);
+        l->rotated = xprintf("%" STR_FMT "/%" STR_FMT "-%s.%03ld%" STR_FMT, STR_ARG(dir), STR_ARG(prefix), when,
+                             (long) (ts.tv_nsec / NSEC_PER_MSEC), STR_ARG(suffix));
         close(l->fd);
-        if (rename(l->path, to) < 0)
+        if (rename(l->path, l->rotated) < 0)
                 log_warn("audit log: rename %s: %s", l->path, strerrordesc_np(errno));
         if (open_file(l) < 0)
                 log_error("audit log: open %s: %s", l->path, strerrordesc_np(errno));
-        if (l->compress)
-                compress_file(to);
-        remove_old(l);
+        if (pthread_create(&l->mill, NULL, mill, l) != 0)
+                abort();
 }
 
 /* ---- writing ---- */
@@ -277,6 +293,7 @@ void audit_log_close(struct audit_log *l) {
         pthread_mutex_unlock(&l->lock);
         if (l->plugin.mode == AUDIT_BATCH)
                 pthread_join(l->thread, NULL);
+        wait_for_mill(l);
         if (l->path && l->fd >= 0)
                 close(l->fd);
         pthread_mutex_destroy(&l->lock);

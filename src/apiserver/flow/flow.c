@@ -287,7 +287,7 @@ enum flow_answer flow_enter(struct apiserver *s, size_t worker, const struct api
 int64_t flow_arrived(struct flow_ticket *t) {
         int64_t since = t->since_ns;
 
-        t->waiter = NULL;
+        t->queue = flow_level_queue(TAKE_PTR(t->waiter)) + 1;
         count_place(t, QUEUED, -1);
         count_time(t, WAITED);
         begin(t);
@@ -356,8 +356,12 @@ void flow_release(struct flow_ticket *t) {
                 flow_level_give_up(TAKE_PTR(t->waiter));
         }
         if (t->running) {
+                int64_t since = t->since_ns;
+
                 series_add(count_of(t, REQUESTS), -1);
                 count_time(t, t->is_watch ? RAN_WATCH : RAN);
+                if (t->queue > 0)
+                        flow_level_charge(t->schema->level, t->queue - 1, t->width, t->since_ns - since);
                 if (t->after_ms > 0 && atomic_load(&t->flow->started)) {
                         keep_seats(t);
                 } else {

@@ -59,6 +59,10 @@ void flow_level_leave(struct flow_level *l, unsigned width);
 /* One that waits: go is called once on its loop, when it has its seats. */
 struct flow_waiter *flow_level_wait(struct flow_level *l, uint64_t flow_hash, unsigned width, struct loop *loop,
                                     void (*go)(void *arg), void *arg); /* NULL: refused, the queue is full */
+/* Which queue it came from: in go. */
+unsigned flow_level_queue(const struct flow_waiter *w);
+/* One that came from that queue is done, and ran for so long. */
+void flow_level_charge(struct flow_level *l, unsigned queue, unsigned width, int64_t ns);
 /* On its loop: go is not called any more, and the seats are free for others. */
 void flow_level_give_up(struct flow_waiter *w);
 /* Counts one that was refused, in this second; returns in how many the client may come again. */
@@ -139,6 +143,7 @@ struct flow_ticket {
         unsigned width;
         unsigned retry_after; /* refused: in how many seconds the client may come again */
         unsigned after_ms; /* how long it keeps its seats when it is done */
+        unsigned queue; /* the number of that it came from, and one; 0: it never waited */
         bool running, is_watch;
 };
 enum flow_answer { FLOW_RUN, FLOW_WAIT, FLOW_REJECT };

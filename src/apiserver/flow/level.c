@@ -1,7 +1,8 @@
 /* One priority level: seats, and the queues of those that wait for them.
  *
- * A request that waited is charged its width when it is taken: the finish of its queue moves on by so much, and the
- * queue that is behind the others is next. A queue that was empty starts at the present, so that nobody saves up. */
+ * A request that waited is charged its width when it is taken, as if it ran for SERVICE_NS, and when it is done for the
+ * time that it really ran: the finish of its queue moves on by so much, and the queue that is behind the others is next.
+ * A queue of which nothing waits or runs starts at the present, so that nobody saves up, or pays for ever. */
 #include <math.h>
 #include <stdio.h>
 
@@ -9,11 +10,12 @@
 
 #define ONE_REF (1ULL << 32)
 #define MAX_HAND 64
+#define SERVICE_NS 3000000 /* what a request takes, about */
 #define SMOOTHING 0.977 /* of the demand: half of a peak is forgotten in five minutes */
 
 struct flow_queue {
         struct list waiters;
-        unsigned n, seats;
+        unsigned n, seats, running;
         double finish; /* virtual time up to which it has been served */
 };
 
@@ -23,7 +25,7 @@ struct flow_waiter {
         struct flow_level *level;
         struct flow_queue *queue; /* NULL: taken, the message is on its way */
         struct loop *loop;
-        unsigned width;
+        unsigned width, index; /* of its queue, once it is taken */
         uint64_t hash;
         int64_t since_ns;
         void (*go)(void *arg); /* NULL: gave up */
@@ -151,10 +153,12 @@ static void arrive(struct loop_work *work) {
         struct flow_level *l = w->level;
         unsigned width = w->width;
 
-        if (w->go)
+        if (w->go) {
                 w->go(w->arg);
-        else
+        } else {
+                flow_level_charge(l, w->index, width, 0);
                 flow_level_leave(l, width);
+        }
         free(w);
 }
 
@@ -168,6 +172,8 @@ static void dispatch(struct flow_level *l) {
                         return;
                 l->virtual_now = MAX(l->virtual_now, q->finish);
                 q->finish += w->width;
+                q->running++;
+                w->index = (unsigned) (q - l->queues);
                 dequeue(w);
                 loop_post(w->loop, &w->work);
         }
@@ -218,7 +224,7 @@ struct flow_waiter *flow_level_wait(struct flow_level *l, uint64_t hash, unsigne
                                            .since_ns = now_mono_ns(), .go = go, .arg = arg };
                 w->work.run = arrive;
                 if (q->n++ == 0)
-                        q->finish = MAX(q->finish, l->virtual_now);
+                        q->finish = q->running ? MAX(q->finish, l->virtual_now) : l->virtual_now;
                 q->seats += width;
                 list_push(&q->waiters, &w->link);
                 l->waiting_seats += width;
@@ -228,6 +234,19 @@ struct flow_waiter *flow_level_wait(struct flow_level *l, uint64_t hash, unsigne
         note_demand(l, (unsigned) atomic_load(&l->state) + l->waiting_seats + (w ? 0 : width));
         pthread_mutex_unlock(&l->lock);
         return w;
+}
+
+unsigned flow_level_queue(const struct flow_waiter *w) {
+        return w->index;
+}
+
+void flow_level_charge(struct flow_level *l, unsigned queue, unsigned width, int64_t ns) {
+        pthread_mutex_lock(&l->lock);
+        if (l->queues && queue < l->limits.queues && l->queues[queue].running > 0) {
+                l->queues[queue].running--;
+                l->queues[queue].finish += width * ((double) ns / SERVICE_NS - 1);
+        }
+        pthread_mutex_unlock(&l->lock);
 }
 
 void flow_level_give_up(struct flow_waiter *w) {

@@ -104,6 +104,33 @@ static void a_quiet_flow_is_not_behind_a_loud_one(void **state) {
         flow_level_unref(l);
 }
 
+/* What counts is the time that requests run, not how many they are. */
+static void slow_requests_are_charged_their_time(void **state) {
+        struct flow_level *l = level_of(1, 64, 1, 50);
+        uint64_t slow = 1, fast = 2; /* a queue each */
+
+        assert_true(flow_level_enter(l, 1));
+        wait_in(l, slow, 0);
+        wait_in(l, slow, 0);
+        for (int i = 0; i < 5; i++)
+                wait_in(l, fast, 1);
+        flow_level_leave(l, 1);
+        settle();
+        assert_int_equal(went[0] * 10 + went[1], 10);
+        flow_level_charge(l, (unsigned) slow, 1, 15 * NSEC_PER_MSEC); /* as long as five of the others */
+        for (int i = 0; i < 5; i++) {
+                flow_level_leave(l, 1);
+                settle();
+                flow_level_charge(l, (unsigned) fast, 1, 3 * NSEC_PER_MSEC);
+        }
+        assert_int_equal(went[0] * 10 + went[1], 15);
+        flow_level_leave(l, 1);
+        settle();
+        assert_int_equal(went[0], 2);
+        flow_level_leave(l, 1);
+        flow_level_unref(l);
+}
+
 static void a_level_without_seats_serves_nobody_and_one_that_rejects_does_not_queue(void **state) {
         struct flow_level *jail = level_of(0, 1, 1, 5), *reject = level_of(1, 0, 0, 0);
 
@@ -324,6 +351,7 @@ int main(void) {
                 cmocka_unit_test(who_gives_up_leaves_its_turn_to_others),
                 cmocka_unit_test(a_wide_request_waits_for_all_its_seats_or_runs_alone),
                 cmocka_unit_test(a_quiet_flow_is_not_behind_a_loud_one),
+                cmocka_unit_test(slow_requests_are_charged_their_time),
                 cmocka_unit_test(a_level_without_seats_serves_nobody_and_one_that_rejects_does_not_queue),
                 cmocka_unit_test(levels_lend_what_they_do_not_need),
                 cmocka_unit_test(a_level_that_refuses_much_sends_clients_away_for_longer),
