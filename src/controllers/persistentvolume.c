@@ -199,7 +199,7 @@ static void tell(struct sync *s, const char *type, const char *reason, const cha
 }
 
 /* Names the one that is to make a volume. */
-static int ask_provisioner(struct sync *s, struct str class_name, const struct object *class, struct error *err) {
+static int ask_provisioner(struct sync *s, const struct object *class, const struct object *node, struct error *err) {
         struct str provisioner = StorageClass_provisioner(object_json(class));
         struct json tree = json_copy_tree(s->a, object_json(s->claim));
         bool changed;
@@ -211,6 +211,8 @@ static int ask_provisioner(struct sync *s, struct str class_name, const struct o
         }
         changed = annotate(s->a, &tree, PROVISIONER_BETA, provisioner);
         changed = annotate(s->a, &tree, PROVISIONER, provisioner) || changed;
+        if (node) /* of the first consumer: it is made for that one */
+                changed = annotate(s->a, &tree, SELECTED_NODE, object_name(node)) || changed;
         if (changed)
                 return controller_update(s->c, &res_persistentvolumeclaims, STR(""), &tree, err);
         tell(s, "Normal", "ExternalProvisioning",
@@ -237,7 +239,7 @@ static int find_and_bind(struct sync *s, struct error *err) {
                 tell(s, "Normal", "FailedBinding",
                      "no persistent volumes available for this claim and no storage class is set");
         else if (class)
-                return ask_provisioner(s, name, class, err);
+                return ask_provisioner(s, class, node, err);
         else
                 tell(s, "Warning", "ProvisioningFailed",
                      arena_printf(s->a, "storageclass.storage.k8s.io \"%" STR_FMT "\" not found", STR_ARG(name)).p);

@@ -11,7 +11,7 @@ extern const struct controller_class namespace_controller, serviceaccount_contro
                 csrcleaner_controller, pvcprotection_controller, pvprotection_controller,
                 serviceaccounttoken_controller, legacytokencleaner_controller, tokencleaner_controller,
                 bootstrapsigner_controller, validatingadmissionpolicystatus_controller, servicecidr_controller,
-                persistentvolume_controller;
+                persistentvolume_controller, ephemeralvolume_controller;
 
 const struct controller_class *const controller_table[] = {
         &namespace_controller,
@@ -48,5 +48,6 @@ const struct controller_class *const controller_table[] = {
         &validatingadmissionpolicystatus_controller,
         &servicecidr_controller,
         &persistentvolume_controller,
+        &ephemeralvolume_controller,
         NULL,
 };

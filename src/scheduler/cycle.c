@@ -104,7 +104,7 @@ void diagnosis_print(const struct diagnosis *d, struct buf *dst) {
         while (map_next(&it))
                 lines[n++] = xprintf("%zu %" STR_FMT, (size_t) (uintptr_t) it.value, STR_ARG(it.key));
         qsort(lines, n, sizeof(*lines), by_text);
-        buf_printf(dst, "0/%zu nodes are available: ", d->nodes);
+        buf_printf(dst, "0/%zu nodes are available: %" STR_FMT, d->nodes, STR_ARG(buf_str(&d->waits)));
         for (size_t i = 0; i < n; i++) {
                 buf_printf(dst, "%s%s", i ? ", " : "", lines[i]);
                 free(lines[i]);

@@ -9,6 +9,7 @@
 
 #include "base/map.h"
 #include "base/vec.h"
+#include "client/informer.h"
 #include "json/object.h"
 #include "scheduler/scheduler.h"
 #include "schema/selector.h"
@@ -53,6 +54,13 @@ struct node_term {
         int64_t weight; /* of a preference */
 };
 
+/* What a claim of the pod asks of a node: that it matches one of the terms. */
+struct volume_need {
+        VEC(struct node_term) terms;
+        bool anywhere;
+        const char *reason; /* when it does not */
+};
+
 struct pod_info {
         struct object *pod; /* a reference */
         struct arena *arena;
@@ -72,6 +80,8 @@ struct pod_info {
         size_t n_terms;
         struct node_term *preferred;
         size_t n_preferred;
+        struct arena *volumes_arena; /* of volume_needs: as they are at this attempt; NULL without claims */
+        VEC(struct volume_need) volume_needs;
 
         /* the queue's */
         struct list link;
@@ -83,6 +93,8 @@ struct pod_info {
 
 struct pod_info *pod_info_new(struct object *pod);
 void pod_info_free(struct pod_info *p);
+struct node_term pod_info_term(struct arena *a, const struct json *term); /* a NodeSelectorTerm */
+void pod_info_forget_volumes(struct pod_info *p);
 DEFINE_CLEANUP(struct pod_info *, pod_info_free)
 
 /* ---- nodes ---- */
@@ -177,7 +189,15 @@ int64_t queue_flush_backoff(struct queue *q); /* moves what is due; ms until the
 
 /* ---- one decision ---- */
 
+/* volumes.c: what is known of volumes. */
+struct volumes {
+        struct informer *claims, *volumes, *classes;
+};
+/* What the pod's claims ask of nodes, into volume_needs. False: it must wait, wherever; why says for what. */
+bool volumes_check(const struct volumes *v, struct pod_info *p, struct buf *why);
+
 struct diagnosis {
+        struct buf waits;   /* no node was looked at: why */
         struct map *counts; /* text → number of nodes as uintptr_t */
         size_t nodes, unresolvable;
 };

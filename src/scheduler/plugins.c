@@ -141,6 +141,23 @@ static const struct plugin node_affinity = { .name = "NodeAffinity",
                                              .normalize = SCORE_NORMALIZE,
                                              .weight = 2 };
 
+/* ---- VolumeBinding: nodes that may have the pod's volumes (volumes.c) ---- */
+
+static enum verdict volume_filter(const struct pod_info *p, const struct node_info *n, struct reasons *why) {
+        for (size_t i = 0; i < p->volume_needs.n; i++) {
+                const struct volume_need *need = &p->volume_needs.v[i];
+                bool ok = need->anywhere;
+                for (size_t k = 0; !ok && k < need->terms.n; k++)
+                        ok = need->terms.v[k].n && all_match(need->terms.v[k].reqs, need->terms.v[k].n, n);
+                if (!ok) {
+                        reasons_add(why, "%s", need->reason);
+                        return UNRESOLVABLE;
+                }
+        }
+        return FIT;
+}
+static const struct plugin volume_binding = { .name = "VolumeBinding", .filter = volume_filter };
+
 /* ---- NodePorts ---- */
 
 static bool ports_conflict(const struct host_port *a, const struct host_port *b) {
@@ -222,5 +239,6 @@ static const struct plugin balanced_allocation = { .name = "NodeResourcesBalance
 
 const struct plugin *const plugins[] = {
         &node_unschedulable, &node_name,          &taint_toleration,    &node_affinity,
-        &node_ports,         &node_resources_fit, &balanced_allocation, NULL,
+        &node_ports,         &node_resources_fit, &volume_binding,      &balanced_allocation,
+        NULL,
 };

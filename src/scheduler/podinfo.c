@@ -134,7 +134,7 @@ static const struct {
         { "Gt", SELECTOR_GT },         { "Lt", SELECTOR_LT },
 };
 
-static void add_requirements(struct pod_info *p, struct node_term *t, const struct json *list, bool field) {
+static void add_requirements(struct arena *a, struct node_term *t, const struct json *list, bool field) {
         json_each_item(j, list) {
                 struct node_requirement *q = &t->reqs[t->n++];
                 const struct json *values = NodeSelectorRequirement_values(j);
@@ -143,19 +143,18 @@ static void add_requirements(struct pod_info *p, struct node_term *t, const stru
                 for (size_t i = 0; i < ARRAY_SIZE(node_operators); i++)
                         if (str_eqc(NodeSelectorRequirement_operator(j), node_operators[i].name))
                                 q->op = node_operators[i].op;
-                q->values = arena_array(p->arena, struct str, json_len(values));
+                q->values = arena_array(a, struct str, json_len(values));
                 json_each_item(v, values)
                         q->values[q->n_values++] = json_str(v);
         }
 }
 
-static struct node_term compile_term(struct pod_info *p, const struct json *term) {
+struct node_term pod_info_term(struct arena *a, const struct json *term) {
         const struct json *labels = NodeSelectorTerm_matchExpressions(term),
                           *fields = NodeSelectorTerm_matchFields(term);
-        struct node_term t = { .reqs = arena_array(p->arena, struct node_requirement,
-                                                   json_len(labels) + json_len(fields)) };
-        add_requirements(p, &t, labels, false);
-        add_requirements(p, &t, fields, true);
+        struct node_term t = { .reqs = arena_array(a, struct node_requirement, json_len(labels) + json_len(fields)) };
+        add_requirements(a, &t, labels, false);
+        add_requirements(a, &t, fields, true);
         return t;
 }
 
@@ -174,11 +173,11 @@ static void collect_affinity(struct pod_info *p, const struct json *spec) {
         p->has_terms = json_is(required, JSON_OBJECT);
         p->terms = arena_array(p->arena, struct node_term, json_len(terms));
         json_each_item(t, terms)
-                p->terms[p->n_terms++] = compile_term(p, t);
+                p->terms[p->n_terms++] = pod_info_term(p->arena, t);
         const struct json *preferred = NodeAffinity_preferredDuringSchedulingIgnoredDuringExecution(affinity);
         p->preferred = arena_array(p->arena, struct node_term, json_len(preferred));
         json_each_item(t, preferred) {
-                p->preferred[p->n_preferred] = compile_term(p, PreferredSchedulingTerm_preference(t));
+                p->preferred[p->n_preferred] = pod_info_term(p->arena, PreferredSchedulingTerm_preference(t));
                 p->preferred[p->n_preferred++].weight = PreferredSchedulingTerm_weight(t);
         }
 }
@@ -204,7 +203,18 @@ struct pod_info *pod_info_new(struct object *pod) {
         return p;
 }
 
+void pod_info_forget_volumes(struct pod_info *p) {
+        for (size_t i = 0; i < p->volume_needs.n; i++)
+                vec_free(&p->volume_needs.v[i].terms);
+        p->volume_needs.n = 0;
+        if (p->volumes_arena)
+                arena_reset(p->volumes_arena);
+}
+
 void pod_info_free(struct pod_info *p) {
+        pod_info_forget_volumes(p);
+        vec_free(&p->volume_needs);
+        arena_free(p->volumes_arena);
         object_unref(p->pod);
         arena_free(p->arena);
         free(p);

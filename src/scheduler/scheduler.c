@@ -22,6 +22,7 @@ struct scheduler {
         struct loop *loop;
         struct informer_factory *informers;
         struct informer *pods, *nodes;
+        struct volumes volumes;
         struct event_recorder *events;
         struct cache cache;
         struct queue queue;
@@ -94,6 +95,14 @@ static void on_node(struct object *old, struct object *new, void *arg) {
                 queue_move_all(&s->queue);
                 kick(s);
         }
+}
+
+static void on_volume(struct object *old, struct object *new, void *arg) {
+        struct scheduler *s = arg;
+        if (list_empty(&s->queue.unschedulable))
+                return;
+        queue_move_all(&s->queue);
+        kick(s);
 }
 
 /* ---- results ---- */
@@ -220,13 +229,18 @@ static void on_timer(struct timer *t) {
 }
 
 static void schedule_pod(struct scheduler *s, struct pod_info *p) {
-        struct diagnosis d = { .counts = map_new(NULL) };
-        struct node_info *n = schedule_one(&s->cache, p, &d);
+        struct diagnosis d = { .counts = map_new(NULL), .nodes = s->cache.nodes.n, .unresolvable = s->cache.nodes.n };
+        struct node_info *n = NULL;
+        if (volumes_check(&s->volumes, p, &d.waits)) {
+                d.unresolvable = 0;
+                n = schedule_one(&s->cache, p, &d);
+        }
         if (n)
                 bind_pod(s, p, n);
         else
                 failed(s, p, &d);
         map_free(d.counts);
+        buf_free(&d.waits);
 }
 
 static void run_turn(struct loop_work *w) {
@@ -259,6 +273,12 @@ static void begin(void *arg) {
         struct scheduler *s = arg;
         s->pods = informer_of(s->informers, &res_pods);
         s->nodes = informer_of(s->informers, &res_nodes);
+        s->volumes = (struct volumes) { informer_of(s->informers, &res_persistentvolumeclaims),
+                                        informer_of(s->informers, &res_persistentvolumes),
+                                        informer_of(s->informers, &res_storageclasses) };
+        informer_add_handler(s->volumes.claims, on_volume, s);
+        informer_add_handler(s->volumes.volumes, on_volume, s);
+        informer_add_handler(s->volumes.classes, on_volume, s);
         informer_add_handler(s->nodes, on_node, s);
         informer_add_handler(s->pods, on_pod, s);
         informer_factory_start(s->informers);

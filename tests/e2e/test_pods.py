@@ -60,14 +60,18 @@ def test_volumes_of_every_kind(cluster, ns, tmp_path):
 
 
 def test_a_claim_finds_its_volume_and_outlives_its_pod(cluster, ns, tmp_path):
+    def why():
+        conditions = cluster.json("get", "pod", "writer", "-n", ns)["status"].get("conditions", [])
+        return "".join(c.get("message", "") for c in conditions if c["type"] == "PodScheduled")
     (tmp_path / "pv").mkdir()
+    cluster.apply(pod("writer", "echo here > /data/f; sleep 1000", container={"volumeMounts": [{"name": "v", "mountPath": "/data"}]},
+                      volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]), namespace=ns)
+    wait(lambda: why().startswith('0/1 nodes are available: persistentvolumeclaim "data" not found. preemption: 0/1'))
     cluster.apply({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": ns}, "spec": {
         "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": ns, "hostPath": {"path": str(tmp_path / "pv")}}})
     cluster.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"}, "spec": {
         "accessModes": ["ReadWriteOnce"], "storageClassName": ns, "resources": {"requests": {"storage": "500Mi"}}}}, namespace=ns)
     wait(lambda: cluster.json("get", "pvc", "data", "-n", ns)["status"]["phase"] == "Bound", 10)
-    cluster.apply(pod("writer", "echo here > /data/f; sleep 1000", container={"volumeMounts": [{"name": "v", "mountPath": "/data"}]},
-                      volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]), namespace=ns)
     wait(lambda: (tmp_path / "pv" / "f").exists())
     cluster.kubectl("delete", "pvc", "data", "-n", ns, "--wait=false")
     assert "Terminating" in cluster.kubectl("get", "pvc", "-n", ns)
@@ -76,6 +80,23 @@ def test_a_claim_finds_its_volume_and_outlives_its_pod(cluster, ns, tmp_path):
     wait(lambda: cluster.json("get", "pv", ns)["status"]["phase"] == "Released", 10)
     assert "lastPhaseTransitionTime" in cluster.json("get", "pv", ns)["status"]
     cluster.kubectl("delete", "pv", ns, "--timeout=10s")
+
+
+def test_an_ephemeral_volume_comes_and_goes_with_its_pod(cluster, ns, tmp_path):
+    cluster.apply({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": ns},
+                   "provisioner": "kubernetes.io/no-provisioner", "volumeBindingMode": "WaitForFirstConsumer"})
+    cluster.apply({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": ns}, "spec": {
+        "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": ns, "local": {"path": str(tmp_path)},
+        "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [
+            {"key": "kubernetes.io/hostname", "operator": "In", "values": [cluster.name]}]}]}}}})
+    claim = {"spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": ns, "resources": {"requests": {"storage": "1Gi"}}}}
+    cluster.apply(pod("p", "echo here > /data/f; sleep 1000", container={"volumeMounts": [{"name": "v", "mountPath": "/data"}]},
+                      volumes=[{"name": "v", "ephemeral": {"volumeClaimTemplate": claim}}]), namespace=ns)
+    wait(lambda: (tmp_path / "f").exists())
+    assert cluster.json("get", "pvc", "p-v", "-n", ns)["spec"]["volumeName"] == ns
+    cluster.kubectl("delete", "pod", "p", "-n", ns, "--grace-period=0", "--force")
+    cluster.kubectl("wait", "--for=delete", "pvc/p-v", "-n", ns, "--timeout=20s")
+    cluster.kubectl("delete", "pv,storageclass", ns, "--timeout=10s")
 
 
 def test_a_mounted_config_map_follows_its_object(cluster, ns):

@@ -1,8 +1,9 @@
 /* Volumes and claims find each other; ranges of Service addresses. */
 #include "help.h"
 
-extern const struct controller_class persistentvolume_controller, servicecidr_controller;
-static const struct controller_class *const classes[] = { &persistentvolume_controller, &servicecidr_controller, NULL };
+extern const struct controller_class persistentvolume_controller, servicecidr_controller, ephemeralvolume_controller;
+static const struct controller_class *const classes[] = { &persistentvolume_controller, &servicecidr_controller,
+                                                          &ephemeralvolume_controller, NULL };
 
 /* ---- volumes ---- */
 
@@ -160,6 +161,25 @@ static void a_provisioner_is_asked(void **state) {
         assert_int_equal(events(&k, "d", "ProvisioningFailed"), 1);
 }
 
+static void a_claim_of_a_pod_is_made_from_its_template(void **state) {
+        _cluster_ struct cluster k;
+        struct object *c;
+
+        cluster_start(&k, NULL, classes);
+        fake_api_create(k.api, &res_pods, "ns",
+                        "{'metadata':{'name':'p'},'spec':{'containers':[],'volumes':[{'name':'v','ephemeral':{"
+                        "'volumeClaimTemplate':{'metadata':{'labels':{'a':'b'}},'spec':{'accessModes':['ReadWriteOnce'],"
+                        "'resources':{'requests':{'storage':'1Gi'}}}}}}]}}");
+        cluster_settle(&k);
+        c = get_claim(&k, "p-v");
+        assert_string_equal(text_at(c, "metadata.labels.a"), "b");
+        assert_string_equal(text_at(c, "metadata.ownerReferences.0.kind"), "Pod");
+        assert_string_equal(text_at(c, "spec.resources.requests.storage"), "1Gi");
+        fake_api_remove(k.api, &res_persistentvolumeclaims, "ns", "p-v");
+        cluster_settle(&k);
+        assert_non_null(get_claim(&k, "p-v"));
+}
+
 /* ---- ranges ---- */
 
 static void range(struct cluster *k, const char *name, const char *cidr) {
@@ -220,6 +240,7 @@ int main(void) {
                 cmocka_unit_test(what_nobody_can_delete_has_failed),
                 cmocka_unit_test(a_class_may_wait_for_the_first_consumer),
                 cmocka_unit_test(a_provisioner_is_asked),
+                cmocka_unit_test(a_claim_of_a_pod_is_made_from_its_template),
                 cmocka_unit_test(a_range_stays_while_it_has_addresses),
                 cmocka_unit_test(a_wider_range_takes_over),
         };

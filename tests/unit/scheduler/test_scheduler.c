@@ -240,8 +240,35 @@ static void a_changed_pod_is_tried_anew_an_unchanged_one_keeps_its_place(void **
         queue_free(&q);
 }
 
+static void a_volume_leaves_the_nodes_that_may_have_it(void **state) {
+        struct cache c;
+        struct pod_info *p = pod("p", "{\"containers\":[{}]}");
+        struct arena *a = arena_new(512);
+        struct json *term;
+
+        cache_init(&c);
+        add_node(&c, "far", "{\"zone\":\"a\"}", "{}", "4", "8Gi");
+        expect(&c, p, "far", NULL);
+        assert_int_equal(json_parse(a,
+                                    STR("{\"matchExpressions\":[{\"key\":\"zone\",\"operator\":\"In\",\"values\":["
+                                        "\"b\"]}]}"),
+                                    NULL, &term, NULL),
+                         0);
+        vec_push(&p->volume_needs, (struct volume_need) { .reason = "no volume here" });
+        vec_push(&p->volume_needs.v[0].terms, pod_info_term(p->arena, term));
+        expect(&c, p, NULL,
+               "0/1 nodes are available: 1 no volume here. preemption: 0/1 nodes are available: 1 Preemption is not "
+               "helpful for scheduling.");
+        add_node(&c, "near", "{\"zone\":\"b\"}", "{}", "4", "8Gi");
+        expect(&c, p, "near", NULL);
+        pod_info_free(p);
+        arena_free(a);
+        cache_free(&c);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test(a_volume_leaves_the_nodes_that_may_have_it),
                 cmocka_unit_test(requests_are_the_most_the_pod_can_use_at_once),
                 cmocka_unit_test(each_filter_says_why_in_upstreams_words),
                 cmocka_unit_test(a_pod_counts_from_the_decision_on),
