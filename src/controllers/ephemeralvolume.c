@@ -24,8 +24,8 @@ static int make_claim(struct controller *c, struct arena *a, const struct object
         if (there)
                 return 0;
         body = json_build(a,
-                          "{ metadata: { name: %s, namespace: %s, labels: %j, annotations: %j, ownerReferences: [ %j ] }, "
-                          "spec: %j }",
+                          "{ metadata: { name: %s, namespace: %s, labels: %j, annotations: %j, ownerReferences: [ %j ] "
+                          "}, spec: %j }",
                           name, ns, json_getc(meta, "labels"), json_getc(meta, "annotations"), &ref,
                           json_getc(template, "spec"));
         return controller_create(c, &res_persistentvolumeclaims, ns, &body, NULL, err);

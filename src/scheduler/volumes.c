@@ -1,6 +1,6 @@
-/* Volumes and where they may be: a claim that is not there, or that nobody has bound yet, keeps its pod waiting; a volume
- * that only some nodes may have leaves only those. A claim of a class that waits for its first consumer is bound once its
- * pod has a node (controllers/persistentvolume.c): one that may have a free volume of the class.
+/* Volumes and where they may be: a claim that is not there, or that nobody has bound yet, keeps its pod waiting; a
+ * volume that only some nodes may have leaves only those. A claim of a class that waits for its first consumer is bound
+ * once its pod has a node (controllers/persistentvolume.c): one that may have a free volume of the class.
  * https://kubernetes.io/docs/concepts/storage/storage-classes/#volume-binding-mode */
 #include "scheduler/framework.h"
 #include "schema/quantity.h"
@@ -64,16 +64,17 @@ static int check_claim(const struct volumes *v, struct pod_info *p, struct str n
                    phase = claim ? PersistentVolumeClaimStatus_phase(PersistentVolumeClaim_status(object_json(claim)))
                                  : STR("");
 
-        if (!claim && ephemeral)
-                buf_printf(why, "waiting for ephemeral volume controller to create the persistentvolumeclaim \"%" STR_FMT
-                                "\"", STR_ARG(name));
-        else if (!claim)
-                buf_printf(why, "persistentvolumeclaim \"%" STR_FMT "\" not found", STR_ARG(name));
+        if (!claim || str_eqc(phase, "Lost") || object_deleting(claim))
+                buf_printf(why, "%spersistentvolumeclaim \"%" STR_FMT "\"",
+                           !claim && ephemeral ? "waiting for ephemeral volume controller to create the " : "",
+                           STR_ARG(name));
+        if (!claim && !ephemeral)
+                buf_printf(why, " not found");
         else if (str_eqc(phase, "Lost"))
-                buf_printf(why, "persistentvolumeclaim \"%" STR_FMT "\" bound to non-existent persistentvolume \"%" STR_FMT
-                                "\"", STR_ARG(name), STR_ARG(PersistentVolumeClaimSpec_volumeName(spec)));
-        else if (object_deleting(claim))
-                buf_printf(why, "persistentvolumeclaim \"%" STR_FMT "\" is being deleted", STR_ARG(name));
+                buf_printf(why, " bound to non-existent persistentvolume \"%" STR_FMT "\"",
+                           STR_ARG(PersistentVolumeClaimSpec_volumeName(spec)));
+        else if (claim && object_deleting(claim))
+                buf_printf(why, " is being deleted");
         if (why->n > 0)
                 return -1;
         if (str_eqc(phase, "Bound")) {

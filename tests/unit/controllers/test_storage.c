@@ -9,8 +9,8 @@ static const struct controller_class *const classes[] = { &persistentvolume_cont
 
 static void volume(struct cluster *k, const char *name, const char *size, const char *more) {
         fake_api_create(k->api, &res_persistentvolumes, "",
-                        "{'metadata':{'name':'%s','labels':{'n':'%s'}},'spec':{'capacity':{'storage':'%s'},'accessModes'"
-                        ":['ReadWriteOnce'],'persistentVolumeReclaimPolicy':'Retain','hostPath':{'path':'/x'}%s}}",
+                        "{'metadata':{'name':'%s','labels':{'n':'%s'}},'spec':{'capacity':{'storage':'%s'},"
+                        "'accessModes':['ReadWriteOnce'],'persistentVolumeReclaimPolicy':'Retain','hostPath':{'path':'/x'}%s}}",
                         name, name, size, more);
         cluster_settle(k);
 }
@@ -168,7 +168,8 @@ static void a_claim_of_a_pod_is_made_from_its_template(void **state) {
         cluster_start(&k, NULL, classes);
         fake_api_create(k.api, &res_pods, "ns",
                         "{'metadata':{'name':'p'},'spec':{'containers':[],'volumes':[{'name':'v','ephemeral':{"
-                        "'volumeClaimTemplate':{'metadata':{'labels':{'a':'b'}},'spec':{'accessModes':['ReadWriteOnce'],"
+                        "'volumeClaimTemplate':{'metadata':{'labels':{'a':'b'}},'spec':{'accessModes':["
+                        "'ReadWriteOnce'],"
                         "'resources':{'requests':{'storage':'1Gi'}}}}}}]}}");
         cluster_settle(&k);
         c = get_claim(&k, "p-v");
