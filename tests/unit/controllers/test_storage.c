@@ -10,7 +10,8 @@ static const struct controller_class *const classes[] = { &persistentvolume_cont
 static void volume(struct cluster *k, const char *name, const char *size, const char *more) {
         fake_api_create(k->api, &res_persistentvolumes, "",
                         "{'metadata':{'name':'%s','labels':{'n':'%s'}},'spec':{'capacity':{'storage':'%s'},"
-                        "'accessModes':['ReadWriteOnce'],'persistentVolumeReclaimPolicy':'Retain','hostPath':{'path':'/x'}%s}}",
+                        "'accessModes':['ReadWriteOnce'],'persistentVolumeReclaimPolicy':'Retain','hostPath':{'path':"
+                        "'/x'}%s}}",
                         name, name, size, more);
         cluster_settle(k);
 }
