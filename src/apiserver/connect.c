@@ -376,6 +376,21 @@ static struct json connect_options(struct exchange *x, struct arena *a, const st
         return o;
 }
 
+/* Relative links of a page at ".../proxy" would lead astray: it is at ".../proxy/". */
+static bool redirect_to_root(struct exchange *x, const struct connector *c) {
+        struct str query = http_request_query(x->req), path = http_request_path(x->req), protocol;
+        enum http_method m = http_request_method(x->req);
+        struct http_header h = { .name = STR("location") };
+
+        if (strcmp(c->subresource, "proxy") != 0 || !str_empty(x->info.tail) || path.p[path.n - 1] == '/' ||
+            (m != HTTP_M_GET && m != HTTP_M_HEAD) || http_request_wants_upgrade(x->req, &protocol))
+                return false;
+        h.value = arena_printf(http_request_arena(x->req), "%" STR_FMT "/%s%" STR_FMT, STR_ARG(path),
+                               str_empty(query) ? "" : "?", STR_ARG(query));
+        http_respond(x->req, 301, &h, 1, NULL, 0);
+        return true;
+}
+
 /* Admission is through: to the other end. */
 static void connect_now(struct exchange *x, const struct connector *c) {
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(x->s->store);
@@ -387,6 +402,8 @@ static void connect_now(struct exchange *x, const struct connector *c) {
                 respond_error(x->req, &x->format, &e);
         } else if (str_empty(t.host)) {
                 respond_text(x->req, 200, "text/plain", STR(""));
+        } else if (redirect_to_root(x, c)) {
+                return;
         } else if (c->must_upgrade && !http_request_wants_upgrade(x->req, &protocol)) {
                 err_bad_request(&e, "Upgrade request required");
                 respond_error(x->req, &x->format, &e);

@@ -3,6 +3,7 @@
  *   client ══▶ worker ══▶ other server     an ordinary call: its answer is streamed through, with back-pressure
  *   client ◀═ raw bytes ═▶ other server    an upgrade (WebSocket, SPDY): both ends speak the same protocol, nothing
  *                                          is translated
+ *   client ◀─ messages ─── other server    a log over a WebSocket: the answer to an ordinary call, as messages
  *
  * Each worker has clients of its own, kept by address. */
 #include "apiserver/relay.h"
@@ -10,8 +11,10 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "base/encode.h"
 #include "http/client.h"
 #include "http/tls.h"
+#include "http/websocket.h"
 
 #define MAX_PEERS 1024
 #define MAX_WORKERS 256
@@ -138,7 +141,8 @@ struct relay {
         struct http_request *req; /* NULL: the client is gone */
         struct peer *peer;
         struct http_call *call;
-        bool started, is_log;
+        struct duplex *ws; /* a log's, instead of req; once it is open r lives until it is closed */
+        bool started, is_log, base64;
         int refused; /* a kubelet's answer that is an error: what it says becomes a Status */
         struct buf reason;
         struct arena *arena;
@@ -159,6 +163,61 @@ static bool is_hop_header(struct str name) {
         return false;
 }
 
+static void free_relay(struct relay *r) {
+        buf_free(&r->reason);
+        arena_free(r->arena);
+}
+
+static void ws_data(struct duplex *d, struct str data, void *arg) { /* there is nothing to say to a log */
+}
+
+static void ws_drained(struct duplex *d, void *arg) {
+        struct relay *r = arg;
+
+        if (r->call)
+                http_call_pause(r->call, false);
+}
+
+static void ws_closed(struct duplex *d, int err, void *arg) {
+        struct relay *r = arg;
+
+        r->ws = NULL;
+        if (r->call)
+                http_call_cancel(r->call);
+        else
+                free_relay(r);
+}
+
+/* The log goes on as messages: of bytes, or of base64 where the client asks for that. */
+static void start_messages(struct relay *r) {
+        static const char *const protocols[] = { "binary.k8s.io", "base64.binary.k8s.io" };
+        static const struct duplex_ops ops = { .on_data = ws_data, .on_drain = ws_drained, .on_close = ws_closed };
+        const char *protocol = websocket_choose(http_request_header(r->req, "sec-websocket-protocol"), protocols,
+                                                ARRAY_SIZE(protocols));
+        struct http_request *req = TAKE_PTR(r->req);
+
+        http_request_on_close(req, NULL, NULL);
+        http_stream_on_drain(req, NULL, NULL);
+        r->base64 = protocol == protocols[1];
+        r->ws = http_accept_websocket(req, protocol);
+        if (r->ws)
+                duplex_set_ops(r->ws, &ops, r);
+        else
+                http_call_cancel(r->call);
+}
+
+static void send_message(struct relay *r, struct str data) {
+        _cleanup_buf_ struct buf text = BUF_INIT;
+
+        if (r->base64) {
+                base64_encode(&text, data);
+                websocket_write_text(r->ws, buf_str(&text));
+        } else
+                duplex_write_copy(r->ws, data);
+        if (duplex_pending(r->ws) > MAX_PENDING)
+                http_call_pause(r->call, true);
+}
+
 static void relay_response(struct http_call *c, int status, const struct http_header *h, size_t n, void *arg) {
         struct relay *r = arg;
         struct http_header *out;
@@ -168,6 +227,10 @@ static void relay_response(struct http_call *c, int status, const struct http_he
                 return;
         if (r->is_log && (status < 200 || status > 206)) {
                 r->refused = status;
+                return;
+        }
+        if (r->is_log && http_request_wants_websocket(r->req)) {
+                start_messages(r);
                 return;
         }
         out = arena_array(r->arena, struct http_header, n + 1);
@@ -182,6 +245,8 @@ static void relay_data(struct http_call *c, struct str data, void *arg) {
         struct relay *r = arg;
         struct http_slice s = { .data.n = data.n, .release = free };
 
+        if (r->ws)
+                send_message(r, data);
         if (!r->req)
                 return;
         if (r->refused) {
@@ -243,8 +308,10 @@ static void relay_done(struct http_call *c, int err, const struct error *error, 
                         respond_error(r->req, &r->format, &e);
                 }
         }
-        buf_free(&r->reason);
-        arena_free(r->arena);
+        if (r->ws)
+                duplex_close(r->ws);
+        else
+                free_relay(r);
 }
 
 static void relay_gone(struct http_request *req, void *arg) {
@@ -387,7 +454,7 @@ static void tunnel(struct exchange *x, const struct relay_target *where) {
 void relay_request(struct exchange *x, const struct relay_target *t) {
         struct str protocol;
 
-        if (http_request_wants_upgrade(x->req, &protocol))
+        if (http_request_wants_upgrade(x->req, &protocol) && !t->is_log)
                 tunnel(x, t);
         else
                 relay_call(x, t);

@@ -30,10 +30,20 @@ const struct object *revision_named(const struct revisions *r, struct str name) 
         return NULL;
 }
 
+static void sort_all(struct json *v) {
+        json_sort(v);
+        json_each_member(m, v)
+                sort_all(&m->value);
+        json_each_item(it, v)
+                sort_all(it);
+}
+
+/* Members by name: upstream compares revisions by their bytes, and Go prints maps so. */
 static struct json data_of(struct arena *a, const struct object *owner) {
-        struct json template = json_copy_shallow(a, json_at_path(object_json(owner), "spec", "template"));
+        struct json template = json_copy_tree(a, json_at_path(object_json(owner), "spec", "template"));
 
         json_set_cstr(a, &template, "$patch", "replace");
+        sort_all(&template);
         return json_build(a, "{ spec: { template: %j } }", &template);
 }
 

@@ -202,9 +202,21 @@ static int fill(struct sync *s, bool *ret_stop, struct error *err) {
         return 0;
 }
 
+/* In order: a pod that is not healthy goes only when it is the first such, else what is wrong has to be seen to. */
+static bool has_to_stay(const struct sync *s, size_t i) {
+        size_t first = s->condemned.n;
+
+        if (s->parallel || is_available(s, s->condemned.v[i]))
+                return false;
+        while (first-- > 0)
+                if (object_deleting(s->condemned.v[first]) || !is_available(s, s->condemned.v[first]))
+                        break;
+        return first != i;
+}
+
 static int remove_condemned(struct sync *s, bool *ret_stop, struct error *err) {
         for (size_t i = 0; i < s->condemned.n; i++) {
-                int r = delete_pod(s, s->condemned.v[i], err);
+                int r = has_to_stay(s, i) ? 0 : delete_pod(s, s->condemned.v[i], err);
 
                 if (r < 0)
                         return r;
