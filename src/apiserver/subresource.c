@@ -651,6 +651,8 @@ static void create_token(struct op *op) {
                 op_fail(op);
                 return;
         }
+        op_annotate(op, STR("authentication.kubernetes.io/issued-credential-id"),
+                    arena_printf(a, "JTI=%" STR_FMT, STR_ARG(json_str(json_getc(&claims, "jti")))));
         answer = json_new_object();
         json_set_cstr(a, &answer, "kind", "TokenRequest");
         json_set_cstr(a, &answer, "apiVersion", "authentication.k8s.io/v1");

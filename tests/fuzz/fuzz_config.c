@@ -1,9 +1,10 @@
 /* What administrators write and plugins answer: the first byte says for which of the configuration's parsers the rest
  * is: AuthenticationConfiguration, AuthorizationConfiguration, EncryptionConfiguration, the CSV of tokens, a KMS
- * plugin's messages. */
+ * plugin's messages, ABAC's policies. */
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "apiserver/auth/abac.h"
 #include "apiserver/auth/authn.h"
 #include "apiserver/encryption/encryption.h"
 #include "apiserver/encryption/kms.h"
@@ -44,6 +45,22 @@ static void configurations(uint8_t which, struct str text) {
                 encryption_free(x);
 }
 
+static void policies(struct arena *a, struct str text) {
+        static struct str group = STR_INIT("system:authenticated");
+        const struct api_user user = { .name = STR("joe"), .groups = &group, .n_groups = 1 };
+        const struct attributes at = { .verb = "get", .resource = STR("pods"), .namespace = STR("default") };
+        struct json resources = json_new_array(), paths = json_new_array();
+        const struct json *list;
+
+        if (file_write(path, text, 0600, NULL) < 0)
+                abort();
+        if (abac_read(a, path, &list, NULL) < 0)
+                return;
+        abac_rules(list, a, &user, at.namespace, &resources, &paths);
+        if (abac_allows(list, &user, &at) && json_len(&resources) == 0)
+                abort();
+}
+
 static void tokens(struct arena *a, struct str text) {
         _cleanup_error_ struct error e = ERROR_INIT;
         struct map *users = map_new(NULL);
@@ -69,7 +86,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (size == 0)
                 return 0;
         text = str_sub(text, 1, text.n);
-        switch (data[0] % 5) {
+        switch (data[0] == 0xff ? 5 : data[0] % 5) {
+        case 5:
+                policies(a, text);
+                break;
         case 3:
                 tokens(a, text);
                 break;

@@ -517,10 +517,50 @@ static int find_user(struct apiserver *s, struct http_request *req, struct api_u
         return 0;
 }
 
+static void write_label(struct buf *dst, const void *arg) {
+        const char *const *label = arg;
+
+        metric_label(dst, label[0], str_of(label[1]));
+}
+
+void count_labelled(const struct metric *m, uint64_t key, const char *const label[2]) {
+        series_add(metric_series(m, key, write_label, label), 1);
+}
+
+/* Users are counted by kind, as upstream does, since they are many. */
+static void count_attempt(int r, const struct api_user *user) {
+        static const struct metric attempts = { "authentication_attempts", "Counter of authenticated attempts.",
+                                                METRIC_COUNTER },
+                                   requests = { "authenticated_user_requests",
+                                                "Counter of authenticated requests broken out by username.",
+                                                METRIC_COUNTER };
+        static const char *const results[][2] = { { "result", "success" }, { "result", "error" } };
+        static const char *const users[][2] = { { "username", "other" },
+                                                { "username", "email_id" },
+                                                { "username", "admin" },
+                                                { "username", "client" },
+                                                { "username", "kube_proxy" },
+                                                { "username", "kubelet" },
+                                                { "username", "system:serviceaccount:kube-system:default" } };
+        size_t kind = ARRAY_SIZE(users) - 1;
+
+        if (r == -EINPROGRESS)
+                return;
+        count_labelled(&attempts, r < 0, results[r < 0]);
+        if (r < 0)
+                return;
+        while (kind > 1 && !str_eqc(user->name, users[kind][1]))
+                kind--;
+        if (kind == 1)
+                kind = str_find(user->name, '@') >= 0;
+        count_labelled(&requests, kind, users[kind]);
+}
+
 int authenticate(struct apiserver *s, struct http_request *req, struct api_user *ret, struct api_user *ret_real,
                  struct error *err) {
         int r = find_user(s, req, ret, err);
 
+        count_attempt(r, ret);
         if (r < 0)
                 return r;
         *ret_real = *ret;

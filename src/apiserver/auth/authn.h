@@ -119,6 +119,12 @@ void authn_config_free(struct authn_config *c); /* NULL is fine */
 int authorizers_configure(struct apiserver *s, struct authorizers **ret, struct error *err);
 void authorizers_free(struct authorizers *c);
 
+/* ---- counting ---- */
+
+/* One more with this label, { name, value }; key tells values apart. */
+struct metric;
+void count_labelled(const struct metric *m, uint64_t key, const char *const label[2]);
+
 /* ---- users ---- */
 
 /* A user with room for more groups; the texts are views. */

@@ -7,6 +7,7 @@
 #include "apiserver/auth/node_authz.h"
 #include "apiserver/auth/rbac.h"
 #include "apiserver/flags.h"
+#include "base/metrics.h"
 #include "json/build.h"
 
 bool user_is_in(const struct api_user *user, const char *group) {
@@ -299,17 +300,34 @@ int authorize_refuse(const struct api_user *user, const struct attributes *at, s
         return -EACCES;
 }
 
+static void count(enum authz decision, bool failed) {
+        static const struct metric attempts = { "authorization_attempts_total",
+                                                "Counter of authorization attempts broken down by result. It can be "
+                                                "either 'allowed', 'denied', 'no-opinion' or 'error'.",
+                                                METRIC_COUNTER };
+        static const char *const results[][2] = { [AUTHZ_NO_OPINION] = { "result", "no-opinion" },
+                                                  [AUTHZ_ALLOW] = { "result", "allowed" },
+                                                  [AUTHZ_DENY] = { "result", "denied" },
+                                                  [AUTHZ_PENDING] = { "result", "error" } };
+
+        decision = failed ? AUTHZ_PENDING : decision;
+        count_labelled(&attempts, decision, results[decision]);
+}
+
 int authorize_or_error(struct apiserver *s, const struct api_user *user, const struct attributes *at,
                        struct error *err) {
         _cleanup_opinion_ struct opinion why = { 0 };
         enum authz decision = authorize_why(s, user, at, NULL);
 
-        if (decision == AUTHZ_ALLOW)
+        if (decision == AUTHZ_ALLOW) {
+                count(decision, false);
                 return 0;
+        }
         if (decision != AUTHZ_PENDING)
                 decision = authorize_why(s, user, at, &why); /* only who is refused wants to know why */
         if (decision == AUTHZ_PENDING)
                 return error_set(err, -EINPROGRESS, "the authorization webhook is being asked");
+        count(decision, why.error.n > 0);
         if (why.error.n > 0)
                 return err_internal_text(err, buf_str(&why.error));
         return authorize_refuse(user, at, buf_str(&why.reason), err);

@@ -185,6 +185,12 @@ static void texts_of_clients_stay_texts(void **state) {
         r = get(f, "/api/v1/secrets", "Impersonate-User: <i>\"x\r\n");
         assert_true(has(r, "HTTP/1.1 403") && has(r, "\r\nx-content-type-options: nosniff\r\n") &&
                     has(r, "User \\\"\\u0026lt;i\\u0026gt;\\\\\\\"x\\\" cannot list"));
+        r = get(f, "/metrics", "Authorization: Bearer x y\r\n"); /* y is ignored, x is nobody */
+        assert_true(has(r, "HTTP/1.1 401"));
+        r = get(f, "/metrics", "");
+        assert_true(has(r, "authentication_attempts{result=\"error\"} ") &&
+                    has(r, "authenticated_user_requests{username=\"other\"} ") &&
+                    has(r, "authorization_attempts_total{result=\"allowed\"} "));
         r = get(f, "/openid/v1/jwks", "");
         assert_true(has(r, "\r\ncache-control: public, max-age=3600\r\n"));
         r = get(f, "/api/v1/namespaces", "Authorization: Bearer  x\r\n"); /* no token: two spaces */
