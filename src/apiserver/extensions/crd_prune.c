@@ -14,7 +14,8 @@ struct pruner {
         struct json *strict; /* or NULL */
         bool lost;           /* something was pruned */
         bool defaults;       /* fill them in; nulls that are no value go */
-        struct error *err;   /* the first metadata that is none; NULL: that is dropped instead */
+        struct error *err;   /* the first metadata that is none; NULL, and fe too: that is dropped instead */
+        struct field_errors *fe;
         int result;
 };
 
@@ -50,6 +51,10 @@ static struct json strip(struct pruner *c, const struct json *v, const struct pa
 static void refuse(struct pruner *c, const struct json *v, const struct path *at, const char *why) {
         _cleanup_buf_ struct buf b = BUF_INIT;
 
+        if (c->result == 0 && c->fe) {
+                field_invalid(c->fe, at, shown_in_go(c->a, v, "interface {}"), "%s", why);
+                c->result = -EINVAL;
+        }
         if (c->result < 0 || !c->err)
                 return;
         if (at->up) {
@@ -193,10 +198,16 @@ struct json crd_complete(struct arena *a, const struct crd_schema *s, const stru
         return walk(&c, s, in, NULL);
 }
 
-bool crd_has_unknown(const struct crd_schema *s, const struct json *value) {
-        _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        struct pruner c = { .a = a };
+bool crd_check_known(struct field_errors *fe, const struct path *p, const struct crd_schema *s,
+                     const struct json *value) {
+        struct field_errors found = { .a = fe->a };
+        struct pruner c = { .a = fe->a, .fe = &found };
 
-        walk(&c, s, value, NULL);
-        return c.lost;
+        walk(&c, s, value, p);
+        if (c.lost)
+                field_invalid(fe, p, shown_in_go(fe->a, value, "interface {}"), "must not have unknown fields");
+        for (size_t i = 0; i < found.list.n; i++)
+                field_error_add(fe, &found.list.v[i]);
+        vec_free(&found.list);
+        return c.result == 0;
 }

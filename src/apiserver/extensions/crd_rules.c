@@ -653,6 +653,7 @@ static void validate_rules(struct budget *b, const struct scope *s, const struct
         rules_release(&r);
 }
 
+/* s.type NULL: what is around it does not tell. */
 static void validate_below(struct budget *b, struct scope s, const struct json *schema, size_t depth) {
         const struct json *more = json_getc(schema, "additionalProperties"), *items = json_getc(schema, "items");
         bool map = json_is(more, JSON_OBJECT);
@@ -662,6 +663,8 @@ static void validate_below(struct budget *b, struct scope s, const struct json *
 
         if (depth > 200)
                 return;
+        if (!s.type)
+                s.type = cel_type_of_openapi(b->a, schema, false);
         if (s.times != UNBOUNDED && (map || json_is(items, JSON_OBJECT)))
                 below.times = json_getc(schema, limit)
                                               ? times(s.times, (uint64_t) MAX(json_int(json_getc(schema, limit)), 0))
@@ -671,13 +674,12 @@ static void validate_below(struct budget *b, struct scope s, const struct json *
                 below.type = s.type && s.type->kind == CEL_MAP ? s.type->params[1] : NULL;
                 validate_below(b, below, more, depth + 1);
         }
-        if (!str_empty(map_type) && !str_eqc(map_type, "granular") && !below.uncorrelatable)
+        if (!str_empty(map_type) && !str_eqc(map_type, "granular") && !str_eqc(map_type, "atomic") &&
+            !below.uncorrelatable)
                 below.uncorrelatable = s.path;
         json_each_member(m, json_getc(schema, "properties")) {
                 below.path = PATH_KEY(PATH(s.path, "properties"), json_key(m));
                 below.type = s.type && s.type->kind == CEL_OBJECT ? cel_type_field(s.type, json_key(m)) : NULL;
-                if (!below.type)
-                        below.type = cel_type_of_openapi(b->a, &m->value, false);
                 validate_below(b, below, &m->value, depth + 1);
         }
         if (json_is(items, JSON_OBJECT)) {

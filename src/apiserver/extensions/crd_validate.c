@@ -43,13 +43,61 @@ static void check_label(struct field_errors *fe, const struct path *p, const str
 
 /* ---- defaults ---- */
 
-/* A default is what an object could have there, when it is new and when it was there before. */
-static void check_default(struct field_errors *fe, const struct path *here, const struct crd_schema *s) {
-        size_t before = fe->list.n;
+/* How an object comes to what is of its kind, apiVersion or metadata. */
+struct around {
+        const struct around *up; /* NULL: the object itself */
+        struct str key;          /* empty: an item of a list */
+};
 
-        if (crd_has_unknown(s, s->dflt))
-                field_invalid(fe, here, shown_in_go(fe->a, s->dflt, "interface {}"), "must not have unknown fields");
-        crd_validate_embedded(fe, here, s, s->dflt);
+/* Is an object valid in which that is the only thing beside kind and apiVersion? */
+static bool check_in_object(struct field_errors *fe, const struct path *here, const struct around *in,
+                            const struct json *value) {
+        const struct path *nowhere = PATH(NULL, "");
+        struct field_errors inner = { .a = fe->a };
+        _cleanup_buf_ struct buf why = BUF_INIT;
+        const struct json nothing = json_new_object();
+        struct crd_schema any = *crd_schema_compile(fe->a, &nothing, "", "");
+        struct json object = *value, up;
+
+        for (; in->up; in = in->up) {
+                up = str_empty(in->key) ? json_new_array() : json_new_object();
+                if (str_empty(in->key))
+                        json_push(fe->a, &up, object);
+                else
+                        json_set(fe->a, &up, in->key, object);
+                object = up;
+        }
+        if (!json_getc(&object, "apiVersion"))
+                json_set_cstr(fe->a, &object, "apiVersion", "validation/v1");
+        if (!json_getc(&object, "kind"))
+                json_set_cstr(fe->a, &object, "kind", "Validation");
+        any.has_embedded = true;
+        if (crd_check_known(&inner, nowhere, &any, &object))
+                crd_validate_embedded(&inner, nowhere, &any, &object);
+        for (size_t i = 0; i < inner.list.n; i++)
+                buf_printf(&why, "%s%" STR_FMT ": %" STR_FMT,
+                           i                  ? ", "
+                           : inner.list.n > 1 ? "["
+                                              : "",
+                           STR_ARG(inner.list.v[i].field), STR_ARG(inner.list.v[i].body));
+        if (inner.list.n > 0)
+                field_invalid(fe, here, shown_in_go(fe->a, value, "interface {}"),
+                              "must result in valid metadata: %" STR_FMT "%s", STR_ARG(buf_str(&why)),
+                              inner.list.n > 1 ? "]" : "");
+        vec_free(&inner.list);
+        return why.n == 0;
+}
+
+/* A default is what an object could have there, when it is new and when it was there before. */
+static void check_default(struct field_errors *fe, const struct path *here, const struct crd_schema *s,
+                          const struct around *in) {
+        size_t before;
+
+        if (in ? !check_in_object(fe, here, in, s->dflt) : !crd_check_known(fe, here, s, s->dflt))
+                return;
+        before = fe->list.n;
+        if (!in)
+                crd_validate_embedded(fe, here, s, s->dflt);
         if (fe->list.n == before)
                 crd_validate_value(fe, here, s, s->dflt, NULL);
         if (fe->list.n == before)
@@ -58,17 +106,25 @@ static void check_default(struct field_errors *fe, const struct path *here, cons
                 crd_rules_run(fe, NULL, here, s, s->dflt, NULL);
 }
 
-static void validate_defaults(struct field_errors *fe, const struct path *p, const struct crd_schema *s) {
+/* in: where within what all objects have; NULL: not there. */
+static void validate_defaults(struct field_errors *fe, const struct path *p, const struct crd_schema *s,
+                              const struct around *in) {
+        const struct around item = { in, STR("") }, object = { NULL, STR("") };
+
+        if (s->embedded)
+                in = NULL;
         if (s->dflt)
-                check_default(fe, PATH(p, "default"), s);
+                check_default(fe, PATH(p, "default"), s, in);
         if (s->items)
-                validate_defaults(fe, PATH(p, "items"), s->items);
+                validate_defaults(fe, PATH(p, "items"), s->items, in ? &item : NULL);
         for (size_t i = 0; i < s->type.n_fields; i++) {
                 struct str name = str_n(s->type.fields[i].name, s->type.fields[i].name_len);
                 const struct crd_schema *below = crd_node(s, name);
+                const struct around here = { in ? in : &object, name };
+                bool meta = in || !crd_property(s, name);
 
                 if (below && below->has_defaults)
-                        validate_defaults(fe, PATH_KEY(PATH(p, "properties"), name), below);
+                        validate_defaults(fe, PATH_KEY(PATH(p, "properties"), name), below, meta ? &here : NULL);
         }
 }
 
@@ -146,6 +202,9 @@ static void check_map_keys(struct field_errors *fe, const struct path *p, const 
                 field_required(fe, keys_path, "must not be empty if x-kubernetes-list-type is map");
         if (!items)
                 field_required(fe, items_path, "must have a schema if x-kubernetes-list-type is map");
+        else if (json_is(items, JSON_ARRAY))
+                field_invalid(fe, items_path, shown_in_go(fe->a, items, "interface {}"),
+                              "must only have a single schema if x-kubernetes-list-type is map");
         else if (!str_eqc(type, "object"))
                 field_invalid_str(fe, PATH(items_path, "type"), type,
                                   "must be object if parent array's x-kubernetes-list-type is map");
@@ -388,7 +447,7 @@ static void validate_schema(struct field_errors *fe, const struct path *p, const
                 compiled = crd_schema_compile(a, schema, "", "");
                 if (compiled->has_defaults) {
                         crd_rules_compile(a, compiled);
-                        validate_defaults(fe, here, compiled);
+                        validate_defaults(fe, here, compiled, NULL);
                 }
                 crd_schema_release(compiled);
                 rules = fe->list.n == structural;

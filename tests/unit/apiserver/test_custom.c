@@ -1,6 +1,8 @@
 /* Custom resources through the API: what a definition must be, what its objects must be, and what becomes of both. */
 #include "help.h"
 
+#include "apiserver/extensions/custom.h"
+
 static const struct api_resource widgets = {
         .group = "example.com", .version = "v1", .plural = "widgets", .kind = "Widget", .namespaced = true
 };
@@ -265,6 +267,39 @@ static const struct {
         { "{'type':'object','properties':{'s':{'type':'object','x-kubernetes-map-type':'odd'}}}", "",
           SCHEMA ".properties[s].x-kubernetes-map-type: Unsupported value: \"odd\": supported values: \"atomic\", "
                  "\"granular\"" },
+        { "{'type':'object','$schema':'x'}", "",
+          SCHEMA ": Invalid value: \"\": OpenAPIV3Schema 'schema' is not supported" },
+        { "{'type':'object','properties':{'l':{'type':'array','items':[{'type':'string'}]}}}", "",
+          SCHEMA ".properties[l].items: Forbidden: items must be a schema object and not an array" },
+        { "{'type':'object','properties':{'b':{},'a':{},'c':{'type':'string','not':{'additionalProperties':false}}}}",
+          "",
+          "[" SCHEMA ".properties[a].type: Required value: must not be empty for specified object fields, " SCHEMA
+          ".properties[b].type: Required value: must not be empty for specified object fields]" },
+        { "{'type':'object','properties':{'e':{'type':'object','x-kubernetes-embedded-resource':true,'properties':{"
+          "'kind':{'type':'string','default':'a "
+          "b'},'metadata':{'type':'object','properties':{'labels':{'type':'object',"
+          "'additionalProperties':{'type':'string'},'default':{'a':'ok'}}}}}}}}",
+          "",
+          SCHEMA ".properties[e].properties[kind].default: Invalid value: \"a b\": must result in valid metadata: "
+                 "kind: Invalid value: \"a b\": may have mixed case, but should otherwise match: a DNS-1035 label must "
+                 "consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end "
+                 "with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is "
+                 "'[a-z]([-a-z0-9]*[a-z0-9])?')" },
+        { "{'type':'object','properties':{'e':{'type':'object','x-kubernetes-embedded-resource':true,"
+          "'x-kubernetes-preserve-unknown-fields':true,'default':{'apiVersion':'v1','kind':'A','metadata':{'name':1}}}}"
+          "}",
+          "",
+          SCHEMA ".properties[e].default.metadata: Invalid value: map[string]interface {}{\"name\":1}: json: cannot "
+                 "unmarshal number into Go struct field ObjectMeta.name of type string" },
+        { "{'type':'object'}", ",'selectableFields':[{'jsonPath':'.a[0]'}]",
+          "spec.selectableFields[0].jsonPath: Invalid value: \".a[0]\": is an invalid path: does not refer to a valid "
+          "field" },
+        { "{'type':'object','properties':{'a':{'type':'object','additionalProperties':{'type':'string'}}}}",
+          ",'selectableFields':[{'jsonPath':'.a[0]'},{'jsonPath':'a'},{'jsonPath':'.a.'}]",
+          "[spec.selectableFields[0].jsonPath: Invalid value: \".a[0]\": is an invalid path: array notation is not "
+          "allowed, spec.selectableFields[1].jsonPath: Invalid value: \"a\": is an invalid path: expected [ or . but "
+          "got: a, spec.selectableFields[2].jsonPath: Invalid value: \".a.\": is an invalid path: unexpected end of "
+          "JSON path]" },
         { "{'type':'object'}", ",'deprecationWarning':'old'",
           "spec.versions[0].deprecationWarning: Invalid value: \"old\": can only be set for deprecated versions" },
         { "{'type':'object'}",
@@ -327,6 +362,57 @@ static void names_and_versions_are_checked(void **state) {
                 if (!strstr(r.message, cases[i].message))
                         fail_msg("%s\nhas not: %s", r.message, cases[i].message);
         }
+}
+
+/* ---- objects in objects ---- */
+
+#define EMBEDS                                                                                                     \
+        "{'type':'object','properties':{'e':{'type':'object','x-kubernetes-embedded-resource':true,'properties':{" \
+        "'metadata':{'type':'object','properties':{'name':{'type':'string','default':'n'},'odd':{'type':'string'," \
+        "'default':'x'}}}}},'color':{'type':'string'}}}"
+
+static void embedded_objects_have_metadata(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+
+        define(f, EMBEDS, "");
+        r = create(f, "'e':{'apiVersion':'v1','kind':'Pod','metadata':{'more':1}}");
+        assert_int_equal(r.code, 201);
+        assert_string_equal(at(f, r, ".e"), "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"n\"}}");
+        r = create(f, "'e':{'apiVersion':'v1','kind':'Pod','metadata':{'namespace':42}}");
+        assert_int_equal(r.code, 400);
+        assert_string_equal(r.message,
+                            "Widget in version \"v1\" cannot be handled as a Widget: e.metadata: Invalid value: "
+                            "map[string]interface {}{\"namespace\":42}: json: cannot unmarshal number into Go "
+                            "struct field ObjectMeta.namespace of type string");
+        r = ASK(f, API_CREATE, &widgets, "default",
+                .body = Q("{'apiVersion':'example.com/v1','kind':'Other','metadata':{'name':'w'}}"));
+        is_invalid(r, "Other.example.com \"w\"", "kind: Invalid value: \"Other\": must be Widget");
+        undefine(f);
+}
+
+static void openapi_says_what_is_selectable_and_embedded(void **state) {
+        struct fixture *f = *state;
+        struct json *doc;
+        struct object *o;
+        struct custom *c;
+
+        assert_int_equal(json_parse(f->a, str_of(definition(f, EMBEDS, ",'selectableFields':[{'jsonPath':'.color'}]")),
+                                    NULL, &doc, NULL),
+                         0);
+        o = object_from_tree(doc);
+        c = custom_new(o, 1);
+        for (int v3 = 0; v3 < 2; v3++) {
+                struct json api = crd_openapi(f->a, &c->versions[0].schema->type, v3);
+                _cleanup_buf_ struct buf b = BUF_INIT;
+
+                json_write(&b, &api);
+                assert_true(str_search(buf_str(&b),
+                                       STR("\"x-kubernetes-selectable-fields\":[{\"fieldPath\":\"color\"}]")) > 0);
+                assert_true(str_search(buf_str(&b), STR("\"required\":[\"kind\",\"apiVersion\"]")) > 0);
+        }
+        custom_unref(c);
+        object_unref(o);
 }
 
 /* ---- life ---- */
@@ -502,6 +588,8 @@ int main(void) {
                 cmocka_unit_test(every_keyword_is_checked),
                 cmocka_unit_test(definitions_are_checked),
                 cmocka_unit_test(names_and_versions_are_checked),
+                cmocka_unit_test(embedded_objects_have_metadata),
+                cmocka_unit_test(openapi_says_what_is_selectable_and_embedded),
                 cmocka_unit_test(unknown_fields_go_and_defaults_come),
                 cmocka_unit_test(old_mistakes_may_stay),
                 cmocka_unit_test(old_faults_warn),

@@ -75,13 +75,14 @@ static void ratchets(void **state) {
 }
 
 static const char lists[] =
-        "{`type`:`object`,`properties`:{"
-        "`keyed`:{`type`:`array`,`maxItems`:9,`x-kubernetes-list-type`:`map`,`x-kubernetes-list-map-keys`:[`k`],"
-        "`items`:{`type`:`object`,`x-kubernetes-validations`:[{`rule`:`self.v >= oldSelf.v`}],"
-        "`properties`:{`k`:{`type`:`string`},`v`:{`type`:`integer`}}}},"
-        "`plain`:{`type`:`array`,`items`:{`type`:`integer`,`x-kubernetes-validations`:[{`rule`:`self > 0`}]}},"
-        "`map`:{`type`:`object`,`maxProperties`:9,`additionalProperties`:{`type`:`string`,`maxLength`:9,"
-        "`x-kubernetes-validations`:[{`rule`:`self != 'x' || self == oldSelf`},{`rule`:`self.size() < 5`}]}}}}";
+                "{`type`:`object`,`properties`:{"
+                "`keyed`:{`type`:`array`,`maxItems`:9,`x-kubernetes-list-type`:`map`,`x-kubernetes-list-map-keys`:[`k`]"
+                ","
+                "`items`:{`type`:`object`,`x-kubernetes-validations`:[{`rule`:`self.v >= oldSelf.v`}],"
+                "`properties`:{`k`:{`type`:`string`},`v`:{`type`:`integer`}}}},"
+                "`plain`:{`type`:`array`,`items`:{`type`:`integer`,`x-kubernetes-validations`:[{`rule`:`self > 0`}]}},"
+                "`map`:{`type`:`object`,`maxProperties`:9,`additionalProperties`:{`type`:`string`,`maxLength`:9,"
+                "`x-kubernetes-validations`:[{`rule`:`self != 'x' || self == oldSelf`},{`rule`:`self.size() < 5`}]}}}}";
 
 static void correlates(void **state) {
         expect(lists, "{`keyed`:[{`k`:`b`,`v`:1},{`k`:`a`,`v`:2},{`k`:`c`,`v`:0}]}",
@@ -150,21 +151,32 @@ static void refused(const char *schema, const char *errors) {
 #define OF(field, rule) "{`type`:`object`,`x-kubernetes-validations`:[" rule "],`properties`:{" field "}}"
 #define A_STRING "`a`:{`type`:`string`}"
 
-#define SHOWN(rule, message)                                                                                       \
+#define SHOWN(rule, message)                                                                                         \
         "Invalid value: apiextensions.ValidationRule{Rule:`" rule "`, Message:``, MessageExpression:`" message "`, " \
         "Reason:(*apiextensions.FieldValueErrorReason)(nil), FieldPath:``, OptionalOldSelf:(*bool)(nil)}: "
+
+/* They did once, to a release that was here before. */
+static void rules_must_compile(void **state) {
+        expect("{`type`:`object`,`properties`:{`spec`:{`type`:`object`,`properties`:{`n`:{`type`:`integer`}},"
+               "`x-kubernetes-validations`:[{`rule`:`self.gone > 1`},{`rule`:`self.n > 1`}]}}}",
+               "{`spec`:{`n`:0}}", NULL,
+               "spec: Invalid value: `object`: rule compile error: compilation failed: ERROR: <input>:1:5: undefined "
+               "field 'gone'\n | self.gone > 1\n | ....^\n"
+               "spec: Invalid value: `object`: failed rule: self.n > 1");
+}
 
 static void definitions_are_checked(void **state) {
         refused(spec, "");
         refused(lists, "");
         refused(OF(A_STRING, "{`rule`:`self.b == 1`}"),
-                "s.x-kubernetes-validations[0].rule: " SHOWN("self.b == 1", "") "compilation failed: "
-                "ERROR: <input>:1:5: undefined field 'b'\n | self.b == 1\n | ....^");
+                "s.x-kubernetes-validations[0].rule: " SHOWN(
+                                "self.b == 1", "") "compilation failed: "
+                                                   "ERROR: <input>:1:5: undefined field 'b'\n | self.b == 1\n | ....^");
         refused(OF(A_STRING, "{`rule`:`self.a`}"),
                 "s.x-kubernetes-validations[0].rule: " SHOWN("self.a", "") "cel expression must evaluate to a bool");
         refused(OF(A_STRING, "{`rule`:`true`,`messageExpression`:`1`}"),
-                "s.x-kubernetes-validations[0].messageExpression: " SHOWN("true", "1")
-                "messageExpression must evaluate to a string");
+                "s.x-kubernetes-validations[0].messageExpression: " SHOWN(
+                                "true", "1") "messageExpression must evaluate to a string");
         refused(OF(A_STRING, "{`rule`:`true`,`optionalOldSelf`:true}"),
                 "s.x-kubernetes-validations[0].optionalOldSelf: Invalid value: true: may not be set if oldSelf is not "
                 "used in rule");
@@ -174,12 +186,14 @@ static void definitions_are_checked(void **state) {
                 "cannot be used on the uncorrelatable portion of the schema within s.properties[l]");
         refused("{`type`:`object`,`properties`:{`m`:{`type`:`object`,`x-kubernetes-map-type`:`atomic`,`properties`:{"
                 "`n`:{`type`:`integer`,`x-kubernetes-validations`:[{`rule`:`self > oldSelf`}]}}}}}",
-                "s.properties[m].properties[n].x-kubernetes-validations[0].rule: Invalid value: `self > oldSelf`: "
-                "oldSelf cannot be used on the uncorrelatable portion of the schema within s.properties[m]");
+                "");
+        refused("{`type`:`object`,`items`:{`type`:`array`,`maxItems`:2,`items`:{`type`:`string`},"
+                "`x-kubernetes-validations`:[{`rule`:`size(self) > 0`}]}}",
+                "");
 }
 
-#define HINT                                                                                                      \
-        " (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and "      \
+#define HINT                                                                                                    \
+        " (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and " \
         "strings are declared)"
 
 static void definitions_are_affordable(void **state) {
@@ -210,6 +224,7 @@ int main(void) {
                 cmocka_unit_test(metadata_has_rules),
                 cmocka_unit_test(stops_when_the_budget_is_spent),
                 cmocka_unit_test(waits_for_the_rest),
+                cmocka_unit_test(rules_must_compile),
                 cmocka_unit_test(definitions_are_checked),
                 cmocka_unit_test(definitions_are_affordable),
         };
