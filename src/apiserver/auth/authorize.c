@@ -100,19 +100,32 @@ static bool has(const struct authorizers *z, const struct kind *kind) {
         return false;
 }
 
+/* ["RBAC" "RBAC"] */
+static int twice(const char *modes, struct error *err) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        for (; *modes; modes++)
+                buf_addc(&b, *modes == ',' ? "\" \"" : (char[]) { *modes, 0 });
+        return error_set(err, -EINVAL, "authorization-mode [\"%" STR_FMT "\"] has mode specified more than once",
+                         STR_ARG(buf_str(&b)));
+}
+
 static int read_modes(struct apiserver *s, struct authorizers *z, struct error *err) {
-        struct str rest = str_of(server_flag(s, "authorization-mode", "Node,RBAC")), mode;
+        static const struct {
+                const char *mode, *flag;
+        } files[] = { { "ABAC", "authorization-policy-file" }, { "Webhook", "authorization-webhook-config-file" } };
+        const char *modes = server_flag(s, "authorization-mode", "Node,RBAC");
+        struct str rest = str_of(modes), mode;
         int r = 0;
 
         while (r == 0 && str_split(&rest, ',', &mode)) {
                 const struct kind *k = find_kind(mode);
 
-                if (!k || has(z, k))
-                        return error_set(err, -EINVAL,
-                                         "--authorization-mode: \"%" STR_FMT
-                                         "\" is no mode (Node, RBAC, ABAC, Webhook, AlwaysAllow, AlwaysDeny), or was "
-                                         "there before",
+                if (!k)
+                        return error_set(err, -EINVAL, "authorization-mode \"%" STR_FMT "\" is not a valid mode",
                                          STR_ARG(mode));
+                if (has(z, k))
+                        return twice(modes, err);
                 z->v[z->n++].kind = k;
                 if (k->ask == ask_webhook)
                         r = access_webhook_new(s->authn, z->arena, NULL, NULL, NULL, &z->v[z->n - 1].webhook, err);
@@ -120,7 +133,11 @@ static int read_modes(struct apiserver *s, struct authorizers *z, struct error *
                         r = abac_read(z->arena, server_flag(s, "authorization-policy-file", ""),
                                       &z->v[z->n - 1].policy, err);
         }
-        return r;
+        for (size_t i = 0; r == 0 && i < ARRAY_SIZE(files); i++)
+                if (server_flag(s, files[i].flag, NULL) && !has(z, find_kind(str_of(files[i].mode))))
+                        r = error_set(err, -EINVAL, "cannot specify --%s without mode %s", files[i].flag,
+                                      files[i].mode);
+        return r < 0 || z->n > 0 ? r : error_set(err, -EINVAL, "at least one authorization-mode must be passed");
 }
 
 static const char config_shape[] = "{ authorizers: [ { type: '', name: '', webhook: {"

@@ -353,10 +353,12 @@ int oidc_from_flags(struct authn *n, struct arena *a, struct json *ret, struct e
         int r = issuer && ca ? file_read(ca, 0, &pem, err) : 0;
 
         *ret = json_new_array();
-        if (!issuer || r < 0)
+        if (r < 0 || (!issuer && !*id))
                 return r;
-        if (!*id)
-                return error_set(err, -EINVAL, "--oidc-issuer-url needs --oidc-client-id");
+        if (!issuer || !*id)
+                return error_set(err, -EINVAL,
+                                 "oidc-issuer-url and oidc-client-id must be specified together when any oidc-* flags "
+                                 "are set");
         if (strcmp(prefix, "-") == 0)
                 prefix = "";
         else if (!*prefix && strcmp(name, "email") != 0)

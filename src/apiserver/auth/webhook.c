@@ -410,8 +410,7 @@ int access_webhook_new(struct authn *n, struct arena *a, const struct json *conf
         o.yes_ms = server_flag_ms(n->s, "authorization-webhook-cache-authorized-ttl", 5 * MINUTE_MS);
         o.no_ms = server_flag_ms(n->s, "authorization-webhook-cache-unauthorized-ttl", MINUTE_MS / 2);
         if (!o.kubeconfig)
-                return error_set(err, -EINVAL,
-                                 "--authorization-mode=Webhook needs --authorization-webhook-config-file");
+                return error_set(err, -EINVAL, "authorization-mode Webhook's authorization config file not passed");
         return remote_new(&o, &w->remote, err);
 }
 

@@ -392,8 +392,15 @@ static void the_modes_of_authorization_are_a_choice(void **state) {
         check_code(ASK(f, API_LIST, &res_secrets, .user = &nobody), 200);
         o.args = (const char *const[]) { "authorization-mode=RBAC,Nonsense", NULL };
         assert_true(apiserver_new(&o, &s, &e) < 0);
-        assert_string_equal(error_text(&e), "--authorization-mode: \"Nonsense\" is no mode (Node, RBAC, ABAC, "
-                                            "Webhook, AlwaysAllow, AlwaysDeny), or was there before");
+        assert_string_equal(error_text(&e), "authorization-mode \"Nonsense\" is not a valid mode");
+        error_clear(&e);
+        o.args = (const char *const[]) { "authorization-mode=RBAC,RBAC", NULL };
+        assert_true(apiserver_new(&o, &s, &e) < 0);
+        assert_string_equal(error_text(&e), "authorization-mode [\"RBAC\" \"RBAC\"] has mode specified more than once");
+        error_clear(&e);
+        o.args = (const char *const[]) { "authorization-policy-file=x", NULL };
+        assert_true(apiserver_new(&o, &s, &e) < 0);
+        assert_string_equal(error_text(&e), "cannot specify --authorization-policy-file without mode ABAC");
         error_clear(&e);
         o.args = (const char *const[]) { "authorization-mode=ABAC", NULL };
         assert_true(apiserver_new(&o, &s, &e) < 0);
