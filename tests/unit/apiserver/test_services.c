@@ -216,6 +216,22 @@ static void a_deleted_address_comes_back(void **state) {
         check_code(address(f, "10.96.0.1"), 200);
 }
 
+static void a_server_has_a_lease_as_long_as_it_lives(void **state) {
+        struct fixture *f = *state;
+        struct answer a = ASK(f, API_LIST, &res_leases, "kube-system",
+                              .options.label_selector = STR("apiserver.kubernetes.io/identity=kube-apiserver"));
+
+        assert_int_equal(strncmp(at(f, a, ".items[0].metadata.name"), "apiserver-", 10), 0);
+        check_code(ASK(f, API_CREATE, &res_leases, "kube-system",
+                       .body = "{\"metadata\":{\"name\":\"apiserver-old\",\"labels\":{\"apiserver.kubernetes.io/"
+                               "identity\":\"kube-apiserver\"}},\"spec\":{\"leaseDurationSeconds\":3600,"
+                               "\"renewTime\":\"2024-01-01T00:00:00.000000Z\"}}"),
+                   201);
+        bootstrap_again(f->s);
+        check_code(ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"later\"}}"), 201);
+        check_code(ASK(f, API_GET, &res_leases, "kube-system", "apiserver-old"), 404);
+}
+
 /* With the default range closed all come from a range of six. */
 static void more_ranges_give_more_addresses(void **state) {
         struct fixture *f = *state;
@@ -277,6 +293,8 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(an_address_that_somebody_made_is_taken, fixture_setup,
                                                 fixture_teardown),
                 cmocka_unit_test_setup_teardown(a_deleted_address_comes_back, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(a_server_has_a_lease_as_long_as_it_lives, fixture_setup,
+                                                fixture_teardown),
                 cmocka_unit_test_setup_teardown(more_ranges_give_more_addresses, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(a_headless_service_without_selector_has_both_families, fixture_setup,
                                                 fixture_teardown),

@@ -77,6 +77,16 @@ static void test_workloads_and_services(void **state) {
             "['x','IPv4','80','1,2,3 + 1 more...','5m']");
 }
 
+static void test_the_parameters_of_a_binding(void **state) {
+        row(&res_validatingadmissionpolicybindings, "{" META ",'spec':{'policyName':'p','paramRef':{'name':'a'}}}",
+            "['x','p','*/a','5m']");
+        row(&res_validatingadmissionpolicybindings,
+            "{" META ",'spec':{'policyName':'p','paramRef':{'selector':{'matchLabels':{'b':'2','a':'1'},"
+            "'matchExpressions':[{'key':'k','operator':'In','values':['v','w']}]}}}}",
+            "['x','p','&LabelSelector{MatchLabels:map[string]string{a: 1,b: 2,},MatchExpressions:"
+            "[]LabelSelectorRequirement{LabelSelectorRequirement{Key:k,Operator:In,Values:[v w],},},}','5m']");
+}
+
 static void test_three_hosts_and_more(void **state) {
         row(&res_ingresses, "{" META ",'spec':{'rules':[{'host':'a'},{},{'host':'b'},{'host':'c'}]}}",
             "['x','<none>','a,b,c','','80','5m']");
@@ -160,6 +170,7 @@ int main(void) {
                 cmocka_unit_test(test_pods),
                 cmocka_unit_test(test_a_pod_that_ended_says_so_on_its_row),
                 cmocka_unit_test(test_workloads_and_services),
+                cmocka_unit_test(test_the_parameters_of_a_binding),
                 cmocka_unit_test(test_three_hosts_and_more),
                 cmocka_unit_test(test_nodes_events_and_others),
                 cmocka_unit_test(test_openapi_documents_are_whole),
