@@ -173,8 +173,8 @@ static void submitted(struct store_txn *t) {
 static size_t add_companions(struct op *op, struct store_op *ops, size_t n) {
         const struct strategy *st = op->rest->stored->strategy;
 
-        memcpy(ops + n, op->with.v, op->with.n * sizeof(*ops));
-        n += op->with.n;
+        for (size_t i = 0; i < op->with.n; i++)
+                ops[n++] = op->with.v[i];
         if (st->companions)
                 n += st->companions(op, op->old ? object_json(op->old) : NULL,
                                     ops[0].kind != STORE_DELETE ? &op->tree : NULL, ops + n);
