@@ -21,11 +21,17 @@ static int may_be(struct apiserver *s, const struct api_user *user, struct attri
         return decision == AUTHZ_ALLOW ? 0 : authorize_refuse(user, &at, buf_str(&why.reason), err);
 }
 
+/* What only looks like the name of a service account is any user's. */
 static bool account_of(struct str name, struct str *ret_ns, struct str *ret_name) {
-        if (!str_has_prefix(name, STR(ACCOUNT)))
+        struct str rest = str_sub(name, sizeof(ACCOUNT) - 1, name.n), ns;
+        const char *why[2];
+
+        if (!str_has_prefix(name, STR(ACCOUNT)) || !str_split(&rest, ':', &ns) || check_dns_label(ns, why) > 0 ||
+            check_dns_subdomain(rest, why) > 0)
                 return false;
-        *ret_name = str_sub(name, sizeof(ACCOUNT) - 1, name.n);
-        return str_split(ret_name, ':', ret_ns) && ret_ns->n > 0 && ret_name->n > 0 && str_find(*ret_name, ':') < 0;
+        *ret_ns = ns;
+        *ret_name = rest;
+        return true;
 }
 
 static int may_be_named(struct apiserver *s, const struct api_user *user, struct str name, struct error *err) {

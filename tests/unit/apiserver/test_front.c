@@ -174,6 +174,25 @@ static void every_answer_has_its_headers(void **state) {
                         "workload-low, 0, 0, 245"));
 }
 
+static void who_only_looks_like_an_account_is_none(void **state) {
+        static const char review[] = "POST /apis/authentication.k8s.io/v1/selfsubjectreviews HTTP/1.1\r\nHost: x\r\n"
+                                     "Connection: close\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
+                                     "Impersonate-User: system:serviceaccount:%s\r\n\r\n{}";
+        static const struct {
+                const char *name, *groups;
+        } table[] = {
+                { "foo:bar", "[\"system:serviceaccounts\",\"system:serviceaccounts:foo\",\"system:authenticated\"]" },
+                { "Foo:bar", "[\"system:authenticated\"]" },
+                { "foo:bar:x", "[\"system:authenticated\"]" },
+                { "foo:", "[\"system:authenticated\"]" },
+        };
+        struct fixture *f = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+                assert_true(has(talk(f, arena_printf(f->a, review, table[i].name).p),
+                                arena_printf(f->a, "\"groups\":%s", table[i].groups).p));
+}
+
 static void texts_of_clients_stay_texts(void **state) {
         struct fixture *f = *state;
         struct str r = get(f, "/api/v1/secrets?a=<b>", "Impersonate-Group: <i>\r\n");
@@ -599,6 +618,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 T(every_answer_has_its_headers),
                 T(texts_of_clients_stay_texts),
+                T(who_only_looks_like_an_account_is_none),
                 T(a_read_waits_for_its_revision),
                 T(watches_are_checked_and_the_end_of_initial_events_has_a_blueprint),
                 T(a_watch_over_a_websocket_has_an_event_in_each_message),
