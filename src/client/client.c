@@ -359,35 +359,3 @@ void client_watch_stop(struct client_watch *w) {
         w->client->ops->watch_stop(w->client->transport, w->watch);
         free(w);
 }
-
-/* ---- read, change, write ---- */
-
-#define MODIFY_TRIES 10
-
-int client_modify(struct client *c, const struct api_resource *res, struct str ns, struct str name,
-                  struct str subresource, int (*change)(struct arena *a, struct json *object, void *arg), void *arg,
-                  struct object **ret, struct error *err) {
-        for (int try = 1;; try++) {
-                _cleanup_(arena_freep) struct arena *a = arena_new(0);
-                _cleanup_(object_unrefp) struct object *o = NULL;
-                struct json tree;
-                int r;
-
-                r = client_get(c, res, ns, name, &o, err);
-                if (r < 0)
-                        return r;
-                tree = json_copy_tree(a, object_json(o));
-                r = change(a, &tree, arg);
-                if (r < 0)
-                        return error_set(err, r, "changing %s \"%" STR_FMT "\" failed", res->singular, STR_ARG(name));
-                if (r == 0) {
-                        if (ret)
-                                *ret = TAKE_PTR(o);
-                        return 0;
-                }
-                r = client_update(c, res, subresource, &tree, ret, err);
-                if (r != -EAGAIN || try == MODIFY_TRIES)
-                        return r;
-                error_clear(err);
-        }
-}

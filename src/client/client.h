@@ -67,9 +67,3 @@ int client_watch(struct client *c, const struct client_request *r, struct loop *
                  void (*event)(const struct api_event *e, void *arg), void *arg, struct client_watch **ret,
                  struct error *err);
 void client_watch_stop(struct client_watch *w); /* loop's thread */
-
-/* Get, change, update, again on conflict (at most 10 times): change edits the tree in place (it is a private copy) and
- * returns 1 to write it, 0 when nothing has to be written, or a negative errno to give up. */
-int client_modify(struct client *c, const struct api_resource *res, struct str ns, struct str name,
-                  struct str subresource, int (*change)(struct arena *a, struct json *object, void *arg), void *arg,
-                  struct object **ret, struct error *err);

@@ -34,7 +34,6 @@ struct workqueue {
         const struct clock *clock;
         struct map *entries;
         struct list ready;
-        size_t n_ready;
         VEC(struct entry *) heap;
         struct timer timer;
         struct loop_work turn;
@@ -144,7 +143,7 @@ static void entry_settle(struct workqueue *q, struct entry *e) {
 }
 
 static void post_turn(struct workqueue *q) {
-        if (q->turn_posted || q->paused || q->dead || q->n_ready == 0)
+        if (q->turn_posted || q->paused || q->dead || list_empty(&q->ready))
                 return;
         q->turn_posted = true;
         loop_post(q->loop, &q->turn);
@@ -157,7 +156,6 @@ static void make_ready(struct workqueue *q, struct entry *e) {
                 e->ready = true;
                 e->added_ns = now_mono_ns();
                 list_push(&q->ready, &e->link);
-                q->n_ready++;
                 series_add(series_of(q, &adds), 1);
                 series_add(series_of(q, &depth), 1);
                 post_turn(q);
@@ -206,7 +204,6 @@ static void turn(struct loop_work *w) {
         }
         e = list_entry(q->ready.next, struct entry, link);
         list_del(&e->link);
-        q->n_ready--;
         e->ready = false;
         e->working = true;
         series_add(series_of(q, &depth), -1);
@@ -269,10 +266,6 @@ void workqueue_add_after(struct workqueue *q, struct str key, uint64_t ms) {
                 workqueue_add(q, key);
         else
                 add_due(q, entry_of(q, key), ms);
-}
-
-size_t workqueue_len(const struct workqueue *q) {
-        return q->n_ready;
 }
 
 void workqueue_pause(struct workqueue *q, bool paused) {

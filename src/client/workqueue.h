@@ -15,7 +15,6 @@ void workqueue_free(struct workqueue *q);
 void workqueue_add(struct workqueue *q, struct str key);
 /* After ms at the latest: an earlier wish for the same key stands. 0 is at once. */
 void workqueue_add_after(struct workqueue *q, struct str key, uint64_t ms);
-size_t workqueue_len(const struct workqueue *q); /* keys ready to be worked on */
 
 /* While paused keys are taken in, but not handed out (a controller whose informers are not yet synced). */
 void workqueue_pause(struct workqueue *q, bool paused);

@@ -189,6 +189,6 @@ int isolate_inside_network(const struct cluster *c, struct error *err) {
         if (r == 0)
                 r = nl_addr_add("eth0", node_ip, SUBNET_BITS, err);
         if (r == 0)
-                r = nl_route_add(0, 0, host_ip, "eth0", false, err);
+                r = nl_route_add(0, 0, host_ip, "eth0", err);
         return r;
 }

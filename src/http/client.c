@@ -140,7 +140,7 @@ void call_done(struct http_call *c, int err, const char *fmt, ...) {
 }
 
 static bool can_retry(const struct http_call *c) {
-        return !c->retried && !c->got_bytes && !c->o.stream_body && !c->upgraded && !c->client->freed;
+        return !c->retried && !c->got_bytes && !c->upgraded && !c->client->freed;
 }
 
 void call_retry(struct http_call *c, int err, const char *why) {
@@ -201,15 +201,6 @@ void http_call_pause(struct http_call *c, bool paused) {
                 c->conn->class->pause(c);
 }
 
-void http_call_send(struct http_call *c, struct str data, bool end) {
-        if (c->done || c->out_ended)
-                return;
-        slices_add_copy(&c->out, data);
-        c->out_ended = end;
-        if (c->conn && c->conn->class)
-                c->conn->class->more(c);
-}
-
 struct str http_call_trailer(const struct http_call *c, const char *lower_name) {
         struct str s = http_header_get(c->trailers.v, c->trailers.n, lower_name);
 
@@ -230,7 +221,6 @@ static struct http_call *call_new(struct http_client *k, const struct http_call_
         for (size_t i = 0; i < o->n_headers; i++)
                 h[i] = (struct http_header) { arena_str(c->arena, o->headers[i].name),
                                               arena_str(c->arena, o->headers[i].value) };
-        c->out_ended = !o->stream_body;
         slices_add(&c->out, &(struct http_slice) { .data = c->o.body }, 1, NULL);
         list_init(&c->link);
         if (o->timeout_ms)

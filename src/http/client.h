@@ -31,7 +31,6 @@ struct http_call_options {
         size_t n_headers;
         struct str body;             /* copied */
         unsigned timeout_ms;         /* for the whole call; 0: none (watches) */
-        bool stream_body;            /* the body goes on with http_call_send (gRPC) */
         /* All on the loop's thread; each may be NULL. on_done is the last and comes exactly once. */
         void (*on_response)(struct http_call *c, int status, const struct http_header *h, size_t n_h, void *arg);
         void (*on_data)(struct http_call *c, struct str data, void *arg);
@@ -42,7 +41,6 @@ struct http_call_options {
 struct http_call *http_client_call(struct http_client *c, const struct http_call_options *o);
 void http_call_cancel(struct http_call *c);      /* on_done comes with -ECANCELED, before this returns */
 void http_call_pause(struct http_call *c, bool paused);
-void http_call_send(struct http_call *c, struct str data, bool end);
 struct str http_call_trailer(const struct http_call *c, const char *lower_name);
 
 /* Opens a connection of its own, sends the request as given (an Upgrade), and hands over the raw stream after the

@@ -17,7 +17,6 @@ struct h1 {
         struct http1_head response;
         struct http1_body body;
         struct str head;        /* of the request; empty once sent */
-        bool chunked, end_sent; /* the request */
 };
 
 /* ---- sending ---- */
@@ -39,7 +38,6 @@ static void h1_start(struct client_conn *c, struct http_call *call) {
 
         h->call = call;
         h->state = HEAD;
-        h->end_sent = false;
         buf_printf(&b, "%s %" STR_FMT " HTTP/1.1\r\n", o->method, STR_ARG(o->path));
         for (size_t i = 0; i < o->n_headers; i++) {
                 has_host |= str_eq_fold(o->headers[i].name, STR("host"));
@@ -49,10 +47,7 @@ static void h1_start(struct client_conn *c, struct http_call *call) {
                 add_header(&b, STR("Host"), str_of(c->client->authority));
         for (size_t i = 0; i < o->n_headers; i++)
                 add_header(&b, o->headers[i].name, o->headers[i].value);
-        h->chunked = o->stream_body && !has_length;
-        if (h->chunked)
-                buf_addc(&b, "Transfer-Encoding: chunked\r\n");
-        else if (!has_length && (o->body.n > 0 || strcmp(o->method, "GET") != 0) && !call->upgraded)
+        if (!has_length && (o->body.n > 0 || strcmp(o->method, "GET") != 0) && !call->upgraded)
                 buf_printf(&b, "Content-Length: %zu\r\n", o->body.n);
         buf_addc(&b, "\r\n");
         h->head = arena_str(call->arena, buf_str(&b));
@@ -71,25 +66,11 @@ static void h1_fill(struct client_conn *c) {
         h->head.n = 0;
         while (call->out.bytes > 0 && transport_room(&c->t)) {
                 struct str s = slices_peek(&call->out);
-                char size[16];
 
                 s.n = MIN(s.n, (size_t) 64 * 1024);
-                if (h->chunked)
-                        transport_put(&c->t, size, (size_t) snprintf(size, sizeof(size), "%zx\r\n", s.n));
                 transport_put(&c->t, s.p, s.n);
-                if (h->chunked)
-                        transport_put(&c->t, "\r\n", 2);
                 slices_consume(&call->out, s.n);
         }
-        if (call->out.bytes == 0 && call->out_ended && !h->end_sent) {
-                h->end_sent = true;
-                if (h->chunked)
-                        transport_put(&c->t, "0\r\n\r\n", 5);
-        }
-}
-
-static void h1_more(struct http_call *call) {
-        transport_dirty(&call->conn->t);
 }
 
 /* ---- receiving ---- */
@@ -103,7 +84,8 @@ static void finish(struct client_conn *c, bool more_came) {
         struct http_call *call = h->call;
 
         /* An answer before the whole request was sent, or more than an answer: not to be used again. */
-        if (!kept_alive(&h->response) || h->body.kind == HTTP1_UNTIL_EOF || !h->end_sent || more_came)
+        if (!kept_alive(&h->response) || h->body.kind == HTTP1_UNTIL_EOF || h->head.n + call->out.bytes > 0 ||
+            more_came)
                 c->draining = true;
         http1_body_clear(&h->body);
         h->call = NULL;
@@ -251,7 +233,6 @@ const struct client_class client_h1 = {
         .eof = h1_eof,
         .room = h1_room,
         .start = h1_start,
-        .more = h1_more,
         .pause = h1_pause,
         .drop = h1_drop,
         .free = h1_free,

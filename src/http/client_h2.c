@@ -129,12 +129,8 @@ static ssize_t read_body(nghttp2_session *s, int32_t stream_id, uint8_t *dst, si
         struct http_call *c = source->ptr;
 
         n = MIN(n, c->out.bytes);
-        if (n == 0 && !c->out_ended) {
-                c->deferred = true;
-                return NGHTTP2_ERR_DEFERRED;
-        }
         *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-        if (c->out_ended && n == c->out.bytes)
+        if (n == c->out.bytes)
                 *flags |= NGHTTP2_DATA_FLAG_EOF;
         return (ssize_t) n;
 }
@@ -176,7 +172,6 @@ static void h2_start(struct client_conn *c, struct http_call *call) {
         struct str authority = http_header_get(o->headers, o->n_headers, "host");
         nghttp2_nv *nv = arena_array(call->arena, nghttp2_nv, o->n_headers + 5);
         nghttp2_data_provider body = { .source.ptr = call, .read_callback = read_body };
-        bool has_body = o->stream_body || o->body.n > 0;
         int32_t id;
         size_t n = 0;
 
@@ -190,28 +185,19 @@ static void h2_start(struct client_conn *c, struct http_call *call) {
                 if (!str_eq(name, STR("host")) && !str_eq(name, STR("connection")) && !str_eq(name, STR("upgrade")))
                         nv[n++] = make_nv(name, o->headers[i].value);
         }
-        if (o->body.n > 0 && !o->stream_body && !http_header_get(o->headers, o->n_headers, "content-length").p) {
+        if (o->body.n > 0 && !http_header_get(o->headers, o->n_headers, "content-length").p) {
                 struct str length = arena_printf(call->arena, "%zu", o->body.n);
 
                 nv[n++] = make_nv(STR("content-length"), length);
         }
-        id = nghttp2_submit_request(session_of(c), NULL, nv, n, has_body ? &body : NULL, call);
+        id = nghttp2_submit_request(session_of(c), NULL, nv, n, o->body.n > 0 ? &body : NULL, call);
         if (id < 0) { /* the connection has used up its stream numbers */
                 c->draining = true;
                 call_retry(call, -ECONNRESET, nghttp2_strerror(id));
                 return;
         }
         call->stream_id = id;
-        call->deferred = false;
         transport_dirty(&c->t);
-}
-
-static void h2_more(struct http_call *call) {
-        if (call->deferred) {
-                call->deferred = false;
-                nghttp2_session_resume_data(session_of(call->conn), call->stream_id);
-        }
-        transport_dirty(&call->conn->t);
 }
 
 static void h2_fill(struct client_conn *c) {
@@ -337,7 +323,6 @@ const struct client_class client_h2 = {
         .fill = h2_fill,
         .room = h2_room,
         .start = h2_start,
-        .more = h2_more,
         .pause = h2_pause,
         .drop = h2_drop,
         .ping = h2_ping,

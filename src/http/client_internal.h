@@ -18,7 +18,6 @@ struct client_class {
         void (*eof)(struct client_conn *c);                         /* before the calls fail: a body may end this way */
         size_t (*room)(const struct client_conn *c);                /* calls it takes now */
         void (*start)(struct client_conn *c, struct http_call *call);
-        void (*more)(struct http_call *call);                       /* call->out grew or ended */
         void (*pause)(struct http_call *call);                      /* call->paused changed */
         void (*drop)(struct http_call *call);                       /* cancelled while running */
         void (*ping)(struct client_conn *c);                        /* HTTP/2: silence for long */
@@ -63,14 +62,13 @@ struct http_call {
         struct arena *arena;
         struct http_call_options o;   /* its pointers are into the arena */
         struct slices out;
-        bool out_ended;
         int status;
         http1_headers headers, trailers;
         struct timer timer;
         struct loop_work work;
         struct buf held;              /* HTTP/2: came while paused */
         int32_t stream_id;
-        bool waiting, paused, deferred, done, got_bytes, retried;
+        bool waiting, paused, done, got_bytes, retried;
         /* upgrades */
         void (*upgraded)(const struct http_upgrade_result *r, void *arg);
         struct buf answer;

@@ -54,7 +54,7 @@ struct spdy_session {
         bool server, closing, broken, went_away;
         struct list streams;
         size_t n_streams, n_blocking;
-        uint32_t next_id, last_id, next_ping;
+        uint32_t next_id, last_id;
         z_stream inflate, deflate;
         /* the frame being read */
         uint8_t head[8];
@@ -618,7 +618,6 @@ struct spdy_session *spdy_session_new(struct duplex *transport, bool server, con
         s->arg = arg;
         s->server = server;
         s->next_id = server ? 2 : 1;
-        s->next_ping = server ? 2 : 1;
         list_init(&s->streams);
         /* A small window: header blocks are short, and each session holds this memory as long as it lives. */
         if (inflateInit(&s->inflate) != Z_OK ||
@@ -627,16 +626,6 @@ struct spdy_session *spdy_session_new(struct duplex *transport, bool server, con
                 abort(); /* out of memory */
         duplex_set_ops(transport, &transport_ops, s);
         return s;
-}
-
-void spdy_session_ping(struct spdy_session *s) {
-        uint8_t id[4];
-
-        if (s->closing)
-                return;
-        put32(id, s->next_ping);
-        s->next_ping = (s->next_ping + 2) & 0x7fffffff;
-        send_control(s, PING, 0, id, sizeof(id));
 }
 
 struct spdy_stream *spdy_stream_open(struct spdy_session *s, const struct http_header *h, size_t n_h,

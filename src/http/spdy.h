@@ -31,7 +31,6 @@ struct spdy_session *spdy_session_new(struct duplex *transport, bool server, con
                                       void *arg);
 void spdy_session_close(
                 struct spdy_session *s); /* GOAWAY, what is queued is sent, then the transport closes; streams end */
-void spdy_session_ping(struct spdy_session *s);  /* keeps the connection from looking idle */
 
 /* Streams live until their on_close was called. */
 struct spdy_stream *spdy_stream_open(struct spdy_session *s, const struct http_header *h, size_t n_h,

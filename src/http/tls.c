@@ -1,8 +1,6 @@
 /* TLS contexts.
  *
- * One tls_context holds one SSL_CTX. SSL_CTXs are not changed once connections use them: a rotated certificate makes a
- * new SSL_CTX with the same ticket keys, and the pointer is swapped under a lock; connections keep the one they began
- * with.
+ * One tls_context holds one SSL_CTX, which does not change once it is made.
  *
  * Client certificates are asked for, not required, and a bad one does not end the handshake: as in kube-apiserver the
  * request goes on and the authenticator answers 401, which a person can read. So the verdict is only recorded.
@@ -14,7 +12,6 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
-#include <pthread.h>
 #include <stdatomic.h>
 
 #include "base/arena.h"
@@ -28,16 +25,10 @@
 
 struct tls_context {
         atomic_uint refs;
-        pthread_mutex_t lock; /* over ctx */
         SSL_CTX *ctx;
-        bool server, insecure, require_client_cert, http2, authorities;
-        char *ca_pem; /* kept for the next SSL_CTX */
-        size_t ca_n;
+        bool server, insecure, http2;
 };
 
-static void ssl_ctx_freep(SSL_CTX **c) {
-        SSL_CTX_free(*c);
-}
 static void bio_freep(BIO **b) {
         BIO_free(*b);
 }
@@ -175,41 +166,42 @@ static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *outle
         return SSL_TLSEXT_ERR_OK;
 }
 
-static int make_server_ctx(struct tls_context *c, SSL_CTX *ctx, struct error *err) {
+static int setup_server(struct tls_context *c, const struct tls_options *o, struct error *err) {
+        SSL_CTX *ctx = c->ctx;
         static const unsigned char id[] = "cube";
         int r;
 
         SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_RENEGOTIATION);
         SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF); /* tickets only: no memory for who is gone */
-        SSL_CTX_set_num_tickets(ctx, c->authorities ? 0 : 1);
-        if (c->authorities)
+        SSL_CTX_set_num_tickets(ctx, o->authorities ? 0 : 1);
+        if (o->authorities)
                 SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
         SSL_CTX_set_session_id_context(ctx, id, sizeof(id) - 1);
         SSL_CTX_set_alpn_select_cb(ctx, select_alpn, c);
-        if (c->ca_n == 0)
+        if (o->ca_pem.n == 0)
                 return 0;
-        r = use_ca(ctx, str_n(c->ca_pem, c->ca_n), true, err);
+        r = use_ca(ctx, o->ca_pem, true, err);
         if (r < 0)
                 return r;
-        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (c->require_client_cert ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), NULL);
-        if (!c->require_client_cert)
+        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (o->require_client_cert ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), NULL);
+        if (!o->require_client_cert)
                 SSL_CTX_set_cert_verify_callback(ctx, verify_and_go_on, NULL);
         return 0;
 }
 
-static int make_client_ctx(struct tls_context *c, SSL_CTX *ctx, struct error *err) {
-        SSL_CTX_set_verify(ctx, c->insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
-        if (c->insecure)
+static int setup_client(SSL_CTX *ctx, const struct tls_options *o, struct error *err) {
+        SSL_CTX_set_verify(ctx, o->insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
+        if (o->insecure)
                 return 0;
-        if (c->ca_n)
-                return use_ca(ctx, str_n(c->ca_pem, c->ca_n), false, err);
+        if (o->ca_pem.n)
+                return use_ca(ctx, o->ca_pem, false, err);
         if (SSL_CTX_set_default_verify_paths(ctx) != 1)
                 return tls_error(err, "system CA store");
         return 0;
 }
 
-static int make_ctx(struct tls_context *c, struct str cert_pem, struct str key_pem, SSL_CTX **ret, struct error *err) {
-        _cleanup_(ssl_ctx_freep) SSL_CTX *ctx = SSL_CTX_new(c->server ? TLS_server_method() : TLS_client_method());
+static int setup(struct tls_context *c, const struct tls_options *o, struct error *err) {
+        SSL_CTX *ctx = c->ctx = SSL_CTX_new(o->server ? TLS_server_method() : TLS_client_method());
         int r;
 
         if (!ctx)
@@ -221,35 +213,22 @@ static int make_ctx(struct tls_context *c, struct str cert_pem, struct str key_p
         if (SSL_CTX_set_ciphersuites(ctx, TLS13_SUITES) != 1 || SSL_CTX_set_cipher_list(ctx, TLS12_CIPHERS) != 1 ||
             SSL_CTX_set1_groups_list(ctx, "X25519:P-256:P-384") != 1)
                 return tls_error(err, "TLS ciphers");
-        if (cert_pem.n) {
-                r = use_cert(ctx, cert_pem, key_pem, err);
+        if (o->cert_pem.n) {
+                r = use_cert(ctx, o->cert_pem, o->key_pem, err);
                 if (r < 0)
                         return r;
-        } else if (c->server)
+        } else if (o->server)
                 return error_set(err, -EINVAL, "TLS server without a certificate");
-        r = c->server ? make_server_ctx(c, ctx, err) : make_client_ctx(c, ctx, err);
-        if (r < 0)
-                return r;
-        *ret = TAKE_PTR(ctx);
-        return 0;
+        return o->server ? setup_server(c, o, err) : setup_client(ctx, o, err);
 }
 
 int tls_context_new(const struct tls_options *o, struct tls_context **ret, struct error *err) {
         struct tls_context *c = xcalloc(1, sizeof(*c));
         int r;
 
-        *c = (struct tls_context) {
-                .server = o->server,
-                .insecure = o->insecure,
-                .require_client_cert = o->require_client_cert,
-                .http2 = o->http2,
-                .authorities = o->authorities,
-                .ca_pem = str_dup(o->ca_pem),
-                .ca_n = o->ca_pem.n,
-        };
+        *c = (struct tls_context) { .server = o->server, .insecure = o->insecure, .http2 = o->http2 };
         atomic_init(&c->refs, 1);
-        pthread_mutex_init(&c->lock, NULL);
-        r = make_ctx(c, o->cert_pem, o->key_pem, &c->ctx, err);
+        r = setup(c, o, err);
         if (r < 0) {
                 tls_context_unref(c);
                 return r;
@@ -268,31 +247,7 @@ void tls_context_unref(struct tls_context *c) {
         if (!c || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
                 return;
         SSL_CTX_free(c->ctx);
-        pthread_mutex_destroy(&c->lock);
-        free(c->ca_pem);
         free(c);
-}
-
-int tls_context_set_cert(struct tls_context *c, struct str cert_pem, struct str key_pem, struct error *err) {
-        SSL_CTX *ctx, *old;
-        int r = make_ctx(c, cert_pem, key_pem, &ctx, err);
-
-        if (r < 0)
-                return r;
-        pthread_mutex_lock(&c->lock);
-        old = c->ctx;
-        if (c->server) { /* tickets given out so far stay good */
-                unsigned char keys[128];
-                long n = SSL_CTX_get_tlsext_ticket_keys(old, NULL, 0);
-
-                if (n > 0 && n <= (long) sizeof(keys) && SSL_CTX_get_tlsext_ticket_keys(old, keys, n) == 1)
-                        SSL_CTX_set_tlsext_ticket_keys(ctx, keys, n);
-                OPENSSL_cleanse(keys, sizeof(keys));
-        }
-        c->ctx = ctx;
-        pthread_mutex_unlock(&c->lock);
-        SSL_CTX_free(old);
-        return 0;
 }
 
 static bool is_address(const char *s) {
@@ -302,12 +257,9 @@ static bool is_address(const char *s) {
 }
 
 SSL *tls_context_ssl(struct tls_context *c, const char *server_name) {
-        SSL *ssl;
+        SSL *ssl = SSL_new(c->ctx);
         bool ok = true;
 
-        pthread_mutex_lock(&c->lock);
-        ssl = SSL_new(c->ctx);
-        pthread_mutex_unlock(&c->lock);
         if (!ssl)
                 return NULL;
         if (c->server) {

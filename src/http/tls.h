@@ -18,8 +18,6 @@ struct tls_options {
 int tls_context_new(const struct tls_options *o, struct tls_context **ret, struct error *err);
 struct tls_context *tls_context_ref(struct tls_context *c);
 void tls_context_unref(struct tls_context *c);
-/* New certificate for new handshakes (rotation). Thread-safe. */
-int tls_context_set_cert(struct tls_context *c, struct str cert_pem, struct str key_pem, struct error *err);
 
 /* ---- for the transports of this folder ---- */
 

@@ -1,10 +1,8 @@
-/* WebSocket framing, own: a header of 2 to 14 bytes, a mask, and rules; less code than to drive a library with
+/* WebSocket framing, a server's: a header of 2 to 14 bytes, a mask, and rules; less code than to drive a library with
  * callbacks.
  *
  *    0                   1                   2                   3
  *   |F|RSV|opcode |M| length 7    | 16 or 64 bits more when 126, 127 | mask (client to server) | payload …
- *
- * A message that lies whole and unmasked in what was read is delivered from there; any other is collected in message.
  */
 #include "http/websocket.h"
 
@@ -13,8 +11,6 @@
 #include <openssl/sha.h>
 
 #include "base/encode.h"
-#include "base/rand.h"
-#include "http/client.h"
 #include "http/duplex.h"
 #include "http/server_internal.h"
 
@@ -27,7 +23,6 @@ enum { OP_CONTINUATION = 0, OP_TEXT = 1, OP_BINARY = 2, OP_CLOSE = 8, OP_PING = 
 struct ws {
         struct duplex d;
         struct duplex *raw;    /* NULL once it is gone */
-        bool client;
         size_t max_message;
         /* the frame being read */
         uint8_t head[14];
@@ -44,88 +39,38 @@ struct ws {
         struct buf message;
         struct buf rest;       /* read while nobody takes messages */
         bool processing, close_sent, close_received;
-        unsigned close_code;
         struct timer timer;
 };
 
 /* ---- writing ---- */
 
-static size_t make_head(const struct ws *w, uint8_t dst[static 14], unsigned opcode, uint64_t n,
-                        const uint8_t mask[4]) {
-        size_t k = 2;
+static size_t make_head(uint8_t dst[static 10], unsigned opcode, uint64_t n) {
+        unsigned bytes = n < 126 ? 0 : n <= UINT16_MAX ? 2 : 8;
 
         dst[0] = (uint8_t) (0x80 | opcode);
-        if (n < 126)
-                dst[1] = (uint8_t) n;
-        else {
-                unsigned bytes = n <= UINT16_MAX ? 2 : 8;
-
-                dst[1] = bytes == 2 ? 126 : 127;
-                for (unsigned i = 0; i < bytes; i++)
-                        dst[k++] = (uint8_t) (n >> 8 * (bytes - 1 - i));
-        }
-        if (w->client) {
-                dst[1] |= 0x80;
-                memcpy(dst + k, mask, 4);
-                k += 4;
-        }
-        return k;
+        dst[1] = bytes == 0 ? (uint8_t) n : bytes == 2 ? 126 : 127;
+        for (unsigned i = 0; i < bytes; i++)
+                dst[2 + i] = (uint8_t) (n >> 8 * (bytes - 1 - i));
+        return 2 + bytes;
 }
 
-/* at: how far in the payload dst begins */
-static void apply_mask(char *dst, const char *src, size_t n, const uint8_t mask[4], unsigned at) {
-        uint8_t turned[8];
-        uint64_t word;
-        size_t i = 0;
-
-        for (unsigned k = 0; k < 8; k++)
-                turned[k] = mask[(at + k) & 3];
-        memcpy(&word, turned, 8);
-        for (; i + 8 <= n; i += 8) {
-                uint64_t v;
-
-                memcpy(&v, src + i, 8);
-                v ^= word;
-                memcpy(dst + i, &v, 8);
-        }
-        for (; i < n; i++)
-                dst[i] = (char) (src[i] ^ (char) turned[i & 7]);
-}
-
-/* Header and payload in one piece: small ones, and all of a client's, whose payload is masked. */
-static void write_copy(struct ws *w, unsigned opcode, const struct http_slice *s, size_t n, size_t total) {
-        uint8_t head[14], mask[4] = { 0 };
-        size_t k;
-        unsigned at = 0;
-        char *p;
-
-        if (w->client)
-                rand_bytes(mask, sizeof(mask));
-        k = make_head(w, head, opcode, total, mask);
-        p = xmalloc(k + total);
-        memcpy(p, head, k);
-        for (size_t i = 0; i < n; i++) {
-                if (w->client)
-                        apply_mask(p + k + at, s[i].data.p, s[i].data.n, mask, at & 3);
-                else if (s[i].data.n)
-                        memcpy(p + k + at, s[i].data.p, s[i].data.n);
-                at += (unsigned) s[i].data.n;
-        }
-        duplex_write(w->raw, &(struct http_slice) { { p, k + total }, free, p }, 1);
-}
-
+/* A small message goes out in one piece with its header. */
 static void write_frame(struct ws *w, unsigned opcode, const struct http_slice *s, size_t n) {
-        size_t total = 0;
+        uint8_t head[10];
+        size_t total = 0, k;
 
         for (size_t i = 0; i < n; i++)
                 total += s[i].data.n;
-        if (w->client || total < 1024) {
-                write_copy(w, opcode, s, n, total);
+        k = make_head(head, opcode, total);
+        if (total < 1024) {
+                struct buf b = BUF_INIT;
+
+                buf_add(&b, head, k);
+                for (size_t i = 0; i < n; i++)
+                        buf_add_str(&b, s[i].data);
+                duplex_write(w->raw, &(struct http_slice) { buf_str(&b), free, b.p }, 1);
                 slices_release(s, n);
         } else {
-                uint8_t head[14];
-                size_t k = make_head(w, head, opcode, total, NULL);
-
                 duplex_write_copy(w->raw, str_n((char *) head, k));
                 duplex_write(w->raw, s, n);
         }
@@ -164,7 +109,6 @@ static void send_close(struct ws *w, unsigned code, struct str reason) {
 static void fail(struct ws *w, unsigned code, struct str reason) {
         send_close(w, code, reason);
         w->close_received = true; /* nothing more is read */
-        w->close_code = code;
         if (w->raw)
                 duplex_close(w->raw);
         duplex_ended(&w->d, code == 1009 ? -EMSGSIZE : -EPROTO);
@@ -176,9 +120,8 @@ static void take_close(struct ws *w) {
                 fail(w, 1002, STR("bad close frame"));
                 return;
         }
-        w->close_code = w->n_control >= 2 ? (unsigned) w->control[0] << 8 | w->control[1] : 1005;
         if (!w->close_sent)
-                send_close(w, w->close_code == 1005 ? 1000 : w->close_code, (struct str) { 0 });
+                send_close(w, w->n_control ? (unsigned) w->control[0] << 8 | w->control[1] : 1000, (struct str) { 0 });
         else
                 duplex_close(w->raw);
         timer_stop(&w->timer);
@@ -197,15 +140,15 @@ static void take_control(struct ws *w) {
 /* Checks the rules for a header that is whole; a reason when it breaks one. */
 static const char *check_head(struct ws *w) {
         uint64_t n = w->head[1] & 0x7f;
-        bool masked = w->head[1] & 0x80, control;
+        bool control;
 
         w->fin = w->head[0] & 0x80;
         w->opcode = w->head[0] & 0x0f;
         control = w->opcode >= OP_CLOSE;
         if (w->head[0] & 0x70)
                 return "reserved bits are set";
-        if (masked == w->client)
-                return w->client ? "a server's frame is masked" : "a client's frame is not masked";
+        if (!(w->head[1] & 0x80))
+                return "a client's frame is not masked";
         if ((w->opcode > OP_BINARY && w->opcode < OP_CLOSE) || w->opcode > OP_PONG)
                 return "unknown opcode";
         if (control && (!w->fin || n > MAX_CONTROL))
@@ -246,8 +189,7 @@ static bool take_head(struct ws *w, struct str *data) {
                 fail(w, 1002, str_of(wrong));
                 return false;
         }
-        if (w->head[1] & 0x80)
-                memcpy(w->mask, w->head + w->n_head - 4, 4);
+        memcpy(w->mask, w->head + w->n_head - 4, 4);
         w->n_head = 0;
         w->mask_at = 0;
         w->in_payload = true;
@@ -281,27 +223,38 @@ static void frame_end(struct ws *w) {
                 buf_free(&message);
 }
 
+/* at: how far in the payload dst begins */
+static void unmask(char *dst, const char *src, size_t n, const uint8_t mask[4], unsigned at) {
+        uint8_t turned[8];
+        uint64_t word;
+        size_t i = 0;
+
+        for (unsigned k = 0; k < 8; k++)
+                turned[k] = mask[(at + k) & 3];
+        memcpy(&word, turned, 8);
+        for (; i + 8 <= n; i += 8) {
+                uint64_t v;
+
+                memcpy(&v, src + i, 8);
+                v ^= word;
+                memcpy(dst + i, &v, 8);
+        }
+        for (; i < n; i++)
+                dst[i] = (char) (src[i] ^ (char) turned[i & 7]);
+}
+
 static void take_payload(struct ws *w, struct str *data) {
         size_t n = (size_t) MIN((uint64_t) data->n, w->left);
-        struct str part = { data->p, n };
+        const char *p = data->p;
 
         data->p += n;
         data->n -= n;
         w->left -= n;
         if (w->opcode >= OP_CLOSE) {
-                if (w->client && n)
-                        memcpy(w->control + w->n_control, part.p, n);
-                else
-                        apply_mask((char *) w->control + w->n_control, part.p, n, w->mask, w->mask_at & 3);
+                unmask((char *) w->control + w->n_control, p, n, w->mask, w->mask_at & 3);
                 w->n_control += n;
-        } else if (w->client && w->left == 0 && w->fin && w->message.n == 0) {
-                w->in_payload = w->in_message = false;
-                duplex_deliver(&w->d, part);
-                return;
-        } else if (w->client)
-                buf_add_str(&w->message, part);
-        else if (n) {
-                apply_mask(buf_reserve(&w->message, n), part.p, n, w->mask, w->mask_at & 3);
+        } else if (n) {
+                unmask(buf_reserve(&w->message, n), p, n, w->mask, w->mask_at & 3);
                 w->message.n += n;
         }
         w->mask_at = (w->mask_at + n) & 3;
@@ -435,23 +388,14 @@ static const struct duplex_class ws_class = {
         .free = ws_free,
 };
 
-static struct duplex *wrap(struct duplex *raw, size_t max_message, bool client) {
+struct duplex *websocket_wrap(struct duplex *raw, size_t max_message) {
         struct ws *w = xcalloc(1, sizeof(*w));
 
         duplex_init(&w->d, &ws_class, raw->loop);
         w->raw = raw;
-        w->client = client;
         w->max_message = max_message ? max_message : MAX_MESSAGE;
-        w->close_code = 1006;
         duplex_set_ops(raw, &raw_ops, w);
         return &w->d;
-}
-
-struct duplex *websocket_server_wrap(struct duplex *raw, size_t max_message) {
-        return wrap(raw, max_message, false);
-}
-struct duplex *websocket_client_wrap(struct duplex *raw, size_t max_message) {
-        return wrap(raw, max_message, true);
 }
 
 void websocket_write_text(struct duplex *ws, struct str text) {
@@ -461,36 +405,17 @@ void websocket_write_text(struct duplex *ws, struct str text) {
                 write_control(w, OP_TEXT, text.p, text.n);
 }
 
-unsigned websocket_close_code(const struct duplex *ws) {
-        return container_of(ws, struct ws, d)->close_code;
-}
-
 /* ---- the handshake ---- */
 
-void websocket_accept_key(char dst[static 29], struct str key) {
-        static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+/* What the server answers to a Sec-WebSocket-Key. */
+static void accept_key(struct buf *dst, struct str key) {
         unsigned char sha[SHA_DIGEST_LENGTH];
-        struct buf b = BUF_INIT;
+        _cleanup_buf_ struct buf b = BUF_INIT;
 
         buf_add_str(&b, key);
-        buf_add(&b, guid, sizeof(guid) - 1);
+        buf_addc(&b, "258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
         SHA1((unsigned char *) b.p, b.n, sha);
-        b.n = 0;
-        base64_encode(&b, str_n((char *) sha, sizeof(sha)));
-        memcpy(dst, b.p, 28);
-        dst[28] = 0;
-        buf_free(&b);
-}
-
-void websocket_make_key(char dst[static 25]) {
-        struct buf b = BUF_INIT;
-        char nonce[16];
-
-        rand_bytes(nonce, sizeof(nonce));
-        base64_encode(&b, str_n(nonce, sizeof(nonce)));
-        memcpy(dst, b.p, 24);
-        dst[24] = 0;
-        buf_free(&b);
+        base64_encode(dst, str_n((char *) sha, sizeof(sha)));
 }
 
 /* Is token among the comma-separated elements of a header? */
@@ -529,16 +454,12 @@ bool http_request_wants_websocket(const struct http_request *r) {
 struct duplex *http_accept_websocket(struct http_request *r, const char *subprotocol) {
         struct str key = http_request_header(r, "sec-websocket-key");
         struct http_header h[4] = { { STR("Upgrade"), STR("websocket") }, { STR("Connection"), STR("Upgrade") } };
-        struct buf nonce = BUF_INIT;
+        _cleanup_buf_ struct buf nonce = BUF_INIT, answer = BUF_INIT;
         struct duplex *raw;
-        char answer[29];
         size_t n = 2;
-        bool good;
 
-        good = http_request_wants_websocket(r) && http_request_method(r) == HTTP_M_GET &&
-               base64_decode(&nonce, key) == 0 && nonce.n == 16;
-        buf_free(&nonce);
-        if (!good) {
+        if (!http_request_wants_websocket(r) || http_request_method(r) != HTTP_M_GET ||
+            base64_decode(&nonce, key) < 0 || nonce.n != 16) {
                 http_respond_copy(r, 400, "text/plain; charset=utf-8", STR("not a websocket handshake"));
                 return NULL;
         }
@@ -547,58 +468,10 @@ struct duplex *http_accept_websocket(struct http_request *r, const char *subprot
                 http_respond(r, 426, h, 1, NULL, 0);
                 return NULL;
         }
-        websocket_accept_key(answer, key);
-        h[n++] = (struct http_header) { STR("Sec-WebSocket-Accept"), str_of(answer) };
+        accept_key(&answer, key);
+        h[n++] = (struct http_header) { STR("Sec-WebSocket-Accept"), buf_str(&answer) };
         if (subprotocol)
                 h[n++] = (struct http_header) { STR("Sec-WebSocket-Protocol"), str_of(subprotocol) };
         raw = http_hijack(r, 101, h, n);
-        return raw ? websocket_server_wrap(raw, 0) : NULL;
-}
-
-struct dial {
-        void (*done)(const struct http_upgrade_result *r, void *arg);
-        void *arg;
-        char key[25];
-};
-
-static void dialed(const struct http_upgrade_result *r, void *arg) {
-        struct dial *d = arg;
-        struct http_upgrade_result result = *r;
-        char want[29];
-
-        websocket_accept_key(want, str_of(d->key));
-        if (r->duplex && str_eqc(http_header_get(r->headers, r->n_headers, "sec-websocket-accept"), want))
-                result.duplex = websocket_client_wrap(r->duplex, 0);
-        else if (r->duplex) { /* not a WebSocket server */
-                static const struct duplex_ops ignore = { 0 };
-
-                duplex_set_ops(r->duplex, &ignore, NULL);
-                duplex_close(r->duplex);
-                result.duplex = NULL;
-                result.err = -EPROTO;
-        }
-        d->done(&result, d->arg);
-        free(d);
-}
-
-void websocket_dial(struct http_client *c, struct str path, const struct http_header *headers, size_t n_headers,
-                    const char *protocols, void (*done)(const struct http_upgrade_result *r, void *arg), void *arg) {
-        struct dial *d = xmalloc(sizeof(*d));
-        struct http_header *h = xcalloc(n_headers + 5, sizeof(*h));
-        size_t n = n_headers;
-
-        *d = (struct dial) { .done = done, .arg = arg };
-        websocket_make_key(d->key);
-        if (n)
-                memcpy(h, headers, n * sizeof(*h));
-        h[n++] = (struct http_header) { STR("Connection"), STR("Upgrade") };
-        h[n++] = (struct http_header) { STR("Upgrade"), STR("websocket") };
-        h[n++] = (struct http_header) { STR("Sec-WebSocket-Version"), STR("13") };
-        h[n++] = (struct http_header) { STR("Sec-WebSocket-Key"), str_of(d->key) };
-        if (protocols)
-                h[n++] = (struct http_header) { STR("Sec-WebSocket-Protocol"), str_of(protocols) };
-        http_client_upgrade(c,
-                            &(struct http_call_options){ .method = "GET", .path = path, .headers = h, .n_headers = n },
-                            dialed, d);
-        free(h);
+        return raw ? websocket_wrap(raw, 0) : NULL;
 }

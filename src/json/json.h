@@ -187,5 +187,3 @@ int json_patch_apply(struct arena *a, const struct json *doc, const struct json 
                      struct error *err);
 /* RFC 7396. */
 struct json json_merge_patch(struct arena *a, const struct json *doc, const struct json *patch);
-/* The merge patch that makes a into b (as jsonmergepatch.CreateMergePatch). */
-struct json json_merge_diff(struct arena *arena, const struct json *a, const struct json *b);

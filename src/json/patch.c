@@ -429,29 +429,3 @@ struct json json_merge_patch(struct arena *a, const struct json *doc, const stru
                 json_add(a, &old, json_key(m), m->value);
         return old;
 }
-
-struct json json_merge_diff(struct arena *arena, const struct json *a, const struct json *b) {
-        _cleanup_(json_index_freep) struct json_index *in_a = NULL, *in_b = NULL;
-        struct json diff = json_new_object();
-
-        if (!json_is(a, JSON_OBJECT) || !json_is(b, JSON_OBJECT))
-                return b ? *b : json_null();
-        if (MAX(a->len, b->len) >= JSON_INDEX_FROM) {
-                in_a = json_index_new(a);
-                in_b = json_index_new(b);
-        }
-        json_each_member(m, b) {
-                const struct json *old = in_a ? json_index_get(in_a, json_key(m)) : json_get(a, json_key(m));
-                struct json v = m->value;
-
-                if (old && json_equal(old, &v))
-                        continue;
-                if (old && old->type == JSON_OBJECT && v.type == JSON_OBJECT)
-                        v = json_merge_diff(arena, old, &v);
-                json_add(arena, &diff, json_key(m), v);
-        }
-        json_each_member(m, a)
-                if (!(in_b ? json_index_get(in_b, json_key(m)) : json_get(b, json_key(m))))
-                        json_add(arena, &diff, json_key(m), json_null());
-        return diff;
-}

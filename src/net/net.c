@@ -292,8 +292,8 @@ static int setup_inside(void *arg, struct error *err) {
         if (r == 0)
                 r = nl_link_up("eth0", err);
         if (r == 0)
-                r = nl_route_add(p->gateway, 32, 0, "eth0", false, err);
-        return r < 0 ? r : nl_route_add(0, 0, p->gateway, "eth0", false, err);
+                r = nl_route_add(p->gateway, 32, 0, "eth0", err);
+        return r < 0 ? r : nl_route_add(0, 0, p->gateway, "eth0", err);
 }
 
 static int attach(struct pod_network *network, const char *sandbox_id, const char *netns_path,

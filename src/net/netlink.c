@@ -3,7 +3,6 @@
 #include <libmnl/libmnl.h>
 #include <linux/if_bridge.h>
 #include <linux/if_link.h>
-#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <net/if.h>
@@ -66,7 +65,7 @@ static int run(struct request *q, int fine, struct error *err, const char *what,
         int r = talk(q, NULL, NULL);
         if (r == 0 || r == -fine)
                 return 0;
-        return error_errno(err, r, "%s%s%s", what, name ? " " : "", name ? name : "");
+        return error_errno(err, r, "%s %s", what, name);
 }
 
 static int need_index(const char *name, int *ret, struct error *err) {
@@ -80,29 +79,30 @@ int nl_link_index(const char *name) {
 
 /* ---- links ---- */
 
+/* The start of a new link of a kind: its IFLA_LINKINFO is open. */
+static struct nlattr *begin_new_link(struct request *q, const char *name, const char *kind, int mtu) {
+        begin_link(q, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0);
+        mnl_attr_put_strz(q->h, IFLA_IFNAME, name);
+        if (mtu)
+                mnl_attr_put_u32(q->h, IFLA_MTU, (uint32_t) mtu);
+        struct nlattr *info = mnl_attr_nest_start(q->h, IFLA_LINKINFO);
+        mnl_attr_put_strz(q->h, IFLA_INFO_KIND, kind);
+        return info;
+}
+
 int nl_bridge_add(const char *name, int mtu, const uint8_t mac[6], struct error *err) {
         struct request q;
-        begin_link(&q, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0);
-        mnl_attr_put_strz(q.h, IFLA_IFNAME, name);
-        if (mtu)
-                mnl_attr_put_u32(q.h, IFLA_MTU, (uint32_t) mtu);
+        struct nlattr *info = begin_new_link(&q, name, "bridge", mtu);
+        mnl_attr_nest_end(q.h, info);
         if (mac)
                 mnl_attr_put(q.h, IFLA_ADDRESS, 6, mac);
-        struct nlattr *info = mnl_attr_nest_start(q.h, IFLA_LINKINFO);
-        mnl_attr_put_strz(q.h, IFLA_INFO_KIND, "bridge");
-        mnl_attr_nest_end(q.h, info);
         return run(&q, EEXIST, err, "make bridge", name);
 }
 
 int nl_veth_add(const char *name, const char *peer, int peer_netns_fd, int mtu, const uint8_t peer_mac[6],
                 struct error *err) {
         struct request q;
-        begin_link(&q, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0);
-        mnl_attr_put_strz(q.h, IFLA_IFNAME, name);
-        if (mtu)
-                mnl_attr_put_u32(q.h, IFLA_MTU, (uint32_t) mtu);
-        struct nlattr *info = mnl_attr_nest_start(q.h, IFLA_LINKINFO);
-        mnl_attr_put_strz(q.h, IFLA_INFO_KIND, "veth");
+        struct nlattr *info = begin_new_link(&q, name, "veth", mtu);
         struct nlattr *data = mnl_attr_nest_start(q.h, IFLA_INFO_DATA);
         struct nlattr *p = mnl_attr_nest_start(q.h, VETH_INFO_PEER);
         struct ifinfomsg *i = mnl_nlmsg_put_extra_header(q.h, sizeof(*i));
@@ -118,30 +118,6 @@ int nl_veth_add(const char *name, const char *peer, int peer_netns_fd, int mtu, 
         mnl_attr_nest_end(q.h, data);
         mnl_attr_nest_end(q.h, info);
         return run(&q, EEXIST, err, "make veth", name);
-}
-
-int nl_vxlan_add(const char *name, uint32_t vni, uint16_t port, uint32_t local_ip, const char *dev, int mtu,
-                 struct error *err) {
-        struct request q;
-        int index = 0, r = dev ? need_index(dev, &index, err) : 0;
-        if (r < 0)
-                return r;
-        begin_link(&q, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0);
-        mnl_attr_put_strz(q.h, IFLA_IFNAME, name);
-        if (mtu)
-                mnl_attr_put_u32(q.h, IFLA_MTU, (uint32_t) mtu);
-        struct nlattr *info = mnl_attr_nest_start(q.h, IFLA_LINKINFO);
-        mnl_attr_put_strz(q.h, IFLA_INFO_KIND, "vxlan");
-        struct nlattr *data = mnl_attr_nest_start(q.h, IFLA_INFO_DATA);
-        mnl_attr_put_u32(q.h, IFLA_VXLAN_ID, vni);
-        mnl_attr_put_u16(q.h, IFLA_VXLAN_PORT, htons(port));
-        mnl_attr_put_u32(q.h, IFLA_VXLAN_LOCAL, htonl(local_ip));
-        mnl_attr_put_u8(q.h, IFLA_VXLAN_LEARNING, 0);
-        if (index)
-                mnl_attr_put_u32(q.h, IFLA_VXLAN_LINK, (uint32_t) index);
-        mnl_attr_nest_end(q.h, data);
-        mnl_attr_nest_end(q.h, info);
-        return run(&q, EEXIST, err, "make vxlan", name);
 }
 
 int nl_link_up(const char *name, struct error *err) {
@@ -198,13 +174,12 @@ int nl_link_delete(const char *name, struct error *err) {
 
 /* ---- addresses and routes ---- */
 
-static int address(uint16_t type, uint16_t flags, int fine, const char *name, uint32_t ip, unsigned bits,
-                   struct error *err) {
+int nl_addr_add(const char *name, uint32_t ip, unsigned bits, struct error *err) {
         struct request q;
         int index, r = need_index(name, &index, err);
         if (r < 0)
                 return r;
-        begin(&q, type, flags);
+        begin(&q, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
         struct ifaddrmsg *a = mnl_nlmsg_put_extra_header(q.h, sizeof(*a));
         *a = (struct ifaddrmsg) { .ifa_family = AF_INET,
                                   .ifa_prefixlen = (uint8_t) bits,
@@ -213,87 +188,28 @@ static int address(uint16_t type, uint16_t flags, int fine, const char *name, ui
         mnl_attr_put_u32(q.h, IFA_ADDRESS, htonl(ip));
         if (bits < 31)
                 mnl_attr_put_u32(q.h, IFA_BROADCAST, htonl(ip | (bits ? 0xffffffffu >> bits : 0xffffffffu)));
-        return run(&q, fine, err, type == RTM_NEWADDR ? "add an address to" : "remove an address of", name);
+        return run(&q, EEXIST, err, "add an address to", name);
 }
 
-int nl_addr_add(const char *name, uint32_t ip, unsigned bits, struct error *err) {
-        return address(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, EEXIST, name, ip, bits, err);
-}
-
-int nl_addr_delete(const char *name, uint32_t ip, unsigned bits, struct error *err) {
-        return nl_link_index(name) ? address(RTM_DELADDR, 0, EADDRNOTAVAIL, name, ip, bits, err) : 0;
-}
-
-static struct rtmsg *begin_route(struct request *q, uint16_t type, uint16_t flags, uint32_t dest, unsigned bits) {
-        begin(q, type, flags);
-        struct rtmsg *m = mnl_nlmsg_put_extra_header(q->h, sizeof(*m));
+int nl_route_add(uint32_t dest, unsigned bits, uint32_t gateway, const char *dev, struct error *err) {
+        struct request q;
+        int index, r = need_index(dev, &index, err);
+        if (r < 0)
+                return r;
+        begin(&q, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE);
+        struct rtmsg *m = mnl_nlmsg_put_extra_header(q.h, sizeof(*m));
         *m = (struct rtmsg) { .rtm_family = AF_INET,
                               .rtm_dst_len = (uint8_t) bits,
                               .rtm_table = RT_TABLE_MAIN,
                               .rtm_protocol = RTPROT_STATIC,
-                              .rtm_scope = RT_SCOPE_UNIVERSE,
+                              .rtm_scope = gateway ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK,
                               .rtm_type = RTN_UNICAST };
         if (bits)
-                mnl_attr_put_u32(q->h, RTA_DST, htonl(dest));
-        return m;
-}
-
-int nl_route_add(uint32_t dest, unsigned bits, uint32_t gateway, const char *dev, bool onlink, struct error *err) {
-        struct request q;
-        int index = 0, r = dev ? need_index(dev, &index, err) : 0;
-        if (r < 0)
-                return r;
-        struct rtmsg *m = begin_route(&q, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, dest, bits);
-        if (!gateway)
-                m->rtm_scope = RT_SCOPE_LINK;
-        if (onlink)
-                m->rtm_flags |= RTNH_F_ONLINK;
+                mnl_attr_put_u32(q.h, RTA_DST, htonl(dest));
         if (gateway)
                 mnl_attr_put_u32(q.h, RTA_GATEWAY, htonl(gateway));
-        if (index)
-                mnl_attr_put_u32(q.h, RTA_OIF, (uint32_t) index);
+        mnl_attr_put_u32(q.h, RTA_OIF, (uint32_t) index);
         return run(&q, 0, err, "add a route", dev);
-}
-
-int nl_route_delete(uint32_t dest, unsigned bits, struct error *err) {
-        struct request q;
-        begin_route(&q, RTM_DELROUTE, 0, dest, bits)->rtm_scope = RT_SCOPE_NOWHERE;
-        return run(&q, ESRCH, err, "delete a route", NULL);
-}
-
-static int neighbour(uint16_t type, uint16_t flags, uint8_t family, const char *dev, const uint8_t *mac, uint32_t ip,
-                     struct error *err) {
-        struct request q;
-        int index = nl_link_index(dev);
-        if (!index)
-                return type == RTM_DELNEIGH ? 0 : error_set(err, -ENODEV, "there is no network interface %s", dev);
-        begin(&q, type, flags);
-        struct ndmsg *n = mnl_nlmsg_put_extra_header(q.h, sizeof(*n));
-        *n = (struct ndmsg) { .ndm_family = family,
-                              .ndm_ifindex = index,
-                              .ndm_state = NUD_PERMANENT,
-                              .ndm_flags = family == AF_BRIDGE ? NTF_SELF : 0 };
-        if (mac)
-                mnl_attr_put(q.h, NDA_LLADDR, 6, mac);
-        if (ip)
-                mnl_attr_put_u32(q.h, NDA_DST, htonl(ip));
-        return run(&q, type == RTM_DELNEIGH ? ENOENT : EEXIST, err, "change the neighbours of", dev);
-}
-
-int nl_neigh_add(const char *dev, uint32_t ip, const uint8_t mac[6], struct error *err) {
-        return neighbour(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, AF_INET, dev, mac, ip, err);
-}
-
-int nl_neigh_delete(const char *dev, uint32_t ip, struct error *err) {
-        return neighbour(RTM_DELNEIGH, 0, AF_INET, dev, NULL, ip, err);
-}
-
-int nl_fdb_add(const char *dev, const uint8_t mac[6], uint32_t remote_ip, struct error *err) {
-        return neighbour(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, AF_BRIDGE, dev, mac, remote_ip, err);
-}
-
-int nl_fdb_delete(const char *dev, const uint8_t mac[6], uint32_t remote_ip, struct error *err) {
-        return neighbour(RTM_DELNEIGH, 0, AF_BRIDGE, dev, mac, remote_ip, err);
 }
 
 /* ---- listing ---- */

@@ -129,12 +129,9 @@ int runtime_start_container(struct runtime *r, const char *id, struct error *err
 /* The stop signal, after the grace KILL; waits. Idempotent. */
 int runtime_stop_container(struct runtime *r, const char *id, int64_t grace_ms, struct error *err);
 int runtime_remove_container(struct runtime *r, const char *id, struct error *err);
-int runtime_container_status(struct runtime *r, struct arena *a, const char *id, struct container_status *ret,
-                             struct error *err);
 int runtime_list_containers(struct runtime *r, struct arena *a, const char *sandbox_id /* NULL: all */,
                             struct container_status **ret, size_t *ret_n, struct error *err);
 int runtime_reopen_log(struct runtime *r, const char *id, struct error *err); /* after rotation */
-int runtime_update_resources(struct runtime *r, const char *id, const struct json *resources, struct error *err);
 /* Called on loop when a container exits (inotify on conmon's exit files): the kubelet need not poll. fn NULL: no
  * longer to the one with this arg. */
 void runtime_on_exit(struct runtime *r, struct loop *loop, void (*fn)(const char *container_id, void *arg), void *arg);

@@ -1,5 +1,4 @@
-/* Frames from outside into a WebSocket; first byte: bit 0 client side, bit 1 pauses now and then, the rest cuts the
- * input. */
+/* Frames from outside into a WebSocket; first byte: bit 1 pauses now and then, the rest cuts the input. */
 #include "http/duplex.h"
 #include "http/websocket.h"
 
@@ -38,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
                 return 0;
         s.pauses = data[0] & 2;
         f = fuzz_duplex_new(l);
-        ws = data[0] & 1 ? websocket_client_wrap(&f->d, 4096) : websocket_server_wrap(&f->d, 4096);
+        ws = websocket_wrap(&f->d, 4096);
         duplex_set_ops(ws, &ops, &s);
         fuzz_turn(l);
         for (size_t i = 1, piece = (data[0] >> 2) + 1u; i < n && !s.closes; i += piece) {

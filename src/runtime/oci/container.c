@@ -407,20 +407,6 @@ static void status_of(struct arena *a, const struct container *c, struct contain
         };
 }
 
-int runtime_container_status(struct runtime *r, struct arena *a, const char *id, struct container_status *ret,
-                             struct error *err) {
-        struct container *c;
-        int k = container_get(r, id, &c, err);
-
-        if (k < 0)
-                return k;
-        pthread_mutex_lock(&r->lock);
-        status_of(a, c, ret);
-        pthread_mutex_unlock(&r->lock);
-        container_put(r, c);
-        return 0;
-}
-
 int runtime_list_containers(struct runtime *r, struct arena *a, const char *sandbox_id, struct container_status **ret,
                             size_t *ret_n, struct error *err) {
         struct container_status *list;

@@ -109,16 +109,3 @@ int runtime_sandbox_usage(struct runtime *r, const char *id, struct runtime_usag
         *ret_tx_bytes = t.tx;
         return 0;
 }
-
-int runtime_update_resources(struct runtime *r, const char *id, const struct json *resources, struct error *err) {
-        struct container *c;
-        int k = container_get(r, id, &c, err);
-
-        if (k < 0)
-                return k;
-        k = cgroup_apply(&r->cgroups, c->cgroup, resources, err);
-        if (k < 0)
-                error_prefix(err, "failed to update resources of container \"%s\"", id);
-        container_put(r, c);
-        return k;
-}

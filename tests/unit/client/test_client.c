@@ -66,7 +66,6 @@ static void a_key_is_in_the_queue_once(void **state) {
         workqueue_add(t.q, STR("a"));
         workqueue_add(t.q, STR("b"));
         workqueue_add(t.q, STR("a"));
-        assert_int_equal(workqueue_len(t.q), 2);
         turn(t.loop);
         assert_string_equal(t.worked, "a b ");
         queue_end(&t);

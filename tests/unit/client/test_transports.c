@@ -14,7 +14,6 @@
 #include "base/time.h"
 #include "client/events.h"
 #include "client/informer.h"
-#include "client/leader.h"
 #include "json/build.h"
 #include "schema/types.h"
 #include "server.h"
@@ -140,37 +139,6 @@ static void a_batch_goes_out_at_once_and_reports_each(void **state) {
         assert_int_equal(results[299], -EEXIST);
         for (size_t i = 0; i < 300; i++)
                 error_clear(&errors[i]);
-}
-
-static int increment(struct arena *a, struct json *object, void *arg) {
-        struct json *data = json_get_mut(object, STR("data")), copy = json_copy_shallow(a, data);
-        int64_t n = 0;
-
-        str_to_i64(json_str(json_getc(&copy, "k")), &n);
-        json_setc(a, &copy, "k", json_of_printf(a, "%lld", (long long) n + 1));
-        json_setc(a, object, "data", copy);
-        return 1;
-}
-
-static void *increment_thread(void *arg) {
-        for (int i = 0; i < 5; i++)
-                while (client_modify(fixture.client, &res_configmaps, STR("default"), STR("counter"), STR(""),
-                                     increment, NULL, NULL, NULL) < 0)
-                        ;
-        return NULL;
-}
-
-static void modify_loses_no_update(void **state) {
-        _cleanup_(object_unrefp) struct object *o = NULL;
-        pthread_t threads[4];
-
-        create("counter", "0");
-        for (int i = 0; i < 4; i++)
-                pthread_create(&threads[i], NULL, increment_thread, NULL);
-        for (int i = 0; i < 4; i++)
-                pthread_join(threads[i], NULL);
-        assert_int_equal(client_get(fixture.client, &res_configmaps, STR("default"), STR("counter"), &o, NULL), 0);
-        assert_true(str_eqc(json_str(json_at_path(object_json(o), "data", "k")), "20"));
 }
 
 /* ---- on a loop ---- */
@@ -319,49 +287,16 @@ static void equal_events_are_counted_not_repeated(void **state) {
         api_list_free(list);
 }
 
-static void lead(void *arg) {
-        atomic_fetch_add((atomic_int *) arg, 1);
-}
-
-static void one_of_two_leads_and_hands_over(void **state) {
-        struct loop *loop;
-        atomic_int a = 0, b = 0, lost = 0;
-        struct leader_options o = {
-                .namespace = "kube-system", .name = "test-lock", .identity = "a", .started = lead, .arg = &a
-        };
-        struct leader_election *first, *second;
-
-        assert_int_equal(loop_new("leader", &loop, NULL), 0);
-        loop_start_thread(loop);
-        o.loop = loop;
-        first = leader_election_start(fixture.client, &o);
-        wait_for(&a, 1);
-        o.identity = "b";
-        o.arg = &b;
-        o.retry_seconds = 1;
-        second = leader_election_start(fixture.client, &o);
-        usleep(300000);
-        assert_int_equal(b, 0);
-        leader_election_stop(first); /* releases: the other need not wait for the lease to run out */
-        wait_for(&b, 1);
-        leader_election_stop(second);
-        usleep(100000);
-        loop_end(loop);
-        assert_int_equal(lost, 0);
-}
-
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(objects_are_made_read_changed_and_deleted),
                 cmocka_unit_test(an_invalid_object_is_told_with_its_causes),
                 cmocka_unit_test(lists_are_selected_and_carry_their_kind),
                 cmocka_unit_test(a_batch_goes_out_at_once_and_reports_each),
-                cmocka_unit_test(modify_loses_no_update),
                 cmocka_unit_test(an_informer_follows),
                 cmocka_unit_test(a_loop_may_block_in_calls),
                 cmocka_unit_test(an_asynchronous_call_answers_on_its_loop),
                 cmocka_unit_test(equal_events_are_counted_not_repeated),
-                cmocka_unit_test(one_of_two_leads_and_hands_over),
         };
         int failed = cmocka_run_group_tests_name("in-process", tests, setup_local, teardown);
 

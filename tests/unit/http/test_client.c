@@ -192,7 +192,7 @@ struct duet {
         struct both *b;
         struct http_call *call;
         struct timer timer;
-        int sent, paused_seen;
+        int paused_seen;
         size_t got;
         bool paused;
         int err;
@@ -215,35 +215,6 @@ static void duet_done(struct http_call *c, int err, const struct error *e, void 
 
         d->err = err;
         timer_close(&d->timer, duet_freed);
-}
-
-static void duet_send(struct timer *t) {
-        struct duet *d = container_of(t, struct duet, timer);
-
-        http_call_send(d->call, STR("0123456789"), ++d->sent == 10);
-        if (d->sent < 10)
-                timer_start(d->b->f->loop, t, 2, duet_send);
-}
-
-static void duet_start(void *arg) {
-        struct duet *d = arg;
-
-        d->call = http_client_call(d->b->c, &(struct http_call_options) { .method = "POST", .path = STR("/echo"),
-                                                                          .stream_body = true, .on_data = duet_data,
-                                                                          .on_done = duet_done, .arg = d });
-        duet_send(&d->timer);
-}
-
-static void streams_a_request_body(void **state) {
-        struct duet d = { .b = *state };
-
-        sem_init(&d.done, 0, 0);
-        loop_call(d.b->f->loop, duet_start, &d);
-        while (sem_wait(&d.done) < 0)
-                ;
-        assert_int_equal(d.err, 0);
-        assert_int_equal(d.got, 100);
-        sem_destroy(&d.done);
 }
 
 static void unpause(struct timer *t) {
@@ -457,29 +428,6 @@ static void shows_client_certificates(void **state) {
         fixture_free(f);
 }
 
-static void rotates_the_certificate(void **state) {
-        struct fixture *f = fixture_new(NULL, true);
-        const struct certs *certs = test_certs();
-        struct tls_context *tls = client_tls(true, NULL, NULL);
-        struct http_client *before = client_new(f, &(struct http_client_options) { .tls = tls }), *after;
-        struct reply r;
-
-        expect_ok(get(f, before, "/x"), "/x");
-        assert_int_equal(tls_context_set_cert(f->tls, buf_str(&certs->other_cert), buf_str(&certs->key), NULL),
-                         -EINVAL);
-        assert_int_equal(tls_context_set_cert(f->tls, buf_str(&certs->other_cert), buf_str(&certs->other_key), NULL),
-                         0);
-        expect_ok(get(f, before, "/x"), "/x");
-        after = client_new(f, &(struct http_client_options) { .tls = tls });
-        r = get(f, after, "/x");
-        assert_true(r.err < 0); /* the new one is signed by a CA the client does not know */
-        reply_free(&r);
-        client_free(f, before);
-        client_free(f, after);
-        tls_context_unref(tls);
-        fixture_free(f);
-}
-
 static void refuses_bad_certificates_with_a_reason(void **state) {
         struct tls_context *tls = NULL;
         _cleanup_error_ struct error err = ERROR_INIT;
@@ -533,7 +481,6 @@ int main(void) {
                 IN_ALL_MODES(takes_big_answers),
                 IN_ALL_MODES(times_out),
                 IN_ALL_MODES(takes_many_calls_at_once),
-                IN_ALL_MODES(streams_a_request_body),
                 IN_ALL_MODES(pauses_a_response),
                 IN_ALL_MODES(cancels),
                 IN_ALL_MODES(freeing_the_client_ends_calls),
@@ -542,7 +489,6 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(a_value_ends_no_line, setup_plain_h1, teardown),
                 cmocka_unit_test(says_what_went_wrong_as_go_does),
                 cmocka_unit_test(shows_client_certificates),
-                cmocka_unit_test(rotates_the_certificate),
                 cmocka_unit_test(refuses_bad_certificates_with_a_reason),
                 cmocka_unit_test(speaks_over_a_unix_socket),
         };

@@ -1,4 +1,4 @@
-/* SPDY: sessions over an upgraded connection and inside a WebSocket, and the very bytes that Go's spdystream sends. */
+/* SPDY: sessions over an upgraded connection, and the very bytes that Go's spdystream sends. */
 #include <errno.h>
 #include <semaphore.h>
 #include <string.h>
@@ -42,8 +42,7 @@ static const struct spdy_session_ops server_ops = { on_stream, session_closed };
 static void handler(struct http_request *r, void *arg) {
         static const struct http_header h[] = { { STR_INIT("Connection"), STR_INIT("Upgrade") },
                                                 { STR_INIT("Upgrade"), STR_INIT("SPDY/3.1") } };
-        struct duplex *d = http_request_wants_websocket(r) ? http_accept_websocket(r, "SPDY/3.1+portforward.k8s.io")
-                                                           : http_hijack(r, 101, h, 2);
+        struct duplex *d = http_hijack(r, 101, h, 2);
 
         if (d)
                 spdy_session_new(d, true, &server_ops, NULL);
@@ -55,7 +54,6 @@ struct talk {
         struct fixture *f;
         struct http_client *c;
         struct spdy_session *session;
-        bool websocket;
         int streams, replies, ends, closed, refused, err;
         size_t want, got, sent;
         sem_t done;
@@ -103,7 +101,6 @@ static void talk_begin(const struct http_upgrade_result *r, void *arg) {
 
                 spdy_stream_write(st, s, 2);
                 spdy_stream_close(st);
-                spdy_session_ping(t->session);
         }
 }
 
@@ -112,18 +109,15 @@ static void talk_dial(void *arg) {
         static const struct http_header h[] = { { STR_INIT("Connection"), STR_INIT("Upgrade") },
                                                 { STR_INIT("Upgrade"), STR_INIT("SPDY/3.1") } };
 
-        if (t->websocket)
-                websocket_dial(t->c, STR("/"), NULL, 0, "SPDY/3.1+portforward.k8s.io", talk_begin, t);
-        else
-                http_client_upgrade(t->c,
-                                    &(struct http_call_options){
-                                                    .method = "POST", .path = STR("/"), .headers = h, .n_headers = 2 },
-                                    talk_begin, t);
+        http_client_upgrade(t->c,
+                            &(struct http_call_options){
+                                            .method = "POST", .path = STR("/"), .headers = h, .n_headers = 2 },
+                            talk_begin, t);
 }
 
-static void talk_run(bool websocket, int streams, size_t size) {
+static void talk_run(int streams, size_t size) {
         struct http_server_options o = { .workers = 1, .address = "127.0.0.1", .listen_fd = -1, .handler = handler };
-        struct talk t = { .websocket = websocket, .streams = streams, .want = size };
+        struct talk t = { .streams = streams, .want = size };
         struct http_server *s;
         int accepted = streams - streams / 4;
 
@@ -151,14 +145,9 @@ static void talk_run(bool websocket, int streams, size_t size) {
 }
 
 static void carries_streams_over_an_upgrade(void **state) {
-        talk_run(false, 5, 10);
-        talk_run(false, 40, 70000);
-        talk_run(false, 3, 2 * 1024 * 1024);
-}
-
-static void carries_streams_inside_a_websocket(void **state) {
-        talk_run(true, 5, 10);
-        talk_run(true, 40, 70000);
+        talk_run(5, 10);
+        talk_run(40, 70000);
+        talk_run(3, 2 * 1024 * 1024);
 }
 
 /* ---- by hand ---- */
@@ -245,7 +234,6 @@ static void answers_pings_and_closes_on_nonsense(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(carries_streams_over_an_upgrade),
-                cmocka_unit_test(carries_streams_inside_a_websocket),
                 cmocka_unit_test(understands_frames_however_they_are_split),
                 cmocka_unit_test(answers_pings_and_closes_on_nonsense),
         };

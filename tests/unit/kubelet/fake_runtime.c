@@ -440,17 +440,6 @@ static struct container_status container_status(struct arena *a, const struct co
         };
 }
 
-int runtime_container_status(struct runtime *r, struct arena *a, const char *id, struct container_status *ret,
-                             struct error *err) {
-        LOCKED(r);
-        struct container *c = find_container(r, id);
-
-        if (!c)
-                return error_set(err, -ENOENT, "no container %s", id);
-        *ret = container_status(a, c);
-        return 0;
-}
-
 int runtime_list_containers(struct runtime *r, struct arena *a, const char *sandbox_id, struct container_status **ret,
                             size_t *ret_n, struct error *err) {
         LOCKED(r);
@@ -465,10 +454,6 @@ int runtime_list_containers(struct runtime *r, struct arena *a, const char *sand
 }
 
 int runtime_reopen_log(struct runtime *r, const char *id, struct error *err) {
-        return 0;
-}
-
-int runtime_update_resources(struct runtime *r, const char *id, const struct json *resources, struct error *err) {
         return 0;
 }
 

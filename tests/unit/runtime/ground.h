@@ -35,6 +35,7 @@ void drop(char *sandbox);                                     /* stops, removes 
 struct container_config shell(const char *script);
 char *create(const char *sandbox, const struct container_config *c);
 char *run(const char *sandbox, const struct container_config *c);
+bool find_container(struct arena *a, const char *id, struct container_status *ret);
 struct container_status status_of(const char *id);
 struct container_status wait_exit(const char *id);
 struct str log_of(const char *id);
