@@ -48,10 +48,9 @@ int config_read(struct arena *a, const char *path, const char *kind, const char 
         _cleanup_buf_ struct buf text = BUF_INIT, bad = BUF_INIT;
         struct json *doc;
         struct str is, version;
-        int r = file_read(path, 1 << 20, &text, err);
+        int r;
 
-        if (r < 0)
-                return r;
+        TRY(file_read(path, 1 << 20, &text, err));
         r = yaml_parse(a, arena_str(a, buf_str(&text)), NULL, &doc, err);
         if (r < 0)
                 return error_prefix(err, "%s", path);

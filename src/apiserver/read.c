@@ -107,14 +107,9 @@ struct filter {
 
 static int make_filter(struct arena *a, const struct rest *r, const struct api_options *o, struct filter *ret,
                        struct error *err) {
-        int e;
-
         *ret = (struct filter){ .by_label = !str_empty(o->label_selector), .by_field = !str_empty(o->field_selector) };
-        if (ret->by_label) {
-                e = selector_parse_labels(a, o->label_selector, &ret->labels, err);
-                if (e < 0)
-                        return e;
-        }
+        if (ret->by_label)
+                TRY(selector_parse_labels(a, o->label_selector, &ret->labels, err));
         return ret->by_field ? selector_parse_fields(a, r->resource, o->field_selector, &ret->fields, err) : 0;
 }
 
@@ -278,13 +273,9 @@ static int list_position(struct apiserver *s, struct api_call *c, const struct r
 
         *ret_start = STR("");
         *ret_revision = now;
-        r = list_options_check(c->arena, o, false, err);
-        if (r < 0)
-                return r;
+        TRY(list_options_check(c->arena, o, false, err));
         if (resumed) {
-                r = continue_decode(c->arena, o->continue_token, &revision, ret_start, err);
-                if (r < 0)
-                        return r;
+                TRY(continue_decode(c->arena, o->continue_token, &revision, ret_start, err));
                 if (!str_empty(o->resource_version) && !zero)
                         return err_bad_request(err, "specifying resource version is not allowed when using continue");
                 if (revision == UINT64_MAX) /* the token of a 410: go on in the newest state */
@@ -397,15 +388,10 @@ int list_collect(struct apiserver *s, struct api_call *c, const struct rest *res
         struct api_list *l;
         uint64_t revision;
         struct filter f;
-        int r;
 
-        r = make_filter(c->arena, rest, &c->options, &f, err);
-        if (r < 0)
-                return r;
+        TRY(make_filter(c->arena, rest, &c->options, &f, err));
         f.by_field = f.by_field && !selects_converted(rest, &c->options);
-        r = list_position(s, c, rest, &snap, &past, &revision, &start, err);
-        if (r < 0)
-                return r;
+        TRY(list_position(s, c, rest, &snap, &past, &revision, &start, err));
         if (rest->resource->namespaced && !str_empty(c->namespace))
                 prefix = arena_printf(c->arena, "%" STR_FMT "%" STR_FMT "/", STR_ARG(prefix), STR_ARG(c->namespace));
         start = join(c->arena, prefix, start);

@@ -117,7 +117,6 @@ static int peer_of(struct exchange *x, const struct relay_target *t, struct peer
                 .server_name = str_empty(t->server_name) ? NULL : arena_cstr(a, t->server_name),
         };
         struct http_client *client;
-        int r;
 
         if (!*peers)
                 *peers = map_new(free_peer);
@@ -126,9 +125,7 @@ static int peer_of(struct exchange *x, const struct relay_target *t, struct peer
                 return 0;
         if (evict(*peers) < 0)
                 return error_status(err, REASON_UNAVAILABLE, "too many addresses are being proxied to");
-        r = http_client_new(&o, &client, err);
-        if (r < 0)
-                return r;
+        TRY(http_client_new(&o, &client, err));
         *ret = xcalloc(1, sizeof(**ret));
         (*ret)->client = client;
         map_put(*peers, key, *ret);

@@ -271,13 +271,9 @@ int request_parse_query(struct arena *a, struct str query, struct request_query 
                 if (query_text(a, &key) < 0 || query_text(a, &value) < 0)
                         return error_status(err, REASON_BAD_REQUEST, "invalid URL escape in query");
                 for (size_t i = 0; i < ARRAY_SIZE(params); i++) {
-                        int r;
-
                         if (!str_eqc(key, params[i].name))
                                 continue;
-                        r = set_param(&params[i], ret, value, err);
-                        if (r < 0)
-                                return r;
+                        TRY(set_param(&params[i], ret, value, err));
                         if (str_eqc(key, "pretty"))
                                 ret->pretty_given = true;
                 }

@@ -575,7 +575,6 @@ static int make_claims(struct op *op, const struct json *spec, int64_t seconds, 
         struct json k = json_new_object(), account = json_new_object(), aud = json_new_array();
         bool ours = true;
         char uuid[37];
-        int r;
 
         if (json_len(json_getc(spec, "audiences")) > 0)
                 aud = json_copy(a, json_getc(spec, "audiences"));
@@ -583,9 +582,7 @@ static int make_claims(struct op *op, const struct json *spec, int64_t seconds, 
                 aud = json_copy(a, &op->s->authn->audiences);
         rand_uuid(uuid);
         json_set_str(a, &k, "namespace", op->namespace);
-        r = bind_token(op, json_getc(spec, "boundObjectRef"), &k, err);
-        if (r < 0)
-                return r;
+        TRY(bind_token(op, json_getc(spec, "boundObjectRef"), &k, err));
         json_set_str(a, &account, "name", op->name);
         json_setc(a, &account, "uid", json_of_copy(a, object_uid(op->old)));
         json_setc(a, &k, "serviceaccount", account);

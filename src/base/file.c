@@ -193,9 +193,7 @@ static int remove_dir(struct remove_tree *t, int dir, const char *name, int leve
         fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0)
                 return errno == ENOENT ? 0 : error_errno(t->err, errno, "remove %s: open %s", t->path, name);
-        r = empty_dir(t, fd, level + 1);
-        if (r < 0)
-                return r;
+        TRY(empty_dir(t, fd, level + 1));
         if (unlinkat(dir, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
                 return error_errno(t->err, errno, "remove %s: rmdir %s", t->path, name);
         return 0;
@@ -253,9 +251,7 @@ int file_remove_tree(const char *path, struct error *err) {
                 if (fd < 0)
                         return error_errno(err, errno, "open %s", path);
                 moved = t.moved;
-                r = empty_dir(&t, fd, 0);
-                if (r < 0)
-                        return r;
+                TRY(empty_dir(&t, fd, 0));
                 if (t.moved == moved)
                         break;
         }

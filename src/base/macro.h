@@ -15,6 +15,15 @@
 /* Hands a pointer on and forgets it here, so that _cleanup_ does not release it. */
 #define TAKE_PTR(p) ({ __typeof__(p) *_pp = &(p); __typeof__(p) _v = *_pp; *_pp = NULL; _v; })
 
+/* Leaves the function when call, which returns 0 (or a count) or a negative errno, has failed: with what it returned. What
+ * the function holds goes by _cleanup_. */
+#define TRY(call)                       \
+        do {                            \
+                int _failed = (call);   \
+                if (_failed < 0)        \
+                        return _failed; \
+        } while (0)
+
 /* Defines func##p(T *x), the shape that _cleanup_ wants, over func(T x). */
 #define DEFINE_CLEANUP(type, func)                      \
         static inline _unused_ void func##p(type *x) {  \

@@ -245,15 +245,11 @@ static int read_class(struct reader *r) {
                         return k;
                 if (k > 0)
                         continue;
-                k = read_class_char(r, &lo);
-                if (k < 0)
-                        return k;
+                TRY(read_class_char(r, &lo));
                 hi = lo;
                 if (next_is(r, "-") && r->at + 1 < r->in.n && r->in.p[r->at + 1] != ']') {
                         r->at++;
-                        k = read_class_char(r, &hi);
-                        if (k < 0)
-                                return k;
+                        TRY(read_class_char(r, &hi));
                         if (hi < lo)
                                 return refuse_from(r, "invalid character class range", item);
                 }
@@ -444,9 +440,7 @@ static int read_sequence(struct reader *r, size_t depth, size_t *weight) {
                 size_t w = 1, start = r->at;
                 char c = r->in.p[r->at];
 
-                k = read_repeat(r, false, &w);
-                if (k < 0)
-                        return k;
+                TRY(read_repeat(r, false, &w));
                 if (c == '|') {
                         buf_putc(&r->out, '|');
                         r->at++;
@@ -459,21 +453,15 @@ static int read_sequence(struct reader *r, size_t depth, size_t *weight) {
                                 return k;
                         if (k == 0)
                                 continue;
-                        k = read_sequence(r, depth + 1, &w);
-                        if (k < 0)
-                                return k;
+                        TRY(read_sequence(r, depth + 1, &w));
                         if (!more(r))
                                 return refuse(r, "missing closing )", r->in);
                         buf_putc(&r->out, ')');
                         r->at++;
                 } else {
-                        k = read_atom(r);
-                        if (k < 0)
-                                return k;
+                        TRY(read_atom(r));
                 }
-                k = read_repeat(r, true, &w);
-                if (k < 0)
-                        return k;
+                TRY(read_repeat(r, true, &w));
                 *weight = MAX(*weight, w);
         }
         return 0;
@@ -481,10 +469,8 @@ static int read_sequence(struct reader *r, size_t depth, size_t *weight) {
 
 static int translate(struct reader *r) {
         size_t weight;
-        int k = read_sequence(r, 0, &weight);
 
-        if (k < 0)
-                return k;
+        TRY(read_sequence(r, 0, &weight));
         if (more(r))
                 return refuse(r, "unexpected )", r->in);
         return 0;

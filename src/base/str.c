@@ -166,13 +166,10 @@ int str_to_u64(struct str s, uint64_t *ret) {
 int str_to_i64(struct str s, int64_t *ret) {
         bool negative = s.n && s.p[0] == '-';
         uint64_t v, limit = (uint64_t) INT64_MAX + negative;
-        int r;
 
         if (negative || (s.n && s.p[0] == '+'))
                 s = str_n(s.p + 1, s.n - 1);
-        r = str_to_u64(s, &v);
-        if (r < 0)
-                return r;
+        TRY(str_to_u64(s, &v));
         if (v > limit)
                 return -ERANGE;
         *ret = negative ? (int64_t) (0 - v) : (int64_t) v;

@@ -276,10 +276,8 @@ int duration_parse(struct str s, int64_t *ret_ns) {
                 return -EINVAL;
         while (s.n) {
                 uint64_t term;
-                int r = take_term(&s, &term);
 
-                if (r < 0)
-                        return r;
+                TRY(take_term(&s, &term));
                 if (__builtin_add_overflow(total, term, &total) || total > (uint64_t) INT64_MAX + negative)
                         return -ERANGE;
         }

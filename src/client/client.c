@@ -339,16 +339,13 @@ int client_watch(struct client *c, const struct client_request *r, struct loop *
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_free_ struct client_watch *w = xcalloc(1, sizeof(*w));
         struct api_call call;
-        int result;
 
         call_init(&call, r, a);
         call.verb = API_WATCH;
         call.loop = loop;
         call.user = c->user;
         w->client = c;
-        result = c->ops->watch(c->transport, &call, event, arg, &w->watch, err);
-        if (result < 0)
-                return result;
+        TRY(c->ops->watch(c->transport, &call, event, arg, &w->watch, err));
         *ret = TAKE_PTR(w);
         return 0;
 }

@@ -104,13 +104,10 @@ static struct json empty_config(struct arena *a) {
 
 static int read_file(struct config_set *s, struct config_file *f, struct error *err) {
         struct buf text = BUF_INIT;
-        int r;
 
         if (!file_exists(f->path))
                 return 0;
-        r = file_read(f->path, MAX_SIZE, &text, err);
-        if (r < 0)
-                return r;
+        TRY(file_read(f->path, MAX_SIZE, &text, err));
         vec_push(&s->texts, text);
         if (str_empty(str_trim(buf_str(&text)))) {
                 f->tree = json_new(s->arena, empty_config(s->arena));
@@ -127,12 +124,8 @@ static int read_file(struct config_set *s, struct config_file *f, struct error *
 static int set_read(struct config_set *s, const char *path, struct error *err) {
         s->arena = arena_new(0);
         set_paths(s, path);
-        for (size_t i = 0; i < s->files.n; i++) {
-                int r = read_file(s, &s->files.v[i], err);
-
-                if (r < 0)
-                        return r;
-        }
+        for (size_t i = 0; i < s->files.n; i++)
+                TRY(read_file(s, &s->files.v[i], err));
         return 0;
 }
 
@@ -435,7 +428,6 @@ static int load_user(struct config_set *s, struct str name, struct kubeconfig *k
         struct config_file *f;
         const struct json *user = json_getc(find(s, "users", name, &f), "user");
         struct str token_file;
-        int r;
 
         if (str_empty(name))
                 return 0;
@@ -453,13 +445,12 @@ static int load_user(struct config_set *s, struct str name, struct kubeconfig *k
         k->username = text_or_null(user, "username");
         k->password = text_or_null(user, "password");
         k->impersonate = text_or_null(user, "as");
-        r = load_pem(f, user, "client-certificate", &k->cert_pem, err);
-        return r < 0 ? r : load_pem(f, user, "client-key", &k->key_pem, err);
+        TRY(load_pem(f, user, "client-certificate", &k->cert_pem, err));
+        return load_pem(f, user, "client-key", &k->key_pem, err);
 }
 
 static int load_context(struct config_set *s, struct str name, struct kubeconfig *k, struct error *err) {
         const struct json *context;
-        int r;
 
         for (size_t i = 0; i < s->files.n && str_empty(name); i++)
                 name = json_str(json_getc(s->files.v[i].tree, "current-context"));
@@ -474,23 +465,18 @@ static int load_context(struct config_set *s, struct str name, struct kubeconfig
         k->namespace = text_or_null(context, "namespace");
         if (!k->namespace)
                 k->namespace = xstrdup("default");
-        r = load_cluster(s, str_of(k->cluster_name), k, err);
-        return r < 0 ? r : load_user(s, str_of(k->user_name), k, err);
+        TRY(load_cluster(s, str_of(k->cluster_name), k, err));
+        return load_user(s, str_of(k->user_name), k, err);
 }
 
 int kubeconfig_load(const char *path, const char *context, struct kubeconfig *ret, struct error *err) {
         _cleanup_set_ struct config_set s = { 0 };
         _cleanup_kubeconfig_ struct kubeconfig k = { 0 };
-        int r;
 
-        r = set_read(&s, path, err);
-        if (r < 0)
-                return r;
+        TRY(set_read(&s, path, err));
         if (!default_file(&s)->tree)
                 return error_set(err, -ENOENT, "no kubeconfig at %s", default_file(&s)->path);
-        r = load_context(&s, str_of(context), &k, err);
-        if (r < 0)
-                return r;
+        TRY(load_context(&s, str_of(context), &k, err));
         *ret = k;
         k = (struct kubeconfig){ 0 };
         return 0;

@@ -13,14 +13,11 @@ static int local_watch(void *transport, const struct api_call *call,
                        struct error *err) {
         struct api_call quiet = *call;
         struct api_watch *w;
-        int r;
 
         /* Nothing is lost between us and the server: bookmarks would only wake an idle loop. */
         if (!call->options.send_initial_events)
                 quiet.options.watch_bookmarks = false;
-        r = apiserver_watch(transport, &quiet, event, arg, &w, err);
-        if (r < 0)
-                return r;
+        TRY(apiserver_watch(transport, &quiet, event, arg, &w, err));
         *ret_watch = w;
         return 0;
 }

@@ -577,8 +577,7 @@ static int remote_new(struct kubeconfig *k, const char *user_agent, struct clien
 
 int client_new_kubeconfig(const char *path, const char *user_agent, struct client **ret, struct error *err) {
         _cleanup_kubeconfig_ struct kubeconfig k = { 0 };
-        int r;
 
-        r = kubeconfig_load(path, NULL, &k, err);
-        return r < 0 ? r : remote_new(&k, user_agent, ret, err);
+        TRY(kubeconfig_load(path, NULL, &k, err));
+        return remote_new(&k, user_agent, ret, err);
 }

@@ -253,7 +253,6 @@ int wire_event(struct str line, enum api_event_type *ret_type, struct object **r
                    object = json_scan(line, (const char *const[]){ "object", NULL });
         struct object *o;
         size_t i;
-        int r;
 
         for (i = 0; i < ARRAY_SIZE(types) && !str_eqc(type, types[i]); i++)
                 ;
@@ -265,9 +264,7 @@ int wire_event(struct str line, enum api_event_type *ret_type, struct object **r
                 wire_error(err, 500, object);
                 return 0;
         }
-        r = object_from_text(object, 0, &o, err);
-        if (r < 0)
-                return r;
+        TRY(object_from_text(object, 0, &o, err));
         *ret_object = o;
         *ret_revision = object_revision(o);
         return 0;

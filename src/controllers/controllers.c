@@ -115,11 +115,8 @@ static void note_answer(struct controller *c, const struct client_request *r, st
 
 static int write_one(struct controller *c, const struct client_request *r, struct object **ret, struct error *err) {
         _cleanup_(object_unrefp) struct object *answer = NULL;
-        int result;
 
-        result = client_do(c->client, r, &answer, err);
-        if (result < 0)
-                return result;
+        TRY(client_do(c->client, r, &answer, err));
         note_answer(c, r, answer);
         if (ret)
                 *ret = TAKE_PTR(answer);
@@ -374,11 +371,8 @@ static void teardown(void *arg) {
 
 int controllers_start(const struct controllers_options *o, struct controllers **ret, struct error *err) {
         struct setup s = { .options = o, .ret = ret, .err = err };
-        int r;
 
-        r = loop_new("controllers", &s.loop, err);
-        if (r < 0)
-                return r;
+        TRY(loop_new("controllers", &s.loop, err));
         loop_start_thread(s.loop);
         loop_call_sync(s.loop, setup, &s);
         if (s.result < 0) {

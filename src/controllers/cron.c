@@ -53,7 +53,6 @@ static int parse_range(const struct field *f, struct str s, uint64_t *bits, bool
         ssize_t slash = str_find(s, '/'), dash;
         struct str range = slash < 0 ? s : str_sub(s, 0, (size_t) slash);
         int64_t from, to, step = 1;
-        int r;
 
         if (str_eqc(range, "*") || str_eqc(range, "?")) {
                 from = f->min;
@@ -61,15 +60,10 @@ static int parse_range(const struct field *f, struct str s, uint64_t *bits, bool
                 *any |= slash < 0;
         } else {
                 dash = str_find(range, '-');
-                r = parse_value(f, dash < 0 ? range : str_sub(range, 0, (size_t) dash), &from, err);
-                if (r < 0)
-                        return r;
+                TRY(parse_value(f, dash < 0 ? range : str_sub(range, 0, (size_t) dash), &from, err));
                 to = slash < 0 ? from : f->max; /* "5/15": from 5 on */
-                if (dash >= 0) {
-                        r = parse_value(f, str_sub(range, (size_t) dash + 1, range.n), &to, err);
-                        if (r < 0)
-                                return r;
-                }
+                if (dash >= 0)
+                        TRY(parse_value(f, str_sub(range, (size_t) dash + 1, range.n), &to, err));
         }
         if (slash >= 0 && (str_to_i64(str_sub(s, (size_t) slash + 1, s.n), &step) < 0 || step < 1))
                 return error_set(err, -EINVAL, "step of range should be a positive number: %" STR_FMT, STR_ARG(s));
@@ -92,12 +86,8 @@ static int parse_field(const struct field *f, struct str s, uint64_t *ret, bool 
 
         *ret = 0;
         *any = false;
-        while (str_split(&s, ',', &part)) {
-                int r = parse_range(f, part, ret, any, err);
-
-                if (r < 0)
-                        return r;
-        }
+        while (str_split(&s, ',', &part))
+                TRY(parse_range(f, part, ret, any, err));
         return 0;
 }
 
@@ -143,10 +133,8 @@ int cron_parse(struct str text, struct cron *ret, struct error *err) {
                                  STR_ARG(text));
         for (size_t i = 0; i < 5; i++) {
                 bool any;
-                int r = parse_field(&fields[i], words[i], bits[i], &any, err);
 
-                if (r < 0)
-                        return r;
+                TRY(parse_field(&fields[i], words[i], bits[i], &any, err));
                 if (i == 2)
                         c.any_day = any;
                 if (i == 4)

@@ -86,10 +86,7 @@ static int trim_history(struct sync *s, struct object **jobs, size_t n, bool has
                 return 0;
         qsort(jobs, n, sizeof(*jobs), by_start);
         for (size_t i = 0; i + (size_t) MAX(limit, 0) < n; i++) {
-                int r = controller_delete(s->c, &res_jobs, jobs[i], "Background", err);
-
-                if (r < 0)
-                        return r;
+                TRY(controller_delete(s->c, &res_jobs, jobs[i], "Background", err));
                 event_record(s->c->events, &res_cronjobs, s->cj, NULL, "Normal", "SuccessfulDelete",
                              "Deleted job %" STR_FMT, STR_ARG(object_name(jobs[i])));
         }
@@ -215,10 +212,7 @@ static int create_job(struct sync *s, int64_t when, struct error *err) {
 
 static int replace_active(struct sync *s, struct error *err) {
         for (size_t i = 0; i < s->active.n; i++) {
-                int r = controller_delete(s->c, &res_jobs, s->active.v[i], "Background", err);
-
-                if (r < 0)
-                        return r;
+                TRY(controller_delete(s->c, &res_jobs, s->active.v[i], "Background", err));
                 event_record(s->c->events, &res_cronjobs, s->cj, NULL, "Normal", "SuccessfulDelete",
                              "Deleted job %" STR_FMT, STR_ARG(object_name(s->active.v[i])));
         }

@@ -70,14 +70,11 @@ static int reconcile_approval(struct controller *c, struct str key, struct error
                 return 0;
         for (size_t i = 0; i < ARRAY_SIZE(rights); i++) {
                 bool allowed = false;
-                int r;
 
                 if (rights[i].self &&
                     !str_eq(CertificateSigningRequestSpec_username(spec), csr_common_name(request, name)))
                         continue;
-                r = is_allowed(c, a, spec, rights[i].subresource, &allowed, err);
-                if (r < 0)
-                        return r;
+                TRY(is_allowed(c, a, spec, rights[i].subresource, &allowed, err));
                 if (allowed)
                         return approve(c, a, csr, rights[i].message, err);
         }

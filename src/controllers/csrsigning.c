@@ -304,15 +304,10 @@ static int make_certificate(struct controller *c, const struct json *spec, struc
         int64_t seconds = CertificateSigningRequestSpec_has_expirationSeconds(spec)
                                           ? CertificateSigningRequestSpec_expirationSeconds(spec)
                                           : YEAR_SECONDS;
-        int r;
 
-        r = csr_read_request(spec, &request, err);
-        if (r == 0)
-                r = csr_check(spec, request, err);
-        if (r == 0)
-                r = read_usages(spec, &key_usage, &extended, err);
-        if (r < 0)
-                return r;
+        TRY(csr_read_request(spec, &request, err));
+        TRY(csr_check(spec, request, err));
+        TRY(read_usages(spec, &key_usage, &extended, err));
         return sign(c->state, request, &key_usage, &extended, controller_now(c) / NSEC_PER_SEC,
                     MAX(MIN(seconds, YEAR_SECONDS), MIN_SECONDS), ret_pem, err);
 }

@@ -110,16 +110,13 @@ int rollout_scale(struct rollout *r, struct replica_set *rs, int64_t replicas, s
         bool sized = replicas != rs->replicas;
         int64_t before = rs->replicas;
         struct json patch;
-        int result;
 
         if (!sized && str_eq(object_annotation(rs->object, DESIRED), desired) &&
             str_eq(object_annotation(rs->object, MAXIMUM), max))
                 return 0;
         patch = json_build(r->a, "{ metadata: { uid: %s, annotations: { %c: %s, %c: %s } }, spec: { replicas: %l } }",
                            object_uid(rs->object), DESIRED, desired, MAXIMUM, max, replicas);
-        result = controller_patch(r->c, &res_replicasets, rs->object, STR(""), API_PATCH_MERGE, &patch, err);
-        if (result < 0)
-                return result;
+        TRY(controller_patch(r->c, &res_replicasets, rs->object, STR(""), API_PATCH_MERGE, &patch, err));
         r->wrote = true;
         if (sized)
                 event_record(r->c->events, &res_deployments, r->d, NULL, "Normal", "ScalingReplicaSet",
@@ -219,9 +216,7 @@ static int create_collided(struct rollout *r, struct str name, struct error *err
         _cleanup_(object_unrefp) struct object *there = NULL;
         int result;
 
-        result = client_get(r->c->client, &res_replicasets, object_namespace(r->d), name, &there, err);
-        if (result < 0)
-                return result;
+        TRY(client_get(r->c->client, &res_replicasets, object_namespace(r->d), name, &there, err));
         if (is_controlled_by(there, object_uid(r->d)) &&
             same_template(ReplicaSetSpec_template(ReplicaSet_spec(object_json(there))),
                           DeploymentSpec_template(r->spec)))
@@ -283,13 +278,9 @@ static int create_new(struct rollout *r, struct error *err) {
 
 /* The new ReplicaSet, up to date; made when it is not there and that is wanted. */
 static int sync_new(struct rollout *r, bool create, struct error *err) {
-        int result;
-
         if (!r->new && !create)
                 return 0;
-        result = r->new ? refresh_new(r, err) : create_new(r, err);
-        if (result < 0)
-                return result;
+        TRY(r->new ? refresh_new(r, err) : create_new(r, err));
         if (!r->created && DeploymentSpec_has_progressDeadlineSeconds(r->spec) &&
             !condition_find(&r->status, "Progressing"))
                 condition_set(r->a, &r->status,
@@ -326,13 +317,10 @@ static int clean_unhealthy(struct rollout *r, int64_t max, int64_t *ret_cleaned,
         for (size_t i = 0; i < r->n_old && cleaned < max; i++) {
                 struct replica_set *rs = r->old[i];
                 int64_t n = MIN(max - cleaned, rs->replicas - rs->available);
-                int result;
 
                 if (rs->replicas == 0 || n <= 0)
                         continue;
-                result = rollout_scale(r, rs, rs->replicas - n, err);
-                if (result < 0)
-                        return result;
+                TRY(rollout_scale(r, rs, rs->replicas - n, err));
                 cleaned += n;
         }
         *ret_cleaned = cleaned;
@@ -342,7 +330,6 @@ static int clean_unhealthy(struct rollout *r, int64_t max, int64_t *ret_cleaned,
 static int scale_down_old(struct rollout *r, bool *ret_scaled, struct error *err) {
         int64_t old_pods = 0, min_available = r->replicas - r->max_unavailable, cleaned = 0, available, room,
                 unavailable_new, max;
-        int result;
 
         for (size_t i = 0; i < r->n_old; i++)
                 old_pods += r->old[i]->replicas;
@@ -352,9 +339,7 @@ static int scale_down_old(struct rollout *r, bool *ret_scaled, struct error *err
         max = rollout_sum(r, offsetof(struct replica_set, replicas)) - min_available - unavailable_new;
         if (max <= 0)
                 return 0;
-        result = clean_unhealthy(r, max, &cleaned, err);
-        if (result < 0)
-                return result;
+        TRY(clean_unhealthy(r, max, &cleaned, err));
         available = rollout_sum(r, offsetof(struct replica_set, available));
         room = available - min_available;
         for (size_t i = 0; i < r->n_old && room > 0; i++) {
@@ -362,9 +347,7 @@ static int scale_down_old(struct rollout *r, bool *ret_scaled, struct error *err
 
                 if (n == 0)
                         continue;
-                result = rollout_scale(r, r->old[i], r->old[i]->replicas - n, err);
-                if (result < 0)
-                        return result;
+                TRY(rollout_scale(r, r->old[i], r->old[i]->replicas - n, err));
                 room -= n;
                 cleaned += n;
         }
@@ -432,7 +415,6 @@ static int clean_history(struct rollout *r, struct error *err) {
         /* The lowest revisions first. */
         for (size_t done = 0; alive > limit && done < r->n_old; done++, alive--) {
                 struct replica_set *lowest = NULL;
-                int result;
 
                 for (size_t i = 0; i < r->n_old; i++)
                         if (!r->old[i]->dropped && !object_deleting(r->old[i]->object) &&
@@ -445,9 +427,7 @@ static int clean_history(struct rollout *r, struct error *err) {
                     object_generation(lowest->object) >
                                     ReplicaSetStatus_observedGeneration(ReplicaSet_status(object_json(lowest->object))))
                         continue;
-                result = controller_delete(r->c, &res_replicasets, lowest->object, NULL, err);
-                if (result < 0)
-                        return result;
+                TRY(controller_delete(r->c, &res_replicasets, lowest->object, NULL, err));
         }
         return 0;
 }
@@ -553,9 +533,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
                              "This deployment is selecting all pods. A non-empty selector is required.");
                 return 0;
         }
-        result = claim_children(c, a, &res_deployments, d, &selector, &res_replicasets, c->state, &sets, NULL, err);
-        if (result < 0)
-                return result;
+        TRY(claim_children(c, a, &res_deployments, d, &selector, &res_replicasets, c->state, &sets, NULL, err));
         rollout_init(&r, c, a, d);
         all = arena_array(a, struct replica_set, sets.n + 1);
         for (size_t i = 0; i < sets.n; i++)

@@ -88,29 +88,21 @@ static int spread(struct rollout *r, struct error *err) {
         }
         if (n > 0 && rest != given)
                 shares[0].size = MAX(shares[0].size + rest - given, 0);
-        for (size_t i = 0; i < n; i++) {
-                int result = rollout_scale(r, shares[i].rs, shares[i].size, err);
-
-                if (result < 0)
-                        return result;
-        }
+        for (size_t i = 0; i < n; i++)
+                TRY(rollout_scale(r, shares[i].rs, shares[i].size, err));
         return 0;
 }
 
 int rollout_proportional(struct rollout *r, struct error *err) {
         struct replica_set *one = only_one(r);
-        int result;
 
         if (one)
                 return one->replicas == r->replicas ? rollout_scale(r, one, one->replicas, err)
                                                     : rollout_scale(r, one, r->replicas, err);
         if (is_saturated(r)) {
                 for (size_t i = 0; i < r->n_old; i++)
-                        if (r->old[i]->replicas > 0) {
-                                result = rollout_scale(r, r->old[i], 0, err);
-                                if (result < 0)
-                                        return result;
-                        }
+                        if (r->old[i]->replicas > 0)
+                                TRY(rollout_scale(r, r->old[i], 0, err));
                 return 0;
         }
         return r->recreate ? 0 : spread(r, err);

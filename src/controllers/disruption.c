@@ -59,16 +59,13 @@ static int expected_scale(struct controller *c, struct object *const *pods, size
 static int expectations(struct controller *c, const struct json *spec, struct object *const *pods, size_t n,
                         int64_t *ret_expected, int64_t *ret_desired, struct error *err) {
         const struct json *max = json_getc(spec, "maxUnavailable"), *min = json_getc(spec, "minAvailable");
-        int r;
 
         if (!max && json_is(min, JSON_INT)) {
                 *ret_expected = (int64_t) n;
                 *ret_desired = min->i;
                 return 0;
         }
-        r = expected_scale(c, pods, n, ret_expected, err);
-        if (r < 0)
-                return r;
+        TRY(expected_scale(c, pods, n, ret_expected, err));
         *ret_desired = max ? MAX(*ret_expected - int_or_percent(max, *ret_expected, true), 0)
                            : int_or_percent(min, *ret_expected, true);
         return 0;
@@ -122,9 +119,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
 
         if (!pdb)
                 return 0;
-        r = selector_from_object(a, json_at_path(object_json(pdb), "spec", "selector"), &selector, err);
-        if (r < 0)
-                return r;
+        TRY(selector_from_object(a, json_at_path(object_json(pdb), "spec", "selector"), &selector, err));
         n = informer_index_get(c->state, object_namespace(pdb), &all);
         pods = arena_array(a, struct object *, n + 1);
         for (size_t i = 0; i < n; i++)

@@ -254,13 +254,10 @@ static int orphan_dependents(struct gc *gc, struct gc_kind *kind, const struct o
         for (size_t i = 0; owner && i < owner->dependents.n; i++) {
                 struct dependent *d = &owner->dependents.v[i];
                 struct object *child = informer_get(d->kind->informer, str_of(d->key));
-                int r;
 
                 if (!child || !find_owner(child, uid))
                         continue;
-                r = edit_references(d->kind, child, &uid, 1, err);
-                if (r < 0)
-                        return r;
+                TRY(edit_references(d->kind, child, &uid, 1, err));
         }
         return drop_finalizer(kind, o, ORPHAN, err);
 }
@@ -338,10 +335,8 @@ static int judge(struct gc *gc, struct gc_kind *self, const struct object *o, st
         *v = (struct verdict){ 0 };
         json_each_item(ref, json_at_path(object_json(o), "metadata", "ownerReferences")) {
                 enum owner_state state;
-                int r = look_up_owner(gc, self, o, ref, &state, err);
 
-                if (r < 0)
-                        return r;
+                TRY(look_up_owner(gc, self, o, ref, &state, err));
                 v->solid += state == OWNER_SOLID;
                 v->dangling += state == OWNER_DANGLING;
                 v->waiting += state == OWNER_WAITING;
@@ -375,12 +370,8 @@ static int collect(struct gc *gc, struct gc_kind *kind, const struct object *o, 
         if (v->solid > 0)
                 return v->n > 0 ? edit_references(kind, o, v->uids, v->n, err) : 0;
         if (v->waiting > 0 && has_dependents) {
-                if (has_waiting_dependents(gc, o)) {
-                        int r = edit_references(kind, o, NULL, 0, err);
-
-                        if (r < 0)
-                                return r;
-                }
+                if (has_waiting_dependents(gc, o))
+                        TRY(edit_references(kind, o, NULL, 0, err));
                 policy = "Foreground";
         }
         return controller_delete(kind->c, kind->res, o, policy, err);
@@ -423,8 +414,8 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
                 return r;
         if (!str_eq(object_uid(fresh), object_uid(o)) || object_deleting(fresh) || object_owners(fresh, &owners) == 0)
                 return 0; /* its own news will come */
-        r = judge(gc, kind, fresh, &v, err);
-        return r < 0 ? r : collect(gc, kind, fresh, &v, err);
+        TRY(judge(gc, kind, fresh, &v, err));
+        return collect(gc, kind, fresh, &v, err);
 }
 
 /* ---- following everything ---- */

@@ -223,7 +223,6 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         const struct json *ready;
         struct health *h;
         int64_t left_ms;
-        int r;
 
         if (!node)
                 return 0;
@@ -241,9 +240,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
                                      "Node %" STR_FMT " status is now: NodeNotReady", STR_ARG(key));
                 return mark_unknown(c, a, node, err); /* its news bring us back */
         }
-        r = sync_taints(c, a, node, err);
-        if (r < 0)
-                return r;
+        TRY(sync_taints(c, a, node, err));
         h->due_ns = left_ms > 0 ? controller_now(c) + left_ms * NSEC_PER_MSEC : 0;
         if (left_ms > 0)
                 controller_enqueue_after(c, key, (uint64_t) left_ms);

@@ -115,11 +115,8 @@ struct object_list owned_children(struct informer_index *children, const struct 
 static int check_owner(struct controller *c, const struct api_resource *res, const struct object *owner,
                        struct error *err) {
         _cleanup_(object_unrefp) struct object *fresh = NULL;
-        int r;
 
-        r = client_get(c->client, res, object_namespace(owner), object_name(owner), &fresh, err);
-        if (r < 0)
-                return r;
+        TRY(client_get(c->client, res, object_namespace(owner), object_name(owner), &fresh, err));
         if (!str_eq(object_uid(fresh), object_uid(owner)))
                 return error_set(err, -EAGAIN,
                                  "original %s %" STR_FMT "/%" STR_FMT " is gone: got uid %" STR_FMT
@@ -173,17 +170,13 @@ int claim_children(struct controller *c, struct arena *a, const struct api_resou
                 }
                 if (object_deleting(owner))
                         continue;
-                r = release(c, a, owner, res, owned.v[i], err);
-                if (r < 0)
-                        return r;
+                TRY(release(c, a, owner, res, owned.v[i], err));
                 changed = true;
         }
         for (size_t i = 0; i < n_orphans && !object_deleting(owner); i++) {
                 if (object_deleting(orphans[i]) || !selector_matches_object(selector, orphans[i]))
                         continue;
-                r = checked ? 0 : check_owner(c, owner_res, owner, err);
-                if (r < 0)
-                        return r;
+                TRY(checked ? 0 : check_owner(c, owner_res, owner, err));
                 checked = true;
                 r = adopt(c, a, owner_res, owner, res, orphans[i], err);
                 if (r == -ENOENT)

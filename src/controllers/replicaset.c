@@ -117,14 +117,11 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         int64_t wanted;
         uint64_t wait_ms = UINT64_MAX;
         bool changed, done = false;
-        int r;
 
         if (!rs)
                 return 0; /* deleted: the garbage collector does the rest */
         selector = workload_selector(a, res, rs);
-        r = claim_children(c, a, res, rs, &selector, &res_pods, c->state, &pods, &changed, err);
-        if (r < 0)
-                return r;
+        TRY(claim_children(c, a, res, rs, &selector, &res_pods, c->state, &pods, &changed, err));
         active = (struct object_list){ pods.v, 0 };
         for (size_t i = 0; i < pods.n; i++)
                 if (pod_is_active(pods.v[i]))
@@ -135,9 +132,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         if (done)
                 return 0; /* the pods just written are news of their own: the status follows then, once */
         status = new_status(c, a, rs, active, wanted - (int64_t) active.n, &failure, &wait_ms);
-        r = controller_update_status(c, res, rs, &status, err);
-        if (r < 0)
-                return r;
+        TRY(controller_update_status(c, res, rs, &status, err));
         if (wait_ms != UINT64_MAX)
                 controller_enqueue_after(c, key, wait_ms);
         if (failure.err) {

@@ -135,12 +135,9 @@ static int read_quota(struct controller *c, struct arena *a, struct str ns, stru
                       struct error *err) {
         struct api_options o = API_OPTIONS_INIT;
         struct api_list *list;
-        int r;
 
         o.field_selector = arena_printf(a, "metadata.name=%" STR_FMT, STR_ARG(name));
-        r = client_list(c->client, &res_resourcequotas, ns, &o, &list, err);
-        if (r < 0)
-                return r;
+        TRY(client_list(c->client, &res_resourcequotas, ns, &o, &list, err));
         *ret = list->n > 0 ? object_ref(list->items[0]) : NULL;
         api_list_free(list);
         return *ret ? 0 : -ENOENT;
@@ -152,12 +149,9 @@ static int count_once(struct controller *c, struct str key, struct error *err) {
         struct json used = json_new_object(), status;
         struct counting k = { .c = c, .a = a, .used = &used, .err = err };
         struct str name;
-        int r;
 
         object_key_split(key, &k.ns, &name);
-        r = read_quota(c, a, k.ns, name, &quota, err);
-        if (r < 0)
-                return r;
+        TRY(read_quota(c, a, k.ns, name, &quota, err));
         k.spec = ResourceQuota_spec(object_json(quota));
         resources_each(c, count_resource, &k);
         if (k.result < 0)

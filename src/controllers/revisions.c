@@ -55,11 +55,8 @@ static int64_t next_revision(const struct revisions *r) {
 static int collided(struct controller *c, struct arena *a, const struct object *owner, const struct json *data,
                     struct str name, struct revisions *r, struct error *err) {
         struct object *there = NULL;
-        int result;
 
-        result = client_get(c->client, &res_controllerrevisions, object_namespace(owner), name, &there, err);
-        if (result < 0)
-                return result;
+        TRY(client_get(c->client, &res_controllerrevisions, object_namespace(owner), name, &there, err));
         if (is_controlled_by(there, object_uid(owner)) &&
             json_equal(ControllerRevision_data(object_json(there)), data)) {
                 r->made = there;
@@ -106,26 +103,19 @@ int revisions_sync(struct controller *c, struct arena *a, const struct api_resou
                    struct revisions *ret, struct error *err) {
         struct json data = data_of(a, owner), patch;
         struct revisions r = { .collisions = json_int(json_at_path(object_json(owner), "status", "collisionCount")) };
-        int result;
 
-        result = claim_children(c, a, owner_res, owner, selector, &res_controllerrevisions, revisions_index(c), &r.all,
-                                NULL, err);
-        if (result < 0)
-                return result;
+        TRY(claim_children(c, a, owner_res, owner, selector, &res_controllerrevisions, revisions_index(c), &r.all,
+                           NULL, err));
         qsort(r.all.v, r.all.n, sizeof(*r.all.v), by_revision);
         for (size_t i = r.all.n; i-- > 0 && !r.update;)
                 if (json_equal(ControllerRevision_data(object_json(r.all.v[i])), &data))
                         r.update = r.all.v[i];
         if (!r.update) {
-                result = make(c, a, owner_res, owner, &data, hash_label, &r, err);
-                if (result < 0)
-                        return result;
+                TRY(make(c, a, owner_res, owner, &data, hash_label, &r, err));
                 r.update = r.made;
         } else if (r.update != r.all.v[r.all.n - 1]) {
                 patch = json_build(a, "{ revision: %l }", next_revision(&r));
-                result = controller_patch(c, &res_controllerrevisions, r.update, STR(""), API_PATCH_MERGE, &patch, err);
-                if (result < 0)
-                        return result;
+                TRY(controller_patch(c, &res_controllerrevisions, r.update, STR(""), API_PATCH_MERGE, &patch, err));
         }
         r.name = object_name(r.update);
         r.hash = object_label(r.update, str_of(hash_label));
@@ -159,13 +149,9 @@ int revisions_trim(struct controller *c, const struct revisions *r, int64_t limi
         for (size_t i = 0; i < r->all.n; i++)
                 spare += !is_live(r, r->all.v[i], pods, in_use);
         for (size_t i = 0; i < r->all.n && spare > 0; i++) {
-                int result;
-
                 if (is_live(r, r->all.v[i], pods, in_use))
                         continue;
-                result = controller_delete(c, &res_controllerrevisions, r->all.v[i], NULL, err);
-                if (result < 0)
-                        return result;
+                TRY(controller_delete(c, &res_controllerrevisions, r->all.v[i], NULL, err));
                 spare--;
         }
         return 0;

@@ -48,11 +48,9 @@ static const char dns_manifest[] =
 static int ensure(struct client *c, const struct json *want, struct error *err) {
         struct str group, version, name = json_str(json_at_path(want, "metadata", "name")),
                                    ns = json_str(json_at_path(want, "metadata", "namespace"));
-        int r = api_parse_group_version(json_str(json_getc(want, "apiVersion")), &group, &version, err);
-        if (r < 0)
-                return r;
+        TRY(api_parse_group_version(json_str(json_getc(want, "apiVersion")), &group, &version, err));
         const struct api_resource *res = api_find_kind(group, version, json_str(json_getc(want, "kind")));
-        r = client_create(c, res, ns, want, NULL, err);
+        int r = client_create(c, res, ns, want, NULL, err);
         if (r != -EEXIST)
                 return r;
         error_clear(err);

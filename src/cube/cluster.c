@@ -109,10 +109,8 @@ static int read_config(struct cluster *c, struct error *err) {
         struct json *j;
         if (!file_exists(path))
                 return -ENOENT;
-        int r = file_read(path, 1 << 20, &text, err);
-        if (r < 0)
-                return r;
-        r = json_parse(a, buf_str(&text), NULL, &j, err);
+        TRY(file_read(path, 1 << 20, &text, err));
+        int r = json_parse(a, buf_str(&text), NULL, &j, err);
         if (r < 0 || !str_eqc(json_str(json_getc(j, "name")), c->name))
                 return error_set(err, -EUCLEAN,
                                  "%s is damaged or belongs to another cluster: restore it from a backup, or remove the "
@@ -148,22 +146,16 @@ int cluster_save(const struct cluster *c, struct error *err) {
         buf_putc(&text, '\n');
 
         _cleanup_free_ char *path = cluster_path(c, "cluster.json"), *pointer = cluster_run_path(c, "data");
-        int r = file_mkdirs(c->data_dir, 0755, err);
-        if (r < 0)
-                return r;
-        r = file_mkdirs(c->run_dir, 0755, err);
-        if (r < 0)
-                return r;
-        r = file_write_atomic(path, buf_str(&text), 0644, err);
-        return r < 0 ? r : file_write(pointer, str_of(c->data_dir), 0644, err);
+        TRY(file_mkdirs(c->data_dir, 0755, err));
+        TRY(file_mkdirs(c->run_dir, 0755, err));
+        TRY(file_write_atomic(path, buf_str(&text), 0644, err));
+        return file_write(pointer, str_of(c->data_dir), 0644, err);
 }
 
 int cluster_load(const struct flags *f, struct cluster *ret, struct error *err) {
         _cleanup_cluster_ struct cluster c = { 0 };
-        int r = cluster_locate(f, &c, err);
-        if (r < 0)
-                return r;
-        r = read_config(&c, err);
+        TRY(cluster_locate(f, &c, err));
+        int r = read_config(&c, err);
         if (r == -ENOENT)
                 return error_set(err, -ENOENT, "there is no cluster \"%s\" (looked in %s): cube start%s%s makes it",
                                  c.name, c.data_dir, f->name ? " --name " : "", f->name ? f->name : "");
@@ -301,10 +293,8 @@ static int refuse_change(const struct cluster *c, const char *flag, const char *
 
 int cluster_resolve(const struct flags *f, struct cluster *ret, bool *ret_new, struct error *err) {
         _cleanup_cluster_ struct cluster c = { 0 };
-        int r = cluster_locate(f, &c, err);
-        if (r < 0)
-                return r;
-        r = read_config(&c, err);
+        TRY(cluster_locate(f, &c, err));
+        int r = read_config(&c, err);
         bool new = r == -ENOENT;
         if (new) {
                 r = complete(&c, f, err);
@@ -362,9 +352,7 @@ int cluster_pid(const struct cluster *c) {
 
 int cluster_lock(const struct cluster *c, int *ret_fd, struct error *err) {
         _cleanup_free_ char *path = cluster_run_path(c, "lock");
-        int r = file_mkdirs(c->run_dir, 0755, err);
-        if (r < 0)
-                return r;
+        TRY(file_mkdirs(c->run_dir, 0755, err));
         _cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
         if (fd < 0)
                 return error_errno(err, -errno, "open %s", path);

@@ -70,16 +70,14 @@ static int run_request(struct control *c, struct str text, int in, int out, stru
         char *argv[MAX_ARGS + 1] = { 0 };
         int argc = 0;
         struct json *args;
-        int r = json_parse(a, text, NULL, &args, err);
-        if (r < 0)
-                return r;
+        TRY(json_parse(a, text, NULL, &args, err));
         json_each_item(s, args)
                 if (argc < MAX_ARGS)
                         argv[argc++] = arena_cstr(a, json_str(s));
         FILE *f = fdopen(dup(out), "w");
         if (!f)
                 return error_errno(err, -errno, "open the caller's output");
-        r = argc ? image_run(c->runtime, argc, argv, in, f, err) : error_set(err, -EINVAL, "nothing was asked");
+        int r = argc ? image_run(c->runtime, argc, argv, in, f, err) : error_set(err, -EINVAL, "nothing was asked");
         fclose(f);
         return r;
 }
@@ -141,9 +139,8 @@ static void *accept_loop(void *arg) {
 int control_start(const struct cluster *cluster, struct runtime *runtime, struct control **ret, struct error *err) {
         struct sockaddr_un address;
         _cleanup_free_ char *path = cluster_run_path(cluster, "control");
-        int r = socket_address(path, &address, err);
-        if (r < 0)
-                return r;
+        int r;
+        TRY(socket_address(path, &address, err));
         _cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
         unlink(path); /* of a server that was killed; the cluster's lock says it is gone */
         mode_t old = umask(0177);
@@ -205,9 +202,7 @@ int control_ask(const struct cluster *cluster, int argc, char **argv, struct err
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_buf_ struct buf text = BUF_INIT, answer = BUF_INIT;
         struct sockaddr_un address;
-        int r = socket_address(path, &address, err);
-        if (r < 0)
-                return r;
+        TRY(socket_address(path, &address, err));
         _cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
         if (fd < 0 || connect(fd, (struct sockaddr *) &address, sizeof(address)) < 0)
                 return error_set(err, -ECONNREFUSED, "the server of \"%s\" does not answer on %s", cluster->name, path);
@@ -218,14 +213,12 @@ int control_ask(const struct cluster *cluster, int argc, char **argv, struct err
         if (text.n > MAX_MESSAGE)
                 return error_set(err, -E2BIG, "these are too many arguments for one call");
         fflush(stdout);
-        r = send_request(fd, buf_str(&text), err);
-        if (r < 0)
-                return r;
+        TRY(send_request(fd, buf_str(&text), err));
         ssize_t n = recv(fd, buf_reserve(&answer, MAX_MESSAGE), MAX_MESSAGE, 0);
         if (n <= 0)
                 return error_set(err, -EIO, "the server ended before it had answered");
         answer.n = (size_t) n;
-        r = json_parse(a, buf_str(&answer), NULL, &reply, err);
+        int r = json_parse(a, buf_str(&answer), NULL, &reply, err);
         if (r == 0 && json_getc(reply, "error"))
                 r = error_set(err, -EREMOTEIO, "%" STR_FMT, STR_ARG(json_str(json_getc(reply, "error"))));
         return r;

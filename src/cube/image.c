@@ -25,9 +25,7 @@ static int load(struct runtime *r, int argc, char **argv, const struct io *io, s
                 struct str *refs;
                 size_t n;
                 _cleanup_free_ char *in = xprintf("/proc/self/fd/%d", io->in);
-                int e = runtime_image_load(r, a, strcmp(argv[i], "-") == 0 ? in : argv[i], &refs, &n, err);
-                if (e < 0)
-                        return e;
+                TRY(runtime_image_load(r, a, strcmp(argv[i], "-") == 0 ? in : argv[i], &refs, &n, err));
                 for (size_t k = 0; k < n; k++)
                         fprintf(io->out, "Loaded %" STR_FMT "\n", STR_ARG(refs[k]));
         }
@@ -47,11 +45,8 @@ static int pull(struct runtime *r, int argc, char **argv, const struct io *io, s
                 _cleanup_(arena_freep) struct arena *a = arena_new(0);
                 _cleanup_free_ char *id = NULL;
                 struct str ref;
-                int e = image_normalize(a, str_of(argv[i]), &ref, err);
-                if (e == 0)
-                        e = runtime_image_pull(r, ref, NULL, pull_progress, (void *) io, &id, err);
-                if (e < 0)
-                        return e;
+                TRY(image_normalize(a, str_of(argv[i]), &ref, err));
+                TRY(runtime_image_pull(r, ref, NULL, pull_progress, (void *) io, &id, err));
                 fprintf(io->out, "Pulled %" STR_FMT "\n", STR_ARG(ref));
         }
         return 0;
@@ -70,9 +65,7 @@ static int list(struct runtime *r, int argc, char **argv, const struct io *io, s
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct image_status *images;
         size_t n;
-        int e = runtime_image_list(r, a, &images, &n, err);
-        if (e < 0)
-                return e;
+        TRY(runtime_image_list(r, a, &images, &n, err));
         if (n)
                 fprintf(io->out, "%-56s %-16s %-8s %s\n", "IMAGE", "ID", "SIZE", "CREATED");
         for (size_t i = 0; i < n; i++) {
@@ -92,9 +85,7 @@ static int list(struct runtime *r, int argc, char **argv, const struct io *io, s
 
 static int rm(struct runtime *r, int argc, char **argv, const struct io *io, struct error *err) {
         for (int i = 0; i < argc; i++) {
-                int e = runtime_image_remove(r, str_of(argv[i]), err);
-                if (e < 0)
-                        return e;
+                TRY(runtime_image_remove(r, str_of(argv[i]), err));
                 fprintf(io->out, "Removed %s\n", argv[i]);
         }
         return 0;
@@ -150,8 +141,8 @@ static int find_command(int argc, char **argv, const struct image_command **ret,
 int image_run(struct runtime *r, int argc, char **argv, int in_fd, FILE *out, struct error *err) {
         const struct image_command *c;
         struct io io = { in_fd, out };
-        int e = find_command(argc, argv, &c, err);
-        return e < 0 ? e : c->run(r, argc - 1, argv + 1, &io, err);
+        TRY(find_command(argc, argv, &c, err));
+        return c->run(r, argc - 1, argv + 1, &io, err);
 }
 
 /* The server's working directory is another: what names a file is made absolute. */
@@ -178,17 +169,13 @@ static int image(struct flags *f, int argc, char **argv, struct error *err) {
         _cleanup_cluster_ struct cluster c = { 0 };
         _cleanup_close_ int lock = -1;
         struct runtime *rt;
-        int r = find_command(argc, argv, &cmd, err);
-        if (r == 0)
-                r = cluster_load(f, &c, err);
-        if (r == 0)
-                r = absolute_paths(argc, argv, err);
-        if (r < 0)
-                return r;
+        TRY(find_command(argc, argv, &cmd, err));
+        TRY(cluster_load(f, &c, err));
+        TRY(absolute_paths(argc, argv, err));
         if (cluster_pid(&c) > 0)
                 return cluster_paused(&c) ? error_set(err, -EBUSY, "%s is paused: cube unpause wakes it", c.name)
                                           : control_ask(&c, argc, argv, err);
-        r = cluster_lock(&c, &lock, err); /* no server may start while this process has the store open */
+        int r = cluster_lock(&c, &lock, err); /* no server may start while this process has the store open */
         if (r == 0)
                 r = node_runtime_new(&c, NULL, &rt, err);
         if (r < 0)

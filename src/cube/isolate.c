@@ -66,9 +66,7 @@ int isolate_choose(struct cluster *c, struct error *err) {
         for (unsigned i = 49; i < 255; i++) {
                 struct taken t = { .candidate = { 192u << 24 | 168u << 16 | i << 8, SUBNET_BITS } };
                 char text[46];
-                int r = nl_routes(check_route, &t, err);
-                if (r < 0)
-                        return r;
+                TRY(nl_routes(check_route, &t, err));
                 if (t.by || cluster_range_taken(c, t.candidate) || cidr_overlaps(t.candidate, inside[0]) ||
                     cidr_overlaps(t.candidate, inside[1]))
                         continue;
@@ -109,22 +107,14 @@ int isolate_host_setup(const struct cluster *c, int pid, struct error *err) {
         if (fd < 0)
                 return error_errno(err, -errno, "open %s", ns);
         nl_link_delete(veth, NULL); /* of a node that was killed */
-        int r = nl_bridge_add(c->host_bridge, 0, NULL, err);
-        if (r == 0)
-                r = nl_addr_add(c->host_bridge, host_ip, SUBNET_BITS, err);
-        if (r == 0)
-                r = nl_link_up(c->host_bridge, err);
-        if (r == 0)
-                r = nl_veth_add(veth, "eth0", fd, 0, NULL, err);
-        if (r == 0)
-                r = nl_link_set_master(veth, c->host_bridge, false, err);
-        if (r == 0)
-                r = nl_link_up(veth, err);
-        if (r == 0)
-                r = file_write("/proc/sys/net/ipv4/ip_forward", STR("1"), 0644, err);
-        if (r == 0)
-                r = host_rules(c, err);
-        return r;
+        TRY(nl_bridge_add(c->host_bridge, 0, NULL, err));
+        TRY(nl_addr_add(c->host_bridge, host_ip, SUBNET_BITS, err));
+        TRY(nl_link_up(c->host_bridge, err));
+        TRY(nl_veth_add(veth, "eth0", fd, 0, NULL, err));
+        TRY(nl_link_set_master(veth, c->host_bridge, false, err));
+        TRY(nl_link_up(veth, err));
+        TRY(file_write("/proc/sys/net/ipv4/ip_forward", STR("1"), 0644, err));
+        return host_rules(c, err);
 }
 
 int isolate_destroy(const struct cluster *c, struct error *err) {
@@ -183,12 +173,8 @@ int isolate_inside_network(const struct cluster *c, struct error *err) {
         uint32_t node_ip, host_ip;
         ipv4_parse(str_of(c->node_ip), &node_ip);
         ipv4_parse(str_of(c->host_ip), &host_ip);
-        int r = nl_link_up("lo", err);
-        if (r == 0)
-                r = nl_link_up("eth0", err);
-        if (r == 0)
-                r = nl_addr_add("eth0", node_ip, SUBNET_BITS, err);
-        if (r == 0)
-                r = nl_route_add(0, 0, host_ip, "eth0", err);
-        return r;
+        TRY(nl_link_up("lo", err));
+        TRY(nl_link_up("eth0", err));
+        TRY(nl_addr_add("eth0", node_ip, SUBNET_BITS, err));
+        return nl_route_add(0, 0, host_ip, "eth0", err);
 }

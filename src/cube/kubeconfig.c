@@ -45,8 +45,8 @@ static int read_credentials(const struct cluster *c, struct credentials *ret, st
 int kubeconfig_write_user(const struct cluster *c, struct error *err) {
         _cleanup_(credentials_free) struct credentials k = { 0 };
         struct kubeconfig_entry e;
-        int r = read_credentials(c, &k, &e, err);
-        return r < 0 ? r : kubeconfig_merge(NULL, &e, true, NULL, err);
+        TRY(read_credentials(c, &k, &e, err));
+        return kubeconfig_merge(NULL, &e, true, NULL, err);
 }
 
 int kubeconfig_text(const struct cluster *c, struct buf *dst, struct error *err) {

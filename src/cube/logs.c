@@ -20,9 +20,8 @@ static int copy(int fd, struct error *err) {
 
 static int logs(struct flags *f, int argc, char **argv, struct error *err) {
         _cleanup_cluster_ struct cluster c = { 0 };
-        int r = cluster_load(f, &c, err);
-        if (r < 0)
-                return r;
+        int r;
+        TRY(cluster_load(f, &c, err));
         _cleanup_free_ char *path = cluster_path(&c, "cube.log");
         _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC), watch = inotify_init1(IN_CLOEXEC);
         if (fd < 0 && errno == ENOENT)

@@ -144,9 +144,7 @@ static int parse_flags(const struct command *c, struct flags *values, int *argc,
                                 return error_set(err, -EINVAL, "--%s needs a value", f->name);
                         text = argv[i];
                 }
-                int r = set_flag(values, f, text, err);
-                if (r < 0)
-                        return r;
+                TRY(set_flag(values, f, text, err));
         }
         *argc = n;
         return 0;

@@ -64,10 +64,8 @@ int node_stop_pods(const struct cluster *c, bool remove, struct error *err) {
         struct sandbox_status *sandboxes;
         struct runtime *rt;
         size_t n = 0;
-        int r = node_runtime_new(c, &network, &rt, err);
-        if (r < 0)
-                return r;
-        r = remove ? runtime_remove_all(rt, err) : runtime_list_sandboxes(rt, a, &sandboxes, &n, err);
+        TRY(node_runtime_new(c, &network, &rt, err));
+        int r = remove ? runtime_remove_all(rt, err) : runtime_list_sandboxes(rt, a, &sandboxes, &n, err);
         for (size_t i = 0; r == 0 && i < n; i++)
                 r = runtime_stop_sandbox(rt, sandboxes[i].id, err);
         runtime_free(rt);
@@ -124,8 +122,8 @@ static int remove_if_empty(const char *dir, void *arg, struct error *err) {
 
 int node_remove_cgroups(const struct cluster *c, struct error *err) {
         _cleanup_free_ char *cgroup = node_cgroup(c);
-        int r = each_hierarchy(cgroup, remove_cgroup, NULL, err);
-        return r < 0 ? r : each_hierarchy("/cube", remove_if_empty, NULL, err);
+        TRY(each_hierarchy(cgroup, remove_cgroup, NULL, err));
+        return each_hierarchy("/cube", remove_if_empty, NULL, err);
 }
 
 static int freeze(const char *dir, void *arg, struct error *err) {
@@ -148,9 +146,7 @@ static int set_frozen(const struct cluster *c, bool frozen, struct error *err) {
                 server = pid; /* started with --foreground: no supervisor */
         if (frozen && kill(server, SIGSTOP) < 0)
                 return error_errno(err, -errno, "stop process %d", server);
-        int r = each_hierarchy(pods, freeze, &frozen, err);
-        if (r < 0)
-                return r;
+        TRY(each_hierarchy(pods, freeze, &frozen, err));
         if (!frozen && kill(server, SIGCONT) < 0)
                 return error_errno(err, -errno, "continue process %d", server);
         if (frozen)

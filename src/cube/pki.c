@@ -112,8 +112,8 @@ static X509 *cert_new(EVP_PKEY *key, const char *cn, const char *org, long days)
 
 static int write_pair(const char *dir, const char *name, const char *cert, const char *key, struct error *err) {
         _cleanup_free_ char *crt_path = xprintf("%s/%s.crt", dir, name), *key_path = xprintf("%s/%s.key", dir, name);
-        int r = file_write_atomic(key_path, str_of(key), 0600, err);
-        return r < 0 ? r : file_write_atomic(crt_path, str_of(cert), 0644, err);
+        TRY(file_write_atomic(key_path, str_of(key), 0600, err));
+        return file_write_atomic(crt_path, str_of(cert), 0644, err);
 }
 
 /* 1 when the file was there, 0 when it is missing. */
@@ -122,9 +122,7 @@ static int read_pem(const char *dir, const char *file, char **ret, struct error 
         _cleanup_buf_ struct buf b = BUF_INIT;
         if (!file_exists(path))
                 return 0;
-        int r = file_read(path, 1 << 20, &b, err);
-        if (r < 0)
-                return r;
+        TRY(file_read(path, 1 << 20, &b, err));
         *ret = buf_take(&b, NULL);
         return 1;
 }
@@ -151,9 +149,7 @@ static int load_ca(const char *dir, const char *name, const char *cn, struct ca 
                                  dir, key_file);
 
         _cleanup_pkey_ EVP_PKEY *key = NULL;
-        r = key_new(&key, err);
-        if (r < 0)
-                return r;
+        TRY(key_new(&key, err));
         _cleanup_x509_ X509 *cert = cert_new(key, cn, NULL, CA_DAYS);
         X509_set_issuer_name(cert, X509_get_subject_name(cert));
         add_extension(cert, cert, NID_basic_constraints, "critical,CA:TRUE");
@@ -186,9 +182,7 @@ static bool leaf_good(const struct leaf *l, X509 *ca) {
 
 static int leaf_make(const struct leaf *l, const char *dir, X509 *ca, EVP_PKEY *ca_key, struct error *err) {
         _cleanup_pkey_ EVP_PKEY *key = NULL;
-        int r = key_new(&key, err);
-        if (r < 0)
-                return r;
+        TRY(key_new(&key, err));
         _cleanup_x509_ X509 *cert = cert_new(key, l->cn, l->org, LEAF_DAYS);
         X509_set_issuer_name(cert, X509_get_subject_name(ca));
         add_extension(cert, ca, NID_basic_constraints, "critical,CA:FALSE");
@@ -231,9 +225,7 @@ static int load_sa_key(const char *dir, struct pki *p, struct error *err) {
         if (r != 0)
                 return MIN(r, 0);
         _cleanup_pkey_ EVP_PKEY *key = NULL;
-        r = key_new(&key, err);
-        if (r < 0)
-                return r;
+        TRY(key_new(&key, err));
         p->sa_key = key_pem(key);
         _cleanup_free_ char *path = xprintf("%s/sa.key", dir);
         return file_write_atomic(path, str_of(p->sa_key), 0600, err);
@@ -242,11 +234,9 @@ static int load_sa_key(const char *dir, struct pki *p, struct error *err) {
 int pki_load(const struct pki_options *o, struct pki *ret, bool *ret_changed, struct error *err) {
         _cleanup_(pki_free) struct pki p = { 0 };
         bool changed = false;
-        int r = file_mkdirs(o->dir, 0700, err);
-        if (r < 0)
-                return r;
+        TRY(file_mkdirs(o->dir, 0700, err));
         struct ca ca = { 0 }, front = { 0 };
-        r = load_ca(o->dir, "ca", "kubernetes", &ca, err);
+        int r = load_ca(o->dir, "ca", "kubernetes", &ca, err);
         if (r == 0)
                 r = load_ca(o->dir, "front-proxy-ca", "front-proxy-ca", &front, err);
         p.ca_cert = ca.cert;
@@ -291,14 +281,9 @@ int pki_load(const struct pki_options *o, struct pki *ret, bool *ret_changed, st
                   &p.front_proxy_client_key,
                   true },
         };
-        for (size_t i = 0; i < ARRAY_SIZE(leaves); i++) {
-                r = load_leaf(&leaves[i], o->dir, leaves[i].front_proxy ? &front : &ca, &changed, err);
-                if (r < 0)
-                        return r;
-        }
-        r = load_sa_key(o->dir, &p, err);
-        if (r < 0)
-                return r;
+        for (size_t i = 0; i < ARRAY_SIZE(leaves); i++)
+                TRY(load_leaf(&leaves[i], o->dir, leaves[i].front_proxy ? &front : &ca, &changed, err));
+        TRY(load_sa_key(o->dir, &p, err));
         *ret = p;
         p = (struct pki) { 0 };
         if (ret_changed)

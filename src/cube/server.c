@@ -51,13 +51,9 @@ int control_plane_start(const struct cluster *c, const struct pki *p, struct con
         _cleanup_free_ char *dir = cluster_path(c, "store");
         const char *const *args = apiserver_args(a, c);
         const char *encryption = flag_value(args, "encryption-provider-config", NULL);
-        int r = encryption ? encryption_new(encryption, &ret->encryption, err) : 0;
-        if (r < 0)
-                return r;
+        TRY(encryption ? encryption_new(encryption, &ret->encryption, err) : 0);
         struct store_options so = { .path = dir, .cipher = encryption_cipher(ret->encryption) };
-        r = store_open(&so, &ret->store, err);
-        if (r < 0)
-                return r;
+        TRY(store_open(&so, &ret->store, err));
         struct apiserver_options ao = {
                 .args = args,
                 .encryption = ret->encryption,
@@ -78,10 +74,9 @@ int control_plane_start(const struct cluster *c, const struct pki *p, struct con
                 .advertise_address = c->node_ip,
                 .anonymous = true,
         };
-        r = apiserver_new(&ao, &ret->api, err);
-        if (r == 0)
-                r = apiserver_bootstrap(ret->api, err);
-        return r < 0 ? r : apiserver_listen(ret->api, err);
+        TRY(apiserver_new(&ao, &ret->api, err));
+        TRY(apiserver_bootstrap(ret->api, err));
+        return apiserver_listen(ret->api, err);
 }
 
 void control_plane_stop(struct control_plane *cp) {
@@ -256,13 +251,9 @@ struct server {
 static int bring_up(struct server *s, struct error *err) {
         const struct cluster *c = s->cluster;
         bool made;
-        int r = load_pki(c, &s->pki, &made, err);
-        if (r < 0)
-                return r;
+        TRY(load_pki(c, &s->pki, &made, err));
         step_report("certificates %s", made ? "made" : "loaded");
-        r = control_plane_start(c, &s->pki, &s->control, err);
-        if (r < 0)
-                return r;
+        TRY(control_plane_start(c, &s->pki, &s->control, err));
         step_report("API server on port %d", apiserver_port(s->control.api));
 
         name_users(&s->users, c);
@@ -273,7 +264,7 @@ static int bring_up(struct server *s, struct error *err) {
         s->c_proxy = client_new_local(s->control.api, &s->users.proxy);
         s->c_dns = client_new_local(s->control.api, &s->users.dns);
         struct scheduler_options so = { .client = s->c_scheduler };
-        r = node_roles_start(c, &s->pki, s->c_node, on_node_ready, (void *) c, &s->node, err);
+        int r = node_roles_start(c, &s->pki, s->c_node, on_node_ready, (void *) c, &s->node, err);
         if (r == 0)
                 r = control_start(c, s->node.runtime, &s->image_control, err);
         if (r == 0)

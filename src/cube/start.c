@@ -199,9 +199,7 @@ static int launch(const struct cluster *c, const struct flags *f, struct error *
         struct progress p = { .tty = isatty(1), .begun = now_mono_ms(), .last = now_mono_ms() };
         _cleanup_close_ int lock = -1, step_read = -1, step_write = -1, go_read = -1, go_write = -1;
         int fds[2];
-        int r = cluster_lock(c, &lock, err);
-        if (r < 0)
-                return r;
+        TRY(cluster_lock(c, &lock, err));
         if (pipe2(fds, O_CLOEXEC) < 0)
                 return error_errno(err, -errno, "pipe");
         step_read = fds[0], step_write = fds[1];
@@ -214,7 +212,7 @@ static int launch(const struct cluster *c, const struct flags *f, struct error *
                 return pid;
         close(step_write);
         step_write = -1;
-        r = cluster_lock_note_pid(c, pid, err);
+        int r = cluster_lock_note_pid(c, pid, err);
         if (r == 0 && c->isolated)
                 r = isolate_host_setup(c, pid, err);
         if (r == 0 && write(go_write, "g", 1) != 1)
@@ -254,19 +252,14 @@ static int run_foreground(const struct cluster *c, const struct flags *f, struct
 static int start(struct flags *f, int argc, char **argv, struct error *err) {
         _cleanup_cluster_ struct cluster c = { 0 };
         bool new;
-        int r = cluster_resolve(f, &c, &new, err);
-        if (r < 0)
-                return r;
+        TRY(cluster_resolve(f, &c, &new, err));
         if (cluster_pid(&c) > 0) {
                 printf("%s is running already%s\n", c.name,
                        cluster_paused(&c) ? " (paused: cube unpause wakes it)" : "");
                 return f->no_kubeconfig ? 0 : kubeconfig_write_user(&c, err);
         }
-        r = check_host(&c, err);
-        if (r == 0)
-                r = cluster_save(&c, err);
-        if (r < 0)
-                return r;
+        TRY(check_host(&c, err));
+        TRY(cluster_save(&c, err));
         return f->foreground ? run_foreground(&c, f, err) : launch(&c, f, err);
 }
 

@@ -77,9 +77,7 @@ static int status(struct flags *f, int argc, char **argv, struct error *err) {
         _cleanup_cluster_ struct cluster c = { 0 };
         if (f->output && strcmp(f->output, "json") != 0)
                 return error_set(err, -EINVAL, "--output: only json is known, not \"%s\"", f->output);
-        int r = cluster_load(f, &c, err);
-        if (r < 0)
-                return r;
+        TRY(cluster_load(f, &c, err));
         int supervisor = cluster_pid(&c);
         struct status s = { .state = supervisor <= 0      ? "Stopped"
                                      : cluster_paused(&c) ? "Paused"

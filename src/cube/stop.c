@@ -55,11 +55,9 @@ static const struct flag stop_flags[] = {
 static int stop(struct flags *f, int argc, char **argv, struct error *err) {
         _cleanup_cluster_ struct cluster c = { 0 };
         bool was_running;
-        int r = cluster_load(f, &c, err);
-        if (r == 0)
-                r = cluster_stop(&c, &was_running, err);
-        if (r < 0)
-                return r;
+        int r;
+        TRY(cluster_load(f, &c, err));
+        TRY(cluster_stop(&c, &was_running, err));
         if (c.isolated)
                 r = isolate_destroy(&c, err);
         else if (f->pods)

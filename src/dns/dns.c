@@ -387,9 +387,7 @@ int dns_start(const struct dns_options *o, struct dns **ret, struct error *err) 
         struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(o->port) };
         if (inet_pton(AF_INET, o->address, &address.sin_addr) != 1)
                 return error_set(err, -EINVAL, "\"%s\" is not an IPv4 address", o->address);
-        int r = loop_new("dns", &loop, err);
-        if (r < 0)
-                return r;
+        TRY(loop_new("dns", &loop, err));
         struct dns *d = xcalloc(1, sizeof(*d));
         d->loop = loop;
         d->client = o->client;
@@ -400,7 +398,7 @@ int dns_start(const struct dns_options *o, struct dns **ret, struct error *err) 
         list_init(&d->connections);
         loop_start_thread(loop);
         loop_call_sync(loop, begin, d);
-        r = d->start_result;
+        int r = d->start_result;
         if (r < 0)
                 dns_release(d);
         else

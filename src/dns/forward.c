@@ -305,8 +305,8 @@ static void try_next(struct timer *t) {
 static int start_udp(struct question *q) {
         union address any;
         parse_server(q->f->servers[0].any.sa_family == AF_INET ? "0.0.0.0" : "::", 0, &any);
-        int r = uv_udp_bind(&q->udp, &any.any, 0);
-        return r < 0 ? r : uv_udp_recv_start(&q->udp, on_alloc, on_udp);
+        TRY(uv_udp_bind(&q->udp, &any.any, 0));
+        return uv_udp_recv_start(&q->udp, on_alloc, on_udp);
 }
 
 static void start_tcp(struct question *q) {

@@ -150,7 +150,6 @@ int http1_parse_request(char *p, size_t n, struct http1_head *ret, http1_headers
         struct str rest;
         size_t n_line;
         ssize_t space;
-        int r;
 
         *ret = (struct http1_head) { .content_length = -1 };
         if (!next_line(&p, end, &line, &n_line))
@@ -171,11 +170,8 @@ int http1_parse_request(char *p, size_t n, struct http1_head *ret, http1_headers
         for (size_t i = 0; i < ret->target.n; i++)
                 if ((unsigned char) ret->target.p[i] <= ' ' || ret->target.p[i] == 0x7f)
                         return -400;
-        r = parse_version(str_sub(rest, (size_t) space + 1, rest.n), &ret->minor);
-        if (r == 0)
-                r = parse_fields(p, end, ret, ret_headers);
-        if (r < 0)
-                return r;
+        TRY(parse_version(str_sub(rest, (size_t) space + 1, rest.n), &ret->minor));
+        TRY(parse_fields(p, end, ret, ret_headers));
         if (ret->n_host > 1 || (ret->n_host == 0 && ret->minor > 0) || (ret->chunked && ret->content_length >= 0))
                 return -400;
         return 0;
@@ -184,14 +180,11 @@ int http1_parse_request(char *p, size_t n, struct http1_head *ret, http1_headers
 int http1_parse_response(char *p, size_t n, struct http1_head *ret, http1_headers *ret_headers) {
         char *end = p + n, *line;
         size_t n_line;
-        int r;
 
         *ret = (struct http1_head) { .content_length = -1 };
         if (!next_line(&p, end, &line, &n_line) || n_line < 12 || line[8] != ' ' || (n_line > 12 && line[12] != ' '))
                 return -400;
-        r = parse_version(str_n(line, 8), &ret->minor);
-        if (r < 0)
-                return r;
+        TRY(parse_version(str_n(line, 8), &ret->minor));
         for (int i = 9; i < 12; i++) {
                 if (line[i] < '0' || line[i] > '9')
                         return -400;

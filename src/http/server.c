@@ -376,12 +376,9 @@ static int make_workers(struct http_server *s, struct error *err) {
         s->workers = xcalloc(n, sizeof(*s->workers));
         for (size_t i = 0; i < n; i++) {
                 struct worker *w = &s->workers[i];
-                int r;
 
                 worker_init(w, s, i);
-                r = loop_new(w->name, &w->loop, err);
-                if (r < 0)
-                        return r;
+                TRY(loop_new(w->name, &w->loop, err));
                 s->n_workers++;
         }
         return 0;

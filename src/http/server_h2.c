@@ -329,16 +329,12 @@ static int h2_begin(struct conn *c) {
                 { NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1 },
         };
         struct h2 *h = xcalloc(1, sizeof(*h));
-        int r;
 
         uv_once(&once, make_callbacks);
         c->h2 = h;
-        r = nghttp2_session_server_new2(&h->session, callbacks, c, option);
-        if (r == 0)
-                r = nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, settings, ARRAY_SIZE(settings));
-        if (r == 0)
-                r = nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW);
-        return r;
+        TRY(nghttp2_session_server_new2(&h->session, callbacks, c, option));
+        TRY(nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, settings, ARRAY_SIZE(settings)));
+        return nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW);
 }
 
 static void h2_stop(struct conn *c);

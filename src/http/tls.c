@@ -169,7 +169,6 @@ static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *outle
 static int setup_server(struct tls_context *c, const struct tls_options *o, struct error *err) {
         SSL_CTX *ctx = c->ctx;
         static const unsigned char id[] = "cube";
-        int r;
 
         SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_RENEGOTIATION);
         SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF); /* tickets only: no memory for who is gone */
@@ -180,9 +179,7 @@ static int setup_server(struct tls_context *c, const struct tls_options *o, stru
         SSL_CTX_set_alpn_select_cb(ctx, select_alpn, c);
         if (o->ca_pem.n == 0)
                 return 0;
-        r = use_ca(ctx, o->ca_pem, true, err);
-        if (r < 0)
-                return r;
+        TRY(use_ca(ctx, o->ca_pem, true, err));
         SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (o->require_client_cert ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), NULL);
         if (!o->require_client_cert)
                 SSL_CTX_set_cert_verify_callback(ctx, verify_and_go_on, NULL);
@@ -202,7 +199,6 @@ static int setup_client(SSL_CTX *ctx, const struct tls_options *o, struct error 
 
 static int setup(struct tls_context *c, const struct tls_options *o, struct error *err) {
         SSL_CTX *ctx = c->ctx = SSL_CTX_new(o->server ? TLS_server_method() : TLS_client_method());
-        int r;
 
         if (!ctx)
                 return tls_error(err, "TLS context");
@@ -214,9 +210,7 @@ static int setup(struct tls_context *c, const struct tls_options *o, struct erro
             SSL_CTX_set1_groups_list(ctx, "X25519:P-256:P-384") != 1)
                 return tls_error(err, "TLS ciphers");
         if (o->cert_pem.n) {
-                r = use_cert(ctx, o->cert_pem, o->key_pem, err);
-                if (r < 0)
-                        return r;
+                TRY(use_cert(ctx, o->cert_pem, o->key_pem, err));
         } else if (o->server)
                 return error_set(err, -EINVAL, "TLS server without a certificate");
         return o->server ? setup_server(c, o, err) : setup_client(ctx, o, err);

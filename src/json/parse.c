@@ -366,9 +366,7 @@ value:
                         p = q + 1;
                         break;
                 }
-                r = string_slow(ps, p, q, &s, &p);
-                if (r < 0)
-                        return r;
+                TRY(string_slow(ps, p, q, &s, &p));
                 *v = (struct json) { .type = JSON_STRING, .len = (uint32_t) s.n, .s = s.p };
                 break;
         case '{':
@@ -403,9 +401,7 @@ value:
                         p = q;
                         break;
                 }
-                r = number_slow(ps, p, v, &p);
-                if (r < 0)
-                        return r;
+                TRY(number_slow(ps, p, v, &p));
                 break;
         }
         case 't':
@@ -452,9 +448,7 @@ key:
                 s = str_n(p, (size_t) (q - p));
                 p = q + 1;
         } else {
-                r = string_slow(ps, p, q, &s, &p);
-                if (r < 0)
-                        return r;
+                TRY(string_slow(ps, p, q, &s, &p));
         }
         if (s.n > JSON_MAX_KEY)
                 return error_set(ps->err, -EINVAL, "object key of %zu bytes is longer than %d", s.n, JSON_MAX_KEY);

@@ -58,10 +58,8 @@ static int bad_index(struct patch *p, int64_t i) {
 /* The index of one of n items. */
 static int find_index(struct patch *p, struct str key, size_t n, size_t *ret) {
         int64_t i;
-        int r = to_index(p, key, &i);
 
-        if (r < 0)
-                return r;
+        TRY(to_index(p, key, &i));
         if (i >= (int64_t) n || i < -(int64_t) n)
                 return bad_index(p, i);
         *ret = (size_t) (i < 0 ? i + (int64_t) n : i);
@@ -71,15 +69,12 @@ static int find_index(struct patch *p, struct str key, size_t n, size_t *ret) {
 /* The value at key; *ret NULL for an absent member, which is no error. */
 static int place_get(struct patch *p, struct json *parent, struct str key, struct json **ret) {
         size_t i;
-        int r;
 
         if (parent->type == JSON_OBJECT) {
                 *ret = json_get_mut(parent, key);
                 return 0;
         }
-        r = find_index(p, key, parent->len, &i);
-        if (r < 0)
-                return r;
+        TRY(find_index(p, key, parent->len, &i));
         *ret = &parent->items[i];
         return 0;
 }
@@ -131,9 +126,7 @@ static int place_add(struct patch *p, struct place at, struct json v) {
                         return error_prefix(p->err, "value was not a proper array index: '%" STR_FMT "'",
                                             STR_ARG(at.key)),
                                r;
-                r = find_index(p, at.key, (size_t) at.parent->len + 1, &i);
-                if (r < 0)
-                        return r;
+                TRY(find_index(p, at.key, (size_t) at.parent->len + 1, &i));
         }
         json_insert(p->arena, at.parent, i, v);
         return 0;
@@ -363,12 +356,8 @@ int json_patch_apply(struct arena *a, const struct json *doc, const struct json 
                                          "json: cannot unmarshal %s into Go value of type jsonpatch.Operation",
                                          go_kind(op));
         copy = json_copy_tree(a, doc);
-        json_each_item(op, patch) {
-                int r = apply(&p, op);
-
-                if (r < 0)
-                        return r;
-        }
+        json_each_item(op, patch)
+                TRY(apply(&p, op));
         *ret = copy;
         return 0;
 }

@@ -143,19 +143,14 @@ static int load_scalar(struct loader *l, struct json *ret) {
 
 static int load_sequence(struct loader *l, size_t depth, struct json *ret) {
         struct json array = json_new_array();
-        int r;
 
         for (;;) {
                 struct json v = json_null();
 
-                r = next_event(l);
-                if (r < 0)
-                        return r;
+                TRY(next_event(l));
                 if (l->event.type == YAML_SEQUENCE_END_EVENT)
                         break;
-                r = load_node(l, depth, &v);
-                if (r < 0)
-                        return r;
+                TRY(load_node(l, depth, &v));
                 json_push(l->arena, &array, v);
         }
         *ret = json_copy_shallow(l->arena, &array); /* exact, and safe to share */
@@ -254,7 +249,6 @@ static int merge(struct loader *l, const struct json *sources, struct json *obje
 static int load_mapping(struct loader *l, size_t depth, struct json *ret) {
         struct json object = json_new_object(), sources = json_new_array();
         struct mapping here = { .l = l, .lines = json_new_object() };
-        int r;
 
         for (;;) {
                 struct json key = json_null(), v = json_null();
@@ -262,22 +256,15 @@ static int load_mapping(struct loader *l, size_t depth, struct json *ret) {
                 int64_t line;
                 bool merging;
 
-                r = next_event(l);
-                if (r < 0)
-                        return r;
+                TRY(next_event(l));
                 if (l->event.type == YAML_MAPPING_END_EVENT)
                         break;
                 merging = is_merge(&l->event);
                 line = (int64_t) l->event.start_mark.line + 1;
-                r = load_node(l, depth, &key);
-                if (r >= 0)
-                        r = key_text(l, &key, &name);
-                if (r >= 0)
-                        r = next_event(l);
-                if (r >= 0)
-                        r = load_node(l, depth, &v);
-                if (r < 0)
-                        return r;
+                TRY(load_node(l, depth, &key));
+                TRY(key_text(l, &key, &name));
+                TRY(next_event(l));
+                TRY(load_node(l, depth, &v));
                 if (merging)
                         json_push(l->arena, &sources, v);
                 else
@@ -287,11 +274,8 @@ static int load_mapping(struct loader *l, size_t depth, struct json *ret) {
         }
         object.len = (uint32_t) json_unique_members(object.members, object.len, l->duplicates ? on_duplicate : NULL,
                                                     &here);
-        if (sources.len) {
-                r = merge(l, &sources, &object);
-                if (r < 0)
-                        return r;
-        }
+        if (sources.len)
+                TRY(merge(l, &sources, &object));
         *ret = json_copy_shallow(l->arena, &object);
         return 0;
 }
@@ -351,35 +335,25 @@ static void loader_done(struct loader *l) {
 
 /* The next document; 0 at the end of the stream, 1 when there was one. */
 static int next_document(struct loader *l, struct json *ret) {
-        int r;
-
         do {
-                r = next_event(l);
-                if (r < 0)
-                        return r;
+                TRY(next_event(l));
                 if (l->event.type == YAML_STREAM_END_EVENT)
                         return 0;
         } while (l->event.type != YAML_DOCUMENT_START_EVENT);
         map_clear(l->anchors);
-        r = next_event(l);
-        if (r >= 0)
-                r = load_node(l, 0, ret);
-        return r < 0 ? r : 1;
+        TRY(next_event(l));
+        TRY(load_node(l, 0, ret));
+        return 1;
 }
 
 int yaml_parse(struct arena *a, struct str text, struct json_duplicates *duplicates, struct json **ret,
                struct error *err) {
         _cleanup_(loader_done) struct loader l = { 0 };
         struct json v = json_null();
-        int r;
 
-        r = loader_init(&l, a, text, err);
-        if (r < 0)
-                return r;
+        TRY(loader_init(&l, a, text, err));
         l.duplicates = duplicates;
-        r = next_document(&l, &v);
-        if (r < 0)
-                return r;
+        TRY(next_document(&l, &v));
         *ret = json_new(a, v);
         return 0;
 }
@@ -389,9 +363,7 @@ int yaml_parse_all(struct arena *a, struct str text, struct json **ret, struct e
         struct json all = json_new_array(), v = json_null();
         int r;
 
-        r = loader_init(&l, a, text, err);
-        if (r < 0)
-                return r;
+        TRY(loader_init(&l, a, text, err));
         while ((r = next_document(&l, &v)) > 0)
                 if (v.type != JSON_NULL)
                         json_push(a, &all, v);

@@ -70,7 +70,6 @@ static struct json make_security(struct pod *p, struct container *c) {
 static int verify_non_root(struct pod *p, struct container *c, const struct json *security, struct error *err) {
         const struct json *uid = json_getc(security, "runAsUser");
         struct image_status image = { 0 };
-        int r;
 
         if (!json_bool(json_getc(security, "runAsNonRoot")))
                 return 0;
@@ -81,9 +80,7 @@ static int verify_non_root(struct pod *p, struct container *c, const struct json
                                  "container's runAsUser breaks non-root policy (pod: \"" POD_FMT "\", container: %s)",
                                  POD_ARG(p), c->name);
         }
-        r = runtime_image_status(p->k->runtime, p->arena, str_of(c->image_id), &image, err);
-        if (r < 0)
-                return r;
+        TRY(runtime_image_status(p->k->runtime, p->arena, str_of(c->image_id), &image, err));
         if (image.uid < 0 && image.username && image.username[0])
                 return error_set(err, -EINVAL,
                                  "container has runAsNonRoot and image has non-numeric user (%s), cannot verify user "
@@ -118,15 +115,11 @@ static int add_termination_log(struct pod *p, struct container *c, uint32_t atte
         struct str path = json_str_or(json_getc(c->spec, "terminationMessagePath"), STR("/dev/termination-log"));
         struct str dir = arena_printf(p->arena, "%s/containers/%s", p->dir, c->name);
         struct str file = arena_printf(p->arena, "%s/%u", dir.p, attempt);
-        int r;
 
         if (str_empty(path))
                 return 0;
-        r = file_mkdirs(dir.p, 0750, err);
-        if (r >= 0)
-                r = file_write(file.p, STR(""), 0666, err);
-        if (r < 0)
-                return r;
+        TRY(file_mkdirs(dir.p, 0750, err));
+        TRY(file_write(file.p, STR(""), 0666, err));
         if (chmod(file.p, 0666) < 0) /* whatever the umask */
                 return error_errno(err, -errno, "chmod %s", file.p);
         vec_push(mounts, (struct mount_config){ .host_path = file, .container_path = path });
@@ -142,27 +135,19 @@ static bool mounted(const struct mount_list *mounts, const char *path) {
 
 static int add_hosts(struct pod *p, struct mount_list *mounts, struct error *err) {
         char *path = NULL;
-        int r;
 
         if (mounted(mounts, "/etc/hosts"))
                 return 0;
-        r = pod_hosts_file(p, &path, err);
-        if (r < 0)
-                return r;
+        TRY(pod_hosts_file(p, &path, err));
         vec_push(mounts, (struct mount_config){ .host_path = str_of(path), .container_path = STR("/etc/hosts") });
         return 0;
 }
 
 static int make_mounts(struct pod *p, struct container *c, uint32_t attempt, const struct str (*env)[2], size_t n_env,
                        struct mount_list *mounts, struct error *err) {
-        int r;
-
-        r = volumes_mounts(p, c, env, n_env, mounts, err);
-        if (r >= 0)
-                r = add_hosts(p, mounts, err);
-        if (r >= 0)
-                r = add_termination_log(p, c, attempt, mounts, err);
-        return r;
+        TRY(volumes_mounts(p, c, env, n_env, mounts, err));
+        TRY(add_hosts(p, mounts, err));
+        return add_termination_log(p, c, attempt, mounts, err);
 }
 
 static struct str target_id(struct pod *p, struct container *c) {

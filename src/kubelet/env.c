@@ -209,11 +209,8 @@ static int key_ref(struct env *e, struct pod *p, const struct json *ref, bool se
         _cleanup_(object_unrefp) struct object *o = NULL;
         const struct json *value;
         struct str key = jstr(ref, "key");
-        int r;
 
-        r = get_source(p, secret ? &res_secrets : &res_configmaps, ref, &o, err);
-        if (r < 0)
-                return r;
+        TRY(get_source(p, secret ? &res_secrets : &res_configmaps, ref, &o, err));
         value = o ? json_get(json_getc(object_json(o), "data"), key) : NULL;
         if (value) {
                 *ret = plain(e->a, secret, value);

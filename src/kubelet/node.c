@@ -403,11 +403,8 @@ static int renew_lease(struct node_agent *n, struct arena *a, struct error *err)
         struct json lease;
         int r;
 
-        if (!n->has_lease) {
-                r = client_get(n->k->client, &res_nodes, STR(""), str_of(n->k->o.node_name), &node, err);
-                if (r < 0)
-                        return r;
-        }
+        if (!n->has_lease)
+                TRY(client_get(n->k->client, &res_nodes, STR(""), str_of(n->k->o.node_name), &node, err));
         lease = lease_json(n, a, node);
         r = client_patch(n->k->client, &res_leases, STR("kube-node-lease"), str_of(n->k->o.node_name), STR(""),
                          API_PATCH_MERGE, &lease, NULL, err);

@@ -181,13 +181,10 @@ static bool keep_token(struct making *m, struct str path) {
 static int put_token(struct making *m, const struct json *source, struct error *err) {
         int64_t seconds = json_int_or(json_getc(source, "expirationSeconds"), 3600), refresh = 0;
         struct str token;
-        int r;
 
         if (keep_token(m, jstr(source, "path")))
                 return 0;
-        r = get_token(m->p, jstr(source, "audience"), seconds, &token, &refresh, err);
-        if (r < 0)
-                return r;
+        TRY(get_token(m->p, jstr(source, "audience"), seconds, &token, &refresh, err));
         put(m, jstr(source, "path"), token, NULL);
         if (m->files->refresh_at_ns == 0 || refresh < m->files->refresh_at_ns)
                 m->files->refresh_at_ns = refresh;

@@ -72,14 +72,11 @@ static struct json sandbox_labels(struct pod *p) {
 static int runtime_handler(struct pod *p, struct str *ret, struct error *err) {
         struct str class = jstr(p->spec, "runtimeClassName");
         _cleanup_(object_unrefp) struct object *o = NULL;
-        int r;
 
         *ret = STR("");
         if (str_empty(class))
                 return 0;
-        r = client_get(p->k->client, &res_runtimeclasses, STR(""), class, &o, err);
-        if (r < 0)
-                return r;
+        TRY(client_get(p->k->client, &res_runtimeclasses, STR(""), class, &o, err));
         *ret = arena_str(p->arena, jstr(object_json(o), "handler"));
         return 0;
 }
@@ -108,13 +105,9 @@ static int create_sandbox(struct pod *p, struct error *err) {
                 .hostports = json_len(&ports) ? &ports : NULL,
         };
         char *id = NULL;
-        int r;
 
-        r = runtime_handler(p, &c.runtime_handler, err);
-        if (r >= 0)
-                r = runtime_run_sandbox(p->k->runtime, &c, &id, err);
-        if (r < 0)
-                return r;
+        TRY(runtime_handler(p, &c.runtime_handler, err));
+        TRY(runtime_run_sandbox(p->k->runtime, &c, &id, err));
         vec_push(&p->sandboxes, id);
         return pod_refresh(p, err);
 }

@@ -152,9 +152,7 @@ static int remove_traces(struct pod *p, struct error *err) {
         for (size_t i = 0; i < p->containers.n; i++)
                 p->containers.v[i]->status = p->containers.v[i]->previous = NULL;
         p->sandbox = NULL;
-        r = kubelet_remove_pod_dir(p->k, p->uid, err);
-        if (r < 0)
-                return r;
+        TRY(kubelet_remove_pod_dir(p->k, p->uid, err));
         return file_remove_tree(p->log_dir, err);
 }
 
@@ -196,17 +194,12 @@ static int finish(struct pod *p, struct error *err) {
                 return error_prefix(err, "stop sandbox");
         if (p->current && !p->is_absent && !p->final_sent) {
                 p->is_final = true;
-                r = pod_refresh(p, err);
-                if (r >= 0)
-                        r = status_send(p, err);
-                if (r < 0)
-                        return r;
+                TRY(pod_refresh(p, err));
+                TRY(status_send(p, err));
                 p->final_sent = true;
         }
         if (!p->volumes_released) {
-                r = volumes_teardown(p, err);
-                if (r < 0)
-                        return r;
+                TRY(volumes_teardown(p, err));
                 p->volumes_released = true;
         }
         if (p->current && !p->is_absent && !object_deleting(p->current)) {
@@ -214,9 +207,7 @@ static int finish(struct pod *p, struct error *err) {
                 return 0;
         }
         if (!p->is_absent && !p->deleted_sent) {
-                r = status_delete_pod(p, err);
-                if (r < 0)
-                        return r;
+                TRY(status_delete_pod(p, err));
                 p->deleted_sent = true;
         }
         remove_links(p);

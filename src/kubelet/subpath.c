@@ -91,12 +91,9 @@ static int open_sub(const char *volume_path, struct str sub, struct error *err) 
 
 static int make_target(const char *path, bool directory, struct error *err) {
         _cleanup_free_ char *parent = xstrdup(path);
-        int r;
 
         *strrchr(parent, '/') = 0;
-        r = file_mkdirs(parent, 0750, err);
-        if (r < 0)
-                return r;
+        TRY(file_mkdirs(parent, 0750, err));
         if (directory)
                 return file_mkdirs(path, 0750, err);
         return file_exists(path) ? 0 : file_write(path, STR(""), 0640, err);
@@ -108,7 +105,6 @@ int subpath_bind(struct pod *p, const char *volume_path, struct str volume, cons
                                          container, index);
         char source[64];
         struct stat st;
-        int r;
 
         if (str_empty(sub) || sub.p[0] == '/')
                 return error_set(err, -EINVAL, "error SubPath `%" STR_FMT "` must not be an absolute path",
@@ -121,9 +117,7 @@ int subpath_bind(struct pod *p, const char *volume_path, struct str volume, cons
                 return error_errno(err, -errno, "stat sub-path");
         if (is_mount_point(target.p) && umount2(target.p, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
                 return error_errno(err, -errno, "unmount %s", target.p); /* of the container before this one */
-        r = make_target(target.p, S_ISDIR(st.st_mode), err);
-        if (r < 0)
-                return r;
+        TRY(make_target(target.p, S_ISDIR(st.st_mode), err));
         snprintf(source, sizeof(source), "/proc/self/fd/%d", fd);
         if (mount(source, target.p, NULL, MS_BIND, NULL) < 0)
                 return error_errno(err, -errno, "bind sub-path %" STR_FMT, STR_ARG(sub));
@@ -151,11 +145,8 @@ static char *unescape(struct str s) {
 static int each_mount(void (*each)(const char *path, void *arg), void *arg, struct error *err) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct str rest, line, field;
-        int r;
 
-        r = file_read("/proc/self/mountinfo", 64 << 20, &b, err);
-        if (r < 0)
-                return r;
+        TRY(file_read("/proc/self/mountinfo", 64 << 20, &b, err));
         rest = buf_str(&b);
         while (str_split(&rest, '\n', &line)) {
                 _cleanup_free_ char *path = NULL;

@@ -133,9 +133,7 @@ static int setup_empty_dir(struct pod *p, struct volume *v, const struct json *s
         int64_t limit = pod_request(p->spec, "limits", "memory", false);
         int r;
 
-        r = file_mkdirs(v->path, 0777, err);
-        if (r < 0)
-                return r;
+        TRY(file_mkdirs(v->path, 0777, err));
         if (limit > 0 && (size == 0 || limit < size))
                 size = limit;
         if (str_eqc(medium, "Memory"))
@@ -173,17 +171,13 @@ static int setup_host_path(struct pod *p, struct volume *v, const struct json *s
         };
         struct str type = jstr(source, "type");
         struct stat st;
-        int r;
 
         set_string(&v->path, jstr(source, "path"));
         for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
                 if (!str_eqc(type, types[i].type))
                         continue;
-                if (types[i].create && stat(v->path, &st) < 0 && errno == ENOENT) {
-                        r = make_missing(v->path, types[i].mode == S_IFDIR, err);
-                        if (r < 0)
-                                return r;
-                }
+                if (types[i].create && stat(v->path, &st) < 0 && errno == ENOENT)
+                        TRY(make_missing(v->path, types[i].mode == S_IFDIR, err));
                 if (stat(v->path, &st) < 0 || (st.st_mode & S_IFMT) != types[i].mode)
                         return error_set(err, -EINVAL, "hostPath type check failed: %s is not %s", v->path,
                                          types[i].what);
@@ -245,15 +239,11 @@ static int setup_persistent(struct pod *p, struct volume *v, struct str claim_na
         struct str name;
         int r;
 
-        r = client_get(p->k->client, &res_persistentvolumeclaims, str_of(p->ns), claim_name, &claim, err);
-        if (r < 0)
-                return r;
+        TRY(client_get(p->k->client, &res_persistentvolumeclaims, str_of(p->ns), claim_name, &claim, err));
         name = jstr(json_getc(object_json(claim), "spec"), "volumeName");
         if (!str_eqc(jstr(json_getc(object_json(claim), "status"), "phase"), "Bound") || str_empty(name))
                 return error_set(err, -EAGAIN, "PVC %s/%" STR_FMT " is not bound", p->ns, STR_ARG(claim_name));
-        r = client_get(p->k->client, &res_persistentvolumes, STR(""), name, &pv, err);
-        if (r < 0)
-                return r;
+        TRY(client_get(p->k->client, &res_persistentvolumes, STR(""), name, &pv, err));
         spec = json_getc(object_json(pv), "spec");
         if (json_getc(spec, "hostPath"))
                 r = setup_host_path(p, v, json_getc(spec, "hostPath"), err);
@@ -281,9 +271,7 @@ static int setup_image(struct pod *p, struct volume *v, const struct json *sourc
         struct str ref;
         int r;
 
-        r = image_normalize(p->arena, jstr(source, "reference"), &ref, err);
-        if (r < 0)
-                return r;
+        TRY(image_normalize(p->arena, jstr(source, "reference"), &ref, err));
         r = runtime_image_status(p->k->runtime, p->arena, ref, &status, NULL);
         if (r == -ENOENT && !str_eqc(jstr(source, "pullPolicy"), "Never")) {
                 char *id = NULL;
@@ -436,10 +424,8 @@ int volumes_mounts(struct pod *p, struct container *c, const struct str (*env)[2
 
         json_each_item(m, json_getc(c->spec, "volumeMounts")) {
                 struct mount_config config;
-                int r = mount_of(p, c, m, index++, env, n_env, &config, err);
 
-                if (r < 0)
-                        return r;
+                TRY(mount_of(p, c, m, index++, env, n_env, &config, err));
                 vec_push(ret, config);
         }
         return 0;
@@ -469,10 +455,9 @@ int volumes_teardown(struct pod *p, struct error *err) {
 
 int kubelet_remove_pod_dir(struct kubelet *k, const char *uid, struct error *err) {
         _cleanup_free_ char *dir = xprintf("%s/pods/%s", k->o.root_dir, uid);
-        int r;
 
         if (!file_exists(dir))
                 return 0;
-        r = unmount_below(dir, err);
-        return r < 0 ? r : file_remove_tree(dir, err);
+        TRY(unmount_below(dir, err));
+        return file_remove_tree(dir, err);
 }

@@ -100,9 +100,7 @@ int ipam_open(const char *dir, const char *cidr, struct ipam **ret, struct error
         if (sscanf(cidr, "%3u.%3u.%3u.%3u/%2u%n", &a, &b, &c, &d, &bits, &end) != 5 || cidr[end] || strchr(cidr, '+') ||
             a > 255 || b > 255 || c > 255 || d > 255 || bits < 8 || bits > 30)
                 return error_set(err, -EINVAL, "podCIDR \"%s\" is not an IPv4 range from /8 to /30", cidr);
-        int r = file_mkdirs(dir, 0700, err);
-        if (r < 0)
-                return r;
+        TRY(file_mkdirs(dir, 0700, err));
         struct ipam *i = xcalloc(1, sizeof(*i));
         *i = (struct ipam) { .dir = xstrdup(dir),
                              .cidr = xstrdup(cidr),
@@ -112,7 +110,7 @@ int ipam_open(const char *dir, const char *cidr, struct ipam **ret, struct error
                              .by_sandbox = map_new(NULL),
                              .taken = map_new(lease_free) };
         pthread_mutex_init(&i->lock, NULL);
-        r = load(i, err);
+        int r = load(i, err);
         if (r < 0)
                 ipam_close(i);
         else
@@ -166,9 +164,7 @@ static int write_lease(struct ipam *i, uint32_t ip, const char *sandbox, const c
                 json_setc(a, &j, "hostports", *hostports);
         json_write(&text, &j);
         _cleanup_free_ char *tmp = xprintf("%s/.%s", i->dir, name), *path = xprintf("%s/%s", i->dir, name);
-        int r = file_write(tmp, buf_str(&text), 0600, err);
-        if (r < 0)
-                return r;
+        TRY(file_write(tmp, buf_str(&text), 0600, err));
         /* No fsync: after a loss of power no namespace is left that could hold the address. */
         if (rename(tmp, path) < 0)
                 return error_errno(err, -errno, "rename %s to %s", tmp, path);

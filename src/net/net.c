@@ -189,18 +189,12 @@ static int install(struct net *n, struct error *err) {
         uint32_t gateway = ipam_gateway(n->ipam);
         _cleanup_free_ char *localnet = xprintf("ipv4/conf/%s/route_localnet", n->bridge);
         pod_mac(gateway, mac);
-        int r = nl_bridge_add(n->bridge, n->mtu, mac, err);
-        if (r == 0)
-                r = nl_addr_add(n->bridge, gateway, ipam_bits(n->ipam), err);
-        if (r == 0)
-                r = nl_link_up(n->bridge, err);
-        if (r == 0)
-                r = set_sysctl("ipv4/ip_forward", "1", err);
-        if (r == 0)
-                r = set_sysctl(localnet, "1", err);
-        if (r == 0)
-                r = install_rules(n, err);
-        return r;
+        TRY(nl_bridge_add(n->bridge, n->mtu, mac, err));
+        TRY(nl_addr_add(n->bridge, gateway, ipam_bits(n->ipam), err));
+        TRY(nl_link_up(n->bridge, err));
+        TRY(set_sysctl("ipv4/ip_forward", "1", err));
+        TRY(set_sysctl(localnet, "1", err));
+        return install_rules(n, err);
 }
 
 /* Leases of sandboxes that went while they could not be ended yet. */
@@ -286,14 +280,11 @@ struct pod_side {
 
 static int setup_inside(void *arg, struct error *err) {
         struct pod_side *p = arg;
-        int r = nl_link_up("lo", err);
-        if (r == 0)
-                r = nl_addr_add("eth0", p->ip, 32, err);
-        if (r == 0)
-                r = nl_link_up("eth0", err);
-        if (r == 0)
-                r = nl_route_add(p->gateway, 32, 0, "eth0", err);
-        return r < 0 ? r : nl_route_add(0, 0, p->gateway, "eth0", err);
+        TRY(nl_link_up("lo", err));
+        TRY(nl_addr_add("eth0", p->ip, 32, err));
+        TRY(nl_link_up("eth0", err));
+        TRY(nl_route_add(p->gateway, 32, 0, "eth0", err));
+        return nl_route_add(0, 0, p->gateway, "eth0", err);
 }
 
 static int attach(struct pod_network *network, const char *sandbox_id, const char *netns_path,
@@ -305,9 +296,8 @@ static int attach(struct pod_network *network, const char *sandbox_id, const cha
         struct pod_side p = { .gateway = ipam_gateway(n->ipam) };
         char veth[16];
         uint8_t mac[6];
-        int r = ipam_acquire(n->ipam, sandbox_id, netns_path, hostports, &p.ip, err);
-        if (r < 0)
-                return r;
+        int r;
+        TRY(ipam_acquire(n->ipam, sandbox_id, netns_path, hostports, &p.ip, err));
         veth_name(sandbox_id, veth);
         pod_mac(p.ip, mac);
         _cleanup_close_ int fd = open(netns_path, O_RDONLY | O_CLOEXEC);
@@ -344,9 +334,8 @@ static int detach(struct pod_network *network, const char *sandbox_id, const cha
         char veth[16];
         uint32_t ip = 0;
         veth_name(sandbox_id, veth);
-        int r = nl_link_delete(veth, err);
-        if (r < 0)
-                return r;
+        int r;
+        TRY(nl_link_delete(veth, err));
         pthread_mutex_lock(&n->rules);
         if (!atomic_load(&n->ready))
                 map_put(n->left, str_of(sandbox_id), n);
@@ -373,9 +362,7 @@ static void begin(void *arg) {
 
 int net_start(const struct net_options *o, struct net **ret, struct error *err) {
         struct loop *loop;
-        int r = loop_new("net", &loop, err);
-        if (r < 0)
-                return r;
+        TRY(loop_new("net", &loop, err));
         struct net *n = xcalloc(1, sizeof(*n));
         *n = (struct net) {
                 .network = { attach, detach, network_ready },

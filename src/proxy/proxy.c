@@ -253,9 +253,7 @@ static void begin(void *arg) {
 
 int proxy_start(const struct proxy_options *o, struct proxy **ret, struct error *err) {
         struct loop *loop;
-        int r = loop_new("proxy", &loop, err);
-        if (r < 0)
-                return r;
+        TRY(loop_new("proxy", &loop, err));
         struct proxy *p = xcalloc(1, sizeof(*p));
         _cleanup_free_ char *table = xprintf("%s-proxy", o->nft_table);
         *p = (struct proxy) {

@@ -286,9 +286,7 @@ static void begin(void *arg) {
 
 int scheduler_start(const struct scheduler_options *o, struct scheduler **ret, struct error *err) {
         struct loop *loop;
-        int r = loop_new("scheduler", &loop, err);
-        if (r < 0)
-                return r;
+        TRY(loop_new("scheduler", &loop, err));
         struct scheduler *s = xcalloc(1, sizeof(*s));
         *s = (struct scheduler) {
                 .client = o->client, .clock = o->clock ? o->clock : &system_clock, .loop = loop, .turn.run = run_turn

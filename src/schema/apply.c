@@ -506,7 +506,6 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
         struct managers m = { 0 };
         struct structure_diff d;
         bool changed;
-        int r;
 
         if (live && decode_managers(a, managed_fields(live), &m, NULL) < 0)
                 m = (struct managers) { 0 };
@@ -533,9 +532,7 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
         mine->version = self.version;
         merged = prune(a, t, &merged, &m, last);
         d = diff_of(a, t, opts, &old, &merged);
-        r = take_changes(a, &m, mine, &d, opts->force, allowed_by_last_applied(a, t, &old, opts), err);
-        if (r < 0)
-                return r;
+        TRY(take_changes(a, &m, mine, &d, opts->force, allowed_by_last_applied(a, t, &old, opts), err));
         mine->fields = fieldset_difference(a, mine->fields, strip_set(a));
         changed = !json_equal(&old, &merged);
         if (changed)

@@ -193,7 +193,6 @@ static int decode_bytes(struct decoder *d, const struct schema_type *t, const st
 
 static int decode_quantity(struct decoder *d, const struct json *in, struct json *ret) {
         struct str text, out;
-        int r;
 
         if (json_is(in, JSON_STRING))
                 text = str_trim(json_str(in));
@@ -203,9 +202,7 @@ static int decode_quantity(struct decoder *d, const struct json *in, struct json
                 json_write(&b, in);
                 text = arena_str(d->arena, buf_str(&b));
         }
-        r = quantity_canonical(d->arena, text, &out, d->err);
-        if (r < 0)
-                return r;
+        TRY(quantity_canonical(d->arena, text, &out, d->err));
         *ret = json_of_str(out);
         return 0;
 }
@@ -291,7 +288,6 @@ static int decode_int_or_string(struct decoder *d, const struct json *in, struct
 static int decode_list(struct decoder *d, const struct schema_type *t, const struct json *in, const struct frame *at,
                        struct json *ret) {
         struct json out;
-        int r;
 
         if (!json_is(in, JSON_ARRAY))
                 return type_error(d, t, in, false, at);
@@ -299,9 +295,7 @@ static int decode_list(struct decoder *d, const struct schema_type *t, const str
         for (size_t i = 0; i < json_len(in); i++) {
                 struct frame f = { .up = at, .index = i, .depth = at ? at->depth + 1 : 1 };
 
-                r = decode(d, t->elem, &in->items[i], &f, &out.items[i]);
-                if (r < 0)
-                        return r;
+                TRY(decode(d, t->elem, &in->items[i], &f, &out.items[i]));
         }
         *ret = out;
         return 0;
@@ -311,7 +305,6 @@ static int decode_map(struct decoder *d, const struct schema_type *t, const stru
                       struct json *ret) {
         struct json out = json_new_object();
         bool sorted = true;
-        int r;
 
         if (!json_is(in, JSON_OBJECT))
                 return type_error(d, t, in, false, at);
@@ -324,9 +317,7 @@ static int decode_map(struct decoder *d, const struct schema_type *t, const stru
                 m->key = in->members[i].key;
                 if (d->n_found)
                         duplicate_field(d, f.key, at);
-                r = decode(d, t->elem, &in->members[i].value, &f, &m->value);
-                if (r < 0)
-                        return r;
+                TRY(decode(d, t->elem, &in->members[i].value, &f, &m->value));
                 sorted = sorted && (i == 0 || str_cmp(json_key(m - 1), json_key(m)) <= 0);
         }
         out.len = in->len;
@@ -360,7 +351,6 @@ static int decode_field(struct decoder *d, const struct schema_type *t, const st
                         const struct json *in, const struct frame *at, struct json *out, size_t *n) {
         struct json_member *m = &out->members[*n];
         struct frame here = { .up = at, .in = t, .key = field_name(f), .depth = at ? at->depth + 1 : 1 };
-        int r;
 
         m->key = member_key(field_name(f));
         if (!in || (in->type == JSON_NULL && !(f->flags & SCHEMA_NULLABLE))) {
@@ -369,11 +359,8 @@ static int decode_field(struct decoder *d, const struct schema_type *t, const st
         }
         if (in->type == JSON_NULL)
                 m->value = *in;
-        else {
-                r = decode(d, f->type, in, &here, &m->value);
-                if (r < 0)
-                        return r;
-        }
+        else
+                TRY(decode(d, f->type, in, &here, &m->value));
         m->value.hint = (uint16_t) (f - t->fields + 1);
         *n += !schema_is_empty(f, &m->value);
         return 0;
@@ -384,7 +371,6 @@ static int decode_struct(struct decoder *d, const struct schema_type *t, const s
         struct json out = json_new_object();
         const struct json **slots;
         size_t room, n = 0;
-        int r;
 
         if (!json_is(in, JSON_OBJECT))
                 return type_error(d, t, in, false, at);
@@ -399,9 +385,7 @@ static int decode_struct(struct decoder *d, const struct schema_type *t, const s
         for (size_t i = 0; i < t->n_fields; i++) {
                 if (!slots[i] && (t->fields[i].flags & SCHEMA_OMITEMPTY) && (t->fields[i].flags & SCHEMA_POINTER))
                         continue;
-                r = decode_field(d, t, &t->fields[i], slots[i], at, &out, &n);
-                if (r < 0)
-                        return r;
+                TRY(decode_field(d, t, &t->fields[i], slots[i], at, &out, &n));
         }
         if (t->flags & SCHEMA_TYPE_PRESERVE_UNKNOWN)
                 json_each_member(m, in)

@@ -89,7 +89,6 @@ static int parse_term(struct arena *a, const struct api_resource *r, struct str 
         struct str path, rest;
         ssize_t bar;
         size_t i = 0;
-        int e;
 
         while (i < term.n && term.p[i] != '=' && !(term.p[i] == '!' && i + 1 < term.n && term.p[i + 1] == '='))
                 i++;
@@ -99,9 +98,7 @@ static int parse_term(struct arena *a, const struct api_resource *r, struct str 
         q.negate = term.p[i] == '!';
         rest = str_sub(term, i + (q.negate || (i + 1 < term.n && term.p[i + 1] == '=') ? 2 : 1), term.n);
         q.field = arena_str(a, str_sub(term, 0, i));
-        e = unescape(a, rest, &q.value, err);
-        if (e < 0)
-                return e;
+        TRY(unescape(a, rest, &q.value, err));
         path = path_of(r, q.field);
         if (!path.p && r->select_fields)
                 return error_set(err, -EINVAL, "field label not supported: %" STR_FMT, STR_ARG(q.field));
@@ -131,13 +128,9 @@ int selector_parse_fields(struct arena *a, const struct api_resource *r, struct 
                 room += text.p[i] == ',';
         s.reqs = arena_array(a, struct field_requirement, room);
         while (next_term(&rest, &term)) {
-                int e;
-
                 if (term.n == 0)
                         continue;
-                e = parse_term(a, r, text, term, &s.reqs[s.n], err);
-                if (e < 0)
-                        return e;
+                TRY(parse_term(a, r, text, term, &s.reqs[s.n], err));
                 s.n++;
         }
         *ret = s;

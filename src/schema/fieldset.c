@@ -255,20 +255,15 @@ static int from_json(struct arena *a, const struct json *j, struct fieldset *s, 
                 if (json_len(&m->value) == 0)
                         continue;
                 e->below = fieldset_new(a);
-                r = from_json(a, &m->value, e->below, depth + 1);
-                if (r < 0)
-                        return r;
+                TRY(from_json(a, &m->value, e->below, depth + 1));
         }
         return 0;
 }
 
 int fieldset_from_json(struct arena *a, const struct json *j, struct fieldset **ret) {
         struct fieldset *s = fieldset_new(a);
-        int r;
 
-        r = from_json(a, j, s, 0);
-        if (r < 0)
-                return r;
+        TRY(from_json(a, j, s, 0));
         *ret = s;
         return 0;
 }

@@ -55,14 +55,11 @@ static int read_time(struct reader *r, const struct schema_type *t, struct str b
         struct wire_field f[4] = { 0 };
         int64_t ns;
         char text[36];
-        int n;
 
         *ret = json_null();
         if (bytes.n == 0)
                 return 0;
-        n = read_small(r, bytes, f);
-        if (n < 0)
-                return n;
+        TRY(read_small(r, bytes, f));
         if (__builtin_mul_overflow((int64_t) f[1].value, NSEC_PER_SEC, &ns))
                 return error_set(r->err, -EINVAL, "time out of range");
         if (t->kind == SCHEMA_MICRO_TIME && __builtin_add_overflow(ns, (int32_t) f[2].value, &ns))
@@ -74,25 +71,17 @@ static int read_time(struct reader *r, const struct schema_type *t, struct str b
 static int read_quantity(struct reader *r, struct str bytes, struct json *ret) {
         struct wire_field f[4] = { 0 };
         struct str text;
-        int n;
 
-        n = read_small(r, bytes, f);
-        if (n < 0)
-                return n;
-        n = quantity_canonical(r->arena, f[1].bytes.n ? f[1].bytes : STR("0"), &text, r->err);
-        if (n < 0)
-                return n;
+        TRY(read_small(r, bytes, f));
+        TRY(quantity_canonical(r->arena, f[1].bytes.n ? f[1].bytes : STR("0"), &text, r->err));
         *ret = json_of_str(text);
         return 0;
 }
 
 static int read_int_or_string(struct reader *r, struct str bytes, struct json *ret) {
         struct wire_field f[4] = { 0 };
-        int n;
 
-        n = read_small(r, bytes, f);
-        if (n < 0)
-                return n;
+        TRY(read_small(r, bytes, f));
         *ret = f[1].value ? json_of_str(f[3].bytes.p ? f[3].bytes : STR("")) : json_of_int((int32_t) f[2].value);
         return 0;
 }
@@ -100,11 +89,8 @@ static int read_int_or_string(struct reader *r, struct str bytes, struct json *r
 static int read_duration(struct reader *r, struct str bytes, struct json *ret) {
         struct wire_field f[4] = { 0 };
         char text[36];
-        int n;
 
-        n = read_small(r, bytes, f);
-        if (n < 0)
-                return n;
+        TRY(read_small(r, bytes, f));
         *ret = json_of_copy(r->arena, duration_format(text, (int64_t) f[1].value));
         return 0;
 }
@@ -124,11 +110,8 @@ static int read_any(struct reader *r, struct str bytes, struct json *ret) {
                 struct str group, version;
                 const struct schema_type *t;
 
-                n = protobuf_open(f[1].bytes, &u, r->err);
-                if (n >= 0)
-                        n = api_parse_group_version(u.api_version, &group, &version, r->err);
-                if (n < 0)
-                        return n;
+                TRY(protobuf_open(f[1].bytes, &u, r->err));
+                TRY(api_parse_group_version(u.api_version, &group, &version, r->err));
                 t = api_find_type(group, version, u.kind);
                 if (!t || t->kind != SCHEMA_STRUCT)
                         return error_set(r->err, -EINVAL,
@@ -136,9 +119,7 @@ static int read_any(struct reader *r, struct str bytes, struct json *ret) {
                                          STR_ARG(u.kind), STR_ARG(u.api_version));
                 return protobuf_decode_object(r->arena, t, &u, ret, r->err);
         }
-        n = json_parse(r->arena, f[1].bytes, NULL, &v, r->err);
-        if (n < 0)
-                return n;
+        TRY(json_parse(r->arena, f[1].bytes, NULL, &v, r->err));
         *ret = *v;
         return 0;
 }
@@ -156,7 +137,6 @@ static int read_bytes(struct reader *r, struct str bytes, struct json *ret) {
 static int read_list_item(struct reader *r, const struct schema_type *t, const struct wire_field *w,
                           struct json *list) {
         struct json item;
-        int n;
 
         if (w->type == WIRE_BYTES && (t->elem->kind == SCHEMA_INT32 || t->elem->kind == SCHEMA_INT64)) {
                 struct str rest = w->bytes; /* packed: read a varint as a field without a tag */
@@ -178,9 +158,7 @@ static int read_list_item(struct reader *r, const struct schema_type *t, const s
                 }
                 return 0;
         }
-        n = read_value(r, t->elem, w, &item);
-        if (n < 0)
-                return n;
+        TRY(read_value(r, t->elem, w, &item));
         json_push(r->arena, list, item);
         return 0;
 }
@@ -188,16 +166,10 @@ static int read_list_item(struct reader *r, const struct schema_type *t, const s
 static int read_map_entry(struct reader *r, const struct schema_type *t, struct str bytes, struct json *map) {
         struct wire_field f[4] = { 0 };
         struct json v = t->elem->kind == SCHEMA_BYTES ? json_null() : schema_zero(r->arena, t->elem);
-        int n;
 
-        n = read_small(r, bytes, f);
-        if (n < 0)
-                return n;
-        if (f[2].number == 2) {
-                n = read_value(r, t->elem, &f[2], &v);
-                if (n < 0)
-                        return n;
-        }
+        TRY(read_small(r, bytes, f));
+        if (f[2].number == 2)
+                TRY(read_value(r, t->elem, &f[2], &v));
         if (f[1].bytes.n > UINT16_MAX)
                 return error_set(r->err, -EINVAL, "map key of %zu bytes is too long", f[1].bytes.n);
         json_add(r->arena, map, f[1].bytes.p ? f[1].bytes : STR(""), v);
@@ -214,9 +186,7 @@ static int read_field(struct reader *r, const struct schema_field *f, const stru
                 return read_list_item(r, t, w, &slot->value);
         }
         if (t->kind == SCHEMA_MAP) {
-                n = expect(r, w, WIRE_BYTES, f->name);
-                if (n < 0)
-                        return n;
+                TRY(expect(r, w, WIRE_BYTES, f->name));
                 if (!slot->set)
                         *slot = (struct slot) { json_new_object(), true };
                 return read_map_entry(r, t, w->bytes, &slot->value);
@@ -281,11 +251,8 @@ static int read_struct(struct reader *r, const struct schema_type *t, struct str
         struct slot *slots = arena_array(r->arena, struct slot, t->n_fields + 1);
         struct json out = json_new_object();
         size_t n = 0;
-        int e;
 
-        e = read_slots(r, t, bytes, slots);
-        if (e < 0)
-                return e;
+        TRY(read_slots(r, t, bytes, slots));
         for (size_t i = 0; i < t->n_fields; i++) {
                 const struct schema_field *f = &t->fields[i];
 
@@ -307,11 +274,8 @@ static int read_struct(struct reader *r, const struct schema_type *t, struct str
 /* The alternative that is there; a schema before a bool, as upstream prints. */
 static int read_union(struct reader *r, const struct schema_type *t, struct str bytes, struct json *ret) {
         struct slot slots[4] = { 0 };
-        int n;
 
-        n = read_slots(r, t, bytes, slots);
-        if (n < 0)
-                return n;
+        TRY(read_slots(r, t, bytes, slots));
         *ret = json_null();
         for (size_t i = 0; i < t->n_fields; i++)
                 if (slots[i].set && (ret->type == JSON_NULL || ret->type == JSON_BOOL))
@@ -373,13 +337,10 @@ static int read_message(struct reader *r, const struct schema_type *t, struct st
 static int read_value(struct reader *r, const struct schema_type *t, const struct wire_field *w, struct json *ret) {
         enum schema_kind k = (enum schema_kind) t->kind;
         double d;
-        int n;
 
-        n = expect(r, w, k == SCHEMA_BOOL || k == SCHEMA_INT32 || k == SCHEMA_INT64 ? WIRE_VARINT
+        TRY(expect(r, w, k == SCHEMA_BOOL || k == SCHEMA_INT32 || k == SCHEMA_INT64 ? WIRE_VARINT
                                  : k == SCHEMA_DOUBLE                              ? WIRE_FIXED64
-                                                                                   : WIRE_BYTES, t->go_name);
-        if (n < 0)
-                return n;
+                                                                                   : WIRE_BYTES, t->go_name));
         switch (k) {
         case SCHEMA_BOOL:
                 *ret = json_of_bool(w->value != 0);
@@ -454,11 +415,8 @@ int protobuf_decode(struct arena *a, const struct schema_type *t, struct str byt
 int protobuf_decode_object(struct arena *a, const struct schema_type *t, const struct protobuf_unknown *u,
                            struct json *ret, struct error *err) {
         struct json body, out = json_new_object();
-        int r;
 
-        r = protobuf_decode(a, t, u->raw, &body, err);
-        if (r < 0)
-                return r;
+        TRY(protobuf_decode(a, t, u->raw, &body, err));
         if (u->kind.n > 0)
                 json_set_str(a, &out, "kind", u->kind);
         if (u->api_version.n > 0)

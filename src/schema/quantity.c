@@ -213,11 +213,8 @@ int quantity_canonical(struct arena *a, struct str text, struct str *ret, struct
         char printed[64];
         struct str s;
         bool keep;
-        int r;
 
-        r = parse(text, &q, &keep, err);
-        if (r < 0)
-                return r;
+        TRY(parse(text, &q, &keep, err));
         s = keep ? text : quantity_print(printed, q);
         *ret = str_eq(s, text) ? text : arena_str(a, s);
         return 0;

@@ -217,9 +217,7 @@ static int parse_requirement(struct arena *a, struct lexer *l, struct selector_r
         r.key = arena_str(a, l->text);
         advance(l);
         if (r.op == SELECTOR_EXISTS && l->token != T_END && l->token != T_COMMA) {
-                e = parse_operator(l, &r.op, err);
-                if (e < 0)
-                        return e;
+                TRY(parse_operator(l, &r.op, err));
                 if (r.op <= SELECTOR_NOT_IN)
                         e = parse_set(a, l, &r, err);
                 else if (l->token == T_END || l->token == T_COMMA)
@@ -285,20 +283,15 @@ static int from_expression(struct arena *a, const struct json *e, struct selecto
 int selector_from_object(struct arena *a, const struct json *label_selector, struct selector *ret, struct error *err) {
         struct selector s = { .nothing = json_type(label_selector) == JSON_NULL };
         struct selector_requirement r;
-        int e;
 
         json_each_member(m, LabelSelector_matchLabels(label_selector)) {
                 r = (struct selector_requirement) { .key = arena_str(a, json_key(m)), .op = SELECTOR_EQUALS };
                 add_value(a, &r, json_str(&m->value));
-                e = check_requirement(&r, err);
-                if (e < 0)
-                        return e;
+                TRY(check_requirement(&r, err));
                 add_requirement(a, &s, &r);
         }
         json_each_item(it, LabelSelector_matchExpressions(label_selector)) {
-                e = from_expression(a, it, &r, err);
-                if (e < 0)
-                        return e;
+                TRY(from_expression(a, it, &r, err));
                 add_requirement(a, &s, &r);
         }
         finish(&s);

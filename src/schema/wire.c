@@ -42,9 +42,7 @@ int wire_next(struct str *rest, struct wire_field *ret, const char **ret_what) {
 
         if (rest->n == 0)
                 return 0;
-        r = varint(rest, &tag, ret_what);
-        if (r < 0)
-                return r;
+        TRY(varint(rest, &tag, ret_what));
         f.number = (uint32_t) (tag >> 3);
         f.type = (enum wire_type) (tag & 7);
         if (f.number == 0 || tag >> 3 > 0x1fffffff) {

@@ -188,9 +188,7 @@ static int load_segment(struct lmdb *l, MDB_val key, MDB_val value, struct node 
         struct str rest;
         int r;
 
-        r = read_head(l, key, value, &rest, ret_revision, err);
-        if (r < 0)
-                return r;
+        TRY(read_head(l, key, value, &rest, ret_revision, err));
         while ((r = record_read(&rest, &rec)) == 0)
                 vec_push(&records, rec);
         if (r == -ENOENT)
@@ -330,10 +328,8 @@ static int plan_run(const struct lmdb *l, const struct backend_run *run, struct 
         for (size_t i = 0; i < run->n; i++) {
                 const struct backend_write *w = &run->writes[i];
                 size_t text_n = w->object ? object_text(w->object).n : 0;
-                int r = text_for_disk(l, p, w->key, w->object, &p->texts[i]);
 
-                if (r < 0)
-                        return r;
+                TRY(text_for_disk(l, p, w->key, w->object, &p->texts[i]));
                 p->own_bytes += record_size(w->key.n, p->texts[i].n);
                 p->live += w->object ? record_size(w->key.n, text_n) : 0;
                 p->live -= w->before ? record_size(w->key.n, object_text(w->before).n) : 0;
@@ -576,9 +572,7 @@ static int open_env(struct lmdb *l, struct error *err) {
         bool is_new;
         int rc, fd;
 
-        rc = check_file(l, &is_new, &size, err);
-        if (rc < 0)
-                return rc;
+        TRY(check_file(l, &is_new, &size, err));
         l->map_bytes = MIN(MAX(MAP_FIRST, 2 * size), l->max_map_bytes);
         rc = mdb_env_create(&l->env);
         if (rc == 0)

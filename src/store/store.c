@@ -587,11 +587,8 @@ int store_open_on(struct backend *b, const struct store_options *o, struct store
 
 int store_open(const struct store_options *o, struct store **ret, struct error *err) {
         struct backend *b;
-        int r;
 
-        r = o->path ? lmdb_open(o, &b, err) : memory_open(&b, err);
-        if (r < 0)
-                return r;
+        TRY(o->path ? lmdb_open(o, &b, err) : memory_open(&b, err));
         return store_open_on(b, o, ret, err);
 }
 

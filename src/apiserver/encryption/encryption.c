@@ -221,7 +221,6 @@ static bool is_stale(const struct store_cipher *c, struct str key) {
 
 static int seal_by(struct encryption *e, struct str key, struct str text, struct buf *dst) {
         const struct rule *r = rule_of(e->config, key);
-        int result;
 
         if (!r)
                 return 0;
@@ -229,8 +228,8 @@ static int seal_by(struct encryption *e, struct str key, struct str text, struct
         if (r->writes_plain)
                 return 0;
         buf_add_str(dst, r->keys.v[0].prefix);
-        result = r->keys.v[0].algorithm->seal(&r->keys.v[0], key, text, dst);
-        return result < 0 ? result : 1;
+        TRY(r->keys.v[0].algorithm->seal(&r->keys.v[0], key, text, dst));
+        return 1;
 }
 
 static int seal(const struct store_cipher *c, struct str key, struct str text, struct buf *dst) {
@@ -561,10 +560,8 @@ static int config_new(const char *path, struct config **ret, struct error *err) 
 int encryption_new(const char *path, struct encryption **ret, struct error *err) {
         struct encryption *e;
         struct config *c;
-        int r = config_new(path, &c, err);
 
-        if (r < 0)
-                return r;
+        TRY(config_new(path, &c, err));
         e = xcalloc(1, sizeof(*e));
         e->cipher = (struct store_cipher) { .seal = seal, .open = open_text, .stale = is_stale };
         e->path = str_dup(str_of(path));
@@ -578,10 +575,8 @@ int encryption_new(const char *path, struct encryption **ret, struct error *err)
 int encryption_reload(struct encryption *e, struct error *err) {
         _cleanup_(config_freep) struct config *c = NULL;
         struct config *old;
-        int r = config_new(e->path, &c, err);
 
-        if (r < 0)
-                return r;
+        TRY(config_new(e->path, &c, err));
         pthread_mutex_lock(&e->lock);
         old = e->config;
         e->config = TAKE_PTR(c);

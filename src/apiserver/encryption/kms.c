@@ -293,12 +293,10 @@ static int check_status(struct str answer, struct error *err) {
 static int first_seed(struct kms *k, struct error *err) {
         _cleanup_(rpc_freep) struct rpc *status = rpc_new(k, "Status"), *encrypt = NULL;
         struct seed s;
-        int r = rpc_wait(status, err);
+        int r;
 
-        if (r == 0)
-                r = check_status(answer_of(status), err);
-        if (r < 0)
-                return r;
+        TRY(rpc_wait(status, err));
+        TRY(check_status(answer_of(status), err));
         if (RAND_bytes(s.bytes, SEED) != 1)
                 return error_set(err, -EIO, "no random bytes");
         encrypt = encrypt_seed(k, &s);

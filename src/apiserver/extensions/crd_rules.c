@@ -155,12 +155,9 @@ static int compile_text(struct rules *r, struct rule *rule, struct str source, e
 static int compile_rule(struct rules *r, struct rule *rule, const struct json *schema, struct error *err,
                         struct error *message_err) {
         _cleanup_buf_ struct buf path = BUF_INIT;
-        int k;
 
         rule->optional = json_bool(json_getc(rule->source, "optionalOldSelf"));
-        k = compile_text(r, rule, text(rule->source, "rule"), CEL_BOOL, &rule->program, err);
-        if (k < 0)
-                return k;
+        TRY(compile_text(r, rule, text(rule->source, "rule"), CEL_BOOL, &rule->program, err));
         rule->transition = cel_program_uses(rule->program, "oldSelf");
         if (!crd_follow(r->arena, &schema, text(rule->source, "fieldPath"), true, &path))
                 rule->field_path = arena_str(r->arena, buf_str(&path));

@@ -50,7 +50,6 @@ static void loaded(struct load *l, struct str ref) {
 static int add(struct load *l, struct str manifest, struct str index, const struct str *names, size_t n, bool by_digest,
                struct error *err) {
         _cleanup_free_ char *id = NULL;
-        int r;
 
         for (size_t i = 0; i < MAX(n, (size_t) 1); i++) {
                 struct str name = n ? names[i] : STR(""), repo_digest = STR("");
@@ -62,9 +61,7 @@ static int add(struct load *l, struct str manifest, struct str index, const stru
                 }
                 free(id);
                 id = NULL;
-                r = image_store_add(l->images, manifest, index, name, repo_digest, &id, err);
-                if (r < 0)
-                        return r;
+                TRY(image_store_add(l->images, manifest, index, name, repo_digest, &id, err));
                 loaded(l, n ? name : str_of(id));
         }
         return 0;
@@ -114,11 +111,8 @@ static int load_descriptor(struct load *l, const struct descriptor *top, struct 
         for (int depth = 0;; depth++) {
                 const struct descriptor *best;
 
-                r = staging_read(&l->stage, d.digest, &text, err);
-                if (r >= 0)
-                        r = manifest_parse(l->stage.arena, text, &m, err);
-                if (r < 0)
-                        return r;
+                TRY(staging_read(&l->stage, d.digest, &text, err));
+                TRY(manifest_parse(l->stage.arena, text, &m, err));
                 if (!m.is_index)
                         break;
                 best = manifest_choose(&m);
@@ -155,11 +149,8 @@ static int load_oci(struct load *l, const struct json *index, struct error *err)
                 r = error_set(err, -EINVAL, "not an image index");
         if (r < 0)
                 return error_prefix(err, "index.json");
-        for (size_t i = 0; i < m.n_manifests; i++) {
-                r = load_descriptor(l, &m.manifests[i], err);
-                if (r < 0)
-                        return r;
-        }
+        for (size_t i = 0; i < m.n_manifests; i++)
+                TRY(load_descriptor(l, &m.manifests[i], err));
         return 0;
 }
 
@@ -215,12 +206,10 @@ static int load_docker_image(struct load *l, const struct json *image, struct er
 
 static int load_all(struct load *l, const char *path, struct error *err) {
         struct json *index, *docker;
-        int r = read_json(l, "index.json", &index, err);
+        int r;
 
-        if (r >= 0)
-                r = read_json(l, "manifest.json", &docker, err);
-        if (r < 0)
-                return r;
+        TRY(read_json(l, "index.json", &index, err));
+        TRY(read_json(l, "manifest.json", &docker, err));
         l->docker = docker;
         if (!index && !docker)
                 return error_set(err, -EINVAL,

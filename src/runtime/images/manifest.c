@@ -56,12 +56,8 @@ static int descriptors_read(struct arena *a, const struct json *list, struct des
         size_t n = 0;
 
         *ret = arena_array(a, struct descriptor, json_len(list) + 1);
-        json_each_item(it, list) {
-                int r = descriptor_read(it, &(*ret)[n++], err);
-
-                if (r < 0)
-                        return r;
-        }
+        json_each_item(it, list)
+                TRY(descriptor_read(it, &(*ret)[n++], err));
         *ret_n = n;
         return 0;
 }
@@ -86,17 +82,12 @@ int manifest_parse(struct arena *a, struct str text, struct manifest *ret, struc
                 m.is_index = true;
                 if (json_len(json_getc(j, "manifests")) > 1000)
                         return error_set(err, -EINVAL, "image index has more than 1000 entries");
-                r = descriptors_read(a, json_getc(j, "manifests"), &m.manifests, &m.n_manifests, err);
-                if (r < 0)
-                        return r;
+                TRY(descriptors_read(a, json_getc(j, "manifests"), &m.manifests, &m.n_manifests, err));
         } else if (json_is(json_getc(j, "config"), JSON_OBJECT)) {
                 if (json_len(json_getc(j, "layers")) > MANIFEST_MAX_LAYERS)
                         return error_set(err, -EINVAL, "image has more than %d layers", MANIFEST_MAX_LAYERS);
-                r = descriptor_read(json_getc(j, "config"), &m.config, err);
-                if (r >= 0)
-                        r = descriptors_read(a, json_getc(j, "layers"), &m.layers, &m.n_layers, err);
-                if (r < 0)
-                        return r;
+                TRY(descriptor_read(json_getc(j, "config"), &m.config, err));
+                TRY(descriptors_read(a, json_getc(j, "layers"), &m.layers, &m.n_layers, err));
         } else
                 return error_set(err, -EINVAL, "neither an image manifest nor an image index");
         *ret = m;

@@ -277,10 +277,9 @@ int image_store_pull(struct image_store *s, struct str ref, const struct registr
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         const struct json *mirrors;
         struct image_reference r;
-        int k = image_reference_parse(a, ref, &r, err);
+        int k;
 
-        if (k < 0)
-                return k;
+        TRY(image_reference_parse(a, ref, &r, err));
         image_store_work_begin(s);
         mirrors = json_getc(json_get(image_store_registries(s), r.domain), "mirrors");
         k = -ENOENT;

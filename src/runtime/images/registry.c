@@ -405,9 +405,7 @@ static int perform_authorized(struct registry *g, struct request *q, struct regi
                 r = perform(g, q, ret, err);
                 if (r < 0 || ret->code != 401 || !ret->challenge[0] || round == 2)
                         return r;
-                r = authorize(g, ret->challenge, used, err);
-                if (r < 0)
-                        return r;
+                TRY(authorize(g, ret->challenge, used, err));
         }
 }
 

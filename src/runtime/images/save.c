@@ -53,16 +53,13 @@ static int put_blob(struct save *s, struct str digest, struct error *err) {
         _cleanup_free_ char *path = NULL, *block = NULL;
         struct stat st;
         ssize_t n;
-        int r;
 
         if (map_has(s->written, digest))
                 return 0;
         if (fd < 0 || fstat(fd, &st) < 0)
                 return error_errno(err, fd < 0 ? fd : -errno, "blob %" STR_FMT, STR_ARG(digest));
         path = xprintf("blobs/sha256/%.64s", digest.p + 7);
-        r = put_header(s, path, st.st_size, err);
-        if (r < 0)
-                return r;
+        TRY(put_header(s, path, st.st_size, err));
         block = xmalloc(256 << 10);
         while ((n = read(fd, block, 256 << 10)) != 0) {
                 if (n < 0 && errno == EINTR)
@@ -107,14 +104,11 @@ static void describe_image(struct save *s, struct str digest, size_t size, struc
 static int save_image(struct save *s, struct str ref, struct error *err) {
         struct str digest, first_name, name, hex, text = { 0 };
         struct manifest m;
-        int r = image_store_manifest(s->images, s->arena, ref, &digest, &first_name, err);
+        int r;
 
-        if (r >= 0)
-                r = image_store_blob_read(s->images, s->arena, digest, MANIFEST_MAX_BYTES, &text, err);
-        if (r >= 0)
-                r = manifest_parse(s->arena, text, &m, err);
-        if (r < 0)
-                return r;
+        TRY(image_store_manifest(s->images, s->arena, ref, &digest, &first_name, err));
+        TRY(image_store_blob_read(s->images, s->arena, digest, MANIFEST_MAX_BYTES, &text, err));
+        TRY(manifest_parse(s->arena, text, &m, err));
         if (image_id_like(ref, &hex) || image_normalize(s->arena, ref, &name, NULL) < 0)
                 name = first_name;
         r = put_blob(s, digest, err);
@@ -139,12 +133,9 @@ static int save_all(struct save *s, const struct str *refs, size_t n, struct err
         json_set_int(s->arena, &index, "schemaVersion", 2);
         json_set_cstr(s->arena, &index, "mediaType", MEDIA_OCI_INDEX);
         json_setc(s->arena, &index, "manifests", s->index);
-        r = put_text(s, "oci-layout", &layout, err);
-        if (r >= 0)
-                r = put_text(s, "index.json", &index, err);
-        if (r >= 0)
-                r = put_text(s, "manifest.json", &s->docker, err);
-        return r;
+        TRY(put_text(s, "oci-layout", &layout, err));
+        TRY(put_text(s, "index.json", &index, err));
+        return put_text(s, "manifest.json", &s->docker, err);
 }
 
 int image_store_save(struct image_store *images, const struct str *refs, size_t n, const char *path,
@@ -182,16 +173,13 @@ static int stage_root(const struct staging *st, const char *path, struct error *
         _cleanup_free_ char *tmp = NULL;
         _cleanup_close_ int fd = -1;
         struct stat sb;
-        int r;
 
         if (stat(path, &sb) < 0)
                 return error_errno(err, -errno, "stat %s", path);
         if (S_ISDIR(sb.st_mode)) {
                 tmp = xprintf("%s/packed", st->dir);
                 fd = open(tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-                r = fd < 0 ? error_errno(err, -errno, "create %s", tmp) : tree_pack(path, fd, err);
-                if (r < 0)
-                        return r;
+                TRY(fd < 0 ? error_errno(err, -errno, "create %s", tmp) : tree_pack(path, fd, err));
                 if (lseek(fd, 0, SEEK_SET) < 0)
                         return error_errno(err, -errno, "%s", tmp);
                 unlink(tmp);
@@ -244,14 +232,10 @@ static int import_staged(struct image_store *s, const struct staging *st, struct
         _cleanup_buf_ struct buf text = BUF_INIT;
         struct arena *a = st->arena;
         size_t config_size;
-        int r = staging_commit(st, str_of(layer->digest), err);
 
-        if (r >= 0)
-                r = diff_id_of(s, str_of(layer->digest), diff_id, err);
-        if (r >= 0)
-                r = write_config(s, a, diff_id, config, config_digest, &config_size, err);
-        if (r < 0)
-                return r;
+        TRY(staging_commit(st, str_of(layer->digest), err));
+        TRY(diff_id_of(s, str_of(layer->digest), diff_id, err));
+        TRY(write_config(s, a, diff_id, config, config_digest, &config_size, err));
         json_set_cstr(a, &c, "mediaType", MEDIA_OCI_CONFIG);
         json_set_cstr(a, &c, "digest", config_digest);
         json_set_int(a, &c, "size", (int64_t) config_size);
@@ -265,8 +249,8 @@ static int import_staged(struct image_store *s, const struct staging *st, struct
         json_setc(a, &m, "config", c);
         json_setc(a, &m, "layers", layers);
         json_write(&text, &m);
-        r = image_store_blob_write(s, buf_str(&text), manifest_digest, err);
-        return r < 0 ? r : image_store_add(s, str_of(manifest_digest), STR(""), name, STR(""), NULL, err);
+        TRY(image_store_blob_write(s, buf_str(&text), manifest_digest, err));
+        return image_store_add(s, str_of(manifest_digest), STR(""), name, STR(""), NULL, err);
 }
 
 int image_store_import(struct image_store *s, const char *path, struct str ref, const struct json *config,

@@ -62,14 +62,11 @@ static int stage_file(const struct staging *s, struct archive *tar, struct str p
         _cleanup_close_ int fd = incoming(s, &tmp, err);
         int64_t size = 0;
         la_ssize_t n;
-        int r;
 
         if (fd < 0)
                 return fd;
         while ((n = archive_read_data(tar, block, 256 << 10)) > 0) {
-                r = write_block(fd, d, block, (size_t) n, err);
-                if (r < 0)
-                        return r;
+                TRY(write_block(fd, d, block, (size_t) n, err));
                 size += n;
         }
         if (n < 0)
@@ -82,7 +79,6 @@ int staging_copy_fd(const struct staging *s, int from, struct str path, struct e
         _cleanup_free_ char *tmp = NULL, *block = xmalloc(256 << 10);
         _cleanup_close_ int fd = incoming(s, &tmp, err);
         int64_t size = 0;
-        int r;
 
         if (fd < 0)
                 return fd;
@@ -95,9 +91,7 @@ int staging_copy_fd(const struct staging *s, int from, struct str path, struct e
                         return error_errno(err, -errno, "read");
                 if (n == 0)
                         return settle(s, path, tmp, d, size, err);
-                r = write_block(fd, d, block, (size_t) n, err);
-                if (r < 0)
-                        return r;
+                TRY(write_block(fd, d, block, (size_t) n, err));
                 size += n;
         }
 }
@@ -169,16 +163,14 @@ static la_ssize_t read_source(struct archive *a, void *arg, const void **ret) {
 static int stage_all(const struct staging *s, struct archive *tar, struct error *err) {
         struct archive_entry *e;
         size_t n = 0;
-        int k, r;
+        int k;
 
         while ((k = archive_read_next_header(tar, &e)) != ARCHIVE_EOF) {
                 if (k < ARCHIVE_WARN)
                         return error_set(err, -EBADMSG, "%s", archive_error_string(tar));
                 if (!archive_entry_pathname(e) || ++n > ARCHIVE_MAX_FILES)
                         return error_set(err, -EBADMSG, "not an image archive");
-                r = stage_entry(s, tar, e, err);
-                if (r < 0)
-                        return r;
+                TRY(stage_entry(s, tar, e, err));
         }
         return 0;
 }

@@ -422,10 +422,9 @@ int image_store_tag(struct image_store *s, struct str ref_or_id, struct str name
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct image_reference ref;
         struct image *i;
-        int r = image_reference_parse(a, name, &ref, err);
+        int r;
 
-        if (r < 0)
-                return r;
+        TRY(image_reference_parse(a, name, &ref, err));
         if (!str_empty(ref.digest))
                 return error_set(err, -EINVAL, "cannot tag an image with a digest: \"%" STR_FMT "\"", STR_ARG(name));
         pthread_mutex_lock(&s->lock);

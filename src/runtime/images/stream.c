@@ -90,16 +90,13 @@ static int fill(struct stream *s, struct error *err) {
 int stream_open(int fd, uint64_t max_bytes, struct stream **ret, struct error *err) {
         static const unsigned char zstd_magic[] = { 0x28, 0xb5, 0x2f, 0xfd };
         _cleanup_(stream_closep) struct stream *s = xcalloc(1, sizeof(*s));
-        int r;
 
         if (lseek(fd, 0, SEEK_SET) < 0 && errno != ESPIPE) /* a pipe is taken as it comes */
                 return error_errno(err, -errno, "seek");
         s->fd = fd;
         s->max = max_bytes;
         s->digest = digest_new();
-        r = fill(s, err);
-        if (r < 0)
-                return r;
+        TRY(fill(s, err));
         if (s->in_n >= 2 && s->in[0] == 0x1f && s->in[1] == 0x8b) {
                 s->kind = GZIP;
                 if (inflateInit2(&s->z, 15 + 16) != Z_OK)
@@ -161,10 +158,7 @@ ssize_t stream_read(struct stream *s, const void **ret, struct error *err) {
         ssize_t n = 0;
 
         while (n == 0) {
-                int r = fill(s, err);
-
-                if (r < 0)
-                        return r;
+                TRY(fill(s, err));
                 if (s->kind == PLAIN) {
                         n = (ssize_t) (s->in_n - s->in_at);
                         memcpy(s->out, s->in + s->in_at, (size_t) n);

@@ -329,15 +329,12 @@ static int make_node(struct unpack *u, struct archive_entry *e, int dir, const c
 static int set_attributes(struct unpack *u, struct archive_entry *e, int dir, const char *name, const char *path) {
         mode_t type = archive_entry_filetype(e);
         struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {archive_entry_mtime(e), archive_entry_mtime_nsec(e)}};
-        int r;
 
         if (type == S_IFSOCK)
                 return 0;
         if (fchownat(dir, name, (uid_t) archive_entry_uid(e), (gid_t) archive_entry_gid(e), AT_SYMLINK_NOFOLLOW) < 0)
                 return error_errno(u->err, -errno, "chown");
-        r = set_xattrs(u, e, dir, name);
-        if (r < 0)
-                return r;
+        TRY(set_xattrs(u, e, dir, name));
         if (type != S_IFLNK && fchmodat(dir, name, archive_entry_perm(e), 0) < 0) /* after chown, which drops setuid */
                 return error_errno(u->err, -errno, "chmod");
         if (!archive_entry_mtime_is_set(e))
@@ -369,18 +366,13 @@ static int unpack_entry(struct unpack *u, struct archive_entry *e) {
                 return error_set(u->err, -EBADMSG, "invalid path \"%s\"", path ? path : "");
         if (!*path)
                 return set_root_attributes(u, e);
-        r = open_parent(u, path, &dir, &name);
-        if (r < 0)
-                return r;
+        TRY(open_parent(u, path, &dir, &name));
         if (strncmp(name, ".wh.", 4) == 0)
                 return u->n_parents > 0 ? whiteout(u, dir, name + 4) : 0;
         if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
                 opaque = is_dir && is_whiteout(&st);
-                if (!is_dir || !S_ISDIR(st.st_mode)) {
-                        r = remove_at(u, dir, name, S_ISDIR(st.st_mode));
-                        if (r < 0)
-                                return r;
-                }
+                if (!is_dir || !S_ISDIR(st.st_mode))
+                        TRY(remove_at(u, dir, name, S_ISDIR(st.st_mode)));
         } else
                 u->inodes++;
         if (archive_entry_hardlink(e))
@@ -442,10 +434,9 @@ int layer_unpack(int blob_fd, int dir_fd, const int *parents, size_t n_parents, 
         _cleanup_error_ struct error own = ERROR_INIT;
         _cleanup_(stream_closep) struct stream *s = NULL;
         struct unpack u = { .err = &own, .root = dir_fd, .parents = parents, .n_parents = n_parents, .dir_fd = -1 };
-        int r = stream_open(blob_fd, LAYER_MAX_BYTES, &s, err);
+        int r;
 
-        if (r < 0)
-                return r;
+        TRY(stream_open(blob_fd, LAYER_MAX_BYTES, &s, err));
         u.stream = s;
         u.tar = archive_read_new();
         archive_read_support_format_tar(u.tar);

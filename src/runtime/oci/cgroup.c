@@ -102,7 +102,6 @@ int cgroups_detect(struct cgroups *g, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_buf_ struct buf mounts = BUF_INIT, own = BUF_INIT;
         struct statfs fs;
-        int r;
 
         *g = (struct cgroups) { 0 };
         if (statfs(ROOT, &fs) < 0)
@@ -111,11 +110,8 @@ int cgroups_detect(struct cgroups *g, struct error *err) {
                 g->mode = CGROUP_V2;
         else if (statfs(ROOT "/unified", &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC)
                 g->mode = CGROUP_HYBRID;
-        r = file_read("/proc/self/mountinfo", 0, &mounts, err);
-        if (r >= 0)
-                r = file_read("/proc/self/cgroup", 0, &own, err);
-        if (r < 0)
-                return r;
+        TRY(file_read("/proc/self/mountinfo", 0, &mounts, err));
+        TRY(file_read("/proc/self/cgroup", 0, &own, err));
         read_mounts(g, a, buf_str(&mounts), buf_str(&own));
         if (g->n == 0)
                 return error_set(err, -ENOENT, "cgroups are not mounted on " ROOT);

@@ -192,17 +192,13 @@ int conmon_start(struct runtime *r, struct container *c, int *ret_pid, struct er
         struct spawn s = {.argv = argv, .fds = {-1, -1, -1}, .env = env, .cgroup = r->conmon_cgroup, .session = true};
         int p[2], pid, k;
 
-        k = runtime_handler(r, c->handler, &oci, err);
-        if (k < 0)
-                return k;
+        TRY(runtime_handler(r, c->handler, &oci, err));
         conmon_args(r, c, oci, a, argv);
         if (pipe2(p, O_CLOEXEC) < 0)
                 return error_errno(err, -errno, "pipe");
         read_fd = p[0];
         s.fd3 = write_fd = p[1];
-        k = spawn_program(r, &s, &pid, err);
-        if (k < 0)
-                return k;
+        TRY(spawn_program(r, &s, &pid, err));
         close(write_fd);
         write_fd = -1;
         k = read_until(read_fd, true, CREATE_TIMEOUT_MS, &answer);
@@ -237,9 +233,7 @@ int oci_run(struct runtime *r, struct container *c, char *const args[], struct e
         write_fd = p[1];
         s.fds[0] = s.fds[1] = -1;
         s.fds[2] = write_fd;
-        k = spawn_program(r, &s, &pid, err);
-        if (k < 0)
-                return k;
+        TRY(spawn_program(r, &s, &pid, err));
         close(write_fd);
         write_fd = -1;
         (void) read_until(read_fd, false, CREATE_TIMEOUT_MS, &complaint);

@@ -103,20 +103,13 @@ static int make_log_dir(const struct container *c, struct error *err) {
 
 static int make(struct runtime *r, const struct sandbox *s, struct container *c, const struct container_config *config,
                 const struct image_use *image, struct error *err) {
-        int k;
-
         if (mkdir(c->dir, 0711) < 0)
                 return error_errno(err, -errno, "mkdir %s", c->dir);
-        k = make_log_dir(c, err);
-        if (k >= 0)
-                k = rootfs_mount(r, c, image->lowers.p, err);
-        if (k >= 0)
-                k = volumes_mount(r, c, config, err);
-        if (k >= 0)
-                k = spec_write(r, s, c, config, &image->config, err);
-        if (k >= 0)
-                k = container_save(r, c, err);
-        return k;
+        TRY(make_log_dir(c, err));
+        TRY(rootfs_mount(r, c, image->lowers.p, err));
+        TRY(volumes_mount(r, c, config, err));
+        TRY(spec_write(r, s, c, config, &image->config, err));
+        return container_save(r, c, err);
 }
 
 static bool sandbox_ready(struct runtime *r, struct sandbox *s) {
@@ -156,10 +149,9 @@ static int create(struct runtime *r, struct sandbox *s, const struct container_c
 int runtime_create_container(struct runtime *r, const char *sandbox_id, const struct container_config *config,
                              char **ret_id, struct error *err) {
         struct sandbox *s;
-        int k = sandbox_get(r, sandbox_id, &s, err);
+        int k;
 
-        if (k < 0)
-                return k;
+        TRY(sandbox_get(r, sandbox_id, &s, err));
         k = create(r, s, config, ret_id, err);
         sandbox_put(r, s);
         return k;
@@ -227,10 +219,9 @@ static int start(struct runtime *r, struct container *c, struct error *err) {
 
 int runtime_start_container(struct runtime *r, const char *id, struct error *err) {
         struct container *c;
-        int k = container_get(r, id, &c, err);
+        int k;
 
-        if (k < 0)
-                return k;
+        TRY(container_get(r, id, &c, err));
         pthread_mutex_lock(&c->op);
         k = start(r, c, err);
         pthread_mutex_unlock(&c->op);
@@ -354,9 +345,7 @@ static int remove_container(struct runtime *r, struct container *c, struct error
         int k;
 
         (void) end_created(r, c);
-        k = container_kill_all(r, c, KILL_TIMEOUT_MS, err);
-        if (k < 0)
-                return k;
+        TRY(container_kill_all(r, c, KILL_TIMEOUT_MS, err));
         pthread_mutex_lock(&r->lock);
         k = map_has(r->containers, str_of(c->id));
         pthread_mutex_unlock(&r->lock);

@@ -131,19 +131,11 @@ static int add_bind(struct spec *s, size_t i) {
         if (host[0] != '/' || str_empty(m->container_path))
                 return error_set(s->err, -EINVAL, "invalid mount of \"%s\" on \"%" STR_FMT "\"", host,
                                  STR_ARG(m->container_path));
-        if (stat(host, &st) < 0) {
-                int r = errno == ENOENT ? file_mkdirs(host, 0755, s->err)
-                                        : error_errno(s->err, -errno, "failed to stat \"%s\"", host);
-
-                if (r < 0)
-                        return r;
-        }
-        if (how == 2) {
-                int r = check_shared(s, host);
-
-                if (r < 0)
-                        return r;
-        }
+        if (stat(host, &st) < 0)
+                TRY(errno == ENOENT ? file_mkdirs(host, 0755, s->err)
+                                    : error_errno(s->err, -errno, "failed to stat \"%s\"", host));
+        if (how == 2)
+                TRY(check_shared(s, host));
         j = add(s, json_of_str(m->container_path), "bind", json_of_cstr(host));
         add_options(s, j, STR("rbind"));
         add_options(s, j, str_of(propagation[how]));
@@ -161,14 +153,10 @@ int spec_mounts(struct spec *s) {
         sandbox_files(s);
         for (size_t d = 0; left > 0 && d <= 4096; d++) {
                 for (size_t i = 0; i < s->config->n_mounts; i++) {
-                        int r;
-
                         deepest = MAX(deepest, depth(s->config->mounts[i].container_path));
                         if (depth(s->config->mounts[i].container_path) != d)
                                 continue;
-                        r = add_bind(s, i);
-                        if (r < 0)
-                                return r;
+                        TRY(add_bind(s, i));
                         left--;
                 }
                 if (d > deepest)

@@ -172,13 +172,12 @@ int in_netns(const struct sandbox *s, int (*fn)(void *arg), void *arg) {
         _cleanup_free_ char *path = xprintf("%s/net", s->ns);
         _cleanup_close_ int fd = -1;
         struct visit v = { .fn = fn, .arg = arg };
-        int r;
 
         if (s->host_network)
                 return fn(arg);
         v.fd = fd = open(path, O_RDONLY | O_CLOEXEC);
         if (fd < 0)
                 return -errno;
-        r = on_thread(visit_on_thread, &v);
-        return r < 0 ? r : v.result;
+        TRY(on_thread(visit_on_thread, &v));
+        return v.result;
 }

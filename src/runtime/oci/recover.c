@@ -169,10 +169,8 @@ static void forget_sandbox(struct runtime *r, const char *id) {
 static int forget_other_boot(struct runtime *r, struct error *err) {
         _cleanup_free_ char *path = xprintf("%s/boot", r->state_dir);
         _cleanup_buf_ struct buf now = BUF_INIT, then = BUF_INIT;
-        int k = file_read("/proc/sys/kernel/random/boot_id", 64, &now, err);
 
-        if (k < 0)
-                return k;
+        TRY(file_read("/proc/sys/kernel/random/boot_id", 64, &now, err));
         if (file_read(path, 64, &then, NULL) >= 0 && str_eq(buf_str(&now), buf_str(&then)))
                 return 0;
         for_each_id(r, r->state_dir, "containers", clean_container);

@@ -82,10 +82,8 @@ int rootfs_mount(struct runtime *r, const struct container *c, const char *lower
         _cleanup_free_ char *layers = xprintf("%s/images/layers", r->root_dir), *empty = xprintf("%s/empty", base);
         _cleanup_free_ char *shorter = NULL;
         _cleanup_close_ int fd = -1;
-        int k = make_dirs(base, at, lowers, err);
 
-        if (k < 0)
-                return k;
+        TRY(make_dirs(base, at, lowers, err));
         if (!*lowers)
                 lowers = empty;
         else if (strlen(lowers) + 2 * strlen(base) + 48 > OPTIONS_MAX) {
@@ -126,10 +124,9 @@ static int mount_volume(struct runtime *r, struct container *c, size_t i, struct
         _cleanup_free_ char *at = xprintf("%s/volumes/%zu", c->dir, i);
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct image_use use;
-        int k = image_store_use(r->images, a, image, &use, err);
+        int k;
 
-        if (k < 0)
-                return k;
+        TRY(image_store_use(r->images, a, image, &use, err));
         if (!c->images)
                 c->images = json_new(c->arena, json_new_array());
         json_push(c->arena, c->images, json_of_copy(c->arena, str_of(use.id)));

@@ -302,33 +302,22 @@ static void init_locks(struct runtime *r) {
 
 static int runtime_open(struct runtime *r, const struct runtime_options *o, struct error *err) {
         _cleanup_free_ char *images = NULL, *program = NULL;
-        int k;
 
         r->conmon = find_program(o->conmon ? o->conmon : "conmon");
         if (!r->conmon)
                 return error_set(err, -ENOENT, "%s is not installed", o->conmon ? o->conmon : "conmon");
-        k = runtime_handler(r, NULL, &program, NULL) < 0
+        TRY(runtime_handler(r, NULL, &program, NULL) < 0
                             ? error_set(err, -ENOENT, "%s is not installed", r->oci_runtime)
-                            : 0;
-        if (k >= 0)
-                k = make_dirs(r, err);
-        if (k >= 0)
-                k = write_helper(r, err);
-        if (k >= 0)
-                k = cgroups_detect(&r->cgroups, err);
-        if (k >= 0)
-                k = cgroup_create(&r->cgroups, r->cgroup_parent, err);
-        if (k >= 0)
-                k = cgroup_create(&r->cgroups, r->conmon_cgroup, err);
-        if (k < 0)
-                return k;
+                            : 0);
+        TRY(make_dirs(r, err));
+        TRY(write_helper(r, err));
+        TRY(cgroups_detect(&r->cgroups, err));
+        TRY(cgroup_create(&r->cgroups, r->cgroup_parent, err));
+        TRY(cgroup_create(&r->cgroups, r->conmon_cgroup, err));
         images = xprintf("%s/images", r->root_dir);
-        k = image_store_open(images, o->registries, &r->images, err);
-        if (k >= 0)
-                k = watch_start(r, err);
-        if (k >= 0)
-                k = runtime_recover(r, err);
-        return k;
+        TRY(image_store_open(images, o->registries, &r->images, err));
+        TRY(watch_start(r, err));
+        return runtime_recover(r, err);
 }
 
 static void release_sandbox(void *s) {

@@ -107,7 +107,7 @@ static int start_pause(struct runtime *r, struct sandbox *s, struct error *err) 
         _cleanup_close_ int read_fd = -1, write_fd = -1;
         struct spawn sp = {.argv = argv, .fd3 = -1, .fds = {-1, -1, -1}, .cgroup = r->conmon_cgroup, .session = true};
         char digits[32] = "";
-        int p[2], pid, k;
+        int p[2], pid;
         ssize_t n;
 
         if (!s->share_pid)
@@ -116,9 +116,7 @@ static int start_pause(struct runtime *r, struct sandbox *s, struct error *err) 
                 return error_errno(err, -errno, "pipe");
         read_fd = p[0];
         sp.fds[1] = write_fd = p[1];
-        k = spawn_program(r, &sp, &pid, err);
-        if (k < 0)
-                return k;
+        TRY(spawn_program(r, &sp, &pid, err));
         close(write_fd);
         write_fd = -1;
         n = read(read_fd, digits, sizeof(digits) - 1);
@@ -151,16 +149,12 @@ static int make(struct runtime *r, struct sandbox *s, const struct sandbox_confi
                 return error_prefix(err, "failed to get sandbox runtime");
         if (mkdir(s->dir, 0711) < 0)
                 return error_errno(err, -errno, "mkdir %s", s->dir);
-        k = make_files(s, c, err);
-        if (k >= 0)
-                k = make_cgroup(r, s, c, err);
-        if (k >= 0)
-                k = namespaces_make(r, s, c, err);
-        if (k >= 0)
-                k = attach_network(r, s, c, err);
-        if (k >= 0)
-                k = start_pause(r, s, err);
-        return k < 0 ? k : sandbox_save(r, s, err);
+        TRY(make_files(s, c, err));
+        TRY(make_cgroup(r, s, c, err));
+        TRY(namespaces_make(r, s, c, err));
+        TRY(attach_network(r, s, c, err));
+        TRY(start_pause(r, s, err));
+        return sandbox_save(r, s, err);
 }
 
 int runtime_run_sandbox(struct runtime *r, const struct sandbox_config *c, char **ret_id, struct error *err) {
@@ -255,9 +249,7 @@ static int stop(struct runtime *r, struct sandbox *s, struct error *err) {
         if (k)
                 return 0;
         stop_pause(s);
-        k = detach_network(r, s, err);
-        if (k < 0)
-                return k;
+        TRY(detach_network(r, s, err));
         namespaces_drop(s);
         pthread_mutex_lock(&r->lock);
         s->state = SANDBOX_NOTREADY;
@@ -341,10 +333,8 @@ static void status_of(struct arena *a, const struct sandbox *s, struct sandbox_s
 int runtime_sandbox_status(struct runtime *r, struct arena *a, const char *id, struct sandbox_status *ret,
                            struct error *err) {
         struct sandbox *s;
-        int k = sandbox_get(r, id, &s, err);
 
-        if (k < 0)
-                return k;
+        TRY(sandbox_get(r, id, &s, err));
         pthread_mutex_lock(&r->lock);
         status_of(a, s, ret);
         pthread_mutex_unlock(&r->lock);

@@ -100,12 +100,9 @@ static uint64_t known_capabilities(void) {
 static int effective_capabilities(struct spec *s, uint64_t *ret) {
         const struct json *caps = json_getc(s->config->security, "capabilities");
         uint64_t add, drop, have = DEFAULT_CAPABILITIES;
-        int r = capability_bits(s, json_getc(caps, "add"), &add);
 
-        if (r >= 0)
-                r = capability_bits(s, json_getc(caps, "drop"), &drop);
-        if (r < 0)
-                return r;
+        TRY(capability_bits(s, json_getc(caps, "add"), &add));
+        TRY(capability_bits(s, json_getc(caps, "drop"), &drop));
         if (add == ALL_CAPABILITIES)
                 have = ALL_CAPABILITIES;
         if (drop == ALL_CAPABILITIES)
@@ -134,10 +131,8 @@ static int make_capabilities(struct spec *s, uint64_t *ret_bits) {
         static const char *const sets[] = { "bounding", "effective", "permitted" };
         struct json caps = json_new_object(), list = json_new_array();
         uint64_t bits;
-        int r = effective_capabilities(s, &bits);
 
-        if (r < 0)
-                return r;
+        TRY(effective_capabilities(s, &bits));
         bits &= known_capabilities() & own_bounding();
         for (size_t i = 0; i < ARRAY_SIZE(capability_names); i++)
                 if (bits >> i & 1)
@@ -200,10 +195,8 @@ static void add_namespace(struct spec *s, struct json *list, const char *type, c
 static int target_pid(struct spec *s, int64_t *ret) {
         _cleanup_free_ char *id = str_dup(s->config->target_container);
         struct container *c;
-        int r = container_get(s->runtime, id, &c, s->err);
 
-        if (r < 0)
-                return r;
+        TRY(container_get(s->runtime, id, &c, s->err));
         pthread_mutex_lock(&s->runtime->lock);
         *ret = c->state == CONTAINER_RUNNING ? c->pid : 0;
         pthread_mutex_unlock(&s->runtime->lock);
@@ -330,18 +323,12 @@ int spec_security(struct spec *s) {
         const struct json *escalation = json_getc(s->config->security, "allowPrivilegeEscalation");
         bool unmasked = s->privileged || str_eqc(json_str(json_getc(s->config->security, "procMount")), "Unmasked");
         uint64_t capabilities;
-        int r = make_user(s);
 
-        if (r >= 0)
-                r = make_capabilities(s, &capabilities);
-        if (r >= 0)
-                r = make_seccomp(s, capabilities);
-        if (r >= 0)
-                r = make_namespaces(s);
-        if (r >= 0)
-                r = make_devices(s);
-        if (r < 0)
-                return r;
+        TRY(make_user(s));
+        TRY(make_capabilities(s, &capabilities));
+        TRY(make_seccomp(s, capabilities));
+        TRY(make_namespaces(s));
+        TRY(make_devices(s));
         make_apparmor(s);
         json_set_bool(s->a, &s->process, "noNewPrivileges", escalation && !json_bool(escalation));
         if (!unmasked) {

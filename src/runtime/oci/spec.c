@@ -167,11 +167,8 @@ static int make(struct spec *s) {
         make_cwd(s);
         make_oom_score(s);
         json_set_bool(s->a, &s->process, "terminal", s->config->tty);
-        r = spec_security(s);
-        if (r >= 0)
-                r = spec_mounts(s);
-        if (r < 0)
-                return r;
+        TRY(spec_security(s));
+        TRY(spec_mounts(s));
         make_resources(s, json_get_or_add_object(s->a, &s->linux_, "resources"));
         json_set_cstr(s->a, &s->linux_, "cgroupsPath", s->container->cgroup);
         make_annotations(s);
@@ -212,7 +209,7 @@ int spec_write(struct runtime *r, const struct sandbox *sb, struct container *c,
                 .linux_ = json_new_object(),
                 .mounts = json_new_array(),
         };
-        int k = make(&s);
 
-        return k < 0 ? k : write_spec(&s);
+        TRY(make(&s));
+        return write_spec(&s);
 }

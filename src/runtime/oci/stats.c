@@ -96,10 +96,8 @@ int runtime_sandbox_usage(struct runtime *r, const char *id, struct runtime_usag
         struct runtime_usage u = { 0 };
         struct traffic t = { 0 };
         struct sandbox *s;
-        int k = sandbox_get(r, id, &s, err);
 
-        if (k < 0)
-                return k;
+        TRY(sandbox_get(r, id, &s, err));
         cgroup_usage(&r->cgroups, s->cgroup, &u);
         if (!s->host_network)
                 (void) in_netns(s, read_traffic, &t); /* a stopped one has none any more */

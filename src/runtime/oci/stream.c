@@ -90,9 +90,7 @@ static int exec_prepare(struct runtime *r, const char *id, char *const argv[], b
         *x = (struct exec) { .process = -1 };
         if (!argv[0])
                 return error_set(err, -EINVAL, "you must specify at least one command for the container");
-        k = container_get(r, id, &x->c, err);
-        if (k < 0)
-                return k;
+        TRY(container_get(r, id, &x->c, err));
         pthread_mutex_lock(&r->lock);
         running = x->c->state == CONTAINER_RUNNING;
         pthread_mutex_unlock(&r->lock);
@@ -114,10 +112,8 @@ static int exec_spawn(struct runtime *r, struct exec *x, const char *console, co
                           .session = true,
                           .needs_cgroups = true};
         size_t n = 0;
-        int k = runtime_handler(r, x->c->handler, &oci, err);
 
-        if (k < 0)
-                return k;
+        TRY(runtime_handler(r, x->c->handler, &oci, err));
         argv[n++] = oci;
         argv[n++] = root;
         argv[n++] = (char *) "exec";
@@ -208,9 +204,7 @@ int runtime_exec_sync(struct runtime *r, const char *id, char *const argv[], int
         char suffix[13] = { 0 };
         struct exec x;
 
-        k = exec_prepare(r, id, argv, false, &x, err);
-        if (k < 0)
-                return k;
+        TRY(exec_prepare(r, id, argv, false, &x, err));
         rand_suffix(suffix, 12);
         x.pidfile = timeout_ms > 0 ? xprintf("%s/exec-%s.pid", x.c->dir, suffix) : NULL;
         k = make_pipe(&out_read, &out_write, err);
@@ -324,10 +318,9 @@ static int exec_pipes(struct runtime *r, struct exec *x, const bool want[static 
 int runtime_exec_start(struct runtime *r, const char *id, char *const argv[], bool want_stdin, bool want_stdout,
                        bool want_stderr, bool tty, struct runtime_stream *ret, struct error *err) {
         struct exec x;
-        int k = exec_prepare(r, id, argv, tty, &x, err);
+        int k;
 
-        if (k < 0)
-                return k;
+        TRY(exec_prepare(r, id, argv, tty, &x, err));
         k = tty ? exec_tty(r, &x, ret, err)
                 : exec_pipes(r, &x, (bool[]){want_stdin, want_stdout, want_stderr}, ret, err);
         exec_done(r, &x);
@@ -352,10 +345,8 @@ int runtime_attach(struct runtime *r, const char *id, bool want_stdin, bool tty,
         struct sockaddr_un addr = { .sun_family = AF_UNIX };
         _cleanup_close_ int dir = -1, fd = -1;
         struct container *c;
-        int k = container_get(r, id, &c, err);
 
-        if (k < 0)
-                return k;
+        TRY(container_get(r, id, &c, err));
         dir = open(c->dir, O_PATH | O_DIRECTORY | O_CLOEXEC); /* the whole path may be too long for a socket address */
         container_put(r, c);
         if (dir < 0)
@@ -373,10 +364,8 @@ static int control(struct runtime *r, const char *id, const char *message, struc
         _cleanup_free_ char *path = NULL;
         _cleanup_close_ int fd = -1;
         struct container *c;
-        int k = container_get(r, id, &c, err);
 
-        if (k < 0)
-                return k;
+        TRY(container_get(r, id, &c, err));
         path = xprintf("%s/ctl", c->dir);
         container_put(r, c);
         fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
@@ -394,10 +383,9 @@ int runtime_resize_container(struct runtime *r, const char *id, uint16_t columns
 int runtime_reopen_log(struct runtime *r, const char *id, struct error *err) {
         _cleanup_free_ char *path = NULL;
         struct container *c;
-        int k = container_get(r, id, &c, err);
+        int k;
 
-        if (k < 0)
-                return k;
+        TRY(container_get(r, id, &c, err));
         path = xstrdup(c->log_path);
         container_put(r, c);
         k = control(r, id, "2 0 0\n", err);
@@ -442,10 +430,9 @@ static int dial(void *arg) {
 int runtime_port_forward(struct runtime *r, const char *sandbox_id, uint16_t port, int *ret_fd, struct error *err) {
         struct dial d = { .port = port, .fd = -1 };
         struct sandbox *s;
-        int k = sandbox_get(r, sandbox_id, &s, err);
+        int k;
 
-        if (k < 0)
-                return k;
+        TRY(sandbox_get(r, sandbox_id, &s, err));
         k = in_netns(s, dial, &d);
         if (k < 0)
                 error_errno(err, k, "failed to connect to localhost:%u inside namespace \"%s\"", port, s->id);

@@ -139,22 +139,16 @@ int user_resolve(const char *rootfs, const struct json *security, struct str ima
         _cleanup_buf_ struct buf passwd = BUF_INIT, group = BUF_INIT;
         struct str name = STR("");
         char number[16];
-        int r;
 
         *ret = (struct process_user) { 0 };
-        r = read_db(rootfs, "etc/passwd", &passwd, err);
-        if (r >= 0)
-                r = read_db(rootfs, "etc/group", &group, err);
-        if (r < 0)
-                return r;
+        TRY(read_db(rootfs, "etc/passwd", &passwd, err));
+        TRY(read_db(rootfs, "etc/group", &group, err));
         if (json_is(uid, JSON_INT)) {
                 snprintf(number, sizeof(number), "%u", (unsigned) json_int(uid));
                 image_user = str_of(number);
         } else if (json_is(json_getc(security, "runAsUserName"), JSON_STRING))
                 image_user = json_str(json_getc(security, "runAsUserName"));
-        r = resolve_image_user(image_user, buf_str(&passwd), buf_str(&group), ret, &name, err);
-        if (r < 0)
-                return r;
+        TRY(resolve_image_user(image_user, buf_str(&passwd), buf_str(&group), ret, &name, err));
         if (json_is(gid, JSON_INT))
                 ret->gid = (uint32_t) json_int(gid);
         add_group(ret, ret->gid);
