@@ -9,6 +9,7 @@
 #include "apiserver/extensions/aggregator.h"
 #include "apiserver/extensions/custom.h"
 #include "base/encode.h"
+#include "json/build.h"
 #include "schema/openapi.h"
 
 #define GZIP_MIN 4096 /* of a document, in bytes */
@@ -30,12 +31,8 @@ struct discovery {
 /* ---- pieces ---- */
 
 static struct json version_json(struct arena *a, const char *group, const char *version) {
-        struct json v = json_new_object();
-
-        json_setc(a, &v, "groupVersion",
-                  *group ? json_of_printf(a, "%s/%s", group, version) : json_of_cstr(version));
-        json_set_cstr(a, &v, "version", version);
-        return v;
+        return json_build(a, "{ groupVersion: %s, version: %c }",
+                          arena_printf(a, "%s%s%s", group, *group ? "/" : "", version), version);
 }
 
 static size_t n_remotes(const struct discovery *d) {
@@ -43,13 +40,8 @@ static size_t n_remotes(const struct discovery *d) {
 }
 
 static struct json group_json(struct arena *a, const struct discovery *d, const char *group, bool with_kind) {
-        struct json g = json_new_object(), versions = json_new_array(), preferred = json_new_object();
+        struct json versions = json_new_array(), preferred = json_new_object();
 
-        if (with_kind) {
-                json_set_cstr(a, &g, "kind", "APIGroup");
-                json_set_cstr(a, &g, "apiVersion", "v1");
-        }
-        json_set_cstr(a, &g, "name", group);
         for (size_t i = 0; i < d->n_served; i++) {
                 if (strcmp(d->served[i]->group, group) != 0)
                         continue;
@@ -66,9 +58,8 @@ static struct json group_json(struct arena *a, const struct discovery *d, const 
                         preferred = version_json(a, group, arena_cstr(a, r->version));
                 json_push(a, &versions, version_json(a, group, arena_cstr(a, r->version)));
         }
-        json_setc(a, &g, "versions", versions);
-        json_setc(a, &g, "preferredVersion", preferred);
-        return g;
+        return json_build(a, "{ kind: %c, apiVersion: %c, name: %c, versions: %j, preferredVersion: %j }",
+                          with_kind ? "APIGroup" : NULL, with_kind ? "v1" : NULL, group, &versions, &preferred);
 }
 
 static void add_group(const char **groups, size_t *n, const char *group) {
@@ -115,58 +106,49 @@ static struct json verbs_json(struct arena *a, uint32_t verbs) {
         return v;
 }
 
-static void set_list(struct arena *a, struct json *o, const char *key, const char *const *list) {
+/* NULL: there are none. */
+static const struct json *texts_json(struct arena *a, const char *const *list) {
         struct json l = json_new_array();
 
-        if (!list)
-                return;
-        for (; *list; list++)
+        for (; list && *list; list++)
                 json_push(a, &l, json_of_cstr(*list));
-        if (json_len(&l) > 0)
-                json_setc(a, o, key, l);
+        return json_len(&l) > 0 ? json_new(a, l) : NULL;
 }
 
 /* A stable text of what is stored: upstream hashes group, version and kind alike. */
-static void set_storage_hash(struct arena *a, struct json *o, const struct api_resource *r) {
+static struct str storage_hash(struct arena *a, const struct api_resource *r) {
         const struct api_resource *st = api_stored_as(r);
         _cleanup_buf_ struct buf b = BUF_INIT;
         uint8_t digest[32];
 
         if (r->transient)
-                return;
+                return str_n(NULL, 0);
         sha256(digest, arena_printf(a, "%s/%s/%s", st->group, st->version, st->kind));
         base64_encode(&b, str_n((const char *) digest, 8));
-        json_setc(a, o, "storageVersionHash", json_of_copy(a, buf_str(&b)));
+        return arena_str(a, buf_str(&b));
 }
 
 /* ---- classic ---- */
 
 static void add_resource(struct arena *a, struct json *list, const struct api_resource *r) {
-        struct json o = json_new_object();
+        struct json verbs = verbs_json(a, r->verbs);
 
-        json_set_cstr(a, &o, "name", r->plural);
-        json_set_cstr(a, &o, "singularName", r->singular);
-        json_set_bool(a, &o, "namespaced", r->namespaced);
-        json_set_cstr(a, &o, "kind", r->kind);
-        json_setc(a, &o, "verbs", verbs_json(a, r->verbs));
-        set_list(a, &o, "shortNames", r->short_names);
-        set_list(a, &o, "categories", r->categories);
-        set_storage_hash(a, &o, r);
-        json_push(a, list, o);
+        json_push(a, list,
+                  json_build(a,
+                             "{ name: %c, singularName: %c, namespaced: %b, kind: %c, verbs: %j, shortNames: %j,"
+                             "  categories: %j, storageVersionHash: %s }",
+                             r->plural, r->singular, r->namespaced, r->kind, &verbs, texts_json(a, r->short_names),
+                             texts_json(a, r->categories), storage_hash(a, r)));
         for (size_t i = 0; i < r->n_subresources; i++) {
                 const struct api_subresource *sub = &r->subresources[i];
 
-                o = json_new_object();
-                json_setc(a, &o, "name", json_of_printf(a, "%s/%s", r->plural, sub->name));
-                json_set_cstr(a, &o, "singularName", "");
-                json_set_bool(a, &o, "namespaced", r->namespaced);
-                if (sub->group)
-                        json_set_cstr(a, &o, "group", sub->group);
-                if (sub->version)
-                        json_set_cstr(a, &o, "version", sub->version);
-                json_set_cstr(a, &o, "kind", sub->kind);
-                json_setc(a, &o, "verbs", verbs_json(a, sub->verbs));
-                json_push(a, list, o);
+                verbs = verbs_json(a, sub->verbs);
+                json_push(a, list,
+                          json_build(a,
+                                     "{ name: %s, singularName: '', namespaced: %b, group: %c, version: %c, kind: %c,"
+                                     "  verbs: %j }",
+                                     arena_printf(a, "%s/%s", r->plural, sub->name), r->namespaced, sub->group,
+                                     sub->version, sub->kind, &verbs));
         }
 }
 
@@ -179,12 +161,9 @@ static bool make_resource_list(const struct discovery *d, struct arena *a, struc
                 return false;
         for (size_t i = 0; i < gv->n_resources; i++)
                 add_resource(a, &resources, gv->resources[i]);
-        *ret = json_new_object();
-        json_set_cstr(a, ret, "kind", "APIResourceList");
-        if (group.n > 0)
-                json_set_cstr(a, ret, "apiVersion", "v1");
-        json_setc(a, ret, "groupVersion", json_of_printf(a, "%s%s%s", gv->group, *gv->group ? "/" : "", gv->version));
-        json_setc(a, ret, "resources", resources);
+        *ret = json_build(a, "{ kind: 'APIResourceList', apiVersion: %c, groupVersion: %s, resources: %j }",
+                          group.n > 0 ? "v1" : NULL,
+                          arena_printf(a, "%s%s%s", gv->group, *gv->group ? "/" : "", gv->version), &resources);
         return true;
 }
 
@@ -196,116 +175,87 @@ static void make_groups(const struct discovery *d, struct arena *a, struct json 
         for (size_t i = 0; i < n; i++)
                 if (*names[i])
                         json_push(a, &groups, group_json(a, d, names[i], false));
-        *ret = json_new_object();
-        json_set_cstr(a, ret, "kind", "APIGroupList");
-        json_set_cstr(a, ret, "apiVersion", "v1");
-        json_setc(a, ret, "groups", groups);
+        *ret = json_build(a, "{ kind: 'APIGroupList', apiVersion: 'v1', groups: %j }", &groups);
 }
 
 static void make_legacy_versions(const struct discovery *d, struct arena *a, struct json *ret) {
-        struct json versions = json_new_array(), cidrs = json_new_array(), cidr = json_new_object();
         const struct apiserver_options *o = &d->s->options;
 
-        json_push(a, &versions, json_of_cstr("v1"));
-        json_set_cstr(a, &cidr, "clientCIDR", "0.0.0.0/0");
-        json_setc(a, &cidr, "serverAddress",
-                  json_of_printf(a, "%s:%u", o->advertise_address ? o->advertise_address : "127.0.0.1",
-                                 apiserver_port(d->s)));
-        json_push(a, &cidrs, cidr);
-        *ret = json_new_object();
-        json_set_cstr(a, ret, "kind", "APIVersions");
-        json_setc(a, ret, "versions", versions);
-        json_setc(a, ret, "serverAddressByClientCIDRs", cidrs);
+        *ret = json_build(a,
+                          "{ kind: 'APIVersions', versions: [ 'v1' ], serverAddressByClientCIDRs: ["
+                          "  { clientCIDR: '0.0.0.0/0', serverAddress: %s } ] }",
+                          arena_printf(a, "%s:%u", o->advertise_address ? o->advertise_address : "127.0.0.1",
+                                       apiserver_port(d->s)));
 }
 
 /* ---- aggregated ---- */
 
 static struct json kind_json(struct arena *a, const char *group, const char *version, const char *kind) {
-        struct json k = json_new_object();
-
-        json_set_cstr(a, &k, "group", group);
-        json_set_cstr(a, &k, "version", version);
-        json_set_cstr(a, &k, "kind", kind);
-        return k;
+        return json_build(a, "{ group: %c, version: %c, kind: %c }", group, version, kind);
 }
 
 static struct json resource_discovery(struct arena *a, const struct api_resource *r) {
-        struct json o = json_new_object(), subs = json_new_array();
+        struct json kind = kind_json(a, r->group, r->version, r->kind), verbs = verbs_json(a, r->verbs),
+                    subs = json_new_array();
 
-        json_set_cstr(a, &o, "resource", r->plural);
-        json_setc(a, &o, "responseKind", kind_json(a, r->group, r->version, r->kind));
-        json_set_cstr(a, &o, "scope", r->namespaced ? "Namespaced" : "Cluster");
-        json_set_cstr(a, &o, "singularResource", r->singular);
-        json_setc(a, &o, "verbs", verbs_json(a, r->verbs));
-        set_list(a, &o, "shortNames", r->short_names);
-        set_list(a, &o, "categories", r->categories);
         for (size_t i = 0; i < r->n_subresources; i++) {
                 const struct api_subresource *sub = &r->subresources[i];
-                struct json s = json_new_object();
+                struct json sub_kind = kind_json(a, sub->group ? sub->group : r->group,
+                                                 sub->version ? sub->version : r->version, sub->kind),
+                            sub_verbs = verbs_json(a, sub->verbs);
 
-                json_set_cstr(a, &s, "subresource", sub->name);
-                json_setc(a, &s, "responseKind",
-                          kind_json(a, sub->group ? sub->group : r->group, sub->version ? sub->version : r->version,
-                                    sub->kind));
-                json_setc(a, &s, "verbs", verbs_json(a, sub->verbs));
-                json_push(a, &subs, s);
+                json_push(a, &subs,
+                          json_build(a, "{ subresource: %c, responseKind: %j, verbs: %j }", sub->name, &sub_kind,
+                                     &sub_verbs));
         }
-        if (json_len(&subs) > 0)
-                json_setc(a, &o, "subresources", subs);
-        return o;
+        return json_build(a,
+                          "{ resource: %c, responseKind: %j, scope: %c, singularResource: %c, verbs: %j,"
+                          "  shortNames: %j, categories: %j, subresources: %j }",
+                          r->plural, &kind, r->namespaced ? "Namespaced" : "Cluster", r->singular, &verbs,
+                          texts_json(a, r->short_names), texts_json(a, r->categories),
+                          json_len(&subs) > 0 ? &subs : NULL);
 }
 
 static struct json version_discovery(struct arena *a, const struct api_group_version *gv) {
-        struct json v = json_new_object(), resources = json_new_array();
+        struct json resources = json_new_array();
 
-        json_set_cstr(a, &v, "version", gv->version);
         for (size_t i = 0; i < gv->n_resources; i++)
                 json_push(a, &resources, resource_discovery(a, gv->resources[i]));
-        json_setc(a, &v, "resources", resources);
-        json_set_cstr(a, &v, "freshness", "Current");
-        return v;
+        return json_build(a, "{ version: %c, resources: %j, freshness: 'Current' }", gv->version, &resources);
 }
 
 /* One entry of a remote's APIResourceList; that of a subresource goes to its resource. */
 static void add_remote_resource(struct arena *a, const struct remote *r, const struct json *entry, struct json *list) {
         struct str name = json_str(json_getc(entry, "name"));
         ssize_t slash = str_find(name, '/');
-        const char *group = arena_cstr(a, json_str_or(json_getc(entry, "group"), r->group));
-        const char *version = arena_cstr(a, json_str_or(json_getc(entry, "version"), r->version));
-        struct json *parent, o = json_new_object(),
-                    kind = kind_json(a, group, version, arena_cstr(a, json_str(json_getc(entry, "kind"))));
-        static const char *const copied[] = { "verbs", "shortNames", "categories" };
+        struct json *parent, kind;
 
+        kind = json_build(a, "{ group: %s, version: %s, kind: %s }", json_str_or(json_getc(entry, "group"), r->group),
+                          json_str_or(json_getc(entry, "version"), r->version), json_str(json_getc(entry, "kind")));
         if (slash < 0) {
-                json_set_str(a, &o, "resource", name);
-                json_setc(a, &o, "responseKind", kind);
-                json_set_cstr(a, &o, "scope", json_bool(json_getc(entry, "namespaced")) ? "Namespaced" : "Cluster");
-                json_set_str(a, &o, "singularResource", json_str(json_getc(entry, "singularName")));
-                for (size_t i = 0; i < ARRAY_SIZE(copied); i++)
-                        if (json_getc(entry, copied[i]))
-                                json_setc(a, &o, copied[i], *json_getc(entry, copied[i]));
-                json_push(a, list, o);
+                json_push(a, list,
+                          json_build(a,
+                                     "{ resource: %s, responseKind: %j, scope: %c, singularResource: %s, verbs: %j,"
+                                     "  shortNames: %j, categories: %j }",
+                                     name, &kind, json_bool(json_getc(entry, "namespaced")) ? "Namespaced" : "Cluster",
+                                     json_str(json_getc(entry, "singularName")), json_getc(entry, "verbs"),
+                                     json_getc(entry, "shortNames"), json_getc(entry, "categories")));
                 return;
         }
-        json_set_str(a, &o, "subresource", str_sub(name, (size_t) slash + 1, name.n));
-        json_setc(a, &o, "responseKind", kind);
-        if (json_getc(entry, "verbs"))
-                json_setc(a, &o, "verbs", *json_getc(entry, "verbs"));
         parent = json_find_by(list, "resource", str_sub(name, 0, (size_t) slash));
         if (parent)
-                json_push(a, json_get_or_add_array(a, parent, "subresources"), o);
+                json_push(a, json_get_or_add_array(a, parent, "subresources"),
+                          json_build(a, "{ subresource: %s, responseKind: %j, verbs: %j }",
+                                     str_sub(name, (size_t) slash + 1, name.n), &kind, json_getc(entry, "verbs")));
 }
 
 static struct json remote_discovery(struct arena *a, const struct remote *r) {
-        struct json v = json_new_object(), resources = json_new_array();
+        struct json resources = json_new_array();
 
-        json_set_str(a, &v, "version", r->version);
         json_each_item(entry, json_getc(r->resources, "resources"))
                 add_remote_resource(a, r, entry, &resources);
-        if (json_len(&resources) > 0)
-                json_setc(a, &v, "resources", resources);
-        json_set_cstr(a, &v, "freshness", r->available ? "Current" : "Stale");
-        return v;
+        return json_build(a, "{ version: %s, resources: %j, freshness: %c }", r->version,
+                          json_len(&resources) > 0 ? &resources : NULL, r->available ? "Current" : "Stale");
 }
 
 static void make_aggregated(const struct discovery *d, struct arena *a, bool legacy, bool beta, struct json *ret) {
@@ -314,29 +264,23 @@ static void make_aggregated(const struct discovery *d, struct arena *a, bool leg
         size_t n = all_groups(d, a, &names);
 
         for (size_t i = 0; i < n; i++) {
-                struct json item = json_new_object(), versions = json_new_array(), meta = json_new_object();
+                struct json versions = json_new_array();
                 const char *group = names[i];
 
                 if (legacy != (*group == '\0'))
                         continue;
-                if (*group)
-                        json_set_cstr(a, &meta, "name", group);
-                json_setc(a, &meta, "creationTimestamp", json_null());
                 for (size_t k = 0; k < d->n_served; k++)
                         if (strcmp(d->served[k]->group, group) == 0)
                                 json_push(a, &versions, version_discovery(a, d->served[k]));
                 for (size_t k = 0; k < n_remotes(d); k++)
                         if (str_eqc(d->catalog->remotes->v[k].group, group))
                                 json_push(a, &versions, remote_discovery(a, &d->catalog->remotes->v[k]));
-                json_setc(a, &item, "metadata", meta);
-                json_setc(a, &item, "versions", versions);
-                json_push(a, &items, item);
+                json_push(a, &items,
+                          json_build(a, "{ metadata: { name: %c, creationTimestamp: null }, versions: %j }",
+                                     *group ? group : NULL, &versions));
         }
-        *ret = json_new_object();
-        json_set_cstr(a, ret, "kind", "APIGroupDiscoveryList");
-        json_set_cstr(a, ret, "apiVersion", beta ? "apidiscovery.k8s.io/v2beta1" : "apidiscovery.k8s.io/v2");
-        json_setc(a, ret, "metadata", json_new_object());
-        json_setc(a, ret, "items", items);
+        *ret = json_build(a, "{ kind: 'APIGroupDiscoveryList', apiVersion: %c, metadata: {}, items: %j }",
+                          beta ? "apidiscovery.k8s.io/v2beta1" : "apidiscovery.k8s.io/v2", &items);
 }
 
 /* ---- documents ---- */
@@ -474,12 +418,10 @@ static bool make_openapi_index(struct discovery *d, struct arena *a, const struc
                 const struct remote *r = &d->catalog->remotes->v[k];
                 struct str path =
                                 arena_printf(a, "apis/%" STR_FMT "/%" STR_FMT, STR_ARG(r->group), STR_ARG(r->version));
-                struct json url = json_new_object();
 
-                if (str_empty(r->openapi_v3))
-                        continue;
-                json_set_str(a, &url, "serverRelativeURL", r->openapi_v3);
-                json_set(a, json_get_or_add_object(a, doc, "paths"), path, url);
+                if (!str_empty(r->openapi_v3))
+                        json_set(a, json_get_or_add_object(a, doc, "paths"), path,
+                                 json_build(a, "{ serverRelativeURL: %s }", r->openapi_v3));
         }
         json_write(dst, doc);
         return true;

@@ -9,6 +9,7 @@
 #include "apiserver/flow/flow.h"
 #include "apiserver/metrics.h"
 #include "base/metrics.h"
+#include "json/build.h"
 
 /* ---- version ---- */
 
@@ -28,21 +29,14 @@ static const char *architecture(void) {
 
 static void handle_version(struct exchange *x) {
         struct arena *a = http_request_arena(x->req);
-        struct json v = json_new_object();
+        struct json v = json_build(a,
+                                   "{ major: '1', minor: '33', emulationMajor: '1', emulationMinor: '33',"
+                                   "  minCompatibilityMajor: '1', minCompatibilityMinor: '32', gitVersion: %c,"
+                                   "  gitCommit: '', gitTreeState: 'clean', buildDate: '1970-01-01T00:00:00Z',"
+                                   "  goVersion: 'none (C17)', compiler: %c, platform: %s }",
+                                   GIT_VERSION, __VERSION__[0] ? "gcc" : "cc",
+                                   arena_printf(a, "linux/%s", architecture()));
 
-        json_set_cstr(a, &v, "major", "1");
-        json_set_cstr(a, &v, "minor", "33");
-        json_set_cstr(a, &v, "emulationMajor", "1");
-        json_set_cstr(a, &v, "emulationMinor", "33");
-        json_set_cstr(a, &v, "minCompatibilityMajor", "1");
-        json_set_cstr(a, &v, "minCompatibilityMinor", "32");
-        json_set_cstr(a, &v, "gitVersion", GIT_VERSION);
-        json_set_cstr(a, &v, "gitCommit", "");
-        json_set_cstr(a, &v, "gitTreeState", "clean");
-        json_set_cstr(a, &v, "buildDate", "1970-01-01T00:00:00Z");
-        json_set_cstr(a, &v, "goVersion", "none (C17)");
-        json_set_cstr(a, &v, "compiler", __VERSION__[0] ? "gcc" : "cc");
-        json_setc(a, &v, "platform", json_of_printf(a, "linux/%s", architecture()));
         x->format.pretty = true; /* upstream indents it for everybody */
         respond_tree(x->req, &x->format, 200, &v, NULL);
 }

@@ -1,6 +1,7 @@
 /* Pods: what is set when they are made, what may change afterwards. */
 #include "apiserver/strategy.h"
 #include "apiserver/writes.h"
+#include "json/build.h"
 #include "schema/quota.h"
 
 int pod_prepare_create(struct op *op, struct json *obj, struct error *err) {
@@ -10,18 +11,11 @@ int pod_prepare_create(struct op *op, struct json *obj, struct error *err) {
         const struct json *gates = json_getc(spec, "schedulingGates");
 
         json_set_cstr(a, status, "phase", "Pending");
-        if (json_len(gates) > 0) {
-                struct json condition = json_new_object(), conditions = json_new_array();
-
-                json_set_cstr(a, &condition, "type", "PodScheduled");
-                json_set_cstr(a, &condition, "status", "False");
-                json_setc(a, &condition, "lastProbeTime", json_null());
-                json_setc(a, &condition, "lastTransitionTime", json_null());
-                json_set_cstr(a, &condition, "reason", "SchedulingGated");
-                json_set_cstr(a, &condition, "message", "Scheduling is blocked due to non-empty scheduling gates");
-                json_push(a, &conditions, condition);
-                json_setc(a, status, "conditions", conditions);
-        }
+        if (json_len(gates) > 0)
+                json_setc(a, status, "conditions",
+                          json_build(a, "[ { type: 'PodScheduled', status: 'False', lastProbeTime: null,"
+                                        "  lastTransitionTime: null, reason: 'SchedulingGated',"
+                                        "  message: 'Scheduling is blocked due to non-empty scheduling gates' } ]"));
         json_set_cstr(a, status, "qosClass", pod_qos_class(spec));
         return 0;
 }

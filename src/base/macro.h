@@ -15,8 +15,8 @@
 /* Hands a pointer on and forgets it here, so that _cleanup_ does not release it. */
 #define TAKE_PTR(p) ({ __typeof__(p) *_pp = &(p); __typeof__(p) _v = *_pp; *_pp = NULL; _v; })
 
-/* Leaves the function when call, which returns 0 (or a count) or a negative errno, has failed: with what it returned. What
- * the function holds goes by _cleanup_. */
+/* Leaves the function with what call returned when that is a negative errno; what the function holds goes by
+ * _cleanup_. For calls in a row where the first failure is the caller's failure. */
 #define TRY(call)                       \
         do {                            \
                 int _failed = (call);   \

@@ -10,10 +10,10 @@
 #include "base/time.h"
 #include "base/vec.h"
 #include "controllers/conditions.h"
-#include "controllers/nodefit.h"
 #include "controllers/pods.h"
 #include "controllers/revisions.h"
 #include "json/build.h"
+#include "schema/nodefit.h"
 #include "schema/types.h"
 
 #define BURST 250

@@ -311,7 +311,7 @@ int64_t rollout_room_for_new(const struct rollout *r, int64_t current) {
 }
 
 /* Pods of old ReplicaSets that are not available hold nothing up: they go first. */
-static int clean_unhealthy(struct rollout *r, int64_t max, int64_t *ret_cleaned, struct error *err) {
+static int clean_unhealthy(struct rollout *r, int64_t max, struct error *err) {
         int64_t cleaned = 0;
 
         for (size_t i = 0; i < r->n_old && cleaned < max; i++) {
@@ -323,13 +323,11 @@ static int clean_unhealthy(struct rollout *r, int64_t max, int64_t *ret_cleaned,
                 TRY(rollout_scale(r, rs, rs->replicas - n, err));
                 cleaned += n;
         }
-        *ret_cleaned = cleaned;
         return 0;
 }
 
-static int scale_down_old(struct rollout *r, bool *ret_scaled, struct error *err) {
-        int64_t old_pods = 0, min_available = r->replicas - r->max_unavailable, cleaned = 0, available, room,
-                unavailable_new, max;
+static int scale_down_old(struct rollout *r, struct error *err) {
+        int64_t old_pods = 0, min_available = r->replicas - r->max_unavailable, available, room, unavailable_new, max;
 
         for (size_t i = 0; i < r->n_old; i++)
                 old_pods += r->old[i]->replicas;
@@ -339,7 +337,7 @@ static int scale_down_old(struct rollout *r, bool *ret_scaled, struct error *err
         max = rollout_sum(r, offsetof(struct replica_set, replicas)) - min_available - unavailable_new;
         if (max <= 0)
                 return 0;
-        TRY(clean_unhealthy(r, max, &cleaned, err));
+        TRY(clean_unhealthy(r, max, err));
         available = rollout_sum(r, offsetof(struct replica_set, available));
         room = available - min_available;
         for (size_t i = 0; i < r->n_old && room > 0; i++) {
@@ -349,14 +347,11 @@ static int scale_down_old(struct rollout *r, bool *ret_scaled, struct error *err
                         continue;
                 TRY(rollout_scale(r, r->old[i], r->old[i]->replicas - n, err));
                 room -= n;
-                cleaned += n;
         }
-        *ret_scaled = cleaned > 0;
         return 0;
 }
 
 static int rolling_update(struct rollout *r, struct error *err) {
-        bool scaled = false;
         int64_t want;
         int result;
 
@@ -366,7 +361,7 @@ static int rolling_update(struct rollout *r, struct error *err) {
         want = r->new->replicas > r->replicas ? r->replicas : rollout_room_for_new(r, r->new->replicas);
         if (want != r->new->replicas)
                 return rollout_scale(r, r->new, want, err);
-        return scale_down_old(r, &scaled, err);
+        return scale_down_old(r, err);
 }
 
 static bool old_pods_run(struct rollout *r) {

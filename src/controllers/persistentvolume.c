@@ -10,9 +10,9 @@
 #include <errno.h>
 
 #include "controllers/controller.h"
-#include "controllers/nodefit.h"
 #include "controllers/pods.h"
 #include "json/build.h"
+#include "schema/nodefit.h"
 #include "schema/quantity.h"
 #include "schema/selector.h"
 #include "schema/types.h"

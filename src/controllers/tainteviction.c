@@ -4,9 +4,9 @@
 
 #include "base/time.h"
 #include "controllers/conditions.h"
-#include "controllers/nodefit.h"
 #include "controllers/pods.h"
 #include "json/build.h"
+#include "schema/nodefit.h"
 #include "schema/types.h"
 
 #define NEVER INT64_MAX

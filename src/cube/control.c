@@ -139,9 +139,9 @@ static void *accept_loop(void *arg) {
 int control_start(const struct cluster *cluster, struct runtime *runtime, struct control **ret, struct error *err) {
         struct sockaddr_un address;
         _cleanup_free_ char *path = cluster_run_path(cluster, "control");
-        int r;
         TRY(socket_address(path, &address, err));
         _cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+        int r = 0;
         unlink(path); /* of a server that was killed; the cluster's lock says it is gone */
         mode_t old = umask(0177);
         if (fd < 0 || bind(fd, (struct sockaddr *) &address, sizeof(address)) < 0 || listen(fd, 16) < 0)

@@ -20,7 +20,6 @@ static int copy(int fd, struct error *err) {
 
 static int logs(struct flags *f, int argc, char **argv, struct error *err) {
         _cleanup_cluster_ struct cluster c = { 0 };
-        int r;
         TRY(cluster_load(f, &c, err));
         _cleanup_free_ char *path = cluster_path(&c, "cube.log");
         _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC), watch = inotify_init1(IN_CLOEXEC);
@@ -30,6 +29,7 @@ static int logs(struct flags *f, int argc, char **argv, struct error *err) {
                                  c.name);
         if (fd < 0 || watch < 0 || inotify_add_watch(watch, path, IN_MODIFY) < 0)
                 return error_errno(err, -errno, "open %s", path);
+        int r;
         do {
                 char event[4096];
                 r = copy(fd, err);

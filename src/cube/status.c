@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "client/client.h"
 #include "cube/node.h"
+#include "json/build.h"
 #include "schema/types.h"
 
 #define EXIT_STOPPED 3 /* as `systemctl status` */
@@ -53,22 +54,14 @@ static void ask_api(const struct cluster *c, struct status *s) {
 static void print_json(const struct cluster *c, const struct status *s) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_buf_ struct buf b = BUF_INIT;
-        struct json j = json_new_object();
-        json_set_cstr(a, &j, "name", c->name);
-        json_set_cstr(a, &j, "state", s->state);
-        json_set_cstr(a, &j, "apiServer", s->api);
-        json_set_cstr(a, &j, "node", s->node);
-        json_set_cstr(a, &j, "nodeName", c->node_name);
-        json_set_cstr(a, &j, "nodeIP", c->node_ip);
-        json_setc(a, &j, "server",
-                  json_of_printf(a, "https://%s:%d", c->isolated ? c->node_ip : "127.0.0.1", c->api_port));
-        json_set_bool(a, &j, "isolated", c->isolated);
-        json_set_cstr(a, &j, "serviceCIDR", c->service_cidr);
-        json_set_cstr(a, &j, "clusterCIDR", c->cluster_cidr);
-        json_set_cstr(a, &j, "dataDir", c->data_dir);
-        json_set_cstr(a, &j, "version", CUBE_VERSION);
-        json_set_int(a, &j, "pid", s->pid);
-        json_set_int(a, &j, "residentKiB", s->rss_kib);
+        struct str server = arena_printf(a, "https://%s:%d", c->isolated ? c->node_ip : "127.0.0.1", c->api_port);
+        struct json j = json_build(
+                        a,
+                        "{ name: %c, state: %c, apiServer: %c, node: %c, nodeName: %c, nodeIP: %c, server: %s,"
+                        "  isolated: %b, serviceCIDR: %c, clusterCIDR: %c, dataDir: %c, version: %c, pid: %d,"
+                        "  residentKiB: %l }",
+                        c->name, s->state, s->api, s->node, c->node_name, c->node_ip, server, c->isolated,
+                        c->service_cidr, c->cluster_cidr, c->data_dir, CUBE_VERSION, s->pid, s->rss_kib);
         json_write_pretty(&b, &j, 2);
         printf("%" STR_FMT "\n", STR_ARG(buf_str(&b)));
 }

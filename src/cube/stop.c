@@ -55,15 +55,12 @@ static const struct flag stop_flags[] = {
 static int stop(struct flags *f, int argc, char **argv, struct error *err) {
         _cleanup_cluster_ struct cluster c = { 0 };
         bool was_running;
-        int r;
         TRY(cluster_load(f, &c, err));
         TRY(cluster_stop(&c, &was_running, err));
         if (c.isolated)
-                r = isolate_destroy(&c, err);
+                TRY(isolate_destroy(&c, err));
         else if (f->pods)
-                r = node_stop_pods(&c, false, err);
-        if (r < 0)
-                return r;
+                TRY(node_stop_pods(&c, false, err));
         if (!was_running)
                 printf("%s is not running\n", c.name);
         else if (c.isolated || f->pods)

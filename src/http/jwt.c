@@ -12,6 +12,7 @@
 #include <openssl/rsa.h>
 
 #include "base/encode.h"
+#include "json/build.h"
 
 #define MAX_TOKEN 16384
 #define MAX_SIGNATURE 1024
@@ -148,7 +149,7 @@ bool jwt_verify(const struct jwt *t, EVP_PKEY *key) {
 int jwt_sign(struct arena *a, EVP_PKEY *key, struct str kid, const struct json *claims, struct str *ret) {
         const struct algorithm *g = find_algorithm(STR(""), key);
         _cleanup_buf_ struct buf token = BUF_INIT, part = BUF_INIT;
-        struct json header = json_new_object();
+        struct json header;
         uint8_t sig[MAX_SIGNATURE], raw[2 * 66];
         size_t n = sizeof(sig);
         EVP_MD_CTX *ctx;
@@ -156,8 +157,7 @@ int jwt_sign(struct arena *a, EVP_PKEY *key, struct str kid, const struct json *
 
         if (!g)
                 return -EIO;
-        json_set_cstr(a, &header, "alg", g->name);
-        json_set_str(a, &header, "kid", kid);
+        header = json_build(a, "{ alg: %c, kid: %s }", g->name, kid);
         json_write(&part, &header);
         base64url_encode(&token, buf_str(&part));
         part.n = 0;
@@ -283,14 +283,9 @@ static void set_number(struct arena *a, struct json *jwk, const char *name, EVP_
 
 struct json jwk_write(struct arena *a, EVP_PKEY *key, struct str kid) {
         const struct algorithm *g = find_algorithm(STR(""), key);
-        struct json k = json_new_object();
+        struct json k = json_build(a, "{ use: 'sig', kty: %c, kid: %s, crv: %c, alg: %c }", g->type, kid,
+                                   g->part ? g->curve : NULL, g->name);
 
-        json_set_cstr(a, &k, "use", "sig");
-        json_set_cstr(a, &k, "kty", g->type);
-        json_set_str(a, &k, "kid", kid);
-        if (g->part)
-                json_set_cstr(a, &k, "crv", g->curve);
-        json_set_cstr(a, &k, "alg", g->name);
         if (g->part) {
                 set_number(a, &k, "x", key, OSSL_PKEY_PARAM_EC_PUB_X, g->part);
                 set_number(a, &k, "y", key, OSSL_PKEY_PARAM_EC_PUB_Y, g->part);

@@ -4,8 +4,7 @@
 
 #include <errno.h>
 
-#include "schema/quantity.h"
-#include "schema/selector.h"
+#include "schema/nodefit.h"
 #include "schema/types.h"
 
 struct sums {
@@ -51,85 +50,6 @@ static bool fits(const struct kubelet_options *o, const struct sums *used, const
                 return false;
         }
         return true;
-}
-
-/* ---- affinity ---- */
-
-static bool expression_matches(struct arena *a, const struct json *e, const struct json *labels) {
-        struct str key = jstr(e, "key"), op = jstr(e, "operator");
-        const struct json *have = json_get(labels, key), *values = json_getc(e, "values");
-        int64_t x, y;
-        bool in = false;
-
-        json_each_item(v, values)
-                in = in || (have && str_eq(json_str(v), json_str(have)));
-        if (str_eqc(op, "In"))
-                return in;
-        if (str_eqc(op, "NotIn"))
-                return !in;
-        if (str_eqc(op, "Exists"))
-                return have;
-        if (str_eqc(op, "DoesNotExist"))
-                return !have;
-        if (!have || str_to_i64(json_str(have), &x) < 0 || str_to_i64(json_str(json_item(values, 0)), &y) < 0)
-                return false;
-        return str_eqc(op, "Gt") ? x > y : str_eqc(op, "Lt") && x < y;
-}
-
-static bool term_matches(struct arena *a, const struct json *term, const struct object *node) {
-        const struct json *labels = json_at_path(object_json(node), "metadata", "labels");
-        struct json fields = json_new_object();
-
-        if (json_len(json_getc(term, "matchExpressions")) == 0 && json_len(json_getc(term, "matchFields")) == 0)
-                return false;
-        json_set_str(a, &fields, "metadata.name", object_name(node));
-        json_each_item(e, json_getc(term, "matchExpressions"))
-                if (!expression_matches(a, e, labels))
-                        return false;
-        json_each_item(e, json_getc(term, "matchFields"))
-                if (!expression_matches(a, e, &fields))
-                        return false;
-        return true;
-}
-
-static bool affinity_matches(const struct json *spec, const struct object *node) {
-        const struct json *required = json_at_path(spec, "affinity", "nodeAffinity",
-                                                   "requiredDuringSchedulingIgnoredDuringExecution");
-        const struct json *labels = json_at_path(object_json(node), "metadata", "labels");
-        _cleanup_(arena_freep) struct arena *a = arena_new(0);
-
-        json_each_member(m, json_getc(spec, "nodeSelector"))
-                if (!json_get(labels, json_key(m)) ||
-                    !str_eq(json_str(json_get(labels, json_key(m))), json_str(&m->value)))
-                        return false;
-        if (!required)
-                return true;
-        json_each_item(term, json_getc(required, "nodeSelectorTerms"))
-                if (term_matches(a, term, node))
-                        return true;
-        return false;
-}
-
-static bool tolerates(const struct json *spec, const struct json *taint) {
-        json_each_item(t, json_getc(spec, "tolerations")) {
-                struct str key = jstr(t, "key"), effect = jstr(t, "effect");
-                bool exists = str_eqc(jstr(t, "operator"), "Exists");
-
-                if (effect.n && !str_eq(effect, jstr(taint, "effect")))
-                        continue;
-                if (key.n ? !str_eq(key, jstr(taint, "key")) : !exists)
-                        continue;
-                if (exists || str_eq(jstr(t, "value"), jstr(taint, "value")))
-                        return true;
-        }
-        return false;
-}
-
-static bool has_untolerated(const struct json *spec, const struct object *node) {
-        json_each_item(taint, json_at_path(object_json(node), "spec", "taints"))
-                if (str_eqc(jstr(taint, "effect"), "NoExecute") && !tolerates(spec, taint))
-                        return true;
-        return false;
 }
 
 /* ---- host ports ---- */
@@ -219,14 +139,14 @@ static bool rule_sysctls(const struct asked *q, struct error *message) {
 }
 
 static bool rule_affinity(const struct asked *q, struct error *message) {
-        if (q->node && !affinity_matches(q->spec, q->node))
+        if (q->node && !node_matches(q->node, q->spec))
                 error_set(message, -EINVAL,
                           "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector");
         return message->err == 0;
 }
 
 static bool rule_taints(const struct asked *q, struct error *message) {
-        if (q->node && has_untolerated(q->spec, q->node))
+        if (q->node && !taints_tolerated(q->node, json_getc(q->spec, "tolerations"), false, true))
                 error_set(message, -EINVAL,
                           "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate");
         return message->err == 0;

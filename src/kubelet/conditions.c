@@ -2,6 +2,7 @@
  * the status only. */
 #include "kubelet/internal.h"
 
+#include "json/build.h"
 #include "schema/types.h"
 
 struct conditions {
@@ -13,22 +14,17 @@ struct conditions {
 
 static void put(struct conditions *c, const char *type, bool status, const char *reason, struct str message) {
         const struct json *old = json_find_by(c->old, "type", str_of(type));
-        struct json o = json_new_object();
+        const char *word = status ? "True" : "False";
         char text[36];
+        struct str since = str_eqc(jstr(old, "status"), word) ? jstr(old, "lastTransitionTime") : STR("");
 
-        json_set_cstr(c->a, &o, "type", type);
-        json_set_cstr(c->a, &o, "status", status ? "True" : "False");
-        json_setc(c->a, &o, "lastProbeTime", json_null());
-        if (old && str_eqc(jstr(old, "status"), status ? "True" : "False") &&
-            json_is(json_getc(old, "lastTransitionTime"), JSON_STRING))
-                json_setc(c->a, &o, "lastTransitionTime", json_of_copy(c->a, jstr(old, "lastTransitionTime")));
-        else
-                json_setc(c->a, &o, "lastTransitionTime", json_of_copy(c->a, time_format(text, kubelet_now(c->p->k))));
-        if (reason)
-                json_set_cstr(c->a, &o, "reason", reason);
-        if (message.n)
-                json_set_str(c->a, &o, "message", message);
-        json_push(c->a, &c->list, o);
+        if (str_empty(since))
+                since = time_format(text, kubelet_now(c->p->k));
+        json_push(c->a, &c->list,
+                  json_build(c->a,
+                             "{ type: %c, status: %c, lastProbeTime: null, lastTransitionTime: %S, reason: %c,"
+                             "  message: %o }",
+                             type, word, since, reason, message));
 }
 
 /* "containers with unready status: [a b]", as Go prints a list; empty when there are none. */

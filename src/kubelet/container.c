@@ -1,6 +1,7 @@
 /* The configuration of one container, put together from its spec: image, command, environment, mounts, security,
  * resources, and the labels and annotations by which a later kubelet knows it again. */
 #include "kubelet/internal.h"
+#include "json/build.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -24,28 +25,24 @@ uint64_t container_hash(const struct json *spec) {
 /* ---- labels ---- */
 
 static struct json make_labels(struct pod *p, struct container *c) {
-        struct json o = json_new_object();
-
-        json_set_cstr(p->arena, &o, "io.kubernetes.container.name", c->name);
-        json_set_cstr(p->arena, &o, "io.kubernetes.pod.name", p->name);
-        json_set_cstr(p->arena, &o, "io.kubernetes.pod.namespace", p->ns);
-        json_set_cstr(p->arena, &o, "io.kubernetes.pod.uid", p->uid);
-        return o;
+        return json_build(p->arena,
+                          "{ io.kubernetes.container.name: %c, io.kubernetes.pod.name: %c,"
+                          "  io.kubernetes.pod.namespace: %c, io.kubernetes.pod.uid: %c }",
+                          c->name, p->name, p->ns, p->uid);
 }
 
 static struct json make_annotations(struct pod *p, struct container *c, uint32_t attempt) {
-        struct json o = json_new_object();
         struct arena *a = p->arena;
 
-        json_setc(a, &o, "io.kubernetes.container.hash",
-                  json_of_printf(a, "%llx", (unsigned long long) container_hash(c->spec)));
-        json_setc(a, &o, "io.kubernetes.container.restartCount", json_of_printf(a, "%u", attempt));
-        json_set_str(a, &o, "io.kubernetes.container.terminationMessagePath", jstr(c->spec, "terminationMessagePath"));
-        json_set_str(a, &o, "io.kubernetes.container.terminationMessagePolicy",
-                     jstr(c->spec, "terminationMessagePolicy"));
-        json_setc(a, &o, "io.kubernetes.pod.terminationGracePeriod",
-                  json_of_printf(a, "%lld", (long long) pod_grace(p)));
-        return o;
+        return json_build(a,
+                          "{ io.kubernetes.container.hash: %s, io.kubernetes.container.restartCount: %s,"
+                          "  io.kubernetes.container.terminationMessagePath: %s,"
+                          "  io.kubernetes.container.terminationMessagePolicy: %s,"
+                          "  io.kubernetes.pod.terminationGracePeriod: %s }",
+                          arena_printf(a, "%llx", (unsigned long long) container_hash(c->spec)),
+                          arena_printf(a, "%u", attempt), jstr(c->spec, "terminationMessagePath"),
+                          jstr(c->spec, "terminationMessagePolicy"),
+                          arena_printf(a, "%lld", (long long) pod_grace(p)));
 }
 
 /* ---- security ---- */

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "json/build.h"
 #include "schema/quantity.h"
 #include "schema/types.h"
 
@@ -82,35 +83,25 @@ static struct json resources_json(struct node_agent *n, struct arena *a, bool al
 }
 
 static struct json addresses_json(struct node_agent *n, struct arena *a) {
+        const struct kubelet_options *o = &n->k->o;
         struct json list = json_new_array();
 
-        for (size_t i = 0; i < 3; i++) {
-                struct json o = json_new_object();
-
-                if (i < 2 && !n->k->o.node_ips[i])
-                        continue;
-                json_set_cstr(a, &o, "type", i < 2 ? "InternalIP" : "Hostname");
-                json_set_cstr(a, &o, "address", i < 2 ? n->k->o.node_ips[i] : n->k->o.node_name);
-                json_push(a, &list, o);
-        }
+        for (size_t i = 0; i < 2; i++)
+                if (o->node_ips[i])
+                        json_push(a, &list, json_build(a, "{ type: 'InternalIP', address: %c }", o->node_ips[i]));
+        json_push(a, &list, json_build(a, "{ type: 'Hostname', address: %c }", o->node_name));
         return list;
 }
 
 static struct json node_info_json(struct node_agent *n, struct arena *a) {
         const struct machine *m = n->k->machine;
-        struct json o = json_new_object();
 
-        json_set_cstr(a, &o, "machineID", m->machine_id);
-        json_set_cstr(a, &o, "systemUUID", m->system_uuid);
-        json_set_cstr(a, &o, "bootID", m->boot_id);
-        json_set_cstr(a, &o, "kernelVersion", m->kernel);
-        json_set_cstr(a, &o, "osImage", m->os_image);
-        json_set_cstr(a, &o, "containerRuntimeVersion", n->k->o.runtime_version);
-        json_set_cstr(a, &o, "kubeletVersion", CUBE_KUBELET_VERSION);
-        json_set_cstr(a, &o, "kubeProxyVersion", "");
-        json_set_cstr(a, &o, "operatingSystem", "linux");
-        json_set_cstr(a, &o, "architecture", m->arch);
-        return o;
+        return json_build(a,
+                          "{ machineID: %c, systemUUID: %c, bootID: %c, kernelVersion: %c, osImage: %c,"
+                          "  containerRuntimeVersion: %c, kubeletVersion: %c, kubeProxyVersion: '',"
+                          "  operatingSystem: 'linux', architecture: %c }",
+                          m->machine_id, m->system_uuid, m->boot_id, m->kernel, m->os_image, n->k->o.runtime_version,
+                          CUBE_KUBELET_VERSION, m->arch);
 }
 
 static int larger_first(const void *a, const void *b) {
@@ -129,14 +120,13 @@ static struct json images_json(struct node_agent *n, struct arena *a) {
         qsort(images, n_images, sizeof(*images), larger_first);
         for (size_t i = 0; i < MIN(n_images, (size_t) MAX_IMAGES); i++) {
                 char **const both[] = { images[i].digests, images[i].tags };
-                struct json o = json_new_object(), names = json_new_array();
+                struct json names = json_new_array();
 
                 for (size_t j = 0; j < ARRAY_SIZE(both); j++)
                         for (char **name = both[j]; name && *name && json_len(&names) < MAX_IMAGE_NAMES; name++)
                                 json_push(a, &names, json_of_cstr(*name));
-                json_setc(a, &o, "names", names);
-                json_set_int(a, &o, "sizeBytes", (int64_t) images[i].size);
-                json_push(a, &list, o);
+                json_push(a, &list,
+                          json_build(a, "{ names: %j, sizeBytes: %l }", &names, (int64_t) images[i].size));
         }
         return list;
 }
@@ -148,20 +138,18 @@ struct condition {
 
 static void push_condition(struct node_agent *n, struct arena *a, struct json *list, const struct condition *c,
                            const struct json *old) {
-        struct json o = json_new_object(), now;
+        const struct json *was = json_find_by(old, "type", str_of(c->type));
+        const char *word = c->status ? "True" : "False";
         char text[36];
+        struct str now = time_format(text, kubelet_now(n->k));
 
-        now = json_of_copy(a, time_format(text, kubelet_now(n->k)));
-        json_set_cstr(a, &o, "type", c->type);
-        json_set_cstr(a, &o, "status", c->status ? "True" : "False");
-        json_setc(a, &o, "lastHeartbeatTime", now);
-        json_setc(a, &o, "lastTransitionTime", now);
-        json_each_item(was, old)
-                if (str_eqc(jstr(was, "type"), c->type) && str_eqc(jstr(was, "status"), c->status ? "True" : "False"))
-                        json_setc(a, &o, "lastTransitionTime", json_of_copy(a, jstr(was, "lastTransitionTime")));
-        json_set_cstr(a, &o, "reason", c->reason);
-        json_set_cstr(a, &o, "message", c->message);
-        json_push(a, list, o);
+        json_push(a, list,
+                  json_build(a,
+                             "{ type: %c, status: %c, lastHeartbeatTime: %S, lastTransitionTime: %S, reason: %c,"
+                             "  message: %c }",
+                             c->type, word, now,
+                             str_eqc(jstr(was, "status"), word) ? jstr(was, "lastTransitionTime") : now, c->reason,
+                             c->message));
 }
 
 static bool network_ready(struct kubelet *k) {
@@ -195,20 +183,15 @@ static struct json conditions_json(struct node_agent *n, struct arena *a, const 
 }
 
 static struct json status_json(struct node_agent *n, struct arena *a, const struct json *old) {
-        struct json o = json_new_object(), port = json_new_object(), endpoints = json_new_object(),
-                    images = images_json(n, a);
+        struct json capacity = resources_json(n, a, false), allocatable = resources_json(n, a, true),
+                    conditions = conditions_json(n, a, json_getc(old, "conditions")), addresses = addresses_json(n, a),
+                    info = node_info_json(n, a), images = images_json(n, a);
 
-        json_setc(a, &o, "capacity", resources_json(n, a, false));
-        json_setc(a, &o, "allocatable", resources_json(n, a, true));
-        json_setc(a, &o, "conditions", conditions_json(n, a, json_getc(old, "conditions")));
-        json_setc(a, &o, "addresses", addresses_json(n, a));
-        json_set_int(a, &port, "Port", kubelet_port(n->k));
-        json_setc(a, &endpoints, "kubeletEndpoint", port);
-        json_setc(a, &o, "daemonEndpoints", endpoints);
-        json_setc(a, &o, "nodeInfo", node_info_json(n, a));
-        if (json_len(&images))
-                json_setc(a, &o, "images", images);
-        return o;
+        return json_build(a,
+                          "{ capacity: %j, allocatable: %j, conditions: %j, addresses: %j,"
+                          "  daemonEndpoints: { kubeletEndpoint: { Port: %d } }, nodeInfo: %j, images: %j }",
+                          &capacity, &allocatable, &conditions, &addresses, (int) kubelet_port(n->k), &info,
+                          json_len(&images) ? &images : NULL);
 }
 
 /* The status without the times that change each time: to see whether anything has. */
@@ -246,31 +229,20 @@ static struct json labels_json(struct node_agent *n, struct arena *a) {
 }
 
 static struct json node_json(struct node_agent *n, struct arena *a) {
-        struct json o = json_new_object(), meta = json_new_object(), spec = json_new_object(),
-                    annotations = json_new_object();
+        const struct kubelet_options *o = &n->k->o;
+        struct json labels = labels_json(n, a), status = status_json(n, a, NULL);
 
-        json_set_cstr(a, &o, "kind", "Node");
-        json_set_cstr(a, &o, "apiVersion", "v1");
-        json_set_cstr(a, &meta, "name", n->k->o.node_name);
-        json_setc(a, &meta, "labels", labels_json(n, a));
-        json_set_cstr(a, &annotations, "volumes.kubernetes.io/controller-managed-attach-detach", "true");
-        json_setc(a, &meta, "annotations", annotations);
-        json_setc(a, &o, "metadata", meta);
-        if (n->k->o.provider_id)
-                json_set_cstr(a, &spec, "providerID", n->k->o.provider_id);
-        if (json_len(n->k->o.taints))
-                json_setc(a, &spec, "taints", *n->k->o.taints);
-        json_setc(a, &o, "spec", spec);
-        json_setc(a, &o, "status", status_json(n, a, NULL));
-        return o;
+        return json_build(a,
+                          "{ kind: 'Node', apiVersion: 'v1', metadata: { name: %c, labels: %j, annotations: {"
+                          "  'volumes.kubernetes.io/controller-managed-attach-detach': 'true' } },"
+                          "  spec: { providerID: %c, taints: %j }, status: %j }",
+                          o->node_name, &labels, o->provider_id, json_len(o->taints) ? o->taints : NULL, &status);
 }
 
 /* A Node of our name is there (a restart): our labels go onto it, the rest stays. */
 static int adopt_node(struct node_agent *n, struct arena *a, struct error *err) {
-        struct json patch = json_new_object(), meta = json_new_object();
+        struct json labels = labels_json(n, a), patch = json_build(a, "{ metadata: { labels: %j } }", &labels);
 
-        json_setc(a, &meta, "labels", labels_json(n, a));
-        json_setc(a, &patch, "metadata", meta);
         return client_patch(n->k->client, &res_nodes, STR(""), str_of(n->k->o.node_name), STR(""), API_PATCH_MERGE,
                             &patch, NULL, err);
 }
@@ -346,7 +318,7 @@ static int register_node(struct node_agent *n, struct arena *a, struct error *er
 
 static int update_status(struct node_agent *n, struct arena *a, struct error *err) {
         _cleanup_(object_unrefp) struct object *node = NULL;
-        struct json status, patch = json_new_object(), directive = json_new_object(), *addresses;
+        struct json status, patch, *addresses;
         _cleanup_free_ char *print = NULL;
         int r;
 
@@ -360,10 +332,9 @@ static int update_status(struct node_agent *n, struct arena *a, struct error *er
         if (n->sent && strcmp(print, n->sent) == 0 && now_mono_ns() - n->sent_ns < STATUS_NS)
                 return 0;
         /* addresses merge by type: replaced as a whole */
-        json_set_cstr(a, &directive, "$patch", "replace");
         addresses = json_get_mut(&status, STR("addresses"));
-        json_insert(a, addresses, 0, directive);
-        json_setc(a, &patch, "status", status);
+        json_insert(a, addresses, 0, json_build(a, "{ '$patch': 'replace' }"));
+        patch = json_build(a, "{ status: %j }", &status);
         r = client_patch(n->k->client, &res_nodes, STR(""), str_of(n->k->o.node_name), STR("status"),
                          API_PATCH_STRATEGIC, &patch, NULL, err);
         json_remove_item(addresses, 0);
@@ -373,29 +344,20 @@ static int update_status(struct node_agent *n, struct arena *a, struct error *er
 }
 
 static struct json lease_json(struct node_agent *n, struct arena *a, const struct object *node) {
-        struct json o = json_new_object(), meta = json_new_object(), spec = json_new_object(),
-                    owners = json_new_array();
-        struct json owner = json_new_object();
+        const char *name = n->k->o.node_name;
+        struct json owners = json_new_array();
         char text[36];
 
-        json_set_cstr(a, &o, "kind", "Lease");
-        json_set_cstr(a, &o, "apiVersion", "coordination.k8s.io/v1");
-        json_set_cstr(a, &meta, "name", n->k->o.node_name);
-        json_set_cstr(a, &meta, "namespace", "kube-node-lease");
-        if (node) {
-                json_set_cstr(a, &owner, "apiVersion", "v1");
-                json_set_cstr(a, &owner, "kind", "Node");
-                json_set_cstr(a, &owner, "name", n->k->o.node_name);
-                json_setc(a, &owner, "uid", json_of_copy(a, object_uid(node)));
-                json_push(a, &owners, owner);
-                json_setc(a, &meta, "ownerReferences", owners);
-        }
-        json_setc(a, &o, "metadata", meta);
-        json_set_cstr(a, &spec, "holderIdentity", n->k->o.node_name);
-        json_set_int(a, &spec, "leaseDurationSeconds", LEASE_SECONDS);
-        json_setc(a, &spec, "renewTime", json_of_copy(a, time_format_micro(text, kubelet_now(n->k))));
-        json_setc(a, &o, "spec", spec);
-        return o;
+        if (node)
+                json_push(a, &owners,
+                          json_build(a, "{ apiVersion: 'v1', kind: 'Node', name: %c, uid: %S }", name,
+                                     object_uid(node)));
+        return json_build(a,
+                          "{ kind: 'Lease', apiVersion: 'coordination.k8s.io/v1',"
+                          "  metadata: { name: %c, namespace: 'kube-node-lease', ownerReferences: %j },"
+                          "  spec: { holderIdentity: %c, leaseDurationSeconds: %d, renewTime: %S } }",
+                          name, node ? &owners : NULL, name, LEASE_SECONDS,
+                          time_format_micro(text, kubelet_now(n->k)));
 }
 
 static int renew_lease(struct node_agent *n, struct arena *a, struct error *err) {

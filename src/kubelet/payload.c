@@ -6,6 +6,7 @@
 
 #include "base/encode.h"
 #include "base/file.h"
+#include "json/build.h"
 #include "schema/types.h"
 
 #define DAY_NS (24 * 3600 * NSEC_PER_SEC)
@@ -121,22 +122,11 @@ static int put_downward(struct making *m, const struct json *source, struct erro
 /* ---- tokens ---- */
 
 static struct json token_request(struct pod *p, struct arena *a, struct str audience, int64_t seconds) {
-        struct json o = json_new_object(), spec = json_new_object(), audiences = json_new_array(),
-                    ref = json_new_object();
-
-        json_set_cstr(a, &o, "kind", "TokenRequest");
-        json_set_cstr(a, &o, "apiVersion", "authentication.k8s.io/v1");
-        if (audience.n)
-                json_push(a, &audiences, json_of_str(audience));
-        json_setc(a, &spec, "audiences", audiences);
-        json_set_int(a, &spec, "expirationSeconds", seconds);
-        json_set_cstr(a, &ref, "kind", "Pod");
-        json_set_cstr(a, &ref, "apiVersion", "v1");
-        json_set_cstr(a, &ref, "name", p->name);
-        json_set_cstr(a, &ref, "uid", p->uid);
-        json_setc(a, &spec, "boundObjectRef", ref);
-        json_setc(a, &o, "spec", spec);
-        return o;
+        return json_build(a,
+                          "{ kind: 'TokenRequest', apiVersion: 'authentication.k8s.io/v1', spec: {"
+                          "  audiences: [ %s ], expirationSeconds: %l,"
+                          "  boundObjectRef: { kind: 'Pod', apiVersion: 'v1', name: %c, uid: %c } } }",
+                          audience.n ? audience : str_n(NULL, 0), seconds, p->name, p->uid);
 }
 
 /* A token is asked for again at 80 % of its life, or after a day. */

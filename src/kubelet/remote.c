@@ -7,6 +7,7 @@
 #include "base/encode.h"
 #include "http/spdy.h"
 #include "http/websocket.h"
+#include "json/build.h"
 
 #define STREAMS_MS (30 * 1000)
 #define MAX_SMALL 4096 /* a resize message */
@@ -391,25 +392,18 @@ void remote_abort(struct remote *r) {
 /* metav1.Status as client-go's remotecommand reads it. */
 static void write_status(struct remote *r, struct buf *out, int exit_code, const struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        struct json o = json_new_object(), details = json_new_object(), causes = json_new_array(),
-                    cause = json_new_object();
+        struct json o = json_build(a, "{ metadata: {}, status: 'Success' }");
 
-        json_setc(a, &o, "metadata", json_new_object());
-        json_set_cstr(a, &o, "status", err || exit_code ? "Failure" : "Success");
-        if (err) {
-                json_set_cstr(a, &o, "message", error_text(err));
-                json_set_cstr(a, &o, "reason", "InternalError");
-                json_set_int(a, &o, "code", 500);
-        } else if (exit_code) {
-                json_setc(a, &o, "message",
-                          json_of_printf(a, "command terminated with non-zero exit code: exit status %d", exit_code));
-                json_set_cstr(a, &o, "reason", "NonZeroExitCode");
-                json_set_cstr(a, &cause, "reason", "ExitCode");
-                json_setc(a, &cause, "message", json_of_printf(a, "%d", exit_code));
-                json_push(a, &causes, cause);
-                json_setc(a, &details, "causes", causes);
-                json_setc(a, &o, "details", details);
-        }
+        if (err)
+                o = json_build(a,
+                               "{ metadata: {}, status: 'Failure', message: %c, reason: 'InternalError', code: 500 }",
+                               error_text(err));
+        else if (exit_code)
+                o = json_build(a,
+                               "{ metadata: {}, status: 'Failure', message: %s, reason: 'NonZeroExitCode',"
+                               "  details: { causes: [ { reason: 'ExitCode', message: %s } ] } }",
+                               arena_printf(a, "command terminated with non-zero exit code: exit status %d", exit_code),
+                               arena_printf(a, "%d", exit_code));
         json_write(out, &o);
 }
 

@@ -12,6 +12,7 @@
 #include "base/encode.h"
 #include "base/metrics.h"
 #include "http/tls.h"
+#include "json/build.h"
 
 #define MAX_ARGS 1024
 #define STOP_TRIES 500
@@ -101,7 +102,7 @@ static void serve_healthz(struct http_request *r, const struct route_args *a) {
 /* The pods as the node runs them: the API's object with the newest status. */
 static void serve_pods(struct http_request *r, const struct route_args *a) {
         struct arena *arena = http_request_arena(r);
-        struct json list = json_new_object(), items = json_new_array();
+        struct json list, items = json_new_array();
         _cleanup_buf_ struct buf text = BUF_INIT;
         struct pod_view **all;
         size_t n;
@@ -117,10 +118,7 @@ static void serve_pods(struct http_request *r, const struct route_args *a) {
                         json_setc(arena, &pod, "status", *status);
                 json_push(arena, &items, pod);
         }
-        json_set_cstr(arena, &list, "kind", "PodList");
-        json_set_cstr(arena, &list, "apiVersion", "v1");
-        json_setc(arena, &list, "metadata", json_new_object());
-        json_setc(arena, &list, "items", items);
+        list = json_build(arena, "{ kind: 'PodList', apiVersion: 'v1', metadata: {}, items: %j }", &items);
         json_write(&text, &list);
         http_respond_copy(r, 200, "application/json", buf_str(&text));
         for (size_t i = 0; i < n; i++)
@@ -129,26 +127,21 @@ static void serve_pods(struct http_request *r, const struct route_args *a) {
 }
 
 static void serve_configz(struct http_request *r, const struct route_args *a) {
+        const struct kubelet_options *o = &a->k->o;
         struct arena *arena = http_request_arena(r);
-        struct json o = json_new_object(), c = json_new_object(), dns = json_new_array();
+        struct json config = json_build(
+                        arena,
+                        "{ kubeletconfig: { kind: 'KubeletConfiguration', apiVersion: 'kubelet.config.k8s.io/v1beta1',"
+                        "  address: %c, port: %d, clusterDomain: %c, clusterDNS: [ %c ], maxPods: %d,"
+                        "  imageGCHighThresholdPercent: %d, imageGCLowThresholdPercent: %d, containerLogMaxFiles: %d,"
+                        "  containerLogMaxSize: %s, maxParallelImagePulls: %d } }",
+                        o->address, (int) kubelet_port(a->k), o->cluster_domain, o->cluster_dns, o->max_pods,
+                        o->image_gc_high_percent, o->image_gc_low_percent, o->log_max_files,
+                        arena_printf(arena, "%lldMi", (long long) o->log_max_bytes >> 20),
+                        (int) o->max_parallel_pulls);
         _cleanup_buf_ struct buf text = BUF_INIT;
 
-        json_set_cstr(arena, &c, "kind", "KubeletConfiguration");
-        json_set_cstr(arena, &c, "apiVersion", "kubelet.config.k8s.io/v1beta1");
-        json_set_cstr(arena, &c, "address", a->k->o.address);
-        json_set_int(arena, &c, "port", kubelet_port(a->k));
-        json_set_cstr(arena, &c, "clusterDomain", a->k->o.cluster_domain);
-        json_push(arena, &dns, json_of_cstr(a->k->o.cluster_dns));
-        json_setc(arena, &c, "clusterDNS", dns);
-        json_set_int(arena, &c, "maxPods", a->k->o.max_pods);
-        json_set_int(arena, &c, "imageGCHighThresholdPercent", a->k->o.image_gc_high_percent);
-        json_set_int(arena, &c, "imageGCLowThresholdPercent", a->k->o.image_gc_low_percent);
-        json_set_int(arena, &c, "containerLogMaxFiles", a->k->o.log_max_files);
-        json_setc(arena, &c, "containerLogMaxSize",
-                  json_of_printf(arena, "%lldMi", (long long) a->k->o.log_max_bytes >> 20));
-        json_set_int(arena, &c, "maxParallelImagePulls", a->k->o.max_parallel_pulls);
-        json_setc(arena, &o, "kubeletconfig", c);
-        json_write(&text, &o);
+        json_write(&text, &config);
         http_respond_copy(r, 200, "application/json", buf_str(&text));
 }
 

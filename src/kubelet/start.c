@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "json/build.h"
 #include "schema/types.h"
 
 #define RETRY_MS (10 * 1000) /* as upstream's workers after a failed sync */
@@ -34,20 +35,17 @@ void container_wait_reason(struct container *c, const char *reason, const char *
 
 static struct json host_ports(struct pod *p) {
         struct json list = json_new_array();
-        struct arena *a = p->arena;
 
         json_each_item(c, json_getc(p->spec, "containers"))
-                json_each_item(port, json_getc(c, "ports")) {
-                        struct json entry = json_new_object();
-
-                        if (json_int(json_getc(port, "hostPort")) <= 0)
-                                continue;
-                        json_set_int(a, &entry, "hostPort", json_int(json_getc(port, "hostPort")));
-                        json_set_int(a, &entry, "containerPort", json_int(json_getc(port, "containerPort")));
-                        json_set_str(a, &entry, "protocol", json_str_or(json_getc(port, "protocol"), STR("TCP")));
-                        json_set_str(a, &entry, "hostIP", jstr(port, "hostIP"));
-                        json_push(a, &list, entry);
-                }
+                json_each_item(port, json_getc(c, "ports"))
+                        if (json_int(json_getc(port, "hostPort")) > 0)
+                                json_push(p->arena, &list,
+                                          json_build(p->arena,
+                                                     "{ hostPort: %l, containerPort: %l, protocol: %s, hostIP: %s }",
+                                                     json_int(json_getc(port, "hostPort")),
+                                                     json_int(json_getc(port, "containerPort")),
+                                                     json_str_or(json_getc(port, "protocol"), STR("TCP")),
+                                                     jstr(port, "hostIP")));
         return list;
 }
 

@@ -6,6 +6,7 @@
 #include <sys/statvfs.h>
 
 #include "base/file.h"
+#include "json/build.h"
 
 struct container_usage {
         const struct container_view *view;
@@ -126,62 +127,36 @@ static void start(struct http_request *r, struct kubelet *k, const char *type,
 
 /* ---- /stats/summary ---- */
 
-static struct json time_json(struct gather *g) {
-        char text[36];
-
-        return json_of_copy(g->arena, time_format(text, g->now_ns));
-}
-
 static struct json cpu_json(struct gather *g, uint64_t ns) {
-        struct json o = json_new_object();
-
-        json_setc(g->arena, &o, "time", time_json(g));
-        json_set_int(g->arena, &o, "usageCoreNanoSeconds", (int64_t) ns);
-        return o;
+        return json_build(g->arena, "{ time: %t, usageCoreNanoSeconds: %l }", g->now_ns, (int64_t) ns);
 }
 
 static struct json memory_json(struct gather *g, const struct runtime_usage *u, int64_t available) {
-        struct json o = json_new_object();
+        struct json bytes = json_of_int(available);
 
-        json_setc(g->arena, &o, "time", time_json(g));
-        if (available >= 0)
-                json_set_int(g->arena, &o, "availableBytes", available);
-        json_set_int(g->arena, &o, "usageBytes", (int64_t) u->memory_bytes);
-        json_set_int(g->arena, &o, "workingSetBytes", (int64_t) u->memory_working_set);
-        json_set_int(g->arena, &o, "rssBytes", (int64_t) u->memory_rss);
-        json_set_int(g->arena, &o, "pageFaults", (int64_t) u->memory_page_faults);
-        json_set_int(g->arena, &o, "majorPageFaults", (int64_t) u->memory_major_page_faults);
-        return o;
+        return json_build(g->arena,
+                          "{ time: %t, availableBytes: %j, usageBytes: %l, workingSetBytes: %l, rssBytes: %l,"
+                          "  pageFaults: %l, majorPageFaults: %l }",
+                          g->now_ns, available >= 0 ? &bytes : NULL, (int64_t) u->memory_bytes,
+                          (int64_t) u->memory_working_set, (int64_t) u->memory_rss, (int64_t) u->memory_page_faults,
+                          (int64_t) u->memory_major_page_faults);
 }
 
 static struct json fs_json(struct gather *g, int64_t used, int64_t inodes_used) {
-        struct json o = json_new_object();
-
-        json_setc(g->arena, &o, "time", time_json(g));
-        json_set_int(g->arena, &o, "availableBytes", (int64_t) (g->fs.f_bavail * g->fs.f_frsize));
-        json_set_int(g->arena, &o, "capacityBytes", (int64_t) (g->fs.f_blocks * g->fs.f_frsize));
-        json_set_int(g->arena, &o, "usedBytes", used);
-        json_set_int(g->arena, &o, "inodesFree", (int64_t) g->fs.f_favail);
-        json_set_int(g->arena, &o, "inodes", (int64_t) g->fs.f_files);
-        json_set_int(g->arena, &o, "inodesUsed", inodes_used);
-        return o;
-}
-
-static struct json start_json(struct gather *g, int64_t ns) {
-        char text[36];
-
-        return json_of_copy(g->arena, time_format(text, ns));
+        return json_build(g->arena,
+                          "{ time: %t, availableBytes: %l, capacityBytes: %l, usedBytes: %l, inodesFree: %l,"
+                          "  inodes: %l, inodesUsed: %l }",
+                          g->now_ns, (int64_t) (g->fs.f_bavail * g->fs.f_frsize),
+                          (int64_t) (g->fs.f_blocks * g->fs.f_frsize), used, (int64_t) g->fs.f_favail,
+                          (int64_t) g->fs.f_files, inodes_used);
 }
 
 static struct json container_json(struct gather *g, const struct container_usage *c) {
-        struct json o = json_new_object();
+        struct json cpu = cpu_json(g, c->use.cpu_ns), memory = memory_json(g, &c->use, -1),
+                    rootfs = fs_json(g, (int64_t) c->use.rootfs_bytes, (int64_t) c->use.rootfs_inodes);
 
-        json_set_cstr(g->arena, &o, "name", c->view->name);
-        json_setc(g->arena, &o, "startTime", start_json(g, c->view->started_ns));
-        json_setc(g->arena, &o, "cpu", cpu_json(g, c->use.cpu_ns));
-        json_setc(g->arena, &o, "memory", memory_json(g, &c->use, -1));
-        json_setc(g->arena, &o, "rootfs", fs_json(g, (int64_t) c->use.rootfs_bytes, (int64_t) c->use.rootfs_inodes));
-        return o;
+        return json_build(g->arena, "{ name: %c, startTime: %t, cpu: %j, memory: %j, rootfs: %j }", c->view->name,
+                          c->view->started_ns, &cpu, &memory, &rootfs);
 }
 
 static void add_up(struct runtime_usage *sum, const struct runtime_usage *u) {
@@ -197,56 +172,41 @@ static void add_up(struct runtime_usage *sum, const struct runtime_usage *u) {
 }
 
 static struct json pod_json(struct gather *g, const struct pod_usage *p) {
-        struct json o = json_new_object(), ref = json_new_object(), containers = json_new_array(),
-                    net = json_new_object();
-        struct json pids = json_new_object();
-        struct arena *a = g->arena;
+        struct json containers = json_new_array(), cpu, memory, storage;
         struct runtime_usage sum = { 0 };
         int64_t started = 0;
 
-        json_set_str(a, &ref, "name", arena_str(a, str_of(p->view->name)));
-        json_set_str(a, &ref, "namespace", arena_str(a, str_of(p->view->ns)));
-        json_set_str(a, &ref, "uid", arena_str(a, str_of(p->view->uid)));
-        json_setc(a, &o, "podRef", ref);
         for (size_t i = 0; i < p->n; i++) {
-                json_push(a, &containers, container_json(g, &p->containers[i]));
+                json_push(g->arena, &containers, container_json(g, &p->containers[i]));
                 add_up(&sum, &p->containers[i].use);
                 started = started ? MIN(started, p->containers[i].view->started_ns) : p->containers[i].view->started_ns;
         }
-        json_setc(a, &o, "startTime", start_json(g, started));
-        json_setc(a, &o, "containers", containers);
-        json_setc(a, &o, "cpu", cpu_json(g, sum.cpu_ns));
-        json_setc(a, &o, "memory", memory_json(g, &sum, -1));
-        json_setc(a, &net, "time", time_json(g));
-        json_set_cstr(a, &net, "name", "eth0");
-        json_set_int(a, &net, "rxBytes", (int64_t) p->rx);
-        json_set_int(a, &net, "txBytes", (int64_t) p->tx);
-        json_setc(a, &o, "network", net);
-        json_setc(a, &o, "ephemeral-storage", fs_json(g, (int64_t) sum.rootfs_bytes, (int64_t) sum.rootfs_inodes));
-        json_set_int(a, &pids, "process_count", (int64_t) sum.pids);
-        json_setc(a, &o, "process_stats", pids);
-        return o;
+        cpu = cpu_json(g, sum.cpu_ns);
+        memory = memory_json(g, &sum, -1);
+        storage = fs_json(g, (int64_t) sum.rootfs_bytes, (int64_t) sum.rootfs_inodes);
+        return json_build(g->arena,
+                          "{ podRef: { name: %c, namespace: %c, uid: %c }, startTime: %t, containers: %j, cpu: %j,"
+                          "  memory: %j, network: { time: %t, name: 'eth0', rxBytes: %l, txBytes: %l },"
+                          "  ephemeral-storage: %j, process_stats: { process_count: %l } }",
+                          p->view->name, p->view->ns, p->view->uid, started, &containers, &cpu, &memory, g->now_ns,
+                          (int64_t) p->rx, (int64_t) p->tx, &storage, (int64_t) sum.pids);
 }
 
 static void render_summary(struct gather *g, struct buf *out) {
-        struct json o = json_new_object(), node = json_new_object(), pods = json_new_array(),
-                    runtime = json_new_object();
-        struct runtime_usage use = { 0 };
-        struct arena *a = g->arena;
-        int64_t fs_used = (int64_t) ((g->fs.f_blocks - g->fs.f_bfree) * g->fs.f_frsize);
+        uint64_t used = (uint64_t) MAX(g->k->o.memory_bytes - g->node_available, 0);
+        struct runtime_usage use = { .memory_bytes = used, .memory_working_set = used };
+        struct json cpu = cpu_json(g, g->node_cpu_ns), memory = memory_json(g, &use, g->node_available),
+                    fs = fs_json(g, (int64_t) ((g->fs.f_blocks - g->fs.f_bfree) * g->fs.f_frsize),
+                                 (int64_t) (g->fs.f_files - g->fs.f_ffree)),
+                    images = fs_json(g, (int64_t) g->image_bytes, (int64_t) g->image_inodes), pods = json_new_array(),
+                    o;
 
-        use.memory_bytes = use.memory_working_set = (uint64_t) MAX(g->k->o.memory_bytes - g->node_available, 0);
-        json_set_cstr(a, &node, "nodeName", g->k->o.node_name);
-        json_setc(a, &node, "cpu", cpu_json(g, g->node_cpu_ns));
-        json_setc(a, &node, "memory", memory_json(g, &use, g->node_available));
-        json_setc(a, &node, "fs", fs_json(g, fs_used, (int64_t) (g->fs.f_files - g->fs.f_ffree)));
-        json_setc(a, &runtime, "imageFs", fs_json(g, (int64_t) g->image_bytes, (int64_t) g->image_inodes));
-        json_setc(a, &node, "runtime", runtime);
         for (size_t i = 0; i < g->n; i++)
                 if (g->pods[i].n)
-                        json_push(a, &pods, pod_json(g, &g->pods[i]));
-        json_setc(a, &o, "node", node);
-        json_setc(a, &o, "pods", pods);
+                        json_push(g->arena, &pods, pod_json(g, &g->pods[i]));
+        o = json_build(g->arena,
+                       "{ node: { nodeName: %c, cpu: %j, memory: %j, fs: %j, runtime: { imageFs: %j } }, pods: %j }",
+                       g->k->o.node_name, &cpu, &memory, &fs, &images, &pods);
         json_write_pretty(out, &o, 1);
 }
 
@@ -298,6 +258,21 @@ static double fs_bytes(const struct container_usage *c) {
         return (double) c->use.rootfs_bytes;
 }
 
+/* The same of each pod: its containers together. */
+static void each_pod(struct gather *g, struct buf *out, const char *name, const char *type, const char *help,
+                     double (*value)(const struct container_usage *c)) {
+        head(out, name, type, help);
+        for (size_t i = 0; i < g->n; i++) {
+                struct container_usage sum = { 0 };
+
+                for (size_t j = 0; j < g->pods[i].n; j++)
+                        add_up(&sum.use, &g->pods[i].containers[j].use);
+                if (g->pods[i].n)
+                        buf_printf(out, "%s{namespace=\"%s\",pod=\"%s\"} %.14g %lld\n", name, g->pods[i].view->ns,
+                                   g->pods[i].view->name, value(&sum), (long long) (g->now_ns / NSEC_PER_MSEC));
+        }
+}
+
 static void render_resource(struct gather *g, struct buf *out) {
         long long now = (long long) (g->now_ns / NSEC_PER_MSEC);
 
@@ -316,28 +291,10 @@ static void render_resource(struct gather *g, struct buf *out) {
         head(out, "node_memory_working_set_bytes", "gauge", "[STABLE] Current working set of the node in bytes");
         buf_printf(out, "node_memory_working_set_bytes %lld %lld\n",
                    (long long) (g->k->o.memory_bytes - g->node_available), now);
-        head(out, "pod_cpu_usage_seconds_total", "counter",
-             "[STABLE] Cumulative cpu time consumed by the pod in core-seconds");
-        for (size_t i = 0; i < g->n; i++) {
-                struct runtime_usage sum = { 0 };
-
-                for (size_t j = 0; j < g->pods[i].n; j++)
-                        add_up(&sum, &g->pods[i].containers[j].use);
-                if (g->pods[i].n)
-                        buf_printf(out, "pod_cpu_usage_seconds_total{namespace=\"%s\",pod=\"%s\"} %.14g %lld\n",
-                                   g->pods[i].view->ns, g->pods[i].view->name, (double) sum.cpu_ns / NSEC_PER_SEC, now);
-        }
-        head(out, "pod_memory_working_set_bytes", "gauge", "[STABLE] Current working set of the pod in bytes");
-        for (size_t i = 0; i < g->n; i++) {
-                struct runtime_usage sum = { 0 };
-
-                for (size_t j = 0; j < g->pods[i].n; j++)
-                        add_up(&sum, &g->pods[i].containers[j].use);
-                if (g->pods[i].n)
-                        buf_printf(out, "pod_memory_working_set_bytes{namespace=\"%s\",pod=\"%s\"} %llu %lld\n",
-                                   g->pods[i].view->ns, g->pods[i].view->name,
-                                   (unsigned long long) sum.memory_working_set, now);
-        }
+        each_pod(g, out, "pod_cpu_usage_seconds_total", "counter",
+                 "[STABLE] Cumulative cpu time consumed by the pod in core-seconds", cpu_seconds);
+        each_pod(g, out, "pod_memory_working_set_bytes", "gauge",
+                 "[STABLE] Current working set of the pod in bytes", working_set);
         head(out, "resource_scrape_error", "gauge",
              "[STABLE] 1 if there was an error while getting container metrics, 0 otherwise");
         buf_addc(out, "resource_scrape_error 0\n");

@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "base/file.h"
+#include "json/build.h"
 #include "kubelet/logs.h"
 #include "schema/types.h"
 
@@ -55,10 +56,6 @@ static struct json time_json(struct arena *a, int64_t ns) {
         return ns > 0 ? json_of_copy(a, time_format(text, ns)) : json_null();
 }
 
-static struct json container_id_json(struct arena *a, const char *id) {
-        return json_of_printf(a, "cube://%s", id);
-}
-
 /* What the container left at its termination message path, or the end of its log. */
 static struct str termination_message(struct arena *a, const struct container *c, const struct container_status *s) {
         struct pod *p = c->pod;
@@ -81,29 +78,18 @@ static struct str termination_message(struct arena *a, const struct container *c
 }
 
 static struct json terminated_json(struct arena *a, const struct container *c, const struct container_status *s) {
-        struct json o = json_new_object();
         struct str reason = str_of(s->reason && s->reason[0] ? s->reason : s->exit_code ? "Error" : "Completed");
-        struct str message = termination_message(a, c, s);
+        struct json started = time_json(a, s->started_ns), finished = time_json(a, s->finished_ns);
 
-        json_set_int(a, &o, "exitCode", s->exit_code);
-        json_set_str(a, &o, "reason", arena_str(a, reason));
-        if (message.n)
-                json_set_str(a, &o, "message", arena_str(a, message));
-        json_setc(a, &o, "startedAt", time_json(a, s->started_ns));
-        json_setc(a, &o, "finishedAt", time_json(a, s->finished_ns));
-        json_setc(a, &o, "containerID", container_id_json(a, s->id));
-        return o;
+        return json_build(a,
+                          "{ exitCode: %d, reason: %S, message: %o, startedAt: %j, finishedAt: %j, containerID: %s }",
+                          s->exit_code, reason, arena_str(a, termination_message(a, c, s)), &started, &finished,
+                          arena_printf(a, "cube://%s", s->id));
 }
 
 static struct json unlocated_json(struct arena *a) {
-        struct json o = json_new_object();
-
-        json_set_int(a, &o, "exitCode", 137);
-        json_set_cstr(a, &o, "reason", "ContainerStatusUnknown");
-        json_set_cstr(a, &o, "message", "The container could not be located when the pod was terminated");
-        json_setc(a, &o, "startedAt", json_null());
-        json_setc(a, &o, "finishedAt", json_null());
-        return o;
+        return json_build(a, "{ exitCode: 137, reason: 'ContainerStatusUnknown', message: 'The container could not be "
+                             "located when the pod was terminated', startedAt: null, finishedAt: null }");
 }
 
 static bool has_init_containers(const struct pod *p) {
@@ -112,15 +98,12 @@ static bool has_init_containers(const struct pod *p) {
 
 static struct json waiting_json(struct arena *a, const struct container *c) {
         bool initializing = has_init_containers(c->pod) && c->kind != CONTAINER_EPHEMERAL;
-        struct json o = json_new_object();
 
-        json_set_cstr(a, &o, "reason",
-                      c->waiting     ? c->waiting
-                      : initializing ? "PodInitializing"
-                                     : "ContainerCreating");
-        if (c->waiting && c->waiting_message)
-                json_set_str(a, &o, "message", arena_str(a, str_of(c->waiting_message)));
-        return o;
+        return json_build(a, "{ reason: %c, message: %S }",
+                          c->waiting     ? c->waiting
+                          : initializing ? "PodInitializing"
+                                         : "ContainerCreating",
+                          str_of(c->waiting ? c->waiting_message : NULL));
 }
 
 static struct json state_json(struct arena *a, const struct container *c) {
@@ -157,12 +140,9 @@ static struct json volume_mounts_json(struct arena *a, const struct container *c
         struct json list = json_new_array();
 
         json_each_item(m, json_getc(c->spec, "volumeMounts")) {
-                struct json o = json_new_object();
-                bool readonly = json_bool(json_getc(m, "readOnly"));
+                struct json o = json_build(a, "{ name: %s, mountPath: %s }", jstr(m, "name"), jstr(m, "mountPath"));
 
-                json_setc(a, &o, "name", json_of_str(jstr(m, "name")));
-                json_setc(a, &o, "mountPath", json_of_str(jstr(m, "mountPath")));
-                if (readonly) {
+                if (json_bool(json_getc(m, "readOnly"))) {
                         json_set_bool(a, &o, "readOnly", true);
                         json_set_cstr(a, &o, "recursiveReadOnly",
                                       str_eqc(jstr(m, "recursiveReadOnly"), "Enabled") ? "Enabled" : "Disabled");
@@ -185,27 +165,22 @@ static struct str image_name(struct arena *a, const struct container *c) {
 }
 
 static struct json container_json(struct arena *a, const struct container *c) {
-        const struct json *resources = json_getc(c->spec, "resources");
-        struct json o = json_new_object(), mounts = volume_mounts_json(a, c);
+        const struct json *resources = json_getc(c->spec, "resources"), *requests = json_getc(resources, "requests");
+        struct json state = state_json(a, c), last = last_state_json(a, c), mounts = volume_mounts_json(a, c),
+                    none = json_new_object();
         const struct container_status *s = c->status;
 
-        json_set_str(a, &o, "name", arena_str(a, str_of(c->name)));
-        json_setc(a, &o, "state", state_json(a, c));
-        json_setc(a, &o, "lastState", last_state_json(a, c));
-        json_set_bool(a, &o, "ready", container_ready(c));
-        json_set_int(a, &o, "restartCount", s ? s->attempt : 0);
-        json_set_str(a, &o, "image", image_name(a, c));
-        json_set_str(a, &o, "imageID", s && s->image_id ? arena_str(a, str_of(s->image_id)) : STR(""));
-        if (s)
-                json_setc(a, &o, "containerID", container_id_json(a, s->id));
-        json_set_bool(a, &o, "started", container_started(c));
-        if (json_len(json_getc(resources, "requests")))
-                json_setc(a, &o, "allocatedResources", *json_getc(resources, "requests"));
-        if (s && c->kind != CONTAINER_EPHEMERAL)
-                json_setc(a, &o, "resources", resources ? *resources : json_new_object());
-        if (json_len(&mounts))
-                json_setc(a, &o, "volumeMounts", mounts);
-        return o;
+        return json_build(a,
+                          "{ name: %S, state: %j, lastState: %j, ready: %b, restartCount: %d, image: %s, imageID: %S,"
+                          "  containerID: %s, started: %b, allocatedResources: %j, resources: %j, volumeMounts: %j }",
+                          str_of(c->name), &state, &last, container_ready(c), s ? (int) s->attempt : 0,
+                          image_name(a, c), s && s->image_id ? str_of(s->image_id) : STR(""),
+                          s ? arena_printf(a, "cube://%s", s->id) : str_n(NULL, 0), container_started(c),
+                          json_len(requests) ? requests : NULL,
+                          !s || c->kind == CONTAINER_EPHEMERAL ? NULL
+                          : resources                          ? resources
+                                                               : &none,
+                          json_len(&mounts) ? &mounts : NULL);
 }
 
 static void add_statuses(struct pod *p, struct arena *a, struct json *status, const char *key,
@@ -312,14 +287,9 @@ const char *phase_from_containers(struct pod *p) {
 static void add_ips(struct arena *a, struct json *status, const char *one, const char *many, char *const ips[2]) {
         struct json list = json_new_array();
 
-        for (size_t i = 0; i < 2; i++) {
-                struct json o = json_new_object();
-
-                if (!ips[i] || !ips[i][0])
-                        continue;
-                json_set_str(a, &o, "ip", arena_str(a, str_of(ips[i])));
-                json_push(a, &list, o);
-        }
+        for (size_t i = 0; i < 2; i++)
+                if (ips[i] && ips[i][0])
+                        json_push(a, &list, json_build(a, "{ ip: %S }", str_of(ips[i])));
         if (json_len(&list) == 0)
                 return;
         json_setc(a, status, one, *json_getc(&list.items[0], "ip"));
@@ -363,13 +333,12 @@ struct json status_make(struct pod *p, struct arena *a) {
 /* podIPs and hostIPs merge by ip in a strategic merge patch: they have to be replaced instead. */
 static void replace_list(struct arena *a, struct json *status, const char *key) {
         const struct json *list = json_getc(status, key);
-        struct json copy, directive = json_new_object();
+        struct json copy;
 
         if (!list)
                 return;
         copy = json_copy_tree(a, list);
-        json_set_cstr(a, &directive, "$patch", "replace");
-        json_insert(a, &copy, 0, directive);
+        json_insert(a, &copy, 0, json_build(a, "{ '$patch': 'replace' }"));
         json_setc(a, status, key, copy);
 }
 
@@ -393,7 +362,7 @@ static void clear_old_reasons(struct pod *p, struct arena *a, struct json *statu
 }
 
 static int write_status(struct pod *p, struct arena *a, struct json status, struct error *err) {
-        struct json patch = json_new_object(), meta = json_new_object();
+        struct json patch;
         const struct json *was = json_getc(object_json(p->current), "status");
         static const char *const optional[] = { "message", "reason" };
         int r;
@@ -404,9 +373,7 @@ static int write_status(struct pod *p, struct arena *a, struct json status, stru
         for (size_t i = 0; i < ARRAY_SIZE(optional); i++)
                 if (json_getc(was, optional[i]) && !json_getc(&status, optional[i]))
                         json_setc(a, &status, optional[i], json_null());
-        json_set_cstr(a, &meta, "uid", p->uid);
-        json_setc(a, &patch, "metadata", meta);
-        json_setc(a, &patch, "status", status);
+        patch = json_build(a, "{ metadata: { uid: %c }, status: %j }", p->uid, &status);
         r = client_patch(p->k->client, &res_pods, str_of(p->ns), str_of(p->name), STR("status"), API_PATCH_STRATEGIC,
                          &patch, NULL, err);
         return r == -ENOENT ? 0 : r;

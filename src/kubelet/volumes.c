@@ -131,17 +131,14 @@ static int setup_empty_dir(struct pod *p, struct volume *v, const struct json *s
         struct str medium = jstr(source, "medium");
         int64_t size = quantity_value(quantity_of_json(json_getc(source, "sizeLimit")));
         int64_t limit = pod_request(p->spec, "limits", "memory", false);
-        int r;
 
         TRY(file_mkdirs(v->path, 0777, err));
         if (limit > 0 && (size == 0 || limit < size))
                 size = limit;
         if (str_eqc(medium, "Memory"))
-                r = mount_tmpfs(v->path, size, 0777, err);
+                TRY(mount_tmpfs(v->path, size, 0777, err));
         else if (str_has_prefix(medium, STR("HugePages")))
-                r = mount_hugepages(v->path, medium, err);
-        if (r < 0)
-                return r;
+                TRY(mount_hugepages(v->path, medium, err));
         if (chmod(v->path, 0777) < 0) /* whatever the umask */
                 return error_errno(err, -errno, "chmod %s", v->path);
         return own_by_group(p, v->path, err);
@@ -237,7 +234,6 @@ static int setup_persistent(struct pod *p, struct volume *v, struct str claim_na
         _cleanup_(object_unrefp) struct object *claim = NULL, *pv = NULL;
         const struct json *spec;
         struct str name;
-        int r;
 
         TRY(client_get(p->k->client, &res_persistentvolumeclaims, str_of(p->ns), claim_name, &claim, err));
         name = jstr(json_getc(object_json(claim), "spec"), "volumeName");
@@ -246,16 +242,14 @@ static int setup_persistent(struct pod *p, struct volume *v, struct str claim_na
         TRY(client_get(p->k->client, &res_persistentvolumes, STR(""), name, &pv, err));
         spec = json_getc(object_json(pv), "spec");
         if (json_getc(spec, "hostPath"))
-                r = setup_host_path(p, v, json_getc(spec, "hostPath"), err);
+                TRY(setup_host_path(p, v, json_getc(spec, "hostPath"), err));
         else if (json_getc(spec, "local"))
                 set_string(&v->path, jstr(json_getc(spec, "local"), "path"));
         else
                 return error_set(err, -ENOTSUP,
                                  "the kind of PersistentVolume %" STR_FMT " is not supported by this node",
                                  STR_ARG(name));
-        if (r >= 0 && !file_exists(v->path))
-                return error_set(err, -ENOENT, "path \"%s\" does not exist", v->path);
-        return r;
+        return file_exists(v->path) ? 0 : error_set(err, -ENOENT, "path \"%s\" does not exist", v->path);
 }
 
 static int setup_claim(struct pod *p, struct volume *v, const struct json *source, struct error *err) {

@@ -296,13 +296,11 @@ static int attach(struct pod_network *network, const char *sandbox_id, const cha
         struct pod_side p = { .gateway = ipam_gateway(n->ipam) };
         char veth[16];
         uint8_t mac[6];
-        int r;
         TRY(ipam_acquire(n->ipam, sandbox_id, netns_path, hostports, &p.ip, err));
         veth_name(sandbox_id, veth);
         pod_mac(p.ip, mac);
         _cleanup_close_ int fd = open(netns_path, O_RDONLY | O_CLOEXEC);
-        if (fd < 0)
-                r = error_errno(err, -errno, "open %s", netns_path);
+        int r = fd < 0 ? error_errno(err, -errno, "open %s", netns_path) : 0;
         if (r == 0)
                 r = nl_veth_add(veth, "eth0", fd, n->mtu, mac, err);
         if (r == 0)
@@ -334,7 +332,7 @@ static int detach(struct pod_network *network, const char *sandbox_id, const cha
         char veth[16];
         uint32_t ip = 0;
         veth_name(sandbox_id, veth);
-        int r;
+        int r = 0;
         TRY(nl_link_delete(veth, err));
         pthread_mutex_lock(&n->rules);
         if (!atomic_load(&n->ready))

@@ -7,6 +7,7 @@
 #include "base/time.h"
 #include "client/events.h"
 #include "client/informer.h"
+#include "json/build.h"
 #include "scheduler/framework.h"
 #include "schema/types.h"
 
@@ -189,15 +190,11 @@ static void patch_condition(struct scheduler *s, const struct object *pod, struc
         if (said && str_eq(PodCondition_message(said), message))
                 return;
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        char when[36];
-        struct json patch = json_new_object(), cond = json_new_object();
-        json_set_cstr(a, &cond, "type", "PodScheduled");
-        json_set_cstr(a, &cond, "status", "False");
-        json_setc(a, &cond, "lastProbeTime", json_null());
-        json_set_str(a, &cond, "lastTransitionTime", time_format(when, s->clock->wall_ns(s->clock)));
-        json_set_cstr(a, &cond, "reason", "Unschedulable");
-        json_set_str(a, &cond, "message", message);
-        json_push(a, json_get_or_add_array(a, json_get_or_add_object(a, &patch, "status"), "conditions"), cond);
+        struct json patch = json_build(a,
+                                       "{ status: { conditions: [ { type: 'PodScheduled', status: 'False',"
+                                       "  lastProbeTime: null, lastTransitionTime: %t, reason: 'Unschedulable',"
+                                       "  message: %s } ] } }",
+                                       s->clock->wall_ns(s->clock), message);
         struct client_request q = { .verb = API_PATCH,
                                     .resource = &res_pods,
                                     .namespace = object_namespace(pod),

@@ -1,6 +1,7 @@
 /* The defaults that depend on something: `default by x` in api/ is default_x() here. Each gets a value of its type that
  * is the caller's own, before its members are defaulted. The facts are those of upstream's SetDefaults_* functions. */
 #include "base/encode.h"
+#include "json/build.h"
 #include "schema/hooks.h"
 #include "schema/internal.h"
 #include "schema/quantity.h"
@@ -99,12 +100,8 @@ void default_pod_status(struct arena *a, struct json *value) {
 
         if (json_len(ips) > 0)
                 json_set_str(a, value, "podIP", PodIP_ip(json_item(ips, 0)));
-        else if (PodStatus_podIP(value).n > 0) {
-                struct json ip = json_new_object();
-
-                json_set_str(a, &ip, "ip", PodStatus_podIP(value));
-                json_push(a, json_get_or_add_array(a, value, "podIPs"), ip);
-        }
+        else if (PodStatus_podIP(value).n > 0)
+                json_setc(a, value, "podIPs", json_build(a, "[ { ip: %s } ]", PodStatus_podIP(value)));
 }
 
 /* Finer than 1/1000 is rounded up. */
@@ -278,38 +275,25 @@ void default_job(struct arena *a, struct json *value) {
 /* Without metrics: 80 % of the requested CPU. Scaling rules that are given get the rest of their values. */
 static void default_rules(struct arena *a, struct json *behavior, bool up) {
         struct json *rules = json_get_or_add_object(a, behavior, up ? "scaleUp" : "scaleDown");
-        struct json *policies;
 
         if (up)
                 set_if_absent(a, rules, "stabilizationWindowSeconds", json_of_int(0));
         set_if_absent(a, rules, "selectPolicy", json_of_cstr("Max"));
         if (has(rules, "policies"))
                 return;
-        policies = json_get_or_add_array(a, rules, "policies");
-        for (int pods = up; pods >= 0; pods--) {
-                struct json policy = json_new_object();
-
-                json_set_cstr(a, &policy, "type", pods ? "Pods" : "Percent");
-                json_set_int(a, &policy, "value", pods ? 4 : 100);
-                json_set_int(a, &policy, "periodSeconds", 15);
-                json_push(a, policies, policy);
-        }
+        json_setc(a, rules, "policies",
+                  json_build(a, up ? "[ { type: 'Pods', value: 4, periodSeconds: 15 },"
+                                     "  { type: 'Percent', value: 100, periodSeconds: 15 } ]"
+                                   : "[ { type: 'Percent', value: 100, periodSeconds: 15 } ]"));
 }
 
 void default_autoscaler(struct arena *a, struct json *value) {
         struct json *behavior = get_mut(value, "behavior");
 
-        if (json_len(HorizontalPodAutoscalerSpec_metrics(value)) == 0) {
-                struct json *metric = json_push(a, json_get_or_add_array(a, value, "metrics"), json_new_object()),
-                            *target;
-
-                json_set_cstr(a, metric, "type", "Resource");
-                metric = json_setc(a, metric, "resource", json_new_object());
-                json_set_cstr(a, metric, "name", "cpu");
-                target = json_setc(a, metric, "target", json_new_object());
-                json_set_cstr(a, target, "type", "Utilization");
-                json_set_int(a, target, "averageUtilization", 80);
-        }
+        if (json_len(HorizontalPodAutoscalerSpec_metrics(value)) == 0)
+                json_setc(a, value, "metrics",
+                          json_build(a, "[ { type: 'Resource', resource: { name: 'cpu',"
+                                        "  target: { type: 'Utilization', averageUtilization: 80 } } } ]"));
         if (!json_is(behavior, JSON_OBJECT))
                 return;
         default_rules(a, behavior, true);
@@ -319,14 +303,10 @@ void default_autoscaler(struct arena *a, struct json *value) {
 /* ---- the others ---- */
 
 void default_network_policy(struct arena *a, struct json *value) {
-        struct json *types;
-
-        if (json_len(NetworkPolicySpec_policyTypes(value)) > 0)
-                return;
-        types = json_get_or_add_array(a, value, "policyTypes");
-        json_push(a, types, json_of_cstr("Ingress"));
-        if (json_len(NetworkPolicySpec_egress(value)) > 0)
-                json_push(a, types, json_of_cstr("Egress"));
+        if (json_len(NetworkPolicySpec_policyTypes(value)) == 0)
+                json_setc(a, value, "policyTypes",
+                          json_build(a, json_len(NetworkPolicySpec_egress(value)) > 0 ? "[ 'Ingress', 'Egress' ]"
+                                                                                      : "[ 'Ingress' ]"));
 }
 
 void default_subject(struct arena *a, struct json *value) {

@@ -203,7 +203,6 @@ static int parse_set(struct arena *a, struct lexer *l, struct selector_requireme
 static int parse_requirement(struct arena *a, struct lexer *l, struct selector_requirement *ret, struct error *err) {
         _cleanup_buf_ struct buf why = BUF_INIT;
         struct selector_requirement r = { .op = SELECTOR_EXISTS };
-        int e;
 
         if (l->token == T_NOT) {
                 r.op = SELECTOR_NOT_EXISTS;
@@ -219,7 +218,7 @@ static int parse_requirement(struct arena *a, struct lexer *l, struct selector_r
         if (r.op == SELECTOR_EXISTS && l->token != T_END && l->token != T_COMMA) {
                 TRY(parse_operator(l, &r.op, err));
                 if (r.op <= SELECTOR_NOT_IN)
-                        e = parse_set(a, l, &r, err);
+                        TRY(parse_set(a, l, &r, err));
                 else if (l->token == T_END || l->token == T_COMMA)
                         add_value(a, &r, STR(""));
                 else if (as_value(l) == T_ID) {
@@ -227,8 +226,6 @@ static int parse_requirement(struct arena *a, struct lexer *l, struct selector_r
                         advance(l);
                 } else
                         return unexpected(l, "identifier", err);
-                if (e < 0)
-                        return e;
         }
         sort_values(&r);
         *ret = r;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "apiserver/bootstrap.h"
+#include "json/build.h"
 
 struct role {
         const char *name;
@@ -345,23 +346,17 @@ static struct json words(struct arena *a, struct str text) {
 }
 
 static struct json rule_json(struct arena *a, const char *line) {
-        struct str text = str_of(line), verbs = { 0 }, resources = { 0 }, groups = { 0 }, names = { 0 };
-        struct json r = json_new_object();
+        struct str text = str_of(line), part[4] = { 0 };
+        struct json list[4];
 
-        str_split(&text, ' ', &verbs);
-        str_split(&text, ' ', &resources);
-        str_split(&text, ' ', &groups);
-        str_split(&text, ' ', &names);
-        json_setc(a, &r, "verbs", words(a, verbs));
-        if (str_eqc(groups, "url")) {
-                json_setc(a, &r, "nonResourceURLs", words(a, resources));
-                return r;
+        for (size_t i = 0; i < ARRAY_SIZE(part); i++) {
+                str_split(&text, ' ', &part[i]);
+                list[i] = part[i].n > 0 ? words(a, part[i]) : json_null();
         }
-        json_setc(a, &r, "apiGroups", words(a, groups));
-        json_setc(a, &r, "resources", words(a, resources));
-        if (names.n > 0)
-                json_setc(a, &r, "resourceNames", words(a, names));
-        return r;
+        if (str_eqc(part[2], "url"))
+                return json_build(a, "{ verbs: %j, nonResourceURLs: %j }", &list[0], &list[1]);
+        return json_build(a, "{ verbs: %j, apiGroups: %j, resources: %j, resourceNames: %j }", &list[0], &list[2],
+                          &list[1], part[3].n > 0 ? &list[3] : NULL);
 }
 
 static void push_rules(struct arena *a, struct json *list, const char *const *rules) {
@@ -383,32 +378,23 @@ static void push_aggregated(struct arena *a, struct json *list, const char *labe
         }
 }
 
-static struct json head(struct arena *a, const char *kind, const char *ns, struct str name, struct json **ret_labels) {
-        struct json o = json_new_object(), *meta;
-
-        json_set_cstr(a, &o, "kind", kind);
-        json_set_cstr(a, &o, "apiVersion", "rbac.authorization.k8s.io/v1");
-        meta = json_get_or_add_object(a, &o, "metadata");
-        json_set_str(a, meta, "name", name);
-        if (ns)
-                json_set_cstr(a, meta, "namespace", ns);
-        json_set_cstr(a, json_get_or_add_object(a, meta, "annotations"), "rbac.authorization.kubernetes.io/autoupdate",
-                      "true");
-        *ret_labels = json_get_or_add_object(a, meta, "labels");
-        json_set_cstr(a, *ret_labels, "kubernetes.io/bootstrapping", "rbac-defaults");
-        return o;
+static struct json head(struct arena *a, const char *kind, const char *ns, struct str name) {
+        return json_build(a,
+                          "{ kind: %c, apiVersion: 'rbac.authorization.k8s.io/v1', metadata: { name: %s, namespace: %c,"
+                          "  annotations: { 'rbac.authorization.kubernetes.io/autoupdate': 'true' },"
+                          "  labels: { 'kubernetes.io/bootstrapping': 'rbac-defaults' } } }",
+                          kind, name, ns);
 }
 
 static struct json role_json(struct arena *a, const char *ns, struct str name, const char *const *lines) {
-        struct json *labels, o = head(a, ns ? "Role" : "ClusterRole", ns, name, &labels), rules = json_new_array();
+        struct json o = head(a, ns ? "Role" : "ClusterRole", ns, name);
 
-        push_rules(a, &rules, lines);
-        json_setc(a, &o, "rules", rules);
+        push_rules(a, json_get_or_add_array(a, &o, "rules"), lines);
         return o;
 }
 
 static struct json cluster_role_json(struct arena *a, const struct role *r) {
-        struct json o = role_json(a, NULL, str_of(r->name), r->rules), selector = json_new_object();
+        struct json o = role_json(a, NULL, str_of(r->name), r->rules);
 
         if (r->aggregate_to)
                 json_setc(a, json_get_or_add_object(a, json_get_or_add_object(a, &o, "metadata"), "labels"),
@@ -416,45 +402,32 @@ static struct json cluster_role_json(struct arena *a, const struct role *r) {
                           json_of_cstr("true"));
         if (!r->aggregates)
                 return o;
-        json_setc(a, json_get_or_add_object(a, &selector, "matchLabels"),
-                  arena_printf(a, "rbac.authorization.k8s.io/aggregate-to-%s", r->aggregates).p, json_of_cstr("true"));
-        json_push(a,
-                  json_get_or_add_array(a, json_get_or_add_object(a, &o, "aggregationRule"), "clusterRoleSelectors"),
-                  selector);
+        json_setc(a, &o, "aggregationRule",
+                  json_build(a, "{ clusterRoleSelectors: [ { matchLabels: { %s: 'true' } } ] }",
+                             arena_printf(a, "rbac.authorization.k8s.io/aggregate-to-%s", r->aggregates)));
         push_aggregated(a, json_get_or_add_array(a, &o, "rules"), r->aggregates);
         return o;
 }
 
 static struct json subject_json(struct arena *a, const char *text) {
-        struct json s = json_new_object();
         struct str rest = str_of(text + 2), ns;
 
-        if (*text == 's') {
-                str_split(&rest, '/', &ns);
-                json_set_cstr(a, &s, "kind", "ServiceAccount");
-                json_set_str(a, &s, "namespace", ns);
-        } else {
-                json_set_cstr(a, &s, "kind", *text == 'g' ? "Group" : "User");
-                json_set_cstr(a, &s, "apiGroup", "rbac.authorization.k8s.io");
-        }
-        json_set_str(a, &s, "name", rest);
-        return s;
+        if (*text != 's')
+                return json_build(a, "{ kind: %c, apiGroup: 'rbac.authorization.k8s.io', name: %s }",
+                                  *text == 'g' ? "Group" : "User", rest);
+        str_split(&rest, '/', &ns);
+        return json_build(a, "{ kind: 'ServiceAccount', namespace: %s, name: %s }", ns, rest);
 }
 
 static struct json binding_json(struct arena *a, const char *ns, struct str name, struct str role,
                                 const char *const *subjects) {
-        struct json *labels, ref = json_new_object();
-        struct json o = head(a, ns ? "RoleBinding" : "ClusterRoleBinding", ns, name, &labels);
-        struct json *list = json_get_or_add_array(a, &o, "subjects");
+        struct json o = head(a, ns ? "RoleBinding" : "ClusterRoleBinding", ns, name);
 
         for (size_t i = 0; i < MAX_SUBJECTS && subjects[i]; i++)
-                json_push(a, list, subject_json(a, subjects[i]));
-        if (json_len(list) == 0)
-                json_removec(&o, "subjects");
-        json_set_cstr(a, &ref, "apiGroup", "rbac.authorization.k8s.io");
-        json_set_cstr(a, &ref, "kind", ns ? "Role" : "ClusterRole");
-        json_set_str(a, &ref, "name", role);
-        json_setc(a, &o, "roleRef", ref);
+                json_push(a, json_get_or_add_array(a, &o, "subjects"), subject_json(a, subjects[i]));
+        json_setc(a, &o, "roleRef",
+                  json_build(a, "{ apiGroup: 'rbac.authorization.k8s.io', kind: %c, name: %s }",
+                             ns ? "Role" : "ClusterRole", role));
         return o;
 }
 

@@ -5,6 +5,7 @@
 
 #include "apiserver/extensions/custom.h"
 #include "base/log.h"
+#include "json/build.h"
 #include "schema/types.h"
 
 #define MANAGED "kube-aggregator.kubernetes.io/automanaged"
@@ -67,14 +68,11 @@ void validate_api_service(struct field_errors *fe, const struct json *obj, const
 /* ---- of this server ---- */
 
 void api_service_mark_local(struct arena *a, struct json *obj) {
-        struct json c = json_new_object();
-
-        json_set_cstr(a, &c, "type", "Available");
-        json_set_cstr(a, &c, "status", "True");
-        json_set_str(a, &c, "lastTransitionTime", now_text(a));
-        json_set_cstr(a, &c, "reason", "Local");
-        json_set_cstr(a, &c, "message", "Local APIServices are always available");
-        json_push(a, json_get_or_add_array(a, json_get_or_add_object(a, obj, "status"), "conditions"), c);
+        json_push(a, json_get_or_add_array(a, json_get_or_add_object(a, obj, "status"), "conditions"),
+                  json_build(a,
+                             "{ type: 'Available', status: 'True', lastTransitionTime: %s, reason: 'Local',"
+                             "  message: 'Local APIServices are always available' }",
+                             now_text(a)));
 }
 
 int api_service_prepare_create(struct op *op, struct json *obj, struct error *err) {
@@ -110,21 +108,17 @@ struct json local_service(struct arena *a, const struct api_group_version *gv, c
                 { "flowcontrol.apiserver.k8s.io", "v1", 16100, 21 },
         };
         int group = 1000, version = 100;
-        struct json o = json_new_object(), *meta = json_get_or_add_object(a, &o, "metadata"), *spec;
 
         for (size_t i = 0; i < ARRAY_SIZE(table); i++)
                 if (strcmp(table[i].group, gv->group) == 0 && strcmp(table[i].version, gv->version) == 0) {
                         group = table[i].group_priority;
                         version = table[i].version_priority;
                 }
-        json_setc(a, meta, "name", json_of_printf(a, "%s.%s", gv->version, gv->group));
-        json_setc(a, json_get_or_add_object(a, meta, "labels"), MANAGED, json_of_cstr(managed));
-        spec = json_get_or_add_object(a, &o, "spec");
-        json_setc(a, spec, "group", json_of_copy(a, str_of(gv->group)));
-        json_setc(a, spec, "version", json_of_copy(a, str_of(gv->version)));
-        json_set_int(a, spec, "groupPriorityMinimum", group);
-        json_set_int(a, spec, "versionPriority", version);
-        return o;
+        return json_build(a,
+                          "{ metadata: { name: %s, labels: { %c: %c } }, spec: { group: %S, version: %S,"
+                          "  groupPriorityMinimum: %d, versionPriority: %d } }",
+                          arena_printf(a, "%s.%s", gv->version, gv->group), MANAGED, managed, str_of(gv->group),
+                          str_of(gv->version), group, version);
 }
 
 struct change {

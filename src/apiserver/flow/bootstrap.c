@@ -1,5 +1,6 @@
 /* The FlowSchemas and PriorityLevelConfigurations of v1.33, as tables. */
 #include "apiserver/flow/flow.h"
+#include "json/build.h"
 
 static const struct {
         const char *name;
@@ -89,25 +90,20 @@ static struct json words(struct arena *a, struct str s) {
         return list;
 }
 
-static struct json resource_rule(struct arena *a, struct str verbs, struct str group, struct str resources,
-                                 bool cluster) {
-        struct json r = json_new_object();
+static void add_resource_rule(struct arena *a, struct json *rules, struct str verbs, struct str group,
+                              struct str resources, bool cluster) {
+        struct json v = words(a, verbs), g = words(a, group), r = words(a, resources), yes = json_of_bool(true);
 
-        json_setc(a, &r, "verbs", words(a, verbs));
-        json_setc(a, &r, "apiGroups", words(a, group));
-        json_setc(a, &r, "resources", words(a, resources));
-        if (cluster)
-                json_set_bool(a, &r, "clusterScope", true);
-        json_setc(a, &r, "namespaces", words(a, STR("*")));
-        return r;
+        json_push(a, json_get_or_add_array(a, rules, "resourceRules"),
+                  json_build(a, "{ verbs: %j, apiGroups: %j, resources: %j, clusterScope: %j, namespaces: [ '*' ] }",
+                             &v, &g, &r, cluster ? &yes : NULL));
 }
 
-static struct json path_rule(struct arena *a, struct str verbs, struct str paths) {
-        struct json r = json_new_object();
+static void add_path_rule(struct arena *a, struct json *rules, struct str verb, struct str paths) {
+        struct json p = words(a, paths);
 
-        json_setc(a, &r, "verbs", words(a, verbs));
-        json_setc(a, &r, "nonResourceURLs", words(a, paths));
-        return r;
+        json_push(a, json_get_or_add_array(a, rules, "nonResourceRules"),
+                  json_build(a, "{ verbs: [ %s ], nonResourceURLs: %j }", verb, &p));
 }
 
 static void add_rule(struct arena *a, struct json *rules, const char *text) {
@@ -115,90 +111,70 @@ static void add_rule(struct arena *a, struct json *rules, const char *text) {
         bool cluster = *text == '+';
 
         if (strcmp(text, ALL) == 0) {
-                json_push(a, json_get_or_add_array(a, rules, "resourceRules"),
-                          resource_rule(a, star, star, star, true));
-                json_push(a, json_get_or_add_array(a, rules, "nonResourceRules"), path_rule(a, star, star));
+                add_resource_rule(a, rules, star, star, star, true);
+                add_path_rule(a, rules, star, star);
                 return;
         }
         if (*text == '/') {
-                json_push(a, json_get_or_add_array(a, rules, "nonResourceRules"), path_rule(a, STR("get"), s));
+                add_path_rule(a, rules, STR("get"), s);
                 return;
         }
         s = str_sub(s, cluster, s.n);
         str_split(&s, '|', &verbs);
         str_split(&s, '|', &group);
-        json_push(a, json_get_or_add_array(a, rules, "resourceRules"), resource_rule(a, verbs, group, s, cluster));
+        add_resource_rule(a, rules, verbs, group, s, cluster);
 }
 
 static struct json subject(struct arena *a, const char *text) {
-        struct json s = json_new_object(), who = json_new_object();
-        const char *key = *text == 'u' ? "user" : *text == 'g' ? "group" : "serviceAccount";
+        const char *name = text + 2;
 
-        json_set_cstr(a, &s, "kind", *text == 'u' ? "User" : *text == 'g' ? "Group" : "ServiceAccount");
-        if (*text == 's')
-                json_set_cstr(a, &who, "namespace", "kube-system");
-        json_set_cstr(a, &who, "name", text + 2);
-        json_setc(a, &s, key, who);
-        return s;
+        return *text == 'u'   ? json_build(a, "{ kind: 'User', user: { name: %c } }", name)
+               : *text == 'g' ? json_build(a, "{ kind: 'Group', group: { name: %c } }", name)
+                              : json_build(a,
+                                           "{ kind: 'ServiceAccount', serviceAccount: {"
+                                           "  namespace: 'kube-system', name: %c } }",
+                                           name);
 }
 
-static struct json new_object(struct arena *a, const char *kind, const char *name) {
-        struct json o = json_new_object(), *meta;
-
-        json_set_cstr(a, &o, "kind", kind);
-        json_set_cstr(a, &o, "apiVersion", "flowcontrol.apiserver.k8s.io/v1");
-        meta = json_get_or_add_object(a, &o, "metadata");
-        json_set_cstr(a, meta, "name", name);
-        json_set_int(a, meta, "generation", 1);
-        json_set_cstr(a, json_get_or_add_object(a, meta, "annotations"), "apf.kubernetes.io/autoupdate-spec", "true");
-        return o;
+static struct json new_object(struct arena *a, const char *kind, const char *name, struct json spec) {
+        return json_build(a,
+                          "{ kind: %c, apiVersion: 'flowcontrol.apiserver.k8s.io/v1', metadata: { name: %c,"
+                          "  generation: 1, annotations: { apf.kubernetes.io/autoupdate-spec: 'true' } }, spec: %j }",
+                          kind, name, &spec);
 }
 
 static struct json make_level(struct arena *a, size_t i) {
-        struct json o = new_object(a, "PriorityLevelConfiguration", levels[i].name);
-        struct json *spec = json_get_or_add_object(a, &o, "spec"), *limited, *response, *queuing;
+        struct json response = json_build(a, "{ type: 'Reject' }");
 
-        json_set_cstr(a, spec, "type", "Limited");
-        limited = json_get_or_add_object(a, spec, "limited");
-        json_set_int(a, limited, "nominalConcurrencyShares", levels[i].shares);
-        json_set_int(a, limited, "lendablePercent", levels[i].lendable);
-        response = json_get_or_add_object(a, limited, "limitResponse");
-        json_set_cstr(a, response, "type", levels[i].queues ? "Queue" : "Reject");
-        if (levels[i].queues) {
-                queuing = json_get_or_add_object(a, response, "queuing");
-                json_set_int(a, queuing, "queues", levels[i].queues);
-                json_set_int(a, queuing, "handSize", levels[i].hand);
-                json_set_int(a, queuing, "queueLengthLimit", 50);
-        }
-        return o;
+        if (levels[i].queues)
+                response = json_build(a,
+                                      "{ type: 'Queue', queuing: { queues: %d, handSize: %d, queueLengthLimit: 50 } }",
+                                      levels[i].queues, levels[i].hand);
+        return new_object(a, "PriorityLevelConfiguration", levels[i].name,
+                          json_build(a,
+                                     "{ type: 'Limited', limited: { nominalConcurrencyShares: %d, lendablePercent: %d,"
+                                     "  limitResponse: %j } }",
+                                     levels[i].shares, levels[i].lendable, &response));
 }
 
 static struct json make_exempt(struct arena *a) {
-        struct json o = new_object(a, "PriorityLevelConfiguration", "exempt");
-        struct json *spec = json_get_or_add_object(a, &o, "spec"), *exempt;
-
-        json_set_cstr(a, spec, "type", "Exempt");
-        exempt = json_get_or_add_object(a, spec, "exempt");
-        json_set_int(a, exempt, "nominalConcurrencyShares", 0);
-        json_set_int(a, exempt, "lendablePercent", 0);
-        return o;
+        return new_object(a, "PriorityLevelConfiguration", "exempt",
+                          json_build(a, "{ type: 'Exempt',"
+                                        "  exempt: { nominalConcurrencyShares: 0, lendablePercent: 0 } }"));
 }
 
 static struct json make_schema(struct arena *a, size_t i) {
-        struct json o = new_object(a, "FlowSchema", schemas[i].name), rule = json_new_object();
-        struct json *spec = json_get_or_add_object(a, &o, "spec");
-        struct json *subjects = json_get_or_add_array(a, &rule, "subjects");
+        struct json rule = json_build(a, "{ subjects: [] }"), method = json_build(a, "{ type: %c }", schemas[i].by);
 
-        json_set_cstr(a, json_get_or_add_object(a, spec, "priorityLevelConfiguration"), "name", schemas[i].level);
-        json_set_int(a, spec, "matchingPrecedence", schemas[i].precedence);
-        if (schemas[i].by)
-                json_set_cstr(a, json_get_or_add_object(a, spec, "distinguisherMethod"), "type", schemas[i].by);
         for (size_t k = 0; k < ARRAY_SIZE(schemas[i].subjects) && schemas[i].subjects[k]; k++)
-                json_push(a, subjects, subject(a, schemas[i].subjects[k]));
+                json_push(a, json_get_or_add_array(a, &rule, "subjects"), subject(a, schemas[i].subjects[k]));
         for (size_t k = 0; k < ARRAY_SIZE(schemas[i].rules) && schemas[i].rules[k]; k++)
                 add_rule(a, &rule, schemas[i].rules[k]);
-        json_push(a, json_get_or_add_array(a, spec, "rules"), rule);
-        return o;
+        return new_object(a, "FlowSchema", schemas[i].name,
+                          json_build(a,
+                                     "{ priorityLevelConfiguration: { name: %c }, matchingPrecedence: %d,"
+                                     "  distinguisherMethod: %j, rules: [ %j ] }",
+                                     schemas[i].level, schemas[i].precedence, schemas[i].by ? &method : NULL, &rule));
 }
 
 void flow_bootstrap(struct arena *a, void (*emit)(struct json object, bool mandatory, void *arg), void *arg) {

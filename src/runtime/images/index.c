@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "base/file.h"
+#include "json/build.h"
 #include "runtime/images/store.h"
 
 void strings_free(strings *v) {
@@ -119,28 +120,21 @@ int index_read(struct image_store *s, struct error *err) {
 }
 
 static struct json write_image(struct arena *a, const struct image *i) {
-        struct json j = json_new_object();
+        struct json names = write_strings(a, &i->names), digests = write_strings(a, &i->digests),
+                    layers = write_strings(a, &i->chains), blobs = write_strings(a, &i->blobs);
 
-        json_set_cstr(a, &j, "id", i->id);
-        json_set_cstr(a, &j, "manifest", i->manifest);
-        if (i->index)
-                json_set_cstr(a, &j, "index", i->index);
-        json_setc(a, &j, "names", write_strings(a, &i->names));
-        json_setc(a, &j, "digests", write_strings(a, &i->digests));
-        json_setc(a, &j, "layers", write_strings(a, &i->chains));
-        json_setc(a, &j, "blobs", write_strings(a, &i->blobs));
-        json_set_cstr(a, &j, "user", i->user);
-        json_set_int(a, &j, "created", i->created_ns);
-        json_set_int(a, &j, "used", i->used_ns);
-        json_set_bool(a, &j, "pinned", i->pinned);
-        return j;
+        return json_build(a,
+                          "{ id: %c, manifest: %c, index: %c, names: %j, digests: %j, layers: %j, blobs: %j, user: %c,"
+                          "  created: %l, used: %l, pinned: %b }",
+                          i->id, i->manifest, i->index, &names, &digests, &layers, &blobs, i->user, i->created_ns,
+                          i->used_ns, i->pinned);
 }
 
 int index_write(struct image_store *s, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_free_ char *path = xprintf("%s/index.json", s->root);
         _cleanup_buf_ struct buf text = BUF_INIT;
-        struct json doc = json_new_object(), images = json_new_array(), layers = json_new_object();
+        struct json doc, images = json_new_array(), layers = json_new_object();
         struct map_iter it = MAP_ITER(s->images);
 
         while (map_next(&it))
@@ -148,17 +142,13 @@ int index_write(struct image_store *s, struct error *err) {
         it = MAP_ITER(s->layers);
         while (map_next(&it)) {
                 const struct layer *l = it.value;
-                struct json j = json_new_object();
 
-                if (l->unpacking)
-                        continue;
-                json_set_int(a, &j, "dir", l->dir);
-                json_set_int(a, &j, "bytes", (int64_t) l->bytes);
-                json_set_int(a, &j, "inodes", (int64_t) l->inodes);
-                json_setc(a, &layers, l->chain, j);
+                if (!l->unpacking)
+                        json_setc(a, &layers, l->chain,
+                                  json_build(a, "{ dir: %l, bytes: %l, inodes: %l }", (int64_t) l->dir,
+                                             (int64_t) l->bytes, (int64_t) l->inodes));
         }
-        json_setc(a, &doc, "images", images);
-        json_setc(a, &doc, "layers", layers);
+        doc = json_build(a, "{ images: %j, layers: %j }", &images, &layers);
         json_write(&text, &doc);
         buf_putc(&text, '\n');
         return file_write_atomic(path, buf_str(&text), 0600, err);

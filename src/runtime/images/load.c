@@ -106,7 +106,6 @@ static int load_descriptor(struct load *l, const struct descriptor *top, struct 
         struct str names[64], text, index = STR("");
         struct manifest m;
         size_t n;
-        int r;
 
         for (int depth = 0;; depth++) {
                 const struct descriptor *best;
@@ -125,13 +124,9 @@ static int load_descriptor(struct load *l, const struct descriptor *top, struct 
                 d = *best;
         }
         if (!str_empty(index))
-                r = staging_commit(&l->stage, index, err);
-        if (r >= 0)
-                r = staging_commit(&l->stage, d.digest, err);
-        if (r >= 0)
-                r = commit_blobs(l, &m, err);
-        if (r < 0)
-                return r;
+                TRY(staging_commit(&l->stage, index, err));
+        TRY(staging_commit(&l->stage, d.digest, err));
+        TRY(commit_blobs(l, &m, err));
         n = docker_names(l, m.config.digest, names, ARRAY_SIZE(names));
         if (n == 0)
                 n = oci_names(l, top, names);
@@ -206,7 +201,6 @@ static int load_docker_image(struct load *l, const struct json *image, struct er
 
 static int load_all(struct load *l, const char *path, struct error *err) {
         struct json *index, *docker;
-        int r;
 
         TRY(read_json(l, "index.json", &index, err));
         TRY(read_json(l, "manifest.json", &docker, err));
@@ -217,18 +211,14 @@ static int load_all(struct load *l, const char *path, struct error *err) {
                                  "(docker)",
                                  path);
         if (index && staging_get(&l->stage, STR("oci-layout")))
-                r = load_oci(l, index, err);
+                TRY(load_oci(l, index, err));
         else
-                json_each_item(it, docker) {
-                        r = load_docker_image(l, it, err);
-                        if (r < 0)
-                                break;
-                }
-        if (r >= 0 && l->refs.n == 0)
-                r = error_set(err, -ENOENT,
-                              l->other_platform ? "%s has no image for linux/%s" : "%s has no image in it", path,
-                              platform_arch());
-        return r;
+                json_each_item(it, docker)
+                        TRY(load_docker_image(l, it, err));
+        if (l->refs.n > 0)
+                return 0;
+        return error_set(err, -ENOENT, l->other_platform ? "%s has no image for linux/%s" : "%s has no image in it",
+                         path, platform_arch());
 }
 
 int image_store_load(struct image_store *s, struct arena *a, const char *path, struct str **ret_refs, size_t *ret_n,

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/map.h"
 #include "base/time.h"
+#include "json/build.h"
 #include "runtime/images/staging.h"
 #include "runtime/images/stream.h"
 #include "runtime/images/unpack.h"
@@ -79,26 +80,22 @@ static struct json blob_name(struct save *s, struct str digest) {
 
 static void describe_image(struct save *s, struct str digest, size_t size, struct str name, const struct manifest *m) {
         struct arena *a = s->arena;
-        struct json d = json_new_object(), notes = json_new_object(), docker = json_new_object(),
-                    tags = json_new_array(), layers = json_new_array();
-        struct image_reference ref;
+        struct json config = blob_name(s, m->config.digest), layers = json_new_array(), *d;
+        struct image_reference ref = { 0 };
 
-        json_set_cstr(a, &d, "mediaType", MEDIA_OCI_MANIFEST);
-        json_set_str(a, &d, "digest", digest);
-        json_set_int(a, &d, "size", (int64_t) size);
-        if (!str_empty(name) && image_reference_parse(a, name, &ref, NULL) >= 0 && !str_empty(ref.tag)) {
-                json_set_str(a, &notes, "io.containerd.image.name", name);
-                json_set_str(a, &notes, "org.opencontainers.image.ref.name", ref.tag);
-                json_setc(a, &d, "annotations", notes);
-                json_push(a, &tags, json_of_str(name));
-        }
-        json_push(a, &s->index, d);
-        json_setc(a, &docker, "Config", blob_name(s, m->config.digest));
-        json_setc(a, &docker, "RepoTags", tags);
+        if (str_empty(name) || image_reference_parse(a, name, &ref, NULL) < 0 || str_empty(ref.tag))
+                name = ref.tag = str_n(NULL, 0);
+        d = json_push(a, &s->index,
+                      json_build(a, "{ mediaType: %c, digest: %s, size: %l }", MEDIA_OCI_MANIFEST, digest,
+                                 (int64_t) size));
+        if (name.p)
+                json_setc(a, d, "annotations",
+                          json_build(a, "{ io.containerd.image.name: %s, org.opencontainers.image.ref.name: %s }", name,
+                                     ref.tag));
         for (size_t i = 0; i < m->n_layers; i++)
                 json_push(a, &layers, blob_name(s, m->layers[i].digest));
-        json_setc(a, &docker, "Layers", layers);
-        json_push(a, &s->docker, docker);
+        json_push(a, &s->docker,
+                  json_build(a, "{ Config: %j, RepoTags: [ %s ], Layers: %j }", &config, name, &layers));
 }
 
 static int save_image(struct save *s, struct str ref, struct error *err) {
@@ -122,17 +119,14 @@ static int save_image(struct save *s, struct str ref, struct error *err) {
 }
 
 static int save_all(struct save *s, const struct str *refs, size_t n, struct error *err) {
-        struct json layout = json_new_object(), index = json_new_object();
+        struct json layout = json_build(s->arena, "{ imageLayoutVersion: '1.0.0' }"), index;
         int r = 0;
 
         for (size_t i = 0; i < n && r >= 0; i++)
                 r = save_image(s, refs[i], err);
         if (r < 0)
                 return r;
-        json_set_cstr(s->arena, &layout, "imageLayoutVersion", "1.0.0");
-        json_set_int(s->arena, &index, "schemaVersion", 2);
-        json_set_cstr(s->arena, &index, "mediaType", MEDIA_OCI_INDEX);
-        json_setc(s->arena, &index, "manifests", s->index);
+        index = json_build(s->arena, "{ schemaVersion: 2, mediaType: %c, manifests: %j }", MEDIA_OCI_INDEX, &s->index);
         TRY(put_text(s, "oci-layout", &layout, err));
         TRY(put_text(s, "index.json", &index, err));
         return put_text(s, "manifest.json", &s->docker, err);
@@ -207,18 +201,13 @@ static int diff_id_of(struct image_store *s, struct str blob, char dst[static 72
 
 static int write_config(struct image_store *s, struct arena *a, const char *diff_id, const struct json *config,
                         char digest[static 72], size_t *ret_size, struct error *err) {
-        struct json doc = json_new_object(), rootfs = json_new_object(), ids = json_new_array();
+        struct json none = json_new_object(), doc;
         _cleanup_buf_ struct buf text = BUF_INIT;
-        char now[36];
 
-        json_push(a, &ids, json_of_cstr(diff_id));
-        json_set_cstr(a, &rootfs, "type", "layers");
-        json_setc(a, &rootfs, "diff_ids", ids);
-        json_set_str(a, &doc, "created", time_format(now, now_wall_ns()));
-        json_set_cstr(a, &doc, "architecture", platform_arch());
-        json_set_cstr(a, &doc, "os", "linux");
-        json_setc(a, &doc, "config", json_is(config, JSON_OBJECT) ? *config : json_new_object());
-        json_setc(a, &doc, "rootfs", rootfs);
+        doc = json_build(a,
+                         "{ created: %t, architecture: %c, os: 'linux', config: %j,"
+                         "  rootfs: { type: 'layers', diff_ids: [ %c ] } }",
+                         now_wall_ns(), platform_arch(), json_is(config, JSON_OBJECT) ? config : &none, diff_id);
         json_write(&text, &doc);
         *ret_size = text.n;
         return image_store_blob_write(s, buf_str(&text), digest, err);
@@ -228,7 +217,7 @@ static int import_staged(struct image_store *s, const struct staging *st, struct
                          struct error *err) {
         const struct staged *layer = staging_get(st, STR("layer"));
         char diff_id[72], config_digest[72], manifest_digest[72];
-        struct json m = json_new_object(), c = json_new_object(), d = json_new_object(), layers = json_new_array();
+        struct json m;
         _cleanup_buf_ struct buf text = BUF_INIT;
         struct arena *a = st->arena;
         size_t config_size;
@@ -236,18 +225,12 @@ static int import_staged(struct image_store *s, const struct staging *st, struct
         TRY(staging_commit(st, str_of(layer->digest), err));
         TRY(diff_id_of(s, str_of(layer->digest), diff_id, err));
         TRY(write_config(s, a, diff_id, config, config_digest, &config_size, err));
-        json_set_cstr(a, &c, "mediaType", MEDIA_OCI_CONFIG);
-        json_set_cstr(a, &c, "digest", config_digest);
-        json_set_int(a, &c, "size", (int64_t) config_size);
-        json_set_cstr(a, &d, "mediaType",
-                      strcmp(diff_id, layer->digest) == 0 ? MEDIA_OCI_LAYER : MEDIA_OCI_LAYER "+gzip");
-        json_set_cstr(a, &d, "digest", layer->digest);
-        json_set_int(a, &d, "size", layer->size);
-        json_push(a, &layers, d);
-        json_set_int(a, &m, "schemaVersion", 2);
-        json_set_cstr(a, &m, "mediaType", MEDIA_OCI_MANIFEST);
-        json_setc(a, &m, "config", c);
-        json_setc(a, &m, "layers", layers);
+        m = json_build(a,
+                       "{ schemaVersion: 2, mediaType: %c, config: { mediaType: %c, digest: %c, size: %l },"
+                       "  layers: [ { mediaType: %c, digest: %c, size: %l } ] }",
+                       MEDIA_OCI_MANIFEST, MEDIA_OCI_CONFIG, config_digest, (int64_t) config_size,
+                       strcmp(diff_id, layer->digest) == 0 ? MEDIA_OCI_LAYER : MEDIA_OCI_LAYER "+gzip", layer->digest,
+                       (int64_t) layer->size);
         json_write(&text, &m);
         TRY(image_store_blob_write(s, buf_str(&text), manifest_digest, err));
         return image_store_add(s, str_of(manifest_digest), STR(""), name, STR(""), NULL, err);

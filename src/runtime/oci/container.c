@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "json/build.h"
 #include "runtime/oci/oci.h"
 
 #define KILL_TIMEOUT_MS 10000
@@ -45,12 +46,10 @@ static struct json *mounts_kept(struct arena *a, const struct container_config *
 
         for (size_t i = 0; i < config->n_mounts; i++) {
                 const struct mount_config *m = &config->mounts[i];
-                struct json j = json_new_object();
 
-                json_setc(a, &j, "hostPath", json_of_copy(a, m->host_path));
-                json_setc(a, &j, "containerPath", json_of_copy(a, m->container_path));
-                json_set_bool(a, &j, "readonly", m->readonly);
-                json_push(a, &list, j);
+                json_push(a, &list,
+                          json_build(a, "{ hostPath: %S, containerPath: %S, readonly: %b }", m->host_path,
+                                     m->container_path, m->readonly));
         }
         return json_new(a, list);
 }

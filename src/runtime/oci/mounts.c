@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "json/build.h"
 #include "runtime/oci/spec.h"
 
 static const struct standard_mount {
@@ -33,13 +34,9 @@ static bool overridden(const struct spec *s, const char *destination) {
         return false;
 }
 
-static struct json *add(struct spec *s, struct json destination, const char *type, struct json source) {
-        struct json m = json_new_object();
-
-        json_setc(s->a, &m, "destination", destination);
-        json_set_cstr(s->a, &m, "type", type);
-        json_setc(s->a, &m, "source", source);
-        return json_push(s->a, &s->mounts, m);
+static struct json *add(struct spec *s, struct str destination, const char *type, struct str source) {
+        return json_push(s->a, &s->mounts,
+                         json_build(s->a, "{ destination: %s, type: %c, source: %s }", destination, type, source));
 }
 
 static void add_options(struct spec *s, struct json *mount, struct str words) {
@@ -50,9 +47,9 @@ static void add_options(struct spec *s, struct json *mount, struct str words) {
                 json_push(s->a, list, json_of_str(one));
 }
 
-static void bind_file(struct spec *s, const char *destination, struct json source, const char *options) {
+static void bind_file(struct spec *s, const char *destination, struct str source, const char *options) {
         if (!overridden(s, destination))
-                add_options(s, add(s, json_of_cstr(destination), "bind", source), str_of(options));
+                add_options(s, add(s, str_of(destination), "bind", source), str_of(options));
 }
 
 static void standard_mounts(struct spec *s) {
@@ -62,7 +59,7 @@ static void standard_mounts(struct spec *s) {
 
                 if (overridden(s, m->destination))
                         continue;
-                j = add(s, json_of_cstr(m->destination), m->type, json_of_cstr(m->source));
+                j = add(s, str_of(m->destination), m->type, str_of(m->source));
                 add_options(s, j, str_of(m->options));
                 if (m->kernel)
                         add_options(s, j, s->privileged ? STR("rw") : STR("ro"));
@@ -73,10 +70,10 @@ static void sandbox_files(struct spec *s) {
         bool readonly = json_bool(json_getc(s->config->security, "readOnlyRootFilesystem"));
         const char *options = readonly ? "rbind,rprivate,ro" : "rbind,rprivate,rw";
 
-        bind_file(s, "/etc/resolv.conf", json_of_printf(s->a, "%s/resolv.conf", s->sandbox->dir), options);
-        bind_file(s, "/etc/hostname", json_of_printf(s->a, "%s/hostname", s->sandbox->dir), options);
+        bind_file(s, "/etc/resolv.conf", arena_printf(s->a, "%s/resolv.conf", s->sandbox->dir), options);
+        bind_file(s, "/etc/hostname", arena_printf(s->a, "%s/hostname", s->sandbox->dir), options);
         bind_file(s, "/dev/shm",
-                  s->sandbox->host_ipc ? json_of_cstr("/dev/shm") : json_of_printf(s->a, "%s/shm", s->sandbox->dir),
+                  s->sandbox->host_ipc ? STR("/dev/shm") : arena_printf(s->a, "%s/shm", s->sandbox->dir),
                   "rbind,rprivate,rw");
 }
 
@@ -131,12 +128,13 @@ static int add_bind(struct spec *s, size_t i) {
         if (host[0] != '/' || str_empty(m->container_path))
                 return error_set(s->err, -EINVAL, "invalid mount of \"%s\" on \"%" STR_FMT "\"", host,
                                  STR_ARG(m->container_path));
-        if (stat(host, &st) < 0)
-                TRY(errno == ENOENT ? file_mkdirs(host, 0755, s->err)
-                                    : error_errno(s->err, -errno, "failed to stat \"%s\"", host));
+        if (stat(host, &st) < 0 && errno != ENOENT)
+                return error_errno(s->err, -errno, "failed to stat \"%s\"", host);
+        if (!file_exists(host))
+                TRY(file_mkdirs(host, 0755, s->err));
         if (how == 2)
                 TRY(check_shared(s, host));
-        j = add(s, json_of_str(m->container_path), "bind", json_of_cstr(host));
+        j = add(s, m->container_path, "bind", str_of(host));
         add_options(s, j, STR("rbind"));
         add_options(s, j, str_of(propagation[how]));
         add_options(s, j, m->recursive_readonly ? STR("rro") : m->readonly || image ? STR("ro") : STR("rw"));

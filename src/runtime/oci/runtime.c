@@ -306,9 +306,8 @@ static int runtime_open(struct runtime *r, const struct runtime_options *o, stru
         r->conmon = find_program(o->conmon ? o->conmon : "conmon");
         if (!r->conmon)
                 return error_set(err, -ENOENT, "%s is not installed", o->conmon ? o->conmon : "conmon");
-        TRY(runtime_handler(r, NULL, &program, NULL) < 0
-                            ? error_set(err, -ENOENT, "%s is not installed", r->oci_runtime)
-                            : 0);
+        if (runtime_handler(r, NULL, &program, NULL) < 0)
+                return error_set(err, -ENOENT, "%s is not installed", r->oci_runtime);
         TRY(make_dirs(r, err));
         TRY(write_helper(r, err));
         TRY(cgroups_detect(&r->cgroups, err));

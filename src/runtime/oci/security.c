@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "json/build.h"
 #include "runtime/oci/spec.h"
 
 #define SECCOMP_ROOT "/var/lib/kubelet/seccomp" /* where Kubernetes documents local profiles to be */
@@ -42,18 +43,17 @@ static const char *const readonly_paths[] = {
 
 static int make_user(struct spec *s) {
         _cleanup_free_ char *rootfs = xprintf("%s/rootfs", s->container->dir);
-        struct json user = json_new_object(), groups = json_new_array();
+        struct json groups = json_new_array();
         struct process_user u;
         int r = user_resolve(rootfs, s->config->security, json_str(json_getc(s->image->config, "User")), &u, s->err);
 
         if (r < 0)
                 return error_prefix(s->err, "failed to generate container \"%s\" spec", s->container->id);
-        json_set_int(s->a, &user, "uid", u.uid);
-        json_set_int(s->a, &user, "gid", u.gid);
         for (size_t i = 0; i < u.n_groups; i++)
                 json_push(s->a, &groups, json_of_int(u.groups[i]));
-        json_setc(s->a, &user, "additionalGids", groups);
-        json_setc(s->a, &s->process, "user", user);
+        json_setc(s->a, &s->process, "user",
+                  json_build(s->a, "{ uid: %l, gid: %l, additionalGids: %j }", (int64_t) u.uid, (int64_t) u.gid,
+                             &groups));
         return 0;
 }
 
@@ -184,12 +184,7 @@ static void make_apparmor(struct spec *s) {
 /* ---- namespaces ---- */
 
 static void add_namespace(struct spec *s, struct json *list, const char *type, const char *path) {
-        struct json ns = json_new_object();
-
-        json_set_cstr(s->a, &ns, "type", type);
-        if (path)
-                json_setc(s->a, &ns, "path", json_of_copy(s->a, str_of(path)));
-        json_push(s->a, list, ns);
+        json_push(s->a, list, json_build(s->a, "{ type: %c, path: %S }", type, str_of(path)));
 }
 
 static int target_pid(struct spec *s, int64_t *ret) {
@@ -236,32 +231,23 @@ static int make_namespaces(struct spec *s) {
 /* ---- devices ---- */
 
 static void allow_device(struct spec *s, const struct stat *st, struct str access) {
-        struct json *list =
-                        json_get_or_add_array(s->a, json_get_or_add_object(s->a, &s->linux_, "resources"), "devices");
-        struct json rule = json_new_object();
+        struct json *resources = json_get_or_add_object(s->a, &s->linux_, "resources"), rule;
 
-        json_set_bool(s->a, &rule, "allow", st != NULL || !str_empty(access));
-        if (st) {
-                json_set_cstr(s->a, &rule, "type", S_ISBLK(st->st_mode) ? "b" : "c");
-                json_set_int(s->a, &rule, "major", major(st->st_rdev));
-                json_set_int(s->a, &rule, "minor", minor(st->st_rdev));
-        }
-        json_set_str(s->a, &rule, "access", str_empty(access) ? STR("rwm") : access);
-        json_push(s->a, list, rule);
+        if (st)
+                rule = json_build(s->a, "{ allow: true, type: %c, major: %d, minor: %d, access: %s }",
+                                  S_ISBLK(st->st_mode) ? "b" : "c", (int) major(st->st_rdev), (int) minor(st->st_rdev),
+                                  access);
+        else
+                rule = json_build(s->a, "{ allow: %b, access: 'rwm' }", !str_empty(access));
+        json_push(s->a, json_get_or_add_array(s->a, resources, "devices"), rule);
 }
 
 static void add_device(struct spec *s, const char *path, const struct stat *st) {
-        struct json *list = json_get_or_add_array(s->a, &s->linux_, "devices");
-        struct json d = json_new_object();
-
-        json_setc(s->a, &d, "path", json_of_copy(s->a, str_of(path)));
-        json_set_cstr(s->a, &d, "type", S_ISBLK(st->st_mode) ? "b" : "c");
-        json_set_int(s->a, &d, "major", major(st->st_rdev));
-        json_set_int(s->a, &d, "minor", minor(st->st_rdev));
-        json_set_int(s->a, &d, "fileMode", st->st_mode & 07777);
-        json_set_int(s->a, &d, "uid", st->st_uid);
-        json_set_int(s->a, &d, "gid", st->st_gid);
-        json_push(s->a, list, d);
+        json_push(s->a, json_get_or_add_array(s->a, &s->linux_, "devices"),
+                  json_build(s->a, "{ path: %S, type: %c, major: %d, minor: %d, fileMode: %d, uid: %l, gid: %l }",
+                             str_of(path), S_ISBLK(st->st_mode) ? "b" : "c", (int) major(st->st_rdev),
+                             (int) minor(st->st_rdev), (int) (st->st_mode & 07777), (int64_t) st->st_uid,
+                             (int64_t) st->st_gid));
 }
 
 /* All below dir, without what a container has of its own. */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "json/build.h"
 
 #define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -133,30 +134,15 @@ static void make_resources(struct spec *s, struct json *resources) {
         if (json_int(memory) > 0 && g->mode == CGROUP_V2 && cgroup_has(g, "memory"))
                 json_setc(s->a, json_get_or_add_object(s->a, resources, "memory"), "swap",
                           *memory); /* memory and swap together: no swap */
-        json_each_member(m, json_getc(wanted, "hugepages")) {
-                struct json h = json_new_object();
-
-                json_set_str(s->a, &h, "pageSize", json_key(m));
-                json_set_int(s->a, &h, "limit", json_int(&m->value));
+        json_each_member(m, json_getc(wanted, "hugepages"))
                 if (cgroup_has(g, "hugetlb"))
-                        json_push(s->a, json_get_or_add_array(s->a, resources, "hugepageLimits"), h);
-        }
+                        json_push(s->a, json_get_or_add_array(s->a, resources, "hugepageLimits"),
+                                  json_build(s->a, "{ pageSize: %s, limit: %l }", json_key(m), json_int(&m->value)));
         if (g->mode == CGROUP_V2 && json_len(unified))
                 json_setc(s->a, resources, "unified", *unified);
 }
 
 /* ---- the whole ---- */
-
-static void make_annotations(struct spec *s) {
-        struct json notes = json_new_object();
-
-        json_set_cstr(s->a, &notes, "io.kubernetes.cri.container-type", "container");
-        json_set_cstr(s->a, &notes, "io.kubernetes.cri.sandbox-id", s->sandbox->id);
-        json_set_cstr(s->a, &notes, "io.kubernetes.cri.sandbox-name", s->sandbox->name);
-        json_set_cstr(s->a, &notes, "io.kubernetes.cri.sandbox-namespace", s->sandbox->namespace);
-        json_set_cstr(s->a, &notes, "io.kubernetes.cri.container-name", s->container->name);
-        json_setc(s->a, &s->doc, "annotations", notes);
-}
 
 static int make(struct spec *s) {
         int r = make_args(s);
@@ -171,24 +157,23 @@ static int make(struct spec *s) {
         TRY(spec_mounts(s));
         make_resources(s, json_get_or_add_object(s->a, &s->linux_, "resources"));
         json_set_cstr(s->a, &s->linux_, "cgroupsPath", s->container->cgroup);
-        make_annotations(s);
         return 0;
 }
 
 static int write_spec(struct spec *s) {
-        struct json root = json_new_object();
+        const struct json *readonly = json_getc(s->config->security, "readOnlyRootFilesystem");
         _cleanup_free_ char *path = xprintf("%s/config.json", s->container->dir);
         _cleanup_buf_ struct buf text = BUF_INIT;
+        struct json doc = json_build(
+                        s->a,
+                        "{ ociVersion: '1.0.2', root: { path: 'rootfs', readonly: %j }, process: %j, mounts: %j,"
+                        "  linux: %j, annotations: { io.kubernetes.cri.container-type: 'container',"
+                        "    io.kubernetes.cri.sandbox-id: %c, io.kubernetes.cri.sandbox-name: %c,"
+                        "    io.kubernetes.cri.sandbox-namespace: %c, io.kubernetes.cri.container-name: %c } }",
+                        json_bool(readonly) ? readonly : NULL, &s->process, &s->mounts, &s->linux_, s->sandbox->id,
+                        s->sandbox->name, s->sandbox->namespace, s->container->name);
 
-        json_set_cstr(s->a, &root, "path", "rootfs");
-        if (json_bool(json_getc(s->config->security, "readOnlyRootFilesystem")))
-                json_set_bool(s->a, &root, "readonly", true);
-        json_set_cstr(s->a, &s->doc, "ociVersion", "1.0.2");
-        json_setc(s->a, &s->doc, "root", root);
-        json_setc(s->a, &s->doc, "process", s->process);
-        json_setc(s->a, &s->doc, "mounts", s->mounts);
-        json_setc(s->a, &s->doc, "linux", s->linux_);
-        json_write(&text, &s->doc);
+        json_write(&text, &doc);
         return file_write(path, buf_str(&text), 0600, s->err);
 }
 
@@ -204,7 +189,6 @@ int spec_write(struct runtime *r, const struct sandbox *sb, struct container *c,
                 .a = a,
                 .err = err,
                 .privileged = json_bool(json_getc(config->security, "privileged")),
-                .doc = json_new_object(),
                 .process = json_new_object(),
                 .linux_ = json_new_object(),
                 .mounts = json_new_array(),

@@ -12,7 +12,7 @@ struct spec {
         struct arena *a;
         struct error *err;
         bool privileged;
-        struct json doc, process, linux_, mounts;
+        struct json process, linux_, mounts;
 };
 
 /* mounts.c */

@@ -171,10 +171,10 @@ static void large_objects_are_merged_by_index(void **state) {
                 json_add(arena, &patch, arena_printf(arena, "k%d", i), i & 1 ? json_null() : json_of_int(-i));
         merged = json_merge_patch(arena, &a, &patch);
         assert_int_equal(merged.len, 10000 + 5000 + 5000); /* untouched, changed, new ones */
-        assert_int_equal(json_int(json_getc(&merged, "k9999"), 0), 9999);
-        assert_int_equal(json_int(json_getc(&merged, "k10000"), 0), -10000);
+        assert_int_equal(json_int(json_getc(&merged, "k9999")), 9999);
+        assert_int_equal(json_int(json_getc(&merged, "k10000")), -10000);
         assert_null(json_getc(&merged, "k10001"));
-        assert_int_equal(json_int(json_getc(&merged, "k29998"), 0), -29998);
+        assert_int_equal(json_int(json_getc(&merged, "k29998")), -29998);
 }
 
 static void ten_thousand_levels_fit_on_the_stack(void **state) {

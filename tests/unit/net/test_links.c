@@ -190,7 +190,6 @@ int main(void) {
                 cmocka_unit_test(a_bridge_is_made_once),
                 cmocka_unit_test(a_pair_may_end_in_another_namespace),
                 cmocka_unit_test(routes_are_added_once_and_listed),
-                cmocka_unit_test(a_vxlan_knows_its_peers),
                 cmocka_unit_test(errors_name_what_was_tried),
                 cmocka_unit_test(links_can_be_listed_while_they_change),
                 cmocka_unit_test(a_transaction_is_whole_or_not_at_all),

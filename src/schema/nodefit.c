@@ -1,4 +1,4 @@
-#include "controllers/nodefit.h"
+#include "schema/nodefit.h"
 
 #include "schema/types.h"
 

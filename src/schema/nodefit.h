@@ -1,4 +1,5 @@
-/* Would a pod of this spec be let onto that node, as far as a DaemonSet asks: names, labels, taints. */
+/* Would a pod of this spec be let onto that node, by names, labels and taints: as DaemonSets and the node itself ask.
+ * The scheduler, which asks it of every node, compiles a pod's terms first (scheduler/podinfo.c). */
 #pragma once
 
 #include "json/object.h"
