@@ -49,6 +49,7 @@ const struct apiserver_flag apiserver_flags[] = {
         { "authorization-webhook-cache-unauthorized-ttl", "DURATION", "how long a no holds (default 30s)" },
         { "authorization-webhook-config-file", "FILE", "kubeconfig of a webhook that authorizes" },
         { "authorization-webhook-version", "VERSION", "of SubjectAccessReview (default v1beta1)" },
+        { "cors-allowed-origins", "LIST", "regular expressions of the origins whose pages may use the API" },
         { "enable-priority-and-fairness", "BOOL", "false: --max-*-requests-inflight limit instead (default true)" },
         { "encryption-provider-config", "FILE", "how Secrets and others are encrypted in the store" },
         { "encryption-provider-config-automatic-reload", "BOOL", "read it again when it changes (default false)" },

@@ -512,7 +512,7 @@ void handle_request(struct http_request *req, void *arg) {
         struct arena *a = http_request_arena(req);
         struct error e = ERROR_INIT;
 
-        if (track_too_late(x))
+        if (track_too_late(x) || track_preflight(x))
                 return;
         if (request_parse_path(a, http_request_path(req), &x->info) < 0) {
                 err_bad_request(&e, "invalid URL escape in path");

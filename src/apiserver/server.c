@@ -6,6 +6,7 @@
 #include "apiserver/admission/configs.h"
 #include "apiserver/admission/pod_security.h"
 #include "apiserver/allocator.h"
+#include "apiserver/cors.h"
 #include "apiserver/auth/authn.h"
 #include "apiserver/expiry.h"
 #include "apiserver/flags.h"
@@ -119,6 +120,8 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
         if (r == 0)
                 r = audit_new_from_flags(s, &s->audit, err);
         if (r == 0)
+                r = cors_new(s, &s->cors, err);
+        if (r == 0)
                 r = pod_security_configure(s, err);
         if (r < 0) {
                 apiserver_free(s);
@@ -224,6 +227,7 @@ void apiserver_free(struct apiserver *s) {
         rbac_free(s->rbac);
         flow_free(s->flow);
         tracks_free(s->tracks);
+        cors_free(s->cors);
         admission_configs_free(s->configs);
         audit_free(s->audit);
         catalog_unref(s->catalog);

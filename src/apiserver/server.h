@@ -39,6 +39,7 @@ struct expiry;
 struct admission;
 struct flow;
 struct tracks;
+struct cors;
 struct admission_configs;
 struct audit;
 
@@ -110,6 +111,7 @@ struct apiserver {
         struct expiry *expiry; /* of Events, on a worker */
         struct flow *flow;
         struct tracks *tracks;
+        struct cors *cors; /* NULL: no page may use the API */
         struct audit *audit; /* NULL: no audit log */
         bool subscribed;
 };

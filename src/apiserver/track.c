@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "apiserver/audit/audit.h"
+#include "apiserver/cors.h"
 #include "apiserver/flags.h"
 #include "apiserver/flow/flow.h"
 #include "apiserver/relay.h"
@@ -358,7 +359,15 @@ static bool answered(struct http_request *req, int status, int64_t bytes, void *
         }
         if (t->x->s->tracks->hsts.n)
                 t->headers[n++] = (struct http_header){ STR("strict-transport-security"), t->x->s->tracks->hsts };
-        http_request_add_headers(req, t->headers, n);
+        if (t->x->s->cors) {
+                struct http_header *all = arena_array(http_request_arena(req), struct http_header, n + CORS_HEADERS);
+
+                memcpy(all, t->headers, n * sizeof(*all));
+                n += cors_headers(t->x->s->cors, req, all + n);
+                http_request_add_headers(req, all, n);
+        } else {
+                http_request_add_headers(req, t->headers, n);
+        }
         if (!t->known)
                 return false;
         if (t->audit)
@@ -432,6 +441,15 @@ struct exchange *track_begin(struct apiserver *s, struct http_request *req) {
         if (s->tracks->goaway > 0 && http_request_is_h2(req) && (double) rand_below(1000000) < s->tracks->goaway * 1e6)
                 http_request_last(req);
         return x;
+}
+
+bool track_preflight(struct exchange *x) {
+        struct http_header h[CORS_HEADERS];
+
+        if (!x->s->cors || http_request_method(x->req) != HTTP_M_OPTIONS || cors_headers(x->s->cors, x->req, h) == 0)
+                return false;
+        http_respond(x->req, 204, NULL, 0, NULL, 0);
+        return true;
 }
 
 bool track_too_late(struct exchange *x) {

@@ -16,6 +16,8 @@ struct exchange *track_begin(struct apiserver *s, struct http_request *req);
 void track_refused(struct http_request *req, void *apiserver); /* by http/: its answer gets an Audit-Id all the same */
 /* The server stops, and the request is answered 429: true. Else nothing. */
 bool track_too_late(struct exchange *x);
+/* A browser asks whether a page may use the API, and it may: answered, true. */
+bool track_preflight(struct exchange *x);
 /* Its user, path and query are known: proceed is called when the request has its place, which is at once unless the
  * level is full. Else it is answered here. */
 void track_enter(struct exchange *x, void (*proceed)(struct exchange *x));

@@ -1,4 +1,5 @@
-/* How a server ends: what is at the store comes back before the workers go, and clients hear of it. */
+/* A server as its flags have it: how it ends (what is at the store comes back before the workers go, and clients hear
+ * of it), how much it takes at once, for whose pages it is. */
 #include "help.h"
 
 #include <arpa/inet.h>
@@ -121,6 +122,30 @@ static void who_comes_too_late_is_told_to_come_again(void **state) {
         fixture_teardown(state);
 }
 
+static void pages_of_allowed_origins_may_use_the_api(void **state) {
+        static const char *const args[] = { "cors-allowed-origins=//example\\.com(:|$),^http://localhost:", NULL };
+        static const struct {
+                const char *request, *status;
+                bool allowed;
+        } table[] = {
+                { "OPTIONS /api HTTP/1.0\r\nOrigin: https://example.com\r\n\r\n", "204", true },
+                { "GET /version HTTP/1.0\r\nOrigin: http://localhost:8080\r\n\r\n", "200", true },
+                { "GET /version HTTP/1.0\r\nOrigin: https://example.com.evil\r\n\r\n", "200", false },
+                { "OPTIONS /api HTTP/1.0\r\nOrigin: https://evil\r\n\r\n", "405", false },
+                { "GET /version HTTP/1.0\r\n\r\n", "200", false },
+        };
+        struct fixture *f = serve(state, args);
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                struct str r = answer_on(f, client(f, table[i].request));
+
+                if (!str_has_prefix(r, arena_printf(f->a, "HTTP/1.1 %s ", table[i].status)) ||
+                    (str_search(r, STR("\r\naccess-control-allow-origin: http")) > 0) != table[i].allowed)
+                        fail_msg("%s%s", table[i].request, arena_cstr(f->a, r));
+        }
+        fixture_teardown(state);
+}
+
 static void without_levels_so_many_run_at_once(void **state) {
         static const char *const args[] = { "enable-priority-and-fairness=false", "max-mutating-requests-inflight=1",
                                             NULL };
@@ -147,6 +172,7 @@ int main(void) {
                 cmocka_unit_test(a_worker_does_not_end_before_the_store_has_answered_it),
                 cmocka_unit_test(who_comes_too_late_is_told_to_come_again),
                 cmocka_unit_test(without_levels_so_many_run_at_once),
+                cmocka_unit_test(pages_of_allowed_origins_may_use_the_api),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

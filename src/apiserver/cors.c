@@ -1,0 +1,70 @@
+/* --cors-allowed-origins: pages of these origins may use the API from a browser. */
+#include "apiserver/cors.h"
+
+#include <errno.h>
+
+#include "apiserver/flags.h"
+#include "base/regex.h"
+
+#define MAX_ORIGINS 64
+#define FLAG "--cors-allowed-origins has an invalid regular expression: "
+
+struct cors {
+        struct regex *origins[MAX_ORIGINS];
+        size_t n;
+};
+
+static bool contains(struct str s, const char *a, const char *b) {
+        return str_search(s, str_of(a)) >= 0 || str_search(s, str_of(b)) >= 0;
+}
+
+int cors_new(struct apiserver *s, struct cors **ret, struct error *err) {
+        struct str all = str_of(server_flag(s, "cors-allowed-origins", "")), one;
+        struct cors *c;
+        int r = 0;
+
+        *ret = NULL;
+        if (str_empty(all))
+                return 0;
+        c = xcalloc(1, sizeof(*c));
+        while (r == 0 && c->n < MAX_ORIGINS && str_split(&all, ',', &one)) {
+                _cleanup_error_ struct error e = ERROR_INIT;
+
+                if (regex_compile(one, &c->origins[c->n], &e) < 0)
+                        r = error_set(err, -EINVAL, FLAG "%s", error_text(&e));
+                else if (++c->n && !(contains(one, "^", "//") && contains(one, "$", ":")))
+                        r = error_set(err, -EINVAL,
+                                      FLAG "regular expression does not pin to start/end of host in the origin header");
+        }
+        if (r < 0) {
+                cors_free(c);
+                return r;
+        }
+        *ret = c;
+        return 0;
+}
+
+void cors_free(struct cors *c) {
+        for (size_t i = 0; c && i < c->n; i++)
+                regex_free(c->origins[i]);
+        free(c);
+}
+
+size_t cors_headers(const struct cors *c, struct http_request *req, struct http_header h[static CORS_HEADERS]) {
+        const struct http_header all[CORS_HEADERS] = {
+                { STR("access-control-allow-origin"), http_request_header(req, "origin") },
+                { STR("access-control-allow-methods"), STR("POST, GET, OPTIONS, PUT, DELETE, PATCH") },
+                { STR("access-control-allow-headers"), STR("Content-Type, Content-Length, Accept-Encoding, X-CSRF-Token, "
+                                                           "Authorization, X-Requested-With, If-Modified-Since") },
+                { STR("access-control-expose-headers"), STR("Date") },
+                { STR("access-control-allow-credentials"), STR("true") },
+        };
+        bool allowed = false;
+
+        for (size_t i = 0; c && !str_empty(all[0].value) && i < c->n; i++)
+                allowed = allowed || regex_match(c->origins[i], all[0].value) > 0;
+        if (!allowed)
+                return 0;
+        memcpy(h, all, sizeof(all));
+        return CORS_HEADERS;
+}
