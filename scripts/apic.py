@@ -45,7 +45,7 @@ SCALARS = {  # name in the language: (kind, as Go prints it)
     'any': ('ANY', 'interface {}'),
 }
 VERBS = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch']
-ALWAYS = ['required', 'descend']  # rules that absent values can break
+ALWAYS = ['required', 'descend', 'csi_driver', 'label_name']  # rules that absent values can break
 LIST_TYPES = ['atomic', 'set', 'map']
 CELL_KINDS = ['since', 'count', 'join', 'labels', 'selector', 'text', 'flag']  # or plainly the value
 
@@ -60,6 +60,7 @@ class Type:
         self.doc = self.elem = self.values = self.defaults = self.package = None
         self.fields, self.flags, self.raw = [], set(), None
         self.rules = []  # of validation: (field or None, name, each, numbers, text)
+        self.order = []  # the fields, embedded types and None (itself) that checks name, in the order errors have
         self.go_name = None
         self.__dict__.update(attributes)
 
@@ -166,6 +167,7 @@ class Api:
         for gv in self.gvs.values():
             for t in gv.types.values():
                 t.rules = self.rules_in_order(t)
+                t.ranks = self.ranks(t)
         handles = {}
         for gv in self.gvs.values():
             for r in gv.resources:
@@ -273,6 +275,17 @@ class Api:
                   if 'POINTER' not in f.flags and self.demands(f.type) and f.name != 'metadata']
         return sorted(rules, key=lambda r: r[0])
 
+    def ranks(self, t):
+        """The fields in the order in which errors name them: first those that checks name, and what they embed."""
+        inner = {i.name: self.ranks(i) for i, _ in getattr(t, 'inlines', ())}
+        names = {f.name for f in t.fields}
+        order = [n for o in t.order for n in (inner[o] if o in inner else [o])]
+        rest = [f.name for f in t.fields] + [None]
+        for n in order:
+            if n is not None and n not in names:
+                self.fail(t.gv.path, '%s has no field %s to check' % (t.name, n))
+        return list(dict.fromkeys([n for n in order] + rest))
+
     def link_resource(self, gv, r):
         if r.stored:
             other = [x for x in self.gvs[r.stored].resources if x.plural == r.plural]
@@ -379,6 +392,7 @@ class Parser:
 
     def check_line(self, t, line):
         name, _, rest = line.partition(' ')
+        t.order.append(name if name != '*' else None)
         for m in re.finditer(r'(each )?(\w+)(?:\(((?:"[^"]*"|[^)"])*)\))?', rest):
             args = re.findall(r'"[^"]*"|[^,\s]+', m[3] or '')
             numbers = [int(a) for a in args if a[0] != '"']
@@ -566,6 +580,7 @@ class Writer:
             parts.append('.values = %s_values' % t.c)
         if t.fields:
             self.fields(t, parts)
+            parts.append('.rank = %d' % t.ranks.index(None))
         if t.rules:
             self.put('static const struct schema_rule %s_rules[] = {' % t.c)
             for place, name, each, numbers, text in t.rules:
@@ -583,6 +598,7 @@ class Writer:
             p = ['.name = ' + quote(f.name), '.name_len = %d' % len(f.name), '.type = &' + f.type.c]
             if f.pb:
                 p.append('.pb = %d' % f.pb)
+            p.append('.rank = %d' % t.ranks.index(f.name))
             for key in ('dflt', 'patch_key', 'list_keys', 'doc'):
                 if getattr(f, key) is not None:
                     p.append('.%s = %s' % (key, quote(getattr(f, key))))

@@ -332,10 +332,15 @@ static int validate(struct op *op, const struct json *obj, const struct json *ol
         struct field_errors fe = { .a = op->c->arena };
         int result;
 
+        if (!r->custom) {
+                fe.object = obj;
+                fe.type = r->resource->type;
+        }
         validate_metadata(&fe, obj, old, r->resource->namespaced, st->name);
         if (op->sub && old && str_eqc(op->c->subresource, "status")) {
                 if (!r->custom)
                         validate_status_rules(&fe, r->resource->type, obj);
+                fe.phase = 1;
                 if (st->validate_status)
                         st->validate_status(&fe, obj, old);
         } else if (!r->custom) {

@@ -46,6 +46,7 @@ const struct strategy *strategy_of(
 
 /* validation/warnings.c */
 void warn_pod(struct op *op, const struct json *obj);
+void warn_pod_template(struct op *op, const struct json *obj);
 void warn_template(struct op *op, const struct json *obj);
 void warn_replicas(struct op *op, const struct json *obj);
 void warn_statefulset(struct op *op, const struct json *obj);

@@ -115,7 +115,7 @@ static void infer_families(struct op *op, struct field_errors *fe, struct json *
 /* ipFamilyPolicy and ipFamilies of a service on a cluster whose services have IPv4 addresses. A headless service
  * without a selector has endpoints of whichever family its owner writes. (upstream: initIPFamilyFields) */
 static int set_families(struct op *op, struct json *obj, const struct json *old, struct error *err) {
-        struct field_errors fe = { .a = op->c->arena };
+        struct field_errors fe = { .a = op->c->arena, .phase = 1, .type = op->rest->stored->resource->type };
         struct json *spec = json_get_or_add_object(op->c->arena, obj, "spec");
         bool free_choice = str_eqc(json_str(json_getc(spec, "clusterIP")), "None") &&
                            json_len(json_getc(spec, "selector")) == 0;
@@ -159,7 +159,7 @@ static int set_families(struct op *op, struct json *obj, const struct json *old,
 }
 
 static int choose_ip(struct op *op, struct json *spec, struct error *err) {
-        struct field_errors fe = { .a = op->c->arena };
+        struct field_errors fe = { .a = op->c->arena, .type = op->rest->stored->resource->type };
         const struct path *p = PATH(PATH(NULL, "spec"), "clusterIPs");
         struct arena *a = op->c->arena;
         struct str ip = json_str(json_getc(spec, "clusterIP"));
@@ -209,7 +209,7 @@ static bool held_before(const struct json *old, int64_t port) {
 /* 0, or what is wrong as an Invalid error. *port 0: any. */
 static int take_port(struct op *op, struct reservation *res, const struct path *p, const struct json *old,
                      int64_t *port, struct error *err) {
-        struct field_errors fe = { .a = op->c->arena };
+        struct field_errors fe = { .a = op->c->arena, .type = op->rest->stored->resource->type };
         struct json bad = json_of_int(*port);
         int r, min, max;
 

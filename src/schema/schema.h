@@ -73,6 +73,7 @@ struct schema_field {
         uint8_t list_type;             /* enum schema_list_type */
         uint16_t flags;                /* enum schema_field_flags */
         uint16_t pb;                   /* protobuf number; 0: not in protobuf, or part of an inlined message */
+        uint8_t rank;                  /* its place among the fields where errors of validation are listed */
 };
 
 /* A Go struct embedded in another: its fields are among the outer type's fields; protobuf has it as a message of its
@@ -112,6 +113,7 @@ struct schema_type {
         struct json (*openapi)(struct arena *a, const struct schema_type *t, bool v3);
         uint16_t n_fields, n_inlines, n_by_pb;
         uint8_t kind;     /* enum schema_kind */
+        uint8_t rank;     /* the place of errors of a struct itself, among those of its fields */
         uint16_t flags;   /* enum schema_type_flags */
 };
 

@@ -124,7 +124,7 @@ static void check_selector(struct field_errors *fe, const struct path *p, const 
 enum review { REVIEW_OTHER, REVIEW_LOCAL, REVIEW_SELF };
 
 static int check_review(struct op *op, enum review kind, struct error *err) {
-        struct field_errors fe = { .a = op->c->arena };
+        struct field_errors fe = { .a = op->c->arena, .object = op->c->body, .type = op->rest->resource->type };
         const struct path *p = PATH(NULL, "spec");
         const struct json *spec = json_getc(op->c->body, "spec"), *meta = json_getc(op->c->body, "metadata");
         const struct json *r = json_getc(spec, "resourceAttributes"), *n = json_getc(spec, "nonResourceAttributes");

@@ -490,7 +490,7 @@ void crd_rules_evaluate(struct field_errors *fe, struct field_errors *passed, co
                         const struct json *value, const struct json *old) {
         for (size_t i = 0; s->has_rules && i < fe->list.n; i++)
                 if (blocks(&fe->list.v[i])) {
-                        field_invalid(fe, NULL, shown_in_go(fe->a, NULL, ""),
+                        field_invalid(fe, NULL, NULL,
                                       "some validation rules were not checked because the object was invalid; correct "
                                       "the existing errors to complete validation");
                         return;

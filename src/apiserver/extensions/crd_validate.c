@@ -215,7 +215,7 @@ static void check_map_keys(struct field_errors *fe, const struct path *p, const 
                 struct str key_type = text(field, "type");
 
                 if (!field)
-                        field_invalid(fe, keys_path, shown_in_go(fe->a, keys, "string"),
+                        field_invalid(fe, keys_path, keys,
                                       "entries must all be names of item properties");
                 else if (str_eqc(key_type, "array") || str_eqc(key_type, "object"))
                         field_invalid_str(fe,
@@ -225,7 +225,7 @@ static void check_map_keys(struct field_errors *fe, const struct path *p, const 
                                           "must be a scalar type if parent array's x-kubernetes-list-type is map");
                 for (size_t k = 0; k < i; k++)
                         if (json_equal(json_item(keys, i), json_item(keys, k))) {
-                                field_invalid(fe, keys_path, shown_in_go(fe->a, keys, "string"),
+                                field_invalid(fe, keys_path, keys,
                                               "must not contain duplicate entries");
                                 break;
                         }
@@ -698,7 +698,7 @@ static void check_review_versions(struct field_errors *fe, const struct path *p,
                 known = known || str_eqc(json_str(v), "v1") || str_eqc(json_str(v), "v1beta1");
         }
         if (!known)
-                field_invalid(fe, p, shown_in_go(fe->a, versions, "string"),
+                field_invalid(fe, p, versions,
                               "must include at least one of v1, v1beta1");
 }
 
@@ -800,7 +800,7 @@ static void check_stored(struct field_errors *fe, const struct json *obj) {
                               "must have at least one stored version");
         json_each_item(v, json_len(stored) > 0 ? json_at_path(obj, "spec", "versions") : NULL)
                 if (is_true(v, "storage") && !json_has_str(stored, text(v, "name")))
-                        field_invalid(fe, p, shown_in_go(fe->a, stored, "string"),
+                        field_invalid(fe, p, stored,
                                       "must have the storage version %" STR_FMT, STR_ARG(text(v, "name")));
         for (size_t i = 0; i < json_len(stored); i++) {
                 struct str s = json_str(json_item(stored, i));

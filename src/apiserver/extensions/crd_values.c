@@ -198,7 +198,7 @@ static void check_values(struct checker *c, const struct json *values, const str
                         json_write(&b, it);
                 supported[n++] = arena_cstr(c->fe->a, json_is(it, JSON_STRING) ? json_str(it) : buf_str(&b));
         }
-        field_not_supported_value(c->fe, at, shown_in_go(c->fe->a, v, "interface {}"), supported);
+        field_not_supported_value(c->fe, at, v, supported);
 }
 
 static void check_size(struct checker *c, int64_t n, int64_t min, int64_t max, const char *what,
@@ -445,7 +445,7 @@ static bool check_unique(struct field_errors *fe, const struct path *p, const st
 
                 if (s->list_type == SCHEMA_LIST_MAP && !json_is(&list->items[i], JSON_OBJECT) &&
                     list->items[i].type != JSON_NULL) {
-                        field_invalid(fe, PATH_INDEX(p, i), shown_in_go(fe->a, &list->items[i], "interface {}"),
+                        field_invalid(fe, PATH_INDEX(p, i), &list->items[i],
                                       "must be an object for an array of list-type map");
                         return false;
                 }
@@ -453,7 +453,7 @@ static bool check_unique(struct field_errors *fe, const struct path *p, const st
                 times = (uintptr_t) map_get(seen, buf_str(&b)) + 1;
                 map_put(seen, buf_str(&b), (void *) times);
                 if (times == 2) {
-                        field_duplicate_value(fe, PATH_INDEX(p, i), shown_in_go(fe->a, &key, "interface {}"));
+                        field_duplicate_value(fe, PATH_INDEX(p, i), &key);
                         ok = false;
                 }
         }
@@ -501,7 +501,7 @@ static void check_type_meta(struct field_errors *fe, const struct path *p, const
         if (!v)
                 field_required(fe, p, "must not be empty");
         else if (!json_is(v, JSON_STRING))
-                field_invalid(fe, p, shown_in_go(fe->a, v, "interface {}"), "must be a string");
+                field_invalid(fe, p, v, "must be a string");
         else if (str_empty(s))
                 field_invalid(fe, p, v, "must not be empty");
         else if (kind)

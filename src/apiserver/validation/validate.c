@@ -14,7 +14,9 @@ void path_print(struct buf *dst, const struct path *p) {
         if (!p)
                 return;
         path_print(dst, p->up);
-        if (p->name)
+        if (p->name && !*p->name)
+                buf_addc(dst, "[]"); /* as Go prints it */
+        else if (p->name)
                 buf_printf(dst, "%s%s", dst->n ? "." : "", p->name);
         else if (p->key.p && p->index == PATH_IS_CHILD)
                 buf_printf(dst, "%s%" STR_FMT, dst->n ? "." : "", STR_ARG(p->key));
@@ -24,30 +26,49 @@ void path_print(struct buf *dst, const struct path *p) {
                 buf_printf(dst, "[%zd]", p->index);
 }
 
+/* Fields that upstream tells under other names; # is any number. */
+static const char *const renamed[][2] = { { ".gcePersistentDisk.", ".persistentDisk." },
+                                          { ".downwardAPI.items[#]", ".downwardAPI" },
+                                          { ".sources[#].serviceAccountToken.path", ".path" },
+                                          { ".namespaces[#]", ".namespace" },
+                                          { ".volumeMounts[#].recursiveReadOnly", ".volumeMounts.recursiveReadOnly" },
+                                          { ".volumeMounts[#].mountPropagation", ".volumeMounts.mountPropagation" },
+                                          { ".resizePolicy[#].restartPolicy", ".resizePolicy" } };
+
+static struct str rename_field(struct arena *a, struct str s) {
+        for (size_t i = 0; i < ARRAY_SIZE(renamed); i++)
+                for (size_t at = 0; at < s.n; at++) {
+                        const char *c = renamed[i][0];
+                        size_t k = at;
+
+                        for (; *c && k < s.n && (*c == '#' || *c == s.p[k]); c++)
+                                if (*c != '#')
+                                        k++;
+                                else
+                                        while (k < s.n && s.p[k] != ']')
+                                                k++;
+                        if (!*c)
+                                s = arena_printf(a, "%.*s%s%.*s", (int) at, s.p, renamed[i][1], (int) (s.n - k),
+                                                 s.p + k);
+                }
+        return s;
+}
+
 /* value: what stands between the type and the detail, or empty. */
 static void add(struct field_errors *fe, const char *type, const struct path *p, const char *title, struct str value,
                 const char *detail) {
         _cleanup_buf_ struct buf path = BUF_INIT;
-        struct field_error e = { .type = type };
+        struct field_error e = { .phase = fe->phase, .type = type };
 
         if (fe->list.n >= MAX_FIELD_ERRORS)
                 return;
         path_print(&path, p);
         if (!p) /* of the whole: as Go prints it */
                 buf_addc(&path, "<nil>");
-        e.field = arena_str(fe->a, buf_str(&path));
+        e.field = rename_field(fe->a, arena_str(fe->a, buf_str(&path)));
         e.body = arena_printf(fe->a, "%s%s%" STR_FMT "%s%s", title, value.n ? ": " : "", STR_ARG(value),
                               *detail ? ": " : "", detail);
         vec_push(&fe->list, e);
-}
-
-static struct str print_value(struct arena *a, const struct json *v) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
-
-        if (!v)
-                return STR("null");
-        json_write(&b, v);
-        return arena_str(a, buf_str(&b));
 }
 
 /* Go's %q: JSON's escapes do for what names are made of. */
@@ -93,56 +114,14 @@ void field_forbidden(struct field_errors *fe, const struct path *p, const char *
         add(fe, "FieldValueForbidden", p, "Forbidden", STR(""), text);
 }
 
-static struct str print_bad(struct arena *a, const struct json *v) {
-        return json_is(v, JSON_STRING) ? quoted_in_go(a, json_str(v)) : print_value(a, v);
-}
-
-static void print_go(struct arena *a, struct buf *b, const struct json *v, const char *of) {
-        const char *separator = "";
-
-        if (json_is(v, JSON_ARRAY)) {
-                buf_printf(b, "[]%s{", of);
-                for (size_t i = 0; i < v->len; i++, separator = ", ") {
-                        buf_addc(b, separator);
-                        print_go(a, b, &v->items[i], of);
-                }
-                buf_putc(b, '}');
-        } else if (json_is(v, JSON_OBJECT)) {
-                buf_printf(b, "map[string]%s{", of);
-                json_each_member(m, v) {
-                        buf_addc(b, separator);
-                        buf_add_str(b, quoted_in_go(a, json_key(m)));
-                        buf_putc(b, ':');
-                        print_go(a, b, &m->value, of);
-                        separator = ", ";
-                }
-                buf_putc(b, '}');
-        } else if (v->type == JSON_NULL) {
-                buf_addc(b, "interface {}(nil)");
-        } else {
-                buf_add_str(b, print_bad(a, v));
-        }
-}
-
-const struct json *shown_in_go(struct arena *a, const struct json *v, const char *of) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
-
-        if (!v || v->type == JSON_NULL)
-                return json_new(a, json_of_cstr("null"));
-        if (!json_is(v, JSON_ARRAY) && !json_is(v, JSON_OBJECT))
-                return v;
-        print_go(a, &b, v, of);
-        return json_new(a, json_of_raw(arena_str(a, buf_str(&b))));
-}
-
 void field_invalid(struct field_errors *fe, const struct path *p, const struct json *value, const char *fmt, ...) {
         FORMAT(text);
-        add(fe, "FieldValueInvalid", p, "Invalid value", print_bad(fe->a, value), text);
+        add(fe, "FieldValueInvalid", p, "Invalid value", go_value(fe, p, value), text);
 }
 
 void field_type_invalid(struct field_errors *fe, const struct path *p, const struct json *value, const char *fmt, ...) {
         FORMAT(text);
-        add(fe, "FieldValueTypeInvalid", p, "Invalid value", print_bad(fe->a, value), text);
+        add(fe, "FieldValueTypeInvalid", p, "Invalid value", go_value(fe, p, value), text);
 }
 
 void field_invalid_str(struct field_errors *fe, const struct path *p, struct str value, const char *fmt, ...) {
@@ -165,7 +144,7 @@ void field_not_supported_value(struct field_errors *fe, const struct path *p, co
         for (size_t i = 0; supported && supported[i]; i++)
                 buf_printf(&b, "%s\"%s\"", i ? ", " : "supported values: ", supported[i]);
         buf_putc(&b, '\0');
-        add(fe, "FieldValueNotSupported", p, "Unsupported value", print_bad(fe->a, value), b.p);
+        add(fe, "FieldValueNotSupported", p, "Unsupported value", go_value(fe, p, value), b.p);
 }
 
 void field_not_supported(struct field_errors *fe, const struct path *p, struct str value,
@@ -181,7 +160,7 @@ void field_duplicate_value(struct field_errors *fe, const struct path *p, const 
 
 void field_duplicate_detail(struct field_errors *fe, const struct path *p, const struct json *value,
                             const char *detail) {
-        add(fe, "FieldValueDuplicate", p, "Duplicate value", print_bad(fe->a, value), detail);
+        add(fe, "FieldValueDuplicate", p, "Duplicate value", go_value(fe, p, value), detail);
 }
 
 void field_duplicate(struct field_errors *fe, const struct path *p, struct str value) {
@@ -220,6 +199,63 @@ static bool seen_before(const struct field_errors *fe, size_t i) {
         return false;
 }
 
+/* ---- their order ---- */
+
+/* The next step of "a.b[0].c": a name, or a bracket with what is in it. */
+static struct str next_step(struct str *path) {
+        struct str rest = str_has_prefix(*path, STR(".")) ? str_sub(*path, 1, path->n) : *path, step;
+        size_t n = str_has_prefix(rest, STR("["));
+
+        while (n < rest.n && rest.p[n] != '[' && (rest.p[0] == '[' ? rest.p[n - 1] != ']' : rest.p[n] != '.'))
+                n++;
+        step = str_sub(rest, 0, n);
+        *path = str_sub(rest, n, rest.n);
+        return step;
+}
+
+/* Upstream's order is that of its code: fields of a struct by their rank, those that are none come first, items in
+ * turn. What stands equal stays as it was found, as all of metadata does. */
+static int compare_paths(const struct schema_type *t, struct str a, struct str b) {
+        while (t && (a.n || b.n) && !(t->name && strcmp(t->name, "ObjectMeta") == 0)) {
+                struct str x = next_step(&a), y = next_step(&b);
+                const struct schema_field *f = schema_field(t, x), *g = schema_field(t, y);
+                int64_t i, k;
+
+                if (t->kind != SCHEMA_STRUCT) {
+                        bool numbers = str_to_i64(str_sub(x, 1, x.n - 1), &i) == 0 &&
+                                       str_to_i64(str_sub(y, 1, y.n - 1), &k) == 0;
+
+                        if (!x.n || !y.n)
+                                return (int) y.n - (int) x.n;
+                        if (!str_eq(x, y))
+                                return !numbers ? 0 : i < k ? -1 : 1;
+                        t = t->elem;
+                } else if (!str_eq(x, y) || !f) {
+                        return (f ? f->rank + 1 : x.n ? 0 : t->rank + 1) - (g ? g->rank + 1 : y.n ? 0 : t->rank + 1);
+                } else {
+                        t = f->type;
+                }
+        }
+        return 0;
+}
+
+static bool comes_after(const struct schema_type *t, const struct field_error *a, const struct field_error *b) {
+        return a->phase != b->phase ? a->phase > b->phase : a->phase == 0 && compare_paths(t, a->field, b->field) > 0;
+}
+
+static void sort_errors(struct field_errors *fe) {
+        bool custom = fe->type && strstr(fe->type->package, "apiextensions"); /* found in upstream's order */
+
+        for (size_t i = 1; fe->type && !custom && i < fe->list.n; i++) {
+                struct field_error e = fe->list.v[i];
+                size_t k = i;
+
+                for (; k > 0 && comes_after(fe->type, &fe->list.v[k - 1], &e); k--)
+                        fe->list.v[k] = fe->list.v[k - 1];
+                fe->list.v[k] = e;
+        }
+}
+
 int field_errors_finish(struct field_errors *fe, struct str kind, struct str group, struct str name,
                         struct error *err) {
         _cleanup_buf_ struct buf b = BUF_INIT;
@@ -227,6 +263,7 @@ int field_errors_finish(struct field_errors *fe, struct str kind, struct str gro
 
         if (fe->list.n == 0)
                 return 0;
+        sort_errors(fe);
         for (size_t i = 0; i < fe->list.n; i++) {
                 if (seen_before(fe, i))
                         continue;
@@ -463,6 +500,14 @@ size_t check_port_name(struct str s, const char *ret[2]) {
         return n;
 }
 
+struct str str_lower(struct arena *a, struct str s) {
+        char *copy = arena_cstr(a, s);
+
+        for (size_t i = 0; i < s.n; i++)
+                copy[i] = copy[i] >= 'A' && copy[i] <= 'Z' ? (char) (copy[i] + 'a' - 'A') : copy[i];
+        return str_n(copy, s.n);
+}
+
 bool check_field(struct field_errors *fe, const struct path *p, struct str s, name_check check) {
         const char *messages[2];
         size_t n = check(s, messages);
@@ -534,7 +579,7 @@ void check_int_or_percent(struct field_errors *fe, const struct path *p, const s
         if (!json_is(v, JSON_STRING))
                 return;
         if (!str_has_suffix(s, STR("%")) || str_to_i64(str_sub(s, 0, s.n - 1), &n) < 0 || n < 0)
-                field_invalid(fe, p, v,
+                field_invalid(fe, p, in_go(fe->a, SCHEMA_INT_OR_STRING, v),
                               "a valid percent string must be a numeric string followed by an ending '%%' (e.g. '1%%', "
                               " or '93%%', "
                               "regex used for validation is '[0-9]+%%')");
@@ -546,7 +591,7 @@ void check_share(struct field_errors *fe, const struct path *p, const struct jso
 
         check_int_or_percent(fe, p, v);
         if (str_has_suffix(s, STR("%")) && str_to_i64(str_sub(s, 0, s.n - 1), &n) == 0 && n > 100)
-                field_invalid(fe, p, v, "must not be greater than 100%%");
+                field_invalid(fe, p, in_go(fe->a, SCHEMA_INT_OR_STRING, v), "must not be greater than 100%%");
 }
 
 bool check_enum(struct field_errors *fe, const struct path *p, struct str v, const char *const *values) {
@@ -560,121 +605,10 @@ bool check_enum(struct field_errors *fe, const struct path *p, struct str v, con
 void check_immutable(struct field_errors *fe, const struct path *p, const struct json *now, const struct json *old) {
         if (!now && !old)
                 return;
+        fe->phase++;
         if (!now || !old || !json_equal(now, old))
                 field_invalid(fe, p, now, "field is immutable");
-}
-
-/* ---- internal types ---- */
-
-/* dnsPolicy → DNSPolicy, uid → UID, nodeName → NodeName */
-static struct str go_name(struct arena *a, const char *name) {
-        static const char *const initials[] = { "api",   "aws", "csi", "dns", "fs", "gce", "grpc", "http", "id", "ip",
-                                                "iscsi", "nfs", "os",  "rbd", "se", "tcp", "tty",  "uid",  "url" };
-        char *copy = arena_cstr(a, str_of(name));
-        size_t n = 1;
-
-        for (size_t i = 0; i < ARRAY_SIZE(initials); i++) {
-                size_t k = strlen(initials[i]);
-
-                if (strncmp(name, initials[i], k) == 0 && (!name[k] || (name[k] >= 'A' && name[k] <= 'Z')))
-                        n = k;
-        }
-        for (size_t i = 0; i < n; i++)
-                copy[i] = copy[i] >= 'a' && copy[i] <= 'z' ? (char) (copy[i] - 32) : copy[i];
-        return str_of(copy);
-}
-
-static struct json internal_value(struct arena *a, const struct schema_type *t, const struct json *v, bool pointer);
-
-/* Types of meta/v1 have names for JSON; ObjectMeta is embedded, so its members are the outer's. */
-static struct json internal_struct(struct arena *a, const struct schema_type *t, const struct json *v) {
-        struct json copy = json_new_object();
-
-        for (size_t i = 0; i < t->n_fields; i++) {
-                const struct schema_field *f = &t->fields[i];
-                const struct json *member = json_get(v, str_n(f->name, f->name_len));
-
-                if (strcmp(f->name, "metadata") == 0)
-                        json_each_member(m, member)
-                                json_set(a, &copy, json_key(m), m->value);
-                else
-                        json_set(a, &copy, go_name(a, f->name),
-                                 internal_value(a, f->type, member, f->flags & SCHEMA_POINTER));
-        }
-        return copy;
-}
-
-static struct json internal_value(struct arena *a, const struct schema_type *t, const struct json *v, bool pointer) {
-        struct json list = json_new_array();
-
-        if (json_type(v) == JSON_NULL && (pointer || t->kind == SCHEMA_LIST || t->kind == SCHEMA_MAP))
-                return json_null();
-        if (t->kind == SCHEMA_STRUCT && !(t->package && strstr(t->package, "apimachinery")))
-                return internal_struct(a, t, v);
-        if (t->kind == SCHEMA_LIST) {
-                json_each_item(it, v)
-                        json_push(a, &list, internal_value(a, t->elem, it, false));
-                return list;
-        }
-        if (json_type(v) != JSON_NULL)
-                return *v;
-        switch (t->kind) {
-        case SCHEMA_BOOL:
-                return json_of_bool(false);
-        case SCHEMA_STRING:
-                return json_of_cstr("");
-        case SCHEMA_QUANTITY:
-                return json_of_cstr("0");
-        case SCHEMA_INT32:
-        case SCHEMA_INT64:
-        case SCHEMA_INT_OR_STRING:
-                return json_of_int(0);
-        default:
-                return t->kind == SCHEMA_STRUCT ? json_new_object() : json_null();
-        }
-}
-
-const struct json *as_internal(struct arena *a, const struct schema_type *t, const struct json *v) {
-        return json_new(a, internal_value(a, t, v, true));
-}
-
-/* ---- differences ---- */
-
-static void diff_line(struct buf *b, char sign, const struct path *p, const struct json *v) {
-        buf_printf(b, "%c ", sign);
-        path_print(b, p);
-        buf_addc(b, ": ");
-        json_write(b, v);
-        buf_putc(b, '\n');
-}
-
-static void diff(struct buf *b, const struct path *p, const struct json *old, const struct json *now, unsigned depth) {
-        size_t i = 0;
-
-        if (old && now && json_equal(old, now))
-                return;
-        if (depth < 32 && json_is(old, JSON_OBJECT) && json_is(now, JSON_OBJECT)) {
-                json_each_member(m, old)
-                        diff(b, PATH_KEY(p, json_key(m)), &m->value, json_get(now, json_key(m)), depth + 1);
-                json_each_member(m, now)
-                        if (!json_get(old, json_key(m)))
-                                diff(b, PATH_KEY(p, json_key(m)), NULL, &m->value, depth + 1);
-        } else if (depth < 32 && json_is(old, JSON_ARRAY) && json_is(now, JSON_ARRAY)) {
-                for (; i < MAX(old->len, now->len); i++)
-                        diff(b, PATH_INDEX(p, i), json_item(old, i), json_item(now, i), depth + 1);
-        } else {
-                if (old)
-                        diff_line(b, '-', p, old);
-                if (now)
-                        diff_line(b, '+', p, now);
-        }
-}
-
-struct str diff_text(struct arena *a, const struct json *old, const struct json *now) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
-
-        diff(&b, NULL, old, now, 0);
-        return arena_str(a, buf_str(&b));
+        fe->phase--;
 }
 
 /* ---- metadata ---- */
@@ -696,17 +630,11 @@ void validate_annotations(struct field_errors *fe, const struct path *p, const s
 
         json_each_member(m, annotations) {
                 struct str key = json_key(m);
-                char lower[320];
-                size_t n = MIN(key.n, sizeof(lower));
+                const char *msgs[2];
 
-                for (size_t i = 0; i < n; i++) /* keys may have upper case in their prefix */
-                        lower[i] = key.p[i] >= 'A' && key.p[i] <= 'Z' ? (char) (key.p[i] + 32) : key.p[i];
-                {
-                        const char *msgs[2];
-
-                        for (size_t i = 0, k = check_qualified_name(str_n(lower, n), msgs); i < k; i++)
+                if (check_qualified_name(key, msgs) > 0) /* keys may have upper case in their prefix */
+                        for (size_t i = 0, k = check_qualified_name(str_lower(fe->a, key), msgs); i < k; i++)
                                 field_invalid_str(fe, p, key, "%s", msgs[i]);
-                }
                 total += key.n + json_str(&m->value).n;
         }
         if (total > MAX_ANNOTATIONS)
@@ -714,42 +642,60 @@ void validate_annotations(struct field_errors *fe, const struct path *p, const s
 }
 
 static void validate_owners(struct field_errors *fe, const struct path *p, const struct json *owners) {
-        size_t i = 0;
+        static const char *const needed[] = { "apiVersion", "kind", "name", "uid" };
         struct str controller = { NULL, 0 };
 
         json_each_item(o, owners) {
-                const struct path *at = PATH_INDEX(p, i++);
-                static const char *const needed[] = { "apiVersion", "kind", "name", "uid" };
+                struct str kind = json_str(json_getc(o, "kind")),
+                           one = arena_printf(fe->a, "%" STR_FMT "/%" STR_FMT, STR_ARG(kind),
+                                              STR_ARG(json_str(json_getc(o, "name"))));
 
                 for (size_t k = 0; k < ARRAY_SIZE(needed); k++)
                         if (str_empty(json_str(json_getc(o, needed[k]))))
-                                field_invalid_str(fe, PATH(at, needed[k]), STR(""), "%s must not be empty",
+                                field_invalid_str(fe, PATH(p, needed[k]), STR(""), "%s must not be empty",
                                                   k == 0 ? "version" : needed[k]);
+                if (str_eqc(kind, "Event") && str_eqc(json_str(json_getc(o, "apiVersion")), "v1"))
+                        field_invalid(fe, p, o, "/v1, Kind=Event is disallowed from being an owner");
                 if (!json_bool(json_getc(o, "controller")))
                         continue;
                 if (controller.p)
                         field_invalid(fe, p, owners,
                                       "Only one reference can have Controller set to true. Found \"true\" in "
-                                      "references for "
-                                      "%" STR_FMT " and %" STR_FMT,
-                                      STR_ARG(controller), STR_ARG(json_str(json_getc(o, "name"))));
-                controller = json_str(json_getc(o, "name"));
+                                      "references for %" STR_FMT " and %" STR_FMT,
+                                      STR_ARG(controller), STR_ARG(one));
+                else
+                        controller = one;
         }
 }
 
 static void validate_finalizers(struct field_errors *fe, const struct path *p, const struct json *list) {
-        bool orphan = false, foreground = false;
+        json_each_item(f, list)
+                check_field(fe, p, json_str(f), check_qualified_name);
+        if (json_has_str(list, STR("orphan")) && json_has_str(list, STR("foregroundDeletion")))
+                field_invalid(fe, p, list, "finalizer orphan and foregroundDeletion cannot be both set");
+}
+
+void check_standard_finalizers(struct field_errors *fe, const struct path *p, const struct json *list, bool indexed) {
+        static const char *const standard[] = { "kubernetes", "orphan", "foregroundDeletion", NULL };
         size_t i = 0;
 
         json_each_item(f, list) {
-                struct str s = json_str(f);
-
-                check_field(fe, PATH_INDEX(p, i++), s, check_qualified_name);
-                orphan = orphan || str_eqc(s, "orphan");
-                foreground = foreground || str_eqc(s, "foregroundDeletion");
+                if (str_find(json_str(f), '/') < 0 && !str_among(json_str(f), standard))
+                        field_invalid(fe, indexed ? PATH_INDEX(p, i) : p, f,
+                                      "name is neither a standard finalizer name nor is it fully qualified");
+                i++;
         }
-        if (orphan && foreground)
-                field_invalid(fe, p, list, "finalizer orphan and foregroundDeletion cannot be both set");
+}
+
+/* Groups that look at metadata as all objects have it; the others know their finalizers. */
+static bool has_plain_metadata(const struct field_errors *fe) {
+        static const char *const groups[] = { "admissionregistration", "coordination", "apiextensions",
+                                              "apiregistration" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(groups); i++)
+                if (!fe->type || strstr(fe->type->package, groups[i]))
+                        return true;
+        return false;
 }
 
 /* An object that is being deleted gets no new finalizers. */
@@ -780,12 +726,12 @@ static void check_metadata(struct field_errors *fe, const struct path *up, const
         struct str name = json_str(json_getc(meta, "name")), generate = json_str(json_getc(meta, "generateName"));
 
         if (!old) {
+                if (!str_empty(generate) && str_empty(name))
+                        check_field(fe, PATH(p, "generateName"), generate, name_ok ? name_ok : check_dns_subdomain);
                 if (str_empty(name))
                         field_required(fe, PATH(p, "name"), "name or generateName is required");
                 else
                         check_field(fe, PATH(p, "name"), name, name_ok ? name_ok : check_dns_subdomain);
-                if (!str_empty(generate) && str_empty(name))
-                        check_field(fe, PATH(p, "generateName"), generate, name_ok ? name_ok : check_dns_subdomain);
                 if (namespaced)
                         check_field(fe, PATH(p, "namespace"), json_str(json_getc(meta, "namespace")), check_dns_label);
         }
@@ -795,6 +741,8 @@ static void check_metadata(struct field_errors *fe, const struct path *up, const
                 validate_annotations(fe, PATH(p, "annotations"), json_getc(meta, "annotations"));
         validate_owners(fe, PATH(p, "ownerReferences"), json_getc(meta, "ownerReferences"));
         validate_finalizers(fe, PATH(p, "finalizers"), json_getc(meta, "finalizers"));
+        if (!has_plain_metadata(fe))
+                check_standard_finalizers(fe, PATH(p, "finalizers"), json_getc(meta, "finalizers"), true);
         if (json_is(json_getc(old_meta, "deletionTimestamp"), JSON_STRING))
                 forbid_new_finalizers(fe, PATH(p, "finalizers"), json_getc(meta, "finalizers"),
                                       json_getc(old_meta, "finalizers"));
@@ -839,6 +787,9 @@ void validate_requirements(struct field_errors *fe, const struct path *list, con
                         check_field(fe, PATH(at, "key"), key, check_qualified_name);
                 else if (str_empty(key))
                         field_required(fe, PATH(at, "key"), "must be specified");
+                for (size_t k = 0; of == REQUIREMENT_OF_SELECTOR && k < n; k++)
+                        check_field(fe, PATH_INDEX(PATH(at, "values"), k),
+                                    json_str(json_item(json_getc(e, "values"), k)), check_label_value);
         }
 }
 

@@ -20,6 +20,7 @@ struct path {
 void path_print(struct buf *dst, const struct path *p);
 
 struct field_error {
+        int phase;
         const char *type; /* "FieldValueInvalid" */
         struct str field, body;
 };
@@ -27,6 +28,10 @@ struct field_errors {
         struct arena *a;
         VEC(struct field_error) list; /* at most 100 */
         const struct json *claims;    /* volumeClaimTemplates: volumes that the pods of a template will have */
+        /* The object that is looked at and its type; NULL for others than those of the built-in groups. */
+        const struct json *object;
+        const struct schema_type *type;
+        int phase; /* below 0: told before what is found in the object itself, which is told by field; above 0: after */
 };
 
 void field_required(struct field_errors *fe, const struct path *p,
@@ -52,9 +57,11 @@ void field_duplicate_value(struct field_errors *fe, const struct path *p, const 
 void field_duplicate_detail(struct field_errors *fe, const struct path *p, const struct json *value,
                             const char *detail);
 void field_error_add(struct field_errors *fe, const struct field_error *e); /* one that was made elsewhere */
-/* v as Go's %#v prints it, which is how upstream shows what it has no type for: map[string]interface {}{"a":1}. of: the
- * type of a list's items, "string" or "interface {}". NULL and null are a quoted null, others shown as they are. */
-const struct json *shown_in_go(struct arena *a, const struct json *v, const char *of);
+/* How Go shows a value that is refused, or (in_go) a quantity or IntOrString that is; what differs in values of the
+ * type t, as lines of "- " and "+ " (go_text.c). */
+struct str go_value(struct field_errors *fe, const struct path *p, const struct json *v);
+const struct json *in_go(struct arena *a, enum schema_kind kind, const struct json *v);
+struct str go_diff(struct arena *a, const struct schema_type *t, const struct json *old, const struct json *now);
 struct str quoted_in_go(struct arena *a, struct str s);
 void field_too_long(struct field_errors *fe, const struct path *p, size_t max);
 void field_too_many(struct field_errors *fe, const struct path *p, size_t n, size_t max);
@@ -75,10 +82,10 @@ size_t check_label_value(struct str s, const char *ret[2]);
 size_t check_config_key(struct str s, const char *ret[2]);
 size_t check_env_name(struct str s, const char *ret[2]);
 size_t check_port_name(struct str s, const char *ret[2]);
-/* v as Go prints the internal struct of that type, for messages that show one. */
-const struct json *as_internal(struct arena *a, const struct schema_type *t, const struct json *v);
+struct str str_lower(struct arena *a, struct str s);
 /* Adds an Invalid error for each message; true when s is fine. */
 bool check_field(struct field_errors *fe, const struct path *p, struct str s, name_check check);
+bool has_backsteps(struct str path); /* a step of it is ".." */
 void check_domain_path(struct field_errors *fe, const struct path *p, struct str s); /* "example.com/some-path" */
 
 /* ---- numbers ---- */
@@ -91,7 +98,8 @@ void check_port_or_name(struct field_errors *fe, const struct path *p, const str
 void check_int_or_percent(struct field_errors *fe, const struct path *p, const struct json *v);
 void check_share(struct field_errors *fe, const struct path *p, const struct json *v); /* and not above 100% */
 bool check_enum(struct field_errors *fe, const struct path *p, struct str v, const char *const *values);
-/* 4, 6 or 0 when s is no address; ret: its 4 or 16 bytes. ::ffff:1.2.3.4 is of family 4, as in Go. */
+/* 4, 6 or 0 when s is no address; ret: its 4 or 16 bytes. ::ffff:1.2.3.4 is of family 4, as in Go, which also reads
+ * 010 as 10. */
 int parse_ip(struct str s, uint8_t ret[static 16]);
 void check_ip(struct field_errors *fe, const struct path *p, struct str s);
 void check_cidr(struct field_errors *fe, const struct path *p, struct str s);
@@ -103,17 +111,21 @@ void check_immutable(struct field_errors *fe, const struct path *p, const struct
 /* ---- parts shared by kinds ---- */
 
 void check_taint_effect(struct field_errors *fe, const struct path *p, struct str effect);
-bool is_extended_resource(struct str name);
+/* A name of a resource, and how much of it. */
+void check_resource_name(struct field_errors *fe, const struct path *p, struct str name, bool of_container);
+void check_resources(struct field_errors *fe, const struct path *p, const struct json *limits,
+                     const struct json *requests);
+void check_resource_quantity(struct field_errors *fe, const struct path *p, struct str name, const struct json *v);
 void validate_metadata(struct field_errors *fe, const struct json *obj, const struct json *old, bool namespaced,
                        name_check name);
+/* Finalizers without a domain are those that Kubernetes has. */
+void check_standard_finalizers(struct field_errors *fe, const struct path *p, const struct json *list, bool indexed);
 /* The same of an object that is within another; old is unknown. */
 void validate_embedded_metadata(struct field_errors *fe, const struct path *up, const struct json *obj);
 void validate_labels(struct field_errors *fe, const struct path *p, const struct json *labels);
 /* clientConfig of a webhook that the API server calls. */
 void validate_webhook_client(struct field_errors *fe, const struct path *p, const struct json *client);
 void validate_claim_spec(struct field_errors *fe, const struct path *p, const struct json *spec);
-/* What differs, for people: lines of "- .a.b: 1" and "+ .a.b: 2". */
-struct str diff_text(struct arena *a, const struct json *old, const struct json *now);
 void validate_annotations(struct field_errors *fe, const struct path *p, const struct json *annotations);
 void validate_label_selector(struct field_errors *fe, const struct path *p, const struct json *selector);
 /* Of access reviews: operators may be others than we know. */
@@ -124,9 +136,8 @@ void validate_requirements(struct field_errors *fe, const struct path *list, con
 void check_reference(struct field_errors *fe, const struct path *p, const struct json *ref, bool field, bool volume);
 /* Of a pod's spec: what the named operating system does not have; sysctls of namespaces that are the host's. */
 void check_os_fields(struct field_errors *fe, const struct path *p, const struct json *spec);
+void check_host_processes(struct field_errors *fe, const struct path *p, const struct json *spec);
 void check_host_sysctls(struct field_errors *fe, const struct path *p, const struct json *spec);
-/* spec.template of a workload. */
-void validate_pod_template(struct field_errors *fe, const struct path *p, const struct json *template);
 
 /* The rules of api/ and the enumerations, outside of metadata and status (validate_rules.c). */
 /* The rules of the status itself, not of what is in it. */
@@ -159,6 +170,9 @@ VALIDATE(validate_node);
 VALIDATE(validate_config_map);
 VALIDATE(validate_secret);
 VALIDATE(validate_pvc);
+VALIDATE(validate_pvc_status);
+VALIDATE(validate_namespace);
+VALIDATE(validate_namespace_status);
 VALIDATE(validate_pv);
 VALIDATE(validate_storage_class);
 VALIDATE(validate_storage_capacity);

@@ -18,7 +18,7 @@ static bool seen_before(const struct json *list, size_t n, struct str want) {
 }
 
 /* "pods", "pods/log", "pods/…*", "*…/status": one that another has already said is a mistake. */
-static void check_resources(struct field_errors *fe, const struct path *p, const struct json *list) {
+static void check_rule_resources(struct field_errors *fe, const struct path *p, const struct json *list) {
         bool all = false, star = false, plain = false;
         size_t i = 0;
 
@@ -63,7 +63,7 @@ static void check_rule(struct field_errors *fe, const struct path *p, const stru
                         field_required(fe, PATH_INDEX(PATH(p, "apiVersions"), i), "");
                 i++;
         }
-        check_resources(fe, PATH(p, "resources"), json_getc(rule, "resources"));
+        check_rule_resources(fe, PATH(p, "resources"), json_getc(rule, "resources"));
 }
 
 /* ---- webhooks ---- */
@@ -313,10 +313,7 @@ static void check_param_kind(struct field_errors *fe, const struct path *p, cons
                 else if (check_dns1035_label(version, msgs) > 0)
                         field_invalid_str(fe, PATH(p, "apiVersion"), version, "%s", msgs[0]);
         }
-        lower = arena_str(fe->a, name);
-        for (size_t i = 0; i < lower.n; i++)
-                if (lower.p[i] >= 'A' && lower.p[i] <= 'Z')
-                        ((char *) lower.p)[i] |= 0x20;
+        lower = str_lower(fe->a, name);
         if (str_empty(name))
                 field_required(fe, PATH(p, "kind"), "");
         else if (check_dns1035_label(lower, msgs) > 0)

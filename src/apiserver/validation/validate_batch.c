@@ -4,7 +4,6 @@
 
 #include "apiserver/validation/validate.h"
 #include "schema/selector.h"
-#include "schema/types.h"
 
 #define GET(o, k) json_getc((o), (k))
 #define TEXT(o, k) json_str(json_getc((o), (k)))
@@ -250,24 +249,14 @@ static void validate_completion(struct field_errors *fe, const struct path *p, c
 
 static void validate_job_spec(struct field_errors *fe, const struct path *p, const struct json *spec,
                               const struct json *old) {
-        static const char *const counts[] = { "parallelism",
-                                              "completions",
-                                              "activeDeadlineSeconds",
-                                              "backoffLimit",
-                                              "ttlSecondsAfterFinished",
-                                              "backoffLimitPerIndex",
-                                              "maxFailedIndexes" };
         static const char *const policies[] = { "OnFailure", "Never", NULL };
         const struct path *template = PATH(p, "template"),
                           *restart_path = PATH(PATH(template, "spec"), "restartPolicy");
         struct str restart = json_str(json_at_path(spec, "template", "spec", "restartPolicy"));
 
-        for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
-                check_nonnegative(fe, PATH(p, counts[i]), GET(spec, counts[i]));
         validate_completion(fe, p, spec);
         if (GET(spec, "podFailurePolicy"))
                 validate_failure_policy(fe, p, spec);
-        validate_pod_template(fe, template, GET(spec, "template"));
         if (str_empty(restart) || str_eqc(restart, "Always"))
                 field_required(fe, restart_path, "valid values: \"OnFailure\", \"Never\"");
         else if (check_enum(fe, restart_path, restart, policies) && GET(spec, "podFailurePolicy") &&
@@ -286,12 +275,6 @@ static struct json with(struct arena *a, const struct json *to, const struct jso
                 else
                         json_removec(&copy, *keys);
         return copy;
-}
-
-static const struct json *template_as_go(struct arena *a, const struct json *template) {
-        const struct schema_type *spec = schema_field(res_jobs.type, STR("spec"))->type;
-
-        return as_internal(a, schema_field(spec, STR("template"))->type, template);
 }
 
 /* The template of a job is fixed, but for the placement of a suspended one that has not been started. */
@@ -316,7 +299,7 @@ static void check_template(struct field_errors *fe, const struct path *p, const 
                 json_removec(&allowed, "metadata");
         json_setc(fe->a, &allowed, "spec", spec);
         if (!json_equal(now, &allowed))
-                field_invalid(fe, p, template_as_go(fe->a, now), "field is immutable");
+                field_invalid(fe, p, now, "field is immutable");
 }
 
 static void validate_job_update(struct field_errors *fe, const struct path *p, const struct json *obj,
@@ -339,7 +322,50 @@ static void validate_job_update(struct field_errors *fe, const struct path *p, c
         if (json_bool(GET(old, "suspend")) && !json_at_path(old_job, "status", "startTime"))
                 check_template(fe, template, GET(spec, "template"), GET(old, "template"));
         else if (!json_equal(GET(spec, "template"), GET(old, "template")))
-                field_invalid(fe, template, template_as_go(fe->a, GET(spec, "template")), "field is immutable");
+                field_invalid(fe, template, GET(spec, "template"), "field is immutable");
+}
+
+/* Labels that make the pods of a job its own, unless it selects them itself. */
+static void check_generated(struct field_errors *fe, const struct json *obj, const struct selector *s) {
+        static const char *const labels[][2] = { { "controller-uid", "uid" },
+                                                 { "job-name", "name" },
+                                                 { "batch.kubernetes.io/controller-uid", "uid" },
+                                                 { "batch.kubernetes.io/job-name", "name" } };
+        const struct path *p = PATH(NULL, "spec"), *at = PATH(PATH(PATH(p, "template"), "metadata"), "labels");
+        const struct json *has = json_at_path(obj, "spec", "template", "metadata", "labels");
+        struct json expected = json_new_object();
+
+        if (json_bool(json_at_path(obj, "spec", "manualSelector")))
+                return;
+        for (size_t i = 0; i < ARRAY_SIZE(labels); i++) {
+                struct str value = json_str(json_at_path(obj, "metadata", labels[i][1]));
+
+                json_setc(fe->a, &expected, labels[i][0], json_of_str(value));
+                if (!GET(has, labels[i][0]))
+                        field_required(fe, PATH_KEY(at, str_of(labels[i][0])),
+                                       arena_printf(fe->a, "must be '%" STR_FMT "'", STR_ARG(value)).p);
+                else if (!str_eq(TEXT(has, labels[i][0]), value))
+                        field_invalid(fe, PATH_KEY(at, str_of(labels[i][0])), has, "must be '%" STR_FMT "'",
+                                      STR_ARG(value));
+        }
+        json_sort(&expected);
+        if (!selector_matches_labels(s, &expected))
+                field_invalid(fe, PATH(p, "selector"), json_at_path(obj, "spec", "selector"),
+                              "`selector` not auto-generated");
+}
+
+/* Pods of an indexed job are named after it and their number. */
+static void check_job_name(struct field_errors *fe, const struct json *obj) {
+        struct str name = json_str(json_at_path(obj, "metadata", "name")), pod;
+        int64_t n = json_int(json_at_path(obj, "spec", "completions"));
+        const char *messages[2];
+
+        if (n <= 0 || !str_eqc(json_str(json_at_path(obj, "spec", "completionMode")), "Indexed"))
+                return;
+        pod = arena_printf(fe->a, "%" STR_FMT "-%lld", STR_ARG(name), (long long) n - 1);
+        if (check_dns_label(pod, messages) > 0)
+                field_invalid_str(fe, PATH(PATH(NULL, "metadata"), "name"), name,
+                                  "will not able to create pod with invalid DNS label: %" STR_FMT, STR_ARG(pod));
 }
 
 void validate_job(struct field_errors *fe, const struct json *obj, const struct json *old) {
@@ -352,10 +378,15 @@ void validate_job(struct field_errors *fe, const struct json *obj, const struct 
                 return;
         }
         validate_job_spec(fe, p, spec, NULL);
-        if (!json_is(selector, JSON_OBJECT))
+        check_job_name(fe, obj);
+        if (!json_is(selector, JSON_OBJECT)) {
                 field_required(fe, PATH(p, "selector"), "");
-        else if (selector_from_object(fe->a, selector, &s, NULL) == 0 &&
-                 !selector_matches_labels(&s, json_at_path(spec, "template", "metadata", "labels")))
+                return;
+        }
+        if (selector_from_object(fe->a, selector, &s, NULL) < 0)
+                return;
+        check_generated(fe, obj, &s);
+        if (!selector_matches_labels(&s, json_at_path(spec, "template", "metadata", "labels")))
                 field_invalid(fe, PATH(PATH(PATH(p, "template"), "metadata"), "labels"),
                               json_at_path(spec, "template", "metadata", "labels"),
                               "`selector` does not match template `labels`");
@@ -370,37 +401,53 @@ static bool is_true(const struct json *job, const char *type) {
         return false;
 }
 
-/* Two conditions that must not both be, or of which the first needs the second. */
+/* Two conditions that must not both be, or of which the first needs the second. They are asked for when either changed;
+ * the last of them always. */
 static const struct {
         const char *one, *other, *detail;
-        bool needs;
+        bool needs, always;
 } condition_rules[] = {
-        { "Complete", "Failed", "cannot set Complete=True and Failed=true conditions", false },
-        { "Complete", "FailureTarget", "cannot set Complete=True and FailureTarget=true conditions", false },
-        { "Failed", "FailureTarget", "cannot set Failed=True condition without the FailureTarget=true condition",
+        { "Complete", "Failed", "cannot set Complete=True and Failed=true conditions", false, false },
+        { "Complete", "FailureTarget", "cannot set Complete=True and FailureTarget=true conditions", false, false },
+        { "Failed", "FailureTarget", "cannot set Failed=True condition without the FailureTarget=true condition", true,
+          false },
+        { "Complete", "SuccessCriteriaMet",
+          "cannot set Complete=True condition without the SuccessCriteriaMet=true condition", true, false },
+        { "SuccessCriteriaMet", "Failed", "cannot set SuccessCriteriaMet=True and Failed=true conditions", false,
           true },
         { "SuccessCriteriaMet", "FailureTarget", "cannot set SuccessCriteriaMet=True and FailureTarget=true conditions",
-          false },
-        { "SuccessCriteriaMet", "Failed", "cannot set SuccessCriteriaMet=True and Failed=true conditions", false },
-        { "Complete", "SuccessCriteriaMet",
-          "cannot set Complete=True condition without the SuccessCriteriaMet=true condition", true },
+          false, true },
 };
 
 static void check_job_conditions(struct field_errors *fe, const struct path *p, const struct json *obj,
                                  const struct json *old) {
-        static const char *const final[] = { "Complete", "Failed", "SuccessCriteriaMet" };
+        static const char *const final[] = { "Failed", "Complete", "FailureTarget" };
         const struct path *at = PATH(p, "conditions");
 
-        for (size_t i = 0; i < ARRAY_SIZE(condition_rules); i++)
-                if (is_true(obj, condition_rules[i].one) &&
-                    is_true(obj, condition_rules[i].other) != condition_rules[i].needs)
+        for (size_t i = 0; i < ARRAY_SIZE(condition_rules); i++) {
+                const char *one = condition_rules[i].one, *other = condition_rules[i].other;
+                bool changed = is_true(obj, one) != is_true(old, one) || is_true(obj, other) != is_true(old, other);
+
+                if ((changed || condition_rules[i].always) && is_true(obj, one) &&
+                    is_true(obj, other) != condition_rules[i].needs)
                         field_invalid_whole(fe, at, condition_rules[i].detail);
+        }
+        if (json_at_path(obj, "spec", "successPolicy") && is_true(obj, "Complete") &&
+            !is_true(obj, "SuccessCriteriaMet"))
+                field_invalid_whole(fe, at,
+                                    "cannot set Complete=True for Job with SuccessPolicy unless "
+                                    "SuccessCriteriaMet=True");
         for (size_t i = 0; i < ARRAY_SIZE(final); i++)
                 if (is_true(old, final[i]) && !is_true(obj, final[i]))
                         field_invalid_whole(
                                         fe, at,
                                         arena_printf(fe->a, "cannot disable the terminal %s=True condition", final[i])
                                                         .p);
+        if (is_true(old, "SuccessCriteriaMet") && !is_true(obj, "SuccessCriteriaMet"))
+                field_invalid_whole(fe, at, "cannot disable the SuccessCriteriaMet=True condition");
+        if (is_true(old, "Complete") && !is_true(old, "SuccessCriteriaMet") && is_true(obj, "SuccessCriteriaMet"))
+                field_invalid_whole(fe, at,
+                                    "cannot set SuccessCriteriaMet=True for Job already has Complete=true conditions");
 }
 
 /* The pods that a job has seen end and not counted yet, each once. */
@@ -431,80 +478,133 @@ static bool earlier(struct str a, struct str b) {
         return !str_empty(a) && !str_empty(b) && order < 0;
 }
 
+/* What of the statuses is not as it was: bad values may stay. */
+static bool changed(const struct json *obj, const struct json *old, const char *member) {
+        const struct json *x = json_at_path(obj, "status", member), *y = json_at_path(old, "status", member);
+
+        return x && y ? !json_equal(x, y) : json_type(x) != json_type(y);
+}
+
 static void check_job_times(struct field_errors *fe, const struct path *p, const struct json *obj,
                             const struct json *old) {
-        const struct path *start_path = PATH(p, "startTime"), *end_path = PATH(p, "completionTime");
+        const struct path *end_path = PATH(p, "completionTime");
         const struct json *start = json_at_path(obj, "status", "startTime"),
-                          *end = json_at_path(obj, "status", "completionTime"),
-                          *started = json_at_path(old, "status", "startTime"),
-                          *ended = json_at_path(old, "status", "completionTime");
-        bool complete = is_true(obj, "Complete"), finished = complete || is_true(obj, "Failed");
+                          *end = json_at_path(obj, "status", "completionTime");
+        bool complete = is_true(obj, "Complete"),
+             started = json_is(json_at_path(old, "status", "startTime"), JSON_STRING),
+             moved = changed(obj, old, "startTime"), ended = changed(obj, old, "completionTime");
 
-        if (end && !complete)
+        if ((ended || complete != is_true(old, "Complete")) && json_is(end, JSON_STRING) && !complete)
                 field_invalid(fe, end_path, end, "cannot set completionTime when there is no Complete=True condition");
-        else if (complete && !end)
+        else if ((ended || complete != is_true(old, "Complete")) && complete && !json_is(end, JSON_STRING))
                 field_required(fe, end_path, "completionTime is required for Complete jobs");
-        if (earlier(json_str(end), json_str(start)))
+        if ((ended || moved) && earlier(json_str(end), json_str(start)))
                 field_invalid(fe, end_path, end, "completionTime cannot be set before startTime");
-        if (finished && !start)
-                field_required(fe, start_path, "startTime is required for finished job");
-        if (ended && end && !json_equal(ended, end))
-                field_invalid(fe, end_path, end, "field is immutable");
-        if (started && !json_bool(json_at_path(obj, "spec", "suspend")) && (!start || !json_equal(started, start))) {
-                if (start)
-                        field_invalid(fe, start_path, start, "startTime cannot be modified for unsuspended job");
-                else
-                        field_required(fe, start_path, "startTime cannot be removed for unsuspended job");
+        if (ended && json_is(end, JSON_STRING) && json_is(json_at_path(old, "status", "completionTime"), JSON_STRING))
+                field_invalid(fe, end_path, end, "completionTime cannot be mutated");
+        if (moved && started && !json_bool(json_at_path(obj, "spec", "suspend")))
+                field_required(fe, PATH(p, "startTime"), "startTime cannot be removed for unsuspended job");
+}
+
+/* What a finished job no longer has; and counters that only grow. */
+static void check_job_counts(struct field_errors *fe, const struct path *p, const struct json *obj,
+                             const struct json *old) {
+        static const char *const counts[] = { "active", "terminating" }, *const growing[] = { "failed", "succeeded" };
+        const struct json *status = GET(obj, "status"), *spec = GET(obj, "spec"),
+                          *both = GET(status, "uncountedTerminatedPods"), *completions = GET(spec, "completions");
+        bool finished = is_true(obj, "Complete") || is_true(obj, "Failed"),
+             now = finished != (is_true(old, "Complete") || is_true(old, "Failed")),
+             elastic = str_eqc(TEXT(spec, "completionMode"), "Indexed") &&
+                       json_int_or(completions, -1) == json_int_or(GET(spec, "parallelism"), -1);
+        struct json zero = json_of_int(0);
+
+        for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
+                if (finished && (now || changed(obj, old, counts[i])) && json_int(GET(status, counts[i])) > 0)
+                        field_invalid(fe, PATH(p, counts[i]), GET(status, counts[i]),
+                                      "%s>0 is invalid for finished job", counts[i]);
+        if (finished && (now || changed(obj, old, "startTime")) && !json_is(GET(status, "startTime"), JSON_STRING))
+                field_required(fe, PATH(p, "startTime"), "startTime is required for finished job");
+        if (finished && (now || changed(obj, old, "uncountedTerminatedPods")) &&
+            json_len(GET(both, "succeeded")) + json_len(GET(both, "failed")) > 0)
+                field_invalid(fe, PATH(p, "uncountedTerminatedPods"), both,
+                              "uncountedTerminatedPods needs to be empty for finished job");
+        for (size_t i = 0; i < ARRAY_SIZE(growing); i++) {
+                const struct json *v = GET(status, growing[i]);
+
+                if (json_int(v) < json_int(json_at_path(old, "status", growing[i])) && (i == 0 || !elastic))
+                        field_invalid(fe, PATH(p, growing[i]), v ? v : &zero, "cannot decrease the %s counter",
+                                      growing[i]);
         }
 }
 
-/* What a finished job no longer has. */
-static void check_finished(struct field_errors *fe, const struct path *p, const struct json *status) {
-        static const char *const counts[] = { "active", "terminating" };
-        const struct json *both = GET(status, "uncountedTerminatedPods");
+/* The first index that both lists name, or -1. */
+static int64_t overlap(struct arena *a, struct str completed, struct str failed) {
+        struct str one, other, rest;
 
-        for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
-                if (json_int(GET(status, counts[i])) > 0)
-                        field_invalid(fe, PATH(p, counts[i]), GET(status, counts[i]),
-                                      "%s>0 is invalid for finished job", counts[i]);
-        if (json_len(GET(both, "succeeded")) + json_len(GET(both, "failed")) > 0)
-                field_invalid(fe, PATH(p, "uncountedTerminatedPods"), both,
-                              "uncountedTerminatedPods needs to be empty for finished job");
+        while (str_split(&completed, ',', &one))
+                for (rest = failed; str_split(&rest, ',', &other);) {
+                        struct str parts[2] = { one, other };
+                        int64_t bounds[2][2] = { { 0, -1 }, { 0, -1 } };
+
+                        for (int i = 0; i < 2; i++) {
+                                ssize_t dash = str_find(parts[i], '-');
+
+                                if (parse_index(a, str_sub(parts[i], 0, dash < 0 ? parts[i].n : (size_t) dash),
+                                                INT64_MAX, &bounds[i][0]) ||
+                                    parse_index(a, str_sub(parts[i], (size_t) (dash + 1), parts[i].n), INT64_MAX,
+                                                &bounds[i][1]))
+                                        bounds[i][1] = -1;
+                        }
+                        if (bounds[0][0] <= bounds[1][1] && bounds[1][0] <= bounds[0][1])
+                                return MAX(bounds[0][0], bounds[1][0]);
+                }
+        return -1;
 }
 
-static void check_job_indexes(struct field_errors *fe, const struct path *p, const struct json *spec,
-                              const struct json *status) {
+static void check_job_indexes(struct field_errors *fe, const struct path *p, const struct json *obj,
+                              const struct json *old) {
         static const char *const lists[] = { "completedIndexes", "failedIndexes" };
-        const struct json *failed = GET(status, "failedIndexes");
+        const struct json *spec = GET(obj, "spec"), *status = GET(obj, "status"), *failed = GET(status, lists[1]),
+                          *completions = GET(spec, "completions");
+        bool any = false;
+        int64_t n;
 
-        for (size_t i = 0; GET(spec, "completions") && i < ARRAY_SIZE(lists); i++) {
-                int64_t n;
-                const char *problem =
-                                parse_indexes(fe->a, TEXT(status, lists[i]), json_int(GET(spec, "completions")), &n);
+        for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+                bool is_changed = changed(obj, old, lists[i]);
+                const char *problem = completions && is_changed && (i == 0 || GET(spec, "backoffLimitPerIndex"))
+                                                      ? parse_indexes(fe->a, TEXT(status, lists[i]),
+                                                                      json_int(completions), &n)
+                                                      : NULL;
 
                 if (problem)
                         field_invalid(fe, PATH(p, lists[i]), GET(status, lists[i]), "error parsing %s: %s", lists[i],
                                       problem);
+                any = any || is_changed;
         }
-        if (!str_empty(TEXT(status, lists[0])) && !str_eqc(TEXT(spec, "completionMode"), "Indexed"))
+        if (!str_empty(TEXT(status, lists[0])) && changed(obj, old, lists[0]) &&
+            !str_eqc(TEXT(spec, "completionMode"), "Indexed"))
                 field_invalid(fe, PATH(p, lists[0]), GET(status, lists[0]),
                               "cannot set non-empty completedIndexes when non-indexed completion mode");
-        if (failed && !GET(spec, "backoffLimitPerIndex"))
+        if (failed && changed(obj, old, lists[1]) && !GET(spec, "backoffLimitPerIndex"))
                 field_invalid(fe, PATH(p, lists[1]), failed,
                               "cannot set non-null failedIndexes when backoffLimitPerIndex is null");
+        n = any && completions ? overlap(fe->a, TEXT(status, lists[0]), json_str(failed)) : -1;
+        if (n >= 0)
+                field_invalid(fe, PATH(p, lists[1]), failed,
+                              "failedIndexes and completedIndexes overlap at index: %lld", (long long) n);
 }
 
 void validate_job_status(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        const struct json *status = GET(obj, "status"), *ready = GET(status, "ready");
+        const struct json *ready = json_at_path(obj, "status", "ready");
         const struct path *p = PATH(NULL, "status");
 
-        check_uncounted(fe, p, status);
+        check_uncounted(fe, p, GET(obj, "status"));
         check_job_conditions(fe, p, obj, old);
         check_job_times(fe, p, obj, old);
-        if (is_true(obj, "Complete") || is_true(obj, "Failed"))
-                check_finished(fe, p, status);
-        check_job_indexes(fe, p, GET(obj, "spec"), status);
-        if (json_int(ready) > json_int(GET(status, "active")))
+        check_job_counts(fe, p, obj, old);
+        check_job_indexes(fe, p, obj, old);
+        if ((changed(obj, old, "ready") || changed(obj, old, "active")) &&
+            json_int(ready) > json_int(json_at_path(obj, "status", "active")))
                 field_invalid(fe, PATH(p, "ready"), ready, "cannot set more ready pods than active");
 }
 
@@ -602,8 +702,6 @@ static bool zone_known(struct str name) {
 }
 
 void validate_cronjob(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        static const char *const counts[] = { "startingDeadlineSeconds", "successfulJobsHistoryLimit",
-                                              "failedJobsHistoryLimit" };
         static const char *const no_manual[] = { "nil", "false", NULL };
         const struct path *p = PATH(NULL, "spec"), *job_path = PATH(PATH(p, "jobTemplate"), "spec");
         const struct json *spec = GET(obj, "spec");
@@ -612,20 +710,21 @@ void validate_cronjob(struct field_errors *fe, const struct json *obj, const str
 
         if (!old && name.n > 52)
                 field_invalid_str(fe, PATH(PATH(NULL, "metadata"), "name"), name, "must be no more than 52 characters");
-        if (str_empty(schedule))
-                field_required(fe, PATH(p, "schedule"), "");
-        else if (str_search(schedule, STR("TZ")) >= 0)
-                field_invalid_str(fe, PATH(p, "schedule"), schedule,
-                                  "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
-        else if (!cron_valid(schedule))
+        if (str_search(schedule, STR("TZ")) >= 0) {
+                bool had = str_search(json_str(json_at_path(old, "spec", "schedule")), STR("TZ")) >= 0;
+
+                if (!had || zone)
+                        field_invalid_str(fe, PATH(p, "schedule"), schedule,
+                                          had ? "cannot use both timeZone field and TZ or CRON_TZ in schedule"
+                                              : "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
+        } else if (!str_empty(schedule) && !cron_valid(schedule)) {
                 refuse_schedule(fe, PATH(p, "schedule"), schedule);
+        }
         if (zone && (str_empty(json_str(zone)) || json_str(zone).p[0] == '/' || !zone_known(json_str(zone))))
                 field_invalid(fe, PATH(p, "timeZone"), zone, "%s%s",
                               str_empty(json_str(zone)) ? "timeZone must be nil or non-empty string"
                                                         : "unknown time zone ",
                               arena_cstr(fe->a, json_str(zone)));
-        for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
-                check_nonnegative(fe, PATH(p, counts[i]), GET(spec, counts[i]));
         validate_job_spec(fe, job_path, job, NULL);
         if (GET(job, "selector"))
                 field_invalid(fe, PATH(job_path, "selector"), GET(job, "selector"),

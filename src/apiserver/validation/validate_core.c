@@ -1,10 +1,10 @@
 /* The core group beside pods and services: Endpoints, Node, ConfigMap, Secret, volumes, quotas, Event. */
 #include <arpa/inet.h>
+#include <ctype.h>
 
-#include "apiserver/validation/validate.h"
+#include "apiserver/validation/validate_rules.h"
 #include "base/encode.h"
 #include "schema/quantity.h"
-#include "schema/types.h"
 
 #define GET(o, k) json_getc((o), (k))
 #define TEXT(o, k) json_str(json_getc((o), (k)))
@@ -12,11 +12,19 @@
 int parse_ip(struct str s, uint8_t ret[static 16]) {
         static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
         char text[INET6_ADDRSTRLEN];
+        ssize_t colon = str_rfind(s, ':'), dot = str_find(s, '.');
+        size_t n = 0;
 
-        if (s.n == 0 || s.n >= sizeof(text))
+        for (size_t i = 0; i < s.n && n + 1 < sizeof(text); i++) {
+                bool first = (ssize_t) i == colon + 1 || (i > 0 && s.p[i - 1] == '.' && (ssize_t) i > dot);
+
+                while (dot > colon && first && i + 1 < s.n && s.p[i] == '0' && isdigit((unsigned char) s.p[i + 1]))
+                        i++;
+                text[n++] = s.p[i];
+        }
+        if (n == 0 || n + 1 == sizeof(text))
                 return 0;
-        memcpy(text, s.p, s.n);
-        text[s.n] = '\0';
+        text[n] = '\0';
         memset(ret, 0, 16);
         if (inet_pton(AF_INET, text, ret) == 1)
                 return 4;
@@ -53,14 +61,41 @@ void check_not_special_ip(struct field_errors *fe, const struct path *p, struct 
                 field_invalid_str(fe, p, s, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
 }
 
-void check_cidr(struct field_errors *fe, const struct path *p, struct str s) {
+/* How many bits of a prefix there are, or -1 when s is none; ret: its address. */
+static int64_t parse_cidr(struct str s, uint8_t ret[static 16]) {
         ssize_t slash = str_find(s, '/');
         struct str ip = slash < 0 ? STR("") : str_sub(s, 0, (size_t) slash);
-        uint8_t b[16];
         int64_t bits = -1;
 
-        if (slash < 0 || str_to_i64(str_sub(s, (size_t) slash + 1, s.n), &bits) < 0 || bits < 0 || !parse_ip(ip, b) ||
+        if (slash < 0 || str_to_i64(str_sub(s, (size_t) slash + 1, s.n), &bits) < 0 || !parse_ip(ip, ret) ||
             bits > (str_find(ip, ':') < 0 ? 32 : 128))
+                return -1;
+        return bits;
+}
+
+RULE(ip_block) {
+        const struct path *list = PATH(p, "except");
+        struct str cidr = TEXT(v, "cidr");
+        uint8_t outer[16], inner[16];
+        int64_t bits = parse_cidr(cidr, outer);
+        size_t i = 0;
+
+        json_each_item(e, bits < 0 ? NULL : GET(v, "except")) {
+                int64_t more = parse_cidr(json_str(e), inner), k = 0;
+                bool same = (str_find(cidr, ':') < 0) == (str_find(json_str(e), ':') < 0);
+
+                while (same && k < bits && ((outer[k / 8] ^ inner[k / 8]) & (0x80 >> (k % 8))) == 0)
+                        k++;
+                if (more >= 0 && (!same || k < bits || bits >= more))
+                        field_invalid(fe, PATH_INDEX(list, i), e, "must be a strict subset of `cidr`");
+                i++;
+        }
+}
+
+void check_cidr(struct field_errors *fe, const struct path *p, struct str s) {
+        uint8_t b[16];
+
+        if (parse_cidr(s, b) < 0)
                 field_invalid_str(fe, p, s, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
 }
 
@@ -88,8 +123,6 @@ void validate_endpoints(struct field_errors *fe, const struct json *obj, const s
 /* Under metadata: upstream says so. */
 static void check_taints(struct field_errors *fe, const struct json *taints) {
         const struct path *list = PATH(PATH(NULL, "metadata"), "taints");
-        const struct schema_type *spec = schema_field(res_nodes.type, STR("spec"))->type;
-
         for (size_t i = 0; i < json_len(taints); i++) {
                 const struct path *at = PATH_INDEX(list, i);
                 const struct json *t = json_item(taints, i);
@@ -105,9 +138,7 @@ static void check_taints(struct field_errors *fe, const struct json *taints) {
 
                         if (!str_eq(TEXT(o, "key"), TEXT(t, "key")) || !str_eq(TEXT(o, "effect"), TEXT(t, "effect")))
                                 continue;
-                        field_duplicate_detail(fe, at,
-                                               as_internal(fe->a, schema_field(spec, STR("taints"))->type->elem, t),
-                                               "taints must be unique by key and effect pair");
+                        field_duplicate_detail(fe, at, t, "taints must be unique by key and effect pair");
                         break;
                 }
         }
@@ -125,12 +156,8 @@ static void check_node_resources(struct field_errors *fe, const struct json *sta
         for (size_t i = 0; i < ARRAY_SIZE(maps); i++)
                 json_each_member(m, GET(status, maps[i])) {
                         const struct path *at = PATH_DOT(PATH(PATH(NULL, "status"), maps[i]), json_key(m));
-                        struct quantity q = quantity_of_json(&m->value);
 
-                        if (q.nano < 0)
-                                field_invalid(fe, at, &m->value, "must be greater than or equal to 0");
-                        if (is_extended_resource(json_key(m)) && q.nano % 1000000000 != 0)
-                                field_invalid(fe, at, &m->value, "must be an integer");
+                        check_resource_quantity(fe, at, json_key(m), &m->value);
                 }
 }
 
@@ -144,12 +171,6 @@ static void check_pod_cidrs(struct field_errors *fe, const struct json *list) {
         }
         if (n > 1 && (n != 2 || v6 != 1))
                 field_invalid(fe, p, list, "may specify no more than one CIDR for each IP family");
-        for (size_t i = 1; i < n; i++)
-                for (size_t k = 0; k < i; k++)
-                        if (json_equal(json_item(list, i), json_item(list, k))) {
-                                field_duplicate(fe, PATH_INDEX(p, i), json_str(json_item(list, i)));
-                                break;
-                        }
 }
 
 static void check_node_update(struct field_errors *fe, const struct json *obj, const struct json *old) {
@@ -160,11 +181,7 @@ static void check_node_update(struct field_errors *fe, const struct json *obj, c
         for (size_t i = 1; i < json_len(addresses); i++)
                 for (size_t k = 0; k < i; k++)
                         if (json_equal(json_item(addresses, i), json_item(addresses, k))) {
-                                struct json shown = json_new_object();
-
-                                json_set_str(fe->a, &shown, "Type", TEXT(json_item(addresses, i), "type"));
-                                json_set_str(fe->a, &shown, "Address", TEXT(json_item(addresses, i), "address"));
-                                field_duplicate_value(fe, PATH_INDEX(list, i), &shown);
+                                field_duplicate_value(fe, PATH_INDEX(list, i), json_item(addresses, i));
                                 break;
                         }
         if (json_len(cidrs) > 0 && (!GET(spec, "podCIDRs") || !json_equal(cidrs, GET(spec, "podCIDRs"))))
@@ -191,10 +208,11 @@ void validate_node(struct field_errors *fe, const struct json *obj, const struct
 #define MAX_SECRET_SIZE (1024 * 1024)
 
 /* An object marked immutable keeps its data, and the mark. */
-static bool check_data_immutable(struct field_errors *fe, const struct json *obj, const struct json *old,
+static void check_data_immutable(struct field_errors *fe, const struct json *obj, const struct json *old,
                                  const char *const *fields) {
         if (!json_bool(GET(old, "immutable")))
-                return true;
+                return;
+        fe->phase = -1;
         if (!json_bool(GET(obj, "immutable")))
                 field_forbidden(fe, PATH(NULL, "immutable"), "field is immutable when `immutable` is set");
         for (; *fields; fields++) {
@@ -203,7 +221,29 @@ static bool check_data_immutable(struct field_errors *fe, const struct json *obj
                 if ((json_len(a) || json_len(b)) && (!a || !b || !json_equal(a, b)))
                         field_forbidden(fe, PATH(NULL, *fields), "field is immutable when `immutable` is set");
         }
-        return false;
+        fe->phase = 0;
+}
+
+/* Finalizers of a namespace itself, and how it is. */
+void validate_namespace(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct path *p = PATH(PATH(NULL, "spec"), "finalizers");
+        const struct json *list = json_at_path(obj, "spec", "finalizers");
+        size_t i = 0;
+
+        json_each_item(f, list)
+                check_field(fe, PATH_INDEX(p, i++), json_str(f), check_qualified_name);
+        check_standard_finalizers(fe, p, list, true);
+}
+
+void validate_namespace_status(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct path *p = PATH(PATH(NULL, "status"), "Phase");
+        const struct json *phase = json_at_path(obj, "status", "phase");
+        bool deleted = json_is(json_at_path(obj, "metadata", "deletionTimestamp"), JSON_STRING);
+
+        if (!str_eqc(json_str(phase), deleted ? "Terminating" : "Active"))
+                field_invalid_str(fe, p, json_str(phase),
+                                  deleted ? "may only be 'Terminating' if `deletionTimestamp` is not empty"
+                                          : "may only be 'Active' if `deletionTimestamp` is empty");
 }
 
 void validate_config_map(struct field_errors *fe, const struct json *obj, const struct json *old) {
@@ -215,12 +255,12 @@ void validate_config_map(struct field_errors *fe, const struct json *obj, const 
                         const struct path *p = PATH_KEY(PATH(NULL, fields[i]), json_key(m));
 
                         check_field(fe, p, json_key(m), check_config_key);
-                        if (i == 1 && json_get(GET(obj, "data"), json_key(m)))
-                                field_invalid_str(fe, p, json_key(m), "duplicate of key present in data");
+                        if (i == 0 && json_get(GET(obj, "binaryData"), json_key(m)))
+                                field_invalid_str(fe, p, json_key(m), "duplicate of key present in binaryData");
                         total += i == 0 ? json_str(&m->value).n : json_str(&m->value).n / 4 * 3;
                 }
         if (total > MAX_SECRET_SIZE)
-                field_too_long(fe, NULL, MAX_SECRET_SIZE);
+                field_too_long(fe, PATH(NULL, ""), MAX_SECRET_SIZE);
         if (old)
                 check_data_immutable(fe, obj, old, fields);
 }
@@ -257,8 +297,10 @@ void validate_secret(struct field_errors *fe, const struct json *obj, const stru
         if (total > MAX_SECRET_SIZE)
                 field_too_long(fe, PATH(NULL, "data"), MAX_SECRET_SIZE);
         if (old) {
+                fe->phase = -1;
                 if (!str_eq(type, TEXT(old, "type")))
                         field_invalid_str(fe, PATH(NULL, "type"), type, "field is immutable");
+                fe->phase = 0;
                 check_data_immutable(fe, obj, old, fields);
         }
         if (str_eqc(type, "kubernetes.io/service-account-token")) {
@@ -306,14 +348,25 @@ static void validate_access_modes(struct field_errors *fe, const struct path *p,
                 field_forbidden(fe, PATH(p, "accessModes"), "may not use ReadWriteOncePod with other access modes");
 }
 
+/* Upstream shows the place where others show the value. */
+static const struct json *path_as_value(struct arena *a, const struct path *p) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        path_print(&b, p);
+        return json_new(a, json_of_raw(arena_str(a, buf_str(&b))));
+}
+
 /* dataSource and dataSourceRef name the same, or the reference is to another namespace and stands alone. */
 static void validate_data_source(struct field_errors *fe, const struct path *p, const struct json *spec) {
-        static const char *const fields[] = { "dataSource", "dataSourceRef" };
+        static const char *const fields[] = { "dataSource", "dataSourceRef" }, *const needed[] = { "name", "kind" };
         const struct json *source = GET(spec, "dataSource"), *ref = GET(spec, "dataSourceRef");
 
         for (size_t i = 0; i < 2; i++) {
                 const struct json *s = GET(spec, fields[i]);
 
+                for (size_t k = 0; s && i == 0 && k < ARRAY_SIZE(needed); k++)
+                        if (str_empty(TEXT(s, needed[k])))
+                                field_required(fe, PATH(PATH(p, fields[i]), needed[k]), "");
                 if (s && str_empty(TEXT(s, "apiGroup")) && !str_eqc(TEXT(s, "kind"), "PersistentVolumeClaim"))
                         field_invalid(fe, PATH(p, fields[i]), GET(s, "kind"),
                                       "must be 'PersistentVolumeClaim' when referencing the default apiGroup");
@@ -321,12 +374,13 @@ static void validate_data_source(struct field_errors *fe, const struct path *p, 
                         check_field(fe, PATH(PATH(p, fields[i]), "apiGroup"), TEXT(s, "apiGroup"), check_dns_subdomain);
         }
         if (source && !str_empty(TEXT(ref, "namespace")))
-                field_invalid(fe, p, source, "may not be specified when dataSourceRef.namespace is specified");
+                field_invalid(fe, p, path_as_value(fe->a, PATH(p, "dataSource")),
+                              "may not be specified when dataSourceRef.namespace is specified");
         else if (source && ref &&
                  (!str_eq(TEXT(source, "name"), TEXT(ref, "name")) ||
                   !str_eq(TEXT(source, "kind"), TEXT(ref, "kind")) ||
                   !str_eq(TEXT(source, "apiGroup"), TEXT(ref, "apiGroup"))))
-                field_invalid(fe, p, source, "must match dataSourceRef");
+                field_invalid(fe, p, path_as_value(fe->a, PATH(p, "dataSource")), "must match dataSourceRef");
 }
 
 void validate_claim_spec(struct field_errors *fe, const struct path *p, const struct json *spec) {
@@ -334,13 +388,10 @@ void validate_claim_spec(struct field_errors *fe, const struct path *p, const st
         const struct json *storage = json_at_path(spec, "resources", "requests", "storage");
 
         validate_access_modes(fe, p, spec, "at least 1 access mode is required");
-        validate_label_selector(fe, PATH(p, "selector"), GET(spec, "selector"));
         if (!storage)
                 field_required(fe, at, "");
         else if (quantity_of_json(storage).nano <= 0)
                 field_invalid(fe, at, storage, "must be greater than zero");
-        if (!str_empty(TEXT(spec, "storageClassName")))
-                check_field(fe, PATH(p, "storageClassName"), TEXT(spec, "storageClassName"), check_dns_subdomain);
         validate_data_source(fe, p, spec);
 }
 
@@ -386,13 +437,75 @@ void validate_pvc(struct field_errors *fe, const struct json *obj, const struct 
                 field_forbidden(fe, p,
                                 "spec is immutable after creation except resources.requests and "
                                 "volumeAttributesClassName for bound claims\n%" STR_FMT,
-                                STR_ARG(diff_text(fe->a, &then, &now)));
+                                STR_ARG(go_diff(fe->a, schema_field(fe->type, STR("spec"))->type, &then, &now)));
         storage = json_at_path(spec, "resources", "requests", "storage");
         was = json_at_path(before, "resources", "requests", "storage");
         if (quantity_cmp(quantity_of_json(storage), quantity_of_json(was)) < 0 &&
             quantity_cmp(quantity_of_json(storage),
                          quantity_of_json(json_at_path(obj, "status", "capacity", "storage"))) <= 0)
                 field_forbidden(fe, size, "field can not be less than status.capacity");
+        check_immutable(fe, PATH(NULL, "volumeMode"), GET(spec, "volumeMode"), GET(before, "volumeMode"));
+}
+
+/* Resources of a claim: its storage, and those of someone's domain. */
+static bool check_claim_resource(struct field_errors *fe, const struct path *p, struct str name) {
+        static const char *const storage[] = { "storage", NULL };
+        bool native = str_find(name, '/') < 0 || str_search(name, STR("kubernetes.io/")) >= 0;
+
+        return check_field(fe, p, name, check_qualified_name) && (!native || check_enum(fe, p, name, storage));
+}
+
+static void check_amounts(struct field_errors *fe, const struct path *p, const struct json *map, bool named) {
+        json_each_member(m, map) {
+                struct json value = json_of_int(quantity_value(quantity_of_json(&m->value)));
+
+                if ((!named || check_claim_resource(fe, p, json_key(m))) && value.i < 0)
+                        field_invalid(fe, PATH_KEY(p, json_key(m)), &value, "must be a valid resource quantity");
+        }
+}
+
+void validate_pvc_status(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        static const char *const states[] = { "ControllerResizeInProgress", "ControllerResizeInfeasible",
+                                              "NodeResizeInProgress",       "NodeResizeInfeasible",
+                                              "NodeResizePending",          NULL };
+        const struct path *p = PATH(NULL, "status"), *resize = PATH(p, "allocatedResourceStatus");
+        const struct json *status = GET(obj, "status");
+
+        check_amounts(fe, PATH(p, "capacity"), GET(status, "capacity"), false);
+        json_each_member(m, GET(status, "allocatedResourceStatuses")) {
+                check_claim_resource(fe, resize, json_key(m));
+                if (!str_among(json_str(&m->value), states))
+                        field_not_supported(fe, resize, json_key(m), states);
+        }
+        check_amounts(fe, PATH(p, "allocatedResources"), GET(status, "allocatedResources"), true);
+}
+
+/* Labels of nodes that have other names by now may be told anew in what a volume asks of them. */
+static bool same_node_affinity(const struct json *now, const struct json *old) {
+        static const char *const moved[][2] = {
+                { "failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone" },
+                { "failure-domain.beta.kubernetes.io/region", "topology.kubernetes.io/region" },
+                { "beta.kubernetes.io/os", "kubernetes.io/os" },
+                { "beta.kubernetes.io/arch", "kubernetes.io/arch" },
+                { "beta.kubernetes.io/instance-type", "node.kubernetes.io/instance-type" },
+        };
+
+        if (!now || !old || now->type != old->type || json_len(now) != json_len(old))
+                return now == old;
+        for (size_t i = 0; json_is(old, JSON_ARRAY) && i < old->len; i++)
+                if (!same_node_affinity(json_item(now, i), json_item(old, i)))
+                        return false;
+        json_each_member(m, old) {
+                const struct json *v = json_get(now, json_key(m));
+                bool renamed = false;
+
+                for (size_t i = 0; i < ARRAY_SIZE(moved); i++)
+                        renamed = renamed ||
+                                  (str_eqc(json_str(&m->value), moved[i][0]) && str_eqc(json_str(v), moved[i][1]));
+                if (!renamed && !same_node_affinity(v, &m->value))
+                        return false;
+        }
+        return json_is(old, JSON_ARRAY) || json_is(old, JSON_OBJECT) || json_equal(now, old);
 }
 
 void validate_pv(struct field_errors *fe, const struct json *obj, const struct json *old) {
@@ -404,14 +517,13 @@ void validate_pv(struct field_errors *fe, const struct json *obj, const struct j
         const struct path *p = PATH(NULL, "spec");
         const struct json *spec = GET(obj, "spec");
         const struct json *capacity = GET(spec, "capacity");
-        struct json none = json_null();
         size_t sources = 0;
 
         validate_access_modes(fe, p, spec, "");
         if (json_len(capacity) == 0)
                 field_required(fe, PATH(p, "capacity"), "");
         if (json_len(capacity) != 1 || !GET(capacity, "storage"))
-                field_not_supported_value(fe, PATH(p, "capacity"), capacity ? capacity : &none, storage);
+                field_not_supported_value(fe, PATH(p, "capacity"), capacity, storage);
         else if (quantity_of_json(GET(capacity, "storage")).nano <= 0)
                 field_invalid(fe, PATH_KEY(PATH(p, "capacity"), STR("storage")), GET(capacity, "storage"),
                               "must be greater than zero");
@@ -430,8 +542,6 @@ void validate_pv(struct field_errors *fe, const struct json *obj, const struct j
             str_eqc(TEXT(spec, "persistentVolumeReclaimPolicy"), "Recycle"))
                 field_forbidden(fe, PATH(p, "persistentVolumeReclaimPolicy"),
                                 "may not be 'recycle' for a hostPath mount of '/'");
-        if (!str_empty(TEXT(spec, "storageClassName")))
-                check_field(fe, PATH(p, "storageClassName"), TEXT(spec, "storageClassName"), check_dns_subdomain);
         if (GET(spec, "nodeAffinity") && !json_at_path(spec, "nodeAffinity", "required"))
                 field_required(fe, PATH(PATH(p, "nodeAffinity"), "required"), "must specify required node constraints");
         if (GET(spec, "local") && !GET(spec, "nodeAffinity"))
@@ -439,15 +549,24 @@ void validate_pv(struct field_errors *fe, const struct json *obj, const struct j
         if (old) {
                 struct json now = without(fe->a, spec, not_sources),
                             was = without(fe->a, GET(old, "spec"), not_sources);
+                const struct schema_type *spec_type = schema_field(fe->type, STR("spec"))->type;
+
+                if (GET(&was, "csi") && GET(&now, "csi") && !GET(GET(&was, "csi"), "controllerExpandSecretRef")) {
+                        struct json csi = json_copy_shallow(fe->a, GET(&now, "csi"));
+
+                        json_removec(&csi, "controllerExpandSecretRef"); /* it may be added */
+                        json_setc(fe->a, &now, "csi", csi);
+                }
 
                 if (!json_equal(&now, &was))
                         field_forbidden(fe, PATH(p, "persistentvolumesource"),
                                         "spec.persistentvolumesource is immutable after creation\n%" STR_FMT,
-                                        STR_ARG(diff_text(fe->a, &was, &now)));
+                                        STR_ARG(go_diff(fe->a, spec_type->inlines[0].type, &was, &now)));
                 check_immutable(fe, PATH(NULL, "volumeMode"), GET(spec, "volumeMode"),
                                 json_at_path(old, "spec", "volumeMode"));
-                if (json_at_path(old, "spec", "nodeAffinity"))
-                        check_immutable(fe, PATH(NULL, "nodeAffinity"), GET(spec, "nodeAffinity"),
-                                        json_at_path(old, "spec", "nodeAffinity"));
+                if (json_at_path(old, "spec", "nodeAffinity") &&
+                    !same_node_affinity(GET(spec, "nodeAffinity"), json_at_path(old, "spec", "nodeAffinity")))
+                        field_invalid(fe, PATH(NULL, "nodeAffinity"), GET(spec, "nodeAffinity"),
+                                      "field is immutable, except for updating from beta label to GA");
         }
 }

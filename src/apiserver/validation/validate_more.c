@@ -24,6 +24,13 @@ static void check_segment(struct field_errors *fe, const struct path *p, const s
 
 /* ---- Ingress ---- */
 
+static void check_typed_reference(struct field_errors *fe, const struct path *p, const struct json *o) {
+        if (GET(o, "apiGroup"))
+                check_field(fe, PATH(p, "apiGroup"), TEXT(o, "apiGroup"), check_dns_subdomain);
+        check_segment(fe, p, o, "kind", "kind is required");
+        check_segment(fe, p, o, "name", "name is required");
+}
+
 static void validate_backend(struct field_errors *fe, const struct path *p, const struct json *backend) {
         const struct json *service = GET(backend, "service"), *port = GET(service, "port");
         const struct path *at = PATH(p, "service");
@@ -31,6 +38,8 @@ static void validate_backend(struct field_errors *fe, const struct path *p, cons
         if (GET(backend, "resource")) {
                 if (service)
                         field_invalid_str(fe, p, STR(""), "cannot set both resource and service backends");
+                else
+                        check_typed_reference(fe, PATH(p, "resource"), GET(backend, "resource"));
                 return;
         }
         if (!service) {
@@ -123,7 +132,7 @@ void validate_ingress(struct field_errors *fe, const struct json *obj, const str
         size_t i = 0;
 
         if (json_len(GET(spec, "rules")) == 0 && !GET(spec, "defaultBackend"))
-                field_invalid(fe, spec_path, GET(spec, "rules"),
+                field_invalid(fe, spec_path, json_new(fe->a, json_of_raw(STR("[]networking.IngressRule(nil)"))),
                               "either `defaultBackend` or `rules` must be specified");
         if (GET(spec, "defaultBackend"))
                 validate_backend(fe, PATH(spec_path, "defaultBackend"), GET(spec, "defaultBackend"));
@@ -153,10 +162,7 @@ static void validate_class_parameters(struct field_errors *fe, const struct path
         const struct json *ns = GET(o, "namespace");
         struct str scope = TEXT(o, "scope");
 
-        if (GET(o, "apiGroup"))
-                check_field(fe, PATH(p, "apiGroup"), TEXT(o, "apiGroup"), check_dns_subdomain);
-        check_segment(fe, p, o, "kind", "");
-        check_segment(fe, p, o, "name", "");
+        check_typed_reference(fe, p, o);
         if (!check_enum(fe, PATH(p, "scope"), scope, scopes))
                 return;
         if (str_eqc(scope, "Cluster") && ns)
@@ -229,7 +235,7 @@ void validate_service_cidr(struct field_errors *fe, const struct json *obj, cons
         for (size_t i = 0; n <= 2 && i < n; i++)
                 check_cidr(fe, PATH_INDEX(p, i), json_str(json_item(list, i)));
         if (n == 2 && is_v6(json_item(list, 0)) == is_v6(json_item(list, 1)))
-                field_invalid(fe, p, list,
+                field_invalid(fe, p, GET(obj, "spec"),
                               "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and "
                               "2001:db8::/64");
 }
@@ -259,13 +265,17 @@ static void validate_policy_ports(struct field_errors *fe, const struct path *p,
         json_each_item(port, ports) {
                 const struct path *at = PATH_INDEX(p, i++);
 
-                if (GET(port, "port"))
-                        check_port_or_name(fe, PATH(at, "port"), GET(port, "port"));
-                if (GET(port, "endPort") && !GET(port, "port"))
-                        field_required(fe, PATH(at, "port"), "must be specified when `endPort` is specified");
-                else if (GET(port, "endPort") && json_int(GET(port, "endPort")) < json_int(GET(port, "port")))
-                        field_invalid(fe, PATH(at, "endPort"), GET(port, "endPort"),
-                                      "must be greater than or equal to `port`");
+                const struct json *first = GET(port, "port"), *last = GET(port, "endPort");
+
+                if (first)
+                        check_port_or_name(fe, PATH(at, "port"), first);
+                if (last && !json_is(first, JSON_INT))
+                        field_invalid(fe, PATH(at, "endPort"), last, "may not be specified when `port` is %s",
+                                      first ? "non-numeric" : "not specified");
+                else if (last && json_int(last) < json_int(first))
+                        field_invalid(fe, PATH(at, "endPort"), first, "must be greater than or equal to `port`");
+                if (last && json_is(first, JSON_INT))
+                        check_port(fe, PATH(at, "endPort"), last);
         }
 }
 
@@ -299,7 +309,7 @@ void validate_pdb(struct field_errors *fe, const struct json *obj, const struct 
 
         if (GET(spec, "minAvailable") && GET(spec, "maxUnavailable"))
                 field_invalid(fe, p,
-                              as_internal(fe->a, schema_field(res_poddisruptionbudgets.type, STR("spec"))->type, spec),
+                              spec,
                               "minAvailable and maxUnavailable cannot be both set");
         check_share(fe, PATH(p, "minAvailable"), GET(spec, "minAvailable"));
         check_share(fe, PATH(p, "maxUnavailable"), GET(spec, "maxUnavailable"));
@@ -593,7 +603,7 @@ static void check_hints(struct field_errors *fe, const struct path *p, const str
 
                 if (json_find_by(zones, "name", name) != json_item(zones, i))
                         field_duplicate(fe, at, name);
-                check_field(fe, at, name, check_qualified_name);
+                check_field(fe, at, name, check_label_value);
         }
 }
 

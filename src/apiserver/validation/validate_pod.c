@@ -80,7 +80,7 @@ static void validate_env(struct field_errors *fe, const struct path *c, const st
 static void validate_recursive(struct field_errors *fe, const struct path *p, const struct json *mount) {
         struct str mode = TEXT(mount, "recursiveReadOnly"), propagation = TEXT(mount, "mountPropagation");
 
-        if (str_empty(mode) || str_eqc(mode, "Disabled"))
+        if (!str_eqc(mode, "Enabled") && !str_eqc(mode, "IfPossible"))
                 return;
         if (!json_bool(GET(mount, "readOnly")))
                 field_forbidden(fe, p, "may only be specified when readOnly is true");
@@ -113,8 +113,13 @@ static void validate_mounts(struct field_errors *fe, const struct path *c, const
                         field_not_found(fe, PATH(p, "name"), name);
                 if (str_empty(at))
                         field_required(fe, PATH(p, "mountPath"), "");
-                else if (seen_before(mounts, i, "mountPath"))
+                if (seen_before(mounts, i, "mountPath"))
                         field_invalid_str(fe, PATH(p, "mountPath"), at, "must be unique");
+                if (json_find_by(GET(container, "volumeDevices"), "name", name))
+                        field_invalid_str(fe, PATH(p, "name"), name, "must not already exist in volumeDevices");
+                if (json_find_by(GET(container, "volumeDevices"), "devicePath", at))
+                        field_invalid_str(fe, PATH(p, "mountPath"), at,
+                                          "must not already exist as a path in volumeDevices");
                 if (!str_empty(TEXT(m, "subPath")) && !str_empty(TEXT(m, "subPathExpr")))
                         field_invalid_str(fe, PATH(p, "subPathExpr"), TEXT(m, "subPathExpr"),
                                           "subPathExpr and subPath are mutually exclusive");
@@ -203,12 +208,13 @@ static void validate_lifecycle(struct field_errors *fe, const struct path *p, co
 }
 
 /* No two containers of a list want the same port of the node. */
-static void check_host_ports(struct field_errors *fe, const struct path *list, const struct json *containers) {
+static void check_host_ports(struct field_errors *fe, const struct path *list, const struct json *containers,
+                             bool init) {
         struct json taken = json_new_object();
         size_t i = 0;
 
         json_each_item(c, containers) {
-                const struct path *ports = PATH(PATH_INDEX(list, i++), "ports");
+                const struct path *ports = PATH(PATH_INDEX(list, init ? 0 : i++), "ports"); /* upstream counts so */
                 size_t k = 0;
 
                 json_each_item(port, GET(c, "ports")) {
@@ -224,6 +230,8 @@ static void check_host_ports(struct field_errors *fe, const struct path *list, c
                                 field_duplicate(fe, PATH(p, "hostPort"), key);
                         json_set(fe->a, &taken, key, json_of_bool(true));
                 }
+                if (init) /* they do not run at the same time */
+                        taken = json_new_object();
         }
 }
 
@@ -292,10 +300,12 @@ static void validate_resize_policy(struct field_errors *fe, const struct path *p
 
                 if (seen_before(list, i, "resourceName"))
                         field_duplicate(fe, PATH_INDEX(p, i), resource);
-                if (str_empty(resource) || str_empty(TEXT(policy, "restartPolicy")))
+                if (str_empty(resource))
                         field_required(fe, p, "");
-                else if (!str_eqc(resource, "cpu") && !str_eqc(resource, "memory"))
-                        field_not_supported(fe, p, resource, resources);
+                else
+                        check_enum(fe, p, resource, resources);
+                if (str_empty(TEXT(policy, "restartPolicy")))
+                        field_required(fe, p, "");
                 if (str_eqc(restart, "Never") && !str_eqc(TEXT(policy, "restartPolicy"), "NotRequired"))
                         field_invalid(fe, p, GET(policy, "restartPolicy"),
                                       "must be 'NotRequired' when `restartPolicy` is 'Never'");
@@ -327,10 +337,20 @@ static void validate_devices(struct field_errors *fe, const struct path *c, cons
                         field_required(fe, PATH(p, "devicePath"), "");
                 else if (seen_before(list, i, "devicePath"))
                         field_invalid_str(fe, PATH(p, "devicePath"), path, "must be unique");
+                if (has_backsteps(path))
+                        field_invalid_str(fe, PATH(p, "devicePath"), path, "can not contain backsteps ('..')");
                 if (json_find_by(mounts, "name", name))
                         field_invalid_str(fe, PATH(p, "name"), name, "must not already exist in volumeMounts");
+                if (json_find_by(mounts, "mountPath", path))
+                        field_invalid_str(fe, PATH(p, "devicePath"), path,
+                                          "must not already exist as a path in volumeMounts");
                 i++;
         }
+}
+
+static void check_image(struct field_errors *fe, const struct path *p, const struct json *c) {
+        if (str_trim(TEXT(c, "image")).n != TEXT(c, "image").n)
+                field_invalid(fe, PATH(p, "image"), GET(c, "image"), "must not have leading or trailing whitespace");
 }
 
 static void validate_container(struct field_errors *fe, const struct path *p, const struct json *c,
@@ -342,17 +362,17 @@ static void validate_container(struct field_errors *fe, const struct path *p, co
 
         if (str_empty(image))
                 field_required(fe, PATH(p, "image"), "");
-        else if (str_trim(image).n != image.n)
-                field_invalid_str(fe, PATH(p, "image"), image, "must not have leading or trailing whitespace");
         if (kind == CONTAINER && GET(c, "restartPolicy"))
                 field_forbidden(fe, PATH(p, "restartPolicy"), "may not be set for non-init containers");
         if (kind == INIT_CONTAINER && GET(c, "restartPolicy") && !restartable)
                 field_not_supported(fe, PATH(p, "restartPolicy"), TEXT(c, "restartPolicy"), only_always);
-        if (kind == EPHEMERAL_CONTAINER)
+        if (kind == EPHEMERAL_CONTAINER) {
+                check_image(fe, p, c);
                 validate_ephemeral(fe, p, c, spec);
+        }
         validate_resize_policy(fe, PATH(p, "resizePolicy"), c, TEXT(spec, "restartPolicy"));
         validate_devices(fe, p, c, GET(spec, "volumes"));
-        validate_ports(fe, p, c, json_bool(GET(spec, "hostNetwork")));
+        validate_ports(fe, p, c, kind == CONTAINER && json_bool(GET(spec, "hostNetwork")));
         validate_env(fe, p, c);
         validate_mounts(fe, p, c, GET(spec, "volumes"));
         validate_container_security(fe, PATH(p, "securityContext"), GET(c, "securityContext"), spec);
@@ -390,11 +410,15 @@ static void validate_containers(struct field_errors *fe, const struct path *spec
                         i++;
                 }
                 if (l < 2)
-                        check_host_ports(fe, at, list);
+                        check_host_ports(fe, at, list, l == 0);
         }
 }
 
 /* ---- volumes ---- */
+
+#define LONG_NAME                                                                                              \
+        "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if "                   \
+        "iscsi.initiatorName is specified."
 
 static void validate_volumes(struct field_errors *fe, const struct path *spec, const struct json *volumes) {
         const struct path *list = PATH(spec, "volumes");
@@ -408,9 +432,15 @@ static void validate_volumes(struct field_errors *fe, const struct path *spec, c
                 json_each_member(m, v) {
                         if (str_eqc(json_key(m), "name") || n++ == 0)
                                 continue;
-                        field_forbidden(fe, PATH(p, arena_cstr(fe->a, json_key(m))),
+                        field_forbidden(fe,
+                                        PATH(p, str_eqc(json_key(m), "cephfs")        ? "cephFS"
+                                                : str_eqc(json_key(m), "downwardAPI") ? "downwarAPI"
+                                                                                      : arena_cstr(fe->a, json_key(m))),
                                         "may not specify more than 1 volume type");
                 }
+                if (json_at_path(v, "iscsi", "initiatorName") &&
+                    TEXT(v, "name").n + 1 + json_str(json_at_path(v, "iscsi", "targetPortal")).n > 64)
+                        field_invalid(fe, PATH(p, "name"), GET(v, "name"), LONG_NAME);
                 if (n == 0)
                         field_required(fe, p, "must specify a volume type");
         }
@@ -421,7 +451,10 @@ static void validate_volumes(struct field_errors *fe, const struct path *spec, c
 RULE(pod_spec) {
         validate_volumes(fe, p, GET(v, "volumes"));
         validate_containers(fe, p, v);
+        fe->phase++;
         check_os_fields(fe, p, v);
+        fe->phase--;
+        check_host_processes(fe, p, v);
         check_host_sysctls(fe, PATH(PATH(p, "securityContext"), "sysctls"), v);
         if (json_bool(GET(v, "hostPID")) && json_bool(GET(v, "shareProcessNamespace")))
                 field_invalid(fe, PATH(PATH(p, "securityContext"), "shareProcessNamespace"),
@@ -443,10 +476,122 @@ RULE(pod_spec) {
         }
 }
 
-void validate_pod_template(struct field_errors *fe, const struct path *p, const struct json *template) {
-        validate_labels(fe, PATH(p, "labels"), json_at_path(template, "metadata", "labels"));
-        validate_annotations(fe, PATH(p, "annotations"), json_at_path(template, "metadata", "annotations"));
-        if (json_len(json_at_path(template, "spec", "ephemeralContainers")) > 0)
+/* ---- annotations that were fields once ---- */
+
+#define MIRROR "kubernetes.io/config.mirror"
+#define DELETION_COST "controller.kubernetes.io/pod-deletion-cost"
+#define SECCOMP_POD "seccomp.security.alpha.kubernetes.io/pod"
+#define SECCOMP "container.seccomp.security.alpha.kubernetes.io/"
+#define APPARMOR "container.apparmor.security.beta.kubernetes.io/"
+
+static const struct json *find_container(const struct json *spec, struct str name) {
+        static const char *const lists[] = { "initContainers", "containers", "ephemeralContainers" };
+
+        for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
+                if (json_find_by(GET(spec, lists[l]), "name", name))
+                        return json_find_by(GET(spec, lists[l]), "name", name);
+        return NULL;
+}
+
+static void check_seccomp(struct field_errors *fe, const struct path *p, const struct json *v) {
+        static const char *const known[] = { "runtime/default", "docker/default", "unconfined", NULL };
+        struct json local = json_of_str(str_sub(json_str(v), strlen("localhost/"), json_str(v).n));
+
+        if (str_has_prefix(json_str(v), STR("localhost/")))
+                rule_relative_path(fe, p, &local, NULL);
+        else if (!str_among(json_str(v), known))
+                field_invalid(fe, p, v, "must be a valid seccomp profile");
+}
+
+static void check_cost(struct field_errors *fe, const struct path *p, const struct json *v) {
+        struct str s = json_str(v);
+        int64_t n;
+
+        if (str_to_i64(s, &n) < 0 || n != (int32_t) n || s.p[0] == '+' || (s.p[0] == '0' && s.n > 1))
+                field_invalid(fe, p, v, "must be a 32bit integer");
+}
+
+/* p: of the annotations. old: those of the pod before, of which a bad deletion cost may stay. */
+static void check_annotations(struct field_errors *fe, const struct path *p, const struct json *annotations,
+                              const struct json *spec, const struct json *old) {
+        json_each_member(m, annotations) {
+                const struct path *at = PATH_KEY(p, json_key(m));
+                struct str key = json_key(m), value = json_str(&m->value);
+
+                if (str_eqc(key, MIRROR) && str_empty(TEXT(spec, "nodeName")))
+                        field_invalid(fe, at, &m->value, "must set spec.nodeName if mirror pod annotation is set");
+                else if (str_eqc(key, DELETION_COST) &&
+                         !(old && json_get(old, key) && json_equal(&m->value, json_get(old, key))))
+                        check_cost(fe, at, &m->value);
+                else if (str_eqc(key, SECCOMP_POD) || str_has_prefix(key, STR(SECCOMP)))
+                        check_seccomp(fe, PATH_DOT(p, key), &m->value);
+                if (!str_has_prefix(key, STR(APPARMOR)))
+                        continue;
+                if (!find_container(spec, str_sub(key, strlen(APPARMOR), key.n)))
+                        field_invalid_str(fe, at, str_sub(key, strlen(APPARMOR), key.n), "container not found");
+                if (!str_empty(value) && !str_eqc(value, "runtime/default") && !str_eqc(value, "unconfined") &&
+                    !str_has_prefix(value, STR("localhost/")))
+                        field_invalid(fe, at, &m->value, "invalid AppArmor profile name: \"%" STR_FMT "\"",
+                                      STR_ARG(value));
+        }
+}
+
+/* A profile that an annotation names too is the same there. */
+static void check_match(struct field_errors *fe, const struct path *p, const struct json *profile,
+                        const struct json *annotation, const char *what) {
+        struct str type = TEXT(profile, "type"), said = json_str(annotation);
+        bool local = str_eqc(type, "Localhost") && str_has_prefix(said, STR("localhost/"));
+        bool same = (str_eqc(type, "Unconfined") && str_eqc(said, "unconfined")) ||
+                    (str_eqc(type, "RuntimeDefault") &&
+                     (str_eqc(said, "runtime/default") || (*what == 's' && str_eqc(said, "docker/default"))));
+
+        if (!profile || !annotation)
+                return;
+        if (local && !str_eq(TEXT(profile, "localhostProfile"), str_sub(said, strlen("localhost/"), said.n)))
+                field_forbidden(fe, PATH(p, "localhostProfile"), "%s profile in annotation and field must match", what);
+        else if (!local && !same)
+                field_forbidden(fe, PATH(p, "type"), "%s type in annotation and field must match", what);
+}
+
+static void check_profiles(struct field_errors *fe, const struct path *p, const struct json *annotations,
+                           const struct json *spec) {
+        static const char *const lists[] = { "initContainers", "containers", "ephemeralContainers" };
+        const struct json *pod = GET(spec, "securityContext");
+        bool windows = str_eqc(json_str(json_at_path(spec, "os", "name")), "windows");
+
+        if (json_len(annotations) == 0)
+                return;
+        check_match(fe, PATH(PATH(p, "securityContext"), "seccompProfile"), GET(pod, "seccompProfile"),
+                    GET(annotations, SECCOMP_POD), "seccomp");
+        for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
+                size_t i = 0;
+
+                json_each_item(c, GET(spec, lists[l])) {
+                        const struct path *at = PATH(PATH_INDEX(PATH(p, lists[l]), i++), "securityContext");
+                        const struct json *own = GET(c, "securityContext"), *armor = GET(own, "appArmorProfile");
+                        struct str name = TEXT(c, "name");
+
+                        check_match(fe, PATH(at, "seccompProfile"), GET(own, "seccompProfile"),
+                                    json_get(annotations, arena_printf(fe->a, SECCOMP "%" STR_FMT, STR_ARG(name))),
+                                    "seccomp");
+                        check_match(fe, PATH(at, "appArmorProfile"),
+                                    windows ? NULL
+                                    : armor ? armor
+                                            : GET(pod, "appArmorProfile"),
+                                    json_get(annotations, arena_printf(fe->a, APPARMOR "%" STR_FMT, STR_ARG(name))),
+                                    "apparmor");
+                }
+        }
+}
+
+RULE(pod_template) {
+        const struct json *annotations = json_at_path(v, "metadata", "annotations"), *spec = GET(v, "spec");
+
+        validate_labels(fe, PATH(p, "labels"), json_at_path(v, "metadata", "labels"));
+        validate_annotations(fe, PATH(p, "annotations"), annotations);
+        check_annotations(fe, PATH(p, "annotations"), annotations, spec, NULL);
+        check_profiles(fe, PATH(p, "spec"), annotations, spec);
+        if (json_len(GET(spec, "ephemeralContainers")) > 0)
                 field_forbidden(fe, PATH(PATH(p, "spec"), "ephemeralContainers"),
                                 "ephemeral containers not allowed in pod template");
 }
@@ -454,6 +599,28 @@ void validate_pod_template(struct field_errors *fe, const struct path *p, const 
 /* ---- updates ---- */
 
 #define SPEC PATH(NULL, "spec")
+
+static const struct schema_type *member_type(const struct schema_type *t, const char *name) {
+        return schema_field(t, str_of(name))->type;
+}
+
+/* What the node or its agent says about the pod in annotations stays. */
+static void check_kept_annotations(struct field_errors *fe, const struct json *now, const struct json *old) {
+        static const char *const keys[][2] = { { APPARMOR, "AppArmor annotations" },
+                                               { MIRROR, "mirror pod annotation" } };
+        const struct path *p = PATH(PATH(NULL, "metadata"), "annotations");
+
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+                json_each_member(m, old)
+                        if (str_has_prefix(json_key(m), str_of(keys[i][0])) &&
+                            (!json_get(now, json_key(m)) || !json_equal(json_get(now, json_key(m)), &m->value)))
+                                field_forbidden(fe, PATH_KEY(p, json_key(m)), "may not remove or update %s",
+                                                keys[i][1]);
+                json_each_member(m, now)
+                        if (str_has_prefix(json_key(m), str_of(keys[i][0])) && !json_get(old, json_key(m)))
+                                field_forbidden(fe, PATH_KEY(p, json_key(m)), "may not add %s", keys[i][1]);
+        }
+}
 
 /* A container list of an update as it was in some members. */
 static struct json restore(struct arena *a, const struct json *list, const struct json *old,
@@ -489,10 +656,11 @@ static bool check_deadline(struct field_errors *fe, const struct json *now, cons
                 field_invalid(fe, p, now, "must be between 0 and 2147483647, inclusive");
         else if (json_is(now, JSON_INT) && json_is(old, JSON_INT) && old->i < now->i)
                 field_invalid(fe, p, now, "must be less than or equal to previous value");
-        else if (!now && old)
-                field_invalid(fe, p, NULL, "must not update from a positive integer to nil value");
-        else
+        else {
+                if (!now && old)
+                        field_invalid(fe, p, NULL, "must not update from a positive integer to nil value");
                 return true;
+        }
         return false;
 }
 
@@ -532,9 +700,44 @@ static void check_gates(struct field_errors *fe, const struct json *now, const s
         }
 }
 
-/* The placement of a gated pod may be narrowed: labels are added to its selector, and its node affinity changes. */
+/* Whether a list begins with what the other has. */
+static bool begins_with(const struct json *now, const struct json *old) {
+        size_t i = 0;
+
+        json_each_item(o, old)
+                if (!json_item(now, i) || !json_equal(json_item(now, i++), o))
+                        return false;
+        return true;
+}
+
+static void check_narrowed(struct field_errors *fe, const struct json *now, const struct json *old) {
+        static const char required[] = "requiredDuringSchedulingIgnoredDuringExecution";
+        static const char *const lists[] = { "matchExpressions", "matchFields" };
+        const struct path *p = PATH(PATH(PATH(PATH(SPEC, "affinity"), "nodeAffinity"), required), "nodeSelectorTerms");
+        const struct json *terms = json_at_path(now, required, "nodeSelectorTerms"),
+                          *before = json_at_path(old, required, "nodeSelectorTerms");
+
+        if (json_len(before) > 0 && json_len(before) != json_len(terms)) {
+                field_invalid(fe, p, terms,
+                              "no additions/deletions to non-empty NodeSelectorTerms list are allowed");
+                return;
+        }
+        for (size_t i = 0; i < json_len(before); i++) {
+                const struct json *x = json_item(terms, i), *y = json_item(before, i);
+                bool empty = json_len(GET(y, lists[0])) + json_len(GET(y, lists[1])) == 0;
+
+                if (empty ? json_len(GET(x, lists[0])) + json_len(GET(x, lists[1])) > 0
+                          : !begins_with(GET(x, lists[0]), GET(y, lists[0])) ||
+                                            !begins_with(GET(x, lists[1]), GET(y, lists[1])))
+                        field_invalid(fe, PATH_INDEX(p, i), x,
+                                      "only additions are allowed (no mutations or deletions)");
+        }
+}
+
+/* The placement of a gated pod may be narrowed: labels are added to its selector, and conditions to its node affinity.
+ */
 static void restore_placement(struct field_errors *fe, struct json *copy, const struct json *before) {
-        const struct json *affinity = GET(before, "affinity");
+        const struct json *affinity = GET(before, "affinity"), *now = json_at_path(copy, "affinity", "nodeAffinity");
         struct json own;
 
         json_each_member(m, GET(before, "nodeSelector")) {
@@ -547,6 +750,8 @@ static void restore_placement(struct field_errors *fe, struct json *copy, const 
                 }
         }
         restore_field(fe->a, copy, before, "nodeSelector");
+        if (GET(affinity, "nodeAffinity") && (!now || !json_equal(now, GET(affinity, "nodeAffinity"))))
+                check_narrowed(fe, now, GET(affinity, "nodeAffinity"));
         own = GET(copy, "affinity") ? json_copy_shallow(fe->a, GET(copy, "affinity")) : json_new_object();
         restore_field(fe->a, &own, affinity, "nodeAffinity");
         if (json_len(&own) > 0 || affinity)
@@ -561,6 +766,8 @@ static void validate_pod_update(struct field_errors *fe, const struct json *obj,
         const struct json *now = GET(obj, "spec"), *before = GET(old, "spec");
         struct json copy;
 
+        check_kept_annotations(fe, json_at_path(obj, "metadata", "annotations"),
+                               json_at_path(old, "metadata", "annotations"));
         if (json_equal(now, before))
                 return;
         for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
@@ -592,12 +799,27 @@ static void validate_pod_update(struct field_errors *fe, const struct json *obj,
                                 "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing "
                                 "tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was "
                                 "previously negative)\n%" STR_FMT,
-                                STR_ARG(diff_text(fe->a, before, &copy)));
+                                STR_ARG(go_diff(fe->a, member_type(fe->type, "spec"), before, &copy)));
+}
+
+/* Of a pod as a whole: nothing else is told then. */
+static bool refuse_pod(struct field_errors *fe, bool refused, const char *why) {
+        if (refused) {
+                fe->list.n = 0;
+                field_forbidden(fe, PATH(NULL, ""), "%s", why);
+        }
+        return refused;
+}
+
+static bool is_mirror(const struct json *pod) {
+        return json_at_path(pod, "metadata", "annotations", MIRROR);
 }
 
 void validate_ephemeral_update(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct path *p = PATH(SPEC, "ephemeralContainers");
 
+        if (refuse_pod(fe, is_mirror(old), "static pods do not support ephemeral containers"))
+                return;
         json_each_item(o, json_at_path(old, "spec", "ephemeralContainers")) {
                 const struct json *found =
                                 json_find_by(json_at_path(obj, "spec", "ephemeralContainers"), "name", TEXT(o, "name"));
@@ -608,7 +830,11 @@ void validate_ephemeral_update(struct field_errors *fe, const struct json *obj, 
                 else if (!json_equal(found, o))
                         field_forbidden(fe, p,
                                         "existing ephemeral containers \"%" STR_FMT "\" may not be changed\n%" STR_FMT,
-                                        STR_ARG(TEXT(o, "name")), STR_ARG(diff_text(fe->a, o, found)));
+                                        STR_ARG(TEXT(o, "name")),
+                                        STR_ARG(go_diff(fe->a,
+                                                        member_type(member_type(fe->type, "spec"),
+                                                                    "ephemeralContainers")->elem,
+                                                        o, found)));
         }
 }
 
@@ -644,27 +870,65 @@ static void check_resize(struct field_errors *fe, const struct path *p, const st
                                 "memory limits cannot be decreased unless resizePolicy is RestartContainer");
 }
 
-/* Whether two maps of resources are the same but for cpu and memory. */
-static bool only_basic_changes(struct arena *a, const struct json *now, const struct json *old, const char *list) {
-        static const char *const basic[] = { "cpu", "memory" };
-        const struct json *x = json_at_path(now, "resources", list), *y = json_at_path(old, "resources", list);
-        struct json left = x ? json_copy_shallow(a, x) : json_new_object(),
-                    right = y ? json_copy_shallow(a, y) : json_new_object();
+/* The container as it was but for cpu and memory; resize policies come with it. */
+static bool only_basic_changes(struct arena *a, const struct json *now, const struct json *old) {
+        static const char *const basic[] = { "cpu", "memory" }, *const lists[] = { "limits", "requests" };
+        struct json copy = json_copy_shallow(a, now), resources = json_new_object();
 
-        for (size_t i = 0; i < ARRAY_SIZE(basic); i++) {
-                json_removec(&left, basic[i]);
-                json_removec(&right, basic[i]);
+        for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
+                const struct json *x = json_at_path(now, "resources", lists[l]),
+                                  *y = json_at_path(old, "resources", lists[l]);
+                struct json list = x ? json_copy_shallow(a, x) : json_new_object();
+
+                for (size_t i = 0; i < ARRAY_SIZE(basic); i++)
+                        restore_field(a, &list, y, basic[i]);
+                if (y)
+                        json_setc(a, &resources, lists[l], list);
         }
-        return json_equal(&left, &right);
+        restore_field(a, &resources, GET(old, "resources"), "claims");
+        json_setc(a, &copy, "resources", resources);
+        return json_equal(&copy, old) || (json_len(&resources) == 0 && !GET(old, "resources"));
+}
+
+/* A node that can resize says what running containers have. */
+static bool node_resizes(const struct json *pod) {
+        json_each_item(c, json_at_path(pod, "status", "containerStatuses"))
+                if (json_at_path(c, "state", "running"))
+                        return GET(c, "resources");
+        return true;
+}
+
+static bool same_containers(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        static const char *const lists[] = { "containers", "initContainers" };
+        size_t had = fe->list.n;
+
+        for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
+                const struct json *now = json_at_path(obj, "spec", lists[l]),
+                                  *before = json_at_path(old, "spec", lists[l]);
+
+                if (json_len(now) != json_len(before))
+                        field_forbidden(fe, PATH(SPEC, lists[l]), "%s may not be added or removed on resize", lists[l]);
+                for (size_t i = 0; json_len(now) == json_len(before) && i < json_len(now); i++)
+                        if (!str_eq(TEXT(json_item(now, i), "name"), TEXT(json_item(before, i), "name")))
+                                field_forbidden(fe, PATH(PATH_INDEX(PATH(SPEC, lists[l]), i), "name"),
+                                                "%s may not be renamed or reordered on resize", lists[l]);
+        }
+        return fe->list.n == had;
 }
 
 void validate_resize(struct field_errors *fe, const struct json *obj, const struct json *old) {
         static const char *const lists[] = { "initContainers", "containers" };
 
+        if (refuse_pod(fe, is_mirror(old), "static pods cannot be resized") ||
+            refuse_pod(fe, str_eqc(json_str(json_at_path(old, "spec", "os", "name")), "windows"),
+                       "windows pods cannot be resized"))
+                return;
         if (!str_eq(json_str(json_at_path(old, "status", "qosClass")), str_of(pod_qos_class(GET(obj, "spec")))))
                 field_invalid(fe, SPEC, json_at_path(old, "status", "qosClass"),
                               "Pod QOS Class may not change as a result of resizing");
-        for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
+        if (!node_resizes(old))
+                field_forbidden(fe, SPEC, "Pod running on node without support for resize");
+        for (size_t l = 0, same = same_containers(fe, obj, old); same && l < ARRAY_SIZE(lists); l++) {
                 size_t i = 0;
 
                 json_each_item(c, json_at_path(obj, "spec", lists[l])) {
@@ -678,8 +942,7 @@ void validate_resize(struct field_errors *fe, const struct json *obj, const stru
                                 continue;
                         }
                         check_resize(fe, p, c, was);
-                        if (!only_basic_changes(fe->a, c, was, "requests") ||
-                            !only_basic_changes(fe->a, c, was, "limits"))
+                        if (!only_basic_changes(fe->a, c, was))
                                 field_forbidden(fe, SPEC,
                                                 l ? "only cpu and memory resources are mutable"
                                                   : "only cpu and memory resources for sidecar containers are mutable");
@@ -687,17 +950,55 @@ void validate_resize(struct field_errors *fe, const struct json *obj, const stru
         }
 }
 
-void validate_pod(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        const struct json *spec = GET(obj, "spec");
+/* A volume's own claim is named after pod and volume. */
+static void check_own_claims(struct field_errors *fe, const struct json *pod) {
+        struct str name = json_str(json_at_path(pod, "metadata", "name"));
+        const struct json *volumes = json_at_path(pod, "spec", "volumes");
         size_t i = 0;
 
+        json_each_item(v, volumes) {
+                const struct path *p = PATH_INDEX(PATH(SPEC, "volumes"), i++);
+                struct str own = STR(""), claim = json_str(json_at_path(v, "persistentVolumeClaim", "claimName"));
+                const char *messages[2];
+                size_t n = 0;
+
+                if (GET(v, "ephemeral")) {
+                        own = arena_printf(fe->a, "%" STR_FMT "-%" STR_FMT, STR_ARG(name), STR_ARG(TEXT(v, "name")));
+                        n = check_dns_subdomain(own, messages);
+                }
+                for (size_t k = 0; k < n; k++)
+                        field_invalid(fe, PATH(p, "name"), GET(v, "name"), "PVC name \"%" STR_FMT "\": %s",
+                                      STR_ARG(own), messages[k]);
+                json_each_item(other, claim.n > name.n ? volumes : NULL)
+                        if (GET(other, "ephemeral") && claim.p[name.n] == '-' && str_has_prefix(claim, name) &&
+                            str_eq(str_sub(claim, name.n + 1, claim.n), TEXT(other, "name")))
+                                field_invalid_str(fe, PATH(PATH(p, "persistentVolumeClaim"), "claimName"), claim,
+                                                  "must not reference a PVC that gets created for an ephemeral volume");
+        }
+}
+
+void validate_pod(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        static const char *const lists[] = { "containers", "initContainers" };
+        const struct json *spec = GET(obj, "spec"), *annotations = json_at_path(obj, "metadata", "annotations");
+        size_t i = 0;
+
+        check_annotations(fe, PATH(PATH(NULL, "metadata"), "annotations"), annotations, spec,
+                          json_at_path(old, "metadata", "annotations"));
+        check_own_claims(fe, obj);
+        for (size_t l = 0; l < ARRAY_SIZE(lists); l++, i = 0)
+                json_each_item(c, GET(spec, lists[l]))
+                        check_image(fe, PATH_INDEX(PATH(SPEC, lists[l]), i++), c);
+        if (!old)
+                check_profiles(fe, SPEC, annotations, spec);
         if (!old && json_len(GET(spec, "ephemeralContainers")) > 0)
                 field_forbidden(fe, PATH(SPEC, "ephemeralContainers"), "cannot be set on create");
+        fe->phase = 1;
         if (old)
                 validate_pod_update(fe, obj, old);
         else if (!str_empty(TEXT(spec, "nodeName")) && json_len(GET(spec, "schedulingGates")) > 0)
                 field_forbidden(fe, PATH(SPEC, "nodeName"),
                                 "cannot be set until all schedulingGates have been cleared");
+        fe->phase = 0;
         if (!str_empty(TEXT(spec, "serviceAccountName")))
                 return;
         json_each_item(v, GET(spec, "volumes")) {

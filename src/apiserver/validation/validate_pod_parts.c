@@ -43,6 +43,8 @@ static void check_field_path(struct field_errors *fe, const struct path *p, stru
                 field_not_supported(fe, PATH(p, "fieldPath"), path, volume ? of_volume : of_env);
         else if (base.n != path.n && !str_eqc(base, known[0]) && !str_eqc(base, known[1]))
                 field_invalid_str(fe, p, base, "does not support subscript");
+        else if (base.n != path.n && str_eqc(base, known[0]))
+                check_field(fe, p, str_lower(fe->a, str_sub(path, base.n + 2, path.n - 2)), check_qualified_name);
         else if (base.n != path.n)
                 check_field(fe, p, str_sub(path, base.n + 2, path.n - 2), check_qualified_name);
 }
@@ -159,19 +161,24 @@ static bool is_target_name(struct str s) {
         return true;
 }
 
+#define FORMAT_OF_TARGETS "must be valid format"
+
+static bool has_target_prefix(struct str s) {
+        return str_has_prefix(s, STR("iqn")) || str_has_prefix(s, STR("eui")) || str_has_prefix(s, STR("naa"));
+}
+
 RULE(iscsi) {
         struct str iqn = TEXT(v, "iqn"), initiator = TEXT(v, "initiatorName");
-        bool known = str_has_prefix(iqn, STR("iqn")) || str_has_prefix(iqn, STR("eui")) ||
-                     str_has_prefix(iqn, STR("naa"));
+        const char *detail = r->text ? r->text : FORMAT_OF_TARGETS;
+        bool known = has_target_prefix(iqn);
 
-        if (!str_empty(iqn) && !known)
-                field_invalid_str(fe, PATH(p, "iqn"), iqn, "must be valid format starting with iqn, eui, or naa");
-        else if (!str_empty(iqn) && !is_target_name(iqn))
-                field_invalid_str(fe, PATH(p, "iqn"), iqn, "must be valid format");
+        if (!str_empty(iqn) && (!known || !is_target_name(iqn)))
+                field_invalid_str(fe, PATH(p, "iqn"), iqn, "%s", known ? FORMAT_OF_TARGETS : detail);
         if ((json_bool(GET(v, "chapAuthDiscovery")) || json_bool(GET(v, "chapAuthSession"))) && !GET(v, "secretRef"))
                 field_required(fe, PATH(p, "secretRef"), "");
         if (GET(v, "initiatorName") && !is_target_name(initiator))
-                field_invalid_str(fe, PATH(p, "initiatorname"), initiator, "must be valid format");
+                field_invalid_str(fe, PATH(p, "initiatorname"), initiator, "%s",
+                                  has_target_prefix(initiator) ? FORMAT_OF_TARGETS : detail);
 }
 
 RULE(fibre_channel) {
@@ -189,67 +196,142 @@ RULE(fibre_channel) {
                 field_invalid(fe, PATH(p, "lun"), lun, "must be between 0 and 255, inclusive");
 }
 
-/* ---- resources ---- */
+RULE(quobyte) {
+        struct str registry = TEXT(v, "registry"), pair;
+        static const char pairs[] = "must be a host:port pair or multiple pairs separated by commas";
 
-static bool is_native(struct str name) {
-        return str_find(name, '/') < 0 || str_search(name, STR("kubernetes.io/")) >= 0;
+        if (str_empty(registry))
+                field_required(fe, PATH(p, "registry"), pairs);
+        else if (TEXT(v, "tenant").n > 64)
+                field_required(fe, PATH(p, "tenant"), "must be a UUID and may not exceed a length of 64 characters");
+        else
+                for (struct str rest = registry; str_split(&rest, ',', &pair);)
+                        if (str_find(pair, ':') < 0 ||
+                            (str_find(pair, ':') != str_rfind(pair, ':') && pair.p[0] != '['))
+                                field_invalid_str(fe, PATH(p, "registry"), registry, "%s", pairs);
 }
 
-static void check_quantity(struct field_errors *fe, const struct path *p, struct str name, const struct json *v) {
+RULE(flocker) {
+        struct str name = TEXT(v, "datasetName"), uuid = TEXT(v, "datasetUUID");
+
+        if (str_empty(name) && str_empty(uuid))
+                field_required(fe, p, "one of datasetName and datasetUUID is required");
+        else if (!str_empty(name) && !str_empty(uuid))
+                field_invalid_str(fe, p, STR("resource"),
+                                  "datasetName and datasetUUID can not be specified simultaneously");
+        if (str_find(name, '/') >= 0)
+                field_invalid_str(fe, PATH(p, "datasetName"), name, "must not contain '/'");
+}
+
+RULE(azure_disk) {
+        static const char *const managed[] = {
+                "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}", NULL
+        }, *const blob[] = { "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd", NULL };
+        struct str kind = TEXT(v, "kind"), uri = TEXT(v, "diskURI");
+        bool is_managed = str_eqc(kind, "Managed");
+
+        if (GET(v, "kind") && !str_has_prefix(uri, is_managed ? STR("/subscriptions/") : STR("https://")))
+                field_not_supported(fe, PATH(p, "diskURI"), uri, is_managed ? managed : blob);
+}
+
+/* Options of a domain of Kubernetes are not for drivers. */
+RULE(flex_options) {
+        json_each_member(m, v) {
+                ssize_t slash = str_find(json_key(m), '/');
+                struct str domain = arena_printf(fe->a, ".%.*s", (int) (slash < 0 ? (ssize_t) json_key(m).n : slash),
+                                                 json_key(m).p);
+
+                domain = str_lower(fe->a, domain);
+                if (str_has_suffix(domain, STR(".kubernetes.io")) || str_has_suffix(domain, STR(".k8s.io")))
+                        field_invalid_str(fe, PATH_KEY(p, json_key(m)), json_key(m),
+                                          "kubernetes.io and k8s.io namespaces are reserved");
+        }
+}
+
+#define MAX_DRIVER 63
+
+RULE(csi_driver) {
+        struct str name = json_str(v);
+        const char *messages[2];
+
+        if (str_empty(name))
+                field_required(fe, p, "");
+        if (name.n > MAX_DRIVER)
+                field_too_long(fe, p, MAX_DRIVER);
+        for (size_t i = 0, n = check_dns_subdomain(str_lower(fe->a, name), messages); i < n; i++)
+                field_invalid_str(fe, p, name, "%s", messages[i]);
+}
+
+/* A Secret, in another namespace where the text says "placed"; its names are looked at where it says "named". */
+RULE(secret) {
+        bool placed = r->text && strstr(r->text, "placed"), named = r->text && strstr(r->text, "named");
+
+        if (str_empty(TEXT(v, "name")))
+                field_required(fe, PATH(p, "name"), "");
+        else if (named)
+                check_field(fe, placed ? PATH(p, "name") : PATH(p->up, "name"), TEXT(v, "name"), check_dns_subdomain);
+        if (placed && str_empty(TEXT(v, "namespace")))
+                field_required(fe, PATH(p, "namespace"), "");
+        else if (placed && named)
+                check_field(fe, PATH(p, "namespace"), TEXT(v, "namespace"), check_dns_label);
+}
+
+/* ---- resources ---- */
+
+static bool is_shared(struct str name) { /* may be overcommitted */
+        return (str_find(name, '/') < 0 || str_search(name, STR("kubernetes.io/")) >= 0) &&
+               !str_has_prefix(name, STR("hugepages-"));
+}
+
+static void check_huge(struct field_errors *fe, const struct path *p, struct str name, const struct json *v) {
         struct quantity q = quantity_of_json(v), unit;
 
-        if (str_find(name, '/') < 0 && !str_eqc(name, "cpu") && !str_eqc(name, "memory") &&
-            !str_eqc(name, "ephemeral-storage") && !str_has_prefix(name, STR("hugepages-")))
-                field_invalid_str(fe, p, name,
-                                  str_eqc(name, "storage") ? "must be a standard resource for containers"
-                                                           : "must be a standard resource type or fully qualified");
-        else
-                check_field(fe, p, name, check_qualified_name);
-        if (str_find(name, '/') >= 0 && !is_native(name) && str_has_prefix(name, STR("requests.")))
-                field_invalid_str(fe, p, name, "doesn't follow extended resource name standard");
-        if (q.nano < 0)
-                field_invalid(fe, p, v, "must be greater than or equal to 0");
-        if (!is_native(name) && q.nano % 1000000000 != 0)
-                field_invalid(fe, p, v, "must be an integer");
-        if (str_has_prefix(name, STR("hugepages-")) && quantity_parse(str_sub(name, 10, name.n), &unit, NULL) == 0 &&
-            (unit.nano <= 0 || q.nano % unit.nano != 0))
+        if (quantity_parse(str_sub(name, 10, name.n), &unit, NULL) < 0 || unit.nano <= 0 || q.nano % unit.nano != 0)
                 field_invalid(fe, p, v, "%" STR_FMT " is not positive integer multiple of %" STR_FMT,
                               STR_ARG(json_str(v)), STR_ARG(name));
 }
 
 static void check_request(struct field_errors *fe, const struct path *p, struct str name, const struct json *request,
                           const struct json *limit) {
-        bool shared = is_native(name) && !str_has_prefix(name, STR("hugepages-")); /* may be overcommitted */
         int order = limit ? quantity_cmp(quantity_of_json(request), quantity_of_json(limit)) : 0;
 
-        if (!limit && !shared)
+        if (!limit && !is_shared(name))
                 field_required(fe, PATH(p, "limits"), "Limit must be set for non overcommitable resources");
-        else if (limit && order != 0 && !shared)
-                field_invalid(fe, PATH(p, "requests"), request, "must be equal to %" STR_FMT " limit of %" STR_FMT,
-                              STR_ARG(name), STR_ARG(json_str(limit)));
-        else if (limit && order > 0)
-                field_invalid(fe, PATH(p, "requests"), request,
-                              "must be less than or equal to %" STR_FMT " limit of %" STR_FMT, STR_ARG(name),
+        else if (order > 0 || (order != 0 && !is_shared(name)))
+                field_invalid(fe, PATH(p, "requests"), request, "must be %s %" STR_FMT " limit of %" STR_FMT,
+                              is_shared(name) ? "less than or equal to" : "equal to", STR_ARG(name),
                               STR_ARG(json_str(limit)));
 }
 
-RULE(resource_requirements) {
-        const struct json *limits = GET(v, "limits"), *requests = GET(v, "requests");
+void check_resources(struct field_errors *fe, const struct path *p, const struct json *limits,
+                     const struct json *requests) {
         const struct json *both[] = { limits, requests };
         bool huge = false, basic = false;
 
         for (size_t i = 0; i < 2; i++)
                 json_each_member(m, both[i]) {
                         struct str name = json_key(m);
+                        const struct path *at = PATH_KEY(PATH(p, i == 0 ? "limits" : "requests"), name);
 
-                        check_quantity(fe, PATH_KEY(PATH(p, i == 0 ? "limits" : "requests"), name), name, &m->value);
+                        check_resource_name(fe, at, name, true);
+                        check_resource_quantity(fe, at, name, &m->value);
                         if (i == 1)
                                 check_request(fe, p, name, &m->value, json_get(limits, name));
+                        if (str_has_prefix(name, STR("hugepages-")))
+                                check_huge(fe, at, name, &m->value);
                         huge = huge || str_has_prefix(name, STR("hugepages-"));
                         basic = basic || str_eqc(name, "cpu") || str_eqc(name, "memory");
                 }
         if (huge && !basic)
                 field_forbidden(fe, p, "HugePages require cpu or memory");
+}
+
+RULE(resource_requirements) {
+        check_resources(fe, p, GET(v, "limits"), GET(v, "requests"));
+}
+
+RULE(overhead) {
+        check_resources(fe, p, v, NULL);
 }
 
 RULE(resource_claim) {
@@ -264,6 +346,8 @@ RULE(resource_claim) {
 
 /* ---- security ---- */
 
+#define MAX_PROFILE 4095 /* bytes of a path */
+
 RULE(localhost_profile) {
         const struct json *profile = GET(v, "localhostProfile");
         bool local = str_eqc(TEXT(v, "type"), "Localhost"), seccomp = str_eqc(str_of(r->text), "seccomp");
@@ -276,6 +360,10 @@ RULE(localhost_profile) {
                 rule_relative_path(fe, PATH(p, "localhostProfile"), profile, r);
         else if (local && str_trim(json_str(profile)).n != json_str(profile).n)
                 field_invalid(fe, PATH(p, "localhostProfile"), profile, "must not be padded with whitespace");
+        else if (local && str_empty(json_str(profile)))
+                field_required(fe, PATH(p, "localhostProfile"), "must be set when AppArmor type is Localhost");
+        else if (local && json_str(profile).n > MAX_PROFILE)
+                field_too_long(fe, PATH(p, "localhostProfile"), MAX_PROFILE);
         else if (!local && profile)
                 field_invalid(fe, PATH(p, "localhostProfile"), seccomp ? v : profile,
                               "can only be set when %s type is Localhost", r->text);
@@ -329,6 +417,7 @@ static const struct {
         { "securityContext", "runAsGroup" },
         { "securityContext", "supplementalGroups" },
         { "securityContext", "supplementalGroupsPolicy" },
+        { "securityContext", "seLinuxChangePolicy" },
 };
 static const char *const linux_container[] = {
         "appArmorProfile", "seLinuxOptions",           "seccompProfile", "capabilities", "readOnlyRootFilesystem",
@@ -373,6 +462,89 @@ void check_os_fields(struct field_errors *fe, const struct path *p, const struct
         }
 }
 
+/* A domain as NetBIOS or DNS have them. */
+static const char *domain_problem(struct arena *a, struct str s) {
+        bool netbios = s.n > 0 && s.n <= 15 && s.p[0] != '.';
+        const char *messages[2];
+
+        for (size_t i = 0; i < s.n; i++)
+                netbios = netbios && !strchr("\\/:*?\"<>|", s.p[i]);
+        if (s.n >= 256)
+                return "runAsUserName's Domain length must be under 256 characters";
+        return netbios || check_dns_subdomain(str_lower(a, s), messages) == 0
+                               ? NULL
+                               : "runAsUserName's Domain doesn't match the NetBios nor the DNS format";
+}
+
+RULE(windows_user) {
+        struct str name = json_str(v), user = name;
+        ssize_t slash = str_find(name, '\\');
+        const char *problem = NULL;
+        bool dots = name.n > 0, control = false, marks = false;
+
+        for (size_t i = 0; i < name.n; i++)
+                control = control || iscntrl((unsigned char) name.p[i]);
+        if (slash >= 0)
+                user = str_sub(name, (size_t) slash + 1, name.n);
+        for (size_t i = 0; i < user.n; i++) {
+                dots = dots && (user.p[i] == '.' || user.p[i] == ' ');
+                marks = marks || strchr("\"/\\:;|=,+*?<>@[]", user.p[i]);
+        }
+        if (name.n == 0)
+                problem = "runAsUserName cannot be an empty string";
+        else if (control)
+                problem = "runAsUserName cannot contain control characters";
+        else if (str_find(user, '\\') >= 0)
+                problem = "runAsUserName cannot contain more than one backslash";
+        else if (slash >= 0)
+                problem = domain_problem(fe->a, str_sub(name, 0, (size_t) slash));
+        if (problem)
+                field_invalid(fe, p, v, "%s", problem);
+        if (name.n == 0 || control || str_find(user, '\\') >= 0)
+                return;
+        if (user.n == 0)
+                field_invalid(fe, p, v, "runAsUserName's User cannot be empty");
+        else if (user.n > 104)
+                field_invalid(fe, p, v, "runAsUserName's User length must not be longer than 104 characters");
+        if (dots && user.n > 0)
+                field_invalid(fe, p, v, "runAsUserName's User cannot contain only periods or spaces");
+        if (marks)
+                field_invalid(fe, p, v,
+                              "runAsUserName's User cannot contain the following characters: \"/\\:;|=,+*?<>@[]");
+}
+
+/* Containers that are processes of a Windows host: all of a pod or none, and on its network. */
+void check_host_processes(struct field_errors *fe, const struct path *p, const struct json *spec) {
+        static const char *const lists[] = { "initContainers", "containers", "ephemeralContainers" };
+        const struct json *of_pod = json_at_path(spec, "securityContext", "windowsOptions", "hostProcess"),
+                          *network = GET(spec, "hostNetwork");
+        struct json no = json_of_bool(false);
+        size_t all = 0, hosted = 0;
+
+        for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
+                size_t i = 0;
+
+                json_each_item(c, GET(spec, lists[l])) {
+                        const struct json *own = json_at_path(c, "securityContext", "windowsOptions", "hostProcess");
+                        const struct path *at = PATH(PATH_INDEX(PATH(p, lists[l]), i++), "securityContext");
+
+                        all++;
+                        hosted += json_bool(own ? own : of_pod);
+                        if (own && of_pod && json_bool(own) != json_bool(of_pod))
+                                field_invalid(fe, PATH(PATH(at, "windowsOptions"), "hostProcess"), own,
+                                              "pod hostProcess value must be identical if both are specified, was %s",
+                                              json_bool(of_pod) ? "true" : "false");
+                }
+        }
+        if (hosted > 0 && hosted != all)
+                field_invalid_str(fe, p, STR(""),
+                                  "If pod contains any hostProcess containers then all containers must be HostProcess "
+                                  "containers");
+        if (hosted > 0 && !json_bool(network))
+                field_invalid(fe, PATH(p, "hostNetwork"), network ? network : &no,
+                              "hostNetwork must be true if pod contains any hostProcess containers");
+}
+
 void check_host_sysctls(struct field_errors *fe, const struct path *p, const struct json *spec) {
         static const struct {
                 const char *prefix, *host;
@@ -399,6 +571,7 @@ void check_host_sysctls(struct field_errors *fe, const struct path *p, const str
 RULE(toleration) {
         struct str key = TEXT(v, "key"), op = TEXT(v, "operator"), effect = TEXT(v, "effect");
         const char *messages[2];
+        size_t n;
 
         if (!str_empty(key))
                 check_field(fe, PATH(p, "key"), key, check_qualified_name);
@@ -406,16 +579,17 @@ RULE(toleration) {
                 field_invalid_str(fe, PATH(p, "operator"), op,
                                   "operator must be Exists when `key` is empty, which means \"match all values and all "
                                   "keys\"");
-        if (!str_empty(effect))
-                check_taint_effect(fe, PATH(p, "effect"), effect);
         if (GET(v, "tolerationSeconds") && !str_eqc(effect, "NoExecute"))
                 field_invalid_str(fe, PATH(p, "effect"), effect,
                                   "effect must be 'NoExecute' when `tolerationSeconds` is set");
+        if (!str_empty(effect))
+                check_taint_effect(fe, PATH(p, "effect"), effect);
         if (str_eqc(op, "Exists") && !str_empty(TEXT(v, "value")))
                 field_invalid(fe, PATH(p, "operator"), GET(v, "value"),
                               "value must be empty when `operator` is 'Exists'");
-        else if (!str_eqc(op, "Exists") && check_label_value(TEXT(v, "value"), messages) > 0)
-                field_invalid(fe, PATH(p, "operator"), GET(v, "value"), "%s", messages[0]);
+        else if (!str_eqc(op, "Exists") && (n = check_label_value(TEXT(v, "value"), messages)) > 0)
+                field_invalid(fe, PATH(p, "operator"), GET(v, "value"), "%s%s%s", messages[0], n > 1 ? ";" : "",
+                              n > 1 ? messages[1] : "");
 }
 
 static bool is_op(const struct json *e, const char *a, const char *b) {
@@ -500,16 +674,22 @@ static void check_label_keys(struct field_errors *fe, const struct path *p, cons
 }
 
 RULE(match_label_keys) {
+        const struct json *selector = GET(v, "labelSelector"), *keys = GET(v, "matchLabelKeys");
         size_t i = 0;
 
         check_label_keys(fe, p, v, "matchLabelKeys");
         check_label_keys(fe, p, v, "mismatchLabelKeys");
-        json_each_item(key, GET(v, "matchLabelKeys")) {
-                const struct path *at = PATH_INDEX(PATH(p, "matchLabelKeys"), i++);
+        json_each_item(key, keys) {
+                size_t said = json_get(GET(selector, "matchLabels"), json_str(key)) ? 1 : 0;
 
-                json_each_item(other, GET(v, "mismatchLabelKeys"))
-                        if (json_equal(key, other))
-                                field_invalid(fe, at, key, "exists in both matchLabelKeys and mismatchLabelKeys");
+                json_each_item(e, GET(selector, "matchExpressions"))
+                        if (str_eq(TEXT(e, "key"), json_str(key)) && said++ > 0)
+                                field_invalid(fe, PATH_INDEX(p, i), key,
+                                              "exists in both matchLabelKeys and labelSelector");
+                if (json_has_str(GET(v, "mismatchLabelKeys"), json_str(key)))
+                        field_invalid(fe, PATH_INDEX(PATH(p, "matchLabelKeys"), i), key,
+                                      "exists in both matchLabelKeys and mismatchLabelKeys");
+                i++;
         }
 }
 
@@ -601,8 +781,12 @@ RULE(header_names) {
 
 /* An address that others can send to. */
 RULE(plain_ip) {
+        uint8_t b[16];
+
         check_ip(fe, p, json_str(v));
         check_not_special_ip(fe, p, json_str(v));
+        if (!parse_ip(json_str(v), b))
+                field_invalid(fe, p, v, "must be a valid IP address");
 }
 
 /* ---- how a pod is ---- */

@@ -30,31 +30,49 @@ static bool is_quota_name(struct str s) {
                str_has_prefix(s, STR("hugepages-")) || str_has_prefix(s, STR("requests.hugepages-"));
 }
 
-bool is_extended_resource(struct str s) {
-        return str_find(s, '/') > 0 && str_search(s, STR("kubernetes.io/")) < 0 && !str_has_prefix(s, STR("requests."));
+/* Of someone's domain, which can be a quota's too: "requests.example.com/gpu". */
+static bool is_extended_resource(struct str s) {
+        const char *messages[2];
+
+        return str_find(s, '/') > 0 && str_search(s, STR("kubernetes.io/")) < 0 &&
+               !str_has_prefix(s, STR("requests.")) && check_qualified_name(s, messages) == 0;
 }
 
-static void check_resource_name(struct field_errors *fe, const struct path *p, struct str name) {
-        if (check_field(fe, p, name, check_qualified_name) && str_find(name, '/') < 0 && !is_quota_name(name) &&
+void check_resource_quantity(struct field_errors *fe, const struct path *p, struct str name, const struct json *v) {
+        struct quantity q = quantity_of_json(v);
+
+        if (q.nano < 0)
+                field_invalid(fe, p, v, "must be greater than or equal to 0");
+        if ((str_among(name, counted_names) || is_extended_resource(name)) &&
+            q.nano % 1000000000 != 0)
+                field_invalid(fe, p, in_go(fe->a, SCHEMA_QUANTITY, v), "must be an integer");
+}
+
+/* Names of resources: those that are for containers only are fewer. */
+void check_resource_name(struct field_errors *fe, const struct path *p, struct str name, bool of_container) {
+        bool huge = str_has_prefix(name, STR("hugepages-")), plain = str_find(name, '/') < 0;
+
+        if (check_field(fe, p, name, check_qualified_name) && plain && !is_quota_name(name) &&
             !str_eqc(name, "storage"))
                 field_invalid_str(fe, p, name, "must be a standard resource type or fully qualified");
+        if (of_container && plain && !huge && !str_eqc(name, "cpu") && !str_eqc(name, "memory") &&
+            !str_eqc(name, "ephemeral-storage"))
+                field_invalid_str(fe, p, name, "must be a standard resource for containers");
+        else if (of_container && !plain && str_search(name, STR("kubernetes.io/")) < 0 && !is_extended_resource(name))
+                field_invalid_str(fe, p, name, "doesn't follow extended resource name standard");
 }
+
 
 /* ---- ResourceQuota ---- */
 
 static void check_hard(struct field_errors *fe, const struct path *p, const struct json *map) {
         json_each_member(m, map) {
                 const struct path *at = PATH_KEY(p, json_key(m));
-                struct quantity q = quantity_of_json(&m->value);
 
-                check_resource_name(fe, at, json_key(m));
+                check_resource_name(fe, at, json_key(m), false);
                 if (str_find(json_key(m), '/') < 0 && !is_quota_name(json_key(m)))
                         field_invalid_str(fe, at, json_key(m), "must be a standard resource for quota");
-                if (q.nano < 0)
-                        field_invalid(fe, at, &m->value, "must be greater than or equal to 0");
-                if ((str_among(json_key(m), counted_names) || is_extended_resource(json_key(m))) &&
-                    q.nano % 1000000000 != 0)
-                        field_invalid(fe, at, &m->value, "must be an integer");
+                check_resource_quantity(fe, at, json_key(m), &m->value);
         }
 }
 
@@ -102,12 +120,12 @@ static void check_conflicts(struct field_errors *fe, const struct path *p, const
 }
 
 #define NO_OPERATOR                                                                                              \
-        "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, " \
+        "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, " \
         "ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or "                                      \
         "ResourceQuotaScopeCrossNamespacePodAffinity"
 
 static void check_scope_selector(struct field_errors *fe, const struct path *spec_path, const struct json *spec) {
-        const struct path *p = PATH(spec_path, "scopeSelector");
+        const struct path *p = PATH(PATH(spec_path, "scopeSelector"), "matchExpressions");
         const struct json *selector = GET(spec, "scopeSelector"), *list = GET(selector, "matchExpressions");
 
         json_each_item(e, list) {
@@ -178,7 +196,7 @@ static void check_orders(struct field_errors *fe, const struct path *p, const st
 
                         if (high && quantity_cmp(quantity_of_json(&m->value), quantity_of_json(high)) > 0)
                                 field_invalid(fe, PATH_KEY(PATH(p, orders[i].at), json_key(m)),
-                                              orders[i].show_high ? high : &m->value,
+                                              in_go(fe->a, SCHEMA_QUANTITY, orders[i].show_high ? high : &m->value),
                                               "%s value %" STR_FMT " is greater than %s value %" STR_FMT,
                                               orders[i].low_word, STR_ARG(json_str(&m->value)), orders[i].high_word,
                                               STR_ARG(json_str(high)));
@@ -196,11 +214,12 @@ static void check_ratio(struct field_errors *fe, const struct path *p, const str
                                                                 : 0;
 
                 if (quantity_double(ratio) < 1)
-                        field_invalid(fe, at, &m->value, "ratio %" STR_FMT " is less than 1",
-                                      STR_ARG(json_str(&m->value)));
+                        field_invalid(fe, at, in_go(fe->a, SCHEMA_QUANTITY, &m->value),
+                                      "ratio %" STR_FMT " is less than 1", STR_ARG(json_str(&m->value)));
                 if (min && max && quantity_double(ratio) > most)
-                        field_invalid(fe, at, &m->value, "ratio %" STR_FMT " is greater than max/min = %f",
-                                      STR_ARG(json_str(&m->value)), most);
+                        field_invalid(fe, at, in_go(fe->a, SCHEMA_QUANTITY, &m->value),
+                                      "ratio %" STR_FMT " is greater than max/min = %f", STR_ARG(json_str(&m->value)),
+                                      most);
         }
 }
 
@@ -214,7 +233,8 @@ static void check_limit(struct field_errors *fe, const struct path *p, const str
                 if (pod && given && json_len(GET(limit, maps[i])) > 0)
                         field_forbidden(fe, PATH(p, maps[i]), "may not be specified when `type` is 'Pod'");
                 json_each_member(m, pod && given ? NULL : GET(limit, maps[i]))
-                        check_resource_name(fe, PATH_KEY(PATH(p, maps[i]), json_key(m)), json_key(m));
+                        check_resource_name(fe, PATH_KEY(PATH(p, maps[i]), json_key(m)), json_key(m),
+                                            pod || str_eqc(TEXT(limit, "type"), "Container"));
         }
         if (str_eqc(TEXT(limit, "type"), "PersistentVolumeClaim") && !json_at_path(limit, "min", "storage") &&
             !json_at_path(limit, "max", "storage"))
@@ -290,7 +310,7 @@ void validate_priority_class(struct field_errors *fe, const struct json *obj, co
 }
 
 void validate_runtime_class(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        const struct path *overhead = PATH(PATH(NULL, "overhead"), "podFixed"), *scheduling = PATH(NULL, "scheduling");
+        const struct path *scheduling = PATH(NULL, "scheduling");
         const struct json *list = json_at_path(obj, "scheduling", "tolerations");
 
         if (old) {
@@ -298,18 +318,13 @@ void validate_runtime_class(struct field_errors *fe, const struct json *obj, con
                 return;
         }
         check_field(fe, PATH(NULL, "handler"), TEXT(obj, "handler"), check_dns_label);
-        json_each_member(m, json_at_path(obj, "overhead", "podFixed")) {
-                check_resource_name(fe, PATH_KEY(overhead, json_key(m)), json_key(m));
-                if (quantity_of_json(&m->value).nano < 0)
-                        field_invalid(fe, PATH_KEY(overhead, json_key(m)), &m->value,
-                                      "must be greater than or equal to 0");
-        }
+        check_resources(fe, PATH(NULL, "overhead"), json_at_path(obj, "overhead", "podFixed"), NULL);
         validate_labels(fe, PATH(scheduling, "nodeSelector"), json_at_path(obj, "scheduling", "nodeSelector"));
         for (size_t i = 0; i < json_len(list); i++)
                 for (size_t k = 0; k < i; k++)
                         if (json_equal(json_item(list, i), json_item(list, k))) {
-                                field_duplicate(fe, PATH_INDEX(PATH(scheduling, "tolerations"), i),
-                                                TEXT(json_item(list, i), "key"));
+                                field_duplicate_value(fe, PATH_INDEX(PATH(scheduling, "tolerations"), i),
+                                                      json_item(list, i));
                                 break;
                         }
 }

@@ -39,6 +39,22 @@ RULE(required) {
                 field_required(fe, p, detail(r, ""));
 }
 
+/* What need not be given, but then is not empty. */
+RULE(filled) {
+        if (json_str(v).n == 0)
+                field_required(fe, p, detail(r, ""));
+}
+
+RULE(nonempty) {
+        if (json_str(v).n == 0)
+                field_invalid(fe, p, v, "%s", r->text);
+}
+
+RULE(at_most) { /* bytes */
+        if (json_str(v).n > (size_t) r->a)
+                field_invalid(fe, p, v, "%s", r->text);
+}
+
 /* A struct that Go has even when JSON has not: the walk goes there with nothing. */
 RULE(descend) {
 }
@@ -104,7 +120,7 @@ RULE(cidr) {
                 check_cidr(fe, p, json_str(v));
 }
 
-static bool has_backsteps(struct str s) {
+bool has_backsteps(struct str s) {
         struct str part;
 
         while (str_split(&s, '/', &part))

@@ -19,11 +19,6 @@ static bool is_headless(const struct json *spec) {
         return json_len(ips) == 1 && str_eqc(item(ips, 0), "None");
 }
 
-/* A list of Go, which prints as null when it is nil. */
-static void refuse_list(struct field_errors *fe, const struct path *p, const struct json *list, const char *why) {
-        field_invalid(fe, p, json_len(list) > 0 ? list : NULL, "%s", why);
-}
-
 /* ---- addresses ---- */
 
 static void check_families(struct field_errors *fe, const struct json *spec) {
@@ -104,7 +99,10 @@ static void check_kept(struct field_errors *fe, const struct json *spec, const s
         const struct path *p = PATH(SPEC, name);
 
         if (json_len(was) > json_len(now) && json_len(GET(spec, "clusterIPs")) == 0)
-                refuse_list(fe, PATH_INDEX(p, 0), now, arena_printf(fe->a, "primary %s can not be unset", one).p);
+                field_invalid(fe, PATH_INDEX(p, 0),
+                              json_new(fe->a,
+                                       json_of_raw(cluster ? STR("[]string(nil)") : STR("[]core.IPFamily(nil)"))),
+                              "primary %s can not be unset", one);
         for (size_t i = 0; i < (all ? json_len(was) : MIN(MIN(json_len(now), json_len(was)), 1U)); i++)
                 if (!str_eq(item(now, i), item(was, i)))
                         field_invalid(fe, PATH_INDEX(p, cluster ? i : 0),
@@ -129,15 +127,12 @@ static void check_addresses_update(struct field_errors *fe, const struct json *s
 
 /* The two members that tell ports of a service apart, as upstream's struct prints. */
 static const struct json *port_key(struct arena *a, const struct json *port) {
-        struct json key = json_new_object();
-
-        json_set_cstr(a, &key, "Name", "");
-        json_set_str(a, &key, "Protocol", TEXT(port, "protocol"));
-        json_setc(a, &key, "AppProtocol", json_null());
-        json_set_int(a, &key, "Port", json_int(GET(port, "port")));
-        json_set_int(a, &key, "TargetPort", 0);
-        json_set_int(a, &key, "NodePort", 0);
-        return json_new(a, key);
+        return json_new(a, json_of_raw(arena_printf(
+                                           a,
+                                           "core.ServicePort{Name:\"\", Protocol:\"%" STR_FMT
+                                           "\", AppProtocol:(*string)(nil), Port:%lld, "
+                                           "TargetPort:intstr.IntOrString{Type:0, IntVal:0, StrVal:\"\"}, NodePort:0}",
+                                           STR_ARG(TEXT(port, "protocol")), (long long) json_int(GET(port, "port")))));
 }
 
 static void check_port_names(struct field_errors *fe, const struct path *list, const struct json *ports) {
@@ -336,6 +331,7 @@ void validate_service(struct field_errors *fe, const struct json *obj, const str
         const struct json *class = GET(spec, "loadBalancerClass"), *was = GET(before, "loadBalancerClass");
 
         if (old) {
+                fe->phase = -1;
                 check_addresses_update(fe, spec, before);
                 if (is_type(spec, "LoadBalancer") && is_type(before, "LoadBalancer") &&
                     !(class && was ? json_equal(class, was) : class == was))
@@ -343,6 +339,7 @@ void validate_service(struct field_errors *fe, const struct json *obj, const str
                 if (needs_health_port(spec) && needs_health_port(before) &&
                     json_int(GET(spec, "healthCheckNodePort")) != json_int(GET(before, "healthCheckNodePort")))
                         field_forbidden(fe, PATH(SPEC, "healthCheckNodePort"), "field is immutable");
+                fe->phase = 0;
         }
         check_spec(fe, obj);
 }
@@ -379,7 +376,7 @@ void validate_service_status(struct field_errors *fe, const struct json *obj, co
 
         if (json_len(json_at_path(obj, "status", "loadBalancer", "ingress")) > 0 &&
             !is_type(GET(obj, "spec"), "LoadBalancer"))
-                field_forbidden(fe, list, "may only be used when `spec.type` is \"LoadBalancer\"");
+                field_forbidden(fe, list, "may only be used when `spec.type` is 'LoadBalancer'");
         else
                 check_balancer_status(fe, obj, true);
 }

@@ -9,14 +9,6 @@
 #define MAX_PARAMETERS_SIZE ((size_t) 256 * 1024)
 #define MAX_NODE_ID 192
 
-static struct str to_lower(struct arena *a, struct str s) {
-        char *p = arena_alloc(a, s.n + 1);
-
-        for (size_t i = 0; i < s.n; i++)
-                p[i] = s.p[i] >= 'A' && s.p[i] <= 'Z' ? (char) (s.p[i] + 'a' - 'A') : s.p[i];
-        return str_n(p, s.n);
-}
-
 static void check_parameters(struct field_errors *fe, const struct path *p, const struct json *map) {
         size_t size = 0;
 
@@ -114,7 +106,7 @@ void validate_storage_class(struct field_errors *fe, const struct json *obj, con
         if (str_empty(provisioner))
                 field_required(fe, PATH(NULL, "provisioner"), "");
         else
-                check_field(fe, PATH(NULL, "provisioner"), to_lower(fe->a, provisioner), check_qualified_name);
+                check_field(fe, PATH(NULL, "provisioner"), str_lower(fe->a, provisioner), check_qualified_name);
         check_parameters(fe, PATH(NULL, "parameters"), now);
         if (!str_empty(reclaim))
                 check_enum(fe, PATH(NULL, "reclaimPolicy"), reclaim, reclaims);

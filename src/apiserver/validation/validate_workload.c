@@ -1,7 +1,6 @@
 /* Workloads: Deployment, ReplicaSet, StatefulSet, DaemonSet, ReplicationController. */
 #include "apiserver/validation/validate.h"
 #include "schema/selector.h"
-#include "schema/types.h"
 
 #define GET(o, k) json_getc((o), (k))
 #define TEXT(o, k) json_str(json_getc((o), (k)))
@@ -34,7 +33,6 @@ static void check_template(struct field_errors *fe, const struct json *template,
         if (!s || !selector_matches_labels(s, labels))
                 field_invalid(fe, PATH(PATH(p, "metadata"), "labels"), labels,
                               "`selector` does not match template `labels`");
-        validate_pod_template(fe, p, template);
         if (!str_empty(restart))
                 check_enum(fe, PATH(spec, "restartPolicy"), restart, always);
         if (json_at_path(template, "spec", "activeDeadlineSeconds"))
@@ -77,14 +75,6 @@ static bool is_zero(const struct json *v) { /* 0, "0", "0%" */
         return json_is(v, JSON_STRING) ? str_to_i64(s, &n) < 0 || n == 0 : n == 0;
 }
 
-/* A strategy that Go prints whole when its type is unknown. */
-static const struct json *strategy_as_go(struct arena *a, const struct api_resource *r, const char *field,
-                                         const struct json *strategy) {
-        const struct schema_type *spec = schema_field(r->type, STR("spec"))->type;
-
-        return as_internal(a, schema_field(spec, str_of(field))->type, strategy);
-}
-
 static void check_deployment_strategy(struct field_errors *fe, const struct path *p, const struct json *s) {
         static const char *const types[] = { "Recreate", "RollingUpdate", NULL };
         const struct path *rolling = PATH(p, "rollingUpdate");
@@ -95,11 +85,12 @@ static void check_deployment_strategy(struct field_errors *fe, const struct path
                 check_int_or_percent(fe, PATH(rolling, "maxUnavailable"), unavailable);
                 check_int_or_percent(fe, PATH(rolling, "maxSurge"), surge);
                 if (is_zero(unavailable) && is_zero(surge))
-                        field_invalid(fe, PATH(rolling, "maxUnavailable"), unavailable,
+                        field_invalid(fe, PATH(rolling, "maxUnavailable"),
+                                      in_go(fe->a, SCHEMA_INT_OR_STRING, unavailable),
                                       "may not be 0 when `maxSurge` is 0");
                 check_share(fe, PATH(rolling, "maxUnavailable"), unavailable);
         } else if (!str_eqc(TEXT(s, "type"), "Recreate")) {
-                field_not_supported_value(fe, p, strategy_as_go(fe->a, &res_deployments, "strategy", s), types);
+                field_not_supported_value(fe, p, s, types);
         } else if (GET(s, "rollingUpdate")) {
                 field_forbidden(fe, rolling, "may not be specified when strategy `type` is 'Recreate'");
         }
@@ -114,14 +105,14 @@ static void check_daemonset_strategy(struct field_errors *fe, const struct path 
 
         if (!str_eqc(TEXT(s, "type"), "RollingUpdate")) {
                 if (!str_eqc(TEXT(s, "type"), "OnDelete"))
-                        field_not_supported_value(fe, p, strategy_as_go(fe->a, &res_daemonsets, "updateStrategy", s),
-                                                  types);
+                        field_not_supported_value(fe, p, s, types);
                 return;
         }
         check_share(fe, unavailable_path, unavailable);
         check_share(fe, surge_path, surge);
         if (!is_zero(unavailable) && !is_zero(surge))
-                field_invalid(fe, surge_path, surge, "may not be set when maxUnavailable is non-zero");
+                field_invalid(fe, surge_path, in_go(fe->a, SCHEMA_INT_OR_STRING, surge),
+                              "may not be set when maxUnavailable is non-zero");
         else if (is_zero(unavailable) && is_zero(surge))
                 field_required(fe, unavailable_path, "cannot be 0 when maxSurge is 0");
 }
@@ -134,14 +125,15 @@ static void check_statefulset_strategy(struct field_errors *fe, const struct pat
         if (str_eqc(TEXT(s, "type"), "RollingUpdate")) {
                 check_nonnegative(fe, PATH(rolling, "partition"), json_at_path(s, "rollingUpdate", "partition"));
                 if (unavailable && is_zero(unavailable))
-                        field_invalid(fe, PATH(rolling, "maxUnavailable"), unavailable, "cannot be 0");
+                        field_invalid(fe, PATH(rolling, "maxUnavailable"),
+                                      in_go(fe->a, SCHEMA_INT_OR_STRING, unavailable), "cannot be 0");
                 check_share(fe, PATH(rolling, "maxUnavailable"), unavailable);
         } else if (!delete) {
-                field_invalid(fe, p, strategy_as_go(fe->a, &res_statefulsets, "updateStrategy", s),
+                field_invalid(fe, p, s,
                               "must be 'RollingUpdate' or 'OnDelete'");
         } else if (GET(s, "rollingUpdate")) {
                 field_invalid(fe, rolling,
-                              GET(strategy_as_go(fe->a, &res_statefulsets, "updateStrategy", s), "RollingUpdate"),
+                              GET(s, "rollingUpdate"),
                               "only allowed for updateStrategy 'RollingUpdate'");
         }
 }

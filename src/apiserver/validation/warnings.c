@@ -32,7 +32,7 @@ static bool canonical_ip(struct str s, char ret[static INET6_ADDRSTRLEN], bool *
         if (!family)
                 return false;
         inet_ntop(family == 4 ? AF_INET : AF_INET6, b, ret, INET6_ADDRSTRLEN);
-        *ret_odd = family == 4 && str_find(s, ':') >= 0;
+        *ret_odd = family == 4 && !str_eqc(s, ret);
         return true;
 }
 
@@ -65,16 +65,16 @@ static void warn_cidr(struct op *op, const struct path *p, struct str s) {
         for (int64_t i = n; i < (str_find(ip, ':') < 0 ? 32 : 128); i++)
                 b[i / 8] &= (uint8_t) ~(0x80U >> (i % 8));
         inet_ntop(str_find(ip, ':') < 0 ? AF_INET : AF_INET6, b, net, sizeof(net));
-        if (odd)
+        if (strcmp(net, good) != 0)
+                warn(op, p,
+                     "CIDR value \"%" STR_FMT "\" is ambiguous in this context (should be \"%s/%lld\" or \"%s/%d\"?)",
+                     STR_ARG(s), net, (long long) n, good, str_find(ip, ':') < 0 ? 32 : 128);
+        if (odd || bits.p[0] == '0')
                 warn(op, p,
                      "non-standard CIDR value \"%" STR_FMT
                      "\" will be considered invalid in a future Kubernetes release: use \"%s/%lld\"",
-                     STR_ARG(s), good, (long long) n);
-        else if (strcmp(net, good) != 0)
-                warn(op, p,
-                     "CIDR value \"%" STR_FMT "\" is ambiguous in this context (should be \"%s/%lld\" or \"%s\"?)",
-                     STR_ARG(s), net, (long long) n, good);
-        else if (!str_eqc(ip, good))
+                     STR_ARG(s), net, (long long) n);
+        else if (strcmp(net, good) == 0 && !str_eqc(ip, good))
                 warn(op, p, "IPv6 CIDR value \"%" STR_FMT "\" should be in RFC 5952 canonical format (\"%s/%lld\")",
                      STR_ARG(s), good, (long long) n);
 }
@@ -131,6 +131,24 @@ static void warn_labels(struct op *op, const struct path *p, const struct json *
         }
 }
 
+static void warn_value(struct op *op, const struct path *p, struct str s) {
+        const char *messages[2];
+
+        for (size_t i = 0, n = check_label_value(s, messages); i < n; i++)
+                warn(op, p, "%" STR_FMT " is invalid, %s", STR_ARG(s), messages[i]);
+}
+
+static void warn_preference(struct op *op, const struct path *p, const struct json *list) {
+        size_t i = 0;
+
+        json_each_item(e, list) {
+                const struct path *at = PATH_INDEX(p, i++);
+
+                warn_label(op, PATH(at, "key"), TEXT(e, "key"));
+                warn_each(op, PATH(at, "values"), GET(e, "values"), NULL, warn_value);
+        }
+}
+
 static void warn_node_affinity(struct op *op, const struct path *p, const struct json *affinity) {
         static const char *const lists[][2] = { { "requiredDuringSchedulingIgnoredDuringExecution",
                                                   "nodeSelectorTerms" },
@@ -148,8 +166,8 @@ static void warn_node_affinity(struct op *op, const struct path *p, const struct
                                 warn_each(op, PATH(at, "matchExpressions"), GET(t, "matchExpressions"), "key",
                                           warn_label);
                         else
-                                warn_each(op, PATH(PATH(at, "preference"), "matchExpressions"),
-                                          json_at_path(t, "preference", "matchExpressions"), "key", warn_label);
+                                warn_preference(op, PATH(PATH(at, "preference"), "matchExpressions"),
+                                                json_at_path(t, "preference", "matchExpressions"));
                 }
         }
 }
@@ -205,6 +223,109 @@ static void warn_annotations(struct op *op, const struct path *meta, const struc
                         warn(op, PATH_KEY(PATH(meta, "annotations"), str_of(gone[i][0])), "%s", gone[i][1]);
 }
 
+#define SECCOMP_POD "seccomp.security.alpha.kubernetes.io/pod"
+
+/* Profiles that annotations name do nothing, or soon will not. */
+static void warn_profiles(struct op *op, const struct path *meta, const struct json *annotations,
+                          const struct json *pod, const struct json *c, bool template) {
+        static const char *const kinds[][3] = {
+                { "container.seccomp.security.alpha.kubernetes.io/", "seccompProfile", "non-functional in v1.27+" },
+                { "container.apparmor.security.beta.kubernetes.io/", "appArmorProfile", "deprecated since v1.30" },
+        };
+        const struct path *p = PATH(meta, "annotations");
+
+        for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+                struct str key = arena_printf(op->c->arena, "%s%" STR_FMT, kinds[i][0], STR_ARG(TEXT(c, "name")));
+
+                if (json_get(annotations, key) && !json_at_path(c, "securityContext", kinds[i][1]) &&
+                    (i == 0 || (template && !GET(pod, kinds[i][1]))))
+                        warn(op, PATH_KEY(p, key), "%s; use the \"%s\" field instead", kinds[i][2], kinds[i][1]);
+        }
+}
+
+/* ---- files of volumes ---- */
+
+struct file {
+        struct str path, from; /* from: the source within a projected volume, or empty */
+};
+
+static struct str shown_file(struct arena *a, struct file f) {
+        return f.from.n ? arena_printf(a, "\"%" STR_FMT "\" (%" STR_FMT ")", STR_ARG(f.path), STR_ARG(f.from))
+                        : arena_printf(a, "\"%" STR_FMT "\"", STR_ARG(f.path));
+}
+
+static bool is_within(struct str path, struct str directory) {
+        return str_has_prefix(path, directory) && (path.n == directory.n || path.p[directory.n] == '/');
+}
+
+/* Files that are the same, or of which one is a directory of the other. */
+static void warn_files(struct op *op, struct str volume, const char *what, struct file *files, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                while (str_has_suffix(files[i].path, STR("/")))
+                        files[i].path.n--;
+        for (size_t i = 1; i < n; i++)
+                for (size_t k = 0; k < i; k++)
+                        if (files[i].path.n && files[k].path.n &&
+                            (is_within(files[i].path, files[k].path) || is_within(files[k].path, files[i].path)))
+                                warn(op, NULL,
+                                     "volume \"%" STR_FMT "\" (%s): overlapping paths: %" STR_FMT " with %" STR_FMT,
+                                     STR_ARG(volume), what, STR_ARG(shown_file(op->c->arena, files[i])),
+                                     STR_ARG(shown_file(op->c->arena, files[k])));
+}
+
+#define MAX_FILES 256 /* of a volume, that are looked at */
+
+static size_t list_files(const struct json *items, struct str from, struct file *files, size_t n) {
+        json_each_item(it, items)
+                if (n < MAX_FILES)
+                        files[n++] = (struct file) { TEXT(it, "path"), from };
+        return n;
+}
+
+/* The volumes with files: how Go calls them, and where their names are. */
+static const char *const with_files[][4] = { { "configMap", "ConfigMap", "name", "name" },
+                                             { "secret", "Secret", "secretName", "name" },
+                                             { "downwardAPI", "DownwardAPI", NULL, NULL } };
+
+static struct str source_title(struct arena *a, size_t i, const struct json *source, bool projected) {
+        const char *key = with_files[i][projected ? 3 : 2];
+
+        return key ? arena_printf(a, "%s \"%" STR_FMT "\"", with_files[i][1], STR_ARG(TEXT(source, key)))
+                   : str_of(with_files[i][1]);
+}
+
+static void warn_overlaps(struct op *op, const struct json *v) {
+        struct file files[MAX_FILES];
+        size_t n;
+
+        for (size_t i = 0; i < ARRAY_SIZE(with_files); i++) {
+                const struct json *source = GET(v, with_files[i][0]);
+
+                n = list_files(GET(source, "items"), STR(""), files, 0);
+                if (n > 1)
+                        warn_files(op, TEXT(v, "name"), source_title(op->c->arena, i, source, false).p, files, n);
+        }
+        n = 0;
+        json_each_item(s, json_at_path(v, "projected", "sources")) {
+                const struct json *token = GET(s, "serviceAccountToken");
+
+                if (json_len(s) == 0)
+                        warn(op, NULL, "volume \"%" STR_FMT "\" (Projected) has no sources provided",
+                             STR_ARG(TEXT(v, "name")));
+                for (size_t i = 0; i < ARRAY_SIZE(with_files); i++) {
+                        const struct json *source = GET(s, with_files[i][0]);
+
+                        if (json_len(GET(source, "items")) > 0)
+                                n = list_files(GET(source, "items"), source_title(op->c->arena, i, source, true), files,
+                                               n);
+                }
+                if (token && n < MAX_FILES)
+                        files[n++] = (struct file) { TEXT(token, "path"), STR("ServiceAccountToken") };
+        }
+        if (n > 1)
+                warn_files(op, TEXT(v, "name"), "Projected", files, n);
+}
+
 static void warn_size(struct op *op, const struct path *p, const struct json *sizes, const char *name) {
         const struct json *v = GET(sizes, name);
 
@@ -249,6 +370,7 @@ static void warn_volumes(struct op *op, const struct path *list, const struct js
                                   *claim = PATH(PATH(p, "ephemeral"), "volumeClaimTemplate");
 
                 warn_sources(op, p, v);
+                warn_overlaps(op, v);
                 warn_claim_spec(op, PATH(claim, "spec"), json_at_path(v, "ephemeral", "volumeClaimTemplate", "spec"));
         }
 }
@@ -339,9 +461,40 @@ static void warn_port(struct op *op, const struct path *spec_path, const struct 
         }
 }
 
+/* Names that two ports of the pod have. */
+static void warn_port_names(struct op *op, const struct path *p, const struct json *spec) {
+        struct json seen = json_new_object();
+
+        for (size_t l = 0; l < ARRAY_SIZE(container_lists); l++) {
+                size_t c = 0;
+
+                json_each_item(container, GET(spec, container_lists[l])) {
+                        const struct path *list = PATH(PATH_INDEX(PATH(p, container_lists[l]), c++), "ports");
+                        size_t i = 0;
+
+                        json_each_item(port, GET(container, "ports")) {
+                                _cleanup_buf_ struct buf where = BUF_INIT;
+                                struct str name = TEXT(port, "name"), other = json_str(json_get(&seen, name));
+
+                                path_print(&where, PATH_INDEX(list, i++));
+                                if (other.n)
+                                        warn(op, PATH_INDEX(list, i - 1),
+                                             "duplicate port name \"%" STR_FMT "\" with %" STR_FMT
+                                             ", services and probes that select ports by name will use %" STR_FMT,
+                                             STR_ARG(name), STR_ARG(other), STR_ARG(other));
+                                else if (name.n)
+                                        json_set(op->c->arena, &seen, name,
+                                                 json_of_copy(op->c->arena, buf_str(&where)));
+                        }
+                }
+        }
+}
+
 static void warn_spec(struct op *op, const struct path *meta_path, const struct json *meta, const struct path *p,
                       const struct json *spec) {
         static const char *const sizes[] = { "memory", "ephemeral-storage" };
+        const struct json *annotations = GET(meta, "annotations"), *sc = GET(spec, "securityContext");
+        size_t secret = 0;
 
         warn_labels(op, PATH(p, "nodeSelector"), GET(spec, "nodeSelector"), true);
         warn_node_affinity(op, PATH(PATH(p, "affinity"), "nodeAffinity"),
@@ -351,8 +504,17 @@ static void warn_spec(struct op *op, const struct path *meta_path, const struct 
         warn_volumes(op, PATH(p, "volumes"), GET(spec, "volumes"));
         warn_twins(op, PATH(p, "hostAliases"), GET(spec, "hostAliases"), "ip");
         warn_twins(op, PATH(p, "imagePullSecrets"), GET(spec, "imagePullSecrets"), "name");
+        json_each_item(s, GET(spec, "imagePullSecrets")) {
+                if (str_empty(TEXT(s, "name")))
+                        warn(op, PATH(PATH_INDEX(PATH(p, "imagePullSecrets"), secret), "name"),
+                             "invalid empty name \"\"");
+                secret++;
+        }
         for (size_t k = 0; k < ARRAY_SIZE(sizes); k++)
                 warn_size(op, PATH(p, "overhead"), GET(spec, "overhead"), sizes[k]);
+        if (GET(annotations, SECCOMP_POD) && !GET(sc, "seccompProfile"))
+                warn(op, PATH_KEY(PATH(meta_path, "annotations"), STR(SECCOMP_POD)),
+                     "non-functional in v1.27+; use the \"seccompProfile\" field instead");
         for (size_t ports = 0; ports < 2; ports++) /* the containers, then their ports */
                 for (size_t l = 0; l < ARRAY_SIZE(container_lists); l++) {
                         size_t i = 0, k;
@@ -361,6 +523,8 @@ static void warn_spec(struct op *op, const struct path *meta_path, const struct 
                                 const struct path *at = PATH_INDEX(PATH(p, container_lists[l]), i++);
 
                                 k = 0;
+                                if (!ports && json_len(annotations) > 0)
+                                        warn_profiles(op, meta_path, annotations, sc, c, meta_path->up);
                                 if (!ports)
                                         warn_container(op, at, c);
                                 else
@@ -368,10 +532,14 @@ static void warn_spec(struct op *op, const struct path *meta_path, const struct 
                                                 warn_port(op, p, spec, PATH_INDEX(PATH(at, "ports"), k++), port);
                         }
                 }
+        warn_port_names(op, p, spec);
         if (json_int(GET(spec, "terminationGracePeriodSeconds")) < 0)
                 warn(op, PATH(p, "terminationGracePeriodSeconds"),
                      "must be >= 0; negative values are invalid and will be treated as 1");
         warn_placement(op, p, spec);
+        warn_each(op, PATH(PATH(p, "dnsConfig"), "nameservers"), json_at_path(spec, "dnsConfig", "nameservers"), NULL,
+                  warn_ip);
+        warn_each(op, PATH(p, "hostAliases"), GET(spec, "hostAliases"), "ip", warn_ip);
 }
 
 /* Names that are not DNS labels make odd host names. */
@@ -391,6 +559,13 @@ static const char pod_names[] = "Pod names and hostnames";
 void warn_pod(struct op *op, const struct json *obj) {
         warn_name(op, obj, "the Pod's hostname");
         warn_spec(op, PATH(NULL, "metadata"), GET(obj, "metadata"), PATH(NULL, "spec"), GET(obj, "spec"));
+}
+
+void warn_pod_template(struct op *op, const struct json *obj) {
+        const struct path *p = PATH(NULL, "template");
+        const struct json *template = GET(obj, "template");
+
+        warn_spec(op, PATH(p, "metadata"), GET(template, "metadata"), PATH(p, "spec"), GET(template, "spec"));
 }
 
 void warn_template(struct op *op, const struct json *obj) {
@@ -460,16 +635,8 @@ void warn_service(struct op *op, const struct json *obj) {
         if (json_at_path(obj, "metadata", "annotations", hints))
                 warn(op, NULL, "annotation %s is deprecated, please use service.kubernetes.io/topology-mode instead",
                      hints);
-        if (str_eqc(TEXT(spec, "clusterIP"), "None") && str_eqc(TEXT(spec, "type"), "ClusterIP")) {
-                if (!str_empty(TEXT(spec, "loadBalancerIP")))
-                        warn(op, NULL, "spec.loadBalancerIP is ignored for headless services");
-                if (external)
-                        warn(op, NULL, "spec.externalIPs is ignored for headless services");
-                if (!str_eqc(TEXT(spec, "sessionAffinity"), "None"))
-                        warn(op, NULL, "spec.SessionAffinity is ignored for headless services");
-        } else {
+        if (!str_eqc(TEXT(spec, "clusterIP"), "None"))
                 warn_each(op, PATH(p, "clusterIPs"), GET(spec, "clusterIPs"), NULL, warn_ip);
-        }
         warn_each(op, PATH(p, "externalIPs"), GET(spec, "externalIPs"), NULL, warn_ip);
         warn_ip(op, PATH(p, "loadBalancerIP"), TEXT(spec, "loadBalancerIP"));
         warn_each(op, PATH(p, "loadBalancerSourceRanges"), GET(spec, "loadBalancerSourceRanges"), NULL, warn_cidr);

@@ -324,7 +324,8 @@ static void wrong_files_are_told(void **state) {
                   "jwt[0].userValidationRules[0].expression: Invalid value: \"user.name\": compilation failed: ERROR: "
                   "<input>:1:5: undefined field 'name'\n | user.name\n | ....^" },
                 { "'anonymous':{'enabled':false,'conditions':[{'path':'/x'}]}",
-                  "anonymous.conditions: Invalid value: [{\"path\":\"/x\"}]: enabled should be set to true when "
+                  "anonymous.conditions: Invalid value: []interface {}{map[string]interface {}{\"path\":\"/x\"}}: "
+                  "enabled should be set to true when "
                   "conditions are defined" },
         };
         struct fixture *f = *state;

@@ -107,7 +107,8 @@ static void mirror_pods_have_no_account(void **state) {
         struct fixture *f = *state;
 
         refused(create(f, &res_pods, "default",
-                       "{'metadata':{'name':'m','annotations':{'kubernetes.io/config.mirror':'x'}},'spec':{"
+                       "{'metadata':{'name':'m','annotations':{'kubernetes.io/"
+                       "config.mirror':'x'}},'spec':{'nodeName':'n',"
                        "'serviceAccountName':'a','containers':[{'name':'c','image':'x'}]}}"),
                 "pods \"m\" is forbidden: a mirror pod may not reference service accounts");
 }

@@ -46,7 +46,7 @@ static const struct {
         { ISCSI("\"iqn\":\"iqn.2001-04.com.a:b\",\"chapAuthSession\":true"),
           "spec.volumes[0].iscsi.secretRef: Required value" },
         { VOLUME("\"fc\":{\"wwids\":[\"a\"],\"targetWWNs\":[\"b\"]}"),
-          "[spec.volumes[0].fc.targetWWNs: Invalid value: [\"b\"]: targetWWNs and wwids can not be specified "
+          "[spec.volumes[0].fc.targetWWNs: Invalid value: []string{\"b\"}: targetWWNs and wwids can not be specified "
           "simultaneously, spec.volumes[0].fc.lun: Required value: lun is required if targetWWNs is specified]" },
         { IN_SPEC("\"restartPolicy\":\"Q\""),
           "spec.restartPolicy: Unsupported value: \"Q\": supported values: \"Always\", \"OnFailure\", \"Never\"" },
@@ -87,7 +87,8 @@ static const struct {
         { STATUS("\"conditions\":[{\"type\":\"a b\",\"status\":\"True\"}]"),
           "metadata.conditions[0].Type: Invalid value: \"a b\": name part must consist of alphanumeric characters" },
         { STATUS("\"podIPs\":[{\"ip\":\"10.0.0.1\"},{\"ip\":\"10.0.0.2\"}]"),
-          "status.podIPs: Invalid value: [{\"ip\":\"10.0.0.1\"},{\"ip\":\"10.0.0.2\"}]: may specify no more than one "
+          "status.podIPs: Invalid value: []core.PodIP{core.PodIP{IP:\"10.0.0.1\"}, core.PodIP{IP:\"10.0.0.2\"}}: may "
+          "specify no more than one "
           "IP for "
           "each IP family" },
         { STATUS("\"podIPs\":[{\"ip\":\"10.0.0.1\"},{\"ip\":\"fd00::2\"}],\"hostIP\":\"1.2.3.4\",\"hostIPs\":[{\"ip\":"
@@ -160,12 +161,14 @@ static const struct {
           "(\"2001:db8::1\")" },
         { &res_services, SPEC("\"ports\":[{\"port\":80}],\"externalName\":\"a\""),
           "spec.externalName is ignored when spec.type is not \"ExternalName\"" },
-        { &res_services, SPEC("\"clusterIP\":\"None\",\"sessionAffinity\":\"ClientIP\""),
-          "spec.SessionAffinity is ignored for headless services" },
+        { &res_services, SPEC("\"ports\":[{\"port\":80}],\"externalIPs\":[\"10.001.0.1\"]"),
+          "spec.externalIPs[0]: non-standard IP address \"10.001.0.1\" will be considered invalid in a future "
+          "Kubernetes "
+          "release: use \"10.1.0.1\"" },
         { &res_services,
           SPEC("\"type\":\"LoadBalancer\",\"ports\":[{\"port\":80}],\"loadBalancerSourceRanges\":[\"10.1.2.3/8\"]"),
           "spec.loadBalancerSourceRanges[0]: CIDR value \"10.1.2.3/8\" is ambiguous in this context (should be "
-          "\"10.0.0.0/8\" or \"10.1.2.3\"?)" },
+          "\"10.0.0.0/8\" or \"10.1.2.3/32\"?)" },
         { &res_ingresses,
           "{\"metadata\":{\"name\":\"y\",\"annotations\":{\"kubernetes.io/ingress.class\":\"a\"}},\"spec\":{"
           "\"defaultBackend\":{\"service\":{\"name\":\"s\",\"port\":{\"number\":80}}}}}",

@@ -302,10 +302,10 @@ static void bindings_are_checked(void **state) {
                              "spec.paramRef.parameterNotFoundAction: Required value, spec.validationActions: Required "
                              "value: at least one validation action is required]");
         check_error(bind_policy(f, "p", "\"validationActions\":[\"Deny\",\"Warn\"]"), 422,
-                     INVALID
-                     "spec.validationActions: Invalid value: [\"Deny\",\"Warn\"]: must not contain both Deny and "
-                     "Warn (repeating the same validation failure information in the API response and headers "
-                     "serves no purpose)");
+                    INVALID "spec.validationActions: Invalid value: []admissionregistration.ValidationAction{\"Deny\", "
+                            "\"Warn\"}: must not contain both Deny and "
+                            "Warn (repeating the same validation failure information in the API response and headers "
+                            "serves no purpose)");
 }
 
 static void webhooks_are_checked(void **state) {
@@ -339,14 +339,16 @@ static void webhooks_are_checked(void **state) {
                   "webhooks[0].sideEffects: Unsupported value: \"Some\": supported values: \"None\", "
                   "\"NoneOnDryRun\"" },
                 { "\"name\":\"a.b.c\"," URL ",\"sideEffects\":\"None\",\"admissionReviewVersions\":[\"v2\"]",
-                  "webhooks[0].admissionReviewVersions: Invalid value: [\"v2\"]: must include at least one of v1, "
+                  "webhooks[0].admissionReviewVersions: Invalid value: []string{\"v2\"}: must include at least one of "
+                  "v1, "
                   "v1beta1" },
                 { "\"name\":\"a.b.c\"," URL ",\"timeoutSeconds\":31," GOOD,
                   "webhooks[0].timeoutSeconds: Invalid value: 31: the timeout value must be between 1 and 30 seconds" },
                 { "\"name\":\"a.b.c\"," URL "," GOOD
                   ",\"rules\":[{\"operations\":[\"*\",\"CREATE\"],\"apiGroups\":[\"\"],"
                   "\"apiVersions\":[\"v1\"],\"resources\":[\"pods/*\",\"pods/log\"]}]",
-                  "[webhooks[0].rules[0].operations: Invalid value: [\"*\",\"CREATE\"]: if '*' is present, must not "
+                  "[webhooks[0].rules[0].operations: Invalid value: []admissionregistration.OperationType{\"*\", "
+                  "\"CREATE\"}: if '*' is present, must not "
                   "specify "
                   "other operations, webhooks[0].rules[0].resources[1]: Invalid value: \"pods/log\": if 'pods/*' is "
                   "present, "

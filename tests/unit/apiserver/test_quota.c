@@ -210,11 +210,13 @@ static const struct {
         { &res_resourcequotas, HARD("\"pods\":\"-1\"", ""),
           "spec.hard[pods]: Invalid value: \"-1\": must be greater than or equal to 0" },
         { &res_resourcequotas, HARD("\"pods\":\"500m\"", ""),
-          "spec.hard[pods]: Invalid value: \"500m\": must be an integer" },
+          "spec.hard[pods]: Invalid value: resource.Quantity{i:resource.int64Amount{value:500, scale:-3}, "
+          "d:resource.infDecAmount{Dec:(*inf.Dec)(nil)}, s:\"500m\", Format:\"DecimalSI\"}: must be an integer" },
         { &res_resourcequotas,
           HARD("\"pods\":\"1\"", ",\"scopeSelector\":{\"matchExpressions\":[{\"scopeName\":\"PriorityClass\","
                                  "\"operator\":\"In\"}]}"),
-          "spec.scopeSelector.values: Required value: must be at least one value when `operator` is 'In' or 'NotIn' "
+          "spec.scopeSelector.matchExpressions.values: Required value: must be at least one value when `operator` is "
+          "'In' or 'NotIn' "
           "for "
           "scope selector" },
         { &res_limitranges, LIMIT("\"type\":\"Pod\",\"default\":{\"cpu\":\"1\"}"),
@@ -222,9 +224,16 @@ static const struct {
         { &res_limitranges,
           LIMIT("\"type\":\"Container\",\"min\":{\"cpu\":\"2\"},\"max\":{\"cpu\":\"1\"},"
                 "\"defaultRequest\":{\"cpu\":\"2\"},\"default\":{\"cpu\":\"2\"}"),
-          "[spec.limits[0].min[cpu]: Invalid value: \"2\": min value 2 is greater than max value 1, "
-          "spec.limits[0].defaultRequest[cpu]: Invalid value: \"2\": default request value 2 is greater than max value "
-          "1, spec.limits[0].default[cpu]: Invalid value: \"1\": default value 2 is greater than max value 1]" },
+          "[spec.limits[0].min[cpu]: Invalid value: resource.Quantity{i:resource.int64Amount{value:2, scale:0}, "
+          "d:resource.infDecAmount{Dec:(*inf.Dec)(nil)}, s:\"2\", Format:\"DecimalSI\"}: min value 2 is greater than "
+          "max value 1, "
+          "spec.limits[0].defaultRequest[cpu]: Invalid value: resource.Quantity{i:resource.int64Amount{value:2, "
+          "scale:0}, "
+          "d:resource.infDecAmount{Dec:(*inf.Dec)(nil)}, s:\"2\", Format:\"DecimalSI\"}: default request value 2 is "
+          "greater than max value "
+          "1, spec.limits[0].default[cpu]: Invalid value: resource.Quantity{i:resource.int64Amount{value:1, scale:0}, "
+          "d:resource.infDecAmount{Dec:(*inf.Dec)(nil)}, s:\"1\", Format:\"DecimalSI\"}: default value 2 is greater "
+          "than max value 1]" },
         { &res_limitranges, LIMIT("\"type\":\"PersistentVolumeClaim\""),
           "spec.limits[0].limits: Required value: either minimum or maximum storage value is required, but neither was "
           "provided" },
@@ -244,7 +253,7 @@ static const struct {
         { &res_runtimeclasses,
           "{\"metadata\":{\"name\":\"x\"},\"handler\":\"x\",\"overhead\":{\"podFixed\":{"
           "\"cpu\":\"-1\"}}}",
-          "overhead.podFixed[cpu]: Invalid value: \"-1\": must be greater than or equal to 0" },
+          "overhead.limits[cpu]: Invalid value: \"-1\": must be greater than or equal to 0" },
 };
 
 static void what_makes_no_sense_is_invalid(void **state) {

@@ -307,7 +307,8 @@ static void a_service_gets_an_address_and_gives_it_back(void **state) {
 
         check(ASK(f, API_CREATE, &res_services, "default", .body = body), 201, ".spec.clusterIPs[0]", "10.96.0.77");
         check_error(ASK(f, API_CREATE, &res_services, "default", .body = other), 422,
-                    "Service \"t\" is invalid: spec.clusterIPs: Invalid value: [\"10.96.0.77\"]: failed to allocate IP "
+                    "Service \"t\" is invalid: spec.clusterIPs: Invalid value: []string{\"10.96.0.77\"}: failed to "
+                    "allocate IP "
                     "10.96.0.77: provided IP "
                     "is already allocated");
         assert_int_equal(ASK(f, API_DELETE, &res_services, "default", "s").code, 200);

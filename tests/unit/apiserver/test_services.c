@@ -16,8 +16,9 @@ static const struct {
         { SPEC("\"ports\":[{\"port\":80},{\"port\":81}]"),
           "[spec.ports[0].name: Required value, spec.ports[1].name: Required value]" },
         { SPEC("\"ports\":[{\"port\":80,\"name\":\"a\"},{\"port\":80,\"name\":\"b\"}]"),
-          "spec.ports[1]: Duplicate value: {\"Name\":\"\",\"Protocol\":\"TCP\",\"AppProtocol\":null,\"Port\":80,"
-          "\"TargetPort\":0,\"NodePort\":0}" },
+          "spec.ports[1]: Duplicate value: core.ServicePort{Name:\"\", Protocol:\"TCP\", AppProtocol:(*string)(nil), "
+          "Port:80, "
+          "TargetPort:intstr.IntOrString{Type:0, IntVal:0, StrVal:\"\"}, NodePort:0}" },
         { SERVICE("\"sessionAffinity\":\"Sticky\""),
           "spec.sessionAffinity: Unsupported value: \"Sticky\": supported values: \"ClientIP\", \"None\"" },
         { SERVICE("\"sessionAffinity\":\"ClientIP\",\"sessionAffinityConfig\":{\"clientIP\":{\"timeoutSeconds\":90000}"
@@ -32,14 +33,15 @@ static const struct {
         { SPEC("\"type\":\"ExternalName\",\"externalName\":\"a\",\"ipFamilyPolicy\":\"SingleStack\""),
           "spec.ipFamilyPolicy: Forbidden: may not be set for ExternalName services" },
         { SERVICE("\"clusterIPs\":[\"10.96.0.9\"]"),
-          "spec.clusterIPs: Invalid value: [\"10.96.0.9\"]: must be empty when `clusterIP` is not specified" },
+          "spec.clusterIPs: Invalid value: []string{\"10.96.0.9\"}: must be empty when `clusterIP` is not specified" },
         { SERVICE("\"clusterIP\":\"10.96.0.8\",\"clusterIPs\":[\"10.96.0.9\"]"),
-          "spec.clusterIPs: Invalid value: [\"10.96.0.9\"]: first value must match `clusterIP`" },
+          "spec.clusterIPs: Invalid value: []string{\"10.96.0.9\"}: first value must match `clusterIP`" },
         { SERVICE("\"clusterIP\":\"a\""),
           "spec.clusterIPs[0]: Invalid value: \"a\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)" },
         { SERVICE("\"clusterIP\":\"10.96.0.8\",\"clusterIPs\":[\"10.96.0.8\",\"10.96.0.9\"],"
                   "\"ipFamilyPolicy\":\"PreferDualStack\""),
-          "spec.clusterIPs: Invalid value: [\"10.96.0.8\",\"10.96.0.9\"]: may specify no more than one IP for each IP "
+          "spec.clusterIPs: Invalid value: []string{\"10.96.0.8\", \"10.96.0.9\"}: may specify no more than one IP for "
+          "each IP "
           "family" },
         { SERVICE("\"ipFamilies\":[\"IPv4\",\"IPv4\"]"), "spec.ipFamilies[1]: Duplicate value: \"IPv4\"" },
         { SERVICE("\"ipFamilies\":[\"IPv5\"]"),
@@ -54,11 +56,12 @@ static const struct {
         { SERVICE("\"ipFamilyPolicy\":\"PreferDualStack\""), NULL },
         { SERVICE(DUAL),
           "[spec.ipFamilyPolicy: Invalid value: \"SingleStack\": must be 'RequireDualStack' or 'PreferDualStack' when "
-          "multiple cluster IPs are specified, spec.clusterIPs[1]: Invalid value: [\"10.96.0.9\",\"2001:db8::9\"]: "
+          "multiple cluster IPs are specified, spec.clusterIPs[1]: Invalid value: []string{\"10.96.0.9\", "
+          "\"2001:db8::9\"}: "
           "IPv6 "
           "is not configured on this cluster]" },
         { SERVICE("\"clusterIP\":\"192.168.0.1\""),
-          "spec.clusterIPs: Invalid value: [\"192.168.0.1\"]: failed to allocate IP 192.168.0.1: the provided "
+          "spec.clusterIPs: Invalid value: []string{\"192.168.0.1\"}: failed to allocate IP 192.168.0.1: the provided "
           "network does not match the current range" },
         { SERVICE("\"externalIPs\":[\"::ffff:127.0.0.1\",\"q\"]"),
           "[spec.externalIPs[0]: Invalid value: \"::ffff:127.0.0.1\": may not be in the loopback range (127.0.0.0/8, "
@@ -118,13 +121,13 @@ static const struct {
         const char *patch, *message, *path, *value;
 } steps[] = {
         { "{\"spec\":{\"clusterIP\":\"10.96.0.11\"}}",
-          "spec.clusterIPs[0]: Invalid value: [\"10.96.0.11\"]: may not change once set", NULL, NULL },
+          "spec.clusterIPs[0]: Invalid value: []string{\"10.96.0.11\"}: may not change once set", NULL, NULL },
         { "{\"spec\":{\"clusterIP\":null,\"clusterIPs\":null}}", NULL, ".spec.clusterIP", "10.96.0.10" },
         { "{\"spec\":{\"ipFamilies\":[\"IPv6\"]}}",
           "spec.clusterIPs[0]: Invalid value: \"10.96.0.10\": expected an IPv6 value as indicated by `ipFamilies[0]`",
           NULL, NULL },
         { "{\"spec\":{\"clusterIP\":\"None\"}}",
-          "spec.clusterIPs[0]: Invalid value: [\"None\"]: may not change once set", NULL, NULL },
+          "spec.clusterIPs[0]: Invalid value: []string{\"None\"}: may not change once set", NULL, NULL },
         { "{\"spec\":{\"type\":\"LoadBalancer\",\"externalTrafficPolicy\":\"Local\",\"healthCheckNodePort\":31000,"
           "\"loadBalancerClass\":\"a.b/c\",\"ports\":[{\"name\":\"a\",\"port\":80,\"nodePort\":30080}]}}",
           NULL, ".spec.allocateLoadBalancerNodePorts", "true" },

@@ -309,7 +309,8 @@ static void questions_are_checked(void **state) {
                 { "{'nonResourceAttributes':{'path':'/'}}",
                   "spec.user: Required value: at least one of user or group must be specified" },
                 { "{'user':'x','resourceAttributes':{},'nonResourceAttributes':{'path':'/'}}",
-                  "spec.nonResourceAttributes: Invalid value: {\"path\":\"/\"}: cannot be specified in combination "
+                  "spec.nonResourceAttributes: Invalid value: authorization.NonResourceAttributes{Path:\"/\", "
+                  "Verb:\"\"}: cannot be specified in combination "
                   "with resourceAttributes" },
                 { "{'user':'x','resourceAttributes':{'fieldSelector':{}}}",
                   "spec.resourceAttributes.fieldSelector.requirements: Required value: when "

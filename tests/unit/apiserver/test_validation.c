@@ -26,6 +26,10 @@
 #define BINDING(ref, subject) META "\"roleRef\":{" ref "},\"subjects\":[{" subject "}]}"
 #define ROLE_REF "\"kind\":\"Role\",\"name\":\"r\",\"apiGroup\":\"rbac.authorization.k8s.io\""
 
+#define HALF                                                                                              \
+        "Invalid value: resource.Quantity{i:resource.int64Amount{value:500, scale:-3}, "                  \
+        "d:resource.infDecAmount{Dec:(*inf.Dec)(nil)}, s:\"500m\", Format:\"DecimalSI\"}: must be an integer"
+
 static const struct {
         const struct api_resource *resource;
         const char *body, *message; /* after `Kind "x" is invalid: ` */
@@ -97,7 +101,7 @@ static const struct {
           "spec.podFailurePolicy.rules[0].onExitCodes.values[0]: Invalid value: 0: must not be 0 for "
           "the In operator" },
         { &res_jobs, ON_EXIT("\"operator\":\"In\",\"values\":[2,1]"),
-          "spec.podFailurePolicy.rules[0].onExitCodes.values: Invalid value: [2,1]: must be ordered" },
+          "spec.podFailurePolicy.rules[0].onExitCodes.values: Invalid value: []int32{2, 1}: must be ordered" },
         { &res_jobs, ON_EXIT("\"operator\":\"In\",\"values\":[1,1]"),
           "spec.podFailurePolicy.rules[0].onExitCodes.values[1]: Duplicate value: 1" },
         { &res_jobs, ON_EXIT("\"operator\":\"In\",\"values\":[1],\"containerName\":\"d\""),
@@ -116,7 +120,8 @@ static const struct {
           "spec.podReplacementPolicy: Unsupported value: \"TerminatingOrFailed\": supported values: "
           "\"Failed\"" },
         { &res_jobs, JOB("\"successPolicy\":{\"rules\":[]},"),
-          "spec.successPolicy: Invalid value: {\"rules\":[]}: requires indexed completion mode" },
+          "spec.successPolicy: Invalid value: batch.SuccessPolicy{Rules:[]batch.SuccessPolicyRule{}}: requires indexed "
+          "completion mode" },
         { &res_jobs, INDEXED("\"successPolicy\":{\"rules\":[]},"),
           "spec.successPolicy.rules: Required value: at least one rules must be specified when the "
           "successPolicy is specified" },
@@ -183,7 +188,8 @@ static const struct {
           SPEC("\"controller\":\"a.b/c\",\"parameters\":{\"kind\":\"K\",\"name\":\"n\",\"scope\":\"Namespace\"}"),
           "spec.parameters.namespace: Required value: `parameters.scope` is set to 'Namespace'" },
         { &res_servicecidrs, SPEC("\"cidrs\":[\"10.0.0.0/24\",\"10.1.0.0/24\"]"),
-          "spec.cidrs: Invalid value: [\"10.0.0.0/24\",\"10.1.0.0/24\"]: may specify no more than "
+          "spec.cidrs: Invalid value: networking.ServiceCIDRSpec{CIDRs:[]string{\"10.0.0.0/24\", "
+          "\"10.1.0.0/24\"}}: may specify no more than "
           "one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64" },
         { &res_rolebindings, BINDING(ROLE_REF, "\"kind\":\"ServiceAccount\",\"name\":\"A_b\""),
           "subjects[0].name: Invalid value: \"A_b\": a lowercase RFC 1123 subdomain must consist of "
@@ -204,10 +210,78 @@ static const struct {
         { &res_volumeattachments, SPEC("\"attacher\":\"a\",\"nodeName\":\"n\",\"source\":{}"),
           "spec.source: Required value: must specify exactly one of inlineVolumeSpec and "
           "persistentVolumeName" },
-        { &res_controllerrevisions, META "\"revision\":1}",
-          "data: Required value: data is mandatory" },
+        { &res_controllerrevisions, META "\"revision\":1}", "data: Required value: data is mandatory" },
         { &res_persistentvolumeclaims, META "\"spec\":{\"accessModes\":[\"ReadWriteOnce\"]}}",
           "spec.resources[storage]: Required value" },
+        /* several at a time, in the order of upstream's code */
+        { &res_pods,
+          META "\"spec\":{\"serviceAccountName\":\"default\",\"hostname\":\"A\",\"nodeSelector\":{\"-\":\"a\"},"
+               "\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"ports\":[{\"containerPort\":0}],\"env\":[{}]},"
+               "{\"name\":\"c\"}],\"volumes\":[{\"name\":\"v\",\"hostPath\":{}}]}}",
+          "[spec.volumes[0].hostPath.path: Required value, "
+          "spec.containers[0].ports[0].containerPort: Required value, spec.containers[0].env[0].name: Required value, "
+          "spec.containers[1].name: Duplicate value: \"c\", spec.containers[1].image: Required value, "
+          "spec.nodeSelector: Invalid value: \"-\": name part must consist of alphanumeric characters, '-', '_' or "
+          "'.', "
+          "and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex "
+          "used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]'), "
+          "spec.hostname: Invalid value: \"A\": a lowercase RFC 1123 label must consist of lower case alphanumeric "
+          "characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', "
+          "regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')]" },
+        /* values as Go prints them */
+        { &res_pods, IN_CONTAINER("\"resources\":{\"limits\":{\"a.b/c\":\"500m\"}}"),
+          "[spec.containers[0].resources.limits[a.b/c]: " HALF ", spec.containers[0].resources.requests[a.b/c]: " HALF
+          "]" },
+        { &res_deployments,
+          META "\"spec\":{\"selector\":{\"matchLabels\":{\"a\":\"b\"}},\"strategy\":{\"rollingUpdate\":{"
+               "\"maxUnavailable\":0,\"maxSurge\":0}},"
+               "\"template\":{\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}}}",
+          "[spec.template.metadata.labels: Invalid value: map[string]string(nil): `selector` does not match template "
+          "`labels`, spec.strategy.rollingUpdate.maxUnavailable: Invalid value: intstr.IntOrString{Type:0, IntVal:0, "
+          "StrVal:\"\"}: may not be 0 when `maxSurge` is 0]" },
+        { &res_ingresses, SPEC(""),
+          "spec: Invalid value: []networking.IngressRule(nil): either `defaultBackend` or `rules` must be specified" },
+        { &res_configmaps,
+          "{\"metadata\":{\"name\":\"x\",\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"\",\"name\":\"n\","
+          "\"uid\":\"u\"}],\"finalizers\":[\"mine\"]}}",
+          "[metadata.ownerReferences.kind: Invalid value: \"\": kind must not be empty, metadata.finalizers[0]: "
+          "Invalid "
+          "value: \"mine\": name is neither a standard finalizer name nor is it fully qualified]" },
+        /* places that upstream tells in its own way */
+        { &res_pods, IN_SPEC("\"volumes\":[{\"name\":\"v\",\"gcePersistentDisk\":{\"pdName\":\"\"}}]"),
+          "spec.volumes[0].persistentDisk.pdName: Required value" },
+        { &res_pods, IN_SPEC("\"volumes\":[{\"name\":\"v\",\"downwardAPI\":{\"items\":[{\"path\":\"a\"}]}}]"),
+          "spec.volumes[0].downwardAPI: Required value: one of fieldRef and resourceFieldRef is required" },
+        { &res_pods, IN_SPEC("\"volumes\":[{\"name\":\"v\",\"azureDisk\":{\"diskName\":\"d\",\"diskURI\":\"u\"}}]"),
+          "spec.volumes[0].azureDisk.diskURI: Unsupported value: \"u\": supported values: "
+          "\"https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd\"" },
+        { &res_pods,
+          "{\"metadata\":{\"name\":\"x\",\"annotations\":{\"container.apparmor.security.beta.kubernetes.io/d\":"
+          "\"odd\",\"controller.kubernetes.io/pod-deletion-cost\":\"+1\"}},\"spec\":{\"serviceAccountName\":"
+          "\"default\",\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}",
+          "[metadata.annotations[container.apparmor.security.beta.kubernetes.io/d]: Invalid value: \"d\": container "
+          "not "
+          "found, metadata.annotations[container.apparmor.security.beta.kubernetes.io/d]: Invalid value: \"odd\": "
+          "invalid AppArmor profile name: \"odd\", metadata.annotations[controller.kubernetes.io/pod-deletion-cost]: "
+          "Invalid value: \"+1\": must be a 32bit integer]" },
+        { &res_pods, IN_SPEC("\"securityContext\":{\"windowsOptions\":{\"hostProcess\":true,\"runAsUserName\":\"\"}}"),
+          "[spec.securityContext.windowsOptions.runAsUserName: Invalid value: \"\": runAsUserName cannot be an empty "
+          "string, spec.hostNetwork: Invalid value: false: hostNetwork must be true if pod contains any hostProcess "
+          "containers]" },
+        { &res_networkpolicies,
+          META "\"spec\":{\"podSelector\":{},\"ingress\":[{\"from\":[{\"ipBlock\":{\"cidr\":\"10.0.0.0/8\","
+               "\"except\":[\"10.0.0.0/8\"]}}]}]}}",
+          "spec.ingress[0].from[0].ipBlock.except[0]: Invalid value: \"10.0.0.0/8\": must be a strict subset of "
+          "`cidr`" },
+        { &res_resourcequotas,
+          SPEC("\"scopeSelector\":{\"matchExpressions\":[{\"scopeName\":\"BestEffort\",\"operator\":\"In\","
+               "\"values\":[\"a\"]}]}"),
+          "spec.scopeSelector.matchExpressions.operator: Invalid value: \"In\": must be 'Exists' when scope is any of "
+          "ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, "
+          "ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity" },
+        { &res_namespaces, SPEC("\"finalizers\":[\"a\"]"),
+          "spec.finalizers[0]: Invalid value: \"a\": name is neither a standard finalizer name nor is it fully "
+          "qualified" },
 };
 
 static void objects_are_refused_as_upstream_does(void **state) {
@@ -237,8 +311,22 @@ static void what_changes_in_a_pod_is_limited(void **state) {
         a = ASK(f, API_PATCH, &res_pods, "default", "x", .patch = API_PATCH_MERGE,
                 .body = "{\"spec\":{\"hostname\":\"other\"}}");
         assert_int_equal(a.code, 422);
-        assert_non_null(strstr(a.message, "spec: Forbidden: pod updates may not change fields other than "
-                                          "`spec.containers[*].image`,`spec.initContainers[*].image`,"));
+        assert_string_equal(a.message,
+                            "Pod \"x\" is invalid: spec: Forbidden: pod updates may not change fields other than "
+                            "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,"
+                            "`spec.tolerations` (only additions to existing tolerations),"
+                            "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously "
+                            "negative)\n"
+                            "  core.PodSpec{\n"
+                            "  \t... // 12 identical fields\n"
+                            "  \tSecurityContext:  &{},\n"
+                            "  \tImagePullSecrets: nil,\n"
+                            "- \tHostname:         \"\",\n"
+                            "+ \tHostname:         \"other\",\n"
+                            "  \tSubdomain:        \"\",\n"
+                            "  \tAffinity:         nil,\n"
+                            "  \t... // 17 identical fields\n"
+                            "  }\n");
         a = ASK(f, API_PATCH, &res_pods, "default", "x", .sub = "resize", .patch = API_PATCH_STRATEGIC,
                 .body = "{\"spec\":{\"containers\":[{\"name\":\"c\",\"resources\":{\"limits\":{\"memory\":\"1Gi\"}}}]}"
                         "}");
@@ -289,17 +377,18 @@ static const struct {
           "spec.attachedRequired: Invalid value: false: field is immutable" },
         { &res_volumeattachments,
           SPEC("\"attacher\":\"a\",\"nodeName\":\"n\",\"source\":{\"persistentVolumeName\":\"p\"}"),
-          "{\"spec\":{\"nodeName\":\"m\"}}", "spec: Invalid value: {" },
+          "{\"spec\":{\"nodeName\":\"m\"}}", "spec: Invalid value: storage.VolumeAttachmentSpec{Attacher:\"a\", " },
         { &res_servicecidrs, SPEC("\"cidrs\":[\"10.9.0.0/24\"]"), "{\"spec\":{\"cidrs\":[\"10.8.0.0/24\"]}}",
           "spec.cidrs[0]: Invalid value: \"10.8.0.0/24\": field is immutable" },
         { &res_controllerrevisions, META "\"data\":{\"a\":1},\"revision\":1}", "{\"data\":{\"a\":2}}",
-          "data: Invalid value: {\"a\":2}: field is immutable" },
+          "data: Invalid value: map[string]interface {}{\"a\":2}: field is immutable" },
         { &res_storageclasses, META "\"provisioner\":\"p\"}", "{\"provisioner\":\"q\"}",
           "provisioner: Forbidden: updates to provisioner are forbidden." },
         { &res_ingressclasses, SPEC("\"controller\":\"a.b/c\""), "{\"spec\":{\"controller\":\"a.b/d\"}}",
           "spec.controller: Invalid value: \"a.b/d\": field is immutable" },
         { &res_csinodes, SPEC("\"drivers\":[{\"name\":\"d\",\"nodeID\":\"a\"}]"),
-          "{\"spec\":{\"drivers\":[{\"name\":\"d\",\"nodeID\":\"b\"}]}}", "spec.drivers: Invalid value: {" },
+          "{\"spec\":{\"drivers\":[{\"name\":\"d\",\"nodeID\":\"b\"}]}}",
+          "spec.drivers: Invalid value: storage.CSINodeDriver{Name:\"d\", NodeID:\"b\", " },
 };
 
 static void what_is_fixed_stays(void **state) {

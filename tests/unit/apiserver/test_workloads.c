@@ -12,8 +12,9 @@
 #define STATUS(part) "{\"status\":{" part "}}"
 #define CONDITIONS(list) "\"conditions\":[" list "]"
 #define IS(type) "{\"type\":\"" type "\",\"status\":\"True\"}"
-#define MISMATCH \
-        "spec.template.metadata.labels: Invalid value: {\"a\":\"b\"}: `selector` does not match template `labels`"
+#define MISMATCH                                                                                                   \
+        "spec.template.metadata.labels: Invalid value: map[string]string{\"a\":\"b\"}: `selector` does not match " \
+        "template `labels`"
 
 static const struct {
         const struct api_resource *resource;
@@ -21,45 +22,56 @@ static const struct {
 } refused[] = {
         { &res_deployments, SPEC(TEMPLATE), "[spec.selector: Required value, " MISMATCH "]" },
         { &res_deployments, SPEC("\"selector\":{}," TEMPLATE),
-          "spec.selector: Invalid value: {}: empty selector is invalid for deployment" },
+          "spec.selector: Invalid value: v1.LabelSelector{MatchLabels:map[string]string(nil), "
+          "MatchExpressions:[]v1.LabelSelectorRequirement(nil)}: empty selector is invalid for deployment" },
         { &res_replicasets, SPEC("\"selector\":{}," TEMPLATE),
-          "spec.selector: Invalid value: {}: empty selector is invalid for deployment" },
+          "spec.selector: Invalid value: v1.LabelSelector{MatchLabels:map[string]string(nil), "
+          "MatchExpressions:[]v1.LabelSelectorRequirement(nil)}: empty selector is invalid for deployment" },
         { &res_daemonsets, SPEC(TEMPLATE), MISMATCH },
         { &res_deployments, SPEC("\"selector\":{\"matchLabels\":{\"a\":\"c\"}}," TEMPLATE), MISMATCH },
         { &res_deployments, SPEC(SELECTOR ",\"template\":{" POD "}"),
-          "spec.template.metadata.labels: Invalid value: null: `selector` does not match template `labels`" },
+          "spec.template.metadata.labels: Invalid value: map[string]string(nil): `selector` does not match template "
+          "`labels`" },
         { &res_deployments,
           SPEC(SELECTOR ",\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\",\"q q\":\"\"}},\"spec\":{"
                         "\"activeDeadlineSeconds\":1,\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\","
                         "\"image\":\"i\"}]}}"),
           "spec.template.spec.activeDeadlineSeconds: Forbidden: activeDeadlineSeconds in ReplicaSet is not Supported" },
         { &res_deployments, WORKLOAD(",\"strategy\":{\"type\":\"Q\"}"),
-          "spec.strategy: Unsupported value: {\"Type\":\"Q\",\"RollingUpdate\":null}: supported values: \"Recreate\", "
+          "spec.strategy: Unsupported value: apps.DeploymentStrategy{Type:\"Q\", "
+          "RollingUpdate:(*apps.RollingUpdateDeployment)(nil)}: supported values: \"Recreate\", "
           "\"RollingUpdate\"" },
         { &res_deployments,
           WORKLOAD(",\"strategy\":{\"rollingUpdate\":{\"maxSurge\":\"0%\",\"maxUnavailable\":0}},"
                    "\"progressDeadlineSeconds\":5,\"minReadySeconds\":5"),
-          "[spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0, "
+          "[spec.strategy.rollingUpdate.maxUnavailable: Invalid value: intstr.IntOrString{Type:0, IntVal:0, "
+          "StrVal:\"\"}: may not be 0 when `maxSurge` is 0, "
           "spec.progressDeadlineSeconds: Invalid value: 5: must be greater than minReadySeconds]" },
         { &res_daemonsets,
           WORKLOAD(",\"updateStrategy\":{\"rollingUpdate\":{\"maxSurge\":\"10%\",\"maxUnavailable\":\"101%\"}}"),
-          "[spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: \"101%\": must not be greater than 100%, "
-          "spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: \"10%\": may not be set when maxUnavailable is "
+          "[spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: intstr.IntOrString{Type:1, IntVal:0, "
+          "StrVal:\"101%\"}: must not be greater than 100%, "
+          "spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: intstr.IntOrString{Type:1, IntVal:0, "
+          "StrVal:\"10%\"}: may not be set when maxUnavailable is "
           "non-zero]" },
         { &res_daemonsets, WORKLOAD(",\"updateStrategy\":{\"rollingUpdate\":{\"maxSurge\":0,\"maxUnavailable\":0}}"),
           "spec.updateStrategy.rollingUpdate.maxUnavailable: Required value: cannot be 0 when maxSurge is 0" },
         { &res_statefulsets, WORKLOAD(",\"podManagementPolicy\":\"Q\",\"updateStrategy\":{\"type\":\"R\"}"),
           "[spec.podManagementPolicy: Invalid value: \"Q\": must be 'OrderedReady' or 'Parallel', spec.updateStrategy: "
-          "Invalid value: {\"Type\":\"R\",\"RollingUpdate\":null}: must be 'RollingUpdate' or 'OnDelete']" },
+          "Invalid value: apps.StatefulSetUpdateStrategy{Type:\"R\", "
+          "RollingUpdate:(*apps.RollingUpdateStatefulSetStrategy)(nil)}: must be 'RollingUpdate' or 'OnDelete']" },
         { &res_statefulsets, WORKLOAD(",\"ordinals\":{\"start\":-1}"),
           "spec.ordinals.start: Invalid value: -1: must be greater than or equal to 0" },
         { &res_replicationcontrollers, SPEC("\"replicas\":-1"),
           "[spec.selector: Required value, spec.replicas: Invalid value: -1: must be greater than or equal to 0, "
           "spec.template: Required value]" },
         { &res_poddisruptionbudgets, SPEC("\"minAvailable\":1,\"maxUnavailable\":\"120%\""),
-          "[spec: Invalid value: {\"MinAvailable\":1,\"Selector\":null,\"MaxUnavailable\":\"120%\","
-          "\"UnhealthyPodEvictionPolicy\":null}: minAvailable and maxUnavailable cannot be both set, "
-          "spec.maxUnavailable: Invalid value: \"120%\": must not be greater than 100%]" },
+          "[spec: Invalid value: policy.PodDisruptionBudgetSpec{MinAvailable:(*intstr.IntOrString)(0xc000aa5b60), "
+          "Selector:(*v1.LabelSelector)(nil), MaxUnavailable:(*intstr.IntOrString)(0xc000aa5b60), "
+          "UnhealthyPodEvictionPolicy:(*policy.UnhealthyPodEvictionPolicyType)(nil)}: minAvailable and maxUnavailable "
+          "cannot be both set, "
+          "spec.maxUnavailable: Invalid value: intstr.IntOrString{Type:1, IntVal:0, StrVal:\"120%\"}: must not be "
+          "greater than 100%]" },
         { &res_storageclasses,
           "{\"metadata\":{\"name\":\"x\"},\"provisioner\":\"p\",\"allowedTopologies\":[{\"matchLabelExpressions\":["
           "{\"key\":\"a\",\"values\":[\"1\",\"1\"]},{\"key\":\"a\",\"values\":[]}]},{},{}]}",
@@ -88,15 +100,18 @@ static const struct {
           "[metadata.taints[0].effect: Unsupported value: \"Q\": supported values: \"NoSchedule\", "
           "\"PreferNoSchedule\", "
           "\"NoExecute\", metadata.taints[2]: Duplicate value: "
-          "{\"Key\":\"b\",\"Value\":\"v\",\"Effect\":\"NoSchedule\","
-          "\"TimeAdded\":null}: taints must be unique by key and effect pair]" },
+          "core.Taint{Key:\"b\", Value:\"v\", Effect:\"NoSchedule\", "
+          "TimeAdded:<nil>}: taints must be unique by key and effect pair]" },
         { &res_nodes, SPEC("\"podCIDR\":\"10.1.0.0/24\",\"podCIDRs\":[\"10.1.0.0/24\",\"10.2.0.0/24\"]"),
-          "spec.podCIDRs: Invalid value: [\"10.1.0.0/24\",\"10.2.0.0/24\"]: may specify no more than one CIDR for each "
+          "spec.podCIDRs: Invalid value: []string{\"10.1.0.0/24\", \"10.2.0.0/24\"}: may specify no more than one CIDR "
+          "for each "
           "IP family" },
         { &res_nodes,
           "{\"metadata\":{\"name\":\"x\"},\"status\":{\"allocatable\":{\"example.com/a\":\"1.5\",\"cpu\":\"-1\"}}}",
           "[status.allocatable.cpu: Invalid value: \"-1\": must be greater than or equal to 0, "
-          "status.allocatable.example.com/a: Invalid value: \"1500m\": must be an integer]" },
+          "status.allocatable.example.com/a: Invalid value: resource.Quantity{i:resource.int64Amount{value:1500, "
+          "scale:-3}, "
+          "d:resource.infDecAmount{Dec:(*inf.Dec)(nil)}, s:\"1500m\", Format:\"DecimalSI\"}: must be an integer]" },
 };
 
 static const char *detail_of(struct answer a) {
@@ -123,7 +138,8 @@ static const struct {
         const char *body, *sub, *patch, *message;
 } changed[] = {
         { &res_deployments, WORKLOAD(""), "", "{\"spec\":{\"selector\":{\"matchLabels\":{\"a\":\"c\"}}}}",
-          "[" MISMATCH ", spec.selector: Invalid value: {\"matchLabels\":{\"a\":\"c\"}}: field is immutable]" },
+          "[" MISMATCH ", spec.selector: Invalid value: v1.LabelSelector{MatchLabels:map[string]string{\"a\":\"c\"}, "
+          "MatchExpressions:[]v1.LabelSelectorRequirement(nil)}: field is immutable]" },
         { &res_deployments, NULL, "status",
           STATUS("\"replicas\":1,\"readyReplicas\":2,\"availableReplicas\":3,\"updatedReplicas\":-1"),
           "status.updatedReplicas: Invalid value: -1: must be greater than or equal to 0, status.readyReplicas: "
@@ -151,7 +167,8 @@ static const struct {
         { &res_csistoragecapacities, "{\"metadata\":{\"name\":\"x\"},\"storageClassName\":\"c\"}", "",
           "{\"storageClassName\":\"d\"}", "storageClassName: Invalid value: \"d\": field is immutable" },
         { &res_jobs, JOB, "", "{\"spec\":{\"template\":{\"spec\":{\"hostNetwork\":true}}}}",
-          "spec.template: Invalid value: {\"creationTimestamp\":null,\"labels\":{" },
+          "spec.template: Invalid value: core.PodTemplateSpec{ObjectMeta:v1.ObjectMeta{Name:\"\", "
+          "GenerateName:\"\", " },
         { &res_jobs, NULL, "status", STATUS("\"active\":-1,\"ready\":1"),
           "status.ready: Invalid value: 1: cannot set more "
           "ready pods than active" },
@@ -176,7 +193,7 @@ static const struct {
                           IS("SuccessCriteriaMet") "," IS("Complete"))),
           "completionTime cannot be set before startTime" },
         { &res_jobs, NULL, "status", STATUS(CONDITIONS("")),
-          "cannot disable the terminal SuccessCriteriaMet=True condition" },
+          "cannot disable the SuccessCriteriaMet=True condition" },
         { &res_jobs, NULL, "status",
           STATUS("\"active\":1,\"completionTime\":\"2020-01-02T00:00:00Z\"," CONDITIONS(
                           IS("SuccessCriteriaMet") "," IS("Complete"))),
@@ -188,7 +205,7 @@ static const struct {
           "status.loadBalancer.ingress[0].ip: Invalid value: \"q\": must be a valid IP address" },
         { &res_nodes, NULL, "status",
           STATUS("\"addresses\":[{\"type\":\"Hostname\",\"address\":\"a\"},{\"type\":\"Hostname\",\"address\":\"a\"}]"),
-          "status.addresses[1]: Duplicate value: {\"Type\":\"Hostname\",\"Address\":\"a\"}" },
+          "status.addresses[1]: Duplicate value: core.NodeAddress{Type:\"Hostname\", Address:\"a\"}" },
 };
 
 static void changes_are_refused_as_upstream_does(void **state) {

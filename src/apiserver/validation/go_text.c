@@ -1,0 +1,483 @@
+/* How Go prints values and what differs in them, which upstream's messages show: %#v of fmt for a value that is
+ * refused, go-cmp's Diff for a change that is.
+ *
+ *   core.Toleration{Key:"a", Operator:"", Value:"", Effect:"", TolerationSeconds:(*int64)(nil)}
+ *
+ *     core.PodSpec{
+ *             ... // 15 identical fields
+ *             HostAliases: nil,
+ *   -         Hostname:    "",
+ *   +         Hostname:    "other",
+ *             ... // 20 identical fields
+ *     }
+ *
+ * Types are internal ones there: those of the schema under the name of their group. */
+#include <ctype.h>
+#include <stdio.h>
+
+#include "apiserver/validation/validate.h"
+#include "schema/quantity.h"
+
+#define POINTER "0xc000aa5b60" /* where values are in Go's memory tells nobody anything */
+#define NO_TIME "time.Date(1, time.January, 1, 0, 0, 0, 0, time.UTC)"
+
+/* ---- names ---- */
+
+static void add_type(struct buf *b, const struct schema_type *t) {
+        const char *dot = t->package ? strrchr(t->package, '.') : NULL, *group = dot;
+
+        if (!t->name && t->elem) {
+                const char *key = t->kind == SCHEMA_MAP ? strchr(t->go_name, ']') : NULL;
+
+                buf_printf(b, "%.*s", key ? (int) (key + 1 - t->go_name) : 2, key ? t->go_name : "[]");
+                add_type(b, t->elem);
+                return;
+        }
+        while (group && group > t->package && group[-1] != '.')
+                group--;
+        if (t->name && dot && !strstr(t->package, "apimachinery"))
+                buf_printf(b, "%.*s.%s", (int) (dot - group), group, t->name);
+        else
+                buf_addc(b, t->go_name);
+}
+
+/* dnsPolicy → DNSPolicy, podIP → PodIP, metadata → ObjectMeta */
+static struct str go_name(struct arena *a, const char *name) {
+        static const char *const initials[] = { "api",   "aws", "cidr", "csi", "dns", "fc",  "fs",  "gce", "grpc",
+                                                "http",  "id",  "ip",  "iqn",  "iscsi", "nfs", "os", "rbd", "se", "tcp",
+                                                "tty",   "uid", "url" };
+        char *copy = arena_cstr(a, str_of(name));
+        size_t n = 1;
+
+        if (strcmp(name, "metadata") == 0)
+                return STR("ObjectMeta");
+        if (strcmp(name, "cidrs") == 0)
+                return STR("CIDRs");
+        for (size_t i = 0; i < ARRAY_SIZE(initials); i++) {
+                size_t k = strlen(initials[i]);
+
+                if (strncmp(name, initials[i], k) == 0 && (!name[k] || (name[k] >= 'A' && name[k] <= 'Z')))
+                        n = k;
+        }
+        for (size_t i = 0; i < n; i++)
+                copy[i] = (char) toupper((unsigned char) copy[i]);
+        return str_of(copy);
+}
+
+/* A member of a struct as Go has it: a field, or all those of an embedded struct. */
+struct member {
+        struct str name;
+        const struct schema_type *type;
+        const struct json *old, *now;
+        bool pointer;
+};
+
+static const struct json *value_of(const struct json *v, const struct schema_field *f) {
+        const struct json *member = json_get(v, str_n(f->name, f->name_len));
+
+        return json_type(member) == JSON_NULL ? NULL : member;
+}
+
+/* The one that begins with field *i, which is moved on. */
+static struct member next_member(struct arena *a, const struct schema_type *t, size_t *i, const struct json *old,
+                                 const struct json *now) {
+        const struct schema_field *f = &t->fields[*i];
+
+        for (size_t k = 0; k < t->n_inlines; k++) {
+                const struct schema_type *inner = t->inlines[k].type;
+
+                if (schema_field(inner, str_n(f->name, f->name_len))) {
+                        *i += inner->n_fields;
+                        return (struct member) { str_of(inner->name), inner, old, now, false };
+                }
+        }
+        ++*i;
+        return (struct member) { go_name(a, f->name), f->type, value_of(old, f), value_of(now, f),
+                                 f->flags & SCHEMA_POINTER };
+}
+
+/* ---- values ---- */
+
+/* Two styles: that of %#v, and that of Diff, which leaves out types and what is zero. */
+struct printer {
+        struct arena *a;
+        struct buf *b;
+        bool diff;
+};
+
+static void add_value(struct printer *g, const struct schema_type *t, const struct json *v, bool pointer, bool typed);
+
+static void add_quoted(struct printer *g, struct str s) {
+        bool marks = str_find(s, '"') >= 0 || str_find(s, '\\') >= 0;
+
+        if (g->diff && marks && str_find(s, '`') < 0 && str_find(s, '\n') < 0)
+                buf_printf(g->b, "`%" STR_FMT "`", STR_ARG(s));
+        else
+                buf_add_str(g->b, quoted_in_go(g->a, s));
+}
+
+/* "500m" is 500 × 10^-3, "1Gi" 1073741824. */
+static void add_quantity(struct printer *g, const struct json *v, bool typed) {
+        static const char *const formats[] = { "DecimalSI", "BinarySI", "DecimalExponent" };
+        static const char units[] = "num kMGTPE";
+        struct quantity q = quantity_of_json(v);
+        struct str s = json_str(v);
+        const char *unit = s.n ? strchr(units, s.p[s.n - 1]) : NULL, *sep = g->diff ? " " : "";
+        int scale = unit && *unit != ' ' ? (int) (unit - units - 3) * 3 : 0;
+        ssize_t dot = str_find(s, '.');
+        __int128 value = q.nano;
+
+        if (dot >= 0 && q.format == QUANTITY_DECIMAL_SI)
+                scale -= (int) s.n - (int) dot - 1 - (unit ? 1 : 0);
+        for (int i = -9; i < scale; i++)
+                value /= 10;
+        for (int i = scale; i < -9; i++)
+                value *= 10;
+        buf_printf(g->b, "%s{i:%s%s{value:%s%lld, scale:%s%d}, %ss:%s\"%" STR_FMT "\", Format:%s\"%s\"}",
+                   typed ? "resource.Quantity" : "", sep, typed ? "resource.int64Amount" : "", sep, (long long) value,
+                   sep, scale, g->diff ? "" : "d:resource.infDecAmount{Dec:(*inf.Dec)(nil)}, ", sep, STR_ARG(s), sep,
+                   formats[q.format]);
+}
+
+static void add_time(struct buf *b, struct str s, bool as_string) {
+        static const char *const months[] = { "January", "February", "March",     "April",   "May",      "June",
+                                              "July",    "August",   "September", "October", "November", "December" };
+        char text[32] = "";
+        int at[6] = { 1, 1, 1 };
+
+        memcpy(text, s.p, MIN(s.n, sizeof(text) - 1));
+        sscanf(text, "%d-%d-%dT%d:%d:%d", &at[0], &at[1], &at[2], &at[3], &at[4], &at[5]);
+        if (as_string)
+                buf_printf(b, "%04d-%02d-%02d %02d:%02d:%02d +0000 UTC", at[0], at[1], at[2], at[3], at[4], at[5]);
+        else
+                buf_printf(b, "time.Date(%d, time.%s, %d, %d, %d, %d, 0, time.UTC)", at[0],
+                           months[MIN(MAX(at[1], 1), 12) - 1], at[2], at[3], at[4], at[5]);
+}
+
+static bool is_zero(const struct json *v) {
+        if (json_is(v, JSON_OBJECT))
+                json_each_member(m, v)
+                        if (!is_zero(&m->value))
+                                return false;
+        return json_is(v, JSON_OBJECT) || json_type(v) == JSON_NULL || (json_is(v, JSON_INT) && v->i == 0) ||
+               (json_is(v, JSON_BOOL) && !v->b) || ((json_is(v, JSON_STRING) || json_is(v, JSON_ARRAY)) && v->len == 0);
+}
+
+static void add_struct(struct printer *g, const struct schema_type *t, const struct json *v) {
+        const char *separator = "";
+
+        buf_putc(g->b, '{');
+        for (size_t i = 0; i < t->n_fields;) {
+                struct member m = next_member(g->a, t, &i, v, NULL);
+
+                if (g->diff && (m.pointer ? !m.old : is_zero(m.old)))
+                        continue;
+                buf_printf(g->b, "%s%" STR_FMT ":%s", separator, STR_ARG(m.name), g->diff ? " " : "");
+                add_value(g, m.type, m.old, m.pointer, !g->diff);
+                separator = ", ";
+        }
+        buf_putc(g->b, '}');
+}
+
+/* Lists and maps; of no type at all (custom resources) too. */
+static void add_items(struct printer *g, const struct schema_type *t, const struct json *v) {
+        const char *separator = "";
+
+        buf_putc(g->b, '{');
+        json_each_item(it, v) {
+                buf_addc(g->b, separator);
+                add_value(g, t ? t->elem : NULL, it, false, !g->diff);
+                separator = ", ";
+        }
+        json_each_member(m, v) {
+                buf_printf(g->b, "%s%s", separator, g->diff && t && t->name ? "s" : "");
+                add_quoted(g, json_key(m));
+                buf_printf(g->b, ":%s", g->diff ? " " : "");
+                add_value(g, t ? t->elem : NULL, &m->value, false, !g->diff);
+                separator = ", ";
+        }
+        buf_putc(g->b, '}');
+}
+
+static void add_nothing(struct printer *g, const struct schema_type *t, bool pointer) {
+        if (g->diff || t->kind == SCHEMA_ANY) {
+                buf_addc(g->b, "nil");
+        } else if (pointer && t->kind == SCHEMA_TIME) {
+                buf_addc(g->b, "<nil>");
+        } else {
+                buf_addc(g->b, pointer ? "(*" : "");
+                add_type(g->b, t);
+                buf_addc(g->b, pointer ? ")(nil)" : "(nil)");
+        }
+}
+
+static void add_scalar(struct printer *g, const struct schema_type *t, const struct json *v, bool typed) {
+        enum schema_kind kind = t ? t->kind : SCHEMA_ANY;
+
+        if (kind == SCHEMA_QUANTITY)
+                add_quantity(g, v, typed);
+        else if (kind == SCHEMA_TIME || kind == SCHEMA_MICRO_TIME)
+                add_time(g->b, json_str(v), false);
+        else if (kind == SCHEMA_INT_OR_STRING)
+                buf_printf(g->b, g->diff ? "%s{Type: %d, IntVal: %lld, StrVal: \"%" STR_FMT "\"}"
+                                         : "%s{Type:%d, IntVal:%lld, StrVal:\"%" STR_FMT "\"}",
+                           typed ? t->go_name : "", json_is(v, JSON_STRING), (long long) json_int(v),
+                           STR_ARG(json_str(v)));
+        else if (json_is(v, JSON_STRING) || (!v && (kind == SCHEMA_STRING || kind == SCHEMA_BYTES)))
+                add_quoted(g, json_str(v));
+        else if (v)
+                json_write(g->b, v);
+        else
+                buf_addc(g->b, kind == SCHEMA_BOOL ? "false" : "0");
+}
+
+static void add_value(struct printer *g, const struct schema_type *of, const struct json *v, bool pointer, bool typed) {
+        const struct schema_type *t = of && of->kind == SCHEMA_ANY && json_type(v) != JSON_NULL ? NULL : of;
+        bool compound = t ? t->kind == SCHEMA_STRUCT || t->kind == SCHEMA_LIST || t->kind == SCHEMA_MAP
+                          : json_is(v, JSON_ARRAY) || json_is(v, JSON_OBJECT);
+
+        if (json_type(v) == JSON_NULL)
+                v = NULL;
+        if (!v && (pointer || (t && compound && t->kind != SCHEMA_STRUCT))) {
+                add_nothing(g, t, pointer);
+                return;
+        }
+        if (pointer && !g->diff && t->kind != SCHEMA_TIME) {
+                buf_addc(g->b, "(*");
+                add_type(g->b, t);
+                buf_addc(g->b, ")(" POINTER ")");
+                return;
+        }
+        buf_addc(g->b, pointer && g->diff ? "&" : "");
+        if (compound && typed && t)
+                add_type(g->b, t);
+        if (!t && !v)
+                buf_addc(g->b, "interface {}(nil)");
+        else if (!compound)
+                add_scalar(g, t, v, typed);
+        else if (t && t->kind == SCHEMA_STRUCT)
+                add_struct(g, t, v);
+        else {
+                buf_addc(g->b, t ? "" : json_is(v, JSON_ARRAY) ? "[]interface {}" : "map[string]interface {}");
+                add_items(g, t, v);
+        }
+}
+
+/* The type of the place where o, or what is in it, has v. */
+static const struct schema_type *type_of(const struct schema_type *t, const struct json *o, const struct json *v) {
+        const struct schema_type *found = o == v ? t : NULL;
+
+        json_each_item(it, t && t->kind == SCHEMA_LIST && !found ? o : NULL)
+                if (!found)
+                        found = type_of(t->elem, it, v);
+        json_each_member(m, t && !found ? o : NULL) {
+                const struct schema_field *f = t->kind == SCHEMA_STRUCT ? schema_field(t, json_key(m)) : NULL;
+
+                if (!found && (f || t->kind == SCHEMA_MAP))
+                        found = type_of(f ? f->type : t->elem, &m->value, v);
+        }
+        return found;
+}
+
+/* The type a path leads to, if it does. */
+static const struct schema_type *type_at(const struct schema_type *root, const struct path *p, bool *pointer) {
+        const struct schema_type *up = p ? type_at(root, p->up, pointer) : root;
+        const struct schema_field *f = p && up && p->name ? schema_field(up, str_of(p->name)) : NULL;
+
+        *pointer = f && f->flags & SCHEMA_POINTER;
+        return f ? f->type : !p ? root : up && !p->name ? up->elem : NULL;
+}
+
+struct str go_value(struct field_errors *fe, const struct path *p, const struct json *v) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct printer g = { fe->a, &b, false };
+        bool pointer = true;
+        const struct schema_type *t = type_at(fe->type, p, &pointer);
+
+        if (json_is(v, JSON_ARRAY) && t && t->kind != SCHEMA_LIST && p && !p->name) /* the whole list, at an item */
+                t = type_at(fe->type, p->up, &pointer);
+        if (json_type(v) == JSON_NULL && (!t || pointer || (t->kind != SCHEMA_LIST && t->kind != SCHEMA_MAP)))
+                buf_addc(&b, "\"null\"");
+        else if (json_is(v, JSON_STRING) && t && (t->kind == SCHEMA_TIME || t->kind == SCHEMA_MICRO_TIME))
+                add_time(&b, json_str(v), true);
+        else if (json_is(v, JSON_ARRAY) || json_is(v, JSON_OBJECT) || json_type(v) == JSON_NULL)
+                add_value(&g,
+                          fe->object && v && type_of(fe->type, fe->object, v) ? type_of(fe->type, fe->object, v) : t, v,
+                          false, true);
+        else
+                add_scalar(&g, NULL, v, false);
+        return arena_str(fe->a, buf_str(&b));
+}
+
+const struct json *in_go(struct arena *a, enum schema_kind kind, const struct json *v) {
+        static const struct schema_type types[] = {
+                [SCHEMA_QUANTITY] = { .kind = SCHEMA_QUANTITY, .go_name = "resource.Quantity" },
+                [SCHEMA_INT_OR_STRING] = { .kind = SCHEMA_INT_OR_STRING, .go_name = "intstr.IntOrString" },
+        };
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct printer g = { a, &b, false };
+
+        add_value(&g, &types[kind], v, false, true);
+        return json_new(a, json_of_raw(arena_str(a, buf_str(&b))));
+}
+
+/* ---- differences ---- */
+
+#define CONTEXT 2 /* of what is the same, beside what is not */
+#define WIDTH 80
+
+struct row {
+        char sign; /* ' ', '-', '+' */
+        bool same, line;
+        struct str key, text;
+};
+struct rows {
+        VEC(struct row) list;
+        const char *what; /* "field" */
+        char sign;        /* of all of them, or ' ' */
+        unsigned depth;
+};
+
+static struct str add_diff(struct printer *g, const struct schema_type *t, bool pointer, const struct json *old,
+                           const struct json *now, char sign, unsigned depth, bool typed);
+
+static void indent(struct buf *b, char sign, unsigned depth) {
+        buf_printf(b, "%c ", sign);
+        for (; depth > 0; depth--)
+                buf_putc(b, '\t');
+}
+
+static bool is_compound(const struct schema_type *t) {
+        return t->kind == SCHEMA_STRUCT || t->kind == SCHEMA_LIST || t->kind == SCHEMA_MAP;
+}
+
+static struct str value_text(struct printer *g, const struct schema_type *t, const struct json *v, bool pointer,
+                             char sign, unsigned depth, bool typed) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct printer one = { g->a, &b, true };
+
+        add_value(&one, t, v, pointer, typed && sign != ' ');
+        if (sign == ' ' || b.n <= WIDTH || !is_compound(t))
+                return arena_str(g->a, buf_str(&b));
+        return add_diff(g, t, pointer, v, v, sign, depth, typed);
+}
+
+static void add_row(struct printer *g, struct rows *r, struct str key, const struct schema_type *t, bool pointer,
+                    const struct json *old, const struct json *now, bool always) {
+        bool whole = t->kind == SCHEMA_STRUCT && !pointer, both = (old && now) || whole;
+        bool same = old && now ? json_equal(old, now) : whole ? is_zero(old) && is_zero(now) : old == now;
+        struct row row = { r->sign, same && r->sign == ' ', true, key, STR("") };
+
+        if (r->sign != ' ' && (pointer ? !now : is_zero(now)) && always)
+                return;
+        if (same) {
+                row.text = value_text(g, t, now, pointer, r->sign, r->depth + 1, always);
+                vec_push(&r->list, row);
+        } else if (both && is_compound(t)) {
+                row.text = add_diff(g, t, pointer, old, now, ' ', r->depth + 1, always);
+                vec_push(&r->list, row);
+        } else {
+                for (int side = 0; side < 2; side++) {
+                        row.sign = side ? '+' : '-';
+                        row.text = value_text(g, t, side ? now : old, pointer, row.sign, r->depth + 1, always);
+                        if (always || (side ? now : old))
+                                vec_push(&r->list, row);
+                }
+        }
+}
+
+static void add_rows(struct printer *g, struct rows *r, const struct schema_type *t, const struct json *old,
+                     const struct json *now) {
+        for (size_t i = 0; t->kind == SCHEMA_STRUCT && i < t->n_fields;) {
+                static const char *const moved[] = { "HostNetwork", "HostPID", "HostIPC", "ShareProcessNamespace",
+                                                     "HostUsers", "ServiceAccount", NULL };
+                struct member m = next_member(g->a, t, &i, old, now);
+                bool same = m.old && m.now ? json_equal(m.old, m.now) : m.old == m.now;
+
+                if (same && strcmp(t->name, "PodSpec") == 0 && str_among(m.name, moved))
+                        continue; /* internal pods have them elsewhere, or not at all */
+                add_row(g, r, m.name, m.type, m.pointer, m.old, m.now, true);
+        }
+        for (size_t i = 0; t->kind == SCHEMA_LIST && i < MAX(json_len(old), json_len(now)); i++)
+                add_row(g, r, STR(""), t->elem, false, json_item(old, i), json_item(now, i), false);
+        for (int side = 0; t->kind == SCHEMA_MAP && side < 2; side++)
+                json_each_member(m, side ? now : old) {
+                        const struct json *other = json_get(side ? old : now, json_key(m));
+
+                        if (!side || !other)
+                                add_row(g, r,
+                                        arena_printf(g->a, "%s\"%" STR_FMT "\"", t->name ? "s" : "",
+                                                     STR_ARG(json_key(m))),
+                                        t->elem, false, side ? NULL : &m->value, side ? &m->value : other, false);
+                }
+}
+
+/* Of a run of rows that are the same, those beside a difference; an ellipsis stands for the rest. */
+static void shorten(struct printer *g, const struct rows *r, struct rows *ret) {
+        for (size_t i = 0, n; i < r->list.n; i += MAX(n, 1U)) {
+                size_t low, high;
+
+                for (n = 0; i + n < r->list.n && r->list.v[i + n].same; n++)
+                        ;
+                low = i > 0 ? MIN(n, CONTEXT) : 0;
+                high = i + n < r->list.n ? MIN(n - low, CONTEXT) : 0;
+                high += n - low - high == 1;
+                for (size_t k = 0; k < MAX(n, 1U); k++) {
+                        size_t hidden = n - low - high;
+
+                        if (n > 0 && hidden > 0 && k == low)
+                                vec_push(&ret->list,
+                                         (struct row) { .text = arena_printf(g->a, "... // %zu identical %ss", hidden,
+                                                                             r->what) });
+                        if (n == 0 || k < low || k >= n - high)
+                                vec_push(&ret->list, r->list.v[i + k]);
+                }
+        }
+}
+
+/* Values of neighbours begin in one column, where they are of one line. */
+static size_t column(const struct rows *r, size_t i) {
+        size_t from = i, width = 0;
+
+        while (from > 0 && r->list.v[from - 1].line && r->list.v[from - 1].key.n)
+                from--;
+        for (; from < r->list.n && r->list.v[from].line && r->list.v[from].key.n; from++)
+                width = MAX(width, r->list.v[from].key.n);
+        return r->list.v[i].line ? width : 0;
+}
+
+static struct str add_diff(struct printer *g, const struct schema_type *t, bool pointer, const struct json *old,
+                           const struct json *now, char sign, unsigned depth, bool typed) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        const char *what = t->kind == SCHEMA_STRUCT ? "field" : t->kind == SCHEMA_LIST ? "element" : "entrie";
+        struct rows all = { .what = what, .sign = sign, .depth = depth }, some = { .what = what };
+
+        add_rows(g, &all, t, old, now);
+        for (size_t i = 0; i < all.list.n; i++)
+                all.list.v[i].line = str_find(all.list.v[i].text, '\n') < 0;
+        shorten(g, &all, &some);
+        buf_addc(&b, pointer ? "&" : "");
+        if (typed)
+                add_type(&b, t);
+        buf_addc(&b, "{\n");
+        for (size_t i = 0; i < some.list.n; i++) {
+                const struct row *row = &some.list.v[i];
+                size_t pad = row->key.n ? MAX(column(&some, i), row->key.n) - row->key.n : 0;
+
+                indent(&b, row->sign ? row->sign : ' ', depth + 1);
+                if (row->key.n)
+                        buf_printf(&b, "%" STR_FMT ": %*s", STR_ARG(row->key), (int) pad, "");
+                buf_printf(&b, "%" STR_FMT "%s\n", STR_ARG(row->text), row->sign ? "," : "");
+        }
+        indent(&b, sign, depth);
+        buf_putc(&b, '}');
+        vec_free(&all.list);
+        vec_free(&some.list);
+        return arena_str(g->a, buf_str(&b));
+}
+
+struct str go_diff(struct arena *a, const struct schema_type *t, const struct json *old, const struct json *now) {
+        struct printer g = { .a = a, .diff = true };
+
+        return arena_printf(a, "  %" STR_FMT "\n", STR_ARG(add_diff(&g, t, false, old, now, ' ', 0, true)));
+}
