@@ -205,7 +205,8 @@ static void an_address_that_somebody_made_is_taken(void **state) {
                                "\"name\":\"b\"}}}"),
                    201);
         check_error(ASK(f, API_CREATE, &res_services, "default", .body = SERVICE("\"clusterIP\":\"10.96.0.30\"")), 422,
-                    "Service \"x\" is invalid: spec.clusterIPs: Invalid value: [\"10.96.0.30\"]: failed to allocate IP "
+                    "Service \"x\" is invalid: spec.clusterIPs: Invalid value: []string{\"10.96.0.30\"}: failed to "
+                    "allocate IP "
                     "10.96.0.30: provided IP is already allocated");
 }
 
