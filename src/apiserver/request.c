@@ -115,12 +115,12 @@ static const char *const validations[] = {
 
 static void check_dry_run(struct field_errors *fe, struct str value) {
         static const char *const all[] = { "All", NULL };
-        struct json list = json_new_array();
+        struct json list;
 
         if (str_empty(value) || str_eqc(value, "All"))
                 return;
-        json_push(fe->a, &list, json_of_str(value));
-        field_not_supported_value(fe, PATH(NULL, "dryRun"), shown_in_go(fe->a, &list, "string"), all);
+        list = json_of_raw(arena_printf(fe->a, "[]string{%" STR_FMT "}", STR_ARG(quoted_in_go(fe->a, value))));
+        field_not_supported_value(fe, PATH(NULL, "dryRun"), &list, all);
 }
 
 static int finish_delete_options(struct field_errors *fe, struct error *err) {
