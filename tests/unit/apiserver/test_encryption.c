@@ -205,9 +205,9 @@ static void bad_configurations_are_refused(void **state) {
                   "the expected length, got 16, expected one of [32]" },
                 { RULE("secrets", AES("aescbc", "k", "'*'")), "secrets must be base64 encoded" },
                 { RULE("secrets", AES("aescbc", "''", KEY32)), "name is a mandatory field for a key" },
-                { RULE("secrets", "  - {}\n"),
-                  "resources[0].providers[0]: Invalid value: {}: provider does not contain any of the expected "
-                  "providers: KMS, AESGCM, AESCBC, Secretbox, Identity" },
+                { RULE("secrets", "  - {}\n"), "resources[0].providers[0]: Invalid value: map[string]interface {}{}: "
+                                               "provider does not contain any of the expected "
+                                               "providers: KMS, AESGCM, AESCBC, Secretbox, Identity" },
                 { RULE("secrets", "  - {identity: {}, aesgcm: {keys: []}}\n"),
                   "more than one provider specified in a single element" },
                 { RULE("secrets", "  - rot13: {}\n"),
