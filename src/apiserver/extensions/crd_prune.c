@@ -52,7 +52,7 @@ static void refuse(struct pruner *c, const struct json *v, const struct path *at
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         if (c->result == 0 && c->fe) {
-                field_invalid(c->fe, at, shown_in_go(c->a, v, "interface {}"), "%s", why);
+                field_invalid(c->fe, at, v, "%s", why);
                 c->result = -EINVAL;
         }
         if (c->result < 0 || !c->err)
@@ -205,7 +205,7 @@ bool crd_check_known(struct field_errors *fe, const struct path *p, const struct
 
         walk(&c, s, value, p);
         if (c.lost)
-                field_invalid(fe, p, shown_in_go(fe->a, value, "interface {}"), "must not have unknown fields");
+                field_invalid(fe, p, value, "must not have unknown fields");
         for (size_t i = 0; i < found.list.n; i++)
                 field_error_add(fe, &found.list.v[i]);
         vec_free(&found.list);

@@ -81,7 +81,7 @@ static bool check_in_object(struct field_errors *fe, const struct path *here, co
                                               : "",
                            STR_ARG(inner.list.v[i].field), STR_ARG(inner.list.v[i].body));
         if (inner.list.n > 0)
-                field_invalid(fe, here, shown_in_go(fe->a, value, "interface {}"),
+                field_invalid(fe, here, value,
                               "must result in valid metadata: %" STR_FMT "%s", STR_ARG(buf_str(&why)),
                               inner.list.n > 1 ? "]" : "");
         vec_free(&inner.list);
@@ -203,7 +203,7 @@ static void check_map_keys(struct field_errors *fe, const struct path *p, const 
         if (!items)
                 field_required(fe, items_path, "must have a schema if x-kubernetes-list-type is map");
         else if (json_is(items, JSON_ARRAY))
-                field_invalid(fe, items_path, shown_in_go(fe->a, items, "interface {}"),
+                field_invalid(fe, items_path, items,
                               "must only have a single schema if x-kubernetes-list-type is map");
         else if (!str_eqc(type, "object"))
                 field_invalid_str(fe, PATH(items_path, "type"), type,

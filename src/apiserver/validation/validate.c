@@ -14,9 +14,7 @@ void path_print(struct buf *dst, const struct path *p) {
         if (!p)
                 return;
         path_print(dst, p->up);
-        if (p->name && !*p->name)
-                buf_addc(dst, "[]"); /* as Go prints it */
-        else if (p->name)
+        if (p->name)
                 buf_printf(dst, "%s%s", dst->n ? "." : "", p->name);
         else if (p->key.p && p->index == PATH_IS_CHILD)
                 buf_printf(dst, "%s%" STR_FMT, dst->n ? "." : "", STR_ARG(p->key));
@@ -63,8 +61,8 @@ static void add(struct field_errors *fe, const char *type, const struct path *p,
         if (fe->list.n >= MAX_FIELD_ERRORS)
                 return;
         path_print(&path, p);
-        if (!p) /* of the whole: as Go prints it */
-                buf_addc(&path, "<nil>");
+        if (path.n == 0) /* of the whole: as Go prints it */
+                buf_addc(&path, p ? "[]" : "<nil>");
         e.field = rename_field(fe->a, arena_str(fe->a, buf_str(&path)));
         e.body = arena_printf(fe->a, "%s%s%" STR_FMT "%s%s", title, value.n ? ": " : "", STR_ARG(value),
                               *detail ? ": " : "", detail);
