@@ -207,11 +207,8 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         struct str name;
         int r;
 
-        r = check_config(op, err);
-        if (r == 0)
-                r = registry_strict_result(op, op->c->strict, err);
-        if (r < 0)
-                return r;
+        TRY(check_config(op, err));
+        TRY(registry_strict_result(op, op->c->strict, err));
         meta = meta_of(a, &config);
         *meta = json_copy_shallow(a, meta);
         name = json_str(json_getc(meta, "name"));

@@ -852,9 +852,7 @@ static int set_position(struct api_watch *w, const struct api_options *o, struct
         bool newest = str_empty(rv) || str_eqc(rv, "0");
         int r;
 
-        r = list_options_check(w->arena, o, true, err);
-        if (r < 0)
-                return r;
+        TRY(list_options_check(w->arena, o, true, err));
         if (!newest && str_to_u64(rv, &w->position) < 0) {
                 struct field_errors fe = { .a = w->arena };
 
@@ -872,21 +870,14 @@ static int set_position(struct api_watch *w, const struct api_options *o, struct
 
 static int set_filter(struct api_watch *w, const struct api_call *c, struct error *err) {
         const struct api_options *o = &c->options;
-        int r;
 
         w->namespace = arena_str(w->arena, c->namespace);
         w->by_label = !str_empty(o->label_selector);
         w->by_field = !str_empty(o->field_selector);
-        if (w->by_label) {
-                r = selector_parse_labels(w->arena, o->label_selector, &w->labels, err);
-                if (r < 0)
-                        return r;
-        }
-        if (w->by_field) {
-                r = selector_parse_fields(w->arena, w->rest->resource, o->field_selector, &w->fields, err);
-                if (r < 0)
-                        return r;
-        }
+        if (w->by_label)
+                TRY(selector_parse_labels(w->arena, o->label_selector, &w->labels, err));
+        if (w->by_field)
+                TRY(selector_parse_fields(w->arena, w->rest->resource, o->field_selector, &w->fields, err));
         if (!str_empty(c->name)) { /* watch of one object by its name */
                 if (w->by_field && !str_eq(selector_field_value(&w->fields, STR("metadata.name")), c->name))
                         return err_bad_request(err, "fieldSelector metadata.name doesn't match requested name");
@@ -906,16 +897,13 @@ int watch_new(struct apiserver *s, const struct api_call *c, const struct watch_
         _cleanup_(rest_releasep) const struct rest *rest = rest_acquire_of(s, c->resource);
         _cleanup_(arena_freep) struct arena *a = NULL;
         struct api_watch *w;
-        int r;
 
         if (!rest)
                 return error_status(err, REASON_NOT_FOUND, "the server could not find the requested resource");
         if (!(rest->resource->verbs & VERB_WATCH))
                 return err_method(err, rest, "watch");
         struct attributes at = call_attributes(c, rest, "watch");
-        r = authorize_or_error(s, &c->user, &at, err);
-        if (r < 0)
-                return r;
+        TRY(authorize_or_error(s, &c->user, &at, err));
         if (atomic_load(&s->watchers) >= MAX_WATCHERS)
                 return error_status(err, REASON_TOO_MANY_REQUESTS, "too many watches, please try again later");
 
@@ -930,12 +918,8 @@ int watch_new(struct apiserver *s, const struct api_call *c, const struct watch_
         w->bookmarks = c->options.watch_bookmarks;
         if (w->bookmarks) /* spread, so that watchers that began together do not wake together for ever */
                 w->next_bookmark_ms = now_mono_ms() + BOOKMARK_MS - (int64_t) rand_below(BOOKMARK_MS / 10);
-        r = set_filter(w, c, err);
-        if (r < 0)
-                return r;
-        r = set_position(w, &c->options, err);
-        if (r < 0)
-                return r;
+        TRY(set_filter(w, c, err));
+        TRY(set_position(w, &c->options, err));
         w->hub = hub_of(s, c->loop);
         atomic_fetch_add(&s->watchers, 1);
         count_watch(w, 1);
@@ -974,11 +958,8 @@ int apiserver_watch(struct apiserver *s, const struct api_call *c, void (*event)
                     void *arg, struct api_watch **ret, struct error *err) {
         struct local_watch *l;
         struct api_watch *w;
-        int r;
 
-        r = watch_new(s, c, &local_sink, NULL, 0, &w, err);
-        if (r < 0)
-                return r;
+        TRY(watch_new(s, c, &local_sink, NULL, 0, &w, err));
         l = arena_new_of(w->arena, struct local_watch);
         l->event = event;
         l->arg = arg;

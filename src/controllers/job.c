@@ -222,11 +222,9 @@ static void rank_active(struct job_sync *s) {
 
 /* Pods that are not wanted any more have not failed: nobody counts them. */
 static int dismiss_active(struct job_sync *s, size_t n, struct error *err) {
-        int r;
-
         rank_active(s);
-        r = job_release(s->c, s->active.v, MIN(n, s->active.n), err);
-        return r < 0 ? r : delete_active(s, n, err);
+        TRY(job_release(s->c, s->active.v, MIN(n, s->active.n), err));
+        return delete_active(s, n, err);
 }
 
 static int manage(struct job_sync *s, struct str key, struct error *err) {

@@ -98,9 +98,8 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         if (!cidr)
                 return 0;
         if (!object_deleting(cidr)) {
-                int r = finalizer_set(c, &res_servicecidrs, cidr, FINALIZER, true, err);
-
-                return r < 0 ? r : set_ready(c, cidr, true, err);
+                TRY(finalizer_set(c, &res_servicecidrs, cidr, FINALIZER, true, err));
+                return set_ready(c, cidr, true, err);
         }
         if (!finalizer_is_set(cidr, FINALIZER))
                 return 0;

@@ -36,15 +36,12 @@ static int reconcile_claim(struct controller *c, struct str key, struct error *e
         struct object *claim = informer_get(controller_informer(c, &res_persistentvolumeclaims), key);
         struct api_list *pods;
         bool used = false;
-        int r;
 
         if (!claim || !object_deleting(claim))
                 return claim ? finalizer_set(c, &res_persistentvolumeclaims, claim, CLAIM_FINALIZER, true, err) : 0;
         if (!finalizer_is_set(claim, CLAIM_FINALIZER))
                 return 0;
-        r = client_list(c->client, &res_pods, object_namespace(claim), NULL, &pods, err);
-        if (r < 0)
-                return r;
+        TRY(client_list(c->client, &res_pods, object_namespace(claim), NULL, &pods, err));
         for (size_t i = 0; i < pods->n; i++)
                 used = used || uses(pods->items[i], object_name(claim));
         api_list_free(pods);

@@ -297,18 +297,16 @@ int cluster_resolve(const struct flags *f, struct cluster *ret, bool *ret_new, s
         int r = read_config(&c, err);
         bool new = r == -ENOENT;
         if (new) {
-                r = complete(&c, f, err);
-        } else if (r == 0) {
+                TRY(complete(&c, f, err));
+        } else {
+                TRY(r);
                 if (f->isolated && !c.isolated)
-                        r = error_set(err, -EINVAL,
-                                      "cluster \"%s\" was made without --isolated: cube delete --name %s first", c.name,
-                                      c.name);
-                if (r == 0)
-                        r = refuse_change(&c, "service-cidr", f->service_cidr, c.service_cidr, err);
-                if (r == 0)
-                        r = refuse_change(&c, "cluster-cidr", f->cluster_cidr, c.cluster_cidr, err);
-                if (r == 0)
-                        r = refuse_change(&c, "node-name", f->node_name, c.node_name, err);
+                        return error_set(err, -EINVAL,
+                                         "cluster \"%s\" was made without --isolated: cube delete --name %s first",
+                                         c.name, c.name);
+                TRY(refuse_change(&c, "service-cidr", f->service_cidr, c.service_cidr, err));
+                TRY(refuse_change(&c, "cluster-cidr", f->cluster_cidr, c.cluster_cidr, err));
+                TRY(refuse_change(&c, "node-name", f->node_name, c.node_name, err));
                 if (f->api_port)
                         c.api_port = f->api_port;
                 if (f->kubelet_port)
@@ -318,14 +316,11 @@ int cluster_resolve(const struct flags *f, struct cluster *ret, bool *ret_new, s
                         c.node_ip = xstrdup(f->node_ip);
                 }
         }
-        if (r == 0 && f->apiserver) { /* all that were given before, if any are now */
+        if (f->apiserver) { /* all that were given before, if any are now */
                 free(c.apiserver_flags);
                 c.apiserver_flags = xstrdup(f->apiserver);
         }
-        if (r == 0)
-                r = validate(&c, err);
-        if (r < 0)
-                return r;
+        TRY(validate(&c, err));
         *ret = c;
         c = (struct cluster) { 0 };
         *ret_new = new;

@@ -29,8 +29,7 @@ static void put(struct conditions *c, const char *type, bool status, const char 
 
 /* "containers with unready status: [a b]", as Go prints a list; empty when there are none. */
 static struct str list_containers(struct conditions *c, const char *what, bool (*wanted)(const struct container *)) {
-        struct buf b = BUF_INIT;
-        struct str s;
+        _cleanup_buf_ struct buf b = BUF_INIT;
 
         for (size_t i = 0; i < c->p->containers.n; i++) {
                 const struct container *it = c->p->containers.v[i];
@@ -38,9 +37,8 @@ static struct str list_containers(struct conditions *c, const char *what, bool (
                 if (it->listed && wanted(it))
                         buf_printf(&b, "%s%s", b.n ? " " : "", it->name);
         }
-        s = b.n ? arena_printf(c->a, "containers with %s status: [%" STR_FMT "]", what, STR_ARG(buf_str(&b))) : STR("");
-        buf_free(&b);
-        return s;
+        return b.n ? arena_printf(c->a, "containers with %s status: [%" STR_FMT "]", what, STR_ARG(buf_str(&b)))
+                   : STR("");
 }
 
 static bool is_incomplete(const struct container *c) {
@@ -79,8 +77,7 @@ static void put_initialized(struct conditions *c, const char *phase) {
 /* What stands in the way of readiness beside the containers. */
 static struct str closed_gates(struct conditions *c) {
         const struct json *conditions = json_at_path(object_json(c->p->current), "status", "conditions");
-        struct buf b = BUF_INIT;
-        struct str s;
+        _cleanup_buf_ struct buf b = BUF_INIT;
 
         json_each_item(gate, json_getc(c->p->spec, "readinessGates")) {
                 struct str type = jstr(gate, "conditionType");
@@ -97,9 +94,7 @@ static struct str closed_gates(struct conditions *c) {
                         buf_printf(&b, "corresponding condition of pod readiness gate \"%" STR_FMT "\" does not exist.",
                                    STR_ARG(type));
         }
-        s = arena_str(c->a, buf_str(&b));
-        buf_free(&b);
-        return s;
+        return arena_str(c->a, buf_str(&b));
 }
 
 static void put_ready(struct conditions *c, const char *phase) {

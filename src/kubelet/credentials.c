@@ -58,7 +58,7 @@ static struct registry_auth read_entry(struct arena *a, const struct json *entry
                 .identity_token = jstr(entry, "identitytoken"),
                 .registry_token = jstr(entry, "registrytoken"),
         };
-        struct buf plain = BUF_INIT;
+        _cleanup_buf_ struct buf plain = BUF_INIT;
         struct str both = jstr(entry, "auth");
         ssize_t colon;
 
@@ -70,7 +70,6 @@ static struct registry_auth read_entry(struct arena *a, const struct json *entry
                         auth.password = str_sub(both, (size_t) colon + 1, both.n);
                 }
         }
-        buf_free(&plain);
         return auth;
 }
 
@@ -127,7 +126,7 @@ static void use_secret(struct arena *a, const struct object *secret, struct str 
 
 void credentials_of_pod(struct kubelet *k, struct arena *a, const struct object *pod, struct str ref,
                         struct registry_auth **ret, size_t *ret_n) {
-        struct buf missing = BUF_INIT;
+        _cleanup_buf_ struct buf missing = BUF_INIT;
 
         json_each_item(it, json_at_path(object_json(pod), "spec", "imagePullSecrets")) {
                 _cleanup_(object_unrefp) struct object *secret = NULL;
@@ -143,5 +142,4 @@ void credentials_of_pod(struct kubelet *k, struct arena *a, const struct object 
                              "Unable to retrieve some image pull secrets (%" STR_FMT
                              "); attempting to pull the image may not succeed.",
                              STR_ARG(buf_str(&missing)));
-        buf_free(&missing);
 }

@@ -77,8 +77,7 @@ static struct str lookup(struct str name, const struct str (*env)[2], size_t n) 
 
 /* $(NAME) becomes its value, or stays where there is none; $$ is one $. */
 struct str env_expand(struct arena *a, struct str text, const struct str (*env)[2], size_t n) {
-        struct buf out = BUF_INIT;
-        struct str done;
+        _cleanup_buf_ struct buf out = BUF_INIT;
 
         if (str_find(text, '$') < 0)
                 return text;
@@ -104,9 +103,7 @@ struct str env_expand(struct arena *a, struct str text, const struct str (*env)[
                         }
                 }
         }
-        done = arena_str(a, buf_str(&out));
-        buf_free(&out);
-        return done;
+        return arena_str(a, buf_str(&out));
 }
 
 static struct str env_name(struct arena *a, struct str s) {
@@ -276,8 +273,7 @@ static int compare_members(const void *a, const void *b) {
 /* key="value" lines, sorted, values quoted as Go's %q does. */
 static struct str format_map(struct arena *a, const struct json *map) {
         VEC(struct json_member *) sorted = { 0 };
-        struct buf out = BUF_INIT;
-        struct str done;
+        _cleanup_buf_ struct buf out = BUF_INIT;
 
         json_each_member(m, map)
                 vec_push(&sorted, m);
@@ -303,10 +299,8 @@ static struct str format_map(struct arena *a, const struct json *map) {
                 }
                 buf_putc(&out, '"');
         }
-        done = arena_str(a, buf_str(&out));
-        buf_free(&out);
         vec_free(&sorted);
-        return done;
+        return arena_str(a, buf_str(&out));
 }
 
 static struct str host_ip(struct pod *p, size_t i) {

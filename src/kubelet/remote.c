@@ -82,7 +82,7 @@ static void resized(struct remote *r, struct str text) {
 
 static void ws_data(struct duplex *d, struct str data, void *arg) {
         struct remote *r = arg;
-        struct buf plain = BUF_INIT;
+        _cleanup_buf_ struct buf plain = BUF_INIT;
         unsigned channel;
 
         if (str_empty(data))
@@ -91,10 +91,8 @@ static void ws_data(struct duplex *d, struct str data, void *arg) {
         data = str_sub(data, 1, data.n);
         if (r->base64) {
                 channel -= '0';
-                if (base64_decode(&plain, data) < 0) {
-                        buf_free(&plain);
+                if (base64_decode(&plain, data) < 0)
                         return;
-                }
                 data = buf_str(&plain);
         }
         if (channel == 255 && r->close_signal) {
@@ -104,7 +102,6 @@ static void ws_data(struct duplex *d, struct str data, void *arg) {
                 r->ops->on_stdin(r, data, r->arg);
         else if (channel == REMOTE_RESIZE)
                 resized(r, data);
-        buf_free(&plain);
 }
 
 static void ws_drain(struct duplex *d, void *arg) {
@@ -118,17 +115,16 @@ static void ws_close(struct duplex *d, int err, void *arg) {
 }
 
 static void ws_write(struct remote *r, enum remote_channel c, struct str data) {
-        struct buf b = BUF_INIT;
+        _cleanup_buf_ struct buf b = BUF_INIT;
 
         buf_putc(&b, (char) (r->base64 ? '0' + c : c));
         if (r->base64) {
                 base64_encode(&b, data);
                 websocket_write_text(r->ws, buf_str(&b));
-        } else
+        } else {
                 buf_add_str(&b, data);
-        if (!r->base64)
                 duplex_write_copy(r->ws, buf_str(&b));
-        buf_free(&b);
+        }
 }
 
 static struct remote *new_remote(struct http_request *req, const struct remote_options *o, const struct remote_ops *ops,

@@ -78,7 +78,7 @@ static void connection_release(struct connection *c) {
 /* ---- to the client ---- */
 
 static void ws_send(struct forward *f, int channel, struct str data) {
-        struct buf b = BUF_INIT;
+        _cleanup_buf_ struct buf b = BUF_INIT;
 
         if (!f->ws)
                 return;
@@ -90,7 +90,6 @@ static void ws_send(struct forward *f, int channel, struct str data) {
                 buf_add_str(&b, data);
                 duplex_write_copy(f->ws, buf_str(&b));
         }
-        buf_free(&b);
 }
 
 static void to_client(struct connection *c, struct str data) {

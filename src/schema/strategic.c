@@ -231,11 +231,8 @@ static int list_directives(struct merge *m, const char *key, const struct json *
 static int merge_objects(struct merge *m, const struct schema_type *elem, const char *key, const struct json *live,
                          const struct json *patch, struct json *ret) {
         struct json out = json_copy_shallow(m->arena, live), rest = json_new_array();
-        int r;
 
-        r = list_directives(m, key, patch, &out, &rest);
-        if (r < 0)
-                return r;
+        TRY(list_directives(m, key, patch, &out, &rest));
         json_each_item(it, &rest) {
                 const struct json *id = json_getc(it, key);
                 struct json merged;
@@ -245,9 +242,7 @@ static int merge_objects(struct merge *m, const struct schema_type *elem, const 
                         return no_merge_key(m, it, key);
                 at = find_item(&out, id, key);
                 if (at >= 0) {
-                        r = merge_map(m, elem, &out.items[at], it, &merged);
-                        if (r < 0)
-                                return r;
+                        TRY(merge_map(m, elem, &out.items[at], it, &merged));
                         out.items[at] = merged;
                 } else if (without_directives(m->arena, it, &merged))
                         json_push(m->arena, &out, merged);
@@ -260,15 +255,12 @@ static int merge_list(struct merge *m, const struct schema_field *f, const struc
                       const struct json *order, struct json *ret) {
         struct json merged;
         bool objects;
-        int r;
 
-        r = check_elements(m, live, patch, &objects);
-        if (r < 0)
-                return r;
+        TRY(check_elements(m, live, patch, &objects));
         if (objects && !f->patch_key)
                 return error_set(m->err, -EINVAL, "cannot merge lists without merge key for %s", f->type->go_name);
         if (objects)
-                r = merge_objects(m, f->type->elem, f->patch_key, live, patch, &merged);
+                TRY(merge_objects(m, f->type->elem, f->patch_key, live, patch, &merged));
         else {
                 merged = json_new_array();
                 for (size_t i = 0; i < 2; i++)
@@ -276,8 +268,6 @@ static int merge_list(struct merge *m, const struct schema_field *f, const struc
                                 if (find_item(&merged, it, NULL) < 0)
                                         json_push(m->arena, &merged, *it);
         }
-        if (r < 0)
-                return r;
         return order_items(m, &merged, order ? order : patch, live, objects ? f->patch_key : NULL, ret);
 }
 
@@ -369,15 +359,11 @@ static int set_element_order(struct merge *m, const struct schema_type *t, const
                 return json_is(list, JSON_NULL) ? 0 : not_a_list(m, list);
         if (!live && !list)
                 return 0;
-        r = check_order(m, list, order, f->patch_key);
-        if (r < 0)
-                return r;
+        TRY(check_order(m, list, order, f->patch_key));
         if (list && live && !(f->flags & SCHEMA_PATCH_MERGE))
                 merged = *list;
         else {
-                r = merge_list(m, f, live ? live : &none, list ? list : &none, order, &merged);
-                if (r < 0)
-                        return r;
+                TRY(merge_list(m, f, live ? live : &none, list ? list : &none, order, &merged));
         }
         json_set(m->arena, out, name, merged);
         return 0;
@@ -403,20 +389,15 @@ static int merge_member(struct merge *m, const struct schema_type *t, const stru
         const struct schema_type *below = f ? f->type : t && t->kind == SCHEMA_MAP ? t->elem : NULL;
         bool replace = f && (f->flags & SCHEMA_PATCH_REPLACE);
         struct json merged = json_null();
-        int r;
 
         if (v->type == JSON_NULL) {
                 json_remove(out, json_key(p));
                 return 0;
         }
         if (live && live->type == v->type && v->type == JSON_OBJECT && !replace) {
-                r = merge_map(m, below, live, v, &merged);
-                if (r < 0)
-                        return r;
+                TRY(merge_map(m, below, live, v, &merged));
         } else if (live && live->type == v->type && v->type == JSON_ARRAY && f && (f->flags & SCHEMA_PATCH_MERGE)) {
-                r = merge_list(m, f, live, v, NULL, &merged);
-                if (r < 0)
-                        return r;
+                TRY(merge_list(m, f, live, v, NULL, &merged));
         } else if (live && live->type == v->type) {
                 merged = *v;
         } else if (!without_directives(m->arena, v, &merged)) {
@@ -428,17 +409,10 @@ static int merge_member(struct merge *m, const struct schema_type *t, const stru
 }
 
 static int merge_members(struct merge *m, const struct schema_type *t, const struct json *patch, struct json *out) {
-        int r;
-
-        r = retain_keys(m, patch, out);
-        if (r < 0)
-                return r;
+        TRY(retain_keys(m, patch, out));
         json_each_member(p, patch)
-                if (str_has_prefix(json_key(p), ELEMENT_ORDER)) {
-                        r = set_element_order(m, t, p, patch, out);
-                        if (r < 0)
-                                return r;
-                }
+                if (str_has_prefix(json_key(p), ELEMENT_ORDER))
+                        TRY(set_element_order(m, t, p, patch, out));
         json_each_member(p, patch) {
                 struct str name = json_key(p);
                 char order[300];
@@ -447,14 +421,12 @@ static int merge_members(struct merge *m, const struct schema_type *t, const str
                 if (str_has_prefix(name, ELEMENT_ORDER) || str_eq(name, RETAIN_KEYS))
                         continue;
                 if (str_has_prefix(name, DELETE_FROM))
-                        r = delete_from_list(m, p, out);
+                        TRY(delete_from_list(m, p, out));
                 else if (p->value.type != JSON_NULL && n < (int) sizeof(order) &&
                          json_get(patch, str_n(order, (size_t) n)))
                         continue; /* merged already */
                 else
-                        r = merge_member(m, t, p, out);
-                if (r < 0)
-                        return r;
+                        TRY(merge_member(m, t, p, out));
         }
         return 0;
 }

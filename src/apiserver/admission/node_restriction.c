@@ -95,8 +95,6 @@ static bool is_own(const struct check *k, const struct json *pod) {
 }
 
 static int create_pod(const struct check *k) {
-        int r;
-
         if (!json_getc(json_at_path(k->obj, "metadata", "annotations"), MIRROR))
                 return no(k,
                           "pod does not have \"" MIRROR "\" annotation, node \"%" STR_FMT
@@ -104,8 +102,8 @@ static int create_pod(const struct check *k) {
                           STR_ARG(k->node));
         if (!is_own(k, k->obj))
                 return node_may_not(k, "can only create pods with spec.nodeName set to itself");
-        r = check_owner(k);
-        return r < 0 ? r : check_references(k);
+        TRY(check_owner(k));
+        return check_references(k);
 }
 
 static bool differ(const struct check *k, const char *part, const char *key) {

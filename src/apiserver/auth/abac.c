@@ -38,10 +38,8 @@ static int read_line(struct arena *a, struct str line, struct json *list, struct
         struct str kind, version;
         struct json *doc;
         bool old;
-        int r = json_parse(a, line, NULL, &doc, err);
 
-        if (r < 0)
-                return r;
+        TRY(json_parse(a, line, NULL, &doc, err));
         kind = text_of(doc, "kind");
         version = text_of(doc, "apiVersion");
         old = str_empty(kind) && str_empty(version);

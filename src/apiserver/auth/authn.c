@@ -120,10 +120,9 @@ int authn_parse_tokens(struct arena *a, struct str rest, struct map *ret, struct
 
 static int read_token_file(struct authn *n, const char *path, struct error *err) {
         _cleanup_buf_ struct buf text = BUF_INIT;
-        int r = file_read(path, 0, &text, err);
+        int r;
 
-        if (r < 0)
-                return r;
+        TRY(file_read(path, 0, &text, err));
         n->file_tokens = map_new(NULL);
         r = authn_parse_tokens(n->arena, arena_str(n->arena, buf_str(&text)), n->file_tokens, err);
         return r < 0 ? error_prefix(err, "%s", path) : 0;
@@ -221,10 +220,9 @@ static int read_file(struct authn *n, const char *path, struct authn_config *c, 
         struct field_errors fe = { .a = c->arena };
         struct json shape = json_build(c->arena, config_shape), *doc;
         const struct json *anonymous;
-        int r = config_read(c->arena, path, "AuthenticationConfiguration", "v1beta1 v1alpha1", &shape, &doc, err);
+        int r;
 
-        if (r < 0)
-                return r;
+        TRY(config_read(c->arena, path, "AuthenticationConfiguration", "v1beta1 v1alpha1", &shape, &doc, err));
         if (server_flag(n->s, "oidc-issuer-url", NULL))
                 return error_set(err, -EINVAL, "authentication-config file and oidc-* flags are mutually exclusive");
         anonymous = json_getc(doc, "anonymous");
@@ -290,11 +288,8 @@ static int configure(struct authn *n, struct error *err) {
         if (r < 0)
                 return r;
         atomic_store(&n->config, c);
-        r = token_webhook_new(n, err);
-        if (r == 0)
-                r = authorizers_configure(n->s, &authorizers, err);
-        if (r < 0)
-                return r;
+        TRY(token_webhook_new(n, err));
+        TRY(authorizers_configure(n->s, &authorizers, err));
         atomic_store(&n->s->authorizers, authorizers);
         return request_header_new(n, &n->request_header, err);
 }

@@ -430,9 +430,7 @@ static int check_signature(const struct oidc *o, struct arena *a, const struct j
 
         url = o->discovery.n ? o->discovery
                              : arena_printf(a, "%" STR_FMT "/.well-known/openid-configuration", STR_ARG(base));
-        r = fetch(o, a, url, &config, err);
-        if (r < 0)
-                return r;
+        TRY(fetch(o, a, url, &config, err));
         if (!str_eq(text_of(config, "issuer"), o->issuer))
                 return refused(err, "%s", o->not_ready);
         url = text_of(config, "jwks_uri");
@@ -495,10 +493,8 @@ static int check_token(const struct oidc *o, struct arena *a, const struct jwt *
         struct str algorithm = text_of(t->header, "alg"), rest = o->algorithms, one;
         struct json known = json_new_array();
         char text[36];
-        int r = check_sources(o, t, err);
 
-        if (r < 0)
-                return r;
+        TRY(check_sources(o, t, err));
         if (now >= until) {
                 struct str at = time_format(text, until * NSEC_PER_SEC);
 
@@ -514,8 +510,8 @@ static int check_token(const struct oidc *o, struct arena *a, const struct jwt *
                                "%s: oidc: id token signed with unsupported algorithm, expected %" STR_FMT
                                " got \"%" STR_FMT "\"",
                                o->verify, STR_ARG(quoted(a, &known)), STR_ARG(algorithm));
-        r = check_signature(o, a, t, err);
-        return r < 0 ? r : check_audience(o, a, t, err);
+        TRY(check_signature(o, a, t, err));
+        return check_audience(o, a, t, err);
 }
 
 /* ---- claims that are elsewhere (OpenID Connect Core 1.0, 5.6.2) ---- */
@@ -608,13 +604,10 @@ static int map_text(const struct reading *r, const struct mapping *m, const char
                     struct str *ret, struct error *err) {
         const struct json *claim = json_get(r->claims, m->claim);
         struct cel_value v;
-        int e;
 
         *ret = STR("");
         if (m->program) {
-                e = evaluate(r->a, m->program, m->text, &r->value, &v, what, err);
-                if (e < 0)
-                        return e;
+                TRY(evaluate(r->a, m->program, m->text, &r->value, &v, what, err));
                 if (v.kind != CEL_STRING)
                         return refused(err, "error evaluating %s: %s must return a string", what, what);
                 *ret = arena_str(r->a, cel_str(&v));
@@ -673,9 +666,8 @@ static int map_groups(const struct reading *r, struct json *ret, struct error *e
 
         *ret = json_new_array();
         if (m->program) {
-                int e = evaluate(r->a, m->program, m->text, &r->value, &v, "group claim expression", err);
-
-                return e < 0 ? e : value_texts(r, &v, "group claim expression", ret, err);
+                TRY(evaluate(r->a, m->program, m->text, &r->value, &v, "group claim expression", err));
+                return value_texts(r, &v, "group claim expression", ret, err);
         }
         if (json_is(claim, JSON_STRING))
                 json_push(r->a, ret, json_of_str(prefixed(r->a, m->prefix, json_str(claim))));
@@ -740,10 +732,8 @@ static int check_rules(const struct reading *r, const struct rules *rules, const
         for (size_t i = 0; i < rules->n; i++) {
                 const struct rule *x = &rules->v[i];
                 struct cel_value v;
-                int e = evaluate(r->a, x->program, x->text, of, &v, what, err);
 
-                if (e < 0)
-                        return e;
+                TRY(evaluate(r->a, x->program, x->text, of, &v, what, err));
                 if (v.kind != CEL_BOOL || !v.b)
                         return refused(err,
                                        "error evaluating %s: validation expression '%" STR_FMT "' failed: %" STR_FMT,

@@ -47,10 +47,8 @@ static struct json fingerprints(struct arena *a, struct str pem) {
 static int read_authorities(struct authn *n, struct request_header *h, const char *path, struct error *err) {
         struct apiserver_options *o = &n->s->options;
         _cleanup_buf_ struct buf pem = BUF_INIT;
-        int r = file_read(path, 0, &pem, err);
 
-        if (r < 0)
-                return r;
+        TRY(file_read(path, 0, &pem, err));
         o->requestheader_ca_pem = arena_str(n->arena, buf_str(&pem));
         h->authorities = fingerprints(n->arena, o->requestheader_ca_pem);
         h->clients = fingerprints(n->arena, o->client_ca_pem);

@@ -136,7 +136,6 @@ static const struct token *known_token(struct authn *n, struct str text) {
 static int find_token(struct authn *n, struct arena *a, struct str text, const struct token **ret) {
         _cleanup_(arena_freep) struct arena *own = NULL;
         struct token *t;
-        int r;
 
         *ret = known_token(n, text);
         if (*ret)
@@ -145,9 +144,7 @@ static int find_token(struct authn *n, struct arena *a, struct str text, const s
         t = arena_new_of(own, struct token);
         t->arena = own;
         atomic_store(&t->used_ms, now_mono_ms());
-        r = open_token(n, own, text, t);
-        if (r < 0)
-                return r;
+        TRY(open_token(n, own, text, t));
         *ret = t;
         if (keep_token(n, text, t)) {
                 TAKE_PTR(own);
