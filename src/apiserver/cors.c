@@ -54,8 +54,9 @@ size_t cors_headers(const struct cors *c, struct http_request *req, struct http_
         const struct http_header all[CORS_HEADERS] = {
                 { STR("access-control-allow-origin"), http_request_header(req, "origin") },
                 { STR("access-control-allow-methods"), STR("POST, GET, OPTIONS, PUT, DELETE, PATCH") },
-                { STR("access-control-allow-headers"), STR("Content-Type, Content-Length, Accept-Encoding, X-CSRF-Token, "
-                                                           "Authorization, X-Requested-With, If-Modified-Since") },
+                { STR("access-control-allow-headers"),
+                  STR("Content-Type, Content-Length, Accept-Encoding, X-CSRF-Token, Authorization, X-Requested-With, "
+                      "If-Modified-Since") },
                 { STR("access-control-expose-headers"), STR("Date") },
                 { STR("access-control-allow-credentials"), STR("true") },
         };
