@@ -1,8 +1,8 @@
 /* One priority level: seats, and the queues of those that wait for them.
  *
- * A request that waited is charged its width when it is taken, as if it ran for SERVICE_NS, and when it is done for the
- * time that it really ran: the finish of its queue moves on by so much, and the queue that is behind the others is next.
- * A queue of which nothing waits or runs starts at the present, so that nobody saves up, or pays for ever. */
+ * A request that waited is charged its width when it is taken, as if it ran for SERVICE_NS, and when it is done for
+ * the time that it really ran: the finish of its queue moves on by so much, and the queue that is behind the others is
+ * next. A queue of which nothing waits or runs starts at the present, so that nobody saves up, or pays for ever. */
 #include <math.h>
 #include <stdio.h>
 
