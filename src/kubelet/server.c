@@ -1,7 +1,7 @@
 /* The HTTPS server of the node, for the API server: logs, exec, attach, port-forward, stats.
  *
- * Who calls is known by the client certificate: members of system:masters, and those the options name. Nobody else gets
- * in. */
+ * Who calls is known by the client certificate: members of system:masters, and those the options name, may everything;
+ * about others the API server is asked (access.c). */
 #include "kubelet/server.h"
 
 #include <errno.h>
@@ -223,27 +223,9 @@ static bool is_allowed(struct kubelet *k, struct str cn, const struct str *orgs,
         return false;
 }
 
-static void handle(struct http_request *r, void *arg) {
-        struct kubelet *k = arg;
-        const struct str *orgs = NULL;
-        struct str cn = STR("");
-        size_t n = 0;
+static void route(struct kubelet *k, struct http_request *r) {
         bool path_found = false;
 
-        if (k->server_ending) {
-                server_error(r, 503, "the node agent is stopping");
-                return;
-        }
-        if (!http_request_client_cert(r, &cn, &orgs, &n)) {
-                server_error(r, 401, "Unauthorized");
-                return;
-        }
-        if (!is_allowed(k, cn, orgs, n)) {
-                server_error(r, 403,
-                             "Forbidden (user=%" STR_FMT ", verb=%" STR_FMT ", resource=nodes, subresource=proxy)",
-                             STR_ARG(cn), STR_ARG(http_request_method_text(r)));
-                return;
-        }
         for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
                 struct route_args a = { .k = k };
 
@@ -256,6 +238,20 @@ static void handle(struct http_request *r, void *arg) {
                 return;
         }
         server_error(r, path_found ? 405 : 404, path_found ? "405: Method Not Allowed" : "404: Page Not Found");
+}
+
+static void handle(struct http_request *r, void *arg) {
+        struct kubelet *k = arg;
+        const struct str *orgs = NULL;
+        struct str cn = STR("");
+        size_t n = 0;
+
+        if (k->server_ending)
+                server_error(r, 503, "the node agent is stopping");
+        else if (http_request_client_cert(r, &cn, &orgs, &n) && is_allowed(k, cn, orgs, n))
+                route(k, r);
+        else
+                server_ask(k, r, cn, orgs, n, route);
 }
 
 int server_start(struct kubelet *k, struct error *err) {

@@ -20,6 +20,11 @@ void serve_stats_summary(struct http_request *r, const struct route_args *a);
 void serve_metrics_resource(struct http_request *r, const struct route_args *a);
 void serve_metrics_cadvisor(struct http_request *r, const struct route_args *a);
 
+/* Asks the API server who sends the request, by its token or certificate (cn empty: none), and whether they may; then
+ * serves it, or refuses. */
+void server_ask(struct kubelet *k, struct http_request *r, struct str cn, const struct str *orgs, size_t n,
+                void (*serve)(struct kubelet *k, struct http_request *r));
+
 /* A plain text error, as the kubelet answers. */
 void server_error(struct http_request *r, int code, const char *fmt, ...) _printf_(3, 4);
 /* A query parameter, decoded in the request's arena; p == NULL: absent. */

@@ -1,7 +1,9 @@
 """Who may do what, with the real kubectl: roles, impersonation, tokens, an OpenID issuer, webhooks, encryption at rest."""
 import base64
+import http.client
 import json
 import os
+import ssl
 import subprocess
 import time
 
@@ -104,6 +106,24 @@ def test_service_account_tokens(cluster, ns):
     cluster.kubectl("delete", "serviceaccount", "default", "-n", ns)
     assert "must be logged in" in refused(as_token(cluster, token, "get", "pods"))
     wait(lambda: cluster.run("get", "secret", "old", "-n", ns, check=False).returncode != 0)
+
+
+def test_the_node_asks_who_reads_from_it(cluster, ns):
+    cluster.kubectl("create", "serviceaccount", "reader", "-n", ns)
+    token = cluster.kubectl("create", "token", "reader", "-n", ns).strip()
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+
+    def status(path, token=token):
+        c = http.client.HTTPSConnection(cluster.ip(), 10250, context=context, timeout=10)
+        c.request("GET", path, headers={"Authorization": "Bearer " + token} if token else {})
+        return c.getresponse().status
+
+    assert [status("/metrics", t) for t in (None, "x", token)] == [401, 401, 403]
+    cluster.kubectl("create", "clusterrole", ns, "--verb=get", "--resource=nodes/metrics,nodes/pods")
+    cluster.kubectl("create", "clusterrolebinding", ns, "--clusterrole", ns, "--serviceaccount", f"{ns}:reader")
+    assert [status(p) for p in ("/metrics/resource", "/runningpods", "/configz", "/stats/summary")] == [200, 200, 403, 403]
+    cluster.kubectl("delete", f"clusterrolebinding/{ns}", f"clusterrole/{ns}")
 
 
 def test_bootstrap_tokens_sign_cluster_info_and_expire(cluster):
