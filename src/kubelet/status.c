@@ -16,8 +16,25 @@
 
 /* ---- containers ---- */
 
+/* A pod that is over has lost a container that it knows nothing of; but those whose turn never came are waiting still:
+ * init containers behind the last that started, and the others when no init container let them start. */
 static bool is_unlocated(const struct container *c) {
-        return c->pod->is_final && !c->status;
+        const struct container *last = NULL;
+        bool is_behind = c->kind != CONTAINER_INIT, came = false;
+
+        if (!c->pod->is_final || c->status)
+                return false;
+        for (size_t i = 0; i < c->pod->containers.n; i++) {
+                const struct container *x = c->pod->containers.v[i];
+
+                if (x->kind == CONTAINER_INIT && c->kind == CONTAINER_INIT && x == c && !last)
+                        return true;
+                is_behind = is_behind || x == c;
+                came = came || (is_behind && x->kind == c->kind && (x->status || x->previous));
+                last = x->kind == CONTAINER_INIT ? x : last;
+        }
+        return came || !last || c->kind == CONTAINER_EPHEMERAL ||
+               (c->kind == CONTAINER_APP && (container_exited_ok(last) || (last->sidecar && last->status)));
 }
 
 enum shown_state container_shown(const struct container *c) {
