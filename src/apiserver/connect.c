@@ -196,11 +196,13 @@ static bool split_name(struct str text, struct str *scheme, struct str *name, st
                (str_empty(*scheme) || str_eqc(*scheme, "http") || str_eqc(*scheme, "https"));
 }
 
-static struct str proxied_path(struct exchange *x) {
-        struct str query = http_request_query(x->req);
+static void set_path(struct exchange *x, struct relay_target *t) {
+        struct str query = http_request_query(x->req), path = http_request_path(x->req);
 
-        return arena_printf(http_request_arena(x->req), "%s%" STR_FMT "%s%" STR_FMT, str_empty(x->info.tail) ? "/" : "",
-                            STR_ARG(x->info.tail), str_empty(query) ? "" : "?", STR_ARG(query));
+        t->prefix = str_sub(path, 0, path.n - MIN(path.n, x->info.tail.n));
+        t->path = arena_printf(http_request_arena(x->req), "%s%" STR_FMT "%s%" STR_FMT,
+                               str_empty(x->info.tail) ? "/" : "", STR_ARG(x->info.tail), str_empty(query) ? "" : "?",
+                               STR_ARG(query));
 }
 
 static int node_proxy_target(struct exchange *x, struct store_snapshot *snap, struct relay_target *t,
@@ -210,7 +212,7 @@ static int node_proxy_target(struct exchange *x, struct store_snapshot *snap, st
 
         if (!split_name(x->info.name, &scheme, &name, &port))
                 return err_bad_request(err, "invalid node request \"%" STR_FMT "\"", STR_ARG(x->info.name));
-        t->path = proxied_path(x);
+        set_path(x, t);
         if (node_target(x, snap, name, t, err) < 0)
                 return -ENOENT;
         if (!str_empty(port) && str_to_u64(port, &n) == 0 && n <= 65535)
@@ -249,7 +251,7 @@ static int pod_proxy_target(struct exchange *x, struct store_snapshot *snap, str
                 return err_bad_request(err, "address not allowed");
         t->port = (uint16_t) n;
         t->tls = str_eqc(scheme, "https") ? relay_any_tls(x->s) : NULL;
-        t->path = proxied_path(x);
+        set_path(x, t);
         return 0;
 }
 
@@ -305,7 +307,7 @@ static int service_proxy_target(struct exchange *x, struct store_snapshot *snap,
         if (!split_name(x->info.name, &scheme, &name, &port))
                 return err_bad_request(err, "invalid service request \"%" STR_FMT "\"", STR_ARG(x->info.name));
         t->tls = str_eqc(scheme, "https") ? relay_any_tls(x->s) : NULL;
-        t->path = proxied_path(x);
+        set_path(x, t);
         return service_endpoint(x->s, snap, http_request_arena(x->req), x->info.namespace, name, port, &t->host,
                                 &t->port, err);
 }

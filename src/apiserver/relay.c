@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "apiserver/rewrite.h"
 #include "base/encode.h"
 #include "http/client.h"
 #include "http/tls.h"
@@ -139,7 +140,8 @@ struct relay {
         struct peer *peer;
         struct http_call *call;
         struct duplex *ws; /* a log's, instead of req; once it is open r lives until it is closed */
-        bool started, is_log, base64;
+        bool started, is_log, base64, is_page;
+        struct rewriter links;
         int refused; /* a kubelet's answer that is an error: what it says becomes a Status */
         struct buf reason;
         struct arena *arena;
@@ -162,6 +164,7 @@ static bool is_hop_header(struct str name) {
 
 static void free_relay(struct relay *r) {
         buf_free(&r->reason);
+        buf_free(&r->links.kept);
         arena_free(r->arena);
 }
 
@@ -215,6 +218,19 @@ static void send_message(struct relay *r, struct str data) {
                 http_call_pause(r->call, true);
 }
 
+/* A header of what a pod, a Service or a node answers: it leads through us, too. */
+static struct http_header proxied_header(struct relay *r, struct http_header h) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        if (str_eqc(h.name, "content-type"))
+                r->is_page = str_has_prefix(h.value, STR("text/html"));
+        if (str_eqc(h.name, "location")) {
+                rewrite_url(&r->links, &b, h.value);
+                h.value = arena_str(r->arena, buf_str(&b));
+        }
+        return h;
+}
+
 static void relay_response(struct http_call *c, int status, const struct http_header *h, size_t n, void *arg) {
         struct relay *r = arg;
         struct http_header *out;
@@ -233,9 +249,24 @@ static void relay_response(struct http_call *c, int status, const struct http_he
         out = arena_array(r->arena, struct http_header, n + 1);
         for (size_t i = 0; i < n; i++)
                 if (!is_hop_header(h[i].name))
-                        out[k++] = h[i];
+                        out[k++] = r->links.prefix.n > 0 ? proxied_header(r, h[i]) : h[i];
         r->started = true;
         http_stream_start(r->req, status, out, k);
+}
+
+static void send_page(struct relay *r, struct str data, bool last) {
+        struct buf page = BUF_INIT;
+        struct http_slice s = { .release = free };
+
+        rewrite_html(&r->links, &page, data, last);
+        s.arg = buf_take(&page, &s.data.n);
+        s.data.p = s.arg;
+        if (s.data.n > 0)
+                http_stream_send(r->req, &s, 1);
+        else
+                free(s.arg);
+        if (r->call && http_stream_pending(r->req) > MAX_PENDING)
+                http_call_pause(r->call, true);
 }
 
 static void relay_data(struct http_call *c, struct str data, void *arg) {
@@ -248,6 +279,10 @@ static void relay_data(struct http_call *c, struct str data, void *arg) {
                 return;
         if (r->refused) {
                 buf_add_str(&r->reason, str_sub(data, 0, MAX_REASON - MIN(r->reason.n, MAX_REASON)));
+                return;
+        }
+        if (r->is_page) {
+                send_page(r, data, false);
                 return;
         }
         s.data.p = s.arg = str_dup(data);
@@ -295,6 +330,8 @@ static void relay_done(struct http_call *c, int err, const struct error *error, 
         if (r->req) {
                 http_request_on_close(r->req, NULL, NULL);
                 if (r->started) {
+                        if (r->is_page)
+                                send_page(r, STR(""), true);
                         http_stream_on_drain(r->req, NULL, NULL);
                         http_stream_end(r->req);
                 } else if (r->refused) {
@@ -319,15 +356,21 @@ static void relay_gone(struct http_request *req, void *arg) {
                 http_call_cancel(r->call);
 }
 
+static size_t path_length(struct str path) {
+        ssize_t query = str_find(path, '?');
+
+        return query < 0 ? path.n : (size_t) query;
+}
+
 /* The request's own headers, without those that belong to a connection or say who the user is, and the target's. */
 static size_t forward_headers(struct exchange *x, const struct relay_target *t, struct arena *a, bool upgrade,
                               struct http_header **ret) {
         const struct http_header *h;
         size_t n = http_request_headers(x->req, &h), k = 0;
-        struct http_header *out = arena_array(a, struct http_header, n + t->n_headers + 1);
+        struct http_header *out = arena_array(a, struct http_header, n + t->n_headers + 2);
 
         for (size_t i = 0; i < n; i++) {
-                bool keep = !is_hop_header(h[i].name) ||
+                bool keep = (!is_hop_header(h[i].name) && !(t->prefix.n && str_eqc(h[i].name, "accept-encoding"))) ||
                             (upgrade && (str_eqc(h[i].name, "connection") || str_eqc(h[i].name, "upgrade")));
 
                 if (keep && !(h[i].name.n > 0 && h[i].name.p[0] == ':') &&
@@ -336,6 +379,10 @@ static size_t forward_headers(struct exchange *x, const struct relay_target *t, 
         }
         for (size_t i = 0; i < t->n_headers; i++)
                 out[k++] = t->headers[i];
+        if (t->prefix.n)
+                out[k++] = (struct http_header){ STR("x-forwarded-uri"),
+                                                 arena_printf(a, "%" STR_FMT "%" STR_FMT, STR_ARG(t->prefix),
+                                                              STR_ARG(str_sub(t->path, 0, path_length(t->path)))) };
         *ret = out;
         return k;
 }
@@ -364,6 +411,9 @@ static void relay_call(struct exchange *x, const struct relay_target *t) {
         r->arena = a;
         r->format = x->format;
         r->is_log = t->is_log;
+        r->links = (struct rewriter){ .prefix = arena_str(a, t->prefix),
+                                      .host = arena_printf(a, "%" STR_FMT ":%u", STR_ARG(t->host), t->port),
+                                      .asked = arena_str(a, http_request_header(x->req, "host")) };
         r->name = arena_str(a, x->info.name);
         o.n_headers = forward_headers(x, t, a, false, &headers);
         o.headers = headers;

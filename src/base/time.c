@@ -73,18 +73,11 @@ static char *put_digits(char *p, uint64_t v, int n) {
         return p + n;
 }
 
-/* fraction: digits after the second, 0 for none. */
-static struct str format(char *dst, int64_t wall_ns, int fraction) {
-        int64_t secs = wall_ns / NSEC_PER_SEC, ns = wall_ns % NSEC_PER_SEC, days, rest;
+struct str moment_format(char dst[static 36], struct moment t, int fraction) {
+        int64_t days = t.seconds / 86400, rest = t.seconds % 86400;
         int y, m, d;
         char *p = dst;
 
-        if (ns < 0) {
-                ns += NSEC_PER_SEC;
-                secs--;
-        }
-        days = secs / 86400;
-        rest = secs % 86400;
         if (rest < 0) {
                 rest += 86400;
                 days--;
@@ -103,11 +96,21 @@ static struct str format(char *dst, int64_t wall_ns, int fraction) {
         p = put_digits(p, (uint64_t) rest % 60, 2);
         if (fraction) {
                 *p++ = '.';
-                p = put_digits(p, (uint64_t) (fraction == 6 ? ns / 1000 : ns), fraction);
+                p = put_digits(p, (uint64_t) (fraction == 6 ? t.ns / 1000 : t.ns), fraction);
         }
         *p++ = 'Z';
         *p = 0;
         return str_n(dst, (size_t) (p - dst));
+}
+
+static struct str format(char *dst, int64_t wall_ns, int fraction) {
+        struct moment t = { wall_ns / NSEC_PER_SEC, (int32_t) (wall_ns % NSEC_PER_SEC) };
+
+        if (t.ns < 0) {
+                t.ns += (int32_t) NSEC_PER_SEC;
+                t.seconds--;
+        }
+        return moment_format(dst, t, fraction);
 }
 
 struct str time_format(char dst[static 36], int64_t wall_ns) {
@@ -181,9 +184,9 @@ static int days_in_month(int y, int m) {
         return days[m - 1] + (m == 2 && y % 4 == 0 && (y % 100 != 0 || y % 400 == 0));
 }
 
-int time_parse(struct str s, int64_t *ret_wall_ns) {
+int moment_parse(struct str s, struct moment *ret) {
         int y, m, d, hour, minute, second, offset;
-        int64_t ns = 0, total;
+        int64_t ns = 0;
 
         if (!take_digits(&s, 4, &y) || !take_char(&s, '-') || !take_digits(&s, 2, &m) || !take_char(&s, '-') ||
             !take_digits(&s, 2, &d) || !take_char(&s, 'T') || !take_digits(&s, 2, &hour) || !take_char(&s, ':') ||
@@ -195,9 +198,19 @@ int time_parse(struct str s, int64_t *ret_wall_ns) {
                 return -EINVAL;
         if (m < 1 || m > 12 || d < 1 || d > days_in_month(y, m) || hour > 23 || minute > 59 || second > 59)
                 return -EINVAL;
-        total = days_from_civil(y, m, d) * 86400 + hour * 3600 + minute * 60 + second - offset;
-        if (__builtin_mul_overflow(total, NSEC_PER_SEC, &total) || __builtin_add_overflow(total, ns, &total))
-                total = y < 1970 ? INT64_MIN : INT64_MAX;
+        ret->seconds = days_from_civil(y, m, d) * 86400 + hour * 3600 + minute * 60 + second - offset;
+        ret->ns = (int32_t) ns;
+        return 0;
+}
+
+int time_parse(struct str s, int64_t *ret_wall_ns) {
+        struct moment t;
+        int64_t total;
+
+        if (moment_parse(s, &t) < 0)
+                return -EINVAL;
+        if (__builtin_mul_overflow(t.seconds, NSEC_PER_SEC, &total) || __builtin_add_overflow(total, t.ns, &total))
+                total = t.seconds < 0 ? INT64_MIN : INT64_MAX;
         *ret_wall_ns = total;
         return 0;
 }

@@ -24,8 +24,18 @@ int64_t now_coarse_ns(void); /* monotonic, at the last tick: for what must cost 
 struct str time_format(char dst[static 36], int64_t wall_ns);
 struct str time_format_micro(char dst[static 36], int64_t wall_ns);
 struct str time_format_nano(char dst[static 36], int64_t wall_ns);
-/* Any RFC 3339 time with zone. -EINVAL. */
+/* Any RFC 3339 time with zone; what int64 has no room for is its nearest end. -EINVAL. */
 int time_parse(struct str s, int64_t *ret_wall_ns);
+
+/* Any time of the years 1 to 9999, as API objects may hold it. */
+struct moment {
+        int64_t seconds; /* since 1970 */
+        int32_t ns;      /* 0 to 999,999,999 */
+};
+#define MOMENT_MIN (-62135596800) /* 0001-01-01T00:00:00Z: Go's zero time, which is no time */
+#define MOMENT_MAX 253402300799
+int moment_parse(struct str s, struct moment *ret);
+struct str moment_format(char dst[static 36], struct moment m, int fraction); /* 0, 6 or 9 digits after the second */
 /* Go durations: "1h30m", "1.5s", "300ms". -EINVAL, -ERANGE. */
 int duration_parse(struct str s, int64_t *ret_ns);
 struct str duration_format(char dst[static 36], int64_t ns);       /* as Go prints: "1h30m0s", "1.5s" */

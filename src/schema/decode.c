@@ -247,15 +247,16 @@ static int time_error(struct decoder *d, struct str s, bool micro) {
 static int decode_time(struct decoder *d, const struct schema_type *t, const struct json *in, struct json *ret) {
         bool micro = t->kind == SCHEMA_MICRO_TIME;
         struct str s = json_str(in), out;
+        struct moment m;
         char text[36];
-        int64_t ns;
 
         if (!json_is(in, JSON_STRING))
                 return error_set(d->err, -EINVAL, "json: cannot unmarshal %s into Go value of type string",
                                  go_value(in));
-        if (time_parse(s, &ns) < 0 || (micro && (s.n < 26 || s.p[19] != '.')))
+        if (moment_parse(s, &m) < 0 || (micro && (s.n < 26 || s.p[19] != '.')))
                 return time_error(d, s, micro);
-        out = micro ? time_format_micro(text, ns) : time_format(text, ns);
+        m.seconds = MAX(MIN(m.seconds, MOMENT_MAX), MOMENT_MIN);
+        out = moment_format(text, m, micro ? 6 : 0);
         *ret = str_eq(out, s) ? *in : json_of_copy(d->arena, out);
         return 0;
 }

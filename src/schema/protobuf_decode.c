@@ -53,18 +53,17 @@ static int read_small(struct reader *r, struct str bytes, struct wire_field fiel
 
 static int read_time(struct reader *r, const struct schema_type *t, struct str bytes, struct json *ret) {
         struct wire_field f[4] = { 0 };
-        int64_t ns;
+        struct moment m;
         char text[36];
 
         *ret = json_null();
         if (bytes.n == 0)
                 return 0;
         TRY(read_small(r, bytes, f));
-        if (__builtin_mul_overflow((int64_t) f[1].value, NSEC_PER_SEC, &ns))
+        m = (struct moment){ (int64_t) f[1].value, (int32_t) f[2].value };
+        if (m.seconds < MOMENT_MIN || m.seconds > MOMENT_MAX || m.ns < 0 || m.ns >= (int32_t) NSEC_PER_SEC)
                 return error_set(r->err, -EINVAL, "time out of range");
-        if (t->kind == SCHEMA_MICRO_TIME && __builtin_add_overflow(ns, (int32_t) f[2].value, &ns))
-                return error_set(r->err, -EINVAL, "time out of range");
-        *ret = json_of_copy(r->arena, t->kind == SCHEMA_TIME ? time_format(text, ns) : time_format_micro(text, ns));
+        *ret = json_of_copy(r->arena, moment_format(text, m, t->kind == SCHEMA_TIME ? 0 : 6));
         return 0;
 }
 

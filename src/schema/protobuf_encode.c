@@ -14,15 +14,12 @@ static void encode_message(struct buf *b, const struct schema_type *t, const str
 /* ---- scalars that are messages ---- */
 
 static void encode_time(struct buf *b, const struct schema_type *t, const struct json *v) {
-        int64_t ns, seconds;
+        struct moment m;
 
-        if (!json_is(v, JSON_STRING) || time_parse(json_str(v), &ns) < 0)
+        if (!json_is(v, JSON_STRING) || moment_parse(json_str(v), &m) < 0)
                 return; /* the zero time is an empty message */
-        seconds = ns / NSEC_PER_SEC;
-        if (ns % NSEC_PER_SEC < 0)
-                seconds--;
-        wire_put_int(b, 1, seconds);
-        wire_put_int(b, 2, t->kind == SCHEMA_TIME ? 0 : ns - seconds * NSEC_PER_SEC);
+        wire_put_int(b, 1, m.seconds);
+        wire_put_int(b, 2, t->kind == SCHEMA_TIME ? 0 : m.ns);
 }
 
 static void encode_int_or_string(struct buf *b, const struct json *v) {

@@ -7,6 +7,7 @@
 #include "base/time.h"
 
 static void times_are_printed_as_the_api_prints_them(void **state) {
+        struct moment m;
         char text[36];
         int64_t t = 1136214245LL * NSEC_PER_SEC + 123456789;
 
@@ -18,6 +19,11 @@ static void times_are_printed_as_the_api_prints_them(void **state) {
         assert_str(time_format(text, 951782400LL * NSEC_PER_SEC), "2000-02-29T00:00:00Z");
         assert_str(time_format(text, INT64_MAX), "2262-04-11T23:47:16Z");
         assert_str(time_format(text, INT64_MIN), "1677-09-21T00:12:43Z");
+        assert_int_equal(moment_parse(STR("0001-01-01T00:00:02.5Z"), &m), 0);
+        assert_str(moment_format(text, m, 6), "0001-01-01T00:00:02.500000Z");
+        assert_int_equal(m.seconds, MOMENT_MIN + 2);
+        assert_int_equal(moment_parse(STR("9999-12-31T23:59:59Z"), &m), 0);
+        assert_str(moment_format(text, m, 0), "9999-12-31T23:59:59Z");
 }
 
 static void times_are_read_with_zone_and_fraction(void **state) {
