@@ -1,5 +1,5 @@
-/* Pages that come through the proxy of a pod, a Service or a node: links that begin at the root of that server must lead
- * through the proxy, too. The behaviour is that of k8s.io/apimachinery/pkg/util/proxy's Transport. */
+/* Pages that come through the proxy of a pod, a Service or a node: links that begin at the root of that server must
+ * lead through the proxy, too. The behaviour is that of k8s.io/apimachinery/pkg/util/proxy's Transport. */
 #pragma once
 
 #include "base/buf.h"

@@ -24,9 +24,10 @@ static void links_lead_through_the_proxy(void **state) {
         } table[] = {
                 { "<a href=\"/x\">test</a>", "<a href=\"" PREFIX "/x\">test</a>" },
                 { "<A\n HREF = '/x?a=b&amp;c#d' class=/y>", "<A\n HREF = '" PREFIX "/x?a=b&amp;c#d' class=/y>" },
-                { "<img src=/i.png alt=\"a > b\" longdesc=/l/>", "<img src=" PREFIX "/i.png alt=\"a > b\" longdesc=" PREFIX
-                                                                 "/l/>" },
-                { "<a href=x><a href=\"mailto:a@b\"><a href=\"http://other/x\"><a href=\"//other/x\"><p href=/x>", NULL },
+                { "<img src=/i.png alt=\"a > b\" longdesc=/l/>",
+                  "<img src=" PREFIX "/i.png alt=\"a > b\" longdesc=" PREFIX "/l/>" },
+                { "<a href=x><a href=\"mailto:a@b\"><a href=\"http://other/x\"><a href=\"//other/x\"><p href=/x>",
+                  NULL },
                 { "<a href=\"" PREFIX "/x\"><a href=\"http://10.0.0.7:80\"><a href=\"\"><a href>", NULL },
                 { "<a href=\"http://10.0.0.7:80/x\">", "<a href=\"" PREFIX "/x\">" },
                 { "<a href=\"https://cube:6443/x\">", "<a href=\"https://cube:6443" PREFIX "/x\">" },
