@@ -17,13 +17,6 @@
 #include "schema/strategic.h"
 #include "schema/types.h"
 
-static void copy(struct arena *a, struct json *to, const struct json *from, const char *key) {
-        const struct json *v = json_getc(from, key);
-
-        if (v)
-                json_setc(a, to, key, *v);
-}
-
 /* op->old; false when the op has failed, or again is called later. */
 static bool load(struct op *op, void (*again)(struct op *op)) {
         op_refresh(op);
@@ -63,28 +56,19 @@ static const struct json *scale_value(const struct op *op, const struct json *ob
 }
 
 static struct json scale_of(const struct op *op, const struct json *obj, uint64_t revision) {
-        static const char *const kept[] = { "name", "namespace", "uid" };
         struct arena *a = op->c->arena;
-        struct json s = json_new_object(), meta = json_new_object(), spec = json_new_object(),
-                    status = json_new_object();
         const struct json *from = json_getc(obj, "metadata");
         struct str selector = op->rest->custom ? json_str(scale_value(op, obj, "labelSelectorPath", NULL))
                                                : selector_text(a, json_at_path(obj, "spec", "selector"));
 
-        for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
-                copy(a, &meta, from, kept[i]);
-        json_setc(a, &meta, "resourceVersion", json_of_printf(a, "%llu", (unsigned long long) revision));
-        copy(a, &meta, from, "creationTimestamp");
-        json_set_int(a, &spec, "replicas", json_int(scale_value(op, obj, "specReplicasPath", "spec")));
-        json_set_int(a, &status, "replicas", json_int(scale_value(op, obj, "statusReplicasPath", "status")));
-        if (!str_empty(selector))
-                json_set_str(a, &status, "selector", selector);
-        json_set_cstr(a, &s, "kind", "Scale");
-        json_set_cstr(a, &s, "apiVersion", "autoscaling/v1");
-        json_setc(a, &s, "metadata", meta);
-        json_setc(a, &s, "spec", spec);
-        json_setc(a, &s, "status", status);
-        return s;
+        return json_build(a,
+                          "{ kind: 'Scale', apiVersion: 'autoscaling/v1', metadata: { name: %j, namespace: %j, uid: %j,"
+                          "  resourceVersion: %s, creationTimestamp: %j }, spec: { replicas: %l },"
+                          "  status: { replicas: %l, selector: %o } }",
+                          json_getc(from, "name"), json_getc(from, "namespace"), json_getc(from, "uid"),
+                          arena_printf(a, "%llu", (unsigned long long) revision), json_getc(from, "creationTimestamp"),
+                          json_int(scale_value(op, obj, "specReplicasPath", "spec")),
+                          json_int(scale_value(op, obj, "statusReplicasPath", "status")), selector);
 }
 
 static void answer_scale(struct op *op) {
@@ -235,29 +219,18 @@ static void put_scale(struct op *op) {
 
 /* ---- binding ---- */
 
-static struct json condition(struct arena *a, const char *type, const char *status, struct str now) {
-        struct json c = json_new_object();
+/* PodScheduled becomes true. */
+static void set_scheduled(struct arena *a, struct json *status) {
+        struct json *list = json_get_or_add_array(a, status, "conditions"),
+                    *old = condition_find(status, "PodScheduled");
+        struct json c = json_build(a,
+                                   "{ type: 'PodScheduled', status: 'True', lastProbeTime: null,"
+                                   "  lastTransitionTime: %s }",
+                                   now_text(a));
 
-        json_set_cstr(a, &c, "type", type);
-        json_set_cstr(a, &c, "status", status);
-        json_setc(a, &c, "lastProbeTime", json_null());
-        json_set_str(a, &c, "lastTransitionTime", now);
-        return c;
-}
-
-/* Adds the condition, or turns the one that is there. */
-static void set_condition(struct arena *a, struct json *status, const char *type, const char *value, const char *reason,
-                          const char *message) {
-        struct json *list = json_get_or_add_array(a, status, "conditions"), *old = condition_find(status, type);
-        struct json c = condition(a, type, value, now_text(a));
-
-        if (reason)
-                json_set_cstr(a, &c, "reason", reason);
-        if (message)
-                json_set_cstr(a, &c, "message", message);
         if (!old)
                 json_push(a, list, c);
-        else if (!str_eqc(json_str(json_getc(old, "status")), value))
+        else if (!str_eqc(json_str(json_getc(old, "status")), "True"))
                 *old = c;
 }
 
@@ -303,25 +276,16 @@ static int change_binding(struct op *op, struct error *err) {
                 json_set(a, json_get_or_add_object(a, meta_of(a, &op->tree), "annotations"), json_key(m), m->value);
         json_each_member(m, json_getc(meta, "labels"))
                 json_set(a, json_get_or_add_object(a, meta_of(a, &op->tree), "labels"), json_key(m), m->value);
-        set_condition(a, json_get_or_add_object(a, &op->tree, "status"), "PodScheduled", "True", NULL, NULL);
+        set_scheduled(a, json_get_or_add_object(a, &op->tree, "status"));
         return 1;
-}
-
-static struct json success(struct arena *a) {
-        struct json s = json_new_object();
-
-        json_set_cstr(a, &s, "kind", "Status");
-        json_set_cstr(a, &s, "apiVersion", "v1");
-        json_setc(a, &s, "metadata", json_new_object());
-        json_set_cstr(a, &s, "status", "Success");
-        json_set_int(a, &s, "code", 201);
-        return s;
 }
 
 static void answer_success(struct op *op) {
         if (op->result)
                 object_unref(TAKE_PTR(op->result));
-        op->c->tree = json_new(op->c->arena, success(op->c->arena));
+        op->c->tree = json_new(op->c->arena,
+                               json_build(op->c->arena, "{ kind: 'Status', apiVersion: 'v1', metadata: {},"
+                                                        "  status: 'Success', code: 201 }"));
         op_finish(op, 201);
 }
 
@@ -509,12 +473,8 @@ void create_eviction(struct op *op) {
 
 static void claim_object(struct arena *a, struct json *claim, const char *key, struct str name,
                          const struct object *o) {
-        struct json part = json_new_object();
-
-        json_set_str(a, &part, "name", name);
-        if (o)
-                json_setc(a, &part, "uid", json_of_copy(a, object_uid(o)));
-        json_setc(a, claim, key, part);
+        json_setc(a, claim, key,
+                  json_build(a, "{ name: %s, uid: %S }", name, o ? object_uid(o) : str_n(NULL, 0)));
 }
 
 /* The object that the token lives as long as; a pod brings its node along. */
@@ -572,38 +532,25 @@ static int bind_token(struct op *op, const struct json *ref, struct json *claim,
 static int make_claims(struct op *op, const struct json *spec, int64_t seconds, struct json *ret, struct error *err) {
         struct arena *a = op->c->arena;
         int64_t now = now_wall_ns() / NSEC_PER_SEC;
-        struct json k = json_new_object(), account = json_new_object(), aud = json_new_array();
+        const struct json *audiences = json_getc(spec, "audiences");
+        struct json k = json_build(a, "{ namespace: %s }", op->namespace), aud;
         bool ours = true;
         char uuid[37];
 
-        if (json_len(json_getc(spec, "audiences")) > 0)
-                aud = json_copy(a, json_getc(spec, "audiences"));
-        else
-                aud = json_copy(a, &op->s->authn->audiences);
+        aud = json_copy(a, json_len(audiences) > 0 ? audiences : &op->s->authn->audiences);
         rand_uuid(uuid);
-        json_set_str(a, &k, "namespace", op->namespace);
         TRY(bind_token(op, json_getc(spec, "boundObjectRef"), &k, err));
-        json_set_str(a, &account, "name", op->name);
-        json_setc(a, &account, "uid", json_of_copy(a, object_uid(op->old)));
-        json_setc(a, &k, "serviceaccount", account);
-
+        claim_object(a, &k, "serviceaccount", op->name, op->old);
         json_each_item(i, &aud)
                 ours = ours && json_has_str(&op->s->authn->audiences, json_str(i));
         if (op->s->authn->extends_tokens && seconds == DEFAULT_POD_SECONDS && json_getc(&k, "pod") && ours) {
                 json_set_int(a, &k, "warnafter", now + seconds);
                 seconds = EXTENDED_SECONDS;
         }
-        *ret = json_new_object();
-        json_setc(a, ret, "aud", aud);
-        json_set_int(a, ret, "exp", now + seconds);
-        json_set_int(a, ret, "iat", now);
-        json_set_str(a, ret, "iss", authn_issuer(op->s->authn));
-        json_setc(a, ret, "jti", json_of_copy(a, str_n(uuid, 36)));
-        json_setc(a, ret, "kubernetes.io", k);
-        json_set_int(a, ret, "nbf", now);
-        json_setc(a, ret, "sub",
-                  json_of_printf(a, "system:serviceaccount:%" STR_FMT ":%" STR_FMT, STR_ARG(op->namespace),
-                                 STR_ARG(op->name)));
+        *ret = json_build(a, "{ aud: %j, exp: %l, iat: %l, iss: %s, jti: %S, kubernetes.io: %j, nbf: %l, sub: %s }",
+                          &aud, now + seconds, now, authn_issuer(op->s->authn), str_n(uuid, 36), &k, now,
+                          arena_printf(a, "system:serviceaccount:%" STR_FMT ":%" STR_FMT, STR_ARG(op->namespace),
+                                       STR_ARG(op->name)));
         return 0;
 }
 
@@ -634,10 +581,9 @@ static int check_request(struct op *op, const struct json *v, int64_t *ret, stru
 static void create_token(struct op *op) {
         struct arena *a = op->c->arena;
         const struct json *spec = json_getc(op->c->body, "spec"), *seconds = json_getc(spec, "expirationSeconds");
-        int64_t valid;
-        struct json claims, answer, *status, *meta, *out;
+        struct json claims, none = json_null();
         struct str token;
-        char text[36];
+        int64_t valid;
 
         if (!load(op, create_token))
                 return;
@@ -650,23 +596,15 @@ static void create_token(struct op *op) {
         }
         op_annotate(op, STR("authentication.kubernetes.io/issued-credential-id"),
                     arena_printf(a, "JTI=%" STR_FMT, STR_ARG(json_str(json_getc(&claims, "jti")))));
-        answer = json_new_object();
-        json_set_cstr(a, &answer, "kind", "TokenRequest");
-        json_set_cstr(a, &answer, "apiVersion", "authentication.k8s.io/v1");
-        meta = json_get_or_add_object(a, &answer, "metadata");
-        json_set_str(a, meta, "name", op->name);
-        json_set_str(a, meta, "namespace", op->namespace);
-        json_set_str(a, meta, "creationTimestamp", now_text(a));
-        out = json_get_or_add_object(a, &answer, "spec");
-        json_setc(a, out, "audiences", *json_getc(&claims, "aud"));
-        json_set_int(a, out, "expirationSeconds", valid);
-        json_setc(a, out, "boundObjectRef",
-                  json_getc(spec, "boundObjectRef") ? *json_getc(spec, "boundObjectRef") : json_null());
-        status = json_get_or_add_object(a, &answer, "status");
-        json_set_str(a, status, "token", token);
-        json_setc(a, status, "expirationTimestamp",
-                  json_of_copy(a, time_format(text, now_wall_ns() + valid * NSEC_PER_SEC)));
-        op->c->tree = json_new(a, answer);
+        op->c->tree = json_new(
+                        a, json_build(a,
+                                      "{ kind: 'TokenRequest', apiVersion: 'authentication.k8s.io/v1',"
+                                      "  metadata: { name: %s, namespace: %s, creationTimestamp: %s },"
+                                      "  spec: { audiences: %j, expirationSeconds: %l, boundObjectRef: %j },"
+                                      "  status: { token: %s, expirationTimestamp: %t } }",
+                                      op->name, op->namespace, now_text(a), json_getc(&claims, "aud"), valid,
+                                      json_getc(spec, "boundObjectRef") ? json_getc(spec, "boundObjectRef") : &none,
+                                      token, now_wall_ns() + valid * NSEC_PER_SEC));
         op_finish(op, 201);
 }
 
