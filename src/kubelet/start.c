@@ -160,6 +160,7 @@ static bool start_failed(struct container *c, const char *reason, struct error *
 static void forget_results(struct container *c) {
         memset(c->results, 0, sizeof(c->results));
         c->post_start = JOB_IDLE;
+        c->pod->renewed = c->pod->renewed || c->restart_wanted;
         c->restart_wanted = false;
 }
 

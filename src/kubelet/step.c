@@ -71,11 +71,27 @@ static void decide(struct pod *p) {
                 p->end = POD_ENDS;
 }
 
+/* A container that we stopped has yet to start again: upstream does both at once, and tells of it afterwards. */
+static bool is_restarting(const struct pod *p) {
+        for (size_t i = 0; i < p->containers.n; i++) {
+                const struct container *c = p->containers.v[i];
+
+                if (c->restart_wanted && !c->waiting && container_is(c, CONTAINER_EXITED))
+                        return true;
+        }
+        return false;
+}
+
 static void report(struct pod *p) {
         _cleanup_error_ struct error err = ERROR_INIT;
 
-        if (p->is_absent || !p->current || p->final_sent || p->end == POD_GONE)
+        if (p->is_absent || !p->current || p->final_sent || p->end == POD_GONE ||
+            (p->end == POD_RUNS && is_restarting(p)))
                 return;
+        if (p->renewed && pod_refresh(p, &err) < 0)
+                log_debug("kubelet: pod %s/%s: %s", p->ns, p->name, error_text(&err));
+        p->renewed = false;
+        error_clear(&err);
         if (status_send(p, &err) < 0) {
                 log_warn("kubelet: status of pod %s/%s: %s", p->ns, p->name, error_text(&err));
                 pod_retry(p, retry_next(&p->status_retry, 100, 10 * 1000));
