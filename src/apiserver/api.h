@@ -66,11 +66,13 @@ struct api_call {
                         *strict; /* what strict validation of the text has found already (duplicate fields), or NULL */
         struct api_user user;
         bool authorized, admitted; /* by the call that this one is a part of: not asked anew */
+        bool collection; /* it is a part of API_DELETE_COLLECTION, where admission knows no names */
         struct str user_agent; /* of the HTTP request; empty for roles in this process */
         struct arena *arena; /* the call's memory; what it returns lives there or is referenced */
 
         struct loop *loop; /* done is called there (may be called within apiserver_call when nothing has to wait) */
         void (*done)(struct api_call *c);
+        int64_t deadline_ms; /* by now_mono_ms: when its client has been answered that it took too long; 0: never */
         bool waits; /* it stays valid until done, however long that takes: it may wait for an authorization webhook */
         void *userdata;
 

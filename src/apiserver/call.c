@@ -89,6 +89,9 @@ void op_fail(struct op *op) {
 }
 
 void op_warn(struct op *op, struct str message) {
+        for (size_t i = 0; i < op->warnings.n; i++)
+                if (str_eq(op->warnings.v[i], message))
+                        return;
         if (op->warnings.n < 64)
                 vec_push(&op->warnings, arena_str(op->c->arena, message));
 }

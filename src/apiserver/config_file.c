@@ -12,7 +12,7 @@ static void check_shape(struct arena *a, const struct json *is, const struct jso
                         struct buf *bad) {
         size_t i = 0;
 
-        if (json_is(is, JSON_NULL))
+        if (json_is(is, JSON_NULL) || json_is(shape, JSON_NULL))
                 return;
         if (is->type != shape->type) {
                 buf_printf(bad, "%sfield \"%" STR_FMT "\" is of the wrong type", bad->n ? ", " : "", STR_ARG(path));
@@ -32,6 +32,13 @@ static void check_shape(struct arena *a, const struct json *is, const struct jso
         }
 }
 
+int config_check(struct arena *a, const struct json *doc, const struct json *shape, struct error *err) {
+        _cleanup_buf_ struct buf bad = BUF_INIT;
+
+        check_shape(a, doc, shape, STR(""), &bad);
+        return bad.n ? error_set(err, -EINVAL, "strict decoding error: %" STR_FMT, STR_ARG(buf_str(&bad))) : 0;
+}
+
 static bool is_version(struct str versions, struct str api_version) {
         struct str v;
 
@@ -45,7 +52,7 @@ static bool is_version(struct str versions, struct str api_version) {
 
 int config_read(struct arena *a, const char *path, const char *kind, const char *versions, const struct json *shape,
                 struct json **ret, struct error *err) {
-        _cleanup_buf_ struct buf text = BUF_INIT, bad = BUF_INIT;
+        _cleanup_buf_ struct buf text = BUF_INIT;
         struct json *doc;
         struct str is, version;
         int r;
@@ -61,10 +68,8 @@ int config_read(struct arena *a, const char *path, const char *kind, const char 
                                  "%s: no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT
                                  "\": this must be %s of apiserver.config.k8s.io, %s",
                                  path, STR_ARG(is), STR_ARG(version), kind, versions);
-        check_shape(a, doc, shape, STR(""), &bad);
         *ret = doc;
-        return bad.n ? error_set(err, -EINVAL, "%s: strict decoding error: %" STR_FMT, path, STR_ARG(buf_str(&bad)))
-                     : 0;
+        return config_check(a, doc, shape, err) < 0 ? error_prefix(err, "%s", path) : 0;
 }
 
 int config_finish(struct field_errors *fe, struct error *err) {

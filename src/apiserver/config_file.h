@@ -8,6 +8,8 @@
  * has every field once, with a value of its type; what is not there is an error. */
 int config_read(struct arena *a, const char *path, const char *kind, const char *versions, const struct json *shape,
                 struct json **ret, struct error *err);
+/* Of such a document: -EINVAL when it has fields that shape does not. A null in shape stands for anything. */
+int config_check(struct arena *a, const struct json *doc, const struct json *shape, struct error *err);
 /* 0, or -EINVAL with all errors: "[jwt[0].issuer.url: Required value, …]". Frees the list. */
 int config_finish(struct field_errors *fe, struct error *err);
 

@@ -323,6 +323,8 @@ static void item_deleted(struct api_call *call) {
 
         if (call->object)
                 object_unref(call->object);
+        for (size_t i = 0; i < call->n_warnings; i++)
+                op_warn(k->op, call->warnings[i]);
         if (call->code >= 400 && call->error.reason != REASON_NOT_FOUND && !k->op->c->error.err)
                 error_move(&k->op->c->error, &call->error);
         error_clear(&call->error);
@@ -359,7 +361,7 @@ static void collection_step(struct collection *k) {
                 k->call.verb = API_DELETE;
                 k->call.name = object_name(o);
                 k->call.namespace = object_namespace(o);
-                k->call.authorized = true; /* as a collection */
+                k->call.authorized = k->call.collection = true;
                 k->call.arena = k->arena;
                 k->call.done = item_deleted;
                 k->call.userdata = k;

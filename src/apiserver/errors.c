@@ -151,7 +151,7 @@ struct json status_of_error(struct arena *a, const struct error *e) {
 
         set_text(a, json_get_mut(&s, STR("metadata")), "continue", e->continue_token);
         json_setc(a, &s, "message", json_of_copy(a, str_of(error_text(e))));
-        set_text(a, &s, "reason", status_reason_text(e->reason));
+        set_text(a, &s, "reason", e->reason_text ? e->reason_text : status_reason_text(e->reason));
 
         set_text(a, &details, "name", e->name);
         set_text(a, &details, "group", e->group);
@@ -169,8 +169,9 @@ struct json status_of_error(struct arena *a, const struct error *e) {
                 json_setc(a, &details, "causes", causes);
         if (e->retry_after_seconds > 0)
                 json_set_int(a, &details, "retryAfterSeconds", e->retry_after_seconds);
-        if (json_len(&details) > 0 || e->kind || e->reason == REASON_NOT_FOUND || e->reason == REASON_FORBIDDEN ||
-            e->reason == REASON_INVALID)
+        if (json_len(&details) > 0 || e->kind ||
+            (!e->reason_text &&
+             (e->reason == REASON_NOT_FOUND || e->reason == REASON_FORBIDDEN || e->reason == REASON_INVALID)))
                 json_setc(a, &s, "details", details);
         json_set_int(a, &s, "code", code);
         return s;

@@ -3,7 +3,8 @@
 #include "apiserver/server.h"
 
 const struct apiserver_flag apiserver_flags[] = {
-        { "admission-control-config-file", "FILE", "what pods may by default and who is exempt: PodSecurity" },
+        { "admission-control-config-file", "FILE",
+          "configures PodSecurity, PodNodeSelector, PodTolerationRestriction and webhooks" },
         { "anonymous-auth", "BOOL", "requests without credentials are system:anonymous (default true)" },
         { "api-audiences", "LIST", "who tokens must be for (default the issuer)" },
         { "audit-log-batch-buffer-size", "N", "how many events may wait for the log's thread (default 10000)" },
@@ -50,6 +51,10 @@ const struct apiserver_flag apiserver_flags[] = {
         { "authorization-webhook-config-file", "FILE", "kubeconfig of a webhook that authorizes" },
         { "authorization-webhook-version", "VERSION", "of SubjectAccessReview (default v1beta1)" },
         { "cors-allowed-origins", "LIST", "regular expressions of the origins whose pages may use the API" },
+        { "default-not-ready-toleration-seconds", "N", "how long pods stay on a node that is not ready (default 300)" },
+        { "default-unreachable-toleration-seconds", "N", "and on one that does not answer (default 300)" },
+        { "disable-admission-plugins", "LIST", "of those that are on" },
+        { "enable-admission-plugins", "LIST", "of those that are off (docs/admission.md)" },
         { "enable-priority-and-fairness", "BOOL", "false: --max-*-requests-inflight limit instead (default true)" },
         { "encryption-provider-config", "FILE", "how Secrets and others are encrypted in the store" },
         { "encryption-provider-config-automatic-reload", "BOOL", "read it again when it changes (default false)" },

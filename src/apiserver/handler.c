@@ -143,9 +143,9 @@ static void answer(struct exchange *x, struct api_call *c) {
         if (c->code >= 400)
                 respond_error(x->req, &x->format, &c->error);
         else if (c->list)
-                respond_list(x->req, &x->format, x->rest, TAKE_PTR(c->list), c->warnings, c->n_warnings);
+                respond_list(x->req, &x->format, x->rest, TAKE_PTR(c->list));
         else if (c->object)
-                respond_object(x->req, &x->format, c->code, x->rest, c->object, c->warnings, c->n_warnings);
+                respond_object(x->req, &x->format, c->code, x->rest, c->object);
         else
                 respond_tree(x->req, &x->format, c->code, c->tree, x->rest);
 }
@@ -451,6 +451,7 @@ static void handle_resource(struct exchange *x) {
         struct api_call c = { .arena = http_request_arena(x->req),
                               .loop = http_request_loop(x->req),
                               .user = x->user,
+                              .deadline_ms = track_deadline_ms(x),
                               .options = x->query.options };
         const struct request_info *i = &x->info;
         bool is_namespace = str_eqc(i->plural, "namespaces");

@@ -102,10 +102,7 @@ const struct rest *rest_of(const struct apiserver *s, const struct api_resource 
         return map_get(s->rests_by_resource, pointer_key(&r));
 }
 
-/* A webhook cannot be asked for a conversion in the middle of admission: such versions are no equivalents. */
-static const struct rest *custom_version_of(const struct custom *c, const struct rest *r, size_t i) {
-        if (c->webhook)
-                return i == 0 ? r : NULL;
+static const struct rest *custom_version_of(const struct custom *c, size_t i) {
         for (size_t k = 0; k < c->n_versions; k++)
                 if (c->versions[k].served && i-- == 0)
                         return &c->versions[k].rest;
@@ -114,7 +111,7 @@ static const struct rest *custom_version_of(const struct custom *c, const struct
 
 const struct rest *rest_version(const struct apiserver *s, const struct rest *r, size_t i) {
         if (r->custom)
-                return custom_version_of(r->custom->of, r, i);
+                return custom_version_of(r->custom->of, i);
         for (size_t k = 0; k < s->n_rests; k++)
                 if (s->rest_table[k].stored == r->stored && i-- == 0)
                         return &s->rest_table[k];

@@ -35,54 +35,33 @@ static void free_list(void *p) {
 
 /* ---- sending ---- */
 
-/* Warning: 299 - "text", one header each (RFC 7234). */
-size_t respond_warnings(struct arena *a, struct http_header *h, const struct str *warnings, size_t n) {
-        for (size_t i = 0; i < n; i++) {
-                _cleanup_buf_ struct buf b = BUF_INIT;
-
-                buf_addc(&b, "299 - \"");
-                for (size_t k = 0; k < warnings[i].n; k++) {
-                        char c = warnings[i].p[k];
-
-                        if (c == '"' || c == '\\')
-                                buf_putc(&b, '\\');
-                        buf_putc(&b, (unsigned char) c < 0x20 ? ' ' : c);
-                }
-                buf_putc(&b, '"');
-                h[i] = (struct http_header){ STR("warning"), arena_str(a, buf_str(&b)) };
-        }
-        return n;
-}
-
-static void send_slices(struct http_request *req, int code, const char *type, const struct str *warnings,
-                        size_t n_warnings, const struct http_slice *body, size_t n_body) {
-        struct http_header h[70];
+static void send_slices(struct http_request *req, int code, const char *type, const struct http_slice *body,
+                        size_t n_body) {
+        struct http_header h[6];
         size_t n = 2;
 
         h[0] = json_headers[0];
         h[1] = (struct http_header){ STR("content-type"), str_of(type) };
         if (strcmp(type, "text/plain; charset=utf-8") == 0)
                 h[n++] = (struct http_header){ STR("x-content-type-options"), STR("nosniff") };
-        n += respond_warnings(http_request_arena(req), h + n, warnings, MIN(n_warnings, 64));
         if (!respond_gzip(req, code, h, n, body, n_body))
                 http_respond(req, code, h, n, body, n_body);
 }
 
 /* Takes the buffer's memory over. */
-static void send_buf(struct http_request *req, int code, const char *type, const struct str *warnings,
-                     size_t n_warnings, struct buf *b) {
+static void send_buf(struct http_request *req, int code, const char *type, struct buf *b) {
         size_t n;
         char *p = buf_take(b, &n);
         struct http_slice s = { .data = str_n(p, n), .release = free, .arg = p };
 
-        send_slices(req, code, type, warnings, n_warnings, &s, 1);
+        send_slices(req, code, type, &s, 1);
 }
 
 void respond_text(struct http_request *req, int code, const char *content_type, struct str text) {
         struct buf b = BUF_INIT;
 
         buf_add_str(&b, text);
-        send_buf(req, code, content_type, NULL, 0, &b);
+        send_buf(req, code, content_type, &b);
 }
 
 /* ---- other media ---- */
@@ -130,17 +109,17 @@ static bool plain(const struct format *f) {
 }
 
 static void send_json(struct http_request *req, const struct format *f, int code, struct buf *text,
-                      const struct rest *rest, const struct str *warnings, size_t n_warnings) {
+                      const struct rest *rest) {
         struct buf out = BUF_INIT;
         struct error e = ERROR_INIT;
 
         track_response(req, code, &(struct http_slice){ .data = buf_str(text) }, 1);
         if (plain(f)) {
-                send_buf(req, code, media_names[MEDIA_JSON], warnings, n_warnings, text);
+                send_buf(req, code, media_names[MEDIA_JSON], text);
                 return;
         }
         if (transcode(&out, f, buf_str(text), rest) == 0) {
-                send_buf(req, code, media_names[f->as.media], warnings, n_warnings, &out);
+                send_buf(req, code, media_names[f->as.media], &out);
                 buf_free(text);
                 return;
         }
@@ -157,7 +136,7 @@ void respond_json_text(struct http_request *req, const struct format *f, int cod
         struct buf b = BUF_INIT;
 
         buf_add_str(&b, text);
-        send_json(req, f, code, &b, rest, NULL, 0);
+        send_json(req, f, code, &b, rest);
 }
 
 /* As Go's http.Error does it. */
@@ -320,18 +299,18 @@ static void write_object(struct buf *b, const struct format *f, const struct res
 }
 
 void respond_object(struct http_request *req, const struct format *f, int code, const struct rest *rest,
-                    struct object *o, const struct str *warnings, size_t n_warnings) {
+                    struct object *o) {
         struct buf b = BUF_INIT;
 
         if (f->as.shape == SHAPE_OBJECT && plain(f)) {
                 struct http_slice s = { .data = object_text(o), .release = object_unref_value, .arg = object_ref(o) };
 
                 track_response(req, code, &s, 1);
-                send_slices(req, code, media_names[MEDIA_JSON], warnings, n_warnings, &s, 1);
+                send_slices(req, code, media_names[MEDIA_JSON], &s, 1);
                 return;
         }
         write_object(&b, f, rest, o, true);
-        send_json(req, f, code, &b, rest, warnings, n_warnings);
+        send_json(req, f, code, &b, rest);
 }
 
 /* Of what is no object of its own only a Scale has rows. */
@@ -352,7 +331,7 @@ void respond_tree(struct http_request *req, const struct format *f, int code, co
                 }
         }
         as.as.shape = SHAPE_OBJECT;
-        send_json(req, &as, code, &b, rest, NULL, 0);
+        send_json(req, &as, code, &b, rest);
 }
 
 /* ---- lists ---- */
@@ -376,8 +355,7 @@ static struct str item_text(const struct rest *rest, const struct object *o) {
 }
 
 /* head , { item , { item … ]} : no byte of an object is copied. The last slice holds the list. */
-static void send_list(struct http_request *req, const struct rest *rest, struct api_list *l, const struct str *warnings,
-                      size_t n_warnings) {
+static void send_list(struct http_request *req, const struct rest *rest, struct api_list *l) {
         size_t n = 0;
         struct http_slice *v = xmalloc((l->n * 2 + 2) * sizeof(*v));
 
@@ -388,7 +366,7 @@ static void send_list(struct http_request *req, const struct rest *rest, struct 
         }
         v[n++] = (struct http_slice){ .data = STR("]}"), .release = free_list, .arg = l };
         track_response(req, 200, v, n);
-        send_slices(req, 200, media_names[MEDIA_JSON], warnings, n_warnings, v, n);
+        send_slices(req, 200, media_names[MEDIA_JSON], v, n);
         free(v);
 }
 
@@ -446,17 +424,16 @@ static void write_list(struct buf *b, struct arena *a, const struct format *f, c
         buf_addc(b, "]}");
 }
 
-void respond_list(struct http_request *req, const struct format *f, const struct rest *rest, struct api_list *l,
-                  const struct str *warnings, size_t n_warnings) {
+void respond_list(struct http_request *req, const struct format *f, const struct rest *rest, struct api_list *l) {
         struct buf b = BUF_INIT;
 
         if (f->as.shape == SHAPE_OBJECT && plain(f)) {
-                send_list(req, rest, l, warnings, n_warnings);
+                send_list(req, rest, l);
                 return;
         }
         write_list(&b, http_request_arena(req), f, rest, l);
         api_list_free(l);
-        send_json(req, f, 200, &b, rest, warnings, n_warnings);
+        send_json(req, f, 200, &b, rest);
 }
 
 /* ---- events ---- */

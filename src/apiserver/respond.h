@@ -16,10 +16,9 @@ void respond_error(struct http_request *req, const struct format *f, const struc
 void respond_tree(struct http_request *req, const struct format *f, int code, const struct json *tree,
                   const struct rest *rest);
 void respond_object(struct http_request *req, const struct format *f, int code, const struct rest *rest,
-                    struct object *o, const struct str *warnings, size_t n_warnings);
+                    struct object *o);
 /* Takes the list over. */
-void respond_list(struct http_request *req, const struct format *f, const struct rest *rest, struct api_list *l,
-                  const struct str *warnings, size_t n_warnings);
+void respond_list(struct http_request *req, const struct format *f, const struct rest *rest, struct api_list *l);
 /* text in the format's media type; type_of says what it is (an object of rest, or NULL: by its kind). */
 void respond_json_text(struct http_request *req, const struct format *f, int code, struct str text,
                        const struct rest *rest);
@@ -38,5 +37,3 @@ struct watch_event;
 void respond_event(struct buf *dst, const struct format *f, const struct rest *rest, const struct watch_event *e,
                    bool first);
 const char *respond_stream_type(const struct format *f);
-/* Warning headers into h, which has room for n. */
-size_t respond_warnings(struct arena *a, struct http_header *h, const struct str *warnings, size_t n);

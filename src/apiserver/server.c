@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include "apiserver/admission/configs.h"
-#include "apiserver/admission/pod_security.h"
 #include "apiserver/allocator.h"
 #include "apiserver/cors.h"
 #include "apiserver/auth/authn.h"
@@ -122,7 +121,7 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
         if (r == 0)
                 r = cors_new(s, &s->cors, err);
         if (r == 0)
-                r = pod_security_configure(s, err);
+                r = admission_configure(s, err);
         if (r < 0) {
                 apiserver_free(s);
                 return r;

@@ -41,6 +41,7 @@ struct flow;
 struct tracks;
 struct cors;
 struct admission_configs;
+struct admission_settings;
 struct audit;
 
 /* A resource as it is served: the schema's description with what every request would otherwise work out anew. */
@@ -91,6 +92,7 @@ struct apiserver {
         VEC(struct watch_hub *) hubs;
         struct map *scopes; /* of watches of a namespace or an object → how many there are; under hubs_lock */
         atomic_uint n_scoped;
+        struct admission_settings *plugins;
         struct pod_security_config *pod_security; /* NULL: as upstream's defaults */
         atomic_size_t watchers;
         atomic_size_t component_watches[N_COMPONENTS]; /* by componentstatus.c's table */

@@ -1,6 +1,7 @@
 /* A watch over HTTP: events of a watcher (watch.c) as lines of a chunked answer. */
 #include "apiserver/flags.h"
 #include "apiserver/handler.h"
+#include "apiserver/track.h"
 #include "apiserver/watch.h"
 #include "base/metrics.h"
 #include "base/rand.h"
@@ -208,7 +209,7 @@ void handle_watch(struct exchange *x, const struct api_call *c) {
         http_request_on_close(x->req, client_gone, s);
         http_stream_on_drain(x->req, drained, s);
         if (x->rest->deprecated.n)
-                n += respond_warnings(http_request_arena(x->req), h + n, &x->rest->deprecated, 1);
+                track_warnings(x, &x->rest->deprecated, 1);
         http_stream_start(x->req, 200, h, n);
         watch_begin(s->watch);
 }

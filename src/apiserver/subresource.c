@@ -432,13 +432,9 @@ void create_eviction(struct op *op) {
         struct object *pdb = NULL;
         struct str phase;
 
-        if (!load(op, create_binding))
+        if (!load(op, create_eviction))
                 return;
         e->op = op;
-        if (admission_node_restriction(op, ADMIT_CREATE, op->c->body, NULL, &op->c->error) < 0) {
-                op_fail(op);
-                return;
-        }
         phase = json_str(json_at_path(object_json(op->old), "status", "phase"));
         if (str_eqc(phase, "Succeeded") || str_eqc(phase, "Failed") || str_eqc(phase, "Pending") ||
             object_deleting(op->old)) {
@@ -588,7 +584,6 @@ static void create_token(struct op *op) {
         if (!load(op, create_token))
                 return;
         if (check_request(op, seconds, &valid, &op->c->error) < 0 ||
-            admission_node_restriction(op, ADMIT_CREATE, op->c->body, NULL, &op->c->error) < 0 ||
             make_claims(op, spec, valid, &claims, &op->c->error) < 0 ||
             authn_sign(op->s->authn, a, &claims, &token, &op->c->error) < 0) {
                 op_fail(op);

@@ -53,6 +53,8 @@ struct track {
         struct audit_event *audit; /* NULL: not logged */
         const struct attributes *waiting; /* for the audit webhook */
         struct http_header headers[4];
+        struct http_header *warnings;
+        size_t n_warnings;
         const char *verb; /* as metrics call it */
         int status;
         bool known, long_running, is_watch, answered;
@@ -359,11 +361,15 @@ static bool answered(struct http_request *req, int status, int64_t bytes, void *
         }
         if (t->x->s->tracks->hsts.n)
                 t->headers[n++] = (struct http_header){ STR("strict-transport-security"), t->x->s->tracks->hsts };
-        if (t->x->s->cors) {
-                struct http_header *all = arena_array(http_request_arena(req), struct http_header, n + CORS_HEADERS);
+        if (t->n_warnings || t->x->s->cors) {
+                struct http_header *all = arena_array(http_request_arena(req), struct http_header,
+                                                      n + t->n_warnings + CORS_HEADERS);
 
                 memcpy(all, t->headers, n * sizeof(*all));
-                n += cors_headers(t->x->s->cors, req, all + n);
+                for (size_t i = 0; i < t->n_warnings; i++)
+                        all[n++] = t->warnings[i];
+                if (t->x->s->cors)
+                        n += cors_headers(t->x->s->cors, req, all + n);
                 http_request_add_headers(req, all, n);
         } else {
                 http_request_add_headers(req, t->headers, n);
@@ -543,6 +549,10 @@ static int read_timeout(struct track *t, struct error *err) {
         return 0;
 }
 
+int64_t track_deadline_ms(const struct exchange *x) {
+        return x->track->late_ms;
+}
+
 /* How many objects a list looks at, as upstream's would: from the cache all of the resource, else twice the page, once
  * more than that when it selects. */
 static int64_t objects_looked_at(const struct exchange *x, bool watch) {
@@ -714,7 +724,56 @@ void track_request_body(struct exchange *x, const struct json *body) {
         audit_request(x->track->audit, body);
 }
 
+#define WARNINGS_RUNES 4096 /* of all warnings of an answer; where there are more each is cut at */
+#define WARNING_RUNES 256
+
+/* The end of the first most characters; *ret_n: how many there are. */
+static size_t cut(struct str s, size_t most, size_t *ret_n) {
+        size_t end = 0;
+
+        *ret_n = 0;
+        for (size_t i = 0; i <= s.n; i++)
+                if (i == s.n || ((unsigned char) s.p[i] & 0xc0) != 0x80) { /* a character begins, or the text ends */
+                        if (*ret_n <= most)
+                                end = i;
+                        *ret_n += i < s.n;
+                }
+        return end;
+}
+
+/* Warning: 299 - "text", one header each (RFC 7234). */
+void track_warnings(struct exchange *x, const struct str *warnings, size_t n) {
+        struct track *t = x->track;
+        struct arena *a = http_request_arena(x->req);
+        size_t all = 0, runes;
+
+        for (size_t i = 0; i < n; i++) {
+                cut(warnings[i], 0, &runes);
+                all += runes;
+        }
+        t->warnings = arena_array(a, struct http_header, n);
+        t->n_warnings = 0;
+        for (size_t i = 0, written = 0; i < n && written < WARNINGS_RUNES; i++) {
+                size_t end = all > WARNINGS_RUNES ? cut(warnings[i], WARNING_RUNES, &runes) : warnings[i].n;
+                _cleanup_buf_ struct buf b = BUF_INIT;
+
+                buf_addc(&b, "299 - \"");
+                for (size_t k = 0; k < end; k++) {
+                        char c = warnings[i].p[k];
+
+                        if (c == '"' || c == '\\')
+                                buf_putc(&b, '\\');
+                        buf_putc(&b, (unsigned char) c < 0x20 ? ' ' : c);
+                }
+                buf_putc(&b, '"');
+                written += all > WARNINGS_RUNES ? MIN(runes, WARNING_RUNES) : 0;
+                t->warnings[t->n_warnings++] = (struct http_header) { STR("warning"), arena_str(a, buf_str(&b)) };
+        }
+}
+
 void track_call(struct exchange *x, const struct api_call *c) {
+        if (c->n_warnings)
+                track_warnings(x, c->warnings, c->n_warnings);
         x->track->elsewhere_ns += c->webhooks_ns;
         json_each_member(m, c->annotations)
                 audit_annotate(x->track->audit, json_key(m), json_str(&m->value));

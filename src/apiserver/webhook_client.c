@@ -128,7 +128,7 @@ static int evict(struct webhooks *h) {
 static int find_peer(struct webhook_run *r, struct error *err) {
         struct webhooks *h = r->h;
         struct tls_options tls = {
-                .ca_pem = r->ca, .cert_pem = r->w->cert_pem, .key_pem = r->w->key_pem, .http2 = true
+                .ca_pem = r->ca, .cert_pem = r->w->user.cert_pem, .key_pem = r->w->user.key_pem, .http2 = true
         };
         struct http_client_options o = { .loop = h->loop.loop,
                                          .host = arena_cstr(r->arena, r->host),
@@ -143,7 +143,7 @@ static int find_peer(struct webhook_run *r, struct error *err) {
         int e;
 
         sha256_hex(ca, r->ca);
-        sha256_hex(cert, r->w->cert_pem);
+        sha256_hex(cert, r->w->user.cert_pem);
         key = arena_printf(r->arena, "%s %s %" STR_FMT " %" STR_FMT ":%u", ca, cert, STR_ARG(r->authority),
                            STR_ARG(r->host), r->port);
         r->peer = map_get(h->peers, key);
@@ -204,6 +204,39 @@ static void on_data(struct http_call *c, struct str data, void *arg) {
 
 static void post(struct webhook_run *r);
 
+/* An answer that is no success, as upstream's client words it. */
+static int refused(int status, struct str body, struct error *err) {
+        static const struct {
+                int status;
+                const char *text;
+        } table[] = {
+                { 400, "the server rejected our request for an unknown reason" },
+                { 401, "the server has asked for the client to provide credentials" },
+                { 404, "the server could not find the requested resource" },
+                { 409, "the server reported a conflict" },
+                { 415, "the media type of the request is not supported by the server" },
+                { 422, "the server rejected our request due to an error in our request" },
+                { 429, "the server has received too many requests and has asked us to try again later" },
+                { 503, "the server is currently unable to handle the request" },
+                { 504, "the server was unable to return a response in the time allotted, but may still be processing "
+                       "the request" },
+        };
+
+        body = str_trim(str_sub(body, 0, 2048));
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+                if (status == table[i].status)
+                        return error_status(err, REASON_INTERNAL, "%s", table[i].text);
+        if (status >= 500)
+                return error_status(err, REASON_INTERNAL,
+                                    "an error on the server (\"%" STR_FMT
+                                    "\") has prevented the request from succeeding",
+                                    STR_ARG(body));
+        if (status == 403)
+                return error_status(err, REASON_INTERNAL, "%" STR_FMT, STR_ARG(body));
+        return error_status(err, REASON_INTERNAL,
+                            "the server responded with the status code %d but did not return more information", status);
+}
+
 static void on_done(struct http_call *c, int err, const struct error *error, void *arg) {
         struct webhook_run *r = arg;
         struct webhook_call *w = r->w;
@@ -217,11 +250,7 @@ static void on_done(struct http_call *c, int err, const struct error *error, voi
         if (err)
                 error_set(&w->error, err, "%s", err == -ETIMEDOUT ? "context deadline exceeded" : error_text(error));
         else if (w->status < 200 || w->status > 299)
-                error_status(&w->error, REASON_INTERNAL,
-                             w->status == 404 ? "the server could not find the requested resource"
-                                              : "an error on the server (\"%" STR_FMT
-                                                "\") has prevented the request from succeeding",
-                             STR_ARG(str_trim(str_sub(buf_str(&r->answer), 0, 2048))));
+                refused(w->status, buf_str(&r->answer), &w->error);
         finish(r);
 }
 
@@ -230,12 +259,12 @@ static void post(struct webhook_run *r) {
                 { STR("content-type"), STR("application/json") },
                 { STR("accept"), STR("application/json, */*") },
                 { STR("user-agent"), STR("kube-apiserver-admission") },
-                { STR("authorization"), r->w->authorization },
+                { STR("authorization"), r->w->user.authorization },
         };
         struct http_call_options o = { .method = r->w->method ? r->w->method : "POST",
                                        .path = r->path,
                                        .headers = headers,
-                                       .n_headers = ARRAY_SIZE(headers) - str_empty(r->w->authorization),
+                                       .n_headers = ARRAY_SIZE(headers) - str_empty(r->w->user.authorization),
                                        .body = r->w->body,
                                        .timeout_ms = r->w->timeout_ms,
                                        .on_response = on_response,

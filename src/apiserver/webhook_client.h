@@ -12,14 +12,19 @@
 
 struct webhooks;
 
+/* Who we are to a webhook: what is not given is empty. */
+struct webhook_user {
+        struct str authorization; /* header */
+        struct str cert_pem, key_pem;
+};
+
 struct webhook_call {
         /* What and where; all valid until done. */
         const struct json *config; /* clientConfig: url, or service {namespace, name, path, port}; caBundle */
         struct str query;          /* added to the URL: "timeout=10s"; or empty */
         const char *method;        /* NULL: POST */
         struct str body;           /* JSON */
-        struct str authorization;  /* the header, or empty */
-        struct str cert_pem, key_pem; /* who we are, or empty */
+        struct webhook_user user;
         unsigned timeout_ms;       /* of the whole call */
         struct loop *loop;         /* where done is called; NULL: on the webhooks' thread */
         void (*done)(struct webhook_call *w); /* once; never before webhook_call returns when there is a loop */

@@ -71,6 +71,7 @@ void error_clear(struct error *e) {
         }
         free(e->causes);
         free(e->message);
+        free(e->reason_text);
         free(e->name);
         free(e->group);
         free(e->kind);
@@ -206,6 +207,7 @@ void error_copy(struct error *dst, const struct error *src) {
         if (!dst || dst == src)
                 return;
         copy.message = dup_or_null(src->message);
+        copy.reason_text = dup_or_null(src->reason_text);
         copy.name = dup_or_null(src->name);
         copy.group = dup_or_null(src->group);
         copy.kind = dup_or_null(src->kind);

@@ -45,6 +45,7 @@ struct error {
         enum status_reason reason;
         int code;                   /* HTTP code; 0: status_reason_code(reason) */
         char *message;
+        char *reason_text; /* what a webhook called its reason, which need not be one of those above; or NULL */
         /* metav1.StatusDetails, each may be NULL */
         char *name, *group, *kind, *uid;
         char *continue_token; /* metav1.ListMeta: where an expired list may go on, or NULL */

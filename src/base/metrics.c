@@ -133,15 +133,27 @@ void series_add(struct series *s, int64_t n) {
                 BUMP(s->value, n);
 }
 
+static uint64_t bits_of(double d) {
+        uint64_t bits;
+
+        memcpy(&bits, &d, sizeof(bits));
+        return bits;
+}
+
 void series_observe(struct series *s, double seconds) {
         unsigned i = 0;
 
         if (!s)
                 return;
-        while (i < s->metric->n_buckets && seconds > s->metric->buckets[i])
-                i++;
-        if (i < s->metric->n_buckets)
-                BUMP(s->buckets[i], 1);
+        if (s->metric->type == METRIC_SUMMARY) {
+                i = (unsigned) s->value % s->metric->n_buckets;
+                atomic_store_explicit(&s->buckets[i], bits_of(seconds), memory_order_relaxed);
+        } else {
+                while (i < s->metric->n_buckets && seconds > s->metric->buckets[i])
+                        i++;
+                if (i < s->metric->n_buckets)
+                        BUMP(s->buckets[i], 1);
+        }
         BUMP(s->value, 1);
         BUMP(s->sum, seconds);
 }
@@ -173,11 +185,27 @@ static int by_name(const void *a, const void *b) {
         return r ? r : strcmp(x->labels, y->labels);
 }
 
+static int64_t count_of(struct series *const *v, size_t n) {
+        int64_t count = 0;
+
+        for (size_t i = 0; i < n; i++)
+                count += atomic_load_explicit(&v[i]->value, memory_order_relaxed);
+        return count;
+}
+
+static void write_sum(struct buf *dst, const struct metric *m, struct series *const *v, size_t n, int64_t count) {
+        const char *labels = v[0]->labels;
+        double sum = 0;
+
+        for (size_t i = 0; i < n; i++)
+                sum += atomic_load_explicit(&v[i]->sum, memory_order_relaxed);
+        buf_printf(dst, *labels ? "%s_sum{%s} %.9g\n" : "%s_sum%s %.9g\n", m->name, labels, sum);
+        buf_printf(dst, *labels ? "%s_count{%s} %lld\n" : "%s_count%s %lld\n", m->name, labels, (long long) count);
+}
+
 static void write_histogram(struct buf *dst, const struct metric *m, struct series *const *v, size_t n) {
         const char *labels = v[0]->labels, *comma = *labels ? "," : "";
         uint64_t below = 0;
-        int64_t count = 0;
-        double sum = 0;
 
         for (unsigned b = 0; b < m->n_buckets; b++) {
                 for (size_t i = 0; i < n; i++)
@@ -185,28 +213,50 @@ static void write_histogram(struct buf *dst, const struct metric *m, struct seri
                 buf_printf(dst, "%s_bucket{%s%sle=\"%g\"} %llu\n", m->name, labels, comma, m->buckets[b],
                            (unsigned long long) below);
         }
+        below = MAX(below, (uint64_t) count_of(v, n)); /* the threads go on counting meanwhile */
+        buf_printf(dst, "%s_bucket{%s%sle=\"+Inf\"} %llu\n", m->name, labels, comma, (unsigned long long) below);
+        write_sum(dst, m, v, n, (int64_t) below);
+}
+
+static int by_value(const void *a, const void *b) {
+        double x = *(const double *) a, y = *(const double *) b;
+
+        return x < y ? -1 : x > y;
+}
+
+static void write_summary(struct buf *dst, const struct metric *m, struct series *const *v, size_t n) {
+        static const double quantiles[] = { 0.5, 0.9, 0.99 };
+        const char *labels = v[0]->labels, *comma = *labels ? "," : "";
+        double *all = xcalloc(n * m->n_buckets, sizeof(*all));
+        size_t kept = 0;
+
         for (size_t i = 0; i < n; i++) {
-                count += atomic_load_explicit(&v[i]->value, memory_order_relaxed);
-                sum += atomic_load_explicit(&v[i]->sum, memory_order_relaxed);
+                uint64_t has = MIN((uint64_t) count_of(&v[i], 1), m->n_buckets);
+
+                for (uint64_t k = 0; k < has; k++) {
+                        uint64_t bits = atomic_load_explicit(&v[i]->buckets[k], memory_order_relaxed);
+
+                        memcpy(&all[kept++], &bits, sizeof(bits));
+                }
         }
-        count = MAX(count, (int64_t) below); /* the threads go on counting meanwhile */
-        buf_printf(dst, "%s_bucket{%s%sle=\"+Inf\"} %lld\n", m->name, labels, comma, (long long) count);
-        buf_printf(dst, *labels ? "%s_sum{%s} %.9g\n" : "%s_sum%s %.9g\n", m->name, labels, sum);
-        buf_printf(dst, *labels ? "%s_count{%s} %lld\n" : "%s_count%s %lld\n", m->name, labels, (long long) count);
+        qsort(all, kept, sizeof(*all), by_value);
+        for (size_t q = 0; q < ARRAY_SIZE(quantiles) && kept > 0; q++)
+                buf_printf(dst, "%s{%s%squantile=\"%g\"} %.9g\n", m->name, labels, comma, quantiles[q],
+                           all[(size_t) (quantiles[q] * (double) (kept - 1))]);
+        free(all);
+        write_sum(dst, m, v, n, count_of(v, n));
 }
 
 static void write_number(struct buf *dst, const struct metric *m, struct series *const *v, size_t n) {
-        int64_t sum = 0;
+        int64_t sum = count_of(v, n);
 
-        for (size_t i = 0; i < n; i++)
-                sum += atomic_load_explicit(&v[i]->value, memory_order_relaxed);
         if (m->type == METRIC_FLAG)
                 sum = MIN(sum, 1);
         buf_printf(dst, *v[0]->labels ? "%s{%s} %lld\n" : "%s%s %lld\n", m->name, v[0]->labels, (long long) sum);
 }
 
 void metrics_collect(struct buf *dst) {
-        static const char *const types[] = { "counter", "gauge", "histogram", "gauge" };
+        static const char *const types[] = { "counter", "gauge", "histogram", "gauge", "summary" };
         VEC(struct series *) all = { 0 };
         const char *name = "";
         size_t n;
@@ -228,6 +278,8 @@ void metrics_collect(struct buf *dst) {
                 name = m->name;
                 if (m->type == METRIC_HISTOGRAM)
                         write_histogram(dst, m, all.v + i, n);
+                else if (m->type == METRIC_SUMMARY)
+                        write_summary(dst, m, all.v + i, n);
                 else
                         write_number(dst, m, all.v + i, n);
         }

@@ -1,17 +1,23 @@
-/* Counters, gauges and histograms for /metrics, in Prometheus' text format. Each thread counts for itself, so that
+/* Counters, gauges, histograms and summaries for /metrics, in Prometheus' text format. Each thread counts for itself:
  * counting is an add to memory that nobody else writes; the reader sums what the threads have. */
 #pragma once
 
 #include "base/buf.h"
 
-enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM, METRIC_FLAG /* a gauge: 1 when ever counted */ };
+enum metric_type {
+        METRIC_COUNTER,
+        METRIC_GAUGE,
+        METRIC_HISTOGRAM,
+        METRIC_FLAG,   /* a gauge: 1 when ever counted */
+        METRIC_SUMMARY /* quantiles of what each thread has observed last */
+};
 
 /* Static: a metric is known by its address. */
 struct metric {
         const char *name, *help;
         enum metric_type type;
         const double *buckets; /* of a histogram: upper bounds in seconds, rising */
-        unsigned n_buckets;
+        unsigned n_buckets;    /* of a summary: how many values each thread keeps */
 };
 
 struct series;

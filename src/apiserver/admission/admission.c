@@ -2,7 +2,13 @@
 #include <errno.h>
 
 #include "apiserver/admission/configs.h"
+#include "apiserver/admission/pod_security.h"
+#include "apiserver/config_file.h"
+#include "apiserver/flags.h"
 #include "apiserver/writes.h"
+#include "base/file.h"
+#include "json/build.h"
+#include "json/yaml.h"
 #include "schema/types.h"
 
 #define ON_CREATE (1U << ADMIT_CREATE)
@@ -31,7 +37,8 @@ static int namespace_lifecycle(struct admission *r, struct error *err) {
                                 return err_forbidden(err, rest, r->op->name, "this namespace may not be deleted");
                 return 0;
         }
-        if (r->operation != ADMIT_CREATE || !rest->resource->namespaced)
+        if (r->operation != ADMIT_CREATE || !rest->resource->namespaced ||
+            str_eqc(rest->group, "authorization.k8s.io")) /* whose answers tell nothing about the namespace */
                 return 0;
         ns = admission_ns(r);
         if (!ns)
@@ -52,29 +59,127 @@ static int node_restriction(struct admission *r, struct error *err) {
 
 /* ---- the table ---- */
 
+#define OFF (1U << 31) /* unless a flag enables it */
+
 static const struct admission_plugin plugins[] = {
+        { "AlwaysAdmit", OFF, NULL, NULL },
+        { "NamespaceAutoProvision", OFF | ON_CREATE, admission_provide_namespace, NULL },
         { "NamespaceLifecycle", ON_CREATE | ON_DELETE, namespace_lifecycle, NULL },
+        { "NamespaceExists", OFF | ON_WRITE | ON_DELETE, NULL, admission_namespace_exists },
+        { "LimitPodHardAntiAffinityTopology", OFF | ON_WRITE, NULL, admission_anti_affinity },
         { "LimitRanger", ON_WRITE, admission_limit_defaults, admission_limits },
         { "ServiceAccount", ON_WRITE, admission_service_account, admission_check_account },
         { "NodeRestriction", ON_CREATE | ON_UPDATE | ON_DELETE, node_restriction, NULL },
         { "TaintNodesByCondition", ON_CREATE, admission_taint_node, NULL },
+        { "AlwaysPullImages", OFF | ON_WRITE, admission_pull_always, admission_check_pulls },
         { "PodSecurity", ON_WRITE, NULL, admission_pod_security },
+        { "PodNodeSelector", OFF | ON_CREATE, admission_node_selector, admission_check_node_selector },
         { "Priority", ON_WRITE, admission_priority, admission_priority_class },
         { "DefaultTolerationSeconds", ON_WRITE, admission_default_tolerations, NULL },
+        { "PodTolerationRestriction", OFF | ON_WRITE, admission_tolerations, admission_check_tolerations },
+        { "ExtendedResourceToleration", OFF | ON_WRITE, admission_tolerate_extended, NULL },
         { "DefaultStorageClass", ON_CREATE, admission_default_storage_class, NULL },
         { "StorageObjectInUseProtection", ON_CREATE, admission_protect_storage, NULL },
+        { "OwnerReferencesPermissionEnforcement", OFF | ON_WRITE, NULL, admission_owner_references },
         { "PersistentVolumeClaimResize", ON_UPDATE, NULL, admission_claim_resize },
         { "RuntimeClass", ON_CREATE, admission_runtime_class, admission_check_overhead },
         { "CertificateApproval", ON_UPDATE, NULL, admission_certificate_approval },
         { "CertificateSigning", ON_UPDATE, NULL, admission_certificate_signing },
         { "CertificateSubjectRestriction", ON_CREATE, NULL, admission_certificate_subject },
         { "DefaultIngressClass", ON_CREATE, admission_default_ingress_class, NULL },
+        { "DenyServiceExternalIPs", OFF | ON_WRITE, NULL, admission_external_ips },
+        /* those of features that are off in v1.33 */
+        { "ClusterTrustBundleAttest", 0, NULL, NULL },
+        { "PodTopologyLabels", 0, NULL, NULL },
+        { "MutatingAdmissionPolicy", 0, NULL, NULL },
         /* what others have configured comes after all that is built in, but for what charges for what is written */
         { "MutatingAdmissionWebhook", ON_ALL, admission_webhooks_mutate, NULL },
         { "ValidatingAdmissionPolicy", ON_ALL, NULL, admission_policies },
         { "ValidatingAdmissionWebhook", ON_ALL, NULL, admission_webhooks_validate },
         { "ResourceQuota", ON_WRITE, NULL, admission_resource_quota },
+        { "AlwaysDeny", OFF | ON_ALL, admission_always_deny, NULL },
 };
+_Static_assert(ARRAY_SIZE(plugins) <= 64, "admission_settings.off has a bit for each");
+
+/* ---- which of them are on, and how ---- */
+
+static int read_names(struct apiserver *s, const char *flag, uint64_t *ret, struct error *err) {
+        struct str names, name;
+        const char *list;
+        size_t i = 0, p;
+
+        *ret = 0;
+        while ((list = server_flag_next(s, flag, &i)))
+                for (names = str_of(list); str_split(&names, ',', &name); *ret |= 1ULL << p) {
+                        for (p = 0; p < ARRAY_SIZE(plugins) && !str_eqc(name, plugins[p].name); p++)
+                                ;
+                        if (p == ARRAY_SIZE(plugins))
+                                return error_set(err, -EINVAL, "%s plugin \"%" STR_FMT "\" is unknown", flag,
+                                                 STR_ARG(name));
+                }
+        return 0;
+}
+
+static int choose(struct apiserver *s, uint64_t *ret_off, struct error *err) {
+        _cleanup_buf_ struct buf both = BUF_INIT;
+        uint64_t on, off;
+
+        if (read_names(s, "enable-admission-plugins", &on, err) < 0 ||
+            read_names(s, "disable-admission-plugins", &off, err) < 0)
+                return -EINVAL;
+        for (size_t p = 0; p < ARRAY_SIZE(plugins); p++) {
+                if (on & off & 1ULL << p)
+                        buf_printf(&both, "%s%s", both.n ? " " : "", plugins[p].name);
+                if (plugins[p].handles & OFF)
+                        off |= 1ULL << p;
+        }
+        *ret_off = off & ~on;
+        return both.n ? error_set(err, -EINVAL,
+                                  "[%" STR_FMT "] in enable-admission-plugins and disable-admission-plugins overlapped",
+                                  STR_ARG(buf_str(&both)))
+                      : 0;
+}
+
+int admission_config(struct apiserver *s, const char *plugin, const struct json **ret, struct error *err) {
+        const char *path = server_flag(s, "admission-control-config-file", NULL), *slash;
+        struct json shape = json_build(s->arena, "{plugins:[{name:'',path:'',configuration:null}]}"), *doc;
+        _cleanup_buf_ struct buf text = BUF_INIT;
+        const struct json *entry;
+        struct str own;
+
+        *ret = NULL;
+        if (!path)
+                return 0;
+        if (config_read(s->arena, path, "AdmissionConfiguration", "v1 v1alpha1", &shape, &doc, err) < 0)
+                return err->err;
+        entry = json_find_by(json_getc(doc, "plugins"), "name", str_of(plugin));
+        own = json_str(json_getc(entry, "path"));
+        *ret = json_getc(entry, "configuration");
+        if (*ret || str_empty(own))
+                return 0;
+        slash = strrchr(path, '/');
+        if (own.p[0] != '/' && slash)
+                own = arena_printf(s->arena, "%.*s/%" STR_FMT, (int) (slash - path), path, STR_ARG(own));
+        if (file_read(arena_cstr(s->arena, own), 1 << 20, &text, err) < 0 ||
+            yaml_parse(s->arena, arena_str(s->arena, buf_str(&text)), NULL, &doc, err) < 0)
+                return error_prefix(err, "%s", plugin);
+        *ret = doc;
+        return 0;
+}
+
+int admission_configure(struct apiserver *s, struct error *err) {
+        struct admission_settings *p = s->plugins = arena_new_of(s->arena, struct admission_settings);
+
+        p->toleration_s[0] = server_flag_number(s, "default-not-ready-toleration-seconds", 300);
+        p->toleration_s[1] = server_flag_number(s, "default-unreachable-toleration-seconds", 300);
+        if (choose(s, &p->off, err) < 0 || admission_config(s, "PodNodeSelector", &p->node_selectors, err) < 0 ||
+            admission_config(s, "PodTolerationRestriction", &p->tolerations, err) < 0 ||
+            admission_hook_users(s, "MutatingAdmissionWebhook", &p->hook_users[0], err) < 0 ||
+            admission_hook_users(s, "ValidatingAdmissionWebhook", &p->hook_users[1], err) < 0)
+                return err->err;
+        p->node_selectors = json_getc(p->node_selectors, "podNodeSelectorPluginConfig");
+        return pod_security_configure(s, err);
+}
 
 /* ---- the way along it ---- */
 
@@ -107,7 +212,7 @@ void admission_continue(struct admission *ad, int result) {
                         break;
                 p = &plugins[ad->next++];
                 look = ad->validating ? p->validate : p->admit;
-                if (look && p->handles & 1U << ad->operation) {
+                if (look && p->handles & 1U << ad->operation && !(ad->s->plugins->off >> (p - plugins) & 1)) {
                         ad->running = p;
                         result = look(ad, &ad->op->c->error);
                 }
@@ -118,6 +223,11 @@ void admission_continue(struct admission *ad, int result) {
                 admission_observe(ad, NULL, now_mono_ns() - ad->since_ns, true);
                 op_fail(ad->op);
         }
+}
+
+void admission_refresh(struct admission *ad) {
+        op_refresh(ad->op);
+        ad->ns = NULL;
 }
 
 void admission_release(struct op *op) {

@@ -27,6 +27,9 @@ struct admission {
         bool validating;
         bool changed;             /* a webhook has changed obj: the plugins want another look */
         bool again;               /* this is that look */
+        unsigned waits;           /* for an account (pods.c) */
+        bool resumed;             /* a plugin that has waited for a conversion is asked once more */
+        struct view *views;       /* review.c: what a webhook has converted for the plugin at hand */
         struct admission_set *set; /* configs.h: the webhooks and policies in force, or NULL */
         void *webhooks;            /* webhooks.c: what must be called again */
         int64_t since_ns;          /* when this half began */
@@ -55,12 +58,19 @@ void admission_run(struct op *op, enum admission_operation o, struct json *obj, 
  * loop when it has one. */
 void admission_continue(struct admission *ad, int result);
 
+/* For a plugin of CREATE that has waited: another snapshot. */
+void admission_refresh(struct admission *ad);
+
 /* When the write ends: op->admission holds nothing any more. */
 void admission_release(struct op *op);
 
 const char *admission_operation_name(enum admission_operation o); /* "CREATE" */
-/* As upstream's attributes have them: the name is empty before it is generated; a namespace is in itself. */
+/* As upstream's attributes have them: the name is empty before it is generated, and for what goes with its collection;
+ * a namespace is in itself. */
 struct str admission_name(const struct admission *ad);
+/* What refusals call the object; "Unknown" when nobody knows. */
+struct str admission_called(const struct admission *ad);
+#define admission_forbid(ad, err, ...) err_forbidden(err, (ad)->op->rest, admission_called(ad), __VA_ARGS__)
 struct str admission_namespace(const struct admission *ad);
 /* Is it this resource itself; or (sub given) that subresource of it? */
 static inline bool admission_is(const struct admission *ad, const struct api_resource *res) {
@@ -90,9 +100,25 @@ int admission_policies(struct admission *ad, struct error *err);
 /* webhooks.c */
 int admission_webhooks_mutate(struct admission *ad, struct error *err);
 int admission_webhooks_validate(struct admission *ad, struct error *err);
-/* node_restriction.c: a node changes itself, its lease and its own pods. Also for the bodies of eviction and token. */
+/* node_restriction.c: a node changes itself, its lease and its own pods. */
 int admission_node_restriction(struct op *op, enum admission_operation o, const struct json *obj,
                                const struct json *old, struct error *err);
+
+struct hook_users;
+
+/* What flags and --admission-control-config-file say about plugins. */
+struct admission_settings {
+        uint64_t off;            /* by their places in the table */
+        int64_t toleration_s[2]; /* DefaultTolerationSeconds: of not-ready and unreachable nodes */
+        const struct json *node_selectors, *tolerations; /* of PodNodeSelector, PodTolerationRestriction; or NULL */
+        struct hook_users *hook_users[2];                /* configs.h; or NULL */
+};
+/* Reads them: s->plugins and s->pod_security. */
+int admission_configure(struct apiserver *s, struct error *err);
+/* Reads the kubeconfig that the plugin's configuration names. */
+int admission_hook_users(struct apiserver *s, const char *plugin, struct hook_users **ret, struct error *err);
+/* What the file says about one plugin, itself or in another file; *ret NULL: nothing. In s->arena. */
+int admission_config(struct apiserver *s, const char *plugin, const struct json **ret, struct error *err);
 
 /* The namespace that the object is in; NULL: it is not there. */
 struct object *admission_ns(struct admission *ad);
@@ -116,12 +142,30 @@ ADMISSION_HALF(admission_priority_class);
 ADMISSION_HALF(admission_default_tolerations);
 ADMISSION_HALF(admission_runtime_class);
 ADMISSION_HALF(admission_check_overhead);
+/* Does one of the list tolerate all that t does? */
+bool admission_tolerated(const struct json *list, const struct json *t);
+/* Into spec.tolerations; none covers another afterwards. */
+void admission_merge_tolerations(struct arena *a, struct json *spec, const struct json *more);
 /* classes.c */
 ADMISSION_HALF(admission_default_storage_class);
 ADMISSION_HALF(admission_default_ingress_class);
 ADMISSION_HALF(admission_protect_storage);
 ADMISSION_HALF(admission_claim_resize);
 ADMISSION_HALF(admission_taint_node);
+/* optional.c */
+ADMISSION_HALF(admission_always_deny);
+ADMISSION_HALF(admission_pull_always);
+ADMISSION_HALF(admission_check_pulls);
+ADMISSION_HALF(admission_anti_affinity);
+ADMISSION_HALF(admission_namespace_exists);
+ADMISSION_HALF(admission_provide_namespace);
+ADMISSION_HALF(admission_node_selector);
+ADMISSION_HALF(admission_check_node_selector);
+ADMISSION_HALF(admission_tolerations);
+ADMISSION_HALF(admission_check_tolerations);
+ADMISSION_HALF(admission_tolerate_extended);
+ADMISSION_HALF(admission_external_ips);
+ADMISSION_HALF(admission_owner_references);
 /* certificates.c */
 ADMISSION_HALF(admission_certificate_approval);
 ADMISSION_HALF(admission_certificate_signing);

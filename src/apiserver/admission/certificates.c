@@ -36,9 +36,8 @@ static int need_right(struct admission *ad, const char *verb, struct error *err)
                         return r;
                 error_clear(err);
         }
-        return err_forbidden(err, ad->op->rest, ad->op->name,
-                             "user not permitted to %s requests with signerName \"%" STR_FMT "\"", verb,
-                             STR_ARG(signer));
+        return admission_forbid(ad, err, "user not permitted to %s requests with signerName \"%" STR_FMT "\"", verb,
+                                STR_ARG(signer));
 }
 
 int admission_certificate_approval(struct admission *ad, struct error *err) {
@@ -86,10 +85,8 @@ int admission_certificate_subject(struct admission *ad, struct error *err) {
                 request = PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL);
         }
         if (!request)
-                return err_forbidden(err, ad->op->rest, ad->op->name,
-                                     "failed to parse CSR: PEM block type must be CERTIFICATE REQUEST");
+                return admission_forbid(ad, err, "failed to parse CSR: PEM block type must be CERTIFICATE REQUEST");
         if (!has_organization(X509_REQ_get_subject_name(request), "system:masters"))
                 return 0;
-        return err_forbidden(err, ad->op->rest, ad->op->name,
-                             "use of %s signer with system:masters group is not allowed", client);
+        return admission_forbid(ad, err, "use of %s signer with system:masters group is not allowed", client);
 }

@@ -107,12 +107,11 @@ int admission_claim_resize(struct admission *ad, struct error *err) {
         if (quantity_cmp(now, old) <= 0)
                 return 0;
         if (!str_eqc(json_str(json_at_path(ad->old, "status", "phase")), "Bound"))
-                return err_forbidden(err, ad->op->rest, ad->op->name,
-                                     "Only bound persistent volume claims can be expanded");
+                return admission_forbid(ad, err, "Only bound persistent volume claims can be expanded");
         if (!may_grow(ad))
-                return err_forbidden(err, ad->op->rest, ad->op->name,
-                                     "only dynamically provisioned pvc can be resized and the storageclass that "
-                                     "provisions the pvc must support resize");
+                return admission_forbid(ad, err,
+                                        "only dynamically provisioned pvc can be resized and the storageclass that "
+                                        "provisions the pvc must support resize");
         return 0;
 }
 

@@ -1,5 +1,12 @@
 #include "apiserver/admission/configs.h"
 
+#include <errno.h>
+
+#include "apiserver/auth/remote.h"
+#include "apiserver/config_file.h"
+#include "base/file.h"
+#include "json/build.h"
+#include "json/yaml.h"
 #include "schema/types.h"
 
 struct admission_configs {
@@ -13,6 +20,70 @@ struct admission_configs {
 static const struct api_resource *const hook_kinds[] = { &res_mutatingwebhookconfigurations,
                                                          &res_validatingwebhookconfigurations };
 
+/* ---- who we are to webhooks ---- */
+
+int admission_hook_users(struct apiserver *s, const char *plugin, struct hook_users **ret, struct error *err) {
+        struct json shape = json_build(s->arena, "{kind:'',apiVersion:'',kubeConfigFile:''}"), *doc;
+        _cleanup_buf_ struct buf text = BUF_INIT;
+        const struct json *config, *users;
+        struct hook_users *u;
+        int r;
+
+        if (admission_config(s, plugin, &config, err) < 0)
+                return err->err;
+        if (!config)
+                return 0;
+        if (config_check(s->arena, config, &shape, err) < 0 ||
+            file_read(arena_cstr(s->arena, json_str(json_getc(config, "kubeConfigFile"))), 1 << 20, &text, err) < 0 ||
+            yaml_parse(s->arena, arena_str(s->arena, buf_str(&text)), NULL, &doc, err) < 0)
+                return error_prefix(err, "%s", plugin);
+        users = json_getc(doc, "users");
+        *ret = u = arena_new_of(s->arena, struct hook_users);
+        u->v = arena_alloc0(s->arena, json_len(users) * sizeof(*u->v));
+        json_each_item(user, users) {
+                u->v[u->n].target = json_str(json_getc(user, "name"));
+                r = kubeconfig_read_user(s->arena, json_getc(user, "user"), &u->v[u->n++].user, err);
+                if (r < 0)
+                        return error_prefix(err, "%s", plugin);
+        }
+        return 0;
+}
+
+/* host:port of a clientConfig. */
+static struct str target_of(struct arena *a, const struct json *client) {
+        const struct json *service = json_getc(client, "service");
+        struct str host = json_str(json_getc(client, "url"));
+        ssize_t at = str_search(host, STR("://"));
+
+        if (service)
+                return arena_printf(a, "%" STR_FMT ".%" STR_FMT ".svc:%lld",
+                                    STR_ARG(json_str(json_getc(service, "name"))),
+                                    STR_ARG(json_str(json_getc(service, "namespace"))),
+                                    (long long) json_int_or(json_getc(service, "port"), 443));
+        host = str_sub(host, at < 0 ? 0 : (size_t) at + 3, host.n);
+        at = str_find(host, '/');
+        host = str_sub(host, 0, at < 0 ? host.n : (size_t) at);
+        return str_find(host, ':') < 0 ? arena_printf(a, "%" STR_FMT ":443", STR_ARG(host)) : host;
+}
+
+/* The user of that name; else the one with a star for the least of its beginning. */
+static const struct webhook_user *find_user(const struct hook_users *u, struct str target) {
+        const struct webhook_user *best = NULL;
+        size_t longest = 0;
+
+        for (size_t i = 0; u && i < u->n; i++) {
+                struct str name = u->v[i].target;
+                bool star = str_has_prefix(name, STR("*.")) && str_has_suffix(target, str_sub(name, 1, name.n));
+                size_t length = str_eq(name, target) ? target.n + 1 : star ? name.n : 0;
+
+                if (length > longest) {
+                        best = &u->v[i].user;
+                        longest = length;
+                }
+        }
+        return best || !str_has_suffix(target, STR(":443")) ? best : find_user(u, str_sub(target, 0, target.n - 4));
+}
+
 /* ---- compiling ---- */
 
 static bool any(const struct json *list, const char *text) {
@@ -23,7 +94,7 @@ static bool any(const struct json *list, const char *text) {
 }
 
 static void compile_webhook(struct admission_set *set, const struct object *o, const struct json *j,
-                            struct admission_webhook *w) {
+                            const struct hook_users *users, struct admission_webhook *w) {
         const struct json *versions = json_getc(j, "admissionReviewVersions");
         struct str effects = json_str(json_getc(j, "sideEffects"));
 
@@ -31,6 +102,7 @@ static void compile_webhook(struct admission_set *set, const struct object *o, c
                 .name = json_str(json_getc(j, "name")),
                 .configuration = object_name(o),
                 .client = json_getc(j, "clientConfig"),
+                .user = users ? find_user(users, target_of(set->arena, json_getc(j, "clientConfig"))) : NULL,
                 .ignore = str_eqc(json_str(json_getc(j, "failurePolicy")), "Ignore"),
                 .if_needed = str_eqc(json_str(json_getc(j, "reinvocationPolicy")), "IfNeeded"),
                 .dry_run = str_eqc(effects, "None") || str_eqc(effects, "NoneOnDryRun"),
@@ -45,7 +117,8 @@ static void compile_webhook(struct admission_set *set, const struct object *o, c
                 w->conditions = cel_policy_new(j, NULL, NULL);
 }
 
-static void compile_webhooks(struct admission_set *set, const struct object *o, int kind) {
+static void compile_webhooks(struct admission_set *set, const struct object *o, int kind,
+                             const struct hook_users *users) {
         const struct json *list = json_getc(object_json(o), "webhooks");
         struct admission_webhook *all;
         size_t n = set->webhooks[kind].n;
@@ -56,7 +129,7 @@ static void compile_webhooks(struct admission_set *set, const struct object *o, 
         if (n)
                 memcpy(all, set->webhooks[kind].v, n * sizeof(*all));
         json_each_item(j, list)
-                compile_webhook(set, o, j, &all[n++]);
+                compile_webhook(set, o, j, users, &all[n++]);
         set->webhooks[kind].v = all;
         set->webhooks[kind].n = n;
 }
@@ -118,7 +191,7 @@ static struct admission_set *compile(struct admission_configs *c, unsigned long 
         set->arena = arena_new(0);
         for (int kind = 0; kind < (int) ARRAY_SIZE(hook_kinds); kind++)
                 for (size_t i = take_all(c, set, snap, hook_kinds[kind]); i < set->objects.n; i++)
-                        compile_webhooks(set, set->objects.v[i], kind);
+                        compile_webhooks(set, set->objects.v[i], kind, c->s->plugins->hook_users[kind]);
         first = take_all(c, set, snap, &res_validatingadmissionpolicies);
         bindings = take_all(c, set, snap, &res_validatingadmissionpolicybindings);
         set->policies = arena_array(set->arena, struct admission_policy, bindings - first);

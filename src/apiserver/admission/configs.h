@@ -8,6 +8,7 @@
 #pragma once
 
 #include "apiserver/admission/admission.h"
+#include "apiserver/webhook_client.h"
 #include "cel/policy.h"
 #include "schema/selector.h"
 
@@ -28,6 +29,7 @@ int admission_match(const struct admission_match *m, const struct admission *ad,
 struct admission_webhook {
         struct str name, configuration;
         const struct json *client; /* clientConfig */
+        const struct webhook_user *user; /* who we are to it, or NULL */
         const char *review;        /* apiVersion of the AdmissionReview it takes; NULL: none that we know */
         struct admission_match match;
         struct cel_policy *conditions; /* matchConditions; NULL: none */
@@ -35,6 +37,15 @@ struct admission_webhook {
         bool if_needed;                /* reinvocationPolicy */
         bool dry_run;                  /* has no side effects then */
         unsigned timeout_s;
+};
+
+/* Who we are to webhooks, by host and port: "hooks.example.com:443", "*.svc", "name.ns.svc:443". */
+struct hook_users {
+        struct {
+                struct str target;
+                struct webhook_user user;
+        } * v;
+        size_t n;
 };
 
 struct admission_binding {
@@ -69,8 +80,9 @@ struct admission_set {
         size_t n_policies;
 };
 
-/* The write as expressions see it, in the version of as: everything of *run but params and failurePolicy. */
-int admission_expressions(const struct admission *ad, const struct rest *as, const struct cel_policy *p,
+/* The write as expressions see it, in the version of as: everything of *run but params and failurePolicy.
+ * ADMISSION_WAITS as review_convert. */
+int admission_expressions(struct admission *ad, const struct rest *as, const struct cel_policy *p,
                           struct cel_policy_run *run, struct error *err);
 
 struct admission_configs *admission_configs_new(struct apiserver *s);

@@ -47,19 +47,27 @@ static void give(struct admission *ad, struct json *container, const char *what,
         buf_printf(notes, " %s for %s %" STR_FMT, word, what, STR_ARG(json_str(json_getc(container, "name"))));
 }
 
-static void give_defaults(struct admission *ad, const struct json *limits, struct buf *notes) {
+/* What the items for containers say under a key: the last word counts. */
+static struct json for_containers(struct arena *a, const struct json *limits, const char *key) {
+        struct json all = json_new_object();
+
+        json_each_item(item, limits)
+                if (str_eqc(json_str(json_getc(item, "type")), "Container"))
+                        json_each_member(m, json_getc(item, key))
+                                json_set(a, &all, json_key(m), m->value);
+        return all;
+}
+
+static void give_defaults(struct admission *ad, const struct json *items, struct buf *notes) {
         static const char *const lists[][2] = { { "containers", "container" },
                                                 { "initContainers", "init container" } };
+        struct json requests = for_containers(ad->a, items, "defaultRequest"),
+                    limits = for_containers(ad->a, items, "default");
 
         for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
                 json_each_item(c, json_at_path(ad->obj, "spec", lists[l][0])) {
-                        json_each_item(item, limits)
-                                if (str_eqc(json_str(json_getc(item, "type")), "Container"))
-                                        give(ad, c, lists[l][1], "requests", "request",
-                                             json_getc(item, "defaultRequest"), notes);
-                        json_each_item(item, limits)
-                                if (str_eqc(json_str(json_getc(item, "type")), "Container"))
-                                        give(ad, c, lists[l][1], "limits", "limit", json_getc(item, "default"), notes);
+                        give(ad, c, lists[l][1], "requests", "request", &requests, notes);
+                        give(ad, c, lists[l][1], "limits", "limit", &limits, notes);
                 }
 }
 
@@ -211,8 +219,7 @@ static int refuse(struct admission *ad, const struct limits *l, struct error *er
 
         json_each_member(m, &l->problems)
                 buf_printf(&b, "%s%" STR_FMT, b.n ? ", " : "", STR_ARG(json_key(m)));
-        return err_forbidden(err, ad->op->rest, ad->op->name, "%s%" STR_FMT "%s", n > 1 ? "[" : "",
-                             STR_ARG(buf_str(&b)), n > 1 ? "]" : "");
+        return admission_forbid(ad, err, "%s%" STR_FMT "%s", n > 1 ? "[" : "", STR_ARG(buf_str(&b)), n > 1 ? "]" : "");
 }
 
 int admission_limits(struct admission *ad, struct error *err) {

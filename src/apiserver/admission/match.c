@@ -32,7 +32,11 @@ const char *admission_operation_name(enum admission_operation o) {
 struct str admission_name(const struct admission *ad) {
         if (ad->operation == ADMIT_CREATE && ad->op->c->subresource.n == 0)
                 return json_str(json_at_path(ad->obj, "metadata", "name"));
-        return ad->op->name;
+        return ad->op->c->collection ? STR("") : ad->op->name;
+}
+
+struct str admission_called(const struct admission *ad) {
+        return ad->op->c->collection || str_empty(ad->op->name) ? STR("Unknown") : ad->op->name;
 }
 
 struct str admission_namespace(const struct admission *ad) {

@@ -17,6 +17,10 @@ static const struct metric step = { "apiserver_admission_step_admission_duration
                                     "Admission sub-step latency histogram in seconds, broken out for each operation "
                                     "and API resource and step type (validate or admit).",
                                     METRIC_HISTOGRAM, seconds, ARRAY_SIZE(seconds) - 2 };
+static const struct metric step_summary = { "apiserver_admission_step_admission_duration_seconds_summary",
+                                            "Admission sub-step latency summary in seconds, broken out for each "
+                                            "operation and API resource and step type (validate or admit).",
+                                            METRIC_SUMMARY, NULL, 64 };
 static const struct metric controller = { "apiserver_admission_controller_admission_duration_seconds",
                                           "Admission controller latency histogram in seconds, identified by name and "
                                           "broken out for each operation and API resource and type (validate or "
@@ -108,8 +112,12 @@ static void write_look(struct buf *dst, const void *arg) {
 void admission_observe(const struct admission *ad, const struct admission_plugin *p, int64_t ns, bool rejected) {
         uint64_t key = ((uint64_t) (uintptr_t) p << 4) + ad->operation * 4U + ad->validating * 2U + rejected;
 
-        series_observe(metric_series(p ? &controller : &step, key, write_look, &(struct look){ ad, p, rejected }),
-                       (double) ns / NSEC_PER_SEC);
+        double s = (double) ns / NSEC_PER_SEC;
+        struct look look = { ad, p, rejected };
+
+        series_observe(metric_series(p ? &controller : &step, key, write_look, &look), s);
+        if (!p)
+                series_observe(metric_series(&step_summary, key, write_look, &look), s);
 }
 
 /* ---- webhooks and policies ---- */

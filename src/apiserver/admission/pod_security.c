@@ -5,10 +5,8 @@
 #include <stdlib.h>
 
 #include "apiserver/admission/pod_security.h"
-#include "apiserver/flags.h"
-#include "apiserver/validation/validate.h"
-#include "base/file.h"
-#include "json/yaml.h"
+#include "apiserver/config_file.h"
+#include "json/build.h"
 #include "schema/types.h"
 
 #define PREFIX "pod-security.kubernetes.io/"
@@ -111,6 +109,10 @@ static bool same(struct pod_security_level a, struct pod_security_level b) {
         return a.level == b.level && a.minor == b.minor;
 }
 
+static bool equivalent(struct pod_security_level a, struct pod_security_level b) {
+        return same(a, b) || (a.level == POD_SECURITY_PRIVILEGED && b.level == POD_SECURITY_PRIVILEGED);
+}
+
 /* ---- pods and their templates ---- */
 
 static bool images_differ(const struct json *now, const struct json *old) {
@@ -138,17 +140,16 @@ static void annotate(struct admission *ad, const char *key, struct str value) {
                 op_annotate(ad->op, str_of(key), value);
 }
 
-static bool is_exempt(struct admission *ad, const struct json *pod) {
-        const struct pod_security_config *c = config_of(ad);
-        const char *why = json_has_str(c->namespaces, ad->op->namespace)     ? "namespace"
-                          : json_has_str(c->usernames, ad->op->c->user.name) ? "user"
-                          : json_has_str(c->runtime_classes, json_str(json_at_path(pod, "spec", "runtimeClassName")))
-                                          ? "runtimeClass"
-                                          : NULL;
+static bool exempts(struct admission *ad, const struct json *list, struct str s, const char *what) {
+        bool does = json_has_str(list, s);
 
-        if (why)
-                annotate(ad, PREFIX "exempt", str_of(why));
-        return why != NULL;
+        if (does)
+                annotate(ad, PREFIX "exempt", str_of(what));
+        return does;
+}
+
+static struct str runtime_class(const struct json *pod) {
+        return json_str(json_at_path(pod, "spec", "runtimeClassName"));
 }
 
 static struct str would_violate(struct admission *ad, struct pod_security_level l, struct str text) {
@@ -165,9 +166,8 @@ static int evaluate(struct admission *ad, const struct policy *p, const struct j
         if (pod_security_violates(ad->a, p->audit, pod, true, &text))
                 annotate(ad, PREFIX "audit-violations", would_violate(ad, p->audit, text));
         if (enforce && pod_security_violates(ad->a, p->enforce, pod, true, &text))
-                return err_forbidden(err, ad->op->rest, ad->op->name,
-                                     "violates PodSecurity \"%" STR_FMT "\": %" STR_FMT,
-                                     STR_ARG(pod_security_level_text(ad->a, p->enforce)), STR_ARG(text));
+                return admission_forbid(ad, err, "violates PodSecurity \"%" STR_FMT "\": %" STR_FMT,
+                                        STR_ARG(pod_security_level_text(ad->a, p->enforce)), STR_ARG(text));
         if ((!enforce || !same(p->enforce, p->warn)) && pod_security_violates(ad->a, p->warn, pod, true, &text))
                 op_warn(ad->op, would_violate(ad, p->warn, text));
         return 0;
@@ -202,8 +202,11 @@ static bool has_policy(const struct object *ns) {
 static int check_pods(struct admission *ad, struct error *err) {
         bool pod = ad->op->rest->stored->resource == &res_pods;
         const struct json *template = pod ? ad->obj : template_of(ad);
+        const struct pod_security_config *c = config_of(ad);
+        struct field_errors fe = { .a = ad->a };
+        _cleanup_error_ struct error e = ERROR_INIT;
         struct object *ns;
-        struct policy p;
+        struct policy p = no_config.defaults;
 
         if (!template)
                 return 0;
@@ -211,10 +214,23 @@ static int check_pods(struct admission *ad, struct error *err) {
             !admission_is_sub(ad, &res_pods, "resize"))
                 return 0;
         ns = admission_ns(ad);
-        if (!ns || (!ad->s->pod_security && !has_policy(ns)) ||
-            (pod && ad->operation == ADMIT_UPDATE && !is_significant(ad->obj, ad->old)) || is_exempt(ad, template))
+        if (!ns || exempts(ad, c->namespaces, ad->op->namespace, "namespace") ||
+            exempts(ad, c->usernames, ad->op->c->user.name, "user"))
                 return 0;
-        p = policy_of(ad, json_at_path(object_json(ns), "metadata", "labels"), NULL);
+        if (ad->s->pod_security || has_policy(ns))
+                p = policy_of(ad, json_at_path(object_json(ns), "metadata", "labels"), &fe);
+        if (field_errors_finish(&fe, (struct str) { 0 }, STR(""), STR(""), &e) < 0)
+                annotate(ad, PREFIX "error", arena_printf(ad->a, "Failed to parse policy: %s", error_text(&e)));
+        vec_free(&fe.list);
+        if (!e.err && p.audit.level == POD_SECURITY_PRIVILEGED && p.warn.level == POD_SECURITY_PRIVILEGED &&
+            (!pod || p.enforce.level == POD_SECURITY_PRIVILEGED)) {
+                if (pod)
+                        annotate(ad, PREFIX "enforce-policy", STR("privileged:latest"));
+                return 0;
+        }
+        if ((pod && ad->operation == ADMIT_UPDATE && !is_significant(ad->obj, ad->old)) ||
+            exempts(ad, c->runtime_classes, runtime_class(template), "runtimeClass"))
+                return 0;
         return evaluate(ad, &p, template, pod, err);
 }
 
@@ -257,6 +273,7 @@ static bool has_sibling_before(const struct json *seen, const struct object *pod
 /* First one pod of each controller, then the rest: they are mostly alike. */
 static size_t list_pods(struct admission *ad, struct object ***ret) {
         const struct rest *pods = rest_of(ad->s, &res_pods);
+        const struct json *exempt = config_of(ad)->runtime_classes;
         struct str prefix = arena_printf(ad->a, "%" STR_FMT "%" STR_FMT "/", STR_ARG(pods->prefix),
                                          STR_ARG(ad->op->name));
         size_t total = store_count(ad->op->snap, prefix, prefix), n = 0, end = total;
@@ -267,6 +284,8 @@ static size_t list_pods(struct admission *ad, struct object ***ret) {
 
         store_iter_init(&it, ad->op->snap, prefix, prefix);
         while (store_iter_next(&it)) {
+                if (exempt && json_has_str(exempt, runtime_class(object_json(it.object))))
+                        continue;
                 if (has_sibling_before(&seen, it.object, &owner)) {
                         all[--end] = it.object;
                         continue;
@@ -275,8 +294,9 @@ static size_t list_pods(struct admission *ad, struct object ***ret) {
                         json_add(ad->a, &seen, owner, json_null());
                 all[n++] = it.object;
         }
+        memmove(all + n, all + end, (total - end) * sizeof(all[0]));
         *ret = all;
-        return total;
+        return n + total - end;
 }
 
 static void tell(struct admission *ad, const struct survey *s, struct pod_security_level level) {
@@ -332,6 +352,7 @@ static void warn_exempt(struct admission *ad, const struct policy *p, const stru
         } modes[] = { { "enforce", PREFIX "enforce", PREFIX "enforce-version", p->enforce },
                       { "audit", PREFIX "audit", PREFIX "audit-version", p->audit },
                       { "warn", PREFIX "warn", PREFIX "warn-version", p->warn } };
+        const struct policy *standard = &config_of(ad)->defaults;
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         for (size_t i = 0; i < ARRAY_SIZE(modes); i++)
@@ -339,7 +360,8 @@ static void warn_exempt(struct admission *ad, const struct policy *p, const stru
                     (json_getc(labels, modes[i].label) || json_getc(labels, modes[i].version)))
                         buf_printf(&b, "%s%s=%" STR_FMT, b.n ? ", " : "", modes[i].mode,
                                    STR_ARG(pod_security_level_text(ad->a, modes[i].level)));
-        if (b.n > 0)
+        if (b.n > 0 && !(equivalent(p->enforce, standard->enforce) && equivalent(p->audit, standard->audit) &&
+                         equivalent(p->warn, standard->warn)))
                 op_warn(ad->op, arena_printf(ad->a,
                                              "namespace \"%" STR_FMT
                                              "\" is exempt from Pod Security, and the policy (%" STR_FMT
@@ -352,19 +374,21 @@ static int check_namespace(struct admission *ad, struct error *err) {
                           *old_labels = json_at_path(ad->old, "metadata", "labels");
         struct field_errors fe = { .a = ad->a }, old_fe = { .a = ad->a };
         struct policy now = policy_of(ad, labels, &fe), old = policy_of(ad, old_labels, &old_fe);
-        bool bad = fe.list.n > 0 && (!ad->old || !json_equal(labels, old_labels) || old_fe.list.n == 0);
-        int r = bad ? field_errors_finish(&fe, STR("Namespace"), STR(""), ad->op->name, err) : 0;
+        _cleanup_error_ struct error was = ERROR_INIT;
+        int r = field_errors_finish(&fe, STR("Namespace"), STR(""), ad->op->name, err);
 
+        field_errors_finish(&old_fe, STR("Namespace"), STR(""), ad->op->name, &was);
         vec_free(&fe.list);
         vec_free(&old_fe.list);
-        if (r == 0 && json_has_str(config_of(ad)->namespaces, ad->op->name)) {
-                warn_exempt(ad, &now, labels);
-                return 0;
-        }
-        if (r < 0 || !ad->old || same(now.enforce, old.enforce) || now.enforce.level == POD_SECURITY_PRIVILEGED ||
-            (now.enforce.minor == old.enforce.minor && now.enforce.level <= old.enforce.level))
+        if (r < 0 && ad->old && strcmp(error_text(err), error_text(&was)) == 0)
+                r = error_except(r, r, err); /* it was so already */
+        if (r < 0 || (ad->old && (same(now.enforce, old.enforce) || now.enforce.level == POD_SECURITY_PRIVILEGED ||
+                                  (now.enforce.minor == old.enforce.minor && now.enforce.level <= old.enforce.level))))
                 return r;
-        survey_pods(ad, now.enforce);
+        if (json_has_str(config_of(ad)->namespaces, ad->op->name))
+                warn_exempt(ad, &now, labels);
+        else if (ad->old)
+                survey_pods(ad, now.enforce);
         return 0;
 }
 
@@ -390,46 +414,20 @@ static int read_default(const struct json *defaults, const char *mode, const cha
         return 0;
 }
 
-static int read_config(struct apiserver *s, const char *path, struct json **ret, struct error *err) {
-        _cleanup_buf_ struct buf text = BUF_INIT;
-        int r = file_read(path, 1 << 20, &text, err);
-
-        return r < 0 ? r : yaml_parse(s->arena, arena_str(s->arena, buf_str(&text)), NULL, ret, err);
-}
-
-/* The PodSecurityConfiguration within an AdmissionConfiguration, inline or in a file of its own; NULL: there is none.
- */
-static int find_config(struct apiserver *s, const struct json *file, const struct json **ret, struct error *err) {
-        *ret = NULL;
-        json_each_item(p, json_getc(file, "plugins")) {
-                struct str path = json_str(json_getc(p, "path"));
-                struct json *own;
-                int r;
-
-                if (!str_eqc(json_str(json_getc(p, "name")), "PodSecurity"))
-                        continue;
-                *ret = json_getc(p, "configuration");
-                if (*ret || str_empty(path))
-                        return 0;
-                r = read_config(s, arena_cstr(s->arena, path), &own, err);
-                *ret = r < 0 ? NULL : own;
-                return r;
-        }
-        return 0;
-}
-
 int pod_security_configure(struct apiserver *s, struct error *err) {
-        const char *path = server_flag(s, "admission-control-config-file", NULL);
         struct pod_security_config *c;
         const struct json *config, *defaults, *exempt;
-        struct json *file;
+        struct json shape = json_build(s->arena,
+                                       "{kind:'',apiVersion:'',defaults:{enforce:'','enforce-version':'',audit:'',"
+                                       "'audit-version':'',warn:'','warn-version':''},"
+                                       "exemptions:{usernames:[''],namespaces:[''],runtimeClasses:['']}}");
 
-        if (!path)
-                return 0;
-        if (read_config(s, path, &file, err) < 0 || find_config(s, file, &config, err) < 0)
+        if (admission_config(s, "PodSecurity", &config, err) < 0)
                 return -EINVAL;
         if (!config)
                 return 0;
+        if (config_check(s->arena, config, &shape, err) < 0)
+                return error_prefix(err, "PodSecurity");
         c = arena_new_of(s->arena, struct pod_security_config);
         defaults = json_getc(config, "defaults");
         exempt = json_getc(config, "exemptions");

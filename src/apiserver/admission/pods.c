@@ -32,8 +32,7 @@ static int priority_class_of(struct admission *ad, const struct json *spec, stru
                                : server_get(ad->s, ad->op->snap, &res_priorityclasses, STR(""), name);
         if (*ret || str_empty(name))
                 return 0;
-        return err_forbidden(err, ad->op->rest, ad->op->name, "no PriorityClass with name %" STR_FMT " was found",
-                             STR_ARG(name));
+        return admission_forbid(ad, err, "no PriorityClass with name %" STR_FMT " was found", STR_ARG(name));
 }
 
 /* An update that leaves them out keeps them. */
@@ -66,19 +65,19 @@ int admission_priority(struct admission *ad, struct error *err) {
                 json_setc(ad->a, spec, "priorityClassName", json_of_copy(ad->a, object_name(class)));
         given = json_getc(spec, "priority");
         if (json_is(given, JSON_INT) && given->i != value)
-                return err_forbidden(err, ad->op->rest, ad->op->name,
-                                     "the integer value of priority (%lld) must not be provided in pod spec; "
-                                     "priority admission controller computed %lld from the given PriorityClass name",
-                                     (long long) given->i, (long long) value);
+                return admission_forbid(ad, err,
+                                        "the integer value of priority (%lld) must not be provided in pod spec; "
+                                        "priority admission controller computed %lld from the given PriorityClass name",
+                                        (long long) given->i, (long long) value);
         json_set_int(ad->a, spec, "priority", value);
         policy = json_str_or(json_getc(class_json, "preemptionPolicy"), STR("PreemptLowerPriority"));
         given_policy = json_str_or(json_getc(spec, "preemptionPolicy"), policy);
         if (!str_eq(policy, given_policy))
-                return err_forbidden(err, ad->op->rest, ad->op->name,
-                                     "the string value of PreemptionPolicy (%" STR_FMT
-                                     ") must not be provided in pod spec; priority admission controller computed "
-                                     "%" STR_FMT " from the given PriorityClass name",
-                                     STR_ARG(given_policy), STR_ARG(policy));
+                return admission_forbid(ad, err,
+                                        "the string value of PreemptionPolicy (%" STR_FMT
+                                        ") must not be provided in pod spec; priority admission controller computed "
+                                        "%" STR_FMT " from the given PriorityClass name",
+                                        STR_ARG(given_policy), STR_ARG(policy));
         json_setc(ad->a, spec, "preemptionPolicy", json_of_copy(ad->a, policy));
         return 0;
 }
@@ -92,9 +91,9 @@ int admission_priority_class(struct admission *ad, struct error *err) {
         other = default_priority_class(ad);
         if (!other || (ad->operation == ADMIT_UPDATE && str_eq(object_name(other), ad->op->name)))
                 return 0;
-        return err_forbidden(err, ad->op->rest, ad->op->name,
-                             "PriorityClass %" STR_FMT " is already marked as default. Only one default can exist",
-                             STR_ARG(object_name(other)));
+        return admission_forbid(ad, err,
+                                "PriorityClass %" STR_FMT " is already marked as default. Only one default can exist",
+                                STR_ARG(object_name(other)));
 }
 
 /* ---- DefaultTolerationSeconds ---- */
@@ -125,7 +124,7 @@ int admission_default_tolerations(struct admission *ad, struct error *err) {
                 json_set_cstr(ad->a, &t, "key", keys[i]);
                 json_set_cstr(ad->a, &t, "operator", "Exists");
                 json_set_cstr(ad->a, &t, "effect", "NoExecute");
-                json_set_int(ad->a, &t, "tolerationSeconds", 300);
+                json_set_int(ad->a, &t, "tolerationSeconds", ad->s->plugins->toleration_s[i]);
                 json_push(ad->a, list, t);
         }
         return 0;
@@ -133,6 +132,8 @@ int admission_default_tolerations(struct admission *ad, struct error *err) {
 
 /* ---- ServiceAccount ---- */
 
+#define ACCOUNT_WAITS 50   /* for the account "default", */
+#define ACCOUNT_WAIT_MS 20 /* each so long */
 #define TOKEN_PATH "/var/run/secrets/kubernetes.io/serviceaccount"
 #define TOKEN_SECONDS 3607
 
@@ -242,10 +243,10 @@ static int find_account(struct admission *ad, const struct json *spec, struct ob
         *ret = server_get(ad->s, ad->op->snap, &res_serviceaccounts, ad->op->namespace, name);
         if (*ret)
                 return 0;
-        return err_forbidden(err, ad->op->rest, ad->op->name,
-                             "error looking up service account %" STR_FMT "/%" STR_FMT ": serviceaccount \"%" STR_FMT
-                             "\" not found",
-                             STR_ARG(ad->op->namespace), STR_ARG(name), STR_ARG(name));
+        return admission_forbid(ad, err,
+                                "error looking up service account %" STR_FMT "/%" STR_FMT ": serviceaccount \"%" STR_FMT
+                                "\" not found",
+                                STR_ARG(ad->op->namespace), STR_ARG(name), STR_ARG(name));
 }
 
 static void mount_token(struct admission *ad, struct json *spec) {
@@ -261,6 +262,38 @@ static void mount_token(struct admission *ad, struct json *spec) {
                 json_push(ad->a, json_get_or_add_array(ad->a, spec, "volumes"), token_volume(ad->a, volume));
 }
 
+/* The account "default" comes soon after its namespace, from a controller: what was sent with both waits for it. */
+struct account_wait {
+        struct timer timer;
+        struct admission *ad;
+};
+
+static void waited(struct timer *t) {
+        struct admission *ad = container_of(t, struct account_wait, timer)->ad;
+
+        admission_refresh(ad);
+        ad->next--; /* this plugin once more */
+        admission_continue(ad, 0);
+}
+
+static void wait_over(struct timer *t) {
+        timer_close(t, waited);
+}
+
+static int wait_for_account(struct admission *ad, int r, struct error *err) {
+        struct loop *loop = ad->op->c->loop;
+        struct account_wait *w;
+
+        if (!str_eqc(json_str(json_at_path(ad->obj, "spec", "serviceAccountName")), "default") || !loop ||
+            !loop_is_current(loop) || atomic_load(&ad->s->stopping) || ++ad->waits > ACCOUNT_WAITS)
+                return r;
+        error_clear(err);
+        w = arena_new_of(ad->a, struct account_wait);
+        w->ad = ad;
+        timer_start(loop, &w->timer, ACCOUNT_WAIT_MS, wait_over);
+        return ADMISSION_WAITS;
+}
+
 int admission_service_account(struct admission *ad, struct error *err) {
         struct json *spec;
         struct object *account;
@@ -273,7 +306,7 @@ int admission_service_account(struct admission *ad, struct error *err) {
                 json_set_cstr(ad->a, spec, "serviceAccountName", "default");
         json_set_str(ad->a, spec, "serviceAccount", json_str(json_getc(spec, "serviceAccountName")));
         if (find_account(ad, spec, &account, err) < 0)
-                return -EACCES;
+                return wait_for_account(ad, -EACCES, err);
         copy_pull_secrets(ad, spec, object_json(account));
         if (wants_token(spec, object_json(account)))
                 mount_token(ad, spec);
@@ -295,7 +328,7 @@ static int check_mirror(struct admission *ad, struct error *err) {
                         if (json_getc(s, "serviceAccountToken") && !what)
                                 what = "a mirror pod may not use ServiceAccountToken volume projections";
         }
-        return what ? err_forbidden(err, ad->op->rest, ad->op->name, "%s", what) : 0;
+        return what ? admission_forbid(ad, err, "%s", what) : 0;
 }
 
 #define NOT_REFERENCED " is not allowed because service account %" STR_FMT " does not reference that "
@@ -313,23 +346,25 @@ static int check_environment(struct admission *ad, const struct object *account,
                         struct str secret = json_str(json_getc(ref, "name"));
 
                         if (ref && !json_find_by(secrets, "name", secret))
-                                return err_forbidden(err, ad->op->rest, ad->op->name,
-                                                     "%s %" STR_FMT " with envVar %" STR_FMT
-                                                     " referencing secret.secretName=\"%" STR_FMT "\"" NOT_REFERENCED
-                                                     "secret",
-                                                     word, STR_ARG(container), STR_ARG(json_str(json_getc(e, "name"))),
-                                                     STR_ARG(secret), STR_ARG(object_name(account)));
+                                return admission_forbid(ad, err,
+                                                        "%s %" STR_FMT " with envVar %" STR_FMT
+                                                        " referencing secret.secretName=\"%" STR_FMT "\"" NOT_REFERENCED
+                                                        "secret",
+                                                        word, STR_ARG(container),
+                                                        STR_ARG(json_str(json_getc(e, "name"))), STR_ARG(secret),
+                                                        STR_ARG(object_name(account)));
                 }
                 json_each_item(e, json_getc(c, "envFrom")) {
                         const struct json *ref = json_getc(e, "secretRef");
                         struct str secret = json_str(json_getc(ref, "name"));
 
                         if (ref && !json_find_by(secrets, "name", secret))
-                                return err_forbidden(err, ad->op->rest, ad->op->name,
-                                                     "%s %" STR_FMT " with envFrom referencing secret.secretName=\"%"
-                                                     STR_FMT "\"" NOT_REFERENCED "secret",
-                                                     word, STR_ARG(container), STR_ARG(secret),
-                                                     STR_ARG(object_name(account)));
+                                return admission_forbid(ad, err,
+                                                        "%s %" STR_FMT
+                                                        " with envFrom referencing secret.secretName=\"%" STR_FMT
+                                                        "\"" NOT_REFERENCED "secret",
+                                                        word, STR_ARG(container), STR_ARG(secret),
+                                                        STR_ARG(object_name(account)));
                 }
         }
         return 0;
@@ -344,9 +379,10 @@ static int check_references(struct admission *ad, const struct object *account, 
                 struct str secret = json_str(json_getc(source, "secretName"));
 
                 if (json_is(source, JSON_OBJECT) && !json_find_by(json_getc(j, "secrets"), "name", secret))
-                        return err_forbidden(err, ad->op->rest, ad->op->name,
-                                             "volume with secret.secretName=\"%" STR_FMT "\"" NOT_REFERENCED "secret",
-                                             STR_ARG(secret), STR_ARG(object_name(account)));
+                        return admission_forbid(ad, err,
+                                                "volume with secret.secretName=\"%" STR_FMT "\"" NOT_REFERENCED
+                                                "secret",
+                                                STR_ARG(secret), STR_ARG(object_name(account)));
         }
         if (check_environment(ad, account, "initContainers", "init container", err) < 0 ||
             check_environment(ad, account, "containers", "container", err) < 0)
@@ -355,10 +391,10 @@ static int check_references(struct admission *ad, const struct object *account, 
                 struct str secret = json_str(json_getc(p, "name"));
 
                 if (!json_find_by(json_getc(j, "imagePullSecrets"), "name", secret))
-                        return err_forbidden(err, ad->op->rest, ad->op->name,
-                                             "imagePullSecrets[%zu].name=\"%" STR_FMT "\"" NOT_REFERENCED
-                                             "imagePullSecret",
-                                             i, STR_ARG(secret), STR_ARG(object_name(account)));
+                        return admission_forbid(ad, err,
+                                                "imagePullSecrets[%zu].name=\"%" STR_FMT "\"" NOT_REFERENCED
+                                                "imagePullSecret",
+                                                i, STR_ARG(secret), STR_ARG(object_name(account)));
                 i++;
         }
         return 0;
@@ -404,25 +440,29 @@ static bool is_superset(const struct json *big, const struct json *small) {
                 str_eq(json_str(json_getc(big, "value")), json_str(json_getc(small, "value"))));
 }
 
+bool admission_tolerated(const struct json *list, const struct json *t) {
+        json_each_item(have, list)
+                if (is_superset(have, t))
+                        return true;
+        return false;
+}
+
 /* Adds those that no other covers, and takes out those that the new ones cover. */
-static void merge_tolerations(struct admission *ad, struct json *spec, const struct json *more) {
+void admission_merge_tolerations(struct arena *a, struct json *spec, const struct json *more) {
         struct json merged = json_new_array();
         const struct json *const both[] = { json_getc(spec, "tolerations"), more };
 
         for (size_t b = 0; b < ARRAY_SIZE(both); b++)
                 json_each_item(t, both[b]) {
-                        bool covered = false;
-
-                        for (size_t i = 0; i < json_len(&merged); i++)
-                                covered = covered || is_superset(&merged.items[i], t);
-                        for (size_t i = json_len(&merged); i-- > 0 && !covered;)
+                        if (admission_tolerated(&merged, t))
+                                continue;
+                        for (size_t i = json_len(&merged); i-- > 0;)
                                 if (is_superset(t, &merged.items[i]))
                                         json_remove_item(&merged, i);
-                        if (!covered)
-                                json_push(ad->a, &merged, json_copy(ad->a, t));
+                        json_push(a, &merged, json_copy(a, t));
                 }
         if (json_len(&merged) > 0)
-                json_setc(ad->a, spec, "tolerations", merged);
+                json_setc(a, spec, "tolerations", merged);
 }
 
 static int apply_scheduling(struct admission *ad, struct json *spec, const struct json *scheduling, struct error *err) {
@@ -435,16 +475,16 @@ static int apply_scheduling(struct admission *ad, struct json *spec, const struc
                                    has = json_str_or(json_get(selector, key), want);
 
                         if (!str_eq(has, want))
-                                return err_forbidden(err, ad->op->rest, ad->op->name,
-                                                     "conflict: runtimeClass.scheduling.nodeSelector[%" STR_FMT
-                                                     "] = %" STR_FMT "; pod.spec.nodeSelector[%" STR_FMT
-                                                     "] = %" STR_FMT,
-                                                     STR_ARG(key), STR_ARG(want), STR_ARG(key), STR_ARG(has));
+                                return admission_forbid(ad, err,
+                                                        "conflict: runtimeClass.scheduling.nodeSelector[%" STR_FMT
+                                                        "] = %" STR_FMT "; pod.spec.nodeSelector[%" STR_FMT
+                                                        "] = %" STR_FMT,
+                                                        STR_ARG(key), STR_ARG(want), STR_ARG(key), STR_ARG(has));
                         json_set(ad->a, selector, key, json_of_copy(ad->a, want));
                 }
         }
         if (json_len(json_getc(scheduling, "tolerations")) > 0)
-                merge_tolerations(ad, spec, json_getc(scheduling, "tolerations"));
+                admission_merge_tolerations(ad->a, spec, json_getc(scheduling, "tolerations"));
         return 0;
 }
 
@@ -457,8 +497,8 @@ static int find_runtime_class(struct admission *ad, const struct json **ret, str
                 return 0;
         class = server_get(ad->s, ad->op->snap, &res_runtimeclasses, STR(""), name);
         if (!class)
-                return err_forbidden(err, ad->op->rest, ad->op->name,
-                                     "pod rejected: RuntimeClass \"%" STR_FMT "\" not found", STR_ARG(name));
+                return admission_forbid(ad, err, "pod rejected: RuntimeClass \"%" STR_FMT "\" not found",
+                                        STR_ARG(name));
         *ret = object_json(class);
         return 0;
 }
@@ -493,12 +533,12 @@ int admission_check_overhead(struct admission *ad, struct error *err) {
         if (find_runtime_class(ad, &class, err) < 0)
                 return -EACCES;
         if (!json_getc(class, "overhead"))
-                return json_len(overhead) == 0 ? 0
-                                               : err_forbidden(err, ad->op->rest, ad->op->name,
-                                                               "pod rejected: Pod Overhead set without corresponding "
-                                                               "RuntimeClass defined Overhead");
+                return json_len(overhead) == 0
+                                       ? 0
+                                       : admission_forbid(ad, err,
+                                                          "pod rejected: Pod Overhead set without corresponding "
+                                                          "RuntimeClass defined Overhead");
         if (same_amounts(json_at_path(class, "overhead", "podFixed"), overhead))
                 return 0;
-        return err_forbidden(err, ad->op->rest, ad->op->name,
-                             "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead");
+        return admission_forbid(ad, err, "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead");
 }

@@ -45,13 +45,14 @@ static int check(const struct cel_authorizer *cel, struct arena *a, const struct
         return 0;
 }
 
-static struct cel_value value_of(const struct admission *ad, const struct rest *as, const struct json *obj,
-                                 struct error *err) {
+static int value_of(struct admission *ad, const struct rest *as, const struct json *obj, struct cel_value *ret,
+                    struct error *err) {
         struct json *converted = json_new(ad->a, json_null());
+        int r = obj ? review_convert(ad, ad->op->rest->stored, as, obj, NULL, converted, err) : 0;
 
-        if (obj)
-                review_convert(ad, ad->op->rest->stored, as, obj, converted, err);
-        return cel_of_json(ad->a, converted, NULL);
+        if (r == 0) /* else it is another's by now */
+                *ret = cel_of_json(ad->a, converted, NULL);
+        return r;
 }
 
 /* Not all of a Namespace is shown. */
@@ -80,7 +81,7 @@ static struct json namespace_shown(struct arena *a, const struct object *ns) {
         return out;
 }
 
-int admission_expressions(const struct admission *ad, const struct rest *as, const struct cel_policy *p,
+int admission_expressions(struct admission *ad, const struct rest *as, const struct cel_policy *p,
                           struct cel_policy_run *run, struct error *err) {
         const struct rest *r = ad->op->rest;
         struct str ns = r->stored->resource == &res_namespaces ? STR("") : admission_namespace(ad);
@@ -91,21 +92,25 @@ int admission_expressions(const struct admission *ad, const struct rest *as, con
                                   .subresource = ad->op->c->subresource,
                                   .namespace = admission_namespace(ad),
                                   .name = admission_name(ad) };
+        int e;
 
         if (!str_empty(ns) && !o)
                 return err_not_found(err, rest_of(ad->s, &res_namespaces), ns);
         *az = (struct authorizer) { .cel.check = check, .s = ad->s, .user = &ad->op->c->user };
         run->policy = p;
         run->arena = ad->a;
-        run->inputs[CEL_IN_OBJECT] = value_of(ad, as, ad->obj, err);
-        run->inputs[CEL_IN_OLD_OBJECT] = value_of(ad, as, ad->old, err);
+        e = value_of(ad, as, ad->obj, &run->inputs[CEL_IN_OBJECT], err);
+        if (e == 0)
+                e = value_of(ad, as, ad->old, &run->inputs[CEL_IN_OLD_OBJECT], err);
+        if (e != 0)
+                return e;
         run->inputs[CEL_IN_NAMESPACE] =
                         cel_of_json(ad->a, json_new(ad->a, o ? namespace_shown(ad->a, o) : json_null()), NULL);
         run->inputs[CEL_IN_REQUEST] = cel_of_json(ad->a, json_new(ad->a, review_request(ad->a, ad, as, STR(""))), NULL);
         run->inputs[CEL_IN_PARAMS] = cel_of_json(ad->a, json_new(ad->a, json_null()), NULL);
         run->inputs[CEL_IN_AUTHORIZER] = cel_of_authorizer(ad->a, &az->cel);
         run->inputs[CEL_IN_REQUEST_RESOURCE] = cel_of_resource_check(ad->a, &az->cel, &here);
-        return err->err;
+        return 0;
 }
 
 /* ---- decisions ---- */
@@ -340,7 +345,7 @@ static int try_binding(struct verdict *v, const struct admission_policy *p, cons
         return r;
 }
 
-/* Negative: the write fails for another reason than a decision. */
+/* Negative: the write fails for another reason than a decision. ADMISSION_WAITS: all of it once more, later. */
 static int try_policy(struct verdict *v, const struct admission_policy *p, struct error *err) {
         _cleanup_(rest_releasep) const struct rest *params = NULL;
         const struct rest *as;
@@ -358,7 +363,7 @@ static int try_policy(struct verdict *v, const struct admission_policy *p, struc
         for (size_t i = 0; r > 0 && i < p->n_bindings; i++) {
                 int bound = try_binding(v, p, &p->bindings[i], as, params, err);
 
-                if (bound < 0)
+                if (bound != 0)
                         return bound;
         }
         publish(v, p);
@@ -371,17 +376,22 @@ int admission_policies(struct admission *ad, struct error *err) {
         struct verdict v = { .ad = ad };
 
         if (!set || set->n_policies == 0 || str_eqc(r->group, "authentication.k8s.io") ||
-            str_eqc(r->group, "authorization.k8s.io")) /* their answers are what decides here */
+            str_eqc(r->group, "authorization.k8s.io") || /* their answers are what decides here */
+            r->stored->resource == &res_validatingadmissionpolicies || /* a broken policy can be removed */
+            r->stored->resource == &res_validatingadmissionpolicybindings)
                 return 0;
+        if (!ad->resumed)
+                review_forget(ad);
+        ad->resumed = false;
         for (size_t i = 0; i < set->n_policies; i++) {
                 int e = try_policy(&v, &set->policies[i], err);
 
-                if (e < 0)
+                if (e != 0)
                         return e;
         }
         if (!v.denied)
                 return 0;
-        err_forbidden(err, r, ad->op->name, "%" STR_FMT, STR_ARG(v.message));
+        admission_forbid(ad, err, "%" STR_FMT, STR_ARG(v.message));
         err->reason = str_empty(v.reason) ? REASON_INVALID : status_reason_of(v.reason);
         err->code = err->reason == REASON_UNKNOWN ? 422 : status_reason_code(err->reason);
         error_add_cause(err, "", STR(""), "%" STR_FMT, STR_ARG(v.message));

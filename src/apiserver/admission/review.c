@@ -2,17 +2,73 @@
 
 #include <errno.h>
 
+#include "apiserver/extensions/custom.h"
 #include "base/encode.h"
 #include "schema/decode.h"
 
-int review_convert(const struct admission *ad, const struct rest *from, const struct rest *to, const struct json *in,
-                   struct json *ret, struct error *err) {
+/* What a conversion webhook is asked for, and has made. */
+struct view {
+        struct view *next;
+        struct admission *ad;
+        const struct rest *to;
+        const struct json *in;
+        struct json out;
+        struct object *given;
+        void (*then)(struct admission *ad, int r);
+};
+
+void review_forget(struct admission *ad) {
+        ad->views = NULL;
+}
+
+static void again(struct admission *ad, int r) {
+        ad->resumed = r == 0;
+        ad->next -= r == 0;
+        admission_continue(ad, r);
+}
+
+static void converted(struct object **objects, size_t n, const struct error *err, void *arg) {
+        struct view *v = arg;
+        struct admission *ad = v->ad;
+        int r = 0;
+
+        object_unref(v->given);
+        if (err) {
+                r = error_status(&ad->op->c->error, REASON_INTERNAL, "Internal error occurred: %s", error_text(err));
+        } else {
+                v->out = json_copy(ad->a, object_json(objects[0]));
+                object_unref(objects[0]);
+                v->next = ad->views;
+                ad->views = v;
+        }
+        v->then(ad, r);
+}
+
+static int view_of(struct admission *ad, const struct rest *to, const struct json *in,
+                   void (*then)(struct admission *ad, int r), struct json *ret) {
+        struct view *v;
+
+        for (v = ad->views; v; v = v->next)
+                if (v->to == to && v->in == in) {
+                        *ret = v->out;
+                        return 0;
+                }
+        v = arena_new_of(ad->a, struct view);
+        *v = (struct view) { .ad = ad, .to = to, .in = in, .given = object_from_tree(in), .then = then ? then : again };
+        convert_objects(ad->s, to, &v->given, 1, ad->op->c->loop, converted, v);
+        return ADMISSION_WAITS;
+}
+
+int review_convert(struct admission *ad, const struct rest *from, const struct rest *to, const struct json *in,
+                   void (*then)(struct admission *ad, int r), struct json *ret, struct error *err) {
         const struct op *op = ad->op;
         _cleanup_error_ struct error e = ERROR_INIT;
 
         *ret = *in;
         if (from == to || (op->sub && op->sub->type != op->rest->resource->type))
                 return 0;
+        if (from->custom && from->custom->of->webhook)
+                return view_of(ad, to, in, then, ret);
         if (from->custom) {
                 *ret = json_copy_shallow(ad->a, in);
                 json_set_str(ad->a, ret, "apiVersion", to->api_version);
@@ -268,7 +324,9 @@ int review_denied(struct error *err, struct str webhook, const struct json *stat
                 message = reason;
         error_status(err, status_reason_of(reason), "admission webhook \"%" STR_FMT "\" denied the request%s%" STR_FMT,
                      STR_ARG(webhook), str_empty(message) ? " without explanation" : ": ", STR_ARG(message));
-        err->code = code < 400 || code > 599 ? 400 : (int) code;
+        err->reason_text = str_dup(reason);
+        err->uid = str_dup(json_str(json_getc(details, "uid")));
+        err->code = code < 400 ? 400 : (int) MIN(code, 999);
         err->retry_after_seconds = (int) json_int(json_getc(details, "retryAfterSeconds"));
         if (json_is(details, JSON_OBJECT))
                 error_details(err, json_str(json_getc(details, "name")), json_str(json_getc(details, "group")),

@@ -5,10 +5,13 @@
 
 #include "apiserver/admission/configs.h"
 
-/* An object of this write in another version of its resource; a subresource's own kind (Scale, Binding) has one version
- * only. Shares with in. */
-int review_convert(const struct admission *ad, const struct rest *from, const struct rest *to, const struct json *in,
-                   struct json *ret, struct error *err);
+/* An object of this write (ad->obj, ad->old, or what a patch makes) in another version of its resource; a subresource's
+ * own kind (Scale, Binding) has one version only. Shares with in. ADMISSION_WAITS: a webhook has to convert it, and the
+ * plugin is asked once more when it has, or then is called instead (with a negative errno when it has failed). */
+int review_convert(struct admission *ad, const struct rest *from, const struct rest *to, const struct json *in,
+                   void (*then)(struct admission *ad, int r), struct json *ret, struct error *err);
+/* At the beginning of a plugin, and when ad->obj has changed: nothing is converted yet. */
+void review_forget(struct admission *ad);
 /* The question, with object and old in the version of as; lives in a. */
 struct str review_question(struct arena *a, const struct admission *ad, const struct rest *as, const char *api_version,
                            struct str uid, const struct json *object, const struct json *old);

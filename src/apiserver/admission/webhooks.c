@@ -13,6 +13,7 @@
 #include "apiserver/webhook_client.h"
 #include "base/log.h"
 #include "base/rand.h"
+#include "json/build.h"
 #include "schema/apply.h"
 #include "schema/decode.h"
 #include "schema/defaults.h"
@@ -20,11 +21,14 @@
 struct ask {
         struct admission *ad;
         const struct admission_webhook *hook;
+        size_t index; /* among those that mutate, or those that are asked to validate */
         const struct rest *as;
         struct str uid;
         struct webhook_call call;
         struct review_answer answer;
         int64_t since_ns;
+        struct json *patched;  /* the object, in the version of as */
+        bool changed;          /* by the patch */
         int code;              /* of the answer, for metrics */
         const char *rejection; /* what refuses the write: upstream's error_type, or NULL */
         int result; /* 0, or negative with error */
@@ -36,11 +40,27 @@ struct ask {
 /* "failed-open.mutation.webhook.admission.k8s.io/round_0_index_2" and its kin, of the audit log. */
 static void note(const struct ask *q, const char *what, struct str value) {
         const struct admission *ad = q->ad;
-        size_t index = (size_t) (q->hook - ad->set->webhooks[ad->validating ? HOOKS_VALIDATING : HOOKS_MUTATING].v);
 
         op_annotate(ad->op,
-                    arena_printf(ad->a, "%s.webhook.admission.k8s.io/round_%d_index_%zu", what, ad->again, index),
+                    arena_printf(ad->a, "%s.webhook.admission.k8s.io/round_%d_index_%zu", what, ad->again, q->index),
                     value);
+}
+
+#define MAX_WRITE_MS 34000 /* of which all webhooks of one write are done */
+#define LATE_MS 50 /* after its deadline, so that the request has been answered */
+
+/* How long this webhook may take; not more than the client waits. */
+static int64_t time_left(const struct ask *q) {
+        const struct api_call *c = q->ad->op->c;
+        int64_t ms = q->hook->timeout_s * 1000LL, now = now_mono_ms();
+
+        if (c->deadline_ms)
+                ms = MIN(ms, c->deadline_ms - now);
+        return MIN(ms, q->ad->since_ns / NSEC_PER_MSEC + MAX_WRITE_MS - now);
+}
+
+static int too_late(struct error *err) {
+        return error_status(err, REASON_TIMEOUT, "Timeout: request did not complete within requested timeout");
 }
 
 /* No answer that could be understood: the webhook's policy decides. */
@@ -50,14 +70,19 @@ static int call_failed(const struct ask *q, const struct error *why, struct erro
                          error_text(why));
                 admission_count_open(q->ad, q->hook->name);
                 note(q, q->ad->validating ? "failed-open.validating" : "failed-open.mutation", q->hook->name);
-                return 0;
         }
+        if (time_left(q) <= 0)
+                return too_late(err);
+        if (q->hook->ignore)
+                return 0;
         return error_status(err, REASON_INTERNAL,
                             "Internal error occurred: failed calling webhook \"%" STR_FMT "\": %s",
                             STR_ARG(q->hook->name), error_text(why));
 }
 
-/* Rules, selectors and matchConditions: 1 with q->as, 0, or a negative errno. */
+#define MATCHES 2 /* ADMISSION_WAITS is 1 */
+
+/* Rules, selectors and matchConditions: MATCHES with q->as, 0, ADMISSION_WAITS or a negative errno. */
 static int matches(struct ask *q, struct error *err) {
         struct admission *ad = q->ad;
         struct cel_policy_run run = { .ignore = q->hook->ignore };
@@ -66,25 +91,30 @@ static int matches(struct ask *q, struct error *err) {
         int64_t began;
 
         if (r <= 0 || !q->hook->conditions)
-                return r;
+                return r > 0 ? MATCHES : r;
         r = admission_expressions(ad, q->as, q->hook->conditions, &run, err);
-        if (r < 0)
+        if (r != 0)
                 return r;
         began = now_mono_ns();
         r = cel_policy_matches(&run, &e);
         admission_observe_conditions(ad, q->hook->name, "webhook", now_mono_ns() - began, r);
-        return r < 0 ? err_forbidden(err, ad->op->rest, ad->op->name, "%s", error_text(&e)) : r;
+        return r < 0 ? err_forbidden(err, ad->op->rest, admission_name(ad), "%s", error_text(&e)) : r * MATCHES;
 }
 
-/* 1: the question is ready to be sent; 0: this webhook is passed over; negative: the write fails. */
+/* MATCHES: the question is ready to be sent; 0: this webhook is passed over; ADMISSION_WAITS; negative: the write
+ * fails. */
 static int prepare(struct ask *q, void (*done)(struct webhook_call *w), struct error *err) {
         struct admission *ad = q->ad;
         struct op *op = ad->op;
         const struct rest *stored = op->rest->stored;
         _cleanup_error_ struct error e = ERROR_INIT;
         struct json object, old;
+        int64_t ms = time_left(q);
         char uid[37];
+        int r = 0;
 
+        if (ms <= 0)
+                return too_late(err);
         if (op->c->options.dry_run && !q->hook->dry_run)
                 return err_bad_request(err, "admission webhook \"%" STR_FMT "\" does not support dry run",
                                        STR_ARG(q->hook->name));
@@ -94,23 +124,27 @@ static int prepare(struct ask *q, void (*done)(struct webhook_call *w), struct e
                           "(v1, v1beta1)");
                 return call_failed(q, &e, err);
         }
-        if (ad->obj && review_convert(ad, stored, q->as, ad->obj, &object, err) < 0)
-                return err->err;
-        if (ad->old && review_convert(ad, stored, q->as, ad->old, &old, err) < 0)
-                return err->err;
+        if (ad->obj)
+                r = review_convert(ad, stored, q->as, ad->obj, NULL, &object, err);
+        if (r == 0 && ad->old)
+                r = review_convert(ad, stored, q->as, ad->old, NULL, &old, err);
+        if (r != 0)
+                return r;
         rand_uuid(uid);
         q->since_ns = now_mono_ns();
         q->uid = arena_str(ad->a, str_n(uid, 36));
         q->call = (struct webhook_call) {
                 .config = q->hook->client,
-                .query = arena_printf(ad->a, "timeout=%us", q->hook->timeout_s),
+                .query = arena_printf(ad->a, "timeout=%llds", (long long) (ms + 999) / 1000),
                 .body = review_question(ad->a, ad, q->as, q->hook->review, q->uid, ad->obj ? &object : NULL,
                                         ad->old ? &old : NULL),
-                .timeout_ms = q->hook->timeout_s * 1000,
+                .timeout_ms = (unsigned) ms + (ms < q->hook->timeout_s * 1000LL ? LATE_MS : 0),
                 .loop = op->c->loop,
                 .done = done,
         };
-        return 1;
+        if (q->hook->user)
+                q->call.user = *q->hook->user;
+        return MATCHES;
 }
 
 /* What the webhook says to it. */
@@ -201,31 +235,40 @@ static void complete(const struct ask *q, const struct schema_type *t, struct js
                 schema_default(q->ad->a, t, obj);
 }
 
-/* 1: the patch has changed the object; 0; or a negative errno. */
+static void patch_converted(struct admission *ad, int r);
+
+/* 0 with ask.changed; ADMISSION_WAITS: patch_converted takes up what the conversion webhook answers; or a negative
+ * errno. */
 static int apply_patch(struct ask *q, struct error *err) {
         struct admission *ad = q->ad;
         const struct op *op = ad->op;
         const struct schema_type *t = op->sub ? op->sub->type : q->as->resource->type;
         _cleanup_error_ struct error e = ERROR_INIT;
-        struct json before, doc, after;
-        bool changed;
+        struct json before, doc, after, back;
+        int r;
 
         if (!ad->obj)
                 return error_status(err, REASON_INTERNAL,
                                     "Internal error occurred: admission webhook \"%" STR_FMT
                                     "\" attempted to modify the object, which is not supported for this operation",
                                     STR_ARG(q->hook->name));
-        if (review_convert(ad, op->rest->stored, q->as, ad->obj, &before, err) < 0)
-                return err->err;
+        r = review_convert(ad, op->rest->stored, q->as, ad->obj, NULL, &before, err); /* which was asked for before */
+        if (r != 0)
+                return r;
         if (json_patch_apply(ad->a, &before, q->answer.patch, &doc, &e) < 0)
                 return internal(err, &e);
         if (decode(q, t, &doc, &after, err) < 0)
                 return err->err;
-        changed = !json_equal(&before, &after);
+        q->changed = !json_equal(&before, &after);
         complete(q, t, &after);
-        if (check_place(ad, &after, err) < 0 || review_convert(ad, q->as, op->rest->stored, &after, ad->obj, err) < 0)
+        if (check_place(ad, &after, err) < 0)
                 return err->err;
-        return changed;
+        review_forget(ad);
+        q->patched = json_new(ad->a, after);
+        r = review_convert(ad, q->as, op->rest->stored, q->patched, patch_converted, &back, err);
+        if (r == 0)
+                *ad->obj = back;
+        return r;
 }
 
 /* What webhooks may not do to managedFields is undone. */
@@ -253,21 +296,22 @@ static void mutated(struct webhook_call *w);
 static int ask_next(struct mutation *m, struct error *err) {
         struct admission *ad = m->ask.ad;
 
-        while (m->next < ad->set->webhooks[HOOKS_MUTATING].n) {
-                size_t i = m->next++;
+        for (size_t i = m->next; i < ad->set->webhooks[HOOKS_MUTATING].n; i++) {
                 int r;
 
-                m->ask = (struct ask) { .ad = ad, .hook = &ad->set->webhooks[HOOKS_MUTATING].v[i] };
+                m->ask = (struct ask) { .ad = ad, .hook = &ad->set->webhooks[HOOKS_MUTATING].v[i], .index = i };
+                m->next = i; /* once more, after a conversion */
                 r = matches(&m->ask, err);
-                if (r == 0 || (r > 0 && ad->again && !m->due[i]))
+                if (r == 0 || (r == MATCHES && ad->again && !m->due[i]))
                         continue;
-                if (r > 0)
+                if (r == MATCHES)
                         r = prepare(&m->ask, mutated, err);
-                if (r > 0) {
+                if (r == MATCHES) {
+                        m->next = i + 1;
                         webhook_call(ad->s, &m->ask.call); /* who goes on may be another thread */
                         return ADMISSION_WAITS;
                 }
-                if (r < 0)
+                if (r != 0)
                         return r;
         }
         if (ad->changed)
@@ -285,10 +329,57 @@ static void make_due(struct mutation *m) {
         }
 }
 
+/* Whether it has changed the object; and with what, for logs of the level Request (audit/event.c). */
+static void note_mutation(const struct ask *q, bool changed, bool patched) {
+        struct str configuration = q->hook->configuration, name = q->hook->name;
+        _cleanup_buf_ struct buf mutation = BUF_INIT, patch = BUF_INIT;
+        struct json o;
+
+        o = json_build(q->ad->a, "{configuration:%s,webhook:%s,mutated:%b}", configuration, name, changed);
+        json_write(&mutation, &o);
+        note(q, "mutation", buf_str(&mutation));
+        if (!patched)
+                return;
+        o = json_build(q->ad->a, "{configuration:%s,webhook:%s,patch:%j,patchType:'JSONPatch'}", configuration, name,
+                       q->answer.patch);
+        json_write(&patch, &o);
+        note(q, "patch", buf_str(&patch));
+}
+
+/* One webhook is done with, the next one's turn. */
+static void settle(struct mutation *m, int r) {
+        struct ask *q = &m->ask;
+        struct admission *ad = q->ad;
+
+        observe(q, r);
+        if (r == 0 && q->changed) {
+                make_due(m);
+                ad->changed = true;
+        }
+        if (ad->s->audit)
+                note_mutation(q, r == 0 && q->changed, r == 0 && q->patched);
+        if (r == 0 && q->hook->if_needed)
+                m->before[m->next - 1] = true;
+        if (r == 0)
+                r = ask_next(m, &ad->op->c->error);
+        if (r != ADMISSION_WAITS)
+                admission_continue(ad, r);
+}
+
+static void patch_converted(struct admission *ad, int r) {
+        struct mutation *m = ad->webhooks;
+
+        if (r == 0)
+                r = review_convert(ad, m->ask.as, ad->op->rest->stored, m->ask.patched, NULL, ad->obj,
+                                   &ad->op->c->error);
+        m->ask.code = r < 0 ? 0 : 200;
+        review_forget(ad);
+        settle(m, r);
+}
+
 static void mutated(struct webhook_call *w) {
         struct mutation *m = container_of(w, struct mutation, ask.call);
-        struct admission *ad = m->ask.ad;
-        struct error *err = &ad->op->c->error;
+        struct error *err = &m->ask.ad->op->c->error;
         int r = verdict_of(&m->ask, true, err);
 
         if (r == 0 && m->ask.answer.patch) {
@@ -296,20 +387,8 @@ static void mutated(struct webhook_call *w) {
                 r = apply_patch(&m->ask, err);
                 m->ask.code = r < 0 ? 0 : 200;
         }
-        observe(&m->ask, r);
-        if (r > 0) {
-                make_due(m);
-                ad->changed = true;
-        }
-        note(&m->ask, "mutation",
-             arena_printf(ad->a, "{\"configuration\":\"%" STR_FMT "\",\"webhook\":\"%" STR_FMT "\",\"mutated\":%s}",
-                          STR_ARG(m->ask.hook->configuration), STR_ARG(m->ask.hook->name), r > 0 ? "true" : "false"));
-        if (r >= 0 && m->ask.hook->if_needed)
-                m->before[m->next - 1] = true;
-        if (r >= 0)
-                r = ask_next(m, err);
         if (r != ADMISSION_WAITS)
-                admission_continue(ad, r);
+                settle(m, r);
 }
 
 /* The objects that configure admission are not subject to it: a broken webhook can be removed. */
@@ -332,6 +411,11 @@ int admission_webhooks_mutate(struct admission *ad, struct error *err) {
                 m->owners = owners ? json_copy_tree(ad->a, owners) : json_null();
         }
         m->ask.ad = ad;
+        if (ad->resumed) {
+                ad->resumed = false;
+                return ask_next(m, err);
+        }
+        review_forget(ad);
         m->next = 0;
         if (ad->again && !json_equal(&m->last, ad->obj)) /* by a built-in plugin, in this round */
                 make_due(m);
@@ -377,13 +461,13 @@ static int find_all(struct admission *ad, struct validation *v, struct error *er
                 struct ask *q = &v->asks[v->n];
                 int r;
 
-                *q = (struct ask) { .ad = ad, .hook = &ad->set->webhooks[HOOKS_VALIDATING].v[i] };
+                *q = (struct ask) { .ad = ad, .hook = &ad->set->webhooks[HOOKS_VALIDATING].v[i], .index = v->n };
                 r = matches(q, err);
-                if (r > 0)
+                if (r == MATCHES)
                         r = prepare(q, validated, err);
-                if (r < 0)
+                if (r != 0 && r != MATCHES)
                         return r;
-                v->n += r > 0;
+                v->n += r == MATCHES;
         }
         return 0;
 }
@@ -396,9 +480,12 @@ int admission_webhooks_validate(struct admission *ad, struct error *err) {
 
         if (!set || set->webhooks[HOOKS_VALIDATING].n == 0 || exempt(ad))
                 return 0;
+        if (!ad->resumed)
+                review_forget(ad);
+        ad->resumed = false;
         ad->webhooks = v = arena_new_of(ad->a, struct validation);
         r = find_all(ad, v, err);
-        if (r < 0 || v->n == 0)
+        if (r != 0 || v->n == 0)
                 return r;
         n = v->n;
         atomic_store(&v->pending, n + 1);

@@ -16,8 +16,7 @@ struct remote {
         struct remote_options o;
         struct arena *arena;
         struct json config;       /* clientConfig of the webhook client */
-        struct str authorization; /* header, or empty */
-        struct str cert_pem, key_pem;
+        struct webhook_user user;
         pthread_mutex_t lock;
         struct map *answers; /* → struct answer */
 };
@@ -56,9 +55,9 @@ static const struct json *named(const struct json *config, const char *list, str
 }
 
 /* The value of NAME-data in base64, or the content of the file NAME. */
-static int read_material(struct remote *r, const struct json *from, const char *name, struct str *ret,
+static int read_material(struct arena *a, const struct json *from, const char *name, struct str *ret,
                          struct error *err) {
-        struct str data = json_str(json_getc(from, arena_printf(r->arena, "%s-data", name).p));
+        struct str data = json_str(json_getc(from, arena_printf(a, "%s-data", name).p));
         struct str path = json_str(json_getc(from, name));
         _cleanup_buf_ struct buf b = BUF_INIT;
         int e = 0;
@@ -66,8 +65,32 @@ static int read_material(struct remote *r, const struct json *from, const char *
         if (data.n > 0)
                 e = base64_decode(&b, data) < 0 ? error_set(err, -EINVAL, "%s-data is no base64", name) : 0;
         else if (path.n > 0)
-                e = file_read(arena_cstr(r->arena, path), 0, &b, err);
-        *ret = arena_str(r->arena, buf_str(&b));
+                e = file_read(arena_cstr(a, path), 0, &b, err);
+        *ret = arena_str(a, buf_str(&b));
+        return e;
+}
+
+int kubeconfig_read_user(struct arena *a, const struct json *user, struct webhook_user *ret, struct error *err) {
+        struct str token = json_str(json_getc(user, "token")), file = json_str(json_getc(user, "tokenFile")),
+                   name = json_str(json_getc(user, "username"));
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        int e;
+
+        *ret = (struct webhook_user) { 0 };
+        e = read_material(a, user, "client-certificate", &ret->cert_pem, err);
+        if (e == 0)
+                e = read_material(a, user, "client-key", &ret->key_pem, err);
+        if (e == 0 && token.n == 0 && file.n > 0) {
+                e = file_read(arena_cstr(a, file), 0, &b, err);
+                token = str_trim(buf_str(&b));
+        }
+        if (token.n > 0) {
+                ret->authorization = arena_printf(a, "Bearer %" STR_FMT, STR_ARG(token));
+        } else if (name.n > 0) {
+                base64_encode(&b, arena_printf(a, "%" STR_FMT ":%" STR_FMT, STR_ARG(name),
+                                               STR_ARG(json_str(json_getc(user, "password")))));
+                ret->authorization = arena_printf(a, "Basic %" STR_FMT, STR_ARG(buf_str(&b)));
+        }
         return e;
 }
 
@@ -82,7 +105,7 @@ static int read_kubeconfig(struct remote *r, struct error *err) {
         _cleanup_buf_ struct buf text = BUF_INIT;
         const struct json *context, *cluster, *user;
         struct json *doc;
-        struct str ca, token;
+        struct str ca;
         int e;
 
         e = file_read(r->o.kubeconfig, 0, &text, err);
@@ -96,15 +119,10 @@ static int read_kubeconfig(struct remote *r, struct error *err) {
         if (!cluster)
                 return error_set(err, -EINVAL, "%s has no cluster for its current context", r->o.kubeconfig);
         json_setc(r->arena, &r->config, "url", *json_getc(cluster, "server"));
-        e = read_material(r, cluster, "certificate-authority", &ca, err);
+        e = read_material(r->arena, cluster, "certificate-authority", &ca, err);
         if (e == 0)
-                e = read_material(r, user, "client-certificate", &r->cert_pem, err);
-        if (e == 0)
-                e = read_material(r, user, "client-key", &r->key_pem, err);
+                e = kubeconfig_read_user(r->arena, user, &r->user, err);
         set_ca(r, ca);
-        token = json_str(json_getc(user, "token"));
-        if (token.n > 0)
-                r->authorization = arena_printf(r->arena, "Bearer %" STR_FMT, STR_ARG(token));
         return e < 0 ? error_prefix(err, "%s", r->o.kubeconfig) : 0;
 }
 
@@ -139,9 +157,7 @@ void remote_free(struct remote *r) {
 
 void remote_address(const struct remote *r, struct webhook_call *w) {
         w->config = &r->config;
-        w->authorization = r->authorization;
-        w->cert_pem = r->cert_pem;
-        w->key_pem = r->key_pem;
+        w->user = r->user;
 }
 
 /* ---- answers ---- */
@@ -260,7 +276,7 @@ int remote_fetch(struct remote *r, struct arena *a, struct str url, const char *
         q->call.method = "GET";
         q->text = bearer != NULL;
         if (bearer && *bearer)
-                q->call.authorization = arena_printf(q->arena, "Bearer %s", bearer);
+                q->call.user.authorization = arena_printf(q->arena, "Bearer %s", bearer);
         return e;
 }
 

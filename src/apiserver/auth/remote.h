@@ -25,6 +25,10 @@ struct remote_options {
         int64_t (*keep_ms)(const struct remote_options *o, const struct json *answer);
         int64_t yes_ms, no_ms; /* for keep_ms */
 };
+/* Who we are to a server, as a user of a kubeconfig says. In a. */
+struct webhook_user;
+int kubeconfig_read_user(struct arena *a, const struct json *user, struct webhook_user *ret, struct error *err);
+
 int remote_new(const struct remote_options *o, struct remote **ret, struct error *err);
 void remote_free(struct remote *r);
 

@@ -110,6 +110,7 @@ void check_immutable(struct field_errors *fe, const struct path *p, const struct
 
 /* ---- parts shared by kinds ---- */
 
+bool is_extended_resource(struct str name); /* "example.com/gpu" */
 void check_taint_effect(struct field_errors *fe, const struct path *p, struct str effect);
 /* A name of a resource, and how much of it. */
 void check_resource_name(struct field_errors *fe, const struct path *p, struct str name, bool of_container);

@@ -31,7 +31,7 @@ static bool is_quota_name(struct str s) {
 }
 
 /* Of someone's domain, which can be a quota's too: "requests.example.com/gpu". */
-static bool is_extended_resource(struct str s) {
+bool is_extended_resource(struct str s) {
         const char *messages[2];
 
         return str_find(s, '/') > 0 && str_search(s, STR("kubernetes.io/")) < 0 &&

@@ -69,6 +69,13 @@ static const struct json *list_body(struct fixture *f, const struct api_list *l)
         return json_new(f->a, body);
 }
 
+static const char *text_of(struct fixture *f, struct json j) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        json_write(&b, &j);
+        return arena_cstr(f->a, buf_str(&b));
+}
+
 static void keep(struct fixture *f, struct api_call *c, struct answer *r) {
         r->code = c->code;
         r->n_warnings = c->n_warnings;
@@ -78,6 +85,7 @@ static void keep(struct fixture *f, struct api_call *c, struct answer *r) {
         if (c->code >= 400) {
                 r->message = arena_cstr(f->a, str_of(error_text(&c->error)));
                 r->reason = status_reason_text(c->error.reason);
+                r->status = text_of(f, status_of_error(f->a, &c->error));
                 r->token = c->error.continue_token ? arena_cstr(f->a, str_of(c->error.continue_token)) : NULL;
         } else if (c->list) {
                 r->body = list_body(f, c->list);
@@ -106,6 +114,7 @@ struct answer ask(struct fixture *f, struct request q) {
                 .arena = a,
                 .done = done,
                 .userdata = &sem,
+                .deadline_ms = q.timeout_ms ? now_mono_ms() + q.timeout_ms : 0,
         };
         struct error e = ERROR_INIT;
 
@@ -124,14 +133,10 @@ struct answer ask(struct fixture *f, struct request q) {
 
 const char *at(struct fixture *f, struct answer r, const char *path) {
         const struct json *v = columns_path(r.body, path);
-        _cleanup_buf_ struct buf b = BUF_INIT;
 
         if (!v)
                 return "(absent)";
-        if (json_is(v, JSON_STRING))
-                return arena_cstr(f->a, json_str(v));
-        json_write(&b, v);
-        return arena_cstr(f->a, buf_str(&b));
+        return json_is(v, JSON_STRING) ? arena_cstr(f->a, json_str(v)) : text_of(f, *v);
 }
 
 void make_account(struct fixture *f, const char *ns) {

@@ -20,6 +20,7 @@ struct answer {
         int code;
         const struct json *body; /* the object's or answer's tree; lives in the fixture's arena */
         char *message;           /* of the error */
+        const char *status;      /* all of it */
         const char *reason;
         const char *token; /* of the error of an expired list */
         struct api_list *list; /* freed with the fixture: copied into body.items */
@@ -36,6 +37,7 @@ struct request {
         struct api_options options;
         const struct api_user *user;
         bool grace_zero; /* else none is given */
+        unsigned timeout_ms; /* 0: none */
 };
 struct answer ask(struct fixture *f, struct request r);
 #define ASK(f, ...) ask((f), (struct request){ __VA_ARGS__ })

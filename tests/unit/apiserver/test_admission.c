@@ -149,6 +149,16 @@ static void refusals_say_who_and_why(void **state) {
         check_error(r, 403, "admission webhook \"v.example.com\" denied the request: Forbidden");
         assert_string_equal(r.reason, "Forbidden");
         hook_answers(w->hook, "/v",
+                     "\"allowed\":false,\"status\":{\"reason\":\"Mine\",\"message\":\"m\",\"code\":600,\"details\":"
+                     "{\"uid\":\"u\",\"kind\":\"k\",\"causes\":[{\"reason\":\"r\"}]}}");
+        r = create_map(w, "x");
+        assert_int_equal(r.code, 600);
+        assert_string_equal(r.status,
+                            "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\","
+                            "\"message\":\"admission webhook \\\"v.example.com\\\" denied the request: m\","
+                            "\"reason\":\"Mine\",\"details\":{\"kind\":\"k\",\"uid\":\"u\",\"causes\":[{\"reason\":"
+                            "\"r\"}]},\"code\":600}");
+        hook_answers(w->hook, "/v",
                      "\"allowed\":true,\"warnings\":[\"take care\"],\"auditAnnotations\":{\"a\":\"b\"}");
         r = create_map(w, "x");
         assert_int_equal(r.code, 201);
@@ -330,6 +340,8 @@ static void what_webhooks_and_plugins_do_is_counted(void **state) {
                  CONFIGMAPS ",\"matchConditions\":[{\"name\":\"c\",\"expression\":\"false\"}]");
         VALIDATE(w, "no", "/no", CONFIGMAPS);
         assert_int_equal(create_map(w, "x").code, 409);
+        expect_counted("admission_step_admission_duration_seconds_summary{operation=\"CREATE\",rejected=\"true\","
+                       "type=\"validate\",quantile=\"0.99\"} ");
         expect_counted("admission_webhook_fail_open_count{name=\"bad.example.com\",type=\"admit\"} 1\n");
         expect_counted("admission_webhook_request_total{code=\"400\",name=\"bad.example.com\",operation=\"CREATE\","
                        "rejected=\"false\",type=\"admit\"} 1\n");
@@ -518,6 +530,36 @@ static void match_conditions_are_asked_first(void **state) {
                      "resulted in error: no such key: data");
 }
 
+static void what_goes_with_its_collection_has_no_name(void **state) {
+        struct world *w = *state;
+        struct fixture *f = &w->f;
+
+        create_map(w, "x");
+        hook_answers(w->hook, "/d", "\"allowed\":true");
+        VALIDATE(w, "d", "/d", RULE("", "v1", "configmaps", "DELETE"));
+        assert_int_equal(ASK(f, API_DELETE_COLLECTION, &res_configmaps, "default").code, 200);
+        assert_string_equal(asked(w, "/d", ".request.name"), "(absent)");
+        assert_string_equal(asked(w, "/d", ".request.oldObject.metadata.name"), "x");
+        create_map(w, "y");
+        assert_int_equal(ASK(f, API_DELETE, &res_configmaps, "default", "y").code, 200);
+        assert_string_equal(asked(w, "/d", ".request.name"), "y");
+}
+
+static void webhooks_end_with_the_request(void **state) {
+        struct world *w = *state;
+        struct fixture *f = &w->f;
+        struct answer r;
+
+        hook_answers(w->hook, "/slow", NULL);
+        hook_answers(w->hook, "/next", "\"allowed\":true");
+        MUTATE(w, "a", "/slow", CONFIGMAPS ",\"failurePolicy\":\"Ignore\"");
+        MUTATE(w, "b", "/next", CONFIGMAPS);
+        r = ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"x\"}}",
+                .timeout_ms = 300);
+        check_error(r, 504, "Timeout: request did not complete within requested timeout");
+        assert_int_equal(hook_calls(w->hook, "/next"), 0);
+}
+
 static void configurations_are_exempt(void **state) {
         struct world *w = *state;
 
@@ -549,6 +591,8 @@ int main(void) {
                 T(custom_resources_are_parameters),
                 T(match_conditions_are_asked_first),
                 T(configurations_are_exempt),
+                T(what_goes_with_its_collection_has_no_name),
+                T(webhooks_end_with_the_request),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,7 @@
 #define fixture http_fixture /* the one of help.h is meant here */
 #include "../http/helper.h"
 #undef fixture
+#include "apiserver/admission/admission.h"
 #include "apiserver/auth/authn.h"
 #include "apiserver/auth/remote.h"
 #include "apiserver/reload.h"
@@ -250,7 +251,7 @@ static void claims_may_be_elsewhere(void **state) {
                 { "{'groups':'s'}", "null", "!verify token: oidc: source does not exist" },
                 { "7", "null", "!verify token: oidc: failed to unmarshal claims" },
                 { "{'groups':'s'}", "{'s':{'endpoint':'I/claims','access_token':'wrong'}}",
-                  "!has prevented the request from succeeding" },
+                  "!asked for the client to provide credentials" },
                 { "{'groups':'s'}", "{'s':{'endpoint':'I/claims/bad','access_token':'sesame'}}",
                   "!/claims/bad failed for claim \"groups\": malformed token" },
                 { "{'groups':'s'}", "{'s':{'endpoint':'I/claims/none','access_token':'sesame'}}",
@@ -406,6 +407,51 @@ static void conditions_say_what_a_webhook_is_asked(void **state) {
         assert_non_null(strstr(other.last, "\"apiVersion\":\"authorization.k8s.io/v1\""));
 }
 
+/* How a webhook that wants a password answers. */
+static struct answer ask_hook(struct fixture *f) {
+        _cleanup_buf_ struct buf ca = BUF_INIT;
+
+        base64_encode(&ca, buf_str(&test_certs()->ca));
+        ASK(f, API_DELETE, &res_validatingwebhookconfigurations, NULL, "h");
+        check_code(ASK(f, API_CREATE, &res_validatingwebhookconfigurations,
+                       .body = arena_printf(f->a,
+                                            "{\"metadata\":{\"name\":\"h\"},\"webhooks\":[{\"name\":\"h.example.com\","
+                                            "\"clientConfig\":{\"url\":\"%s/claims\",\"caBundle\":\"%" STR_FMT "\"},"
+                                            "\"sideEffects\":\"None\",\"admissionReviewVersions\":[\"v1\"],\"rules\":[{"
+                                            "\"apiGroups\":[\"\"],\"apiVersions\":[\"v1\"],\"resources\":"
+                                            "[\"configmaps\"],"
+                                            "\"operations\":[\"*\"]}]}]}",
+                                            other.issuer, STR_ARG(buf_str(&ca)))
+                                       .p),
+                   201);
+        return ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"x\"}}");
+}
+
+static void webhooks_know_us_from_a_kubeconfig(void **state) {
+        static const char *const hook_args[] = { "admission-control-config-file=admission.yaml", NULL };
+        static const char *const names[] = { "*.example.com", "*.svc", "localhost:1", "localhost" };
+        struct fixture *f = *state;
+        struct error e = ERROR_INIT;
+
+        check_error(ask_hook(f), 500,
+                    "Internal error occurred: failed calling webhook \"h.example.com\": failed to call webhook: the "
+                    "server has asked for the client to provide credentials");
+        write_file("admission.yaml",
+                   "{apiVersion: apiserver.config.k8s.io/v1, kind: AdmissionConfiguration, plugins: [{name: "
+                   "ValidatingAdmissionWebhook, configuration: {kubeConfigFile: hooks.yaml}}]}");
+        f->s->options.args = hook_args;
+        for (size_t i = 0; i <= ARRAY_SIZE(names); i++) {
+                const char *name = i < ARRAY_SIZE(names) ? names[i] : other.issuer + strlen("https://");
+
+                write_file("hooks.yaml",
+                           arena_printf(f->a, "users: [{name: '%s', user: {token: sesame}}]", name).p);
+                if (admission_configure(f->s, &e) < 0)
+                        fail_msg("%s", error_text(&e));
+                assert_int_equal(strstr(ask_hook(f).message, "provide credentials") != NULL, i < ARRAY_SIZE(names));
+        }
+        f->s->options.args = NULL;
+}
+
 static void wrong_authorizers_are_told(void **state) {
         static const struct {
                 const char *text, *error;
@@ -469,6 +515,7 @@ int main(void) {
                 T(claims_may_be_elsewhere, setup_authn),
                 T(wrong_files_are_told, setup_authn),
                 T(conditions_say_what_a_webhook_is_asked, setup_authz),
+                T(webhooks_know_us_from_a_kubeconfig, fixture_setup),
                 T(wrong_authorizers_are_told, setup_authz),
                 T(a_changed_file_is_taken_up, setup_authz),
         };

@@ -20,7 +20,7 @@ static int setup(void **state) {
 static int teardown(void **state) {
         int r = fixture_teardown(state);
 
-        loop_free(watcher);
+        loop_free(TAKE_PTR(watcher));
         hook_stop(hook);
         return r;
 }
@@ -175,9 +175,65 @@ static void a_webhook_stands_between_versions(void **state) {
                 assert_true(i < 1000);
 }
 
+static const char *asked(struct fixture *f, const char *path, const char *where) {
+        struct json *j;
+
+        assert_int_equal(json_parse(f->a, hook_asked(hook, f->a, path), NULL, &j, NULL), 0);
+        return at(f, (struct answer) { .body = j }, where);
+}
+
+static void configure(struct fixture *f, const struct api_resource *kind, const char *path) {
+        const char *body = arena_printf(f->a,
+                                        "{\"metadata\":{\"name\":\"x\"},\"webhooks\":[{\"name\":\"a.example.com\","
+                                        "\"clientConfig\":%s,\"sideEffects\":\"None\",\"admissionReviewVersions\":"
+                                        "[\"v1\"],\"matchConditions\":[{\"name\":\"c\",\"expression\":"
+                                        "\"object.spec.seen == 'example.com/v1'\"}],\"rules\":[{\"apiGroups\":["
+                                        "\"example.com\"],\"apiVersions\":[\"v1\"],\"resources\":[\"widgets\"],"
+                                        "\"operations\":[\"*\"]}]}]}",
+                                        hook_config(hook, f->a, path))
+                                           .p;
+
+        check_code(ASK(f, API_CREATE, kind, .body = body), 201);
+}
+
+/* Webhooks and policies for v1 see what comes in as v2. */
+static void admission_has_it_converted(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+
+        hook_converts(hook, "/convert");
+        hook_answers(hook, "/m",
+                     hook_patch(f->a, "[{\"op\":\"add\",\"path\":\"/metadata/labels\",\"value\":{\"a\":\"b\"}}]"));
+        hook_answers(hook, "/v", "\"allowed\":true");
+        define(f);
+        configure(f, &res_mutatingwebhookconfigurations, "/m");
+        configure(f, &res_validatingwebhookconfigurations, "/v");
+        check_code(ASK(f, API_CREATE, &res_validatingadmissionpolicies,
+                       .body = "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"matchConstraints\":{\"resourceRules\":[{"
+                               "\"apiGroups\":[\"example.com\"],\"apiVersions\":[\"v1\"],\"resources\":[\"widgets\"],"
+                               "\"operations\":[\"*\"]}]},\"validations\":[{\"expression\":\"object.apiVersion == "
+                               "'example.com/v1' && object.metadata.name != 'no'\"}]}}"),
+                   201);
+        check_code(ASK(f, API_CREATE, &res_validatingadmissionpolicybindings,
+                       .body = "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"policyName\":\"p\",\"validationActions\":["
+                               "\"Deny\"]}}"),
+                   201);
+        r = create(f, &v2, "x");
+        check_code(r, 201);
+        assert_string_equal(at(f, r, ".apiVersion"), "example.com/v2");
+        assert_string_equal(at(f, r, ".metadata.labels.a"), "b");
+        assert_string_equal(asked(f, "/m", ".request.object.apiVersion"), "example.com/v1");
+        assert_string_equal(asked(f, "/m", ".request.requestKind.version"), "v2");
+        assert_string_equal(asked(f, "/v", ".request.object.apiVersion"), "example.com/v1");
+        assert_string_equal(asked(f, "/v", ".request.object.metadata.labels.a"), "b");
+        assert_int_equal(create(f, &v2, "no").code, 422);
+}
+
 int main(void) {
-        const struct CMUnitTest tests[] = { cmocka_unit_test_setup_teardown(a_webhook_stands_between_versions, setup,
-                                                                            teardown) };
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(a_webhook_stands_between_versions, setup, teardown),
+                cmocka_unit_test_setup_teardown(admission_has_it_converted, setup, teardown),
+        };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,10 @@
 /* The plugins of upstream's default set, one after the other: what they give, what they refuse and how they say so. */
 #include "help.h"
 
+#include <errno.h>
+
+#include "apiserver/admission/admission.h"
+
 /* JSON with single quotes. */
 static const char *text(struct fixture *f, const char *single) {
         char *s = arena_cstr(f->a, str_of(single));
@@ -341,7 +345,124 @@ static void objects_without_parts_are_answered(void **state) {
         assert_true(answered > 300);
 }
 
+/* ---- plugins that flags enable ---- */
+
+static int setup_optional(void **state) {
+        static const char *const args[] = {
+                "enable-admission-plugins=AlwaysPullImages,LimitPodHardAntiAffinityTopology,PodNodeSelector",
+                "enable-admission-plugins=PodTolerationRestriction,ExtendedResourceToleration,DenyServiceExternalIPs",
+                "enable-admission-plugins=NamespaceAutoProvision,NamespaceExists,OwnerReferencesPermissionEnforcement",
+                "disable-admission-plugins=ServiceAccount,DefaultTolerationSeconds",
+                NULL,
+        };
+
+        return fixture_setup_with(state, args);
+}
+
+static void plugins_that_are_enabled_change_pods(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+
+        made(create(f, &res_namespaces, NULL,
+                    "{'metadata':{'name':'n','annotations':{'scheduler.alpha.kubernetes.io/node-selector':'a=b, c=d',"
+                    "'scheduler.alpha.kubernetes.io/defaultTolerations':'[{\\'key\\':\\'k\\',"
+                    "\\'operator\\':\\'Exists\\'}]'}}}"));
+        r = create(f, &res_pods, "n", POD("p", "'nodeSelector':{'x':'y'},", ""));
+        value(f, r, ".spec.nodeSelector", "{\"a\":\"b\",\"c\":\"d\",\"x\":\"y\"}");
+        value(f, r, ".spec.containers[0].imagePullPolicy", "Always");
+        value(f, r, ".spec.tolerations", "[{\"key\":\"k\",\"operator\":\"Exists\"}]");
+        r = create(f, &res_pods, "n",
+                   POD("q", "", ",'resources':{'limits':{'example.com/b':'1','cpu':'1','example.com/a':'1'}}"));
+        value(f, r, ".spec.tolerations[1].key", "node.kubernetes.io/memory-pressure");
+        value(f, r, ".spec.tolerations[2]", "{\"key\":\"example.com/a\",\"operator\":\"Exists\"}");
+        value(f, r, ".spec.tolerations[3].key", "example.com/b");
+        refused(create(f, &res_pods, "n", POD("r", "'nodeSelector':{'a':'z'},", "")),
+                "pods \"r\" is forbidden: pod node label selector conflicts with its namespace node label selector");
+        refused(create(f, &res_pods, "n",
+                       POD("r",
+                           "'affinity':{'podAntiAffinity':{'requiredDuringSchedulingIgnoredDuringExecution':[{"
+                           "'topologyKey':'zone','labelSelector':{}}]}},",
+                           "")),
+                "pods \"r\" is forbidden: affinity.PodAntiAffinity.RequiredDuringScheduling has TopologyKey zone but "
+                "only key kubernetes.io/hostname is allowed");
+        made(merge(f, &res_namespaces, NULL, "n", NULL,
+                   "{'metadata':{'annotations':{'scheduler.alpha.kubernetes.io/tolerationsWhitelist':"
+                   "'[{\\'key\\':\\'other\\',\\'operator\\':\\'Exists\\'}]'}}}"));
+        r = create(f, &res_pods, "n", POD("r", "", ""));
+        assert_int_equal(r.code, 500);
+        assert_string_equal(r.message, "pod tolerations (possibly merged with namespace default tolerations) conflict "
+                                       "with its namespace whitelist");
+}
+
+static void plugins_that_are_enabled_guard(void **state) {
+        struct fixture *f = *state;
+        static const char map[] = "{'metadata':{'name':'m'}}";
+        const struct api_user clerk = { .name = STR("clerk") };
+        struct answer r;
+
+        check_error(ASK(f, API_CREATE, &res_configmaps, "fresh", .body = text(f, map), .options.dry_run = true), 404,
+                    "namespaces \"fresh\" not found");
+        made(create(f, &res_configmaps, "fresh", map));
+        made(create(f, &res_configmaps, "fresh", "{'metadata':{'name':'owner'}}"));
+        made(ASK(f, API_GET, &res_namespaces, NULL, "fresh"));
+        refused(create(f, &res_services, "fresh",
+                       "{'metadata':{'name':'s'},'spec':{'ports':[{'port':1}],'externalIPs':['1.2.3.4']}}"),
+                "services \"s\" is forbidden: Use of external IPs is denied by admission control.");
+        made(create(f, &res_clusterroles, NULL,
+                    "{'metadata':{'name':'clerk'},'rules':[{'apiGroups':[''],'resources':['configmaps'],"
+                    "'verbs':['create','patch','update']}]}"));
+        made(create(f, &res_clusterrolebindings, NULL,
+                    "{'metadata':{'name':'clerk'},'roleRef':{'apiGroup':'rbac.authorization.k8s.io','kind':"
+                    "'ClusterRole','name':'clerk'},'subjects':[{'kind':'User','name':'clerk','apiGroup':"
+                    "'rbac.authorization.k8s.io'}]}"));
+#define OWNED "'metadata':{'ownerReferences':[{'apiVersion':'v1','kind':'%s','name':'owner','uid':'1'%s}]"
+        r = ASK(f, API_PATCH, &res_configmaps, "fresh", "m", .patch = API_PATCH_MERGE, .user = &clerk,
+                .body = text(f, arena_printf(f->a, "{" OWNED "}}", "ConfigMap", "").p));
+        refused(r, "configmaps \"m\" is forbidden: cannot set an ownerRef on a resource you can't delete: , <nil>");
+        r = ASK(f, API_CREATE, &res_configmaps, "fresh", .user = &clerk,
+                .body = text(f, arena_printf(f->a, "{" OWNED ",'name':'o'}}", "ConfigMap", "").p));
+        made(r);
+        r = ASK(f, API_CREATE, &res_configmaps, "fresh", .user = &clerk,
+                .body = text(f, arena_printf(f->a, "{" OWNED ",'name':'b'}}", "ConfigMap",
+                                             ",'blockOwnerDeletion':true").p));
+        refused(r, "configmaps \"b\" is forbidden: cannot set blockOwnerDeletion if an ownerReference refers to a "
+                   "resource you can't set finalizers on: , <nil>");
+        r = ASK(f, API_CREATE, &res_configmaps, "fresh", .user = &clerk,
+                .body = text(f, arena_printf(f->a, "{" OWNED ",'name':'b'}}", "Nothing",
+                                             ",'blockOwnerDeletion':true").p));
+        refused(r, "configmaps \"b\" is forbidden: cannot set blockOwnerDeletion in this case because cannot find "
+                   "RESTMapping for APIVersion v1 Kind Nothing: no matches for kind \"Nothing\" in version \"v1\"");
+}
+
+static void flags_name_plugins(void **state) {
+        static const struct {
+                const char *args[3];
+                const char *message;
+        } wrong[] = {
+                { { "enable-admission-plugins=AlwaysPullImages,Nope" },
+                  "enable-admission-plugins plugin \"Nope\" is unknown" },
+                { { "disable-admission-plugins=X" }, "disable-admission-plugins plugin \"X\" is unknown" },
+                { { "enable-admission-plugins=Priority,AlwaysAdmit", "disable-admission-plugins=Priority,AlwaysAdmit" },
+                  "[AlwaysAdmit Priority] in enable-admission-plugins and disable-admission-plugins overlapped" },
+        };
+        struct fixture *f = *state;
+        struct error e = ERROR_INIT;
+
+        for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+                f->s->options.args = wrong[i].args;
+                assert_int_equal(admission_configure(f->s, &e), -EINVAL);
+                assert_string_equal(e.message, wrong[i].message);
+        }
+        error_clear(&e);
+        f->s->options.args = (const char *const[]){ "enable-admission-plugins=AlwaysDeny", NULL };
+        assert_int_equal(admission_configure(f->s, &e), 0);
+        refused(create(f, &res_configmaps, "default", "{'metadata':{'generateName':'m-'}}"),
+                "configmaps \"m-\" is forbidden: admission control is denying all modifications");
+        f->s->options.args = NULL;
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
+#define OPTIONAL(fn) cmocka_unit_test_setup_teardown(fn, setup_optional, fixture_teardown)
 
 int main(void) {
         const struct CMUnitTest tests[] = {
@@ -357,6 +478,9 @@ int main(void) {
                 TEST(objects_without_parts_are_answered),
                 TEST(components_are_well_while_they_watch),
                 TEST(certificates_are_asked_for_approved_and_signed_by_right),
+                TEST(flags_name_plugins),
+                OPTIONAL(plugins_that_are_enabled_change_pods),
+                OPTIONAL(plugins_that_are_enabled_guard),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

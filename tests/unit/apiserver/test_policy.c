@@ -292,6 +292,15 @@ static void policies_are_checked(void **state) {
                 check_error(policy(f, "p", cases[i].spec), 422, cases[i].text);
 }
 
+static void a_policy_that_denies_everything_can_be_removed(void **state) {
+        struct fixture *f = *state;
+
+        enforce(f, "all", ON("*") ",\"validations\":[{\"expression\":\"false\"}]", DENY);
+        assert_int_equal(map(f, "x", "").code, 422);
+        check_code(ASK(f, API_DELETE, &res_validatingadmissionpolicybindings, NULL, "all-binding"), 200);
+        check_code(ASK(f, API_DELETE, &res_validatingadmissionpolicies, NULL, "all"), 200);
+}
+
 static void bindings_are_checked(void **state) {
         struct fixture *f = *state;
 #undef INVALID
@@ -382,6 +391,7 @@ int main(void) {
                 T(the_authorizer_is_asked),
                 T(policies_are_checked),
                 T(bindings_are_checked),
+                T(a_policy_that_denies_everything_can_be_removed),
                 T(webhooks_are_checked),
         };
 

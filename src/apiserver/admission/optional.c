@@ -1,0 +1,350 @@
+/* Plugins that are off until --enable-admission-plugins names them. Each function is a plugin's half in the table of
+ * admission.c. https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/ */
+#include <errno.h>
+
+#include "apiserver/admission/admission.h"
+#include "apiserver/validation/validate.h"
+#include "json/build.h"
+#include "schema/quota.h"
+#include "schema/types.h"
+
+static const char *const container_lists[] = { "initContainers", "containers", "ephemeralContainers" };
+
+/* ---- AlwaysDeny ---- */
+
+int admission_always_deny(struct admission *ad, struct error *err) {
+        return admission_forbid(ad, err, "admission control is denying all modifications");
+}
+
+/* ---- AlwaysPullImages: who has no right to an image does not get it because it is there already ---- */
+
+static bool images_differ(const struct admission *ad) {
+        for (size_t l = 0; l < ARRAY_SIZE(container_lists); l++)
+                json_each_item(c, json_at_path(ad->obj, "spec", container_lists[l])) {
+                        const struct json *old = json_find_by(json_at_path(ad->old, "spec", container_lists[l]), "name",
+                                                              json_str(json_getc(c, "name")));
+
+                        if (!str_eq(json_str(json_getc(c, "image")), json_str(json_getc(old, "image"))))
+                                return true;
+                }
+        return false;
+}
+
+static bool pulls(const struct admission *ad) {
+        return admission_is(ad, &res_pods) && (!ad->old || images_differ(ad));
+}
+
+int admission_pull_always(struct admission *ad, struct error *err) {
+        const struct json *spec = json_getc(ad->obj, "spec");
+
+        if (!pulls(ad))
+                return 0;
+        for (size_t l = 0; l < ARRAY_SIZE(container_lists); l++)
+                json_each_item(c, json_getc(spec, container_lists[l]))
+                        json_set_cstr(ad->a, c, "imagePullPolicy", "Always");
+        json_each_item(v, json_getc(spec, "volumes"))
+                if (json_is(json_getc(v, "image"), JSON_OBJECT))
+                        json_set_cstr(ad->a, json_get_mut(v, STR("image")), "pullPolicy", "Always");
+        return 0;
+}
+
+int admission_check_pulls(struct admission *ad, struct error *err) {
+        for (size_t l = 0; l < ARRAY_SIZE(container_lists) && pulls(ad); l++) {
+                size_t i = 0;
+
+                json_each_item(c, json_at_path(ad->obj, "spec", container_lists[l])) {
+                        struct str policy = json_str(json_getc(c, "imagePullPolicy"));
+
+                        if (!str_eqc(policy, "Always"))
+                                return admission_forbid(ad, err,
+                                                        "spec.%s[%zu].imagePullPolicy: Unsupported value: \"%" STR_FMT
+                                                        "\": supported values: \"Always\"",
+                                                        container_lists[l], i, STR_ARG(policy));
+                        i++;
+                }
+        }
+        return 0;
+}
+
+/* ---- LimitPodHardAntiAffinityTopology ---- */
+
+int admission_anti_affinity(struct admission *ad, struct error *err) {
+        if (!admission_is(ad, &res_pods))
+                return 0;
+        json_each_item(t, json_at_path(ad->obj, "spec", "affinity", "podAntiAffinity",
+                                       "requiredDuringSchedulingIgnoredDuringExecution")) {
+                struct str key = json_str(json_getc(t, "topologyKey"));
+
+                if (!str_eqc(key, "kubernetes.io/hostname"))
+                        return admission_forbid(ad, err,
+                                                "affinity.PodAntiAffinity.RequiredDuringScheduling has TopologyKey "
+                                                "%" STR_FMT " but only key kubernetes.io/hostname is allowed",
+                                                STR_ARG(key));
+        }
+        return 0;
+}
+
+/* ---- NamespaceExists, NamespaceAutoProvision ---- */
+
+int admission_namespace_exists(struct admission *ad, struct error *err) {
+        if (!ad->op->rest->resource->namespaced || admission_ns(ad))
+                return 0;
+        return err_not_found(err, rest_of(ad->s, &res_namespaces), ad->op->namespace);
+}
+
+struct provision {
+        struct admission *ad;
+        struct api_call call;
+        struct json body;
+};
+
+static void provided(struct api_call *c) {
+        struct provision *p = c->userdata;
+        struct op *op = p->ad->op;
+
+        object_unref(TAKE_PTR(c->object));
+        if (c->code >= 400 && c->error.reason != REASON_ALREADY_EXISTS) {
+                error_move(&op->c->error, &c->error);
+                admission_continue(p->ad, op->c->error.err);
+                return;
+        }
+        error_clear(&c->error);
+        admission_refresh(p->ad); /* that has the namespace */
+        admission_continue(p->ad, 0);
+}
+
+int admission_provide_namespace(struct admission *ad, struct error *err) {
+        struct provision *p;
+
+        if (!ad->op->rest->resource->namespaced || ad->op->c->options.dry_run || admission_ns(ad))
+                return 0;
+        p = arena_new_of(ad->a, struct provision);
+        p->ad = ad;
+        p->body = json_build(ad->a, "{kind:'Namespace',apiVersion:'v1',metadata:{name:%s}}", ad->op->namespace);
+        p->call = (struct api_call) { .verb = API_CREATE,
+                                      .resource = &res_namespaces,
+                                      .body = &p->body,
+                                      .options = API_OPTIONS_INIT,
+                                      .user = api_user_system,
+                                      .arena = ad->a,
+                                      .loop = ad->op->c->loop,
+                                      .done = provided,
+                                      .userdata = p };
+        apiserver_call(ad->s, &p->call);
+        return ADMISSION_WAITS;
+}
+
+/* ---- what a namespace's annotations say about its pods ---- */
+
+static const struct json *ns_annotation(struct admission *ad, const char *key) {
+        struct object *ns = admission_ns(ad);
+
+        return ns ? json_getc(json_at_path(object_json(ns), "metadata", "annotations"), key) : NULL;
+}
+
+/* "a=b,c=d" as an object. */
+static struct json labels_of(struct arena *a, struct str text) {
+        struct json map = json_new_object();
+        struct str one;
+
+        while (str_split(&text, ',', &one)) {
+                ssize_t eq = str_find(one, '=');
+
+                if (eq >= 0)
+                        json_set(a, &map, str_trim(str_sub(one, 0, (size_t) eq)),
+                                 json_of_str(str_trim(str_sub(one, (size_t) eq + 1, one.n))));
+        }
+        return map;
+}
+
+/* ---- PodNodeSelector ---- */
+
+static struct json selector_of_namespace(struct admission *ad) {
+        const struct json *own = ns_annotation(ad, "scheduler.alpha.kubernetes.io/node-selector");
+
+        return labels_of(ad->a,
+                         json_str(own ? own : json_getc(ad->s->plugins->node_selectors, "clusterDefaultNodeSelector")));
+}
+
+int admission_check_node_selector(struct admission *ad, struct error *err) {
+        struct json wanted, allowed;
+        const struct json *has = json_at_path(ad->obj, "spec", "nodeSelector"), *v;
+
+        if (!admission_is(ad, &res_pods))
+                return 0;
+        wanted = selector_of_namespace(ad);
+        json_each_member(m, &wanted)
+                if ((v = json_get(has, json_key(m))) && !json_equal(v, &m->value))
+                        return admission_forbid(
+                                        ad, err,
+                                        "pod node label selector conflicts with its namespace node label selector");
+        allowed = labels_of(ad->a, json_str(json_get(ad->s->plugins->node_selectors, ad->op->namespace)));
+        json_each_member(m, json_len(&allowed) ? has : NULL) {
+                v = json_get(&allowed, json_key(m));
+                if (!v || !json_equal(v, &m->value))
+                        return admission_forbid(ad, err,
+                                                "pod node label selector labels conflict with its namespace whitelist");
+        }
+        return 0;
+}
+
+int admission_node_selector(struct admission *ad, struct error *err) {
+        struct json wanted, *spec;
+        int r = admission_check_node_selector(ad, err);
+
+        if (r < 0 || !admission_is(ad, &res_pods))
+                return r;
+        wanted = selector_of_namespace(ad);
+        spec = json_get_or_add_object(ad->a, ad->obj, "spec");
+        json_each_member(m, &wanted)
+                json_set(ad->a, json_get_or_add_object(ad->a, spec, "nodeSelector"), json_key(m), m->value);
+        return admission_check_node_selector(ad, err);
+}
+
+/* ---- PodTolerationRestriction ---- */
+
+/* *ret: what the namespace says, else the cluster; not an array: nobody says anything. */
+static int read_tolerations(struct admission *ad, const char *key, const char *cluster, const struct json **ret,
+                            struct error *err) {
+        const struct json *text = ns_annotation(ad, key);
+        struct json *list;
+        int r;
+
+        *ret = text ? NULL : json_getc(ad->s->plugins->tolerations, cluster);
+        if (str_empty(json_str(text)))
+                return 0;
+        r = json_parse(ad->a, json_str(text), NULL, &list, err);
+        *ret = r < 0 ? NULL : list;
+        return r;
+}
+
+int admission_check_tolerations(struct admission *ad, struct error *err) {
+        const struct json *fine;
+
+        if (!admission_is(ad, &res_pods))
+                return 0;
+        if (read_tolerations(ad, "scheduler.alpha.kubernetes.io/tolerationsWhitelist", "whitelist", &fine, err) < 0)
+                return err->err;
+        json_each_item(t, json_len(fine) ? json_at_path(ad->obj, "spec", "tolerations") : NULL)
+                if (!admission_tolerated(fine, t))
+                        return error_status(err, REASON_INTERNAL,
+                                            "pod tolerations (possibly merged with namespace default tolerations) "
+                                            "conflict with its namespace whitelist");
+        return 0;
+}
+
+int admission_tolerations(struct admission *ad, struct error *err) {
+        struct json *spec, pressure;
+        const struct json *more = NULL;
+
+        if (!admission_is(ad, &res_pods))
+                return 0;
+        if (ad->operation == ADMIT_CREATE &&
+            read_tolerations(ad, "scheduler.alpha.kubernetes.io/defaultTolerations", "default", &more, err) < 0)
+                return err->err;
+        spec = json_get_or_add_object(ad->a, ad->obj, "spec");
+        admission_merge_tolerations(ad->a, spec, more);
+        pressure = json_build(ad->a, "[{key:'node.kubernetes.io/memory-pressure',operator:'Exists',"
+                                     "effect:'NoSchedule'}]");
+        if (strcmp(pod_qos_class(spec), "BestEffort") != 0)
+                admission_merge_tolerations(ad->a, spec, &pressure);
+        return admission_check_tolerations(ad, err);
+}
+
+/* ---- ExtendedResourceToleration: nodes with special devices are tainted with their names ---- */
+
+int admission_tolerate_extended(struct admission *ad, struct error *err) {
+        struct json names = json_new_object();
+
+        if (!admission_is(ad, &res_pods))
+                return 0;
+        for (size_t l = 0; l < 2; l++)
+                json_each_item(c, json_at_path(ad->obj, "spec", container_lists[l]))
+                        json_each_member(m, json_at_path(c, "resources", "requests"))
+                                if (is_extended_resource(json_key(m)))
+                                        json_set(ad->a, &names, json_key(m), json_null());
+        json_sort(&names);
+        json_each_member(m, &names) {
+                struct json t = json_build(ad->a, "{key:%s,operator:'Exists'}", json_key(m)),
+                            *list = json_get_or_add_array(ad->a, json_get_or_add_object(ad->a, ad->obj, "spec"),
+                                                          "tolerations");
+                bool there = false;
+
+                json_each_item(have, list)
+                        there = there || json_equal(have, &t);
+                if (!there)
+                        json_push(ad->a, list, t);
+        }
+        return 0;
+}
+
+/* ---- DenyServiceExternalIPs ---- */
+
+int admission_external_ips(struct admission *ad, struct error *err) {
+        const struct json *old = json_at_path(ad->old, "spec", "externalIPs");
+
+        if (!admission_is(ad, &res_services))
+                return 0;
+        json_each_item(ip, json_at_path(ad->obj, "spec", "externalIPs"))
+                if (!json_has_str(old, json_str(ip)))
+                        return admission_forbid(ad, err, "Use of external IPs is denied by admission control.");
+        return 0;
+}
+
+/* ---- OwnerReferencesPermissionEnforcement: who may not delete an object does not get it deleted with its owner ----
+ */
+
+static int may(struct admission *ad, const struct attributes *at, const char *what, struct error *err) {
+        _cleanup_opinion_ struct opinion why = { 0 };
+        enum authz decision = authorize_why(ad->s, &ad->op->c->user, at, &why);
+
+        if (decision == AUTHZ_ALLOW)
+                return 0;
+        if (decision == AUTHZ_PENDING)
+                return error_set(err, -EINPROGRESS, "the authorization webhook is being asked");
+        return admission_forbid(ad, err, "cannot set %s: %" STR_FMT ", <nil>", what, STR_ARG(buf_str(&why.reason)));
+}
+
+static const struct json *blocking(const struct json *ref) {
+        return json_bool(json_getc(ref, "blockOwnerDeletion")) ? ref : NULL;
+}
+
+/* May the user set finalizers on this owner? */
+static int may_block(struct admission *ad, const struct json *ref, struct error *err) {
+        struct str api_version = json_str(json_getc(ref, "apiVersion")), kind = json_str(json_getc(ref, "kind"));
+        struct attributes at = { .verb = "update",
+                                 .subresource = STR("finalizers"),
+                                 .name = json_str(json_getc(ref, "name")) };
+        _cleanup_(rest_releasep) const struct rest *r = NULL;
+
+        if (api_parse_group_version(api_version, &at.group, &at.version, NULL) == 0)
+                r = rest_acquire_kind(ad->s, at.group, at.version, kind);
+        if (!r)
+                return admission_forbid(
+                                ad, err,
+                                "cannot set blockOwnerDeletion in this case because cannot find RESTMapping for "
+                                "APIVersion %" STR_FMT " Kind %" STR_FMT ": no matches for kind \"%" STR_FMT
+                                "\" in version \"%" STR_FMT "\"",
+                                STR_ARG(api_version), STR_ARG(kind), STR_ARG(kind), STR_ARG(api_version));
+        at.resource = r->plural;
+        at.namespace = r->resource->namespaced ? admission_namespace(ad) : STR("");
+        return may(ad, &at, "blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on",
+                   err);
+}
+
+int admission_owner_references(struct admission *ad, struct error *err) {
+        const struct json *now = json_at_path(ad->obj, "metadata", "ownerReferences"),
+                          *old = json_at_path(ad->old, "metadata", "ownerReferences");
+        struct attributes at = call_attributes(ad->op->c, ad->op->rest, "delete");
+        int r = 0;
+
+        if (admission_is_sub(ad, &res_pods, "status") ||
+            (json_len(now) == json_len(old) && (json_len(now) == 0 || json_equal(now, old))))
+                return 0;
+        if (ad->operation != ADMIT_CREATE)
+                r = may(ad, &at, "an ownerRef on a resource you can't delete", err);
+        json_each_item(ref, r == 0 ? now : NULL)
+                if (r == 0 && blocking(ref) && !blocking(json_find_by(old, "uid", json_str(json_getc(ref, "uid")))))
+                        r = may_block(ad, ref, err);
+        return r;
+}
