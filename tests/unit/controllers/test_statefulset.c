@@ -89,6 +89,24 @@ static void scaling_down_takes_the_highest_and_one_at_a_time(void **state) {
         assert_int_equal(int_at(db(&k), "status.replicas"), 1);
 }
 
+static void scaling_down_waits_for_sick_pods_below(void **state) {
+        _cluster_ struct cluster k;
+
+        cluster_start(&k, NULL, classes);
+        create(&k, 2, "");
+        ready(&k, 0);
+        ready(&k, 1);
+        for (int i = 0; i < 2; i++)
+                fake_api_patch(k.api, &res_pods, "ns", i ? "db-1" : "db-0", "status",
+                               "{'status':{'conditions':[{'type':'Ready','status':'False'}]}}");
+        cluster_settle(&k);
+        fake_api_patch(k.api, &res_statefulsets, "ns", "db", "", "{'spec':{'replicas':0}}");
+        cluster_settle(&k);
+        assert_false(object_deleting(pod(&k, 1)));
+        ready(&k, 0); /* now the other one is the first that is sick */
+        assert_true(!pod(&k, 1) || object_deleting(pod(&k, 1)));
+}
+
 static void a_rolling_update_goes_from_the_highest_down(void **state) {
         _cluster_ struct cluster k;
 
@@ -202,6 +220,7 @@ int main(void) {
                 cmocka_unit_test(pods_come_up_in_order),
                 cmocka_unit_test(parallel_does_not_wait),
                 cmocka_unit_test(scaling_down_takes_the_highest_and_one_at_a_time),
+                cmocka_unit_test(scaling_down_waits_for_sick_pods_below),
                 cmocka_unit_test(a_rolling_update_goes_from_the_highest_down),
                 cmocka_unit_test(below_the_partition_the_old_revision_stays),
                 cmocka_unit_test(claims_are_made_and_outlive_their_pod),
