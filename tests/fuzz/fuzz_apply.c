@@ -45,7 +45,7 @@ static void check_created(struct arena *a, const struct schema_type *t, const st
 
         json_removec(json_get_mut(&object, STR("metadata")), "managedFields");
         check(schema_decode(a, t, &zero, NULL, &zero, NULL) == 0);
-        if (!structure_write_new(a, &direct, t, &object))
+        if (!structure_write_new(a, &direct, t, &object, NULL))
                 return;
         d = structure_compare(a, t, &zero, &object);
         changed = fieldset_union(a, d.added, d.modified);
