@@ -2,8 +2,9 @@
  * costs next to nothing and is right in the sum; their latencies are far below its tick and the first bucket. */
 #include <stdio.h>
 
-#include "apiserver/admission/admission.h"
+#include "apiserver/admission/pod_security.h"
 #include "base/metrics.h"
+#include "schema/types.h"
 
 static const double seconds[] = { 0.005, 0.025, 0.1, 0.5, 1, 2.5, 10, 25 };
 static const double condition_seconds[] = { 0.001, 0.005, 0.01, 0.025, 0.1, 0.2, 0.25 };
@@ -48,6 +49,14 @@ COUNTER(policy_checks, "apiserver_validating_admission_policy_check_total",
 HISTOGRAM(policy_time, "apiserver_validating_admission_policy_check_duration_seconds", policy_seconds,
           "Validation admission latency for individual validation expressions in seconds, labeled by policy and "
           "further including binding and enforcement action taken.");
+
+COUNTER(security_evaluations, "pod_security_evaluations_total",
+        "Number of policy evaluations that occurred, not counting ignored or exempt requests.");
+COUNTER(security_exemptions, "pod_security_exemptions_total",
+        "Number of exempt requests, not counting ignored or out of scope requests.");
+COUNTER(security_errors, "pod_security_errors_total",
+        "Number of errors preventing normal evaluation. Non-fatal errors may result in the latest restricted profile "
+        "being used for evaluation.");
 
 /* ---- labels ---- */
 
@@ -118,6 +127,50 @@ void admission_observe(const struct admission *ad, const struct admission_plugin
         series_observe(metric_series(p ? &controller : &step, key, write_look, &look), s);
         if (!p)
                 series_observe(metric_series(&step_summary, key, write_look, &look), s);
+}
+
+/* ---- pod security ---- */
+
+struct evaluation {
+        const struct admission *ad;
+        const struct pod_security_level *l;
+        const char *mode;
+        bool denied;
+};
+
+static void write_evaluation(struct buf *dst, const void *arg) {
+        static const char *const levels[] = { "privileged", "baseline", "restricted" };
+        const struct evaluation *e = arg;
+        char version[24] = "latest";
+
+        if (e->mode) {
+                if (e->l->level != POD_SECURITY_PRIVILEGED && e->l->minor != POD_SECURITY_LATEST)
+                        snprintf(version, sizeof(version), e->l->minor > POD_SECURITY_NEWEST ? "future" : "v1.%d",
+                                 e->l->minor);
+                metric_label(dst, "decision", e->denied ? STR("deny") : STR("allow"));
+                metric_label(dst, "mode", str_of(e->mode));
+                metric_label(dst, "policy_level", str_of(levels[e->l->level]));
+                metric_label(dst, "policy_version", str_of(version));
+        } else if (!e->l) {
+                metric_label(dst, "fatal", STR("false"));
+        }
+        metric_label(dst, "request_operation", e->ad->operation == ADMIT_CREATE ? STR("create") : STR("update"));
+        metric_label(dst, "resource", e->ad->op->rest->stored->resource == &res_pods ? STR("pod") : STR("controller"));
+        metric_label(dst, "subresource", e->ad->op->c->subresource);
+}
+
+void pod_security_count(const struct admission *ad, const struct pod_security_level *l, const char *mode, bool denied) {
+        uint64_t key = ad->operation + 4 * (ad->op->rest->stored->resource == &res_pods) + 8U * denied;
+
+        key += 16 * (mode ? (unsigned char) mode[0] : 0U) + 4096 * (l ? l->level : 0U);
+        key += (uint64_t) (l && mode ? MIN(l->minor, POD_SECURITY_NEWEST + 1 + (l->minor == POD_SECURITY_LATEST)) : 0)
+               << 16;
+        key += (uint64_t) ad->op->c->subresource.n << 32;
+        series_add(metric_series(mode ? &security_evaluations
+                                 : l  ? &security_exemptions
+                                      : &security_errors,
+                                 key, write_evaluation, &(struct evaluation) { ad, l, mode, denied }),
+                   1);
 }
 
 /* ---- webhooks and policies ---- */

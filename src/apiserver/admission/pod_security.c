@@ -143,8 +143,10 @@ static void annotate(struct admission *ad, const char *key, struct str value) {
 static bool exempts(struct admission *ad, const struct json *list, struct str s, const char *what) {
         bool does = json_has_str(list, s);
 
-        if (does)
+        if (does) {
                 annotate(ad, PREFIX "exempt", str_of(what));
+                pod_security_count(ad, &no_config.defaults.enforce, NULL, false);
+        }
         return does;
 }
 
@@ -160,16 +162,25 @@ static struct str would_violate(struct admission *ad, struct pod_security_level 
 static int evaluate(struct admission *ad, const struct policy *p, const struct json *pod, bool enforce,
                     struct error *err) {
         struct str text;
+        bool denied;
 
         if (enforce)
                 annotate(ad, PREFIX "enforce-policy", pod_security_level_text(ad->a, p->enforce));
-        if (pod_security_violates(ad->a, p->audit, pod, true, &text))
+        if (pod_security_violates(ad->a, p->audit, pod, true, &text)) {
                 annotate(ad, PREFIX "audit-violations", would_violate(ad, p->audit, text));
-        if (enforce && pod_security_violates(ad->a, p->enforce, pod, true, &text))
-                return admission_forbid(ad, err, "violates PodSecurity \"%" STR_FMT "\": %" STR_FMT,
-                                        STR_ARG(pod_security_level_text(ad->a, p->enforce)), STR_ARG(text));
-        if ((!enforce || !same(p->enforce, p->warn)) && pod_security_violates(ad->a, p->warn, pod, true, &text))
+                pod_security_count(ad, &p->audit, "audit", true);
+        }
+        if (enforce) {
+                denied = pod_security_violates(ad->a, p->enforce, pod, true, &text);
+                pod_security_count(ad, &p->enforce, "enforce", denied);
+                if (denied)
+                        return admission_forbid(ad, err, "violates PodSecurity \"%" STR_FMT "\": %" STR_FMT,
+                                                STR_ARG(pod_security_level_text(ad->a, p->enforce)), STR_ARG(text));
+        }
+        if ((!enforce || !same(p->enforce, p->warn)) && pod_security_violates(ad->a, p->warn, pod, true, &text)) {
                 op_warn(ad->op, would_violate(ad, p->warn, text));
+                pod_security_count(ad, &p->warn, "warn", true);
+        }
         return 0;
 }
 
@@ -219,13 +230,17 @@ static int check_pods(struct admission *ad, struct error *err) {
                 return 0;
         if (ad->s->pod_security || has_policy(ns))
                 p = policy_of(ad, json_at_path(object_json(ns), "metadata", "labels"), &fe);
-        if (field_errors_finish(&fe, (struct str) { 0 }, STR(""), STR(""), &e) < 0)
+        if (field_errors_finish(&fe, (struct str) { 0 }, STR(""), STR(""), &e) < 0) {
                 annotate(ad, PREFIX "error", arena_printf(ad->a, "Failed to parse policy: %s", error_text(&e)));
+                pod_security_count(ad, NULL, NULL, false);
+        }
         vec_free(&fe.list);
         if (!e.err && p.audit.level == POD_SECURITY_PRIVILEGED && p.warn.level == POD_SECURITY_PRIVILEGED &&
             (!pod || p.enforce.level == POD_SECURITY_PRIVILEGED)) {
-                if (pod)
+                if (pod) {
                         annotate(ad, PREFIX "enforce-policy", STR("privileged:latest"));
+                        pod_security_count(ad, &no_config.defaults.enforce, "enforce", false);
+                }
                 return 0;
         }
         if ((pod && ad->operation == ADMIT_UPDATE && !is_significant(ad->obj, ad->old)) ||

@@ -471,7 +471,6 @@ static bool seccomp_restricted(struct look *k) {
 
 /* ---- the table, in upstream's order ---- */
 
-#define NEWEST 33 /* what later versions and "latest" mean */
 #define NEVER INT32_MAX
 
 static const struct {
@@ -502,7 +501,7 @@ static const struct {
 bool pod_security_violates(struct arena *a, struct pod_security_level l, const struct json *pod, bool details,
                            struct str *ret) {
         _cleanup_buf_ struct buf all = BUF_INIT, detail = BUF_INIT;
-        int minor = MIN(l.minor, NEWEST);
+        int minor = MIN(l.minor, POD_SECURITY_NEWEST);
 
         for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
                 struct look k = { .a = a, .pod = pod, .spec = json_getc(pod, "spec"), .minor = minor,

@@ -630,13 +630,15 @@ bool aggregator_handle(struct exchange *x) {
         if (!r)
                 return false;
         if (x->info.is_resource)
-                at = (struct attributes){ .verb = at.verb,
-                                          .group = x->info.group,
-                                          .version = x->info.version,
-                                          .resource = x->info.plural,
-                                          .subresource = x->info.subresource,
-                                          .namespace = x->info.namespace,
-                                          .name = x->info.name };
+                at = (struct attributes) { .verb = at.verb,
+                                           .group = x->info.group,
+                                           .version = x->info.version,
+                                           .resource = x->info.plural,
+                                           .subresource = x->info.subresource,
+                                           .namespace = x->info.namespace,
+                                           .name = x->info.name,
+                                           .field_selector = x->query.options.field_selector,
+                                           .label_selector = x->query.options.label_selector };
         if (authorize_or_error(x->s, &x->user, &at, &e) < 0)
                 respond_error(x->req, &x->format, &e);
         else

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "apiserver/admission/pod_security.h"
+#include "base/metrics.h"
 
 #define BASE POD_SECURITY_BASELINE
 #define REST POD_SECURITY_RESTRICTED
@@ -177,6 +178,29 @@ static void enforce_refuses_and_warn_warns(void **state) {
         assert_string_equal(arena_cstr(f->a, r.warning), "would violate PodSecurity \"baseline:v1.24\": " VIOLATION);
 }
 
+static void decisions_are_counted(void **state) {
+        static const char *const lines[] = {
+                "\npod_security_evaluations_total{decision=\"deny\",mode=\"enforce\",policy_level=\"baseline\","
+                "policy_version=\"v1.30\",request_operation=\"create\",resource=\"pod\",subresource=\"\"} 1\n",
+                "\npod_security_evaluations_total{decision=\"deny\",mode=\"warn\",policy_level=\"restricted\","
+                "policy_version=\"future\",request_operation=\"create\",resource=\"pod\",subresource=\"\"} 1\n",
+        };
+        struct fixture *f = *state;
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        namespace(f, "m", "'pod-security.kubernetes.io/enforce':'baseline',"
+                          "'pod-security.kubernetes.io/enforce-version':'v1.30',"
+                          "'pod-security.kubernetes.io/warn':'restricted',"
+                          "'pod-security.kubernetes.io/warn-version':'v1.99'");
+        assert_int_equal(pod(f, "m", "a", "'hostPID':true,").code, 403);
+        assert_int_equal(pod(f, "m", "b", "").code, 201);
+        metrics_collect(&b);
+        buf_putc(&b, '\0');
+        for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+                if (!strstr(b.p, lines[i]))
+                        fail_msg("not counted: %s", lines[i]);
+}
+
 static void workloads_are_warned_about_their_pods(void **state) {
         struct fixture *f = *state;
         struct answer r;
@@ -290,6 +314,7 @@ int main(void) {
                 TEST(each_check_says_what_is_wrong),
                 TEST(enforce_refuses_and_warn_warns),
                 TEST(workloads_are_warned_about_their_pods),
+                TEST(decisions_are_counted),
                 TEST(labels_must_make_sense),
                 TEST(who_raises_the_level_hears_of_the_pods),
                 TEST(a_file_has_defaults_and_exemptions),
