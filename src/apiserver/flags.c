@@ -4,7 +4,7 @@
 
 const struct apiserver_flag apiserver_flags[] = {
         { "admission-control-config-file", "FILE",
-          "configures PodSecurity, PodNodeSelector, PodTolerationRestriction and webhooks" },
+          "configures PodSecurity, EventRateLimit, webhooks … (docs/admission.md)" },
         { "anonymous-auth", "BOOL", "requests without credentials are system:anonymous (default true)" },
         { "api-audiences", "LIST", "who tokens must be for (default the issuer)" },
         { "audit-log-batch-buffer-size", "N", "how many events may wait for the log's thread (default 10000)" },

@@ -77,6 +77,7 @@ static const struct admission_plugin plugins[] = {
         { "Priority", ON_WRITE, admission_priority, admission_priority_class },
         { "DefaultTolerationSeconds", ON_WRITE, admission_default_tolerations, NULL },
         { "PodTolerationRestriction", OFF | ON_WRITE, admission_tolerations, admission_check_tolerations },
+        { "EventRateLimit", OFF | ON_WRITE, NULL, admission_event_rate },
         { "ExtendedResourceToleration", OFF | ON_WRITE, admission_tolerate_extended, NULL },
         { "DefaultStorageClass", ON_CREATE, admission_default_storage_class, NULL },
         { "StorageObjectInUseProtection", ON_CREATE, admission_protect_storage, NULL },
@@ -174,6 +175,7 @@ int admission_configure(struct apiserver *s, struct error *err) {
         p->toleration_s[1] = server_flag_number(s, "default-unreachable-toleration-seconds", 300);
         if (choose(s, &p->off, err) < 0 || admission_config(s, "PodNodeSelector", &p->node_selectors, err) < 0 ||
             admission_config(s, "PodTolerationRestriction", &p->tolerations, err) < 0 ||
+            admission_event_limits(s, &p->event_limits, err) < 0 ||
             admission_hook_users(s, "MutatingAdmissionWebhook", &p->hook_users[0], err) < 0 ||
             admission_hook_users(s, "ValidatingAdmissionWebhook", &p->hook_users[1], err) < 0)
                 return err->err;

@@ -105,6 +105,7 @@ int admission_node_restriction(struct op *op, enum admission_operation o, const 
                                const struct json *old, struct error *err);
 
 struct hook_users;
+struct event_limits;
 
 /* What flags and --admission-control-config-file say about plugins. */
 struct admission_settings {
@@ -112,6 +113,7 @@ struct admission_settings {
         int64_t toleration_s[2]; /* DefaultTolerationSeconds: of not-ready and unreachable nodes */
         const struct json *node_selectors, *tolerations; /* of PodNodeSelector, PodTolerationRestriction; or NULL */
         struct hook_users *hook_users[2];                /* configs.h; or NULL */
+        struct event_limits *event_limits;               /* of EventRateLimit; or NULL */
 };
 /* Reads them: s->plugins and s->pod_security. */
 int admission_configure(struct apiserver *s, struct error *err);
@@ -166,6 +168,8 @@ ADMISSION_HALF(admission_check_tolerations);
 ADMISSION_HALF(admission_tolerate_extended);
 ADMISSION_HALF(admission_external_ips);
 ADMISSION_HALF(admission_owner_references);
+ADMISSION_HALF(admission_event_rate);
+int admission_event_limits(struct apiserver *s, struct event_limits **ret, struct error *err);
 /* certificates.c */
 ADMISSION_HALF(admission_certificate_approval);
 ADMISSION_HALF(admission_certificate_signing);

@@ -278,6 +278,101 @@ int admission_tolerate_extended(struct admission *ad, struct error *err) {
         return 0;
 }
 
+/* ---- EventRateLimit: buckets that fill up again; two keys that share a place push each other out ---- */
+
+#define MAX_BUCKETS 4096 /* unless cacheSize says otherwise */
+
+struct bucket {
+        uint64_t key;
+        double tokens;
+        int64_t at_ns;
+};
+
+struct event_limits {
+        pthread_mutex_t lock;
+        size_t n;
+        struct {
+                struct str type;
+                double qps, burst;
+                size_t n_buckets;
+                struct bucket *buckets;
+        } v[];
+};
+
+int admission_event_limits(struct apiserver *s, struct event_limits **ret, struct error *err) {
+        static const char *const types[] = { "Server", "Namespace", "User", "SourceAndObject", NULL };
+        const struct json *config, *list;
+        struct event_limits *l;
+
+        if (admission_config(s, "EventRateLimit", &config, err) < 0)
+                return err->err;
+        if (!config)
+                return 0;
+        list = json_getc(config, "limits");
+        *ret = l = arena_alloc0(s->arena, sizeof(*l) + json_len(list) * sizeof(l->v[0]));
+        pthread_mutex_init(&l->lock, NULL);
+        json_each_item(j, list) {
+                int64_t size = json_int(json_getc(j, "cacheSize"));
+
+                l->v[l->n].type = json_str(json_getc(j, "type"));
+                l->v[l->n].qps = (double) json_int(json_getc(j, "qps"));
+                l->v[l->n].burst = (double) json_int(json_getc(j, "burst"));
+                if (!str_among(l->v[l->n].type, types) || l->v[l->n].qps <= 0 || l->v[l->n].burst <= 0 || size < 0 ||
+                    size > 1000000)
+                        return error_set(err, -EINVAL,
+                                         "EventRateLimit: limits[%zu]: type must be Server, Namespace, User or "
+                                         "SourceAndObject; qps and burst must be positive, cacheSize not negative",
+                                         l->n);
+                l->v[l->n].n_buckets = str_eqc(l->v[l->n].type, "Server") ? 1 : size ? (size_t) size : MAX_BUCKETS;
+                l->v[l->n].buckets = arena_alloc0(s->arena, l->v[l->n].n_buckets * sizeof(struct bucket));
+                l->n++;
+        }
+        return 0;
+}
+
+static struct str event_key(const struct admission *ad, struct str type) {
+        static const char *const parts[][2] = {
+                { "source", "component" },          { "source", "host" },         { "involvedObject", "kind" },
+                { "involvedObject", "namespace" },  { "involvedObject", "name" }, { "involvedObject", "uid" },
+                { "involvedObject", "apiVersion" },
+        };
+        struct str key = STR("");
+
+        if (str_eqc(type, "Namespace"))
+                return ad->op->namespace;
+        if (str_eqc(type, "User"))
+                return ad->op->c->user.name;
+        for (size_t i = 0; i < ARRAY_SIZE(parts) && str_eqc(type, "SourceAndObject"); i++)
+                key = arena_printf(ad->a, "%" STR_FMT "%" STR_FMT, STR_ARG(key),
+                                   STR_ARG(json_str(json_at_path(ad->obj, parts[i][0], parts[i][1]))));
+        return key;
+}
+
+int admission_event_rate(struct admission *ad, struct error *err) {
+        struct event_limits *l = ad->s->plugins->event_limits;
+        int64_t now = now_mono_ns();
+
+        if (!l || !admission_is(ad, &res_events) || !str_empty(ad->op->rest->group) || ad->op->c->options.dry_run)
+                return 0;
+        pthread_mutex_lock(&l->lock);
+        for (size_t i = 0; i < l->n; i++) {
+                struct str key = event_key(ad, l->v[i].type);
+                uint64_t hash = str_hash(key) | 1; /* 0: nobody's yet */
+                struct bucket *b = &l->v[i].buckets[(hash >> 1) % l->v[i].n_buckets];
+                double tokens = l->v[i].burst;
+
+                if (b->key == hash)
+                        tokens = MIN(tokens, b->tokens + (double) (now - b->at_ns) / NSEC_PER_SEC * l->v[i].qps);
+                if (tokens < 1)
+                        error_status(err, REASON_TOO_MANY_REQUESTS,
+                                     "Too many requests: limit reached on type %" STR_FMT " for key %" STR_FMT,
+                                     STR_ARG(l->v[i].type), STR_ARG(key));
+                *b = (struct bucket) { hash, tokens < 1 ? tokens : tokens - 1, now };
+        }
+        pthread_mutex_unlock(&l->lock);
+        return err->err;
+}
+
 /* ---- DenyServiceExternalIPs ---- */
 
 int admission_external_ips(struct admission *ad, struct error *err) {

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "apiserver/admission/admission.h"
+#include "base/file.h"
 
 /* JSON with single quotes. */
 static const char *text(struct fixture *f, const char *single) {
@@ -434,6 +435,31 @@ static void plugins_that_are_enabled_guard(void **state) {
                    "RESTMapping for APIVersion v1 Kind Nothing: no matches for kind \"Nothing\" in version \"v1\"");
 }
 
+static void events_are_limited(void **state) {
+        static const char config[] = "{kind: AdmissionConfiguration, apiVersion: apiserver.config.k8s.io/v1, plugins: "
+                                     "[{name: EventRateLimit, configuration: {limits: [{type: Namespace, qps: %d, "
+                                     "burst: 2}, {type: SourceAndObject, qps: 1, burst: 3}]}}]}";
+        static const char *const args[] = { "enable-admission-plugins=EventRateLimit",
+                                            "admission-control-config-file=limits.yaml", NULL };
+        static const char event[] = "{'metadata':{'generateName':'e'},'involvedObject':{'kind':'Pod','name':'p',"
+                                    "'namespace':'default'}}";
+        struct fixture *f = *state;
+        struct error e = ERROR_INIT;
+
+        f->s->options.args = args;
+        for (int qps = 0; qps < 2; qps++) {
+                assert_int_equal(file_write("limits.yaml", arena_printf(f->a, config, qps), 0600, NULL), 0);
+                assert_int_equal(admission_configure(f->s, &e), qps ? 0 : -EINVAL);
+                error_clear(&e);
+        }
+        made(create(f, &res_events, "default", event));
+        made(create(f, &res_events, "default", event));
+        check_error(create(f, &res_events, "default", event), 429,
+                    "Too many requests: limit reached on type Namespace for key default");
+        made(create(f, &res_configmaps, "default", "{'metadata':{'name':'x'}}"));
+        f->s->options.args = NULL;
+}
+
 static void flags_name_plugins(void **state) {
         static const struct {
                 const char *args[3];
@@ -479,6 +505,7 @@ int main(void) {
                 TEST(components_are_well_while_they_watch),
                 TEST(certificates_are_asked_for_approved_and_signed_by_right),
                 TEST(flags_name_plugins),
+                TEST(events_are_limited),
                 OPTIONAL(plugins_that_are_enabled_change_pods),
                 OPTIONAL(plugins_that_are_enabled_guard),
         };
