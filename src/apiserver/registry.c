@@ -27,9 +27,12 @@
 /* To upstream a custom object of another kind is one that is invalid. */
 static int wrong_kind(struct op *op, const struct json *body, struct str kind, struct error *err) {
         struct field_errors fe = { .a = op->c->arena };
+        int r;
 
         field_invalid_str(&fe, PATH(NULL, "kind"), kind, "must be %" STR_FMT, STR_ARG(op->rest->kind));
-        return field_errors_finish(&fe, kind, op->rest->group, json_str(json_at_path(body, "metadata", "name")), err);
+        r = field_errors_finish(&fe, kind, op->rest->group, json_str(json_at_path(body, "metadata", "name")), err);
+        vec_free(&fe.list);
+        return r;
 }
 
 static int check_kind(struct op *op, const struct json *body, struct error *err) {
