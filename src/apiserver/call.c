@@ -268,11 +268,27 @@ struct attributes call_attributes(const struct api_call *c, const struct rest *r
         return at;
 }
 
+/* What the client has not said because its path says it. */
+static void name_kind(struct op *op, struct json *body) {
+        const struct api_subresource *sub = op->sub;
+        struct str version = op->rest->api_version;
+
+        if (sub && sub->version)
+                version = arena_printf(op->c->arena, "%s%s%s", sub->group ? sub->group : "",
+                                       sub->group && *sub->group ? "/" : "", sub->version);
+        if (str_empty(json_str(json_getc(body, "kind"))))
+                json_set_str(op->c->arena, body, "kind", sub ? str_of(sub->kind) : op->rest->kind);
+        if (str_empty(json_str(json_getc(body, "apiVersion"))))
+                json_set_str(op->c->arena, body, "apiVersion", version);
+}
+
 /* What is sent is not what is stored: only admission sees it, and may change it. */
 static void admit_body(struct op *op, enum admission_operation o, void (*then)(struct op *op)) {
         struct arena *a = op->c->arena;
         struct json *body = json_new(a, op->c->body ? json_copy_tree(a, op->c->body) : json_new_object());
 
+        if (json_is(body, JSON_OBJECT))
+                name_kind(op, body);
         op->c->body = body;
         op_refresh(op);
         admission_run(op, o, body, NULL, then);

@@ -292,6 +292,17 @@ static void policies_are_checked(void **state) {
                 check_error(policy(f, "p", cases[i].spec), 422, cases[i].text);
 }
 
+static void a_body_without_a_kind_has_that_of_its_path(void **state) {
+        struct fixture *f = *state;
+
+        make_account(f, "default");
+        enforce(f, "p",
+                ON("serviceaccounts/token") ",\"validations\":[{\"expression\":\"object.kind == 'TokenRequest' && "
+                                            "object.apiVersion == 'authentication.k8s.io/v1'\"}]",
+                DENY);
+        check_code(ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token", .body = "{\"spec\":{}}"), 201);
+}
+
 static void a_policy_that_denies_everything_can_be_removed(void **state) {
         struct fixture *f = *state;
 
@@ -392,6 +403,7 @@ int main(void) {
                 T(policies_are_checked),
                 T(bindings_are_checked),
                 T(a_policy_that_denies_everything_can_be_removed),
+                T(a_body_without_a_kind_has_that_of_its_path),
                 T(webhooks_are_checked),
         };
 
