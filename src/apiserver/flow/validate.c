@@ -4,9 +4,6 @@
 #include "apiserver/flow/flow.h"
 #include "apiserver/validation/validate.h"
 
-#define GET(o, k) json_getc((o), (k))
-#define TEXT(o, k) json_str(json_getc((o), (k)))
-
 /* ---- FlowSchema ---- */
 
 static void validate_subject(struct field_errors *fe, const struct path *p, const struct json *s) {

@@ -347,9 +347,8 @@ size_t check_dns_subdomain(struct str s, const char *ret[2]) {
                 ret[n++] = "must be no more than 253 bytes";
         if (!subdomain_syntax(s))
                 ret[n++] = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
-                           "'.', and must start and "
-                           "end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
-                           "'" LABEL_RE "(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+                           "'.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used "
+                           "for validation is '" LABEL_RE "(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
         return n;
 }
 
@@ -360,10 +359,8 @@ size_t check_dns1035_label(struct str s, const char *ret[2]) {
                 ret[n++] = "must be no more than 63 bytes";
         if (!label_syntax(s) || !(s.p[0] >= 'a' && s.p[0] <= 'z'))
                 ret[n++] = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an "
-                           "alphabetic character, and "
-                           "end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for "
-                           "validation is "
-                           "'[a-z]([-a-z0-9]*[a-z0-9])?')";
+                           "alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or "
+                           "'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
         return n;
 }
 
@@ -408,10 +405,9 @@ size_t check_qualified_name(struct str s, const char *ret[2]) {
 
                 if (check_dns_subdomain(str_sub(s, 0, (size_t) slash), sub) > 0)
                         ret[n++] = "prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric "
-                                   "characters, '-' or "
-                                   "'.', and must start and end with an alphanumeric character (e.g. 'example.com', "
-                                   "regex used for "
-                                   "validation is '" LABEL_RE "(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+                                   "characters, '-' or '.', and must start and end with an alphanumeric character "
+                                   "(e.g. 'example.com', regex used for validation is '" LABEL_RE
+                                   "(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
         }
         if (name.n == 0 && n < 2)
                 ret[n++] = "name part must be non-empty";
@@ -429,9 +425,8 @@ size_t check_label_value(struct str s, const char *ret[2]) {
                 ret[n++] = "must be no more than 63 bytes";
         if (s.n > 0 && !qualified_syntax(s))
                 ret[n++] = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or "
-                           "'.', and must start and "
-                           "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex "
-                           "used for validation is "
+                           "'.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or "
+                           "'my_value',  or '12345', regex used for validation is "
                            "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
         return n;
 }
@@ -515,6 +510,34 @@ bool check_field(struct field_errors *fe, const struct path *p, struct str s, na
         return n == 0;
 }
 
+bool require_text(struct field_errors *fe, const struct path *p, const struct json *o, const char *key,
+                  const char *detail) {
+        REQUIRED_IF(str_empty(TEXT(o, key)), PATH(p, key), detail);
+        return !str_empty(TEXT(o, key));
+}
+
+void check_given(struct field_errors *fe, const struct path *p, const struct json *o, const char *key,
+                 name_check check) {
+        if (!str_empty(TEXT(o, key)))
+                check_field(fe, PATH(p, key), TEXT(o, key), check);
+}
+
+void check_needed(struct field_errors *fe, const struct path *p, const struct json *o, const char *key,
+                  const char *detail, name_check check) {
+        if (require_text(fe, p, o, key, detail))
+                check_field(fe, PATH(p, key), TEXT(o, key), check);
+}
+
+void check_count(struct field_errors *fe, const struct path *p, const struct json *list, size_t max) {
+        if (json_len(list) > max)
+                field_too_many(fe, p, json_len(list), max);
+}
+
+void check_length_of(struct field_errors *fe, const struct path *p, size_t n, size_t max) {
+        if (n > max)
+                field_too_long(fe, p, max);
+}
+
 void check_domain_path(struct field_errors *fe, const struct path *p, struct str s) {
         static const char marks[] = "/-._~%!$&'()*+,;=:";
         ssize_t slash = str_find(s, '/');
@@ -540,13 +563,11 @@ void check_domain_path(struct field_errors *fe, const struct path *p, struct str
 /* ---- numbers and enums ---- */
 
 void check_nonnegative(struct field_errors *fe, const struct path *p, const struct json *v) {
-        if (json_is(v, JSON_INT) && v->i < 0)
-                field_invalid(fe, p, v, "must be greater than or equal to 0");
+        INVALID_IF(json_is(v, JSON_INT) && v->i < 0, p, v, "must be greater than or equal to 0");
 }
 
 void check_positive(struct field_errors *fe, const struct path *p, const struct json *v) {
-        if (json_is(v, JSON_INT) && v->i <= 0)
-                field_invalid(fe, p, v, "must be greater than 0");
+        INVALID_IF(json_is(v, JSON_INT) && v->i <= 0, p, v, "must be greater than 0");
 }
 
 bool check_port(struct field_errors *fe, const struct path *p, const struct json *v) {
@@ -579,8 +600,7 @@ void check_int_or_percent(struct field_errors *fe, const struct path *p, const s
         if (!str_has_suffix(s, STR("%")) || str_to_i64(str_sub(s, 0, s.n - 1), &n) < 0 || n < 0)
                 field_invalid(fe, p, in_go(fe->a, SCHEMA_INT_OR_STRING, v),
                               "a valid percent string must be a numeric string followed by an ending '%%' (e.g. '1%%', "
-                              " or '93%%', "
-                              "regex used for validation is '[0-9]+%%')");
+                              " or '93%%', regex used for validation is '[0-9]+%%')");
 }
 
 void check_share(struct field_errors *fe, const struct path *p, const struct json *v) {
@@ -604,8 +624,7 @@ void check_immutable(struct field_errors *fe, const struct path *p, const struct
         if (!now && !old)
                 return;
         fe->phase++;
-        if (!now || !old || !json_equal(now, old))
-                field_invalid(fe, p, now, "field is immutable");
+        INVALID_IF(!now || !old || !json_equal(now, old), p, now, "field is immutable");
         fe->phase--;
 }
 
@@ -635,8 +654,7 @@ void validate_annotations(struct field_errors *fe, const struct path *p, const s
                                 field_invalid_str(fe, p, key, "%s", msgs[i]);
                 total += key.n + json_str(&m->value).n;
         }
-        if (total > MAX_ANNOTATIONS)
-                field_too_long(fe, p, MAX_ANNOTATIONS);
+        check_length_of(fe, p, total, MAX_ANNOTATIONS);
 }
 
 static void validate_owners(struct field_errors *fe, const struct path *p, const struct json *owners) {
@@ -644,17 +662,15 @@ static void validate_owners(struct field_errors *fe, const struct path *p, const
         struct str controller = { NULL, 0 };
 
         json_each_item(o, owners) {
-                struct str kind = json_str(json_getc(o, "kind")),
-                           one = arena_printf(fe->a, "%" STR_FMT "/%" STR_FMT, STR_ARG(kind),
-                                              STR_ARG(json_str(json_getc(o, "name"))));
+                struct str kind = TEXT(o, "kind"),
+                           one = arena_printf(fe->a, "%" STR_FMT "/%" STR_FMT, STR_ARG(kind), STR_ARG(TEXT(o, "name")));
 
                 for (size_t k = 0; k < ARRAY_SIZE(needed); k++)
-                        if (str_empty(json_str(json_getc(o, needed[k]))))
-                                field_invalid_str(fe, PATH(p, needed[k]), STR(""), "%s must not be empty",
-                                                  k == 0 ? "version" : needed[k]);
-                if (str_eqc(kind, "Event") && str_eqc(json_str(json_getc(o, "apiVersion")), "v1"))
+                        INVALID_STR_IF(str_empty(TEXT(o, needed[k])), PATH(p, needed[k]), STR(""),
+                                       "%s must not be empty", k == 0 ? "version" : needed[k]);
+                if (str_eqc(kind, "Event") && str_eqc(TEXT(o, "apiVersion"), "v1"))
                         field_invalid(fe, p, o, "/v1, Kind=Event is disallowed from being an owner");
-                if (!json_bool(json_getc(o, "controller")))
+                if (!json_bool(GET(o, "controller")))
                         continue;
                 if (controller.p)
                         field_invalid(fe, p, owners,
@@ -687,18 +703,14 @@ void check_standard_finalizers(struct field_errors *fe, const struct path *p, co
 
 /* Groups that look at metadata as all objects have it; the others know their finalizers. */
 static bool has_plain_metadata(const struct field_errors *fe) {
-        static const char *const groups[] = { "admissionregistration", "coordination", "apiextensions",
-                                              "apiregistration" };
-
-        for (size_t i = 0; i < ARRAY_SIZE(groups); i++)
-                if (!fe->type || strstr(fe->type->package, groups[i]))
+        each_word(group, "admissionregistration", "coordination", "apiextensions", "apiregistration")
+                if (!fe->type || strstr(fe->type->package, group))
                         return true;
         return false;
 }
 
 /* An object that is being deleted gets no new finalizers. */
-static void forbid_new_finalizers(struct field_errors *fe, const struct path *p, const struct json *now,
-                                  const struct json *old) {
+CHECK(forbid_new_finalizers, const struct json *now, const struct json *old) {
         _cleanup_buf_ struct buf added = BUF_INIT;
         size_t n = 0;
 
@@ -710,18 +722,17 @@ static void forbid_new_finalizers(struct field_errors *fe, const struct path *p,
                 if (!found)
                         buf_printf(&added, "%s\"%" STR_FMT "\"", n++ ? ", " : "", STR_ARG(json_str(f)));
         }
-        if (n > 0)
-                field_forbidden(fe, p,
-                                "no new finalizers can be added if the object is being deleted, found new finalizers "
-                                "[]string{%" STR_FMT "}",
-                                STR_ARG(buf_str(&added)));
+        FORBIDDEN_IF(n > 0, p,
+                     "no new finalizers can be added if the object is being deleted, found new finalizers "
+                     "[]string{%" STR_FMT "}",
+                     STR_ARG(buf_str(&added)));
 }
 
 static void check_metadata(struct field_errors *fe, const struct path *up, const struct json *obj,
                            const struct json *old, bool namespaced, name_check name_ok) {
-        const struct json *meta = json_getc(obj, "metadata"), *old_meta = json_getc(old, "metadata");
+        const struct json *meta = GET(obj, "metadata"), *old_meta = GET(old, "metadata");
         const struct path *p = PATH(up, "metadata");
-        struct str name = json_str(json_getc(meta, "name")), generate = json_str(json_getc(meta, "generateName"));
+        struct str name = TEXT(meta, "name"), generate = TEXT(meta, "generateName");
 
         if (!old) {
                 if (!str_empty(generate) && str_empty(name))
@@ -731,19 +742,18 @@ static void check_metadata(struct field_errors *fe, const struct path *up, const
                 else
                         check_field(fe, PATH(p, "name"), name, name_ok ? name_ok : check_dns_subdomain);
                 if (namespaced)
-                        check_field(fe, PATH(p, "namespace"), json_str(json_getc(meta, "namespace")), check_dns_label);
+                        check_field(fe, PATH(p, "namespace"), TEXT(meta, "namespace"), check_dns_label);
         }
-        if (!old || !json_equal(json_getc(meta, "labels"), json_getc(old_meta, "labels")))
-                validate_labels(fe, PATH(p, "labels"), json_getc(meta, "labels"));
-        if (!old || !json_equal(json_getc(meta, "annotations"), json_getc(old_meta, "annotations")))
-                validate_annotations(fe, PATH(p, "annotations"), json_getc(meta, "annotations"));
-        validate_owners(fe, PATH(p, "ownerReferences"), json_getc(meta, "ownerReferences"));
-        validate_finalizers(fe, PATH(p, "finalizers"), json_getc(meta, "finalizers"));
+        if (!old || !json_equal(GET(meta, "labels"), GET(old_meta, "labels")))
+                validate_labels(fe, PATH(p, "labels"), GET(meta, "labels"));
+        if (!old || !json_equal(GET(meta, "annotations"), GET(old_meta, "annotations")))
+                validate_annotations(fe, PATH(p, "annotations"), GET(meta, "annotations"));
+        validate_owners(fe, PATH(p, "ownerReferences"), GET(meta, "ownerReferences"));
+        validate_finalizers(fe, PATH(p, "finalizers"), GET(meta, "finalizers"));
         if (!has_plain_metadata(fe))
-                check_standard_finalizers(fe, PATH(p, "finalizers"), json_getc(meta, "finalizers"), true);
-        if (json_is(json_getc(old_meta, "deletionTimestamp"), JSON_STRING))
-                forbid_new_finalizers(fe, PATH(p, "finalizers"), json_getc(meta, "finalizers"),
-                                      json_getc(old_meta, "finalizers"));
+                check_standard_finalizers(fe, PATH(p, "finalizers"), GET(meta, "finalizers"), true);
+        if (json_is(GET(old_meta, "deletionTimestamp"), JSON_STRING))
+                forbid_new_finalizers(fe, PATH(p, "finalizers"), GET(meta, "finalizers"), GET(old_meta, "finalizers"));
 }
 
 void validate_metadata(struct field_errors *fe, const struct json *obj, const struct json *old, bool namespaced,
@@ -752,24 +762,22 @@ void validate_metadata(struct field_errors *fe, const struct json *obj, const st
 }
 
 void validate_embedded_metadata(struct field_errors *fe, const struct path *up, const struct json *obj) {
-        const struct json *meta = json_getc(obj, "metadata");
+        const struct json *meta = GET(obj, "metadata");
         struct json copy = json_new_object(), named = json_copy_shallow(fe->a, meta);
 
-        if (str_empty(json_str(json_getc(meta, "name"))))
+        if (str_empty(TEXT(meta, "name")))
                 json_set_cstr(fe->a, &named, "name", "fakename"); /* need not have one */
         json_setc(fe->a, &copy, "metadata", named);
-        check_metadata(fe, up, &copy, NULL, !str_empty(json_str(json_getc(meta, "namespace"))), check_path_segment);
+        check_metadata(fe, up, &copy, NULL, !str_empty(TEXT(meta, "namespace")), check_path_segment);
 }
 
 void validate_requirements(struct field_errors *fe, const struct path *list, const struct json *requirements,
                            enum requirement_of of) {
         static const char *const ops[] = { "In", "NotIn", "Exists", "DoesNotExist", NULL };
-        size_t i = 0;
 
-        json_each_item(e, requirements) {
-                const struct path *at = PATH_INDEX(list, i++);
-                struct str op = json_str(json_getc(e, "operator")), key = json_str(json_getc(e, "key"));
-                size_t n = json_len(json_getc(e, "values"));
+        each_at(e, at, list, requirements) {
+                struct str op = TEXT(e, "operator"), key = TEXT(e, "key");
+                size_t n = json_len(GET(e, "values"));
                 bool known = false;
 
                 for (size_t k = 0; ops[k]; k++)
@@ -786,13 +794,13 @@ void validate_requirements(struct field_errors *fe, const struct path *list, con
                 else if (str_empty(key))
                         field_required(fe, PATH(at, "key"), "must be specified");
                 for (size_t k = 0; of == REQUIREMENT_OF_SELECTOR && k < n; k++)
-                        check_field(fe, PATH_INDEX(PATH(at, "values"), k),
-                                    json_str(json_item(json_getc(e, "values"), k)), check_label_value);
+                        check_field(fe, PATH_INDEX(PATH(at, "values"), k), json_str(json_item(GET(e, "values"), k)),
+                                    check_label_value);
         }
 }
 
 void validate_label_selector(struct field_errors *fe, const struct path *p, const struct json *selector) {
-        validate_labels(fe, PATH(p, "matchLabels"), json_getc(selector, "matchLabels"));
-        validate_requirements(fe, PATH(p, "matchExpressions"), json_getc(selector, "matchExpressions"),
+        validate_labels(fe, PATH(p, "matchLabels"), GET(selector, "matchLabels"));
+        validate_requirements(fe, PATH(p, "matchExpressions"), GET(selector, "matchExpressions"),
                               REQUIREMENT_OF_SELECTOR);
 }

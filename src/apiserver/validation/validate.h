@@ -19,6 +19,16 @@ struct path {
 #define PATH_INDEX(up, i) (&(struct path){ (up), NULL, { NULL, 0 }, (ssize_t) (i) })
 void path_print(struct buf *dst, const struct path *p);
 
+#define GET(o, k) json_getc((o), (k))
+#define TEXT(o, k) json_str(json_getc((o), (k)))
+/* The items of a list, each at its path; each word that is given. */
+#define each_at(it, at, p, list)                                                                             \
+        for (struct path at##_here = { (p), NULL, { NULL, 0 }, 0 }, *at = &at##_here; at; at = NULL)         \
+                for (struct json *it = json_is((list), JSON_ARRAY) ? (list)->items : NULL,                   \
+                                 *it##_end = it ? it + (list)->len : NULL; it != it##_end; it++, at->index++)
+#define WORDS(...) ((const char *const[]) { __VA_ARGS__, NULL })
+#define each_word(w, ...) for (const char *const *w##_at = WORDS(__VA_ARGS__), *w; (w = *w##_at); w##_at++)
+
 struct field_error {
         int phase;
         const char *type; /* "FieldValueInvalid" */
@@ -41,6 +51,7 @@ void field_internal(struct field_errors *fe, const struct path *p, const char *d
 /* value may be NULL: null. */
 void field_invalid(struct field_errors *fe, const struct path *p, const struct json *value, const char *fmt, ...)
                 _printf_(4, 5);
+#define invalid_at(fe, p, o, k, ...) field_invalid((fe), PATH((p), (k)), GET((o), (k)), __VA_ARGS__)
 void field_invalid_str(struct field_errors *fe, const struct path *p, struct str value, const char *fmt, ...)
                 _printf_(4, 5);
 /* Without showing the value. */
@@ -85,6 +96,28 @@ size_t check_port_name(struct str s, const char *ret[2]);
 struct str str_lower(struct arena *a, struct str s);
 /* Adds an Invalid error for each message; true when s is fine. */
 bool check_field(struct field_errors *fe, const struct path *p, struct str s, name_check check);
+/* What is refused if so: the names of the rest are those of field_*(); fe is the errors of the function. */
+#define REFUSE_IF(kind, cond, ...)                      \
+        do {                                            \
+                if (cond)                               \
+                        field_##kind(fe, __VA_ARGS__);  \
+        } while (0)
+#define REQUIRED_IF(cond, ...) REFUSE_IF(required, cond, __VA_ARGS__)
+#define FORBIDDEN_IF(cond, ...) REFUSE_IF(forbidden, cond, __VA_ARGS__)
+#define INVALID_IF(cond, ...) REFUSE_IF(invalid, cond, __VA_ARGS__)
+#define INVALID_STR_IF(cond, ...) REFUSE_IF(invalid_str, cond, __VA_ARGS__)
+/* A function that looks at what is at p. */
+#define CHECK(name, ...) static void name(struct field_errors *fe, const struct path *p, __VA_ARGS__)
+
+/* The same of a member of o: one that must be there, one that may be; a text that must be there. */
+void check_needed(struct field_errors *fe, const struct path *p, const struct json *o, const char *key,
+                  const char *detail, name_check check);
+void check_given(struct field_errors *fe, const struct path *p, const struct json *o, const char *key,
+                 name_check check);
+bool require_text(struct field_errors *fe, const struct path *p, const struct json *o, const char *key,
+                  const char *detail);
+void check_count(struct field_errors *fe, const struct path *p, const struct json *list, size_t max);
+void check_length_of(struct field_errors *fe, const struct path *p, size_t n, size_t max); /* of a text, in bytes */
 bool has_backsteps(struct str path); /* a step of it is ".." */
 void check_domain_path(struct field_errors *fe, const struct path *p, struct str s); /* "example.com/some-path" */
 

@@ -22,15 +22,13 @@ static void check_rule_resources(struct field_errors *fe, const struct path *p, 
         bool all = false, star = false, plain = false;
         size_t i = 0;
 
-        if (json_len(list) == 0)
-                field_required(fe, p, "");
+        REQUIRED_IF(json_len(list) == 0, p, "");
         json_each_item(item, list) {
                 struct str s = json_str(item), res, sub;
                 ssize_t slash = str_find(s, '/');
                 const struct path *at = PATH_INDEX(p, i);
 
-                if (str_empty(s))
-                        field_required(fe, at, "");
+                REQUIRED_IF(str_empty(s), at, "");
                 all = all || str_eqc(s, "*/*");
                 star = star || str_eqc(s, "*");
                 if (slash < 0 && !str_empty(s))
@@ -45,25 +43,22 @@ static void check_rule_resources(struct field_errors *fe, const struct path *p, 
                                           STR_ARG(sub), STR_ARG(s));
                 i++;
         }
-        if (json_len(list) > 1 && all)
-                field_invalid(fe, p, list, "if '*/*' is present, must not specify other resources");
-        if (star && plain)
-                field_invalid(fe, p, list, "if '*' is present, must not specify other resources without subresources");
+        INVALID_IF(json_len(list) > 1 && all, p, list, "if '*/*' is present, must not specify other resources");
+        INVALID_IF(star && plain, p, list, "if '*' is present, must not specify other resources without subresources");
 }
 
 static void check_rule(struct field_errors *fe, const struct path *p, const struct json *rule) {
-        const struct json *versions = json_getc(rule, "apiVersions");
+        const struct json *versions = GET(rule, "apiVersions");
         size_t i = 0;
 
-        check_starred(fe, PATH(p, "operations"), json_getc(rule, "operations"), "operations");
-        check_starred(fe, PATH(p, "apiGroups"), json_getc(rule, "apiGroups"), "API groups");
+        check_starred(fe, PATH(p, "operations"), GET(rule, "operations"), "operations");
+        check_starred(fe, PATH(p, "apiGroups"), GET(rule, "apiGroups"), "API groups");
         check_starred(fe, PATH(p, "apiVersions"), versions, "API versions");
         json_each_item(v, versions) {
-                if (str_empty(json_str(v)))
-                        field_required(fe, PATH_INDEX(PATH(p, "apiVersions"), i), "");
+                REQUIRED_IF(str_empty(json_str(v)), PATH_INDEX(PATH(p, "apiVersions"), i), "");
                 i++;
         }
-        check_rule_resources(fe, PATH(p, "resources"), json_getc(rule, "resources"));
+        check_rule_resources(fe, PATH(p, "resources"), GET(rule, "resources"));
 }
 
 /* ---- webhooks ---- */
@@ -91,18 +86,13 @@ static void check_url(struct field_errors *fe, const struct path *p, struct str 
         slash = str_find(host, '/');
         host = colon < 0 ? STR("") : str_sub(host, 0, slash < 0 ? host.n : (size_t) slash);
         at = str_rfind(host, '@');
-        if (!str_eqc(scheme, "https"))
-                field_invalid_str(fe, p, scheme, "'https' is the only allowed URL scheme" FORM);
-        if (host.n == (size_t) (at + 1))
-                field_invalid_str(fe, p, STR(""), "host must be specified" FORM);
-        if (at >= 0)
-                field_invalid_str(fe, p, str_sub(host, 0, (size_t) at), "user information is not permitted in the URL");
-        if (hash >= 0 && (size_t) hash + 1 < url.n)
-                field_invalid_str(fe, p, str_sub(url, (size_t) hash + 1, url.n),
-                                  "fragments are not permitted in the URL");
-        if (question >= 0 && (size_t) question + 1 < rest.n)
-                field_invalid_str(fe, p, str_sub(rest, (size_t) question + 1, rest.n),
-                                  "query parameters are not permitted in the URL");
+        INVALID_STR_IF(!str_eqc(scheme, "https"), p, scheme, "'https' is the only allowed URL scheme" FORM);
+        INVALID_STR_IF(host.n == (size_t) (at + 1), p, STR(""), "host must be specified" FORM);
+        INVALID_STR_IF(at >= 0, p, str_sub(host, 0, (size_t) at), "user information is not permitted in the URL");
+        INVALID_STR_IF(hash >= 0 && (size_t) hash + 1 < url.n, p, str_sub(url, (size_t) hash + 1, url.n),
+                       "fragments are not permitted in the URL");
+        INVALID_STR_IF(question >= 0 && (size_t) question + 1 < rest.n, p, str_sub(rest, (size_t) question + 1, rest.n),
+                       "query parameters are not permitted in the URL");
 }
 
 static void check_service_path(struct field_errors *fe, const struct path *p, struct str whole) {
@@ -116,8 +106,7 @@ static void check_service_path(struct field_errors *fe, const struct path *p, st
                 field_invalid_str(fe, p, whole, "segment[0] may not be empty");
                 return;
         }
-        if (whole.p[0] != '/')
-                field_invalid_str(fe, p, whole, "must start with a '/'");
+        INVALID_STR_IF(whole.p[0] != '/', p, whole, "must start with a '/'");
         rest = str_sub(whole, 1, whole.n);
         if (str_has_suffix(rest, STR("/")))
                 rest.n--;
@@ -129,23 +118,21 @@ static void check_service_path(struct field_errors *fe, const struct path *p, st
 }
 
 void validate_webhook_client(struct field_errors *fe, const struct path *p, const struct json *client) {
-        const struct json *url = json_getc(client, "url"), *service = json_getc(client, "service");
+        const struct json *url = GET(client, "url"), *service = GET(client, "service");
         const struct path *s = PATH(p, "service");
-        int64_t port = json_int(json_getc(service, "port"));
+        int64_t port = json_int(GET(service, "port"));
 
         if (!url == !service) {
                 field_required(fe, p, "exactly one of url or service is required");
         } else if (url) {
                 check_url(fe, PATH(p, "url"), json_str(url));
         } else {
-                if (str_empty(json_str(json_getc(service, "name"))))
-                        field_required(fe, PATH(s, "name"), "service name is required");
-                if (str_empty(json_str(json_getc(service, "namespace"))))
+                REQUIRED_IF(str_empty(TEXT(service, "name")), PATH(s, "name"), "service name is required");
+                if (str_empty(TEXT(service, "namespace")))
                         field_required(fe, PATH(s, "namespace"), "service namespace is required");
-                if (port < 1 || port > 65535)
-                        field_invalid(fe, PATH(s, "port"), json_getc(service, "port"),
-                                      "port is not valid: must be between 1 and 65535, inclusive");
-                check_service_path(fe, PATH(s, "path"), json_str(json_getc(service, "path")));
+                INVALID_IF(port < 1 || port > 65535, PATH(s, "port"), GET(service, "port"),
+                           "port is not valid: must be between 1 and 65535, inclusive");
+                check_service_path(fe, PATH(s, "path"), TEXT(service, "path"));
         }
 }
 
@@ -170,56 +157,48 @@ static void check_versions(struct field_errors *fe, const struct path *p, const 
                         check_field(fe, PATH_INDEX(p, i), json_str(v), check_dns1035_label);
                 i++;
         }
-        if (!knows_review(list))
-                field_invalid(fe, p, list, "must include at least one of v1, v1beta1");
+        INVALID_IF(!knows_review(list), p, list, "must include at least one of v1, v1beta1");
 }
 
 /* Side effects that a dry run would have are no longer let in; who had such stays. */
 static void check_side_effects(struct field_errors *fe, const struct path *p, const struct json *v) {
-        static const char *const none[] = { "None", "NoneOnDryRun", NULL };
-
         if (!v)
                 field_required(fe, p, "must specify one of None, NoneOnDryRun");
         else if (str_eqc(json_str(v), "Some") || str_eqc(json_str(v), "Unknown")) /* others: validate_enums */
-                field_not_supported(fe, p, json_str(v), none);
+                field_not_supported(fe, p, json_str(v), WORDS("None", "NoneOnDryRun"));
 }
 
 static void check_webhook(struct field_errors *fe, const struct path *p, const struct json *w) {
-        const struct json *timeout = json_getc(w, "timeoutSeconds");
-        size_t i = 0;
+        const struct json *timeout = GET(w, "timeoutSeconds");
 
-        check_full_name(fe, PATH(p, "name"), json_str(json_getc(w, "name")));
-        json_each_item(rule, json_getc(w, "rules"))
-                check_rule(fe, PATH_INDEX(PATH(p, "rules"), i++), rule);
-        check_side_effects(fe, PATH(p, "sideEffects"), json_getc(w, "sideEffects"));
-        if (timeout && (json_int(timeout) < 1 || json_int(timeout) > 30))
-                field_invalid(fe, PATH(p, "timeoutSeconds"), timeout,
-                              "the timeout value must be between 1 and 30 seconds");
-        validate_label_selector(fe, PATH(p, "namespaceSelector"), json_getc(w, "namespaceSelector"));
-        validate_label_selector(fe, PATH(p, "objectSelector"), json_getc(w, "objectSelector"));
-        validate_webhook_client(fe, PATH(p, "clientConfig"), json_getc(w, "clientConfig"));
-        check_versions(fe, PATH(p, "admissionReviewVersions"), json_getc(w, "admissionReviewVersions"));
+        check_full_name(fe, PATH(p, "name"), TEXT(w, "name"));
+        each_at(rule, at, PATH(p, "rules"), GET(w, "rules"))
+                check_rule(fe, at, rule);
+        check_side_effects(fe, PATH(p, "sideEffects"), GET(w, "sideEffects"));
+        INVALID_IF(timeout && (json_int(timeout) < 1 || json_int(timeout) > 30), PATH(p, "timeoutSeconds"), timeout,
+                   "the timeout value must be between 1 and 30 seconds");
+        validate_label_selector(fe, PATH(p, "namespaceSelector"), GET(w, "namespaceSelector"));
+        validate_label_selector(fe, PATH(p, "objectSelector"), GET(w, "objectSelector"));
+        validate_webhook_client(fe, PATH(p, "clientConfig"), GET(w, "clientConfig"));
+        check_versions(fe, PATH(p, "admissionReviewVersions"), GET(w, "admissionReviewVersions"));
 }
 
 /* ---- expressions ---- */
 
 static void check_expression(struct field_errors *fe, const struct path *p, const struct cel_expression *x) {
-        if (x->error.n)
-                field_invalid_str(fe, p, x->text, "%" STR_FMT, STR_ARG(x->error));
+        INVALID_STR_IF(x->error.n, p, x->text, "%" STR_FMT, STR_ARG(x->error));
 }
 
 /* matchConditions, and what they were compiled into. */
-static void check_conditions(struct field_errors *fe, const struct path *p, const struct json *list,
-                             const struct cel_named *named) {
+CHECK(check_conditions, const struct json *list, const struct cel_named *named) {
         size_t i = 0;
 
-        if (json_len(list) > 64)
-                field_too_many(fe, p, json_len(list), 64);
+        check_count(fe, p, list, 64);
         json_each_item(c, list) {
                 const struct path *at = PATH_INDEX(p, i);
-                struct str name = json_str(json_getc(c, "name"));
+                struct str name = TEXT(c, "name");
 
-                if (str_empty(str_trim(json_str(json_getc(c, "expression")))))
+                if (str_empty(str_trim(TEXT(c, "expression"))))
                         field_required(fe, PATH(at, "expression"), "");
                 else
                         check_expression(fe, PATH(at, "expression"), &named[i].x);
@@ -228,18 +207,17 @@ static void check_conditions(struct field_errors *fe, const struct path *p, cons
                 else
                         check_field(fe, PATH(at, "name"), name, check_qualified_name);
                 for (size_t k = 0; k < i && !str_empty(name); k++)
-                        if (str_eq(json_str(json_getc(json_item(list, k), "name")), name))
+                        if (str_eq(TEXT(json_item(list, k), "name"), name))
                                 field_duplicate(fe, PATH(at, "name"), name);
                 i++;
         }
 }
 
-static void check_webhook_conditions(struct field_errors *fe, const struct path *p, const struct json *w,
-                                     const struct json *old) {
-        const struct json *list = json_getc(w, "matchConditions");
+CHECK(check_webhook_conditions, const struct json *w, const struct json *old) {
+        const struct json *list = GET(w, "matchConditions");
         struct cel_policy *x;
 
-        if (json_len(list) == 0 || (old && json_equal(list, json_getc(old, "matchConditions"))))
+        if (json_len(list) == 0 || (old && json_equal(list, GET(old, "matchConditions"))))
                 return;
         x = cel_policy_new(w, NULL, NULL);
         check_conditions(fe, PATH(p, "matchConditions"), list, x->conditions);
@@ -247,17 +225,17 @@ static void check_webhook_conditions(struct field_errors *fe, const struct path 
 }
 
 void validate_webhooks(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        const struct json *list = json_getc(obj, "webhooks");
+        const struct json *list = GET(obj, "webhooks");
         const struct path *p = PATH(NULL, "webhooks");
         size_t i = 0;
 
         json_each_item(w, list) {
-                struct str name = json_str(json_getc(w, "name"));
+                struct str name = TEXT(w, "name");
 
                 check_webhook(fe, PATH_INDEX(p, i), w);
-                check_webhook_conditions(fe, PATH_INDEX(p, i), w, json_item(json_getc(old, "webhooks"), i));
+                check_webhook_conditions(fe, PATH_INDEX(p, i), w, json_item(GET(old, "webhooks"), i));
                 for (size_t k = 0; k < i && !str_empty(name); k++)
-                        if (str_eq(json_str(json_getc(json_item(list, k), "name")), name)) {
+                        if (str_eq(TEXT(json_item(list, k), "name"), name)) {
                                 field_duplicate(fe, PATH(PATH_INDEX(p, i), "name"), name);
                                 break;
                         }
@@ -268,20 +246,16 @@ void validate_webhooks(struct field_errors *fe, const struct json *obj, const st
 /* ---- policies ---- */
 
 static void check_match_resources(struct field_errors *fe, const struct path *p, const struct json *match) {
-        static const char *const lists[] = { "resourceRules", "excludeResourceRules" };
-
-        validate_label_selector(fe, PATH(p, "namespaceSelector"), json_getc(match, "namespaceSelector"));
-        validate_label_selector(fe, PATH(p, "objectSelector"), json_getc(match, "objectSelector"));
-        for (size_t k = 0; k < ARRAY_SIZE(lists); k++) {
-                size_t i = 0;
-
-                json_each_item(rule, json_getc(match, lists[k])) {
-                        const struct path *at = PATH_INDEX(PATH(p, lists[k]), i++), *names = PATH(at, "resourceNames");
+        validate_label_selector(fe, PATH(p, "namespaceSelector"), GET(match, "namespaceSelector"));
+        validate_label_selector(fe, PATH(p, "objectSelector"), GET(match, "objectSelector"));
+        each_word(list, "resourceRules", "excludeResourceRules") {
+                each_at(rule, at, PATH(p, list), GET(match, list)) {
+                        const struct path *names = PATH(at, "resourceNames");
                         size_t n = 0;
 
-                        json_each_item(name, json_getc(rule, "resourceNames")) {
+                        json_each_item(name, GET(rule, "resourceNames")) {
                                 check_field(fe, PATH_INDEX(names, n), json_str(name), check_path_segment);
-                                if (seen_before(json_getc(rule, "resourceNames"), n, json_str(name)))
+                                if (seen_before(GET(rule, "resourceNames"), n, json_str(name)))
                                         field_duplicate(fe, PATH_INDEX(names, n), json_str(name));
                                 n++;
                         }
@@ -291,7 +265,7 @@ static void check_match_resources(struct field_errors *fe, const struct path *p,
 }
 
 static void check_param_kind(struct field_errors *fe, const struct path *p, const struct json *kind) {
-        struct str whole = json_str(json_getc(kind, "apiVersion")), name = json_str(json_getc(kind, "kind"));
+        struct str whole = TEXT(kind, "apiVersion"), name = TEXT(kind, "kind");
         struct str group = STR(""), version = whole, lower;
         ssize_t slash = str_find(whole, '/');
         const char *msgs[2];
@@ -355,10 +329,8 @@ static void check_variables(struct field_errors *fe, const struct path *p, const
         }
 }
 
-static void check_validation(struct field_errors *fe, const struct path *p, const struct json *j,
-                             const struct cel_validation *v) {
-        static const char *const reasons[] = { "Forbidden", "Invalid", "RequestEntityTooLarge", NULL };
-        const struct json *message = json_getc(j, "message");
+CHECK(check_validation, const struct json *j, const struct cel_validation *v) {
+        const struct json *message = GET(j, "message");
 
         if (str_empty(str_trim(v->x.text)))
                 field_required(fe, PATH(p, "expression"), "expression is not specified");
@@ -373,15 +345,14 @@ static void check_validation(struct field_errors *fe, const struct path *p, cons
                 field_invalid(fe, PATH(p, "message"), message, "message must be non-empty if specified");
         else if (str_find(v->message, '\n') >= 0 || str_find(v->message, '\r') >= 0)
                 field_invalid(fe, PATH(p, "message"), message, "message must not contain line breaks");
-        if (json_getc(j, "reason"))
-                check_enum(fe, PATH(p, "reason"), v->reason, reasons);
+        if (GET(j, "reason"))
+                check_enum(fe, PATH(p, "reason"), v->reason, WORDS("Forbidden", "Invalid", "RequestEntityTooLarge"));
 }
 
 #define MAX_ANNOTATIONS 20
 #define MAX_ANNOTATION_EXPRESSION (5 * 1024)
 
-static void check_audit(struct field_errors *fe, const struct path *p, struct str policy, const struct json *list,
-                        const struct cel_policy *x) {
+CHECK(check_audit, struct str policy, const struct json *list, const struct cel_policy *x) {
         if (json_len(list) > MAX_ANNOTATIONS)
                 field_invalid(fe, p, list, "must not have more than %d auditAnnotations", MAX_ANNOTATIONS);
         for (size_t i = 0; i < x->n_annotations; i++) {
@@ -408,8 +379,7 @@ static void check_audit(struct field_errors *fe, const struct path *p, struct st
         }
 }
 
-static void check_validations(struct field_errors *fe, const struct path *p, struct str name, const struct json *spec,
-                              const struct cel_policy *x) {
+CHECK(check_validations, struct str name, const struct json *spec, const struct cel_policy *x) {
         static const char none[] = "validations or auditAnnotations must contain at least one item";
         size_t i = 0;
 
@@ -417,33 +387,32 @@ static void check_validations(struct field_errors *fe, const struct path *p, str
                 field_required(fe, PATH(p, "validations"), none);
                 field_required(fe, PATH(p, "auditAnnotations"), none);
         }
-        json_each_item(j, json_getc(spec, "validations")) {
+        json_each_item(j, GET(spec, "validations")) {
                 check_validation(fe, PATH_INDEX(PATH(p, "validations"), i), j, &x->validations[i]);
                 i++;
         }
-        check_audit(fe, PATH(p, "auditAnnotations"), name, json_getc(spec, "auditAnnotations"), x);
+        check_audit(fe, PATH(p, "auditAnnotations"), name, GET(spec, "auditAnnotations"), x);
 }
 
 void validate_policy(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        const struct json *spec = json_getc(obj, "spec"), *was = json_getc(old, "spec");
-        const struct json *match = json_getc(spec, "matchConstraints"),
-                          *conditions = json_getc(spec, "matchConditions");
+        const struct json *spec = GET(obj, "spec"), *was = GET(old, "spec");
+        const struct json *match = GET(spec, "matchConstraints"), *conditions = GET(spec, "matchConditions");
         const struct path *p = PATH(NULL, "spec");
         struct cel_policy *x;
 
         if (old && json_equal(spec, was)) /* it was fine, by the rules of its time */
                 return;
         x = cel_policy_new(spec, NULL, NULL);
-        if (json_getc(spec, "paramKind"))
-                check_param_kind(fe, PATH(p, "paramKind"), json_getc(spec, "paramKind"));
+        if (GET(spec, "paramKind"))
+                check_param_kind(fe, PATH(p, "paramKind"), GET(spec, "paramKind"));
         if (!match)
                 field_required(fe, PATH(p, "matchConstraints"), "");
         else
                 check_match_resources(fe, PATH(p, "matchConstraints"), match);
-        if (match && json_len(json_getc(match, "resourceRules")) == 0)
+        if (match && json_len(GET(match, "resourceRules")) == 0)
                 field_required(fe, PATH(PATH(p, "matchConstraints"), "resourceRules"), "");
-        if (!old || !json_equal(conditions, json_getc(was, "matchConditions")) ||
-            !json_equal(json_getc(spec, "paramKind"), json_getc(was, "paramKind")))
+        if (!old || !json_equal(conditions, GET(was, "matchConditions")) ||
+            !json_equal(GET(spec, "paramKind"), GET(was, "paramKind")))
                 check_conditions(fe, PATH(p, "matchConditions"), conditions, x->conditions);
         check_variables(fe, PATH(p, "variables"), x);
         check_validations(fe, p, json_str(json_at_path(obj, "metadata", "name")), spec, x);
@@ -451,27 +420,22 @@ void validate_policy(struct field_errors *fe, const struct json *obj, const stru
 }
 
 static void check_param_ref(struct field_errors *fe, const struct path *p, const struct json *ref) {
-        static const char *const actions[] = { "Deny", "Allow", NULL };
-        const struct json *selector = json_getc(ref, "selector");
-        struct str name = json_str(json_getc(ref, "name")),
-                   action = json_str(json_getc(ref, "parameterNotFoundAction"));
+        const struct json *selector = GET(ref, "selector");
+        struct str name = TEXT(ref, "name"), action = TEXT(ref, "parameterNotFoundAction");
 
         if (!str_empty(name)) {
                 check_field(fe, PATH(p, "name"), name, check_path_segment);
-                if (selector)
-                        field_forbidden(fe, PATH(p, "name"), "name and selector are mutually exclusive");
+                FORBIDDEN_IF(selector, PATH(p, "name"), "name and selector are mutually exclusive");
         }
         if (selector) {
                 validate_label_selector(fe, PATH(p, "selector"), selector);
-                if (!str_empty(name))
-                        field_forbidden(fe, PATH(p, "selector"), "name and selector are mutually exclusive");
+                FORBIDDEN_IF(!str_empty(name), PATH(p, "selector"), "name and selector are mutually exclusive");
         }
-        if (str_empty(name) && !selector)
-                field_required(fe, p, "one of name or selector must be specified");
+        REQUIRED_IF(str_empty(name) && !selector, p, "one of name or selector must be specified");
         if (str_empty(action))
                 field_required(fe, PATH(p, "parameterNotFoundAction"), "");
         else
-                check_enum(fe, PATH(p, "parameterNotFoundAction"), action, actions);
+                check_enum(fe, PATH(p, "parameterNotFoundAction"), action, WORDS("Deny", "Allow"));
 }
 
 static void check_actions(struct field_errors *fe, const struct path *p, const struct json *list) {
@@ -482,26 +446,23 @@ static void check_actions(struct field_errors *fe, const struct path *p, const s
                         field_duplicate(fe, PATH_INDEX(p, i), json_str(a));
                 i++;
         }
-        if (seen_before(list, n, STR("Deny")) && seen_before(list, n, STR("Warn")))
-                field_invalid(fe, p, list,
-                              "must not contain both Deny and Warn (repeating the same validation failure "
-                              "information in the API response and headers serves no purpose)");
-        if (n == 0)
-                field_required(fe, p, "at least one validation action is required");
+        INVALID_IF(seen_before(list, n, STR("Deny")) && seen_before(list, n, STR("Warn")), p, list,
+                   "must not contain both Deny and Warn (repeating the same validation failure information in the API "
+                   "response and headers serves no purpose)");
+        REQUIRED_IF(n == 0, p, "at least one validation action is required");
 }
 
 void validate_policy_binding(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        const struct json *spec = json_getc(obj, "spec");
+        const struct json *spec = GET(obj, "spec");
         const struct path *p = PATH(NULL, "spec");
-        struct str policy = json_str(json_getc(spec, "policyName"));
+        struct str policy = TEXT(spec, "policyName");
 
         if (str_empty(policy))
                 field_required(fe, PATH(p, "policyName"), "");
         else
                 check_field(fe, PATH(p, "policyName"), policy, check_dns_subdomain);
-        if (json_getc(spec, "paramRef"))
-                check_param_ref(fe, PATH(p, "paramRef"), json_getc(spec, "paramRef"));
-        check_match_resources(fe, PATH(p, "matchResouces"),
-                              json_getc(spec, "matchResources")); /* upstream's spelling */
-        check_actions(fe, PATH(p, "validationActions"), json_getc(spec, "validationActions"));
+        if (GET(spec, "paramRef"))
+                check_param_ref(fe, PATH(p, "paramRef"), GET(spec, "paramRef"));
+        check_match_resources(fe, PATH(p, "matchResouces"), GET(spec, "matchResources")); /* upstream's spelling */
+        check_actions(fe, PATH(p, "validationActions"), GET(spec, "validationActions"));
 }

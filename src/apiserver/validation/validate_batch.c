@@ -5,9 +5,6 @@
 #include "apiserver/validation/validate.h"
 #include "schema/selector.h"
 
-#define GET(o, k) json_getc((o), (k))
-#define TEXT(o, k) json_str(json_getc((o), (k)))
-
 #define MAX_INDEXED 100000 /* pods at a time, failed indexes; more completions than this have tighter limits */
 #define MAX_WITH_MANY 10000
 #define MAX_RULES 20
@@ -70,46 +67,35 @@ static const char *parse_indexes(struct arena *a, struct str s, int64_t completi
         return NULL;
 }
 
-static void validate_success_rule(struct field_errors *fe, const struct path *p, const struct json *rule,
-                                  int64_t completions) {
+CHECK(validate_success_rule, const struct json *rule, int64_t completions) {
         const struct path *indexes_path = PATH(p, "succeededIndexes"), *count_path = PATH(p, "succeededCount");
         const struct json *indexes = GET(rule, "succeededIndexes"), *count = GET(rule, "succeededCount");
         int64_t total = 0;
 
-        if (!indexes && !count)
-                field_required(fe, p, "at least one of succeededCount or succeededIndexes must be specified");
-        if (json_str(indexes).n > MAX_INDEXES_TEXT)
-                field_too_long(fe, indexes_path, MAX_INDEXES_TEXT);
+        REQUIRED_IF(!indexes && !count, p, "at least one of succeededCount or succeededIndexes must be specified");
+        check_length_of(fe, indexes_path, json_str(indexes).n, MAX_INDEXES_TEXT);
         if (indexes) {
                 const char *problem = parse_indexes(fe->a, json_str(indexes), completions, &total);
 
-                if (problem)
-                        field_invalid(fe, indexes_path, indexes, "error parsing succeededIndexes: %s", problem);
+                INVALID_IF(problem, indexes_path, indexes, "error parsing succeededIndexes: %s", problem);
         }
         check_nonnegative(fe, count_path, count);
-        if (json_int(count) > completions)
-                field_invalid(fe, count_path, count,
-                              "must be less than or equal to %lld (the number of specified completions)",
-                              (long long) completions);
-        if (indexes && json_int(count) > total)
-                field_invalid(fe, count_path, count,
-                              "must be less than or equal to %lld (the number of indexes in the specified "
-                              "succeededIndexes field)",
-                              (long long) total);
+        INVALID_IF(json_int(count) > completions, count_path, count,
+                   "must be less than or equal to %lld (the number of specified completions)", (long long) completions);
+        INVALID_IF(indexes && json_int(count) > total, count_path, count,
+                   "must be less than or equal to %lld (the number of indexes in the specified succeededIndexes field)",
+                   (long long) total);
 }
 
-static void validate_success_policy(struct field_errors *fe, const struct path *p, const struct json *policy,
-                                    int64_t completions) {
+CHECK(validate_success_policy, const struct json *policy, int64_t completions) {
         const struct path *list = PATH(p, "rules");
         const struct json *rules = GET(policy, "rules");
-        size_t i = 0;
 
         if (json_len(rules) == 0)
                 field_required(fe, list, "at least one rules must be specified when the successPolicy is specified");
-        if (json_len(rules) > MAX_RULES)
-                field_too_many(fe, list, json_len(rules), MAX_RULES);
-        json_each_item(rule, rules)
-                validate_success_rule(fe, PATH_INDEX(list, i++), rule, completions);
+        check_count(fe, list, rules, MAX_RULES);
+        each_at(rule, where, list, rules)
+                validate_success_rule(fe, where, rule, completions);
 }
 
 static bool has_container(const struct json *pod, struct str name) {
@@ -117,18 +103,15 @@ static bool has_container(const struct json *pod, struct str name) {
                json_find_by(GET(pod, "initContainers"), "name", name);
 }
 
-static void validate_exit_codes(struct field_errors *fe, const struct path *p, const struct json *codes,
-                                const struct json *pod) {
+CHECK(validate_exit_codes, const struct json *codes, const struct json *pod) {
         const struct path *list = PATH(p, "values");
         const struct json *values = GET(codes, "values"), *container = GET(codes, "containerName");
         struct str operator= TEXT(codes, "operator");
         bool ordered = true;
 
-        if (str_empty(operator))
-                field_required(fe, PATH(p, "operator"), "valid values: [\"In\" \"NotIn\"]");
-        if (container && !has_container(pod, json_str(container)))
-                field_invalid(fe, PATH(p, "containerName"), container,
-                              "must be one of the container or initContainer names in the pod template");
+        REQUIRED_IF(str_empty(operator), PATH(p, "operator"), "valid values: [\"In\" \"NotIn\"]");
+        INVALID_IF(container && !has_container(pod, json_str(container)), PATH(p, "containerName"), container,
+                   "must be one of the container or initContainer names in the pod template");
         if (json_len(values) == 0)
                 field_invalid(fe, list, values, "at least one value is required");
         else if (json_len(values) > MAX_EXIT_CODES)
@@ -145,12 +128,10 @@ static void validate_exit_codes(struct field_errors *fe, const struct path *p, c
                         }
                 ordered = ordered && (i == 0 || json_int(json_item(values, i - 1)) <= json_int(v));
         }
-        if (!ordered)
-                field_invalid(fe, list, values, "must be ordered");
+        INVALID_IF(!ordered, list, values, "must be ordered");
 }
 
-static void validate_failure_rule(struct field_errors *fe, const struct path *p, const struct json *rule,
-                                  const struct json *spec) {
+CHECK(validate_failure_rule, const struct json *rule, const struct json *spec) {
         const struct path *list = PATH(p, "onPodConditions");
         const struct json *codes = GET(rule, "onExitCodes"), *conditions = GET(rule, "onPodConditions");
         struct str action = TEXT(rule, "action");
@@ -162,17 +143,15 @@ static void validate_failure_rule(struct field_errors *fe, const struct path *p,
                 field_invalid_str(fe, PATH(p, "action"), action, "requires the backoffLimitPerIndex to be set");
         if (codes)
                 validate_exit_codes(fe, PATH(p, "onExitCodes"), codes, json_at_path(spec, "template", "spec"));
-        if (json_len(conditions) > MAX_CONDITIONS)
-                field_too_many(fe, list, json_len(conditions), MAX_CONDITIONS);
+        check_count(fe, list, conditions, MAX_CONDITIONS);
         json_each_item(c, conditions) {
-                static const char *const states[] = { "False", "True", "Unknown", NULL };
                 const struct path *at = PATH_INDEX(list, i++);
 
                 check_field(fe, PATH(at, "type"), TEXT(c, "type"), check_qualified_name);
                 if (str_empty(TEXT(c, "status")))
                         field_required(fe, PATH(at, "status"), "valid values: [\"False\" \"True\" \"Unknown\"]");
                 else
-                        check_enum(fe, PATH(at, "status"), TEXT(c, "status"), states);
+                        check_enum(fe, PATH(at, "status"), TEXT(c, "status"), WORDS("False", "True", "Unknown"));
         }
         if (codes && json_len(conditions) > 0)
                 field_invalid_whole(fe, p, "specifying both OnExitCodes and OnPodConditions is not supported");
@@ -181,17 +160,14 @@ static void validate_failure_rule(struct field_errors *fe, const struct path *p,
 }
 
 static void validate_failure_policy(struct field_errors *fe, const struct path *p, const struct json *spec) {
-        static const char *const replacements[] = { "Failed", NULL };
         const struct path *list = PATH(PATH(p, "podFailurePolicy"), "rules");
         const struct json *rules = json_at_path(spec, "podFailurePolicy", "rules");
-        size_t i = 0;
 
-        if (json_len(rules) > MAX_RULES)
-                field_too_many(fe, list, json_len(rules), MAX_RULES);
-        json_each_item(rule, rules)
-                validate_failure_rule(fe, PATH_INDEX(list, i++), rule, spec);
+        check_count(fe, list, rules, MAX_RULES);
+        each_at(rule, at, list, rules)
+                validate_failure_rule(fe, at, rule, spec);
         if (str_eqc(TEXT(spec, "podReplacementPolicy"), "TerminatingOrFailed"))
-                check_enum(fe, PATH(p, "podReplacementPolicy"), TEXT(spec, "podReplacementPolicy"), replacements);
+                check_enum(fe, PATH(p, "podReplacementPolicy"), TEXT(spec, "podReplacementPolicy"), WORDS("Failed"));
 }
 
 /* ---- jobs ---- */
@@ -203,19 +179,16 @@ static void validate_indexed(struct field_errors *fe, const struct path *p, cons
         const struct path *pods_path = PATH(p, "parallelism"), *failed_path = PATH(p, "maxFailedIndexes");
         bool many = json_int(completions) > MAX_INDEXED && GET(spec, "backoffLimitPerIndex");
 
-        if (!completions)
-                field_required(fe, PATH(p, "completions"), "when completion mode is Indexed");
-        if (json_int(parallelism) > MAX_INDEXED)
-                field_invalid(fe, pods_path, parallelism,
-                              "must be less than or equal to %d when completion mode is Indexed", MAX_INDEXED);
+        REQUIRED_IF(!completions, PATH(p, "completions"), "when completion mode is Indexed");
+        INVALID_IF(json_int(parallelism) > MAX_INDEXED, pods_path, parallelism,
+                   "must be less than or equal to %d when completion mode is Indexed", MAX_INDEXED);
         if (completions && json_int(failed) > json_int(completions))
                 field_invalid(fe, failed_path, failed, "must be less than or equal to completions");
         if (json_int(failed) > MAX_INDEXED)
                 field_invalid(fe, failed_path, failed, "must be less than or equal to %d", MAX_INDEXED);
         if (!many)
                 return;
-        if (!failed)
-                field_required(fe, failed_path, "must be specified when completions is above 100000");
+        REQUIRED_IF(!failed, failed_path, "must be specified when completions is above 100000");
         for (int i = 0; i < 2; i++)
                 if (json_int(i ? failed : parallelism) > MAX_WITH_MANY)
                         field_invalid(fe, i ? failed_path : pods_path, i ? failed : parallelism,
@@ -225,15 +198,13 @@ static void validate_indexed(struct field_errors *fe, const struct path *p, cons
 }
 
 static void validate_completion(struct field_errors *fe, const struct path *p, const struct json *spec) {
-        static const char *const only_indexed[] = { "backoffLimitPerIndex", "maxFailedIndexes", "successPolicy" };
         const struct json *manager = GET(spec, "managedBy");
 
         if (GET(spec, "maxFailedIndexes") && !GET(spec, "backoffLimitPerIndex"))
                 field_required(fe, PATH(p, "backoffLimitPerIndex"), "when maxFailedIndexes is specified");
         if (manager)
                 check_domain_path(fe, PATH(p, "managedBy"), json_str(manager));
-        if (json_str(manager).n > MAX_MANAGED_BY)
-                field_too_long(fe, PATH(p, "managedBy"), MAX_MANAGED_BY);
+        check_length_of(fe, PATH(p, "managedBy"), json_str(manager).n, MAX_MANAGED_BY);
         if (str_eqc(TEXT(spec, "completionMode"), "Indexed")) {
                 validate_indexed(fe, p, spec);
                 if (GET(spec, "successPolicy"))
@@ -241,15 +212,11 @@ static void validate_completion(struct field_errors *fe, const struct path *p, c
                                                 json_int(GET(spec, "completions")));
                 return;
         }
-        for (size_t i = 0; i < ARRAY_SIZE(only_indexed); i++)
-                if (GET(spec, only_indexed[i]))
-                        field_invalid(fe, PATH(p, only_indexed[i]), GET(spec, only_indexed[i]),
-                                      "requires indexed completion mode");
+        each_word(word, "backoffLimitPerIndex", "maxFailedIndexes", "successPolicy")
+                INVALID_IF(GET(spec, word), PATH(p, word), GET(spec, word), "requires indexed completion mode");
 }
 
-static void validate_job_spec(struct field_errors *fe, const struct path *p, const struct json *spec,
-                              const struct json *old) {
-        static const char *const policies[] = { "OnFailure", "Never", NULL };
+CHECK(validate_job_spec, const struct json *spec, const struct json *old) {
         const struct path *template = PATH(p, "template"),
                           *restart_path = PATH(PATH(template, "spec"), "restartPolicy");
         struct str restart = json_str(json_at_path(spec, "template", "spec", "restartPolicy"));
@@ -259,7 +226,7 @@ static void validate_job_spec(struct field_errors *fe, const struct path *p, con
                 validate_failure_policy(fe, p, spec);
         if (str_empty(restart) || str_eqc(restart, "Always"))
                 field_required(fe, restart_path, "valid values: \"OnFailure\", \"Never\"");
-        else if (check_enum(fe, restart_path, restart, policies) && GET(spec, "podFailurePolicy") &&
+        else if (check_enum(fe, restart_path, restart, WORDS("OnFailure", "Never")) && GET(spec, "podFailurePolicy") &&
                  !str_eqc(restart, "Never"))
                 field_invalid_str(fe, restart_path, restart,
                                   "only \"Never\" is supported when podFailurePolicy is specified");
@@ -278,16 +245,13 @@ static struct json with(struct arena *a, const struct json *to, const struct jso
 }
 
 /* The template of a job is fixed, but for the placement of a suspended one that has not been started. */
-static void check_template(struct field_errors *fe, const struct path *p, const struct json *now,
-                           const struct json *old) {
-        static const char *const meta_keys[] = { "annotations", "labels", NULL },
-                                 *const placement[] = { "nodeSelector", "tolerations", "schedulingGates", NULL },
-                                 *const node[] = { "nodeAffinity", NULL };
+CHECK(check_template, const struct json *now, const struct json *old) {
         const struct json *affinity = json_at_path(now, "spec", "affinity");
-        struct json meta = with(fe->a, GET(old, "metadata"), GET(now, "metadata"), meta_keys),
-                    spec = with(fe->a, GET(old, "spec"), GET(now, "spec"), placement),
+        struct json meta = with(fe->a, GET(old, "metadata"), GET(now, "metadata"), WORDS("annotations", "labels")),
+                    spec = with(fe->a, GET(old, "spec"), GET(now, "spec"),
+                                WORDS("nodeSelector", "tolerations", "schedulingGates")),
                     allowed = json_copy_shallow(fe->a, old),
-                    moved = with(fe->a, GET(&spec, "affinity"), affinity, node);
+                    moved = with(fe->a, GET(&spec, "affinity"), affinity, WORDS("nodeAffinity"));
 
         if (affinity || json_len(&moved) > 0)
                 json_setc(fe->a, &spec, "affinity", moved);
@@ -298,12 +262,10 @@ static void check_template(struct field_errors *fe, const struct path *p, const 
         else
                 json_removec(&allowed, "metadata");
         json_setc(fe->a, &allowed, "spec", spec);
-        if (!json_equal(now, &allowed))
-                field_invalid(fe, p, now, "field is immutable");
+        INVALID_IF(!json_equal(now, &allowed), p, now, "field is immutable");
 }
 
-static void validate_job_update(struct field_errors *fe, const struct path *p, const struct json *obj,
-                                const struct json *old_job) {
+CHECK(validate_job_update, const struct json *obj, const struct json *old_job) {
         static const char *const fixed[] = { "selector",  "completionMode", "podFailurePolicy", "backoffLimitPerIndex",
                                              "managedBy", "successPolicy" };
         const struct json *spec = GET(obj, "spec"), *old = GET(old_job, "spec"),
@@ -349,9 +311,8 @@ static void check_generated(struct field_errors *fe, const struct json *obj, con
                                       STR_ARG(value));
         }
         json_sort(&expected);
-        if (!selector_matches_labels(s, &expected))
-                field_invalid(fe, PATH(p, "selector"), json_at_path(obj, "spec", "selector"),
-                              "`selector` not auto-generated");
+        INVALID_IF(!selector_matches_labels(s, &expected), PATH(p, "selector"), json_at_path(obj, "spec", "selector"),
+                   "`selector` not auto-generated");
 }
 
 /* Pods of an indexed job are named after it and their number. */
@@ -363,9 +324,8 @@ static void check_job_name(struct field_errors *fe, const struct json *obj) {
         if (n <= 0 || !str_eqc(json_str(json_at_path(obj, "spec", "completionMode")), "Indexed"))
                 return;
         pod = arena_printf(fe->a, "%" STR_FMT "-%lld", STR_ARG(name), (long long) n - 1);
-        if (check_dns_label(pod, messages) > 0)
-                field_invalid_str(fe, PATH(PATH(NULL, "metadata"), "name"), name,
-                                  "will not able to create pod with invalid DNS label: %" STR_FMT, STR_ARG(pod));
+        INVALID_STR_IF(check_dns_label(pod, messages) > 0, PATH(PATH(NULL, "metadata"), "name"), name,
+                       "will not able to create pod with invalid DNS label: %" STR_FMT, STR_ARG(pod));
 }
 
 void validate_job(struct field_errors *fe, const struct json *obj, const struct json *old) {
@@ -386,10 +346,9 @@ void validate_job(struct field_errors *fe, const struct json *obj, const struct 
         if (selector_from_object(fe->a, selector, &s, NULL) < 0)
                 return;
         check_generated(fe, obj, &s);
-        if (!selector_matches_labels(&s, json_at_path(spec, "template", "metadata", "labels")))
-                field_invalid(fe, PATH(PATH(PATH(p, "template"), "metadata"), "labels"),
-                              json_at_path(spec, "template", "metadata", "labels"),
-                              "`selector` does not match template `labels`");
+        INVALID_IF(!selector_matches_labels(&s, json_at_path(spec, "template", "metadata", "labels")),
+                   PATH(PATH(PATH(p, "template"), "metadata"), "labels"),
+                   json_at_path(spec, "template", "metadata", "labels"), "`selector` does not match template `labels`");
 }
 
 /* ---- how a job is ---- */
@@ -421,7 +380,6 @@ static const struct {
 
 static void check_job_conditions(struct field_errors *fe, const struct path *p, const struct json *obj,
                                  const struct json *old) {
-        static const char *const final[] = { "Failed", "Complete", "FailureTarget" };
         const struct path *at = PATH(p, "conditions");
 
         for (size_t i = 0; i < ARRAY_SIZE(condition_rules); i++) {
@@ -437,12 +395,11 @@ static void check_job_conditions(struct field_errors *fe, const struct path *p, 
                 field_invalid_whole(fe, at,
                                     "cannot set Complete=True for Job with SuccessPolicy unless "
                                     "SuccessCriteriaMet=True");
-        for (size_t i = 0; i < ARRAY_SIZE(final); i++)
-                if (is_true(old, final[i]) && !is_true(obj, final[i]))
+        each_word(word, "Failed", "Complete", "FailureTarget")
+                if (is_true(old, word) && !is_true(obj, word))
                         field_invalid_whole(
                                         fe, at,
-                                        arena_printf(fe->a, "cannot disable the terminal %s=True condition", final[i])
-                                                        .p);
+                                        arena_printf(fe->a, "cannot disable the terminal %s=True condition", word).p);
         if (is_true(old, "SuccessCriteriaMet") && !is_true(obj, "SuccessCriteriaMet"))
                 field_invalid_whole(fe, at, "cannot disable the SuccessCriteriaMet=True condition");
         if (is_true(old, "Complete") && !is_true(old, "SuccessCriteriaMet") && is_true(obj, "SuccessCriteriaMet"))
@@ -452,16 +409,11 @@ static void check_job_conditions(struct field_errors *fe, const struct path *p, 
 
 /* The pods that a job has seen end and not counted yet, each once. */
 static void check_uncounted(struct field_errors *fe, const struct path *p, const struct json *status) {
-        static const char *const lists[] = { "succeeded", "failed" };
         const struct json *both = GET(status, "uncountedTerminatedPods");
         struct json seen = json_new_object();
 
-        for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
-                size_t i = 0;
-
-                json_each_item(uid, GET(both, lists[l])) {
-                        const struct path *at = PATH_INDEX(PATH(PATH(p, "uncountedTerminatedPods"), lists[l]), i++);
-
+        each_word(list, "succeeded", "failed") {
+                each_at(uid, at, PATH(PATH(p, "uncountedTerminatedPods"), list), GET(both, list)) {
                         if (str_empty(json_str(uid)))
                                 field_invalid(fe, at, uid, "must not be empty");
                         else if (json_get(&seen, json_str(uid)))
@@ -485,11 +437,9 @@ static bool changed(const struct json *obj, const struct json *old, const char *
         return x && y ? !json_equal(x, y) : json_type(x) != json_type(y);
 }
 
-static void check_job_times(struct field_errors *fe, const struct path *p, const struct json *obj,
-                            const struct json *old) {
+CHECK(check_job_times, const struct json *obj, const struct json *old) {
         const struct path *end_path = PATH(p, "completionTime");
-        const struct json *start = json_at_path(obj, "status", "startTime"),
-                          *end = json_at_path(obj, "status", "completionTime");
+        const struct json *end = json_at_path(obj, "status", "completionTime");
         bool complete = is_true(obj, "Complete"),
              started = json_is(json_at_path(old, "status", "startTime"), JSON_STRING),
              moved = changed(obj, old, "startTime"), ended = changed(obj, old, "completionTime");
@@ -498,7 +448,7 @@ static void check_job_times(struct field_errors *fe, const struct path *p, const
                 field_invalid(fe, end_path, end, "cannot set completionTime when there is no Complete=True condition");
         else if ((ended || complete != is_true(old, "Complete")) && complete && !json_is(end, JSON_STRING))
                 field_required(fe, end_path, "completionTime is required for Complete jobs");
-        if ((ended || moved) && earlier(json_str(end), json_str(start)))
+        if ((ended || moved) && earlier(json_str(end), json_str(json_at_path(obj, "status", "startTime"))))
                 field_invalid(fe, end_path, end, "completionTime cannot be set before startTime");
         if (ended && json_is(end, JSON_STRING) && json_is(json_at_path(old, "status", "completionTime"), JSON_STRING))
                 field_invalid(fe, end_path, end, "completionTime cannot be mutated");
@@ -507,8 +457,7 @@ static void check_job_times(struct field_errors *fe, const struct path *p, const
 }
 
 /* What a finished job no longer has; and counters that only grow. */
-static void check_job_counts(struct field_errors *fe, const struct path *p, const struct json *obj,
-                             const struct json *old) {
+CHECK(check_job_counts, const struct json *obj, const struct json *old) {
         static const char *const counts[] = { "active", "terminating" }, *const growing[] = { "failed", "succeeded" };
         const struct json *status = GET(obj, "status"), *spec = GET(obj, "spec"),
                           *both = GET(status, "uncountedTerminatedPods"), *completions = GET(spec, "completions");
@@ -520,8 +469,7 @@ static void check_job_counts(struct field_errors *fe, const struct path *p, cons
 
         for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
                 if (finished && (now || changed(obj, old, counts[i])) && json_int(GET(status, counts[i])) > 0)
-                        field_invalid(fe, PATH(p, counts[i]), GET(status, counts[i]),
-                                      "%s>0 is invalid for finished job", counts[i]);
+                        invalid_at(fe, p, status, counts[i], "%s>0 is invalid for finished job", counts[i]);
         if (finished && (now || changed(obj, old, "startTime")) && !json_is(GET(status, "startTime"), JSON_STRING))
                 field_required(fe, PATH(p, "startTime"), "startTime is required for finished job");
         if (finished && (now || changed(obj, old, "uncountedTerminatedPods")) &&
@@ -531,9 +479,8 @@ static void check_job_counts(struct field_errors *fe, const struct path *p, cons
         for (size_t i = 0; i < ARRAY_SIZE(growing); i++) {
                 const struct json *v = GET(status, growing[i]);
 
-                if (json_int(v) < json_int(json_at_path(old, "status", growing[i])) && (i == 0 || !elastic))
-                        field_invalid(fe, PATH(p, growing[i]), v ? v : &zero, "cannot decrease the %s counter",
-                                      growing[i]);
+                INVALID_IF(json_int(v) < json_int(json_at_path(old, "status", growing[i])) && (i == 0 || !elastic),
+                           PATH(p, growing[i]), v ? v : &zero, "cannot decrease the %s counter", growing[i]);
         }
 }
 
@@ -561,8 +508,7 @@ static int64_t overlap(struct arena *a, struct str completed, struct str failed)
         return -1;
 }
 
-static void check_job_indexes(struct field_errors *fe, const struct path *p, const struct json *obj,
-                              const struct json *old) {
+CHECK(check_job_indexes, const struct json *obj, const struct json *old) {
         static const char *const lists[] = { "completedIndexes", "failedIndexes" };
         const struct json *spec = GET(obj, "spec"), *status = GET(obj, "status"), *failed = GET(status, lists[1]),
                           *completions = GET(spec, "completions");
@@ -577,21 +523,18 @@ static void check_job_indexes(struct field_errors *fe, const struct path *p, con
                                                       : NULL;
 
                 if (problem)
-                        field_invalid(fe, PATH(p, lists[i]), GET(status, lists[i]), "error parsing %s: %s", lists[i],
-                                      problem);
+                        invalid_at(fe, p, status, lists[i], "error parsing %s: %s", lists[i], problem);
                 any = any || is_changed;
         }
         if (!str_empty(TEXT(status, lists[0])) && changed(obj, old, lists[0]) &&
             !str_eqc(TEXT(spec, "completionMode"), "Indexed"))
-                field_invalid(fe, PATH(p, lists[0]), GET(status, lists[0]),
-                              "cannot set non-empty completedIndexes when non-indexed completion mode");
-        if (failed && changed(obj, old, lists[1]) && !GET(spec, "backoffLimitPerIndex"))
-                field_invalid(fe, PATH(p, lists[1]), failed,
-                              "cannot set non-null failedIndexes when backoffLimitPerIndex is null");
+                invalid_at(fe, p, status, lists[0],
+                               "cannot set non-empty completedIndexes when non-indexed completion mode");
+        INVALID_IF(failed && changed(obj, old, lists[1]) && !GET(spec, "backoffLimitPerIndex"), PATH(p, lists[1]),
+                   failed, "cannot set non-null failedIndexes when backoffLimitPerIndex is null");
         n = any && completions ? overlap(fe->a, TEXT(status, lists[0]), json_str(failed)) : -1;
-        if (n >= 0)
-                field_invalid(fe, PATH(p, lists[1]), failed,
-                              "failedIndexes and completedIndexes overlap at index: %lld", (long long) n);
+        INVALID_IF(n >= 0, PATH(p, lists[1]), failed, "failedIndexes and completedIndexes overlap at index: %lld",
+                   (long long) n);
 }
 
 void validate_job_status(struct field_errors *fe, const struct json *obj, const struct json *old) {
@@ -713,22 +656,19 @@ void validate_cronjob(struct field_errors *fe, const struct json *obj, const str
         if (str_search(schedule, STR("TZ")) >= 0) {
                 bool had = str_search(json_str(json_at_path(old, "spec", "schedule")), STR("TZ")) >= 0;
 
-                if (!had || zone)
-                        field_invalid_str(fe, PATH(p, "schedule"), schedule,
-                                          had ? "cannot use both timeZone field and TZ or CRON_TZ in schedule"
-                                              : "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
+                INVALID_STR_IF(!had || zone, PATH(p, "schedule"), schedule,
+                               had ? "cannot use both timeZone field and TZ or CRON_TZ in schedule"
+                                   : "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
         } else if (!str_empty(schedule) && !cron_valid(schedule)) {
                 refuse_schedule(fe, PATH(p, "schedule"), schedule);
         }
-        if (zone && (str_empty(json_str(zone)) || json_str(zone).p[0] == '/' || !zone_known(json_str(zone))))
-                field_invalid(fe, PATH(p, "timeZone"), zone, "%s%s",
-                              str_empty(json_str(zone)) ? "timeZone must be nil or non-empty string"
-                                                        : "unknown time zone ",
-                              arena_cstr(fe->a, json_str(zone)));
+        INVALID_IF(zone && (str_empty(json_str(zone)) || json_str(zone).p[0] == '/' || !zone_known(json_str(zone))),
+                   PATH(p, "timeZone"), zone, "%s%s",
+                   str_empty(json_str(zone)) ? "timeZone must be nil or non-empty string" : "unknown time zone ",
+                   arena_cstr(fe->a, json_str(zone)));
         validate_job_spec(fe, job_path, job, NULL);
         if (GET(job, "selector"))
-                field_invalid(fe, PATH(job_path, "selector"), GET(job, "selector"),
-                              "`selector` will be auto-generated");
+                invalid_at(fe, job_path, job, "selector", "`selector` will be auto-generated");
         if (json_bool(GET(job, "manualSelector")))
                 field_not_supported_value(fe, PATH(job_path, "manualSelector"), GET(job, "manualSelector"), no_manual);
 }

@@ -6,9 +6,6 @@
 #include "base/encode.h"
 #include "schema/quantity.h"
 
-#define GET(o, k) json_getc((o), (k))
-#define TEXT(o, k) json_str(json_getc((o), (k)))
-
 int parse_ip(struct str s, uint8_t ret[static 16]) {
         static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
         char text[INET6_ADDRSTRLEN];
@@ -39,8 +36,7 @@ int parse_ip(struct str s, uint8_t ret[static 16]) {
 void check_ip(struct field_errors *fe, const struct path *p, struct str s) {
         uint8_t b[16];
 
-        if (!parse_ip(s, b))
-                field_invalid_str(fe, p, s, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+        INVALID_STR_IF(!parse_ip(s, b), p, s, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
 }
 
 void check_not_special_ip(struct field_errors *fe, const struct path *p, struct str s) {
@@ -51,8 +47,7 @@ void check_not_special_ip(struct field_errors *fe, const struct path *p, struct 
 
         if (!family)
                 return;
-        if (memcmp(b, none, v4 ? 4 : 16) == 0)
-                field_invalid_str(fe, p, s, "may not be unspecified (%" STR_FMT ")", STR_ARG(s));
+        INVALID_STR_IF(memcmp(b, none, v4 ? 4 : 16) == 0, p, s, "may not be unspecified (%" STR_FMT ")", STR_ARG(s));
         if ((v4 && b[0] == 127) || (v6 && memcmp(b, loop, 16) == 0))
                 field_invalid_str(fe, p, s, "may not be in the loopback range (127.0.0.0/8, ::1/128)");
         if ((v4 && b[0] == 169 && b[1] == 254) || (v6 && b[0] == 0xfe && (b[1] & 0xc0) == 0x80))
@@ -74,7 +69,6 @@ static int64_t parse_cidr(struct str s, uint8_t ret[static 16]) {
 }
 
 RULE(ip_block) {
-        const struct path *list = PATH(p, "except");
         struct str cidr = TEXT(v, "cidr");
         uint8_t outer[16], inner[16];
         int64_t bits = parse_cidr(cidr, outer);
@@ -87,7 +81,7 @@ RULE(ip_block) {
                 while (same && k < bits && ((outer[k / 8] ^ inner[k / 8]) & (0x80 >> (k % 8))) == 0)
                         k++;
                 if (more >= 0 && (!same || k < bits || bits >= more))
-                        field_invalid(fe, PATH_INDEX(list, i), e, "must be a strict subset of `cidr`");
+                        field_invalid(fe, PATH_INDEX(PATH(p, "except"), i), e, "must be a strict subset of `cidr`");
                 i++;
         }
 }
@@ -95,23 +89,16 @@ RULE(ip_block) {
 void check_cidr(struct field_errors *fe, const struct path *p, struct str s) {
         uint8_t b[16];
 
-        if (parse_cidr(s, b) < 0)
-                field_invalid_str(fe, p, s, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
+        INVALID_STR_IF(parse_cidr(s, b) < 0, p, s, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
 }
 
 void validate_endpoints(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        const struct path *list = PATH(NULL, "subsets");
-        size_t i = 0;
-
-        json_each_item(s, GET(obj, "subsets")) {
-                const struct path *p = PATH_INDEX(list, i++), *ports = PATH(p, "ports");
-                size_t k = 0;
+        each_at(s, p, PATH(NULL, "subsets"), GET(obj, "subsets")) {
+                const struct path *ports = PATH(p, "ports");
 
                 if (json_len(GET(s, "addresses")) + json_len(GET(s, "notReadyAddresses")) == 0)
                         field_required(fe, p, "must specify `addresses` or `notReadyAddresses`");
-                json_each_item(port, GET(s, "ports")) {
-                        const struct path *at = PATH_INDEX(ports, k++);
-
+                each_at(port, at, ports, GET(s, "ports")) {
                         if (str_empty(TEXT(port, "name")) && json_len(GET(s, "ports")) > 1)
                                 field_required(fe, PATH(at, "name"), "");
                 }
@@ -122,9 +109,8 @@ void validate_endpoints(struct field_errors *fe, const struct json *obj, const s
 
 /* Under metadata: upstream says so. */
 static void check_taints(struct field_errors *fe, const struct json *taints) {
-        const struct path *list = PATH(PATH(NULL, "metadata"), "taints");
         for (size_t i = 0; i < json_len(taints); i++) {
-                const struct path *at = PATH_INDEX(list, i);
+                const struct path *at = PATH_INDEX(PATH(PATH(NULL, "metadata"), "taints"), i);
                 const struct json *t = json_item(taints, i);
 
                 check_field(fe, PATH(at, "key"), TEXT(t, "key"), check_qualified_name);
@@ -145,17 +131,13 @@ static void check_taints(struct field_errors *fe, const struct json *taints) {
 }
 
 void check_taint_effect(struct field_errors *fe, const struct path *p, struct str effect) {
-        static const char *const effects[] = { "NoSchedule", "PreferNoSchedule", "NoExecute", NULL };
-
-        check_enum(fe, p, effect, effects);
+        check_enum(fe, p, effect, WORDS("NoSchedule", "PreferNoSchedule", "NoExecute"));
 }
 
 static void check_node_resources(struct field_errors *fe, const struct json *status) {
-        static const char *const maps[] = { "capacity", "allocatable" };
-
-        for (size_t i = 0; i < ARRAY_SIZE(maps); i++)
-                json_each_member(m, GET(status, maps[i])) {
-                        const struct path *at = PATH_DOT(PATH(PATH(NULL, "status"), maps[i]), json_key(m));
+        each_word(word, "capacity", "allocatable")
+                json_each_member(m, GET(status, word)) {
+                        const struct path *at = PATH_DOT(PATH(PATH(NULL, "status"), word), json_key(m));
 
                         check_resource_quantity(fe, at, json_key(m), &m->value);
                 }
@@ -169,8 +151,7 @@ static void check_pod_cidrs(struct field_errors *fe, const struct json *list) {
                 check_cidr(fe, PATH_INDEX(p, i), json_str(json_item(list, i)));
                 v6 += str_find(json_str(json_item(list, i)), ':') >= 0;
         }
-        if (n > 1 && (n != 2 || v6 != 1))
-                field_invalid(fe, p, list, "may specify no more than one CIDR for each IP family");
+        INVALID_IF(n > 1 && (n != 2 || v6 != 1), p, list, "may specify no more than one CIDR for each IP family");
 }
 
 static void check_node_update(struct field_errors *fe, const struct json *obj, const struct json *old) {
@@ -184,9 +165,8 @@ static void check_node_update(struct field_errors *fe, const struct json *obj, c
                                 field_duplicate_value(fe, PATH_INDEX(list, i), json_item(addresses, i));
                                 break;
                         }
-        if (json_len(cidrs) > 0 && (!GET(spec, "podCIDRs") || !json_equal(cidrs, GET(spec, "podCIDRs"))))
-                field_forbidden(fe, PATH(p, "podCIDRs"),
-                                "node updates may not change podCIDR except from \"\" to valid");
+        FORBIDDEN_IF(json_len(cidrs) > 0 && (!GET(spec, "podCIDRs") || !json_equal(cidrs, GET(spec, "podCIDRs"))),
+                     PATH(p, "podCIDRs"), "node updates may not change podCIDR except from \"\" to valid");
         if (!str_empty(TEXT(before, "providerID")) && !str_eq(TEXT(before, "providerID"), TEXT(spec, "providerID")))
                 field_forbidden(fe, PATH(p, "providerID"),
                                 "node updates may not change providerID except from \"\" to valid");
@@ -228,20 +208,18 @@ static void check_data_immutable(struct field_errors *fe, const struct json *obj
 void validate_namespace(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct path *p = PATH(PATH(NULL, "spec"), "finalizers");
         const struct json *list = json_at_path(obj, "spec", "finalizers");
-        size_t i = 0;
 
-        json_each_item(f, list)
-                check_field(fe, PATH_INDEX(p, i++), json_str(f), check_qualified_name);
+        each_at(f, at, p, list)
+                check_field(fe, at, json_str(f), check_qualified_name);
         check_standard_finalizers(fe, p, list, true);
 }
 
 void validate_namespace_status(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        const struct path *p = PATH(PATH(NULL, "status"), "Phase");
         const struct json *phase = json_at_path(obj, "status", "phase");
         bool deleted = json_is(json_at_path(obj, "metadata", "deletionTimestamp"), JSON_STRING);
 
         if (!str_eqc(json_str(phase), deleted ? "Terminating" : "Active"))
-                field_invalid_str(fe, p, json_str(phase),
+                field_invalid_str(fe, PATH(PATH(NULL, "status"), "Phase"), json_str(phase),
                                   deleted ? "may only be 'Terminating' if `deletionTimestamp` is not empty"
                                           : "may only be 'Active' if `deletionTimestamp` is empty");
 }
@@ -259,15 +237,13 @@ void validate_config_map(struct field_errors *fe, const struct json *obj, const 
                                 field_invalid_str(fe, p, json_key(m), "duplicate of key present in binaryData");
                         total += i == 0 ? json_str(&m->value).n : json_str(&m->value).n / 4 * 3;
                 }
-        if (total > MAX_SECRET_SIZE)
-                field_too_long(fe, PATH(NULL, ""), MAX_SECRET_SIZE);
+        check_length_of(fe, PATH(NULL, ""), total, MAX_SECRET_SIZE);
         if (old)
                 check_data_immutable(fe, obj, old, fields);
 }
 
 static void require_key(struct field_errors *fe, const struct json *data, const char *key) {
-        if (!GET(data, key))
-                field_required(fe, PATH_KEY(PATH(NULL, "data"), str_of(key)), "");
+        REQUIRED_IF(!GET(data, key), PATH_KEY(PATH(NULL, "data"), str_of(key)), "");
 }
 
 static void validate_docker_config(struct field_errors *fe, const struct json *data, const char *key) {
@@ -285,7 +261,6 @@ static void validate_docker_config(struct field_errors *fe, const struct json *d
 }
 
 void validate_secret(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        static const char *const fields[] = { "data", NULL };
         const struct json *data = GET(obj, "data");
         struct str type = TEXT(obj, "type");
         size_t total = 0;
@@ -294,22 +269,19 @@ void validate_secret(struct field_errors *fe, const struct json *obj, const stru
                 check_field(fe, PATH_KEY(PATH(NULL, "data"), json_key(m)), json_key(m), check_config_key);
                 total += json_str(&m->value).n / 4 * 3;
         }
-        if (total > MAX_SECRET_SIZE)
-                field_too_long(fe, PATH(NULL, "data"), MAX_SECRET_SIZE);
+        check_length_of(fe, PATH(NULL, "data"), total, MAX_SECRET_SIZE);
         if (old) {
                 fe->phase = -1;
-                if (!str_eq(type, TEXT(old, "type")))
-                        field_invalid_str(fe, PATH(NULL, "type"), type, "field is immutable");
+                INVALID_STR_IF(!str_eq(type, TEXT(old, "type")), PATH(NULL, "type"), type, "field is immutable");
                 fe->phase = 0;
-                check_data_immutable(fe, obj, old, fields);
+                check_data_immutable(fe, obj, old, WORDS("data"));
         }
         if (str_eqc(type, "kubernetes.io/service-account-token")) {
-                if (str_empty(json_str(json_at_path(obj, "metadata", "annotations",
-                                                    "kubernetes.io/service-account.name"))))
-                        field_required(fe,
-                                       PATH_KEY(PATH(PATH(NULL, "metadata"), "annotations"),
-                                                STR("kubernetes.io/service-account.name")),
-                                       "");
+                REQUIRED_IF(str_empty(json_str(json_at_path(obj, "metadata", "annotations",
+                                                            "kubernetes.io/service-account.name"))),
+                            PATH_KEY(PATH(PATH(NULL, "metadata"), "annotations"),
+                                     STR("kubernetes.io/service-account.name")),
+                            "");
         } else if (str_eqc(type, "kubernetes.io/dockercfg")) {
                 validate_docker_config(fe, data, ".dockercfg");
         } else if (str_eqc(type, "kubernetes.io/dockerconfigjson")) {
@@ -330,22 +302,19 @@ void validate_secret(struct field_errors *fe, const struct json *obj, const stru
 
 /* ---- volumes ---- */
 
-static void validate_access_modes(struct field_errors *fe, const struct path *p, const struct json *spec,
-                                  const char *detail) {
+CHECK(validate_access_modes, const struct json *spec, const char *detail) {
         static const char *const known[] = { "ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod",
                                              NULL };
         bool pod = false, other = false;
 
-        if (json_len(GET(spec, "accessModes")) == 0)
-                field_required(fe, PATH(p, "accessModes"), detail);
+        REQUIRED_IF(json_len(GET(spec, "accessModes")) == 0, PATH(p, "accessModes"), detail);
         json_each_item(m, GET(spec, "accessModes")) {
                 bool is_pod = str_eqc(json_str(m), "ReadWriteOncePod");
 
                 other = (check_enum(fe, PATH(p, "accessModes"), json_str(m), known) && !is_pod) || other;
                 pod = pod || is_pod;
         }
-        if (pod && other)
-                field_forbidden(fe, PATH(p, "accessModes"), "may not use ReadWriteOncePod with other access modes");
+        FORBIDDEN_IF(pod && other, PATH(p, "accessModes"), "may not use ReadWriteOncePod with other access modes");
 }
 
 /* Upstream shows the place where others show the value. */
@@ -365,8 +334,7 @@ static void validate_data_source(struct field_errors *fe, const struct path *p, 
                 const struct json *s = GET(spec, fields[i]);
 
                 for (size_t k = 0; s && i == 0 && k < ARRAY_SIZE(needed); k++)
-                        if (str_empty(TEXT(s, needed[k])))
-                                field_required(fe, PATH(PATH(p, fields[i]), needed[k]), "");
+                        REQUIRED_IF(str_empty(TEXT(s, needed[k])), PATH(PATH(p, fields[i]), needed[k]), "");
                 if (s && str_empty(TEXT(s, "apiGroup")) && !str_eqc(TEXT(s, "kind"), "PersistentVolumeClaim"))
                         field_invalid(fe, PATH(p, fields[i]), GET(s, "kind"),
                                       "must be 'PersistentVolumeClaim' when referencing the default apiGroup");
@@ -433,11 +401,10 @@ void validate_pvc(struct field_errors *fe, const struct json *obj, const struct 
                 json_setc(fe->a, &now, "resources", resources);
         }
         then = without(fe->a, before, mutable);
-        if (!json_equal(&now, &then))
-                field_forbidden(fe, p,
-                                "spec is immutable after creation except resources.requests and "
-                                "volumeAttributesClassName for bound claims\n%" STR_FMT,
-                                STR_ARG(go_diff(fe->a, schema_field(fe->type, STR("spec"))->type, &then, &now)));
+        FORBIDDEN_IF(!json_equal(&now, &then), p,
+                     "spec is immutable after creation except resources.requests and volumeAttributesClassName for "
+                     "bound claims\n%" STR_FMT,
+                     STR_ARG(go_diff(fe->a, schema_field(fe->type, STR("spec"))->type, &then, &now)));
         storage = json_at_path(spec, "resources", "requests", "storage");
         was = json_at_path(before, "resources", "requests", "storage");
         if (quantity_cmp(quantity_of_json(storage), quantity_of_json(was)) < 0 &&
@@ -449,10 +416,9 @@ void validate_pvc(struct field_errors *fe, const struct json *obj, const struct 
 
 /* Resources of a claim: its storage, and those of someone's domain. */
 static bool check_claim_resource(struct field_errors *fe, const struct path *p, struct str name) {
-        static const char *const storage[] = { "storage", NULL };
         bool native = str_find(name, '/') < 0 || str_search(name, STR("kubernetes.io/")) >= 0;
 
-        return check_field(fe, p, name, check_qualified_name) && (!native || check_enum(fe, p, name, storage));
+        return check_field(fe, p, name, check_qualified_name) && (!native || check_enum(fe, p, name, WORDS("storage")));
 }
 
 static void check_amounts(struct field_errors *fe, const struct path *p, const struct json *map, bool named) {
@@ -520,8 +486,7 @@ void validate_pv(struct field_errors *fe, const struct json *obj, const struct j
         size_t sources = 0;
 
         validate_access_modes(fe, p, spec, "");
-        if (json_len(capacity) == 0)
-                field_required(fe, PATH(p, "capacity"), "");
+        REQUIRED_IF(json_len(capacity) == 0, PATH(p, "capacity"), "");
         if (json_len(capacity) != 1 || !GET(capacity, "storage"))
                 field_not_supported_value(fe, PATH(p, "capacity"), capacity, storage);
         else if (quantity_of_json(GET(capacity, "storage")).nano <= 0)
@@ -532,16 +497,13 @@ void validate_pv(struct field_errors *fe, const struct json *obj, const struct j
 
                 for (size_t i = 0; not_sources[i]; i++)
                         other = other || str_eqc(json_key(m), not_sources[i]);
-                if (!other && sources++ > 0)
-                        field_forbidden(fe, PATH(p, arena_cstr(fe->a, json_key(m))),
-                                        "may not specify more than 1 volume type");
+                FORBIDDEN_IF(!other && sources++ > 0, PATH(p, arena_cstr(fe->a, json_key(m))),
+                             "may not specify more than 1 volume type");
         }
-        if (sources == 0)
-                field_required(fe, p, "must specify a volume type");
-        if (GET(spec, "hostPath") && str_eqc(json_str(json_at_path(spec, "hostPath", "path")), "/") &&
-            str_eqc(TEXT(spec, "persistentVolumeReclaimPolicy"), "Recycle"))
-                field_forbidden(fe, PATH(p, "persistentVolumeReclaimPolicy"),
-                                "may not be 'recycle' for a hostPath mount of '/'");
+        REQUIRED_IF(sources == 0, p, "must specify a volume type");
+        FORBIDDEN_IF(GET(spec, "hostPath") && str_eqc(json_str(json_at_path(spec, "hostPath", "path")), "/") &&
+                                     str_eqc(TEXT(spec, "persistentVolumeReclaimPolicy"), "Recycle"),
+                     PATH(p, "persistentVolumeReclaimPolicy"), "may not be 'recycle' for a hostPath mount of '/'");
         if (GET(spec, "nodeAffinity") && !json_at_path(spec, "nodeAffinity", "required"))
                 field_required(fe, PATH(PATH(p, "nodeAffinity"), "required"), "must specify required node constraints");
         if (GET(spec, "local") && !GET(spec, "nodeAffinity"))
@@ -558,10 +520,9 @@ void validate_pv(struct field_errors *fe, const struct json *obj, const struct j
                         json_setc(fe->a, &now, "csi", csi);
                 }
 
-                if (!json_equal(&now, &was))
-                        field_forbidden(fe, PATH(p, "persistentvolumesource"),
-                                        "spec.persistentvolumesource is immutable after creation\n%" STR_FMT,
-                                        STR_ARG(go_diff(fe->a, spec_type->inlines[0].type, &was, &now)));
+                FORBIDDEN_IF(!json_equal(&now, &was), PATH(p, "persistentvolumesource"),
+                             "spec.persistentvolumesource is immutable after creation\n%" STR_FMT,
+                             STR_ARG(go_diff(fe->a, spec_type->inlines[0].type, &was, &now)));
                 check_immutable(fe, PATH(NULL, "volumeMode"), GET(spec, "volumeMode"),
                                 json_at_path(old, "spec", "volumeMode"));
                 if (json_at_path(old, "spec", "nodeAffinity") &&

@@ -5,17 +5,8 @@
 #include "schema/quantity.h"
 #include "schema/types.h"
 
-#define GET(o, k) json_getc((o), (k))
-#define TEXT(o, k) json_str(json_getc((o), (k)))
-
-static void require_text(struct field_errors *fe, const struct path *p, const struct json *o, const char *key) {
-        if (str_empty(TEXT(o, key)))
-                field_required(fe, PATH(p, key), "");
-}
-
 /* A kind, name or resource of something else. */
-static void check_segment(struct field_errors *fe, const struct path *p, const struct json *o, const char *key,
-                          const char *detail) {
+CHECK(check_segment, const struct json *o, const char *key, const char *detail) {
         if (str_empty(TEXT(o, key)))
                 field_required(fe, PATH(p, key), detail);
         else
@@ -46,10 +37,7 @@ static void validate_backend(struct field_errors *fe, const struct path *p, cons
                 field_invalid_str(fe, p, STR(""), "resource or service backend is required");
                 return;
         }
-        if (str_empty(TEXT(service, "name")))
-                field_required(fe, PATH(at, "name"), "");
-        else
-                check_field(fe, PATH(at, "name"), TEXT(service, "name"), check_dns1035_label);
+        check_needed(fe, at, service, "name", "", check_dns1035_label);
         if (!str_empty(TEXT(port, "name")) && json_int(GET(port, "number")) != 0)
                 field_invalid_str(fe, p, STR(""), "cannot set both port name & port number");
         else if (!str_empty(TEXT(port, "name")))
@@ -83,8 +71,7 @@ static void validate_host(struct field_errors *fe, const struct path *p, struct 
                 return;
         if (host.n < sizeof(text))
                 memcpy(text, host.p, host.n);
-        if (inet_pton(AF_INET, text, &in) == 1)
-                field_invalid_str(fe, p, host, "must be a DNS name, not an IP address");
+        INVALID_STR_IF(inet_pton(AF_INET, text, &in) == 1, p, host, "must be a DNS name, not an IP address");
         validate_dns_host(fe, p, host);
 }
 
@@ -103,25 +90,19 @@ static void validate_http_path(struct field_errors *fe, const struct path *p, co
             (!open || !str_empty(text)))
                 field_invalid_str(fe, at, text, "must be an absolute path");
         for (size_t i = 0; !open && i < ARRAY_SIZE(parts); i++)
-                if (str_search(text, str_of(parts[i])) >= 0)
-                        field_invalid_str(fe, at, text, "must not contain '%s'", parts[i]);
+                INVALID_STR_IF(str_search(text, str_of(parts[i])) >= 0, at, text, "must not contain '%s'", parts[i]);
         for (size_t i = 0; !open && i < ARRAY_SIZE(ends); i++)
-                if (str_has_suffix(text, str_of(ends[i])))
-                        field_invalid_str(fe, at, text, "cannot end with '%s'", ends[i]);
+                INVALID_STR_IF(str_has_suffix(text, str_of(ends[i])), at, text, "cannot end with '%s'", ends[i]);
         validate_backend(fe, PATH(p, "backend"), GET(path, "backend"));
 }
 
 static void validate_tls(struct field_errors *fe, const struct path *list, const struct json *tls) {
-        size_t i = 0;
+        each_at(t, p, list, tls) {
+                const struct path *hosts = PATH(p, "hosts");
 
-        json_each_item(t, tls) {
-                const struct path *p = PATH_INDEX(list, i++), *hosts = PATH(p, "hosts");
-                size_t k = 0;
-
-                json_each_item(host, GET(t, "hosts"))
-                        validate_dns_host(fe, PATH_INDEX(hosts, k++), json_str(host));
-                if (!str_empty(TEXT(t, "secretName")))
-                        check_field(fe, PATH(p, "secretName"), TEXT(t, "secretName"), check_dns_subdomain);
+                each_at(host, at, hosts, GET(t, "hosts"))
+                        validate_dns_host(fe, at, json_str(host));
+                check_given(fe, p, t, "secretName", check_dns_subdomain);
         }
 }
 
@@ -129,25 +110,20 @@ void validate_ingress(struct field_errors *fe, const struct json *obj, const str
         const struct path *spec_path = PATH(NULL, "spec"), *rules = PATH(spec_path, "rules");
         const struct json *spec = GET(obj, "spec"),
                           *class = json_at_path(obj, "metadata", "annotations", "kubernetes.io/ingress.class");
-        size_t i = 0;
 
         if (json_len(GET(spec, "rules")) == 0 && !GET(spec, "defaultBackend"))
                 field_invalid(fe, spec_path, json_new(fe->a, json_of_raw(STR("[]networking.IngressRule(nil)"))),
                               "either `defaultBackend` or `rules` must be specified");
         if (GET(spec, "defaultBackend"))
                 validate_backend(fe, PATH(spec_path, "defaultBackend"), GET(spec, "defaultBackend"));
-        if (!str_empty(TEXT(spec, "ingressClassName")))
-                check_field(fe, PATH(spec_path, "ingressClassName"), TEXT(spec, "ingressClassName"),
-                            check_dns_subdomain);
-        json_each_item(rule, GET(spec, "rules")) {
-                const struct path *p = PATH_INDEX(rules, i++), *paths = PATH(PATH(p, "http"), "paths");
-                size_t k = 0;
+        check_given(fe, spec_path, spec, "ingressClassName", check_dns_subdomain);
+        each_at(rule, p, rules, GET(spec, "rules")) {
+                const struct path *paths = PATH(PATH(p, "http"), "paths");
 
                 validate_host(fe, PATH(p, "host"), TEXT(rule, "host"));
-                if (GET(rule, "http") && json_len(json_at_path(rule, "http", "paths")) == 0)
-                        field_required(fe, paths, "");
-                json_each_item(path, json_at_path(rule, "http", "paths"))
-                        validate_http_path(fe, PATH_INDEX(paths, k++), path);
+                REQUIRED_IF(GET(rule, "http") && json_len(json_at_path(rule, "http", "paths")) == 0, paths, "");
+                each_at(path, at, paths, json_at_path(rule, "http", "paths"))
+                        validate_http_path(fe, at, path);
         }
         validate_tls(fe, PATH(spec_path, "tls"), GET(spec, "tls"));
         if (!old && class && GET(spec, "ingressClassName") && !json_equal(class, GET(spec, "ingressClassName")))
@@ -158,12 +134,11 @@ void validate_ingress(struct field_errors *fe, const struct json *obj, const str
 #define MAX_CONTROLLER 250
 
 static void validate_class_parameters(struct field_errors *fe, const struct path *p, const struct json *o) {
-        static const char *const scopes[] = { "Cluster", "Namespace", NULL };
         const struct json *ns = GET(o, "namespace");
         struct str scope = TEXT(o, "scope");
 
         check_typed_reference(fe, p, o);
-        if (!check_enum(fe, PATH(p, "scope"), scope, scopes))
+        if (!check_enum(fe, PATH(p, "scope"), scope, WORDS("Cluster", "Namespace")))
                 return;
         if (str_eqc(scope, "Cluster") && ns)
                 field_forbidden(fe, PATH(p, "namespace"), "`parameters.scope` is set to 'Cluster'");
@@ -180,8 +155,7 @@ void validate_ingress_class(struct field_errors *fe, const struct json *obj, con
 
         if (old)
                 check_immutable(fe, p, GET(spec, "controller"), json_at_path(old, "spec", "controller"));
-        if (controller.n > MAX_CONTROLLER)
-                field_too_long(fe, p, MAX_CONTROLLER);
+        check_length_of(fe, p, controller.n, MAX_CONTROLLER);
         check_domain_path(fe, p, controller);
         if (GET(spec, "parameters"))
                 validate_class_parameters(fe, PATH(spec_path, "parameters"), GET(spec, "parameters"));
@@ -202,8 +176,7 @@ void validate_ip_address(struct field_errors *fe, const struct json *obj, const 
                 field_required(fe, p, "");
                 return;
         }
-        if (!str_empty(TEXT(ref, "group")))
-                check_field(fe, PATH(p, "group"), TEXT(ref, "group"), check_dns_subdomain);
+        check_given(fe, p, ref, "group", check_dns_subdomain);
         check_segment(fe, p, ref, "resource", "");
         check_segment(fe, p, ref, "name", "");
         if (!str_empty(TEXT(ref, "namespace")))
@@ -228,25 +201,18 @@ void validate_service_cidr(struct field_errors *fe, const struct json *obj, cons
                 check_immutable(fe, PATH_INDEX(p, i), json_item(list, i), json_item(before, i));
         if (old && n == had)
                 return;
-        if (n == 0)
-                field_required(fe, p, "at least one CIDR required");
-        if (n > 2)
-                field_invalid(fe, p, GET(obj, "spec"), "may only hold up to 2 values");
+        REQUIRED_IF(n == 0, p, "at least one CIDR required");
+        INVALID_IF(n > 2, p, GET(obj, "spec"), "may only hold up to 2 values");
         for (size_t i = 0; n <= 2 && i < n; i++)
                 check_cidr(fe, PATH_INDEX(p, i), json_str(json_item(list, i)));
-        if (n == 2 && is_v6(json_item(list, 0)) == is_v6(json_item(list, 1)))
-                field_invalid(fe, p, GET(obj, "spec"),
-                              "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and "
-                              "2001:db8::/64");
+        INVALID_IF(n == 2 && is_v6(json_item(list, 0)) == is_v6(json_item(list, 1)), p, GET(obj, "spec"),
+                   "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64");
 }
 
 /* ---- NetworkPolicy ---- */
 
 static void validate_peers(struct field_errors *fe, const struct path *p, const struct json *peers) {
-        size_t i = 0;
-
-        json_each_item(peer, peers) {
-                const struct path *at = PATH_INDEX(p, i++);
+        each_at(peer, at, p, peers) {
                 const struct json *block = GET(peer, "ipBlock");
                 bool selectors = GET(peer, "podSelector") || GET(peer, "namespaceSelector");
 
@@ -260,11 +226,7 @@ static void validate_peers(struct field_errors *fe, const struct path *p, const 
 }
 
 static void validate_policy_ports(struct field_errors *fe, const struct path *p, const struct json *ports) {
-        size_t i = 0;
-
-        json_each_item(port, ports) {
-                const struct path *at = PATH_INDEX(p, i++);
-
+        each_at(port, at, p, ports) {
                 const struct json *first = GET(port, "port"), *last = GET(port, "endPort");
 
                 if (first)
@@ -286,19 +248,13 @@ void validate_network_policy(struct field_errors *fe, const struct json *obj, co
 
         validate_label_selector(fe, PATH(p, "podSelector"), GET(spec, "podSelector"));
         for (size_t d = 0; d < ARRAY_SIZE(directions); d++) {
-                const struct path *list = PATH(p, directions[d][0]);
-                size_t i = 0;
-
-                json_each_item(rule, GET(spec, directions[d][0])) {
-                        const struct path *at = PATH_INDEX(list, i++);
-
+                each_at(rule, at, PATH(p, directions[d][0]), GET(spec, directions[d][0])) {
                         validate_policy_ports(fe, PATH(at, "ports"), GET(rule, "ports"));
                         validate_peers(fe, PATH(at, directions[d][1]), GET(rule, directions[d][1]));
                 }
         }
         if (json_len(GET(spec, "policyTypes")) > 2)
-                field_invalid(fe, PATH(p, "policyTypes"), GET(spec, "policyTypes"),
-                              "may not specify more than two policyTypes");
+                invalid_at(fe, p, spec, "policyTypes", "may not specify more than two policyTypes");
 }
 
 /* ---- policy, autoscaling ---- */
@@ -308,9 +264,7 @@ void validate_pdb(struct field_errors *fe, const struct json *obj, const struct 
         const struct json *spec = GET(obj, "spec");
 
         if (GET(spec, "minAvailable") && GET(spec, "maxUnavailable"))
-                field_invalid(fe, p,
-                              spec,
-                              "minAvailable and maxUnavailable cannot be both set");
+                field_invalid(fe, p, spec, "minAvailable and maxUnavailable cannot be both set");
         check_share(fe, PATH(p, "minAvailable"), GET(spec, "minAvailable"));
         check_share(fe, PATH(p, "maxUnavailable"), GET(spec, "maxUnavailable"));
         validate_label_selector(fe, PATH(p, "selector"), GET(spec, "selector"));
@@ -328,19 +282,16 @@ static const struct json *number_of(struct arena *a, const struct json *v) {
 }
 
 static void check_target(struct field_errors *fe, const struct path *p, const struct json *target) {
-        static const char *const types[] = { "Utilization", "Value", "AverageValue" }, *const values[] = {
-                "value", "averageValue"
-        };
+        static const char *const types[] = { "Utilization", "Value", "AverageValue" };
         const struct json *percent = GET(target, "averageUtilization");
         struct str type = TEXT(target, "type");
 
-        if (str_empty(type))
-                field_required(fe, PATH(p, "type"), "must specify a metric target type");
+        REQUIRED_IF(str_empty(type), PATH(p, "type"), "must specify a metric target type");
         if (!str_eqc(type, types[0]) && !str_eqc(type, types[1]) && !str_eqc(type, types[2]))
                 field_invalid_str(fe, PATH(p, "type"), type, "must be either Utilization, Value, or AverageValue");
-        for (size_t i = 0; i < ARRAY_SIZE(values); i++)
-                if (GET(target, values[i]) && quantity_of_json(GET(target, values[i])).nano <= 0)
-                        field_invalid(fe, PATH(p, values[i]), GET(target, values[i]), "must be positive");
+        each_word(word, "value", "averageValue")
+                if (GET(target, word) && quantity_of_json(GET(target, word)).nano <= 0)
+                        field_invalid(fe, PATH(p, word), GET(target, word), "must be positive");
         check_positive(fe, PATH(p, "averageUtilization"), percent);
 }
 
@@ -377,16 +328,11 @@ static void validate_source(struct field_errors *fe, const struct path *p, const
         else if (str_empty(TEXT(source, "name")))
                 field_required(fe, PATH(p, "name"), "must specify a resource name");
         if (str_eqc(STR("containerResource"), s->field)) {
-                if (str_empty(TEXT(source, "container")))
-                        field_required(fe, PATH(p, "container"), "must specify a container");
-                else
-                        check_field(fe, PATH(p, "container"), TEXT(source, "container"), check_dns_label);
+                check_needed(fe, p, source, "container", "must specify a container", check_dns_label);
         }
         check_target(fe, target_path, target);
-        if (!one && !other)
-                field_required(fe, PATH(target_path, s->one), s->missing);
-        if (one && other && s->both)
-                field_forbidden(fe, PATH(target_path, s->other), "%s", s->both);
+        REQUIRED_IF(!one && !other, PATH(target_path, s->one), s->missing);
+        FORBIDDEN_IF(one && other && s->both, PATH(target_path, s->other), "%s", s->both);
 }
 
 static void validate_metric(struct field_errors *fe, const struct path *p, const struct json *metric) {
@@ -404,9 +350,8 @@ static void validate_metric(struct field_errors *fe, const struct path *p, const
         for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
                 bool expected = str_eqc(type, sources[i].type), present = GET(metric, sources[i].field);
 
-                if (expected && !present)
-                        field_required(fe, PATH(p, sources[i].field),
-                                       "must populate information for the given metric source");
+                REQUIRED_IF(expected && !present, PATH(p, sources[i].field),
+                            "must populate information for the given metric source");
                 if (!expected && present && n != 1)
                         field_forbidden(fe, PATH(p, sources[i].field), "must populate the given metric source only");
         }
@@ -416,32 +361,25 @@ static void validate_metric(struct field_errors *fe, const struct path *p, const
 #define MAX_PERIOD 1800
 
 static void validate_scaling(struct field_errors *fe, const struct path *p, const struct json *rules) {
-        static const char *const types[] = { "Percent", "Pods", NULL }, *const selects[] = { "Disabled", "Max", "Min",
-                                                                                             NULL };
         const struct path *list = PATH(p, "policies"), *window_path = PATH(p, "stabilizationWindowSeconds");
         const struct json *window = GET(rules, "stabilizationWindowSeconds");
         size_t i = 0;
 
-        if (json_int(window) < 0)
-                field_invalid(fe, window_path, window, "must be greater than or equal to zero");
-        if (json_int(window) > MAX_WINDOW)
-                field_invalid(fe, window_path, window, "must be less than or equal to %d", MAX_WINDOW);
+        INVALID_IF(json_int(window) < 0, window_path, window, "must be greater than or equal to zero");
+        INVALID_IF(json_int(window) > MAX_WINDOW, window_path, window, "must be less than or equal to %d", MAX_WINDOW);
         if (GET(rules, "selectPolicy"))
-                check_enum(fe, PATH(p, "selectPolicy"), TEXT(rules, "selectPolicy"), selects);
+                check_enum(fe, PATH(p, "selectPolicy"), TEXT(rules, "selectPolicy"), WORDS("Disabled", "Max", "Min"));
         if (GET(rules, "policies") && json_len(GET(rules, "policies")) == 0)
                 field_required(fe, list, "must specify at least one Policy");
         json_each_item(policy, GET(rules, "policies")) {
-                static const char *const numbers[] = { "value", "periodSeconds" };
                 const struct path *at = PATH_INDEX(list, i++);
 
-                check_enum(fe, PATH(at, "type"), TEXT(policy, "type"), types);
-                for (size_t k = 0; k < ARRAY_SIZE(numbers); k++)
-                        if (json_int(GET(policy, numbers[k])) <= 0)
-                                field_invalid(fe, PATH(at, numbers[k]), number_of(fe->a, GET(policy, numbers[k])),
-                                              "must be greater than zero");
+                check_enum(fe, PATH(at, "type"), TEXT(policy, "type"), WORDS("Percent", "Pods"));
+                each_word(number, "value", "periodSeconds")
+                        INVALID_IF(json_int(GET(policy, number)) <= 0, PATH(at, number),
+                                   number_of(fe->a, GET(policy, number)), "must be greater than zero");
                 if (json_int(GET(policy, "periodSeconds")) > MAX_PERIOD)
-                        field_invalid(fe, PATH(at, "periodSeconds"), GET(policy, "periodSeconds"),
-                                      "must be less than or equal to %d", MAX_PERIOD);
+                        invalid_at(fe, at, policy, "periodSeconds", "must be less than or equal to %d", MAX_PERIOD);
         }
 }
 
@@ -453,8 +391,7 @@ void validate_hpa(struct field_errors *fe, const struct json *obj, const struct 
 
         if (json_is(min, JSON_INT) && min->i < 1)
                 field_invalid(fe, PATH(p, "minReplicas"), min, "must be greater than or equal to 1");
-        if (json_int(max) < 1)
-                field_invalid(fe, PATH(p, "maxReplicas"), max, "must be greater than 0");
+        INVALID_IF(json_int(max) < 1, PATH(p, "maxReplicas"), max, "must be greater than 0");
         if (json_is(min, JSON_INT) && json_int(max) < min->i)
                 field_invalid(fe, PATH(p, "maxReplicas"), max, "must be greater than or equal to `minReplicas`");
         check_segment(fe, ref, GET(spec, "scaleTargetRef"), "kind", "");
@@ -472,22 +409,20 @@ void validate_role(struct field_errors *fe, const struct json *obj, const struct
         const struct path *rules = PATH(NULL, "rules"),
                           *selectors = PATH(PATH(NULL, "aggregationRule"), "clusterRoleSelectors");
         const struct json *aggregation = GET(obj, "aggregationRule");
-        size_t i = 0;
 
-        json_each_item(rule, GET(obj, "rules")) {
-                const struct path *p = PATH_INDEX(rules, i++);
+        each_at(rule, p, rules, GET(obj, "rules")) {
                 bool urls = json_len(GET(rule, "nonResourceURLs")) > 0;
 
                 if (json_len(GET(rule, "verbs")) == 0)
                         field_required(fe, PATH(p, "verbs"), "verbs must contain at least one value");
                 if (urls && namespaced)
-                        field_invalid(fe, PATH(p, "nonResourceURLs"), GET(rule, "nonResourceURLs"),
-                                      "namespaced rules cannot apply to non-resource URLs");
+                        invalid_at(fe, p, rule, "nonResourceURLs",
+                                   "namespaced rules cannot apply to non-resource URLs");
                 if (urls && json_len(GET(rule, "apiGroups")) + json_len(GET(rule, "resources")) +
                                                             json_len(GET(rule, "resourceNames")) >
                                             0)
-                        field_invalid(fe, PATH(p, "nonResourceURLs"), GET(rule, "nonResourceURLs"),
-                                      "rules cannot apply to both regular resources and non-resource URLs");
+                        invalid_at(fe, p, rule, "nonResourceURLs",
+                                "rules cannot apply to both regular resources and non-resource URLs");
                 if (urls)
                         continue;
                 if (json_len(GET(rule, "apiGroups")) == 0)
@@ -500,46 +435,38 @@ void validate_role(struct field_errors *fe, const struct json *obj, const struct
         if (json_len(GET(aggregation, "clusterRoleSelectors")) == 0)
                 field_required(fe, selectors,
                                "at least one clusterRoleSelector required if aggregationRule is non-nil");
-        i = 0;
-        json_each_item(selector, GET(aggregation, "clusterRoleSelectors"))
-                validate_label_selector(fe, PATH_INDEX(selectors, i++), selector);
+        each_at(selector, where, selectors, GET(aggregation, "clusterRoleSelectors"))
+                validate_label_selector(fe, where, selector);
 }
 
 static void validate_subject(struct field_errors *fe, const struct path *p, const struct json *s, bool namespaced) {
-        static const char *const kinds[] = { "ServiceAccount", "User", "Group", NULL }, *const none[] = { "", NULL },
-                                 *const group[] = { "rbac.authorization.k8s.io", NULL };
+        static const char *const group[] = { "rbac.authorization.k8s.io", NULL };
         struct str kind = TEXT(s, "kind"), name = TEXT(s, "name");
         bool account = str_eqc(kind, "ServiceAccount");
 
-        require_text(fe, p, s, "name");
-        if (!check_enum(fe, PATH(p, "kind"), kind, kinds))
+        require_text(fe, p, s, "name", "");
+        if (!check_enum(fe, PATH(p, "kind"), kind, WORDS("ServiceAccount", "User", "Group")))
                 return;
         if (account && !str_empty(name))
                 check_field(fe, PATH(p, "name"), name, check_dns_subdomain);
-        if (!account && str_empty(name))
-                field_invalid_str(fe, PATH(p, "name"), name, "%s name cannot be empty",
-                                  str_eqc(kind, "User") ? "user" : "group");
-        check_enum(fe, PATH(p, "apiGroup"), TEXT(s, "apiGroup"), account ? none : group);
-        if (account && str_empty(TEXT(s, "namespace")) && !namespaced)
-                field_required(fe, PATH(p, "namespace"), "");
+        INVALID_STR_IF(!account && str_empty(name), PATH(p, "name"), name, "%s name cannot be empty",
+                       str_eqc(kind, "User") ? "user" : "group");
+        check_enum(fe, PATH(p, "apiGroup"), TEXT(s, "apiGroup"), account ? WORDS("") : group);
+        REQUIRED_IF(account && str_empty(TEXT(s, "namespace")) && !namespaced, PATH(p, "namespace"), "");
 }
 
 void validate_binding(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        static const char *const kinds[] = { "Role", "ClusterRole", NULL }, *const groups[] = {
-                "rbac.authorization.k8s.io", NULL
-        };
+        static const char *const kinds[] = { "Role", "ClusterRole", NULL };
         bool namespaced = !str_empty(json_str(json_at_path(obj, "metadata", "namespace")));
         const struct path *p = PATH(NULL, "roleRef"), *subjects = PATH(NULL, "subjects");
         const struct json *ref = GET(obj, "roleRef");
-        size_t i = 0;
 
-        check_enum(fe, PATH(p, "apiGroup"), TEXT(ref, "apiGroup"), groups);
+        check_enum(fe, PATH(p, "apiGroup"), TEXT(ref, "apiGroup"), WORDS("rbac.authorization.k8s.io"));
         check_enum(fe, PATH(p, "kind"), TEXT(ref, "kind"), namespaced ? kinds : kinds + 1);
         check_segment(fe, p, ref, "name", "");
-        json_each_item(s, GET(obj, "subjects"))
-                validate_subject(fe, PATH_INDEX(subjects, i++), s, namespaced);
-        if (old && !json_equal(ref, GET(old, "roleRef")))
-                field_invalid(fe, p, ref, "cannot change roleRef");
+        each_at(s, at, subjects, GET(obj, "subjects"))
+                validate_subject(fe, at, s, namespaced);
+        INVALID_IF(old && !json_equal(ref, GET(old, "roleRef")), p, ref, "cannot change roleRef");
 }
 
 /* ---- coordination, discovery ---- */
@@ -571,8 +498,7 @@ static void check_name_of_domain(struct field_errors *fe, const struct path *p, 
                 field_invalid_str(fe, p, s, "should be a domain with at least two segments separated by dots");
 }
 
-static void check_endpoint_addresses(struct field_errors *fe, const struct path *p, const struct json *list,
-                                     struct str type) {
+CHECK(check_endpoint_addresses, const struct json *list, struct str type) {
         uint8_t b[16];
 
         for (size_t i = 0; i < json_len(list); i++) {
@@ -608,7 +534,6 @@ static void check_hints(struct field_errors *fe, const struct path *p, const str
 }
 
 void validate_endpoint_slice(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        static const char *const families[] = { "FQDN", "IPv4", "IPv6", NULL };
         const struct path *list = PATH(NULL, "endpoints"), *ports = PATH(NULL, "ports");
         const struct json *type = GET(obj, "addressType"), *port_list = GET(obj, "ports");
         size_t i = 0;
@@ -616,13 +541,11 @@ void validate_endpoint_slice(struct field_errors *fe, const struct json *obj, co
         if (str_empty(json_str(type)))
                 field_required(fe, PATH(NULL, "addressType"), "");
         else
-                check_enum(fe, PATH(NULL, "addressType"), json_str(type), families);
+                check_enum(fe, PATH(NULL, "addressType"), json_str(type), WORDS("FQDN", "IPv4", "IPv6"));
         if (old)
                 check_immutable(fe, PATH(NULL, "addressType"), type, GET(old, "addressType"));
-        if (json_len(GET(obj, "endpoints")) > MAX_ENDPOINTS)
-                field_too_many(fe, list, json_len(GET(obj, "endpoints")), MAX_ENDPOINTS);
-        if (json_len(GET(obj, "ports")) > MAX_PORTS)
-                field_too_many(fe, ports, json_len(GET(obj, "ports")), MAX_PORTS);
+        check_count(fe, list, GET(obj, "endpoints"), MAX_ENDPOINTS);
+        check_count(fe, ports, GET(obj, "ports"), MAX_PORTS);
         json_each_item(e, GET(obj, "endpoints")) {
                 const struct path *p = PATH_INDEX(list, i++);
                 size_t n = json_len(GET(e, "addresses"));

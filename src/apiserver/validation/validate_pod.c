@@ -4,15 +4,10 @@
 #include "schema/quantity.h"
 #include "schema/quota.h"
 
-#define GET(o, k) json_getc((o), (k))
-#define TEXT(o, k) json_str(json_getc((o), (k)))
-
 /* The names seen in a list; small lists, so a scan does. */
 static bool seen_before(const struct json *list, size_t i, const char *key) {
-        struct str s = TEXT(json_item(list, i), key);
-
         for (size_t k = 0; k < i; k++)
-                if (str_eq(TEXT(json_item(list, k), key), s))
+                if (str_eq(TEXT(json_item(list, k), key), TEXT(json_item(list, i), key)))
                         return true;
         return false;
 }
@@ -29,8 +24,7 @@ static void check_item_name(struct field_errors *fe, const struct path *p, const
 
 /* ---- environment ---- */
 
-static void validate_env_source(struct field_errors *fe, const struct path *p, const struct json *from,
-                                bool has_value) {
+CHECK(validate_env_source, const struct json *from, bool has_value) {
         static const char *const sources[] = { "fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef" };
         size_t n = 0;
 
@@ -43,10 +37,8 @@ static void validate_env_source(struct field_errors *fe, const struct path *p, c
                 if (i < 2)
                         check_reference(fe, PATH(p, sources[i]), s, i == 0, false);
         }
-        if (n == 0)
-                field_invalid_str(fe, p, STR(""),
-                                  "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or "
-                                  "`secretKeyRef`");
+        INVALID_STR_IF(n == 0, p, STR(""),
+                       "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`");
         if (has_value && n > 0)
                 field_invalid_str(fe, p, STR(""), "may not be specified when `value` is not empty");
         else if (n > 1)
@@ -55,11 +47,8 @@ static void validate_env_source(struct field_errors *fe, const struct path *p, c
 
 static void validate_env(struct field_errors *fe, const struct path *c, const struct json *container) {
         const struct path *env = PATH(c, "env"), *env_from = PATH(c, "envFrom");
-        size_t i = 0;
 
-        json_each_item(e, GET(container, "env")) {
-                const struct path *p = PATH_INDEX(env, i++);
-
+        each_at(e, p, env, GET(container, "env")) {
                 if (GET(e, "valueFrom"))
                         validate_env_source(fe, PATH(p, "valueFrom"), GET(e, "valueFrom"),
                                             !str_empty(TEXT(e, "value")));
@@ -82,8 +71,7 @@ static void validate_recursive(struct field_errors *fe, const struct path *p, co
 
         if (!str_eqc(mode, "Enabled") && !str_eqc(mode, "IfPossible"))
                 return;
-        if (!json_bool(GET(mount, "readOnly")))
-                field_forbidden(fe, p, "may only be specified when readOnly is true");
+        FORBIDDEN_IF(!json_bool(GET(mount, "readOnly")), p, "may only be specified when readOnly is true");
         if (!str_empty(propagation) && !str_eqc(propagation, "None"))
                 field_forbidden(fe, p, "may only be specified when mountPropagation is None or not specified");
 }
@@ -107,19 +95,15 @@ static void validate_mounts(struct field_errors *fe, const struct path *c, const
                 struct str name = TEXT(m, "name"), at = TEXT(m, "mountPath");
                 bool found = json_find_by(volumes, "name", name) || is_claim(fe, name);
 
-                if (str_empty(name))
-                        field_required(fe, PATH(p, "name"), "");
+                REQUIRED_IF(str_empty(name), PATH(p, "name"), "");
                 if (!found)
                         field_not_found(fe, PATH(p, "name"), name);
-                if (str_empty(at))
-                        field_required(fe, PATH(p, "mountPath"), "");
-                if (seen_before(mounts, i, "mountPath"))
-                        field_invalid_str(fe, PATH(p, "mountPath"), at, "must be unique");
+                REQUIRED_IF(str_empty(at), PATH(p, "mountPath"), "");
+                INVALID_STR_IF(seen_before(mounts, i, "mountPath"), PATH(p, "mountPath"), at, "must be unique");
                 if (json_find_by(GET(container, "volumeDevices"), "name", name))
                         field_invalid_str(fe, PATH(p, "name"), name, "must not already exist in volumeDevices");
-                if (json_find_by(GET(container, "volumeDevices"), "devicePath", at))
-                        field_invalid_str(fe, PATH(p, "mountPath"), at,
-                                          "must not already exist as a path in volumeDevices");
+                INVALID_STR_IF(json_find_by(GET(container, "volumeDevices"), "devicePath", at), PATH(p, "mountPath"),
+                               at, "must not already exist as a path in volumeDevices");
                 if (!str_empty(TEXT(m, "subPath")) && !str_empty(TEXT(m, "subPathExpr")))
                         field_invalid_str(fe, PATH(p, "subPathExpr"), TEXT(m, "subPathExpr"),
                                           "subPathExpr and subPath are mutually exclusive");
@@ -138,72 +122,58 @@ static void validate_mounts(struct field_errors *fe, const struct path *c, const
 
 static void validate_ports(struct field_errors *fe, const struct path *c, const struct json *container,
                            bool host_network) {
-        const struct path *list = PATH(c, "ports");
         const struct json *ports = GET(container, "ports");
         size_t i = 0;
 
         json_each_item(port, ports) {
-                const struct path *p = PATH_INDEX(list, i);
+                const struct path *p = PATH_INDEX(PATH(c, "ports"), i);
                 struct str name = TEXT(port, "name");
                 int64_t host = json_int(GET(port, "hostPort"));
 
                 if (!str_empty(name) && seen_before(ports, i, "name"))
                         field_duplicate(fe, PATH(p, "name"), name);
                 if (host_network && host != 0 && host != json_int(GET(port, "containerPort")))
-                        field_invalid(fe, PATH(p, "hostPort"), GET(port, "hostPort"),
-                                      "must match `containerPort` when `hostNetwork` is true");
+                        invalid_at(fe, p, port, "hostPort", "must match `containerPort` when `hostNetwork` is true");
                 i++;
         }
 }
 
-static void validate_action(struct field_errors *fe, const struct path *p, const struct json *action,
-                            const char *what) {
-        static const char *const kinds[] = { "exec", "httpGet", "tcpSocket", "grpc", "sleep" };
+CHECK(validate_action, const struct json *action, const char *what) {
         size_t n = 0;
 
-        for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-                const struct json *a = GET(action, kinds[i]);
+        each_word(kind, "exec", "httpGet", "tcpSocket", "grpc", "sleep") {
+                const struct json *a = GET(action, kind);
 
                 if (!a)
                         continue;
-                if (n++ > 0)
-                        field_forbidden(fe, PATH(p, kinds[i]), "may not specify more than 1 %s type", what);
+                FORBIDDEN_IF(n++ > 0, PATH(p, kind), "may not specify more than 1 %s type", what);
         }
-        if (n == 0)
-                field_required(fe, p, "must specify a handler type");
+        REQUIRED_IF(n == 0, p, "must specify a handler type");
 }
 
-static void validate_probe(struct field_errors *fe, const struct path *p, const struct json *probe,
-                           bool only_one_success) {
+CHECK(validate_probe, const struct json *probe, bool only_one_success) {
         if (!probe)
                 return;
         validate_action(fe, p, probe, "handler");
         if (only_one_success && json_int_or(GET(probe, "successThreshold"), 1) != 1)
-                field_invalid(fe, PATH(p, "successThreshold"), GET(probe, "successThreshold"), "must be 1");
+                invalid_at(fe, p, probe, "successThreshold", "must be 1");
         if (!only_one_success && GET(probe, "terminationGracePeriodSeconds"))
-                field_invalid(fe, PATH(p, "terminationGracePeriodSeconds"), GET(probe, "terminationGracePeriodSeconds"),
-                              "must not be set for readinessProbes");
+                invalid_at(fe, p, probe, "terminationGracePeriodSeconds", "must not be set for readinessProbes");
 }
 
-static void check_sleep(struct field_errors *fe, const struct path *p, const struct json *action,
-                        const struct json *spec) {
+CHECK(check_sleep, const struct json *action, const struct json *spec) {
         const struct json *seconds = json_at_path(action, "sleep", "seconds");
         int64_t grace = json_int_or(GET(spec, "terminationGracePeriodSeconds"), 30);
 
-        if (seconds && (json_int(seconds) < 0 || json_int(seconds) > grace))
-                field_invalid(fe, PATH(p, "sleep"), seconds,
-                              "must be non-negative and less than terminationGracePeriodSeconds (%lld)",
-                              (long long) grace);
+        INVALID_IF(seconds && (json_int(seconds) < 0 || json_int(seconds) > grace), PATH(p, "sleep"), seconds,
+                   "must be non-negative and less than terminationGracePeriodSeconds (%lld)", (long long) grace);
 }
 
-static void validate_lifecycle(struct field_errors *fe, const struct path *p, const struct json *lifecycle,
-                               const struct json *spec) {
-        static const char *const hooks[] = { "postStart", "preStop" };
-
-        for (size_t i = 0; i < ARRAY_SIZE(hooks); i++)
-                if (GET(lifecycle, hooks[i])) {
-                        validate_action(fe, PATH(p, hooks[i]), GET(lifecycle, hooks[i]), "handler");
-                        check_sleep(fe, PATH(p, hooks[i]), GET(lifecycle, hooks[i]), spec);
+CHECK(validate_lifecycle, const struct json *lifecycle, const struct json *spec) {
+        each_word(hook, "postStart", "preStop")
+                if (GET(lifecycle, hook)) {
+                        validate_action(fe, PATH(p, hook), GET(lifecycle, hook), "handler");
+                        check_sleep(fe, PATH(p, hook), GET(lifecycle, hook), spec);
                 }
 }
 
@@ -215,10 +185,8 @@ static void check_host_ports(struct field_errors *fe, const struct path *list, c
 
         json_each_item(c, containers) {
                 const struct path *ports = PATH(PATH_INDEX(list, init ? 0 : i++), "ports"); /* upstream counts so */
-                size_t k = 0;
 
-                json_each_item(port, GET(c, "ports")) {
-                        const struct path *p = PATH_INDEX(ports, k++);
+                each_at(port, p, ports, GET(c, "ports")) {
                         int64_t host = json_int(GET(port, "hostPort"));
                         struct str key;
 
@@ -237,22 +205,18 @@ static void check_host_ports(struct field_errors *fe, const struct path *list, c
 
 /* ---- security ---- */
 
-static void validate_container_security(struct field_errors *fe, const struct path *p, const struct json *sc,
-                                        const struct json *spec) {
+CHECK(validate_container_security, const struct json *sc, const struct json *spec) {
         const struct json *escalation = GET(sc, "allowPrivilegeEscalation");
 
         if (str_eqc(TEXT(sc, "procMount"), "Unmasked") && json_bool_or(GET(spec, "hostUsers"), true))
-                field_invalid(fe, PATH(p, "procMount"), GET(sc, "procMount"),
-                              "`hostUsers` must be false to use `Unmasked`");
+                invalid_at(fe, p, sc, "procMount", "`hostUsers` must be false to use `Unmasked`");
         if (!json_is(escalation, JSON_BOOL) || escalation->b)
                 return;
         if (json_bool(GET(sc, "privileged")))
                 field_invalid(fe, p, sc, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
         json_each_item(c, json_at_path(sc, "capabilities", "add"))
-                if (str_eqc(json_str(c), "CAP_SYS_ADMIN"))
-                        field_invalid(fe, p, sc,
-                                      "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` "
-                                      "CAP_SYS_ADMIN");
+                INVALID_IF(str_eqc(json_str(c), "CAP_SYS_ADMIN"), p, sc,
+                           "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN");
 }
 
 /* ---- containers ---- */
@@ -260,28 +224,22 @@ static void validate_container_security(struct field_errors *fe, const struct pa
 enum container_kind { CONTAINER, INIT_CONTAINER, EPHEMERAL_CONTAINER };
 
 /* An ephemeral container is a guest: it serves nobody, and nothing depends on it. */
-static void validate_ephemeral(struct field_errors *fe, const struct path *p, const struct json *c,
-                               const struct json *spec) {
+CHECK(validate_ephemeral, const struct json *c, const struct json *spec) {
         static const char *const denied[] = { "ports",     "livenessProbe", "readinessProbe", "startupProbe",
                                               "lifecycle", "resizePolicy",  "restartPolicy" };
-        static const char *const lists[] = { "containers", "initContainers" };
         struct str target = TEXT(c, "targetContainerName");
         bool found = str_empty(target);
-        size_t i = 0;
 
-        for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
-                json_each_item(other, GET(spec, lists[l]))
+        each_word(list, "containers", "initContainers")
+                json_each_item(other, GET(spec, list))
                         found = found || str_eq(TEXT(other, "name"), target);
         if (!found)
                 field_not_found(fe, PATH(p, "targetContainerName"), target);
         for (size_t k = 0; k < ARRAY_SIZE(denied); k++)
-                if (GET(c, denied[k]))
-                        field_forbidden(fe, PATH(p, denied[k]), "cannot be set for an Ephemeral Container");
+                FORBIDDEN_IF(GET(c, denied[k]), PATH(p, denied[k]), "cannot be set for an Ephemeral Container");
         if (json_len(GET(c, "resources")) > 0)
                 field_forbidden(fe, PATH(p, "resources"), "cannot be set for an Ephemeral Container");
-        json_each_item(m, GET(c, "volumeMounts")) {
-                const struct path *at = PATH_INDEX(PATH(p, "volumeMounts"), i++);
-
+        each_at(m, at, PATH(p, "volumeMounts"), GET(c, "volumeMounts")) {
                 if (!str_empty(TEXT(m, "subPath")))
                         field_forbidden(fe, PATH(at, "subPath"), "cannot be set for an Ephemeral Container");
                 if (!str_empty(TEXT(m, "subPathExpr")))
@@ -289,9 +247,7 @@ static void validate_ephemeral(struct field_errors *fe, const struct path *p, co
         }
 }
 
-static void validate_resize_policy(struct field_errors *fe, const struct path *p, const struct json *c,
-                                   struct str restart) {
-        static const char *const resources[] = { "cpu", "memory", NULL };
+CHECK(validate_resize_policy, const struct json *c, struct str restart) {
         const struct json *list = GET(c, "resizePolicy");
         size_t i = 0;
 
@@ -303,12 +259,10 @@ static void validate_resize_policy(struct field_errors *fe, const struct path *p
                 if (str_empty(resource))
                         field_required(fe, p, "");
                 else
-                        check_enum(fe, p, resource, resources);
-                if (str_empty(TEXT(policy, "restartPolicy")))
-                        field_required(fe, p, "");
-                if (str_eqc(restart, "Never") && !str_eqc(TEXT(policy, "restartPolicy"), "NotRequired"))
-                        field_invalid(fe, p, GET(policy, "restartPolicy"),
-                                      "must be 'NotRequired' when `restartPolicy` is 'Never'");
+                        check_enum(fe, p, resource, WORDS("cpu", "memory"));
+                REQUIRED_IF(str_empty(TEXT(policy, "restartPolicy")), p, "");
+                INVALID_IF(str_eqc(restart, "Never") && !str_eqc(TEXT(policy, "restartPolicy"), "NotRequired"), p,
+                           GET(policy, "restartPolicy"), "must be 'NotRequired' when `restartPolicy` is 'Never'");
                 i++;
         }
 }
@@ -337,13 +291,11 @@ static void validate_devices(struct field_errors *fe, const struct path *c, cons
                         field_required(fe, PATH(p, "devicePath"), "");
                 else if (seen_before(list, i, "devicePath"))
                         field_invalid_str(fe, PATH(p, "devicePath"), path, "must be unique");
-                if (has_backsteps(path))
-                        field_invalid_str(fe, PATH(p, "devicePath"), path, "can not contain backsteps ('..')");
+                INVALID_STR_IF(has_backsteps(path), PATH(p, "devicePath"), path, "can not contain backsteps ('..')");
                 if (json_find_by(mounts, "name", name))
                         field_invalid_str(fe, PATH(p, "name"), name, "must not already exist in volumeMounts");
-                if (json_find_by(mounts, "mountPath", path))
-                        field_invalid_str(fe, PATH(p, "devicePath"), path,
-                                          "must not already exist as a path in volumeMounts");
+                INVALID_STR_IF(json_find_by(mounts, "mountPath", path), PATH(p, "devicePath"), path,
+                               "must not already exist as a path in volumeMounts");
                 i++;
         }
 }
@@ -353,19 +305,16 @@ static void check_image(struct field_errors *fe, const struct path *p, const str
                 field_invalid(fe, PATH(p, "image"), GET(c, "image"), "must not have leading or trailing whitespace");
 }
 
-static void validate_container(struct field_errors *fe, const struct path *p, const struct json *c,
-                               const struct json *spec, enum container_kind kind) {
+CHECK(validate_container, const struct json *c, const struct json *spec, enum container_kind kind) {
         struct str image = TEXT(c, "image");
         bool restartable = kind == INIT_CONTAINER && str_eqc(TEXT(c, "restartPolicy"), "Always");
-        static const char *const only_always[] = { "Always", NULL };
         static const char *const probes[] = { "livenessProbe", "readinessProbe", "startupProbe", "lifecycle" };
 
-        if (str_empty(image))
-                field_required(fe, PATH(p, "image"), "");
+        REQUIRED_IF(str_empty(image), PATH(p, "image"), "");
         if (kind == CONTAINER && GET(c, "restartPolicy"))
                 field_forbidden(fe, PATH(p, "restartPolicy"), "may not be set for non-init containers");
         if (kind == INIT_CONTAINER && GET(c, "restartPolicy") && !restartable)
-                field_not_supported(fe, PATH(p, "restartPolicy"), TEXT(c, "restartPolicy"), only_always);
+                field_not_supported(fe, PATH(p, "restartPolicy"), TEXT(c, "restartPolicy"), WORDS("Always"));
         if (kind == EPHEMERAL_CONTAINER) {
                 check_image(fe, p, c);
                 validate_ephemeral(fe, p, c, spec);
@@ -378,9 +327,8 @@ static void validate_container(struct field_errors *fe, const struct path *p, co
         validate_container_security(fe, PATH(p, "securityContext"), GET(c, "securityContext"), spec);
         if (kind == INIT_CONTAINER && !restartable) {
                 for (size_t i = 0; i < ARRAY_SIZE(probes); i++)
-                        if (GET(c, probes[i]))
-                                field_forbidden(fe, PATH(p, probes[i]),
-                                                "may not be set for init containers without restartPolicy=Always");
+                        FORBIDDEN_IF(GET(c, probes[i]), PATH(p, probes[i]),
+                                     "may not be set for init containers without restartPolicy=Always");
                 return;
         }
         validate_probe(fe, PATH(p, "livenessProbe"), GET(c, "livenessProbe"), true);
@@ -421,11 +369,10 @@ static void validate_containers(struct field_errors *fe, const struct path *spec
         "iscsi.initiatorName is specified."
 
 static void validate_volumes(struct field_errors *fe, const struct path *spec, const struct json *volumes) {
-        const struct path *list = PATH(spec, "volumes");
         size_t i = 0;
 
         json_each_item(v, volumes) {
-                const struct path *p = PATH_INDEX(list, i);
+                const struct path *p = PATH_INDEX(PATH(spec, "volumes"), i);
                 size_t n = 0;
 
                 check_item_name(fe, p, volumes, i++);
@@ -441,8 +388,7 @@ static void validate_volumes(struct field_errors *fe, const struct path *spec, c
                 if (json_at_path(v, "iscsi", "initiatorName") &&
                     TEXT(v, "name").n + 1 + json_str(json_at_path(v, "iscsi", "targetPortal")).n > 64)
                         field_invalid(fe, PATH(p, "name"), GET(v, "name"), LONG_NAME);
-                if (n == 0)
-                        field_required(fe, p, "must specify a volume type");
+                REQUIRED_IF(n == 0, p, "must specify a volume type");
         }
 }
 
@@ -457,9 +403,8 @@ RULE(pod_spec) {
         check_host_processes(fe, p, v);
         check_host_sysctls(fe, PATH(PATH(p, "securityContext"), "sysctls"), v);
         if (json_bool(GET(v, "hostPID")) && json_bool(GET(v, "shareProcessNamespace")))
-                field_invalid(fe, PATH(PATH(p, "securityContext"), "shareProcessNamespace"),
-                              GET(v, "shareProcessNamespace"),
-                              "ShareProcessNamespace and HostPID cannot both be enabled");
+                invalid_at(fe, PATH(p, "securityContext"), v, "shareProcessNamespace",
+                        "ShareProcessNamespace and HostPID cannot both be enabled");
         if (str_eqc(TEXT(v, "dnsPolicy"), "None") && !GET(v, "dnsConfig"))
                 field_required(fe, PATH(p, "dnsConfig"), "must provide `dnsConfig` when `dnsPolicy` is None");
         else if (str_eqc(TEXT(v, "dnsPolicy"), "None") && json_len(json_at_path(v, "dnsConfig", "nameservers")) == 0)
@@ -485,21 +430,18 @@ RULE(pod_spec) {
 #define APPARMOR "container.apparmor.security.beta.kubernetes.io/"
 
 static const struct json *find_container(const struct json *spec, struct str name) {
-        static const char *const lists[] = { "initContainers", "containers", "ephemeralContainers" };
-
-        for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
-                if (json_find_by(GET(spec, lists[l]), "name", name))
-                        return json_find_by(GET(spec, lists[l]), "name", name);
+        each_word(list, "initContainers", "containers", "ephemeralContainers")
+                if (json_find_by(GET(spec, list), "name", name))
+                        return json_find_by(GET(spec, list), "name", name);
         return NULL;
 }
 
 static void check_seccomp(struct field_errors *fe, const struct path *p, const struct json *v) {
-        static const char *const known[] = { "runtime/default", "docker/default", "unconfined", NULL };
         struct json local = json_of_str(str_sub(json_str(v), strlen("localhost/"), json_str(v).n));
 
         if (str_has_prefix(json_str(v), STR("localhost/")))
                 rule_relative_path(fe, p, &local, NULL);
-        else if (!str_among(json_str(v), known))
+        else if (!str_among(json_str(v), WORDS("runtime/default", "docker/default", "unconfined")))
                 field_invalid(fe, p, v, "must be a valid seccomp profile");
 }
 
@@ -512,8 +454,7 @@ static void check_cost(struct field_errors *fe, const struct path *p, const stru
 }
 
 /* p: of the annotations. old: those of the pod before, of which a bad deletion cost may stay. */
-static void check_annotations(struct field_errors *fe, const struct path *p, const struct json *annotations,
-                              const struct json *spec, const struct json *old) {
+CHECK(check_annotations, const struct json *annotations, const struct json *spec, const struct json *old) {
         json_each_member(m, annotations) {
                 const struct path *at = PATH_KEY(p, json_key(m));
                 struct str key = json_key(m), value = json_str(&m->value);
@@ -529,16 +470,14 @@ static void check_annotations(struct field_errors *fe, const struct path *p, con
                         continue;
                 if (!find_container(spec, str_sub(key, strlen(APPARMOR), key.n)))
                         field_invalid_str(fe, at, str_sub(key, strlen(APPARMOR), key.n), "container not found");
-                if (!str_empty(value) && !str_eqc(value, "runtime/default") && !str_eqc(value, "unconfined") &&
-                    !str_has_prefix(value, STR("localhost/")))
-                        field_invalid(fe, at, &m->value, "invalid AppArmor profile name: \"%" STR_FMT "\"",
-                                      STR_ARG(value));
+                INVALID_IF(!str_empty(value) && !str_eqc(value, "runtime/default") && !str_eqc(value, "unconfined") &&
+                                           !str_has_prefix(value, STR("localhost/")),
+                           at, &m->value, "invalid AppArmor profile name: \"%" STR_FMT "\"", STR_ARG(value));
         }
 }
 
 /* A profile that an annotation names too is the same there. */
-static void check_match(struct field_errors *fe, const struct path *p, const struct json *profile,
-                        const struct json *annotation, const char *what) {
+CHECK(check_match, const struct json *profile, const struct json *annotation, const char *what) {
         struct str type = TEXT(profile, "type"), said = json_str(annotation);
         bool local = str_eqc(type, "Localhost") && str_has_prefix(said, STR("localhost/"));
         bool same = (str_eqc(type, "Unconfined") && str_eqc(said, "unconfined")) ||
@@ -553,9 +492,7 @@ static void check_match(struct field_errors *fe, const struct path *p, const str
                 field_forbidden(fe, PATH(p, "type"), "%s type in annotation and field must match", what);
 }
 
-static void check_profiles(struct field_errors *fe, const struct path *p, const struct json *annotations,
-                           const struct json *spec) {
-        static const char *const lists[] = { "initContainers", "containers", "ephemeralContainers" };
+CHECK(check_profiles, const struct json *annotations, const struct json *spec) {
         const struct json *pod = GET(spec, "securityContext");
         bool windows = str_eqc(json_str(json_at_path(spec, "os", "name")), "windows");
 
@@ -563,11 +500,9 @@ static void check_profiles(struct field_errors *fe, const struct path *p, const 
                 return;
         check_match(fe, PATH(PATH(p, "securityContext"), "seccompProfile"), GET(pod, "seccompProfile"),
                     GET(annotations, SECCOMP_POD), "seccomp");
-        for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
-                size_t i = 0;
-
-                json_each_item(c, GET(spec, lists[l])) {
-                        const struct path *at = PATH(PATH_INDEX(PATH(p, lists[l]), i++), "securityContext");
+        each_word(list, "initContainers", "containers", "ephemeralContainers") {
+                each_at(c, each, PATH(p, list), GET(spec, list)) {
+                        const struct path *at = PATH(each, "securityContext");
                         const struct json *own = GET(c, "securityContext"), *armor = GET(own, "appArmorProfile");
                         struct str name = TEXT(c, "name");
 
@@ -591,9 +526,8 @@ RULE(pod_template) {
         validate_annotations(fe, PATH(p, "annotations"), annotations);
         check_annotations(fe, PATH(p, "annotations"), annotations, spec, NULL);
         check_profiles(fe, PATH(p, "spec"), annotations, spec);
-        if (json_len(GET(spec, "ephemeralContainers")) > 0)
-                field_forbidden(fe, PATH(PATH(p, "spec"), "ephemeralContainers"),
-                                "ephemeral containers not allowed in pod template");
+        FORBIDDEN_IF(json_len(GET(spec, "ephemeralContainers")) > 0, PATH(PATH(p, "spec"), "ephemeralContainers"),
+                     "ephemeral containers not allowed in pod template");
 }
 
 /* ---- updates ---- */
@@ -657,24 +591,21 @@ static bool check_deadline(struct field_errors *fe, const struct json *now, cons
         else if (json_is(now, JSON_INT) && json_is(old, JSON_INT) && old->i < now->i)
                 field_invalid(fe, p, now, "must be less than or equal to previous value");
         else {
-                if (!now && old)
-                        field_invalid(fe, p, NULL, "must not update from a positive integer to nil value");
+                INVALID_IF(!now && old, p, NULL, "must not update from a positive integer to nil value");
                 return true;
         }
         return false;
 }
 
 static void check_tolerations_kept(struct field_errors *fe, const struct json *now, const struct json *before) {
-        static const char *const parts[] = { "key", "effect", "operator", "value" };
-
         json_each_item(t, GET(before, "tolerations")) {
                 bool kept = false;
 
                 json_each_item(n, GET(now, "tolerations")) {
                         bool same = true;
 
-                        for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
-                                same = same && str_eq(TEXT(t, parts[i]), TEXT(n, parts[i]));
+                        each_word(part, "key", "effect", "operator", "value")
+                                same = same && str_eq(TEXT(t, part), TEXT(n, part));
                         kept = kept || same;
                 }
                 if (kept)
@@ -686,17 +617,14 @@ static void check_tolerations_kept(struct field_errors *fe, const struct json *n
 }
 
 static void check_gates(struct field_errors *fe, const struct json *now, const struct json *before) {
-        size_t i = 0;
-
-        json_each_item(g, GET(now, "schedulingGates")) {
-                const struct path *p = PATH(PATH_INDEX(PATH(SPEC, "schedulingGates"), i++), "name");
+        each_at(g, each, PATH(SPEC, "schedulingGates"), GET(now, "schedulingGates")) {
+                const struct path *p = PATH(each, "name");
                 bool known = false;
 
                 json_each_item(o, GET(before, "schedulingGates"))
                         known = known || str_eq(TEXT(g, "name"), TEXT(o, "name"));
-                if (!known)
-                        field_forbidden(fe, p, "only deletion is allowed, but found new scheduling gate '%" STR_FMT "'",
-                                        STR_ARG(TEXT(g, "name")));
+                FORBIDDEN_IF(!known, p, "only deletion is allowed, but found new scheduling gate '%" STR_FMT "'",
+                             STR_ARG(TEXT(g, "name")));
         }
 }
 
@@ -718,19 +646,17 @@ static void check_narrowed(struct field_errors *fe, const struct json *now, cons
                           *before = json_at_path(old, required, "nodeSelectorTerms");
 
         if (json_len(before) > 0 && json_len(before) != json_len(terms)) {
-                field_invalid(fe, p, terms,
-                              "no additions/deletions to non-empty NodeSelectorTerms list are allowed");
+                field_invalid(fe, p, terms, "no additions/deletions to non-empty NodeSelectorTerms list are allowed");
                 return;
         }
         for (size_t i = 0; i < json_len(before); i++) {
                 const struct json *x = json_item(terms, i), *y = json_item(before, i);
                 bool empty = json_len(GET(y, lists[0])) + json_len(GET(y, lists[1])) == 0;
 
-                if (empty ? json_len(GET(x, lists[0])) + json_len(GET(x, lists[1])) > 0
-                          : !begins_with(GET(x, lists[0]), GET(y, lists[0])) ||
-                                            !begins_with(GET(x, lists[1]), GET(y, lists[1])))
-                        field_invalid(fe, PATH_INDEX(p, i), x,
-                                      "only additions are allowed (no mutations or deletions)");
+                INVALID_IF(empty ? json_len(GET(x, lists[0])) + json_len(GET(x, lists[1])) > 0
+                                 : !begins_with(GET(x, lists[0]), GET(y, lists[0])) ||
+                                                           !begins_with(GET(x, lists[1]), GET(y, lists[1])),
+                           PATH_INDEX(p, i), x, "only additions are allowed (no mutations or deletions)");
         }
 }
 
@@ -792,14 +718,12 @@ static void validate_pod_update(struct field_errors *fe, const struct json *obj,
         if (json_int(GET(before, "terminationGracePeriodSeconds")) < 0 &&
             json_int(GET(now, "terminationGracePeriodSeconds")) == 1)
                 restore_field(fe->a, &copy, before, "terminationGracePeriodSeconds");
-        if (!json_equal(&copy, before))
-                field_forbidden(fe, SPEC,
-                                "pod updates may not change fields other than "
-                                "`spec.containers[*].image`,`spec.initContainers[*].image`,"
-                                "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing "
-                                "tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was "
-                                "previously negative)\n%" STR_FMT,
-                                STR_ARG(go_diff(fe->a, member_type(fe->type, "spec"), before, &copy)));
+        FORBIDDEN_IF(!json_equal(&copy, before), SPEC,
+                     "pod updates may not change fields other than "
+                     "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec."
+                     "tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` "
+                     "(allow it to be set to 1 if it was previously negative)\n%" STR_FMT,
+                     STR_ARG(go_diff(fe->a, member_type(fe->type, "spec"), before, &copy)));
 }
 
 /* Of a pod as a whole: nothing else is told then. */
@@ -847,8 +771,7 @@ static bool lost(const struct json *now, const struct json *old) {
         return false;
 }
 
-static void check_resize(struct field_errors *fe, const struct path *p, const struct json *now,
-                         const struct json *old) {
+CHECK(check_resize, const struct json *now, const struct json *old) {
         const struct json *limits = json_at_path(now, "resources", "limits"),
                           *were = json_at_path(old, "resources", "limits");
         const struct path *memory = PATH_KEY(PATH(p, "limits"), STR("memory"));
@@ -856,8 +779,7 @@ static void check_resize(struct field_errors *fe, const struct path *p, const st
 
         if (lost(json_at_path(now, "resources", "requests"), json_at_path(old, "resources", "requests")))
                 field_forbidden(fe, PATH(p, "requests"), "resource requests cannot be removed");
-        if (lost(limits, were))
-                field_forbidden(fe, PATH(p, "limits"), "resource limits cannot be removed");
+        FORBIDDEN_IF(lost(limits, were), PATH(p, "limits"), "resource limits cannot be removed");
         json_each_item(policy, GET(now, "resizePolicy"))
                 restarts = restarts || (str_eqc(TEXT(policy, "resourceName"), "memory") &&
                                         str_eqc(TEXT(policy, "restartPolicy"), "RestartContainer"));
@@ -899,19 +821,17 @@ static bool node_resizes(const struct json *pod) {
 }
 
 static bool same_containers(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        static const char *const lists[] = { "containers", "initContainers" };
         size_t had = fe->list.n;
 
-        for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
-                const struct json *now = json_at_path(obj, "spec", lists[l]),
-                                  *before = json_at_path(old, "spec", lists[l]);
+        each_word(word, "containers", "initContainers") {
+                const struct json *now = json_at_path(obj, "spec", word), *before = json_at_path(old, "spec", word);
 
                 if (json_len(now) != json_len(before))
-                        field_forbidden(fe, PATH(SPEC, lists[l]), "%s may not be added or removed on resize", lists[l]);
+                        field_forbidden(fe, PATH(SPEC, word), "%s may not be added or removed on resize", word);
                 for (size_t i = 0; json_len(now) == json_len(before) && i < json_len(now); i++)
                         if (!str_eq(TEXT(json_item(now, i), "name"), TEXT(json_item(before, i), "name")))
-                                field_forbidden(fe, PATH(PATH_INDEX(PATH(SPEC, lists[l]), i), "name"),
-                                                "%s may not be renamed or reordered on resize", lists[l]);
+                                field_forbidden(fe, PATH(PATH_INDEX(PATH(SPEC, word), i), "name"),
+                                                "%s may not be renamed or reordered on resize", word);
         }
         return fe->list.n == had;
 }
@@ -926,8 +846,7 @@ void validate_resize(struct field_errors *fe, const struct json *obj, const stru
         if (!str_eq(json_str(json_at_path(old, "status", "qosClass")), str_of(pod_qos_class(GET(obj, "spec")))))
                 field_invalid(fe, SPEC, json_at_path(old, "status", "qosClass"),
                               "Pod QOS Class may not change as a result of resizing");
-        if (!node_resizes(old))
-                field_forbidden(fe, SPEC, "Pod running on node without support for resize");
+        FORBIDDEN_IF(!node_resizes(old), SPEC, "Pod running on node without support for resize");
         for (size_t l = 0, same = same_containers(fe, obj, old); same && l < ARRAY_SIZE(lists); l++) {
                 size_t i = 0;
 
@@ -936,16 +855,14 @@ void validate_resize(struct field_errors *fe, const struct json *obj, const stru
                         const struct path *p = PATH(PATH_INDEX(PATH(SPEC, lists[l]), i++), "resources");
 
                         if (l == 0 && !str_eqc(TEXT(c, "restartPolicy"), "Always")) {
-                                if (!json_equal(c, was))
-                                        field_forbidden(fe, SPEC,
-                                                        "resources for non-sidecar init containers are immutable");
+                                FORBIDDEN_IF(!json_equal(c, was), SPEC,
+                                             "resources for non-sidecar init containers are immutable");
                                 continue;
                         }
                         check_resize(fe, p, c, was);
-                        if (!only_basic_changes(fe->a, c, was))
-                                field_forbidden(fe, SPEC,
-                                                l ? "only cpu and memory resources are mutable"
-                                                  : "only cpu and memory resources for sidecar containers are mutable");
+                        FORBIDDEN_IF(!only_basic_changes(fe->a, c, was), SPEC,
+                                     l ? "only cpu and memory resources are mutable"
+                                       : "only cpu and memory resources for sidecar containers are mutable");
                 }
         }
 }
@@ -954,10 +871,8 @@ void validate_resize(struct field_errors *fe, const struct json *obj, const stru
 static void check_own_claims(struct field_errors *fe, const struct json *pod) {
         struct str name = json_str(json_at_path(pod, "metadata", "name"));
         const struct json *volumes = json_at_path(pod, "spec", "volumes");
-        size_t i = 0;
 
-        json_each_item(v, volumes) {
-                const struct path *p = PATH_INDEX(PATH(SPEC, "volumes"), i++);
+        each_at(v, p, PATH(SPEC, "volumes"), volumes) {
                 struct str own = STR(""), claim = json_str(json_at_path(v, "persistentVolumeClaim", "claimName"));
                 const char *messages[2];
                 size_t n = 0;
@@ -967,8 +882,7 @@ static void check_own_claims(struct field_errors *fe, const struct json *pod) {
                         n = check_dns_subdomain(own, messages);
                 }
                 for (size_t k = 0; k < n; k++)
-                        field_invalid(fe, PATH(p, "name"), GET(v, "name"), "PVC name \"%" STR_FMT "\": %s",
-                                      STR_ARG(own), messages[k]);
+                        invalid_at(fe, p, v, "name", "PVC name \"%" STR_FMT "\": %s", STR_ARG(own), messages[k]);
                 json_each_item(other, claim.n > name.n ? volumes : NULL)
                         if (GET(other, "ephemeral") && claim.p[name.n] == '-' && str_has_prefix(claim, name) &&
                             str_eq(str_sub(claim, name.n + 1, claim.n), TEXT(other, "name")))
@@ -1006,10 +920,8 @@ void validate_pod(struct field_errors *fe, const struct json *obj, const struct 
                 size_t k = 0;
 
                 json_each_item(s, json_at_path(v, "projected", "sources")) {
-                        const struct path *at = PATH(PATH_INDEX(p, k++), "serviceAccountToken");
-
-                        if (GET(s, "serviceAccountToken"))
-                                field_forbidden(fe, at, "must not be specified when serviceAccountName is not set");
+                        FORBIDDEN_IF(GET(s, "serviceAccountToken"), PATH(PATH_INDEX(p, k++), "serviceAccountToken"),
+                                     "must not be specified when serviceAccountName is not set");
                 }
         }
 }

@@ -4,9 +4,6 @@
 #include "apiserver/validation/validate_rules.h"
 #include "schema/quantity.h"
 
-#define GET(o, k) json_getc((o), (k))
-#define TEXT(o, k) json_str(json_getc((o), (k)))
-
 /* ---- fields and resources as variables and files ---- */
 
 static void check_field_path(struct field_errors *fe, const struct path *p, struct str path, bool volume) {
@@ -52,10 +49,9 @@ static void check_field_path(struct field_errors *fe, const struct path *p, stru
 static void check_divisor(struct field_errors *fe, const struct path *p, struct str resource, struct str divisor) {
         static const char *const sizes[] = { "1",   "1k",  "1M",  "1G",  "1T",  "1P",  "1E",
                                              "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei", NULL };
-        static const char *const cpus[] = { "1", "1m", NULL };
         bool cpu = str_has_suffix(resource, STR(".cpu"));
 
-        if (str_empty(divisor) || str_eqc(divisor, "0") || str_among(divisor, cpu ? cpus : sizes))
+        if (str_empty(divisor) || str_eqc(divisor, "0") || str_among(divisor, cpu ? WORDS("1", "1m") : sizes))
                 return;
         if (cpu)
                 field_invalid_str(fe, PATH(p, "divisor"), resource,
@@ -176,9 +172,8 @@ RULE(iscsi) {
                 field_invalid_str(fe, PATH(p, "iqn"), iqn, "%s", known ? FORMAT_OF_TARGETS : detail);
         if ((json_bool(GET(v, "chapAuthDiscovery")) || json_bool(GET(v, "chapAuthSession"))) && !GET(v, "secretRef"))
                 field_required(fe, PATH(p, "secretRef"), "");
-        if (GET(v, "initiatorName") && !is_target_name(initiator))
-                field_invalid_str(fe, PATH(p, "initiatorname"), initiator, "%s",
-                                  has_target_prefix(initiator) ? FORMAT_OF_TARGETS : detail);
+        INVALID_STR_IF(GET(v, "initiatorName") && !is_target_name(initiator), PATH(p, "initiatorname"), initiator, "%s",
+                       has_target_prefix(initiator) ? FORMAT_OF_TARGETS : detail);
 }
 
 RULE(fibre_channel) {
@@ -187,9 +182,8 @@ RULE(fibre_channel) {
 
         if (json_len(names) == 0 && !ids)
                 field_required(fe, PATH(p, "targetWWNs"), "must specify either targetWWNs or wwids, but not both");
-        if (json_len(names) > 0 && ids)
-                field_invalid(fe, PATH(p, "targetWWNs"), names,
-                              "targetWWNs and wwids can not be specified simultaneously");
+        INVALID_IF(json_len(names) > 0 && ids, PATH(p, "targetWWNs"), names,
+                   "targetWWNs and wwids can not be specified simultaneously");
         if (json_len(names) > 0 && !lun)
                 field_required(fe, PATH(p, "lun"), "lun is required if targetWWNs is specified");
         else if (json_len(names) > 0 && (json_int(lun) < 0 || json_int(lun) > 255))
@@ -219,8 +213,7 @@ RULE(flocker) {
         else if (!str_empty(name) && !str_empty(uuid))
                 field_invalid_str(fe, p, STR("resource"),
                                   "datasetName and datasetUUID can not be specified simultaneously");
-        if (str_find(name, '/') >= 0)
-                field_invalid_str(fe, PATH(p, "datasetName"), name, "must not contain '/'");
+        INVALID_STR_IF(str_find(name, '/') >= 0, PATH(p, "datasetName"), name, "must not contain '/'");
 }
 
 RULE(azure_disk) {
@@ -254,10 +247,8 @@ RULE(csi_driver) {
         struct str name = json_str(v);
         const char *messages[2];
 
-        if (str_empty(name))
-                field_required(fe, p, "");
-        if (name.n > MAX_DRIVER)
-                field_too_long(fe, p, MAX_DRIVER);
+        REQUIRED_IF(str_empty(name), p, "");
+        check_length_of(fe, p, name.n, MAX_DRIVER);
         for (size_t i = 0, n = check_dns_subdomain(str_lower(fe->a, name), messages); i < n; i++)
                 field_invalid_str(fe, p, name, "%s", messages[i]);
 }
@@ -291,8 +282,7 @@ static void check_huge(struct field_errors *fe, const struct path *p, struct str
                               STR_ARG(json_str(v)), STR_ARG(name));
 }
 
-static void check_request(struct field_errors *fe, const struct path *p, struct str name, const struct json *request,
-                          const struct json *limit) {
+CHECK(check_request, struct str name, const struct json *request, const struct json *limit) {
         int order = limit ? quantity_cmp(quantity_of_json(request), quantity_of_json(limit)) : 0;
 
         if (!limit && !is_shared(name))
@@ -322,8 +312,7 @@ void check_resources(struct field_errors *fe, const struct path *p, const struct
                         huge = huge || str_has_prefix(name, STR("hugepages-"));
                         basic = basic || str_eqc(name, "cpu") || str_eqc(name, "memory");
                 }
-        if (huge && !basic)
-                field_forbidden(fe, p, "HugePages require cpu or memory");
+        FORBIDDEN_IF(huge && !basic, p, "HugePages require cpu or memory");
 }
 
 RULE(resource_requirements) {
@@ -385,10 +374,9 @@ RULE(sysctl) {
                 else
                         ok = (s.p[i] >= 'a' && s.p[i] <= 'z') || (s.p[i] >= '0' && s.p[i] <= '9');
         }
-        if (!ok)
-                field_invalid(fe, p, v,
-                              "must have at most 253 characters and match regex "
-                              "^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$");
+        INVALID_IF(!ok, p, v,
+                   "must have at most 253 characters and match regex "
+                   "^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$");
 }
 
 RULE(pod_os) {
@@ -438,7 +426,6 @@ static void check_container_os(struct field_errors *fe, const struct path *p, co
 }
 
 void check_os_fields(struct field_errors *fe, const struct path *p, const struct json *spec) {
-        static const char *const lists[] = { "initContainers", "containers", "ephemeralContainers" };
         struct str os = json_str(json_at_path(spec, "os", "name"));
         bool windows = str_eqc(os, "windows");
 
@@ -447,17 +434,16 @@ void check_os_fields(struct field_errors *fe, const struct path *p, const struct
         for (size_t i = 0; windows && i < ARRAY_SIZE(linux_only); i++) {
                 const char *part = linux_only[i].part, *field = linux_only[i].field;
 
-                if (is_given(GET(part ? GET(spec, part) : spec, field)))
-                        field_forbidden(fe, part ? PATH(PATH(p, part), field) : PATH(p, field),
-                                        "cannot be set for a windows pod");
+                FORBIDDEN_IF(is_given(GET(part ? GET(spec, part) : spec, field)),
+                             part ? PATH(PATH(p, part), field) : PATH(p, field), "cannot be set for a windows pod");
         }
         if (!windows)
                 check_container_os(fe, PATH(p, "securityContext"), GET(spec, "securityContext"), false);
-        for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
+        each_word(list, "initContainers", "containers", "ephemeralContainers") {
                 size_t i = 0;
 
-                json_each_item(c, GET(spec, lists[l]))
-                        check_container_os(fe, PATH(PATH_INDEX(PATH(p, lists[l]), i++), "securityContext"),
+                json_each_item(c, GET(spec, list))
+                        check_container_os(fe, PATH(PATH_INDEX(PATH(p, list), i++), "securityContext"),
                                            GET(c, "securityContext"), windows);
         }
 }
@@ -498,35 +484,30 @@ RULE(windows_user) {
                 problem = "runAsUserName cannot contain more than one backslash";
         else if (slash >= 0)
                 problem = domain_problem(fe->a, str_sub(name, 0, (size_t) slash));
-        if (problem)
-                field_invalid(fe, p, v, "%s", problem);
+        INVALID_IF(problem, p, v, "%s", problem);
         if (name.n == 0 || control || str_find(user, '\\') >= 0)
                 return;
         if (user.n == 0)
                 field_invalid(fe, p, v, "runAsUserName's User cannot be empty");
         else if (user.n > 104)
                 field_invalid(fe, p, v, "runAsUserName's User length must not be longer than 104 characters");
-        if (dots && user.n > 0)
-                field_invalid(fe, p, v, "runAsUserName's User cannot contain only periods or spaces");
-        if (marks)
-                field_invalid(fe, p, v,
-                              "runAsUserName's User cannot contain the following characters: \"/\\:;|=,+*?<>@[]");
+        INVALID_IF(dots && user.n > 0, p, v, "runAsUserName's User cannot contain only periods or spaces");
+        INVALID_IF(marks, p, v, "runAsUserName's User cannot contain the following characters: \"/\\:;|=,+*?<>@[]");
 }
 
 /* Containers that are processes of a Windows host: all of a pod or none, and on its network. */
 void check_host_processes(struct field_errors *fe, const struct path *p, const struct json *spec) {
-        static const char *const lists[] = { "initContainers", "containers", "ephemeralContainers" };
         const struct json *of_pod = json_at_path(spec, "securityContext", "windowsOptions", "hostProcess"),
                           *network = GET(spec, "hostNetwork");
         struct json no = json_of_bool(false);
         size_t all = 0, hosted = 0;
 
-        for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
+        each_word(list, "initContainers", "containers", "ephemeralContainers") {
                 size_t i = 0;
 
-                json_each_item(c, GET(spec, lists[l])) {
+                json_each_item(c, GET(spec, list)) {
                         const struct json *own = json_at_path(c, "securityContext", "windowsOptions", "hostProcess");
-                        const struct path *at = PATH(PATH_INDEX(PATH(p, lists[l]), i++), "securityContext");
+                        const struct path *at = PATH(PATH_INDEX(PATH(p, list), i++), "securityContext");
 
                         all++;
                         hosted += json_bool(own ? own : of_pod);
@@ -536,13 +517,10 @@ void check_host_processes(struct field_errors *fe, const struct path *p, const s
                                               json_bool(of_pod) ? "true" : "false");
                 }
         }
-        if (hosted > 0 && hosted != all)
-                field_invalid_str(fe, p, STR(""),
-                                  "If pod contains any hostProcess containers then all containers must be HostProcess "
-                                  "containers");
-        if (hosted > 0 && !json_bool(network))
-                field_invalid(fe, PATH(p, "hostNetwork"), network ? network : &no,
-                              "hostNetwork must be true if pod contains any hostProcess containers");
+        INVALID_STR_IF(hosted > 0 && hosted != all, p, STR(""),
+                       "If pod contains any hostProcess containers then all containers must be HostProcess containers");
+        INVALID_IF(hosted > 0 && !json_bool(network), PATH(p, "hostNetwork"), network ? network : &no,
+                   "hostNetwork must be true if pod contains any hostProcess containers");
 }
 
 void check_host_sysctls(struct field_errors *fe, const struct path *p, const struct json *spec) {
@@ -556,13 +534,11 @@ void check_host_sysctls(struct field_errors *fe, const struct path *p, const str
         size_t i = 0;
 
         json_each_item(s, json_at_path(spec, "securityContext", "sysctls")) {
-                const struct path *at = PATH(PATH_INDEX(p, i++), "name");
-
                 for (size_t k = 0; k < ARRAY_SIZE(namespaces); k++)
                         if (str_has_prefix(TEXT(s, "name"), str_of(namespaces[k].prefix)) &&
                             json_bool(GET(spec, namespaces[k].host)))
-                                field_invalid(fe, at, GET(s, "name"), "may not be specified when '%s' is true",
-                                              namespaces[k].host);
+                                field_invalid(fe, PATH(PATH_INDEX(p, i++), "name"), GET(s, "name"),
+                                              "may not be specified when '%s' is true", namespaces[k].host);
         }
 }
 
@@ -579,9 +555,8 @@ RULE(toleration) {
                 field_invalid_str(fe, PATH(p, "operator"), op,
                                   "operator must be Exists when `key` is empty, which means \"match all values and all "
                                   "keys\"");
-        if (GET(v, "tolerationSeconds") && !str_eqc(effect, "NoExecute"))
-                field_invalid_str(fe, PATH(p, "effect"), effect,
-                                  "effect must be 'NoExecute' when `tolerationSeconds` is set");
+        INVALID_STR_IF(GET(v, "tolerationSeconds") && !str_eqc(effect, "NoExecute"), PATH(p, "effect"), effect,
+                       "effect must be 'NoExecute' when `tolerationSeconds` is set");
         if (!str_empty(effect))
                 check_taint_effect(fe, PATH(p, "effect"), effect);
         if (str_eqc(op, "Exists") && !str_empty(TEXT(v, "value")))
@@ -597,10 +572,8 @@ static bool is_op(const struct json *e, const char *a, const char *b) {
 }
 
 RULE(node_requirements) {
-        size_t i = 0;
-
-        json_each_item(e, v) {
-                const struct path *at = PATH_INDEX(p, i++), *values = PATH(at, "values");
+        each_at(e, at, p, v) {
+                const struct path *values = PATH(at, "values");
                 size_t n = json_len(GET(e, "values"));
 
                 if (is_op(e, "In", "NotIn") && n == 0)
@@ -618,11 +591,7 @@ RULE(node_requirements) {
 }
 
 RULE(node_field_requirements) {
-        size_t i = 0;
-
-        json_each_item(e, v) {
-                const struct path *at = PATH_INDEX(p, i++);
-
+        each_at(e, at, p, v) {
                 if (!is_op(e, "In", "NotIn"))
                         field_invalid_str(fe, PATH(at, "operator"), TEXT(e, "operator"),
                                           "not a valid selector operator");
@@ -641,20 +610,10 @@ RULE(node_field_requirements) {
 
 /* What is required of nodes has values that labels can have. */
 RULE(node_values) {
-        size_t i = 0;
-
-        json_each_item(term, v) {
-                const struct path *list = PATH(PATH_INDEX(p, i++), "matchExpressions");
-                size_t k = 0;
-
-                json_each_item(e, GET(term, "matchExpressions")) {
-                        const struct path *values = PATH(PATH_INDEX(list, k++), "values");
-                        size_t n = 0;
-
-                        json_each_item(value, GET(e, "values"))
-                                check_field(fe, PATH_INDEX(values, n++), json_str(value), check_label_value);
-                }
-        }
+        each_at(term, term_at, p, v)
+                each_at(e, e_at, PATH(term_at, "matchExpressions"), GET(term, "matchExpressions"))
+                        each_at(value, at, PATH(e_at, "values"), GET(e, "values"))
+                                check_field(fe, at, json_str(value), check_label_value);
 }
 
 static bool selects_on(const struct json *selector, struct str key) {
@@ -664,13 +623,11 @@ static bool selects_on(const struct json *selector, struct str key) {
 
 /* matchLabelKeys and the like: label names, and only beside a selector. */
 static void check_label_keys(struct field_errors *fe, const struct path *p, const struct json *term, const char *list) {
-        size_t i = 0;
-
         if (json_len(GET(term, list)) > 0 && !GET(term, "labelSelector"))
                 field_forbidden(fe, PATH(p, list), "must not be specified when labelSelector is not set");
         else
-                json_each_item(key, GET(term, list))
-                        check_field(fe, PATH_INDEX(PATH(p, list), i++), json_str(key), check_qualified_name);
+                each_at(key, at, PATH(p, list), GET(term, list))
+                        check_field(fe, at, json_str(key), check_qualified_name);
 }
 
 RULE(match_label_keys) {
@@ -683,9 +640,8 @@ RULE(match_label_keys) {
                 size_t said = json_get(GET(selector, "matchLabels"), json_str(key)) ? 1 : 0;
 
                 json_each_item(e, GET(selector, "matchExpressions"))
-                        if (str_eq(TEXT(e, "key"), json_str(key)) && said++ > 0)
-                                field_invalid(fe, PATH_INDEX(p, i), key,
-                                              "exists in both matchLabelKeys and labelSelector");
+                        INVALID_IF(str_eq(TEXT(e, "key"), json_str(key)) && said++ > 0, PATH_INDEX(p, i), key,
+                                   "exists in both matchLabelKeys and labelSelector");
                 if (json_has_str(GET(v, "mismatchLabelKeys"), json_str(key)))
                         field_invalid(fe, PATH_INDEX(PATH(p, "matchLabelKeys"), i), key,
                                       "exists in both matchLabelKeys and mismatchLabelKeys");
@@ -696,18 +652,14 @@ RULE(match_label_keys) {
 RULE(spread_constraint) {
         static const char *const actions[] = { "DoNotSchedule", "ScheduleAnyway", NULL };
         struct str action = TEXT(v, "whenUnsatisfiable");
-        size_t i = 0;
 
         if (str_empty(action))
                 field_not_supported(fe, PATH(p, "whenUnsatisfiable"), action, actions);
         if (GET(v, "minDomains") && !str_eqc(action, actions[0]))
-                field_invalid(fe, PATH(p, "minDomains"), GET(v, "minDomains"),
-                              "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not %" STR_FMT,
-                              STR_ARG(action));
+                invalid_at(fe, p, v, "minDomains",
+                        "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not %" STR_FMT, STR_ARG(action));
         check_label_keys(fe, p, v, "matchLabelKeys");
-        json_each_item(key, GET(v, "matchLabelKeys")) {
-                const struct path *at = PATH_INDEX(PATH(p, "matchLabelKeys"), i++);
-
+        each_at(key, at, PATH(p, "matchLabelKeys"), GET(v, "matchLabelKeys")) {
                 if (selects_on(GET(v, "labelSelector"), json_str(key)))
                         field_invalid(fe, at, key, "exists in both matchLabelKeys and labelSelector");
         }
@@ -738,10 +690,8 @@ RULE(dns_config) {
         const struct json *servers = GET(v, "nameservers"), *searches = GET(v, "searches");
         size_t i = 0, total = 0;
 
-        if (json_len(servers) > 3)
-                field_invalid(fe, PATH(p, "nameservers"), servers, "must not have more than 3 nameservers");
-        if (json_len(searches) > 32)
-                field_invalid(fe, PATH(p, "searches"), searches, "must not have more than 32 search paths");
+        INVALID_IF(json_len(servers) > 3, PATH(p, "nameservers"), servers, "must not have more than 3 nameservers");
+        INVALID_IF(json_len(searches) > 32, PATH(p, "searches"), searches, "must not have more than 32 search paths");
         json_each_item(s, searches) {
                 struct str name = json_str(s);
 
@@ -752,14 +702,12 @@ RULE(dns_config) {
                         check_field(fe, PATH_INDEX(PATH(p, "searches"), i), name, check_dns_subdomain);
                 i++;
         }
-        if (total > 2048)
-                field_invalid(fe, PATH(p, "searches"), searches,
-                              "must not have more than 2048 characters (including spaces) in the search list");
+        INVALID_IF(total > 2048, PATH(p, "searches"), searches,
+                   "must not have more than 2048 characters (including spaces) in the search list");
 }
 
 RULE(dns_option) {
-        if (str_empty(TEXT(v, "name")))
-                field_required(fe, p, "must not be empty");
+        REQUIRED_IF(str_empty(TEXT(v, "name")), p, "must not be empty");
 }
 
 RULE(header_names) {
@@ -772,10 +720,9 @@ RULE(header_names) {
                              ((name.p[i] | 0x20) >= 'a' || (name.p[i] >= '0' && name.p[i] <= '9') ||
                               name.p[i] == '-') &&
                              (name.p[i] | 0x20) <= 'z' && !strchr("[\\]^_`@", name.p[i]);
-                if (!ok)
-                        field_invalid_str(fe, PATH(p, "httpHeaders"), name,
-                                          "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. "
-                                          "'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')");
+                INVALID_STR_IF(!ok, PATH(p, "httpHeaders"), name,
+                               "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. "
+                               "'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')");
         }
 }
 
@@ -785,8 +732,7 @@ RULE(plain_ip) {
 
         check_ip(fe, p, json_str(v));
         check_not_special_ip(fe, p, json_str(v));
-        if (!parse_ip(json_str(v), b))
-                field_invalid(fe, p, v, "must be a valid IP address");
+        INVALID_IF(!parse_ip(json_str(v), b), p, v, "must be a valid IP address");
 }
 
 /* ---- how a pod is ---- */
@@ -798,10 +744,9 @@ static void check_ended(struct field_errors *fe, const struct path *list, const 
         struct str restart = str_eqc(STR("ephemeralContainerStatuses"), statuses)
                                              ? STR("Never")
                                              : json_str(json_at_path(old, "spec", "restartPolicy"));
-        size_t i = 0;
 
-        json_each_item(before, json_at_path(old, "status", statuses)) {
-                const struct path *p = PATH(PATH_INDEX(list, i++), "state");
+        each_at(before, each, list, json_at_path(old, "status", statuses)) {
+                const struct path *p = PATH(each, "state");
                 const struct json *ended = json_at_path(before, "state", "terminated");
                 bool again = str_eqc(restart, "Always") ||
                              (str_eqc(restart, "OnFailure") && json_int(GET(ended, "exitCode")) != 0);
@@ -826,14 +771,12 @@ static void check_ips(struct field_errors *fe, const struct path *p, const struc
                 check_ip(fe, PATH_INDEX(p, i), ip);
                 v6 += parse_ip(ip, b) == 6;
         }
-        if (n > 1 && (n != 2 || v6 != 1))
-                field_invalid(fe, p, list, "may specify no more than one IP for each IP family");
+        INVALID_IF(n > 1 && (n != 2 || v6 != 1), p, list, "may specify no more than one IP for each IP family");
 }
 
 void validate_pod_status(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        static const char *const system[] = { "PodScheduled", "Ready", "Initialized", NULL }, *const statuses[] = {
-                "containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"
-        };
+        static const char *const statuses[] = { "containerStatuses", "initContainerStatuses",
+                                                "ephemeralContainerStatuses" };
         const struct path *p = PATH(NULL, "status"), *conditions = PATH(PATH(NULL, "metadata"), "conditions");
         const struct json *now = GET(obj, "status"), *before = GET(old, "status"), *hosts = GET(now, "hostIPs");
         struct str nominated = TEXT(now, "nominatedNodeName");
@@ -842,7 +785,7 @@ void validate_pod_status(struct field_errors *fe, const struct json *obj, const 
         json_each_item(c, GET(now, "conditions")) {
                 const struct path *at = PATH(PATH_INDEX(conditions, i++), "Type"); /* where upstream says it is */
 
-                if (!str_among(TEXT(c, "type"), system))
+                if (!str_among(TEXT(c, "type"), WORDS("PodScheduled", "Ready", "Initialized")))
                         check_field(fe, at, TEXT(c, "type"), check_qualified_name);
         }
         if (!str_empty(nominated) && !str_eq(TEXT(before, "nominatedNodeName"), nominated))

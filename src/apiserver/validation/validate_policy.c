@@ -11,9 +11,6 @@
 DEFINE_CLEANUP(BIO *, BIO_free_all)
 DEFINE_CLEANUP(X509_REQ *, X509_REQ_free)
 
-#define GET(o, k) json_getc((o), (k))
-#define TEXT(o, k) json_str(json_getc((o), (k)))
-
 /* ---- names of resources ---- */
 
 static const char *const compute_names[] = { "cpu",          "memory",          "limits.cpu", "limits.memory",
@@ -41,10 +38,8 @@ bool is_extended_resource(struct str s) {
 void check_resource_quantity(struct field_errors *fe, const struct path *p, struct str name, const struct json *v) {
         struct quantity q = quantity_of_json(v);
 
-        if (q.nano < 0)
-                field_invalid(fe, p, v, "must be greater than or equal to 0");
-        if ((str_among(name, counted_names) || is_extended_resource(name)) &&
-            q.nano % 1000000000 != 0)
+        INVALID_IF(q.nano < 0, p, v, "must be greater than or equal to 0");
+        if ((str_among(name, counted_names) || is_extended_resource(name)) && q.nano % 1000000000 != 0)
                 field_invalid(fe, p, in_go(fe->a, SCHEMA_QUANTITY, v), "must be an integer");
 }
 
@@ -61,7 +56,6 @@ void check_resource_name(struct field_errors *fe, const struct path *p, struct s
         else if (of_container && !plain && str_search(name, STR("kubernetes.io/")) < 0 && !is_extended_resource(name))
                 field_invalid_str(fe, p, name, "doesn't follow extended resource name standard");
 }
-
 
 /* ---- ResourceQuota ---- */
 
@@ -83,23 +77,14 @@ static bool scope_fits(struct str scope, struct str name) {
         return !str_eqc(scope, "BestEffort") && str_among(name, compute_names);
 }
 
-static void check_fit(struct field_errors *fe, const struct path *p, struct str scope, const struct json *hard,
-                      const struct json *shown) {
+CHECK(check_fit, struct str scope, const struct json *hard, const struct json *shown) {
         json_each_member(m, hard)
-                if (!scope_fits(scope, json_key(m)))
-                        field_invalid(fe, p, shown, "unsupported scope applied to resource");
+                INVALID_IF(!scope_fits(scope, json_key(m)), p, shown, "unsupported scope applied to resource");
 }
 
 static bool is_scope(struct str s) {
-        static const char *const scopes[] = { "Terminating",
-                                              "NotTerminating",
-                                              "BestEffort",
-                                              "NotBestEffort",
-                                              "PriorityClass",
-                                              "CrossNamespacePodAffinity",
-                                              NULL };
-
-        return str_among(s, scopes);
+        return str_among(s, WORDS("Terminating", "NotTerminating", "BestEffort", "NotBestEffort", "PriorityClass",
+                                  "CrossNamespacePodAffinity"));
 }
 
 static bool has_scope(const struct json *list, const char *scope, const char *member) {
@@ -109,8 +94,7 @@ static bool has_scope(const struct json *list, const char *scope, const char *me
         return false;
 }
 
-static void check_conflicts(struct field_errors *fe, const struct path *p, const struct json *list, const char *member,
-                            const struct json *shown) {
+CHECK(check_conflicts, const struct json *list, const char *member, const struct json *shown) {
         static const char *const pairs[][2] = { { "BestEffort", "NotBestEffort" },
                                                 { "Terminating", "NotTerminating" } };
 
@@ -132,15 +116,12 @@ static void check_scope_selector(struct field_errors *fe, const struct path *spe
                 struct str scope = TEXT(e, "scopeName"), operator= TEXT(e, "operator");
                 bool compares = str_eqc(operator, "In") || str_eqc(operator, "NotIn");
 
-                if (!is_scope(scope))
-                        field_invalid_str(fe, PATH(p, "scopeName"), scope, "unsupported scope");
+                INVALID_STR_IF(!is_scope(scope), PATH(p, "scopeName"), scope, "unsupported scope");
                 check_fit(fe, p, scope, GET(spec, "hard"), selector);
                 if (is_scope(scope) && !str_eqc(scope, "PriorityClass") && !str_eqc(operator, "Exists"))
                         field_invalid_str(fe, PATH(p, "operator"), operator, NO_OPERATOR);
-                if (compares && json_len(GET(e, "values")) == 0)
-                        field_required(fe, PATH(p, "values"),
-                                       "must be at least one value when `operator` is 'In' or 'NotIn' for scope "
-                                       "selector");
+                REQUIRED_IF(compares && json_len(GET(e, "values")) == 0, PATH(p, "values"),
+                            "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector");
                 if (!compares && !str_eqc(operator, "Exists") && !str_eqc(operator, "DoesNotExist"))
                         field_invalid_str(fe, PATH(p, "operator"), operator, "not a valid selector operator");
                 else if (!compares && json_len(GET(e, "values")) > 0)
@@ -157,8 +138,7 @@ void validate_resource_quota(struct field_errors *fe, const struct json *obj, co
 
         check_hard(fe, PATH(p, "hard"), GET(spec, "hard"));
         json_each_item(s, list) {
-                if (!is_scope(json_str(s)))
-                        field_invalid(fe, scopes, list, "unsupported scope");
+                INVALID_IF(!is_scope(json_str(s)), scopes, list, "unsupported scope");
                 check_fit(fe, scopes, json_str(s), GET(spec, "hard"), list);
         }
         check_conflicts(fe, scopes, list, NULL, list);
@@ -194,12 +174,11 @@ static void check_orders(struct field_errors *fe, const struct path *p, const st
                 json_each_member(m, GET(limit, orders[i].low)) {
                         const struct json *high = json_get(GET(limit, orders[i].high), json_key(m));
 
-                        if (high && quantity_cmp(quantity_of_json(&m->value), quantity_of_json(high)) > 0)
-                                field_invalid(fe, PATH_KEY(PATH(p, orders[i].at), json_key(m)),
-                                              in_go(fe->a, SCHEMA_QUANTITY, orders[i].show_high ? high : &m->value),
-                                              "%s value %" STR_FMT " is greater than %s value %" STR_FMT,
-                                              orders[i].low_word, STR_ARG(json_str(&m->value)), orders[i].high_word,
-                                              STR_ARG(json_str(high)));
+                        INVALID_IF(high && quantity_cmp(quantity_of_json(&m->value), quantity_of_json(high)) > 0,
+                                   PATH_KEY(PATH(p, orders[i].at), json_key(m)),
+                                   in_go(fe->a, SCHEMA_QUANTITY, orders[i].show_high ? high : &m->value),
+                                   "%s value %" STR_FMT " is greater than %s value %" STR_FMT, orders[i].low_word,
+                                   STR_ARG(json_str(&m->value)), orders[i].high_word, STR_ARG(json_str(high)));
                 }
 }
 
@@ -213,48 +192,41 @@ static void check_ratio(struct field_errors *fe, const struct path *p, const str
                                                                                   quantity_double(quantity_of_json(min))
                                                                 : 0;
 
-                if (quantity_double(ratio) < 1)
-                        field_invalid(fe, at, in_go(fe->a, SCHEMA_QUANTITY, &m->value),
-                                      "ratio %" STR_FMT " is less than 1", STR_ARG(json_str(&m->value)));
-                if (min && max && quantity_double(ratio) > most)
-                        field_invalid(fe, at, in_go(fe->a, SCHEMA_QUANTITY, &m->value),
-                                      "ratio %" STR_FMT " is greater than max/min = %f", STR_ARG(json_str(&m->value)),
-                                      most);
+                INVALID_IF(quantity_double(ratio) < 1, at, in_go(fe->a, SCHEMA_QUANTITY, &m->value),
+                           "ratio %" STR_FMT " is less than 1", STR_ARG(json_str(&m->value)));
+                INVALID_IF(min && max && quantity_double(ratio) > most, at, in_go(fe->a, SCHEMA_QUANTITY, &m->value),
+                           "ratio %" STR_FMT " is greater than max/min = %f", STR_ARG(json_str(&m->value)), most);
         }
 }
 
 static void check_limit(struct field_errors *fe, const struct path *p, const struct json *limit) {
-        static const char *const maps[] = { "max", "min", "default", "defaultRequest", "maxLimitRequestRatio" };
         bool pod = str_eqc(TEXT(limit, "type"), "Pod");
 
-        for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
-                bool given = str_has_prefix(str_of(maps[i]), STR("default"));
+        each_word(word, "max", "min", "default", "defaultRequest", "maxLimitRequestRatio") {
+                bool given = str_has_prefix(str_of(word), STR("default"));
 
-                if (pod && given && json_len(GET(limit, maps[i])) > 0)
-                        field_forbidden(fe, PATH(p, maps[i]), "may not be specified when `type` is 'Pod'");
-                json_each_member(m, pod && given ? NULL : GET(limit, maps[i]))
-                        check_resource_name(fe, PATH_KEY(PATH(p, maps[i]), json_key(m)), json_key(m),
+                if (pod && given && json_len(GET(limit, word)) > 0)
+                        field_forbidden(fe, PATH(p, word), "may not be specified when `type` is 'Pod'");
+                json_each_member(m, pod && given ? NULL : GET(limit, word))
+                        check_resource_name(fe, PATH_KEY(PATH(p, word), json_key(m)), json_key(m),
                                             pod || str_eqc(TEXT(limit, "type"), "Container"));
         }
-        if (str_eqc(TEXT(limit, "type"), "PersistentVolumeClaim") && !json_at_path(limit, "min", "storage") &&
-            !json_at_path(limit, "max", "storage"))
-                field_required(fe, PATH(p, "limits"),
-                               "either minimum or maximum storage value is required, but neither was provided");
+        REQUIRED_IF(str_eqc(TEXT(limit, "type"), "PersistentVolumeClaim") && !json_at_path(limit, "min", "storage") &&
+                                    !json_at_path(limit, "max", "storage"),
+                    PATH(p, "limits"), "either minimum or maximum storage value is required, but neither was provided");
         check_orders(fe, p, limit);
         check_ratio(fe, p, limit);
 }
 
 void validate_limit_range(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        static const char *const types[] = { "Pod", "Container", "PersistentVolumeClaim", NULL };
-        const struct path *list = PATH(PATH(NULL, "spec"), "limits");
         const struct json *limits = json_at_path(obj, "spec", "limits");
 
         for (size_t i = 0; i < json_len(limits); i++) {
-                const struct path *p = PATH_INDEX(list, i);
+                const struct path *p = PATH_INDEX(PATH(PATH(NULL, "spec"), "limits"), i);
                 struct str type = TEXT(json_item(limits, i), "type");
 
                 if (check_field(fe, PATH(p, "type"), type, check_qualified_name) && str_find(type, '/') < 0 &&
-                    !str_among(type, types))
+                    !str_among(type, WORDS("Pod", "Container", "PersistentVolumeClaim")))
                         field_invalid_str(fe, PATH(p, "type"), type,
                                           "must be a standard limit type or fully qualified");
                 for (size_t k = 0; k < i; k++)
@@ -372,10 +344,8 @@ static void validate_csr(struct field_errors *fe, const struct json *obj, const 
 
         if (old)
                 return;
-        if (problem)
-                field_invalid_str(fe, PATH(p, "request"), TEXT(spec, "request"), "%s", problem);
-        if (json_len(list) == 0)
-                field_required(fe, usages, "usages must be specified");
+        INVALID_STR_IF(problem, PATH(p, "request"), TEXT(spec, "request"), "%s", problem);
+        REQUIRED_IF(json_len(list) == 0, usages, "usages must be specified");
         for (size_t i = 0; i < json_len(list); i++)
                 for (size_t k = 0; k < i; k++)
                         if (json_equal(json_item(list, i), json_item(list, k))) {
@@ -383,13 +353,11 @@ static void validate_csr(struct field_errors *fe, const struct json *obj, const 
                                 break;
                         }
         check_signer_name(fe, PATH(p, "signerName"), TEXT(spec, "signerName"));
-        if (seconds && json_int(seconds) < 600)
-                field_invalid(fe, PATH(p, "expirationSeconds"), seconds,
-                              "may not specify a duration less than 600 seconds (10 minutes)");
+        INVALID_IF(seconds && json_int(seconds) < 600, PATH(p, "expirationSeconds"), seconds,
+                   "may not specify a duration less than 600 seconds (10 minutes)");
 }
 
 static void check_csr_conditions(struct field_errors *fe, const struct path *p, const struct json *obj) {
-        static const char *const only_true[] = { "True", NULL };
         static const char *const final[] = { "Approved", "Denied", "Failed", NULL };
         const struct json *list = json_at_path(obj, "status", "conditions");
 
@@ -397,12 +365,11 @@ static void check_csr_conditions(struct field_errors *fe, const struct path *p, 
                 const struct json *c = json_item(list, i);
                 const struct path *at = PATH_INDEX(p, i);
 
-                if (str_empty(TEXT(c, "type")))
-                        field_required(fe, PATH(at, "type"), "");
+                require_text(fe, at, c, "type", "");
                 if (str_empty(TEXT(c, "status")))
                         field_required(fe, PATH(at, "status"), "");
                 else if (str_among(TEXT(c, "type"), final) && !str_eqc(TEXT(c, "status"), "True"))
-                        field_not_supported(fe, PATH(at, "status"), TEXT(c, "status"), only_true);
+                        field_not_supported(fe, PATH(at, "status"), TEXT(c, "status"), WORDS("True"));
                 for (size_t k = 0; k < i; k++) {
                         struct str before = TEXT(json_item(list, k), "type");
 
@@ -429,8 +396,7 @@ static void check_csr_answer(struct field_errors *fe, const struct json *obj, co
                 bool had = condition_find(GET(old, "status"), final[i]),
                      has = condition_find(GET(obj, "status"), final[i]);
 
-                if (had && !has)
-                        field_forbidden(fe, p, "updates may not remove a condition of type \"%s\"", final[i]);
+                FORBIDDEN_IF(had && !has, p, "updates may not remove a condition of type \"%s\"", final[i]);
                 if (!approval && has && !had && i < 2)
                         field_forbidden(fe, p, "updates may not add a condition of type \"%s\"", final[i]);
         }
@@ -451,22 +417,18 @@ void validate_csr_update(struct field_errors *fe, const struct json *obj, const 
 /* ---- events ---- */
 
 static void check_length(struct field_errors *fe, const struct json *obj, const char *field, size_t max) {
-        if (TEXT(obj, field).n > max)
-                field_invalid_str(fe, PATH(NULL, field), STR(""), "can have at most %zu characters", max);
+        INVALID_STR_IF(TEXT(obj, field).n > max, PATH(NULL, field), STR(""), "can have at most %zu characters", max);
 }
 
 /* An event with an eventTime is of the new kind, whichever API it comes by. */
 static void check_new_event(struct field_errors *fe, const struct json *obj) {
-        static const char *const needed[] = { "reportingInstance", "action", "reason" };
         struct str controller = TEXT(obj, "reportingComponent");
 
-        if (str_empty(controller))
-                field_required(fe, PATH(NULL, "reportingController"), "");
+        REQUIRED_IF(str_empty(controller), PATH(NULL, "reportingController"), "");
         check_field(fe, PATH(NULL, "reportingController"), controller, check_qualified_name);
-        for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
-                if (str_empty(TEXT(obj, needed[i])))
-                        field_required(fe, PATH(NULL, needed[i]), "");
-                check_length(fe, obj, needed[i], 128);
+        each_word(key, "reportingInstance", "action", "reason") {
+                REQUIRED_IF(str_empty(TEXT(obj, key)), PATH(NULL, key), "");
+                check_length(fe, obj, key, 128);
         }
         check_length(fe, obj, "message", 1024);
 }
@@ -484,9 +446,7 @@ void validate_event(struct field_errors *fe, const struct json *obj, const struc
                 fits = str_eqc(ns, "default") || (new &&str_eqc(ns, "kube-system"));
         else
                 fits = new || str_eq(ns, about);
-        if (!fits)
-                field_invalid_str(fe, PATH(PATH(NULL, "involvedObject"), "namespace"), about,
-                                  "does not match event.namespace");
+        INVALID_STR_IF(!fits, PATH(PATH(NULL, "involvedObject"), "namespace"), about, "does not match event.namespace");
         if (new)
                 check_new_event(fe, obj);
 }
@@ -494,15 +454,12 @@ void validate_event(struct field_errors *fe, const struct json *obj, const struc
 static void check_series(struct field_errors *fe, const struct json *series) {
         if (!json_is(series, JSON_OBJECT))
                 return;
-        if (json_int(GET(series, "count")) < 2)
-                field_invalid_str(fe, PATH(NULL, "series.count"), STR(""), "should be at least 2");
-        if (!is_set(GET(series, "lastObservedTime")))
-                field_required(fe, PATH(NULL, "series.lastObservedTime"), "");
+        INVALID_STR_IF(json_int(GET(series, "count")) < 2, PATH(NULL, "series.count"), STR(""), "should be at least 2");
+        REQUIRED_IF(!is_set(GET(series, "lastObservedTime")), PATH(NULL, "series.lastObservedTime"), "");
 }
 
 /* events.k8s.io/v1 is strict: new events have no old fields, and only a series goes on. */
 static void check_strict_event(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        static const char *const unset[] = { "firstTimestamp", "lastTimestamp", "count", "source" };
         static const char *const kept[][2] = { { "involvedObject", "involvedObject" },
                                                { "reason", "reason" },
                                                { "message", "message" },
@@ -524,14 +481,11 @@ static void check_strict_event(struct field_errors *fe, const struct json *obj, 
                         check_immutable(fe, PATH(NULL, kept[i][1]), GET(obj, kept[i][0]), GET(old, kept[i][0]));
         if (old)
                 return;
-        if (!is_set(GET(obj, "eventTime")))
-                field_required(fe, PATH(NULL, "eventTime"), "");
-        if (!str_eqc(TEXT(obj, "type"), "Normal") && !str_eqc(TEXT(obj, "type"), "Warning"))
-                field_invalid_str(fe, PATH(NULL, "type"), STR(""), "has invalid value: %" STR_FMT,
-                                  STR_ARG(TEXT(obj, "type")));
-        for (size_t i = 0; i < ARRAY_SIZE(unset); i++)
-                if (is_set(GET(obj, unset[i])))
-                        field_invalid_str(fe, PATH(NULL, unset[i]), STR(""), "needs to be unset");
+        REQUIRED_IF(!is_set(GET(obj, "eventTime")), PATH(NULL, "eventTime"), "");
+        INVALID_STR_IF(!str_eqc(TEXT(obj, "type"), "Normal") && !str_eqc(TEXT(obj, "type"), "Warning"),
+                       PATH(NULL, "type"), STR(""), "has invalid value: %" STR_FMT, STR_ARG(TEXT(obj, "type")));
+        each_word(word, "firstTimestamp", "lastTimestamp", "count", "source")
+                INVALID_STR_IF(is_set(GET(obj, word)), PATH(NULL, word), STR(""), "needs to be unset");
 }
 
 static int prepare_event(struct op *op, const struct json *obj, const struct json *old, struct error *err) {

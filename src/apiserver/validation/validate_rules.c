@@ -35,19 +35,16 @@ static bool is_empty(const struct json *v) {
 }
 
 RULE(required) {
-        if (is_empty(v))
-                field_required(fe, p, detail(r, ""));
+        REQUIRED_IF(is_empty(v), p, detail(r, ""));
 }
 
 /* What need not be given, but then is not empty. */
 RULE(filled) {
-        if (json_str(v).n == 0)
-                field_required(fe, p, detail(r, ""));
+        REQUIRED_IF(json_str(v).n == 0, p, detail(r, ""));
 }
 
 RULE(nonempty) {
-        if (json_str(v).n == 0)
-                field_invalid(fe, p, v, "%s", r->text);
+        INVALID_IF(json_str(v).n == 0, p, v, "%s", r->text);
 }
 
 RULE(at_most) { /* bytes */
@@ -60,9 +57,8 @@ RULE(descend) {
 }
 
 RULE(min) {
-        if (json_is(v, JSON_INT) && v->i < r->a)
-                field_invalid(fe, p, v, "%s",
-                              detail(r, r->a == 1 ? "must be greater than 0" : "must be greater than or equal to 0"));
+        INVALID_IF(json_is(v, JSON_INT) && v->i < r->a, p, v, "%s",
+                   detail(r, r->a == 1 ? "must be greater than 0" : "must be greater than or equal to 0"));
 }
 
 RULE(range) {
@@ -130,13 +126,11 @@ bool has_backsteps(struct str s) {
 }
 
 RULE(no_backsteps) {
-        if (has_backsteps(json_str(v)))
-                field_invalid(fe, p, v, "must not contain '..'");
+        INVALID_IF(has_backsteps(json_str(v)), p, v, "must not contain '..'");
 }
 
 RULE(relative_path) {
-        if (str_has_prefix(json_str(v), STR("/")))
-                field_invalid(fe, p, v, "must be a relative path");
+        INVALID_IF(str_has_prefix(json_str(v), STR("/")), p, v, "must be a relative path");
         rule_no_backsteps(fe, p, v, r);
 }
 
@@ -149,8 +143,7 @@ RULE(local_path) {
 }
 
 RULE(absolute_path) {
-        if (!str_has_prefix(json_str(v), STR("/")))
-                field_invalid(fe, p, v, "must be an absolute path");
+        INVALID_IF(!str_has_prefix(json_str(v), STR("/")), p, v, "must be an absolute path");
 }
 
 /* Items are different: all of them, or their member of that name. */
@@ -158,12 +151,12 @@ RULE(unique) {
         size_t i = 0;
 
         json_each_item(it, v) {
-                const struct json *key = r->text ? json_getc(it, r->text) : it;
+                const struct json *key = r->text ? GET(it, r->text) : it;
 
                 for (size_t k = 0; k < i && !is_empty(key); k++) {
                         const struct json *other = json_item(v, k);
 
-                        if (!json_equal(r->text ? json_getc(other, r->text) : other, key))
+                        if (!json_equal(r->text ? GET(other, r->text) : other, key))
                                 continue;
                         field_duplicate_value(fe, r->text ? PATH(PATH_INDEX(p, i), r->text) : PATH_INDEX(p, i), key);
                         break;
@@ -184,30 +177,25 @@ RULE(one_of) {
 }
 
 RULE(at_most_one) {
-        if (json_len(v) > 1)
-                field_forbidden(fe, p, "%s", r->text);
+        FORBIDDEN_IF(json_len(v) > 1, p, "%s", r->text);
 }
 
 RULE(nonnegative_quantity) {
-        if (quantity_of_json(v).nano < 0)
-                field_invalid(fe, p, v, "%s", detail(r, "must be greater than or equal to 0"));
+        INVALID_IF(quantity_of_json(v).nano < 0, p, v, "%s", detail(r, "must be greater than or equal to 0"));
 }
 
 /* ---- of statuses ---- */
 
 /* No part is more than the whole. */
 RULE(replica_counts) {
-        static const char *const parts[] = { "fullyLabeledReplicas", "updatedReplicas", "readyReplicas",
-                                             "currentReplicas", "availableReplicas" };
-        const struct json *ready = json_getc(v, "readyReplicas"), *available = json_getc(v, "availableReplicas");
+        const struct json *ready = GET(v, "readyReplicas"), *available = GET(v, "availableReplicas");
 
-        for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
-                if (json_int(json_getc(v, parts[i])) > json_int(json_getc(v, "replicas")))
-                        field_invalid(fe, PATH(p, parts[i]), json_getc(v, parts[i]),
-                                      "cannot be greater than status.replicas");
-        if (json_int(available) > json_int(ready))
-                field_invalid(fe, PATH(p, "availableReplicas"), available, "cannot be greater than %s",
-                              detail(r, "readyReplicas"));
+        each_word(part, "fullyLabeledReplicas", "updatedReplicas", "readyReplicas", "currentReplicas",
+                  "availableReplicas")
+                if (json_int(GET(v, part)) > json_int(GET(v, "replicas")))
+                        field_invalid(fe, PATH(p, part), GET(v, part), "cannot be greater than status.replicas");
+        INVALID_IF(json_int(available) > json_int(ready), PATH(p, "availableReplicas"), available,
+                   "cannot be greater than %s", detail(r, "readyReplicas"));
 }
 
 #define MAX_REASON 1024
@@ -235,36 +223,31 @@ static void check_reason(struct field_errors *fe, const struct path *p, struct s
                                   "character or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName',  or "
                                   "'ReasonA,ReasonB',  or 'ReasonA:ReasonB', regex used for validation is "
                                   "'[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?')");
-        if (reason.n > MAX_REASON)
-                field_too_long(fe, p, MAX_REASON);
+        check_length_of(fe, p, reason.n, MAX_REASON);
 }
 
 /* A list of metav1.Condition. */
 RULE(conditions) {
-        static const char *const states[] = { "False", "True", "Unknown", NULL };
         size_t i = 0;
 
         json_each_item(c, v) {
                 const struct path *at = PATH_INDEX(p, i);
-                struct str type = json_str(json_getc(c, "type"));
-                const struct json *generation = json_getc(c, "observedGeneration");
+                struct str type = TEXT(c, "type");
+                const struct json *generation = GET(c, "observedGeneration");
 
                 for (size_t k = 0; k < i; k++)
-                        if (json_equal(json_getc(json_item(v, k), "type"), json_getc(c, "type")))
+                        if (json_equal(GET(json_item(v, k), "type"), GET(c, "type")))
                                 field_duplicate(fe, PATH(at, "type"), type);
                 if (str_empty(type))
                         field_required(fe, PATH(at, "type"), "must be set");
                 else
                         check_field(fe, PATH(at, "type"), type, check_qualified_name);
-                check_enum(fe, PATH(at, "status"), json_str(json_getc(c, "status")), states);
-                if (json_int(generation) < 0)
-                        field_invalid(fe, PATH(at, "observedGeneration"), generation,
-                                      "must be greater than or equal to zero");
-                if (is_empty(json_getc(c, "lastTransitionTime")))
-                        field_required(fe, PATH(at, "lastTransitionTime"), "must be set");
-                check_reason(fe, PATH(at, "reason"), json_str(json_getc(c, "reason")));
-                if (json_str(json_getc(c, "message")).n > MAX_MESSAGE)
-                        field_too_long(fe, PATH(at, "message"), MAX_MESSAGE);
+                check_enum(fe, PATH(at, "status"), TEXT(c, "status"), WORDS("False", "True", "Unknown"));
+                INVALID_IF(json_int(generation) < 0, PATH(at, "observedGeneration"), generation,
+                           "must be greater than or equal to zero");
+                REQUIRED_IF(is_empty(GET(c, "lastTransitionTime")), PATH(at, "lastTransitionTime"), "must be set");
+                check_reason(fe, PATH(at, "reason"), TEXT(c, "reason"));
+                check_length_of(fe, PATH(at, "message"), TEXT(c, "message").n, MAX_MESSAGE);
                 i++;
         }
 }
@@ -279,13 +262,11 @@ static void walk(struct field_errors *fe, const struct path *p, const struct sch
                  unsigned depth);
 
 static void apply(struct field_errors *fe, const struct path *p, const struct schema_rule *r, const struct json *v) {
-        size_t i = 0;
-
         if (!r->each)
                 rules[r->id](fe, p, v, r);
         else
-                json_each_item(it, v)
-                        rules[r->id](fe, PATH_INDEX(p, i++), it, r);
+                each_at(it, at, p, v)
+                        rules[r->id](fe, at, it, r);
 }
 
 /* The rules of fields up to number `to`; v is the value of field `at`, the others between them are absent. */
@@ -308,8 +289,7 @@ static size_t run(struct field_errors *fe, const struct path *p, const struct sc
         return next;
 }
 
-static void walk_struct(struct field_errors *fe, const struct path *p, const struct schema_type *t,
-                        const struct json *v, unsigned depth) {
+CHECK(walk_struct, const struct schema_type *t, const struct json *v, unsigned depth) {
         size_t next = 0;
 
         json_each_member(m, v) {
@@ -325,18 +305,16 @@ static void walk_struct(struct field_errors *fe, const struct path *p, const str
         run(fe, p, t, next, t->n_fields, NULL, v, depth);
 }
 
-static void walk(struct field_errors *fe, const struct path *p, const struct schema_type *t, const struct json *v,
-                 unsigned depth) {
+CHECK(walk, const struct schema_type *t, const struct json *v, unsigned depth) {
         bool inside = t->elem && (t->elem->kind >= SCHEMA_LIST || t->elem->values);
-        size_t i = 0;
 
         if (depth > MAX_DEPTH)
                 return;
         if (t->kind == SCHEMA_STRUCT) {
                 walk_struct(fe, p, t, v, depth);
         } else if (t->kind == SCHEMA_LIST && inside) {
-                json_each_item(it, v)
-                        walk(fe, PATH_INDEX(p, i++), t->elem, it, depth + 1);
+                each_at(it, at, p, v)
+                        walk(fe, at, t->elem, it, depth + 1);
         } else if (t->kind == SCHEMA_MAP && inside) {
                 json_each_member(m, v)
                         walk(fe, PATH_KEY(p, json_key(m)), t->elem, &m->value, depth + 1);
@@ -350,7 +328,7 @@ void validate_status_rules(struct field_errors *fe, const struct schema_type *t,
         const struct schema_field *f = schema_field(t, STR("status"));
 
         if (f && f->type->n_rules > 0)
-                run(fe, PATH(NULL, "status"), f->type, 0, f->type->n_fields, NULL, json_getc(obj, "status"), MAX_DEPTH);
+                run(fe, PATH(NULL, "status"), f->type, 0, f->type->n_fields, NULL, GET(obj, "status"), MAX_DEPTH);
 }
 
 void validate_typed(struct field_errors *fe, const struct schema_type *t, const struct json *obj) {

@@ -1,8 +1,6 @@
 /* Services: what goes together with which type, addresses of two families, and what stays. */
 #include "apiserver/validation/validate.h"
 
-#define GET(o, k) json_getc((o), (k))
-#define TEXT(o, k) json_str(json_getc((o), (k)))
 #define SPEC PATH(NULL, "spec")
 
 static bool is_type(const struct json *spec, const char *type) {
@@ -22,12 +20,11 @@ static bool is_headless(const struct json *spec) {
 /* ---- addresses ---- */
 
 static void check_families(struct field_errors *fe, const struct json *spec) {
-        static const char *const known[] = { "IPv4", "IPv6", NULL };
         const struct json *list = GET(spec, "ipFamilies");
         const struct path *p = PATH(SPEC, "ipFamilies");
 
         for (size_t i = 0; i < json_len(list); i++) {
-                check_enum(fe, PATH_INDEX(p, i), item(list, i), known);
+                check_enum(fe, PATH_INDEX(p, i), item(list, i), WORDS("IPv4", "IPv6"));
                 for (size_t k = 0; k < i; k++)
                         if (str_eq(item(list, k), item(list, i))) {
                                 field_duplicate(fe, PATH_INDEX(p, i), item(list, i));
@@ -50,8 +47,7 @@ static bool check_addresses(struct field_errors *fe, const struct path *p, const
                         check_ip(fe, PATH_INDEX(p, i), item(ips, i));
                 ok = ok && (none ? json_len(ips) == 1 : parse_ip(item(ips, i), b) != 0);
         }
-        if (json_len(ips) > 2)
-                field_invalid(fe, p, ips, "may only hold up to 2 values");
+        INVALID_IF(json_len(ips) > 2, p, ips, "may only hold up to 2 values");
         return ok;
 }
 
@@ -84,10 +80,9 @@ void validate_service_addresses(struct field_errors *fe, const struct json *obj,
         for (size_t i = 0; !is_headless(spec) && i < MIN(json_len(ips), json_len(families)); i++) {
                 struct str wanted = item(families, i);
 
-                if (wanted.n == 4 && wanted.p[3] - '0' != parse_ip(item(ips, i), b))
-                        field_invalid(fe, PATH_INDEX(p, i), json_item(ips, i),
-                                      "expected an %" STR_FMT " value as indicated by `ipFamilies[%zu]`",
-                                      STR_ARG(wanted), i);
+                INVALID_IF(wanted.n == 4 && wanted.p[3] - '0' != parse_ip(item(ips, i), b), PATH_INDEX(p, i),
+                           json_item(ips, i), "expected an %" STR_FMT " value as indicated by `ipFamilies[%zu]`",
+                           STR_ARG(wanted), i);
         }
 }
 
@@ -98,15 +93,12 @@ static void check_kept(struct field_errors *fe, const struct json *spec, const s
         bool cluster = str_eqc(STR("clusterIPs"), name), all = json_len(now) == json_len(was);
         const struct path *p = PATH(SPEC, name);
 
-        if (json_len(was) > json_len(now) && json_len(GET(spec, "clusterIPs")) == 0)
-                field_invalid(fe, PATH_INDEX(p, 0),
-                              json_new(fe->a,
-                                       json_of_raw(cluster ? STR("[]string(nil)") : STR("[]core.IPFamily(nil)"))),
-                              "primary %s can not be unset", one);
+        INVALID_IF(json_len(was) > json_len(now) && json_len(GET(spec, "clusterIPs")) == 0, PATH_INDEX(p, 0),
+                   json_new(fe->a, json_of_raw(cluster ? STR("[]string(nil)") : STR("[]core.IPFamily(nil)"))),
+                   "primary %s can not be unset", one);
         for (size_t i = 0; i < (all ? json_len(was) : MIN(MIN(json_len(now), json_len(was)), 1U)); i++)
-                if (!str_eq(item(now, i), item(was, i)))
-                        field_invalid(fe, PATH_INDEX(p, cluster ? i : 0),
-                                      all || cluster ? now : GET(spec, "clusterIPs"), "may not change once set");
+                INVALID_IF(!str_eq(item(now, i), item(was, i)), PATH_INDEX(p, cluster ? i : 0),
+                           all || cluster ? now : GET(spec, "clusterIPs"), "may not change once set");
         if (json_len(was) > json_len(now) && json_len(now) == 1 && !str_eqc(json_str(policy), "SingleStack"))
                 field_invalid(fe, PATH(SPEC, "ipFamilyPolicy"), policy,
                               "must be set to 'SingleStack' when releasing the secondary %s", one);
@@ -182,11 +174,8 @@ static void check_port_twins(struct field_errors *fe, const struct path *list, c
 
 static void check_node_ports(struct field_errors *fe, const struct json *spec) {
         const struct path *list = PATH(SPEC, "ports");
-        size_t i = 0;
 
-        json_each_item(port, GET(spec, "ports")) {
-                const struct path *p = PATH_INDEX(list, i++);
-
+        each_at(port, p, list, GET(spec, "ports")) {
                 if (json_int(GET(port, "nodePort")) != 0 && is_type(spec, "ClusterIP"))
                         field_forbidden(fe, PATH(p, "nodePort"), "may not be used when `type` is 'ClusterIP'");
         }
@@ -197,12 +186,10 @@ static void check_node_ports(struct field_errors *fe, const struct json *spec) {
 /* ---- what only some types have ---- */
 
 static void check_external_name(struct field_errors *fe, const struct json *spec) {
-        static const char *const absent[] = { "clusterIPs", "ipFamilies", "ipFamilyPolicy" };
         struct str name = TEXT(spec, "externalName");
 
-        for (size_t i = 0; i < ARRAY_SIZE(absent); i++)
-                if (GET(spec, absent[i]))
-                        field_forbidden(fe, PATH(SPEC, absent[i]), "may not be set for ExternalName services");
+        each_word(word, "clusterIPs", "ipFamilies", "ipFamilyPolicy")
+                FORBIDDEN_IF(GET(spec, word), PATH(SPEC, word), "may not be set for ExternalName services");
         if (str_has_suffix(name, STR(".")))
                 name.n--;
         if (str_empty(name))
@@ -221,12 +208,10 @@ static void check_source_ranges(struct field_errors *fe, const struct json *obj,
                                                ? PATH_KEY(PATH(PATH(NULL, "metadata"), "annotations"), STR(RANGES_KEY))
                                                : PATH(SPEC, "LoadBalancerSourceRanges");
         struct str rest = str_trim(json_str(old_way)), cidr;
-        size_t i = 0;
 
-        if ((json_len(list) > 0 || old_way) && !balanced)
-                field_forbidden(fe, p, ONLY_BALANCED);
-        json_each_item(e, list)
-                check_cidr(fe, PATH_INDEX(p, i++), str_trim(json_str(e)));
+        FORBIDDEN_IF((json_len(list) > 0 || old_way) && !balanced, p, ONLY_BALANCED);
+        each_at(e, at, p, list)
+                check_cidr(fe, at, str_trim(json_str(e)));
         while (json_len(list) == 0 && !str_empty(rest) && str_split(&rest, ',', &cidr))
                 check_cidr(fe, p, str_trim(cidr));
 }
@@ -256,8 +241,8 @@ static void check_traffic(struct field_errors *fe, const struct json *spec) {
         const struct json *port = GET(spec, "healthCheckNodePort");
 
         if (!external && !str_empty(TEXT(spec, "externalTrafficPolicy")))
-                field_invalid(fe, PATH(SPEC, "externalTrafficPolicy"), GET(spec, "externalTrafficPolicy"),
-                              "may only be set for externally-accessible services");
+                invalid_at(fe, SPEC, spec, "externalTrafficPolicy",
+                           "may only be set for externally-accessible services");
         if (json_int(port) != 0 && !needs_health_port(spec))
                 field_invalid(fe, p, port,
                               "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
@@ -297,25 +282,21 @@ static void check_spec(struct field_errors *fe, const struct json *obj) {
         const struct path *ips = PATH(SPEC, "externalIPs");
         bool headless = is_headless(spec), node = is_type(spec, "NodePort");
         uint8_t b[16];
-        size_t i = 0;
 
         if (hints && mode && !json_equal(hints, mode))
                 field_invalid(fe, PATH_KEY(PATH(PATH(NULL, "metadata"), "annotations"), STR(MODE)), mode,
                               "must match annotations[" HINTS "] when both are specified");
         if (json_len(GET(spec, "ports")) == 0 && !headless && !is_type(spec, "ExternalName"))
                 field_required(fe, PATH(SPEC, "ports"), "");
-        if (headless && (node || is_type(spec, "LoadBalancer")))
-                field_invalid_str(fe, PATH_INDEX(PATH(SPEC, "clusterIPs"), 0), STR("None"),
-                                  "may not be set to 'None' for %s services", node ? "NodePort" : "LoadBalancer");
+        INVALID_STR_IF(headless && (node || is_type(spec, "LoadBalancer")), PATH_INDEX(PATH(SPEC, "clusterIPs"), 0),
+                       STR("None"), "may not be set to 'None' for %s services", node ? "NodePort" : "LoadBalancer");
         if (is_type(spec, "ExternalName"))
                 check_external_name(fe, spec);
         check_port_names(fe, PATH(SPEC, "ports"), GET(spec, "ports"));
         validate_labels(fe, PATH(SPEC, "selector"), GET(spec, "selector"));
         check_affinity(fe, spec);
         validate_service_addresses(fe, obj, NULL);
-        json_each_item(e, GET(spec, "externalIPs")) {
-                const struct path *at = PATH_INDEX(ips, i++);
-
+        each_at(e, at, ips, GET(spec, "externalIPs")) {
                 if (parse_ip(json_str(e), b))
                         check_not_special_ip(fe, at, json_str(e));
                 else
@@ -346,14 +327,11 @@ void validate_service(struct field_errors *fe, const struct json *obj, const str
 
 /* Where a load balancer is: an address or a host name each. Only those of services have a mode. */
 static void check_balancer_status(struct field_errors *fe, const struct json *obj, bool moded) {
-        static const char *const modes[] = { "Proxy", "VIP", NULL };
         const struct path *list = PATH(PATH(PATH(NULL, "status"), "loadBalancer"), "ingress");
         const struct json *ingress = json_at_path(obj, "status", "loadBalancer", "ingress");
         uint8_t b[16];
-        size_t i = 0;
 
-        json_each_item(e, ingress) {
-                const struct path *p = PATH_INDEX(list, i++);
+        each_at(e, p, list, ingress) {
                 struct str ip = TEXT(e, "ip"), host = TEXT(e, "hostname"), mode = TEXT(e, "ipMode");
 
                 if (!str_empty(ip))
@@ -363,7 +341,7 @@ static void check_balancer_status(struct field_errors *fe, const struct json *ob
                 else if (moded && str_empty(ip) && !str_empty(mode))
                         field_forbidden(fe, PATH(p, "ipMode"), "may not be specified when `ip` is not set");
                 else if (moded && !str_empty(mode))
-                        check_enum(fe, PATH(p, "ipMode"), mode, modes);
+                        check_enum(fe, PATH(p, "ipMode"), mode, WORDS("Proxy", "VIP"));
                 if (!str_empty(host))
                         check_field(fe, PATH(p, "hostname"), host, check_dns_subdomain);
                 if (!str_empty(host) && parse_ip(host, b))

@@ -2,9 +2,6 @@
 #include "apiserver/validation/validate.h"
 #include "schema/quantity.h"
 
-#define GET(o, k) json_getc((o), (k))
-#define TEXT(o, k) json_str(json_getc((o), (k)))
-
 #define MAX_PARAMETERS 512
 #define MAX_PARAMETERS_SIZE ((size_t) 256 * 1024)
 #define MAX_NODE_ID 192
@@ -17,8 +14,7 @@ static void check_parameters(struct field_errors *fe, const struct path *p, cons
                 return;
         }
         json_each_member(m, map) {
-                if (str_empty(json_key(m)))
-                        field_invalid_str(fe, p, STR(""), "field can not be empty.");
+                INVALID_STR_IF(str_empty(json_key(m)), p, STR(""), "field can not be empty.");
                 size += json_key(m).n + json_str(&m->value).n;
         }
         if (size > MAX_PARAMETERS_SIZE)
@@ -30,8 +26,7 @@ static void check_topology_label(struct field_errors *fe, const struct path *p, 
         const struct json *values = GET(label, "values");
         const struct path *at = PATH(p, "values");
 
-        if (json_len(values) == 0)
-                field_required(fe, at, "");
+        REQUIRED_IF(json_len(values) == 0, at, "");
         for (size_t i = 1; i < json_len(values); i++)
                 for (size_t k = 0; k < i; k++)
                         if (json_equal(json_item(values, i), json_item(values, k))) {
@@ -68,10 +63,8 @@ static bool same_term(const struct json *a, const struct json *b) {
 }
 
 static void check_topologies(struct field_errors *fe, const struct json *terms) {
-        const struct path *list = PATH(NULL, "allowedTopologies");
-
         for (size_t i = 0; i < json_len(terms); i++) {
-                const struct path *p = PATH(PATH_INDEX(list, i), "matchLabelExpressions");
+                const struct path *p = PATH(PATH_INDEX(PATH(NULL, "allowedTopologies"), i), "matchLabelExpressions");
                 const struct json *labels = GET(json_item(terms, i), "matchLabelExpressions");
 
                 for (size_t k = 0; k < json_len(labels); k++) {
@@ -88,7 +81,6 @@ static void check_topologies(struct field_errors *fe, const struct json *terms) 
 }
 
 void validate_storage_class(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        static const char *const reclaims[] = { "Delete", "Retain", NULL };
         struct str provisioner = TEXT(obj, "provisioner"), reclaim = TEXT(obj, "reclaimPolicy");
         const struct json *now = GET(obj, "parameters"), *before = GET(old, "parameters");
 
@@ -109,7 +101,7 @@ void validate_storage_class(struct field_errors *fe, const struct json *obj, con
                 check_field(fe, PATH(NULL, "provisioner"), str_lower(fe->a, provisioner), check_qualified_name);
         check_parameters(fe, PATH(NULL, "parameters"), now);
         if (!str_empty(reclaim))
-                check_enum(fe, PATH(NULL, "reclaimPolicy"), reclaim, reclaims);
+                check_enum(fe, PATH(NULL, "reclaimPolicy"), reclaim, WORDS("Delete", "Retain"));
         check_topologies(fe, GET(obj, "allowedTopologies"));
 }
 
@@ -144,17 +136,15 @@ static void check_token_requests(struct field_errors *fe, const struct path *lis
 }
 
 void validate_csi_driver(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        static const char *const policies[] = { "File", "None", "ReadWriteOnceWithFSType", NULL }, *const modes[] = {
-                "Persistent", "Ephemeral", NULL
-        };
         const struct path *p = PATH(NULL, "spec");
         const struct json *spec = GET(obj, "spec");
 
         if (GET(spec, "fsGroupPolicy"))
-                check_enum(fe, PATH(p, "fsGroupPolicy"), TEXT(spec, "fsGroupPolicy"), policies);
+                check_enum(fe, PATH(p, "fsGroupPolicy"), TEXT(spec, "fsGroupPolicy"),
+                           WORDS("File", "None", "ReadWriteOnceWithFSType"));
         check_token_requests(fe, PATH(p, "tokenRequests"), GET(spec, "tokenRequests"));
         json_each_item(mode, GET(spec, "volumeLifecycleModes"))
-                check_enum(fe, PATH(p, "volumeLifecycleModes"), json_str(mode), modes);
+                check_enum(fe, PATH(p, "volumeLifecycleModes"), json_str(mode), WORDS("Persistent", "Ephemeral"));
         if (!old)
                 return;
         check_immutable(fe, PATH(p, "attachedRequired"), GET(spec, "attachRequired"),
@@ -167,8 +157,7 @@ static void check_topology(struct field_errors *fe, const struct path *p, const 
         for (size_t i = 0; i < json_len(keys); i++) {
                 struct str key = json_str(json_item(keys, i));
 
-                if (str_empty(key))
-                        field_required(fe, p, "");
+                REQUIRED_IF(str_empty(key), p, "");
                 for (size_t k = 0; k < i; k++)
                         if (str_eq(json_str(json_item(keys, k)), key)) {
                                 field_duplicate(fe, p, key);
@@ -192,10 +181,8 @@ void validate_csi_node(struct field_errors *fe, const struct json *obj, const st
                         field_required(fe, PATH(p, "name"), "");
                 else
                         check_field(fe, PATH(p, "name"), name, check_dns_subdomain);
-                if (str_empty(id))
-                        field_required(fe, PATH(p, "nodeID"), "");
-                if (id.n > MAX_NODE_ID)
-                        field_invalid_str(fe, PATH(p, "nodeID"), id, "must be %d characters or less", MAX_NODE_ID);
+                REQUIRED_IF(str_empty(id), PATH(p, "nodeID"), "");
+                INVALID_STR_IF(id.n > MAX_NODE_ID, PATH(p, "nodeID"), id, "must be %d characters or less", MAX_NODE_ID);
                 check_nonnegative(fe, PATH(PATH(p, "allocatable"), "count"),
                                   json_at_path(driver, "allocatable", "count"));
                 check_topology(fe, p, GET(driver, "topologyKeys"));
@@ -214,10 +201,7 @@ void validate_volume_attachment(struct field_errors *fe, const struct json *obj,
                 check_immutable(fe, p, spec, GET(old, "spec"));
                 return;
         }
-        if (str_empty(TEXT(spec, "attacher")))
-                field_required(fe, PATH(p, "attacher"), "");
-        else
-                check_field(fe, PATH(p, "attacher"), TEXT(spec, "attacher"), check_dns_subdomain);
+        check_needed(fe, p, spec, "attacher", "", check_dns_subdomain);
         if (!volume && !inlined)
                 field_required(fe, source, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
         else if (volume && inlined)
@@ -232,8 +216,7 @@ void validate_volume_attachment(struct field_errors *fe, const struct json *obj,
 void validate_revision(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct json *data = GET(obj, "data");
 
-        if (json_type(data) == JSON_NULL)
-                field_required(fe, PATH(NULL, "data"), "data is mandatory");
+        REQUIRED_IF(json_type(data) == JSON_NULL, PATH(NULL, "data"), "data is mandatory");
         check_nonnegative(fe, PATH(NULL, "revision"), GET(obj, "revision"));
         if (old)
                 check_immutable(fe, PATH(NULL, "data"), data, GET(old, "data"));

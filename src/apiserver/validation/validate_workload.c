@@ -2,8 +2,6 @@
 #include "apiserver/validation/validate.h"
 #include "schema/selector.h"
 
-#define GET(o, k) json_getc((o), (k))
-#define TEXT(o, k) json_str(json_getc((o), (k)))
 #define SPEC PATH(NULL, "spec")
 
 /* ---- selector and template ---- */
@@ -12,8 +10,7 @@ static void check_selector(struct field_errors *fe, const struct json *selector,
         const struct path *p = PATH(SPEC, "selector");
 
         if (!json_is(selector, JSON_OBJECT)) { /* Go prints null for the one that is missing */
-                if (needed)
-                        field_required(fe, p, "");
+                REQUIRED_IF(needed, p, "");
                 return;
         }
         validate_label_selector(fe, p, selector);
@@ -25,19 +22,16 @@ static void check_selector(struct field_errors *fe, const struct json *selector,
  * those of a controller do. */
 static void check_template(struct field_errors *fe, const struct json *template, const struct selector *s,
                            const char *kind) {
-        static const char *const always[] = { "Always", NULL };
         const struct path *p = PATH(SPEC, "template"), *spec = PATH(p, "spec");
         const struct json *labels = json_at_path(template, "metadata", "labels");
         struct str restart = json_str(json_at_path(template, "spec", "restartPolicy"));
 
-        if (!s || !selector_matches_labels(s, labels))
-                field_invalid(fe, PATH(PATH(p, "metadata"), "labels"), labels,
-                              "`selector` does not match template `labels`");
+        INVALID_IF(!s || !selector_matches_labels(s, labels), PATH(PATH(p, "metadata"), "labels"), labels,
+                   "`selector` does not match template `labels`");
         if (!str_empty(restart))
-                check_enum(fe, PATH(spec, "restartPolicy"), restart, always);
-        if (json_at_path(template, "spec", "activeDeadlineSeconds"))
-                field_forbidden(fe, PATH(spec, "activeDeadlineSeconds"), "activeDeadlineSeconds in %s is not Supported",
-                                kind);
+                check_enum(fe, PATH(spec, "restartPolicy"), restart, WORDS("Always"));
+        FORBIDDEN_IF(json_at_path(template, "spec", "activeDeadlineSeconds"), PATH(spec, "activeDeadlineSeconds"),
+                     "activeDeadlineSeconds in %s is not Supported", kind);
 }
 
 static void check_pods(struct field_errors *fe, const struct json *spec, const char *kind) {
@@ -76,7 +70,6 @@ static bool is_zero(const struct json *v) { /* 0, "0", "0%" */
 }
 
 static void check_deployment_strategy(struct field_errors *fe, const struct path *p, const struct json *s) {
-        static const char *const types[] = { "Recreate", "RollingUpdate", NULL };
         const struct path *rolling = PATH(p, "rollingUpdate");
         const struct json *surge = json_at_path(s, "rollingUpdate", "maxSurge"),
                           *unavailable = json_at_path(s, "rollingUpdate", "maxUnavailable");
@@ -84,20 +77,17 @@ static void check_deployment_strategy(struct field_errors *fe, const struct path
         if (str_eqc(TEXT(s, "type"), "RollingUpdate")) {
                 check_int_or_percent(fe, PATH(rolling, "maxUnavailable"), unavailable);
                 check_int_or_percent(fe, PATH(rolling, "maxSurge"), surge);
-                if (is_zero(unavailable) && is_zero(surge))
-                        field_invalid(fe, PATH(rolling, "maxUnavailable"),
-                                      in_go(fe->a, SCHEMA_INT_OR_STRING, unavailable),
-                                      "may not be 0 when `maxSurge` is 0");
+                INVALID_IF(is_zero(unavailable) && is_zero(surge), PATH(rolling, "maxUnavailable"),
+                           in_go(fe->a, SCHEMA_INT_OR_STRING, unavailable), "may not be 0 when `maxSurge` is 0");
                 check_share(fe, PATH(rolling, "maxUnavailable"), unavailable);
         } else if (!str_eqc(TEXT(s, "type"), "Recreate")) {
-                field_not_supported_value(fe, p, s, types);
+                field_not_supported_value(fe, p, s, WORDS("Recreate", "RollingUpdate"));
         } else if (GET(s, "rollingUpdate")) {
                 field_forbidden(fe, rolling, "may not be specified when strategy `type` is 'Recreate'");
         }
 }
 
 static void check_daemonset_strategy(struct field_errors *fe, const struct path *p, const struct json *s) {
-        static const char *const types[] = { "RollingUpdate", "OnDelete", NULL };
         const struct path *surge_path = PATH(PATH(p, "rollingUpdate"), "maxSurge"),
                           *unavailable_path = PATH(PATH(p, "rollingUpdate"), "maxUnavailable");
         const struct json *surge = json_at_path(s, "rollingUpdate", "maxSurge"),
@@ -105,7 +95,7 @@ static void check_daemonset_strategy(struct field_errors *fe, const struct path 
 
         if (!str_eqc(TEXT(s, "type"), "RollingUpdate")) {
                 if (!str_eqc(TEXT(s, "type"), "OnDelete"))
-                        field_not_supported_value(fe, p, s, types);
+                        field_not_supported_value(fe, p, s, WORDS("RollingUpdate", "OnDelete"));
                 return;
         }
         check_share(fe, unavailable_path, unavailable);
@@ -124,59 +114,48 @@ static void check_statefulset_strategy(struct field_errors *fe, const struct pat
 
         if (str_eqc(TEXT(s, "type"), "RollingUpdate")) {
                 check_nonnegative(fe, PATH(rolling, "partition"), json_at_path(s, "rollingUpdate", "partition"));
-                if (unavailable && is_zero(unavailable))
-                        field_invalid(fe, PATH(rolling, "maxUnavailable"),
-                                      in_go(fe->a, SCHEMA_INT_OR_STRING, unavailable), "cannot be 0");
+                INVALID_IF(unavailable && is_zero(unavailable), PATH(rolling, "maxUnavailable"),
+                           in_go(fe->a, SCHEMA_INT_OR_STRING, unavailable), "cannot be 0");
                 check_share(fe, PATH(rolling, "maxUnavailable"), unavailable);
         } else if (!delete) {
-                field_invalid(fe, p, s,
-                              "must be 'RollingUpdate' or 'OnDelete'");
+                field_invalid(fe, p, s, "must be 'RollingUpdate' or 'OnDelete'");
         } else if (GET(s, "rollingUpdate")) {
-                field_invalid(fe, rolling,
-                              GET(s, "rollingUpdate"),
-                              "only allowed for updateStrategy 'RollingUpdate'");
+                field_invalid(fe, rolling, GET(s, "rollingUpdate"), "only allowed for updateStrategy 'RollingUpdate'");
         }
 }
 
 /* ---- the kinds ---- */
 
 void validate_deployment(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        static const char *const first[] = { "replicas", NULL }, *const last[] = { "minReadySeconds",
-                                                                                   "revisionHistoryLimit",
-                                                                                   "progressDeadlineSeconds", NULL };
         const struct json *spec = GET(obj, "spec"), *deadline = GET(spec, "progressDeadlineSeconds");
 
-        check_counts(fe, spec, first);
+        check_counts(fe, spec, WORDS("replicas"));
         check_selector(fe, GET(spec, "selector"), true, "deployment");
         check_pods(fe, spec, "ReplicaSet");
         check_deployment_strategy(fe, PATH(SPEC, "strategy"), GET(spec, "strategy"));
-        check_counts(fe, spec, last);
-        if (json_is(deadline, JSON_INT) && deadline->i <= json_int(GET(spec, "minReadySeconds")))
-                field_invalid(fe, PATH(SPEC, "progressDeadlineSeconds"), deadline,
-                              "must be greater than minReadySeconds");
+        check_counts(fe, spec, WORDS("minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"));
+        INVALID_IF(json_is(deadline, JSON_INT) && deadline->i <= json_int(GET(spec, "minReadySeconds")),
+                   PATH(SPEC, "progressDeadlineSeconds"), deadline, "must be greater than minReadySeconds");
         check_selector_kept(fe, obj, old);
 }
 
 void validate_replicaset(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        static const char *const counts[] = { "replicas", "minReadySeconds", NULL };
         const struct json *spec = GET(obj, "spec");
 
-        check_counts(fe, spec, counts);
+        check_counts(fe, spec, WORDS("replicas", "minReadySeconds"));
         check_selector(fe, GET(spec, "selector"), true, "deployment"); /* upstream says so too */
         check_pods(fe, spec, "ReplicaSet");
         check_selector_kept(fe, obj, old);
 }
 
 void validate_daemonset(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        static const char *const before[] = { "minReadySeconds", NULL }, *const after[] = { "revisionHistoryLimit",
-                                                                                            NULL };
         const struct json *spec = GET(obj, "spec");
 
         check_selector(fe, GET(spec, "selector"), false, "daemonset");
         check_pods(fe, spec, "DaemonSet");
-        check_counts(fe, spec, before);
+        check_counts(fe, spec, WORDS("minReadySeconds"));
         check_daemonset_strategy(fe, PATH(SPEC, "updateStrategy"), GET(spec, "updateStrategy"));
-        check_counts(fe, spec, after);
+        check_counts(fe, spec, WORDS("revisionHistoryLimit"));
         check_selector_kept(fe, obj, old);
 }
 
@@ -192,37 +171,29 @@ static bool only_differs_in(struct arena *a, const struct json *now, const struc
 }
 
 static void check_retention(struct field_errors *fe, const struct json *policy) {
-        static const char *const values[] = { "Retain", "Delete", NULL }, *const when[] = { "whenDeleted",
-                                                                                            "whenScaled" };
+        static const char *const when[] = { "whenDeleted", "whenScaled" };
 
         for (size_t i = 0; policy && i < ARRAY_SIZE(when); i++)
                 check_enum(fe, PATH(PATH(SPEC, "persistentVolumeClaimRetentionPolicy"), when[i]), TEXT(policy, when[i]),
-                           values);
+                           WORDS("Retain", "Delete"));
 }
 
 void validate_statefulset(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        static const char *const mutable[] = { "replicas",
-                                               "ordinals",
-                                               "template",
-                                               "updateStrategy",
-                                               "revisionHistoryLimit",
-                                               "persistentVolumeClaimRetentionPolicy",
-                                               "minReadySeconds",
-                                               NULL };
         static const char *const counts[] = { "replicas", "minReadySeconds", NULL };
         const struct json *spec = GET(obj, "spec");
         struct str management = TEXT(spec, "podManagementPolicy");
 
-        if (!str_eqc(management, "OrderedReady") && !str_eqc(management, "Parallel"))
-                field_invalid_str(fe, PATH(SPEC, "podManagementPolicy"), management,
-                                  "must be 'OrderedReady' or 'Parallel'");
+        INVALID_STR_IF(!str_eqc(management, "OrderedReady") && !str_eqc(management, "Parallel"),
+                       PATH(SPEC, "podManagementPolicy"), management, "must be 'OrderedReady' or 'Parallel'");
         check_statefulset_strategy(fe, PATH(SPEC, "updateStrategy"), GET(spec, "updateStrategy"));
         check_retention(fe, GET(spec, "persistentVolumeClaimRetentionPolicy"));
         check_counts(fe, spec, counts);
         check_nonnegative(fe, PATH(SPEC, "ordinals.start"), json_at_path(spec, "ordinals", "start"));
         check_selector(fe, GET(spec, "selector"), true, "statefulset");
         check_pods(fe, spec, "StatefulSet");
-        if (old && !only_differs_in(fe->a, spec, GET(old, "spec"), mutable))
+        if (old && !only_differs_in(fe->a, spec, GET(old, "spec"),
+                                    WORDS("replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
+                                          "persistentVolumeClaimRetentionPolicy", "minReadySeconds")))
                 field_forbidden(fe, SPEC,
                                 "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', "
                                 "'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and "
@@ -230,14 +201,12 @@ void validate_statefulset(struct field_errors *fe, const struct json *obj, const
 }
 
 void validate_replication_controller(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        static const char *const first[] = { "minReadySeconds", NULL }, *const then[] = { "replicas", NULL };
         const struct json *spec = GET(obj, "spec"), *selector = GET(spec, "selector");
         struct selector s;
 
-        check_counts(fe, spec, first);
-        if (json_len(selector) == 0)
-                field_required(fe, PATH(SPEC, "selector"), "");
-        check_counts(fe, spec, then);
+        check_counts(fe, spec, WORDS("minReadySeconds"));
+        REQUIRED_IF(json_len(selector) == 0, PATH(SPEC, "selector"), "");
+        check_counts(fe, spec, WORDS("replicas"));
         selector_from_map(fe->a, selector, &s);
         if (GET(spec, "template"))
                 check_template(fe, GET(spec, "template"), &s, "ReplicationController");
@@ -251,7 +220,6 @@ void validate_collisions(struct field_errors *fe, const struct json *obj, const 
                           *before = json_at_path(old, "status", "collisionCount");
         struct json zero = json_of_int(0);
 
-        if (before && json_int(now) < json_int(before))
-                field_invalid(fe, PATH(PATH(NULL, "status"), "collisionCount"), now ? now : &zero,
-                              "cannot be decremented");
+        INVALID_IF(before && json_int(now) < json_int(before), PATH(PATH(NULL, "status"), "collisionCount"),
+                   now ? now : &zero, "cannot be decremented");
 }

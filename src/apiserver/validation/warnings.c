@@ -4,9 +4,6 @@
 #include "apiserver/strategy.h"
 #include "schema/quantity.h"
 
-#define GET(o, k) json_getc((o), (k))
-#define TEXT(o, k) json_str(json_getc((o), (k)))
-
 static void warn(struct op *op, const struct path *p, const char *fmt, ...) _printf_(3, 4);
 static void warn(struct op *op, const struct path *p, const char *fmt, ...) {
         _cleanup_buf_ struct buf b = BUF_INIT;
@@ -82,11 +79,7 @@ static void warn_cidr(struct op *op, const struct path *p, struct str s) {
 /* Every text of a list, or its member of that name. */
 static void warn_each(struct op *op, const struct path *p, const struct json *list, const char *member,
                       void (*look)(struct op *op, const struct path *p, struct str s)) {
-        size_t i = 0;
-
-        json_each_item(it, list) {
-                const struct path *at = PATH_INDEX(p, i++);
-
+        each_at(it, at, p, list) {
                 look(op, member ? PATH(at, member) : at, member ? TEXT(it, member) : json_str(it));
         }
 }
@@ -139,11 +132,7 @@ static void warn_value(struct op *op, const struct path *p, struct str s) {
 }
 
 static void warn_preference(struct op *op, const struct path *p, const struct json *list) {
-        size_t i = 0;
-
-        json_each_item(e, list) {
-                const struct path *at = PATH_INDEX(p, i++);
-
+        each_at(e, at, p, list) {
                 warn_label(op, PATH(at, "key"), TEXT(e, "key"));
                 warn_each(op, PATH(at, "values"), GET(e, "values"), NULL, warn_value);
         }
@@ -157,11 +146,8 @@ static void warn_node_affinity(struct op *op, const struct path *p, const struct
         for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
                 const struct path *list = lists[l][1] ? PATH(PATH(p, lists[l][0]), lists[l][1]) : PATH(p, lists[l][0]);
                 const struct json *terms = GET(affinity, lists[l][0]);
-                size_t i = 0;
 
-                json_each_item(t, lists[l][1] ? GET(terms, lists[l][1]) : terms) {
-                        const struct path *at = PATH_INDEX(list, i++);
-
+                each_at(t, at, list, lists[l][1] ? GET(terms, lists[l][1]) : terms) {
                         if (l == 0)
                                 warn_each(op, PATH(at, "matchExpressions"), GET(t, "matchExpressions"), "key",
                                           warn_label);
@@ -177,18 +163,14 @@ static void warn_node_affinity(struct op *op, const struct path *p, const struct
 static const char no_selector[] = "a null labelSelector results in matching no pod";
 
 static void warn_placement(struct op *op, const struct path *p, const struct json *spec) {
-        static const char *const kinds[] = { "podAffinity", "podAntiAffinity" }, *const lists[] = {
-                "requiredDuringSchedulingIgnoredDuringExecution", "preferredDuringSchedulingIgnoredDuringExecution"
-        };
+        static const char *const lists[] = { "requiredDuringSchedulingIgnoredDuringExecution",
+                                             "preferredDuringSchedulingIgnoredDuringExecution" };
         const struct path *affinity = PATH(p, "affinity");
-        size_t i;
 
-        for (size_t k = 0; k < ARRAY_SIZE(kinds); k++)
+        each_word(kind, "podAffinity", "podAntiAffinity")
                 for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
-                        i = 0;
-                        json_each_item(t, json_at_path(spec, "affinity", kinds[k], lists[l])) {
-                                const struct path *at = PATH_INDEX(PATH(PATH(affinity, kinds[k]), lists[l]), i++);
-
+                        each_at(t, at, PATH(PATH(affinity, kind), lists[l]),
+                                json_at_path(spec, "affinity", kind, lists[l])) {
                                 if (!GET(l ? GET(t, "podAffinityTerm") : t, "labelSelector"))
                                         warn(op, PATH(l ? PATH(at, "podAffinityTerm") : at, "labelSelector"),
                                              no_selector);
@@ -197,11 +179,7 @@ static void warn_placement(struct op *op, const struct path *p, const struct jso
 }
 
 static void warn_spread(struct op *op, const struct path *p, const struct json *list) {
-        size_t i = 0;
-
-        json_each_item(t, list) {
-                const struct path *at = PATH_INDEX(p, i++);
-
+        each_at(t, at, p, list) {
                 warn_label(op, PATH(at, "topologyKey"), TEXT(t, "topologyKey"));
                 if (!GET(t, "labelSelector"))
                         warn(op, PATH(at, "labelSelector"), no_selector);
@@ -335,11 +313,8 @@ static void warn_size(struct op *op, const struct path *p, const struct json *si
 }
 
 static void warn_claim_spec(struct op *op, const struct path *p, const struct json *spec) {
-        static const char *const lists[] = { "requests", "limits" };
-
-        for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
-                warn_size(op, PATH(PATH(p, "resources"), lists[i]), json_at_path(spec, "resources", lists[i]),
-                          "storage");
+        each_word(list, "requests", "limits")
+                warn_size(op, PATH(PATH(p, "resources"), list), json_at_path(spec, "resources", list), "storage");
 }
 
 /* Kinds of volumes that are no more, as members of v. */
@@ -363,11 +338,8 @@ static void warn_sources(struct op *op, const struct path *p, const struct json 
 }
 
 static void warn_volumes(struct op *op, const struct path *list, const struct json *volumes) {
-        size_t i = 0;
-
-        json_each_item(v, volumes) {
-                const struct path *p = PATH_INDEX(list, i++),
-                                  *claim = PATH(PATH(p, "ephemeral"), "volumeClaimTemplate");
+        each_at(v, p, list, volumes) {
+                const struct path *claim = PATH(PATH(p, "ephemeral"), "volumeClaimTemplate");
 
                 warn_sources(op, p, v);
                 warn_overlaps(op, v);
@@ -409,12 +381,9 @@ static void warn_env(struct op *op, const struct path *p, const struct json *env
 }
 
 static void warn_container(struct op *op, const struct path *p, const struct json *c) {
-        static const char *const lists[] = { "limits", "requests" }, *const sizes[] = { "memory", "ephemeral-storage" };
-
-        for (size_t k = 0; k < ARRAY_SIZE(sizes); k++)
-                for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
-                        warn_size(op, PATH(PATH(p, "resources"), lists[l]), json_at_path(c, "resources", lists[l]),
-                                  sizes[k]);
+        each_word(size, "memory", "ephemeral-storage")
+                each_word(list, "limits", "requests")
+                        warn_size(op, PATH(PATH(p, "resources"), list), json_at_path(c, "resources", list), size);
         warn_env(op, PATH(p, "env"), GET(c, "env"));
 }
 
@@ -430,10 +399,8 @@ static void warn_port(struct op *op, const struct path *spec_path, const struct 
                      STR_ARG(TEXT(port, "name")), (long long) json_int(GET(port, "containerPort")),
                      STR_ARG(TEXT(port, "protocol")), STR_ARG(TEXT(port, "hostIP")));
         for (size_t l = 0; l < ARRAY_SIZE(container_lists); l++) {
-                size_t c = 0;
-
-                json_each_item(container, GET(spec, container_lists[l])) {
-                        const struct path *list = PATH(PATH_INDEX(PATH(spec_path, container_lists[l]), c++), "ports");
+                each_at(container, each, PATH(spec_path, container_lists[l]), GET(spec, container_lists[l])) {
+                        const struct path *list = PATH(each, "ports");
                         size_t i = 0;
 
                         json_each_item(other, GET(container, "ports")) {
@@ -492,7 +459,6 @@ static void warn_port_names(struct op *op, const struct path *p, const struct js
 
 static void warn_spec(struct op *op, const struct path *meta_path, const struct json *meta, const struct path *p,
                       const struct json *spec) {
-        static const char *const sizes[] = { "memory", "ephemeral-storage" };
         const struct json *annotations = GET(meta, "annotations"), *sc = GET(spec, "securityContext");
         size_t secret = 0;
 
@@ -510,8 +476,8 @@ static void warn_spec(struct op *op, const struct path *meta_path, const struct 
                              "invalid empty name \"\"");
                 secret++;
         }
-        for (size_t k = 0; k < ARRAY_SIZE(sizes); k++)
-                warn_size(op, PATH(p, "overhead"), GET(spec, "overhead"), sizes[k]);
+        each_word(size, "memory", "ephemeral-storage")
+                warn_size(op, PATH(p, "overhead"), GET(spec, "overhead"), size);
         if (GET(annotations, SECCOMP_POD) && !GET(sc, "seccompProfile"))
                 warn(op, PATH_KEY(PATH(meta_path, "annotations"), STR(SECCOMP_POD)),
                      "non-functional in v1.27+; use the \"seccompProfile\" field instead");
@@ -581,11 +547,9 @@ void warn_replicas(struct op *op, const struct json *obj) {
 }
 
 void warn_statefulset(struct op *op, const struct json *obj) {
-        const struct path *claims = PATH(PATH(NULL, "spec"), "volumeClaimTemplates");
-        size_t i = 0;
-
-        json_each_item(c, json_at_path(obj, "spec", "volumeClaimTemplates"))
-                warn_claim_spec(op, PATH_INDEX(claims, i++), GET(c, "spec"));
+        each_at(c, at, PATH(PATH(NULL, "spec"), "volumeClaimTemplates"),
+                json_at_path(obj, "spec", "volumeClaimTemplates"))
+                warn_claim_spec(op, at, GET(c, "spec"));
         if (json_int(json_at_path(obj, "spec", "revisionHistoryLimit")) < 0)
                 warn(op, PATH(PATH(NULL, "spec"), "revisionHistoryLimit"),
                      "a negative value retains all historical revisions; a value >= 0 is recommended");
@@ -603,8 +567,7 @@ static void warn_job_spec(struct op *op, const struct path *p, const struct json
             json_int(GET(spec, "parallelism")) > MANY_PODS)
                 warn(op, p,
                      "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than "
-                     "10^4, "
-                     "Kubernetes might not be able to track completedIndexes when a big number of indexes fail");
+                     "10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail");
         warn_spec(op, PATH(template, "metadata"), GET(t, "metadata"), PATH(template, "spec"), GET(t, "spec"));
 }
 
@@ -647,27 +610,19 @@ void warn_service(struct op *op, const struct json *obj) {
 }
 
 void warn_endpoints(struct op *op, const struct json *obj) {
-        static const char *const lists[] = { "addresses", "notReadyAddresses" };
-        size_t i = 0;
-
-        json_each_item(s, GET(obj, "subsets")) {
-                const struct path *p = PATH_INDEX(PATH(NULL, "subsets"), i++);
-
-                for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
-                        warn_each(op, PATH(p, lists[l]), GET(s, lists[l]), "ip", warn_ip);
+        each_at(s, p, PATH(NULL, "subsets"), GET(obj, "subsets")) {
+                each_word(list, "addresses", "notReadyAddresses")
+                        warn_each(op, PATH(p, list), GET(s, list), "ip", warn_ip);
         }
 }
 
 void warn_endpoint_slice(struct op *op, const struct json *obj) {
-        size_t i = 0;
-
         if (str_eqc(TEXT(obj, "addressType"), "FQDN")) {
                 warn(op, PATH(PATH(NULL, "spec"), "addressType"), "FQDN endpoints are deprecated");
                 return;
         }
-        json_each_item(e, GET(obj, "endpoints"))
-                warn_each(op, PATH(PATH_INDEX(PATH(NULL, "endpoints"), i++), "addresses"), GET(e, "addresses"), NULL,
-                          warn_ip);
+        each_at(e, at, PATH(NULL, "endpoints"), GET(obj, "endpoints"))
+                warn_each(op, PATH(at, "addresses"), GET(e, "addresses"), NULL, warn_ip);
 }
 
 #define CLASS_ANNOTATION "kubernetes.io/ingress.class"
@@ -675,22 +630,16 @@ void warn_endpoint_slice(struct op *op, const struct json *obj) {
 void warn_ingress(struct op *op, const struct json *obj) {
         if (json_at_path(obj, "metadata", "annotations", CLASS_ANNOTATION))
                 warn(op, NULL,
-                     "annotation \"" CLASS_ANNOTATION "\" is deprecated, please use 'spec.ingressClassName' "
-                     "instead");
+                     "annotation \"" CLASS_ANNOTATION "\" is deprecated, please use 'spec.ingressClassName' instead");
 }
 
 void warn_network_policy(struct op *op, const struct json *obj) {
         static const char *const lists[][2] = { { "ingress", "from" }, { "egress", "to" } };
 
         for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
-                size_t i = 0;
-
-                json_each_item(rule, json_at_path(obj, "spec", lists[l][0])) {
-                        const struct path *p = PATH_INDEX(PATH(PATH(NULL, "spec"), lists[l][0]), i++);
-                        size_t k = 0;
-
-                        json_each_item(peer, GET(rule, lists[l][1])) {
-                                const struct path *at = PATH(PATH_INDEX(PATH(p, lists[l][1]), k++), "ipBlock");
+                each_at(rule, p, PATH(PATH(NULL, "spec"), lists[l][0]), json_at_path(obj, "spec", lists[l][0])) {
+                        each_at(peer, each, PATH(p, lists[l][1]), GET(rule, lists[l][1])) {
+                                const struct path *at = PATH(each, "ipBlock");
                                 const struct json *block = GET(peer, "ipBlock");
 
                                 if (!block)
@@ -732,26 +681,22 @@ void warn_volume(struct op *op, const struct json *obj) {
         const struct path *p = PATH(NULL, "spec"), *affinity = PATH(PATH(p, "nodeAffinity"), "required");
         const struct json *spec = GET(obj, "spec");
         struct str policy = TEXT(spec, "persistentVolumeReclaimPolicy");
-        size_t i = 0;
 
         warn_class_annotation(op, obj);
         if (str_eqc(policy, "Recycle"))
                 warn(op, PATH(p, "persistentVolumeReclaimPolicy"),
                      "The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic "
                      "provisioning.");
-        json_each_item(t, json_at_path(spec, "nodeAffinity", "required", "nodeSelectorTerms"))
-                warn_each(op, PATH(PATH_INDEX(PATH(affinity, "nodeSelectorTerms"), i++), "matchExpressions"),
-                          GET(t, "matchExpressions"), "key", warn_label);
+        each_at(t, at, PATH(affinity, "nodeSelectorTerms"),
+                json_at_path(spec, "nodeAffinity", "required", "nodeSelectorTerms"))
+                warn_each(op, PATH(at, "matchExpressions"), GET(t, "matchExpressions"), "key", warn_label);
         warn_sources(op, p, spec);
         warn_size(op, PATH(p, "capacity"), GET(spec, "capacity"), "storage");
 }
 
 void warn_storage_class(struct op *op, const struct json *obj) {
-        size_t i = 0;
-
-        json_each_item(t, GET(obj, "allowedTopologies"))
-                warn_each(op, PATH(PATH_INDEX(PATH(NULL, "allowedTopologies"), i++), "matchLabelExpressions"),
-                          GET(t, "matchLabelExpressions"), "key", warn_label);
+        each_at(t, at, PATH(NULL, "allowedTopologies"), GET(obj, "allowedTopologies"))
+                warn_each(op, PATH(at, "matchLabelExpressions"), GET(t, "matchLabelExpressions"), "key", warn_label);
 }
 
 void warn_runtime_class(struct op *op, const struct json *obj) {
