@@ -300,7 +300,8 @@ static void a_body_without_a_kind_has_that_of_its_path(void **state) {
                 ON("serviceaccounts/token") ",\"validations\":[{\"expression\":\"object.kind == 'TokenRequest' && "
                                             "object.apiVersion == 'authentication.k8s.io/v1'\"}]",
                 DENY);
-        check_code(ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token", .body = "{\"spec\":{}}"), 201);
+        check_code(ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token", .body = "{\"spec\":{}}"),
+                   201);
 }
 
 static void a_policy_that_denies_everything_can_be_removed(void **state) {
