@@ -21,8 +21,6 @@
 #define POINTER "0xc000aa5b60" /* where values are in Go's memory tells nobody anything */
 #define NO_TIME "time.Date(1, time.January, 1, 0, 0, 0, 0, time.UTC)"
 
-/* ---- names ---- */
-
 static void add_type(struct buf *b, const struct schema_type *t) {
         const char *dot = t->package ? strrchr(t->package, '.') : NULL, *group = dot;
 

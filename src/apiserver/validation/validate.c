@@ -281,8 +281,6 @@ int field_errors_finish(struct field_errors *fe, struct str kind, struct str gro
         return -EINVAL;
 }
 
-/* ---- names ---- */
-
 static bool is_lower_alnum(char c) {
         return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
 }
@@ -542,22 +540,16 @@ void check_domain_path(struct field_errors *fe, const struct path *p, struct str
         static const char marks[] = "/-._~%!$&'()*+,;=:";
         ssize_t slash = str_find(s, '/');
 
-        if (str_empty(s)) {
-                field_required(fe, p, "");
-                return;
-        }
-        if (slash <= 0 || (size_t) slash + 1 == s.n) {
-                field_invalid_str(fe, p, s, "must be a domain-prefixed path (such as \"acme.io/foo\")");
-                return;
-        }
+        if (str_empty(s))
+                return field_required(fe, p, "");
+        if (slash <= 0 || (size_t) slash + 1 == s.n)
+                return field_invalid_str(fe, p, s, "must be a domain-prefixed path (such as \"acme.io/foo\")");
         check_field(fe, p, str_sub(s, 0, (size_t) slash), check_dns_subdomain);
         for (size_t i = (size_t) slash + 1; i < s.n; i++)
-                if (!is_alnum(s.p[i]) && !strchr(marks, s.p[i])) {
-                        field_invalid_str(fe, p, str_sub(s, (size_t) slash + 1, s.n),
-                                          "Invalid path (regex used for "
-                                          "validation is '[A-Za-z0-9/\\-._~%%!$&'()*+,;=:]+')");
-                        return;
-                }
+                if (!is_alnum(s.p[i]) && !strchr(marks, s.p[i]))
+                        return field_invalid_str(fe, p, str_sub(s, (size_t) slash + 1, s.n),
+                                                 "Invalid path (regex used for "
+                                                 "validation is '[A-Za-z0-9/\\-._~%%!$&'()*+,;=:]+')");
 }
 
 /* ---- numbers and enums ---- */
@@ -591,10 +583,8 @@ void check_int_or_percent(struct field_errors *fe, const struct path *p, const s
         struct str s = json_str(v);
         int64_t n;
 
-        if (json_is(v, JSON_INT)) {
-                check_nonnegative(fe, p, v);
-                return;
-        }
+        if (json_is(v, JSON_INT))
+                return check_nonnegative(fe, p, v);
         if (!json_is(v, JSON_STRING))
                 return;
         if (!str_has_suffix(s, STR("%")) || str_to_i64(str_sub(s, 0, s.n - 1), &n) < 0 || n < 0)
@@ -628,15 +618,10 @@ void check_immutable(struct field_errors *fe, const struct path *p, const struct
         fe->phase--;
 }
 
-/* ---- metadata ---- */
-
 void validate_labels(struct field_errors *fe, const struct path *p, const struct json *labels) {
         json_each_member(m, labels) {
-                const char *msgs[2];
-
                 check_field(fe, p, json_key(m), check_qualified_name);
-                for (size_t i = 0, n = check_label_value(json_str(&m->value), msgs); i < n; i++)
-                        field_invalid_str(fe, p, json_str(&m->value), "%s", msgs[i]);
+                check_field(fe, p, json_str(&m->value), check_label_value);
         }
 }
 

@@ -61,8 +61,6 @@ static void check_rule(struct field_errors *fe, const struct path *p, const stru
         check_rule_resources(fe, PATH(p, "resources"), GET(rule, "resources"));
 }
 
-/* ---- webhooks ---- */
-
 static void check_full_name(struct field_errors *fe, const struct path *p, struct str name) {
         const char *msgs[2];
         ssize_t first = str_find(name, '.');
@@ -102,10 +100,8 @@ static void check_service_path(struct field_errors *fe, const struct path *p, st
 
         if (str_empty(whole) || str_eqc(whole, "/"))
                 return;
-        if (str_eqc(whole, "//")) {
-                field_invalid_str(fe, p, whole, "segment[0] may not be empty");
-                return;
-        }
+        if (str_eqc(whole, "//"))
+                return field_invalid_str(fe, p, whole, "segment[0] may not be empty");
         INVALID_STR_IF(whole.p[0] != '/', p, whole, "must start with a '/'");
         rest = str_sub(whole, 1, whole.n);
         if (str_has_suffix(rest, STR("/")))
@@ -146,10 +142,8 @@ static bool knows_review(const struct json *versions) {
 static void check_versions(struct field_errors *fe, const struct path *p, const struct json *list) {
         size_t i = 0;
 
-        if (json_len(list) == 0) {
-                field_required(fe, p, "must specify one of v1, v1beta1");
-                return;
-        }
+        if (json_len(list) == 0)
+                return field_required(fe, p, "must specify one of v1, v1beta1");
         json_each_item(v, list) {
                 if (seen_before(list, i, json_str(v)))
                         field_invalid_str(fe, PATH_INDEX(p, i), json_str(v), "duplicate version");
@@ -183,8 +177,6 @@ static void check_webhook(struct field_errors *fe, const struct path *p, const s
         check_versions(fe, PATH(p, "admissionReviewVersions"), GET(w, "admissionReviewVersions"));
 }
 
-/* ---- expressions ---- */
-
 static void check_expression(struct field_errors *fe, const struct path *p, const struct cel_expression *x) {
         INVALID_STR_IF(x->error.n, p, x->text, "%" STR_FMT, STR_ARG(x->error));
 }
@@ -207,8 +199,7 @@ CHECK(check_conditions, const struct json *list, const struct cel_named *named) 
                 else
                         check_field(fe, PATH(at, "name"), name, check_qualified_name);
                 for (size_t k = 0; k < i && !str_empty(name); k++)
-                        if (str_eq(TEXT(json_item(list, k), "name"), name))
-                                field_duplicate(fe, PATH(at, "name"), name);
+                        REFUSE_IF(duplicate, str_eq(TEXT(json_item(list, k), "name"), name), PATH(at, "name"), name);
                 i++;
         }
 }
@@ -242,8 +233,6 @@ void validate_webhooks(struct field_errors *fe, const struct json *obj, const st
                 i++;
         }
 }
-
-/* ---- policies ---- */
 
 static void check_match_resources(struct field_errors *fe, const struct path *p, const struct json *match) {
         validate_label_selector(fe, PATH(p, "namespaceSelector"), GET(match, "namespaceSelector"));
@@ -442,8 +431,7 @@ static void check_actions(struct field_errors *fe, const struct path *p, const s
         size_t n = json_len(list), i = 0;
 
         json_each_item(a, list) {
-                if (seen_before(list, i, json_str(a)))
-                        field_duplicate(fe, PATH_INDEX(p, i), json_str(a));
+                REFUSE_IF(duplicate, seen_before(list, i, json_str(a)), PATH_INDEX(p, i), json_str(a));
                 i++;
         }
         INVALID_IF(seen_before(list, n, STR("Deny")) && seen_before(list, n, STR("Warn")), p, list,

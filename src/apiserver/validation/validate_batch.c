@@ -8,12 +8,8 @@
 #define MAX_INDEXED 100000 /* pods at a time, failed indexes; more completions than this have tighter limits */
 #define MAX_WITH_MANY 10000
 #define MAX_RULES 20
-#define MAX_CONDITIONS 20
 #define MAX_EXIT_CODES 255
 #define MAX_INDEXES_TEXT ((size_t) 64 * 1024)
-#define MAX_MANAGED_BY 63
-
-/* ---- success and failure policies ---- */
 
 static const char *parse_index(struct arena *a, struct str s, int64_t completions, int64_t *ret) {
         if (str_to_i64(s, ret) < 0)
@@ -143,7 +139,7 @@ CHECK(validate_failure_rule, const struct json *rule, const struct json *spec) {
                 field_invalid_str(fe, PATH(p, "action"), action, "requires the backoffLimitPerIndex to be set");
         if (codes)
                 validate_exit_codes(fe, PATH(p, "onExitCodes"), codes, json_at_path(spec, "template", "spec"));
-        check_count(fe, list, conditions, MAX_CONDITIONS);
+        check_count(fe, list, conditions, 20);
         json_each_item(c, conditions) {
                 const struct path *at = PATH_INDEX(list, i++);
 
@@ -169,8 +165,6 @@ static void validate_failure_policy(struct field_errors *fe, const struct path *
         if (str_eqc(TEXT(spec, "podReplacementPolicy"), "TerminatingOrFailed"))
                 check_enum(fe, PATH(p, "podReplacementPolicy"), TEXT(spec, "podReplacementPolicy"), WORDS("Failed"));
 }
-
-/* ---- jobs ---- */
 
 /* Limits of jobs whose pods are numbered. */
 static void validate_indexed(struct field_errors *fe, const struct path *p, const struct json *spec) {
@@ -204,7 +198,7 @@ static void validate_completion(struct field_errors *fe, const struct path *p, c
                 field_required(fe, PATH(p, "backoffLimitPerIndex"), "when maxFailedIndexes is specified");
         if (manager)
                 check_domain_path(fe, PATH(p, "managedBy"), json_str(manager));
-        check_length_of(fe, PATH(p, "managedBy"), json_str(manager).n, MAX_MANAGED_BY);
+        check_length_of(fe, PATH(p, "managedBy"), json_str(manager).n, 63);
         if (str_eqc(TEXT(spec, "completionMode"), "Indexed")) {
                 validate_indexed(fe, p, spec);
                 if (GET(spec, "successPolicy"))
@@ -333,16 +327,12 @@ void validate_job(struct field_errors *fe, const struct json *obj, const struct 
         const struct json *spec = GET(obj, "spec"), *selector = GET(spec, "selector");
         struct selector s;
 
-        if (old) {
-                validate_job_update(fe, p, obj, old);
-                return;
-        }
+        if (old)
+                return validate_job_update(fe, p, obj, old);
         validate_job_spec(fe, p, spec, NULL);
         check_job_name(fe, obj);
-        if (!json_is(selector, JSON_OBJECT)) {
-                field_required(fe, PATH(p, "selector"), "");
-                return;
-        }
+        if (!json_is(selector, JSON_OBJECT))
+                return field_required(fe, PATH(p, "selector"), "");
         if (selector_from_object(fe->a, selector, &s, NULL) < 0)
                 return;
         check_generated(fe, obj, &s);
@@ -390,11 +380,10 @@ static void check_job_conditions(struct field_errors *fe, const struct path *p, 
                     is_true(obj, other) != condition_rules[i].needs)
                         field_invalid_whole(fe, at, condition_rules[i].detail);
         }
-        if (json_at_path(obj, "spec", "successPolicy") && is_true(obj, "Complete") &&
-            !is_true(obj, "SuccessCriteriaMet"))
-                field_invalid_whole(fe, at,
-                                    "cannot set Complete=True for Job with SuccessPolicy unless "
-                                    "SuccessCriteriaMet=True");
+        REFUSE_IF(invalid_whole,
+                  json_at_path(obj, "spec", "successPolicy") && is_true(obj, "Complete") &&
+                                  !is_true(obj, "SuccessCriteriaMet"),
+                  at, "cannot set Complete=True for Job with SuccessPolicy unless SuccessCriteriaMet=True");
         each_word(word, "Failed", "Complete", "FailureTarget")
                 if (is_true(old, word) && !is_true(obj, word))
                         field_invalid_whole(
@@ -550,8 +539,6 @@ void validate_job_status(struct field_errors *fe, const struct json *obj, const 
             json_int(ready) > json_int(json_at_path(obj, "status", "active")))
                 field_invalid(fe, PATH(p, "ready"), ready, "cannot set more ready pods than active");
 }
-
-/* ---- cron ---- */
 
 static int cron_name(struct str s, int field) {
         static const char months[] = "janfebmaraprmayjunjulaugsepoctnovdec", days[] = "sunmontuewedthufrisat";

@@ -105,21 +105,16 @@ void validate_endpoints(struct field_errors *fe, const struct json *obj, const s
         }
 }
 
-/* ---- nodes ---- */
-
 /* Under metadata: upstream says so. */
 static void check_taints(struct field_errors *fe, const struct json *taints) {
-        for (size_t i = 0; i < json_len(taints); i++) {
-                const struct path *at = PATH_INDEX(PATH(PATH(NULL, "metadata"), "taints"), i);
-                const struct json *t = json_item(taints, i);
-
+        each_at(t, at, PATH(PATH(NULL, "metadata"), "taints"), taints) {
                 check_field(fe, PATH(at, "key"), TEXT(t, "key"), check_qualified_name);
                 check_field(fe, PATH(at, "value"), TEXT(t, "value"), check_label_value);
                 if (str_empty(TEXT(t, "effect")))
                         field_required(fe, PATH(at, "effect"), "");
                 else
                         check_taint_effect(fe, PATH(at, "effect"), TEXT(t, "effect"));
-                for (size_t k = 0; k < i; k++) {
+                for (size_t k = 0; k < (size_t) at->index; k++) {
                         const struct json *o = json_item(taints, k);
 
                         if (!str_eq(TEXT(o, "key"), TEXT(t, "key")) || !str_eq(TEXT(o, "effect"), TEXT(t, "effect")))
@@ -182,8 +177,6 @@ void validate_node(struct field_errors *fe, const struct json *obj, const struct
         if (old)
                 check_node_update(fe, obj, old);
 }
-
-/* ---- ConfigMap and Secret ---- */
 
 #define MAX_SECRET_SIZE (1024 * 1024)
 
@@ -299,8 +292,6 @@ void validate_secret(struct field_errors *fe, const struct json *obj, const stru
                 require_key(fe, data, "tls.key");
         }
 }
-
-/* ---- volumes ---- */
 
 CHECK(validate_access_modes, const struct json *spec, const char *detail) {
         static const char *const known[] = { "ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod",
@@ -440,8 +431,7 @@ void validate_pvc_status(struct field_errors *fe, const struct json *obj, const 
         check_amounts(fe, PATH(p, "capacity"), GET(status, "capacity"), false);
         json_each_member(m, GET(status, "allocatedResourceStatuses")) {
                 check_claim_resource(fe, resize, json_key(m));
-                if (!str_among(json_str(&m->value), states))
-                        field_not_supported(fe, resize, json_key(m), states);
+                REFUSE_IF(not_supported, !str_among(json_str(&m->value), states), resize, json_key(m), states);
         }
         check_amounts(fe, PATH(p, "allocatedResources"), GET(status, "allocatedResources"), true);
 }

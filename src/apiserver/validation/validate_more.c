@@ -13,8 +13,6 @@ CHECK(check_segment, const struct json *o, const char *key, const char *detail) 
                 check_field(fe, PATH(p, key), TEXT(o, key), check_path_segment);
 }
 
-/* ---- Ingress ---- */
-
 static void check_typed_reference(struct field_errors *fe, const struct path *p, const struct json *o) {
         if (GET(o, "apiGroup"))
                 check_field(fe, PATH(p, "apiGroup"), TEXT(o, "apiGroup"), check_dns_subdomain);
@@ -33,10 +31,8 @@ static void validate_backend(struct field_errors *fe, const struct path *p, cons
                         check_typed_reference(fe, PATH(p, "resource"), GET(backend, "resource"));
                 return;
         }
-        if (!service) {
-                field_invalid_str(fe, p, STR(""), "resource or service backend is required");
-                return;
-        }
+        if (!service)
+                return field_invalid_str(fe, p, STR(""), "resource or service backend is required");
         check_needed(fe, at, service, "name", "", check_dns1035_label);
         if (!str_empty(TEXT(port, "name")) && json_int(GET(port, "number")) != 0)
                 field_invalid_str(fe, p, STR(""), "cannot set both port name & port number");
@@ -82,10 +78,8 @@ static void validate_http_path(struct field_errors *fe, const struct path *p, co
         struct str text = TEXT(path, "path"), type = TEXT(path, "pathType");
         bool open = str_eqc(type, "ImplementationSpecific");
 
-        if (!GET(path, "pathType")) {
-                field_required(fe, PATH(p, "pathType"), "pathType must be specified");
-                return;
-        }
+        if (!GET(path, "pathType"))
+                return field_required(fe, PATH(p, "pathType"), "pathType must be specified");
         if (check_enum(fe, PATH(p, "pathType"), type, types) && !str_has_prefix(text, STR("/")) &&
             (!open || !str_empty(text)))
                 field_invalid_str(fe, at, text, "must be an absolute path");
@@ -131,8 +125,6 @@ void validate_ingress(struct field_errors *fe, const struct json *obj, const str
                               "must match `ingressClassName` when both are specified");
 }
 
-#define MAX_CONTROLLER 250
-
 static void validate_class_parameters(struct field_errors *fe, const struct path *p, const struct json *o) {
         const struct json *ns = GET(o, "namespace");
         struct str scope = TEXT(o, "scope");
@@ -155,7 +147,7 @@ void validate_ingress_class(struct field_errors *fe, const struct json *obj, con
 
         if (old)
                 check_immutable(fe, p, GET(spec, "controller"), json_at_path(old, "spec", "controller"));
-        check_length_of(fe, p, controller.n, MAX_CONTROLLER);
+        check_length_of(fe, p, controller.n, 250);
         check_domain_path(fe, p, controller);
         if (GET(spec, "parameters"))
                 validate_class_parameters(fe, PATH(spec_path, "parameters"), GET(spec, "parameters"));
@@ -167,15 +159,11 @@ void validate_ip_address(struct field_errors *fe, const struct json *obj, const 
         const struct path *p = PATH(PATH(NULL, "spec"), "parentRef");
         const struct json *ref = json_at_path(obj, "spec", "parentRef");
 
-        if (old) {
-                check_immutable(fe, p, ref, json_at_path(old, "spec", "parentRef"));
-                return;
-        }
+        if (old)
+                return check_immutable(fe, p, ref, json_at_path(old, "spec", "parentRef"));
         check_ip(fe, PATH(PATH(NULL, "metadata"), "name"), json_str(json_at_path(obj, "metadata", "name")));
-        if (!ref) {
-                field_required(fe, p, "");
-                return;
-        }
+        if (!ref)
+                return field_required(fe, p, "");
         check_given(fe, p, ref, "group", check_dns_subdomain);
         check_segment(fe, p, ref, "resource", "");
         check_segment(fe, p, ref, "name", "");
@@ -193,10 +181,8 @@ void validate_service_cidr(struct field_errors *fe, const struct json *obj, cons
         const struct json *list = json_at_path(obj, "spec", "cidrs"), *before = json_at_path(old, "spec", "cidrs");
         size_t n = json_len(list), had = json_len(before);
 
-        if (old && n != had && (had != 1 || n != 2)) {
-                field_invalid(fe, p, list, "field is immutable");
-                return;
-        }
+        if (old && n != had && (had != 1 || n != 2))
+                return field_invalid(fe, p, list, "field is immutable");
         for (size_t i = 0; i < had; i++)
                 check_immutable(fe, PATH_INDEX(p, i), json_item(list, i), json_item(before, i));
         if (old && n == had)
@@ -208,8 +194,6 @@ void validate_service_cidr(struct field_errors *fe, const struct json *obj, cons
         INVALID_IF(n == 2 && is_v6(json_item(list, 0)) == is_v6(json_item(list, 1)), p, GET(obj, "spec"),
                    "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64");
 }
-
-/* ---- NetworkPolicy ---- */
 
 static void validate_peers(struct field_errors *fe, const struct path *p, const struct json *peers) {
         each_at(peer, at, p, peers) {
@@ -256,8 +240,6 @@ void validate_network_policy(struct field_errors *fe, const struct json *obj, co
         if (json_len(GET(spec, "policyTypes")) > 2)
                 invalid_at(fe, p, spec, "policyTypes", "may not specify more than two policyTypes");
 }
-
-/* ---- policy, autoscaling ---- */
 
 void validate_pdb(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct path *p = PATH(NULL, "spec");
@@ -402,8 +384,6 @@ void validate_hpa(struct field_errors *fe, const struct json *obj, const struct 
         validate_scaling(fe, PATH(PATH(p, "behavior"), "scaleDown"), json_at_path(spec, "behavior", "scaleDown"));
 }
 
-/* ---- RBAC ---- */
-
 void validate_role(struct field_errors *fe, const struct json *obj, const struct json *old) {
         bool namespaced = !str_empty(json_str(json_at_path(obj, "metadata", "namespace")));
         const struct path *rules = PATH(NULL, "rules"),
@@ -422,7 +402,7 @@ void validate_role(struct field_errors *fe, const struct json *obj, const struct
                                                             json_len(GET(rule, "resourceNames")) >
                                             0)
                         invalid_at(fe, p, rule, "nonResourceURLs",
-                                "rules cannot apply to both regular resources and non-resource URLs");
+                                   "rules cannot apply to both regular resources and non-resource URLs");
                 if (urls)
                         continue;
                 if (json_len(GET(rule, "apiGroups")) == 0)
@@ -432,9 +412,8 @@ void validate_role(struct field_errors *fe, const struct json *obj, const struct
         }
         if (!aggregation)
                 return;
-        if (json_len(GET(aggregation, "clusterRoleSelectors")) == 0)
-                field_required(fe, selectors,
-                               "at least one clusterRoleSelector required if aggregationRule is non-nil");
+        REQUIRED_IF(json_len(GET(aggregation, "clusterRoleSelectors")) == 0, selectors,
+                    "at least one clusterRoleSelector required if aggregationRule is non-nil");
         each_at(selector, where, selectors, GET(aggregation, "clusterRoleSelectors"))
                 validate_label_selector(fe, where, selector);
 }
@@ -469,8 +448,6 @@ void validate_binding(struct field_errors *fe, const struct json *obj, const str
         INVALID_IF(old && !json_equal(ref, GET(old, "roleRef")), p, ref, "cannot change roleRef");
 }
 
-/* ---- coordination, discovery ---- */
-
 void validate_lease(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct path *p = PATH(NULL, "spec");
         const struct json *spec = GET(obj, "spec");
@@ -479,17 +456,13 @@ void validate_lease(struct field_errors *fe, const struct json *obj, const struc
         check_nonnegative(fe, PATH(p, "leaseTransitions"), GET(spec, "leaseTransitions"));
 }
 
-#define MAX_ENDPOINTS 1000
 #define MAX_ADDRESSES 100
-#define MAX_PORTS 20000
 
 static void check_name_of_domain(struct field_errors *fe, const struct path *p, struct str s) {
         const char *messages[2];
 
-        if (str_empty(s)) {
-                field_required(fe, p, "");
-                return;
-        }
+        if (str_empty(s))
+                return field_required(fe, p, "");
         if (str_has_suffix(s, STR(".")))
                 s.n--;
         if (check_dns_subdomain(s, messages) > 0)
@@ -501,9 +474,8 @@ static void check_name_of_domain(struct field_errors *fe, const struct path *p, 
 CHECK(check_endpoint_addresses, const struct json *list, struct str type) {
         uint8_t b[16];
 
-        for (size_t i = 0; i < json_len(list); i++) {
-                const struct path *at = PATH_INDEX(p, i);
-                struct str address = json_str(json_item(list, i));
+        each_at(item, at, p, list) {
+                struct str address = json_str(item);
                 int family = parse_ip(address, b);
 
                 if (str_eqc(type, "FQDN")) {
@@ -519,16 +491,13 @@ CHECK(check_endpoint_addresses, const struct json *list, struct str type) {
 #define MAX_ZONE_HINTS 8
 
 static void check_hints(struct field_errors *fe, const struct path *p, const struct json *zones) {
-        if (json_len(zones) > MAX_ZONE_HINTS) {
-                field_too_many(fe, p, json_len(zones), MAX_ZONE_HINTS);
-                return;
-        }
+        if (json_len(zones) > MAX_ZONE_HINTS)
+                return field_too_many(fe, p, json_len(zones), MAX_ZONE_HINTS);
         for (size_t i = 0; i < json_len(zones); i++) {
                 const struct path *at = PATH(PATH_INDEX(p, i), "name");
                 struct str name = TEXT(json_item(zones, i), "name");
 
-                if (json_find_by(zones, "name", name) != json_item(zones, i))
-                        field_duplicate(fe, at, name);
+                REFUSE_IF(duplicate, json_find_by(zones, "name", name) != json_item(zones, i), at, name);
                 check_field(fe, at, name, check_label_value);
         }
 }
@@ -544,8 +513,8 @@ void validate_endpoint_slice(struct field_errors *fe, const struct json *obj, co
                 check_enum(fe, PATH(NULL, "addressType"), json_str(type), WORDS("FQDN", "IPv4", "IPv6"));
         if (old)
                 check_immutable(fe, PATH(NULL, "addressType"), type, GET(old, "addressType"));
-        check_count(fe, list, GET(obj, "endpoints"), MAX_ENDPOINTS);
-        check_count(fe, ports, GET(obj, "ports"), MAX_PORTS);
+        check_count(fe, list, GET(obj, "endpoints"), 1000);
+        check_count(fe, ports, GET(obj, "ports"), 20000);
         json_each_item(e, GET(obj, "endpoints")) {
                 const struct path *p = PATH_INDEX(list, i++);
                 size_t n = json_len(GET(e, "addresses"));

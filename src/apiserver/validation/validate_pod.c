@@ -22,8 +22,6 @@ static void check_item_name(struct field_errors *fe, const struct path *p, const
                 field_duplicate(fe, PATH(p, "name"), name);
 }
 
-/* ---- environment ---- */
-
 CHECK(validate_env_source, const struct json *from, bool has_value) {
         static const char *const sources[] = { "fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef" };
         size_t n = 0;
@@ -64,8 +62,6 @@ static void validate_env(struct field_errors *fe, const struct path *c, const st
         }
 }
 
-/* ---- mounts, ports, probes ---- */
-
 static void validate_recursive(struct field_errors *fe, const struct path *p, const struct json *mount) {
         struct str mode = TEXT(mount, "recursiveReadOnly"), propagation = TEXT(mount, "mountPropagation");
 
@@ -96,8 +92,7 @@ static void validate_mounts(struct field_errors *fe, const struct path *c, const
                 bool found = json_find_by(volumes, "name", name) || is_claim(fe, name);
 
                 REQUIRED_IF(str_empty(name), PATH(p, "name"), "");
-                if (!found)
-                        field_not_found(fe, PATH(p, "name"), name);
+                REFUSE_IF(not_found, !found, PATH(p, "name"), name);
                 REQUIRED_IF(str_empty(at), PATH(p, "mountPath"), "");
                 INVALID_STR_IF(seen_before(mounts, i, "mountPath"), PATH(p, "mountPath"), at, "must be unique");
                 if (json_find_by(GET(container, "volumeDevices"), "name", name))
@@ -130,8 +125,7 @@ static void validate_ports(struct field_errors *fe, const struct path *c, const 
                 struct str name = TEXT(port, "name");
                 int64_t host = json_int(GET(port, "hostPort"));
 
-                if (!str_empty(name) && seen_before(ports, i, "name"))
-                        field_duplicate(fe, PATH(p, "name"), name);
+                REFUSE_IF(duplicate, !str_empty(name) && seen_before(ports, i, "name"), PATH(p, "name"), name);
                 if (host_network && host != 0 && host != json_int(GET(port, "containerPort")))
                         invalid_at(fe, p, port, "hostPort", "must match `containerPort` when `hostNetwork` is true");
                 i++;
@@ -194,16 +188,13 @@ static void check_host_ports(struct field_errors *fe, const struct path *list, c
                                 continue;
                         key = arena_printf(fe->a, "%" STR_FMT "/%" STR_FMT "/%lld", STR_ARG(TEXT(port, "protocol")),
                                            STR_ARG(TEXT(port, "hostIP")), (long long) host);
-                        if (json_get(&taken, key))
-                                field_duplicate(fe, PATH(p, "hostPort"), key);
+                        REFUSE_IF(duplicate, json_get(&taken, key), PATH(p, "hostPort"), key);
                         json_set(fe->a, &taken, key, json_of_bool(true));
                 }
                 if (init) /* they do not run at the same time */
                         taken = json_new_object();
         }
 }
-
-/* ---- security ---- */
 
 CHECK(validate_container_security, const struct json *sc, const struct json *spec) {
         const struct json *escalation = GET(sc, "allowPrivilegeEscalation");
@@ -219,8 +210,6 @@ CHECK(validate_container_security, const struct json *sc, const struct json *spe
                            "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN");
 }
 
-/* ---- containers ---- */
-
 enum container_kind { CONTAINER, INIT_CONTAINER, EPHEMERAL_CONTAINER };
 
 /* An ephemeral container is a guest: it serves nobody, and nothing depends on it. */
@@ -233,8 +222,7 @@ CHECK(validate_ephemeral, const struct json *c, const struct json *spec) {
         each_word(list, "containers", "initContainers")
                 json_each_item(other, GET(spec, list))
                         found = found || str_eq(TEXT(other, "name"), target);
-        if (!found)
-                field_not_found(fe, PATH(p, "targetContainerName"), target);
+        REFUSE_IF(not_found, !found, PATH(p, "targetContainerName"), target);
         for (size_t k = 0; k < ARRAY_SIZE(denied); k++)
                 FORBIDDEN_IF(GET(c, denied[k]), PATH(p, denied[k]), "cannot be set for an Ephemeral Container");
         if (json_len(GET(c, "resources")) > 0)
@@ -254,8 +242,7 @@ CHECK(validate_resize_policy, const struct json *c, struct str restart) {
         json_each_item(policy, list) {
                 struct str resource = TEXT(policy, "resourceName");
 
-                if (seen_before(list, i, "resourceName"))
-                        field_duplicate(fe, PATH_INDEX(p, i), resource);
+                REFUSE_IF(duplicate, seen_before(list, i, "resourceName"), PATH_INDEX(p, i), resource);
                 if (str_empty(resource))
                         field_required(fe, p, "");
                 else
@@ -361,8 +348,6 @@ static void validate_containers(struct field_errors *fe, const struct path *spec
                         check_host_ports(fe, at, list, l == 0);
         }
 }
-
-/* ---- volumes ---- */
 
 #define LONG_NAME                                                                                              \
         "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if "                   \
@@ -645,10 +630,9 @@ static void check_narrowed(struct field_errors *fe, const struct json *now, cons
         const struct json *terms = json_at_path(now, required, "nodeSelectorTerms"),
                           *before = json_at_path(old, required, "nodeSelectorTerms");
 
-        if (json_len(before) > 0 && json_len(before) != json_len(terms)) {
-                field_invalid(fe, p, terms, "no additions/deletions to non-empty NodeSelectorTerms list are allowed");
-                return;
-        }
+        if (json_len(before) > 0 && json_len(before) != json_len(terms))
+                return field_invalid(fe, p, terms,
+                                     "no additions/deletions to non-empty NodeSelectorTerms list are allowed");
         for (size_t i = 0; i < json_len(before); i++) {
                 const struct json *x = json_item(terms, i), *y = json_item(before, i);
                 bool empty = json_len(GET(y, lists[0])) + json_len(GET(y, lists[1])) == 0;
@@ -697,10 +681,9 @@ static void validate_pod_update(struct field_errors *fe, const struct json *obj,
         if (json_equal(now, before))
                 return;
         for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
-                if (json_len(GET(now, lists[l])) != json_len(GET(before, lists[l]))) {
-                        field_forbidden(fe, PATH(SPEC, lists[l]), "pod updates may not add or remove containers");
-                        return;
-                }
+                if (json_len(GET(now, lists[l])) != json_len(GET(before, lists[l])))
+                        return field_forbidden(fe, PATH(SPEC, lists[l]),
+                                               "pod updates may not add or remove containers");
         if (!check_deadline(fe, GET(now, "activeDeadlineSeconds"), GET(before, "activeDeadlineSeconds")))
                 return;
         check_tolerations_kept(fe, now, before);
@@ -761,8 +744,6 @@ void validate_ephemeral_update(struct field_errors *fe, const struct json *obj, 
                                                         o, found)));
         }
 }
-
-/* ---- resize ---- */
 
 static bool lost(const struct json *now, const struct json *old) {
         json_each_member(m, old)

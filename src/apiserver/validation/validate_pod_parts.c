@@ -75,10 +75,8 @@ void check_reference(struct field_errors *fe, const struct path *p, const struct
                                                  NULL };
         struct str resource = TEXT(ref, "resource");
 
-        if (field) {
-                check_field_path(fe, p, TEXT(ref, "fieldPath"), volume);
-                return;
-        }
+        if (field)
+                return check_field_path(fe, p, TEXT(ref, "fieldPath"), volume);
         if (volume && str_empty(TEXT(ref, "containerName")))
                 field_required(fe, PATH(p, "containerName"), "");
         else if (str_empty(resource))
@@ -102,8 +100,6 @@ RULE(downward_file) {
         else if (resource)
                 check_reference(fe, PATH(p, "resourceFieldRef"), resource, false, true);
 }
-
-/* ---- volumes ---- */
 
 /* Two sources of a projected volume do not write the same file. */
 RULE(projected_paths) {
@@ -241,14 +237,12 @@ RULE(flex_options) {
         }
 }
 
-#define MAX_DRIVER 63
-
 RULE(csi_driver) {
         struct str name = json_str(v);
         const char *messages[2];
 
         REQUIRED_IF(str_empty(name), p, "");
-        check_length_of(fe, p, name.n, MAX_DRIVER);
+        check_length_of(fe, p, name.n, 63);
         for (size_t i = 0, n = check_dns_subdomain(str_lower(fe->a, name), messages); i < n; i++)
                 field_invalid_str(fe, p, name, "%s", messages[i]);
 }
@@ -266,8 +260,6 @@ RULE(secret) {
         else if (placed && named)
                 check_field(fe, PATH(p, "namespace"), TEXT(v, "namespace"), check_dns_label);
 }
-
-/* ---- resources ---- */
 
 static bool is_shared(struct str name) { /* may be overcommitted */
         return (str_find(name, '/') < 0 || str_search(name, STR("kubernetes.io/")) >= 0) &&
@@ -332,8 +324,6 @@ RULE(resource_claim) {
         else if (!name && !template)
                 field_invalid(fe, p, v, "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`");
 }
-
-/* ---- security ---- */
 
 #define MAX_PROFILE 4095 /* bytes of a path */
 

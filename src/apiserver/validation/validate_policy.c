@@ -11,8 +11,6 @@
 DEFINE_CLEANUP(BIO *, BIO_free_all)
 DEFINE_CLEANUP(X509_REQ *, X509_REQ_free)
 
-/* ---- names of resources ---- */
-
 static const char *const compute_names[] = { "cpu",          "memory",          "limits.cpu", "limits.memory",
                                              "requests.cpu", "requests.memory", NULL };
 static const char *const storage_names[] = { "ephemeral-storage", "requests.ephemeral-storage",
@@ -56,8 +54,6 @@ void check_resource_name(struct field_errors *fe, const struct path *p, struct s
         else if (of_container && !plain && str_search(name, STR("kubernetes.io/")) < 0 && !is_extended_resource(name))
                 field_invalid_str(fe, p, name, "doesn't follow extended resource name standard");
 }
-
-/* ---- ResourceQuota ---- */
 
 static void check_hard(struct field_errors *fe, const struct path *p, const struct json *map) {
         json_each_member(m, map) {
@@ -154,8 +150,6 @@ void validate_resource_quota_status(struct field_errors *fe, const struct json *
         check_hard(fe, PATH(p, "used"), json_at_path(obj, "status", "used"));
 }
 
-/* ---- LimitRange ---- */
-
 /* low must not be above high: where it is told, of which of the two, and with which words. */
 static const struct {
         const char *low, *high, *at, *low_word, *high_word;
@@ -221,24 +215,21 @@ static void check_limit(struct field_errors *fe, const struct path *p, const str
 void validate_limit_range(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct json *limits = json_at_path(obj, "spec", "limits");
 
-        for (size_t i = 0; i < json_len(limits); i++) {
-                const struct path *p = PATH_INDEX(PATH(PATH(NULL, "spec"), "limits"), i);
-                struct str type = TEXT(json_item(limits, i), "type");
+        each_at(item, p, PATH(PATH(NULL, "spec"), "limits"), limits) {
+                struct str type = TEXT(item, "type");
 
                 if (check_field(fe, PATH(p, "type"), type, check_qualified_name) && str_find(type, '/') < 0 &&
                     !str_among(type, WORDS("Pod", "Container", "PersistentVolumeClaim")))
                         field_invalid_str(fe, PATH(p, "type"), type,
                                           "must be a standard limit type or fully qualified");
-                for (size_t k = 0; k < i; k++)
+                for (size_t k = 0; k < (size_t) p->index; k++)
                         if (str_eq(TEXT(json_item(limits, k), "type"), type)) {
                                 field_duplicate(fe, PATH(p, "type"), type);
                                 break;
                         }
-                check_limit(fe, p, json_item(limits, i));
+                check_limit(fe, p, item);
         }
 }
-
-/* ---- PriorityClass, RuntimeClass ---- */
 
 #define HIGHEST_USER_PRIORITY 1000000000
 #define RESERVED "priority class names with 'system-' prefix are reserved for system use only. error: "
@@ -285,10 +276,8 @@ void validate_runtime_class(struct field_errors *fe, const struct json *obj, con
         const struct path *scheduling = PATH(NULL, "scheduling");
         const struct json *list = json_at_path(obj, "scheduling", "tolerations");
 
-        if (old) {
-                check_immutable(fe, PATH(NULL, "handler"), GET(obj, "handler"), GET(old, "handler"));
-                return;
-        }
+        if (old)
+                return check_immutable(fe, PATH(NULL, "handler"), GET(obj, "handler"), GET(old, "handler"));
         check_field(fe, PATH(NULL, "handler"), TEXT(obj, "handler"), check_dns_label);
         check_resources(fe, PATH(NULL, "overhead"), json_at_path(obj, "overhead", "podFixed"), NULL);
         validate_labels(fe, PATH(scheduling, "nodeSelector"), json_at_path(obj, "scheduling", "nodeSelector"));
@@ -300,8 +289,6 @@ void validate_runtime_class(struct field_errors *fe, const struct json *obj, con
                                 break;
                         }
 }
-
-/* ---- CertificateSigningRequest ---- */
 
 static const char *request_problem(struct str text) {
         _cleanup_(BIO_free_allp) BIO *bio = NULL;
@@ -361,16 +348,13 @@ static void check_csr_conditions(struct field_errors *fe, const struct path *p, 
         static const char *const final[] = { "Approved", "Denied", "Failed", NULL };
         const struct json *list = json_at_path(obj, "status", "conditions");
 
-        for (size_t i = 0; i < json_len(list); i++) {
-                const struct json *c = json_item(list, i);
-                const struct path *at = PATH_INDEX(p, i);
-
+        each_at(c, at, p, list) {
                 require_text(fe, at, c, "type", "");
                 if (str_empty(TEXT(c, "status")))
                         field_required(fe, PATH(at, "status"), "");
                 else if (str_among(TEXT(c, "type"), final) && !str_eqc(TEXT(c, "status"), "True"))
                         field_not_supported(fe, PATH(at, "status"), TEXT(c, "status"), WORDS("True"));
-                for (size_t k = 0; k < i; k++) {
+                for (size_t k = 0; k < (size_t) at->index; k++) {
                         struct str before = TEXT(json_item(list, k), "type");
 
                         if (str_eq(before, TEXT(c, "type")))
@@ -413,8 +397,6 @@ void validate_csr_update(struct field_errors *fe, const struct json *obj, const 
         if (old)
                 check_csr_answer(fe, obj, old, true);
 }
-
-/* ---- events ---- */
 
 static void check_length(struct field_errors *fe, const struct json *obj, const char *field, size_t max) {
         INVALID_STR_IF(TEXT(obj, field).n > max, PATH(NULL, field), STR(""), "can have at most %zu characters", max);

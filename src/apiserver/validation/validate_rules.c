@@ -184,8 +184,6 @@ RULE(nonnegative_quantity) {
         INVALID_IF(quantity_of_json(v).nano < 0, p, v, "%s", detail(r, "must be greater than or equal to 0"));
 }
 
-/* ---- of statuses ---- */
-
 /* No part is more than the whole. */
 RULE(replica_counts) {
         const struct json *ready = GET(v, "readyReplicas"), *available = GET(v, "availableReplicas");
@@ -197,9 +195,6 @@ RULE(replica_counts) {
         INVALID_IF(json_int(available) > json_int(ready), PATH(p, "availableReplicas"), available,
                    "cannot be greater than %s", detail(r, "readyReplicas"));
 }
-
-#define MAX_REASON 1024
-#define MAX_MESSAGE 32768
 
 static bool is_reason(struct str s) {
         static const char letters[] = "_,:";
@@ -223,7 +218,7 @@ static void check_reason(struct field_errors *fe, const struct path *p, struct s
                                   "character or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName',  or "
                                   "'ReasonA,ReasonB',  or 'ReasonA:ReasonB', regex used for validation is "
                                   "'[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?')");
-        check_length_of(fe, p, reason.n, MAX_REASON);
+        check_length_of(fe, p, reason.n, 1024);
 }
 
 /* A list of metav1.Condition. */
@@ -247,12 +242,10 @@ RULE(conditions) {
                            "must be greater than or equal to zero");
                 REQUIRED_IF(is_empty(GET(c, "lastTransitionTime")), PATH(at, "lastTransitionTime"), "must be set");
                 check_reason(fe, PATH(at, "reason"), TEXT(c, "reason"));
-                check_length_of(fe, PATH(at, "message"), TEXT(c, "message").n, MAX_MESSAGE);
+                check_length_of(fe, PATH(at, "message"), TEXT(c, "message").n, 32768);
                 i++;
         }
 }
-
-/* ---- the walk ---- */
 
 typedef void (*rule_fn)(struct field_errors *fe, const struct path *p, const struct json *v,
                         const struct schema_rule *r);

@@ -17,8 +17,6 @@ static bool is_headless(const struct json *spec) {
         return json_len(ips) == 1 && str_eqc(item(ips, 0), "None");
 }
 
-/* ---- addresses ---- */
-
 static void check_families(struct field_errors *fe, const struct json *spec) {
         const struct json *list = GET(spec, "ipFamilies");
         const struct path *p = PATH(SPEC, "ipFamilies");
@@ -114,8 +112,6 @@ static void check_addresses_update(struct field_errors *fe, const struct json *s
         if (!headless && !was)
                 check_kept(fe, spec, before, "ipFamilies", "ipFamily");
 }
-
-/* ---- ports ---- */
 
 /* The two members that tell ports of a service apart, as upstream's struct prints. */
 static const struct json *port_key(struct arena *a, const struct json *port) {
@@ -270,8 +266,6 @@ static void check_affinity(struct field_errors *fe, const struct json *spec) {
                 field_invalid(fe, PATH(PATH(p, "clientIP"), "timeoutSeconds"), timeout,
                               "must be greater than 0 and less than %d", MAX_AFFINITY_SECONDS);
 }
-
-/* ---- the whole ---- */
 
 #define HINTS "service.kubernetes.io/topology-aware-hints"
 #define MODE "service.kubernetes.io/topology-mode"

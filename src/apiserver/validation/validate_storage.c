@@ -9,10 +9,8 @@
 static void check_parameters(struct field_errors *fe, const struct path *p, const struct json *map) {
         size_t size = 0;
 
-        if (json_len(map) > MAX_PARAMETERS) {
-                field_too_long(fe, p, MAX_PARAMETERS);
-                return;
-        }
+        if (json_len(map) > MAX_PARAMETERS)
+                return field_too_long(fe, p, MAX_PARAMETERS);
         json_each_member(m, map) {
                 INVALID_STR_IF(str_empty(json_key(m)), p, STR(""), "field can not be empty.");
                 size += json_key(m).n + json_str(&m->value).n;
@@ -75,8 +73,7 @@ static void check_topologies(struct field_errors *fe, const struct json *terms) 
                                 field_duplicate(fe, PATH(PATH_INDEX(p, k), "key"), TEXT(label, "key"));
                 }
                 for (size_t k = 0; k < i; k++)
-                        if (same_term(json_item(terms, i), json_item(terms, k)))
-                                field_duplicate(fe, p, STR(""));
+                        REFUSE_IF(duplicate, same_term(json_item(terms, i), json_item(terms, k)), p, STR(""));
         }
 }
 
@@ -172,9 +169,8 @@ void validate_csi_node(struct field_errors *fe, const struct json *obj, const st
         const struct path *list = PATH(PATH(NULL, "spec"), "drivers");
         const struct json *drivers = json_at_path(obj, "spec", "drivers");
 
-        for (size_t i = 0; i < json_len(drivers); i++) {
-                const struct path *p = PATH_INDEX(list, i);
-                const struct json *driver = json_item(drivers, i), *before;
+        each_at(item, p, list, drivers) {
+                const struct json *driver = item, *before;
                 struct str name = TEXT(driver, "name"), id = TEXT(driver, "nodeID");
 
                 if (str_empty(name))
@@ -197,10 +193,8 @@ void validate_volume_attachment(struct field_errors *fe, const struct json *obj,
         const struct json *spec = GET(obj, "spec"), *volume = json_at_path(spec, "source", "persistentVolumeName"),
                           *inlined = json_at_path(spec, "source", "inlineVolumeSpec");
 
-        if (old) {
-                check_immutable(fe, p, spec, GET(old, "spec"));
-                return;
-        }
+        if (old)
+                return check_immutable(fe, p, spec, GET(old, "spec"));
         check_needed(fe, p, spec, "attacher", "", check_dns_subdomain);
         if (!volume && !inlined)
                 field_required(fe, source, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");

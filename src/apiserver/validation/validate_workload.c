@@ -4,8 +4,6 @@
 
 #define SPEC PATH(NULL, "spec")
 
-/* ---- selector and template ---- */
-
 static void check_selector(struct field_errors *fe, const struct json *selector, bool needed, const char *what) {
         const struct path *p = PATH(SPEC, "selector");
 
@@ -57,8 +55,6 @@ static void check_counts(struct field_errors *fe, const struct json *spec, const
         for (; *names; names++)
                 check_nonnegative(fe, PATH(SPEC, *names), GET(spec, *names));
 }
-
-/* ---- rolling updates ---- */
 
 static bool is_zero(const struct json *v) { /* 0, "0", "0%" */
         int64_t n = json_int(v);
@@ -123,8 +119,6 @@ static void check_statefulset_strategy(struct field_errors *fe, const struct pat
                 field_invalid(fe, rolling, GET(s, "rollingUpdate"), "only allowed for updateStrategy 'RollingUpdate'");
         }
 }
-
-/* ---- the kinds ---- */
 
 void validate_deployment(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct json *spec = GET(obj, "spec"), *deadline = GET(spec, "progressDeadlineSeconds");

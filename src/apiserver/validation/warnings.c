@@ -19,8 +19,6 @@ static void warn(struct op *op, const struct path *p, const char *fmt, ...) {
         op_warn(op, arena_str(op->c->arena, buf_str(&b)));
 }
 
-/* ---- addresses ---- */
-
 /* The address as it should have been written; false when s is none. */
 static bool canonical_ip(struct str s, char ret[static INET6_ADDRSTRLEN], bool *ret_odd) {
         uint8_t b[16];
@@ -83,8 +81,6 @@ static void warn_each(struct op *op, const struct path *p, const struct json *li
                 look(op, member ? PATH(at, member) : at, member ? TEXT(it, member) : json_str(it));
         }
 }
-
-/* ---- labels of nodes ---- */
 
 static const char *label_deprecated(struct str key) {
         static const char *const old[][2] = {
@@ -158,8 +154,6 @@ static void warn_node_affinity(struct op *op, const struct path *p, const struct
         }
 }
 
-/* ---- pods ---- */
-
 static const char no_selector[] = "a null labelSelector results in matching no pod";
 
 static void warn_placement(struct op *op, const struct path *p, const struct json *spec) {
@@ -220,8 +214,6 @@ static void warn_profiles(struct op *op, const struct path *meta, const struct j
                         warn(op, PATH_KEY(p, key), "%s; use the \"%s\" field instead", kinds[i][2], kinds[i][1]);
         }
 }
-
-/* ---- files of volumes ---- */
 
 struct file {
         struct str path, from; /* from: the source within a projected volume, or empty */
@@ -400,7 +392,6 @@ static void warn_port(struct op *op, const struct path *spec_path, const struct 
                      STR_ARG(TEXT(port, "protocol")), STR_ARG(TEXT(port, "hostIP")));
         for (size_t l = 0; l < ARRAY_SIZE(container_lists); l++) {
                 each_at(container, each, PATH(spec_path, container_lists[l]), GET(spec, container_lists[l])) {
-                        const struct path *list = PATH(each, "ports");
                         size_t i = 0;
 
                         json_each_item(other, GET(container, "ports")) {
@@ -414,7 +405,7 @@ static void warn_port(struct op *op, const struct path *spec_path, const struct 
                                 if (json_int(GET(port, "containerPort")) != json_int(GET(other, "containerPort")) ||
                                     !str_eq(TEXT(port, "protocol"), TEXT(other, "protocol")))
                                         continue;
-                                path_print(&where, PATH_INDEX(list, i - 1));
+                                path_print(&where, PATH_INDEX(PATH(each, "ports"), i - 1));
                                 buf_putc(&where, '\0');
                                 if (same && mine == its)
                                         warn(op, p, "duplicate port definition with %s", where.p);
@@ -556,15 +547,12 @@ void warn_statefulset(struct op *op, const struct json *obj) {
         warn_template(op, obj);
 }
 
-#define MANY_INDEXES 100000
-#define MANY_PODS 10000
-
 static void warn_job_spec(struct op *op, const struct path *p, const struct json *spec) {
         const struct path *template = PATH(p, "template");
         const struct json *t = GET(spec, "template");
 
-        if (str_eqc(TEXT(spec, "completionMode"), "Indexed") && json_int(GET(spec, "completions")) > MANY_INDEXES &&
-            json_int(GET(spec, "parallelism")) > MANY_PODS)
+        if (str_eqc(TEXT(spec, "completionMode"), "Indexed") && json_int(GET(spec, "completions")) > 100000 &&
+            json_int(GET(spec, "parallelism")) > 10000)
                 warn(op, p,
                      "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than "
                      "10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail");
@@ -617,10 +605,8 @@ void warn_endpoints(struct op *op, const struct json *obj) {
 }
 
 void warn_endpoint_slice(struct op *op, const struct json *obj) {
-        if (str_eqc(TEXT(obj, "addressType"), "FQDN")) {
-                warn(op, PATH(PATH(NULL, "spec"), "addressType"), "FQDN endpoints are deprecated");
-                return;
-        }
+        if (str_eqc(TEXT(obj, "addressType"), "FQDN"))
+                return warn(op, PATH(PATH(NULL, "spec"), "addressType"), "FQDN endpoints are deprecated");
         each_at(e, at, PATH(NULL, "endpoints"), GET(obj, "endpoints"))
                 warn_each(op, PATH(at, "addresses"), GET(e, "addresses"), NULL, warn_ip);
 }
