@@ -3,7 +3,7 @@
 BUILD := build
 CUBE  := $(BUILD)/cube
 
-.PHONY: all build start stop test unit asan tsan lint fuzz e2e asan-e2e bench fmt deb clean deps
+.PHONY: all build start stop test unit asan tsan lint fuzz e2e asan-e2e conformance bench fmt deb clean deps
 
 all: build
 
@@ -32,6 +32,10 @@ test:
 unit asan tsan lint fuzz e2e asan-e2e:
 	@scripts/deps test
 	@scripts/test $@
+
+# upstream's own e2e suite: takes an hour, and is no part of `make test`; FOCUS narrows it
+conformance: build
+	@scripts/conformance $(if $(FOCUS),'$(FOCUS)')
 
 bench:
 	@scripts/deps bench

@@ -17,8 +17,8 @@ def _add(tar, name, data=b"", mode=0o644, **fields):
 
 
 def layer(files=None):
-    """A layer with busybox, a link for each applet, and some more files (path → text)."""
-    out = io.BytesIO()
+    """A layer with busybox, a link for each applet, and some more files: path → text, bytes, or (bytes, fields of its entry)."""
+    out, files = io.BytesIO(), files or {}
     with tarfile.open(fileobj=out, mode="w") as tar:
         for d, mode in (("bin", 0o755), ("etc", 0o755), ("tmp", 0o1777), ("www", 0o755), ("root", 0o700), ("home/app", 0o755), ("proc", 0o755),
                         ("sys", 0o755), ("dev", 0o755)):
@@ -27,12 +27,13 @@ def layer(files=None):
             _add(tar, "bin/busybox", f.read(), 0o755)
         applets = subprocess.run([BUSYBOX, "--list"], capture_output=True, text=True, check=True).stdout.split()
         for a in applets:
-            if a != "busybox":
+            if a != "busybox" and f"bin/{a}" not in files:
                 _add(tar, f"bin/{a}", type=tarfile.SYMTYPE, linkname="busybox")
         _add(tar, "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n")
         _add(tar, "etc/group", b"root:x:0:\napp:x:1000:\n")
-        for path, text in (files or {}).items():
-            _add(tar, path, text.encode(), 0o755)
+        for path, content in files.items():
+            data, fields = content if isinstance(content, tuple) else (content, {})
+            _add(tar, path, data.encode() if isinstance(data, str) else data, **{"mode": 0o755, **fields})
     return out.getvalue()
 
 
