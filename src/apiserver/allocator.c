@@ -191,8 +191,7 @@ struct store_op allocator_new_address(const struct apiserver *s, struct arena *a
                           "': '" MANAGER "' } }, spec: { parentRef: { resource: 'services', namespace: %s, name: %s "
                           "} } }",
                           ip, str_n(uid, 36), now_text(a), ns, service);
-        return (struct store_op){ .kind = STORE_CREATE,
-                                  .key = rest_key(a, r, STR(""), ip),
+        return (struct store_op){ .kind = STORE_CREATE, .key = rest_key(a, r, STR(""), ip),
                                   .object = object_from_tree(&tree) };
 }
 

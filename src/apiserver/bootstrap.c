@@ -1,8 +1,6 @@
 /* What every cluster has from the start, made where it is missing, in one transaction: namespaces, the kubernetes
  * Service with its endpoints, priority classes, RBAC policy. The Service's endpoints follow the address that we are
  * given. */
-#include <errno.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "apiserver/allocator.h"
@@ -73,33 +71,22 @@ static void want(struct bootstrap *b, const struct api_resource *res, const stru
                 return;
         vec_push(&b->ops, (struct store_op){
                                           .kind = old ? STORE_UPDATE : STORE_CREATE,
-                                          .key = rest_key(b->a, r, ns, name),
-                                          .object = object_from_tree(&tree),
+                                          .key = rest_key(b->a, r, ns, name), .object = object_from_tree(&tree),
                                           .expect = old ? object_revision(old) : 0,
                           });
-}
-
-static void want_text(struct bootstrap *b, const struct api_resource *res, struct str text, bool update) {
-        struct json *doc;
-
-        if (b->result < 0)
-                return;
-        b->result = json_parse(b->a, text, NULL, &doc, b->err);
-        if (b->result == 0)
-                want(b, res, doc, update);
 }
 
 static void namespaces(struct bootstrap *b) {
         static const char *const names[] = { "default", "kube-system", "kube-public", "kube-node-lease" };
 
-        for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-                want_text(b, &res_namespaces,
-                          arena_printf(b->a,
-                                       "{\"metadata\":{\"name\":\"%s\",\"labels\":{\"kubernetes.io/"
-                                       "metadata.name\":\"%s\"}},"
-                                       "\"spec\":{\"finalizers\":[\"kubernetes\"]},\"status\":{\"phase\":\"Active\"}}",
-                                       names[i], names[i]),
-                          false);
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+                struct json o = json_build(b->a,
+                                           "{ metadata: { name: %c, labels: { 'kubernetes.io/metadata.name': %c } }, "
+                                           "spec: { finalizers: [ 'kubernetes' ] }, status: { phase: 'Active' } }",
+                                           names[i], names[i]);
+
+                want(b, &res_namespaces, &o, false);
+        }
 }
 
 static void priority_classes(struct bootstrap *b) {
@@ -115,23 +102,23 @@ static void priority_classes(struct bootstrap *b) {
                   "Used for system critical pods that must not be moved from their current node.", 2000001000 },
         };
 
-        for (size_t i = 0; i < ARRAY_SIZE(classes); i++)
-                want_text(b, &res_priorityclasses,
-                          arena_printf(b->a,
-                                       "{\"metadata\":{\"name\":\"%s\",\"generation\":1},\"value\":%lld,"
-                                       "\"description\":\"%s\"}",
-                                       classes[i].name, (long long) classes[i].value, classes[i].description),
-                          false);
+        for (size_t i = 0; i < ARRAY_SIZE(classes); i++) {
+                struct json o = json_build(b->a,
+                                           "{ metadata: { name: %c, generation: 1 }, value: %l, description: %c }",
+                                           classes[i].name, classes[i].value, classes[i].description);
+
+                want(b, &res_priorityclasses, &o, false);
+        }
 }
 
 /* Since when the use of tokens in Secrets is noted on them (auth/service_account.c). */
 static void token_tracking(struct bootstrap *b) {
-        want_text(b, &res_configmaps,
-                  arena_printf(b->a,
-                               "{\"metadata\":{\"name\":\"kube-apiserver-legacy-service-account-token-tracking\","
-                               "\"namespace\":\"kube-system\"},\"data\":{\"since\":\"%.10s\"}}",
-                               now_text(b->a).p),
-                  false);
+        struct json o = json_build(b->a,
+                                   "{ metadata: { name: 'kube-apiserver-legacy-service-account-token-tracking', "
+                                   "namespace: 'kube-system' }, data: { since: %s } }",
+                                   str_sub(now_text(b->a), 0, 10));
+
+        want(b, &res_configmaps, &o, false);
 }
 
 /* Services whose IPAddress is not there: it was deleted, or the cluster is older than IPAddresses. Some at a time. */
@@ -158,54 +145,41 @@ static void kubernetes_service(struct bootstrap *b) {
         const struct apiserver_options *o = &b->s->options;
         struct str ip = allocator_first_ip(b->s->allocator, b->a), now = now_text(b->a);
         const char *address = o->advertise_address;
-        unsigned port = o->port ? o->port : 6443;
+        int port = o->port ? (int) o->port : 6443;
+        struct json tree;
 
-        want_text(b, &res_services,
-                  arena_printf(b->a,
-                               "{\"metadata\":{\"name\":\"kubernetes\",\"namespace\":\"default\",\"labels\":{"
-                               "\"component\":\"apiserver\","
-                               "\"provider\":\"kubernetes\"}},\"spec\":{\"ports\":[{\"name\":\"https\",\"protocol\":"
-                               "\"TCP\",\"port\":443,"
-                               "\"targetPort\":%u}],\"clusterIP\":\"%" STR_FMT "\",\"clusterIPs\":[\"%" STR_FMT
-                               "\"],\"type\":"
-                               "\"ClusterIP\",\"sessionAffinity\":\"None\",\"ipFamilies\":[\"IPv4\"],"
-                               "\"ipFamilyPolicy\":"
-                               "\"SingleStack\",\"internalTrafficPolicy\":\"Cluster\"},\"status\":{\"loadBalancer\":{}}"
-                               "}",
-                               port, STR_ARG(ip), STR_ARG(ip)),
-                  false);
+        tree = json_build(b->a,
+                          "{ metadata: { name: 'kubernetes', namespace: 'default', labels: { component: 'apiserver', "
+                          "provider: 'kubernetes' } }, spec: { ports: [ { name: 'https', protocol: 'TCP', port: 443, "
+                          "targetPort: %d } ], clusterIP: %s, clusterIPs: [ %s ], type: 'ClusterIP', "
+                          "sessionAffinity: 'None', ipFamilies: [ 'IPv4' ], ipFamilyPolicy: 'SingleStack', "
+                          "internalTrafficPolicy: 'Cluster' }, status: { loadBalancer: {} } }",
+                          port, ip, ip);
+        want(b, &res_services, &tree, false);
         if (!rest_get(b->snap, rest_of(b->s, &res_services), STR("default"), STR("kubernetes")) &&
             !rest_get(b->snap, rest_of(b->s, &res_ipaddresses), STR(""), ip))
                 vec_push(&b->ops, allocator_new_address(b->s, b->a, ip, STR("default"), STR("kubernetes")));
-        want_text(b, &res_servicecidrs,
-                  arena_printf(b->a,
-                               "{\"metadata\":{\"name\":\"kubernetes\"},\"spec\":{\"cidrs\":[\"%s\"]},\"status\":{"
-                               "\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\","
-                               "\"lastTransitionTime\":\"%" STR_FMT "\","
-                               "\"reason\":\"\",\"message\":\"Kubernetes default Service CIDR is ready\"}]}}",
-                               allocator_cidr(b->s->allocator), STR_ARG(now)),
-                  false);
+        tree = json_build(b->a,
+                          "{ metadata: { name: 'kubernetes' }, spec: { cidrs: [ %c ] }, status: { conditions: [ { "
+                          "type: 'Ready', status: 'True', lastTransitionTime: %s, reason: '', "
+                          "message: 'Kubernetes default Service CIDR is ready' } ] } }",
+                          allocator_cidr(b->s->allocator), now);
+        want(b, &res_servicecidrs, &tree, false);
         if (!address)
                 return;
-        want_text(b, &res_endpoints,
-                  arena_printf(b->a,
-                               "{\"metadata\":{\"name\":\"kubernetes\",\"namespace\":\"default\",\"labels\":{"
-                               "\"endpointslice.kubernetes.io/"
-                               "skip-mirror\":\"true\"}},\"subsets\":[{\"addresses\":[{\"ip\":\"%s\"}],"
-                               "\"ports\":[{\"name\":\"https\",\"port\":%u,\"protocol\":\"TCP\"}]}]}",
-                               address, port),
-                  true);
-        want_text(b, &res_endpointslices,
-                  arena_printf(b->a,
-                               "{\"metadata\":{\"name\":\"kubernetes\",\"namespace\":\"default\",\"generation\":1,"
-                               "\"labels\":{"
-                               "\"kubernetes.io/"
-                               "service-name\":\"kubernetes\"}},\"addressType\":\"IPv4\",\"endpoints\":[{"
-                               "\"addresses\":[\"%s\"],\"conditions\":{\"ready\":true}}],\"ports\":[{\"name\":"
-                               "\"https\",\"protocol\":"
-                               "\"TCP\",\"port\":%u}]}",
-                               address, port),
-                  true);
+        tree = json_build(b->a,
+                          "{ metadata: { name: 'kubernetes', namespace: 'default', "
+                          "labels: { 'endpointslice.kubernetes.io/skip-mirror': 'true' } }, subsets: [ { addresses: [ "
+                          "{ ip: %c } ], ports: [ { name: 'https', port: %d, protocol: 'TCP' } ] } ] }",
+                          address, port);
+        want(b, &res_endpoints, &tree, true);
+        tree = json_build(b->a,
+                          "{ metadata: { name: 'kubernetes', namespace: 'default', generation: 1, "
+                          "labels: { 'kubernetes.io/service-name': 'kubernetes' } }, addressType: 'IPv4', endpoints: [ "
+                          "{ addresses: [ %c ], conditions: { ready: true } } ], "
+                          "ports: [ { name: 'https', protocol: 'TCP', port: %d } ] }",
+                          address, port);
+        want(b, &res_endpointslices, &tree, true);
 }
 
 /* ---- the server's own Lease ---- */
@@ -242,8 +216,7 @@ static void expired_identities(struct bootstrap *b, struct str own) {
                     (time_parse(json_str(json_getc(spec, "renewTime")), &renewed) == 0 &&
                      renewed + json_int(json_getc(spec, "leaseDurationSeconds")) * NSEC_PER_SEC > now_wall_ns()))
                         continue;
-                vec_push(&b->ops, (struct store_op){ .kind = STORE_DELETE,
-                                                     .key = arena_str(b->a, it.key),
+                vec_push(&b->ops, (struct store_op){ .kind = STORE_DELETE, .key = arena_str(b->a, it.key),
                                                      .expect = object_revision(it.object) });
         }
 }
@@ -441,10 +414,8 @@ static void want_flow(struct json object, bool mandatory, void *arg) {
         json_setc(b->a, &changed, "spec", *json_getc(&tree, "spec"));
         meta = json_get_or_add_object(b->a, &changed, "metadata");
         json_set_int(b->a, meta, "generation", json_int(json_getc(meta, "generation")) + 1);
-        vec_push(&b->ops, (struct store_op){ .kind = STORE_UPDATE,
-                                             .key = rest_key(b->a, r, STR(""), name),
-                                             .object = object_from_tree(&changed),
-                                             .expect = object_revision(old) });
+        vec_push(&b->ops, (struct store_op){ .kind = STORE_UPDATE, .key = rest_key(b->a, r, STR(""), name),
+                                             .object = object_from_tree(&changed), .expect = object_revision(old) });
 }
 
 /* b may live in its arena. */

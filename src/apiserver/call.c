@@ -1,7 +1,6 @@
 /* The way of every call, from HTTP or from a role in this process: find the resource, authorize, dispatch by a table,
  * finish once. An op lives in the call's arena and goes through the store at most a few times. */
 #include <errno.h>
-#include <stdio.h>
 
 #include "apiserver/auth/remote.h"
 #include "base/metrics.h"
@@ -12,8 +11,7 @@
 
 const struct api_user api_user_system = {
         .name = STR_INIT("system:apiserver"),
-        .groups = (struct str[]){ STR_INIT("system:masters"), STR_INIT("system:authenticated") },
-        .n_groups = 2,
+        .groups = (struct str[]){ STR_INIT("system:masters"), STR_INIT("system:authenticated") }, .n_groups = 2,
 };
 
 static void op_release(struct op *op) {
@@ -249,13 +247,8 @@ static int find_target(struct op *op, struct error *err) {
 /* What a call is about, for the authorizer. A list or watch of one object by its name is about that one. */
 struct attributes call_attributes(const struct api_call *c, const struct rest *r, const char *verb) {
         static const struct str by_name = STR_INIT("metadata.name=");
-        struct attributes at = { .verb = verb,
-                                 .group = r->group,
-                                 .version = r->version,
-                                 .resource = r->plural,
-                                 .subresource = c->subresource,
-                                 .namespace = c->namespace,
-                                 .name = c->name,
+        struct attributes at = { .verb = verb, .group = r->group, .version = r->version, .resource = r->plural,
+                                 .subresource = c->subresource, .namespace = c->namespace, .name = c->name,
                                  .field_selector = c->options.field_selector,
                                  .label_selector = c->options.label_selector };
         struct str fields = c->options.field_selector, one;

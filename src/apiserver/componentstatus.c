@@ -1,6 +1,5 @@
 /* ComponentStatuses: deprecated, answered from what the server sees and never stored. A scheduler and a controller
  * manager are healthy while they watch, wherever they run; the store answers, or nobody would read this. */
-#include <errno.h>
 
 #include "apiserver/server.h"
 #include "json/build.h"

@@ -149,8 +149,7 @@ static enum outcome decide_pod(struct op *op, struct json *meta, bool finalizers
 static enum outcome decide(struct op *op) {
         struct arena *a = op->c->arena;
         struct json *meta = meta_of(a, &op->tree);
-        bool changed;
-        bool is_namespace = str_eqc(op->rest->stored->plural, "namespaces") && str_empty(op->rest->group);
+        bool changed, is_namespace = str_eqc(op->rest->stored->plural, "namespaces") && str_empty(op->rest->group);
 
         if (op->rest->stored->strategy->prepare_delete)
                 op->rest->stored->strategy->prepare_delete(op, &op->tree);

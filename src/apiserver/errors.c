@@ -1,7 +1,6 @@
 /* The errors that clients match on, in upstream's words, and metav1.Status made from them. */
 #include <errno.h>
 #include <stdarg.h>
-#include <stdio.h>
 
 #include "apiserver/server.h"
 

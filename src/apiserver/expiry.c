@@ -76,8 +76,7 @@ static void sweep(struct expiry *x) {
         store_iter_init(&it, snap, r->prefix, r->prefix);
         while (n < MAX_BATCH && store_iter_next(&it))
                 if (last_change(it.object) < before)
-                        x->ops[n++] = (struct store_op){ .kind = STORE_DELETE,
-                                                         .key = arena_str(x->arena, it.key),
+                        x->ops[n++] = (struct store_op){ .kind = STORE_DELETE, .key = arena_str(x->arena, it.key),
                                                          .expect = object_revision(it.object) };
         if (n == 0)
                 return;

@@ -400,9 +400,8 @@ static int read_format(struct exchange *x, enum api_verb verb, struct error *err
                           (x->rest->resource->list_type ? 0 : NEGOTIATE_CUSTOM) |
                           (x->rest->custom ? 0 : NEGOTIATE_ROUTER);
         struct str include = x->query.include_object;
-        int r;
+        int r = request_negotiate(http_request_header(x->req, "accept"), shapes, &x->format.as, err);
 
-        r = request_negotiate(http_request_header(x->req, "accept"), shapes, &x->format.as, err);
         if (r < 0)
                 return r;
         if (x->format.as.shape == SHAPE_PARTIAL && (verb == API_GET || verb == API_LIST) &&
@@ -448,11 +447,8 @@ static bool in_no_namespace(const struct exchange *x, enum api_verb verb) {
 }
 
 static void handle_resource(struct exchange *x) {
-        struct api_call c = { .arena = http_request_arena(x->req),
-                              .loop = http_request_loop(x->req),
-                              .user = x->user,
-                              .deadline_ms = track_deadline_ms(x),
-                              .options = x->query.options };
+        struct api_call c = { .arena = http_request_arena(x->req), .loop = http_request_loop(x->req), .user = x->user,
+                              .deadline_ms = track_deadline_ms(x), .options = x->query.options };
         const struct request_info *i = &x->info;
         bool is_namespace = str_eqc(i->plural, "namespaces");
         _cleanup_error_ struct error e = ERROR_INIT;

@@ -2,7 +2,6 @@
  * somebody asks. */
 #include <dirent.h>
 #include <malloc.h>
-#include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
 

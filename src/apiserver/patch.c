@@ -7,7 +7,6 @@
 #include "apiserver/writes.h"
 #include "schema/apply.h"
 #include "schema/decode.h"
-#include "schema/defaults.h"
 #include "schema/strategic.h"
 #include "schema/structure.h"
 

@@ -123,9 +123,8 @@ static int decode_body(struct op *op, const struct json *body, bool keep_status,
 int registry_decode(struct op *op, const struct json *body, struct json *ret, struct error *err) {
         bool keep = op->c->verb != API_CREATE || (op->rest->strategy->flags & STRATEGY_KEEP_STATUS);
         _cleanup_error_ struct error e = ERROR_INIT;
-        int r;
+        int r = check_kind(op, body, err);
 
-        r = check_kind(op, body, err);
         if (r < 0)
                 return r;
         r = decode_body(op, body, keep, ret, &e);
@@ -288,11 +287,8 @@ struct apply_opts writes_apply_opts(const struct op *op) {
         struct str given = op->c->options.field_manager;
 
         return (struct apply_opts){
-                .manager = str_empty(given) ? writer_name(op->c) : given,
-                .subresource = op->c->subresource,
-                .api_version = op->rest->api_version,
-                .force = op->c->options.force,
-                .now_wall_ns = now_wall_ns(),
+                .manager = str_empty(given) ? writer_name(op->c) : given, .subresource = op->c->subresource,
+                .api_version = op->rest->api_version, .force = op->c->options.force, .now_wall_ns = now_wall_ns(),
                 .reset = reset_fields(op),
         };
 }
@@ -544,9 +540,8 @@ void registry_write_new(struct op *op) {
 }
 
 static int decode_new(struct op *op, const struct json *body, struct error *err) {
-        int r;
+        int r = registry_decode(op, body, &op->tree, err);
 
-        r = registry_decode(op, body, &op->tree, err);
         if (r < 0)
                 return r;
         r = match_request(op, &op->tree, err);
@@ -699,9 +694,7 @@ void writes_put_changed(struct op *op) {
         }
         op->key = rest_key(op->c->arena, r, op->namespace, op->name);
         op->ops[0] = (struct store_op){
-                .kind = delete ? STORE_DELETE : STORE_UPDATE,
-                .key = op->key,
-                .object = op_stored_object(op),
+                .kind = delete ? STORE_DELETE : STORE_UPDATE, .key = op->key, .object = op_stored_object(op),
                 .expect = object_revision(op->old),
         };
         op_submit(op, 1, changed);
@@ -769,9 +762,8 @@ int writes_check_current(struct op *op, const struct json *body, struct error *e
 }
 
 static int decode_changed(struct op *op, struct error *err) {
-        int r;
+        int r = registry_decode(op, op->c->body, &op->tree, err);
 
-        r = registry_decode(op, op->c->body, &op->tree, err);
         if (r < 0)
                 return r;
         r = match_request(op, &op->tree, err);

@@ -9,7 +9,6 @@
 #include "apiserver/relay.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 #include "apiserver/rewrite.h"
 #include "base/encode.h"
@@ -39,10 +38,8 @@ struct peer {
 int relays_new(struct apiserver *s, struct relays **ret, struct error *err) {
         const struct apiserver_options *o = &s->options;
         struct relays *p = xcalloc(1, sizeof(*p));
-        struct tls_options kubelet = { .cert_pem = o->kubelet_client_cert_pem,
-                                       .key_pem = o->kubelet_client_key_pem,
-                                       .ca_pem = o->kubelet_ca_pem,
-                                       .insecure = str_empty(o->kubelet_ca_pem) };
+        struct tls_options kubelet = { .cert_pem = o->kubelet_client_cert_pem, .key_pem = o->kubelet_client_key_pem,
+                                       .ca_pem = o->kubelet_ca_pem, .insecure = str_empty(o->kubelet_ca_pem) };
         int r;
 
         p->s = s;
@@ -111,10 +108,7 @@ static int peer_of(struct exchange *x, const struct relay_target *t, struct peer
         struct str key = arena_printf(a, "%p %" STR_FMT " %" STR_FMT ":%u", (void *) t->tls, STR_ARG(t->server_name),
                                       STR_ARG(t->host), t->port);
         struct http_client_options o = {
-                .loop = http_request_loop(x->req),
-                .host = arena_cstr(a, t->host),
-                .port = t->port,
-                .tls = t->tls,
+                .loop = http_request_loop(x->req), .host = arena_cstr(a, t->host), .port = t->port, .tls = t->tls,
                 .server_name = str_empty(t->server_name) ? NULL : arena_cstr(a, t->server_name),
         };
         struct http_client *client;
@@ -393,13 +387,11 @@ static void relay_call(struct exchange *x, const struct relay_target *t) {
         struct http_header *headers;
         _cleanup_error_ struct error e = ERROR_INIT;
         struct http_call_options o = {
-                .method = arena_cstr(a, http_request_method_text(x->req)),
-                .path = arena_str(a, t->path),
+                .method = arena_cstr(a, http_request_method_text(x->req)), .path = arena_str(a, t->path),
                 .body = http_request_body(x->req),
                 .on_response = relay_response,
                 .on_data = relay_data,
-                .on_done = relay_done,
-                .arg = r,
+                .on_done = relay_done, .arg = r,
         };
 
         if (peer_of(x, t, &r->peer, &e) < 0) {

@@ -1,6 +1,5 @@
 #include "apiserver/reload.h"
 
-#include <errno.h>
 #include <sys/stat.h>
 
 #include "apiserver/auth/authn.h"

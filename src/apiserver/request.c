@@ -56,8 +56,7 @@ static int parse_resource(struct arena *a, struct str path, struct request_info 
         i->is_resource = true;
         i->plural = first;
         if (str_eqc(first, "namespaces")) {
-                struct str ns = { 0 }, next = { 0 };
-                struct str after_ns;
+                struct str ns = { 0 }, next = { 0 }, after_ns;
 
                 if (!next_segment(&path, &ns))
                         return 0;

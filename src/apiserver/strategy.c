@@ -64,8 +64,7 @@ static int volume_prepare_create(struct op *op, struct json *obj, struct error *
 
 static int csr_prepare_create(struct op *op, struct json *obj, struct error *err) {
         struct arena *a = op->c->arena;
-        struct json *spec = json_get_or_add_object(a, obj, "spec");
-        struct json groups = json_new_array();
+        struct json *spec = json_get_or_add_object(a, obj, "spec"), groups = json_new_array();
 
         for (size_t i = 0; i < op->c->user.n_groups; i++)
                 json_push(a, &groups, json_of_str(op->c->user.groups[i]));
@@ -265,8 +264,7 @@ static int job_prepare_create(struct op *op, struct json *obj, struct error *err
 
 static void take(struct op *op, struct json *obj, const struct json *sent, const char *outer, const char *inner) {
         struct arena *a = op->c->arena;
-        const struct json *v = json_at_path(sent, outer, inner);
-        const struct json *now = json_getc(obj, outer);
+        const struct json *v = json_at_path(sent, outer, inner), *now = json_getc(obj, outer);
         struct json part = json_is(now, JSON_OBJECT) ? json_copy_shallow(a, now) : json_new_object();
 
         if (v)

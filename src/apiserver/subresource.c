@@ -380,17 +380,10 @@ static void evict_call(struct eviction *e, enum api_verb verb, const struct api_
         struct op *op = e->op;
 
         e->call = (struct api_call){
-                .verb = verb,
-                .resource = r,
-                .namespace = op->namespace,
-                .options = API_OPTIONS_INIT,
+                .verb = verb, .resource = r, .namespace = op->namespace, .options = API_OPTIONS_INIT,
                 .user = op->c->user,
                 .authorized = true, /* who may evict may do what follows */
-                .admitted = true,
-                .arena = op->c->arena,
-                .loop = op->c->loop,
-                .done = eviction_done,
-                .userdata = e,
+                .admitted = true, .arena = op->c->arena, .loop = op->c->loop, .done = eviction_done, .userdata = e,
         };
 }
 

@@ -3,7 +3,6 @@
  *
  * Everything here happens on the request's worker. Only a request that is not answered at once is put in the worker's
  * list, by which one timer finds those that are late. */
-#include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -52,8 +51,7 @@ struct track {
         struct flow_ticket ticket;
         struct audit_event *audit; /* NULL: not logged */
         const struct attributes *waiting; /* for the audit webhook */
-        struct http_header headers[4];
-        struct http_header *warnings;
+        struct http_header headers[4], *warnings;
         size_t n_warnings;
         const char *verb; /* as metrics call it */
         int status;
@@ -67,8 +65,7 @@ static const double seconds[] = { 0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1
                                   3,     4,     5,    6,   8,   10,  15,  20,  30, 45,  60 };
 static const struct metric request_total = { "apiserver_request_total",
                                              "Counter of apiserver requests broken out for each verb, dry run value, "
-                                             "group, version, resource, scope, component, "
-                                             "and HTTP response code.",
+                                             "group, version, resource, scope, component, and HTTP response code.",
                                              METRIC_COUNTER, NULL, 0 };
 static const struct metric request_duration = {
         "apiserver_request_duration_seconds",

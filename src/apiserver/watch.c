@@ -12,7 +12,6 @@
  * position when its stream has drained, and is live again when it has caught up. So a slow client costs one position,
  * not a queue. One that is slower than the history is long gets 410 Expired. */
 #include <errno.h>
-#include <stdio.h>
 
 #include "apiserver/extensions/custom.h"
 #include "apiserver/validation/validate.h"
@@ -46,8 +45,7 @@ struct api_watch {
         struct selector labels;
         struct field_selector fields;
         struct str node_name; /* what the selector demands of spec.nodeName; p == NULL: nothing */
-        bool by_label, by_field;
-        bool bookmarks, initial_bookmark;
+        bool by_label, by_field, bookmarks, initial_bookmark;
         bool initial, from_now; /* begin with everything there is; with what comes after the start */
         bool lagging, stopped, failed, linked, was_live;
         uint64_t position;

@@ -140,8 +140,7 @@ uint64_t call_cost(struct arena *a, const struct node *n, const struct cel_value
 /* ---- the estimate ---- */
 
 struct estimate {
-        struct range cost;
-        struct range size;
+        struct range cost, size;
         bool sized;                  /* size is known from the expression or a declaration */
         const struct cel_type *decl; /* of the data */
         bool lost;                   /* data that is not declared; else without decl: made by the expression */
@@ -382,8 +381,7 @@ static struct estimate estimate_select(struct coster *c, const struct node *n) {
 
 static struct estimate estimate_aggregate(struct coster *c, const struct node *n) {
         bool map = n->kind == NODE_MAP;
-        struct estimate r = { .size = { n->n_args / (map ? 2 : 1), n->n_args / (map ? 2 : 1) },
-                              .sized = true,
+        struct estimate r = { .size = { n->n_args / (map ? 2 : 1), n->n_args / (map ? 2 : 1) }, .sized = true,
                               .items = true };
 
         r.item = n->n_args > 0 ? (struct range) { MANY, 0 } : (struct range) { 0, 0 };

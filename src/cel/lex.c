@@ -65,8 +65,7 @@ static size_t char_at(const struct lexer *l, size_t ahead) {
 static void lex_number(struct lexer *l) {
         bool hex = peek(l, 0) == '0' && peek(l, 1) == 'x' && isxdigit((unsigned char) peek(l, 2)), is_double = false;
         size_t n = hex ? 2 : 0, digits;
-        char text[400];
-        char *end;
+        char text[400], *end;
 
         while (hex ? isxdigit((unsigned char) peek(l, n)) : isdigit((unsigned char) peek(l, n)))
                 n++;

@@ -10,7 +10,6 @@
  * over up to what can follow it or a rule around it. What comes of that is no program: it only serves to find more
  * errors. */
 #include <errno.h>
-#include <stdlib.h>
 
 #include "cel/lex.h"
 

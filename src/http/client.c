@@ -59,12 +59,8 @@ static void call_release(struct http_call *c) {
 
 static void tell_upgraded(struct http_call *c, int err, struct duplex *d) {
         struct http_upgrade_result r = {
-                .err = err,
-                .status = c->status,
-                .headers = c->headers.v,
-                .n_headers = c->headers.n,
-                .body = buf_str(&c->answer),
-                .duplex = d,
+                .err = err, .status = c->status, .headers = c->headers.v, .n_headers = c->headers.n,
+                .body = buf_str(&c->answer), .duplex = d,
         };
 
         c->upgraded(&r, c->o.arg);

@@ -227,13 +227,6 @@ static void h1_free(struct client_conn *c) {
 }
 
 const struct client_class client_h1 = {
-        .begin = h1_begin,
-        .data = h1_data,
-        .fill = h1_fill,
-        .eof = h1_eof,
-        .room = h1_room,
-        .start = h1_start,
-        .pause = h1_pause,
-        .drop = h1_drop,
-        .free = h1_free,
+        .begin = h1_begin, .data = h1_data, .fill = h1_fill, .eof = h1_eof, .room = h1_room, .start = h1_start,
+        .pause = h1_pause, .drop = h1_drop, .free = h1_free,
 };

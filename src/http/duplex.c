@@ -270,11 +270,7 @@ static void raw_free(struct duplex *d) {
 }
 
 static const struct duplex_class raw_class = {
-        .write = raw_write,
-        .pending = raw_pending,
-        .pause = raw_pause,
-        .close = raw_close,
-        .kick = raw_kick,
+        .write = raw_write, .pending = raw_pending, .pause = raw_pause, .close = raw_close, .kick = raw_kick,
         .free = raw_free,
 };
 

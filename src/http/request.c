@@ -7,7 +7,6 @@
  * Requests and their arenas are used again through a small pool of each worker. How a response becomes bytes is up to
  * the connection's class: server_h1.c, server_h2.c.
  */
-#include "base/time.h"
 #include "http/server_internal.h"
 
 #define REQUEST_ARENA 2048

@@ -393,10 +393,5 @@ static void h1_free(struct conn *c) {
 }
 
 const struct conn_class conn_h1 = {
-        .data = h1_data,
-        .fill = h1_fill,
-        .start = h1_start,
-        .more = h1_more,
-        .stop = h1_stop,
-        .free = h1_free,
+        .data = h1_data, .fill = h1_fill, .start = h1_start, .more = h1_more, .stop = h1_stop, .free = h1_free,
 };

@@ -7,7 +7,6 @@
  * nghttp2's own on queued acks, settings and continuations. A connection without streams is idle, and ends after a
  * while with GOAWAY.
  */
-#include <errno.h>
 #include <nghttp2/nghttp2.h>
 
 #include "http/server_internal.h"
@@ -383,10 +382,5 @@ static void h2_free(struct conn *c) {
 }
 
 const struct conn_class conn_h2 = {
-        .data = h2_data,
-        .fill = h2_fill,
-        .start = h2_start,
-        .more = h2_more,
-        .stop = h2_stop,
-        .free = h2_free,
+        .data = h2_data, .fill = h2_fill, .start = h2_start, .more = h2_more, .stop = h2_stop, .free = h2_free,
 };

@@ -44,8 +44,7 @@ struct io {
         int closing;
         struct transport *owner; /* out and stage are in use for this one */
         const char *in_p;        /* ciphertext not yet taken by OpenSSL */
-        size_t in_n;
-        size_t n_stage, n_out;
+        size_t in_n, n_stage, n_out;
         char in[IN_SIZE], plain[PLAIN_SIZE], stage[STAGE_SIZE], out[OUT_SIZE];
 };
 

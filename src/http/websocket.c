@@ -380,11 +380,7 @@ static void ws_free(struct duplex *d) {
 }
 
 static const struct duplex_class ws_class = {
-        .write = ws_write,
-        .pending = ws_pending,
-        .pause = ws_pause,
-        .close = ws_close,
-        .kick = ws_kick,
+        .write = ws_write, .pending = ws_pending, .pause = ws_pause, .close = ws_close, .kick = ws_kick,
         .free = ws_free,
 };
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "apiserver/admission/configs.h"
+#include "apiserver/auth/rbac.h"
 #include "schema/types.h"
 
 void admission_match_compile(struct arena *a, const struct json *from, bool policy, struct admission_match *ret) {
@@ -76,13 +77,6 @@ static bool object_matches(const struct selector *s, const struct admission *ad)
 
 /* ---- rules ---- */
 
-static bool has(const struct json *list, struct str s) {
-        json_each_item(i, list)
-                if (str_eqc(json_str(i), "*") || str_eq(json_str(i), s))
-                        return true;
-        return false;
-}
-
 static bool resource_matches(const struct json *list, struct str plural, struct str sub) {
         json_each_item(i, list) {
                 struct str res = json_str(i), s = STR("");
@@ -108,10 +102,11 @@ static bool rule_matches(const struct json *rule, const struct admission *ad, co
         const struct json *names = json_getc(rule, "resourceNames");
 
         return scope_matches(json_str(json_getc(rule, "scope")), ad) &&
-               has(json_getc(rule, "operations"), str_of(admission_operation_name(ad->operation))) &&
-               has(json_getc(rule, "apiGroups"), r->group) && has(json_getc(rule, "apiVersions"), r->version) &&
+               rbac_lists(json_getc(rule, "operations"), str_of(admission_operation_name(ad->operation))) &&
+               rbac_lists(json_getc(rule, "apiGroups"), r->group) &&
+               rbac_lists(json_getc(rule, "apiVersions"), r->version) &&
                resource_matches(json_getc(rule, "resources"), r->plural, ad->op->c->subresource) &&
-               (json_len(names) == 0 || has(names, admission_name(ad)));
+               (json_len(names) == 0 || rbac_lists(names, admission_name(ad)));
 }
 
 /* The resource as which one of the rules matches, or NULL. */

@@ -81,8 +81,7 @@ static int parse_rule(const struct json *j, size_t i, const struct audit_decisio
                 return error_set(err, -EINVAL, "audit policy: a rule has the level \"%" STR_FMT "\"", STR_ARG(level));
         ret->json = j;
         ret->decision = (struct audit_decision){
-                .level = (enum audit_level) l,
-                .omit_stages = all->omit_stages,
+                .level = (enum audit_level) l, .omit_stages = all->omit_stages,
                 .omit_managed_fields = json_bool_or(GET(j, "omitManagedFields"), all->omit_managed_fields),
         };
         return parse_stages(GET(j, "omitStages"), &ret->decision.omit_stages, err);

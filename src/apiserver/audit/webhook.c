@@ -4,7 +4,6 @@
  *                                                                       └─ failed: again after a while, five times
  *
  * A batch goes when it is full, or when its first event has waited max-wait. */
-#include <errno.h>
 #include <unistd.h>
 
 #include "apiserver/audit/audit.h"

@@ -4,7 +4,6 @@
  * A rule is a line: verbs, resources, API groups ("-" is core), and perhaps resource names. "read" is get, list and
  * watch; "write" is create, delete, deletecollection, patch and update. "url" in place of groups: paths instead of
  * resources. */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "apiserver/bootstrap.h"
@@ -242,8 +241,7 @@ static const struct {
 #define MAX_SUBJECTS 3
 
 static const struct {
-        const char *name, *role;
-        const char *subjects[MAX_SUBJECTS];
+        const char *name, *role, *subjects[MAX_SUBJECTS];
 } cluster_bindings[] = {
         { "cluster-admin", "cluster-admin", { "g:system:masters" } },
         { "system:basic-user", "system:basic-user", { "g:system:authenticated" } },
@@ -310,8 +308,7 @@ static const struct {
 
 static void push_words(struct arena *a, struct json *list, struct str words) {
         static const struct {
-                const char *word;
-                const char *verbs[5];
+                const char *word, *verbs[5];
         } groups[] = {
                 { "read", { "get", "list", "watch" } },
                 { "write", { "create", "delete", "deletecollection", "patch", "update" } },

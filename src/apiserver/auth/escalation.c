@@ -199,12 +199,8 @@ static int refuse(struct op *op, const struct json *missing, struct rbac_absent 
 
 /* 1: yes, 0: no, or -EINPROGRESS. */
 static int may(struct op *op, const char *verb, struct str resource, struct str name, struct error *err) {
-        struct attributes at = { .verb = verb,
-                                 .group = STR("rbac.authorization.k8s.io"),
-                                 .version = STR("*"),
-                                 .resource = resource,
-                                 .namespace = op->namespace,
-                                 .name = name };
+        struct attributes at = { .verb = verb, .group = STR("rbac.authorization.k8s.io"), .version = STR("*"),
+                                 .resource = resource, .namespace = op->namespace, .name = name };
 
         switch (authorize_why(op->s, &op->c->user, &at, NULL)) {
         case AUTHZ_ALLOW:
@@ -249,9 +245,8 @@ static int check_role(struct op *op, const struct json *obj, const struct json *
         static const char everything[] = "[{\"verbs\":[\"*\"],\"apiGroups\":[\"*\"],\"resources\":[\"*\"]},"
                                          "{\"verbs\":[\"*\"],\"nonResourceURLs\":[\"*\"]}]";
         struct json *all;
-        int r;
+        int r = may(op, "escalate", op->rest->plural, op->c->name, err);
 
-        r = may(op, "escalate", op->rest->plural, op->c->name, err);
         if (r)
                 return MIN(r, 0);
         r = check_held(op, json_getc(obj, "rules"), err);

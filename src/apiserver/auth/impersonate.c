@@ -67,10 +67,8 @@ static int take_header(struct apiserver *s, struct arena *a, const struct api_us
         }
         user_add_extra(a, as, arena_str(a, buf_str(&key)), h->value);
         return may_be(s, user,
-                      (struct attributes) { .group = group,
-                                            .resource = STR("userextras"),
-                                            .subresource = arena_str(a, buf_str(&key)),
-                                            .name = h->value },
+                      (struct attributes) { .group = group, .resource = STR("userextras"),
+                                            .subresource = arena_str(a, buf_str(&key)), .name = h->value },
                       err);
 }
 
@@ -116,9 +114,8 @@ int impersonate(struct apiserver *s, struct http_request *req, struct api_user *
         struct api_user as;
         int r;
 
-        if (str_empty(name)) {
+        if (str_empty(name))
                 return refuse_without_user(req, h, n, err);
-        }
         r = may_be_named(s, user, name, err);
         as = user_new(a, name, STR(""), NULL, n + 3);
         for (size_t i = 0; r == 0 && i < n; i++)

@@ -279,10 +279,8 @@ static int64_t keep_ms(const struct remote_options *o, const struct json *answer
 static int read_authenticator(struct build *b, const struct json *config, const struct path *p, struct error *err) {
         const struct json *issuer = json_getc(config, "issuer"), *m = json_getc(config, "claimMappings");
         const struct path *to = PATH(p, "claimMappings");
-        struct remote_options o = { .s = b->n->s,
-                                    .name = "OpenID issuer",
-                                    .ca_pem = text_of(issuer, "certificateAuthority"),
-                                    .keep_ms = keep_ms };
+        struct remote_options o = { .s = b->n->s, .name = "OpenID issuer",
+                                    .ca_pem = text_of(issuer, "certificateAuthority"), .keep_ms = keep_ms };
 
         b->email = b->email_verified = false;
         b->o->algorithms = str_of(b->algorithms);
@@ -371,8 +369,7 @@ int oidc_from_flags(struct authn *n, struct arena *a, struct json *ret, struct e
                   json_build(a,
                              "{ issuer: { url: %c, audiences: [ %c ], certificateAuthority: %S },"
                              "  claimMappings: { username: { claim: %c, prefix: %c }, groups: { claim: %c, prefix: %c "
-                             "} },"
-                             "  claimValidationRules: %j }",
+                             "} },  claimValidationRules: %j }",
                              issuer, id, buf_str(&pem), name, prefix, server_flag(n->s, "oidc-groups-claim", ""),
                              server_flag(n->s, "oidc-groups-prefix", ""), &rules));
         return 0;

@@ -4,8 +4,6 @@
  *
  * The index holds references to the role objects; its rules are views into their trees. Readers take a reference and
  * walk it without locks. */
-#include <errno.h>
-#include <stdio.h>
 
 #include "apiserver/auth/rbac.h"
 #include "schema/selector.h"
@@ -155,7 +153,7 @@ static struct index *index_get(struct rbac *r) {
 
 /* ---- rules ---- */
 
-static bool has(const struct json *list, struct str s) {
+bool rbac_lists(const struct json *list, struct str s) {
         json_each_item(i, list)
                 if (str_eqc(json_str(i), "*") || str_eq(json_str(i), s))
                         return true;
@@ -198,11 +196,11 @@ static bool path_matches(const struct json *list, struct str path) {
 bool rbac_rule_allows(const struct json *rule, const struct attributes *at) {
         const struct json *names = json_getc(rule, "resourceNames");
 
-        if (!has(json_getc(rule, "verbs"), str_of(at->verb)))
+        if (!rbac_lists(json_getc(rule, "verbs"), str_of(at->verb)))
                 return false;
         if (!str_empty(at->path))
                 return path_matches(json_getc(rule, "nonResourceURLs"), at->path);
-        return has(json_getc(rule, "apiGroups"), at->group) &&
+        return rbac_lists(json_getc(rule, "apiGroups"), at->group) &&
                resource_matches(json_getc(rule, "resources"), at->resource, at->subresource) &&
                (json_len(names) == 0 || json_has_str(names, at->name));
 }

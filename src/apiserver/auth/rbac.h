@@ -8,6 +8,8 @@ void rbac_free(struct rbac *r);
 void rbac_changed(struct rbac *r, struct str key); /* a key was written: any thread */
 
 bool rbac_rule_allows(const struct json *rule, const struct attributes *at);
+/* Is it one of the texts of a rule, or is "*"? */
+bool rbac_lists(const struct json *list, struct str s);
 bool rbac_authorize(struct apiserver *s, const struct api_user *user, const struct attributes *at, struct buf *reason);
 
 /* What a binding gives a subject. */

@@ -106,9 +106,8 @@ static int read_kubeconfig(struct remote *r, struct error *err) {
         const struct json *context, *cluster, *user;
         struct json *doc;
         struct str ca;
-        int e;
+        int e = file_read(r->o.kubeconfig, 0, &text, err);
 
-        e = file_read(r->o.kubeconfig, 0, &text, err);
         if (e == 0)
                 e = yaml_parse(r->arena, arena_str(r->arena, buf_str(&text)), NULL, &doc, err);
         if (e < 0)

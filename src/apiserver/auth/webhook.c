@@ -19,8 +19,7 @@ static int64_t keep_token_ms(const struct remote_options *o, const struct json *
 
 int token_webhook_new(struct authn *n, struct error *err) {
         struct remote_options o = {
-                .s = n->s,
-                .name = "token webhook",
+                .s = n->s, .name = "token webhook",
                 .kubeconfig = server_flag(n->s, "authentication-token-webhook-config-file", NULL),
                 .keep_ms = keep_token_ms,
                 .yes_ms = server_flag_ms(n->s, "authentication-token-webhook-cache-ttl", 2 * MINUTE_MS),
@@ -135,11 +134,10 @@ static struct json access_spec(struct arena *a, const struct api_user *user, con
         struct json spec = json_new_object(), groups = json_new_array(), part = json_new_object();
         bool path = !str_empty(at->path);
 
-        if (path) {
+        if (path)
                 set(a, &part, "path", at->path);
-        } else {
+        else
                 set(a, &part, "namespace", at->namespace);
-        }
         set(a, &part, "verb", str_of(at->verb));
         if (!path) {
                 set(a, &part, "group", at->group);

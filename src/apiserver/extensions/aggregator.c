@@ -114,19 +114,14 @@ static struct str openapi_v3_url(struct arena *a, const struct service *v) {
 static void fill(struct arena *a, const struct service *v, struct remote *r) {
         const struct json *spec = json_getc(object_json(v->object), "spec");
 
-        *r = (struct remote){ .name = arena_str(a, v->name),
-                              .group = arena_str(a, v->group),
-                              .version = arena_str(a, v->version),
-                              .ns = arena_str(a, v->ns),
-                              .service = arena_str(a, v->service),
-                              .port = arena_str(a, v->port),
+        *r = (struct remote){ .name = arena_str(a, v->name), .group = arena_str(a, v->group),
+                              .version = arena_str(a, v->version), .ns = arena_str(a, v->ns),
+                              .service = arena_str(a, v->service), .port = arena_str(a, v->port),
                               .tls = v->tls ? tls_context_ref(v->tls) : NULL,
                               .group_priority = json_int(json_getc(spec, "groupPriorityMinimum")),
                               .version_priority = json_int(json_getc(spec, "versionPriority")),
-                              .available = v->available,
-                              .resources = parse(a, v->docs[DOC_RESOURCES]),
-                              .openapi_v3 = openapi_v3_url(a, v),
-                              .openapi_v2 = parse(a, v->docs[DOC_OPENAPI_V2]) };
+                              .available = v->available, .resources = parse(a, v->docs[DOC_RESOURCES]),
+                              .openapi_v3 = openapi_v3_url(a, v), .openapi_v2 = parse(a, v->docs[DOC_OPENAPI_V2]) };
 }
 
 static int by_priority(const void *a, const void *b) {
@@ -205,17 +200,10 @@ static void write_status(struct service *v, bool ok, const char *reason, struct 
         json_push(a, &conditions, condition);
         into = json_get_or_add_object(a, &body, "status");
         json_setc(a, into, "conditions", conditions);
-        w->call = (struct api_call){ .verb = API_PATCH,
-                                     .patch = API_PATCH_MERGE,
-                                     .resource = &res_apiservices,
-                                     .name = arena_str(a, v->name),
-                                     .subresource = STR("status"),
-                                     .options = API_OPTIONS_INIT,
-                                     .body = json_new(a, body),
-                                     .user = api_user_system,
-                                     .user_agent = STR("kube-apiserver"),
-                                     .arena = a,
-                                     .loop = g->loop.loop,
+        w->call = (struct api_call){ .verb = API_PATCH, .patch = API_PATCH_MERGE, .resource = &res_apiservices,
+                                     .name = arena_str(a, v->name), .subresource = STR("status"),
+                                     .options = API_OPTIONS_INIT, .body = json_new(a, body), .user = api_user_system,
+                                     .user_agent = STR("kube-apiserver"), .arena = a, .loop = g->loop.loop,
                                      .done = status_written };
         atomic_fetch_add(&g->writing, 1);
         apiserver_call(g->s, &w->call);
@@ -320,15 +308,11 @@ static void ask(struct service *v, enum document d) {
                 { STR_INIT("x-remote-group"), STR_INIT("system:masters") },
         };
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        struct http_call_options o = { .method = "GET",
-                                       .path = document_path(a, v, d),
-                                       .headers = headers,
-                                       .n_headers = ARRAY_SIZE(headers),
-                                       .timeout_ms = TIMEOUT_MS,
+        struct http_call_options o = { .method = "GET", .path = document_path(a, v, d), .headers = headers,
+                                       .n_headers = ARRAY_SIZE(headers), .timeout_ms = TIMEOUT_MS,
                                        .on_response = on_response,
                                        .on_data = on_data,
-                                       .on_done = on_done,
-                                       .arg = v };
+                                       .on_done = on_done, .arg = v };
 
         v->step = d;
         v->status = 0;
@@ -435,8 +419,7 @@ static struct service *service_new(struct aggregator *g, struct object *o) {
         const struct json *spec = json_getc(object_json(o), "spec"), *service = json_getc(spec, "service");
         _cleanup_buf_ struct buf ca = BUF_INIT;
         _cleanup_error_ struct error e = ERROR_INIT;
-        struct tls_options tls = { .cert_pem = buf_str(&g->cert),
-                                   .key_pem = buf_str(&g->key),
+        struct tls_options tls = { .cert_pem = buf_str(&g->cert), .key_pem = buf_str(&g->key),
                                    .insecure = json_bool(json_getc(spec, "insecureSkipTLSVerify")) };
 
         v->g = g;
@@ -630,13 +613,9 @@ bool aggregator_handle(struct exchange *x) {
         if (!r)
                 return false;
         if (x->info.is_resource)
-                at = (struct attributes) { .verb = at.verb,
-                                           .group = x->info.group,
-                                           .version = x->info.version,
-                                           .resource = x->info.plural,
-                                           .subresource = x->info.subresource,
-                                           .namespace = x->info.namespace,
-                                           .name = x->info.name,
+                at = (struct attributes) { .verb = at.verb, .group = x->info.group, .version = x->info.version,
+                                           .resource = x->info.plural, .subresource = x->info.subresource,
+                                           .namespace = x->info.namespace, .name = x->info.name,
                                            .field_selector = x->query.options.field_selector,
                                            .label_selector = x->query.options.label_selector };
         if (authorize_or_error(x->s, &x->user, &at, &e) < 0)

@@ -6,7 +6,6 @@
  * key in lists of type map. A rule that uses it is skipped where it cannot. A rule that fails on what was there before
  * and has not changed is let pass. All rules of an object share one budget. */
 #include <errno.h>
-#include <stdio.h>
 
 #include "apiserver/extensions/crd_rules.h"
 #include "base/metrics.h"
@@ -324,8 +323,7 @@ static struct str rule_message(struct runner *e, const struct rule *r, const str
         if (!pay(e, run.cost)) {
                 e->budget = -1;
                 return STR("messageExpression evaluation failed due to running out of cost budget, no further "
-                           "validation "
-                           "rules will be run");
+                           "validation rules will be run");
         }
         if (k == -E2BIG) {
                 e->budget = -1;

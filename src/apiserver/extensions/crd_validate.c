@@ -215,8 +215,7 @@ static void check_map_keys(struct field_errors *fe, const struct path *p, const 
                 struct str key_type = text(field, "type");
 
                 if (!field)
-                        field_invalid(fe, keys_path, keys,
-                                      "entries must all be names of item properties");
+                        field_invalid(fe, keys_path, keys, "entries must all be names of item properties");
                 else if (str_eqc(key_type, "array") || str_eqc(key_type, "object"))
                         field_invalid_str(fe,
                                           PATH(PATH_KEY(PATH(items_path, "properties"), json_str(json_item(keys, i))),
@@ -225,8 +224,7 @@ static void check_map_keys(struct field_errors *fe, const struct path *p, const 
                                           "must be a scalar type if parent array's x-kubernetes-list-type is map");
                 for (size_t k = 0; k < i; k++)
                         if (json_equal(json_item(keys, i), json_item(keys, k))) {
-                                field_invalid(fe, keys_path, keys,
-                                              "must not contain duplicate entries");
+                                field_invalid(fe, keys_path, keys, "must not contain duplicate entries");
                                 break;
                         }
         }
@@ -373,25 +371,12 @@ static void walk_schema(struct walk w, const struct path *p, const struct json *
         "XPreserveUnknownFields XValidations]"
 
 static void check_root(struct field_errors *fe, const struct path *p, const struct json *schema) {
-        static const char *const forbidden[] = { "id",
-                                                 "$schema",
-                                                 "$ref",
-                                                 "default",
-                                                 "maxProperties",
-                                                 "enum",
-                                                 "allOf",
-                                                 "oneOf",
-                                                 "anyOf",
-                                                 "minProperties",
-                                                 "not",
-                                                 "nullable",
-                                                 "additionalProperties",
-                                                 "x-kubernetes-embedded-resource",
-                                                 "x-kubernetes-int-or-string",
-                                                 "x-kubernetes-list-map-keys",
-                                                 "x-kubernetes-list-type",
-                                                 "x-kubernetes-map-type",
-                                                 NULL };
+        static const char *const forbidden[] = {
+                "id", "$schema", "$ref", "default", "maxProperties", "enum", "allOf", "oneOf", "anyOf",
+                "minProperties", "not", "nullable", "additionalProperties", "x-kubernetes-embedded-resource",
+                "x-kubernetes-int-or-string", "x-kubernetes-list-map-keys", "x-kubernetes-list-type",
+                "x-kubernetes-map-type", NULL
+        };
 
         if (!str_empty(text(schema, "type")) && !str_eqc(text(schema, "type"), "object"))
                 field_invalid_str(fe, PATH(p, "openAPIV3Schema.type"), text(schema, "type"),
@@ -813,8 +798,7 @@ static void check_stored(struct field_errors *fe, const struct json *obj) {
                                           "missing from spec.versions; %" STR_FMT
                                           " was previously a storage version, and "
                                           "must remain in spec.versions until a storage migration ensures no data "
-                                          "remains "
-                                          "persisted in %" STR_FMT " and removes %" STR_FMT
+                                          "remains persisted in %" STR_FMT " and removes %" STR_FMT
                                           " from status.storedVersions",
                                           STR_ARG(s), STR_ARG(s), STR_ARG(s));
         }

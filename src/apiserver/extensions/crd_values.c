@@ -3,7 +3,6 @@
  * Paths are printed only for errors. The branches of anyOf and oneOf are tried on a list of their own, and the errors
  * of the one that went furthest are shown, as upstream does. */
 #include <math.h>
-#include <stdio.h>
 
 #include "apiserver/extensions/crd_schema.h"
 #include "base/map.h"

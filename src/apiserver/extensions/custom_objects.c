@@ -1,5 +1,4 @@
 /* Custom objects on their way in and out: what differs from built-in ones. */
-#include <errno.h>
 
 #include "apiserver/extensions/crd_rules.h"
 #include "apiserver/extensions/custom.h"

@@ -21,8 +21,7 @@ static const struct {
 static const struct {
         const char *name, *level;
         int precedence;
-        const char *by;
-        const char *subjects[4], *rules[3];
+        const char *by, *subjects[4], *rules[3];
 } schemas[] = {
         { "catch-all",
           "catch-all",

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "apiserver/auth/rbac.h"
 #include "apiserver/flags.h"
 #include "apiserver/flow/flow.h"
 #include "schema/types.h"
@@ -111,8 +112,7 @@ static void load_schema(struct flow_config *c, struct apiserver *s, struct store
         *f = (struct flow_schema){ .name = arena_str(a, object_name(o)),
                                    .precedence = json_int_or(json_getc(spec, "matchingPrecedence"), 1000),
                                    .rules = rules ? json_new(a, json_copy(a, rules)) : NULL,
-                                   .level = find_level(c, level),
-                                   .by = str_eqc(by, "ByUser")        ? FLOW_BY_USER
+                                   .level = find_level(c, level), .by = str_eqc(by, "ByUser")        ? FLOW_BY_USER
                                          : str_eqc(by, "ByNamespace") ? FLOW_BY_NAMESPACE
                                                                       : FLOW_BY_NOTHING };
         f->dangling = !f->level;
@@ -152,13 +152,6 @@ void flow_config_unref(struct flow_config *c) {
 
 /* ---- classification ---- */
 
-static bool has(const struct json *list, struct str s) {
-        json_each_item(i, list)
-                if (str_eqc(json_str(i), "*") || str_eq(json_str(i), s))
-                        return true;
-        return false;
-}
-
 static bool is_account(struct str user, struct str namespace, struct str name) {
         static const struct str prefix = STR_INIT("system:serviceaccount:");
         struct str rest, ns;
@@ -193,13 +186,14 @@ static bool resource_rule_matches(const struct json *rule, const struct attribut
         char text[512];
         int n = snprintf(text, sizeof(text), "%" STR_FMT "/%" STR_FMT, STR_ARG(at->resource), STR_ARG(at->subresource));
 
-        if (!has(json_getc(rule, "verbs"), str_of(at->verb)) || !has(json_getc(rule, "apiGroups"), at->group))
+        if (!rbac_lists(json_getc(rule, "verbs"), str_of(at->verb)) ||
+            !rbac_lists(json_getc(rule, "apiGroups"), at->group))
                 return false;
-        if (str_empty(at->subresource) ? !has(resources, at->resource)
-                                       : !has(resources, str_n(text, MIN((size_t) n, sizeof(text) - 1))))
+        if (str_empty(at->subresource) ? !rbac_lists(resources, at->resource)
+                                       : !rbac_lists(resources, str_n(text, MIN((size_t) n, sizeof(text) - 1))))
                 return false;
         return str_empty(at->namespace) ? json_bool(json_getc(rule, "clusterScope"))
-                                        : has(json_getc(rule, "namespaces"), at->namespace);
+                                        : rbac_lists(json_getc(rule, "namespaces"), at->namespace);
 }
 
 /* "/healthz" is what is below it too, and "/api*" is no more than "/api". */
@@ -214,7 +208,7 @@ static bool path_matches(struct str url, struct str path) {
 }
 
 static bool path_rule_matches(const struct json *rule, const struct attributes *at) {
-        if (!has(json_getc(rule, "verbs"), str_of(at->verb)))
+        if (!rbac_lists(json_getc(rule, "verbs"), str_of(at->verb)))
                 return false;
         json_each_item(i, json_getc(rule, "nonResourceURLs"))
                 if (path_matches(json_str(i), at->path))

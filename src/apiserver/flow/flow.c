@@ -431,9 +431,7 @@ static void check_status(struct apiserver *s, struct store_snapshot *snap, struc
         status = flow_dangling(a, level, dangling);
         json_setc(a, &copy, "status", status);
         u->arena = a;
-        u->op = (struct store_op){ .kind = STORE_UPDATE,
-                                   .key = arena_str(a, key),
-                                   .object = object_from_tree(&copy),
+        u->op = (struct store_op){ .kind = STORE_UPDATE, .key = arena_str(a, key), .object = object_from_tree(&copy),
                                    .expect = object_revision(o) };
         u->txn = (struct store_txn){ .ops = &u->op, .n_ops = 1, .done = updated };
         store_submit(s->store, &u->txn);

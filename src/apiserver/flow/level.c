@@ -4,7 +4,6 @@
  * the time that it really ran: the finish of its queue moves on by so much, and the queue that is behind the others is
  * next. A queue of which nothing waits or runs starts at the present, so that nobody saves up, or pays for ever. */
 #include <math.h>
-#include <stdio.h>
 
 #include "apiserver/flow/flow.h"
 
