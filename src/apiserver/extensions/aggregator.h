@@ -46,7 +46,7 @@ void aggregator_relay(struct exchange *x, const struct remote *r);
 
 void api_service_mark_local(struct arena *a, struct json *obj); /* available at once, as upstream does */
 int api_service_prepare_create(struct op *op, struct json *obj, struct error *err);
-VALIDATE(validate_api_service);
+validate_kind validate_api_service;
 /* The APIService of a group-version that is served here; managed: "onstart" (built in) or "true". */
 struct json local_service(struct arena *a, const struct api_group_version *gv, const char *managed);
 /* Groups of custom resources have APIServices as well: creates what is missing, deletes what is no more. On loop,

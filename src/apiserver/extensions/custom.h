@@ -112,8 +112,7 @@ void extensions_free(struct extensions *x);
 int crd_prepare_create(struct op *op, struct json *obj, struct error *err);
 int crd_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err);
 void crd_prepare_delete(struct op *op, struct json *obj);
-VALIDATE(validate_crd);
-VALIDATE(validate_crd_status);
+validate_kind validate_crd, validate_crd_status;
 /* Has its conversion webhook a caBundle that is none? */
 bool crd_bundle_is_bad(const struct json *crd);
 /* crd_structural.c */

@@ -44,6 +44,10 @@ struct field_errors {
         int phase; /* below 0: told before what is found in the object itself, which is told by field; above 0: after */
 };
 
+/* What looks at a value, or at a text. */
+typedef void check_of_json(struct field_errors *fe, const struct path *p, const struct json *v);
+typedef void check_of_str(struct field_errors *fe, const struct path *p, struct str s);
+
 void field_required(struct field_errors *fe, const struct path *p,
                     const char *detail); /* detail may be "" everywhere */
 void field_forbidden(struct field_errors *fe, const struct path *p, const char *fmt, ...) _printf_(3, 4);
@@ -57,14 +61,13 @@ void field_invalid_str(struct field_errors *fe, const struct path *p, struct str
 /* Without showing the value. */
 void field_invalid_whole(struct field_errors *fe, const struct path *p, const char *detail);
 void field_not_supported(struct field_errors *fe, const struct path *p, struct str value, const char *const *supported);
-void field_duplicate(struct field_errors *fe, const struct path *p, struct str value);
-void field_not_found(struct field_errors *fe, const struct path *p, struct str value);
+check_of_str field_duplicate, field_not_found;
 /* The same with values that need not be texts. */
 void field_type_invalid(struct field_errors *fe, const struct path *p, const struct json *value, const char *fmt, ...)
                 _printf_(4, 5);
 void field_not_supported_value(struct field_errors *fe, const struct path *p, const struct json *value,
                                const char *const *supported);
-void field_duplicate_value(struct field_errors *fe, const struct path *p, const struct json *value);
+check_of_json field_duplicate_value;
 void field_duplicate_detail(struct field_errors *fe, const struct path *p, const struct json *value,
                             const char *detail);
 void field_error_add(struct field_errors *fe, const struct field_error *e); /* one that was made elsewhere */
@@ -82,17 +85,10 @@ int field_errors_finish(struct field_errors *fe, struct str kind, struct str gro
 
 /* ---- texts: each says what is wrong with it (at most two messages), or nothing ---- */
 
-typedef size_t (*name_check)(struct str s, const char *ret[2]);
-size_t check_dns_label(struct str s, const char *ret[2]);
-size_t check_dns_subdomain(struct str s, const char *ret[2]);
-size_t check_dns1035_label(struct str s, const char *ret[2]);
-size_t check_path_segment(struct str s, const char *ret[2]);
-size_t check_any_name(struct str s, const char *ret[2]);
-size_t check_qualified_name(struct str s, const char *ret[2]);
-size_t check_label_value(struct str s, const char *ret[2]);
-size_t check_config_key(struct str s, const char *ret[2]);
-size_t check_env_name(struct str s, const char *ret[2]);
-size_t check_port_name(struct str s, const char *ret[2]);
+typedef size_t name_checker(struct str s, const char *ret[2]);
+typedef name_checker *name_check;
+name_checker check_dns_label, check_dns_subdomain, check_dns1035_label, check_path_segment, check_any_name,
+        check_qualified_name, check_label_value, check_config_key, check_env_name, check_port_name;
 struct str str_lower(struct arena *a, struct str s);
 /* Adds an Invalid error for each message; true when s is fine. */
 bool check_field(struct field_errors *fe, const struct path *p, struct str s, name_check check);
@@ -124,27 +120,26 @@ void check_domain_path(struct field_errors *fe, const struct path *p, struct str
 /* ---- numbers ---- */
 
 void check_nonnegative(struct field_errors *fe, const struct path *p, const struct json *v); /* absent is fine */
-void check_positive(struct field_errors *fe, const struct path *p, const struct json *v);
+check_of_json check_positive;
 bool check_port(struct field_errors *fe, const struct path *p, const struct json *v);
 void check_port_or_name(struct field_errors *fe, const struct path *p, const struct json *v); /* IntOrString */
 /* IntOrString: a number >= 0 or a percentage. */
-void check_int_or_percent(struct field_errors *fe, const struct path *p, const struct json *v);
+check_of_json check_int_or_percent;
 void check_share(struct field_errors *fe, const struct path *p, const struct json *v); /* and not above 100% */
 bool check_enum(struct field_errors *fe, const struct path *p, struct str v, const char *const *values);
 /* 4, 6 or 0 when s is no address; ret: its 4 or 16 bytes. ::ffff:1.2.3.4 is of family 4, as in Go, which also reads
  * 010 as 10. */
 int parse_ip(struct str s, uint8_t ret[static 16]);
-void check_ip(struct field_errors *fe, const struct path *p, struct str s);
-void check_cidr(struct field_errors *fe, const struct path *p, struct str s);
+check_of_str check_ip, check_cidr;
 /* Not unspecified, loopback or link-local. */
-void check_not_special_ip(struct field_errors *fe, const struct path *p, struct str s);
+check_of_str check_not_special_ip;
 /* The old value must still be there. */
 void check_immutable(struct field_errors *fe, const struct path *p, const struct json *now, const struct json *old);
 
 /* ---- parts shared by kinds ---- */
 
 bool is_extended_resource(struct str name); /* "example.com/gpu" */
-void check_taint_effect(struct field_errors *fe, const struct path *p, struct str effect);
+check_of_str check_taint_effect;
 /* A name of a resource, and how much of it. */
 void check_resource_name(struct field_errors *fe, const struct path *p, struct str name, bool of_container);
 void check_resources(struct field_errors *fe, const struct path *p, const struct json *limits,
@@ -156,12 +151,9 @@ void validate_metadata(struct field_errors *fe, const struct json *obj, const st
 void check_standard_finalizers(struct field_errors *fe, const struct path *p, const struct json *list, bool indexed);
 /* The same of an object that is within another; old is unknown. */
 void validate_embedded_metadata(struct field_errors *fe, const struct path *up, const struct json *obj);
-void validate_labels(struct field_errors *fe, const struct path *p, const struct json *labels);
+check_of_json validate_labels;
 /* clientConfig of a webhook that the API server calls. */
-void validate_webhook_client(struct field_errors *fe, const struct path *p, const struct json *client);
-void validate_claim_spec(struct field_errors *fe, const struct path *p, const struct json *spec);
-void validate_annotations(struct field_errors *fe, const struct path *p, const struct json *annotations);
-void validate_label_selector(struct field_errors *fe, const struct path *p, const struct json *selector);
+check_of_json validate_webhook_client, validate_claim_spec, validate_annotations, validate_label_selector;
 /* Of access reviews: operators may be others than we know. */
 enum requirement_of { REQUIREMENT_OF_SELECTOR, REQUIREMENT_OF_LABELS, REQUIREMENT_OF_FIELDS };
 void validate_requirements(struct field_errors *fe, const struct path *list, const struct json *requirements,
@@ -169,9 +161,7 @@ void validate_requirements(struct field_errors *fe, const struct path *list, con
 /* fieldRef of a variable or file, resourceFieldRef of one. */
 void check_reference(struct field_errors *fe, const struct path *p, const struct json *ref, bool field, bool volume);
 /* Of a pod's spec: what the named operating system does not have; sysctls of namespaces that are the host's. */
-void check_os_fields(struct field_errors *fe, const struct path *p, const struct json *spec);
-void check_host_processes(struct field_errors *fe, const struct path *p, const struct json *spec);
-void check_host_sysctls(struct field_errors *fe, const struct path *p, const struct json *spec);
+check_of_json check_os_fields, check_host_processes, check_host_sysctls;
 
 /* The rules of api/ and the enumerations, outside of metadata and status (validate_rules.c). */
 /* The rules of the status itself, not of what is in it. */
@@ -180,61 +170,18 @@ void validate_typed(struct field_errors *fe, const struct schema_type *t, const 
 
 /* ---- kinds (validate_*.c), for the table in strategy.c ---- */
 
-#define VALIDATE(name) void name(struct field_errors *fe, const struct json *obj, const struct json *old)
-VALIDATE(validate_pod);
-VALIDATE(validate_pod_status);
-VALIDATE(validate_ephemeral_update);
-VALIDATE(validate_resize);
-VALIDATE(validate_deployment);
-VALIDATE(validate_replicaset);
-VALIDATE(validate_statefulset);
-VALIDATE(validate_daemonset);
-VALIDATE(validate_collisions);
-VALIDATE(validate_replication_controller);
-VALIDATE(validate_job);
-VALIDATE(validate_job_status);
-VALIDATE(validate_cronjob);
-VALIDATE(validate_service);
-VALIDATE(validate_service_status);
-/* clusterIP, clusterIPs, ipFamilies and ipFamilyPolicy, alone and together; old is not looked at. */
-VALIDATE(validate_service_addresses);
-VALIDATE(validate_endpoints);
-VALIDATE(validate_endpoint_slice);
-VALIDATE(validate_node);
-VALIDATE(validate_config_map);
-VALIDATE(validate_secret);
-VALIDATE(validate_pvc);
-VALIDATE(validate_pvc_status);
-VALIDATE(validate_namespace);
-VALIDATE(validate_namespace_status);
-VALIDATE(validate_pv);
-VALIDATE(validate_storage_class);
-VALIDATE(validate_storage_capacity);
-VALIDATE(validate_csi_driver);
-VALIDATE(validate_csi_node);
-VALIDATE(validate_volume_attachment);
-VALIDATE(validate_revision);
-VALIDATE(validate_ip_address);
-VALIDATE(validate_service_cidr);
-VALIDATE(validate_resource_quota);
-VALIDATE(validate_resource_quota_status);
-VALIDATE(validate_limit_range);
-VALIDATE(validate_priority_class);
-VALIDATE(validate_ingress);
-VALIDATE(validate_ingress_status);
-VALIDATE(validate_ingress_class);
-VALIDATE(validate_network_policy);
-VALIDATE(validate_pdb);
-VALIDATE(validate_hpa);
-VALIDATE(validate_role);
-VALIDATE(validate_binding);
-VALIDATE(validate_lease);
-VALIDATE(validate_runtime_class);
-VALIDATE(validate_csr_update);
-VALIDATE(validate_csr_status);
-VALIDATE(validate_event);
-VALIDATE(validate_webhooks);
-VALIDATE(validate_policy);
-VALIDATE(validate_policy_binding);
-VALIDATE(validate_flow_schema);
-VALIDATE(validate_priority_level);
+/* validate_service_addresses: clusterIP, clusterIPs, ipFamilies and ipFamilyPolicy, alone and together; old is not
+ * looked at. */
+typedef void validate_kind(struct field_errors *fe, const struct json *obj, const struct json *old);
+validate_kind validate_pod, validate_pod_status, validate_ephemeral_update, validate_resize, validate_deployment,
+        validate_replicaset, validate_statefulset, validate_daemonset, validate_collisions,
+        validate_replication_controller, validate_job, validate_job_status, validate_cronjob, validate_service,
+        validate_service_status, validate_service_addresses, validate_endpoints, validate_endpoint_slice,
+        validate_node, validate_config_map, validate_secret, validate_pvc, validate_pvc_status, validate_namespace,
+        validate_namespace_status, validate_pv, validate_storage_class, validate_storage_capacity, validate_csi_driver,
+        validate_csi_node, validate_volume_attachment, validate_revision, validate_ip_address, validate_service_cidr,
+        validate_resource_quota, validate_resource_quota_status, validate_limit_range, validate_priority_class,
+        validate_ingress, validate_ingress_status, validate_ingress_class, validate_network_policy, validate_pdb,
+        validate_hpa, validate_role, validate_binding, validate_lease, validate_runtime_class, validate_csr_update,
+        validate_csr_status, validate_event, validate_webhooks, validate_policy, validate_policy_binding,
+        validate_flow_schema, validate_priority_level;

@@ -98,10 +98,9 @@ void validate_endpoints(struct field_errors *fe, const struct json *obj, const s
 
                 if (json_len(GET(s, "addresses")) + json_len(GET(s, "notReadyAddresses")) == 0)
                         field_required(fe, p, "must specify `addresses` or `notReadyAddresses`");
-                each_at(port, at, ports, GET(s, "ports")) {
+                each_at(port, at, ports, GET(s, "ports"))
                         if (str_empty(TEXT(port, "name")) && json_len(GET(s, "ports")) > 1)
                                 field_required(fe, PATH(at, "name"), "");
-                }
         }
 }
 

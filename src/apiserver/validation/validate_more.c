@@ -309,9 +309,8 @@ static void validate_source(struct field_errors *fe, const struct path *p, const
                 check_segment(fe, PATH(p, "metric"), GET(source, "metric"), "name", "must specify a metric name");
         else if (str_empty(TEXT(source, "name")))
                 field_required(fe, PATH(p, "name"), "must specify a resource name");
-        if (str_eqc(STR("containerResource"), s->field)) {
+        if (str_eqc(STR("containerResource"), s->field))
                 check_needed(fe, p, source, "container", "must specify a container", check_dns_label);
-        }
         check_target(fe, target_path, target);
         REQUIRED_IF(!one && !other, PATH(target_path, s->one), s->missing);
         FORBIDDEN_IF(one && other && s->both, PATH(target_path, s->other), "%s", s->both);

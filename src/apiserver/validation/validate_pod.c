@@ -551,12 +551,11 @@ static struct json restore(struct arena *a, const struct json *list, const struc
                 const struct json *before = json_item(old, i++);
 
                 *c = json_copy_shallow(a, c);
-                for (size_t k = 0; members[k]; k++) {
+                for (size_t k = 0; members[k]; k++)
                         if (GET(before, members[k]))
                                 json_setc(a, c, members[k], *GET(before, members[k]));
                         else
                                 json_removec(c, members[k]);
-                }
         }
         return copy;
 }

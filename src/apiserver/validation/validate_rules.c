@@ -303,18 +303,17 @@ CHECK(walk, const struct schema_type *t, const struct json *v, unsigned depth) {
 
         if (depth > MAX_DEPTH)
                 return;
-        if (t->kind == SCHEMA_STRUCT) {
+        if (t->kind == SCHEMA_STRUCT)
                 walk_struct(fe, p, t, v, depth);
-        } else if (t->kind == SCHEMA_LIST && inside) {
+        else if (t->kind == SCHEMA_LIST && inside)
                 each_at(it, at, p, v)
                         walk(fe, at, t->elem, it, depth + 1);
-        } else if (t->kind == SCHEMA_MAP && inside) {
+        else if (t->kind == SCHEMA_MAP && inside)
                 json_each_member(m, v)
                         walk(fe, PATH_KEY(p, json_key(m)), t->elem, &m->value, depth + 1);
-        } else if (t->kind == SCHEMA_STRING && t->values && !str_empty(json_str(v)) &&
-                   !(t->flags & (SCHEMA_TYPE_OPEN_ENUM | SCHEMA_TYPE_CHECKED_ENUM))) {
+        else if (t->kind == SCHEMA_STRING && t->values && !str_empty(json_str(v)) &&
+                 !(t->flags & (SCHEMA_TYPE_OPEN_ENUM | SCHEMA_TYPE_CHECKED_ENUM)))
                 check_enum(fe, p, json_str(v), t->values);
-        }
 }
 
 void validate_status_rules(struct field_errors *fe, const struct schema_type *t, const struct json *obj) {

@@ -171,10 +171,9 @@ static void check_port_twins(struct field_errors *fe, const struct path *list, c
 static void check_node_ports(struct field_errors *fe, const struct json *spec) {
         const struct path *list = PATH(SPEC, "ports");
 
-        each_at(port, p, list, GET(spec, "ports")) {
+        each_at(port, p, list, GET(spec, "ports"))
                 if (json_int(GET(port, "nodePort")) != 0 && is_type(spec, "ClusterIP"))
                         field_forbidden(fe, PATH(p, "nodePort"), "may not be used when `type` is 'ClusterIP'");
-        }
         check_port_twins(fe, list, GET(spec, "ports"), "nodePort");
         check_port_twins(fe, list, GET(spec, "ports"), "port");
 }
@@ -290,12 +289,11 @@ static void check_spec(struct field_errors *fe, const struct json *obj) {
         validate_labels(fe, PATH(SPEC, "selector"), GET(spec, "selector"));
         check_affinity(fe, spec);
         validate_service_addresses(fe, obj, NULL);
-        each_at(e, at, ips, GET(spec, "externalIPs")) {
+        each_at(e, at, ips, GET(spec, "externalIPs"))
                 if (parse_ip(json_str(e), b))
                         check_not_special_ip(fe, at, json_str(e));
                 else
                         check_ip(fe, at, json_str(e));
-        }
         check_node_ports(fe, spec);
         check_balancer(fe, obj);
         check_traffic(fe, spec);

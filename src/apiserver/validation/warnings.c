@@ -77,9 +77,8 @@ static void warn_cidr(struct op *op, const struct path *p, struct str s) {
 /* Every text of a list, or its member of that name. */
 static void warn_each(struct op *op, const struct path *p, const struct json *list, const char *member,
                       void (*look)(struct op *op, const struct path *p, struct str s)) {
-        each_at(it, at, p, list) {
+        each_at(it, at, p, list)
                 look(op, member ? PATH(at, member) : at, member ? TEXT(it, member) : json_str(it));
-        }
 }
 
 static const char *label_deprecated(struct str key) {
@@ -598,10 +597,9 @@ void warn_service(struct op *op, const struct json *obj) {
 }
 
 void warn_endpoints(struct op *op, const struct json *obj) {
-        each_at(s, p, PATH(NULL, "subsets"), GET(obj, "subsets")) {
+        each_at(s, p, PATH(NULL, "subsets"), GET(obj, "subsets"))
                 each_word(list, "addresses", "notReadyAddresses")
                         warn_each(op, PATH(p, list), GET(s, list), "ip", warn_ip);
-        }
 }
 
 void warn_endpoint_slice(struct op *op, const struct json *obj) {
