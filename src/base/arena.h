@@ -30,6 +30,8 @@ struct str arena_vprintf(struct arena *a, const char *fmt, va_list ap) _printf_(
 /* malloc that aborts, for what is not in an arena. */
 void *xmalloc(size_t n);
 void *xcalloc(size_t n, size_t size);
+/* xnew(struct pump, .fd = fd, .open = true): the rest is zero. */
+#define xnew(type, ...) ({ type *_new = xmalloc(sizeof(type)); *_new = (type){ __VA_ARGS__ }; _new; })
 void *xrealloc(void *p, size_t n);
 char *xstrdup(const char *s);
 char *xprintf(const char *fmt, ...) _printf_(1, 2);

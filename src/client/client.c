@@ -39,11 +39,8 @@ static struct api_user copy_user(struct arena *a, const struct api_user *u) {
 }
 
 struct client *client_new(const struct transport_ops *ops, void *transport, const struct api_user *user) {
-        struct client *c = xcalloc(1, sizeof(*c));
+        struct client *c = xnew(struct client, .ops = ops, .transport = transport, .arena = arena_new(0));
 
-        c->ops = ops;
-        c->transport = transport;
-        c->arena = arena_new(0);
         if (user)
                 c->user = copy_user(c->arena, user);
         return c;
@@ -146,7 +143,8 @@ static void run_calls(struct client *c, struct api_call *calls, size_t n) {
         pthread_mutex_destroy(&w.lock);
 }
 
-int client_do(struct client *c, const struct client_request *r, struct object **ret, struct error *err) {
+static int do_one(struct client *c, const struct client_request *r, struct object **ret, struct api_list **ret_list,
+                  struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct api_call call;
         int result;
@@ -154,13 +152,18 @@ int client_do(struct client *c, const struct client_request *r, struct object **
         call_init(&call, r, a);
         run_calls(c, &call, 1);
         result = api_call_result(&call);
-        if (result < 0) {
-                if (err)
-                        error_move(err, &call.error);
-        } else if (ret)
+        if (result < 0 && err)
+                error_move(err, &call.error);
+        if (result == 0 && ret)
                 *ret = call_take_object(&call);
+        if (result == 0 && ret_list)
+                *ret_list = TAKE_PTR(call.list);
         call_release(&call);
         return result;
+}
+
+int client_do(struct client *c, const struct client_request *r, struct object **ret, struct error *err) {
+        return do_one(c, r, ret, NULL, err);
 }
 
 int client_get(struct client *c, const struct api_resource *res, struct str ns, struct str name, struct object **ret,
@@ -176,70 +179,46 @@ int client_create(struct client *c, const struct api_resource *res, struct str n
                          ret, err);
 }
 
-int client_update(struct client *c, const struct api_resource *res, struct str subresource, const struct json *body,
-                  struct object **ret, struct error *err) {
+struct client_request client_update_request(const struct api_resource *res, struct str subresource,
+                                            const struct json *body) {
         const struct json *meta = json_getc(body, "metadata");
 
-        return client_do(c,
-                         &(struct client_request){
-                                         .verb = API_UPDATE,
-                                         .resource = res,
-                                         .namespace = json_str(json_getc(meta, "namespace")),
-                                         .name = json_str(json_getc(meta, "name")),
-                                         .subresource = subresource,
-                                         .body = body,
-                         },
-                         ret, err);
+        return (struct client_request){ .verb = API_UPDATE, .resource = res, .subresource = subresource, .body = body,
+                                        .namespace = json_str(json_getc(meta, "namespace")),
+                                        .name = json_str(json_getc(meta, "name")) };
+}
+
+int client_update(struct client *c, const struct api_resource *res, struct str subresource, const struct json *body,
+                  struct object **ret, struct error *err) {
+        struct client_request r = client_update_request(res, subresource, body);
+
+        return client_do(c, &r, ret, err);
 }
 
 int client_patch(struct client *c, const struct api_resource *res, struct str ns, struct str name,
                  struct str subresource, enum api_patch type, const struct json *patch, struct object **ret,
                  struct error *err) {
-        return client_do(c,
-                         &(struct client_request){
-                                         .verb = API_PATCH,
-                                         .resource = res,
-                                         .namespace = ns,
-                                         .name = name,
-                                         .subresource = subresource,
-                                         .body = patch,
-                                         .patch = type,
-                         },
-                         ret, err);
+        struct client_request r = { .verb = API_PATCH, .resource = res, .namespace = ns, .name = name,
+                                    .subresource = subresource, .body = patch, .patch = type };
+
+        return client_do(c, &r, ret, err);
 }
 
 int client_delete(struct client *c, const struct api_resource *res, struct str ns, struct str name,
                   const struct api_options *o, struct error *err) {
-        struct client_request r = {
-                .verb = API_DELETE,
-                .resource = res,
-                .namespace = ns,
-                .name = name,
-                .options = o ? *o : API_OPTIONS_INIT,
-        };
+        struct client_request r = { .verb = API_DELETE, .resource = res, .namespace = ns, .name = name,
+                                    .options = o ? *o : API_OPTIONS_INIT };
 
         return client_do(c, &r, NULL, err);
 }
 
 int client_list(struct client *c, const struct api_resource *res, struct str ns, const struct api_options *o,
                 struct api_list **ret, struct error *err) {
-        _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct client_request r = { .verb = API_LIST, .resource = res, .namespace = ns };
-        struct api_call call;
-        int result;
 
         if (o)
                 r.options = *o;
-        call_init(&call, &r, a);
-        run_calls(c, &call, 1);
-        result = api_call_result(&call);
-        if (result < 0) {
-                if (err)
-                        error_move(err, &call.error);
-        } else if (ret)
-                *ret = TAKE_PTR(call.list);
-        call_release(&call);
-        return result;
+        return do_one(c, &r, NULL, ret, err);
 }
 
 /* ---- many at once ---- */

@@ -39,6 +39,8 @@ int client_get(struct client *c, const struct api_resource *res, struct str ns, 
 int client_create(struct client *c, const struct api_resource *res, struct str ns, const struct json *body,
                   struct object **ret, struct error *err);
 /* The object named in body.metadata; its resourceVersion (if any) must be current. subresource "" or "status" … */
+struct client_request client_update_request(const struct api_resource *res, struct str subresource,
+                                            const struct json *body); /* namespace and name are the body's */
 int client_update(struct client *c, const struct api_resource *res, struct str subresource, const struct json *body,
                   struct object **ret, struct error *err);
 int client_patch(struct client *c, const struct api_resource *res, struct str ns, struct str name,

@@ -292,12 +292,9 @@ void event_record(struct event_recorder *er, const struct api_resource *res, con
 /* ---- life ---- */
 
 struct event_recorder *event_recorder_new(struct client *c, const char *component, const char *host) {
-        struct event_recorder *er = xcalloc(1, sizeof(*er));
+        struct event_recorder *er = xnew(struct event_recorder, .client = c, .component = xstrdup(component),
+                                         .host = host ? xstrdup(host) : NULL, .records = map_new(record_free));
 
-        er->client = c;
-        er->component = xstrdup(component);
-        er->host = host ? xstrdup(host) : NULL;
-        er->records = map_new(record_free);
         list_init(&er->lru);
         pthread_mutex_init(&er->lock, NULL);
         pthread_cond_init(&er->idle, NULL);

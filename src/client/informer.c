@@ -182,10 +182,7 @@ struct informer_index *informer_add_index(struct informer *i, const char *name,
         for (size_t k = 0; k < i->indexes.n; k++)
                 if (i->indexes.v[k]->fn == index_fn)
                         return i->indexes.v[k];
-        x = xcalloc(1, sizeof(*x));
-        x->name = xstrdup(name);
-        x->fn = index_fn;
-        x->buckets = map_new(bucket_free);
+        x = xnew(struct informer_index, .name = xstrdup(name), .fn = index_fn, .buckets = map_new(bucket_free));
         vec_push(&i->indexes, x);
         for (struct map_iter it = MAP_ITER(i->objects); map_next(&it);) {
                 struct emit_ctx ctx = { x, NULL, it.value };
@@ -509,10 +506,8 @@ void informer_note_gone(struct informer *i, struct str key, struct str uid) {
 /* ---- the factory ---- */
 
 struct informer_factory *informer_factory_new(struct client *c, struct loop *loop) {
-        struct informer_factory *f = xcalloc(1, sizeof(*f));
+        struct informer_factory *f = xnew(struct informer_factory, .client = c, .loop = loop);
 
-        f->client = c;
-        f->loop = loop;
         pthread_mutex_init(&f->lock, NULL);
         pthread_cond_init(&f->cond, NULL);
         return f;

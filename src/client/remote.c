@@ -287,13 +287,9 @@ static void deliver(struct loop_work *work) {
 
 static void queue_event(struct remote_watch *w, enum api_event_type type, struct object *o, uint64_t revision,
                         struct error *error) {
-        struct queued_event *q = xcalloc(1, sizeof(*q));
+        struct queued_event *q = xnew(struct queued_event, .work.run = deliver, .watch = watch_ref(w), .type = type,
+                                      .object = o, .revision = revision);
 
-        q->work.run = deliver;
-        q->watch = watch_ref(w);
-        q->type = type;
-        q->object = o;
-        q->revision = revision;
         if (error)
                 error_move(&q->error, error);
         if (type == API_ERROR)

@@ -221,15 +221,9 @@ static void turn(struct loop_work *w) {
 
 struct workqueue *workqueue_new(struct loop *loop, const char *name, int (*work)(struct str key, void *arg),
                                 void *arg) {
-        struct workqueue *q = xcalloc(1, sizeof(*q));
+        struct workqueue *q = xnew(struct workqueue, .loop = loop, .name = name, .work = work, .arg = arg,
+                                   .clock = &system_clock, .entries = map_new(free), .turn.run = turn);
 
-        q->loop = loop;
-        q->name = name;
-        q->work = work;
-        q->arg = arg;
-        q->clock = &system_clock;
-        q->entries = map_new(free);
-        q->turn.run = turn;
         list_init(&q->ready);
         return q;
 }

@@ -132,43 +132,23 @@ int controller_create(struct controller *c, const struct api_resource *res, stru
 
 int controller_update(struct controller *c, const struct api_resource *res, struct str subresource,
                       const struct json *body, struct error *err) {
-        const struct json *meta = json_getc(body, "metadata");
-        struct client_request r = {
-                .verb = API_UPDATE,
-                .resource = res,
-                .namespace = json_str(json_getc(meta, "namespace")),
-                .name = json_str(json_getc(meta, "name")),
-                .subresource = subresource,
-                .body = body,
-        };
+        struct client_request r = client_update_request(res, subresource, body);
 
         return write_one(c, &r, NULL, err);
 }
 
 int controller_patch(struct controller *c, const struct api_resource *res, const struct object *o,
                      struct str subresource, enum api_patch type, const struct json *patch, struct error *err) {
-        struct client_request r = {
-                .verb = API_PATCH,
-                .resource = res,
-                .namespace = object_namespace(o),
-                .name = object_name(o),
-                .subresource = subresource,
-                .body = patch,
-                .patch = type,
-        };
+        struct client_request r = { .verb = API_PATCH, .resource = res, .namespace = object_namespace(o),
+                                    .name = object_name(o), .subresource = subresource, .body = patch, .patch = type };
 
         return write_one(c, &r, NULL, err);
 }
 
 struct client_request controller_delete_request(const struct api_resource *res, const struct object *o,
                                                 const char *propagation) {
-        struct client_request r = {
-                .verb = API_DELETE,
-                .resource = res,
-                .namespace = object_namespace(o),
-                .name = object_name(o),
-                .options = API_OPTIONS_INIT,
-        };
+        struct client_request r = { .verb = API_DELETE, .resource = res, .namespace = object_namespace(o),
+                                    .name = object_name(o), .options = API_OPTIONS_INIT };
 
         r.options.precondition_uid = object_uid(o);
         r.options.propagation_policy = str_of(propagation);
@@ -286,25 +266,18 @@ static int controller_add(struct controllers *all, const struct controller_class
         return 0;
 }
 
-static struct str copy(struct arena *a, struct str s) {
-        return arena_str(a, s);
-}
-
 int controllers_new(const struct controllers_options *o, struct loop *loop,
                     const struct controller_class *const classes[], struct controllers **ret, struct error *err) {
-        struct controllers *all = xcalloc(1, sizeof(*all));
+        struct controllers *all = xnew(struct controllers, .arena = arena_new(0), .options = *o, .loop = loop,
+                                       .informers = informer_factory_new(o->client, loop));
+        struct controllers_options *own = &all->options;
+        struct str *texts[] = { &own->root_ca_pem, &own->service_account_key_pem, &own->signer_cert_pem,
+                                &own->signer_key_pem };
 
-        all->arena = arena_new(0);
-        all->options = *o;
-        all->options.cluster_cidr = o->cluster_cidr ? arena_cstr(all->arena, str_of(o->cluster_cidr)) : NULL;
-        all->options.root_ca_pem = copy(all->arena, o->root_ca_pem);
-        all->options.service_account_key_pem = copy(all->arena, o->service_account_key_pem);
-        all->options.signer_cert_pem = copy(all->arena, o->signer_cert_pem);
-        all->options.signer_key_pem = copy(all->arena, o->signer_key_pem);
-        if (!all->options.clock)
-                all->options.clock = &system_clock;
-        all->loop = loop;
-        all->informers = informer_factory_new(o->client, loop);
+        own->cluster_cidr = o->cluster_cidr ? arena_cstr(all->arena, str_of(o->cluster_cidr)) : NULL;
+        for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+                *texts[i] = arena_str(all->arena, *texts[i]);
+        own->clock = o->clock ?: &system_clock;
         for (size_t i = 0; classes[i]; i++) {
                 int r = controller_add(all, classes[i], err);
 

@@ -246,17 +246,10 @@ static int create_new(struct rollout *r, struct error *err) {
                 return create_collided(r, name, err);
         }
         if (result < 0) {
-                if (DeploymentSpec_has_progressDeadlineSeconds(r->spec)) {
-                        condition_set(r->a, &r->status,
-                                      &(struct condition){ "Progressing", "False", "ReplicaSetCreateError",
-                                                           arena_printf(r->a,
-                                                                        "Failed to create new replica set \"%" STR_FMT
-                                                                        "\": %s",
-                                                                        STR_ARG(name), error_text(err))
-                                                                           .p },
-                                      r->now, APPS_CONDITION);
-                        controller_update_status(r->c, &res_deployments, r->d, &r->status, NULL);
-                }
+                rollout_progressing(r, "False", "ReplicaSetCreateError",
+                                    arena_printf(r->a, "Failed to create new replica set \"%" STR_FMT "\": %s",
+                                                 STR_ARG(name), error_text(err)));
+                controller_update_status(r->c, &res_deployments, r->d, &r->status, NULL);
                 return result;
         }
         r->created = created;
@@ -266,13 +259,8 @@ static int create_new(struct rollout *r, struct error *err) {
         if (replicas > 0)
                 event_record(r->c->events, &res_deployments, r->d, NULL, "Normal", "ScalingReplicaSet",
                              "Scaled up replica set %" STR_FMT " from 0 to %" PRId64, STR_ARG(name), replicas);
-        if (DeploymentSpec_has_progressDeadlineSeconds(r->spec))
-                condition_set(r->a, &r->status,
-                              &(struct condition){ "Progressing", "True", "NewReplicaSetCreated",
-                                                   arena_printf(r->a, "Created new replica set \"%" STR_FMT "\"",
-                                                                STR_ARG(name))
-                                                                   .p },
-                              r->now, APPS_CONDITION);
+        rollout_progressing(r, "True", "NewReplicaSetCreated",
+                            arena_printf(r->a, "Created new replica set \"%" STR_FMT "\"", STR_ARG(name)));
         return 0;
 }
 
@@ -281,14 +269,10 @@ static int sync_new(struct rollout *r, bool create, struct error *err) {
         if (!r->new && !create)
                 return 0;
         TRY(r->new ? refresh_new(r, err) : create_new(r, err));
-        if (!r->created && DeploymentSpec_has_progressDeadlineSeconds(r->spec) &&
-            !condition_find(&r->status, "Progressing"))
-                condition_set(r->a, &r->status,
-                              &(struct condition){ "Progressing", "True", "FoundNewReplicaSet",
-                                                   arena_printf(r->a, "Found new replica set \"%" STR_FMT "\"",
-                                                                STR_ARG(object_name(r->new->object)))
-                                                                   .p },
-                              r->now, APPS_CONDITION);
+        if (!r->created && !condition_find(&r->status, "Progressing"))
+                rollout_progressing(r, "True", "FoundNewReplicaSet",
+                                    arena_printf(r->a, "Found new replica set \"%" STR_FMT "\"",
+                                                 STR_ARG(object_name(r->new->object))));
         return 0;
 }
 
@@ -434,18 +418,10 @@ static void sync_paused(struct rollout *r) {
         struct str reason = DeploymentCondition_reason(progress);
         bool told = str_eqc(reason, "DeploymentPaused");
 
-        if (!DeploymentSpec_has_progressDeadlineSeconds(r->spec) || str_eqc(reason, "ProgressDeadlineExceeded"))
+        if (r->paused == told || str_eqc(reason, "ProgressDeadlineExceeded"))
                 return;
-        if (r->paused && !told)
-                condition_set(r->a, &r->status,
-                              &(struct condition){ "Progressing", "Unknown", "DeploymentPaused",
-                                                   "Deployment is paused" },
-                              r->now, APPS_CONDITION);
-        else if (!r->paused && told)
-                condition_set(r->a, &r->status,
-                              &(struct condition){ "Progressing", "Unknown", "DeploymentResumed",
-                                                   "Deployment is resumed" },
-                              r->now, APPS_CONDITION);
+        rollout_progressing(r, "Unknown", told ? "DeploymentResumed" : "DeploymentPaused",
+                            told ? STR("Deployment is resumed") : STR("Deployment is paused"));
 }
 
 static bool is_scaling(const struct rollout *r) {

@@ -42,5 +42,7 @@ int64_t rollout_sum(const struct rollout *r, size_t field);
 int64_t rollout_room_for_new(const struct rollout *r, int64_t current);
 int rollout_scale(struct rollout *r, struct replica_set *rs, int64_t replicas, struct error *err);
 int rollout_proportional(struct rollout *r, struct error *err);
+/* Of Deployments that have a progressDeadlineSeconds; the message lives in r->a. */
+void rollout_progressing(struct rollout *r, const char *status, const char *reason, struct str message);
 /* Fills r->status; returns the ms after which lack of progress has to be looked at, 0: never. */
 uint64_t rollout_status(struct rollout *r);

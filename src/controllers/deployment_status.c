@@ -15,6 +15,11 @@ static void set(struct rollout *r, const char *type, const char *status, const c
         condition_set(r->a, &r->status, &(struct condition){ type, status, reason, message.p }, r->now, APPS_CONDITION);
 }
 
+void rollout_progressing(struct rollout *r, const char *status, const char *reason, struct str message) {
+        if (DeploymentSpec_has_progressDeadlineSeconds(r->spec))
+                set(r, "Progressing", status, reason, message);
+}
+
 static void sync_failure(struct rollout *r) {
         for (size_t i = 0; i <= r->n_old; i++) { /* the new one's word counts first */
                 const struct replica_set *rs = i == 0 ? r->new : r->old[i - 1];
@@ -23,11 +28,8 @@ static void sync_failure(struct rollout *r) {
 
                 if (!c)
                         continue;
-                condition_set(r->a, &r->status,
-                              &(struct condition){ "ReplicaFailure", "True",
-                                                   arena_cstr(r->a, ReplicaSetCondition_reason(c)),
-                                                   arena_cstr(r->a, ReplicaSetCondition_message(c)) },
-                              r->now, APPS_CONDITION);
+                set(r, "ReplicaFailure", "True", arena_cstr(r->a, ReplicaSetCondition_reason(c)),
+                    str_of(arena_cstr(r->a, ReplicaSetCondition_message(c))));
                 return;
         }
         condition_remove(r->a, &r->status, "ReplicaFailure");

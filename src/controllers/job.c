@@ -477,10 +477,8 @@ static void started(struct controller *c) {
 }
 
 static int init(struct controller *c, void **ret_state, struct error *err) {
-        struct state *s = xcalloc(1, sizeof(*s));
+        struct state *s = xnew(struct state, .pods = children_index(c, &res_pods), .backoffs = map_new(free));
 
-        s->pods = children_index(c, &res_pods);
-        s->backoffs = map_new(free);
         *ret_state = s;
         return 0;
 }

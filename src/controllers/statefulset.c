@@ -145,9 +145,7 @@ static int create_pod(struct sync *s, int64_t ordinal, struct error *err) {
         struct str name;
         int r;
 
-        r = make_claims(s, ordinal, err);
-        if (r < 0)
-                return r;
+        TRY(make_claims(s, ordinal, err));
         pod = new_pod(s, ordinal);
         name = json_str(json_at_path(&pod, "metadata", "name"));
         r = controller_create(s->c, &res_pods, object_namespace(s->set), &pod, NULL, err);
@@ -165,13 +163,9 @@ static int create_pod(struct sync *s, int64_t ordinal, struct error *err) {
 }
 
 static int delete_pod(struct sync *s, struct object *pod, struct error *err) {
-        int r;
-
         if (object_deleting(pod))
                 return 0;
-        r = controller_delete(s->c, &res_pods, pod, NULL, err);
-        if (r < 0)
-                return r;
+        TRY(controller_delete(s->c, &res_pods, pod, NULL, err));
         s->wrote = true;
         event_record(s->c->events, &res_statefulsets, s->set, NULL, "Normal", "SuccessfulDelete",
                      "delete Pod %" STR_FMT " in StatefulSet %" STR_FMT " successful", STR_ARG(object_name(pod)),
@@ -185,15 +179,12 @@ static int delete_pod(struct sync *s, struct object *pod, struct error *err) {
 static int fill(struct sync *s, bool *ret_stop, struct error *err) {
         for (int64_t i = 0; i < s->replicas; i++) {
                 struct object *pod = s->wanted[i];
-                int r = 0;
 
                 if (pod && pod_is_terminal(pod)) { /* it is made again under the same name, once it is gone */
-                        r = delete_pod(s, pod, err);
                         *ret_stop |= !s->parallel;
+                        TRY(delete_pod(s, pod, err));
                 } else if (!pod)
-                        r = create_pod(s, s->start + i, err);
-                if (r < 0)
-                        return r;
+                        TRY(create_pod(s, s->start + i, err));
                 if (!s->parallel && (!pod || object_deleting(pod) || pod_is_terminal(pod) || !is_available(s, pod))) {
                         *ret_stop = true;
                         return 0;
@@ -216,10 +207,7 @@ static bool has_to_stay(const struct sync *s, size_t i) {
 
 static int remove_condemned(struct sync *s, bool *ret_stop, struct error *err) {
         for (size_t i = 0; i < s->condemned.n; i++) {
-                int r = has_to_stay(s, i) ? 0 : delete_pod(s, s->condemned.v[i], err);
-
-                if (r < 0)
-                        return r;
+                TRY(has_to_stay(s, i) ? 0 : delete_pod(s, s->condemned.v[i], err));
                 if (!s->parallel) {
                         *ret_stop = true; /* one, and wait until it is gone */
                         return 0;

@@ -471,3 +471,29 @@ struct duplex *http_accept_websocket(struct http_request *r, const char *subprot
         raw = http_hijack(r, 101, h, n);
         return raw ? websocket_wrap(raw, 0) : NULL;
 }
+
+/* ---- channels ---- */
+
+void websocket_write_channel(struct duplex *ws, bool base64, unsigned channel, struct str data) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        buf_putc(&b, (char) (base64 ? '0' + channel : channel));
+        if (base64) {
+                base64_encode(&b, data);
+                websocket_write_text(ws, buf_str(&b));
+        } else {
+                buf_add_str(&b, data);
+                duplex_write_copy(ws, buf_str(&b));
+        }
+}
+
+int websocket_read_channel(struct str *data, bool base64, struct buf *plain) {
+        struct str rest = str_sub(*data, 1, data->n);
+        int channel;
+
+        if (str_empty(*data) || (base64 && base64_decode(plain, rest) < 0))
+                return -EINVAL;
+        channel = (unsigned char) data->p[0] - (base64 ? '0' : 0);
+        *data = base64 ? buf_str(plain) : rest;
+        return channel;
+}

@@ -3,11 +3,17 @@
  * messages arrive like binary ones. http_accept_websocket does the handshake. */
 #pragma once
 
+#include "base/buf.h"
 #include "http/http.h"
 
 /* Takes raw over. max_message 0: 1 MiB; a larger one closes with 1009. */
 struct duplex *websocket_wrap(struct duplex *raw, size_t max_message);
 void websocket_write_text(struct duplex *ws, struct str text);
+
+/* Kubernetes' channels: the first byte of each message is the number, of texts a digit, with the rest in base64. */
+void websocket_write_channel(struct duplex *ws, bool base64, unsigned channel, struct str data);
+/* The channel, and what follows it in *data (of base64 in plain); -EINVAL: no such message. */
+int websocket_read_channel(struct str *data, bool base64, struct buf *plain);
 
 /* Chooses the first protocol that the server has (in its order) of the request's Sec-WebSocket-Protocol; NULL: none. */
 const char *websocket_choose(struct str offered, const char *const *ours, size_t n_ours);

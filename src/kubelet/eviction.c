@@ -241,11 +241,8 @@ static void done(struct task *t) {
 }
 
 struct eviction *eviction_start(struct kubelet *k) {
-        struct eviction *e = xcalloc(1, sizeof(*e));
+        struct eviction *e = xnew(struct eviction, .k = k, .task.run = run, .task.done = done);
 
-        e->k = k;
-        e->task.run = run;
-        e->task.done = done;
         timer_start(k->loop, &e->timer, INTERVAL_MS, fire);
         return e;
 }

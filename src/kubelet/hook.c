@@ -106,15 +106,10 @@ static void post_start_applied(struct pod_task *t) {
 }
 
 void hook_post_start(struct container *c) {
-        struct post_start *h = xcalloc(1, sizeof(*h));
+        struct post_start *h = xnew(struct post_start, .object = object_ref(c->pod->current), .spec = c->spec,
+                                    .name = xstrdup(c->name), .id = xstrdup(c->id), .ip = xstrdup(c->pod->ips[0]),
+                                    .task.run = post_start_run, .task.apply = post_start_applied);
 
-        h->object = object_ref(c->pod->current);
-        h->spec = c->spec;
-        h->name = xstrdup(c->name);
-        h->id = xstrdup(c->id);
-        h->ip = xstrdup(c->pod->ips[0]);
-        h->task.run = post_start_run;
-        h->task.apply = post_start_applied;
         c->post_start = JOB_RUNNING;
         set_string(&c->hook_id, str_of(h->id));
         pod_submit(c->pod, &h->task);

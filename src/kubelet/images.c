@@ -174,16 +174,10 @@ static void pull_applied(struct pod_task *t) {
 static void queue_pull(struct container *c, struct str ref, bool always) {
         struct pod *p = c->pod;
         struct images *i = p->k->images;
-        struct pull *q = xcalloc(1, sizeof(*q));
+        struct pull *q = xnew(struct pull, .object = object_ref(p->current), .container = xstrdup(c->name),
+                              .ref = str_dup(ref), .shown = str_dup(jstr(c->spec, "image")), .always = always,
+                              .queued_ns = now_mono_ns(), .task.run = pull_run, .task.apply = pull_applied);
 
-        q->object = object_ref(p->current);
-        q->container = xstrdup(c->name);
-        q->ref = str_dup(ref);
-        q->shown = str_dup(jstr(c->spec, "image"));
-        q->always = always;
-        q->queued_ns = now_mono_ns();
-        q->task.run = pull_run;
-        q->task.apply = pull_applied;
         c->pull = JOB_RUNNING;
         pod_event(p, c, "Normal", "Pulling", "Pulling image \"%s\"", q->shown);
         pod_prepare(p, &q->task);

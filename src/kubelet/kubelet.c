@@ -365,12 +365,9 @@ static void inventory_done(struct task *t) {
 }
 
 static void inventory_submit(struct kubelet *k) {
-        struct inventory *i = xcalloc(1, sizeof(*i));
+        struct inventory *i = xnew(struct inventory, .k = k, .arena = arena_new(0), .task.run = inventory_run,
+                                   .task.done = inventory_done);
 
-        i->k = k;
-        i->arena = arena_new(0);
-        i->task.run = inventory_run;
-        i->task.done = inventory_done;
         pool_submit(k->pool, &i->task);
 }
 
@@ -393,11 +390,8 @@ static void house_done(struct task *t) {
 /* Once a minute: images nobody needs, old records of containers, traces of pods that are gone. */
 static void house_keeping(struct timer *t) {
         struct kubelet *k = container_of(t, struct kubelet, house_timer);
-        struct house *h = xcalloc(1, sizeof(*h));
+        struct house *h = xnew(struct house, .k = k, .task.run = house_run, .task.done = house_done);
 
-        h->k = k;
-        h->task.run = house_run;
-        h->task.done = house_done;
         pool_submit(k->pool, &h->task);
         timer_start(k->loop, &k->house_timer, RELIST_MS, house_keeping);
 }

@@ -450,10 +450,8 @@ void node_poke(struct kubelet *k) {
 }
 
 struct node_agent *node_start(struct kubelet *k) {
-        struct node_agent *n = xcalloc(1, sizeof(*n));
+        struct node_agent *n = xnew(struct node_agent, .k = k, .started_ns = now_mono_ns());
 
-        n->k = k;
-        n->started_ns = now_mono_ns();
         fire(&n->timer);
         return n;
 }

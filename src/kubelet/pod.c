@@ -190,11 +190,8 @@ static bool newer(const struct container_status *a, const struct container_statu
 
 /* A container of the runtime that the spec does not have: of an orphan, whose spec nobody knows. */
 static struct container *unlisted_container(struct pod *p, const char *name) {
-        struct container *c = xcalloc(1, sizeof(*c));
+        struct container *c = xnew(struct container, .pod = p, .name = xstrdup(name), .kind = CONTAINER_APP);
 
-        c->pod = p;
-        c->name = xstrdup(name);
-        c->kind = CONTAINER_APP;
         vec_push(&p->containers, c);
         return c;
 }

@@ -66,14 +66,10 @@ static void result_apply(struct pod_message *m) {
 }
 
 static void tell(struct probe *b) {
-        struct result_message *r = xcalloc(1, sizeof(*r));
+        struct result_message *r = xnew(struct result_message, .message.pod = b->pod, .message.apply = result_apply,
+                                        .container = xstrdup(b->container), .id = xstrdup(b->id), .kind = b->kind,
+                                        .result = b->result);
 
-        r->message.pod = b->pod;
-        r->message.apply = result_apply;
-        r->container = xstrdup(b->container);
-        r->id = xstrdup(b->id);
-        r->kind = b->kind;
-        r->result = b->result;
         pod_post(&r->message);
 }
 
@@ -165,17 +161,11 @@ static void exec_done(struct task *t) {
 }
 
 static void start_exec(struct probe *b) {
-        struct exec_probe *e = xcalloc(1, sizeof(*e));
+        struct exec_probe *e = xnew(struct exec_probe, .probe = b, .k = b->pod->k, .pod = b->pod,
+                                    .object = object_ref(b->object), .spec = b->spec, .id = xstrdup(b->id),
+                                    .timeout_ms = (int) setting(b, "timeoutSeconds", 1) * 1000, .task.run = exec_run,
+                                    .task.done = exec_done);
 
-        e->probe = b;
-        e->k = b->pod->k;
-        e->pod = b->pod;
-        e->object = object_ref(b->object);
-        e->spec = b->spec;
-        e->id = xstrdup(b->id);
-        e->timeout_ms = (int) setting(b, "timeoutSeconds", 1) * 1000;
-        e->task.run = exec_run;
-        e->task.done = exec_done;
         b->exec = e;
         b->pod->tasks++;
         pool_submit(b->pod->k->pool, &e->task);

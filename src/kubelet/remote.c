@@ -4,7 +4,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "base/encode.h"
 #include "http/spdy.h"
 #include "http/websocket.h"
 #include "json/build.h"
@@ -83,18 +82,8 @@ static void resized(struct remote *r, struct str text) {
 static void ws_data(struct duplex *d, struct str data, void *arg) {
         struct remote *r = arg;
         _cleanup_buf_ struct buf plain = BUF_INIT;
-        unsigned channel;
+        int channel = websocket_read_channel(&data, r->base64, &plain);
 
-        if (str_empty(data))
-                return;
-        channel = (unsigned char) data.p[0];
-        data = str_sub(data, 1, data.n);
-        if (r->base64) {
-                channel -= '0';
-                if (base64_decode(&plain, data) < 0)
-                        return;
-                data = buf_str(&plain);
-        }
         if (channel == 255 && r->close_signal) {
                 if (data.n > 0 && data.p[0] == REMOTE_STDIN)
                         r->ops->on_stdin_end(r, r->arg);
@@ -114,28 +103,9 @@ static void ws_close(struct duplex *d, int err, void *arg) {
         closed(arg);
 }
 
-static void ws_write(struct remote *r, enum remote_channel c, struct str data) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
-
-        buf_putc(&b, (char) (r->base64 ? '0' + c : c));
-        if (r->base64) {
-                base64_encode(&b, data);
-                websocket_write_text(r->ws, buf_str(&b));
-        } else {
-                buf_add_str(&b, data);
-                duplex_write_copy(r->ws, buf_str(&b));
-        }
-}
-
 static struct remote *new_remote(struct http_request *req, const struct remote_options *o, const struct remote_ops *ops,
                                  void *arg) {
-        struct remote *r = xcalloc(1, sizeof(*r));
-
-        r->o = *o;
-        r->ops = ops;
-        r->arg = arg;
-        r->loop = http_request_loop(req);
-        return r;
+        return xnew(struct remote, .o = *o, .ops = ops, .arg = arg, .loop = http_request_loop(req));
 }
 
 static struct remote *open_websocket(struct http_request *req, const struct remote_options *o,
@@ -167,7 +137,7 @@ static struct remote *open_websocket(struct http_request *req, const struct remo
         r->close_signal = protocol && strncmp(protocol, "v5.", 3) == 0;
         duplex_set_ops(ws, &dops, r);
         /* An empty message tells the client that the streams are there. */
-        ws_write(r, o->out ? REMOTE_STDOUT : o->err ? REMOTE_STDERR : REMOTE_ERROR, STR(""));
+        websocket_write_channel(ws, r->base64, o->out ? REMOTE_STDOUT : o->err ? REMOTE_STDERR : REMOTE_ERROR, STR(""));
         queue_begin(r);
         return r;
 }
@@ -355,7 +325,7 @@ void remote_write(struct remote *r, enum remote_channel c, struct str data) {
         if (r->closed || str_empty(data))
                 return;
         if (r->ws)
-                ws_write(r, c, data);
+                websocket_write_channel(r->ws, r->base64, c, data);
         else if (r->streams[c])
                 spdy_stream_write_copy(r->streams[c], data);
 }

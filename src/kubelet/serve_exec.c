@@ -121,9 +121,7 @@ static void output_ended(struct session *s) {
                 return;
         }
         s->waiting = true;
-        s->wait.run = wait_run;
-        s->wait.done = wait_done;
-        s->wait.loop = s->loop;
+        s->wait = (struct task){ .run = wait_run, .done = wait_done, .loop = s->loop };
         pool_submit(s->k->pool, &s->wait);
 }
 
@@ -176,10 +174,6 @@ static void drained(struct remote *r, void *arg) {
 
 /* ---- input ---- */
 
-static int input_fd(const struct session *s) {
-        return s->attach ? s->out.fd : s->in.fd;
-}
-
 static void write_input(struct session *s);
 
 static void writable(uv_poll_t *poll, int status, int events) {
@@ -206,7 +200,7 @@ static void write_input(struct session *s) {
         if (!s->in.open)
                 return;
         while (s->input.n > 0) {
-                n = write(input_fd(s), s->input.p,
+                n = write(s->attach ? s->out.fd : s->in.fd, s->input.p,
                           MIN(s->input.n, (size_t) 8192)); /* a packet, where the socket has them */
                 if (n <= 0)
                         break;
@@ -316,9 +310,7 @@ static void ready(struct remote *r, void *arg) {
 
         remote_pause(r, true);
         s->starting = true;
-        s->start.run = start_run;
-        s->start.done = start_done;
-        s->start.loop = s->loop;
+        s->start = (struct task){ .run = start_run, .done = start_done, .loop = s->loop };
         pool_submit(s->k->pool, &s->start);
 }
 
@@ -364,14 +356,8 @@ static void serve(struct http_request *r, const struct route_args *a, bool attac
                 server_error(r, 400, "you must specify a command");
                 return;
         }
-        s = xcalloc(1, sizeof(*s));
-        s->k = a->k;
-        s->o = o;
-        s->loop = http_request_loop(r);
-        s->id = xstrdup(c->id);
-        s->attach = attach;
-        s->container_tty = c->tty;
-        s->in.fd = s->out.fd = s->err.fd = -1;
+        s = xnew(struct session, .k = a->k, .o = o, .loop = http_request_loop(r), .id = xstrdup(c->id),
+                 .attach = attach, .container_tty = c->tty, .in.fd = -1, .out.fd = -1, .err.fd = -1);
         server_live_add(a->k, &s->live, end_session);
         if (!attach) {
                 s->argv = xcalloc(n + 1, sizeof(char *));
@@ -448,14 +434,9 @@ void serve_run(struct http_request *r, const struct route_args *a) {
                 server_error(r, 404, "container not found (\"%" STR_FMT "\")", STR_ARG(a->container));
                 return;
         }
-        u = xcalloc(1, sizeof(*u));
-        u->k = a->k;
-        u->request = r;
-        u->id = xstrdup(c->id);
-        u->command = str_dup(server_query(r, "cmd").p ? server_query(r, "cmd") : STR(""));
-        u->task.run = run_run;
-        u->task.done = run_done;
-        u->task.loop = http_request_loop(r);
+        u = xnew(struct run, .k = a->k, .request = r, .id = xstrdup(c->id),
+                 .command = str_dup(server_query(r, "cmd").p ? server_query(r, "cmd") : STR("")), .task.run = run_run,
+                 .task.done = run_done, .task.loop = http_request_loop(r));
         server_live_add(a->k, &u->live, end_run);
         http_request_on_close(r, run_gone, u);
         pool_submit(a->k->pool, &u->task);

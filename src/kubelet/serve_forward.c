@@ -15,7 +15,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/encode.h"
 #include "http/spdy.h"
 #include "http/websocket.h"
 
@@ -78,18 +77,8 @@ static void connection_release(struct connection *c) {
 /* ---- to the client ---- */
 
 static void ws_send(struct forward *f, int channel, struct str data) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
-
-        if (!f->ws)
-                return;
-        buf_putc(&b, (char) (f->base64 ? '0' + channel : channel));
-        if (f->base64) {
-                base64_encode(&b, data);
-                websocket_write_text(f->ws, buf_str(&b));
-        } else {
-                buf_add_str(&b, data);
-                duplex_write_copy(f->ws, buf_str(&b));
-        }
+        if (f->ws)
+                websocket_write_channel(f->ws, f->base64, (unsigned) channel, data);
 }
 
 static void to_client(struct connection *c, struct str data) {
@@ -264,12 +253,8 @@ static void connect_done(struct task *t) {
 }
 
 static struct connection *connection_new(struct forward *f, uint16_t port) {
-        struct connection *c = xcalloc(1, sizeof(*c));
+        struct connection *c = xnew(struct connection, .forward = f, .port = port, .fd = -1, .channel = -1);
 
-        c->forward = f;
-        c->port = port;
-        c->fd = -1;
-        c->channel = -1;
         list_push(&f->connections, &c->link);
         f->n++;
         return c;
@@ -277,16 +262,14 @@ static struct connection *connection_new(struct forward *f, uint16_t port) {
 
 static void connection_start(struct connection *c) {
         c->connecting = true;
-        c->task.run = connect_run;
-        c->task.done = connect_done;
-        c->task.loop = c->forward->loop;
+        c->task = (struct task){ .run = connect_run, .done = connect_done, .loop = c->forward->loop };
         pool_submit(c->forward->k->pool, &c->task);
 }
 
 static void end_connections(struct forward *f) {
-        f->closed = true;
         list_for_each_safe(it, &f->connections)
                 connection_end(list_entry(it, struct connection, link));
+        f->closed = true; /* not before: the last connection would take f with it */
         forward_release(f);
 }
 
@@ -317,10 +300,7 @@ static void stream_close(struct spdy_stream *st, int err, void *arg) {
         struct connection *c = arg;
         bool was_data = st == c->data;
 
-        if (st == c->error)
-                c->error = NULL;
-        if (was_data)
-                c->data = NULL;
+        *(was_data ? &c->data : &c->error) = NULL;
         if (was_data && !c->dead)
                 connection_end(c);
         else
@@ -347,6 +327,7 @@ static void on_stream(struct spdy_session *s, struct spdy_stream *st, void *arg)
         struct forward *f = arg;
         struct str type = spdy_stream_header(st, "streamtype"), id = spdy_stream_header(st, "requestid");
         struct str port_text = spdy_stream_header(st, "port");
+        struct spdy_stream **side;
         char number[16];
         struct connection *c;
         bool data = str_eqc(type, "data");
@@ -369,14 +350,12 @@ static void on_stream(struct spdy_session *s, struct spdy_stream *st, void *arg)
                 c = connection_new(f, (uint16_t) port);
                 c->request_id = str_dup(id);
         }
-        if (data ? c->data : c->error) {
+        side = data ? &c->data : &c->error;
+        if (*side) {
                 spdy_stream_reset(st);
                 return;
         }
-        if (data)
-                c->data = st;
-        else
-                c->error = st;
+        *side = st;
         spdy_stream_accept(st, &ops, c);
         if (c->data && c->error)
                 connection_start(c);
@@ -400,18 +379,11 @@ static struct connection *of_channel(struct forward *f, int channel) {
 
 static void ws_data(struct duplex *d, struct str data, void *arg) {
         struct forward *f = arg;
-        struct buf plain = BUF_INIT;
-        struct connection *c;
+        _cleanup_buf_ struct buf plain = BUF_INIT;
+        struct connection *c = of_channel(f, websocket_read_channel(&data, f->base64, &plain));
 
-        if (str_empty(data))
-                return;
-        c = of_channel(f, f->base64 ? data.p[0] - '0' : (unsigned char) data.p[0]);
-        data = str_sub(data, 1, data.n);
-        if (f->base64 && base64_decode(&plain, data) == 0)
-                data = buf_str(&plain);
         if (c && data.n)
                 from_client(c, data);
-        buf_free(&plain);
 }
 
 static void ws_drain(struct duplex *d, void *arg) {
@@ -446,9 +418,8 @@ static void open_channels(struct forward *f, const struct str *ports, size_t n) 
                         c->channel = channel;
                         head[0] = (char) (port & 0xff);
                         head[1] = (char) (port >> 8);
-                        ws_send(f, channel, str_n(head, 2));
-                        ws_send(f, channel + 1, str_n(head, 2));
-                        channel += 2;
+                        ws_send(f, channel++, str_n(head, 2));
+                        ws_send(f, channel++, str_n(head, 2));
                         connection_start(c);
                 }
         }
@@ -466,12 +437,9 @@ static void end_forward(struct live *l) {
 }
 
 static struct forward *forward_new(struct http_request *r, const struct route_args *a, const struct pod_view *v) {
-        struct forward *f = xcalloc(1, sizeof(*f));
+        struct forward *f = xnew(struct forward, .k = a->k, .loop = http_request_loop(r),
+                                 .sandbox_id = xstrdup(v->sandbox_id), .pod = xstrdup(v->name));
 
-        f->k = a->k;
-        f->loop = http_request_loop(r);
-        f->sandbox_id = xstrdup(v->sandbox_id);
-        f->pod = xstrdup(v->name);
         list_init(&f->connections);
         server_live_add(a->k, &f->live, end_forward);
         return f;
@@ -500,10 +468,9 @@ static void serve_websocket(struct http_request *r, const struct route_args *a, 
                 ports[i] = str_of(str_dup(ports[i]));
         f = forward_new(r, a, v);
         ws = http_accept_websocket(r, protocol);
-        if (!ws) {
-                f->closed = true;
-                forward_release(f);
-        } else if (protocol == protocols[0])
+        if (!ws)
+                end_connections(f);
+        else if (protocol == protocols[0])
                 f->spdy = spdy_session_new(ws, true, &session_ops, f);
         else {
                 f->ws = ws;
@@ -526,10 +493,8 @@ static void serve_spdy(struct http_request *r, const struct route_args *a, const
 
         if (raw)
                 f->spdy = spdy_session_new(raw, true, &session_ops, f);
-        else {
-                f->closed = true;
-                forward_release(f);
-        }
+        else
+                end_connections(f);
 }
 
 void serve_port_forward(struct http_request *r, const struct route_args *a) {

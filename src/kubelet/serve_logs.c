@@ -309,11 +309,8 @@ void serve_logs(struct http_request *r, const struct route_args *a) {
 
         if (!v || !find_log(r, v, a->container, server_query_bool(r, "previous"), &c, &path, &id))
                 return;
-        s = xcalloc(1, sizeof(*s));
-        s->k = a->k;
-        s->notify_fd = -1;
-        s->at_line_start = true;
-        s->fd = open(path, O_RDONLY | O_CLOEXEC);
+        s = xnew(struct log_stream, .k = a->k, .notify_fd = -1, .at_line_start = true,
+                 .fd = open(path, O_RDONLY | O_CLOEXEC));
         if (s->fd < 0) {
                 server_error(r, 500, "failed to try resolving symlinks in path \"%s\": %s", path,
                              strerrordesc_np(errno));

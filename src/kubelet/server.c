@@ -21,16 +21,13 @@
 /* ---- help for the answers ---- */
 
 void server_error(struct http_request *r, int code, const char *fmt, ...) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
-        char *text;
+        struct str text;
         va_list ap;
 
         va_start(ap, fmt);
-        text = xvprintf(fmt, ap);
+        text = arena_vprintf(http_request_arena(r), fmt, ap);
         va_end(ap);
-        buf_addc(&b, text);
-        free(text);
-        http_respond_copy(r, code, "text/plain; charset=utf-8", buf_str(&b));
+        http_respond_copy(r, code, "text/plain; charset=utf-8", text);
 }
 
 static bool next_pair(struct str *query, struct str *ret_name, struct str *ret_value) {
@@ -49,13 +46,9 @@ static bool next_pair(struct str *query, struct str *ret_name, struct str *ret_v
 }
 
 static struct str decode(struct http_request *r, struct str s, bool plus) {
-        struct buf b = BUF_INIT;
-        struct str done = s;
+        _cleanup_buf_ struct buf b = BUF_INIT;
 
-        if (url_decode(&b, s, plus) == 0)
-                done = arena_str(http_request_arena(r), buf_str(&b));
-        buf_free(&b);
-        return done;
+        return url_decode(&b, s, plus) == 0 ? arena_str(http_request_arena(r), buf_str(&b)) : s;
 }
 
 size_t server_query_all(struct http_request *r, const char *name, struct str **ret) {

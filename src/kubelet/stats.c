@@ -110,16 +110,10 @@ static void gather_end(struct live *l) {
 
 static void start(struct http_request *r, struct kubelet *k, const char *type,
                   void (*render)(struct gather *g, struct buf *out)) {
-        struct gather *g = xcalloc(1, sizeof(*g));
+        struct gather *g = xnew(struct gather, .k = k, .request = r, .type = type, .render = render,
+                                .arena = arena_new(0), .task.run = gather_run, .task.done = gather_done,
+                                .task.loop = http_request_loop(r));
 
-        g->k = k;
-        g->request = r;
-        g->type = type;
-        g->render = render;
-        g->arena = arena_new(0);
-        g->task.run = gather_run;
-        g->task.done = gather_done;
-        g->task.loop = http_request_loop(r);
         server_live_add(k, &g->live, gather_end);
         http_request_on_close(r, gather_gone, g);
         pool_submit(k->pool, &g->task);

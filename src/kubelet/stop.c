@@ -90,16 +90,9 @@ void container_stop(struct container *c, int64_t grace_s, bool hooks, const char
                 va_end(ap);
                 pod_event(p, c, "Normal", "Killing", "%s", text);
         }
-        s = xcalloc(1, sizeof(*s));
-        s->name = xstrdup(c->name);
-        s->id = xstrdup(c->status->id);
-        s->ip = xstrdup(p->ips[0]);
-        s->object = p->current ? object_ref(p->current) : NULL;
-        s->spec = c->spec;
-        s->until_ns = until;
-        s->hook = hooks && c->stops == 0;
-        s->task.run = stop_run;
-        s->task.apply = stop_applied;
+        s = xnew(struct stop_task, .name = xstrdup(c->name), .id = xstrdup(c->status->id), .ip = xstrdup(p->ips[0]),
+                 .object = p->current ? object_ref(p->current) : NULL, .spec = c->spec, .until_ns = until,
+                 .hook = hooks && c->stops == 0, .task.run = stop_run, .task.apply = stop_applied);
         c->stops++;
         c->stop_until_ns = until;
         pod_submit(p, &s->task);

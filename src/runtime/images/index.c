@@ -65,10 +65,9 @@ static struct json write_strings(struct arena *a, const strings *v) {
 }
 
 static void read_image(struct image_store *s, const struct json *j) {
-        struct image *i = xcalloc(1, sizeof(*i));
+        struct image *i = xnew(struct image, .id = str_dup(json_str(json_getc(j, "id"))),
+                               .manifest = str_dup(json_str(json_getc(j, "manifest"))));
 
-        i->id = str_dup(json_str(json_getc(j, "id")));
-        i->manifest = str_dup(json_str(json_getc(j, "manifest")));
         if (json_getc(j, "index"))
                 i->index = str_dup(json_str(json_getc(j, "index")));
         i->user = str_dup(json_str(json_getc(j, "user")));

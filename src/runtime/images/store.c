@@ -395,13 +395,10 @@ int image_store_add(struct image_store *s, struct str manifest_digest, struct st
                 r = image_config_parse(a, text, &config, err);
         if (r < 0)
                 return r;
-        i = xcalloc(1, sizeof(*i));
-        i->id = str_dup(m.config.digest);
-        i->manifest = str_dup(manifest_digest);
-        i->index = str_empty(also) ? NULL : str_dup(also);
-        i->user = str_dup(json_str(json_getc(config.config, "User")));
-        i->created_ns = config.created_ns;
-        i->used_ns = now_wall_ns();
+        i = xnew(struct image, .id = str_dup(m.config.digest), .manifest = str_dup(manifest_digest),
+                 .index = str_empty(also) ? NULL : str_dup(also),
+                 .user = str_dup(json_str(json_getc(config.config, "User"))), .created_ns = config.created_ns,
+                 .used_ns = now_wall_ns());
         strings_add(&i->blobs, manifest_digest);
         strings_add(&i->blobs, m.config.digest);
         strings_add(&i->blobs, also);
