@@ -73,10 +73,7 @@ int config_read(struct arena *a, const char *path, const char *kind, const char 
 }
 
 int config_finish(struct field_errors *fe, struct error *err) {
-        int r = field_errors_finish(fe, (struct str) { 0 }, STR(""), STR(""), err);
-
-        vec_free(&fe->list);
-        return r;
+        return field_errors_finish(fe, (struct str) { 0 }, STR(""), STR(""), err);
 }
 
 /* ---- expressions ---- */

@@ -251,14 +251,11 @@ static int check_policy(const struct op *op, struct error *err) {
         static const char *const policies[] = { "Foreground", "Background", "Orphan", "nil", NULL };
         struct str p = op->c->options.propagation_policy;
         struct field_errors fe = { .a = op->c->arena };
-        int r;
 
         if (str_empty(p) || str_eqc(p, "Background") || str_eqc(p, "Foreground") || str_eqc(p, "Orphan"))
                 return 0;
         field_not_supported(&fe, PATH(NULL, "propagationPolicy"), p, policies);
-        r = field_errors_finish(&fe, STR("DeleteOptions"), STR("meta.k8s.io"), STR(""), err);
-        vec_free(&fe.list);
-        return r;
+        return field_errors_finish(&fe, STR("DeleteOptions"), STR("meta.k8s.io"), STR(""), err);
 }
 
 static void delete_admitted(struct op *op) {

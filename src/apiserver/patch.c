@@ -16,16 +16,13 @@
 static int invalid_patch(struct op *op, const struct json *doc, const char *text, struct error *err) {
         struct field_errors fe = { .a = op->c->arena };
         _cleanup_buf_ struct buf b = BUF_INIT;
-        int r;
 
         if (op->c->patch == API_PATCH_STRATEGIC)
                 strategic_print(&b, op->c->body);
         else
                 json_write(&b, doc);
         field_invalid_str(&fe, PATH(NULL, "patch"), arena_str(op->c->arena, buf_str(&b)), "%s", text);
-        r = field_errors_finish(&fe, STR(""), STR(""), STR(""), err);
-        vec_free(&fe.list);
-        return r;
+        return field_errors_finish(&fe, STR(""), STR(""), STR(""), err);
 }
 
 /* The patch is of the wrong JSON type; go_type: what the server would take. */

@@ -139,7 +139,6 @@ int list_options_check(struct arena *a, const struct api_options *o, bool watch,
         bool newer = str_eqc(match, "NotOlderThan"), exact = str_eqc(match, "Exact"), any = !str_empty(match);
         bool initial = o->send_initial_events || o->no_initial_events;
         const struct path *at = PATH(NULL, "resourceVersionMatch");
-        int r;
 
         if (!any && !initial)
                 return 0;
@@ -160,9 +159,7 @@ int list_options_check(struct arena *a, const struct api_options *o, bool watch,
                 field_forbidden(&fe, at, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
         if (!watch && initial)
                 field_forbidden(&fe, PATH(NULL, "sendInitialEvents"), "sendInitialEvents is forbidden for list");
-        r = field_errors_finish(&fe, STR("ListOptions"), STR("meta.k8s.io"), STR(""), err);
-        vec_free(&fe.list);
-        return r;
+        return field_errors_finish(&fe, STR("ListOptions"), STR("meta.k8s.io"), STR(""), err);
 }
 
 /* ---- the state at an earlier revision ---- */

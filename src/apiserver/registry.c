@@ -27,12 +27,9 @@
 /* To upstream a custom object of another kind is one that is invalid. */
 static int wrong_kind(struct op *op, const struct json *body, struct str kind, struct error *err) {
         struct field_errors fe = { .a = op->c->arena };
-        int r;
 
         field_invalid_str(&fe, PATH(NULL, "kind"), kind, "must be %" STR_FMT, STR_ARG(op->rest->kind));
-        r = field_errors_finish(&fe, kind, op->rest->group, json_str(json_at_path(body, "metadata", "name")), err);
-        vec_free(&fe.list);
-        return r;
+        return field_errors_finish(&fe, kind, op->rest->group, json_str(json_at_path(body, "metadata", "name")), err);
 }
 
 static int check_kind(struct op *op, const struct json *body, struct error *err) {
@@ -329,7 +326,6 @@ static int validate(struct op *op, const struct json *obj, const struct json *ol
         const struct rest *r = op->rest->stored;
         const struct strategy *st = r->strategy;
         struct field_errors fe = { .a = op->c->arena };
-        int result;
 
         if (!r->custom) {
                 fe.object = obj;
@@ -357,9 +353,7 @@ static int validate(struct op *op, const struct json *obj, const struct json *ol
         }
         if (st->warn && fe.list.n == 0 && !op->sub && (!old || spec_differs(obj, old)))
                 st->warn(op, obj);
-        result = field_errors_finish(&fe, r->kind, r->group, op->name, err);
-        vec_free(&fe.list);
-        return result;
+        return field_errors_finish(&fe, r->kind, r->group, op->name, err);
 }
 
 /* ---- answers ---- */
@@ -743,15 +737,12 @@ int writes_check_current(struct op *op, const struct json *body, struct error *e
         if (str_empty(rv) || str_eqc(rv, "0")) {
                 struct field_errors fe = { .a = op->c->arena };
                 struct json zero = json_of_int(0);
-                int r;
 
                 if (!(op->rest->stored->strategy->flags & STRATEGY_CONDITIONAL) || op->c->verb != API_UPDATE)
                         return 0;
                 field_invalid(&fe, PATH(PATH(NULL, "metadata"), "resourceVersion"), &zero,
                               "must be specified for an update");
-                r = field_errors_finish(&fe, op->rest->kind, op->rest->group, op->name, err);
-                vec_free(&fe.list);
-                return r;
+                return field_errors_finish(&fe, op->rest->kind, op->rest->group, op->name, err);
         }
         if (str_to_u64(rv, &revision) < 0)
                 return err_bad_request(err, "strconv.ParseUint: parsing \"%" STR_FMT "\": invalid syntax", STR_ARG(rv));

@@ -123,10 +123,7 @@ static void check_dry_run(struct field_errors *fe, struct str value) {
 }
 
 static int finish_delete_options(struct field_errors *fe, struct error *err) {
-        int r = field_errors_finish(fe, STR("DeleteOptions"), STR("meta.k8s.io"), STR(""), err);
-
-        vec_free(&fe->list);
-        return r;
+        return field_errors_finish(fe, STR("DeleteOptions"), STR("meta.k8s.io"), STR(""), err);
 }
 
 int request_check_delete(struct arena *a, const struct request_query *q, struct error *err) {
@@ -142,7 +139,6 @@ int request_check_write(struct arena *a, const struct request_query *q, const ch
         static const char *const modes[] = { "", "Ignore", "Strict", "Warn", NULL };
         struct str manager = q->options.field_manager;
         struct field_errors fe = { .a = a };
-        int r;
 
         if (patch && !apply && q->force_given)
                 field_forbidden(&fe, PATH(NULL, "force"), "may not be specified for non-apply patch");
@@ -157,9 +153,7 @@ int request_check_write(struct arena *a, const struct request_query *q, const ch
         check_dry_run(&fe, q->dry_run);
         if (!str_empty(q->validation) && q->options.field_validation == API_VALIDATE_DEFAULT)
                 field_not_supported(&fe, PATH(NULL, "fieldValidation"), q->validation, modes);
-        r = fe.list.n > 0 ? field_errors_finish(&fe, str_of(kind), STR("meta.k8s.io"), STR(""), err) : 0;
-        vec_free(&fe.list);
-        return r;
+        return fe.list.n > 0 ? field_errors_finish(&fe, str_of(kind), STR("meta.k8s.io"), STR(""), err) : 0;
 }
 
 static bool digits_only(struct str v) {

@@ -51,10 +51,7 @@ static bool wants_health_port(const struct json *spec) {
 }
 
 static int invalid(struct op *op, struct field_errors *fe, struct error *err) {
-        int r = field_errors_finish(fe, STR("Service"), STR(""), op->name, err);
-
-        vec_free(&fe->list);
-        return r;
+        return field_errors_finish(fe, STR("Service"), STR(""), op->name, err);
 }
 
 static struct json one(struct arena *a, struct json v) {

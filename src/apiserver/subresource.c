@@ -131,7 +131,6 @@ static int check_scale(struct op *op, const struct json *want, struct error *err
                 field_invalid(&fe, PATH(PATH(NULL, "spec"), "replicas"), replicas,
                               "must be greater than or equal to 0");
                 r = field_errors_finish(&fe, STR("Scale"), STR("autoscaling"), op->name, err);
-                vec_free(&fe.list);
         }
         return r;
 }
@@ -245,15 +244,12 @@ static int change_binding(struct op *op, struct error *err) {
         if (str_empty(node) || (!str_empty(kind) && !str_eqc(kind, "Node") && !str_eqc(kind, "Minion"))) {
                 struct field_errors fe = { .a = a };
                 static const char *const kinds[] = { "Node", "<empty>", NULL };
-                int r;
 
                 if (!str_empty(kind) && !str_eqc(kind, "Node"))
                         field_not_supported(&fe, PATH(PATH(NULL, "target"), "kind"), kind, kinds);
                 if (str_empty(node))
                         field_required(&fe, PATH(PATH(NULL, "target"), "name"), "");
-                r = field_errors_finish(&fe, STR("Binding"), STR(""), op->name, err);
-                vec_free(&fe.list);
-                return r;
+                return field_errors_finish(&fe, STR("Binding"), STR(""), op->name, err);
         }
         if (!str_empty(uid) && !str_eq(uid, object_uid(op->old)))
                 return err_conflict(err, op->rest, op->name,
@@ -559,7 +555,6 @@ static int check_request(struct op *op, const struct json *v, int64_t *ret, stru
                 field_invalid(&fe, p, v, "may not specify a duration larger than 2^32 seconds");
         r = field_errors_finish(&fe, STR("TokenRequest"), STR("authentication.k8s.io"),
                                 str_empty(name) || str_eq(name, op->name) ? STR("") : op->name, err);
-        vec_free(&fe.list);
         if (r == 0 && most && seconds > most)
                 op_warn(op, arena_printf(op->c->arena, "requested expiration of %lld seconds shortened to %lld seconds",
                                          (long long) seconds, (long long) most));

@@ -848,7 +848,6 @@ static int set_position(struct api_watch *w, const struct api_options *o, struct
         struct str rv = o->resource_version;
 
         bool newest = str_empty(rv) || str_eqc(rv, "0");
-        int r;
 
         TRY(list_options_check(w->arena, o, true, err));
         if (!newest && str_to_u64(rv, &w->position) < 0) {
@@ -856,9 +855,7 @@ static int set_position(struct api_watch *w, const struct api_options *o, struct
 
                 field_invalid_str(&fe, PATH(NULL, "resourceVersion"), rv,
                                   "strconv.ParseUint: parsing \"%" STR_FMT "\": invalid syntax", STR_ARG(rv));
-                r = field_errors_finish(&fe, w->rest->plural, w->rest->group, STR(""), err);
-                vec_free(&fe.list);
-                return r;
+                return field_errors_finish(&fe, w->rest->plural, w->rest->group, STR(""), err);
         }
         w->initial = (newest && !o->no_initial_events) || o->send_initial_events;
         w->initial_bookmark = o->send_initial_events && o->watch_bookmarks;

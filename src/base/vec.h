@@ -22,6 +22,18 @@
                 vec_reserve(vec, (vec)->n + 1);         \
                 (vec)->v[(vec)->n++] = __VA_ARGS__;     \
         } while (0)
+/* The same for one that lives in an arena and is never freed. */
+#define vec_push_in(a, vec, ...)                                                                \
+        do {                                                                                    \
+                if ((vec)->n == (vec)->cap) {                                                   \
+                        void *_old = (vec)->v;                                                  \
+                        (vec)->cap = MAX((vec)->cap * 2, (size_t) 4);                           \
+                        (vec)->v = arena_alloc((a), (vec)->cap * sizeof(*(vec)->v));            \
+                        if ((vec)->n > 0)                                                       \
+                                memcpy((vec)->v, _old, (vec)->n * sizeof(*(vec)->v));           \
+                }                                                                               \
+                (vec)->v[(vec)->n++] = __VA_ARGS__;                                             \
+        } while (0)
 #define vec_pop(vec) ((vec)->v[--(vec)->n])
 /* Takes element i out and keeps the order of the rest. */
 #define vec_remove(vec, i)                                                                                      \

@@ -234,7 +234,6 @@ static int check_pods(struct admission *ad, struct error *err) {
                 annotate(ad, PREFIX "error", arena_printf(ad->a, "Failed to parse policy: %s", error_text(&e)));
                 pod_security_count(ad, NULL, NULL, false);
         }
-        vec_free(&fe.list);
         if (!e.err && p.audit.level == POD_SECURITY_PRIVILEGED && p.warn.level == POD_SECURITY_PRIVILEGED &&
             (!pod || p.enforce.level == POD_SECURITY_PRIVILEGED)) {
                 if (pod) {
@@ -393,8 +392,6 @@ static int check_namespace(struct admission *ad, struct error *err) {
         int r = field_errors_finish(&fe, STR("Namespace"), STR(""), ad->op->name, err);
 
         field_errors_finish(&old_fe, STR("Namespace"), STR(""), ad->op->name, &was);
-        vec_free(&fe.list);
-        vec_free(&old_fe.list);
         if (r < 0 && ad->old && strcmp(error_text(err), error_text(&was)) == 0)
                 r = error_except(r, r, err); /* it was so already */
         if (r < 0 || (ad->old && (same(now.enforce, old.enforce) || now.enforce.level == POD_SECURITY_PRIVILEGED ||

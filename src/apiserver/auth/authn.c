@@ -239,7 +239,6 @@ static int read_file(struct authn *n, const char *path, struct authn_config *c, 
         r = oidc_new(n, c->arena, json_getc(doc, "jwt"), NULL, &c->issuers, err);
         if (r == 0)
                 return config_finish(&fe, err);
-        vec_free(&fe.list);
         return r;
 }
 

@@ -212,7 +212,6 @@ static int read_file(struct apiserver *s, const char *path, struct authorizers *
                                 r = read_authorizer(s, z, list, i, &fe, err);
         if (r == 0)
                 return config_finish(&fe, err);
-        vec_free(&fe.list);
         return r;
 }
 

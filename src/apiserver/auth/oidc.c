@@ -335,7 +335,6 @@ int oidc_new(struct authn *n, struct arena *a, const struct json *list, const ch
         }
         if (r == 0)
                 return config_finish(&b.fe, err);
-        vec_free(&b.fe.list);
         return r;
 }
 

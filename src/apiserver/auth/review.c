@@ -130,7 +130,6 @@ static int check_review(struct op *op, enum review kind, struct error *err) {
         const struct json *r = json_getc(spec, "resourceAttributes"), *n = json_getc(spec, "nonResourceAttributes");
         struct json rest = json_is(meta, JSON_OBJECT) ? json_copy_shallow(fe.a, meta) : json_new_object();
         struct str ns = json_str(json_getc(r, "namespace"));
-        int result;
 
         if (r && n)
                 field_invalid(&fe, PATH(p, "nonResourceAttributes"), n,
@@ -154,9 +153,7 @@ static int check_review(struct op *op, enum review kind, struct error *err) {
         if (kind == REVIEW_LOCAL && n)
                 field_invalid(&fe, PATH(PATH(NULL, "spec"), "nonResourceAttributes"), n,
                               "disallowed on this kind of request");
-        result = field_errors_finish(&fe, op->rest->kind, op->rest->group, STR(""), err);
-        vec_free(&fe.list);
-        return result;
+        return field_errors_finish(&fe, op->rest->kind, op->rest->group, STR(""), err);
 }
 
 static struct attributes read_attributes(struct arena *a, const struct json *spec) {

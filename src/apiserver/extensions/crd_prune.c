@@ -208,6 +208,5 @@ bool crd_check_known(struct field_errors *fe, const struct path *p, const struct
                 field_invalid(fe, p, value, "must not have unknown fields");
         for (size_t i = 0; i < found.list.n; i++)
                 field_error_add(fe, &found.list.v[i]);
-        vec_free(&found.list);
         return c.result == 0;
 }

@@ -230,6 +230,5 @@ bool crd_is_structural(struct arena *a, const struct json *crd, struct str *ret_
                         *ret_why = arena_printf(a, "%" STR_FMT ": %" STR_FMT, STR_ARG(fe.list.v[0].field),
                                                 STR_ARG(fe.list.v[0].body));
         }
-        vec_free(&fe.list);
         return ok;
 }

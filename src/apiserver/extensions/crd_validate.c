@@ -84,7 +84,6 @@ static bool check_in_object(struct field_errors *fe, const struct path *here, co
                 field_invalid(fe, here, value,
                               "must result in valid metadata: %" STR_FMT "%s", STR_ARG(buf_str(&why)),
                               inner.list.n > 1 ? "]" : "");
-        vec_free(&inner.list);
         return why.n == 0;
 }
 

@@ -312,12 +312,8 @@ static size_t count_valid(struct checker *c, struct crd_schema *const *list, siz
                 struct branch b = try(c, list[i], v, old, at);
 
                 valid += b.fe.list.n == 0;
-                if (b.fe.list.n > 0 && (best.fe.list.n == 0 || b.score > best.score)) {
-                        vec_free(&best.fe.list);
+                if (b.fe.list.n > 0 && (best.fe.list.n == 0 || b.score > best.score))
                         best = b;
-                } else {
-                        vec_free(&b.fe.list);
-                }
         }
         *ret_best = best;
         return valid;
@@ -337,7 +333,6 @@ static void check_branches(struct checker *c, const struct crd_limits *l, const 
                               STR_ARG(path_text(c, at)));
                         take(c, &best);
                 }
-                vec_free(&best.fe.list);
         }
         if (l->n_one_of) {
                 n = count_valid(c, l->one_of, l->n_one_of, false, v, old, at, &best);
@@ -351,7 +346,6 @@ static void check_branches(struct checker *c, const struct crd_limits *l, const 
                               "alternatives",
                               STR_ARG(path_text(c, at)), n);
                 }
-                vec_free(&best.fe.list);
         }
         n = 0;
         for (size_t i = 0; i < l->n_all_of; i++) {
@@ -368,7 +362,6 @@ static void check_branches(struct checker *c, const struct crd_limits *l, const 
 
                 if (b.fe.list.n == 0)
                         WHOLE(c, "\"%" STR_FMT "\" must not validate the schema (not)", STR_ARG(path_text(c, at)));
-                vec_free(&b.fe.list);
         }
 }
 

@@ -80,12 +80,10 @@ void custom_validate(struct op *op, struct field_errors *fe, const struct json *
         crd_validate_embedded(fe, NULL, s, obj);
         if (!old || crd_validate_lists(&before, NULL, s, old))
                 crd_validate_lists(fe, NULL, s, obj);
-        vec_free(&before.list);
         crd_rules_evaluate(fe, &passed, s, obj, old);
         for (size_t i = 0; i < passed.list.n; i++)
                 op_warn(op, arena_printf(op->c->arena, "%" STR_FMT ": %" STR_FMT, STR_ARG(passed.list.v[i].field),
                                          STR_ARG(passed.list.v[i].body)));
-        vec_free(&passed.list);
 }
 
 void custom_warn(struct op *op, const struct json *obj, const struct json *old) {

@@ -66,7 +66,7 @@ static void add(struct field_errors *fe, const char *type, const struct path *p,
         e.field = rename_field(fe->a, arena_str(fe->a, buf_str(&path)));
         e.body = arena_printf(fe->a, "%s%s%" STR_FMT "%s%s", title, value.n ? ": " : "", STR_ARG(value),
                               *detail ? ": " : "", detail);
-        vec_push(&fe->list, e);
+        vec_push_in(fe->a, &fe->list, e);
 }
 
 /* Go's %q: JSON's escapes do for what names are made of. */
@@ -169,7 +169,7 @@ void field_duplicate(struct field_errors *fe, const struct path *p, struct str v
 
 void field_error_add(struct field_errors *fe, const struct field_error *e) {
         if (fe->list.n < MAX_FIELD_ERRORS)
-                vec_push(&fe->list, *e);
+                vec_push_in(fe->a, &fe->list, *e);
 }
 
 void field_not_found(struct field_errors *fe, const struct path *p, struct str value) {

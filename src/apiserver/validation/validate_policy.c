@@ -472,15 +472,12 @@ static void check_strict_event(struct field_errors *fe, const struct json *obj, 
 
 static int prepare_event(struct op *op, const struct json *obj, const struct json *old, struct error *err) {
         struct field_errors fe = { .a = op->c->arena };
-        int r;
 
         if (op->rest == op->rest->stored)
                 return 0; /* core/v1, for old clients */
         validate_event(&fe, obj, old);
         check_strict_event(&fe, obj, old);
-        r = field_errors_finish(&fe, op->rest->kind, op->rest->group, op->name, err);
-        vec_free(&fe.list);
-        return r;
+        return field_errors_finish(&fe, op->rest->kind, op->rest->group, op->name, err);
 }
 
 int event_prepare_create(struct op *op, struct json *obj, struct error *err) {

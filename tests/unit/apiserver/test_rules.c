@@ -28,7 +28,6 @@ static void compare(struct arena *a, struct field_errors *fe, const char *what, 
         for (size_t i = 0; i < fe->list.n; i++)
                 buf_printf(&b, "%s%" STR_FMT ": %" STR_FMT, i ? "\n" : "", STR_ARG(fe->list.v[i].field),
                            STR_ARG(fe->list.v[i].body));
-        vec_free(&fe->list);
         if (!str_eqc(buf_str(&b), quoted(a, wanted)))
                 fail_msg("%s\n  is     %" STR_FMT "\n  wanted %s\n", what, STR_ARG(buf_str(&b)), quoted(a, wanted));
 }
