@@ -43,7 +43,7 @@ bench:
 	@bench/run
 
 fmt:
-	@scripts/fmt
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
 
 deb: build
 	@scripts/deb

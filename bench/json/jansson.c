@@ -34,5 +34,5 @@ void jansson_free(void *tree) {
         json_t *j = tree;
 
         if (j->refcount != (size_t) -1 && --j->refcount == 0)
-                delete(j);
+                delete (j);
 }

@@ -31,8 +31,8 @@ int main(int argc, char **argv) {
         sigaddset(&ends, SIGINT);
         pthread_sigmask(SIG_BLOCK, &ends, NULL);
         o.port = (uint16_t) atoi(argv[2]);
-        if (store_open(&(struct store_options){ .path = argv[1] }, &o.store, &e) < 0 || apiserver_new(&o, &s, &e) < 0 ||
-            apiserver_bootstrap(s, &e) < 0 || apiserver_listen(s, &e) < 0) {
+        if (store_open(&(struct store_options) { .path = argv[1] }, &o.store, &e) < 0 ||
+            apiserver_new(&o, &s, &e) < 0 || apiserver_bootstrap(s, &e) < 0 || apiserver_listen(s, &e) < 0) {
                 fprintf(stderr, "%s\n", error_text(&e));
                 return 1;
         }

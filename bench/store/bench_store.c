@@ -58,10 +58,10 @@ static void next_put(struct writer *w) {
         struct bench *b = w->bench;
 
         object_unref(w->op.object);
-        w->op = (struct store_op){.kind = STORE_UPDATE,
-                                  .expect = STORE_ANY_REVISION,
-                                  .key = str_of(b->key[next_rand(&b->seed) % b->n_keys]),
-                                  .object = object_from_tree(b->tree)};
+        w->op = (struct store_op) { .kind = STORE_UPDATE,
+                                    .expect = STORE_ANY_REVISION,
+                                    .key = str_of(b->key[next_rand(&b->seed) % b->n_keys]),
+                                    .object = object_from_tree(b->tree) };
         w->submitted = now_mono_ns();
         store_submit(b->store, &w->txn);
 }
@@ -95,7 +95,9 @@ static void bench_puts(struct bench *b, double seconds) {
         b->running = b->n_writers;
         for (size_t i = 0; i < b->n_writers; i++) {
                 writers[i].bench = b;
-                writers[i].txn = (struct store_txn){.ops = &writers[i].op, .n_ops = 1, .done = on_put, .loop = b->loop};
+                writers[i].txn = (struct store_txn) {
+                        .ops = &writers[i].op, .n_ops = 1, .done = on_put, .loop = b->loop
+                };
                 next_put(&writers[i]);
         }
         loop_run(b->loop);
@@ -118,9 +120,9 @@ static void load(struct bench *b) {
                 size_t n = 0;
 
                 for (; n < ARRAY_SIZE(ops) && i < b->n_keys; i++, n++)
-                        ops[n] = (struct store_op){.kind = STORE_CREATE,
-                                                   .key = str_of(b->key[i]),
-                                                   .object = object_from_tree(b->tree)};
+                        ops[n] = (struct store_op) { .kind = STORE_CREATE,
+                                                     .key = str_of(b->key[i]),
+                                                     .object = object_from_tree(b->tree) };
                 if (store_commit(b->store, ops, n, NULL) < 0)
                         fprintf(stderr, "load failed\n");
                 for (size_t k = 0; k < n; k++)
@@ -157,7 +159,7 @@ static void bench_gets(struct bench *b, size_t threads, double seconds) {
 
         b->until = now_mono_ns() + (int64_t) (seconds * 1e9);
         for (size_t i = 0; i < threads; i++) {
-                readers[i] = (struct reader){.bench = b, .seed = 77 + i};
+                readers[i] = (struct reader) { .bench = b, .seed = 77 + i };
                 pthread_create(&readers[i].thread, NULL, read_all, &readers[i]);
         }
         for (size_t i = 0; i < threads; i++) {
@@ -207,7 +209,7 @@ int main(int argc, char **argv) {
         for (size_t i = 0; i < b->n_keys; i++)
                 snprintf(b->key[i], sizeof(b->key[i]), "core/configmaps/default/web-%08zx",
                          i * 2654435761U % (1UL << 32));
-        if (store_open(&(struct store_options){.path = argc > 1 ? argv[1] : NULL}, &b->store, &err) < 0 ||
+        if (store_open(&(struct store_options) { .path = argc > 1 ? argv[1] : NULL }, &b->store, &err) < 0 ||
             loop_new("bench", &b->loop, &err) < 0) {
                 fprintf(stderr, "%s\n", error_text(&err));
                 return 1;

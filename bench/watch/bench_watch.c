@@ -39,9 +39,13 @@ static void call(struct http_client *c, const char *method, const char *path, co
         const struct http_header h[] = { { STR("authorization"), str_of(b.authorization) },
                                          { STR("content-type"), str_of(type) } };
 
-        http_client_call(c, &(struct http_call_options){ .method = method, .path = str_of(path), .headers = h,
-                                                         .n_headers = 2, .body = str_of(body), .on_data = on_data,
-                                                         .on_response = on_response });
+        http_client_call(c, &(struct http_call_options) { .method = method,
+                                                          .path = str_of(path),
+                                                          .headers = h,
+                                                          .n_headers = 2,
+                                                          .body = str_of(body),
+                                                          .on_data = on_data,
+                                                          .on_response = on_response });
 }
 
 static void watching(struct http_call *c, int status, const struct http_header *h, size_t n, void *arg) {

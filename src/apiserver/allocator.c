@@ -52,7 +52,7 @@ static bool range_parse(struct str cidr, struct range *ret) {
         if (!str_split(&cidr, '/', &ip) || !ipv4_parse(ip, &base) || str_to_u64(cidr, &bits) < 0 || bits < 8 ||
             bits > 30)
                 return false;
-        *ret = (struct range){ (base & ~(UINT32_MAX >> bits)) + 1, (UINT32_MAX >> bits) - 1 };
+        *ret = (struct range) { (base & ~(UINT32_MAX >> bits)) + 1, (UINT32_MAX >> bits) - 1 };
         return true;
 }
 
@@ -191,8 +191,9 @@ struct store_op allocator_new_address(const struct apiserver *s, struct arena *a
                           "': '" MANAGER "' } }, spec: { parentRef: { resource: 'services', namespace: %s, name: %s "
                           "} } }",
                           ip, str_n(uid, 36), now_text(a), ns, service);
-        return (struct store_op){ .kind = STORE_CREATE, .key = rest_key(a, r, STR(""), ip),
-                                  .object = object_from_tree(&tree) };
+        return (struct store_op) { .kind = STORE_CREATE,
+                                   .key = rest_key(a, r, STR(""), ip),
+                                   .object = object_from_tree(&tree) };
 }
 
 static bool holds_ip(const struct json *service, struct str ip) {
@@ -212,10 +213,10 @@ size_t service_companions(struct op *op, const struct json *before, const struct
                         ret[n++] = allocator_new_address(op->s, a, json_str(i), op->namespace, op->name);
         json_each_item(i, json_at_path(before, "spec", "clusterIPs"))
                 if (n < COMPANIONS_MAX && !holds_ip(after, json_str(i)) && is_taken(op->s, op->snap, json_str(i)))
-                        ret[n++] = (struct store_op){ .kind = STORE_DELETE,
-                                                      .key = rest_key(a, rest_of(op->s, &res_ipaddresses), STR(""),
-                                                                      json_str(i)),
-                                                      .expect = STORE_ANY_REVISION };
+                        ret[n++] = (struct store_op) { .kind = STORE_DELETE,
+                                                       .key = rest_key(a, rest_of(op->s, &res_ipaddresses), STR(""),
+                                                                       json_str(i)),
+                                                       .expect = STORE_ANY_REVISION };
         return n;
 }
 

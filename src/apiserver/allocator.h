@@ -16,7 +16,7 @@ int allocator_any_ip(const struct apiserver *s, struct store_snapshot *snap, str
 /* Makes the IPAddress object of a Service. */
 struct store_op allocator_new_address(const struct apiserver *s, struct arena *a, struct str ip, struct str ns,
                                       struct str service);
-const char *allocator_cidr(const struct allocator *al); /* of the default ServiceCIDR */
+const char *allocator_cidr(const struct allocator *al);                     /* of the default ServiceCIDR */
 struct str allocator_first_ip(const struct allocator *al, struct arena *a); /* the kubernetes Service's */
 
 /* ---- ports: taken in memory, followed from the store's events ---- */

@@ -44,7 +44,7 @@ struct api_options { /* metav1.{Get,List,Create,Update,Patch,Delete}Options in o
         int64_t limit;
         struct str continue_token;
         bool watch_bookmarks, send_initial_events, no_initial_events; /* sendInitialEvents=true, =false, or neither */
-        int64_t timeout_seconds; /* 0: none given */
+        int64_t timeout_seconds;                                      /* 0: none given */
         bool dry_run, force;
         enum api_field_validation field_validation;
         struct str field_manager;
@@ -52,7 +52,7 @@ struct api_options { /* metav1.{Get,List,Create,Update,Patch,Delete}Options in o
         struct str propagation_policy; /* "Background", "Foreground", "Orphan" or empty */
         struct str precondition_uid, precondition_resource_version;
 };
-#define API_OPTIONS_INIT ((struct api_options){ .grace_period_seconds = -1 })
+#define API_OPTIONS_INIT ((struct api_options) { .grace_period_seconds = -1 })
 
 /* Everything given must stay valid until done. */
 struct api_call {
@@ -66,9 +66,9 @@ struct api_call {
                         *strict; /* what strict validation of the text has found already (duplicate fields), or NULL */
         struct api_user user;
         bool authorized, admitted; /* by the call that this one is a part of: not asked anew */
-        bool collection; /* it is a part of API_DELETE_COLLECTION, where admission knows no names */
-        struct str user_agent; /* of the HTTP request; empty for roles in this process */
-        struct arena *arena; /* the call's memory; what it returns lives there or is referenced */
+        bool collection;           /* it is a part of API_DELETE_COLLECTION, where admission knows no names */
+        struct str user_agent;     /* of the HTTP request; empty for roles in this process */
+        struct arena *arena;       /* the call's memory; what it returns lives there or is referenced */
 
         struct loop *loop; /* done is called there (may be called within apiserver_call when nothing has to wait) */
         void (*done)(struct api_call *c);
@@ -85,7 +85,7 @@ struct api_call {
         struct str *warnings;
         size_t n_warnings;
         struct json *annotations; /* what admission says to the audit log: a map of strings; NULL: nothing */
-        int64_t webhooks_ns; /* how long it waited for admission webhooks */
+        int64_t webhooks_ns;      /* how long it waited for admission webhooks */
 };
 
 struct api_list {

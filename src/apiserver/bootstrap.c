@@ -69,9 +69,10 @@ static void want(struct bootstrap *b, const struct api_resource *res, const stru
         b->result = finish_object(b, r, in, old, &tree);
         if (b->result < 0 || (old && json_equal(&tree, object_json(old))))
                 return;
-        vec_push(&b->ops, (struct store_op){
+        vec_push(&b->ops, (struct store_op) {
                                           .kind = old ? STORE_UPDATE : STORE_CREATE,
-                                          .key = rest_key(b->a, r, ns, name), .object = object_from_tree(&tree),
+                                          .key = rest_key(b->a, r, ns, name),
+                                          .object = object_from_tree(&tree),
                                           .expect = old ? object_revision(old) : 0,
                           });
 }
@@ -132,8 +133,8 @@ static void missing_addresses(struct bootstrap *b) {
 
                 if (str_empty(ip) || str_eqc(ip, "None") || rest_get(b->snap, addresses, STR(""), ip))
                         continue;
-                vec_push(&b->ops, allocator_new_address(b->s, b->a, ip, object_namespace(it.object),
-                                                        object_name(it.object)));
+                vec_push(&b->ops,
+                         allocator_new_address(b->s, b->a, ip, object_namespace(it.object), object_name(it.object)));
                 if (b->ops.n > STORE_TXN_OPS / 2) {
                         atomic_store(&b->s->addresses_missing, true);
                         break;
@@ -216,8 +217,9 @@ static void expired_identities(struct bootstrap *b, struct str own) {
                     (time_parse(json_str(json_getc(spec, "renewTime")), &renewed) == 0 &&
                      renewed + json_int(json_getc(spec, "leaseDurationSeconds")) * NSEC_PER_SEC > now_wall_ns()))
                         continue;
-                vec_push(&b->ops, (struct store_op){ .kind = STORE_DELETE, .key = arena_str(b->a, it.key),
-                                                     .expect = object_revision(it.object) });
+                vec_push(&b->ops, (struct store_op) { .kind = STORE_DELETE,
+                                                      .key = arena_str(b->a, it.key),
+                                                      .expect = object_revision(it.object) });
         }
 }
 
@@ -234,8 +236,8 @@ static void server_lease(struct bootstrap *b) {
                            "{ metadata: { name: %s, namespace: 'kube-system', labels: { '" IDENTITY
                            "': 'kube-apiserver', 'kubernetes.io/hostname': %c } }, spec: { holderIdentity: %s, "
                            "leaseDurationSeconds: %d, renewTime: %c } }",
-                           name, host,
-                           arena_printf(b->a, "%" STR_FMT "_%s", STR_ARG(name), b->s->instance), LEASE_SECONDS, now);
+                           name, host, arena_printf(b->a, "%" STR_FMT "_%s", STR_ARG(name), b->s->instance),
+                           LEASE_SECONDS, now);
         want(b, &res_leases, &lease, true);
         expired_identities(b, name);
 }
@@ -340,8 +342,9 @@ static bool complete_policy(struct arena *a, struct json *now, const struct json
                                        : changed;
         }
         if (aggregated) /* its rules are the controller's */
-                return add_items(a, json_get_or_add_array(a, json_get_or_add_object(a, now, "aggregationRule"),
-                                                          "clusterRoleSelectors"),
+                return add_items(a,
+                                 json_get_or_add_array(a, json_get_or_add_object(a, now, "aggregationRule"),
+                                                       "clusterRoleSelectors"),
                                  aggregated) ||
                        changed;
         missing = rbac_missing(a, json_getc(now, "rules"), json_getc(wanted, "rules"));
@@ -414,8 +417,10 @@ static void want_flow(struct json object, bool mandatory, void *arg) {
         json_setc(b->a, &changed, "spec", *json_getc(&tree, "spec"));
         meta = json_get_or_add_object(b->a, &changed, "metadata");
         json_set_int(b->a, meta, "generation", json_int(json_getc(meta, "generation")) + 1);
-        vec_push(&b->ops, (struct store_op){ .kind = STORE_UPDATE, .key = rest_key(b->a, r, STR(""), name),
-                                             .object = object_from_tree(&changed), .expect = object_revision(old) });
+        vec_push(&b->ops, (struct store_op) { .kind = STORE_UPDATE,
+                                              .key = rest_key(b->a, r, STR(""), name),
+                                              .object = object_from_tree(&changed),
+                                              .expect = object_revision(old) });
 }
 
 /* b may live in its arena. */
@@ -452,7 +457,7 @@ void bootstrap_again(struct apiserver *s) {
         struct arena *a = arena_new(16384);
         struct bootstrap *b = arena_new_of(a, struct bootstrap);
 
-        *b = (struct bootstrap){ .s = s, .a = a, .snap = store_snapshot(s->store) };
+        *b = (struct bootstrap) { .s = s, .a = a, .snap = store_snapshot(s->store) };
         namespaces(b);
         kubernetes_service(b);
         if (missing)
@@ -462,7 +467,7 @@ void bootstrap_again(struct apiserver *s) {
                 bootstrap_end(b);
                 return;
         }
-        b->txn = (struct store_txn){ .ops = b->ops.v, .n_ops = b->ops.n, .done = again_done };
+        b->txn = (struct store_txn) { .ops = b->ops.v, .n_ops = b->ops.n, .done = again_done };
         store_submit(s->store, &b->txn);
 }
 

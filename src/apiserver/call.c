@@ -11,7 +11,8 @@
 
 const struct api_user api_user_system = {
         .name = STR_INIT("system:apiserver"),
-        .groups = (struct str[]){ STR_INIT("system:masters"), STR_INIT("system:authenticated") }, .n_groups = 2,
+        .groups = (struct str[]) { STR_INIT("system:masters"), STR_INIT("system:authenticated") },
+        .n_groups = 2,
 };
 
 static void op_release(struct op *op) {
@@ -60,7 +61,7 @@ static void call_again(void *arg) {
 }
 
 static struct call_again *again_of(struct op *op) {
-        return arena_dup(op->c->arena, &(struct call_again){ op->s, op->c }, sizeof(struct call_again));
+        return arena_dup(op->c->arena, &(struct call_again) { op->s, op->c }, sizeof(struct call_again));
 }
 
 void op_fail(struct op *op) {
@@ -111,12 +112,11 @@ void op_refresh(struct op *op) {
 
 /* ---- the store ---- */
 
-static const double seconds[] = { 0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2,
-                                  3,     4,     5,    6,   8,   10,  15,  20,  30, 45, 60 };
-static const struct metric store_duration = {
-        "etcd_request_duration_seconds", "Etcd request latency in seconds for each operation and object type.",
-        METRIC_HISTOGRAM, seconds, ARRAY_SIZE(seconds)
-};
+static const double seconds[] = { 0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1,  1.25, 1.5, 2,
+                                  3,     4,     5,    6,   8,   10,  15,  20,  30, 45,   60 };
+static const struct metric store_duration = { "etcd_request_duration_seconds",
+                                              "Etcd request latency in seconds for each operation and object type.",
+                                              METRIC_HISTOGRAM, seconds, ARRAY_SIZE(seconds) };
 static const struct metric store_requests = { "etcd_requests_total",
                                               "Etcd request counts for each operation and object type.", METRIC_COUNTER,
                                               NULL, 0 };
@@ -124,10 +124,9 @@ static const struct metric store_errors = { "etcd_request_errors_total",
                                             "Etcd failed request counts for each operation and object type.",
                                             METRIC_COUNTER, NULL, 0 };
 #define STORE_LIST (STORE_DELETE + 1)
-static const char *const store_operations[] = { [STORE_CREATE] = "create",
-                                                [STORE_UPDATE] = "update",
-                                                [STORE_DELETE] = "delete",
-                                                [STORE_LIST] = "list" };
+static const char *const store_operations[] = {
+        [STORE_CREATE] = "create", [STORE_UPDATE] = "update", [STORE_DELETE] = "delete", [STORE_LIST] = "list"
+};
 
 struct store_labels {
         const struct rest *rest;
@@ -192,7 +191,7 @@ void op_submit(struct op *op, size_t n_ops, void (*finished)(struct op *op)) {
         }
         op->finished = finished;
         op->submitted_ns = now_mono_ns();
-        op->txn = (struct store_txn){ .ops = ops, .n_ops = n_ops, .done = submitted, .loop = op->c->loop };
+        op->txn = (struct store_txn) { .ops = ops, .n_ops = n_ops, .done = submitted, .loop = op->c->loop };
         store_submit(op->s->store, &op->txn);
 }
 
@@ -247,8 +246,13 @@ static int find_target(struct op *op, struct error *err) {
 /* What a call is about, for the authorizer. A list or watch of one object by its name is about that one. */
 struct attributes call_attributes(const struct api_call *c, const struct rest *r, const char *verb) {
         static const struct str by_name = STR_INIT("metadata.name=");
-        struct attributes at = { .verb = verb, .group = r->group, .version = r->version, .resource = r->plural,
-                                 .subresource = c->subresource, .namespace = c->namespace, .name = c->name,
+        struct attributes at = { .verb = verb,
+                                 .group = r->group,
+                                 .version = r->version,
+                                 .resource = r->plural,
+                                 .subresource = c->subresource,
+                                 .namespace = c->namespace,
+                                 .name = c->name,
                                  .field_selector = c->options.field_selector,
                                  .label_selector = c->options.label_selector };
         struct str fields = c->options.field_selector, one;

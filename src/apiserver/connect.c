@@ -461,7 +461,7 @@ void handle_connect(struct exchange *x, const struct api_call *call) {
         }
         a = arena_new(0);
         k = arena_new_of(a, struct connect);
-        *k = (struct connect){ .call = *call, .x = *x, .c = c, .arena = a };
+        *k = (struct connect) { .call = *call, .x = *x, .c = c, .arena = a };
         api_call_keep(a, &k->call);
         k->call.verb = API_CONNECT;
         k->call.authorized = true;

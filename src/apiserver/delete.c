@@ -227,7 +227,7 @@ static void remove_now(struct op *op) {
                 answer_deleted(op);
                 return;
         }
-        op->ops[0] = (struct store_op){ .kind = STORE_DELETE, .key = op->key, .expect = object_revision(op->old) };
+        op->ops[0] = (struct store_op) { .kind = STORE_DELETE, .key = op->key, .expect = object_revision(op->old) };
         op_submit(op, 1, deleted);
 }
 
@@ -241,7 +241,7 @@ static void mark(struct op *op) {
                 op_finish(op, 200);
                 return;
         }
-        op->ops[0] = (struct store_op){
+        op->ops[0] = (struct store_op) {
                 .kind = STORE_UPDATE, .key = op->key, .object = op_stored_object(op), .expect = object_revision(op->old)
         };
         op_submit(op, 1, marked);

@@ -312,8 +312,8 @@ static struct document *keep(struct discovery *d, struct str key, struct buf *te
 typedef bool (*maker)(struct discovery *d, struct arena *a, const struct request_info *i, const struct negotiated *n,
                       struct buf *dst);
 
-static struct document *document(struct discovery *d, struct arena *a, struct str key,
-                                 const struct request_info *i, const struct negotiated *n, maker make) {
+static struct document *document(struct discovery *d, struct arena *a, struct str key, const struct request_info *i,
+                                 const struct negotiated *n, maker make) {
         struct buf text = BUF_INIT;
         struct document *doc;
 
@@ -470,14 +470,14 @@ static bool add_lifetime(struct exchange *x, const struct document *doc, struct 
         if (!hash.p)
                 return true;
         if (!str_eqc(hash, doc->hash)) {
-                h[0] = (struct http_header){ STR("location"), arena_printf(a, "%" STR_FMT "?hash=%s", STR_ARG(path),
-                                                                           doc->hash) };
+                h[0] = (struct http_header) { STR("location"),
+                                              arena_printf(a, "%" STR_FMT "?hash=%s", STR_ARG(path), doc->hash) };
                 http_respond(x->req, 301, h, 1, NULL, 0);
                 return false;
         }
         strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&end, &tm));
-        h[(*n)++] = (struct http_header){ STR("cache-control"), STR("public, immutable") };
-        h[(*n)++] = (struct http_header){ STR("expires"), arena_str(a, str_of(text)) };
+        h[(*n)++] = (struct http_header) { STR("cache-control"), STR("public, immutable") };
+        h[(*n)++] = (struct http_header) { STR("expires"), arena_str(a, str_of(text)) };
         return true;
 }
 
@@ -499,7 +499,7 @@ static void send_document(struct exchange *x, struct catalog *catalog, struct do
                 http_respond(x->req, 304, h, n, NULL, 0);
         } else {
                 if (gzip)
-                        h[n++] = (struct http_header){ STR("content-encoding"), STR("gzip") };
+                        h[n++] = (struct http_header) { STR("content-encoding"), STR("gzip") };
                 body.data = gzip ? packed(catalog, doc) : doc->text;
                 http_respond(x->req, 200, h, n, &body, 1);
         }
@@ -567,12 +567,12 @@ static bool serve_openapi(struct exchange *x, struct str path) {
         if (str_eqc(path, "/openapi/v2")) {
                 if (!accepts_openapi(x, "proto-openapi.spec.v2", &pb))
                         return true;
-                x->format.as = (struct negotiated){ .media = pb ? MEDIA_PROTOBUF : MEDIA_JSON };
+                x->format.as = (struct negotiated) { .media = pb ? MEDIA_PROTOBUF : MEDIA_JSON };
                 return serve(x, arena_printf(a, "v2;%d", pb), NULL,
                              pb ? "application/com.github.proto-openapi.spec.v2.v1.0+protobuf" : "application/json",
                              make_openapi_v2);
         }
-        x->format.as = (struct negotiated){ 0 };
+        x->format.as = (struct negotiated) { 0 };
         if (str_eqc(path, "/openapi/v3"))
                 return serve(x, STR("v3"), NULL, "application/json", make_openapi_index);
         if (!str_has_prefix(path, STR("/openapi/v3/")) || request_parse_path(a, str_sub(path, 11, path.n), &i) < 0 ||

@@ -18,8 +18,8 @@ struct expiry {
         struct timer timer;
         struct apiserver *s;
         struct loop *loop;
-        int64_t ttl_ms; /* --event-ttl */
-        bool running, stopped; /* a batch is at the store; who has it is the last */
+        int64_t ttl_ms;                   /* --event-ttl */
+        bool running, stopped;            /* a batch is at the store; who has it is the last */
         uint64_t revisions[LIST_MINUTES]; /* a minute ago, two … : a ring */
         unsigned minute, ticks;
         struct arena *arena;
@@ -76,11 +76,12 @@ static void sweep(struct expiry *x) {
         store_iter_init(&it, snap, r->prefix, r->prefix);
         while (n < MAX_BATCH && store_iter_next(&it))
                 if (last_change(it.object) < before)
-                        x->ops[n++] = (struct store_op){ .kind = STORE_DELETE, .key = arena_str(x->arena, it.key),
-                                                         .expect = object_revision(it.object) };
+                        x->ops[n++] = (struct store_op) { .kind = STORE_DELETE,
+                                                          .key = arena_str(x->arena, it.key),
+                                                          .expect = object_revision(it.object) };
         if (n == 0)
                 return;
-        x->txn = (struct store_txn){ .ops = x->ops, .n_ops = n, .done = expired, .loop = x->loop };
+        x->txn = (struct store_txn) { .ops = x->ops, .n_ops = n, .done = expired, .loop = x->loop };
         x->running = true;
         atomic_fetch_add(&x->s->busy, 1);
         store_submit(x->s->store, &x->txn);

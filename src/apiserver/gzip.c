@@ -9,15 +9,15 @@
 #include "apiserver/track.h"
 
 #define THRESHOLD (128 * 1024)
-#define LEVEL 1 /* the fastest */
-#define PIECE (64 * 1024)   /* of output; more waits until the client has taken it */
-#define STEP (256 * 1024)   /* of input, at most, in one call */
+#define LEVEL 1           /* the fastest */
+#define PIECE (64 * 1024) /* of output; more waits until the client has taken it */
+#define STEP (256 * 1024) /* of input, at most, in one call */
 
 struct squeeze {
         struct http_request *req;
         z_stream z;
         struct http_slice *v;
-        size_t i, n;    /* the slice being read */
+        size_t i, n; /* the slice being read */
         size_t offset;
         bool finished;
 };
@@ -113,8 +113,8 @@ bool respond_gzip(struct http_request *req, int code, struct http_header *h, siz
         q->v = xmalloc(n_body * sizeof(*q->v));
         memcpy(q->v, body, n_body * sizeof(*q->v));
         q->n = n_body;
-        h[n_h++] = (struct http_header){ STR("content-encoding"), STR("gzip") };
-        h[n_h++] = (struct http_header){ STR("vary"), STR("Accept-Encoding") };
+        h[n_h++] = (struct http_header) { STR("content-encoding"), STR("gzip") };
+        h[n_h++] = (struct http_header) { STR("vary"), STR("Accept-Encoding") };
         http_request_on_close(req, gone, q);
         http_stream_on_drain(req, more, q);
         http_stream_is_finite(req);

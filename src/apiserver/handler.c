@@ -40,17 +40,17 @@ static int unrecognized(struct exchange *x, struct arena *a, struct str text, st
 
         if (str_has_prefix(str_of(message), STR(YAML_ERROR))) /* our parser speaks as Unmarshal does */
                 message += sizeof(YAML_ERROR) - 1;
-        return err_bad_request(err,
-                               "the object provided is unrecognized (must be of type %" STR_FMT "): %s%s (%" STR_FMT
-                               ")",
-                               STR_ARG(x->rest->kind), prefix, message, STR_ARG(summarize(a, text)));
+        return err_bad_request(
+                        err, "the object provided is unrecognized (must be of type %" STR_FMT "): %s%s (%" STR_FMT ")",
+                        STR_ARG(x->rest->kind), prefix, message, STR_ARG(summarize(a, text)));
 }
 
 /* What upstream reads first of an object: its kind and version. */
 static int check_head(struct exchange *x, struct arena *a, struct str text, struct json **body, struct error *err) {
-        static const char *const types[] = { [JSON_NULL] = "null",     [JSON_BOOL] = "bool",  [JSON_INT] = "number",
-                                             [JSON_DOUBLE] = "number", [JSON_STRING] = "string", [JSON_RAW] = "object",
-                                             [JSON_ARRAY] = "array",   [JSON_OBJECT] = "object" };
+        static const char *const types[] = {
+                [JSON_NULL] = "null",     [JSON_BOOL] = "bool",  [JSON_INT] = "number",  [JSON_DOUBLE] = "number",
+                [JSON_STRING] = "string", [JSON_RAW] = "object", [JSON_ARRAY] = "array", [JSON_OBJECT] = "object"
+        };
         static const char *const keys[] = { "apiVersion", "kind" };
         _cleanup_error_ struct error e = ERROR_INIT;
         struct str group, version;
@@ -116,7 +116,7 @@ static int parse_body(struct exchange *x, struct arena *a, enum media media, con
                 return c->verb == API_CREATE || c->verb == API_UPDATE ? check_head(x, a, text, ret, err) : 0;
         if (c->verb == API_PATCH)
                 return err_bad_request(err, "%s%s",
-                                       yaml                               ? "error decoding YAML: "
+                                       yaml                              ? "error decoding YAML: "
                                        : c->patch == API_PATCH_STRATEGIC ? ""
                                                                          : "error decoding patch: ",
                                        error_text(&e));
@@ -241,11 +241,10 @@ static int read_body(struct http_write *w, struct error *err) {
         if (str_empty(text) && (w->call.verb == API_DELETE || w->call.verb == API_DELETE_COLLECTION))
                 return request_check_delete(w->arena, &w->x.query, err);
         if (str_empty(text) && w->call.verb != API_PATCH && media != MEDIA_YAML)
-                return err_bad_request(err,
-                                       "the object provided is unrecognized (must be of type %" STR_FMT
-                                       "): %s (<empty>)",
-                                       STR_ARG(w->x.rest->kind),
-                                       media == MEDIA_PROTOBUF ? "empty data" : NO_HEAD "unexpected end of JSON input");
+                return err_bad_request(
+                                err, "the object provided is unrecognized (must be of type %" STR_FMT "): %s (<empty>)",
+                                STR_ARG(w->x.rest->kind),
+                                media == MEDIA_PROTOBUF ? "empty data" : NO_HEAD "unexpected end of JSON input");
         text = arena_str(w->arena, text);
         r = parse_body(&w->x, w->arena, media, &w->call, text, &dup, &body, err);
         if (r < 0)
@@ -425,8 +424,12 @@ static int read_format(struct exchange *x, enum api_verb verb, struct error *err
 /* A resource or a method that is not there: told to those only who might have asked for it. */
 static void refuse(struct exchange *x, bool known) {
         const struct request_info *i = &x->info;
-        struct attributes at = { .verb = exchange_verb(x), .group = i->group, .version = i->version,
-                                 .resource = i->plural, .subresource = i->subresource, .namespace = i->namespace,
+        struct attributes at = { .verb = exchange_verb(x),
+                                 .group = i->group,
+                                 .version = i->version,
+                                 .resource = i->plural,
+                                 .subresource = i->subresource,
+                                 .namespace = i->namespace,
                                  .name = i->name };
         _cleanup_error_ struct error e = ERROR_INIT;
 
@@ -447,8 +450,11 @@ static bool in_no_namespace(const struct exchange *x, enum api_verb verb) {
 }
 
 static void handle_resource(struct exchange *x) {
-        struct api_call c = { .arena = http_request_arena(x->req), .loop = http_request_loop(x->req), .user = x->user,
-                              .deadline_ms = track_deadline_ms(x), .options = x->query.options };
+        struct api_call c = { .arena = http_request_arena(x->req),
+                              .loop = http_request_loop(x->req),
+                              .user = x->user,
+                              .deadline_ms = track_deadline_ms(x),
+                              .options = x->query.options };
         const struct request_info *i = &x->info;
         bool is_namespace = str_eqc(i->plural, "namespaces");
         _cleanup_error_ struct error e = ERROR_INIT;

@@ -74,7 +74,8 @@ static const struct {
         { "etcd-readiness", READYZ, check_store },
         { "informer-sync", READYZ, check_ready },
 /* What upstream starts one by one; here it is all there before anybody is served. */
-#define HOOK(name) { "poststarthook/" name, HEALTHZ | LIVEZ | READYZ, check_ready }
+#define HOOK(name) \
+        { "poststarthook/" name, HEALTHZ | LIVEZ | READYZ, check_ready }
         HOOK("start-apiserver-admission-initializer"),
         HOOK("generic-apiserver-start-informers"),
         HOOK("priority-and-fairness-config-consumer"),
@@ -183,7 +184,7 @@ static void handle_health(struct exchange *x, const char *name, unsigned kind) {
                 }
                 good = checks[i].ok(x->s);
                 series_add(metric_series(&health_checks, i << 8 | kind << 1 | good, check_labels,
-                                         &(struct check){ checks[i].name, name, good }),
+                                         &(struct check) { checks[i].name, name, good }),
                            1);
                 ok = ok && good;
                 buf_printf(&b, good ? "[+]%s ok\n" : "[-]%s failed: reason withheld\n", checks[i].name);
@@ -250,7 +251,7 @@ static void handle_debug(struct exchange *x) {
         static const struct str flow = STR_INIT("/debug/api_priority_and_fairness/"), pprof = STR_INIT("/debug/pprof/");
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct str path = http_request_path(x->req);
-        bool found = str_has_prefix(path, flow)  ? flow_dump(x->s, str_sub(path, flow.n, path.n), &b)
+        bool found = str_has_prefix(path, flow)    ? flow_dump(x->s, str_sub(path, flow.n, path.n), &b)
                      : str_has_prefix(path, pprof) ? debug_write(str_sub(path, pprof.n, path.n), &b)
                                                    : false;
 
@@ -332,7 +333,7 @@ static unsigned shapes_of(const struct exchange *x, struct str path) {
                 return NEGOTIATE_ROUTER | 1U << SHAPE_DISCOVERY;
         if (str_has_prefix(path, STR("/api/")) || api_find_group_version(x->info.group, x->info.version))
                 return NEGOTIATE_ROUTER;
-        return str_eqc(path, "/apis") ? 1U << SHAPE_DISCOVERY
+        return str_eqc(path, "/apis")                ? 1U << SHAPE_DISCOVERY
                : str_has_prefix(path, STR("/apis/")) ? 1U << SHAPE_OBJECT
                                                      : 0;
 }
@@ -366,7 +367,7 @@ void handle_nonresource(struct exchange *x) {
 
                 if (str_eqc(path, paths[i].path) ||
                     (paths[i].below && path.n > n && path.p[n] == '/' && str_has_prefix(path, str_of(paths[i].path)))) {
-                        x->format.as = (struct negotiated){ 0 }; /* one format, whatever is asked for */
+                        x->format.as = (struct negotiated) { 0 }; /* one format, whatever is asked for */
                         paths[i].handle(x);
                         return;
                 }

@@ -167,8 +167,8 @@ static int unfit(struct op *op, const char *what, const char *text, struct error
         const struct rest *r = op->rest;
 
         return error_status(err, REASON_UNKNOWN,
-                            "failed to %s object (%" STR_FMT "/%" STR_FMT "; %" STR_FMT "/%" STR_FMT
-                            ", Kind=%" STR_FMT "): %s",
+                            "failed to %s object (%" STR_FMT "/%" STR_FMT "; %" STR_FMT "/%" STR_FMT ", Kind=%" STR_FMT
+                            "): %s",
                             what, STR_ARG(op->namespace), STR_ARG(op->name), STR_ARG(r->group), STR_ARG(r->version),
                             STR_ARG(r->kind), text);
 }

@@ -106,7 +106,7 @@ struct filter {
 
 static int make_filter(struct arena *a, const struct rest *r, const struct api_options *o, struct filter *ret,
                        struct error *err) {
-        *ret = (struct filter){ .by_label = !str_empty(o->label_selector), .by_field = !str_empty(o->field_selector) };
+        *ret = (struct filter) { .by_label = !str_empty(o->label_selector), .by_field = !str_empty(o->field_selector) };
         if (ret->by_label)
                 TRY(selector_parse_labels(a, o->label_selector, &ret->labels, err));
         return ret->by_field ? selector_parse_fields(a, r->resource, o->field_selector, &ret->fields, err) : 0;

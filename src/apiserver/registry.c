@@ -45,8 +45,8 @@ static int check_kind(struct op *op, const struct json *body, struct error *err)
                                 STR_ARG(r->kind));
         if (r->custom && str_empty(json_str(json_getc(body, "kind"))))
                 return err_bad_request(err, "Object 'Kind' is missing in 'unstructured object has no kind'");
-        if (!r->custom && err_other_kind(err, r, str_empty(kind) ? r->kind : kind,
-                                         str_empty(version) ? r->api_version : version) < 0)
+        if (!r->custom &&
+            err_other_kind(err, r, str_empty(kind) ? r->kind : kind, str_empty(version) ? r->api_version : version) < 0)
                 return -EINVAL;
         if (r->custom) /* their decoder makes nothing up */
                 version = json_str(json_getc(body, "apiVersion"));
@@ -263,29 +263,32 @@ static struct str writer_name(const struct api_call *c) {
 /* What the request cannot change, and so does not own. */
 static const char *const *reset_fields(const struct op *op) {
         static const char *const none[] = { NULL }, *const status[] = { "status", NULL },
-                                *const both[] = { "spec", "status", NULL }, *const spec[] = { "spec", NULL },
-                                *const labels[] = { "spec", "metadata.labels", NULL },
-                                *const metadata[] = { "spec", "metadata", NULL };
+                                 *const both[] = { "spec", "status", NULL }, *const spec[] = { "spec", NULL },
+                                 *const labels[] = { "spec", "metadata.labels", NULL },
+                                 *const metadata[] = { "spec", "metadata", NULL };
         const struct rest *r = op->rest->stored;
         unsigned flags = r->strategy->flags;
 
         if (str_empty(op->c->subresource))
-                return flags & STRATEGY_SPEC_IS_FIXED                  ? both
+                return flags & STRATEGY_SPEC_IS_FIXED                ? both
                        : api_subresource(r->resource, STR("status")) ? status
-                                                                       : none;
+                                                                     : none;
         if (!str_eqc(op->c->subresource, "status"))
                 return none;
-        return flags & STRATEGY_STATUS_KEEPS_LABELS                   ? labels
+        return flags & STRATEGY_STATUS_KEEPS_LABELS           ? labels
                : (flags & STRATEGY_STATUS_ONLY) && !r->custom ? metadata
-                                                                      : spec;
+                                                              : spec;
 }
 
 struct apply_opts writes_apply_opts(const struct op *op) {
         struct str given = op->c->options.field_manager;
 
-        return (struct apply_opts){
-                .manager = str_empty(given) ? writer_name(op->c) : given, .subresource = op->c->subresource,
-                .api_version = op->rest->api_version, .force = op->c->options.force, .now_wall_ns = now_wall_ns(),
+        return (struct apply_opts) {
+                .manager = str_empty(given) ? writer_name(op->c) : given,
+                .subresource = op->c->subresource,
+                .api_version = op->rest->api_version,
+                .force = op->c->options.force,
+                .now_wall_ns = now_wall_ns(),
                 .reset = reset_fields(op),
         };
 }
@@ -475,14 +478,18 @@ void writes_put_new(struct op *op) {
                 return;
         }
         op->key = rest_key(op->c->arena, r, op->namespace, op->name);
-        op->ops[0] = (struct store_op){ .kind = STORE_CREATE, .key = op->key, .object = op_stored_object(op) };
+        op->ops[0] = (struct store_op) { .kind = STORE_CREATE, .key = op->key, .object = op_stored_object(op) };
         op_submit(op, 1, created);
 }
 
 /* What only the server sets goes before admission, and comes after it. */
 static int begin_new(struct op *op, struct error *err) {
-        static const char *const server_owned[] = { "uid",        "creationTimestamp",          "generation",
-                                                    "selfLink",   "deletionGracePeriodSeconds", "resourceVersion",
+        static const char *const server_owned[] = { "uid",
+                                                    "creationTimestamp",
+                                                    "generation",
+                                                    "selfLink",
+                                                    "deletionGracePeriodSeconds",
+                                                    "resourceVersion",
                                                     "deletionTimestamp" };
         struct json *meta = meta_of(op->c->arena, &op->tree);
 
@@ -671,7 +678,7 @@ void writes_put_changed(struct op *op) {
         const struct rest *r = op->rest->stored;
         bool delete = completes_deletion(&op->tree);
 
-        if (!delete && json_equal(&op->tree, object_json(op->old)) && !op_stores_anew(op) &&
+        if (!delete &&json_equal(&op->tree, object_json(op->old)) && !op_stores_anew(op) &&
             !store_is_stale(op->s->store, rest_key(op->c->arena, r, op->namespace, op->name))) {
                 op->result = object_ref(op->old);
                 if (op->undo)
@@ -687,8 +694,10 @@ void writes_put_changed(struct op *op) {
                 return;
         }
         op->key = rest_key(op->c->arena, r, op->namespace, op->name);
-        op->ops[0] = (struct store_op){
-                .kind = delete ? STORE_DELETE : STORE_UPDATE, .key = op->key, .object = op_stored_object(op),
+        op->ops[0] = (struct store_op) {
+                .kind = delete ? STORE_DELETE : STORE_UPDATE,
+                .key = op->key,
+                .object = op_stored_object(op),
                 .expect = object_revision(op->old),
         };
         op_submit(op, 1, changed);

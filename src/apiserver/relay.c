@@ -38,14 +38,16 @@ struct peer {
 int relays_new(struct apiserver *s, struct relays **ret, struct error *err) {
         const struct apiserver_options *o = &s->options;
         struct relays *p = xcalloc(1, sizeof(*p));
-        struct tls_options kubelet = { .cert_pem = o->kubelet_client_cert_pem, .key_pem = o->kubelet_client_key_pem,
-                                       .ca_pem = o->kubelet_ca_pem, .insecure = str_empty(o->kubelet_ca_pem) };
+        struct tls_options kubelet = { .cert_pem = o->kubelet_client_cert_pem,
+                                       .key_pem = o->kubelet_client_key_pem,
+                                       .ca_pem = o->kubelet_ca_pem,
+                                       .insecure = str_empty(o->kubelet_ca_pem) };
         int r;
 
         p->s = s;
         r = tls_context_new(&kubelet, &p->kubelet_tls, err);
         if (r == 0)
-                r = tls_context_new(&(struct tls_options){ .insecure = true }, &p->any_tls, err);
+                r = tls_context_new(&(struct tls_options) { .insecure = true }, &p->any_tls, err);
         if (r < 0)
                 relays_free(p);
         else
@@ -108,7 +110,10 @@ static int peer_of(struct exchange *x, const struct relay_target *t, struct peer
         struct str key = arena_printf(a, "%p %" STR_FMT " %" STR_FMT ":%u", (void *) t->tls, STR_ARG(t->server_name),
                                       STR_ARG(t->host), t->port);
         struct http_client_options o = {
-                .loop = http_request_loop(x->req), .host = arena_cstr(a, t->host), .port = t->port, .tls = t->tls,
+                .loop = http_request_loop(x->req),
+                .host = arena_cstr(a, t->host),
+                .port = t->port,
+                .tls = t->tls,
                 .server_name = str_empty(t->server_name) ? NULL : arena_cstr(a, t->server_name),
         };
         struct http_client *client;
@@ -369,14 +374,14 @@ static size_t forward_headers(struct exchange *x, const struct relay_target *t, 
 
                 if (keep && !(h[i].name.n > 0 && h[i].name.p[0] == ':') &&
                     !str_has_prefix(h[i].name, STR("impersonate-")) && !str_has_prefix(h[i].name, STR("x-remote-")))
-                        out[k++] = (struct http_header){ arena_str(a, h[i].name), arena_str(a, h[i].value) };
+                        out[k++] = (struct http_header) { arena_str(a, h[i].name), arena_str(a, h[i].value) };
         }
         for (size_t i = 0; i < t->n_headers; i++)
                 out[k++] = t->headers[i];
         if (t->prefix.n)
-                out[k++] = (struct http_header){ STR("x-forwarded-uri"),
-                                                 arena_printf(a, "%" STR_FMT "%" STR_FMT, STR_ARG(t->prefix),
-                                                              STR_ARG(str_sub(t->path, 0, path_length(t->path)))) };
+                out[k++] = (struct http_header) { STR("x-forwarded-uri"),
+                                                  arena_printf(a, "%" STR_FMT "%" STR_FMT, STR_ARG(t->prefix),
+                                                               STR_ARG(str_sub(t->path, 0, path_length(t->path)))) };
         *ret = out;
         return k;
 }
@@ -387,11 +392,13 @@ static void relay_call(struct exchange *x, const struct relay_target *t) {
         struct http_header *headers;
         _cleanup_error_ struct error e = ERROR_INIT;
         struct http_call_options o = {
-                .method = arena_cstr(a, http_request_method_text(x->req)), .path = arena_str(a, t->path),
+                .method = arena_cstr(a, http_request_method_text(x->req)),
+                .path = arena_str(a, t->path),
                 .body = http_request_body(x->req),
                 .on_response = relay_response,
                 .on_data = relay_data,
-                .on_done = relay_done, .arg = r,
+                .on_done = relay_done,
+                .arg = r,
         };
 
         if (peer_of(x, t, &r->peer, &e) < 0) {
@@ -403,9 +410,9 @@ static void relay_call(struct exchange *x, const struct relay_target *t) {
         r->arena = a;
         r->format = x->format;
         r->is_log = t->is_log;
-        r->links = (struct rewriter){ .prefix = arena_str(a, t->prefix),
-                                      .host = arena_printf(a, "%" STR_FMT ":%u", STR_ARG(t->host), t->port),
-                                      .asked = arena_str(a, http_request_header(x->req, "host")) };
+        r->links = (struct rewriter) { .prefix = arena_str(a, t->prefix),
+                                       .host = arena_printf(a, "%" STR_FMT ":%u", STR_ARG(t->host), t->port),
+                                       .asked = arena_str(a, http_request_header(x->req, "host")) };
         r->name = arena_str(a, x->info.name);
         o.n_headers = forward_headers(x, t, a, false, &headers);
         o.headers = headers;

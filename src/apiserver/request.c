@@ -83,7 +83,7 @@ subresource:
 int request_parse_path(struct arena *a, struct str path, struct request_info *ret) {
         struct str root = { 0 };
 
-        *ret = (struct request_info){ 0 };
+        *ret = (struct request_info) { 0 };
         if (!next_segment(&path, &root))
                 return 0;
         if (str_eqc(root, "apis")) {
@@ -256,7 +256,7 @@ static void split_pair(struct str pair, struct str *ret_key, struct str *ret_val
 int request_parse_query(struct arena *a, struct str query, struct request_query *ret, struct error *err) {
         struct str pair;
 
-        *ret = (struct request_query){ .options = API_OPTIONS_INIT };
+        *ret = (struct request_query) { .options = API_OPTIONS_INIT };
         while (str_split(&query, '&', &pair)) {
                 struct str key, value;
 
@@ -474,11 +474,11 @@ static int check_route(struct str accept, unsigned shapes, struct error *err) {
                         return 0;
         }
         error_status(err, REASON_NOT_ACCEPTABLE,
-                            "406: Not Acceptable\n\nAvailable representations: application/json%s%s",
-                            shapes & NEGOTIATE_JSON ? "" : more,
-                            shapes & NEGOTIATE_LIST ? ", application/json;stream=watch, "
-                                                      "application/vnd.kubernetes.protobuf;stream=watch"
-                                                    : "");
+                     "406: Not Acceptable\n\nAvailable representations: application/json%s%s",
+                     shapes & NEGOTIATE_JSON ? "" : more,
+                     shapes & NEGOTIATE_LIST ? ", application/json;stream=watch, "
+                                               "application/vnd.kubernetes.protobuf;stream=watch"
+                                             : "");
         error_details(err, STR(""), STR(""), STR(""));
         return -EINVAL;
 }

@@ -19,7 +19,7 @@ struct request_query {
         struct api_options options;
         bool watch, pretty, pretty_given, force_given, export;
         struct str dry_run, validation; /* as given */
-        struct str include_object; /* of a Table: None, Metadata, Object */
+        struct str include_object;      /* of a Table: None, Metadata, Object */
 };
 /* Unknown parameters are ignored, as upstream does. Errors: -EINVAL, BadRequest. */
 int request_parse_query(struct arena *a, struct str query, struct request_query *ret, struct error *err);

@@ -41,9 +41,9 @@ static void send_slices(struct http_request *req, int code, const char *type, co
         size_t n = 2;
 
         h[0] = json_headers[0];
-        h[1] = (struct http_header){ STR("content-type"), str_of(type) };
+        h[1] = (struct http_header) { STR("content-type"), str_of(type) };
         if (strcmp(type, "text/plain; charset=utf-8") == 0)
-                h[n++] = (struct http_header){ STR("x-content-type-options"), STR("nosniff") };
+                h[n++] = (struct http_header) { STR("x-content-type-options"), STR("nosniff") };
         if (!respond_gzip(req, code, h, n, body, n_body))
                 http_respond(req, code, h, n, body, n_body);
 }
@@ -113,7 +113,7 @@ static void send_json(struct http_request *req, const struct format *f, int code
         struct buf out = BUF_INIT;
         struct error e = ERROR_INIT;
 
-        track_response(req, code, &(struct http_slice){ .data = buf_str(text) }, 1);
+        track_response(req, code, &(struct http_slice) { .data = buf_str(text) }, 1);
         if (plain(f)) {
                 send_buf(req, code, media_names[MEDIA_JSON], text);
                 return;
@@ -127,7 +127,7 @@ static void send_json(struct http_request *req, const struct format *f, int code
         buf_free(text);
         error_status(&e, REASON_NOT_ACCEPTABLE,
                      "only the following media types are accepted: application/json, application/yaml");
-        respond_error(req, &(struct format){ 0 }, &e);
+        respond_error(req, &(struct format) { 0 }, &e);
         error_clear(&e);
 }
 
@@ -143,8 +143,8 @@ void respond_json_text(struct http_request *req, const struct format *f, int cod
 static void send_error_text(struct http_request *req, const struct error *e) {
         struct arena *a = http_request_arena(req);
         struct str query = http_request_query(req);
-        struct str uri = arena_printf(a, "%" STR_FMT "%s%" STR_FMT, STR_ARG(http_request_path(req)),
-                                      query.n ? "?" : "", STR_ARG(query));
+        struct str uri = arena_printf(a, "%" STR_FMT "%s%" STR_FMT, STR_ARG(http_request_path(req)), query.n ? "?" : "",
+                                      STR_ARG(query));
         static const struct http_header h[] = {
                 HEADER("cache-control", "no-cache, private"),
                 HEADER("content-type", "text/plain; charset=utf-8"),
@@ -179,7 +179,7 @@ void respond_error(struct http_request *req, const struct format *f, const struc
         status = status_of_error(a, e);
         json_write(&b, &status);
         track_response(req, e->code ? e->code : status_reason_code(e->reason),
-                       &(struct http_slice){ .data = buf_str(&b) }, 1);
+                       &(struct http_slice) { .data = buf_str(&b) }, 1);
         if (e->text) {
                 send_error_text(req, e);
                 buf_free(&b);
@@ -192,15 +192,15 @@ void respond_error(struct http_request *req, const struct format *f, const struc
                 as.as.media = MEDIA_JSON;
         }
         h[0] = json_headers[0];
-        h[1] = (struct http_header){ STR("content-type"), str_of(media_names[as.as.media]) };
+        h[1] = (struct http_header) { STR("content-type"), str_of(media_names[as.as.media]) };
         if (e->retry_after_seconds > 0) {
                 snprintf(retry, sizeof(retry), "%d", e->retry_after_seconds);
-                h[n++] = (struct http_header){ STR("retry-after"), str_of(retry) };
+                h[n++] = (struct http_header) { STR("retry-after"), str_of(retry) };
         }
         if (e->reason == REASON_FORBIDDEN) /* the message may have texts of the client */
-                h[n++] = (struct http_header)HEADER("x-content-type-options", "nosniff");
+                h[n++] = (struct http_header) HEADER("x-content-type-options", "nosniff");
         p = buf_take(&b, &s.data.n);
-        s = (struct http_slice){ .data = str_n(p, s.data.n), .release = free, .arg = p };
+        s = (struct http_slice) { .data = str_n(p, s.data.n), .release = free, .arg = p };
         http_respond(req, e->code ? e->code : status_reason_code(e->reason), h, n, &s, 1);
 }
 
@@ -359,12 +359,12 @@ static void send_list(struct http_request *req, const struct rest *rest, struct 
         size_t n = 0;
         struct http_slice *v = xmalloc((l->n * 2 + 2) * sizeof(*v));
 
-        v[n++] = (struct http_slice){ .data = list_head(http_request_arena(req), rest, l) };
+        v[n++] = (struct http_slice) { .data = list_head(http_request_arena(req), rest, l) };
         for (size_t i = 0; i < l->n; i++) {
-                v[n++] = (struct http_slice){ .data = i ? STR(",{") : STR("{") };
-                v[n++] = (struct http_slice){ .data = item_text(rest, l->items[i]) };
+                v[n++] = (struct http_slice) { .data = i ? STR(",{") : STR("{") };
+                v[n++] = (struct http_slice) { .data = item_text(rest, l->items[i]) };
         }
-        v[n++] = (struct http_slice){ .data = STR("]}"), .release = free_list, .arg = l };
+        v[n++] = (struct http_slice) { .data = STR("]}"), .release = free_list, .arg = l };
         track_response(req, 200, v, n);
         send_slices(req, 200, media_names[MEDIA_JSON], v, n);
         free(v);

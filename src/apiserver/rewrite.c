@@ -6,21 +6,20 @@
 
 /* Attributes that are links, of tags. */
 static const char *const links[][2] = {
-        { "a", "href" },           { "applet", "codebase" }, { "area", "href" },         { "audio", "src" },
-        { "base", "href" },        { "blockquote", "cite" }, { "body", "background" },   { "button", "formaction" },
-        { "command", "icon" },     { "del", "cite" },        { "embed", "src" },         { "form", "action" },
-        { "frame", "longdesc" },   { "frame", "src" },       { "head", "profile" },      { "html", "manifest" },
-        { "iframe", "longdesc" },  { "iframe", "src" },      { "img", "longdesc" },      { "img", "src" },
-        { "img", "usemap" },       { "input", "src" },       { "input", "usemap" },      { "input", "formaction" },
-        { "ins", "cite" },         { "link", "href" },       { "object", "classid" },    { "object", "codebase" },
-        { "object", "data" },      { "object", "usemap" },   { "q", "cite" },            { "script", "src" },
-        { "source", "src" },       { "video", "poster" },    { "video", "src" },
+        { "a", "href" },          { "applet", "codebase" }, { "area", "href" },       { "audio", "src" },
+        { "base", "href" },       { "blockquote", "cite" }, { "body", "background" }, { "button", "formaction" },
+        { "command", "icon" },    { "del", "cite" },        { "embed", "src" },       { "form", "action" },
+        { "frame", "longdesc" },  { "frame", "src" },       { "head", "profile" },    { "html", "manifest" },
+        { "iframe", "longdesc" }, { "iframe", "src" },      { "img", "longdesc" },    { "img", "src" },
+        { "img", "usemap" },      { "input", "src" },       { "input", "usemap" },    { "input", "formaction" },
+        { "ins", "cite" },        { "link", "href" },       { "object", "classid" },  { "object", "codebase" },
+        { "object", "data" },     { "object", "usemap" },   { "q", "cite" },          { "script", "src" },
+        { "source", "src" },      { "video", "poster" },    { "video", "src" },
 };
 /* Elements whose text is no HTML. */
-static const char *const raw[][2] = { { "script", "</script" },
-                                      { "style", "</style" },
-                                      { "textarea", "</textarea" },
-                                      { "title", "</title" } };
+static const char *const raw[][2] = {
+        { "script", "</script" }, { "style", "</style" }, { "textarea", "</textarea" }, { "title", "</title" }
+};
 
 static bool is_space(char c) {
         return strchr(" \t\r\n\f", c) && c;
@@ -46,8 +45,7 @@ void rewrite_url(const struct rewriter *w, struct buf *dst, struct str url) {
         while (authority > 0 && path < url.n && !strchr("/?#", url.p[path]))
                 path++;
         host = str_sub(url, authority, path);
-        if (path == url.n || url.p[path] != '/' ||
-            (host.n > 0 && !str_eq(host, w->host) && !str_eq(host, w->asked))) {
+        if (path == url.n || url.p[path] != '/' || (host.n > 0 && !str_eq(host, w->host) && !str_eq(host, w->asked))) {
                 buf_add_str(dst, url);
                 return;
         }

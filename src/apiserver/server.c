@@ -138,11 +138,19 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
 int apiserver_listen(struct apiserver *s, struct error *err) {
         const struct apiserver_options *o = &s->options;
         _cleanup_buf_ struct buf authorities = BUF_INIT;
-        struct tls_options tls = { .server = true, .cert_pem = o->cert_pem, .key_pem = o->key_pem,
-                                   .ca_pem = o->client_ca_pem, .http2 = true };
+        struct tls_options tls = { .server = true,
+                                   .cert_pem = o->cert_pem,
+                                   .key_pem = o->key_pem,
+                                   .ca_pem = o->client_ca_pem,
+                                   .http2 = true };
         struct http_server_options http = {
-                .address = o->address ? o->address : "0.0.0.0", .port = o->port, .listen_fd = -1,
-                .workers = o->workers, .handler = handle_request, .refused = track_refused, .busy = &s->busy,
+                .address = o->address ? o->address : "0.0.0.0",
+                .port = o->port,
+                .listen_fd = -1,
+                .workers = o->workers,
+                .handler = handle_request,
+                .refused = track_refused,
+                .busy = &s->busy,
                 .arg = s,
         };
         int r;

@@ -50,13 +50,13 @@ struct rest {
         const struct rest *stored;       /* itself, or the resource as which it is kept */
         const struct strategy *strategy; /* never NULL; of the stored resource */
         struct str group, version, plural, kind, api_version;
-        struct str prefix;     /* of its keys: "apps/deployments/" */
-        struct str type_head;  /* "kind":"Deployment","apiVersion":"apps/v1", as stored texts begin after '{' */
-        struct str list_head;  /* {"kind":"DeploymentList","apiVersion":"apps/v1","metadata":{"resourceVersion":" */
-        struct str qualified;  /* "deployments.apps" */
+        struct str prefix;    /* of its keys: "apps/deployments/" */
+        struct str type_head; /* "kind":"Deployment","apiVersion":"apps/v1", as stored texts begin after '{' */
+        struct str list_head; /* {"kind":"DeploymentList","apiVersion":"apps/v1","metadata":{"resourceVersion":" */
+        struct str qualified; /* "deployments.apps" */
         const struct custom_version *custom; /* extensions/custom.h; NULL: built in */
-        struct str deprecated; /* the warning that every request for it gets, or empty */
-        atomic_uint *watchers; /* of the stored resource: who hears of every write */
+        struct str deprecated;               /* the warning that every request for it gets, or empty */
+        atomic_uint *watchers;               /* of the stored resource: who hears of every write */
 };
 
 #define SNAPSHOT_CACHE 64
@@ -106,14 +106,14 @@ struct apiserver {
         struct map *turns; /* of writers, by key: under turns_lock */
 
         atomic_bool ready, stopping;
-        atomic_bool refusing; /* new requests: what runs is let end first */
-        atomic_int busy; /* what will come back to a worker's loop: they do not end before */
+        atomic_bool refusing;          /* new requests: what runs is let end first */
+        atomic_int busy;               /* what will come back to a worker's loop: they do not end before */
         atomic_bool addresses_missing; /* an IPAddress was deleted: is its Service there? (bootstrap.c) */
         int64_t started_ns;
         struct expiry *expiry; /* of Events, on a worker */
         struct flow *flow;
         struct tracks *tracks;
-        struct cors *cors; /* NULL: no page may use the API */
+        struct cors *cors;   /* NULL: no page may use the API */
         struct audit *audit; /* NULL: no audit log */
         bool subscribed;
 };
@@ -179,12 +179,12 @@ struct op {
         struct str name, namespace;  /* as given or generated */
         struct str key;
         int attempts;
-        int64_t submitted_ns;  /* to the store */
-        bool upsert;           /* an update that may create, an apply */
-        bool generated;        /* the name comes from generateName */
-        bool applied;          /* server-side apply has recorded the owners of fields */
-        bool pinned;           /* the client named the resourceVersion: a conflict is its business */
-        bool has_turn;         /* turns.c */
+        int64_t submitted_ns; /* to the store */
+        bool upsert;          /* an update that may create, an apply */
+        bool generated;       /* the name comes from generateName */
+        bool applied;         /* server-side apply has recorded the owners of fields */
+        bool pinned;          /* the client named the resourceVersion: a conflict is its business */
+        bool has_turn;        /* turns.c */
         struct list turn;
         struct loop_work turn_work;
         struct json tree;      /* the object being written */
@@ -197,8 +197,8 @@ struct op {
         void (*then)(struct op *op);                     /* of registry_modify: the answer, instead of the object */
         void (*finished)(struct op *op);
         void (*list_converted)(struct op *op);
-        struct admission *admission;       /* admission/admission.h; NULL before */
-        void (*admitted)(struct op *op);   /* of admission_run */
+        struct admission *admission;     /* admission/admission.h; NULL before */
+        void (*admitted)(struct op *op); /* of admission_run */
         struct store_op ops[4];
         VEC(struct store_op) with; /* changes of other objects in the same transaction: what quotas are charged */
         struct store_txn txn;
@@ -265,7 +265,7 @@ void snapshots_expire(struct apiserver *s, uint64_t floor);
 struct attributes {
         const char *verb;
         struct str group, version, resource, subresource, namespace, name;
-        struct str path; /* of a request for no resource; else empty */
+        struct str path;                           /* of a request for no resource; else empty */
         struct str field_selector, label_selector; /* of a list, watch or deletecollection: as sent */
 };
 enum authz { AUTHZ_NO_OPINION, AUTHZ_ALLOW, AUTHZ_DENY, AUTHZ_PENDING /* auth/remote.h */ };

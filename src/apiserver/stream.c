@@ -59,7 +59,7 @@ static void send_event(struct api_watch *w, const struct watch_event *e) {
         if (s->shareable) {
                 struct shared_bytes *b = shared_event(e, watch_rest(w));
 
-                slice = (struct http_slice){ .data = b->data, .release = release_shared, .arg = b };
+                slice = (struct http_slice) { .data = b->data, .release = release_shared, .arg = b };
         } else {
                 respond_event(&text, &s->format, watch_rest(w), e, !s->told_columns);
                 if (text.n == 0)
@@ -157,7 +157,8 @@ static void socket_closed(struct duplex *d, int err, void *arg) {
 }
 
 static const struct watch_sink socket_sink = { .event = socket_event, .full = socket_full, .over = socket_over };
-static const struct duplex_ops socket_ops = { .on_data = socket_data, .on_drain = socket_drain,
+static const struct duplex_ops socket_ops = { .on_data = socket_data,
+                                              .on_drain = socket_drain,
                                               .on_close = socket_closed };
 
 static void handle_socket(struct exchange *x, const struct api_call *c, int64_t deadline_ms) {
@@ -204,8 +205,8 @@ void handle_watch(struct exchange *x, const struct api_call *c) {
                 respond_error(x->req, &x->format, &e);
                 return;
         }
-        h[0] = (struct http_header){ STR("cache-control"), STR("no-cache, private") };
-        h[1] = (struct http_header){ STR("content-type"), str_of(respond_stream_type(&x->format)) };
+        h[0] = (struct http_header) { STR("cache-control"), STR("no-cache, private") };
+        h[1] = (struct http_header) { STR("content-type"), str_of(respond_stream_type(&x->format)) };
         http_request_on_close(x->req, client_gone, s);
         http_stream_on_drain(x->req, drained, s);
         if (x->rest->deprecated.n)

@@ -50,9 +50,7 @@ static const struct json *scale_value(const struct op *op, const struct json *ob
         const struct json *path = op->rest->custom ? json_getc(op->rest->custom->scale, key) : NULL;
         _cleanup_free_ char *text = path ? str_dup(json_str(path)) : NULL;
 
-        return text                   ? columns_path(obj, text)
-               : op->rest->custom     ? NULL
-                                      : json_at_path(obj, outer, "replicas");
+        return text ? columns_path(obj, text) : op->rest->custom ? NULL : json_at_path(obj, outer, "replicas");
 }
 
 static struct json scale_of(const struct op *op, const struct json *obj, uint64_t revision) {
@@ -375,11 +373,18 @@ static void eviction_done(struct api_call *c) {
 static void evict_call(struct eviction *e, enum api_verb verb, const struct api_resource *r) {
         struct op *op = e->op;
 
-        e->call = (struct api_call){
-                .verb = verb, .resource = r, .namespace = op->namespace, .options = API_OPTIONS_INIT,
+        e->call = (struct api_call) {
+                .verb = verb,
+                .resource = r,
+                .namespace = op->namespace,
+                .options = API_OPTIONS_INIT,
                 .user = op->c->user,
                 .authorized = true, /* who may evict may do what follows */
-                .admitted = true, .arena = op->c->arena, .loop = op->c->loop, .done = eviction_done, .userdata = e,
+                .admitted = true,
+                .arena = op->c->arena,
+                .loop = op->c->loop,
+                .done = eviction_done,
+                .userdata = e,
         };
 }
 
@@ -458,8 +463,7 @@ void create_eviction(struct op *op) {
 
 static void claim_object(struct arena *a, struct json *claim, const char *key, struct str name,
                          const struct object *o) {
-        json_setc(a, claim, key,
-                  json_build(a, "{ name: %s, uid: %S }", name, o ? object_uid(o) : str_n(NULL, 0)));
+        json_setc(a, claim, key, json_build(a, "{ name: %s, uid: %S }", name, o ? object_uid(o) : str_n(NULL, 0)));
 }
 
 /* The object that the token lives as long as; a pod brings its node along. */
@@ -579,15 +583,15 @@ static void create_token(struct op *op) {
         }
         op_annotate(op, STR("authentication.kubernetes.io/issued-credential-id"),
                     arena_printf(a, "JTI=%" STR_FMT, STR_ARG(json_str(json_getc(&claims, "jti")))));
-        op->c->tree = json_new(
-                        a, json_build(a,
-                                      "{ kind: 'TokenRequest', apiVersion: 'authentication.k8s.io/v1',"
-                                      "  metadata: { name: %s, namespace: %s, creationTimestamp: %s },"
-                                      "  spec: { audiences: %j, expirationSeconds: %l, boundObjectRef: %j },"
-                                      "  status: { token: %s, expirationTimestamp: %t } }",
-                                      op->name, op->namespace, now_text(a), json_getc(&claims, "aud"), valid,
-                                      json_getc(spec, "boundObjectRef") ? json_getc(spec, "boundObjectRef") : &none,
-                                      token, now_wall_ns() + valid * NSEC_PER_SEC));
+        op->c->tree = json_new(a,
+                               json_build(a,
+                                          "{ kind: 'TokenRequest', apiVersion: 'authentication.k8s.io/v1',"
+                                          "  metadata: { name: %s, namespace: %s, creationTimestamp: %s },"
+                                          "  spec: { audiences: %j, expirationSeconds: %l, boundObjectRef: %j },"
+                                          "  status: { token: %s, expirationTimestamp: %t } }",
+                                          op->name, op->namespace, now_text(a), json_getc(&claims, "aud"), valid,
+                                          json_getc(spec, "boundObjectRef") ? json_getc(spec, "boundObjectRef") : &none,
+                                          token, now_wall_ns() + valid * NSEC_PER_SEC));
         op_finish(op, 201);
 }
 

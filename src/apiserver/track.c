@@ -32,9 +32,9 @@ struct pending {
 struct tracks {
         struct apiserver *s;
         struct pending *workers[MAX_WORKERS]; /* each its worker's */
-        int64_t timeout_ms; /* --request-timeout */
-        double goaway;      /* --goaway-chance */
-        struct str hsts;    /* --strict-transport-security-directives as a header, or empty */
+        int64_t timeout_ms;                   /* --request-timeout */
+        double goaway;                        /* --goaway-chance */
+        struct str hsts;                      /* --strict-transport-security-directives as a header, or empty */
         atomic_bool stopping;
 };
 
@@ -49,7 +49,7 @@ struct track {
         int64_t bytes;        /* of the answer; -1: not known */
         void (*proceed)(struct exchange *x);
         struct flow_ticket ticket;
-        struct audit_event *audit; /* NULL: not logged */
+        struct audit_event *audit;        /* NULL: not logged */
         const struct attributes *waiting; /* for the audit webhook */
         struct http_header headers[4], *warnings;
         size_t n_warnings;
@@ -61,8 +61,8 @@ struct track {
 
 /* ---- metrics ---- */
 
-static const double seconds[] = { 0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2,
-                                  3,     4,     5,    6,   8,   10,  15,  20,  30, 45,  60 };
+static const double seconds[] = { 0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1,  1.25, 1.5, 2,
+                                  3,     4,     5,    6,   8,   10,  15,  20,  30, 45,   60 };
 static const struct metric request_total = { "apiserver_request_total",
                                              "Counter of apiserver requests broken out for each verb, dry run value, "
                                              "group, version, resource, scope, component, and HTTP response code.",
@@ -112,8 +112,8 @@ static const char *scope_of(const struct track *t) {
         if (!i->is_resource)
                 return "";
         return !str_empty(i->name) || strcmp(t->verb, "POST") == 0 ? "resource"
-               : !str_empty(i->namespace)                         ? "namespace"
-                                                                  : "cluster";
+               : !str_empty(i->namespace)                          ? "namespace"
+                                                                   : "cluster";
 }
 
 /* Only what exists: paths of clients' invention do not become labels. */
@@ -186,7 +186,7 @@ static uint64_t identity(const struct track *t) {
 
 static struct series *series_of(const struct track *t, uint64_t h, const struct metric *m, bool dry_run, bool code) {
         h ^= (uint64_t) (code ? t->status : 0) << 48 ^ (uint64_t) (dry_run && t->x->query.options.dry_run) << 63;
-        return metric_series(m, h, write_labels, &(struct labels){ t, dry_run, code });
+        return metric_series(m, h, write_labels, &(struct labels) { t, dry_run, code });
 }
 
 static void kind_label(struct buf *dst, const void *arg) {
@@ -357,7 +357,7 @@ static bool answered(struct http_request *req, int status, int64_t bytes, void *
                 t->headers[n++] = f->headers[1];
         }
         if (t->x->s->tracks->hsts.n)
-                t->headers[n++] = (struct http_header){ STR("strict-transport-security"), t->x->s->tracks->hsts };
+                t->headers[n++] = (struct http_header) { STR("strict-transport-security"), t->x->s->tracks->hsts };
         if (t->n_warnings || t->x->s->cors) {
                 struct http_header *all = arena_array(http_request_arena(req), struct http_header,
                                                       n + t->n_warnings + CORS_HEADERS);
@@ -390,7 +390,7 @@ static void ended(struct http_request *req, void *arg) {
                 return; /* and no x->rest either */
         if (t->status == 0 && !t->long_running)
                 series_add(metric_series(&aborts, identity(t), write_labels,
-                                         &(struct labels){ .t = t, .no_component = true }),
+                                         &(struct labels) { .t = t, .no_component = true }),
                            1);
         if (t->status == 0)
                 t->status = t->long_running ? 101 : 499; /* handed over; gone before an answer */
@@ -438,7 +438,7 @@ struct exchange *track_begin(struct apiserver *s, struct http_request *req) {
         t->started_ns = t->ticket.since_ns = now_mono_ns();
         t->bytes = -1;
         list_init(&t->link);
-        t->headers[0] = (struct http_header){ STR("audit-id"), audit_id(t) };
+        t->headers[0] = (struct http_header) { STR("audit-id"), audit_id(t) };
         http_request_observe(req, &observer, t);
         http_request_set_userdata(req, t);
         if (s->tracks->goaway > 0 && http_request_is_h2(req) && (double) rand_below(1000000) < s->tracks->goaway * 1e6)
@@ -558,8 +558,8 @@ static int64_t objects_looked_at(const struct exchange *x, bool watch) {
         struct str prefix = x->rest->stored->prefix, rv = o->resource_version, match = o->resource_version_match;
         int64_t n = (int64_t) store_count(snap, prefix, prefix), page = o->limit > 0 ? MIN(o->limit, n) : n;
         bool exact = str_eqc(match, "Exact") ||
-                     (str_empty(match) && (!str_empty(o->continue_token) ||
-                                           (o->limit > 0 && !str_empty(rv) && !str_eqc(rv, "0"))));
+                     (str_empty(match) &&
+                      (!str_empty(o->continue_token) || (o->limit > 0 && !str_empty(rv) && !str_eqc(rv, "0"))));
 
         if (watch || !exact)
                 return n;
@@ -588,8 +588,9 @@ static void describe(struct track *t, struct attributes *at) {
         static const struct {
                 const char *verb, *shown;
         } verbs[] = {
-                { "get", "GET" },      { "list", "LIST" },    { "watch", "WATCH" },
-                { "create", "POST" },  { "update", "PUT" },   { "patch", "PATCH" },
+                { "get", "GET" },       { "list", "LIST" },
+                { "watch", "WATCH" },   { "create", "POST" },
+                { "update", "PUT" },    { "patch", "PATCH" },
                 { "delete", "DELETE" }, { "deletecollection", "DELETECOLLECTION" },
         };
         struct exchange *x = t->x;

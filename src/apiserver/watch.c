@@ -52,12 +52,12 @@ struct api_watch {
         int64_t deadline_ms, next_bookmark_ms; /* 0: none */
         struct store_snapshot *snapshot;       /* while the initial objects are sent */
         struct store_iter iter;
-        struct object *pending; /* the iterator stands on it, it could not be sent yet */
+        struct object *pending;              /* the iterator stands on it, it could not be sent yet */
         struct watch_conversion *conversion; /* a webhook is being asked */
         VEC(struct object *) converted;      /* what it answered, until it is sent */
         const struct watch_sink *sink;
         void *arg;
-        size_t component; /* whose health it shows, or N_COMPONENTS */
+        size_t component;      /* whose health it shows, or N_COMPONENTS */
         struct series *events; /* how many it got, on its loop's thread */
         struct loop_work start;
 };
@@ -251,7 +251,7 @@ static struct str node_of(struct watch_hub *hub, const struct object *o) {
                         return hub->nodes[i].name;
         raw = json_scan(object_text(o), path);
         hub->nodes[1] = hub->nodes[0];
-        hub->nodes[0] = (struct node_of){ o, raw.n > 1 ? str_sub(raw, 1, raw.n - 1) : STR("") };
+        hub->nodes[0] = (struct node_of) { o, raw.n > 1 ? str_sub(raw, 1, raw.n - 1) : STR("") };
         return hub->nodes[0].name;
 }
 
@@ -361,7 +361,7 @@ static struct object *view(struct api_watch *w, struct object *o) {
 static bool deliver_selected(struct api_watch *w, struct object *before, struct object *now, uint64_t revision) {
         _cleanup_(object_unrefp) struct object *old = view(w, before), *new = view(w, now), *gone = NULL;
         struct watch_event e = { .type = API_ADDED, .object = new, .revision = revision };
-        bool was = old && matches(w, old), is = new && matches(w, new);
+        bool was = old && matches(w, old), is = new &&matches(w, new);
 
         if ((before && !old) || (now && !new)) {
                 bool first = before && !custom_is_in_version(w->rest, before),
@@ -749,7 +749,7 @@ static bool is_retired(const struct api_watch *w) {
 }
 
 static void end(struct api_watch *w) {
-        struct watch_event e = { .type = API_ERROR, .error = &(struct error){ 0 } };
+        struct watch_event e = { .type = API_ERROR, .error = &(struct error) { 0 } };
 
         if (w->stopped || w->failed)
                 return;

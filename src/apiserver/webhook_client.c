@@ -130,9 +130,13 @@ static int find_peer(struct webhook_run *r, struct error *err) {
         struct tls_options tls = {
                 .ca_pem = r->ca, .cert_pem = r->w->user.cert_pem, .key_pem = r->w->user.key_pem, .http2 = true
         };
-        struct http_client_options o = { .loop = h->loop.loop, .host = arena_cstr(r->arena, r->host), .port = r->port,
-                                         .http2 = true, .server_name = arena_cstr(r->arena, r->name),
-                                         .authority = arena_cstr(r->arena, r->authority), .max_connections = 16 };
+        struct http_client_options o = { .loop = h->loop.loop,
+                                         .host = arena_cstr(r->arena, r->host),
+                                         .port = r->port,
+                                         .http2 = true,
+                                         .server_name = arena_cstr(r->arena, r->name),
+                                         .authority = arena_cstr(r->arena, r->authority),
+                                         .max_connections = 16 };
         struct http_client *client;
         struct str key;
         char ca[65], cert[65];
@@ -257,13 +261,16 @@ static void post(struct webhook_run *r) {
                 { STR("user-agent"), STR("kube-apiserver-admission") },
                 { STR("authorization"), r->w->user.authorization },
         };
-        struct http_call_options o = { .method = r->w->method ? r->w->method : "POST", .path = r->path,
+        struct http_call_options o = { .method = r->w->method ? r->w->method : "POST",
+                                       .path = r->path,
                                        .headers = headers,
                                        .n_headers = ARRAY_SIZE(headers) - str_empty(r->w->user.authorization),
-                                       .body = r->w->body, .timeout_ms = r->w->timeout_ms,
+                                       .body = r->w->body,
+                                       .timeout_ms = r->w->timeout_ms,
                                        .on_response = on_response,
                                        .on_data = on_data,
-                                       .on_done = on_done, .arg = r };
+                                       .on_done = on_done,
+                                       .arg = r };
 
         r->peer->n_running++;
         http_client_call(r->peer->client, &o);

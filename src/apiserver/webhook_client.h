@@ -25,14 +25,14 @@ struct webhook_call {
         const char *method;        /* NULL: POST */
         struct str body;           /* JSON */
         struct webhook_user user;
-        unsigned timeout_ms;       /* of the whole call */
-        struct loop *loop;         /* where done is called; NULL: on the webhooks' thread */
+        unsigned timeout_ms;                  /* of the whole call */
+        struct loop *loop;                    /* where done is called; NULL: on the webhooks' thread */
         void (*done)(struct webhook_call *w); /* once; never before webhook_call returns when there is a loop */
 
         /* Within done. The error is set when there was no answer, or one that is no success (with its status): Post
          * "https://web.default.svc:443/check?timeout=10s": dial tcp 10.0.0.1:443: connect: connection refused */
-        int status;         /* HTTP, 0 without an answer */
-        struct str answer;  /* the body */
+        int status;        /* HTTP, 0 without an answer */
+        struct str answer; /* the body */
         struct error error;
 
         struct loop_work work; /* private, like all below */

@@ -19,8 +19,8 @@ void *arena_alloc(struct arena *a, size_t n);  /* aligned to 8, to 16 where n is
 void *arena_alloc8(struct arena *a, size_t n); /* aligned to 8 only, for what is many and packed */
 void *arena_alloc0(struct arena *a, size_t n); /* cleared */
 void *arena_dup(struct arena *a, const void *p, size_t n);
-struct str arena_str(struct arena *a, struct str s);   /* a copy, NUL-terminated after its end */
-char *arena_cstr(struct arena *a, struct str s);       /* the same as a C string */
+struct str arena_str(struct arena *a, struct str s); /* a copy, NUL-terminated after its end */
+char *arena_cstr(struct arena *a, struct str s);     /* the same as a C string */
 struct str arena_printf(struct arena *a, const char *fmt, ...) _printf_(2, 3); /* NUL-terminated after its end */
 struct str arena_vprintf(struct arena *a, const char *fmt, va_list ap) _printf_(2, 0);
 
@@ -31,7 +31,12 @@ struct str arena_vprintf(struct arena *a, const char *fmt, va_list ap) _printf_(
 void *xmalloc(size_t n);
 void *xcalloc(size_t n, size_t size);
 /* xnew(struct pump, .fd = fd, .open = true): the rest is zero. */
-#define xnew(type, ...) ({ type *_new = xmalloc(sizeof(type)); *_new = (type){ __VA_ARGS__ }; _new; })
+#define xnew(type, ...)                             \
+        ({                                          \
+                type *_new = xmalloc(sizeof(type)); \
+                *_new = (type) { __VA_ARGS__ };     \
+                _new;                               \
+        })
 void *xrealloc(void *p, size_t n);
 char *xstrdup(const char *s);
 char *xprintf(const char *fmt, ...) _printf_(1, 2);

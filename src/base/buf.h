@@ -6,7 +6,7 @@
 
 struct buf {
         char *p;
-        size_t n;   /* bytes in use */
+        size_t n; /* bytes in use */
         size_t cap;
 };
 

@@ -101,7 +101,7 @@ static int negative(int err) {
         return err > 0 ? -err : err ? err : -EIO;
 }
 
-int (error_set)(struct error *e, int err, const char *fmt, ...) {
+int(error_set)(struct error *e, int err, const char *fmt, ...) {
         va_list ap;
         char *message;
 
@@ -114,7 +114,7 @@ int (error_set)(struct error *e, int err, const char *fmt, ...) {
         return fill(e, err, reason_of(err), message);
 }
 
-int (error_errno)(struct error *e, int err, const char *fmt, ...) {
+int(error_errno)(struct error *e, int err, const char *fmt, ...) {
         _cleanup_free_ char *text = NULL;
         char why[128];
         va_list ap;
@@ -128,7 +128,7 @@ int (error_errno)(struct error *e, int err, const char *fmt, ...) {
         return fill(e, err, reason_of(err), xprintf("%s: %s", text, strerror_r(-err, why, sizeof(why))));
 }
 
-int (error_status)(struct error *e, enum status_reason reason, const char *fmt, ...) {
+int(error_status)(struct error *e, enum status_reason reason, const char *fmt, ...) {
         va_list ap;
         char *message;
 

@@ -29,21 +29,21 @@ enum status_reason {
         REASON_TIMEOUT,            /* 504 Timeout */
         REASON_SERVER_TIMEOUT,     /* 500 ServerTimeout */
 };
-int status_reason_code(enum status_reason r);          /* HTTP code */
-const char *status_reason_text(enum status_reason r);  /* "NotFound" */
-enum status_reason status_reason_of(struct str text);  /* the way back; REASON_UNKNOWN when there is none such */
+int status_reason_code(enum status_reason r);         /* HTTP code */
+const char *status_reason_text(enum status_reason r); /* "NotFound" */
+enum status_reason status_reason_of(struct str text); /* the way back; REASON_UNKNOWN when there is none such */
 
 /* metav1.StatusCause */
 struct error_cause {
-        char *reason;  /* "FieldValueInvalid", … */
+        char *reason; /* "FieldValueInvalid", … */
         char *message;
-        char *field;   /* "spec.replicas", or NULL */
+        char *field; /* "spec.replicas", or NULL */
 };
 
 struct error {
-        int err;                    /* negative errno; 0: no error */
+        int err; /* negative errno; 0: no error */
         enum status_reason reason;
-        int code;                   /* HTTP code; 0: status_reason_code(reason) */
+        int code; /* HTTP code; 0: status_reason_code(reason) */
         char *message;
         char *reason_text; /* what a webhook called its reason, which need not be one of those above; or NULL */
         /* metav1.StatusDetails, each may be NULL */
@@ -76,9 +76,9 @@ static inline int error_is_negative(int r) {
                 __builtin_unreachable();
         return r;
 }
-#define error_set(...) error_is_negative((error_set)(__VA_ARGS__))
-#define error_errno(...) error_is_negative((error_errno)(__VA_ARGS__))
-#define error_status(...) error_is_negative((error_status)(__VA_ARGS__))
+#define error_set(...) error_is_negative((error_set) (__VA_ARGS__))
+#define error_errno(...) error_is_negative((error_errno) (__VA_ARGS__))
+#define error_status(...) error_is_negative((error_status) (__VA_ARGS__))
 void error_details(struct error *e, struct str name, struct str group, struct str kind);
 void error_add_cause(struct error *e, const char *reason, struct str field, const char *fmt, ...) _printf_(4, 5);
 int error_prefix(struct error *e, const char *fmt, ...) _printf_(2, 3); /* "prefix: message"; returns e->err */

@@ -149,9 +149,9 @@ int file_mkdirs(const char *path, mode_t mode, struct error *err) {
 
 struct remove_tree {
         const char *path;
-        int top;             /* the directory being emptied */
-        uint64_t mount;      /* the mount it is on */
-        unsigned moved;      /* directories moved to the top so far */
+        int top;        /* the directory being emptied */
+        uint64_t mount; /* the mount it is on */
+        unsigned moved; /* directories moved to the top so far */
         struct error *err;
 };
 

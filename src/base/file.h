@@ -14,7 +14,7 @@ int file_write(const char *path, struct str data, mode_t mode, struct error *err
 /* Temporary file beside path, fsync, rename, fsync of the directory: after a crash the old or the new content is
  * there. */
 int file_write_atomic(const char *path, struct str data, mode_t mode, struct error *err);
-int file_mkdirs(const char *path, mode_t mode, struct error *err);                 /* and its parents */
+int file_mkdirs(const char *path, mode_t mode, struct error *err); /* and its parents */
 /* Never crosses a mount point or follows a symlink. Missing is fine. */
 int file_remove_tree(const char *path, struct error *err);
 bool file_exists(const char *path);

@@ -14,22 +14,22 @@
  */
 void *lazy_find(const char *file, const char *package, const char *function);
 
-#define LAZY(f, library)                                                                                \
-        __attribute__((visibility("hidden"))) long f(long a, long b, long c, long d, long e, long g);   \
-        long f(long a, long b, long c, long d, long e, long g) {                                        \
-                static long (*at)(long, long, long, long, long, long);                                  \
-                long (*fn)(long, long, long, long, long, long) = __atomic_load_n(&at, __ATOMIC_RELAXED);\
-                if (!fn)                                                                                \
-                        __atomic_store_n(&at, fn = lazy_find(library, #f), __ATOMIC_RELAXED);           \
-                return fn(a, b, c, d, e, g);                                                            \
+#define LAZY(f, library)                                                                                 \
+        __attribute__((visibility("hidden"))) long f(long a, long b, long c, long d, long e, long g);    \
+        long f(long a, long b, long c, long d, long e, long g) {                                         \
+                static long (*at)(long, long, long, long, long, long);                                   \
+                long (*fn)(long, long, long, long, long, long) = __atomic_load_n(&at, __ATOMIC_RELAXED); \
+                if (!fn)                                                                                 \
+                        __atomic_store_n(&at, fn = lazy_find(library, #f), __ATOMIC_RELAXED);            \
+                return fn(a, b, c, d, e, g);                                                             \
         }
 
-#define LAZY_VARIADIC(f, library)                                                                       \
-        __attribute__((visibility("hidden"))) long f(long a, long b, long c, long d);                   \
-        long f(long a, long b, long c, long d) {                                                        \
-                static long (*at)(long, long, ...);                                                     \
-                long (*fn)(long, long, ...) = __atomic_load_n(&at, __ATOMIC_RELAXED);                   \
-                if (!fn)                                                                                \
-                        __atomic_store_n(&at, fn = lazy_find(library, #f), __ATOMIC_RELAXED);           \
-                return fn(a, b, c, d);                                                                  \
+#define LAZY_VARIADIC(f, library)                                                             \
+        __attribute__((visibility("hidden"))) long f(long a, long b, long c, long d);         \
+        long f(long a, long b, long c, long d) {                                              \
+                static long (*at)(long, long, ...);                                           \
+                long (*fn)(long, long, ...) = __atomic_load_n(&at, __ATOMIC_RELAXED);         \
+                if (!fn)                                                                      \
+                        __atomic_store_n(&at, fn = lazy_find(library, #f), __ATOMIC_RELAXED); \
+                return fn(a, b, c, d);                                                        \
         }

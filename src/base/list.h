@@ -9,7 +9,8 @@ struct list {
         struct list *prev, *next;
 };
 
-#define LIST_INIT(head) { &(head), &(head) }
+#define LIST_INIT(head) \
+        { &(head), &(head) }
 
 static inline void list_init(struct list *h) {
         h->prev = h->next = h;

@@ -18,16 +18,16 @@ struct loop_work {
 };
 
 int loop_new(const char *name, struct loop **ret, struct error *err); /* name: for ps and logs; must stay valid */
-void loop_free(struct loop *l);                     /* not while it runs */
+void loop_free(struct loop *l);                                       /* not while it runs */
 DEFINE_CLEANUP(struct loop *, loop_free)
 uv_loop_t *loop_uv(struct loop *l);
-bool loop_is_current(const struct loop *l);         /* true on its own thread */
+bool loop_is_current(const struct loop *l); /* true on its own thread */
 
-void loop_run(struct loop *l);                      /* on the calling thread, until loop_stop */
-void loop_start_thread(struct loop *l);             /* on a new thread */
-void loop_stop(struct loop *l);                     /* any thread; queued work still runs */
-void loop_join(struct loop *l);                     /* waits for the thread of loop_start_thread */
-void loop_end(struct loop *l);                      /* the three: stop, join, free. l may be NULL */
+void loop_run(struct loop *l);          /* on the calling thread, until loop_stop */
+void loop_start_thread(struct loop *l); /* on a new thread */
+void loop_stop(struct loop *l);         /* any thread; queued work still runs */
+void loop_join(struct loop *l);         /* waits for the thread of loop_start_thread */
+void loop_end(struct loop *l);          /* the three: stop, join, free. l may be NULL */
 
 /* Any thread. Order is kept. Work posted while the loop stops still runs. Wakes the loop with one eventfd write for a
  * burst of posts. */

@@ -10,10 +10,16 @@
 #define _unused_ __attribute__((unused))
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define container_of(ptr, type, member) ((type *) ((char *) (ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *) ((char *) (ptr) -offsetof(type, member)))
 
 /* Hands a pointer on and forgets it here, so that _cleanup_ does not release it. */
-#define TAKE_PTR(p) ({ __typeof__(p) *_pp = &(p); __typeof__(p) _v = *_pp; *_pp = NULL; _v; })
+#define TAKE_PTR(p)                        \
+        ({                                 \
+                __typeof__(p) *_pp = &(p); \
+                __typeof__(p) _v = *_pp;   \
+                *_pp = NULL;               \
+                _v;                        \
+        })
 
 /* Leaves the function with what call returned when that is a negative errno; what the function holds goes by
  * _cleanup_. For calls in a row where the first failure is the caller's failure. */
@@ -25,10 +31,10 @@
         } while (0)
 
 /* Defines func##p(T *x), the shape that _cleanup_ wants, over func(T x). */
-#define DEFINE_CLEANUP(type, func)                      \
-        static inline _unused_ void func##p(type *x) {  \
-                if (*x)                                 \
-                        func(*x);                       \
+#define DEFINE_CLEANUP(type, func)                     \
+        static inline _unused_ void func##p(type *x) { \
+                if (*x)                                \
+                        func(*x);                      \
         }
 
 static inline void freep(void *p) {
@@ -39,4 +45,10 @@ static inline void freep(void *p) {
 /* Closes a file descriptor held in a scope; negative values are left alone. */
 void closep(int *fd);
 #define _cleanup_close_ _cleanup_(closep)
-#define TAKE_FD(fd) ({ int *_fdp = &(fd); int _v = *_fdp; *_fdp = -1; _v; })
+#define TAKE_FD(fd)                \
+        ({                         \
+                int *_fdp = &(fd); \
+                int _v = *_fdp;    \
+                *_fdp = -1;        \
+                _v;                \
+        })

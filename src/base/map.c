@@ -13,7 +13,7 @@ struct slot {
 
 struct map {
         struct slot *slots;
-        size_t cap; /* 0 or a power of two */
+        size_t cap;        /* 0 or a power of two */
         size_t live, used; /* used counts tombstones too */
         void (*free_value)(void *);
 };

@@ -13,12 +13,12 @@ DEFINE_CLEANUP(struct map *, map_free)
 void map_clear(struct map *m);
 
 size_t map_size(const struct map *m);
-void *map_get(const struct map *m, struct str key);             /* NULL when absent */
+void *map_get(const struct map *m, struct str key); /* NULL when absent */
 bool map_has(const struct map *m, struct str key);
 /* Replaces (and frees) what was there; true when the key is new. */
 bool map_put(struct map *m, struct str key, void *value);
-void *map_take(struct map *m, struct str key);                  /* removes without freeing the value */
-bool map_remove(struct map *m, struct str key);                 /* true when it was there */
+void *map_take(struct map *m, struct str key);  /* removes without freeing the value */
+bool map_remove(struct map *m, struct str key); /* true when it was there */
 
 struct map_iter {
         const struct map *m;

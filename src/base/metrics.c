@@ -124,7 +124,7 @@ struct series *metric_series(const struct metric *m, uint64_t key, void (*labels
 }
 
 /* Only this thread writes: a load and a store are enough. */
-#define BUMP(field, n)                                                                                       \
+#define BUMP(field, n)                                                                              \
         atomic_store_explicit(&(field), atomic_load_explicit(&(field), memory_order_relaxed) + (n), \
                               memory_order_relaxed)
 

@@ -14,7 +14,8 @@ struct str {
 
 /* For literals, in expressions and in static initializers. */
 #define STR(lit) ((struct str) { (lit), sizeof(lit) - 1 })
-#define STR_INIT(lit) { (lit), sizeof(lit) - 1 }
+#define STR_INIT(lit) \
+        { (lit), sizeof(lit) - 1 }
 /* For printf: printf("%" STR_FMT, STR_ARG(s)). */
 #define STR_FMT ".*s"
 #define STR_ARG(s) (int) (s).n, (s).p ? (s).p : ""
@@ -35,19 +36,19 @@ static inline bool str_empty(struct str a) {
         return a.n == 0;
 }
 
-int str_cmp(struct str a, struct str b); /* byte order, as strcmp */
-int str_compare(const void *a, const void *b); /* of two struct str, for qsort */
+int str_cmp(struct str a, struct str b);                /* byte order, as strcmp */
+int str_compare(const void *a, const void *b);          /* of two struct str, for qsort */
 bool str_among(struct str s, const char *const list[]); /* NULL-terminated */
-bool str_eq_fold(struct str a, struct str b); /* ASCII case-insensitive */
+bool str_eq_fold(struct str a, struct str b);           /* ASCII case-insensitive */
 bool str_has_prefix(struct str s, struct str prefix);
 bool str_has_suffix(struct str s, struct str suffix);
-ssize_t str_find(struct str s, char c);            /* index of the first c, or -1 */
-ssize_t str_rfind(struct str s, char c);           /* index of the last c, or -1 */
-ssize_t str_search(struct str s, struct str what); /* index of the first occurrence, or -1 */
+ssize_t str_find(struct str s, char c);                   /* index of the first c, or -1 */
+ssize_t str_rfind(struct str s, char c);                  /* index of the last c, or -1 */
+ssize_t str_search(struct str s, struct str what);        /* index of the first occurrence, or -1 */
 struct str str_sub(struct str s, size_t from, size_t to); /* clamped to s */
-struct str str_trim(struct str s);                 /* without ASCII space at both ends */
-uint64_t str_hash(struct str s);                   /* seeded once a process; not stable across runs */
-uint64_t str_hash_stable(struct str s);            /* FNV-1a 64: the same everywhere, for names derived from data */
+struct str str_trim(struct str s);                        /* without ASCII space at both ends */
+uint64_t str_hash(struct str s);                          /* seeded once a process; not stable across runs */
+uint64_t str_hash_stable(struct str s); /* FNV-1a 64: the same everywhere, for names derived from data */
 
 /* Cuts the part before the next sep off *rest and returns it in *ret_part. false when nothing is left.
  * "a,,b" by ',' gives "a", "", "b"; "" gives nothing. */

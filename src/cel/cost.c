@@ -381,7 +381,8 @@ static struct estimate estimate_select(struct coster *c, const struct node *n) {
 
 static struct estimate estimate_aggregate(struct coster *c, const struct node *n) {
         bool map = n->kind == NODE_MAP;
-        struct estimate r = { .size = { n->n_args / (map ? 2 : 1), n->n_args / (map ? 2 : 1) }, .sized = true,
+        struct estimate r = { .size = { n->n_args / (map ? 2 : 1), n->n_args / (map ? 2 : 1) },
+                              .sized = true,
                               .items = true };
 
         r.item = n->n_args > 0 ? (struct range) { MANY, 0 } : (struct range) { 0, 0 };

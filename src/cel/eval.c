@@ -337,9 +337,12 @@ int cel_eval(const struct cel_program *p, const struct cel_value *values, struct
              struct error *err) {
         struct cel_value few[24], v;
         struct ctx c = {
-                .program = p, .variables = values,
+                .program = p,
+                .variables = values,
                 .locals = p->n_locals <= ARRAY_SIZE(few) ? few : arena_array(run->arena, struct cel_value, p->n_locals),
-                .run = run, .a = run->arena, .limit = run->limit ? run->limit : CEL_CALL_LIMIT,
+                .run = run,
+                .a = run->arena,
+                .limit = run->limit ? run->limit : CEL_CALL_LIMIT,
                 .until = p->n_locals > 0 ? now_mono_ns() + MAX_NS : 0,
         };
 

@@ -78,7 +78,7 @@ int cel_check(struct cel_program *p, struct issues *is);
 void cel_estimate(struct cel_program *p);
 struct node *node_new(struct arena *a, enum node_kind kind, uint32_t pos, size_t n_args, ...);
 bool node_qualified(struct arena *a, const struct node *n, struct str *ret); /* a.b.T as one name */
-bool is_path(const struct node *n); /* a variable, or a path from one */
+bool is_path(const struct node *n);                                          /* a variable, or a path from one */
 
 /* ---- functions ---- */
 
@@ -150,8 +150,7 @@ extern const struct cel_type opaque_types[];
 extern const char opaque_letters[];
 const struct cel_type *opaque_type(char letter);
 
-uint64_t call_cost(struct arena *a, const struct node *n, const struct cel_value *args,
-                   const struct cel_value *result);
+uint64_t call_cost(struct arena *a, const struct node *n, const struct cel_value *args, const struct cel_value *result);
 bool cel_reserved(struct str word); /* no identifier: true, in, if, namespace … */
 bool types_equal(const struct cel_type *a, const struct cel_type *b);
 
@@ -191,7 +190,7 @@ struct cel_value list_get(struct arena *a, const struct cel_value *list, size_t 
 /* The type a value has at run time. */
 const struct cel_type *value_type_of(const struct cel_value *v);
 bool value_is_zero(const struct cel_value *v);
-struct str type_name(struct arena *a, const struct cel_type *t); /* without what it is of: "list" */
+struct str type_name(struct arena *a, const struct cel_type *t);         /* without what it is of: "list" */
 bool opaque_equal(const struct cel_value *a, const struct cel_value *b); /* of one type */
 bool net_equal(const struct cel_value *a, const struct cel_value *b);
 bool url_is_request_uri(struct str s, struct buf *why);

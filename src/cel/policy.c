@@ -173,7 +173,8 @@ static const struct cel_type *compile_variables(struct cel_policy *p, const stru
                 v->name = json_str(json_getc(j, "name"));
                 compile(s->a, &v->x, json_str(json_getc(j, "expression")), make_env(s, true, t), NULL);
                 fields[p->n_variables] =
-                                (struct cel_field) { .name = v->name, .escaped = v->name,
+                                (struct cel_field) { .name = v->name,
+                                                     .escaped = v->name,
                                                      .type = v->x.program ? cel_program_type(v->x.program) : &cel_dyn };
                 t = cel_type_object(s->a, "kubernetes.variables", fields, ++p->n_variables);
         }

@@ -17,7 +17,7 @@ struct client {
         void *transport;
         struct api_user user;
         struct arena *arena; /* the user */
-        bool borrowed; /* the transport is another client's */
+        bool borrowed;       /* the transport is another client's */
 };
 
 struct client_watch {
@@ -79,7 +79,7 @@ int api_call_result(struct api_call *call) {
 }
 
 static void call_init(struct api_call *call, const struct client_request *r, struct arena *a) {
-        *call = (struct api_call){
+        *call = (struct api_call) {
                 .verb = r->verb,
                 .resource = r->resource,
                 .namespace = r->namespace,
@@ -168,24 +168,29 @@ int client_do(struct client *c, const struct client_request *r, struct object **
 
 int client_get(struct client *c, const struct api_resource *res, struct str ns, struct str name, struct object **ret,
                struct error *err) {
-        return client_do(c, &(struct client_request){ .verb = API_GET, .resource = res, .namespace = ns, .name = name },
+        return client_do(c,
+                         &(struct client_request) { .verb = API_GET, .resource = res, .namespace = ns, .name = name },
                          ret, err);
 }
 
 int client_create(struct client *c, const struct api_resource *res, struct str ns, const struct json *body,
                   struct object **ret, struct error *err) {
-        return client_do(c,
-                         &(struct client_request){ .verb = API_CREATE, .resource = res, .namespace = ns, .body = body },
-                         ret, err);
+        return client_do(
+                        c,
+                        &(struct client_request) { .verb = API_CREATE, .resource = res, .namespace = ns, .body = body },
+                        ret, err);
 }
 
 struct client_request client_update_request(const struct api_resource *res, struct str subresource,
                                             const struct json *body) {
         const struct json *meta = json_getc(body, "metadata");
 
-        return (struct client_request){ .verb = API_UPDATE, .resource = res, .subresource = subresource, .body = body,
-                                        .namespace = json_str(json_getc(meta, "namespace")),
-                                        .name = json_str(json_getc(meta, "name")) };
+        return (struct client_request) { .verb = API_UPDATE,
+                                         .resource = res,
+                                         .subresource = subresource,
+                                         .body = body,
+                                         .namespace = json_str(json_getc(meta, "namespace")),
+                                         .name = json_str(json_getc(meta, "name")) };
 }
 
 int client_update(struct client *c, const struct api_resource *res, struct str subresource, const struct json *body,
@@ -198,16 +203,22 @@ int client_update(struct client *c, const struct api_resource *res, struct str s
 int client_patch(struct client *c, const struct api_resource *res, struct str ns, struct str name,
                  struct str subresource, enum api_patch type, const struct json *patch, struct object **ret,
                  struct error *err) {
-        struct client_request r = { .verb = API_PATCH, .resource = res, .namespace = ns, .name = name,
-                                    .subresource = subresource, .body = patch, .patch = type };
+        struct client_request r = { .verb = API_PATCH,
+                                    .resource = res,
+                                    .namespace = ns,
+                                    .name = name,
+                                    .subresource = subresource,
+                                    .body = patch,
+                                    .patch = type };
 
         return client_do(c, &r, ret, err);
 }
 
 int client_delete(struct client *c, const struct api_resource *res, struct str ns, struct str name,
                   const struct api_options *o, struct error *err) {
-        struct client_request r = { .verb = API_DELETE, .resource = res, .namespace = ns, .name = name,
-                                    .options = o ? *o : API_OPTIONS_INIT };
+        struct client_request r = {
+                .verb = API_DELETE, .resource = res, .namespace = ns, .name = name, .options = o ? *o : API_OPTIONS_INIT
+        };
 
         return client_do(c, &r, NULL, err);
 }

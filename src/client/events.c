@@ -202,7 +202,7 @@ static void series_create(struct record *r, const struct api_resource *res, cons
                           er->component, er->host, r->last_ns, r->last_ns, type, er->component,
                           er->host ? er->host : "");
         client_async(er->client,
-                     &(struct client_request){
+                     &(struct client_request) {
                                      .verb = API_CREATE,
                                      .resource = &res_events,
                                      .namespace = str_of(r->namespace),

@@ -372,7 +372,7 @@ static void informer_list(struct informer *i) {
         l->factory = f;
         l->informer = i;
         l->work.run = list_arrived;
-        l->call = (struct api_call){
+        l->call = (struct api_call) {
                 .verb = API_LIST,
                 .resource = i->resource,
                 .namespace = arena_str(a, str_of(i->namespace)),
@@ -496,11 +496,11 @@ static void add_note(struct informer_factory *f, struct note note) {
 }
 
 void informer_note(struct informer *i, struct object *object) {
-        add_note(i->factory, (struct note){ .informer = i, .object = object_ref(object) });
+        add_note(i->factory, (struct note) { .informer = i, .object = object_ref(object) });
 }
 
 void informer_note_gone(struct informer *i, struct str key, struct str uid) {
-        add_note(i->factory, (struct note){ .informer = i, .key = str_dup(key), .uid = str_dup(uid) });
+        add_note(i->factory, (struct note) { .informer = i, .key = str_dup(key), .uid = str_dup(uid) });
 }
 
 /* ---- the factory ---- */
@@ -645,7 +645,7 @@ static void catch_up(void *arg) {
 void informer_add_handler(struct informer *i, informer_handler fn, void *arg) {
         bool fresh = map_size(i->objects) == 0;
 
-        vec_push(&i->handlers, (struct handler){ fn, arg, fresh });
+        vec_push(&i->handlers, (struct handler) { fn, arg, fresh });
         if (!fresh && !i->catching_up) {
                 i->catching_up = true;
                 loop_call(i->factory->loop, catch_up, i);
@@ -662,7 +662,7 @@ static void synced_already(void *arg) {
 void informer_on_synced(struct informer *i, void (*fn)(void *arg), void *arg) {
         if (i->synced && i->on_synced.n == 0)
                 loop_call(i->factory->loop, synced_already, i);
-        vec_push(&i->on_synced, (struct synced_call){ fn, arg });
+        vec_push(&i->on_synced, (struct synced_call) { fn, arg });
 }
 
 /* ---- reading ---- */

@@ -65,7 +65,7 @@ static void add_path(struct config_set *s, char *path) {
                         free(path);
                         return;
                 }
-        vec_push(&s->files, (struct config_file){ .path = path });
+        vec_push(&s->files, (struct config_file) { .path = path });
 }
 
 static void set_paths(struct config_set *s, const char *path) {
@@ -164,7 +164,7 @@ static int lock_file(const char *path, char **ret_lock, struct error *err) {
                 }
                 if (errno != EEXIST)
                         return error_errno(err, -errno, "create %s", lock);
-                nanosleep(&(struct timespec){ .tv_nsec = LOCK_WAIT_MS * 1000000L }, NULL);
+                nanosleep(&(struct timespec) { .tv_nsec = LOCK_WAIT_MS * 1000000L }, NULL);
         }
         return error_set(err, -EBUSY, "%s is being changed by another program; if none is, remove %s", path, lock);
 }
@@ -367,7 +367,7 @@ int kubeconfig_remove(const char *path, const char *name, struct error *err) {
 void kubeconfig_print(struct buf *dst, const struct kubeconfig_entry *e) {
         _cleanup_set_ struct config_set s = { .arena = arena_new(0) };
 
-        vec_push(&s.files, (struct config_file){ .path = xstrdup("-") });
+        vec_push(&s.files, (struct config_file) { .path = xstrdup("-") });
         put_entry(&s, e, NULL);
         use(&s, str_of(e->name));
         yaml_write(dst, s.files.v[0].tree);
@@ -433,7 +433,7 @@ static int load_user(struct config_set *s, struct str name, struct kubeconfig *k
                 return 0;
         if (!user)
                 return error_set(err, -ENOENT, "auth info \"%" STR_FMT "\" does not exist", STR_ARG(name));
-        for (const char *const *p = (const char *const[]){ "exec", "auth-provider", NULL }; *p; p++)
+        for (const char *const *p = (const char *const[]) { "exec", "auth-provider", NULL }; *p; p++)
                 if (json_getc(user, *p))
                         return error_set(err, -EOPNOTSUPP,
                                          "%s: %s of user \"%" STR_FMT
@@ -478,7 +478,7 @@ int kubeconfig_load(const char *path, const char *context, struct kubeconfig *re
                 return error_set(err, -ENOENT, "no kubeconfig at %s", default_file(&s)->path);
         TRY(load_context(&s, str_of(context), &k, err));
         *ret = k;
-        k = (struct kubeconfig){ 0 };
+        k = (struct kubeconfig) { 0 };
         return 0;
 }
 

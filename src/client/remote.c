@@ -61,18 +61,18 @@ static size_t make_headers(struct remote *r, struct buf *auth, const char *conte
         size_t n = 0;
 
         refresh_token(r);
-        h[n++] = (struct http_header){ STR("user-agent"), str_of(r->user_agent) };
-        h[n++] = (struct http_header){ STR("accept"), STR("application/json") };
+        h[n++] = (struct http_header) { STR("user-agent"), str_of(r->user_agent) };
+        h[n++] = (struct http_header) { STR("accept"), STR("application/json") };
         if (content_type)
-                h[n++] = (struct http_header){ STR("content-type"), str_of(content_type) };
+                h[n++] = (struct http_header) { STR("content-type"), str_of(content_type) };
         if (r->token)
                 buf_printf(auth, "Bearer %s", r->token);
         else if (r->basic)
                 buf_printf(auth, "Basic %s", r->basic);
         if (auth->n > 0)
-                h[n++] = (struct http_header){ STR("authorization"), buf_str(auth) };
+                h[n++] = (struct http_header) { STR("authorization"), buf_str(auth) };
         if (r->impersonate)
-                h[n++] = (struct http_header){ STR("impersonate-user"), str_of(r->impersonate) };
+                h[n++] = (struct http_header) { STR("impersonate-user"), str_of(r->impersonate) };
         return n;
 }
 
@@ -180,7 +180,7 @@ static void call_start(struct loop_work *w) {
         size_t n = make_headers(x->remote, &auth, type, headers);
 
         wire_path(&path, x->remote->prefix, x->call, false);
-        http_client_call(x->remote->http, &(struct http_call_options){
+        http_client_call(x->remote->http, &(struct http_call_options) {
                                                           .method = wire_method(x->call),
                                                           .path = buf_str(&path),
                                                           .headers = headers,
@@ -380,7 +380,7 @@ static void watch_start(struct loop_work *work) {
         wire_path(&path, w->remote->prefix, &w->call, true);
         w->http = http_client_call(
                         w->remote->http,
-                        &(struct http_call_options){
+                        &(struct http_call_options) {
                                         .method = "GET",
                                         .path = buf_str(&path),
                                         .headers = headers,
@@ -544,11 +544,11 @@ static int remote_new(struct kubeconfig *k, const char *user_agent, struct clien
         }
         e = parse_server(k->server, &tls, &r->host, &options.port, &r->prefix, err);
         if (e == 0 && tls)
-                e = tls_context_new(&(struct tls_options){ .cert_pem = buf_str(&k->cert_pem),
-                                                           .key_pem = buf_str(&k->key_pem),
-                                                           .ca_pem = buf_str(&k->ca_pem),
-                                                           .insecure = k->insecure,
-                                                           .http2 = true },
+                e = tls_context_new(&(struct tls_options) { .cert_pem = buf_str(&k->cert_pem),
+                                                            .key_pem = buf_str(&k->key_pem),
+                                                            .ca_pem = buf_str(&k->ca_pem),
+                                                            .insecure = k->insecure,
+                                                            .http2 = true },
                                     &r->tls, err);
         if (e == 0)
                 e = loop_new("client", &r->loop, err);

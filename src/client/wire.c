@@ -233,9 +233,9 @@ void wire_answer(struct api_call *c, int http_status, struct str body) {
         if (c->verb == API_LIST) {
                 if (json_parse(c->arena, body, NULL, &j, &c->error) == 0)
                         list_of_json(c, j);
-        } else if (json_scan(body, (const char *const[]){ "metadata", "resourceVersion", NULL }).n > 0)
+        } else if (json_scan(body, (const char *const[]) { "metadata", "resourceVersion", NULL }).n > 0)
                 object_from_text(body, 0, &c->object, &c->error);
-        else if (json_parse(c->arena, body, &(struct json_parse_opts){ .copy_strings = true }, &j, &c->error) == 0)
+        else if (json_parse(c->arena, body, &(struct json_parse_opts) { .copy_strings = true }, &j, &c->error) == 0)
                 c->tree = j; /* a Status, a Scale: nothing that is stored */
         if (c->error.err < 0) {
                 error_prefix(&c->error, "couldn't parse the server's answer");
@@ -249,8 +249,8 @@ int wire_event(struct str line, enum api_event_type *ret_type, struct object **r
                 [API_ADDED] = "\"ADDED\"",       [API_MODIFIED] = "\"MODIFIED\"", [API_DELETED] = "\"DELETED\"",
                 [API_BOOKMARK] = "\"BOOKMARK\"", [API_ERROR] = "\"ERROR\"",
         };
-        struct str type = json_scan(line, (const char *const[]){ "type", NULL }),
-                   object = json_scan(line, (const char *const[]){ "object", NULL });
+        struct str type = json_scan(line, (const char *const[]) { "type", NULL }),
+                   object = json_scan(line, (const char *const[]) { "object", NULL });
         struct object *o;
         size_t i;
 

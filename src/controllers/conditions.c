@@ -23,8 +23,8 @@ bool condition_set(struct arena *a, struct json *status, const struct condition 
                        "{ type: %c, status: %c, lastProbeTime: %S, lastUpdateTime: %S, lastTransitionTime: %S, reason: "
                        "%o, message: %o }",
                        c->type, c->status,
-                       flags & CONDITION_PROBE_TIME ? time_format((char[36]){ 0 }, now_ns) : str_n(NULL, 0),
-                       flags & CONDITION_UPDATE_TIME ? time_format((char[36]){ 0 }, now_ns) : str_n(NULL, 0),
+                       flags & CONDITION_PROBE_TIME ? time_format((char[36]) { 0 }, now_ns) : str_n(NULL, 0),
+                       flags & CONDITION_UPDATE_TIME ? time_format((char[36]) { 0 }, now_ns) : str_n(NULL, 0),
                        transition, arena_str(a, str_of(c->reason)), arena_str(a, str_of(c->message)));
         list = json_is(json_getc(status, "conditions"), JSON_ARRAY)
                                ? json_copy_shallow(a, json_getc(status, "conditions"))

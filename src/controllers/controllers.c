@@ -139,16 +139,24 @@ int controller_update(struct controller *c, const struct api_resource *res, stru
 
 int controller_patch(struct controller *c, const struct api_resource *res, const struct object *o,
                      struct str subresource, enum api_patch type, const struct json *patch, struct error *err) {
-        struct client_request r = { .verb = API_PATCH, .resource = res, .namespace = object_namespace(o),
-                                    .name = object_name(o), .subresource = subresource, .body = patch, .patch = type };
+        struct client_request r = { .verb = API_PATCH,
+                                    .resource = res,
+                                    .namespace = object_namespace(o),
+                                    .name = object_name(o),
+                                    .subresource = subresource,
+                                    .body = patch,
+                                    .patch = type };
 
         return write_one(c, &r, NULL, err);
 }
 
 struct client_request controller_delete_request(const struct api_resource *res, const struct object *o,
                                                 const char *propagation) {
-        struct client_request r = { .verb = API_DELETE, .resource = res, .namespace = object_namespace(o),
-                                    .name = object_name(o), .options = API_OPTIONS_INIT };
+        struct client_request r = { .verb = API_DELETE,
+                                    .resource = res,
+                                    .namespace = object_namespace(o),
+                                    .name = object_name(o),
+                                    .options = API_OPTIONS_INIT };
 
         r.options.precondition_uid = object_uid(o);
         r.options.propagation_policy = str_of(propagation);
@@ -258,7 +266,7 @@ static int controller_add(struct controllers *all, const struct controller_class
         for (size_t n = 0; n < ARRAY_SIZE(class->watches) && class->watches[n].resource; n++) {
                 struct informer *i = informer_of(all->informers, class->watches[n].resource);
 
-                r->watches[n] = (struct watch_ctx){ c, class->watches[n].enqueue };
+                r->watches[n] = (struct watch_ctx) { c, class->watches[n].enqueue };
                 if (class->watches[n].enqueue)
                         informer_add_handler(i, on_change, &r->watches[n]);
                 controller_wait_for(c, i);

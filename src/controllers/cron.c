@@ -168,8 +168,8 @@ struct header {
 static bool read_header(const uint8_t *p, size_t n, struct header *h) {
         if (n < 44 || memcmp(p, "TZif", 4) != 0)
                 return false;
-        *h = (struct header){ (size_t) read_be(p + 20, 4), (size_t) read_be(p + 24, 4), (size_t) read_be(p + 28, 4),
-                              (size_t) read_be(p + 32, 4), (size_t) read_be(p + 36, 4), (size_t) read_be(p + 40, 4) };
+        *h = (struct header) { (size_t) read_be(p + 20, 4), (size_t) read_be(p + 24, 4), (size_t) read_be(p + 28, 4),
+                               (size_t) read_be(p + 32, 4), (size_t) read_be(p + 36, 4), (size_t) read_be(p + 40, 4) };
         return h->time < 10000 && h->type < 300 && h->chars < 10000 && h->leap < 10000 && h->isutc < 300 &&
                h->isstd < 300;
 }

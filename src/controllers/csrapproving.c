@@ -46,8 +46,8 @@ static int approve(struct controller *c, struct arena *a, const struct object *c
         struct json copy = json_copy_tree(a, object_json(csr)), status;
 
         status = status_copy(a, json_getc(&copy, "status"));
-        condition_set(a, &status, &(struct condition){ "Approved", "True", "AutoApproved", message }, controller_now(c),
-                      CONDITION_UPDATE_TIME);
+        condition_set(a, &status, &(struct condition) { "Approved", "True", "AutoApproved", message },
+                      controller_now(c), CONDITION_UPDATE_TIME);
         json_setc(a, &copy, "status", status);
         return controller_update(c, &res_certificatesigningrequests, STR("approval"), &copy, err);
 }

@@ -147,7 +147,9 @@ static int check_names(const X509_REQ *request, bool wanted, struct error *err) 
                 int type;
                 const char *name;
                 bool host;
-        } kinds[] = { { GEN_DNS, "DNS", true }, { GEN_EMAIL, "Email", false }, { GEN_IPADD, "IP", true },
+        } kinds[] = { { GEN_DNS, "DNS", true },
+                      { GEN_EMAIL, "Email", false },
+                      { GEN_IPADD, "IP", true },
                       { GEN_URI, "URI", false } };
         STACK_OF(X509_EXTENSION) *all = X509_REQ_get_extensions((X509_REQ *) request);
         GENERAL_NAMES *names = X509V3_get_d2i(all, NID_subject_alt_name, NULL, NULL);
@@ -263,8 +265,7 @@ static bool set_times(X509 *cert, X509 *ca, int64_t now, int64_t seconds) {
         ASN1_TIME *end;
 
         ASN1_TIME_set(X509_getm_notBefore(cert), now - BACKDATE_SECONDS);
-        end = ASN1_TIME_set(X509_getm_notAfter(cert),
-                            now + seconds - (seconds < SHORT_SECONDS ? 0 : BACKDATE_SECONDS));
+        end = ASN1_TIME_set(X509_getm_notAfter(cert), now + seconds - (seconds < SHORT_SECONDS ? 0 : BACKDATE_SECONDS));
         if (end && ASN1_TIME_compare(X509_get0_notAfter(ca), end) < 0) /* not beyond our own */
                 return X509_set1_notAfter(cert, X509_get0_notAfter(ca)) == 1;
         return end != NULL;
@@ -333,7 +334,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         r = make_certificate(c, spec, &pem, err);
         if (r == -EINVAL) { /* it will not get better */
                 condition_set(a, &status,
-                              &(struct condition){ "Failed", "True", "SignerValidationFailure", error_text(err) },
+                              &(struct condition) { "Failed", "True", "SignerValidationFailure", error_text(err) },
                               controller_now(c), CONDITION_UPDATE_TIME);
                 r = controller_update_status(c, &res_certificatesigningrequests, csr, &status, NULL);
                 error_clear(err);

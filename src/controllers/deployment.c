@@ -30,7 +30,7 @@ static void read_replica_set(struct replica_set *rs, struct object *o) {
         const struct json *doc = object_json(o), *status = ReplicaSet_status(doc);
         const struct json *template = ReplicaSetSpec_template(ReplicaSet_spec(doc));
 
-        *rs = (struct replica_set){
+        *rs = (struct replica_set) {
                 .object = o,
                 .template = template,
                 .replicas = ReplicaSetSpec_replicas(ReplicaSet_spec(doc)),
@@ -473,7 +473,7 @@ static int write_status(struct rollout *r, struct error *err) {
 static void rollout_init(struct rollout *r, struct controller *c, struct arena *a, struct object *d) {
         const struct json *doc = object_json(d);
 
-        *r = (struct rollout){
+        *r = (struct rollout) {
                 .c = c,
                 .a = a,
                 .d = d,

@@ -69,7 +69,7 @@ static int spread(struct rollout *r, struct error *err) {
 
                 if (!rs || rs->replicas == 0)
                         continue;
-                shares[n++] = (struct share){ rs, rs->replicas };
+                shares[n++] = (struct share) { rs, rs->replicas };
                 total += rs->replicas;
         }
         rest = (r->replicas > 0 ? r->replicas + r->max_surge : 0) - total;

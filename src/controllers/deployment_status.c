@@ -12,7 +12,8 @@ static void set_count(struct rollout *r, const char *key, int64_t n) {
 }
 
 static void set(struct rollout *r, const char *type, const char *status, const char *reason, struct str message) {
-        condition_set(r->a, &r->status, &(struct condition){ type, status, reason, message.p }, r->now, APPS_CONDITION);
+        condition_set(r->a, &r->status, &(struct condition) { type, status, reason, message.p }, r->now,
+                      APPS_CONDITION);
 }
 
 void rollout_progressing(struct rollout *r, const char *status, const char *reason, struct str message) {
@@ -109,8 +110,8 @@ static void sync_progress(struct rollout *r, const struct json *before) {
 
                         condition_remove(r->a, &r->status, "Progressing");
                         condition_set(r->a, &r->status, &c, r->now, APPS_CONDITION);
-                        json_set_str(r->a, condition_find(&r->status, "Progressing"),
-                                     "lastTransitionTime", DeploymentCondition_lastTransitionTime(&kept));
+                        json_set_str(r->a, condition_find(&r->status, "Progressing"), "lastTransitionTime",
+                                     DeploymentCondition_lastTransitionTime(&kept));
                 } else
                         condition_set(r->a, &r->status, &c, r->now, APPS_CONDITION);
         } else if (has_timed_out(r, progress))

@@ -55,7 +55,7 @@ static struct json make_subsets(struct controller *c, struct arena *a, const str
                         room--;
                 }
         json_each_item(s, &subsets)
-                for (const char *const *k = (const char *const[]){ "addresses", "notReadyAddresses", "ports", NULL };
+                for (const char *const *k = (const char *const[]) { "addresses", "notReadyAddresses", "ports", NULL };
                      *k; k++)
                         if (json_len(json_getc(s, *k)) == 0)
                                 json_removec(s, *k);

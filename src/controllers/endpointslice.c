@@ -80,7 +80,7 @@ static struct group *group_of(struct slices *s, struct str family, const struct 
         for (size_t i = 0; i < s->groups.n; i++)
                 if (str_eq(s->groups.v[i].family, family) && json_equal(&s->groups.v[i].ports, ports))
                         return &s->groups.v[i];
-        vec_push(&s->groups, (struct group){ .family = family, .ports = *ports });
+        vec_push(&s->groups, (struct group) { .family = family, .ports = *ports });
         return &s->groups.v[s->groups.n - 1];
 }
 
@@ -99,7 +99,7 @@ static void collect(struct slices *s, struct str family) {
                 ports = service_ports_of_pod(s->a, s->service, pods[i]);
                 g = group_of(s, family, &ports);
                 vec_push(&g->endpoints,
-                         (struct endpoint){ object_uid(pods[i]), endpoint_of(s, pods[i], address), false, false });
+                         (struct endpoint) { object_uid(pods[i]), endpoint_of(s, pods[i], address), false, false });
         }
 }
 

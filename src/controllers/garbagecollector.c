@@ -65,7 +65,7 @@ static void link_dependent(struct gc *gc, struct str owner_uid, struct gc_kind *
                 o = xcalloc(1, sizeof(*o));
                 map_put(gc->owners, owner_uid, o);
         }
-        vec_push(&o->dependents, (struct dependent){ kind, str_dup(key) });
+        vec_push(&o->dependents, (struct dependent) { kind, str_dup(key) });
 }
 
 static void unlink_dependent(struct gc *gc, struct str owner_uid, struct gc_kind *kind, struct str key) {
@@ -332,7 +332,7 @@ struct verdict {
 };
 
 static int judge(struct gc *gc, struct gc_kind *self, const struct object *o, struct verdict *v, struct error *err) {
-        *v = (struct verdict){ 0 };
+        *v = (struct verdict) { 0 };
         json_each_item(ref, json_at_path(object_json(o), "metadata", "ownerReferences")) {
                 enum owner_state state;
 
@@ -431,7 +431,7 @@ static void follow(const struct api_resource *res, void *arg) {
                 if (gc->kinds.v[i]->res == res)
                         return;
         kind = xcalloc(1, sizeof(*kind));
-        *kind = (struct gc_kind){ c, res, controller_informer(c, res), gc->kinds.n };
+        *kind = (struct gc_kind) { c, res, controller_informer(c, res), gc->kinds.n };
         vec_push(&gc->kinds, kind);
         informer_add_handler(kind->informer, on_change, kind);
         if (res->type) /* built-in: there from the start */

@@ -120,8 +120,8 @@ static int64_t index_backoff_left(struct job_sync *s, int64_t index) {
 /* The counts of the pod that this one follows, and one more. */
 static void add_index_failures(struct job_sync *s, struct json *pod, int64_t index) {
         struct object **last = job_awaited(s, index);
-        struct json *annotations = json_get_or_add_object(s->a, json_get_or_add_object(s->a, pod, "metadata"),
-                                                          "annotations");
+        struct json *annotations =
+                        json_get_or_add_object(s->a, json_get_or_add_object(s->a, pod, "metadata"), "annotations");
         int64_t failures = 0, ignored = 0;
         const char *message;
 

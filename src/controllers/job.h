@@ -40,7 +40,7 @@ struct job_sync {
         int64_t new_failures, last_failure_ns; /* of this reconcile */
         bool new_success;
         bool indexed, per_index, only_replace_failed;
-        bool decided; /* before this reconcile */
+        bool decided;                                 /* before this reconcile */
         bool settled;                                 /* nothing is on its way to be counted */
         const char *failure_reason, *failure_message; /* of podFailurePolicy: the Job has failed */
 };

@@ -21,9 +21,9 @@ void index_set_add(struct index_set *s, int64_t i) {
                 return;
         while (at < s->ranges.n && s->ranges.v[at].last < i)
                 at++;
-        vec_push(&s->ranges, (struct index_range){ i, i });
+        vec_push(&s->ranges, (struct index_range) { i, i });
         memmove(&s->ranges.v[at + 1], &s->ranges.v[at], (s->ranges.n - 1 - at) * sizeof(s->ranges.v[0]));
-        s->ranges.v[at] = (struct index_range){ i, i };
+        s->ranges.v[at] = (struct index_range) { i, i };
         if (at + 1 < s->ranges.n && s->ranges.v[at + 1].first == i + 1) {
                 s->ranges.v[at].last = s->ranges.v[at + 1].last;
                 vec_remove(&s->ranges, at + 1);
@@ -195,8 +195,7 @@ static void count_failure(struct job_sync *s, struct object *pod, struct json *u
         }
         if (s->per_index && !stopped && index >= 0 && index < JobSpec_completions(s->spec) &&
             (action == JOB_FAILURE_FAIL_INDEX ||
-             (action != JOB_FAILURE_IGNORE &&
-              job_index_failures(pod, false) >= JobSpec_backoffLimitPerIndex(s->spec))))
+             (action != JOB_FAILURE_IGNORE && job_index_failures(pod, false) >= JobSpec_backoffLimitPerIndex(s->spec))))
                 index_set_add(&s->failed_indexes, index);
         vec_push(&s->finished, pod);
 }
@@ -320,7 +319,7 @@ int job_release(struct controller *c, struct object *const *pods, size_t n, stru
                                           "' ] } }");
 
         for (size_t i = 0; i < n; i++)
-                requests[i] = (struct client_request){
+                requests[i] = (struct client_request) {
                         .verb = API_PATCH,
                         .resource = &res_pods,
                         .namespace = object_namespace(pods[i]),

@@ -58,7 +58,7 @@ static void count_finalizers(struct emptying *e, const struct object *o) {
                         if (str_eq(e->finalizers.v[i].name, json_str(f)))
                                 break;
                 if (i == e->finalizers.n)
-                        vec_push(&e->finalizers, (struct finalizer_count){ arena_str(e->a, json_str(f)), 0 });
+                        vec_push(&e->finalizers, (struct finalizer_count) { arena_str(e->a, json_str(f)), 0 });
                 e->finalizers.v[i].n++;
         }
 }

@@ -205,7 +205,7 @@ static int unready_pods(struct controller *c, struct arena *a, const struct obje
                 if (!str_eqc(PodCondition_status(ready), "True"))
                         continue;
                 status = json_copy_shallow(a, old);
-                condition_set(a, &status, &(struct condition){ "Ready", "False", "NodeNotReady", "Node is not ready" },
+                condition_set(a, &status, &(struct condition) { "Ready", "False", "NodeNotReady", "Node is not ready" },
                               controller_now(c), 0);
                 event_record(c->events, &res_pods, pods[i], NULL, "Warning", "NodeNotReady", "Node is not ready");
                 r = controller_update_status(c, &res_pods, pods[i], &status, err);

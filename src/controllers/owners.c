@@ -106,7 +106,7 @@ struct object_list owned_children(struct informer_index *children, const struct 
         struct object *const *v;
         size_t n = informer_index_get(children, object_uid(owner), &v);
 
-        return (struct object_list){ (struct object **) v, n };
+        return (struct object_list) { (struct object **) v, n };
 }
 
 /* ---- claiming ---- */

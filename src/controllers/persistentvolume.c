@@ -102,9 +102,9 @@ static struct object *find_volume(const struct sync *s, const struct object *nod
                         continue;
                 if (refers_to(volume, s->claim))
                         return volume;
-                if (!only_referring && (!best || quantity_cmp(capacity_of(PersistentVolume_spec(object_json(volume))),
-                                                              capacity_of(PersistentVolume_spec(
-                                                                              object_json(best)))) < 0))
+                if (!only_referring &&
+                    (!best || quantity_cmp(capacity_of(PersistentVolume_spec(object_json(volume))),
+                                           capacity_of(PersistentVolume_spec(object_json(best)))) < 0))
                         best = volume;
         }
         return best;
@@ -138,8 +138,8 @@ static struct object *consumer_node(const struct sync *s) {
 /* ---- binding ---- */
 
 static bool annotate(struct arena *a, struct json *tree, const char *key, struct str value) {
-        struct json *annotations = json_get_or_add_object(a, json_get_or_add_object(a, tree, "metadata"),
-                                                          "annotations");
+        struct json *annotations =
+                        json_get_or_add_object(a, json_get_or_add_object(a, tree, "metadata"), "annotations");
 
         if (str_eq(json_str(json_getc(annotations, key)), value))
                 return false;
@@ -257,8 +257,8 @@ static int reconcile_claim(struct sync *s, struct error *err) {
         bool bound = object_annotation(s->claim, BIND_COMPLETED).p;
         struct str name = json_str(json_getc(s->spec, "volumeName"));
         struct object *volume = controller_get(s->c, &res_persistentvolumes, STR(""), name);
-        const struct json *ref = volume ? PersistentVolumeSpec_claimRef(PersistentVolume_spec(object_json(volume)))
-                                        : NULL;
+        const struct json *ref =
+                        volume ? PersistentVolumeSpec_claimRef(PersistentVolume_spec(object_json(volume))) : NULL;
 
         if (!bound && object_deleting(s->claim))
                 return 0;
@@ -304,13 +304,12 @@ static int reclaim(struct controller *c, struct arena *a, const struct object *v
         if (str_eqc(policy, "Retain") || json_getc(spec, "csi") || object_annotation(volume, PROVISIONED_BY).p ||
             str_eqc(object_phase(volume), "Failed"))
                 return 0;
-        message = str_eqc(policy, "Recycle")
-                                  ? "no recyclable volume plugin matched"
-                                  : arena_printf(a,
-                                                 "error getting deleter volume plugin for volume \"%" STR_FMT
-                                                 "\": no deletable volume plugin matched",
-                                                 STR_ARG(object_name(volume)))
-                                                    .p;
+        message = str_eqc(policy, "Recycle") ? "no recyclable volume plugin matched"
+                                             : arena_printf(a,
+                                                            "error getting deleter volume plugin for volume \"%" STR_FMT
+                                                            "\": no deletable volume plugin matched",
+                                                            STR_ARG(object_name(volume)))
+                                                               .p;
         event_record(c->events, &res_persistentvolumes, volume, NULL, "Warning",
                      str_eqc(policy, "Recycle") ? "VolumeFailedRecycle" : "VolumeFailedDelete", "%s", message);
         return set_phase(c, a, volume, "Failed", message, err);

@@ -75,7 +75,7 @@ static int remove_pod(struct controller *c, struct arena *a, const struct object
                 json_set_cstr(a, &status, "phase", "Failed");
                 if (reason)
                         condition_set(a, &status,
-                                      &(struct condition){ "DisruptionTarget", "True", "DeletionByPodGC", reason },
+                                      &(struct condition) { "DisruptionTarget", "True", "DeletionByPodGC", reason },
                                       controller_now(c), 0);
                 patch = json_build(a, "{ metadata: { uid: %s }, status: %j }", object_uid(pod), &status);
                 r = controller_patch(c, &res_pods, pod, STR("status"), API_PATCH_MERGE, &patch, err);
@@ -109,7 +109,7 @@ static int collect_terminated(struct controller *c, struct error *err) {
 
         for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(c, &res_pods))); map_next(&it);)
                 if (pod_is_terminal(it.value))
-                        vec_push(&pods, (struct oldest){ object_created_at(it.value), it.value });
+                        vec_push(&pods, (struct oldest) { object_created_at(it.value), it.value });
         if (pods.n > THRESHOLD)
                 qsort(pods.v, pods.n, sizeof(*pods.v), by_creation);
         for (size_t i = 0; i + THRESHOLD < pods.n && r == 0; i++)

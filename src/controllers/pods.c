@@ -132,7 +132,7 @@ static size_t create_wave(struct controller *c, const struct api_resource *owner
         size_t created = 0;
 
         for (size_t i = 0; i < n; i++)
-                requests[i] = (struct client_request){
+                requests[i] = (struct client_request) {
                         .verb = API_CREATE,
                         .resource = &res_pods,
                         .namespace = object_namespace(owner),

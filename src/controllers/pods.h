@@ -3,7 +3,7 @@
 
 #include "controllers/owners.h"
 
-struct str pod_node(const struct object *pod); /* spec.nodeName */
+struct str pod_node(const struct object *pod);             /* spec.nodeName */
 struct informer_index *pods_by_node(struct controller *c); /* those that have one; made by the first call, in init */
 struct str object_phase(const struct object *pod);
 bool pod_is_terminal(const struct object *pod); /* Succeeded or Failed */

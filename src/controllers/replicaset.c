@@ -93,8 +93,8 @@ static struct json new_status(struct controller *c, struct arena *a, const struc
         }
         if (failure->err)
                 condition_set(a, &status,
-                              &(struct condition){ "ReplicaFailure", "True", diff > 0 ? "FailedCreate" : "FailedDelete",
-                                                   error_text(failure) },
+                              &(struct condition) { "ReplicaFailure", "True",
+                                                    diff > 0 ? "FailedCreate" : "FailedDelete", error_text(failure) },
                               now, CONDITION_MOVE_LAST | CONDITION_IGNORE_MESSAGE);
         else
                 condition_remove(a, &status, "ReplicaFailure");
@@ -122,7 +122,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
                 return 0; /* deleted: the garbage collector does the rest */
         selector = workload_selector(a, res, rs);
         TRY(claim_children(c, a, res, rs, &selector, &res_pods, c->state, &pods, &changed, err));
-        active = (struct object_list){ pods.v, 0 };
+        active = (struct object_list) { pods.v, 0 };
         for (size_t i = 0; i < pods.n; i++)
                 if (pod_is_active(pods.v[i]))
                         active.v[active.n++] = pods.v[i];

@@ -61,7 +61,7 @@ static void on_change(struct object *old, struct object *new, void *arg) {
                         a = arena_new(512);
                 if (!old)
                         controller_enqueue_after(w->c, object_key(a, found[i]), RECOUNT_ADDED_MS);
-                else if (!new ||usage_differs(w, found[i], object_json(old), object_json(new)))
+                else if (!new || usage_differs(w, found[i], object_json(old), object_json(new)))
                         controller_enqueue_key(w->c, object_key(a, found[i]));
         }
 }
@@ -74,7 +74,7 @@ static void watch(struct controller *c, const struct api_resource *r) {
                 if (q->watched.v[i]->resource == r)
                         return;
         w = xcalloc(1, sizeof(*w));
-        *w = (struct watched){ c, r };
+        *w = (struct watched) { c, r };
         vec_push(&q->watched, w);
         informer_add_handler(informer_of(c->informers, r), on_change, w);
         informer_factory_start(c->informers);

@@ -104,8 +104,8 @@ int revisions_sync(struct controller *c, struct arena *a, const struct api_resou
         struct json data = data_of(a, owner), patch;
         struct revisions r = { .collisions = json_int(json_at_path(object_json(owner), "status", "collisionCount")) };
 
-        TRY(claim_children(c, a, owner_res, owner, selector, &res_controllerrevisions, revisions_index(c), &r.all,
-                           NULL, err));
+        TRY(claim_children(c, a, owner_res, owner, selector, &res_controllerrevisions, revisions_index(c), &r.all, NULL,
+                           err));
         qsort(r.all.v, r.all.n, sizeof(*r.all.v), by_revision);
         for (size_t i = r.all.n; i-- > 0 && !r.update;)
                 if (json_equal(ControllerRevision_data(object_json(r.all.v[i])), &data))

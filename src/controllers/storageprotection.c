@@ -62,10 +62,9 @@ static void enqueue_claims(struct controller *c, struct object *old, struct obje
                 if (!a)
                         a = arena_new(512);
                 if (source)
-                        controller_enqueue_key(c, arena_printf(a, "%" STR_FMT "/%" STR_FMT,
-                                                               STR_ARG(object_namespace(old)),
-                                                               STR_ARG(PersistentVolumeClaimVolumeSource_claimName(
-                                                                               source))));
+                        controller_enqueue_key(
+                                        c, arena_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(object_namespace(old)),
+                                                        STR_ARG(PersistentVolumeClaimVolumeSource_claimName(source))));
                 else
                         controller_enqueue_key(c, arena_printf(a, "%" STR_FMT "/%" STR_FMT "-%" STR_FMT,
                                                                STR_ARG(object_namespace(old)),

@@ -84,8 +84,8 @@ static int evict(struct controller *c, const struct object *pod, struct error *e
                      "Marking for deletion Pod %" STR_FMT "/%" STR_FMT, STR_ARG(object_namespace(pod)),
                      STR_ARG(object_name(pod)));
         condition_set(a, &status,
-                      &(struct condition){ "DisruptionTarget", "True", "DeletionByTaintManager",
-                                           "Taint manager: deleting due to NoExecute taint" },
+                      &(struct condition) { "DisruptionTarget", "True", "DeletionByTaintManager",
+                                            "Taint manager: deleting due to NoExecute taint" },
                       controller_now(c), 0);
         r = controller_update_status(c, &res_pods, pod, &status, err);
         if (r < 0 && r != -ENOENT)

@@ -91,7 +91,7 @@ static void find_types(const struct controller *c, struct arena *a, const struct
                         json_each_item(v, versions)
                                 json_each_item(r, json_getc(rule, "resources"))
                                         add_type(c, a, types,
-                                                 (struct checked){ .group = json_str(g), .version = json_str(v) },
+                                                 (struct checked) { .group = json_str(g), .version = json_str(v) },
                                                  json_str(r));
         }
         if (types->n)

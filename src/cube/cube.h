@@ -67,10 +67,10 @@ struct cluster {
         bool isolated;
         char *node_name, *node_ip;
         char *service_cidr, *cluster_cidr;
-        char *bridge;      /* pods': "cni0" */
-        char *nft_table;   /* prefix of our tables: "cube" */
-        char *host_ip;     /* isolated: the bridge's own address on the host; else NULL */
-        char *host_bridge; /* isolated: the private bridge on the host */
+        char *bridge;          /* pods': "cni0" */
+        char *nft_table;       /* prefix of our tables: "cube" */
+        char *host_ip;         /* isolated: the bridge's own address on the host; else NULL */
+        char *host_bridge;     /* isolated: the private bridge on the host */
         char *apiserver_flags; /* lines of name=value, or NULL */
         uint16_t api_port, kubelet_port;
 };

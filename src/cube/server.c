@@ -105,10 +105,9 @@ int start_controllers(const struct cluster *c, const struct pki *p, struct clien
 }
 
 int start_proxy(const struct cluster *c, struct client *client, struct proxy **ret, struct error *err) {
-        struct proxy_options o = { .client = client,
-                                   .node_name = c->node_name,
-                                   .nft_table = c->nft_table,
-                                   .cluster_cidr = c->cluster_cidr };
+        struct proxy_options o = {
+                .client = client, .node_name = c->node_name, .nft_table = c->nft_table, .cluster_cidr = c->cluster_cidr
+        };
         return proxy_start(&o, ret, err);
 }
 

@@ -23,7 +23,7 @@
 
 #define CONNECT_TIMEOUT_MS 10000
 #define MAX_CONNECTIONS 32
-#define IDLE_MS 60000 /* sooner than servers do, ours and Go's: a request should not meet a close */
+#define IDLE_MS 60000    /* sooner than servers do, ours and Go's: a request should not meet a close */
 #define SILENCE_MS 30000 /* HTTP/2 with running calls: then a ping */
 #define PING_MS 15000
 #define UPGRADE_ANSWER_MAX (64 * 1024)
@@ -59,8 +59,12 @@ static void call_release(struct http_call *c) {
 
 static void tell_upgraded(struct http_call *c, int err, struct duplex *d) {
         struct http_upgrade_result r = {
-                .err = err, .status = c->status, .headers = c->headers.v, .n_headers = c->headers.n,
-                .body = buf_str(&c->answer), .duplex = d,
+                .err = err,
+                .status = c->status,
+                .headers = c->headers.v,
+                .n_headers = c->headers.n,
+                .body = buf_str(&c->answer),
+                .duplex = d,
         };
 
         c->upgraded(&r, c->o.arg);

@@ -11,7 +11,7 @@ struct tls_context;
 
 struct http_client_options {
         struct loop *loop;
-        const char *host;            /* name or address; the TLS server name too unless server_name says otherwise */
+        const char *host; /* name or address; the TLS server name too unless server_name says otherwise */
         uint16_t port;
         const char *unix_path;       /* instead of host and port when not NULL */
         struct tls_context *tls;     /* NULL: plain */
@@ -26,11 +26,11 @@ void http_client_free(struct http_client *c); /* running calls end with -ECANCEL
 
 struct http_call_options {
         const char *method;
-        struct str path;             /* with query */
+        struct str path;                   /* with query */
         const struct http_header *headers; /* host is added. Copied. */
         size_t n_headers;
-        struct str body;             /* copied */
-        unsigned timeout_ms;         /* for the whole call; 0: none (watches) */
+        struct str body;     /* copied */
+        unsigned timeout_ms; /* for the whole call; 0: none (watches) */
         /* All on the loop's thread; each may be NULL. on_done is the last and comes exactly once. */
         void (*on_response)(struct http_call *c, int status, const struct http_header *h, size_t n_h, void *arg);
         void (*on_data)(struct http_call *c, struct str data, void *arg);
@@ -39,7 +39,7 @@ struct http_call_options {
 };
 /* trailers (gRPC) are visible in on_done through http_call_trailer. The call is freed after on_done. */
 struct http_call *http_client_call(struct http_client *c, const struct http_call_options *o);
-void http_call_cancel(struct http_call *c);      /* on_done comes with -ECANCELED, before this returns */
+void http_call_cancel(struct http_call *c); /* on_done comes with -ECANCELED, before this returns */
 void http_call_pause(struct http_call *c, bool paused);
 struct str http_call_trailer(const struct http_call *c, const char *lower_name);
 
@@ -47,7 +47,7 @@ struct str http_call_trailer(const struct http_call *c, const char *lower_name);
  * response's header. status is 101 when the peer agreed; otherwise body has its answer (at most 64 KiB) and duplex is
  * NULL. */
 struct http_upgrade_result {
-        int err;                     /* 0 or negative errno */
+        int err; /* 0 or negative errno */
         int status;
         const struct http_header *headers;
         size_t n_headers;

@@ -12,11 +12,11 @@ struct h1 {
         struct client_conn *c;
         struct http_call *call;
         enum state state;
-        struct buf in;          /* of a header that is not whole yet */
-        size_t scanned;         /* of in */
+        struct buf in;  /* of a header that is not whole yet */
+        size_t scanned; /* of in */
         struct http1_head response;
         struct http1_body body;
-        struct str head;        /* of the request; empty once sent */
+        struct str head; /* of the request; empty once sent */
 };
 
 /* ---- sending ---- */
@@ -227,6 +227,13 @@ static void h1_free(struct client_conn *c) {
 }
 
 const struct client_class client_h1 = {
-        .begin = h1_begin, .data = h1_data, .fill = h1_fill, .eof = h1_eof, .room = h1_room, .start = h1_start,
-        .pause = h1_pause, .drop = h1_drop, .free = h1_free,
+        .begin = h1_begin,
+        .data = h1_data,
+        .fill = h1_fill,
+        .eof = h1_eof,
+        .room = h1_room,
+        .start = h1_start,
+        .pause = h1_pause,
+        .drop = h1_drop,
+        .free = h1_free,
 };

@@ -318,6 +318,13 @@ static void h2_free(struct client_conn *c) {
 }
 
 const struct client_class client_h2 = {
-        .begin = h2_begin, .data = h2_data, .fill = h2_fill, .room = h2_room, .start = h2_start, .pause = h2_pause,
-        .drop = h2_drop, .ping = h2_ping, .free = h2_free,
+        .begin = h2_begin,
+        .data = h2_data,
+        .fill = h2_fill,
+        .room = h2_room,
+        .start = h2_start,
+        .pause = h2_pause,
+        .drop = h2_drop,
+        .ping = h2_ping,
+        .free = h2_free,
 };

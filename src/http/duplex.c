@@ -125,7 +125,7 @@ struct raw {
         struct duplex d;
         struct transport *t; /* NULL once closed */
         struct slices out;
-        struct buf ahead;    /* read but not delivered */
+        struct buf ahead; /* read but not delivered */
         struct timer timer;
         bool above;
         void (*gone)(void *arg);
@@ -270,7 +270,11 @@ static void raw_free(struct duplex *d) {
 }
 
 static const struct duplex_class raw_class = {
-        .write = raw_write, .pending = raw_pending, .pause = raw_pause, .close = raw_close, .kick = raw_kick,
+        .write = raw_write,
+        .pending = raw_pending,
+        .pause = raw_pause,
+        .close = raw_close,
+        .kick = raw_kick,
         .free = raw_free,
 };
 

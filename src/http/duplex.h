@@ -20,7 +20,7 @@ struct duplex {
         void *arg;
         struct loop *loop;
         struct loop_work work;
-        int end;                      /* of duplex_ended */
+        int end; /* of duplex_ended */
         bool kicked, paused, closing, ended, told;
 };
 
@@ -30,7 +30,7 @@ static inline bool duplex_takes(const struct duplex *d) { /* may on_data be call
 }
 void duplex_deliver(struct duplex *d, struct str data);
 void duplex_drained(struct duplex *d);
-void duplex_kick(struct duplex *d);            /* class->kick is called from the loop soon */
+void duplex_kick(struct duplex *d); /* class->kick is called from the loop soon */
 /* Nothing more comes: on_close is called (once there are ops), then class->free, later, from the loop. */
 void duplex_ended(struct duplex *d, int err);
 void slices_release(const struct http_slice *s, size_t n);

@@ -18,7 +18,7 @@ enum http_method {
 };
 
 struct http_header {
-        struct str name;  /* lower case in what is received; any case in what is sent */
+        struct str name; /* lower case in what is received; any case in what is sent */
         struct str value;
 };
 
@@ -46,9 +46,9 @@ struct duplex_ops {
 void duplex_set_ops(struct duplex *d, const struct duplex_ops *ops, void *arg);
 void duplex_write(struct duplex *d, const struct http_slice *s, size_t n);
 void duplex_write_copy(struct duplex *d, struct str data);
-size_t duplex_pending(const struct duplex *d);   /* bytes queued: stop producing above 256 KiB, go on at on_drain */
+size_t duplex_pending(const struct duplex *d);    /* bytes queued: stop producing above 256 KiB, go on at on_drain */
 void duplex_pause(struct duplex *d, bool paused); /* stop / go on reading */
-void duplex_close(struct duplex *d);             /* sends what is queued, then closes; on_close is still called */
+void duplex_close(struct duplex *d);              /* sends what is queued, then closes; on_close is still called */
 struct loop *duplex_loop(struct duplex *d);
 /* Couples two duplexes on one loop until either closes, with back-pressure; then closes both and calls done. */
 void duplex_pipe(struct duplex *a, struct duplex *b, void (*done)(void *arg), void *arg);

@@ -10,10 +10,10 @@
 #include "http/http.h"
 
 struct http1_head {
-        struct str method, target;      /* of a request */
-        int status;                     /* of a response */
-        int minor;                      /* HTTP/1.minor */
-        int64_t content_length;         /* -1: not given */
+        struct str method, target; /* of a request */
+        int status;                /* of a response */
+        int minor;                 /* HTTP/1.minor */
+        int64_t content_length;    /* -1: not given */
         size_t n_host;
         bool chunked, close, keep_alive, expect_continue;
 };
@@ -33,9 +33,9 @@ int http1_parse_response(char *p, size_t n, struct http1_head *ret, http1_header
 struct http1_body {
         enum { HTTP1_NONE, HTTP1_LENGTH, HTTP1_CHUNKED, HTTP1_UNTIL_EOF } kind;
         int state;
-        uint64_t left;                  /* of the body or the chunk */
-        size_t n_line;                  /* of the chunk's or trailer's line */
-        struct buf trailer;             /* its lines, as they came */
+        uint64_t left;      /* of the body or the chunk */
+        size_t n_line;      /* of the chunk's or trailer's line */
+        struct buf trailer; /* its lines, as they came */
         bool done;
 };
 void http1_body_init(struct http1_body *b, const struct http1_head *head, bool request);

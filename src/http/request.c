@@ -247,7 +247,7 @@ void http_stream_is_finite(struct http_request *r) {
         r->finite = true;
 }
 bool http_request_take_over(struct http_request *r) {
-        void (*fn)(struct http_request *r, void *arg) = r->on_close;
+        void (*fn)(struct http_request *, void *) = r->on_close;
 
         if (r->started || !fn)
                 return false;
@@ -351,8 +351,8 @@ static void hold(struct http_request *r, int status, const struct http_header *h
         r->held_headers = arena_dup(r->arena, h, n * sizeof(*h));
         r->n_held = n;
         for (size_t i = 0; i < n; i++)
-                r->held_headers[i] = (struct http_header){ arena_str(r->arena, h[i].name),
-                                                           arena_str(r->arena, h[i].value) };
+                r->held_headers[i] = (struct http_header) { arena_str(r->arena, h[i].name),
+                                                            arena_str(r->arena, h[i].value) };
 }
 
 void http_request_release(struct http_request *r) {

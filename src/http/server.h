@@ -23,7 +23,7 @@ struct http_server_options {
         unsigned max_connections;   /* 0: 20,000 */
         http_handler handler;
         const atomic_int *busy; /* counts what handlers wait for: loops do not end before it is 0; NULL: nothing */
-        http_handler refused; /* a body past the limit: may observe what is answered instead; NULL: nobody does */
+        http_handler refused;   /* a body past the limit: may observe what is answered instead; NULL: nobody does */
         void *arg;
 };
 
@@ -41,16 +41,16 @@ void http_server_stop(struct http_server *s, unsigned grace_ms);
 
 enum http_method http_request_method(const struct http_request *r);
 struct str http_request_method_text(const struct http_request *r);
-struct str http_request_path(const struct http_request *r); /* as sent, percent-encoding not resolved, without query */
-struct str http_request_query(const struct http_request *r);  /* after '?', raw */
+struct str http_request_path(const struct http_request *r);  /* as sent, percent-encoding not resolved, without query */
+struct str http_request_query(const struct http_request *r); /* after '?', raw */
 struct str http_request_header(const struct http_request *r, const char *lower_name); /* p == NULL when absent */
 size_t http_request_headers(const struct http_request *r, const struct http_header **ret);
 struct str http_request_body(const struct http_request *r);
-struct arena *http_request_arena(struct http_request *r);     /* lives as long as the request */
+struct arena *http_request_arena(struct http_request *r); /* lives as long as the request */
 struct loop *http_request_loop(const struct http_request *r);
 size_t http_request_worker(const struct http_request *r);
 bool http_request_is_h2(const struct http_request *r);
-struct str http_request_peer(const struct http_request *r);   /* "127.0.0.1:5000" */
+struct str http_request_peer(const struct http_request *r); /* "127.0.0.1:5000" */
 /* The verified client certificate's subject: common name and organizations. False without a valid one. */
 bool http_request_client_cert(const struct http_request *r, struct str *ret_cn, const struct str **ret_orgs,
                               size_t *ret_n_orgs);
@@ -98,7 +98,7 @@ void http_stream_start(struct http_request *r, int status, const struct http_hea
 void http_stream_send(struct http_request *r, const struct http_slice *s, size_t n);
 /* The stream has an end of its own: a server that stops waits for it as for any response. */
 void http_stream_is_finite(struct http_request *r);
-size_t http_stream_pending(const struct http_request *r);   /* bytes queued and not yet taken by the socket */
+size_t http_stream_pending(const struct http_request *r); /* bytes queued and not yet taken by the socket */
 /* Called when less than 64 KiB is queued again. */
 void http_stream_on_drain(struct http_request *r, void (*fn)(struct http_request *r, void *arg), void *arg);
 void http_stream_end(struct http_request *r);

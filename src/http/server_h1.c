@@ -16,13 +16,13 @@ enum state { HEAD, BODY, BUSY, CLOSING };
 
 struct h1 {
         enum state state;
-        struct buf in;             /* not consumed yet */
-        size_t scanned;            /* of in: holds no end of the header */
-        struct http_request *r;    /* the one being received or answered */
+        struct buf in;          /* not consumed yet */
+        size_t scanned;         /* of in: holds no end of the header */
+        struct http_request *r; /* the one being received or answered */
         struct http1_head request;
         struct http1_body body;
-        struct str head;           /* of the response, in the request's arena */
-        bool head_sent, chunked;   /* the response */
+        struct str head;         /* of the response, in the request's arena */
+        bool head_sent, chunked; /* the response */
         bool keep_alive, stopping, hijacked, processing;
 };
 
@@ -393,5 +393,10 @@ static void h1_free(struct conn *c) {
 }
 
 const struct conn_class conn_h1 = {
-        .data = h1_data, .fill = h1_fill, .start = h1_start, .more = h1_more, .stop = h1_stop, .free = h1_free,
+        .data = h1_data,
+        .fill = h1_fill,
+        .start = h1_start,
+        .more = h1_more,
+        .stop = h1_stop,
+        .free = h1_free,
 };

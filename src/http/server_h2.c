@@ -382,5 +382,10 @@ static void h2_free(struct conn *c) {
 }
 
 const struct conn_class conn_h2 = {
-        .data = h2_data, .fill = h2_fill, .start = h2_start, .more = h2_more, .stop = h2_stop, .free = h2_free,
+        .data = h2_data,
+        .fill = h2_fill,
+        .start = h2_start,
+        .more = h2_more,
+        .stop = h2_stop,
+        .free = h2_free,
 };

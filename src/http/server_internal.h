@@ -30,14 +30,14 @@ struct worker {
         size_t index;
         char name[24];
         struct list conns;
-        struct list orphans;        /* requests whose client is gone while their handler is still at work */
-        struct list pool;           /* requests to use again */
+        struct list orphans; /* requests whose client is gone while their handler is still at work */
+        struct list pool;    /* requests to use again */
         size_t n_pool;
         struct list deadlines[N_DEADLINES];
         struct timer timer;
-        uint64_t timer_at;          /* 0: not armed */
+        uint64_t timer_at; /* 0: not armed */
         atomic_size_t n_conns;
-        size_t peak_conns;          /* since memory was given back to the system */
+        size_t peak_conns; /* since memory was given back to the system */
         int64_t date_second;
         char date[32];
         bool stopping;
@@ -47,12 +47,12 @@ struct http_server {
         struct http_server_options o;
         struct worker *workers;
         size_t n_workers;
-        size_t next;                /* round robin */
+        size_t next; /* round robin */
         bool draining;
         int listen_fd;
         uint16_t port;
-        uv_poll_t listener;         /* on the first worker */
-        struct timer accept_timer;  /* out of descriptors: accepts again after a while */
+        uv_poll_t listener;        /* on the first worker */
+        struct timer accept_timer; /* out of descriptors: accepts again after a while */
         uint64_t deadline_ms[N_DEADLINES];
 };
 
@@ -62,8 +62,8 @@ struct conn_class {
         void (*fill)(struct conn *c);
         /* The head of a response. With body: r->out has all of it. */
         void (*start)(struct http_request *r, int status, const struct http_header *h, size_t n_h);
-        void (*more)(struct http_request *r);       /* r->out grew, or r->ended was set */
-        void (*stop)(struct conn *c);               /* no new requests; close when the running ones ended */
+        void (*more)(struct http_request *r); /* r->out grew, or r->ended was set */
+        void (*stop)(struct conn *c);         /* no new requests; close when the running ones ended */
         void (*free)(struct conn *c);
 };
 extern const struct conn_class conn_h1, conn_h2;
@@ -80,19 +80,19 @@ struct conn {
                 struct h1 *h1;
                 struct h2 *h2;
         };
-        struct list requests;   /* dispatched, and those being received */
-        struct list drains;     /* requests whose on_drain is due */
-        struct duplex *raw;     /* the connection was handed over to it */
-        struct tls_peer *peer;  /* read at the first question */
-        struct buf sniffed;     /* plain: the first bytes, until they tell the version */
+        struct list requests;  /* dispatched, and those being received */
+        struct list drains;    /* requests whose on_drain is due */
+        struct duplex *raw;    /* the connection was handed over to it */
+        struct tls_peer *peer; /* read at the first question */
+        struct buf sniffed;    /* plain: the first bytes, until they tell the version */
         char address[56];
         uint8_t n_address;
 };
 
 struct http_request {
-        struct conn *conn;      /* NULL: the client is gone */
+        struct conn *conn; /* NULL: the client is gone */
         struct worker *w;
-        struct list link;       /* conn->requests, worker->orphans or worker->pool */
+        struct list link; /* conn->requests, worker->orphans or worker->pool */
         struct list drain_link;
         struct arena *arena;
         enum http_method method;
@@ -101,7 +101,7 @@ struct http_request {
         size_t header_bytes;
         struct buf body;
         struct slices out;
-        int64_t out_left;       /* respond: bytes of the body still to come; stream: -1 */
+        int64_t out_left; /* respond: bytes of the body still to come; stream: -1 */
         void *userdata;
         void (*on_close)(struct http_request *r, void *arg);
         void *on_close_arg;
@@ -111,20 +111,20 @@ struct http_request {
         void *observer_arg;
         const struct http_header *added; /* headers of the observer */
         size_t n_added;
-        int32_t stream_id;      /* HTTP/2 */
-        bool received;          /* HTTP/2: the peer sent all of it */
-        bool dispatched;        /* the handler has it */
-        bool started;           /* a response began */
-        bool streaming;         /* … of unknown length */
-        bool finite;            /* … that ends by itself */
-        bool ended;             /* nothing more will be added */
-        bool deferred;          /* HTTP/2: nghttp2 waits for resume */
-        bool held;              /* the response waits for http_request_release */
+        int32_t stream_id; /* HTTP/2 */
+        bool received;     /* HTTP/2: the peer sent all of it */
+        bool dispatched;   /* the handler has it */
+        bool started;      /* a response began */
+        bool streaming;    /* … of unknown length */
+        bool finite;       /* … that ends by itself */
+        bool ended;        /* nothing more will be added */
+        bool deferred;     /* HTTP/2: nghttp2 waits for resume */
+        bool held;         /* the response waits for http_request_release */
         int held_status;
         struct http_header *held_headers;
         size_t n_held;
-        bool above;             /* more than DRAIN_MARK is queued */
-        bool bodyless;          /* HEAD, 204, 304 */
+        bool above;    /* more than DRAIN_MARK is queued */
+        bool bodyless; /* HEAD, 204, 304 */
         bool too_large, header_too_large;
         bool expects_continue;
 };
@@ -132,11 +132,11 @@ struct http_request {
 #define DRAIN_MARK (64 * 1024)
 
 /* server.c */
-void http_server_defaults(struct http_server *s);     /* fills s->o and the deadlines */
+void http_server_defaults(struct http_server *s); /* fills s->o and the deadlines */
 void worker_init(struct worker *w, struct http_server *s, size_t index);
 /* A connection, on the worker's thread. */
 void worker_adopt(struct worker *w, int fd, const struct sockaddr_storage *address);
-void worker_close(void *worker);                      /* all connections, at once */
+void worker_close(void *worker); /* all connections, at once */
 void worker_empty_pools(struct worker *w);
 void conn_set_deadline(struct conn *c, enum deadline d);
 void conn_close(struct conn *c);
@@ -149,10 +149,10 @@ void request_set_target(struct http_request *r, struct str target);
 void request_add_header(struct http_request *r, struct str name, struct str value); /* both outlive the request */
 void request_dispatch(struct http_request *r);
 void request_respond_simple(struct http_request *r, int status); /* the server's own answers: 400, 413, 431 */
-void request_sent(struct http_request *r, size_t n);  /* n bytes of out were taken: bounds, on_drain */
-void request_complete(struct http_request *r);        /* the whole response is sent: frees */
-void request_gone(struct http_request *r);            /* the client is gone: tells the handler, frees or orphans */
-void request_destroy(struct http_request *r);         /* its memory, not to be used again */
+void request_sent(struct http_request *r, size_t n);             /* n bytes of out were taken: bounds, on_drain */
+void request_complete(struct http_request *r);                   /* the whole response is sent: frees */
+void request_gone(struct http_request *r);    /* the client is gone: tells the handler, frees or orphans */
+void request_destroy(struct http_request *r); /* its memory, not to be used again */
 void conn_run_drains(struct conn *c);
-struct str worker_date(struct worker *w);             /* for the date header */
+struct str worker_date(struct worker *w); /* for the date header */
 const char *http_status_text(int status);

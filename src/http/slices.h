@@ -6,15 +6,15 @@
 
 struct slice_batch {
         struct slice_batch *next;
-        size_t i, n;            /* the next to send; how many */
+        size_t i, n; /* the next to send; how many */
         bool in_arena;
         struct http_slice v[];
 };
 
 struct slices {
         struct slice_batch *head, *tail;
-        size_t offset;          /* sent of the first slice */
-        size_t bytes;           /* left in all */
+        size_t offset; /* sent of the first slice */
+        size_t bytes;  /* left in all */
 };
 
 /* arena may be NULL: the batch is on the heap then. Empty slices are released at once. */

@@ -40,8 +40,8 @@ struct spdy_stream {
         size_t n_headers;
         const struct spdy_stream_ops *ops; /* NULL: not accepted */
         void *arg;
-        struct buf held;         /* while paused */
-        struct loop_work work;   /* delivers what was held, or tells the end */
+        struct buf held;       /* while paused */
+        struct loop_work work; /* delivers what was held, or tells the end */
         int end;
         bool local_end, remote_end, end_told, paused, above, posted, ended, blocking;
 };
@@ -69,6 +69,7 @@ struct spdy_session {
 
 /* ---- the dictionary ---- */
 
+/* clang-format off */
 static const char *const words[] = {
         "options", "head", "post", "put", "delete", "trace", "accept", "accept-charset", "accept-encoding",
         "accept-language", "accept-ranges", "age", "allow", "authorization", "cache-control", "connection",
@@ -80,14 +81,15 @@ static const char *const words[] = {
         "www-authenticate", "method", "get", "status", "200 OK", "version", "HTTP/1.1", "url", "public", "set-cookie",
         "keep-alive", "origin",
 };
+/* clang-format on */
 
 static const char phrases[] =
-        "100101201202205206300302303304305306307402405406407408409410411412413414415416417502504505"
-        "203 Non-Authoritative Information204 No Content301 Moved Permanently400 Bad Request401 Unauthorized"
-        "403 Forbidden404 Not Found500 Internal Server Error501 Not Implemented503 Service Unavailable"
-        "Jan Feb Mar Apr May Jun Jul Aug Sept Oct Nov Dec 00:00:00 Mon, Tue, Wed, Thu, Fri, Sat, Sun, GMT"
-        "chunked,text/html,image/png,image/jpg,image/gif,application/xml,application/xhtml+xml,text/plain,"
-        "text/javascript,publicprivatemax-age=gzip,deflate,sdchcharset=utf-8charset=iso-8859-1,utf-,*,enq=0.";
+                "100101201202205206300302303304305306307402405406407408409410411412413414415416417502504505"
+                "203 Non-Authoritative Information204 No Content301 Moved Permanently400 Bad Request401 Unauthorized"
+                "403 Forbidden404 Not Found500 Internal Server Error501 Not Implemented503 Service Unavailable"
+                "Jan Feb Mar Apr May Jun Jul Aug Sept Oct Nov Dec 00:00:00 Mon, Tue, Wed, Thu, Fri, Sat, Sun, GMT"
+                "chunked,text/html,image/png,image/jpg,image/gif,application/xml,application/xhtml+xml,text/plain,"
+                "text/javascript,publicprivatemax-age=gzip,deflate,sdchcharset=utf-8charset=iso-8859-1,utf-,*,enq=0.";
 
 static uint8_t dictionary[1423];
 
@@ -199,7 +201,7 @@ static bool parse_headers(struct spdy_stream *st, struct str block) {
                 if (!cut(&block, &name) || !cut(&block, &value))
                         return false;
                 st->headers[st->n_headers++] =
-                        (struct http_header) { arena_str(st->arena, name), arena_str(st->arena, value) };
+                                (struct http_header) { arena_str(st->arena, name), arena_str(st->arena, value) };
         }
         return true;
 }

@@ -19,8 +19,8 @@ struct spdy_session_ops {
 struct spdy_stream_ops {
         void (*on_reply)(struct spdy_stream *st, void *arg); /* of a stream we opened: accepted. May be NULL */
         void (*on_data)(struct spdy_stream *st, struct str data, void *arg);
-        void (*on_end)(struct spdy_stream *st, void *arg);                   /* the peer sends no more. May be NULL */
-        void (*on_drain)(struct spdy_stream *st, void *arg);                 /* pending is low again. May be NULL */
+        void (*on_end)(struct spdy_stream *st, void *arg);   /* the peer sends no more. May be NULL */
+        void (*on_drain)(struct spdy_stream *st, void *arg); /* pending is low again. May be NULL */
         /* Last: 0 when both directions ended, -ECONNRESET after a reset (by either side), else what broke the session.
          */
         void (*on_close)(struct spdy_stream *st, int err, void *arg);
@@ -38,9 +38,9 @@ struct spdy_stream *spdy_stream_open(struct spdy_session *s, const struct http_h
 void spdy_stream_accept(struct spdy_stream *st, const struct spdy_stream_ops *ops, void *arg); /* SYN_REPLY */
 void spdy_stream_write(struct spdy_stream *st, const struct http_slice *s, size_t n);
 void spdy_stream_write_copy(struct spdy_stream *st, struct str data);
-void spdy_stream_close(struct spdy_stream *st);  /* our direction ends; the peer's goes on */
-void spdy_stream_reset(struct spdy_stream *st);  /* both, at once */
-size_t spdy_stream_pending(const struct spdy_stream *st); /* bytes queued in the session: stop above 256 KiB */
+void spdy_stream_close(struct spdy_stream *st);              /* our direction ends; the peer's goes on */
+void spdy_stream_reset(struct spdy_stream *st);              /* both, at once */
+size_t spdy_stream_pending(const struct spdy_stream *st);    /* bytes queued in the session: stop above 256 KiB */
 void spdy_stream_pause(struct spdy_stream *st, bool paused); /* past a bound the whole session stops reading */
 struct str spdy_stream_header(const struct spdy_stream *st, const char *lower_name); /* of SYN_STREAM; "streamtype" */
 uint32_t spdy_stream_id(const struct spdy_stream *st);

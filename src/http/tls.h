@@ -7,13 +7,13 @@ struct tls_context;
 
 struct tls_options {
         bool server;
-        struct str cert_pem, key_pem;  /* server: needed; client: may be empty */
+        struct str cert_pem, key_pem; /* server: needed; client: may be empty */
         struct str ca_pem; /* server: verifies client certificates (asked for, not required); client: verifies the
                             * server (empty with insecure false: the system's store) */
-        bool insecure;                 /* client: does not verify */
-        bool require_client_cert;      /* server */
-        bool authorities;              /* server: tls_peer.authority is needed; no session is resumed then */
-        bool http2;                    /* ALPN h2 before http/1.1 */
+        bool insecure;     /* client: does not verify */
+        bool require_client_cert; /* server */
+        bool authorities;         /* server: tls_peer.authority is needed; no session is resumed then */
+        bool http2;               /* ALPN h2 before http/1.1 */
 };
 int tls_context_new(const struct tls_options *o, struct tls_context **ret, struct error *err);
 struct tls_context *tls_context_ref(struct tls_context *c);
@@ -32,14 +32,14 @@ void tls_offer(struct ssl_st *ssl, bool http2);
 
 /* What a client's certificate says, as the authenticator needs it. All text is owned by the struct. */
 struct tls_peer {
-        bool present;            /* a certificate was given */
-        bool valid;              /* … signed by our CA, for client authentication, and in its time */
-        struct str cn, uid;      /* uid: a subject attribute of Kubernetes' own, or empty */
+        bool present;       /* a certificate was given */
+        bool valid;         /* … signed by our CA, for client authentication, and in its time */
+        struct str cn, uid; /* uid: a subject attribute of Kubernetes' own, or empty */
         struct str *orgs;
         size_t n_orgs;
-        struct str authority;    /* SHA-256 of the trusted certificate that its chain ends with, in hex */
-        struct str sha256;       /* of the certificate, in hex */
-        int64_t not_after;       /* seconds since 1970 */
+        struct str authority; /* SHA-256 of the trusted certificate that its chain ends with, in hex */
+        struct str sha256;    /* of the certificate, in hex */
+        int64_t not_after;    /* seconds since 1970 */
         struct arena *arena;
 };
 void tls_peer_read(struct ssl_st *ssl, struct tls_peer *ret); /* after the handshake */

@@ -29,7 +29,9 @@
 #define PLAIN_SIZE (16 * 1024)
 #define STAGE_SIZE (16 * 1024)
 #define OUT_SIZE (128 * 1024)
-#define DISCARD_MAX (4 * 1024 * 1024) /* read and dropped after our end, so that the peer sees it; then it is cut off */
+#define DISCARD_MAX                                                                                               \
+        (4 * 1024 * 1024)         /* read and dropped after our end, so that the peer sees it; then it is cut off \
+                                   */
 #define FILL_BUDGET (1024 * 1024) /* then other connections have their turn */
 
 /* One for each loop that has transports. */
@@ -560,9 +562,9 @@ void transport_set_options(int fd) {
         static const struct {
                 int level, name, value;
         } options[] = {
-                { IPPROTO_TCP, TCP_NODELAY, 1 },         { SOL_SOCKET, SO_KEEPALIVE, 1 },
-                { IPPROTO_TCP, TCP_KEEPIDLE, 60 },       { IPPROTO_TCP, TCP_KEEPINTVL, 15 },
-                { IPPROTO_TCP, TCP_KEEPCNT, 4 },         { IPPROTO_TCP, TCP_USER_TIMEOUT, 120 * 1000 },
+                { IPPROTO_TCP, TCP_NODELAY, 1 },   { SOL_SOCKET, SO_KEEPALIVE, 1 },
+                { IPPROTO_TCP, TCP_KEEPIDLE, 60 }, { IPPROTO_TCP, TCP_KEEPINTVL, 15 },
+                { IPPROTO_TCP, TCP_KEEPCNT, 4 },   { IPPROTO_TCP, TCP_USER_TIMEOUT, 120 * 1000 },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(options); i++)

@@ -35,15 +35,15 @@ struct transport {
         uv_poll_t poll;
         struct io *io;
         const struct transport_ops *ops;
-        void *owner;             /* for who sets ops */
-        struct ssl_st *ssl;      /* NULL: plain */
-        struct list dirty;       /* in io->dirty when there may be something to write */
-        struct buf pending;      /* what the socket did not take, as it goes on the wire */
-        struct buf unread;       /* as it came, kept while paused */
-        ssize_t budget;          /* what on_fill may still give in this turn */
+        void *owner;        /* for who sets ops */
+        struct ssl_st *ssl; /* NULL: plain */
+        struct list dirty;  /* in io->dirty when there may be something to write */
+        struct buf pending; /* what the socket did not take, as it goes on the wire */
+        struct buf unread;  /* as it came, kept while paused */
+        ssize_t budget;     /* what on_fill may still give in this turn */
         int fd;
-        int events;              /* what the poll handle waits for */
-        int error;               /* negative errno of a failed write; told by on_close */
+        int events;       /* what the poll handle waits for */
+        int error;        /* negative errno of a failed write; told by on_close */
         size_t discarded; /* bytes, since discard */
         bool connecting, open, paused, finishing, finished, discard, eof, closed, filling;
 };
@@ -60,7 +60,7 @@ static inline bool transport_room(const struct transport *t) {
 void transport_flush(struct transport *t);              /* now; not from on_fill */
 void transport_pause(struct transport *t, bool paused); /* reading */
 void transport_finish(struct transport *t); /* shut our direction once on_fill has no more; input is dropped */
-void transport_close(struct transport *t);              /* at once; no callback but on_freed comes after it */
+void transport_close(struct transport *t);  /* at once; no callback but on_freed comes after it */
 struct str transport_alpn(const struct transport *t);
 struct loop *transport_loop(const struct transport *t);
 /* What every TCP socket of ours wants: no delay, and an end when the peer has been silent or deaf for a minute or two.

@@ -22,7 +22,7 @@ enum { OP_CONTINUATION = 0, OP_TEXT = 1, OP_BINARY = 2, OP_CLOSE = 8, OP_PING = 
 
 struct ws {
         struct duplex d;
-        struct duplex *raw;    /* NULL once it is gone */
+        struct duplex *raw; /* NULL once it is gone */
         size_t max_message;
         /* the frame being read */
         uint8_t head[14];
@@ -37,7 +37,7 @@ struct ws {
         /* the message being put together */
         bool in_message;
         struct buf message;
-        struct buf rest;       /* read while nobody takes messages */
+        struct buf rest; /* read while nobody takes messages */
         bool processing, close_sent, close_received;
         struct timer timer;
 };
@@ -380,7 +380,11 @@ static void ws_free(struct duplex *d) {
 }
 
 static const struct duplex_class ws_class = {
-        .write = ws_write, .pending = ws_pending, .pause = ws_pause, .close = ws_close, .kick = ws_kick,
+        .write = ws_write,
+        .pending = ws_pending,
+        .pause = ws_pause,
+        .close = ws_close,
+        .kick = ws_kick,
         .free = ws_free,
 };
 

@@ -55,7 +55,8 @@ static unsigned small_hash(struct str k) {
         if (k.n == 0)
                 return 0;
         return (unsigned) (k.n * 0x9e5 + (uint8_t) k.p[0] * 0x2f1 + (uint8_t) k.p[k.n / 2] * 0x1c3 +
-                           (uint8_t) k.p[k.n - 1] * 0x3d) % 256;
+                           (uint8_t) k.p[k.n - 1] * 0x3d) %
+               256;
 }
 
 static bool surely_unique(const struct json_member *m, size_t n) {

@@ -24,8 +24,8 @@ struct json_member;
 struct json {
         uint8_t type;
         uint8_t flags; /* private to json/ */
-        uint16_t hint;  /* schema's: 1 + the number of the field that this is the value of, or anything */
-        uint32_t len; /* bytes, items or members */
+        uint16_t hint; /* schema's: 1 + the number of the field that this is the value of, or anything */
+        uint32_t len;  /* bytes, items or members */
         union {
                 bool b;
                 int64_t i;
@@ -55,11 +55,11 @@ static inline bool json_is(const struct json *j, enum json_type t) { /* absent i
 static inline size_t json_len(const struct json *j) { /* items or members; 0 for the rest */
         return j && j->type >= JSON_ARRAY ? j->len : 0;
 }
-const struct json *json_get(const struct json *object, struct str key);           /* NULL when absent */
+const struct json *json_get(const struct json *object, struct str key); /* NULL when absent */
 static inline const struct json *json_getc(const struct json *object, const char *key) {
         return json_get(object, str_of(key)); /* here, so that the length of a literal costs nothing */
 }
-const struct json *json_path(const struct json *j, const char *const keys[]);     /* NULL-terminated list of keys */
+const struct json *json_path(const struct json *j, const char *const keys[]); /* NULL-terminated list of keys */
 #define json_at_path(j, ...) json_path((j), (const char *const[]) { __VA_ARGS__, NULL })
 static inline const struct json *json_item(const struct json *array, size_t i) {
         return json_is(array, JSON_ARRAY) && i < array->len ? &array->items[i] : NULL;
@@ -85,12 +85,13 @@ static inline bool json_bool(const struct json *j) {
 
 /* for (each member m of object j): json_key(m), &m->value. for (each item it of array j).
  * NULL and other types: no rounds. */
-#define json_each_member(m, j)                                                                          \
-        for (struct json_member *m = json_is((j), JSON_OBJECT) ? (j)->members : NULL,                   \
-                                *m##_end = m ? m + (j)->len : NULL; m != m##_end; m++)
-#define json_each_item(it, j)                                                                           \
-        for (struct json *it = json_is((j), JSON_ARRAY) ? (j)->items : NULL,                            \
-                         *it##_end = it ? it + (j)->len : NULL; it != it##_end; it++)
+#define json_each_member(m, j)                                                        \
+        for (struct json_member *m = json_is((j), JSON_OBJECT) ? (j)->members : NULL, \
+                                *m##_end = m ? m + (j)->len : NULL;                   \
+             m != m##_end; m++)
+#define json_each_item(it, j)                                                                                       \
+        for (struct json *it = json_is((j), JSON_ARRAY) ? (j)->items : NULL, *it##_end = it ? it + (j)->len : NULL; \
+             it != it##_end; it++)
 
 bool json_has_str(const struct json *array, struct str s); /* is it one of the items? */
 /* The item whose member of that key is the text: conditions by type, containers by name. NULL: none. */
@@ -105,11 +106,11 @@ struct json json_null(void);
 struct json json_of_bool(bool b);
 struct json json_of_int(int64_t i);
 struct json json_of_double(double d);
-struct json json_of_str(struct str s);                 /* a view */
-struct json json_of_cstr(const char *s);               /* a view */
+struct json json_of_str(struct str s);                   /* a view */
+struct json json_of_cstr(const char *s);                 /* a view */
 struct json json_of_copy(struct arena *a, struct str s); /* copied into the arena */
 struct json json_of_printf(struct arena *a, const char *fmt, ...) _printf_(2, 3);
-struct json json_of_raw(struct str text);              /* a view of the compact text of an object */
+struct json json_of_raw(struct str text); /* a view of the compact text of an object */
 /* A raw value as a tree (NULL when its text is damaged); other values as they are. */
 const struct json *json_expand(struct arena *a, const struct json *j);
 struct json *json_new(struct arena *a, struct json v);
@@ -131,7 +132,7 @@ struct json *json_get_or_add_object(struct arena *a, struct json *object, const 
 struct json *json_get_or_add_array(struct arena *a, struct json *object, const char *key);
 /* A member for writing, NULL when absent. The container must not be shared. */
 struct json *json_get_mut(struct json *object, struct str key);
-bool json_remove(struct json *object, struct str key);  /* keeps the order of the rest */
+bool json_remove(struct json *object, struct str key); /* keeps the order of the rest */
 bool json_removec(struct json *object, const char *key);
 struct json *json_push(struct arena *a, struct json *array, struct json v);
 void json_insert(struct arena *a, struct json *array, size_t at, struct json v);
@@ -145,9 +146,9 @@ struct json json_copy_shallow(struct arena *a, const struct json *j); /* own top
 /* ---- text ---- */
 
 struct json_parse_opts {
-        size_t max_depth;      /* 0: 10,000 */
-        bool copy_strings;     /* strings go into the arena: the text may go away */
-        bool raw_fields;       /* metadata.managedFields[].fieldsV1 become JSON_RAW; the text is trusted */
+        size_t max_depth;  /* 0: 10,000 */
+        bool copy_strings; /* strings go into the arena: the text may go away */
+        bool raw_fields;   /* metadata.managedFields[].fieldsV1 become JSON_RAW; the text is trusted */
         /* Set on return when not NULL: the number of duplicate keys, and the first ones as upstream words it, for
          * strict field validation. */
         struct json_duplicates *duplicates;

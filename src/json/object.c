@@ -29,7 +29,7 @@ struct object {
         uint32_t text_len;
         uint64_t revision;
         char *text;
-        uint32_t head;     /* bytes of text before the place of the revision; 0: no gap */
+        uint32_t head;                  /* bytes of text before the place of the revision; 0: no gap */
         bool comma_before, comma_after; /* around the revision */
         bool deleting;
         struct str name, namespace, uid;
@@ -53,10 +53,12 @@ static bool raw_is(struct str raw, struct str quoted) {
 }
 
 static void scan_meta(struct str text, struct meta *ret) {
-        struct { struct str key, *value; } fields[] = {
-                { STR("\"name\""), &ret->name },         { STR("\"namespace\""), &ret->namespace },
-                { STR("\"uid\""), &ret->uid },           { STR("\"resourceVersion\""), &ret->revision },
-                { STR("\"labels\""), &ret->labels },     { STR("\"ownerReferences\""), &ret->owners },
+        struct {
+                struct str key, *value;
+        } fields[] = {
+                { STR("\"name\""), &ret->name },     { STR("\"namespace\""), &ret->namespace },
+                { STR("\"uid\""), &ret->uid },       { STR("\"resourceVersion\""), &ret->revision },
+                { STR("\"labels\""), &ret->labels }, { STR("\"ownerReferences\""), &ret->owners },
         };
         struct json_scan s;
 

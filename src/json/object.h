@@ -39,7 +39,7 @@ void object_unref(struct object *o); /* NULL is fine */
 DEFINE_CLEANUP(struct object *, object_unref)
 void object_unref_value(void *o); /* the same for maps and slices */
 
-struct str object_text(const struct object *o);       /* final bytes */
+struct str object_text(const struct object *o); /* final bytes */
 uint64_t object_revision(const struct object *o);
 struct str object_name(const struct object *o);
 struct str object_namespace(const struct object *o);
@@ -47,8 +47,8 @@ struct str object_uid(const struct object *o);
 size_t object_labels(const struct object *o, const struct object_label **ret);
 struct str object_label(const struct object *o, struct str key); /* p == NULL when absent */
 size_t object_owners(const struct object *o, const struct object_owner **ret);
-bool object_deleting(const struct object *o);         /* has a deletionTimestamp */
-size_t object_size(const struct object *o);           /* bytes of memory it holds, for bounds */
+bool object_deleting(const struct object *o); /* has a deletionTimestamp */
+size_t object_size(const struct object *o);   /* bytes of memory it holds, for bounds */
 
 /* The condition of a status that has this type, NULL when there is none; and whether it has this value ("True"). */
 static inline struct json *condition_find(const struct json *status, const char *type) {

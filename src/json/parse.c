@@ -34,7 +34,7 @@ struct parser {
 /* As strconv.Quote shows a byte, between single quotes. */
 static void quote_char(char dst[static 16], uint8_t c) {
         static const char *const named[] = {
-                ['\a'] = "\\a", ['\b'] = "\\b",  ['\t'] = "\\t", ['\n'] = "\\n", ['\v'] = "\\v",
+                ['\a'] = "\\a", ['\b'] = "\\b", ['\t'] = "\\t",  ['\n'] = "\\n", ['\v'] = "\\v",
                 ['\f'] = "\\f", ['\r'] = "\\r", ['\\'] = "\\\\", ['\''] = "\\'", ['"'] = "\"",
         };
 
@@ -224,8 +224,9 @@ static __attribute__((noinline)) int number_slow(struct parser *ps, const char *
         }
         r = json_decode_number(str_n(p, (size_t) (q - p)), ret);
         if (r < 0)
-                return error_set(ps->err, -EINVAL, "json: cannot unmarshal number %" STR_FMT
-                                 " into Go value of type float64", (int) MIN(q - p, 64), p);
+                return error_set(ps->err, -EINVAL,
+                                 "json: cannot unmarshal number %" STR_FMT " into Go value of type float64",
+                                 (int) MIN(q - p, 64), p);
         *ret_end = q;
         return 0;
 }
@@ -330,11 +331,11 @@ static __attribute__((noinline)) bool is_owned_fields(struct parser *ps) {
 
 #define PEEK() (p < end ? *p : 0) /* 0 fits nowhere: the error path tells the end from a NUL */
 #define SPACE() (p = json_skip_space(p, end))
-#define LITERAL(word, ...)                                                              \
+#define LITERAL(word, ...)                                                               \
         if (end - p < (ptrdiff_t) sizeof(word) - 1 || memcmp(p, word, sizeof(word) - 1)) \
-                return literal_error(ps, p, word);                                      \
-        *v = (struct json) { __VA_ARGS__ };                                             \
-        p += sizeof(word) - 1;                                                          \
+                return literal_error(ps, p, word);                                       \
+        *v = (struct json) { __VA_ARGS__ };                                              \
+        p += sizeof(word) - 1;                                                           \
         break
 
 /* Opens the container at top; room for one more value above it is made. */

@@ -60,33 +60,33 @@ static inline uint64_t v_mask(vec16 v) {
 
 /* Defines name(p, end): the first byte of a class, or end. vector is an expression over vec16 v, scalar over char c. */
 #ifdef JSON_SIMD
-#define DEFINE_FIND(name, vector, scalar)                                               \
-        static inline _unused_ const char *name(const char *p, const char *end) {       \
-                for (; end - p >= 16; p += 16) {                                        \
-                        vec16 v = v_load(p);                                            \
-                        uint64_t mask = v_mask(vector);                                 \
-                                                                                        \
-                        if (mask)                                                       \
-                                return p + (__builtin_ctzll(mask) >> MASK_SHIFT);       \
-                }                                                                       \
-                for (; p < end; p++) {                                                  \
-                        char c = *p;                                                    \
-                                                                                        \
-                        if (scalar)                                                     \
-                                break;                                                  \
-                }                                                                       \
-                return p;                                                               \
+#define DEFINE_FIND(name, vector, scalar)                                         \
+        static inline _unused_ const char *name(const char *p, const char *end) { \
+                for (; end - p >= 16; p += 16) {                                  \
+                        vec16 v = v_load(p);                                      \
+                        uint64_t mask = v_mask(vector);                           \
+                                                                                  \
+                        if (mask)                                                 \
+                                return p + (__builtin_ctzll(mask) >> MASK_SHIFT); \
+                }                                                                 \
+                for (; p < end; p++) {                                            \
+                        char c = *p;                                              \
+                                                                                  \
+                        if (scalar)                                               \
+                                break;                                            \
+                }                                                                 \
+                return p;                                                         \
         }
 #else
-#define DEFINE_FIND(name, vector, scalar)                                               \
-        static inline _unused_ const char *name(const char *p, const char *end) {       \
-                for (; p < end; p++) {                                                  \
-                        char c = *p;                                                    \
-                                                                                        \
-                        if (scalar)                                                     \
-                                break;                                                  \
-                }                                                                       \
-                return p;                                                               \
+#define DEFINE_FIND(name, vector, scalar)                                         \
+        static inline _unused_ const char *name(const char *p, const char *end) { \
+                for (; p < end; p++) {                                            \
+                        char c = *p;                                              \
+                                                                                  \
+                        if (scalar)                                               \
+                                break;                                            \
+                }                                                                 \
+                return p;                                                         \
         }
 #endif
 
@@ -135,13 +135,13 @@ static inline size_t utf8_sequence(const char *s, const char *end) {
                 return (p[1] & 0xc0) == 0x80 ? 2 : 0;
         if (p[0] < 0xf0)
                 return left >= 3 && (p[1] & 0xc0) == 0x80 && (p[2] & 0xc0) == 0x80 && (p[0] != 0xe0 || p[1] >= 0xa0) &&
-                                       (p[0] != 0xed || p[1] < 0xa0)
-                             ? 3
-                             : 0;
+                                                       (p[0] != 0xed || p[1] < 0xa0)
+                                       ? 3
+                                       : 0;
         return left >= 4 && (p[1] & 0xc0) == 0x80 && (p[2] & 0xc0) == 0x80 && (p[3] & 0xc0) == 0x80 &&
-                               (p[0] != 0xf0 || p[1] >= 0x90) && (p[0] != 0xf4 || p[1] < 0x90)
-                     ? 4
-                     : 0;
+                                               (p[0] != 0xf0 || p[1] >= 0x90) && (p[0] != 0xf4 || p[1] < 0x90)
+                               ? 4
+                               : 0;
 }
 
 /* Writes code point c; returns the end. */

@@ -36,8 +36,9 @@ static inline bool all_safe(struct str s) {
 
 static void put_escape(struct buf *dst, uint8_t c) {
         static const char hex[] = "0123456789abcdef";
-        static const char named[] = { ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r', ['"'] = '"',
-                                      ['\\'] = '\\' };
+        static const char named[] = {
+                ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r', ['"'] = '"', ['\\'] = '\\'
+        };
 
         if (c < sizeof(named) && named[c])
                 buf_add(dst, (char[]) { '\\', named[c] }, 2);

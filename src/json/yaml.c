@@ -134,7 +134,9 @@ static int load_scalar(struct loader *l, struct json *ret) {
                                  yaml_scalar_tag(s.type), STR_ARG(text), tag + sizeof(YAML_TAG_PREFIX) - 1);
         if (r == -ERANGE)
                 return error_set(l->err, -EINVAL, FAILED "json: unsupported value: %s",
-                                 isnan(s.value.d) ? "NaN" : s.value.d > 0 ? "+Inf" : "-Inf");
+                                 isnan(s.value.d) ? "NaN"
+                                 : s.value.d > 0  ? "+Inf"
+                                                  : "-Inf");
         *ret = s.type == YAML_STRING ? json_of_copy(l->arena, text) : s.value;
         return 0;
 }

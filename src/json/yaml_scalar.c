@@ -10,6 +10,7 @@
 #include "json/number.h"
 #include "json/text.h"
 
+/* clang-format off */
 static const struct {
         struct str text;
         enum yaml_scalar_type type;
@@ -31,6 +32,7 @@ static const struct {
         { STR_INIT("+.INF"), YAML_FLOAT, INFINITY },  { STR_INIT("-.inf"), YAML_FLOAT, -INFINITY },
         { STR_INIT("-.Inf"), YAML_FLOAT, -INFINITY }, { STR_INIT("-.INF"), YAML_FLOAT, -INFINITY },
 };
+/* clang-format on */
 
 const char *yaml_scalar_tag(enum yaml_scalar_type type) {
         static const char *const tags[] = { "str", "null", "bool", "int", "float", "timestamp" };
@@ -199,8 +201,9 @@ static void resolve_plain(struct str in, bool timestamps, struct yaml_scalar *re
                 if (!str_eq(words[i].text, in))
                         continue;
                 ret->type = words[i].type;
-                ret->value = ret->type == YAML_BOOL ? json_of_bool(words[i].value > 0)
-                             : ret->type == YAML_FLOAT ? json_of_double(words[i].value) : json_null();
+                ret->value = ret->type == YAML_BOOL    ? json_of_bool(words[i].value > 0)
+                             : ret->type == YAML_FLOAT ? json_of_double(words[i].value)
+                                                       : json_null();
                 return;
         }
         if (!strchr("+-.0123456789", in.p[0]) || !in.p[0])

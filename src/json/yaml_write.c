@@ -47,9 +47,10 @@ static struct str valid(struct writer *w, struct str s) {
 
 static void write_string(struct writer *w, struct str s) {
         s = valid(w, s);
-        emit_scalar(w, s, str_find(s, '\n') >= 0 ? YAML_LITERAL_SCALAR_STYLE
-                        : yaml_reads_as_string(s) ? YAML_PLAIN_SCALAR_STYLE
-                                                  : YAML_DOUBLE_QUOTED_SCALAR_STYLE);
+        emit_scalar(w, s,
+                    str_find(s, '\n') >= 0    ? YAML_LITERAL_SCALAR_STYLE
+                    : yaml_reads_as_string(s) ? YAML_PLAIN_SCALAR_STYLE
+                                              : YAML_DOUBLE_QUOTED_SCALAR_STYLE);
 }
 
 /* ---- the order of keys: letters after the rest, numbers by value ---- */
@@ -58,7 +59,7 @@ static void write_string(struct writer *w, struct str s) {
 static uint32_t next_rune(const char **p, const char *end) {
         static const uint8_t first_bits[] = { 0, 0x7f, 0x1f, 0x0f, 0x07 };
         size_t n = utf8_sequence(*p, end);
-        uint32_t c = n ? (uint8_t) **p & first_bits[n] : 0xfffd;
+        uint32_t c = n ? (uint8_t) * *p & first_bits[n] : 0xfffd;
 
         for (size_t i = 1; i < n; i++)
                 c = c << 6 | ((uint8_t) (*p)[i] & 0x3f);
@@ -167,8 +168,9 @@ static void write_value(struct writer *w, const struct json *j) {
                 break;
         case JSON_DOUBLE:
                 /* An integral double went through JSON as an integer. */
-                emit_scalar(w, fabs(j->d) < 1e21 && j->d == floor(j->d) ? json_format_double(digits, j->d)
-                                                                         : json_format_double_g(digits, j->d),
+                emit_scalar(w,
+                            fabs(j->d) < 1e21 && j->d == floor(j->d) ? json_format_double(digits, j->d)
+                                                                     : json_format_double_g(digits, j->d),
                             YAML_PLAIN_SCALAR_STYLE);
                 break;
         default:

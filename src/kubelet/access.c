@@ -12,8 +12,8 @@ static const struct {
         const char *prefix, *subresource;
         bool or_proxy;
 } parts[] = {
-        { "/stats", "stats", false }, { "/metrics", "metrics", false }, { "/logs", "log", false },
-        { "/pods", "pods", true },    { "/runningpods", "pods", true }, { "/healthz", "healthz", true },
+        { "/stats", "stats", false },    { "/metrics", "metrics", false }, { "/logs", "log", false },
+        { "/pods", "pods", true },       { "/runningpods", "pods", true }, { "/healthz", "healthz", true },
         { "/configz", "configz", true },
 };
 
@@ -55,10 +55,9 @@ static void end(struct live *l) {
 }
 
 static void read_attributes(struct asking *p) {
-        static const char *const verbs[] = { [HTTP_M_POST] = "create",
-                                             [HTTP_M_PUT] = "update",
-                                             [HTTP_M_PATCH] = "patch",
-                                             [HTTP_M_DELETE] = "delete" };
+        static const char *const verbs[] = {
+                [HTTP_M_POST] = "create", [HTTP_M_PUT] = "update", [HTTP_M_PATCH] = "patch", [HTTP_M_DELETE] = "delete"
+        };
         enum http_method m = http_request_method(p->r);
         struct str path = http_request_path(p->r);
 
@@ -94,8 +93,7 @@ static void access_told(int result, struct object *object, const struct error *e
                 server_error(r, 500, "Authorization error (user=%" STR_FMT ", verb=%s, resource=nodes, subresource=%s)",
                              STR_ARG(json_str(json_getc(&p->user, "username"))), p->verb, p->subresources[0]);
         else if (r)
-                server_error(r, 403,
-                             "Forbidden (user=%" STR_FMT ", verb=%s, resource=nodes, subresource(s)=[%s%s])\n",
+                server_error(r, 403, "Forbidden (user=%" STR_FMT ", verb=%s, resource=nodes, subresource(s)=[%s%s])\n",
                              STR_ARG(json_str(json_getc(&p->user, "username"))), p->verb, p->subresources[0],
                              p->n > 1 ? " proxy" : "");
         drop(p);
@@ -105,10 +103,9 @@ static void ask_access(struct asking *p) {
         struct json review = json_build(p->arena,
                                         "{ spec: { user: %s, uid: %o, groups: %j, extra: %j, resourceAttributes: { "
                                         "verb: %c, version: 'v1', resource: 'nodes', subresource: %c, name: %c } } }",
-                                        json_str(json_getc(&p->user, "username")),
-                                        json_str(json_getc(&p->user, "uid")), json_getc(&p->user, "groups"),
-                                        json_getc(&p->user, "extra"), p->verb, p->subresources[p->asked],
-                                        p->k->o.node_name);
+                                        json_str(json_getc(&p->user, "username")), json_str(json_getc(&p->user, "uid")),
+                                        json_getc(&p->user, "groups"), json_getc(&p->user, "extra"), p->verb,
+                                        p->subresources[p->asked], p->k->o.node_name);
 
         client_async(p->k->o.client,
                      &(struct client_request) {

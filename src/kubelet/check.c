@@ -218,20 +218,20 @@ static void start_http(struct check *c, const struct json *get) {
         c->url = xprintf("%s://%s%" STR_FMT, tls ? "https" : "http", c->address, STR_ARG(path));
         json_each_item(it, headers)
                 if (n < MAX_HEADERS) {
-                        h[n++] = (struct http_header){ jstr(it, "name"), jstr(it, "value") };
+                        h[n++] = (struct http_header) { jstr(it, "name"), jstr(it, "value") };
                         has_agent = has_agent || str_eq_fold(jstr(it, "name"), STR("user-agent"));
                         has_accept = has_accept || str_eq_fold(jstr(it, "name"), STR("accept"));
                 }
         if (!has_agent)
-                h[n++] = (struct http_header){ STR("User-Agent"), str_of(c->o.user_agent) };
+                h[n++] = (struct http_header) { STR("User-Agent"), str_of(c->o.user_agent) };
         if (!has_accept)
-                h[n++] = (struct http_header){ STR("Accept"), STR("*/*") };
-        h[n++] = (struct http_header){ STR("Connection"), STR("close") };
+                h[n++] = (struct http_header) { STR("Accept"), STR("*/*") };
+        h[n++] = (struct http_header) { STR("Connection"), STR("close") };
         if (new_client(c, host, port, tls, false, &err) < 0) {
                 finish(c, false, "%s", error_text(&err));
                 return;
         }
-        c->call = http_client_call(c->client, &(struct http_call_options){
+        c->call = http_client_call(c->client, &(struct http_call_options) {
                                                               .method = "GET",
                                                               .path = path,
                                                               .headers = h,
@@ -298,7 +298,7 @@ static void start_grpc(struct check *c, const struct json *grpc) {
                 finish(c, false, "%s", error_text(&err));
                 return;
         }
-        c->call = http_client_call(c->client, &(struct http_call_options){
+        c->call = http_client_call(c->client, &(struct http_call_options) {
                                                               .method = "POST",
                                                               .path = STR("/grpc.health.v1.Health/Check"),
                                                               .headers = h,

@@ -41,8 +41,7 @@ static struct json make_annotations(struct pod *p, struct container *c, uint32_t
                           "  io.kubernetes.pod.terminationGracePeriod: %s }",
                           arena_printf(a, "%llx", (unsigned long long) container_hash(c->spec)),
                           arena_printf(a, "%u", attempt), jstr(c->spec, "terminationMessagePath"),
-                          jstr(c->spec, "terminationMessagePolicy"),
-                          arena_printf(a, "%lld", (long long) pod_grace(p)));
+                          jstr(c->spec, "terminationMessagePolicy"), arena_printf(a, "%lld", (long long) pod_grace(p)));
 }
 
 /* ---- security ---- */
@@ -119,7 +118,7 @@ static int add_termination_log(struct pod *p, struct container *c, uint32_t atte
         TRY(file_write(file.p, STR(""), 0666, err));
         if (chmod(file.p, 0666) < 0) /* whatever the umask */
                 return error_errno(err, -errno, "chmod %s", file.p);
-        vec_push(mounts, (struct mount_config){ .host_path = file, .container_path = path });
+        vec_push(mounts, (struct mount_config) { .host_path = file, .container_path = path });
         return 0;
 }
 
@@ -136,7 +135,7 @@ static int add_hosts(struct pod *p, struct mount_list *mounts, struct error *err
         if (mounted(mounts, "/etc/hosts"))
                 return 0;
         TRY(pod_hosts_file(p, &path, err));
-        vec_push(mounts, (struct mount_config){ .host_path = str_of(path), .container_path = STR("/etc/hosts") });
+        vec_push(mounts, (struct mount_config) { .host_path = str_of(path), .container_path = STR("/etc/hosts") });
         return 0;
 }
 

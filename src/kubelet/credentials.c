@@ -89,7 +89,7 @@ void credentials_of_config(struct arena *a, const struct json *config, struct st
                         continue;
                 for (at = n++; at > 0 && found[at - 1].key.n < json_key(m).n; at--) /* the longest key first */
                         found[at] = found[at - 1];
-                found[at] = (struct found){ json_key(m), read_entry(a, &m->value) };
+                found[at] = (struct found) { json_key(m), read_entry(a, &m->value) };
         }
         *ret = arena_array(a, struct registry_auth, n + 1);
         *ret_n = n;

@@ -65,14 +65,14 @@ static void env_put(struct env *e, struct str name, struct str value) {
                         e->vars.v[i].kv[1] = value;
                         return;
                 }
-        vec_push(&e->vars, (struct env_var){ { name, value } });
+        vec_push(&e->vars, (struct env_var) { { name, value } });
 }
 
 static struct str lookup(struct str name, const struct str (*env)[2], size_t n) {
         for (size_t i = 0; i < n; i++)
                 if (str_eq(env[i][0], name))
                         return env[i][1];
-        return (struct str){ 0 };
+        return (struct str) { 0 };
 }
 
 /* $(NAME) becomes its value, or stays where there is none; $$ is one $. */

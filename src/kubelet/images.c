@@ -136,8 +136,8 @@ static void report_pulled(struct pull *q, struct container *c) {
         node_poke(q->task.pod->k); /* its list of images */
         c->pull = JOB_DONE;
         set_string(&c->image_id, str_of(q->id));
-        set_string(&c->pull_error, (struct str){ 0 });
-        c->pull_backoff = (struct backoff){ 0 };
+        set_string(&c->pull_error, (struct str) { 0 });
+        c->pull_backoff = (struct backoff) { 0 };
 }
 
 static void report_failed(struct pull *q, struct container *c) {

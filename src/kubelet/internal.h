@@ -130,7 +130,7 @@ struct pod {
         unsigned tasks; /* under way, each holds the pod */
         struct timer timer;
         struct task task; /* the step */
-        bool renewed; /* by the step: a container that was stopped to start again runs */
+        bool renewed;     /* by the step: a container that was stopped to start again runs */
         VEC(struct probe *) probes;
 
         /* a step's */

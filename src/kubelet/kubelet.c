@@ -339,7 +339,7 @@ static void adopt(struct kubelet *k, const struct sandbox_status *s) {
                 a->name = xstrdup(s->name);
                 map_put(k->adopted, str_of(s->uid), a);
         }
-        vec_push(&a->sandboxes, (struct adopted_sandbox){ xstrdup(s->id), s->attempt });
+        vec_push(&a->sandboxes, (struct adopted_sandbox) { xstrdup(s->id), s->attempt });
         for (at = a->sandboxes.n - 1; at > 0 && a->sandboxes.v[at - 1].attempt > a->sandboxes.v[at].attempt; at--) {
                 struct adopted_sandbox swap = a->sandboxes.v[at];
 

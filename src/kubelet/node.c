@@ -125,8 +125,7 @@ static struct json images_json(struct node_agent *n, struct arena *a) {
                 for (size_t j = 0; j < ARRAY_SIZE(both); j++)
                         for (char **name = both[j]; name && *name && json_len(&names) < MAX_IMAGE_NAMES; name++)
                                 json_push(a, &names, json_of_cstr(*name));
-                json_push(a, &list,
-                          json_build(a, "{ names: %j, sizeBytes: %l }", &names, (int64_t) images[i].size));
+                json_push(a, &list, json_build(a, "{ names: %j, sizeBytes: %l }", &names, (int64_t) images[i].size));
         }
         return list;
 }
@@ -356,8 +355,7 @@ static struct json lease_json(struct node_agent *n, struct arena *a, const struc
                           "{ kind: 'Lease', apiVersion: 'coordination.k8s.io/v1',"
                           "  metadata: { name: %c, namespace: 'kube-node-lease', ownerReferences: %j },"
                           "  spec: { holderIdentity: %c, leaseDurationSeconds: %d, renewTime: %S } }",
-                          name, node ? &owners : NULL, name, LEASE_SECONDS,
-                          time_format_micro(text, kubelet_now(n->k)));
+                          name, node ? &owners : NULL, name, LEASE_SECONDS, time_format_micro(text, kubelet_now(n->k)));
 }
 
 static int renew_lease(struct node_agent *n, struct arena *a, struct error *err) {

@@ -27,7 +27,7 @@ static void put(struct making *m, struct str path, struct str data, const struct
                         m->files->v[i].mode = bits;
                         return;
                 }
-        vec_push(m->files, (struct payload_file){ path, data, bits });
+        vec_push(m->files, (struct payload_file) { path, data, bits });
 }
 
 /* ---- configMap and secret ---- */

@@ -186,7 +186,7 @@ static void fire(struct timer *t) {
         if (json_getc(b->spec, "exec"))
                 start_exec(b);
         else
-                b->check = check_start(&(struct check_options){
+                b->check = check_start(&(struct check_options) {
                                 .k = b->pod->k,
                                 .handler = b->spec,
                                 .container_spec = b->container_spec,

@@ -121,7 +121,7 @@ static void output_ended(struct session *s) {
                 return;
         }
         s->waiting = true;
-        s->wait = (struct task){ .run = wait_run, .done = wait_done, .loop = s->loop };
+        s->wait = (struct task) { .run = wait_run, .done = wait_done, .loop = s->loop };
         pool_submit(s->k->pool, &s->wait);
 }
 
@@ -259,7 +259,7 @@ static void on_resize(struct remote *r, uint16_t columns, uint16_t rows, void *a
 static void start_run(struct task *t) {
         struct session *s = container_of(t, struct session, start);
 
-        s->stream = (struct runtime_stream){ -1, -1, -1, 0, s->o.tty };
+        s->stream = (struct runtime_stream) { -1, -1, -1, 0, s->o.tty };
         if (s->attach)
                 s->result = runtime_attach(s->k->runtime, s->id, s->o.in, s->o.tty, &s->stream.stdout_fd, &s->error);
         else
@@ -310,7 +310,7 @@ static void ready(struct remote *r, void *arg) {
 
         remote_pause(r, true);
         s->starting = true;
-        s->start = (struct task){ .run = start_run, .done = start_done, .loop = s->loop };
+        s->start = (struct task) { .run = start_run, .done = start_done, .loop = s->loop };
         pool_submit(s->k->pool, &s->start);
 }
 

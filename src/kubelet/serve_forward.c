@@ -262,7 +262,7 @@ static struct connection *connection_new(struct forward *f, uint16_t port) {
 
 static void connection_start(struct connection *c) {
         c->connecting = true;
-        c->task = (struct task){ .run = connect_run, .done = connect_done, .loop = c->forward->loop };
+        c->task = (struct task) { .run = connect_run, .done = connect_done, .loop = c->forward->loop };
         pool_submit(c->forward->k->pool, &c->task);
 }
 

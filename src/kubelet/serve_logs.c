@@ -90,7 +90,7 @@ static void emit(struct log_stream *s, struct str text) {
                 return;
         copy = xmalloc(text.n);
         memcpy(copy, text.p, text.n);
-        http_stream_send(s->request, &(struct http_slice){ { copy, text.n }, free, copy }, 1);
+        http_stream_send(s->request, &(struct http_slice) { { copy, text.n }, free, copy }, 1);
 }
 
 static void add_line(struct log_stream *s, struct buf *out, struct str line) {

@@ -69,7 +69,7 @@ struct str server_query(struct http_request *r, const char *name) {
         struct str *all;
         size_t n = server_query_all(r, name, &all);
 
-        return n ? all[0] : (struct str){ 0 };
+        return n ? all[0] : (struct str) { 0 };
 }
 
 bool server_query_bool(struct http_request *r, const char *name) {
@@ -130,8 +130,7 @@ static void serve_configz(struct http_request *r, const struct route_args *a) {
                         "  containerLogMaxSize: %s, maxParallelImagePulls: %d } }",
                         o->address, (int) kubelet_port(a->k), o->cluster_domain, o->cluster_dns, o->max_pods,
                         o->image_gc_high_percent, o->image_gc_low_percent, o->log_max_files,
-                        arena_printf(arena, "%lldMi", (long long) o->log_max_bytes >> 20),
-                        (int) o->max_parallel_pulls);
+                        arena_printf(arena, "%lldMi", (long long) o->log_max_bytes >> 20), (int) o->max_parallel_pulls);
         _cleanup_buf_ struct buf text = BUF_INIT;
 
         json_write(&text, &config);

@@ -280,8 +280,8 @@ static void check_running(struct container *c) {
         if (!why)
                 return;
         if (changed) {
-                c->restart = (struct backoff){ 0 };
-                set_string(&c->image_id, (struct str){ 0 });
+                c->restart = (struct backoff) { 0 };
+                set_string(&c->image_id, (struct str) { 0 });
         }
         c->restart_wanted = changed || c->sidecar || !str_eqc(pod_restart_policy(p), "Never");
         if (c->post_start == JOB_FAILED)

@@ -110,9 +110,9 @@ static void gather_end(struct live *l) {
 
 static void start(struct http_request *r, struct kubelet *k, const char *type,
                   void (*render)(struct gather *g, struct buf *out)) {
-        struct gather *g = xnew(struct gather, .k = k, .request = r, .type = type, .render = render,
-                                .arena = arena_new(0), .task.run = gather_run, .task.done = gather_done,
-                                .task.loop = http_request_loop(r));
+        struct gather *g =
+                        xnew(struct gather, .k = k, .request = r, .type = type, .render = render, .arena = arena_new(0),
+                             .task.run = gather_run, .task.done = gather_done, .task.loop = http_request_loop(r));
 
         server_live_add(k, &g->live, gather_end);
         http_request_on_close(r, gather_gone, g);
@@ -287,8 +287,8 @@ static void render_resource(struct gather *g, struct buf *out) {
                    (long long) (g->k->o.memory_bytes - g->node_available), now);
         each_pod(g, out, "pod_cpu_usage_seconds_total", "counter",
                  "[STABLE] Cumulative cpu time consumed by the pod in core-seconds", cpu_seconds);
-        each_pod(g, out, "pod_memory_working_set_bytes", "gauge",
-                 "[STABLE] Current working set of the pod in bytes", working_set);
+        each_pod(g, out, "pod_memory_working_set_bytes", "gauge", "[STABLE] Current working set of the pod in bytes",
+                 working_set);
         head(out, "resource_scrape_error", "gauge",
              "[STABLE] 1 if there was an error while getting container metrics, 0 otherwise");
         buf_addc(out, "resource_scrape_error 0\n");

@@ -386,7 +386,7 @@ static int mount_of(struct pod *p, struct container *c, const struct json *m, si
         if (!v)
                 return error_set(err, -ENOENT, "cannot find volume \"%" STR_FMT "\" to mount into container \"%s\"",
                                  STR_ARG(jstr(m, "name")), c->name);
-        *ret = (struct mount_config){
+        *ret = (struct mount_config) {
                 .host_path = str_of(v->path),
                 .container_path = jstr(m, "mountPath"),
                 .readonly = v->has_payload ||

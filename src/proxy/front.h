@@ -16,16 +16,16 @@ static inline uint16_t backend_port(backend_t b) {
 
 /* One address and port, wanted or installed. */
 struct front {
-        char key[64];       /* as nftables writes it: "10.96.3.7 . tcp . 80", of a NodePort "tcp . 30080" */
-        char service[328];  /* "namespace/name" it belongs to */
-        bool node;          /* a NodePort */
-        bool external;      /* an address of the outside; else of the cluster */
+        char key[64];      /* as nftables writes it: "10.96.3.7 . tcp . 80", of a NodePort "tcp . 30080" */
+        char service[328]; /* "namespace/name" it belongs to */
+        bool node;         /* a NodePort */
+        bool external;     /* an address of the outside; else of the cluster */
         bool masquerade, udp, drop;
-        uint32_t ip;        /* 0 for a NodePort */
+        uint32_t ip; /* 0 for a NodePort */
         uint16_t port;
-        int64_t affinity;   /* seconds a client stays with its endpoint, 0: none */
+        int64_t affinity;    /* seconds a client stays with its endpoint, 0: none */
         backend_t *backends; /* wanted: sorted; installed: by position */
-        uint32_t *ids;      /* installed with affinity: names of the backends that outlive their positions */
+        uint32_t *ids;       /* installed with affinity: names of the backends that outlive their positions */
         size_t n;
 };
 void front_free(void *front);

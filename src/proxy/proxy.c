@@ -32,16 +32,16 @@ struct proxy {
         struct informer *services, *slices;
         struct informer_index *by_service;
         struct rules *rules;
-        struct map *installed;   /* "namespace/name" → struct keys of its fronts */
-        struct map *dirty;       /* services to look at in the next turn */
-        struct map *contended;   /* keys of fronts that a second Service wants too */
-        struct map *flows;       /* in a turn: address and port of UDP fronts that changed → struct front, a copy */
+        struct map *installed; /* "namespace/name" → struct keys of its fronts */
+        struct map *dirty;     /* services to look at in the next turn */
+        struct map *contended; /* keys of fronts that a second Service wants too */
+        struct map *flows;     /* in a turn: address and port of UDP fronts that changed → struct front, a copy */
         struct loop_work turn;
         struct timer retry;
         uint64_t retry_ms;
         bool posted, stopping;
-        bool fresh;              /* the table is to be written from nothing */
-        bool all_dirty;          /* a contended front has become free */
+        bool fresh;     /* the table is to be written from nothing */
+        bool all_dirty; /* a contended front has become free */
 };
 
 static void keys_free(void *p) {

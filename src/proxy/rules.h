@@ -12,7 +12,7 @@ void rules_free(struct rules *r);
 /* The table anew, with nothing in it. */
 void rules_start_over(struct rules *r, struct buf *b);
 
-struct front *rules_front(const struct rules *r, struct str key); /* installed under this key, or NULL */
+struct front *rules_front(const struct rules *r, struct str key);      /* installed under this key, or NULL */
 void rules_install(struct rules *r, struct buf *b, struct front *f);   /* takes it */
 void rules_uninstall(struct rules *r, struct buf *b, struct front *f); /* an installed one; it is freed */
 /* Brings an installed front to the backends of a wanted one; both have some. true: something has changed. */

@@ -26,11 +26,11 @@ struct pod_network {
 struct runtime;
 
 struct runtime_options {
-        const char *root_dir;       /* "/var/lib/cube/runtime": images, layers, containers' writable layers */
-        const char *state_dir;      /* "/run/cube/runtime": pid files, sockets, netns pins; gone after a reboot */
-        const char *oci_runtime;    /* "crun" */
-        const char *conmon;         /* "conmon" */
-        const char *cgroup_parent;  /* "/kubepods" below the node's own cgroup root, created */
+        const char *root_dir;      /* "/var/lib/cube/runtime": images, layers, containers' writable layers */
+        const char *state_dir;     /* "/run/cube/runtime": pid files, sockets, netns pins; gone after a reboot */
+        const char *oci_runtime;   /* "crun" */
+        const char *conmon;        /* "conmon" */
+        const char *cgroup_parent; /* "/kubepods" below the node's own cgroup root, created */
         struct pod_network *network;
         /* registries: for images */
         struct json *registries; /* {"host:port": {"insecure": true, "plainHTTP": true, "mirrors": []}}; may be NULL */
@@ -51,15 +51,15 @@ struct sandbox_config {
         uint32_t attempt;
         struct str hostname;
         bool host_network, host_pid, host_ipc, share_process_namespace;
-        struct str log_directory;          /* /var/log/pods/<ns>_<name>_<uid> */
-        struct str cgroup_parent;          /* relative to the runtime's: "burstable/pod<uid>"; empty: none */
+        struct str log_directory; /* /var/log/pods/<ns>_<name>_<uid> */
+        struct str cgroup_parent; /* relative to the runtime's: "burstable/pod<uid>"; empty: none */
         /* The pod's {"memory": bytes, "cpu_shares", "cpu_quota", "cpu_period", "pids"}; may be NULL. */
         const struct json *cgroup_resources;
         const struct json *labels, *annotations; /* kept and returned */
-        const struct json *dns; /* {"servers":[], "searches":[], "options":[]}; NULL: the host's resolv.conf */
-        const struct json *sysctls;        /* {"net.ipv4.x": "1"} or NULL */
+        const struct json *dns;     /* {"servers":[], "searches":[], "options":[]}; NULL: the host's resolv.conf */
+        const struct json *sysctls; /* {"net.ipv4.x": "1"} or NULL */
         const struct json *hostports;
-        struct str runtime_handler;        /* RuntimeClass handler; empty: default */
+        struct str runtime_handler; /* RuntimeClass handler; empty: default */
 };
 struct sandbox_status {
         char *id, *name, *namespace, *uid;
@@ -84,21 +84,21 @@ enum container_state { CONTAINER_CREATED, CONTAINER_RUNNING, CONTAINER_EXITED, C
 struct mount_config {
         struct str host_path, container_path;
         bool readonly, recursive_readonly;
-        int propagation; /* 0 private, 1 host to container, 2 bidirectional */
+        int propagation;  /* 0 private, 1 host to container, 2 bidirectional */
         struct str image; /* an image volume: host_path is ignored */
 };
 struct container_config {
         struct str name;
         uint32_t attempt;
-        struct str image;                  /* image id from runtime_image_status / pull */
-        const struct str *command, *args;  /* with expansions done; NULL command: the image's entrypoint (CRI rules) */
+        struct str image;                 /* image id from runtime_image_status / pull */
+        const struct str *command, *args; /* with expansions done; NULL command: the image's entrypoint (CRI rules) */
         size_t n_command, n_args;
         struct str working_dir;
         const struct str (*env)[2];
         size_t n_env;
         const struct mount_config *mounts;
         size_t n_mounts;
-        struct str log_path;               /* relative to the sandbox's log_directory: "app/0.log" */
+        struct str log_path; /* relative to the sandbox's log_directory: "app/0.log" */
         bool stdin_open, stdin_once, tty;
         /* {"cpu_shares","cpu_quota","cpu_period","memory","pids","oom_score_adj","cpuset_cpus","hugepages": {…}, …} */
         const struct json *resources;
@@ -107,20 +107,20 @@ struct container_config {
         const struct json *security;
         const struct json *devices;
         const struct json *labels, *annotations;
-        struct str target_container;       /* ephemeral containers: share its PID namespace */
-        int stop_signal;                   /* 0: the image's, else SIGTERM */
+        struct str target_container; /* ephemeral containers: share its PID namespace */
+        int stop_signal;             /* 0: the image's, else SIGTERM */
 };
 struct container_status {
         char *id, *sandbox_id, *name;
         uint32_t attempt;
         enum container_state state;
         int64_t created_ns, started_ns, finished_ns;
-        int exit_code;                     /* 128 + signal when killed */
+        int exit_code; /* 128 + signal when killed */
         int pid;
-        char *reason;                      /* "Completed", "Error", "OOMKilled", "StartError", "ContainerCannotRun" */
+        char *reason; /* "Completed", "Error", "OOMKilled", "StartError", "ContainerCannotRun" */
         char *message;
-        char *image, *image_id;            /* as given; digest form "docker.io/library/x@sha256:…" or "sha256:…" */
-        char *log_path;                    /* absolute */
+        char *image, *image_id; /* as given; digest form "docker.io/library/x@sha256:…" or "sha256:…" */
+        char *log_path;         /* absolute */
         struct json *labels, *annotations, *mounts;
 };
 int runtime_create_container(struct runtime *r, const char *sandbox_id, const struct container_config *c, char **ret_id,
@@ -140,7 +140,7 @@ void runtime_on_exit(struct runtime *r, struct loop *loop, void (*fn)(const char
 struct runtime_stream {
         /* -1: not wanted. With a tty stdout_fd is the pty's master, for both ways. Owned by the taker. */
         int stdin_fd, stdout_fd, stderr_fd;
-        int pid;                            /* of the exec'd OCI runtime process; attach: 0 */
+        int pid; /* of the exec'd OCI runtime process; attach: 0 */
         bool tty;
 };
 /* Waits for the end. timeout_ms 0: none (then -ETIMEDOUT after killing it). */
@@ -169,12 +169,12 @@ int runtime_sandbox_usage(struct runtime *r, const char *id, struct runtime_usag
 
 /* ---- images ---- */
 struct image_status {
-        char *id;                          /* "sha256:…" of the config */
-        char **tags, **digests;            /* "docker.io/library/busybox:latest", "…@sha256:…"; NULL-terminated */
-        uint64_t size;                     /* bytes unpacked */
+        char *id;               /* "sha256:…" of the config */
+        char **tags, **digests; /* "docker.io/library/busybox:latest", "…@sha256:…"; NULL-terminated */
+        uint64_t size;          /* bytes unpacked */
         int64_t created_ns, used_ns;
-        char *username;                    /* the image's USER, or "" */
-        int64_t uid;                       /* numeric USER, -1 otherwise */
+        char *username; /* the image's USER, or "" */
+        int64_t uid;    /* numeric USER, -1 otherwise */
         bool pinned;
 };
 struct registry_auth {

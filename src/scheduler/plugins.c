@@ -238,7 +238,6 @@ static const struct plugin balanced_allocation = { .name = "NodeResourcesBalance
                                                    .weight = 1 };
 
 const struct plugin *const plugins[] = {
-        &node_unschedulable, &node_name,          &taint_toleration,    &node_affinity,
-        &node_ports,         &node_resources_fit, &volume_binding,      &balanced_allocation,
-        NULL,
+        &node_unschedulable, &node_name,      &taint_toleration,    &node_affinity, &node_ports,
+        &node_resources_fit, &volume_binding, &balanced_allocation, NULL,
 };

@@ -29,8 +29,8 @@ static void add_terms(struct pod_info *p, struct volume_need *need, const struct
 static bool is_free(const struct object *volume, const struct object *claim, struct str class) {
         const struct json *spec = PersistentVolume_spec(object_json(volume)),
                           *ref = PersistentVolumeSpec_claimRef(spec);
-        struct quantity wanted = quantity_of_json(
-                json_at_path(object_json(claim), "spec", "resources", "requests", "storage"));
+        struct quantity wanted =
+                        quantity_of_json(json_at_path(object_json(claim), "spec", "resources", "requests", "storage"));
 
         if (quantity_cmp(quantity_of_json(json_at_path(spec, "capacity", "storage")), wanted) < 0)
                 return false;

@@ -78,8 +78,10 @@ static int decode_managers(struct arena *a, const struct json *entries, struct m
         json_each_item(e, entries) {
                 struct str fields_type = ManagedFieldsEntry_fieldsType(e);
                 struct manager x = {
-                        .name = ManagedFieldsEntry_manager(e), .version = ManagedFieldsEntry_apiVersion(e),
-                        .subresource = ManagedFieldsEntry_subresource(e), .time = ManagedFieldsEntry_time(e),
+                        .name = ManagedFieldsEntry_manager(e),
+                        .version = ManagedFieldsEntry_apiVersion(e),
+                        .subresource = ManagedFieldsEntry_subresource(e),
+                        .time = ManagedFieldsEntry_time(e),
                         .apply = str_eqc(ManagedFieldsEntry_operation(e), "Apply"),
                 };
                 if (!x.apply && !str_eqc(ManagedFieldsEntry_operation(e), "Update"))
@@ -179,8 +181,8 @@ static struct manager manager_of(struct arena *a, const struct apply_opts *o, bo
 /* What identifies an object and what the server keeps itself: owned by nobody. */
 static struct fieldset *strip_set(struct arena *a) {
         static const char *const names[] = {
-                "f:name", "f:namespace", "f:creationTimestamp", "f:selfLink", "f:uid", "f:clusterName", "f:generation",
-                "f:managedFields", "f:resourceVersion",
+                "f:name",        "f:namespace",  "f:creationTimestamp", "f:selfLink",        "f:uid",
+                "f:clusterName", "f:generation", "f:managedFields",     "f:resourceVersion",
         };
         struct fieldpath metadata = { NULL, STR_INIT("f:metadata") };
         struct fieldset *s = fieldset_new(a);

@@ -5,9 +5,9 @@
 #include "schema/schema.h"
 
 struct apply_opts {
-        struct str manager;      /* at most 128 characters of it are kept; empty: "unknown" */
-        struct str subresource;  /* "status", "scale" or "" */
-        struct str api_version;  /* of the request: "apps/v1" */
+        struct str manager;     /* at most 128 characters of it are kept; empty: "unknown" */
+        struct str subresource; /* "status", "scale" or "" */
+        struct str api_version; /* of the request: "apps/v1" */
         bool force;
         int64_t now_wall_ns;
         /* Fields that this way into the store cannot change, and therefore nobody owns through it ("status",
@@ -15,10 +15,10 @@ struct apply_opts {
         const char *const *reset;
 };
 
-/* Merges config (as the applier sent it: what it says explicitly counts) into live (NULL when the object does not exist yet), and
- * updates metadata.managedFields. The result is normalised but not defaulted. -EAGAIN, reason Conflict with one cause a
- * field, when other managers own what config changes and force is not set. The
- * config has passed structure_check. */
+/* Merges config (as the applier sent it: what it says explicitly counts) into live (NULL when the object does not exist
+ * yet), and updates metadata.managedFields. The result is normalised but not defaulted. -EAGAIN, reason Conflict with
+ * one cause a field, when other managers own what config changes and force is not set. The config has passed
+ * structure_check. */
 int apply_merge(struct arena *a, const struct schema_type *t, const struct json *live, const struct json *config,
                 const struct apply_opts *opts, struct json *ret, struct error *err);
 /* After a create (live NULL), update or patch: records in next's managedFields, in place, what the manager changed. */

@@ -77,8 +77,8 @@ static bool is_sidecar(const struct json *pod, struct str name) {
 }
 
 static void count_restarts(const struct json *status, int64_t *count, struct str *last) {
-        struct str at =
-                ContainerStateTerminated_finishedAt(ContainerState_terminated(ContainerStatus_lastState(status)));
+        struct str at = ContainerStateTerminated_finishedAt(
+                        ContainerState_terminated(ContainerStatus_lastState(status)));
 
         *count += ContainerStatus_restartCount(status);
         if (str_cmp(at, *last) > 0) /* all in RFC 3339 UTC: text order is time order */
@@ -282,8 +282,11 @@ static void add_metric(struct buf *b, const struct json *spec, const struct json
                 const char *type, *member;
                 bool named;
         } kinds[] = {
-                { "External", "external", false }, { "Pods", "pods", false }, { "Object", "object", false },
-                { "Resource", "resource", true }, { "ContainerResource", "containerResource", true },
+                { "External", "external", false },
+                { "Pods", "pods", false },
+                { "Object", "object", false },
+                { "Resource", "resource", true },
+                { "ContainerResource", "containerResource", true },
         };
         const struct json *source = NULL, *target, *current;
         size_t i = 0;
@@ -326,7 +329,7 @@ static void add_metric(struct buf *b, const struct json *spec, const struct json
 struct json cell_autoscaler_targets(struct arena *a, const struct json *object, int64_t now_wall_ns) {
         const struct json *specs = HorizontalPodAutoscalerSpec_metrics(HorizontalPodAutoscaler_spec(object));
         const struct json *current =
-                HorizontalPodAutoscalerStatus_currentMetrics(HorizontalPodAutoscaler_status(object));
+                        HorizontalPodAutoscalerStatus_currentMetrics(HorizontalPodAutoscaler_status(object));
         struct buf b = BUF_INIT;
 
         for (size_t i = 0; i < json_len(specs) && i < 2; i++) {
@@ -649,9 +652,10 @@ struct json cell_claim_capacity(struct arena *a, const struct json *object, int6
 
 struct json cell_storage_class_name(struct arena *a, const struct json *object, int64_t now_wall_ns) {
         const struct json *meta = StorageClass_metadata(object), *annotations = ObjectMeta_annotations(meta);
-        bool is_default =
-                str_eqc(json_str(json_getc(annotations, "storageclass.kubernetes.io/is-default-class")), "true") ||
-                str_eqc(json_str(json_getc(annotations, "storageclass.beta.kubernetes.io/is-default-class")), "true");
+        bool is_default = str_eqc(json_str(json_getc(annotations, "storageclass.kubernetes.io/is-default-class")),
+                                  "true") ||
+                          str_eqc(json_str(json_getc(annotations, "storageclass.beta.kubernetes.io/is-default-class")),
+                                  "true");
 
         return json_of_printf(a, "%" STR_FMT "%s", STR_ARG(ObjectMeta_name(meta)), is_default ? " (default)" : "");
 }
@@ -718,7 +722,7 @@ struct json cell_csr_condition(struct arena *a, const struct json *object, int64
         return json_of_printf(a, "%s%s%s",
                               json_find_by(conditions, "type", STR("Denied"))     ? "Denied"
                               : json_find_by(conditions, "type", STR("Approved")) ? "Approved"
-                                                                             : "Pending",
+                                                                                  : "Pending",
                               json_find_by(conditions, "type", STR("Failed")) ? ",Failed" : "",
                               CertificateSigningRequestStatus_certificate(status).n > 0 ? ",Issued" : "");
 }
@@ -795,7 +799,7 @@ static struct json go_selector(struct arena *a, const struct json *selector) {
 
 struct json cell_policy_param_ref(struct arena *a, const struct json *object, int64_t now_wall_ns) {
         const struct json *ref =
-                ValidatingAdmissionPolicyBindingSpec_paramRef(ValidatingAdmissionPolicyBinding_spec(object));
+                        ValidatingAdmissionPolicyBindingSpec_paramRef(ValidatingAdmissionPolicyBinding_spec(object));
         struct str ns = ParamRef_namespace(ref);
 
         if (ParamRef_name(ref).n == 0)
@@ -815,7 +819,7 @@ struct json cell_api_service(struct arena *a, const struct json *object, int64_t
 
 struct json cell_api_service_available(struct arena *a, const struct json *object, int64_t now_wall_ns) {
         const struct json *c =
-                json_find_by(APIServiceStatus_conditions(APIService_status(object)), "type", STR("Available"));
+                        json_find_by(APIServiceStatus_conditions(APIService_status(object)), "type", STR("Available"));
 
         if (!c)
                 return json_of_cstr("Unknown");

@@ -18,12 +18,17 @@ static const struct api_column scale_columns[] = {
         { .name = "Name", .type = "string", .format = "name", .doc = "", .path = ".metadata.name" },
         { .name = "Desired", .type = "integer", .format = "", .doc = "", .path = ".spec.replicas" },
         { .name = "Available", .type = "integer", .format = "", .doc = "", .path = ".status.replicas" },
-        { .name = "Age", .type = "string", .format = "", .doc = "", .path = ".metadata.creationTimestamp",
+        { .name = "Age",
+          .type = "string",
+          .format = "",
+          .doc = "",
+          .path = ".metadata.creationTimestamp",
           .kind = COLUMN_SINCE },
 };
 
-const struct api_resource columns_scale = { .kind = "Scale", .group = "autoscaling", .columns = scale_columns,
-                                            .n_columns = ARRAY_SIZE(scale_columns) };
+const struct api_resource columns_scale = {
+        .kind = "Scale", .group = "autoscaling", .columns = scale_columns, .n_columns = ARRAY_SIZE(scale_columns)
+};
 
 static const struct api_column *columns_of(const struct api_resource *r, size_t *ret_n) {
         *ret_n = r->n_columns ? r->n_columns : ARRAY_SIZE(default_columns);
@@ -136,9 +141,7 @@ static struct json custom_cell(struct arena *a, const struct api_column *c, cons
                 json_write(&b, v);
                 return json_of_copy(a, buf_str(&b));
         case 'i':
-                return json_is(v, JSON_INT)      ? *v
-                       : json_is(v, JSON_DOUBLE) ? json_of_int((int64_t) v->d)
-                                                 : json_null();
+                return json_is(v, JSON_INT) ? *v : json_is(v, JSON_DOUBLE) ? json_of_int((int64_t) v->d) : json_null();
         case 'n':
                 return json_is(v, JSON_INT) || json_is(v, JSON_DOUBLE) ? *v : json_null();
         case 'b':

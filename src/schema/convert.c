@@ -35,7 +35,8 @@ static struct json renamed(struct arena *a, const struct json *o, const struct r
 
 /* ---- events ---- */
 
-static const struct rename event_names[] = { /* core, events.k8s.io */
+static const struct rename event_names[] = {
+        /* core, events.k8s.io */
         { "involvedObject", "regarding" },
         { "message", "note" },
         { "source", "deprecatedSource" },
@@ -106,7 +107,7 @@ static void autoscaler_to_v1(struct arena *a, struct json *object) {
                 if (!have && is_cpu(metric, false)) {
                         json_set_int(a, &spec, "targetCPUUtilizationPercentage",
                                      MetricTarget_averageUtilization(
-                                             ResourceMetricSource_target(MetricSpec_resource(metric))));
+                                                     ResourceMetricSource_target(MetricSpec_resource(metric))));
                         have = true;
                 } else
                         json_push(a, &others, *metric);

@@ -68,7 +68,7 @@ static void print_fields(struct buf *b, const struct frame *at) {
 
 static const char *go_value(const struct json *v) {
         static const char *const names[] = {
-                [JSON_NULL] = "null", [JSON_BOOL] = "bool", [JSON_INT] = "number", [JSON_DOUBLE] = "number",
+                [JSON_NULL] = "null",     [JSON_BOOL] = "bool",   [JSON_INT] = "number",    [JSON_DOUBLE] = "number",
                 [JSON_STRING] = "string", [JSON_ARRAY] = "array", [JSON_OBJECT] = "object", [JSON_RAW] = "object",
         };
         return names[v->type];
@@ -77,11 +77,11 @@ static const char *go_value(const struct json *v) {
 /* What upstream's converter says, which makes objects of strategic merges without the way over JSON. */
 static int convert_error(struct decoder *d, enum schema_kind to, const struct json *v) {
         static const char *const from[] = {
-                [JSON_NULL] = "invalid", [JSON_BOOL] = "bool",   [JSON_INT] = "int64",  [JSON_DOUBLE] = "float64",
+                [JSON_NULL] = "invalid",  [JSON_BOOL] = "bool",   [JSON_INT] = "int64",  [JSON_DOUBLE] = "float64",
                 [JSON_STRING] = "string", [JSON_ARRAY] = "slice", [JSON_OBJECT] = "map", [JSON_RAW] = "map",
         };
         static const char *const scalars[] = {
-                [SCHEMA_BOOL] = "bool",   [SCHEMA_INT32] = "int32",   [SCHEMA_INT64] = "int64",
+                [SCHEMA_BOOL] = "bool",     [SCHEMA_INT32] = "int32",    [SCHEMA_INT64] = "int64",
                 [SCHEMA_STRING] = "string", [SCHEMA_DOUBLE] = "float64",
         };
         bool number = to == SCHEMA_INT32 || to == SCHEMA_INT64 || to == SCHEMA_DOUBLE;
@@ -230,13 +230,16 @@ static int time_error(struct decoder *d, struct str s, bool micro) {
                 at += n;
         }
         if (micro && (at >= s.n || s.p[at] != '.'))
-                return error_set(d->err, -EINVAL, "parsing time \"%" STR_FMT "\" as \"%s\": cannot parse \"%" STR_FMT
-                                 "\" as \".000000\"", STR_ARG(s), layout, STR_ARG(str_sub(s, at, s.n)));
+                return error_set(d->err, -EINVAL,
+                                 "parsing time \"%" STR_FMT "\" as \"%s\": cannot parse \"%" STR_FMT
+                                 "\" as \".000000\"",
+                                 STR_ARG(s), layout, STR_ARG(str_sub(s, at, s.n)));
         while (at < s.n && (s.p[at] == '.' || (s.p[at] >= '0' && s.p[at] <= '9')))
                 at++;
         if (at < s.n && s.p[at] != 'Z' && s.p[at] != '+' && s.p[at] != '-')
-                return error_set(d->err, -EINVAL, "parsing time \"%" STR_FMT "\" as \"%s\": cannot parse \"%" STR_FMT
-                                 "\" as \"Z07:00\"", STR_ARG(s), layout, STR_ARG(str_sub(s, at, s.n)));
+                return error_set(d->err, -EINVAL,
+                                 "parsing time \"%" STR_FMT "\" as \"%s\": cannot parse \"%" STR_FMT "\" as \"Z07:00\"",
+                                 STR_ARG(s), layout, STR_ARG(str_sub(s, at, s.n)));
         if (at >= s.n)
                 return error_set(d->err, -EINVAL,
                                  "parsing time \"%" STR_FMT "\" as \"%s\": cannot parse \"\" as \"Z07:00\"", STR_ARG(s),

@@ -151,7 +151,7 @@ void default_limit_range_item(struct arena *a, struct json *value) {
 void default_replication_controller(struct arena *a, struct json *value) {
         struct json *spec = json_get_or_add_object(a, value, "spec");
         const struct json *labels =
-                ObjectMeta_labels(PodTemplateSpec_metadata(ReplicationControllerSpec_template(spec)));
+                        ObjectMeta_labels(PodTemplateSpec_metadata(ReplicationControllerSpec_template(spec)));
 
         if (json_len(labels) == 0)
                 return;

@@ -187,7 +187,7 @@ struct fieldset *fieldset_without(struct arena *a, const struct fieldset *s, con
                         if (e.element.n != n + 2 || memcmp(e.element.p + 2, *p, n) != 0)
                                 continue;
                         if ((*p)[n] == '.')
-                                e.below = fieldset_without(a, e.below, (const char *const[]){ *p + n + 1, NULL });
+                                e.below = fieldset_without(a, e.below, (const char *const[]) { *p + n + 1, NULL });
                         else
                                 gone = true;
                 }

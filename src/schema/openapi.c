@@ -94,8 +94,9 @@ struct json openapi_schema(struct openapi *o, const struct schema_type *t) {
                 }
         if (t->kind == SCHEMA_LIST || t->kind == SCHEMA_MAP) {
                 elem = openapi_schema(o, t->elem);
-                return json_build(o->arena, t->kind == SCHEMA_LIST ? "{ type: 'array', items: %j }"
-                                                                   : "{ type: 'object', additionalProperties: %j }",
+                return json_build(o->arena,
+                                  t->kind == SCHEMA_LIST ? "{ type: 'array', items: %j }"
+                                                         : "{ type: 'object', additionalProperties: %j }",
                                   json_new(o->arena, elem));
         }
         if (t->kind == SCHEMA_STRUCT)
@@ -139,7 +140,9 @@ static void set_patch(struct openapi *o, const struct schema_field *f, struct js
 
         if (merge || retain)
                 json_set_cstr(o->arena, s, "x-kubernetes-patch-strategy",
-                              merge && retain ? "merge,retainKeys" : merge ? "merge" : "retainKeys");
+                              merge && retain ? "merge,retainKeys"
+                              : merge         ? "merge"
+                                              : "retainKeys");
         else if (f->flags & SCHEMA_PATCH_REPLACE)
                 json_set_cstr(o->arena, s, "x-kubernetes-patch-strategy", "replace");
         if (f->patch_key)
@@ -281,11 +284,12 @@ void openapi_v3(struct buf *dst, const struct api_group_version *gv) {
         openapi_paths(&o, gv, &paths);
         schemas = definitions(&o);
         document = json_build(
-                o.arena,
-                "{ openapi: '3.0.0', info: { title: 'Kubernetes', version: %c }, paths: %j, components: { schemas: %j,"
-                " securitySchemes: { BearerToken: { type: 'apiKey', description: 'Bearer Token authentication',"
-                " name: 'authorization', in: 'header' } } } }",
-                API_RELEASE, &paths, &schemas);
+                        o.arena,
+                        "{ openapi: '3.0.0', info: { title: 'Kubernetes', version: %c }, paths: %j, components: { "
+                        "schemas: %j,"
+                        " securitySchemes: { BearerToken: { type: 'apiKey', description: 'Bearer Token authentication',"
+                        " name: 'authorization', in: 'header' } } } }",
+                        API_RELEASE, &paths, &schemas);
         json_write(dst, &document);
         openapi_done(&o);
 }
@@ -320,12 +324,12 @@ static struct json make_v2(struct openapi *o, const struct api_group_version *co
                         openapi_paths(o, gvs[i], &paths);
                 }
         types = definitions(o);
-        return json_build(
-                o->arena,
-                "{ swagger: '2.0', info: { title: 'Kubernetes', version: %c }, paths: %j, definitions: %j,"
-                " securityDefinitions: { BearerToken: { type: 'apiKey', description: 'Bearer Token authentication',"
-                " name: 'authorization', in: 'header' } }, security: [ { BearerToken: [] } ] }",
-                API_RELEASE, &paths, &types);
+        return json_build(o->arena,
+                          "{ swagger: '2.0', info: { title: 'Kubernetes', version: %c }, paths: %j, definitions: %j,"
+                          " securityDefinitions: { BearerToken: { type: 'apiKey', description: 'Bearer Token "
+                          "authentication',"
+                          " name: 'authorization', in: 'header' } }, security: [ { BearerToken: [] } ] }",
+                          API_RELEASE, &paths, &types);
 }
 
 void openapi_v2(struct buf *dst, const struct api_group_version *const *gvs, size_t n) {

@@ -137,11 +137,17 @@ static struct json parameters(struct openapi *o, unsigned op) {
 static const char *const body_media[] = { "*/*", NULL };
 static const char *const delete_media[] = { "application/json", NULL };
 static const char *const patch_media[] = {
-        "application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml",
-        "application/strategic-merge-patch+json", NULL,
+        "application/json-patch+json",
+        "application/merge-patch+json",
+        "application/apply-patch+yaml",
+        "application/strategic-merge-patch+json",
+        NULL,
 };
 static const char *const custom_patch_media[] = {
-        "application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml", NULL,
+        "application/json-patch+json",
+        "application/merge-patch+json",
+        "application/apply-patch+yaml",
+        NULL,
 };
 static const char *const answer_media[] = { "application/json", "application/yaml",
                                             "application/vnd.kubernetes.protobuf", NULL };
@@ -177,8 +183,9 @@ static void set_body(struct openapi *o, const struct place *p, unsigned op, stru
                           op & (DELETE | COLLECTION) ? json_build(o->arena, "{ content: %j }", &media)
                                                      : json_build(o->arena, "{ content: %j, required: true }", &media));
         } else
-                json_push(o->arena, list, json_build(o->arena, "{ name: 'body', in: 'body', required: %b, schema: %j }",
-                                                     !(op & (DELETE | COLLECTION)), &schema));
+                json_push(o->arena, list,
+                          json_build(o->arena, "{ name: 'body', in: 'body', required: %b, schema: %j }",
+                                     !(op & (DELETE | COLLECTION)), &schema));
 }
 
 static void add_response(struct openapi *o, struct json *responses, const char *code, const char *text,
@@ -279,7 +286,8 @@ static const char *path_text(struct openapi *o, const struct api_resource *r, bo
         bool core = r->group[0] == '\0';
 
         return json_of_printf(o->arena, "%s%s/%s/%s%s%s", core ? "/api" : "/apis/", r->group, r->version,
-                              in_namespace ? "namespaces/{namespace}/" : "", r->plural, rest).s;
+                              in_namespace ? "namespaces/{namespace}/" : "", r->plural, rest)
+                        .s;
 }
 
 static void add_subresource(struct openapi *o, struct place p, const struct api_subresource *sub, struct json *paths) {

@@ -6,15 +6,15 @@
 
 enum how {
         END,
-        TEXT,      /* string */
-        FLAG,      /* bool */
-        TEXTS,     /* repeated string */
-        YAML,      /* Any, whose yaml = 2 holds any value */
-        YAMLS,     /* repeated Any */
-        MESSAGE,   /* below */
-        WRAPPED,   /* a message whose field 1 is the one below */
-        NAMED,     /* a map: a message of repeated { name = 1, value = 2 }, value as the one below */
-        TYPE,      /* TypeItem { value = 1 } */
+        TEXT,    /* string */
+        FLAG,    /* bool */
+        TEXTS,   /* repeated string */
+        YAML,    /* Any, whose yaml = 2 holds any value */
+        YAMLS,   /* repeated Any */
+        MESSAGE, /* below */
+        WRAPPED, /* a message whose field 1 is the one below */
+        NAMED,   /* a map: a message of repeated { name = 1, value = 2 }, value as the one below */
+        TYPE,    /* TypeItem { value = 1 } */
         PARAMETERS,
         REQUIREMENTS,
 };
@@ -29,7 +29,8 @@ struct entry {
 };
 
 /* Ends a table; vendor extensions (x-…) go to that number. */
-#define EXTENSIONS(n) { NULL, n, END, NULL }
+#define EXTENSIONS(n) \
+        { NULL, n, END, NULL }
 
 static const struct entry schema_entries[] = {
         { "$ref", 1, TEXT, NULL },
@@ -72,7 +73,9 @@ static const struct entry body_entries[] = {
         EXTENSIONS(6),
 };
 static const struct entry response_entries[] = {
-        { "description", 1, TEXT, NULL }, { "schema", 2, WRAPPED, schema_entries }, EXTENSIONS(5),
+        { "description", 1, TEXT, NULL },
+        { "schema", 2, WRAPPED, schema_entries },
+        EXTENSIONS(5),
 };
 static const struct entry operation_entries[] = {
         { "tags", 1, TEXTS, NULL },

@@ -60,7 +60,7 @@ static int read_time(struct reader *r, const struct schema_type *t, struct str b
         if (bytes.n == 0)
                 return 0;
         TRY(read_small(r, bytes, f));
-        m = (struct moment){ (int64_t) f[1].value, (int32_t) f[2].value };
+        m = (struct moment) { (int64_t) f[1].value, (int32_t) f[2].value };
         if (m.seconds < MOMENT_MIN || m.seconds > MOMENT_MAX || m.ns < 0 || m.ns >= (int32_t) NSEC_PER_SEC)
                 return error_set(r->err, -EINVAL, "time out of range");
         *ret = json_of_copy(r->arena, moment_format(text, m, t->kind == SCHEMA_TIME ? 0 : 6));
@@ -265,7 +265,7 @@ static int read_struct(struct reader *r, const struct schema_type *t, struct str
         for (size_t i = 0; i < t->n_fields; i++)
                 if (slots[i].set)
                         out.members[out.len++] =
-                                (struct json_member) { member_key(field_name(&t->fields[i])), slots[i].value };
+                                        (struct json_member) { member_key(field_name(&t->fields[i])), slots[i].value };
         *ret = out;
         return 0;
 }
@@ -337,9 +337,11 @@ static int read_value(struct reader *r, const struct schema_type *t, const struc
         enum schema_kind k = (enum schema_kind) t->kind;
         double d;
 
-        TRY(expect(r, w, k == SCHEMA_BOOL || k == SCHEMA_INT32 || k == SCHEMA_INT64 ? WIRE_VARINT
-                                 : k == SCHEMA_DOUBLE                              ? WIRE_FIXED64
-                                                                                   : WIRE_BYTES, t->go_name));
+        TRY(expect(r, w,
+                   k == SCHEMA_BOOL || k == SCHEMA_INT32 || k == SCHEMA_INT64 ? WIRE_VARINT
+                   : k == SCHEMA_DOUBLE                                       ? WIRE_FIXED64
+                                                                              : WIRE_BYTES,
+                   t->go_name));
         switch (k) {
         case SCHEMA_BOOL:
                 *ret = json_of_bool(w->value != 0);
@@ -376,9 +378,9 @@ int protobuf_open(struct str message, struct protobuf_unknown *ret, struct error
         int n;
 
         if (!str_has_prefix(message, PROTOBUF_MAGIC))
-                return error_set(
-                        err, -EINVAL,
-                        "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
+                return error_set(err, -EINVAL,
+                                 "provided data does not appear to be a protobuf message, expected prefix [107 56 115 "
+                                 "0]");
         rest = str_sub(message, PROTOBUF_MAGIC.n, message.n);
         if (str_empty(rest))
                 return error_set(err, -EINVAL, "empty body");

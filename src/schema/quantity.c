@@ -68,9 +68,9 @@ static const struct {
         const char *suffix;
         int base, exponent;
 } suffixes[] = {
-        { "", 10, 0 },    { "n", 10, -9 },  { "u", 10, -6 },  { "m", 10, -3 },  { "k", 10, 3 },   { "M", 10, 6 },
-        { "G", 10, 9 },   { "T", 10, 12 },  { "P", 10, 15 },  { "E", 10, 18 },  { "Ki", 2, 10 },  { "Mi", 2, 20 },
-        { "Gi", 2, 30 },  { "Ti", 2, 40 },  { "Pi", 2, 50 },  { "Ei", 2, 60 },
+        { "", 10, 0 },   { "n", 10, -9 }, { "u", 10, -6 }, { "m", 10, -3 }, { "k", 10, 3 },  { "M", 10, 6 },
+        { "G", 10, 9 },  { "T", 10, 12 }, { "P", 10, 15 }, { "E", 10, 18 }, { "Ki", 2, 10 }, { "Mi", 2, 20 },
+        { "Gi", 2, 30 }, { "Ti", 2, 40 }, { "Pi", 2, 50 }, { "Ei", 2, 60 },
 };
 
 static int interpret(struct str s, int64_t *ret_exponent, enum quantity_format *ret_format) {

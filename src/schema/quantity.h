@@ -6,7 +6,7 @@
 enum quantity_format { QUANTITY_DECIMAL_SI, QUANTITY_BINARY_SI, QUANTITY_DECIMAL_EXPONENT };
 
 struct quantity {
-        __int128 nano;               /* the value in 10^-9 */
+        __int128 nano; /* the value in 10^-9 */
         enum quantity_format format;
 };
 

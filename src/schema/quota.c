@@ -115,8 +115,8 @@ bool quota_constraint_holds(const struct json *container, struct str name) {
 static int64_t node_ports(const struct json *spec, struct str type) {
         int64_t n = 0;
 
-        if (str_eqc(type, "NodePort") || (str_eqc(type, "LoadBalancer") &&
-                                          json_bool_or(json_getc(spec, "allocateLoadBalancerNodePorts"), true)))
+        if (str_eqc(type, "NodePort") ||
+            (str_eqc(type, "LoadBalancer") && json_bool_or(json_getc(spec, "allocateLoadBalancerNodePorts"), true)))
                 return (int64_t) json_len(json_getc(spec, "ports"));
         json_each_item(p, json_getc(spec, "ports"))
                 n += str_eqc(type, "LoadBalancer") && json_int(json_getc(p, "nodePort")) != 0;
@@ -132,9 +132,8 @@ static struct str claim_class(const struct json *claim) {
 
 /* Whole bytes. A claim that is being shrunk after a failed growth holds what was allocated. */
 static struct quantity claim_storage(const struct json *claim) {
-        struct quantity q = larger(
-                        quantity_of_json(json_at_path(claim, "spec", "resources", "requests", "storage")),
-                        quantity_of_json(json_at_path(claim, "status", "allocatedResources", "storage")));
+        struct quantity q = larger(quantity_of_json(json_at_path(claim, "spec", "resources", "requests", "storage")),
+                                   quantity_of_json(json_at_path(claim, "status", "allocatedResources", "storage")));
 
         return quantity_of_int(quantity_value(q), q.format);
 }
@@ -146,8 +145,10 @@ static bool resource_is(const struct api_resource *r, const char *core_plural) {
 }
 
 bool quota_counted(struct str name, struct str *ret_plural, struct str *ret_group) {
-        static const char *const old[] = { "configmaps",      "persistentvolumeclaims", "replicationcontrollers",
-                                           "resourcequotas", "secrets",                "services" };
+        static const char *const old[] = {
+                "configmaps", "persistentvolumeclaims", "replicationcontrollers", "resourcequotas", "secrets",
+                "services"
+        };
         ssize_t dot;
 
         *ret_group = STR("");
@@ -253,17 +254,17 @@ static bool crosses_namespaces(const struct json *spec) {
         return false;
 }
 
-static bool class_matches(struct str class, struct str operator, const struct json *values) {
+static bool class_matches(struct str name, struct str op_name, const struct json *values) {
         bool among = false;
 
-        if (str_eqc(operator, "Exists") || str_eqc(operator, "DoesNotExist"))
-                return !str_empty(class) == str_eqc(operator, "Exists");
+        if (str_eqc(op_name, "Exists") || str_eqc(op_name, "DoesNotExist"))
+                return !str_empty(name) == str_eqc(op_name, "Exists");
         json_each_item(v, values)
-                among = among || (!str_empty(class) && str_eq(json_str(v), class));
-        return among == str_eqc(operator, "In");
+                among = among || (!str_empty(name) && str_eq(json_str(v), name));
+        return among == str_eqc(op_name, "In");
 }
 
-static bool pod_in_scope(const struct json *pod, struct str scope, struct str operator, const struct json *values) {
+static bool pod_in_scope(const struct json *pod, struct str scope, struct str op_name, const struct json *values) {
         const struct json *spec = json_getc(pod, "spec");
         bool best_effort = strcmp(pod_qos_class(spec), "BestEffort") == 0,
              terminating = json_int_or(json_getc(spec, "activeDeadlineSeconds"), -1) >= 0;
@@ -273,7 +274,7 @@ static bool pod_in_scope(const struct json *pod, struct str scope, struct str op
         if (str_eqc(scope, "BestEffort") || str_eqc(scope, "NotBestEffort"))
                 return best_effort == str_eqc(scope, "BestEffort");
         if (str_eqc(scope, "PriorityClass"))
-                return class_matches(json_str(json_getc(spec, "priorityClassName")), operator, values);
+                return class_matches(json_str(json_getc(spec, "priorityClassName")), op_name, values);
         return str_eqc(scope, "CrossNamespacePodAffinity") && crosses_namespaces(spec);
 }
 

@@ -48,10 +48,10 @@ enum schema_type_flags {
 
 enum schema_field_flags {
         SCHEMA_OPTIONAL = 1 << 0,
-        SCHEMA_OMITEMPTY = 1 << 1, /* not printed when empty */
-        SCHEMA_POINTER = 1 << 2,   /* absent differs from zero: a zero is printed */
-        SCHEMA_NULLABLE = 1 << 3,  /* custom resources: null is a value */
-        SCHEMA_PATCH_MERGE = 1 << 4, /* strategic merge patch merges the list by patch_key, or as a set */
+        SCHEMA_OMITEMPTY = 1 << 1,         /* not printed when empty */
+        SCHEMA_POINTER = 1 << 2,           /* absent differs from zero: a zero is printed */
+        SCHEMA_NULLABLE = 1 << 3,          /* custom resources: null is a value */
+        SCHEMA_PATCH_MERGE = 1 << 4,       /* strategic merge patch merges the list by patch_key, or as a set */
         SCHEMA_PATCH_RETAIN_KEYS = 1 << 5, /* $retainKeys is honoured */
         SCHEMA_PATCH_REPLACE = 1 << 6,
         SCHEMA_MAP_ATOMIC = 1 << 7, /* server-side apply owns the map or struct as a whole */
@@ -63,17 +63,17 @@ enum schema_list_type { SCHEMA_LIST_NONE, SCHEMA_LIST_ATOMIC, SCHEMA_LIST_SET, S
 struct schema_type;
 
 struct schema_field {
-        const char *name;              /* in JSON */
+        const char *name; /* in JSON */
         const struct schema_type *type;
-        const char *dflt;              /* JSON text, or NULL */
-        const char *patch_key;         /* patchMergeKey, or NULL */
-        const char *list_keys;         /* "containerPort,protocol", or NULL */
+        const char *dflt;      /* JSON text, or NULL */
+        const char *patch_key; /* patchMergeKey, or NULL */
+        const char *list_keys; /* "containerPort,protocol", or NULL */
         const char *doc;
         uint8_t name_len;
-        uint8_t list_type;             /* enum schema_list_type */
-        uint16_t flags;                /* enum schema_field_flags */
-        uint16_t pb;                   /* protobuf number; 0: not in protobuf, or part of an inlined message */
-        uint8_t rank;                  /* its place among the fields where errors of validation are listed */
+        uint8_t list_type; /* enum schema_list_type */
+        uint16_t flags;    /* enum schema_field_flags */
+        uint16_t pb;       /* protobuf number; 0: not in protobuf, or part of an inlined message */
+        uint8_t rank;      /* its place among the fields where errors of validation are listed */
 };
 
 /* A Go struct embedded in another: its fields are among the outer type's fields; protobuf has it as a message of its
@@ -88,8 +88,8 @@ typedef void (*schema_default_fn)(struct arena *a, struct json *value);
 
 /* What a value must satisfy, beyond its type: `check` in api/. The functions are the API server's (hooks.h). */
 struct schema_rule {
-        uint16_t field; /* its number; n_fields: the struct as a whole */
-        uint8_t id;     /* enum schema_rule_id */
+        uint16_t field;               /* its number; n_fields: the struct as a whole */
+        uint8_t id;                   /* enum schema_rule_id */
         uint8_t always : 1, each : 1; /* for absent values too; for every item of a list */
         int64_t a, b;
         const char *text; /* the detail of the message, or NULL: the usual one */
@@ -100,21 +100,21 @@ struct schema_type {
         const char *package; /* "io.k8s.api.core.v1", NULL like name; with name the OpenAPI definition name */
         const char *go_name; /* as Go prints the type: "v1.PodSpec", "map[string]string" */
         const char *doc;
-        const struct schema_type *elem;     /* of a list or map */
-        const struct schema_field *fields;  /* in the order upstream prints them, inlined ones included */
-        const uint16_t *by_name;            /* indices into fields, sorted by name */
-        const uint16_t *by_pb;              /* sorted by protobuf number; n_fields + i is inlines[i] */
+        const struct schema_type *elem;    /* of a list or map */
+        const struct schema_field *fields; /* in the order upstream prints them, inlined ones included */
+        const uint16_t *by_name;           /* indices into fields, sorted by name */
+        const uint16_t *by_pb;             /* sorted by protobuf number; n_fields + i is inlines[i] */
         const struct schema_inline *inlines;
-        const char *const *values;          /* enum values, NULL-terminated, or NULL */
+        const char *const *values; /* enum values, NULL-terminated, or NULL */
         schema_default_fn defaults;
         const struct schema_rule *rules; /* by field */
         uint16_t n_rules;
         /* Of a custom resource: makes its OpenAPI definition, which says more than the tables. Else NULL. */
         struct json (*openapi)(struct arena *a, const struct schema_type *t, bool v3);
         uint16_t n_fields, n_inlines, n_by_pb;
-        uint8_t kind;     /* enum schema_kind */
-        uint8_t rank;     /* the place of errors of a struct itself, among those of its fields */
-        uint16_t flags;   /* enum schema_type_flags */
+        uint8_t kind;   /* enum schema_kind */
+        uint8_t rank;   /* the place of errors of a struct itself, among those of its fields */
+        uint16_t flags; /* enum schema_type_flags */
 };
 
 /* The field of that name, case-sensitive; NULL when there is none (or t is not a struct). */
@@ -162,23 +162,23 @@ enum column_kind {
 };
 struct api_column {
         const char *name, *type, *format, *doc;
-        const char *path;   /* ".spec.replicas"; NULL when there is a function */
+        const char *path; /* ".spec.replicas"; NULL when there is a function */
         column_fn cell;
         const char *absent; /* what to show when there is nothing, or NULL */
         enum column_kind kind;
-        int priority;       /* above 0: only with -o wide */
+        int priority; /* above 0: only with -o wide */
 };
 
 struct api_subresource {
-        const char *name;             /* "status", "scale", "exec" */
-        const char *group, *version;  /* of kind; NULL: those of the resource */
+        const char *name;            /* "status", "scale", "exec" */
+        const char *group, *version; /* of kind; NULL: those of the resource */
         const char *kind;
         const struct schema_type *type; /* of what is sent and answered: Scale, Eviction, the resource's own */
         uint32_t verbs;
 };
 
 struct api_resource {
-        const char *group;   /* "" is core */
+        const char *group; /* "" is core */
         const char *version;
         const char *plural, *singular, *kind, *list_kind;
         const char *const *short_names, *const *categories; /* NULL-terminated, or NULL */
@@ -213,8 +213,8 @@ struct api_group_version {
         size_t n_resources;
         const struct schema_type *const *types; /* all it defines, sorted by name, for OpenAPI and lookups by kind */
         size_t n_types;
-        bool preferred;   /* the version of the group that clients should use */
-        bool served;      /* false: only types (meta/v1, admission/v1) */
+        bool preferred; /* the version of the group that clients should use */
+        bool served;    /* false: only types (meta/v1, admission/v1) */
 };
 
 /* The built-in groups in the order of upstream's discovery (core, apiregistration.k8s.io, apps, events.k8s.io, …), the

@@ -124,9 +124,10 @@ static bool is_special(char c) {
 static const struct {
         const char *text;
         enum token token;
-} symbols[] = { /* longer ones first */
-        { "==", T_EQ2 }, { "!=", T_NE }, { "=", T_EQ }, { "!", T_NOT }, { ")", T_CLOSE },
-        { ",", T_COMMA }, { ">", T_GT }, { "<", T_LT }, { "(", T_OPEN },
+} symbols[] = {
+        /* longer ones first */
+        { "==", T_EQ2 },  { "!=", T_NE }, { "=", T_EQ }, { "!", T_NOT },  { ")", T_CLOSE },
+        { ",", T_COMMA }, { ">", T_GT },  { "<", T_LT }, { "(", T_OPEN },
 };
 
 static void advance(struct lexer *l) {
@@ -164,13 +165,14 @@ static int unexpected(const struct lexer *l, const char *expected, struct error 
 
 static int parse_operator(struct lexer *l, enum selector_op *ret, struct error *err) {
         static const int ops[] = {
-                [T_IN] = SELECTOR_IN + 1, [T_NOTIN] = SELECTOR_NOT_IN + 1, [T_EQ] = SELECTOR_EQUALS + 1,
-                [T_EQ2] = SELECTOR_DOUBLE_EQUALS + 1, [T_NE] = SELECTOR_NOT_EQUALS + 1, [T_GT] = SELECTOR_GT + 1,
-                [T_LT] = SELECTOR_LT + 1, [T_OPEN] = 0,
+                [T_IN] = SELECTOR_IN + 1,         [T_NOTIN] = SELECTOR_NOT_IN + 1,
+                [T_EQ] = SELECTOR_EQUALS + 1,     [T_EQ2] = SELECTOR_DOUBLE_EQUALS + 1,
+                [T_NE] = SELECTOR_NOT_EQUALS + 1, [T_GT] = SELECTOR_GT + 1,
+                [T_LT] = SELECTOR_LT + 1,         [T_OPEN] = 0,
         };
         if (ops[l->token] == 0)
                 return unexpected(l, "in, notin, =, ==, !=, gt, lt", err);
-        *ret = (enum selector_op) (ops[l->token] - 1);
+        *ret = (enum selector_op)(ops[l->token] - 1);
         advance(l);
         return 0;
 }

@@ -5,8 +5,15 @@
 #include "schema/schema.h"
 
 enum selector_op {
-        SELECTOR_IN, SELECTOR_NOT_IN, SELECTOR_EXISTS, SELECTOR_NOT_EXISTS,
-        SELECTOR_EQUALS, SELECTOR_DOUBLE_EQUALS, SELECTOR_NOT_EQUALS, SELECTOR_GT, SELECTOR_LT
+        SELECTOR_IN,
+        SELECTOR_NOT_IN,
+        SELECTOR_EXISTS,
+        SELECTOR_NOT_EXISTS,
+        SELECTOR_EQUALS,
+        SELECTOR_DOUBLE_EQUALS,
+        SELECTOR_NOT_EQUALS,
+        SELECTOR_GT,
+        SELECTOR_LT
 };
 
 struct selector_requirement {
@@ -31,7 +38,7 @@ int selector_from_object(struct arena *a, const struct json *label_selector, str
 /* {"app":"x"}: spec.selector of Service and ReplicationController, nodeSelector. NULL or {} selects everything. */
 void selector_from_map(struct arena *a, const struct json *map, struct selector *ret);
 
-bool selector_matches_object(const struct selector *s, const struct object *o); /* its labels */
+bool selector_matches_object(const struct selector *s, const struct object *o);    /* its labels */
 bool selector_matches_labels(const struct selector *s, const struct json *labels); /* a map; NULL: none */
 /* The text upstream prints: "a=b,c in (x,y)". */
 void selector_print(struct buf *dst, const struct selector *s);
@@ -44,8 +51,8 @@ struct field_selector {
                 bool negate;
                 const char *const *keys, *const *or_keys; /* where it is in the stored object; when empty: NULL or where
                                                              else */
-                struct str zero;         /* what an absent field reads as: "", "false", "0" */
-        } *reqs;
+                struct str zero;                          /* what an absent field reads as: "", "false", "0" */
+        } * reqs;
         size_t n;
 };
 int selector_parse_fields(struct arena *a, const struct api_resource *r, struct str text, struct field_selector *ret,

@@ -84,7 +84,7 @@ static struct str item_element(struct arena *a, struct place list, const struct 
         *ret_missing = STR("");
         if (form_of(list, NULL) == SET)
                 return item->type == JSON_NULL || item->type > JSON_STRING ? str_n(NULL, 0)
-                                                                          : element_text(a, 'v', item);
+                                                                           : element_text(a, 'v', item);
         rest = str_of(list.field ? list.field->list_keys : NULL);
         while (str_split(&rest, ',', &key)) {
                 const struct schema_field *f = schema_field(list.type->elem, key);
@@ -195,8 +195,9 @@ struct text_writer {
 
 /* Fields that nobody owns, at the top and in metadata. */
 static const char *const unowned[] = { "apiVersion", "kind", NULL };
-static const char *const unowned_metadata[] = { "name", "namespace", "creationTimestamp", "uid", "generation",
-                                                "managedFields", "resourceVersion", "selfLink", NULL };
+static const char *const unowned_metadata[] = { "name",       "namespace",     "creationTimestamp", "uid",
+                                                "generation", "managedFields", "resourceVersion",   "selfLink",
+                                                NULL };
 
 static bool write_below(struct text_writer *w, struct place p, const struct json *v, bool zero,
                         const char *const skip[]);
@@ -446,7 +447,7 @@ static void compare(struct differ *d, struct place p, const struct json *old, co
                     const struct fieldpath *at) {
         enum form form = p.type ? form_of(p, json_type(old) ? old : new) : LEAF;
 
-        if (p.type && p.type->kind == SCHEMA_ANY && old && new && old->type && new->type && old->type != new->type)
+        if (p.type && p.type->kind == SCHEMA_ANY && old && new && old->type &&new->type && old->type != new->type)
                 form = LEAF;
 
         if (form != LEAF && json_len(old) == 0 && json_len(new) == 0)
@@ -567,8 +568,12 @@ static void check(struct checker *c, struct place p, const struct json *v, const
 /* A value as Go prints the struct around it. */
 static bool expected(struct checker *c, const char *what, const struct json *v, const struct fieldpath *at) {
         static const char *const kinds[] = {
-                [JSON_BOOL] = "bool",     [JSON_INT] = "int64",           [JSON_DOUBLE] = "float64",
-                [JSON_STRING] = "string", [JSON_ARRAY] = "[]interface {}", [JSON_OBJECT] = "map[string]interface {}",
+                [JSON_BOOL] = "bool",
+                [JSON_INT] = "int64",
+                [JSON_DOUBLE] = "float64",
+                [JSON_STRING] = "string",
+                [JSON_ARRAY] = "[]interface {}",
+                [JSON_OBJECT] = "map[string]interface {}",
         };
         _cleanup_buf_ struct buf b = BUF_INIT;
 
@@ -623,9 +628,8 @@ static struct str nameless(struct arena *a, struct place list, const struct json
                                                       "associative list with keys has an element that omits key field "
                                                       "\"%" STR_FMT "\" (and doesn't have default value)",
                                                       STR_ARG(missing))
-                               : json_is(item, JSON_NULL)
-                                       ? STR("associative list with keys may not have a null element")
-                                       : STR("associative list with keys may not have non-map elements");
+                       : json_is(item, JSON_NULL) ? STR("associative list with keys may not have a null element")
+                                                  : STR("associative list with keys may not have non-map elements");
         return json_is(item, JSON_NULL)    ? STR("associative list without keys has an element that's an explicit null")
                : json_is(item, JSON_ARRAY) ? STR("not supported: associative list with lists as elements")
                                            : STR("associative list without keys has an element that's a map type");

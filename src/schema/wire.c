@@ -44,7 +44,7 @@ int wire_next(struct str *rest, struct wire_field *ret, const char **ret_what) {
                 return 0;
         TRY(varint(rest, &tag, ret_what));
         f.number = (uint32_t) (tag >> 3);
-        f.type = (enum wire_type) (tag & 7);
+        f.type = (enum wire_type)(tag & 7);
         if (f.number == 0 || tag >> 3 > 0x1fffffff) {
                 *ret_what = "proto: illegal tag";
                 return -EINVAL;

@@ -23,7 +23,7 @@ static inline struct entry *entry_ref(struct entry *e) {
         return e;
 }
 static inline struct str entry_key(const struct entry *e) {
-        return (struct str){e->key, e->key_n};
+        return (struct str) { e->key, e->key_n };
 }
 
 struct node;

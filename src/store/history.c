@@ -30,12 +30,12 @@ struct store_batch *batch_new(const struct change *changes, size_t n, uint64_t r
 
                 b->held[2 * i] = c->now;
                 b->held[2 * i + 1] = c->before;
-                b->events[i] = (struct store_event){
-                                .kind = c->kind,
-                                .revision = c->revision,
-                                .key = entry_key(c->now),
-                                .object = c->now->object,
-                                .previous = c->before ? c->before->object : NULL,
+                b->events[i] = (struct store_event) {
+                        .kind = c->kind,
+                        .revision = c->revision,
+                        .key = entry_key(c->now),
+                        .object = c->now->object,
+                        .previous = c->before ? c->before->object : NULL,
                 };
                 b->bytes += sizeof(struct store_event) + (c->before ? object_size(c->before->object) : 0) +
                             (c->kind == STORE_EVENT_DELETE ? object_size(c->now->object) : 0);
@@ -68,7 +68,7 @@ uint64_t store_batch_revision(const struct store_batch *b) {
 /* ---- the ring ---- */
 
 void history_init(struct history *h, size_t max_events, size_t max_bytes, uint64_t oldest) {
-        *h = (struct history){.max_events = max_events, .max_bytes = max_bytes, .oldest = oldest};
+        *h = (struct history) { .max_events = max_events, .max_bytes = max_bytes, .oldest = oldest };
         pthread_mutex_init(&h->lock, NULL);
 }
 
@@ -147,7 +147,7 @@ static size_t first_after(const struct history *h, uint64_t revision) {
 
 int history_walk(struct history *h, struct str prefix, uint64_t from, uint64_t to,
                  void (*each)(const struct store_event *e, void *arg), void *arg) {
-        VEC(struct store_batch *) run = {0};
+        VEC(struct store_batch *) run = { 0 };
         size_t first, last;
 
         pthread_mutex_lock(&h->lock);

@@ -125,7 +125,7 @@ static bool grow_map(struct lmdb *l) {
 /* ---- reading ---- */
 
 static MDB_val number_val(const uint64_t *number) {
-        return (MDB_val){sizeof(*number), (void *) number};
+        return (MDB_val) { sizeof(*number), (void *) number };
 }
 
 static struct str str_val(MDB_val v) {
@@ -183,7 +183,7 @@ static int load_record(struct lmdb *l, struct node **root, const struct record *
 
 static int load_segment(struct lmdb *l, MDB_val key, MDB_val value, struct node **root, uint64_t *ret_revision,
                         struct error *err) {
-        VEC(struct record) records = {0};
+        VEC(struct record) records = { 0 };
         struct record rec;
         struct str rest;
         int r;
@@ -238,7 +238,7 @@ static int load_all(struct lmdb *l, MDB_txn *txn, struct node **root, uint64_t *
 }
 
 static void drop_deletions(struct node **root) {
-        VEC(struct entry *) deleted = {0};
+        VEC(struct entry *) deleted = { 0 };
         struct btree_cursor c;
         struct entry *e;
 
@@ -353,7 +353,7 @@ static int plan_segment(struct lmdb *l, MDB_val key, MDB_val value, const struct
                         continue;
                 if (text_for_disk(l, p, rec.key, e->object, &text) < 0)
                         return EIO;
-                vec_push(&p->moved, (struct moved){ e, text });
+                vec_push(&p->moved, (struct moved) { e, text });
                 p->moved_bytes += record_size(rec.key.n, text.n);
         }
         if (r != -ENOENT)
@@ -390,22 +390,23 @@ static int clean(struct lmdb *l, MDB_txn *txn, const struct backend_run *run, st
 /* ---- writing ---- */
 
 static void write_records(const struct backend_run *run, const struct plan *p, char *dst) {
-        dst = record_write(&(struct record){run->revision, STR(""), FORMAT}, dst);
+        dst = record_write(&(struct record) { run->revision, STR(""), FORMAT }, dst);
         for (size_t i = 0; i < p->moved.n; i++) {
                 const struct entry *e = p->moved.v[i].entry;
 
-                dst = record_write(&(struct record){object_revision(e->object), entry_key(e), p->moved.v[i].text}, dst);
+                dst = record_write(&(struct record) { object_revision(e->object), entry_key(e), p->moved.v[i].text },
+                                   dst);
         }
         for (size_t i = 0; i < run->n; i++) {
                 const struct backend_write *w = &run->writes[i];
 
-                dst = record_write(&(struct record){w->revision, w->key, p->texts[i]}, dst);
+                dst = record_write(&(struct record) { w->revision, w->key, p->texts[i] }, dst);
         }
 }
 
 static int write_segment(struct lmdb *l, MDB_txn *txn, const struct backend_run *run, const struct plan *p) {
         uint64_t number = htobe64(l->last + 1);
-        MDB_val key = number_val(&number), value = {p->own_bytes + p->moved_bytes, NULL};
+        MDB_val key = number_val(&number), value = { p->own_bytes + p->moved_bytes, NULL };
         int rc;
 
         rc = mdb_put(txn, l->dbi, &key, &value, MDB_APPEND | MDB_RESERVE); /* then it is written where it will lie */
@@ -480,7 +481,7 @@ static void plan_free(struct plan *p) {
 
 static int lmdb_apply(struct backend *b, const struct backend_run *run, struct error *err) {
         struct lmdb *l = container_of(b, struct lmdb, backend);
-        struct plan p = {0};
+        struct plan p = { 0 };
         int rc;
 
         rc = plan_run(l, run, &p);
@@ -591,10 +592,10 @@ static int open_env(struct lmdb *l, struct error *err) {
 
 int lmdb_open(const struct store_options *o, struct backend **ret, struct error *err) {
         static const struct backend_class lmdb_class = {
-                        .name = "lmdb",
-                        .load = lmdb_load,
-                        .apply = lmdb_apply,
-                        .close = lmdb_close,
+                .name = "lmdb",
+                .load = lmdb_load,
+                .apply = lmdb_apply,
+                .close = lmdb_close,
         };
         struct lmdb *l = xcalloc(1, sizeof(*l));
         int r;

@@ -246,7 +246,7 @@ static bool read_meta(struct check *c, struct meta *ret) {
 }
 
 const char *lmdb_check(const char *file, size_t bytes) {
-        struct check c = {.file = file, .bytes = bytes};
+        struct check c = { .file = file, .bytes = bytes };
         _cleanup_free_ uint8_t *used = NULL;
         struct meta m;
 

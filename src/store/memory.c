@@ -17,10 +17,10 @@ static void memory_close(struct backend *b) {
 }
 
 static const struct backend_class memory_class = {
-                .name = "memory",
-                .load = memory_load,
-                .apply = memory_apply,
-                .close = memory_close,
+        .name = "memory",
+        .load = memory_load,
+        .apply = memory_apply,
+        .close = memory_close,
 };
 
 int memory_open(struct backend **ret, struct error *err) {

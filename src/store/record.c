@@ -37,7 +37,7 @@ static uint64_t checksum(const uint8_t *p, size_t n) {
         uint64_t h = P5;
 
         if (n >= 32) {
-                uint64_t lane[4] = {P1 + P2, P2, 0, -P1};
+                uint64_t lane[4] = { P1 + P2, P2, 0, -P1 };
 
                 for (; end - p >= 32; p += 32)
                         for (size_t i = 0; i < 4; i++)
@@ -95,10 +95,10 @@ int record_read(struct str *rest, struct record *ret) {
         n = rest->n - RECORD_HEAD;
         if (key_n > n || text_n > n - key_n || get64(p) != checksum(p + 8, record_size(key_n, text_n) - 8))
                 return -EUCLEAN;
-        *ret = (struct record){
-                        .revision = get64(p + 8),
-                        .key = {rest->p + RECORD_HEAD, key_n},
-                        .text = {rest->p + RECORD_HEAD + key_n, text_n},
+        *ret = (struct record) {
+                .revision = get64(p + 8),
+                .key = { rest->p + RECORD_HEAD, key_n },
+                .text = { rest->p + RECORD_HEAD + key_n, text_n },
         };
         *rest = str_sub(*rest, record_size(key_n, text_n), rest->n);
         return 0;

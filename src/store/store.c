@@ -132,7 +132,7 @@ struct object *store_get(struct store_snapshot *s, struct str key) {
 void store_iter_init(struct store_iter *it, struct store_snapshot *s, struct str prefix, struct str start) {
         _Static_assert(sizeof(struct btree_cursor) <= sizeof(it->priv), "the cursor lives in priv");
 
-        *it = (struct store_iter){.snapshot = s, .prefix = prefix};
+        *it = (struct store_iter) { .snapshot = s, .prefix = prefix };
         btree_seek((struct btree_cursor *) it->priv, s->root, str_cmp(start, prefix) > 0 ? start : prefix);
 }
 
@@ -235,7 +235,7 @@ static void wake_waiting(struct store_txn *t) {
 }
 
 int store_commit(struct store *s, struct store_op *ops, size_t n_ops, uint64_t *ret_revision) {
-        struct waiting w = {.txn = {.ops = ops, .n_ops = n_ops, .done = wake_waiting}};
+        struct waiting w = { .txn = { .ops = ops, .n_ops = n_ops, .done = wake_waiting } };
 
         sem_init(&w.answered, 0, 0);
         store_submit(s, &w.txn);
@@ -334,7 +334,7 @@ static int check(struct run *run, struct store_txn *t) {
                 if (t->result == -EEXIST || t->result == -EAGAIN)
                         t->current = object_ref(before->object);
                 else if (t->result == 0)
-                        vec_push(&run->changes, (struct change){.before = before ? entry_ref(before) : NULL});
+                        vec_push(&run->changes, (struct change) { .before = before ? entry_ref(before) : NULL });
         }
         if (t->result < 0)
                 while (run->changes.n > keep)
@@ -344,7 +344,7 @@ static int check(struct run *run, struct store_txn *t) {
 
 /* The last object as a delete shows it: with the revision of the delete in place of its own. */
 static struct object *tombstone(const struct object *last, uint64_t revision) {
-        static const char *const path[] = {"metadata", "resourceVersion", NULL};
+        static const char *const path[] = { "metadata", "resourceVersion", NULL };
         struct str text = object_text(last), old = json_scan(text, path);
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct object *o;
@@ -369,7 +369,7 @@ static void carry_out(struct run *run, struct store_txn *t) {
                 const struct store_op *op = &t->ops[i];
                 struct change *c = &changes[i];
                 struct object *o = op->object ? object_ref(op->object) : tombstone(c->before->object, t->revision);
-                struct backend_write w = {.revision = t->revision};
+                struct backend_write w = { .revision = t->revision };
 
                 object_set_revision(o, t->revision);
                 c->kind = op->kind == STORE_DELETE ? STORE_EVENT_DELETE : STORE_EVENT_PUT;
@@ -457,7 +457,7 @@ uint64_t store_oldest_revision(struct store *s) {
 /* ---- the writer: runs ---- */
 
 static int make_durable(struct store *s, struct run *run) {
-        struct backend_run writes = {run->writes.v, run->writes.n, run->revision, run->root};
+        struct backend_run writes = { run->writes.v, run->writes.n, run->revision, run->root };
         _cleanup_error_ struct error err = ERROR_INIT;
         int r;
 
@@ -481,7 +481,7 @@ static void fail_run(struct run *run, int result) {
                 entry_unref(run->changes.v[i].before);
         }
         run->changes.n = 0;
-        list_for_each (l, &run->txns) {
+        list_for_each(l, &run->txns) {
                 struct store_txn *t = list_entry(l, struct store_txn, link);
 
                 object_unref(TAKE_PTR(t->current));
@@ -496,7 +496,7 @@ static void commit_run(struct store *s, struct run *run) {
         run->root = btree_ref(s->current->root); /* only this thread changes current */
         run->revision = store_revision(s);
         run->changes.n = run->writes.n = 0;
-        list_for_each (l, &run->txns) {
+        list_for_each(l, &run->txns) {
                 struct store_txn *t = list_entry(l, struct store_txn, link);
 
                 if (check(run, t) == 0)
@@ -510,13 +510,13 @@ static void commit_run(struct store *s, struct run *run) {
                         publish(s, run);
         }
         btree_unref(TAKE_PTR(run->root));
-        list_for_each_safe (l, &run->txns)
+        list_for_each_safe(l, &run->txns)
                 answer(list_entry(l, struct store_txn, link));
 }
 
 static void *writer(void *arg) {
         struct store *s = arg;
-        struct run run = {0};
+        struct run run = { 0 };
 
         log_set_component("store");
         while (take(s, &run.txns))

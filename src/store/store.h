@@ -27,11 +27,11 @@ struct store_cipher {
 };
 
 struct store_options {
-        const char *path;      /* directory; created. NULL: memory only (tests, --isolated throw-aways) */
-        size_t history_bytes;  /* bound on superseded objects kept for watches from the past; 0: 16 MiB */
-        size_t history_events; /* bound on their number; 0: 50,000 */
+        const char *path;                  /* directory; created. NULL: memory only (tests, --isolated throw-aways) */
+        size_t history_bytes;              /* bound on superseded objects kept for watches from the past; 0: 16 MiB */
+        size_t history_events;             /* bound on their number; 0: 50,000 */
         const struct store_cipher *cipher; /* NULL: nothing is sealed */
-        size_t max_map_bytes;  /* bound on the file, of which objects fill at most a quarter; 0: 8 GiB */
+        size_t max_map_bytes;              /* bound on the file, of which objects fill at most a quarter; 0: 8 GiB */
 };
 
 /* Errors: -EUCLEAN (not our data or damaged: message says which file and what to do), -EWOULDBLOCK (another cube has it
@@ -60,7 +60,7 @@ struct store_op {
          * is left in object, for the submitter to unref. */
         struct object *(*merge)(const struct object *now, void *arg);
         void *arg;
-        uint64_t expect;       /* UPDATE, DELETE: the revision the key must have, or STORE_ANY_REVISION (must exist) */
+        uint64_t expect; /* UPDATE, DELETE: the revision the key must have, or STORE_ANY_REVISION (must exist) */
 };
 
 struct store_txn {

@@ -15,9 +15,10 @@ static void check(bool ok) {
                 abort();
 }
 
-static const struct schema_type *const types[] = { &type_Pod,     &type_Deployment, &type_Service, &type_ConfigMap,
-                                                   &type_Ingress, &type_Node,       &type_Secret,
-                                                   &type_CustomResourceDefinition };
+static const struct schema_type *const types[] = { &type_Pod,     &type_Deployment,
+                                                   &type_Service, &type_ConfigMap,
+                                                   &type_Ingress, &type_Node,
+                                                   &type_Secret,  &type_CustomResourceDefinition };
 static const struct str managers[] = { STR_INIT("a"), STR_INIT("b"), STR_INIT("kubectl") };
 
 static void check_sets(struct arena *a, const struct json *object) {

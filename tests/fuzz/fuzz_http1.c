@@ -113,7 +113,7 @@ static void fuzz_client(struct loop *l, const uint8_t *data, size_t n, size_t pi
                 if (bind(listener, (struct sockaddr *) &un, sizeof(un)) < 0 || listen(listener, 16) < 0)
                         abort();
         }
-        if (http_client_new(&(struct http_client_options){ .loop = l, .unix_path = un.sun_path, .http2 = n & 2 }, &c,
+        if (http_client_new(&(struct http_client_options) { .loop = l, .unix_path = un.sun_path, .http2 = n & 2 }, &c,
                             NULL) < 0)
                 abort();
         if (n & 4)

@@ -57,7 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
         session = spdy_session_new(&f->d, !(data[0] & 1), &session_ops, &s);
         fuzz_turn(l);
         if (data[0] & 1 &&
-            spdy_stream_open(session, &(struct http_header){ STR("streamtype"), STR("data") }, 1, &stream_ops, &s))
+            spdy_stream_open(session, &(struct http_header) { STR("streamtype"), STR("data") }, 1, &stream_ops, &s))
                 s.opened++;
         for (size_t i = 1, piece = (data[0] >> 2) + 1u; i < n; i += piece)
                 fuzz_duplex_feed(f, data + i, MIN(piece, n - i));

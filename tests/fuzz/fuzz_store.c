@@ -34,9 +34,9 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n, size_t max, unsigned see
                 size_t key_n = (seed >> 2) % (n - RECORD_HEAD + 1);
                 char *copy = malloc(n);
 
-                record_write(&(struct record){seed,
-                                              {(char *) data + RECORD_HEAD, key_n},
-                                              {(char *) data + RECORD_HEAD + key_n, n - RECORD_HEAD - key_n}},
+                record_write(&(struct record) { seed,
+                                                { (char *) data + RECORD_HEAD, key_n },
+                                                { (char *) data + RECORD_HEAD + key_n, n - RECORD_HEAD - key_n } },
                              copy);
                 memcpy(data, copy, n);
                 free(copy);

@@ -67,7 +67,7 @@ static void setup(void) {
         static struct store *store;
         struct apiserver_options o = { 0 };
 
-        if (store_open(&(struct store_options){ 0 }, &store, NULL) < 0)
+        if (store_open(&(struct store_options) { 0 }, &store, NULL) < 0)
                 abort();
         o.store = store;
         if (apiserver_new(&o, &server, NULL) < 0 || apiserver_bootstrap(server, NULL) < 0)

@@ -12,13 +12,13 @@
 #include "base/error.h"
 
 /* The text of a str against a C string, shown in full when it differs. */
-#define assert_str(s, expected)                                                                                 \
-        do {                                                                                                    \
-                struct str _s = (s), _e = str_of(expected);                                                     \
-                if (!str_eq(_s, _e)) {                                                                          \
-                        print_error("\"%" STR_FMT "\" is not \"%" STR_FMT "\"\n", STR_ARG(_s), STR_ARG(_e));    \
-                        _fail(__FILE__, __LINE__);                                                              \
-                }                                                                                               \
+#define assert_str(s, expected)                                                                              \
+        do {                                                                                                 \
+                struct str _s = (s), _e = str_of(expected);                                                  \
+                if (!str_eq(_s, _e)) {                                                                       \
+                        print_error("\"%" STR_FMT "\" is not \"%" STR_FMT "\"\n", STR_ARG(_s), STR_ARG(_e)); \
+                        _fail(__FILE__, __LINE__);                                                           \
+                }                                                                                            \
         } while (0)
 
 /* r is no error; if it is, err (may be NULL) says which. */

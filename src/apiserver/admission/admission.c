@@ -200,7 +200,7 @@ static void finish(struct admission *ad) {
 
 void admission_continue(struct admission *ad, int result) {
         const struct admission_plugin *p;
-        int (*look)(struct admission *ad, struct error *err);
+        int (*look)(struct admission *, struct error *);
 
         while (result != ADMISSION_WAITS) { /* then it is another's by now */
                 if (ad->running) {
@@ -242,10 +242,15 @@ void admission_admit(struct op *op, enum admission_operation o, struct json *obj
         if (!op->admission)
                 op->admission = arena_new_of(op->c->arena, struct admission);
         admission_release(op); /* of an earlier attempt */
-        *op->admission = (struct admission){
-                .op = op, .s = op->s, .a = op->c->arena, .operation = o, .obj = obj, .old = old, .then = then,
-                .since_ns = now_mono_ns(), .running_ns = now_coarse_ns()
-        };
+        *op->admission = (struct admission) { .op = op,
+                                              .s = op->s,
+                                              .a = op->c->arena,
+                                              .operation = o,
+                                              .obj = obj,
+                                              .old = old,
+                                              .then = then,
+                                              .since_ns = now_mono_ns(),
+                                              .running_ns = now_coarse_ns() };
         if (op->c->admitted)
                 then(op);
         else

@@ -25,14 +25,14 @@ struct admission {
         struct object *ns; /* of the object, borrowed from op->snap, once somebody has asked: admission_ns */
         size_t next;       /* the plugin whose turn it is */
         bool validating;
-        bool changed;             /* a webhook has changed obj: the plugins want another look */
-        bool again;               /* this is that look */
-        unsigned waits;           /* for an account (pods.c) */
-        bool resumed;             /* a plugin that has waited for a conversion is asked once more */
-        struct view *views;       /* review.c: what a webhook has converted for the plugin at hand */
-        struct admission_set *set; /* configs.h: the webhooks and policies in force, or NULL */
-        void *webhooks;            /* webhooks.c: what must be called again */
-        int64_t since_ns;          /* when this half began */
+        bool changed;                           /* a webhook has changed obj: the plugins want another look */
+        bool again;                             /* this is that look */
+        unsigned waits;                         /* for an account (pods.c) */
+        bool resumed;                           /* a plugin that has waited for a conversion is asked once more */
+        struct view *views;                     /* review.c: what a webhook has converted for the plugin at hand */
+        struct admission_set *set;              /* configs.h: the webhooks and policies in force, or NULL */
+        void *webhooks;                         /* webhooks.c: what must be called again */
+        int64_t since_ns;                       /* when this half began */
         const struct admission_plugin *running; /* for its metric, since running_ns of the coarse clock; or NULL */
         int64_t running_ns;
         void (*then)(struct op *op);

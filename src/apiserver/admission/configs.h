@@ -28,9 +28,9 @@ int admission_match(const struct admission_match *m, const struct admission *ad,
 
 struct admission_webhook {
         struct str name, configuration;
-        const struct json *client; /* clientConfig */
+        const struct json *client;       /* clientConfig */
         const struct webhook_user *user; /* who we are to it, or NULL */
-        const char *review;        /* apiVersion of the AdmissionReview it takes; NULL: none that we know */
+        const char *review;              /* apiVersion of the AdmissionReview it takes; NULL: none that we know */
         struct admission_match match;
         struct cel_policy *conditions; /* matchConditions; NULL: none */
         bool ignore;                   /* failurePolicy */

@@ -59,8 +59,7 @@ static struct json for_containers(struct arena *a, const struct json *limits, co
 }
 
 static void give_defaults(struct admission *ad, const struct json *items, struct buf *notes) {
-        static const char *const lists[][2] = { { "containers", "container" },
-                                                { "initContainers", "init container" } };
+        static const char *const lists[][2] = { { "containers", "container" }, { "initContainers", "init container" } };
         struct json requests = for_containers(ad->a, items, "defaultRequest"),
                     limits = for_containers(ad->a, items, "default");
 
@@ -149,8 +148,8 @@ static void check_ratio(struct limits *l, struct str name, struct quantity max, 
         double ratio = request->is && request->q.nano ? quantity_double(limit->q) / quantity_double(request->q) : 0;
 
         if (!request->is || request->q.nano == 0)
-                problem(l, arena_printf(l->a, "%" STR_FMT ", but no request is specified or request is 0",
-                                        STR_ARG(head)));
+                problem(l,
+                        arena_printf(l->a, "%" STR_FMT ", but no request is specified or request is 0", STR_ARG(head)));
         else if (!limit->is || limit->q.nano == 0)
                 problem(l, arena_printf(l->a, "%" STR_FMT ", but no limit is specified or limit is 0", STR_ARG(head)));
         else if (ratio > quantity_double(max))
@@ -162,7 +161,7 @@ typedef struct given (*measure_fn)(const struct json *thing, const char *list, s
 static struct given of_resources(const struct json *thing, const char *list, struct str name) {
         const struct json *v = json_get(json_at_path(thing, "resources", list), name);
 
-        return (struct given){ v != NULL, quantity_of_json(v) };
+        return (struct given) { v != NULL, quantity_of_json(v) };
 }
 
 static struct given of_pod(const struct json *pod, const char *list, struct str name) {

@@ -227,7 +227,7 @@ void admission_observe_policy(struct str policy, struct str binding, struct str 
 
         label(&l, "enforcement_action", str_of(action));
         label(&l, "error_type",
-              str_has_prefix(message, STR("compilation"))                                     ? STR("compile_error")
+              str_has_prefix(message, STR("compilation"))                                      ? STR("compile_error")
               : str_has_prefix(message, STR("validation failed due to running out of cost b")) ? STR("out_of_budget")
                                                                                                : STR("invalid_error"));
         label(&l, "policy", policy);

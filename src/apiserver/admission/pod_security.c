@@ -10,7 +10,7 @@
 #include "schema/types.h"
 
 #define PREFIX "pod-security.kubernetes.io/"
-#define MAX_PODS 3000 /* of a namespace whose level rises are looked at, */
+#define MAX_PODS 3000             /* of a namespace whose level rises are looked at, */
 #define MAX_NS (1 * NSEC_PER_SEC) /* for so long */
 
 /* ---- a namespace's policy ---- */
@@ -186,9 +186,10 @@ static int evaluate(struct admission *ad, const struct policy *p, const struct j
 
 /* Where a workload keeps the template of its pods; NULL: it has none. */
 static const struct json *template_of(const struct admission *ad) {
-        static const struct api_resource *const workloads[] = { &res_replicationcontrollers, &res_replicasets,
-                                                                &res_deployments,            &res_statefulsets,
-                                                                &res_daemonsets,             &res_jobs };
+        static const struct api_resource *const workloads[] = {
+                &res_replicationcontrollers, &res_replicasets, &res_deployments,
+                &res_statefulsets,           &res_daemonsets,  &res_jobs
+        };
 
         for (size_t i = 0; i < ARRAY_SIZE(workloads); i++)
                 if (admission_is(ad, workloads[i]))
@@ -267,7 +268,7 @@ static void note(struct survey *s, struct str what, struct str name) {
         for (i = 0; i < s->n && !str_eq(s->offences[i].what, what); i++)
                 ;
         if (i == s->n)
-                s->offences[s->n++] = (struct offence){ what, name, 0 };
+                s->offences[s->n++] = (struct offence) { what, name, 0 };
         else if (str_cmp(name, s->offences[i].first) < 0)
                 s->offences[i].first = name;
         s->offences[i].n++;
@@ -288,8 +289,8 @@ static bool has_sibling_before(const struct json *seen, const struct object *pod
 static size_t list_pods(struct admission *ad, struct object ***ret) {
         const struct rest *pods = rest_of(ad->s, &res_pods);
         const struct json *exempt = config_of(ad)->runtime_classes;
-        struct str prefix = arena_printf(ad->a, "%" STR_FMT "%" STR_FMT "/", STR_ARG(pods->prefix),
-                                         STR_ARG(ad->op->name));
+        struct str prefix =
+                        arena_printf(ad->a, "%" STR_FMT "%" STR_FMT "/", STR_ARG(pods->prefix), STR_ARG(ad->op->name));
         size_t total = store_count(ad->op->snap, prefix, prefix), n = 0, end = total;
         struct object **all = arena_array(ad->a, struct object *, total + 1);
         struct json seen = json_new_object();
@@ -376,11 +377,11 @@ static void warn_exempt(struct admission *ad, const struct policy *p, const stru
                                    STR_ARG(pod_security_level_text(ad->a, modes[i].level)));
         if (b.n > 0 && !(equivalent(p->enforce, standard->enforce) && equivalent(p->audit, standard->audit) &&
                          equivalent(p->warn, standard->warn)))
-                op_warn(ad->op, arena_printf(ad->a,
-                                             "namespace \"%" STR_FMT
-                                             "\" is exempt from Pod Security, and the policy (%" STR_FMT
-                                             ") will be ignored",
-                                             STR_ARG(ad->op->name), STR_ARG(buf_str(&b))));
+                op_warn(ad->op,
+                        arena_printf(ad->a,
+                                     "namespace \"%" STR_FMT "\" is exempt from Pod Security, and the policy (%" STR_FMT
+                                     ") will be ignored",
+                                     STR_ARG(ad->op->name), STR_ARG(buf_str(&b))));
 }
 
 static int check_namespace(struct admission *ad, struct error *err) {
@@ -421,8 +422,7 @@ static int read_default(const struct json *defaults, const char *mode, const cha
                 return error_set(err, -EINVAL,
                                  "PodSecurity: defaults.%s: must be one of privileged, baseline, restricted", mode);
         if (!parse_version(version, &l->minor))
-                return error_set(err, -EINVAL, "PodSecurity: defaults.%s: must be \"latest\" or \"v1.x\"",
-                                 version_key);
+                return error_set(err, -EINVAL, "PodSecurity: defaults.%s: must be \"latest\" or \"v1.x\"", version_key);
         return 0;
 }
 

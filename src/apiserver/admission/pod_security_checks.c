@@ -13,11 +13,11 @@ struct look {
         struct arena *a;
         const struct json *pod, *spec;
         int minor;
-        const char *reason;     /* the table's, or what the check puts in its place */
-        struct names bad;       /* containers */
-        struct names values;    /* what they have that they should not: sorted, once each */
-        bool pod_bad;           /* the pod's own securityContext is */
-        bool user, role;        /* of SELinux, are set */
+        const char *reason;  /* the table's, or what the check puts in its place */
+        struct names bad;    /* containers */
+        struct names values; /* what they have that they should not: sorted, once each */
+        bool pod_bad;        /* the pod's own securityContext is */
+        bool user, role;     /* of SELinux, are set */
         struct buf *detail;
 };
 
@@ -380,7 +380,7 @@ static bool keeps_capabilities(struct look *k, const struct json *c) {
 }
 
 static bool adds_capabilities(struct look *k, const struct json *c) {
-        return adds_beyond(k, c, (const char *const[]){ "NET_BIND_SERVICE", NULL });
+        return adds_beyond(k, c, (const char *const[]) { "NET_BIND_SERVICE", NULL });
 }
 
 static bool capabilities_restricted(struct look *k) {
@@ -504,8 +504,12 @@ bool pod_security_violates(struct arena *a, struct pod_security_level l, const s
         int minor = MIN(l.minor, POD_SECURITY_NEWEST);
 
         for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
-                struct look k = { .a = a, .pod = pod, .spec = json_getc(pod, "spec"), .minor = minor,
-                                  .reason = checks[i].reason, .detail = &detail };
+                struct look k = { .a = a,
+                                  .pod = pod,
+                                  .spec = json_getc(pod, "spec"),
+                                  .minor = minor,
+                                  .reason = checks[i].reason,
+                                  .detail = &detail };
 
                 detail.n = 0;
                 if (l.level < checks[i].level || minor < checks[i].since ||

@@ -423,20 +423,20 @@ int admission_check_account(struct admission *ad, struct error *err) {
 
 static bool is_superset(const struct json *big, const struct json *small) {
         struct str key = json_str(json_getc(big, "key")), effect = json_str(json_getc(big, "effect")),
-                   operator = json_str_or(json_getc(big, "operator"), STR("Equal"));
+                   op_name = json_str_or(json_getc(big, "operator"), STR("Equal"));
         const struct json *seconds = json_getc(big, "tolerationSeconds"),
                           *other = json_getc(small, "tolerationSeconds");
 
         if (json_equal(big, small))
                 return true;
-        if (str_empty(key) ? !str_eqc(operator, "Exists") : !str_eq(key, json_str(json_getc(small, "key"))))
+        if (str_empty(key) ? !str_eqc(op_name, "Exists") : !str_eq(key, json_str(json_getc(small, "key"))))
                 return false;
         if (!str_empty(effect) && !str_eq(effect, json_str(json_getc(small, "effect"))))
                 return false;
         if (str_eqc(effect, "NoExecute") && seconds && (!other || json_int(other) > json_int(seconds)))
                 return false;
-        return str_eqc(operator, "Exists") ||
-               (str_eq(operator, json_str_or(json_getc(small, "operator"), STR("Equal"))) &&
+        return str_eqc(op_name, "Exists") ||
+               (str_eq(op_name, json_str_or(json_getc(small, "operator"), STR("Equal"))) &&
                 str_eq(json_str(json_getc(big, "value")), json_str(json_getc(small, "value"))));
 }
 

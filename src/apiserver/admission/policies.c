@@ -376,7 +376,7 @@ int admission_policies(struct admission *ad, struct error *err) {
         struct verdict v = { .ad = ad };
 
         if (!set || set->n_policies == 0 || str_eqc(r->group, "authentication.k8s.io") ||
-            str_eqc(r->group, "authorization.k8s.io") || /* their answers are what decides here */
+            str_eqc(r->group, "authorization.k8s.io") ||               /* their answers are what decides here */
             r->stored->resource == &res_validatingadmissionpolicies || /* a broken policy can be removed */
             r->stored->resource == &res_validatingadmissionpolicybindings)
                 return 0;

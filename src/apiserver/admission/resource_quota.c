@@ -97,8 +97,7 @@ static int check_constraints(struct check *k, const struct object *quota, struct
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         for (size_t i = 0; i < n && k->resource == &res_pods; i++) {
-                struct str missing = quota_measures(k->resource, names[i]) ? containers_without(k, names[i])
-                                                                           : STR("");
+                struct str missing = quota_measures(k->resource, names[i]) ? containers_without(k, names[i]) : STR("");
 
                 if (!str_empty(missing))
                         buf_printf(&b, "%s%" STR_FMT " for: %" STR_FMT, b.n ? "; " : "", STR_ARG(names[i]),
@@ -106,9 +105,8 @@ static int check_constraints(struct check *k, const struct object *quota, struct
         }
         if (b.n == 0)
                 return 0;
-        return err_forbidden(err, k->op->rest, k->op->name,
-                             "failed quota: %" STR_FMT ": must specify %" STR_FMT, STR_ARG(object_name(quota)),
-                             STR_ARG(buf_str(&b)));
+        return err_forbidden(err, k->op->rest, k->op->name, "failed quota: %" STR_FMT ": must specify %" STR_FMT,
+                             STR_ARG(object_name(quota)), STR_ARG(buf_str(&b)));
 }
 
 /* ---- one quota ---- */
@@ -197,12 +195,12 @@ static struct object *add_to_quota(const struct object *now, void *arg) {
 static void charge(struct check *k, struct str key, struct json *amounts) {
         struct charge *c = arena_new_of(k->a, struct charge);
 
-        *c = (struct charge){ json_new(k->a, *amounts), k->status };
-        vec_push(&k->op->with, (struct store_op){ .kind = STORE_UPDATE,
-                                                  .key = arena_str(k->a, key),
-                                                  .expect = STORE_ANY_REVISION,
-                                                  .merge = add_to_quota,
-                                                  .arg = c });
+        *c = (struct charge) { json_new(k->a, *amounts), k->status };
+        vec_push(&k->op->with, (struct store_op) { .kind = STORE_UPDATE,
+                                                   .key = arena_str(k->a, key),
+                                                   .expect = STORE_ANY_REVISION,
+                                                   .merge = add_to_quota,
+                                                   .arg = c });
 }
 
 static int check_quota(struct check *k, struct str key, const struct object *quota, struct error *err) {

@@ -31,7 +31,7 @@ struct ask {
         bool changed;          /* by the patch */
         int code;              /* of the answer, for metrics */
         const char *rejection; /* what refuses the write: upstream's error_type, or NULL */
-        int result; /* 0, or negative with error */
+        int result;            /* 0, or negative with error */
         struct error error;
 };
 
@@ -47,7 +47,7 @@ static void note(const struct ask *q, const char *what, struct str value) {
 }
 
 #define MAX_WRITE_MS 34000 /* of which all webhooks of one write are done */
-#define LATE_MS 50 /* after its deadline, so that the request has been answered */
+#define LATE_MS 50         /* after its deadline, so that the request has been answered */
 
 /* How long this webhook may take; not more than the client waits. */
 static int64_t time_left(const struct ask *q) {

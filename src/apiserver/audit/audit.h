@@ -31,8 +31,8 @@ int audit_plugin_read(struct apiserver *s, const char *name, struct audit_plugin
 int64_t audit_take_token(struct audit_plugin *p);
 
 struct audit_options {
-        const char *policy_file; /* audit.k8s.io/v1 Policy, YAML */
-        const char *log_path;    /* "-": stdout; NULL: none */
+        const char *policy_file;                         /* audit.k8s.io/v1 Policy, YAML */
+        const char *log_path;                            /* "-": stdout; NULL: none */
         unsigned max_age_days, max_backups, max_size_mb; /* of rotated files: 0 no limit; of a file: 0 is 100 */
         bool compress;                                   /* rotated files, with gzip */
         struct audit_plugin log;

@@ -17,8 +17,8 @@ static const struct metric rejected_total = { "apiserver_audit_requests_rejected
                                               METRIC_COUNTER, NULL, 0 };
 
 static const struct metric level_total = { "apiserver_audit_level_total",
-                                           "Counter of policy levels for audit events (1 per request).",
-                                           METRIC_COUNTER, NULL, 0 };
+                                           "Counter of policy levels for audit events (1 per request).", METRIC_COUNTER,
+                                           NULL, 0 };
 
 static void level_label(struct buf *dst, const void *arg) {
         metric_label(dst, "level", str_of(arg));
@@ -193,8 +193,9 @@ static struct audit_event *event_new(struct audit *audit, struct exchange *x, co
         if (d.level == AUDIT_NONE)
                 return NULL;
         e = arena_new_of(a, struct audit_event);
-        *e = (struct audit_event){ .audit = audit, .x = x, .a = a, .decision = d, .at = *at, .id = id,
-                                   .received_ns = now_wall_ns() };
+        *e = (struct audit_event) {
+                .audit = audit, .x = x, .a = a, .decision = d, .at = *at, .id = id, .received_ns = now_wall_ns()
+        };
         e->annotations = e->ref = json_new_object();
         e->sources = addresses_of(a, x->req);
         if (str_empty(at->path)) {
@@ -377,8 +378,8 @@ static void write_legacy(struct buf *b, const struct audit_event *e, enum audit_
                 { "asgroups", as ? groups_text(e->a, as, "<lookup>") : STR("<lookup>") },
                 { "user-agent", user_agent(e->a, x->req) },
                 { "namespace", str_empty(e->at.namespace) ? none : e->at.namespace },
-                { "uri", arena_printf(e->a, "%" STR_FMT "%s%" STR_FMT, STR_ARG(path), query.n ? "?" : "",
-                                      STR_ARG(query)) },
+                { "uri",
+                  arena_printf(e->a, "%" STR_FMT "%s%" STR_FMT, STR_ARG(path), query.n ? "?" : "", STR_ARG(query)) },
         };
         char when[36];
 

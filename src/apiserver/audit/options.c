@@ -25,7 +25,8 @@ static int check_batches(const struct audit_plugin *p, bool throttled, struct er
         const struct {
                 const char *what;
                 double value;
-        } positive[] = { { "buffer size", (double) p->buffer_size }, { "max batch size", (double) p->max_size },
+        } positive[] = { { "buffer size", (double) p->buffer_size },
+                         { "max batch size", (double) p->max_size },
                          { "throttle QPS", throttled ? p->qps : 1 },
                          { "throttle burst", throttled ? (double) p->burst : 1 } };
 

@@ -80,8 +80,9 @@ static int parse_rule(const struct json *j, size_t i, const struct audit_decisio
         if (l < 0)
                 return error_set(err, -EINVAL, "audit policy: a rule has the level \"%" STR_FMT "\"", STR_ARG(level));
         ret->json = j;
-        ret->decision = (struct audit_decision){
-                .level = (enum audit_level) l, .omit_stages = all->omit_stages,
+        ret->decision = (struct audit_decision) {
+                .level = (enum audit_level) l,
+                .omit_stages = all->omit_stages,
                 .omit_managed_fields = json_bool_or(GET(j, "omitManagedFields"), all->omit_managed_fields),
         };
         return parse_stages(GET(j, "omitStages"), &ret->decision.omit_stages, err);
@@ -176,8 +177,7 @@ static bool path_matches(const struct json *list, struct str path) {
         json_each_item(i, list) {
                 struct str s = json_str(i);
 
-                if (str_eq(s, path) ||
-                    (str_has_suffix(s, STR("*")) && str_has_prefix(path, str_sub(s, 0, s.n - 1))))
+                if (str_eq(s, path) || (str_has_suffix(s, STR("*")) && str_has_prefix(path, str_sub(s, 0, s.n - 1))))
                         return true;
         }
         return false;
@@ -207,5 +207,5 @@ struct audit_decision audit_policy_decide(const struct audit_policy *p, const st
         for (size_t i = 0; i < p->n; i++)
                 if (rule_matches(p->rules[i].json, u, at))
                         return p->rules[i].decision;
-        return (struct audit_decision){ .level = AUDIT_NONE };
+        return (struct audit_decision) { .level = AUDIT_NONE };
 }

@@ -108,8 +108,9 @@ static void answered(struct webhook_call *w) {
 }
 
 static void send_batch(struct batch *b) {
-        b->call = (struct webhook_call){ .body = buf_str(&b->text), .timeout_ms = TIMEOUT_MS, .loop = b->h->loop,
-                                         .done = answered };
+        b->call = (struct webhook_call) {
+                .body = buf_str(&b->text), .timeout_ms = TIMEOUT_MS, .loop = b->h->loop, .done = answered
+        };
         remote_address(b->h->remote, &b->call);
         b->h->n_calls++;
         webhook_call(b->h->s, &b->call);
@@ -239,7 +240,7 @@ struct audit_wait *audit_webhook_send(struct audit_webhook *h, struct str event,
         struct batch *b = xcalloc(1, sizeof(*b));
         struct audit_wait *w = xcalloc(1, sizeof(*w));
 
-        *w = (struct audit_wait){ .work.run = arrived, .loop = loop, .arg = arg, .busy = &h->s->busy };
+        *w = (struct audit_wait) { .work.run = arrived, .loop = loop, .arg = arg, .busy = &h->s->busy };
         atomic_fetch_add(w->busy, 1);
         b->h = h;
         b->n = 1;
@@ -260,7 +261,8 @@ const struct audit_plugin *audit_webhook_plugin(const struct audit_webhook *h) {
 }
 
 int audit_webhook_new(struct apiserver *s, struct audit_webhook **ret, struct error *err) {
-        struct remote_options o = { .s = s, .name = "audit webhook",
+        struct remote_options o = { .s = s,
+                                    .name = "audit webhook",
                                     .kubeconfig = server_flag(s, "audit-webhook-config-file", NULL) };
         struct audit_webhook *h;
         int r;
@@ -269,8 +271,9 @@ int audit_webhook_new(struct apiserver *s, struct audit_webhook **ret, struct er
         if (!o.kubeconfig)
                 return 0;
         h = xcalloc(1, sizeof(*h));
-        h->plugin = (struct audit_plugin){ .mode = AUDIT_BATCH, .buffer_size = 10000, .max_size = 400,
-                                           .max_wait_ms = 30000, .qps = 10, .burst = 15 };
+        h->plugin = (struct audit_plugin) {
+                .mode = AUDIT_BATCH, .buffer_size = 10000, .max_size = 400, .max_wait_ms = 30000, .qps = 10, .burst = 15
+        };
         r = audit_plugin_read(s, "webhook", &h->plugin, err);
         if (r == 0)
                 r = remote_new(&o, &h->remote, err);

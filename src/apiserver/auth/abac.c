@@ -131,7 +131,8 @@ void abac_rules(const struct json *policies, struct arena *a, const struct api_u
                                   json_build(a, "{ verbs: %j, apiGroups: [ %s ], resources: [ %s ] }", &verbs,
                                              text_of(p, "apiGroup"), text_of(p, "resource")));
                 if (text_of(p, "nonResourcePath").n > 0)
-                        json_push(a, paths, json_build(a, "{ verbs: %j, nonResourceURLs: [ %s ] }", &verbs,
-                                                       text_of(p, "nonResourcePath")));
+                        json_push(a, paths,
+                                  json_build(a, "{ verbs: %j, nonResourceURLs: [ %s ] }", &verbs,
+                                             text_of(p, "nonResourcePath")));
         }
 }

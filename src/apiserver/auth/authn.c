@@ -387,8 +387,11 @@ int authn_check_token(struct apiserver *s, struct arena *a, struct str token, co
         };
         struct authn *n = s->authn;
         struct json matched;
-        struct token_check t = { .n = n, .a = a, .text = token,
-                                 .audiences = json_len(audiences) ? audiences : &n->audiences, .ret = ret,
+        struct token_check t = { .n = n,
+                                 .a = a,
+                                 .text = token,
+                                 .audiences = json_len(audiences) ? audiences : &n->audiences,
+                                 .ret = ret,
                                  .ret_audiences = &matched };
         int r = -ENOENT;
 

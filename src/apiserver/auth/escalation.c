@@ -199,8 +199,12 @@ static int refuse(struct op *op, const struct json *missing, struct rbac_absent 
 
 /* 1: yes, 0: no, or -EINPROGRESS. */
 static int may(struct op *op, const char *verb, struct str resource, struct str name, struct error *err) {
-        struct attributes at = { .verb = verb, .group = STR("rbac.authorization.k8s.io"), .version = STR("*"),
-                                 .resource = resource, .namespace = op->namespace, .name = name };
+        struct attributes at = { .verb = verb,
+                                 .group = STR("rbac.authorization.k8s.io"),
+                                 .version = STR("*"),
+                                 .resource = resource,
+                                 .namespace = op->namespace,
+                                 .name = name };
 
         switch (authorize_why(op->s, &op->c->user, &at, NULL)) {
         case AUTHZ_ALLOW:

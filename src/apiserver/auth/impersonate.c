@@ -67,8 +67,10 @@ static int take_header(struct apiserver *s, struct arena *a, const struct api_us
         }
         user_add_extra(a, as, arena_str(a, buf_str(&key)), h->value);
         return may_be(s, user,
-                      (struct attributes) { .group = group, .resource = STR("userextras"),
-                                            .subresource = arena_str(a, buf_str(&key)), .name = h->value },
+                      (struct attributes) { .group = group,
+                                            .resource = STR("userextras"),
+                                            .subresource = arena_str(a, buf_str(&key)),
+                                            .name = h->value },
                       err);
 }
 
@@ -84,9 +86,8 @@ static int refuse_without_user(struct http_request *req, const struct http_heade
         for (size_t p = 0; p < ARRAY_SIZE(parts); p++)
                 for (size_t i = 0; i < n; i++)
                         if (str_has_prefix(h[i].name, str_of(parts[p].header)))
-                                buf_printf(&b, "%s{%s  %" STR_FMT "  %s  %" STR_FMT "}",
-                                           b.n ? " " : "requested [", parts[p].kind,
-                                           STR_ARG(h[i].value), parts[p].version,
+                                buf_printf(&b, "%s{%s  %" STR_FMT "  %s  %" STR_FMT "}", b.n ? " " : "requested [",
+                                           parts[p].kind, STR_ARG(h[i].value), parts[p].version,
                                            STR_ARG(str_sub(h[i].name, strlen(parts[p].header), h[i].name.n)));
         if (b.n == 0)
                 return 0;

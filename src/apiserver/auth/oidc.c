@@ -42,7 +42,7 @@ struct mapping {
 struct oidc {
         struct remote *remote;
         struct str issuer, discovery, algorithms;
-        const char *not_ready, *verify; /* how errors of its keys and of its tokens begin */
+        const char *not_ready, *verify;             /* how errors of its keys and of its tokens begin */
         const struct json *audiences, *claim_rules; /* those that want a value of a claim, among others */
         struct mapping username, groups, uid;
         struct rules extra, claims, user;
@@ -279,8 +279,10 @@ static int64_t keep_ms(const struct remote_options *o, const struct json *answer
 static int read_authenticator(struct build *b, const struct json *config, const struct path *p, struct error *err) {
         const struct json *issuer = json_getc(config, "issuer"), *m = json_getc(config, "claimMappings");
         const struct path *to = PATH(p, "claimMappings");
-        struct remote_options o = { .s = b->n->s, .name = "OpenID issuer",
-                                    .ca_pem = text_of(issuer, "certificateAuthority"), .keep_ms = keep_ms };
+        struct remote_options o = { .s = b->n->s,
+                                    .name = "OpenID issuer",
+                                    .ca_pem = text_of(issuer, "certificateAuthority"),
+                                    .keep_ms = keep_ms };
 
         b->email = b->email_verified = false;
         b->o->algorithms = str_of(b->algorithms);
@@ -560,8 +562,7 @@ static int expand(const struct oidc *o, struct arena *a, struct json *claims, st
         if (str_empty(o->groups.claim) || json_get(claims, o->groups.claim) || str_empty(source))
                 return 0;
         url = text_of(json_get(sources, source), "endpoint"); /* none: the claim is in the token, as another token */
-        return str_empty(url) ? 0
-                              : resolve(o, a, url, text_of(json_get(sources, source), "access_token"), claims, err);
+        return str_empty(url) ? 0 : resolve(o, a, url, text_of(json_get(sources, source), "access_token"), claims, err);
 }
 
 /* ---- who it is ---- */

@@ -14,7 +14,7 @@ bool rbac_authorize(struct apiserver *s, const struct api_user *user, const stru
 
 /* What a binding gives a subject. */
 struct rbac_grant {
-        struct str namespace; /* empty: everywhere */
+        struct str namespace;                         /* empty: everywhere */
         const struct json *rules, *binding, *subject; /* rules: NULL when the role is not there */
 };
 /* Every rule that holds for the user in at->namespace (empty: cluster-wide ones only), until visit returns true. A

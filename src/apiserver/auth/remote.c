@@ -15,7 +15,7 @@
 struct remote {
         struct remote_options o;
         struct arena *arena;
-        struct json config;       /* clientConfig of the webhook client */
+        struct json config; /* clientConfig of the webhook client */
         struct webhook_user user;
         pthread_mutex_t lock;
         struct map *answers; /* → struct answer */

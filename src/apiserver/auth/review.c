@@ -189,8 +189,7 @@ static void check_selectors(struct arena *a, const struct attributes *at, struct
         static const char text[] = "%sspec.resourceAttributes.%sSelector ignored due to parse error";
         struct selector labels;
         bool broken[] = { is_broken(at->field_selector),
-                          at->label_selector.n > 0 &&
-                                          selector_parse_labels(a, at->label_selector, &labels, NULL) < 0 };
+                          at->label_selector.n > 0 && selector_parse_labels(a, at->label_selector, &labels, NULL) < 0 };
         _cleanup_buf_ struct buf b = BUF_INIT;
         size_t n = (errors->n > 0) + broken[0] + broken[1];
 

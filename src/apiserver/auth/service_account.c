@@ -241,10 +241,16 @@ static void note_use(struct apiserver *s, const struct object *secret, struct st
         l->body = json_new_object();
         meta = json_get_or_add_object(a, &l->body, "metadata");
         json_setc(a, json_get_or_add_object(a, meta, "labels"), LAST_USED, json_of_copy(a, day));
-        l->call = (struct api_call) { .verb = API_PATCH, .patch = API_PATCH_MERGE, .resource = &res_secrets,
+        l->call = (struct api_call) { .verb = API_PATCH,
+                                      .patch = API_PATCH_MERGE,
+                                      .resource = &res_secrets,
                                       .namespace = arena_str(a, object_namespace(secret)),
-                                      .name = arena_str(a, object_name(secret)), .options = API_OPTIONS_INIT,
-                                      .body = &l->body, .user = api_user_system, .arena = a, .done = label_done };
+                                      .name = arena_str(a, object_name(secret)),
+                                      .options = API_OPTIONS_INIT,
+                                      .body = &l->body,
+                                      .user = api_user_system,
+                                      .arena = a,
+                                      .done = label_done };
         apiserver_call(s, &l->call);
 }
 

@@ -19,7 +19,8 @@ static int64_t keep_token_ms(const struct remote_options *o, const struct json *
 
 int token_webhook_new(struct authn *n, struct error *err) {
         struct remote_options o = {
-                .s = n->s, .name = "token webhook",
+                .s = n->s,
+                .name = "token webhook",
                 .kubeconfig = server_flag(n->s, "authentication-token-webhook-config-file", NULL),
                 .keep_ms = keep_token_ms,
                 .yes_ms = server_flag_ms(n->s, "authentication-token-webhook-cache-ttl", 2 * MINUTE_MS),
@@ -85,9 +86,9 @@ static void set(struct arena *a, struct json *o, const char *key, struct str val
                 json_set_str(a, o, key, value);
 }
 
-static void add_requirement(struct arena *a, struct json *o, const char *name, struct str key, const char *operator,
-                            const struct str * values, size_t n) {
-        struct json r = json_build(a, "{ key: %s, operator: %c }", key, operator);
+static void add_requirement(struct arena *a, struct json *o, const char *name, struct str key, const char *op_name,
+                            const struct str *values, size_t n) {
+        struct json r = json_build(a, "{ key: %s, operator: %c }", key, op_name);
 
         for (size_t i = 0; i < n; i++)
                 json_push(a, json_get_or_add_array(a, &r, "values"), json_of_str(values[i]));

@@ -415,9 +415,10 @@ static void check_rules(struct field_errors *fe, const struct json *rules) {
                 const struct json *list = json_getc(r, "resources"), *providers = json_getc(r, "providers");
 
                 if (json_len(list) == 0)
-                        field_required(fe, p, arena_printf(fe->a, "at least one resources[%td].resources is required",
-                                                           r - rules->items)
-                                                      .p);
+                        field_required(fe, p,
+                                       arena_printf(fe->a, "at least one resources[%td].resources is required",
+                                                    r - rules->items)
+                                                       .p);
                 check_overlap(fe, p, list);
                 json_each_item(i, list)
                         if (wrong_name(json_str(i)))
@@ -425,9 +426,10 @@ static void check_rules(struct field_errors *fe, const struct json *rules) {
                                                   wrong_name(json_str(i)));
                 p = PATH(at, "providers");
                 if (json_len(providers) == 0)
-                        field_required(fe, p, arena_printf(fe->a, "at least one resources[%td].providers is required",
-                                                           r - rules->items)
-                                                      .p);
+                        field_required(fe, p,
+                                       arena_printf(fe->a, "at least one resources[%td].providers is required",
+                                                    r - rules->items)
+                                                       .p);
                 json_each_item(i, providers)
                         check_provider(fe, PATH_INDEX(p, i - providers->items), i, &names);
         }

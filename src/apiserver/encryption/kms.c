@@ -212,13 +212,17 @@ static void rpc_start(void *arg) {
                 r->request.p[1 + i] = (char) (n >> (24 - 8 * i));
         http_client_call(r->k->client,
                          &(struct http_call_options) {
-                                         .method = "POST", .path = str_n(path,
+                                         .method = "POST",
+                                         .path = str_n(path,
                                                        (size_t) snprintf(path, sizeof(path),
                                                                          "/v2.KeyManagementService/%s", r->method)),
-                                         .headers = h, .n_headers = ARRAY_SIZE(h), .body = buf_str(&r->request),
+                                         .headers = h,
+                                         .n_headers = ARRAY_SIZE(h),
+                                         .body = buf_str(&r->request),
                                          .timeout_ms = r->k->timeout_ms,
                                          .on_data = on_data,
-                                         .on_done = on_done, .arg = r,
+                                         .on_done = on_done,
+                                         .arg = r,
                          });
 }
 

@@ -35,7 +35,7 @@ struct service {
         struct str name, group, version, ns, service, port;
         struct tls_context *tls; /* for requests of users */
         struct http_client *client;
-        struct str address;      /* where client connects: malloced */
+        struct str address; /* where client connects: malloced */
         bool present, busy, checked, available;
         int64_t due_ms;
         unsigned failures;
@@ -47,7 +47,7 @@ struct service {
 
 struct aggregator {
         struct apiserver *s;
-        struct late_loop loop;   /* made with the first APIService of another server */
+        struct late_loop loop; /* made with the first APIService of another server */
         atomic_bool active, woken;
         struct loop_work work;
         struct timer tick;
@@ -114,14 +114,19 @@ static struct str openapi_v3_url(struct arena *a, const struct service *v) {
 static void fill(struct arena *a, const struct service *v, struct remote *r) {
         const struct json *spec = json_getc(object_json(v->object), "spec");
 
-        *r = (struct remote){ .name = arena_str(a, v->name), .group = arena_str(a, v->group),
-                              .version = arena_str(a, v->version), .ns = arena_str(a, v->ns),
-                              .service = arena_str(a, v->service), .port = arena_str(a, v->port),
-                              .tls = v->tls ? tls_context_ref(v->tls) : NULL,
-                              .group_priority = json_int(json_getc(spec, "groupPriorityMinimum")),
-                              .version_priority = json_int(json_getc(spec, "versionPriority")),
-                              .available = v->available, .resources = parse(a, v->docs[DOC_RESOURCES]),
-                              .openapi_v3 = openapi_v3_url(a, v), .openapi_v2 = parse(a, v->docs[DOC_OPENAPI_V2]) };
+        *r = (struct remote) { .name = arena_str(a, v->name),
+                               .group = arena_str(a, v->group),
+                               .version = arena_str(a, v->version),
+                               .ns = arena_str(a, v->ns),
+                               .service = arena_str(a, v->service),
+                               .port = arena_str(a, v->port),
+                               .tls = v->tls ? tls_context_ref(v->tls) : NULL,
+                               .group_priority = json_int(json_getc(spec, "groupPriorityMinimum")),
+                               .version_priority = json_int(json_getc(spec, "versionPriority")),
+                               .available = v->available,
+                               .resources = parse(a, v->docs[DOC_RESOURCES]),
+                               .openapi_v3 = openapi_v3_url(a, v),
+                               .openapi_v2 = parse(a, v->docs[DOC_OPENAPI_V2]) };
 }
 
 static int by_priority(const void *a, const void *b) {
@@ -200,11 +205,18 @@ static void write_status(struct service *v, bool ok, const char *reason, struct 
         json_push(a, &conditions, condition);
         into = json_get_or_add_object(a, &body, "status");
         json_setc(a, into, "conditions", conditions);
-        w->call = (struct api_call){ .verb = API_PATCH, .patch = API_PATCH_MERGE, .resource = &res_apiservices,
-                                     .name = arena_str(a, v->name), .subresource = STR("status"),
-                                     .options = API_OPTIONS_INIT, .body = json_new(a, body), .user = api_user_system,
-                                     .user_agent = STR("kube-apiserver"), .arena = a, .loop = g->loop.loop,
-                                     .done = status_written };
+        w->call = (struct api_call) { .verb = API_PATCH,
+                                      .patch = API_PATCH_MERGE,
+                                      .resource = &res_apiservices,
+                                      .name = arena_str(a, v->name),
+                                      .subresource = STR("status"),
+                                      .options = API_OPTIONS_INIT,
+                                      .body = json_new(a, body),
+                                      .user = api_user_system,
+                                      .user_agent = STR("kube-apiserver"),
+                                      .arena = a,
+                                      .loop = g->loop.loop,
+                                      .done = status_written };
         atomic_fetch_add(&g->writing, 1);
         apiserver_call(g->s, &w->call);
 }
@@ -229,7 +241,7 @@ static void cause_labels(struct buf *dst, const void *arg) {
 static void conclude(struct service *v, bool ok, const char *reason, struct str message) {
         if (v->available && !ok)
                 series_add(metric_series(&unavailable, str_hash(v->name) ^ str_hash(str_of(reason)) * 3, cause_labels,
-                                         &(struct cause){ v->name, reason }),
+                                         &(struct cause) { v->name, reason }),
                            1);
         v->busy = false;
         v->failures = ok ? 0 : MIN(v->failures + 1, 6u);
@@ -308,11 +320,15 @@ static void ask(struct service *v, enum document d) {
                 { STR_INIT("x-remote-group"), STR_INIT("system:masters") },
         };
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        struct http_call_options o = { .method = "GET", .path = document_path(a, v, d), .headers = headers,
-                                       .n_headers = ARRAY_SIZE(headers), .timeout_ms = TIMEOUT_MS,
+        struct http_call_options o = { .method = "GET",
+                                       .path = document_path(a, v, d),
+                                       .headers = headers,
+                                       .n_headers = ARRAY_SIZE(headers),
+                                       .timeout_ms = TIMEOUT_MS,
                                        .on_response = on_response,
                                        .on_data = on_data,
-                                       .on_done = on_done, .arg = v };
+                                       .on_done = on_done,
+                                       .arg = v };
 
         v->step = d;
         v->status = 0;
@@ -344,10 +360,9 @@ static const char *obstacle(struct service *v, struct store_snapshot *snap, stru
         }
         port = port_of(service, v->port);
         if (!port) {
-                *ret_message = arena_printf(a,
-                                            "service/%" STR_FMT " in \"%" STR_FMT
-                                            "\" is not listening on port %" STR_FMT,
-                                            STR_ARG(v->service), STR_ARG(v->ns), STR_ARG(v->port));
+                *ret_message = arena_printf(
+                                a, "service/%" STR_FMT " in \"%" STR_FMT "\" is not listening on port %" STR_FMT,
+                                STR_ARG(v->service), STR_ARG(v->ns), STR_ARG(v->port));
                 return "ServicePortError";
         }
         if (service_endpoint(s, snap, a, v->ns, v->service, v->port, ret_host, ret_port, NULL) == 0)
@@ -368,10 +383,11 @@ static const char *obstacle(struct service *v, struct store_snapshot *snap, stru
 /* A client for where the service is now. */
 static int connect_to(struct service *v, struct arena *a, struct str host, uint16_t port, struct error *err) {
         struct str address = arena_printf(a, "%" STR_FMT ":%u", STR_ARG(host), port);
-        struct http_client_options o = {
-                .loop = v->g->loop.loop, .host = arena_cstr(a, host), .port = port, .tls = v->g->tls,
-                .max_connections = 2
-        };
+        struct http_client_options o = { .loop = v->g->loop.loop,
+                                         .host = arena_cstr(a, host),
+                                         .port = port,
+                                         .tls = v->g->tls,
+                                         .max_connections = 2 };
 
         if (v->client && str_eq(v->address, address))
                 return 0;
@@ -419,7 +435,8 @@ static struct service *service_new(struct aggregator *g, struct object *o) {
         const struct json *spec = json_getc(object_json(o), "spec"), *service = json_getc(spec, "service");
         _cleanup_buf_ struct buf ca = BUF_INIT;
         _cleanup_error_ struct error e = ERROR_INIT;
-        struct tls_options tls = { .cert_pem = buf_str(&g->cert), .key_pem = buf_str(&g->key),
+        struct tls_options tls = { .cert_pem = buf_str(&g->cert),
+                                   .key_pem = buf_str(&g->key),
                                    .insecure = json_bool(json_getc(spec, "insecureSkipTLSVerify")) };
 
         v->g = g;
@@ -554,7 +571,7 @@ void aggregator_changed(struct aggregator *g, struct str key, const struct objec
 /* ---- requests ---- */
 
 static void add_header(struct arena *a, struct http_header *h, size_t *n, const char *name, struct str value) {
-        h[(*n)++] = (struct http_header){ str_of(name), arena_str(a, value) };
+        h[(*n)++] = (struct http_header) { str_of(name), arena_str(a, value) };
 }
 
 /* X-Remote-…: who the user is, from one who may say so. */
@@ -613,9 +630,13 @@ bool aggregator_handle(struct exchange *x) {
         if (!r)
                 return false;
         if (x->info.is_resource)
-                at = (struct attributes) { .verb = at.verb, .group = x->info.group, .version = x->info.version,
-                                           .resource = x->info.plural, .subresource = x->info.subresource,
-                                           .namespace = x->info.namespace, .name = x->info.name,
+                at = (struct attributes) { .verb = at.verb,
+                                           .group = x->info.group,
+                                           .version = x->info.version,
+                                           .resource = x->info.plural,
+                                           .subresource = x->info.subresource,
+                                           .namespace = x->info.namespace,
+                                           .name = x->info.name,
                                            .field_selector = x->query.options.field_selector,
                                            .label_selector = x->query.options.label_selector };
         if (authorize_or_error(x->s, &x->user, &at, &e) < 0)

@@ -150,8 +150,11 @@ static void ask(struct apiserver *s, struct conversion *k, struct loop *loop) {
                             " desiredAPIVersion: %s, objects: %j } }",
                             k->uid, k->to->api_version, &objects);
         json_write(&k->body, &review);
-        k->call = (struct webhook_call) { .config = json_getc(webhook, "clientConfig"), .body = buf_str(&k->body),
-                                          .timeout_ms = WEBHOOK_TIMEOUT_MS, .loop = loop, .done = answered };
+        k->call = (struct webhook_call) { .config = json_getc(webhook, "clientConfig"),
+                                          .body = buf_str(&k->body),
+                                          .timeout_ms = WEBHOOK_TIMEOUT_MS,
+                                          .loop = loop,
+                                          .done = answered };
         webhook_call(s, &k->call);
 }
 

@@ -60,7 +60,7 @@ static void refuse(struct pruner *c, const struct json *v, const struct path *at
         if (at->up) {
                 path_print(&b, at);
                 buf_addc(&b, ": Invalid value: ");
-                buf_add_str(&b, go_value(&(struct field_errors){ .a = c->a }, NULL, v));
+                buf_add_str(&b, go_value(&(struct field_errors) { .a = c->a }, NULL, v));
                 buf_addc(&b, ": ");
         }
         buf_addc(&b, why);

@@ -43,10 +43,14 @@ static const struct crd_limits *compile_limits(struct compiler *c, const struct 
                 return NULL;
         l = arena_new_of(c->a, struct crd_limits);
         *l = (struct crd_limits) {
-                .minimum = json_getc(j, "minimum"), .maximum = json_getc(j, "maximum"),
-                .multiple_of = json_getc(j, "multipleOf"), .min_length = bound(j, "minLength"),
-                .max_length = bound(j, "maxLength"), .min_items = bound(j, "minItems"),
-                .max_items = bound(j, "maxItems"), .min_properties = bound(j, "minProperties"),
+                .minimum = json_getc(j, "minimum"),
+                .maximum = json_getc(j, "maximum"),
+                .multiple_of = json_getc(j, "multipleOf"),
+                .min_length = bound(j, "minLength"),
+                .max_length = bound(j, "maxLength"),
+                .min_items = bound(j, "minItems"),
+                .max_items = bound(j, "maxItems"),
+                .min_properties = bound(j, "minProperties"),
                 .max_properties = bound(j, "maxProperties"),
                 .exclusive_minimum = json_bool(json_getc(j, "exclusiveMinimum")),
                 .exclusive_maximum = json_bool(json_getc(j, "exclusiveMaximum")),
@@ -135,9 +139,13 @@ static void compile_fields(struct compiler *c, struct crd_schema *s, const struc
                         continue;
                 below = compile(c, &m->value, false);
                 f[n++] = (struct schema_field) {
-                        .name = arena_cstr(c->a, json_key(m)), .type = &below->type,
-                        .name_len = (uint8_t) json_key(m).n, .doc = below->type.doc, .list_type = below->list_type,
-                        .list_keys = below->list_keys, .flags = (uint16_t) (SCHEMA_OPTIONAL | SCHEMA_POINTER |
+                        .name = arena_cstr(c->a, json_key(m)),
+                        .type = &below->type,
+                        .name_len = (uint8_t) json_key(m).n,
+                        .doc = below->type.doc,
+                        .list_type = below->list_type,
+                        .list_keys = below->list_keys,
+                        .flags = (uint16_t) (SCHEMA_OPTIONAL | SCHEMA_POINTER |
                                              (below->nullable ? SCHEMA_NULLABLE : 0) |
                                              (below->atomic ? SCHEMA_MAP_ATOMIC : 0)),
                 };

@@ -18,7 +18,7 @@ enum crd_type { CRD_ANY, CRD_BOOLEAN, CRD_INTEGER, CRD_NUMBER, CRD_STRING, CRD_A
 struct crd_schema;
 
 struct crd_limits {
-        const struct json *minimum, *maximum, *multiple_of; /* numbers, or NULL */
+        const struct json *minimum, *maximum, *multiple_of;                                   /* numbers, or NULL */
         int64_t min_length, max_length, min_items, max_items, min_properties, max_properties; /* -1: none */
         bool exclusive_minimum, exclusive_maximum, unique_items;
         bool closed; /* additionalProperties: false */
@@ -47,10 +47,10 @@ struct crd_schema {
         const struct crd_limits *limits;
         const struct crd_schema *items, *additional;
         struct crd_schema *meta[3]; /* of an object: what the schema says of apiVersion, kind and metadata, or NULL */
-        const struct json *rules;  /* x-kubernetes-validations, or NULL */
-        void *programs;            /* the rules, compiled: the CEL engine's */
-        bool has_rules;            /* here or below */
-        const struct json *source; /* the JSON it was made from */
+        const struct json *rules;   /* x-kubernetes-validations, or NULL */
+        void *programs;             /* the rules, compiled: the CEL engine's */
+        bool has_rules;             /* here or below */
+        const struct json *source;  /* the JSON it was made from */
         const struct custom_version *version; /* of a root: what it is the schema of */
 };
 

@@ -81,8 +81,7 @@ static bool check_in_object(struct field_errors *fe, const struct path *here, co
                                               : "",
                            STR_ARG(inner.list.v[i].field), STR_ARG(inner.list.v[i].body));
         if (inner.list.n > 0)
-                field_invalid(fe, here, value,
-                              "must result in valid metadata: %" STR_FMT "%s", STR_ARG(buf_str(&why)),
+                field_invalid(fe, here, value, "must result in valid metadata: %" STR_FMT "%s", STR_ARG(buf_str(&why)),
                               inner.list.n > 1 ? "]" : "");
         return why.n == 0;
 }
@@ -202,8 +201,7 @@ static void check_map_keys(struct field_errors *fe, const struct path *p, const 
         if (!items)
                 field_required(fe, items_path, "must have a schema if x-kubernetes-list-type is map");
         else if (json_is(items, JSON_ARRAY))
-                field_invalid(fe, items_path, items,
-                              "must only have a single schema if x-kubernetes-list-type is map");
+                field_invalid(fe, items_path, items, "must only have a single schema if x-kubernetes-list-type is map");
         else if (!str_eqc(type, "object"))
                 field_invalid_str(fe, PATH(items_path, "type"), type,
                                   "must be object if parent array's x-kubernetes-list-type is map");
@@ -370,12 +368,25 @@ static void walk_schema(struct walk w, const struct path *p, const struct json *
         "XPreserveUnknownFields XValidations]"
 
 static void check_root(struct field_errors *fe, const struct path *p, const struct json *schema) {
-        static const char *const forbidden[] = {
-                "id", "$schema", "$ref", "default", "maxProperties", "enum", "allOf", "oneOf", "anyOf",
-                "minProperties", "not", "nullable", "additionalProperties", "x-kubernetes-embedded-resource",
-                "x-kubernetes-int-or-string", "x-kubernetes-list-map-keys", "x-kubernetes-list-type",
-                "x-kubernetes-map-type", NULL
-        };
+        static const char *const forbidden[] = { "id",
+                                                 "$schema",
+                                                 "$ref",
+                                                 "default",
+                                                 "maxProperties",
+                                                 "enum",
+                                                 "allOf",
+                                                 "oneOf",
+                                                 "anyOf",
+                                                 "minProperties",
+                                                 "not",
+                                                 "nullable",
+                                                 "additionalProperties",
+                                                 "x-kubernetes-embedded-resource",
+                                                 "x-kubernetes-int-or-string",
+                                                 "x-kubernetes-list-map-keys",
+                                                 "x-kubernetes-list-type",
+                                                 "x-kubernetes-map-type",
+                                                 NULL };
 
         if (!str_empty(text(schema, "type")) && !str_eqc(text(schema, "type"), "object"))
                 field_invalid_str(fe, PATH(p, "openAPIV3Schema.type"), text(schema, "type"),
@@ -682,8 +693,7 @@ static void check_review_versions(struct field_errors *fe, const struct path *p,
                 known = known || str_eqc(json_str(v), "v1") || str_eqc(json_str(v), "v1beta1");
         }
         if (!known)
-                field_invalid(fe, p, versions,
-                              "must include at least one of v1, v1beta1");
+                field_invalid(fe, p, versions, "must include at least one of v1, v1beta1");
 }
 
 static void validate_conversion(struct field_errors *fe, const struct path *p, const struct json *conversion,
@@ -784,8 +794,8 @@ static void check_stored(struct field_errors *fe, const struct json *obj) {
                               "must have at least one stored version");
         json_each_item(v, json_len(stored) > 0 ? json_at_path(obj, "spec", "versions") : NULL)
                 if (is_true(v, "storage") && !json_has_str(stored, text(v, "name")))
-                        field_invalid(fe, p, stored,
-                                      "must have the storage version %" STR_FMT, STR_ARG(text(v, "name")));
+                        field_invalid(fe, p, stored, "must have the storage version %" STR_FMT,
+                                      STR_ARG(text(v, "name")));
         for (size_t i = 0; i < json_len(stored); i++) {
                 struct str s = json_str(json_item(stored, i));
                 bool there = false;

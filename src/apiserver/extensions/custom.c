@@ -55,13 +55,19 @@ static void set_columns(struct arena *a, struct custom_version *v) {
 
                 if (str_empty(doc))
                         doc = arena_printf(a, "Custom resource definition column (in JSONPath format): %s", path.s);
-                c[n++] = (struct api_column) { .name = text_of(a, j, "name"), .type = text_of(a, j, "type"),
-                                               .format = text_of(a, j, "format"), .doc = arena_cstr(a, doc),
-                                               .path = path.s, .kind = COLUMN_CUSTOM,
+                c[n++] = (struct api_column) { .name = text_of(a, j, "name"),
+                                               .type = text_of(a, j, "type"),
+                                               .format = text_of(a, j, "format"),
+                                               .doc = arena_cstr(a, doc),
+                                               .path = path.s,
+                                               .kind = COLUMN_CUSTOM,
                                                .priority = (int) json_int(json_getc(j, "priority")) };
         }
         if (json_len(columns) == 0)
-                c[n++] = (struct api_column) { .name = "Age", .type = "date", .format = "", .kind = COLUMN_CUSTOM,
+                c[n++] = (struct api_column) { .name = "Age",
+                                               .type = "date",
+                                               .format = "",
+                                               .kind = COLUMN_CUSTOM,
                                                .doc = "How long ago it was made.",
                                                .path = ".metadata.creationTimestamp" };
         v->resource.columns = c;
@@ -96,7 +102,8 @@ static void set_subresources(struct custom_version *v) {
         if (v->scale)
                 v->subresources[r->n_subresources++] = (struct api_subresource) { .name = "scale",
                                                                                   .group = "autoscaling",
-                                                                                  .version = "v1", .kind = "Scale",
+                                                                                  .version = "v1",
+                                                                                  .kind = "Scale",
                                                                                   .type = &type_Scale,
                                                                                   .verbs = verbs };
         r->subresources = v->subresources;
@@ -150,10 +157,15 @@ static void make_version(struct custom *c, const struct json *spec, const struct
         v->served = json_bool(json_getc(v->source, "served"));
         v->deprecated = json_bool(json_getc(v->source, "deprecated"));
         v->resource = (struct api_resource) {
-                .group = arena_cstr(a, group), .version = arena_cstr(a, name), .plural = text_of(a, names, "plural"),
-                .singular = text_of(a, names, "singular"), .kind = text_of(a, names, "kind"),
-                .list_kind = text_of(a, names, "listKind"), .short_names = list_of(a, json_getc(names, "shortNames")),
-                .categories = list_of(a, json_getc(names, "categories")), .verbs = (1U << N_VERBS) - 1,
+                .group = arena_cstr(a, group),
+                .version = arena_cstr(a, name),
+                .plural = text_of(a, names, "plural"),
+                .singular = text_of(a, names, "singular"),
+                .kind = text_of(a, names, "kind"),
+                .list_kind = text_of(a, names, "listKind"),
+                .short_names = list_of(a, json_getc(names, "shortNames")),
+                .categories = list_of(a, json_getc(names, "categories")),
+                .verbs = (1U << N_VERBS) - 1,
                 .namespaced = str_eqc(json_str(json_getc(spec, "scope")), "Namespaced"),
         };
         v->schema = crd_schema_compile(a, schema ? schema : none, v->resource.kind, package_of(a, group, name));
@@ -282,8 +294,11 @@ static void group(struct catalog *c, const struct rest **rests, size_t n) {
                         types[end - i] = rests[end]->resource->type;
                 }
                 *gv = (struct api_group_version) { .group = rests[i]->resource->group,
-                                                   .version = rests[i]->resource->version, .resources = list,
-                                                   .n_resources = end - i, .types = types, .n_types = end - i,
+                                                   .version = rests[i]->resource->version,
+                                                   .resources = list,
+                                                   .n_resources = end - i,
+                                                   .types = types,
+                                                   .n_types = end - i,
                                                    .preferred = i == 0 || !str_eq(rests[i - 1]->group, rests[i]->group),
                                                    .served = true };
                 c->served[c->n_served++] = gv;

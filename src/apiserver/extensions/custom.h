@@ -30,10 +30,10 @@ struct custom_version {
 
 struct custom {
         atomic_uint refs;
-        atomic_bool retired;     /* another has taken its place, or none: watches end */
-        atomic_ullong since;     /* objects of later revisions were written as the schema has it now */
-        atomic_uint watchers;    /* of all versions */
-        bool terminating;        /* the definition is being deleted: nothing new comes in */
+        atomic_bool retired;  /* another has taken its place, or none: watches end */
+        atomic_ullong since;  /* objects of later revisions were written as the schema has it now */
+        atomic_uint watchers; /* of all versions */
+        bool terminating;     /* the definition is being deleted: nothing new comes in */
         struct arena *arena;
         struct object *crd;
         struct custom_version *versions, *storage;
@@ -51,7 +51,7 @@ struct catalog {
         struct arena *arena;
         struct custom **customs; /* by name */
         size_t n_customs;
-        struct map *rests;       /* "group/version/plural" → struct rest */
+        struct map *rests;                       /* "group/version/plural" → struct rest */
         const struct api_group_version **served; /* built-in ones first */
         size_t n_served;
         pthread_mutex_t lock;    /* of documents */
@@ -95,8 +95,8 @@ void convert_list(struct op *op, void (*then)(struct op *op));
 /* For a watch: converts objects (borrowed) that custom_view cannot; done on loop with new references, which are its to
  * unref, or with an error. Objects are told in their order. */
 void convert_objects(struct apiserver *s, const struct rest *r, struct object *const *objects, size_t n,
-                     struct loop *loop, void (*done)(struct object **converted, size_t n, const struct error *err,
-                                                     void *arg), void *arg);
+                     struct loop *loop,
+                     void (*done)(struct object **converted, size_t n, const struct error *err, void *arg), void *arg);
 
 /* ---- definitions (extensions.c) ---- */
 
@@ -120,8 +120,13 @@ bool crd_validate_structural(struct field_errors *fe, const struct path *p, cons
 /* Is every version's schema structural? *ret_why in a when not. */
 bool crd_is_structural(struct arena *a, const struct json *crd, struct str *ret_why);
 /* The state of the approval annotation that groups of the Kubernetes community need. */
-enum crd_approval { CRD_APPROVAL_NOT_NEEDED, CRD_APPROVED, CRD_APPROVAL_BYPASSED, CRD_APPROVAL_MISSING,
-                    CRD_APPROVAL_INVALID };
+enum crd_approval {
+        CRD_APPROVAL_NOT_NEEDED,
+        CRD_APPROVED,
+        CRD_APPROVAL_BYPASSED,
+        CRD_APPROVAL_MISSING,
+        CRD_APPROVAL_INVALID
+};
 enum crd_approval crd_approval(struct arena *a, const struct json *crd, struct str *ret_reason);
 
 /* crd_openapi.c: the definition of a root type. */

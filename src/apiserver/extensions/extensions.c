@@ -66,7 +66,8 @@ static void write_crd(struct extensions *x, struct arena *a, const struct object
         u->arena = a;
         u->op = (struct store_op) { .kind = delete ? STORE_DELETE : STORE_UPDATE,
                                     .key = rest_key(a, r, STR(""), object_name(crd)),
-                                    .object = object_from_tree(tree), .expect = object_revision(crd) };
+                                    .object = object_from_tree(tree),
+                                    .expect = object_revision(crd) };
         u->txn = (struct store_txn) { .ops = &u->op, .n_ops = 1, .done = updated, .loop = x->loop.loop };
         x->running++;
         store_submit(x->s->store, &u->txn);
@@ -250,9 +251,14 @@ static void remove_objects(struct extensions *x, struct custom *c) {
                 v = &c->versions[i];
         r->x = x;
         r->custom = custom_ref(c);
-        r->call = (struct api_call) { .verb = API_DELETE_COLLECTION, .resource = &v->resource,
-                                      .options = API_OPTIONS_INIT, .user = api_user_system, .authorized = true,
-                                      .arena = a, .loop = x->loop.loop, .done = removed };
+        r->call = (struct api_call) { .verb = API_DELETE_COLLECTION,
+                                      .resource = &v->resource,
+                                      .options = API_OPTIONS_INIT,
+                                      .user = api_user_system,
+                                      .authorized = true,
+                                      .arena = a,
+                                      .loop = x->loop.loop,
+                                      .done = removed };
         x->running++;
         apiserver_call(x->s, &r->call);
 }

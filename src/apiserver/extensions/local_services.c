@@ -146,9 +146,14 @@ static struct change *change_new(struct loop *loop, atomic_int *running, enum ap
         atomic_fetch_add(running, 1);
         k->running = running;
         k->arena = a;
-        k->call = (struct api_call){ .verb = verb, .resource = &res_apiservices, .options = API_OPTIONS_INIT,
-                                     .user = api_user_system, .user_agent = STR("kube-apiserver"), .arena = a,
-                                     .loop = loop, .done = changed };
+        k->call = (struct api_call) { .verb = verb,
+                                      .resource = &res_apiservices,
+                                      .options = API_OPTIONS_INIT,
+                                      .user = api_user_system,
+                                      .user_agent = STR("kube-apiserver"),
+                                      .arena = a,
+                                      .loop = loop,
+                                      .done = changed };
         return k;
 }
 

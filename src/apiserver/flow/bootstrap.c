@@ -6,12 +6,8 @@ static const struct {
         const char *name;
         int shares, lendable, queues, hand; /* queues 0: rejects */
 } levels[] = {
-        { "catch-all", 5, 0, 0, 0 },
-        { "global-default", 20, 50, 128, 6 },
-        { "leader-election", 10, 0, 16, 4 },
-        { "node-high", 40, 25, 64, 6 },
-        { "system", 30, 33, 64, 6 },
-        { "workload-high", 40, 50, 128, 6 },
+        { "catch-all", 5, 0, 0, 0 },         { "global-default", 20, 50, 128, 6 }, { "leader-election", 10, 0, 16, 4 },
+        { "node-high", 40, 25, 64, 6 },      { "system", 30, 33, 64, 6 },          { "workload-high", 40, 50, 128, 6 },
         { "workload-low", 100, 90, 128, 6 },
 };
 

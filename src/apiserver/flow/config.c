@@ -109,15 +109,16 @@ static void load_schema(struct flow_config *c, struct apiserver *s, struct store
         struct flow_schema *f = &c->schemas[c->n_schemas++];
         const struct json *rules = json_getc(spec, "rules"); /* none: nothing is of this schema */
 
-        *f = (struct flow_schema){ .name = arena_str(a, object_name(o)),
-                                   .precedence = json_int_or(json_getc(spec, "matchingPrecedence"), 1000),
-                                   .rules = rules ? json_new(a, json_copy(a, rules)) : NULL,
-                                   .level = find_level(c, level), .by = str_eqc(by, "ByUser")        ? FLOW_BY_USER
-                                         : str_eqc(by, "ByNamespace") ? FLOW_BY_NAMESPACE
-                                                                      : FLOW_BY_NOTHING };
+        *f = (struct flow_schema) { .name = arena_str(a, object_name(o)),
+                                    .precedence = json_int_or(json_getc(spec, "matchingPrecedence"), 1000),
+                                    .rules = rules ? json_new(a, json_copy(a, rules)) : NULL,
+                                    .level = find_level(c, level),
+                                    .by = str_eqc(by, "ByUser")        ? FLOW_BY_USER
+                                          : str_eqc(by, "ByNamespace") ? FLOW_BY_NAMESPACE
+                                                                       : FLOW_BY_NOTHING };
         f->dangling = !f->level;
-        f->headers[0] = (struct http_header){ names[0], arena_str(a, object_uid(o)) };
-        f->headers[1] = (struct http_header){ names[1], plc ? arena_str(a, object_uid(plc)) : STR("") };
+        f->headers[0] = (struct http_header) { names[0], arena_str(a, object_uid(o)) };
+        f->headers[1] = (struct http_header) { names[1], plc ? arena_str(a, object_uid(plc)) : STR("") };
 }
 
 struct flow_config *flow_config_load(struct apiserver *s, struct store_snapshot *snap, const struct flow_config *old) {

@@ -21,9 +21,9 @@ struct flow {
         pthread_mutex_t lock; /* of config and of adjusting */
         struct flow_config *config;
         _Atomic uint64_t generation;
-        struct flow_use *uses[MAX_WORKERS]; /* each its worker's, */
+        struct flow_use *uses[MAX_WORKERS];    /* each its worker's, */
         struct flow_later *later[MAX_WORKERS]; /* as these, from flow_start on */
-        struct loop *loop;                  /* of the first worker, once it runs */
+        struct loop *loop;                     /* of the first worker, once it runs */
         atomic_bool posted, started;
         struct loop_work work;
         struct timer timer;
@@ -42,26 +42,38 @@ static const double seat_buckets[] = { 1, 2, 4, 10 };
 static const double watch_buckets[] = { 0, 1, 10, 100, 1000, 10000 };
 #define METRIC(id, ...) static const struct metric id = { "apiserver_flowcontrol_" #id, __VA_ARGS__ }
 METRIC(dispatched_requests_total, "Number of requests executed by API Priority and Fairness subsystem", METRIC_COUNTER,
-      NULL, 0);
+       NULL, 0);
 METRIC(current_executing_requests, "Number of requests that are being executed", METRIC_GAUGE, NULL, 0);
 METRIC(current_executing_seats, "Number of seats that they occupy", METRIC_GAUGE, NULL, 0);
 METRIC(current_inqueue_requests, "Number of requests currently pending in queues", METRIC_GAUGE, NULL, 0);
 METRIC(current_inqueue_seats, "Number of seats that they wait for", METRIC_GAUGE, NULL, 0);
 METRIC(rejected_requests_total, "Number of requests rejected by API Priority and Fairness subsystem", METRIC_COUNTER,
-      NULL, 0);
+       NULL, 0);
 METRIC(request_wait_duration_seconds, "Length of time a request spent waiting in its queue", METRIC_HISTOGRAM,
-      wait_buckets, ARRAY_SIZE(wait_buckets));
+       wait_buckets, ARRAY_SIZE(wait_buckets));
 METRIC(request_execution_seconds, "Duration of a request's execution, of a watch's its beginning", METRIC_HISTOGRAM,
-      wait_buckets, ARRAY_SIZE(wait_buckets));
+       wait_buckets, ARRAY_SIZE(wait_buckets));
 METRIC(watch_count_samples, "Number of watchers that hear of a write", METRIC_HISTOGRAM, watch_buckets,
-      ARRAY_SIZE(watch_buckets));
+       ARRAY_SIZE(watch_buckets));
 METRIC(work_estimated_seats, "Number of seats that requests are estimated to need", METRIC_HISTOGRAM, seat_buckets,
-      ARRAY_SIZE(seat_buckets));
+       ARRAY_SIZE(seat_buckets));
 #undef METRIC
 
 /* What is counted for each schema; a worker keeps the series at hand. */
-enum count { DISPATCHED, REQUESTS, SEATS, QUEUED, QUEUED_SEATS, WAITED, GAVE_UP, RAN, RAN_WATCH, ESTIMATED, WATCHERS,
-             N_COUNTS };
+enum count {
+        DISPATCHED,
+        REQUESTS,
+        SEATS,
+        QUEUED,
+        QUEUED_SEATS,
+        WAITED,
+        GAVE_UP,
+        RAN,
+        RAN_WATCH,
+        ESTIMATED,
+        WATCHERS,
+        N_COUNTS
+};
 
 static const struct {
         const struct metric *metric;
@@ -111,7 +123,7 @@ static struct series *series_of(const struct metric *m, const struct flow_schema
 
         if (value)
                 key ^= str_hash(str_of(value)) * 7;
-        return metric_series(m, key, write_labels, &(struct labels){ f, name, value });
+        return metric_series(m, key, write_labels, &(struct labels) { f, name, value });
 }
 
 static struct series *count_of(const struct flow_ticket *t, enum count c) {
@@ -240,7 +252,7 @@ static enum flow_answer enter_counted(struct flow *f, const struct api_user *u, 
         bool reads = strcmp(verb, "get") == 0 || strcmp(verb, "list") == 0;
         struct in_flight *all = reads ? &f->reads : &f->writes;
 
-        *t = (struct flow_ticket){ .flow = f, .retry_after = 1 };
+        *t = (struct flow_ticket) { .flow = f, .retry_after = 1 };
         if (all->limit == 0 || strcmp(verb, "watch") == 0)
                 return FLOW_RUN;
         if (atomic_fetch_add(&all->running, 1) >= all->limit && !user_is_in(u, "system:masters")) {
@@ -262,8 +274,9 @@ enum flow_answer flow_enter(struct apiserver *s, size_t worker, const struct api
         use = use_of(s->flow, worker);
         schema = classify(use, u, at);
 
-        *t = (struct flow_ticket){ .flow = s->flow, .worker = worker, .loop = loop, .use = use, .schema = schema,
-                                   .since_ns = t->since_ns };
+        *t = (struct flow_ticket) {
+                .flow = s->flow, .worker = worker, .loop = loop, .use = use, .schema = schema, .since_ns = t->since_ns
+        };
         use->n++;
         if (!schema)
                 return FLOW_RUN;
@@ -337,7 +350,7 @@ static void keep_seats(struct flow_ticket *t) {
         struct kept *k = xmalloc(sizeof(*k));
         struct list *after;
 
-        *k = (struct kept){ .ticket = *t, .until_ms = now_mono_ms() + t->after_ms };
+        *k = (struct kept) { .ticket = *t, .until_ms = now_mono_ms() + t->after_ms };
         t->use->n++;
         for (after = l->kept.prev; after != &l->kept; after = after->prev)
                 if (list_entry(after, struct kept, link)->until_ms <= k->until_ms)
@@ -431,9 +444,11 @@ static void check_status(struct apiserver *s, struct store_snapshot *snap, struc
         status = flow_dangling(a, level, dangling);
         json_setc(a, &copy, "status", status);
         u->arena = a;
-        u->op = (struct store_op){ .kind = STORE_UPDATE, .key = arena_str(a, key), .object = object_from_tree(&copy),
-                                   .expect = object_revision(o) };
-        u->txn = (struct store_txn){ .ops = &u->op, .n_ops = 1, .done = updated };
+        u->op = (struct store_op) { .kind = STORE_UPDATE,
+                                    .key = arena_str(a, key),
+                                    .object = object_from_tree(&copy),
+                                    .expect = object_revision(o) };
+        u->txn = (struct store_txn) { .ops = &u->op, .n_ops = 1, .done = updated };
         store_submit(s->store, &u->txn);
 }
 
@@ -498,8 +513,9 @@ void flow_metrics(struct apiserver *s, struct buf *dst) {
                 metric_header(dst, name, "gauge", gauges[g][1]);
                 for (size_t i = 0; i < c->n_levels; i++) {
                         struct flow_level *l = c->levels[i];
-                        const double values[] = { l->limits.nominal, atomic_load(&l->limit), l->limits.min,
-                                                  l->limits.max,     l->peak,                l->smooth_demand,
+                        const double values[] = { l->limits.nominal, atomic_load(&l->limit),
+                                                  l->limits.min,     l->limits.max,
+                                                  l->peak,           l->smooth_demand,
                                                   l->target };
 
                         buf_printf(dst, "%s{priority_level=\"%s\"} %g\n", name, l->name, values[g]);

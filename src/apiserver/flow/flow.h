@@ -37,8 +37,8 @@ struct flow_level {
         _Atomic unsigned demand_peak; /* seats in use and wanted, since the last adjustment */
         _Atomic double peak, smooth_demand, target; /* of the adjustment */
         double floor;
-        pthread_mutex_t lock;         /* of what follows */
-        struct flow_queue *queues;    /* made when first needed */
+        pthread_mutex_t lock;      /* of what follows */
+        struct flow_queue *queues; /* made when first needed */
         unsigned waiting_seats;
         double virtual_now;
         struct {
@@ -137,13 +137,13 @@ struct flow_ticket {
         struct loop *loop; /* the worker's */
         struct flow_use *use;
         const struct flow_schema *schema; /* NULL: under no control. Valid until flow_leave */
-        atomic_uint *counted; /* where it is one of those that run; NULL: nowhere */
+        atomic_uint *counted;             /* where it is one of those that run; NULL: nowhere */
         struct flow_waiter *waiter;
         int64_t since_ns; /* before flow_enter: when the request came */
         unsigned width;
         unsigned retry_after; /* refused: in how many seconds the client may come again */
-        unsigned after_ms; /* how long it keeps its seats when it is done */
-        unsigned queue; /* the number of that it came from, and one; 0: it never waited */
+        unsigned after_ms;    /* how long it keeps its seats when it is done */
+        unsigned queue;       /* the number of that it came from, and one; 0: it never waited */
         bool running, is_watch;
 };
 enum flow_answer { FLOW_RUN, FLOW_WAIT, FLOW_REJECT };
@@ -152,8 +152,8 @@ enum flow_answer flow_enter(struct apiserver *s, size_t worker, const struct api
                             const struct flow_work *work, struct loop *loop, struct flow_ticket *t,
                             void (*go)(void *arg), void *arg);
 int64_t flow_arrived(struct flow_ticket *t); /* how long it waited, in ns */
-void flow_release(struct flow_ticket *t); /* its seats, if it has any or waits for them; again is nothing */
-void flow_leave(struct flow_ticket *t);   /* the same, and the ticket is over */
+void flow_release(struct flow_ticket *t);    /* its seats, if it has any or waits for them; again is nothing */
+void flow_leave(struct flow_ticket *t);      /* the same, and the ticket is over */
 unsigned flow_count_rejected(const struct flow_ticket *t, const char *reason); /* Retry-After */
 void flow_metrics(struct apiserver *s, struct buf *dst);
 /* /debug/api_priority_and_fairness/what: false when there is no such page. */

@@ -10,7 +10,7 @@
 #define ONE_REF (1ULL << 32)
 #define MAX_HAND 64
 #define SERVICE_NS 3000000 /* what a request takes, about */
-#define SMOOTHING 0.977 /* of the demand: half of a peak is forgotten in five minutes */
+#define SMOOTHING 0.977    /* of the demand: half of a peak is forgotten in five minutes */
 
 struct flow_queue {
         struct list waiters;
@@ -219,8 +219,14 @@ struct flow_waiter *flow_level_wait(struct flow_level *l, uint64_t hash, unsigne
         q = l->limits.queuing ? choose_queue(l, hash) : NULL;
         if (q && (q->n < l->limits.length || (unsigned) atomic_load(&l->state) < atomic_load(&l->limit))) {
                 w = xcalloc(1, sizeof(*w));
-                *w = (struct flow_waiter){ .level = l, .queue = q, .loop = loop, .width = width, .hash = hash,
-                                           .since_ns = now_mono_ns(), .go = go, .arg = arg };
+                *w = (struct flow_waiter) { .level = l,
+                                            .queue = q,
+                                            .loop = loop,
+                                            .width = width,
+                                            .hash = hash,
+                                            .since_ns = now_mono_ns(),
+                                            .go = go,
+                                            .arg = arg };
                 w->work.run = arrive;
                 if (q->n++ == 0)
                         q->finish = q->running ? MAX(q->finish, l->virtual_now) : l->virtual_now;
@@ -296,8 +302,9 @@ static double share_out(struct flow_level *const *levels, size_t n, double total
         double sum = 0;
 
         for (size_t i = 0; i < n; i++)
-                sum += levels[i]->exempt ? 0 : MAX(levels[i]->floor, MIN((double) levels[i]->limits.max,
-                                                                         levels[i]->target * factor));
+                sum += levels[i]->exempt ? 0
+                                         : MAX(levels[i]->floor,
+                                               MIN((double) levels[i]->limits.max, levels[i]->target * factor));
         return sum - total;
 }
 

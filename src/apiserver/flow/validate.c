@@ -45,7 +45,7 @@ static void validate_subject(struct field_errors *fe, const struct path *p, cons
 }
 
 static void validate_verbs(struct field_errors *fe, const struct path *p, const struct json *verbs) {
-        static const char *const known[] = { "create", "delete", "deletecollection", "get", "list",
+        static const char *const known[] = { "create", "delete", "deletecollection", "get",   "list",
                                              "patch",  "proxy",  "update",           "watch", NULL };
 
         if (json_len(verbs) == 0) {
@@ -201,7 +201,7 @@ void validate_flow_schema(struct field_errors *fe, const struct json *obj, const
                 check_field(fe, level, name, check_dns_subdomain);
         json_each_item(rule, GET(spec, "rules"))
                 validate_rule(fe, PATH_INDEX(PATH(at, "rules"), i++), rule);
-        flow_bootstrap(fe->a, check_fixed, &(struct fixed){ obj, fe });
+        flow_bootstrap(fe->a, check_fixed, &(struct fixed) { obj, fe });
 }
 
 /* ---- PriorityLevelConfiguration ---- */
@@ -291,5 +291,5 @@ void validate_priority_level(struct field_errors *fe, const struct json *obj, co
                 else
                         field_required(fe, PATH(at, "limited"), "must not be empty when type is Limited");
         }
-        flow_bootstrap(fe->a, check_fixed, &(struct fixed){ obj, fe });
+        flow_bootstrap(fe->a, check_fixed, &(struct fixed) { obj, fe });
 }

@@ -41,9 +41,9 @@ static void add_type(struct buf *b, const struct schema_type *t) {
 
 /* dnsPolicy → DNSPolicy, podIP → PodIP, metadata → ObjectMeta */
 static struct str go_name(struct arena *a, const char *name) {
-        static const char *const initials[] = { "api",   "aws", "cidr", "csi", "dns", "fc",  "fs",  "gce", "grpc",
-                                                "http",  "id",  "ip",  "iqn",  "iscsi", "nfs", "os", "rbd", "se", "tcp",
-                                                "tty",   "uid", "url" };
+        static const char *const initials[] = { "api",  "aws",  "cidr", "csi", "dns", "fc",    "fs",  "gce",
+                                                "grpc", "http", "id",   "ip",  "iqn", "iscsi", "nfs", "os",
+                                                "rbd",  "se",   "tcp",  "tty", "uid", "url" };
         char *copy = arena_cstr(a, str_of(name));
         size_t n = 1;
 
@@ -217,8 +217,9 @@ static void add_scalar(struct printer *g, const struct schema_type *t, const str
         else if (kind == SCHEMA_TIME || kind == SCHEMA_MICRO_TIME)
                 add_time(g->b, json_str(v), false);
         else if (kind == SCHEMA_INT_OR_STRING)
-                buf_printf(g->b, g->diff ? "%s{Type: %d, IntVal: %lld, StrVal: \"%" STR_FMT "\"}"
-                                         : "%s{Type:%d, IntVal:%lld, StrVal:\"%" STR_FMT "\"}",
+                buf_printf(g->b,
+                           g->diff ? "%s{Type: %d, IntVal: %lld, StrVal: \"%" STR_FMT "\"}"
+                                   : "%s{Type:%d, IntVal:%lld, StrVal:\"%" STR_FMT "\"}",
                            typed ? t->go_name : "", json_is(v, JSON_STRING), (long long) json_int(v),
                            STR_ARG(json_str(v)));
         else if (json_is(v, JSON_STRING) || (!v && (kind == SCHEMA_STRING || kind == SCHEMA_BYTES)))
@@ -387,8 +388,10 @@ static void add_row(struct printer *g, struct rows *r, struct str key, const str
 static void add_rows(struct printer *g, struct rows *r, const struct schema_type *t, const struct json *old,
                      const struct json *now) {
         for (size_t i = 0; t->kind == SCHEMA_STRUCT && i < t->n_fields;) {
-                static const char *const moved[] = { "HostNetwork", "HostPID", "HostIPC", "ShareProcessNamespace",
-                                                     "HostUsers", "ServiceAccount", NULL };
+                static const char *const moved[] = { "HostNetwork", "HostPID",
+                                                     "HostIPC",     "ShareProcessNamespace",
+                                                     "HostUsers",   "ServiceAccount",
+                                                     NULL };
                 struct member m = next_member(g->a, t, &i, old, now);
                 bool same = m.old && m.now ? json_equal(m.old, m.now) : m.old == m.now;
 

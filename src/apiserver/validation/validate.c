@@ -94,13 +94,13 @@ struct str quoted_in_go(struct arena *a, struct str s) {
         return arena_str(a, buf_str(&b));
 }
 
-#define FORMAT(text)                                \
-        _cleanup_free_ char *text = NULL;           \
-        do {                                        \
-                va_list _ap;                        \
-                va_start(_ap, fmt);                 \
-                text = xvprintf(fmt, _ap);          \
-                va_end(_ap);                        \
+#define FORMAT(text)                       \
+        _cleanup_free_ char *text = NULL;  \
+        do {                               \
+                va_list _ap;               \
+                va_start(_ap, fmt);        \
+                text = xvprintf(fmt, _ap); \
+                va_end(_ap);               \
         } while (0)
 
 void field_required(struct field_errors *fe, const struct path *p, const char *detail) {

@@ -13,19 +13,20 @@ struct path {
         ssize_t index;    /* "[index]" when both are absent; PATH_IS_CHILD: the key is printed like a name */
 };
 #define PATH_IS_CHILD (-1)
-#define PATH_DOT(up, k) (&(struct path){ (up), NULL, (k), PATH_IS_CHILD })
-#define PATH(up, n) (&(struct path){ (up), (n), { NULL, 0 }, 0 })
-#define PATH_KEY(up, k) (&(struct path){ (up), NULL, (k), 0 })
-#define PATH_INDEX(up, i) (&(struct path){ (up), NULL, { NULL, 0 }, (ssize_t) (i) })
+#define PATH_DOT(up, k) (&(struct path) { (up), NULL, (k), PATH_IS_CHILD })
+#define PATH(up, n) (&(struct path) { (up), (n), { NULL, 0 }, 0 })
+#define PATH_KEY(up, k) (&(struct path) { (up), NULL, (k), 0 })
+#define PATH_INDEX(up, i) (&(struct path) { (up), NULL, { NULL, 0 }, (ssize_t) (i) })
 void path_print(struct buf *dst, const struct path *p);
 
 #define GET(o, k) json_getc((o), (k))
 #define TEXT(o, k) json_str(json_getc((o), (k)))
 /* The items of a list, each at its path; each word that is given. */
-#define each_at(it, at, p, list)                                                                             \
-        for (struct path at##_here = { (p), NULL, { NULL, 0 }, 0 }, *at = &at##_here; at; at = NULL)         \
-                for (struct json *it = json_is((list), JSON_ARRAY) ? (list)->items : NULL,                   \
-                                 *it##_end = it ? it + (list)->len : NULL; it != it##_end; it++, at->index++)
+#define each_at(it, at, p, list)                                                                     \
+        for (struct path at##_here = { (p), NULL, { NULL, 0 }, 0 }, *at = &at##_here; at; at = NULL) \
+                for (struct json *it = json_is((list), JSON_ARRAY) ? (list)->items : NULL,           \
+                                 *it##_end = it ? it + (list)->len : NULL;                           \
+                     it != it##_end; it++, at->index++)
 #define WORDS(...) ((const char *const[]) { __VA_ARGS__, NULL })
 #define each_word(w, ...) for (const char *const *w##_at = WORDS(__VA_ARGS__), *w; (w = *w##_at); w##_at++)
 
@@ -88,15 +89,15 @@ int field_errors_finish(struct field_errors *fe, struct str kind, struct str gro
 typedef size_t name_checker(struct str s, const char *ret[2]);
 typedef name_checker *name_check;
 name_checker check_dns_label, check_dns_subdomain, check_dns1035_label, check_path_segment, check_any_name,
-        check_qualified_name, check_label_value, check_config_key, check_env_name, check_port_name;
+                check_qualified_name, check_label_value, check_config_key, check_env_name, check_port_name;
 struct str str_lower(struct arena *a, struct str s);
 /* Adds an Invalid error for each message; true when s is fine. */
 bool check_field(struct field_errors *fe, const struct path *p, struct str s, name_check check);
 /* What is refused if so: the names of the rest are those of field_*(); fe is the errors of the function. */
-#define REFUSE_IF(kind, cond, ...)                      \
-        do {                                            \
-                if (cond)                               \
-                        field_##kind(fe, __VA_ARGS__);  \
+#define REFUSE_IF(kind, cond, ...)                     \
+        do {                                           \
+                if (cond)                              \
+                        field_##kind(fe, __VA_ARGS__); \
         } while (0)
 #define REQUIRED_IF(cond, ...) REFUSE_IF(required, cond, __VA_ARGS__)
 #define FORBIDDEN_IF(cond, ...) REFUSE_IF(forbidden, cond, __VA_ARGS__)
@@ -114,8 +115,8 @@ bool require_text(struct field_errors *fe, const struct path *p, const struct js
                   const char *detail);
 void check_count(struct field_errors *fe, const struct path *p, const struct json *list, size_t max);
 void check_length_of(struct field_errors *fe, const struct path *p, size_t n, size_t max); /* of a text, in bytes */
-bool has_backsteps(struct str path); /* a step of it is ".." */
-void check_domain_path(struct field_errors *fe, const struct path *p, struct str s); /* "example.com/some-path" */
+bool has_backsteps(struct str path);                                                       /* a step of it is ".." */
+void check_domain_path(struct field_errors *fe, const struct path *p, struct str s);       /* "example.com/some-path" */
 
 /* ---- numbers ---- */
 
@@ -174,14 +175,15 @@ void validate_typed(struct field_errors *fe, const struct schema_type *t, const 
  * looked at. */
 typedef void validate_kind(struct field_errors *fe, const struct json *obj, const struct json *old);
 validate_kind validate_pod, validate_pod_status, validate_ephemeral_update, validate_resize, validate_deployment,
-        validate_replicaset, validate_statefulset, validate_daemonset, validate_collisions,
-        validate_replication_controller, validate_job, validate_job_status, validate_cronjob, validate_service,
-        validate_service_status, validate_service_addresses, validate_endpoints, validate_endpoint_slice,
-        validate_node, validate_config_map, validate_secret, validate_pvc, validate_pvc_status, validate_namespace,
-        validate_namespace_status, validate_pv, validate_storage_class, validate_storage_capacity, validate_csi_driver,
-        validate_csi_node, validate_volume_attachment, validate_revision, validate_ip_address, validate_service_cidr,
-        validate_resource_quota, validate_resource_quota_status, validate_limit_range, validate_priority_class,
-        validate_ingress, validate_ingress_status, validate_ingress_class, validate_network_policy, validate_pdb,
-        validate_hpa, validate_role, validate_binding, validate_lease, validate_runtime_class, validate_csr_update,
-        validate_csr_status, validate_event, validate_webhooks, validate_policy, validate_policy_binding,
-        validate_flow_schema, validate_priority_level;
+                validate_replicaset, validate_statefulset, validate_daemonset, validate_collisions,
+                validate_replication_controller, validate_job, validate_job_status, validate_cronjob, validate_service,
+                validate_service_status, validate_service_addresses, validate_endpoints, validate_endpoint_slice,
+                validate_node, validate_config_map, validate_secret, validate_pvc, validate_pvc_status,
+                validate_namespace, validate_namespace_status, validate_pv, validate_storage_class,
+                validate_storage_capacity, validate_csi_driver, validate_csi_node, validate_volume_attachment,
+                validate_revision, validate_ip_address, validate_service_cidr, validate_resource_quota,
+                validate_resource_quota_status, validate_limit_range, validate_priority_class, validate_ingress,
+                validate_ingress_status, validate_ingress_class, validate_network_policy, validate_pdb, validate_hpa,
+                validate_role, validate_binding, validate_lease, validate_runtime_class, validate_csr_update,
+                validate_csr_status, validate_event, validate_webhooks, validate_policy, validate_policy_binding,
+                validate_flow_schema, validate_priority_level;

@@ -102,10 +102,10 @@ static bool has_container(const struct json *pod, struct str name) {
 CHECK(validate_exit_codes, const struct json *codes, const struct json *pod) {
         const struct path *list = PATH(p, "values");
         const struct json *values = GET(codes, "values"), *container = GET(codes, "containerName");
-        struct str operator= TEXT(codes, "operator");
+        struct str op_name = TEXT(codes, "operator");
         bool ordered = true;
 
-        REQUIRED_IF(str_empty(operator), PATH(p, "operator"), "valid values: [\"In\" \"NotIn\"]");
+        REQUIRED_IF(str_empty(op_name), PATH(p, "operator"), "valid values: [\"In\" \"NotIn\"]");
         INVALID_IF(container && !has_container(pod, json_str(container)), PATH(p, "containerName"), container,
                    "must be one of the container or initContainer names in the pod template");
         if (json_len(values) == 0)
@@ -115,7 +115,7 @@ CHECK(validate_exit_codes, const struct json *codes, const struct json *pod) {
         for (size_t i = 0; i < json_len(values); i++) {
                 const struct json *v = json_item(values, i);
 
-                if (str_eqc(operator, "In") && json_int(v) == 0)
+                if (str_eqc(op_name, "In") && json_int(v) == 0)
                         field_invalid(fe, PATH_INDEX(list, i), v, "must not be 0 for the In operator");
                 for (size_t k = 0; k < i; k++)
                         if (json_int(json_item(values, k)) == json_int(v)) {
@@ -518,7 +518,7 @@ CHECK(check_job_indexes, const struct json *obj, const struct json *old) {
         if (!str_empty(TEXT(status, lists[0])) && changed(obj, old, lists[0]) &&
             !str_eqc(TEXT(spec, "completionMode"), "Indexed"))
                 invalid_at(fe, p, status, lists[0],
-                               "cannot set non-empty completedIndexes when non-indexed completion mode");
+                           "cannot set non-empty completedIndexes when non-indexed completion mode");
         INVALID_IF(failed && changed(obj, old, lists[1]) && !GET(spec, "backoffLimitPerIndex"), PATH(p, lists[1]),
                    failed, "cannot set non-null failedIndexes when backoffLimitPerIndex is null");
         n = any && completions ? overlap(fe->a, TEXT(status, lists[0]), json_str(failed)) : -1;

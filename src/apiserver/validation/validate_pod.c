@@ -349,8 +349,8 @@ static void validate_containers(struct field_errors *fe, const struct path *spec
         }
 }
 
-#define LONG_NAME                                                                                              \
-        "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if "                   \
+#define LONG_NAME                                                                            \
+        "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if " \
         "iscsi.initiatorName is specified."
 
 static void validate_volumes(struct field_errors *fe, const struct path *spec, const struct json *volumes) {
@@ -389,7 +389,7 @@ RULE(pod_spec) {
         check_host_sysctls(fe, PATH(PATH(p, "securityContext"), "sysctls"), v);
         if (json_bool(GET(v, "hostPID")) && json_bool(GET(v, "shareProcessNamespace")))
                 invalid_at(fe, PATH(p, "securityContext"), v, "shareProcessNamespace",
-                        "ShareProcessNamespace and HostPID cannot both be enabled");
+                           "ShareProcessNamespace and HostPID cannot both be enabled");
         if (str_eqc(TEXT(v, "dnsPolicy"), "None") && !GET(v, "dnsConfig"))
                 field_required(fe, PATH(p, "dnsConfig"), "must provide `dnsConfig` when `dnsPolicy` is None");
         else if (str_eqc(TEXT(v, "dnsPolicy"), "None") && json_len(json_at_path(v, "dnsConfig", "nameservers")) == 0)
@@ -739,7 +739,8 @@ void validate_ephemeral_update(struct field_errors *fe, const struct json *obj, 
                                         STR_ARG(TEXT(o, "name")),
                                         STR_ARG(go_diff(fe->a,
                                                         member_type(member_type(fe->type, "spec"),
-                                                                    "ephemeralContainers")->elem,
+                                                                    "ephemeralContainers")
+                                                                        ->elem,
                                                         o, found)));
         }
 }

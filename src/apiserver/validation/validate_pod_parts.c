@@ -213,9 +213,13 @@ RULE(flocker) {
 }
 
 RULE(azure_disk) {
-        static const char *const managed[] = {
-                "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}", NULL
-        }, *const blob[] = { "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd", NULL };
+        static const char *const
+                        managed[] = { "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/"
+                                      "disks/{disk-id}",
+                                      NULL },
+                        *const blob[] = {
+                                "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd", NULL
+                        };
         struct str kind = TEXT(v, "kind"), uri = TEXT(v, "diskURI");
         bool is_managed = str_eqc(kind, "Managed");
 
@@ -647,7 +651,8 @@ RULE(spread_constraint) {
                 field_not_supported(fe, PATH(p, "whenUnsatisfiable"), action, actions);
         if (GET(v, "minDomains") && !str_eqc(action, actions[0]))
                 invalid_at(fe, p, v, "minDomains",
-                        "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not %" STR_FMT, STR_ARG(action));
+                           "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not %" STR_FMT,
+                           STR_ARG(action));
         check_label_keys(fe, p, v, "matchLabelKeys");
         each_at(key, at, PATH(p, "matchLabelKeys"), GET(v, "matchLabelKeys")) {
                 if (selects_on(GET(v, "labelSelector"), json_str(key)))

@@ -99,9 +99,9 @@ CHECK(check_conflicts, const struct json *list, const char *member, const struct
                         field_invalid(fe, p, shown, "conflicting scopes");
 }
 
-#define NO_OPERATOR                                                                                              \
+#define NO_OPERATOR                                                                                               \
         "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, " \
-        "ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or "                                      \
+        "ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or "                                       \
         "ResourceQuotaScopeCrossNamespacePodAffinity"
 
 static void check_scope_selector(struct field_errors *fe, const struct path *spec_path, const struct json *spec) {
@@ -109,17 +109,17 @@ static void check_scope_selector(struct field_errors *fe, const struct path *spe
         const struct json *selector = GET(spec, "scopeSelector"), *list = GET(selector, "matchExpressions");
 
         json_each_item(e, list) {
-                struct str scope = TEXT(e, "scopeName"), operator= TEXT(e, "operator");
-                bool compares = str_eqc(operator, "In") || str_eqc(operator, "NotIn");
+                struct str scope = TEXT(e, "scopeName"), op_name = TEXT(e, "operator");
+                bool compares = str_eqc(op_name, "In") || str_eqc(op_name, "NotIn");
 
                 INVALID_STR_IF(!is_scope(scope), PATH(p, "scopeName"), scope, "unsupported scope");
                 check_fit(fe, p, scope, GET(spec, "hard"), selector);
-                if (is_scope(scope) && !str_eqc(scope, "PriorityClass") && !str_eqc(operator, "Exists"))
-                        field_invalid_str(fe, PATH(p, "operator"), operator, NO_OPERATOR);
+                if (is_scope(scope) && !str_eqc(scope, "PriorityClass") && !str_eqc(op_name, "Exists"))
+                        field_invalid_str(fe, PATH(p, "operator"), op_name, NO_OPERATOR);
                 REQUIRED_IF(compares && json_len(GET(e, "values")) == 0, PATH(p, "values"),
                             "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector");
-                if (!compares && !str_eqc(operator, "Exists") && !str_eqc(operator, "DoesNotExist"))
-                        field_invalid_str(fe, PATH(p, "operator"), operator, "not a valid selector operator");
+                if (!compares && !str_eqc(op_name, "Exists") && !str_eqc(op_name, "DoesNotExist"))
+                        field_invalid_str(fe, PATH(p, "operator"), op_name, "not a valid selector operator");
                 else if (!compares && json_len(GET(e, "values")) > 0)
                         field_invalid(fe, PATH(p, "values"), GET(e, "values"),
                                       "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope "

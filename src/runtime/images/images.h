@@ -24,8 +24,8 @@ const bool *image_store_interrupted(const struct image_store *s);
 /* ---- what containers need ---- */
 
 struct image_use {
-        char *id;            /* "sha256:…" */
-        struct str lowers;   /* overlayfs' lowerdir: "/root/layers/7:/root/layers/3", the upper-most first */
+        char *id;          /* "sha256:…" */
+        struct str lowers; /* overlayfs' lowerdir: "/root/layers/7:/root/layers/3", the upper-most first */
         struct image_config config;
 };
 /* Finds an image (an id, a prefix of one, or a name) and holds it: it cannot be removed until image_store_release(id).

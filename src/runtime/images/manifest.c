@@ -11,21 +11,21 @@ static const struct {
         const char *arch, *variants; /* variants from the best to the least that runs here */
 } platform =
 #if defined(__x86_64__)
-        { "amd64", "" };
+                { "amd64", "" };
 #elif defined(__aarch64__)
-        { "arm64", "v8" };
+                { "arm64", "v8" };
 #elif defined(__arm__)
-        { "arm", "v7 v6 v5" };
+                { "arm", "v7 v6 v5" };
 #elif defined(__riscv) && __riscv_xlen == 64
-        { "riscv64", "" };
+                { "riscv64", "" };
 #elif defined(__powerpc64__)
-        { "ppc64le", "" };
+                { "ppc64le", "" };
 #elif defined(__s390x__)
-        { "s390x", "" };
+                { "s390x", "" };
 #elif defined(__i386__)
-        { "386", "" };
+                { "386", "" };
 #else
-        { "unknown", "" };
+                { "unknown", "" };
 #endif
 
 const char *platform_arch(void) {

@@ -21,7 +21,7 @@ static inline struct json *json_keep(struct arena *a, const struct json *j) {
 struct descriptor {
         struct str media_type, digest;
         int64_t size;
-        struct str os, arch, variant;   /* of an index' entry */
+        struct str os, arch, variant; /* of an index' entry */
         const struct json *annotations;
 };
 

@@ -20,12 +20,12 @@ struct pull {
         struct arena *arena;
         struct registry registry;
         const struct image_reference *ref;
-        struct str name;             /* normalised */
-        char *dir;                   /* in tmp/ */
+        struct str name; /* normalised */
+        char *dir;       /* in tmp/ */
         void (*progress)(const char *line, void *arg);
         void *progress_arg;
-        struct str top;              /* digest that the reference stands for */
-        struct str manifest;         /* digest of the image's manifest */
+        struct str top;      /* digest that the reference stands for */
+        struct str manifest; /* digest of the image's manifest */
         struct manifest m;
         /* the downloads, under lock */
         pthread_mutex_t lock;

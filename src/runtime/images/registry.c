@@ -41,11 +41,11 @@ void registry_done(struct registry *g) {
 /* ---- one request ---- */
 
 struct request {
-        const char *method, *url; /* "HEAD", "GET", "POST" */
-        const char *accept;       /* a header line, or NULL */
+        const char *method, *url;  /* "HEAD", "GET", "POST" */
+        const char *accept;        /* a header line, or NULL */
         const char *authorization; /* a header line, or NULL */
-        const char *form;         /* POST */
-        int64_t from;             /* Range: bytes=from-; 0: all */
+        const char *form;          /* POST */
+        int64_t from;              /* Range: bytes=from-; 0: all */
         /* where the body goes: a buffer up to limit, or write() */
         struct buf *body;
         size_t limit;
@@ -246,18 +246,18 @@ static const char *status_text(int code) {
                 int code;
                 const char *text;
         } texts[] = {
-                        {400, "Bad Request"},
-                        {401, "Unauthorized"},
-                        {403, "Forbidden"},
-                        {404, "Not Found"},
-                        {405, "Method Not Allowed"},
-                        {406, "Not Acceptable"},
-                        {416, "Requested Range Not Satisfiable"},
-                        {429, "Too Many Requests"},
-                        {500, "Internal Server Error"},
-                        {502, "Bad Gateway"},
-                        {503, "Service Unavailable"},
-                        {504, "Gateway Timeout"},
+                { 400, "Bad Request" },
+                { 401, "Unauthorized" },
+                { 403, "Forbidden" },
+                { 404, "Not Found" },
+                { 405, "Method Not Allowed" },
+                { 406, "Not Acceptable" },
+                { 416, "Requested Range Not Satisfiable" },
+                { 429, "Too Many Requests" },
+                { 500, "Internal Server Error" },
+                { 502, "Bad Gateway" },
+                { 503, "Service Unavailable" },
+                { 504, "Gateway Timeout" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
@@ -267,7 +267,10 @@ static const char *status_text(int code) {
 }
 
 static int unexpected(const struct request *q, int code, struct error *err) {
-        return error_set(err, code == 404 ? -ENOENT : code == 401 || code == 403 ? -EACCES : -EIO,
+        return error_set(err,
+                         code == 404                  ? -ENOENT
+                         : code == 401 || code == 403 ? -EACCES
+                                                      : -EIO,
                          "unexpected status from %s request to %s: %d %s", q->method, q->url, code, status_text(code));
 }
 
@@ -425,11 +428,9 @@ int registry_manifest(struct registry *g, struct str tag_or_digest, struct buf *
                       struct error *err) {
         _cleanup_free_ char *url =
                         xprintf("%s/v2/%s/manifests/%" STR_FMT, g->base, g->repository, STR_ARG(tag_or_digest));
-        struct request q = {.method = body ? "GET" : "HEAD",
-                            .url = url,
-                            .accept = ACCEPT,
-                            .body = body,
-                            .limit = MANIFEST_MAX_BYTES};
+        struct request q = {
+                .method = body ? "GET" : "HEAD", .url = url, .accept = ACCEPT, .body = body, .limit = MANIFEST_MAX_BYTES
+        };
         int r;
 
         for (int attempt = 0;; attempt++) {
@@ -506,12 +507,12 @@ static int download(struct registry *g, const char *url, struct download *d, str
         int r = 0;
 
         for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-                struct request q = {.method = "GET",
-                                    .url = url,
-                                    .from = d->have,
-                                    .begin = download_begin,
-                                    .write = download_write,
-                                    .arg = d};
+                struct request q = { .method = "GET",
+                                     .url = url,
+                                     .from = d->have,
+                                     .begin = download_begin,
+                                     .write = download_write,
+                                     .arg = d };
                 int64_t before = d->have;
 
                 error_clear(err);

@@ -6,14 +6,14 @@
 #include "runtime/images/images.h"
 
 struct registry {
-        char *base;             /* "https://registry-1.docker.io" */
-        char *repository;       /* "library/busybox" */
-        bool insecure;          /* the certificate is not checked */
-        char *ca;               /* a file of CA certificates, or NULL: the system's */
+        char *base;       /* "https://registry-1.docker.io" */
+        char *repository; /* "library/busybox" */
+        bool insecure;    /* the certificate is not checked */
+        char *ca;         /* a file of CA certificates, or NULL: the system's */
         struct registry_auth auth;
         const bool *interrupted; /* atomic; NULL: never */
-        pthread_mutex_t lock;   /* authorization: shared by parallel downloads */
-        char *authorization;    /* "Authorization: Bearer …", once the registry asked for it */
+        pthread_mutex_t lock;    /* authorization: shared by parallel downloads */
+        char *authorization;     /* "Authorization: Bearer …", once the registry asked for it */
 };
 
 struct registry_answer {

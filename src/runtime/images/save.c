@@ -94,8 +94,7 @@ static void describe_image(struct save *s, struct str digest, size_t size, struc
                                      ref.tag));
         for (size_t i = 0; i < m->n_layers; i++)
                 json_push(a, &layers, blob_name(s, m->layers[i].digest));
-        json_push(a, &s->docker,
-                  json_build(a, "{ Config: %j, RepoTags: [ %s ], Layers: %j }", &config, name, &layers));
+        json_push(a, &s->docker, json_build(a, "{ Config: %j, RepoTags: [ %s ], Layers: %j }", &config, name, &layers));
 }
 
 static int save_image(struct save *s, struct str ref, struct error *err) {

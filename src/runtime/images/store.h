@@ -9,9 +9,9 @@
 
 struct layer {
         char chain[72];
-        unsigned dir;           /* layers/<dir> */
+        unsigned dir; /* layers/<dir> */
         uint64_t bytes, inodes;
-        bool unpacking;         /* somebody is at it: wait */
+        bool unpacking; /* somebody is at it: wait */
 };
 
 typedef VEC(char *) strings;
@@ -36,13 +36,13 @@ struct image_store {
         char *root;
         pthread_mutex_t lock; /* guards all below; never held while unpacking or downloading */
         pthread_cond_t changed;
-        struct map *images;   /* id → struct image */
-        struct map *layers;   /* chain id → struct layer */
+        struct map *images; /* id → struct image */
+        struct map *layers; /* chain id → struct layer */
         unsigned next_dir;
-        unsigned workers;     /* between work_begin and work_end */
+        unsigned workers; /* between work_begin and work_end */
         bool sweep_wanted, sweeping;
-        bool interrupted;     /* atomic */
-        struct arena *arena;  /* registries */
+        bool interrupted;    /* atomic */
+        struct arena *arena; /* registries */
         struct json *registries;
 };
 

@@ -17,7 +17,7 @@
 #include "base/encode.h"
 
 #define BLOCK (256U << 10)
-#define BOMB_RATIO 1100      /* gzip cannot do better than 1032 */
+#define BOMB_RATIO 1100       /* gzip cannot do better than 1032 */
 #define BOMB_FREE (64U << 20) /* …and small ones do no harm */
 
 struct digest {

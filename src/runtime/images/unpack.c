@@ -328,7 +328,8 @@ static int make_node(struct unpack *u, struct archive_entry *e, int dir, const c
 
 static int set_attributes(struct unpack *u, struct archive_entry *e, int dir, const char *name, const char *path) {
         mode_t type = archive_entry_filetype(e);
-        struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {archive_entry_mtime(e), archive_entry_mtime_nsec(e)}};
+        struct timespec times[2] = { { .tv_nsec = UTIME_OMIT },
+                                     { archive_entry_mtime(e), archive_entry_mtime_nsec(e) } };
 
         if (type == S_IFSOCK)
                 return 0;

@@ -182,14 +182,17 @@ static int parse_answer(struct arena *a, struct str text, int *ret_pid, struct e
 }
 
 int conmon_start(struct runtime *r, struct container *c, int *ret_pid, struct error *err) {
-        static char *const env[] = {(char *) "_OCI_SYNCPIPE=3",
-                                    (char *) "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+        static char *const env[] = { (char *) "_OCI_SYNCPIPE=3",
+                                     (char *) "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                                     NULL };
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_buf_ struct buf answer = BUF_INIT;
         _cleanup_close_ int read_fd = -1, write_fd = -1;
         _cleanup_free_ char *oci = NULL;
         char *argv[MAX_ARGS];
-        struct spawn s = {.argv = argv, .fds = {-1, -1, -1}, .env = env, .cgroup = r->conmon_cgroup, .session = true};
+        struct spawn s = {
+                .argv = argv, .fds = { -1, -1, -1 }, .env = env, .cgroup = r->conmon_cgroup, .session = true
+        };
         int p[2], pid, k;
 
         TRY(runtime_handler(r, c->handler, &oci, err));

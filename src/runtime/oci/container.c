@@ -159,8 +159,8 @@ int runtime_create_container(struct runtime *r, const char *sandbox_id, const st
 /* ---- start ---- */
 
 static const char *state_name(int64_t state) {
-        static const char *const names[] = {"CONTAINER_CREATED", "CONTAINER_RUNNING", "CONTAINER_EXITED",
-                                            "CONTAINER_UNKNOWN"};
+        static const char *const names[] = { "CONTAINER_CREATED", "CONTAINER_RUNNING", "CONTAINER_EXITED",
+                                             "CONTAINER_UNKNOWN" };
 
         return names[state >= 0 && state < 4 ? state : 3];
 }

@@ -72,8 +72,7 @@ static void sandbox_files(struct spec *s) {
 
         bind_file(s, "/etc/resolv.conf", arena_printf(s->a, "%s/resolv.conf", s->sandbox->dir), options);
         bind_file(s, "/etc/hostname", arena_printf(s->a, "%s/hostname", s->sandbox->dir), options);
-        bind_file(s, "/dev/shm",
-                  s->sandbox->host_ipc ? STR("/dev/shm") : arena_printf(s->a, "%s/shm", s->sandbox->dir),
+        bind_file(s, "/dev/shm", s->sandbox->host_ipc ? STR("/dev/shm") : arena_printf(s->a, "%s/shm", s->sandbox->dir),
                   "rbind,rprivate,rw");
 }
 

@@ -20,10 +20,10 @@
 
 enum cgroup_mode { CGROUP_V1, CGROUP_HYBRID, CGROUP_V2 };
 
-struct cgroup_tree {          /* one mounted hierarchy */
-        char *mount;          /* "/sys/fs/cgroup/memory" */
-        char *controllers;    /* ",memory," */
-        bool in_root;         /* this process is in its root */
+struct cgroup_tree {       /* one mounted hierarchy */
+        char *mount;       /* "/sys/fs/cgroup/memory" */
+        char *controllers; /* ",memory," */
+        bool in_root;      /* this process is in its root */
 };
 struct cgroups {
         enum cgroup_mode mode;
@@ -46,33 +46,33 @@ void cgroup_usage(const struct cgroups *g, const char *path, struct runtime_usag
 /* ---- objects ---- */
 
 struct sandbox {
-        unsigned refs;                 /* runtime.lock */
-        struct arena *arena;           /* all texts below */
+        unsigned refs;       /* runtime.lock */
+        struct arena *arena; /* all texts below */
         char *id, *name, *namespace, *uid, *hostname, *log_directory, *cgroup, *handler;
         int64_t attempt, created_ns, state, pause_pid;
         bool host_network, host_ipc, host_pid, share_pid;
         char *ips[2];
         struct json *labels, *annotations;
-        char *dir, *ns;                /* state_dir/sandboxes/<id>, state_dir/ns/<id> */
-        pthread_mutex_t op;            /* one operation at a time */
+        char *dir, *ns;     /* state_dir/sandboxes/<id>, state_dir/ns/<id> */
+        pthread_mutex_t op; /* one operation at a time */
 };
 
 struct container {
-        unsigned refs;                 /* runtime.lock */
+        unsigned refs; /* runtime.lock */
         struct arena *arena;
         char *id, *sandbox_id, *name, *image, *image_id, *image_form, *log_path, *cgroup, *handler;
         struct json *labels, *annotations, *mounts;
-        struct json *images;           /* ids of images it holds as volumes */
+        struct json *images; /* ids of images it holds as volumes */
         int64_t attempt, created_ns, stop_signal, pid_start;
         bool tty, stdin_open, stdin_once, own_pid_ns;
-        bool starting;                 /* between the decision and the result: on the disk for recover.c */
+        bool starting; /* between the decision and the result: on the disk for recover.c */
         /* what changes: runtime.lock */
         int64_t state, started_ns, finished_ns, exit_code, pid;
-        char *reason, *message;        /* in arena: they are set once */
-        char *dir;                     /* the bundle */
-        int pidfd;                     /* while it runs, else -1 */
-        int64_t died_ms;               /* the process is gone, conmon has not said why: since when (monotonic); 0 */
-        pthread_mutex_t op, save;      /* create/start/remove; writing state.json */
+        char *reason, *message;   /* in arena: they are set once */
+        char *dir;                /* the bundle */
+        int pidfd;                /* while it runs, else -1 */
+        int64_t died_ms;          /* the process is gone, conmon has not said why: since when (monotonic); 0 */
+        pthread_mutex_t op, save; /* create/start/remove; writing state.json */
 };
 
 struct exit_listener {
@@ -86,15 +86,15 @@ struct runtime {
         struct pod_network *network;
         struct image_store *images;
         struct cgroups cgroups;
-        bool may_lower_oom_score;      /* CAP_SYS_RESOURCE */
+        bool may_lower_oom_score; /* CAP_SYS_RESOURCE */
         pthread_mutex_t lock;
-        pthread_cond_t changed;        /* a container's state; monotonic clock */
+        pthread_cond_t changed;             /* a container's state; monotonic clock */
         struct map *sandboxes, *containers; /* id → struct; the map holds a reference */
         VEC(struct exit_listener) listeners;
         pthread_t watcher;
-        int epoll, inotify, wake;      /* watch.c */
+        int epoll, inotify, wake; /* watch.c */
         bool watching, stopping;
-        bool interrupted;              /* under lock, or atomic */
+        bool interrupted; /* under lock, or atomic */
 };
 
 /* runtime.c. get: a reference, or -ENOENT with CRI's wording. An id may be a unique prefix. */
@@ -102,15 +102,15 @@ int sandbox_get(struct runtime *r, const char *id, struct sandbox **ret, struct 
 void sandbox_put(struct runtime *r, struct sandbox *s);
 int container_get(struct runtime *r, const char *id, struct container **ret, struct error *err);
 void container_put(struct runtime *r, struct container *c);
-void sandbox_publish(struct runtime *r, struct sandbox *s);     /* into the table, with a new reference */
+void sandbox_publish(struct runtime *r, struct sandbox *s); /* into the table, with a new reference */
 void container_publish(struct runtime *r, struct container *c);
 void sandbox_forget(struct runtime *r, struct sandbox *s);
 void container_forget(struct runtime *r, struct container *c);
-struct sandbox *sandbox_new(struct runtime *r, const char *id);     /* one reference */
+struct sandbox *sandbox_new(struct runtime *r, const char *id); /* one reference */
 struct container *container_new(struct runtime *r, const char *id);
 size_t containers_of(struct runtime *r, const char *sandbox_id,
-                     struct container ***ret);                  /* references; free the list */
-char *find_program(const char *name);                           /* an absolute path, or NULL */
+                     struct container ***ret); /* references; free the list */
+char *find_program(const char *name);          /* an absolute path, or NULL */
 int runtime_handler(const struct runtime *r, const char *handler, char **ret_path, struct error *err);
 void new_id(char dst[static 65]);
 
@@ -136,7 +136,7 @@ void sandbox_clean(struct runtime *r, struct sandbox *s,
 /* container.c */
 void container_signal(struct runtime *r, struct container *c, int sig); /* its first process, if that runs */
 int container_kill_all(struct runtime *r, struct container *c, int64_t timeout_ms, struct error *err);
-void container_clean(struct runtime *r, struct container *c);          /* what is left of one that does not run */
+void container_clean(struct runtime *r, struct container *c); /* what is left of one that does not run */
 
 /* rootfs.c: the overlay of a container. */
 int rootfs_mount(struct runtime *r, const struct container *c, const char *lowers, struct error *err);
@@ -163,12 +163,12 @@ int user_resolve(const char *rootfs, const struct json *security, struct str ima
 /* conmon.c: starting programs. */
 struct spawn {
         char *const *argv;
-        int fds[3];                 /* stdin, stdout, stderr; -1: /dev/null */
-        int fd3;                    /* -1: none */
-        char *const *env;           /* NULL: ours */
-        const char *cgroup;         /* joined where we are not in the root ourselves; NULL: stay */
-        bool session;               /* setsid */
-        bool needs_cgroups;         /* an OCI runtime, which must not see both versions */
+        int fds[3];         /* stdin, stdout, stderr; -1: /dev/null */
+        int fd3;            /* -1: none */
+        char *const *env;   /* NULL: ours */
+        const char *cgroup; /* joined where we are not in the root ourselves; NULL: stay */
+        bool session;       /* setsid */
+        bool needs_cgroups; /* an OCI runtime, which must not see both versions */
 };
 int spawn_program(const struct runtime *r, const struct spawn *s, int *ret_pid, struct error *err);
 int wait_program(int pid); /* exit code, 128 + signal */

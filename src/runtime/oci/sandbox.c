@@ -105,7 +105,9 @@ static int make_cgroup(struct runtime *r, const struct sandbox *s, const struct 
 static int start_pause(struct runtime *r, struct sandbox *s, struct error *err) {
         char *argv[] = { r->helper, (char *) "pause", NULL };
         _cleanup_close_ int read_fd = -1, write_fd = -1;
-        struct spawn sp = {.argv = argv, .fd3 = -1, .fds = {-1, -1, -1}, .cgroup = r->conmon_cgroup, .session = true};
+        struct spawn sp = {
+                .argv = argv, .fd3 = -1, .fds = { -1, -1, -1 }, .cgroup = r->conmon_cgroup, .session = true
+        };
         char digits[32] = "";
         int p[2], pid;
         ssize_t n;

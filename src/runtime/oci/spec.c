@@ -110,12 +110,9 @@ static void make_oom_score(struct spec *s) {
 static const struct {
         const char *controller, *object, *key, *resource;
 } limits[] = {
-        { "cpu", "cpu", "shares", "cpu_shares" },
-        { "cpu", "cpu", "quota", "cpu_quota" },
-        { "cpu", "cpu", "period", "cpu_period" },
-        { "cpuset", "cpu", "cpus", "cpuset_cpus" },
-        { "cpuset", "cpu", "mems", "cpuset_mems" },
-        { "memory", "memory", "limit", "memory" },
+        { "cpu", "cpu", "shares", "cpu_shares" },   { "cpu", "cpu", "quota", "cpu_quota" },
+        { "cpu", "cpu", "period", "cpu_period" },   { "cpuset", "cpu", "cpus", "cpuset_cpus" },
+        { "cpuset", "cpu", "mems", "cpuset_mems" }, { "memory", "memory", "limit", "memory" },
         { "pids", "pids", "limit", "pids" },
 };
 

@@ -15,9 +15,12 @@ struct field {
         size_t offset;
 };
 
-#define S(kind, field) { #field, kind, offsetof(struct sandbox, field) }
-#define C(kind, field) { #field, kind, offsetof(struct container, field) }
+#define S(kind, field) \
+        { #field, kind, offsetof(struct sandbox, field) }
+#define C(kind, field) \
+        { #field, kind, offsetof(struct container, field) }
 
+/* clang-format off */
 static const struct field sandbox_fields[] = {
         S(F_STR, name), S(F_STR, namespace), S(F_STR, uid), S(F_STR, hostname), S(F_STR, log_directory),
         S(F_STR, cgroup), S(F_STR, handler), S(F_INT, attempt), S(F_INT, created_ns), S(F_INT, state),
@@ -25,14 +28,15 @@ static const struct field sandbox_fields[] = {
         S(F_JSON, labels), S(F_JSON, annotations),
         { "ip0", F_STR, offsetof(struct sandbox, ips[0]) }, { "ip1", F_STR, offsetof(struct sandbox, ips[1]) },
 };
+/* clang-format on */
 
 static const struct field container_fields[] = {
-        C(F_STR, sandbox_id), C(F_STR, name), C(F_STR, image), C(F_STR, image_id), C(F_STR, image_form),
-        C(F_STR, log_path), C(F_STR, cgroup), C(F_STR, handler), C(F_STR, reason), C(F_STR, message),
-        C(F_INT, attempt), C(F_INT, created_ns), C(F_INT, stop_signal), C(F_INT, pid_start), C(F_INT, state),
-        C(F_INT, started_ns), C(F_INT, finished_ns), C(F_INT, exit_code), C(F_INT, pid),
-        C(F_BOOL, tty), C(F_BOOL, stdin_open), C(F_BOOL, stdin_once), C(F_BOOL, own_pid_ns), C(F_BOOL, starting),
-        C(F_JSON, labels), C(F_JSON, annotations), C(F_JSON, mounts), C(F_JSON, images),
+        C(F_STR, sandbox_id),   C(F_STR, name),        C(F_STR, image),       C(F_STR, image_id),  C(F_STR, image_form),
+        C(F_STR, log_path),     C(F_STR, cgroup),      C(F_STR, handler),     C(F_STR, reason),    C(F_STR, message),
+        C(F_INT, attempt),      C(F_INT, created_ns),  C(F_INT, stop_signal), C(F_INT, pid_start), C(F_INT, state),
+        C(F_INT, started_ns),   C(F_INT, finished_ns), C(F_INT, exit_code),   C(F_INT, pid),       C(F_BOOL, tty),
+        C(F_BOOL, stdin_open),  C(F_BOOL, stdin_once), C(F_BOOL, own_pid_ns), C(F_BOOL, starting), C(F_JSON, labels),
+        C(F_JSON, annotations), C(F_JSON, mounts),     C(F_JSON, images),
 };
 
 static void fields_write(struct buf *dst, const struct field *fields, size_t n, const void *object) {

@@ -106,11 +106,11 @@ static int exec_spawn(struct runtime *r, struct exec *x, const char *console, co
                       struct error *err) {
         _cleanup_free_ char *oci = NULL, *root = xprintf("--root=%s/crun", r->state_dir);
         char *argv[16];
-        struct spawn s = {.argv = argv,
-                          .fds = {fds[0], fds[1], fds[2]},
-                          .fd3 = x->process,
-                          .session = true,
-                          .needs_cgroups = true};
+        struct spawn s = { .argv = argv,
+                           .fds = { fds[0], fds[1], fds[2] },
+                           .fd3 = x->process,
+                           .session = true,
+                           .needs_cgroups = true };
         size_t n = 0;
 
         TRY(runtime_handler(r, x->c->handler, &oci, err));
@@ -234,7 +234,9 @@ int runtime_exec_sync(struct runtime *r, const char *id, char *const argv[], int
 static int receive_master(int listen_fd, int pid, struct error *err) {
         char byte[256], control[CMSG_SPACE(sizeof(int))];
         struct iovec iov = { byte, sizeof(byte) };
-        struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+        struct msghdr m = {
+                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+        };
         struct pollfd p = { .fd = listen_fd, .events = POLLIN };
         _cleanup_close_ int fd = -1;
         struct cmsghdr *c;
@@ -290,8 +292,9 @@ static int exec_tty(struct runtime *r, struct exec *x, struct runtime_stream *re
                 }
                 return master;
         }
-        *ret = (struct runtime_stream){
-                        .stdin_fd = -1, .stdout_fd = master, .stderr_fd = -1, .pid = x->pid, .tty = true};
+        *ret = (struct runtime_stream) {
+                .stdin_fd = -1, .stdout_fd = master, .stderr_fd = -1, .pid = x->pid, .tty = true
+        };
         return 0;
 }
 
@@ -310,8 +313,9 @@ static int exec_pipes(struct runtime *r, struct exec *x, const bool want[static 
                         closep(&ours[i]);
         }
         if (k >= 0)
-                *ret = (struct runtime_stream){
-                                .stdin_fd = ours[0], .stdout_fd = ours[1], .stderr_fd = ours[2], .pid = x->pid};
+                *ret = (struct runtime_stream) {
+                        .stdin_fd = ours[0], .stdout_fd = ours[1], .stderr_fd = ours[2], .pid = x->pid
+                };
         return k;
 }
 
@@ -322,7 +326,7 @@ int runtime_exec_start(struct runtime *r, const char *id, char *const argv[], bo
 
         TRY(exec_prepare(r, id, argv, tty, &x, err));
         k = tty ? exec_tty(r, &x, ret, err)
-                : exec_pipes(r, &x, (bool[]){want_stdin, want_stdout, want_stderr}, ret, err);
+                : exec_pipes(r, &x, (bool[]) { want_stdin, want_stdout, want_stderr }, ret, err);
         exec_done(r, &x);
         return k;
 }
@@ -417,10 +421,12 @@ static int connect_to(int family, const struct sockaddr *addr, socklen_t n) {
 /* localhost, IPv4 first. */
 static int dial(void *arg) {
         struct dial *d = arg;
-        struct sockaddr_in v4 = {
-                        .sin_family = AF_INET, .sin_port = htons(d->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-        struct sockaddr_in6 v6 = {
-                        .sin6_family = AF_INET6, .sin6_port = htons(d->port), .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+        struct sockaddr_in v4 = { .sin_family = AF_INET,
+                                  .sin_port = htons(d->port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        struct sockaddr_in6 v6 = { .sin6_family = AF_INET6,
+                                   .sin6_port = htons(d->port),
+                                   .sin6_addr = IN6ADDR_LOOPBACK_INIT };
         int r4 = connect_to(AF_INET, (struct sockaddr *) &v4, sizeof(v4));
 
         d->fd = r4 >= 0 ? r4 : connect_to(AF_INET6, (struct sockaddr *) &v6, sizeof(v6));

@@ -13,8 +13,8 @@
 
 /* An absent file is an empty one. */
 static int read_db(const char *rootfs, const char *name, struct buf *dst, struct error *err) {
-        struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
-                               .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+        struct open_how how = { .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
+                                .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
         _cleanup_close_ int root = open(rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC), fd = -1;
 
         if (root < 0)

@@ -39,7 +39,7 @@ int64_t process_start_time(int pid) {
                 return -1;
         rest = str_sub(buf_str(&b), (size_t) paren + 2, b.n);
         if (!str_empty(rest) && (rest.p[0] == 'Z' || rest.p[0] == 'X'))
-                return -1; /* has ended */
+                return -1;            /* has ended */
         for (int i = 3; i <= 22; i++) /* proc(5): starttime is the 22nd */
                 if (!str_split(&rest, ' ', &field))
                         return -1;
@@ -257,8 +257,8 @@ void watch_container(struct runtime *r, struct container *c) {
 
 int watch_start(struct runtime *r, struct error *err) {
         _cleanup_free_ char *exits = xprintf("%s/exits", r->state_dir);
-        struct epoll_event wake = {.events = EPOLLIN, .data.ptr = &r->wake},
-                           notify = {.events = EPOLLIN, .data.ptr = &r->inotify};
+        struct epoll_event wake = { .events = EPOLLIN, .data.ptr = &r->wake },
+                           notify = { .events = EPOLLIN, .data.ptr = &r->inotify };
         sigset_t all, old;
         int k;
 

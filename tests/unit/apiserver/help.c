@@ -32,7 +32,7 @@ int fixture_setup_with(void **state, const char *const *args) {
         struct apiserver_options o = { .advertise_address = "127.0.0.1", .args = args, .anonymous = true };
         struct error e = ERROR_INIT;
 
-        assert_int_equal(store_open(&(struct store_options){ 0 }, &f->store, &e), 0);
+        assert_int_equal(store_open(&(struct store_options) { 0 }, &f->store, &e), 0);
         o.store = f->store;
         o.service_account_key_pem = make_key();
         if (apiserver_new(&o, &f->s, &e) < 0 || apiserver_bootstrap(f->s, &e) < 0)

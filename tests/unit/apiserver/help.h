@@ -22,7 +22,7 @@ struct answer {
         char *message;           /* of the error */
         const char *status;      /* all of it */
         const char *reason;
-        const char *token; /* of the error of an expired list */
+        const char *token;     /* of the error of an expired list */
         struct api_list *list; /* freed with the fixture: copied into body.items */
         size_t n_warnings;
         struct str warning;
@@ -36,11 +36,11 @@ struct request {
         enum api_patch patch;
         struct api_options options;
         const struct api_user *user;
-        bool grace_zero; /* else none is given */
+        bool grace_zero;     /* else none is given */
         unsigned timeout_ms; /* 0: none */
 };
 struct answer ask(struct fixture *f, struct request r);
-#define ASK(f, ...) ask((f), (struct request){ __VA_ARGS__ })
+#define ASK(f, ...) ask((f), (struct request) { __VA_ARGS__ })
 /* The value at a path of the answer as text: strings as they are, the rest as JSON. */
 const char *at(struct fixture *f, struct answer r, const char *path);
 
@@ -51,16 +51,16 @@ const char *at(struct fixture *f, struct answer r, const char *path);
                 if (_r.code != (c))                                   \
                         fail_msg("code %d: %s", _r.code, _r.message); \
         } while (0)
-#define check(r, c, path, text)                                       \
-        do {                                                          \
-                struct answer _a = (r);                               \
-                check_code(_a, c);                                    \
-                assert_string_equal(at(f, _a, (path)), (text));       \
+#define check(r, c, path, text)                                 \
+        do {                                                    \
+                struct answer _a = (r);                         \
+                check_code(_a, c);                              \
+                assert_string_equal(at(f, _a, (path)), (text)); \
         } while (0)
-#define check_error(r, c, text)                                           \
-        do {                                                              \
-                struct answer _r = (r);                                   \
-                assert_int_equal(_r.code, (c));                           \
+#define check_error(r, c, text)                                            \
+        do {                                                               \
+                struct answer _r = (r);                                    \
+                assert_int_equal(_r.code, (c));                            \
                 assert_string_equal(_r.message ? _r.message : "", (text)); \
         } while (0)
 

@@ -97,6 +97,6 @@ static void make_default_account(struct apiserver *s) {
         c.body = body;
         apiserver_call(s, &c);
         while (!done)
-                nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+                nanosleep(&(struct timespec) { .tv_nsec = 1000000 }, NULL);
         arena_free(a);
 }

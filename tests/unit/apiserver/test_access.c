@@ -120,7 +120,8 @@ static void access_reviews_say_who_may(void **state) {
               201, ".status.allowed", "true");
         assert_int_equal(ASK(f, API_CREATE, &res_subjectaccessreviews, .user = &jane, .body = "{}").code, 403);
         check(ASK(f, API_CREATE, &res_subjectaccessreviews,
-                  .body = "{\"spec\":{\"user\":\"jane\",\"resourceAttributes\":{\"verb\":\"list\",\"resource\":\"pods\","
+                  .body = "{\"spec\":{\"user\":\"jane\",\"resourceAttributes\":{\"verb\":\"list\",\"resource\":"
+                          "\"pods\","
                           "\"fieldSelector\":{\"rawSelector\":\"x\"},\"labelSelector\":{\"rawSelector\":\"a in\"}}}}"),
               201, ".status.evaluationError",
               "[spec.resourceAttributes.fieldSelector ignored due to parse error, "
@@ -155,8 +156,7 @@ static void a_limit_range_gives_and_forbids(void **state) {
                         .body = "{\"metadata\":{\"name\":\"q\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":"
                                 "\"x\",\"resources\":{"
                                 "\"limits\":{\"cpu\":\"2\"}}}]}}"),
-                    403,
-                    "pods \"q\" is forbidden: maximum cpu usage per Container is 1, but limit is 2");
+                    403, "pods \"q\" is forbidden: maximum cpu usage per Container is 1, but limit is 2");
 }
 
 int main(void) {

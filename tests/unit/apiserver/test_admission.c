@@ -114,7 +114,7 @@ static void what_a_patch_makes_is_defaulted_and_validated(void **state) {
                      hook_patch(f->a, "[{\"op\":\"replace\",\"path\":\"/metadata/namespace\",\"value\":"
                                       "\"kube-system\"}]"));
         check_error(ASK(f, API_CREATE, &res_services, "default", .body = service), 400,
-                     "the namespace of the provided object does not match the namespace sent on the request");
+                    "the namespace of the provided object does not match the namespace sent on the request");
 }
 
 static void a_webhook_that_wants_it_sees_later_changes(void **state) {
@@ -141,7 +141,7 @@ static void refusals_say_who_and_why(void **state) {
         VALIDATE(w, "v", "/v", CONFIGMAPS);
         hook_answers(w->hook, "/v", "\"allowed\":false");
         check_error(create_map(w, "x"), 400,
-                     "admission webhook \"v.example.com\" denied the request without explanation");
+                    "admission webhook \"v.example.com\" denied the request without explanation");
         hook_answers(w->hook, "/v", "\"allowed\":false,\"status\":{\"message\":\"not today\",\"code\":418}");
         check_error(create_map(w, "x"), 418, "admission webhook \"v.example.com\" denied the request: not today");
         hook_answers(w->hook, "/v", "\"allowed\":false,\"status\":{\"reason\":\"Forbidden\",\"code\":403}");
@@ -158,8 +158,7 @@ static void refusals_say_who_and_why(void **state) {
                             "\"message\":\"admission webhook \\\"v.example.com\\\" denied the request: m\","
                             "\"reason\":\"Mine\",\"details\":{\"kind\":\"k\",\"uid\":\"u\",\"causes\":[{\"reason\":"
                             "\"r\"}]},\"code\":600}");
-        hook_answers(w->hook, "/v",
-                     "\"allowed\":true,\"warnings\":[\"take care\"],\"auditAnnotations\":{\"a\":\"b\"}");
+        hook_answers(w->hook, "/v", "\"allowed\":true,\"warnings\":[\"take care\"],\"auditAnnotations\":{\"a\":\"b\"}");
         r = create_map(w, "x");
         assert_int_equal(r.code, 201);
         assert_int_equal(r.n_warnings, 1);
@@ -192,8 +191,8 @@ static void the_policy_decides_when_a_webhook_fails(void **state) {
         assert_int_equal(hook_calls(w->hook, "/slow"), 2);
         MUTATE(w, "n", "/nowhere", CONFIGMAPS);
         check_error(create_map(w, "y"), 500,
-                     "Internal error occurred: failed calling webhook \"n.example.com\": failed to call webhook: the "
-                     "server could not find the requested resource");
+                    "Internal error occurred: failed calling webhook \"n.example.com\": failed to call webhook: the "
+                    "server could not find the requested resource");
         ASK(f, API_DELETE_COLLECTION, &res_mutatingwebhookconfigurations);
         ASK(f, API_DELETE_COLLECTION, &res_validatingwebhookconfigurations);
         VALIDATE(w, "z", "/slow", CONFIGMAPS ",\"timeoutSeconds\":1");
@@ -229,22 +228,22 @@ static void answers_that_make_no_sense_are_failures(void **state) {
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 hook_answers(w->hook, "/m", cases[i].answer);
                 check_error(create_map(w, "x"), 500,
-                             arena_printf(w->f.a,
-                                          "Internal error occurred: failed calling webhook \"m.example.com\": %s",
-                                          cases[i].text)
-                                             .p);
+                            arena_printf(w->f.a,
+                                         "Internal error occurred: failed calling webhook \"m.example.com\": %s",
+                                         cases[i].text)
+                                            .p);
         }
         hook_answers(w->hook, "/m", hook_patch(w->f.a, "{}"));
         check_error(create_map(w, "x"), 500,
-                     "Internal error occurred: json: cannot unmarshal object into Go value of type jsonpatch.Patch");
+                    "Internal error occurred: json: cannot unmarshal object into Go value of type jsonpatch.Patch");
         hook_answers(w->hook, "/m", hook_patch(w->f.a, "[{\"op\":\"add\",\"path\":\"/data\",\"value\":7}]"));
         assert_int_equal(create_map(w, "x").code, 500);
         hook_answers(w->hook, "/v", hook_patch(w->f.a, "[{\"op\":\"add\",\"path\":\"/data\",\"value\":{}}]"));
         ASK(&w->f, API_DELETE, &res_mutatingwebhookconfigurations, .name = "m");
         VALIDATE(w, "v", "/v", CONFIGMAPS);
         check_error(create_map(w, "x"), 500,
-                     "Internal error occurred: failed calling webhook \"v.example.com\": " INVALID
-                     "validating webhook may not return response.patch");
+                    "Internal error occurred: failed calling webhook \"v.example.com\": " INVALID
+                    "validating webhook may not return response.patch");
 }
 
 static void the_question_says_who_what_and_where(void **state) {
@@ -293,9 +292,9 @@ static void a_patch_needs_an_object(void **state) {
         hook_answers(w->hook, "/m", hook_patch(w->f.a, "[{\"op\":\"add\",\"path\":\"/a\",\"value\":1}]"));
         MUTATE(w, "m", "/m", RULE("", "v1", "configmaps", "DELETE"));
         check_error(ASK(&w->f, API_DELETE, &res_configmaps, "default", "x"), 500,
-                     "Internal error occurred: admission webhook \"m.example.com\" attempted to modify the object, "
-                     "which "
-                     "is not supported for this operation");
+                    "Internal error occurred: admission webhook \"m.example.com\" attempted to modify the object, "
+                    "which "
+                    "is not supported for this operation");
 }
 
 static void managed_fields_survive_a_webhook_that_breaks_them(void **state) {
@@ -321,12 +320,12 @@ static void managed_fields_survive_a_webhook_that_breaks_them(void **state) {
                                          "requests: invalid fieldsType \"FieldsV9\" in managed fields entry 0");
 }
 
-#define expect_counted(text)                              \
-        do {                                              \
-                _cleanup_buf_ struct buf b = BUF_INIT;    \
-                metrics_collect(&b);                      \
-                buf_putc(&b, '\0');                       \
-                if (!strstr(b.p, "\napiserver_" text)) \
+#define expect_counted(text)                               \
+        do {                                               \
+                _cleanup_buf_ struct buf b = BUF_INIT;     \
+                metrics_collect(&b);                       \
+                buf_putc(&b, '\0');                        \
+                if (!strstr(b.p, "\napiserver_" text))     \
                         fail_msg("not counted: %s", text); \
         } while (0)
 
@@ -336,8 +335,7 @@ static void what_webhooks_and_plugins_do_is_counted(void **state) {
         hook_answers(w->hook, "/no", "\"allowed\":false,\"status\":{\"code\":409}");
         hook_answers(w->hook, "/bad", "{}");
         MUTATE(w, "bad", "/bad", CONFIGMAPS ",\"failurePolicy\":\"Ignore\"");
-        VALIDATE(w, "out", "/no",
-                 CONFIGMAPS ",\"matchConditions\":[{\"name\":\"c\",\"expression\":\"false\"}]");
+        VALIDATE(w, "out", "/no", CONFIGMAPS ",\"matchConditions\":[{\"name\":\"c\",\"expression\":\"false\"}]");
         VALIDATE(w, "no", "/no", CONFIGMAPS);
         assert_int_equal(create_map(w, "x").code, 409);
         expect_counted("admission_step_admission_duration_seconds_summary{operation=\"CREATE\",rejected=\"true\","
@@ -526,8 +524,8 @@ static void match_conditions_are_asked_first(void **state) {
         assert_int_equal(hook_calls(w->hook, "/v"), 0);
         assert_int_equal(create_map(w, "x").code, 400);
         check_error(create_map(w, "e"), 403,
-                     "configmaps \"e\" is forbidden: expression 'object.metadata.name != 'e' || object.data.no == 'q'' "
-                     "resulted in error: no such key: data");
+                    "configmaps \"e\" is forbidden: expression 'object.metadata.name != 'e' || object.data.no == 'q'' "
+                    "resulted in error: no such key: data");
 }
 
 static void what_goes_with_its_collection_has_no_name(void **state) {

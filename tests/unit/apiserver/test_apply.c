@@ -151,7 +151,11 @@ static void scaling_takes_the_replicas(void **state) {
 /* Who cannot change a field does not own it either, and is not in the way of those who can. */
 static void what_cannot_be_changed_is_not_owned(void **state) {
         struct fixture *f = *state;
-        struct request r = { API_PATCH, &res_deployments, "default", "w", .patch = API_PATCH_APPLY,
+        struct request r = { API_PATCH,
+                             &res_deployments,
+                             "default",
+                             "w",
+                             .patch = API_PATCH_APPLY,
                              .options.field_manager = STR("me"),
                              .body = "{\"kind\":\"Deployment\",\"apiVersion\":\"apps/v1\",\"metadata\":{\"labels\":{"
                                      "\"x\":\"z\"},\"annotations\":{\"a\":\"b\"}},\"spec\":{\"replicas\":3},"
@@ -250,14 +254,10 @@ static void bad_patches_are_refused_in_upstreams_words(void **state) {
 int main(void) {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
-                TEST(every_write_says_who_owns_what),
-                TEST(what_admission_adds_is_owned_by_nobody),
-                TEST(clients_can_reset_managed_fields),
-                TEST(another_owner_is_a_conflict),
-                TEST(scaling_takes_the_replicas),
-                TEST(what_cannot_be_changed_is_not_owned),
-                TEST(ten_updaters_are_remembered),
-                TEST(bad_patches_are_refused_in_upstreams_words),
+                TEST(every_write_says_who_owns_what),   TEST(what_admission_adds_is_owned_by_nobody),
+                TEST(clients_can_reset_managed_fields), TEST(another_owner_is_a_conflict),
+                TEST(scaling_takes_the_replicas),       TEST(what_cannot_be_changed_is_not_owned),
+                TEST(ten_updaters_are_remembered),      TEST(bad_patches_are_refused_in_upstreams_words),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,8 +27,11 @@ static void a_full_log_is_rotated(void **state) {
         for (int i = 0; i < 1023; i++)
                 buf_putc(&line, 'x');
         buf_putc(&line, '\n');
-        assert_int_equal(audit_log_open(&(struct audit_options){ .log_path = path, .max_size_mb = 1, .max_backups = 2,
-                                                                 .compress = true, .log = { .buffer_size = 10000 } },
+        assert_int_equal(audit_log_open(&(struct audit_options) { .log_path = path,
+                                                                  .max_size_mb = 1,
+                                                                  .max_backups = 2,
+                                                                  .compress = true,
+                                                                  .log = { .buffer_size = 10000 } },
                                         &l, NULL),
                          0);
         for (int i = 0; i < 5 * 1024; i++)
@@ -102,9 +105,12 @@ static void rules_match_as_upstreams(void **state) {
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 _cleanup_free_ char *text = xprintf("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: "
-                                                    "Metadata\n  %s\n", cases[i].rule);
-                struct attributes at = { .verb = "get", .resource = str_of(cases[i].resource),
-                                         .subresource = str_of(cases[i].sub), .path = str_of(cases[i].path) };
+                                                    "Metadata\n  %s\n",
+                                                    cases[i].rule);
+                struct attributes at = { .verb = "get",
+                                         .resource = str_of(cases[i].resource),
+                                         .subresource = str_of(cases[i].sub),
+                                         .path = str_of(cases[i].path) };
                 struct audit_policy *p;
 
                 if (str_empty(at.path)) {
@@ -136,7 +142,8 @@ static void a_rule_overrides_its_policy(void **state) {
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 _cleanup_free_ char *text = xprintf("apiVersion: audit.k8s.io/v1\nkind: Policy\n%s\nrules:\n- level: "
-                                                    "Request\n  %s\n", cases[i].policy, cases[i].rule);
+                                                    "Request\n  %s\n",
+                                                    cases[i].policy, cases[i].rule);
                 struct audit_decision d;
                 struct audit_policy *p;
 
@@ -290,8 +297,8 @@ static void the_legacy_format_is_a_line_of_text(void **state) {
 }
 
 static void what_is_too_large_loses_its_objects(void **state) {
-        struct fixture *f = serve(state, "audit-log-truncate-enabled=true", "audit-log-truncate-max-event-size=900",
-                                  NULL);
+        struct fixture *f =
+                        serve(state, "audit-log-truncate-enabled=true", "audit-log-truncate-max-event-size=900", NULL);
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct str text;
 

@@ -422,7 +422,7 @@ static struct answer ask_hook(struct fixture *f) {
                                             "[\"configmaps\"],"
                                             "\"operations\":[\"*\"]}]}]}",
                                             other.issuer, STR_ARG(buf_str(&ca)))
-                                       .p),
+                                               .p),
                    201);
         return ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"x\"}}");
 }
@@ -443,8 +443,7 @@ static void webhooks_know_us_from_a_kubeconfig(void **state) {
         for (size_t i = 0; i <= ARRAY_SIZE(names); i++) {
                 const char *name = i < ARRAY_SIZE(names) ? names[i] : other.issuer + strlen("https://");
 
-                write_file("hooks.yaml",
-                           arena_printf(f->a, "users: [{name: '%s', user: {token: sesame}}]", name).p);
+                write_file("hooks.yaml", arena_printf(f->a, "users: [{name: '%s', user: {token: sesame}}]", name).p);
                 if (admission_configure(f->s, &e) < 0)
                         fail_msg("%s", error_text(&e));
                 assert_int_equal(strstr(ask_hook(f).message, "provide credentials") != NULL, i < ARRAY_SIZE(names));

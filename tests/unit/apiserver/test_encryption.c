@@ -106,8 +106,7 @@ static void check_three(struct store *s) {
 #define RULE(resources, providers) "- resources: [" resources "]\n  providers:\n" providers
 #define AES(type, name, key) "  - " type ":\n      keys:\n      - {name: " name ", secret: " key "}\n"
 #define PLAIN "  - identity: {}\n"
-#define KMS(version, name, endpoint) \
-        "  - kms: {apiVersion: " version ", name: " name ", endpoint: " endpoint "}\n"
+#define KMS(version, name, endpoint) "  - kms: {apiVersion: " version ", name: " name ", endpoint: " endpoint "}\n"
 
 static void secrets_do_not_lie_in_the_clear(void **state) {
         static const struct {
@@ -296,9 +295,10 @@ static void cleaning_keeps_them_sealed(void **state) {
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         const struct CMUnitTest tests[] = {
-                T(secrets_do_not_lie_in_the_clear), T(a_rewrite_takes_the_first_key),  T(a_lost_or_wrong_key_is_told),
-                T(another_key_is_taken_up_while_the_store_is_open),
-                T(gcm_binds_a_text_to_its_key),     T(bad_configurations_are_refused), T(cleaning_keeps_them_sealed),
+                T(secrets_do_not_lie_in_the_clear), T(a_rewrite_takes_the_first_key),
+                T(a_lost_or_wrong_key_is_told),     T(another_key_is_taken_up_while_the_store_is_open),
+                T(gcm_binds_a_text_to_its_key),     T(bad_configurations_are_refused),
+                T(cleaning_keeps_them_sealed),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,8 +20,13 @@ static void settle(void) {
 }
 
 static struct flow_level *level_of(unsigned seats, unsigned queues, unsigned hand, unsigned length) {
-        struct flow_limits m = { .queuing = queues > 0, .nominal = seats, .min = seats, .max = 600, .queues = queues,
-                                 .hand = hand, .length = length };
+        struct flow_limits m = { .queuing = queues > 0,
+                                 .nominal = seats,
+                                 .min = seats,
+                                 .max = 600,
+                                 .queues = queues,
+                                 .hand = hand,
+                                 .length = length };
 
         memset(went, 0, sizeof(went));
         return flow_level_new(STR("l"), &m);
@@ -170,8 +175,8 @@ static void a_level_that_refuses_much_sends_clients_away_for_longer(void **state
         static const struct {
                 int64_t second;
                 unsigned n, retry_after;
-        } steps[] = { { 100, 3, 1 }, { 101, 1, 2 }, { 102, 5, 2 }, { 103, 1, 4 }, { 104, 1, 4 }, { 105, 20, 4 },
-                      { 107, 1, 8 }, { 200, 1, 7 }, { 300, 1, 6 } };
+        } steps[] = { { 100, 3, 1 },  { 101, 1, 2 }, { 102, 5, 2 }, { 103, 1, 4 }, { 104, 1, 4 },
+                      { 105, 20, 4 }, { 107, 1, 8 }, { 200, 1, 7 }, { 300, 1, 6 } };
         struct flow_level *l = level_of(1, 0, 0, 0);
 
         for (size_t i = 0; i < ARRAY_SIZE(steps); i++)
@@ -270,9 +275,9 @@ static void a_suggested_object_that_somebody_took_over_stays(void **state) {
         assert_string_equal(at(f, ASK(f, API_GET, &res_flowschemas, .name = "service-accounts"),
                                ".spec.matchingPrecedence"),
                             "8000");
-        assert_string_equal(at(f, ASK(f, API_GET, &res_flowschemas, .name = "system-nodes"),
-                               ".spec.matchingPrecedence"),
-                            "500");
+        assert_string_equal(
+                        at(f, ASK(f, API_GET, &res_flowschemas, .name = "system-nodes"), ".spec.matchingPrecedence"),
+                        "500");
 }
 
 static void objects_are_validated(void **state) {
@@ -304,8 +309,8 @@ static void objects_are_validated(void **state) {
                              .body = "{\"spec\":{\"limited\":{\"nominalConcurrencyShares\":7}}}")
                                          .code,
                          422);
-        assert_int_equal(ASK(f, API_PATCH, &res_prioritylevelconfigurations, .name = "exempt",
-                             .patch = API_PATCH_MERGE, .body = "{\"spec\":{\"exempt\":{\"lendablePercent\":20}}}")
+        assert_int_equal(ASK(f, API_PATCH, &res_prioritylevelconfigurations, .name = "exempt", .patch = API_PATCH_MERGE,
+                             .body = "{\"spec\":{\"exempt\":{\"lendablePercent\":20}}}")
                                          .code,
                          200);
 }

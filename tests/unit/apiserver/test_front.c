@@ -34,17 +34,18 @@ static int setup(void **state) {
         assert_int_equal(file_write(path, str_of(policy), 0600, &e), 0);
         unlink(log);
         assert_int_equal(audit_new(f->s,
-                                   &(struct audit_options){ .policy_file = path, .log_path = log,
-                                                            .log = { .mode = AUDIT_BLOCKING, .max_event = 1 << 20 } },
+                                   &(struct audit_options) { .policy_file = path,
+                                                             .log_path = log,
+                                                             .log = { .mode = AUDIT_BLOCKING, .max_event = 1 << 20 } },
                                    &f->s->audit, &e),
                          0);
-        assert_int_equal(http_server_start(&(struct http_server_options){ .address = "127.0.0.1",
-                                                                          .listen_fd = -1,
-                                                                          .workers = 1,
-                                                                          .handler = handle_request,
-                                                                          .refused = track_refused,
-                                                                          .busy = &f->s->busy,
-                                                                          .arg = f->s },
+        assert_int_equal(http_server_start(&(struct http_server_options) { .address = "127.0.0.1",
+                                                                           .listen_fd = -1,
+                                                                           .workers = 1,
+                                                                           .handler = handle_request,
+                                                                           .refused = track_refused,
+                                                                           .busy = &f->s->busy,
+                                                                           .arg = f->s },
                                            &f->s->http, &e),
                          0);
         flow_start(f->s);
@@ -125,7 +126,7 @@ static bool has(struct str s, const char *what) {
 static void a_read_waits_for_its_revision(void **state) {
         struct fixture *f = *state;
         int64_t before = now_mono_ms();
-        struct talker t = { .f = &(struct fixture){ .store = f->store, .s = f->s, .a = arena_new(0) } };
+        struct talker t = { .f = &(struct fixture) { .store = f->store, .s = f->s, .a = arena_new(0) } };
         struct str r;
 
         t.text = arena_printf(f->a, "GET /api/v1/namespaces/default?resourceVersion=%llu HTTP/1.0\r\n\r\n",
@@ -292,8 +293,9 @@ static void a_watch_over_a_websocket_has_an_event_in_each_message(void **state) 
         struct str r, frames;
 
         ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"a\"}}");
-        r = talk_until(f, "GET " WATCH " HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                          "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        r = talk_until(f,
+                       "GET " WATCH " HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                       "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
                        "\"name\":\"a\"");
         assert_true(has(r, "HTTP/1.1 101"));
         frames = body_of(r);
@@ -462,7 +464,7 @@ static void a_server_that_stops_lets_requests_end(void **state) {
         int fd = hole(f, 1);
 
         for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
-                own[i] = (struct fixture){ .store = f->store, .s = f->s, .a = arena_new(0) };
+                own[i] = (struct fixture) { .store = f->store, .s = f->s, .a = arena_new(0) };
                 t[i].f = &own[i];
                 pthread_create(&t[i].thread, NULL, talk_apart, &t[i]);
         }
@@ -514,8 +516,10 @@ static void large_answers_are_compressed(void **state) {
         assert_true(str_eq(str_n((char *) out, z.total_out), plain));
         plain = get(f, "/openapi/v3/apis/apps/v1?hash=0", "");
         assert_true(has(plain, "HTTP/1.1 301") && has(plain, "\r\nlocation: /openapi/v3/apis/apps/v1?hash="));
-        plain = get(f, arena_cstr(f->a, str_sub(plain, (size_t) str_search(plain, STR("/openapi")),
-                                                (size_t) str_search(plain, STR("hash=")) + 21)), "");
+        plain = get(f,
+                    arena_cstr(f->a, str_sub(plain, (size_t) str_search(plain, STR("/openapi")),
+                                             (size_t) str_search(plain, STR("hash=")) + 21)),
+                    "");
         assert_true(has(plain, "\r\ncache-control: public, immutable\r\nexpires: "));
         packed = get(f, "/openapi/v3/apis/apps/v1", "Accept-Encoding: gzip\r\n");
         assert_true(has(packed, "\r\ncontent-encoding: gzip\r\n") && packed.n < plain.n / 4);
@@ -544,7 +548,7 @@ static struct json *log_lines(struct fixture *f, size_t n) {
 }
 
 static const char *field(struct fixture *f, const struct json *line, const char *path) {
-        return at(f, (struct answer){ .body = line }, path);
+        return at(f, (struct answer) { .body = line }, path);
 }
 
 static void the_audit_log_has_what_the_policy_wants(void **state) {
@@ -601,8 +605,8 @@ static void a_scale_has_rows_of_its_own(void **state) {
 }
 
 static void flow_schemas_are_shown_in_the_order_they_are_tried(void **state) {
-#define FLOW(name, precedence)                                                                              \
-        "{\"metadata\":{\"name\":\"" name "\"},\"spec\":{\"matchingPrecedence\":" precedence ","            \
+#define FLOW(name, precedence)                                                                   \
+        "{\"metadata\":{\"name\":\"" name "\"},\"spec\":{\"matchingPrecedence\":" precedence "," \
         "\"priorityLevelConfiguration\":{\"name\":\"exempt\"}}}"
         const char *accept = "Accept: application/json;as=Table;v=v1;g=meta.k8s.io\r\n";
         struct fixture *f = *state;

@@ -135,7 +135,7 @@ static void a_limit_range_notes_what_it_gave(void **state) {
                        POD("q", "", ",'resources':{'limits':{'cpu':'3'},'requests':{'cpu':'100m'}}")),
                 "pods \"q\" is forbidden: [cpu max limit to request ratio per Container is 20, but provided ratio is "
                 "30.000000, maximum cpu usage per Pod is 2, but limit is 3]");
-#define CLAIM(name, size)                                                                                     \
+#define CLAIM(name, size)                                                                                   \
         "{'metadata':{'name':'" name "'},'spec':{'accessModes':['ReadWriteOnce'],'resources':{'requests':{" \
         "'storage':'" size "'}}}}"
         refused(create(f, &res_persistentvolumeclaims, "default", CLAIM("a", "1Mi")),
@@ -222,7 +222,7 @@ static struct answer csr(struct fixture *f, const char *name, const char *reques
 static void certificates_are_asked_for_approved_and_signed_by_right(void **state) {
         struct fixture *f = *state;
         const struct api_user clerk = { .name = STR("clerk"),
-                                        .groups = (struct str[]){ STR("system:authenticated") },
+                                        .groups = (struct str[]) { STR("system:authenticated") },
                                         .n_groups = 1 };
         static const char approved[] = "{'status':{'conditions':[{'type':'Approved','status':'True','reason':'r'}]}}";
         struct answer r;
@@ -273,8 +273,9 @@ static void an_answer_to_a_request_stays(void **state) {
                   "status.conditions: Forbidden: updates may not add a condition of type \"Approved\"" },
                 { "approval", "{'status':{'conditions':[{'type':'Approved','status':'False'}]}}",
                   "status.conditions[0].status: Unsupported value: \"False\": supported values: \"True\"" },
-                { "approval", "{'status':{'conditions':[{'type':'Approved','status':'True'},{'type':'Denied','status':"
-                              "'True'}]}}",
+                { "approval",
+                  "{'status':{'conditions':[{'type':'Approved','status':'True'},{'type':'Denied','status':"
+                  "'True'}]}}",
                   "status.conditions[1].type: Invalid value: \"Denied\": Approved and Denied conditions are mutually "
                   "exclusive" },
                 { "approval", "{'status':{'conditions':[{'type':'Denied','status':'True'}]}}", NULL },
@@ -424,13 +425,13 @@ static void plugins_that_are_enabled_guard(void **state) {
                 .body = text(f, arena_printf(f->a, "{" OWNED ",'name':'o'}}", "ConfigMap", "").p));
         made(r);
         r = ASK(f, API_CREATE, &res_configmaps, "fresh", .user = &clerk,
-                .body = text(f, arena_printf(f->a, "{" OWNED ",'name':'b'}}", "ConfigMap",
-                                             ",'blockOwnerDeletion':true").p));
+                .body = text(f, arena_printf(f->a, "{" OWNED ",'name':'b'}}", "ConfigMap", ",'blockOwnerDeletion':true")
+                                                .p));
         refused(r, "configmaps \"b\" is forbidden: cannot set blockOwnerDeletion if an ownerReference refers to a "
                    "resource you can't set finalizers on: , <nil>");
         r = ASK(f, API_CREATE, &res_configmaps, "fresh", .user = &clerk,
-                .body = text(f, arena_printf(f->a, "{" OWNED ",'name':'b'}}", "Nothing",
-                                             ",'blockOwnerDeletion':true").p));
+                .body = text(f,
+                             arena_printf(f->a, "{" OWNED ",'name':'b'}}", "Nothing", ",'blockOwnerDeletion':true").p));
         refused(r, "configmaps \"b\" is forbidden: cannot set blockOwnerDeletion in this case because cannot find "
                    "RESTMapping for APIVersion v1 Kind Nothing: no matches for kind \"Nothing\" in version \"v1\"");
 }
@@ -480,7 +481,7 @@ static void flags_name_plugins(void **state) {
                 assert_string_equal(e.message, wrong[i].message);
         }
         error_clear(&e);
-        f->s->options.args = (const char *const[]){ "enable-admission-plugins=AlwaysDeny", NULL };
+        f->s->options.args = (const char *const[]) { "enable-admission-plugins=AlwaysDeny", NULL };
         assert_int_equal(admission_configure(f->s, &e), 0);
         refused(create(f, &res_configmaps, "default", "{'metadata':{'generateName':'m-'}}"),
                 "configmaps \"m-\" is forbidden: admission control is denying all modifications");

@@ -128,7 +128,7 @@ static void each_check_says_what_is_wrong(void **state) {
                 bool bad;
 
                 assert_int_equal(json_parse(f->a, str_of(text(f, cases[i].pod)), NULL, &pod, NULL), 0);
-                bad = pod_security_violates(f->a, (struct pod_security_level){ cases[i].level, cases[i].minor }, pod,
+                bad = pod_security_violates(f->a, (struct pod_security_level) { cases[i].level, cases[i].minor }, pod,
                                             true, &got);
                 if (!str_eqc(got, cases[i].want))
                         fail_msg("%s\ngot  %s\nwant %s", cases[i].pod, arena_cstr(f->a, got), cases[i].want);
@@ -170,8 +170,9 @@ static void enforce_refuses_and_warn_warns(void **state) {
         assert_int_equal(r.code, 201);
         assert_int_equal(r.n_warnings, 0);
 
-        namespace(f, "w", "'pod-security.kubernetes.io/warn':'baseline','pod-security.kubernetes.io/warn-version':"
-                          "'v1.24'");
+        namespace(f, "w",
+                  "'pod-security.kubernetes.io/warn':'baseline','pod-security.kubernetes.io/warn-version':"
+                  "'v1.24'");
         r = pod(f, "w", "p", "'hostPID':true,");
         assert_int_equal(r.code, 201);
         assert_int_equal(r.n_warnings, 1);
@@ -188,10 +189,11 @@ static void decisions_are_counted(void **state) {
         struct fixture *f = *state;
         _cleanup_buf_ struct buf b = BUF_INIT;
 
-        namespace(f, "m", "'pod-security.kubernetes.io/enforce':'baseline',"
-                          "'pod-security.kubernetes.io/enforce-version':'v1.30',"
-                          "'pod-security.kubernetes.io/warn':'restricted',"
-                          "'pod-security.kubernetes.io/warn-version':'v1.99'");
+        namespace(f, "m",
+                  "'pod-security.kubernetes.io/enforce':'baseline',"
+                  "'pod-security.kubernetes.io/enforce-version':'v1.30',"
+                  "'pod-security.kubernetes.io/warn':'restricted',"
+                  "'pod-security.kubernetes.io/warn-version':'v1.99'");
         assert_int_equal(pod(f, "m", "a", "'hostPID':true,").code, 403);
         assert_int_equal(pod(f, "m", "b", "").code, 201);
         metrics_collect(&b);
@@ -216,8 +218,9 @@ static void workloads_are_warned_about_their_pods(void **state) {
 
 static void labels_must_make_sense(void **state) {
         struct fixture *f = *state;
-        struct answer r = namespace(f, "x", "'pod-security.kubernetes.io/enforce':'strict',"
-                                            "'pod-security.kubernetes.io/warn-version':'v1.x'");
+        struct answer r = namespace(f, "x",
+                                    "'pod-security.kubernetes.io/enforce':'strict',"
+                                    "'pod-security.kubernetes.io/warn-version':'v1.x'");
 
         assert_int_equal(r.code, 422);
         assert_string_equal(

@@ -82,7 +82,7 @@ static void the_failure_policy_decides_about_errors(void **state) {
 
         enforce(f, "p", ON("configmaps") ",\"validations\":[{\"expression\":\"object.data.a == 'x'\"}]", DENY);
         check_error(map(f, "x", ""), 422,
-                     DENIED("x", "p") "expression 'object.data.a == 'x'' resulted in error: no such key: data");
+                    DENIED("x", "p") "expression 'object.data.a == 'x'' resulted in error: no such key: data");
         ASK(f, API_DELETE, &res_validatingadmissionpolicies, .name = "p");
         check_code(map(f, "x", ""), 201);
         enforce(f, "q",
@@ -105,8 +105,8 @@ static void match_conditions_narrow(void **state) {
         check_code(map(f, "free", ""), 201);
         check_error(map(f, "x", ""), 422, DENIED("x", "p") "never");
         check_code(ASK(f, API_PATCH, &res_configmaps, "default", "free", .patch = API_PATCH_MERGE,
-                      .body = "{\"data\":{\"a\":\"b\"}}"),
-                  200);
+                       .body = "{\"data\":{\"a\":\"b\"}}"),
+                   200);
         check_code(ASK(f, API_CREATE, &res_configmaps, "kube-system", .body = "{\"metadata\":{\"name\":\"x\"}}"), 201);
 }
 
@@ -121,8 +121,8 @@ static void updates_deletes_and_connects_are_seen(void **state) {
                 DENY);
         check_code(map(f, "kept", "\"a\":\"1\""), 201);
         check_error(ASK(f, API_PATCH, &res_configmaps, "default", "kept", .patch = API_PATCH_MERGE,
-                         .body = "{\"data\":{\"a\":\"2\"}}"),
-                     422, DENIED("kept", "p") "a stays");
+                        .body = "{\"data\":{\"a\":\"2\"}}"),
+                    422, DENIED("kept", "p") "a stays");
         check_error(ASK(f, API_DELETE, &res_configmaps, "default", "kept"), 422, DENIED("kept", "p") "kept");
         enforce(f, "q", ON("pods/exec") ",\"validations\":[{\"expression\":\"object.command[0] != 'sh'\"}]", DENY);
         assert_int_equal(ASK(f, API_CONNECT, &res_pods, "default", "p", "exec",
@@ -130,8 +130,8 @@ static void updates_deletes_and_connects_are_seen(void **state) {
                                          .code,
                          422);
         check_code(ASK(f, API_CONNECT, &res_pods, "default", "p", "exec",
-                      .body = "{\"kind\":\"PodExecOptions\",\"command\":[\"ls\"]}"),
-                  200);
+                       .body = "{\"kind\":\"PodExecOptions\",\"command\":[\"ls\"]}"),
+                   200);
 }
 
 static const char *note(struct fixture *f, struct answer r, const char *key) {
@@ -167,7 +167,7 @@ static void annotations_are_for_the_audit_log(void **state) {
         assert_string_equal(note(f, r, "p/size"), "1");
         assert_int_equal(json_len(r.annotations), 1);
         check_error(map(f, "y", ""), 422,
-                     DENIED("y", "p") "expression 'string(size(object.data))' resulted in error: no such key: data");
+                    DENIED("y", "p") "expression 'string(size(object.data))' resulted in error: no such key: data");
 }
 
 #define MAX_SPEC                                                                                        \
@@ -183,8 +183,8 @@ static void parameters_are_found_by_name(void **state) {
                 DENY ",\"paramRef\":{\"name\":\"limits\",\"namespace\":\"default\","
                      "\"parameterNotFoundAction\":\"Deny\"}");
         check_error(map(f, "x", "\"a\":\"1\""), 422,
-                     DENIED("x", "p") "failed to configure binding: no params found for policy binding with `Deny` "
-                                      "parameterNotFoundAction");
+                    DENIED("x", "p") "failed to configure binding: no params found for policy binding with `Deny` "
+                                     "parameterNotFoundAction");
         ASK(f, API_DELETE, &res_validatingadmissionpolicybindings, .name = "p-binding");
         check_code(map(f, "limits", "\"max\":\"1\""), 201);
         check_code(bind_policy(f, "p",
@@ -193,19 +193,21 @@ static void parameters_are_found_by_name(void **state) {
         check_code(map(f, "x", "\"a\":\"1\""), 201);
         assert_int_equal(map(f, "y", "\"a\":\"1\",\"b\":\"2\"").code, 422);
         check_code(ASK(f, API_CREATE, &res_configmaps, "kube-system", /* none there */
-                      .body = "{\"metadata\":{\"name\":\"x\"},\"data\":{\"a\":\"1\",\"b\":\"2\"}}"),
-                  201);
+                       .body = "{\"metadata\":{\"name\":\"x\"},\"data\":{\"a\":\"1\",\"b\":\"2\"}}"),
+                   201);
 }
 
 static void parameters_are_selected(void **state) {
         struct fixture *f = *state;
 
         check_code(ASK(f, API_CREATE, &res_configmaps, "default",
-                      .body = "{\"metadata\":{\"name\":\"one\",\"labels\":{\"limit\":\"\"}},\"data\":{\"max\":\"1\"}}"),
-                  201);
+                       .body = "{\"metadata\":{\"name\":\"one\",\"labels\":{\"limit\":\"\"}},\"data\":{\"max\":\"1\"}"
+                               "}"),
+                   201);
         check_code(ASK(f, API_CREATE, &res_configmaps, "default",
-                      .body = "{\"metadata\":{\"name\":\"two\",\"labels\":{\"limit\":\"\"}},\"data\":{\"max\":\"2\"}}"),
-                  201);
+                       .body = "{\"metadata\":{\"name\":\"two\",\"labels\":{\"limit\":\"\"}},\"data\":{\"max\":\"2\"}"
+                               "}"),
+                   201);
         enforce(f, "p", MAX_SPEC,
                 DENY ",\"paramRef\":{\"selector\":{\"matchLabels\":{\"limit\":\"\"}},"
                      "\"parameterNotFoundAction\":\"Deny\"}");
@@ -216,8 +218,8 @@ static void parameters_are_selected(void **state) {
                                  "[{\"expression\":\"true\"}]",
                 DENY);
         check_error(map(f, "z", "\"a\":\"1\""), 422,
-                     "configmaps \"z\" is forbidden: ValidatingAdmissionPolicy 'q' denied request: failed to configure "
-                     "policy: failed to find resource referenced by paramKind: 'a/v1, Kind=No'");
+                    "configmaps \"z\" is forbidden: ValidatingAdmissionPolicy 'q' denied request: failed to configure "
+                    "policy: failed to find resource referenced by paramKind: 'a/v1, Kind=No'");
 }
 
 static void bindings_and_rules_choose(void **state) {
@@ -319,9 +321,9 @@ static void bindings_are_checked(void **state) {
 #define INVALID "ValidatingAdmissionPolicyBinding.admissionregistration.k8s.io \"p-binding\" is invalid: "
 
         check_error(bind_policy(f, "p", "\"paramRef\":{}"), 422,
-                     INVALID "[spec.paramRef: Required value: one of name or selector must be specified, "
-                             "spec.paramRef.parameterNotFoundAction: Required value, spec.validationActions: Required "
-                             "value: at least one validation action is required]");
+                    INVALID "[spec.paramRef: Required value: one of name or selector must be specified, "
+                            "spec.paramRef.parameterNotFoundAction: Required value, spec.validationActions: Required "
+                            "value: at least one validation action is required]");
         check_error(bind_policy(f, "p", "\"validationActions\":[\"Deny\",\"Warn\"]"), 422,
                     INVALID "spec.validationActions: Invalid value: []admissionregistration.ValidationAction{\"Deny\", "
                             "\"Warn\"}: must not contain both Deny and "
@@ -381,10 +383,10 @@ static void webhooks_are_checked(void **state) {
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
                 check_error(ASK(f, API_CREATE, &res_validatingwebhookconfigurations,
-                                 .body = arena_printf(f->a, "{\"metadata\":{\"name\":\"w\"},\"webhooks\":[{%s}]}",
-                                                      cases[i].hook)
-                                                         .p),
-                             422, arena_printf(f->a, INVALID "%s", cases[i].text).p);
+                                .body = arena_printf(f->a, "{\"metadata\":{\"name\":\"w\"},\"webhooks\":[{%s}]}",
+                                                     cases[i].hook)
+                                                        .p),
+                            422, arena_printf(f->a, INVALID "%s", cases[i].text).p);
 }
 
 int main(void) {

@@ -89,8 +89,9 @@ static void computing_resources_must_be_named(void **state) {
               "{\"hard\":{\"limits.cpu\":\"2\",\"requests.memory\":\"1Gi\"},\"used\":{\"limits.cpu\":\"0\","
               "\"requests.memory\":\"0\"}}");
         expect(CREATE(f, &res_pods,
-                      pod(f, "a", "\"initContainers\":[{\"name\":\"b\",\"image\":\"x\",\"resources\":{\"requests\":{"
-                                  "\"memory\":\"1Mi\"}}}],",
+                      pod(f, "a",
+                          "\"initContainers\":[{\"name\":\"b\",\"image\":\"x\",\"resources\":{\"requests\":{"
+                          "\"memory\":\"1Mi\"}}}],",
                           "")),
                "pods \"a\" is forbidden: failed quota: q: must specify limits.cpu for: b,c; requests.memory for: c");
         expect(CREATE(f, &res_pods,
@@ -182,9 +183,10 @@ static void claims_are_measured_by_their_class(void **state) {
               "{\"hard\":{\"requests.storage\":\"9Gi\",\"gold.storageclass.storage.k8s.io/requests.storage\":\"4Gi\"}}",
               "{\"hard\":{\"requests.storage\":\"9Gi\",\"gold.storageclass.storage.k8s.io/requests.storage\":\"4Gi\"},"
               "\"used\":{\"requests.storage\":\"0\",\"gold.storageclass.storage.k8s.io/requests.storage\":\"2Gi\"}}");
-#define CLAIM(name, class)                                                                                             \
-        "{\"metadata\":{\"name\":\"" name "\"},\"spec\":{\"storageClassName\":\"" class                                \
-        "\",\"accessModes\":[\"ReadWriteOnce\"],\"resources\":{\"requests\":{\"storage\":\"3Gi\"}}}}"
+#define CLAIM(name, class)                                                                                     \
+        "{\"metadata\":{\"name\":\"" name                                                                      \
+        "\"},\"spec\":{\"storageClassName\":\"" class "\",\"accessModes\":[\"ReadWriteOnce\"],\"resources\":{" \
+                                                      "\"requests\":{\"storage\":\"3Gi\"}}}}"
         expect(CREATE(f, &res_persistentvolumeclaims, CLAIM("a", "lead")), NULL);
         assert_string_equal(used(f, "q", "requests.storage"), "3Gi");
         expect(CREATE(f, &res_persistentvolumeclaims, CLAIM("b", "gold")),
@@ -299,15 +301,15 @@ static void nobody_gets_past_the_limit_in_a_crowd(void **state) {
                                             &body, NULL),
                                  0);
                 all[i].sem = &sem;
-                all[i].call = (struct api_call){ .verb = API_CREATE,
-                                                 .resource = &res_configmaps,
-                                                 .namespace = STR("default"),
-                                                 .options = API_OPTIONS_INIT,
-                                                 .body = body,
-                                                 .user = api_user_system,
-                                                 .arena = arena_new(0),
-                                                 .done = finished,
-                                                 .userdata = &all[i] };
+                all[i].call = (struct api_call) { .verb = API_CREATE,
+                                                  .resource = &res_configmaps,
+                                                  .namespace = STR("default"),
+                                                  .options = API_OPTIONS_INIT,
+                                                  .body = body,
+                                                  .user = api_user_system,
+                                                  .arena = arena_new(0),
+                                                  .done = finished,
+                                                  .userdata = &all[i] };
                 apiserver_call(f->s, &all[i].call);
         }
         for (size_t i = 0; i < MANY; i++)

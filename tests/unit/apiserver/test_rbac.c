@@ -292,10 +292,10 @@ static void a_node_may_what_its_pods_need(void **state) {
                         "\"envFrom\":[{\"configMapRef\":{\"name\":\"c-%c\"}},{\"secretRef\":{\"name\":\"shared\"}}]}],"
                         "\"volumes\":[{\"name\":\"s\",\"projected\":{\"sources\":[{\"secret\":{\"name\":\"s-%c\"}}]}},"
                         "{\"name\":\"k\",\"persistentVolumeClaim\":{\"claimName\":\"k-%c\"}}]}}";
-        static const char pv[] =
-                        "{\"metadata\":{\"name\":\"pv-%c\"},\"spec\":{\"capacity\":{\"storage\":\"1Gi\"},"
-                        "\"accessModes\":[\"ReadWriteOnce\"],\"claimRef\":{\"namespace\":\"default\",\"name\":\"k-%c\"},"
-                        "\"flexVolume\":{\"driver\":\"x/y\",\"secretRef\":{\"name\":\"s-pv-%c\"}}}}";
+        static const char pv[] = "{\"metadata\":{\"name\":\"pv-%c\"},\"spec\":{\"capacity\":{\"storage\":\"1Gi\"},"
+                                 "\"accessModes\":[\"ReadWriteOnce\"],\"claimRef\":{\"namespace\":\"default\",\"name\":"
+                                 "\"k-%c\"},"
+                                 "\"flexVolume\":{\"driver\":\"x/y\",\"secretRef\":{\"name\":\"s-pv-%c\"}}}}";
         static const char attachment[] =
                         "{\"metadata\":{\"name\":\"va-%s\"},\"spec\":{\"attacher\":\"x\",\"nodeName\":\"%s\","
                         "\"source\":{\"persistentVolumeName\":\"pv\"}}}";
@@ -315,11 +315,16 @@ static void a_node_may_what_its_pods_need(void **state) {
                 struct str verbs = str_of(table[i].verbs), verb;
 
                 while (str_split(&verbs, ' ', &verb)) {
-                        struct attributes at = { arena_cstr(f->a, verb),      str_of(table[i].group),
-                                                 STR("v1"),                   str_of(table[i].resource),
-                                                 str_of(table[i].sub),        str_of(table[i].ns),
-                                                 str_of(table[i].name),       STR(""),
-                                                 str_of(table[i].fields),     STR("") };
+                        struct attributes at = { arena_cstr(f->a, verb),
+                                                 str_of(table[i].group),
+                                                 STR("v1"),
+                                                 str_of(table[i].resource),
+                                                 str_of(table[i].sub),
+                                                 str_of(table[i].ns),
+                                                 str_of(table[i].name),
+                                                 STR(""),
+                                                 str_of(table[i].fields),
+                                                 STR("") };
 
                         if ((authorize_why(f->s, &n1, &at, NULL) == AUTHZ_ALLOW) != table[i].allowed)
                                 fail_msg("%s %s/%s %s %s", at.verb, table[i].resource, table[i].sub, table[i].name,
@@ -451,8 +456,8 @@ int main(void) {
                 T(a_binding_gives_what_its_writer_has), T(escalate_lets_give_more),
                 T(reviews_say_which_binding_allows),    T(policy_is_completed_at_start),
                 T(a_node_sees_what_belongs_to_it),      T(a_node_creates_mirror_pods_only),
-                T(a_node_may_what_its_pods_need),
-                T(a_node_steers_nothing_to_itself),     T(a_node_asks_for_tokens_of_its_pods),
+                T(a_node_may_what_its_pods_need),       T(a_node_steers_nothing_to_itself),
+                T(a_node_asks_for_tokens_of_its_pods),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -188,7 +188,9 @@ static void events_are_selected_by_the_names_of_their_version(void **state) {
 
         assert_int_equal(ASK(f, API_CREATE, &res_events, "default",
                              .body = "{\"metadata\":{\"name\":\"e\"},\"involvedObject\":{\"namespace\":\"default\","
-                                     "\"name\":\"p\"},\"reportingComponent\":\"c\"}").code, 201);
+                                     "\"name\":\"p\"},\"reportingComponent\":\"c\"}")
+                                         .code,
+                         201);
         for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
                 struct answer r = ASK(f, API_LIST, table[i].resource, "default",
                                       .options.field_selector = str_of(table[i].selector));

@@ -256,8 +256,7 @@ static void finalizers_hold_an_object_until_they_are_gone(void **state) {
             .body = "{\"metadata\":{\"name\":\"a\",\"finalizers\":[\"x.io/y\"]}}");
         assert_int_equal(ASK(f, API_DELETE, &res_configmaps, "default", "a").code, 200);
         check(ASK(f, API_GET, &res_configmaps, "default", "a"), 200, ".metadata.deletionGracePeriodSeconds", "0");
-        assert_string_equal(ASK(f, API_CREATE, &res_configmaps, "default",
-                                .body = "{\"metadata\":{\"name\":\"a\"}}")
+        assert_string_equal(ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"a\"}}")
                                             .message,
                             "object is being deleted: configmaps \"a\" already exists");
         assert_int_equal(ASK(f, API_PATCH, &res_configmaps, "default", "a", .patch = API_PATCH_MERGE,
@@ -439,16 +438,16 @@ static void leases_are_created_by_an_update(void **state) {
 }
 
 static void a_daemonset_counts_the_changes_of_its_template(void **state) {
-#define DAEMONS(annotations, image)                                                                         \
-        "{\"metadata\":{\"name\":\"d\",\"annotations\":{" annotations "}},\"spec\":{\"selector\":{"         \
-        "\"matchLabels\":{\"a\":\"b\"}},\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{"   \
+#define DAEMONS(annotations, image)                                                                       \
+        "{\"metadata\":{\"name\":\"d\",\"annotations\":{" annotations "}},\"spec\":{\"selector\":{"       \
+        "\"matchLabels\":{\"a\":\"b\"}},\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{" \
         "\"containers\":[{\"name\":\"c\",\"image\":\"" image "\"}]}}}}"
         static const char *const counted = ".metadata.annotations.deprecated\\.daemonset\\.template\\.generation";
         struct fixture *f = *state;
 
         check(ASK(f, API_CREATE, &res_daemonsets, "default", .body = DAEMONS("", "x")), 201, counted, "1");
-        check(ASK(f, API_UPDATE, &res_daemonsets, "default", "d", .body = DAEMONS("\"z\":\"\"", "x")), 200,
-              counted, "1");
+        check(ASK(f, API_UPDATE, &res_daemonsets, "default", "d", .body = DAEMONS("\"z\":\"\"", "x")), 200, counted,
+              "1");
         check(ASK(f, API_UPDATE, &res_daemonsets, "default", "d",
                   .body = DAEMONS("\"deprecated.daemonset.template.generation\":\"9\"", "y")),
               200, counted, "2");
@@ -503,8 +502,8 @@ static void patches_of_a_crowd_all_get_through(void **state) {
         struct crowd *crowds = xcalloc(LOOPS, sizeof(*crowds));
         struct fixture *f = *state;
 
-        assert_int_equal(ASK(f, API_CREATE, &res_configmaps, "default",
-                             .body = "{\"metadata\":{\"name\":\"c\"}}").code, 201);
+        assert_int_equal(ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"c\"}}").code,
+                         201);
         for (size_t i = 0; i < LOOPS; i++) {
                 crowds[i].f = f;
                 crowds[i].left = CROWD;

@@ -35,12 +35,13 @@ static const struct backend_class slow_class = { .name = "slow", .load = load, .
 static struct fixture *serve(void **state, const char *const *args) {
         static struct backend backend = { &slow_class };
         struct fixture *f = xcalloc(1, sizeof(*f));
-        struct apiserver_options o = { .address = "127.0.0.1", .advertise_address = "127.0.0.1", .args = args,
-                                       .anonymous = true };
+        struct apiserver_options o = {
+                .address = "127.0.0.1", .advertise_address = "127.0.0.1", .args = args, .anonymous = true
+        };
         struct error e = ERROR_INIT;
 
         slow = writing = written = false;
-        assert_int_equal(store_open_on(&backend, &(struct store_options){ 0 }, &f->store, &e), 0);
+        assert_int_equal(store_open_on(&backend, &(struct store_options) { 0 }, &f->store, &e), 0);
         o.store = f->store;
         if (apiserver_new(&o, &f->s, &e) < 0 || apiserver_bootstrap(f->s, &e) < 0 || apiserver_listen(f->s, &e) < 0)
                 fail_msg("%s", error_text(&e));
@@ -73,7 +74,7 @@ static struct str answer_on(struct fixture *f, int fd) {
         return arena_str(f->a, buf_str(&b));
 }
 
-#define POST                                                                                               \
+#define POST                                                                                                   \
         "POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" \
         "Content-Length: 25\r\n\r\n{\"metadata\":{\"name\":\"c\"}}"
 

@@ -332,11 +332,10 @@ static void questions_are_checked(void **state) {
                                 *p = '"';
                 r = ASK(f, API_CREATE, &res_subjectaccessreviews, .body = arena_printf(f->a, "{\"spec\":%s}", spec).p);
                 assert_int_equal(r.code, 422);
-                assert_string_equal(
-                                r.message,
-                                arena_printf(f->a, "SubjectAccessReview.authorization.k8s.io \"\" is invalid: %s",
-                                             table[i].error)
-                                                .p);
+                assert_string_equal(r.message,
+                                    arena_printf(f->a, "SubjectAccessReview.authorization.k8s.io \"\" is invalid: %s",
+                                                 table[i].error)
+                                                    .p);
         }
         r = ASK(f, API_CREATE, &res_localsubjectaccessreviews, "default",
                 .body = "{\"spec\":{\"user\":\"x\",\"resourceAttributes\":{\"namespace\":\"other\"}}}");
@@ -420,14 +419,15 @@ static void the_modes_of_authorization_are_a_choice(void **state) {
 
 static int setup_abac(void **state) {
         static const char *const args[] = { "authorization-mode=ABAC", "authorization-policy-file=" POLICY, NULL };
-        static const char text[] =
-                        "# who may what\n"
-                        POLICY_LINE("\"user\":\"admin\",\"namespace\":\"*\",\"resource\":\"*\",\"apiGroup\":\"*\"")
-                        POLICY_LINE("\"user\":\"*\",\"readonly\":true,\"nonResourcePath\":\"/version*\"")
-                        POLICY_LINE("\"user\":\"bob\",\"namespace\":\"a\",\"resource\":\"pods\",\"readonly\":true")
-                        POLICY_LINE("\"user\":\"eve\",\"group\":\"ops\",\"namespace\":\"a\",\"resource\":\"pods\"")
-                        "\n{\"user\":\"old\",\"resource\":\"pods\"}\n"
-                        "{\"group\":\"readers\",\"readonly\":true}\n";
+        static const char text[] = "# who may what\n" POLICY_LINE(
+                        "\"user\":\"admin\",\"namespace\":\"*\",\"resource\":\"*\",\"apiGroup\":\"*\"")
+                        POLICY_LINE("\"user\":\"*\",\"readonly\":true,\"nonResourcePath\":\"/version*\"") POLICY_LINE(
+                                        "\"user\":\"bob\",\"namespace\":\"a\",\"resource\":\"pods\",\"readonly\":true")
+                                        POLICY_LINE("\"user\":\"eve\",\"group\":\"ops\",\"namespace\":\"a\","
+                                                    "\"resource\":\"pods\"") "\n{\"user\":\"old\",\"resource\":"
+                                                                             "\"pods\"}\n"
+                                                                             "{\"group\":\"readers\",\"readonly\":true}"
+                                                                             "\n";
 
         assert_int_equal(file_write(POLICY, STR(text), 0600, NULL), 0);
         return fixture_setup_with(state, args);

@@ -7,8 +7,9 @@
 #define IN_CONTAINER(part) POD("," part "}]}}")
 #define IN_SPEC(part) POD("}]," part "}}")
 
-#define TEMPLATE(restart) \
-        "\"template\":{\"spec\":{\"restartPolicy\":\"" restart "\",\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}"
+#define TEMPLATE(restart)                                                                                              \
+        "\"template\":{\"spec\":{\"restartPolicy\":\"" restart "\",\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}" \
+        "}"
 #define JOB(part) META "\"spec\":{" part TEMPLATE("Never") "}}"
 #define INDEXED(part) JOB("\"completionMode\":\"Indexed\",\"completions\":5," part)
 #define ON_FAILURE(rule) JOB("\"podFailurePolicy\":{\"rules\":[{" rule "}]},")
@@ -18,16 +19,16 @@
 #define HPA(part) \
         META "\"spec\":{\"maxReplicas\":2,\"scaleTargetRef\":{\"kind\":\"Deployment\",\"name\":\"d\"}," part "}}"
 #define METRIC(part) HPA("\"metrics\":[{" part "}]")
-#define HTTP_PATH(path, backend) \
-        META "\"spec\":{\"rules\":[{\"http\":{\"paths\":[{\"pathType\":\"Prefix\",\"path\":\"" path "\",\"backend\":" \
-             backend "}]}}]}}"
+#define HTTP_PATH(path, backend)                                                                    \
+        META "\"spec\":{\"rules\":[{\"http\":{\"paths\":[{\"pathType\":\"Prefix\",\"path\":\"" path \
+             "\",\"backend\":" backend "}]}}]}}"
 #define SERVICE "{\"service\":{\"name\":\"s\",\"port\":{\"number\":80}}}"
 #define SPEC(part) META "\"spec\":{" part "}}"
 #define BINDING(ref, subject) META "\"roleRef\":{" ref "},\"subjects\":[{" subject "}]}"
 #define ROLE_REF "\"kind\":\"Role\",\"name\":\"r\",\"apiGroup\":\"rbac.authorization.k8s.io\""
 
-#define HALF                                                                                              \
-        "Invalid value: resource.Quantity{i:resource.int64Amount{value:500, scale:-3}, "                  \
+#define HALF                                                                             \
+        "Invalid value: resource.Quantity{i:resource.int64Amount{value:500, scale:-3}, " \
         "d:resource.infDecAmount{Dec:(*inf.Dec)(nil)}, s:\"500m\", Format:\"DecimalSI\"}: must be an integer"
 
 static const struct {

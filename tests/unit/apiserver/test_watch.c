@@ -233,7 +233,7 @@ static void watches_begun_amid_writes_see_everything_once(void **state) {
                         pthread_mutex_unlock(&w[i]->lock);
                         if (there)
                                 break;
-                        nanosleep(&(struct timespec){ .tv_nsec = 10 * NSEC_PER_MSEC }, NULL);
+                        nanosleep(&(struct timespec) { .tv_nsec = 10 * NSEC_PER_MSEC }, NULL);
                 }
                 assert_int_equal(w[i]->last, end);
                 watch_end(w[i]);

@@ -192,8 +192,7 @@ static const struct {
           STATUS("\"completionTime\":\"2019-01-01T00:00:00Z\"," CONDITIONS(
                           IS("SuccessCriteriaMet") "," IS("Complete"))),
           "completionTime cannot be set before startTime" },
-        { &res_jobs, NULL, "status", STATUS(CONDITIONS("")),
-          "cannot disable the SuccessCriteriaMet=True condition" },
+        { &res_jobs, NULL, "status", STATUS(CONDITIONS("")), "cannot disable the SuccessCriteriaMet=True condition" },
         { &res_jobs, NULL, "status",
           STATUS("\"active\":1,\"completionTime\":\"2020-01-02T00:00:00Z\"," CONDITIONS(
                           IS("SuccessCriteriaMet") "," IS("Complete"))),

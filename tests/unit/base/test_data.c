@@ -84,7 +84,10 @@ static void stable_hash_is_fnv1a(void **state) {
 
 static void arena_memory_is_aligned_and_does_not_overlap(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(100);
-        struct { uint8_t *p; size_t n; } blocks[600];
+        struct {
+                uint8_t *p;
+                size_t n;
+        } blocks[600];
 
         for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
                 size_t n = i % 50 == 0 ? 5000 : i % 37;

@@ -5,7 +5,9 @@
 
 #include "base/encode.h"
 
-static const struct { const char *plain, *std, *url; } base64[] = {
+static const struct {
+        const char *plain, *std, *url;
+} base64[] = {
         { "", "", "" },
         { "f", "Zg==", "Zg" },
         { "fo", "Zm8=", "Zm8" },
@@ -30,8 +32,8 @@ static void base64_follows_rfc_4648(void **state) {
 }
 
 static void base64_ignores_line_breaks_and_refuses_the_rest(void **state) {
-        static const char *const bad[] = {
-                        "Zg", "Zg=", "Zg===", "Z", "Zm9v=", "Z g==", "Zg==Zg==", "====", "_w==", "Zm8=\t"};
+        static const char *const bad[] = { "Zg",    "Zg=",      "Zg===", "Z",    "Zm9v=",
+                                           "Z g==", "Zg==Zg==", "====",  "_w==", "Zm8=\t" };
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         assert_int_equal(base64_decode(&b, STR("Zm9v\r\nYmFy\n")), 0);

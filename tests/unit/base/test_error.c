@@ -27,12 +27,21 @@ static void the_reason_follows_from_errno(void **state) {
 }
 
 static void reasons_have_upstreams_names_and_codes(void **state) {
-        static const struct { enum status_reason reason; int code; const char *text; } cases[] = {
-                { REASON_NOT_FOUND, 404, "NotFound" },       { REASON_ALREADY_EXISTS, 409, "AlreadyExists" },
-                { REASON_CONFLICT, 409, "Conflict" },        { REASON_INVALID, 422, "Invalid" },
-                { REASON_EXPIRED, 410, "Expired" },          { REASON_TOO_LARGE, 413, "RequestEntityTooLarge" },
-                { REASON_SERVER_TIMEOUT, 500, "ServerTimeout" }, { REASON_TIMEOUT, 504, "Timeout" },
-                { REASON_UNSUPPORTED_MEDIA, 415, "UnsupportedMediaType" }, { REASON_UNKNOWN, 500, "" },
+        static const struct {
+                enum status_reason reason;
+                int code;
+                const char *text;
+        } cases[] = {
+                { REASON_NOT_FOUND, 404, "NotFound" },
+                { REASON_ALREADY_EXISTS, 409, "AlreadyExists" },
+                { REASON_CONFLICT, 409, "Conflict" },
+                { REASON_INVALID, 422, "Invalid" },
+                { REASON_EXPIRED, 410, "Expired" },
+                { REASON_TOO_LARGE, 413, "RequestEntityTooLarge" },
+                { REASON_SERVER_TIMEOUT, 500, "ServerTimeout" },
+                { REASON_TIMEOUT, 504, "Timeout" },
+                { REASON_UNSUPPORTED_MEDIA, 415, "UnsupportedMediaType" },
+                { REASON_UNKNOWN, 500, "" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {

@@ -37,7 +37,10 @@ static const struct {
         { "^[[:alpha:][:^digit:]]+$", "a!", true },
         { "\\Qa.b\\E", "a.b", true },
         { "\\Qa.b\\E", "axb", false },
-        { "^\\x41\\x{1F600}\\101$", "A\xf0\x9f\x98\x80" "A", true },
+        { "^\\x41\\x{1F600}\\101$",
+          "A\xf0\x9f\x98\x80"
+          "A",
+          true },
         { "^*a", "ba", true },
         { "\\bfoo\\b", "a foo b", true },
         { "(|a)*b", "aaab", true },

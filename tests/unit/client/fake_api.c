@@ -107,7 +107,7 @@ static void deliver(void *arg) {
 static void send_to(struct watcher *w, enum api_event_type type, struct object *o, int err) {
         struct delivery *d = xcalloc(1, sizeof(*d));
 
-        *d = (struct delivery){ w, type, o ? object_ref(o) : NULL, o ? object_revision(o) : 0, err };
+        *d = (struct delivery) { w, type, o ? object_ref(o) : NULL, o ? object_revision(o) : 0, err };
         w->pending++;
         loop_call(w->loop, deliver, d);
 }
@@ -157,7 +157,7 @@ static int fake_watch(void *transport, const struct api_call *call, void (*event
             revision != f->revision) /* it keeps no history */
                 return error_status(err, REASON_EXPIRED, "too old resource version");
         w = xcalloc(1, sizeof(*w));
-        *w = (struct watcher){
+        *w = (struct watcher) {
                 .api = f,
                 .res = call->resource,
                 .ns = dup_or_empty(call->namespace),
@@ -233,7 +233,7 @@ static struct json normalized(struct arena *a, const struct api_resource *res, c
         _cleanup_error_ struct error err = ERROR_INIT;
 
         json_set_cstr(a, &full, "kind", res->kind);
-        json_setc(a, &full, "apiVersion", json_of_copy(a, api_version_of((char[320]){ 0 }, res)));
+        json_setc(a, &full, "apiVersion", json_of_copy(a, api_version_of((char[320]) { 0 }, res)));
         json_each_member(m, in)
                 json_set(a, &full, json_key(m), m->value);
         if (schema_decode(a, res->type, &full, NULL, &out, &err) < 0) {
@@ -307,8 +307,8 @@ static int do_update(struct fake_api *f, const struct api_resource *res, struct 
                         json_setc(a, &tree, "status", *json_getc(before, "status"));
         }
         meta = meta_of(a, &tree);
-        for (const char *const *k = (const char *const[]){ "uid", "creationTimestamp", "deletionTimestamp",
-                                                           "deletionGracePeriodSeconds", "generation", NULL };
+        for (const char *const *k = (const char *const[]) { "uid", "creationTimestamp", "deletionTimestamp",
+                                                            "deletionGracePeriodSeconds", "generation", NULL };
              *k; k++)
                 if (json_at_path(before, "metadata", *k))
                         json_setc(a, meta, *k, *json_at_path(before, "metadata", *k));
@@ -516,7 +516,7 @@ static struct json parse(struct arena *a, const char *fmt, va_list ap) {
         for (int i = 0; i < n; i++)
                 if (text[i] == '\'')
                         text[i] = '"';
-        if (json_parse(a, str_of(text), &(struct json_parse_opts){ .copy_strings = true }, &j, &err) < 0) {
+        if (json_parse(a, str_of(text), &(struct json_parse_opts) { .copy_strings = true }, &j, &err) < 0) {
                 fprintf(stderr, "%s\n%s\n", text, error_text(&err));
                 abort();
         }
@@ -606,7 +606,7 @@ size_t fake_api_writes(const struct fake_api *f) {
 
 void fake_api_fail(struct fake_api *f, enum api_verb verb, const struct api_resource *res, enum status_reason reason,
                    const char *message, unsigned n) {
-        vec_push(&f->failures, (struct failure){ verb, res, reason, xstrdup(message), n });
+        vec_push(&f->failures, (struct failure) { verb, res, reason, xstrdup(message), n });
 }
 
 static void end_watches(struct fake_api *f, int err) {
@@ -629,7 +629,7 @@ static int64_t fake_now(const struct clock *c) {
 }
 
 void fake_clock_init(struct fake_clock *c) {
-        c->clock = (struct clock){ fake_now, fake_now };
+        c->clock = (struct clock) { fake_now, fake_now };
         time_parse(STR("2025-01-01T00:00:00Z"), &c->ns);
 }
 

@@ -35,7 +35,7 @@ void test_server_start(struct test_server *t) {
                 abort();
         po.dir = t->dir;
         must(pki_load(&po, &pki, NULL, &err), &err);
-        must(store_open(&(struct store_options){ 0 }, &t->store, &err), &err);
+        must(store_open(&(struct store_options) { 0 }, &t->store, &err), &err);
         o.store = t->store;
         o.cert_pem = str_of(pki.apiserver_cert);
         o.key_pem = str_of(pki.apiserver_key);
@@ -47,11 +47,11 @@ void test_server_start(struct test_server *t) {
         t->kubeconfig = xprintf("%s/config", t->dir);
         server = xprintf("https://127.0.0.1:%u", apiserver_port(t->api));
         must(kubeconfig_merge(t->kubeconfig,
-                              &(struct kubeconfig_entry){ .name = "test",
-                                                          .server = server,
-                                                          .ca_pem = str_of(pki.ca_cert),
-                                                          .cert_pem = str_of(pki.admin_cert),
-                                                          .key_pem = str_of(pki.admin_key) },
+                              &(struct kubeconfig_entry) { .name = "test",
+                                                           .server = server,
+                                                           .ca_pem = str_of(pki.ca_cert),
+                                                           .cert_pem = str_of(pki.admin_cert),
+                                                           .key_pem = str_of(pki.admin_key) },
                               true, NULL, &err),
              &err);
         pki_free(&pki);

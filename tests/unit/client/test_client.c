@@ -482,11 +482,11 @@ static void paths_and_queries(void **state) {
                         buf_str(&b),
                         "/prefix/apis/apps/v1/namespaces/ns/deployments?labelSelector=a%20in%20%28b%2Cc%29&limit=5"));
         b.n = 0;
-        c = (struct api_call){ .verb = API_UPDATE,
-                               .resource = &res_nodes,
-                               .name = STR("n1"),
-                               .subresource = STR("status"),
-                               .options = API_OPTIONS_INIT };
+        c = (struct api_call) { .verb = API_UPDATE,
+                                .resource = &res_nodes,
+                                .name = STR("n1"),
+                                .subresource = STR("status"),
+                                .options = API_OPTIONS_INIT };
         wire_path(&b, "", &c, false);
         assert_true(str_eqc(buf_str(&b), "/api/v1/nodes/n1/status"));
 }

@@ -130,7 +130,7 @@ static void a_batch_goes_out_at_once_and_reports_each(void **state) {
 
                 snprintf(name, sizeof(name), "batch-%zu", i == 299 ? 0 : i);
                 bodies[i] = config_map(a, arena_cstr(a, str_of(name)), "1");
-                requests[i] = (struct client_request){
+                requests[i] = (struct client_request) {
                         .verb = API_CREATE, .resource = &res_configmaps, .namespace = STR("default"), .body = &bodies[i]
                 };
         }
@@ -256,10 +256,10 @@ static void an_asynchronous_call_answers_on_its_loop(void **state) {
                 struct json body = config_map(a, "async", "1");
 
                 client_async(fixture.client,
-                             &(struct client_request){ .verb = API_CREATE,
-                                                       .resource = &res_configmaps,
-                                                       .namespace = STR("default"),
-                                                       .body = &body },
+                             &(struct client_request) { .verb = API_CREATE,
+                                                        .resource = &res_configmaps,
+                                                        .namespace = STR("default"),
+                                                        .body = &body },
                              s.loop, async_done, &s);
         } /* everything was copied */
         sem_wait(&s.done);

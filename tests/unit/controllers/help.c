@@ -6,7 +6,7 @@
 
 void cluster_start(struct cluster *k, const struct controllers_options *o,
                    const struct controller_class *const classes[]) {
-        struct controllers_options options = o ? *o : (struct controllers_options){ 0 };
+        struct controllers_options options = o ? *o : (struct controllers_options) { 0 };
 
         fake_clock_init(&k->clock);
         k->api = fake_api_new(&k->clock.clock);

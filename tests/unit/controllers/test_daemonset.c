@@ -194,8 +194,9 @@ static void a_rollback_raises_the_old_revision(void **state) {
                                                  ? 3
                                                  : 2);
         assert_string_equal(text_at(revisions[0], "data.spec.template.$patch"), "replace");
-        assert_true(str_search(object_text(revisions[0]), STR("\"data\":{\"spec\":{\"template\":{\"$patch\":\"replace\","
-                                                              "\"metadata\":{")) > 0); /* as upstream's bytes */
+        assert_true(str_search(object_text(revisions[0]),
+                               STR("\"data\":{\"spec\":{\"template\":{\"$patch\":\"replace\","
+                                   "\"metadata\":{")) > 0); /* as upstream's bytes */
 }
 
 static void a_settled_one_writes_nothing(void **state) {

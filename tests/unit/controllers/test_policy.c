@@ -9,11 +9,15 @@
 extern const struct controller_class disruption_controller, resourcequota_controller, clusterroleaggregation_controller,
                 csrsigning_controller, csrcleaner_controller, pvcprotection_controller, pvprotection_controller,
                 validatingadmissionpolicystatus_controller;
-static const struct controller_class *const classes[] = { &disruption_controller, &resourcequota_controller,
-                                                          &clusterroleaggregation_controller, &csrsigning_controller,
-                                                          &csrcleaner_controller, &pvcprotection_controller,
+static const struct controller_class *const classes[] = { &disruption_controller,
+                                                          &resourcequota_controller,
+                                                          &clusterroleaggregation_controller,
+                                                          &csrsigning_controller,
+                                                          &csrcleaner_controller,
+                                                          &pvcprotection_controller,
                                                           &pvprotection_controller,
-                                                          &validatingadmissionpolicystatus_controller, NULL };
+                                                          &validatingadmissionpolicystatus_controller,
+                                                          NULL };
 
 /* ---- disruption budgets ---- */
 
@@ -301,9 +305,9 @@ static void a_claim_stays_while_a_pod_uses_it(void **state) {
                         "{'metadata':{'name':'p'},'spec':{'nodeName':'n','containers':[],'volumes':[{'name':'v',"
                         "'persistentVolumeClaim':{'claimName':'a'}}]}}");
         cluster_settle(&k);
-        assert_string_equal(text_at(fake_api_get(k.api, &res_persistentvolumeclaims, "ns", "a"),
-                                    "metadata.finalizers.0"),
-                            "kubernetes.io/pvc-protection");
+        assert_string_equal(
+                        text_at(fake_api_get(k.api, &res_persistentvolumeclaims, "ns", "a"), "metadata.finalizers.0"),
+                        "kubernetes.io/pvc-protection");
         fake_api_delete(k.api, &res_persistentvolumeclaims, "ns", "a", NULL);
         cluster_settle(&k);
         assert_int_equal(count(&k, &res_persistentvolumeclaims, "ns"), 1);

@@ -113,7 +113,7 @@ static void run_pods(const char *ns) {
         size_t n = 0;
 
         for (size_t i = 0; i < pods->n; i++)
-                requests[n++] = (struct client_request){
+                requests[n++] = (struct client_request) {
                         .verb = API_PATCH,
                         .resource = &res_pods,
                         .namespace = str_of(ns),

@@ -24,7 +24,10 @@ static int teardown(void **state) {
 }
 
 static struct pki load(const char *node_ip, bool *changed) {
-        struct pki_options o = { .dir = dir, .node_name = "n1", .node_ip = node_ip, .api_service_ip = "10.96.0.1",
+        struct pki_options o = { .dir = dir,
+                                 .node_name = "n1",
+                                 .node_ip = node_ip,
+                                 .api_service_ip = "10.96.0.1",
                                  .cluster_domain = "cluster.local" };
         struct pki p;
 
@@ -146,7 +149,10 @@ static void damage(const char *file) {
 }
 
 static void damaged_leaves_are_made_anew_a_damaged_ca_never(void **state) {
-        struct pki_options o = { .dir = dir, .node_name = "n1", .node_ip = "192.0.2.1", .api_service_ip = "10.96.0.1",
+        struct pki_options o = { .dir = dir,
+                                 .node_name = "n1",
+                                 .node_ip = "192.0.2.1",
+                                 .api_service_ip = "10.96.0.1",
                                  .cluster_domain = "cluster.local" };
         bool changed = false;
         struct pki a = load("192.0.2.1", NULL), b, c = { 0 };

@@ -123,7 +123,8 @@ static struct dns_query query(struct str wire) {
 }
 
 static void an_answer_repeats_the_question_as_asked(void **state) {
-        struct str wire = WIRE(HEAD("\1\0", "\1", "\0", "\0", "\1") "\1A\0\0\1\0\1" "\0\0\x29\x10\0\0\0\0\0\0\0");
+        struct str wire = WIRE(HEAD("\1\0", "\1", "\0", "\0", "\1") "\1A\0\0\1\0\1"
+                                                                    "\0\0\x29\x10\0\0\0\0\0\0\0");
         struct dns_query q = query(wire);
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct dns_writer w;
@@ -244,15 +245,16 @@ static void kept_answers_grow_older_and_fit_the_next_query(void **state) {
         char answer[] = HEAD("\x81\x80", "\1", "\2", "\0", "\1") ASKED "\xc0\x0c\0\1\0\1\0\0\1\x2c\0\4aaaa"
                                                                        "\xc0\x0c\0\1\0\1\0\0\0\3\0\4aaab"
                                                                        "\0\0\x29\4\xd0\0\0\x80\0\0\0";
-        struct str next = WIRE("\x77\x88\1\0\0\1\0\0\0\0\0\0" "\1A\0\0\1\0\1");
+        struct str next = WIRE("\x77\x88\1\0\0\1\0\0\0\0\0\0"
+                               "\1A\0\0\1\0\1");
         struct dns_query q = query(next);
         dns_age(answer, sizeof(answer) - 1, 5);
         dns_adopt(answer, sizeof(answer) - 1, next, &q);
         assert_memory_equal(answer, "\x77\x88\x81\x80", 4);
         assert_memory_equal(answer + 12, "\1A\0", 3);
-        assert_memory_equal(answer + 19 + 6, "\0\0\1\x27", 4);  /* 300 - 5 */
-        assert_memory_equal(answer + 35 + 6, "\0\0\0\0", 4);    /* not below 0 */
-        assert_memory_equal(answer + 51 + 5, "\0\0\x80\0", 4);  /* OPT's flags are no TTL */
+        assert_memory_equal(answer + 19 + 6, "\0\0\1\x27", 4); /* 300 - 5 */
+        assert_memory_equal(answer + 35 + 6, "\0\0\0\0", 4);   /* not below 0 */
+        assert_memory_equal(answer + 51 + 5, "\0\0\x80\0", 4); /* OPT's flags are no TTL */
 }
 
 static void a_query_of_our_own_can_be_read(void **state) {
@@ -272,8 +274,10 @@ static void others_records_are_taken_over(void **state) {
                                                                           "\xc0\x0c\0\5\0\1\0\0\0\x1e\0\4\1c\xc0\x0e"
                                                                           "\1c\xc0\x0e\0\1\0\1\0\0\0\x1e\0\4aaaa"
                                                                           "\xc0\x0c\0\x10\0\1\0\0\0\x1e\0\2\1t");
-        const char expected[] = HEAD("\x85\x80", "\1", "\3", "\0", "\0") ASKED "\xc0\x0c\0\5\0\1\0\0\0\x1e\0\6\1b\2to\0"
-                                "\1b\2to\0\0\5\0\1\0\0\0\x1e\0\6\1c\2to\0" "\1c\2to\0\0\1\0\1\0\0\0\x1e\0\4aaaa";
+        const char expected[] =
+                        HEAD("\x85\x80", "\1", "\3", "\0", "\0") ASKED "\xc0\x0c\0\5\0\1\0\0\0\x1e\0\6\1b\2to\0"
+                                                                       "\1b\2to\0\0\5\0\1\0\0\0\x1e\0\6\1c\2to\0"
+                                                                       "\1c\2to\0\0\1\0\1\0\0\0\x1e\0\4aaaa";
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct dns_writer w;
         dns_begin(&w, &b, wire, &q, DNS_NOERROR, true);

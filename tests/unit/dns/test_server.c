@@ -411,12 +411,14 @@ static void an_external_name_is_followed(void **state) {
         expect("out.default.svc.cluster.local", ns_t_aaaa,
                "NOERROR aa: out.default.svc.cluster.local www.example.com;;");
         expect("out.default.svc.cluster.local", ns_t_txt, NOTHING);
-        expect("chain.default.svc.cluster.local", ns_t_a, "NOERROR aa: alias.example.com real.example.com, "
+        expect("chain.default.svc.cluster.local", ns_t_a,
+               "NOERROR aa: alias.example.com real.example.com, "
                "chain.default.svc.cluster.local alias.example.com, real.example.com 192.0.2.7;;");
         expect("inner.default.svc.cluster.local", ns_t_a,
                "NOERROR aa: inner.default.svc.cluster.local web.default.svc.cluster.local, "
                "web.default.svc.cluster.local 10.96.3.7;;");
-        expect("two.default.svc.cluster.local", ns_t_a, "NOERROR aa: out.default.svc.cluster.local www.example.com,"
+        expect("two.default.svc.cluster.local", ns_t_a,
+               "NOERROR aa: out.default.svc.cluster.local www.example.com,"
                " two.default.svc.cluster.local out.default.svc.cluster.local, www.example.com 192.0.2.1;;");
         expect("gone.default.svc.cluster.local", ns_t_a,
                "NOERROR aa: gone.default.svc.cluster.local fail.example.com;;");

@@ -302,10 +302,18 @@ static void h_raw(struct http_request *r) {
 
 static const struct {
         const char *path;
-        void (*fn)(struct http_request *r);
+        void (*fn)(struct http_request *);
 } routes[] = {
-        { "/echo", h_echo },   { "/later", h_later }, { "/ticks", h_ticks }, { "/big", h_big }, { "/flood", h_flood },
-        { "/never", h_never }, { "/watch", h_watch }, { "/cert", h_cert },   { "/ws", h_ws },   { "/raw", h_raw },
+        { "/echo", h_echo },
+        { "/later", h_later },
+        { "/ticks", h_ticks },
+        { "/big", h_big },
+        { "/flood", h_flood },
+        { "/never", h_never },
+        { "/watch", h_watch },
+        { "/cert", h_cert },
+        { "/ws", h_ws },
+        { "/raw", h_raw },
         { "/grpc", h_trailers_like_grpc },
 };
 

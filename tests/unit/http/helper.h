@@ -41,8 +41,8 @@ struct reply {
         int err, status;
         char *error;
         struct buf body;
-        char *trailer;   /* grpc-status */
-        char *type;      /* content-type */
+        char *trailer; /* grpc-status */
+        char *type;    /* content-type */
 };
 void reply_free(struct reply *r);
 struct http_client *client_new(struct fixture *f, const struct http_client_options *o);
@@ -55,6 +55,6 @@ int raw_connect(uint16_t port);
 void raw_send(int fd, const char *text);
 /* Reads until the peer closes, or needle was seen, or nothing came for timeout_ms. NUL-terminated, malloc'd. */
 char *raw_read(int fd, const char *needle, int timeout_ms);
-bool raw_closed(int fd, int timeout_ms); /* EOF or reset comes within the time */
+bool raw_closed(int fd, int timeout_ms);            /* EOF or reset comes within the time */
 char *raw_request(uint16_t port, const char *text); /* connects, sends, reads to the end, closes */
 void wait_for(atomic_int *v, int want);

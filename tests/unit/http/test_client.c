@@ -73,11 +73,11 @@ static void gets_and_posts(void **state) {
         expect_ok(get(b->f, b->c, "/ticks"), "tick\ntick\ntick\ntick\ntick\n");
         memset(big, 'z', 2 * 1024 * 1024);
         r = call(b->f, b->c,
-                 &(struct http_call_options){ .method = "POST",
-                                              .path = STR("/echo"),
-                                              .headers = &h,
-                                              .n_headers = 1,
-                                              .body = str_n(big, 2 * 1024 * 1024) });
+                 &(struct http_call_options) { .method = "POST",
+                                               .path = STR("/echo"),
+                                               .headers = &h,
+                                               .n_headers = 1,
+                                               .body = str_n(big, 2 * 1024 * 1024) });
         assert_int_equal(r.err, 0);
         assert_string_equal(r.type, "application/json");
         assert_int_equal(r.body.n, 2 * 1024 * 1024);
@@ -96,7 +96,7 @@ static void a_value_ends_no_line(void **state) {
         struct http_header h = { STR("x-remote-user"), STR("a\r\nx-evil: 1") };
 
         expect_ok(call(b->f, b->c,
-                       &(struct http_call_options){
+                       &(struct http_call_options) {
                                        .method = "GET", .path = STR("/x"), .headers = &h, .n_headers = 1 }),
                   "x-remote-user: a  x-evil: 1\n");
 }
@@ -104,8 +104,10 @@ static void a_value_ends_no_line(void **state) {
 static void refuses_a_body_past_the_limit(void **state) {
         struct both *b = *state;
         char *big = xcalloc(1, 4 * 1024 * 1024);
-        struct reply r = call(b->f, b->c, &(struct http_call_options) { .method = "POST", .path = STR("/echo"),
-                                                                        .body = str_n(big, 4 * 1024 * 1024) });
+        struct reply r = call(b->f, b->c,
+                              &(struct http_call_options) { .method = "POST",
+                                                            .path = STR("/echo"),
+                                                            .body = str_n(big, 4 * 1024 * 1024) });
 
         assert_int_equal(r.err, 0);
         assert_int_equal(r.status, 413);
@@ -235,11 +237,11 @@ static void pause_at_once(struct http_call *c, int status, const struct http_hea
 static void pause_start(void *arg) {
         struct duet *d = arg;
 
-        d->call = http_client_call(d->b->c, &(struct http_call_options){ .path = STR("/flood"),
-                                                                         .on_response = pause_at_once,
-                                                                         .on_data = duet_data,
-                                                                         .on_done = duet_done,
-                                                                         .arg = d });
+        d->call = http_client_call(d->b->c, &(struct http_call_options) { .path = STR("/flood"),
+                                                                          .on_response = pause_at_once,
+                                                                          .on_data = duet_data,
+                                                                          .on_done = duet_done,
+                                                                          .arg = d });
 }
 
 static void pauses_a_response(void **state) {
@@ -367,7 +369,7 @@ static void upgrade_done(const struct http_upgrade_result *r, void *arg) {
 static void upgrade_start(void *arg) {
         struct duet *d = arg;
 
-        http_client_upgrade(d->b->c, &(struct http_call_options){ .path = STR("/never"), .timeout_ms = 50 },
+        http_client_upgrade(d->b->c, &(struct http_call_options) { .path = STR("/never"), .timeout_ms = 50 },
                             upgrade_done, d);
 }
 
@@ -432,9 +434,9 @@ static void refuses_bad_certificates_with_a_reason(void **state) {
         struct tls_context *tls = NULL;
         _cleanup_error_ struct error err = ERROR_INIT;
 
-        assert_int_equal(tls_context_new(&(struct tls_options){ .server = true,
-                                                                .cert_pem = STR("x"),
-                                                                .key_pem = STR("y") },
+        assert_int_equal(tls_context_new(&(struct tls_options) { .server = true,
+                                                                 .cert_pem = STR("x"),
+                                                                 .key_pem = STR("y") },
                                          &tls, &err),
                          -EINVAL);
         assert_null(tls);
@@ -468,11 +470,11 @@ static void speaks_over_a_unix_socket(void **state) {
         fixture_free(f);
 }
 
-#define IN_ALL_MODES(t)                                                         \
-        cmocka_unit_test_setup_teardown(t, setup_plain_h1, teardown),           \
-        cmocka_unit_test_setup_teardown(t, setup_plain_h2, teardown),           \
-        cmocka_unit_test_setup_teardown(t, setup_tls_h1, teardown),             \
-        cmocka_unit_test_setup_teardown(t, setup_tls_h2, teardown)
+#define IN_ALL_MODES(t)                                                               \
+        cmocka_unit_test_setup_teardown(t, setup_plain_h1, teardown),                 \
+                        cmocka_unit_test_setup_teardown(t, setup_plain_h2, teardown), \
+                        cmocka_unit_test_setup_teardown(t, setup_tls_h1, teardown),   \
+                        cmocka_unit_test_setup_teardown(t, setup_tls_h2, teardown)
 
 int main(void) {
         const struct CMUnitTest tests[] = {

@@ -110,7 +110,7 @@ static void talk_dial(void *arg) {
                                                 { STR_INIT("Upgrade"), STR_INIT("SPDY/3.1") } };
 
         http_client_upgrade(t->c,
-                            &(struct http_call_options){
+                            &(struct http_call_options) {
                                             .method = "POST", .path = STR("/"), .headers = h, .n_headers = 2 },
                             talk_begin, t);
 }
@@ -204,9 +204,11 @@ static void answers_pings_and_closes_on_nonsense(void **state) {
                 const char *p;
                 size_t n;
         } bad[] = {
-                { "\x80\x02\x00\x01\x00\x00\x00\x0a", 8 },                              /* version 2 */
-                { "\x80\x03\x00\x01\x00\xff\xff\xff", 8 },                              /* a control frame too large */
-                { "\x80\x03\x00\x01\x00\x00\x00\x04" "abcd", 12 },                      /* too short */
+                { "\x80\x02\x00\x01\x00\x00\x00\x0a", 8 }, /* version 2 */
+                { "\x80\x03\x00\x01\x00\xff\xff\xff", 8 }, /* a control frame too large */
+                { "\x80\x03\x00\x01\x00\x00\x00\x04"
+                  "abcd",
+                  12 },                                                                                 /* too short */
                 { "\x80\x03\x00\x01\x00\x00\x00\x0e\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00junk", 22 }, /* no zlib */
         };
         struct http_server *s;

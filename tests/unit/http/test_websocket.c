@@ -16,8 +16,8 @@ static int teardown(void **state) {
         return 0;
 }
 
-#define HANDSHAKE                                                                                       \
-        "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"      \
+#define HANDSHAKE                                                                                  \
+        "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n" \
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
 static int handshake(void **state) {
@@ -120,7 +120,10 @@ static void joins_fragments_and_answers_pings_between(void **state) {
         frame(fd, 0x89, "hi", 2, true);
         frame(fd, 0x00, "cd", 2, true);
         frame(fd, 0x80, "ef", 2, true);
-        expect(fd, "\x8a\x02hi\x82\x06" "abcdef", 12);
+        expect(fd,
+               "\x8a\x02hi\x82\x06"
+               "abcdef",
+               12);
         frame(fd, 0x81, "text", 4, true); /* text comes back as bytes */
         expect(fd, "\x82\x04text", 6);
         frame(fd, 0x88, "\x03\xe8", 2, true);
@@ -137,12 +140,12 @@ static void closes_with_the_right_code(void **state) {
                 bool masked;
                 unsigned code;
         } bad[] = {
-                { 0x82, "x", 1, false, 1002 },          /* not masked */
-                { 0xc2, "x", 1, true, 1002 },           /* a reserved bit */
-                { 0x83, "x", 1, true, 1002 },           /* a reserved opcode */
-                { 0x80, "x", 1, true, 1002 },           /* continues nothing */
-                { 0x09, "x", 1, true, 1002 },           /* a fragmented ping */
-                { 0x88, "x", 1, true, 1002 },           /* half a code */
+                { 0x82, "x", 1, false, 1002 },                   /* not masked */
+                { 0xc2, "x", 1, true, 1002 },                    /* a reserved bit */
+                { 0x83, "x", 1, true, 1002 },                    /* a reserved opcode */
+                { 0x80, "x", 1, true, 1002 },                    /* continues nothing */
+                { 0x09, "x", 1, true, 1002 },                    /* a fragmented ping */
+                { 0x88, "x", 1, true, 1002 },                    /* half a code */
                 { 0x82, "\0\0\0\0\0\x20\0\0", 127, true, 1009 }, /* 2 MiB */
         };
 
@@ -191,7 +194,8 @@ static void refuses_bad_handshakes(void **state) {
 }
 
 static void takes_frames_byte_by_byte_and_right_behind_the_handshake(void **state) {
-        static const char together[] = HANDSHAKE "\x82\x85\x01\x02\x03\x04" "\x69\x67\x6f\x68\x6e";
+        static const char together[] = HANDSHAKE "\x82\x85\x01\x02\x03\x04"
+                                                 "\x69\x67\x6f\x68\x6e";
         struct fixture *f = *state;
         int fd = raw_connect(f->port);
         char *a;

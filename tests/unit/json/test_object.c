@@ -15,27 +15,28 @@ static struct object *from_tree(const char *text) {
 }
 
 static void the_revision_goes_where_upstream_prints_it(void **state) {
-        static const struct { const char *tree, *unrevisioned, *revisioned;
+        static const struct {
+                const char *tree, *unrevisioned, *revisioned;
         } cases[] = {
-                        {"{\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\",\"namespace\":\"n\",\"uid\":\"u\",\"labels\":{"
-                         "}}}",
-                         "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\",\"namespace\":\"n\",\"uid\":\"u\",\"labels\":{"
-                         "}}}",
-                         "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\",\"namespace\":\"n\",\"uid\":\"u\","
-                         "\"resourceVersion\":\"42\",\"labels\":{}}}"},
-                        {"{\"metadata\":{\"name\":\"a\",\"resourceVersion\":\"7\",\"namespace\":\"n\"},\"spec\":{\"x\":"
-                         "[1]}}",
-                         "{\"metadata\":{\"name\":\"a\",\"namespace\":\"n\"},\"spec\":{\"x\":[1]}}",
-                         "{\"metadata\":{\"name\":\"a\",\"namespace\":\"n\",\"resourceVersion\":\"42\"},\"spec\":{"
-                         "\"x\":[1]}}"},
-                        {"{\"metadata\":{\"labels\":{\"k\":\"v\"},\"name\":\"a\"}}",
-                         "{\"metadata\":{\"labels\":{\"k\":\"v\"},\"name\":\"a\"}}",
-                         "{\"metadata\":{\"labels\":{\"k\":\"v\"},\"name\":\"a\",\"resourceVersion\":\"42\"}}"},
-                        {"{\"metadata\":{\"labels\":{}}}", "{\"metadata\":{\"labels\":{}}}",
-                         "{\"metadata\":{\"resourceVersion\":\"42\",\"labels\":{}}}"},
-                        {"{\"metadata\":{\"resourceVersion\":\"1\"}}", "{\"metadata\":{}}",
-                         "{\"metadata\":{\"resourceVersion\":\"42\"}}"},
-                        {"{\"kind\":\"X\"}", "{\"kind\":\"X\"}", "{\"kind\":\"X\"}"},
+                { "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\",\"namespace\":\"n\",\"uid\":\"u\",\"labels\":{"
+                  "}}}",
+                  "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\",\"namespace\":\"n\",\"uid\":\"u\",\"labels\":{"
+                  "}}}",
+                  "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\",\"namespace\":\"n\",\"uid\":\"u\","
+                  "\"resourceVersion\":\"42\",\"labels\":{}}}" },
+                { "{\"metadata\":{\"name\":\"a\",\"resourceVersion\":\"7\",\"namespace\":\"n\"},\"spec\":{\"x\":"
+                  "[1]}}",
+                  "{\"metadata\":{\"name\":\"a\",\"namespace\":\"n\"},\"spec\":{\"x\":[1]}}",
+                  "{\"metadata\":{\"name\":\"a\",\"namespace\":\"n\",\"resourceVersion\":\"42\"},\"spec\":{"
+                  "\"x\":[1]}}" },
+                { "{\"metadata\":{\"labels\":{\"k\":\"v\"},\"name\":\"a\"}}",
+                  "{\"metadata\":{\"labels\":{\"k\":\"v\"},\"name\":\"a\"}}",
+                  "{\"metadata\":{\"labels\":{\"k\":\"v\"},\"name\":\"a\",\"resourceVersion\":\"42\"}}" },
+                { "{\"metadata\":{\"labels\":{}}}", "{\"metadata\":{\"labels\":{}}}",
+                  "{\"metadata\":{\"resourceVersion\":\"42\",\"labels\":{}}}" },
+                { "{\"metadata\":{\"resourceVersion\":\"1\"}}", "{\"metadata\":{}}",
+                  "{\"metadata\":{\"resourceVersion\":\"42\"}}" },
+                { "{\"kind\":\"X\"}", "{\"kind\":\"X\"}", "{\"kind\":\"X\"}" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -105,11 +106,11 @@ static void what_is_not_an_object_is_refused(void **state) {
 
 static void odd_metadata_is_no_trouble(void **state) {
         static const char *const texts[] = {
-                        "{}",
-                        "{\"metadata\":null}",
-                        "{\"metadata\":[]}",
-                        "{\"metadata\":{\"name\":5,\"labels\":[1],\"ownerReferences\":{\"a\":1}}}",
-                        "{\"metadata\":{\"labels\":{\"a\":null,\"b\":{}},\"ownerReferences\":[1,{},{\"uid\":2}]}}",
+                "{}",
+                "{\"metadata\":null}",
+                "{\"metadata\":[]}",
+                "{\"metadata\":{\"name\":5,\"labels\":[1],\"ownerReferences\":{\"a\":1}}}",
+                "{\"metadata\":{\"labels\":{\"a\":null,\"b\":{}},\"ownerReferences\":[1,{},{\"uid\":2}]}}",
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {

@@ -8,7 +8,9 @@
 #include "json/scan.h"
 
 static void messages_are_those_of_go(void **state) {
-        static const struct { const char *text, *message; } cases[] = {
+        static const struct {
+                const char *text, *message;
+        } cases[] = {
                 { "", "unexpected end of JSON input" },
                 { "[1,]", "invalid character ']' looking for beginning of value" },
                 { "{\"a\":1,}", "invalid character '}' looking for beginning of object key string" },
@@ -64,22 +66,22 @@ static void integers_stay_integers_and_the_rest_becomes_double(void **state) {
 
 static void doubles_are_the_nearest(void **state) {
         static const char *const texts[] = {
-                        "0.1",
-                        "1e22",
-                        "1e23",
-                        "123.456e-7",
-                        "9007199254740993.0",
-                        "2.2250738585072011e-308",
-                        "1.7976931348623157e308",
-                        "4.9e-324",
-                        "0.3",
-                        "8.41e21",
-                        "5e-1",
-                        "179769313486231570000e-5",
-                        "3.141592653589793238462643383279",
-                        "9007199254740992e22",
-                        "1e-22",
-                        "1e-23",
+                "0.1",
+                "1e22",
+                "1e23",
+                "123.456e-7",
+                "9007199254740993.0",
+                "2.2250738585072011e-308",
+                "1.7976931348623157e308",
+                "4.9e-324",
+                "0.3",
+                "8.41e21",
+                "5e-1",
+                "179769313486231570000e-5",
+                "3.141592653589793238462643383279",
+                "9007199254740992e22",
+                "1e-22",
+                "1e-23",
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
@@ -99,22 +101,23 @@ static void strings_are_views_unless_they_have_escapes(void **state) {
 }
 
 static void escapes_are_resolved_as_go_resolves_them(void **state) {
-        static const struct { const char *text, *value;
+        static const struct {
+                const char *text, *value;
         } cases[] = {
-                        {"\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\/\b\f\n\r\t"},
-                        {"\"\\u0041\\u00e9\\u20AC\"", "A\xc3\xa9\xe2\x82\xac"},
-                        {"\"\\ud83d\\ude00\"", "\xf0\x9f\x98\x80"},
-                        {"\"\\ud83d\"", "\xef\xbf\xbd"},
-                        {"\"\\ude00x\"", "\xef\xbf\xbdx"},
-                        {"\"\\ud83d\\u0041\"", "\xef\xbf\xbd"
-                                               "A"},
-                        {"\"\\ud83d\\ud83d\\ude00\"", "\xef\xbf\xbd\xf0\x9f\x98\x80"},
-                        {"\"\xed\xa0\x80\"", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
-                        {"\"\xe2\x82\"", "\xef\xbf\xbd\xef\xbf\xbd"},
-                        {"\"0123456789abcdef\xff"
-                         "0123456789abcdef\\n\"",
-                         "0123456789abcdef\xef\xbf\xbd"
-                         "0123456789abcdef\n"},
+                { "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\/\b\f\n\r\t" },
+                { "\"\\u0041\\u00e9\\u20AC\"", "A\xc3\xa9\xe2\x82\xac" },
+                { "\"\\ud83d\\ude00\"", "\xf0\x9f\x98\x80" },
+                { "\"\\ud83d\"", "\xef\xbf\xbd" },
+                { "\"\\ude00x\"", "\xef\xbf\xbdx" },
+                { "\"\\ud83d\\u0041\"", "\xef\xbf\xbd"
+                                        "A" },
+                { "\"\\ud83d\\ud83d\\ude00\"", "\xef\xbf\xbd\xf0\x9f\x98\x80" },
+                { "\"\xed\xa0\x80\"", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" },
+                { "\"\xe2\x82\"", "\xef\xbf\xbd\xef\xbf\xbd" },
+                { "\"0123456789abcdef\xff"
+                  "0123456789abcdef\\n\"",
+                  "0123456789abcdef\xef\xbf\xbd"
+                  "0123456789abcdef\n" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -217,9 +220,9 @@ static void scanning_finds_what_the_tree_has(void **state) {
 }
 
 static void scanning_broken_text_ends(void **state) {
-        static const char *const broken[] = {"",        "{",         "{\"a",        "{\"a\"",
-                                             "{\"a\":", "{\"a\":{",  "{\"a\":\"\\", "{\"b\":1 \"a\":2}",
-                                             "[",       "{\"b\":[}", "{\"a\":}"};
+        static const char *const broken[] = { "",        "{",         "{\"a",        "{\"a\"",
+                                              "{\"a\":", "{\"a\":{",  "{\"a\":\"\\", "{\"b\":1 \"a\":2}",
+                                              "[",       "{\"b\":[}", "{\"a\":}" };
 
         for (size_t i = 0; i < ARRAY_SIZE(broken); i++) {
                 size_t n = strlen(broken[i]);

@@ -5,54 +5,53 @@
 #include <errno.h>
 
 static void operations_do_what_rfc_6902_shows(void **state) {
-        static const struct { const char *doc, *patch, *result;
+        static const struct {
+                const char *doc, *patch, *result;
         } cases[] = {
-                        {"{\"foo\":\"bar\"}", "[{\"op\":\"add\",\"path\":\"/baz\",\"value\":\"qux\"}]",
-                         "{\"foo\":\"bar\",\"baz\":\"qux\"}"},
-                        {"{\"foo\":[\"bar\",\"baz\"]}", "[{\"op\":\"add\",\"path\":\"/foo/1\",\"value\":\"qux\"}]",
-                         "{\"foo\":[\"bar\",\"qux\",\"baz\"]}"},
-                        {"{\"baz\":\"qux\",\"foo\":\"bar\"}", "[{\"op\":\"remove\",\"path\":\"/baz\"}]",
-                         "{\"foo\":\"bar\"}"},
-                        {"{\"foo\":[\"bar\",\"qux\",\"baz\"]}", "[{\"op\":\"remove\",\"path\":\"/foo/1\"}]",
-                         "{\"foo\":[\"bar\",\"baz\"]}"},
-                        {"{\"baz\":\"qux\",\"foo\":\"bar\"}",
-                         "[{\"op\":\"replace\",\"path\":\"/baz\",\"value\":\"boo\"}]",
-                         "{\"baz\":\"boo\",\"foo\":\"bar\"}"},
-                        {"{\"foo\":{\"bar\":\"baz\",\"waldo\":\"fred\"},\"qux\":{\"corge\":\"grault\"}}",
-                         "[{\"op\":\"move\",\"from\":\"/foo/waldo\",\"path\":\"/qux/thud\"}]",
-                         "{\"foo\":{\"bar\":\"baz\"},\"qux\":{\"corge\":\"grault\",\"thud\":\"fred\"}}"},
-                        {"{\"foo\":[\"all\",\"grass\",\"cows\",\"eat\"]}",
-                         "[{\"op\":\"move\",\"from\":\"/foo/1\",\"path\":\"/foo/3\"}]",
-                         "{\"foo\":[\"all\",\"cows\",\"eat\",\"grass\"]}"},
-                        {"{\"baz\":\"qux\",\"foo\":[\"a\",2,\"c\"]}",
-                         "[{\"op\":\"test\",\"path\":\"/baz\",\"value\":\"qux\"},{\"op\":\"test\",\"path\":\"/foo/"
-                         "1\",\"value\":2}]",
-                         "{\"baz\":\"qux\",\"foo\":[\"a\",2,\"c\"]}"},
-                        {"{\"foo\":\"bar\"}", "[{\"op\":\"add\",\"path\":\"/child\",\"value\":{\"grandchild\":{}}}]",
-                         "{\"foo\":\"bar\",\"child\":{\"grandchild\":{}}}"},
-                        {"{\"foo\":\"bar\"}", "[{\"op\":\"add\",\"path\":\"/baz\",\"value\":\"qux\",\"xyz\":123}]",
-                         "{\"foo\":\"bar\",\"baz\":\"qux\"}"},
-                        {"{\"/\":9,\"~1\":10}",
-                         "[{\"op\":\"test\",\"path\":\"/~01\",\"value\":10},{\"op\":\"replace\",\"path\":\"/"
-                         "~1\",\"value\":8}]",
-                         "{\"/\":8,\"~1\":10}"},
-                        {"{\"foo\":[\"bar\"]}", "[{\"op\":\"add\",\"path\":\"/foo/-\",\"value\":[\"abc\"]}]",
-                         "{\"foo\":[\"bar\",[\"abc\"]]}"},
-                        {"{\"foo\":[1,2,3]}",
-                         "[{\"op\":\"remove\",\"path\":\"/foo/-1\"},{\"op\":\"add\",\"path\":\"/foo/-1\",\"value\":4}]",
-                         "{\"foo\":[1,2,4]}"},
-                        {"{\"a\":{\"b\":1}}",
-                         "[{\"op\":\"copy\",\"from\":\"/a\",\"path\":\"/c\"},{\"op\":\"add\",\"path\":\"/c/"
-                         "b\",\"value\":2}]",
-                         "{\"a\":{\"b\":1},\"c\":{\"b\":2}}"},
-                        {"{}", "[{\"op\":\"replace\",\"path\":\"/new\",\"value\":1}]", "{\"new\":1}"},
-                        {"{\"a\":null}",
-                         "[{\"op\":\"test\",\"path\":\"/a\",\"value\":null},{\"op\":\"test\",\"path\":\"/"
-                         "b\",\"value\":null}]",
-                         "{\"a\":null}"},
-                        {"{\"a\":1}", "[{\"op\":\"replace\",\"path\":\"\",\"value\":{\"b\":2}}]", "{\"b\":2}"},
-                        {"{\"a\":1}", "[]", "{\"a\":1}"},
-                        {"{\"a\":1}", "[{\"op\":\"add\",\"path\":\"/\",\"value\":2}]", "{\"a\":1,\"\":2}"},
+                { "{\"foo\":\"bar\"}", "[{\"op\":\"add\",\"path\":\"/baz\",\"value\":\"qux\"}]",
+                  "{\"foo\":\"bar\",\"baz\":\"qux\"}" },
+                { "{\"foo\":[\"bar\",\"baz\"]}", "[{\"op\":\"add\",\"path\":\"/foo/1\",\"value\":\"qux\"}]",
+                  "{\"foo\":[\"bar\",\"qux\",\"baz\"]}" },
+                { "{\"baz\":\"qux\",\"foo\":\"bar\"}", "[{\"op\":\"remove\",\"path\":\"/baz\"}]", "{\"foo\":\"bar\"}" },
+                { "{\"foo\":[\"bar\",\"qux\",\"baz\"]}", "[{\"op\":\"remove\",\"path\":\"/foo/1\"}]",
+                  "{\"foo\":[\"bar\",\"baz\"]}" },
+                { "{\"baz\":\"qux\",\"foo\":\"bar\"}", "[{\"op\":\"replace\",\"path\":\"/baz\",\"value\":\"boo\"}]",
+                  "{\"baz\":\"boo\",\"foo\":\"bar\"}" },
+                { "{\"foo\":{\"bar\":\"baz\",\"waldo\":\"fred\"},\"qux\":{\"corge\":\"grault\"}}",
+                  "[{\"op\":\"move\",\"from\":\"/foo/waldo\",\"path\":\"/qux/thud\"}]",
+                  "{\"foo\":{\"bar\":\"baz\"},\"qux\":{\"corge\":\"grault\",\"thud\":\"fred\"}}" },
+                { "{\"foo\":[\"all\",\"grass\",\"cows\",\"eat\"]}",
+                  "[{\"op\":\"move\",\"from\":\"/foo/1\",\"path\":\"/foo/3\"}]",
+                  "{\"foo\":[\"all\",\"cows\",\"eat\",\"grass\"]}" },
+                { "{\"baz\":\"qux\",\"foo\":[\"a\",2,\"c\"]}",
+                  "[{\"op\":\"test\",\"path\":\"/baz\",\"value\":\"qux\"},{\"op\":\"test\",\"path\":\"/foo/"
+                  "1\",\"value\":2}]",
+                  "{\"baz\":\"qux\",\"foo\":[\"a\",2,\"c\"]}" },
+                { "{\"foo\":\"bar\"}", "[{\"op\":\"add\",\"path\":\"/child\",\"value\":{\"grandchild\":{}}}]",
+                  "{\"foo\":\"bar\",\"child\":{\"grandchild\":{}}}" },
+                { "{\"foo\":\"bar\"}", "[{\"op\":\"add\",\"path\":\"/baz\",\"value\":\"qux\",\"xyz\":123}]",
+                  "{\"foo\":\"bar\",\"baz\":\"qux\"}" },
+                { "{\"/\":9,\"~1\":10}",
+                  "[{\"op\":\"test\",\"path\":\"/~01\",\"value\":10},{\"op\":\"replace\",\"path\":\"/"
+                  "~1\",\"value\":8}]",
+                  "{\"/\":8,\"~1\":10}" },
+                { "{\"foo\":[\"bar\"]}", "[{\"op\":\"add\",\"path\":\"/foo/-\",\"value\":[\"abc\"]}]",
+                  "{\"foo\":[\"bar\",[\"abc\"]]}" },
+                { "{\"foo\":[1,2,3]}",
+                  "[{\"op\":\"remove\",\"path\":\"/foo/-1\"},{\"op\":\"add\",\"path\":\"/foo/-1\",\"value\":4}]",
+                  "{\"foo\":[1,2,4]}" },
+                { "{\"a\":{\"b\":1}}",
+                  "[{\"op\":\"copy\",\"from\":\"/a\",\"path\":\"/c\"},{\"op\":\"add\",\"path\":\"/c/"
+                  "b\",\"value\":2}]",
+                  "{\"a\":{\"b\":1},\"c\":{\"b\":2}}" },
+                { "{}", "[{\"op\":\"replace\",\"path\":\"/new\",\"value\":1}]", "{\"new\":1}" },
+                { "{\"a\":null}",
+                  "[{\"op\":\"test\",\"path\":\"/a\",\"value\":null},{\"op\":\"test\",\"path\":\"/"
+                  "b\",\"value\":null}]",
+                  "{\"a\":null}" },
+                { "{\"a\":1}", "[{\"op\":\"replace\",\"path\":\"\",\"value\":{\"b\":2}}]", "{\"b\":2}" },
+                { "{\"a\":1}", "[]", "{\"a\":1}" },
+                { "{\"a\":1}", "[{\"op\":\"add\",\"path\":\"/\",\"value\":2}]", "{\"a\":1,\"\":2}" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -64,33 +63,34 @@ static void operations_do_what_rfc_6902_shows(void **state) {
 }
 
 static void failures_say_what_upstream_says(void **state) {
-        static const struct { const char *patch, *message;
+        static const struct {
+                const char *patch, *message;
         } cases[] = {
-                        {"[{\"op\":\"remove\",\"path\":\"/zz\"}]",
-                         "error in remove for path: '/zz': Unable to remove nonexistent key: zz: missing value"},
-                        {"[{\"op\":\"test\",\"path\":\"/s\",\"value\":\"y\"}]", "testing value /s failed: test failed"},
-                        {"[{\"op\":\"add\",\"path\":\"/x/y/z\",\"value\":1}]",
-                         "add operation does not apply: doc is missing path: \"/x/y/z\": missing value"},
-                        {"[{\"op\":\"add\",\"path\":\"/s/y\",\"value\":1}]",
-                         "add operation does not apply: doc is missing path: \"/s/y\": missing value"},
-                        {"[{\"op\":\"add\",\"path\":\"/l/9\",\"value\":1}]",
-                         "error in add for path: '/l/9': Unable to access invalid index: 9: invalid index referenced"},
-                        {"[{\"op\":\"add\",\"path\":\"/l/x\",\"value\":1}]",
-                         "error in add for path: '/l/x': value was not a proper array index: 'x': strconv.Atoi: "
-                         "parsing \"x\": invalid syntax"},
-                        {"[{\"op\":\"replace\",\"path\":\"/l/9\",\"value\":1}]",
-                         "replace operation does not apply: doc is missing key: /l/9: missing value"},
-                        {"[{\"op\":\"move\",\"from\":\"/q\",\"path\":\"/r\"}]",
-                         "error in move for path: 'q': Unable to remove nonexistent key: q: missing value"},
-                        {"[{\"op\":\"move\",\"from\":\"/o\",\"path\":\"/o/p/q\"}]",
-                         "move operation does not apply: doc is missing destination path: /o/p/q: missing value"},
-                        {"[{\"op\":\"copy\",\"path\":\"/r\"}]",
-                         "copy operation failed to decode from: operation, missing from field: missing value"},
-                        {"[{\"op\":\"fly\",\"path\":\"/r\"}]", "Unexpected kind: fly"},
-                        {"[{\"path\":\"/r\"}]", "Unexpected kind: unknown"},
-                        {"[{\"op\":\"add\"}]", "add operation failed to decode path: missing value"},
-                        {"{}", "json: cannot unmarshal object into Go value of type jsonpatch.Patch"},
-                        {"[1]", "json: cannot unmarshal number into Go value of type jsonpatch.Operation"},
+                { "[{\"op\":\"remove\",\"path\":\"/zz\"}]",
+                  "error in remove for path: '/zz': Unable to remove nonexistent key: zz: missing value" },
+                { "[{\"op\":\"test\",\"path\":\"/s\",\"value\":\"y\"}]", "testing value /s failed: test failed" },
+                { "[{\"op\":\"add\",\"path\":\"/x/y/z\",\"value\":1}]",
+                  "add operation does not apply: doc is missing path: \"/x/y/z\": missing value" },
+                { "[{\"op\":\"add\",\"path\":\"/s/y\",\"value\":1}]",
+                  "add operation does not apply: doc is missing path: \"/s/y\": missing value" },
+                { "[{\"op\":\"add\",\"path\":\"/l/9\",\"value\":1}]",
+                  "error in add for path: '/l/9': Unable to access invalid index: 9: invalid index referenced" },
+                { "[{\"op\":\"add\",\"path\":\"/l/x\",\"value\":1}]",
+                  "error in add for path: '/l/x': value was not a proper array index: 'x': strconv.Atoi: "
+                  "parsing \"x\": invalid syntax" },
+                { "[{\"op\":\"replace\",\"path\":\"/l/9\",\"value\":1}]",
+                  "replace operation does not apply: doc is missing key: /l/9: missing value" },
+                { "[{\"op\":\"move\",\"from\":\"/q\",\"path\":\"/r\"}]",
+                  "error in move for path: 'q': Unable to remove nonexistent key: q: missing value" },
+                { "[{\"op\":\"move\",\"from\":\"/o\",\"path\":\"/o/p/q\"}]",
+                  "move operation does not apply: doc is missing destination path: /o/p/q: missing value" },
+                { "[{\"op\":\"copy\",\"path\":\"/r\"}]",
+                  "copy operation failed to decode from: operation, missing from field: missing value" },
+                { "[{\"op\":\"fly\",\"path\":\"/r\"}]", "Unexpected kind: fly" },
+                { "[{\"path\":\"/r\"}]", "Unexpected kind: unknown" },
+                { "[{\"op\":\"add\"}]", "add operation failed to decode path: missing value" },
+                { "{}", "json: cannot unmarshal object into Go value of type jsonpatch.Patch" },
+                { "[1]", "json: cannot unmarshal number into Go value of type jsonpatch.Operation" },
         };
         const char *doc = "{\"s\":\"x\",\"l\":[1,2],\"o\":{}}";
 
@@ -135,7 +135,9 @@ static void copies_that_double_are_stopped(void **state) {
 }
 
 static void merge_patches_do_what_rfc_7396_shows(void **state) {
-        static const struct { const char *doc, *patch, *result; } cases[] = {
+        static const struct {
+                const char *doc, *patch, *result;
+        } cases[] = {
                 { "{\"a\":\"b\"}", "{\"a\":\"c\"}", "{\"a\":\"c\"}" },
                 { "{\"a\":\"b\"}", "{\"b\":\"c\"}", "{\"a\":\"b\",\"b\":\"c\"}" },
                 { "{\"a\":\"b\"}", "{\"a\":null}", "{}" },

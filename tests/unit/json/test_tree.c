@@ -68,7 +68,10 @@ static void a_parsed_container_grows_without_touching_its_neighbours(void **stat
 }
 
 static void equality_ignores_member_order_and_number_kind(void **state) {
-        static const struct { const char *a, *b; bool equal; } cases[] = {
+        static const struct {
+                const char *a, *b;
+                bool equal;
+        } cases[] = {
                 { "{\"a\":1,\"b\":[2]}", "{\"b\":[2.0],\"a\":1}", true },
                 { "{\"a\":1}", "{\"a\":1,\"b\":null}", false },
                 { "{\"a\":1,\"b\":1}", "{\"a\":1,\"c\":1}", false },

@@ -139,26 +139,27 @@ static void a_stream_gives_its_documents_without_the_empty_ones(void **state) {
 }
 
 static void printing_quotes_what_would_be_read_as_something_else(void **state) {
-        static const struct { const char *json, *yaml;
+        static const struct {
+                const char *json, *yaml;
         } cases[] = {
-                        {"{}", "{}\n"},
-                        {"[]", "[]\n"},
-                        {"{\"b\":[1,{\"y\":2,\"x\":[]}],\"a\":{\"c\":null}}",
-                         "a:\n  c: null\nb:\n- 1\n- x: []\n  \"y\": 2\n"},
-                        {"[\"yes\",\"no\",\"1\",\"1.5\",\"0x1f\",\"null\",\"~\",\"\",\"true\",\"2001-01-01\",\"12:30\","
-                         "\"1e3\"]",
-                         "- \"yes\"\n- \"no\"\n- \"1\"\n- \"1.5\"\n- \"0x1f\"\n- \"null\"\n- \"~\"\n- \"\"\n- "
-                         "\"true\"\n- \"2001-01-01\"\n- \"12:30\"\n- \"1e3\"\n"},
-                        {"[\"plain text\",\"a: b\",\"- x\",\"# c\",\" "
-                         "lead\",\"it's\",\"{x}\",\"*a\",\"<<\",\"a#b\",\"é\"]",
-                         "- plain text\n- 'a: b'\n- '- x'\n- '# c'\n- ' lead'\n- it's\n- '{x}'\n- '*a'\n- <<\n- a#b\n- "
-                         "é\n"},
-                        {"{\"a\":\"x\\ny\\n\",\"b\":\"x\\ny\",\"c\":\"x\\n\\n\"}",
-                         "a: |\n  x\n  y\nb: |-\n  x\n  y\nc: |+\n  x\n\n"},
-                        {"{\"a\":\"tab\\there\",\"b\":\"bell\\u0007\"}", "a: \"tab\\there\"\nb: \"bell\\a\"\n"},
-                        {"[1.0,1e20,1e21,0.000001,1234567.5,-7]",
-                         "- 1\n- 100000000000000000000\n- 1e+21\n- 1e-06\n- 1.2345675e+06\n- -7\n"},
-                        {"{\"a10\":1,\"a9\":2,\"B\":3,\"a\":4,\"a-b\":5}", "B: 3\na: 4\na-b: 5\na9: 2\na10: 1\n"},
+                { "{}", "{}\n" },
+                { "[]", "[]\n" },
+                { "{\"b\":[1,{\"y\":2,\"x\":[]}],\"a\":{\"c\":null}}",
+                  "a:\n  c: null\nb:\n- 1\n- x: []\n  \"y\": 2\n" },
+                { "[\"yes\",\"no\",\"1\",\"1.5\",\"0x1f\",\"null\",\"~\",\"\",\"true\",\"2001-01-01\",\"12:30\","
+                  "\"1e3\"]",
+                  "- \"yes\"\n- \"no\"\n- \"1\"\n- \"1.5\"\n- \"0x1f\"\n- \"null\"\n- \"~\"\n- \"\"\n- "
+                  "\"true\"\n- \"2001-01-01\"\n- \"12:30\"\n- \"1e3\"\n" },
+                { "[\"plain text\",\"a: b\",\"- x\",\"# c\",\" "
+                  "lead\",\"it's\",\"{x}\",\"*a\",\"<<\",\"a#b\",\"é\"]",
+                  "- plain text\n- 'a: b'\n- '- x'\n- '# c'\n- ' lead'\n- it's\n- '{x}'\n- '*a'\n- <<\n- a#b\n- "
+                  "é\n" },
+                { "{\"a\":\"x\\ny\\n\",\"b\":\"x\\ny\",\"c\":\"x\\n\\n\"}",
+                  "a: |\n  x\n  y\nb: |-\n  x\n  y\nc: |+\n  x\n\n" },
+                { "{\"a\":\"tab\\there\",\"b\":\"bell\\u0007\"}", "a: \"tab\\there\"\nb: \"bell\\a\"\n" },
+                { "[1.0,1e20,1e21,0.000001,1234567.5,-7]",
+                  "- 1\n- 100000000000000000000\n- 1e+21\n- 1e-06\n- 1.2345675e+06\n- -7\n" },
+                { "{\"a10\":1,\"a9\":2,\"B\":3,\"a\":4,\"a-b\":5}", "B: 3\na: 4\na-b: 5\na9: 2\na10: 1\n" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {

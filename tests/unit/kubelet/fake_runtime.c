@@ -418,7 +418,7 @@ int runtime_remove_container(struct runtime *r, const char *id, struct error *er
 }
 
 static struct container_status container_status(struct arena *a, const struct container *c) {
-        return (struct container_status){
+        return (struct container_status) {
                 .id = keep(a, c->id),
                 .sandbox_id = keep(a, c->sandbox_id),
                 .name = keep(a, c->name),
@@ -502,15 +502,15 @@ int runtime_port_forward(struct runtime *r, const char *sandbox_id, uint16_t por
 }
 
 int runtime_container_usage(struct runtime *r, const char *id, struct runtime_usage *ret, struct error *err) {
-        *ret = (struct runtime_usage){ .time_ns = now_wall_ns(),
-                                       .memory_bytes = 1 << 20,
-                                       .memory_working_set = 1 << 20 };
+        *ret = (struct runtime_usage) { .time_ns = now_wall_ns(),
+                                        .memory_bytes = 1 << 20,
+                                        .memory_working_set = 1 << 20 };
         return 0;
 }
 
 int runtime_sandbox_usage(struct runtime *r, const char *id, struct runtime_usage *ret, uint64_t *ret_rx_bytes,
                           uint64_t *ret_tx_bytes, struct error *err) {
-        *ret = (struct runtime_usage){ 0 };
+        *ret = (struct runtime_usage) { 0 };
         *ret_rx_bytes = *ret_tx_bytes = 0;
         return 0;
 }
@@ -531,7 +531,7 @@ int runtime_image_status(struct runtime *r, struct arena *a, struct str ref, str
 
         for (size_t i = 0; i < r->images.n; i++)
                 if (str_eqc(ref, r->images.v[i])) {
-                        *ret = (struct image_status){
+                        *ret = (struct image_status) {
                                 .id = keep(a, r->images.v[i]), .size = 1000, .uid = -1, .username = keep(a, "")
                         };
                         return 0;

@@ -215,8 +215,8 @@ const char *ask_from(const char *netns, int type, const char *ip, uint16_t port)
         if (n >= 0)
                 n = recv(fd, answer, sizeof(answers[0]) - 1, 0);
         if (n < 0)
-                return errno == ECONNREFUSED                          ? "refused"
-                       : errno == EAGAIN || errno == EINPROGRESS ? "timeout"
+                return errno == ECONNREFUSED                           ? "refused"
+                       : errno == EAGAIN || errno == EINPROGRESS       ? "timeout"
                        : errno == EHOSTUNREACH || errno == ENETUNREACH ? "unreachable"
                                                                        : strerror(errno);
         answer[n] = 0;

@@ -52,14 +52,14 @@ void ground_put(struct ground_api *g, const struct api_resource *res, const char
 void ground_delete(struct ground_api *g, const struct api_resource *res, const char *ns, const char *name);
 
 /* Asks again until it is true, or fails the test after 5 s. */
-#define eventually(condition)                                                   \
-        do {                                                                    \
-                int64_t _end = now_mono_ms() + 5000;                            \
-                while (!(condition)) {                                          \
-                        if (now_mono_ms() > _end) {                             \
-                                print_error("never true: %s\n", #condition);    \
-                                _fail(__FILE__, __LINE__);                      \
-                        }                                                       \
-                        usleep(5000);                                           \
-                }                                                               \
+#define eventually(condition)                                                \
+        do {                                                                 \
+                int64_t _end = now_mono_ms() + 5000;                         \
+                while (!(condition)) {                                       \
+                        if (now_mono_ms() > _end) {                          \
+                                print_error("never true: %s\n", #condition); \
+                                _fail(__FILE__, __LINE__);                   \
+                        }                                                    \
+                        usleep(5000);                                        \
+                }                                                            \
         } while (0)

@@ -8,12 +8,12 @@
 #include "net/netlink.h"
 #include "net/nft.h"
 
-#define ok(call)                                                                \
-        do {                                                                    \
-                _cleanup_error_ struct error _err = ERROR_INIT;                 \
-                struct error *err = &_err;                                      \
-                if ((call) < 0)                                                 \
-                        fail_msg("%s: %s", #call, error_text(err));             \
+#define ok(call)                                                    \
+        do {                                                        \
+                _cleanup_error_ struct error _err = ERROR_INIT;     \
+                struct error *err = &_err;                          \
+                if ((call) < 0)                                     \
+                        fail_msg("%s: %s", #call, error_text(err)); \
         } while (0)
 
 static const uint8_t mac[6] = { 0x0a, 0x58, 10, 1, 0, 1 };

@@ -146,8 +146,8 @@ static void host_ports_lead_to_the_pod(void **state) {
         assert_string_equal(ask_from(NULL, SOCK_STREAM, "127.0.0.1", 8080), "a 10.244.7.1");
         assert_string_equal(ask_from(NULL, SOCK_STREAM, "127.0.0.1", 9090), "refused");
         assert_int_equal(strncmp(ask_from("b", SOCK_STREAM, "192.0.2.1", 8080), "a 10.244.7.", 11),
-                         0); /* a pod beside it */
-        assert_string_equal(ask_from("a", SOCK_STREAM, "192.0.2.1", 8080), "a 10.244.7.1");             /* and itself */
+                         0);                                                                /* a pod beside it */
+        assert_string_equal(ask_from("a", SOCK_STREAM, "192.0.2.1", 8080), "a 10.244.7.1"); /* and itself */
         serve_end();
 }
 

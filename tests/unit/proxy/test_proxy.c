@@ -150,8 +150,8 @@ static void a_local_policy_keeps_the_source_and_never_leaves_the_node(void **sta
         assert_int_equal(counts[1], 20);
         put_slice("np", "C");
         eventually(is_answer("outside", SOCK_STREAM, "192.0.2.1", 30080,
-                             "timeout")); /* said nothing: another node has it */
-        assert_true(answered_by("a", "10.96.3.8", 80, 'c'));                          /* inside nothing changes */
+                             "timeout"));                    /* said nothing: another node has it */
+        assert_true(answered_by("a", "10.96.3.8", 80, 'c')); /* inside nothing changes */
         put_slice("np", "");
         eventually(is_answer("outside", SOCK_STREAM, "192.0.2.1", 30080, "refused"));
         drop_service("np");

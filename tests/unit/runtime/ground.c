@@ -38,7 +38,10 @@ struct pod_network network = { fake_attach, fake_detach, fake_ready };
 
 struct runtime *open_runtime(void) {
         struct runtime_options o = {
-                .root_dir = root_dir, .state_dir = state_dir, .cgroup_parent = cgroup_parent, .network = &network,
+                .root_dir = root_dir,
+                .state_dir = state_dir,
+                .cgroup_parent = cgroup_parent,
+                .network = &network,
         };
         _cleanup_error_ struct error err = ERROR_INIT;
         struct runtime *r = NULL;
@@ -140,8 +143,12 @@ bool have_memory_controller(void) {
 char *sandbox_with(void (*change)(struct sandbox_config *c)) {
         _cleanup_error_ struct error err = ERROR_INIT;
         struct sandbox_config c = {
-                .name = STR("web"), .namespace = STR("default"), .uid = STR("1234"), .hostname = STR("web-host"),
-                .log_directory = str_of(log_dir), .cgroup_parent = STR("burstable/pod1234"),
+                .name = STR("web"),
+                .namespace = STR("default"),
+                .uid = STR("1234"),
+                .hostname = STR("web-host"),
+                .log_directory = str_of(log_dir),
+                .cgroup_parent = STR("burstable/pod1234"),
         };
         char *id = NULL;
 
@@ -159,7 +166,10 @@ struct container_config shell(const char *script) {
         args[1] = STR("-c");
         args[2] = str_of(script);
         return (struct container_config) {
-                .name = STR("app"), .image = STR("busybox:test"), .command = args, .n_command = 3,
+                .name = STR("app"),
+                .image = STR("busybox:test"),
+                .command = args,
+                .n_command = 3,
                 .log_path = arena_printf(arena, "app/%d.log", n++),
         };
 }

@@ -16,12 +16,12 @@ extern struct arena *arena;
 extern struct pod_network network; /* does nothing but count */
 extern atomic_int attached, detached;
 
-#define NEEDS_GROUND()                  \
-        do {                            \
-                if (missing) {          \
+#define NEEDS_GROUND()                                           \
+        do {                                                     \
+                if (missing) {                                   \
                         print_message("skipped: %s\n", missing); \
-                        skip();         \
-                }                       \
+                        skip();                                  \
+                }                                                \
         } while (0)
 
 int ground_setup(void **state);

@@ -56,7 +56,9 @@ static void a_stop_waits_for_the_grace_and_then_kills(void **state) {
 
 static void a_missing_program_is_a_start_error(void **state) {
         struct str args[] = { STR_INIT("/no/such/program") };
-        struct container_config c = {.name = STR("app"), .image = STR("busybox:test"), .command = args, .n_command = 1};
+        struct container_config c = {
+                .name = STR("app"), .image = STR("busybox:test"), .command = args, .n_command = 1
+        };
         _cleanup_error_ struct error err = ERROR_INIT;
         struct container_status s;
         char *sandbox, *id;

@@ -107,15 +107,15 @@ static void an_invalid_reference_says_so(void **state) {
 
 static void manifests_are_checked(void **state) {
         static const char *const bad[] = {
-                        "",
-                        "[]",
-                        "{}",
-                        "{\"schemaVersion\":1}",
-                        "{\"config\":{\"digest\":\"sha256:12\",\"size\":1},\"layers\":[]}",
-                        "{\"config\":{\"digest\":\"md5:0123456789abcdef\",\"size\":1}}",
-                        "{\"manifests\":[{}]}",
-                        ("{\"manifests\":[{\"digest\":\"sha256:"
-                         "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"}]}"),
+                "",
+                "[]",
+                "{}",
+                "{\"schemaVersion\":1}",
+                "{\"config\":{\"digest\":\"sha256:12\",\"size\":1},\"layers\":[]}",
+                "{\"config\":{\"digest\":\"md5:0123456789abcdef\",\"size\":1}}",
+                "{\"manifests\":[{}]}",
+                ("{\"manifests\":[{\"digest\":\"sha256:"
+                 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"}]}"),
         };
         struct manifest m;
 
@@ -161,14 +161,14 @@ static bool in(const char *dir, const char *name, struct stat *st) {
 
 static void a_layer_is_unpacked_as_packed(void **state) {
         static const struct pack_entry entries[] = {
-                        {"./", 'd', 0711, ""},
-                        {"./etc/", 'd', 0750, ""},
-                        {"etc/file", 'f', 04755, "content"},
-                        {"etc/link", 'l', 0777, "file"},
-                        {"etc/same", 'h', 0644, "etc/file"},
-                        {"deep/er/file", 'f', 0600, "x"},
-                        {"etc/file2", 'f', 0644, "first"},
-                        {"etc/file2", 'f', 0600, "second"},
+                { "./", 'd', 0711, "" },
+                { "./etc/", 'd', 0750, "" },
+                { "etc/file", 'f', 04755, "content" },
+                { "etc/link", 'l', 0777, "file" },
+                { "etc/same", 'h', 0644, "etc/file" },
+                { "deep/er/file", 'f', 0600, "x" },
+                { "etc/file2", 'f', 0644, "first" },
+                { "etc/file2", 'f', 0600, "second" },
         };
         _cleanup_error_ struct error err = ERROR_INIT;
         _cleanup_buf_ struct buf b = BUF_INIT;
@@ -192,8 +192,8 @@ static void a_layer_is_unpacked_as_packed(void **state) {
 static void whiteouts_become_overlayfs_own(void **state) {
         static const struct pack_entry below[] = { { "tmp", 'd', 01777, "" }, { "a", 'f', 0644, "" } };
         static const struct pack_entry entries[] = {
-                        {".wh.a", 'f', 0, ""},  {"dir/.wh..wh..opq", 'f', 0, ""}, {".wh.x", 'f', 0, ""},
-                        {"x/y", 'f', 0644, ""}, {".wh..wh.plnk", 'f', 0, ""},     {"tmp/new", 'f', 0644, ""},
+                { ".wh.a", 'f', 0, "" },  { "dir/.wh..wh..opq", 'f', 0, "" }, { ".wh.x", 'f', 0, "" },
+                { "x/y", 'f', 0644, "" }, { ".wh..wh.plnk", 'f', 0, "" },     { "tmp/new", 'f', 0644, "" },
         };
         _cleanup_error_ struct error err = ERROR_INIT;
         char *lower, *dir, value[4];

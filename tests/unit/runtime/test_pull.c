@@ -120,13 +120,13 @@ static size_t files_in(const char *dir) {
 /* ---- the server that misbehaves ---- */
 
 enum trick {
-        TRICK_BEARER = 1,    /* wants a token */
-        TRICK_CUT = 2,       /* breaks the first download of the layer in the middle */
-        TRICK_WRONG = 4,     /* the layer's last byte differs */
-        TRICK_LONG = 8,      /* the layer is longer than the manifest says */
-        TRICK_BUSY = 16,     /* 503 for the first answer */
+        TRICK_BEARER = 1,     /* wants a token */
+        TRICK_CUT = 2,        /* breaks the first download of the layer in the middle */
+        TRICK_WRONG = 4,      /* the layer's last byte differs */
+        TRICK_LONG = 8,       /* the layer is longer than the manifest says */
+        TRICK_BUSY = 16,      /* 503 for the first answer */
         TRICK_NO_DIGEST = 32, /* no Docker-Content-Digest */
-        TRICK_NO_RANGE = 64, /* answers 200 to a range */
+        TRICK_NO_RANGE = 64,  /* answers 200 to a range */
         TRICK_BASIC = 128,
         TRICK_DENY = 256,
 };

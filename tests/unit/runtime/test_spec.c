@@ -13,12 +13,12 @@ static void the_process_is_who_the_security_context_says(void **state) {
         static const struct {
                 const char *security, *expected;
         } cases[] = {
-                        {"{}", "uid=0(root) gid=0(root) groups=0(root)"},
-                        {"{\"runAsUser\":1001}", "uid=1001(web) gid=1002(web) groups=1002(web),1500(extra)"},
-                        {"{\"runAsUser\":1001,\"supplementalGroupsPolicy\":\"Strict\"}",
-                         "uid=1001(web) gid=1002(web) groups=1002(web)"},
-                        {"{\"runAsUser\":7,\"runAsGroup\":8,\"fsGroup\":9,\"supplementalGroups\":[10]}",
-                         "uid=7 gid=8 groups=8,9,10"},
+                { "{}", "uid=0(root) gid=0(root) groups=0(root)" },
+                { "{\"runAsUser\":1001}", "uid=1001(web) gid=1002(web) groups=1002(web),1500(extra)" },
+                { "{\"runAsUser\":1001,\"supplementalGroupsPolicy\":\"Strict\"}",
+                  "uid=1001(web) gid=1002(web) groups=1002(web)" },
+                { "{\"runAsUser\":7,\"runAsGroup\":8,\"fsGroup\":9,\"supplementalGroups\":[10]}",
+                  "uid=7 gid=8 groups=8,9,10" },
         };
         char *sandbox;
 
@@ -41,24 +41,22 @@ static void capabilities_seccomp_and_privileges_are_as_asked(void **state) {
         static const struct {
                 const char *security, *script, *expected;
         } cases[] = {
-                        {"{}", "grep CapEff /proc/self/status", "00000000a80425fb"},
-                        {"{\"capabilities\":{\"drop\":[\"ALL\"],\"add\":[\"NET_BIND_SERVICE\"]}}",
-                         "grep CapEff /proc/self/status", "0000000000000400"},
-                        {"{\"capabilities\":{\"drop\":[\"CAP_KILL\"]}}", "grep CapEff /proc/self/status",
-                         "00000000a80425db"},
-                        {"{\"seccompProfile\":{\"type\":\"RuntimeDefault\"}}", "grep Seccomp: /proc/self/status",
-                         "Seccomp:\t2"},
-                        {"{\"seccompProfile\":{\"type\":\"RuntimeDefault\"},\"capabilities\":{\"add\":[\"SYS_ADMIN\"]}"
-                         "}",
-                         "mount -t tmpfs x /tmp && echo mounted", "mounted"},
-                        {"{\"seccompProfile\":{\"type\":\"Unconfined\"}}", "grep Seccomp: /proc/self/status",
-                         "Seccomp:\t0"},
-                        {"{\"allowPrivilegeEscalation\":false}", "grep NoNewPrivs /proc/self/status", "NoNewPrivs:\t1"},
-                        {"{\"readOnlyRootFilesystem\":true}", "touch /x || echo cannot", "cannot"},
-                        {"{}", "ls /proc/kcore -l; dd if=/proc/kcore bs=1 count=1 2>/dev/null | wc -c", "stdout F 0"},
-                        {"{}", "echo 1 > /proc/sys/kernel/panic || echo readonly", "readonly"},
-                        {"{\"privileged\":true}",
-                         "ls /dev/kmsg /dev/fuse /dev/net/tun; mount -t tmpfs x /tmp && echo mounted", "mounted"},
+                { "{}", "grep CapEff /proc/self/status", "00000000a80425fb" },
+                { "{\"capabilities\":{\"drop\":[\"ALL\"],\"add\":[\"NET_BIND_SERVICE\"]}}",
+                  "grep CapEff /proc/self/status", "0000000000000400" },
+                { "{\"capabilities\":{\"drop\":[\"CAP_KILL\"]}}", "grep CapEff /proc/self/status", "00000000a80425db" },
+                { "{\"seccompProfile\":{\"type\":\"RuntimeDefault\"}}", "grep Seccomp: /proc/self/status",
+                  "Seccomp:\t2" },
+                { "{\"seccompProfile\":{\"type\":\"RuntimeDefault\"},\"capabilities\":{\"add\":[\"SYS_ADMIN\"]}"
+                  "}",
+                  "mount -t tmpfs x /tmp && echo mounted", "mounted" },
+                { "{\"seccompProfile\":{\"type\":\"Unconfined\"}}", "grep Seccomp: /proc/self/status", "Seccomp:\t0" },
+                { "{\"allowPrivilegeEscalation\":false}", "grep NoNewPrivs /proc/self/status", "NoNewPrivs:\t1" },
+                { "{\"readOnlyRootFilesystem\":true}", "touch /x || echo cannot", "cannot" },
+                { "{}", "ls /proc/kcore -l; dd if=/proc/kcore bs=1 count=1 2>/dev/null | wc -c", "stdout F 0" },
+                { "{}", "echo 1 > /proc/sys/kernel/panic || echo readonly", "readonly" },
+                { "{\"privileged\":true}", "ls /dev/kmsg /dev/fuse /dev/net/tun; mount -t tmpfs x /tmp && echo mounted",
+                  "mounted" },
         };
         char *sandbox;
 
@@ -92,10 +90,13 @@ static void host_paths_are_mounted(void **state) {
         assert_int_equal(mkdir(dir, 0755), 0);
         must(file_write(file, STR("from the host\n"), 0644, NULL), NULL);
         memset(mounts, 0, sizeof(mounts));
-        mounts[0] = (struct mount_config){
-                        .host_path = str_of(dir), .container_path = STR("/data/ro"), .readonly = true};
+        mounts[0] = (struct mount_config) { .host_path = str_of(dir),
+                                            .container_path = STR("/data/ro"),
+                                            .readonly = true };
         mounts[1] = (struct mount_config) { .host_path = str_of(dir), .container_path = STR("/data") };
-        mounts[2] = (struct mount_config){.host_path = str_of(fresh), .container_path = STR("/made"), .propagation = 1};
+        mounts[2] = (struct mount_config) { .host_path = str_of(fresh),
+                                            .container_path = STR("/made"),
+                                            .propagation = 1 };
         c.mounts = mounts;
         c.n_mounts = 3;
         sandbox = sandbox_with(NULL);

@@ -13,8 +13,8 @@
 static void exec_runs_inside_and_returns_its_code(void **state) {
         struct container_config c = shell("trap 'exit 3' TERM; while true; do sleep 0.1; done");
         char *sandbox, *id,
-                        *argv[] = {(char *) "sh", (char *) "-c",
-                                   (char *) "echo hello $FROM_IMAGE; echo bad >&2; exit 4", NULL};
+                        *argv[] = { (char *) "sh", (char *) "-c",
+                                    (char *) "echo hello $FROM_IMAGE; echo bad >&2; exit 4", NULL };
         _cleanup_buf_ struct buf out = BUF_INIT, errout = BUF_INIT;
         _cleanup_error_ struct error err = ERROR_INIT;
         int code = -1;

@@ -25,11 +25,11 @@ static void refused(struct arena *a, const struct schema_type *t, const char *te
 
 static void test_fields_come_in_the_order_of_the_type(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        struct json d =
-                decode(a, &type_Pod,
-                       "{'spec':{'nodeName':'n','containers':[{'image':'i','name':'c'}]},'metadata':{'name':'p'},"
-                       "'apiVersion':'v1','kind':'Pod'}",
-                       NULL);
+        struct json d = decode(
+                        a, &type_Pod,
+                        "{'spec':{'nodeName':'n','containers':[{'image':'i','name':'c'}]},'metadata':{'name':'p'},"
+                        "'apiVersion':'v1','kind':'Pod'}",
+                        NULL);
 
         check_json(a, &d,
                    "{'kind':'Pod','apiVersion':'v1','metadata':{'name':'p','creationTimestamp':null},"
@@ -71,11 +71,13 @@ static void test_unknown_fields_are_named_and_pruned(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct json strict = json_new_array();
         struct json d = decode(
-                a, &type_Pod,
-                "{'Kind':'Pod','spec':{'containers':[{'name':'c'},{'name':'d','imagee':'x'}],'Volumes':[]}}", &strict);
+                        a, &type_Pod,
+                        "{'Kind':'Pod','spec':{'containers':[{'name':'c'},{'name':'d','imagee':'x'}],'Volumes':[]}}",
+                        &strict);
 
-        check_json(a, &strict, "['unknown field \\'Kind\\'','unknown field \\'spec.Volumes\\'',"
-                               "'unknown field \\'spec.containers[1].imagee\\'']");
+        check_json(a, &strict,
+                   "['unknown field \\'Kind\\'','unknown field \\'spec.Volumes\\'',"
+                   "'unknown field \\'spec.containers[1].imagee\\'']");
         assert_null(json_getc(json_getc(&d, "spec"), "Volumes"));
 }
 
@@ -86,9 +88,10 @@ static void test_what_the_parser_found_takes_its_place(void **state) {
                                         "duplicate field \"metadata.labels.x\"");
 
         decode(a, &type_Pod, "{'metadata':{'labels':{'x':'1'}},'spec':{'foo':1,'nodeName':'n','bar':2}}", &strict);
-        check_json(a, &strict, "['line 3: key \\'a\\' already set in map','duplicate field \\'metadata.labels.x\\'',"
-                               "'unknown field \\'spec.foo\\'','duplicate field \\'spec.nodeName\\'',"
-                               "'unknown field \\'spec.bar\\'']");
+        check_json(a, &strict,
+                   "['line 3: key \\'a\\' already set in map','duplicate field \\'metadata.labels.x\\'',"
+                   "'unknown field \\'spec.foo\\'','duplicate field \\'spec.nodeName\\'',"
+                   "'unknown field \\'spec.bar\\'']");
 }
 
 static void test_type_errors_have_gos_wording(void **state) {
@@ -178,11 +181,12 @@ static void test_reordering_writes_no_shared_part(void **state) {
 static void test_pod_defaults(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct json d = defaulted(
-                a, &type_Pod,
-                "{'metadata':{'name':'p'},'spec':{'hostNetwork':true,'containers':[{'name':'c','image':'busybox:1',"
-                "'ports':[{'containerPort':80}],'resources':{'limits':{'cpu':'1'}},"
-                "'livenessProbe':{'httpGet':{'port':80}}}],'volumes':[{'name':'v'},{'name':'s','secret':{}}],"
-                "'serviceAccountName':'x'}}");
+                        a, &type_Pod,
+                        "{'metadata':{'name':'p'},'spec':{'hostNetwork':true,'containers':[{'name':'c','image':'"
+                        "busybox:1',"
+                        "'ports':[{'containerPort':80}],'resources':{'limits':{'cpu':'1'}},"
+                        "'livenessProbe':{'httpGet':{'port':80}}}],'volumes':[{'name':'v'},{'name':'s','secret':{}}],"
+                        "'serviceAccountName':'x'}}");
 
         check_json(a, &d,
                    "{'metadata':{'name':'p','creationTimestamp':null},'spec':{'volumes':[{'name':'v','emptyDir':{}},"
@@ -268,14 +272,15 @@ static void test_versions_convert(void **state) {
                                 NULL),
                     v2, back;
 
-        assert_int_equal(
-                schema_convert(a, &res_horizontalpodautoscalers_v1, &res_horizontalpodautoscalers, &v1, &v2, NULL), 0);
+        assert_int_equal(schema_convert(a, &res_horizontalpodautoscalers_v1, &res_horizontalpodautoscalers, &v1, &v2,
+                                        NULL),
+                         0);
         check_json(a, HorizontalPodAutoscalerSpec_metrics(HorizontalPodAutoscaler_spec(&v2)),
                    "[{'type':'Resource','resource':{'name':'cpu','target':{'type':'Utilization','averageUtilization':"
                    "50}}}]");
-        assert_int_equal(
-                schema_convert(a, &res_horizontalpodautoscalers, &res_horizontalpodautoscalers_v1, &v2, &back, NULL),
-                0);
+        assert_int_equal(schema_convert(a, &res_horizontalpodautoscalers, &res_horizontalpodautoscalers_v1, &v2, &back,
+                                        NULL),
+                         0);
         assert_true(json_equal(HorizontalPodAutoscalerV1_spec(&v1), HorizontalPodAutoscalerV1_spec(&back)));
         v1 = decode(a, &type_Event, "{'kind':'Event','apiVersion':'v1','involvedObject':{'name':'p'},'message':'m'}",
                     NULL);

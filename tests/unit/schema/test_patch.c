@@ -231,12 +231,13 @@ static void test_keyed_items_are_owned_one_by_one(void **state) {
                     out;
 
         assert_int_equal(apply_merge(a, &type_Pod, NULL, &c, &o, &out, &err), 0);
-        check_json(
-                a, ManagedFieldsEntry_fieldsV1(json_item(ObjectMeta_managedFields(Pod_metadata(&out)), 0)),
-                "{'f:spec':{'f:containers':{'k:{\\'name\\':\\'c\\'}':{'.':{},'f:command':{},'f:image':{},'f:name':{},'"
-                "f:ports':{"
-                "'k:{\\'containerPort\\':80,\\'protocol\\':\\'UDP\\'}':{'.':{},'f:containerPort':{},'f:protocol':{}},"
-                "'k:{\\'containerPort\\':443,\\'protocol\\':\\'TCP\\'}':{'.':{},'f:containerPort':{}}}}}}}");
+        check_json(a, ManagedFieldsEntry_fieldsV1(json_item(ObjectMeta_managedFields(Pod_metadata(&out)), 0)),
+                   "{'f:spec':{'f:containers':{'k:{\\'name\\':\\'c\\'}':{'.':{},'f:command':{},'f:image':{},'f:name':{}"
+                   ",'"
+                   "f:ports':{"
+                   "'k:{\\'containerPort\\':80,\\'protocol\\':\\'UDP\\'}':{'.':{},'f:containerPort':{},'f:protocol':{}}"
+                   ","
+                   "'k:{\\'containerPort\\':443,\\'protocol\\':\\'TCP\\'}':{'.':{},'f:containerPort':{}}}}}}}");
 }
 
 /* What structured-merge-diff says against configs. */
@@ -275,7 +276,7 @@ static void test_configs_must_fit_their_type(void **state) {
                 struct json c = doc(a, table[i].config);
 
                 assert_int_equal(structure_check(a, table[i].type, &c, &err), table[i].problem ? -EINVAL : 0);
-                        assert_string_equal(error_text(&err), table[i].problem ? table[i].problem : "no error");
+                assert_string_equal(error_text(&err), table[i].problem ? table[i].problem : "no error");
         }
 }
 
@@ -314,8 +315,10 @@ static void test_owned_fields(void **state) {
         for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
                 _cleanup_(arena_freep) struct arena *a = arena_new(0);
                 _cleanup_error_ struct error err = ERROR_INIT;
-                struct apply_opts o = { .manager = STR("m"), .api_version = STR("v1"), .now_wall_ns = 1,
-                                        .reset = (const char *const[]){ "status", NULL } };
+                struct apply_opts o = { .manager = STR("m"),
+                                        .api_version = STR("v1"),
+                                        .now_wall_ns = 1,
+                                        .reset = (const char *const[]) { "status", NULL } };
                 struct json live = json_null(), next = doc(a, table[i].next), out;
                 const struct json *e = NULL;
 

@@ -84,9 +84,10 @@ static void test_matching(void **state) {
 static void test_label_selector_objects(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_error_ struct error err = ERROR_INIT;
-        struct json o =
-                doc(a, "{'matchLabels':{'a':'b'},'matchExpressions':[{'key':'c','operator':'In','values':['d','e']},"
-                       "{'key':'f','operator':'DoesNotExist'}]}");
+        struct json o = doc(
+                        a,
+                        "{'matchLabels':{'a':'b'},'matchExpressions':[{'key':'c','operator':'In','values':['d','e']},"
+                        "{'key':'f','operator':'DoesNotExist'}]}");
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct json labels = json_new_object();
         struct selector s;
@@ -131,8 +132,8 @@ static void test_field_selectors(void **state) {
         assert_string_equal(error_text(&err), "field label not supported: spec.foo");
         assert_int_equal(selector_parse_fields(a, &res_leases, STR("spec.foo=x"), &s, &err), -EINVAL);
         assert_string_equal(
-                error_text(&err),
-                "\"spec.foo\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"");
+                        error_text(&err),
+                        "\"spec.foo\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"");
         assert_int_equal(selector_parse_fields(a, &res_pods, STR("foo"), &s, &err), -EINVAL);
         assert_string_equal(error_text(&err), "invalid selector: 'foo'; can't understand 'foo'");
         assert_int_equal(selector_parse_fields(a, &res_pods, STR("metadata.name=a\\,b"), &s, NULL), 0);
@@ -141,10 +142,8 @@ static void test_field_selectors(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_grammar),
-                cmocka_unit_test(test_errors_are_upstreams),
-                cmocka_unit_test(test_matching),
-                cmocka_unit_test(test_label_selector_objects),
+                cmocka_unit_test(test_grammar),         cmocka_unit_test(test_errors_are_upstreams),
+                cmocka_unit_test(test_matching),        cmocka_unit_test(test_label_selector_objects),
                 cmocka_unit_test(test_field_selectors),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

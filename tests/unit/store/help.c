@@ -29,16 +29,17 @@ static int one_op(struct store *s, struct store_op op, uint64_t *ret_revision) {
 }
 
 int put_new(struct store *s, const char *key, struct object *o, uint64_t *ret_revision) {
-        return one_op(s, (struct store_op){.kind = STORE_CREATE, .key = str_of(key), .object = o}, ret_revision);
+        return one_op(s, (struct store_op) { .kind = STORE_CREATE, .key = str_of(key), .object = o }, ret_revision);
 }
 
 int put_over(struct store *s, const char *key, uint64_t expect, struct object *o, uint64_t *ret_revision) {
-        return one_op(s, (struct store_op){.kind = STORE_UPDATE, .key = str_of(key), .object = o, .expect = expect},
+        return one_op(s, (struct store_op) { .kind = STORE_UPDATE, .key = str_of(key), .object = o, .expect = expect },
                       ret_revision);
 }
 
 int remove_key(struct store *s, const char *key, uint64_t expect, uint64_t *ret_revision) {
-        return one_op(s, (struct store_op){.kind = STORE_DELETE, .key = str_of(key), .expect = expect}, ret_revision);
+        return one_op(s, (struct store_op) { .kind = STORE_DELETE, .key = str_of(key), .expect = expect },
+                      ret_revision);
 }
 
 int64_t number_of(struct store *s, const char *key) {

@@ -33,9 +33,9 @@ static int by_name(const void *a, const void *b) {
 
 /* Names as the API server makes them, and some that share nothing, or everything but an end. */
 static struct oracle *oracle_new(void) {
-        static const char *const shapes[] = {"core/pods/default/web-%06x", "apps/deployments/kube-system/d%x", "%x",
-                                             "core/pods/default/web-7f5d8c%09x",
-                                             "core/configmaps/n%x/kube-root-ca.crt"};
+        static const char *const shapes[] = { "core/pods/default/web-%06x", "apps/deployments/kube-system/d%x", "%x",
+                                              "core/pods/default/web-7f5d8c%09x",
+                                              "core/configmaps/n%x/kube-root-ca.crt" };
         struct oracle *o = xcalloc(1, sizeof(*o));
 
         for (size_t i = 0; i < KEYS; i++)
@@ -97,7 +97,7 @@ static void random_op(struct node **root, struct oracle *o, unsigned put_of_16) 
 }
 
 static void behaves_like_a_sorted_array(void **state) {
-        static const unsigned put_of_16[] = {14, 8, 2, 12, 1, 0}; /* grow, churn, shrink, grow again, empty */
+        static const unsigned put_of_16[] = { 14, 8, 2, 12, 1, 0 }; /* grow, churn, shrink, grow again, empty */
 
         for (uint64_t s = 1; s <= 4; s++) {
                 struct oracle *o;
@@ -168,17 +168,17 @@ static void sorted_and_reversed_loads(void **state) {
 }
 
 static void keys_of_any_bytes(void **state) {
-        static const struct str keys[] = {STR_INIT("\1"),
-                                          STR_INIT("\1\0"),
-                                          STR_INIT("\1\0\0"),
-                                          STR_INIT("a"),
-                                          STR_INIT("a\0b"),
-                                          STR_INIT("aaaaaaaaa"),
-                                          STR_INIT("aaaaaaaaa\0"),
-                                          STR_INIT("aaaaaaaaab"),
-                                          STR_INIT("\xff"),
-                                          STR_INIT("\xff\xff\xff"),
-                                          STR_INIT("\xff\xff\xff\xff\xff\xff\xff\xff\xff")};
+        static const struct str keys[] = { STR_INIT("\1"),
+                                           STR_INIT("\1\0"),
+                                           STR_INIT("\1\0\0"),
+                                           STR_INIT("a"),
+                                           STR_INIT("a\0b"),
+                                           STR_INIT("aaaaaaaaa"),
+                                           STR_INIT("aaaaaaaaa\0"),
+                                           STR_INIT("aaaaaaaaab"),
+                                           STR_INIT("\xff"),
+                                           STR_INIT("\xff\xff\xff"),
+                                           STR_INIT("\xff\xff\xff\xff\xff\xff\xff\xff\xff") };
         struct node *root = NULL;
         struct btree_cursor c;
 
@@ -212,11 +212,11 @@ static void an_empty_tree(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                        cmocka_unit_test(behaves_like_a_sorted_array),
-                        cmocka_unit_test(snapshots_stay_as_they_were),
-                        cmocka_unit_test(sorted_and_reversed_loads),
-                        cmocka_unit_test(keys_of_any_bytes),
-                        cmocka_unit_test(an_empty_tree),
+                cmocka_unit_test(behaves_like_a_sorted_array),
+                cmocka_unit_test(snapshots_stay_as_they_were),
+                cmocka_unit_test(sorted_and_reversed_loads),
+                cmocka_unit_test(keys_of_any_bytes),
+                cmocka_unit_test(an_empty_tree),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

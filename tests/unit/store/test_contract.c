@@ -27,7 +27,7 @@ static int setup(void **state) {
         f->backend = backend;
         if (strcmp(backend, "lmdb") == 0)
                 f->dir = make_dir();
-        open_store(f, (struct store_options){0});
+        open_store(f, (struct store_options) { 0 });
         *state = f;
         return 0;
 }
@@ -85,8 +85,8 @@ static void submit_and_wait(struct store *s, struct store_txn *t) {
 
 static void create_of_what_is_there_is_refused(void **state) {
         struct fixture *f = *state;
-        struct store_op op = {.kind = STORE_CREATE, .key = STR("a"), .object = make_object("{\"n\":2}")};
-        struct store_txn t = {.ops = &op, .n_ops = 1};
+        struct store_op op = { .kind = STORE_CREATE, .key = STR("a"), .object = make_object("{\"n\":2}") };
+        struct store_txn t = { .ops = &op, .n_ops = 1 };
 
         assert_int_equal(put_new(f->s, "a", make_object("{\"n\":1}"), NULL), 0);
         submit_and_wait(f->s, &t);
@@ -101,8 +101,8 @@ static void create_of_what_is_there_is_refused(void **state) {
 
 static void update_needs_the_expected_revision(void **state) {
         struct fixture *f = *state;
-        struct store_op op = {.kind = STORE_UPDATE, .key = STR("a"), .object = make_object("{\"n\":9}"), .expect = 1};
-        struct store_txn t = {.ops = &op, .n_ops = 1};
+        struct store_op op = { .kind = STORE_UPDATE, .key = STR("a"), .object = make_object("{\"n\":9}"), .expect = 1 };
+        struct store_txn t = { .ops = &op, .n_ops = 1 };
         uint64_t revision;
 
         assert_int_equal(put_over(f->s, "a", 1, make_object("{\"n\":0}"), NULL), -ENOENT);
@@ -130,8 +130,9 @@ static struct object *count_up(const struct object *now, void *arg) {
 static void a_merge_makes_the_new_state_of_the_one_there_is(void **state) {
         struct fixture *f = *state;
         int64_t limit = 2;
-        struct store_op op = {.kind = STORE_UPDATE, .key = STR("a"), .expect = STORE_ANY_REVISION, .merge = count_up,
-                              .arg = &limit};
+        struct store_op op = {
+                .kind = STORE_UPDATE, .key = STR("a"), .expect = STORE_ANY_REVISION, .merge = count_up, .arg = &limit
+        };
 
         assert_int_equal(store_commit(f->s, &op, 1, NULL), -ENOENT);
         assert_int_equal(put_new(f->s, "a", make_object("{\"n\":1}"), NULL), 0);
@@ -162,11 +163,11 @@ static void delete_needs_the_expected_revision(void **state) {
 static void a_transaction_is_whole_or_not_there(void **state) {
         struct fixture *f = *state;
         struct store_op ops[] = {
-                        {.kind = STORE_CREATE, .key = STR("b"), .object = make_object("{\"n\":2}")},
-                        {.kind = STORE_DELETE, .key = STR("a"), .expect = STORE_ANY_REVISION},
-                        {.kind = STORE_UPDATE, .key = STR("c"), .object = make_object("{\"n\":3}"), .expect = 99},
+                { .kind = STORE_CREATE, .key = STR("b"), .object = make_object("{\"n\":2}") },
+                { .kind = STORE_DELETE, .key = STR("a"), .expect = STORE_ANY_REVISION },
+                { .kind = STORE_UPDATE, .key = STR("c"), .object = make_object("{\"n\":3}"), .expect = 99 },
         };
-        struct store_txn t = {.ops = ops, .n_ops = 3};
+        struct store_txn t = { .ops = ops, .n_ops = 3 };
 
         assert_int_equal(put_new(f->s, "a", make_object("{\"n\":1}"), NULL), 0);
         assert_int_equal(put_new(f->s, "c", make_object("{\"n\":1}"), NULL), 0);
@@ -195,8 +196,8 @@ static void malformed_transactions_are_refused(void **state) {
         struct fixture *f = *state;
         static char longest[STORE_KEY_MAX + 2];
         struct object *o = make_object("{}");
-        struct store_op twice[] = {{.kind = STORE_CREATE, .key = STR("a"), .object = o},
-                                   {.kind = STORE_CREATE, .key = STR("a"), .object = o}};
+        struct store_op twice[] = { { .kind = STORE_CREATE, .key = STR("a"), .object = o },
+                                    { .kind = STORE_CREATE, .key = STR("a"), .object = o } };
 
         assert_int_equal(store_commit(f->s, twice, 2, NULL), -EINVAL);
         assert_int_equal(store_commit(f->s, NULL, 0, NULL), -EINVAL);
@@ -204,7 +205,7 @@ static void malformed_transactions_are_refused(void **state) {
         memset(longest, 'k', STORE_KEY_MAX + 1);
         assert_int_equal(put_new(f->s, longest, make_object("{}"), NULL), -EINVAL);
         assert_int_equal(put_new(f->s, "", make_object("{}"), NULL), -EINVAL);
-        assert_int_equal(store_commit(f->s, &(struct store_op){.kind = STORE_CREATE, .key = STR("x")}, 1, NULL),
+        assert_int_equal(store_commit(f->s, &(struct store_op) { .kind = STORE_CREATE, .key = STR("x") }, 1, NULL),
                          -EINVAL);
         assert_int_equal(store_revision(f->s), 0);
         longest[STORE_KEY_MAX] = '\0';
@@ -250,25 +251,25 @@ static void snapshots_do_not_change(void **state) {
 
 static void iteration_by_prefix_and_start(void **state) {
         struct fixture *f = *state;
-        static const char *const keys[] = {"a", "a/1", "a/2", "a/20", "a/3", "a0", "b/1", "\xff/1", "\xff\xff"};
+        static const char *const keys[] = { "a", "a/1", "a/2", "a/20", "a/3", "a0", "b/1", "\xff/1", "\xff\xff" };
         static const struct {
                 const char *prefix, *start, *first;
                 size_t n;
         } cases[] = {
-                        {"", "", "a", 9},
-                        {"a/", "", "a/1", 4},
-                        {"a/", "a/2", "a/2", 3},
-                        {"a/", "a/2\1", "a/20", 2},
-                        {"a/", "a/4", NULL, 0},
-                        {"a/", "b", NULL, 0},
-                        {"a/", "A", "a/1", 4},
-                        {"b/", "a/3", "b/1", 1},
-                        {"c", "", NULL, 0},
-                        {"\xff", "", "\xff/1", 2},
-                        {"\xff\xff", "", "\xff\xff", 1},
-                        {"\xff\xff\xff", "", NULL, 0},
-                        {"a", "", "a", 6},
-                        {"", "a0", "a0", 4},
+                { "", "", "a", 9 },
+                { "a/", "", "a/1", 4 },
+                { "a/", "a/2", "a/2", 3 },
+                { "a/", "a/2\1", "a/20", 2 },
+                { "a/", "a/4", NULL, 0 },
+                { "a/", "b", NULL, 0 },
+                { "a/", "A", "a/1", 4 },
+                { "b/", "a/3", "b/1", 1 },
+                { "c", "", NULL, 0 },
+                { "\xff", "", "\xff/1", 2 },
+                { "\xff\xff", "", "\xff\xff", 1 },
+                { "\xff\xff\xff", "", NULL, 0 },
+                { "a", "", "a", 6 },
+                { "", "a0", "a0", 4 },
         };
 
         for (size_t i = ARRAY_SIZE(keys); i-- > 0;)
@@ -314,7 +315,7 @@ static void on_publish(struct store_subscriber *sub, struct store_batch *b) {
 
 static void subscribers_get_every_event(void **state) {
         struct fixture *f = *state;
-        struct seen seen = {.sub.publish = on_publish};
+        struct seen seen = { .sub.publish = on_publish };
 
         assert_int_equal(put_new(f->s, "a", make_object("{\"n\":1}"), NULL), 0);
         seen.last = store_subscribe(f->s, &seen.sub);
@@ -341,11 +342,11 @@ static void keep_event(const struct store_event *e, void *arg) {
 
 static void a_delete_shows_the_last_state_with_its_own_revision(void **state) {
         struct fixture *f = *state;
-        VEC(struct store_event) events = {0};
-        struct store_op op = {.kind = STORE_DELETE,
-                              .key = STR("b"),
-                              .expect = STORE_ANY_REVISION,
-                              .object = make_object("{\"metadata\":{\"name\":\"b\",\"finalizers\":[]},\"n\":8}")};
+        VEC(struct store_event) events = { 0 };
+        struct store_op op = { .kind = STORE_DELETE,
+                               .key = STR("b"),
+                               .expect = STORE_ANY_REVISION,
+                               .object = make_object("{\"metadata\":{\"name\":\"b\",\"finalizers\":[]},\"n\":8}") };
 
         assert_int_equal(put_new(f->s, "a", make_object("{\"metadata\":{\"name\":\"a\"},\"n\":7}"), NULL), 0);
         assert_int_equal(put_new(f->s, "b", make_object("{\"metadata\":{\"name\":\"b\"},\"n\":7}"), NULL), 0);
@@ -370,7 +371,7 @@ static void a_delete_shows_the_last_state_with_its_own_revision(void **state) {
 
 static void history_reaches_back_to_its_bound(void **state) {
         struct fixture *f = *state;
-        VEC(struct store_event) events = {0};
+        VEC(struct store_event) events = { 0 };
 
         for (int i = 0; i < 10; i++) {
                 assert_int_equal(put_new(f->s, i % 2 ? "x/1" : "y/1", make_object("{}"), NULL), 0);
@@ -403,14 +404,14 @@ static void history_is_bounded(void **state) {
         struct fixture *f = *state;
         static char big[4000];
 
-        reopen(f, (struct store_options){.history_events = 10});
+        reopen(f, (struct store_options) { .history_events = 10 });
         for (int i = 0; i < 30; i++)
                 assert_int_equal(put_new(f->s, i % 2 ? "x" : "y", make_object("{}"), NULL) |
                                                  remove_key(f->s, i % 2 ? "x" : "y", STORE_ANY_REVISION, NULL),
                                  0);
         assert_int_equal(store_oldest_revision(f->s), 50);
 
-        reopen(f, (struct store_options){.history_bytes = 100000});
+        reopen(f, (struct store_options) { .history_bytes = 100000 });
         assert_int_equal(store_oldest_revision(f->s), f->dir ? 60 : 0);
         memset(big, 'x', sizeof(big) - 1);
         assert_int_equal(put_new(f->s, "big", make_object("{\"v\":\"%s\"}", big), NULL), 0);
@@ -440,14 +441,14 @@ static void *load(void *arg) {
 static void subscribing_under_load_leaves_no_gap(void **state) {
         struct fixture *f = *state;
         pthread_t threads[LOAD_THREADS];
-        struct seen all = {.sub.publish = on_publish};
+        struct seen all = { .sub.publish = on_publish };
 
         all.last = store_subscribe(f->s, &all.sub);
         for (size_t i = 0; i < LOAD_THREADS; i++)
                 assert_int_equal(pthread_create(&threads[i], NULL, load, f->s), 0);
         for (int i = 0; i < 200; i++) {
-                struct seen seen = {.sub.publish = on_publish};
-                VEC(struct store_event) missed = {0};
+                struct seen seen = { .sub.publish = on_publish };
+                VEC(struct store_event) missed = { 0 };
                 uint64_t from, now;
 
                 /* last is written by publish as soon as it is subscribed, so it cannot be set from the result. */
@@ -476,15 +477,15 @@ static void subscribing_under_load_leaves_no_gap(void **state) {
 
 static void readers_see_whole_transactions(void **state) {
         struct fixture *f = *state;
-        struct store_op ops[] = {{.kind = STORE_CREATE, .key = STR("pair/a")},
-                                 {.kind = STORE_CREATE, .key = STR("pair/b")}};
+        struct store_op ops[] = { { .kind = STORE_CREATE, .key = STR("pair/a") },
+                                  { .kind = STORE_CREATE, .key = STR("pair/b") } };
         uint64_t seen = 0;
         pthread_t thread;
 
         assert_int_equal(pthread_create(&thread, NULL, load, f->s), 0);
         for (int i = 0; i < 300; i++) {
                 _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = NULL;
-                struct store_txn t = {.ops = ops, .n_ops = 2, .done = on_answer};
+                struct store_txn t = { .ops = ops, .n_ops = 2, .done = on_answer };
                 struct object *a, *b;
 
                 ops[0].object = make_object("{\"n\":%d}", i);
@@ -541,9 +542,9 @@ static void answers_come_on_the_submitters_loop(void **state) {
                 struct on_loop *l = &all[i];
 
                 snprintf(l->key, sizeof(l->key), "%d", i);
-                l->op = (struct store_op){.kind = STORE_CREATE, .key = str_of(l->key), .object = make_object("{}")};
+                l->op = (struct store_op) { .kind = STORE_CREATE, .key = str_of(l->key), .object = make_object("{}") };
                 l->counter = &counter;
-                l->txn = (struct store_txn){.ops = &l->op, .n_ops = 1, .done = on_loop_answer, .loop = loop};
+                l->txn = (struct store_txn) { .ops = &l->op, .n_ops = 1, .done = on_loop_answer, .loop = loop };
                 store_submit(f->s, &l->txn);
         }
         counter_wait(&counter, N);
@@ -572,10 +573,10 @@ static void wait_at_gate(struct store_subscriber *sub, struct store_batch *b) {
 
 static void a_full_queue_refuses(void **state) {
         struct fixture *f = *state;
-        struct gate gate = {.sub.publish = wait_at_gate, .entered = COUNTER_INIT, .opened = COUNTER_INIT};
-        struct store_op op = {.kind = STORE_DELETE, .key = STR("nothing"), .expect = STORE_ANY_REVISION};
-        struct store_op first = {.kind = STORE_CREATE, .key = STR("a"), .object = make_object("{}")};
-        struct store_txn begin = {.ops = &first, .n_ops = 1, .done = on_answer};
+        struct gate gate = { .sub.publish = wait_at_gate, .entered = COUNTER_INIT, .opened = COUNTER_INIT };
+        struct store_op op = { .kind = STORE_DELETE, .key = STR("nothing"), .expect = STORE_ANY_REVISION };
+        struct store_op first = { .kind = STORE_CREATE, .key = STR("a"), .object = make_object("{}") };
+        struct store_txn begin = { .ops = &first, .n_ops = 1, .done = on_answer };
         struct store_txn *txns = xcalloc(STORE_QUEUE_MAX + 1, sizeof(*txns));
 
         store_subscribe(f->s, &gate.sub);
@@ -583,7 +584,7 @@ static void a_full_queue_refuses(void **state) {
         store_submit(f->s, &begin);
         counter_wait(&gate.entered, 1);
         for (size_t i = 0; i <= STORE_QUEUE_MAX; i++) {
-                txns[i] = (struct store_txn){.ops = &op, .n_ops = 1, .done = on_answer};
+                txns[i] = (struct store_txn) { .ops = &op, .n_ops = 1, .done = on_answer };
                 store_submit(f->s, &txns[i]);
         }
         assert_int_equal(txns[STORE_QUEUE_MAX].result, -EBUSY);
@@ -608,12 +609,12 @@ static void closing_finishes_what_is_queued(void **state) {
                 struct on_loop *l = &all[i];
 
                 snprintf(l->key, sizeof(l->key), "%d", i);
-                l->op = (struct store_op){.kind = STORE_CREATE, .key = str_of(l->key), .object = make_object("{}")};
+                l->op = (struct store_op) { .kind = STORE_CREATE, .key = str_of(l->key), .object = make_object("{}") };
                 l->counter = &counter;
-                l->txn = (struct store_txn){.ops = &l->op, .n_ops = 1, .done = on_answer};
+                l->txn = (struct store_txn) { .ops = &l->op, .n_ops = 1, .done = on_answer };
                 store_submit(f->s, &l->txn);
         }
-        reopen(f, (struct store_options){0});
+        reopen(f, (struct store_options) { 0 });
         for (int i = 0; i < N; i++) {
                 assert_int_equal(all[i].txn.result, 0);
                 object_unref(all[i].op.object);
@@ -628,24 +629,24 @@ static void closing_finishes_what_is_queued(void **state) {
 #define TEST(t) \
         { #t, t, setup, teardown, NULL }
 static const struct CMUnitTest each_test[] = {
-                TEST(create_sets_the_revision),
-                TEST(create_of_what_is_there_is_refused),
-                TEST(update_needs_the_expected_revision),
-                TEST(a_merge_makes_the_new_state_of_the_one_there_is),
-                TEST(delete_needs_the_expected_revision),
-                TEST(a_transaction_is_whole_or_not_there),
-                TEST(malformed_transactions_are_refused),
-                TEST(snapshots_do_not_change),
-                TEST(iteration_by_prefix_and_start),
-                TEST(subscribers_get_every_event),
-                TEST(a_delete_shows_the_last_state_with_its_own_revision),
-                TEST(history_reaches_back_to_its_bound),
-                TEST(history_is_bounded),
-                TEST(subscribing_under_load_leaves_no_gap),
-                TEST(readers_see_whole_transactions),
-                TEST(answers_come_on_the_submitters_loop),
-                TEST(a_full_queue_refuses),
-                TEST(closing_finishes_what_is_queued),
+        TEST(create_sets_the_revision),
+        TEST(create_of_what_is_there_is_refused),
+        TEST(update_needs_the_expected_revision),
+        TEST(a_merge_makes_the_new_state_of_the_one_there_is),
+        TEST(delete_needs_the_expected_revision),
+        TEST(a_transaction_is_whole_or_not_there),
+        TEST(malformed_transactions_are_refused),
+        TEST(snapshots_do_not_change),
+        TEST(iteration_by_prefix_and_start),
+        TEST(subscribers_get_every_event),
+        TEST(a_delete_shows_the_last_state_with_its_own_revision),
+        TEST(history_reaches_back_to_its_bound),
+        TEST(history_is_bounded),
+        TEST(subscribing_under_load_leaves_no_gap),
+        TEST(readers_see_whole_transactions),
+        TEST(answers_come_on_the_submitters_loop),
+        TEST(a_full_queue_refuses),
+        TEST(closing_finishes_what_is_queued),
 };
 
 static int run_on(const char *backend) {

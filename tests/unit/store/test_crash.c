@@ -54,7 +54,7 @@ static struct store *open_in(const char *dir) {
         struct store *s;
 
         /* A small file, so that cleaning is under way all the time. */
-        if (store_open(&(struct store_options){.path = dir, .max_map_bytes = 8U << 20}, &s, &err) < 0)
+        if (store_open(&(struct store_options) { .path = dir, .max_map_bytes = 8U << 20 }, &s, &err) < 0)
                 fail_msg("%s", error_text(&err));
         return s;
 }
@@ -66,15 +66,14 @@ static void next_step(struct slot *slot) {
         memset(filler, 'f', sizeof(filler) - 1);
         for (int i = 0; i < 2; i++) {
                 object_unref(slot->ops[i].object);
-                slot->ops[i] = (struct store_op){
-                                .kind = deletes(step)         ? STORE_DELETE
-                                        : deletes(slot->step) ? STORE_CREATE
-                                                              : STORE_UPDATE,
-                                .key = str_of(slot->keys[i]),
-                                .object = deletes(step) ? NULL
-                                                        : make_object("{\"metadata\":{},\"n\":%u,\"v\":\"%s\"}", step,
-                                                                      filler),
-                                .expect = STORE_ANY_REVISION,
+                slot->ops[i] = (struct store_op) {
+                        .kind = deletes(step)         ? STORE_DELETE
+                                : deletes(slot->step) ? STORE_CREATE
+                                                      : STORE_UPDATE,
+                        .key = str_of(slot->keys[i]),
+                        .object = deletes(step) ? NULL
+                                                : make_object("{\"metadata\":{},\"n\":%u,\"v\":\"%s\"}", step, filler),
+                        .expect = STORE_ANY_REVISION,
                 };
         }
         store_submit(slot->s, &slot->txn);
@@ -82,7 +81,7 @@ static void next_step(struct slot *slot) {
 
 static void on_done(struct store_txn *t) {
         struct slot *slot = container_of(t, struct slot, txn);
-        struct ack ack = {t->revision, (uint32_t) (slot - slots), slot->step + 1};
+        struct ack ack = { t->revision, (uint32_t) (slot - slots), slot->step + 1 };
 
         if (t->result != 0 || (slot->pipe >= 0 && write(slot->pipe, &ack, sizeof(ack)) != sizeof(ack)))
                 abort();
@@ -107,7 +106,7 @@ static void start_slots(struct store *s, int pipe, uint32_t last) {
                 slot->s = s;
                 slot->pipe = pipe;
                 slot->last = last;
-                slot->txn = (struct store_txn){.ops = slot->ops, .n_ops = 2, .done = on_done};
+                slot->txn = (struct store_txn) { .ops = slot->ops, .n_ops = 2, .done = on_done };
                 next_step(slot);
         }
 }
@@ -242,7 +241,7 @@ static void apply(struct buf *dst, off_t at, const void *p, size_t n) {
 
 /* The power goes now: of what was not synced, some sectors are there. */
 static void take_image(void) {
-        struct image image = {.revision = disk.s ? store_revision(disk.s) : 0};
+        struct image image = { .revision = disk.s ? store_revision(disk.s) : 0 };
         uint64_t luck = rand_below(4); /* 0: none of it, 1: all of it, else: a coin for each sector */
 
         buf_add_str(&image.bytes, buf_str(&disk.kept));
@@ -266,7 +265,7 @@ static bool is_the_file(int fd) {
 }
 
 static void on_write(int fd, off_t at, const void *p, size_t n) {
-        struct lost_write w = {.at = at};
+        struct lost_write w = { .at = at };
 
         if (!is_the_file(fd))
                 return;
@@ -374,8 +373,8 @@ static void acknowledged_writes_survive_a_power_loss(void **state) {
 }
 
 int main(void) {
-        const struct CMUnitTest tests[] = {cmocka_unit_test(acknowledged_writes_survive_being_killed),
-                                           cmocka_unit_test(acknowledged_writes_survive_a_power_loss)};
+        const struct CMUnitTest tests[] = { cmocka_unit_test(acknowledged_writes_survive_being_killed),
+                                            cmocka_unit_test(acknowledged_writes_survive_a_power_loss) };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

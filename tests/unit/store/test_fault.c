@@ -35,13 +35,13 @@ static int faulty_apply(struct backend *b, const struct backend_run *run, struct
 static void faulty_close(struct backend *b) {
 }
 
-static const struct backend_class faulty_class = {"faulty", faulty_load, faulty_apply, faulty_close};
+static const struct backend_class faulty_class = { "faulty", faulty_load, faulty_apply, faulty_close };
 
 static struct store *open_faulty(struct faulty *f) {
         struct store *s;
 
         f->backend.class = &faulty_class;
-        assert_int_equal(store_open_on(&f->backend, &(struct store_options){0}, &s, NULL), 0);
+        assert_int_equal(store_open_on(&f->backend, &(struct store_options) { 0 }, &s, NULL), 0);
         return s;
 }
 
@@ -64,11 +64,11 @@ static void record(struct store_subscriber *sub, struct store_batch *b) {
 }
 
 static void a_failed_commit_leaves_no_trace(void **state) {
-        static const int results[] = {-ENOSPC, -EIO, -EUCLEAN};
+        static const int results[] = { -ENOSPC, -EIO, -EUCLEAN };
 
         for (size_t i = 0; i < ARRAY_SIZE(results); i++) {
-                struct faulty f = {.fail_from = 2, .fail_to = 4, .result = results[i]};
-                struct recorder rec = {.sub.publish = record};
+                struct faulty f = { .fail_from = 2, .fail_to = 4, .result = results[i] };
+                struct recorder rec = { .sub.publish = record };
                 struct store *s = open_faulty(&f);
                 int expected = results[i] == -ENOSPC ? -ENOSPC : -EIO;
                 uint64_t revision;
@@ -105,15 +105,15 @@ static void hold(struct store_subscriber *sub, struct store_batch *b) {
 }
 
 static void refusals_of_a_failed_run_are_taken_back(void **state) {
-        struct faulty f = {.fail_from = 2, .fail_to = 2, .result = -EIO};
-        struct store_subscriber gate = {.publish = hold};
+        struct faulty f = { .fail_from = 2, .fail_to = 2, .result = -EIO };
+        struct store_subscriber gate = { .publish = hold };
         struct store *s = open_faulty(&f);
-        struct store_op first = {.kind = STORE_CREATE, .key = STR("first"), .object = make_object("{}")};
-        struct store_op create[2] = {{.kind = STORE_CREATE, .key = STR("a"), .object = make_object("{\"n\":1}")},
-                                     {.kind = STORE_CREATE, .key = STR("a"), .object = make_object("{\"n\":2}")}};
-        struct store_txn begin = {.ops = &first, .n_ops = 1, .done = on_answer};
-        struct store_txn txns[2] = {{.ops = &create[0], .n_ops = 1, .done = on_answer},
-                                    {.ops = &create[1], .n_ops = 1, .done = on_answer}};
+        struct store_op first = { .kind = STORE_CREATE, .key = STR("first"), .object = make_object("{}") };
+        struct store_op create[2] = { { .kind = STORE_CREATE, .key = STR("a"), .object = make_object("{\"n\":1}") },
+                                      { .kind = STORE_CREATE, .key = STR("a"), .object = make_object("{\"n\":2}") } };
+        struct store_txn begin = { .ops = &first, .n_ops = 1, .done = on_answer };
+        struct store_txn txns[2] = { { .ops = &create[0], .n_ops = 1, .done = on_answer },
+                                     { .ops = &create[1], .n_ops = 1, .done = on_answer } };
 
         store_subscribe(s, &gate);
         store_submit(s, &begin);
@@ -137,8 +137,8 @@ static void refusals_of_a_failed_run_are_taken_back(void **state) {
 
 static void transactions_go_one_by_one_while_writes_fail(void **state) {
         enum { N = 20 };
-        struct faulty f = {.fail_from = 2, .fail_to = 6, .result = -ENOSPC};
-        struct store_subscriber gate = {.publish = hold};
+        struct faulty f = { .fail_from = 2, .fail_to = 6, .result = -ENOSPC };
+        struct store_subscriber gate = { .publish = hold };
         struct store *s = open_faulty(&f);
         struct store_op ops[N + 1];
         struct store_txn txns[N + 1];
@@ -149,8 +149,10 @@ static void transactions_go_one_by_one_while_writes_fail(void **state) {
         store_subscribe(s, &gate);
         for (int i = 0; i <= N; i++) {
                 snprintf(keys[i], sizeof(keys[i]), "%d", i);
-                ops[i] = (struct store_op){.kind = STORE_CREATE, .key = str_of(keys[i]), .object = make_object("{}")};
-                txns[i] = (struct store_txn){.ops = &ops[i], .n_ops = 1, .done = on_answer};
+                ops[i] = (struct store_op) { .kind = STORE_CREATE,
+                                             .key = str_of(keys[i]),
+                                             .object = make_object("{}") };
+                txns[i] = (struct store_txn) { .ops = &ops[i], .n_ops = 1, .done = on_answer };
         }
         /* Run 1: the first alone. Run 2 fails as a whole. */
         store_submit(s, &txns[0]);
@@ -175,19 +177,19 @@ static void transactions_go_one_by_one_while_writes_fail(void **state) {
 
 static void a_failed_load_is_reported(void **state) {
         _cleanup_error_ struct error err = ERROR_INIT;
-        struct faulty f = {.backend.class = &faulty_class, .result = -EUCLEAN};
+        struct faulty f = { .backend.class = &faulty_class, .result = -EUCLEAN };
         struct store *s;
 
-        assert_int_equal(store_open_on(&f.backend, &(struct store_options){0}, &s, &err), -EUCLEAN);
+        assert_int_equal(store_open_on(&f.backend, &(struct store_options) { 0 }, &s, &err), -EUCLEAN);
         assert_string_equal(error_text(&err), "load failed");
 }
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                        cmocka_unit_test(a_failed_commit_leaves_no_trace),
-                        cmocka_unit_test(refusals_of_a_failed_run_are_taken_back),
-                        cmocka_unit_test(transactions_go_one_by_one_while_writes_fail),
-                        cmocka_unit_test(a_failed_load_is_reported),
+                cmocka_unit_test(a_failed_commit_leaves_no_trace),
+                cmocka_unit_test(refusals_of_a_failed_run_are_taken_back),
+                cmocka_unit_test(transactions_go_one_by_one_while_writes_fail),
+                cmocka_unit_test(a_failed_load_is_reported),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,7 +35,7 @@ static struct store *open_with(struct store_options o) {
 }
 
 static struct store *open_it(void) {
-        return open_with((struct store_options){0});
+        return open_with((struct store_options) { 0 });
 }
 
 /* Opening fails so, and the message names the directory. */
@@ -43,7 +43,7 @@ static void assert_refused(int expected) {
         _cleanup_error_ struct error err = ERROR_INIT;
         struct store *s;
 
-        assert_int_equal(store_open(&(struct store_options){.path = dir}, &s, &err), expected);
+        assert_int_equal(store_open(&(struct store_options) { .path = dir }, &s, &err), expected);
         assert_non_null(strstr(error_text(&err), dir));
 }
 
@@ -129,10 +129,10 @@ static void the_file_stays_small(void **state) {
 
                 for (int i = 0; i < 100; i++) {
                         snprintf(keys[i], sizeof(keys[i]), "hot/%d", i);
-                        ops[i] = (struct store_op){.kind = round ? STORE_UPDATE : STORE_CREATE,
-                                                   .key = str_of(keys[i]),
-                                                   .object = make_object("{\"n\":%d,\"v\":\"%s\"}", round, filler),
-                                                   .expect = STORE_ANY_REVISION};
+                        ops[i] = (struct store_op) { .kind = round ? STORE_UPDATE : STORE_CREATE,
+                                                     .key = str_of(keys[i]),
+                                                     .object = make_object("{\"n\":%d,\"v\":\"%s\"}", round, filler),
+                                                     .expect = STORE_ANY_REVISION };
                 }
                 assert_int_equal(store_commit(s, ops, 100, NULL), 0);
                 for (int i = 0; i < 100; i++)
@@ -149,7 +149,7 @@ static void the_file_stays_small(void **state) {
 
 static void the_map_grows_to_its_limit(void **state) {
         static char filler[100000];
-        struct store *s = open_with((struct store_options){.max_map_bytes = 256U << 20});
+        struct store *s = open_with((struct store_options) { .max_map_bytes = 256U << 20 });
         struct store_snapshot *before;
         char key[16];
         int r = 0, n = 0;
@@ -184,7 +184,7 @@ static void a_failed_write_changes_nothing(void **state) {
         assert_int_equal(put_new(s, "a", make_object("{\"n\":1}"), NULL), 0);
         signal(SIGXFSZ, SIG_IGN);
         getrlimit(RLIMIT_FSIZE, &old);
-        small = (struct rlimit){.rlim_cur = (rlim_t) file_size(), .rlim_max = old.rlim_max};
+        small = (struct rlimit) { .rlim_cur = (rlim_t) file_size(), .rlim_max = old.rlim_max };
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
         before = store_snapshot(s);
         for (int i = 0; i < 3; i++)
@@ -219,7 +219,7 @@ static void the_lock_dies_with_its_holder(void **state) {
         if (pid == 0) {
                 struct store *s;
 
-                if (store_open(&(struct store_options){.path = dir}, &s, NULL) < 0 || write(fds[1], "x", 1) != 1)
+                if (store_open(&(struct store_options) { .path = dir }, &s, NULL) < 0 || write(fds[1], "x", 1) != 1)
                         _exit(1);
                 pause();
         }
@@ -303,9 +303,9 @@ static void another_format_is_refused(void **state) {
         read_data(&data);
         at = str_search(buf_str(&data), STR("cube store 1"));
         assert_true(at > RECORD_HEAD);
-        record_write(&(struct record){1, STR(""), STR("cube store 2")}, data.p + at - RECORD_HEAD);
+        record_write(&(struct record) { 1, STR(""), STR("cube store 2") }, data.p + at - RECORD_HEAD);
         write_data(buf_str(&data));
-        assert_int_equal(store_open(&(struct store_options){.path = dir}, &s, &err), -EUCLEAN);
+        assert_int_equal(store_open(&(struct store_options) { .path = dir }, &s, &err), -EUCLEAN);
         assert_non_null(strstr(error_text(&err), "another version"));
 }
 
@@ -357,7 +357,7 @@ static void damage_anywhere_is_survived(void **state) {
                                 copy.p[seed % copy.n] ^= (char) (1 << (seed >> 61));
                 }
                 write_data(buf_str(&copy));
-                r = store_open(&(struct store_options){.path = dir}, &s, &err);
+                r = store_open(&(struct store_options) { .path = dir }, &s, &err);
                 if (r < 0) {
                         assert_true(r == -EUCLEAN || r == -EIO);
                         continue;
@@ -370,18 +370,18 @@ static void damage_anywhere_is_survived(void **state) {
 int main(void) {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
         const struct CMUnitTest tests[] = {
-                        TEST(everything_is_there_after_reopening),
-                        TEST(the_file_stays_small),
-                        TEST(the_map_grows_to_its_limit),
-                        TEST(a_failed_write_changes_nothing),
-                        TEST(a_second_one_is_refused),
-                        TEST(the_lock_dies_with_its_holder),
-                        TEST(child_programs_do_not_inherit_the_file),
-                        TEST(foreign_files_are_refused),
-                        TEST(flipped_bits_of_an_object_are_found),
-                        TEST(another_format_is_refused),
-                        TEST(a_truncated_file_is_refused),
-                        TEST(damage_anywhere_is_survived),
+                TEST(everything_is_there_after_reopening),
+                TEST(the_file_stays_small),
+                TEST(the_map_grows_to_its_limit),
+                TEST(a_failed_write_changes_nothing),
+                TEST(a_second_one_is_refused),
+                TEST(the_lock_dies_with_its_holder),
+                TEST(child_programs_do_not_inherit_the_file),
+                TEST(foreign_files_are_refused),
+                TEST(flipped_bits_of_an_object_are_found),
+                TEST(another_format_is_refused),
+                TEST(a_truncated_file_is_refused),
+                TEST(damage_anywhere_is_survived),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
