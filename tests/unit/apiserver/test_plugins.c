@@ -440,16 +440,19 @@ static void events_are_limited(void **state) {
         static const char config[] = "{kind: AdmissionConfiguration, apiVersion: apiserver.config.k8s.io/v1, plugins: "
                                      "[{name: EventRateLimit, configuration: {limits: [{type: Namespace, qps: %d, "
                                      "burst: 2}, {type: SourceAndObject, qps: 1, burst: 3}]}}]}";
-        static const char *const args[] = { "enable-admission-plugins=EventRateLimit",
-                                            "admission-control-config-file=limits.yaml", NULL };
         static const char event[] = "{'metadata':{'generateName':'e'},'involvedObject':{'kind':'Pod','name':'p',"
                                     "'namespace':'default'}}";
         struct fixture *f = *state;
         struct error e = ERROR_INIT;
+        char path[] = "/tmp/limits-XXXXXX";
+        const char *args[] = { "enable-admission-plugins=EventRateLimit", NULL, NULL };
+        int fd = mkstemp(path);
 
+        assert_true(fd >= 0 && close(fd) == 0);
+        args[1] = arena_printf(f->a, "admission-control-config-file=%s", path).p;
         f->s->options.args = args;
         for (int qps = 0; qps < 2; qps++) {
-                assert_int_equal(file_write("limits.yaml", arena_printf(f->a, config, qps), 0600, NULL), 0);
+                assert_int_equal(file_write(path, arena_printf(f->a, config, qps), 0600, NULL), 0);
                 assert_int_equal(admission_configure(f->s, &e), qps ? 0 : -EINVAL);
                 error_clear(&e);
         }
@@ -459,6 +462,7 @@ static void events_are_limited(void **state) {
                     "Too many requests: limit reached on type Namespace for key default");
         made(create(f, &res_configmaps, "default", "{'metadata':{'name':'x'}}"));
         f->s->options.args = NULL;
+        unlink(path);
 }
 
 static void flags_name_plugins(void **state) {
