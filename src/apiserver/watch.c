@@ -270,6 +270,7 @@ static void fail(struct api_watch *w, const struct error *error);
 static void conversion_done(struct object **converted, size_t n, const struct error *err, void *arg) {
         struct watch_conversion *k = arg;
         struct api_watch *w = k->watch;
+        struct watch_hub *hub;
 
         for (size_t i = 0; i < k->objects.n; i++)
                 object_unref(k->objects.v[i]);
@@ -279,14 +280,19 @@ static void conversion_done(struct object **converted, size_t n, const struct er
                 object_unref(converted[i]);
         if (!w)
                 return;
+        hub = w->hub;
         w->conversion = NULL;
         drop_converted(w);
         for (size_t i = 0; i < n; i++)
                 vec_push(&w->converted, converted[i]);
-        if (err)
-                fail(w, err);
-        else
+        if (!err) {
                 watch_drained(w);
+                return;
+        }
+        hub->dispatching++; /* who is told may stop the watch */
+        fail(w, err);
+        hub->dispatching--;
+        bury(hub);
 }
 
 /* Are fields selected that only a webhook can tell? */
