@@ -89,10 +89,9 @@ static const struct admission_plugin plugins[] = {
         { "CertificateSubjectRestriction", ON_CREATE, NULL, admission_certificate_subject },
         { "DefaultIngressClass", ON_CREATE, admission_default_ingress_class, NULL },
         { "DenyServiceExternalIPs", OFF | ON_WRITE, NULL, admission_external_ips },
-        /* those of features that are off in v1.33 */
-        { "ClusterTrustBundleAttest", 0, NULL, NULL },
-        { "PodTopologyLabels", 0, NULL, NULL },
-        { "MutatingAdmissionPolicy", 0, NULL, NULL },
+        { "ClusterTrustBundleAttest", 0, NULL, NULL }, /* a feature that is off in v1.33 */
+        { "PodTopologyLabels", ON_CREATE, admission_topology_labels, NULL },
+        { "MutatingAdmissionPolicy", 0, NULL, NULL }, /* likewise */
         /* what others have configured comes after all that is built in, but for what charges for what is written */
         { "MutatingAdmissionWebhook", ON_ALL, admission_webhooks_mutate, NULL },
         { "ValidatingAdmissionPolicy", ON_ALL, NULL, admission_policies },

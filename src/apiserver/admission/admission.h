@@ -142,6 +142,7 @@ ADMISSION_HALF(admission_check_account);
 ADMISSION_HALF(admission_priority);
 ADMISSION_HALF(admission_priority_class);
 ADMISSION_HALF(admission_default_tolerations);
+ADMISSION_HALF(admission_topology_labels);
 ADMISSION_HALF(admission_runtime_class);
 ADMISSION_HALF(admission_check_overhead);
 /* Does one of the list tolerate all that t does? */
@@ -174,3 +175,5 @@ int admission_event_limits(struct apiserver *s, struct event_limits **ret, struc
 ADMISSION_HALF(admission_certificate_approval);
 ADMISSION_HALF(admission_certificate_signing);
 ADMISSION_HALF(admission_certificate_subject);
+/* What a node asks a kubelet's signer for must be itself. */
+int admission_node_request(struct op *op, const struct json *csr, struct str node, struct error *err);

@@ -72,21 +72,47 @@ static bool has_organization(const X509_NAME *subject, const char *want) {
         return false;
 }
 
+#define NO_REQUEST "PEM block type must be CERTIFICATE REQUEST"
+
+/* What the object has in PEM, or NULL. */
+static X509_REQ *parse_request(const struct json *csr) {
+        _cleanup_(BIO_free_allp) BIO *bio = NULL;
+        _cleanup_buf_ struct buf pem = BUF_INIT;
+
+        if (base64_decode(&pem, json_str(json_at_path(csr, "spec", "request"))) < 0 || pem.n == 0)
+                return NULL;
+        bio = BIO_new_mem_buf(pem.p, (int) pem.n);
+        return PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL);
+}
+
 int admission_certificate_subject(struct admission *ad, struct error *err) {
         static const char client[] = "kubernetes.io/kube-apiserver-client";
-        _cleanup_(BIO_free_allp) BIO *bio = NULL;
         _cleanup_(X509_REQ_freep) X509_REQ *request = NULL;
-        _cleanup_buf_ struct buf pem = BUF_INIT;
 
         if (!admission_is(ad, &res_certificatesigningrequests) || !str_eqc(signer_of(ad->obj), client))
                 return 0;
-        if (base64_decode(&pem, json_str(json_at_path(ad->obj, "spec", "request"))) == 0 && pem.n > 0) {
-                bio = BIO_new_mem_buf(pem.p, (int) pem.n);
-                request = PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL);
-        }
+        request = parse_request(ad->obj);
         if (!request)
-                return admission_forbid(ad, err, "failed to parse CSR: PEM block type must be CERTIFICATE REQUEST");
+                return admission_forbid(ad, err, "failed to parse CSR: " NO_REQUEST);
         if (!has_organization(X509_REQ_get_subject_name(request), "system:masters"))
                 return 0;
         return admission_forbid(ad, err, "use of %s signer with system:masters group is not allowed", client);
+}
+
+int admission_node_request(struct op *op, const struct json *csr, struct str node, struct error *err) {
+        static const char *const kubelets[] = { "kubernetes.io/kubelet-serving",
+                                                "kubernetes.io/kube-apiserver-client-kubelet", NULL };
+        _cleanup_(X509_REQ_freep) X509_REQ *request = NULL;
+        struct str want = arena_printf(op->c->arena, "system:node:%" STR_FMT, STR_ARG(node));
+        char name[256] = "";
+
+        if (!str_among(signer_of(csr), kubelets))
+                return 0;
+        request = parse_request(csr);
+        if (!request)
+                return err_forbidden(err, op->rest, op->name, "unable to parse csr: " NO_REQUEST);
+        X509_NAME_get_text_by_NID(X509_REQ_get_subject_name(request), NID_commonName, name, sizeof(name));
+        return str_eqc(want, name) ? 0
+                                   : err_forbidden(err, op->rest, op->name,
+                                                   "can only create a node CSR with CN=%" STR_FMT, STR_ARG(want));
 }

@@ -274,7 +274,7 @@ static int check_claim(const struct check *k) {
         now = without_volume_status(a, k->obj);
         before = without_volume_status(a, k->old);
         if (!json_equal(&now, &before))
-                return node_may_not(k, "is not allowed to update fields other than status.capacity and "
+                return node_may_not(k, "is not allowed to update fields other than status.quantity and "
                                        "status.conditions");
         return 0;
 }
@@ -373,6 +373,10 @@ static int check_csi_node(const struct check *k) {
                                : no(k, "can only access CSINode with the same name as the requesting node");
 }
 
+static int check_request(const struct check *k) {
+        return k->operation == ADMIT_CREATE ? admission_node_request(k->op, k->obj, k->node, k->err) : 0;
+}
+
 int admission_node_restriction(struct op *op, enum admission_operation o, const struct json *obj,
                                const struct json *old, struct error *err) {
         static const struct {
@@ -385,6 +389,7 @@ int admission_node_restriction(struct op *op, enum admission_operation o, const 
                 { &res_serviceaccounts, check_token },
                 { &res_leases, check_lease },
                 { &res_csinodes, check_csi_node },
+                { &res_certificatesigningrequests, check_request },
         };
         struct check k = { .op = op, .operation = o, .obj = obj, .old = old, .err = err };
 

@@ -1,5 +1,5 @@
-/* What pods get, and must not ask for, on their way in: service account and token, priority, tolerations, runtime
- * class. Each function is a plugin's half in the table of admission.c. */
+/* What pods get, and must not ask for, on their way in: service account and token, priority, tolerations, labels,
+ * runtime class. Each function is a plugin's half in the table of admission.c. */
 #include <errno.h>
 
 #include "apiserver/admission/admission.h"
@@ -126,6 +126,31 @@ int admission_default_tolerations(struct admission *ad, struct error *err) {
                 json_set_cstr(ad->a, &t, "effect", "NoExecute");
                 json_set_int(ad->a, &t, "tolerationSeconds", ad->s->plugins->toleration_s[i]);
                 json_push(ad->a, list, t);
+        }
+        return 0;
+}
+
+/* ---- PodTopologyLabels: where its node is stands on a pod from when it is bound ---- */
+
+int admission_topology_labels(struct admission *ad, struct error *err) {
+        static const char *const keys[] = { "topology.kubernetes.io/zone", "topology.kubernetes.io/region" };
+        const struct json *target = json_getc(ad->obj, "target");
+        const struct object *node;
+        struct str name = STR("");
+
+        if (admission_is(ad, &res_pods))
+                name = json_str(json_at_path(ad->obj, "spec", "nodeName"));
+        else if (admission_is_sub(ad, &res_pods, "binding") && str_eqc(json_str(json_getc(target, "kind")), "Node"))
+                name = json_str(json_getc(target, "name"));
+        node = str_empty(name) ? NULL : server_get(ad->s, ad->op->snap, &res_nodes, STR(""), name);
+        for (size_t i = 0; node && i < ARRAY_SIZE(keys); i++) {
+                struct str value = object_label(node, str_of(keys[i]));
+
+                if (value.p)
+                        json_setc(ad->a,
+                                  json_get_or_add_object(ad->a, json_get_or_add_object(ad->a, ad->obj, "metadata"),
+                                                         "labels"),
+                                  keys[i], json_of_copy(ad->a, value));
         }
         return 0;
 }

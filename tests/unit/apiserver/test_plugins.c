@@ -210,13 +210,94 @@ static const char masters[] =
                 "QnM4WGRwZwpGRVI1b0VUZmRCMEVkSXAzZHlVQjJZc0xBaUVBcE51aGk3MW1FY1llWG1ha1hVbHd1OUQ5aTAyZjQwVTZ6MkVn"
                 "Ck1WemJadzg9Ci0tLS0tRU5EIENFUlRJRklDQVRFIFJFUVVFU1QtLS0tLQo=";
 
-static struct answer csr(struct fixture *f, const char *name, const char *request, const struct api_user *user) {
+/* CN=system:node:n1 with O=system:nodes */
+static const char of_n1[] =
+                "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlIck1JR1NBZ0VBTURBeEZUQVRCZ05WQkFvTURITjVjM1Js"
+                "YlRwdWIyUmxjekVYTUJVR0ExVUVBd3dPYzNsegpkR1Z0T201dlpHVTZiakV3V1RBVEJnY3Foa2pPUFFJQkJnZ3Foa2pPUFFN"
+                "QkJ3TkNBQVR0WkJjTksvemlvRm9HCjROWXdlL2pZcFIxTitHUktmNklsWUtYNjFnSHBVczVkWW9vRGVZMkhXNG1QdGdmUEl0"
+                "OHVGbm1mREhpWDhhRHEKVnJmYTFMUUhvQUF3Q2dZSUtvWkl6ajBFQXdJRFNBQXdSUUlnTlg5bDJSeHpBWW9kZkgwYXFHcFdJ"
+                "dWJPaDB5bAowMkk5Z0tDZ0hDSVBnVW9DSVFEb1hDRmJwbUlXaFBlMU1VWVBHQlIxQTBkS2E4L096VUFpQVJwdnkzcFBmQT09"
+                "Ci0tLS0tRU5EIENFUlRJRklDQVRFIFJFUVVFU1QtLS0tLQo=";
+
+static struct answer csr_for(struct fixture *f, const char *name, const char *request, const char *signer,
+                             const struct api_user *user) {
         return ASK(f, API_CREATE, &res_certificatesigningrequests, .user = user,
                    .body = text(f, arena_printf(f->a,
                                                 "{'metadata':{'name':'%s'},'spec':{'request':'%s','signerName':"
-                                                "'kubernetes.io/kube-apiserver-client','usages':['client auth']}}",
-                                                name, request)
+                                                "'kubernetes.io/%s','usages':['%s auth']}}",
+                                                name, request, signer, strstr(signer, "client") ? "client" : "server")
                                                    .p));
+}
+
+static struct answer csr(struct fixture *f, const char *name, const char *request, const struct api_user *user) {
+        return csr_for(f, name, request, "kube-apiserver-client", user);
+}
+
+static void a_node_asks_for_its_own_certificates(void **state) {
+        struct str groups[] = { STR("system:nodes"), STR("system:authenticated") };
+        const struct api_user n1 = { .name = STR("system:node:n1"), .groups = groups, .n_groups = 2 };
+        static const struct {
+                const char *request, *signer, *text; /* NULL: made */
+        } table[] = {
+                { of_n1, "kubelet-serving", NULL },
+                { of_n1, "kube-apiserver-client-kubelet", NULL },
+                { jane, "kube-apiserver-client", NULL },
+                { jane, "kubelet-serving", "can only create a node CSR with CN=system:node:n1" },
+                { jane, "kube-apiserver-client-kubelet", "can only create a node CSR with CN=system:node:n1" },
+                { "eA==", "kubelet-serving", "unable to parse csr: PEM block type must be CERTIFICATE REQUEST" },
+        };
+        struct fixture *f = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                struct str name = arena_printf(f->a, "r%zu", i);
+                struct answer r = csr_for(f, name.p, table[i].request, table[i].signer, &n1);
+
+                if (table[i].text)
+                        refused(r,
+                                arena_printf(f->a,
+                                             "certificatesigningrequests.certificates.k8s.io \"%s\" is forbidden: %s",
+                                             name.p, table[i].text)
+                                                .p);
+                else
+                        made(r);
+        }
+}
+
+/* ---- topology ---- */
+
+static void a_pod_is_labelled_with_where_its_node_is(void **state) {
+        static const char there[] = "{\"a\":\"b\",\"topology.kubernetes.io/region\":\"r\","
+                                    "\"topology.kubernetes.io/zone\":\"z\"}";
+        static const char labelled[] =
+                        "{'metadata':{'name':'%s','labels':{'a':'b','topology.kubernetes.io/zone':'old'}},"
+                        "'spec':{%s'containers':[{'name':'c','image':'x'}]}}";
+        static const struct {
+                const char *pod, *node, *kind, *labels;
+        } table[] = {
+                { "bound", "n", "Node", there },
+                { "elsewhere", "bare", "Node", "{\"a\":\"b\",\"topology.kubernetes.io/zone\":\"old\"}" },
+                { "nowhere", "none", "Node", "{\"a\":\"b\",\"topology.kubernetes.io/zone\":\"old\"}" },
+                { "kindless", "n", "", "{\"a\":\"b\",\"topology.kubernetes.io/zone\":\"old\"}" },
+        };
+        struct fixture *f = *state;
+
+        make_account(f, "default");
+        made(create(f, &res_nodes, NULL,
+                    "{'metadata':{'name':'n','labels':{'topology.kubernetes.io/zone':'z','topology.kubernetes.io/"
+                    "region':"
+                    "'r','topology.kubernetes.io/rack':'k','sub.topology.kubernetes.io/zone':'s'}}}"));
+        made(create(f, &res_nodes, NULL, "{'metadata':{'name':'bare'}}"));
+        value(f, create(f, &res_pods, "default", arena_printf(f->a, labelled, "static", "'nodeName':'n',").p),
+              ".metadata.labels", there);
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                made(create(f, &res_pods, "default", arena_printf(f->a, labelled, table[i].pod, "").p));
+                made(ASK(f, API_CREATE, &res_pods, "default", table[i].pod, "binding",
+                         .body = text(f, arena_printf(f->a,
+                                                      "{'metadata':{'name':'%s'},'target':{'kind':'%s','name':'%s'}}",
+                                                      table[i].pod, table[i].kind, table[i].node)
+                                                         .p)));
+                value(f, ASK(f, API_GET, &res_pods, "default", table[i].pod), ".metadata.labels", table[i].labels);
+        }
 }
 
 static void certificates_are_asked_for_approved_and_signed_by_right(void **state) {
@@ -509,6 +590,8 @@ int main(void) {
                 TEST(objects_without_parts_are_answered),
                 TEST(components_are_well_while_they_watch),
                 TEST(certificates_are_asked_for_approved_and_signed_by_right),
+                TEST(a_node_asks_for_its_own_certificates),
+                TEST(a_pod_is_labelled_with_where_its_node_is),
                 TEST(flags_name_plugins),
                 TEST(events_are_limited),
                 OPTIONAL(plugins_that_are_enabled_change_pods),

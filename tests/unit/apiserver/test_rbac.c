@@ -172,6 +172,13 @@ static void policy_is_completed_at_start(void **state) {
         assert_string_equal(at(f, ASK(f, API_GET, &res_clusterroles, NULL, "system:controller:job-controller"),
                                ".rules[0].verbs"),
                             "[\"get\",\"list\",\"patch\",\"update\",\"watch\"]");
+        r = ASK(f, API_GET, &res_clusterroles, NULL, "system:kube-scheduler");
+        assert_string_equal(at(f, r, ".rules[2].verbs"), "[\"get\",\"list\",\"update\",\"watch\"]");
+        assert_string_equal(at(f, r, ".rules[3].resources"), "[\"leasecandidates\"]");
+        r = ASK(f, API_GET, &res_clusterroles, NULL, "system:node-proxier");
+        assert_string_equal(at(f, r, ".rules[3].resources"), "[\"servicecidrs\"]");
+        r = ASK(f, API_GET, &res_clusterroles, NULL, "system:node");
+        assert_string_equal(at(f, r, ".rules[6].apiGroups"), "[\"\"]");
         assert_string_equal(at(f,
                                ASK(f, API_GET, &res_rolebindings, "kube-public", "system:controller:bootstrap-signer"),
                                ".subjects[0].name"),
