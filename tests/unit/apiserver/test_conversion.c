@@ -64,7 +64,7 @@ static struct answer create(struct fixture *f, const struct api_resource *res, c
 }
 
 struct seen {
-        atomic_int n, wrong;
+        atomic_int n, wrong, failed;
         struct api_watch *watch;
         struct loop *loop;
 };
@@ -72,17 +72,14 @@ struct seen {
 static void on_event(const struct api_event *e, void *arg) {
         struct seen *s = arg;
 
-        if (e->type == API_ERROR)
+        if (e->type == API_ERROR) { /* as an informer does, which begins anew then */
+                api_watch_stop(TAKE_PTR(s->watch));
+                atomic_fetch_add(&s->failed, 1);
                 return;
+        }
         if (!str_eqc(json_str(json_getc(object_json(e->object), "apiVersion")), "example.com/v2"))
                 atomic_fetch_add(&s->wrong, 1);
         atomic_fetch_add(&s->n, 1);
-}
-
-static void stop(void *arg) {
-        struct seen *s = arg;
-
-        api_watch_stop(s->watch);
 }
 
 static void expect(struct seen *s, int n) {
@@ -148,17 +145,19 @@ static void a_webhook_stands_between_versions(void **state) {
         expect(&seen, 7);
         create(f, &v1, "a");
         expect(&seen, 8);
-        loop_call_sync(seen.loop, stop, &seen);
-        loop_stop(seen.loop);
-        loop_join(seen.loop);
-        watcher = seen.loop;
-
         hook_answers(hook, "/convert", "\"result\":{\"status\":\"Failure\",\"message\":\"not today\"}");
         r = ASK(f, API_GET, &v2, "default", "a");
         assert_int_equal(r.code, 500);
         assert_string_equal(r.message, "conversion webhook for example.com/v1, Kind=Widget failed: not today");
         assert_int_equal(ASK(f, API_LIST, &v2, "default").code, 500);
         assert_int_equal(create(f, &v2, "d").code, 500);
+        assert_int_equal(create(f, &v1, "e").code, 201);
+        for (int i = 0; i < 2000 && atomic_load(&seen.failed) == 0; i++)
+                nap(); /* the watch could not tell of it, and ended */
+        assert_int_equal(atomic_load(&seen.failed), 1);
+        loop_stop(seen.loop);
+        loop_join(seen.loop);
+        watcher = seen.loop;
         hook_answers(hook, "/convert",
                      "\"result\":{\"status\":\"Success\"},\"convertedObjects\":[{\"apiVersion\":"
                      "\"example.com/v2\",\"kind\":\"Widget\",\"metadata\":{\"name\":\"z\"}}]");
