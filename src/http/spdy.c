@@ -564,13 +564,12 @@ static bool frame_end(struct spdy_session *s) {
 static void on_data(struct duplex *d, struct str data, void *arg) {
         struct spdy_session *s = arg;
 
-        while (!s->closing) {
+        while (!s->closing && data.n > 0) { /* a WebSocket message may have none */
                 size_t n;
 
                 if (!s->in_frame) {
                         n = MIN(sizeof(s->head) - s->n_head, data.n);
-                        if (n > 0)
-                                memcpy(s->head + s->n_head, data.p, n);
+                        memcpy(s->head + s->n_head, data.p, n);
                         s->n_head += n;
                         data = str_n(data.p + n, data.n - n);
                         if (s->n_head < sizeof(s->head) || !take_head(s))
@@ -584,8 +583,6 @@ static void on_data(struct duplex *d, struct str data, void *arg) {
                         stream_take(s->data_stream, str_n(data.p, n));
                 data = str_n(data.p + n, data.n - n);
                 if (s->left > 0 || !frame_end(s))
-                        return;
-                if (data.n == 0)
                         return;
         }
 }

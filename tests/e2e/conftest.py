@@ -2,6 +2,7 @@
 
 The cluster of a session is isolated: its node has its own network, mounts and processes, so the host stays as it is. Tests of the
 launcher make clusters of their own. Everything is under a directory of its own and is deleted at the end."""
+import contextlib
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 CUBE = os.environ.get("CUBE", os.path.join(TOP, "build", "cube"))
 KUBECTL = shutil.which("kubectl")
 NAME = os.environ.get("E2E_NAME", "e2e")  # of the session's cluster: sessions of different names run side by side
+SANITIZED = "ASAN_OPTIONS" in os.environ  # the program is larger then, and so is what it holds
 
 
 def kubectl_minor():
@@ -100,12 +102,25 @@ class Cluster:
         return self.cube("ip").stdout.strip()
 
 
+@contextlib.contextmanager
+def turn(of):
+    """One at a time on this machine: others wait for this socket's name."""
+    with socket.socket(socket.AF_UNIX) as s:
+        wait(lambda: s.bind(f"\0cube-{of}") or True, 1200, 0.2)
+        yield
+
+
+@pytest.fixture
+def machine():
+    """Clusters come and go one at a time: what one leaves behind is looked for on the whole machine."""
+    with turn("machine"):
+        yield
+
+
 @pytest.fixture(scope="session", autouse=True)
 def alone(request, tmp_path_factory):
-    """One session of a name at a time: others wait for this socket's name. The
-    files of tests that passed are deleted; those of a session with failures stay to be looked at."""
-    with socket.socket(socket.AF_UNIX) as turn:
-        wait(lambda: turn.bind(f"\0cube-{NAME}") or True, 1200, 0.5)
+    """One session of a name at a time. The files of tests that passed are deleted; those of a session with failures stay to be looked at."""
+    with turn(NAME):
         yield
     if not request.session.testsfailed:
         shutil.rmtree(tmp_path_factory.getbasetemp(), ignore_errors=True)
@@ -123,11 +138,13 @@ def cluster(alone, tmp_path_factory, image_archive): # gone before its files
     if c.cube("status", check=False).returncode == 0: # not ours, so not ours to delete
         pytest.exit(f"a cluster {NAME} is running; cube delete --name {NAME} ends it", 1)
     try:
-        c.start()
+        with turn("machine"):
+            c.start()
         c.cube("image load", image_archive)
         yield c
     finally:
-        c.cube("delete", check=False)
+        with turn("machine"):
+            c.cube("delete", check=False)
 
 
 @pytest.fixture

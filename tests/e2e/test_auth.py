@@ -10,7 +10,7 @@ import time
 import pytest
 
 from authservers import Authority, Kms, openssl
-from conftest import NAME, Cluster, needs_kubectl, wait
+from conftest import NAME, Cluster, needs_kubectl, turn, wait
 
 KEY = base64.b64encode(b"this is a secret key of 32 bytes").decode()
 
@@ -152,24 +152,26 @@ def asking(alone, tmp_path_factory):
     c = Cluster(NAME + "-asks", base)
     authority = kms = None
     try:
-        c.start("--wait", "0s")
-        c.cube("stop")
-        with open(os.path.join(c.data, "cluster.json")) as f:
-            authority = Authority(base, json.load(f)["hostIP"])
-        kms = Kms(str(base / "kms.sock"))
-        config = base / "encryption.yaml"
-        config.write_text(encryption({"aescbc": {"keys": [{"name": "key1", "secret": KEY}]}}, {"identity": {}}, socket=base / "kms.sock"))
-        proxies = certificates(base)
-        c.start("--wait", "0s", f"--requestheader-client-ca-file={base}/proxy-ca.crt", "--requestheader-allowed-names=front",
-                "--requestheader-username-headers=X-Remote-User", f"--oidc-issuer-url={authority.issuer}", "--oidc-client-id=cube", f"--oidc-ca-file={authority.cert}",
-                "--oidc-username-claim=email", "--oidc-groups-claim=groups", "--oidc-groups-prefix=oidc:",
-                "--oidc-required-claim=team=a", f"--authentication-token-webhook-config-file={authority.kubeconfig('tokens')}",
-                "--authorization-mode=Node,RBAC,Webhook", f"--authorization-webhook-config-file={authority.kubeconfig('access')}",
-                f"--encryption-provider-config={config}")
+        with turn("machine"):
+            c.start("--wait", "0s")
+            c.cube("stop")
+            with open(os.path.join(c.data, "cluster.json")) as f:
+                authority = Authority(base, json.load(f)["hostIP"])
+            kms = Kms(str(base / "kms.sock"))
+            config = base / "encryption.yaml"
+            config.write_text(encryption({"aescbc": {"keys": [{"name": "key1", "secret": KEY}]}}, {"identity": {}}, socket=base / "kms.sock"))
+            proxies = certificates(base)
+            c.start("--wait", "0s", f"--requestheader-client-ca-file={base}/proxy-ca.crt", "--requestheader-allowed-names=front",
+                    "--requestheader-username-headers=X-Remote-User", f"--oidc-issuer-url={authority.issuer}", "--oidc-client-id=cube", f"--oidc-ca-file={authority.cert}",
+                    "--oidc-username-claim=email", "--oidc-groups-claim=groups", "--oidc-groups-prefix=oidc:",
+                    "--oidc-required-claim=team=a", f"--authentication-token-webhook-config-file={authority.kubeconfig('tokens')}",
+                    "--authorization-mode=Node,RBAC,Webhook", f"--authorization-webhook-config-file={authority.kubeconfig('access')}",
+                    f"--encryption-provider-config={config}")
         c.authority, c.kms, c.encryption, c.proxies = authority, kms, config, proxies
         yield c
     finally:
-        c.cube("delete", check=False)
+        with turn("machine"):
+            c.cube("delete", check=False)
         for server in (authority, kms):
             if server:
                 server.close()
@@ -253,8 +255,9 @@ def test_secrets_lie_encrypted_and_keys_rotate(asking):
     second = {"aesgcm": {"keys": [{"name": "key2", "secret": KEY}]}}
     c.encryption.write_text(encryption(second, {"aescbc": {"keys": [{"name": "key1", "secret": KEY}]}}, {"identity": {}},
                                        socket=c.encryption.parent / "kms.sock"))
-    c.cube("stop")
-    c.start("--wait", "0s")
+    with turn("machine"):
+        c.cube("stop")
+        c.start("--wait", "0s")
     assert c.json("get", "secret", "s")["data"]["password"] == hidden
     assert c.json("get", "configmap", "m")["data"]["note"] == "open-sesame-word"
     assert "Decrypt" in c.kms.calls

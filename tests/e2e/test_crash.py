@@ -15,7 +15,7 @@ from conftest import Cluster, deployment, wait
 
 
 @pytest.fixture
-def mortal(tmp_path, image_archive):
+def mortal(machine, tmp_path, image_archive):
     c = Cluster("mortal", tmp_path)
     try:
         c.start()

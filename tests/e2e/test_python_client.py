@@ -1,5 +1,7 @@
 """The tour with the Python client: what programs do through it, over HTTP, watches and WebSockets."""
+import struct
 import threading
+import zlib
 
 import pytest
 import yaml
@@ -10,6 +12,7 @@ client = pytest.importorskip("kubernetes.client")
 from kubernetes import config, watch  # noqa: E402
 from kubernetes.client.rest import ApiException  # noqa: E402
 from kubernetes.stream import stream  # noqa: E402
+import websocket  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +157,23 @@ def test_logs_are_followed(core, ns):
         if len(lines) == 10:
             w.stop()
     assert lines == [f"tick {i}" for i in range(1, 11)]
+
+
+def test_a_forward_that_ends_with_half_a_connection(api, core, ns):
+    """A client that goes after its error stream and before its data stream; the server is there afterwards (and has leaked nothing)."""
+    def text(s):
+        return struct.pack(">I", len(s)) + s.encode()
+
+    core.create_namespaced_pod(ns, pod("box", "sleep 3600"))
+    wait(lambda: running(core, ns, "box"))
+    c = api.configuration
+    ws = websocket.create_connection(c.host.replace("https", "wss") + f"/api/v1/namespaces/{ns}/pods/box/portforward", timeout=10,
+                                     subprotocols=["SPDY/3.1+portforward.k8s.io"],
+                                     sslopt={"ca_certs": c.ssl_ca_cert, "certfile": c.cert_file, "keyfile": c.key_file})
+    deflate = zlib.compressobj()
+    block = deflate.compress(struct.pack(">I", 3) + b"".join(map(text, ("streamtype", "error", "port", "80", "requestid", "0"))))
+    block += deflate.flush(zlib.Z_SYNC_FLUSH)
+    ws.send_binary(struct.pack(">HHIIIBB", 0x8003, 1, 10 + len(block), 1, 0, 0, 0) + block)  # SYN_STREAM
+    assert ws.recv()[:4] == b"\x80\x03\x00\x02"  # SYN_REPLY
+    ws.close()
+    assert running(core, ns, "box")
