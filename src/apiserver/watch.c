@@ -15,7 +15,7 @@
 
 #include "apiserver/extensions/custom.h"
 #include "apiserver/validation/validate.h"
-#include "apiserver/watch.h"
+#include "apiserver/watch_internal.h"
 #include "base/metrics.h"
 #include "base/rand.h"
 #include "schema/decode.h"
@@ -32,50 +32,13 @@ static const struct metric watch_events = { "apiserver_watch_events_total", "Num
 static const struct metric dispatched = { "apiserver_watch_cache_events_dispatched_total",
                                           "Counter of events dispatched in watch cache broken by resource type.",
                                           METRIC_COUNTER, NULL, 0 };
-static const struct metric terminated = { "apiserver_terminated_watchers_total",
-                                          "Counter of watchers closed due to unresponsiveness broken by resource type.",
-                                          METRIC_COUNTER, NULL, 0 };
-
-struct api_watch {
-        struct list link; /* among the watchers of its resource */
-        struct watch_hub *hub;
-        const struct rest *rest;
-        struct arena *arena;
-        struct str namespace;
-        struct selector labels;
-        struct field_selector fields;
-        struct str node_name; /* what the selector demands of spec.nodeName; p == NULL: nothing */
-        bool by_label, by_field, bookmarks, initial_bookmark;
-        bool initial, from_now; /* begin with everything there is; with what comes after the start */
-        bool lagging, stopped, failed, linked, was_live;
-        uint64_t position;
-        int64_t deadline_ms, next_bookmark_ms; /* 0: none */
-        struct store_snapshot *snapshot;       /* while the initial objects are sent */
-        struct store_iter iter;
-        struct object *pending;              /* the iterator stands on it, it could not be sent yet */
-        struct watch_conversion *conversion; /* a webhook is being asked */
-        VEC(struct object *) converted;      /* what it answered, until it is sent */
-        const struct watch_sink *sink;
-        void *arg;
-        size_t component;      /* whose health it shows, or N_COMPONENTS */
-        struct series *events; /* how many it got, on its loop's thread */
-        struct loop_work start;
-};
-
 static void resource_label(struct buf *dst, const void *arg) {
         metric_label(dst, "resource", ((const struct rest *) arg)->qualified);
 }
 
-static struct series *series_of(const struct metric *m, const struct rest *r) {
+struct series *watch_resource_series(const struct metric *m, const struct rest *r) {
         return metric_series(m, str_hash(r->qualified), resource_label, r);
 }
-
-struct watch_conversion {
-        struct api_watch *watch; /* NULL: it was stopped meanwhile */
-        VEC(struct object *) objects;
-};
-
-#define CONVERT_MAX 256 /* objects of an initial list, in one call */
 
 struct watched { /* one resource in a hub */
         struct list watchers;
@@ -85,24 +48,6 @@ struct watched { /* one resource in a hub */
 struct hub_timer {
         struct timer timer;
         struct watch_hub *hub;
-};
-
-struct watch_hub {
-        struct apiserver *s;
-        struct loop *loop;
-        struct store_subscriber subscriber;
-        struct map *resources; /* prefix → struct watched */
-        atomic_size_t n_watchers, queued;
-        atomic_bool overflow; /* batches were dropped: everybody reads the history */
-        unsigned dispatching; /* depth; the dead are buried at 0 */
-        VEC(struct api_watch *) dead;
-        struct hub_timer *timer;
-        int64_t timer_due_ms;
-        uint64_t revision; /* of the last batch */
-        struct node_of {   /* spec.nodeName of the two objects of the event at hand: 5,000 kubelets ask for it */
-                const struct object *object;
-                struct str name;
-        } nodes[2];
 };
 
 struct hub_message {
@@ -181,21 +126,15 @@ unsigned watch_interest(struct apiserver *s, const struct rest *r, struct str na
 
 /* ---- life ---- */
 
-static void drop_converted(struct api_watch *w) {
-        for (size_t i = 0; i < w->converted.n; i++)
-                object_unref(w->converted.v[i]);
-        vec_free(&w->converted);
-}
-
 static void watch_free(struct api_watch *w) {
-        drop_converted(w);
+        watch_drop_converted(w);
         if (w->snapshot)
                 store_snapshot_unref(w->snapshot);
         rest_release(w->rest);
         arena_free(w->arena);
 }
 
-static void bury(struct watch_hub *hub) {
+void hub_bury(struct watch_hub *hub) {
         if (hub->dispatching > 0)
                 return;
         while (hub->dead.n > 0) {
@@ -237,295 +176,7 @@ void api_watch_stop(struct api_watch *w) {
         if (!w->linked)
                 return; /* its start is still in the loop's queue and frees it */
         vec_push(&hub->dead, w);
-        bury(hub);
-}
-
-/* ---- delivery ---- */
-
-static struct str node_of(struct watch_hub *hub, const struct object *o) {
-        static const char *const path[] = { "spec", "nodeName", NULL };
-        struct str raw;
-
-        for (size_t i = 0; i < ARRAY_SIZE(hub->nodes); i++)
-                if (hub->nodes[i].object == o)
-                        return hub->nodes[i].name;
-        raw = json_scan(object_text(o), path);
-        hub->nodes[1] = hub->nodes[0];
-        hub->nodes[0] = (struct node_of) { o, raw.n > 1 ? str_sub(raw, 1, raw.n - 1) : STR("") };
-        return hub->nodes[0].name;
-}
-
-static bool matches(const struct api_watch *w, const struct object *o) {
-        if (w->node_name.p && !str_eq(node_of(w->hub, o), w->node_name))
-                return false;
-        if (w->namespace.n > 0 && !str_eq(object_namespace(o), w->namespace))
-                return false;
-        if (w->by_label && !selector_matches_object(&w->labels, o))
-                return false;
-        return !w->by_field || selector_matches_fields(&w->fields, o);
-}
-
-static void fail(struct api_watch *w, const struct error *error);
-
-static void conversion_done(struct object **converted, size_t n, const struct error *err, void *arg) {
-        struct watch_conversion *k = arg;
-        struct api_watch *w = k->watch;
-        struct watch_hub *hub;
-
-        for (size_t i = 0; i < k->objects.n; i++)
-                object_unref(k->objects.v[i]);
-        vec_free(&k->objects);
-        free(k);
-        for (size_t i = 0; !w && i < n; i++)
-                object_unref(converted[i]);
-        if (!w)
-                return;
-        hub = w->hub;
-        w->conversion = NULL;
-        drop_converted(w);
-        for (size_t i = 0; i < n; i++)
-                vec_push(&w->converted, converted[i]);
-        if (!err) {
-                watch_drained(w);
-                return;
-        }
-        hub->dispatching++; /* who is told may stop the watch */
-        fail(w, err);
-        hub->dispatching--;
-        bury(hub);
-}
-
-/* Are fields selected that only a webhook can tell? */
-static bool selects_converted(const struct api_watch *w) {
-        return w->by_field && w->rest->custom && w->rest->custom->of->webhook;
-}
-
-/* Asks a webhook for the object in the watch's version, for another if there is one, and for those of an initial list
- * that come next. */
-static void convert(struct api_watch *w, struct object *o, struct object *other) {
-        struct watch_conversion *k = xcalloc(1, sizeof(*k));
-        struct store_iter next = w->iter;
-
-        k->watch = w;
-        w->conversion = k;
-        vec_push(&k->objects, object_ref(o));
-        if (other)
-                vec_push(&k->objects, object_ref(other));
-        while (w->snapshot && k->objects.n < CONVERT_MAX && store_iter_next(&next))
-                if ((selects_converted(w) || matches(w, next.object)) && !custom_is_in_version(w->rest, next.object))
-                        vec_push(&k->objects, object_ref(next.object));
-        convert_objects(w->hub->s, w->rest, k->objects.v, k->objects.n, w->hub->loop, conversion_done, k);
-}
-
-static struct object *find_converted(const struct api_watch *w, const struct object *o) {
-        for (size_t i = 0; i < w->converted.n; i++)
-                if (object_revision(w->converted.v[i]) == object_revision(o) &&
-                    str_eq(object_uid(w->converted.v[i]), object_uid(o)))
-                        return object_ref(w->converted.v[i]);
-        return NULL;
-}
-
-/* False when the object has to be converted by a webhook first: the same is tried again when that is done. */
-static bool emit(struct api_watch *w, enum api_event_type type, struct object *o, uint64_t revision,
-                 struct shared_bytes **shared) {
-        struct watch_event e = { .type = type, .object = o, .revision = revision, .shared = shared };
-
-        series_add(w->events, 1);
-        if (w->rest->stored == w->rest && !w->rest->custom) {
-                w->sink->event(w, &e);
-                return true;
-        }
-        e.object = w->rest->custom ? custom_view(w->rest, o) : object_in_version(w->rest->stored, w->rest, o);
-        if (!e.object)
-                e.object = find_converted(w, o);
-        if (!e.object) {
-                convert(w, o, NULL);
-                return false;
-        }
-        if (e.object != o)
-                e.shared = NULL;
-        w->sink->event(w, &e);
-        object_unref(e.object);
-        return true;
-}
-
-/* The state an object had, as of a later revision: what a watcher sees when it leaves its selector. */
-static struct object *at_revision(struct object *o, uint64_t revision) {
-        struct object *copy = object_from_tree(object_json(o));
-
-        object_set_revision(copy, revision);
-        return copy;
-}
-
-static struct object *view(struct api_watch *w, struct object *o) {
-        struct object *v = o ? custom_view(w->rest, o) : NULL;
-
-        return v || !o ? v : find_converted(w, o);
-}
-
-/* deliver and emit, for selectors of fields of the watch's version: what was, and what is, in that. */
-static bool deliver_selected(struct api_watch *w, struct object *before, struct object *now, uint64_t revision) {
-        _cleanup_(object_unrefp) struct object *old = view(w, before), *new = view(w, now), *gone = NULL;
-        struct watch_event e = { .type = API_ADDED, .object = new, .revision = revision };
-        bool was = old && matches(w, old), is = new &&matches(w, new);
-
-        if ((before && !old) || (now && !new)) {
-                bool first = before && !custom_is_in_version(w->rest, before),
-                     second = now && !custom_is_in_version(w->rest, now);
-
-                convert(w, first ? before : now, first && second ? now : NULL);
-                return false;
-        }
-        if (!was && !is)
-                return true;
-        if (was && is)
-                e.type = API_MODIFIED;
-        if (was && !is) {
-                e.object = gone = at_revision(old, revision);
-                e.type = API_DELETED;
-        }
-        series_add(w->events, 1);
-        w->sink->event(w, &e);
-        return true;
-}
-
-/* False as emit. */
-static bool deliver(struct api_watch *w, const struct store_event *e, struct shared_bytes **shared) {
-        struct object *before = e->previous ? e->previous : e->kind == STORE_EVENT_DELETE ? e->object : NULL;
-        bool was, is;
-
-        if (selects_converted(w))
-                return deliver_selected(w, before, e->kind == STORE_EVENT_DELETE ? NULL : e->object, e->revision);
-        was = before && matches(w, before);
-        if (e->kind == STORE_EVENT_DELETE)
-                return !was || emit(w, API_DELETED, e->object, e->revision, shared);
-        is = matches(w, e->object);
-        if (is)
-                return emit(w, was ? API_MODIFIED : API_ADDED, e->object, e->revision, shared);
-        if (was) {
-                _cleanup_(object_unrefp) struct object *gone = at_revision(before, e->revision);
-
-                return emit(w, API_DELETED, gone, e->revision, NULL);
-        }
-        return true;
-}
-
-static void fail(struct api_watch *w, const struct error *error) {
-        struct watch_event e = { .type = API_ERROR, .error = error };
-
-        w->failed = true;
-        w->sink->event(w, &e);
-        if (!w->stopped && w->sink->over)
-                w->sink->over(w);
-}
-
-/* An object of the kind with nothing but a resourceVersion, and what Go prints of it always. */
-static void bookmark(struct api_watch *w, uint64_t revision, bool initial_end) {
-        _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        _cleanup_(object_unrefp) struct object *o = NULL;
-        struct json tree = json_new_object(), meta = json_new_object(), zero;
-        struct watch_event e = { .type = API_BOOKMARK, .revision = revision, .initial_end = initial_end };
-
-        json_set_str(a, &tree, "kind", w->rest->kind);
-        json_set_str(a, &tree, "apiVersion", w->rest->api_version);
-        json_setc(a, &meta, "creationTimestamp", json_null());
-        if (initial_end)
-                json_setc(a, json_get_or_add_object(a, &meta, "annotations"), "k8s.io/initial-events-end",
-                          json_of_cstr("true"));
-        json_setc(a, &tree, "metadata", meta);
-        o = object_from_tree(schema_decode(a, w->rest->resource->type, &tree, NULL, &zero, NULL) == 0 ? &zero : &tree);
-        object_set_revision(o, revision);
-        e.object = o;
-        w->sink->event(w, &e);
-}
-
-static bool full(struct api_watch *w) {
-        return w->stopped || w->failed || w->conversion || (w->sink->full && w->sink->full(w));
-}
-
-/* ---- catching up ---- */
-
-struct catch_up {
-        struct api_watch *w;
-        bool blocked;
-};
-
-static void each_past(const struct store_event *e, void *arg) {
-        struct catch_up *c = arg;
-
-        if (c->blocked)
-                return;
-        memset(c->w->hub->nodes, 0, sizeof(c->w->hub->nodes));
-        if (full(c->w) || !deliver(c->w, e, NULL)) {
-                c->blocked = true;
-                return;
-        }
-        c->w->position = e->revision;
-}
-
-/* Sends what there is in the snapshot; false when the sink is full. */
-static bool send_initial(struct api_watch *w) {
-        for (;;) {
-                if (full(w))
-                        return false;
-                if (!w->pending && !store_iter_next(&w->iter))
-                        break;
-                w->pending = w->iter.object;
-                memset(w->hub->nodes, 0, sizeof(w->hub->nodes));
-                if (selects_converted(w)) {
-                        if (!deliver_selected(w, NULL, w->pending, object_revision(w->pending)))
-                                return false;
-                } else if (matches(w, w->pending) &&
-                           !emit(w, API_ADDED, w->pending, object_revision(w->pending), NULL)) {
-                        return false;
-                }
-                w->pending = NULL;
-        }
-        w->position = store_snapshot_revision(w->snapshot);
-        store_snapshot_unref(TAKE_PTR(w->snapshot));
-        if (w->initial_bookmark && !w->stopped)
-                bookmark(w, w->position, true);
-        return true;
-}
-
-static void catch_up(struct api_watch *w) {
-        struct apiserver *s = w->hub->s;
-        struct watch_hub *hub = w->hub;
-        struct catch_up c = { .w = w };
-        uint64_t now;
-
-        hub->dispatching++;
-        if (w->snapshot && !send_initial(w))
-                goto out;
-        now = store_revision(s->store);
-        if (w->position < now && !full(w)) {
-                if (store_history(s->store, w->rest->prefix, w->position, now, each_past, &c) == -ESTALE) {
-                        _cleanup_error_ struct error e = ERROR_INIT;
-
-                        if (w->was_live)
-                                series_add(series_of(&terminated, w->rest), 1);
-                        error_status(&e, REASON_EXPIRED, "too old resource version: %llu (%llu)",
-                                     (unsigned long long) w->position,
-                                     (unsigned long long) store_oldest_revision(s->store));
-                        fail(w, &e);
-                        goto out;
-                }
-                if (c.blocked)
-                        goto out;
-                w->position = MAX(w->position, now);
-        }
-        if (!full(w)) {
-                w->lagging = false;
-                w->was_live = true;
-        }
-out:
-        hub->dispatching--;
-        bury(hub);
-}
-
-void watch_drained(struct api_watch *w) {
-        if (w->lagging && w->linked && !w->stopped && !w->failed)
-                catch_up(w);
+        hub_bury(hub);
 }
 
 /* ---- dispatch ---- */
@@ -552,11 +203,11 @@ static void dispatch_event(struct watch_hub *hub, const struct store_event *e) {
 
                 if (w->stopped || w->lagging || w->failed || e->revision <= w->position)
                         continue;
-                if (full(w)) {
+                if (watch_full(w)) {
                         w->lagging = true;
                         continue;
                 }
-                w->lagging = !deliver(w, e, shared);
+                w->lagging = !watch_deliver(w, e, shared);
         }
         for (size_t i = 0; i < ARRAY_SIZE(shared); i++)
                 shared_bytes_unref(shared[i]);
@@ -591,7 +242,7 @@ static void catch_up_all(struct watch_hub *hub) {
                         watch_drained(list_entry(l, struct api_watch, link));
         }
         hub->dispatching--;
-        bury(hub);
+        hub_bury(hub);
 }
 
 static void hub_batch(struct loop_work *work) {
@@ -612,7 +263,7 @@ static void hub_batch(struct loop_work *work) {
                         dispatch_event(hub, &events[i]);
                 advance(hub, hub->revision, false);
                 hub->dispatching--;
-                bury(hub);
+                hub_bury(hub);
         }
         store_batch_unref(m->batch);
         free(m);
@@ -646,7 +297,7 @@ static void tick_watch(struct api_watch *w, int64_t now) {
                 return;
         if (w->deadline_ms && now >= w->deadline_ms) {
                 if (w->bookmarks && !w->lagging) /* the next watch goes on here */
-                        bookmark(w, w->position, false);
+                        watch_bookmark(w, w->position, false);
                 w->failed = true;
                 if (w->sink->over)
                         w->sink->over(w);
@@ -655,7 +306,7 @@ static void tick_watch(struct api_watch *w, int64_t now) {
         if (w->next_bookmark_ms && now >= w->next_bookmark_ms) {
                 w->next_bookmark_ms = now + BOOKMARK_MS;
                 if (!w->lagging)
-                        bookmark(w, w->position, false);
+                        watch_bookmark(w, w->position, false);
         }
 }
 
@@ -676,7 +327,7 @@ static void tick(struct timer *t) {
                         tick_watch(list_entry(l, struct api_watch, link), now);
         }
         hub->dispatching--;
-        bury(hub);
+        hub_bury(hub);
         schedule(hub);
 }
 
@@ -779,7 +430,7 @@ static void end_retired(void *arg) {
                                 end(w);
                 }
         hub->dispatching--;
-        bury(hub);
+        hub_bury(hub);
 }
 
 void hubs_end_retired(struct apiserver *s) {
@@ -796,7 +447,7 @@ static void link_watch(struct api_watch *w) {
         if (!r) {
                 r = xcalloc(1, sizeof(*r));
                 list_init(&r->watchers);
-                r->dispatched = series_of(&dispatched, w->rest);
+                r->dispatched = watch_resource_series(&dispatched, w->rest);
                 map_put(w->hub->resources, w->rest->prefix, r);
         }
         list_push(&r->watchers, &w->link);
@@ -834,7 +485,7 @@ static void begin(struct loop_work *work) {
                 _cleanup_error_ struct error e = ERROR_INIT;
 
                 err_too_large_revision(&e, w->position, store_revision(w->hub->s->store));
-                fail(w, &e);
+                watch_fail(w, &e);
                 return;
         }
         if (w->initial) {
@@ -847,7 +498,7 @@ static void begin(struct loop_work *work) {
                 store_iter_init(&w->iter, w->snapshot, prefix, prefix);
         }
         arm(w->hub, sooner(w->deadline_ms, w->next_bookmark_ms));
-        catch_up(w);
+        watch_catch_up(w);
 }
 
 static int set_position(struct api_watch *w, const struct api_options *o, struct error *err) {
