@@ -1,8 +1,8 @@
 /* DELETE: at once, gracefully (pods), or marked with a deletionTimestamp until the last finalizer is gone.
  *
  *   delete ─┬─ pod on a node, grace > 0 ──▶ deletionTimestamp = now + grace ──▶ its kubelet deletes it with grace 0
- *           ├─ has finalizers, or must get one (Foreground, Orphan) ──▶ deletionTimestamp; who removes the last one
- * deletes └─ else ──▶ gone */
+ *           ├─ has finalizers, or must get one (Foreground, Orphan) ──▶ deletionTimestamp; gone with the last one
+ *           └─ else ──▶ gone */
 #include <errno.h>
 
 #include "apiserver/admission/admission.h"

@@ -1,7 +1,8 @@
 /* Discovery: the tables of the schema as the documents that clients read first.
  *
- *   /api, /apis                     APIVersions, APIGroupList; or all at once: apidiscovery.k8s.io/v2
- * APIGroupDiscoveryList /apis/apps                      APIGroup /api/v1, /apis/apps/v1          APIResourceList
+ *   /api, /apis                     APIVersions, APIGroupList; or all at once: APIGroupDiscoveryList
+ *   /apis/apps                      APIGroup
+ *   /api/v1, /apis/apps/v1          APIResourceList
  *   /openapi/v2, /openapi/v3[/…]    schemas (schema/openapi.h) */
 #include <stdio.h>
 

@@ -1,11 +1,11 @@
 /* How one write reaches 1,000 watchers.
  *
- *   store's writer ──batch──▶ hub of loop A ──▶ by resource prefix ──▶ watcher ─▶ filter ─▶ sink: HTTP stream, or a
- * callback └─batch──▶ hub of loop B …                    └──▶ watcher …
+ *   store's writer ──batch──▶ hub of loop A ──▶ by resource prefix ──▶ watcher ─▶ filter ─▶ sink: a stream, a callback
+ *                  └─batch──▶ hub of loop B …                    └──▶ watcher …
  *
- * There is one hub for each loop that has watchers: the batch comes as one message and everything after that happens on
- * the loop's thread, without locks. The bytes of an event are made once for a loop, whoever asks for them first, and
- * every stream sends the same buffer.
+ * There is one hub for each loop that has watchers: the batch comes as one message and everything after that happens
+ * on the loop's thread, without locks. The bytes of an event are made once for a loop, whoever asks for them first,
+ * and every stream sends the same buffer.
  *
  * A watcher is its position: the revision up to which it has seen everything. It is live, or it lags (just begun, or
  * its client reads too slowly): a lagging watcher gets nothing from the hub; it reads the store's history from its

@@ -1,8 +1,7 @@
 /* Libraries that are opened by the first call into them. What few commands need (libarchive and libcurl to handle
  * images; they bring thirty more) would cost each process 10 ms at its start and 6 MB for good.
  *
- *   LAZY(archive_read_new, ARCHIVE)  defines archive_read_new(): finds the library's function of that name, once, and
- * calls it.
+ *   LAZY(archive_read_new, ARCHIVE)  defines archive_read_new(): finds the library's function, once, and calls it.
  *
  * The callers include the library's own header and are checked against it; the file with the stubs does not. A stub
  * hands on up to six integers or pointers and returns one, which the calling conventions of x86-64, AArch64 and RISC-V

@@ -2,8 +2,7 @@
  * a node that is not ready are not ready.
  *
  *   lease renewed, Ready heartbeat ─▶ seen now, by our own clock (clocks of nodes are not trusted)
- *   40 s nothing ─▶ Ready, MemoryPressure, … = Unknown ─▶ taint unreachable, NoSchedule and NoExecute ─▶
- * tainteviction.c
+ *   40 s nothing ─▶ Ready, MemoryPressure, … = Unknown ─▶ taint unreachable, both effects ─▶ tainteviction.c
  *
  * One timer a node, due when the grace period would run out. After a sleep of our own (a laptop, `cube pause`)
  * everybody gets the whole period again. */

@@ -29,7 +29,7 @@
 #define PLAIN_SIZE (16 * 1024)
 #define STAGE_SIZE (16 * 1024)
 #define OUT_SIZE (128 * 1024)
-#define DISCARD_MAX                                                                                               \
+#define DISCARD_MAX \
         (4 * 1024 * 1024)         /* read and dropped after our end, so that the peer sees it; then it is cut off \
                                    */
 #define FILL_BUDGET (1024 * 1024) /* then other connections have their turn */

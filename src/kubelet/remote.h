@@ -1,7 +1,7 @@
 /* The streams of exec and attach as the client sees them, whatever carries them:
  *
- *   WebSocket  v5.channel.k8s.io, v4., v3., v2., channel.k8s.io, and the base64. ones: one byte of channel before each
- * message SPDY/3.1   a stream for each, named by its header streamtype
+ *   WebSocket  v5.channel.k8s.io, v4., v3., v2., channel.k8s.io, and the base64. ones: a byte of channel in front
+ *   SPDY/3.1   a stream for each, named by its header streamtype
  *
  * https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/4006-transition-spdy-to-websockets */
 #pragma once

@@ -1,7 +1,7 @@
 /* port-forward: bytes between the client's streams and TCP connections inside the pod's network.
  *
- *   SPDY/3.1                          a pair of streams for each connection: data and error, with headers port and
- * requestID; SPDY/3.1+portforward.k8s.io       the same, its bytes inside WebSocket messages (kubectl since 1.31)
+ *   SPDY/3.1                          a pair of streams a connection: data and error, with headers port and requestID;
+ *   SPDY/3.1+portforward.k8s.io       the same, its bytes inside WebSocket messages (kubectl since 1.31)
  *   v4.channel.k8s.io, portforward.k8s.io   WebSocket with two channels for each ?ports=: 2i data, 2i+1 error
  *
  * Opening the connection enters another network namespace and blocks: a task. After that it is a descriptor on the

@@ -1,7 +1,6 @@
 /* The service proxy: which Services changed, and when that goes to the kernel.
  *
- *   Services, EndpointSlices ── informers ──▶ dirty ── a turn ──▶ fronts wanted ── compared with ── installed ──▶ one
- * nft transaction
+ *   Services, EndpointSlices ── informers ──▶ dirty ── a turn ──▶ wanted ── against installed ──▶ one nft transaction
  *
  * What is wanted is built anew from the caches for each Service that changed (front.c) and compared with what is
  * installed (rules.c). All that changed in one turn of the loop goes to the kernel as one transaction; if that fails,

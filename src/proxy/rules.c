@@ -2,17 +2,17 @@
  *
  *   packet to 10.96.3.7:80
  *     services        { 10.96.3.7 . tcp . 80 : goto pick-3 }            how many endpoints it has
- *     chain pick-3    meta mark set numgen random mod 3                  which of them: chains are shared by all fronts
- * of that size endpoints       { 10.96.3.7 . tcp . 80 . 0 : 10.244.0.5 . 8080,    ─┐ 10.96.3.7 . tcp . 80 . 1
- * : 10.244.0.9 . 8080, …}  ─┴ dnat
+ *     chain pick-3    meta mark set numgen random mod 3                  which: shared by all fronts of that size
+ *     endpoints       { 10.96.3.7 . tcp . 80 . 0 : 10.244.0.5 . 8080,    ─┐
+ *                       10.96.3.7 . tcp . 80 . 1 : 10.244.0.9 . 8080, …}  ─┴ dnat
  *
  * A new endpoint is one element of `endpoints` and a new verdict in `services`; one that goes is replaced by the last.
- * Nothing grows with the number of other Services. NodePorts are the same with maps of their own, without an address in
- * the key.
+ * Nothing grows with the number of other Services. NodePorts are the same with maps of their own, without an address
+ * in the key.
  *
- * With session affinity endpoints have ids, since positions change hands: `affinity` keeps each client's id for a time,
- * `slots` leads from the position drawn to the id, and has the id itself while that endpoint is there. A client whose
- * endpoint went draws again. */
+ * With session affinity endpoints have ids, since positions change hands: `affinity` keeps each client's id for a
+ * time, `slots` leads from the position drawn to the id, and has the id itself while that endpoint is there. A client
+ * whose endpoint went draws again. */
 #include <stdio.h>
 
 #include "proxy/rules.h"

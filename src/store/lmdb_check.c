@@ -2,11 +2,11 @@
  * beyond the end of the file is a SIGBUS. So each page that can be reached is looked at before LMDB opens the file.
  *
  *   page 0, 1: meta (the newer counts) ──▶ free-list tree: transaction ─▶ pages it freed
- *                                      └─▶ main tree: segment number ─▶ bytes, in the leaf or on pages of their own
+ *                                      └─▶ main tree:      segment number ─▶ bytes, in the leaf or on own pages
  *
- * Checked: each page says its own number and its kind; nodes lie inside their page; keys rise; leaves lie at one depth;
- * no page is used twice, nor used and free. What a segment says is under its records' checksums. The format is that of
- * LMDB 0.9 (data version 1), as its mdb.c describes it. */
+ * Checked: each page says its own number and its kind; nodes lie inside their page; keys rise; leaves lie at one
+ * depth; no page is used twice, nor used and free. What a segment says is under its records' checksums. The format is
+ * that of LMDB 0.9 (data version 1), as its mdb.c describes it. */
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/stat.h>

@@ -1,9 +1,9 @@
 /* Admission: what else happens to an object between its decoding and its writing, as a table of plugins in upstream's
  * order (admission.c). Private to src/apiserver.
  *
- *   admission_admit ─▶ admit of each plugin, which may change the object ─▶ once more when a webhook's change asks for
- * it └─▶ then: defaults, what the server sets, validation admission_validate ─▶ validate of each plugin, which may only
- * refuse ─▶ then: the store
+ *   admission_admit ─▶ admit of each plugin, which may change the object ─▶ once more when a webhook's change asks
+ *        └─▶ then: defaults, what the server sets, validation
+ *   admission_validate ─▶ validate of each plugin, which may only refuse ─▶ then: the store
  *
  * A plugin answers at once, or says ADMISSION_WAITS and calls admission_continue later. */
 #pragma once

@@ -1,7 +1,6 @@
 /* What administrators have configured for admission: webhooks and policies, compiled.
  *
- *   store event ─▶ generation + 1     next write ─▶ a new struct admission_set, shared by all writes until the next
- * change
+ *   store event ─▶ generation + 1     next write ─▶ a new struct admission_set, shared until the next change
  *
  * A cluster without any pays one comparison for a write. Sets are immutable and reference-counted: a write that waits
  * for a webhook keeps the one that it began with. Private to src/apiserver. */

@@ -2,11 +2,11 @@
  *
  *   root/blobs/sha256/<hex>   manifests, configs, layers as they came
  *   root/layers/<n>           one unpacked layer each; short names, since overlayfs' option string is one page
- *   root/index.json           images (names, digests, layers) and which chain id is layers/<n>; replaced atomically,
- * last root/tmp/                 downloads and half-unpacked layers: emptied at start
+ *   root/index.json           images (names, digests, layers), which chain id is layers/<n>; replaced last
+ *   root/tmp/                 downloads and half-unpacked layers: emptied at start
  *
- * What the index does not name does not exist: a crash leaves only garbage, and garbage is swept at start, and whenever
- * an image was removed and nobody is adding one. */
+ * What the index does not name does not exist: a crash leaves only garbage, and garbage is swept at start, and
+ * whenever an image was removed and nobody is adding one. */
 #pragma once
 
 #include "runtime/images/manifest.h"

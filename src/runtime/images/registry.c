@@ -1,8 +1,8 @@
 /* Talking to a registry, over libcurl.
  *
  *   GET /v2/<repo>/manifests/<tag> ──▶ 401 WWW-Authenticate: Bearer realm="…",service="…",scope="…"
- *   GET <realm>?service=…&scope=…  ──▶ {"token": "…"}          (Basic, or a POST with the identity token, where we have
- * one) GET … Authorization: Bearer …  ──▶ 200                      and the token is kept for all that follows
+ *   GET <realm>?service=…&scope=…  ──▶ {"token": "…"}          (Basic, or a POST with an identity token)
+ *   GET … Authorization: Bearer …  ──▶ 200                      and the token is kept for all that follows
  *
  * A blob is hashed while it is written. A broken connection is taken up again with a Range request; what does not hold
  * its digest in the end is thrown away. */

@@ -1,11 +1,10 @@
 /* Unpacking one layer.
  *
- *   blob ─▶ stream (inflate, hash) ─▶ libarchive (tar) ─▶ entry ─▶ parent directory, opened within the layer ─▶ the
- * *at() calls
+ *   blob ─▶ stream (inflate, hash) ─▶ libarchive (tar) ─▶ entry ─▶ parent directory within the layer ─▶ *at() calls
  *
- * A layer is hostile: names with "..", symlinks that lead out, hard links to the host's files. So no path is ever given
- * to the kernel whole: the parent is opened by openat2(RESOLVE_IN_ROOT), which takes ".." and absolute links as inside
- * the layer, and the last component is made relative to it without following links. libarchive only reads.
+ * A layer is hostile: names with "..", symlinks that lead out, hard links to the host's files. So no path is ever
+ * given to the kernel whole: the parent is opened by openat2(RESOLVE_IN_ROOT), which takes ".." and absolute links as
+ * inside the layer, and the last component is made relative to it without following links. libarchive only reads.
  *
  * Whiteouts (OCI image spec, layer.md): ".wh.x" becomes the character device 0:0 named x, ".wh..wh..opq" the xattr
  * trusted.overlay.opaque=y of its directory. A directory that has a whiteout beside it in the same layer is opaque. */

@@ -1,8 +1,7 @@
 /* cgroups, both versions. A path ("/kubepods/burstable/pod…") is the same in every hierarchy:
  *
  *   v1, hybrid   /sys/fs/cgroup/{cpu,memory,pids,…}/kubepods/…      one directory each, knobs by controller
- *   v2           /sys/fs/cgroup/kubepods/…                           one directory, controllers enabled from the top
- * down
+ *   v2           /sys/fs/cgroup/kubepods/…                           one directory, controllers enabled from above
  *
  * Which knob a resource turns is a table. */
 #include <dirent.h>

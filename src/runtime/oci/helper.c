@@ -1,11 +1,12 @@
 /* The smallest program that Cube needs outside itself: a few KB without a C library, kept inside the cube binary and
- * written to root_dir/helper at start. It runs between us and others' programs where posix_spawn(3) cannot express what
- * is to be done, so that nothing of ours has to fork.
+ * written to root_dir/helper at start. It runs between us and others' programs where posix_spawn(3) cannot express
+ * what is to be done, so that nothing of ours has to fork.
  *
- *   helper run [u] [g FILE]... -- PROGRAM ARG...   g: writes 0 to FILE (a cgroup.procs), in order to start in that
- * cgroup u: with hybrid cgroups, hides the v2 tree in a mount namespace of its own: crun refuses to run while it sees
- * both helper pause                                 makes a PID namespace, prints the pid (as we see it) of its init,
- * which reaps the pod's orphans and does nothing else */
+ *   helper run [u] [g FILE]... -- PROGRAM ARG...   g: writes 0 to FILE (a cgroup.procs): starts in that cgroup
+ *                                                u: with hybrid cgroups, hides the v2 tree in its own mount namespace:
+ *                                                   crun refuses to run while it sees both
+ *   helper pause                                 makes a PID namespace, prints the pid (ours) of its init, which
+ *                                                reaps the pod's orphans and does nothing else */
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <signal.h>

@@ -2,9 +2,11 @@
  *
  *   state_dir/sandboxes/<id>/   state.json, resolv.conf, hostname, shm (a tmpfs)
  *   state_dir/ns/<id>/          net, uts, ipc: the pinned namespaces of a sandbox
- *   state_dir/containers/<id>/  the bundle: state.json, config.json, rootfs (the overlay), pidfile, conmon's sockets
- * and FIFOs state_dir/exits/<id>        an exit code, written by conmon state_dir/crun/             the OCI runtime's
- * own state root_dir/containers/<id>/   upper, work root_dir/helper             oci/helper.c
+ *   state_dir/containers/<id>/  the bundle: state.json, config.json, rootfs (the overlay), pidfile, sockets and FIFOs
+ *   state_dir/exits/<id>        an exit code, written by conmon
+ *   state_dir/crun/             the OCI runtime's own state
+ *   root_dir/containers/<id>/   upper, work
+ *   root_dir/helper             oci/helper.c
  *
  * A directory without state.json is half made and is removed at start. */
 #pragma once

@@ -2,8 +2,8 @@
  *
  *   sandbox.op │ container.op   one operation at a time on one of them (start, remove, …; a stop waits without it)
  *   container.save              state.json
- *   runtime.lock                the tables, references and every field that changes; held for moments, never over a
- * system call that may block */
+ *   runtime.lock                the tables, references, every field that changes; for moments, never over a system call
+ *                               that may block */
 #include <dirent.h>
 #include <errno.h>
 #include <linux/capability.h>

@@ -1,8 +1,7 @@
 /* config.json for the OCI runtime: what containerd's CRI plugin makes of a container's configuration and its image.
  *
  *   container_config ┐
- *   image config     ┼▶ process (here) · user, capabilities, seccomp (security.c) · mounts (mounts.c) · resources
- * (here) */
+ *   image config     ┼▶ process (here) · user, capabilities, seccomp (security.c) · mounts (mounts.c) · resources */
 #include "runtime/oci/spec.h"
 
 #include <errno.h>

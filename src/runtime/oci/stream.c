@@ -2,8 +2,7 @@
  *
  *   exec without a terminal   crun exec with our pipes as its 0, 1, 2
  *   exec with one             crun makes the pty inside and sends its master over a socket
- *   attach                    conmon's socket in the bundle: packets, first byte the stream (2 stdout, 3 stderr); bytes
- * in are stdin */
+ *   attach                    conmon's socket in the bundle: packets, first byte 2 (stdout) or 3 (stderr); in: stdin */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
