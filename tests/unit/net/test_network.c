@@ -72,7 +72,7 @@ static int leases(void) {
 }
 
 static int port_elements(void) {
-        return atoi(shell("nft list map ip cube-net hostports | grep -o 'tcp \\.\\|udp \\.' | wc -l"));
+        return atoi(shell("nft -n list map ip cube-net hostports | grep -oE '\\b(6|17) \\. [0-9]+ :' | wc -l"));
 }
 
 static void nothing_is_ready_before_the_node_has_a_range(void **state) {
