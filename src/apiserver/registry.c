@@ -214,7 +214,7 @@ static void generate_name(struct op *op, struct json *meta) {
 
         rand_suffix(suffix, sizeof(suffix));
         base = str_sub(base, 0, MAX_GENERATED_PREFIX);
-        op->name = arena_printf(op->c->arena, "%" STR_FMT "%.5s", STR_ARG(base), suffix);
+        op->name = arena_printf(op->c->arena, "%" STR_FMT "%" STR_FMT, STR_ARG(base), (int) sizeof(suffix), suffix);
         json_set_str(op->c->arena, meta, "name", op->name);
 }
 
