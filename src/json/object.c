@@ -38,9 +38,12 @@ struct object {
         struct object_label labels[];
 };
 
-/* What an index is made from: raw values of metadata. */
+/* What an index is made from: where in the text the raw values of metadata are; n = 0: absent. */
+struct place {
+        size_t at, n;
+};
 struct meta {
-        struct str name, namespace, uid, revision, labels, owners;
+        struct place name, namespace, uid, revision, labels, owners;
         bool deleting;
 };
 
@@ -52,26 +55,36 @@ static bool raw_is(struct str raw, struct str quoted) {
         return str_eq(raw, quoted);
 }
 
-static void scan_meta(struct str text, struct meta *ret) {
-        struct {
-                struct str key, *value;
+static struct str raw_at(const char *text, struct place p) {
+        return p.n ? str_n(text + p.at, p.n) : (struct str) { 0 };
+}
+
+/* A member of metadata, as it stands in text. */
+static void note_meta(struct meta *m, struct str key, struct str text, size_t at, size_t n) {
+        const struct {
+                struct str key;
+                struct place *place;
         } fields[] = {
-                { STR("\"name\""), &ret->name },     { STR("\"namespace\""), &ret->namespace },
-                { STR("\"uid\""), &ret->uid },       { STR("\"resourceVersion\""), &ret->revision },
-                { STR("\"labels\""), &ret->labels }, { STR("\"ownerReferences\""), &ret->owners },
+                { STR("name"), &m->name },     { STR("namespace"), &m->namespace },
+                { STR("uid"), &m->uid },       { STR("resourceVersion"), &m->revision },
+                { STR("labels"), &m->labels }, { STR("ownerReferences"), &m->owners },
         };
+
+        for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+                if (str_eq(key, fields[i].key))
+                        *fields[i].place = (struct place) { at, n };
+        if (str_eq(key, STR("deletionTimestamp")))
+                m->deleting = text.p[at] == '"';
+}
+
+static void scan_meta(struct str text, struct meta *ret) {
         struct json_scan s;
 
         *ret = (struct meta) { 0 };
         if (!json_scan_open(&s, json_scan(text, (const char *const[]) { "metadata", NULL })) || !s.object)
                 return;
-        while (json_scan_next(&s)) {
-                for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
-                        if (raw_is(s.key, fields[i].key))
-                                *fields[i].value = s.value;
-                if (raw_is(s.key, STR("\"deletionTimestamp\"")))
-                        ret->deleting = s.value.p[0] == '"';
-        }
+        while (json_scan_next(&s))
+                note_meta(ret, str_sub(s.key, 1, s.key.n - 1), text, (size_t) (s.value.p - text.p), s.value.n);
 }
 
 static uint32_t count(struct str raw, bool object) {
@@ -128,11 +141,10 @@ static void index_owners(struct object *o, struct str raw) {
 
 /* A new object with a copy of text, gap bytes in front of it. */
 static struct object *object_new(struct str text, size_t gap, const struct meta *m) {
-        uint32_t n_labels = count(m->labels, true), n_owners = count(m->owners, false);
+        uint32_t n_labels = count(raw_at(text.p, m->labels), true), n_owners = count(raw_at(text.p, m->owners), false);
         size_t fixed = sizeof(struct object) + n_labels * sizeof(struct object_label) +
                        n_owners * sizeof(struct object_owner);
         struct object *o = xmalloc(fixed + gap + text.n);
-        struct meta own;
 
         *o = (struct object) {
                 .refs = 1,
@@ -143,14 +155,11 @@ static struct object *object_new(struct str text, size_t gap, const struct meta 
                 .deleting = m->deleting,
         };
         memcpy(o->text, text.p, text.n);
-#define MOVED(raw) ((raw).p ? str_n(o->text + ((raw).p - text.p), (raw).n) : (raw))
-        own = (struct meta) { .labels = MOVED(m->labels), .owners = MOVED(m->owners) };
-        o->name = content(o, MOVED(m->name));
-        o->namespace = content(o, MOVED(m->namespace));
-        o->uid = content(o, MOVED(m->uid));
-#undef MOVED
-        index_labels(o, own.labels);
-        index_owners(o, own.owners);
+        o->name = content(o, raw_at(o->text, m->name));
+        o->namespace = content(o, raw_at(o->text, m->namespace));
+        o->uid = content(o, raw_at(o->text, m->uid));
+        index_labels(o, raw_at(o->text, m->labels));
+        index_owners(o, raw_at(o->text, m->owners));
         return o;
 }
 
@@ -165,7 +174,7 @@ int object_from_text(struct str text, uint64_t revision, struct object **ret, st
         text = str_n(p, (size_t) (stop - p));
         scan_meta(text, &m);
         if (!revision && m.revision.n > 2)
-                str_to_u64(str_sub(m.revision, 1, m.revision.n - 1), &revision);
+                str_to_u64(str_n(text.p + m.revision.at + 1, m.revision.n - 2), &revision);
         o = object_new(text, 0, &m);
         o->revision = revision;
         *ret = o;
@@ -183,15 +192,18 @@ static const struct json_member *member_before_revision(const struct json *metad
         return NULL;
 }
 
-/* Writes metadata without its resourceVersion; *ret_gap is where that belongs, *ret_first: at the start. Returns
- * whether there is any other member. */
-static bool write_meta(struct buf *dst, const struct json *metadata, size_t *ret_gap, bool *ret_first) {
+/* Writes metadata without its resourceVersion, and notes what it has; *ret_gap is where that belongs, *ret_first: at
+ * the start. Returns whether there is any other member. */
+static bool write_meta(struct buf *dst, const struct json *metadata, struct meta *ret, size_t *ret_gap,
+                       bool *ret_first) {
         const struct json_member *before = member_before_revision(metadata);
         bool first = true;
 
         buf_putc(dst, '{');
         *ret_gap = dst->n;
         json_each_member(m, metadata) {
+                size_t at;
+
                 if (str_eq(json_key(m), STR("resourceVersion")))
                         continue;
                 if (!first)
@@ -199,7 +211,9 @@ static bool write_meta(struct buf *dst, const struct json *metadata, size_t *ret
                 first = false;
                 json_write_string(dst, json_key(m));
                 buf_putc(dst, ':');
+                at = dst->n;
                 json_write(dst, &m->value);
+                note_meta(ret, json_key(m), buf_str(dst), at, dst->n - at);
                 if (m == before)
                         *ret_gap = dst->n;
         }
@@ -212,8 +226,8 @@ struct object *object_from_tree(const struct json *tree) {
         _cleanup_buf_ struct buf text = BUF_INIT;
         bool comma_before = false, comma_after = false, first = true;
         size_t head = 0;
+        struct meta m = { 0 };
         struct object *o;
-        struct meta m;
 
         buf_reserve(&text, 4096);
         buf_putc(&text, '{');
@@ -224,7 +238,7 @@ struct object *object_from_tree(const struct json *tree) {
                 json_write_string(&text, json_key(t));
                 buf_putc(&text, ':');
                 if (json_is(&t->value, JSON_OBJECT) && str_eq(json_key(t), STR("metadata"))) {
-                        bool at_start, any = write_meta(&text, &t->value, &head, &at_start);
+                        bool at_start, any = write_meta(&text, &t->value, &m, &head, &at_start);
 
                         comma_before = !at_start;
                         comma_after = at_start && any;
@@ -232,7 +246,6 @@ struct object *object_from_tree(const struct json *tree) {
                         json_write(&text, &t->value);
         }
         buf_putc(&text, '}');
-        scan_meta(buf_str(&text), &m);
         o = object_new(buf_str(&text), head ? GAP : 0, &m);
         o->head = (uint32_t) head;
         o->comma_before = comma_before;
