@@ -21,10 +21,10 @@ struct parts {
         struct str num, denom, suffix;
 };
 
-static size_t span(struct str s, size_t at, const char *set) {
+static size_t span(struct str s, size_t at, struct str set) {
         size_t n = 0;
 
-        while (at + n < s.n && s.p[at + n] && strchr(set, s.p[at + n]))
+        while (at + n < s.n && memchr(set.p, s.p[at + n], set.n))
                 n++;
         return n;
 }
@@ -43,7 +43,8 @@ static int split(struct str s, struct parts *ret) {
 
         if (s.n > 0 && (s.p[0] == '-' || s.p[0] == '+'))
                 p.negative = s.p[at++] == '-';
-        at += span(s, at, "0");
+        while (at < s.n && s.p[at] == '0')
+                at++;
         n = span_digits(s, at);
         if (n > 0)
                 p.num = str_n(s.p + at, n);
@@ -54,7 +55,7 @@ static int split(struct str s, struct parts *ret) {
                 at += n;
         }
         p.suffix = str_sub(s, at, s.n);
-        n = span(s, at, "eEinumkKMGTP");
+        n = span(s, at, STR("eEinumkKMGTP"));
         if (at + n < s.n && (s.p[at + n] == '-' || s.p[at + n] == '+'))
                 n++;
         n += span_digits(s, at + n);
@@ -64,13 +65,14 @@ static int split(struct str s, struct parts *ret) {
         return 0;
 }
 
-static const struct {
-        const char *suffix;
+static const struct { /* the usual ones first */
+        struct str suffix;
         int base, exponent;
 } suffixes[] = {
-        { "", 10, 0 },   { "n", 10, -9 }, { "u", 10, -6 }, { "m", 10, -3 }, { "k", 10, 3 },  { "M", 10, 6 },
-        { "G", 10, 9 },  { "T", 10, 12 }, { "P", 10, 15 }, { "E", 10, 18 }, { "Ki", 2, 10 }, { "Mi", 2, 20 },
-        { "Gi", 2, 30 }, { "Ti", 2, 40 }, { "Pi", 2, 50 }, { "Ei", 2, 60 },
+        { STR_INIT("Mi"), 2, 20 }, { STR_INIT("m"), 10, -3 }, { STR_INIT(""), 10, 0 },   { STR_INIT("Gi"), 2, 30 },
+        { STR_INIT("Ki"), 2, 10 }, { STR_INIT("k"), 10, 3 },  { STR_INIT("M"), 10, 6 },  { STR_INIT("G"), 10, 9 },
+        { STR_INIT("n"), 10, -9 }, { STR_INIT("u"), 10, -6 }, { STR_INIT("T"), 10, 12 }, { STR_INIT("P"), 10, 15 },
+        { STR_INIT("E"), 10, 18 }, { STR_INIT("Ti"), 2, 40 }, { STR_INIT("Pi"), 2, 50 }, { STR_INIT("Ei"), 2, 60 },
 };
 
 static int interpret(struct str s, int64_t *ret_exponent, enum quantity_format *ret_format) {
@@ -78,7 +80,7 @@ static int interpret(struct str s, int64_t *ret_exponent, enum quantity_format *
         int64_t v;
 
         for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++)
-                if (str_eqc(s, suffixes[i].suffix)) {
+                if (str_eq(s, suffixes[i].suffix)) {
                         *ret_exponent = suffixes[i].exponent;
                         *ret_format = suffixes[i].base == 2 ? QUANTITY_BINARY_SI : QUANTITY_DECIMAL_SI;
                         return 0;
