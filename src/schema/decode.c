@@ -357,16 +357,16 @@ static int decode_field(struct decoder *d, const struct schema_type *t, const st
         struct frame here = { .up = at, .in = t, .key = field_name(f), .depth = at ? at->depth + 1 : 1 };
 
         m->key = member_key(field_name(f));
-        if (!in || (in->type == JSON_NULL && !(f->flags & SCHEMA_NULLABLE))) {
+        if (!in || (in->type == JSON_NULL && !(f->flags & SCHEMA_NULLABLE)))
                 *n += schema_absent(d->arena, f, &m->value);
-                return 0;
+        else {
+                if (in->type == JSON_NULL)
+                        m->value = *in;
+                else
+                        TRY(decode(d, f->type, in, &here, &m->value));
+                *n += !schema_is_empty(f, &m->value);
         }
-        if (in->type == JSON_NULL)
-                m->value = *in;
-        else
-                TRY(decode(d, f->type, in, &here, &m->value));
         m->value.hint = (uint16_t) (f - t->fields + 1);
-        *n += !schema_is_empty(f, &m->value);
         return 0;
 }
 
@@ -383,14 +383,11 @@ static int decode_struct(struct decoder *d, const struct schema_type *t, const s
         /* Most fields of most objects are absent and print nothing. */
         size_t want = room - t->n_fields;
         for (size_t i = 0; i < t->n_fields; i++)
-                want += slots[i] || !(t->fields[i].flags & SCHEMA_OMITEMPTY) ||
-                        t->fields[i].type->kind >= SCHEMA_QUANTITY || t->fields[i].type->kind == SCHEMA_ANY;
+                want += slots[i] || schema_prints_zero(&t->fields[i]);
         out.members = arena_array(d->arena, struct json_member, want + 1);
-        for (size_t i = 0; i < t->n_fields; i++) {
-                if (!slots[i] && (t->fields[i].flags & SCHEMA_OMITEMPTY) && (t->fields[i].flags & SCHEMA_POINTER))
-                        continue;
-                TRY(decode_field(d, t, &t->fields[i], slots[i], at, &out, &n));
-        }
+        for (size_t i = 0; i < t->n_fields; i++)
+                if (slots[i] || schema_prints_zero(&t->fields[i]))
+                        TRY(decode_field(d, t, &t->fields[i], slots[i], at, &out, &n));
         if (t->flags & SCHEMA_TYPE_PRESERVE_UNKNOWN)
                 json_each_member(m, in)
                         if (!schema_field(t, json_key(m)))

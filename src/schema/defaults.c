@@ -70,32 +70,6 @@ static const struct schema_field *field_of(const struct schema_type *t, const st
         return f ? f : schema_field_after(t, json_key(m), hint);
 }
 
-/* Insertion sort of the caller's own members: what was added at the end goes to its place, the rest stays. */
-static void reorder_struct(struct arena *a, const struct schema_type *t, struct json *value) {
-        const struct schema_field *few[48], *last = NULL;
-        const struct schema_field **fields =
-                        value->len <= ARRAY_SIZE(few) ? few : arena_array(a, const struct schema_field *, value->len);
-        size_t hint = 0;
-
-        for (size_t i = 0; i < value->len; i++) {
-                struct json_member m = value->members[i];
-                const struct schema_field *f = field_of(t, &m, &hint);
-                size_t k = i;
-
-                if (f)
-                        schema_reorder(a, f->type, &m.value);
-                if (f && last && f < last)
-                        while (k > 0 && !(fields[k - 1] && fields[k - 1] < f))
-                                k--;
-                else if (f)
-                        last = f;
-                memmove(&value->members[k + 1], &value->members[k], (i - k) * sizeof(m));
-                memmove(&fields[k + 1], &fields[k], (i - k) * sizeof(f));
-                value->members[k] = m;
-                fields[k] = f;
-        }
-}
-
 static bool keys_sorted(const struct json *map) {
         for (size_t i = 1; i < map->len; i++)
                 if (str_cmp(json_key(&map->members[i - 1]), json_key(&map->members[i])) > 0)
@@ -103,54 +77,91 @@ static bool keys_sorted(const struct json *map) {
         return true;
 }
 
-static bool in_order(const struct schema_type *t, const struct json *value);
+static bool reorder(struct arena *a, const struct schema_type *t, struct json *value);
 
-static bool struct_in_order(const struct schema_type *t, const struct json *value) {
+/* Container i of value; value becomes a copy of its own at the first change, as it may belong to an object that others
+ * read. */
+static void reorder_below(struct arena *a, const struct schema_type *t, struct json *value, size_t i, bool *owned) {
+        bool object = value->type == JSON_OBJECT;
+        struct json below = object ? value->members[i].value : value->items[i];
+
+        if (!reorder(a, t, &below))
+                return;
+        if (!*owned)
+                *value = json_copy_shallow(a, value);
+        *owned = true;
+        *(object ? &value->members[i].value : &value->items[i]) = below;
+}
+
+/* Insertion sort: what was added at the end goes to its place, the rest stays. */
+static void sort_members(const struct schema_type *t, struct json *value, const struct schema_field **fields) {
         const struct schema_field *last = NULL;
+
+        for (size_t i = 0; i < value->len; i++) {
+                const struct schema_field *f = fields[i];
+                struct json_member m = value->members[i];
+                size_t k = i;
+
+                if (f) { /* as decoding does */
+                        m.key = member_key(field_name(f));
+                        m.value.hint = (uint16_t) (f - t->fields + 1);
+                }
+                if (f && f < last)
+                        while (k > 0 && !(fields[k - 1] && fields[k - 1] < f))
+                                k--;
+                else if (f)
+                        last = f;
+                if (k < i) {
+                        memmove(&value->members[k + 1], &value->members[k], (i - k) * sizeof(m));
+                        memmove(&fields[k + 1], &fields[k], (i - k) * sizeof(f));
+                }
+                value->members[k] = m;
+                fields[k] = f;
+        }
+}
+
+static bool reorder_struct(struct arena *a, const struct schema_type *t, struct json *value) {
+        const struct schema_field *few[48], *last = NULL;
+        const struct schema_field **fields =
+                        value->len <= ARRAY_SIZE(few) ? few : arena_array(a, const struct schema_field *, value->len);
+        bool owned = false, sorted = true;
         size_t hint = 0;
 
-        json_each_member(m, value) {
-                const struct schema_field *f = field_of(t, m, &hint);
+        for (size_t i = 0; i < value->len; i++) {
+                const struct schema_field *f = fields[i] = field_of(t, &value->members[i], &hint);
 
                 if (!f)
                         continue;
-                if (f < last || !in_order(f->type, &m->value))
-                        return false;
+                if (f->type->kind >= SCHEMA_LIST && value->members[i].value.type >= JSON_ARRAY)
+                        reorder_below(a, f->type, value, i, &owned);
+                sorted = sorted && f >= last;
                 last = f;
         }
-        return true;
+        if (!sorted && !owned)
+                *value = json_copy_shallow(a, value);
+        if (!sorted)
+                sort_members(t, value, fields);
+        return owned || !sorted;
 }
 
-static bool in_order(const struct schema_type *t, const struct json *value) {
+/* Whether anything changed, and so *value is a copy now. */
+static bool reorder(struct arena *a, const struct schema_type *t, struct json *value) {
+        bool owned = false;
+
         if (t->kind == SCHEMA_STRUCT && json_is(value, JSON_OBJECT))
-                return struct_in_order(t, value);
-        if (t->kind == SCHEMA_MAP && json_is(value, JSON_OBJECT) && !keys_sorted(value))
-                return false;
-        if (!t->elem || t->elem->kind < SCHEMA_LIST)
-                return true;
-        if (t->kind == SCHEMA_LIST)
-                json_each_item(it, value)
-                        if (!in_order(t->elem, it))
-                                return false;
-        if (t->kind == SCHEMA_MAP)
-                json_each_member(m, value)
-                        if (!in_order(t->elem, &m->value))
-                                return false;
-        return true;
+                return reorder_struct(a, t, value);
+        if (t->kind == SCHEMA_MAP && json_is(value, JSON_OBJECT) && !keys_sorted(value)) {
+                *value = json_copy_shallow(a, value);
+                json_sort(value);
+                owned = true;
+        }
+        if (t->elem && t->elem->kind >= SCHEMA_LIST &&
+            json_is(value, t->kind == SCHEMA_LIST ? JSON_ARRAY : JSON_OBJECT))
+                for (size_t i = 0; i < value->len; i++)
+                        reorder_below(a, t->elem, value, i, &owned);
+        return owned;
 }
 
-/* Copies what it changes: the rest may belong to an object that others read. */
 void schema_reorder(struct arena *a, const struct schema_type *t, struct json *value) {
-        if (in_order(t, value))
-                return;
-        *value = json_copy_shallow(a, value);
-        if (t->kind == SCHEMA_LIST)
-                json_each_item(it, value)
-                        schema_reorder(a, t->elem, it);
-        else if (t->kind == SCHEMA_MAP) {
-                json_sort(value);
-                json_each_member(m, value)
-                        schema_reorder(a, t->elem, &m->value);
-        } else
-                reorder_struct(a, t, value);
+        reorder(a, t, value);
 }

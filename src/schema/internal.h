@@ -56,7 +56,14 @@ static inline const struct schema_field *schema_field_after(const struct schema_
 
 /* What Go prints for the zero value of a type: {} with its own zeros, "", 0, null … */
 struct json schema_zero(struct arena *a, const struct schema_type *t);
-bool schema_prints_zero(const struct schema_field *f);
+static inline bool schema_prints_zero(const struct schema_field *f) {
+        enum {
+                HAVE_EMPTY = 1 << SCHEMA_BOOL | 1 << SCHEMA_INT32 | 1 << SCHEMA_INT64 | 1 << SCHEMA_DOUBLE |
+                             1 << SCHEMA_STRING | 1 << SCHEMA_BYTES | 1 << SCHEMA_LIST | 1 << SCHEMA_MAP
+        };
+
+        return !(f->flags & SCHEMA_OMITEMPTY) || (!(f->flags & SCHEMA_POINTER) && !(HAVE_EMPTY >> f->type->kind & 1));
+}
 /* True when Go prints the field although nothing was given, and then *ret is what it prints. */
 bool schema_absent(struct arena *a, const struct schema_field *f, struct json *ret);
 /* True when an omitempty field of this value is not printed. */

@@ -9,7 +9,7 @@ const char *const verb_names[N_VERBS] = {
 };
 
 static int compare_name(struct str a, const char *b, size_t n) {
-        int c = memcmp(a.p, b, MIN(a.n, n));
+        int c = a.n > 0 && *a.p != *b ? (unsigned char) *a.p - (unsigned char) *b : memcmp(a.p, b, MIN(a.n, n));
 
         return c ? c : (a.n > n) - (a.n < n);
 }

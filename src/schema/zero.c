@@ -2,15 +2,6 @@
  * nil or empty list or map; a struct is never empty, so "status":{} and "creationTimestamp":null appear. */
 #include "schema/internal.h"
 
-static bool has_empty(enum schema_kind k) { /* kinds that omitempty leaves out when zero */
-        return k == SCHEMA_BOOL || (k >= SCHEMA_INT32 && k <= SCHEMA_BYTES) || k == SCHEMA_LIST || k == SCHEMA_MAP;
-}
-
-bool schema_prints_zero(const struct schema_field *f) {
-        return !(f->flags & SCHEMA_OMITEMPTY) ||
-               (!(f->flags & SCHEMA_POINTER) && !has_empty((enum schema_kind) f->type->kind));
-}
-
 bool schema_absent(struct arena *a, const struct schema_field *f, struct json *ret) {
         bool pointer = f->flags & SCHEMA_POINTER;
 
