@@ -227,6 +227,7 @@ struct json *json_set(struct arena *a, struct json *object, struct str key, stru
 
         if (!old)
                 return json_add(a, object, key, v);
+        v.hint = old->hint; /* which is about the key */
         *old = v;
         return old;
 }

@@ -179,6 +179,7 @@ int admission_configure(struct apiserver *s, struct error *err) {
             admission_hook_users(s, "ValidatingAdmissionWebhook", &p->hook_users[1], err) < 0)
                 return err->err;
         p->node_selectors = json_getc(p->node_selectors, "podNodeSelectorPluginConfig");
+        TRY(admission_pod_parts(s, err));
         return pod_security_configure(s, err);
 }
 

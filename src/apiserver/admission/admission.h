@@ -111,12 +111,14 @@ struct event_limits;
 struct admission_settings {
         uint64_t off;            /* by their places in the table */
         int64_t toleration_s[2]; /* DefaultTolerationSeconds: of not-ready and unreachable nodes */
-        const struct json *node_selectors, *tolerations; /* of PodNodeSelector, PodTolerationRestriction; or NULL */
-        struct hook_users *hook_users[2];                /* configs.h; or NULL */
-        struct event_limits *event_limits;               /* of EventRateLimit; or NULL */
+        const struct json *node_selectors, *tolerations;     /* of PodNodeSelector, PodTolerationRestriction; or NULL */
+        struct hook_users *hook_users[2];                    /* configs.h; or NULL */
+        struct event_limits *event_limits;                   /* of EventRateLimit; or NULL */
+        struct json token_volume, token_mount, evictions[2]; /* what most pods get: decoded once */
 };
 /* Reads them: s->plugins and s->pod_security. */
 int admission_configure(struct apiserver *s, struct error *err);
+int admission_pod_parts(struct apiserver *s, struct error *err);
 /* Reads the kubeconfig that the plugin's configuration names. */
 int admission_hook_users(struct apiserver *s, const char *plugin, struct hook_users **ret, struct error *err);
 /* What the file says about one plugin, itself or in another file; *ret NULL: nothing. In s->arena. */

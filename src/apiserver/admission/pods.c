@@ -4,6 +4,8 @@
 
 #include "apiserver/admission/admission.h"
 #include "base/rand.h"
+#include "json/build.h"
+#include "schema/decode.h"
 #include "schema/quantity.h"
 #include "schema/types.h"
 
@@ -108,25 +110,17 @@ static bool tolerates(const struct json *tolerations, const char *key) {
         return false;
 }
 
+static const char *const conditions[] = { "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable" };
+
 int admission_default_tolerations(struct admission *ad, struct error *err) {
-        static const char *const keys[] = { "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable" };
-        struct json *spec, *list;
+        struct json *list;
 
         if (!admission_is(ad, &res_pods))
                 return 0;
-        spec = json_get_or_add_object(ad->a, ad->obj, "spec");
-        list = json_get_or_add_array(ad->a, spec, "tolerations");
-        for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-                struct json t = json_new_object();
-
-                if (tolerates(list, keys[i]))
-                        continue;
-                json_set_cstr(ad->a, &t, "key", keys[i]);
-                json_set_cstr(ad->a, &t, "operator", "Exists");
-                json_set_cstr(ad->a, &t, "effect", "NoExecute");
-                json_set_int(ad->a, &t, "tolerationSeconds", ad->s->plugins->toleration_s[i]);
-                json_push(ad->a, list, t);
-        }
+        list = json_get_or_add_array(ad->a, json_get_or_add_object(ad->a, ad->obj, "spec"), "tolerations");
+        for (size_t i = 0; i < ARRAY_SIZE(conditions); i++)
+                if (!tolerates(list, conditions[i]))
+                        json_push(ad->a, list, ad->s->plugins->evictions[i]);
         return 0;
 }
 
@@ -162,71 +156,55 @@ int admission_topology_labels(struct admission *ad, struct error *err) {
 #define TOKEN_PATH "/var/run/secrets/kubernetes.io/serviceaccount"
 #define TOKEN_SECONDS 3607
 
-static struct json object1(struct arena *a, const char *k, struct json v) {
-        struct json o = json_new_object();
-
-        json_setc(a, &o, k, v);
-        return o;
-}
-
-static struct json array1(struct arena *a, struct json v) {
-        struct json l = json_new_array();
-
-        json_push(a, &l, v);
-        return l;
-}
-
-static struct json key_to_path(struct arena *a, const char *key) {
-        struct json o = json_new_object();
-
-        json_set_cstr(a, &o, "key", key);
-        json_set_cstr(a, &o, "path", key);
-        return o;
-}
-
 /* The projected volume that gives a pod its token, the cluster's CA and its namespace. */
-static struct json token_volume(struct arena *a, struct str name) {
-        struct json sources = json_new_array(), token = json_new_object(), ca = json_new_object(),
-                    item = json_new_object();
-        struct json field = json_new_object(), projected = json_new_object(), volume = json_new_object();
+static const char token_volume[] =
+                "{ name: '', projected: { sources: [ { serviceAccountToken: { expirationSeconds: %d, path: 'token' } },"
+                " { configMap: { name: 'kube-root-ca.crt', items: [ { key: 'ca.crt', path: 'ca.crt' } ] } },"
+                " { downwardAPI: { items: [ { path: 'namespace',"
+                " fieldRef: { apiVersion: 'v1', fieldPath: 'metadata.namespace' } } ] } } ], defaultMode: 420 } }";
 
-        json_set_int(a, &token, "expirationSeconds", TOKEN_SECONDS);
-        json_set_cstr(a, &token, "path", "token");
-        json_push(a, &sources, object1(a, "serviceAccountToken", token));
+static int decoded(struct arena *a, const struct schema_type *t, struct json *part, struct error *err) {
+        struct json built = *part;
 
-        json_set_cstr(a, &ca, "name", "kube-root-ca.crt");
-        json_setc(a, &ca, "items", array1(a, key_to_path(a, "ca.crt")));
-        json_push(a, &sources, object1(a, "configMap", ca));
+        return schema_decode(a, t, &built, NULL, part, err);
+}
 
-        json_set_cstr(a, &field, "apiVersion", "v1");
-        json_set_cstr(a, &field, "fieldPath", "metadata.namespace");
-        json_set_cstr(a, &item, "path", "namespace");
-        json_setc(a, &item, "fieldRef", field);
-        json_push(a, &sources, object1(a, "downwardAPI", object1(a, "items", array1(a, item))));
+int admission_pod_parts(struct apiserver *s, struct error *err) {
+        struct admission_settings *p = s->plugins;
 
-        json_setc(a, &projected, "sources", sources);
-        json_set_int(a, &projected, "defaultMode", 420);
-        json_set_str(a, &volume, "name", name);
-        json_setc(a, &volume, "projected", projected);
-        return volume;
+        p->token_volume = json_build(s->arena, token_volume, TOKEN_SECONDS);
+        p->token_mount = json_build(s->arena, "{ name: '', readOnly: %b, mountPath: %c }", true, TOKEN_PATH);
+        TRY(decoded(s->arena, &type_Volume, &p->token_volume, err));
+        TRY(decoded(s->arena, &type_VolumeMount, &p->token_mount, err));
+        for (size_t i = 0; i < ARRAY_SIZE(conditions); i++) {
+                p->evictions[i] = json_build(
+                                s->arena, "{ key: %c, operator: 'Exists', effect: 'NoExecute', tolerationSeconds: %l }",
+                                conditions[i], p->toleration_s[i]);
+                TRY(decoded(s->arena, &type_Toleration, &p->evictions[i], err));
+        }
+        return 0;
+}
+
+/* A part under a name of its own; what is below it is shared. */
+static struct json named(struct arena *a, const struct json *part, struct str name) {
+        struct json copy = json_copy_shallow(a, part);
+
+        json_set_str(a, &copy, "name", name);
+        return copy;
 }
 
 static bool mounts_at(const struct json *container, const char *path) {
         return json_find_by(json_getc(container, "volumeMounts"), "mountPath", str_of(path));
 }
 
-static bool add_token_mounts(struct arena *a, struct json *spec, const char *list, struct str volume) {
+static bool add_token_mounts(struct admission *ad, struct json *spec, const char *list, struct str volume) {
+        const struct json *mount = &ad->s->plugins->token_mount;
         bool added = false;
 
         json_each_item(c, json_getc(spec, list)) {
-                struct json m = json_new_object();
-
                 if (mounts_at(c, TOKEN_PATH))
                         continue;
-                json_set_str(a, &m, "name", volume);
-                json_set_bool(a, &m, "readOnly", true);
-                json_set_cstr(a, &m, "mountPath", TOKEN_PATH);
-                json_push(a, json_get_or_add_array(a, c, "volumeMounts"), m);
+                json_push(ad->a, json_get_or_add_array(ad->a, c, "volumeMounts"), named(ad->a, mount, volume));
                 added = true;
         }
         return added;
@@ -240,7 +218,7 @@ static struct str token_volume_name(struct admission *ad, const struct json *spe
                     json_getc(v, "projected"))
                         return json_str(json_getc(v, "name"));
         rand_suffix(suffix, sizeof(suffix));
-        return arena_printf(ad->a, "kube-api-access-%.5s", suffix);
+        return arena_printf(ad->a, "kube-api-access-%" STR_FMT, (int) sizeof(suffix), suffix);
 }
 
 static bool wants_token(const struct json *spec, const struct json *account) {
@@ -277,14 +255,15 @@ static int find_account(struct admission *ad, const struct json *spec, struct ob
 static void mount_token(struct admission *ad, struct json *spec) {
         struct str volume = token_volume_name(ad, spec);
         size_t had = json_len(json_getc(spec, "volumes"));
-        bool added = add_token_mounts(ad->a, spec, "initContainers", volume);
+        bool added = add_token_mounts(ad, spec, "initContainers", volume);
 
-        added = add_token_mounts(ad->a, spec, "containers", volume) || added;
+        added = add_token_mounts(ad, spec, "containers", volume) || added;
         for (size_t i = 0; i < had; i++)
                 if (str_eq(json_str(json_getc(json_item(json_getc(spec, "volumes"), i), "name")), volume))
                         return;
         if (added)
-                json_push(ad->a, json_get_or_add_array(ad->a, spec, "volumes"), token_volume(ad->a, volume));
+                json_push(ad->a, json_get_or_add_array(ad->a, spec, "volumes"),
+                          named(ad->a, &ad->s->plugins->token_volume, volume));
 }
 
 /* The account "default" comes soon after its namespace, from a controller: what was sent with both waits for it. */
