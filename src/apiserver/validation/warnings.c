@@ -159,11 +159,11 @@ static void warn_placement(struct op *op, const struct path *p, const struct jso
         static const char *const lists[] = { "requiredDuringSchedulingIgnoredDuringExecution",
                                              "preferredDuringSchedulingIgnoredDuringExecution" };
         const struct path *affinity = PATH(p, "affinity");
+        const struct json *given = GET(spec, "affinity");
 
         each_word(kind, "podAffinity", "podAntiAffinity")
                 for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
-                        each_at(t, at, PATH(PATH(affinity, kind), lists[l]),
-                                json_at_path(spec, "affinity", kind, lists[l])) {
+                        each_at(t, at, PATH(PATH(affinity, kind), lists[l]), json_at_path(given, kind, lists[l])) {
                                 if (!GET(l ? GET(t, "podAffinityTerm") : t, "labelSelector"))
                                         warn(op, PATH(l ? PATH(at, "podAffinityTerm") : at, "labelSelector"),
                                              no_selector);
@@ -214,12 +214,30 @@ static void warn_profiles(struct op *op, const struct path *meta, const struct j
         }
 }
 
+/* The volumes with files: how Go calls them, and where their names are. */
+static const char *const with_files[][4] = { { "configMap", "ConfigMap", "name", "name" },
+                                             { "secret", "Secret", "secretName", "name" },
+                                             { "downwardAPI", "DownwardAPI", NULL, NULL },
+                                             { "serviceAccountToken", "ServiceAccountToken", NULL, NULL } };
+
+static struct str source_title(struct arena *a, size_t i, const struct json *source, bool projected) {
+        const char *key = with_files[i][projected ? 3 : 2];
+
+        return key ? arena_printf(a, "%s \"%" STR_FMT "\"", with_files[i][1], STR_ARG(TEXT(source, key)))
+                   : str_of(with_files[i][1]);
+}
+
+#define TOKEN 3 /* in with_files: is a file itself */
+
 struct file {
-        struct str path, from; /* from: the source within a projected volume, or empty */
+        struct str path;
+        size_t kind;               /* in with_files */
+        const struct json *source; /* within a projected volume, or NULL */
 };
 
 static struct str shown_file(struct arena *a, struct file f) {
-        return f.from.n ? arena_printf(a, "\"%" STR_FMT "\" (%" STR_FMT ")", STR_ARG(f.path), STR_ARG(f.from))
+        return f.source ? arena_printf(a, "\"%" STR_FMT "\" (%" STR_FMT ")", STR_ARG(f.path),
+                                       STR_ARG(source_title(a, f.kind, f.source, true)))
                         : arena_printf(a, "\"%" STR_FMT "\"", STR_ARG(f.path));
 }
 
@@ -244,23 +262,11 @@ static void warn_files(struct op *op, struct str volume, const char *what, struc
 
 #define MAX_FILES 256 /* of a volume, that are looked at */
 
-static size_t list_files(const struct json *items, struct str from, struct file *files, size_t n) {
-        json_each_item(it, items)
+static size_t list_files(const struct json *source, size_t kind, bool projected, struct file *files, size_t n) {
+        json_each_item(it, GET(source, "items"))
                 if (n < MAX_FILES)
-                        files[n++] = (struct file) { TEXT(it, "path"), from };
+                        files[n++] = (struct file) { TEXT(it, "path"), kind, projected ? source : NULL };
         return n;
-}
-
-/* The volumes with files: how Go calls them, and where their names are. */
-static const char *const with_files[][4] = { { "configMap", "ConfigMap", "name", "name" },
-                                             { "secret", "Secret", "secretName", "name" },
-                                             { "downwardAPI", "DownwardAPI", NULL, NULL } };
-
-static struct str source_title(struct arena *a, size_t i, const struct json *source, bool projected) {
-        const char *key = with_files[i][projected ? 3 : 2];
-
-        return key ? arena_printf(a, "%s \"%" STR_FMT "\"", with_files[i][1], STR_ARG(TEXT(source, key)))
-                   : str_of(with_files[i][1]);
 }
 
 static void warn_overlaps(struct op *op, const struct json *v) {
@@ -270,26 +276,22 @@ static void warn_overlaps(struct op *op, const struct json *v) {
         for (size_t i = 0; i < ARRAY_SIZE(with_files); i++) {
                 const struct json *source = GET(v, with_files[i][0]);
 
-                n = list_files(GET(source, "items"), STR(""), files, 0);
+                n = list_files(source, i, false, files, 0);
                 if (n > 1)
                         warn_files(op, TEXT(v, "name"), source_title(op->c->arena, i, source, false).p, files, n);
         }
         n = 0;
         json_each_item(s, json_at_path(v, "projected", "sources")) {
-                const struct json *token = GET(s, "serviceAccountToken");
-
                 if (json_len(s) == 0)
                         warn(op, NULL, "volume \"%" STR_FMT "\" (Projected) has no sources provided",
                              STR_ARG(TEXT(v, "name")));
                 for (size_t i = 0; i < ARRAY_SIZE(with_files); i++) {
                         const struct json *source = GET(s, with_files[i][0]);
 
-                        if (json_len(GET(source, "items")) > 0)
-                                n = list_files(GET(source, "items"), source_title(op->c->arena, i, source, true), files,
-                                               n);
+                        n = list_files(source, i, true, files, n);
+                        if (source && i == TOKEN && n < MAX_FILES)
+                                files[n++] = (struct file) { TEXT(source, "path"), i, source };
                 }
-                if (token && n < MAX_FILES)
-                        files[n++] = (struct file) { TEXT(token, "path"), STR("ServiceAccountToken") };
         }
         if (n > 1)
                 warn_files(op, TEXT(v, "name"), "Projected", files, n);
@@ -372,9 +374,11 @@ static void warn_env(struct op *op, const struct path *p, const struct json *env
 }
 
 static void warn_container(struct op *op, const struct path *p, const struct json *c) {
+        const struct json *resources = GET(c, "resources");
+
         each_word(size, "memory", "ephemeral-storage")
                 each_word(list, "limits", "requests")
-                        warn_size(op, PATH(PATH(p, "resources"), list), json_at_path(c, "resources", list), size);
+                        warn_size(op, PATH(PATH(p, "resources"), list), GET(resources, list), size);
         warn_env(op, PATH(p, "env"), GET(c, "env"));
 }
 
@@ -395,11 +399,14 @@ static void warn_port(struct op *op, const struct path *spec_path, const struct 
 
                         json_each_item(other, GET(container, "ports")) {
                                 _cleanup_buf_ struct buf where = BUF_INIT;
-                                int64_t mine = json_int(GET(port, "hostPort")), its = json_int(GET(other, "hostPort"));
-                                bool same = str_eq(TEXT(port, "hostIP"), TEXT(other, "hostIP"));
+                                int64_t mine, its;
+                                bool same;
 
                                 if (other == port)
                                         return;
+                                mine = json_int(GET(port, "hostPort"));
+                                its = json_int(GET(other, "hostPort"));
+                                same = str_eq(TEXT(port, "hostIP"), TEXT(other, "hostIP"));
                                 i++;
                                 if (json_int(GET(port, "containerPort")) != json_int(GET(other, "containerPort")) ||
                                     !str_eq(TEXT(port, "protocol"), TEXT(other, "protocol")))
@@ -432,16 +439,17 @@ static void warn_port_names(struct op *op, const struct path *p, const struct js
                         json_each_item(port, GET(container, "ports")) {
                                 _cleanup_buf_ struct buf where = BUF_INIT;
                                 struct str name = TEXT(port, "name"), other = json_str(json_get(&seen, name));
+                                const struct path *at = PATH_INDEX(list, i++);
 
-                                path_print(&where, PATH_INDEX(list, i++));
                                 if (other.n)
-                                        warn(op, PATH_INDEX(list, i - 1),
+                                        warn(op, at,
                                              "duplicate port name \"%" STR_FMT "\" with %" STR_FMT
                                              ", services and probes that select ports by name will use %" STR_FMT,
                                              STR_ARG(name), STR_ARG(other), STR_ARG(other));
-                                else if (name.n)
-                                        json_set(op->c->arena, &seen, name,
-                                                 json_of_copy(op->c->arena, buf_str(&where)));
+                                if (other.n || !name.n)
+                                        continue;
+                                path_print(&where, at);
+                                json_set(op->c->arena, &seen, name, json_of_copy(op->c->arena, buf_str(&where)));
                         }
                 }
         }
