@@ -150,22 +150,26 @@ static int64_t begin_of_search(const struct sync *s) {
         return from;
 }
 
-static int read_schedule(struct sync *s, struct error *err) {
+static int read_schedule(struct sync *s) {
         struct str zone = CronJobSpec_timeZone(s->spec), schedule = CronJobSpec_schedule(s->spec);
         _cleanup_error_ struct error what = ERROR_INIT;
         const char *reason = "UnparseableSchedule";
-        int r;
 
-        r = cron_parse(schedule, &s->cron, &what);
-        if (r == 0 && !str_empty(zone)) {
+        if (cron_parse(schedule, &s->cron, &what) < 0)
+                error_prefix(&what, "unparseable schedule: \"%" STR_FMT "\" ", STR_ARG(schedule));
+        else if (!str_empty(zone) && timezone_load(zone, &s->zone, &what) < 0) {
                 reason = "UnknownTimeZone";
-                r = timezone_load(zone, &s->zone, &what);
-        }
-        if (r < 0) /* the user has to change it: nothing to try again */
-                event_record(s->c->events, &res_cronjobs, s->cj, NULL, "Warning", reason, "%s: %s",
-                             strcmp(reason, "UnknownTimeZone") ? "unparseable schedule" : "invalid timeZone",
-                             error_text(&what));
-        return r;
+                error_prefix(&what, "invalid timeZone: \"%" STR_FMT "\"", STR_ARG(zone));
+        } else if (cron_next(&s->cron, s->zone, begin_of_search(s)) == INT64_MAX) {
+                reason = "InvalidSchedule";
+                error_set(&what, -EINVAL,
+                          "invalid schedule: %" STR_FMT
+                          " : time difference between two schedules is less than 1 second",
+                          STR_ARG(schedule));
+        } else
+                return 0;
+        event_record(s->c->events, &res_cronjobs, s->cj, NULL, "Warning", reason, "%s", error_text(&what));
+        return -EINVAL; /* the user has to change it: nothing to try again */
 }
 
 /* ---- making a Job ---- */
@@ -255,7 +259,7 @@ static int sync_all(struct sync *s, struct str key, struct error *err) {
         if (r == 0)
                 r = trim_history(s, s->failed.v, s->failed.n, CronJobSpec_has_failedJobsHistoryLimit(s->spec),
                                  CronJobSpec_failedJobsHistoryLimit(s->spec), err);
-        if (r == 0 && !object_deleting(s->cj) && !CronJobSpec_suspend(s->spec) && read_schedule(s, err) == 0) {
+        if (r == 0 && !object_deleting(s->cj) && !CronJobSpec_suspend(s->spec) && read_schedule(s) == 0) {
                 r = make_due(s, err);
                 next = cron_next(&s->cron, s->zone,
                                  s->cron.every_ns ? MAX(begin_of_search(s), s->now - s->cron.every_ns) : s->now);

@@ -128,6 +128,17 @@ static void makes_a_job_at_each_time(void **state) {
         assert_int_equal(events(&k, "cj", "SawCompletedJob"), 2);
 }
 
+static void a_time_that_never_comes_is_said(void **state) {
+        _cluster_ struct cluster k;
+
+        cluster_start(&k, NULL, classes);
+        create(&k, "");
+        assert_int_equal(events(&k, "cj", "InvalidSchedule"), 0);
+        fake_api_patch(k.api, &res_cronjobs, "ns", "cj", "", "{'spec':{'schedule':'59 23 31 2 *'}}");
+        cluster_settle(&k);
+        assert_int_equal(events(&k, "cj", "InvalidSchedule"), 1);
+}
+
 static void forbid_waits_for_the_one_before(void **state) {
         _cluster_ struct cluster k;
 
@@ -204,7 +215,7 @@ int main(void) {
                 cmocka_unit_test(makes_a_job_at_each_time),      cmocka_unit_test(forbid_waits_for_the_one_before),
                 cmocka_unit_test(replace_ends_the_one_before),   cmocka_unit_test(suspended_it_makes_none),
                 cmocka_unit_test(history_is_kept_to_its_limits), cmocka_unit_test(what_was_missed_is_made_up_for_once),
-                cmocka_unit_test(too_late_is_left_out),
+                cmocka_unit_test(too_late_is_left_out),          cmocka_unit_test(a_time_that_never_comes_is_said),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
