@@ -2,6 +2,7 @@
  * and keeps what it cannot say in annotations, and events, whose core view has older names for the same things. */
 #include <errno.h>
 
+#include "json/build.h"
 #include "schema/decode.h"
 #include "schema/types.h"
 
@@ -136,23 +137,21 @@ static void autoscaler_from_v1(struct arena *a, struct json *object) {
                     current = take_annotation(a, object, CURRENT_METRICS);
         struct json conditions = take_annotation(a, object, CONDITIONS),
                     behavior = take_annotation(a, object, BEHAVIOR);
+        int64_t cpu = -1;
 
         if (metrics.type != JSON_ARRAY)
                 metrics = json_new_array();
-        if (HorizontalPodAutoscalerSpecV1_has_targetCPUUtilizationPercentage(&spec)) {
-                struct json target = json_new_object(), resource = json_new_object(), metric = json_new_object();
-
-                json_set_cstr(a, &target, "type", "Utilization");
-                json_set_int(a, &target, "averageUtilization",
-                             HorizontalPodAutoscalerSpecV1_targetCPUUtilizationPercentage(&spec));
-                json_set_cstr(a, &resource, "name", "cpu");
-                json_setc(a, &resource, "target", target);
-                json_set_cstr(a, &metric, "type", "Resource");
-                json_setc(a, &metric, "resource", resource);
-                json_insert(a, &metrics, 0, metric);
-        }
-        if (json_len(&metrics) > 0)
-                json_setc(a, &spec, "metrics", metrics);
+        if (HorizontalPodAutoscalerSpecV1_has_targetCPUUtilizationPercentage(&spec))
+                cpu = HorizontalPodAutoscalerSpecV1_targetCPUUtilizationPercentage(&spec);
+        else if (json_len(&metrics) == 0)
+                cpu = 80; /* v1 has always meant that */
+        if (cpu >= 0)
+                json_insert(a, &metrics, 0,
+                            json_build(a,
+                                       "{ type: 'Resource', resource: { name: 'cpu', "
+                                       "  target: { type: 'Utilization', averageUtilization: %l } } }",
+                                       cpu));
+        json_setc(a, &spec, "metrics", metrics);
         if (behavior.type == JSON_OBJECT)
                 json_setc(a, &spec, "behavior", behavior);
         if (current.type == JSON_ARRAY)

@@ -422,6 +422,10 @@ static void other_versions_of_a_resource_are_views(void **state) {
               201, ".apiVersion", "autoscaling/v1");
         check(ASK(f, API_GET, v2, "default", "h"), 200, ".spec.metrics[0].resource.target.averageUtilization", "50");
         check(ASK(f, API_GET, v1, "default", "h"), 200, ".spec.targetCPUUtilizationPercentage", "50");
+        check(ASK(f, API_CREATE, v1, "default",
+                  .body = "{\"metadata\":{\"name\":\"i\"},\"spec\":{\"maxReplicas\":3,\"scaleTargetRef\":{"
+                          "\"kind\":\"Deployment\",\"name\":\"w\",\"apiVersion\":\"apps/v1\"}}}"),
+              201, ".spec.targetCPUUtilizationPercentage", "80");
 }
 
 static void leases_are_created_by_an_update(void **state) {
