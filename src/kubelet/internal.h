@@ -53,6 +53,7 @@ struct kubelet {
         struct http_server *server; /* server.c */
         struct list server_live;    /* the server's loop */
         bool server_ending, server_quiet;
+        struct map *verdicts; /* the server's loop: access.c; NULL: none yet */
         struct eviction *eviction;
 
         /* What other threads may look at: under lock, never held over a call. */

@@ -622,6 +622,7 @@ void kubelet_free(struct kubelet *k) {
         map_free(k->adopted);
         map_free(k->views);
         map_free(k->sources);
+        map_free(k->verdicts);
         object_unref(k->node_object);
         free(k->machine);
         pthread_mutex_destroy(&k->lock);

@@ -119,11 +119,12 @@ def test_the_node_asks_who_reads_from_it(cluster, ns):
         c.request("GET", path, headers={"Authorization": "Bearer " + token} if token else {})
         return c.getresponse().status
 
-    assert [status("/metrics", t) for t in (None, "x", token)] == [401, 401, 403]
+    assert [status("/configz", t) for t in (None, "x", token)] == [401, 401, 403]
     cluster.kubectl("create", "clusterrole", ns, "--verb=get", "--resource=nodes/metrics,nodes/pods")
     cluster.kubectl("create", "clusterrolebinding", ns, "--clusterrole", ns, "--serviceaccount", f"{ns}:reader")
     assert [status(p) for p in ("/metrics/resource", "/runningpods", "/configz", "/stats/summary")] == [200, 200, 403, 403]
     cluster.kubectl("delete", f"clusterrolebinding/{ns}", f"clusterrole/{ns}")
+    assert [status(p) for p in ("/metrics", "/stats/summary")] == [200, 403]  # its answers are kept
 
 
 def test_bootstrap_tokens_sign_cluster_info_and_expire(cluster):
