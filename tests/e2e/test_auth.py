@@ -229,12 +229,14 @@ def test_webhooks_know_tokens_and_rights(asking):
 
 def test_front_proxies_are_believed(asking):
     server = asking.json("config", "view", "--minify")["clusters"][0]["cluster"]["server"]
-    def ask(name, *headers):
+    def ask(name, *headers, path="/api/v1/secrets"):
         more = [arg for h in headers for arg in ("-H", h)]
-        out = subprocess.run(["curl", "-sk", *asking.proxies[name], *more, server + "/api/v1/secrets"], capture_output=True, text=True).stdout
+        out = subprocess.run(["curl", "-sk", *asking.proxies[name], *more, server + path], capture_output=True, text=True).stdout
         return json.loads(out).get("message")
     assert ask("front", "X-Remote-User: alice", "X-Remote-Group: g").startswith('secrets is forbidden: User "alice"')
     assert ask("front", "X-Remote-User: alice", "X-Remote-Group: system:masters") is None
+    nobody = ("X-Remote-User: system:anonymous", "X-Remote-Group: system:unauthenticated")
+    assert ask("front", *nobody, path="/api").startswith('forbidden: User "system:anonymous" cannot get path "/api"')
     assert ask("front") == "Unauthorized" and ask("other", "X-Remote-User: alice") == "Unauthorized"
     data = asking.json("get", "cm", "extension-apiserver-authentication", "-n", "kube-system")["data"]
     assert json.loads(data["requestheader-allowed-names"]) == ["front"] and "BEGIN CERT" in data["requestheader-client-ca-file"]

@@ -34,6 +34,12 @@ void user_add_group(struct api_user *u, struct str group) {
         u->groups[u->n_groups++] = group;
 }
 
+void user_add_authenticated(struct api_user *u) {
+        if (!str_eqc(u->name, "system:anonymous") && !user_is_in(u, "system:authenticated") &&
+            !user_is_in(u, "system:unauthenticated"))
+                user_add_group(u, STR("system:authenticated"));
+}
+
 void user_add_extra(struct arena *a, struct api_user *u, struct str key, struct str value) {
         struct json *list;
 
@@ -112,7 +118,7 @@ int authn_parse_tokens(struct arena *a, struct str rest, struct map *ret, struct
                 *u = user_new(a, name, uid, NULL, groups.n + 2);
                 while (str_split(&groups, ',', &g))
                         user_add_group(u, str_trim(g));
-                user_add_group(u, STR("system:authenticated"));
+                user_add_authenticated(u);
                 map_put(ret, token, u);
         }
         return 0;
@@ -428,7 +434,7 @@ static bool certificate_user(struct arena *a, struct http_request *req, struct a
         *ret = user_new(a, cn, http_request_client_cert_uid(req), NULL, n + 1);
         for (size_t i = 0; i < n; i++)
                 user_add_group(ret, orgs[i]);
-        user_add_group(ret, STR("system:authenticated"));
+        user_add_authenticated(ret);
         sha = http_request_client_cert_sha256(req);
         text = arena_alloc(a, sizeof(prefix) + sha.n); /* for every request: without printf */
         memcpy(mempcpy(text, prefix, sizeof(prefix) - 1), sha.p, sha.n);

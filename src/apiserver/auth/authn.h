@@ -130,6 +130,8 @@ void count_labelled(const struct metric *m, uint64_t key, const char *const labe
 /* A user with room for more groups; the texts are views. */
 struct api_user user_new(struct arena *a, struct str name, struct str uid, const struct json *groups, size_t more);
 void user_add_group(struct api_user *u, struct str group);
+/* "system:authenticated", unless they are said not to be that. */
+void user_add_authenticated(struct api_user *u);
 void user_add_extra(struct arena *a, struct api_user *u, struct str key, struct str value);
 /* metav1.UserInfo: username, uid, groups, extra; what is empty is left out. And back. */
 struct json user_json(struct arena *a, const struct api_user *u);

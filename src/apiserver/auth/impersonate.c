@@ -7,7 +7,6 @@
 #include "http/server.h"
 
 #define ACCOUNT "system:serviceaccount:"
-#define EXTRA "impersonate-extra-"
 
 static int may_be(struct apiserver *s, const struct api_user *user, struct attributes at, struct error *err) {
         _cleanup_opinion_ struct opinion why = { 0 };
@@ -42,44 +41,48 @@ static int may_be_named(struct apiserver *s, const struct api_user *user, struct
         return may_be(s, user, at, err);
 }
 
-static int take_header(struct apiserver *s, struct arena *a, const struct api_user *user, const struct http_header *h,
-                       struct api_user *as, struct error *err) {
-        static const struct str group = STR_INIT("authentication.k8s.io"), extra = STR_INIT(EXTRA);
-        _cleanup_buf_ struct buf key = BUF_INIT;
-        int r;
+static const char group_header[] = "impersonate-group", extra_prefix[] = "impersonate-extra-";
 
-        if (str_eqc(h->name, "impersonate-group")) {
-                r = may_be(s, user, (struct attributes) { .resource = STR("groups"), .name = h->value }, err);
-                if (r == 0)
-                        user_add_group(as, h->value);
-                return r;
+/* Its groups, what else is said of it, its UID: in the order in which upstream asks. */
+static int take_headers(struct apiserver *s, struct http_request *req, const struct api_user *user, struct api_user *as,
+                        struct error *err) {
+        struct attributes at = { .resource = STR("groups") };
+        struct arena *a = http_request_arena(req);
+        const struct http_header *h;
+        size_t n = http_request_headers(req, &h);
+        int r = 0;
+
+        for (size_t i = 0; r == 0 && i < n; i++)
+                if (str_eqc(h[i].name, group_header)) {
+                        at.name = h[i].value;
+                        user_add_group(as, at.name);
+                        r = may_be(s, user, at, err);
+                }
+        at.group = STR("authentication.k8s.io");
+        at.resource = STR("userextras");
+        for (size_t i = 0; r == 0 && i < n; i++) {
+                _cleanup_buf_ struct buf key = BUF_INIT;
+                struct str rest = str_sub(h[i].name, sizeof(extra_prefix) - 1, h[i].name.n);
+
+                if (!str_has_prefix(h[i].name, str_of(extra_prefix)))
+                        continue;
+                at.name = h[i].value;
+                at.subresource = url_decode(&key, rest, false) == 0 ? arena_str(a, buf_str(&key)) : rest;
+                user_add_extra(a, as, at.subresource, at.name);
+                r = may_be(s, user, at, err);
         }
-        if (str_eqc(h->name, "impersonate-uid")) {
-                as->uid = h->value;
-                return may_be(s, user,
-                              (struct attributes) { .group = group, .resource = STR("uids"), .name = h->value }, err);
-        }
-        if (!str_has_prefix(h->name, extra))
-                return 0;
-        if (url_decode(&key, str_sub(h->name, extra.n, h->name.n), false) < 0) {
-                key.n = 0;
-                buf_add_str(&key, str_sub(h->name, extra.n, h->name.n));
-        }
-        user_add_extra(a, as, arena_str(a, buf_str(&key)), h->value);
-        return may_be(s, user,
-                      (struct attributes) { .group = group,
-                                            .resource = STR("userextras"),
-                                            .subresource = arena_str(a, buf_str(&key)),
-                                            .name = h->value },
-                      err);
+        at.resource = STR("uids");
+        at.subresource = STR("");
+        at.name = as->uid = http_request_header(req, "impersonate-uid");
+        return r < 0 || str_empty(as->uid) ? r : may_be(s, user, at, err);
 }
 
 /* Parts of a user without its name: they are listed as upstream's references to objects print. */
 static int refuse_without_user(struct http_request *req, const struct http_header *h, size_t n, struct error *err) {
         static const struct {
                 const char *header, *kind, *version;
-        } parts[] = { { "impersonate-group", "Group", "" },
-                      { EXTRA, "UserExtra", "authentication.k8s.io/v1" },
+        } parts[] = { { group_header, "Group", "" },
+                      { extra_prefix, "UserExtra", "authentication.k8s.io/v1" },
                       { "impersonate-uid", "UID", "authentication.k8s.io/v1" } };
         _cleanup_buf_ struct buf b = BUF_INIT;
 
@@ -119,8 +122,8 @@ int impersonate(struct apiserver *s, struct http_request *req, struct api_user *
                 return refuse_without_user(req, h, n, err);
         r = may_be_named(s, user, name, err);
         as = user_new(a, name, STR(""), NULL, n + 3);
-        for (size_t i = 0; r == 0 && i < n; i++)
-                r = take_header(s, a, user, &h[i], &as, err);
+        if (r == 0)
+                r = take_headers(s, req, user, &as, err);
         if (r < 0)
                 return r;
         add_implied_groups(a, &as);

@@ -777,8 +777,8 @@ static int make_user(const struct reading *r, struct api_user *ret, struct error
                 user = user_value(r->a, ret);
                 e = check_rules(r, &r->o->user, &user, "user info validation rule", err);
         }
-        if (e == 0 && !user_is_in(ret, "system:authenticated"))
-                user_add_group(ret, STR("system:authenticated"));
+        if (e == 0)
+                user_add_authenticated(ret);
         return e;
 }
 

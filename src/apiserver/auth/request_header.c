@@ -71,15 +71,22 @@ int request_header_new(struct authn *n, struct request_header **ret, struct erro
         return read_authorities(n, h, ca, err);
 }
 
-static bool in_list(struct str list, struct str what, bool prefix, struct str *ret_rest) {
+static bool in_list(struct str list, struct str what) {
         struct str item;
 
         while (str_split(&list, ',', &item))
-                if (prefix ? item.n && str_has_prefix(what, item) : str_eq(what, item)) {
-                        *ret_rest = str_sub(what, item.n, what.n);
+                if (str_eq(what, item))
                         return true;
-                }
         return false;
+}
+
+/* The value of the first of these headers that has one. */
+static struct str first_of(struct http_request *req, struct str list) {
+        struct str name, value = STR("");
+
+        while (str_empty(value) && str_split(&list, ',', &name))
+                value = str_trim(http_request_header(req, arena_cstr(http_request_arena(req), name)));
+        return value;
 }
 
 static bool certified_by(const struct json *authorities, struct http_request *req) {
@@ -97,40 +104,39 @@ bool request_header_is_client(const struct request_header *h, struct http_reques
 
 static bool is_proxy(const struct request_header *h, struct http_request *req) {
         const struct str *orgs;
-        struct str cn, rest;
+        struct str cn;
         size_t n;
 
         if (!http_request_client_cert(req, &cn, &orgs, &n))
                 return false;
-        return certified_by(&h->authorities, req) && (str_empty(h->allowed) || in_list(h->allowed, cn, false, &rest));
+        return certified_by(&h->authorities, req) && (str_empty(h->allowed) || in_list(h->allowed, cn));
 }
 
 bool request_header_user(const struct request_header *h, struct http_request *req, struct api_user *ret) {
         struct arena *a = http_request_arena(req);
+        struct str groups = h->group, prefixes = h->extra, item;
         const struct http_header *headers;
         size_t n = http_request_headers(req, &headers);
-        struct str rest;
 
         if (!is_proxy(h, req))
                 return false;
-        *ret = user_new(a, STR(""), STR(""), NULL, n + 1);
-        for (size_t i = 0; i < n; i++) {
-                struct str name = headers[i].name, value = str_trim(headers[i].value);
-                _cleanup_buf_ struct buf key = BUF_INIT;
-
-                if (in_list(h->user, name, false, &rest) && str_empty(ret->name))
-                        ret->name = value;
-                else if (in_list(h->uid, name, false, &rest))
-                        ret->uid = value;
-                else if (in_list(h->group, name, false, &rest))
-                        user_add_group(ret, value);
-                else if (in_list(h->extra, name, true, &rest))
-                        user_add_extra(a, ret, url_decode(&key, rest, false) == 0 ? arena_str(a, buf_str(&key)) : rest,
-                                       value);
-        }
+        *ret = user_new(a, first_of(req, h->user), first_of(req, h->uid), NULL, n + 1);
         if (str_empty(ret->name))
                 return false;
-        if (!user_is_in(ret, "system:authenticated"))
-                user_add_group(ret, STR("system:authenticated"));
+        while (str_split(&groups, ',', &item))
+                for (size_t i = 0; i < n; i++)
+                        if (str_eq(headers[i].name, item) && !str_empty(str_trim(headers[i].value)))
+                                user_add_group(ret, str_trim(headers[i].value));
+        while (str_split(&prefixes, ',', &item))
+                for (size_t i = 0; i < n; i++) {
+                        struct str rest = str_sub(headers[i].name, item.n, headers[i].name.n);
+                        _cleanup_buf_ struct buf key = BUF_INIT;
+
+                        if (str_has_prefix(headers[i].name, item))
+                                user_add_extra(a, ret,
+                                               url_decode(&key, rest, false) == 0 ? arena_str(a, buf_str(&key)) : rest,
+                                               str_trim(headers[i].value));
+                }
+        user_add_authenticated(ret);
         return true;
 }

@@ -74,8 +74,7 @@ int token_webhook_check(const struct token_check *c, struct error *err) {
                         return -ENOENT;
         }
         *c->ret = user_of_json(c->a, json_getc(status, "user"), "username");
-        if (!user_is_in(c->ret, "system:authenticated"))
-                user_add_group(c->ret, STR("system:authenticated"));
+        user_add_authenticated(c->ret);
         return 0;
 }
 

@@ -194,6 +194,35 @@ static void who_only_looks_like_an_account_is_none(void **state) {
                                 arena_printf(f->a, "\"groups\":%s", table[i].groups).p));
 }
 
+static void every_part_of_an_impersonated_user_is_asked_for(void **state) {
+        static const struct {
+                const char *headers, *refused; /* NULL: by none */
+        } table[] = {
+                { "Impersonate-User: x\r\n", NULL },
+                { "Impersonate-Uid: u\r\nImpersonate-Extra-A: b\r\nImpersonate-Group: h\r\nImpersonate-User: x\r\n",
+                  "groups \\\"h\\\"" },
+                { "Impersonate-Uid: u\r\nImpersonate-Extra-A%2fB: b\r\nImpersonate-Group: g\r\nImpersonate-User: x\r\n",
+                  "cannot impersonate resource \\\"userextras/a/b\\\" in API group \\\"authentication.k8s.io\\\"" },
+                { "Impersonate-Uid: u\r\nImpersonate-User: x\r\n", "uids.authentication.k8s.io \\\"u\\\"" },
+                { "Impersonate-Uid: \r\nImpersonate-User: x\r\nImpersonate-Group: g\r\n", NULL },
+                { "Impersonate-User: system:serviceaccount:a:b\r\n", "serviceaccounts \\\"b\\\"" },
+        };
+        struct fixture *f = *state;
+
+        check_code(ASK(f, API_PATCH, &res_clusterroles, NULL, "system:public-info-viewer", .patch = API_PATCH_MERGE,
+                       .body = "{\"rules\":[{\"apiGroups\":[\"\"],\"resources\":[\"users\"],\"verbs\":["
+                               "\"impersonate\"]},{\"apiGroups\":[\"\"],\"resources\":[\"groups\"],"
+                               "\"resourceNames\":[\"g\"],\"verbs\":[\"impersonate\"]}]}"),
+                   200);
+        check_code(ASK(f, API_DELETE, &res_clusterrolebindings, NULL, "all"), 200);
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                struct str r = get(f, "/api/v1/secrets", table[i].headers);
+
+                if (!has(r, table[i].refused ? table[i].refused : "User \\\"x\\\" cannot list resource"))
+                        fail_msg("%zu: %" STR_FMT, i, STR_ARG(r));
+        }
+}
+
 static void texts_of_clients_stay_texts(void **state) {
         struct fixture *f = *state;
         struct str r = get(f, "/api/v1/secrets?a=<b>", "Impersonate-Group: <i>\r\n");
@@ -622,6 +651,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 T(every_answer_has_its_headers),
                 T(texts_of_clients_stay_texts),
+                T(every_part_of_an_impersonated_user_is_asked_for),
                 T(who_only_looks_like_an_account_is_none),
                 T(a_read_waits_for_its_revision),
                 T(watches_are_checked_and_the_end_of_initial_events_has_a_blueprint),
