@@ -13,7 +13,7 @@
 
 #define MAX_TOKENS 1024
 #define TOKEN_IDLE_MS 60000           /* far longer than a request looks at its user before it copies it */
-#define LEEWAY_NS (60 * NSEC_PER_SEC) /* a bound object that is going serves so long */
+#define LEEWAY_NS (60 * NSEC_PER_SEC) /* clocks may differ so much, and a bound object that is going serves so long */
 #define LEGACY_ISSUER "kubernetes/serviceaccount"
 #define LEGACY "kubernetes.io/serviceaccount/"
 #define LAST_USED "kubernetes.io/legacy-token-last-used"
@@ -64,14 +64,15 @@ static void make_user(struct arena *a, struct token *t, struct str ns, struct st
                                json_str(json_at_path(k, extras[i].object, extras[i].member)));
 }
 
-/* By one of our keys: the one that it names, else any. */
-static bool is_signed(const struct authn *n, const struct jwt *t) {
+/* By one of our keys: the one that it names, else any. -ENOKEY: there is none; -EACCES: by none of them. */
+static int check_signature(const struct authn *n, const struct jwt *t) {
         struct str id = json_str(json_getc(t->header, "kid"));
+        int r = -ENOKEY;
 
-        for (size_t i = 0; i < n->keys.n; i++)
-                if ((str_empty(id) || str_eq(id, n->keys.v[i].id)) && jwt_verify(t, n->keys.v[i].key))
-                        return true;
-        return false;
+        for (size_t i = 0; r < 0 && i < n->keys.n; i++)
+                if (str_empty(id) || str_eq(id, n->keys.v[i].id))
+                        r = jwt_verify(t, n->keys.v[i].key) ? 0 : -EACCES;
+        return r;
 }
 
 /* The token with its user, when its form and signature are right and it is one of ours. -ENOENT: it is not. */
@@ -85,8 +86,7 @@ static int open_token(struct authn *n, struct arena *a, struct str text, struct 
         t->legacy = str_eqc(claim(t, "iss"), LEGACY_ISSUER);
         if (!t->legacy && !json_has_str(&n->issuers, claim(t, "iss")))
                 return -ENOENT;
-        if (!is_signed(n, &jwt))
-                return -EACCES;
+        TRY(check_signature(n, &jwt));
         k = json_getc(t->claims, "kubernetes.io");
         if (t->legacy)
                 make_user(a, t, claim(t, LEGACY "namespace"), claim(t, LEGACY "service-account.uid"));
@@ -157,60 +157,95 @@ static int find_token(struct authn *n, struct arena *a, struct str text, const s
 
 /* ---- what it is bound to ---- */
 
-static bool gone(const struct object *o, struct str uid) {
-        struct str at;
+#define REFUSE(err, ...) error_status(err, REASON_UNAUTHORIZED, __VA_ARGS__)
+
+/* It is being deleted, since before that. */
+static bool going(const struct object *o, int64_t before_ns) {
         int64_t ns;
 
-        if (!o || !str_eq(object_uid(o), uid))
-                return true;
-        if (!object_deleting(o))
-                return false;
-        at = json_str(json_at_path(object_json(o), "metadata", "deletionTimestamp"));
-        return time_parse(at, &ns) < 0 || ns + LEEWAY_NS < now_wall_ns();
+        return object_deleting(o) &&
+               (time_parse(json_str(json_at_path(object_json(o), "metadata", "deletionTimestamp")), &ns) < 0 ||
+                ns < before_ns);
 }
 
-static bool bound_is_there(struct apiserver *s, struct store_snapshot *snap, const struct api_resource *r,
-                           struct str ns, const struct json *ref) {
-        return !ref ||
-               !gone(server_get(s, snap, r, ns, json_str(json_getc(ref, "name"))), json_str(json_getc(ref, "uid")));
-}
-
-static int invalidated(struct error *err) {
-        return error_status(err, REASON_UNAUTHORIZED, "service account token has been invalidated");
-}
-
-static int check_bound(const struct token *t, struct apiserver *s, struct error *err) {
-        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(s->store);
-        const struct json *k = json_getc(t->claims, "kubernetes.io"), *pod = json_getc(k, "pod");
-        struct str ns = json_str(json_getc(k, "namespace"));
-
-        if (!json_getc(k, "serviceaccount") ||
-            !bound_is_there(s, snap, &res_serviceaccounts, ns, json_getc(k, "serviceaccount")) ||
-            !bound_is_there(s, snap, &res_pods, ns, pod) ||
-            !bound_is_there(s, snap, &res_secrets, ns, json_getc(k, "secret")) ||
-            (!pod && !bound_is_there(s, snap, &res_nodes, STR(""), json_getc(k, "node"))))
-                return invalidated(err);
+static int check_account(const struct object *o, struct str ns, struct str name, struct str uid, int64_t before_ns,
+                         const char *word, struct error *err) {
+        if (!o)
+                return REFUSE(err, "serviceaccounts \"%" STR_FMT "\" not found", STR_ARG(name));
+        if (!str_eq(object_uid(o), uid))
+                return REFUSE(err, "%s UID (%" STR_FMT ") does not match claim (%" STR_FMT ")", word,
+                              STR_ARG(object_uid(o)), STR_ARG(uid));
+        if (going(o, before_ns))
+                return REFUSE(err, "%s %" STR_FMT "/%" STR_FMT " has been deleted", word, STR_ARG(ns), STR_ARG(name));
         return 0;
 }
 
-static bool audience_fits(const struct token_check *t, const struct json *of_token) {
+static int check_bound(const struct token *t, struct apiserver *s, struct error *err) {
+        static const struct {
+                const char *claim;
+                const struct api_resource *resource;
+        } refs[] = { { "secret", &res_secrets }, { "pod", &res_pods }, { "node", &res_nodes } };
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(s->store);
+        const struct json *k = json_getc(t->claims, "kubernetes.io"), *ref = json_getc(k, "serviceaccount");
+        struct str ns = json_str(json_getc(k, "namespace")), name = json_str(json_getc(ref, "name")), uid;
+        int64_t before_ns = now_wall_ns() - LEEWAY_NS;
+
+        TRY(check_account(server_get(s, snap, &res_serviceaccounts, ns, name), ns, name,
+                          json_str(json_getc(ref, "uid")), before_ns, "service account", err));
+        for (size_t i = 0; i < ARRAY_SIZE(refs); i++) {
+                bool node = refs[i].resource == &res_nodes; /* a pod's is only told */
+                const struct object *o;
+
+                ref = json_getc(k, refs[i].claim);
+                if (!ref || (node && json_getc(k, "pod")))
+                        continue;
+                o = server_get(s, snap, refs[i].resource, node ? STR("") : ns, json_str(json_getc(ref, "name")));
+                uid = json_str(json_getc(ref, "uid"));
+                if (o && !str_eq(object_uid(o), uid))
+                        return REFUSE(err,
+                                      "%s UID (%" STR_FMT ") does not match service account %s ref claim (%" STR_FMT
+                                      ")",
+                                      refs[i].claim, STR_ARG(object_uid(o)), refs[i].claim, STR_ARG(uid));
+                if (!o || going(o, before_ns))
+                        return REFUSE(err, "service account token has been invalidated");
+        }
+        return 0;
+}
+
+static void print_list(struct buf *b, const struct json *list) {
+        buf_putc(b, '[');
+        json_each_item(i, list)
+                buf_printf(b, "%s\"%" STR_FMT "\"", i == list->items ? "" : " ", STR_ARG(json_str(i)));
+        buf_putc(b, ']');
+}
+
+static int check_audience(const struct token_check *t, const struct json *of_token, struct error *err) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
         *t->ret_audiences = json_new_array();
         json_each_item(i, of_token)
                 json_each_item(w, t->audiences)
                         if (str_eq(json_str(i), json_str(w)))
                                 json_push(t->a, t->ret_audiences, json_of_copy(t->a, json_str(i)));
-        return json_len(t->ret_audiences) > 0;
+        if (json_len(t->ret_audiences) > 0)
+                return 0;
+        buf_addc(&b, "token audiences ");
+        print_list(&b, of_token);
+        buf_addc(&b, " is invalid for the target audiences ");
+        print_list(&b, t->audiences);
+        return REFUSE(err, "%" STR_FMT, STR_ARG(buf_str(&b)));
 }
 
 static int check_projected(const struct token_check *c, const struct token *t, struct error *err) {
-        int64_t now = now_wall_ns() / NSEC_PER_SEC;
+        int64_t now = now_wall_ns() / NSEC_PER_SEC, leeway = LEEWAY_NS / NSEC_PER_SEC;
 
-        if (now >= json_int(json_getc(t->claims, "exp")))
-                return error_status(err, REASON_UNAUTHORIZED, "service account token has expired");
-        if (now < json_int(json_getc(t->claims, "nbf")))
-                return error_status(err, REASON_UNAUTHORIZED, "service account token is not valid yet");
-        if (!audience_fits(c, json_getc(t->claims, "aud")))
-                return error_status(err, REASON_UNAUTHORIZED, "token audiences are invalid for this server");
+        TRY(check_audience(c, json_getc(t->claims, "aud"), err));
+        if (now + leeway < json_int(json_getc(t->claims, "nbf")))
+                return REFUSE(err, "service account token is not valid yet");
+        if (now - leeway > json_int(json_getc(t->claims, "exp")))
+                return REFUSE(err, "service account token has expired");
+        if (now + leeway < json_int(json_getc(t->claims, "iat")))
+                return REFUSE(err, "service account token is issued in the future");
         return check_bound(t, c->n->s, err);
 }
 
@@ -257,30 +292,33 @@ static void note_use(struct apiserver *s, const struct object *secret, struct st
 static int check_legacy(const struct token_check *c, const struct token *t, struct error *err) {
         struct apiserver *s = c->n->s;
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(s->store);
-        struct str ns = claim(t, LEGACY "namespace"), name = claim(t, LEGACY "secret.name");
+        struct str ns = claim(t, LEGACY "namespace"), name = claim(t, LEGACY "secret.name"),
+                   account = claim(t, LEGACY "service-account.name");
         struct object *secret = server_get(s, snap, &res_secrets, ns, name);
-        struct object *account = server_get(s, snap, &res_serviceaccounts, ns, claim(t, LEGACY "service-account.name"));
         const struct json *labels = secret ? json_at_path(object_json(secret), "metadata", "labels") : NULL;
+        struct str used = json_str(json_getc(labels, LAST_USED));
         _cleanup_buf_ struct buf kept = BUF_INIT;
-        char today[36];
+        char today[36], tomorrow[36];
 
-        if (!audience_fits(c, &c->n->audiences))
-                return error_status(err, REASON_UNAUTHORIZED, "token audiences are invalid for this server");
-        if (!secret || gone(secret, object_uid(secret)) ||
-            base64_decode(&kept, json_str(json_at_path(object_json(secret), "data", "token"))) < 0 ||
-            !str_eq(buf_str(&kept), c->text) || gone(account, claim(t, LEGACY "service-account.uid")))
-                return invalidated(err);
-        if (json_getc(labels, INVALID_SINCE))
-                return error_status(err, REASON_UNAUTHORIZED,
-                                    "the token in secret %" STR_FMT "/%" STR_FMT " for service account %" STR_FMT
-                                    "/%" STR_FMT " has been marked invalid. Use tokens from the TokenRequest API or "
-                                    "manually created secret-based tokens, or remove the 'invalid-since' label from "
-                                    "the secret to temporarily allow use of this token",
-                                    STR_ARG(ns), STR_ARG(name), STR_ARG(ns),
-                                    STR_ARG(claim(t, LEGACY "service-account.name")));
+        TRY(check_audience(c, &c->n->audiences, err));
+        if (!secret || object_deleting(secret))
+                return REFUSE(err, "Token has been invalidated");
+        if (base64_decode(&kept, json_str(json_at_path(object_json(secret), "data", "token"))) < 0 ||
+            !str_eq(buf_str(&kept), c->text))
+                return REFUSE(err, "Token does not match server's copy");
+        TRY(check_account(server_get(s, snap, &res_serviceaccounts, ns, account), ns, account,
+                          claim(t, LEGACY "service-account.uid"), INT64_MAX, "ServiceAccount", err));
         time_format(today, now_wall_ns());
-        if (!str_eq(json_str(json_getc(labels, LAST_USED)), str_n(today, 10)))
+        time_format(tomorrow, now_wall_ns() + 24 * 3600 * NSEC_PER_SEC);
+        if (!str_eq(used, str_n(today, 10)) && !str_eq(used, str_n(tomorrow, 10)))
                 note_use(s, secret, str_n(today, 10));
+        if (!str_empty(json_str(json_getc(labels, INVALID_SINCE))))
+                return REFUSE(err,
+                              "the token in secret %" STR_FMT "/%" STR_FMT " for service account %" STR_FMT "/%" STR_FMT
+                              " has been marked invalid. Use tokens from the TokenRequest API or manually created "
+                              "secret-based tokens, or remove the '" INVALID_SINCE
+                              "' label from the secret to temporarily allow use of this token",
+                              STR_ARG(ns), STR_ARG(name), STR_ARG(ns), STR_ARG(account));
         return 0;
 }
 
@@ -289,7 +327,9 @@ int service_account_check(const struct token_check *c, struct error *err) {
         int r = find_token(c->n, c->a, c->text, &t);
 
         if (r == -EACCES)
-                return error_status(err, REASON_UNAUTHORIZED, "invalid signature");
+                return REFUSE(err, "go-jose/go-jose: error in cryptographic primitive");
+        if (r == -ENOKEY)
+                return REFUSE(err, "invalid signature, no keys found");
         if (r == 0)
                 r = t->legacy ? check_legacy(c, t, err) : check_projected(c, t, err);
         if (r == 0)

@@ -1,6 +1,9 @@
 /* Who may do what: tokens and their reviews, the node authorizer, NodeRestriction, LimitRanger. */
 #include "help.h"
 
+#include "apiserver/auth/authn.h"
+#include "json/build.h"
+
 #define TOKEN_REVIEW "{\"spec\":{\"token\":\"%s\"}}"
 
 static struct answer review(struct fixture *f, const char *token) {
@@ -34,6 +37,63 @@ static void a_token_ends_with_its_account(void **state) {
         check(review(f, token), 201, ".status.authenticated", "true");
         ASK(f, API_DELETE, &res_serviceaccounts, "default", "default");
         check(review(f, token), 201, ".status.authenticated", "(absent)");
+        check(review(f, token), 201, ".status.error", "[invalid bearer token, serviceaccounts \"default\" not found]");
+        make_account(f, "default");
+        assert_int_equal(strncmp(at(f, review(f, token), ".status.error"),
+                                 "[invalid bearer token, service account UID (", 44),
+                         0);
+}
+
+/* What a token says about itself, and what is answered to it. */
+static void claims_are_checked_one_after_the_other(void **state) {
+        struct fixture *f = *state;
+        static const char refused[] = "[invalid bearer token, %s]",
+                          pod[] = "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":"
+                                  "\"x\"}]}}",
+                          issuer[] = "https://kubernetes.default.svc.cluster.local";
+        const char *uid, *podid;
+        int64_t now = now_wall_ns() / NSEC_PER_SEC;
+
+        make_account(f, "default");
+        uid = at(f, ASK(f, API_GET, &res_serviceaccounts, "default", "default"), ".metadata.uid");
+        podid = at(f, ASK(f, API_CREATE, &res_pods, "default", .body = pod), ".metadata.uid");
+        {
+                const struct {
+                        int nbf, iat, exp;
+                        const char *audience, *ref, *name, *uid, *error;
+                } table[] = {
+                        { 0, 0, 9, issuer, "pod", "p", podid, NULL },
+                        { 50, 50, 90, issuer, "pod", "p", podid, NULL },
+                        { -90, -90, -50, issuer, "pod", "p", podid, NULL },
+                        { 90, 0, 99, issuer, "pod", "p", podid, "service account token is not valid yet" },
+                        { 0, 90, 99, issuer, "pod", "p", podid, "service account token is issued in the future" },
+                        { -90, -90, -70, issuer, "pod", "p", podid, "service account token has expired" },
+                        { -90, -90, -70, "vault", "pod", "p", podid,
+                          "token audiences [\"vault\"] is invalid for the target audiences "
+                          "[\"https://kubernetes.default.svc.cluster.local\"]" },
+                        { 0, 0, 9, issuer, "pod", "q", podid, "service account token has been invalidated" },
+                        { 0, 0, 9, issuer, "secret", "s", "x", "service account token has been invalidated" },
+                        { 0, 0, 9, issuer, "node", "n", "x", "service account token has been invalidated" },
+                        { 0, 0, 9, issuer, "pod", "p", "x",
+                          arena_printf(f->a, "pod UID (%s) does not match service account pod ref claim (x)", podid)
+                                          .p },
+                };
+
+                for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                        struct json claims =
+                                        json_build(f->a,
+                                                   "{iss:%c,sub:'system:serviceaccount:default:default',aud:[%c],"
+                                                   "nbf:%l,iat:%l,exp:%l,kubernetes.io:{namespace:'default',"
+                                                   "serviceaccount:{name:'default',uid:%c},%c:{name:%c,uid:%c}}}",
+                                                   issuer, table[i].audience, now + table[i].nbf, now + table[i].iat,
+                                                   now + table[i].exp, uid, table[i].ref, table[i].name, table[i].uid);
+                        struct str token;
+
+                        assert_int_equal(authn_sign(f->s->authn, f->a, &claims, &token, NULL), 0);
+                        check(review(f, arena_cstr(f->a, token)), 201, ".status.error",
+                              table[i].error ? arena_printf(f->a, refused, table[i].error).p : "(absent)");
+                }
+        }
 }
 
 static void a_bound_token_ends_with_its_pod(void **state) {
@@ -165,6 +225,7 @@ int main(void) {
                 T(a_token_stands_for_its_service_account),
                 T(a_token_ends_with_its_account),
                 T(a_bound_token_ends_with_its_pod),
+                T(claims_are_checked_one_after_the_other),
                 T(a_token_is_for_its_audience),
                 T(a_changed_token_is_worth_nothing),
                 T(a_node_reads_what_its_pods_refer_to),
