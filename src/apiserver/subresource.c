@@ -476,35 +476,41 @@ static int bind_token(struct op *op, const struct json *ref, struct json *claim,
                       { "Node", "node", &res_nodes } };
         struct arena *a = op->c->arena;
         struct str name = json_str(json_getc(ref, "name")), uid = json_str(json_getc(ref, "uid")), node;
+        struct str kind = json_str(json_getc(ref, "kind")), group, version;
         const struct json *pod;
         struct object *o;
         size_t i = 0;
 
         if (!json_is(ref, JSON_OBJECT))
                 return 0;
-        while (i < ARRAY_SIZE(kinds) && (!str_eqc(json_str(json_getc(ref, "kind")), kinds[i].kind) ||
-                                         !str_eqc(json_str(json_getc(ref, "apiVersion")), "v1")))
+        if (api_parse_group_version(json_str(json_getc(ref, "apiVersion")), &group, &version, NULL) < 0)
+                group = version = STR("");
+        while (i < ARRAY_SIZE(kinds) && (!str_empty(group) || !str_eqc(kind, kinds[i].kind)))
                 i++;
         if (i == ARRAY_SIZE(kinds))
-                return err_bad_request(err, "cannot bind token to object of type %" STR_FMT "/%" STR_FMT,
-                                       STR_ARG(json_str(json_getc(ref, "apiVersion"))),
-                                       STR_ARG(json_str(json_getc(ref, "kind"))));
+                return err_bad_request(err,
+                                       "cannot bind token to object of type %" STR_FMT "/%" STR_FMT ", Kind=%" STR_FMT,
+                                       STR_ARG(group), STR_ARG(version), STR_ARG(kind));
         o = server_get(op->s, op->snap, kinds[i].resource, kinds[i].resource->namespaced ? op->namespace : STR(""),
                        name);
         if (!o)
                 return err_not_found(err, rest_of(op->s, kinds[i].resource), name);
-        if (!str_empty(uid) && !str_eq(uid, object_uid(o)))
-                return err_conflict(err, rest_of(op->s, kinds[i].resource), name,
-                                    "the UID in the bound object reference (%" STR_FMT
-                                    ") does not match the UID in record. The object might have been deleted and then "
-                                    "recreated",
-                                    STR_ARG(uid));
         pod = i == 0 ? object_json(o) : NULL;
         if (pod && !str_eq(json_str(json_at_path(pod, "spec", "serviceAccountName")), op->name))
                 return err_bad_request(err,
                                        "cannot bind token for serviceaccount \"%" STR_FMT
                                        "\" to pod running with different serviceaccount name.",
                                        STR_ARG(op->name));
+        if (!str_empty(uid) && !str_eq(uid, object_uid(o))) {
+                error_status(err, REASON_CONFLICT,
+                             "Operation cannot be fulfilled on %" STR_FMT " \"%" STR_FMT
+                             "\": the UID in the bound object reference (%" STR_FMT
+                             ") does not match the UID in record. The object might have been deleted and then "
+                             "recreated",
+                             STR_ARG(kind), STR_ARG(name), STR_ARG(uid));
+                error_details(err, name, STR(""), kind);
+                return -EAGAIN;
+        }
         claim_object(a, claim, kinds[i].claim, name, o);
         node = json_str(json_at_path(pod, "spec", "nodeName"));
         if (!str_empty(node))

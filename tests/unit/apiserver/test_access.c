@@ -112,6 +112,34 @@ static void a_bound_token_ends_with_its_pod(void **state) {
               "[invalid bearer token, service account token has been invalidated]");
 }
 
+static void a_token_is_bound_to_what_is_there(void **state) {
+        struct fixture *f = *state;
+        static const struct {
+                const char *ref;
+                int code;
+                const char *text;
+        } table[] = {
+                { "\"kind\":\"Pod\",\"name\":\"p\"", 201, "" },
+                { "\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"name\":\"q\"", 404, "pods \"q\" not found" },
+                { "\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"name\":\"p\",\"uid\":\"x\"", 409,
+                  "Operation cannot be fulfilled on Pod \"p\": the UID in the bound object reference (x) does not "
+                  "match "
+                  "the UID in record. The object might have been deleted and then recreated" },
+                { "\"kind\":\"Service\",\"apiVersion\":\"v1\",\"name\":\"p\"", 400,
+                  "cannot bind token to object of type /v1, Kind=Service" },
+                { "\"kind\":\"Pod\",\"apiVersion\":\"apps/v1\",\"name\":\"p\"", 400,
+                  "cannot bind token to object of type apps/v1, Kind=Pod" },
+        };
+
+        make_account(f, "default");
+        ASK(f, API_CREATE, &res_pods, "default",
+            .body = "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}}");
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+                check_error(ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token",
+                                .body = arena_printf(f->a, "{\"spec\":{\"boundObjectRef\":{%s}}}", table[i].ref).p),
+                            table[i].code, table[i].text);
+}
+
 static void a_token_is_for_its_audience(void **state) {
         struct fixture *f = *state;
 
@@ -226,6 +254,7 @@ int main(void) {
                 T(a_token_ends_with_its_account),
                 T(a_bound_token_ends_with_its_pod),
                 T(claims_are_checked_one_after_the_other),
+                T(a_token_is_bound_to_what_is_there),
                 T(a_token_is_for_its_audience),
                 T(a_changed_token_is_worth_nothing),
                 T(a_node_reads_what_its_pods_refer_to),
