@@ -231,40 +231,59 @@ static void set_scheduled(struct arena *a, struct json *status) {
                 *old = c;
 }
 
+/* Upstream's words for a Binding that is wrong are no Status: 500. */
+static int check_target(struct str kind, struct str node, struct error *err) {
+        bool other = !str_empty(kind) && !str_eqc(kind, "Node"), both = other && str_empty(node);
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        if (other)
+                buf_printf(&b,
+                           "target.kind: Unsupported value: \"%" STR_FMT "\": supported values: \"Node\", \"<empty>\"",
+                           STR_ARG(kind));
+        if (str_empty(node))
+                buf_printf(&b, "%starget.name: Required value", both ? ", " : "");
+        return b.n == 0 ? 0
+                        : error_status(err, REASON_UNKNOWN, "%s%" STR_FMT "%s", both ? "[" : "", STR_ARG(buf_str(&b)),
+                                       both ? "]" : "");
+}
+
+/* The metadata of a Binding are preconditions. */
+static int check_identity(struct op *op, const char *what, struct str want, struct str is, struct error *err) {
+        if (str_empty(want) || str_eq(want, is))
+                return 0;
+        return err_conflict(
+                        err, op->rest, op->name,
+                        "StorageError: invalid object, Code: 4, Key: /registry/pods/%" STR_FMT "/%" STR_FMT
+                        ", ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: %s in precondition: %" STR_FMT
+                        ", %s in object meta: %" STR_FMT,
+                        STR_ARG(op->namespace), STR_ARG(op->name), what, STR_ARG(want), what, STR_ARG(is));
+}
+
 static int change_binding(struct op *op, struct error *err) {
         struct arena *a = op->c->arena;
         const struct json *body = op->c->body, *target = json_getc(body, "target"), *meta = json_getc(body, "metadata");
-        struct str kind = json_str(json_getc(target, "kind")), node = json_str(json_getc(target, "name"));
-        struct str uid = json_str(json_getc(meta, "uid"));
+        struct str node = json_str(json_getc(target, "name")), why = STR("");
         struct json *spec = json_get_or_add_object(a, &op->tree, "spec");
         struct str bound = json_str(json_getc(spec, "nodeName"));
 
-        if (str_empty(node) || (!str_empty(kind) && !str_eqc(kind, "Node") && !str_eqc(kind, "Minion"))) {
-                struct field_errors fe = { .a = a };
-                static const char *const kinds[] = { "Node", "<empty>", NULL };
-
-                if (!str_empty(kind) && !str_eqc(kind, "Node"))
-                        field_not_supported(&fe, PATH(PATH(NULL, "target"), "kind"), kind, kinds);
-                if (str_empty(node))
-                        field_required(&fe, PATH(PATH(NULL, "target"), "name"), "");
-                return field_errors_finish(&fe, STR("Binding"), STR(""), op->name, err);
-        }
-        if (!str_empty(uid) && !str_eq(uid, object_uid(op->old)))
-                return err_conflict(err, op->rest, op->name,
-                                    "Precondition failed: UID in precondition: %" STR_FMT
-                                    ", UID in object meta: %" STR_FMT,
-                                    STR_ARG(uid), STR_ARG(object_uid(op->old)));
+        TRY(check_target(json_str(json_getc(target, "kind")), node, err));
+        TRY(check_identity(op, "UID", json_str(json_getc(meta, "uid")), object_uid(op->old), err));
+        TRY(check_identity(op, "ResourceVersion", json_str(json_getc(meta, "resourceVersion")),
+                           arena_printf(a, "%llu", (unsigned long long) object_revision(op->old)), err));
         if (object_deleting(op->old))
-                return err_conflict(err, op->rest, op->name,
-                                    "pod %" STR_FMT " is being deleted, cannot be assigned to a host",
-                                    STR_ARG(op->name));
-        if (!str_empty(bound))
-                return err_conflict(err, op->rest, op->name,
-                                    "pod %" STR_FMT " is already assigned to node \"%" STR_FMT "\"", STR_ARG(op->name),
-                                    STR_ARG(bound));
-        if (json_len(json_getc(spec, "schedulingGates")) > 0)
-                return err_conflict(err, op->rest, op->name, "pod %" STR_FMT " has non-empty .spec.schedulingGates",
-                                    STR_ARG(op->name));
+                why = STR("is being deleted, cannot be assigned to a host");
+        else if (!str_empty(bound))
+                why = arena_printf(a, "is already assigned to node \"%" STR_FMT "\"", STR_ARG(bound));
+        else if (json_len(json_getc(spec, "schedulingGates")) > 0)
+                why = STR("has non-empty .spec.schedulingGates");
+        if (!str_empty(why)) {
+                error_status(err, REASON_CONFLICT,
+                             "Operation cannot be fulfilled on pods/binding \"%" STR_FMT "\": pod %" STR_FMT
+                             " %" STR_FMT,
+                             STR_ARG(op->name), STR_ARG(op->name), STR_ARG(why));
+                error_details(err, op->name, STR(""), STR("pods/binding"));
+                return -EAGAIN;
+        }
         json_set_str(a, spec, "nodeName", node);
         json_each_member(m, json_getc(meta, "annotations"))
                 json_set(a, json_get_or_add_object(a, meta_of(a, &op->tree), "annotations"), json_key(m), m->value);

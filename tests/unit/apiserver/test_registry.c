@@ -241,12 +241,25 @@ static void a_bound_pod_is_deleted_gracefully(void **state) {
 static void a_pod_is_bound_once(void **state) {
         struct fixture *f = *state;
         static const char body[] = "{\"metadata\":{\"name\":\"p\"},\"target\":{\"kind\":\"Node\",\"name\":\"n1\"}}";
+        struct answer r;
 
         make_account(f, "default");
         ASK(f, API_CREATE, &res_pods, "default", .body = POD);
+        check_error(ASK(f, API_CREATE, &res_pods, "default", "p", "binding",
+                        .body = "{\"metadata\":{\"name\":\"p\"},\"target\":{\"kind\":\"Pod\"}}"),
+                    500,
+                    "[target.kind: Unsupported value: \"Pod\": supported values: \"Node\", \"<empty>\", target.name: "
+                    "Required value]");
+        r = ASK(f, API_CREATE, &res_pods, "default", "p", "binding",
+                .body = "{\"metadata\":{\"name\":\"p\",\"uid\":\"x\"},\"target\":{\"kind\":\"Node\",\"name\":\"n1\"}}");
+        assert_int_equal(r.code, 409);
+        assert_non_null(strstr(r.message,
+                               "Operation cannot be fulfilled on pods \"p\": StorageError: invalid object, Code: "
+                               "4, Key: /registry/pods/default/p, ResourceVersion: 0, AdditionalErrorMsg: "
+                               "Precondition failed: UID in precondition: x, UID in object meta: "));
         ASK(f, API_CREATE, &res_pods, "default", "p", "binding", .body = body);
         check_error(ASK(f, API_CREATE, &res_pods, "default", "p", "binding", .body = body), 409,
-                    "Operation cannot be fulfilled on pods \"p\": pod p is already assigned to node \"n1\"");
+                    "Operation cannot be fulfilled on pods/binding \"p\": pod p is already assigned to node \"n1\"");
 }
 
 static void finalizers_hold_an_object_until_they_are_gone(void **state) {
