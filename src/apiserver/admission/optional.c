@@ -350,7 +350,9 @@ static struct str event_key(const struct admission *ad, struct str type) {
 
 int admission_event_rate(struct admission *ad, struct error *err) {
         struct event_limits *l = ad->s->plugins->event_limits;
+        _cleanup_buf_ struct buf full = BUF_INIT;
         int64_t now = now_mono_ns();
+        size_t n = 0;
 
         if (!l || !admission_is(ad, &res_events) || !str_empty(ad->op->rest->group) || ad->op->c->options.dry_run)
                 return 0;
@@ -364,13 +366,15 @@ int admission_event_rate(struct admission *ad, struct error *err) {
                 if (b->key == hash)
                         tokens = MIN(tokens, b->tokens + (double) (now - b->at_ns) / NSEC_PER_SEC * l->v[i].qps);
                 if (tokens < 1)
-                        error_status(err, REASON_TOO_MANY_REQUESTS,
-                                     "Too many requests: limit reached on type %" STR_FMT " for key %" STR_FMT,
-                                     STR_ARG(l->v[i].type), STR_ARG(key));
+                        buf_printf(&full, "%slimit reached on type %" STR_FMT " for key %" STR_FMT, n++ ? ", " : "",
+                                   STR_ARG(l->v[i].type), STR_ARG(key));
                 *b = (struct bucket) { hash, tokens < 1 ? tokens : tokens - 1, now };
         }
         pthread_mutex_unlock(&l->lock);
-        return err->err;
+        if (n == 0)
+                return 0;
+        return error_status(err, REASON_TOO_MANY_REQUESTS, "Too many requests: %s%" STR_FMT "%s", n > 1 ? "[" : "",
+                            STR_ARG(buf_str(&full)), n > 1 ? "]" : "");
 }
 
 /* ---- DenyServiceExternalIPs ---- */

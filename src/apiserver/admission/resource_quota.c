@@ -203,7 +203,19 @@ static void charge(struct check *k, struct str key, struct json *amounts) {
                                                    .arg = c });
 }
 
+/* Can it be said what the object uses of it? */
 static int check_quota(struct check *k, struct str key, const struct object *quota, struct error *err) {
+        const struct json *j = object_json(quota), *status = json_getc(j, "status");
+        struct str *names;
+        size_t n = sorted_names(k->a, json_getc(status, "hard"), &names);
+
+        if (!quota_in_scope(json_getc(j, "spec"), k->resource, k->obj))
+                return 0;
+        TRY(check_constraints(k, quota, names, n, err));
+        return check_counted(k, quota, names, n, json_getc(status, "used"), err);
+}
+
+static int charge_quota(struct check *k, struct str key, const struct object *quota, struct error *err) {
         const struct json *j = object_json(quota), *spec = json_getc(j, "spec"), *status = json_getc(j, "status");
         const struct json *used = json_getc(status, "used");
         struct json amounts, over;
@@ -213,11 +225,7 @@ static int check_quota(struct check *k, struct str key, const struct object *quo
 
         if (!quota_in_scope(spec, k->resource, k->obj))
                 return 0;
-        r = check_constraints(k, quota, names, n, err);
-        if (r == 0)
-                r = check_counted(k, quota, names, n, used, err);
-        if (r == 0)
-                r = usage_of(k, spec, names, n, &amounts, err);
+        r = usage_of(k, spec, names, n, &amounts, err);
         if (r < 0 || json_len(&amounts) == 0)
                 return r;
         over = exceeded(k->a, &amounts, status);
@@ -237,8 +245,11 @@ int admission_resource_quota(struct admission *ad, struct error *err) {
         struct op *op = ad->op;
         const struct rest *quotas = rest_of(op->s, &res_resourcequotas);
         struct check k = { .op = op, .a = ad->a, .resource = op->rest->stored->resource, .obj = ad->obj };
+        int (*const looks[])(struct check *, struct str, const struct object *, struct error *) = { check_quota,
+                                                                                                    charge_quota };
         struct store_iter it;
         struct str prefix;
+        bool some = true;
         int r = 0;
 
         op->with.n = 0;
@@ -248,8 +259,13 @@ int admission_resource_quota(struct admission *ad, struct error *err) {
         k.status = str_eqc(op->c->subresource, "status");
         k.now_ns = now_wall_ns();
         prefix = arena_printf(k.a, "%" STR_FMT "%" STR_FMT "/", STR_ARG(quotas->prefix), STR_ARG(op->namespace));
-        store_iter_init(&it, op->snap, prefix, prefix);
-        while (r == 0 && store_iter_next(&it))
-                r = check_quota(&k, it.key, it.object, err);
+        for (size_t i = 0; r == 0 && some && i < ARRAY_SIZE(looks); i++) {
+                some = false;
+                store_iter_init(&it, op->snap, prefix, prefix);
+                while (r == 0 && store_iter_next(&it)) {
+                        some = true;
+                        r = looks[i](&k, it.key, it.object, err);
+                }
+        }
         return r;
 }

@@ -420,6 +420,15 @@ static struct json binding_json(struct arena *a, const char *ns, struct str name
         return o;
 }
 
+struct json bootstrap_rules(struct arena *a, const char *role) {
+        struct json list = json_new_array();
+
+        for (size_t i = 0; i < ARRAY_SIZE(cluster_roles); i++)
+                if (strcmp(cluster_roles[i].name, role) == 0)
+                        push_rules(a, &list, cluster_roles[i].rules);
+        return list;
+}
+
 void bootstrap_policy(struct arena *a, void (*emit)(struct json object, void *arg), void *arg) {
         for (size_t i = 0; i < ARRAY_SIZE(cluster_roles); i++)
                 emit(cluster_role_json(a, &cluster_roles[i]), arg);

@@ -2,6 +2,7 @@
  * https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/ */
 #include <ctype.h>
 #include <errno.h>
+#include <stdlib.h>
 
 #include <openssl/crypto.h>
 
@@ -69,8 +70,10 @@ int bootstrap_token_check(const struct token_check *t, struct error *err) {
         while (str_split(&groups, ',', &g)) {
                 if (!is_group(g))
                         return -ENOENT;
-                user_add_group(t->ret, g);
+                if (!user_is_in(t->ret, arena_cstr(t->a, g)))
+                        user_add_group(t->ret, g);
         }
+        qsort(t->ret->groups, t->ret->n_groups, sizeof(struct str), str_compare);
         user_add_group(t->ret, STR("system:authenticated"));
         return 0;
 }

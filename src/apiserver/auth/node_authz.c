@@ -1,6 +1,6 @@
 /* The authorizer for kubelets: https://kubernetes.io/docs/reference/access-authn-authz/node/
  *
- * A node has the rules of the ClusterRole system:node, and of some resources only what belongs to it:
+ * A node has the rules that the ClusterRole system:node has at first, and of some resources only what belongs to it:
  *
  *   node ◀─ pod ◀─ secret, configmap, service account
  *               ◀─ claim ◀─ volume ◀─ secret
@@ -178,11 +178,7 @@ static bool belongs(struct apiserver *s, struct str node, enum referred kind, st
 /* ---- the rules ---- */
 
 static bool role_allows(struct apiserver *s, const struct attributes *at) {
-        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(s->store);
-        struct object *role = server_get(s, snap, &res_clusterroles, STR(""), STR("system:node"));
-        const struct json *rules = role ? json_getc(object_json(role), "rules") : NULL;
-
-        json_each_item(rule, rules)
+        json_each_item(rule, rbac_node_rules(s->rbac))
                 if (rbac_rule_allows(rule, at))
                         return true;
         return false;

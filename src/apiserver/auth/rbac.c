@@ -6,6 +6,7 @@
  * walk it without locks. */
 
 #include "apiserver/auth/rbac.h"
+#include "apiserver/bootstrap.h"
 #include "schema/selector.h"
 #include "schema/types.h"
 
@@ -26,6 +27,8 @@ struct rbac {
         pthread_mutex_t lock;
         struct index *index;
         atomic_ullong generation;
+        struct arena *arena;
+        struct json node_rules;
 };
 
 /* ---- the index ---- */
@@ -323,14 +326,21 @@ struct rbac *rbac_new(struct apiserver *s) {
         struct rbac *r = xcalloc(1, sizeof(*r));
 
         r->s = s;
+        r->arena = arena_new(0);
+        r->node_rules = bootstrap_rules(r->arena, "system:node");
         pthread_mutex_init(&r->lock, NULL);
         return r;
+}
+
+const struct json *rbac_node_rules(const struct rbac *r) {
+        return &r->node_rules;
 }
 
 void rbac_free(struct rbac *r) {
         if (!r)
                 return;
         index_unref(r->index);
+        arena_free(r->arena);
         pthread_mutex_destroy(&r->lock);
         free(r);
 }

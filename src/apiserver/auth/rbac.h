@@ -7,6 +7,9 @@ struct rbac *rbac_new(struct apiserver *s);
 void rbac_free(struct rbac *r);
 void rbac_changed(struct rbac *r, struct str key); /* a key was written: any thread */
 
+/* What nodes have whatever became of the ClusterRole system:node. */
+const struct json *rbac_node_rules(const struct rbac *r);
+
 bool rbac_rule_allows(const struct json *rule, const struct attributes *at);
 /* Is it one of the texts of a rule, or is "*"? */
 bool rbac_lists(const struct json *list, struct str s);

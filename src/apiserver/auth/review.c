@@ -135,11 +135,11 @@ static int check_review(struct op *op, enum review kind, struct error *err) {
                 field_invalid(&fe, PATH(p, "nonResourceAttributes"), n,
                               "cannot be specified in combination with resourceAttributes");
         if (!r && !n)
-                field_required(&fe, PATH(p, "resourceAttributes"),
-                               "exactly one of nonResourceAttributes or resourceAttributes must be specified");
+                field_invalid_str(&fe, PATH(p, "resourceAttributes"), STR("null"),
+                                  "exactly one of nonResourceAttributes or resourceAttributes must be specified");
         if (kind != REVIEW_SELF && str_empty(json_str(json_getc(spec, "user"))) &&
             json_len(json_getc(spec, "groups")) == 0)
-                field_required(&fe, PATH(p, "user"), "at least one of user or group must be specified");
+                field_invalid_str(&fe, PATH(p, "user"), STR(""), "at least one of user or group must be specified");
         p = PATH(p, "resourceAttributes");
         check_selector(&fe, PATH(p, "fieldSelector"), json_getc(r, "fieldSelector"), REQUIREMENT_OF_FIELDS);
         check_selector(&fe, PATH(p, "labelSelector"), json_getc(r, "labelSelector"), REQUIREMENT_OF_LABELS);
@@ -147,7 +147,8 @@ static int check_review(struct op *op, enum review kind, struct error *err) {
         json_removec(&rest, "creationTimestamp");
         json_removec(&rest, "namespace"); /* that of the request, or dropped */
         if (json_len(&rest) > 0)
-                field_invalid(&fe, PATH(NULL, "metadata"), &rest, "must be empty");
+                field_invalid(&fe, PATH(NULL, "metadata"), &rest, "must be empty%s",
+                              kind == REVIEW_LOCAL ? " except for namespace" : "");
         if (kind == REVIEW_LOCAL && r && !str_eq(ns, op->namespace))
                 field_invalid_str(&fe, PATH(p, "namespace"), ns, "must match metadata.namespace");
         if (kind == REVIEW_LOCAL && n)

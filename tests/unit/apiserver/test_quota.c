@@ -55,6 +55,16 @@ static void the_last_that_fits_is_charged_and_the_next_refused(void **state) {
         expect(CREATE(f, &res_configmaps, "{\"metadata\":{\"name\":\"a\"}}"), NULL); /* not its business */
 }
 
+static void what_cannot_be_counted_is_told_before_what_is_too_much(void **state) {
+        struct fixture *f = *state;
+
+        make_account(f, "default");
+        quota(f, "a", "{\"hard\":{\"pods\":\"1\"}}", "{\"hard\":{\"pods\":\"1\"},\"used\":{\"pods\":\"1\"}}");
+        quota(f, "b", "{\"hard\":{\"cpu\":\"1\"}}", "{\"hard\":{\"cpu\":\"1\"},\"used\":{\"cpu\":\"0\"}}");
+        expect(CREATE(f, &res_pods, pod(f, "p", "", "")),
+               "pods \"p\" is forbidden: failed quota: b: must specify cpu for: c");
+}
+
 static void a_dry_run_is_checked_and_not_charged(void **state) {
         struct fixture *f = *state;
         const char *body = "{\"metadata\":{\"name\":\"a\"}}";
@@ -333,6 +343,7 @@ static void nobody_gets_past_the_limit_in_a_crowd(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(the_last_that_fits_is_charged_and_the_next_refused),
+                TEST(what_cannot_be_counted_is_told_before_what_is_too_much),
                 TEST(a_dry_run_is_checked_and_not_charged),
                 TEST(a_quota_that_was_never_counted_admits_nothing),
                 TEST(computing_resources_must_be_named),

@@ -340,6 +340,17 @@ static void a_node_may_what_its_pods_need(void **state) {
         }
 }
 
+static void nobody_changes_what_nodes_may(void **state) {
+        struct fixture *f = *state;
+
+        check_code(ASK(f, API_PATCH, &res_clusterroles, NULL, "system:node", .patch = API_PATCH_MERGE,
+                       .body = "{\"rules\":[{\"apiGroups\":[\"\"],\"resources\":[\"namespaces\"],\"verbs\":[\"get\"]}]"
+                               "}"),
+                   200);
+        check_code(ASK(f, API_GET, &res_namespaces, NULL, "default", .user = &n1), 403);
+        check_code(ASK(f, API_LIST, &res_services, "default", .user = &n1), 200);
+}
+
 #define MIRROR "\"annotations\":{\"kubernetes.io/config.mirror\":\"x\"}"
 
 static void a_node_creates_mirror_pods_only(void **state) {
@@ -464,7 +475,7 @@ int main(void) {
                 T(reviews_say_which_binding_allows),    T(policy_is_completed_at_start),
                 T(a_node_sees_what_belongs_to_it),      T(a_node_creates_mirror_pods_only),
                 T(a_node_may_what_its_pods_need),       T(a_node_steers_nothing_to_itself),
-                T(a_node_asks_for_tokens_of_its_pods),
+                T(a_node_asks_for_tokens_of_its_pods),  T(nobody_changes_what_nodes_may),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -282,11 +282,13 @@ static void a_bootstrap_token_is_for_joining(void **state) {
 
         make_bootstrap_token(f, "abcdef",
                              ",\"usage-bootstrap-authentication\":\"true\",\"auth-extra-groups\":"
-                             "\"system:bootstrappers:workers\",\"expiration\":\"2099-01-01T00:00:00Z\"");
+                             "\"system:bootstrappers:workers,system:bootstrappers:a,system:bootstrappers:workers\","
+                             "\"expiration\":\"2099-01-01T00:00:00Z\"");
         r = review(f, STR("abcdef.0123456789abcdef"));
         assert_string_equal(at(f, r, ".status.user.username"), "system:bootstrap:abcdef");
         assert_string_equal(at(f, r, ".status.user.groups"),
-                            "[\"system:bootstrappers\",\"system:bootstrappers:workers\",\"system:authenticated\"]");
+                            "[\"system:bootstrappers\",\"system:bootstrappers:a\",\"system:bootstrappers:workers\","
+                            "\"system:authenticated\"]");
         assert_string_equal(at(f, review(f, STR("abcdef.0123456789abcdee")), ".status.authenticated"), "(absent)");
         make_bootstrap_token(f, "aaaaaa", "");
         assert_string_equal(at(f, review(f, STR("aaaaaa.0123456789abcdef")), ".status.authenticated"), "(absent)");
@@ -304,10 +306,11 @@ static void questions_are_checked(void **state) {
         static const struct {
                 const char *spec, *error; /* of a SubjectAccessReview */
         } table[] = {
-                { "{'user':'x'}", "spec.resourceAttributes: Required value: exactly one of nonResourceAttributes or "
-                                  "resourceAttributes must be specified" },
+                { "{'user':'x'}",
+                  "spec.resourceAttributes: Invalid value: \"null\": exactly one of nonResourceAttributes or "
+                  "resourceAttributes must be specified" },
                 { "{'nonResourceAttributes':{'path':'/'}}",
-                  "spec.user: Required value: at least one of user or group must be specified" },
+                  "spec.user: Invalid value: \"\": at least one of user or group must be specified" },
                 { "{'user':'x','resourceAttributes':{},'nonResourceAttributes':{'path':'/'}}",
                   "spec.nonResourceAttributes: Invalid value: authorization.NonResourceAttributes{Path:\"/\", "
                   "Verb:\"\"}: cannot be specified in combination "
@@ -338,7 +341,9 @@ static void questions_are_checked(void **state) {
                                                     .p);
         }
         r = ASK(f, API_CREATE, &res_localsubjectaccessreviews, "default",
-                .body = "{\"spec\":{\"user\":\"x\",\"resourceAttributes\":{\"namespace\":\"other\"}}}");
+                .body = "{\"metadata\":{\"name\":\"n\"},\"spec\":{\"user\":\"x\",\"resourceAttributes\":{\"namespace\":"
+                        "\"other\"}}}");
+        assert_non_null(strstr(r.message, ": must be empty except for namespace"));
         assert_non_null(strstr(r.message, "spec.resourceAttributes.namespace: Invalid value: \"other\": must match "
                                           "metadata.namespace"));
         make_account(f, "default");
