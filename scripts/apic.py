@@ -458,7 +458,7 @@ class Parser:
             elif name == 'merge':
                 f.flags.add('PATCH_MERGE')
                 f.patch_key = arg
-            elif name in ('optional', 'granular'):
+            elif name in ('optional', 'granular', 'off'):
                 f.flags.add(name.upper())
             elif name == 'retainkeys':
                 f.flags.add('PATCH_RETAIN_KEYS')
@@ -583,9 +583,11 @@ class Writer:
             parts.append('.rank = %d' % t.ranks.index(None))
         if t.rules:
             self.put('static const struct schema_rule %s_rules[] = {' % t.c)
+            pointers = {i for i, f in enumerate(t.fields) if 'POINTER' in f.flags and not f.dflt}
+            pointers -= {r[0] for r in t.rules if r[1] == 'nonempty'}
             for place, name, each, numbers, text in t.rules:
-                self.put('        { %d, SCHEMA_RULE_%s, %d, %d, %s, %s },' % (
-                    place, name, name in ALWAYS, each, ', '.join('%dLL' % n for n in (numbers + [0, 0])[:2]), quote(text)))
+                self.put('        { %d, SCHEMA_RULE_%s, %d, %d, %d, %s, %s },' % (
+                    place, name, name in ALWAYS, each, each or place in pointers, ', '.join('%dLL' % n for n in (numbers + [0, 0])[:2]), quote(text)))
             self.put('};')
             parts.append('.rules = %s_rules, .n_rules = %d' % (t.c, len(t.rules)))
         if t.defaults:

@@ -118,10 +118,23 @@ static int apply_patch(struct op *op, const struct json *live, struct json *ret,
         }
 }
 
+/* A patch changes neither name nor namespace. */
+static int match_url(struct op *op, const struct json *meta, struct error *err) {
+        struct str name = json_str(json_getc(meta, "name")), ns = json_str(json_getc(meta, "namespace"));
+
+        if (op->rest->resource->namespaced && !str_empty(ns) && !str_eq(ns, op->namespace))
+                return err_bad_request(err, OTHER_NAMESPACE);
+        if (!str_eq(name, op->name))
+                return err_bad_request(err,
+                                       "the name of the object (%" STR_FMT
+                                       ") does not match the name on the URL (%" STR_FMT ")",
+                                       STR_ARG(name), STR_ARG(op->name));
+        return 0;
+}
+
 /* The patched document as a decoded, defaulted object of the request's version. */
 static int decode_patched(struct op *op, struct json *doc, struct error *err) {
         _cleanup_error_ struct error e = ERROR_INIT;
-        struct str name;
 
         if (registry_decode(op, doc, &op->tree, &e) < 0) {
                 ssize_t at = str_search(str_of(error_text(&e)), STR("handled as a "));
@@ -131,12 +144,7 @@ static int decode_patched(struct op *op, struct json *doc, struct error *err) {
                         text = strchr(text + at, ':') + 2;
                 return invalid_patch(op, doc, text, err);
         }
-        name = json_str(json_at_path(&op->tree, "metadata", "name"));
-        if (!str_eq(name, op->name))
-                return err_bad_request(err,
-                                       "the name of the object (%" STR_FMT
-                                       ") does not match the name on the URL (%" STR_FMT ")",
-                                       STR_ARG(name), STR_ARG(op->name));
+        TRY(match_url(op, json_getc(&op->tree, "metadata"), err));
         registry_default(op, &op->tree);
         return 0;
 }
@@ -200,20 +208,15 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         struct apply_opts opts = writes_apply_opts(op);
         struct json config = json_copy_shallow(a, op->c->body), *meta;
         _cleanup_error_ struct error e = ERROR_INIT;
-        struct str name;
         int r;
 
         TRY(check_config(op, err));
         TRY(registry_strict_result(op, op->c->strict, err));
         meta = meta_of(a, &config);
         *meta = json_copy_shallow(a, meta);
-        name = json_str(json_getc(meta, "name"));
-        if (!str_empty(name) && !str_eq(name, op->name))
-                return err_bad_request(err,
-                                       "the name of the object (%" STR_FMT
-                                       ") does not match the name on the URL (%" STR_FMT ")",
-                                       STR_ARG(name), STR_ARG(op->name));
-        json_set_str(a, meta, "name", op->name);
+        if (str_empty(json_str(json_getc(meta, "name"))))
+                json_set_str(a, meta, "name", op->name);
+        TRY(match_url(op, meta, err));
         if (op->rest->resource->namespaced)
                 json_set_str(a, meta, "namespace", op->namespace);
         r = apply_merge(a, op->rest->resource->type, live, &config, &opts, &op->tree, &e);

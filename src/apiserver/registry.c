@@ -105,8 +105,8 @@ static int decode_body(struct op *op, const struct json *body, bool keep_status,
         if (op->rest->custom)
                 r = custom_decode(op, &in, want_strict ? &strict : NULL, ret, err);
         else
-                r = (op->c->patch == API_PATCH_STRATEGIC ? schema_decode_patched : schema_decode)(
-                                a, op->rest->resource->type, &in, want_strict ? &strict : NULL, ret, err);
+                r = schema_decode_request(a, op->rest->resource->type, &in, want_strict ? &strict : NULL,
+                                          op->c->patch == API_PATCH_STRATEGIC, ret, err);
         if (r < 0)
                 return r;
         if (!op->c->strict || !patch || op->c->patch == API_PATCH_APPLY)

@@ -139,8 +139,8 @@ static int daemonset_prepare_update(struct op *op, struct json *obj, const struc
 #define STATUS STRATEGY_STATUS_ONLY
 
 static const struct strategy strategies[] = {
-        { "", "pods", GEN | RETURN, .prepare_create = pod_prepare_create, .warn = warn_pod, .validate = validate_pod,
-          .validate_status = validate_pod_status },
+        { "", "pods", GEN | RETURN, .prepare_create = pod_prepare_create, .prepare_status = pod_prepare_status,
+          .warn = warn_pod, .validate = validate_pod, .validate_status = validate_pod_status },
         { "", "services", UPSERT | RETURN, .name = check_dns1035_label, .prepare_create = service_prepare_create,
           .prepare_update = service_prepare_update, .companions = service_companions, .warn = warn_service,
           .validate = validate_service, .validate_status = validate_service_status },

@@ -203,11 +203,12 @@ static bool held_before(const struct json *old, int64_t port) {
         return json_int(json_at_path(old, "spec", "healthCheckNodePort")) == port;
 }
 
-/* 0, or what is wrong as an Invalid error. *port 0: any. */
+/* 0, or what is wrong: an Invalid error, unless it is the port of health checks (p: NULL). *port 0: any. */
 static int take_port(struct op *op, struct reservation *res, const struct path *p, const struct json *old,
                      int64_t *port, struct error *err) {
         struct field_errors fe = { .a = op->c->arena, .type = op->rest->stored->resource->type };
         struct json bad = json_of_int(*port);
+        struct str why = STR("provided port is already allocated");
         int r, min, max;
 
         if (*port == 0) {
@@ -226,10 +227,15 @@ static int take_port(struct op *op, struct reservation *res, const struct path *
         }
         allocator_port_range(op->s->allocator, &min, &max);
         if (r == -ERANGE)
-                field_invalid(&fe, p, &bad,
-                              "provided port is not in the valid range. The range of valid ports is %d-%d", min, max);
-        else
-                field_invalid(&fe, p, &bad, "provided port is already allocated");
+                why = arena_printf(op->c->arena,
+                                   "provided port is not in the valid range. The range of valid ports is %d-%d", min,
+                                   max);
+        if (!p)
+                return error_status(err, REASON_INTERNAL,
+                                    "Internal error occurred: failed to allocate requested HealthCheck NodePort %lld: "
+                                    "%" STR_FMT,
+                                    (long long) *port, STR_ARG(why));
+        field_invalid(&fe, p, &bad, "%" STR_FMT, STR_ARG(why));
         return invalid(op, &fe, err);
 }
 
@@ -246,6 +252,9 @@ static int take_ports(struct op *op, struct reservation *res, struct json *spec,
                 i++;
                 if (!needs_ports(spec) && (port == 0 || !is_type(spec, "LoadBalancer")))
                         continue; /* validation forbids it for other types */
+                json_each_item(twin, port == 0 && !old ? json_getc(spec, "ports") : NULL) /* TCP and UDP share one */
+                        if (port == 0 && json_int(json_getc(twin, "port")) == json_int(json_getc(p, "port")))
+                                port = json_int(json_getc(twin, "nodePort"));
                 r = take_port(op, res, PATH(PATH_INDEX(ports, i - 1), "nodePort"), old, &port, err);
                 if (r < 0)
                         return r;
@@ -253,7 +262,7 @@ static int take_ports(struct op *op, struct reservation *res, struct json *spec,
         }
         if (wants_health_port(spec)) {
                 int64_t port = json_int(json_getc(spec, "healthCheckNodePort"));
-                int r = take_port(op, res, PATH(PATH(NULL, "spec"), "healthCheckNodePort"), old, &port, err);
+                int r = take_port(op, res, NULL, old, &port, err);
 
                 if (r < 0)
                         return r;
@@ -270,9 +279,9 @@ int service_prepare_create(struct op *op, struct json *obj, struct error *err) {
         if (rest_get(op->snap, op->rest->stored, op->namespace, op->name)) /* rather than "its address is taken" */
                 return err_exists(err, op->rest, op->name);
         res = reserve(op, json_len(json_getc(spec, "ports")));
+        if (json_len(json_getc(spec, "clusterIPs")) == 0 && json_str(json_getc(spec, "clusterIP")).n > 0)
+                json_setc(op->c->arena, spec, "clusterIPs", one(op->c->arena, *json_getc(spec, "clusterIP")));
         if (needs_ip(spec)) {
-                if (json_len(json_getc(spec, "clusterIPs")) == 0 && json_str(json_getc(spec, "clusterIP")).n > 0)
-                        json_setc(op->c->arena, spec, "clusterIPs", one(op->c->arena, *json_getc(spec, "clusterIP")));
                 r = set_families(op, obj, NULL, err);
                 if (r == 0)
                         r = choose_ip(op, spec, err);

@@ -32,7 +32,7 @@ struct decoder {
         struct json *strict;
         size_t n_found; /* by the parser, at its beginning */
         struct error *err;
-        bool patched;
+        bool request, patched;
 };
 
 static int decode(struct decoder *d, const struct schema_type *t, const struct json *in, const struct frame *at,
@@ -342,7 +342,7 @@ static size_t fill_slots(struct decoder *d, const struct schema_type *t, const s
                 if (f && d->n_found)
                         duplicate_field(d, json_key(m), at);
                 if (f)
-                        slots[f - t->fields] = &m->value;
+                        slots[f - t->fields] = d->request && (f->flags & SCHEMA_OFF) ? NULL : &m->value;
                 else if (t->flags & SCHEMA_TYPE_PRESERVE_UNKNOWN)
                         extra++;
                 else
@@ -475,25 +475,33 @@ static int decode(struct decoder *d, const struct schema_type *t, const struct j
         }
 }
 
-int schema_decode(struct arena *a, const struct schema_type *t, const struct json *in, struct json *strict,
-                  struct json *ret, struct error *err) {
-        struct decoder d = { .arena = a, .strict = strict, .n_found = json_len(strict), .err = err };
-        int r = decode(&d, t, in, NULL, ret);
+static int decode_whole(struct decoder *d, const struct schema_type *t, const struct json *in, struct json *ret) {
+        struct json *strict = d->strict;
+        int r;
 
-        if (d.n_found) { /* of YAML all are told, and first; of JSON those that mean something to the type */
+        d->n_found = d->patched ? 0 : json_len(strict);
+        r = decode(d, t, in, NULL, ret);
+        if (d->n_found) { /* of YAML all are told, and first; of JSON those that mean something to the type */
                 struct json all = json_new_array();
 
                 json_each_item(m, strict)
-                        if ((size_t) (m - strict->items) >= d.n_found || str_has_prefix(json_str(m), STR("line ")))
-                                json_push(a, &all, *m);
+                        if ((size_t) (m - strict->items) >= d->n_found || str_has_prefix(json_str(m), STR("line ")))
+                                json_push(d->arena, &all, *m);
                 *strict = all;
         }
         return r;
 }
 
-int schema_decode_patched(struct arena *a, const struct schema_type *t, const struct json *in, struct json *strict,
-                          struct json *ret, struct error *err) {
-        struct decoder d = { .arena = a, .strict = strict, .err = err, .patched = true };
+int schema_decode(struct arena *a, const struct schema_type *t, const struct json *in, struct json *strict,
+                  struct json *ret, struct error *err) {
+        struct decoder d = { .arena = a, .strict = strict, .err = err };
 
-        return decode(&d, t, in, NULL, ret);
+        return decode_whole(&d, t, in, ret);
+}
+
+int schema_decode_request(struct arena *a, const struct schema_type *t, const struct json *in, struct json *strict,
+                          bool patched, struct json *ret, struct error *err) {
+        struct decoder d = { .arena = a, .strict = strict, .err = err, .request = true, .patched = patched };
+
+        return decode_whole(&d, t, in, ret);
 }

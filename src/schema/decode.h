@@ -14,6 +14,7 @@
  * own decoder. */
 int schema_decode(struct arena *a, const struct schema_type *t, const struct json *in, struct json *strict,
                   struct json *ret, struct error *err);
-/* The same for the result of a strategic merge, whose errors read otherwise ("cannot restore map from string"). */
-int schema_decode_patched(struct arena *a, const struct schema_type *t, const struct json *in, struct json *strict,
-                          struct json *ret, struct error *err);
+/* The same for what clients send: fields of features that are off go. patched: the result of a strategic merge, whose
+ * errors read otherwise ("cannot restore map from string"). */
+int schema_decode_request(struct arena *a, const struct schema_type *t, const struct json *in, struct json *strict,
+                          bool patched, struct json *ret, struct error *err);

@@ -56,6 +56,7 @@ enum schema_field_flags {
         SCHEMA_PATCH_REPLACE = 1 << 6,
         SCHEMA_MAP_ATOMIC = 1 << 7, /* server-side apply owns the map or struct as a whole */
         SCHEMA_GRANULAR = 1 << 8,   /* the type is atomic elsewhere, not here */
+        SCHEMA_OFF = 1 << 9,        /* of a feature that is off: dropped from what clients send */
 };
 
 enum schema_list_type { SCHEMA_LIST_NONE, SCHEMA_LIST_ATOMIC, SCHEMA_LIST_SET, SCHEMA_LIST_MAP };
@@ -88,9 +89,10 @@ typedef void (*schema_default_fn)(struct arena *a, struct json *value);
 
 /* What a value must satisfy, beyond its type: `check` in api/. The functions are the API server's (hooks.h). */
 struct schema_rule {
-        uint16_t field;               /* its number; n_fields: the struct as a whole */
-        uint8_t id;                   /* enum schema_rule_id */
-        uint8_t always : 1, each : 1; /* for absent values too; for every item of a list */
+        uint16_t field; /* its number; n_fields: the struct as a whole */
+        uint8_t id;     /* enum schema_rule_id */
+        /* for absent values too; for every item of a list; an empty text is one */
+        uint8_t always : 1, each : 1, empty : 1;
         int64_t a, b;
         const char *text; /* the detail of the message, or NULL: the usual one */
 };

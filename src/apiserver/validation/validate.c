@@ -327,7 +327,7 @@ size_t check_dns_label(struct str s, const char *ret[2]) {
         size_t n = 0;
 
         if (s.n > 63)
-                ret[n++] = "must be no more than 63 bytes";
+                ret[n++] = "must be no more than 63 characters";
         if (!label_syntax(s))
                 ret[n++] = subdomain_syntax(s) ? "must not contain dots"
                                                : "a lowercase RFC 1123 label must consist of lower case alphanumeric "
@@ -342,7 +342,7 @@ size_t check_dns_subdomain(struct str s, const char *ret[2]) {
         size_t n = 0;
 
         if (s.n > 253)
-                ret[n++] = "must be no more than 253 bytes";
+                ret[n++] = "must be no more than 253 characters";
         if (!subdomain_syntax(s))
                 ret[n++] = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
                            "'.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used "
@@ -354,7 +354,7 @@ size_t check_dns1035_label(struct str s, const char *ret[2]) {
         size_t n = 0;
 
         if (s.n > 63)
-                ret[n++] = "must be no more than 63 bytes";
+                ret[n++] = "must be no more than 63 characters";
         if (!label_syntax(s) || !(s.p[0] >= 'a' && s.p[0] <= 'z'))
                 ret[n++] = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an "
                            "alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or "
@@ -410,7 +410,7 @@ size_t check_qualified_name(struct str s, const char *ret[2]) {
         if (name.n == 0 && n < 2)
                 ret[n++] = "name part must be non-empty";
         else if (name.n > 63 && n < 2)
-                ret[n++] = "name part must be no more than 63 bytes";
+                ret[n++] = "name part must be no more than 63 characters";
         if (!qualified_syntax(name) && n < 2)
                 ret[n++] = "name part " QUALIFIED_MSG;
         return n;
@@ -420,7 +420,7 @@ size_t check_label_value(struct str s, const char *ret[2]) {
         size_t n = 0;
 
         if (s.n > 63)
-                ret[n++] = "must be no more than 63 bytes";
+                ret[n++] = "must be no more than 63 characters";
         if (s.n > 0 && !qualified_syntax(s))
                 ret[n++] = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or "
                            "'.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or "
@@ -444,7 +444,7 @@ size_t check_config_key(struct str s, const char *ret[2]) {
         bool ok = s.n > 0;
 
         if (s.n > 253)
-                ret[n++] = "must be no more than 253 bytes";
+                ret[n++] = "must be no more than 253 characters";
         for (size_t i = 0; i < s.n; i++)
                 ok = ok && (is_alnum(s.p[i]) || strchr("-._", s.p[i]));
         if (!ok)
@@ -479,7 +479,7 @@ size_t check_port_name(struct str s, const char *ret[2]) {
                 letter = letter || (s.p[i] >= 'a' && s.p[i] <= 'z');
         }
         if (s.n > 15)
-                ret[n++] = "must be no more than 15 bytes";
+                ret[n++] = "must be no more than 15 characters";
         if (!charset)
                 ret[n++] = "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)";
         if (!letter && n < 2)
@@ -643,16 +643,19 @@ void validate_annotations(struct field_errors *fe, const struct path *p, const s
 }
 
 static void validate_owners(struct field_errors *fe, const struct path *p, const struct json *owners) {
-        static const char *const needed[] = { "apiVersion", "kind", "name", "uid" };
+        static const char *const needed[] = { "kind", "name", "uid" };
         struct str controller = { NULL, 0 };
 
         json_each_item(o, owners) {
-                struct str kind = TEXT(o, "kind"),
+                struct str kind = TEXT(o, "kind"), version = TEXT(o, "apiVersion"),
                            one = arena_printf(fe->a, "%" STR_FMT "/%" STR_FMT, STR_ARG(kind), STR_ARG(TEXT(o, "name")));
 
+                INVALID_STR_IF(str_empty(version) || str_has_suffix(version, STR("/")) ||
+                                               str_find(version, '/') != str_rfind(version, '/'),
+                               PATH(p, "apiVersion"), version, "version must not be empty");
                 for (size_t k = 0; k < ARRAY_SIZE(needed); k++)
                         INVALID_STR_IF(str_empty(TEXT(o, needed[k])), PATH(p, needed[k]), STR(""),
-                                       "%s must not be empty", k == 0 ? "version" : needed[k]);
+                                       "%s must not be empty", needed[k]);
                 if (str_eqc(kind, "Event") && str_eqc(TEXT(o, "apiVersion"), "v1"))
                         field_invalid(fe, p, o, "/v1, Kind=Event is disallowed from being an owner");
                 if (!json_bool(GET(o, "controller")))
@@ -713,6 +716,20 @@ CHECK(forbid_new_finalizers, const struct json *now, const struct json *old) {
                      STR_ARG(buf_str(&added)));
 }
 
+/* A generateName may end with hyphens: what is generated comes after. */
+CHECK(check_prefix, struct str s, name_check check) {
+        struct str whole = s;
+        const char *messages[2];
+        size_t n = 0;
+
+        if (s.n > 1 && s.p[s.n - 1] == '-')
+                whole = arena_printf(fe->a, "%.*sa", (int) s.n - 1, s.p);
+        if (!str_empty(s))
+                n = check(whole, messages);
+        for (size_t i = 0; i < n; i++)
+                field_invalid_str(fe, p, s, "%s", messages[i]);
+}
+
 static void check_metadata(struct field_errors *fe, const struct path *up, const struct json *obj,
                            const struct json *old, bool namespaced, name_check name_ok) {
         const struct json *meta = GET(obj, "metadata"), *old_meta = GET(old, "metadata");
@@ -720,8 +737,7 @@ static void check_metadata(struct field_errors *fe, const struct path *up, const
         struct str name = TEXT(meta, "name"), generate = TEXT(meta, "generateName");
 
         if (!old) {
-                if (!str_empty(generate) && str_empty(name))
-                        check_field(fe, PATH(p, "generateName"), generate, name_ok ? name_ok : check_dns_subdomain);
+                check_prefix(fe, PATH(p, "generateName"), generate, name_ok ? name_ok : check_dns_subdomain);
                 if (str_empty(name))
                         field_required(fe, PATH(p, "name"), "name or generateName is required");
                 else
@@ -734,7 +750,8 @@ static void check_metadata(struct field_errors *fe, const struct path *up, const
         if (!old || !json_equal(GET(meta, "annotations"), GET(old_meta, "annotations")))
                 validate_annotations(fe, PATH(p, "annotations"), GET(meta, "annotations"));
         validate_owners(fe, PATH(p, "ownerReferences"), GET(meta, "ownerReferences"));
-        validate_finalizers(fe, PATH(p, "finalizers"), GET(meta, "finalizers"));
+        if (!old)
+                validate_finalizers(fe, PATH(p, "finalizers"), GET(meta, "finalizers"));
         if (!has_plain_metadata(fe))
                 check_standard_finalizers(fe, PATH(p, "finalizers"), GET(meta, "finalizers"), true);
         if (json_is(GET(old_meta, "deletionTimestamp"), JSON_STRING))

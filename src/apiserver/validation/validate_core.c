@@ -350,6 +350,7 @@ void validate_claim_spec(struct field_errors *fe, const struct path *p, const st
                 field_required(fe, at, "");
         else if (quantity_of_json(storage).nano <= 0)
                 field_invalid(fe, at, storage, "must be greater than zero");
+        check_given(fe, p, spec, "storageClassName", check_dns_subdomain);
         validate_data_source(fe, p, spec);
 }
 

@@ -319,16 +319,6 @@ RULE(overhead) {
         check_resources(fe, p, v, NULL);
 }
 
-RULE(resource_claim) {
-        bool name = GET(v, "resourceClaimName"), template = GET(v, "resourceClaimTemplateName");
-
-        if (name && template)
-                field_invalid(fe, p, v,
-                              "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified");
-        else if (!name && !template)
-                field_invalid(fe, p, v, "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`");
-}
-
 #define MAX_PROFILE 4095 /* bytes of a path */
 
 RULE(localhost_profile) {
@@ -517,6 +507,16 @@ void check_host_processes(struct field_errors *fe, const struct path *p, const s
                    "hostNetwork must be true if pod contains any hostProcess containers");
 }
 
+/* "net/ipv4/ip_forward" is net.ipv4.ip_forward; after a dot, slashes are dots and dots slashes. */
+static struct str sysctl_name(struct arena *a, struct str s) {
+        char *name = arena_cstr(a, s);
+
+        if (str_find(s, '/') >= 0 && (str_find(s, '.') < 0 || str_find(s, '/') < str_find(s, '.')))
+                for (char *c = name; *c; c++)
+                        *c = *c == '/' ? '.' : *c == '.' ? '/' : *c;
+        return str_n(name, s.n);
+}
+
 void check_host_sysctls(struct field_errors *fe, const struct path *p, const struct json *spec) {
         static const struct {
                 const char *prefix, *host;
@@ -525,14 +525,15 @@ void check_host_sysctls(struct field_errors *fe, const struct path *p, const str
                            { "kernel.sem", "hostIPC" },
                            { "fs.mqueue.", "hostIPC" },
                            { "net.", "hostNetwork" } };
-        size_t i = 0;
 
-        json_each_item(s, json_at_path(spec, "securityContext", "sysctls")) {
+        each_at(s, at, p, json_at_path(spec, "securityContext", "sysctls")) {
+                struct str name = sysctl_name(fe->a, TEXT(s, "name"));
+
                 for (size_t k = 0; k < ARRAY_SIZE(namespaces); k++)
-                        if (str_has_prefix(TEXT(s, "name"), str_of(namespaces[k].prefix)) &&
-                            json_bool(GET(spec, namespaces[k].host)))
-                                field_invalid(fe, PATH(PATH_INDEX(p, i++), "name"), GET(s, "name"),
-                                              "may not be specified when '%s' is true", namespaces[k].host);
+                        INVALID_IF(str_has_prefix(name, str_of(namespaces[k].prefix)) &&
+                                                   json_bool(GET(spec, namespaces[k].host)),
+                                   PATH(at, "name"), GET(s, "name"), "may not be specified when '%s' is true",
+                                   namespaces[k].host);
         }
 }
 
@@ -653,8 +654,10 @@ RULE(spread_constraint) {
                 invalid_at(fe, p, v, "minDomains",
                            "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not %" STR_FMT,
                            STR_ARG(action));
-        check_label_keys(fe, p, v, "matchLabelKeys");
+        FORBIDDEN_IF(json_len(GET(v, "matchLabelKeys")) > 0 && !GET(v, "labelSelector"), PATH(p, "matchLabelKeys"),
+                     "must not be specified when labelSelector is not set");
         each_at(key, at, PATH(p, "matchLabelKeys"), GET(v, "matchLabelKeys")) {
+                check_field(fe, at, json_str(key), check_qualified_name);
                 if (selects_on(GET(v, "labelSelector"), json_str(key)))
                         field_invalid(fe, at, key, "exists in both matchLabelKeys and labelSelector");
         }
@@ -675,11 +678,37 @@ RULE(unique_spread) {
                 }
 }
 
-RULE(scheduling_gate) {
-        check_field(fe, p, TEXT(v, "name"), check_qualified_name);
+RULE(scheduling_gates) {
+        each_at(gate, at, p, v) {
+                check_field(fe, at, TEXT(gate, "name"), check_qualified_name);
+                REFUSE_IF(duplicate, json_find_by(v, "name", TEXT(gate, "name")) != gate, at, TEXT(gate, "name"));
+        }
 }
 
 /* ---- names ---- */
+
+/* A subdomain whose labels may have underscores, but not at their end. */
+CHECK(check_search, struct str name) {
+        char *plain = arena_cstr(fe->a, name);
+        const char *messages[2];
+        size_t n;
+
+        for (size_t i = 0; i < name.n; i++) {
+                bool first = i == 0 || name.p[i - 1] == '.', last = i + 1 == name.n || name.p[i + 1] == '.';
+
+                plain[i] = name.p[i] != '_' || last ? name.p[i] : first && !strchr("-_", name.p[i + 1]) ? 'a' : '-';
+        }
+        n = check_dns_subdomain(str_of(plain), messages);
+        for (size_t i = 0; i < n; i++)
+                field_invalid_str(fe, p, name, "%s",
+                                  i == 0 && name.n > 253
+                                                  ? messages[i]
+                                                  : "a lowercase RFC 1123 subdomain must consist of lower case "
+                                                    "alphanumeric characters, '_', '-' or '.', and must start and end "
+                                                    "with an alphanumeric character (e.g. 'example.com', regex used "
+                                                    "for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-"
+                                                    "z0-9]*[a-z0-9])?)*')");
+}
 
 RULE(dns_config) {
         const struct json *servers = GET(v, "nameservers"), *searches = GET(v, "searches");
@@ -694,7 +723,7 @@ RULE(dns_config) {
                 if (str_has_suffix(name, STR(".")) && name.n > 1)
                         name.n--;
                 if (!str_eqc(name, "."))
-                        check_field(fe, PATH_INDEX(PATH(p, "searches"), i), name, check_dns_subdomain);
+                        check_search(fe, PATH_INDEX(PATH(p, "searches"), i), name);
                 i++;
         }
         INVALID_IF(total > 2048, PATH(p, "searches"), searches,
@@ -765,8 +794,30 @@ static void check_ips(struct field_errors *fe, const struct path *p, const struc
 
                 check_ip(fe, PATH_INDEX(p, i), ip);
                 v6 += parse_ip(ip, b) == 6;
+                REFUSE_IF(duplicate_value, json_find_by(list, "ip", ip) != json_item(list, i), PATH_INDEX(p, i),
+                          json_item(list, i));
         }
         INVALID_IF(n > 1 && (n != 2 || v6 != 1), p, list, "may specify no more than one IP for each IP family");
+}
+
+CHECK(check_id, const struct json *id) {
+        INVALID_IF(json_int(id) < 0 || json_int(id) > INT32_MAX, p, id, "must be between 0 and 2147483647, inclusive");
+}
+
+/* Who the first processes of containers are. */
+CHECK(check_users, const struct json *statuses, bool windows) {
+        each_at(status, each, p, statuses) {
+                const struct json *user = json_at_path(status, "user", "linux");
+                const struct path *at = PATH(each, "linux");
+
+                FORBIDDEN_IF(user && windows, at, "cannot be set for a windows pod");
+                if (!user || windows)
+                        continue;
+                check_id(fe, PATH(at, "uid"), GET(user, "uid"));
+                check_id(fe, PATH(at, "gid"), GET(user, "gid"));
+                each_at(id, id_at, PATH(at, "supplementalGroups"), GET(user, "supplementalGroups"))
+                        check_id(fe, id_at, id);
+        }
 }
 
 void validate_pod_status(struct field_errors *fe, const struct json *obj, const struct json *old) {
@@ -794,4 +845,7 @@ void validate_pod_status(struct field_errors *fe, const struct json *obj, const 
                 field_invalid(fe, PATH(PATH_INDEX(PATH(p, "hostIPs"), 0), "ip"), GET(json_item(hosts, 0), "ip"),
                               "must be equal to `hostIP`");
         check_ips(fe, PATH(p, "hostIPs"), hosts);
+        for (i = 0; i < ARRAY_SIZE(statuses); i++)
+                check_users(fe, PATH(p, statuses[i]), GET(now, statuses[i]),
+                            str_eqc(json_str(json_at_path(obj, "spec", "os", "name")), "windows"));
 }

@@ -72,7 +72,7 @@ RULE(range) {
 
 #define NAME_RULE(name)                                                \
         RULE(name) {                                                   \
-                if (!str_empty(json_str(v)))                           \
+                if (!str_empty(json_str(v)) || r->empty)               \
                         check_field(fe, p, json_str(v), check_##name); \
         }
 NAME_RULE(dns_label)
@@ -172,7 +172,7 @@ RULE(one_of) {
 
         for (size_t n = 0; n + 1 < ARRAY_SIZE(words) && str_split(&rest, ' ', &word); n++)
                 words[n] = arena_cstr(fe->a, word);
-        if (!str_empty(json_str(v)))
+        if (!str_empty(json_str(v)) || r->empty)
                 check_enum(fe, p, json_str(v), words);
 }
 
@@ -282,6 +282,11 @@ static size_t run(struct field_errors *fe, const struct path *p, const struct sc
         return next;
 }
 
+/* A text that is empty is as good as none where Go does not tell them apart. */
+static bool is_unset(const struct schema_field *f, const struct json *v) {
+        return !(f->flags & SCHEMA_POINTER) && str_empty(json_str(v));
+}
+
 CHECK(walk_struct, const struct schema_type *t, const struct json *v, unsigned depth) {
         size_t next = 0;
 
@@ -292,10 +297,14 @@ CHECK(walk_struct, const struct schema_type *t, const struct json *v, unsigned d
                         continue;
                 if (next < t->n_rules && t->rules[next].field <= f - t->fields)
                         next = run(fe, p, t, next, (size_t) (f - t->fields), &m->value, v, depth);
-                if (f->type->kind >= SCHEMA_LIST || f->type->values)
+                if (f->type->kind >= SCHEMA_LIST || (f->type->values && !is_unset(f, &m->value)))
                         walk(fe, PATH(p, f->name), f->type, &m->value, depth + 1);
         }
         run(fe, p, t, next, t->n_fields, NULL, v, depth);
+}
+
+static bool is_closed(const struct schema_type *t) {
+        return t->values && !(t->flags & (SCHEMA_TYPE_OPEN_ENUM | SCHEMA_TYPE_CHECKED_ENUM));
 }
 
 CHECK(walk, const struct schema_type *t, const struct json *v, unsigned depth) {
@@ -311,8 +320,7 @@ CHECK(walk, const struct schema_type *t, const struct json *v, unsigned depth) {
         else if (t->kind == SCHEMA_MAP && inside)
                 json_each_member(m, v)
                         walk(fe, PATH_KEY(p, json_key(m)), t->elem, &m->value, depth + 1);
-        else if (t->kind == SCHEMA_STRING && t->values && !str_empty(json_str(v)) &&
-                 !(t->flags & (SCHEMA_TYPE_OPEN_ENUM | SCHEMA_TYPE_CHECKED_ENUM)))
+        else if (t->kind == SCHEMA_STRING && is_closed(t))
                 check_enum(fe, p, json_str(v), t->values);
 }
 

@@ -328,11 +328,11 @@ static void check_balancer_status(struct field_errors *fe, const struct json *ob
 
                 if (!str_empty(ip))
                         check_ip(fe, PATH(p, "ip"), ip);
-                if (moded && !str_empty(ip) && str_empty(mode))
+                if (moded && !str_empty(ip) && !GET(e, "ipMode"))
                         field_required(fe, PATH(p, "ipMode"), "must be specified when `ip` is set");
-                else if (moded && str_empty(ip) && !str_empty(mode))
+                else if (moded && str_empty(ip) && GET(e, "ipMode"))
                         field_forbidden(fe, PATH(p, "ipMode"), "may not be specified when `ip` is not set");
-                else if (moded && !str_empty(mode))
+                else if (moded && GET(e, "ipMode"))
                         check_enum(fe, PATH(p, "ipMode"), mode, WORDS("Proxy", "VIP"));
                 if (!str_empty(host))
                         check_field(fe, PATH(p, "hostname"), host, check_dns_subdomain);

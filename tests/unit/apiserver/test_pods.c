@@ -7,6 +7,12 @@
 #define VOLUME(source) IN_SPEC("\"volumes\":[{\"name\":\"v\"," source "}]")
 #define ISCSI(part) VOLUME("\"iscsi\":{\"targetPortal\":\"p\",\"lun\":1," part "}")
 
+#define SUBDOMAIN_OF(marks)                                                                                       \
+        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, " marks ", and must " \
+        "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "         \
+        "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+#define SUBDOMAIN SUBDOMAIN_OF("'-' or '.'")
+
 static const struct {
         const char *body, *message; /* what is wrong with the whole */
 } refused[] = {
@@ -57,6 +63,33 @@ static const struct {
         { IN_SPEC("\"tolerations\":[{\"operator\":\"Exists\",\"effect\":\"Q\"}]"),
           "spec.tolerations[0].effect: Unsupported value: \"Q\": supported values: \"NoSchedule\", "
           "\"PreferNoSchedule\", \"NoExecute\"" },
+        { IN_SPEC("\"schedulingGates\":[{\"name\":\"a\"},{\"name\":\"a\"}]"),
+          "spec.schedulingGates[1]: Duplicate value: \"a\"" },
+        { IN_SPEC("\"hostAliases\":[{\"ip\":\"1.2.3.4\",\"hostnames\":[\"a\",\"\"]}]"),
+          "spec.hostAliases[0].hostnames[1]: Invalid value: \"\": " SUBDOMAIN },
+        { IN_SPEC("\"dnsConfig\":{\"searches\":[\"a_b\",\".\",\"_x.y\",\"x.\",\"__a\"]}"),
+          "spec.dnsConfig.searches[4]: Invalid value: \"__a\": " SUBDOMAIN_OF("'_', '-' or '.'") },
+        { IN_SPEC("\"securityContext\":{\"fsGroupChangePolicy\":\"\"}"),
+          "spec.securityContext.fsGroupChangePolicy: Unsupported value: \"\": supported values: \"Always\", "
+          "\"OnRootMismatch\"" },
+        { IN_SPEC("\"securityContext\":{\"seLinuxChangePolicy\":\"MountOption\"}"),
+          "spec.securityContext.seLinuxChangePolicy: Unsupported value: \"MountOption\": supported values: "
+          "\"Recursive\"" },
+        { IN_SPEC("\"securityContext\":{\"sysctls\":[{\"name\":\"a\",\"value\":\"1\"},{\"name\":\"net/"
+                  "a\",\"value\":\"1\"}]},\"hostNetwork\":true"),
+          "spec.securityContext.sysctls[1].name: Invalid value: \"net/a\": may not be specified when 'hostNetwork' is "
+          "true" },
+        { IN_SPEC("\"topologySpreadConstraints\":[{\"maxSkew\":1,\"topologyKey\":\"k\",\"whenUnsatisfiable\":"
+                  "\"DoNotSchedule\",\"matchLabelKeys\":[\"/a\"]}]"),
+          "[spec.topologySpreadConstraints[0].matchLabelKeys[0]: Invalid value: \"/a\": prefix part must be non-empty, "
+          "spec.topologySpreadConstraints[0].matchLabelKeys: Forbidden: must not be specified when labelSelector is "
+          "not set]" },
+        { "{\"metadata\":{\"name\":\"x\",\"labels\":{\"a\":\"b\"}},\"spec\":{\"serviceAccountName\":\"default\","
+          "\"containers\":[{\"name\":\"c\",\"image\":\"i\"}],\"affinity\":{\"podAffinity\":{"
+          "\"requiredDuringSchedulingIgnoredDuringExecution\":[{\"topologyKey\":\"k\",\"labelSelector\":{"
+          "\"matchLabels\":{\"a\":\"c\"}},\"matchLabelKeys\":[\"a\"]}]}}}}",
+          "spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0][0]: Invalid value: \"a\": "
+          "exists in both matchLabelKeys and labelSelector" },
 };
 
 static const char *detail_of(struct answer a) {
@@ -96,6 +129,10 @@ static const struct {
           NULL },
         { STATUS("\"hostIPs\":[{\"ip\":\"1.2.3.5\"}]"),
           "status.hostIPs[0].ip: Invalid value: \"1.2.3.5\": must be equal to `hostIP`" },
+        { STATUS("\"hostIP\":\"1.2.3.4\",\"hostIPs\":[{\"ip\":\"1.2.3.4\"},{\"ip\":\"1.2.3.4\"}]"),
+          "[status.hostIPs[1]: Duplicate value: core.HostIP{IP:\"1.2.3.4\"}, " },
+        { STATUS("\"initContainerStatuses\":[{\"name\":\"d\",\"user\":{\"linux\":{\"uid\":1,\"gid\":-2}}}]"),
+          "status.initContainerStatuses[0].linux.gid: Invalid value: -2: must be between 0 and 2147483647, inclusive" },
         { STATUS("\"containerStatuses\":[" ENDED "]"), NULL },
         { STATUS("\"containerStatuses\":[{\"name\":\"c\",\"state\":{\"running\":{}}}]"),
           "status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state" },
@@ -114,6 +151,50 @@ static void statuses_are_refused_as_upstream_does(void **state) {
                 if (a.code != (statuses[i].message ? 422 : 200) ||
                     (statuses[i].message && !strstr(detail_of(a), statuses[i].message)))
                         fail_msg("%s\n  %d %s", statuses[i].patch, a.code, a.message);
+        }
+}
+
+#define NAMED(meta, part)                                                           \
+        "{\"metadata\":{\"name\":\"x\"," meta                                       \
+        "},\"spec\":{\"serviceAccountName\":\"default\",\"containers\":[{\"name\":" \
+        "\"c\",\"image\":\"i\"}]" part "}}"
+#define ARMOR "container.apparmor.security.beta.kubernetes.io/c"
+#define PROFILE(text) "\"annotations\":{\"" ARMOR "\":\"" text "\"}"
+
+/* What a new pod gets, or loses. */
+static const struct {
+        const char *body, *path, *value;
+        size_t n_warnings;
+} completed[] = {
+        { NAMED(PROFILE("localhost/a"), ""), ".spec.containers[0].securityContext.appArmorProfile",
+          "{\"type\":\"Localhost\",\"localhostProfile\":\"a\"}", 1 },
+        { NAMED(PROFILE("unconfined"), ",\"securityContext\":{\"appArmorProfile\":{\"type\":\"Unconfined\"}}"),
+          ".spec.containers[0].securityContext", "(absent)", 0 },
+        { NAMED("\"uid\":\"\"", ",\"securityContext\":{\"appArmorProfile\":{\"type\":\"RuntimeDefault\"}}"),
+          ".metadata.annotations", "{\"" ARMOR "\":\"runtime/default\"}", 0 },
+        { NAMED("\"labels\":{\"a\":\"b\"}",
+                ",\"affinity\":{\"podAntiAffinity\":{\"preferredDuringSchedulingIgnoredDuringExecution\":[{\"weight\":"
+                "1,"
+                "\"podAffinityTerm\":{\"topologyKey\":\"k\",\"labelSelector\":{},\"matchLabelKeys\":[\"z\"],"
+                "\"mismatchLabelKeys\":[\"a\"]}}]}}"),
+          ".spec.affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].podAffinityTerm."
+          "labelSelector.matchExpressions",
+          "[{\"key\":\"a\",\"operator\":\"NotIn\",\"values\":[\"b\"]}]", 0 },
+        { NAMED("\"uid\":\"\"", ",\"resourceClaims\":[{\"name\":\"A\"}]"), ".spec.resourceClaims", "(absent)", 0 },
+};
+
+static void new_pods_are_completed_as_upstream_does(void **state) {
+        struct fixture *f = *state;
+
+        make_account(f, "default");
+        for (size_t i = 0; i < ARRAY_SIZE(completed); i++) {
+                struct answer a = ASK(f, API_CREATE, &res_pods, "default", .body = completed[i].body,
+                                      .options = { .dry_run = true });
+
+                if (a.code != 201 || strcmp(at(f, a, completed[i].path), completed[i].value) != 0 ||
+                    a.n_warnings != completed[i].n_warnings)
+                        fail_msg("%s\n  %d %s, %s, %zu warnings", completed[i].body, a.code, a.message ? a.message : "",
+                                 a.body ? at(f, a, completed[i].path) : "", a.n_warnings);
         }
 }
 
@@ -210,6 +291,8 @@ static void what_is_not_wise_is_warned_of(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(pods_are_refused_as_upstream_does, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(new_pods_are_completed_as_upstream_does, fixture_setup,
+                                                fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_is_not_wise_is_warned_of, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(statuses_are_refused_as_upstream_does, fixture_setup, fixture_teardown),
         };

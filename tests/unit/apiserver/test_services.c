@@ -32,6 +32,8 @@ static const struct {
         { SPEC("\"type\":\"ExternalName\",\"externalName\":\"a.b.\""), NULL },
         { SPEC("\"type\":\"ExternalName\",\"externalName\":\"a\",\"ipFamilyPolicy\":\"SingleStack\""),
           "spec.ipFamilyPolicy: Forbidden: may not be set for ExternalName services" },
+        { SPEC("\"type\":\"ExternalName\",\"externalName\":\"a\",\"clusterIP\":\"None\""),
+          "spec.clusterIPs: Forbidden: may not be set for ExternalName services" },
         { SERVICE("\"clusterIPs\":[\"10.96.0.9\"]"),
           "spec.clusterIPs: Invalid value: []string{\"10.96.0.9\"}: must be empty when `clusterIP` is not specified" },
         { SERVICE("\"clusterIP\":\"10.96.0.8\",\"clusterIPs\":[\"10.96.0.9\"]"),
@@ -264,6 +266,19 @@ static void more_ranges_give_more_addresses(void **state) {
         check_code(ASK(f, API_CREATE, &res_services, "default", .body = SERVICE("\"clusterIP\":\"10.8.0.14\"")), 201);
 }
 
+static void protocols_share_a_node_port(void **state) {
+        struct fixture *f = *state;
+        struct answer a = ASK(f, API_CREATE, &res_services, "default",
+                              .body = SPEC("\"type\":\"NodePort\",\"ports\":[{\"name\":\"a\",\"port\":53,\"protocol\":"
+                                           "\"UDP\"},"
+                                           "{\"name\":\"b\",\"port\":53,\"nodePort\":30053}]"));
+
+        check(a, 201, ".spec.ports[0].nodePort", "30053");
+        a = ASK(f, API_PATCH, &res_services, "default", "x", .patch = API_PATCH_MERGE,
+                .body = "{\"metadata\":{\"namespace\":\"other\"}}");
+        check_error(a, 400, "the namespace of the provided object does not match the namespace sent on the request");
+}
+
 static void a_headless_service_without_selector_has_both_families(void **state) {
         struct fixture *f = *state;
         struct answer a = ASK(f, API_CREATE, &res_services, "default", .body = SERVICE("\"clusterIP\":\"None\""));
@@ -293,6 +308,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(services_are_refused_as_upstream_does, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_changes_in_a_service_is_limited, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(protocols_share_a_node_port, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(an_address_is_an_object, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(an_address_that_somebody_made_is_taken, fixture_setup,
                                                 fixture_teardown),

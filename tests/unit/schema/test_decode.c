@@ -139,7 +139,7 @@ static void test_results_of_strategic_merges_are_refused_in_other_words(void **s
                 _cleanup_error_ struct error err = ERROR_INIT;
                 struct json in = doc(a, cases[i].text), out;
 
-                assert_int_equal(schema_decode_patched(a, cases[i].type, &in, NULL, &out, &err), -EINVAL);
+                assert_int_equal(schema_decode_request(a, cases[i].type, &in, NULL, true, &out, &err), -EINVAL);
                 assert_string_equal(error_text(&err), cases[i].want);
         }
 }
