@@ -12,6 +12,7 @@
 #include "apiserver/allocator.h"
 #include "apiserver/strategy.h"
 #include "base/encode.h"
+#include "base/lock.h"
 #include "base/rand.h"
 #include "json/build.h"
 #include "schema/types.h"
@@ -243,31 +244,29 @@ int allocator_take_port(struct allocator *al, int64_t port) {
 
         if (port < al->port_min || port > al->port_max)
                 return -ERANGE;
-        pthread_mutex_lock(&al->lock);
+        HOLD(&al->lock);
         if (get(al->ports, (uint32_t) port))
                 r = -EEXIST;
         else
                 put(al->ports, (uint32_t) port, true);
-        pthread_mutex_unlock(&al->lock);
         return r;
 }
 
 void allocator_release_port(struct allocator *al, int64_t port) {
         if (port < al->port_min || port > al->port_max)
                 return;
-        pthread_mutex_lock(&al->lock);
+        HOLD(&al->lock);
         put(al->ports, (uint32_t) port, false);
-        pthread_mutex_unlock(&al->lock);
 }
 
 int allocator_any_port(struct allocator *al, int64_t *ret) {
         int64_t at;
 
-        pthread_mutex_lock(&al->lock);
-        at = find_free(al->ports, (uint32_t) al->port_min, (uint32_t) al->port_max + 1);
-        if (at >= 0)
-                put(al->ports, (uint32_t) at, true);
-        pthread_mutex_unlock(&al->lock);
+        with_lock(&al->lock) {
+                at = find_free(al->ports, (uint32_t) al->port_min, (uint32_t) al->port_max + 1);
+                if (at >= 0)
+                        put(al->ports, (uint32_t) at, true);
+        }
         if (at < 0)
                 return -ENOSPC;
         *ret = at;

@@ -32,9 +32,8 @@ static int finish_object(struct bootstrap *b, const struct rest *r, const struct
                          struct json *ret) {
         struct json *meta;
         char uid[37];
-        int e;
+        int e = schema_decode(b->a, r->resource->type, in, NULL, ret, b->err);
 
-        e = schema_decode(b->a, r->resource->type, in, NULL, ret, b->err);
         if (e < 0)
                 return error_prefix(b->err, "bootstrap of %s", r->resource->kind);
         json_set_str(b->a, ret, "kind", r->kind);

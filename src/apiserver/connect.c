@@ -121,9 +121,8 @@ static int pod_target(struct exchange *x, struct store_snapshot *snap, const cha
         struct object *pod;
         const struct json *j;
         bool log = strcmp(kubelet_path, "containerLogs") == 0;
-        int r;
+        int r = get_pod(x, snap, &pod, err);
 
-        r = get_pod(x, snap, &pod, err);
         if (r == 0 && container)
                 r = pick_container(x, pod, &name, err);
         if (r < 0)

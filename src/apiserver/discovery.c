@@ -10,6 +10,7 @@
 #include "apiserver/extensions/aggregator.h"
 #include "apiserver/extensions/custom.h"
 #include "base/encode.h"
+#include "base/lock.h"
 #include "json/build.h"
 #include "schema/openapi.h"
 
@@ -448,14 +449,13 @@ static void release_catalog(void *p) {
 static struct str packed(struct catalog *c, struct document *doc) {
         struct buf b = BUF_INIT;
         size_t n;
+        HOLD(&c->lock);
 
-        pthread_mutex_lock(&c->lock);
         if (!doc->packed.p) {
                 gzip_text(&b, doc->text);
                 doc->packed.p = buf_take(&b, &n);
                 doc->packed.n = n;
         }
-        pthread_mutex_unlock(&c->lock);
         return doc->packed;
 }
 

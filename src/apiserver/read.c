@@ -9,6 +9,7 @@
  *   at 5     a(3)  b(4)  c(2) */
 #include <errno.h>
 
+#include "base/lock.h"
 #include "apiserver/extensions/custom.h"
 #include "apiserver/request.h"
 #include "apiserver/server.h"
@@ -31,33 +32,29 @@ static struct store_snapshot *find_snapshot(const struct apiserver *s, uint64_t 
 }
 
 void snapshots_put(struct apiserver *s, struct store_snapshot *snap) {
-        pthread_mutex_lock(&s->snapshots_lock);
+        HOLD(&s->snapshots_lock);
         if (!find_snapshot(s, store_snapshot_revision(snap))) {
                 if (s->n_snapshots == SNAPSHOT_CACHE)
                         drop_snapshot(s, 0);
                 s->snapshots[s->n_snapshots++] = store_snapshot_ref(snap);
         }
-        pthread_mutex_unlock(&s->snapshots_lock);
 }
 
 struct store_snapshot *snapshots_get(struct apiserver *s, uint64_t revision) {
-        struct store_snapshot *found;
+        HOLD(&s->snapshots_lock);
+        struct store_snapshot *found = find_snapshot(s, revision);
 
-        pthread_mutex_lock(&s->snapshots_lock);
-        found = find_snapshot(s, revision);
         if (found)
                 store_snapshot_ref(found);
-        pthread_mutex_unlock(&s->snapshots_lock);
         return found;
 }
 
 void snapshots_expire(struct apiserver *s, uint64_t floor) {
         atomic_store(&s->list_floor, floor);
-        pthread_mutex_lock(&s->snapshots_lock);
+        HOLD(&s->snapshots_lock);
         for (size_t i = s->n_snapshots; i-- > 0;)
                 if (store_snapshot_revision(s->snapshots[i]) < floor)
                         drop_snapshot(s, i);
-        pthread_mutex_unlock(&s->snapshots_lock);
 }
 
 /* ---- get ---- */

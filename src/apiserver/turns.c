@@ -5,6 +5,7 @@
  *                                                └─ the others ◀── one by one, as they came ──┘
  *
  * Who meets nobody never comes here. */
+#include "base/lock.h"
 #include "apiserver/server.h"
 
 struct turns {
@@ -25,19 +26,19 @@ bool turn_wait(struct op *op) {
 
         if (op->has_turn || !op->c->loop)
                 return false;
-        pthread_mutex_lock(&s->turns_lock);
-        t = map_get(s->turns, op->key);
-        if (!t) {
-                t = xcalloc(1, sizeof(*t));
-                list_init(&t->waiting);
-                map_put(s->turns, op->key, t);
-                op->has_turn = true;
-        } else {
-                waits = true;
-                op->turn_work.run = turn_comes;
-                list_push(&t->waiting, &op->turn);
+        with_lock(&s->turns_lock) {
+                t = map_get(s->turns, op->key);
+                if (!t) {
+                        t = xcalloc(1, sizeof(*t));
+                        list_init(&t->waiting);
+                        map_put(s->turns, op->key, t);
+                        op->has_turn = true;
+                } else {
+                        waits = true;
+                        op->turn_work.run = turn_comes;
+                        list_push(&t->waiting, &op->turn);
+                }
         }
-        pthread_mutex_unlock(&s->turns_lock);
         return waits; /* op may be gone */
 }
 
@@ -49,16 +50,16 @@ void turn_end(struct op *op) {
         if (!op->has_turn)
                 return;
         op->has_turn = false;
-        pthread_mutex_lock(&s->turns_lock);
-        t = map_get(s->turns, op->key);
-        if (list_empty(&t->waiting)) {
-                map_remove(s->turns, op->key);
-        } else {
-                next = container_of(t->waiting.next, struct op, turn);
-                list_del(&next->turn);
-                next->has_turn = true;
+        with_lock(&s->turns_lock) {
+                t = map_get(s->turns, op->key);
+                if (list_empty(&t->waiting)) {
+                        map_remove(s->turns, op->key);
+                } else {
+                        next = container_of(t->waiting.next, struct op, turn);
+                        list_del(&next->turn);
+                        next->has_turn = true;
+                }
         }
-        pthread_mutex_unlock(&s->turns_lock);
         if (next)
                 loop_post(next->c->loop, &next->turn_work);
 }

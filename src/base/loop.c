@@ -3,6 +3,7 @@
  *   any thread ── loop_post ──▶ [queue] ── first of a burst: uv_async_send ──▶ loop thread: takes it whole, runs it
  *
  * The mutex guards the list alone and is never held across a callback. */
+#include "base/lock.h"
 #include "base/loop.h"
 
 #include <errno.h>
@@ -57,18 +58,16 @@ static void on_wake(uv_async_t *wake) {
         bool stopping;
 
         run_queue(l);
-        pthread_mutex_lock(&l->lock);
-        stopping = l->stopping;
-        pthread_mutex_unlock(&l->lock);
+        with_lock(&l->lock)
+                stopping = l->stopping;
         if (stopping)
                 uv_stop(&l->uv);
 }
 
 int loop_new(const char *name, struct loop **ret, struct error *err) {
         struct loop *l = xcalloc(1, sizeof(*l));
-        int r;
+        int r = uv_loop_init(&l->uv);
 
-        r = uv_loop_init(&l->uv);
         if (r < 0) {
                 free(l);
                 return error_errno(err, r, "event loop %s", name);
@@ -129,9 +128,8 @@ void loop_run(struct loop *l) {
         uv_run(&l->uv, UV_RUN_DEFAULT);
         while (run_queue(l))
                 ;
-        pthread_mutex_lock(&l->lock);
-        l->stopping = false; /* it may run again */
-        pthread_mutex_unlock(&l->lock);
+        with_lock(&l->lock)
+                l->stopping = false; /* it may run again */
         current = outer;
 }
 
@@ -159,9 +157,8 @@ void loop_start_thread(struct loop *l) {
 }
 
 void loop_stop(struct loop *l) {
-        pthread_mutex_lock(&l->lock);
-        l->stopping = true;
-        pthread_mutex_unlock(&l->lock);
+        with_lock(&l->lock)
+                l->stopping = true;
         uv_async_send(&l->wake);
 }
 
@@ -183,10 +180,10 @@ void loop_end(struct loop *l) {
 void loop_post(struct loop *l, struct loop_work *w) {
         bool first;
 
-        pthread_mutex_lock(&l->lock);
-        first = list_empty(&l->queue);
-        list_push(&l->queue, &w->link);
-        pthread_mutex_unlock(&l->lock);
+        with_lock(&l->lock) {
+                first = list_empty(&l->queue);
+                list_push(&l->queue, &w->link);
+        }
         if (first)
                 uv_async_send(&l->wake);
 }
@@ -235,34 +232,32 @@ void loop_call_sync(struct loop *l, void (*fn)(void *arg), void *arg) {
 
 int late_loop_post(struct late_loop *l, struct loop_work *w, struct error *err) {
         int r = 0;
+        HOLD(&l->lock);
 
-        pthread_mutex_lock(&l->lock);
         if (l->stopped)
                 r = error_set(err, -ECANCELED, "the server is shutting down");
         else if (!l->loop && (r = loop_new(l->name, &l->loop, err)) == 0)
                 loop_start_thread(l->loop);
         if (r == 0)
                 loop_post(l->loop, w);
-        pthread_mutex_unlock(&l->lock);
         return r;
 }
 
 void late_loop_stop(struct late_loop *l, void (*end)(void *arg), void *arg, atomic_int *busy) {
         struct loop *loop;
 
-        pthread_mutex_lock(&l->lock);
-        l->stopped = true;
-        loop = l->loop;
-        pthread_mutex_unlock(&l->lock);
+        with_lock(&l->lock) {
+                l->stopped = true;
+                loop = l->loop;
+        }
         if (!loop)
                 return;
         loop_call_sync(loop, end, arg);
         while (busy && atomic_load(busy) > 0)
                 nanosleep(&(struct timespec) { .tv_nsec = 1000000 }, NULL);
         loop_end(loop);
-        pthread_mutex_lock(&l->lock);
+        HOLD(&l->lock);
         l->loop = NULL;
-        pthread_mutex_unlock(&l->lock);
 }
 
 /* ---- timers ---- */

@@ -4,6 +4,7 @@
  *               └ table: (metric, key) → series, private to the owner
  *
  * A shard outlives its thread, since counters may not fall, and serves the next thread. */
+#include "base/lock.h"
 #include "base/metrics.h"
 
 #include <pthread.h>
@@ -41,11 +42,10 @@ static _Thread_local struct shard *mine;
 
 static void give_back(void *p) {
         struct shard *s = p;
+        HOLD(&lock);
 
-        pthread_mutex_lock(&lock);
         s->next_free = free_shards;
         free_shards = s;
-        pthread_mutex_unlock(&lock);
 }
 
 static void make_key(void) {
@@ -56,16 +56,16 @@ static struct shard *take_shard(void) {
         struct shard *s;
 
         pthread_once(&once, make_key);
-        pthread_mutex_lock(&lock);
-        s = free_shards;
-        if (s) {
-                free_shards = s->next_free;
-        } else {
-                s = xcalloc(1, sizeof(*s));
-                s->next = shards;
-                shards = s;
+        with_lock(&lock) {
+                s = free_shards;
+                if (s) {
+                        free_shards = s->next_free;
+                } else {
+                        s = xcalloc(1, sizeof(*s));
+                        s->next = shards;
+                        shards = s;
+                }
         }
-        pthread_mutex_unlock(&lock);
         pthread_setspecific(thread_end, s);
         return mine = s;
 }
@@ -261,11 +261,10 @@ void metrics_collect(struct buf *dst) {
         const char *name = "";
         size_t n;
 
-        pthread_mutex_lock(&lock);
-        for (struct shard *s = shards; s; s = s->next)
-                for (struct series *x = atomic_load_explicit(&s->series, memory_order_acquire); x; x = x->next)
-                        vec_push(&all, x);
-        pthread_mutex_unlock(&lock);
+        with_lock(&lock)
+                for (struct shard *s = shards; s; s = s->next)
+                        for (struct series *x = atomic_load_explicit(&s->series, memory_order_acquire); x; x = x->next)
+                                vec_push(&all, x);
         if (all.n > 1)
                 qsort(all.v, all.n, sizeof(*all.v), by_name);
         for (size_t i = 0; i < all.n; i += n) {

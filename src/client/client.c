@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <pthread.h>
 
+#include "base/lock.h"
 #include "client/transport.h"
 
 struct client {
@@ -119,11 +120,10 @@ struct waiter {
 
 static void waiter_done(struct api_call *call) {
         struct waiter *w = call->userdata;
+        HOLD(&w->lock);
 
-        pthread_mutex_lock(&w->lock);
         if (--w->pending == 0)
                 pthread_cond_signal(&w->cond);
-        pthread_mutex_unlock(&w->lock);
 }
 
 static void run_calls(struct client *c, struct api_call *calls, size_t n) {
@@ -135,10 +135,9 @@ static void run_calls(struct client *c, struct api_call *calls, size_t n) {
                 calls[i].userdata = &w;
                 client_call(c, &calls[i]);
         }
-        pthread_mutex_lock(&w.lock);
-        while (w.pending > 0)
-                pthread_cond_wait(&w.cond, &w.lock);
-        pthread_mutex_unlock(&w.lock);
+        with_lock(&w.lock)
+                while (w.pending > 0)
+                        pthread_cond_wait(&w.cond, &w.lock);
         pthread_cond_destroy(&w.cond);
         pthread_mutex_destroy(&w.lock);
 }

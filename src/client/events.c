@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/lock.h"
 #include "base/map.h"
 #include "base/time.h"
 #include "client/transport.h"
@@ -161,22 +162,22 @@ static void series_done(int result, struct object *object, const struct error *e
         int64_t last_ns = 0;
         int count = 0;
 
-        pthread_mutex_lock(&er->lock);
-        if (result == 0) {
-                r->created = true;
-                if (r->dirty) {
-                        count = r->count;
-                        last_ns = r->last_ns;
-                        r->dirty = false;
+        with_lock(&er->lock) {
+                if (result == 0) {
+                        r->created = true;
+                        if (r->dirty) {
+                                count = r->count;
+                                last_ns = r->last_ns;
+                                r->dirty = false;
+                        }
+                } else
+                        r->created = false; /* expired, or never there: the next occurrence begins a new series */
+                if (count == 0) {
+                        r->in_flight = false;
+                        if (--er->in_flight == 0)
+                                pthread_cond_broadcast(&er->idle);
                 }
-        } else
-                r->created = false; /* expired, or never there: the next occurrence begins a new series */
-        if (count == 0) {
-                r->in_flight = false;
-                if (--er->in_flight == 0)
-                        pthread_cond_broadcast(&er->idle);
         }
-        pthread_mutex_unlock(&er->lock);
         if (count > 0)
                 series_patch(r, count, last_ns);
 }

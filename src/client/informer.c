@@ -16,6 +16,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/rand.h"
 #include "base/time.h"
@@ -385,9 +386,8 @@ static void informer_list(struct informer *i) {
         l->call.options.field_selector = arena_str(a, str_of(i->field_selector));
         i->relist = true;
         i->listing = l;
-        pthread_mutex_lock(&f->lock);
-        f->in_flight++;
-        pthread_mutex_unlock(&f->lock);
+        with_lock(&f->lock)
+                f->in_flight++;
         client_call(f->client, &l->call);
 }
 
@@ -560,10 +560,9 @@ void informer_factory_free(struct informer_factory *f) {
                         i->listing->informer = NULL;
                 i->listing = NULL;
         }
-        pthread_mutex_lock(&f->lock);
-        while (f->in_flight > 0)
-                pthread_cond_wait(&f->cond, &f->lock);
-        pthread_mutex_unlock(&f->lock);
+        with_lock(&f->lock)
+                while (f->in_flight > 0)
+                        pthread_cond_wait(&f->cond, &f->lock);
         /* Behind everything that is queued on the loop for us. */
         loop_call(f->loop, factory_release, f);
 }

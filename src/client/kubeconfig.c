@@ -317,9 +317,8 @@ static int merge(struct config_set *s, void *arg, struct error *err) {
 int kubeconfig_merge(const char *path, const struct kubeconfig_entry *e, bool make_current, char **ret_path,
                      struct error *err) {
         struct merge m = { e, make_current, NULL };
-        int r;
+        int r = change_files(path, merge, &m, err);
 
-        r = change_files(path, merge, &m, err);
         if (r == 0 && ret_path)
                 *ret_path = TAKE_PTR(m.path);
         free(m.path);

@@ -307,9 +307,8 @@ static void read_strategy(struct sync *s) {
 
 static int act(struct sync *s, struct error *err) {
         size_t n = MIN(s->create.n, (size_t) BURST);
-        int r;
+        int r = pods_delete(s->c, &res_daemonsets, s->ds, s->remove.v, MIN(s->remove.n, (size_t) BURST), err);
 
-        r = pods_delete(s->c, &res_daemonsets, s->ds, s->remove.v, MIN(s->remove.n, (size_t) BURST), err);
         if (n > 0 && pods_create(s->c, &res_daemonsets, s->ds, s->create.v, n, false, err) < n && r == 0)
                 r = err->err;
         return r;

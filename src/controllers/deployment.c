@@ -337,9 +337,8 @@ static int scale_down_old(struct rollout *r, struct error *err) {
 
 static int rolling_update(struct rollout *r, struct error *err) {
         int64_t want;
-        int result;
+        int result = sync_new(r, true, err);
 
-        result = sync_new(r, true, err);
         if (result < 0 || r->created)
                 return result;
         want = r->new->replicas > r->replicas ? r->replicas : rollout_room_for_new(r, r->new->replicas);
@@ -365,9 +364,8 @@ static bool old_pods_run(struct rollout *r) {
 
 static int recreate(struct rollout *r, struct error *err) {
         bool scaled = false;
-        int result;
+        int result = sync_new(r, false, err);
 
-        result = sync_new(r, false, err);
         for (size_t i = 0; i < r->n_old && result == 0; i++)
                 if (r->old[i]->replicas > 0) {
                         result = rollout_scale(r, r->old[i], 0, err);

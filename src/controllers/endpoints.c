@@ -31,10 +31,9 @@ static struct json make_subsets(struct controller *c, struct arena *a, const str
                                 bool *ret_truncated) {
         bool publish = ServiceSpec_publishNotReadyAddresses(Service_spec(object_json(service)));
         struct json subsets = json_new_array();
-        struct object **pods;
         size_t n, room = CAPACITY;
+        struct object **pods = service_pods(c, a, service, publish, &n);
 
-        pods = service_pods(c, a, service, publish, &n);
         *ret_truncated = n > CAPACITY;
         /* When there are too many, ready ones are kept first. */
         for (int ready = 1; ready >= 0; ready--)

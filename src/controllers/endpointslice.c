@@ -85,10 +85,9 @@ static struct group *group_of(struct slices *s, struct str family, const struct 
 }
 
 static void collect(struct slices *s, struct str family) {
-        struct object **pods;
         size_t n;
+        struct object **pods = service_pods(s->c, s->a, s->service, true, &n);
 
-        pods = service_pods(s->c, s->a, s->service, true, &n);
         for (size_t i = 0; i < n; i++) {
                 struct str address = address_of(pods[i], family);
                 struct json ports;

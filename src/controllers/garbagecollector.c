@@ -95,9 +95,8 @@ static const struct object_owner *find_owner(const struct object *o, struct str 
 static void relink(struct gc *gc, struct gc_kind *kind, struct str key, struct object *old, struct object *new,
                    bool *changed) {
         const struct object_owner *owners;
-        size_t n;
+        size_t n = old ? object_owners(old, &owners) : 0;
 
-        n = old ? object_owners(old, &owners) : 0;
         for (size_t i = 0; i < n; i++) {
                 const struct object_owner *now = find_owner(new, owners[i].uid);
 

@@ -75,9 +75,8 @@ static void count_rest(struct emptying *e, const struct api_resource *res, const
 
 static int list_all(struct emptying *e, const struct api_resource *res, struct api_list **ret) {
         _cleanup_error_ struct error err = ERROR_INIT;
-        int r;
+        int r = client_list(e->c->client, res, e->ns, NULL, ret, &err);
 
-        r = client_list(e->c->client, res, e->ns, NULL, ret, &err);
         if (r < 0)
                 fail(e, &err);
         return r;

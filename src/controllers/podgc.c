@@ -121,9 +121,8 @@ static int collect_terminated(struct controller *c, struct error *err) {
 /* ---- reconcile ---- */
 
 static int node_is_gone(struct controller *c, struct str name, bool *ret, struct error *err) {
-        int r;
+        int r = client_get(c->client, &res_nodes, STR(""), name, NULL, err);
 
-        r = client_get(c->client, &res_nodes, STR(""), name, NULL, err);
         *ret = r == -ENOENT;
         if (*ret)
                 error_clear(err);

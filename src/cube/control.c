@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/lock.h"
 #include "base/log.h"
 #include "cube/control.h"
 #include "json/json.h"
@@ -102,10 +103,9 @@ static void *serve(void *arg) {
         closep(&fds[1]);
         close(q->conn);
         free(q);
-        pthread_mutex_lock(&c->lock);
+        HOLD(&c->lock);
         c->running--;
         pthread_cond_signal(&c->idle);
-        pthread_mutex_unlock(&c->lock);
         return NULL;
 }
 
@@ -121,11 +121,11 @@ static void *accept_loop(void *arg) {
                 int conn = p[0].revents ? accept4(c->listener, NULL, NULL, SOCK_CLOEXEC) : -1;
                 if (conn < 0)
                         continue;
-                pthread_mutex_lock(&c->lock);
-                while (c->running >= MAX_REQUESTS)
-                        pthread_cond_wait(&c->idle, &c->lock);
-                c->running++;
-                pthread_mutex_unlock(&c->lock);
+                with_lock(&c->lock) {
+                        while (c->running >= MAX_REQUESTS)
+                                pthread_cond_wait(&c->idle, &c->lock);
+                        c->running++;
+                }
                 struct request *q = xmalloc(sizeof(*q));
                 *q = (struct request) { c, conn };
                 pthread_t t;
@@ -165,10 +165,9 @@ void control_stop(struct control *c) {
         eventfd_write(c->wake, 1);
         pthread_join(c->thread, NULL);
         unlink(c->path);
-        pthread_mutex_lock(&c->lock);
-        while (c->running)
-                pthread_cond_wait(&c->idle, &c->lock);
-        pthread_mutex_unlock(&c->lock);
+        with_lock(&c->lock)
+                while (c->running)
+                        pthread_cond_wait(&c->idle, &c->lock);
         close(c->listener);
         close(c->wake);
         pthread_mutex_destroy(&c->lock);

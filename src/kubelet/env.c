@@ -187,9 +187,8 @@ static int put_all_of(struct env *e, struct pod *p, const struct json *from, boo
         const struct json *ref = json_getc(from, secret ? "secretRef" : "configMapRef");
         struct str prefix = jstr(from, "prefix");
         _cleanup_(object_unrefp) struct object *o = NULL;
-        int r;
+        int r = get_source(p, secret ? &res_secrets : &res_configmaps, ref, &o, err);
 
-        r = get_source(p, secret ? &res_secrets : &res_configmaps, ref, &o, err);
         if (r < 0 || !o)
                 return r;
         json_each_member(m, json_getc(object_json(o), "data")) {

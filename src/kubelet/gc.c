@@ -93,10 +93,9 @@ static void rotate(struct kubelet *k, const struct container_view *c) {
 }
 
 void logs_rotate(struct kubelet *k) {
-        struct pod_view **all;
         size_t n;
+        struct pod_view **all = view_all(k, &n);
 
-        all = view_all(k, &n);
         for (size_t i = 0; i < n; i++) {
                 for (size_t j = 0; j < all[i]->n_containers; j++)
                         if (all[i]->containers[j].running && all[i]->containers[j].log_path)
@@ -168,10 +167,9 @@ static void remove_orphan_dirs(struct kubelet *k, const char *base, struct pod_v
 
 void gc_run(struct kubelet *k) {
         _cleanup_free_ char *pods = xprintf("%s/pods", k->o.root_dir);
-        struct pod_view **all;
         size_t n;
+        struct pod_view **all = view_all(k, &n);
 
-        all = view_all(k, &n);
         for (size_t i = 0; i < n; i++)
                 remove_old_records(k, all[i]);
         remove_orphan_dirs(k, pods, all, n, false);

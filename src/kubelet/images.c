@@ -4,6 +4,7 @@
  *        └ absent ─▶ queue ─▶ at most max_parallel_pulls tasks ─▶ message to the pod ─▶ next step
  *
  * A failed pull is tried again after 10 s, 20 s … 5 min, by container, as upstream does by pod and image. */
+#include "base/lock.h"
 #include "kubelet/internal.h"
 
 #include <errno.h>
@@ -59,14 +60,13 @@ void images_free(struct images *i) {
 /* A pull of q, or NULL when the limit is reached or there is none. Takes the place. */
 static struct pull *take_next(struct images *i) {
         struct pull *next = NULL;
+        HOLD(&i->lock);
 
-        pthread_mutex_lock(&i->lock);
         if (i->active < i->k->o.max_parallel_pulls && !list_empty(&i->queue)) {
                 next = list_entry(i->queue.next, struct pull, link);
                 list_del(&next->link);
                 i->active++;
         }
-        pthread_mutex_unlock(&i->lock);
         return next;
 }
 
@@ -78,9 +78,8 @@ static void start_next(struct images *i) {
 }
 
 static void give_place(struct images *i) {
-        pthread_mutex_lock(&i->lock);
-        i->active--;
-        pthread_mutex_unlock(&i->lock);
+        with_lock(&i->lock)
+                i->active--;
         start_next(i);
 }
 
@@ -181,9 +180,8 @@ static void queue_pull(struct container *c, struct str ref, bool always) {
         c->pull = JOB_RUNNING;
         pod_event(p, c, "Normal", "Pulling", "Pulling image \"%s\"", q->shown);
         pod_prepare(p, &q->task);
-        pthread_mutex_lock(&i->lock);
-        list_push(&i->queue, &q->link);
-        pthread_mutex_unlock(&i->lock);
+        with_lock(&i->lock)
+                list_push(&i->queue, &q->link);
         start_next(i);
 }
 

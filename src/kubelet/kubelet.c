@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/lock.h"
 #include "schema/types.h"
 
 #define RELIST_MS (60 * 1000)
@@ -243,22 +244,19 @@ static void on_node(struct object *old, struct object *new, void *arg) {
         struct kubelet *k = arg;
         struct object *was;
 
-        pthread_mutex_lock(&k->lock);
-        was = k->node_object;
-        k->node_object = new ? object_ref(new) : NULL;
-        pthread_mutex_unlock(&k->lock);
+        with_lock(&k->lock) {
+                was = k->node_object;
+                k->node_object = new ? object_ref(new) : NULL;
+        }
         object_unref(was);
         if (!new)
                 node_poke(k);
 }
 
 struct object *node_object(struct kubelet *k) {
-        struct object *o;
+        HOLD(&k->lock);
 
-        pthread_mutex_lock(&k->lock);
-        o = k->node_object ? object_ref(k->node_object) : NULL;
-        pthread_mutex_unlock(&k->lock);
-        return o;
+        return k->node_object ? object_ref(k->node_object) : NULL;
 }
 
 /* A container ended. Its pod is the one whose view has it; when a step is just now making it, no view does yet: then
@@ -268,15 +266,14 @@ static void on_exit_event(const char *container_id, void *arg) {
         struct map_iter it = MAP_ITER(k->views);
         char uid[64] = "";
 
-        pthread_mutex_lock(&k->lock);
-        while (!uid[0] && map_next(&it)) {
-                struct pod_view *v = it.value;
+        with_lock(&k->lock)
+                while (!uid[0] && map_next(&it)) {
+                        struct pod_view *v = it.value;
 
-                for (size_t i = 0; i < v->n_containers; i++)
-                        if (v->containers[i].id && strcmp(v->containers[i].id, container_id) == 0)
-                                snprintf(uid, sizeof(uid), "%s", v->uid);
-        }
-        pthread_mutex_unlock(&k->lock);
+                        for (size_t i = 0; i < v->n_containers; i++)
+                                if (v->containers[i].id && strcmp(v->containers[i].id, container_id) == 0)
+                                        snprintf(uid, sizeof(uid), "%s", v->uid);
+                }
 
         it = MAP_ITER(k->pods);
         while (map_next(&it)) {
@@ -497,9 +494,8 @@ static void fill_defaults(struct kubelet *k) {
 
 static int make_directories(struct kubelet *k, struct error *err) {
         _cleanup_free_ char *pods = xprintf("%s/pods", k->o.root_dir);
-        int r;
+        int r = file_mkdirs(pods, 0750, err);
 
-        r = file_mkdirs(pods, 0750, err);
         if (r >= 0)
                 r = file_mkdirs(k->o.pod_log_dir, 0755, err);
         if (r >= 0 && k->o.container_log_dir[0])

@@ -300,9 +300,8 @@ static void note_sent(struct node_agent *n, struct arena *a, const struct json *
 
 static int register_node(struct node_agent *n, struct arena *a, struct error *err) {
         struct json node = node_json(n, a);
-        int r;
+        int r = client_create(n->k->client, &res_nodes, STR(""), &node, NULL, err);
 
-        r = client_create(n->k->client, &res_nodes, STR(""), &node, NULL, err);
         if (r == -EEXIST) {
                 error_clear(err);
                 r = adopt_node(n, a, err);
@@ -319,9 +318,8 @@ static int update_status(struct node_agent *n, struct arena *a, struct error *er
         _cleanup_(object_unrefp) struct object *node = NULL;
         struct json status, patch, *addresses;
         _cleanup_free_ char *print = NULL;
-        int r;
+        int r = client_get(n->k->client, &res_nodes, STR(""), str_of(n->k->o.node_name), &node, err);
 
-        r = client_get(n->k->client, &res_nodes, STR(""), str_of(n->k->o.node_name), &node, err);
         if (r == -ENOENT)
                 n->registered = false; /* somebody deleted it: it is registered anew */
         if (r < 0)

@@ -69,9 +69,8 @@ static int put_keyed(struct making *m, const struct json *source, const struct k
         struct str name = json_str_or(json_getc(source, k->name_key), jstr(source, "name"));
         bool optional = json_bool(json_getc(source, "optional"));
         const struct json *items = json_getc(source, "items");
-        int r;
+        int r = source_get(m->p, k->resource, name, optional, &o, err);
 
-        r = source_get(m->p, k->resource, name, optional, &o, err);
         if (r < 0 || !o)
                 return r;
         if (json_len(items) == 0)
@@ -144,9 +143,8 @@ static int get_token(struct pod *p, struct str audience, int64_t seconds, struct
                 .options = API_OPTIONS_INIT,
         };
         int64_t expires = 0, now = kubelet_now(p->k), life;
-        int e;
+        int e = client_do(p->k->client, &r, &o, err);
 
-        e = client_do(p->k->client, &r, &o, err);
         if (e < 0)
                 return error_prefix(err, "failed to fetch token");
         *ret = arena_str(p->arena, jstr(json_getc(object_json(o), "status"), "token"));

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "base/arena.h"
+#include "base/lock.h"
 #include "base/log.h"
 
 #define STACK_BYTES (512 * 1024)
@@ -107,32 +108,30 @@ static void start_thread(struct pool *p) {
 }
 
 void pool_submit(struct pool *p, struct task *t) {
-        pthread_mutex_lock(&p->lock);
+        HOLD(&p->lock);
         list_push(&p->queue, &t->link);
         p->queued++;
         if (p->idle >= p->queued)
                 pthread_cond_signal(&p->work);
         else if (p->threads < p->max)
                 start_thread(p);
-        pthread_mutex_unlock(&p->lock);
 }
 
 void pool_drain(struct pool *p) {
-        pthread_mutex_lock(&p->lock);
+        HOLD(&p->lock);
         while (p->busy > 0 || !list_empty(&p->queue))
                 pthread_cond_wait(&p->quiet, &p->lock);
-        pthread_mutex_unlock(&p->lock);
 }
 
 void pool_free(struct pool *p) {
         if (!p)
                 return;
-        pthread_mutex_lock(&p->lock);
-        p->ending = true;
-        pthread_cond_broadcast(&p->work);
-        while (p->threads > 0)
-                pthread_cond_wait(&p->quiet, &p->lock);
-        pthread_mutex_unlock(&p->lock);
+        with_lock(&p->lock) {
+                p->ending = true;
+                pthread_cond_broadcast(&p->work);
+                while (p->threads > 0)
+                        pthread_cond_wait(&p->quiet, &p->lock);
+        }
         pthread_cond_destroy(&p->work);
         pthread_cond_destroy(&p->quiet);
         pthread_mutex_destroy(&p->lock);

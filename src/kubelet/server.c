@@ -97,10 +97,9 @@ static void serve_pods(struct http_request *r, const struct route_args *a) {
         struct arena *arena = http_request_arena(r);
         struct json list, items = json_new_array();
         _cleanup_buf_ struct buf text = BUF_INIT;
-        struct pod_view **all;
         size_t n;
+        struct pod_view **all = view_all(a->k, &n);
 
-        all = view_all(a->k, &n);
         for (size_t i = 0; i < n; i++) {
                 struct json pod, *status = NULL;
 
@@ -139,10 +138,9 @@ static void serve_configz(struct http_request *r, const struct route_args *a) {
 
 static void serve_metrics(struct http_request *r, const struct route_args *a) {
         _cleanup_buf_ struct buf text = BUF_INIT;
-        struct pod_view **all;
         size_t n, running = 0;
+        struct pod_view **all = view_all(a->k, &n);
 
-        all = view_all(a->k, &n);
         for (size_t i = 0; i < n; i++) {
                 running += all[i]->status != NULL;
                 view_unref(all[i]);

@@ -1,5 +1,6 @@
 /* ConfigMaps and Secrets that pods use. Each use asks the API, so it sees the newest; what came last is kept, so that
  * containers start again while the API cannot be reached. */
+#include "base/lock.h"
 #include "kubelet/volumes.h"
 
 #include <errno.h>
@@ -14,24 +15,22 @@ static bool is_unreachable(int r) {
 static void keep(struct kubelet *k, struct str key, struct object *o) {
         struct object *was;
 
-        pthread_mutex_lock(&k->lock);
-        was = map_take(k->sources, key);
-        if (o && map_size(k->sources) >= MAX_KEPT)
-                map_clear(k->sources);
-        if (o)
-                map_put(k->sources, key, object_ref(o));
-        pthread_mutex_unlock(&k->lock);
+        with_lock(&k->lock) {
+                was = map_take(k->sources, key);
+                if (o && map_size(k->sources) >= MAX_KEPT)
+                        map_clear(k->sources);
+                if (o)
+                        map_put(k->sources, key, object_ref(o));
+        }
         object_unref(was);
 }
 
 static struct object *kept(struct kubelet *k, struct str key) {
-        struct object *o;
+        HOLD(&k->lock);
+        struct object *o = map_get(k->sources, key);
 
-        pthread_mutex_lock(&k->lock);
-        o = map_get(k->sources, key);
         if (o)
                 object_ref(o);
-        pthread_mutex_unlock(&k->lock);
         return o;
 }
 

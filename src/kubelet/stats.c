@@ -71,10 +71,9 @@ static void gather_pod(struct gather *g, struct pod_usage *u, struct pod_view *v
 
 static void gather_run(struct task *t) {
         struct gather *g = container_of(t, struct gather, task);
-        struct pod_view **all;
         size_t n;
+        struct pod_view **all = view_all(g->k, &n);
 
-        all = view_all(g->k, &n);
         g->pods = arena_array(g->arena, struct pod_usage, n + 1);
         for (size_t i = 0; i < n; i++)
                 gather_pod(g, &g->pods[g->n++], all[i]);

@@ -398,11 +398,10 @@ static int write_status(struct pod *p, struct arena *a, struct json status, stru
 
 int status_send(struct pod *p, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(16 * 1024);
-        struct json status;
         struct buf text = BUF_INIT;
         int r;
+        struct json status = status_make(p, a);
 
-        status = status_make(p, a);
         json_write(&text, &status);
         if (p->sent && str_eqc(buf_str(&text), p->sent)) {
                 buf_free(&text);

@@ -180,9 +180,8 @@ static int stop_sandboxes(struct pod *p, struct error *err) {
 }
 
 static int finish(struct pod *p, struct error *err) {
-        int r;
+        int r = stop_sandboxes(p, err);
 
-        r = stop_sandboxes(p, err);
         if (r < 0)
                 return error_prefix(err, "stop sandbox");
         if (p->current && !p->is_absent && !p->final_sent) {

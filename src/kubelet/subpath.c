@@ -177,9 +177,8 @@ static void collect(const char *path, void *arg) {
 
 int unmount_below(const char *dir, struct error *err) {
         struct below b = { .dir = str_of(dir) };
-        int r;
+        int r = each_mount(collect, &b, err);
 
-        r = each_mount(collect, &b, err);
         while (b.found.n > 0) {
                 char *path = vec_pop(&b.found);
 

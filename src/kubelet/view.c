@@ -1,5 +1,6 @@
 /* Views: what the threads of the :10250 server may see of a pod. A view is an immutable copy, made after each step that
  * changed something; readers take a reference under a short lock and look at their leisure. */
+#include "base/lock.h"
 #include "kubelet/internal.h"
 
 #include "json/object.h"
@@ -72,19 +73,18 @@ void view_publish(struct pod *p) {
         for (size_t i = 0; i < p->containers.n; i++)
                 fill_container(&v->containers[v->n_containers++], p->containers.v[i]);
 
-        pthread_mutex_lock(&p->k->lock);
-        was = map_take(p->k->views, str_of(p->uid));
-        map_put(p->k->views, str_of(p->uid), v);
-        pthread_mutex_unlock(&p->k->lock);
+        with_lock(&p->k->lock) {
+                was = map_take(p->k->views, str_of(p->uid));
+                map_put(p->k->views, str_of(p->uid), v);
+        }
         view_unref(was);
 }
 
 void view_remove(struct pod *p) {
         struct pod_view *was;
 
-        pthread_mutex_lock(&p->k->lock);
-        was = map_take(p->k->views, str_of(p->uid));
-        pthread_mutex_unlock(&p->k->lock);
+        with_lock(&p->k->lock)
+                was = map_take(p->k->views, str_of(p->uid));
         view_unref(was);
 }
 
@@ -95,10 +95,9 @@ static struct pod_view *view_ref(struct pod_view *v) {
 
 struct pod_view *view_get(struct kubelet *k, struct str ns, struct str name) {
         struct pod_view *found = NULL;
-        struct map_iter it;
+        HOLD(&k->lock);
+        struct map_iter it = MAP_ITER(k->views);
 
-        pthread_mutex_lock(&k->lock);
-        it = MAP_ITER(k->views);
         while (map_next(&it)) {
                 struct pod_view *v = it.value;
 
@@ -109,7 +108,6 @@ struct pod_view *view_get(struct kubelet *k, struct str ns, struct str name) {
         }
         if (found)
                 view_ref(found);
-        pthread_mutex_unlock(&k->lock);
         return found;
 }
 
@@ -118,12 +116,12 @@ struct pod_view **view_all(struct kubelet *k, size_t *ret_n) {
         struct map_iter it;
         size_t n = 0;
 
-        pthread_mutex_lock(&k->lock);
-        all = xcalloc(map_size(k->views) + 1, sizeof(struct pod_view *));
-        it = MAP_ITER(k->views);
-        while (map_next(&it))
-                all[n++] = view_ref(it.value);
-        pthread_mutex_unlock(&k->lock);
+        with_lock(&k->lock) {
+                all = xcalloc(map_size(k->views) + 1, sizeof(struct pod_view *));
+                it = MAP_ITER(k->views);
+                while (map_next(&it))
+                        all[n++] = view_ref(it.value);
+        }
         *ret_n = n;
         return all;
 }

@@ -191,9 +191,8 @@ static int setup_payload(struct pod *p, struct volume *v, const char *kind, cons
         int64_t now = kubelet_now(p->k);
         bool keep = v->ready && v->token_refresh_ns > now;
         struct payload files = { .tokens_in = keep ? v->path : NULL, .refresh_at_ns = keep ? v->token_refresh_ns : 0 };
-        int r;
+        int r = file_mkdirs(v->path, 0777, err);
 
-        r = file_mkdirs(v->path, 0777, err);
         if (r >= 0 && strcmp(kind, "configMap") != 0)
                 r = mount_tmpfs(v->path, 0, 0777, err);
         if (r >= 0 && chmod(v->path, 0777) < 0) /* whatever the umask */

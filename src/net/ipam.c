@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/lock.h"
 #include "base/map.h"
 #include "net/ipam.h"
 
@@ -218,11 +219,10 @@ int ipam_release(struct ipam *i, const char *sandbox, struct arena *a, uint32_t 
 }
 
 void ipam_each(struct ipam *i, void (*each)(uint32_t ip, const struct json *lease, void *arg), void *arg) {
-        pthread_mutex_lock(&i->lock);
+        HOLD(&i->lock);
         struct map_iter it = MAP_ITER(i->taken);
         while (map_next(&it)) {
                 struct lease *l = it.value;
                 each(l->ip, l->json, arg);
         }
-        pthread_mutex_unlock(&i->lock);
 }

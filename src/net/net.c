@@ -21,6 +21,7 @@
 
 #include "base/encode.h"
 #include "base/file.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/vec.h"
@@ -219,14 +220,14 @@ static void configure(struct net *n) {
         int r = n->ipam ? 0 : ipam_open(leases, n->pod_cidr, &n->ipam, &err);
         if (!n->mtu)
                 n->mtu = nl_default_mtu();
-        pthread_mutex_lock(&n->rules);
-        if (r == 0)
-                r = release_left(n, &err);
-        if (r == 0)
-                r = install(n, &err);
-        if (r == 0)
-                atomic_store(&n->ready, true);
-        pthread_mutex_unlock(&n->rules);
+        with_lock(&n->rules) {
+                if (r == 0)
+                        r = release_left(n, &err);
+                if (r == 0)
+                        r = install(n, &err);
+                if (r == 0)
+                        atomic_store(&n->ready, true);
+        }
         if (r < 0) {
                 log_error("the pod network cannot be set up, trying again: %s", error_text(&err));
                 return;
@@ -334,14 +335,13 @@ static int detach(struct pod_network *network, const char *sandbox_id, const cha
         veth_name(sandbox_id, veth);
         int r = 0;
         TRY(nl_link_delete(veth, err));
-        pthread_mutex_lock(&n->rules);
+        HOLD(&n->rules);
         if (!atomic_load(&n->ready))
                 map_put(n->left, str_of(sandbox_id), n);
         else
                 r = ipam_release(n->ipam, sandbox_id, a, &ip, &hostports, err);
         if (r == 0 && (hostports || n->rules_stale) && n->ipam)
                 r = remove_ports(n, ip, hostports, err);
-        pthread_mutex_unlock(&n->rules);
         return r;
 }
 

@@ -6,6 +6,7 @@
 #include <nftables/libnftables.h>
 
 #include "base/arena.h"
+#include "base/lock.h"
 #include "net/nft.h"
 
 #define MAX_ERROR 1000 /* a failed transaction tells of each of its commands */
@@ -28,9 +29,8 @@ static int run(const char *commands, struct error *err) {
 }
 
 int nft_run(const char *commands, struct error *err) {
-        pthread_mutex_lock(&one_by_one);
+        HOLD(&one_by_one);
         int r = run(commands, err);
-        pthread_mutex_unlock(&one_by_one);
         return r;
 }
 

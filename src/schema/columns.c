@@ -37,10 +37,9 @@ static const struct api_column *columns_of(const struct api_resource *r, size_t 
 
 struct json columns_definitions(struct arena *a, const struct api_resource *r) {
         struct json out = json_new_array();
-        const struct api_column *c;
         size_t n;
+        const struct api_column *c = columns_of(r, &n);
 
-        c = columns_of(r, &n);
         for (size_t i = 0; i < n; i++) {
                 struct json d = json_new_object();
 

@@ -7,6 +7,8 @@
  * alive is the state an event replaced, and the final state of what was deleted; that is what its bytes count. */
 #include "store/history.h"
 
+#include "base/lock.h"
+
 #include <errno.h>
 
 struct store_batch {
@@ -122,12 +124,9 @@ void history_forget(struct history *h, uint64_t revision) {
 }
 
 uint64_t history_oldest(struct history *h) {
-        uint64_t oldest;
+        HOLD(&h->lock);
 
-        pthread_mutex_lock(&h->lock);
-        oldest = h->oldest;
-        pthread_mutex_unlock(&h->lock);
-        return oldest;
+        return h->oldest;
 }
 
 /* The index of the first batch with events after revision. */

@@ -342,9 +342,8 @@ static int plan_segment(struct lmdb *l, MDB_val key, MDB_val value, const struct
         struct record rec;
         struct str rest, text;
         uint64_t revision;
-        int r;
+        int r = read_head(l, key, value, &rest, &revision, NULL);
 
-        r = read_head(l, key, value, &rest, &revision, NULL);
         while (r == 0 && (r = record_read(&rest, &rec)) == 0) {
                 struct entry *e = btree_find(run->root, rec.key);
 
@@ -482,9 +481,8 @@ static void plan_free(struct plan *p) {
 static int lmdb_apply(struct backend *b, const struct backend_run *run, struct error *err) {
         struct lmdb *l = container_of(b, struct lmdb, backend);
         struct plan p = { 0 };
-        int rc;
+        int rc = plan_run(l, run, &p);
 
-        rc = plan_run(l, run, &p);
         if (rc < 0 || over_limit(l, &p)) {
                 plan_free(&p);
                 return rc < 0 ? error_set(err, rc, "an object cannot be encrypted")

@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/time.h"
 #include "store/backend.h"
@@ -96,21 +97,18 @@ void store_snapshot_unref(struct store_snapshot *s) {
 }
 
 struct store_snapshot *store_snapshot(struct store *s) {
-        struct store_snapshot *current;
+        HOLD(&s->current_lock);
 
-        pthread_mutex_lock(&s->current_lock);
-        current = store_snapshot_ref(s->current);
-        pthread_mutex_unlock(&s->current_lock);
-        return current;
+        return store_snapshot_ref(s->current);
 }
 
 static void set_current(struct store *s, struct store_snapshot *next) {
         struct store_snapshot *old;
 
-        pthread_mutex_lock(&s->current_lock);
-        old = s->current;
-        s->current = next;
-        pthread_mutex_unlock(&s->current_lock);
+        with_lock(&s->current_lock) {
+                old = s->current;
+                s->current = next;
+        }
         atomic_store_explicit(&s->revision, next->revision, memory_order_release);
         store_snapshot_unref(old);
 }
@@ -204,19 +202,20 @@ void store_submit(struct store *s, struct store_txn *t) {
         t->current = NULL;
         t->bytes = txn_bytes(t);
 
-        pthread_mutex_lock(&s->queue_lock);
-        if (s->closing)
-                r = -ECANCELED;
-        else if (s->queued > 0 && (s->queued >= STORE_QUEUE_MAX || s->queued_bytes + t->bytes > STORE_QUEUE_BYTES))
-                r = -EBUSY;
-        else {
-                list_push(&s->queue, &t->link);
-                s->queued++;
-                s->queued_bytes += t->bytes;
-                wake = s->idle;
-                s->idle = false;
+        with_lock(&s->queue_lock) {
+                if (s->closing)
+                        r = -ECANCELED;
+                else if (s->queued > 0 &&
+                         (s->queued >= STORE_QUEUE_MAX || s->queued_bytes + t->bytes > STORE_QUEUE_BYTES))
+                        r = -EBUSY;
+                else {
+                        list_push(&s->queue, &t->link);
+                        s->queued++;
+                        s->queued_bytes += t->bytes;
+                        wake = s->idle;
+                        s->idle = false;
+                }
         }
-        pthread_mutex_unlock(&s->queue_lock);
 
         if (r < 0) {
                 t->result = r;
@@ -255,9 +254,8 @@ static void linger(struct store *s, size_t expected) {
 
         do {
                 sched_yield();
-                pthread_mutex_lock(&s->queue_lock);
-                queued = s->queued;
-                pthread_mutex_unlock(&s->queue_lock);
+                with_lock(&s->queue_lock)
+                        queued = s->queued;
         } while (queued < expected && now_mono_ns() < until);
 }
 
@@ -268,24 +266,24 @@ static bool take(struct store *s, struct list *txns) {
         if (s->last_n > 1)
                 linger(s, s->last_n);
         list_init(txns);
-        pthread_mutex_lock(&s->queue_lock);
-        while (list_empty(&s->queue) && !s->closing) {
-                s->idle = true;
-                pthread_cond_wait(&s->queue_cond, &s->queue_lock);
-        }
-        s->idle = false;
-        while (!list_empty(&s->queue) && ops < max_ops && bytes < RUN_BYTES) {
-                struct store_txn *t = list_entry(s->queue.next, struct store_txn, link);
+        with_lock(&s->queue_lock) {
+                while (list_empty(&s->queue) && !s->closing) {
+                        s->idle = true;
+                        pthread_cond_wait(&s->queue_cond, &s->queue_lock);
+                }
+                s->idle = false;
+                while (!list_empty(&s->queue) && ops < max_ops && bytes < RUN_BYTES) {
+                        struct store_txn *t = list_entry(s->queue.next, struct store_txn, link);
 
-                list_del(&t->link);
-                list_push(txns, &t->link);
-                ops += MAX(t->n_ops, (size_t) 1);
-                bytes += t->bytes;
-                n++;
-                s->queued--;
-                s->queued_bytes -= t->bytes;
+                        list_del(&t->link);
+                        list_push(txns, &t->link);
+                        ops += MAX(t->n_ops, (size_t) 1);
+                        bytes += t->bytes;
+                        n++;
+                        s->queued--;
+                        s->queued_bytes -= t->bytes;
+                }
         }
-        pthread_mutex_unlock(&s->queue_lock);
         s->last_n = n;
         return !list_empty(txns);
 }
@@ -424,21 +422,19 @@ static void publish(struct store *s, struct run *run) {
 }
 
 uint64_t store_subscribe(struct store *s, struct store_subscriber *sub) {
-        pthread_mutex_lock(&s->subscribers_lock);
+        HOLD(&s->subscribers_lock);
         sub->since = store_revision(s);
         list_push(&s->subscribers, &sub->link);
-        pthread_mutex_unlock(&s->subscribers_lock);
         return sub->since;
 }
 
 void store_unsubscribe(struct store *s, struct store_subscriber *sub) {
-        pthread_mutex_lock(&s->subscribers_lock);
+        HOLD(&s->subscribers_lock);
         if (s->next_subscriber == &sub->link)
                 s->next_subscriber = sub->link.next;
         list_del(&sub->link);
         while (s->in_publish == sub && !pthread_equal(pthread_self(), s->writer))
                 pthread_cond_wait(&s->subscribers_cond, &s->subscribers_lock);
-        pthread_mutex_unlock(&s->subscribers_lock);
 }
 
 int store_history(struct store *s, struct str prefix, uint64_t from_revision, uint64_t to_revision,
@@ -459,9 +455,8 @@ uint64_t store_oldest_revision(struct store *s) {
 static int make_durable(struct store *s, struct run *run) {
         struct backend_run writes = { run->writes.v, run->writes.n, run->revision, run->root };
         _cleanup_error_ struct error err = ERROR_INIT;
-        int r;
+        int r = s->backend->class->apply(s->backend, &writes, &err);
 
-        r = s->backend->class->apply(s->backend, &writes, &err);
         if (r < 0 && r != -ENOSPC)
                 r = -EIO;
         /* Said when it begins and when it ends: a full disk fails a thousand times a second. */
@@ -606,9 +601,8 @@ bool store_is_stale(const struct store *s, struct str key) {
 void store_close(struct store *s) {
         if (!s)
                 return;
-        pthread_mutex_lock(&s->queue_lock);
-        s->closing = true;
-        pthread_mutex_unlock(&s->queue_lock);
+        with_lock(&s->queue_lock)
+                s->closing = true;
         pthread_cond_signal(&s->queue_cond);
         pthread_join(s->writer, NULL);
         free_store(s);

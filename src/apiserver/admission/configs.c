@@ -5,6 +5,7 @@
 #include "apiserver/auth/remote.h"
 #include "apiserver/config_file.h"
 #include "base/file.h"
+#include "base/lock.h"
 #include "json/build.h"
 #include "json/yaml.h"
 #include "schema/types.h"
@@ -224,7 +225,7 @@ const struct admission_set *admission_set_of(struct admission *ad) {
 
         if (ad->set || atomic_load(&c->empty) == generation)
                 return ad->set;
-        pthread_mutex_lock(&c->lock);
+        HOLD(&c->lock);
         if (!c->set || c->set->generation != generation) {
                 struct admission_set *set = compile(c, generation);
 
@@ -237,7 +238,6 @@ const struct admission_set *admission_set_of(struct admission *ad) {
                 ad->set = c->set;
                 atomic_fetch_add(&c->set->refs, 1);
         }
-        pthread_mutex_unlock(&c->lock);
         return ad->set;
 }
 

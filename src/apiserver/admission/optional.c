@@ -2,6 +2,7 @@
  * admission.c. https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/ */
 #include <errno.h>
 
+#include "base/lock.h"
 #include "apiserver/admission/admission.h"
 #include "apiserver/validation/validate.h"
 #include "json/build.h"
@@ -356,7 +357,7 @@ int admission_event_rate(struct admission *ad, struct error *err) {
 
         if (!l || !admission_is(ad, &res_events) || !str_empty(ad->op->rest->group) || ad->op->c->options.dry_run)
                 return 0;
-        pthread_mutex_lock(&l->lock);
+        HOLD(&l->lock);
         for (size_t i = 0; i < l->n; i++) {
                 struct str key = event_key(ad, l->v[i].type);
                 uint64_t hash = str_hash(key) | 1; /* 0: nobody's yet */
@@ -370,7 +371,6 @@ int admission_event_rate(struct admission *ad, struct error *err) {
                                    STR_ARG(l->v[i].type), STR_ARG(key));
                 *b = (struct bucket) { hash, tokens < 1 ? tokens : tokens - 1, now };
         }
-        pthread_mutex_unlock(&l->lock);
         if (n == 0)
                 return 0;
         return error_status(err, REASON_TOO_MANY_REQUESTS, "Too many requests: %s%" STR_FMT "%s", n > 1 ? "[" : "",

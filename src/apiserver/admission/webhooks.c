@@ -333,9 +333,8 @@ static void make_due(struct mutation *m) {
 static void note_mutation(const struct ask *q, bool changed, bool patched) {
         struct str configuration = q->hook->configuration, name = q->hook->name;
         _cleanup_buf_ struct buf mutation = BUF_INIT, patch = BUF_INIT;
-        struct json o;
+        struct json o = json_build(q->ad->a, "{configuration:%s,webhook:%s,mutated:%b}", configuration, name, changed);
 
-        o = json_build(q->ad->a, "{configuration:%s,webhook:%s,mutated:%b}", configuration, name, changed);
         json_write(&mutation, &o);
         note(q, "mutation", buf_str(&mutation));
         if (!patched)

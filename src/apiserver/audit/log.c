@@ -10,6 +10,7 @@
 #include <zlib.h>
 
 #include "apiserver/audit/audit.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/metrics.h"
 
@@ -242,8 +243,8 @@ static void *writer(void *arg) {
 
 bool audit_log_write(struct audit_log *l, struct str line) {
         bool done = false;
+        HOLD(&l->lock);
 
-        pthread_mutex_lock(&l->lock);
         if (l->plugin.mode != AUDIT_BATCH) {
                 done = write_out(l, line);
         } else if (l->waiting.n + line.n <= MAX_WAITING && l->n_waiting < l->plugin.buffer_size) {
@@ -254,7 +255,6 @@ bool audit_log_write(struct audit_log *l, struct str line) {
         } else {
                 audit_lost("buffered", 1);
         }
-        pthread_mutex_unlock(&l->lock);
         return done;
 }
 
@@ -287,10 +287,10 @@ int audit_log_open(const struct audit_options *o, struct audit_log **ret, struct
 void audit_log_close(struct audit_log *l) {
         if (!l)
                 return;
-        pthread_mutex_lock(&l->lock);
-        l->closing = true;
-        pthread_cond_signal(&l->more);
-        pthread_mutex_unlock(&l->lock);
+        with_lock(&l->lock) {
+                l->closing = true;
+                pthread_cond_signal(&l->more);
+        }
         if (l->plugin.mode == AUDIT_BATCH)
                 pthread_join(l->thread, NULL);
         wait_for_mill(l);

@@ -10,6 +10,7 @@
 #include "apiserver/auth/remote.h"
 #include "apiserver/flags.h"
 #include "apiserver/webhook_client.h"
+#include "base/lock.h"
 #include "base/log.h"
 
 #define HEAD "{\"kind\":\"EventList\",\"apiVersion\":\"audit.k8s.io/v1\",\"metadata\":{},\"items\":["
@@ -126,7 +127,7 @@ static struct batch *next_batch(struct audit_webhook *h, int64_t *ret_ms) {
         int64_t now = now_mono_ms();
 
         *ret_ms = -1;
-        pthread_mutex_lock(&h->lock);
+        HOLD(&h->lock);
         if (!h->closed && !list_empty(&h->batches) && h->n_sent < IN_FLIGHT) {
                 b = list_entry(h->batches.next, struct batch, link);
                 if (b->n < h->plugin.max_size && b == last_batch(h) && !h->flushing &&
@@ -142,7 +143,6 @@ static struct batch *next_batch(struct audit_webhook *h, int64_t *ret_ms) {
                         h->bytes -= b->text.n;
                 }
         }
-        pthread_mutex_unlock(&h->lock);
         return b;
 }
 
@@ -167,9 +167,8 @@ static void pump(struct audit_webhook *h) {
 static void posted(struct loop_work *w) {
         struct audit_webhook *h = container_of(w, struct audit_webhook, work);
 
-        pthread_mutex_lock(&h->lock);
-        h->posted = false;
-        pthread_mutex_unlock(&h->lock);
+        with_lock(&h->lock)
+                h->posted = false;
         pump(h);
 }
 
@@ -190,23 +189,23 @@ void audit_webhook_write(struct audit_webhook *h, struct str event) {
         bool fits, wake = false;
         size_t before;
 
-        pthread_mutex_lock(&h->lock);
-        fits = !h->closed && h->waiting < h->plugin.buffer_size && h->bytes + event.n <= MAX_WAITING;
-        if (fits) {
-                b = last_batch(h);
-                if (!b || b->n >= h->plugin.max_size || (int64_t) (b->text.n + event.n) > h->plugin.max_batch)
-                        b = batch_new(h);
-                before = b->n ? b->text.n : 0;
-                if (b->n > 0)
-                        buf_putc(&b->text, ',');
-                buf_add_str(&b->text, event);
-                h->waiting++;
-                h->bytes += b->text.n - before;
-                b->n++;
-                wake = (b->n == 1 || b->n == h->plugin.max_size) && !h->posted;
-                h->posted |= wake;
+        with_lock(&h->lock) {
+                fits = !h->closed && h->waiting < h->plugin.buffer_size && h->bytes + event.n <= MAX_WAITING;
+                if (fits) {
+                        b = last_batch(h);
+                        if (!b || b->n >= h->plugin.max_size || (int64_t) (b->text.n + event.n) > h->plugin.max_batch)
+                                b = batch_new(h);
+                        before = b->n ? b->text.n : 0;
+                        if (b->n > 0)
+                                buf_putc(&b->text, ',');
+                        buf_add_str(&b->text, event);
+                        h->waiting++;
+                        h->bytes += b->text.n - before;
+                        b->n++;
+                        wake = (b->n == 1 || b->n == h->plugin.max_size) && !h->posted;
+                        h->posted |= wake;
+                }
         }
-        pthread_mutex_unlock(&h->lock);
         if (wake)
                 loop_post(h->loop, &h->work);
         if (!fits)
@@ -320,9 +319,8 @@ void audit_webhook_stop(struct audit_webhook *h) {
         int64_t until = now_mono_ms() + FLUSH_MS;
         struct flush f = { .h = h };
 
-        pthread_mutex_lock(&h->lock);
-        h->flushing = true;
-        pthread_mutex_unlock(&h->lock);
+        with_lock(&h->lock)
+                h->flushing = true;
         loop_call_sync(h->loop, flush, &f);
         while (!f.done && now_mono_ms() < until) {
                 usleep(1000);

@@ -7,6 +7,7 @@
 
 #include "apiserver/auth/rbac.h"
 #include "apiserver/bootstrap.h"
+#include "base/lock.h"
 #include "schema/selector.h"
 #include "schema/types.h"
 
@@ -138,8 +139,8 @@ static struct index *index_build(struct rbac *r, unsigned long long generation) 
 
 static struct index *index_get(struct rbac *r) {
         struct index *x;
+        HOLD(&r->lock);
 
-        pthread_mutex_lock(&r->lock);
         if (!r->index || r->index->generation != atomic_load(&r->generation)) {
                 unsigned long long generation =
                                 atomic_load(&r->generation); /* before the snapshot: a change in between counts anew */
@@ -150,7 +151,6 @@ static struct index *index_get(struct rbac *r) {
         }
         x = r->index;
         atomic_fetch_add(&x->refs, 1);
-        pthread_mutex_unlock(&r->lock);
         return x;
 }
 

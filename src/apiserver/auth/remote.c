@@ -6,6 +6,7 @@
 #include "apiserver/webhook_client.h"
 #include "base/encode.h"
 #include "base/file.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "json/yaml.h"
 
@@ -189,37 +190,31 @@ static void keep(struct question *q) {
         }
         w->asked_ms = now;
         w->until_ms = now + MAX(r->o.keep_ms(&r->o, w->failed ? NULL : w->value), (int64_t) 1000);
-        pthread_mutex_lock(&r->lock);
+        HOLD(&r->lock);
         if (map_size(r->answers) >= MAX_ANSWERS)
                 drop_old(r, now);
         map_put(r->answers, q->key, w);
-        pthread_mutex_unlock(&r->lock);
 }
 
 static int known(struct remote *r, struct arena *a, struct str key, const struct json **ret) {
-        struct answer *w;
         int e = -EINPROGRESS;
+        HOLD(&r->lock);
+        struct answer *w = map_get(r->answers, key);
 
-        pthread_mutex_lock(&r->lock);
-        w = map_get(r->answers, key);
         if (w && w->until_ms > now_mono_ms()) {
                 e = w->failed ? -EIO : 0;
                 *ret = json_new(a, json_copy(a, w->value));
         }
-        pthread_mutex_unlock(&r->lock);
         return e;
 }
 
 bool remote_forget(struct remote *r, struct str url, int64_t older_than_ms) {
-        struct answer *w;
-        bool old;
+        HOLD(&r->lock);
+        struct answer *w = map_get(r->answers, url);
+        bool old = w && now_mono_ms() - w->asked_ms >= older_than_ms;
 
-        pthread_mutex_lock(&r->lock);
-        w = map_get(r->answers, url);
-        old = w && now_mono_ms() - w->asked_ms >= older_than_ms;
         if (old)
                 map_remove(r->answers, url);
-        pthread_mutex_unlock(&r->lock);
         return old;
 }
 

@@ -8,6 +8,7 @@
 
 #include "apiserver/auth/authn.h"
 #include "base/encode.h"
+#include "base/lock.h"
 #include "http/jwt.h"
 #include "schema/types.h"
 
@@ -110,25 +111,22 @@ static void drop_idle(struct authn *n, int64_t now) {
 static bool keep_token(struct authn *n, struct str text, struct token *t) {
         int64_t now = now_mono_ms();
         bool kept;
+        HOLD(&n->lock);
 
-        pthread_mutex_lock(&n->lock);
         if (map_size(n->tokens) >= MAX_TOKENS)
                 drop_idle(n, now);
         kept = map_size(n->tokens) < MAX_TOKENS && !map_has(n->tokens, text);
         if (kept)
                 map_put(n->tokens, text, t);
-        pthread_mutex_unlock(&n->lock);
         return kept;
 }
 
 static const struct token *known_token(struct authn *n, struct str text) {
-        struct token *t;
+        HOLD(&n->lock);
+        struct token *t = map_get(n->tokens, text);
 
-        pthread_mutex_lock(&n->lock);
-        t = map_get(n->tokens, text);
         if (t)
                 atomic_store(&t->used_ms, now_mono_ms());
-        pthread_mutex_unlock(&n->lock);
         return t;
 }
 

@@ -8,6 +8,7 @@
 #include "apiserver/config_file.h"
 #include "apiserver/encryption/kms.h"
 #include "base/encode.h"
+#include "base/lock.h"
 #include "base/map.h"
 #include "base/time.h"
 #include "base/vec.h"
@@ -211,12 +212,9 @@ static void note(struct encryption *e, struct str key, bool stale) {
 
 static bool is_stale(const struct store_cipher *c, struct str key) {
         struct encryption *e = encryption_of(c);
-        bool stale;
+        HOLD(&e->lock);
 
-        pthread_mutex_lock(&e->lock);
-        stale = rule_of(e->config, key) && map_has(e->noted, key) != e->reloaded;
-        pthread_mutex_unlock(&e->lock);
-        return stale;
+        return rule_of(e->config, key) && map_has(e->noted, key) != e->reloaded;
 }
 
 static int seal_by(struct encryption *e, struct str key, struct str text, struct buf *dst) {
@@ -234,12 +232,9 @@ static int seal_by(struct encryption *e, struct str key, struct str text, struct
 
 static int seal(const struct store_cipher *c, struct str key, struct str text, struct buf *dst) {
         struct encryption *e = encryption_of(c);
-        int r;
+        HOLD(&e->lock);
 
-        pthread_mutex_lock(&e->lock);
-        r = seal_by(e, key, text, dst);
-        pthread_mutex_unlock(&e->lock);
-        return r;
+        return seal_by(e, key, text, dst);
 }
 
 static int open_by(struct encryption *e, struct str key, struct str sealed, struct buf *dst, struct error *err) {
@@ -579,12 +574,12 @@ int encryption_reload(struct encryption *e, struct error *err) {
         struct config *old;
 
         TRY(config_new(e->path, &c, err));
-        pthread_mutex_lock(&e->lock);
-        old = e->config;
-        e->config = TAKE_PTR(c);
-        e->reloaded = true;
-        map_clear(e->noted);
-        pthread_mutex_unlock(&e->lock);
+        with_lock(&e->lock) {
+                old = e->config;
+                e->config = TAKE_PTR(c);
+                e->reloaded = true;
+                map_clear(e->noted);
+        }
         config_free(old);
         return 0;
 }
@@ -594,12 +589,11 @@ bool encryption_has_kms(struct encryption *e, bool *ret_healthy) {
 
         if (!e)
                 return false;
-        pthread_mutex_lock(&e->lock);
+        HOLD(&e->lock);
         any = e->config->plugins.n > 0;
         *ret_healthy = true;
         for (size_t i = 0; i < e->config->plugins.n; i++)
                 *ret_healthy = *ret_healthy && kms_healthy(e->config->plugins.v[i]);
-        pthread_mutex_unlock(&e->lock);
         return any;
 }
 

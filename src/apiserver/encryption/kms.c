@@ -11,6 +11,7 @@
 #include <openssl/kdf.h>
 #include <openssl/rand.h>
 
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/map.h"
@@ -270,14 +271,13 @@ static void remember(struct kms *k, struct str sealed, const struct seed *s) {
 
 /* The answer to encrypt_seed: from now on this seed is used. */
 static void install(struct kms *k, const struct seed *s, struct str answer) {
-        pthread_mutex_lock(&k->lock);
+        HOLD(&k->lock);
         k->seed = *s;
         k->sealed_seed.n = k->key_id.n = k->annotations.n = 0;
         buf_add_str(&k->sealed_seed, kms_field(answer, 1));
         buf_add_str(&k->key_id, kms_field(answer, 2));
         kms_copy_entries(&k->annotations, answer, 3, 4);
         remember(k, buf_str(&k->sealed_seed), s);
-        pthread_mutex_unlock(&k->lock);
 }
 
 static int check_status(struct str answer, struct error *err) {
@@ -332,9 +332,8 @@ static void polled(struct rpc *r) {
         if (unhealthy) {
                 log_warn("kms %" STR_FMT ": %s", STR_ARG(k->name), error_text(&r->error));
         } else {
-                pthread_mutex_lock(&k->lock);
+                HOLD(&k->lock);
                 changed = !str_eq(buf_str(&k->key_id), kms_field(answer_of(r), 3));
-                pthread_mutex_unlock(&k->lock);
         }
         rpc_free(r);
         if (changed) {
@@ -381,30 +380,28 @@ int kms_seal(struct kms *k, struct str aad, struct str text, struct buf *dst) {
         if (RAND_bytes((uint8_t *) buf_reserve(&data, INFO), INFO) != 1)
                 return -EIO;
         data.n = INFO;
-        pthread_mutex_lock(&k->lock);
-        r = derive(&k->seed, (const uint8_t *) data.p, key);
-        if (r == 0)
-                r = gcm_seal(key, sizeof(key), aad, text, &data);
-        if (r == 0) {
-                wire_put_bytes(dst, 1, buf_str(&data));
-                wire_put_bytes(dst, 2, buf_str(&k->key_id));
-                wire_put_bytes(dst, 3, buf_str(&k->sealed_seed));
-                buf_add_str(dst, buf_str(&k->annotations));
-                wire_put_int(dst, 5, SOURCE_IS_SEED);
+        with_lock(&k->lock) {
+                r = derive(&k->seed, (const uint8_t *) data.p, key);
+                if (r == 0)
+                        r = gcm_seal(key, sizeof(key), aad, text, &data);
+                if (r == 0) {
+                        wire_put_bytes(dst, 1, buf_str(&data));
+                        wire_put_bytes(dst, 2, buf_str(&k->key_id));
+                        wire_put_bytes(dst, 3, buf_str(&k->sealed_seed));
+                        buf_add_str(dst, buf_str(&k->annotations));
+                        wire_put_int(dst, 5, SOURCE_IS_SEED);
+                }
         }
-        pthread_mutex_unlock(&k->lock);
         OPENSSL_cleanse(key, sizeof(key));
         return r;
 }
 
 static bool known_seed(struct kms *k, struct str sealed, struct seed *ret) {
-        struct seed *s;
+        HOLD(&k->lock);
+        struct seed *s = map_get(k->seeds, sealed);
 
-        pthread_mutex_lock(&k->lock);
-        s = map_get(k->seeds, sealed);
         if (s)
                 *ret = *s;
-        pthread_mutex_unlock(&k->lock);
         return s;
 }
 
@@ -429,9 +426,8 @@ static int find_seed(struct kms *k, struct str object, struct seed *ret) {
                 return -EBADMSG;
         memcpy(ret->bytes, plain.p, SEED);
         OPENSSL_cleanse(r->response.p, r->response.n);
-        pthread_mutex_lock(&k->lock);
+        HOLD(&k->lock);
         remember(k, sealed, ret);
-        pthread_mutex_unlock(&k->lock);
         return 0;
 }
 

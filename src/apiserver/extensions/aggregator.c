@@ -14,6 +14,7 @@
 #include "apiserver/relay.h"
 #include "base/encode.h"
 #include "base/file.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "http/client.h"
@@ -87,14 +88,10 @@ const struct remote *remote_find(const struct remotes *r, struct str group, stru
 }
 
 struct remotes *aggregator_remotes(struct aggregator *g) {
-        struct remotes *r;
-
         if (!atomic_load(&g->active))
                 return NULL;
-        pthread_mutex_lock(&g->s->catalog_lock);
-        r = remotes_ref(g->s->catalog->remotes);
-        pthread_mutex_unlock(&g->s->catalog_lock);
-        return r;
+        HOLD(&g->s->catalog_lock);
+        return remotes_ref(g->s->catalog->remotes);
 }
 
 static const struct json *parse(struct arena *a, const char *text) {

@@ -1,3 +1,4 @@
+#include "base/lock.h"
 #include "apiserver/extensions/crd_rules.h"
 #include "apiserver/extensions/custom.h"
 
@@ -338,12 +339,10 @@ struct catalog *catalog_new(struct custom **customs, size_t n) {
 }
 
 struct catalog *catalog_get(struct apiserver *s) {
-        struct catalog *c;
+        HOLD(&s->catalog_lock);
+        struct catalog *c = s->catalog;
 
-        pthread_mutex_lock(&s->catalog_lock);
-        c = s->catalog;
         atomic_fetch_add(&c->refs, 1);
-        pthread_mutex_unlock(&s->catalog_lock);
         return c;
 }
 
@@ -363,24 +362,24 @@ void catalog_unref(struct catalog *c) {
 void catalog_swap(struct apiserver *s, struct catalog *new) {
         struct catalog *old;
 
-        pthread_mutex_lock(&s->catalog_lock);
-        old = s->catalog;
-        new->remotes = remotes_ref(old->remotes);
-        s->catalog = new;
-        pthread_mutex_unlock(&s->catalog_lock);
+        with_lock(&s->catalog_lock) {
+                old = s->catalog;
+                new->remotes = remotes_ref(old->remotes);
+                s->catalog = new;
+        }
         catalog_unref(old);
 }
 
 void catalog_set_remotes(struct apiserver *s, struct remotes *r) {
         struct catalog *old;
 
-        pthread_mutex_lock(&s->catalog_lock);
-        old = s->catalog;
-        for (size_t i = 0; i < old->n_customs; i++)
-                custom_ref(old->customs[i]);
-        s->catalog = catalog_new(old->customs, old->n_customs);
-        s->catalog->remotes = r;
-        pthread_mutex_unlock(&s->catalog_lock);
+        with_lock(&s->catalog_lock) {
+                old = s->catalog;
+                for (size_t i = 0; i < old->n_customs; i++)
+                        custom_ref(old->customs[i]);
+                s->catalog = catalog_new(old->customs, old->n_customs);
+                s->catalog->remotes = r;
+        }
         catalog_unref(old);
 }
 
@@ -404,10 +403,9 @@ const struct rest *rest_acquire(struct apiserver *s, struct str group, struct st
                                          STR_ARG(version), STR_ARG(plural)));
         if (k.n >= sizeof(key))
                 return NULL;
-        pthread_mutex_lock(&s->catalog_lock);
+        HOLD(&s->catalog_lock);
         r = map_get(s->catalog->rests, k);
         rest_ref(r);
-        pthread_mutex_unlock(&s->catalog_lock);
         return r;
 }
 
@@ -417,14 +415,13 @@ const struct rest *rest_acquire_kind(struct apiserver *s, struct str group, stru
 
         if (built_in)
                 return rest_of(s, built_in);
-        pthread_mutex_lock(&s->catalog_lock);
+        HOLD(&s->catalog_lock);
         for (struct map_iter it = MAP_ITER(s->catalog->rests); !r && map_next(&it);) {
                 const struct rest *c = it.value;
 
                 if (str_eq(c->kind, kind) && str_eq(c->group, group) && str_eq(c->version, version))
                         r = rest_ref(c);
         }
-        pthread_mutex_unlock(&s->catalog_lock);
         return r;
 }
 

@@ -7,6 +7,7 @@
 #include "apiserver/bootstrap.h"
 #include "apiserver/flags.h"
 #include "apiserver/flow/flow.h"
+#include "base/lock.h"
 #include "base/metrics.h"
 #include "schema/types.h"
 
@@ -165,8 +166,8 @@ static void use_put(struct flow_use *u) {
 static struct flow_config *newest(struct flow *f) {
         uint64_t generation = atomic_load(&f->generation);
         struct flow_config *c;
+        HOLD(&f->lock);
 
-        pthread_mutex_lock(&f->lock);
         if (!f->config || f->config->generation != generation) {
                 _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(f->s->store);
 
@@ -177,7 +178,6 @@ static struct flow_config *newest(struct flow *f) {
         }
         c = f->config;
         atomic_fetch_add(&c->refs, 1);
-        pthread_mutex_unlock(&f->lock);
         return c;
 }
 
@@ -485,10 +485,9 @@ void flow_changed(struct flow *f, struct str key) {
 static void adjust(struct timer *timer) {
         struct flow *f = container_of(timer, struct flow, timer);
 
-        pthread_mutex_lock(&f->lock);
-        if (f->config)
-                flow_levels_adjust(f->config->levels, f->config->n_levels, f->config->total);
-        pthread_mutex_unlock(&f->lock);
+        with_lock(&f->lock)
+                if (f->config)
+                        flow_levels_adjust(f->config->levels, f->config->n_levels, f->config->total);
         timer_start(f->loop, timer, ADJUST_MS, adjust);
 }
 

@@ -5,6 +5,7 @@
  * next. A queue of which nothing waits or runs starts at the present, so that nobody saves up, or pays for ever. */
 #include <math.h>
 
+#include "base/lock.h"
 #include "apiserver/flow/flow.h"
 
 #define ONE_REF (1ULL << 32)
@@ -63,7 +64,7 @@ static void dispatch(struct flow_level *l);
 
 /* Another number of queues is taken up when nobody waits. */
 void flow_level_set(struct flow_level *l, const struct flow_limits *limits) {
-        pthread_mutex_lock(&l->lock);
+        HOLD(&l->lock);
         if (limits->queues != l->limits.queues && atomic_load(&l->n_waiting) == 0) {
                 free(l->queues);
                 l->queues = NULL;
@@ -80,7 +81,6 @@ void flow_level_set(struct flow_level *l, const struct flow_limits *limits) {
         atomic_store(&l->widest, limits->widest);
         atomic_store(&l->limit, MAX(limits->min, MIN(limits->max, atomic_load(&l->limit))));
         dispatch(l);
-        pthread_mutex_unlock(&l->lock);
 }
 
 /* ---- seats ---- */
@@ -115,9 +115,8 @@ void flow_level_leave(struct flow_level *l, unsigned width) {
         /* The reference is given back last: dispatch still needs the level. */
         atomic_fetch_sub(&l->state, width);
         if (atomic_load(&l->n_waiting) > 0) {
-                pthread_mutex_lock(&l->lock);
+                HOLD(&l->lock);
                 dispatch(l);
-                pthread_mutex_unlock(&l->lock);
         }
         flow_level_unref(l);
 }
@@ -246,23 +245,22 @@ unsigned flow_level_queue(const struct flow_waiter *w) {
 }
 
 void flow_level_charge(struct flow_level *l, unsigned queue, unsigned width, int64_t ns) {
-        pthread_mutex_lock(&l->lock);
+        HOLD(&l->lock);
         if (l->queues && queue < l->limits.queues && l->queues[queue].running > 0) {
                 l->queues[queue].running--;
                 l->queues[queue].finish += width * ((double) ns / SERVICE_NS - 1);
         }
-        pthread_mutex_unlock(&l->lock);
 }
 
 void flow_level_give_up(struct flow_waiter *w) {
         struct flow_level *l = w->level;
         bool queued;
 
-        pthread_mutex_lock(&l->lock);
-        queued = w->queue != NULL;
-        if (queued)
-                dequeue(w);
-        pthread_mutex_unlock(&l->lock);
+        with_lock(&l->lock) {
+                queued = w->queue != NULL;
+                if (queued)
+                        dequeue(w);
+        }
         if (queued)
                 free(w);
         else
@@ -273,8 +271,8 @@ void flow_level_give_up(struct flow_waiter *w) {
 unsigned flow_level_dropped(struct flow_level *l, int64_t second) {
         size_t slot = (size_t) second % ARRAY_SIZE(l->dropped);
         unsigned n = 0;
+        HOLD(&l->lock);
 
-        pthread_mutex_lock(&l->lock);
         if (l->dropped[slot].second != second) { /* the first of this second: those before it decide */
                 for (size_t i = 0; i < ARRAY_SIZE(l->dropped); i++)
                         if (second - l->dropped[i].second <= l->retry_after)
@@ -289,9 +287,7 @@ unsigned flow_level_dropped(struct flow_level *l, int64_t second) {
                 l->dropped[slot].n = 0;
         }
         l->dropped[slot].n++;
-        n = l->retry_after;
-        pthread_mutex_unlock(&l->lock);
-        return n;
+        return l->retry_after;
 }
 
 /* ---- borrowing ---- */
@@ -332,11 +328,10 @@ void flow_levels_adjust(struct flow_level *const *levels, size_t n, unsigned tot
         for (size_t i = 0; i < n; i++) {
                 struct flow_level *l = levels[i];
                 double share = round(MIN((double) l->limits.max, l->target * low));
+                HOLD(&l->lock);
 
-                pthread_mutex_lock(&l->lock);
                 atomic_store(&l->limit, (unsigned) MAX(l->floor, share));
                 dispatch(l);
-                pthread_mutex_unlock(&l->lock);
         }
 }
 
@@ -344,8 +339,8 @@ void flow_levels_adjust(struct flow_level *const *levels, size_t n, unsigned tot
 
 void flow_level_dump(struct flow_level *l, struct buf *queues, struct buf *requests) {
         int64_t now = now_mono_ns();
+        HOLD(&l->lock);
 
-        pthread_mutex_lock(&l->lock);
         for (unsigned i = 0; l->queues && i < l->limits.queues; i++) {
                 struct flow_queue *q = &l->queues[i];
                 unsigned k = 0;
@@ -361,5 +356,4 @@ void flow_level_dump(struct flow_level *l, struct buf *queues, struct buf *reque
                                    (unsigned long long) w->hash, (double) (now - w->since_ns) / 1e9, w->width);
                 }
         }
-        pthread_mutex_unlock(&l->lock);
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "runtime/images/store.h"
 #include "runtime/images/unpack.h"
@@ -17,8 +18,8 @@ char *layer_path(const struct image_store *s, unsigned dir) {
 /* Takes the chain id for us, or waits until another thread has finished with it. true: it is there. */
 static bool layer_claim(struct image_store *s, const char *chain, struct layer **ret) {
         struct layer *l;
+        HOLD(&s->lock);
 
-        pthread_mutex_lock(&s->lock);
         while ((l = map_get(s->layers, str_of(chain))) && l->unpacking)
                 pthread_cond_wait(&s->changed, &s->lock);
         if (!l) {
@@ -28,12 +29,11 @@ static bool layer_claim(struct image_store *s, const char *chain, struct layer *
                 (*ret)->dir = s->next_dir++;
                 map_put(s->layers, str_of(chain), *ret);
         }
-        pthread_mutex_unlock(&s->lock);
         return l;
 }
 
 static void layer_settle(struct image_store *s, struct layer *l, int result, const struct unpack_result *u) {
-        pthread_mutex_lock(&s->lock);
+        HOLD(&s->lock);
         if (result < 0)
                 free(map_take(s->layers, str_of(l->chain)));
         else {
@@ -42,7 +42,6 @@ static void layer_settle(struct image_store *s, struct layer *l, int result, con
                 l->unpacking = false;
         }
         pthread_cond_broadcast(&s->changed);
-        pthread_mutex_unlock(&s->lock);
 }
 
 static int unpack_into(struct image_store *s, const char *dir, const int *parents, size_t n_parents, struct str blob,

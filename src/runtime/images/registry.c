@@ -16,6 +16,7 @@
 
 #include "base/encode.h"
 #include "base/file.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "runtime/images/stream.h"
 
@@ -372,8 +373,8 @@ static int fetch_token(struct registry *g, const char *challenge, char **ret, st
 static int authorize(struct registry *g, const char *challenge, const char *used, struct error *err) {
         char *line = NULL;
         int r = 0;
+        HOLD(&g->lock);
 
-        pthread_mutex_lock(&g->lock);
         if (g->authorization && (!used || strcmp(g->authorization, used) != 0))
                 ; /* another thread has been here */
         else if (!str_empty(g->auth.registry_token) && !used)
@@ -388,7 +389,6 @@ static int authorize(struct registry *g, const char *challenge, const char *used
                 free(g->authorization);
                 g->authorization = line;
         }
-        pthread_mutex_unlock(&g->lock);
         return r;
 }
 
@@ -397,10 +397,10 @@ static int perform_authorized(struct registry *g, struct request *q, struct regi
         int r;
 
         for (int round = 0;; round++) {
-                pthread_mutex_lock(&g->lock);
-                free(used);
-                used = g->authorization ? xstrdup(g->authorization) : NULL;
-                pthread_mutex_unlock(&g->lock);
+                with_lock(&g->lock) {
+                        free(used);
+                        used = g->authorization ? xstrdup(g->authorization) : NULL;
+                }
                 q->authorization = used;
                 q->begun = false;
                 if (q->body)

@@ -8,6 +8,7 @@
 
 #include "base/encode.h"
 #include "base/file.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/rand.h"
 #include "base/time.h"
@@ -71,9 +72,8 @@ int image_store_open(const char *root, const struct json *registries, struct ima
                 return r;
         }
         drop_lost(s);
-        pthread_mutex_lock(&s->lock);
-        image_store_sweep(s);
-        pthread_mutex_unlock(&s->lock);
+        with_lock(&s->lock)
+                image_store_sweep(s);
         *ret = s;
         return 0;
 }
@@ -103,11 +103,10 @@ const struct json *image_store_registries(const struct image_store *s) {
 }
 
 void image_store_work_begin(struct image_store *s) {
-        pthread_mutex_lock(&s->lock);
+        HOLD(&s->lock);
         while (s->sweeping)
                 pthread_cond_wait(&s->changed, &s->lock);
         s->workers++;
-        pthread_mutex_unlock(&s->lock);
 }
 
 /* Lock held. */
@@ -122,10 +121,9 @@ static void sweep_if_idle(struct image_store *s) {
 }
 
 void image_store_work_end(struct image_store *s) {
-        pthread_mutex_lock(&s->lock);
+        HOLD(&s->lock);
         s->workers--;
         sweep_if_idle(s);
-        pthread_mutex_unlock(&s->lock);
 }
 
 char *image_store_tmp_dir(struct image_store *s, const char *what, struct error *err) {
@@ -272,35 +270,27 @@ int image_store_use(struct image_store *s, struct arena *a, struct str ref_or_id
 }
 
 int image_store_hold(struct image_store *s, const char *id) {
-        struct image *i;
+        HOLD(&s->lock);
+        struct image *i = map_get(s->images, str_of(id));
 
-        pthread_mutex_lock(&s->lock);
-        i = map_get(s->images, str_of(id));
         if (i)
                 i->holds++;
-        pthread_mutex_unlock(&s->lock);
         return i ? 0 : -ENOENT;
 }
 
 void image_store_release(struct image_store *s, const char *id) {
-        struct image *i;
+        HOLD(&s->lock);
+        struct image *i = map_get(s->images, str_of(id));
 
-        pthread_mutex_lock(&s->lock);
-        i = map_get(s->images, str_of(id));
         if (i && i->holds > 0)
                 i->holds--;
-        pthread_mutex_unlock(&s->lock);
 }
 
 char *image_store_digest_form(struct image_store *s, const char *id) {
-        struct image *i;
-        char *form;
+        HOLD(&s->lock);
+        struct image *i = map_get(s->images, str_of(id));
 
-        pthread_mutex_lock(&s->lock);
-        i = map_get(s->images, str_of(id));
-        form = xstrdup(i && i->digests.n ? i->digests.v[0] : id);
-        pthread_mutex_unlock(&s->lock);
-        return form;
+        return xstrdup(i && i->digests.n ? i->digests.v[0] : id);
 }
 
 /* ---- adding ---- */
@@ -355,11 +345,9 @@ static void take_name(struct image_store *s, struct image *to, struct str name) 
 
 /* Puts a finished image into the index, or its new names to the one that is there. Takes i. */
 static int publish(struct image_store *s, struct image *i, struct str name, struct str repo_digest, struct error *err) {
-        struct image *old;
-        int r;
+        HOLD(&s->lock);
+        struct image *old = map_get(s->images, str_of(i->id));
 
-        pthread_mutex_lock(&s->lock);
-        old = map_get(s->images, str_of(i->id));
         if (old) {
                 for (size_t k = 0; k < i->blobs.n; k++)
                         strings_add(&old->blobs, str_of(i->blobs.v[k]));
@@ -369,9 +357,7 @@ static int publish(struct image_store *s, struct image *i, struct str name, stru
                 map_put(s->images, str_of(i->id), i);
         take_name(s, i, name);
         strings_add(&i->digests, repo_digest);
-        r = index_write(s, err);
-        pthread_mutex_unlock(&s->lock);
-        return r;
+        return index_write(s, err);
 }
 
 int image_store_add(struct image_store *s, struct str manifest_digest, struct str also, struct str name,
@@ -382,9 +368,8 @@ int image_store_add(struct image_store *s, struct str manifest_digest, struct st
         struct manifest m;
         struct image *i;
         struct str text;
-        int r;
+        int r = image_store_blob_read(s, a, manifest_digest, MANIFEST_MAX_BYTES, &text, err);
 
-        r = image_store_blob_read(s, a, manifest_digest, MANIFEST_MAX_BYTES, &text, err);
         if (r >= 0)
                 r = manifest_parse(a, text, &m, err);
         if (r >= 0 && m.is_index)
@@ -424,14 +409,13 @@ int image_store_tag(struct image_store *s, struct str ref_or_id, struct str name
         TRY(image_reference_parse(a, name, &ref, err));
         if (!str_empty(ref.digest))
                 return error_set(err, -EINVAL, "cannot tag an image with a digest: \"%" STR_FMT "\"", STR_ARG(name));
-        pthread_mutex_lock(&s->lock);
+        HOLD(&s->lock);
         i = find(s, ref_or_id);
         if (i) {
                 take_name(s, i, image_reference_format(a, &ref));
                 r = index_write(s, err);
         } else
                 r = not_found(err, ref_or_id);
-        pthread_mutex_unlock(&s->lock);
         return r;
 }
 
@@ -455,12 +439,10 @@ static int remove_locked(struct image_store *s, struct str ref, struct error *er
 }
 
 int image_store_remove(struct image_store *s, struct str ref_or_id, struct error *err) {
-        int r;
+        HOLD(&s->lock);
+        int r = remove_locked(s, ref_or_id, err);
 
-        pthread_mutex_lock(&s->lock);
-        r = remove_locked(s, ref_or_id, err);
         sweep_if_idle(s);
-        pthread_mutex_unlock(&s->lock);
         return r;
 }
 
@@ -519,12 +501,12 @@ int image_store_list(struct image_store *s, struct arena *a, struct image_status
         struct map_iter it;
         size_t n = 0;
 
-        pthread_mutex_lock(&s->lock);
-        list = arena_array(a, struct image_status, map_size(s->images) + 1);
-        it = MAP_ITER(s->images);
-        while (map_next(&it))
-                status_of(s, a, it.value, &list[n++]);
-        pthread_mutex_unlock(&s->lock);
+        with_lock(&s->lock) {
+                list = arena_array(a, struct image_status, map_size(s->images) + 1);
+                it = MAP_ITER(s->images);
+                while (map_next(&it))
+                        status_of(s, a, it.value, &list[n++]);
+        }
         *ret = list;
         *ret_n = n;
         return 0;
@@ -554,13 +536,13 @@ int image_store_usage(struct image_store *s, uint64_t *ret_bytes, uint64_t *ret_
 
         if (fd < 0)
                 return error_errno(err, -errno, "open %s", path);
-        pthread_mutex_lock(&s->lock);
-        it = MAP_ITER(s->layers);
-        while (map_next(&it)) {
-                bytes += ((struct layer *) it.value)->bytes;
-                inodes += ((struct layer *) it.value)->inodes;
+        with_lock(&s->lock) {
+                it = MAP_ITER(s->layers);
+                while (map_next(&it)) {
+                        bytes += ((struct layer *) it.value)->bytes;
+                        inodes += ((struct layer *) it.value)->inodes;
+                }
         }
-        pthread_mutex_unlock(&s->lock);
         d = fdopendir(fd);
         if (!d)
                 return error_errno(err, -errno, "open %s", path);

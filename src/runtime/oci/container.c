@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/time.h"
 #include "json/build.h"
@@ -112,12 +113,9 @@ static int make(struct runtime *r, const struct sandbox *s, struct container *c,
 }
 
 static bool sandbox_ready(struct runtime *r, struct sandbox *s) {
-        bool ready;
+        HOLD(&r->lock);
 
-        pthread_mutex_lock(&r->lock);
-        ready = s->state == SANDBOX_READY;
-        pthread_mutex_unlock(&r->lock);
-        return ready;
+        return s->state == SANDBOX_READY;
 }
 
 static int create(struct runtime *r, struct sandbox *s, const struct container_config *config, char **ret_id,
@@ -167,32 +165,31 @@ static const char *state_name(int64_t state) {
 
 static void start_failed(struct runtime *r, struct container *c, struct error *err) {
         oci_delete(r, c);
-        pthread_mutex_lock(&r->lock);
-        c->state = CONTAINER_EXITED;
-        c->starting = false;
-        c->reason = (char *) "StartError";
-        c->message = arena_cstr(c->arena, str_of(error_text(err)));
-        c->exit_code = 128;
-        c->pid = 0;
-        c->started_ns = 0;
-        c->finished_ns = now_wall_ns();
-        pthread_cond_broadcast(&r->changed);
-        pthread_mutex_unlock(&r->lock);
+        with_lock(&r->lock) {
+                c->state = CONTAINER_EXITED;
+                c->starting = false;
+                c->reason = (char *) "StartError";
+                c->message = arena_cstr(c->arena, str_of(error_text(err)));
+                c->exit_code = 128;
+                c->pid = 0;
+                c->started_ns = 0;
+                c->finished_ns = now_wall_ns();
+                pthread_cond_broadcast(&r->changed);
+        }
         (void) container_save(r, c, NULL);
 }
 
 static int start(struct runtime *r, struct container *c, struct error *err) {
         int pid, k;
 
-        pthread_mutex_lock(&r->lock);
-        k = c->state == CONTAINER_CREATED ? 0
-                                          : error_set(err, -EINVAL, "container is in %s state", state_name(c->state));
-        pthread_mutex_unlock(&r->lock);
+        with_lock(&r->lock)
+                k = c->state == CONTAINER_CREATED
+                                    ? 0
+                                    : error_set(err, -EINVAL, "container is in %s state", state_name(c->state));
         if (k < 0)
                 return k;
-        pthread_mutex_lock(&r->lock);
-        c->starting = true;
-        pthread_mutex_unlock(&r->lock);
+        with_lock(&r->lock)
+                c->starting = true;
         k = container_save(r, c, err);
         if (k >= 0)
                 k = conmon_start(r, c, &pid, err);
@@ -200,13 +197,13 @@ static int start(struct runtime *r, struct container *c, struct error *err) {
                 start_failed(r, c, err);
                 return k;
         }
-        pthread_mutex_lock(&r->lock);
-        c->starting = false;
-        c->pid = pid;
-        c->pid_start = process_start_time(pid);
-        c->state = CONTAINER_RUNNING; /* before the start: its end may come first */
-        c->started_ns = now_wall_ns();
-        pthread_mutex_unlock(&r->lock);
+        with_lock(&r->lock) {
+                c->starting = false;
+                c->pid = pid;
+                c->pid_start = process_start_time(pid);
+                c->state = CONTAINER_RUNNING; /* before the start: its end may come first */
+                c->started_ns = now_wall_ns();
+        }
         watch_container(r, c); /* while it waits for its start, the pid is surely its */
         k = container_save(r, c, err);
         if (k >= 0)
@@ -221,9 +218,8 @@ int runtime_start_container(struct runtime *r, const char *id, struct error *err
         int k;
 
         TRY(container_get(r, id, &c, err));
-        pthread_mutex_lock(&c->op);
-        k = start(r, c, err);
-        pthread_mutex_unlock(&c->op);
+        with_lock(&c->op)
+                k = start(r, c, err);
         if (k < 0)
                 error_prefix(err, "failed to create container task");
         container_put(r, c);
@@ -233,25 +229,21 @@ int runtime_start_container(struct runtime *r, const char *id, struct error *err
 /* ---- stop ---- */
 
 void container_signal(struct runtime *r, struct container *c, int sig) {
-        pthread_mutex_lock(&r->lock);
+        HOLD(&r->lock);
         if (c->state == CONTAINER_RUNNING && c->pidfd >= 0)
                 (void) syscall(SYS_pidfd_send_signal, c->pidfd, sig, NULL, 0);
-        pthread_mutex_unlock(&r->lock);
 }
 
 /* true: it does not run any more. */
 static bool wait_end(struct runtime *r, struct container *c, int64_t timeout_ms) {
         int64_t end = now_mono_ns() + timeout_ms * NSEC_PER_MSEC;
         struct timespec ts = { end / NSEC_PER_SEC, end % NSEC_PER_SEC };
-        bool ended;
+        HOLD(&r->lock);
 
-        pthread_mutex_lock(&r->lock);
         while (c->state == CONTAINER_RUNNING && !r->interrupted)
                 if (pthread_cond_timedwait(&r->changed, &r->lock, &ts) == ETIMEDOUT)
                         break;
-        ended = c->state != CONTAINER_RUNNING;
-        pthread_mutex_unlock(&r->lock);
-        return ended;
+        return c->state != CONTAINER_RUNNING;
 }
 
 int container_kill_all(struct runtime *r, struct container *c, int64_t timeout_ms, struct error *err) {
@@ -268,15 +260,15 @@ int container_kill_all(struct runtime *r, struct container *c, int64_t timeout_m
 static bool end_created(struct runtime *r, struct container *c) {
         bool was;
 
-        pthread_mutex_lock(&r->lock);
-        was = c->state == CONTAINER_CREATED;
-        if (was) {
-                c->state = CONTAINER_EXITED;
-                c->exit_code = 128 + SIGKILL;
-                c->reason = (char *) "Error";
-                c->finished_ns = now_wall_ns();
+        with_lock(&r->lock) {
+                was = c->state == CONTAINER_CREATED;
+                if (was) {
+                        c->state = CONTAINER_EXITED;
+                        c->exit_code = 128 + SIGKILL;
+                        c->reason = (char *) "Error";
+                        c->finished_ns = now_wall_ns();
+                }
         }
-        pthread_mutex_unlock(&r->lock);
         if (was)
                 (void) container_save(r, c, NULL);
         return was;
@@ -288,9 +280,8 @@ int runtime_stop_container(struct runtime *r, const char *id, int64_t grace_ms, 
 
         if (container_get(r, id, &c, NULL) < 0)
                 return 0;
-        pthread_mutex_lock(&c->op); /* not in the middle of a start */
-        (void) end_created(r, c);
-        pthread_mutex_unlock(&c->op);
+        with_lock(&c->op) /* not in the middle of a start */
+                (void) end_created(r, c);
         if (grace_ms > 0)
                 container_signal(r, c, (int) c->stop_signal);
         if (grace_ms <= 0 || !wait_end(r, c, grace_ms)) {
@@ -345,9 +336,8 @@ static int remove_container(struct runtime *r, struct container *c, struct error
 
         (void) end_created(r, c);
         TRY(container_kill_all(r, c, KILL_TIMEOUT_MS, err));
-        pthread_mutex_lock(&r->lock);
-        k = map_has(r->containers, str_of(c->id));
-        pthread_mutex_unlock(&r->lock);
+        with_lock(&r->lock)
+                k = map_has(r->containers, str_of(c->id));
         if (!k) /* somebody was quicker */
                 return 0;
         container_clean(r, c);
@@ -362,9 +352,8 @@ int runtime_remove_container(struct runtime *r, const char *id, struct error *er
 
         if (container_get(r, id, &c, NULL) < 0)
                 return 0;
-        pthread_mutex_lock(&c->op);
-        k = remove_container(r, c, err);
-        pthread_mutex_unlock(&c->op);
+        with_lock(&c->op)
+                k = remove_container(r, c, err);
         container_put(r, c);
         return k;
 }

@@ -15,6 +15,7 @@
 
 #include "base/encode.h"
 #include "base/file.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/rand.h"
 #include "helper_bytes.h"
@@ -79,9 +80,8 @@ void sandbox_put(struct runtime *r, struct sandbox *s) {
 
         if (!s)
                 return;
-        pthread_mutex_lock(&r->lock);
-        left = --s->refs;
-        pthread_mutex_unlock(&r->lock);
+        with_lock(&r->lock)
+                left = --s->refs;
         if (left)
                 return;
         pthread_mutex_destroy(&s->op);
@@ -109,9 +109,8 @@ void container_put(struct runtime *r, struct container *c) {
 
         if (!c)
                 return;
-        pthread_mutex_lock(&r->lock);
-        left = --c->refs;
-        pthread_mutex_unlock(&r->lock);
+        with_lock(&r->lock)
+                left = --c->refs;
         if (left)
                 return;
         closep(&c->pidfd);
@@ -140,11 +139,11 @@ static void *lookup(const struct map *m, const char *id) {
 int sandbox_get(struct runtime *r, const char *id, struct sandbox **ret, struct error *err) {
         struct sandbox *s;
 
-        pthread_mutex_lock(&r->lock);
-        s = lookup(r->sandboxes, id);
-        if (s)
-                s->refs++;
-        pthread_mutex_unlock(&r->lock);
+        with_lock(&r->lock) {
+                s = lookup(r->sandboxes, id);
+                if (s)
+                        s->refs++;
+        }
         if (!s)
                 return error_set(err, -ENOENT, "an error occurred when try to find sandbox \"%s\": not found", id);
         *ret = s;
@@ -154,11 +153,11 @@ int sandbox_get(struct runtime *r, const char *id, struct sandbox **ret, struct 
 int container_get(struct runtime *r, const char *id, struct container **ret, struct error *err) {
         struct container *c;
 
-        pthread_mutex_lock(&r->lock);
-        c = lookup(r->containers, id);
-        if (c)
-                c->refs++;
-        pthread_mutex_unlock(&r->lock);
+        with_lock(&r->lock) {
+                c = lookup(r->containers, id);
+                if (c)
+                        c->refs++;
+        }
         if (!c)
                 return error_set(err, -ENOENT, "an error occurred when try to find container \"%s\": not found", id);
         *ret = c;
@@ -166,42 +165,38 @@ int container_get(struct runtime *r, const char *id, struct container **ret, str
 }
 
 void sandbox_publish(struct runtime *r, struct sandbox *s) {
-        pthread_mutex_lock(&r->lock);
+        HOLD(&r->lock);
         s->refs++;
         map_put(r->sandboxes, str_of(s->id), s);
-        pthread_mutex_unlock(&r->lock);
 }
 
 void container_publish(struct runtime *r, struct container *c) {
-        pthread_mutex_lock(&r->lock);
+        HOLD(&r->lock);
         c->refs++;
         map_put(r->containers, str_of(c->id), c);
-        pthread_mutex_unlock(&r->lock);
 }
 
 void sandbox_forget(struct runtime *r, struct sandbox *s) {
         void *had;
 
-        pthread_mutex_lock(&r->lock);
-        had = map_take(r->sandboxes, str_of(s->id));
-        pthread_mutex_unlock(&r->lock);
+        with_lock(&r->lock)
+                had = map_take(r->sandboxes, str_of(s->id));
         sandbox_put(r, had);
 }
 
 void container_forget(struct runtime *r, struct container *c) {
         void *had;
 
-        pthread_mutex_lock(&r->lock);
-        had = map_take(r->containers, str_of(c->id));
-        pthread_mutex_unlock(&r->lock);
+        with_lock(&r->lock)
+                had = map_take(r->containers, str_of(c->id));
         container_put(r, had);
 }
 
 size_t containers_of(struct runtime *r, const char *sandbox_id, struct container ***ret) {
         struct map_iter it;
         size_t n = 0;
+        HOLD(&r->lock);
 
-        pthread_mutex_lock(&r->lock);
         *ret = xcalloc(map_size(r->containers) + 1, sizeof(**ret));
         it = MAP_ITER(r->containers);
         while (map_next(&it)) {
@@ -212,7 +207,6 @@ size_t containers_of(struct runtime *r, const char *sandbox_id, struct container
                 c->refs++;
                 (*ret)[n++] = c;
         }
-        pthread_mutex_unlock(&r->lock);
         return n;
 }
 
@@ -360,10 +354,9 @@ int runtime_new(const struct runtime_options *o, struct runtime **ret, struct er
 
 void runtime_interrupt(struct runtime *r) {
         image_store_interrupt(r->images);
-        pthread_mutex_lock(&r->lock);
+        HOLD(&r->lock);
         __atomic_store_n(&r->interrupted, true, __ATOMIC_RELAXED);
         pthread_cond_broadcast(&r->changed);
-        pthread_mutex_unlock(&r->lock);
 }
 
 void runtime_free(struct runtime *r) {

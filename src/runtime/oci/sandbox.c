@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/time.h"
 #include "runtime/oci/oci.h"
@@ -245,17 +246,15 @@ static int stop(struct runtime *r, struct sandbox *s, struct error *err) {
 
         if (k < 0)
                 return k;
-        pthread_mutex_lock(&r->lock);
-        k = s->state == SANDBOX_NOTREADY;
-        pthread_mutex_unlock(&r->lock);
+        with_lock(&r->lock)
+                k = s->state == SANDBOX_NOTREADY;
         if (k)
                 return 0;
         stop_pause(s);
         TRY(detach_network(r, s, err));
         namespaces_drop(s);
-        pthread_mutex_lock(&r->lock);
-        s->state = SANDBOX_NOTREADY;
-        pthread_mutex_unlock(&r->lock);
+        with_lock(&r->lock)
+                s->state = SANDBOX_NOTREADY;
         return sandbox_save(r, s, err);
 }
 
@@ -265,9 +264,8 @@ int runtime_stop_sandbox(struct runtime *r, const char *id, struct error *err) {
 
         if (sandbox_get(r, id, &s, NULL) < 0)
                 return 0;
-        pthread_mutex_lock(&s->op);
-        k = stop(r, s, err);
-        pthread_mutex_unlock(&s->op);
+        with_lock(&s->op)
+                k = stop(r, s, err);
         sandbox_put(r, s);
         return k;
 }
@@ -280,20 +278,20 @@ int runtime_remove_sandbox(struct runtime *r, const char *id, struct error *err)
 
         if (sandbox_get(r, id, &s, NULL) < 0)
                 return 0;
-        pthread_mutex_lock(&s->op);
-        k = stop(r, s, err);
-        n = containers_of(r, s->id, &list);
-        for (size_t i = 0; i < n; i++) {
-                if (k >= 0)
-                        k = runtime_remove_container(r, list[i]->id, err);
-                container_put(r, list[i]);
+        with_lock(&s->op) {
+                k = stop(r, s, err);
+                n = containers_of(r, s->id, &list);
+                for (size_t i = 0; i < n; i++) {
+                        if (k >= 0)
+                                k = runtime_remove_container(r, list[i]->id, err);
+                        container_put(r, list[i]);
+                }
+                free(list);
+                if (k >= 0) {
+                        sandbox_clean(r, s, true);
+                        sandbox_forget(r, s);
+                }
         }
-        free(list);
-        if (k >= 0) {
-                sandbox_clean(r, s, true);
-                sandbox_forget(r, s);
-        }
-        pthread_mutex_unlock(&s->op);
         sandbox_put(r, s);
         return k;
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/lock.h"
 #include "json/build.h"
 #include "runtime/oci/spec.h"
 
@@ -194,9 +195,8 @@ static int target_pid(struct spec *s, int64_t *ret) {
         struct container *c;
 
         TRY(container_get(s->runtime, id, &c, s->err));
-        pthread_mutex_lock(&s->runtime->lock);
-        *ret = c->state == CONTAINER_RUNNING ? c->pid : 0;
-        pthread_mutex_unlock(&s->runtime->lock);
+        with_lock(&s->runtime->lock)
+                *ret = c->state == CONTAINER_RUNNING ? c->pid : 0;
         container_put(s->runtime, c);
         return *ret > 0 ? 0 : error_set(s->err, -EINVAL, "invalid target container: container is not running");
 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/lock.h"
 #include "runtime/oci/oci.h"
 
 enum field_type { F_STR, F_INT, F_BOOL, F_JSON };
@@ -102,23 +103,18 @@ static int replace(const char *dir, struct str text, struct error *err) {
 int sandbox_save(struct runtime *r, struct sandbox *s, struct error *err) {
         _cleanup_buf_ struct buf text = BUF_INIT;
 
-        pthread_mutex_lock(&r->lock);
-        fields_write(&text, sandbox_fields, ARRAY_SIZE(sandbox_fields), s);
-        pthread_mutex_unlock(&r->lock);
+        with_lock(&r->lock)
+                fields_write(&text, sandbox_fields, ARRAY_SIZE(sandbox_fields), s);
         return replace(s->dir, buf_str(&text), err);
 }
 
 int container_save(struct runtime *r, struct container *c, struct error *err) {
         _cleanup_buf_ struct buf text = BUF_INIT;
-        int k;
+        HOLD(&c->save); /* taken first: the newest state is written last */
 
-        pthread_mutex_lock(&c->save); /* taken first: the newest state is written last */
-        pthread_mutex_lock(&r->lock);
-        fields_write(&text, container_fields, ARRAY_SIZE(container_fields), c);
-        pthread_mutex_unlock(&r->lock);
-        k = replace(c->dir, buf_str(&text), err);
-        pthread_mutex_unlock(&c->save);
-        return k;
+        with_lock(&r->lock)
+                fields_write(&text, container_fields, ARRAY_SIZE(container_fields), c);
+        return replace(c->dir, buf_str(&text), err);
 }
 
 static int state_read(struct arena *a, const char *dir, struct json **ret, struct error *err) {

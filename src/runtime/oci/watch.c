@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/time.h"
 #include "runtime/oci/oci.h"
@@ -62,7 +63,7 @@ static void deliver(struct loop_work *w) {
 }
 
 static void tell(struct runtime *r, const struct container *c) {
-        pthread_mutex_lock(&r->lock);
+        HOLD(&r->lock);
         for (size_t i = 0; i < r->listeners.n; i++) {
                 struct note *n = xcalloc(1, sizeof(*n));
 
@@ -71,11 +72,10 @@ static void tell(struct runtime *r, const struct container *c) {
                 snprintf(n->id, sizeof(n->id), "%s", c->id);
                 loop_post(n->listener.loop, &n->work);
         }
-        pthread_mutex_unlock(&r->lock);
 }
 
 void runtime_on_exit(struct runtime *r, struct loop *loop, void (*fn)(const char *container_id, void *arg), void *arg) {
-        pthread_mutex_lock(&r->lock);
+        HOLD(&r->lock);
         for (size_t i = 0; !fn && i < r->listeners.n;) {
                 if (r->listeners.v[i].arg == arg)
                         vec_remove(&r->listeners, i);
@@ -84,7 +84,6 @@ void runtime_on_exit(struct runtime *r, struct loop *loop, void (*fn)(const char
         }
         if (fn)
                 vec_push(&r->listeners, (struct exit_listener) { loop, fn, arg });
-        pthread_mutex_unlock(&r->lock);
 }
 
 /* ---- learning ---- */
@@ -121,23 +120,24 @@ void container_exited(struct runtime *r, struct container *c) {
 
         if (!c->own_pid_ns) /* what its first process left behind does not end by itself */
                 cgroup_kill(&r->cgroups, c->cgroup);
-        pthread_mutex_lock(&r->lock);
-        news = c->state == CONTAINER_RUNNING;
-        if (news) {
-                c->state = CONTAINER_EXITED;
-                c->exit_code = code;
-                c->finished_ns = MAX(when, c->started_ns);
-                c->died_ms = 0;
-                if (!*c->reason)
-                        c->reason = (char *) (oom      ? "OOMKilled"
-                                              : !known ? "ContainerStatusUnknown"
-                                              : code   ? "Error"
-                                                       : "Completed");
-                if (!known)
-                        c->message = (char *) "The container could not be located when it ended: its monitor was gone";
-                pthread_cond_broadcast(&r->changed);
+        with_lock(&r->lock) {
+                news = c->state == CONTAINER_RUNNING;
+                if (news) {
+                        c->state = CONTAINER_EXITED;
+                        c->exit_code = code;
+                        c->finished_ns = MAX(when, c->started_ns);
+                        c->died_ms = 0;
+                        if (!*c->reason)
+                                c->reason = (char *) (oom      ? "OOMKilled"
+                                                      : !known ? "ContainerStatusUnknown"
+                                                      : code   ? "Error"
+                                                               : "Completed");
+                        if (!known)
+                                c->message = (char *) "The container could not be located when it ended: its monitor "
+                                                      "was gone";
+                        pthread_cond_broadcast(&r->changed);
+                }
         }
-        pthread_mutex_unlock(&r->lock);
         if (!news)
                 return;
         if (container_save(r, c, NULL) < 0)
@@ -179,9 +179,8 @@ static void on_process_end(struct runtime *r, struct container *c) {
                 container_exited(r, c);
                 return;
         }
-        pthread_mutex_lock(&r->lock);
+        HOLD(&r->lock);
         c->died_ms = now_mono_ms();
-        pthread_mutex_unlock(&r->lock);
 }
 
 /* Containers whose conmon keeps silent. Returns how long to sleep (ms, -1: for ever). */
@@ -193,10 +192,10 @@ static int check_lost(struct runtime *r) {
         for (size_t i = 0; i < n; i++) {
                 int64_t died, state;
 
-                pthread_mutex_lock(&r->lock);
-                died = list[i]->died_ms;
-                state = list[i]->state;
-                pthread_mutex_unlock(&r->lock);
+                with_lock(&r->lock) {
+                        died = list[i]->died_ms;
+                        state = list[i]->state;
+                }
                 if (died && state == CONTAINER_RUNNING) {
                         if (now - died >= LOST_MS || container_has_exit(r, list[i]->id))
                                 container_exited(r, list[i]);
@@ -242,8 +241,8 @@ static void *watcher(void *arg) {
 void watch_container(struct runtime *r, struct container *c) {
         struct epoll_event e = { .events = EPOLLIN, .data.ptr = c };
         int fd = (int) syscall(SYS_pidfd_open, (pid_t) c->pid, 0);
+        HOLD(&r->lock);
 
-        pthread_mutex_lock(&r->lock);
         closep(&c->pidfd);
         c->pidfd = fd;
         if (fd >= 0) {
@@ -252,7 +251,6 @@ void watch_container(struct runtime *r, struct container *c) {
                         c->refs--; /* not the last: the caller has one */
         } else
                 c->died_ms = now_mono_ms();
-        pthread_mutex_unlock(&r->lock);
 }
 
 int watch_start(struct runtime *r, struct error *err) {
