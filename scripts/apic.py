@@ -45,7 +45,7 @@ SCALARS = {  # name in the language: (kind, as Go prints it)
     'any': ('ANY', 'interface {}'),
 }
 VERBS = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch']
-ALWAYS = ['required', 'descend', 'csi_driver', 'label_name']  # rules that absent values can break
+ALWAYS = ['required', 'descend', 'csi_driver', 'label_name', 'object_name']  # rules that absent values can break
 LIST_TYPES = ['atomic', 'set', 'map']
 CELL_KINDS = ['since', 'count', 'join', 'labels', 'selector', 'text', 'flag']  # or plainly the value
 

@@ -72,7 +72,6 @@ static const struct admission_plugin plugins[] = {
         { "NodeRestriction", ON_CREATE | ON_UPDATE | ON_DELETE, node_restriction, NULL },
         { "TaintNodesByCondition", ON_CREATE, admission_taint_node, NULL },
         { "AlwaysPullImages", OFF | ON_WRITE, admission_pull_always, admission_check_pulls },
-        { "ImagePolicyWebhook", OFF | ON_WRITE, NULL, admission_image_policy },
         { "PodSecurity", ON_WRITE, NULL, admission_pod_security },
         { "PodNodeSelector", OFF | ON_CREATE, admission_node_selector, admission_check_node_selector },
         { "Priority", ON_WRITE, admission_priority, admission_priority_class },
@@ -168,14 +167,6 @@ int admission_config(struct apiserver *s, const char *plugin, const struct json 
         return 0;
 }
 
-static bool is_on(const struct admission_settings *settings, const char *name) {
-        size_t p = 0;
-
-        while (strcmp(plugins[p].name, name) != 0)
-                p++;
-        return !(settings->off >> p & 1);
-}
-
 int admission_configure(struct apiserver *s, struct error *err) {
         struct admission_settings *p = s->plugins = arena_new_of(s->arena, struct admission_settings);
 
@@ -183,14 +174,12 @@ int admission_configure(struct apiserver *s, struct error *err) {
         p->toleration_s[1] = server_flag_number(s, "default-unreachable-toleration-seconds", 300);
         if (choose(s, &p->off, err) < 0 || admission_config(s, "PodNodeSelector", &p->node_selectors, err) < 0 ||
             admission_config(s, "PodTolerationRestriction", &p->tolerations, err) < 0 ||
-            admission_event_limits(s, &p->event_limits, err) < 0 || admission_limited(s, &p->limited, err) < 0 ||
+            admission_event_limits(s, &p->event_limits, err) < 0 ||
             admission_hook_users(s, "MutatingAdmissionWebhook", &p->hook_users[0], err) < 0 ||
             admission_hook_users(s, "ValidatingAdmissionWebhook", &p->hook_users[1], err) < 0)
                 return err->err;
         p->node_selectors = json_getc(p->node_selectors, "podNodeSelectorPluginConfig");
         TRY(admission_pod_parts(s, err));
-        if (is_on(p, "ImagePolicyWebhook"))
-                TRY(image_policy_new(s, &p->image_policy, err));
         return pod_security_configure(s, err);
 }
 

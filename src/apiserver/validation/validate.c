@@ -167,6 +167,34 @@ void field_duplicate(struct field_errors *fe, const struct path *p, struct str v
         field_duplicate_value(fe, p, &v);
 }
 
+/* The errors from number i on: the next one at p or within, or how many there are. */
+static size_t find_error(const struct field_errors *fe, const struct path *p, size_t i) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct str prefix;
+
+        if (i >= fe->list.n)
+                return fe->list.n;
+        path_print(&b, p);
+        buf_putc(&b, '.');
+        prefix = rename_field(fe->a, arena_str(fe->a, buf_str(&b)));
+        for (prefix.n--; i < fe->list.n; i++) {
+                struct str field = fe->list.v[i].field;
+
+                if (str_has_prefix(field, prefix) && (field.n == prefix.n || strchr(".[", field.p[prefix.n])))
+                        break;
+        }
+        return i;
+}
+
+bool errors_at(const struct field_errors *fe, const struct path *p) {
+        return find_error(fe, p, 0) < fe->list.n;
+}
+
+void forget_errors_at(struct field_errors *fe, const struct path *p) {
+        for (size_t i = 0; (i = find_error(fe, p, i)) < fe->list.n; fe->list.n--)
+                memmove(&fe->list.v[i], &fe->list.v[i + 1], (fe->list.n - i - 1) * sizeof(fe->list.v[0]));
+}
+
 void field_error_add(struct field_errors *fe, const struct field_error *e) {
         if (fe->list.n < MAX_FIELD_ERRORS)
                 vec_push_in(fe->a, &fe->list, *e);

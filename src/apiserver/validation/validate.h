@@ -71,6 +71,9 @@ void field_not_supported_value(struct field_errors *fe, const struct path *p, co
 check_of_json field_duplicate_value;
 void field_duplicate_detail(struct field_errors *fe, const struct path *p, const struct json *value,
                             const char *detail);
+/* Whether something is wrong with what is at p, or within; and nothing is told of it any more. */
+bool errors_at(const struct field_errors *fe, const struct path *p);
+void forget_errors_at(struct field_errors *fe, const struct path *p);
 void field_error_add(struct field_errors *fe, const struct field_error *e); /* one that was made elsewhere */
 /* How Go shows a value that is refused, or (in_go) a quantity or IntOrString that is; what differs in values of the
  * type t, as lines of "- " and "+ " (go_text.c). */
@@ -163,6 +166,14 @@ void validate_requirements(struct field_errors *fe, const struct path *list, con
 void check_reference(struct field_errors *fe, const struct path *p, const struct json *ref, bool field, bool volume);
 /* Of a pod's spec: what the named operating system does not have; sysctls of namespaces that are the host's. */
 check_of_json check_os_fields, check_host_processes, check_host_sysctls;
+
+void validate_volumes(struct field_errors *fe, const struct path *list, const struct json *volumes);
+void validate_containers(struct field_errors *fe, const struct path *spec_path, const struct json *spec);
+check_of_json check_image; /* of a container */
+/* One field of t and no more is in v: of those that upstream looks at later nothing else is told. */
+void check_alternatives(struct field_errors *fe, const struct path *p, const struct json *v,
+                        const struct schema_type *t, const char *what);
+bool is_long_portal(struct str volume, const struct json *iscsi);
 
 /* The rules of api/ and the enumerations, outside of metadata and status (validate_rules.c). */
 /* The rules of the status itself, not of what is in it. */

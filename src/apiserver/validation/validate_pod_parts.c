@@ -49,20 +49,21 @@ static void check_field_path(struct field_errors *fe, const struct path *p, stru
 static void check_divisor(struct field_errors *fe, const struct path *p, struct str resource, struct str divisor) {
         static const char *const sizes[] = { "1",   "1k",  "1M",  "1G",  "1T",  "1P",  "1E",
                                              "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei", NULL };
-        bool cpu = str_has_suffix(resource, STR(".cpu"));
+        static const char *const kinds[][2] = { { "cpu", "cpu" },
+                                                { "memory", "memory" },
+                                                { "ephemeral-storage", "local ephemeral storage" },
+                                                { "hugepages-", "hugepages" } };
+        struct str which = str_sub(resource, (size_t) (str_find(resource, '.') + 1), resource.n);
 
-        if (str_empty(divisor) || str_eqc(divisor, "0") || str_among(divisor, cpu ? WORDS("1", "1m") : sizes))
+        if (!str_has_prefix(resource, STR("limits.")) && !str_has_prefix(resource, STR("requests.")))
                 return;
-        if (cpu)
-                field_invalid_str(fe, PATH(p, "divisor"), resource,
-                                  "only divisor's values 1m and 1 are supported with the cpu resource");
-        else
-                field_invalid_str(fe, PATH(p, "divisor"), resource,
-                                  "only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are "
-                                  "supported with the %s resource",
-                                  str_has_suffix(resource, STR(".memory"))              ? "memory"
-                                  : str_has_suffix(resource, STR(".ephemeral-storage")) ? "local ephemeral storage"
-                                                                                        : "hugepages");
+        for (size_t i = 0; i < ARRAY_SIZE(kinds) && !str_empty(divisor) && !str_eqc(divisor, "0"); i++)
+                INVALID_STR_IF((i < 3 ? str_eqc(which, kinds[i][0]) : str_has_prefix(which, STR("hugepages-"))) &&
+                                               !str_among(divisor, i == 0 ? WORDS("1", "1m") : sizes),
+                               PATH(p, "divisor"), resource,
+                               "only divisor's values %s are supported with the %s resource",
+                               i == 0 ? "1m and 1" : "1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei",
+                               kinds[i][1]);
 }
 
 void check_reference(struct field_errors *fe, const struct path *p, const struct json *ref, bool field, bool volume) {
@@ -75,6 +76,10 @@ void check_reference(struct field_errors *fe, const struct path *p, const struct
                                                  NULL };
         struct str resource = TEXT(ref, "resource");
 
+        if (field && !str_empty(TEXT(ref, "fieldPath")) && !str_eqc(TEXT(ref, "apiVersion"), "v1"))
+                return invalid_at(fe, p, ref, "fieldPath",
+                                  "error converting fieldPath: unsupported pod version: %" STR_FMT,
+                                  STR_ARG(TEXT(ref, "apiVersion")));
         if (field)
                 return check_field_path(fe, p, TEXT(ref, "fieldPath"), volume);
         if (volume && str_empty(TEXT(ref, "containerName")))
@@ -121,6 +126,8 @@ RULE(projected_paths) {
 
 /* Only labels and annotations of the claim are asked for. */
 RULE(claim_template) {
+        validate_annotations(fe, PATH(PATH(p, "metadata"), "annotations"), json_at_path(v, "metadata", "annotations"));
+        validate_labels(fe, PATH(PATH(p, "metadata"), "labels"), json_at_path(v, "metadata", "labels"));
         json_each_member(m, GET(v, "metadata"))
                 if (!str_eqc(json_key(m), "labels") && !str_eqc(json_key(m), "annotations") &&
                     json_type(&m->value) != JSON_NULL)
@@ -186,6 +193,13 @@ RULE(fibre_channel) {
                 field_invalid(fe, PATH(p, "lun"), lun, "must be between 0 and 255, inclusive");
 }
 
+/* host:port, [address]:port */
+static bool is_host_port(struct str s) {
+        ssize_t end = str_has_prefix(s, STR("[")) ? str_find(s, ']') + 1 : str_find(s, ':');
+
+        return end >= 0 && end == str_rfind(s, ':');
+}
+
 RULE(quobyte) {
         struct str registry = TEXT(v, "registry"), pair;
         static const char pairs[] = "must be a host:port pair or multiple pairs separated by commas";
@@ -194,11 +208,11 @@ RULE(quobyte) {
                 field_required(fe, PATH(p, "registry"), pairs);
         else if (TEXT(v, "tenant").n > 64)
                 field_required(fe, PATH(p, "tenant"), "must be a UUID and may not exceed a length of 64 characters");
-        else
+        else {
                 for (struct str rest = registry; str_split(&rest, ',', &pair);)
-                        if (str_find(pair, ':') < 0 ||
-                            (str_find(pair, ':') != str_rfind(pair, ':') && pair.p[0] != '['))
-                                field_invalid_str(fe, PATH(p, "registry"), registry, "%s", pairs);
+                        INVALID_STR_IF(!is_host_port(pair), PATH(p, "registry"), registry, "%s", pairs);
+                INVALID_STR_IF(str_has_suffix(registry, STR(",")), PATH(p, "registry"), registry, "%s", pairs);
+        }
 }
 
 RULE(flocker) {
@@ -325,6 +339,8 @@ RULE(localhost_profile) {
         const struct json *profile = GET(v, "localhostProfile");
         bool local = str_eqc(TEXT(v, "type"), "Localhost"), seccomp = str_eqc(str_of(r->text), "seccomp");
 
+        if (!seccomp && !local && !str_among(TEXT(v, "type"), WORDS("RuntimeDefault", "Unconfined")))
+                return; /* told already */
         if (local && !profile)
                 field_required(fe, PATH(p, "localhostProfile"),
                                seccomp ? "must be set when seccomp type is Localhost"
@@ -396,9 +412,10 @@ static const char *const linux_container[] = {
         "privileged",      "allowPrivilegeEscalation", "procMount",      "runAsUser",    "runAsGroup"
 };
 
-static bool is_given(const struct json *v) {
+/* Upstream knows booleans that are not there from those that are false, but for those of the host's namespaces. */
+static bool is_given(const struct json *v, const char *field) {
         return json_type(v) != JSON_NULL && !(json_is(v, JSON_ARRAY) && v->len == 0) &&
-               !(json_is(v, JSON_BOOL) && !v->b);
+               (json_type(v) != JSON_BOOL || v->b || !str_among(str_of(field), WORDS("hostPID", "hostIPC")));
 }
 
 static void check_container_os(struct field_errors *fe, const struct path *p, const struct json *sc, bool windows) {
@@ -418,7 +435,7 @@ void check_os_fields(struct field_errors *fe, const struct path *p, const struct
         for (size_t i = 0; windows && i < ARRAY_SIZE(linux_only); i++) {
                 const char *part = linux_only[i].part, *field = linux_only[i].field;
 
-                FORBIDDEN_IF(is_given(GET(part ? GET(spec, part) : spec, field)),
+                FORBIDDEN_IF(is_given(GET(part ? GET(spec, part) : spec, field), field),
                              part ? PATH(PATH(p, part), field) : PATH(p, field), "cannot be set for a windows pod");
         }
         if (!windows)
@@ -439,8 +456,6 @@ static const char *domain_problem(struct arena *a, struct str s) {
 
         for (size_t i = 0; i < s.n; i++)
                 netbios = netbios && !strchr("\\/:*?\"<>|", s.p[i]);
-        if (s.n >= 256)
-                return "runAsUserName's Domain length must be under 256 characters";
         return netbios || check_dns_subdomain(str_lower(a, s), messages) == 0
                                ? NULL
                                : "runAsUserName's Domain doesn't match the NetBios nor the DNS format";
@@ -468,6 +483,7 @@ RULE(windows_user) {
                 problem = "runAsUserName cannot contain more than one backslash";
         else if (slash >= 0)
                 problem = domain_problem(fe->a, str_sub(name, 0, (size_t) slash));
+        INVALID_IF(slash >= 256, p, v, "runAsUserName's Domain length must be under 256 characters");
         INVALID_IF(problem, p, v, "%s", problem);
         if (name.n == 0 || control || str_find(user, '\\') >= 0)
                 return;

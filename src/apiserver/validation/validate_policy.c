@@ -306,21 +306,43 @@ static const char *request_problem(struct str text) {
         return key && X509_REQ_verify(request, key) == 1 ? NULL : "x509: invalid signature";
 }
 
+/* What is wrong with the first of the labels between the dots of s that is not fine. */
+static void check_labels(struct field_errors *fe, const struct path *p, struct str s, name_check check) {
+        const char *messages[2];
+        size_t from = 0, n = 0;
+
+        for (size_t i = 0; i <= s.n && n == 0; i++) {
+                struct str label = str_sub(s, from, i);
+
+                if (i < s.n && s.p[i] != '.')
+                        continue;
+                n = check(label, messages);
+                for (size_t k = 0; k < n; k++)
+                        field_invalid_str(fe, p, s, "validating label \"%" STR_FMT "\": %s", STR_ARG(label),
+                                          messages[k]);
+                from = i + 1;
+        }
+}
+
+#define MAX_SIGNER_DOMAIN 253
+#define MAX_SIGNER_NAME (MAX_SIGNER_DOMAIN + 1 + 253 + 63 + 1)
+
 static void check_signer_name(struct field_errors *fe, const struct path *p, struct str name) {
         ssize_t slash = str_find(name, '/');
         const struct str domain = str_sub(name, 0, slash < 0 ? 0 : (size_t) slash);
 
         if (str_empty(name))
-                field_required(fe, p, "");
-        else if (slash < 0)
-                field_invalid_str(fe, p, name,
-                                  "must be a fully qualified domain and path of the form \"example.com/signer-name\"");
-        else if (str_eqc(name, "kubernetes.io/legacy-unknown"))
-                field_invalid_str(fe, p, name, "the legacy signerName is not allowed via this API version");
-        else if (str_find(domain, '.') < 0)
-                field_invalid_str(fe, p, name, "should be a domain with at least two segments separated by dots");
-        else if (check_field(fe, p, domain, check_dns_subdomain) && (size_t) slash + 1 == name.n)
-                field_invalid_str(fe, p, name, "signer name must not be empty");
+                return field_required(fe, p, "");
+        if (slash < 0 || slash != str_rfind(name, '/'))
+                return field_invalid_str(
+                                fe, p, name,
+                                "must be a fully qualified domain and path of the form 'example.com/signer-name'");
+        check_length_of(fe, p, domain.n, MAX_SIGNER_DOMAIN);
+        check_labels(fe, p, domain, check_dns_label);
+        if (str_find(domain, '.') < 0)
+                field_invalid_str(fe, p, domain, "should be a domain with at least two segments separated by dots");
+        check_labels(fe, p, str_sub(name, (size_t) slash + 1, name.n), check_dns_subdomain);
+        check_length_of(fe, p, name.n, MAX_SIGNER_NAME);
 }
 
 static void validate_csr(struct field_errors *fe, const struct json *obj, const struct json *old) {
@@ -340,6 +362,8 @@ static void validate_csr(struct field_errors *fe, const struct json *obj, const 
                                 break;
                         }
         check_signer_name(fe, PATH(p, "signerName"), TEXT(spec, "signerName"));
+        INVALID_STR_IF(str_eqc(TEXT(spec, "signerName"), "kubernetes.io/legacy-unknown"), PATH(p, "signerName"),
+                       TEXT(spec, "signerName"), "the legacy signerName is not allowed via this API version");
         INVALID_IF(seconds && json_int(seconds) < 600, PATH(p, "expirationSeconds"), seconds,
                    "may not specify a duration less than 600 seconds (10 minutes)");
 }

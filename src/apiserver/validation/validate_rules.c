@@ -86,6 +86,10 @@ RULE(label_name) { /* a qualified name, and the empty one is none */
         check_field(fe, p, json_str(v), check_qualified_name);
 }
 
+RULE(object_name) { /* the same of names of objects */
+        check_field(fe, p, json_str(v), check_dns_subdomain);
+}
+
 RULE(port) { /* 0 is none */
         if (json_int(v) != 0)
                 check_port(fe, p, v);
@@ -138,7 +142,7 @@ RULE(local_path) {
         struct str s = json_str(v);
 
         rule_relative_path(fe, p, v, r);
-        if (str_has_prefix(s, STR("..")) && !str_eqc(s, "..") && !str_has_prefix(s, STR("../")))
+        if (str_has_prefix(s, STR("..")) && !str_has_prefix(s, STR("../")))
                 field_invalid(fe, p, v, "must not start with '..'");
 }
 
@@ -181,7 +185,7 @@ RULE(at_most_one) {
 }
 
 RULE(nonnegative_quantity) {
-        INVALID_IF(quantity_of_json(v).nano < 0, p, v, "%s", detail(r, "must be greater than or equal to 0"));
+        FORBIDDEN_IF(quantity_of_json(v).nano < 0, p, "%s", r->text);
 }
 
 /* No part is more than the whole. */

@@ -1,0 +1,160 @@
+/* Volumes, containers, claims: what is wrong with them and in which words. JSON has ` for its quotes here. */
+#include "help.h"
+
+#define LABEL                                                                                                       \
+        "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and " \
+        "end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "          \
+        "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+#define SUBDOMAIN                                                                                                  \
+        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must " \
+        "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "          \
+        "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+#define NO_MORE "Forbidden: may not specify more than 1 volume type"
+
+static const char *quoted(struct arena *a, const char *text) {
+        char *copy = arena_cstr(a, str_of(text));
+
+        for (char *p = copy; *p; p++)
+                if (*p == '`')
+                        *p = '"';
+        return copy;
+}
+
+struct row {
+        const char *part, *errors; /* a line each, of what is after the prefix; "": it is accepted */
+};
+
+/* body: with the part for its %s. */
+static void refuses(struct fixture *f, const struct api_resource *r, const char *body, const char *prefix,
+                    const struct row *rows, size_t n) {
+        for (size_t i = 0; i < n; i++) {
+                struct str whole = str_of(quoted(f->a, body)), part = str_of(quoted(f->a, rows[i].part));
+                size_t at = (size_t) str_search(whole, STR("%s"));
+                struct answer a = ASK(f, API_CREATE, r, r->namespaced ? "default" : "", .options.dry_run = true,
+                                      .body = arena_printf(f->a, "%.*s%.*s%s", (int) at, whole.p, (int) part.n, part.p,
+                                                           whole.p + at + 2)
+                                                              .p);
+                _cleanup_buf_ struct buf got = BUF_INIT;
+                const struct json *status;
+
+                if (a.code == 422 && json_parse(f->a, str_of(a.status), NULL, (struct json **) &status, NULL) == 0)
+                        json_each_item(c, json_at_path(status, "details", "causes")) {
+                                struct str field = json_str(json_getc(c, "field"));
+
+                                if (str_has_prefix(field, str_of(prefix)))
+                                        field = str_sub(field, strlen(prefix), field.n);
+                                buf_printf(&got, "%s%" STR_FMT ": %" STR_FMT, got.n ? "\n" : "", STR_ARG(field),
+                                           STR_ARG(json_str(json_getc(c, "message"))));
+                        }
+                else if (a.code != 201)
+                        fail_msg("%s: %d %s", rows[i].part, a.code, a.message);
+                if (!str_eqc(buf_str(&got), quoted(f->a, rows[i].errors)))
+                        fail_msg("%s\n  is     %" STR_FMT "\n  wanted %s\n", rows[i].part, STR_ARG(buf_str(&got)),
+                                 rows[i].errors);
+        }
+}
+
+#define POD(part)                                                                                                    \
+        "{`metadata`:{`name`:`x`},`spec`:{`serviceAccountName`:`default`,`automountServiceAccountToken`:false," part \
+        "}}"
+#define TABLE(f, r, body, prefix, ...)                                         \
+        do {                                                                   \
+                static const struct row _rows[] = { __VA_ARGS__ };             \
+                refuses((f), (r), (body), (prefix), _rows, ARRAY_SIZE(_rows)); \
+        } while (0)
+
+static void a_volume_has_one_source(void **state) {
+        struct fixture *f = *state;
+
+        make_account(f, "default");
+        TABLE(f, &res_pods, POD("`containers`:[{`name`:`c`,`image`:`i`}],`volumes`:[{%s}]"), "spec.volumes[0]",
+              { "`name`:`v`,`emptyDir`:{},`hostPath`:{`path`:`/a/../b`}", ".hostPath: " NO_MORE },
+              { "`name`:`v`,`nfs`:{`server`:``,`path`:`a`},`hostPath`:{`path`:`/a/..`}",
+                ".hostPath.path: Invalid value: `/a/..`: must not contain '..'\n.nfs: " NO_MORE },
+              { "`name`:`v`,`emptyDir`:{},`cephfs`:{`monitors`:[]}", ".cephFS: " NO_MORE },
+              { "`name`:`v`,`emptyDir`:{},`downwardAPI`:{`items`:[{`path`:``}]}", ".downwarAPI: " NO_MORE },
+              { "`name`:`v`,`emptyDir`:{`sizeLimit`:`-1`}",
+                ".emptyDir.sizeLimit: Forbidden: SizeLimit field must be a valid resource quantity" },
+              { "`name`:`v`,`secret`:{`secretName`:`s`,`items`:[{`key`:`k`,`path`:`..`}]}",
+                ".secret.items[0].path: Invalid value: `..`: must not contain '..'\n"
+                ".secret.items[0].path: Invalid value: `..`: must not start with '..'" },
+              { "`name`:`v`,`quobyte`:{`registry`:`[::1]:80,h:1`,`volume`:`v`}", "" },
+              { "`name`:`v`,`quobyte`:{`registry`:`[::1],h:1`,`volume`:`v`}",
+                ".quobyte.registry: Invalid value: `[::1],h:1`: must be a host:port pair or multiple pairs separated "
+                "by commas" },
+              { "`name`:`v`,`downwardAPI`:{`items`:[{`path`:`p`,`fieldRef`:{`apiVersion`:`v2`,"
+                "`fieldPath`:`metadata.name`}}]}",
+                ".downwardAPI.fieldRef.fieldPath: Invalid value: `metadata.name`: error converting fieldPath: "
+                "unsupported pod version: v2" },
+              { "`name`:`v`,`ephemeral`:{`volumeClaimTemplate`:{`metadata`:{`annotations`:{`/a`:`b`}},`spec`:{"
+                "`accessModes`:[`ReadWriteOnce`],`resources`:{`requests`:{`storage`:`1`}}}}}",
+                ".ephemeral.volumeClaimTemplate.metadata.annotations: Invalid value: `/a`: prefix part must be "
+                "non-empty" },
+              { "`name`:`v`,`image`:{}", ".image.reference: Required value" },
+              { "`name`:`v`,`emptyDir`:{}},{`name`:`v`,`emptyDir`:{}", "spec.volumes[1].name: Duplicate value: `v`" },
+              { "`name`:`v`,`nfs`:{`server`:``,`path`:`/`}},{`name`:`v`,`emptyDir`:{}",
+                ".nfs.server: Required value" });
+}
+
+/* What is wrong is not there for mounts. */
+static void mounts_find_valid_volumes(void **state) {
+        struct fixture *f = *state;
+
+        make_account(f, "default");
+        TABLE(f, &res_pods,
+              POD("`volumes`:[{`name`:`v`,`nfs`:{`server`:``,`path`:`/`}},{`name`:`p`,`persistentVolumeClaim`:"
+                  "{`claimName`:`c`}}],`containers`:[{`name`:`c`,`image`:`i`,%s}]"),
+              "spec.containers[0]",
+              { "`volumeMounts`:[{`name`:`v`,`mountPath`:`/a`}]",
+                "spec.volumes[0].nfs.server: Required value\n.volumeMounts[0].name: Not found: `v`" },
+              { "`volumeDevices`:[{`name`:`p`,`devicePath`:``},{`name`:`p`,`devicePath`:``}]",
+                "spec.volumes[0].nfs.server: Required value\n.volumeDevices[0].devicePath: Required value\n"
+                ".volumeDevices[1].name: Invalid value: `p`: must be unique\n.volumeDevices[1].devicePath: Required "
+                "value\n.volumeDevices[1].devicePath: Invalid value: ``: must be unique" });
+}
+
+#define EXEC "`exec`:{`command`:[`a`]}"
+#define MORE_HANDLERS "Forbidden: may not specify more than 1 handler type"
+#define NOT_INIT "Forbidden: may not be set for init containers without restartPolicy=Always"
+
+static void containers_are_refused(void **state) {
+        struct fixture *f = *state;
+
+        make_account(f, "default");
+        TABLE(f, &res_pods, POD("`containers`:[{`name`:`c`,`image`:`i`,%s}]"), "spec.containers[0]",
+              { "`livenessProbe`:{" EXEC ",`httpGet`:{`port`:0}}", ".livenessProbe.httpGet: " MORE_HANDLERS },
+              { "`lifecycle`:{`preStop`:{" EXEC ",`sleep`:{`seconds`:-1}}}",
+                ".lifecycle.preStop.sleep: " MORE_HANDLERS },
+              { "`lifecycle`:{`postStart`:{}}", ".lifecycle.postStart: Required value: must specify a handler type" },
+              { "`terminationMessagePolicy`:`Bad`",
+                ".terminationMessagePolicy: Unsupported value: `Bad`: supported values: `File`, "
+                "`FallbackToLogsOnError`" },
+              { "`resizePolicy`:[{`resourceName`:`cpu`,`restartPolicy`:`Bad`}]",
+                ".resizePolicy: Unsupported value: `Bad`: supported values: `NotRequired`, `RestartContainer`" },
+              { "`env`:[{`name`:`A`,`valueFrom`:{`secretKeyRef`:{`key`:`k`}}}]",
+                ".env[0].valueFrom.secretKeyRef.name: Invalid value: ``: " SUBDOMAIN },
+              { "`env`:[{`name`:`A`,`valueFrom`:{`resourceFieldRef`:{`resource`:`limits.memory`,`divisor`:`1m`}}}]",
+                ".env[0].valueFrom.resourceFieldRef.divisor: Invalid value: `limits.memory`: only divisor's values 1, "
+                "1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the memory resource" },
+              { "`securityContext`:{`appArmorProfile`:{`type`:`Bad`,`localhostProfile`:`x`}}",
+                ".securityContext.appArmorProfile.type: Unsupported value: `Bad`: supported values: `Localhost`, "
+                "`RuntimeDefault`, `Unconfined`" });
+        TABLE(f, &res_pods, POD("`containers`:[%s]"), "spec.containers",
+              { "{`name`:`A`,`image`:`i`},{`name`:`A`,`image`:`i`}",
+                "[0].name: Invalid value: `A`: " LABEL "\n[1].name: Invalid value: `A`: " LABEL
+                "\n[1].name: Duplicate value: `A`" });
+        TABLE(f, &res_pods, POD("`containers`:[{`name`:`c`,`image`:`i`}],`initContainers`:[%s]"), "spec.initContainers",
+              { "{`name`:`a`,`image`:`i`,`lifecycle`:{`preStop`:{}},`readinessProbe`:{`periodSeconds`:-1}}",
+                "[0].lifecycle: " NOT_INIT "\n[0].readinessProbe: " NOT_INIT },
+              { "{`name`:`c`,`image`:`i`}", "[0].name: Duplicate value: `c`" });
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(a_volume_has_one_source, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(mounts_find_valid_volumes, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(containers_are_refused, fixture_setup, fixture_teardown),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
