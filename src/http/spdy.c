@@ -43,7 +43,7 @@ struct spdy_stream {
         struct buf held;       /* while paused */
         struct loop_work work; /* delivers what was held, or tells the end */
         int end;
-        bool local_end, remote_end, end_told, paused, above, posted, ended, blocking;
+        bool local_end, remote_end, end_told, paused, posted, ended, blocking;
 };
 
 struct spdy_session {
@@ -587,15 +587,13 @@ static void on_data(struct duplex *d, struct str data, void *arg) {
         }
 }
 
+/* Also who has written nothing may be waiting for the queue that all share. */
 static void on_drain(struct duplex *d, void *arg) {
         struct spdy_session *s = arg;
 
         list_for_each_safe(it, &s->streams) {
                 struct spdy_stream *st = list_entry(it, struct spdy_stream, link);
 
-                if (!st->above)
-                        continue;
-                st->above = false;
                 if (st->ops && st->ops->on_drain && !st->local_end)
                         st->ops->on_drain(st, st->arg);
         }
@@ -673,7 +671,6 @@ void spdy_stream_write(struct spdy_stream *st, const struct http_slice *s, size_
                                         part = (struct http_slice) { part.data, s[i].release, s[i].arg };
                                 send_data(st, &part, 1, part.data.n, false);
                         }
-        st->above |= spdy_stream_pending(st) >= DUPLEX_LOW_WATER;
 }
 
 void spdy_stream_write_copy(struct spdy_stream *st, struct str data) {

@@ -30,9 +30,30 @@ static void stream_closed(struct spdy_stream *st, int err, void *arg) {
 }
 static const struct spdy_stream_ops echo_ops = { NULL, echo_data, echo_end, echo_drain, stream_closed };
 
+/* One stream fills the queue that all share; another, which has written nothing, waits until it is short. */
+static char filling[8 * 1024 * 1024];
+
+static void filler_data(struct spdy_stream *st, struct str data, void *patient) {
+        spdy_stream_write(st, &(struct http_slice) { { filling, sizeof(filling) }, NULL, NULL }, 1);
+        assert_true(spdy_stream_pending(patient) > 256 * 1024);
+        spdy_stream_close(st);
+}
+static void patient_drain(struct spdy_stream *st, void *arg) {
+        echo_end(st, arg);
+}
+static const struct spdy_stream_ops filler_ops = { NULL, filler_data, NULL, NULL, stream_closed };
+static const struct spdy_stream_ops patient_ops = { NULL, NULL, NULL, patient_drain, stream_closed };
+
 static void on_stream(struct spdy_session *s, struct spdy_stream *st, void *arg) {
-        if (str_eq(spdy_stream_header(st, "streamtype"), STR("echo")))
+        static struct spdy_stream *patient;
+        struct str type = spdy_stream_header(st, "streamtype");
+
+        if (str_eqc(type, "echo"))
                 spdy_stream_accept(st, &echo_ops, NULL);
+        else if (str_eqc(type, "patient"))
+                spdy_stream_accept(patient = st, &patient_ops, NULL);
+        else if (str_eqc(type, "filler"))
+                spdy_stream_accept(st, &filler_ops, patient);
 }
 static void session_closed(struct spdy_session *s, int err, void *arg) {
         atomic_fetch_add(&server_sessions_closed, 1);
@@ -54,6 +75,7 @@ struct talk {
         struct fixture *f;
         struct http_client *c;
         struct spdy_session *session;
+        const char *const *types; /* of four streams, and again */
         int streams, replies, ends, closed, refused, err;
         size_t want, got, sent;
         sem_t done;
@@ -93,13 +115,14 @@ static void talk_begin(const struct http_upgrade_result *r, void *arg) {
         assert_non_null(r->duplex);
         t->session = spdy_session_new(r->duplex, false, &talk_session_ops, t);
         for (int i = 0; i < t->streams; i++) {
-                struct http_header h[] = { { STR("StreamType"), i % 4 == 3 ? STR("other") : STR("echo") },
+                struct http_header h[] = { { STR("StreamType"), str_of(t->types[i % 4]) },
                                            { STR("port"), STR("80") },
                                            { STR("requestID"), STR("17") } };
                 struct spdy_stream *st = spdy_stream_open(t->session, h, 3, &talk_ops, t);
                 struct http_slice s[] = { { STR("head "), NULL, NULL }, { str_n(block, t->want), NULL, NULL } };
 
-                spdy_stream_write(st, s, 2);
+                if (strcmp(t->types[i % 4], "patient"))
+                        spdy_stream_write(st, s, 2);
                 spdy_stream_close(st);
         }
 }
@@ -115,11 +138,11 @@ static void talk_dial(void *arg) {
                             talk_begin, t);
 }
 
-static void talk_run(int streams, size_t size) {
+static void talk_run(const char *const *types, int streams, size_t size, int refused, size_t got) {
         struct http_server_options o = { .workers = 1, .address = "127.0.0.1", .listen_fd = -1, .handler = handler };
-        struct talk t = { .streams = streams, .want = size };
+        struct talk t = { .types = types, .streams = streams, .want = size };
         struct http_server *s;
-        int accepted = streams - streams / 4;
+        int accepted = streams - refused;
 
         atomic_store(&server_sessions_closed, 0);
         atomic_store(&server_streams_closed, 0);
@@ -132,10 +155,10 @@ static void talk_run(int streams, size_t size) {
                 ;
         assert_int_equal(t.err, 0);
         assert_int_equal(t.closed, streams);
-        assert_int_equal(t.refused, streams / 4);
+        assert_int_equal(t.refused, refused);
         assert_int_equal(t.replies, accepted);
         assert_int_equal(t.ends, accepted);
-        assert_int_equal(t.got, (size_t) accepted * (5 + size + 1));
+        assert_int_equal(t.got, got);
         wait_for(&server_sessions_closed, 1);
         wait_for(&server_streams_closed, accepted);
         sem_destroy(&t.done);
@@ -145,9 +168,17 @@ static void talk_run(int streams, size_t size) {
 }
 
 static void carries_streams_over_an_upgrade(void **state) {
-        talk_run(5, 10);
-        talk_run(40, 70000);
-        talk_run(3, 2 * 1024 * 1024);
+        static const char *const types[] = { "echo", "echo", "echo", "other" };
+
+        talk_run(types, 5, 10, 1, 4 * 16);
+        talk_run(types, 40, 70000, 10, 30 * 70006);
+        talk_run(types, 3, 2 * 1024 * 1024, 0, 3 * (2 * 1024 * 1024 + 6));
+}
+
+static void who_waits_for_the_queue_hears_when_it_is_short(void **state) {
+        static const char *const types[] = { "patient", "filler" };
+
+        talk_run(types, 2, 10, 0, sizeof(filling) + 1);
 }
 
 /* ---- by hand ---- */
@@ -236,6 +267,7 @@ static void answers_pings_and_closes_on_nonsense(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(carries_streams_over_an_upgrade),
+                cmocka_unit_test(who_waits_for_the_queue_hears_when_it_is_short),
                 cmocka_unit_test(understands_frames_however_they_are_split),
                 cmocka_unit_test(answers_pings_and_closes_on_nonsense),
         };
